@@ -1,0 +1,38 @@
+"""Every close code that the gateway sends, why, and whether to come back (configuration contract, section 9)."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import NamedTuple
+
+
+class Code(IntEnum):
+    """WebSocket close codes (RFC 6455, section 7.4; 4000-4999 are private to the application)."""
+
+    GOING_AWAY = 1001
+    PROTOCOL_ERROR = 1002
+    UNSUPPORTED_DATA = 1003
+    INVALID_TEXT = 1007
+    TOO_LARGE = 1009
+    INTERNAL_ERROR = 1011
+    SLOW_CONSUMER = 4008
+    TOO_MANY_FAILURES = 4029
+
+
+class Close(NamedTuple):
+    """The reason that goes with a code, and the advice for the client."""
+
+    reason: str
+    reconnect: str
+
+
+TABLE: dict[Code, Close] = {
+    Code.GOING_AWAY: Close("server going away; retry={ms}", "yes, after ms"),
+    Code.PROTOCOL_ERROR: Close("protocol error", "no"),
+    Code.UNSUPPORTED_DATA: Close("binary frames are not spoken here", "no"),
+    Code.INVALID_TEXT: Close("text that is not UTF-8", "no"),
+    Code.TOO_LARGE: Close("message larger than the limit", "no"),
+    Code.INTERNAL_ERROR: Close("internal error, or no pong", "yes"),
+    Code.SLOW_CONSUMER: Close("slow consumer", "yes"),
+    Code.TOO_MANY_FAILURES: Close("too many failed authentications", "yes, later"),
+}

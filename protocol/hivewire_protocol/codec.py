@@ -1,0 +1,253 @@
+"""Bytes to calls, and answers to bytes: one codec for both framings.
+
+The fast way is one pass of msgspec over a union tagged by `action`. Whatever fails there comes to the second pass
+over the raw members, which finds the framing, the action and the requestId, applies the coercions and the order of
+checks of core protocol section 1.3, and picks the error. What is not JSON at all is answered as an action frame.
+
+Callers hand in bytes that are valid UTF-8, so a raw requestId can be echoed as it came.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Union
+
+import msgspec
+from msgspec import UNSET, Raw, Struct
+
+from hivewire_protocol import coercion
+from hivewire_protocol.catalogue import REQUESTS
+from hivewire_protocol.errors import (
+    InvalidParameters,
+    InvalidRpc,
+    MalformedJson,
+    MissingAction,
+    TooLarge,
+    UnknownAction,
+    WireError,
+)
+from hivewire_protocol.messages import NOTHING, Reply, Request
+
+MAX_DEPTH = 128
+"""How deep objects and arrays may be nested in a request (configuration contract, section 2)."""
+
+MAX_REPLY = 1 << 20
+"""Bytes; a larger answer is refused with 413 (configuration contract, section 4)."""
+
+MAX_BATCH = 1_000
+"""Elements of one JSON-RPC batch (configuration contract, section 10)."""
+
+NULL = Raw(b"null")
+
+
+class Call(Struct):
+    """One request on its way through: how to answer it, and what it asks or why it cannot be done.
+
+    `action` and `id` are what the answer echoes, as raw JSON; None in `action` means the frame could not be read at
+    all, and the answer has neither. With `error`, `request_type` is still set where the action was understood, so that
+    rights are checked before parameters are complained about. `reply_wanted` is false for JSON-RPC notifications.
+    `size` is the bytes of the message, counted once for a batch; `batch` is the one that the call belongs to.
+    """
+
+    request: Request | None
+    id: Raw
+    action: bytes | Raw | None = None
+    error: WireError | None = None
+    request_type: type[Request] | None = None
+    rpc: bool = False
+    reply_wanted: bool = True
+    size: int = 0
+    batch: Batch | None = None
+
+
+class Batch:
+    """The answers to one JSON-RPC batch, gathered in order until all are there."""
+
+    __slots__ = ("_answers", "_missing", "_size")
+
+    def __init__(self, calls: int) -> None:
+        self._missing = calls
+        self._answers: list[bytes] = []
+        self._size = 0
+
+    def add(self, call: Call, data: bytes) -> bytes | None:
+        """Take the answer to the next call; the whole array once it was the last and there is anything to say.
+
+        An answer that would bring the array over 1 MiB is replaced by a 413.
+        """
+        self._missing -= 1
+        if call.reply_wanted:
+            if self._size + len(data) > MAX_REPLY:
+                data = refuse(call, TooLarge())
+            self._size += len(data) + 1
+            self._answers.append(data)
+        if self._missing or not self._answers:
+            return None
+        return b"[" + b",".join(self._answers) + b"]"
+
+
+_request = msgspec.json.Decoder(Union[tuple(REQUESTS.values())])  # noqa: UP007 - made at run time
+_elements = msgspec.json.Decoder(list[Raw])
+_text = msgspec.json.Decoder(str)
+_encoder = msgspec.json.Encoder()
+encode = _encoder.encode
+"""Any struct or plain value to JSON bytes."""
+
+_ECHO = {found: f'"{action}"'.encode() for action, found in REQUESTS.items()}
+
+
+def decode(data: bytes) -> Call | list[Call]:
+    """The call in one text message, or the calls of a JSON-RPC batch. Never raises: what is wrong is in the call."""
+    try:
+        if data.count(b"[") + data.count(b"{") > MAX_DEPTH:
+            _check_depth(data)
+        request = _request.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return _second_pass(data)
+    except WireError as error:
+        return Call(None, NULL, error=error)
+    if request.jsonrpc is not UNSET:
+        return _second_pass(data)
+    request_id = request.requestId
+    shape = type(request)
+    return Call(request, NULL if request_id is UNSET else request_id, _ECHO[shape], None, shape)
+
+
+def _check_depth(data: bytes) -> None:
+    """Raise MalformedJson when brackets outside of strings nest too deep.
+
+    Each round takes the innermost pairs away, so the depth is the number of rounds. What is left unbalanced is for
+    the decoder to complain about.
+    """
+    brackets = _STRING.sub(b"", data).translate(_ONE_KIND, delete=_NO_BRACKETS)
+    for _ in range(MAX_DEPTH):
+        inner = brackets.replace(b"[]", b"")
+        if len(inner) == len(brackets):
+            return
+        brackets = inner
+    if b"[]" in brackets:
+        raise MalformedJson
+
+
+# The closing quote is optional so that an unfinished string is still consumed whole, once: linear, whatever comes.
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
+_ONE_KIND = bytes.maketrans(b"{}", b"[]")
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+
+
+def _second_pass(data: bytes) -> Call | list[Call]:
+    if data.lstrip(b" \t\r\n")[:1] == b"[":
+        return _batch(data)
+    try:
+        members = coercion.decode_members(data)
+    except WireError as error:
+        return Call(None, NULL, error=error)
+    if "jsonrpc" in members:
+        return _rpc_call(members)
+    return _action_call(members)
+
+
+def _action_call(members: dict[str, Raw]) -> Call:
+    action = members.pop("action", NULL)
+    call = Call(None, members.pop("requestId", NULL), action)
+    try:
+        name = coercion.text(bytes(action))
+    except WireError:
+        name = None
+    if not name:
+        call.error = MissingAction()
+    elif (request_type := REQUESTS.get(name)) is None:
+        call.error = UnknownAction(UnknownAction.text.format(action=name))
+    else:
+        _fill(call, request_type, members)
+    return call
+
+
+def _fill(call: Call, request_type: type[Request], members: dict[str, Raw]) -> None:
+    """Build the request; leave `request_type` unset when a common member is wrong: that comes before rights."""
+    try:
+        coercion.build(Request, members)
+        call.request_type = request_type
+        call.request = coercion.build(request_type, members)
+    except WireError as error:
+        call.error = error
+
+
+def _rpc_call(members: dict[str, Raw]) -> Call:
+    """A JSON-RPC 2.0 request object (JSON-RPC 2.0, section 4)."""
+    request_id = members.get("id")
+    identified = request_id is not None and bytes(request_id)[:1] in b'"-0123456789n'
+    call = Call(None, request_id if request_id is not None and identified else NULL, b"null", rpc=True)
+    method = bytes(members.get("method", NULL))
+    if bytes(members["jsonrpc"]) != b'"2.0"' or method[:1] != b'"' or (request_id is not None and not identified):
+        call.error = InvalidRpc()
+        return call
+    call.reply_wanted = request_id is not None
+    name = _text.decode(method)
+    params = bytes(members.get("params", Raw(b"{}")))
+    if (request_type := REQUESTS.get(name)) is None:
+        call.error = UnknownAction(UnknownAction.text.format(action=name))
+    elif params[:1] != b"{":
+        call.request_type = request_type
+        call.error = InvalidParameters("params must be an object: parameters are taken by name")
+    else:
+        given = coercion.decode_members(params)
+        for envelope in ("requestId", "jsonrpc"):
+            given.pop(envelope, None)
+        _fill(call, request_type, given)
+    return call
+
+
+def _batch(data: bytes) -> Call | list[Call]:
+    try:
+        elements = _elements.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return Call(None, NULL, error=MalformedJson())
+    if not 1 <= len(elements) <= MAX_BATCH:
+        return Call(None, NULL, b"null", error=InvalidRpc(), rpc=True)
+    return [_element(bytes(element)) for element in elements]
+
+
+def _element(data: bytes) -> Call:
+    try:
+        members = coercion.decode_members(data)
+    except WireError:
+        members = {}
+    if "jsonrpc" not in members:
+        return Call(None, NULL, b"null", error=InvalidRpc(), rpc=True)
+    return _rpc_call(members)
+
+
+def answer(call: Call, reply: Reply) -> bytes:
+    """The success reply to a call, encoded once; a 413 in its place when it is over 1 MiB."""
+    body = b"" if reply is NOTHING else _encoder.encode(reply)
+    if len(body) > MAX_REPLY:
+        return refuse(call, TooLarge())
+    if call.rpc:
+        return b'{"jsonrpc":"2.0","id":%b,"result":%b}' % (bytes(call.id), body or b"{}")
+    head = b"".join((b'{"action":', call.action or b"null", b',"requestId":', call.id, b',"status":"success"'))
+    return b"".join((head, b",", body[1:])) if body else head + b"}"
+
+
+def refuse(call: Call, error: WireError) -> bytes:
+    """The error reply to a call."""
+    text = _encoder.encode(str(error))
+    if call.rpc:
+        data = b',"data":' + _encoder.encode(error.members) if error.members else b""
+        code = error.rpc_code or error.code
+        return b'{"jsonrpc":"2.0","id":%b,"error":{"code":%d,"message":%b%b}}' % (
+            bytes(call.id),
+            code,
+            text,
+            data,
+        )
+    echo = b""
+    if call.action is not None:
+        echo = b'"action":%b,"requestId":%b,' % (bytes(call.action), bytes(call.id))
+    members = b"," + _encoder.encode(error.members)[1:-1] if error.members else b""
+    return b'{%b"code":%d,"status":"error","error":%b%b}' % (echo, error.code, text, members)
+
+
+def members_of(reply: Reply) -> dict[str, Any]:
+    """The members of a reply by wire name, for doors that show only one of them."""
+    return {name: getattr(reply, name) for name in reply.__struct_fields__}

@@ -1,0 +1,109 @@
+"""The slow and forgiving way from JSON members to a request: the scalar coercions of core protocol section 1.6.
+
+The codec comes here only when the strict, single-pass decoding has failed, or the members come from a path, a query
+or the `params` of a JSON-RPC frame.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from functools import cache
+from types import UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import msgspec
+from msgspec import Raw, Struct, UnsetType
+
+from hivewire_protocol.errors import MalformedJson
+
+_S = TypeVar("_S", bound=Struct)
+_LARGEST = 2**63
+_DIGITS = re.compile(rb'"[+-]?\d{1,19}"')
+_as_text = msgspec.json.Decoder(str)
+
+
+def build(shape: type[_S], members: Mapping[str, Raw]) -> _S:
+    """A struct of this shape out of raw JSON members; unknown members are ignored, missing ones keep their default.
+
+    Raises MalformedJson when a member's JSON type cannot be coerced to the field's.
+    """
+    coercers = _coercers(shape)
+    return shape(**{name: coercers[name](bytes(raw)) for name, raw in members.items() if name in coercers})
+
+
+def decode_members(data: bytes) -> dict[str, Raw]:
+    """The members of a JSON object, each still raw; raises MalformedJson for anything else."""
+    try:
+        return _members.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise MalformedJson from None
+
+
+_members = msgspec.json.Decoder(dict[str, Raw])
+
+
+@cache
+def _coercers(shape: type[Struct]) -> dict[str, Callable[[bytes], Any]]:
+    hints = get_type_hints(shape)
+    return {field.encode_name: _coercer(hints[field.name]) for field in msgspec.structs.fields(shape)}
+
+
+def _coercer(hint: Any) -> Callable[[bytes], Any]:
+    """The coercion for a field's type; types with no rule of their own are decoded strictly."""
+    options = set(get_args(hint)) if get_origin(hint) in (Union, UnionType) else {hint}
+    for option, coerce in ((Raw, Raw), (str, text), (bool, boolean), (int, integer)):
+        if option in options:
+            return coerce
+    structs = [option for option in options if isinstance(option, type) and issubclass(option, Struct)]
+    if structs:
+        return lambda raw: None if raw == b"null" else build(structs[0], decode_members(raw))
+    accepted: Any = Union.__getitem__(tuple(options - {UnsetType}))
+    decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(accepted)
+    return lambda raw: _strict(decoder, raw)
+
+
+def _strict(decoder: msgspec.json.Decoder[Any], raw: bytes) -> Any:
+    try:
+        return decoder.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise MalformedJson from None
+
+
+def text(raw: bytes) -> str | None:
+    """A string, or the literal text of a number or boolean (`1.0` stays `1.0`); null is None."""
+    if raw == b"null":
+        return None
+    if raw[:1] == b'"':
+        return str(_strict(_as_text, raw))
+    if raw[:1] in b"{[":
+        raise MalformedJson
+    return raw.decode()
+
+
+def integer(raw: bytes) -> int | None:
+    """A number with its fraction cut off, or a string of digits; null is None. 64 bits, beyond them MalformedJson."""
+    if raw == b"null":
+        return None
+    if _DIGITS.fullmatch(raw):
+        number = int(raw[1:-1])
+    elif raw[:1] in b"-0123456789":
+        # As float first: `1e999999999` must not be worked out digit by digit.
+        number = int(Decimal(raw.decode())) if abs(float(raw)) < _LARGEST else _LARGEST
+    else:
+        raise MalformedJson
+    if not -_LARGEST <= number < _LARGEST:
+        raise MalformedJson
+    return number
+
+
+def boolean(raw: bytes) -> bool | None:
+    """A boolean, or a string: "true" in any case is true, any other false; null is None."""
+    if raw == b"null":
+        return None
+    if raw in (b"true", b"false"):
+        return raw == b"true"
+    if raw[:1] != b'"':
+        raise MalformedJson
+    return str(text(raw)).lower() == "true"

@@ -1,0 +1,137 @@
+"""Configuration: the resource, its change, and the requests about it (configuration contract, sections 1-4)."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from msgspec import UNSET, Struct, UnsetType
+
+from hivewire_protocol.messages import Reply, Request
+from hivewire_protocol.permissions import Permission
+
+TEXT = "text/plain; charset=utf-8"
+"""The content type of a value that was put without one."""
+
+INLINE_CHARACTERS = 65_536
+"""A longer content is left out of the resource: `value` is null and `size` says how much there is."""
+
+RESERVED = "jwt.secret"
+"""A name that DeviceHive kept its signing secret under: nobody reads or writes it here."""
+
+
+class Configuration(Struct):
+    """The resource. `contentType` and `size` (bytes) follow when the type is not plain text, or the value left out."""
+
+    name: str
+    value: str | None
+    entityVersion: int
+    contentType: str | UnsetType = UNSET
+    size: int | UnsetType = UNSET
+
+
+class Change(Struct):
+    """What happened to one configuration: a row of its history, and the current state in a conflict."""
+
+    revision: int
+    operation: str
+    modified: str
+    modifiedBy: str | None
+    description: str | None
+    configuration: Configuration
+
+
+class ConfigurationGet(Request, tag="configuration/get"):
+    """Read one configuration."""
+
+    permission: ClassVar[Permission | None] = Permission.GET_CONFIGURATION
+
+    name: str | None = None
+
+
+class ConfigurationPut(Request, tag="configuration/put"):
+    """Create or update one; `entityVersion` (0 = must not exist) and `revision` are what the writer expects."""
+
+    permission: ClassVar[Permission | None] = Permission.MANAGE_CONFIGURATION
+
+    name: str | None = None
+    value: str | None = None
+    description: str | None = None
+    contentType: str | None = None
+    entityVersion: int | None = None
+    revision: int | None = None
+
+
+class ConfigurationDelete(Request, tag="configuration/delete"):
+    """Delete one; the expected `entityVersion` and `revision` as for put."""
+
+    permission: ClassVar[Permission | None] = Permission.MANAGE_CONFIGURATION
+
+    name: str | None = None
+    description: str | None = None
+    entityVersion: int | None = None
+    revision: int | None = None
+
+
+class ConfigurationList(Request, tag="configuration/list"):
+    """List by name, ordinal: those that match `names` (patterns), after the name `after`, `skip`ped, `take` of them."""
+
+    permission: ClassVar[Permission | None] = Permission.GET_CONFIGURATION
+
+    names: list[str] | None = None
+    take: int | None = None
+    skip: int | None = None
+    after: str | None = None
+
+
+class ConfigurationReply(Reply):
+    """The resource and the `revision` of its last change: the answer to get and put."""
+
+    configuration: Configuration
+    revision: int
+
+
+class RevisionReply(Reply):
+    """The `revision` of the delete."""
+
+    revision: int
+
+
+class ConfigurationListReply(Reply):
+    """A page of resources, the `count` before paging, and the ledger's `revision` at which both are true."""
+
+    configurations: list[Configuration]
+    count: int
+    revision: int
+
+
+def is_text(content_type: str) -> bool:
+    """Whether a content of this type is shown in `value`: text/*, JSON and XML and what is built on them."""
+    media_type = content_type.partition(";")[0].strip().lower()
+    return media_type.startswith("text/") or media_type.endswith(("/json", "/xml", "+json", "+xml"))
+
+
+def resource(name: str, content: bytes | None, content_type: str, version: int) -> Configuration:
+    """The resource as every door shows it; `content` None is a deleted one."""
+    if content is None:
+        return Configuration(name, None, version)
+    if content_type == TEXT and len(content) <= INLINE_CHARACTERS:
+        return Configuration(name, content.decode(), version)
+    value = None
+    if is_text(content_type) and len(content) <= 4 * INLINE_CHARACTERS:
+        try:
+            text = content.decode()
+        except UnicodeDecodeError:
+            pass  # said to be text, but not UTF-8: shown by size only
+        else:
+            value = text if len(text) <= INLINE_CHARACTERS else None
+    if value is not None and content_type == TEXT:
+        return Configuration(name, value, version)
+    return Configuration(name, value, version, content_type, len(content))
+
+
+def forbidden_character(name: str) -> str | None:
+    """The first character of a name that no name may have (section 1), as `U+XXXX at position N`; None if fine."""
+    for position, character in enumerate(name):
+        if character < " " or "\ud800" <= character <= "\udfff" or character in "\ufffe\uffff":
+            return f"U+{ord(character):04X} at position {position}"
+    return None

@@ -1,0 +1,227 @@
+"""Every error that a client can see: one class each, with its code and its words.
+
+```text
+WireError                    code, text, extra members, JSON-RPC code
+├── MalformedJson            400  not JSON, not an object, a member of a type that cannot be coerced
+├── InvalidParameters        400  a required parameter is missing, empty or ill-typed
+├── OutOfBounds              400  a parameter is there and well-typed, but beyond its bounds
+├── MissingAction, UnknownAction ...
+├── Unauthorized             401  and its kin: InvalidCredentials, TokenExpired, UserNotActive ...
+├── AccessDenied             403
+├── NotFound                 404
+├── VersionConflict          409
+└── ...
+```
+
+Texts that DeviceHive clients know are kept to the letter (DeviceHive core protocol, sections 1.4, 3 and 5).
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+
+class WireError(Exception):
+    """An error reply. `code` reuses HTTP numbers, `text` says what and where, `members` are further members."""
+
+    code: ClassVar[int] = 500
+    text: ClassVar[str] = "Internal server error"
+    rpc_code: ClassVar[int | None] = None
+    """The JSON-RPC 2.0 code where that differs from `code` (JSON-RPC 2.0, section 5.1)."""
+
+    def __init__(self, text: str | None = None, /, **members: Any) -> None:
+        super().__init__(text or self.text)
+        self.members = members
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class InternalError(WireError):
+    """Something failed inside the gateway; its log has the cause."""
+
+    rpc_code = -32603
+
+
+class MalformedJson(WireError):
+    """Not JSON, not an object, nested deeper than 128, or a common member of a type that cannot be coerced."""
+
+    code = 400
+    text = "Malformed Json received."
+    rpc_code = -32602
+
+
+class InvalidRpc(WireError):
+    """A frame with `jsonrpc` that is not a JSON-RPC 2.0 request, or a batch that is empty or over 1,000."""
+
+    code = 400
+    text = "Not a JSON-RPC 2.0 request"
+    rpc_code = -32600
+
+
+class MissingAction(WireError):
+    """`action` is missing, null, empty, an object or an array."""
+
+    code = 400
+    text = "'action' field could not be parsed to known endpoint"
+    rpc_code = -32600
+
+
+class UnknownAction(WireError):
+    """`action` names nothing that this gateway does."""
+
+    code = 400
+    text = "Illegal argument: {action}"
+    rpc_code = -32601
+
+
+class InvalidParameters(WireError):
+    """A required parameter is missing, null or of the wrong type; the text names it."""
+
+    code = 400
+    text = "Invalid request parameters"
+    rpc_code = -32602
+
+
+class OutOfBounds(WireError):
+    """A parameter is well-typed but too long, too large, badly formed or not allowed here; the text names it."""
+
+    code = 400
+    text = "Invalid request parameters"
+
+
+class Unauthorized(WireError):
+    """Nobody is logged in on this connection, or the token is missing or not valid."""
+
+    code = 401
+    text = "Unauthorized"
+
+
+class InvalidCredentials(WireError):
+    """A wrong password, or a token that is not valid for any reason except its age."""
+
+    code = 401
+    text = "Invalid credentials"
+
+
+class TokenExpired(WireError):
+    """The access token was good once; refresh it and authenticate again."""
+
+    code = 401
+    text = "Token expired"
+
+
+class RefreshTokenExpired(WireError):
+    """The refresh token was good once; log in again."""
+
+    code = 401
+    text = "Token has expired"
+
+
+class InvalidTokenType(WireError):
+    """`token/refresh` got a token that is not a refresh token."""
+
+    code = 401
+    text = "Invalid token type"
+
+
+class UnknownLogin(WireError):
+    """No user has this login."""
+
+    code = 401
+    text = "User with login = {login} not found or bad password"
+
+
+class UserNotActive(WireError):
+    """An administrator has locked or disabled this user."""
+
+    code = 401
+    text = "User is locked or disabled"
+
+
+class AccessDenied(WireError):
+    """Logged in, but the token grants neither this action nor this name."""
+
+    code = 403
+    text = "Access is denied"
+
+
+class NotAllowed(WireError):
+    """The action itself is allowed, this particular use of it is not; the text says why."""
+
+    code = 403
+    text = "Not allowed"
+
+
+class NotFound(WireError):
+    """What the request names does not exist."""
+
+    code = 404
+    text = "HTTP 404 Not Found"
+
+
+class MethodNotAllowed(WireError):
+    """The path exists, but not with this HTTP method."""
+
+    code = 405
+    text = "HTTP 405 Method Not Allowed"
+
+
+class RequestTimeout(WireError):
+    """An HTTP body took too long to come."""
+
+    code = 408
+    text = "HTTP 408 Request Timeout"
+
+
+class VersionConflict(WireError):
+    """The expected `entityVersion` or `revision` is not the current one; `change` is the current change."""
+
+    code = 409
+    text = "Configuration '{name}' is at {what} {current}, not {expected}"
+
+
+class PreconditionFailed(WireError):
+    """An HTTP `If-Match` or `If-None-Match` header did not hold; `change` is the current change."""
+
+    code = 412
+    text = "Precondition failed"
+
+
+class TooLarge(WireError):
+    """The answer would be over 1 MiB, or an HTTP body is over the limit."""
+
+    code = 413
+    text = "ask for less"
+
+
+class UnsupportedMediaType(WireError):
+    """An HTTP body of a type other than JSON."""
+
+    code = 415
+    text = "HTTP 415 Unsupported Media Type"
+
+
+class TooManyAttempts(WireError):
+    """Too many wrong passwords for this login from this address; `retryAfter` says how many seconds to wait."""
+
+    code = 429
+    text = "Too many wrong passwords; try again in {seconds} s"
+
+
+class Unavailable(WireError):
+    """The change could not be made durable (disk full, read-only, stopping) or too much is waiting; not written."""
+
+    code = 503
+    text = "Service is not available"
+
+
+def catalogue() -> list[type[WireError]]:
+    """All error classes by code, then name: what the README's table of errors must list."""
+    found: list[type[WireError]] = []
+    pending = [WireError]
+    while pending:
+        children = pending.pop().__subclasses__()
+        found += children
+        pending += children
+    return sorted(found, key=lambda error: (error.code, error.__name__))

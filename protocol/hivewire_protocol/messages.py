@@ -1,0 +1,42 @@
+"""The envelope: what every request and every reply has in common.
+
+A request is a struct whose tag is the wire's own action name; a reply is a struct with just the members that the
+action answers. `requestId` is any JSON value and is echoed byte for byte, so it stays `Raw` from end to end.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from msgspec import UNSET, Raw, Struct, UnsetType
+
+from hivewire_protocol.permissions import Permission
+
+
+class Request(Struct, tag_field="action"):
+    """What a client asks for. The subclass's tag is the action; `permission` is what the caller's token must grant.
+
+    `deviceId`, `networkId` and `deviceTypeId` are looked at in every request, before rights (core protocol 1.3).
+    """
+
+    requestId: Raw | UnsetType = UNSET
+    jsonrpc: Raw | UnsetType = UNSET  # there only to notice a JSON-RPC frame that also has an `action`
+    deviceId: str | None = None
+    networkId: int | None = None
+    deviceTypeId: int | None = None
+
+    permission: ClassVar[Permission | None] = None
+
+
+class Reply(Struct):
+    """The members of a success reply, in the wire's order; this one has none."""
+
+
+NOTHING = Reply()
+
+
+def action_of(request_type: type[Request]) -> str:
+    """The wire name of a request's action, such as `configuration/put`."""
+    tag = request_type.__struct_config__.tag
+    assert isinstance(tag, str)  # noqa: S101 - a request without a tag is a mistake in this package
+    return tag

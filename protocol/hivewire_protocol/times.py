@@ -1,0 +1,50 @@
+"""Timestamps on the wire (core protocol, section 1.6): milliseconds since 1970 inside, ISO 8601 outside."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta, timezone
+from email.utils import parsedate_to_datetime
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_ISO = re.compile(r"(\d{4})-(\d\d)-(\d\d)(?:T(\d\d):(\d\d)(?::(\d\d)(?:\.(\d{1,9}))?)?(Z|[+-]\d\d:?\d\d)?)?", re.ASCII)
+_DIGITS = re.compile(r"-?\d{1,15}", re.ASCII)
+
+
+def render(milliseconds: int) -> str:
+    """`2017-07-15T12:46:37.123`: UTC, always three digits, no zone."""
+    moment = _EPOCH + timedelta(milliseconds=milliseconds)
+    return moment.replace(tzinfo=None).isoformat(timespec="milliseconds")
+
+
+def parse(text: str) -> int:
+    """Milliseconds of any accepted form: epoch milliseconds, ISO 8601 (UTC unless it says otherwise), RFC 1123.
+
+    Raises ValueError for anything else.
+    """
+    if _DIGITS.fullmatch(text):
+        return int(text)
+    if match := _ISO.fullmatch(text):
+        year, month, day, hour, minute, second, fraction, zone = match.groups()
+        moment = datetime(
+            int(year),
+            int(month),
+            int(day),
+            int(hour or 0),
+            int(minute or 0),
+            int(second or 0),
+            int((fraction or "0").ljust(6, "0")[:6]),
+            _zone(zone),
+        )
+    else:
+        moment = parsedate_to_datetime(text)
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=UTC)
+    return (moment - _EPOCH) // timedelta(milliseconds=1)
+
+
+def _zone(text: str | None) -> timezone:
+    if text is None or text == "Z":
+        return UTC
+    sign = -1 if text[0] == "-" else 1
+    return timezone(sign * timedelta(hours=int(text[1:3]), minutes=int(text[-2:])))

@@ -1,0 +1,32 @@
+"""An identity: what a verified access token says about who is asking."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from hivewire_protocol.patterns import EVERYTHING, Patterns
+from hivewire_protocol.permissions import Permission
+
+
+class Identity(Struct, frozen=True):
+    """A user, and what its token grants until `expires` (milliseconds since 1970).
+
+    `networks` and `device_types` are ids; None stands for all of them. `names` are the configuration names that the
+    token reaches; `claims` is the token's payload, for minting another one from it.
+    """
+
+    user_id: int
+    login: str
+    expires: int
+    permissions: frozenset[Permission]
+    networks: frozenset[int] | None
+    device_types: frozenset[int] | None
+    names: Patterns = EVERYTHING
+
+    def may(self, permission: Permission) -> bool:
+        """Whether the token grants an action."""
+        return permission in self.permissions
+
+    def reaches(self, name: str) -> bool:
+        """Whether a configuration name is within the token's patterns."""
+        return self.names is EVERYTHING or name in self.names

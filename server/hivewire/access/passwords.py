@@ -1,0 +1,69 @@
+"""Password hashing with argon2id, off the event loop and in a line of bounded length."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatchError
+
+_T = TypeVar("_T")
+
+MAX_WAITING = 64
+"""Hashes in line. At about 50 ms each on one core, a longer line would only make people wait for a time-out."""
+
+
+class Busy(Exception):
+    """The line is full."""
+
+
+class Passwords:
+    """Hashes and verifies. At most half of the cores (one at least) hash at a time, each with 64 MiB of memory.
+
+    That is the second recommended option of RFC 9106, section 4, on one lane: the threads are the parallelism here.
+    """
+
+    def __init__(self, threads: int | None = None, hasher: PasswordHasher | None = None) -> None:
+        self._hasher = hasher or PasswordHasher(time_cost=3, memory_cost=65_536, parallelism=1)
+        self._pool = ThreadPoolExecutor(threads or max(1, (os.cpu_count() or 1) // 2), "argon2")
+        self._waiting = 0
+
+    async def hash(self, password: str) -> str:
+        """The encoded argon2id hash with a new salt. Raises Busy."""
+        return await self._run(lambda: self._hasher.hash(password))
+
+    async def verify(self, encoded: str, password: str) -> bool:
+        """Whether the password is the hashed one, compared in constant time. Raises Busy."""
+        return await self._run(lambda: self._matches(encoded, password))
+
+    def _matches(self, encoded: str, password: str) -> bool:
+        try:
+            return self._hasher.verify(encoded, password)
+        except VerifyMismatchError:
+            return False
+        except (VerificationError, InvalidHashError):
+            return False
+
+    async def _run(self, work: Callable[[], _T]) -> _T:
+        if self._waiting >= MAX_WAITING:
+            raise Busy
+        self._waiting += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+        finally:
+            self._waiting -= 1
+
+    def close(self) -> None:
+        """Let the threads end; work in hand is finished, work in line is dropped."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+def generate() -> str:
+    """A password of 20 letters and digits that nobody confuses with each other (114 bits)."""
+    alphabet = "abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789"
+    return "".join(secrets.choice(alphabet) for _ in range(20))

@@ -1,0 +1,195 @@
+"""Tokens: compact JWS with the single claim `payload` (core protocol, section 3), signed and verified by PyJWT."""
+
+from __future__ import annotations
+
+import base64
+import re
+import secrets
+import warnings
+from typing import Any, Literal
+
+import jwt
+import msgspec
+from msgspec import UNSET, Struct, UnsetType
+
+from hivewire.access.identity import Identity
+from hivewire.access.users import User, Users
+from hivewire_protocol import patterns, permissions
+from hivewire_protocol.errors import (
+    InvalidCredentials,
+    InvalidTokenType,
+    RefreshTokenExpired,
+    TokenExpired,
+    Unauthorized,
+)
+from hivewire_protocol.patterns import EVERYTHING, Patterns
+from hivewire_protocol.permissions import Permission
+from hivewire_protocol.user import Role
+
+REFRESH, ACCESS = 0, 1
+MAX_TOKEN = 64 << 10
+"""Characters of a token that is looked at: room for 1,000 name patterns."""
+
+_SMALLEST_TIME = 1 << 31  # a smaller `e` is in seconds or nonsense: section 3.1
+
+
+class Claims(Struct, omit_defaults=False):
+    """The payload: actions, expiry (ms), type, user id, network ids, device type ids, and our own name patterns."""
+
+    a: list[int] | None
+    e: int
+    t: int
+    u: int
+    n: list[str] | None = None
+    dt: list[str] | None = None
+    c: list[str] | UnsetType = UNSET
+
+
+class SecretError(Exception):
+    """The signing secret cannot be used; the message says why and never contains it."""
+
+
+class Key:
+    """The HMAC key, out of the secret by one of two rules (configuration contract, section 2)."""
+
+    def __init__(self, secret: str, derivation: Literal["utf8", "devicehive"]) -> None:
+        if derivation == "utf8":
+            self.value = secret.encode()
+            if len(self.value) < 32:
+                raise SecretError(
+                    "the JWT secret is shorter than 32 bytes; make one with `openssl rand -base64 48`, or remove the"
+                    " setting to have one generated"
+                )
+        else:
+            self.value = _lenient_base64(secret)
+            if not self.value:
+                raise SecretError("the JWT secret gives an empty key under `jwt_key_derivation = devicehive`")
+            if self.weak:
+                # Accepted knowingly, with a warning of the gateway's own at start: not one more for each token.
+                warnings.filterwarnings("ignore", category=jwt.InsecureKeyLengthWarning)
+
+    @property
+    def weak(self) -> bool:
+        """Whether it is shorter than HMAC-SHA256 asks for (RFC 7518, section 3.2): possible with `devicehive` only."""
+        return len(self.value) < 32
+
+    def __repr__(self) -> str:
+        return "Key(...)"
+
+
+def _lenient_base64(secret: str) -> bytes:
+    """The reference server's rule: skip what is not Base64, decode whole groups of four (section 3.2)."""
+    characters = re.sub(r"[^A-Za-z0-9+/]", "", secret)
+    return base64.b64decode(characters[: len(characters) // 4 * 4])
+
+
+def generate_secret() -> str:
+    """A secret of 48 random bytes as text."""
+    return secrets.token_urlsafe(48)
+
+
+class Tokens:
+    """Mints and verifies. Lifetimes are milliseconds."""
+
+    def __init__(self, key: Key, users: Users, access_lifetime: int, refresh_lifetime: int) -> None:
+        self._key = key
+        self._users = users
+        self.access_lifetime = access_lifetime
+        self.refresh_lifetime = refresh_lifetime
+
+    def mint(self, claims: Claims) -> str:
+        """The compact form, header exactly `{"alg":"HS256"}`."""
+        payload = {"payload": msgspec.to_builtins(claims)}
+        return jwt.encode(payload, self._key.value, algorithm="HS256", headers={"typ": None})
+
+    def claims(self, token: str) -> Claims:
+        """The payload of a token with a good signature and the right shape; raises InvalidCredentials otherwise."""
+        if len(token) > MAX_TOKEN:
+            raise InvalidCredentials
+        try:
+            body: dict[str, Any] = jwt.decode(token, self._key.value, algorithms=["HS256"], options=_OPTIONS)
+            claims = msgspec.convert(body["payload"], Claims)
+        except (jwt.InvalidTokenError, msgspec.ValidationError, KeyError, RecursionError, UnicodeError):
+            raise InvalidCredentials from None
+        if claims.e < _SMALLEST_TIME:
+            raise InvalidCredentials
+        return claims
+
+    def verify(self, token: str, now: int) -> Identity:
+        """The identity that an access token gives (section 3.6); raises InvalidCredentials or TokenExpired."""
+        claims = self.claims(token)
+        if claims.t == REFRESH:
+            raise InvalidCredentials
+        if claims.e < now:
+            raise TokenExpired
+        user = self._users.by_id(claims.u)
+        if user is None or not user.active:
+            raise InvalidCredentials
+        return identity(claims, user)
+
+    def refresh(self, token: str, now: int) -> tuple[str, User]:
+        """A new access token with the rights of a refresh token (section 3.11), and whose it is."""
+        try:
+            claims = self.claims(token)
+        except InvalidCredentials:
+            raise Unauthorized from None
+        if claims.t != REFRESH:
+            raise InvalidTokenType
+        if claims.e < now:
+            raise RefreshTokenExpired
+        user = self._users.by_id(claims.u)
+        if user is None or not user.active:
+            raise Unauthorized
+        claims.t, claims.e = ACCESS, now + self.access_lifetime
+        return self.mint(claims), user
+
+    def pair(self, claims: Claims, access_expiry: int, refresh_expiry: int) -> tuple[str, str]:
+        """An access and a refresh token with the same rights."""
+        claims.t, claims.e = ACCESS, access_expiry
+        access = self.mint(claims)
+        claims.t, claims.e = REFRESH, refresh_expiry
+        return access, self.mint(claims)
+
+
+_OPTIONS: Any = {
+    "verify_exp": False,
+    "verify_nbf": False,
+    "verify_iat": False,
+    "verify_aud": False,
+    "verify_sub": False,
+}
+# The payload has an expiry of its own; registered claims beside it mean nothing here.
+
+
+def identity(claims: Claims, user: User) -> Identity:
+    """What the claims grant (sections 3.4 and 3.5); raises InvalidCredentials for ids that stand for nothing."""
+    try:
+        granted = permissions.effective(claims.a)
+        all_types = user.profile.all_device_types_available
+        device_types = None if all_types else _ids(claims.dt)
+        networks = _ids(claims.n)
+    except ValueError:
+        raise InvalidCredentials from None
+    names = EVERYTHING
+    if claims.c is not UNSET:
+        if any(patterns.problem(pattern) for pattern in claims.c):
+            raise InvalidCredentials
+        names = Patterns(claims.c)
+    return Identity(user.id, user.login, claims.e, granted, networks, device_types, names)
+
+
+def _ids(texts: list[str] | None) -> frozenset[int] | None:
+    """The ids of a scope list: None for all, nothing for a missing list."""
+    if not all(text == "*" or (text.isascii() and text.isdecimal()) for text in texts or ()):
+        raise ValueError("neither a number nor '*'")
+    if texts and "*" in texts:
+        return None
+    return frozenset(map(int, texts or ()))
+
+
+def login_claims(user: User) -> Claims:
+    """The rights that a login gets (section 3.9)."""
+    if user.profile.role == Role.ADMIN:
+        return Claims([Permission.ANY], 0, ACCESS, user.id, ["*"], ["*"])
+    device_types = ["*"] if user.profile.all_device_types_available else []
+    return Claims(sorted(permissions.CLIENT), 0, ACCESS, user.id, [], device_types)

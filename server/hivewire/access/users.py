@@ -1,0 +1,109 @@
+"""Users: records of kind `user` in the ledger, read into an index by login and id (core protocol, section 7)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from hivewire.ledger.ledger import Ledger
+from hivewire.ledger.records import Change, Precondition, Transaction, Write
+from hivewire_protocol.user import Role, Status
+
+KIND = "user"
+
+
+class Profile(Struct):
+    """What is stored of a user besides its login: the content of the record."""
+
+    password_hash: str
+    role: int = Role.CLIENT
+    status: int = Status.ACTIVE
+    data: dict[str, Any] | None = None
+    intro_reviewed: bool = False
+    all_device_types_available: bool = True
+
+    def __repr__(self) -> str:
+        return f"Profile(role={self.role}, status={self.status})"
+
+
+class User(Struct):
+    """A user as it is now."""
+
+    id: int
+    login: str
+    profile: Profile
+
+    @property
+    def active(self) -> bool:
+        """Whether it may log in and its tokens count."""
+        return self.profile.status == Status.ACTIVE
+
+
+class Users:
+    """An index of the ledger's users that follows every change, and their last logins.
+
+    Last logins are no changes of the ledger: they are kept in memory and handed to `journal.remember` now and then.
+    """
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._by_login: dict[str, User] = {}
+        self._by_id: dict[int, User] = {}
+        self._last_logins: dict[int, int] = {}
+        self._unsaved: set[int] = set()
+        ledger.observers.append(self._apply)
+
+    async def load(self) -> None:
+        """Read what the ledger holds once it is open."""
+        self._apply(list(self._ledger.kind(KIND).live.values()))
+        for name, value in (await self._ledger.journal.notes()).items():
+            if name.startswith("lastLogin:"):
+                self._last_logins[int(name.removeprefix("lastLogin:"))] = int(value)
+
+    def _apply(self, changes: Iterable[Change]) -> None:
+        for change in changes:
+            if change.kind != KIND:
+                continue
+            if (former := self._by_login.pop(change.key, None)) is not None:
+                self._by_id.pop(former.id, None)
+            if change.content is not None:
+                user = User(change.id, change.key, msgspec.json.decode(change.content, type=Profile))
+                self._by_login[user.login] = self._by_id[user.id] = user
+
+    def by_login(self, login: str) -> User | None:
+        """The user with this login, to the letter."""
+        return self._by_login.get(login)
+
+    def by_id(self, number: int) -> User | None:
+        """The user with this id."""
+        return self._by_id.get(number)
+
+    def all(self) -> list[User]:
+        """Every user, by id."""
+        return [self._by_id[number] for number in sorted(self._by_id)]
+
+    def write(
+        self, login: str, profile: Profile, author: str | None, preconditions: tuple[Precondition, ...] = ()
+    ) -> Transaction:
+        """The transaction that stores a user."""
+        content = msgspec.json.encode(profile)
+        return Transaction([Write(KIND, login, content, "application/json", None, preconditions)], author)
+
+    def logged_in(self, user: User) -> None:
+        """Note the time of a login."""
+        self._last_logins[user.id] = self._ledger.now()
+        self._unsaved.add(user.id)
+
+    def last_login(self, user: User) -> int | None:
+        """Milliseconds since 1970, or None when it never logged in."""
+        return self._last_logins.get(user.id)
+
+    async def save_last_logins(self) -> None:
+        """Hand the new ones to the journal. Raises NotDurable; they are then kept for the next time."""
+        unsaved: Sequence[int] = tuple(self._unsaved)
+        if unsaved:
+            await self._ledger.journal.remember({f"lastLogin:{n}": str(self._last_logins[n]) for n in unsaved})
+            self._unsaved.difference_update(unsaved)

@@ -1,0 +1,231 @@
+"""`authenticate` and the three ways to a token (core protocol 3.8-3.11; configuration contract, section 3)."""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+from msgspec import Raw
+
+from hivewire.access.identity import Identity
+from hivewire.access.passwords import Busy
+from hivewire.access.tokens import Claims, login_claims
+from hivewire.access.users import User
+from hivewire.client import Client
+from hivewire.dispatch import House, now
+from hivewire_protocol import coercion, times
+from hivewire_protocol.errors import (
+    AccessDenied,
+    InvalidCredentials,
+    InvalidParameters,
+    MalformedJson,
+    NotAllowed,
+    NotFound,
+    OutOfBounds,
+    TooManyAttempts,
+    Unauthorized,
+    Unavailable,
+    UnknownLogin,
+    UserNotActive,
+    WireError,
+)
+from hivewire_protocol.identity import (
+    AccessTokenReply,
+    Authenticate,
+    Token,
+    TokenCreate,
+    TokenPayload,
+    TokenRefresh,
+    TokensReply,
+)
+from hivewire_protocol.messages import NOTHING, Reply
+from hivewire_protocol.patterns import EVERYTHING, MAX_PATTERNS, Patterns, problem
+from hivewire_protocol.permissions import BY_NAME, Permission
+
+_BY_NUMBER: dict[int, Permission] = {int(permission): permission for permission in Permission}
+_IDS = re.compile(r"\*|\d{1,19}", re.ASCII)
+
+
+def authenticate(house: House, client: Client, request: Authenticate) -> Reply:
+    """Take the identity of an access token; a failure leaves everything as it is."""
+    try:
+        if not request.token:
+            raise Unauthorized
+        identity = house.tokens.verify(request.token, now())
+    except WireError as error:
+        house.telemetry.authentication_failed("authenticate", str(error), client.address)
+        raise
+    client.identity = identity
+    user = house.users.by_id(identity.user_id)
+    if user is not None:
+        house.users.logged_in(user)
+    return NOTHING
+
+
+async def token(house: House, client: Client, request: Token) -> Reply:
+    """Log in. Wrong passwords are counted for the login from this address, unknown logins too."""
+    login, password = request.login, request.password
+    if not login or not login.strip() or not password:
+        raise InvalidParameters("Invalid or empty authorization request parameters")
+    try:
+        user = await _proved(house, client.address, login, password)
+    except WireError as error:
+        house.telemetry.authentication_failed("token", type(error).__name__, client.address, login[:128])
+        raise
+    house.users.logged_in(user)
+    moment = now()
+    tokens = house.tokens
+    return TokensReply(
+        *tokens.pair(login_claims(user), moment + tokens.access_lifetime, moment + tokens.refresh_lifetime)
+    )
+
+
+async def _proved(house: House, address: str, login: str, password: str) -> User:
+    """The user whose login and password these are."""
+    throttle = house.throttle
+    if wait := throttle.wait(login, address):
+        seconds = -(-wait // 1_000)
+        raise TooManyAttempts(TooManyAttempts.text.format(seconds=seconds), retryAfter=seconds)
+    user = house.users.by_login(login)
+    if user is None:
+        throttle.fail(login, address)
+        raise UnknownLogin(UnknownLogin.text.format(login=login[:128]))
+    if not user.active:
+        raise UserNotActive
+    counted = throttle.begin(login, address)
+    try:
+        right = len(password) <= 128 and await house.passwords.verify(user.profile.password_hash, password)
+    except Busy:
+        raise Unavailable("Too many logins at a time; try again in a few seconds") from None
+    if not right:
+        if not counted:
+            throttle.fail(login, address)
+        raise InvalidCredentials
+    throttle.succeed(login, address)
+    current = house.users.by_id(user.id)
+    if current is None or not current.active:  # it may have changed while the hash was worked out
+        raise UserNotActive
+    return current
+
+
+def token_refresh(house: House, client: Client, request: TokenRefresh) -> Reply:
+    """A new access token with the rights of the refresh token."""
+    if not request.refreshToken:
+        raise InvalidParameters("Missing or invalid payload in request")
+    try:
+        access, user = house.tokens.refresh(request.refreshToken, now())
+    except WireError as error:
+        house.telemetry.authentication_failed("token/refresh", str(error), client.address)
+        raise
+    house.users.logged_in(user)
+    return AccessTokenReply(access)
+
+
+def token_create(house: House, client: Client, request: TokenCreate) -> Reply:
+    """Mint tokens with no more rights than the caller's own."""
+    caller = client.identity
+    payload = request.payload
+    if caller is None:
+        raise Unauthorized
+    if payload is None:
+        raise InvalidParameters("Missing or invalid payload in request")
+    if payload.userId is None:
+        raise InvalidParameters(
+            "Error! Make sure, that the passed object is correct and properly structured. Validation failed: \n"
+            "On property userId (value: null): must not be null ; "
+        )
+    if payload.userId != caller.user_id and not caller.may(Permission.MANAGE_USER):
+        raise AccessDenied
+    user = house.users.by_id(payload.userId)
+    if user is None:
+        raise NotFound(f"User with id = {payload.userId} not found")
+    if not user.active:
+        raise NotAllowed(UserNotActive.text)
+    claims = _claims(caller, user, payload)
+    tokens, moment = house.tokens, now()
+    access_expiry = _time(payload.expiration, "expiration")
+    refresh_expiry = _time(payload.refreshExpiration, "refreshExpiration") or access_expiry
+    return TokensReply(
+        *tokens.pair(
+            claims,
+            access_expiry or moment + tokens.access_lifetime,
+            refresh_expiry or moment + tokens.refresh_lifetime,
+        )
+    )
+
+
+def _claims(caller: Identity, user: User, payload: TokenPayload) -> Claims:
+    """What may be minted for this caller. Raises AccessDenied for anything beyond the caller's own rights."""
+    networks = _scope(payload.networkIds, caller.networks, "networkIds")
+    device_types = _scope(payload.deviceTypeIds, caller.device_types, "deviceTypeIds")
+    if user.profile.all_device_types_available and caller.device_types is not None:
+        raise AccessDenied  # the target's own flag would widen any list to all types (core protocol 3.5)
+    claims = Claims(_actions(caller, payload.actions), 0, 0, user.id, networks, device_types)
+    if (names := _names(caller, payload.configurations)) is not None:
+        claims.c = names
+    return claims
+
+
+def _actions(caller: Identity, given: list[Raw] | None) -> list[int]:
+    """The numbers for names and numbers; unknown ones are dropped, and `[1]` stands for nothing."""
+    wanted: set[Permission] = set()
+    for raw in given or ():
+        item = msgspec.json.decode(raw)
+        if isinstance(item, str):
+            permission = BY_NAME.get(item.lower())
+        elif isinstance(item, int) and not isinstance(item, bool):
+            permission = _BY_NUMBER.get(item)
+        else:
+            raise OutOfBounds("Actions list should contain only Strings or Integers")
+        if permission is not None:
+            wanted.add(permission)
+    wanted.discard(Permission.NONE)
+    if not all(_grants(caller, permission) for permission in wanted):
+        raise AccessDenied
+    return sorted(wanted) or [Permission.NONE]
+
+
+def _grants(caller: Identity, permission: Permission) -> bool:
+    if permission is Permission.ANY:
+        return all(caller.may(each) for each in Permission if each > Permission.NONE)
+    return caller.may(permission)
+
+
+def _scope(given: list[Raw] | None, own: frozenset[int] | None, field: str) -> list[str] | None:
+    """Ids as strings, if all of them are within the caller's own; a missing list stays missing."""
+    if given is None:
+        return None
+    ids = [coercion.text(bytes(raw)) or "" for raw in given]
+    for index, text in enumerate(ids):
+        if not _IDS.fullmatch(text):
+            raise OutOfBounds(f"{field}[{index}] is neither a number nor '*'")
+        if own is not None and (text == "*" or int(text) not in own):
+            raise AccessDenied
+    return ids
+
+
+def _names(caller: Identity, given: list[str] | None) -> list[str] | None:
+    """The name patterns of the new token, None for everything; absent ones are the caller's own."""
+    if given is None:
+        return None if caller.names is EVERYTHING else list(caller.names.patterns)
+    if len(given) > MAX_PATTERNS:
+        raise OutOfBounds(f"more than {MAX_PATTERNS} name patterns")
+    for index, pattern in enumerate(given):
+        if (what := problem(pattern)) is not None:
+            raise OutOfBounds(f"configurations[{index}]: {what}")
+        if not caller.names.contains(pattern):
+            raise AccessDenied
+    return list(Patterns(given).patterns)
+
+
+def _time(raw: Raw | None, field: str) -> int | None:
+    if raw is None or bytes(raw) == b"null":
+        return None
+    try:
+        text = coercion.text(bytes(raw)) or ""
+        return times.parse(text) if text.strip() else None
+    except (ValueError, OverflowError, MalformedJson):
+        raise OutOfBounds(f"{field} is not a timestamp: milliseconds since 1970, or ISO 8601") from None
+
+
+READS = {Authenticate: authenticate, Token: token, TokenRefresh: token_refresh, TokenCreate: token_create}

@@ -1,0 +1,173 @@
+"""Users as administrators and users themselves see them (core protocol, sections 6.2, 6.3 and 7)."""
+
+from __future__ import annotations
+
+import re
+
+from hivewire.access.passwords import Busy
+from hivewire.access.users import Profile, User
+from hivewire.client import Client
+from hivewire.dispatch import House, unavailable
+from hivewire.ledger.records import Expected, Mismatch, NotDurable
+from hivewire_protocol import times
+from hivewire_protocol.errors import (
+    InvalidParameters,
+    NotAllowed,
+    NotFound,
+    OutOfBounds,
+    Unauthorized,
+    Unavailable,
+)
+from hivewire_protocol.messages import NOTHING, Reply
+from hivewire_protocol.user import (
+    Role,
+    Status,
+    UserCurrentReply,
+    UserFull,
+    UserGetCurrent,
+    UserList,
+    UserListed,
+    UserListReply,
+    UserUpdate,
+    UserUpdateFields,
+)
+
+TAKE_OVER_SOCKET = 20
+_SORT_KEYS = {"id": lambda user: user.id, "login": lambda user: user.login}
+_PASSWORD = re.compile(r".{6,128}")
+
+
+def get_current(house: House, client: Client, request: UserGetCurrent) -> Reply:
+    """The caller, with the networks that it belongs to: none until networks exist."""
+    user = house.users.by_id(client.identity.user_id) if client.identity is not None else None
+    if user is None:
+        raise Unauthorized
+    return UserCurrentReply(UserFull([], *_members(house, user)))
+
+
+def list_(house: House, client: Client, request: UserList) -> Reply:
+    """Users that match, sorted and paged: 20 over a socket, all over HTTP, as DeviceHive has it."""
+    sort_field, sort_order = (request.sortField or "").lower(), (request.sortOrder or "asc").lower()
+    if (sort_field and sort_field not in _SORT_KEYS) or sort_order not in ("asc", "desc"):
+        raise InvalidParameters
+    skip = request.skip or 0
+    take = request.take if request.take is not None else None if client.http else TAKE_OVER_SOCKET
+    if skip < 0 or (take is not None and take < 0):
+        raise OutOfBounds("take and skip must not be negative")
+    users = [user for user in house.users.all() if _matches(user, request)]
+    if sort_field:
+        users.sort(key=_SORT_KEYS[sort_field], reverse=sort_order == "desc")
+    page = users[skip:] if take is None else users[skip : skip + take]
+    return UserListReply([UserListed(*_members(house, user)) for user in page])
+
+
+async def update(house: House, client: Client, request: UserUpdate) -> Reply:
+    """Change a user. `data` is overwritten always: absent or null clears it, as DeviceHive has it."""
+    fields = request.user
+    if not isinstance(fields, UserUpdateFields):
+        raise InvalidParameters("User is required")
+    if request.userId is None:
+        raise InvalidParameters("User id is wrong or empty")
+    user = house.users.by_id(request.userId)
+    if user is None:
+        raise NotFound(f"User with id = {request.userId} not found")
+    caller = house.users.by_id(client.identity.user_id) if client.identity is not None else None
+    sensitive = any(value is not None for value in (fields.login, fields.role, fields.status))
+    # The reference lets any holder of ManageUser set an administrator's password, and so become one. Not here.
+    sensitive = sensitive or (fields.password is not None and caller is not user)
+    if caller is None or (caller.profile.role != Role.ADMIN and sensitive):
+        raise NotAllowed("Admin permissions required for this action")
+    if fields.login is not None and fields.login != user.login:
+        raise NotAllowed("A login cannot be changed")
+    _check(fields)
+    password_hash = await _hashed(house, fields.password) if fields.password else None
+    await _store(house, caller.login, user.id, fields, password_hash)
+    if fields.status == Status.ACTIVE:
+        house.throttle.forgive(user.login)
+    return NOTHING
+
+
+async def _store(house: House, author: str, number: int, fields: UserUpdateFields, password_hash: str | None) -> None:
+    """Write the changed profile over the one it was made from; start again when somebody else was faster."""
+    while True:
+        user = house.users.by_id(number)
+        record = house.ledger.get("user", user.login) if user is not None else None
+        if user is None or record is None:
+            raise NotFound(f"User with id = {number} not found")
+        profile = Profile(
+            password_hash or user.profile.password_hash,
+            _or(fields.role, user.profile.role),
+            _or(fields.status, user.profile.status),
+            fields.data,
+            bool(_or(fields.introReviewed, user.profile.intro_reviewed)),
+            user.profile.all_device_types_available,
+        )
+        try:
+            await house.ledger.commit(
+                house.users.write(user.login, profile, author, (Expected(revision=record.revision),))
+            )
+            return
+        except Mismatch:
+            continue
+        except NotDurable as error:
+            raise unavailable(error) from error
+
+
+def _or(given: int | None, current: int) -> int:
+    return current if given is None else given
+
+
+def _check(fields: UserUpdateFields) -> None:
+    if fields.password and not _PASSWORD.fullmatch(fields.password):
+        raise OutOfBounds("Password can contain only from 6 to 128 symbols!")
+    if fields.role is not None and fields.role not in tuple(Role):
+        raise OutOfBounds("role must be 0 (administrator) or 1 (client)")
+    if fields.status is not None and fields.status not in tuple(Status):
+        raise OutOfBounds("status must be 0 (active), 1 (locked out) or 2 (disabled)")
+
+
+async def _hashed(house: House, password: str) -> str:
+    try:
+        return await house.passwords.hash(password)
+    except Busy:
+        raise Unavailable("Too many logins at a time; try again in a few seconds") from None
+
+
+def _matches(user: User, request: UserList) -> bool:
+    if request.loginPattern is not None:
+        if not _like(request.loginPattern, user.login):
+            return False
+    elif request.login is not None and user.login != request.login:
+        return False
+    if request.role is not None and user.profile.role != request.role:
+        return False
+    return request.status is None or user.profile.status == request.status
+
+
+def _like(pattern: str, text: str) -> bool:
+    """SQL LIKE: `%` is any run of characters, `_` any one; no backtracking, so a bad pattern costs no time."""
+    row = [True] + [False] * len(text)
+    for symbol in pattern[:256]:
+        if symbol == "%":
+            for position in range(1, len(row)):
+                row[position] = row[position] or row[position - 1]
+        else:
+            row = [False] + [before and symbol in ("_", text[position]) for position, before in enumerate(row[:-1])]
+    return row[-1]
+
+
+def _members(house: House, user: User) -> tuple[int, str, int, int, str | None, dict[str, object] | None, bool, bool]:
+    profile, last = user.profile, house.users.last_login(user)
+    return (
+        user.id,
+        user.login,
+        profile.role,
+        profile.status,
+        times.render(last) if last is not None else None,
+        profile.data,
+        profile.intro_reviewed,
+        profile.all_device_types_available,
+    )
+
+
+READS = {UserGetCurrent: get_current, UserList: list_, UserUpdate: update}

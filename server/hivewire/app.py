@@ -1,0 +1,278 @@
+"""The composition root: builds everything, and owns the order in which it starts and stops."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import os
+import resource
+import signal
+import socket
+import ssl
+from collections.abc import Callable
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+
+import uvicorn
+from msgspec import Struct
+
+from hivewire import actions
+from hivewire.access.passwords import Passwords, generate
+from hivewire.access.throttle import Throttle
+from hivewire.access.tokens import Key, SecretError, Tokens, generate_secret
+from hivewire.access.users import Profile, Users
+from hivewire.dispatch import Dispatcher, House, now
+from hivewire.gate.door import Door, HttpProtocol
+from hivewire.gate.http import application
+from hivewire.gate.websocket import Gate, WebSocket
+from hivewire.ledger.journal import JournalError
+from hivewire.ledger.ledger import Ledger
+from hivewire.ledger.records import NotDurable, Transaction, Write
+from hivewire.ledger.sqlite import SqliteJournal
+from hivewire.settings import Settings
+from hivewire.telemetry import Telemetry, configure_logging, log
+from hivewire_protocol.user import Role
+
+SECRET, SIGNING_KEY = "secret", "jwt"
+"""Kind and key of the record that keeps a generated signing secret. No action reads this kind."""
+
+BEATS = 30
+"""Each socket is looked after once in `ping_seconds`; the sockets are spread over so many moments within it."""
+
+SAVE_LOGINS_SECONDS = 60
+
+
+class StartError(Exception):
+    """The gateway cannot start; the message is a sentence for the operator."""
+
+
+class Started(Struct):
+    """What there is to tell once the port is open; `password` only when it was just generated."""
+
+    url: str
+    data: str
+    login: str
+    password: str | None
+    records: int
+
+
+def run(settings: Settings, started: Callable[[Started], None]) -> None:
+    """Serve until SIGTERM or SIGINT, then stop cleanly. Raises StartError."""
+    import uvloop  # here, so that importing this module needs no event loop of a certain kind
+
+    configure_logging(settings.log_format)
+    _raise_file_limit()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # uvicorn raises the signal again after its shutdown; a stop that was asked for is no failure.
+        signal.signal(number, lambda *_: None)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(serve(settings, started))
+
+
+async def serve(settings: Settings, started: Callable[[Started], None]) -> None:
+    """The life of one gateway: everything that was opened is closed on every way out."""
+    async with contextlib.AsyncExitStack() as stack:
+        sock = _bind(settings)
+        stack.callback(sock.close)
+        house, password = await _build_house(settings, stack)
+        dispatcher = Dispatcher(house, actions.READS, actions.WRITES)
+        server = _Server(settings, dispatcher)
+        for work in (server.gate_ticks(), _save_logins(house)):
+            task = asyncio.create_task(work)
+            stack.callback(task.cancel)
+        gc.collect()
+        gc.freeze()  # what was loaded stays; later collections need not walk it
+        server.on_started = partial(_announce, settings, sock, house.ledger, password, started)
+        try:
+            await server.serve(sockets=[sock])
+        finally:
+            log.info("stopped", revision=house.ledger.revision)
+
+
+def _announce(
+    settings: Settings, sock: socket.socket, ledger: Ledger, password: str | None, started: Callable[[Started], None]
+) -> None:
+    host, port = sock.getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
+    news = Started(
+        f"http{'s' if settings.tls_certificate else ''}://{shown}:{port}",
+        os.path.abspath(settings.data),
+        settings.admin_login,
+        password,
+        len(ledger.kind("configuration").live),
+    )
+    log.info("started", url=news.url, data=news.data, configurations=news.records, version=version("hivewire"))
+    started(news)
+
+
+async def _build_house(settings: Settings, stack: contextlib.AsyncExitStack) -> tuple[House, str | None]:
+    """Everything below the gate, loaded; and the administrator's password if it was just generated."""
+    if settings.jwt_secret is not None:
+        _key(settings, settings.jwt_secret)  # before a file is made
+    telemetry = Telemetry()
+    passwords = Passwords()
+    stack.callback(passwords.close)
+    ledger = Ledger(SqliteJournal(Path(settings.data)), now)
+    ledger.on_commit = telemetry.committed
+    users = Users(ledger)
+    stack.push_async_callback(ledger.close)
+    try:
+        await ledger.open()
+        await users.load()
+        stack.push_async_callback(_last_words, users)
+        password = await _found(settings, ledger, users, passwords)
+    except (JournalError, NotDurable) as error:
+        raise StartError(str(error)) from error
+    key = _key(settings, settings.jwt_secret or _stored_secret(ledger))
+    if key.weak:
+        log.warning(
+            "the JWT key is shorter than 32 bytes; tokens could be forged by trying keys",
+            bytes=len(key.value),
+        )
+    tokens = Tokens(
+        key,
+        users,
+        settings.access_token_lifetime * 1_000,
+        settings.refresh_token_lifetime * 1_000,
+    )
+    telemetry.gauges |= {
+        "ledger_revision": ("The ledger's revision.", lambda: ledger.revision),
+        "configurations": ("Configurations that exist.", lambda: len(ledger.kind("configuration").live)),
+    }
+    return House(settings, ledger, users, tokens, passwords, Throttle(now), telemetry), password
+
+
+async def _found(settings: Settings, ledger: Ledger, users: Users, passwords: Passwords) -> str | None:
+    """Give a new ledger its first administrator and its signing secret, in one transaction."""
+    writes: list[Write] = []
+    password = None
+    if not users.all():
+        password = settings.admin_password or generate()
+        profile = Profile(await passwords.hash(password), Role.ADMIN)
+        writes += users.write(settings.admin_login, profile, None).writes
+    if settings.jwt_secret is None and ledger.get(SECRET, SIGNING_KEY) is None:
+        writes.append(Write(SECRET, SIGNING_KEY, generate_secret().encode(), "text/plain; charset=utf-8"))
+    if writes:
+        await ledger.commit(Transaction(writes))
+    return password if settings.admin_password is None else None
+
+
+def _stored_secret(ledger: Ledger) -> str:
+    record = ledger.get(SECRET, SIGNING_KEY)
+    if record is None or record.content is None:
+        raise StartError("the ledger has no signing secret and none is set; set HIVEWIRE_JWT_SECRET")
+    return record.content.decode()
+
+
+def _key(settings: Settings, secret: str) -> Key:
+    try:
+        # The rule is for a secret that was set; a generated one is ours, and long enough.
+        return Key(secret, settings.jwt_key_derivation if settings.jwt_secret is not None else "utf8")
+    except SecretError as error:
+        raise StartError(str(error)) from None
+
+
+async def _save_logins(house: House) -> None:
+    while True:
+        await asyncio.sleep(SAVE_LOGINS_SECONDS)
+        try:
+            await house.users.save_last_logins()
+        except NotDurable as error:
+            log.warning("last logins were not saved; trying again later", reason=str(error))
+
+
+async def _last_words(users: Users) -> None:
+    try:
+        await users.save_last_logins()
+    except NotDurable as error:
+        log.warning("last logins were not saved", reason=str(error))
+
+
+class _Server(uvicorn.Server):
+    """uvicorn with our door, our WebSocket protocol, and a word when it is up."""
+
+    def __init__(self, settings: Settings, dispatcher: Dispatcher) -> None:
+        self._settings = settings
+        self._house = dispatcher.house
+        door = Door(settings)
+        self.gate = Gate(dispatcher, door)
+        self.on_started: Callable[[], None] = lambda: None
+        config = uvicorn.Config(
+            application(dispatcher, self._not_ready),
+            http=partial(HttpProtocol, door),  # type: ignore[arg-type]
+            ws=partial(WebSocket, self.gate),  # type: ignore[arg-type]
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            backlog=4_096,
+            timeout_graceful_shutdown=max(1, round(settings.drain_seconds)),
+            ssl_certfile=settings.tls_certificate,
+            ssl_keyfile=settings.tls_key,
+        )
+        try:
+            config.load()
+        except (OSError, ssl.SSLError) as error:
+            raise StartError(
+                f"cannot use tls_certificate {settings.tls_certificate} and tls_key {settings.tls_key}: {error}"
+            ) from None
+        super().__init__(config)
+        self._house.telemetry.gauges |= {
+            "connections": ("Open connections, HTTP and WebSocket.", lambda: door.inside),
+            "sockets": ("Open WebSockets.", lambda: len(self.gate.sockets)),
+            "outbox_bytes": ("Bytes that WebSocket peers have not read yet.", self.gate.outbox_bytes),
+        }
+
+    def _not_ready(self) -> str | None:
+        if self.gate.draining:
+            return "the gateway is stopping"
+        return self._house.ledger.failing
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Open the port, then tell."""
+        await super().startup(sockets)
+        self.on_started()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop taking work, finish what is under way, close every socket with 1001."""
+        log.info("stopping", sockets=len(self.gate.sockets))
+        self.gate.draining = True
+        await super().shutdown(sockets)
+
+    async def gate_ticks(self) -> None:
+        """The heartbeat of the gate."""
+        while True:
+            await asyncio.sleep(self._settings.ping_seconds / BEATS)
+            self.gate.tick(BEATS)
+
+
+def _bind(settings: Settings) -> socket.socket:
+    """The listening socket, bound but not open yet: a taken port is found out before a file is made."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(
+            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind(address)
+        except OSError:
+            sock.close()
+            raise
+    except OSError as error:
+        reason = error.strerror or error
+        raise StartError(
+            f"cannot listen on {settings.host} port {settings.port}: {reason}; choose others with --host and --port"
+        ) from None
+    sock.setblocking(False)
+    return sock
+
+
+def _raise_file_limit() -> None:
+    """One file descriptor a connection: ask for as many as the system lets this user have."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -1,0 +1,123 @@
+"""`hivewire serve`: every setting as a flag, `--check`, and the welcome."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from hivewire import settings as catalogue
+from hivewire.settings import Effective, Settings, SettingsError
+
+
+def _flags(command: click.Command) -> click.Command:
+    """Add one option for each setting that is no secret; the default is left to the settings themselves."""
+    for name in catalogue.names():
+        if catalogue.is_secret(name):
+            continue
+        default = getattr(Settings(), name)
+        sentence = catalogue.sentence(name) + (f"  [default: {default}]" if default not in (None, "") else "")
+        command.params.append(
+            click.Option(["--" + name.replace("_", "-")], default=None, metavar=_metavar(name), help=sentence, type=str)
+        )
+    return command
+
+
+def _metavar(name: str) -> str:
+    hint = get_type_hints(Settings)[name]
+    choices = [option for option in get_args(hint) if isinstance(option, str)]
+    if choices:
+        return "|".join(choices)
+    return {int: "N", float: "SECONDS"}.get(hint, "PATH" if name in ("data", "tls_certificate", "tls_key") else "TEXT")
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  hivewire serve
+  hivewire serve --port 9000 --data /var/lib/hivewire/hivewire.db
+  hivewire serve --config /etc/hivewire.toml --check
+  HIVEWIRE_ADMIN_PASSWORD=... hivewire serve --host 0.0.0.0 \\
+      --tls-certificate cert.pem --tls-key key.pem
+
+\b
+Every setting can also stand in the environment (HIVEWIRE_PORT=9000) or in a
+TOML file (port = 9000). A flag wins over the environment, that over the file.
+Secrets are no flags, because other users can see those: use
+HIVEWIRE_ADMIN_PASSWORD and HIVEWIRE_JWT_SECRET, or the file."""
+)
+@click.option("--config", type=click.Path(dir_okay=False, path_type=Path), help="TOML file with settings.")
+@click.option("--check", is_flag=True, help="Print the effective settings and where each comes from, then exit.")
+def serve(config: Path | None, check: bool, **flags: Any) -> None:
+    """Start the gateway: DeviceHive's WebSocket and REST API over one durable ledger.
+
+    The first start makes the data file and an administrator, and prints the password once. Ctrl-C or SIGTERM stops
+    it cleanly: what is under way is answered, sockets are closed with 1001, and the exit code is 0.
+    """
+    try:
+        effective = catalogue.load(flags, file=config)
+    except SettingsError as error:
+        raise click.UsageError(str(error)) from None
+    if check:
+        _print_effective(effective)
+        return
+    from hivewire import app  # here, so that --help and --check need not load the gateway
+
+    try:
+        app.run(effective.settings, _welcome)
+    except app.StartError as error:
+        raise click.ClickException(str(error)) from None
+
+
+_flags(serve)
+
+
+def _print_effective(effective: Effective) -> None:
+    table = Table("setting", "value", "from", box=None, pad_edge=False)
+    for name in catalogue.names():
+        value = getattr(effective.settings, name)
+        if catalogue.is_secret(name):
+            shown = "(not set)" if value is None else "********"
+        else:
+            shown = "(not set)" if value is None else str(value) or "(empty)"
+        table.add_row(name, shown, effective.sources[name])
+    width = None if sys.stdout.isatty() else 160
+    Console(width=width, highlight=False, markup=False).print(table)
+
+
+def _welcome(news: Any) -> None:
+    """Where it listens and what to paste first; the generated password this once."""
+    command = Path(sys.argv[0]).absolute()
+    hivewire = shlex.quote(str(command)) if command.name == "hivewire" else f"{shlex.quote(sys.executable)} -m hivewire"
+    if Path.cwd() in command.parents and command.name == "hivewire":
+        hivewire = str(command.relative_to(Path.cwd()))
+    web = news.url.replace("http", "ws", 1)
+    lines = [
+        "",
+        f"Hivewire listens on  {web}/api/websocket",
+        f"                     {news.url}/api/rest",
+        f"Data                 {news.data} ({news.records} configurations)",
+        f"Administrator        {news.login}",
+    ]
+    if news.password is not None:
+        lines += [
+            f"Password             {news.password}",
+            "                     (generated now and not shown again)",
+        ]
+    lines += [
+        "",
+        "Try it in another terminal:",
+        f"  {hivewire} login --url {news.url} --login {news.login}",
+        f"  {hivewire} put limits.max 42",
+        f"  {hivewire} get limits.max",
+        "",
+        "Ctrl-C stops it.",
+        "",
+    ]
+    click.echo("\n".join(lines))
+    sys.stdout.flush()

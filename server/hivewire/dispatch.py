@@ -1,0 +1,121 @@
+"""From a request to what it does: look up, check the permission, call; and from any exception to an error reply."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, TypeAlias
+
+from msgspec import Struct
+
+from hivewire.access.passwords import Passwords
+from hivewire.access.throttle import Throttle
+from hivewire.access.tokens import Tokens
+from hivewire.access.users import Users
+from hivewire.client import Client
+from hivewire.ledger.ledger import Ledger, Outcome
+from hivewire.ledger.records import Change, NotDurable, Refused, Transaction
+from hivewire.settings import Settings
+from hivewire.telemetry import Telemetry
+from hivewire_protocol.errors import (
+    AccessDenied,
+    InternalError,
+    TokenExpired,
+    Unauthorized,
+    Unavailable,
+    UserNotActive,
+    WireError,
+)
+from hivewire_protocol.messages import Reply, Request, action_of
+from hivewire_protocol.permissions import Permission
+
+
+class House(Struct):
+    """The parts that actions work with."""
+
+    settings: Settings
+    ledger: Ledger
+    users: Users
+    tokens: Tokens
+    passwords: Passwords
+    throttle: Throttle
+    telemetry: Telemetry
+
+
+class Commit(Struct):
+    """What a writing action asks for: a transaction, and how its end becomes a reply or an error."""
+
+    transaction: Transaction
+    answer: Callable[[list[Change]], Reply]
+    refuse: Callable[[Refused], WireError]
+
+
+Answer: TypeAlias = "Reply | Commit | Coroutine[Any, Any, Reply]"
+Handler: TypeAlias = "Callable[[House, Client, Any], Answer]"
+Table: TypeAlias = "Mapping[type[Request], Handler]"
+
+
+def now() -> int:
+    """Milliseconds since 1970."""
+    return time.time_ns() // 1_000_000
+
+
+class Dispatcher:
+    """Knows what each request does. `reads` answer at once or by a coroutine, `writes` return a Commit."""
+
+    def __init__(self, house: House, reads: Table, writes: Table) -> None:
+        self.house = house
+        self.writes = frozenset(writes)
+        self._handlers = {**reads, **writes}
+
+    def start(self, client: Client, request: Request) -> Answer:
+        """Check the caller's rights and begin. Raises WireError."""
+        if request.permission is not None:
+            self.authorize(client, request.permission)
+        return self._handlers[type(request)](self.house, client, request)
+
+    def authorize(self, client: Client, permission: Permission) -> None:
+        """Raise Unauthorized, TokenExpired, UserNotActive or AccessDenied unless the caller may do this now."""
+        identity = client.identity
+        if identity is None:
+            raise Unauthorized
+        if identity.expires < now():
+            raise TokenExpired
+        user = self.house.users.by_id(identity.user_id)
+        if user is None or not user.active:
+            raise UserNotActive
+        if permission not in identity.permissions:
+            raise AccessDenied
+
+    def conclude(self, commit: Commit, outcome: Outcome) -> Reply:
+        """The reply to a write that has ended. Raises WireError."""
+        if isinstance(outcome, list):
+            return commit.answer(outcome)
+        if isinstance(outcome, Refused):
+            raise commit.refuse(outcome)
+        raise unavailable(outcome)
+
+    def count(self, request_type: type[Request] | None, code: int) -> None:
+        """Note one answered request."""
+        action = _ACTIONS.get(request_type) if request_type is not None else "invalid"
+        if action is None:
+            assert request_type is not None  # noqa: S101 - for the type checker: None was handled above
+            action = _ACTIONS[request_type] = action_of(request_type)
+        self.house.telemetry.requests[action, code] += 1
+
+    def error(self, request_type: type[Request] | None, error: BaseException) -> WireError:
+        """The error that the client sees; one that nobody foresaw is logged and shown as an internal one."""
+        if isinstance(error, WireError):
+            return error
+        if isinstance(error, NotDurable):
+            return unavailable(error)
+        self.house.telemetry.unexpected(action_of(request_type) if request_type else "decode", error)
+        return InternalError()
+
+
+_ACTIONS: dict[type[Request], str] = {}
+
+
+def unavailable(error: BaseException) -> Unavailable:
+    """What a client is told when the journal could not take its change."""
+    return Unavailable(f"{Unavailable.text}: {error}; nothing was written")

@@ -1,0 +1,170 @@
+"""The door: how many may come in, and how long and how loudly they may knock.
+
+uvicorn bounds neither the bytes of a request's head nor the time to send them; this subclass of its httptools protocol
+does both, and limits connections for the process and for each address, before anything else is looked at.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from typing import Any, cast
+
+import httptools
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from hivewire.settings import Settings
+from hivewire.telemetry import log
+from hivewire_protocol.codec import encode
+
+SLICE = 16 << 10
+"""Bytes looked at in one go, so that one loud connection does not hold up the others."""
+
+
+class Door:
+    """Counts who is inside."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.inside = 0
+        self._by_address: Counter[str] = Counter()
+
+    def enter(self, address: str) -> bool:
+        """Whether one more connection from this address may come in; every one that may must `leave`."""
+        if self.inside >= self.settings.connections:
+            return False
+        if self._by_address[address] >= self.settings.connections_per_address:
+            return False
+        self.inside += 1
+        self._by_address[address] += 1
+        return True
+
+    def leave(self, address: str) -> None:
+        """A connection that was let in has ended."""
+        self.inside -= 1
+        self._by_address[address] -= 1
+        if not self._by_address[address]:
+            del self._by_address[address]
+
+
+def peer_address(transport: asyncio.BaseTransport) -> str:
+    """The address of the other end, without its port."""
+    peer = transport.get_extra_info("peername")
+    return str(peer[0]) if isinstance(peer, tuple) else "local"
+
+
+class HttpProtocol(HttpToolsProtocol):
+    """One HTTP connection, bounded; on an upgrade it hands over, together with its place inside."""
+
+    def __init__(
+        self,
+        door: Door,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self.door = door
+        self.address = ""
+        self._admitted = False
+        self._head_bytes = 0
+        self._head_complete = False
+        self._head_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Let it in, or say that there is no room."""
+        super().connection_made(transport)
+        self.address = peer_address(transport)
+        self._admitted = self.door.enter(self.address)
+        if not self._admitted:
+            self.refuse(503, "too many connections; try again later")
+            return
+        self._expect_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Give the place back, unless it went with an upgrade."""
+        super().connection_lost(exc)
+        self._stop_timer()
+        if self._admitted:
+            self._admitted = False
+            self.door.leave(self.address)
+
+    def data_received(self, data: bytes) -> None:
+        """Feed the parser slice by slice and bound the head of each request."""
+        self._unset_keepalive_if_required()
+        for start in range(0, len(data), SLICE):
+            if self.transport.is_closing():
+                return
+            if not self._feed(data, start):
+                return
+
+    def _feed(self, data: bytes, start: int) -> bool:
+        """One slice; false when the rest is not for this parser."""
+        piece = data[start : start + SLICE]
+        try:
+            self.parser.feed_data(piece)
+        except httptools.HttpParserUpgrade as upgrade:
+            if self._should_upgrade():
+                self._hand_over(data[start + upgrade.args[0] :])
+            return False
+        except httptools.HttpParserError:
+            self.refuse(400, "Invalid HTTP request received.")
+            return False
+        if not self._head_complete:
+            self._head_bytes += len(piece)
+            if self._head_bytes > self.door.settings.head_bytes:
+                self.refuse(431, f"request line and headers are over {self.door.settings.head_bytes} bytes")
+                return False
+        return True
+
+    def _hand_over(self, rest: bytes) -> None:
+        """Let the WebSocket protocol take over, with what the client sent without waiting for an answer."""
+        self._stop_timer()
+        self._admitted = False
+        self.handle_websocket_upgrade()
+        if rest:
+            cast(asyncio.Protocol, self.transport.get_protocol()).data_received(rest)
+
+    def on_message_begin(self) -> None:
+        """Called by the parser at the first byte of a request."""
+        super().on_message_begin()
+        if self._head_complete:
+            self._expect_head()
+
+    def on_headers_complete(self) -> None:
+        """Called by the parser when the head is whole."""
+        self._head_complete = True
+        self._head_bytes = 0
+        self._stop_timer()
+        super().on_headers_complete()
+
+    def _expect_head(self) -> None:
+        self._head_complete = False
+        self._head_bytes = 0
+        self._stop_timer()
+        self._head_timer = self.loop.call_later(self.door.settings.head_seconds, self._head_late)
+
+    def _head_late(self) -> None:
+        self.refuse(408, f"request line and headers took over {self.door.settings.head_seconds:g} s")
+
+    def _stop_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def refuse(self, status: int, message: str) -> None:
+        """Answer with an error document and close."""
+        self._stop_timer()
+        log.debug("connection refused", status=status, address=self.address)
+        if self.transport.is_closing():
+            return
+        body = encode({"error": status, "message": message})
+        self.transport.write(
+            STATUS_LINE[status]
+            + b"content-type: application/json\r\nconnection: close\r\ncontent-length: %d\r\n\r\n" % len(body)
+            + body
+        )
+        self.transport.close()

@@ -1,0 +1,86 @@
+"""The Starlette application: the route tables of all dialects, health, metrics, and what every answer has in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from starlette.applications import Starlette
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from hivewire.dispatch import Dispatcher
+from hivewire.gate import rest
+from hivewire.telemetry import CONTENT_TYPE
+from hivewire_protocol.errors import InternalError, MethodNotAllowed, NotFound
+
+CORS = {
+    "Access-Control-Allow-Credentials": "true",
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Allow-Methods": "OPTIONS, GET, POST, PUT, DELETE, HEAD",
+    "Access-Control-Max-Age": "0",
+    "Access-Control-Allow-Headers": "Origin, Authorization, Accept, Content-Type, Auth-DeviceID, Auth-DeviceKey, "
+    "If-Match, If-None-Match, X-HTTP-Method-Override",
+    "Access-Control-Expose-Headers": "ETag, Hivewire-Revision, Retry-After",
+}
+"""On every answer, as DeviceHive has it (core protocol, section 1.5), with our own headers added."""
+
+
+def application(dispatcher: Dispatcher, not_ready: Callable[[], str | None]) -> ASGIApp:
+    """Everything that is served over HTTP. `not_ready` gives the reason why new work should go elsewhere, or None."""
+
+    async def live(request: Request) -> Response:
+        return JSONResponse({"status": "live"})
+
+    async def ready(request: Request) -> Response:
+        if (reason := not_ready()) is not None:
+            return JSONResponse({"status": "not ready", "reason": reason}, 503)
+        return JSONResponse({"status": "ready", "revision": dispatcher.house.ledger.revision})
+
+    async def metrics(request: Request) -> Response:
+        return Response(dispatcher.house.telemetry.exposition(), media_type=CONTENT_TYPE)
+
+    routes = [
+        Route("/health/live", live),
+        Route("/health/ready", ready),
+        Route("/metrics", metrics),
+        *rest.routes(dispatcher),
+    ]
+    starlette = Starlette(routes=routes, exception_handlers={HTTPException: _http_error, Exception: _unexpected})
+    starlette.router.redirect_slashes = False
+    return Face(starlette)
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 - what it is registered for
+    response = rest.error_response(MethodNotAllowed() if error.status_code == 405 else NotFound())
+    response.headers.update(error.headers or {})
+    return response
+
+
+async def _unexpected(request: Request, error: Exception) -> Response:
+    return rest.error_response(InternalError())
+
+
+class Face:
+    """In: routes match the path as it was sent, so that `a%2Fb` is one name. Out: the CORS headers."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        scope["path"] = scope["raw_path"].decode("ascii")
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(CORS)
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers)

@@ -1,0 +1,314 @@
+"""DeviceHive's REST dialect and our own additions to it: parse, call the action, render.
+
+There is no second implementation: each row of the table names the request that also comes over a socket, and how its
+reply is shown (core protocol, sections 1.5 and 10; configuration contract, section 5).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Iterable
+from functools import cache
+from typing import Any, NamedTuple, get_type_hints
+from urllib.parse import unquote
+
+from msgspec import Raw, Struct
+from starlette.requests import ClientDisconnect
+from starlette.requests import Request as HttpRequest
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import BaseRoute, Route
+from starlette.types import Receive, Scope, Send
+
+from hivewire.actions.configuration import change_of
+from hivewire.dispatch import Commit, Dispatcher
+from hivewire.gate.peer import client_of
+from hivewire.ledger.records import Change, Mismatch, Transaction, version_of
+from hivewire_protocol import coercion
+from hivewire_protocol.codec import MAX_REPLY, encode
+from hivewire_protocol.configuration import (
+    ConfigurationDelete,
+    ConfigurationGet,
+    ConfigurationList,
+    ConfigurationPut,
+    ConfigurationReply,
+    RevisionReply,
+)
+from hivewire_protocol.device import DeviceList
+from hivewire_protocol.devicetype import DeviceTypeList
+from hivewire_protocol.errors import (
+    InvalidParameters,
+    MalformedJson,
+    MethodNotAllowed,
+    OutOfBounds,
+    PreconditionFailed,
+    RequestTimeout,
+    TooLarge,
+    UnsupportedMediaType,
+    WireError,
+)
+from hivewire_protocol.identity import Token, TokenCreate, TokenRefresh
+from hivewire_protocol.messages import Reply, Request
+from hivewire_protocol.network import NetworkList
+from hivewire_protocol.server_info import ClusterInfo, ServerCacheInfo, ServerInfo
+from hivewire_protocol.user import UserGetCurrent, UserList, UserUpdate
+
+
+class Row(NamedTuple):
+    """One method of one path: the request it stands for, the status of success, and what is shown.
+
+    `shows` is the member of the reply that becomes the whole body; None for all members as one object. `body` is the
+    member of the request that the body becomes; None when the body's members are the request's. `auth` rows are there
+    under `/auth/rest` too, where DeviceHive has a server of its own for tokens.
+    """
+
+    method: str
+    path: str
+    request: type[Request]
+    status: int = 200
+    shows: str | None = None
+    body: str | None = None
+    auth: bool = False
+
+
+ROWS = (
+    Row("GET", "/info", ServerInfo, shows="info", auth=True),
+    Row("GET", "/info/cache", ServerCacheInfo, shows="cacheInfo"),
+    Row("GET", "/info/config/cluster", ClusterInfo, shows="clusterInfo"),
+    Row("POST", "/token", Token, 201, auth=True),
+    Row("POST", "/token/create", TokenCreate, 201, body="payload", auth=True),
+    Row("POST", "/token/refresh", TokenRefresh, 201, auth=True),
+    Row("GET", "/configuration", ConfigurationList),
+    Row("GET", "/configuration/{name}", ConfigurationGet, shows="configuration", auth=True),
+    Row("PUT", "/configuration/{name}", ConfigurationPut, shows="configuration", auth=True),
+    Row("DELETE", "/configuration/{name}", ConfigurationDelete, 204, auth=True),
+    Row("GET", "/user", UserList, shows="users"),
+    Row("GET", "/user/current", UserGetCurrent, shows="current", auth=True),
+    Row("PUT", "/user/{userId}", UserUpdate, 204, body="user"),
+    Row("GET", "/device", DeviceList, shows="devices"),
+    Row("GET", "/network", NetworkList, shows="networks"),
+    Row("GET", "/devicetype", DeviceTypeList, shows="deviceTypes"),
+)
+
+METHODS_WITH_BODY = ("POST", "PUT", "DELETE")
+
+
+def routes(dispatcher: Dispatcher) -> list[BaseRoute]:
+    """The routes of all contexts. They are matched against the path as it was sent, still percent-encoded."""
+    found: list[BaseRoute] = []
+    for context in ("api", "dh", "auth"):
+        paths: dict[str, dict[str, Row]] = {}
+        for row in ROWS:
+            if row.auth or context != "auth":
+                paths.setdefault(row.path, {})[row.method] = row
+        found += [Route(f"/{context}/rest/", _welcome, methods=["GET"])]
+        found += [
+            Route(f"/{context}/rest{path}", Resource(dispatcher, context, methods)) for path, methods in paths.items()
+        ]
+    return found
+
+
+async def _welcome(request: HttpRequest) -> Response:
+    return PlainTextResponse("The REST API of this gateway; GET info tells more.\n")
+
+
+class Resource:
+    """What can be done at one path: an ASGI application."""
+
+    def __init__(self, dispatcher: Dispatcher, context: str, methods: dict[str, Row]) -> None:
+        self._dispatcher = dispatcher
+        self._context = context
+        self._methods = methods
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        request = HttpRequest(scope, receive)
+        method = request.method
+        if method == "POST" and "x-http-method-override" in request.headers:
+            method = request.headers["x-http-method-override"].upper()
+        row = self._methods.get("GET" if method == "HEAD" else method)
+        if method == "OPTIONS":
+            response = Response(status_code=204, headers={"Allow": ", ".join(self._allowed())})
+        elif row is None:
+            response = error_response(MethodNotAllowed())
+            response.headers["Allow"] = ", ".join(self._allowed())
+        else:
+            response = await self._serve(request, row)
+        await response(scope, receive, send)
+
+    def _allowed(self) -> list[str]:
+        return sorted({*self._methods, "OPTIONS"} | ({"HEAD"} if "GET" in self._methods else set()))
+
+    async def _serve(self, request: HttpRequest, row: Row) -> Response:
+        code = row.status
+        try:
+            reply = await self._call(request, row)
+            response = _render(row, reply)
+        except ClientDisconnect:
+            return Response(status_code=400)
+        except Exception as unexpected:
+            error = self._dispatcher.error(row.request, unexpected)
+            response, code = error_response(error), error.code
+        self._dispatcher.count(row.request, code)
+        return response
+
+    async def _call(self, request: HttpRequest, row: Row) -> Reply:
+        """Rights first, then the body: who may not do it cannot make us read it."""
+        client = client_of(
+            self._dispatcher.house,
+            request.client.host if request.client else "local",
+            request.headers.get,
+            context=self._context,
+            secure=request.url.scheme == "https",
+            http=True,
+        )
+        if row.request.permission is not None:
+            self._dispatcher.authorize(client, row.request.permission)
+        asked = await self._build(request, row)
+        answer = self._dispatcher.start(client, asked)
+        if isinstance(answer, Reply):
+            return answer
+        if isinstance(answer, Commit):
+            return await self._commit(request, answer)
+        return await answer
+
+    async def _build(self, request: HttpRequest, row: Row) -> Request:
+        """The request out of body, query and path, the latter winning."""
+        members: dict[str, Raw] = {}
+        try:
+            if request.method in METHODS_WITH_BODY:
+                members |= await self._body(request, row)
+            members |= _query(request, row.request)
+            for name, value in request.path_params.items():
+                members[name] = Raw(encode(unquote(value, errors="strict")))
+            for envelope in ("requestId", "jsonrpc"):
+                members.pop(envelope, None)
+            return coercion.build(row.request, members)
+        except (MalformedJson, UnicodeDecodeError):
+            raise InvalidParameters from None
+
+    async def _body(self, request: HttpRequest, row: Row) -> dict[str, Raw]:
+        data = await self._read(request)
+        if not data.strip():
+            if row.method == "DELETE":
+                return {}
+            raise InvalidParameters("Error! Validation failed: Object is null")
+        content_type = request.headers.get("content-type", "application/json")
+        if content_type.partition(";")[0].strip().lower() != "application/json":
+            raise UnsupportedMediaType
+        members = coercion.decode_members(data)
+        return members if row.body is None else {row.body: Raw(data)}
+
+    async def _read(self, request: HttpRequest) -> bytes:
+        settings = self._dispatcher.house.settings
+        data = bytearray()
+        try:
+            async with asyncio.timeout(settings.body_seconds):
+                async for chunk in request.stream():
+                    data += chunk
+                    if len(data) > settings.message_bytes:
+                        raise TooLarge(f"the body is over {settings.message_bytes} bytes")
+        except TimeoutError:
+            raise RequestTimeout(f"the body took over {settings.body_seconds:g} s") from None
+        return bytes(data)
+
+    async def _commit(self, request: HttpRequest, commit: Commit) -> Reply:
+        """Write under the conditions of the headers as well; they fail with 412, those of the body with 409."""
+        transaction = _with_conditions(request, commit.transaction)
+        try:
+            outcome: Any = await self._dispatcher.house.ledger.commit(transaction)
+        except Mismatch as mismatch:
+            if isinstance(mismatch.failed, EntityTags):
+                current = change_of(mismatch.last) if mismatch.last is not None else None
+                raise PreconditionFailed(str(mismatch.failed), change=current) from None
+            raise commit.refuse(mismatch) from None
+        except Exception as error:
+            outcome = error
+        return self._dispatcher.conclude(commit, outcome)
+
+
+class EntityTags(Struct):
+    """The condition of an `If-Match` or `If-None-Match` header (RFC 9110, sections 13.1.1 and 13.1.2).
+
+    A tag is `"version"` or `"version-revision"`; `*` stands for any existing record.
+    """
+
+    header: str
+    tags: tuple[str, ...]
+    wanted: bool
+
+    def holds(self, last: Change | None) -> bool:
+        """Whether the record matches one of the tags, or none of them."""
+        version = version_of(last)
+        if not version or last is None:
+            return not self.wanted
+        matches = not {"*", f'"{version}"', f'"{version}-{last.revision}"'}.isdisjoint(self.tags)
+        return matches is self.wanted
+
+    def __str__(self) -> str:
+        return f"{self.header}: {', '.join(self.tags)} does not hold"
+
+
+_TAGS = re.compile(r'\s*(?:\*|(?:W/)?"[!#-~]*"(?:\s*,\s*(?:W/)?"[!#-~]*")*)\s*', re.ASCII)
+
+
+def _with_conditions(request: HttpRequest, transaction: Transaction) -> Transaction:
+    conditions = []
+    for header, wanted in (("If-Match", True), ("If-None-Match", False)):
+        text = ", ".join(request.headers.getlist(header))
+        if text:
+            if not _TAGS.fullmatch(text):
+                raise OutOfBounds(f'{header} must be * or entity tags in double quotes, such as "7"')
+            # Tags have no commas of their own here. A weak tag stays as it is, so it matches nothing.
+            conditions.append(EntityTags(header, tuple(tag.strip() for tag in text.split(",")), wanted))
+    for write in transaction.writes:
+        write.preconditions = (*conditions, *write.preconditions)
+    return transaction
+
+
+def _query(request: HttpRequest, shape: type[Request]) -> Iterable[tuple[str, Raw]]:
+    """The query's parameters as raw JSON strings; repeated ones as a list where the request takes a list."""
+    lists = _list_fields(shape)
+    return [
+        (
+            name,
+            Raw(encode(request.query_params.getlist(name) if name in lists else request.query_params.getlist(name)[0])),
+        )
+        for name in request.query_params
+    ]
+
+
+@cache
+def _list_fields(shape: type[Request]) -> frozenset[str]:
+    return frozenset(name for name, hint in get_type_hints(shape).items() if "list[" in str(hint))
+
+
+def _render(row: Row, reply: Reply) -> Response:
+    headers = {}
+    if isinstance(reply, ConfigurationReply):
+        headers["ETag"] = f'"{reply.configuration.entityVersion}"'
+    if isinstance(reply, ConfigurationReply | RevisionReply):
+        headers["Hivewire-Revision"] = str(reply.revision)
+    if row.status == 204:
+        return Response(status_code=204, headers=headers)
+    body = encode(reply if row.shows is None else getattr(reply, row.shows))
+    if len(body) > MAX_REPLY:
+        return error_response(TooLarge())
+    return Response(body, row.status, headers, "application/json")
+
+
+def error_response(error: WireError) -> Response:
+    """The error document of this dialect: `{"error":code,"message":text}` and further members."""
+    response = Response(
+        encode({"error": error.code, "message": str(error), **error.members}),
+        error.code,
+        None,
+        "application/json",
+    )
+    if error.code == 401:
+        response.headers["WWW-Authenticate"] = "Bearer"
+    if "retryAfter" in error.members:
+        response.headers["Retry-After"] = str(error.members["retryAfter"])
+    if error.code in (408, 413, 415):
+        response.headers["Connection"] = "close"  # the rest of the body is not read
+    return response

@@ -1,0 +1,388 @@
+"""One WebSocket connection: a thin shell around the Sans-I/O core of the `websockets` library.
+
+uvicorn creates it at the upgrade (`Config(ws=...)`) and hands over the transport. It owes what the core leaves open:
+UTF-8 across fragments (RFC 6455, section 8.1), pings and missed pongs, the deadline of the close handshake, pausing
+when the peer does not read, and uvicorn's shutdown.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import codecs
+import random
+from typing import Any
+
+from uvicorn.config import Config
+from uvicorn.server import ServerState
+from websockets.frames import BINARY, CONT, PONG, TEXT, Frame
+from websockets.http11 import Request, Response
+from websockets.protocol import OPEN
+from websockets.server import ServerProtocol
+
+from hivewire.dispatch import Dispatcher
+from hivewire.gate.door import SLICE, Door, peer_address
+from hivewire.gate.peer import client_of
+from hivewire.session import Session
+from hivewire.telemetry import log
+from hivewire_protocol.close import TABLE, Code
+from hivewire_protocol.codec import encode
+from hivewire_protocol.errors import NotFound, Unavailable, WireError
+
+PATHS = {"/api/websocket": "api", "/dh/websocket": "dh"}
+"""Where sockets are opened, and the context that DeviceHive clients know it by."""
+
+CLOSE_SECONDS = 5.0
+"""After our close frame the peer has so long to finish the handshake; then the connection is cut."""
+
+_validate = codecs.getincrementaldecoder("utf-8")
+
+
+class Gate:
+    """All open sockets of one gateway, and what they share."""
+
+    def __init__(self, dispatcher: Dispatcher, door: Door) -> None:
+        self.dispatcher = dispatcher
+        self.door = door
+        self.settings = door.settings
+        self.sockets: set[WebSocket] = set()
+        self.draining = False
+        self._beat = 0
+
+    def outbox_bytes(self) -> int:
+        """Bytes that peers have not read yet, over all sockets."""
+        return sum(socket.transport.get_write_buffer_size() for socket in self.sockets)
+
+    def tick(self, beats: int) -> None:
+        """Look after a share of the sockets: called `beats` times within `ping_seconds`.
+
+        One timer for all: a timer for each socket would cost more memory than the rest of an idle one's state.
+        """
+        self._beat = (self._beat + 1) % beats
+        for socket in [socket for socket in self.sockets if socket.number % beats == self._beat]:
+            socket.keep_alive()
+        for socket in [socket for socket in self.sockets if socket.stalled_since is not None]:
+            socket.check_progress()
+
+
+class WebSocket(asyncio.Protocol):
+    """A connection from its handshake to its end."""
+
+    __slots__ = (
+        "_address",
+        "_close_timer",
+        "_conn",
+        "_draining",
+        "_fragments",
+        "_gate",
+        "_loop",
+        "_out",
+        "_pong_due",
+        "_reading",
+        "_receiving",
+        "_rest",
+        "_server_state",
+        "_session",
+        "_slice_due",
+        "_unsent",
+        "_utf8",
+        "number",
+        "stalled_since",
+        "transport",
+    )
+    count = 0
+
+    def __init__(self, gate: Gate, config: Config, server_state: ServerState, app_state: dict[str, Any]) -> None:
+        self._gate = gate
+        self._server_state = server_state
+        self._loop = asyncio.get_running_loop()
+        # The limit is for a message, whole or in fragments.
+        self._conn = ServerProtocol(max_size=gate.settings.message_bytes)
+        self._session: Session | None = None
+        self._out: list[bytes] = []
+        self._rest = b""
+        self._slice_due = False
+        self._receiving = False
+        self._fragments: bytearray | None = None
+        self._utf8: codecs.IncrementalDecoder | None = None
+        self._pong_due = False
+        self._reading = True
+        self._draining = False
+        self._close_timer: asyncio.TimerHandle | None = None
+        self._unsent = 0
+        self.stalled_since: float | None = None
+        WebSocket.count += 1
+        self.number = WebSocket.count
+
+    # What asyncio and uvicorn call.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """uvicorn hands over the connection; its place inside comes along."""
+        self.transport: Any = transport
+        self._address = peer_address(transport)
+        self._server_state.connections.add(self)  # type: ignore[arg-type]
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The end, however it came."""
+        self._server_state.connections.discard(self)
+        self._gate.sockets.discard(self)
+        self._gate.door.leave(self._address)
+        if self._close_timer is not None:
+            self._close_timer.cancel()
+        if self._session is not None:
+            self._session.close()
+
+    def data_received(self, data: bytes) -> None:
+        """Look at what came, a slice at a time: between slices the other connections have their turn."""
+        if len(data) <= SLICE and not self._rest:
+            self._receive(data)
+        else:
+            self._rest += data
+            self._regulate()
+
+    def _next_slice(self) -> None:
+        self._slice_due = False
+        if not self.transport.is_closing():
+            data, self._rest = self._rest[:SLICE], self._rest[SLICE:]
+            self._receive(data)
+            self._regulate()
+
+    def eof_received(self) -> None:
+        """The peer will send nothing more; asyncio closes the connection."""
+        self._conn.receive_eof()
+        self._flush()
+
+    def pause_writing(self) -> None:
+        """The peer does not read: stop serving it until it does."""
+        self.stalled_since = self._loop.time()
+        self._unsent = self.transport.get_write_buffer_size()
+        if self._session is not None:
+            self._session.hold()
+        self._regulate()
+
+    def resume_writing(self) -> None:
+        """It reads again."""
+        self.stalled_since = None
+        if self._session is not None:
+            self._session.release()
+            self._flush()
+        self._regulate()
+
+    def shutdown(self) -> None:
+        """uvicorn stops: read nothing more, answer what is owed, then say goodbye."""
+        self._draining = True
+        self._rest = b""
+        self._cut_after(self._gate.settings.drain_seconds)
+        self._regulate()
+        self._say_goodbye()
+
+    # Keeping an eye on the peer.
+
+    def keep_alive(self) -> None:
+        """Ping it, or close when the last ping was never answered. Not while reading is paused: no pong could come."""
+        if not self._reading or self._conn.state is not OPEN:
+            return
+        if self._pong_due:
+            self.close(Code.INTERNAL_ERROR, "no pong")
+            return
+        self._pong_due = True
+        self._conn.send_ping(b"")
+        self._flush()
+
+    def check_progress(self) -> None:
+        """Close a peer that has read nothing for too long."""
+        unsent = self.transport.get_write_buffer_size()
+        if unsent < self._unsent:
+            self.stalled_since = self._loop.time()
+        self._unsent = unsent
+        if (
+            self.stalled_since is not None
+            and self._loop.time() - self.stalled_since >= self._gate.settings.slow_seconds
+        ):
+            self.close(Code.SLOW_CONSUMER)
+            self._cut_after(1)  # the close frame stands behind everything that was not read either
+
+    def close(self, code: Code, reason: str | None = None) -> None:
+        """Send what is answered, then our close frame; cut the connection when the handshake takes too long."""
+        if self._conn.state is OPEN:
+            self._conn.send_close(code, reason or TABLE[code].reason)
+            log.debug("socket closed", code=int(code), address=self._address)
+        self._flush()
+        self._cut_after(CLOSE_SECONDS)
+
+    def _cut_after(self, seconds: float) -> None:
+        if self._close_timer is not None:
+            self._close_timer.cancel()
+        self._close_timer = self._loop.call_later(seconds, self.transport.abort)
+
+    def _say_goodbye(self) -> None:
+        session = self._session
+        if session is None:
+            self.transport.close()
+        elif not session.owed and self._conn.state is OPEN:
+            spread = random.randrange(int(self._gate.settings.drain_spread * 1_000) + 1)  # noqa: S311 - no secret
+            self.close(Code.GOING_AWAY, TABLE[Code.GOING_AWAY].reason.format(ms=spread))
+            self._draining = False
+            self._regulate()  # to read the peer's close frame
+
+    # Reading.
+
+    def _receive(self, data: bytes) -> None:
+        self._receiving = True
+        self._conn.receive_data(data)
+        for event in self._conn.events_received():
+            if isinstance(event, Frame):
+                self._take(event)
+            elif isinstance(event, Request):
+                self._shake_hands(event)
+        self._receiving = False
+        self._flush()
+        if self._session is not None and self._session.owed:
+            self._regulate()
+
+    def _shake_hands(self, request: Request) -> None:
+        """Answer the upgrade request: 101, or an HTTP error with the reason."""
+        context = PATHS.get(request.path.partition("?")[0])
+        try:
+            if context is None:
+                raise NotFound
+            if self._gate.draining:
+                raise Unavailable("the gateway is stopping")
+            client = client_of(
+                self._gate.dispatcher.house,
+                self._address,
+                lambda name: _header(request, name),
+                context=context,
+                secure=self.transport.get_extra_info("sslcontext") is not None,
+                http=False,
+            )
+        except WireError as error:
+            response = self._conn.reject(error.code, "")
+            response.body = encode({"error": error.code, "message": str(error)})
+            del response.headers["Content-Type"], response.headers["Content-Length"]
+            response.headers["Content-Type"] = "application/json"
+            response.headers["Content-Length"] = str(len(response.body))
+            self._reject(response)
+            return
+        response = self._conn.accept(request)
+        if response.status_code != 101:
+            self._reject(response)
+            return
+        self._conn.send_response(response)
+        self._session = Session(self._gate.dispatcher, client, self._send, self._settled)
+        self._gate.sockets.add(self)
+        self.transport.set_write_buffer_limits(high=self._gate.settings.outbox_bytes)
+
+    def _reject(self, response: Response) -> None:
+        self._conn.send_response(response)
+        self._flush()
+        self.transport.close()
+
+    def _take(self, frame: Frame) -> None:
+        """One frame; what is not text is answered by the core already or closes the socket."""
+        opcode = frame.opcode
+        if self._session is None or self._conn.close_sent is not None:
+            return
+        if opcode is TEXT and frame.fin:
+            self._message(frame.data)
+        elif opcode is TEXT or opcode is CONT:
+            self._fragment(frame)
+        elif opcode is PONG:
+            self._pong_due = False
+        elif opcode is BINARY:
+            self.close(Code.UNSUPPORTED_DATA)
+
+    def _message(self, data: Any) -> None:
+        if not data.isascii():
+            try:
+                str(data, "utf-8")
+            except UnicodeDecodeError:
+                self.close(Code.INVALID_TEXT)
+                return
+        assert self._session is not None  # noqa: S101 - checked where frames come in
+        self._session.receive(bytes(data))
+        if self._session.client.failures >= self._gate.settings.failed_authentications:
+            self.close(Code.TOO_MANY_FAILURES)
+
+    def _fragment(self, frame: Frame) -> None:
+        """Join fragments in one buffer (empty ones leave no trace) and fail at the first byte that is not UTF-8."""
+        if self._fragments is None or self._utf8 is None:
+            self._fragments = bytearray()
+            self._utf8 = _validate()
+        try:
+            self._utf8.decode(bytes(frame.data), frame.fin)
+        except UnicodeDecodeError:
+            self.close(Code.INVALID_TEXT)
+            return
+        self._fragments += frame.data
+        if frame.fin:
+            data, self._fragments, self._utf8 = bytes(self._fragments), None, None
+            self._message(data)
+
+    # Writing.
+
+    def _send(self, data: bytes) -> None:
+        """One text message, unless we said goodbye already."""
+        if self._conn.state is not OPEN:
+            return
+        if not self._out and not self._receiving:
+            self._loop.call_soon(self._flush)
+        size = len(data)
+        # A server's text frame, unmasked and whole (RFC 6455, section 5.2).
+        if size < 126:
+            self._out.append(bytes((0x81, size)))
+        elif size < 65_536:
+            self._out.append(b"\x81\x7e" + size.to_bytes(2))
+        else:
+            self._out.append(b"\x81\x7f" + size.to_bytes(8))
+        self._out.append(data)
+
+    def _flush(self) -> None:
+        """Write everything that gathered since the last time in one go, messages before control frames."""
+        if self._out:
+            out, self._out = self._out, []
+            self.transport.write(b"".join(out))
+        if self._conn.writes:
+            for data in self._conn.data_to_send():
+                if data:
+                    self.transport.write(data)
+                else:
+                    self.transport.close()  # both close frames are exchanged, or the core gave up
+
+    # Pausing.
+
+    def _settled(self) -> None:
+        """The session has answered something that was waited for."""
+        assert self._session is not None  # noqa: S101 - it is the session that calls
+        if self._session.client.failures >= self._gate.settings.failed_authentications:
+            self.close(Code.TOO_MANY_FAILURES)
+        self._regulate()
+        if self._draining:
+            self._say_goodbye()
+
+    def _congested(self, session: Session) -> bool:
+        settings = self._gate.settings
+        return (
+            self.stalled_since is not None
+            or session.owed >= settings.pipeline
+            or session.owed_bytes >= settings.message_bytes
+        )
+
+    def _regulate(self) -> None:
+        """Read from the transport only while there is room for more, and nothing read already is left over."""
+        session = self._session
+        room = session is None or not self._congested(session)
+        reading = room and not self._rest and not self._draining
+        if reading != self._reading and not self.transport.is_closing():
+            self._reading = reading
+            if reading:
+                self.transport.resume_reading()
+            else:
+                self.transport.pause_reading()
+        if room and self._rest and not self._slice_due:
+            self._slice_due = True
+            self._loop.call_soon(self._next_slice)
+
+
+def _header(request: Request, name: str) -> str | None:
+    values = request.headers.get_all(name)
+    return values[0] if values else None

@@ -1,0 +1,199 @@
+"""One conversation: decode, dispatch, encode, keep the order, know what is owed. No socket here.
+
+The promise: a request sees the effect of every request before it on the same connection, and answers come in the order
+of the requests. Writes in a row ride one batch; everything else waits for what is under way. A read with nothing before
+it is answered inside `receive`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any
+
+from hivewire.client import Client
+from hivewire.dispatch import Commit, Dispatcher
+from hivewire.ledger.ledger import Outcome
+from hivewire_protocol import codec
+from hivewire_protocol.codec import Call
+from hivewire_protocol.errors import WireError
+from hivewire_protocol.identity import Authenticate, Token, TokenRefresh
+from hivewire_protocol.messages import Reply
+
+_AUTHENTICATIONS = (Authenticate, Token, TokenRefresh)
+_UNAUTHENTICATED = (401, 429)
+
+
+class Session:
+    """The requests of one client, in order.
+
+    `send` takes the bytes of one text message. `settled` is called when something that was waited for was answered, so
+    that the owner may read on or close. `owed` and `owed_bytes` are the requests not answered yet and their size.
+    """
+
+    __slots__ = (
+        "_busy",
+        "_dispatcher",
+        "_held",
+        "_line",
+        "_task",
+        "_writing",
+        "client",
+        "closed",
+        "owed",
+        "owed_bytes",
+        "send",
+        "settled",
+    )
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        client: Client,
+        send: Callable[[bytes], None],
+        settled: Callable[[], None],
+    ) -> None:
+        self.client = client
+        self.send = send
+        self.settled = settled
+        self.closed = False
+        self.owed = 0
+        self.owed_bytes = 0
+        self._dispatcher = dispatcher
+        self._line: deque[Call] | None = None  # made when first needed: most sessions never do
+        self._writing = 0
+        self._busy = False
+        self._held = False
+        self._task: asyncio.Task[None] | None = None
+
+    def receive(self, message: bytes) -> None:
+        """Take one text message: valid UTF-8, whatever its content."""
+        call = codec.decode(message)
+        if type(call) is Call:
+            call.size = len(message)
+            self._enter(call)
+        else:
+            assert isinstance(call, list)  # noqa: S101 - decode returns one of the two
+            call[0].size = len(message)
+            batch = codec.Batch(len(call))
+            for element in call:
+                element.batch = batch
+                self._enter(element)
+
+    def hold(self) -> None:
+        """Start no more requests: the peer does not read the answers."""
+        self._held = True
+
+    def release(self) -> None:
+        """Go on after `hold`."""
+        self._held = False
+        self._advance()
+
+    def close(self) -> None:
+        """The peer is gone: drop what has not begun. Writes under way are finished, and answered to nobody."""
+        self.closed = True
+        self._line = None
+        if self._task is not None:
+            self._task.cancel()
+
+    def _enter(self, call: Call) -> None:
+        self.owed += 1
+        self.owed_bytes += call.size
+        if self._line or not self._may_start(call):
+            if self._line is None:
+                self._line = deque()
+            self._line.append(call)
+        else:
+            self._start(call)
+
+    def _may_start(self, call: Call) -> bool:
+        if self._held or self._busy:
+            return False
+        return self._writing == 0 or (call.error is None and call.request_type in self._dispatcher.writes)
+
+    def _advance(self) -> None:
+        while self._line and not self.closed and self._may_start(self._line[0]):
+            self._start(self._line.popleft())
+
+    def _start(self, call: Call) -> None:
+        try:
+            if call.error is not None:
+                self._refuse_late(call, call.error)
+                return
+            assert call.request is not None  # noqa: S101 - a call has a request or an error
+            answer = self._dispatcher.start(self.client, call.request)
+            if isinstance(answer, Reply):
+                self._finish(call, answer)
+            elif isinstance(answer, Commit):
+                self._dispatcher.house.ledger.submit(answer.transaction, partial(self._written, call, answer))
+                self._writing += 1
+            else:
+                self._busy = True
+                self._task = asyncio.get_running_loop().create_task(self._wait(call, answer))
+        except Exception as error:
+            if self._writing:
+                # The answers of the writes before it come first.
+                call.error = self._dispatcher.error(call.request_type, error)
+                self._line = self._line if self._line is not None else deque()
+                self._line.appendleft(call)
+            else:
+                self._finish(call, error)
+
+    def _refuse_late(self, call: Call, error: WireError) -> None:
+        """Answer a call that was wrong from the start; where the action is known, rights are checked first."""
+        permission = call.request_type.permission if call.request_type is not None else None
+        if permission is not None:
+            self._dispatcher.authorize(self.client, permission)
+        raise error
+
+    def _written(self, call: Call, commit: Commit, outcome: Outcome) -> None:
+        self._writing -= 1
+        try:
+            end: Reply | BaseException = self._dispatcher.conclude(commit, outcome)
+        except Exception as error:
+            end = error
+        self._finish(call, end)
+        self._settle()
+
+    async def _wait(self, call: Call, answer: Coroutine[Any, Any, Reply]) -> None:
+        try:
+            end: Reply | BaseException = await answer
+        except Exception as error:
+            end = error
+        self._task = None
+        self._busy = False
+        self._finish(call, end)
+        self._settle()
+
+    def _settle(self) -> None:
+        if not self.closed:
+            if self._line:
+                self._advance()
+            self.settled()
+
+    def _finish(self, call: Call, end: Reply | BaseException) -> None:
+        """Encode and send the one answer that the call gets."""
+        self.owed -= 1
+        self.owed_bytes -= call.size
+        code = 200
+        if isinstance(end, Reply):
+            data = codec.answer(call, end)
+        else:
+            error = self._dispatcher.error(call.request_type, end)
+            code = error.code
+            data = codec.refuse(call, error)
+            if code in _UNAUTHENTICATED and call.request_type in _AUTHENTICATIONS:
+                self.client.failures += 1
+        self._dispatcher.count(call.request_type, code)
+        if self.closed:
+            return
+        if call.batch is not None:
+            self._gather(call, data, call.batch)
+        elif call.reply_wanted:
+            self.send(data)
+
+    def _gather(self, call: Call, data: bytes, batch: codec.Batch) -> None:
+        if (whole := batch.add(call, data)) is not None:
+            self.send(whole)

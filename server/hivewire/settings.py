@@ -1,0 +1,194 @@
+"""Every setting: its type, default, bounds and a sentence. A file loses to the environment, which loses to a flag.
+
+The struct below is the only list; flags, environment names, the `--check` table, the README's table and the checks of
+values all come from it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_type_hints
+
+import msgspec
+from msgspec import Meta, Struct
+
+ENVIRONMENT = "HIVEWIRE_"
+
+CLIENT_VARIABLES = frozenset({"URL", "TOKEN", "PROFILE", "PASSWORD", "CONFIG"})
+"""Variables with the same beginning that are read by the command line, not settings of the gateway."""
+
+_Port = Annotated[int, Meta(ge=0, le=65_535)]
+_Count = Annotated[int, Meta(ge=1, le=10_000_000)]
+_Bytes = Annotated[int, Meta(ge=1_024, le=1 << 30)]
+_Seconds = Annotated[float, Meta(ge=0.1, le=86_400)]
+_Lifetime = Annotated[int, Meta(ge=1, le=10 * 365 * 86_400)]
+
+
+def _says(sentence: str, secret: bool = False) -> Meta:
+    return Meta(description=sentence, extra={"secret": secret})
+
+
+class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What a gateway runs with. Durations are seconds, sizes are bytes unless the sentence says otherwise."""
+
+    host: Annotated[str, _says("Address to listen on.")] = "127.0.0.1"
+    port: Annotated[_Port, _says("Port to listen on; 0 picks a free one.")] = 8080
+    data: Annotated[str, _says("The SQLite file; made when it is not there.")] = "hivewire.db"
+    admin_login: Annotated[
+        str,
+        Meta(min_length=3, max_length=128, pattern=r"^[\w@.-]+$"),
+        _says("Login of the first administrator; counts when the file is made."),
+    ] = "admin"
+    admin_password: Annotated[
+        str | None,
+        _says(
+            "Its password (6-128 characters); counts when the file is made. Generated when missing.",
+            secret=True,
+        ),
+    ] = None
+    jwt_secret: Annotated[
+        str | None,
+        _says("Signs the tokens, 32 bytes or more. Generated and kept in the file when missing.", secret=True),
+    ] = None
+    jwt_key_derivation: Annotated[
+        Literal["utf8", "devicehive"],
+        _says("How the secret becomes the key: `devicehive` keeps the tokens of a DeviceHive installation valid."),
+    ] = "utf8"
+    access_token_lifetime: Annotated[_Lifetime, _says("Life of an access token.")] = 1_800
+    refresh_token_lifetime: Annotated[_Lifetime, _says("Life of a refresh token.")] = 15_724_800
+    tls_certificate: Annotated[str | None, _says("PEM file of the certificate chain; turns TLS on.")] = None
+    tls_key: Annotated[str | None, _says("PEM file of its private key.")] = None
+    log_format: Annotated[
+        Literal["auto", "console", "json"], _says("`auto` is console on a terminal, JSON elsewhere.")
+    ] = "auto"
+    trusted_proxies: Annotated[
+        str,
+        _says("Addresses, separated by commas, whose X-Forwarded-For and X-Forwarded-Proto are believed."),
+    ] = ""
+    name_length: Annotated[_Count, Meta(le=1_024), _says("Longest name that may be created, in characters.")] = 32
+    value_length: Annotated[_Count, _says("Longest value over frames and REST, in characters.")] = 65_536
+    description_length: Annotated[_Count, _says("Longest description, in characters.")] = 1_024
+    message_bytes: Annotated[_Bytes, _says("Largest WebSocket message and REST body.")] = 1 << 20
+    head_bytes: Annotated[_Bytes, _says("Largest HTTP request line with headers.")] = 64 << 10
+    head_seconds: Annotated[_Seconds, _says("Time to send them.")] = 10.0
+    body_seconds: Annotated[_Seconds, _says("Time to send a REST body.")] = 30.0
+    connections: Annotated[_Count, _says("Most connections at a time.")] = 20_000
+    connections_per_address: Annotated[_Count, _says("Most of them from one address.")] = 5_000
+    pipeline: Annotated[
+        _Count, _says("Unanswered requests of one connection after which no more are read from it.")
+    ] = 1_024
+    outbox_bytes: Annotated[
+        _Bytes,
+        _says("Unread answers of one connection, beyond the kernel's buffers, after which it is not served."),
+    ] = 1 << 20
+    slow_seconds: Annotated[_Seconds, _says("A peer that reads nothing for so long is closed (4008).")] = 60.0
+    ping_seconds: Annotated[_Seconds, _says("Time between pings, and time to answer one (1011).")] = 30.0
+    failed_authentications: Annotated[_Count, _says("Failures after which a socket is closed (4029).")] = 20
+    drain_seconds: Annotated[_Seconds, _says("Time for open requests and sockets to finish at a stop.")] = 10.0
+    drain_spread: Annotated[_Seconds, _says("Clients are told to reconnect at a random time within this span.")] = 30.0
+
+
+class SettingsError(Exception):
+    """A setting is unknown, of the wrong type or out of bounds; the message names it and where it came from."""
+
+
+class Effective(Struct, frozen=True):
+    """The settings in force, and for each the place that it came from."""
+
+    settings: Settings
+    sources: dict[str, str]
+
+
+def names() -> tuple[str, ...]:
+    """Every setting's name, in the order of the table."""
+    return Settings.__struct_fields__
+
+
+def sentence(name: str) -> str:
+    """What the setting does."""
+    return next((meta.description for meta in _metas(name) if meta.description), "")
+
+
+def is_secret(name: str) -> bool:
+    """Whether the value is never shown and cannot be given as a flag, where every process could read it."""
+    return any(meta.extra and meta.extra.get("secret") for meta in _metas(name))
+
+
+def _metas(name: str) -> tuple[Meta, ...]:
+    return tuple(item for item in _HINTS[name].__metadata__ if isinstance(item, Meta))
+
+
+_HINTS = get_type_hints(Settings, include_extras=True)
+
+
+def load(flags: Mapping[str, Any], environment: Mapping[str, str] | None = None, file: Path | None = None) -> Effective:
+    """The effective settings. `flags` with value None were not given; `file` is a TOML file. Raises SettingsError."""
+    environment = os.environ if environment is None else environment
+    values: dict[str, Any] = {}
+    sources = dict.fromkeys(names(), "default")
+    if file is None and environment.get(ENVIRONMENT + "CONFIG"):
+        file = Path(environment[ENVIRONMENT + "CONFIG"])
+    layers = [_from_file(file)] if file is not None else []
+    layers += [_from_environment(environment), [(n, v, f"--{n.replace('_', '-')}") for n, v in flags.items()]]
+    for layer in layers:
+        for name, value, source in layer:
+            if value is None:
+                continue
+            values[name] = _check(name, value, source)
+            sources[name] = source
+    settings = Settings(**values)
+    if (settings.tls_certificate is None) != (settings.tls_key is None):
+        raise SettingsError("tls_certificate and tls_key belong together: give both or neither")
+    if settings.admin_password is not None and not 6 <= len(settings.admin_password) <= 128:
+        raise SettingsError(f"admin_password ({sources['admin_password']}) must have 6 to 128 characters")
+    return Effective(settings, sources)
+
+
+def _from_file(path: Path) -> list[tuple[str, Any, str]]:
+    try:
+        with path.open("rb") as file:
+            found = tomllib.load(file)
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"cannot read the settings in {path}: {error}") from None
+    for name in found:
+        if name not in names():
+            raise SettingsError(f"{path}: unknown setting {name!r}{_nearest(name, names())}")
+    return [(name, value, str(path)) for name, value in found.items()]
+
+
+def _from_environment(environment: Mapping[str, str]) -> list[tuple[str, Any, str]]:
+    layer = []
+    for variable, value in environment.items():
+        if not variable.startswith(ENVIRONMENT):
+            continue
+        rest = variable.removeprefix(ENVIRONMENT)
+        if rest in CLIENT_VARIABLES:
+            continue
+        name = rest.lower()
+        if name not in names() or rest != rest.upper():
+            known = [ENVIRONMENT + known.upper() for known in names()]
+            raise SettingsError(f"unknown environment variable {variable}{_nearest(variable, known)}")
+        layer.append((name, value if value != "" else None, variable))
+    return layer
+
+
+def _nearest(name: str, known: tuple[str, ...] | list[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def _check(name: str, value: Any, source: str) -> Any:
+    try:
+        # Text from flags and the environment may stand for a number; a TOML value must have the right type already.
+        return msgspec.convert(value, _HINTS[name], strict=not isinstance(value, str))
+    except msgspec.ValidationError as error:
+        shown = "" if is_secret(name) else f" is {value!r}"
+        raise SettingsError(f"setting {name} ({source}){shown}: {_plain(str(error))}") from None
+
+
+def _plain(message: str) -> str:
+    return message[:1].lower() + message[1:]

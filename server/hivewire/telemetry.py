@@ -1,0 +1,100 @@
+"""Log fields and metrics, named in one place.
+
+Tokens, passwords and values are never logged: the functions here take none. Counters of the hot path are plain
+dictionaries that are read when somebody scrapes, because a locked counter costs as much as a whole decoded request.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Any, Literal
+
+import structlog
+from prometheus_client import CollectorRegistry, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger("hivewire")
+
+
+def configure_logging(form: Literal["auto", "console", "json"]) -> None:
+    """Structured lines on standard error: for people on a terminal, JSON elsewhere, or as told."""
+    console = form == "console" or (form == "auto" and sys.stderr.isatty())
+    last: Any = structlog.dev.ConsoleRenderer() if console else structlog.processors.JSONRenderer()
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info if not console else _keep,
+            last,
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+    # Libraries speak only when something is wrong.
+    logging.basicConfig(
+        level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s", force=True
+    )
+
+
+def _keep(_: Any, __: str, event: Any) -> Any:
+    return event
+
+
+class Telemetry:
+    """The numbers of one gateway. Gauges are functions, asked at the time of a scrape."""
+
+    def __init__(self) -> None:
+        self.requests: Counter[tuple[str, int]] = Counter()
+        self.failed_authentications = 0
+        self.gauges: dict[str, tuple[str, Callable[[], float]]] = {}
+        self.registry = CollectorRegistry()
+        self.commit_seconds = Histogram(
+            "hivewire_commit_seconds",
+            "Time from handing a batch to the journal until it is durable.",
+            registry=self.registry,
+            buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5),
+        )
+        self.batch_changes = Histogram(
+            "hivewire_batch_changes",
+            "Changes made durable by one commit.",
+            registry=self.registry,
+            buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024),
+        )
+        self.registry.register(self)
+
+    def committed(self, changes: int, seconds: float) -> None:
+        """Note one commit."""
+        self.batch_changes.observe(changes)
+        self.commit_seconds.observe(seconds)
+
+    def collect(self) -> Iterable[Metric]:
+        """Called by prometheus-client at a scrape."""
+        requests = CounterMetricFamily("hivewire_requests", "Requests by action and code.", labels=["action", "code"])
+        for (action, code), count in self.requests.items():
+            requests.add_metric([action, str(code)], count)
+        yield requests
+        yield CounterMetricFamily(
+            "hivewire_failed_authentications",
+            "Wrong passwords and bad tokens.",
+            value=self.failed_authentications,
+        )
+        for name, (sentence, value) in self.gauges.items():
+            yield GaugeMetricFamily(f"hivewire_{name}", sentence, value=value())
+
+    def exposition(self) -> bytes:
+        """Everything in the text format of Prometheus."""
+        return generate_latest(self.registry)
+
+    def authentication_failed(self, how: str, reason: str, address: str, login: str | None = None) -> None:
+        """One line for a failed authentication: how it was tried, why it failed, from where; never the credential."""
+        self.failed_authentications += 1
+        log.warning("authentication failed", how=how, reason=reason, address=address, login=login)
+
+    def unexpected(self, where: str, error: BaseException) -> None:
+        """One line, with the traceback, for an error that nobody foresaw."""
+        log.error("unexpected error", where=where, exc_info=error)
