@@ -84,7 +84,7 @@ class Dispatcher:
         user = self.house.users.by_id(identity.user_id)
         if user is None or not user.active:
             raise UserNotActive
-        if permission not in identity.permissions:
+        if not identity.permissions >> permission & 1:
             raise AccessDenied
 
     def conclude(self, commit: Commit, outcome: Outcome) -> Reply:
@@ -95,14 +95,6 @@ class Dispatcher:
             raise commit.refuse(outcome)
         raise unavailable(outcome)
 
-    def count(self, request_type: type[Request] | None, code: int) -> None:
-        """Note one answered request."""
-        action = _ACTIONS.get(request_type) if request_type is not None else "invalid"
-        if action is None:
-            assert request_type is not None  # noqa: S101 - for the type checker: None was handled above
-            action = _ACTIONS[request_type] = action_of(request_type)
-        self.house.telemetry.requests[action, code] += 1
-
     def error(self, request_type: type[Request] | None, error: BaseException) -> WireError:
         """The error that the client sees; one that nobody foresaw is logged and shown as an internal one."""
         if isinstance(error, WireError):
@@ -111,9 +103,6 @@ class Dispatcher:
             return unavailable(error)
         self.house.telemetry.unexpected(action_of(request_type) if request_type else "decode", error)
         return InternalError()
-
-
-_ACTIONS: dict[type[Request], str] = {}
 
 
 def unavailable(error: BaseException) -> Unavailable:

@@ -70,17 +70,17 @@ class Session:
 
     def receive(self, message: bytes) -> None:
         """Take one text message: valid UTF-8, whatever its content."""
-        call = codec.decode(message)
-        if type(call) is Call:
-            call.size = len(message)
+        calls = codec.decode(message)
+        if type(calls) is Call:
+            calls.size = len(message)
+            self._enter(calls)
+            return
+        assert isinstance(calls, list)  # noqa: S101 - decode returns one of the two
+        calls[0].size = len(message)
+        batch = codec.Batch(len(calls))
+        for call in calls:
+            call.batch = batch
             self._enter(call)
-        else:
-            assert isinstance(call, list)  # noqa: S101 - decode returns one of the two
-            call[0].size = len(message)
-            batch = codec.Batch(len(call))
-            for element in call:
-                element.batch = batch
-                self._enter(element)
 
     def hold(self) -> None:
         """Start no more requests: the peer does not read the answers."""
@@ -139,7 +139,7 @@ class Session:
                 self._line = self._line if self._line is not None else deque()
                 self._line.appendleft(call)
             else:
-                self._finish(call, error)
+                self._fail(call, error)
 
     def _refuse_late(self, call: Call, error: WireError) -> None:
         """Answer a call that was wrong from the start; where the action is known, rights are checked first."""
@@ -151,20 +151,23 @@ class Session:
     def _written(self, call: Call, commit: Commit, outcome: Outcome) -> None:
         self._writing -= 1
         try:
-            end: Reply | BaseException = self._dispatcher.conclude(commit, outcome)
+            reply = self._dispatcher.conclude(commit, outcome)
         except Exception as error:
-            end = error
-        self._finish(call, end)
+            self._fail(call, error)
+        else:
+            self._finish(call, reply)
         self._settle()
 
     async def _wait(self, call: Call, answer: Coroutine[Any, Any, Reply]) -> None:
         try:
-            end: Reply | BaseException = await answer
+            reply = await answer
         except Exception as error:
-            end = error
+            self._busy = False
+            self._fail(call, error)
+        else:
+            self._busy = False
+            self._finish(call, reply)
         self._task = None
-        self._busy = False
-        self._finish(call, end)
         self._settle()
 
     def _settle(self) -> None:
@@ -173,27 +176,27 @@ class Session:
                 self._advance()
             self.settled()
 
-    def _finish(self, call: Call, end: Reply | BaseException) -> None:
-        """Encode and send the one answer that the call gets."""
+    def _finish(self, call: Call, reply: Reply) -> None:
+        """Send the success reply that the call gets."""
+        self._dispatcher.house.telemetry.requests[call.request_type, 200] += 1
+        self._emit(call, codec.answer(call, reply))
+
+    def _fail(self, call: Call, cause: BaseException) -> None:
+        """Send the error reply that the call gets."""
+        error = self._dispatcher.error(call.request_type, cause)
+        self._dispatcher.house.telemetry.requests[call.request_type, error.code] += 1
+        if error.code in _UNAUTHENTICATED and call.request_type in _AUTHENTICATIONS:
+            self.client.failures += 1
+        self._emit(call, codec.refuse(call, error))
+
+    def _emit(self, call: Call, data: bytes) -> None:
         self.owed -= 1
         self.owed_bytes -= call.size
-        code = 200
-        if isinstance(end, Reply):
-            data = codec.answer(call, end)
-        else:
-            error = self._dispatcher.error(call.request_type, end)
-            code = error.code
-            data = codec.refuse(call, error)
-            if code in _UNAUTHENTICATED and call.request_type in _AUTHENTICATIONS:
-                self.client.failures += 1
-        self._dispatcher.count(call.request_type, code)
         if self.closed:
             return
         if call.batch is not None:
-            self._gather(call, data, call.batch)
+            whole = call.batch.add(call, data)
+            if whole is not None:
+                self.send(whole)
         elif call.reply_wanted:
             self.send(data)
-
-    def _gather(self, call: Call, data: bytes, batch: codec.Batch) -> None:
-        if (whole := batch.add(call, data)) is not None:
-            self.send(whole)

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
 import structlog
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+
+from hivewire_protocol.messages import Request, action_of
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -46,10 +48,11 @@ def _keep(_: Any, __: str, event: Any) -> Any:
 
 
 class Telemetry:
-    """The numbers of one gateway. Gauges are functions, asked at the time of a scrape."""
+    """The numbers of one gateway. `requests` counts answers by request type and code; gauges are functions, asked at
+    the time of a scrape."""
 
     def __init__(self) -> None:
-        self.requests: Counter[tuple[str, int]] = Counter()
+        self.requests: defaultdict[tuple[type[Request] | None, int], int] = defaultdict(int)
         self.failed_authentications = 0
         self.gauges: dict[str, tuple[str, Callable[[], float]]] = {}
         self.registry = CollectorRegistry()
@@ -75,7 +78,8 @@ class Telemetry:
     def collect(self) -> Iterable[Metric]:
         """Called by prometheus-client at a scrape."""
         requests = CounterMetricFamily("hivewire_requests", "Requests by action and code.", labels=["action", "code"])
-        for (action, code), count in self.requests.items():
+        for (request_type, code), count in list(self.requests.items()):
+            action = action_of(request_type) if request_type is not None else "invalid"
             requests.add_metric([action, str(code)], count)
         yield requests
         yield CounterMetricFamily(

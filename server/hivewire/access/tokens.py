@@ -164,7 +164,7 @@ _OPTIONS: Any = {
 def identity(claims: Claims, user: User) -> Identity:
     """What the claims grant (sections 3.4 and 3.5); raises InvalidCredentials for ids that stand for nothing."""
     try:
-        granted = permissions.effective(claims.a)
+        granted = sum(1 << permission for permission in permissions.effective(claims.a))
         all_types = user.profile.all_device_types_available
         device_types = None if all_types else _ids(claims.dt)
         networks = _ids(claims.n)

@@ -35,11 +35,8 @@ class User(Struct):
     id: int
     login: str
     profile: Profile
-
-    @property
-    def active(self) -> bool:
-        """Whether it may log in and its tokens count."""
-        return self.profile.status == Status.ACTIVE
+    active: bool
+    """Whether it may log in and its tokens count."""
 
 
 class Users:
@@ -70,7 +67,8 @@ class Users:
             if (former := self._by_login.pop(change.key, None)) is not None:
                 self._by_id.pop(former.id, None)
             if change.content is not None:
-                user = User(change.id, change.key, msgspec.json.decode(change.content, type=Profile))
+                profile = msgspec.json.decode(change.content, type=Profile)
+                user = User(change.id, change.key, profile, profile.status == Status.ACTIVE)
                 self._by_login[user.login] = self._by_id[user.id] = user
 
     def by_login(self, login: str) -> User | None:

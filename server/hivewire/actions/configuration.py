@@ -74,20 +74,21 @@ def put(house: House, client: Client, request: ConfigurationPut) -> Commit:
                 f"Field cannot be empty. The length of value should not be more than {settings.value_length} symbols.",
             )
         )
-    content_type = request.contentType or TEXT
-    if not _MEDIA_TYPE.fullmatch(content_type):
-        raise OutOfBounds("contentType must be a media type such as application/json")
-    write = Write(
-        KIND, name, value.encode(), content_type, _description(house, request.description), _expected(request)
-    )
-    return Commit(Transaction([write], _author(client)), _written, refusal)
+    content_type = TEXT
+    if request.contentType is not None:
+        content_type = request.contentType
+        if not _MEDIA_TYPE.fullmatch(content_type):
+            raise OutOfBounds("contentType must be a media type such as application/json")
+    description = _description(house, request.description)
+    write = Write(KIND, name, value.encode(), content_type, description, _expected(request))
+    return Commit(Transaction((write,), _author(client)), _written, refusal)
 
 
 def delete(house: House, client: Client, request: ConfigurationDelete) -> Commit:
     """Delete one; NotFound when there is none."""
     name = _name(client, request.name)
     write = Write(KIND, name, None, "", _description(house, request.description), _expected(request))
-    return Commit(Transaction([write], _author(client)), _deleted, refusal)
+    return Commit(Transaction((write,), _author(client)), _deleted, refusal)
 
 
 def list_(house: House, client: Client, request: ConfigurationList) -> Reply:

@@ -149,7 +149,7 @@ class Resource:
         except Exception as unexpected:
             error = self._dispatcher.error(row.request, unexpected)
             response, code = error_response(error), error.code
-        self._dispatcher.count(row.request, code)
+        self._dispatcher.house.telemetry.requests[row.request, code] += 1
         return response
 
     async def _call(self, request: HttpRequest, row: Row) -> Reply:

@@ -1,8 +1,7 @@
 """The contract of a durable engine.
 
-An engine is an ordered log of changes, grouped in batches that are durable and visible as a whole or not at all, with
-a way to read the last change of every record. One contract suite (`tests/ledger/test_engines.py`) holds every engine
-to these promises:
+An engine is an ordered log of changes, grouped in batches that are durable and visible as a whole or not at all. One
+contract suite (`tests/ledger/test_engines.py`) holds every engine to these promises:
 
 * When `append` returns, its changes survive a crash of the process and of the machine. When it raises NotDurable, none
   of them is there, now or later, unless the engine died while it tried; the ledger then reads the log again.
@@ -42,14 +41,14 @@ class Journal(Protocol):
     def read_only(self) -> bool:
         """Whether every append will fail, because the log can be read but not written."""
 
-    def records(self) -> AsyncIterator[list[Change]]:
-        """The last change of every record, deleted ones included, ordered by kind and key, in portions."""
+    def changes(self) -> AsyncIterator[list[Change]]:
+        """Everything that is kept, in the order in which it was appended, in portions."""
 
     async def append(self, changes: Sequence[Change]) -> None:
         """Make the changes durable, all or none. Raises NotDurable."""
 
-    async def history(self, kind: str, key: str, *, before: int | None, take: int) -> list[Change]:
-        """The changes of one record, newest first, with a revision below `before`."""
+    async def history(self, kind: str, key: str, *, revision: int, take: int) -> list[Change]:
+        """The record's change of this revision and those before it as far as they are kept, newest first."""
 
     async def since(self, revision: int, *, take: int) -> list[Change]:
         """The changes after a revision in order: whole transactions, at least one, about `take` changes."""

@@ -26,10 +26,9 @@ class MemoryJournal:
     async def load(self) -> None:
         """Nothing to open."""
 
-    async def records(self) -> AsyncIterator[list[Change]]:
+    async def changes(self) -> AsyncIterator[list[Change]]:
         """All in one portion."""
-        last = {(change.kind, change.key): change for change in self._log}
-        yield [last[place] for place in sorted(last)]
+        yield list(self._log)
 
     async def append(self, changes: Sequence[Change]) -> None:
         """To the end of the list, unless `broken`."""
@@ -40,14 +39,10 @@ class MemoryJournal:
             older = [change for change in self._log if (change.kind, change.key) == place][:-1]
             self._log = [change for change in self._log if change not in older]
 
-    async def history(self, kind: str, key: str, *, before: int | None, take: int) -> list[Change]:
+    async def history(self, kind: str, key: str, *, revision: int, take: int) -> list[Change]:
         """Walk the list backwards."""
-        found = [
-            change
-            for change in reversed(self._log)
-            if change.kind == kind and change.key == key and (before is None or change.revision < before)
-        ]
-        return found[:take]
+        found = [change for change in reversed(self._log) if (change.kind, change.key) == (kind, key)]
+        return [change for change in found if change.revision <= revision][:take]
 
     async def since(self, revision: int, *, take: int) -> list[Change]:
         """Walk the list forwards, to the end of a transaction."""

@@ -13,7 +13,7 @@ class Change(Struct, gc=False):
 
     `content` None is a delete. `id` counts the records of a kind and is never reused; `version` is 1 at creation and
     grows by one with every write; `revision` is the ledger's, shared by the changes of one transaction; `time` is
-    milliseconds since 1970.
+    milliseconds since 1970; `previous` is the revision of the record's change before this one, 0 for its first.
     """
 
     revision: int
@@ -26,6 +26,7 @@ class Change(Struct, gc=False):
     time: int
     author: str | None = None
     description: str | None = None
+    previous: int = 0
 
 
 class Precondition(Protocol):
@@ -72,8 +73,11 @@ class Transaction(Struct):
 
     @property
     def size(self) -> int:
-        """Bytes of content waiting in it."""
-        return sum(len(write.content) for write in self.writes if write.content is not None)
+        """About how many bytes it holds on to while it waits: its content, and 1 KiB of objects for each write."""
+        size = 0
+        for write in self.writes:
+            size += 1_024 + len(write.content or b"")
+        return size
 
 
 class LedgerError(Exception):

@@ -1,4 +1,5 @@
--- Schema 1. `change` is the log; a record's current state is its last change, found through `change_by_key`.
+-- Schema 1. `change` is the log, and nothing but the log: what is current is worked out when it is read at start, and a
+-- record's history is followed backwards through `previous`. An index by key would cost a page for every put.
 -- `place` is revision * 1024 + the change's number in its transaction: order and revision in one key.
 CREATE TABLE change (
     place        INTEGER PRIMARY KEY,
@@ -10,9 +11,9 @@ CREATE TABLE change (
     content_type TEXT    NOT NULL,
     time         INTEGER NOT NULL,  -- milliseconds since 1970
     author       TEXT,
-    description  TEXT
+    description  TEXT,
+    previous     INTEGER NOT NULL   -- revision of the record's change before this one, 0 if none
 ) STRICT;
-CREATE UNIQUE INDEX change_by_key ON change (kind, key, place);
 -- `epoch`, and under `note:` the small facts that are no changes.
 CREATE TABLE meta (
     name  TEXT PRIMARY KEY,

@@ -28,12 +28,25 @@ from hivewire.ledger.records import Change, NotDurable
 APPLICATION_ID = 0x48765772  # "HvWr": tells our files from other SQLite databases
 SCHEMA_VERSION = 1
 PORTION = 10_000
-"""Changes in one portion of `records`: large enough that the thread hop is nothing, small beside what is loaded."""
+"""Changes in one portion of `changes`: large enough that the thread hop is nothing, small beside what is loaded."""
 
-_COLUMNS = "place, kind, key, id, version, content, content_type, time, author, description"
+_COLUMNS = "place, kind, key, id, version, content, content_type, time, author, description, previous"
 _WIDTH = _COLUMNS.count(",") + 1
 _ROOM = 1_024  # places of a revision: at least MAX_APPEND, see schema.sql
-_END = 1 << 62
+
+_HISTORY = f"""
+WITH RECURSIVE step (revision, place) AS (
+    SELECT ?3, (SELECT place FROM change WHERE place BETWEEN ?3 * {_ROOM} AND ?3 * {_ROOM} + {_ROOM - 1}
+                AND kind = ?1 AND key = ?2)
+    UNION ALL
+    SELECT change.previous, (SELECT earlier.place FROM change AS earlier
+        WHERE earlier.place BETWEEN change.previous * {_ROOM} AND change.previous * {_ROOM} + {_ROOM - 1}
+        AND earlier.kind = ?1 AND earlier.key = ?2)
+    FROM step JOIN change ON change.place = step.place
+    LIMIT ?4
+)
+SELECT {_COLUMNS} FROM step JOIN change USING (place) ORDER BY place DESC
+"""
 
 
 class SqliteJournal:
@@ -84,13 +97,9 @@ class SqliteJournal:
             "PRAGMA wal_autocheckpoint = 2000; PRAGMA cache_size = -32768; PRAGMA temp_store = MEMORY;"
         )
 
-    async def records(self) -> AsyncIterator[list[Change]]:
-        """The last changes, read through the index: one group for each record."""
-        query = (
-            f"SELECT {_COLUMNS} FROM (SELECT max(place) AS last FROM change GROUP BY kind, key)"
-            " JOIN change ON place = last"
-        )
-        async with self._database.execute(query) as cursor:
+    async def changes(self) -> AsyncIterator[list[Change]]:
+        """The log from its beginning."""
+        async with self._database.execute(f"SELECT {_COLUMNS} FROM change ORDER BY place") as cursor:
             while rows := await cursor.fetchmany(PORTION):
                 yield [_change(row) for row in rows]
 
@@ -112,8 +121,8 @@ class SqliteJournal:
         try:
             await self._database.execute(insertion, values)
             await self._database.executemany(
-                "DELETE FROM change WHERE kind = ? AND key = ? AND place < ?",
-                [(change.kind, change.key, change.revision * _ROOM) for change in outdated],
+                "DELETE FROM change WHERE place BETWEEN ? AND ? AND kind = ? AND key = ?",
+                [(*_places(change.previous), change.kind, change.key) for change in outdated],
             )
             await self._database.execute("COMMIT")
         except BaseException:
@@ -121,12 +130,9 @@ class SqliteJournal:
                 await self._database.execute("ROLLBACK")
             raise
 
-    async def history(self, kind: str, key: str, *, before: int | None, take: int) -> list[Change]:
-        """Backwards through the index by key."""
-        return await self._read(
-            f"SELECT {_COLUMNS} FROM change WHERE kind = ? AND key = ? AND place < ? ORDER BY place DESC LIMIT ?",
-            (kind, key, before * _ROOM if before is not None else _END, take),
-        )
+    async def history(self, kind: str, key: str, *, revision: int, take: int) -> list[Change]:
+        """Backwards from change to change of the record."""
+        return await self._read(_HISTORY, (kind, key, revision, take))
 
     async def since(self, revision: int, *, take: int) -> list[Change]:
         """Forwards through the log, to the end of a transaction."""
@@ -138,8 +144,7 @@ class SqliteJournal:
             return found
         edge = found[-1].revision  # its transaction may go on behind the limit
         return [change for change in found if change.revision < edge] + await self._read(
-            f"SELECT {_COLUMNS} FROM change WHERE place >= ? AND place < ? ORDER BY place",
-            (edge * _ROOM, (edge + 1) * _ROOM),
+            f"SELECT {_COLUMNS} FROM change WHERE place BETWEEN ? AND ? ORDER BY place", _places(edge)
         )
 
     async def _read(self, query: str, parameters: Iterable[Any]) -> list[Change]:
@@ -270,6 +275,11 @@ def _insertion(size: int) -> str:
     return f"INSERT INTO change ({_COLUMNS}) SELECT * FROM (VALUES {','.join([row] * size)}) WHERE column1 IS NOT NULL"
 
 
+def _places(revision: int) -> tuple[int, int]:
+    """The first and the last place that changes of a revision can have."""
+    return revision * _ROOM, (revision + 1) * _ROOM - 1
+
+
 def _values(changes: Sequence[Change]) -> list[Any]:
     """The bound parameters of all changes in a row."""
     values: list[Any] = []
@@ -288,12 +298,13 @@ def _values(changes: Sequence[Change]) -> list[Any]:
             change.time,
             change.author,
             change.description,
+            change.previous,
         )
     return values
 
 
 def _change(row: Iterable[Any]) -> Change:
-    place, kind, key, number, version, content, content_type, time, author, description = row
+    place, kind, key, number, version, content, content_type, time, author, description, previous = row
     # A million records share a handful of kinds, types and authors.
     return Change(
         place // _ROOM,
@@ -306,4 +317,5 @@ def _change(row: Iterable[Any]) -> Change:
         time,
         intern(author) if author is not None else None,
         description,
+        previous,
     )
