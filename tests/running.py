@@ -1,0 +1,147 @@
+"""A real gateway in a process of its own, for tests that go over the wire."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import httpx
+from websockets.sync.client import ClientConnection, connect
+
+PASSWORD = "correct horse"
+SECRET = "a secret for tests, longer than 32 bytes"
+
+
+class RunningGateway:
+    """A gateway on a free port over the file `data`. `log` grows with its structured lines, as dictionaries."""
+
+    def __init__(self, data: Path, *flags: str, env: dict[str, str] | None = None, **popen: Any) -> None:
+        self.data = data
+        self.log: list[dict[str, Any]] = []
+        self.noise: list[str] = []
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("HIVEWIRE_")}
+        environment |= {"HIVEWIRE_ADMIN_PASSWORD": PASSWORD, "HIVEWIRE_JWT_SECRET": SECRET, **(env or {})}
+        self.process = subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "hivewire",
+                "serve",
+                "--port",
+                "0",
+                "--data",
+                str(data),
+                "--log-format",
+                "json",
+                *flags,
+            ],
+            env={name: value for name, value in environment.items() if value},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            **popen,
+        )
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            if self._take(line) == "started":
+                break
+        else:
+            raise AssertionError(f"the gateway did not start: {self.noise} {self.log}")
+        self.url: str = self.log[-1]["url"]
+        self.port = int(self.url.rpartition(":")[2])
+        self.socket_url = self.url.replace("http", "ws", 1) + "/api/websocket"
+        self.rest_url = self.url + "/api/rest"
+        self._reader = threading.Thread(target=self._drain, daemon=True)
+        self._reader.start()
+
+    def _take(self, line: str) -> str | None:
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            self.noise.append(line.rstrip())
+            return None
+        self.log.append(entry)
+        event = entry.get("event")
+        return event if isinstance(event, str) else None
+
+    def _drain(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self._take(line)
+
+    def events(self, event: str) -> list[dict[str, Any]]:
+        """The log lines of one event so far."""
+        return [entry for entry in self.log if entry.get("event") == event]
+
+    def token(self, login: str = "admin", password: str = PASSWORD) -> str:
+        """An access token."""
+        answer = httpx.post(self.rest_url + "/token", json={"login": login, "password": password})
+        assert answer.status_code == 201, answer.text
+        return str(answer.json()["accessToken"])
+
+    def http(self, token: str | None = None) -> httpx.Client:
+        """An HTTP client for the REST API, authorised with a token (the administrator's by default; "" for none)."""
+        token = self.token() if token is None else token
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        return httpx.Client(base_url=self.rest_url, headers=headers)
+
+    def socket(self, token: str | None = None, **options: Any) -> Talk:
+        """A WebSocket client, authorised like `http`."""
+        token = self.token() if token is None else token
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        return Talk(connect(self.socket_url, additional_headers=headers, compression=None, **options))
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """Ask it to stop and wait; its exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        code = self.process.wait(30)
+        self._reader.join(5)
+        for pipe in (self.process.stdout, self.process.stderr):
+            if pipe is not None:
+                pipe.close()
+        return code
+
+    def __enter__(self) -> RunningGateway:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop(signal.SIGKILL)
+
+
+class Talk:
+    """Action frames as dictionaries over one socket."""
+
+    def __init__(self, connector: AbstractContextManager[ClientConnection]) -> None:
+        self._connector = connector
+        self.connection = connector.__enter__()
+
+    def __call__(self, action: str, **members: Any) -> dict[str, Any]:
+        """Send a request, return the answer."""
+        return self.frame({"action": action, "requestId": 1, **members})
+
+    def frame(self, frame: Any) -> Any:
+        """Send any JSON value, return the answer."""
+        return self.raw(json.dumps(frame))
+
+    def raw(self, text: str | bytes) -> Any:
+        """Send a text message as it stands, return the answer."""
+        self.connection.send(text, text=True)
+        return self.receive()
+
+    def receive(self) -> Any:
+        """The next message."""
+        return json.loads(self.connection.recv(timeout=20))
+
+    def __enter__(self) -> Talk:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connector.__exit__(None, None, None)
