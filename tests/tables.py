@@ -1,0 +1,73 @@
+"""The README's tables, made from the code: `python -m tests.tables` writes them, a test tells when to."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from hivewire import settings
+from hivewire.gate.rest import ROWS
+from hivewire_protocol.catalogue import REQUESTS
+from hivewire_protocol.close import TABLE
+from hivewire_protocol.errors import catalogue
+
+README = Path(__file__).parent.parent / "README.md"
+
+
+def actions() -> list[str]:
+    """Action, what it needs, where it is over HTTP, and its sentence."""
+    rest = {row.request: f"`{row.method} {row.path}`" for row in ROWS}
+    lines = ["| action | permission | REST | what it does |", "| --- | --- | --- | --- |"]
+    for action, request in REQUESTS.items():
+        permission = f"`{request.permission.wire_name}`" if request.permission is not None else "none"
+        lines.append(f"| `{action}` | {permission} | {rest.get(request, '')} | {_sentence(request)} |")
+    return lines
+
+
+def errors() -> list[str]:
+    """Code, text and meaning of every error."""
+    lines = ["| code | text | JSON-RPC | when |", "| --- | --- | --- | --- |"]
+    for error in catalogue():
+        rpc = str(error.rpc_code or error.code).replace("-", "−")
+        lines.append(f"| {error.code} | `{error.text}` | {rpc} | {_sentence(error)} |")
+    return lines
+
+
+def close_codes() -> list[str]:
+    """Code, reason and advice."""
+    lines = ["| code | reason | reconnect |", "| --- | --- | --- |"]
+    return lines + [f"| {code.value} | `{close.reason}` | {close.reconnect} |" for code, close in TABLE.items()]
+
+
+def settings_table() -> list[str]:
+    """Name, default and sentence of every setting."""
+    lines = ["| setting | default | what it does |", "| --- | --- | --- |"]
+    defaults = settings.Settings()
+    for name in settings.names():
+        default = getattr(defaults, name)
+        shown = f"`{default}`" if default not in (None, "") else ""
+        lines.append(f"| `{name}` | {shown} | {settings.sentence(name)} |")
+    return lines
+
+
+def _sentence(documented: type) -> str:
+    return re.sub(r"\s+", " ", (documented.__doc__ or "").split("\n\n")[0]).strip()
+
+
+TABLES = {"actions": actions, "errors": errors, "close codes": close_codes, "settings": settings_table}
+
+
+def up_to_date(text: str) -> str:
+    """The README with its tables as they should be."""
+    for name, make in TABLES.items():
+        begin, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->"
+        before, found, rest = text.partition(begin)
+        _, also_found, after = rest.partition(end)
+        if not found or not also_found:
+            raise ValueError(f"the README lacks the marks of the table of {name}")
+        text = before + begin + "\n".join(make()) + "\n" + end + after
+    return text
+
+
+if __name__ == "__main__":
+    README.write_text(up_to_date(README.read_text()))

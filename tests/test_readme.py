@@ -1,0 +1,29 @@
+"""The README is true."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests import tables
+
+ROOT = tables.README.parent
+
+
+def test_the_tables_of_the_readme_say_what_the_code_does() -> None:
+    """Actions, errors, close codes and settings stand in the README as they are in the code."""
+    text = tables.README.read_text()
+    assert all(f"<!-- {name} -->" in text and f"<!-- end of {name} -->" in text for name in tables.TABLES)
+    assert text == tables.up_to_date(text), "run `python -m tests.tables`"
+
+
+def test_every_file_that_the_documentation_names_is_there() -> None:
+    """A relative link in the README or the docs leads to a file of the repository."""
+    for page in [tables.README, *sorted((ROOT / "docs").glob("*.md"))]:
+        for target in _links(page):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def _links(page: Path) -> list[str]:
+    parts = page.read_text().split("](")[1:]
+    targets = [part.partition(")")[0].partition("#")[0] for part in parts]
+    return [target for target in targets if target and "://" not in target]
