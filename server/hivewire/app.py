@@ -107,24 +107,42 @@ def _announce(
     started(news)
 
 
-async def _build_house(settings: Settings, stack: contextlib.AsyncExitStack) -> tuple[House, str | None]:
-    """Everything below the gate, loaded; and the administrator's password if it was just generated."""
-    if settings.jwt_secret is not None:
-        _key(settings, settings.jwt_secret)  # before a file is made
-    telemetry = Telemetry()
+class Store(Struct):
+    """What is kept, opened: enough to look after users without a running gateway."""
+
+    ledger: Ledger
+    users: Users
+    passwords: Passwords
+
+
+async def open_store(data: Path, stack: contextlib.AsyncExitStack) -> Store:
+    """Open the file and load it; the stack closes it again. Raises StartError."""
     passwords = Passwords()
     stack.callback(passwords.close)
-    ledger = Ledger(SqliteJournal(Path(settings.data)), now)
-    ledger.on_commit = telemetry.committed
+    ledger = Ledger(SqliteJournal(data), now)
     users = Users(ledger)
     stack.push_async_callback(ledger.close)
     try:
         await ledger.open()
         await users.load()
-        stack.push_async_callback(_last_words, users)
-        password = await _found(settings, ledger, users, passwords)
     except (JournalError, NotDurable) as error:
         raise StartError(str(error)) from error
+    return Store(ledger, users, passwords)
+
+
+async def _build_house(settings: Settings, stack: contextlib.AsyncExitStack) -> tuple[House, str | None]:
+    """Everything below the gate, loaded; and the administrator's password if it was just generated."""
+    if settings.jwt_secret is not None:
+        _key(settings, settings.jwt_secret)  # before a file is made
+    store = await open_store(Path(settings.data), stack)
+    ledger, users, passwords = store.ledger, store.users, store.passwords
+    telemetry = Telemetry()
+    ledger.on_commit = telemetry.committed
+    stack.push_async_callback(_last_words, users)
+    try:
+        password = await _found(settings, ledger, users, passwords)
+    except NotDurable as error:
+        raise StartError(f"cannot write to {settings.data}: {error}") from error
     key = _key(settings, settings.jwt_secret or _stored_secret(ledger))
     if key.weak:
         log.warning(

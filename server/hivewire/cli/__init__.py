@@ -1,17 +1,94 @@
-"""The command `hivewire`."""
+"""The command `hivewire`. Its parts are loaded when they are called, so that `hivewire get` starts quickly."""
 
 from __future__ import annotations
 
+import sys
+from importlib import import_module
+from typing import Any
+
 import click
 
-from hivewire.cli.backup import backup
-from hivewire.cli.serve import serve
+COMMANDS = {
+    "serve": "serve:serve",
+    "login": "identity:login",
+    "put": "configuration:put",
+    "get": "configuration:get",
+    "list": "configuration:list_",
+    "delete": "configuration:delete",
+    "token": "identity:token",
+    "user": "user:user",
+    "backup": "backup:backup",
+}
+"""Name of the command to module and function."""
 
 
-@click.group()
+class NotReached(click.ClickException):
+    """There was no gateway to talk to."""
+
+    exit_code = 3
+
+
+class _Commands(click.Group):
+    """A group that imports a command when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the order of the table: the order in which one needs them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import it."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name].partition(":")
+        command = getattr(import_module(f"{__name__}.{module}"), name)
+        assert isinstance(command, click.Command)  # noqa: S101 - what the table leads to
+        return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; what can be foreseen to fail ends in one line, not in a traceback."""
+        from hivewire.remote import BadAddress, RemoteError, Unreachable
+
+        try:
+            return super().invoke(ctx)
+        except RemoteError as error:
+            raise click.ClickException(str(error)) from None
+        except BadAddress as error:
+            raise click.UsageError(str(error)) from None
+        except Unreachable as error:
+            raise NotReached(str(error)) from None
+
+
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="""\b
+First steps:
+  hivewire serve                   start a gateway; it prints the password
+  hivewire login                   in another terminal
+  hivewire put limits.max 42
+  hivewire get limits.max
+
+\b
+Exit codes: 0 done, 1 refused, 2 wrong usage, 3 no gateway reached.""",
+)
+@click.version_option(package_name="hivewire")
+def _hivewire() -> None:
+    """Hivewire, the configuration server for live clients: the gateway, and a client of it."""
+
+
 def main() -> None:
-    """Hivewire, the configuration server for live clients."""
-
-
-main.add_command(serve)
-main.add_command(backup)
+    """Run the command line; errors go to standard error as `hivewire: error: ...`."""
+    try:
+        code = _hivewire.main(prog_name="hivewire", standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+        sys.exit(2)
+    except click.ClickException as error:
+        hint = ""
+        if isinstance(error, click.UsageError) and error.ctx is not None:
+            hint = f" (see '{error.ctx.command_path} --help')"
+        click.echo(f"hivewire: error: {error.format_message()}{hint}", err=True)
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(130)
