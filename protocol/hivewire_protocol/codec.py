@@ -40,7 +40,7 @@ MAX_BATCH = 1_000
 NULL = Raw(b"null")
 
 
-class Call(Struct):
+class Call(Struct, gc=False):
     """One request on its way through: how to answer it, and what it asks or why it cannot be done.
 
     `action` and `id` are what the answer echoes, as raw JSON; None in `action` means the frame could not be read at

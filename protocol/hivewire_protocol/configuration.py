@@ -19,7 +19,7 @@ RESERVED = "jwt.secret"
 """A name that DeviceHive kept its signing secret under: nobody reads or writes it here."""
 
 
-class Configuration(Struct):
+class Configuration(Struct, gc=False):
     """The resource. `contentType` and `size` (bytes) follow when the type is not plain text, or the value left out."""
 
     name: str

@@ -2,6 +2,9 @@
 
 A request is a struct whose tag is the wire's own action name; a reply is a struct with just the members that the
 action answers. `requestId` is any JSON value and is echoed byte for byte, so it stays `Raw` from end to end.
+
+Requests and replies hold plain values and no way back to themselves, so the garbage collector need not know them
+(`gc=False`); they are freed with their last reference.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 from hivewire_protocol.permissions import Permission
 
 
-class Request(Struct, tag_field="action"):
+class Request(Struct, tag_field="action", gc=False):
     """What a client asks for. The subclass's tag is the action; `permission` is what the caller's token must grant.
 
     `deviceId`, `networkId` and `deviceTypeId` are looked at in every request, before rights (core protocol 1.3).
@@ -28,7 +31,7 @@ class Request(Struct, tag_field="action"):
     permission: ClassVar[Permission | None] = None
 
 
-class Reply(Struct):
+class Reply(Struct, gc=False):
     """The members of a success reply, in the wire's order; this one has none."""
 
 

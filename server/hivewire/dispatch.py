@@ -42,7 +42,7 @@ class House(Struct):
     telemetry: Telemetry
 
 
-class Commit(Struct):
+class Commit(Struct, gc=False):
     """What a writing action asks for: a transaction, and how its end becomes a reply or an error."""
 
     transaction: Transaction

@@ -39,20 +39,21 @@ def connected(command: _F) -> Callable[..., Any]:
 @contextmanager
 def reach(url: str | None, token: str | None) -> Iterator[Remote]:
     """An authenticated connection; an expired token of the profile is renewed and remembered."""
-    place = profiles.path()
-    profile = None if token else profiles.load(place)
+    profile = profiles.load(profiles.path())
     address = url or (profile.url if profile is not None else DEFAULT_URL)
-    if profile is not None and endpoint(address) != profile.url:
-        # A token is for the gateway that gave it, and is shown to no other.
-        raise click.ClickException(
-            f"the profile is for {profile.url}, not for {address}: run hivewire login --url {address}, or give --token"
-        )
-    if token is None and profile is None:
-        raise click.ClickException("nobody is logged in: run hivewire login, or give --token")
-    with Remote(address) as remote:
+    if token is None:
         if profile is None:
+            raise click.ClickException("nobody is logged in: run hivewire login, or give --token")
+        if endpoint(address) != profile.url:
+            # A token is for the gateway that gave it, and is shown to no other.
+            raise click.ClickException(
+                f"the profile is for {profile.url}, not for {address}:"
+                f" run hivewire login --url {address}, or give --token"
+            )
+    with Remote(address) as remote:
+        if token is not None:
             remote.request("authenticate", token=token)
-        else:
+        elif profile is not None:
             _authenticate(remote, profile)
         yield remote
 

@@ -405,7 +405,8 @@ class WebSocket(asyncio.Protocol):
         assert self._session is not None  # noqa: S101 - it is the session that calls
         if self._session.client.failures >= self._gate.settings.failed_authentications:
             self.close(Code.TOO_MANY_FAILURES)
-        self._regulate()
+        if not self._reading:
+            self._regulate()
         if self._draining:
             self._say_goodbye()
 

@@ -289,11 +289,10 @@ class Batch:
         for precondition in write.preconditions:
             if not precondition.holds(last):
                 raise Mismatch(index, write, last, precondition)
-        exists = last is not None and last.content is not None
-        if write.content is None and not exists:
-            raise Missing(index, write, last)
-        if last is not None and exists:
+        if last is not None and last.content is not None:
             number, version = last.id, last.version + 1
+        elif write.content is None:
+            raise Missing(index, write, last)
         else:
             number = self._last_ids[write.kind] = self._last_ids.get(write.kind, kind.last_id) + 1
             version = 1

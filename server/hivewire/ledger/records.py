@@ -54,7 +54,7 @@ def version_of(last: Change | None) -> int:
     return 0 if last is None or last.content is None else last.version
 
 
-class Write(Struct):
+class Write(Struct, gc=False):
     """Put `content` under a key, or delete the record with content None, if every precondition holds."""
 
     kind: str
@@ -65,7 +65,7 @@ class Write(Struct):
     preconditions: tuple[Precondition, ...] = ()
 
 
-class Transaction(Struct):
+class Transaction(Struct, gc=False):
     """Writes that happen together, under one revision, or not at all."""
 
     writes: Sequence[Write]

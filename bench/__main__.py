@@ -1,0 +1,92 @@
+"""`python -m bench`: measure, print a table, write bench/results.json."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import resource
+import shutil
+import sys
+import tempfile
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from bench import measures
+from bench.measures import Row
+
+HERE = Path(__file__).parent
+
+
+def machine() -> dict[str, str]:
+    """What the figures were measured on."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
+    packages = ("websockets", "uvloop", "uvicorn", "msgspec", "aiosqlite")
+    return {
+        "date": datetime.now(UTC).date().isoformat(),
+        "cpu": f"{os.cpu_count()} cores, {model}",
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "packages": ", ".join(f"{name} {version(name)}" for name in packages),
+    }
+
+
+def show(rows: list[Row], where: dict[str, str]) -> None:
+    """The table for people."""
+    table = Table("what", "value", "unit", "bound", "met", box=None, pad_edge=False)
+    for row in rows:
+        bound = ""
+        if row.at_least is not None:
+            bound = f"at least {row.at_least:g}"
+        elif row.at_most is not None:
+            bound = f"at most {row.at_most:g}"
+        digits = 0 if row.value >= 1_000 else 2
+        met = {True: "yes", False: "NO", None: ""}[row.met]
+        table.add_row(row.name, f"{row.value:,.{digits}f}", row.unit, bound, met)
+    console = Console(width=None if sys.stdout.isatty() else 110)
+    console.print(table)
+    console.print("\n" + "\n".join(f"{name}: {value}" for name, value in where.items()), highlight=False)
+
+
+def main() -> None:
+    """Run everything, or the parts that were asked for."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds of each rate (default 5)")
+    parser.add_argument("--seconds", type=float, default=2, help="length of one measurement (default 2)")
+    parser.add_argument("--only", choices=["rates", "idle", "growth"], help="one part; results.json is then left alone")
+    parser.add_argument("--quick", action="store_true", help="one short round of the rates, to see that it works")
+    options = parser.parse_args()
+    rounds, seconds = (1, 0.5) if options.quick else (options.rounds, options.seconds)
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+    # Beside the program, not in /tmp: that may be in memory, and durability must cost what it costs.
+    folder = Path(tempfile.mkdtemp(dir=HERE, prefix=".data-"))
+
+    def say(what: str) -> None:
+        print(f"  {what}", file=sys.stderr, flush=True)
+
+    try:
+        rows = measures.disk(folder)
+        if options.only in (None, "rates"):
+            rows += measures.rates(folder, rounds, seconds, say)
+        if options.only in (None, "idle") and not options.quick:
+            rows += measures.idle_memory(folder, say)
+        if options.only in (None, "growth") and not options.quick:
+            rows += measures.growth(folder, say)
+    finally:
+        shutil.rmtree(folder)
+    where = machine()
+    show(rows, where)
+    if options.only is None and not options.quick:
+        document = {"machine": where, "rows": [{**row._asdict(), "met": row.met} for row in rows]}
+        (HERE / "results.json").write_text(json.dumps(document, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

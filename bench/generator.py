@@ -1,0 +1,198 @@
+"""The load: raw WebSocket frames, made beforehand, a fixed number of requests in flight on each connection.
+
+It runs in a process of its own and prints one JSON object. Every answer is counted by its frame, and each frame of a
+gateway must say `"status":"success"`: anything else ends the run with what was received.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import base64
+import json
+import os
+import sys
+import time
+from typing import Any
+
+import uvloop
+
+from bench.servers import GENERATOR_CORES, pin
+
+NAMES = 20
+"""Configurations that each connection writes to in turn."""
+
+SUCCESS = b'"status":"success"'
+TEXT, PING, PONG = 0x81, 0x89, b"\x8a\x80\x00\x00\x00\x00"
+
+
+def masked(text: bytes) -> bytes:
+    """A client's text frame."""
+    mask = b"\x11\x22\x33\x44"
+    size = len(text)
+    head = bytes((0x81, 0x80 | size)) if size < 126 else b"\x81\xfe" + size.to_bytes(2, "big")
+    return head + mask + bytes(byte ^ mask[index & 3] for index, byte in enumerate(text))
+
+
+def frames(kind: str, number: int) -> list[bytes]:
+    """The requests that a connection sends in turn."""
+    if kind == "put":
+        return [
+            masked(
+                b'{"action":"configuration/put","requestId":12345,"name":"bench.%d.%d","value":"vvvvvvvvvvvvvvvvvvvv"}'
+                % (number, name)
+            )
+            for name in range(NAMES)
+        ]
+    return [masked(b'{"action":"configuration/get","requestId":12345,"name":"bench.1.1"}')]
+
+
+class Connection(asyncio.Protocol):
+    """One client: shakes hands, authenticates where a token is given, then keeps requests in flight."""
+
+    def __init__(self, path: str, token: str | None, requests: list[bytes], checked: bool) -> None:
+        self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.answers = 0
+        self._path = path
+        self._token = token
+        self._requests = requests
+        self._checked = checked
+        self._turn = 0
+        self._rest = b""
+        self._stage = self._handshake
+
+    def connection_made(self, transport: Any) -> None:
+        self._transport = transport
+        key = base64.b64encode(os.urandom(16))
+        transport.write(
+            b"GET %b HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %b\r\n\r\n" % (self._path.encode(), key)
+        )
+
+    def data_received(self, data: bytes) -> None:
+        self._stage(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self.ready.done():
+            self.ready.set_exception(exc or ConnectionError("closed during the handshake"))
+
+    def send(self, count: int) -> None:
+        """Put more requests in flight."""
+        turns = range(self._turn, self._turn + count)
+        self._transport.write(b"".join(self._requests[turn % len(self._requests)] for turn in turns))
+        self._turn += count
+
+    def _handshake(self, data: bytes) -> None:
+        self._rest += data
+        if b"\r\n\r\n" not in self._rest:
+            return
+        if b" 101 " not in self._rest:
+            _fail(self._rest)
+        self._rest = b""
+        if self._token is None:
+            self._stage = self._count
+            self.ready.set_result(None)
+        else:
+            self._stage = self._authenticated
+            self._transport.write(masked(json.dumps({"action": "authenticate", "token": self._token}).encode()))
+
+    def _authenticated(self, data: bytes) -> None:
+        if self._texts(data):
+            self._stage = self._count
+            self.ready.set_result(None)
+
+    def _count(self, data: bytes) -> None:
+        found = self._texts(data)
+        self.answers += found
+        if found and self._turn:
+            self.send(found)
+
+    def _texts(self, data: bytes) -> int:
+        """How many text frames are complete with this; pings are answered on the way."""
+        data = self._rest + data
+        position = found = 0
+        while (size := len(data) - position) >= 2:
+            length, head = data[position + 1], 2
+            if length == 126:
+                if size < 4:
+                    break
+                length, head = (data[position + 2] << 8) | data[position + 3], 4
+            if size < head + length:
+                break
+            if data[position] == TEXT:
+                found += 1
+            elif data[position] == PING:
+                self._transport.write(PONG)
+            else:
+                _fail(data[position:])
+            position += head + length
+        if self._checked and data.count(SUCCESS, 0, position) != found:
+            _fail(data)
+        self._rest = data[position:]
+        return found
+
+
+def _fail(data: bytes) -> None:
+    print(f"unexpected answer: {data[:500]!r}", file=sys.stderr, flush=True)
+    os._exit(1)
+
+
+async def connect(options: argparse.Namespace, count: int) -> list[Connection]:
+    """So many connections, ready."""
+    loop = asyncio.get_running_loop()
+    token = options.token or None
+    found = []
+    for number in range(count):
+        _, connection = await loop.create_connection(
+            lambda number=number: Connection(options.path, token, frames(options.kind, number), bool(token)),
+            "127.0.0.1",
+            options.port,
+        )
+        await connection.ready
+        found.append(connection)
+    return found
+
+
+async def load(options: argparse.Namespace) -> None:
+    """Requests per second over `seconds`, after half a second to warm up."""
+    connections = await connect(options, options.connections)
+    for connection in connections:
+        connection.send(options.in_flight)
+    await asyncio.sleep(0.5)
+    started, before, cpu = time.perf_counter(), sum(each.answers for each in connections), time.process_time()
+    await asyncio.sleep(options.seconds)
+    elapsed = time.perf_counter() - started
+    done = sum(each.answers for each in connections) - before
+    busy = (time.process_time() - cpu) / elapsed
+    if not done:
+        _fail(b"no answers at all")
+    print(json.dumps({"rate": done / elapsed, "busy": busy}), flush=True)
+
+
+async def hold(options: argparse.Namespace) -> None:
+    """Hold idle authenticated connections; each line of input says how many more, each line of output that they are."""
+    held: list[Connection] = []
+    reader = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    while line := await reader.readline():
+        held += await connect(options, int(line))
+        print(len(held), flush=True)
+
+
+def main() -> None:
+    """Run as told by the command line."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("kind", choices=["echo", "get", "put", "hold"])
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--path", default="/")
+    parser.add_argument("--token", default="")
+    parser.add_argument("--connections", type=int, default=50)
+    parser.add_argument("--in-flight", type=int, default=1)
+    parser.add_argument("--seconds", type=float, default=2)
+    options = parser.parse_args()
+    pin(GENERATOR_CORES)
+    uvloop.run(hold(options) if options.kind == "hold" else load(options))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,185 @@
+"""What is measured, and what it should come to."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import NamedTuple
+
+from bench import servers
+from bench.servers import Server
+
+
+class Row(NamedTuple):
+    """One line of the report: a value with its unit, and the bound that it should keep, if any."""
+
+    name: str
+    value: float
+    unit: str
+    at_least: float | None = None
+    at_most: float | None = None
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the bound is kept; None without one."""
+        if self.at_least is not None:
+            return self.value >= self.at_least
+        return self.value <= self.at_most if self.at_most is not None else None
+
+
+class Load(NamedTuple):
+    """One kind of load."""
+
+    name: str
+    server: str
+    kind: str
+    connections: int
+    in_flight: int
+
+
+LOADS = (
+    Load("floor, 50 x 1", "floor", "echo", 50, 1),
+    Load("floor, 50 x 16", "floor", "echo", 50, 16),
+    Load("echo, 50 x 1", "echo", "echo", 50, 1),
+    Load("get, 50 x 1", "gateway", "get", 50, 1),
+    Load("put, 50 x 1", "gateway", "put", 50, 1),
+    Load("echo, 50 x 16", "echo", "echo", 50, 16),
+    Load("get, 50 x 16", "gateway", "get", 50, 16),
+    Load("put, 50 x 16", "gateway", "put", 50, 16),
+    Load("put, 1 x 1", "gateway", "put", 1, 1),
+    Load("put, 1 x 64", "gateway", "put", 1, 64),
+)
+
+
+def rates(folder: Path, rounds: int, seconds: float, say: Callable[[str], None]) -> list[Row]:
+    """Requests per second, median of interleaved rounds, and the ratios that matter."""
+    found: dict[str, list[float]] = {load.name: [] for load in LOADS}
+    busiest = 0.0
+    with ExitStack() as stack:
+        running = {
+            "floor": stack.enter_context(servers.plain("floor", 18_081)),
+            "echo": stack.enter_context(servers.plain("echo", 18_082)),
+            "gateway": stack.enter_context(servers.gateway(folder / "rates.db")),
+        }
+        token = log_in(running["gateway"])
+        _run(running["gateway"], token, Load("", "gateway", "put", 50, 16), 0.5)  # so that there is something to get
+        for number in range(rounds):
+            for load in LOADS:
+                say(f"round {number + 1} of {rounds}: {load.name}")
+                result = _run(running[load.server], token, load, seconds)
+                found[load.name].append(result["rate"])
+                if load.server == "gateway":
+                    busiest = max(busiest, result["busy"])
+    median = {name: statistics.median(values) for name, values in found.items()}
+    return [
+        *(Row(name, value, "requests/s") for name, value in median.items()),
+        Row("get / echo, 50 x 1", median["get, 50 x 1"] / median["echo, 50 x 1"], "x", at_least=1.2),
+        Row("get / echo, 50 x 16", median["get, 50 x 16"] / median["echo, 50 x 16"], "x", at_least=2.5),
+        Row("put / get, 50 x 1", median["put, 50 x 1"] / median["get, 50 x 1"], "x", at_least=0.25),
+        Row("put / get, 50 x 16", median["put, 50 x 16"] / median["get, 50 x 16"], "x", at_least=0.35),
+        Row("put 1 x 64 / put 1 x 1", median["put, 1 x 64"] / median["put, 1 x 1"], "x", at_least=8),
+        Row("get / floor, 50 x 16", median["get, 50 x 16"] / median["floor, 50 x 16"], "x"),
+        Row("generator's core, busiest with the gateway", 100 * busiest, "%"),
+    ]
+
+
+def _run(server: Server, token: str, load: Load, seconds: float) -> dict[str, float]:
+    command = [sys.executable, "-m", "bench.generator", load.kind, "--port", str(server.port), "--path", server.path]
+    command += ["--connections", str(load.connections), "--in-flight", str(load.in_flight), "--seconds", str(seconds)]
+    command += ["--token", token] if load.server == "gateway" else []
+    run = subprocess.run(command, capture_output=True, text=True, timeout=60 + seconds, check=False)
+    if run.returncode:
+        raise RuntimeError(f"{load.name}: {run.stderr.strip()[-1_000:]}")
+    result: dict[str, float] = json.loads(run.stdout)
+    return result
+
+
+def log_in(server: Server) -> str:
+    """An access token of the gateway's administrator."""
+    body = json.dumps({"login": "admin", "password": servers.PASSWORD}).encode()
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{server.port}/api/rest/token", body, {"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(request) as answer:
+        return str(json.load(answer)["accessToken"])
+
+
+def idle_memory(folder: Path, say: Callable[[str], None]) -> list[Row]:
+    """KiB of resident memory for each idle authenticated connection."""
+    rows = []
+    with servers.gateway(folder / "idle.db") as server:
+        command = [sys.executable, "-m", "bench.generator", "hold", "--port", str(server.port)]
+        command += ["--path", server.path, "--token", log_in(server)]
+        holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert holder.stdin is not None
+        assert holder.stdout is not None
+        try:
+            before, held = server.rss(), 0
+            for target in (1_000, 5_000):
+                say(f"{target} idle connections")
+                holder.stdin.write(f"{target - held}\n")
+                holder.stdin.flush()
+                held = int(holder.stdout.readline())
+                time.sleep(1)  # let buffers of the handshakes go
+                each = (server.rss() - before) / held
+                rows.append(Row(f"memory for each of {held:,} idle connections", each, "KiB", at_most=10))
+        finally:
+            holder.kill()
+            holder.communicate()
+    return rows
+
+
+def growth(folder: Path, say: Callable[[str], None]) -> list[Row]:
+    """Seconds to start over 100,000 entries, and MiB of resident memory with 1,000,000."""
+    rows = []
+    for count in (100_000, 1_000_000):
+        say(f"{count:,} entries")
+        path = folder / f"entries-{count}.db"
+        asyncio.run(fill(path, count))
+        started = time.perf_counter()
+        with servers.gateway(path) as server:
+            seconds = time.perf_counter() - started
+            memory = server.rss() / 1_024
+        small = count == 100_000
+        rows.append(Row(f"start with {count:,} entries", seconds, "s", at_most=2 if small else None))
+        rows.append(Row(f"memory with {count:,} entries", memory, "MiB", at_most=None if small else 1_024))
+    return rows
+
+
+async def fill(path: Path, count: int) -> None:
+    """A new ledger file with so many configurations, names and values of 20 bytes each."""
+    from hivewire.dispatch import now
+    from hivewire.ledger.ledger import MAX_TRANSACTION, Ledger
+    from hivewire.ledger.records import Transaction, Write
+    from hivewire.ledger.sqlite import SqliteJournal
+    from hivewire_protocol.configuration import TEXT
+
+    ledger = Ledger(SqliteJournal(path), now)
+    await ledger.open()
+    for start in range(0, count, MAX_TRANSACTION):
+        numbers = range(start, min(start + MAX_TRANSACTION, count))
+        writes = [Write("configuration", f"bench.{number:014d}", b"v" * 20, TEXT) for number in numbers]
+        await ledger.commit(Transaction(writes, "admin"))
+    await ledger.close()
+
+
+def disk(folder: Path) -> list[Row]:
+    """Milliseconds of one small durable write: what no commit can be faster than."""
+    descriptor = os.open(folder / "disk", os.O_CREAT | os.O_WRONLY)
+    times = []
+    for number in range(200):
+        os.pwrite(descriptor, bytes(4_096), number * 4_096)
+        started = time.perf_counter()
+        os.fdatasync(descriptor)
+        times.append(time.perf_counter() - started)
+    os.close(descriptor)
+    return [Row("one fdatasync of 4 KiB", statistics.median(times) * 1_000, "ms")]

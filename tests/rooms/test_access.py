@@ -1,0 +1,622 @@
+"""Tokens, keys, the guessing brake and passwords."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import json
+import threading
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import jwt
+import pytest
+from argon2 import PasswordHasher
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec import UNSET
+
+from hivewire.access import passwords as passwords_module
+from hivewire.access.passwords import MAX_WAITING, Busy, Passwords, generate
+from hivewire.access.throttle import FORGET_AFTER, FREE_ATTEMPTS, LONGEST, MAX_TRACKED, Throttle
+from hivewire.access.tokens import (
+    ACCESS,
+    MAX_TOKEN,
+    REFRESH,
+    Claims,
+    Key,
+    SecretError,
+    Tokens,
+    generate_secret,
+    login_claims,
+)
+from hivewire.access.users import Profile, Users
+from hivewire.ledger.ledger import Ledger
+from hivewire.ledger.memory import MemoryJournal
+from hivewire_protocol.errors import (
+    InvalidCredentials,
+    InvalidTokenType,
+    RefreshTokenExpired,
+    TokenExpired,
+    Unauthorized,
+    WireError,
+)
+from hivewire_protocol.patterns import EVERYTHING
+from hivewire_protocol.permissions import ALL, CLIENT, Permission
+from hivewire_protocol.user import Role, Status
+
+SECRET = "a secret of thirty-two bytes, or more"
+NOW = 1_800_000_000_000
+HOUR = 3_600_000
+ADMIN, JOHN, LOCKED, BOUND = 1, 2, 3, 4
+
+
+@pytest.fixture
+async def users() -> AsyncIterator[Users]:
+    """An administrator, a client, a locked client, and one that is bound to its own device types."""
+    ledger = Ledger(MemoryJournal(), lambda: NOW)
+    users = Users(ledger)
+    await ledger.open()
+    for login, profile in (
+        ("admin", Profile("", Role.ADMIN)),
+        ("john", Profile("")),
+        ("locked", Profile("", status=Status.LOCKED_OUT)),
+        ("bound", Profile("", all_device_types_available=False)),
+    ):
+        await ledger.commit(users.write(login, profile, None))
+    yield users
+    await ledger.close()
+
+
+@pytest.fixture
+def tokens(users: Users) -> Tokens:
+    return Tokens(Key(SECRET, "utf8"), users, HOUR, 10 * HOUR)
+
+
+def claims(**changed: Any) -> Claims:
+    """Good claims of an access token, but for what is changed."""
+    return Claims(**{"a": [0], "e": NOW + HOUR, "t": ACCESS, "u": ADMIN, "n": ["*"], "dt": ["*"]} | changed)
+
+
+def encoded(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def decoded(part: str) -> bytes:
+    return base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
+
+
+def signed(body: Any, header: bytes = b'{"alg":"HS256"}', key: bytes = SECRET.encode(), digest: str = "sha256") -> str:
+    """A token made by hand."""
+    text = f"{encoded(header)}.{encoded(body if isinstance(body, bytes) else json.dumps(body).encode())}"
+    return f"{text}.{encoded(hmac.new(key, text.encode(), digest).digest())}"
+
+
+GOOD = {"a": [0], "e": NOW + HOUR, "t": 1, "u": 1, "n": ["*"], "dt": ["*"]}
+
+
+# The layout.
+
+
+def test_a_token_is_laid_out_as_existing_clients_know_it(tokens: Tokens) -> None:
+    """The header is only the algorithm, the payload one claim, its keys in order, null members written."""
+    head, body, signature = tokens.mint(claims(n=None, dt=["3", "*"], c=["a", "b*"])).split(".")
+    assert decoded(head) == b'{"alg":"HS256"}'
+    assert json.loads(decoded(body)) == {
+        "payload": {"a": [0], "e": NOW + HOUR, "t": 1, "u": 1, "n": None, "dt": ["3", "*"], "c": ["a", "b*"]}
+    }
+    assert list(json.loads(decoded(body))["payload"]) == ["a", "e", "t", "u", "n", "dt", "c"]
+    expected = hmac.new(SECRET.encode(), f"{head}.{body}".encode(), hashlib.sha256).digest()
+    assert decoded(signature) == expected
+
+
+def test_a_token_without_patterns_has_no_c(tokens: Tokens) -> None:
+    """A token that reaches every name looks exactly like one of the reference server."""
+    body = tokens.mint(claims()).split(".")[1]
+    assert decoded(body) == b'{"payload":{"a":[0],"e":%d,"t":1,"u":1,"n":["*"],"dt":["*"]}}' % (NOW + HOUR)
+
+
+def test_a_pair_has_the_same_rights_and_differs_in_type_and_expiry(tokens: Tokens) -> None:
+    """The refresh token carries what the access token grants, the name patterns too."""
+    access, refresh = tokens.pair(claims(c=["x*"]), NOW + 1, NOW + 2)
+    assert tokens.claims(access) == claims(c=["x*"], t=ACCESS, e=NOW + 1)
+    assert tokens.claims(refresh) == claims(c=["x*"], t=REFRESH, e=NOW + 2)
+
+
+@given(
+    a=st.none() | st.lists(st.sampled_from(sorted(ALL)), max_size=3),
+    n=st.none() | st.lists(st.integers(0, 99).map(str) | st.just("*"), max_size=3),
+    c=st.just(UNSET) | st.lists(st.sampled_from(["a", "b*", "é.*", "*"]), max_size=3),
+)
+@settings(max_examples=60)
+def test_what_was_minted_is_read_back(a: Any, n: Any, c: Any) -> None:
+    """Whatever a token grants, the server reads the same out of it later."""
+    tokens = Tokens(Key(SECRET, "utf8"), Users(Ledger(MemoryJournal(), lambda: NOW)), HOUR, HOUR)
+    given = claims(a=a, n=n, dt=n, c=c)
+    assert tokens.claims(tokens.mint(given)) == given
+
+
+# Verification.
+
+
+def test_a_good_token_gives_its_identity(tokens: Tokens) -> None:
+    """Rights, scopes and names are those of the token, the login that of the user."""
+    identity = tokens.verify(tokens.mint(claims(a=[13], n=["7", "8"], c=["x*"], u=JOHN)), NOW)
+    assert (identity.user_id, identity.login, identity.expires) == (JOHN, "john", NOW + HOUR)
+    assert {found for found in Permission if identity.may(found)} == {13, 100}
+    assert identity.networks == {7, 8}
+    assert identity.reaches("xy")
+    assert not identity.reaches("y")
+
+
+@pytest.mark.parametrize(
+    ("a", "expected"), [([0], ALL), ([], CLIENT), ([1], set()), (None, set()), ([2, 100], {2, 100})], ids=str
+)
+def test_the_actions_of_a_token_become_its_rights(tokens: Tokens, a: list[int] | None, expected: set[int]) -> None:
+    """Zero is everything, the empty list the client set, one and null are nothing."""
+    identity = tokens.verify(tokens.mint(claims(a=a)), NOW)
+    assert {found for found in Permission if identity.may(found)} == expected
+
+
+@pytest.mark.parametrize(
+    ("user", "given", "networks", "types"),
+    [
+        (BOUND, ["*"], None, None),
+        (BOUND, ["4", "*"], None, None),
+        (BOUND, ["4", "5"], {4, 5}, {4, 5}),
+        (BOUND, [], set(), set()),
+        (BOUND, None, set(), set()),
+        (JOHN, ["4"], {4}, None),
+        (JOHN, None, set(), None),
+    ],
+)
+def test_the_scopes_of_a_token_become_ids(
+    tokens: Tokens, user: int, given: list[str] | None, networks: set[int] | None, types: set[int] | None
+) -> None:
+    """A star is all, a missing list is none, and a user with all device types keeps them whatever the token says."""
+    identity = tokens.verify(tokens.mint(claims(u=user, n=given, dt=given)), NOW)
+    assert identity.networks == networks
+    assert identity.device_types == types
+
+
+def test_without_patterns_every_name_is_reached_and_with_none_no_name(tokens: Tokens) -> None:
+    """An absent `c` is everything, an empty one nothing."""
+    assert tokens.verify(tokens.mint(claims()), NOW).names is EVERYTHING
+    assert not tokens.verify(tokens.mint(claims(c=[])), NOW).reaches("")
+    assert not tokens.verify(tokens.mint(claims(c=[])), NOW).reaches("a")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        GOOD,
+        GOOD | {"t": 2},
+        GOOD | {"more": [1, {}]},
+        {key: GOOD[key] for key in reversed(GOOD)},
+        {key: value for key, value in GOOD.items() if key not in ("n", "dt")},
+        GOOD | {"n": None, "dt": None},
+    ],
+)
+def test_a_token_of_another_server_with_the_same_key_is_good(tokens: Tokens, body: dict[str, Any]) -> None:
+    """Order of keys, unknown keys, missing scopes and a `typ` in the header do not matter."""
+    assert tokens.verify(signed({"payload": body}), NOW).user_id == 1
+    assert tokens.verify(signed({"payload": body}, b'{"typ":"JWT","alg":"HS256"}'), NOW).user_id == 1
+
+
+@pytest.mark.parametrize(
+    "registered",
+    [{"exp": 1}, {"nbf": 2**40}, {"iat": 2**40}, {"aud": "x"}, {"iss": "x"}, {"sub": 5}, {"jti": 5}, {"exp": "never"}],
+    ids=str,
+)
+def test_registered_claims_beside_the_payload_mean_nothing(tokens: Tokens, registered: dict[str, Any]) -> None:
+    """The payload has its own expiry; unknown claims are ignored."""
+    assert tokens.verify(signed({"payload": GOOD} | registered), NOW).user_id == 1
+
+
+BAD_BODIES: dict[str, Any] = {
+    "no payload": {"a": [0]},
+    "payload of null": {"payload": None},
+    "payload of text": {"payload": "x"},
+    "not an object": [1],
+    "not JSON": b"{",
+    "nested deeply": b"[" * 5_000,
+    "no expiry": {"payload": {key: value for key, value in GOOD.items() if key != "e"}},
+    "no type": {"payload": {key: value for key, value in GOOD.items() if key != "t"}},
+    "no user": {"payload": {key: value for key, value in GOOD.items() if key != "u"}},
+    "a plugin's": {"payload": {"a": [0], "e": NOW + HOUR, "t": 1, "tpc": "x"}},
+    "expiry in seconds": {"payload": GOOD | {"e": NOW // 1_000}},
+    "expiry of 31 bits": {"payload": GOOD | {"e": 2**31 - 1}},
+    "expiry of text": {"payload": GOOD | {"e": str(NOW + HOUR)}},
+    "expiry with fraction": {"payload": GOOD | {"e": NOW + 0.5}},
+    "negative expiry": {"payload": GOOD | {"e": -NOW}},
+    "action of 19": {"payload": GOOD | {"a": [19]}},
+    "action of -1": {"payload": GOOD | {"a": [-1]}},
+    "action of text": {"payload": GOOD | {"a": ["0"]}},
+    "action of true": {"payload": GOOD | {"a": [True]}},
+    "actions of text": {"payload": GOOD | {"a": "0"}},
+    "network of a word": {"payload": GOOD | {"n": ["x"]}},
+    "network of a number": {"payload": GOOD | {"n": [1]}},
+    "negative network": {"payload": GOOD | {"n": ["-1"]}},
+    "empty network": {"payload": GOOD | {"n": [""]}},
+    "network beside a star": {"payload": GOOD | {"n": ["*", "x"]}},
+    "network in Arabic digits": {"payload": GOOD | {"n": ["٣"]}},
+    "network of 5,000 digits": {"payload": GOOD | {"n": ["9" * 5_000]}},
+    "pattern of a number": {"payload": GOOD | {"c": [1]}},
+    "patterns of null": {"payload": GOOD | {"c": None}},
+    "empty pattern": {"payload": GOOD | {"c": [""]}},
+    "star within a pattern": {"payload": GOOD | {"c": ["a*b"]}},
+    "unknown user": {"payload": GOOD | {"u": 99}},
+    "locked user": {"payload": GOOD | {"u": LOCKED}},
+    "refresh token": {"payload": GOOD | {"t": 0}},
+    "expired refresh token": {"payload": GOOD | {"t": 0, "e": NOW - 1}},
+}
+
+
+@pytest.mark.parametrize("body", BAD_BODIES.values(), ids=BAD_BODIES)
+def test_a_token_with_bad_content_is_invalid(tokens: Tokens, body: Any) -> None:
+    """A good signature is not enough: what is missing, ill-typed or stands for nothing makes the token invalid."""
+    with pytest.raises(InvalidCredentials):
+        tokens.verify(signed(body), NOW)
+
+
+def test_a_token_with_another_signature_is_invalid(tokens: Tokens) -> None:
+    """Unsigned, signed with another key or algorithm, cut, tampered with: none is believed."""
+    head, body, signature = tokens.mint(claims()).split(".")
+    payload = {"payload": GOOD}
+    weaker = encoded(json.dumps({"payload": GOOD | {"u": JOHN}}).encode())
+    none = encoded(b'{"alg":"none"}')
+    bad = [
+        f"{none}.{body}.",
+        f"{none}.{body}.{signature}",
+        signed(payload, b'{"alg":"none"}'),
+        signed(payload, b'{"alg":"None"}'),
+        signed(payload, b"{}"),
+        signed(payload, b'{"alg":"HS256","crit":["x"],"x":1}'),
+        signed(payload, key=b"another secret of thirty-two bytes"),
+        signed(payload, key=b""),
+        signed(payload, b'{"alg":"HS512"}', digest="sha512"),
+        signed(payload, b'{"alg":"HS384"}', digest="sha384"),
+        signed(payload, b'{"alg":"HS512"}'),
+        signed(payload, b'{"alg":"RS256"}'),
+        signed(payload, digest="sha512"),
+        f"{head}.{weaker}.{signature}",
+        f"{head}.{body}.{signature[:-4]}",
+        f"{head}.{body}.",
+        f"{head}.{body}",
+        f"{body}.{signature}",
+        f"{head}.{body}.{signature}.{signature}",
+        f" {head}.{body}.{signature}",
+        "",
+        ".",
+        "..",
+        "é.é.é",
+        "\ud800",
+        "x" * (MAX_TOKEN + 1),
+    ]
+    for token in bad:
+        with pytest.raises(InvalidCredentials):
+            tokens.verify(token, NOW)
+
+
+@given(st.text(max_size=60) | st.lists(st.text("AZaz09-_=.", max_size=20), max_size=4).map(".".join))
+@settings(max_examples=200)
+def test_any_text_as_a_token_is_only_invalid(text: str) -> None:
+    """Whatever is sent as a token, the answer is that it is not valid."""
+    tokens = Tokens(Key(SECRET, "utf8"), Users(Ledger(MemoryJournal(), lambda: NOW)), HOUR, HOUR)
+    with pytest.raises(InvalidCredentials):
+        tokens.verify(text, NOW)
+
+
+def test_a_token_is_good_until_its_last_millisecond(tokens: Tokens) -> None:
+    """Expired is strictly after the expiry, without leeway; an expired token of anybody says so."""
+    token = tokens.mint(claims())
+    assert tokens.verify(token, NOW + HOUR).expires == NOW + HOUR
+    for found in (token, tokens.mint(claims(u=LOCKED)), tokens.mint(claims(u=99))):
+        with pytest.raises(TokenExpired):
+            tokens.verify(found, NOW + HOUR + 1)
+
+
+async def test_a_token_dies_with_the_activity_of_its_user(tokens: Tokens, users: Users) -> None:
+    """Locking a user makes its tokens invalid, unlocking makes them good again."""
+    token = tokens.mint(claims(u=JOHN))
+    ledger = users._ledger
+    for status, good in ((Status.DISABLED, False), (Status.ACTIVE, True)):
+        await ledger.commit(users.write("john", Profile("", status=status), None))
+        if good:
+            assert tokens.verify(token, NOW).login == "john"
+        else:
+            with pytest.raises(InvalidCredentials):
+                tokens.verify(token, NOW)
+
+
+# Refreshing.
+
+
+def test_a_refresh_token_gives_a_fresh_access_token_with_its_rights(tokens: Tokens) -> None:
+    """Actions, scopes and name patterns are those of the refresh token, the lifetime is the default."""
+    given = claims(a=[2, 13], t=REFRESH, u=JOHN, n=["5"], dt=None, c=["x*"])
+    access, user = tokens.refresh(tokens.mint(given), NOW)
+    assert user.login == "john"
+    assert tokens.claims(access) == claims(a=[2, 13], t=ACCESS, u=JOHN, n=["5"], dt=None, c=["x*"], e=NOW + HOUR)
+
+
+@pytest.mark.parametrize(
+    ("changed", "error"),
+    [
+        ({"t": ACCESS}, InvalidTokenType),
+        ({"t": 2}, InvalidTokenType),
+        ({"t": ACCESS, "e": NOW - 1}, InvalidTokenType),
+        ({"e": NOW - 1}, RefreshTokenExpired),
+        ({"u": LOCKED}, Unauthorized),
+        ({"u": 99}, Unauthorized),
+        ({"e": 5}, Unauthorized),
+    ],
+)
+def test_what_cannot_be_refreshed_is_told(tokens: Tokens, changed: dict[str, Any], error: type[WireError]) -> None:
+    """The type is looked at before the age, and both before the user."""
+    with pytest.raises(error):
+        tokens.refresh(tokens.mint(claims(**{"t": REFRESH} | changed)), NOW)
+
+
+def test_a_forged_refresh_token_is_unauthorized(tokens: Tokens) -> None:
+    """Another key's refresh token gives nothing."""
+    with pytest.raises(Unauthorized):
+        tokens.refresh(signed({"payload": GOOD | {"t": 0}}, key=b"x" * 32), NOW)
+
+
+def test_a_login_gets_the_rights_of_its_role(users: Users) -> None:
+    """Administrators get everything, clients the client set without networks, and device types by their flag."""
+    found = {user.login: login_claims(user) for user in users.all()}
+    assert (found["admin"].a, found["admin"].n, found["admin"].dt) == ([0], ["*"], ["*"])
+    assert (found["john"].a, found["john"].n, found["john"].dt) == ([*range(2, 12), 15, 16, 17], [], ["*"])
+    assert (found["bound"].n, found["bound"].dt) == ([], [])
+    assert all(claims.c is UNSET for claims in found.values())
+
+
+# Keys.
+
+
+@pytest.mark.parametrize(
+    ("secret", "value"),
+    [
+        ("devicehive", "75ebe271e862"),
+        ("device-hive", "75ebe271e862"),
+        ("devicehiv", "75ebe271e862"),
+        ("d e v i c e h i", "75ebe271e862"),
+        ("device", "75ebe2"),
+        ("AAAA====AAAA", "000000000000"),
+    ],
+)
+def test_a_secret_of_the_reference_server_gives_its_key(secret: str, value: str) -> None:
+    """What is not Base64 is skipped and an incomplete group dropped, so tokens of that server stay valid."""
+    key = Key(secret, "devicehive")
+    assert key.value.hex() == value
+    assert key.weak
+
+
+@pytest.mark.parametrize("secret", ["", "abc", "----", "äöü", "a-b-c"])
+def test_a_secret_that_comes_to_an_empty_key_is_refused(secret: str) -> None:
+    """A key that anybody could guess is no key."""
+    with pytest.raises(SecretError, match="empty key"):
+        Key(secret, "devicehive")
+
+
+@pytest.mark.parametrize("secret", ["", "devicehive", "x" * 31, "é" * 15])
+def test_a_short_secret_is_refused(secret: str) -> None:
+    """Under 32 bytes the gateway does not start, and the message does not repeat the secret."""
+    with pytest.raises(SecretError, match="shorter than 32 bytes") as caught:
+        Key(secret, "utf8")
+    assert not secret or secret not in str(caught.value)
+
+
+def test_a_secret_of_32_bytes_is_the_key() -> None:
+    """Bytes count, not characters."""
+    assert Key("é" * 16, "utf8").value == ("é" * 16).encode()
+    assert not Key("x" * 32, "utf8").weak
+
+
+def test_a_generated_secret_is_long_and_never_the_same() -> None:
+    """It holds 48 random bytes."""
+    assert len({generate_secret() for _ in range(20)}) == 20
+    assert len(Key(generate_secret(), "utf8").value) == 64
+
+
+def test_a_key_does_not_show_itself() -> None:
+    """Neither in words nor in a traceback."""
+    assert SECRET not in repr(Key(SECRET, "utf8"))
+    assert "a-stored-hash" not in repr(Profile("a-stored-hash"))
+
+
+def test_tokens_with_a_weak_key_of_the_reference_server_verify_without_warnings(users: Users) -> None:
+    """An existing installation keeps its tokens, and its log is not flooded."""
+    tokens = Tokens(Key("devicehive", "devicehive"), users, HOUR, HOUR)
+    token = signed({"payload": GOOD}, key=bytes.fromhex("75ebe271e862"))
+    assert tokens.verify(token, NOW).login == "admin"
+    assert tokens.verify(tokens.mint(claims()), NOW).login == "admin"
+    jwt.decode(token, bytes.fromhex("75ebe271e862"), algorithms=["HS256"])
+
+
+# The guessing brake.
+
+
+class Clock:
+    """A clock that is moved by hand."""
+
+    def __init__(self) -> None:
+        self.time = NOW
+
+    def __call__(self) -> int:
+        return self.time
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def throttle(clock: Clock) -> Throttle:
+    return Throttle(clock)
+
+
+def fail(throttle: Throttle, times: int, login: str = "john", address: str = "10.0.0.1") -> None:
+    for _ in range(times):
+        throttle.fail(login, address)
+
+
+def test_ten_wrong_passwords_are_free_and_then_the_wait_doubles(throttle: Throttle, clock: Clock) -> None:
+    """The eleventh attempt waits 1 s, then 2, 4 and so on, never longer than 15 minutes."""
+    for _ in range(FREE_ATTEMPTS):
+        assert throttle.wait("john", "10.0.0.1") == 0
+        throttle.fail("john", "10.0.0.1")
+    waits = []
+    for _ in range(14):
+        waits.append(throttle.wait("john", "10.0.0.1"))
+        clock.time += waits[-1] - 1
+        assert throttle.wait("john", "10.0.0.1") == 1
+        clock.time += 1
+        assert throttle.wait("john", "10.0.0.1") == 0
+        throttle.fail("john", "10.0.0.1")
+    assert waits == [1_000 * 2**n for n in range(10)] + [LONGEST] * 4
+    assert LONGEST == 900_000
+    fail(throttle, 5_000)
+    assert throttle.wait("john", "10.0.0.1") == LONGEST
+
+
+def test_another_address_and_another_login_do_not_wait(throttle: Throttle) -> None:
+    """Nobody can lock somebody else out by guessing."""
+    fail(throttle, 50)
+    assert throttle.wait("john", "10.0.0.2") == 0
+    assert throttle.wait("admin", "10.0.0.1") == 0
+    assert throttle.wait("john", "10.0.0.1") > 0
+
+
+def test_a_right_password_starts_counting_anew(throttle: Throttle) -> None:
+    """After a success there are ten free attempts again, for this address only."""
+    fail(throttle, 12)
+    fail(throttle, 12, address="10.0.0.2")
+    throttle.succeed("john", "10.0.0.1")
+    fail(throttle, 9)
+    assert throttle.wait("john", "10.0.0.1") == 0
+    assert throttle.wait("john", "10.0.0.2") > 0
+
+
+def test_an_unlocked_login_is_forgiven_everywhere(throttle: Throttle) -> None:
+    """An administrator who activates a user ends its waiting from every address, and nobody else's."""
+    fail(throttle, 12)
+    fail(throttle, 12, address="10.0.0.2")
+    fail(throttle, 12, login="admin")
+    throttle.forgive("john")
+    assert throttle.wait("john", "10.0.0.1") == throttle.wait("john", "10.0.0.2") == 0
+    assert throttle.wait("admin", "10.0.0.1") > 0
+
+
+def test_parallel_attempts_cannot_share_a_turn(throttle: Throttle, clock: Clock) -> None:
+    """Once attempts have to wait, one that begins counts at once, so the next already waits twice as long."""
+    assert not throttle.begin("john", "10.0.0.1")
+    assert throttle.wait("john", "10.0.0.1") == 0
+    fail(throttle, FREE_ATTEMPTS)
+    clock.time += 1_000
+    assert throttle.wait("john", "10.0.0.1") == 0
+    assert throttle.begin("john", "10.0.0.1")
+    assert throttle.wait("john", "10.0.0.1") == 2_000
+
+
+def test_a_day_of_quiet_is_forgotten(throttle: Throttle, clock: Clock) -> None:
+    """Failures of yesterday do not count against today."""
+    fail(throttle, 15)
+    clock.time += FORGET_AFTER + 1
+    fail(throttle, FREE_ATTEMPTS - 1)
+    assert throttle.wait("john", "10.0.0.1") == 0
+    fail(throttle, 1)
+    assert throttle.wait("john", "10.0.0.1") == 1_000
+
+
+def test_a_clock_that_jumps_back_makes_nobody_wait_longer(throttle: Throttle, clock: Clock) -> None:
+    """The wait is never more than the step that was reached."""
+    fail(throttle, FREE_ATTEMPTS)
+    clock.time -= 24 * HOUR
+    assert throttle.wait("john", "10.0.0.1") == 1_000
+
+
+def test_the_memory_of_failures_is_bounded(throttle: Throttle) -> None:
+    """Guessing with ever new logins takes no more than a bounded room; the quietest is forgotten first."""
+    fail(throttle, 12, login="first")
+    fail(throttle, 12, login="second")
+    for number in range(MAX_TRACKED - 1):
+        throttle.fail(f"guess {number}", "10.0.0.1")
+    assert throttle.wait("first", "10.0.0.1") == 0
+    assert throttle.wait("second", "10.0.0.1") > 0
+
+
+def test_endless_logins_are_counted_by_their_beginning(throttle: Throttle) -> None:
+    """A login of a megabyte is neither kept whole nor a way around the brake."""
+    fail(throttle, FREE_ATTEMPTS, login="x" * 1_000_000)
+    assert throttle.wait("x" * 1_000_000, "10.0.0.1") == 1_000
+
+
+# Passwords.
+
+
+@pytest.fixture
+def passwords() -> Iterator[Passwords]:
+    found = Passwords(1, PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+    yield found
+    found.close()
+
+
+async def test_a_password_is_the_hashed_one_or_not(passwords: Passwords) -> None:
+    """The right password verifies, others do not, and two hashes of one password differ."""
+    one, two = await passwords.hash("gehéim"), await passwords.hash("gehéim")
+    assert one != two
+    assert one.startswith("$argon2id$")
+    assert await passwords.verify(one, "gehéim")
+    assert await passwords.verify(two, "gehéim")
+    for wrong in ("geheim", "", "gehéim ", "x" * 10_000):
+        assert not await passwords.verify(one, wrong)
+
+
+@pytest.mark.parametrize("encoded", ["", "x", "$argon2id$", "$argon2id$v=19$m=8,t=1,p=1$$", "plain"])
+async def test_a_broken_hash_matches_nothing(passwords: Passwords, encoded: str) -> None:
+    """A stored hash that cannot be read lets nobody in, with any password."""
+    assert not await passwords.verify(encoded, encoded)
+    assert not await passwords.verify(encoded, "")
+
+
+class StuckHasher(PasswordHasher):
+    """Hashes nothing until it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__(time_cost=1, memory_cost=8, parallelism=1)
+        self.go = threading.Event()
+
+    def hash(self, password: str | bytes, *, salt: bytes | None = None) -> str:
+        self.go.wait()
+        return "hashed"
+
+
+async def test_the_line_of_hashes_is_bounded() -> None:
+    """Beyond 64 in line the next is refused at once, and served again when the line is shorter."""
+    hasher = StuckHasher()
+    passwords = Passwords(1, hasher)
+    waiting = [asyncio.create_task(passwords.hash("x")) for _ in range(MAX_WAITING)]
+    await asyncio.sleep(0)
+    try:
+        with pytest.raises(Busy):
+            await passwords.hash("x")
+        with pytest.raises(Busy):
+            await passwords.verify("x", "x")
+    finally:
+        hasher.go.set()
+    assert await asyncio.gather(*waiting) == ["hashed"] * MAX_WAITING == ["hashed"] * passwords_module.MAX_WAITING
+    assert await passwords.hash("x") == "hashed"
+    passwords.close()
+
+
+def test_a_generated_password_is_long_and_unambiguous() -> None:
+    """It has 20 letters and digits, none that look alike, and is never the same."""
+    found = {generate() for _ in range(50)}
+    assert len(found) == 50
+    assert all(len(password) == 20 and password.isalnum() and not set(password) & set("0O1lI") for password in found)

@@ -1,0 +1,540 @@
+"""One conversation: order, holding back, failing storage, batches; with a list in the place of a socket."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from argon2 import PasswordHasher
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hivewire import actions
+from hivewire.access.identity import Identity
+from hivewire.access.passwords import Passwords
+from hivewire.access.throttle import Throttle
+from hivewire.access.tokens import Claims, Key, Tokens
+from hivewire.access.users import Profile, Users
+from hivewire.client import Client
+from hivewire.dispatch import Dispatcher, House, now
+from hivewire.ledger.ledger import Ledger
+from hivewire.ledger.memory import MemoryJournal
+from hivewire.session import Session
+from hivewire.settings import Settings
+from hivewire.telemetry import Telemetry
+from hivewire_protocol.permissions import Permission
+from hivewire_protocol.user import Role
+
+HOUR = 3_600_000
+PASSWORD = "correct horse"
+
+
+class GatedJournal(MemoryJournal):
+    """A journal that appends only while its gate is open, so that a write can be seen under way."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.appends = 0
+
+    async def append(self, changes: Any) -> None:
+        self.appends += 1
+        await self.gate.wait()
+        await super().append(changes)
+
+
+class World:
+    """A house on a journal in memory, and a session with an outbox that is a list."""
+
+    def __init__(self) -> None:
+        self.journal = GatedJournal()
+        ledger = Ledger(self.journal, now)
+        users = Users(ledger)
+        passwords = Passwords(1, PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+        tokens = Tokens(Key("x" * 32, "utf8"), users, HOUR, HOUR)
+        self.house = House(Settings(), ledger, users, tokens, passwords, Throttle(now), Telemetry())
+        self.dispatcher = Dispatcher(self.house, actions.READS, actions.WRITES)
+        self.settled = 0
+        self.session, self.outbox = self.connect()
+
+    def connect(self, *permissions: Permission) -> tuple[Session, list[bytes]]:
+        """One more conversation of the administrator, with all rights unless told otherwise."""
+        granted = sum(1 << permission for permission in permissions or Permission)
+        identity = Identity(1, "admin", now() + HOUR, granted, None, None)
+        outbox: list[bytes] = []
+        return Session(self.dispatcher, Client("10.0.0.1", "h", identity=identity), outbox.append, self._settle), outbox
+
+    def _settle(self) -> None:
+        self.settled += 1
+
+    def ask(self, action: str, request_id: object = None, **members: object) -> None:
+        self.session.receive(json.dumps({"action": action, "requestId": request_id, **members}).encode())
+
+    def put(self, request_id: object, name: str = "n", value: str = "v", **members: object) -> None:
+        self.ask("configuration/put", request_id, name=name, value=value, **members)
+
+    def get(self, request_id: object, name: str = "n") -> None:
+        self.ask("configuration/get", request_id, name=name)
+
+    async def quiet(self, session: Session | None = None) -> None:
+        """Until everything that was asked is answered."""
+        session = session or self.session
+        while session.owed:
+            await asyncio.sleep(0)
+
+    def answers(self) -> list[Any]:
+        """What was sent since the last time, decoded."""
+        found = [json.loads(line) for line in self.outbox]
+        self.outbox.clear()
+        return found
+
+
+async def make() -> World:
+    world = World()
+    await world.house.ledger.open()
+    profile = Profile(await world.house.passwords.hash(PASSWORD), Role.ADMIN)
+    await world.house.ledger.commit(world.house.users.write("admin", profile, None))
+    return world
+
+
+async def unmake(world: World) -> None:
+    world.journal.gate.set()
+    await world.house.ledger.close()
+    world.house.passwords.close()
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[World]:
+    world = await make()
+    yield world
+    await unmake(world)
+
+
+def ids(answers: list[Any]) -> list[object]:
+    return [answer["requestId"] for answer in answers]
+
+
+def codes(answers: list[Any]) -> list[int]:
+    return [answer.get("code", 200) for answer in answers]
+
+
+# Order.
+
+
+async def test_a_read_with_nothing_before_it_is_answered_at_once(world: World) -> None:
+    """Nothing has to be waited for, so the answer is there when the request has been taken."""
+    world.get(1)
+    assert codes(world.answers()) == [404]
+    assert (world.session.owed, world.session.owed_bytes) == (0, 0)
+
+
+async def test_pipelined_requests_see_what_was_before_them_and_are_answered_in_order(world: World) -> None:
+    """Put, get, put, get sent at once: each get shows the put before it, not the one after it."""
+    world.put(1, value="a")
+    world.get(2)
+    world.put(3, value="b")
+    world.get(4)
+    assert world.outbox == []
+    assert world.session.owed == 4
+    await world.quiet()
+    answers = world.answers()
+    assert ids(answers) == [1, 2, 3, 4]
+    assert [answer["configuration"]["value"] for answer in answers] == ["a", "a", "b", "b"]
+    assert [answer["configuration"]["entityVersion"] for answer in answers] == [1, 1, 2, 2]
+    assert world.session.owed_bytes == 0
+
+
+async def test_nothing_is_answered_before_it_is_durable(world: World) -> None:
+    """While the storage works on a write, neither its answer nor what it wrote can be seen by anybody."""
+    other, seen = world.connect()
+    world.journal.gate.clear()
+    world.put(1)
+    world.get(2)
+    while not world.journal.appends:
+        await asyncio.sleep(0)
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert world.outbox == []
+    other.receive(b'{"action":"configuration/get","name":"n"}')
+    assert json.loads(seen[0])["code"] == 404
+    world.journal.gate.set()
+    await world.quiet()
+    assert codes(world.answers()) == [200, 200]
+
+
+async def test_writes_in_a_row_share_a_commit(world: World) -> None:
+    """Many puts sent at once become durable together, and each sees the one before it."""
+    before = world.journal.appends
+    for number in range(50):
+        world.put(number, entityVersion=number)
+    await world.quiet()
+    answers = world.answers()
+    assert ids(answers) == list(range(50))
+    assert codes(answers) == [200] * 50
+    assert world.journal.appends == before + 1
+
+
+async def test_refused_writes_keep_their_place(world: World) -> None:
+    """Refused before or in the storage, malformed or unknown: every answer stands where its request stood."""
+    world.put(1)
+    world.put(2, entityVersion=9)
+    world.put(3, name="x" * 33)
+    world.put(4, name="m")
+    world.ask("configuration/delete", 5, name="nothing")
+    world.ask("no/such", 6)
+    world.session.receive(b"not json")
+    world.put(8, value="")
+    world.put(9, value="w")
+    world.get(10)
+    await world.quiet()
+    answers = world.answers()
+    assert [answer.get("requestId") for answer in answers] == [1, 2, 3, 4, 5, 6, None, 8, 9, 10]
+    assert codes(answers) == [200, 409, 400, 200, 404, 400, 400, 400, 200, 200]
+    assert answers[9]["configuration"] == {"name": "n", "value": "w", "entityVersion": 2}
+
+
+async def test_a_login_holds_up_what_comes_after_it(world: World) -> None:
+    """While a password is checked, later requests wait, so that answers stay in order."""
+    world.ask("token", 1, login="admin", password=PASSWORD)
+    world.get(2)
+    world.put(3)
+    world.get(4)
+    assert world.outbox == []
+    await world.quiet()
+    answers = world.answers()
+    assert ids(answers) == [1, 2, 3, 4]
+    assert codes(answers) == [200, 404, 200, 200]
+
+
+async def test_a_request_after_authenticate_has_the_new_identity(world: World) -> None:
+    """Requests pipelined behind a put and an authenticate are judged by the identity of their place in the line."""
+    weak = world.house.tokens.mint(Claims([1], now() + HOUR, 1, 1, ["*"], ["*"]))
+    world.put(1)
+    world.ask("authenticate", 2, token=weak)
+    world.put(3)
+    world.get(4)
+    await world.quiet()
+    assert codes(world.answers()) == [200, 200, 403, 403]
+
+
+STEPS = st.lists(
+    st.tuples(st.sampled_from(["put", "get", "delete", "list", "expect", "bad", "garbage"]), st.sampled_from("ab")),
+    min_size=1,
+    max_size=25,
+)
+
+
+@given(STEPS, st.lists(st.integers(0, 25), max_size=3))
+@settings(max_examples=60)
+def test_a_pipeline_answers_as_if_each_request_had_waited(steps: list[tuple[str, str]], pauses: list[int]) -> None:
+    """Any mix of requests, sent as fast as can be, has the answers of the same requests sent one by one."""
+    asyncio.run(pipeline_is_like_one_by_one(steps, set(pauses)))
+
+
+def step(world: World, number: int, what: str, name: str) -> None:
+    if what == "put":
+        world.put(number, name, str(number))
+    elif what == "expect":
+        world.put(number, name, str(number), entityVersion=1)
+    elif what == "get":
+        world.get(number, name)
+    elif what == "delete":
+        world.ask("configuration/delete", number, name=name)
+    elif what == "list":
+        world.ask("configuration/list", number)
+    elif what == "bad":
+        world.put(number, "x" * 40)
+    else:
+        world.session.receive(b"{")
+
+
+def timeless(line: bytes) -> Any:
+    found = json.loads(line)
+    if found.get("change"):
+        del found["change"]["modified"]
+    return found
+
+
+async def pipeline_is_like_one_by_one(steps: list[tuple[str, str]], pauses: set[int]) -> None:
+    fast, slow = await make(), await make()
+    try:
+        for number, (what, name) in enumerate(steps):
+            step(fast, number, what, name)
+            step(slow, number, what, name)
+            await slow.quiet()
+            if number in pauses:
+                await asyncio.sleep(0)
+        await fast.quiet()
+        assert [timeless(line) for line in fast.outbox] == [timeless(line) for line in slow.outbox]
+        assert len(fast.outbox) == len(steps)
+        assert fast.session.owed_bytes == slow.session.owed_bytes == 0
+    finally:
+        await unmake(fast)
+        await unmake(slow)
+
+
+# Rights and the order of checks.
+
+
+async def test_rights_are_checked_before_parameters(world: World) -> None:
+    """A caller without rights hears 403, nobody in particular 401, before anything is said of their parameters."""
+    session, outbox = world.connect(Permission.GET_CURRENT_USER)
+    for identity in (session.client.identity, None):
+        session.client.identity = identity
+        session.receive(b'{"action":"configuration/get","requestId":1,"name":{}}')
+        session.receive(b'{"action":"configuration/put","requestId":2}')
+        session.receive(b'{"jsonrpc":"2.0","id":3,"method":"configuration/get","params":[]}')
+        session.receive(b'{"action":"configuration/get","requestId":4,"name":"n","networkId":[]}')
+        session.receive(b'{"action":"no/such","requestId":5}')
+    found = [json.loads(line) for line in outbox]
+    shown = [answer["error"]["code"] if "jsonrpc" in answer else answer["code"] for answer in found]
+    assert shown == [403, 403, 403, 400, 400, 401, 401, 401, 400, 400]
+
+
+async def test_an_expired_token_says_so_and_open_requests_go_on(world: World) -> None:
+    """An identity that has run out on a living socket is told apart from nobody; public requests still work."""
+    identity = world.session.client.identity
+    assert identity is not None
+    world.session.client.identity = Identity(1, "admin", now() - 1, identity.permissions, None, None)
+    world.get(1)
+    world.put(2)
+    world.ask("server/info", 3)
+    answers = world.answers()
+    assert codes(answers) == [401, 401, 200]
+    assert answers[0]["error"] == answers[1]["error"] == "Token expired"
+
+
+async def test_failed_authentications_are_counted(world: World) -> None:
+    """Bad tokens and wrong passwords count, refusals of other requests do not."""
+    world.ask("authenticate", 1, token="x")
+    world.ask("authenticate", 2)
+    world.ask("token/refresh", 3, refreshToken="x")
+    world.ask("token", 4, login="admin", password="wrong")
+    world.ask("token", 5, login="nobody", password="wrong")
+    world.ask("token", 6)
+    world.get(7)
+    await world.quiet()
+    assert codes(world.answers()) == [401, 401, 401, 401, 401, 400, 404]
+    assert world.session.client.failures == 5
+
+
+# Holding back.
+
+
+async def test_while_held_nothing_begins_and_release_goes_on_in_order(world: World) -> None:
+    """A peer that does not read gets no more answers made for it; when it reads again all of them come."""
+    world.session.hold()
+    world.put(1)
+    world.get(2)
+    world.session.receive(b"not json")
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert world.outbox == []
+    assert world.session.owed == 3
+    assert world.house.ledger.get("configuration", "n") is None
+    world.session.release()
+    await world.quiet()
+    assert codes(world.answers()) == [200, 200, 400]
+
+
+async def test_what_is_under_way_is_answered_also_when_held(world: World) -> None:
+    """Holding stops new requests, not the answer to a write that was already handed to the storage."""
+    world.put(1)
+    world.session.hold()
+    world.get(2)
+    while world.session.owed > 1:
+        await asyncio.sleep(0)
+    assert ids(world.answers()) == [1]
+    world.session.release()
+    assert ids(world.answers()) == [2]
+
+
+async def test_the_owner_is_told_when_something_was_answered(world: World) -> None:
+    """Each answer that was waited for is followed by a word, so that the owner may read on."""
+    world.get(1)
+    assert world.settled == 0
+    world.put(2)
+    world.put(3)
+    await world.quiet()
+    assert world.settled == 2
+
+
+async def test_what_is_owed_counts_requests_and_bytes(world: World) -> None:
+    """The owner can bound what one connection has open."""
+    one = b'{"action":"configuration/put","name":"n","value":"v"}'
+    batch = b'[{"jsonrpc":"2.0","id":1,"method":"server/info"},{"jsonrpc":"2.0","method":"server/info"}]'
+    world.session.receive(one)
+    world.session.receive(batch)
+    assert (world.session.owed, world.session.owed_bytes) == (3, len(one) + len(batch))
+    await world.quiet()
+    assert world.session.owed_bytes == 0
+
+
+# Closing.
+
+
+async def test_after_close_nothing_is_sent_and_what_has_not_begun_is_dropped(world: World) -> None:
+    """Writes under way are finished and answered to nobody; those behind them in the line never happen."""
+    world.put(1)
+    world.get(2)
+    world.put(3, name="later")
+    world.session.close()
+    await world.house.ledger.commit(world.house.users.write("other", Profile(""), None))
+    assert world.outbox == []
+    assert world.house.ledger.get("configuration", "n") is not None
+    assert world.house.ledger.get("configuration", "later") is None
+    assert world.settled == 0
+
+
+@pytest.mark.parametrize("turns", [0, 1, 2])
+@pytest.mark.parametrize("action", ["token", "user/update"])
+async def test_a_peer_that_leaves_during_a_login_leaves_nothing_behind(world: World, action: str, turns: int) -> None:
+    """Closing while a password is hashed, or before that has even begun, is no error and no warning."""
+    session, outbox = world.connect()
+    members = {"login": "admin", "password": PASSWORD, "userId": 1, "user": {"password": PASSWORD}}
+    session.receive(json.dumps({"action": action, **members}).encode())
+    session.receive(b'{"action":"server/info"}')
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    session.close()
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert outbox == []
+    del session
+    gc.collect()  # what was never awaited complains when it is let go of
+
+
+# Notifications and batches.
+
+
+async def test_a_notification_is_carried_out_and_never_answered(world: World) -> None:
+    """JSON-RPC requests without an id do their work in silence, good or bad."""
+    world.session.receive(
+        b'{"jsonrpc":"2.0","method":"configuration/put","params":{"name":"n","value":"v"}}',
+    )
+    world.session.receive(b'{"jsonrpc":"2.0","method":"no/such"}')
+    world.session.receive(b'{"jsonrpc":"2.0","method":"configuration/get","params":{"name":"missing"}}')
+    world.session.receive(b'{"jsonrpc":"2.0","method":"configuration/get","params":[]}')
+    world.get(1)
+    await world.quiet()
+    answers = world.answers()
+    assert ids(answers) == [1]
+    assert answers[0]["configuration"]["value"] == "v"
+    assert world.session.owed_bytes == 0
+
+
+async def test_a_batch_is_answered_by_one_array_in_order(world: World) -> None:
+    """Answers stand in the order of the requests, notifications are left out, frames around it keep their place."""
+    world.get(1)
+    world.session.receive(
+        b'[{"jsonrpc":"2.0","id":"a","method":"configuration/put","params":{"name":"n","value":"1"}},'
+        b'{"jsonrpc":"2.0","method":"configuration/put","params":{"name":"n","value":"2"}},'
+        b'{"jsonrpc":"2.0","id":"b","method":"configuration/get","params":{"name":"n"}},'
+        b'5,{"jsonrpc":"2.0","id":"c","method":"configuration/delete","params":{"name":"missing"}}]'
+    )
+    world.get(2)
+    await world.quiet()
+    first, batch, last = world.answers()
+    assert (first["requestId"], last["requestId"]) == (1, 2)
+    assert [answer["id"] for answer in batch] == ["a", "b", None, "c"]
+    assert batch[0]["result"]["configuration"]["value"] == "1"
+    assert batch[1]["result"]["configuration"] == {"name": "n", "value": "2", "entityVersion": 2}
+    assert batch[2]["error"]["code"] == -32600
+    assert batch[3]["error"]["code"] == 404
+
+
+async def test_a_batch_of_notifications_is_answered_by_nothing(world: World) -> None:
+    """There is no empty array on the wire."""
+    world.session.receive(
+        b'[{"jsonrpc":"2.0","method":"configuration/put","params":{"name":"n","value":"v"}},'
+        b'{"jsonrpc":"2.0","method":"server/info"}]'
+    )
+    world.get(1)
+    await world.quiet()
+    assert ids(world.answers()) == [1]
+
+
+async def test_an_empty_batch_is_answered_by_one_object(world: World) -> None:
+    """An array of nothing is no request."""
+    world.session.receive(b"[]")
+    (answer,) = world.answers()
+    assert answer["error"]["code"] == -32600
+    assert answer["id"] is None
+
+
+async def test_a_conflict_in_json_rpc_carries_the_change_as_data(world: World) -> None:
+    """Who lost a race sees the current change, in this framing too."""
+    world.put(1)
+    world.session.receive(
+        b'{"jsonrpc":"2.0","id":2,"method":"configuration/put","params":{"name":"n","value":"w","entityVersion":0}}'
+    )
+    await world.quiet()
+    error = world.answers()[1]["error"]
+    assert error["code"] == 409
+    assert error["data"]["change"]["configuration"] == {"name": "n", "value": "v", "entityVersion": 1}
+
+
+# Failing storage.
+
+
+async def test_when_the_storage_fails_writes_get_503_and_reads_go_on(world: World) -> None:
+    """Nothing is answered as written that is not; what was there can be read; later writes may succeed again."""
+    world.put(1, value="before")
+    await world.quiet()
+    world.journal.broken = "disk full"
+    world.put(2, value="lost")
+    world.put(3, entityVersion=9)
+    world.get(4)
+    world.ask("configuration/delete", 5, name="n")
+    world.ask("configuration/list", 6)
+    await world.quiet()
+    answers = world.answers()
+    assert ids(answers) == [1, 2, 3, 4, 5, 6]
+    assert codes(answers)[1] == codes(answers)[4] == 503
+    assert answers[1]["error"] == "Service is not available: disk full; nothing was written"
+    assert answers[3]["configuration"] == {"name": "n", "value": "before", "entityVersion": 1}
+    assert answers[5]["count"] == 1
+    assert world.house.ledger.failing == "disk full"
+    world.journal.broken = None
+    world.put(7, value="after")
+    world.get(8)
+    await world.quiet()
+    answers = world.answers()
+    assert codes(answers) == [200, 200]
+    assert answers[1]["configuration"] == {"name": "n", "value": "after", "entityVersion": 2}
+    assert world.house.ledger.failing is None
+
+
+async def test_when_the_gateway_is_stopping_a_write_is_refused(world: World) -> None:
+    """A write that comes too late is told so, in its place."""
+    world.put(1)
+    closing = asyncio.create_task(world.house.ledger.close())
+    await asyncio.sleep(0)
+    world.put(2)
+    await closing
+    await world.quiet()
+    answers = world.answers()
+    assert ids(answers) == [1, 2]
+    assert codes(answers) == [200, 503]
+    assert "stopping" in answers[1]["error"]
+
+
+async def test_an_unforeseen_failure_is_one_internal_error_and_the_session_goes_on(world: World) -> None:
+    """A mistake inside the gateway costs the one request, tells nothing of its cause, and is logged."""
+    seen: list[BaseException] = []
+    world.house.telemetry.unexpected = lambda where, error: seen.append(error)  # type: ignore[method-assign]
+    world.house.tokens = None  # type: ignore[assignment]
+    world.put(1)
+    world.ask("authenticate", 2, token="x")
+    world.get(3)
+    await world.quiet()
+    answers = world.answers()
+    assert ids(answers) == [1, 2, 3]
+    assert codes(answers) == [200, 500, 200]
+    assert answers[1]["error"] == "Internal server error"
+    assert len(seen) == 1
