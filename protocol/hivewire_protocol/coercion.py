@@ -21,6 +21,7 @@ from hivewire_protocol.errors import MalformedJson
 _S = TypeVar("_S", bound=Struct)
 _LARGEST = 2**63
 _DIGITS = re.compile(rb'"[+-]?\d{1,19}"')
+_WHOLE = re.compile(rb"-?\d{1,20}")
 _as_text = msgspec.json.Decoder(str)
 
 
@@ -88,6 +89,8 @@ def integer(raw: bytes) -> int | None:
         return None
     if _DIGITS.fullmatch(raw):
         number = int(raw[1:-1])
+    elif _WHOLE.fullmatch(raw):
+        number = int(raw)
     elif raw[:1] in b"-0123456789":
         # As float first: `1e999999999` must not be worked out digit by digit.
         number = int(Decimal(raw.decode())) if abs(float(raw)) < _LARGEST else _LARGEST

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from msgspec import UNSET, Struct, UnsetType
 
-from hivewire_protocol.messages import Reply, Request
+from hivewire_protocol.messages import Integer, Reply, Request
 from hivewire_protocol.permissions import Permission
 
 TEXT = "text/plain; charset=utf-8"
@@ -57,8 +57,8 @@ class ConfigurationPut(Request, tag="configuration/put"):
     value: str | None = None
     description: str | None = None
     contentType: str | None = None
-    entityVersion: int | None = None
-    revision: int | None = None
+    entityVersion: Integer | None = None
+    revision: Integer | None = None
 
 
 class ConfigurationDelete(Request, tag="configuration/delete"):
@@ -68,8 +68,8 @@ class ConfigurationDelete(Request, tag="configuration/delete"):
 
     name: str | None = None
     description: str | None = None
-    entityVersion: int | None = None
-    revision: int | None = None
+    entityVersion: Integer | None = None
+    revision: Integer | None = None
 
 
 class ConfigurationList(Request, tag="configuration/list"):
@@ -78,8 +78,8 @@ class ConfigurationList(Request, tag="configuration/list"):
     permission: ClassVar[Permission | None] = Permission.GET_CONFIGURATION
 
     names: list[str] | None = None
-    take: int | None = None
-    skip: int | None = None
+    take: Integer | None = None
+    skip: Integer | None = None
     after: str | None = None
 
 

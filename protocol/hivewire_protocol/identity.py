@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from msgspec import Raw, Struct
 
-from hivewire_protocol.messages import Reply, Request
+from hivewire_protocol.messages import Integer, Reply, Request
 from hivewire_protocol.permissions import Permission
 
 
@@ -26,7 +26,7 @@ class Token(Request, tag="token"):
 class TokenPayload(Struct):
     """What `token/create` is to mint. Times as in section 1.6; `configurations` are name patterns."""
 
-    userId: int | None = None
+    userId: Integer | None = None
     actions: list[Raw] | None = None
     networkIds: list[Raw] | None = None
     deviceTypeIds: list[Raw] | None = None

@@ -9,11 +9,14 @@ Requests and replies hold plain values and no way back to themselves, so the gar
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
-from msgspec import UNSET, Raw, Struct, UnsetType
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from hivewire_protocol.permissions import Permission
+
+Integer = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+"""A whole number of the wire: 64 bits, as in the reference (core protocol, section 1.1)."""
 
 
 class Request(Struct, tag_field="action", gc=False):
@@ -25,8 +28,8 @@ class Request(Struct, tag_field="action", gc=False):
     requestId: Raw | UnsetType = UNSET
     jsonrpc: Raw | UnsetType = UNSET  # there only to notice a JSON-RPC frame that also has an `action`
     deviceId: str | None = None
-    networkId: int | None = None
-    deviceTypeId: int | None = None
+    networkId: Integer | None = None
+    deviceTypeId: Integer | None = None
 
     permission: ClassVar[Permission | None] = None
 

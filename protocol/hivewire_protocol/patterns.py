@@ -5,6 +5,7 @@ Two patterns either exclude each other or one contains the other, so a set of th
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable
 
 MAX_PATTERNS = 1_000
@@ -30,27 +31,26 @@ class Patterns:
     __slots__ = ("_exact", "_prefixes", "patterns")
 
     def __init__(self, patterns: Iterable[str]) -> None:
-        given = sorted(set(patterns))
-        self._prefixes: tuple[str, ...] = ()
+        given = set(patterns)
+        prefixes: list[str] = []
         for prefix in sorted(pattern[:-1] for pattern in given if pattern.endswith("*")):
-            if not prefix.startswith(self._prefixes):  # an earlier, shorter prefix holds it already
-                self._prefixes += (prefix,)
-        self._exact = frozenset(
-            name for name in given if not name.endswith("*") and not name.startswith(self._prefixes)
-        )
-        self.patterns: tuple[str, ...] = (
-            *sorted(self._exact),
-            *(prefix + "*" for prefix in self._prefixes),
-        )
+            if not prefixes or not prefix.startswith(prefixes[-1]):  # else the one before holds it already
+                prefixes.append(prefix)
+        self._prefixes = tuple(prefixes)
+        self._exact = frozenset(name for name in given if not name.endswith("*") and not self._has_prefix_of(name))
+        self.patterns: tuple[str, ...] = (*sorted(self._exact), *(prefix + "*" for prefix in prefixes))
+
+    def _has_prefix_of(self, name: str) -> bool:
+        """Whether a prefix of the set covers the name: only the last one not behind it in order can."""
+        position = bisect_right(self._prefixes, name)
+        return position > 0 and name.startswith(self._prefixes[position - 1])
 
     def __contains__(self, name: str) -> bool:
-        return name in self._exact or name.startswith(self._prefixes)
+        return name in self._exact or self._has_prefix_of(name)
 
     def contains(self, pattern: str) -> bool:
         """Whether every name that the pattern stands for is in this set."""
-        if pattern.endswith("*"):
-            return pattern[:-1].startswith(self._prefixes)
-        return pattern in self
+        return self._has_prefix_of(pattern[:-1]) if pattern.endswith("*") else pattern in self
 
     def __and__(self, other: Patterns) -> Patterns:
         """The names that are in both sets."""

@@ -37,7 +37,10 @@ def parse(text: str) -> int:
             _zone(zone),
         )
     else:
-        moment = parsedate_to_datetime(text)
+        try:
+            moment = parsedate_to_datetime(text)
+        except (OverflowError, TypeError, IndexError):  # as the library answers some nonsense
+            raise ValueError("not a timestamp") from None
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=UTC)
     return (moment - _EPOCH) // timedelta(milliseconds=1)

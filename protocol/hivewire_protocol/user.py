@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from msgspec import UNSET, Struct, UnsetType
 
-from hivewire_protocol.messages import Reply, Request
+from hivewire_protocol.messages import Integer, Reply, Request
 from hivewire_protocol.permissions import Permission
 
 
@@ -66,12 +66,12 @@ class UserList(Request, tag="user/list"):
 
     login: str | None = None
     loginPattern: str | None = None
-    role: int | None = None
-    status: int | None = None
+    role: Integer | None = None
+    status: Integer | None = None
     sortField: str | None = None
     sortOrder: str | None = None
-    take: int | None = None
-    skip: int | None = None
+    take: Integer | None = None
+    skip: Integer | None = None
 
 
 class UserUpdateFields(Struct):
@@ -79,8 +79,8 @@ class UserUpdateFields(Struct):
 
     login: str | None = None
     password: str | None = None
-    role: int | None = None
-    status: int | None = None
+    role: Integer | None = None
+    status: Integer | None = None
     data: dict[str, Any] | None = None
     introReviewed: bool | None = None
 
@@ -90,7 +90,7 @@ class UserUpdate(Request, tag="user/update"):
 
     permission: ClassVar[Permission | None] = Permission.MANAGE_USER
 
-    userId: int | None = None
+    userId: Integer | None = None
     user: UserUpdateFields | UnsetType | None = UNSET
 
 

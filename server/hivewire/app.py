@@ -43,6 +43,9 @@ BEATS = 30
 
 SAVE_LOGINS_SECONDS = 60
 
+LARGE_FILE = 64 << 20
+"""Loading a file of this size takes seconds, so it is said that it began."""
+
 
 class StartError(Exception):
     """The gateway cannot start; the message is a sentence for the operator."""
@@ -64,16 +67,17 @@ def run(settings: Settings, started: Callable[[Started], None]) -> None:
 
     configure_logging(settings.log_format)
     _raise_file_limit()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        # uvicorn raises the signal again after its shutdown; a stop that was asked for is no failure.
-        signal.signal(number, lambda *_: None)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve(settings, started))
+        try:
+            runner.run(serve(settings, started))
+        except asyncio.CancelledError:
+            raise StartError("stopped before it was up") from None
 
 
 async def serve(settings: Settings, started: Callable[[Started], None]) -> None:
     """The life of one gateway: everything that was opened is closed on every way out."""
     async with contextlib.AsyncExitStack() as stack:
+        _stop_by_signal()
         sock = _bind(settings)
         stack.callback(sock.close)
         house, password = await _build_house(settings, stack)
@@ -85,10 +89,26 @@ async def serve(settings: Settings, started: Callable[[Started], None]) -> None:
         gc.collect()
         gc.freeze()  # what was loaded stays; later collections need not walk it
         server.on_started = partial(_announce, settings, sock, house.ledger, password, started)
+        _leave_signals_to_uvicorn()
         try:
             await server.serve(sockets=[sock])
         finally:
             log.info("stopped", revision=house.ledger.revision)
+
+
+def _stop_by_signal() -> None:
+    """Until the port is open, a signal cancels the start: whatever is open by then is closed."""
+    task = asyncio.current_task()
+    assert task is not None  # noqa: S101 - called from a coroutine
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+
+
+def _leave_signals_to_uvicorn() -> None:
+    """uvicorn stops cleanly at a signal and then raises it once more, which must not make a failure of it."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().remove_signal_handler(number)
+        signal.signal(number, lambda *_: None)
 
 
 def _announce(
@@ -119,6 +139,7 @@ async def open_store(data: Path, stack: contextlib.AsyncExitStack) -> Store:
     """Open the file and load it; the stack closes it again. Raises StartError."""
     passwords = Passwords()
     stack.callback(passwords.close)
+    _tell_of_loading(data)
     ledger = Ledger(SqliteJournal(data), now)
     users = Users(ledger)
     stack.push_async_callback(ledger.close)
@@ -128,6 +149,12 @@ async def open_store(data: Path, stack: contextlib.AsyncExitStack) -> Store:
     except (JournalError, NotDurable) as error:
         raise StartError(str(error)) from error
     return Store(ledger, users, passwords)
+
+
+def _tell_of_loading(data: Path) -> None:
+    size = data.stat().st_size if data.is_file() else 0
+    if size > LARGE_FILE:
+        log.info("loading", data=str(data), bytes=size)
 
 
 async def _build_house(settings: Settings, stack: contextlib.AsyncExitStack) -> tuple[House, str | None]:

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 from hivewire.client import Client
 from hivewire.dispatch import Commit, Dispatcher
@@ -66,7 +65,7 @@ class Session:
         self._writing = 0
         self._busy = False
         self._held = False
-        self._task: asyncio.Task[None] | None = None
+        self._task: asyncio.Task[Reply] | None = None
 
     def receive(self, message: bytes) -> None:
         """Take one text message: valid UTF-8, whatever its content."""
@@ -131,7 +130,8 @@ class Session:
                 self._writing += 1
             else:
                 self._busy = True
-                self._task = asyncio.get_running_loop().create_task(self._wait(call, answer))
+                self._task = asyncio.get_running_loop().create_task(answer)
+                self._task.add_done_callback(partial(self._waited, call))
         except Exception as error:
             if self._writing:
                 # The answers of the writes before it come first.
@@ -158,16 +158,16 @@ class Session:
             self._finish(call, reply)
         self._settle()
 
-    async def _wait(self, call: Call, answer: Coroutine[Any, Any, Reply]) -> None:
-        try:
-            reply = await answer
-        except Exception as error:
-            self._busy = False
+    def _waited(self, call: Call, task: asyncio.Task[Reply]) -> None:
+        self._task = None
+        self._busy = False
+        if task.cancelled():
+            return
+        error = task.exception()
+        if error is not None:
             self._fail(call, error)
         else:
-            self._busy = False
-            self._finish(call, reply)
-        self._task = None
+            self._finish(call, task.result())
         self._settle()
 
     def _settle(self) -> None:

@@ -26,25 +26,27 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger("hivewire")
 def configure_logging(form: Literal["auto", "console", "json"]) -> None:
     """Structured lines on standard error: for people on a terminal, JSON elsewhere, or as told."""
     console = form == "console" or (form == "auto" and sys.stderr.isatty())
-    last: Any = structlog.dev.ConsoleRenderer() if console else structlog.processors.JSONRenderer()
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info if not console else _keep,
-            last,
-        ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=False,
+    common: list[Any] = [
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+    ]
+    # Plain tracebacks: the pretty ones show local variables, and those may be passwords and values.
+    renderer: Any = structlog.processors.JSONRenderer()
+    if console:
+        renderer = structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
+    structlog.configure(processors=[*common, renderer], logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    # Libraries speak only when something is wrong, and in the same form.
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=common,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        )
     )
-    # Libraries speak only when something is wrong.
-    logging.basicConfig(
-        level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s", force=True
-    )
-
-
-def _keep(_: Any, __: str, event: Any) -> Any:
-    return event
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
 
 
 class Telemetry:

@@ -152,11 +152,10 @@ class Tokens:
 
 
 _OPTIONS: Any = {
-    "verify_exp": False,
-    "verify_nbf": False,
-    "verify_iat": False,
-    "verify_aud": False,
-    "verify_sub": False,
+    "verify_signature": True,
+    **dict.fromkeys(
+        ("verify_exp", "verify_nbf", "verify_iat", "verify_aud", "verify_iss", "verify_sub", "verify_jti"), False
+    ),
 }
 # The payload has an expiry of its own; registered claims beside it mean nothing here.
 

@@ -23,6 +23,10 @@ SLICE = 16 << 10
 """Bytes looked at in one go, so that one loud connection does not hold up the others."""
 
 
+PIPELINE = 64
+"""Requests of one HTTP connection that may wait behind an unanswered one. Browsers and libraries send none."""
+
+
 class Door:
     """Counts who is inside."""
 
@@ -73,6 +77,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._head_complete = False
         self._head_timer: asyncio.TimerHandle | None = None
+        self._slow_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Let it in, or say that there is no room."""
@@ -88,13 +93,13 @@ class HttpProtocol(HttpToolsProtocol):
         """Give the place back, unless it went with an upgrade."""
         super().connection_lost(exc)
         self._stop_timer()
+        self._stop_slow_timer()
         if self._admitted:
             self._admitted = False
             self.door.leave(self.address)
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser slice by slice and bound the head of each request."""
-        self._unset_keepalive_if_required()
         for start in range(0, len(data), SLICE):
             if self.transport.is_closing():
                 return
@@ -113,6 +118,9 @@ class HttpProtocol(HttpToolsProtocol):
         except httptools.HttpParserError:
             self.refuse(400, "Invalid HTTP request received.")
             return False
+        if len(self.pipeline) > PIPELINE:
+            self.refuse(503, "too many requests sent without waiting for answers")
+            return False
         if not self._head_complete:
             self._head_bytes += len(piece)
             if self._head_bytes > self.door.settings.head_bytes:
@@ -129,7 +137,8 @@ class HttpProtocol(HttpToolsProtocol):
             cast(asyncio.Protocol, self.transport.get_protocol()).data_received(rest)
 
     def on_message_begin(self) -> None:
-        """Called by the parser at the first byte of a request."""
+        """Called by the parser at the first byte of a request: nothing less keeps an idle connection open."""
+        self._unset_keepalive_if_required()
         super().on_message_begin()
         if self._head_complete:
             self._expect_head()
@@ -140,6 +149,21 @@ class HttpProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._stop_timer()
         super().on_headers_complete()
+
+    def pause_writing(self) -> None:
+        """The peer does not read its answer; it has as long for it as a slow socket."""
+        super().pause_writing()
+        self._slow_timer = self.loop.call_later(self.door.settings.slow_seconds, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """It has read most of it."""
+        super().resume_writing()
+        self._stop_slow_timer()
+
+    def _stop_slow_timer(self) -> None:
+        if self._slow_timer is not None:
+            self._slow_timer.cancel()
+            self._slow_timer = None
 
     def _expect_head(self) -> None:
         self._head_complete = False

@@ -1,0 +1,325 @@
+"""The contract of `ledger/journal.py`, held against every engine."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from hivewire.ledger.journal import MAX_APPEND, NO_HISTORY, Journal
+from hivewire.ledger.memory import MemoryJournal
+from hivewire.ledger.records import Change, NotDurable
+from hivewire.ledger.sqlite import SqliteJournal
+
+ENGINES = ("memory", "sqlite")
+CONTENTS = {
+    "empty": b"",
+    "with NULs": b"a\0b\0",
+    "one NUL": b"\0",
+    "not UTF-8": b"\xff\xfe\x80",
+    "every byte": bytes(range(256)),
+    "1 MiB": bytes(range(256)) * 4_096,
+}
+KEYS = (
+    "plain",
+    "",
+    " ",
+    "a\0b",
+    "é",
+    "e\u0301",
+    "日本語",
+    "\U0010ffff",
+    "\uffff",
+    "'; DROP TABLE change; --",
+    "%",
+    "n" * 5_000,
+)
+
+
+class Shelf:
+    """A place where one engine keeps its log, so that it can be closed and opened again."""
+
+    def __init__(self, engine: str, path: Path) -> None:
+        self._memory = MemoryJournal()
+        self._engine = engine
+        self._path = path
+        self.journal: Journal
+
+    async def open(self) -> Journal:
+        """Open the log, as a new object where the engine has one."""
+        self.journal = self._memory if self._engine == "memory" else SqliteJournal(self._path)
+        await self.journal.load()
+        return self.journal
+
+    async def reopen(self) -> Journal:
+        """Close it and open it again."""
+        await self.journal.close()
+        return await self.open()
+
+
+@pytest.fixture(params=ENGINES)
+async def shelf(request: pytest.FixtureRequest, data: Path) -> AsyncIterator[Shelf]:
+    """An open, empty log of each engine in turn."""
+    shelf = Shelf(request.param, data)
+    await shelf.open()
+    yield shelf
+    await shelf.journal.close()
+
+
+def change(revision: int, key: str = "a", version: int = 1, content: bytes | None = b"x", **members: object) -> Change:
+    fields = SimpleNamespace(kind="configuration", id=1, content_type="text/plain", time=1_700_000_000_000)
+    fields.__dict__.update(members)
+    return Change(revision=revision, key=key, version=version, content=content, **fields.__dict__)
+
+
+async def everything(journal: Journal) -> list[Change]:
+    return [change async for portion in journal.changes() for change in portion]
+
+
+async def refused(attempt: Callable[[], Awaitable[None]]) -> None:
+    with pytest.raises(Exception):  # noqa: B017 - which one is the engine's own affair here
+        await attempt()
+
+
+async def test_a_new_log_is_empty(shelf: Shelf) -> None:
+    """A new log has no changes, no notes and can be written."""
+    assert await everything(shelf.journal) == []
+    assert await shelf.journal.notes() == {}
+    assert await shelf.journal.since(0, take=10) == []
+    assert await shelf.journal.history("configuration", "a", revision=1, take=10) == []
+    assert not shelf.journal.read_only
+
+
+@pytest.mark.parametrize("content", CONTENTS.values(), ids=CONTENTS)
+async def test_any_content_comes_back_byte_for_byte(shelf: Shelf, content: bytes) -> None:
+    """Content of any bytes and length, the empty one included, is the same after the log was closed and opened."""
+    written = change(1, content=content)
+    await shelf.journal.append([written])
+    assert await everything(await shelf.reopen()) == [written]
+
+
+async def test_a_delete_is_told_from_empty_content(shelf: Shelf) -> None:
+    """A delete stays a delete and an empty value stays an empty value."""
+    await shelf.journal.append([change(1, content=b""), change(2, version=2, content=None, previous=1)])
+    assert [found.content for found in await everything(await shelf.reopen())] == [b"", None]
+
+
+@pytest.mark.parametrize("key", KEYS, ids=ascii)
+async def test_any_key_is_found_again(shelf: Shelf, key: str) -> None:
+    """A key of any Unicode text is kept as it is, and its history is found under it."""
+    written = [change(1, key=key), change(2, key=key, version=2, previous=1)]
+    await shelf.journal.append(written)
+    journal = await shelf.reopen()
+    assert await everything(journal) == written
+    assert await journal.history("configuration", key, revision=2, take=10) == written[::-1]
+
+
+async def test_keys_that_look_alike_are_different_records(shelf: Shelf) -> None:
+    """Keys that differ only by case, a NUL, a space or the composition of an accent do not share a history."""
+    keys = ["a", "A", "a\0", "a ", "a\0b", "é", "e\u0301"]
+    await shelf.journal.append([change(1, key=key, id=number) for number, key in enumerate(keys, 1)])
+    for number, key in enumerate(keys, 1):
+        found = await shelf.journal.history("configuration", key, revision=1, take=10)
+        assert [change.id for change in found] == [number], ascii(key)
+
+
+async def test_every_member_of_a_change_is_kept(shelf: Shelf) -> None:
+    """Author, description, type, time, id, version and the link to the change before are all kept."""
+    written = change(
+        7,
+        key="k",
+        version=3,
+        id=9,
+        content_type="image/png",
+        time=1_767_225_600_123,
+        author="Ünï",
+        description="lunch\0break",
+        previous=5,
+    )
+    plain = change(8, key="k", version=4, id=9, previous=7)
+    await shelf.journal.append([written])
+    await shelf.journal.append([plain])
+    assert await everything(await shelf.reopen()) == [written, plain]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 63, 64, 65, 511, 513, 1_000, 1_023, MAX_APPEND])
+async def test_a_batch_of_any_size_is_kept_in_order(shelf: Shelf, size: int) -> None:
+    """From one change to the most that are allowed, a batch is there whole and in order after reopening."""
+    written = [change(revision, key=f"key {size - revision}", id=revision) for revision in range(1, size + 1)]
+    await shelf.journal.append(written)
+    assert await everything(await shelf.reopen()) == written
+
+
+async def test_one_transaction_may_fill_a_batch(shelf: Shelf) -> None:
+    """A thousand changes of one revision stay in the order in which they were written."""
+    written = [change(5, key=f"key {1_000 - number}", id=number) for number in range(1, 1_001)]
+    await shelf.journal.append(written)
+    assert await everything(await shelf.reopen()) == written
+    assert await shelf.journal.since(4, take=1) == written
+
+
+async def test_batches_follow_one_another_with_gaps(shelf: Shelf) -> None:
+    """Revisions may have gaps; the log is in the order of appending."""
+    written = [change(1), change(10, version=2, previous=1), change(1_000_000, version=3, previous=10)]
+    for one in written:
+        await shelf.journal.append([one])
+    assert await everything(await shelf.reopen()) == written
+
+
+@pytest.mark.parametrize("size", [2, 3, 64, 1_000, MAX_APPEND])
+@pytest.mark.parametrize("kind", ["configuration", "user"])
+async def test_a_batch_that_fails_leaves_nothing(data: Path, size: int, kind: str) -> None:
+    """When the last change of a batch cannot be kept, none of it is there, and the next batch is written as usual."""
+    journal = SqliteJournal(data)
+    await journal.load()
+    try:
+        before = change(1, key="before", kind=kind)
+        await journal.append([before])
+        good = [change(2, key=f"key {number}", kind=kind) for number in range(size - 1)]
+        impossible = change(3, key="\ud800", kind=kind)  # a lone surrogate has no UTF-8
+        await refused(lambda: journal.append([*good, impossible]))
+        twice = change(1, key="again", kind=kind)  # the place is taken
+        await refused(lambda: journal.append([*good, twice]))
+        assert await everything(journal) == [before]
+        after = change(2, key="after", kind=kind)
+        await journal.append([after])
+        assert await everything(journal) == [before, after]
+    finally:
+        await journal.close()
+
+
+async def test_a_refused_append_says_not_durable(data: Path) -> None:
+    """An engine that cannot write says NotDurable, from `append` and from `remember`."""
+    memory = MemoryJournal()
+    memory.broken = "no space left"
+    closed = SqliteJournal(data)
+    for journal in (memory, closed):
+        with pytest.raises(NotDurable):
+            await journal.append([change(1)])
+        with pytest.raises(NotDurable):
+            await journal.remember({"a": "b"})
+    assert await everything(memory) == []
+    assert await memory.notes() == {}
+
+
+async def test_history_goes_backwards_through_all_lives(shelf: Shelf) -> None:
+    """A record's history crosses deletes and re-creations, newest first, and other records do not get in between."""
+    mine = [
+        change(1, version=1, content=b"1", id=1),
+        change(3, version=2, content=b"2", id=1, previous=1),
+        change(5, version=3, content=None, id=1, previous=3),
+        change(8, version=1, content=b"3", id=4, previous=5),
+        change(9, version=2, content=None, id=4, previous=8),
+        change(12, version=1, content=b"4", id=5, previous=9),
+    ]
+    others = [change(revision, key="b", id=2, content=b"other") for revision in (2, 4, 6, 7, 10, 11, 13)]
+    same_revision = [change(3, key="c", id=3), change(8, key="d", id=6)]
+    for one in sorted([*mine, *others, *same_revision], key=lambda change: change.revision):
+        if one in same_revision:
+            continue
+        batch = [one, *(other for other in same_revision if other.revision == one.revision)]
+        await shelf.journal.append(batch)
+    journal = await shelf.reopen()
+    assert await journal.history("configuration", "a", revision=12, take=100) == mine[::-1]
+    assert await journal.history("configuration", "a", revision=8, take=100) == mine[3::-1]
+    assert await journal.history("configuration", "a", revision=12, take=2) == mine[:3:-1]
+    assert await journal.history("configuration", "c", revision=3, take=100) == [same_revision[0]]
+    assert await journal.history("device", "a", revision=12, take=100) == []
+
+
+async def test_a_long_history_is_read_in_pages(shelf: Shelf) -> None:
+    """A history of 2,000 versions can be walked page by page."""
+    written = [change(revision, version=revision, previous=revision - 1) for revision in range(1, 2_001)]
+    for start in range(0, 2_000, 1_000):
+        await shelf.journal.append(written[start : start + 1_000])
+    found: list[Change] = []
+    revision = 2_000
+    while revision:
+        page = await shelf.journal.history("configuration", "a", revision=revision, take=300)
+        found += page
+        revision = page[-1].previous
+    assert found == written[::-1]
+
+
+async def test_since_gives_whole_transactions(shelf: Shelf) -> None:
+    """Reading on from any revision gives whole transactions, at least one, and misses nothing."""
+    sizes = {1: 1, 2: 5, 4: 1, 5: 2, 9: 3}
+    written = [
+        change(revision, key=f"{revision} {number}") for revision, size in sizes.items() for number in range(size)
+    ]
+    await shelf.journal.append(written)
+    journal = await shelf.reopen()
+    for take in (1, 2, 3, 5, 6, 100):
+        for start in range(11):
+            page = await journal.since(start, take=take)
+            later = [change for change in written if change.revision > start]
+            assert page == later[: len(page)]
+            assert len(page) >= min(take, len(later))
+            assert len(page) < take + max(sizes.values())
+            assert page == [change for change in later if change.revision <= (page[-1].revision if page else 0)]
+
+
+@pytest.mark.parametrize("kind", sorted(NO_HISTORY))
+async def test_kinds_without_history_keep_the_last_change_only(shelf: Shelf, kind: str) -> None:
+    """Of users and secrets nothing older than the last change is kept, also within one batch, also after a delete."""
+    other = change(1, key="b", kind=kind, id=2, content=b"other")
+    kept = change(2, kind="configuration", content=b"kept")
+    await shelf.journal.append([change(1, kind=kind, content=b"hash 1"), other])
+    await shelf.journal.append([kept, change(3, kind="configuration", version=2, previous=2)])
+    await shelf.journal.append(
+        [
+            change(4, kind=kind, version=2, content=b"hash 2", previous=1),
+            change(5, kind=kind, version=3, content=b"hash 3", previous=4),
+        ]
+    )
+    last = change(6, kind=kind, version=4, content=b"hash 4", previous=5)
+    await shelf.journal.append([last])
+    journal = await shelf.reopen()
+    assert [found for found in await everything(journal) if found.kind == kind] == [other, last]
+    assert [found.revision for found in await everything(journal) if found.kind == "configuration"] == [2, 3]
+    assert await journal.history(kind, "a", revision=6, take=10) == [last]
+
+    deleted = change(7, kind=kind, version=5, content=None, previous=6)
+    await journal.append([deleted])
+    assert [found for found in await everything(journal) if found.kind == kind] == [other, deleted]
+
+
+async def test_reads_run_beside_appends(shelf: Shelf) -> None:
+    """A long read sees the log as it was before an append or after it, never a part of a batch."""
+    await shelf.journal.append([change(revision, key=str(revision)) for revision in range(1, 1_001)])
+    reading = shelf.journal.changes()
+    first = await anext(reading)
+    await shelf.journal.append([change(1_001, key="new"), change(1_001, key="newer")])
+    found = first + [change async for portion in reading for change in portion]
+    assert len(found) in (1_000, 1_002)
+
+
+async def test_notes_are_kept_and_the_last_one_wins(shelf: Shelf) -> None:
+    """Notes outlive the process, are overwritten one by one, and leave the log alone."""
+    await shelf.journal.remember({"a": "1", "ключ": "значение"})
+    await shelf.journal.remember({"a": "2", "b": "", "%": "x"})
+    journal = await shelf.reopen()
+    assert await journal.notes() == {"a": "2", "ключ": "значение", "b": "", "%": "x"}
+    assert await everything(journal) == []
+
+
+async def test_the_epoch_names_one_history(shelf: Shelf, data: Path) -> None:
+    """The epoch is the same after reopening and differs between two logs."""
+    epoch = shelf.journal.epoch
+    assert len(epoch) >= 16
+    assert (await shelf.reopen()).epoch == epoch
+    other = SqliteJournal(data.with_name("other.db"))
+    await other.load()
+    assert other.epoch not in ("", epoch)
+    await other.close()
+    assert MemoryJournal().epoch not in (MemoryJournal().epoch, epoch)
+
+
+async def test_a_log_may_be_closed_twice(shelf: Shelf) -> None:
+    """Closing again does no harm."""
+    await shelf.journal.append([change(1)])
+    await shelf.journal.close()
+    await shelf.journal.close()
+    assert await everything(await shelf.open()) == [change(1)]
