@@ -122,8 +122,8 @@ class Tokens:
             raise InvalidCredentials
         if claims.e < now:
             raise TokenExpired
-        user = self._users.by_id(claims.u)
-        if user is None or not user.active:
+        user = self._owner(claims)
+        if user is None:
             raise InvalidCredentials
         return identity(claims, user)
 
@@ -137,11 +137,16 @@ class Tokens:
             raise InvalidTokenType
         if claims.e < now:
             raise RefreshTokenExpired
-        user = self._users.by_id(claims.u)
-        if user is None or not user.active:
+        user = self._owner(claims)
+        if user is None:
             raise Unauthorized
         claims.t, claims.e = ACCESS, now + self.access_lifetime
         return self.mint(claims), user
+
+    def _owner(self, claims: Claims) -> User | None:
+        """The user of a token, if it still exists and is active."""
+        user = self._users.by_id(claims.u)
+        return user if user is not None and user.active else None
 
     def pair(self, claims: Claims, access_expiry: int, refresh_expiry: int) -> tuple[str, str]:
         """An access and a refresh token with the same rights."""

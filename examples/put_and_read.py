@@ -1,0 +1,90 @@
+"""Put a value, read it, and meet a conflict: Hivewire over its WebSocket, with nothing but `websockets`.
+
+    HIVEWIRE_PASSWORD=... python put_and_read.py
+
+HIVEWIRE_URL     where the gateway is (http://127.0.0.1:8080)
+HIVEWIRE_TOKEN   an access token; or else
+HIVEWIRE_LOGIN   whom to log in as (admin), with
+HIVEWIRE_PASSWORD
+"""
+
+import asyncio
+import json
+import os
+from itertools import count
+from typing import Any
+
+from websockets.asyncio.client import ClientConnection, connect
+
+URL = os.environ.get("HIVEWIRE_URL", "http://127.0.0.1:8080")
+
+
+class Refused(Exception):
+    """The gateway said no; `reply` is all that it said."""
+
+    def __init__(self, reply: dict[str, Any]) -> None:
+        super().__init__(f"{reply['code']} {reply['error']}")
+        self.code: int = reply["code"]
+        self.reply = reply
+
+
+class Gateway:
+    """Requests over one socket. Each gets exactly one answer, in order, so that one may simply wait for it."""
+
+    def __init__(self, connection: ClientConnection) -> None:
+        self._connection = connection
+        self._numbers = count(1)
+
+    async def __call__(self, action: str, **members: Any) -> dict[str, Any]:
+        await self._connection.send(json.dumps({"action": action, "requestId": next(self._numbers), **members}))
+        reply: dict[str, Any] = json.loads(await self._connection.recv())
+        if reply["status"] != "success":
+            raise Refused(reply)
+        return reply
+
+
+async def authenticate(ask: Gateway) -> None:
+    """Give the socket an identity: with a token that we have, or with one that a login gives."""
+    token = os.environ.get("HIVEWIRE_TOKEN")
+    if not token:
+        login, password = os.environ.get("HIVEWIRE_LOGIN", "admin"), os.environ["HIVEWIRE_PASSWORD"]
+        token = (await ask("token", login=login, password=password))["accessToken"]
+    await ask("authenticate", token=token)
+
+
+async def add_one(ask: Gateway, name: str, seen: dict[str, Any]) -> dict[str, Any]:
+    """Count up from the state that we have seen. If somebody was faster, count up from what they wrote."""
+    while True:
+        value = str(int(seen["value"] or "0") + 1)
+        try:
+            # `entityVersion` is the version that we believe is current; 0 would mean "must not exist".
+            return (await ask("configuration/put", name=name, value=value, entityVersion=seen["entityVersion"]))[
+                "configuration"
+            ]
+        except Refused as refused:
+            if refused.code != 409 or refused.reply["change"] is None:
+                raise
+            print(f"conflict: {refused}")
+            seen = refused.reply["change"]["configuration"]  # the conflict shows what is there now
+
+
+async def main() -> None:
+    async with connect(URL.replace("http", "ws", 1) + "/api/websocket") as connection:
+        ask = Gateway(connection)
+        await authenticate(ask)
+
+        ours = (await ask("configuration/put", name="example.counter", value="41"))["configuration"]
+        print(f"put: {ours['name']} = {ours['value']}, version {ours['entityVersion']}")
+
+        read = (await ask("configuration/get", name="example.counter"))["configuration"]
+        print(f"read: {read['name']} = {read['value']}, version {read['entityVersion']}")
+
+        # Somebody else writes, and we do not know it.
+        await ask("configuration/put", name="example.counter", value="99")
+
+        ours = await add_one(ask, "example.counter", seen=read)
+        print(f"put: {ours['name']} = {ours['value']}, version {ours['entityVersion']}")
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,560 @@
+"""The ledger against a plain dict and list, and the promises that a model does not show."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Sequence
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from hivewire.ledger.journal import MAX_APPEND
+from hivewire.ledger.ledger import MAX_TRANSACTION, Ledger
+from hivewire.ledger.memory import MemoryJournal
+from hivewire.ledger.records import (
+    Change,
+    Expected,
+    LedgerError,
+    Mismatch,
+    Missing,
+    NotDurable,
+    Overloaded,
+    Refused,
+    Transaction,
+    Write,
+)
+from hivewire.ledger.sqlite import SqliteJournal
+from hivewire_protocol.patterns import Patterns
+
+Outcome = list[Change] | LedgerError
+
+# A few keys, so that transactions of one batch meet.
+keys = st.sampled_from(["a", "b", "ab", "é", "\U0010ffff", ""])
+kinds = st.sampled_from(["configuration", "configuration", "device", "user"])
+contents = st.none() | st.binary(max_size=5)
+expectations = st.none() | st.builds(
+    Expected, version=st.none() | st.integers(0, 3), revision=st.none() | st.integers(0, 6)
+)
+
+
+@st.composite
+def writes(draw: st.DrawFn) -> Write:
+    """A put or a delete, often with an expectation."""
+    expected = draw(expectations)
+    return Write(
+        draw(kinds),
+        draw(keys),
+        draw(contents),
+        draw(st.sampled_from(["text/plain", "image/png"])),
+        draw(st.none() | st.just("why")),
+        () if expected is None else (expected,),
+    )
+
+
+transactions = st.lists(writes(), min_size=1, max_size=4, unique_by=lambda write: (write.kind, write.key)).map(
+    lambda found: Transaction(found, "ann")
+)
+
+
+class Model:
+    """The rules of the ledger in the plainest words: a list of changes, and the last one of each record."""
+
+    def __init__(self) -> None:
+        self.log: list[Change] = []
+        self.last: dict[tuple[str, str], Change] = {}
+        self.ids: dict[str, set[int]] = {}
+
+    def foresee(self, transaction: Transaction) -> list[Change] | tuple[type[Refused], int]:
+        """What a transaction comes to; of a change, only what must be so: ids and revisions are looked at later."""
+        changes = []
+        for index, write in enumerate(transaction.writes):
+            last = self.last.get((write.kind, write.key))
+            exists = last is not None and last.content is not None
+            version = last.version if exists and last is not None else 0
+            for expected in write.preconditions:
+                assert isinstance(expected, Expected)
+                if expected.version is not None and expected.version != version:
+                    return Mismatch, index
+                if expected.revision is not None and expected.revision != (last.revision if last is not None else 0):
+                    return Mismatch, index
+            if write.content is None and not exists:
+                return Missing, index
+            changes.append(
+                Change(
+                    0,
+                    write.kind,
+                    write.key,
+                    last.id if exists and last is not None else 0,
+                    version + 1,
+                    write.content,
+                    write.content_type,
+                    0,
+                    transaction.author,
+                    write.description,
+                    last.revision if last is not None else 0,
+                )
+            )
+        return changes
+
+    def take(self, expected: list[Change], found: list[Change]) -> None:
+        """Check what the ledger made of it and remember that."""
+        revision = found[0].revision
+        assert revision > (self.log[-1].revision if self.log else 0)
+        for want, got in zip(expected, found, strict=True):
+            assert got.revision == revision
+            if want.id == 0:
+                ids = self.ids.setdefault(got.kind, set())
+                assert got.id > max(ids, default=0), "an id was used again"
+                ids.add(got.id)
+                want.id = got.id
+            want.revision, want.time = revision, got.time
+            assert got == want
+            self.last[got.kind, got.key] = got
+        self.log += found
+
+    def kept(self) -> list[Change]:
+        """What the journal keeps of the log."""
+        return [change for change in self.log if change.kind != "user" or self.last[change.kind, change.key] == change]
+
+
+class Machine(RuleBasedStateMachine):
+    """Random transactions, several of them submitted before any is awaited, with restarts in between."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp(prefix="hivewire-model-"))
+        self.loop = asyncio.new_event_loop()
+        self.clock = count(1_000)
+        self.model = Model()
+        self.seen: list[Change] = []
+
+    @initialize()
+    def first_open(self) -> None:
+        self.loop.run_until_complete(self.open())
+
+    async def open(self) -> None:
+        self.ledger = Ledger(SqliteJournal(self.folder / "model.db"), lambda: next(self.clock))
+        self.ledger.observers.append(self.seen.extend)
+        await self.ledger.open()
+
+    @rule(batch=st.lists(transactions, min_size=1, max_size=8))
+    def write(self, batch: list[Transaction]) -> None:
+        """All of them are submitted at once, so they are judged on top of one another and share a commit."""
+        outcomes = self.loop.run_until_complete(submit_all(self.ledger, batch))
+        for transaction, outcome in zip(batch, outcomes, strict=True):
+            expected = self.model.foresee(transaction)
+            if isinstance(expected, tuple):
+                assert isinstance(outcome, Refused)
+                assert (type(outcome), outcome.index) == expected
+                write = transaction.writes[outcome.index]
+                assert outcome.write is write
+                assert outcome.last == self.model.last.get((write.kind, write.key))
+            else:
+                assert isinstance(outcome, list), outcome
+                self.model.take(expected, outcome)
+
+    @rule()
+    def reopen(self) -> None:
+        async def again() -> None:
+            await self.ledger.close()
+            await self.open()
+
+        self.loop.run_until_complete(again())
+
+    @rule(kind=kinds, key=keys)
+    def look_back(self, kind: str, key: str) -> None:
+        last = self.model.last.get((kind, key))
+        if last is not None:
+            found = self.loop.run_until_complete(
+                self.ledger.journal.history(kind, key, revision=last.revision, take=1_000)
+            )
+            kept = [change for change in self.model.kept() if (change.kind, change.key) == (kind, key)]
+            assert found == kept[::-1]
+
+    @rule(revision=st.integers(0, 30))
+    def read_on(self, revision: int) -> None:
+        found = self.loop.run_until_complete(self.ledger.journal.since(revision, take=10_000))
+        assert found == [change for change in self.model.kept() if change.revision > revision]
+
+    @invariant()
+    def state_is_the_models(self) -> None:
+        if not hasattr(self, "ledger"):
+            return
+        for kind in ("configuration", "device", "user"):
+            live = {
+                key: change
+                for (of, key), change in self.model.last.items()
+                if of == kind and change.content is not None
+            }
+            found = self.ledger.kind(kind)
+            assert found.live == live
+            assert list(found.keys) == sorted(live)
+            for (of, key), change in self.model.last.items():
+                if of == kind:
+                    assert found.last(key) == change
+        assert self.seen == self.model.log
+        assert self.ledger.revision == (self.model.log[-1].revision if self.model.log else 0)
+
+    def teardown(self) -> None:
+        if hasattr(self, "ledger"):
+            self.loop.run_until_complete(self.ledger.close())
+        self.loop.close()
+        shutil.rmtree(self.folder)
+
+
+async def submit_all(ledger: Ledger, batch: Sequence[Transaction]) -> list[Outcome]:
+    """Submit all, then wait for all: outcomes in the order of submission, which is the order of the answers."""
+    answered: list[tuple[int, Outcome]] = []
+    everybody = asyncio.Event()
+
+    def submit(number: int, transaction: Transaction) -> None:
+        def done(outcome: Outcome) -> None:
+            answered.append((number, outcome))
+            if len(answered) == len(batch):
+                everybody.set()
+
+        ledger.submit(transaction, done)
+
+    for number, transaction in enumerate(batch):
+        submit(number, transaction)
+    await everybody.wait()
+    assert [number for number, _ in answered] == list(range(len(batch)))
+    return [outcome for _, outcome in answered]
+
+
+TestModel = Machine.TestCase
+TestModel.settings = settings(
+    max_examples=60, stateful_step_count=20, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+
+
+# A ledger whose journal can be held up and broken.
+
+
+class GatedJournal(MemoryJournal):
+    """Counts its batches, and keeps each waiting while `gate` is closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.batches: list[list[Change]] = []
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.reached = asyncio.Event()
+
+    async def append(self, changes: Sequence[Change]) -> None:
+        self.reached.set()
+        await self.gate.wait()
+        self.reached.clear()
+        await super().append(changes)
+        self.batches.append(list(changes))
+
+
+@pytest.fixture
+def journal() -> GatedJournal:
+    return GatedJournal()
+
+
+@pytest.fixture
+async def ledger(journal: GatedJournal) -> AsyncIterator[Ledger]:
+    ledger = Ledger(journal, iter(range(1, 100_000)).__next__)
+    await ledger.open()
+    yield ledger
+    journal.gate.set()
+    await ledger.close()
+
+
+def put(key: str, content: bytes = b"x", *expected: Expected, kind: str = "configuration") -> Transaction:
+    return Transaction([Write(kind, key, content, "text/plain", preconditions=expected)])
+
+
+def delete(key: str, *expected: Expected) -> Transaction:
+    return Transaction([Write("configuration", key, None, preconditions=expected)])
+
+
+async def test_versions_start_at_one_and_a_new_life_is_a_new_record(ledger: Ledger) -> None:
+    """Each write is one version more, a delete too; created again the record has another id and starts at 1."""
+    found = [
+        (await ledger.commit(transaction))[0]
+        for transaction in (put("a"), put("a"), delete("a"), put("a"), put("b"), put("a"))
+    ]
+    assert [(change.id, change.version) for change in found] == [(1, 1), (1, 2), (1, 3), (2, 1), (3, 1), (2, 2)]
+    assert [change.previous for change in found] == [0, 1, 2, 3, 0, 4]
+    assert [change.revision for change in found] == [1, 2, 3, 4, 5, 6]
+    assert [change.time for change in found] == sorted(change.time for change in found)
+
+
+async def test_ids_are_counted_by_kind_and_never_used_again(data: Path) -> None:
+    """The id of a deleted record is not given to a new one, also not after a restart."""
+    for number in (1, 2, 3):
+        ledger = Ledger(SqliteJournal(data), lambda: 1)
+        await ledger.open()
+        (made,) = await ledger.commit(put("a"))
+        assert made.id == number
+        (user,) = await ledger.commit(put("a", kind="user"))
+        assert user.id == number
+        await ledger.commit(delete("a"))
+        await ledger.commit(Transaction([Write("user", "a", None)]))
+        await ledger.close()
+
+
+async def test_one_write_of_many_that_cannot_be_stops_them_all(ledger: Ledger) -> None:
+    """A transaction whose last write is refused leaves no trace, and tells which write it was."""
+    await ledger.commit(put("a"))
+    writes = [
+        Write("configuration", "b", b"new"),
+        Write("configuration", "a", None),
+        Write("configuration", "a2", b"new", preconditions=(Expected(version=7),)),
+    ]
+    with pytest.raises(Mismatch) as refused:
+        await ledger.commit(Transaction(writes))
+    assert (refused.value.index, refused.value.last, refused.value.failed) == (2, None, Expected(version=7))
+    assert set(ledger.kind("configuration").live) == {"a"}
+    assert ledger.revision == 1
+    with pytest.raises(Missing):
+        await ledger.commit(Transaction([Write("configuration", "c", b""), Write("configuration", "d", None)]))
+    assert ledger.revision == 1
+
+
+async def test_the_first_of_two_writers_wins(ledger: Ledger) -> None:
+    """Of two writers who saw the same version the first one is written, the second one is shown the first one's."""
+    await ledger.commit(put("a", b"old"))
+    first, second = await submit_all(
+        ledger, [put("a", b"first", Expected(version=1)), put("a", b"second", Expected(version=1))]
+    )
+    assert isinstance(first, list)
+    assert isinstance(second, Mismatch)
+    assert second.last == first[0]
+    assert ledger.get("configuration", "a") == first[0]
+
+
+async def test_a_deleted_record_is_at_version_zero_but_keeps_its_revision(ledger: Ledger) -> None:
+    """Version 0 means that there is no record now; the revision tells a record that never was from a deleted one."""
+    await ledger.commit(put("a", b"", Expected(version=0, revision=0)))
+    await ledger.commit(delete("a", Expected(version=1, revision=1)))
+    for wrong in (Expected(version=2), Expected(version=1), Expected(revision=0), Expected(revision=1)):
+        with pytest.raises(Mismatch):
+            await ledger.commit(put("a", b"", wrong))
+    (again,) = await ledger.commit(put("a", b"", Expected(version=0, revision=2)))
+    assert (again.version, again.previous) == (1, 2)
+
+
+async def test_nothing_is_read_seen_or_answered_before_it_is_durable(ledger: Ledger, journal: GatedJournal) -> None:
+    """While the disk works readers see the old value and watchers nothing; neither writes nor refusals are answered."""
+    await ledger.commit(put("a", b"old"))
+    seen: list[Change] = []
+    ledger.observers.append(seen.extend)
+    journal.gate.clear()
+    order: list[Any] = []
+    ledger.submit(put("a", b"new"), order.append)
+    ledger.submit(put("a", b"never", Expected(version=1)), order.append)
+    await journal.reached.wait()
+    old = ledger.get("configuration", "a")
+    assert old is not None
+    assert (old.content, ledger.revision, seen, order) == (b"old", 1, [], [])
+    journal.gate.set()
+    (later,) = await ledger.commit(put("b"))
+    assert isinstance(order[0], list)
+    assert isinstance(order[1], Mismatch)
+    assert order[1].last == order[0][0]
+    assert seen == [order[0][0], later]
+
+
+async def test_watchers_are_told_before_the_writer_is(ledger: Ledger) -> None:
+    """Observers get the changes of a commit in order, before any of its writers gets an answer."""
+    events: list[str] = []
+    ledger.observers.append(lambda changes: events.extend(f"saw {change.key}" for change in changes))
+    for key in "abc":
+        ledger.submit(put(key), lambda _, key=key: events.append(f"told {key}"))
+    await ledger.commit(put("d"))
+    assert events == ["saw a", "saw b", "saw c", "saw d", "told a", "told b", "told c"]
+
+
+async def test_writes_that_come_together_share_a_commit(ledger: Ledger, journal: GatedJournal) -> None:
+    """What arrives while a commit is under way is written by the next one, all of it at once."""
+    journal.gate.clear()
+    waiting = [asyncio.create_task(ledger.commit(put("first")))]
+    await journal.reached.wait()
+    waiting += [asyncio.create_task(ledger.commit(put(f"key {number}"))) for number in range(500)]
+    await asyncio.sleep(0)
+    journal.gate.set()
+    await asyncio.gather(*waiting)
+    assert [len(batch) for batch in journal.batches] == [1, 500]
+
+
+async def test_a_commit_has_bounds(ledger: Ledger, journal: GatedJournal) -> None:
+    """No commit has more changes than the engine takes, and transactions are never split over two."""
+    batch = [
+        Transaction([Write("configuration", f"{number} {index}", b"") for index in range(400)]) for number in range(6)
+    ]
+    await submit_all(ledger, batch)
+    assert all(len(found) <= MAX_APPEND for found in journal.batches)
+    assert [len(found) for found in journal.batches] == [800, 800, 800]
+    journal.batches.clear()
+    await submit_all(ledger, [put(f"large {number}", bytes(1 << 20)) for number in range(9)])
+    assert [len(found) for found in journal.batches] == [4, 4, 1]
+
+
+async def test_a_failing_disk_fails_everybody_who_rests_on_it(ledger: Ledger, journal: GatedJournal) -> None:
+    """When a commit fails, its writers and those it would have refused all hear it, and the state is as before."""
+    await ledger.commit(put("a", b"old"))
+    before = ledger.get("configuration", "a")
+    seen: list[Change] = []
+    ledger.observers.append(seen.extend)
+    journal.broken = "no space left on device"
+    outcomes = await submit_all(
+        ledger, [put("a", b"new"), put("b"), put("a", b"never", Expected(version=1)), delete("nothing")]
+    )
+    assert [type(outcome) for outcome in outcomes] == [NotDurable] * 4
+    assert all("no space left" in str(outcome) for outcome in outcomes)
+    assert ledger.get("configuration", "a") is before
+    assert ledger.get("configuration", "b") is None
+    assert list(ledger.kind("configuration").keys) == ["a"]
+    assert (ledger.revision, seen) == (1, [])
+    assert ledger.failing == "no space left on device"
+
+    journal.broken = None
+    (change,) = await ledger.commit(put("a", b"later"))
+    assert (change.version, change.content) == (2, b"later")
+    assert ledger.failing is None
+
+
+async def test_an_engine_that_breaks_in_a_new_way_does_not_stop_the_ledger(data: Path) -> None:
+    """A key that the engine cannot keep is an error for its writer; the next writer is served."""
+    ledger = Ledger(SqliteJournal(data), lambda: 1)
+    await ledger.open()
+    try:
+        with pytest.raises(NotDurable):
+            await ledger.commit(put("\ud800"))
+        assert (await ledger.commit(put("a")))[0].revision == 1
+    finally:
+        await ledger.close()
+
+
+async def test_too_much_that_waits_is_refused_at_once(journal: GatedJournal) -> None:
+    """When more waits than memory is set aside for, a writer hears so and nothing of it is written."""
+    ledger = Ledger(journal, lambda: 1, max_waiting=10_000)
+    await ledger.open()
+    journal.gate.clear()
+    answered: list[Outcome] = []
+    ledger.submit(put("under way"), answered.append)
+    await journal.reached.wait()
+    with pytest.raises(Overloaded):
+        for number in range(1_000):
+            ledger.submit(put(f"key {number}"), answered.append)
+    assert number < 12
+    journal.gate.set()
+    await ledger.close()
+    assert len(answered) == number + 1
+    assert f"key {number}" not in ledger.kind("configuration").live
+
+
+async def test_room_is_found_again_after_an_overload(journal: GatedJournal) -> None:
+    """Once what waited is written, writers are served again."""
+    ledger = Ledger(journal, lambda: 1, max_waiting=10_000)
+    await ledger.open()
+    await submit_all(ledger, [put("large", bytes(100_000))])
+    assert (await ledger.commit(put("a")))[0].version == 1
+    await ledger.close()
+
+
+async def test_closing_writes_what_waits(journal: GatedJournal) -> None:
+    """What was submitted before the ledger is closed is written and answered; what comes later is refused."""
+    ledger = Ledger(journal, lambda: 1)
+    await ledger.open()
+    journal.gate.clear()
+    answered: list[Outcome] = []
+    ledger.submit(put("first"), answered.append)
+    await journal.reached.wait()
+    for number in range(2_000):
+        ledger.submit(put(f"key {number}"), answered.append)
+    closing = asyncio.create_task(ledger.close())
+    await asyncio.sleep(0)
+    with pytest.raises(NotDurable):
+        ledger.submit(put("late"), answered.append)
+    journal.gate.set()
+    await closing
+    await ledger.close()
+    assert len(answered) == 2_001
+    assert all(isinstance(outcome, list) for outcome in answered)
+    assert sum(len(batch) for batch in journal.batches) == 2_001
+
+
+async def test_a_writer_who_left_does_not_disturb_the_others(ledger: Ledger, journal: GatedJournal) -> None:
+    """A write whose asker has gone away is made all the same, and the others get their answers."""
+    journal.gate.clear()
+    gone = asyncio.create_task(ledger.commit(put("gone")))
+    stays = asyncio.create_task(ledger.commit(put("stays")))
+    await journal.reached.wait()
+    gone.cancel()
+    journal.gate.set()
+    assert (await stays)[0].key == "stays"
+    assert ledger.get("configuration", "gone") is not None
+
+
+async def test_a_transaction_has_one_to_a_thousand_writes_of_different_records(ledger: Ledger) -> None:
+    """None, too many, or two writes of one record are the caller's mistake; a thousand are fine."""
+    many = [Write("configuration", str(number), b"") for number in range(MAX_TRANSACTION + 1)]
+    for wrong in ([], many, [Write("configuration", "a", b""), Write("configuration", "a", None)]):
+        with pytest.raises(ValueError, match="transaction"):
+            await ledger.commit(Transaction(wrong))
+    changes = await ledger.commit(Transaction(many[:MAX_TRANSACTION]))
+    assert {change.revision for change in changes} == {1}
+
+
+async def test_keys_are_in_the_order_of_their_code_points(ledger: Ledger) -> None:
+    """Keys are kept in ordinal order, whatever the order of writing, and deleted ones are not among them."""
+    names = ["b", "a", "é", "Z", "\U0001f600", "\uffee", "aa", "", "a\0"]
+    for name in names:
+        await ledger.commit(put(name))
+    await ledger.commit(delete("aa"))
+    assert list(ledger.kind("configuration").keys) == ["", "Z", "a", "a\0", "b", "é", "\uffee", "\U0001f600"]
+
+
+@pytest.mark.parametrize(
+    ("patterns", "covered"),
+    [
+        (["*"], ["a", "a.1", "a.2", "a\U0010ffff", "b", "\U0010ffff", "\U0010ffffx"]),
+        (["a.*"], ["a.1", "a.2"]),
+        (["a*"], ["a", "a.1", "a.2", "a\U0010ffff"]),
+        (["a\U0010ffff*"], ["a\U0010ffff"]),
+        (["\U0010ffff*"], ["\U0010ffff", "\U0010ffffx"]),
+        (["b", "a.2", "nothing"], ["a.2", "b"]),
+        (["b", "a.*", "a.1"], ["a.1", "a.2", "b"]),
+        (["c*"], []),
+        ([], []),
+    ],
+)
+async def test_patterns_cover_ranges_of_the_ordered_keys(
+    ledger: Ledger, patterns: list[str], covered: list[str]
+) -> None:
+    """Patterns become ordered ranges that do not overlap and hold exactly the names that match."""
+    await submit_all(ledger, [put(n) for n in ("b", "a.2", "a", "\U0010ffffx", "a\U0010ffff", "a.1", "\U0010ffff")])
+    kind = ledger.kind("configuration")
+    ranges = list(kind.ranges(Patterns(patterns)))
+    assert ranges == sorted(ranges)
+    assert [kind.keys[index] for start, end in ranges for index in range(start, end)] == covered
+
+
+async def test_a_ledger_opened_again_is_the_same(data: Path) -> None:
+    """State, deleted records, revision and epoch are those from before the restart."""
+    ticks = count(1)
+    ledger = Ledger(SqliteJournal(data), ticks.__next__)
+    assert ledger.failing == "not open yet"
+    await ledger.open()
+    await submit_all(ledger, [put("a"), put("b"), delete("a"), put("a"), delete("b"), put("c", kind="user")])
+    states = [(dict(ledger.kind(kind).live), dict(ledger.kind(kind).deleted)) for kind in ("configuration", "user")]
+    revision, epoch = ledger.revision, ledger.epoch
+    await ledger.close()
+
+    again = Ledger(SqliteJournal(data), ticks.__next__)
+    await again.open()
+    assert (again.revision, again.epoch, again.failing) == (revision, epoch, None)
+    assert states == [(again.kind(kind).live, again.kind(kind).deleted) for kind in ("configuration", "user")]
+    await again.close()

@@ -1,0 +1,1037 @@
+"""What each request does: configurations, minting of tokens, users; on a ledger in memory."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from typing import Any
+
+import msgspec
+import pytest
+from argon2 import PasswordHasher
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec import UNSET, Raw
+
+from hivewire import actions
+from hivewire.access.passwords import Passwords
+from hivewire.access.throttle import FREE_ATTEMPTS, Throttle
+from hivewire.access.tokens import ACCESS, REFRESH, Claims, Key, Tokens
+from hivewire.access.users import Profile, Users
+from hivewire.client import Client
+from hivewire.dispatch import Commit, Dispatcher, House
+from hivewire.dispatch import now as real_now
+from hivewire.ledger.ledger import Ledger, Outcome
+from hivewire.ledger.memory import MemoryJournal
+from hivewire.ledger.records import Transaction, Write
+from hivewire.settings import Settings
+from hivewire.telemetry import Telemetry
+from hivewire_protocol.configuration import (
+    TEXT,
+    Configuration,
+    ConfigurationDelete,
+    ConfigurationGet,
+    ConfigurationList,
+    ConfigurationPut,
+)
+from hivewire_protocol.errors import (
+    AccessDenied,
+    InvalidCredentials,
+    InvalidParameters,
+    NotAllowed,
+    NotFound,
+    OutOfBounds,
+    TooManyAttempts,
+    Unauthorized,
+    UnknownLogin,
+    UserNotActive,
+    VersionConflict,
+    WireError,
+)
+from hivewire_protocol.identity import Authenticate, Token, TokenCreate, TokenPayload, TokenRefresh
+from hivewire_protocol.messages import Request
+from hivewire_protocol.permissions import CLIENT, Permission
+from hivewire_protocol.user import Role, Status, UserGetCurrent, UserList, UserUpdate, UserUpdateFields
+
+NOW = 1_772_357_400_123
+"""2026-03-01T09:30:00.123, the ledger's time."""
+
+HOUR = 3_600_000
+ADMIN, JOHN, LOCKED, BOUND, HELPER = 1, 2, 3, 4, 5
+
+
+class Clock:
+    """A clock that is moved by hand."""
+
+    def __init__(self) -> None:
+        self.time = NOW
+
+    def __call__(self) -> int:
+        return self.time
+
+
+class World:
+    """A house on a journal in memory, and somebody to ask it things."""
+
+    def __init__(self, **changed: Any) -> None:
+        self.clock = Clock()
+        ledger = Ledger(MemoryJournal(), self.clock)
+        users = Users(ledger)
+        passwords = Passwords(1, PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+        tokens = Tokens(Key("x" * 32, "utf8"), users, HOUR, 10 * HOUR)
+        self.house = House(Settings(**changed), ledger, users, tokens, passwords, Throttle(self.clock), Telemetry())
+        self.dispatcher = Dispatcher(self.house, actions.READS, actions.WRITES)
+        self.admin = Client("10.0.0.1", "h")
+
+    async def open(self) -> World:
+        await self.house.ledger.open()
+        for login, profile in (
+            ("admin", Profile(await self.house.passwords.hash("admin's"), Role.ADMIN)),
+            ("john", Profile(await self.house.passwords.hash("john's"))),
+            ("locked", Profile("", status=Status.LOCKED_OUT)),
+            ("bound", Profile("", all_device_types_available=False)),
+            ("helper", Profile("")),
+        ):
+            await self.house.ledger.commit(self.house.users.write(login, profile, None))
+        self.admin = self.client()
+        return self
+
+    async def close(self) -> None:
+        await self.house.ledger.close()
+        self.house.passwords.close()
+
+    def client(self, user: int = ADMIN, a: list[int] | None = None, **claims: Any) -> Client:
+        """Somebody with a token of these claims; everything unless told otherwise."""
+        given = {"n": ["*"], "dt": ["*"]} | claims
+        token = self.house.tokens.mint(Claims([0] if a is None else a, real_now() + HOUR, ACCESS, user, **given))
+        return Client("10.0.0.1", "h", identity=self.house.tokens.verify(token, real_now()))
+
+    async def ask(self, request: Request, client: Client | None = None) -> Any:
+        """The reply; an error reply is raised."""
+        answer = self.dispatcher.start(client or self.admin, request)
+        if isinstance(answer, Commit):
+            future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+            self.house.ledger.submit(answer.transaction, future.set_result)
+            return self.dispatcher.conclude(answer, await future)
+        return await answer if asyncio.iscoroutine(answer) else answer
+
+    async def put(self, name: str, value: str = "v", client: Client | None = None, **members: Any) -> Any:
+        return await self.ask(ConfigurationPut(name=name, value=value, **members), client)
+
+    async def store(self, names: Iterable[str]) -> None:
+        """Make configurations through no door at all."""
+        writes = [Write("configuration", name, b"v", TEXT) for name in names]
+        if writes:
+            await self.house.ledger.commit(Transaction(writes))
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[World]:
+    world = await World().open()
+    yield world
+    await world.close()
+
+
+# List.
+
+ALPHABET = "ab.\ud7ff\ue000\U0010ffff"
+NAMES = st.text(ALPHABET, min_size=1, max_size=4)
+PATTERNS = st.lists(
+    st.builds(lambda name, star: name + star, NAMES, st.sampled_from(["", "*"])) | st.just("*"), max_size=4
+)
+
+
+def matches(patterns: list[str] | None, name: str) -> bool:
+    return patterns is None or any(
+        name.startswith(pattern[:-1]) if pattern.endswith("*") else name == pattern for pattern in patterns
+    )
+
+
+@given(
+    existing=st.sets(NAMES, max_size=12),
+    deleted=st.sets(NAMES, max_size=3),
+    own=st.none() | PATTERNS,
+    names=st.none() | PATTERNS,
+    take=st.none() | st.integers(0, 6),
+    skip=st.none() | st.integers(0, 6),
+    after=st.none() | NAMES,
+)
+@settings(max_examples=250)
+def test_a_list_is_what_a_naive_filter_finds(existing: set[str], deleted: set[str], **asked: Any) -> None:
+    """Patterns, the token's own patterns, `after`, `skip` and `take` together give exactly the expected page."""
+    asyncio.run(list_is_naive(existing, deleted, **asked))
+
+
+async def list_is_naive(
+    existing: set[str],
+    deleted: set[str],
+    own: list[str] | None,
+    names: list[str] | None,
+    take: int | None,
+    skip: int | None,
+    after: str | None,
+) -> None:
+    ledger = Ledger(MemoryJournal(), real_now)
+    world = World.__new__(World)
+    users = Users(ledger)
+    tokens = Tokens(Key("x" * 32, "utf8"), users, HOUR, HOUR)
+    none: Any = None
+    world.house = House(Settings(), ledger, users, tokens, none, none, Telemetry())
+    world.dispatcher = Dispatcher(world.house, actions.READS, actions.WRITES)
+    await ledger.open()
+    await ledger.commit(users.write("admin", Profile("", Role.ADMIN), None))
+    client = world.client() if own is None else world.client(c=own)
+    await world.store(sorted(existing | deleted))
+    for name in deleted:
+        await ledger.commit(Transaction([Write("configuration", name, None)]))
+    reply = await world.ask(ConfigurationList(names=names, take=take, skip=skip, after=after), client)
+    found = sorted(name for name in existing - deleted if matches(own, name) and matches(names, name))
+    rest = [name for name in found if after is None or name > after][skip or 0 :]
+    assert [row.name for row in reply.configurations] == rest[: 1_000 if take is None else take]
+    assert reply.count == len(found)
+    assert reply.revision == ledger.revision
+    await ledger.close()
+
+
+async def test_a_list_has_bounds(world: World) -> None:
+    """A page has 1,000 rows unless asked otherwise, 10,000 at most; what makes no sense is refused by name."""
+    await world.store(f"a{number:04}" for number in range(1_000))
+    await world.store(["b"])
+    reply = await world.ask(ConfigurationList())
+    assert (len(reply.configurations), reply.count) == (1_000, 1_001)
+    assert len((await world.ask(ConfigurationList(take=10_000))).configurations) == 1_001
+    assert (await world.ask(ConfigurationList(take=0))).count == 1_001
+    assert [row.name for row in (await world.ask(ConfigurationList(after="a0999"))).configurations] == ["b"]
+    for bad, words in (
+        (ConfigurationList(take=10_001), "take"),
+        (ConfigurationList(take=-1), "take"),
+        (ConfigurationList(skip=-1), "skip"),
+        (ConfigurationList(names=["a", ""]), r"names\[1\]"),
+        (ConfigurationList(names=["*a"]), r"names\[0\].*at the end only"),
+        (ConfigurationList(names=["a"] * 1_001), "1000"),
+    ):
+        with pytest.raises(OutOfBounds, match=words):
+            await world.ask(bad)
+
+
+# Get, put, delete.
+
+
+async def test_put_get_and_delete_count_versions_and_revisions(world: World) -> None:
+    """1 at creation, one more for every put, equal values too; after a delete a new life begins at 1."""
+    first = await world.put("n", "42")
+    assert first.configuration == Configuration("n", "42", 1)
+    second = await world.put("n", "42")
+    assert second.configuration == Configuration("n", "42", 2)
+    assert second.revision > first.revision
+    got = await world.ask(ConfigurationGet(name="n"))
+    assert (got.configuration, got.revision) == (second.configuration, second.revision)
+    gone = await world.ask(ConfigurationDelete(name="n"))
+    assert gone.revision > second.revision
+    for request in (ConfigurationGet(name="n"), ConfigurationDelete(name="n")):
+        with pytest.raises(NotFound, match="Requested config with name = n not found in the database"):
+            await world.ask(request)
+    again = await world.put("n", "43")
+    assert again.configuration == Configuration("n", "43", 1)
+    assert again.revision > gone.revision
+
+
+async def test_names_are_case_sensitive_and_may_be_anything_printable(world: World) -> None:
+    """Every name is its own, whatever its script."""
+    for name in ("n", "N", " ", "a/b", "*", "ä", "a\u0308", "😀", "x" * 32, "😀" * 32):
+        await world.put(name, name)
+    for name in ("n", "N", " ", "a/b", "*", "ä", "a\u0308", "😀"):
+        assert (await world.ask(ConfigurationGet(name=name))).configuration == Configuration(name, name, 1)
+
+
+@pytest.mark.parametrize(("name", "length"), [("", 32), ("x" * 33, 32), ("abcd", 3)])
+async def test_a_name_out_of_bounds_cannot_be_created(name: str, length: int) -> None:
+    """Empty and too long names are refused in the words that clients know, at the bound that is set."""
+    world = await World(name_length=length).open()
+    words = f"Name cannot be empty. The name's length should not be more than {length} symbols."
+    with pytest.raises(OutOfBounds) as caught:
+        await world.put(name)
+    assert str(caught.value) == words
+    assert world.house.ledger.get("configuration", name) is None
+    await world.close()
+
+
+async def test_a_longer_name_from_another_door_can_be_used_everywhere(world: World) -> None:
+    """The bound is for creation only: what exists can be read, written, and deleted, but then not made again."""
+    name = "x" * 200
+    await world.store([name])
+    assert (await world.ask(ConfigurationGet(name=name))).configuration.entityVersion == 1
+    assert (await world.put(name, "w")).configuration == Configuration(name, "w", 2)
+    await world.ask(ConfigurationDelete(name=name))
+    with pytest.raises(OutOfBounds, match="32 symbols"):
+        await world.put(name)
+
+
+@pytest.mark.parametrize(
+    ("request_", "error", "words"),
+    [
+        (ConfigurationGet(), InvalidParameters, "Configuration name is wrong or empty"),
+        (ConfigurationPut(value="v"), InvalidParameters, "Configuration name is wrong or empty"),
+        (ConfigurationPut(), InvalidParameters, "Configuration name is wrong or empty"),
+        (ConfigurationDelete(), InvalidParameters, "Configuration name is wrong or empty"),
+        (ConfigurationGet(name=""), NotFound, "Requested config with name =  not found in the database"),
+        (ConfigurationDelete(name=""), NotFound, "Requested config with name =  not found in the database"),
+        (ConfigurationGet(name="a\tb"), OutOfBounds, "forbidden character: U+0009 at position 1"),
+        (ConfigurationPut(name="\ufffe", value="v"), OutOfBounds, "forbidden character: U+FFFE at position 0"),
+        (ConfigurationDelete(name="\uffff"), OutOfBounds, "forbidden character: U+FFFF at position 0"),
+        (ConfigurationPut(name="", value=None), OutOfBounds, "Name cannot be empty."),
+        (
+            ConfigurationPut(name="n"),
+            InvalidParameters,
+            "Error! Make sure, that the passed object is correct and properly structured. Validation failed: \n"
+            "On property value (value: null): value field cannot be null. ; ",
+        ),
+        (
+            ConfigurationPut(name="n", value=""),
+            OutOfBounds,
+            "Validation failed: \nOn property value (value: ): Field cannot be empty. "
+            "The length of value should not be more than 65536 symbols. ; ",
+        ),
+        (ConfigurationPut(name="n", value="x" * 65_537), OutOfBounds, "... (65537 characters))"),
+        (ConfigurationPut(name="n", value="v", description="x" * 1_025), OutOfBounds, "longer than 1024"),
+        (ConfigurationDelete(name="n", description="x" * 1_025), OutOfBounds, "longer than 1024"),
+    ],
+)
+async def test_what_cannot_be_asked_is_told(
+    world: World, request_: Request, error: type[WireError], words: str
+) -> None:
+    """Missing and ill-formed parameters are refused in words that name them, and nothing is written."""
+    before = world.house.ledger.revision
+    with pytest.raises(WireError) as caught:
+        await world.ask(request_)
+    assert type(caught.value) is error
+    assert words in str(caught.value)
+    assert len(str(caught.value)) < 1_000
+    assert world.house.ledger.revision == before
+
+
+async def test_values_and_descriptions_at_their_bounds_are_taken() -> None:
+    """The bounds are settings, count characters, and include their number."""
+    world = await World(value_length=3, description_length=2).open()
+    assert (await world.put("n", "😀" * 3, description="éé")).configuration.value == "😀" * 3
+    with pytest.raises(OutOfBounds, match="not be more than 3 symbols"):
+        await world.put("n", "abcd")
+    with pytest.raises(OutOfBounds, match="longer than 2 characters"):
+        await world.put("n", description="abc")
+    await world.close()
+    world = await World().open()
+    assert (await world.put("n", "😀" * 65_536)).configuration.value == "😀" * 65_536
+    await world.close()
+
+
+async def test_a_content_type_is_kept_and_shown(world: World) -> None:
+    """Without one it is plain text and not shown; a value of a type that is not text is shown by its size."""
+    put = await world.put("n", "[80,443]", contentType="application/json")
+    assert put.configuration == Configuration("n", "[80,443]", 1, "application/json", 8)
+    assert (await world.ask(ConfigurationGet(name="n"))).configuration == put.configuration
+    assert (await world.put("n", "x", contentType="image/png")).configuration == Configuration(
+        "n", None, 2, "image/png", 1
+    )
+    assert (await world.put("n", "x", contentType=TEXT)).configuration == Configuration("n", "x", 3)
+    assert (await world.put("n", "x", contentType="text/csv; header=present")).configuration.value == "x"
+    assert (await world.put("n", "x")).configuration == Configuration("n", "x", 5)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    ["", "json", "a/", "/b", "a/b/c", "a b/c", "text/plain\r\nX: y", "text/plain;", "ä/b", "a/b; é", "x" * 65 + "/b"],
+)
+async def test_a_bad_content_type_is_refused(world: World, bad: str) -> None:
+    """What would not be a header over HTTP is not taken over frames."""
+    with pytest.raises(OutOfBounds, match="contentType"):
+        await world.put("n", contentType=bad)
+
+
+# Expected versions.
+
+
+async def conflict_of(world: World, request: Request) -> VersionConflict:
+    before = world.house.ledger.revision
+    with pytest.raises(VersionConflict) as caught:
+        await world.ask(request)
+    assert world.house.ledger.revision == before
+    return caught.value
+
+
+async def test_an_expected_version_must_be_the_current_one(world: World) -> None:
+    """Who expects another version writes nothing, and is shown what is there now."""
+    await world.put("n", "a", description="first")
+    put = await world.put("n", "b", entityVersion=1, description="lunch")
+    for request in (
+        ConfigurationPut(name="n", value="c", entityVersion=1),
+        ConfigurationDelete(name="n", entityVersion=1),
+    ):
+        error = await conflict_of(world, request)
+        assert str(error) == "Configuration 'n' is at version 2, not 1"
+        assert msgspec.to_builtins(error.members["change"]) == {
+            "revision": put.revision,
+            "operation": "put",
+            "modified": "2026-03-01T09:30:00.123",
+            "modifiedBy": "admin",
+            "description": "lunch",
+            "configuration": {"name": "n", "value": "b", "entityVersion": 2},
+        }
+    await world.ask(ConfigurationDelete(name="n", entityVersion=2))
+
+
+async def test_version_zero_means_must_not_exist(world: World) -> None:
+    """Creation is safe too: of two that expect nothing to be there, one wins."""
+    await world.put("n", "a", entityVersion=0)
+    error = await conflict_of(world, ConfigurationPut(name="n", value="b", entityVersion=0))
+    assert str(error) == "Configuration 'n' is at version 1, not 0"
+    error = await conflict_of(world, ConfigurationPut(name="m", value="b", entityVersion=3))
+    assert str(error) == "Configuration 'm' is at version 0, not 3"
+    assert error.members == {"change": None}
+    with pytest.raises(NotFound):
+        await world.ask(ConfigurationDelete(name="m", entityVersion=0))
+
+
+async def test_after_a_delete_the_conflict_shows_the_delete(world: World) -> None:
+    """A deleted configuration is at version 0; the change is the delete, with the last version and one more."""
+    await world.put("n")
+    await world.put("n")
+    gone = await world.ask(ConfigurationDelete(name="n", description="bye"))
+    error = await conflict_of(world, ConfigurationPut(name="n", value="b", entityVersion=2))
+    assert str(error) == "Configuration 'n' is at version 0, not 2"
+    change = error.members["change"]
+    assert (change.revision, change.operation, change.description) == (gone.revision, "delete", "bye")
+    assert change.configuration == Configuration("n", None, 3)
+    error = await conflict_of(world, ConfigurationDelete(name="n", entityVersion=2))
+    assert str(error) == "Configuration 'n' is at version 0, not 2"
+    assert (await world.put("n", "c", entityVersion=0)).configuration.entityVersion == 1
+
+
+async def test_a_revision_tells_two_lives_apart_that_a_version_does_not(world: World) -> None:
+    """Version 1 comes again after delete and re-creation, the revision never does."""
+    first = await world.put("n", "a")
+    await world.ask(ConfigurationDelete(name="n"))
+    second = await world.put("n", "b")
+    assert first.configuration.entityVersion == second.configuration.entityVersion == 1
+    error = await conflict_of(world, ConfigurationPut(name="n", value="c", entityVersion=1, revision=first.revision))
+    assert str(error) == f"Configuration 'n' is at revision {second.revision}, not {first.revision}"
+    assert error.members["change"].configuration.value == "b"
+    third = await world.put("n", "c", entityVersion=1, revision=second.revision)
+    assert third.configuration.entityVersion == 2
+    with pytest.raises(VersionConflict, match=f"is at revision {third.revision}, not 0"):
+        await world.put("n", "d", revision=0)
+
+
+async def test_when_both_are_wrong_the_version_is_told(world: World) -> None:
+    """One sentence is enough, and the version is the one that people know."""
+    await world.put("n")
+    error = await conflict_of(world, ConfigurationPut(name="n", value="c", entityVersion=5, revision=999))
+    assert str(error) == "Configuration 'n' is at version 1, not 5"
+
+
+async def test_a_revision_of_a_deleted_record_is_that_of_the_delete(world: World) -> None:
+    """Who saw the delete may re-create on top of it, who saw the put before may not."""
+    put = await world.put("n")
+    gone = await world.ask(ConfigurationDelete(name="n"))
+    error = await conflict_of(world, ConfigurationPut(name="n", value="c", revision=put.revision))
+    assert str(error) == f"Configuration 'n' is at revision {gone.revision}, not {put.revision}"
+    assert (await world.put("n", "c", revision=gone.revision)).configuration.entityVersion == 1
+    assert (await world.put("never", "c", revision=0)).configuration.entityVersion == 1
+
+
+# Rights.
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        ConfigurationGet(name="jwt.secret"),
+        ConfigurationPut(name="jwt.secret", value="v"),
+        ConfigurationPut(name="jwt.secret"),
+        ConfigurationDelete(name="jwt.secret"),
+    ],
+)
+async def test_the_name_of_the_signing_secret_is_out_of_reach(world: World, request_: Request) -> None:
+    """Administrators hear 403 for `jwt.secret`; nobody in particular hears 401 first."""
+    with pytest.raises(AccessDenied):
+        await world.ask(request_)
+    with pytest.raises(Unauthorized):
+        await world.ask(request_, Client("10.0.0.1", "h"))
+
+
+async def test_reading_and_writing_are_separate_rights(world: World) -> None:
+    """GetConfiguration reads, ManageConfiguration does both, the client set neither."""
+    await world.put("n")
+    reader, manager = world.client(a=[100]), world.client(a=[13])
+    for client in (reader, manager):
+        await world.ask(ConfigurationGet(name="n"), client)
+        await world.ask(ConfigurationList(), client)
+    for request in (ConfigurationPut(name="n", value="v"), ConfigurationDelete(name="n")):
+        with pytest.raises(AccessDenied):
+            await world.ask(request, reader)
+        await world.ask(request, manager)
+    for client in (world.client(a=[]), world.client(a=[1]), world.client(a=[12])):
+        for request in (ConfigurationGet(name="n"), ConfigurationList(), ConfigurationPut(name="n", value="v")):
+            with pytest.raises(AccessDenied):
+                await world.ask(request, client)
+
+
+async def test_a_token_with_patterns_reaches_only_its_names(world: World) -> None:
+    """A name outside is 403 whether it exists or not; lists leave it out without a word."""
+    for name in ("a.1", "a.2", "b", "ab"):
+        await world.put(name)
+    client = world.client(c=["a.*", "b"])
+    for name in ("a.1", "b"):
+        await world.ask(ConfigurationGet(name=name), client)
+        await world.put(name, "w", client)
+    await world.put("a.new", "w", client)
+    for name in ("ab", "missing", "", "bb", "a"):
+        for request in (
+            ConfigurationGet(name=name),
+            ConfigurationPut(name=name, value="v"),
+            ConfigurationDelete(name=name),
+        ):
+            with pytest.raises(AccessDenied):
+                await world.ask(request, client)
+    reply = await world.ask(ConfigurationList(), client)
+    assert [row.name for row in reply.configurations] == ["a.1", "a.2", "a.new", "b"]
+    assert reply.count == 4
+    reply = await world.ask(ConfigurationList(names=["a*"]), client)
+    assert [row.name for row in reply.configurations] == ["a.1", "a.2", "a.new"]
+    assert (await world.ask(ConfigurationList(), world.client(c=[]))).count == 0
+
+
+# Minting of tokens.
+
+
+def raws(*items: object) -> list[Raw]:
+    return [Raw(msgspec.json.encode(item)) for item in items]
+
+
+async def mint(world: World, caller: Client, **payload: Any) -> Claims:
+    """The claims of the access token that the caller gets; those of the refresh token must be the same."""
+    for member in ("actions", "networkIds", "deviceTypeIds"):
+        if payload.get(member) is not None:
+            payload[member] = raws(*payload[member])
+    assert caller.identity is not None
+    payload.setdefault("userId", caller.identity.user_id)
+    reply = await world.ask(TokenCreate(payload=TokenPayload(**payload)), caller)
+    access, refresh = world.house.tokens.claims(reply.accessToken), world.house.tokens.claims(reply.refreshToken)
+    assert (access.t, refresh.t) == (ACCESS, REFRESH)
+    assert (access.a, access.u, access.n, access.dt, access.c) == (
+        refresh.a,
+        refresh.u,
+        refresh.n,
+        refresh.dt,
+        refresh.c,
+    )
+    return access
+
+
+@pytest.mark.parametrize(
+    ("own", "asked", "given"),
+    [
+        ([0], None, [1]),
+        ([0], [], [1]),
+        ([0], ["*"], [0]),
+        ([0], [0], [0]),
+        ([0], ["ManageConfiguration"], [13]),
+        ([0], ["manageCONFIGURATION", 100, "GetUser", 12], [12, 13, 100]),
+        ([0], ["NoSuchAction", 77, -1], [1]),
+        ([0], [1], [1]),
+        ([0], ["GetNetwork", 2, 2], [2]),
+        ([15], ["GetNetwork"], None),
+        ([15], [15], [15]),
+        ([15], ["*"], None),
+        ([15], [0], None),
+        ([15], [], [1]),
+        ([15], [1], [1]),
+        ([15], ["NoSuchAction"], [1]),
+        ([15], ["NoSuchAction", 13], None),
+        ([13, 15], ["GetConfiguration"], [100]),
+        ([100, 15], ["ManageConfiguration"], None),
+        ([], ["GetDevice", "ManageToken"], [3, 15]),
+        ([], [13], None),
+        ([], ["*"], None),
+        ([*range(2, 19)], ["*"], [0]),
+        ([*range(2, 18)], ["*"], None),
+    ],
+)
+async def test_actions_are_minted_from_the_callers_own(
+    world: World, own: list[int], asked: list[object] | None, given: list[int] | None
+) -> None:
+    """Names in any case and numbers become numbers, unknown ones are dropped, more than one's own is refused.
+
+    Where nothing is left the token grants nothing: never the empty list, which would mean the client set.
+    """
+    caller = world.client(a=own)
+    if given is None:
+        with pytest.raises(AccessDenied):
+            await mint(world, caller, actions=asked)
+    else:
+        assert (await mint(world, caller, actions=asked)).a == given
+
+
+@given(
+    st.lists(st.sampled_from([*Permission]), max_size=4),
+    st.none() | st.lists(st.integers(-1, 20) | st.just(100), max_size=4),
+)
+@settings(max_examples=60)
+def test_no_minted_token_may_more_than_its_maker(own: list[int], asked: list[int] | None) -> None:
+    """Whatever is asked for, the new token's rights are among the caller's."""
+
+    async def check() -> None:
+        world = await World().open()
+        caller = world.client(a=[*own, 15])
+        try:
+            claims = await mint(world, caller, actions=asked)
+        except AccessDenied:
+            return
+        finally:
+            await world.close()
+        assert claims.a
+        made = world.house.tokens.verify(world.house.tokens.mint(claims), real_now())
+        assert caller.identity is not None
+        assert made.permissions & ~caller.identity.permissions == 0
+
+    asyncio.run(check())
+
+
+@pytest.mark.parametrize("bad", [None, True, 1.5, {}, [2]], ids=str)
+async def test_an_action_that_is_neither_name_nor_number_is_refused(world: World, bad: object) -> None:
+    """The words are those that clients know."""
+    with pytest.raises(OutOfBounds, match="Actions list should contain only Strings or Integers"):
+        await mint(world, world.admin, actions=[2, bad])
+
+
+@pytest.mark.parametrize("scope", ["networkIds", "deviceTypeIds"])
+@pytest.mark.parametrize(
+    ("own", "asked", "given"),
+    [
+        (["*"], None, None),
+        (["*"], [], []),
+        (["*"], [1, "2", "*"], ["1", "2", "*"]),
+        (["4", "5"], [4], ["4"]),
+        (["4", "5"], ["5", 4], ["5", "4"]),
+        (["4", "5"], None, None),
+        (["4", "5"], [], []),
+        (["4", "5"], [6], AccessDenied),
+        (["4", "5"], ["*"], AccessDenied),
+        (["4", "5"], [4, 6], AccessDenied),
+        ([], [4], AccessDenied),
+        (None, ["*"], AccessDenied),
+        (["*"], ["x"], OutOfBounds),
+        (["*"], [-1], OutOfBounds),
+        (["*"], [1.5], OutOfBounds),
+        (["*"], [None], OutOfBounds),
+        (["*"], [""], OutOfBounds),
+    ],
+)
+async def test_scopes_are_minted_from_the_callers_own(
+    world: World, scope: str, own: list[str] | None, asked: list[object] | None, given: Any
+) -> None:
+    """Ids become texts; an id or a star beyond the caller's own is refused; a missing list stays missing."""
+    caller = world.client(BOUND, n=own, dt=own)
+    if isinstance(given, type):
+        with pytest.raises(given):
+            await mint(world, caller, **{scope: asked})
+    else:
+        claims = await mint(world, caller, **{scope: asked})
+        assert (claims.n if scope == "networkIds" else claims.dt) == given
+
+
+@pytest.mark.parametrize(
+    ("own", "asked", "given"),
+    [
+        (UNSET, None, UNSET),
+        (UNSET, [], []),
+        (UNSET, ["a", "b*"], ["a", "b*"]),
+        (UNSET, ["*", "a"], ["*"]),
+        (["a*"], None, ["a*"]),
+        (["a*", "b"], None, ["b", "a*"]),
+        ([], None, []),
+        (["a*"], [], []),
+        (["a*"], ["a*"], ["a*"]),
+        (["a*"], ["ab", "ac*"], ["ab", "ac*"]),
+        (["a*"], ["*"], AccessDenied),
+        (["a*"], ["b"], AccessDenied),
+        (["a*"], ["ab", "b*"], AccessDenied),
+        (["ab"], ["a*"], AccessDenied),
+        (["ab"], ["ab*"], AccessDenied),
+        ([], ["a"], AccessDenied),
+        (UNSET, ["a*b"], OutOfBounds),
+        (UNSET, [""], OutOfBounds),
+        (UNSET, ["a"] * 1_001, OutOfBounds),
+    ],
+)
+async def test_name_patterns_are_minted_from_the_callers_own(
+    world: World, own: Any, asked: list[str] | None, given: Any
+) -> None:
+    """Without `configurations` the new token reaches what the caller's does; anything beyond that is refused."""
+    caller = world.client(c=own)
+    if isinstance(given, type):
+        with pytest.raises(given):
+            await mint(world, caller, configurations=asked)
+    else:
+        assert (await mint(world, caller, configurations=asked)).c == given
+
+
+async def test_for_whom_tokens_are_minted(world: World) -> None:
+    """For oneself with ManageToken, for others only with ManageUser too; for active users that exist."""
+    assert (await mint(world, world.client(JOHN, [15]), userId=JOHN)).u == JOHN
+    with pytest.raises(AccessDenied):
+        await mint(world, world.client(JOHN, [15]), userId=ADMIN)
+    with pytest.raises(AccessDenied):
+        await mint(world, world.client(JOHN, [15]), userId=99)
+    with pytest.raises(AccessDenied):
+        await mint(world, world.client(JOHN, [12]), userId=JOHN)
+    assert (await mint(world, world.client(JOHN, [12, 15]), userId=HELPER)).u == HELPER
+    with pytest.raises(NotFound, match="User with id = 99 not found"):
+        await mint(world, world.admin, userId=99)
+    with pytest.raises(NotAllowed, match="User is locked or disabled"):
+        await mint(world, world.admin, userId=LOCKED)
+    with pytest.raises(InvalidParameters, match=r"On property userId \(value: null\): must not be null"):
+        await mint(world, world.admin, userId=None)
+    with pytest.raises(InvalidParameters):
+        await world.ask(TokenCreate())
+    with pytest.raises(Unauthorized):
+        await world.ask(TokenCreate(payload=TokenPayload(userId=ADMIN)), Client("10.0.0.1", "h"))
+
+
+async def test_nobody_widens_device_types_through_somebody_elses_flag(world: World) -> None:
+    """A caller bound to some device types mints for users bound alike, not for one who has them all."""
+    caller = world.client(BOUND, [12, 15], dt=["4"])
+    assert (await mint(world, caller, userId=BOUND, deviceTypeIds=[4])).dt == ["4"]
+    with pytest.raises(AccessDenied):
+        await mint(world, caller, userId=JOHN, deviceTypeIds=[4])
+
+
+@pytest.mark.parametrize(
+    ("given", "access", "refresh"),
+    [
+        ({}, None, None),
+        ({"expiration": b"null"}, None, None),
+        ({"expiration": b'" "'}, None, None),
+        ({"expiration": b"4000000000000"}, 4_000_000_000_000, 4_000_000_000_000),
+        ({"expiration": b'"2096-10-02T07:06:40"'}, 4_000_000_000_000, 4_000_000_000_000),
+        (
+            {"expiration": b"4000000000000", "refreshExpiration": b'"4000000000001"'},
+            4_000_000_000_000,
+            4_000_000_000_001,
+        ),
+        ({"refreshExpiration": b"4000000000001"}, None, 4_000_000_000_001),
+        ({"expiration": b"1500000000000"}, 1_500_000_000_000, 1_500_000_000_000),
+    ],
+)
+async def test_expiries_are_as_asked(world: World, given: dict[str, bytes], access: Any, refresh: Any) -> None:
+    """The access expiry counts for the refresh token too unless it has its own; without either the defaults count."""
+    moment = real_now()
+    payload = TokenPayload(ADMIN, **{key: Raw(value) for key, value in given.items()})
+    reply = await world.ask(TokenCreate(payload=payload))
+    for token, expected, lifetime in ((reply.accessToken, access, HOUR), (reply.refreshToken, refresh, 10 * HOUR)):
+        expiry = world.house.tokens.claims(token).e
+        assert expiry == expected if expected is not None else moment + lifetime <= expiry <= real_now() + lifetime
+
+
+async def test_an_expiry_at_the_beginning_of_time_is_in_the_past(world: World) -> None:
+    """Zero is a time like any other: the token is of no use, not one with the default life."""
+    reply = await world.ask(TokenCreate(payload=TokenPayload(ADMIN, expiration=Raw(b"0"))))
+    with pytest.raises(WireError):
+        world.house.tokens.verify(reply.accessToken, real_now())
+
+
+@pytest.mark.parametrize("bad", [b'"soon"', b"1.5", b"true", b"{}", b"[]", b'"2017-07"', b"9" * 40])
+async def test_an_expiry_that_is_no_time_is_refused(world: World, bad: bytes) -> None:
+    """The words name the member."""
+    for member in ("expiration", "refreshExpiration"):
+        with pytest.raises(OutOfBounds, match=f"^{member} is not a timestamp"):
+            await world.ask(TokenCreate(payload=TokenPayload(ADMIN, **{member: Raw(bad)})))
+
+
+# Logging in.
+
+
+async def test_a_login_gives_tokens_that_work(world: World) -> None:
+    """The access token authenticates, the refresh token gives another one, and the last login is shown."""
+    nobody = Client("10.0.0.1", "h")
+    tokens = await world.ask(Token(login="john", password="john's"), nobody)
+    assert nobody.identity is None
+    await world.ask(Authenticate(token=tokens.accessToken), nobody)
+    assert (await world.ask(UserGetCurrent(), nobody)).current.login == "john"
+    assert nobody.identity is not None
+    assert {found for found in Permission if nobody.identity.may(found)} == CLIENT
+    refreshed = await world.ask(TokenRefresh(refreshToken=tokens.refreshToken), Client("10.0.0.1", "h"))
+    await world.ask(Authenticate(token=refreshed.accessToken), Client("10.0.0.1", "h"))
+    (john,) = (await world.ask(UserList(login="john"))).users
+    assert john.lastLogin == "2026-03-01T09:30:00.123"
+
+
+async def test_a_failed_authentication_leaves_the_identity(world: World) -> None:
+    """A bad token on an authorised socket changes nothing."""
+    client = world.client(JOHN)
+    for bad in (None, "", "x"):
+        with pytest.raises(InvalidCredentials if bad else Unauthorized):
+            await world.ask(Authenticate(token=bad), client)
+    assert client.identity is not None
+    assert client.identity.login == "john"
+
+
+@pytest.mark.parametrize(
+    ("login", "password", "error"),
+    [
+        ("john", "wrong", InvalidCredentials),
+        ("john", "x" * 1_000, InvalidCredentials),
+        ("JOHN", "john's", UnknownLogin),
+        ("nobody", "x", UnknownLogin),
+        ("locked", "x", UserNotActive),
+        ("", "x", InvalidParameters),
+        (" ", "x", InvalidParameters),
+        (None, "x", InvalidParameters),
+        ("john", "", InvalidParameters),
+        ("john", None, InvalidParameters),
+    ],
+)
+async def test_a_login_that_fails_says_why(
+    world: World, login: str | None, password: str | None, error: type[WireError]
+) -> None:
+    """The words are those that clients know."""
+    with pytest.raises(WireError) as caught:
+        await world.ask(Token(login=login, password=password), Client("10.0.0.1", "h"))
+    assert type(caught.value) is error
+    if error is UnknownLogin:
+        assert str(caught.value) == f"User with login = {login} not found or bad password"
+
+
+async def test_guessing_is_slowed_down_and_an_administrator_ends_that(world: World) -> None:
+    """After ten wrong passwords even the right one waits, but only from there; activating the user forgives."""
+    here, there = Client("10.0.0.1", "h"), Client("10.0.0.2", "h")
+    for _ in range(FREE_ATTEMPTS):
+        with pytest.raises(InvalidCredentials):
+            await world.ask(Token(login="john", password="wrong"), here)
+    with pytest.raises(TooManyAttempts, match="try again in 1 s") as caught:
+        await world.ask(Token(login="john", password="john's"), here)
+    assert caught.value.members == {"retryAfter": 1}
+    await world.ask(Token(login="john", password="john's"), there)
+    world.clock.time += 1_000
+    with pytest.raises(InvalidCredentials):
+        await world.ask(Token(login="john", password="wrong"), here)
+    with pytest.raises(TooManyAttempts, match="try again in 2 s"):
+        await world.ask(Token(login="john", password="john's"), here)
+    await world.ask(UserUpdate(userId=JOHN, user=UserUpdateFields(status=0)))
+    await world.ask(Token(login="john", password="john's"), here)
+
+
+# Users.
+
+
+async def profile_of(world: World, number: int) -> Profile:
+    user = world.house.users.by_id(number)
+    assert user is not None
+    return user.profile
+
+
+async def test_an_update_changes_what_is_given_and_clears_data(world: World) -> None:
+    """Members that are left out stay, except `data`, which is what the request says or nothing."""
+    await world.ask(UserUpdate(userId=JOHN, user=UserUpdateFields(data={"a": [1]}, introReviewed=True)))
+    before = await profile_of(world, JOHN)
+    assert (before.data, before.intro_reviewed) == ({"a": [1]}, True)
+    await world.ask(UserUpdate(userId=JOHN, user=UserUpdateFields(role=0)))
+    after = await profile_of(world, JOHN)
+    assert (after.role, after.status, after.data, after.intro_reviewed) == (Role.ADMIN, Status.ACTIVE, None, True)
+    assert after.password_hash == before.password_hash
+
+
+async def test_a_new_password_replaces_the_old_one(world: World) -> None:
+    """The new one logs in, the old one does not; an empty one changes nothing."""
+    await world.ask(UserUpdate(userId=JOHN, user=UserUpdateFields(password="another")))
+    await world.ask(UserUpdate(userId=JOHN, user=UserUpdateFields(password="")))
+    await world.ask(Token(login="john", password="another"), Client("10.0.0.1", "h"))
+    with pytest.raises(InvalidCredentials):
+        await world.ask(Token(login="john", password="john's"), Client("10.0.0.1", "h"))
+
+
+async def test_a_locked_user_is_out_at_once(world: World) -> None:
+    """Its open connections and its logins are refused until it is active again."""
+    john = world.client(JOHN)
+    await world.ask(UserUpdate(userId=JOHN, user=UserUpdateFields(status=1)))
+    with pytest.raises(UserNotActive):
+        await world.ask(UserGetCurrent(), john)
+    with pytest.raises(UserNotActive):
+        await world.ask(Token(login="john", password="john's"), Client("10.0.0.1", "h"))
+    await world.ask(UserUpdate(userId=JOHN, user=UserUpdateFields(status=0)))
+    assert (await world.ask(UserGetCurrent(), john)).current.id == JOHN
+
+
+@pytest.mark.parametrize(
+    ("request_", "error", "words"),
+    [
+        (UserUpdate(userId=JOHN), InvalidParameters, "User is required"),
+        (UserUpdate(userId=JOHN, user=None), InvalidParameters, "User is required"),
+        (UserUpdate(user=UserUpdateFields()), InvalidParameters, "User id is wrong or empty"),
+        (UserUpdate(userId=99, user=UserUpdateFields()), NotFound, "User with id = 99 not found"),
+        (UserUpdate(userId=JOHN, user=UserUpdateFields(login="jack")), NotAllowed, "A login cannot be changed"),
+        (UserUpdate(userId=JOHN, user=UserUpdateFields(password="12345")), OutOfBounds, "from 6 to 128 symbols"),
+        (UserUpdate(userId=JOHN, user=UserUpdateFields(password="x" * 129)), OutOfBounds, "from 6 to 128 symbols"),
+        (UserUpdate(userId=JOHN, user=UserUpdateFields(password="abc\ndefg")), OutOfBounds, "from 6 to 128 symbols"),
+        (UserUpdate(userId=JOHN, user=UserUpdateFields(role=2)), OutOfBounds, "role"),
+        (UserUpdate(userId=JOHN, user=UserUpdateFields(role=-1)), OutOfBounds, "role"),
+        (UserUpdate(userId=JOHN, user=UserUpdateFields(status=3)), OutOfBounds, "status"),
+    ],
+)
+async def test_an_update_that_cannot_be_is_told(
+    world: World, request_: UserUpdate, error: type[WireError], words: str
+) -> None:
+    """Nothing is written, and the words name what is wrong."""
+    before = world.house.ledger.revision
+    with pytest.raises(WireError, match=words) as caught:
+        await world.ask(request_)
+    assert type(caught.value) is error
+    assert world.house.ledger.revision == before
+
+
+@pytest.mark.parametrize(
+    ("number", "fields", "allowed"),
+    [
+        (JOHN, {"data": {"x": 1}}, True),
+        (HELPER, {"introReviewed": True}, True),
+        (HELPER, {"password": "my own new one"}, True),
+        (JOHN, {"password": "taken over"}, False),
+        (ADMIN, {"password": "taken over"}, False),
+        (ADMIN, {"password": ""}, False),
+        (HELPER, {"role": 0}, False),
+        (HELPER, {"role": 1}, False),
+        (JOHN, {"status": 1}, False),
+        (HELPER, {"login": "helper"}, False),
+    ],
+)
+async def test_who_manages_users_without_being_administrator_cannot_become_one(
+    world: World, number: int, fields: dict[str, Any], allowed: bool
+) -> None:
+    """Roles, statuses, logins and other people's passwords are for administrators by role, not only by right."""
+    helper = world.client(HELPER, [12])
+    request = UserUpdate(userId=number, user=UserUpdateFields(**fields))
+    if allowed:
+        await world.ask(request, helper)
+    else:
+        before = await profile_of(world, number)
+        with pytest.raises(NotAllowed, match="Admin permissions required for this action"):
+            await world.ask(request, helper)
+        assert await profile_of(world, number) == before
+
+
+async def test_updates_at_the_same_time_lose_nothing(world: World) -> None:
+    """Two administrators who change different members of one user both succeed."""
+    await asyncio.gather(
+        world.ask(UserUpdate(userId=JOHN, user=UserUpdateFields(introReviewed=True))),
+        world.ask(UserUpdate(userId=JOHN, user=UserUpdateFields(role=0))),
+        world.ask(UserUpdate(userId=JOHN, user=UserUpdateFields(password="another"))),
+        world.ask(UserUpdate(userId=JOHN, user=UserUpdateFields(status=2))),
+    )
+    profile = await profile_of(world, JOHN)
+    assert (profile.intro_reviewed, profile.role, profile.status) == (True, 0, 2)
+    assert await world.house.passwords.verify(profile.password_hash, "another")
+
+
+async def test_a_user_is_shown_without_its_password(world: World) -> None:
+    """Members come in the documented order, and no hash among them."""
+    current = msgspec.to_builtins((await world.ask(UserGetCurrent())).current)
+    assert current == {
+        "networks": [],
+        "id": ADMIN,
+        "login": "admin",
+        "role": 0,
+        "status": 0,
+        "lastLogin": None,
+        "data": None,
+        "introReviewed": False,
+        "allDeviceTypesAvailable": True,
+    }
+    (listed,) = msgspec.to_builtins((await world.ask(UserList(login="admin"))).users)
+    del current["networks"]
+    assert list(listed.items()) == list(current.items())
+
+
+async def logins(world: World, client: Client | None = None, **asked: Any) -> list[str]:
+    return [user.login for user in (await world.ask(UserList(**asked), client)).users]
+
+
+async def test_users_are_filtered_sorted_and_paged(world: World) -> None:
+    """Exact login, role, status; by id or login; take and skip."""
+    assert await logins(world, login="john") == ["john"]
+    assert await logins(world, login="JOHN") == []
+    assert await logins(world, login="joh") == []
+    assert await logins(world, role=0) == ["admin"]
+    assert await logins(world, status=1) == ["locked"]
+    assert await logins(world, status=0, role=1, sortField="login") == ["bound", "helper", "john"]
+    assert await logins(world, login="john", loginPattern="%o%", sortField="id") == ["john", "locked", "bound"]
+    everybody = ["admin", "bound", "helper", "john", "locked"]
+    assert await logins(world, sortField="login") == everybody
+    assert await logins(world, sortField="LOGIN", sortOrder="DESC") == everybody[::-1]
+    assert await logins(world, sortField="id", sortOrder="asc", skip=1, take=2) == ["john", "locked"]
+    assert await logins(world, take=0) == []
+    assert await logins(world, skip=9) == []
+
+
+async def test_a_list_of_users_has_twenty_over_a_socket_and_all_over_http(world: World) -> None:
+    """As DeviceHive has it."""
+    for number in range(30):
+        await world.house.ledger.commit(world.house.users.write(f"user{number}", Profile(""), None))
+    assert len(await logins(world)) == 20
+    assert len(await logins(world, take=100)) == 35
+    client = world.client()
+    client.http = True
+    assert len(await logins(world, client)) == 35
+
+
+@pytest.mark.parametrize(
+    ("asked", "error"),
+    [
+        ({"sortField": "role"}, InvalidParameters),
+        ({"sortOrder": "up"}, InvalidParameters),
+        ({"take": -1}, OutOfBounds),
+        ({"skip": -1}, OutOfBounds),
+    ],
+)
+async def test_a_list_of_users_that_cannot_be_is_refused(
+    world: World, asked: dict[str, Any], error: type[WireError]
+) -> None:
+    """Where the reference server stays silent, this one answers."""
+    with pytest.raises(error):
+        await world.ask(UserList(**asked))
+
+
+def like(pattern: str, text: str) -> bool:
+    """SQL LIKE, written down naively."""
+    if not pattern:
+        return not text
+    if pattern[0] == "%":
+        return any(like(pattern[1:], text[start:]) for start in range(len(text) + 1))
+    return bool(text) and pattern[0] in ("_", text[0]) and like(pattern[1:], text[1:])
+
+
+@given(st.text("ab%_.*[", max_size=6))
+@settings(max_examples=250)
+def test_a_login_pattern_is_sql_like(pattern: str) -> None:
+    """`%` is any run of characters, `_` any one, everything else itself."""
+
+    async def check() -> None:
+        ledger = Ledger(MemoryJournal(), real_now)
+        users = Users(ledger)
+        none: Any = None
+        house = House(Settings(), ledger, users, none, none, none, Telemetry())
+        await ledger.open()
+        names = ["a", "b", "ab", "ba", "aab", "abab", "b.a", "a_b", "aaaa"]
+        for name in names:
+            await ledger.commit(users.write(name, Profile(""), None))
+        reply: Any = actions.READS[UserList](house, none_client, UserList(loginPattern=pattern))
+        assert [user.login for user in reply.users] == [name for name in names if like(pattern, name)]
+        await ledger.close()
+
+    none_client = Client("10.0.0.1", "h")
+    asyncio.run(check())
+
+
+async def test_a_pattern_made_to_hurt_is_harmless(world: World) -> None:
+    """Many wildcards cost no more than their number, and none is forgotten."""
+    assert await logins(world, loginPattern="%a" * 100) == []
+    assert await logins(world, loginPattern="%" * 256 + "nobody") == []
+    assert await logins(world, loginPattern="%" * 200 + "john") == ["john"]
