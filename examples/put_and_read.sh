@@ -15,9 +15,10 @@ name=example.greeting
 # Log in. The password goes through standard input, where no other user of this machine can see it.
 token=${HIVEWIRE_TOKEN:-}
 if [ -z "$token" ]; then
-    token=$(printf '{"login":"%s","password":"%s"}' "${HIVEWIRE_LOGIN:-admin}" "$HIVEWIRE_PASSWORD" |
-        curl -sS --fail-with-body -H 'Content-Type: application/json' --data-binary @- "$api/token" |
-        sed 's/.*"accessToken":"\([^"]*\)".*/\1/')
+    reply=$(printf '{"login":"%s","password":"%s"}' "${HIVEWIRE_LOGIN:-admin}" "$HIVEWIRE_PASSWORD" |
+        curl -sS --fail-with-body -H 'Content-Type: application/json' --data-binary @- "$api/token") ||
+        { echo "login failed: $reply" >&2; exit 1; }
+    token=$(echo "$reply" | sed 's/.*"accessToken":"\([^"]*\)".*/\1/')
 fi
 
 # call METHOD [curl options]: one request for the configuration, with the token read from standard input as well.

@@ -88,7 +88,6 @@ class Batch:
 
 _request = msgspec.json.Decoder(Union[tuple(REQUESTS.values())])  # noqa: UP007 - made at run time
 _elements = msgspec.json.Decoder(list[Raw])
-_text = msgspec.json.Decoder(str)
 _encoder = msgspec.json.Encoder()
 encode = _encoder.encode
 """Any struct or plain value to JSON bytes."""
@@ -157,7 +156,7 @@ def _action_call(members: dict[str, Raw]) -> Call:
     if not name:
         call.error = MissingAction()
     elif (request_type := REQUESTS.get(name)) is None:
-        call.error = UnknownAction(UnknownAction.text.format(action=name))
+        call.error = UnknownAction(UnknownAction.text.format(action=name[:128]))
     else:
         _fill(call, request_type, members)
     return call
@@ -178,15 +177,14 @@ def _rpc_call(members: dict[str, Raw]) -> Call:
     request_id = members.get("id")
     identified = request_id is not None and bytes(request_id)[:1] in b'"-0123456789n'
     call = Call(None, request_id if request_id is not None and identified else NULL, b"null", rpc=True)
-    method = bytes(members.get("method", NULL))
-    if bytes(members["jsonrpc"]) != b'"2.0"' or method[:1] != b'"' or (request_id is not None and not identified):
+    name = coercion.plain_text(members.get("method", NULL))
+    if coercion.plain_text(members["jsonrpc"]) != "2.0" or name is None or (request_id is not None and not identified):
         call.error = InvalidRpc()
         return call
     call.reply_wanted = request_id is not None
-    name = _text.decode(method)
     params = bytes(members.get("params", Raw(b"{}")))
     if (request_type := REQUESTS.get(name)) is None:
-        call.error = UnknownAction(UnknownAction.text.format(action=name))
+        call.error = UnknownAction(UnknownAction.text.format(action=name[:128]))
     elif params[:1] != b"{":
         call.request_type = request_type
         call.error = InvalidParameters("params must be an object: parameters are taken by name")

@@ -83,6 +83,12 @@ def text(raw: bytes) -> str | None:
     return raw.decode()
 
 
+def plain_text(raw: Raw) -> str | None:
+    """The text of a JSON string; None for every other JSON value."""
+    data = bytes(raw)
+    return text(data) if data[:1] == b'"' else None
+
+
 def integer(raw: bytes) -> int | None:
     """A number with its fraction cut off, or a string of digits; null is None. 64 bits, beyond them MalformedJson."""
     if raw == b"null":

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from hivewire_protocol import codec
 from hivewire_protocol.catalogue import REQUESTS
-from hivewire_protocol.codec import MAX_BATCH, MAX_DEPTH, MAX_REPLY, Batch, Call
+from hivewire_protocol.codec import MAX_BATCH, MAX_REPLY, Batch, Call
 from hivewire_protocol.configuration import (
     Change,
     Configuration,
@@ -342,6 +342,8 @@ def test_unknown_members_are_ignored() -> None:
 
 # Nesting.
 
+DEEPEST = 128
+
 
 def deep(levels: int, opening: bytes = b"[", closing: bytes = b"]", core: bytes = b"") -> bytes:
     return opening * levels + core + closing * levels
@@ -357,20 +359,20 @@ def test_nesting_of_exactly_128_is_accepted(opening: bytes, closing: bytes, core
     """Objects and arrays 128 deep are read, 129 deep are malformed, wherever they stand."""
     flat = 1 if opening.startswith(b"[[]") else 0  # siblings on the innermost level go one deeper themselves
     frame = b'{"action":"server/info","%b":%b}'
-    fits = deep(MAX_DEPTH - 1 - flat, opening, closing, core)
+    fits = deep(DEEPEST - 1 - flat, opening, closing, core)
     assert one(frame % (key, fits)).error is None
     if key == b"requestId":
         assert fits in line(frame % (key, fits))
-    assert line(frame % (key, deep(MAX_DEPTH - flat, opening, closing, core))) == MALFORMED
+    assert line(frame % (key, deep(DEEPEST - flat, opening, closing, core))) == MALFORMED
 
 
 def test_nesting_is_counted_over_the_whole_message_in_json_rpc_too() -> None:
     """The object, its params and a batch around it are levels as well."""
     rpc = b'{"jsonrpc":"2.0","id":1,"method":"server/info","params":{"x":%b}}'
-    assert one(rpc % deep(MAX_DEPTH - 2)).error is None
-    assert line(rpc % deep(MAX_DEPTH - 1)) == MALFORMED
-    assert len(lines(b"[" + rpc % deep(MAX_DEPTH - 3) + b"]")) == 1
-    assert line(b"[" + rpc % deep(MAX_DEPTH - 2) + b"]") == MALFORMED
+    assert one(rpc % deep(DEEPEST - 2)).error is None
+    assert line(rpc % deep(DEEPEST - 1)) == MALFORMED
+    assert len(lines(b"[" + rpc % deep(DEEPEST - 3) + b"]")) == 1
+    assert line(b"[" + rpc % deep(DEEPEST - 2) + b"]") == MALFORMED
 
 
 @pytest.mark.parametrize("text", ["[" * 500, '"' + "[{" * 300, "\\" * 7 + "[" * 300, "]}" * 200, '\\"[' * 200 + "\\"])

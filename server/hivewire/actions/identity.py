@@ -144,14 +144,12 @@ def token_create(house: House, client: Client, request: TokenCreate) -> Reply:
     claims = _claims(caller, user, payload)
     tokens, moment = house.tokens, now()
     access_expiry = _time(payload.expiration, "expiration")
-    refresh_expiry = _time(payload.refreshExpiration, "refreshExpiration") or access_expiry
-    return TokensReply(
-        *tokens.pair(
-            claims,
-            access_expiry or moment + tokens.access_lifetime,
-            refresh_expiry or moment + tokens.refresh_lifetime,
-        )
-    )
+    refresh_expiry = _time(payload.refreshExpiration, "refreshExpiration")
+    if refresh_expiry is None:
+        refresh_expiry = access_expiry if access_expiry is not None else moment + tokens.refresh_lifetime
+    if access_expiry is None:
+        access_expiry = moment + tokens.access_lifetime
+    return TokensReply(*tokens.pair(claims, access_expiry, refresh_expiry))
 
 
 def _claims(caller: Identity, user: User, payload: TokenPayload) -> Claims:

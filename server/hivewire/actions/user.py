@@ -33,6 +33,7 @@ from hivewire_protocol.user import (
 )
 
 TAKE_OVER_SOCKET = 20
+LONGEST_PATTERN = 256
 _SORT_KEYS = {"id": lambda user: user.id, "login": lambda user: user.login}
 _PASSWORD = re.compile(r".{6,128}")
 
@@ -54,7 +55,10 @@ def list_(house: House, client: Client, request: UserList) -> Reply:
     take = request.take if request.take is not None else None if client.http else TAKE_OVER_SOCKET
     if skip < 0 or (take is not None and take < 0):
         raise OutOfBounds("take and skip must not be negative")
-    users = [user for user in house.users.all() if _matches(user, request)]
+    pattern = re.sub("%+", "%", request.loginPattern) if request.loginPattern is not None else None
+    if pattern is not None and len(pattern) > LONGEST_PATTERN:
+        raise OutOfBounds(f"loginPattern is longer than {LONGEST_PATTERN} characters")
+    users = [user for user in house.users.all() if _matches(user, request, pattern)]
     if sort_field:
         users.sort(key=_SORT_KEYS[sort_field], reverse=sort_order == "desc")
     page = users[skip:] if take is None else users[skip : skip + take]
@@ -133,9 +137,9 @@ async def _hashed(house: House, password: str) -> str:
         raise Unavailable("Too many logins at a time; try again in a few seconds") from None
 
 
-def _matches(user: User, request: UserList) -> bool:
-    if request.loginPattern is not None:
-        if not _like(request.loginPattern, user.login):
+def _matches(user: User, request: UserList, pattern: str | None) -> bool:
+    if pattern is not None:
+        if not _like(pattern, user.login):
             return False
     elif request.login is not None and user.login != request.login:
         return False
@@ -147,7 +151,7 @@ def _matches(user: User, request: UserList) -> bool:
 def _like(pattern: str, text: str) -> bool:
     """SQL LIKE: `%` is any run of characters, `_` any one; no backtracking, so a bad pattern costs no time."""
     row = [True] + [False] * len(text)
-    for symbol in pattern[:256]:
+    for symbol in pattern:
         if symbol == "%":
             for position in range(1, len(row)):
                 row[position] = row[position] or row[position - 1]

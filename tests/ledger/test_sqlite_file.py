@@ -1,0 +1,530 @@
+"""The file of the SQLite engine: what is refused, what is left alone, who may read it, and its backup."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sqlite3
+import stat
+import struct
+import subprocess
+import sys
+import textwrap
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hivewire.ledger.backup import backup
+from hivewire.ledger.journal import JournalError
+from hivewire.ledger.ledger import Ledger
+from hivewire.ledger.records import Change, NotDurable, Transaction, Write
+from hivewire.ledger.sqlite import APPLICATION_ID, SCHEMA_VERSION, SqliteJournal, creation_script
+
+PAGE = 4_096
+
+
+@pytest.fixture(autouse=True)
+def no_thread_is_left() -> Iterator[None]:
+    """Whatever happens to a file, no thread stays behind: it would keep the process from ending."""
+    before = set(threading.enumerate())
+    yield
+    left = [thread for thread in threading.enumerate() if thread not in before]
+    for thread in left:
+        thread.join(10)
+    assert not any(thread.is_alive() for thread in left)
+
+
+async def filled(path: Path, records: int = 500) -> None:
+    """A ledger with some records, closed cleanly."""
+    ledger = Ledger(SqliteJournal(path), lambda: 1)
+    await ledger.open()
+    for start in range(0, records, 500):
+        writes = [Write("configuration", f"key {number}", b"x" * 100) for number in range(start, start + 500)]
+        await ledger.commit(Transaction(writes))
+    await ledger.close()
+
+
+async def refusal(path: Path) -> str:
+    """The words with which the file is refused; it must be as it was, with nothing new in the files beside it."""
+    before, listing = path.read_bytes(), company(path)
+    modified = path.stat().st_mtime_ns
+    ledger = Ledger(SqliteJournal(path), lambda: 1)
+    with pytest.raises(JournalError) as refused:
+        await ledger.open()
+    await ledger.close()
+    assert path.read_bytes() == before
+    assert path.stat().st_mtime_ns == modified
+    assert company(path) == listing
+    return str(refused.value)
+
+
+def company(path: Path) -> dict[str, bytes]:
+    """What else is in the directory, without the lock, and without what SQLite makes to read a file in WAL mode."""
+    others = {other.name: other.read_bytes() for other in path.parent.iterdir() if other != path}
+    return {
+        name: content
+        for name, content in others.items()
+        if not name.endswith((".lock", "-shm")) and not (name.endswith("-wal") and not content)
+    }
+
+
+async def state(path: Path) -> tuple[dict[str, bytes | None], int, str]:
+    """Configurations, revision and epoch of a ledger that is opened for a moment."""
+    ledger = Ledger(SqliteJournal(path), lambda: 1)
+    await ledger.open()
+    found = {key: change.content for key, change in ledger.kind("configuration").live.items()}
+    revision, epoch = ledger.revision, ledger.epoch
+    await ledger.close()
+    return found, revision, epoch
+
+
+def process(code: str, *arguments: object, powerless: bool = False) -> subprocess.CompletedProcess[str]:
+    """Run code in a process of its own; `powerless`: even root must obey the permissions of files there."""
+    command = [sys.executable, "-W", "error", "-c", textwrap.dedent(code), *map(str, arguments)]
+    if powerless and os.geteuid() == 0:
+        command = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", *command]
+        try:
+            subprocess.run([*command[:3], "true"], check=True, capture_output=True)
+        except (OSError, subprocess.CalledProcessError) as error:
+            pytest.skip(f"root cannot be made to obey permissions here: {error}")
+    return subprocess.run(command, capture_output=True, text=True, timeout=50)
+
+
+# What is refused.
+
+
+@pytest.mark.parametrize("content", [b"# my notes\n" * 50, b"x", b"SQLite format 3\0", bytes(8_192)])
+async def test_a_file_that_is_no_database_is_refused(data: Path, content: bytes) -> None:
+    """A text, or anything else that is no database, is refused and left as it is."""
+    data.write_bytes(content)
+    assert "is not a Hivewire ledger" in (said := await refusal(data))
+    assert str(data) in said
+    assert "left untouched" in said
+
+
+@pytest.mark.parametrize("mode", ["DELETE", "WAL"])
+async def test_a_database_of_another_application_is_refused(data: Path, mode: str) -> None:
+    """Somebody else's SQLite database is refused and left as it is."""
+    with contextlib.closing(sqlite3.connect(data)) as other:
+        other.execute(f"PRAGMA journal_mode = {mode}")
+        other.execute("CREATE TABLE change (place INTEGER)")
+        other.commit()
+    assert "is an SQLite database of another application" in await refusal(data)
+
+
+async def test_a_file_of_a_newer_version_is_refused(data: Path) -> None:
+    """A file with a schema from the future is refused, and both versions are told."""
+    await filled(data)
+    with contextlib.closing(sqlite3.connect(data)) as connection:
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+        connection.execute("PRAGMA journal_mode = DELETE")
+    said = await refusal(data)
+    assert f"schema version {SCHEMA_VERSION + 1}" in said
+    assert f"knows {SCHEMA_VERSION}" in said
+    assert "Use the version of Hivewire that wrote it" in said
+
+
+@pytest.mark.parametrize("page", range(1, 12))
+async def test_a_damaged_file_is_refused(data: Path, page: int) -> None:
+    """A file with flipped bytes in any of its pages is refused and left as it is."""
+    await filled(data)
+    content = bytearray(data.read_bytes())
+    start = page * PAGE
+    for position in range(start, start + 32):  # the head of the page and its first cell pointers
+        content[position] ^= 0xFF
+    data.write_bytes(content)
+    said = await refusal(data)
+    assert "is damaged" in said
+    assert "Restore a backup" in said
+
+
+async def test_a_file_that_was_cut_off_is_refused(data: Path) -> None:
+    """A file that lost its end is refused and left as it is."""
+    await filled(data)
+    os.truncate(data, data.stat().st_size - 3 * PAGE)
+    assert "is damaged" in await refusal(data)
+
+
+async def test_a_ledger_without_its_epoch_is_refused(data: Path) -> None:
+    """A file of ours in which the name of the history is missing is refused with a sentence."""
+    await filled(data)
+    with contextlib.closing(sqlite3.connect(data)) as connection:
+        connection.execute("DELETE FROM meta")
+        connection.commit()
+    ledger = Ledger(SqliteJournal(data), lambda: 1)
+    try:
+        with pytest.raises(JournalError):
+            await ledger.open()
+    finally:
+        await ledger.close()
+
+
+async def test_bad_places_are_told(tmp_path: Path) -> None:
+    """A missing directory, or a directory in place of the file, is told, and nothing is made."""
+    for place, words in ((tmp_path / "missing" / "x.db", "does not exist"), (tmp_path, "is a directory")):
+        ledger = Ledger(SqliteJournal(place), lambda: 1)
+        with pytest.raises(JournalError, match=words):
+            await ledger.open()
+        await ledger.close()
+    assert os.listdir(tmp_path) == []
+
+
+# Who may use it.
+
+
+async def test_a_second_process_is_kept_out(data: Path) -> None:
+    """A process that opens a file in use is told the number of the process that uses it."""
+    ledger = Ledger(SqliteJournal(data), lambda: 1)
+    await ledger.open()
+    try:
+        opening = """
+            import asyncio, sys
+            from pathlib import Path
+            from hivewire.ledger.journal import JournalError
+            from hivewire.ledger.sqlite import SqliteJournal
+
+            async def main():
+                journal = SqliteJournal(Path(sys.argv[1]))
+                try:
+                    await journal.load()
+                    print("opened")
+                except JournalError as error:
+                    print(error)
+                finally:
+                    await journal.close()
+
+            asyncio.run(main())
+            """
+        found = process(opening, data)
+        assert found.stderr == ""
+        assert f"{data} is in use by another gateway (process {os.getpid()})" in found.stdout
+        await ledger.commit(Transaction([Write("configuration", "still", b"works")]))
+    finally:
+        await ledger.close()
+    assert process(opening, data).stdout == "opened\n"
+
+
+async def test_only_its_owner_can_read_it(data: Path) -> None:
+    """The file and everything beside it have mode 0600, whatever the umask."""
+    old = os.umask(0)
+    try:
+        ledger = Ledger(SqliteJournal(data), lambda: 1)
+        await ledger.open()
+        await ledger.commit(Transaction([Write("secret", "a", b"b")]))
+        modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in data.parent.iterdir()}
+        await ledger.close()
+    finally:
+        os.umask(old)
+    assert data.name in modes
+    assert set(modes.values()) == {0o600}
+
+
+async def test_a_replaced_secret_is_gone_from_the_file(data: Path) -> None:
+    """The bytes of a secret that was replaced are nowhere in the file."""
+    ledger = Ledger(SqliteJournal(data), lambda: 1)
+    await ledger.open()
+    for secret in (b"the first secret", b"the second secret"):
+        await ledger.commit(Transaction([Write("secret", "jwt", secret)]))
+    await ledger.close()
+    content = data.read_bytes()
+    assert b"the second secret" in content
+    assert b"the first secret" not in content
+
+
+READ_AND_TRY_TO_WRITE = """
+    import asyncio, sys
+    from pathlib import Path
+    from hivewire.ledger.ledger import Ledger
+    from hivewire.ledger.records import NotDurable, Transaction, Write
+    from hivewire.ledger.sqlite import SqliteJournal
+
+    async def main():
+        ledger = Ledger(SqliteJournal(Path(sys.argv[1])), lambda: 1)
+        try:
+            await ledger.open()
+            print(len(ledger.kind("configuration").live), ledger.failing)
+            for attempt in range(2):
+                try:
+                    await ledger.commit(Transaction([Write("configuration", "new", b"")]))
+                    print("written")
+                except NotDurable:
+                    print("not durable", ledger.revision, "new" in ledger.kind("configuration").live)
+        finally:
+            await ledger.close()
+
+    asyncio.run(main())
+    """
+
+
+@pytest.mark.parametrize("folder_mode", [0o700, 0o500])
+async def test_a_read_only_file_can_be_read(data: Path, folder_mode: int) -> None:
+    """A file that may not be written is served for reading, every write is refused, and the file stays as it is."""
+    await filled(data)
+    before = data.read_bytes()
+    data.with_name(data.name + ".lock").unlink()
+    data.chmod(0o400)
+    data.parent.chmod(folder_mode)
+    try:
+        found = process(READ_AND_TRY_TO_WRITE, data, powerless=True)
+    finally:
+        data.parent.chmod(0o700)
+    assert found.stderr == ""
+    assert found.stdout.splitlines() == [
+        "500 the storage is read-only",
+        "not durable 1 False",
+        "not durable 1 False",
+    ]
+    assert data.read_bytes() == before
+
+
+# Accidents.
+
+
+def hot_journal(pages: int) -> bytes:
+    """The head of a rollback journal as SQLite leaves it when it dies within a commit; the file had so many pages."""
+    head = struct.pack(">8sIIIII", bytes.fromhex("d9d505f920a163d7"), 0, 1, pages, 512, PAGE)
+    return head.ljust(512, b"\0")
+
+
+@pytest.mark.parametrize("written", [0, PAGE, None], ids=["nothing", "one page", "everything"])
+async def test_a_creation_that_was_killed_half_way_is_begun_again(data: Path, written: int | None) -> None:
+    """When the process died while it made the file, the next start makes it."""
+    with contextlib.closing(sqlite3.connect(data)) as connection:
+        connection.executescript(creation_script())
+    os.truncate(data, data.stat().st_size if written is None else written)
+    data.with_name(data.name + "-journal").write_bytes(hot_journal(pages=0))
+    assert (await state(data))[:2] == ({}, 0)
+    await filled(data)
+    assert len((await state(data))[0]) == 500
+
+
+async def test_an_empty_file_becomes_a_ledger(data: Path) -> None:
+    """A start that died right after it made the empty file is no obstacle."""
+    data.touch(0o600)
+    assert (await state(data))[:2] == ({}, 0)
+    header = data.read_bytes()[:100]
+    assert int.from_bytes(header[68:72]) == APPLICATION_ID
+    assert int.from_bytes(header[60:64]) == SCHEMA_VERSION
+
+
+def test_a_killed_writer_loses_nothing_that_it_said(data: Path) -> None:
+    """Every batch that a killed process had acknowledged is there, whole, and nothing of a later one in part."""
+    writer = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            textwrap.dedent("""
+            import asyncio, sys
+            from pathlib import Path
+            from hivewire.ledger.ledger import Ledger
+            from hivewire.ledger.records import Transaction, Write
+            from hivewire.ledger.sqlite import SqliteJournal
+
+            async def main():
+                ledger = Ledger(SqliteJournal(Path(sys.argv[1])), lambda: 1)
+                await ledger.open()
+                for number in range(100_000):
+                    writes = [Write("configuration", f"{number} {index}", b"x" * 300) for index in range(50)]
+                    await ledger.commit(Transaction(writes))
+                    print(number, flush=True)
+
+            asyncio.run(main())
+            """),
+            data,
+        ],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with writer:
+        assert writer.stdout is not None
+        said = [int(next(writer.stdout)) for _ in range(40)]
+        writer.send_signal(signal.SIGKILL)
+        said += [int(line) for line in writer.stdout if line.endswith("\n")]
+    found = process(
+        """
+        import asyncio, collections, sys
+        from pathlib import Path
+        from hivewire.ledger.ledger import Ledger
+        from hivewire.ledger.sqlite import SqliteJournal
+
+        async def main():
+            ledger = Ledger(SqliteJournal(Path(sys.argv[1])), lambda: 1)
+            await ledger.open()
+            counts = collections.Counter(key.split()[0] for key in ledger.kind("configuration").live)
+            print(ledger.revision, len(counts), *set(counts.values()))
+            await ledger.close()
+
+        asyncio.run(main())
+        """,
+        data,
+    )
+    revision, transactions, *sizes = map(int, found.stdout.split())
+    assert sizes == [50]
+    assert revision == transactions
+    assert transactions in (len(said), len(said) + 1)  # one more may have been on its way
+
+
+# Backup.
+
+
+async def test_a_backup_is_a_ledger_of_its_own(data: Path, tmp_path: Path) -> None:
+    """A copy has the same content and revision, another epoch, mode 0600, and no company."""
+    await filled(data)
+    folder = tmp_path / "backups"
+    folder.mkdir()
+    steps: list[tuple[int, int]] = []
+    backup(data, folder / "copy.db", lambda done, total: steps.append((done, total)))
+    assert os.listdir(folder) == ["copy.db"]
+    assert stat.S_IMODE((folder / "copy.db").stat().st_mode) == 0o600
+    assert steps[-1][0] == steps[-1][1] > 0
+    content, revision, epoch = await state(data)
+    copied, copied_revision, copied_epoch = await state(folder / "copy.db")
+    assert (copied, copied_revision) == (content, revision)
+    assert copied_epoch != epoch
+
+
+async def test_a_backup_never_overwrites(data: Path, tmp_path: Path) -> None:
+    """A file that is there already stays as it is, the ledger itself included."""
+    await filled(data)
+    target = tmp_path / "copy.db"
+    target.write_bytes(b"precious")
+    with pytest.raises(JournalError, match="exists already"):
+        backup(data, target)
+    assert target.read_bytes() == b"precious"
+    with pytest.raises(JournalError, match="exists already"):
+        backup(data, data)
+    assert not [name for name in os.listdir(tmp_path) if "unfinished" in name]
+
+
+async def test_a_backup_of_nothing_or_to_nowhere_is_told(data: Path, tmp_path: Path) -> None:
+    """A missing, foreign or damaged source, or a directory that is not there, is told, and nothing is made."""
+    await filled(data)
+    text = tmp_path / "text"
+    text.write_text("no database " * 20)
+    damaged = tmp_path / "damaged.db"
+    content = bytearray(data.read_bytes())
+    content[PAGE : PAGE + 32] = bytes(32)
+    damaged.write_bytes(content)
+    before = company(tmp_path / "copy.db")
+    for source, target, words in (
+        (tmp_path / "missing.db", tmp_path / "copy.db", "there is no ledger"),
+        (text, tmp_path / "copy.db", "is not a Hivewire ledger"),
+        (damaged, tmp_path / "copy.db", "is damaged"),
+        (data, tmp_path / "nowhere" / "copy.db", "cannot back up"),
+    ):
+        with pytest.raises(JournalError, match=words):
+            backup(source, target)
+    assert company(tmp_path / "copy.db") == before
+    assert not (tmp_path / "copy.db").exists()
+
+
+async def test_an_abandoned_backup_is_no_obstacle(data: Path, tmp_path: Path) -> None:
+    """What a killed backup left behind is swept away by the next one."""
+    await filled(data)
+    (tmp_path / "copy.db.unfinished").write_bytes(b"half")
+    backup(data, tmp_path / "copy.db")
+    assert len((await state(tmp_path / "copy.db"))[0]) == 500
+    assert not (tmp_path / "copy.db.unfinished").exists()
+
+
+async def test_a_backup_beside_a_writer_is_one_moment(data: Path, tmp_path: Path) -> None:
+    """Copies that are taken while another process writes are sound and hold whole transactions up to one revision."""
+    await filled(data, 20_000)
+    writer = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            textwrap.dedent("""
+            import asyncio, sys
+            from pathlib import Path
+            from hivewire.ledger.ledger import Ledger
+            from hivewire.ledger.records import Transaction, Write
+            from hivewire.ledger.sqlite import SqliteJournal
+
+            async def main():
+                ledger = Ledger(SqliteJournal(Path(sys.argv[1])), lambda: 1)
+                await ledger.open()
+                print("open", flush=True)
+                while True:
+                    content = str(ledger.revision + 1).encode()
+                    await ledger.commit(Transaction([Write("configuration", f"live {n}", content) for n in range(20)]))
+
+            asyncio.run(main())
+            """),
+            data,
+        ],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with writer:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == "open\n"
+        for number in range(3):
+            backup(data, tmp_path / f"copy {number}.db")
+        assert writer.poll() is None
+        writer.kill()
+    revisions = []
+    for number in range(3):
+        with contextlib.closing(sqlite3.connect(tmp_path / f"copy {number}.db")) as connection:
+            assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        content, revision, _ = await state(tmp_path / f"copy {number}.db")
+        live = {value for key, value in content.items() if key.startswith("live")}
+        assert live <= {str(revision).encode()}
+        revisions.append(revision)
+    assert revisions == sorted(revisions)
+    original, last, _ = await state(data)
+    assert last >= revisions[-1]
+    assert len(original) == 20_020
+
+
+async def test_a_full_disk_costs_only_the_batch(data: Path) -> None:
+    """A commit that does not fit fails whole; when there is room again the next one is written."""
+    found = process(
+        """
+        import asyncio, resource, sys
+        from pathlib import Path
+        from hivewire.ledger.ledger import Ledger
+        from hivewire.ledger.records import NotDurable, Transaction, Write
+        from hivewire.ledger.sqlite import SqliteJournal
+
+        def many(name):
+            return Transaction([Write("configuration", f"{name} {n}", bytes(5_000)) for n in range(400)])
+
+        async def main():
+            ledger = Ledger(SqliteJournal(Path(sys.argv[1])), lambda: 1)
+            await ledger.open()
+            await ledger.commit(many("before"))
+            soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (3 << 20, hard))
+            for _ in range(3):
+                try:
+                    await ledger.commit(many("never"))
+                except NotDurable:
+                    print("not durable", ledger.revision)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+            await ledger.commit(many("after"))
+            await ledger.close()
+
+        asyncio.run(main())
+        """,
+        data,
+    )
+    assert found.stderr == ""
+    assert found.stdout.splitlines() == ["not durable 1"] * 3
+    content, revision, _ = await state(data)
+    assert revision == 2
+    assert {key.split()[0] for key in content} == {"before", "after"}
+    assert len(content) == 800
+
+
+async def test_a_closed_journal_writes_nothing(data: Path) -> None:
+    """After closing, an append is NotDurable, and the file can be opened by the next one."""
+    journal = SqliteJournal(data)
+    await journal.load()
+    await journal.close()
+    with pytest.raises(NotDurable):
+        await journal.append([Change(1, "configuration", "a", 1, 1, b"", "", 1)])
+    assert (await state(data))[:2] == ({}, 0)
