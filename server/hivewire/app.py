@@ -78,6 +78,7 @@ async def serve(settings: Settings, started: Callable[[Started], None]) -> None:
     """The life of one gateway: everything that was opened is closed on every way out."""
     async with contextlib.AsyncExitStack() as stack:
         _stop_by_signal()
+        _check_tls(settings)
         sock = _bind(settings)
         stack.callback(sock.close)
         house, password = await _build_house(settings, stack)
@@ -258,12 +259,6 @@ class _Server(uvicorn.Server):
             ssl_certfile=settings.tls_certificate,
             ssl_keyfile=settings.tls_key,
         )
-        try:
-            config.load()
-        except (OSError, ssl.SSLError) as error:
-            raise StartError(
-                f"cannot use tls_certificate {settings.tls_certificate} and tls_key {settings.tls_key}: {error}"
-            ) from None
         super().__init__(config)
         self._house.telemetry.gauges |= {
             "connections": ("Open connections, HTTP and WebSocket.", lambda: door.inside),
@@ -292,6 +287,18 @@ class _Server(uvicorn.Server):
         while True:
             await asyncio.sleep(self._settings.ping_seconds / BEATS)
             self.gate.tick(BEATS)
+
+
+def _check_tls(settings: Settings) -> None:
+    """Try certificate and key before a file is made."""
+    if settings.tls_certificate is None:
+        return
+    try:
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(settings.tls_certificate, settings.tls_key)
+    except (OSError, ssl.SSLError) as error:
+        raise StartError(
+            f"cannot use tls_certificate {settings.tls_certificate} and tls_key {settings.tls_key}: {error}"
+        ) from None
 
 
 def _bind(settings: Settings) -> socket.socket:

@@ -18,11 +18,12 @@ from msgspec import Meta, Struct
 
 ENVIRONMENT = "HIVEWIRE_"
 
-CLIENT_VARIABLES = frozenset({"URL", "TOKEN", "PROFILE", "PASSWORD", "CONFIG"})
+CLIENT_VARIABLES = frozenset({"URL", "TOKEN", "PROFILE", "LOGIN", "PASSWORD", "CONFIG"})
 """Variables with the same beginning that are read by the command line, not settings of the gateway."""
 
 _Port = Annotated[int, Meta(ge=0, le=65_535)]
 _Count = Annotated[int, Meta(ge=1, le=10_000_000)]
+_Length = Annotated[int, Meta(ge=1, le=1_024)]
 _Bytes = Annotated[int, Meta(ge=1_024, le=1 << 30)]
 _Seconds = Annotated[float, Meta(ge=0.1, le=86_400)]
 _Lifetime = Annotated[int, Meta(ge=1, le=10 * 365 * 86_400)]
@@ -69,7 +70,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         str,
         _says("Addresses, separated by commas, whose X-Forwarded-For and X-Forwarded-Proto are believed."),
     ] = ""
-    name_length: Annotated[_Count, Meta(le=1_024), _says("Longest name that may be created, in characters.")] = 32
+    name_length: Annotated[_Length, _says("Longest name that may be created, in characters.")] = 32
     value_length: Annotated[_Count, _says("Longest value over frames and REST, in characters.")] = 65_536
     description_length: Annotated[_Count, _says("Longest description, in characters.")] = 1_024
     message_bytes: Annotated[_Bytes, _says("Largest WebSocket message and REST body.")] = 1 << 20
@@ -132,13 +133,12 @@ def load(flags: Mapping[str, Any], environment: Mapping[str, str] | None = None,
     sources = dict.fromkeys(names(), "default")
     if file is None and environment.get(ENVIRONMENT + "CONFIG"):
         file = Path(environment[ENVIRONMENT + "CONFIG"])
-    layers = [_from_file(file)] if file is not None else []
-    layers += [_from_environment(environment), [(n, v, f"--{n.replace('_', '-')}") for n, v in flags.items()]]
-    for layer in layers:
-        for name, value, source in layer:
-            if value is None:
-                continue
-            values[name] = _check(name, value, source)
+    given = _from_file(file) if file is not None else []
+    given += _from_environment(environment)
+    given += [(name, value, "--" + name.replace("_", "-")) for name, value in flags.items()]
+    for name, value, source in given:
+        if value is not None:
+            values[name] = _check(name, value, source, typed=source == str(file))
             sources[name] = source
     settings = Settings(**values)
     if (settings.tls_certificate is None) != (settings.tls_key is None):
@@ -181,10 +181,10 @@ def _nearest(name: str, known: tuple[str, ...] | list[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
-def _check(name: str, value: Any, source: str) -> Any:
+def _check(name: str, value: Any, source: str, typed: bool) -> Any:
     try:
-        # Text from flags and the environment may stand for a number; a TOML value must have the right type already.
-        return msgspec.convert(value, _HINTS[name], strict=not isinstance(value, str))
+        # Text from flags and the environment may stand for a number; a TOML value has a type of its own.
+        return msgspec.convert(value, _HINTS[name], strict=typed)
     except msgspec.ValidationError as error:
         shown = "" if is_secret(name) else f" is {value!r}"
         raise SettingsError(f"setting {name} ({source}){shown}: {_plain(str(error))}") from None

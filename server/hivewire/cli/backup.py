@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
@@ -36,7 +37,7 @@ def backup(file: Path, data: str | None, config: Path | None) -> None:
     """
     try:
         source = Path(catalogue.load({"data": data}, file=config).settings.data)
-        with Progress(console=Console(stderr=True), transient=True) as progress:
+        with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
             task = progress.add_task("copying", total=None)
             copy(source, file, lambda done, total: progress.update(task, completed=done, total=total))
     except SettingsError as error:

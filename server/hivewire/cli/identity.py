@@ -27,7 +27,7 @@ Examples:
   HIVEWIRE_PASSWORD=... hivewire login"""
 )
 @url_option
-@click.option("--login", "name", default="admin", show_default=True, help="Who.")
+@click.option("--login", "name", envvar="HIVEWIRE_LOGIN", default="admin", show_default=True, help="Who.")
 @click.option("--password-stdin", is_flag=True, help="Read the password from standard input, without asking.")
 def login(url: str | None, name: str, password_stdin: bool) -> None:
     """Log in and remember it for the other commands.

@@ -75,6 +75,8 @@ class SqliteJournal:
             rows = list(await self._database.execute_fetchall("SELECT value FROM meta WHERE name = 'epoch'"))
         except (OSError, sqlite3.Error) as error:
             raise JournalError(f"cannot use {self.path}: {error}") from error
+        if not rows:
+            raise JournalError(f"{self.path} is damaged (it has no epoch); restore a backup")
         self.epoch = rows[0][0]
 
     async def _open(self) -> None:
@@ -234,6 +236,9 @@ def inspect(path: Path) -> None:
             f"{path} has schema version {version}, this Hivewire knows {SCHEMA_VERSION}; it was left untouched."
             " Use the version of Hivewire that wrote it"
         )
+    journal = path.with_name(path.name + "-journal")
+    if journal.exists() and journal.stat().st_size:
+        return  # its creation was cut short: SQLite rolls it back when the file is opened, and it is made anew
     try:
         connection = sqlite3.connect(location(path, "ro"), uri=True)
         try:

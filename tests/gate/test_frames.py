@@ -1,0 +1,569 @@
+"""WebSocket frames by hand: what is answered, what closes the socket and with which code (RFC 6455)."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.running import RunningGateway, Talk
+
+CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
+MESSAGE_BYTES = 1 << 20
+MASK = b"\x12\x34\x56\x78"
+KEY = "dGhlIHNhbXBsZSBub25jZQ=="
+INFO = b'{"action":"server/info","requestId":1}'
+MALFORMED = {"code": 400, "status": "error", "error": "Malformed Json received."}
+
+
+def frame(
+    payload: bytes = b"",
+    opcode: int = TEXT,
+    *,
+    fin: bool = True,
+    masked: bool = True,
+    reserved: int = 0,
+    announced: int | None = None,
+) -> bytes:
+    """A client's frame; `announced` is the length that its head claims."""
+    length = len(payload) if announced is None else announced
+    head = bytes([fin << 7 | reserved << 4 | opcode])
+    if length < 126:
+        head += bytes([masked << 7 | length])
+    elif length < 1 << 16:
+        head += bytes([masked << 7 | 126]) + length.to_bytes(2)
+    else:
+        head += bytes([masked << 7 | 127]) + length.to_bytes(8)
+    if not masked:
+        return head + payload
+    return head + MASK + bytes(byte ^ MASK[index % 4] for index, byte in enumerate(payload))
+
+
+def upgrade(path: str = "/api/websocket", token: str | None = None) -> bytes:
+    """The request that opens a socket."""
+    lines = [
+        f"GET {path} HTTP/1.1",
+        "Host: gateway",
+        "Connection: Upgrade",
+        "Upgrade: websocket",
+        "Sec-WebSocket-Version: 13",
+        f"Sec-WebSocket-Key: {KEY}",
+    ]
+    if token is not None:
+        lines.append(f"Authorization: Bearer {token}")
+    return "\r\n".join([*lines, "", ""]).encode()
+
+
+class Wire:
+    """A TCP connection to a gateway and the bytes that came over it."""
+
+    def __init__(self, gateway: RunningGateway, receive_buffer: int | None = None) -> None:
+        self.socket = socket.socket()
+        self.socket.settimeout(20)
+        if receive_buffer is not None:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        self.socket.connect(("127.0.0.1", gateway.port))
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._reader = self.socket.makefile("rb")
+
+    def send(self, *pieces: bytes) -> None:
+        """Each piece with a call of its own."""
+        for piece in pieces:
+            self.socket.sendall(piece)
+
+    def read(self, size: int) -> bytes:
+        """So many bytes."""
+        data = self._reader.read(size)
+        assert len(data) == size, f"the connection ended after {data!r}"
+        return data
+
+    def head(self) -> tuple[int, dict[str, str]]:
+        """Status and headers of an HTTP response."""
+        status = int(self._reader.readline().split()[1])
+        headers = {}
+        while line := self._reader.readline().strip().decode():
+            name, _, value = line.partition(":")
+            headers[name.lower()] = value.strip()
+        return status, headers
+
+    def response(self) -> tuple[int, dict[str, str], Any]:
+        """Status, headers and JSON body of an HTTP response."""
+        status, headers = self.head()
+        body = self.read(int(headers.get("content-length", "0")))
+        return status, headers, json.loads(body) if body else None
+
+    def frame(self) -> tuple[int, bytes]:
+        """Opcode and payload of the next frame, which must be whole and unmasked."""
+        first, length = self.read(2)
+        assert first & 0xF0 == 0x80, "every frame of a server is whole and without extension bits"
+        assert length < 128, "no frame of a server is masked"
+        if length >= 126:
+            length = int.from_bytes(self.read(2 if length == 126 else 8))
+        return first & 0x0F, self.read(length)
+
+    def answer(self) -> Any:
+        """The JSON value of the next message."""
+        opcode, payload = self.frame()
+        assert opcode == TEXT, (opcode, payload)
+        return json.loads(payload)
+
+    def closed(self) -> tuple[int, str]:
+        """Code and reason of the close frame that comes next."""
+        opcode, payload = self.frame()
+        assert opcode == CLOSE, (opcode, payload)
+        return int.from_bytes(payload[:2]), payload[2:].decode()
+
+    def ended(self) -> bool:
+        """Whether nothing more comes: waits for the end of the connection."""
+        try:
+            return self._reader.read(1) == b""
+        except ConnectionResetError:
+            return True
+
+    def close(self) -> None:
+        """Hang up."""
+        self._reader.close()
+        self.socket.close()
+
+
+@contextmanager
+def dial(gateway: RunningGateway, receive_buffer: int | None = None) -> Iterator[Wire]:
+    """A TCP connection."""
+    wire = Wire(gateway, receive_buffer)
+    try:
+        yield wire
+    finally:
+        wire.close()
+
+
+@contextmanager
+def opened(gateway: RunningGateway, token: str | None = None, receive_buffer: int | None = None) -> Iterator[Wire]:
+    """A connection whose handshake is done."""
+    with dial(gateway, receive_buffer) as wire:
+        wire.send(upgrade(token=token))
+        status, headers = wire.head()
+        assert status == 101
+        digest = hashlib.sha1(KEY.encode() + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest()
+        assert headers["sec-websocket-accept"] == base64.b64encode(digest).decode()
+        yield wire
+
+
+def until(holds: Callable[[], Any]) -> None:
+    """Ask again and again; the time limit of the test is the end of patience."""
+    while not holds():
+        pass
+
+
+@pytest.fixture
+def wire(shared_gateway: RunningGateway) -> Iterator[Wire]:
+    """An anonymous socket."""
+    with opened(shared_gateway) as wire:
+        yield wire
+        if wire.socket.fileno() >= 0:
+            wire.close()
+
+
+def still_open(wire: Wire) -> bool:
+    """Whether the next request is answered."""
+    wire.send(frame(INFO))
+    return bool(wire.answer()["status"] == "success")
+
+
+# What is inside a message.
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        " ",
+        "{",
+        '{"action":"server/info"} trailing',
+        '{"action":"server/info",}',
+        "{action:'server/info'}",
+        '{"action":"server/info","n":NaN}',
+        '{"action":"server/info","n":01}',
+        '{"action":"server/info"}{}',
+        '{"action":"server/info","n":"\\ud800"',
+        '{"action":"server/info","n":"\n"}',
+        '\ufeff{"action":"server/info"}',
+        "\x00",
+        "1",
+        '"server/info"',
+        "null",
+        "true",
+    ],
+)
+def test_text_that_is_no_json_object_is_answered_and_the_socket_stays_open(wire: Wire, text: str) -> None:
+    """Whatever text I send, I get `Malformed Json received.` without action and requestId, and may go on."""
+    wire.send(frame(text.encode()))
+    assert wire.answer() == MALFORMED
+    assert still_open(wire)
+
+
+@pytest.mark.parametrize("opening", ["[", '{"a":', '{"action":"server/info","a":[', '[{"a":'])
+def test_nesting_without_end_is_malformed(wire: Wire, opening: str) -> None:
+    """A megabyte of opening brackets gets an answer and harms nobody."""
+    wire.send(frame((opening * (MESSAGE_BYTES // len(opening))).encode()))
+    assert wire.answer() == MALFORMED
+    assert still_open(wire)
+
+
+def test_nesting_is_allowed_up_to_128(talk: Talk) -> None:
+    """A requestId that makes the frame 128 deep comes back as it was; one level more is malformed."""
+    deepest = b"[" * 127 + b"]" * 127
+    answer = talk.raw(b'{"action":"server/info","requestId":%b}' % deepest)
+    assert answer["requestId"] == json.loads(deepest)
+    assert talk.raw(b'{"action":"server/info","requestId":[%b]}' % deepest) == MALFORMED
+
+
+def test_brackets_in_strings_are_no_nesting(talk: Talk) -> None:
+    """A value full of brackets and escaped quotes is stored as it is."""
+    value = '[{"' * 1_000 + "\\" * 3
+    assert talk("configuration/put", name="frames.brackets", value=value)["configuration"]["value"] == value
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [b"\xff", b'{"action":"\xc3"}', b'{"action":"\xc0\xaf"}', b'"\xed\xa0\x80"', b'"\xf4\x90\x80\x80"', INFO + b"\x80"],
+)
+def test_text_that_is_not_utf_8_closes_with_1007(wire: Wire, payload: bytes) -> None:
+    """Bytes that are no UTF-8 in a text frame end the conversation with 1007."""
+    wire.send(frame(payload))
+    assert wire.closed() == (1007, "text that is not UTF-8")
+
+
+@pytest.mark.parametrize(
+    "character", ["\x00", "\x7f", "é", "\u2028", "\ud7ff", "\ue000", "\ufffe", "\uffff", "\U0010ffff"]
+)
+def test_valid_utf_8_never_closes_the_socket(wire: Wire, character: str) -> None:
+    """Odd characters are answered wherever they stand: bare, or as the requestId, which comes back."""
+    wire.send(frame(character.encode()))
+    assert wire.answer() == MALFORMED
+    wire.send(frame(json.dumps({"action": "server/info", "requestId": character}, ensure_ascii=False).encode()))
+    assert wire.answer().get("requestId", character) == character
+    assert still_open(wire)
+
+
+def test_an_unknown_action_is_named_in_the_answer(talk: Talk) -> None:
+    """A mistyped action is repeated in the error, with my requestId."""
+    assert talk.frame({"action": "configuration/gte", "requestId": "r"}) == {
+        "action": "configuration/gte",
+        "requestId": "r",
+        "code": 400,
+        "status": "error",
+        "error": "Illegal argument: configuration/gte",
+    }
+
+
+@pytest.mark.parametrize("members", ["", '"action":null,', '"action":"",', '"action":{"a":1},', '"action":["a"],'])
+def test_a_missing_action_is_said(talk: Talk, members: str) -> None:
+    """Without an action that is text I am told so, and my requestId is echoed."""
+    answer = talk.raw("{" + members + '"requestId":7}')
+    assert (answer["code"], answer["status"], answer["requestId"]) == (400, "error", 7)
+    assert answer["error"] == "'action' field could not be parsed to known endpoint"
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        "1",
+        "-0",
+        "1.0",
+        "1e2",
+        "12345678901234567890123",
+        '"a\\u00e9"',
+        '""',
+        "true",
+        "null",
+        "[1,[2]]",
+        '{"a":{"b":null}}',
+    ],
+)
+@pytest.mark.parametrize("action", ["server/info", "configuration/get", "nonsense"])
+def test_a_request_id_of_any_type_comes_back_to_the_letter(wire: Wire, raw: str, action: str) -> None:
+    """`requestId` may be any JSON value; success and errors alike echo its very characters."""
+    wire.send(frame(b'{"action":"%b","requestId":%b}' % (action.encode(), raw.encode())))
+    assert b'"requestId":%b,' % raw.encode() in wire.frame()[1]
+
+
+def test_without_a_request_id_the_answer_has_null(wire: Wire) -> None:
+    """A request without requestId is answered with a null one."""
+    wire.send(frame(b'{"action":"server/info"}'))
+    assert wire.answer()["requestId"] is None
+
+
+def test_hundreds_of_puts_without_waiting_are_answered_in_order(
+    shared_gateway: RunningGateway, admin_token: str
+) -> None:
+    """500 puts, sent in one go, get 500 answers in their order, and each sees those before it."""
+    with opened(shared_gateway, admin_token) as wire:
+        puts = (
+            {"action": "configuration/put", "requestId": n, "name": f"frames.order.{n % 5}", "value": str(n)}
+            for n in range(500)
+        )
+        wire.send(b"".join(frame(json.dumps(put).encode()) for put in puts))
+        answers = [wire.answer() for _ in range(500)]
+        assert [answer["requestId"] for answer in answers] == list(range(500))
+        versions = [answer["configuration"]["entityVersion"] for answer in answers]
+        assert versions == [n // 5 + 1 for n in range(500)]
+        revisions = [answer["revision"] for answer in answers]
+        assert revisions == sorted(revisions)
+
+
+def test_reads_between_writes_see_the_writes_before_them(shared_gateway: RunningGateway, admin_token: str) -> None:
+    """Puts, gets, errors and deletes in one segment are answered in order, each as if it had waited."""
+    with opened(shared_gateway, admin_token) as wire:
+        sent = b""
+        for n in range(100):
+            for action in ("put", "get", "delete", "get"):
+                request = {"action": f"configuration/{action}", "requestId": [n, action], "name": "frames.mixed"}
+                sent += frame(json.dumps(request | {"value": str(n)}).encode())
+            sent += frame(b"{")
+        wire.send(sent)
+        for n in range(100):
+            put, got, deleted, missing, malformed = (wire.answer() for _ in range(5))
+            assert put["requestId"] == [n, "put"]
+            assert got["configuration"] == {"name": "frames.mixed", "value": str(n), "entityVersion": 1}
+            assert deleted["requestId"] == [n, "delete"]
+            assert (missing["requestId"], missing["code"]) == ([n, "get"], 404)
+            assert malformed == MALFORMED
+
+
+# Frames.
+
+
+def test_a_binary_frame_closes_with_1003_and_says_why(wire: Wire) -> None:
+    """Binary messages are not spoken here: 1003 with that reason, and after my close frame the end."""
+    wire.send(frame(INFO, BINARY))
+    assert wire.closed() == (1003, "binary frames are not spoken here")
+    wire.send(frame((1003).to_bytes(2), CLOSE))
+    assert wire.ended()
+
+
+def test_requests_before_a_binary_frame_are_answered_first(wire: Wire) -> None:
+    """What I sent before my mistake is answered, what I sent after it is not."""
+    wire.send(frame(INFO) * 3 + frame(b"x", BINARY) + frame(INFO))
+    for _ in range(3):
+        assert wire.answer()["status"] == "success"
+    assert wire.closed()[0] == 1003
+    wire.send(frame((1003).to_bytes(2), CLOSE))
+    assert wire.ended()
+
+
+def test_the_largest_message_is_answered_and_one_byte_more_closes_with_1009(shared_gateway: RunningGateway) -> None:
+    """A message of exactly 1 MiB is read; a larger one closes with 1009."""
+    text = b'{"action":"server/info","pad":"%b"}'
+    padding = MESSAGE_BYTES - len(text % b"")
+    with opened(shared_gateway) as wire:
+        wire.send(frame(text % (b"x" * padding)))
+        assert wire.answer()["status"] == "success"
+        wire.send(frame(text % (b"x" * (padding + 1))))
+        assert wire.closed()[0] == 1009
+
+
+@pytest.mark.parametrize("length", [MESSAGE_BYTES + 1, 1 << 32, (1 << 63) - 1])
+def test_a_length_over_the_limit_closes_before_the_bytes_come(wire: Wire, length: int) -> None:
+    """Announcing a huge frame is enough for 1009: nobody waits for it or keeps room for it."""
+    wire.send(frame(announced=length))
+    assert wire.closed()[0] == 1009
+
+
+def test_fragments_together_over_the_limit_close_with_1009(wire: Wire) -> None:
+    """Small fragments do not get around the limit."""
+    piece = b"x" * (MESSAGE_BYTES // 4)
+    wire.send(frame(piece, fin=False), *[frame(piece, CONTINUATION, fin=False)] * 3, frame(b"x", CONTINUATION))
+    assert wire.closed()[0] == 1009
+
+
+def test_a_character_may_be_split_across_fragments(wire: Wire) -> None:
+    """A message is one text, wherever its fragments cut it: even inside of a character."""
+    message = '{"action":"server/info","requestId":"h€llo 😀"}'.encode()
+    pieces = [message[index : index + 1] for index in range(len(message))]
+    wire.send(
+        frame(pieces[0], fin=False),
+        b"".join(frame(piece, CONTINUATION, fin=False) for piece in pieces[1:-1]),
+        frame(pieces[-1], CONTINUATION),
+    )
+    assert wire.answer()["requestId"] == "h€llo 😀"
+
+
+def test_a_ping_between_fragments_is_answered_at_once(wire: Wire) -> None:
+    """Control frames may stand between fragments; the pong does not wait for the rest of the message."""
+    wire.send(frame(INFO[:10], fin=False) + frame(b"now", PING))
+    assert wire.frame() == (PONG, b"now")
+    wire.send(frame(INFO[10:], CONTINUATION))
+    assert wire.answer()["status"] == "success"
+
+
+def test_thousands_of_empty_fragments_make_one_message(wire: Wire) -> None:
+    """Empty fragments are legal and cost nothing."""
+    wire.send(frame(fin=False) + frame(b"", CONTINUATION, fin=False) * 20_000 + frame(INFO, CONTINUATION))
+    assert wire.answer()["requestId"] == 1
+    wire.send(frame(fin=False) + frame(b"", CONTINUATION))
+    assert wire.answer() == MALFORMED
+    assert still_open(wire)
+
+
+def test_bad_utf_8_in_a_later_fragment_closes_before_the_message_ends(wire: Wire) -> None:
+    """The first byte that cannot be UTF-8 closes with 1007, though the message is not finished."""
+    wire.send(frame(b'{"action":', fin=False), frame(b'"\xc3\xa9', CONTINUATION, fin=False))
+    wire.send(frame(b"\xff", CONTINUATION, fin=False))
+    assert wire.closed()[0] == 1007
+
+
+def test_a_character_that_is_cut_off_at_the_end_closes_with_1007(wire: Wire) -> None:
+    """Half a character at the end of the last fragment is not UTF-8."""
+    wire.send(frame(b'"\xe2\x82', fin=False), frame(b"", CONTINUATION))
+    assert wire.closed()[0] == 1007
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        frame(INFO, CONTINUATION),
+        frame(INFO[:5], fin=False) + frame(INFO),
+        frame(b"", fin=False) + frame(INFO),
+        frame(INFO[:5], fin=False) + frame(INFO, fin=False),
+        frame(INFO[:5], fin=False) + frame(b"x", BINARY),
+        frame(INFO) + frame(b"x", CONTINUATION),
+        frame(INFO[:5], fin=False) + frame(INFO[5:], CONTINUATION) + frame(b"x", CONTINUATION),
+        frame(INFO, masked=False),
+        frame(b"", PING, masked=False),
+        *(frame(INFO, reserved=bits) for bits in (1, 2, 4, 7)),
+        frame(b"", PING, reserved=4),
+        *(frame(b"", opcode) for opcode in (3, 4, 5, 6, 7, 11, 12, 13, 14, 15)),
+        frame(b"", PING, fin=False),
+        frame(b"x" * 126, PING),
+        frame(b"x", CLOSE),
+        frame((1005).to_bytes(2), CLOSE),
+        frame((999).to_bytes(2), CLOSE),
+    ],
+    ids=lambda sent: sent[:12].hex(),
+)
+def test_what_breaks_the_protocol_closes_with_1002(wire: Wire, sent: bytes) -> None:
+    """Frames against RFC 6455 (no start, no mask, reserved bits or opcodes, bad control frames) close with 1002."""
+    wire.send(sent)
+    opcode, payload = wire.frame()
+    while opcode == TEXT:
+        assert json.loads(payload)["status"] == "success"
+        opcode, payload = wire.frame()
+    assert (opcode, int.from_bytes(payload[:2])) == (CLOSE, 1002)
+    wire.socket.shutdown(socket.SHUT_WR)
+    assert wire.ended()
+
+
+def test_a_close_reason_that_is_not_utf_8_is_not_accepted(wire: Wire) -> None:
+    """A close frame whose reason is no UTF-8 is itself an error."""
+    wire.send(frame((1000).to_bytes(2) + b"\xff", CLOSE))
+    assert wire.closed()[0] in (1002, 1007)
+
+
+@pytest.mark.parametrize("padding", [0, 125, 126, 65_535, 70_000])
+def test_frames_may_come_byte_by_byte(wire: Wire, padding: int) -> None:
+    """However TCP cuts the heads and masks of frames of any size, each is answered."""
+    message = frame(b'{"action":"server/info","requestId":2,"pad":"%b"}' % (b"x" * padding))
+    wire.send(*(message[index : index + 1] for index in range(20)), message[20:-3])
+    wire.send(*(message[index : index + 1] for index in range(len(message) - 3, len(message))))
+    assert wire.answer()["requestId"] == 2
+    assert still_open(wire)
+
+
+def test_all_kinds_of_frames_cut_anywhere(shared_gateway: RunningGateway) -> None:
+    """Text, fragments, pings and long frames in a row, sent in pieces of every small size, are answered in order."""
+    long = frame(b'{"action":"server/info","requestId":"long","pad":"%b"}' % (b"x" * 300))
+    sent = (
+        frame(INFO)
+        + frame(b"p", PING)
+        + frame(INFO[:9], fin=False)
+        + frame(b"", PING)
+        + frame(INFO[9:], CONTINUATION)
+        + long
+        + frame(b"", PONG)
+        + frame(INFO)
+    )
+    for size in range(1, 18):
+        with opened(shared_gateway) as wire:
+            wire.send(*(sent[index : index + size] for index in range(0, len(sent), size)))
+            assert {wire.frame()[0] for _ in range(6)} == {TEXT, PONG}
+            assert still_open(wire)
+
+
+def test_many_frames_in_one_segment_are_all_answered(wire: Wire) -> None:
+    """Thousands of requests in one go get as many answers, in order."""
+    wire.send(b"".join(frame(b'{"action":"server/info","requestId":%d}' % n) for n in range(3_000)))
+    assert [wire.answer()["requestId"] for _ in range(3_000)] == list(range(3_000))
+
+
+@pytest.mark.parametrize("payload", [b"", b"hello", bytes(range(125))])
+def test_a_ping_is_answered_with_its_payload(wire: Wire, payload: bytes) -> None:
+    """The pong carries what the ping carried."""
+    wire.send(frame(payload, PING))
+    assert wire.frame() == (PONG, payload)
+
+
+def test_a_pong_that_nobody_asked_for_is_ignored(wire: Wire) -> None:
+    """Unsolicited pongs are fine."""
+    wire.send(frame(b"hi", PONG))
+    assert still_open(wire)
+
+
+@pytest.mark.parametrize("payload", [(1000).to_bytes(2) + b"bye", (4321).to_bytes(2), b""])
+def test_my_close_frame_is_echoed_and_the_connection_ends(wire: Wire, payload: bytes) -> None:
+    """The close handshake: my code comes back, then the gateway hangs up."""
+    wire.send(frame(payload, CLOSE))
+    opcode, echoed = wire.frame()
+    assert opcode == CLOSE
+    assert echoed[:2] == payload[:2]
+    assert wire.ended()
+
+
+def test_requests_before_my_close_frame_are_carried_out(shared_gateway: RunningGateway, admin_token: str) -> None:
+    """A put followed at once by the close frame is stored all the same."""
+    with opened(shared_gateway, admin_token) as wire:
+        put = b'{"action":"configuration/put","name":"frames.last","value":"words"}'
+        wire.send(frame(put) + frame((1000).to_bytes(2), CLOSE))
+        while wire.frame()[0] != CLOSE:
+            pass
+        assert wire.ended()
+    with shared_gateway.socket(admin_token) as talk:
+        until(lambda: talk("configuration/get", name="frames.last")["status"] == "success")
+
+
+def test_pings_come_and_a_peer_that_answers_them_stays(data: Path) -> None:
+    """With a small `--ping-seconds` pings keep coming, and as long as I answer each the socket is open."""
+    with RunningGateway(data, "--ping-seconds", "0.3") as gateway, opened(gateway) as wire:
+        for _ in range(4):
+            opcode, payload = wire.frame()
+            assert opcode == PING
+            wire.send(frame(payload, PONG))
+        wire.send(frame(INFO))
+        opcode, payload = wire.frame()
+        while opcode == PING:
+            wire.send(frame(payload, PONG))
+            opcode, payload = wire.frame()
+        assert opcode == TEXT
+
+
+def test_a_peer_that_does_not_answer_a_ping_is_closed_with_1011(data: Path) -> None:
+    """No pong until the next ping is due: closed with 1011, and the connection is ended."""
+    with RunningGateway(data, "--ping-seconds", "0.3") as gateway, opened(gateway) as wire:
+        assert wire.frame()[0] == PING
+        assert wire.closed() == (1011, "no pong")
+        wire.send(frame((1011).to_bytes(2), CLOSE))
+        assert wire.ended()
+
+
+def test_a_peer_that_never_finishes_the_close_handshake_is_cut_off(shared_gateway: RunningGateway) -> None:
+    """After the gateway's close frame I cannot keep the connection open by saying nothing."""
+    with opened(shared_gateway) as wire:
+        wire.send(frame(b"x", BINARY))
+        assert wire.closed()[0] == 1003
+        assert wire.ended()

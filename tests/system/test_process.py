@@ -1,0 +1,489 @@
+"""The gateway as a process: starting, stopping, dying, and running out of disk."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import resource
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
+
+from tests.running import PASSWORD, RunningGateway, Talk
+
+
+def hivewire(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The command, run to its end with nothing but these settings."""
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("HIVEWIRE_")}
+    return subprocess.run(
+        [sys.executable, "-W", "error::ResourceWarning", "-m", "hivewire", *arguments],
+        env={**plain, **environment},
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+
+
+def fails(found: subprocess.CompletedProcess[str], *words: str, code: int = 1) -> None:
+    """It ended with this code and one line for people."""
+    assert found.returncode == code, found
+    assert found.stdout == ""
+    lines = [line for line in found.stderr.splitlines() if line and not line.startswith("{")]
+    assert len(lines) == 1, found.stderr
+    assert lines[0].startswith("hivewire: error: ")
+    assert "Traceback" not in found.stderr
+    for word in words:
+        assert word in lines[0]
+
+
+def put_frames(count: int, prefix: str = "burst", names: int = 100) -> list[str]:
+    """Puts that go round over some names, numbered by their requestId."""
+    return [
+        json.dumps(
+            {"action": "configuration/put", "requestId": n, "name": f"{prefix}.{n % names}", "value": f"value {n}"}
+        )
+        for n in range(count)
+    ]
+
+
+def answers_until_close(talk: Talk) -> tuple[list[dict[str, object]], ConnectionClosed]:
+    """Every answer that still comes, and how the socket ended."""
+    answers = []
+    while True:
+        try:
+            answers.append(talk.receive())
+        except ConnectionClosed as closed:
+            return answers, closed
+
+
+def versions(gateway: RunningGateway) -> dict[str, tuple[str, int]]:
+    """Name to value and version of everything."""
+    with gateway.socket() as talk:
+        found = talk("configuration/list", take=10_000)["configurations"]
+    return {one["name"]: (one["value"], one["entityVersion"]) for one in found}
+
+
+# Dying.
+
+
+@pytest.mark.parametrize("answered_before", [1, 400])
+def test_what_was_answered_is_there_after_kill_9(data: Path, answered_before: int) -> None:
+    """Killed in the middle of 1,000 puts, the gateway has every answered one, and nothing that was not sent."""
+    frames = put_frames(1_000)
+    with RunningGateway(data) as gateway, gateway.socket() as talk:
+        with ThreadPoolExecutor(1) as pool:
+            sending = pool.submit(lambda: [talk.connection.send(frame, text=True) for frame in frames])
+            answers = [talk.receive() for _ in range(answered_before)]
+            gateway.process.kill()
+            rest, _ = answers_until_close(talk)
+            sending.exception()
+        answers += rest
+    assert [answer["requestId"] for answer in answers] == list(range(len(answers)))
+    assert all(answer["status"] == "success" for answer in answers)
+
+    with RunningGateway(data) as gateway:
+        found = versions(gateway)
+    written = sum(version for _, version in found.values())
+    assert len(answers) <= written <= 1_000
+    # Puts are made in order, so what is there is exactly the first `written` of them.
+    expected = {f"burst.{n % 100}": (f"value {n}", n // 100 + 1) for n in range(written)}
+    assert found == expected
+    for answer in answers:
+        n = answer["requestId"]
+        assert answer["configuration"]["entityVersion"] == n // 100 + 1
+
+
+def test_revisions_go_on_after_kill_9(data: Path) -> None:
+    """After a crash the next put continues version and revision of the last answered one."""
+    with RunningGateway(data) as gateway, gateway.socket() as talk:
+        last = [talk("configuration/put", name="a", value=str(n)) for n in range(5)][-1]
+        gateway.process.kill()
+        gateway.process.wait()
+    with RunningGateway(data) as gateway, gateway.socket() as talk:
+        put = talk("configuration/put", name="a", value="next", entityVersion=5, revision=last["revision"])
+        assert put["configuration"]["entityVersion"] == 6
+        assert put["revision"] > last["revision"]
+        assert gateway.stop() == 0
+
+
+# Stopping.
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
+def test_a_stop_answers_what_is_under_way_and_says_goodbye(data: Path, number: int) -> None:
+    """Asked to stop, it answers the puts that it took, closes every socket with 1001 and a time, and exits with 0."""
+    with RunningGateway(data, "--drain-spread", "7") as gateway:
+        token = gateway.token()
+        with gateway.socket(token) as busy, gateway.socket(token) as idle, gateway.socket("") as stranger:
+            for frame in put_frames(300):
+                busy.connection.send(frame, text=True)
+            first = busy.receive()
+            gateway.process.send_signal(number)
+            answers, closed = answers_until_close(busy)
+            answers.insert(0, first)
+            endings = [closed, answers_until_close(idle)[1], answers_until_close(stranger)[1]]
+            assert gateway.process.wait(20) == 0
+        for ending in endings:
+            assert ending.rcvd is not None
+            assert ending.rcvd.code == 1001
+            told = re.fullmatch(r"server going away; retry=(\d+)", ending.rcvd.reason)
+            assert told
+            assert 0 <= int(told[1]) <= 7_000
+        assert gateway.stop() == 0
+        assert [line["event"] for line in gateway.log if line["event"] in ("started", "stopping", "stopped")] == [
+            "started",
+            "stopping",
+            "stopped",
+        ]
+        assert gateway.events("stopping")[0]["sockets"] == 3
+        assert gateway.noise == []
+    assert [answer["requestId"] for answer in answers] == list(range(len(answers)))
+    done = [answer for answer in answers if answer["status"] == "success"]
+    assert all(answer["code"] == 503 for answer in answers if answer["status"] == "error")
+    with RunningGateway(data) as gateway:
+        assert sum(version for _, version in versions(gateway).values()) == len(done)
+
+
+def test_an_idle_http_connection_does_not_prevent_a_stop(data: Path) -> None:
+    """A kept-alive HTTP connection does not keep the gateway from stopping with exit code 0."""
+    with RunningGateway(data) as gateway, gateway.http() as http:
+        assert http.put("/configuration/a", json={"value": "1"}).status_code == 200
+        assert gateway.stop() == 0
+
+
+def test_a_stop_during_the_start_is_a_stop(data: Path) -> None:
+    """A SIGTERM that comes before the port is open is heeded as well: the process ends."""
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("HIVEWIRE_")}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "hivewire", "serve", "--port", "0", "--data", str(data)],
+        env=plain,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        lock = data.with_name(data.name + ".lock")
+        while not lock.exists() and process.poll() is None:
+            pass  # the lock is the first thing that it makes, when it is far from ready
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.communicate(timeout=10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            pytest.fail("the gateway did not heed SIGTERM")
+
+
+# A full disk.
+
+
+def test_a_full_disk_refuses_puts_and_loses_nothing(data: Path) -> None:
+    """While the disk is full puts get 503 and reads go on; with room again puts work, and a restart finds all."""
+    value = "x" * 50_000
+    with RunningGateway(data) as gateway, gateway.socket() as talk, gateway.http() as http:
+        pid = gateway.process.pid
+        done = {}
+        for n in range(5):
+            assert talk("configuration/put", name=f"before.{n}", value=value)["status"] == "success"
+            done[f"before.{n}"] = (value, 1)
+        limits = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+        largest = max(path.stat().st_size for path in data.parent.iterdir())
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (largest + 20_000, limits[1]))
+
+        for n in range(20):
+            name = f"full.{n}"
+            refused = talk("configuration/put", name=name, value=value)
+            if refused["status"] == "error":
+                break
+            done[name] = (value, 1)
+        assert refused["code"] == 503
+        assert "nothing was written" in refused["error"]
+        over_http = http.put("/configuration/http", json={"value": value})
+        assert over_http.status_code == 503
+        assert over_http.json()["error"] == 503
+        assert talk("configuration/put", name="before.0", value=value)["code"] == 503
+
+        assert talk("configuration/get", name="before.0")["configuration"]["entityVersion"] == 1
+        assert talk("configuration/get", name=name)["code"] == 404
+        assert http.get("/configuration/before.1").status_code == 200
+        ready = httpx.get(gateway.url + "/health/ready")
+        assert (ready.status_code, ready.json()["status"]) == (503, "not ready")
+        assert httpx.get(gateway.url + "/health/live").status_code == 200
+
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, limits)
+        again = talk("configuration/put", name="after", value=value)
+        assert again["configuration"]["entityVersion"] == 1
+        done["after"] = (value, 1)
+        assert httpx.get(gateway.url + "/health/ready").status_code == 200
+        gateway.process.kill()
+        gateway.process.wait()
+
+    with RunningGateway(data) as gateway:
+        assert versions(gateway) == done
+        assert gateway.stop() == 0
+
+
+# What keeps it from starting.
+
+
+def test_a_second_gateway_on_the_same_file_does_not_start(data: Path) -> None:
+    """The second one says which process has the file, and the first one goes on."""
+    with RunningGateway(data) as gateway:
+        found = hivewire("serve", "--port", "0", "--data", data)
+        fails(found, f"{data} is in use by another gateway (process {gateway.process.pid})", "--data")
+        with gateway.socket() as talk:
+            assert talk("configuration/put", name="a", value="1")["status"] == "success"
+        assert gateway.stop() == 0
+
+
+def test_a_port_in_use_is_told(data: Path) -> None:
+    """A taken port is told with its number, and no file is made."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        fails(
+            hivewire("serve", "--port", str(port), "--data", data), f"cannot listen on 127.0.0.1 port {port}", "--port"
+        )
+    assert os.listdir(data.parent) == []
+
+
+def test_an_address_that_is_not_ours_is_told(data: Path) -> None:
+    """An address of another machine is told, and no file is made."""
+    fails(hivewire("serve", "--host", "192.0.2.1", "--data", data), "cannot listen on 192.0.2.1", "--host")
+    assert os.listdir(data.parent) == []
+
+
+def test_a_bad_place_for_the_data_is_told(tmp_path: Path) -> None:
+    """A directory that is not there, or a directory in place of the file, is told, and nothing is made."""
+    missing = tmp_path / "missing" / "hivewire.db"
+    fails(hivewire("serve", "--port", "0", "--data", missing), str(missing.parent), "does not exist")
+    fails(hivewire("serve", "--port", "0", "--data", tmp_path), "is a directory")
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("secret", ["sh0rt", "x" * 31])
+def test_a_short_jwt_secret_is_refused(data: Path, secret: str) -> None:
+    """A signing secret under 32 bytes is refused without being shown, and no file is made."""
+    found = hivewire("serve", "--port", "0", "--data", data, HIVEWIRE_JWT_SECRET=secret)
+    fails(found, "32 bytes")
+    assert secret not in found.stderr
+    assert os.listdir(data.parent) == []
+
+
+def test_bad_tls_files_are_refused(data: Path, tmp_path: Path) -> None:
+    """TLS files that are missing or no PEM are told, and no file is made."""
+    folder = tmp_path / "tls"
+    folder.mkdir()
+    text = folder / "text.pem"
+    text.write_text("no certificate")
+    for certificate in (text, folder / "missing.pem"):
+        found = hivewire("serve", "--port", "0", "--data", data, "--tls-certificate", certificate, "--tls-key", text)
+        fails(found, str(certificate), "tls_key")
+    assert os.listdir(data.parent) == ["tls"]
+
+
+def test_a_start_that_failed_does_not_swallow_the_password(data: Path, tmp_path: Path) -> None:
+    """When the first start fails, the next one still prints the generated password."""
+    missing = tmp_path / "missing.pem"
+    fails(hivewire("serve", "--port", "0", "--data", data, "--tls-certificate", missing, "--tls-key", missing))
+    with RunningGateway(data, env={"HIVEWIRE_ADMIN_PASSWORD": ""}) as gateway:
+        assert re.search(r"^Password +(\S+)$", welcome(gateway), re.MULTILINE)
+
+
+def test_a_foreign_file_is_not_served(tmp_path: Path) -> None:
+    """A file that is something else is refused in one line and left as it is."""
+    notes = tmp_path / "notes.txt"
+    notes.write_text("some notes\n" * 20)
+    fails(hivewire("serve", "--port", "0", "--data", notes), "is not a Hivewire ledger", "left untouched")
+    assert notes.read_text() == "some notes\n" * 20
+
+
+# Starting.
+
+
+def welcome(gateway: RunningGateway) -> str:
+    """What it printed for people, once it is stopped."""
+    stdout = gateway.process.stdout
+    assert stdout is not None
+    gateway.process.send_signal(signal.SIGTERM)
+    gateway.process.wait(20)
+    return str(stdout.read())
+
+
+def test_the_generated_password_is_printed_once_and_works(data: Path) -> None:
+    """The first start prints a password with which one can log in; the second start does not print it."""
+    nothing_set = {"HIVEWIRE_ADMIN_PASSWORD": "", "HIVEWIRE_JWT_SECRET": ""}
+    with RunningGateway(data, env=nothing_set) as gateway:
+        stdout = gateway.process.stdout
+        assert stdout is not None
+        lines = [stdout.readline()]
+        while not lines[-1].startswith("Ctrl-C"):
+            lines.append(stdout.readline())
+        text = "".join(lines)
+        found = re.findall(r"^Password +(\S+)$", text, re.MULTILINE)
+        assert len(found) == 1
+        assert len(found[0]) >= 12
+        assert gateway.url in text
+        assert str(data) in text
+        token = gateway.token(password=found[0])
+        with gateway.socket(token) as talk:
+            assert talk("user/getCurrent")["current"]["id"] == 1
+        assert found[0] not in json.dumps(gateway.log)
+        assert gateway.stop() == 0
+    with RunningGateway(data, env=nothing_set) as gateway:
+        gateway.token(password=found[0])
+        with gateway.socket(token) as talk:  # the signing secret was kept too
+            assert talk("user/getCurrent")["current"]["login"] == "admin"
+        text = welcome(gateway)
+    assert "Administrator" in text
+    assert "Password" not in text
+    assert found[0] not in text
+
+
+def test_a_set_password_counts_at_the_first_start_only(data: Path) -> None:
+    """HIVEWIRE_ADMIN_PASSWORD makes the first administrator; later it changes nothing, and it is never printed."""
+    with RunningGateway(data) as gateway:
+        gateway.token()
+        assert PASSWORD not in welcome(gateway)
+    with RunningGateway(data, env={"HIVEWIRE_ADMIN_PASSWORD": "another password"}) as gateway:
+        gateway.token()
+        answer = httpx.post(gateway.rest_url + "/token", json={"login": "admin", "password": "another password"})
+        assert answer.status_code == 401
+
+
+def test_a_start_and_a_stop_are_one_line_each(data: Path) -> None:
+    """The log tells address, file, number of configurations and version at the start, and the revision at the stop."""
+    with RunningGateway(data) as gateway:
+        with gateway.socket() as talk:
+            revision = talk("configuration/put", name="a", value="1")["revision"]
+        assert gateway.stop() == 0
+        assert gateway.noise == []
+        assert gateway.events("stopped")[0]["revision"] >= revision
+    with RunningGateway(data) as gateway:
+        (started,) = gateway.events("started")
+        assert started["data"] == str(data)
+        assert started["configurations"] == 1
+        assert started["version"]
+        assert started["level"] == "info"
+        assert gateway.stop() == 0
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Path]]:
+    """A certificate for localhost that signs itself, and its key."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed")
+    folder = tmp_path_factory.mktemp("tls")
+    chain, key = folder / "cert.pem", folder / "key.pem"
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"),
+            *("-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"),
+            *("-keyout", str(key), "-out", str(chain)),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    yield chain, key
+
+
+def test_tls_from_end_to_end(data: Path, certificate: tuple[Path, Path]) -> None:
+    """With a certificate, HTTPS and WSS work, and plain HTTP does not."""
+    chain, key = certificate
+    trust = ssl.create_default_context(cafile=str(chain))
+    with RunningGateway(data, "--tls-certificate", str(chain), "--tls-key", str(key)) as gateway:
+        assert gateway.url.startswith("https://127.0.0.1:")
+        with httpx.Client(base_url=gateway.rest_url, verify=trust) as http:
+            answer = http.post("/token", json={"login": "admin", "password": PASSWORD})
+            http.headers["Authorization"] = f"Bearer {answer.json()['accessToken']}"
+            assert http.put("/configuration/a", json={"value": "secure"}).status_code == 200
+            headers = {"Authorization": http.headers["Authorization"]}
+            with Talk(connect(gateway.socket_url, ssl=trust, additional_headers=headers)) as talk:
+                assert talk("configuration/get", name="a")["configuration"]["value"] == "secure"
+        with pytest.raises(httpx.HTTPError):
+            httpx.get(gateway.url.replace("https", "http", 1) + "/health/live")
+        assert gateway.stop() == 0
+        assert gateway.noise == []
+
+
+# Settings.
+
+
+def test_check_shows_every_setting_and_where_it_comes_from(tmp_path: Path) -> None:
+    """`serve --check` prints what is effective and from where, hides secrets, and makes no file."""
+    file = tmp_path / "hivewire.toml"
+    file.write_text('port = 9001\nhost = "0.0.0.0"\nname_length = 40\njwt_secret = "a very secret secret"\n')
+    found = hivewire(
+        "serve",
+        "--check",
+        "--config",
+        file,
+        "--port",
+        "9003",
+        HIVEWIRE_PORT="9002",
+        HIVEWIRE_HOST="127.0.0.2",
+        HIVEWIRE_ADMIN_PASSWORD="not to be seen",
+    )
+    assert (found.returncode, found.stderr) == (0, "")
+    rows = {line.split()[0]: " ".join(line.split()[1:]) for line in found.stdout.splitlines()[1:] if line.strip()}
+    assert rows["port"] == "9003 --port"
+    assert rows["host"] == "127.0.0.2 HIVEWIRE_HOST"
+    assert rows["name_length"].startswith("40 ")
+    assert rows["data"] == "hivewire.db default"
+    assert rows["jwt_secret"].startswith("********")
+    assert rows["admin_password"] == "******** HIVEWIRE_ADMIN_PASSWORD"
+    assert "secret secret" not in found.stdout
+    assert "not to be seen" not in found.stdout
+    assert os.listdir(tmp_path) == ["hivewire.toml"]
+
+
+def test_a_misspelt_setting_is_told_with_the_nearest_one(tmp_path: Path) -> None:
+    """A wrong name in the file, the environment or a flag ends in one line that names the right one."""
+    file = tmp_path / "hivewire.toml"
+    file.write_text("name_lenght = 3\n")
+    fails(hivewire("serve", "--check", "--config", file), "'name_lenght'", "'name_length'", str(file), code=2)
+    fails(hivewire("serve", "--check", HIVEWIRE_PROT="1"), "HIVEWIRE_PROT", "HIVEWIRE_PORT", code=2)
+    fails(hivewire("serve", "--check", "--prot", "1"), "--prot", "--port", code=2)
+    fails(hivewire("serve", "--check", "--port", "many"), "port", "'many'", code=2)
+    fails(hivewire("serve", "--jwt-secret", "x" * 40), "--jwt-secret", code=2)
+
+
+# Backup.
+
+
+def test_a_backup_of_a_running_gateway_can_be_served(data: Path, tmp_path: Path) -> None:
+    """`hivewire backup` copies while the gateway works; a gateway started on the copy has it all, logins included."""
+    copy = tmp_path / "copies" / "now.db"
+    copy.parent.mkdir()
+    with RunningGateway(data) as gateway, gateway.socket() as talk:
+        for frame in put_frames(200):
+            talk.raw(frame)
+        found = hivewire("backup", "--data", data, copy)
+        assert (found.returncode, found.stderr.strip()) == (0, "")
+        assert str(copy) in found.stdout
+        assert copy.stat().st_mode & 0o777 == 0o600
+        again = hivewire("backup", "--data", data, copy)
+        fails(again, "exists already")
+        later = talk("configuration/put", name="later", value="not in the copy")
+        assert later["status"] == "success"
+        before = versions(gateway)
+        assert gateway.stop() == 0
+    assert os.listdir(copy.parent) == ["now.db"]
+    with RunningGateway(copy) as restored:
+        del before["later"]
+        assert versions(restored) == before
+        with restored.socket() as talk:
+            put = talk("configuration/put", name="burst.0", value="goes on", entityVersion=2)
+            assert put["configuration"]["entityVersion"] == 3
+        assert restored.stop() == 0
+    fails(hivewire("backup", "--data", tmp_path / "none.db", tmp_path / "copy.db"), "there is no ledger")

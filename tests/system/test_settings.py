@@ -1,0 +1,154 @@
+"""Where settings come from, and what is said about wrong ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hivewire import settings
+from hivewire.settings import Settings, SettingsError
+
+
+def refusal(
+    flags: dict[str, str] | None = None, environment: dict[str, str] | None = None, file: Path | None = None
+) -> str:
+    with pytest.raises(SettingsError) as refused:
+        settings.load(flags or {}, environment or {}, file)
+    return str(refused.value)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "hivewire.toml"
+
+
+def test_without_any_setting_the_defaults_are_in_force() -> None:
+    """Nothing has to be set."""
+    effective = settings.load({}, {})
+    assert effective.settings == Settings()
+    assert set(effective.sources.values()) == {"default"}
+    assert set(effective.sources) == set(settings.names())
+
+
+def test_every_setting_has_a_sentence() -> None:
+    """Each setting says in one sentence what it does."""
+    for name in settings.names():
+        assert settings.sentence(name).endswith("."), name
+
+
+def test_a_file_loses_to_the_environment_and_that_to_a_flag(file: Path) -> None:
+    """The file is weakest and a flag is strongest; each setting tells where its value came from."""
+    file.write_text('port = 1\nhost = "file"\nname_length = 10\nping_seconds = 5\n')
+    environment = {"HIVEWIRE_PORT": "2", "HIVEWIRE_HOST": "environment", "PATH": "/bin"}
+    effective = settings.load({"port": "3", "data": None}, environment, file)
+    found = effective.settings
+    assert (found.port, found.host, found.name_length, found.ping_seconds) == (3, "environment", 10, 5.0)
+    assert found.data == Settings().data
+    assert {name: effective.sources[name] for name in ("port", "host", "name_length", "data")} == {
+        "port": "--port",
+        "host": "HIVEWIRE_HOST",
+        "name_length": str(file),
+        "data": "default",
+    }
+
+
+def test_the_file_can_be_named_in_the_environment(file: Path, tmp_path: Path) -> None:
+    """HIVEWIRE_CONFIG names the file, unless a flag names another one."""
+    file.write_text("port = 1\n")
+    other = tmp_path / "other.toml"
+    other.write_text("port = 2\n")
+    environment = {"HIVEWIRE_CONFIG": str(file)}
+    assert settings.load({}, environment).settings.port == 1
+    assert settings.load({}, environment, other).settings.port == 2
+
+
+def test_an_empty_variable_is_as_good_as_none() -> None:
+    """HIVEWIRE_PORT= does not hide what a file or the default says."""
+    assert settings.load({}, {"HIVEWIRE_PORT": ""}).settings.port == 8080
+
+
+@pytest.mark.parametrize("name", ["URL", "LOGIN", "PASSWORD", "TOKEN", "PROFILE"])
+def test_what_clients_read_does_not_disturb_the_gateway(name: str) -> None:
+    """The variables of the command line and of the examples may be set where a gateway is started."""
+    assert settings.load({}, {f"HIVEWIRE_{name}": "x"}).settings == Settings()
+
+
+def test_an_unknown_name_is_told_with_the_nearest_one(file: Path) -> None:
+    """A misspelt setting is an error that names the place and the nearest known one."""
+    file.write_text("prot = 1\n")
+    assert refusal(file=file) == f"{file}: unknown setting 'prot'; did you mean 'port'?"
+    said = refusal(environment={"HIVEWIRE_NAME_LENGHT": "3"})
+    assert said == "unknown environment variable HIVEWIRE_NAME_LENGHT; did you mean 'HIVEWIRE_NAME_LENGTH'?"
+    assert "did you mean 'HIVEWIRE_PORT'" in refusal(environment={"HIVEWIRE_port": "3"})
+    file.write_text("[server]\nport = 1\n")
+    assert "unknown setting 'server'" in refusal(file=file)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("port", "65536"),
+        ("port", "-1"),
+        ("port", "http"),
+        ("port", "80.5"),
+        ("name_length", "0"),
+        ("message_bytes", "1"),
+        ("ping_seconds", "0"),
+        ("ping_seconds", "soon"),
+        ("ping_seconds", "nan"),
+        ("ping_seconds", "inf"),
+        ("log_format", "xml"),
+        ("jwt_key_derivation", "md5"),
+        ("admin_login", "x"),
+        ("admin_login", "with space"),
+        ("drain_seconds", "1e9"),
+    ],
+)
+def test_a_wrong_value_is_told_with_its_setting_and_source(name: str, value: str) -> None:
+    """A value of the wrong type or out of bounds is an error that names the setting, the value and the place."""
+    variable = f"HIVEWIRE_{name.upper()}"
+    said = refusal(environment={variable: value})
+    assert said.startswith(f"setting {name} ({variable}) is {value!r}: ")
+    assert f"(--{name.replace('_', '-')})" in refusal(flags={name: value})
+
+
+@pytest.mark.parametrize("line", ['port = "80"', "port = true", "port = 80.0", "host = 1", "admin_password = 12345678"])
+def test_a_file_has_types(file: Path, line: str) -> None:
+    """In a file a number is a number and a text is a text."""
+    file.write_text(line + "\n")
+    name = line.split()[0]
+    assert refusal(file=file).startswith(f"setting {name} ({file})")
+
+
+@pytest.mark.parametrize("content", [b"port = \n", b"\xff\xfe", b"port = 1\nport = 2\n"])
+def test_a_file_that_is_no_toml_is_told(file: Path, content: bytes) -> None:
+    """A file that cannot be read as TOML is an error with its name."""
+    file.write_bytes(content)
+    assert refusal(file=file).startswith(f"cannot read the settings in {file}: ")
+
+
+def test_a_missing_file_is_told(file: Path) -> None:
+    """A file that is not there is an error with its name, also when the environment names it."""
+    assert str(file) in refusal(file=file)
+    assert str(file) in refusal(environment={"HIVEWIRE_CONFIG": str(file)})
+
+
+def test_certificate_and_key_belong_together() -> None:
+    """One of the two TLS files alone is an error."""
+    for name in ("tls_certificate", "tls_key"):
+        assert "belong together" in refusal(flags={name: "x.pem"})
+
+
+@pytest.mark.parametrize("password", ["short", "x" * 129])
+def test_the_first_password_has_bounds(password: str) -> None:
+    """The administrator's password has 6 to 128 characters, and the error does not show it."""
+    said = refusal(environment={"HIVEWIRE_ADMIN_PASSWORD": password})
+    assert "6 to 128 characters" in said
+    assert "HIVEWIRE_ADMIN_PASSWORD" in said
+    assert password not in said
+
+
+def test_secrets_are_known_as_such() -> None:
+    """The password and the signing secret, and nothing else, are never shown."""
+    assert {name for name in settings.names() if settings.is_secret(name)} == {"admin_password", "jwt_secret"}
