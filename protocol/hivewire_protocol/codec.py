@@ -99,7 +99,7 @@ def decode(data: bytes) -> Call | list[Call]:
     """The call in one text message, or the calls of a JSON-RPC batch. Never raises: what is wrong is in the call."""
     try:
         if data.count(b"[") + data.count(b"{") > MAX_DEPTH:
-            _check_depth(data)
+            check_depth(data)
         request = _request.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return _second_pass(data)
@@ -112,7 +112,7 @@ def decode(data: bytes) -> Call | list[Call]:
     return Call(request, NULL if request_id is UNSET else request_id, _ECHO[shape], None, shape)
 
 
-def _check_depth(data: bytes) -> None:
+def check_depth(data: bytes) -> None:
     """Raise MalformedJson when brackets outside of strings nest too deep.
 
     Each round takes the innermost pairs away, so the depth is the number of rounds. What is left unbalanced is for

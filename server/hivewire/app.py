@@ -43,6 +43,9 @@ BEATS = 30
 
 SAVE_LOGINS_SECONDS = 60
 
+PROBE_SECONDS = 2
+"""While the disk is full, so often is looked whether it still is."""
+
 LARGE_FILE = 64 << 20
 """Loading a file of this size takes seconds, so it is said that it began."""
 
@@ -84,7 +87,7 @@ async def serve(settings: Settings, started: Callable[[Started], None]) -> None:
         house, password = await _build_house(settings, stack)
         dispatcher = Dispatcher(house, actions.READS, actions.WRITES)
         server = _Server(settings, dispatcher)
-        for work in (server.gate_ticks(), _save_logins(house)):
+        for work in (server.gate_ticks(), _save_logins(house), _probe(house.ledger)):
             task = asyncio.create_task(work)
             stack.callback(task.cancel)
         gc.collect()
@@ -227,6 +230,12 @@ async def _save_logins(house: House) -> None:
             await house.users.save_last_logins()
         except NotDurable as error:
             log.warning("last logins were not saved; trying again later", reason=str(error))
+
+
+async def _probe(ledger: Ledger) -> None:
+    while True:
+        await asyncio.sleep(PROBE_SECONDS)
+        await ledger.probe()
 
 
 async def _last_words(users: Users) -> None:

@@ -10,10 +10,15 @@ from urllib.parse import urlsplit
 
 import msgspec
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI, WebSocketException
+from websockets.frames import CloseCode
 from websockets.sync.client import connect
 
 SECONDS = 30
 """The longest wait for a connection or an answer."""
+
+
+LARGE = 1 << 20
+"""More bytes than this are refused by a gateway with default settings (`message_bytes`)."""
 
 
 class RemoteError(Exception):
@@ -33,23 +38,35 @@ class BadAddress(ValueError):
     """The text is not the address of a gateway."""
 
 
+class Unsendable(ValueError):
+    """What was to be sent is not Unicode text, as a command's argument can be: it comes as bytes."""
+
+
+_DEFAULT_PORTS = {"ws": 80, "wss": 443}
+
+
 def endpoint(url: str) -> str:
     """The WebSocket endpoint of a gateway's address: `http://host:8080` is `ws://host:8080/api/websocket`.
 
+    Two spellings of one address give the same endpoint: the scheme's own port is left out, the host in small letters.
     Raises BadAddress for anything but http, https, ws and wss addresses with a host.
     """
     try:
         parts = urlsplit(url)
         scheme = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}[parts.scheme]
-        port = f":{parts.port}" if parts.port is not None else ""
-        host = parts.hostname
+        port, host = parts.port, parts.hostname or ""
+        host.encode("idna")  # as the socket module will; it raises UnicodeError, which is a ValueError
     except (KeyError, ValueError):
-        host = None
-    if not host:
+        host, port = "", None
+    if "@" in url:  # before anything is echoed: what stands in front of it may be a password
+        raise BadAddress("an address has no login or password in it: use hivewire login, or a token")
+    if not host or port == 0 or any(character.isspace() for character in url):
         raise BadAddress(f"{url!r} is no address of a gateway; write it like http://127.0.0.1:8080")
-    host = f"[{host}]" if ":" in host else host
+    place = f"[{host}]" if ":" in host else host
+    if port is not None and port != _DEFAULT_PORTS[scheme]:
+        place += f":{port}"
     path = parts.path if parts.path not in ("", "/") else "/api/websocket"
-    return f"{scheme}://{host}{port}{path}"
+    return f"{scheme}://{place}{path}"
 
 
 class Remote:
@@ -57,12 +74,21 @@ class Remote:
 
     def __init__(self, url: str) -> None:
         self.url = endpoint(url)
+        parts = urlsplit(self.url)
+        self._address = (parts.hostname, parts.port or _DEFAULT_PORTS[parts.scheme])
         self._numbers = count(1)
 
     def __enter__(self) -> Remote:
         try:
             self._connector = connect(
-                self.url, open_timeout=SECONDS, close_timeout=2, max_size=None, compression=None, proxy=None
+                self.url,
+                # Without an explicit address `connect` follows redirects to other hosts, which would get the token.
+                address=self._address,
+                open_timeout=SECONDS,
+                close_timeout=2,
+                max_size=None,
+                compression=None,
+                proxy=None,
             )
             self._connection = self._connector.__enter__()
         except InvalidStatus as error:
@@ -70,10 +96,12 @@ class Remote:
         except (InvalidURI, InvalidHandshake) as error:
             raise Unreachable(f"{self.url} does not speak WebSocket: {error}") from None
         except ssl.SSLError as error:
-            raise Unreachable(f"no secure connection to {self.url}: {error.reason or error}") from None
+            raise Unreachable(f"no secure connection to {self.url}: {_why_tls_failed(error)}") from None
         except (OSError, WebSocketException) as error:
             reason = "timed out" if isinstance(error, TimeoutError) else getattr(error, "strerror", None) or error
             raise Unreachable(f"cannot reach a gateway at {self.url}: {reason}") from None
+        except ValueError as error:
+            raise Unreachable(f"{self.url} is no gateway: {error}") from None
         return self
 
     def __exit__(
@@ -82,21 +110,45 @@ class Remote:
         self._connector.__exit__(kind, error, trace)
 
     def request(self, action: str, **members: Any) -> dict[str, Any]:
-        """The success reply to a request; members with value None are left out. Raises RemoteError."""
+        """The success reply to a request; members with value None are left out.
+
+        Raises RemoteError when it is refused, Unsendable when it is not text, Unreachable when no answer comes.
+        """
         number = next(self._numbers)
         frame = {"action": action, "requestId": number}
         frame |= {name: value for name, value in members.items() if value is not None}
         try:
-            self._connection.send(msgspec.json.encode(frame), text=True)
-            while True:
-                reply: dict[str, Any] = msgspec.json.decode(self._connection.recv(timeout=SECONDS))
-                if reply.get("requestId") == number:
-                    break
-        except ConnectionClosed as error:
-            raise Unreachable(f"{self.url} closed the connection: {error.rcvd or 'without a word'}") from None
-        except (OSError, msgspec.DecodeError) as error:
-            reason = "no answer in time" if isinstance(error, TimeoutError) else str(error)
-            raise Unreachable(f"{self.url}: {reason}") from None
+            data = msgspec.json.encode(frame)
+        except UnicodeEncodeError:
+            raise Unsendable("what was given is not UTF-8 text") from None
+        reply = self._exchange(data, number)
         if reply.get("status") != "success":
-            raise RemoteError(int(reply.get("code", 500)), str(reply.get("error")), reply)
+            code = reply.get("code")
+            raise RemoteError(code if isinstance(code, int) else 500, str(reply.get("error")), reply)
         return reply
+
+    def _exchange(self, data: bytes, number: int) -> dict[str, Any]:
+        """Send a frame and wait for the answer with its number."""
+        try:
+            self._connection.send(data, text=True)
+            while True:
+                reply = msgspec.json.decode(self._connection.recv(timeout=SECONDS), type=dict[str, Any])
+                # An error without a requestId says that the frame itself was not understood.
+                if reply.get("requestId") == number or ("requestId" not in reply and reply.get("status") == "error"):
+                    return reply
+        except ConnectionClosed as error:
+            if error.rcvd is not None and error.rcvd.code == CloseCode.MESSAGE_TOO_BIG:
+                # The gateway is there and says no, so this is a refusal.
+                raise RemoteError(413, "this is larger than a message to the gateway may be", {}) from None
+            # A gateway that hangs up amid a large frame may not get its reason through: the reset overtakes it.
+            size = f", perhaps because a message of {len(data):,} bytes is too large" if len(data) > LARGE else ""
+            raise Unreachable(f"{self.url} closed the connection: {error.rcvd or 'without a word' + size}") from None
+        except (OSError, msgspec.DecodeError) as error:
+            reason = "no answer in time" if isinstance(error, TimeoutError) else f"not an answer of a gateway: {error}"
+            raise Unreachable(f"{self.url}: {reason}") from None
+
+
+def _why_tls_failed(error: ssl.SSLError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"{error.verify_message} (SSL_CERT_FILE names a file of certificates to trust)"
+    return (error.reason or str(error)).replace("_", " ").lower()

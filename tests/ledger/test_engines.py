@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -323,3 +325,21 @@ async def test_a_log_may_be_closed_twice(shelf: Shelf) -> None:
     await shelf.journal.close()
     await shelf.journal.close()
     assert await everything(await shelf.open()) == [change(1)]
+
+
+async def test_what_is_appended_beside_notes_is_durable_when_it_says_so(data: Path) -> None:
+    """Notes that are saved at the same moment do not delay a commit behind its answer: a second reader sees it."""
+    journal = SqliteJournal(data)
+    await journal.load()
+    reader = sqlite3.connect(data)
+    try:
+        for revision in range(1, 60):
+            kind = "user" if revision % 2 else "configuration"
+            note = asyncio.create_task(journal.remember({f"lastLogin:{revision}": "1"}))
+            await journal.append([Change(revision, kind, f"k{revision}", revision, 1, b"x", "text/plain", 1)])
+            (last,) = reader.execute("SELECT max(place) / 1024 FROM change").fetchone()
+            assert last == revision
+            await note
+    finally:
+        reader.close()
+        await journal.close()

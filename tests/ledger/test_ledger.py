@@ -558,3 +558,19 @@ async def test_a_ledger_opened_again_is_the_same(data: Path) -> None:
     assert (again.revision, again.epoch, again.failing) == (revision, epoch, None)
     assert states == [(again.kind(kind).live, again.kind(kind).deleted) for kind in ("configuration", "user")]
     await again.close()
+
+
+async def test_a_ledger_that_failed_finds_out_that_it_can_write_again() -> None:
+    """After a full disk, readiness comes back by itself when there is room again, without anybody's write."""
+    journal = MemoryJournal()
+    ledger = Ledger(journal, lambda: 1)
+    await ledger.open()
+    journal.broken = "no space left on device"
+    with pytest.raises(NotDurable):
+        await ledger.commit(Transaction([Write("configuration", "a", b"1", "text/plain")]))
+    await ledger.probe()
+    assert ledger.failing == "no space left on device"
+    journal.broken = None
+    await ledger.probe()
+    assert ledger.failing is None
+    await ledger.close()

@@ -46,13 +46,14 @@ class _Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; what can be foreseen to fail ends in one line, not in a traceback."""
-        from hivewire.remote import BadAddress, RemoteError, Unreachable
+        from hivewire.cli.output import on_one_line
+        from hivewire.remote import BadAddress, RemoteError, Unreachable, Unsendable
 
         try:
             return super().invoke(ctx)
         except RemoteError as error:
-            raise click.ClickException(str(error)) from None
-        except BadAddress as error:
+            raise click.ClickException(on_one_line(str(error))) from None
+        except (BadAddress, Unsendable) as error:
             raise click.UsageError(str(error)) from None
         except Unreachable as error:
             raise NotReached(str(error)) from None
@@ -85,10 +86,12 @@ def main() -> None:
         click.echo(error.format_message())
         sys.exit(2)
     except click.ClickException as error:
-        hint = ""
-        if isinstance(error, click.UsageError) and error.ctx is not None:
-            hint = f" (see '{error.ctx.command_path} --help')"
-        click.echo(f"hivewire: error: {error.format_message()}{hint}", err=True)
+        message = error.format_message()
+        if isinstance(error, click.UsageError):
+            message = " ".join(message.split())  # click lists choices one a line
+            if error.ctx is not None:
+                message += f" (see '{error.ctx.command_path} --help')"
+        click.echo(f"hivewire: error: {message}", err=True)
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)

@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+import re
 import sys
+from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO
 
 import click
-import msgspec
 
-from hivewire.cli.gateway import connected
+from hivewire.cli.gateway import connected, reach, token_option, url_option
+from hivewire.cli.output import echo_json, on_one_line, printable
 from hivewire.remote import Remote, RemoteError
 
 PAGE = 1_000
 
+_VALUE_PROBLEM = re.compile(r"On property value \(value: .*\): (.*?)\s*;?\s*$", re.DOTALL)
+"""DeviceHive's words for a value it does not take (core protocol, section 1.8), which quote the value."""
+
 expect_option = click.option(
-    "--expect", type=int, metavar="VERSION", help="Only if this is the current version; 0: only if it does not exist."
+    "--expect",
+    type=click.IntRange(min=0),
+    metavar="VERSION",
+    help="Only if this is the current version; 0: only if it does not exist.",
 )
 expect_revision_option = click.option(
-    "--expect-revision", type=int, metavar="REVISION", help="Only if its last change has this revision."
+    "--expect-revision",
+    type=click.IntRange(min=0),
+    metavar="REVISION",
+    help="Only if its last change has this revision.",
 )
 description_option = click.option("--description", help="Why, for whoever reads the history.")
 
@@ -27,19 +38,22 @@ description_option = click.option("--description", help="Why, for whoever reads 
 Examples:
   hivewire put limits.max 42
   hivewire put limits.max 43 --expect 7 --description "for the sale"
+  hivewire put temperature.min -- -5
   hivewire put banner --file banner.txt
   jq -c . ports.json | hivewire put ports - --content-type application/json"""
 )
 @click.argument("name")
 @click.argument("value", required=False)
-@click.option("--file", type=click.File("rb"), help="Take the value from a file; a newline at its end is kept.")
+@click.option("--file", type=click.File("rb"), help="Take the value from a file as it stands; - is standard input.")
 @click.option("--content-type", help="Its media type; text/plain when not given.")
 @description_option
 @expect_option
 @expect_revision_option
-@connected
+@url_option
+@token_option
 def put(
-    remote: Remote,
+    url: str | None,
+    given_token: str | None,
     name: str,
     value: str | None,
     file: BinaryIO | None,
@@ -50,27 +64,21 @@ def put(
 ) -> None:
     """Create or update the configuration NAME. VALUE `-` is standard input, without the newline at its end.
 
-    With --expect the gateway refuses to overwrite what you have not seen, and this command shows what is there.
+    With --expect the gateway refuses to overwrite what you have not seen, and this command shows what is there. A
+    VALUE that begins with a minus sign stands behind `--`.
     """
-    if (value is None) == (file is None):
-        raise click.UsageError("give either VALUE or --file")
-    try:
-        if file is not None:
-            value = file.read().decode()
-        elif value == "-":
-            value = sys.stdin.buffer.read().decode().removesuffix("\n")
-    except UnicodeDecodeError:
-        raise click.ClickException("the value is not UTF-8 text") from None
-    reply = _expecting(
-        remote,
-        "configuration/put",
-        name=name,
-        value=value,
-        contentType=content_type,
-        description=description,
-        entityVersion=expect,
-        revision=expect_revision,
-    )
+    content = _content(value, file)
+    with reach(url, given_token) as remote:
+        reply = _write(
+            remote,
+            "configuration/put",
+            name=name,
+            value=content,
+            contentType=content_type,
+            description=description,
+            entityVersion=expect,
+            revision=expect_revision,
+        )
     click.echo(f"{name} is at version {reply['configuration']['entityVersion']} (revision {reply['revision']})")
 
 
@@ -93,13 +101,12 @@ def get(remote: Remote, name: str, as_json: bool) -> None:
     reply = remote.request("configuration/get", name=name)
     resource = reply["configuration"]
     if as_json:
-        click.echo(_json(resource | {"revision": reply["revision"]}))
+        echo_json(resource | {"revision": reply["revision"]})
     elif resource["value"] is None:
-        raise click.ClickException(
-            f"{name} is {resource['contentType']} of {resource['size']} bytes, which is not shown as text; try --json"
-        )
+        raise click.ClickException(f"{name} cannot be printed as text: it is {_shown(resource)[1:-1]}")
     else:
-        click.echo(resource["value"], nl=sys.stdout.isatty())
+        # Bytes, so that what was put comes out again whatever the locale.
+        click.echo(resource["value"].encode(), nl=sys.stdout.isatty())
 
 
 @click.command(
@@ -112,8 +119,9 @@ Examples:
   hivewire list | cut -f1
 
 \b
-On a terminal it is a table; into a pipe goes a line for each configuration:
-name, version and value, separated by tabs, with \\t, \\n and \\\\ escaped.""",
+On a terminal it is a table, with long values cut; into a pipe goes a line for
+each configuration: name, version and the whole value, separated by tabs, with
+\\t, \\n, \\r and \\\\ escaped.""",
 )
 @click.argument("patterns", nargs=-1, metavar="[PATTERN]...")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
@@ -122,25 +130,16 @@ name, version and value, separated by tabs, with \\t, \\n and \\\\ escaped.""",
 @connected
 def list_(remote: Remote, patterns: tuple[str, ...], as_json: bool, after: str | None, take: int | None) -> None:
     """List configurations by name: all that you may see, or those that match a PATTERN (a name, or a prefix*)."""
-    table = None
-    if sys.stdout.isatty() and not as_json:
-        from rich.table import Table
-
-        table = Table("name", "version", "value", box=None, pad_edge=False)
-    for resource in _pages(remote, patterns, after, take):
-        if table is not None:
-            from rich.text import Text
-
-            table.add_row(Text(resource["name"]), str(resource["entityVersion"]), Text(_shown(resource)))
-        elif as_json:
-            click.echo(_json(resource))
-        else:
+    found = _pages(remote, patterns, after, take)
+    if as_json:
+        for resource in found:
+            echo_json(resource)
+    elif sys.stdout.isatty():
+        _print_table(found)
+    else:
+        for resource in found:
             fields = (resource["name"], str(resource["entityVersion"]), _shown(resource))
-            click.echo("\t".join(map(_escaped, fields)))
-    if table is not None:
-        from rich.console import Console
-
-        Console().print(table)
+            click.echo("\t".join(map(_escaped, fields)).encode())
 
 
 @click.command(
@@ -156,7 +155,7 @@ Examples:
 @connected
 def delete(remote: Remote, name: str, description: str | None, expect: int | None, expect_revision: int | None) -> None:
     """Delete the configuration NAME. Its history is kept."""
-    reply = _expecting(
+    reply = _write(
         remote,
         "configuration/delete",
         name=name,
@@ -167,29 +166,63 @@ def delete(remote: Remote, name: str, description: str | None, expect: int | Non
     click.echo(f"{name} is deleted (revision {reply['revision']})")
 
 
-def _expecting(remote: Remote, action: str, **members: Any) -> dict[str, Any]:
-    """A write; a conflict is shown with what is there now."""
+def _content(value: str | None, file: BinaryIO | None) -> str:
+    """The value to put, from wherever it was given. Raises UsageError, or ClickException when it is not text."""
+    if (value is None) == (file is None):
+        raise click.UsageError("give either VALUE or --file")
+    try:
+        if file is not None:
+            return file.read().decode()
+        if value == "-":
+            return sys.stdin.buffer.read().decode().removesuffix("\n")
+    except UnicodeDecodeError:
+        raise click.ClickException("the value is not UTF-8 text") from None
+    except OSError as error:
+        raise click.ClickException(f"cannot read the value: {error.strerror}") from None
+    return value or ""
+
+
+def _write(remote: Remote, action: str, **members: Any) -> dict[str, Any]:
+    """A write; a conflict is shown with what is there now, and a refused value is not repeated."""
     try:
         return remote.request(action, **members)
     except RemoteError as error:
-        if error.code != 409:
-            raise
-        raise click.ClickException("\n".join([str(error), *_current(error.reply.get("change"))])) from None
+        if error.code == 409:
+            lines = [on_one_line(str(error)), *_current(error.reply.get("change"))]
+            raise click.ClickException("\n".join(lines)) from None
+        if problem := _VALUE_PROBLEM.search(str(error)):
+            raise click.ClickException(f"the value is refused: {on_one_line(problem[1])}") from None
+        raise
 
 
 def _current(change: dict[str, Any] | None) -> list[str]:
     if change is None:
         return ["  it has never existed"]
     resource = change["configuration"]
-    who = f"by {change['modifiedBy'] or 'the gateway'} at {change['modified']} UTC (revision {change['revision']})"
-    why = [f"  reason: {change['description']}"] if change["description"] else []
+    who = printable(change["modifiedBy"] or "the gateway")
+    when = f"by {who} at {change['modified']} UTC, version {resource['entityVersion']}, revision {change['revision']}"
+    why = [f"  reason: {printable(change['description'])}"] if change["description"] else []
     if change["operation"] == "delete":
-        return [f"  deleted {who}", *why]
-    value = _shown(resource)
-    return [f"  now: {value if len(value) <= 500 else value[:500] + '...'}", f"  put {who}", *why]
+        return [f"  deleted {when}", *why]
+    value = printable(_shown(resource)[:500])
+    cut = "..." if len(_shown(resource)) > 500 else ""
+    return [f"  now: {value}{cut}", f"  put {when}", *why]
 
 
-def _pages(remote: Remote, patterns: tuple[str, ...], after: str | None, take: int | None) -> Any:
+def _print_table(found: Iterable[dict[str, Any]]) -> None:
+    """One line for each, as wide as the terminal: a value is cut rather than wrapped."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("name", "version", "value", box=None, pad_edge=False)
+    for resource in found:
+        value = Text(printable(_shown(resource)[:1_000]), no_wrap=True, overflow="ellipsis")
+        table.add_row(Text(printable(resource["name"])), str(resource["entityVersion"]), value)
+    Console().print(table)
+
+
+def _pages(remote: Remote, patterns: tuple[str, ...], after: str | None, take: int | None) -> Iterator[dict[str, Any]]:
     """Everything that matches, page by page; smaller pages when the values are large."""
     left, size = take, PAGE
     while left is None or left > 0:
@@ -216,7 +249,3 @@ def _shown(resource: dict[str, Any]) -> str:
 
 def _escaped(field: str) -> str:
     return field.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
-
-
-def _json(value: Any) -> str:
-    return msgspec.json.encode(value).decode()

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from hivewire.cli import profile as profiles
-from hivewire.cli.profile import Profile
+from hivewire.cli.profile import Profile, ProfileError
 from hivewire.remote import Remote, RemoteError, endpoint
 
 DEFAULT_URL = "http://127.0.0.1:8080"
@@ -26,7 +26,10 @@ token_option = click.option(
 
 
 def connected(command: _F) -> Callable[..., Any]:
-    """Add `--url` and `--token` to a command and call it with an authenticated Remote as its first argument."""
+    """Add `--url` and `--token` to a command and call it with an authenticated Remote as its first argument.
+
+    A command whose arguments can be wrong in ways that click does not see checks them first and calls `reach` itself.
+    """
 
     @functools.wraps(command)
     def wrapped(url: str | None, given_token: str | None, **arguments: Any) -> Any:
@@ -38,27 +41,49 @@ def connected(command: _F) -> Callable[..., Any]:
 
 @contextmanager
 def reach(url: str | None, token: str | None) -> Iterator[Remote]:
-    """An authenticated connection; an expired token of the profile is renewed and remembered."""
+    """An authenticated connection; an expired token of the profile is renewed and remembered.
+
+    Raises ClickException when there is no token for this address, RemoteError when it is refused.
+    """
+    if token is not None:
+        with Remote(url or _address_of_profile()) as remote:
+            _authenticate(remote, token)
+            yield remote
+        return
     profile = profiles.load(profiles.path())
-    address = url or (profile.url if profile is not None else DEFAULT_URL)
-    if token is None:
-        if profile is None:
-            raise click.ClickException("nobody is logged in: run hivewire login, or give --token")
-        if endpoint(address) != profile.url:
-            # A token is for the gateway that gave it, and is shown to no other.
-            raise click.ClickException(
-                f"the profile is for {profile.url}, not for {address}:"
-                f" run hivewire login --url {address}, or give --token"
-            )
-    with Remote(address) as remote:
-        if token is not None:
-            remote.request("authenticate", token=token)
-        elif profile is not None:
-            _authenticate(remote, profile)
+    if profile is None:
+        raise click.ClickException(f"nobody is logged in: run {_login_command(url)}, or give --token")
+    if url is not None and endpoint(url) != endpoint(profile.url):
+        # A token is for the gateway that gave it, and is shown to no other.
+        raise click.ClickException(
+            f"the login that is remembered is for {profile.url}, not for {url}, and is not shown to another gateway:"
+            f" run {_login_command(url)}, or give --token"
+        )
+    with Remote(profile.url) as remote:
+        _log_in(remote, profile)
         yield remote
 
 
-def _authenticate(remote: Remote, profile: Profile) -> None:
+def _address_of_profile() -> str:
+    profile = profiles.load(profiles.path())
+    return profile.url if profile is not None else DEFAULT_URL
+
+
+def _login_command(url: str | None) -> str:
+    return "hivewire login" if url is None else f"hivewire login --url {url}"
+
+
+def _authenticate(remote: Remote, token: str) -> None:
+    try:
+        remote.request("authenticate", token=token)
+    except RemoteError as error:
+        if error.code != 401:
+            raise
+        raise click.ClickException(f"the token of --token or HIVEWIRE_TOKEN is refused: {error}") from None
+
+
+def _log_in(remote: Remote, profile: Profile) -> None:
+    """Authenticate with the profile's tokens, with a fresh one when the gateway does not take the access token."""
     try:
         remote.request("authenticate", token=profile.access_token)
         return
@@ -69,5 +94,11 @@ def _authenticate(remote: Remote, profile: Profile) -> None:
         profile.access_token = remote.request("token/refresh", refreshToken=profile.refresh_token)["accessToken"]
         remote.request("authenticate", token=profile.access_token)
     except RemoteError as error:
-        raise click.ClickException(f"the login has ended ({error}): run hivewire login again") from None
-    profiles.save(profile, profiles.path())
+        if error.code != 401:
+            raise
+        raise click.ClickException(f"the login has ended ({error}): run {_login_command(remote.url)}") from None
+    try:
+        profiles.save(profile, profiles.path())
+    except ProfileError as error:
+        # What was asked for can be done all the same; the next command will have to refresh again.
+        click.echo(f"hivewire: warning: {error.format_message()}", err=True)

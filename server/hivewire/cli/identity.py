@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 import sys
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 
 import click
-import msgspec
 
 from hivewire.cli import profile as profiles
-from hivewire.cli.gateway import DEFAULT_URL, connected, url_option
+from hivewire.cli.gateway import DEFAULT_URL, reach, token_option, url_option
+from hivewire.cli.output import echo_json
+from hivewire.cli.profile import ProfileError
 from hivewire.remote import Remote
+from hivewire_protocol.permissions import BY_NAME
 
 _UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
@@ -36,10 +40,7 @@ def login(url: str | None, name: str, password_stdin: bool) -> None:
     ~/.config/hivewire/profile.json). The password is not kept.
     """
     place = profiles.path()
-    if url is None:
-        former = profiles.load(place) if place.exists() else None
-        url = former.url if former is not None else DEFAULT_URL
-    with Remote(url) as remote:
+    with Remote(url or _last_address(place)) as remote:
         password = os.environ.get("HIVEWIRE_PASSWORD")
         if password_stdin or not password:
             password = read_password("Password", password_stdin)
@@ -48,14 +49,35 @@ def login(url: str | None, name: str, password_stdin: bool) -> None:
     click.echo(f"{name} is logged in at {remote.url}")
 
 
+def _last_address(place: Path) -> str:
+    try:
+        profile = profiles.load(place)
+    except ProfileError:
+        profile = None  # a login replaces it, so it must not be in the way of one
+    return profile.url if profile is not None else DEFAULT_URL
+
+
 def read_password(prompt: str, from_stdin: bool, confirm: bool = False) -> str:
     """A password from standard input when that is no terminal or was asked for, else typed without showing it."""
     if from_stdin or not sys.stdin.isatty():
-        password = sys.stdin.readline().rstrip("\r\n")
+        try:
+            password = sys.stdin.buffer.readline().decode().rstrip("\r\n")
+        except UnicodeDecodeError:
+            raise click.ClickException("the password on standard input is not UTF-8 text") from None
         if not password:
             raise click.ClickException("standard input has no password")
         return password
     return str(click.prompt(prompt, hide_input=True, confirmation_prompt=confirm, err=True))
+
+
+def _known_actions(context: click.Context, option: click.Parameter, names: tuple[str, ...]) -> tuple[str, ...]:
+    """The gateway drops names that it does not know, so a slip of the pen would make a token that may do nothing."""
+    for name in names:
+        if name.lower() not in BY_NAME:
+            near = difflib.get_close_matches(name.lower(), BY_NAME, n=1)
+            hint = f"; did you mean {BY_NAME[near[0]].wire_name}?" if near else ""
+            raise click.BadParameter(f"{name} is no action{hint}")
+    return names
 
 
 @click.command(
@@ -69,15 +91,27 @@ Examples:
 \b
 On a terminal both tokens are shown; into a pipe goes the access token alone."""
 )
-@click.option("--action", "actions", multiple=True, help="What it may do, such as GetConfiguration; * for everything.")
-@click.option("--name", "names", multiple=True, help="Which configurations it reaches: a name, or a prefix*.")
-@click.option("--user", "user_id", type=int, help="Id of the user it is for; you when not given.")
+@click.option(
+    "--action",
+    "actions",
+    multiple=True,
+    required=True,
+    metavar="NAME",
+    callback=_known_actions,
+    help="What it may do, such as GetConfiguration; '*' for everything.",
+)
+@click.option(
+    "--name", "names", multiple=True, metavar="PATTERN", help="Which configurations it reaches: a name, or a prefix*."
+)
+@click.option("--user", "user_id", type=int, metavar="ID", help="Id of the user it is for; you when not given.")
 @click.option("--expires", help="End of the access token: 90s, 30m, 12h, 7d, or a time (UTC).")
 @click.option("--refresh-expires", help="End of the refresh token, in the same forms.")
 @click.option("--json", "as_json", is_flag=True, help="Print both tokens as one JSON object.")
-@connected
+@url_option
+@token_option
 def token(
-    remote: Remote,
+    url: str | None,
+    given_token: str | None,
     actions: tuple[str, ...],
     names: tuple[str, ...],
     user_id: int | None,
@@ -87,10 +121,9 @@ def token(
 ) -> None:
     """Make an access and a refresh token with some of your own rights.
 
-    Without --action the token may do nothing, without --name it reaches the same names as yours.
+    It may do what --action names, once for each. Without --name it reaches the same names as your own token. The
+    refresh token ends with the access token when only --expires is given.
     """
-    if user_id is None:
-        user_id = remote.request("user/getCurrent")["current"]["id"]
     payload = {
         "userId": user_id,
         "actions": list(actions),
@@ -98,12 +131,15 @@ def token(
         "expiration": moment(expires),
         "refreshExpiration": moment(refresh_expires),
     }
-    reply = remote.request(
-        "token/create", payload={name: value for name, value in payload.items() if value is not None}
-    )
+    with reach(url, given_token) as remote:
+        if user_id is None:
+            payload["userId"] = remote.request("user/getCurrent")["current"]["id"]
+        reply = remote.request(
+            "token/create", payload={name: value for name, value in payload.items() if value is not None}
+        )
     tokens = {"accessToken": reply["accessToken"], "refreshToken": reply["refreshToken"]}
     if as_json:
-        click.echo(msgspec.json.encode(tokens).decode())
+        echo_json(tokens)
     elif sys.stdout.isatty():
         click.echo(f"access token\n{tokens['accessToken']}\n\nrefresh token\n{tokens['refreshToken']}")
     else:

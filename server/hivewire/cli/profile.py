@@ -12,6 +12,10 @@ import msgspec
 from msgspec import Struct
 
 
+class ProfileError(click.ClickException):
+    """The profile cannot be read or written; the message says why and quotes nothing of it."""
+
+
 class Profile(Struct):
     """A login at one gateway. `url` is the WebSocket endpoint that the tokens are for."""
 
@@ -33,17 +37,19 @@ def path(environment: Mapping[str, str] = os.environ) -> Path:
 
 
 def load(place: Path) -> Profile | None:
-    """The profile, or None when nobody has logged in. A file that is not one is an error."""
+    """The profile, or None when nobody has logged in. Raises ProfileError for a file that is not one."""
     try:
         return msgspec.json.decode(place.read_bytes(), type=Profile)
     except FileNotFoundError:
         return None
-    except (OSError, msgspec.DecodeError) as error:
-        raise click.ClickException(f"cannot read the profile {place}: {error}; run hivewire login again") from None
+    except OSError as error:
+        raise ProfileError(f"cannot read the profile {place}: {error.strerror}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise ProfileError(f"{place} is not a profile: run hivewire login again") from None
 
 
 def save(profile: Profile, place: Path) -> None:
-    """Write it whole, with mode 0600 from the first byte on."""
+    """Write it whole, with mode 0600 from the first byte on. Raises ProfileError."""
     try:
         place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         # mkstemp makes the file for its owner only.
@@ -56,4 +62,4 @@ def save(profile: Profile, place: Path) -> None:
             os.unlink(temporary)
             raise
     except OSError as error:
-        raise click.ClickException(f"cannot write the profile {place}: {error.strerror}") from None
+        raise ProfileError(f"cannot write the profile {place}: {error.strerror}") from None

@@ -7,6 +7,7 @@ does both, and limits connections for the process and for each address, before a
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import Counter
 from typing import Any, cast
 
@@ -16,15 +17,22 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from hivewire.settings import Settings
-from hivewire.telemetry import log
 from hivewire_protocol.codec import encode
 
 SLICE = 16 << 10
 """Bytes looked at in one go, so that one loud connection does not hold up the others."""
 
 
+LINGER_SECONDS = 2.0
+"""After a refusal, what the peer still sends is thrown away for so long."""
+
 PIPELINE = 64
 """Requests of one HTTP connection that may wait behind an unanswered one. Browsers and libraries send none."""
+
+
+_OTHER_UPGRADE = re.compile(rb"\r\nupgrade:(?![ \t]*websocket[ \t]*(?:\r\n|$))", re.IGNORECASE)
+"""An offer to speak something else, such as h2c: a server may ignore it (RFC 9110, section 7.8), but the parser would
+take what follows for the other protocol, the body of the request included. So it is shown another header's name."""
 
 
 class Door:
@@ -74,6 +82,7 @@ class HttpProtocol(HttpToolsProtocol):
         self.door = door
         self.address = ""
         self._admitted = False
+        self._refused = False
         self._head_bytes = 0
         self._head_complete = False
         self._head_timer: asyncio.TimerHandle | None = None
@@ -100,6 +109,8 @@ class HttpProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser slice by slice and bound the head of each request."""
+        if self._refused:
+            return
         for start in range(0, len(data), SLICE):
             if self.transport.is_closing():
                 return
@@ -109,11 +120,16 @@ class HttpProtocol(HttpToolsProtocol):
     def _feed(self, data: bytes, start: int) -> bool:
         """One slice; false when the rest is not for this parser."""
         piece = data[start : start + SLICE]
+        if not self._head_complete:
+            head, end, body = piece.partition(b"\r\n\r\n")
+            piece = _OTHER_UPGRADE.sub(b"\r\nx-upgrd:", head) + end + body
         try:
             self.parser.feed_data(piece)
         except httptools.HttpParserUpgrade as upgrade:
             if self._should_upgrade():
                 self._hand_over(data[start + upgrade.args[0] :])
+            else:
+                self.refuse(400, "there is no protocol to upgrade to but websocket")
             return False
         except httptools.HttpParserError:
             self.refuse(400, "Invalid HTTP request received.")
@@ -135,6 +151,12 @@ class HttpProtocol(HttpToolsProtocol):
         self.handle_websocket_upgrade()
         if rest:
             cast(asyncio.Protocol, self.transport.get_protocol()).data_received(rest)
+
+    def shutdown(self) -> None:
+        """uvicorn stops. Under TLS, closing waits for the peer's goodbye, which an idle one may never say."""
+        super().shutdown()
+        if self.transport.is_closing():
+            self.loop.call_later(LINGER_SECONDS, self.transport.abort)
 
     def on_message_begin(self) -> None:
         """Called by the parser at the first byte of a request: nothing less keeps an idle connection open."""
@@ -182,8 +204,7 @@ class HttpProtocol(HttpToolsProtocol):
     def refuse(self, status: int, message: str) -> None:
         """Answer with an error document and close."""
         self._stop_timer()
-        log.debug("connection refused", status=status, address=self.address)
-        if self.transport.is_closing():
+        if self._refused or self.transport.is_closing():
             return
         body = encode({"error": status, "message": message})
         self.transport.write(
@@ -191,4 +212,10 @@ class HttpProtocol(HttpToolsProtocol):
             + b"content-type: application/json\r\nconnection: close\r\ncontent-length: %d\r\n\r\n" % len(body)
             + body
         )
-        self.transport.close()
+        self._refused = True
+        if self.transport.can_write_eof():
+            # Closed at once, the connection would be reset by what is still on its way here, and the answer lost.
+            self.transport.write_eof()
+            self._head_timer = self.loop.call_later(LINGER_SECONDS, self.transport.abort)
+        else:
+            self.transport.close()

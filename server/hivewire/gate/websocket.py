@@ -35,11 +35,16 @@ PATHS = {"/api/websocket": "api", "/dh/websocket": "dh"}
 CLOSE_SECONDS = 5.0
 """After our close frame the peer has so long to finish the handshake; then the connection is cut."""
 
+ENOUGH = 64 << 10
+"""Bytes of answers that are gathered for one write."""
+
 WHOLE_TEXT = 0x81
 """First byte of a text frame that is a whole message: FIN, no extension bits, opcode 1."""
 
 MASKED = 0x80
 """The bit of the second byte that every frame of a client has."""
+
+_NOTEWORTHY = (Code.INTERNAL_ERROR, Code.SLOW_CONSUMER, Code.TOO_MANY_FAILURES)
 
 _validate = codecs.getincrementaldecoder("utf-8")
 
@@ -84,6 +89,7 @@ class WebSocket(asyncio.Protocol):
         "_gate",
         "_loop",
         "_out",
+        "_out_bytes",
         "_pong_due",
         "_reading",
         "_receiving",
@@ -108,6 +114,7 @@ class WebSocket(asyncio.Protocol):
         self._conn = ServerProtocol(max_size=gate.settings.message_bytes)
         self._session: Session | None = None
         self._out: list[bytes] = []
+        self._out_bytes = 0
         self._rest = b""
         self._tail = b""
         self._core_owes = 0
@@ -201,6 +208,8 @@ class WebSocket(asyncio.Protocol):
 
     def check_progress(self) -> None:
         """Close a peer that has read nothing for too long."""
+        if self._conn.state is not OPEN:
+            return
         unsent = self.transport.get_write_buffer_size()
         if unsent < self._unsent:
             self.stalled_since = self._loop.time()
@@ -216,7 +225,8 @@ class WebSocket(asyncio.Protocol):
         """Send what is answered, then our close frame; cut the connection when the handshake takes too long."""
         if self._conn.state is OPEN:
             self._conn.send_close(code, reason or TABLE[code].reason)
-            log.debug("socket closed", code=int(code), address=self._address)
+            if code in _NOTEWORTHY:
+                log.warning("socket closed", code=int(code), address=self._address)
         self._flush()
         self._cut_after(CLOSE_SECONDS)
 
@@ -377,6 +387,7 @@ class WebSocket(asyncio.Protocol):
         if not self._out and not self._receiving:
             self._loop.call_soon(self._flush)
         size = len(data)
+        self._out_bytes += size
         # A server's text frame, unmasked and whole (RFC 6455, section 5.2).
         if size < 126:
             self._out.append(bytes((0x81, size)))
@@ -385,18 +396,35 @@ class WebSocket(asyncio.Protocol):
         else:
             self._out.append(b"\x81\x7f" + size.to_bytes(8))
         self._out.append(data)
+        if self._out_bytes >= ENOUGH:
+            self._flush()  # now, so that the transport can say stop before the next answer is made
 
     def _flush(self) -> None:
         """Write everything that gathered since the last time in one go, messages before control frames."""
         if self._out:
-            out, self._out = self._out, []
+            out, self._out, self._out_bytes = self._out, [], 0
             self.transport.write(b"".join(out))
         if self._conn.writes:
             for data in self._conn.data_to_send():
                 if data:
                     self.transport.write(data)
                 else:
-                    self.transport.close()  # both close frames are exchanged, or the core gave up
+                    self._hang_up()
+
+    def _hang_up(self) -> None:
+        """Both close frames are exchanged, or the core gave up: send nothing more, and wait for the peer's end.
+
+        Closing at once would reset the connection when data is still on its way here, and the reset would overtake the
+        close frame with its reason.
+        """
+        if self.transport.is_closing():
+            return
+        if not self.transport.can_write_eof():  # TLS
+            self.transport.close()
+            return
+        self.transport.write_eof()
+        self._cut_after(CLOSE_SECONDS)
+        self._regulate()
 
     # Pausing.
 
@@ -421,8 +449,12 @@ class WebSocket(asyncio.Protocol):
     def _regulate(self) -> None:
         """Read from the transport only while there is room for more, and nothing read already is left over."""
         session = self._session
-        room = session is None or not self._congested(session)
-        reading = room and not self._rest and not self._draining
+        if session is not None and self._conn.state is not OPEN:
+            self._rest = b""  # it is over: what still comes is read to be thrown away
+            room = reading = True
+        else:
+            room = session is None or not self._congested(session)
+            reading = room and not self._rest and not self._draining
         if reading != self._reading and not self.transport.is_closing():
             self._reading = reading
             if reading:

@@ -48,7 +48,10 @@ class Journal(Protocol):
         """Make the changes durable, all or none. Raises NotDurable."""
 
     async def history(self, kind: str, key: str, *, revision: int, take: int) -> list[Change]:
-        """The record's change of this revision and those before it as far as they are kept, newest first."""
+        """The record's change of this revision and those before it as far as they are kept, newest first.
+
+        Nothing when it has no change of this revision.
+        """
 
     async def since(self, revision: int, *, take: int) -> list[Change]:
         """The changes after a revision in order: whole transactions, at least one, about `take` changes."""

@@ -188,6 +188,16 @@ class Ledger:
         self.failing = "the storage is read-only" if self.journal.read_only else None
         self._writer = asyncio.create_task(self._write(), name="ledger writer")
 
+    async def probe(self) -> None:
+        """After a failed commit, see whether the journal takes writes again, so that `failing` is true of now."""
+        if self.failing is not None and not self.journal.read_only and not self._closing:
+            try:
+                await self.journal.remember({"probe": str(self.now())})
+            except NotDurable as error:
+                self.failing = str(error)
+            else:
+                self.failing = None
+
     async def close(self) -> None:
         """Write and answer what is waiting, then let go of the journal. May be called twice."""
         self._closing = True

@@ -42,7 +42,8 @@ class MemoryJournal:
     async def history(self, kind: str, key: str, *, revision: int, take: int) -> list[Change]:
         """Walk the list backwards."""
         found = [change for change in reversed(self._log) if (change.kind, change.key) == (kind, key)]
-        return [change for change in found if change.revision <= revision][:take]
+        start = next((n for n, change in enumerate(found) if change.revision == revision), len(found))
+        return found[start : start + take]
 
     async def since(self, revision: int, *, take: int) -> list[Change]:
         """Walk the list forwards, to the end of a transaction."""

@@ -58,6 +58,8 @@ class SqliteJournal:
         self.read_only = False
         self._lock = FileLock(path)
         self._connection: aiosqlite.Connection | None = None
+        # A statement that slipped into somebody else's transaction would be answered before that is committed.
+        self._one_writer = asyncio.Lock()
 
     @property
     def _database(self) -> aiosqlite.Connection:
@@ -111,10 +113,11 @@ class SqliteJournal:
         values = _values(changes) + [None] * (size - len(changes)) * _WIDTH
         outdated = [change for change in changes if change.kind in NO_HISTORY]
         try:
-            if not outdated:
-                await self._database.execute(_insertion(size), values)
-            else:
-                await self._replace(_insertion(size), values, outdated)
+            async with self._one_writer:
+                if not outdated:
+                    await self._database.execute(_insertion(size), values)
+                else:
+                    await self._replace(_insertion(size), values, outdated)
         except sqlite3.Error as error:
             raise NotDurable(str(error)) from error
 
@@ -158,15 +161,15 @@ class SqliteJournal:
         return {str(name): str(value) for name, value in rows}
 
     async def remember(self, notes: Mapping[str, str]) -> None:
-        """Into the meta table, one transaction."""
-        rows = [("note:" + name, value) for name, value in notes.items()]
+        """Into the meta table, one statement for a few hundred of them."""
+        rows = [value for name, note in notes.items() for value in ("note:" + name, note)]
         try:
-            await self._database.execute("BEGIN IMMEDIATE")
-            await self._database.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", rows)
-            await self._database.execute("COMMIT")
+            async with self._one_writer:
+                for start in range(0, len(rows), 1_000):
+                    part = rows[start : start + 1_000]
+                    places = ",".join(["(?,?)"] * (len(part) // 2))
+                    await self._database.execute(f"INSERT OR REPLACE INTO meta VALUES {places}", part)
         except sqlite3.Error as error:
-            if self._database.in_transaction:
-                await self._database.execute("ROLLBACK")
             raise NotDurable(str(error)) from error
 
     async def close(self) -> None:
@@ -194,10 +197,10 @@ class FileLock:
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError:
-            if not self._guarded.exists():
+            # A read-only directory: the lock that is there serves, or the file itself, since nobody can make another.
+            if not path.exists() and not self._guarded.exists():
                 raise
-            # A read-only directory: the file itself serves, since nobody can make a lock beside it.
-            descriptor = os.open(self._guarded, os.O_RDONLY | os.O_CLOEXEC)
+            descriptor = os.open(path if path.exists() else self._guarded, os.O_RDONLY | os.O_CLOEXEC)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -1,0 +1,25 @@
+"""How text that others wrote is shown. A value can hold anything, so nothing of it may steer the reader's terminal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+import msgspec
+
+
+def printable(text: str) -> str:
+    """The text on one line, with everything that is no visible character written as an escape."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def on_one_line(text: str) -> str:
+    """The gateway's words as a sentence: some of DeviceHive's have line breaks in them."""
+    return printable(" ".join(text.split()))
+
+
+def echo_json(value: Any) -> None:
+    """Print JSON on a line of its own, UTF-8 whatever the locale."""
+    click.echo(msgspec.json.encode(value))

@@ -1,0 +1,668 @@
+"""What one client can take from the others: nothing. And how plain HTTP is spoken, to the letter."""
+
+from __future__ import annotations
+
+import json
+import socket
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from websockets.exceptions import ConnectionClosedError
+
+from tests.gate.test_frames import CLOSE, INFO, PING, PONG, dial, frame, opened, until, upgrade
+from tests.running import PASSWORD, RunningGateway, Talk
+
+MEBI = 1 << 20
+
+
+def gauge(gateway: RunningGateway, name: str) -> float:
+    """A metric without labels, as it is now."""
+    with urllib.request.urlopen(gateway.url + "/metrics") as answer:
+        text = answer.read().decode()
+    for line in text.splitlines():
+        if line.startswith(f"hivewire_{name} "):
+            return float(line.split()[1])
+    raise AssertionError(f"no metric {name}")
+
+
+def lives(gateway: RunningGateway) -> bool:
+    """Whether a newcomer is served."""
+    return httpx.get(gateway.url + "/health/ready").status_code == 200
+
+
+@pytest.fixture(scope="module")
+def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGateway]:
+    """A gateway that has little patience and small limits."""
+    data = tmp_path_factory.mktemp("strict") / "hivewire.db"
+    flags = {"head-seconds": "0.4", "body-seconds": "0.4", "head-bytes": "2048", "message-bytes": "4096"}
+    flags |= {"failed-authentications": "3", "pipeline": "4"}
+    with RunningGateway(data, *(part for name, value in flags.items() for part in (f"--{name}", value))) as gateway:
+        yield gateway
+        assert not gateway.events("unexpected error"), gateway.events("unexpected error")
+        assert not gateway.noise, gateway.noise
+
+
+# The head of a request.
+
+
+@pytest.mark.parametrize("start", [b"GET /", b"GET / HTTP/1.1\r\nX-Endless: ", b"GET /api/websocket HTTP/1.1\r\nX: "])
+def test_a_head_without_end_is_answered_with_431(shared_gateway: RunningGateway, start: bytes) -> None:
+    """More than 64 KiB of request line and headers: 431, and the connection is closed."""
+    with dial(shared_gateway) as wire:
+        wire.send(start, b"x" * (65 << 10))
+        status, headers, body = wire.response()
+        assert (status, headers["connection"], body["error"]) == (431, "close", 431)
+        assert wire.ended()
+
+
+def test_many_small_headers_count_together(strict: RunningGateway) -> None:
+    """It is the sum that is bounded, and by the setting `--head-bytes`."""
+    with dial(strict) as wire:
+        wire.send(b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 340)
+        assert wire.response()[0] == 431
+
+
+def test_the_bound_is_for_each_request_of_a_connection(strict: RunningGateway) -> None:
+    """Many requests on one connection are fine, however long their heads are together; one too long is not."""
+    with dial(strict) as wire:
+        for _ in range(5):
+            wire.send(b"GET /health/live HTTP/1.1\r\nHost: g\r\nX: " + b"x" * 1_500 + b"\r\n\r\n")
+            assert wire.response()[0] == 200
+        wire.send(b"GET /health/live HTTP/1.1\r\nHost: g\r\nX: " + b"x" * 2_500)
+        assert wire.response()[0] == 431
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET", b"GET / HTTP/1.1\r\nHost: g\r\n", upgrade()[:-20]])
+def test_a_head_that_does_not_come_is_answered_with_408(strict: RunningGateway, sent: bytes) -> None:
+    """Whoever connects and says nothing, or half a request, or half a handshake, is told 408 and put out."""
+    with dial(strict) as wire:
+        wire.send(sent)
+        status, headers, body = wire.response()
+        assert (status, headers["connection"]) == (408, "close")
+        assert body == {"error": 408, "message": "request line and headers took over 0.4 s"}
+        assert wire.ended()
+
+
+def test_a_head_that_drips_wins_no_time(strict: RunningGateway) -> None:
+    """Sending a byte now and then does not make the gateway wait longer."""
+    with dial(strict) as wire:
+        wire.send(b"GET /")
+        wire.socket.settimeout(0.05)
+        answer = b""
+        while not answer:
+            wire.send(b"x")
+            try:
+                answer = wire.socket.recv(100)
+            except TimeoutError:
+                pass
+        assert answer.startswith(b"HTTP/1.1 408 ")
+
+
+def test_an_open_socket_is_not_held_to_the_time_for_heads(strict: RunningGateway) -> None:
+    """Once the handshake is done I may stay silent as long as I like."""
+    with opened(strict) as wire, dial(strict) as late:
+        assert late.response()[0] == 408
+        wire.send(frame(INFO))
+        assert wire.answer()["status"] == "success"
+
+
+def test_half_handshakes_leave_no_trace(shared_gateway: RunningGateway) -> None:
+    """A hundred clients that vanish in the middle of the handshake give all their places back."""
+    before = gauge(shared_gateway, "connections")
+    for size in range(100):
+        with dial(shared_gateway) as wire:
+            wire.send(upgrade()[: size + 1])
+    until(lambda: gauge(shared_gateway, "connections") <= before)
+    assert lives(shared_gateway)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"\x00\x01\x02\x03\r\n\r\n",
+        b"GET\r\n\r\n",
+        b"\x16\x03\x01\x02\x00",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"GET /\xff HTTP/1.1\r\n\r\n",
+    ],
+)
+def test_what_is_not_http_is_answered_with_400(shared_gateway: RunningGateway, sent: bytes) -> None:
+    """Binary noise, TLS on the plain port, nonsense versions: 400 and the end of that connection."""
+    with dial(shared_gateway) as wire:
+        wire.send(sent)
+        status, _, body = wire.response()
+        assert (status, body) == (400, {"error": 400, "message": "Invalid HTTP request received."})
+        assert wire.ended()
+
+
+# How many may come in.
+
+
+@pytest.mark.parametrize("flag", ["--connections", "--connections-per-address"])
+def test_one_connection_too_many_gets_503_and_a_place_that_is_left_is_free(data: Path, flag: str) -> None:
+    """Sockets and plain connections count together; the one too many hears 503 and the others go on."""
+    with RunningGateway(data, flag, "3") as gateway:  # noqa: SIM117 - the gateway outlives the connections
+        with opened(gateway) as first, opened(gateway), dial(gateway) as third:
+            third.send(b"GET /health/live HTTP/1.1\r\nHost: g\r\n\r\n")
+            assert third.response()[0] == 200
+            with dial(gateway) as fourth:
+                status, headers, body = fourth.response()
+                assert (status, headers["connection"]) == (503, "close")
+                assert body == {"error": 503, "message": "too many connections; try again later"}
+                assert fourth.ended()
+            first.send(frame(INFO))
+            assert first.answer()["status"] == "success"
+            first.close()
+
+            def room() -> bool:
+                with dial(gateway) as again:
+                    again.send(b"GET /health/live HTTP/1.1\r\nHost: g\r\n\r\n")
+                    try:
+                        return again.response()[0] == 200
+                    except ConnectionResetError:  # refused before the request was read
+                        return False
+
+            until(room)
+
+
+# The upgrade.
+
+
+@pytest.mark.parametrize("path", ["/", "/api", "/websocket", "/api/websocket/", "/auth/websocket", "/api/rest/info"])
+def test_a_websocket_on_another_path_gets_404_as_json(shared_gateway: RunningGateway, path: str) -> None:
+    """Sockets are opened at /api/websocket and /dh/websocket; elsewhere I get an error document."""
+    with dial(shared_gateway) as wire:
+        wire.send(upgrade(path))
+        status, headers, body = wire.response()
+        assert (status, headers["content-type"]) == (404, "application/json")
+        assert body == {"error": 404, "message": "HTTP 404 Not Found"}
+        assert wire.ended()
+
+
+@pytest.mark.parametrize("path", ["/api/websocket", "/dh/websocket", "/api/websocket?a=b"])
+def test_both_paths_open_a_socket(shared_gateway: RunningGateway, path: str) -> None:
+    """The paths of both contexts work, with a query too, and tell the REST address of their own context."""
+    with dial(shared_gateway) as wire:
+        wire.send(upgrade(path))
+        assert wire.head()[0] == 101
+        wire.send(frame(INFO))
+        context = path.split("/")[1]
+        assert wire.answer()["info"]["restServerUrl"] == f"http://gateway/{context}/rest"
+
+
+@pytest.mark.parametrize("value", ["Bearer nonsense", "Bearer ", "bearer x", "Basic YTpi", "x"])
+def test_an_upgrade_with_a_bad_authorization_gets_401_as_json(shared_gateway: RunningGateway, value: str) -> None:
+    """A handshake with a header that proves nothing is refused, not let in as anonymous."""
+    with dial(shared_gateway) as wire:
+        wire.send(upgrade()[:-2] + b"Authorization: " + value.encode() + b"\r\n\r\n")
+        status, headers, body = wire.response()
+        assert (status, headers["content-type"]) == (401, "application/json")
+        assert body == {"error": 401, "message": "Unauthorized"}
+        assert wire.ended()
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"Sec-WebSocket-Version: 13", b"Sec-WebSocket-Version: 8"),
+        (b"Sec-WebSocket-Key: ", b"Sec-WebSocket-Key: short"),
+        (b"Sec-WebSocket-Key: ", b"X-Not-A-Key: "),
+    ],
+)
+def test_a_handshake_that_is_wrong_is_refused(shared_gateway: RunningGateway, old: bytes, new: bytes) -> None:
+    """Another version of the protocol, or no proper key: a 4xx, no socket."""
+    with dial(shared_gateway) as wire:
+        wire.send(upgrade().replace(old, new))
+        assert wire.head()[0] in (400, 426)
+
+
+@pytest.mark.parametrize("frames", [1, 50, 2_000])
+def test_frames_in_the_segment_of_the_handshake_are_answered(shared_gateway: RunningGateway, frames: int) -> None:
+    """A client that does not wait for the 101 before it sends requests loses none of them."""
+    with dial(shared_gateway) as wire:
+        sent = b"".join(frame(b'{"action":"server/info","requestId":%d}' % n) for n in range(frames))
+        wire.send(upgrade() + sent)
+        assert wire.head()[0] == 101
+        assert [wire.answer()["requestId"] for _ in range(frames)] == list(range(frames))
+
+
+def test_half_a_frame_in_the_segment_of_the_handshake_is_kept(shared_gateway: RunningGateway) -> None:
+    """Wherever the segment ends, the rest may follow."""
+    message = frame(INFO)
+    for size in range(len(message)):
+        with dial(shared_gateway) as wire:
+            wire.send(upgrade() + message[:size], message[size:])
+            assert wire.head()[0] == 101
+            assert wire.answer()["status"] == "success"
+
+
+# Clients that do not read.
+
+
+def fill(talk: Talk) -> None:
+    """Almost 1 MiB of configurations: what one answer may hold."""
+    for number in range(15):
+        assert talk("configuration/put", name=f"big.{number}", value="x" * 65_000)["status"] == "success"
+
+
+@pytest.mark.timeout(20)
+def test_a_client_that_never_reads_is_closed_and_harms_nobody(data: Path) -> None:
+    """It asks for far more than fits its outbox and reads nothing: closed with 4008 and forgotten, while others are
+    served."""
+    flags = ("--outbox-bytes", "65536", "--slow-seconds", "0.5", "--ping-seconds", "6")
+    with RunningGateway(data, *flags) as gateway:
+        token = gateway.token()
+        with gateway.socket(token) as other, opened(gateway, token, receive_buffer=4096) as wire:
+            fill(other)
+            wire.send(frame(b'{"action":"configuration/get","name":"big.1"}') * 300)
+
+            def closed() -> bool:
+                assert other("configuration/get", name="big.0")["status"] == "success"
+                return bool(gateway.events("socket closed"))
+
+            until(closed)
+            until(lambda: gauge(gateway, "sockets") == 1)
+            assert {event["code"] for event in gateway.events("socket closed")} == {4008}
+            assert gauge(gateway, "outbox_bytes") == 0
+            assert other("configuration/put", name="big.0", value="still here")["status"] == "success"
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("action", ["configuration/get", "configuration/list"])
+def test_what_is_kept_for_a_client_that_does_not_read_is_bounded(data: Path, action: str) -> None:
+    """Hundreds of requests in one segment, each with a large answer: no more are answered than fit the outbox."""
+    with RunningGateway(data, "--outbox-bytes", "65536") as gateway:
+        token = gateway.token()
+        with gateway.socket(token) as other, opened(gateway, token, receive_buffer=4096) as wire:
+            fill(other)
+            wire.send(frame(json.dumps({"action": action, "name": "big.1"}).encode()) * 250)
+            until(lambda: gauge(gateway, "outbox_bytes") > 65_536)
+            assert gauge(gateway, "outbox_bytes") < 65_536 + 2 * MEBI
+
+
+def test_a_client_that_reads_late_gets_every_answer(data: Path) -> None:
+    """Being slow costs nothing but time: as long as I read at last, all answers come, in order."""
+    with RunningGateway(data, "--outbox-bytes", "65536") as gateway:
+        token = gateway.token()
+        with gateway.socket(token) as other, opened(gateway, token, receive_buffer=4096) as wire:
+            other("configuration/put", name="big", value="x" * 65_000)
+            wire.send(
+                b"".join(
+                    frame(b'{"action":"configuration/get","name":"big","requestId":%d}' % number)
+                    for number in range(1_000)
+                )
+            )
+            until(lambda: gauge(gateway, "outbox_bytes") > 65_536)
+            assert [wire.answer()["requestId"] for _ in range(1_000)] == list(range(1_000))
+
+
+def test_an_http_client_that_never_reads_its_answers_is_cut_off(data: Path) -> None:
+    """Requests without reading the answers: after `--slow-seconds` the connection is gone and its memory free."""
+    with RunningGateway(data, "--slow-seconds", "0.5") as gateway:
+        token = gateway.token()
+        with gateway.socket(token) as other, dial(gateway, receive_buffer=4096) as wire:
+            fill(other)
+            ask = f"GET /api/rest/configuration HTTP/1.1\r\nHost: g\r\nAuthorization: Bearer {token}\r\n\r\n"
+            wire.send(ask.encode() * 20)
+            until(lambda: gauge(gateway, "connections") >= 3)
+            until(lambda: gauge(gateway, "connections") == 2)
+            assert other("configuration/get", name="big.1")["status"] == "success"
+
+
+# Too much of something.
+
+
+def test_too_many_failed_authentications_close_with_4029(strict: RunningGateway) -> None:
+    """Guessing tokens over one socket ends after `--failed-authentications`, each guess answered."""
+    with strict.socket("") as talk:
+        for _ in range(3):
+            assert talk("authenticate", token="guess")["code"] == 401
+        with pytest.raises(ConnectionClosedError) as closed:
+            talk("server/info")
+        assert closed.value.rcvd is not None
+        assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (4029, "too many failed authentications")
+
+
+def test_guessing_passwords_and_refresh_tokens_counts_too(strict: RunningGateway) -> None:
+    """Every way to fail counts, mixed as you like; errors of other kinds do not."""
+    with strict.socket("") as talk:
+        for _ in range(5):
+            assert talk("configuration/get", name="x")["code"] == 401
+            assert talk("nonsense")["code"] == 400
+        assert talk("token", login="guess", password="guess-1")["code"] == 401
+        assert talk("token/refresh", refreshToken="guess")["code"] == 401
+        assert talk("token", login="admin", password="guess-2")["code"] == 401
+        with pytest.raises(ConnectionClosedError) as closed:
+            talk.receive()
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 4029
+
+
+def test_more_requests_than_the_pipeline_takes_are_answered_all_the_same(strict: RunningGateway) -> None:
+    """`--pipeline` bounds what is under way, not what I may send: a thousand puts are answered in order."""
+    with opened(strict, strict.token()) as wire:
+        put = '{"action":"configuration/put","requestId":%d,"name":"limits.pipeline","value":"v"}'
+        wire.send(b"".join(frame((put % number).encode()) for number in range(1_000)))
+        assert [wire.answer()["requestId"] for _ in range(1_000)] == list(range(1_000))
+
+
+def test_http_requests_without_waiting_are_answered_in_order(shared_gateway: RunningGateway) -> None:
+    """Sixty-four requests may wait behind one another; a flood of them ends with 503 or the end."""
+    ask = b"GET /health/%b HTTP/1.1\r\nHost: g\r\n\r\n"
+    with dial(shared_gateway) as wire:
+        wire.send(b"".join(ask % name for name in (b"live", b"gone") * 30))
+        assert [wire.response()[0] for _ in range(60)] == [200, 404] * 30
+    with dial(shared_gateway) as wire:
+        wire.send(ask % b"live" * 2_000)
+        status = 200
+        while status == 200:
+            status = wire.response()[0]
+        assert status == 503
+        assert wire.ended()
+
+
+# Bodies.
+
+
+def put_head(token: str, *headers: str) -> bytes:
+    """The head of a PUT."""
+    lines = ["PUT /api/rest/configuration/limits.body HTTP/1.1", "Host: g", f"Authorization: Bearer {token}", *headers]
+    return "\r\n".join([*lines, "", ""]).encode()
+
+
+def test_a_body_over_the_limit_is_refused_with_413(strict: RunningGateway) -> None:
+    """A body longer than `--message-bytes` gets 413, announced or chunked; one of that size is read."""
+    token = strict.token()
+    value = json.dumps({"value": "x" * 4_084})
+    assert len(value) == 4_097
+    with strict.http(token) as client:
+        assert client.put("/configuration/limits.body", content=value).status_code == 413
+        refused = client.put("/configuration/limits.body", content=iter([value[:4_000].encode()] * 2))
+        assert refused.status_code == 413
+        assert refused.json() == {"error": 413, "message": "the body is over 4096 bytes"}
+        assert client.put("/configuration/limits.body", content=value.replace("xx", "x", 1)).status_code == 200
+
+
+def test_an_endless_body_is_cut_off(strict: RunningGateway) -> None:
+    """A chunked body without end is refused as soon as it is over the limit."""
+    with dial(strict) as wire:
+        wire.send(
+            put_head(strict.token(), "Transfer-Encoding: chunked"), b"1000\r\n" + b" " * 4_096 + b"\r\n1\r\nx\r\n"
+        )
+        status, headers, body = wire.response()
+        assert (status, headers["connection"], body["error"]) == (413, "close", 413)
+        assert wire.ended()
+
+
+def test_nobody_who_may_not_write_makes_the_gateway_read_a_body(strict: RunningGateway) -> None:
+    """Without a token the answer comes before the body does."""
+    with dial(strict) as wire:
+        wire.send(b"PUT /api/rest/configuration/a HTTP/1.1\r\nHost: g\r\nContent-Length: 4000\r\n\r\n")
+        assert wire.response()[0] == 401
+
+
+def test_a_body_that_does_not_come_is_answered_with_408(strict: RunningGateway) -> None:
+    """Half a body, and then silence: 408, and nothing was written."""
+    token = strict.token()
+    with dial(strict) as wire:
+        wire.send(put_head(token, "Content-Length: 100"), b'{"value":')
+        status, headers, body = wire.response()
+        assert (status, headers["connection"]) == (408, "close")
+        assert body == {"error": 408, "message": "the body took over 0.4 s"}
+        assert wire.ended()
+
+
+def test_a_client_that_hangs_up_within_its_body_writes_nothing(
+    shared_gateway: RunningGateway, admin_token: str
+) -> None:
+    """A request that is cut off is not carried out."""
+    with dial(shared_gateway) as wire:
+        wire.send(put_head(admin_token, "Content-Length: 100").replace(b"limits.body", b"limits.cut"), b'{"value":"1"}')
+    with shared_gateway.http(admin_token) as client:
+        assert client.get("/configuration/limits.cut").status_code == 404
+
+
+@pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", "application/jsonx", "x"])
+def test_a_body_that_is_not_json_gets_415(shared_gateway: RunningGateway, admin_token: str, content_type: str) -> None:
+    """Another content type than JSON is refused, whatever the bytes are."""
+    with shared_gateway.http(admin_token) as client:
+        refused = client.put(
+            "/configuration/limits.type", content='{"value":"1"}', headers={"Content-Type": content_type}
+        )
+    assert refused.status_code == 415
+    assert refused.json() == {"error": 415, "message": "HTTP 415 Unsupported Media Type"}
+
+
+@pytest.mark.parametrize("content_type", [None, "application/json", "Application/JSON; charset=utf-8"])
+def test_json_is_taken_with_any_spelling_of_its_type(
+    shared_gateway: RunningGateway, admin_token: str, content_type: str | None
+) -> None:
+    """JSON in any case, with parameters, or without a type at all, is JSON."""
+    headers = {"Content-Type": content_type} if content_type else {}
+    with shared_gateway.http(admin_token) as client:
+        taken = client.put("/configuration/limits.type", content='{"value":"1"}', headers=headers)
+        assert taken.status_code == 200
+
+
+@pytest.mark.parametrize(
+    "body", ["{", "[]", "1", "null", '"x"', '{"value":{}}', '{"value":"1"} x', "\x00", "[" * 9_999]
+)
+def test_a_malformed_body_gets_400(shared_gateway: RunningGateway, admin_token: str, body: str) -> None:
+    """A body that is no JSON object, or has members of the wrong type, is `Invalid request parameters`."""
+    with shared_gateway.http(admin_token) as client:
+        refused = client.put("/configuration/limits.malformed", content=body)
+    assert refused.status_code == 400
+    assert refused.json() == {"error": 400, "message": "Invalid request parameters"}
+
+
+def test_a_body_that_is_not_utf_8_gets_400(shared_gateway: RunningGateway, admin_token: str) -> None:
+    """Bytes that are no text are refused."""
+    with shared_gateway.http(admin_token) as client:
+        assert client.put("/configuration/limits.utf", content=b'{"value":"\xff"}').status_code == 400
+
+
+def test_a_body_nested_deeper_than_128_gets_400(shared_gateway: RunningGateway, admin_token: str) -> None:
+    """The bound on nesting is the same over HTTP as over a socket."""
+    with shared_gateway.http(admin_token) as client:
+        nested = '{"data":{"a":%s}}'
+        assert client.put("/user/1", content=nested.replace("%s", "[" * 126 + "]" * 126)).status_code == 204
+        assert client.put("/user/1", content=nested.replace("%s", "[" * 127 + "]" * 127)).status_code == 400
+        assert client.put("/user/1", content="{}").status_code == 204
+
+
+def test_an_empty_body_is_said_to_be_missing(shared_gateway: RunningGateway, admin_token: str) -> None:
+    """A PUT without a body is told that the object is null."""
+    with shared_gateway.http(admin_token) as client:
+        refused = client.put("/configuration/limits.empty")
+    assert refused.json() == {"error": 400, "message": "Error! Validation failed: Object is null"}
+
+
+# Paths and methods.
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/api", "/api/rest", "/api/rest/nothing", "/api/rest/configuration/", "/api/rest/configuration/a/b/c"]
+)
+def test_an_unknown_path_gets_404_as_json(shared_gateway: RunningGateway, path: str) -> None:
+    """Nothing there: an error document, not a page."""
+    missing = httpx.get(shared_gateway.url + path)
+    assert (missing.status_code, missing.headers["content-type"]) == (404, "application/json")
+    assert missing.json() == {"error": 404, "message": "HTTP 404 Not Found"}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("POST", "/info", "GET, HEAD, OPTIONS"),
+        ("PATCH", "/configuration/a", "DELETE, GET, HEAD, OPTIONS, PUT"),
+        ("GET", "/token", "OPTIONS, POST"),
+        ("TRACE", "/user", "GET, HEAD, OPTIONS"),
+    ],
+)
+def test_another_method_gets_405_with_those_that_are_allowed(
+    shared_gateway: RunningGateway, method: str, path: str, allowed: str
+) -> None:
+    """A path that exists refuses other methods and lists its own in `Allow`."""
+    refused = httpx.request(method, shared_gateway.rest_url + path)
+    assert refused.json() == {"error": 405, "message": "HTTP 405 Method Not Allowed"}
+    assert (refused.status_code, refused.headers["allow"]) == (405, allowed)
+
+
+def test_health_and_metrics_are_only_read(shared_gateway: RunningGateway) -> None:
+    """POST to a health page gets the same 405 document."""
+    refused = httpx.post(shared_gateway.url + "/health/live")
+    assert (refused.status_code, refused.json()["error"]) == (405, 405)
+
+
+@pytest.mark.parametrize("path", ["/info", "/info/cache", "/"])
+def test_head_is_get_without_the_body(shared_gateway: RunningGateway, path: str) -> None:
+    """HEAD has status and headers of GET and no body; the connection goes on."""
+    with dial(shared_gateway) as wire:
+        for _ in range(2):
+            wire.send(b"HEAD /api/rest%b HTTP/1.1\r\nHost: g\r\n\r\n" % path.encode())
+            status, headers = wire.head()
+            assert status == 200
+            assert headers["content-type"].startswith(("application/json", "text/plain"))
+        wire.send(b"GET /health/live HTTP/1.1\r\nHost: g\r\n\r\n")
+        assert wire.response()[2] == {"status": "live"}
+
+
+CORS = {
+    "Access-Control-Allow-Credentials": "true",
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Allow-Methods": "OPTIONS, GET, POST, PUT, DELETE, HEAD",
+    "Access-Control-Max-Age": "0",
+}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/api/rest/info", 200),
+        ("OPTIONS", "/api/rest/configuration/a", 204),
+        ("GET", "/api/rest/configuration/a", 401),
+        ("GET", "/nothing", 404),
+        ("DELETE", "/api/rest/info", 405),
+        ("GET", "/metrics", 200),
+    ],
+)
+def test_every_answer_has_the_cors_headers(shared_gateway: RunningGateway, method: str, path: str, status: int) -> None:
+    """Pages of any origin may talk to the gateway: success and errors alike say so."""
+    answer = httpx.request(method, shared_gateway.url + path, headers={"Origin": "http://elsewhere"})
+    assert answer.status_code == status
+    assert CORS.items() <= {name.title(): value for name, value in answer.headers.items()}.items()
+    allowed = answer.headers["access-control-allow-headers"]
+    for header in ("Origin", "Authorization", "Accept", "Content-Type", "Auth-DeviceID", "Auth-DeviceKey", "If-Match"):
+        assert header in allowed.split(", ")
+    assert "ETag" in answer.headers["access-control-expose-headers"].split(", ")
+
+
+def test_options_lists_what_can_be_done(shared_gateway: RunningGateway) -> None:
+    """A preflight needs no token."""
+    options = httpx.options(shared_gateway.rest_url + "/configuration/a")
+    assert options.headers["allow"] == "DELETE, GET, HEAD, OPTIONS, PUT"
+
+
+def test_a_post_may_stand_for_another_method(shared_gateway: RunningGateway, admin_token: str) -> None:
+    """Behind a proxy that lets only POST through, `X-HTTP-Method-Override` says what is meant."""
+    path, header = "/configuration/limits.override", "X-HTTP-Method-Override"
+    with shared_gateway.http(admin_token) as client:
+        put = client.post(path, json={"value": "1"}, headers={header: "PUT"})
+        assert (put.status_code, put.json()["value"]) == (200, "1")
+        assert client.post(path, headers={header: "OPTIONS"}).status_code == 204
+        assert client.post(path, headers={header: "delete"}).status_code == 204
+        assert client.get(path).status_code == 404
+        assert client.post(path, json={"value": "1"}).status_code == 405
+        assert client.get("/info", headers={header: "DELETE"}).status_code == 200
+
+
+def test_a_post_may_stand_for_head(shared_gateway: RunningGateway) -> None:
+    """The override works for HEAD, which has no body to send and gets none."""
+    answer = httpx.post(shared_gateway.rest_url + "/info", headers={"X-HTTP-Method-Override": "HEAD"})
+    assert (answer.status_code, answer.content) == (200, b"")
+
+
+def test_a_connection_is_kept_for_the_next_request(shared_gateway: RunningGateway) -> None:
+    """Success and errors leave the connection open, `Connection: close` and HTTP/1.0 end it."""
+    with dial(shared_gateway) as wire:
+        for path, status in ((b"info", 200), (b"configuration", 401), (b"nothing", 404), (b"info", 200)):
+            wire.send(b"GET /api/rest/%b HTTP/1.1\r\nHost: g\r\n\r\n" % path)
+            assert wire.response()[0] == status
+        wire.send(b"GET /api/rest/info HTTP/1.1\r\nHost: g\r\nConnection: close\r\n\r\n")
+        assert wire.response()[0] == 200
+        assert wire.ended()
+    with dial(shared_gateway) as wire:
+        wire.send(b"GET /api/rest/info HTTP/1.0\r\n\r\n")
+        assert wire.response()[0] == 200
+        assert wire.ended()
+
+
+def test_an_upgrade_to_http_2_is_ignored_and_the_request_answered(shared_gateway: RunningGateway) -> None:
+    """Clients that offer h2c with their first request (Java's, curl's) are answered in HTTP/1.1, body and all."""
+    body = json.dumps({"login": "admin", "password": PASSWORD}).encode()
+    head = b"POST /api/rest/token HTTP/1.1\r\nHost: g\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
+    with dial(shared_gateway) as wire:
+        wire.send(head + b"HTTP2-Settings: AAEAAEAAAAIAAAAB\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        status, _, answer = wire.response()
+        assert (status, answer.keys()) == (201, {"accessToken", "refreshToken"})
+        wire.send(b"GET /api/rest/info HTTP/1.1\r\nHost: g\r\n\r\n")
+        assert wire.response()[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("encoded", "name"),
+    [
+        ("a%2Fb", "a/b"),
+        ("a%252Fb", "a%2Fb"),
+        ("%C3%A9", "é"),
+        ("a+b", "a+b"),
+        ("a%20b", "a b"),
+        ("..", ".."),
+        ("%2e%2E", ".."),
+        ("a;b=c", "a;b=c"),
+        ("a%3Fb%23c", "a?b#c"),
+        ("100%", "100%"),
+        ("%zz", "%zz"),
+        ("%F0%9F%98%80", "😀"),
+        ("info%2Fcache", "info/cache"),
+    ],
+)
+def test_a_name_in_a_path_is_decoded_once(
+    shared_gateway: RunningGateway, admin_token: str, encoded: str, name: str
+) -> None:
+    """The name is cut from the path as sent and decoded once, so any name can be reached."""
+    body = b'{"value":"1"}'
+    with dial(shared_gateway) as wire:
+        wire.send(put_head(admin_token, f"Content-Length: {len(body)}").replace(b"limits.body", encoded.encode()), body)
+        status, _, answer = wire.response()
+        assert (status, answer["name"]) == (200, name)
+    with shared_gateway.socket(admin_token) as talk:
+        assert talk("configuration/delete", name=name)["status"] == "success"
+
+
+@pytest.mark.parametrize("encoded", ["%FF", "%C3", "%ED%A0%80", "%00", "%0A", "%EF%BF%BF"])
+def test_a_name_in_a_path_that_is_no_name_gets_400(
+    shared_gateway: RunningGateway, admin_token: str, encoded: str
+) -> None:
+    """Percent-encoded bytes that are no UTF-8, and characters that no name may have, are refused."""
+    with shared_gateway.http(admin_token) as client:
+        assert client.get(f"/configuration/{encoded}").status_code == 400
+
+
+# The door is open to the end.
+
+
+def test_sockets_that_end_in_any_way_leave_nothing_behind(shared_gateway: RunningGateway) -> None:
+    """Sockets that end well, badly or in the middle of a frame give their places back."""
+    before = gauge(shared_gateway, "sockets")
+    for number in range(200):
+        with opened(shared_gateway) as wire:
+            wire.send((b"", frame(INFO), frame(INFO)[:7], frame(b"", CLOSE), frame(b"", PING))[number % 5])
+            if number % 5 == 4:
+                assert wire.frame()[0] == PONG
+            if number % 5 == 1:
+                wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
+    until(lambda: gauge(shared_gateway, "sockets") <= before)

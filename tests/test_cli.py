@@ -1,0 +1,664 @@
+"""The command line as its users meet it: what it prints, where, and with which exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import socket
+import stat
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from websockets.sync.server import ServerConnection, serve
+
+from hivewire import cli
+from hivewire.cli import profile as profiles
+from hivewire.cli.identity import moment
+from hivewire.cli.output import on_one_line, printable
+from hivewire.cli.profile import Profile, ProfileError
+from hivewire.remote import BadAddress, Remote, RemoteError, Unreachable, Unsendable, endpoint
+from tests.running import PASSWORD, RunningGateway, Talk
+
+NOWHERE = "http://127.0.0.1:1"
+
+
+class Outcome(NamedTuple):
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Outcome]
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A user's configuration directory without a profile, and an environment that says nothing of Hivewire."""
+    for name in [name for name in os.environ if name.startswith("HIVEWIRE_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    return tmp_path
+
+
+@pytest.fixture
+def run(home: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run the command in this process; `stdin` is what a file on standard input holds."""
+
+    def run(*arguments: str, stdin: bytes = b"") -> Outcome:
+        (home / "stdin").write_bytes(stdin)
+        with (home / "stdin").open(encoding="utf-8") as file:
+            monkeypatch.setattr(sys, "stdin", file)
+            monkeypatch.setattr(sys, "argv", ["hivewire", *arguments])
+            with pytest.raises(SystemExit) as ended:
+                cli.main()
+        assert isinstance(ended.value.code, int)
+        return Outcome(ended.value.code, *capfd.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def logged_in(run: Run, shared_gateway: RunningGateway) -> Run:
+    """The same, after a login at the shared gateway."""
+    assert run("login", "--url", shared_gateway.url, stdin=PASSWORD.encode()).code == 0
+    return run
+
+
+def profile_of(url: str, access: str = "an-access-token", refresh: str = "a-refresh-token") -> Profile:
+    profile = Profile(endpoint(url), "admin", access, refresh)
+    profiles.save(profile, profiles.path())
+    return profile
+
+
+# The address.
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("http://127.0.0.1:8080", "ws://127.0.0.1:8080/api/websocket"),
+        ("http://127.0.0.1:8080/", "ws://127.0.0.1:8080/api/websocket"),
+        ("https://config.example.com", "wss://config.example.com/api/websocket"),
+        ("HTTPS://Config.Example.com:443/", "wss://config.example.com/api/websocket"),
+        ("ws://h:80", "ws://h/api/websocket"),
+        ("wss://h:80", "wss://h:80/api/websocket"),
+        ("ws://h/dh/websocket", "ws://h/dh/websocket"),
+        ("http://[::1]:9000", "ws://[::1]:9000/api/websocket"),
+    ],
+)
+def test_an_address_leads_to_the_socket_of_its_gateway(url: str, expected: str) -> None:
+    """The path is /api/websocket unless one is given, and two spellings of an address are the same one."""
+    assert endpoint(url) == expected
+    assert endpoint(expected) == expected
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *["", "h", "127.0.0.1:8080", "localhost:8080", "ftp://h", "http://", "http://h:0", "http://h:99999"],
+        *["http://h:x", "http://[::1", "http://a b", "http://a..b", f"http://{'x' * 300}"],
+    ],
+)
+def test_what_is_no_address_is_wrong_usage(run: Run, url: str) -> None:
+    """It is said so in one line, with an example of one, before anything is connected to."""
+    with pytest.raises(BadAddress):
+        endpoint(url)
+    if url:  # an empty --url counts as none
+        outcome = run("login", f"--url={url}", stdin=b"password\n")
+        assert outcome.code == 2
+        assert "http://127.0.0.1:8080" in outcome.err
+        assert outcome.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("url", ["http://admin:s3cret@h", "http://admin:s3cret@", "s3cret@h"])
+def test_a_password_in_an_address_is_refused_and_not_repeated(run: Run, url: str) -> None:
+    """It would be dropped without a word otherwise, and end up in the profile of nobody."""
+    outcome = run("login", "--url", url)
+    assert outcome.code == 2
+    assert "s3cret" not in outcome.err
+
+
+# The profile.
+
+
+def test_the_profile_is_in_the_configuration_directory_or_where_one_says(home: Path) -> None:
+    """HIVEWIRE_PROFILE, XDG_CONFIG_HOME, ~/.config: in this order."""
+    assert profiles.path({"HIVEWIRE_PROFILE": "/p.json", "XDG_CONFIG_HOME": "/x"}) == Path("/p.json")
+    assert profiles.path({"XDG_CONFIG_HOME": "/x"}) == Path("/x/hivewire/profile.json")
+    assert profiles.path({}) == Path.home() / ".config/hivewire/profile.json"
+
+
+def test_only_its_owner_can_read_the_profile(home: Path) -> None:
+    """The file is 0600 and its directory 0700, whatever the umask; a second one replaces the first."""
+    former = os.umask(0)
+    try:
+        profile_of(NOWHERE)
+        profile = profile_of(NOWHERE, access="another")
+    finally:
+        os.umask(former)
+    place = profiles.path()
+    assert stat.S_IMODE(place.stat().st_mode) == 0o600
+    assert stat.S_IMODE(place.parent.stat().st_mode) == 0o700
+    assert profiles.load(place) == profile
+    assert os.listdir(place.parent) == ["profile.json"]
+
+
+def test_the_profile_is_never_readable_by_others_while_it_is_written(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is moved into place has its mode already."""
+    modes = []
+    replace = os.replace
+
+    def watched(source: str, target: Path) -> None:
+        modes.append(stat.S_IMODE(os.stat(source).st_mode))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", watched)
+    profile_of(NOWHERE)
+    assert modes == [0o600]
+
+
+def test_a_profile_does_not_show_its_tokens(home: Path) -> None:
+    """Its repr, as in a traceback or a log, names the address and the login only."""
+    assert "token" not in repr(profile_of(NOWHERE)).lower()
+
+
+def test_without_a_profile_one_is_told_to_log_in(run: Run) -> None:
+    """No gateway is asked."""
+    outcome = run("get", "x")
+    assert outcome.code == 1
+    assert outcome.err == "hivewire: error: nobody is logged in: run hivewire login, or give --token\n"
+
+
+@pytest.mark.parametrize("content", [b"", b"nonsense", b"{}", b'{"url": "\xff"}', b"[1]"])
+def test_a_broken_profile_is_said_to_be_one_and_does_not_hinder_a_login(
+    home: Path, run: Run, shared_gateway: RunningGateway, content: bytes
+) -> None:
+    """The advice to log in again can be followed; what the file holds is not quoted."""
+    place = profiles.path()
+    place.parent.mkdir(parents=True)
+    place.write_bytes(content)
+    outcome = run("get", "x")
+    assert outcome.code == 1
+    assert outcome.err == f"hivewire: error: {place} is not a profile: run hivewire login again\n"
+    # Without --url the address of the profile would be used, so this one has to do without.
+    assert run("login", stdin=b"").code in (1, 3)
+    assert run("login", "--url", shared_gateway.url, stdin=PASSWORD.encode()).code == 0
+
+
+def test_a_profile_that_cannot_be_written_is_one_line(home: Path) -> None:
+    """A file stands where its directory should be."""
+    (home / "config").write_text("")
+    with pytest.raises(ProfileError, match="cannot write the profile"):
+        profile_of(NOWHERE)
+
+
+def test_the_profiles_token_is_for_its_gateway_only(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another address, from the flag or the environment, gets no token but an explanation."""
+    profile_of(NOWHERE)
+    other = "http://127.0.0.1:2"
+    for outcome in (run("get", "x", "--url", other), _with(monkeypatch, "HIVEWIRE_URL", other, run, "get", "x")):
+        assert outcome.code == 1
+        assert "not shown to another gateway" in outcome.err
+        assert f"hivewire login --url {other}" in outcome.err
+        assert "an-access-token" not in outcome.err
+
+
+def _with(monkeypatch: pytest.MonkeyPatch, name: str, value: str, run: Run, *arguments: str) -> Outcome:
+    with monkeypatch.context() as patch:
+        patch.setenv(name, value)
+        return run(*arguments)
+
+
+# Wrong usage is told before anything is connected to.
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["nonsense"], "No such command 'nonsense'"),
+        (["get"], "Missing argument 'NAME'"),
+        (["put", "x"], "give either VALUE or --file"),
+        (["put", "x", "1", "--file", "pyproject.toml"], "give either VALUE or --file"),
+        (["put", "x", "--file", "/no/such/file"], "No such file"),
+        (["put", "x", "1", "--expect", "-1"], "--expect"),
+        (["put", "x", "1", "--expect", "one"], "--expect"),
+        (["put", "x", "-5"], "No such option"),
+        (["list", "--take", "-1"], "--take"),
+        (["token"], "Missing option '--action'"),
+        (["token", "--action", "GetConfigration"], "did you mean GetConfiguration?"),
+        (["token", "--action", "*", "--expires", "soon"], "neither a time nor a span"),
+        (["login", "--password", "secret"], "No such option"),
+        (["user", "password", "alice", "--data", "/no/such/file"], "does not exist"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_exit_code_2(run: Run, arguments: list[str], words: str) -> None:
+    """Also when nobody is logged in and nothing listens."""
+    outcome = run(*arguments)
+    assert outcome.code == 2
+    assert outcome.out == ""
+    assert outcome.err.startswith("hivewire: error: ")
+    assert words in outcome.err
+    assert outcome.err.count("\n") == 1
+
+
+def test_a_password_of_a_wrong_length_is_refused_before_it_is_sent(run: Run) -> None:
+    """Five characters are too few."""
+    outcome = run("user", "password", "alice", stdin=b"short\n")
+    assert outcome.code == 2
+    assert "6 to 128" in outcome.err
+
+
+@pytest.mark.parametrize("command", [[], *([name] for name in cli.COMMANDS), ["user", "password"], ["user", "unlock"]])
+def test_every_command_teaches_by_example(run: Run, command: list[str]) -> None:
+    """`--help` works without a gateway and shows lines to paste."""
+    outcome = run(*command, "--help")
+    assert outcome.code == 0
+    if command != ["user"]:
+        assert re.search(r"(Examples|First steps):\n\s+", outcome.out)
+        assert re.search(r"^ +(.*\| ?|[A-Z_]+=\S+ )*hivewire " + " ".join(command), outcome.out, re.MULTILINE)
+
+
+def test_a_command_loads_no_more_than_it_needs() -> None:
+    """`hivewire get` starts without the gateway and without rich."""
+    code = (
+        "import sys; from hivewire import cli; sys.argv = ['hivewire', 'get', '--help']\n"
+        "try: cli.main()\n"
+        "finally: print([name for name in ('uvicorn', 'starlette', 'rich', 'jwt', 'hivewire.app')"
+        " if name in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr == "[]\n"
+
+
+# Times.
+
+
+def test_a_span_counts_from_now() -> None:
+    """Seconds, minutes, hours, days."""
+    now = time.time() * 1_000
+    for text, seconds in (("90s", 90), ("30m", 1_800), ("12h", 43_200), ("7d", 604_800)):
+        found = moment(text)
+        assert found is not None
+        assert abs(found - now - seconds * 1_000) < 5_000
+
+
+def test_a_time_is_utc_unless_it_says() -> None:
+    """ISO 8601 in milliseconds since 1970."""
+    assert moment(None) is None
+    assert moment("2027-01-01T00:00:00") == moment("2027-01-01") == 1_798_761_600_000
+    assert moment("2027-01-01T01:00:00+01:00") == moment("2027-01-01T00:00:00Z") == 1_798_761_600_000
+
+
+# Text of others.
+
+
+def test_text_of_others_cannot_steer_the_terminal() -> None:
+    """Escape sequences, also those of one character, line breaks and text direction marks are shown, not obeyed."""
+    assert printable("plain été 設定") == "plain été 設定"
+    assert printable("\x1b[31m\x9b\n\u202e") == "\\x1b[31m\\x9b\\n\\u202e"
+    assert on_one_line("a\n  b \x1b[0m\n") == "a b \\x1b[0m"
+
+
+# No gateway, or something else.
+
+
+def test_nothing_listens(run: Run) -> None:
+    """Exit code 3, and the address that was tried."""
+    outcome = run("get", "x", "--url", NOWHERE, "--token", "s3cret")
+    assert outcome == (
+        3,
+        "",
+        "hivewire: error: cannot reach a gateway at ws://127.0.0.1:1/api/websocket: Connection refused\n",
+    )
+
+
+def test_what_answers_is_not_a_gateway(run: Run, shared_gateway: RunningGateway) -> None:
+    """A path without a socket, and TLS where there is none, are exit code 3 as well."""
+    for url in (shared_gateway.url + "/elsewhere", shared_gateway.url.replace("http", "https")):
+        outcome = run("get", "x", "--url", url, "--token", "s3cret")
+        assert outcome.code == 3
+        assert outcome.err.count("\n") == 1
+        assert "s3cret" not in outcome.err
+
+
+@pytest.fixture
+def stub() -> Iterator[Callable[[Callable[[dict[str, Any]], Any]], str]]:
+    """Start a server that answers each frame with what a function makes of it: text, JSON, or a close code."""
+    servers = []
+
+    def start(answer: Callable[[dict[str, Any]], Any]) -> str:
+        def handle(connection: ServerConnection) -> None:
+            for message in connection:
+                made = answer(json.loads(message))
+                if isinstance(made, int):
+                    connection.close(made)
+                    return
+                connection.send(made if isinstance(made, str) else json.dumps(made))
+
+        server = serve(handle, "127.0.0.1", 0)
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        servers.append((server, thread))
+        return f"http://127.0.0.1:{server.socket.getsockname()[1]}"
+
+    yield start
+    for server, thread in servers:
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize("answer", ["nonsense", "[1]", "1", 1001])
+def test_something_else_at_the_address_is_not_a_traceback(stub: Any, answer: Any) -> None:
+    """Answers that no gateway gives, or none at all, are Unreachable."""
+    with Remote(stub(lambda _: answer)) as remote, pytest.raises(Unreachable):
+        remote.request("authenticate", token="t")
+
+
+def test_an_error_about_a_frame_that_was_not_understood_is_not_waited_past(stub: Any) -> None:
+    """It has no requestId (core protocol, section 1.2)."""
+    reply = {"code": 400, "status": "error", "error": "Malformed Json received."}
+    with Remote(stub(lambda _: reply)) as remote, pytest.raises(RemoteError, match="Malformed") as caught:
+        remote.request("x")
+    assert caught.value.code == 400
+
+
+def test_answers_to_others_are_passed_over(stub: Any) -> None:
+    """Only the frame with the request's number is its answer; members without a value are not sent."""
+    seen = []
+
+    def answer(frame: dict[str, Any]) -> Any:
+        seen.append(frame)
+        return {"requestId": frame["requestId"], "status": "success"}
+
+    with Remote(stub(answer)) as remote:
+        assert remote.request("a", left=None, kept=0)["status"] == "success"
+    assert seen == [{"action": "a", "requestId": 1, "kept": 0}]
+
+
+def test_a_redirect_to_another_host_is_not_followed() -> None:
+    """It would get the token, which is for the address that was given."""
+    with socket.create_server(("127.0.0.1", 0)) as elsewhere, socket.create_server(("127.0.0.1", 0)) as listener:
+        elsewhere.settimeout(0.2)
+
+        def redirect() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(65_536)
+                place = f"ws://127.0.0.1:{elsewhere.getsockname()[1]}/"
+                connection.sendall(f"HTTP/1.1 302 Found\r\nLocation: {place}\r\nContent-Length: 0\r\n\r\n".encode())
+
+        thread = threading.Thread(target=redirect)
+        thread.start()
+        with pytest.raises(Unreachable), Remote(f"http://127.0.0.1:{listener.getsockname()[1]}"):
+            pass
+        thread.join()
+        with pytest.raises(TimeoutError):
+            elsewhere.accept()
+
+
+def test_what_is_not_text_is_not_sent(stub: Any) -> None:
+    """A command's argument can hold bytes that are no UTF-8; Python has them as surrogates."""
+    with Remote(stub(lambda _: "nonsense")) as remote, pytest.raises(Unsendable):
+        remote.request("configuration/get", name="\udcff")
+
+
+# With a gateway: who one is.
+
+
+def test_login_takes_the_password_from_a_pipe_or_the_environment(
+    run: Run, shared_gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With or without --password-stdin; the flag wins over HIVEWIRE_PASSWORD. The password is not kept."""
+    login = ("login", "--url", shared_gateway.url)
+    assert run(*login, stdin=PASSWORD.encode() + b"\n").code == 0
+    assert PASSWORD not in profiles.path().read_text()
+    assert run(*login, "--password-stdin", stdin=PASSWORD.encode() + b"\r\n").code == 0
+    monkeypatch.setenv("HIVEWIRE_PASSWORD", PASSWORD)
+    assert run(*login).code == 0
+    wrong = run(*login, "--password-stdin", stdin=b"not this one\n")
+    assert wrong == (1, "", "hivewire: error: Invalid credentials\n")
+
+
+@pytest.mark.parametrize(("stdin", "words"), [(b"", "no password"), (b"\n", "no password"), (b"\xff\n", "not UTF-8")])
+def test_no_password_is_one_line(run: Run, shared_gateway: RunningGateway, stdin: bytes, words: str) -> None:
+    """Nothing is asked of the gateway."""
+    outcome = run("login", "--url", shared_gateway.url, stdin=stdin)
+    assert outcome.code == 1
+    assert words in outcome.err
+    assert not profiles.path().exists()
+
+
+def test_a_given_token_goes_to_the_address_of_the_profile(logged_in: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """--token and HIVEWIRE_TOKEN replace the profile's token, not its address."""
+    token = logged_in("token", "--action", "getconfiguration", "--name", "cli.given*").out.strip()
+    assert logged_in("list", "cli.given*", "--token", token).code == 0
+    refused = _with(monkeypatch, "HIVEWIRE_TOKEN", token, logged_in, "put", "cli.given", "1")
+    assert refused == (1, "", "hivewire: error: Access is denied\n")
+
+
+def test_a_given_token_that_is_refused_is_said_to_be_the_one(logged_in: Run) -> None:
+    """The profile's login is not used instead, and the token is not shown."""
+    expired = logged_in("token", "--action", "*", "--expires", "2020-01-01").out.strip()
+    outcome = logged_in("list", "--token", expired)
+    assert outcome == (1, "", "hivewire: error: the token of --token or HIVEWIRE_TOKEN is refused: Token expired\n")
+
+
+def test_an_expired_login_is_renewed_and_remembered(logged_in: Run) -> None:
+    """With the refresh token, without a word; the next command uses the new access token."""
+    place = profiles.path()
+    profile = profiles.load(place)
+    assert profile is not None
+    profile.access_token = logged_in("token", "--action", "*", "--expires", "2020-01-01").out.strip()
+    profiles.save(profile, place)
+    assert logged_in("list", "cli.none*") == (0, "", "")
+    renewed = profiles.load(place)
+    assert renewed is not None
+    assert renewed.access_token != profile.access_token
+    assert renewed.refresh_token == profile.refresh_token
+
+
+def test_a_login_that_has_ended_says_what_to_do(run: Run, shared_gateway: RunningGateway) -> None:
+    """Neither token is taken any more."""
+    profile_of(shared_gateway.url)
+    outcome = run("list")
+    assert outcome.code == 1
+    assert "run hivewire login" in outcome.err
+    assert "a-refresh-token" not in outcome.err
+
+
+def test_a_token_goes_alone_into_a_pipe(logged_in: Run) -> None:
+    """With --json both; on a terminal both with their names."""
+    piped = logged_in("token", "--action", "GetConfiguration")
+    assert re.fullmatch(r"[\w-]+\.[\w-]+\.[\w-]+\n", piped.out)
+    tokens = json.loads(logged_in("token", "--action", "GetConfiguration", "--json").out)
+    assert list(tokens) == ["accessToken", "refreshToken"]
+    shown = on_terminal("token", "--action", "GetConfiguration")
+    assert "access token\n" in shown
+    assert "refresh token\n" in shown
+
+
+def test_a_users_password_is_set_and_its_data_kept(logged_in: Run, shared_gateway: RunningGateway, talk: Talk) -> None:
+    """The gateway overwrites `data` with every update, so the command sends it back."""
+    me = talk("user/getCurrent")["current"]
+    talk("user/update", userId=me["id"], user={"data": {"kept": True}})
+    assert logged_in("user", "password", "admin", "--password-stdin", stdin=PASSWORD.encode()).code == 0
+    assert logged_in("user", "unlock", "admin").code == 0
+    assert talk("user/getCurrent")["current"]["data"] == {"kept": True}
+    assert logged_in("user", "unlock", "nobody.here") == (1, "", "hivewire: error: there is no user nobody.here\n")
+
+
+# With a gateway: configuration.
+
+
+@pytest.mark.parametrize("value", ["42", "two\nlines\n", " spaces ", "-5", "été \U0001f41d", "\ttab\r\n", "\0"])
+def test_what_was_put_comes_out_again_to_the_byte(logged_in: Run, home: Path, value: str) -> None:
+    """Through a file and through a pipe."""
+    file = home / "value"
+    file.write_bytes(value.encode())
+    assert logged_in("put", "cli.exact", "--file", str(file)).code == 0
+    assert logged_in("get", "cli.exact").out == value
+    assert logged_in("put", "cli.exact", "--file", "-", stdin=value.encode()).code == 0
+    assert logged_in("get", "cli.exact").out == value
+
+
+def test_the_newline_that_echo_adds_is_no_part_of_a_piped_value(logged_in: Run) -> None:
+    """`echo 42 | hivewire put x -` puts 42; a value behind `--` may begin with a minus sign."""
+    assert logged_in("put", "cli.echo", "-", stdin=b"42\n").code == 0
+    assert logged_in("get", "cli.echo").out == "42"
+    assert logged_in("put", "cli.echo", "--", "-5").code == 0
+    assert logged_in("get", "cli.echo").out == "-5"
+
+
+def test_on_a_terminal_a_newline_follows_the_value(logged_in: Run) -> None:
+    """So that the prompt stands on a line of its own."""
+    logged_in("put", "cli.shown", "42")
+    assert on_terminal("get", "cli.shown") == "42\n"
+
+
+def test_a_conflict_shows_what_is_there(logged_in: Run) -> None:
+    """The gateway's words, the current value, its version, who, when and why; nothing is written."""
+    logged_in("put", "cli.conflict", "lunch", "--description", "the first")
+    outcome = logged_in("put", "cli.conflict", "dinner", "--expect", "7")
+    assert outcome.code == 1
+    assert outcome.out == ""
+    first, now, put, reason = outcome.err.splitlines()
+    assert first == "hivewire: error: Configuration 'cli.conflict' is at version 1, not 7"
+    assert now == "  now: lunch"
+    assert re.fullmatch(r"  put by admin at \d{4}-\d\d-\d\dT\S+ UTC, version 1, revision \d+", put)
+    assert reason == "  reason: the first"
+    assert logged_in("get", "cli.conflict").out == "lunch"
+    assert logged_in("put", "cli.conflict", "dinner", "--expect", "1").code == 0
+    assert "  now: dinner" in logged_in("delete", "cli.conflict", "--expect", "1").err
+    assert logged_in("delete", "cli.conflict", "--expect", "2").code == 0
+    assert "  deleted by admin" in logged_in("put", "cli.conflict", "x", "--expect", "2").err
+    assert "  it has never existed" in logged_in("put", "cli.never", "x", "--expect", "2").err
+
+
+def test_expecting_nothing_creates_only(logged_in: Run) -> None:
+    """--expect 0."""
+    assert logged_in("put", "cli.create", "1", "--expect", "0").code == 0
+    assert logged_in("put", "cli.create", "2", "--expect", "0").code == 1
+
+
+def test_a_missing_name_is_in_the_gateways_words(logged_in: Run) -> None:
+    """Exit code 1."""
+    outcome = logged_in("get", "cli.missing")
+    assert outcome.code == 1
+    assert outcome.err == "hivewire: error: Requested config with name = cli.missing not found in the database\n"
+
+
+@pytest.mark.parametrize(("value", "problem"), [("", "cannot be empty"), ("s3cret" * 20_000, "not be more than")])
+def test_a_refused_value_is_not_repeated(logged_in: Run, value: str, problem: str) -> None:
+    """The gateway's words quote it; what is shown is one line without it."""
+    outcome = logged_in("put", "cli.refused", "--file", "-", stdin=value.encode())
+    assert outcome.code == 1
+    assert problem in outcome.err
+    assert "s3cret" not in outcome.err
+    assert outcome.err.count("\n") == 1
+
+
+def test_a_value_larger_than_a_message_is_refused(logged_in: Run) -> None:
+    """The gateway hangs up amid it, and whether its reason gets through or not, the size is said to be the matter."""
+    outcome = logged_in("put", "cli.huge", "--file", "-", stdin=b"x" * (2 << 20))
+    assert outcome.code in (1, 3)
+    assert re.search("larger than a message|too large", outcome.err)
+    assert outcome.err.count("\n") == 1
+
+
+def test_a_refusal_for_size_that_gets_through_is_a_refusal(stub: Any) -> None:
+    """Close code 1009 is error 413: the gateway is there and says no."""
+    with Remote(stub(lambda _: 1009)) as remote, pytest.raises(RemoteError) as caught:
+        remote.request("configuration/put", value="x")
+    assert caught.value.code == 413
+
+
+@pytest.mark.parametrize("arguments", [["put", "cli.bytes", "\udcff"], ["get", "\udcff"], ["list", "\udcff"]])
+def test_an_argument_that_is_not_text_is_wrong_usage(logged_in: Run, arguments: list[str]) -> None:
+    """As is a value on standard input that is none."""
+    outcome = logged_in(*arguments)
+    assert outcome.code == 2
+    assert "not UTF-8" in outcome.err
+    assert "not UTF-8" in logged_in("put", "cli.bytes", "-", stdin=b"\xff").err
+
+
+def test_a_list_in_a_pipe_has_a_line_for_each(logged_in: Run) -> None:
+    """Name, version and value between tabs, escaped so that a value cannot look like a line."""
+    logged_in("put", "cli.list.a", "one\ttwo\nthree\\")
+    logged_in("put", "cli.list.b", "2")
+    logged_in("put", "cli.list.b", "3")
+    assert logged_in("list", "cli.list.*").out == "cli.list.a\t1\tone\\ttwo\\nthree\\\\\ncli.list.b\t2\t3\n"
+    assert logged_in("list", "cli.list.b", "cli.list.z").out == "cli.list.b\t2\t3\n"
+    assert logged_in("list", "cli.list.*", "--after", "cli.list.a").out == "cli.list.b\t2\t3\n"
+    assert logged_in("list", "cli.list.*", "--take", "1", "--json").out == (
+        '{"name":"cli.list.a","value":"one\\ttwo\\nthree\\\\","entityVersion":1}\n'
+    )
+    assert logged_in("list", "cli.list.*", "--take", "0") == (0, "", "")
+
+
+def test_a_list_is_complete_however_many_and_however_large(logged_in: Run, talk: Talk) -> None:
+    """Pages follow one another, and become smaller when an answer would be too large."""
+    for number in range(1_050):
+        talk("configuration/put", name=f"cli.many.{number:04}", value="x")
+    for number in range(40):
+        talk("configuration/put", name=f"cli.large.{number:04}", value="x" * 60_000)
+    many = logged_in("list", "cli.many.*").out.splitlines()
+    assert [line.split("\t")[0] for line in many] == [f"cli.many.{number:04}" for number in range(1_050)]
+    assert len(logged_in("list", "cli.many.*", "--take", "1020").out.splitlines()) == 1_020
+    assert len(logged_in("list", "cli.large.*").out.splitlines()) == 40
+
+
+def test_a_table_on_a_terminal_has_a_line_for_each_and_obeys_no_value(logged_in: Run) -> None:
+    """A value is cut to the width, and its escape sequences and markup are text."""
+    logged_in("put", "cli.table.a", "\x1b]0;owned\x07[bold]x[/bold]\nsecond line")
+    logged_in("put", "cli.table.b", "y" * 5_000)
+    lines = on_terminal("list", "cli.table.*", columns=60).splitlines()
+    assert len(lines) == 3
+    assert r"\x1b]0;owned\x07[bold]x[/bold]\nsec" in lines[1]
+    assert len(lines[2]) <= 60
+    assert lines[2].rstrip().endswith("y…")
+
+
+def test_a_reader_that_goes_away_is_no_error(logged_in: Run) -> None:
+    """`hivewire list | head -1` says nothing on standard error."""
+    logged_in("put", "cli.pipe.a", "x" * 60_000)
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as broken:
+        done = subprocess.run(
+            [sys.executable, "-m", "hivewire", "list", "cli.pipe.*"], stdout=broken, stderr=subprocess.PIPE, check=False
+        )
+    assert done.stderr == b""
+
+
+def on_terminal(*arguments: str, columns: int = 200) -> str:
+    """What a command writes on a terminal of its own, without colours and bold."""
+    shown, terminal = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "hivewire", *arguments],
+        stdin=terminal,
+        stdout=terminal,
+        stderr=subprocess.STDOUT,
+        env={**os.environ, "COLUMNS": str(columns), "TERM": "xterm"},
+    )
+    os.close(terminal)
+    text = b""
+    with os.fdopen(shown, "rb", buffering=0) as terminal_side:
+        try:
+            while data := terminal_side.read(65_536):
+                text += data
+        except OSError:
+            pass  # how Linux says that the other side of a terminal is closed
+    assert process.wait(20) == 0, text
+    return re.sub(r"\x1b\[[\d;]*m", "", text.decode()).replace("\r\n", "\n")
