@@ -364,6 +364,16 @@ def test_http_requests_without_waiting_are_answered_in_order(shared_gateway: Run
         assert wire.ended()
 
 
+def test_the_size_of_a_message_is_a_setting(strict: RunningGateway) -> None:
+    """With `--message-bytes 4096` a message of that size is read; one byte more closes with 1009, all in one go."""
+    text = b'{"action":"server/info","pad":"%b"}'
+    room = 4_096 - len(text % b"")
+    with opened(strict) as wire:
+        wire.send(frame(text % (b"x" * room)) + frame(text % (b"x" * (room + 1))) + frame(INFO))
+        assert wire.answer()["status"] == "success"
+        assert wire.closed()[0] == 1009
+
+
 # Bodies.
 
 

@@ -271,18 +271,21 @@ class EntityTags(Struct):
         return f"{self.header}: {', '.join(self.tags)} does not hold"
 
 
-_TAGS = re.compile(r'\s*(?:\*|(?:W/)?"[!#-~]*"(?:\s*,\s*(?:W/)?"[!#-~]*")*)\s*', re.ASCII)
+_TAG = re.compile(r'(?:W/)?"[!#-~\x80-\xff]*"')
+_TAGS = re.compile(rf"\s*(?:\*|{_TAG.pattern}(?:\s*,\s*{_TAG.pattern})*)\s*")
 
 
 def _with_conditions(request: HttpRequest, transaction: Transaction) -> Transaction:
     conditions = []
     for header, wanted in (("If-Match", True), ("If-None-Match", False)):
+        if header not in request.headers:
+            continue
         text = ", ".join(request.headers.getlist(header))
-        if text:
-            if not _TAGS.fullmatch(text):
-                raise OutOfBounds(f'{header} must be * or entity tags in double quotes, such as "7"')
-            # Tags have no commas of their own here. A weak tag stays as it is, so it matches nothing.
-            conditions.append(EntityTags(header, tuple(tag.strip() for tag in text.split(",")), wanted))
+        if not _TAGS.fullmatch(text):
+            raise OutOfBounds(f'{header} must be * or entity tags in double quotes, such as "7"')
+        # A weak tag keeps its mark, so that it matches nothing.
+        tags = ("*",) if text.strip() == "*" else tuple(_TAG.findall(text))
+        conditions.append(EntityTags(header, tags, wanted))
     for write in transaction.writes:
         write.preconditions = (*conditions, *write.preconditions)
     return transaction

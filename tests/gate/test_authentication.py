@@ -1,0 +1,447 @@
+"""Who may come in, how long, and what a token opens: over sockets and HTTP alike."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import jwt
+import pytest
+
+from tests.gate.test_frames import until
+from tests.running import PASSWORD, SECRET, RunningGateway, Talk
+
+HOUR = 3_600_000
+
+
+def now() -> int:
+    """Milliseconds since 1970."""
+    return time.time_ns() // 1_000_000
+
+
+def mint(key: str = SECRET, algorithm: str = "HS256", **members: Any) -> str:
+    """A token of the administrator's, good for an hour; `members` replace those of its payload."""
+    payload = {"a": [0], "e": now() + HOUR, "t": 1, "u": 1, "n": ["*"], "dt": ["*"]} | members
+    return jwt.encode({"payload": payload}, key, algorithm=algorithm, headers={"typ": None})
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGateway]:
+    """A gateway whose throttle and administrator these tests may wear out."""
+    with RunningGateway(tmp_path_factory.mktemp("own") / "hivewire.db") as gateway:
+        yield gateway
+        assert not gateway.events("unexpected error"), gateway.events("unexpected error")
+        assert not gateway.noise, gateway.noise
+
+
+@pytest.fixture
+def fresh(data: Any) -> Iterator[RunningGateway]:
+    """A gateway of the test's own."""
+    with RunningGateway(data) as gateway:
+        yield gateway
+
+
+# Logging in.
+
+
+def test_a_login_opens_the_door_over_both_faces(shared_gateway: RunningGateway) -> None:
+    """Login and password give two tokens, over a socket and HTTP alike; the access token works on both."""
+    posted = httpx.post(shared_gateway.rest_url + "/token", json={"login": "admin", "password": PASSWORD})
+    assert (posted.status_code, list(posted.json())) == (201, ["accessToken", "refreshToken"])
+    with shared_gateway.socket("") as talk:
+        answer = talk("token", login="admin", password=PASSWORD)
+        assert list(answer) == ["action", "requestId", "status", "accessToken", "refreshToken"]
+        assert talk("configuration/list")["code"] == 401, "a login gives tokens, it does not authenticate the socket"
+        assert talk("authenticate", token=posted.json()["accessToken"]) == {
+            "action": "authenticate",
+            "requestId": 1,
+            "status": "success",
+        }
+        assert talk("configuration/list")["status"] == "success"
+    with shared_gateway.http(answer["accessToken"]) as client:
+        assert client.get("/configuration").status_code == 200
+
+
+def test_a_token_has_the_claims_that_devicehive_gives(shared_gateway: RunningGateway, admin_token: str) -> None:
+    """Header and payload are as the reference writes them, signed with HMAC-SHA256 of the secret."""
+    header = admin_token.split(".")[0]
+    assert base64.urlsafe_b64decode(header + "==") == b'{"alg":"HS256"}'
+    claims = jwt.decode(admin_token, SECRET, algorithms=["HS256"])["payload"]
+    assert list(claims) == ["a", "e", "t", "u", "n", "dt"]
+    assert (claims["a"], claims["t"], claims["u"], claims["n"], claims["dt"]) == ([0], 1, 1, ["*"], ["*"])
+    assert now() < claims["e"] <= now() + 1_800_000
+
+
+@pytest.mark.parametrize(
+    ("credentials", "code", "words"),
+    [
+        ({"login": "admin", "password": "wrong horse"}, 401, "Invalid credentials"),
+        ({"login": "admin", "password": "x" * 10_000}, 401, "Invalid credentials"),
+        ({"login": "nobody", "password": PASSWORD}, 401, "User with login = nobody not found or bad password"),
+        ({"login": "Admin", "password": PASSWORD}, 401, "User with login = Admin not found or bad password"),
+        ({"login": "admin"}, 400, "Invalid or empty authorization request parameters"),
+        ({"login": "admin", "password": ""}, 400, "Invalid or empty authorization request parameters"),
+        ({"login": " ", "password": "x"}, 400, "Invalid or empty authorization request parameters"),
+        ({"password": "x"}, 400, "Invalid or empty authorization request parameters"),
+        ({"login": None, "password": None}, 400, "Invalid or empty authorization request parameters"),
+    ],
+)
+def test_a_login_that_is_wrong_says_so_in_the_known_words(
+    own: RunningGateway, credentials: dict[str, Any], code: int, words: str
+) -> None:
+    """Wrong password, unknown login, nothing at all: the code and text that DeviceHive clients know."""
+    refused = httpx.post(own.rest_url + "/token", json=credentials)
+    assert (refused.status_code, refused.json()) == (code, {"error": code, "message": words})
+    with own.socket("") as talk:
+        answer = talk("token", **credentials)
+        assert (answer["code"], answer["error"]) == (code, words)
+
+
+def test_after_ten_wrong_passwords_one_has_to_wait(own: RunningGateway) -> None:
+    """The eleventh attempt hears 429 with `Retry-After`, over both faces; other logins and tokens are untouched."""
+    guess = {"login": "guessed", "password": "wrong"}
+    for _ in range(10):
+        assert httpx.post(own.rest_url + "/token", json=guess).status_code == 401
+    refused = httpx.post(own.rest_url + "/token", json=guess)
+    assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")
+    assert refused.json() == {"error": 429, "message": "Too many wrong passwords; try again in 1 s", "retryAfter": 1}
+    assert own.token()
+
+
+def test_the_right_password_waits_too_and_tokens_go_on(fresh: RunningGateway) -> None:
+    """Once guessing is throttled even the right password has to wait, but nobody is locked out of what is open."""
+    with fresh.socket() as talk:
+        for _ in range(10):
+            assert talk("token", login="admin", password="wrong horse")["code"] == 401
+        answer = talk("token", login="admin", password=PASSWORD)
+        assert (answer["code"], answer["retryAfter"]) == (429, 1)
+        assert talk("configuration/list")["status"] == "success"
+    right = {"login": "admin", "password": PASSWORD}
+    until(lambda: httpx.post(fresh.rest_url + "/token", json=right, verify=False).status_code == 201)
+
+
+# Tokens that are no good.
+
+FOREIGN = "another secret, just as long as the one of the tests"
+
+
+def tampered() -> str:
+    """A token whose payload was exchanged under the signature."""
+    head, _, signature = mint(a=[1]).split(".")
+    body = mint(a=[0]).split(".")[1]
+    return f"{head}.{body}.{signature}"
+
+
+def unsigned(algorithm: str) -> str:
+    """A token without a signature."""
+    head = base64.urlsafe_b64encode(json.dumps({"alg": algorithm}).encode()).rstrip(b"=").decode()
+    return f"{head}.{mint().split('.')[1]}."
+
+
+BAD = {
+    "foreign key": lambda: mint(FOREIGN),
+    "alg none": lambda: unsigned("none"),
+    "alg None": lambda: unsigned("NoNe"),
+    "no signature": lambda: unsigned("HS256"),
+    "payload exchanged": tampered,
+    "cut off": lambda: mint()[:-5],
+    "another hash": lambda: mint(SECRET * 2, "HS512"),
+    "refresh token": lambda: mint(t=0),
+    "expired refresh token": lambda: mint(t=0, e=now() - HOUR),
+    "unknown user": lambda: mint(u=4_711),
+    "expiry in seconds": lambda: mint(e=now() // 1_000),
+    "unknown action": lambda: mint(a=[19]),
+    "action no number": lambda: mint(a=["*"]),
+    "network no number": lambda: mint(n=["x"]),
+    "bad pattern": lambda: mint(c=["a*b"]),
+    "no payload": lambda: jwt.encode({"u": 1}, SECRET, algorithm="HS256"),
+    "rubbish": lambda: "rubbish",
+    "dots": lambda: "..",
+    "long": lambda: "x" * 60_000,
+}
+
+
+@pytest.mark.parametrize("bad", BAD.values(), ids=BAD)
+def test_a_token_that_is_no_good_is_refused_everywhere(shared_gateway: RunningGateway, bad: Any) -> None:
+    """Forged, foreign, tampered or unsigned tokens open neither the socket nor a REST page, not even public ones."""
+    token = bad()
+    with shared_gateway.socket("") as talk:
+        answer = talk("authenticate", token=token)
+        assert (answer["code"], answer["error"]) == (401, "Invalid credentials")
+        assert talk("configuration/list")["error"] == "Unauthorized"
+    with shared_gateway.http(token) as client:
+        for path in ("/configuration", "/info"):
+            refused = client.get(path)
+            assert (refused.status_code, refused.json()) == (401, {"error": 401, "message": "Unauthorized"})
+            assert refused.headers["www-authenticate"] == "Bearer"
+
+
+def test_an_expired_token_says_that_it_is_expired(shared_gateway: RunningGateway) -> None:
+    """So that a client knows to refresh instead of asking for the password."""
+    token = mint(e=now() - 1)
+    with shared_gateway.socket("") as talk:
+        assert talk("authenticate", token=token)["error"] == "Token expired"
+    with shared_gateway.http(token) as client:
+        assert client.get("/info").json() == {"error": 401, "message": "Token expired"}
+
+
+@pytest.mark.parametrize("token", [None, ""])
+def test_authenticate_without_a_token_is_unauthorized(shared_gateway: RunningGateway, token: str | None) -> None:
+    """No token is not a wrong token."""
+    with shared_gateway.socket("") as talk:
+        assert talk("authenticate", token=token)["error"] == "Unauthorized"
+
+
+def test_nobody_is_let_in_without_a_token(shared_gateway: RunningGateway) -> None:
+    """Everything but the public pages is 401 for a stranger."""
+    with shared_gateway.socket("") as talk, shared_gateway.http("") as client:
+        for action in ("configuration/get", "configuration/put", "configuration/delete", "user/list", "token/create"):
+            answer = talk(action, name="a", value="b")
+            assert (answer["code"], answer["error"]) == (401, "Unauthorized"), action
+        for path in ("/configuration", "/configuration/a", "/user", "/user/current", "/device"):
+            assert client.get(path).status_code == 401, path
+
+
+def test_a_failed_authenticate_leaves_the_identity_as_it_was(talk: Talk) -> None:
+    """A bad token does not log me out."""
+    assert talk("authenticate", token="bad")["code"] == 401
+    assert talk("configuration/list")["status"] == "success"
+
+
+# Time passes.
+
+
+def test_a_token_that_expires_on_an_open_socket_gets_401_until_a_new_one_comes(shared_gateway: RunningGateway) -> None:
+    """The socket stays open at expiry; requests hear `Token expired`, and `authenticate` makes all well again."""
+    with shared_gateway.socket(mint(e=now() + 500)) as talk:
+        until(lambda: talk("configuration/list")["status"] != "success")
+        answer = talk("configuration/list")
+        assert (answer["code"], answer["error"]) == (401, "Token expired")
+        assert talk("server/info")["status"] == "success"
+        assert talk("authenticate", token=mint())["status"] == "success"
+        assert talk("configuration/list")["status"] == "success"
+
+
+def test_lifetimes_are_settings(data: Any) -> None:
+    """With `--access-token-lifetime 1` a login is over after a second, and the refresh token renews it."""
+    with RunningGateway(data, "--access-token-lifetime", "1") as gateway, gateway.socket("") as talk:
+        tokens = talk("token", login="admin", password=PASSWORD)
+        assert talk("authenticate", token=tokens["accessToken"])["status"] == "success"
+        until(lambda: talk("configuration/list").get("error") == "Token expired")
+        renewed = talk("token/refresh", refreshToken=tokens["refreshToken"])
+        assert list(renewed) == ["action", "requestId", "status", "accessToken"]
+        assert talk("authenticate", token=renewed["accessToken"])["status"] == "success"
+        assert talk("configuration/list")["status"] == "success"
+
+
+def test_refreshing_keeps_the_rights_of_the_refresh_token(shared_gateway: RunningGateway, admin_token: str) -> None:
+    """What was minted narrow stays narrow when it is refreshed."""
+    with shared_gateway.http(admin_token) as client:
+        narrow = client.post(
+            "/token/create", json={"userId": 1, "actions": ["GetConfiguration"], "configurations": ["auth.narrow.*"]}
+        ).json()
+    renewed = httpx.post(shared_gateway.rest_url + "/token/refresh", json={"refreshToken": narrow["refreshToken"]})
+    assert (renewed.status_code, list(renewed.json())) == (201, ["accessToken"])
+    claims = jwt.decode(renewed.json()["accessToken"], SECRET, algorithms=["HS256"])["payload"]
+    assert (claims["a"], claims["c"], claims["t"]) == ([100], ["auth.narrow.*"], 1)
+
+
+@pytest.mark.parametrize(
+    ("token", "code", "words"),
+    [
+        (lambda: mint(), 401, "Invalid token type"),
+        (lambda: mint(t=0, e=now() - 1), 401, "Token has expired"),
+        (lambda: mint(FOREIGN, t=0), 401, "Unauthorized"),
+        (lambda: mint(t=0, u=4_711), 401, "Unauthorized"),
+        (lambda: "rubbish", 401, "Unauthorized"),
+        (lambda: "", 400, "Missing or invalid payload in request"),
+        (lambda: None, 400, "Missing or invalid payload in request"),
+    ],
+)
+def test_a_refresh_token_that_is_no_good_says_why(
+    shared_gateway: RunningGateway, token: Any, code: int, words: str
+) -> None:
+    """The words are the same over both faces."""
+    bad = token()
+    refused = httpx.post(shared_gateway.rest_url + "/token/refresh", json={"refreshToken": bad})
+    assert (refused.status_code, refused.json()["message"]) == (code, words)
+    with shared_gateway.socket("") as talk:
+        answer = talk("token/refresh", refreshToken=bad)
+        assert (answer["code"], answer["error"]) == (code, words)
+
+
+# Users.
+
+
+@pytest.mark.parametrize("status", [1, 2])
+def test_a_user_who_is_locked_loses_everything_at_once(fresh: RunningGateway, status: int) -> None:
+    """Locked or disabled: open sockets, HTTP, login, refresh and authenticate are closed from that moment on."""
+    tokens = httpx.post(fresh.rest_url + "/token", json={"login": "admin", "password": PASSWORD}).json()
+    token = tokens["accessToken"]
+    with fresh.socket(token) as talk, fresh.socket("") as stranger, fresh.http(token) as client:
+        assert talk("configuration/put", name="before", value="1")["status"] == "success"
+        assert client.put("/user/1", json={"status": status}).status_code == 204
+        for action in ("configuration/put", "configuration/get", "user/getCurrent", "token/create"):
+            answer = talk(action, name="after", value="1", payload={"userId": 1})
+            assert (answer["code"], answer["error"]) == (401, "User is locked or disabled"), action
+        assert client.get("/configuration/before").status_code == 401
+        assert stranger("authenticate", token=token)["error"] == "Invalid credentials"
+        assert stranger("token", login="admin", password=PASSWORD)["error"] == "User is locked or disabled"
+        assert stranger("token/refresh", refreshToken=tokens["refreshToken"])["code"] == 401
+        assert talk("server/info")["status"] == "success"
+
+
+def test_a_new_password_replaces_the_old_one(fresh: RunningGateway) -> None:
+    """After a change only the new password logs in; tokens that are out stay valid."""
+    with fresh.socket() as talk:
+        changed = talk("user/update", userId=1, user={"password": "battery staple"})
+        assert changed == {"action": "user/update", "requestId": 1, "status": "success"}
+        assert talk("token", login="admin", password=PASSWORD)["error"] == "Invalid credentials"
+        assert talk("token", login="admin", password="battery staple")["status"] == "success"
+        assert talk("configuration/list")["status"] == "success"
+        assert talk("user/update", userId=1, user={"password": "short"})["code"] == 400
+        assert talk("token", login="admin", password="battery staple")["status"] == "success"
+
+
+# Narrow tokens.
+
+
+@pytest.fixture
+def narrow(shared_gateway: RunningGateway, talk: Talk) -> str:
+    """A token for the names auth.mine and auth.team.* only, with three configurations of which two are within."""
+    for name in ("auth.mine", "auth.team.a", "auth.other"):
+        assert talk("configuration/put", name=name, value="v")["status"] == "success"
+    minted = talk(
+        "token/create",
+        payload={"userId": 1, "actions": ["ManageConfiguration"], "configurations": ["auth.mine", "auth.team.*"]},
+    )
+    assert list(minted) == ["action", "requestId", "status", "accessToken", "refreshToken"]
+    return str(minted["accessToken"])
+
+
+def test_a_token_with_names_sees_and_writes_only_those(shared_gateway: RunningGateway, narrow: str) -> None:
+    """Lists leave the other names out silently and do not count them; getting or writing one is 403, there or not."""
+    with shared_gateway.socket(narrow) as talk, shared_gateway.http(narrow) as client:
+        listed = talk("configuration/list")
+        assert [each["name"] for each in listed["configurations"]] == ["auth.mine", "auth.team.a"]
+        assert listed["count"] == 2
+        assert client.get("/configuration").json()["configurations"] == listed["configurations"]
+        assert talk("configuration/list", names=["auth.o*"])["configurations"] == []
+        for name in ("auth.other", "auth.none", "auth.team", "auth.mine2", "jwt.secret", ""):
+            for action in ("get", "put", "delete"):
+                answer = talk(f"configuration/{action}", name=name, value="w")
+                assert (answer["code"], answer["error"]) == (403, "Access is denied"), (action, name)
+        assert client.get("/configuration/auth.other").status_code == 403
+        assert client.put("/configuration/auth.other", json={"value": "w"}).status_code == 403
+        assert client.delete("/configuration/auth.other").status_code == 403
+        assert talk("configuration/put", name="auth.team.b", value="w")["status"] == "success"
+        assert talk("configuration/delete", name="auth.team.b")["status"] == "success"
+
+
+def test_nobody_mints_more_than_the_own_rights(shared_gateway: RunningGateway, admin_token: str) -> None:
+    """With a narrow token I can make narrower ones, and nothing else."""
+    with shared_gateway.http(admin_token) as client:
+        token = client.post(
+            "/token/create",
+            json={"userId": 1, "actions": ["GetConfiguration", "ManageToken"], "configurations": ["auth.*"]},
+        ).json()["accessToken"]
+    with shared_gateway.socket(token) as talk:
+        for beyond in (
+            {"actions": ["ManageConfiguration"]},
+            {"actions": ["*"]},
+            {"actions": [0]},
+            {"configurations": ["*"]},
+            {"configurations": ["au*"]},
+            {"configurations": ["auth.a", "b"]},
+            {"userId": 2},
+        ):
+            answer = talk("token/create", payload={"userId": 1, "actions": ["GetConfiguration"], **beyond})
+            assert (answer["code"], answer["error"]) == (403, "Access is denied"), beyond
+        narrower = talk("token/create", payload={"userId": 1, "actions": [100], "configurations": ["auth.a*"]})
+        assert narrower["status"] == "success"
+        same = talk("token/create", payload={"userId": 1, "actions": ["getconfiguration"]})
+        claims = jwt.decode(same["accessToken"], SECRET, algorithms=["HS256"])["payload"]
+        assert claims["c"] == ["auth.*"], "absent names are the caller's own"
+
+
+def test_a_token_for_reading_cannot_write(shared_gateway: RunningGateway, talk: Talk) -> None:
+    """GetConfiguration reads and lists; put and delete are 403 over both faces, before anything is looked at."""
+    talk("configuration/put", name="auth.read", value="1")
+    token = talk("token/create", payload={"userId": 1, "actions": ["GetConfiguration"]})["accessToken"]
+    with shared_gateway.socket(token) as reader, shared_gateway.http(token) as client:
+        assert reader("configuration/get", name="auth.read")["configuration"]["value"] == "1"
+        assert reader("configuration/list", names=["auth.read"])["count"] == 1
+        for refused in (
+            reader("configuration/put", name="auth.read", value="2"),
+            reader("configuration/put", name="auth.read", value={"not": "text"}),
+            reader("configuration/delete", name="auth.read"),
+            reader("user/list"),
+            reader("token/create", payload={"userId": 1}),
+        ):
+            assert (refused["code"], refused["error"]) == (403, "Access is denied")
+        assert client.put("/configuration/auth.read", json={"value": "2"}).status_code == 403
+        assert client.delete("/configuration/auth.read").status_code == 403
+        assert client.get("/configuration/auth.read").json()["value"] == "1"
+
+
+@pytest.mark.parametrize("actions", [None, [], ["NoSuchAction"], [4_711]])
+def test_a_token_with_nothing_left_grants_nothing(talk: Talk, shared_gateway: RunningGateway, actions: Any) -> None:
+    """No action that is known: a token that is valid and opens nothing."""
+    minted = talk("token/create", payload={"userId": 1, "actions": actions})
+    assert jwt.decode(minted["accessToken"], SECRET, algorithms=["HS256"])["payload"]["a"] == [1]
+    with shared_gateway.socket(minted["accessToken"]) as nothing:
+        assert nothing("configuration/list")["code"] == 403
+        assert nothing("server/info")["status"] == "success"
+
+
+def test_the_reserved_name_is_closed_to_everybody(shared_gateway: RunningGateway, talk: Talk, admin_token: str) -> None:
+    """`jwt.secret` is neither read nor written by anybody, and a stranger hears 401 first."""
+    for action in ("get", "put", "delete"):
+        assert talk(f"configuration/{action}", name="jwt.secret", value="x")["error"] == "Access is denied"
+    with shared_gateway.http(admin_token) as client:
+        assert client.get("/configuration/jwt.secret").status_code == 403
+        assert client.put("/configuration/jwt%2Esecret", json={"value": "x"}).status_code == 403
+    assert httpx.get(shared_gateway.rest_url + "/configuration/jwt.secret").status_code == 401
+
+
+# What the log says.
+
+
+def test_nothing_secret_is_in_the_log(data: Any) -> None:
+    """Failed logins and bad tokens leave a line each, without a password, a token or a value."""
+    secrets = ["hush-value", "hush-new-password", "hush-wrong-password", "hush-token", PASSWORD, SECRET]
+    with RunningGateway(data) as gateway:
+        tokens = httpx.post(gateway.rest_url + "/token", json={"login": "admin", "password": PASSWORD}).json()
+        with gateway.socket(tokens["accessToken"]) as talk, gateway.http(tokens["accessToken"]) as client:
+            talk("configuration/put", name="a", value="hush-value")
+            talk("configuration/put", name="a" * 99, value="hush-value")
+            talk("user/update", userId=1, user={"password": "hush-new-password", "data": {"v": "hush-value"}})
+            talk("token", login="admin", password="hush-wrong-password")
+            talk("authenticate", token="hush-token")
+            talk("token/refresh", refreshToken="hush-token")
+            talk("token/refresh", refreshToken=mint(FOREIGN, t=0))
+            talk.raw('{"hush-value')
+            client.put("/configuration/a", content="{hush-value")
+            client.put("/configuration/a", json={"value": "hush-value"}, headers={"If-Match": '"99"'})
+            minted = client.post("/token/create", json={"userId": 1}).json()
+        httpx.get(gateway.rest_url + "/info", headers={"Authorization": "Bearer hush-token"})
+        assert gateway.stop() == 0
+        lines = json.dumps(gateway.log) + "\n".join(gateway.noise)
+        failures = gateway.events("authentication failed")
+        assert [line["how"] for line in failures] == [
+            "token",
+            "authenticate",
+            "token/refresh",
+            "token/refresh",
+            "bearer",
+        ]
+        assert {line["address"] for line in failures} == {"127.0.0.1"}
+        assert failures[0]["login"] == "admin"
+        for secret in (*secrets, *tokens.values(), *minted.values()):
+            assert secret not in lines
+        for token in (*tokens.values(), *minted.values()):
+            assert token.split(".")[2] not in lines

@@ -1,0 +1,143 @@
+"""The official Python client of DeviceHive, as it comes from the package index, against this gateway."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from devicehive import ApiResponseError, DeviceHive, Handler
+from devicehive.api import Api
+
+from tests.running import PASSWORD, RunningGateway
+
+LOGIN = {"login": "admin", "password": PASSWORD}
+FACES = ["ws api", "ws dh", "http api", "http dh"]
+
+
+class Job(Handler):  # type: ignore[misc]  # the client has no types
+    """Does one thing once it is connected, then hangs up."""
+
+    def __init__(self, api: Api, work: Callable[[Api], Any]) -> None:
+        super().__init__(api)
+        self.work = work
+        self.result: Any = None
+
+    def handle_connect(self) -> None:
+        try:
+            self.result = self.work(self.api)
+        finally:
+            self.api.disconnect()
+
+
+def address(gateway: RunningGateway, face: str) -> str:
+    """Where the client connects to."""
+    scheme, context = face.split()
+    page = "websocket" if scheme == "ws" else "rest"
+    return f"{scheme}://127.0.0.1:{gateway.port}/{context}/{page}"
+
+
+def run(url: str, work: Callable[[Api], Any], **credentials: str) -> Any:
+    """Connect with the client, work, disconnect; what the work returned. Its errors come through."""
+    failure: list[BaseException] = []
+
+    def watched(api: Api) -> Any:
+        try:
+            return work(api)
+        except BaseException as error:
+            failure.append(error)
+            return None
+
+    client = DeviceHive(Job, watched)
+    client.connect(url, **credentials)
+    if failure:
+        raise failure[0]
+    return client.handler.result
+
+
+@pytest.mark.parametrize("face", FACES)
+@pytest.mark.parametrize("credential", ["login", "access token", "refresh token"])
+def test_the_client_connects_with_each_kind_of_credential(
+    shared_gateway: RunningGateway, face: str, credential: str
+) -> None:
+    """Login and password, an access token or a refresh token: the client is in and sees who it is."""
+    url = address(shared_gateway, face)
+    credentials = LOGIN
+    if credential != "login":
+        tokens = run(url, lambda api: api.create_token(1, actions=["*"]), **LOGIN)
+        name = credential.replace(" ", "_")
+        credentials = {name: tokens[name]}
+
+    def work(api: Api) -> tuple[Any, ...]:
+        return api.get_info(), api.get_cluster_info(), api.get_current_user().login
+
+    info, cluster, login = run(url, work, **credentials)
+    context = face.split()[1]
+    assert info["api_version"] == "4.1.0"
+    if face.startswith("ws"):
+        assert info["rest_server_url"] == f"http://127.0.0.1:{shared_gateway.port}/{context}/rest"
+    else:
+        assert info["websocket_server_url"] == f"ws://127.0.0.1:{shared_gateway.port}/{context}/websocket"
+    assert cluster == {"bootstrap.servers": None, "zookeeper.connect": None}
+    assert login == "admin"
+
+
+@pytest.mark.parametrize("face", FACES)
+def test_the_client_keeps_properties(shared_gateway: RunningGateway, face: str) -> None:
+    """Set, get, set again and delete a property; then it is gone, with the client's own error."""
+    name = f"client.{face.replace(' ', '.')}"
+
+    def work(api: Api) -> None:
+        assert api.set_property(name, "first") == {"entity_version": 1}
+        assert api.get_property(name) == {"entity_version": 1, "name": name, "value": "first"}
+        assert api.set_property(name, "ünï 😀") == {"entity_version": 2}
+        assert api.get_property(name)["value"] == "ünï 😀"
+        api.delete_property(name)
+        with pytest.raises(ApiResponseError) as missing:
+            api.get_property(name)
+        assert missing.value.code == 404
+
+    run(address(shared_gateway, face), work, **LOGIN)
+
+
+@pytest.mark.parametrize("face", FACES)
+def test_the_client_makes_and_refreshes_tokens(shared_gateway: RunningGateway, face: str) -> None:
+    """A token that the client made opens a connection of its own; its refresh token gives new access tokens."""
+    url = address(shared_gateway, face)
+
+    def work(api: Api) -> Any:
+        api.refresh_token()
+        return api.create_token(1, actions=["GetConfiguration"]), api.token.access_token
+
+    tokens, refreshed = run(url, work, **LOGIN)
+    assert set(tokens) == {"access_token", "refresh_token"}
+    assert run(url, lambda api: api.get_current_user().login, access_token=refreshed) == "admin"
+
+    def denied(api: Api) -> Any:
+        with pytest.raises(ApiResponseError) as refused:
+            api.set_property("client.denied", "1")
+        return refused.value.code, api.refresh_token()
+
+    code, renewed = run(url, denied, refresh_token=tokens["refresh_token"])
+    assert code == 403
+    assert renewed
+
+
+@pytest.mark.parametrize("face", FACES)
+def test_the_client_lists_what_does_not_exist_yet(shared_gateway: RunningGateway, face: str) -> None:
+    """Devices, networks and device types are empty lists, and there is the one user."""
+
+    def work(api: Api) -> tuple[Any, ...]:
+        users = [user.login for user in api.list_users()]
+        return api.list_devices(), api.list_networks(), api.list_device_types(), users
+
+    assert run(address(shared_gateway, face), work, **LOGIN) == ([], [], [], ["admin"])
+
+
+@pytest.mark.parametrize("face", FACES)
+def test_the_client_tells_a_wrong_password(shared_gateway: RunningGateway, face: str) -> None:
+    """The error of a login is the client's own, with code and words."""
+    with pytest.raises(ApiResponseError) as refused:
+        run(address(shared_gateway, face), lambda api: None, login="client.nobody", password="wrong horse")
+    assert refused.value.code == 401
+    assert "client.nobody" in str(refused.value)

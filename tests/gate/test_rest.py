@@ -1,0 +1,514 @@
+"""The REST dialect: every page, its conditions, and that it tells the same as a socket."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import httpx
+import jwt
+import pytest
+
+from hivewire.gate.rest import ROWS
+from tests.running import PASSWORD, SECRET, RunningGateway, Talk
+
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}")
+LOGIN = {"login": "admin", "password": PASSWORD}
+
+# Method, path, body, status, members of the answer (None: no body; a list: a list), and whether /auth has it too.
+PAGES: list[tuple[str, str, Any, int, Any, bool]] = [
+    ("GET", "/info", None, 200, ["apiVersion", "serverTimestamp", "webSocketServerUrl"], True),
+    ("GET", "/info/cache", None, 200, ["serverTimestamp", "cacheStats"], False),
+    ("GET", "/info/config/cluster", None, 200, ["bootstrap.servers", "zookeeper.connect"], False),
+    ("POST", "/token", LOGIN, 201, ["accessToken", "refreshToken"], True),
+    ("POST", "/token/create", {"userId": 1, "actions": ["*"]}, 201, ["accessToken", "refreshToken"], True),
+    ("POST", "/token/refresh", {"refreshToken": "?"}, 201, ["accessToken"], True),
+    ("PUT", "/configuration/{name}", {"value": "1"}, 200, ["name", "value", "entityVersion"], True),
+    ("GET", "/configuration/{name}", None, 200, ["name", "value", "entityVersion"], True),
+    ("DELETE", "/configuration/{name}", None, 204, None, True),
+    ("GET", "/configuration", None, 200, ["configurations", "count", "revision"], False),
+    ("GET", "/user", None, 200, [], False),
+    (
+        "GET",
+        "/user/current",
+        None,
+        200,
+        [
+            "networks",
+            "id",
+            "login",
+            "role",
+            "status",
+            "lastLogin",
+            "data",
+            "introReviewed",
+            "allDeviceTypesAvailable",
+        ],
+        True,
+    ),
+    ("PUT", "/user/{userId}", {"introReviewed": False}, 204, None, False),
+    ("GET", "/device", None, 200, [], False),
+    ("GET", "/network", None, 200, [], False),
+    ("GET", "/devicetype", None, 200, [], False),
+]
+PUBLIC = ("/info", "/info/cache", "/info/config/cluster", "/token", "/token/refresh")
+
+
+def test_no_page_is_left_out_here() -> None:
+    """The table of pages below is the whole table of the gateway."""
+    listed = {(method, path, status, auth) for method, path, _, status, _, auth in PAGES}
+    assert listed == {(row.method, row.path, row.status, row.auth) for row in ROWS}
+
+
+@pytest.mark.parametrize("context", ["api", "dh", "auth"])
+def test_every_page_of_a_context_answers(shared_gateway: RunningGateway, admin_token: str, context: str) -> None:
+    """Each page is under /api/rest and /dh/rest, those that DeviceHive's auth service has under /auth/rest as well,
+    with the documented status and members in their order; the others are 404 there."""
+    refresh = httpx.post(shared_gateway.rest_url + "/token", json=LOGIN).json()["refreshToken"]
+    headers = {"Authorization": f"Bearer {admin_token}"}
+    with httpx.Client(base_url=f"{shared_gateway.url}/{context}/rest", headers=headers) as client:
+        assert client.get("/").status_code == 200
+        for method, path, body, status, members, auth in PAGES:
+            page = path.replace("{name}", f"rest.page.{context}").replace("{userId}", "1")
+            sent = {"refreshToken": refresh} if path == "/token/refresh" else body
+            answer = client.request(method, page, json=sent)
+            if context == "auth" and not auth:
+                assert answer.status_code == 404, page
+                continue
+            assert answer.status_code == status, (page, answer.text)
+            if members is None:
+                assert answer.content == b""
+                continue
+            assert answer.headers["content-type"] == "application/json"
+            assert isinstance(answer.json(), list) if members == [] else list(answer.json()) == members, page
+
+
+@pytest.mark.parametrize(("method", "path"), [(row.method, row.path) for row in ROWS if row.path not in PUBLIC])
+def test_a_page_that_needs_a_token_says_401(shared_gateway: RunningGateway, method: str, path: str) -> None:
+    """Without a token every page but the public ones is 401, whatever is sent."""
+    for body in (b"", b"{", b"{}"):
+        refused = httpx.request(method, shared_gateway.rest_url + path.replace("{", "").replace("}", ""), content=body)
+        assert (refused.status_code, refused.json()) == (401, {"error": 401, "message": "Unauthorized"})
+
+
+@pytest.mark.parametrize(("method", "path"), [(row.method, row.path) for row in ROWS if row.path not in PUBLIC])
+def test_a_page_that_the_token_does_not_grant_says_403(
+    shared_gateway: RunningGateway, talk: Talk, method: str, path: str
+) -> None:
+    """With a token for nothing every page but the public ones is 403."""
+    nothing = talk("token/create", payload={"userId": 1})["accessToken"]
+    with shared_gateway.http(nothing) as client:
+        refused = client.request(method, path.replace("{", "").replace("}", ""), content=b"{}")
+        assert (refused.status_code, refused.json()) == (403, {"error": 403, "message": "Access is denied"})
+
+
+@pytest.mark.parametrize("context", ["api", "dh", "auth"])
+def test_info_names_the_socket_of_the_address_that_was_asked(shared_gateway: RunningGateway, context: str) -> None:
+    """`webSocketServerUrl` has my own Host, and can be connected to."""
+    info = httpx.get(f"{shared_gateway.url}/{context}/rest/info").json()
+    assert info["apiVersion"] == "4.1.0"
+    assert TIME.fullmatch(info["serverTimestamp"])
+    shown = "api" if context == "auth" else context
+    assert info["webSocketServerUrl"] == f"ws://127.0.0.1:{shared_gateway.port}/{shown}/websocket"
+    named = httpx.get(f"{shared_gateway.url}/{context}/rest/info", headers={"Host": "example.org"}).json()
+    assert named["webSocketServerUrl"] == f"ws://example.org/{shown}/websocket"
+
+
+def test_a_proxy_is_believed_only_when_it_is_named(data: Any) -> None:
+    """`X-Forwarded-Proto` and `X-Forwarded-For` count from `--trusted-proxies` and from nobody else."""
+    headers = {"X-Forwarded-Proto": "https", "X-Forwarded-For": "203.0.113.9, 198.51.100.7", "Host": "example.org"}
+    with RunningGateway(data, "--trusted-proxies", "127.0.0.1, 10.0.0.1") as gateway:
+        info = httpx.get(gateway.rest_url + "/info", headers=headers).json()
+        assert info["webSocketServerUrl"] == "wss://example.org/api/websocket"
+        httpx.post(gateway.rest_url + "/token", json={"login": "x", "password": "y"}, headers=headers)
+        gateway.stop()
+        assert [line["address"] for line in gateway.events("authentication failed")] == ["198.51.100.7"]
+
+
+def test_a_forwarded_scheme_from_anybody_is_not_believed(shared_gateway: RunningGateway) -> None:
+    """Without the setting the headers of a proxy are words of a stranger."""
+    info = httpx.get(shared_gateway.rest_url + "/info", headers={"X-Forwarded-Proto": "https"}).json()
+    assert info["webSocketServerUrl"].startswith("ws://")
+
+
+# Configuration.
+
+
+def test_what_is_written_through_one_face_is_read_through_the_other(
+    shared_gateway: RunningGateway, talk: Talk, admin_token: str
+) -> None:
+    """One ledger, two faces: the same resource, version and revision, there and gone."""
+    with shared_gateway.http(admin_token) as client:
+        put = client.put("/configuration/rest.both", json={"value": "1", "description": "first"})
+        assert put.json() == {"name": "rest.both", "value": "1", "entityVersion": 1}
+        got = talk("configuration/get", name="rest.both")
+        assert got["configuration"] == put.json()
+        assert put.headers["hivewire-revision"] == str(got["revision"])
+        again = talk("configuration/put", name="rest.both", value="ünï 😀")
+        seen = client.get("/configuration/rest.both")
+        assert seen.json() == again["configuration"] == {"name": "rest.both", "value": "ünï 😀", "entityVersion": 2}
+        assert (seen.headers["etag"], seen.headers["hivewire-revision"]) == ('"2"', str(again["revision"]))
+        deleted = client.delete("/configuration/rest.both")
+        assert (deleted.status_code, deleted.content) == (204, b"")
+        assert int(deleted.headers["hivewire-revision"]) > again["revision"]
+        missing = client.get("/configuration/rest.both")
+        words = "Requested config with name = rest.both not found in the database"
+        assert (missing.status_code, missing.json()) == (404, {"error": 404, "message": words})
+        assert talk("configuration/get", name="rest.both")["error"] == words
+        assert client.delete("/configuration/rest.both").status_code == 404
+
+
+def test_the_name_in_the_path_wins_over_the_one_in_the_body(shared_gateway: RunningGateway, admin_token: str) -> None:
+    """A resource that was read can be put back at another name."""
+    with shared_gateway.http(admin_token) as client:
+        put = client.put("/configuration/rest.path", json={"name": "rest.body", "value": "1", "requestId": {}})
+        assert put.json()["name"] == "rest.path"
+        assert client.get("/configuration/rest.body").status_code == 404
+
+
+def test_content_types_are_shown_when_they_are_not_plain_text(shared_gateway: RunningGateway, admin_token: str) -> None:
+    """A value with a type of its own comes back with `contentType` and `size`."""
+    with shared_gateway.http(admin_token) as client:
+        client.put("/configuration/rest.type", json={"value": "[1]", "contentType": "application/json"})
+        shown = {"name": "rest.type", "value": "[1]", "entityVersion": 1, "contentType": "application/json", "size": 3}
+        assert client.get("/configuration/rest.type").json() == shown
+
+
+@pytest.mark.parametrize("value", [True, 1, 1.0, "1"])
+def test_scalars_are_taken_by_their_literal_text(shared_gateway: RunningGateway, admin_token: str, value: Any) -> None:
+    """A number or boolean for a value is stored as it was written."""
+    text = str(value).lower()
+    with shared_gateway.http(admin_token) as client:
+        put = client.put("/configuration/rest.scalar", content=b'{"value":%b}' % text.encode())
+        assert put.json()["value"] == text
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "words"),
+    [
+        ("n" * 33, {"value": "1"}, "should not be more than 32 symbols"),
+        ("rest.bad", {"value": ""}, "Field cannot be empty"),
+        ("rest.bad", {"value": "x" * 65_537}, "should not be more than 65536 symbols"),
+        ("rest.bad", {"value": None}, "value field cannot be null"),
+        ("rest.bad", {}, "value field cannot be null"),
+        ("rest.bad", {"value": "1", "contentType": "no type"}, "contentType must be a media type"),
+        ("rest.bad", {"value": "1", "description": "x" * 1_025}, "description is longer than 1024 characters"),
+    ],
+)
+def test_a_put_out_of_bounds_says_what_is_wrong(
+    shared_gateway: RunningGateway, talk: Talk, admin_token: str, name: str, body: dict[str, Any], words: str
+) -> None:
+    """The words are the same over both faces, and nothing is written."""
+    with shared_gateway.http(admin_token) as client:
+        refused = client.put(f"/configuration/{name}", json=body)
+        assert refused.status_code == 400
+        assert words in refused.json()["message"]
+        assert talk("configuration/put", name=name, **body)["error"] == refused.json()["message"]
+        assert client.get(f"/configuration/{name}").status_code == 404
+
+
+# Conditions.
+
+
+@pytest.fixture
+def client(shared_gateway: RunningGateway, admin_token: str) -> Any:
+    """An HTTP client of the administrator's; `rest.tag` is at version 2."""
+    with shared_gateway.http(admin_token) as client:
+        client.delete("/configuration/rest.tag")
+        for value in ("1", "2"):
+            assert client.put("/configuration/rest.tag", json={"value": value}).status_code == 200
+        yield client
+
+
+def revision(client: httpx.Client) -> str:
+    """The revision of `rest.tag`."""
+    return str(client.get("/configuration/rest.tag").headers["hivewire-revision"])
+
+
+@pytest.mark.parametrize(
+    "tags",
+    ['"2"', '"2-{revision}"', "*", '"1", "2"', '"1","2"', '"2" , "7"', 'W/"2", "2"', '"x", "2-{revision}"'],
+)
+@pytest.mark.parametrize("method", ["PUT", "DELETE"])
+def test_if_match_that_holds_lets_the_write_through(client: httpx.Client, method: str, tags: str) -> None:
+    """The current version, alone or with its revision, in a list, or `*`: written, and the next one counts on."""
+    headers = {"If-Match": tags.replace("{revision}", revision(client))}
+    answer = client.request(method, "/configuration/rest.tag", json={"value": "3"}, headers=headers)
+    assert answer.status_code == (200 if method == "PUT" else 204)
+    if method == "PUT":
+        assert (answer.headers["etag"], answer.json()["entityVersion"]) == ('"3"', 3)
+
+
+@pytest.mark.parametrize(
+    "tags",
+    ['"1"', '"3"', '"02"', '""', '"x"', 'W/"2"', '"2-1"', '"1-{revision}"', '"1", "3"', '"-{revision}"', '"x,*,y"'],
+)
+@pytest.mark.parametrize("method", ["PUT", "DELETE"])
+def test_if_match_that_fails_is_412_with_the_current_change(client: httpx.Client, method: str, tags: str) -> None:
+    """Another version, another revision or a weak tag: 412, nothing is written, and the current change is shown."""
+    headers = {"If-Match": tags.replace("{revision}", revision(client))}
+    refused = client.request(method, "/configuration/rest.tag", json={"value": "3"}, headers=headers)
+    assert refused.status_code == 412
+    answer = refused.json()
+    assert list(answer) == ["error", "message", "change"]
+    assert answer["message"] == f"If-Match: {headers['If-Match']} does not hold"
+    assert TIME.fullmatch(answer["change"].pop("modified"))
+    assert answer["change"] == {
+        "revision": int(revision(client)),
+        "operation": "put",
+        "modifiedBy": "admin",
+        "description": None,
+        "configuration": {"name": "rest.tag", "value": "2", "entityVersion": 2},
+    }
+    assert client.get("/configuration/rest.tag").json()["value"] == "2"
+
+
+@pytest.mark.parametrize("tags", ["2", '"2', '2"', "**", '"2" "3"', '"2",*', 'w/"2"', "W/2", '"2";', '"a b"', ","])
+@pytest.mark.parametrize("header", ["If-Match", "If-None-Match"])
+def test_a_condition_that_cannot_be_read_is_400(client: httpx.Client, header: str, tags: str) -> None:
+    """A condition is never ignored: what cannot be read is refused, and nothing is written."""
+    refused = client.put("/configuration/rest.tag", json={"value": "3"}, headers={header: tags})
+    assert refused.status_code == 400
+    assert header in refused.json()["message"]
+    assert client.get("/configuration/rest.tag").json()["value"] == "2"
+
+
+def test_an_empty_if_match_is_not_ignored(client: httpx.Client) -> None:
+    """A client that lost its tag and sends an empty one overwrites nothing."""
+    refused = client.put("/configuration/rest.tag", json={"value": "3"}, headers={"If-Match": ""})
+    assert refused.status_code in (400, 412)
+    assert client.get("/configuration/rest.tag").json()["value"] == "2"
+
+
+@pytest.mark.parametrize("tags", ["*", '"2"', '"1", "2"'])
+def test_if_none_match_protects_what_is_there(client: httpx.Client, tags: str) -> None:
+    """`If-None-Match: *` creates and never overwrites; a list refuses the versions that it names."""
+    refused = client.put("/configuration/rest.tag", json={"value": "3"}, headers={"If-None-Match": tags})
+    assert refused.status_code == 412
+    assert refused.json()["change"]["configuration"]["value"] == "2"
+    other = client.put("/configuration/rest.tag", json={"value": "3"}, headers={"If-None-Match": '"1", "7"'})
+    assert other.status_code == 200
+    client.delete("/configuration/rest.tag")
+    created = client.put("/configuration/rest.tag", json={"value": "new"}, headers={"If-None-Match": tags})
+    assert (created.status_code, created.json()["entityVersion"]) == (200, 1)
+
+
+def test_a_tag_of_an_earlier_life_holds_only_without_its_revision(client: httpx.Client) -> None:
+    """After delete and re-creation the version is the same again, the revision never."""
+    before = revision(client)
+    client.delete("/configuration/rest.tag")
+    for value in ("again", "once more"):
+        client.put("/configuration/rest.tag", json={"value": value})
+    refused = client.put("/configuration/rest.tag", json={"value": "3"}, headers={"If-Match": f'"2-{before}"'})
+    assert refused.status_code == 412
+    assert client.put("/configuration/rest.tag", json={"value": "3"}, headers={"If-Match": '"2"'}).status_code == 200
+
+
+def test_if_match_on_what_was_never_there_is_412_without_a_change(client: httpx.Client) -> None:
+    """A condition on a name that nobody ever wrote fails, and there is no change to show."""
+    for method, tags in (("PUT", "*"), ("PUT", '"1"'), ("DELETE", "*")):
+        refused = client.request(method, "/configuration/rest.never", json={"value": "1"}, headers={"If-Match": tags})
+        assert (refused.status_code, refused.json()["change"]) == (412, None)
+    assert client.get("/configuration/rest.never").status_code == 404
+
+
+def test_if_match_on_what_was_deleted_shows_the_delete(client: httpx.Client) -> None:
+    """Who comes too late learns that it was deleted."""
+    client.delete("/configuration/rest.tag")
+    refused = client.put("/configuration/rest.tag", json={"value": "3"}, headers={"If-Match": '"2"'})
+    assert refused.status_code == 412
+    assert refused.json()["change"]["operation"] == "delete"
+    assert refused.json()["change"]["configuration"] == {"name": "rest.tag", "value": None, "entityVersion": 3}
+
+
+def test_both_headers_must_hold(client: httpx.Client) -> None:
+    """If-Match and If-None-Match together: one that fails is enough."""
+    headers = {"If-Match": '"2"', "If-None-Match": "*"}
+    assert client.put("/configuration/rest.tag", json={"value": "3"}, headers=headers).status_code == 412
+    headers = {"If-Match": '"2"', "If-None-Match": '"1"'}
+    assert client.put("/configuration/rest.tag", json={"value": "3"}, headers=headers).status_code == 200
+
+
+def test_a_repeated_header_is_one_list(client: httpx.Client) -> None:
+    """Two If-Match headers are the list of both."""
+    headers = [("If-Match", '"1"'), ("If-Match", '"2"')]
+    assert client.put("/configuration/rest.tag", json={"value": "3"}, headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("expected", "words"),
+    [
+        ({"entityVersion": 1}, "Configuration 'rest.tag' is at version 2, not 1"),
+        ({"entityVersion": 0}, "Configuration 'rest.tag' is at version 2, not 0"),
+        ({"entityVersion": "1"}, "Configuration 'rest.tag' is at version 2, not 1"),
+        ({"revision": 1}, "Configuration 'rest.tag' is at revision {revision}, not 1"),
+        ({"entityVersion": 2, "revision": 1}, "Configuration 'rest.tag' is at revision {revision}, not 1"),
+    ],
+)
+@pytest.mark.parametrize("method", ["PUT", "DELETE"])
+def test_an_expectation_in_the_body_that_fails_is_409(
+    client: httpx.Client, talk: Talk, method: str, expected: dict[str, Any], words: str
+) -> None:
+    """What the body expects and is not so: 409 in words, with the current change, the same as over a socket."""
+    refused = client.request(method, "/configuration/rest.tag", json={"value": "3", **expected})
+    assert refused.status_code == 409
+    assert refused.json()["message"] == words.format(revision=revision(client))
+    assert refused.json()["change"]["configuration"] == {"name": "rest.tag", "value": "2", "entityVersion": 2}
+    action = {"PUT": "configuration/put", "DELETE": "configuration/delete"}[method]
+    answer = talk(action, name="rest.tag", value="3", **expected)
+    assert (answer["code"], answer["error"]) == (409, refused.json()["message"])
+    assert answer["change"] == refused.json()["change"]
+
+
+def test_headers_are_looked_at_before_the_body(client: httpx.Client) -> None:
+    """With both wrong the header decides: 412."""
+    body = {"value": "3", "entityVersion": 1}
+    assert client.put("/configuration/rest.tag", json=body, headers={"If-Match": '"1"'}).status_code == 412
+    assert client.put("/configuration/rest.tag", json=body, headers={"If-Match": '"2"'}).status_code == 409
+
+
+def test_an_expectation_may_stand_in_the_query(client: httpx.Client) -> None:
+    """A DELETE needs no body for it."""
+    assert client.delete("/configuration/rest.tag?entityVersion=1").status_code == 409
+    assert client.delete("/configuration/rest.tag?entityVersion=2").status_code == 204
+
+
+# Lists.
+
+
+def test_a_list_is_paged_and_filtered_as_over_a_socket(
+    shared_gateway: RunningGateway, talk: Talk, admin_token: str
+) -> None:
+    """`names`, `take`, `skip` and `after` mean the same in a query and in a frame."""
+    for name in ("rest.list.b", "rest.list.a", "rest.list.c", "rest.list.B", "rest.liszt"):
+        talk("configuration/put", name=name, value="v")
+    with shared_gateway.http(admin_token) as client:
+
+        def names(query: str, **members: Any) -> list[str]:
+            answer = client.get("/configuration?" + query).json()
+            frame = talk("configuration/list", **members)
+            assert {key: frame[key] for key in ("configurations", "count", "revision")} == answer
+            assert answer["count"] >= len(answer["configurations"])
+            return [each["name"].removeprefix("rest.list.") for each in answer["configurations"]]
+
+        pattern = {"names": ["rest.list.*"]}
+        assert names("names=rest.list.*", **pattern) == ["B", "a", "b", "c"]
+        assert names("names=rest.list.*&take=2", **pattern, take=2) == ["B", "a"]
+        assert names("names=rest.list.*&take=2&skip=1", **pattern, take=2, skip=1) == ["a", "b"]
+        assert names("names=rest.list.*&after=rest.list.a", **pattern, after="rest.list.a") == ["b", "c"]
+        assert names("names=rest.list.*&take=0", **pattern, take=0) == []
+        assert names("names=rest.list.a&names=rest.list.c", names=["rest.list.a", "rest.list.c"]) == ["a", "c"]
+        assert names("names=nothing.*", names=["nothing.*"]) == []
+        assert names("unknown=1&names=rest.list.c", names=["rest.list.c"]) == ["c"]
+        for bad in ("take=-1", "take=10001", "skip=-1", "names=a*b", "take=9999999999999999999"):
+            assert client.get("/configuration?" + bad).status_code == 400, bad
+
+
+def test_an_answer_over_one_mebibyte_is_refused_with_413(data: Any) -> None:
+    """A list that is too large says `ask for less`, over both faces, and a page of it is answered."""
+    with RunningGateway(data) as gateway:
+        token = gateway.token()
+        with gateway.socket(token) as talk, gateway.http(token) as client:
+            for number in range(17):
+                talk("configuration/put", name=f"big.{number}", value="x" * 65_000)
+            refused = client.get("/configuration")
+            assert (refused.status_code, refused.json()) == (413, {"error": 413, "message": "ask for less"})
+            answer = talk("configuration/list")
+            assert (answer["code"], answer["error"]) == (413, "ask for less")
+            assert len(client.get("/configuration?take=15").json()["configurations"]) == 15
+
+
+# Tokens and users.
+
+
+def test_a_token_is_minted_over_http_as_over_a_socket(
+    shared_gateway: RunningGateway, talk: Talk, admin_token: str
+) -> None:
+    """The same payload gives the same claims."""
+    payload = {
+        "userId": 1,
+        "actions": ["GetDevice", 13, "getconfiguration"],
+        "networkIds": [1, "2"],
+        "expiration": "2100-01-01T00:00:00.000",
+        "configurations": ["rest.*"],
+    }
+    with shared_gateway.http(admin_token) as client:
+        payload_of = {"via http": client.post("/token/create", json=payload).json()}
+    payload_of["via socket"] = talk("token/create", payload=payload)
+    claims = [
+        jwt.decode(tokens["accessToken"], SECRET, algorithms=["HS256"])["payload"] for tokens in payload_of.values()
+    ]
+    assert claims[0] == claims[1]
+    assert claims[0] == {
+        "a": [3, 13, 100],
+        "e": 4_102_444_800_000,
+        "t": 1,
+        "u": 1,
+        "n": ["1", "2"],
+        "dt": None,
+        "c": ["rest.*"],
+    }
+
+
+def test_users_never_show_a_password(shared_gateway: RunningGateway, talk: Talk, admin_token: str) -> None:
+    """The list and the current user are the same over both faces, and hold neither password nor hash."""
+    with shared_gateway.http(admin_token) as client:
+        users = client.get("/user")
+        current = client.get("/user/current")
+        assert users.json() == talk("user/list")["users"]
+        assert current.json() == talk("user/getCurrent")["current"]
+        assert current.json()["login"] == "admin"
+        for answer in (users, current):
+            assert "password" not in answer.text
+            assert "argon2" not in answer.text
+        assert client.get("/user?login=nobody").json() == []
+        assert [user["id"] for user in client.get("/user?loginPattern=adm%25&sortField=login").json()] == [1]
+
+
+def test_an_unknown_user_is_404(client: httpx.Client) -> None:
+    """A user that is not there cannot be changed."""
+    missing = client.put("/user/4711", json={"introReviewed": True})
+    assert (missing.status_code, missing.json()) == (404, {"error": 404, "message": "User with id = 4711 not found"})
+
+
+# Health and metrics.
+
+
+def test_health_tells_that_it_lives_and_is_ready(shared_gateway: RunningGateway, talk: Talk) -> None:
+    """Two pages for the orchestrator, without a token; the second has the ledger's revision."""
+    written = talk("configuration/put", name="rest.health", value="1")["revision"]
+    live, ready = (httpx.get(f"{shared_gateway.url}/health/{page}") for page in ("live", "ready"))
+    assert (live.status_code, live.json()) == (200, {"status": "live"})
+    assert (ready.status_code, ready.json()) == (200, {"status": "ready", "revision": written})
+
+
+def test_metrics_count_what_happened(data: Any) -> None:
+    """Requests by action and code over both faces, failures, commits and gauges, in the format of Prometheus."""
+    with RunningGateway(data) as gateway:
+        with gateway.socket() as talk, gateway.http() as client:
+            talk("configuration/put", name="a", value="1")
+            client.put("/configuration/b", json={"value": "1"})
+            talk("configuration/get", name="none")
+            talk("nonsense")
+            talk("authenticate", token="bad")
+            answer = httpx.get(gateway.url + "/metrics")
+        assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+        lines = [line for line in answer.text.splitlines() if not line.startswith("#")]
+        metrics = {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines)}
+        counted = {
+            ("configuration/put", 200): 2,
+            ("configuration/get", 404): 1,
+            ("authenticate", 401): 1,
+            ("token", 201): 2,
+            ("invalid", 400): 1,
+        }
+        for (action, code), count in counted.items():
+            assert metrics[f'hivewire_requests_total{{action="{action}",code="{code}"}}'] == count
+        assert metrics["hivewire_failed_authentications_total"] == 1
+        assert metrics["hivewire_configurations"] == 2
+        assert metrics["hivewire_sockets"] == 1
+        assert metrics["hivewire_connections"] >= 2
+        assert metrics["hivewire_outbox_bytes"] == 0
+        assert metrics["hivewire_ledger_revision"] == 3
+        assert metrics["hivewire_commit_seconds_count"] >= 2
+        assert metrics["hivewire_batch_changes_sum"] >= 2
