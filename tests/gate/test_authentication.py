@@ -12,7 +12,7 @@ import httpx
 import jwt
 import pytest
 
-from tests.gate.test_frames import until
+from tests.gate.wire import until
 from tests.running import PASSWORD, SECRET, RunningGateway, Talk
 
 HOUR = 3_600_000

@@ -2,163 +2,30 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 import socket
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.gate.wire import (
+    BINARY,
+    CLOSE,
+    CONTINUATION,
+    INFO,
+    PING,
+    PONG,
+    TEXT,
+    Wire,
+    frame,
+    opened,
+    until,
+)
 from tests.running import RunningGateway, Talk
 
-CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
 MESSAGE_BYTES = 1 << 20
-MASK = b"\x12\x34\x56\x78"
-KEY = "dGhlIHNhbXBsZSBub25jZQ=="
-INFO = b'{"action":"server/info","requestId":1}'
 MALFORMED = {"code": 400, "status": "error", "error": "Malformed Json received."}
-
-
-def frame(
-    payload: bytes = b"",
-    opcode: int = TEXT,
-    *,
-    fin: bool = True,
-    masked: bool = True,
-    reserved: int = 0,
-    announced: int | None = None,
-) -> bytes:
-    """A client's frame; `announced` is the length that its head claims."""
-    length = len(payload) if announced is None else announced
-    head = bytes([fin << 7 | reserved << 4 | opcode])
-    if length < 126:
-        head += bytes([masked << 7 | length])
-    elif length < 1 << 16:
-        head += bytes([masked << 7 | 126]) + length.to_bytes(2)
-    else:
-        head += bytes([masked << 7 | 127]) + length.to_bytes(8)
-    if not masked:
-        return head + payload
-    return head + MASK + bytes(byte ^ MASK[index % 4] for index, byte in enumerate(payload))
-
-
-def upgrade(path: str = "/api/websocket", token: str | None = None) -> bytes:
-    """The request that opens a socket."""
-    lines = [
-        f"GET {path} HTTP/1.1",
-        "Host: gateway",
-        "Connection: Upgrade",
-        "Upgrade: websocket",
-        "Sec-WebSocket-Version: 13",
-        f"Sec-WebSocket-Key: {KEY}",
-    ]
-    if token is not None:
-        lines.append(f"Authorization: Bearer {token}")
-    return "\r\n".join([*lines, "", ""]).encode()
-
-
-class Wire:
-    """A TCP connection to a gateway and the bytes that came over it."""
-
-    def __init__(self, gateway: RunningGateway, receive_buffer: int | None = None) -> None:
-        self.socket = socket.socket()
-        self.socket.settimeout(20)
-        if receive_buffer is not None:
-            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        self.socket.connect(("127.0.0.1", gateway.port))
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._reader = self.socket.makefile("rb")
-
-    def send(self, *pieces: bytes) -> None:
-        """Each piece with a call of its own."""
-        for piece in pieces:
-            self.socket.sendall(piece)
-
-    def read(self, size: int) -> bytes:
-        """So many bytes."""
-        data = self._reader.read(size)
-        assert len(data) == size, f"the connection ended after {data!r}"
-        return data
-
-    def head(self) -> tuple[int, dict[str, str]]:
-        """Status and headers of an HTTP response."""
-        status = int(self._reader.readline().split()[1])
-        headers = {}
-        while line := self._reader.readline().strip().decode():
-            name, _, value = line.partition(":")
-            headers[name.lower()] = value.strip()
-        return status, headers
-
-    def response(self) -> tuple[int, dict[str, str], Any]:
-        """Status, headers and JSON body of an HTTP response."""
-        status, headers = self.head()
-        body = self.read(int(headers.get("content-length", "0")))
-        return status, headers, json.loads(body) if body else None
-
-    def frame(self) -> tuple[int, bytes]:
-        """Opcode and payload of the next frame, which must be whole and unmasked."""
-        first, length = self.read(2)
-        assert first & 0xF0 == 0x80, "every frame of a server is whole and without extension bits"
-        assert length < 128, "no frame of a server is masked"
-        if length >= 126:
-            length = int.from_bytes(self.read(2 if length == 126 else 8))
-        return first & 0x0F, self.read(length)
-
-    def answer(self) -> Any:
-        """The JSON value of the next message."""
-        opcode, payload = self.frame()
-        assert opcode == TEXT, (opcode, payload)
-        return json.loads(payload)
-
-    def closed(self) -> tuple[int, str]:
-        """Code and reason of the close frame that comes next."""
-        opcode, payload = self.frame()
-        assert opcode == CLOSE, (opcode, payload)
-        return int.from_bytes(payload[:2]), payload[2:].decode()
-
-    def ended(self) -> bool:
-        """Whether nothing more comes: waits for the end of the connection."""
-        try:
-            return self._reader.read(1) == b""
-        except ConnectionResetError:
-            return True
-
-    def close(self) -> None:
-        """Hang up."""
-        self._reader.close()
-        self.socket.close()
-
-
-@contextmanager
-def dial(gateway: RunningGateway, receive_buffer: int | None = None) -> Iterator[Wire]:
-    """A TCP connection."""
-    wire = Wire(gateway, receive_buffer)
-    try:
-        yield wire
-    finally:
-        wire.close()
-
-
-@contextmanager
-def opened(gateway: RunningGateway, token: str | None = None, receive_buffer: int | None = None) -> Iterator[Wire]:
-    """A connection whose handshake is done."""
-    with dial(gateway, receive_buffer) as wire:
-        wire.send(upgrade(token=token))
-        status, headers = wire.head()
-        assert status == 101
-        digest = hashlib.sha1(KEY.encode() + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest()
-        assert headers["sec-websocket-accept"] == base64.b64encode(digest).decode()
-        yield wire
-
-
-def until(holds: Callable[[], Any]) -> None:
-    """Ask again and again; the time limit of the test is the end of patience."""
-    while not holds():
-        pass
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from websockets.exceptions import ConnectionClosedError
 
-from tests.gate.test_frames import CLOSE, INFO, PING, PONG, dial, frame, opened, until, upgrade
+from tests.gate.wire import CLOSE, INFO, PING, PONG, dial, frame, opened, until, upgrade
 from tests.running import PASSWORD, RunningGateway, Talk
 
 MEBI = 1 << 20

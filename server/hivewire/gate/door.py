@@ -23,6 +23,17 @@ SLICE = 16 << 10
 """Bytes looked at in one go, so that one loud connection does not hold up the others."""
 
 
+CORS = {
+    "Access-Control-Allow-Credentials": "true",
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Allow-Methods": "OPTIONS, GET, POST, PUT, DELETE, HEAD",
+    "Access-Control-Max-Age": "0",
+    "Access-Control-Allow-Headers": "Origin, Authorization, Accept, Content-Type, Auth-DeviceID, Auth-DeviceKey, "
+    "If-Match, If-None-Match, X-HTTP-Method-Override",
+    "Access-Control-Expose-Headers": "ETag, Hivewire-Revision, Retry-After",
+}
+"""On every answer, as DeviceHive has it (core protocol, section 1.5), with our own headers added."""
+
 LINGER_SECONDS = 2.0
 """After a refusal, what the peer still sends is thrown away for so long."""
 
@@ -209,7 +220,8 @@ class HttpProtocol(HttpToolsProtocol):
         body = encode({"error": status, "message": message})
         self.transport.write(
             STATUS_LINE[status]
-            + b"content-type: application/json\r\nconnection: close\r\ncontent-length: %d\r\n\r\n" % len(body)
+            + b"".join(f"{name}: {value}\r\n".encode() for name, value in CORS.items())
+            + b"Content-Type: application/json\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body)
             + body
         )
         self._refused = True

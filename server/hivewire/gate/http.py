@@ -14,19 +14,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hivewire.dispatch import Dispatcher
 from hivewire.gate import rest
+from hivewire.gate.door import CORS
 from hivewire.telemetry import CONTENT_TYPE
 from hivewire_protocol.errors import InternalError, MethodNotAllowed, NotFound
-
-CORS = {
-    "Access-Control-Allow-Credentials": "true",
-    "Access-Control-Allow-Origin": "*",
-    "Access-Control-Allow-Methods": "OPTIONS, GET, POST, PUT, DELETE, HEAD",
-    "Access-Control-Max-Age": "0",
-    "Access-Control-Allow-Headers": "Origin, Authorization, Accept, Content-Type, Auth-DeviceID, Auth-DeviceKey, "
-    "If-Match, If-None-Match, X-HTTP-Method-Override",
-    "Access-Control-Expose-Headers": "ETag, Hivewire-Revision, Retry-After",
-}
-"""On every answer, as DeviceHive has it (core protocol, section 1.5), with our own headers added."""
 
 
 def application(dispatcher: Dispatcher, not_ready: Callable[[], str | None]) -> ASGIApp:

@@ -21,7 +21,7 @@ from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 
 from hivewire.dispatch import Dispatcher
-from hivewire.gate.door import SLICE, Door, peer_address
+from hivewire.gate.door import CORS, SLICE, Door, peer_address
 from hivewire.gate.peer import client_of
 from hivewire.session import Session
 from hivewire.telemetry import log
@@ -321,6 +321,7 @@ class WebSocket(asyncio.Protocol):
             del response.headers["Content-Type"], response.headers["Content-Length"]
             response.headers["Content-Type"] = "application/json"
             response.headers["Content-Length"] = str(len(response.body))
+            response.headers.update(CORS)
             self._reject(response)
             return
         response = self._conn.accept(request)
