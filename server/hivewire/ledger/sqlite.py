@@ -109,7 +109,7 @@ class SqliteJournal:
 
     async def append(self, changes: Sequence[Change]) -> None:
         """One statement, one transaction, one fsync (with a second statement for kinds without history)."""
-        size = 1 << (len(changes) - 1).bit_length()
+        size = _size(len(changes))
         values = _values(changes) + [None] * (size - len(changes)) * _WIDTH
         outdated = [change for change in changes if change.kind in NO_HISTORY]
         try:
@@ -273,6 +273,12 @@ def creation_script() -> str:
 def new_epoch() -> str:
     """A name that no other history has."""
     return secrets.token_hex(8)
+
+
+def _size(count: int) -> int:
+    """Rows of the statement for so many changes: powers of two, then steps of 64. Two dozen statements in all, which
+    SQLite keeps prepared, and little in them that is not used."""
+    return 1 << (count - 1).bit_length() if count <= 64 else -(-count // 64) * 64
 
 
 @cache
