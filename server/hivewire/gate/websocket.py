@@ -249,11 +249,16 @@ class WebSocket(asyncio.Protocol):
 
     def _receive(self, data: bytes) -> None:
         self._receiving = True
-        if self._session is None:
-            self._feed(data)
-        else:
-            self._split(data, self._gate.settings.message_bytes)
-        self._receiving = False
+        try:
+            if self._session is None:
+                self._feed(data)
+            else:
+                self._split(data, self._gate.settings.message_bytes)
+        except Exception as error:
+            self._gate.dispatcher.house.telemetry.unexpected("socket", error)
+            self.close(Code.INTERNAL_ERROR, "internal error")
+        finally:
+            self._receiving = False
         self._flush()
         if self._session is not None and self._session.owed:
             self._regulate()
