@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -50,11 +51,37 @@ def settings_table() -> list[str]:
     return lines
 
 
+def benchmark() -> list[str]:
+    """The figures of the run that the README quotes: `docs/benchmark.json`, a copy of what `make bench` wrote."""
+    run = json.loads((README.parent / "docs" / "benchmark.json").read_text())
+    lines = ["| what | value | unit | bound |", "| --- | ---: | --- | --- |"]
+    for row in run["rows"]:
+        bound = ""
+        if row["at_least"] is not None:
+            bound = f"at least {row['at_least']:g}"
+        elif row["at_most"] is not None:
+            bound = f"at most {row['at_most']:g}"
+        value = f"{row['value']:,.0f}" if row["value"] >= 1_000 else f"{row['value']:.2f}"
+        lines.append(f"| {row['name']} | {value} | {row['unit']} | {bound} |")
+    machine = run["machine"]
+    return [
+        *lines,
+        "",
+        f"{machine['date']}: {machine['cpu']}; {machine['system']}; Python {machine['python']}; {machine['packages']}.",
+    ]
+
+
 def _sentence(documented: type) -> str:
     return re.sub(r"\s+", " ", (documented.__doc__ or "").split("\n\n")[0]).strip()
 
 
-TABLES = {"actions": actions, "errors": errors, "close codes": close_codes, "settings": settings_table}
+TABLES = {
+    "actions": actions,
+    "errors": errors,
+    "close codes": close_codes,
+    "settings": settings_table,
+    "benchmark": benchmark,
+}
 
 
 def up_to_date(text: str) -> str:
