@@ -57,12 +57,28 @@ def _coercer(hint: Any) -> Callable[[bytes], Any]:
     for option, coerce in ((Raw, Raw), (str, text), (bool, boolean), (int, integer)):
         if option in options:
             return coerce
-    structs = [option for option in options if isinstance(option, type) and issubclass(option, Struct)]
+    lists = [option for option in options if get_origin(option) is list and _is_struct(get_args(option)[0])]
+    if lists:
+        shape = get_args(lists[0])[0]
+        return lambda raw: None if raw == b"null" else [build(shape, decode_members(bytes(e))) for e in _elements(raw)]
+    structs = [option for option in options if _is_struct(option)]
     if structs:
         return lambda raw: None if raw == b"null" else build(structs[0], decode_members(raw))
     accepted: Any = Union.__getitem__(tuple(options - {UnsetType}))
     decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(accepted)
     return lambda raw: _strict(decoder, raw)
+
+
+def _is_struct(option: Any) -> bool:
+    return isinstance(option, type) and issubclass(option, Struct)
+
+
+def _elements(raw: bytes) -> list[Raw]:
+    elements: list[Raw] = _strict(_raw_list, raw)
+    return elements
+
+
+_raw_list = msgspec.json.Decoder(list[Raw])
 
 
 def _strict(decoder: msgspec.json.Decoder[Any], raw: bytes) -> Any:

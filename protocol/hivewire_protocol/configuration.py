@@ -41,11 +41,13 @@ class Change(Struct):
 
 
 class ConfigurationGet(Request, tag="configuration/get"):
-    """Read one configuration."""
+    """Read one configuration; with `entityVersion` that version of its current life, with `revision` that change."""
 
     permission: ClassVar[Permission | None] = Permission.GET_CONFIGURATION
 
     name: str | None = None
+    entityVersion: Integer | None = None
+    revision: Integer | None = None
 
 
 class ConfigurationPut(Request, tag="configuration/put"):
@@ -83,6 +85,49 @@ class ConfigurationList(Request, tag="configuration/list"):
     after: str | None = None
 
 
+class ConfigurationHistory(Request, tag="configuration/history"):
+    """The changes of one name, newest first, deletes and earlier lives too; `before` is a revision."""
+
+    permission: ClassVar[Permission | None] = Permission.GET_CONFIGURATION
+
+    name: str | None = None
+    take: Integer | None = None
+    before: Integer | None = None
+
+
+class ConfigurationRollback(Request, tag="configuration/rollback"):
+    """Write the content and type of an earlier version (`to`) or change (`toRevision`) as a new version."""
+
+    permission: ClassVar[Permission | None] = Permission.MANAGE_CONFIGURATION
+
+    name: str | None = None
+    to: Integer | None = None
+    toRevision: Integer | None = None
+    description: str | None = None
+    entityVersion: Integer | None = None
+    revision: Integer | None = None
+
+
+class TransactChange(Struct, gc=False):
+    """One write of a transaction: `put` or `delete`, with what those requests take."""
+
+    operation: str | None = None
+    name: str | None = None
+    value: str | None = None
+    description: str | None = None
+    contentType: str | None = None
+    entityVersion: Integer | None = None
+    revision: Integer | None = None
+
+
+class ConfigurationTransact(Request, tag="configuration/transact"):
+    """Write 1 to 1,000 names, each at most once, all or nothing, under one revision."""
+
+    permission: ClassVar[Permission | None] = Permission.MANAGE_CONFIGURATION
+
+    changes: list[TransactChange] | None = None
+
+
 class ConfigurationReply(Reply):
     """The resource and the `revision` of its last change: the answer to get and put."""
 
@@ -93,6 +138,19 @@ class ConfigurationReply(Reply):
 class RevisionReply(Reply):
     """The `revision` of the delete."""
 
+    revision: int
+
+
+class ConfigurationHistoryReply(Reply):
+    """Changes, newest first."""
+
+    changes: list[Change]
+
+
+class ConfigurationTransactReply(Reply):
+    """The resources in the order of the changes, a deleted one with value null, and the revision of all of them."""
+
+    configurations: list[Configuration]
     revision: int
 
 

@@ -25,6 +25,16 @@ PAGES: list[tuple[str, str, Any, int, Any, bool]] = [
     ("POST", "/token/refresh", {"refreshToken": "?"}, 201, ["accessToken"], True),
     ("PUT", "/configuration/{name}", {"value": "1"}, 200, ["name", "value", "entityVersion"], True),
     ("GET", "/configuration/{name}", None, 200, ["name", "value", "entityVersion"], True),
+    ("GET", "/configuration/{name}/history", None, 200, ["changes"], False),
+    ("POST", "/configuration/{name}/rollback", {"to": 1}, 200, ["configuration", "revision"], False),
+    (
+        "POST",
+        "/configuration/transact",
+        {"changes": [{"operation": "put", "name": "rest.transact", "value": "1"}]},
+        200,
+        ["configurations", "revision"],
+        False,
+    ),
     ("DELETE", "/configuration/{name}", None, 204, None, True),
     ("GET", "/configuration", None, 200, ["configurations", "count", "revision"], False),
     ("GET", "/user", None, 200, [], False),
@@ -73,7 +83,8 @@ def test_every_page_of_a_context_answers(shared_gateway: RunningGateway, admin_t
             sent = {"refreshToken": refresh} if path == "/token/refresh" else body
             answer = client.request(method, page, json=sent)
             if context == "auth" and not auth:
-                assert answer.status_code == 404, page
+                # There, `transact` is the name of a configuration like any other.
+                assert answer.status_code == (405 if path == "/configuration/transact" else 404), page
                 continue
             assert answer.status_code == status, (page, answer.text)
             if members is None:

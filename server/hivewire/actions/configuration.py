@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Coroutine
 from itertools import islice
+from typing import Any
 
 from hivewire.access.identity import Identity
 from hivewire.client import Client
 from hivewire.dispatch import Commit, House
+from hivewire.ledger.ledger import MAX_TRANSACTION
 from hivewire.ledger.records import Change as LedgerChange
 from hivewire.ledger.records import Expected, Mismatch, Precondition, Refused, Transaction, Write, version_of
 from hivewire_protocol import patterns, times
+from hivewire_protocol.codec import MAX_REPLY
 from hivewire_protocol.configuration import (
     RESERVED,
     TEXT,
@@ -18,11 +22,17 @@ from hivewire_protocol.configuration import (
     Configuration,
     ConfigurationDelete,
     ConfigurationGet,
+    ConfigurationHistory,
+    ConfigurationHistoryReply,
     ConfigurationList,
     ConfigurationListReply,
     ConfigurationPut,
     ConfigurationReply,
+    ConfigurationRollback,
+    ConfigurationTransact,
+    ConfigurationTransactReply,
     RevisionReply,
+    TransactChange,
     forbidden_character,
     resource,
 )
@@ -31,6 +41,7 @@ from hivewire_protocol.errors import (
     InvalidParameters,
     NotFound,
     OutOfBounds,
+    TooLarge,
     Unauthorized,
     VersionConflict,
     WireError,
@@ -40,21 +51,84 @@ from hivewire_protocol.patterns import MAX_PATTERNS, Patterns
 
 KIND = "configuration"
 TAKE, MOST = 1_000, 10_000
+HISTORY_TAKE, MOST_HISTORY = 20, 1_000
+PAGE = 25
+"""Changes read from the journal at a time."""
 
 _MEDIA_TYPE = re.compile(r"[!#$&^\w.+-]{1,64}/[!#$&^\w.+-]{1,64}( *; *[!-~ ]{1,120})?", re.ASCII)
 
 
-def get(house: House, client: Client, request: ConfigurationGet) -> Reply:
-    """The current resource, or NotFound."""
+def get(house: House, client: Client, request: ConfigurationGet) -> Reply | Coroutine[Any, Any, Reply]:
+    """The current resource, or an earlier one that is still kept, or NotFound."""
     name = _name(client, request.name)
+    if request.entityVersion is not None or request.revision is not None:
+        return _get_earlier(house, name, request.entityVersion, request.revision)
     found = house.ledger.get(KIND, name)
     if found is None:
         raise _not_found(name)
     return ConfigurationReply(_resource(found), found.revision)
 
 
+async def _get_earlier(house: House, name: str, version: int | None, revision: int | None) -> Reply:
+    found = await _earlier(house, name, version, revision)
+    return ConfigurationReply(_resource(found), found.revision)
+
+
+async def _earlier(house: House, name: str, version: int | None, revision: int | None) -> LedgerChange:
+    """A change of this name, by revision, or else by the version in its current life. Raises NotFound."""
+    last = house.ledger.kind(KIND).last(name)
+    if last is None:
+        raise _not_found(name)
+    if revision is not None:
+        found = await house.ledger.journal.history(KIND, name, revision=revision, take=1)
+        if found and version in (None, found[0].version):
+            return found[0]
+        raise NotFound(f"Configuration '{name}' has no change of revision {revision}, or it is no longer kept")
+    if last.content is None:
+        raise _not_found(name)
+    at: LedgerChange | None = last
+    while at is not None and version is not None and at.id == last.id and at.version >= version:
+        page = await house.ledger.journal.history(KIND, name, revision=at.revision, take=PAGE)
+        for change in page:
+            if change.version == version and change.id == last.id:
+                return change
+        at = page[-1] if len(page) == PAGE else None
+    raise NotFound(
+        f"Configuration '{name}' has no version {version} (it is at {last.version}), or it is no longer kept"
+    )
+
+
+async def history(house: House, client: Client, request: ConfigurationHistory) -> Reply:
+    """What happened to a name, newest first; NotFound when it was never heard of."""
+    name = _name(client, request.name)
+    take = HISTORY_TAKE if request.take is None else request.take
+    if not 0 <= take <= MOST_HISTORY:
+        raise OutOfBounds(f"take must be between 0 and {MOST_HISTORY}")
+    last = house.ledger.kind(KIND).last(name)
+    if last is None:
+        raise _not_found(name)
+    found: list[LedgerChange] = []
+    at = last.revision
+    if request.before is not None and request.before <= at:
+        # Whoever pages asks behind a change of this name, which is found at once; else it is walked to.
+        direct = await house.ledger.journal.history(KIND, name, revision=request.before, take=1)
+        at = direct[0].previous if direct else at
+    while at and len(found) < take:
+        page = await house.ledger.journal.history(KIND, name, revision=at, take=min(PAGE, take - len(found)))
+        found += [change for change in page if request.before is None or change.revision < request.before]
+        if sum(len(change.content or b"") for change in found) > MAX_REPLY:
+            raise TooLarge
+        at = page[-1].previous if page else 0
+    return ConfigurationHistoryReply([change_of(change) for change in found])
+
+
 def put(house: House, client: Client, request: ConfigurationPut) -> Commit:
     """Create or update one; equal values count as updates too."""
+    return Commit(Transaction((_put(house, client, request),), _author(client)), _written, refusal)
+
+
+def _put(house: House, client: Client, request: ConfigurationPut | TransactChange) -> Write:
+    """The write that a put asks for."""
     name = _name(client, request.name)
     settings = house.settings
     # A longer name may have been made through another door; then it is written here like any other.
@@ -80,15 +154,67 @@ def put(house: House, client: Client, request: ConfigurationPut) -> Commit:
         if not _MEDIA_TYPE.fullmatch(content_type):
             raise OutOfBounds("contentType must be a media type such as application/json")
     description = _description(house, request.description)
-    write = Write(KIND, name, value.encode(), content_type, description, _expected(request))
-    return Commit(Transaction((write,), _author(client)), _written, refusal)
+    return Write(KIND, name, value.encode(), content_type, description, _expected(request))
+
+
+async def rollback(house: House, client: Client, request: ConfigurationRollback) -> Reply:
+    """Write an earlier content and type as a new version."""
+    name = _name(client, request.name)
+    if (request.to is None) == (request.toRevision is None):
+        raise InvalidParameters("give either to (a version) or toRevision")
+    description = _description(house, request.description)
+    earlier = await _earlier(house, name, request.to, request.toRevision)
+    if earlier.content is None:
+        raise OutOfBounds(f"Revision {earlier.revision} deleted '{name}'; use configuration/delete")
+    write = Write(KIND, name, earlier.content, earlier.content_type, description, _expected(request))
+    try:
+        return _written(await house.ledger.commit(Transaction((write,), _author(client))))
+    except Refused as refused:
+        raise refusal(refused) from None
+
+
+def transact(house: House, client: Client, request: ConfigurationTransact) -> Commit:
+    """Several writes, all or nothing; the first that cannot be decides, and the error says which."""
+    changes = request.changes
+    if not changes or len(changes) > MAX_TRANSACTION:
+        raise InvalidParameters(f"changes must be a list of 1 to {MAX_TRANSACTION}")
+    writes: list[Write] = []
+    names: set[str] = set()
+    for index, change in enumerate(changes):
+        try:
+            write = _write(house, client, change)
+            if write.key in names:
+                raise OutOfBounds(f"'{write.key}' stands in changes twice")
+        except WireError as error:
+            raise _at(error, index) from None
+        names.add(write.key)
+        writes.append(write)
+    return Commit(
+        Transaction(writes, _author(client)), _transacted, lambda refused: _at(refusal(refused), refused.index)
+    )
+
+
+def _write(house: House, client: Client, change: TransactChange) -> Write:
+    if change.operation == "put":
+        return _put(house, client, change)
+    if change.operation == "delete":
+        return _delete(house, client, change)
+    raise InvalidParameters("operation must be put or delete")
+
+
+def _at(error: WireError, index: int) -> WireError:
+    """The same error, saying which change of a transaction it is about."""
+    return type(error)(f"changes[{index}]: {error}", index=index, **error.members)
 
 
 def delete(house: House, client: Client, request: ConfigurationDelete) -> Commit:
     """Delete one; NotFound when there is none."""
+    return Commit(Transaction((_delete(house, client, request),), _author(client)), _deleted, refusal)
+
+
+def _delete(house: House, client: Client, request: ConfigurationDelete | TransactChange) -> Write:
     name = _name(client, request.name)
-    write = Write(KIND, name, None, "", _description(house, request.description), _expected(request))
-    return Commit(Transaction((write,), _author(client)), _deleted, refusal)
+    return Write(KIND, name, None, "", _description(house, request.description), _expected(request))
 
 
 def list_(house: House, client: Client, request: ConfigurationList) -> Reply:
@@ -186,7 +312,9 @@ def _description(house: House, description: str | None) -> str | None:
     return description
 
 
-def _expected(request: ConfigurationPut | ConfigurationDelete) -> tuple[Precondition, ...]:
+def _expected(
+    request: ConfigurationPut | ConfigurationDelete | ConfigurationRollback | TransactChange,
+) -> tuple[Precondition, ...]:
     if request.entityVersion is None and request.revision is None:
         return ()
     return (Expected(request.entityVersion, request.revision),)
@@ -194,6 +322,10 @@ def _expected(request: ConfigurationPut | ConfigurationDelete) -> tuple[Precondi
 
 def _written(changes: list[LedgerChange]) -> Reply:
     return ConfigurationReply(_resource(changes[0]), changes[0].revision)
+
+
+def _transacted(changes: list[LedgerChange]) -> Reply:
+    return ConfigurationTransactReply([_resource(change) for change in changes], changes[0].revision)
 
 
 def _deleted(changes: list[LedgerChange]) -> Reply:
@@ -216,5 +348,10 @@ def _violation(field: str, value: str, message: str) -> str:
     )
 
 
-READS = {ConfigurationGet: get, ConfigurationList: list_}
-WRITES = {ConfigurationPut: put, ConfigurationDelete: delete}
+READS = {
+    ConfigurationGet: get,
+    ConfigurationList: list_,
+    ConfigurationHistory: history,
+    ConfigurationRollback: rollback,
+}
+WRITES = {ConfigurationPut: put, ConfigurationDelete: delete, ConfigurationTransact: transact}

@@ -15,6 +15,8 @@ COMMANDS = {
     "get": "configuration:get",
     "list": "configuration:list_",
     "delete": "configuration:delete",
+    "history": "history:history",
+    "rollback": "history:rollback",
     "token": "identity:token",
     "user": "user:user",
     "backup": "backup:backup",

@@ -69,7 +69,7 @@ def put(
     """
     content = _content(value, file)
     with reach(url, given_token) as remote:
-        reply = _write(
+        reply = write(
             remote,
             "configuration/put",
             name=name,
@@ -103,7 +103,7 @@ def get(remote: Remote, name: str, as_json: bool) -> None:
     if as_json:
         echo_json(resource | {"revision": reply["revision"]})
     elif resource["value"] is None:
-        raise click.ClickException(f"{name} cannot be printed as text: it is {_shown(resource)[1:-1]}")
+        raise click.ClickException(f"{name} cannot be printed as text: it is {shown(resource)[1:-1]}")
     else:
         # Bytes, so that what was put comes out again whatever the locale.
         click.echo(resource["value"].encode(), nl=sys.stdout.isatty())
@@ -138,7 +138,7 @@ def list_(remote: Remote, patterns: tuple[str, ...], as_json: bool, after: str |
         _print_table(found)
     else:
         for resource in found:
-            fields = (resource["name"], str(resource["entityVersion"]), _shown(resource))
+            fields = (resource["name"], str(resource["entityVersion"]), shown(resource))
             click.echo("\t".join(map(_escaped, fields)).encode())
 
 
@@ -155,7 +155,7 @@ Examples:
 @connected
 def delete(remote: Remote, name: str, description: str | None, expect: int | None, expect_revision: int | None) -> None:
     """Delete the configuration NAME. Its history is kept."""
-    reply = _write(
+    reply = write(
         remote,
         "configuration/delete",
         name=name,
@@ -182,7 +182,7 @@ def _content(value: str | None, file: BinaryIO | None) -> str:
     return value or ""
 
 
-def _write(remote: Remote, action: str, **members: Any) -> dict[str, Any]:
+def write(remote: Remote, action: str, **members: Any) -> dict[str, Any]:
     """A write; a conflict is shown with what is there now, and a refused value is not repeated."""
     try:
         return remote.request(action, **members)
@@ -204,8 +204,8 @@ def _current(change: dict[str, Any] | None) -> list[str]:
     why = [f"  reason: {printable(change['description'])}"] if change["description"] else []
     if change["operation"] == "delete":
         return [f"  deleted {when}", *why]
-    value = printable(_shown(resource)[:500])
-    cut = "..." if len(_shown(resource)) > 500 else ""
+    value = printable(shown(resource)[:500])
+    cut = "..." if len(shown(resource)) > 500 else ""
     return [f"  now: {value}{cut}", f"  put {when}", *why]
 
 
@@ -217,7 +217,7 @@ def _print_table(found: Iterable[dict[str, Any]]) -> None:
 
     table = Table("name", "version", "value", box=None, pad_edge=False)
     for resource in found:
-        value = Text(printable(_shown(resource)[:1_000]), no_wrap=True, overflow="ellipsis")
+        value = Text(printable(shown(resource)[:1_000]), no_wrap=True, overflow="ellipsis")
         table.add_row(Text(printable(resource["name"])), str(resource["entityVersion"]), value)
     Console().print(table)
 
@@ -242,7 +242,8 @@ def _pages(remote: Remote, patterns: tuple[str, ...], after: str | None, take: i
         left = None if left is None else left - len(page)
 
 
-def _shown(resource: dict[str, Any]) -> str:
+def shown(resource: dict[str, Any]) -> str:
+    """The value, or what is there in its place."""
     value = resource["value"]
     return str(value) if value is not None else f"({resource['contentType']}, {resource['size']} bytes)"
 

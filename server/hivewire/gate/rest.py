@@ -30,9 +30,12 @@ from hivewire_protocol.codec import MAX_REPLY, encode
 from hivewire_protocol.configuration import (
     ConfigurationDelete,
     ConfigurationGet,
+    ConfigurationHistory,
     ConfigurationList,
     ConfigurationPut,
     ConfigurationReply,
+    ConfigurationRollback,
+    ConfigurationTransact,
     RevisionReply,
 )
 from hivewire_protocol.device import DeviceList
@@ -80,6 +83,9 @@ ROWS = (
     Row("POST", "/token/create", TokenCreate, 201, body="payload", auth=True),
     Row("POST", "/token/refresh", TokenRefresh, 201, auth=True),
     Row("GET", "/configuration", ConfigurationList),
+    Row("POST", "/configuration/transact", ConfigurationTransact),
+    Row("GET", "/configuration/{name}/history", ConfigurationHistory),
+    Row("POST", "/configuration/{name}/rollback", ConfigurationRollback),
     Row("GET", "/configuration/{name}", ConfigurationGet, shows="configuration", auth=True),
     Row("PUT", "/configuration/{name}", ConfigurationPut, shows="configuration", auth=True),
     Row("DELETE", "/configuration/{name}", ConfigurationDelete, 204, auth=True),
@@ -108,7 +114,9 @@ def routes(dispatcher: Dispatcher) -> list[BaseRoute]:
                 paths.setdefault(row.path, {})[row.method] = row
         found += [Route(f"/{context}/rest/", _welcome, methods=["GET"])]
         found += [
-            Route(f"/{context}/rest{path}", Resource(dispatcher, context, methods)) for path, methods in paths.items()
+            # POST may stand for any method. What is not here may be at a later path: GET of a name `transact`.
+            Route(f"/{context}/rest{path}", Resource(dispatcher, context, rows), methods=[*rows, "OPTIONS", "POST"])
+            for path, rows in paths.items()
         ]
     return found
 
