@@ -233,6 +233,7 @@ def list_(house: House, client: Client, request: ConfigurationList) -> Reply:
     count = sum(end - start for start, end in ranges)
     first = kind.keys.bisect_right(request.after) if request.after is not None else 0
     page: list[Configuration] = []
+    room = MAX_REPLY  # more cannot be answered, so it is not even gathered
     for start, end in ranges:
         start = max(start, first)
         skipped = min(skip, max(0, end - start))
@@ -241,6 +242,9 @@ def list_(house: House, client: Client, request: ConfigurationList) -> Reply:
         if start < end and len(page) < take:
             for key in islice(kind.keys.islice(start, end), take - len(page)):
                 page.append(_resource(kind.live[key]))
+                room -= len(page[-1].value or "")
+                if room < 0:
+                    raise TooLarge
     return ConfigurationListReply(page, count, house.ledger.revision)
 
 
