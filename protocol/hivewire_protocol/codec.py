@@ -61,11 +61,15 @@ class Call(Struct, gc=False):
 
 
 class Batch:
-    """The answers to one JSON-RPC batch, gathered in order until all are there."""
+    """The answers to one JSON-RPC batch, gathered in order until all are there.
 
-    __slots__ = ("_answers", "_missing", "_size")
+    `full` is true once an answer did not fit: it is no use to work out another one then.
+    """
+
+    __slots__ = ("_answers", "_missing", "_size", "full")
 
     def __init__(self, calls: int) -> None:
+        self.full = False
         self._missing = calls
         self._answers: list[bytes] = []
         self._size = 0
@@ -79,6 +83,7 @@ class Batch:
         if call.reply_wanted:
             if self._size + len(data) > MAX_REPLY:
                 data = refuse(call, TooLarge())
+                self.full = True
             self._size += len(data) + 1
             self._answers.append(data)
         if self._missing or not self._answers:

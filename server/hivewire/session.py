@@ -11,18 +11,22 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from functools import partial
+from time import monotonic
 
 from hivewire.client import Client
 from hivewire.dispatch import Commit, Dispatcher
 from hivewire.ledger.ledger import Outcome
 from hivewire_protocol import codec
 from hivewire_protocol.codec import Call
-from hivewire_protocol.errors import WireError
+from hivewire_protocol.errors import TooLarge, WireError
 from hivewire_protocol.identity import Authenticate, Token, TokenRefresh
 from hivewire_protocol.messages import Reply
 
 _AUTHENTICATIONS = (Authenticate, Token, TokenRefresh)
 _UNAUTHENTICATED = (401, 429)
+
+TURN_SECONDS = 0.01
+"""A connection that has kept the gateway busy for so long lets the others have their turn."""
 
 
 class Session:
@@ -113,14 +117,21 @@ class Session:
         return self._writing == 0 or (call.error is None and call.request_type in self._dispatcher.writes)
 
     def _advance(self) -> None:
+        """Start what may start now, for a moment at most: others want their turn."""
+        end = monotonic() + TURN_SECONDS
         while self._line and not self.closed and self._may_start(self._line[0]):
             self._start(self._line.popleft())
+            if monotonic() > end:
+                asyncio.get_running_loop().call_soon(self._advance)
+                return
 
     def _start(self, call: Call) -> None:
         try:
             if call.error is not None:
                 self._refuse_late(call, call.error)
                 return
+            if call.batch is not None and call.batch.full and call.request_type not in self._dispatcher.writes:
+                raise TooLarge
             assert call.request is not None  # noqa: S101 - a call has a request or an error
             answer = self._dispatcher.start(self.client, call.request)
             if isinstance(answer, Reply):
@@ -184,6 +195,8 @@ class Session:
     def _fail(self, call: Call, cause: BaseException) -> None:
         """Send the error reply that the call gets."""
         error = self._dispatcher.error(call.request_type, cause)
+        if call.batch is not None and isinstance(error, TooLarge):
+            call.batch.full = True
         self._dispatcher.house.telemetry.requests[call.request_type, error.code] += 1
         if error.code in _UNAUTHENTICATED and call.request_type in _AUTHENTICATIONS:
             self.client.failures += 1

@@ -113,11 +113,10 @@ def routes(dispatcher: Dispatcher) -> list[BaseRoute]:
             if row.auth or context != "auth":
                 paths.setdefault(row.path, {})[row.method] = row
         found += [Route(f"/{context}/rest/", _welcome, methods=["GET"])]
-        found += [
-            # POST may stand for any method. What is not here may be at a later path: GET of a name `transact`.
-            Route(f"/{context}/rest{path}", Resource(dispatcher, context, rows), methods=[*rows, "OPTIONS", "POST"])
-            for path, rows in paths.items()
-        ]
+        for path, rows in paths.items():
+            # A word where a name could stand takes its own methods only: GET of a name `transact` goes on to the name.
+            own = list(rows) if path.rpartition("/")[0] + "/{name}" in paths and "{" not in path else None
+            found.append(Route(f"/{context}/rest{path}", Resource(dispatcher, context, rows), methods=own))
     return found
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import codecs
 import random
+from time import monotonic
 from typing import Any
 
 from uvicorn.config import Config
@@ -23,7 +24,7 @@ from websockets.server import ServerProtocol
 from hivewire.dispatch import Dispatcher
 from hivewire.gate.door import CORS, SLICE, Door, peer_address
 from hivewire.gate.peer import client_of
-from hivewire.session import Session
+from hivewire.session import TURN_SECONDS, Session
 from hivewire.telemetry import log
 from hivewire_protocol.close import TABLE, Code
 from hivewire_protocol.codec import encode
@@ -276,10 +277,15 @@ class WebSocket(asyncio.Protocol):
         if position:
             self._core_owes -= position
             self._feed(data[:position])
+        turn_ends = monotonic() + TURN_SECONDS
         while position < size:
             start, end = _bounds(data, position)
             if not end:
                 self._tail = data[position:]
+                return
+            if monotonic() > turn_ends:
+                self._rest = data[position:] + self._rest
+                self._regulate()
                 return
             if (
                 data[position] == WHOLE_TEXT
