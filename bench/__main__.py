@@ -8,6 +8,7 @@ import os
 import platform
 import resource
 import shutil
+import signal
 import sys
 import tempfile
 from datetime import UTC, datetime
@@ -32,9 +33,26 @@ def machine() -> dict[str, str]:
         "date": datetime.now(UTC).date().isoformat(),
         "cpu": f"{os.cpu_count()} cores, {model}",
         "system": f"{platform.system()} {platform.release()}",
+        "files": filesystem(HERE),
         "python": platform.python_version(),
         "packages": ", ".join(f"{name} {version(name)}" for name in packages),
     }
+
+
+def filesystem(folder: Path) -> str:
+    """The kind of file system that a folder is on: the price of a durable write depends on it."""
+    number = folder.stat().st_dev
+    device = f"{os.major(number)}:{os.minor(number)}"
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        mount, _, kind = line.partition(" - ")
+        if mount.split()[2] == device:
+            return kind.split()[0]
+    return "unknown"
+
+
+def _stop(number: int, frame: object) -> None:
+    signal.signal(number, signal.SIG_IGN)  # once: the servers are being stopped
+    sys.exit(128 + number)
 
 
 def show(rows: list[Row], where: dict[str, str]) -> None:
@@ -65,6 +83,9 @@ def main() -> None:
     rounds, seconds = (1, 0.5) if options.quick else (options.rounds, options.seconds)
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
+            signal.signal(number, _stop)
     # Beside the program, not in /tmp: that may be in memory, and durability must cost what it costs.
     folder = Path(tempfile.mkdtemp(dir=HERE, prefix=".data-"))
 

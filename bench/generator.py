@@ -1,7 +1,8 @@
 """The load: raw WebSocket frames, made beforehand, a fixed number of requests in flight on each connection.
 
-It runs in a process of its own and prints one JSON object. Every answer is counted by its frame, and each frame of a
-gateway must say `"status":"success"`: anything else ends the run with what was received.
+It runs in a process of its own and prints one JSON object. Every answer is counted by its frame, and each frame of the
+gateway and the floor must say `"status":"success"`: anything else ends the run with what was received, and so does a
+connection that the server gives up.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import base64
+import functools
 import json
 import os
 import sys
@@ -53,6 +55,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, path: str, token: str | None, requests: list[bytes], checked: bool) -> None:
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.answers = 0
+        self.finished = False
         self._path = path
         self._token = token
         self._requests = requests
@@ -73,8 +76,8 @@ class Connection(asyncio.Protocol):
         self._stage(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if not self.ready.done():
-            self.ready.set_exception(exc or ConnectionError("closed during the handshake"))
+        if not self.finished:  # the others would go on, and their rate would pass for that of all
+            _fail(b"the server gave up a connection: " + repr(exc or "closed").encode() + b" after " + self._rest)
 
     def send(self, count: int) -> None:
         """Put more requests in flight."""
@@ -117,6 +120,8 @@ class Connection(asyncio.Protocol):
                 if size < 4:
                     break
                 length, head = (data[position + 2] << 8) | data[position + 3], 4
+            elif length == 127:  # a size of 8 bytes: nothing asked for here is so large
+                _fail(data[position:])
             if size < head + length:
                 break
             if data[position] == TEXT:
@@ -141,10 +146,11 @@ async def connect(options: argparse.Namespace, count: int) -> list[Connection]:
     """So many connections, ready."""
     loop = asyncio.get_running_loop()
     token = options.token or None
+    requests = functools.partial(frames, options.kind)
     found = []
     for number in range(count):
         _, connection = await loop.create_connection(
-            lambda number=number: Connection(options.path, token, frames(options.kind, number), bool(token)),
+            lambda number=number: Connection(options.path, token, requests(number), options.kind != "echo"),
             "127.0.0.1",
             options.port,
         )
@@ -163,6 +169,7 @@ async def load(options: argparse.Namespace) -> None:
     await asyncio.sleep(options.seconds)
     elapsed = time.perf_counter() - started
     done = sum(each.answers for each in connections) - before
+    finish(connections)
     busy = (time.process_time() - cpu) / elapsed
     if not done:
         _fail(b"no answers at all")
@@ -177,12 +184,19 @@ async def hold(options: argparse.Namespace) -> None:
     while line := await reader.readline():
         held += await connect(options, int(line))
         print(len(held), flush=True)
+    finish(held)
+
+
+def finish(connections: list[Connection]) -> None:
+    """From here on connections may end."""
+    for connection in connections:
+        connection.finished = True
 
 
 def main() -> None:
     """Run as told by the command line."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("kind", choices=["echo", "get", "put", "hold"])
+    parser.add_argument("kind", choices=["echo", "floor", "get", "put", "hold"])
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--path", default="/")
     parser.add_argument("--token", default="")

@@ -47,8 +47,8 @@ class Load(NamedTuple):
 
 
 LOADS = (
-    Load("floor, 50 x 1", "floor", "echo", 50, 1),
-    Load("floor, 50 x 16", "floor", "echo", 50, 16),
+    Load("floor, 50 x 1", "floor", "floor", 50, 1),
+    Load("floor, 50 x 16", "floor", "floor", 50, 16),
     Load("echo, 50 x 1", "echo", "echo", 50, 1),
     Load("get, 50 x 1", "gateway", "get", 50, 1),
     Load("put, 50 x 1", "gateway", "put", 50, 1),
@@ -66,8 +66,8 @@ def rates(folder: Path, rounds: int, seconds: float, say: Callable[[str], None])
     busiest = 0.0
     with ExitStack() as stack:
         running = {
-            "floor": stack.enter_context(servers.plain("floor", 18_081)),
-            "echo": stack.enter_context(servers.plain("echo", 18_082)),
+            "floor": stack.enter_context(servers.plain("floor")),
+            "echo": stack.enter_context(servers.plain("echo")),
             "gateway": stack.enter_context(servers.gateway(folder / "rates.db")),
         }
         token = log_in(running["gateway"])
@@ -84,6 +84,7 @@ def rates(folder: Path, rounds: int, seconds: float, say: Callable[[str], None])
         *(Row(name, value, "requests/s") for name, value in median.items()),
         Row("get / echo, 50 x 1", median["get, 50 x 1"] / median["echo, 50 x 1"], "x", at_least=1.2),
         Row("get / echo, 50 x 16", median["get, 50 x 16"] / median["echo, 50 x 16"], "x", at_least=2.5),
+        Row("get, 50 x 16 / echo, 50 x 1", median["get, 50 x 16"] / median["echo, 50 x 1"], "x"),
         Row("put / get, 50 x 1", median["put, 50 x 1"] / median["get, 50 x 1"], "x", at_least=0.25),
         Row("put / get, 50 x 16", median["put, 50 x 16"] / median["get, 50 x 16"], "x", at_least=0.35),
         Row("put 1 x 64 / put 1 x 1", median["put, 1 x 64"] / median["put, 1 x 1"], "x", at_least=8),
@@ -128,9 +129,12 @@ def idle_memory(folder: Path, say: Callable[[str], None]) -> list[Row]:
                 say(f"{target} idle connections")
                 holder.stdin.write(f"{target - held}\n")
                 holder.stdin.flush()
-                held = int(holder.stdout.readline())
+                held = int(holder.stdout.readline() or 0)
                 time.sleep(1)  # let buffers of the handshakes go
-                each = (server.rss() - before) / held
+                after = server.rss()
+                if held != target or holder.poll() is not None:
+                    raise RuntimeError(f"the generator did not hold {target:,} connections")
+                each = (after - before) / held
                 rows.append(Row(f"memory for each of {held:,} idle connections", each, "KiB", at_most=10))
         finally:
             holder.kill()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
+import socket
 import subprocess
 import sys
 import time
@@ -12,10 +14,10 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
-PASSWORD = "only for this run"
-SECRET = "a signing secret for this run alone, long enough"
+PASSWORD, SECRET = secrets.token_urlsafe(), secrets.token_urlsafe(48)
+"""New in each run, so that nobody else's gateway would let the generator in."""
 SERVER_CORES, GENERATOR_CORES = {0}, {1}
 """With two cores or more every server has the first one and the generator the second: nobody measures the scheduler.
 The gateway's writer thread has to share the gateway's core."""
@@ -44,8 +46,9 @@ def pin(cores: set[int]) -> None:
 
 
 @contextmanager
-def gateway(data: Path, port: int = 18_080) -> Iterator[Server]:
-    """A gateway over a file, once it is ready."""
+def gateway(data: Path) -> Iterator[Server]:
+    """A gateway over a file, once it is ready. Raises RuntimeError, with the end of its log, when it does not start."""
+    port = free_port()
     environment = {name: value for name, value in os.environ.items() if not name.startswith("HIVEWIRE_")}
     environment |= {
         "HIVEWIRE_ADMIN_PASSWORD": PASSWORD,
@@ -53,28 +56,42 @@ def gateway(data: Path, port: int = 18_080) -> Iterator[Server]:
         "HIVEWIRE_CONNECTIONS_PER_ADDRESS": "20000",  # all of them come from the loopback address here
     }
     command = [sys.executable, "-m", "hivewire", "serve", "--port", str(port), "--data", str(data)]
-    with _process(command, environment) as process:
-        wait_until_ready(process, port)
+    log = data.with_suffix(".log")
+    with log.open("wb") as output, _process(command, environment, output) as process:
+        try:
+            wait_until_ready(process, port)
+        except RuntimeError as error:
+            raise RuntimeError(f"{error}\n{log.read_text(errors='replace')[-1_000:]}") from None
         yield Server(process.pid, port, "/api/websocket", data)
 
 
+def free_port() -> int:
+    """A port that nobody has: on a fixed one the server measured might be somebody else's."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return int(taken.getsockname()[1])
+
+
 @contextmanager
-def plain(kind: str, port: int = 18_081) -> Iterator[Server]:
+def plain(kind: str) -> Iterator[Server]:
     """`echo`: the bare `websockets` server; `floor`: a protocol that answers without looking."""
-    with _process([sys.executable, "-m", "bench.servers", kind, str(port)], dict(os.environ)) as process:
+    command = [sys.executable, "-m", "bench.servers", kind]
+    with _process(command, dict(os.environ), subprocess.PIPE) as process:
         assert process.stdout is not None
-        if process.stdout.readline() != b"ready\n":
+        line = process.stdout.readline()
+        if not line:
             raise RuntimeError(f"the {kind} server did not start")
-        yield Server(process.pid, port, "/")
+        yield Server(process.pid, int(line), "/")
 
 
 @contextmanager
-def _process(command: list[str], environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+def _process(
+    command: list[str], environment: dict[str, str], output: int | IO[bytes]
+) -> Iterator[subprocess.Popen[bytes]]:
     process = subprocess.Popen(
         command,
         env=environment,
-        stdout=subprocess.PIPE if "bench.servers" in command else subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.DEVNULL if output == subprocess.PIPE else subprocess.STDOUT,
         preexec_fn=lambda: pin(SERVER_CORES),
     )
     try:
@@ -104,26 +121,34 @@ def wait_until_ready(process: subprocess.Popen[bytes], port: int, seconds: float
     raise RuntimeError("the gateway was not ready in time")
 
 
-async def _echo(port: int) -> None:
+async def _echo() -> None:
     from websockets.asyncio.server import ServerConnection, serve
 
     async def echo(connection: ServerConnection) -> None:
         async for message in connection:
             await connection.send(message)
 
-    async with serve(echo, "127.0.0.1", port, compression=None):
-        print("ready", flush=True)
+    async with serve(echo, "127.0.0.1", 0, compression=None) as server:
+        print(next(iter(server.sockets)).getsockname()[1], flush=True)
         await asyncio.get_running_loop().create_future()
 
 
 class _Floor(asyncio.Protocol):
-    """Shakes hands without checking, then answers each 64 bytes or so of input with one pre-built frame."""
+    """Shakes hands without checking, then answers each frame, told by its size alone, with one pre-built frame.
 
-    answer = b"\x81\x10" + b'"status":"success"'[:16]
+    The answer is as long as the gateway's, and the generator checks it alike: what it does here it can do there.
+    """
+
+    text = (
+        b'{"action":"configuration/get","requestId":12345,"status":"success","configuration":'
+        b'{"name":"bench.1.1","value":"vvvvvvvvvvvvvvvvvvvv","entityVersion":1},"revision":12345}'
+    )
+    answer = b"\x81\x7e" + len(text).to_bytes(2, "big") + text
 
     def __init__(self) -> None:
         self._open = False
         self._frame_size = 0
+        self._rest = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport) or hasattr(transport, "write")
@@ -135,12 +160,13 @@ class _Floor(asyncio.Protocol):
             self._transport.write(b"HTTP/1.1 101 Switching Protocols\r\n\r\n")  # type: ignore[attr-defined]
             return
         self._frame_size = self._frame_size or 6 + (data[1] & 0x7F)
-        self._transport.write(self.answer * (len(data) // self._frame_size))  # type: ignore[attr-defined]
+        count, self._rest = divmod(self._rest + len(data), self._frame_size)
+        self._transport.write(self.answer * count)  # type: ignore[attr-defined]
 
 
-async def _floor(port: int) -> None:
-    server = await asyncio.get_running_loop().create_server(_Floor, "127.0.0.1", port)
-    print("ready", flush=True)
+async def _floor() -> None:
+    server = await asyncio.get_running_loop().create_server(_Floor, "127.0.0.1", 0)
+    print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
 
 
@@ -150,4 +176,4 @@ if __name__ == "__main__":
     import uvloop
 
     logging.disable(logging.CRITICAL)  # connections that end without a close frame are no news here
-    uvloop.run({"echo": _echo, "floor": _floor}[sys.argv[1]](int(sys.argv[2])))
+    uvloop.run({"echo": _echo, "floor": _floor}[sys.argv[1]]())

@@ -50,7 +50,7 @@ class Commit(Struct, gc=False):
     refuse: Callable[[Refused], WireError]
 
 
-Answer: TypeAlias = "Reply | Commit | Coroutine[Any, Any, Reply]"
+Answer: TypeAlias = "Reply | Commit | Coroutine[Any, Any, Reply | Commit]"
 Handler: TypeAlias = "Callable[[House, Client, Any], Answer]"
 Table: TypeAlias = "Mapping[type[Request], Handler]"
 

@@ -21,6 +21,7 @@ from hivewire_protocol.codec import Call
 from hivewire_protocol.errors import TooLarge, WireError
 from hivewire_protocol.identity import Authenticate, Token, TokenRefresh
 from hivewire_protocol.messages import Reply
+from hivewire_protocol.permissions import Permission
 
 _AUTHENTICATIONS = (Authenticate, Token, TokenRefresh)
 _UNAUTHENTICATED = (401, 429)
@@ -69,7 +70,7 @@ class Session:
         self._writing = 0
         self._busy = False
         self._held = False
-        self._task: asyncio.Task[Reply] | None = None
+        self._task: asyncio.Task[Reply | Commit] | None = None
 
     def receive(self, message: bytes) -> None:
         """Take one text message: valid UTF-8, whatever its content."""
@@ -130,15 +131,14 @@ class Session:
             if call.error is not None:
                 self._refuse_late(call, call.error)
                 return
-            if call.batch is not None and call.batch.full and call.request_type not in self._dispatcher.writes:
-                raise TooLarge
             assert call.request is not None  # noqa: S101 - a call has a request or an error
+            if call.batch is not None and call.batch.full and call.request.permission is Permission.GET_CONFIGURATION:
+                raise TooLarge  # it changes nothing, and its answer would not fit
             answer = self._dispatcher.start(self.client, call.request)
             if isinstance(answer, Reply):
                 self._finish(call, answer)
             elif isinstance(answer, Commit):
-                self._dispatcher.house.ledger.submit(answer.transaction, partial(self._written, call, answer))
-                self._writing += 1
+                self._submit(call, answer)
             else:
                 self._busy = True
                 self._task = asyncio.get_running_loop().create_task(answer)
@@ -169,16 +169,24 @@ class Session:
             self._finish(call, reply)
         self._settle()
 
-    def _waited(self, call: Call, task: asyncio.Task[Reply]) -> None:
+    def _submit(self, call: Call, commit: Commit) -> None:
+        self._dispatcher.house.ledger.submit(commit.transaction, partial(self._written, call, commit))
+        self._writing += 1
+
+    def _waited(self, call: Call, task: asyncio.Task[Reply | Commit]) -> None:
         self._task = None
         self._busy = False
         if task.cancelled():
             return
-        error = task.exception()
-        if error is not None:
+        try:
+            result = task.result()
+            if isinstance(result, Commit):
+                self._submit(call, result)
+                return
+        except Exception as error:
             self._fail(call, error)
         else:
-            self._finish(call, task.result())
+            self._finish(call, result)
         self._settle()
 
     def _settle(self) -> None:

@@ -164,3 +164,14 @@ def test_the_command_line_shows_history_and_rolls_back(shared_gateway: RunningGa
     late = hivewire("rollback", "history.cli", "2", "--expect", "2")
     assert (late.returncode, "is at version 3, not 2" in late.stderr) == (1, True)
     assert hivewire("rollback", "history.cli").returncode == 2
+
+
+def test_a_rollback_over_http_heeds_if_match(shared_gateway: RunningGateway, admin_token: str) -> None:
+    """A condition in a header is never ignored: the wrong version is 412 and nothing is written."""
+    with shared_gateway.http(admin_token) as http:
+        for value in "ab":
+            http.put("/configuration/history.tag", json={"value": value})
+        refused = http.post("/configuration/history.tag/rollback", json={"to": 1}, headers={"If-Match": '"1"'})
+        assert (refused.status_code, http.get("/configuration/history.tag").json()["value"]) == (412, "b")
+        done = http.post("/configuration/history.tag/rollback", json={"to": 1}, headers={"If-Match": '"2"'})
+        assert (done.status_code, done.json()["configuration"]["entityVersion"]) == (200, 3)

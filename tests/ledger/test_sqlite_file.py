@@ -528,3 +528,16 @@ async def test_a_closed_journal_writes_nothing(data: Path) -> None:
     with pytest.raises(NotDurable):
         await journal.append([Change(1, "configuration", "a", 1, 1, b"", "", 1)])
     assert (await state(data))[:2] == ({}, 0)
+
+
+async def test_a_link_to_the_file_is_the_same_file(data: Path) -> None:
+    """A second gateway is kept out by whatever name it reaches the file."""
+    first = SqliteJournal(data)
+    await first.load()
+    link = data.with_name("link.db")
+    link.symlink_to(data)
+    second = SqliteJournal(link)
+    with pytest.raises(JournalError, match="in use by another gateway"):
+        await second.load()
+    await second.close()
+    await first.close()

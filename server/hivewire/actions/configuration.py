@@ -157,7 +157,7 @@ def _put(house: House, client: Client, request: ConfigurationPut | TransactChang
     return Write(KIND, name, value.encode(), content_type, description, _expected(request))
 
 
-async def rollback(house: House, client: Client, request: ConfigurationRollback) -> Reply:
+async def rollback(house: House, client: Client, request: ConfigurationRollback) -> Commit:
     """Write an earlier content and type as a new version."""
     name = _name(client, request.name)
     if (request.to is None) == (request.toRevision is None):
@@ -167,10 +167,7 @@ async def rollback(house: House, client: Client, request: ConfigurationRollback)
     if earlier.content is None:
         raise OutOfBounds(f"Revision {earlier.revision} deleted '{name}'; use configuration/delete")
     write = Write(KIND, name, earlier.content, earlier.content_type, description, _expected(request))
-    try:
-        return _written(await house.ledger.commit(Transaction((write,), _author(client))))
-    except Refused as refused:
-        raise refusal(refused) from None
+    return Commit(Transaction((write,), _author(client)), _written, refusal)
 
 
 def transact(house: House, client: Client, request: ConfigurationTransact) -> Commit:

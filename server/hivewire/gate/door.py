@@ -217,6 +217,9 @@ class HttpProtocol(HttpToolsProtocol):
         self._stop_timer()
         if self._refused or self.transport.is_closing():
             return
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.disconnected = True  # an answer under way must not be written behind this one
+            self.cycle.message_event.set()
         body = encode({"error": status, "message": message})
         self.transport.write(
             STATUS_LINE[status]

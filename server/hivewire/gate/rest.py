@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
 from functools import cache
 from typing import Any, NamedTuple, get_type_hints
 from urllib.parse import unquote
@@ -182,11 +182,9 @@ class Resource:
             self._dispatcher.authorize(client, row.request.permission)
         asked = await self._build(request, row)
         answer = self._dispatcher.start(client, asked)
-        if isinstance(answer, Reply):
-            return answer
-        if isinstance(answer, Commit):
-            return await self._commit(request, answer)
-        return await answer
+        if isinstance(answer, Coroutine):
+            answer = await answer
+        return await self._commit(request, answer) if isinstance(answer, Commit) else answer
 
     async def _build(self, request: HttpRequest, row: Row) -> Request:
         """The request out of body, query and path, the latter winning."""

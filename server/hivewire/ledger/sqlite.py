@@ -53,10 +53,10 @@ class SqliteJournal:
     """A log in the file at `path`, made when it is not there. One process at a time: see FileLock."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.path = Path(os.path.realpath(path))  # by whatever link it is named, it has one lock
         self.epoch = ""
         self.read_only = False
-        self._lock = FileLock(path)
+        self._lock = FileLock(self.path)
         self._connection: aiosqlite.Connection | None = None
         # A statement that slipped into somebody else's transaction would be answered before that is committed.
         self._one_writer = asyncio.Lock()
