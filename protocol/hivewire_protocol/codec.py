@@ -10,6 +10,7 @@ Callers hand in bytes that are valid UTF-8, so a raw requestId can be echoed as 
 from __future__ import annotations
 
 import re
+from itertools import accumulate
 from typing import Any, Union
 
 import msgspec
@@ -120,22 +121,16 @@ def decode(data: bytes) -> Call | list[Call]:
 def check_depth(data: bytes) -> None:
     """Raise MalformedJson when brackets outside of strings nest too deep.
 
-    Each round takes the innermost pairs away, so the depth is the number of rounds. What is left unbalanced is for
-    the decoder to complain about.
+    One pass, whatever comes. What is left unbalanced is for the decoder to complain about.
     """
-    brackets = _STRING.sub(b"", data).translate(_ONE_KIND, delete=_NO_BRACKETS)
-    for _ in range(MAX_DEPTH):
-        inner = brackets.replace(b"[]", b"")
-        if len(inner) == len(brackets):
-            return
-        brackets = inner
-    if b"[]" in brackets:
+    brackets = _STRING.sub(b"", data).translate(_STEPS, delete=_NO_BRACKETS)
+    if any(depth > MAX_DEPTH for depth in accumulate(1 if step else -1 for step in brackets)):
         raise MalformedJson
 
 
 # The closing quote is optional so that an unfinished string is still consumed whole, once: linear, whatever comes.
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
-_ONE_KIND = bytes.maketrans(b"{}", b"[]")
+_STEPS = bytes.maketrans(b"[{]}", b"\1\1\0\0")
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 

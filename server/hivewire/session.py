@@ -123,7 +123,7 @@ class Session:
         while self._line and not self.closed and self._may_start(self._line[0]):
             self._start(self._line.popleft())
             if monotonic() > end:
-                asyncio.get_running_loop().call_soon(self._advance)
+                asyncio.get_running_loop().call_soon(self._settle)
                 return
 
     def _start(self, call: Call) -> None:
@@ -133,7 +133,7 @@ class Session:
                 return
             assert call.request is not None  # noqa: S101 - a call has a request or an error
             if call.batch is not None and call.batch.full and call.request.permission is Permission.GET_CONFIGURATION:
-                raise TooLarge  # it changes nothing, and its answer would not fit
+                raise TooLarge  # it changes nothing, and there is no room left for its answer
             answer = self._dispatcher.start(self.client, call.request)
             if isinstance(answer, Reply):
                 self._finish(call, answer)
@@ -203,8 +203,6 @@ class Session:
     def _fail(self, call: Call, cause: BaseException) -> None:
         """Send the error reply that the call gets."""
         error = self._dispatcher.error(call.request_type, cause)
-        if call.batch is not None and isinstance(error, TooLarge):
-            call.batch.full = True
         self._dispatcher.house.telemetry.requests[call.request_type, error.code] += 1
         if error.code in _UNAUTHENTICATED and call.request_type in _AUTHENTICATIONS:
             self.client.failures += 1

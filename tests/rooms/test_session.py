@@ -538,3 +538,29 @@ async def test_an_unforeseen_failure_is_one_internal_error_and_the_session_goes_
     assert codes(answers) == [200, 500, 200]
     assert answers[1]["error"] == "Internal server error"
     assert len(seen) == 1
+
+
+async def test_a_long_line_of_waiting_requests_is_worked_off_to_the_end() -> None:
+    """Thousands of requests behind a login are all answered, although each turn is short, and the owner hears of it."""
+    ledger = Ledger(MemoryJournal(), lambda: 1)
+    await ledger.open()
+    none: Any = None
+    telemetry = Telemetry()
+    house = House(Settings(), ledger, Users(ledger), none, Passwords(), Throttle(lambda: 1), telemetry)
+    sent: list[bytes] = []
+    heard: list[int] = []
+    session = Session(
+        Dispatcher(house, actions.READS, actions.WRITES),
+        Client("a", "h"),
+        sent.append,
+        lambda: heard.append(session.owed),
+    )
+    session.receive(b'{"action":"token","login":"nobody","password":"nothing"}')
+    for _ in range(20_000):
+        session.receive(b'{"action":"server/info"}')
+    async with asyncio.timeout(30):
+        while session.owed:
+            await asyncio.sleep(0)
+    assert (len(sent), heard[-1]) == (20_001, 0)
+    await ledger.close()
+    house.passwords.close()

@@ -176,6 +176,15 @@ class HttpProtocol(HttpToolsProtocol):
         if self._head_complete:
             self._expect_head()
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Called by the parser for each header, and for each trailer behind a chunked body: those count as well."""
+        if not self._head_complete:
+            super().on_header(name, value)
+            return
+        self._head_bytes += len(name) + len(value)
+        if self._head_bytes > self.door.settings.head_bytes:
+            self.refuse(431, f"trailers are over {self.door.settings.head_bytes} bytes")
+
     def on_headers_complete(self) -> None:
         """Called by the parser when the head is whole."""
         self._head_complete = True

@@ -173,7 +173,7 @@ class Resource:
         client = client_of(
             self._dispatcher.house,
             request.client.host if request.client else "local",
-            request.headers.get,
+            lambda name: ", ".join(request.headers.getlist(name)) if name in request.headers else None,
             context=self._context,
             secure=request.url.scheme == "https",
             http=True,

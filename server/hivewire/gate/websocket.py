@@ -185,6 +185,8 @@ class WebSocket(asyncio.Protocol):
             self._session.release()
             self._flush()
         self._regulate()
+        if self._draining:
+            self._say_goodbye()
 
     def shutdown(self) -> None:
         """uvicorn stops: read nothing more, answer what is owed, then say goodbye."""
@@ -500,4 +502,4 @@ def _bounds(data: bytes, position: int) -> tuple[int, int]:
 
 def _header(request: Request, name: str) -> str | None:
     values = request.headers.get_all(name)
-    return values[0] if values else None
+    return ", ".join(values) if values else None
