@@ -83,6 +83,10 @@ async def update(house: House, client: Client, request: UserUpdate) -> Reply:
         raise NotAllowed("Admin permissions required for this action")
     if fields.login is not None and fields.login != user.login:
         raise NotAllowed("A login cannot be changed")
+    if _steps_down(user, fields) and not any(
+        _is_active_admin(other) for other in house.users.all() if other is not user
+    ):
+        raise NotAllowed("This is the last active administrator")
     _check(fields)
     password_hash = await _hashed(house, fields.password) if fields.password else None
     await _store(house, caller.login, user.id, fields, password_hash)
@@ -115,6 +119,15 @@ async def _store(house: House, author: str, number: int, fields: UserUpdateField
             continue
         except NotDurable as error:
             raise unavailable(error) from error
+
+
+def _is_active_admin(user: User) -> bool:
+    return user.active and user.profile.role == Role.ADMIN
+
+
+def _steps_down(user: User, fields: UserUpdateFields) -> bool:
+    """Whether an administrator would be none any more; no command brings that back, as `unlock` does for a status."""
+    return _is_active_admin(user) and fields.role not in (None, Role.ADMIN)
 
 
 def _or(given: int | None, current: int) -> int:
