@@ -75,6 +75,11 @@ class Batch:
         self._answers: list[bytes] = []
         self._size = 0
 
+    @property
+    def complete(self) -> bool:
+        """Whether every call has been answered."""
+        return not self._missing
+
     def add(self, call: Call, data: bytes) -> bytes | None:
         """Take the answer to the next call; the whole array once it was the last and there is anything to say.
 
@@ -244,6 +249,15 @@ def refuse(call: Call, error: WireError) -> bytes:
         echo = b'"action":%b,"requestId":%b,' % (bytes(call.action), bytes(call.id))
     members = b"," + _encoder.encode(error.members)[1:-1] if error.members else b""
     return b'{%b"code":%d,"status":"error","error":%b%b}' % (echo, error.code, text, members)
+
+
+def push(action: str, subscription_id: int, members: bytes, rpc: bool) -> bytes:
+    """A message that nobody asked for just now; `members` is JSON without the braces."""
+    if rpc:
+        head = b'{"jsonrpc":"2.0","method":"%b","params":{"subscriptionId":%d,%b}}'
+    else:
+        head = b'{"action":"%b","subscriptionId":%d,%b}'
+    return head % (action.encode(), subscription_id, members)
 
 
 def members_of(reply: Reply) -> dict[str, Any]:

@@ -16,6 +16,12 @@ class Authenticate(Request, tag="authenticate"):
     token: str | None = None
 
 
+class AuthenticateReply(Reply):
+    """The numbers of the subscriptions that ended, because the socket has another user now."""
+
+    ended: list[int]
+
+
 class Token(Request, tag="token"):
     """Log in: an access and a refresh token for a login and its password."""
 

@@ -48,6 +48,12 @@ class Patterns:
     def __contains__(self, name: str) -> bool:
         return name in self._exact or self._has_prefix_of(name)
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Patterns) and (self._exact, self._prefixes) == (other._exact, other._prefixes)
+
+    def __hash__(self) -> int:
+        return hash((self._exact, self._prefixes))
+
     def contains(self, pattern: str) -> bool:
         """Whether every name that the pattern stands for is in this set."""
         return self._has_prefix_of(pattern[:-1]) if pattern.endswith("*") else pattern in self

@@ -27,6 +27,7 @@ from hivewire.dispatch import Dispatcher, House, now
 from hivewire.gate.door import Door, HttpProtocol
 from hivewire.gate.http import application
 from hivewire.gate.websocket import Gate, WebSocket
+from hivewire.hub.hub import Hub
 from hivewire.ledger.journal import JournalError
 from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.records import NotDurable, Transaction, Write
@@ -87,7 +88,7 @@ async def serve(settings: Settings, started: Callable[[Started], None]) -> None:
         house, password = await _build_house(settings, stack)
         dispatcher = Dispatcher(house, actions.READS, actions.WRITES)
         server = _Server(settings, dispatcher)
-        for work in (server.gate_ticks(), _save_logins(house), _probe(house.ledger)):
+        for work in (server.gate_ticks(), _save_logins(house), _probe(house.ledger), _bookmarks(house)):
             task = asyncio.create_task(work)
             stack.callback(task.cancel)
         gc.collect()
@@ -190,7 +191,8 @@ async def _build_house(settings: Settings, stack: contextlib.AsyncExitStack) -> 
         "ledger_revision": ("The ledger's revision.", lambda: ledger.revision),
         "configurations": ("Configurations that exist.", lambda: len(ledger.kind("configuration").live)),
     }
-    return House(settings, ledger, users, tokens, passwords, Throttle(now), telemetry), password
+    hub = Hub(ledger, users, settings.conflate_after, telemetry.unexpected)
+    return House(settings, ledger, users, tokens, passwords, Throttle(now), telemetry, hub), password
 
 
 async def _found(settings: Settings, ledger: Ledger, users: Users, passwords: Passwords) -> str | None:
@@ -238,6 +240,12 @@ async def _probe(ledger: Ledger) -> None:
         await ledger.probe()
 
 
+async def _bookmarks(house: House) -> None:
+    while True:
+        await asyncio.sleep(house.settings.bookmark_seconds)
+        await house.hub.bookmarks()
+
+
 async def _last_words(users: Users) -> None:
     try:
         await users.save_last_logins()
@@ -272,6 +280,8 @@ class _Server(uvicorn.Server):
         self._house.telemetry.gauges |= {
             "connections": ("Open connections, HTTP and WebSocket.", lambda: door.inside),
             "sockets": ("Open WebSockets.", lambda: len(self.gate.sockets)),
+            "subscriptions": ("Subscriptions of all connections.", self._house.hub.count),
+            "pushes": ("Changes pushed to subscribers so far.", lambda: self._house.hub.pushes),
             "outbox_bytes": ("Bytes that WebSocket peers have not read yet.", self.gate.outbox_bytes),
         }
 

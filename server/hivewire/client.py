@@ -5,13 +5,15 @@ from __future__ import annotations
 from msgspec import Struct
 
 from hivewire.access.identity import Identity
+from hivewire.hub.feed import Feed, Listener
 
 
 class Client(Struct):
     """A caller: its address, how it reached us, and the identity it has proved, if any.
 
     `host` is the Host header of its request and `context` the path before `/rest` or `/websocket`: what it must use to
-    come back. `failures` counts failed authentications on this connection.
+    come back. `failures` counts failed authentications on this connection. `listener` is where pushes go, None where
+    nothing can be pushed; `feed` are the subscriptions, once there was one.
     """
 
     address: str
@@ -21,3 +23,5 @@ class Client(Struct):
     http: bool = False
     identity: Identity | None = None
     failures: int = 0
+    listener: Listener | None = None
+    feed: Feed | None = None

@@ -13,6 +13,7 @@ from hivewire.access.throttle import Throttle
 from hivewire.access.tokens import Tokens
 from hivewire.access.users import Users
 from hivewire.client import Client
+from hivewire.hub.hub import Hub
 from hivewire.ledger.ledger import Ledger, Outcome
 from hivewire.ledger.records import Change, NotDurable, Refused, Transaction
 from hivewire.settings import Settings
@@ -40,6 +41,7 @@ class House(Struct):
     passwords: Passwords
     throttle: Throttle
     telemetry: Telemetry
+    hub: Hub
 
 
 class Commit(Struct, gc=False):

@@ -87,18 +87,24 @@ class Session:
             self._enter(call)
 
     def hold(self) -> None:
-        """Start no more requests: the peer does not read the answers."""
+        """Start no more requests and push nothing: the peer does not read."""
         self._held = True
+        if self.client.feed is not None:
+            self.client.feed.hold()
 
-    def release(self) -> None:
-        """Go on after `hold`."""
+    def release(self, idle: bool = False) -> None:
+        """Go on after `hold`; `idle`: the peer read nothing for so long that changes may be conflated."""
         self._held = False
+        if self.client.feed is not None:
+            self.client.feed.release(idle)
         self._advance()
 
     def close(self) -> None:
         """The peer is gone: drop what has not begun. Writes under way are finished, and answered to nobody."""
         self.closed = True
         self._line = None
+        if self.client.feed is not None:
+            self.client.feed.close()
         if self._task is not None:
             self._task.cancel()
 
@@ -219,3 +225,6 @@ class Session:
                 self.send(whole)
         elif call.reply_wanted:
             self.send(data)
+        feed = self.client.feed
+        if feed is not None and feed.starting and (call.batch is None or call.batch.complete):
+            feed.begin(call.rpc)

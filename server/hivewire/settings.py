@@ -86,6 +86,14 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         _Bytes,
         _says("Unread answers of one connection, beyond the kernel's buffers, after which it is not served."),
     ] = 1 << 20
+    subscriptions: Annotated[_Count, _says("Most subscriptions of one connection.")] = 1_000
+    bookmark_seconds: Annotated[
+        _Seconds, _says("Subscribers are told at most so often that the ledger moved on without a match.")
+    ] = 10.0
+    conflate_after: Annotated[
+        _Count, _says("A slow subscriber that has more changes to read gets only the latest of each name.")
+    ] = 10_000
+    conflate_seconds: Annotated[_Seconds, _says("Slow is who has read nothing for so long.")] = 5.0
     slow_seconds: Annotated[_Seconds, _says("A peer that reads nothing for so long is closed (4008).")] = 60.0
     ping_seconds: Annotated[_Seconds, _says("Time between pings, and time to answer one (1011).")] = 30.0
     failed_authentications: Annotated[_Count, _says("Failures after which a socket is closed (4029).")] = 20

@@ -21,6 +21,7 @@ from hivewire.access.users import Profile, Users
 from hivewire.client import Client
 from hivewire.dispatch import Commit, Dispatcher, House
 from hivewire.dispatch import now as real_now
+from hivewire.hub.hub import Hub
 from hivewire.ledger.ledger import Ledger, Outcome
 from hivewire.ledger.memory import MemoryJournal
 from hivewire.ledger.records import Transaction, Write
@@ -79,7 +80,9 @@ class World:
         users = Users(ledger)
         passwords = Passwords(1, PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
         tokens = Tokens(Key("x" * 32, "utf8"), users, HOUR, 10 * HOUR)
-        self.house = House(Settings(**changed), ledger, users, tokens, passwords, Throttle(self.clock), Telemetry())
+        telemetry = Telemetry()
+        hub = Hub(ledger, users, 10_000, telemetry.unexpected)
+        self.house = House(Settings(**changed), ledger, users, tokens, passwords, Throttle(self.clock), telemetry, hub)
         self.dispatcher = Dispatcher(self.house, actions.READS, actions.WRITES)
         self.admin = Client("10.0.0.1", "h")
 
@@ -176,7 +179,7 @@ async def list_is_naive(
     users = Users(ledger)
     tokens = Tokens(Key("x" * 32, "utf8"), users, HOUR, HOUR)
     none: Any = None
-    world.house = House(Settings(), ledger, users, tokens, none, none, Telemetry())
+    world.house = House(Settings(), ledger, users, tokens, none, none, Telemetry(), none)
     world.dispatcher = Dispatcher(world.house, actions.READS, actions.WRITES)
     await ledger.open()
     await ledger.commit(users.write("admin", Profile("", Role.ADMIN), None))
@@ -1017,7 +1020,7 @@ def test_a_login_pattern_is_sql_like(pattern: str) -> None:
         ledger = Ledger(MemoryJournal(), real_now)
         users = Users(ledger)
         none: Any = None
-        house = House(Settings(), ledger, users, none, none, none, Telemetry())
+        house = House(Settings(), ledger, users, none, none, none, Telemetry(), none)
         await ledger.open()
         names = ["a", "b", "ab", "ba", "aab", "abab", "b.a", "a_b", "aaaa"]
         for name in names:

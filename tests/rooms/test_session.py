@@ -21,6 +21,7 @@ from hivewire.access.tokens import Claims, Key, Tokens
 from hivewire.access.users import Profile, Users
 from hivewire.client import Client
 from hivewire.dispatch import Dispatcher, House, now
+from hivewire.hub.hub import Hub
 from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.memory import MemoryJournal
 from hivewire.session import Session
@@ -57,7 +58,9 @@ class World:
         users = Users(ledger)
         passwords = Passwords(1, PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
         tokens = Tokens(Key("x" * 32, "utf8"), users, HOUR, HOUR)
-        self.house = House(Settings(), ledger, users, tokens, passwords, Throttle(now), Telemetry())
+        telemetry = Telemetry()
+        hub = Hub(ledger, users, 10_000, telemetry.unexpected)
+        self.house = House(Settings(), ledger, users, tokens, passwords, Throttle(now), telemetry, hub)
         self.dispatcher = Dispatcher(self.house, actions.READS, actions.WRITES)
         self.settled = 0
         self.session, self.outbox = self.connect()
@@ -546,7 +549,7 @@ async def test_a_long_line_of_waiting_requests_is_worked_off_to_the_end() -> Non
     await ledger.open()
     none: Any = None
     telemetry = Telemetry()
-    house = House(Settings(), ledger, Users(ledger), none, Passwords(), Throttle(lambda: 1), telemetry)
+    house = House(Settings(), ledger, Users(ledger), none, Passwords(), Throttle(lambda: 1), telemetry, none)
     sent: list[bytes] = []
     heard: list[int] = []
     session = Session(

@@ -66,12 +66,12 @@ def get(house: House, client: Client, request: ConfigurationGet) -> Reply | Coro
     found = house.ledger.get(KIND, name)
     if found is None:
         raise _not_found(name)
-    return ConfigurationReply(_resource(found), found.revision)
+    return ConfigurationReply(resource_of(found), found.revision)
 
 
 async def _get_earlier(house: House, name: str, version: int | None, revision: int | None) -> Reply:
     found = await _earlier(house, name, version, revision)
-    return ConfigurationReply(_resource(found), found.revision)
+    return ConfigurationReply(resource_of(found), found.revision)
 
 
 async def _earlier(house: House, name: str, version: int | None, revision: int | None) -> LedgerChange:
@@ -238,7 +238,7 @@ def list_(house: House, client: Client, request: ConfigurationList) -> Reply:
         start += skipped
         if start < end and len(page) < take:
             for key in islice(kind.keys.islice(start, end), take - len(page)):
-                page.append(_resource(kind.live[key]))
+                page.append(resource_of(kind.live[key]))
                 room -= len(page[-1].value or "")
                 if room < 0:
                     raise TooLarge
@@ -263,7 +263,7 @@ def change_of(change: LedgerChange) -> Change:
         times.render(change.time),
         change.author,
         change.description,
-        _resource(change),
+        resource_of(change),
     )
 
 
@@ -322,18 +322,19 @@ def _expected(
 
 
 def _written(changes: list[LedgerChange]) -> Reply:
-    return ConfigurationReply(_resource(changes[0]), changes[0].revision)
+    return ConfigurationReply(resource_of(changes[0]), changes[0].revision)
 
 
 def _transacted(changes: list[LedgerChange]) -> Reply:
-    return ConfigurationTransactReply([_resource(change) for change in changes], changes[0].revision)
+    return ConfigurationTransactReply([resource_of(change) for change in changes], changes[0].revision)
 
 
 def _deleted(changes: list[LedgerChange]) -> Reply:
     return RevisionReply(changes[0].revision)
 
 
-def _resource(change: LedgerChange) -> Configuration:
+def resource_of(change: LedgerChange) -> Configuration:
+    """The resource after a ledger change, as the wire shows it."""
     return resource(change.key, change.content, change.content_type, change.version)
 
 

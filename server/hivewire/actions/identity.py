@@ -32,6 +32,7 @@ from hivewire_protocol.errors import (
 from hivewire_protocol.identity import (
     AccessTokenReply,
     Authenticate,
+    AuthenticateReply,
     Token,
     TokenCreate,
     TokenPayload,
@@ -55,11 +56,17 @@ def authenticate(house: House, client: Client, request: Authenticate) -> Reply:
     except WireError as error:
         house.telemetry.authentication_failed("authenticate", str(error), client.address)
         raise
-    client.identity = identity
+    former, client.identity = client.identity, identity
     user = house.users.by_id(identity.user_id)
     if user is not None:
         house.users.logged_in(user)
-    return NOTHING
+    feed = client.feed
+    if feed is None:
+        return NOTHING
+    # Subscriptions are a user's: they go on under another token of it, and end under another user's.
+    ended = feed.end_all() if former is None or former.user_id != identity.user_id else []
+    feed.renew(identity)
+    return AuthenticateReply(ended) if ended else NOTHING
 
 
 async def token(house: House, client: Client, request: Token) -> Reply:

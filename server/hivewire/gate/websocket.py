@@ -27,7 +27,7 @@ from hivewire.gate.peer import client_of
 from hivewire.session import TURN_SECONDS, Session
 from hivewire.telemetry import log
 from hivewire_protocol.close import TABLE, Code
-from hivewire_protocol.codec import encode
+from hivewire_protocol.codec import encode, push
 from hivewire_protocol.errors import NotFound, Unavailable, WireError
 
 PATHS = {"/api/websocket": "api", "/dh/websocket": "dh"}
@@ -101,6 +101,7 @@ class WebSocket(asyncio.Protocol):
         "_tail",
         "_unsent",
         "_utf8",
+        "idle",
         "number",
         "stalled_since",
         "transport",
@@ -129,6 +130,7 @@ class WebSocket(asyncio.Protocol):
         self._close_timer: asyncio.TimerHandle | None = None
         self._unsent = 0
         self.stalled_since: float | None = None
+        self.idle = False
         WebSocket.count += 1
         self.number = WebSocket.count
 
@@ -180,9 +182,10 @@ class WebSocket(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         """It reads again."""
+        idle, self.idle = self.idle or self._idle_now(), False
         self.stalled_since = None
         if self._session is not None:
-            self._session.release()
+            self._session.release(idle)
             self._flush()
         self._regulate()
         if self._draining:
@@ -217,12 +220,18 @@ class WebSocket(asyncio.Protocol):
         if unsent < self._unsent:
             self.stalled_since = self._loop.time()
         self._unsent = unsent
+        self.idle = self.idle or self._idle_now()
         if (
             self.stalled_since is not None
             and self._loop.time() - self.stalled_since >= self._gate.settings.slow_seconds
         ):
             self.close(Code.SLOW_CONSUMER)
             self._cut_after(1)  # the close frame stands behind everything that was not read either
+
+    def _idle_now(self) -> bool:
+        """Whether it has read nothing for so long that changes may be conflated for it."""
+        since = self.stalled_since
+        return since is not None and self._loop.time() - since >= self._gate.settings.conflate_seconds
 
     def close(self, code: Code, reason: str | None = None) -> None:
         """Send what is answered, then our close frame; cut the connection when the handshake takes too long."""
@@ -342,6 +351,7 @@ class WebSocket(asyncio.Protocol):
             self._reject(response)
             return
         self._conn.send_response(response)
+        client.listener = self
         self._session = Session(self._gate.dispatcher, client, self._send, self._settled)
         self._gate.sockets.add(self)
         self.transport.set_write_buffer_limits(high=self._gate.settings.outbox_bytes)
@@ -400,18 +410,30 @@ class WebSocket(asyncio.Protocol):
             return
         if not self._out and not self._receiving:
             self._loop.call_soon(self._flush)
-        size = len(data)
-        self._out_bytes += size
-        # A server's text frame, unmasked and whole (RFC 6455, section 5.2).
-        if size < 126:
-            self._out.append(bytes((0x81, size)))
-        elif size < 65_536:
-            self._out.append(b"\x81\x7e" + size.to_bytes(2))
-        else:
-            self._out.append(b"\x81\x7f" + size.to_bytes(8))
+        self._out_bytes += len(data)
+        self._out.append(_head(len(data)))
         self._out.append(data)
         if self._out_bytes >= ENOUGH:
             self._flush()  # now, so that the transport can say stop before the next answer is made
+
+    @staticmethod
+    def frame(topic: str, number: int, rpc: bool, what: str, members: bytes, position: str | None) -> bytes:
+        """The frame of a push."""
+        data = push(f"{topic}/{what}", number, members, rpc)
+        return _head(len(data)) + data
+
+    def push(self, data: bytes) -> None:
+        """Frames for a subscriber, behind what is on its way to it already."""
+        if self._conn.state is not OPEN:
+            return
+        if self._out:
+            self._out.append(data)
+            self._out_bytes += len(data)
+        else:
+            self.transport.write(data)
+
+    def suspend(self) -> None:
+        """The peer learns of it by the 401 to its next request."""
 
     def _flush(self) -> None:
         """Write everything that gathered since the last time in one go, messages before control frames."""
@@ -478,6 +500,15 @@ class WebSocket(asyncio.Protocol):
         if room and self._rest and not self._slice_due:
             self._slice_due = True
             self._loop.call_soon(self._next_slice)
+
+
+def _head(size: int) -> bytes:
+    """What stands before a server's text: a frame that is whole and unmasked (RFC 6455, section 5.2)."""
+    if size < 126:
+        return bytes((0x81, size))
+    if size < 65_536:
+        return b"\x81\x7e" + size.to_bytes(2)
+    return b"\x81\x7f" + size.to_bytes(8)
 
 
 def _bounds(data: bytes, position: int) -> tuple[int, int]:

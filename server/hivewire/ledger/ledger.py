@@ -107,6 +107,7 @@ class Ledger:
     def __init__(self, journal: Journal, now: Callable[[], int], max_waiting: int = 256 << 20) -> None:
         self.journal = journal
         self.revision = 0
+        self.oldest = 1
         self.failing: str | None = "not open yet"
         self.observers: list[Observer] = []
         self.on_commit: Callable[[int, float], None] = lambda changes, seconds: None

@@ -1,0 +1,104 @@
+"""Subscribing, over whatever can be pushed to (configuration contract, sections 4 and 6)."""
+
+from __future__ import annotations
+
+from hivewire.actions.configuration import change_of, checked_patterns, resource_of
+from hivewire.client import Client
+from hivewire.dispatch import House
+from hivewire.hub.entries import Topic
+from hivewire.hub.feed import Feed
+from hivewire.ledger.records import Change
+from hivewire_protocol.codec import encode
+from hivewire_protocol.errors import InvalidParameters, NotAllowed, NotFound, OutOfBounds, Unauthorized
+from hivewire_protocol.messages import NOTHING, Reply
+from hivewire_protocol.patterns import EVERYTHING
+from hivewire_protocol.subscription import (
+    ConfigurationSubscribe,
+    ConfigurationUnsubscribe,
+    SubscribeReply,
+    SubscriptionItem,
+    SubscriptionList,
+    SubscriptionListReply,
+    parse_position,
+)
+
+MAX_HELD_PATTERNS = 10_000
+"""Name patterns of all subscriptions of one connection together: some MiB at most."""
+
+
+def _update(change: Change) -> bytes:
+    return encode(change_of(change))[1:-1]
+
+
+def _entry(change: Change) -> bytes:
+    return encode(resource_of(change))
+
+
+CONFIGURATION = Topic("configuration", "configuration", _update, _entry)
+
+
+def subscribe(house: House, client: Client, request: ConfigurationSubscribe) -> Reply:
+    """State and changes in one step, or the changes after a position, or both anew when that is not to be had."""
+    wanted = EVERYTHING if request.names is None else checked_patterns(request.names)
+    since = _since(request.since)
+    feed = _feed(house, client)
+    if len(feed.subscriptions) >= house.settings.subscriptions:
+        raise OutOfBounds(f"this connection has {house.settings.subscriptions} subscriptions, the most there can be")
+    if feed.patterns + len(wanted.patterns) > MAX_HELD_PATTERNS:
+        raise OutOfBounds(f"more than {MAX_HELD_PATTERNS} name patterns in all subscriptions of this connection")
+    hub, revision = house.hub, house.ledger.revision
+    resumable = since is not None and since[0] == house.ledger.epoch and hub.covers(since[1]) and since[1] <= revision
+    sub = feed.subscribe(CONFIGURATION, wanted, since[1] if since is not None and resumable else revision)
+    sub.conflate = request.conflate is not False
+    if since is None and request.snapshot is False:
+        return SubscribeReply(sub.id, "live", hub.position(revision))
+    if resumable:
+        return SubscribeReply(sub.id, "resumed", hub.position(sub.at))
+    sub.copy_from(revision)
+    if since is None:
+        return SubscribeReply(sub.id, "snapshot")
+    return SubscribeReply(sub.id, "reset", oldest=house.ledger.oldest)
+
+
+def _since(text: str | None) -> tuple[str, int] | None:
+    try:
+        return parse_position(text) if text is not None else None
+    except ValueError:
+        raise OutOfBounds("since is not a position: take it from a push or a reply of this gateway") from None
+
+
+def _feed(house: House, client: Client) -> Feed:
+    if client.identity is None:
+        raise Unauthorized
+    if client.feed is None:
+        if client.listener is None:
+            raise NotAllowed("nothing can be pushed over this connection")
+        client.feed = house.hub.feed(client.listener, client.identity)
+    return client.feed
+
+
+def unsubscribe(house: House, client: Client, request: ConfigurationUnsubscribe) -> Reply:
+    """Push nothing more behind this reply; NotFound for what this connection has not."""
+    number = request.subscriptionId
+    if number is None:
+        raise InvalidParameters("subscriptionId is required")
+    sub = client.feed.find(number) if client.feed is not None else None
+    if client.feed is None or sub is None or sub.topic is not CONFIGURATION:
+        raise NotFound(f"Subscription with id {number} was not found")
+    client.feed.end(sub)
+    return NOTHING
+
+
+def list_(house: House, client: Client, request: SubscriptionList) -> Reply:
+    """What this connection is subscribed to; nothing for a type that there is not."""
+    subscriptions = client.feed.subscriptions if client.feed is not None else []
+    return SubscriptionListReply(
+        [
+            SubscriptionItem(sub.id, sub.topic.name, list(sub.wanted.patterns))
+            for sub in subscriptions
+            if request.type in (None, sub.topic.name)
+        ]
+    )
+
+
+READS = {ConfigurationSubscribe: subscribe, ConfigurationUnsubscribe: unsubscribe, SubscriptionList: list_}
