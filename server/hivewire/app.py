@@ -25,6 +25,7 @@ from hivewire.access.tokens import Key, SecretError, Tokens, generate_secret
 from hivewire.access.users import Profile, Users
 from hivewire.dispatch import Dispatcher, House, now
 from hivewire.gate.door import Door, HttpProtocol
+from hivewire.gate.events import EventStreams
 from hivewire.gate.http import application
 from hivewire.gate.websocket import Gate, WebSocket
 from hivewire.hub.hub import Hub
@@ -261,9 +262,10 @@ class _Server(uvicorn.Server):
         self._house = dispatcher.house
         door = Door(settings)
         self.gate = Gate(dispatcher, door)
+        self._streams = EventStreams(dispatcher)
         self.on_started: Callable[[], None] = lambda: None
         config = uvicorn.Config(
-            application(dispatcher, self._not_ready),
+            application(dispatcher, self._streams, self._not_ready),
             http=partial(HttpProtocol, door),  # type: ignore[arg-type]
             ws=partial(WebSocket, self.gate),  # type: ignore[arg-type]
             lifespan="off",
@@ -282,6 +284,7 @@ class _Server(uvicorn.Server):
             "sockets": ("Open WebSockets.", lambda: len(self.gate.sockets)),
             "subscriptions": ("Subscriptions of all connections.", self._house.hub.count),
             "pushes": ("Changes pushed to subscribers so far.", lambda: self._house.hub.pushes),
+            "streams": ("Open event streams.", lambda: len(self._streams.open)),
             "outbox_bytes": ("Bytes that WebSocket peers have not read yet.", self.gate.outbox_bytes),
         }
 
@@ -299,6 +302,7 @@ class _Server(uvicorn.Server):
         """Stop taking work, finish what is under way, close every socket with 1001."""
         log.info("stopping", sockets=len(self.gate.sockets))
         self.gate.draining = True
+        self._streams.drain()
         await super().shutdown(sockets)
 
     async def gate_ticks(self) -> None:

@@ -23,6 +23,7 @@ from starlette.types import Receive, Scope, Send
 from hivewire.actions.configuration import change_of
 from hivewire.dispatch import Commit, Dispatcher
 from hivewire.gate.door import LINGER_SECONDS
+from hivewire.gate.events import EventStream, EventStreams
 from hivewire.gate.peer import client_of
 from hivewire.ledger.records import Change, Mismatch, Transaction, version_of
 from hivewire_protocol import codec, coercion
@@ -55,6 +56,7 @@ from hivewire_protocol.identity import Token, TokenCreate, TokenRefresh
 from hivewire_protocol.messages import Reply, Request
 from hivewire_protocol.network import NetworkList
 from hivewire_protocol.server_info import ClusterInfo, ServerCacheInfo, ServerInfo
+from hivewire_protocol.subscription import ConfigurationSubscribe
 from hivewire_protocol.user import UserGetCurrent, UserList, UserUpdate
 
 
@@ -63,7 +65,8 @@ class Row(NamedTuple):
 
     `shows` is the member of the reply that becomes the whole body; None for all members as one object. `body` is the
     member of the request that the body becomes; None when the body's members are the request's. `auth` rows are there
-    under `/auth/rest` too, where DeviceHive has a server of its own for tokens.
+    under `/auth/rest` too, where DeviceHive has a server of its own for tokens. `stream` is what the row stands for
+    when the client accepts an event stream.
     """
 
     method: str
@@ -73,6 +76,7 @@ class Row(NamedTuple):
     shows: str | None = None
     body: str | None = None
     auth: bool = False
+    stream: type[Request] | None = None
 
 
 ROWS = (
@@ -82,7 +86,7 @@ ROWS = (
     Row("POST", "/token", Token, 201, auth=True),
     Row("POST", "/token/create", TokenCreate, 201, body="payload", auth=True),
     Row("POST", "/token/refresh", TokenRefresh, 201, auth=True),
-    Row("GET", "/configuration", ConfigurationList),
+    Row("GET", "/configuration", ConfigurationList, stream=ConfigurationSubscribe),
     Row("POST", "/configuration/transact", ConfigurationTransact),
     Row("GET", "/configuration/{name}/history", ConfigurationHistory),
     Row("POST", "/configuration/{name}/rollback", ConfigurationRollback),
@@ -104,7 +108,7 @@ so what is over the limit is read to be thrown away, up to here."""
 METHODS_WITH_BODY = ("POST", "PUT", "DELETE")
 
 
-def routes(dispatcher: Dispatcher) -> list[BaseRoute]:
+def routes(dispatcher: Dispatcher, streams: EventStreams) -> list[BaseRoute]:
     """The routes of all contexts. They are matched against the path as it was sent, still percent-encoded."""
     found: list[BaseRoute] = []
     for context in ("api", "dh", "auth"):
@@ -116,7 +120,7 @@ def routes(dispatcher: Dispatcher) -> list[BaseRoute]:
         for path, rows in paths.items():
             # A word where a name could stand takes its own methods only: GET of a name `transact` goes on to the name.
             own = list(rows) if path.rpartition("/")[0] + "/{name}" in paths and "{" not in path else None
-            found.append(Route(f"/{context}/rest{path}", Resource(dispatcher, context, rows), methods=own))
+            found.append(Route(f"/{context}/rest{path}", Resource(dispatcher, streams, context, rows), methods=own))
     return found
 
 
@@ -127,8 +131,9 @@ async def _welcome(request: HttpRequest) -> Response:
 class Resource:
     """What can be done at one path: an ASGI application."""
 
-    def __init__(self, dispatcher: Dispatcher, context: str, methods: dict[str, Row]) -> None:
+    def __init__(self, dispatcher: Dispatcher, streams: EventStreams, context: str, methods: dict[str, Row]) -> None:
         self._dispatcher = dispatcher
+        self._streams = streams
         self._context = context
         self._methods = methods
 
@@ -139,14 +144,17 @@ class Resource:
         if method == "POST" and "x-http-method-override" in request.headers:
             method = request.headers["x-http-method-override"].upper()
         row = self._methods.get("GET" if method == "HEAD" else method)
+        response: Response | EventStream
         if method == "OPTIONS":
             response = Response(status_code=204, headers={"Allow": ", ".join(self._allowed())})
         elif row is None:
             response = error_response(MethodNotAllowed())
             response.headers["Allow"] = ", ".join(self._allowed())
         else:
+            if row.stream is not None and request.method == "GET" and _accepts_events(request):
+                row = row._replace(request=row.stream)
             response = await self._serve(request, row)
-            if method == "HEAD" and request.method == "POST":
+            if method == "HEAD" and request.method == "POST" and isinstance(response, Response):
                 # uvicorn leaves out the body of a HEAD; for a POST in its place that is up to us.
                 response.body = b""
                 response.headers["Content-Length"] = "0"
@@ -155,11 +163,10 @@ class Resource:
     def _allowed(self) -> list[str]:
         return sorted({*self._methods, "OPTIONS"} | ({"HEAD"} if "GET" in self._methods else set()))
 
-    async def _serve(self, request: HttpRequest, row: Row) -> Response:
+    async def _serve(self, request: HttpRequest, row: Row) -> Response | EventStream:
         code = row.status
         try:
-            reply = await self._call(request, row)
-            response = _render(row, reply)
+            response: Response | EventStream = await self._respond(request, row)
         except ClientDisconnect:
             return Response(status_code=400)
         except Exception as unexpected:
@@ -168,7 +175,7 @@ class Resource:
         self._dispatcher.house.telemetry.requests[row.request, code] += 1
         return response
 
-    async def _call(self, request: HttpRequest, row: Row) -> Reply:
+    async def _respond(self, request: HttpRequest, row: Row) -> Response | EventStream:
         """Rights first, then the body: who may not do it cannot make us read it."""
         client = client_of(
             self._dispatcher.house,
@@ -181,10 +188,13 @@ class Resource:
         if row.request.permission is not None:
             self._dispatcher.authorize(client, row.request.permission)
         asked = await self._build(request, row)
+        if isinstance(asked, ConfigurationSubscribe):
+            asked.since = request.headers.get("last-event-id", asked.since)
+            return self._streams.subscribe(client, asked)
         answer = self._dispatcher.start(client, asked)
         if isinstance(answer, Coroutine):
             answer = await answer
-        return await self._commit(request, answer) if isinstance(answer, Commit) else answer
+        return _render(row, await self._commit(request, answer) if isinstance(answer, Commit) else answer)
 
     async def _build(self, request: HttpRequest, row: Row) -> Request:
         """The request out of body, query and path, the latter winning."""
@@ -294,6 +304,11 @@ def _with_conditions(request: HttpRequest, transaction: Transaction) -> Transact
     for write in transaction.writes:
         write.preconditions = (*conditions, *write.preconditions)
     return transaction
+
+
+def _accepts_events(request: HttpRequest) -> bool:
+    ranges = ",".join(request.headers.getlist("accept")).split(",")
+    return "text/event-stream" in [media_range.partition(";")[0].strip().lower() for media_range in ranges]
 
 
 def _query(request: HttpRequest, shape: type[Request]) -> Iterable[tuple[str, Raw]]:

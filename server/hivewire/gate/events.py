@@ -1,0 +1,158 @@
+"""Event streams: subscriptions for plain HTTP clients (WHATWG HTML, section 9.2; configuration contract, section 5)."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import deque
+
+from starlette.types import Receive, Scope, Send
+
+from hivewire.client import Client
+from hivewire.dispatch import Dispatcher, now
+from hivewire.hub.feed import Feed
+from hivewire_protocol.close import TABLE, Code
+from hivewire_protocol.codec import encode
+from hivewire_protocol.errors import Unavailable, WireError
+from hivewire_protocol.permissions import Permission
+from hivewire_protocol.subscription import ConfigurationSubscribe, SubscribeReply
+
+WRITE = 64 << 10
+"""Bytes that are handed on at a time."""
+
+HEADERS = [
+    (b"content-type", b"text/event-stream"),
+    (b"cache-control", b"no-store"),
+    (b"x-accel-buffering", b"no"),  # a proxy must not gather what is to arrive at once
+]
+
+
+class EventStreams:
+    """All open streams of one gateway."""
+
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        self.dispatcher = dispatcher
+        self.open: set[EventStream] = set()
+        self.draining = False
+
+    def subscribe(self, client: Client, request: ConfigurationSubscribe) -> EventStream:
+        """The stream of a new subscription, an ASGI response. Raises WireError."""
+        if self.draining:
+            raise Unavailable("the gateway is stopping")
+        client.listener = stream = EventStream(self, client)
+        reply = self.dispatcher.start(client, request)
+        assert isinstance(reply, SubscribeReply)  # noqa: S101 - what subscribing returns
+        stream.start(reply)
+        return stream
+
+    def drain(self) -> None:
+        """End all of them; clients are told to come back at a random time within the drain's spread."""
+        self.draining = True
+        spread = self.dispatcher.house.settings.drain_spread
+        for stream in self.open:
+            milliseconds = random.randrange(int(spread * 1_000) + 1)  # noqa: S311 - no secret
+            reason = TABLE[Code.GOING_AWAY].reason.format(ms=milliseconds)
+            stream.finish(Code.GOING_AWAY, reason, b"retry: %d\n" % milliseconds)
+
+
+class EventStream:
+    """One stream: a bounded queue of events, and the task of the request that empties it."""
+
+    def __init__(self, streams: EventStreams, client: Client) -> None:
+        self._streams = streams
+        self._settings = streams.dispatcher.house.settings
+        self._client = client
+        self._out: deque[bytes] = deque()
+        self._bytes = 0
+        self._news = asyncio.Event()
+        self._over = False
+
+    # As a listener of the hub.
+
+    @staticmethod
+    def frame(topic: str, number: int, rpc: bool, what: str, members: bytes, position: str | None) -> bytes:
+        """One event; its id is the position, so that `Last-Event-ID` resumes."""
+        identity = b"id: %b\n" % position.encode() if position is not None else b""
+        return b"event: %b\n%bdata: {%b}\n\n" % (what.encode(), identity, members)
+
+    def push(self, data: bytes) -> None:
+        """Put it into the queue; when that is full nothing more is wanted until it has been read."""
+        if self._over:
+            return
+        self._out.append(data)
+        self._bytes += len(data)
+        self._news.set()
+        if self._bytes >= self._settings.outbox_bytes:
+            self._feed.hold()
+
+    def close(self, code: Code) -> None:
+        """Say why, then end."""
+        self.finish(code, TABLE[code].reason)
+
+    def suspend(self) -> None:
+        """The token does not count any more: there is no other way to give a new one than to come back."""
+        try:
+            self._streams.dispatcher.authorize(self._client, Permission.GET_CONFIGURATION)
+        except WireError as error:
+            self.finish(error.code, str(error))
+
+    def finish(self, code: int, reason: str, fields: bytes = b"") -> None:
+        """The last event, behind what is in the queue."""
+        self.push(b"event: close\n%bdata: %b\n\n" % (fields, encode({"code": code, "reason": reason})))
+        self._over = True
+
+    # As a response.
+
+    def start(self, reply: SubscribeReply) -> None:
+        """Say at once from where the client can resume, if that is known."""
+        if isinstance(reply.position, str):
+            members = b'"position":"%b"' % reply.position.encode()
+            self.push(self.frame("", 0, False, "bookmark", members, reply.position))
+
+    @property
+    def _feed(self) -> Feed:
+        assert self._client.feed is not None  # noqa: S101 - it has subscribed
+        return self._client.feed
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve the request until the client goes or the stream is finished."""
+        self._streams.open.add(self)
+        gone = asyncio.create_task(self._wait_for_the_end(receive))
+        try:
+            await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
+            self._feed.begin(rpc=False)
+            while not gone.done() and (self._out or not self._over):
+                await self._send_on(send, gone)
+            await send({"type": "http.response.body", "body": b""})
+        finally:
+            gone.cancel()
+            self._streams.open.discard(self)
+            self._feed.close()
+
+    async def _wait_for_the_end(self, receive: Receive) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        self._news.set()
+
+    async def _send_on(self, send: Send, gone: asyncio.Task[None]) -> None:
+        """Wait for events and send them; without any for a while, a comment, so that nobody thinks it dead."""
+        clock = asyncio.get_running_loop().time
+        left = max(0.0, (self._feed.expires + 1 - now()) / 1_000)
+        try:
+            async with asyncio.timeout(min(self._settings.ping_seconds, left)):
+                await self._news.wait()
+        except TimeoutError:
+            self.suspend()
+            self.push(b":\n\n")
+        self._news.clear()
+        while self._out and not gone.done():
+            piece = [self._out.popleft()]
+            size = len(piece[0])
+            while self._out and size < WRITE:
+                piece.append(self._out.popleft())
+                size += len(piece[-1])
+            began = clock()
+            await send({"type": "http.response.body", "body": b"".join(piece), "more_body": True})
+            self._bytes -= size
+            if self._feed.stalled and self._bytes < self._settings.outbox_bytes // 2:
+                self._feed.release(idle=clock() - began >= self._settings.conflate_seconds)
