@@ -14,7 +14,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, Any, ClassVar, NamedTuple
 
 PASSWORD, SECRET = secrets.token_urlsafe(), secrets.token_urlsafe(48)
 """New in each run, so that nobody else's gateway would let the generator in."""
@@ -73,7 +73,7 @@ def free_port() -> int:
 
 @contextmanager
 def plain(kind: str) -> Iterator[Server]:
-    """`echo`: the bare `websockets` server; `floor`: a protocol that answers without looking."""
+    """`echo`: the bare `websockets` server; `floor`: a protocol that answers without looking; `fanout`: one that also pushes."""
     command = [sys.executable, "-m", "bench.servers", kind]
     with _process(command, dict(os.environ), subprocess.PIPE) as process:
         assert process.stdout is not None
@@ -170,10 +170,51 @@ async def _floor() -> None:
     await server.serve_forever()
 
 
+class _Fanout(asyncio.Protocol):
+    """Shakes hands; a frame from anybody is answered, and goes to all others as one pre-built frame: a raw fan-out.
+
+    The frame is as long as the gateway's push of the same put.
+    """
+
+    update = (
+        b'{"action":"configuration/update","subscriptionId":1,"position":"0123456789abcdef-12345","revision":12345,'
+        b'"operation":"put","modified":"2026-03-01T09:30:00.123","modifiedBy":"admin","description":null,'
+        b'"configuration":{"name":"fan.1","value":"vvvvvvvvvvvvvvvvvvvv","entityVersion":12345}}'
+    )
+    push = b"\x81\x7e" + len(update).to_bytes(2, "big") + update
+    members: ClassVar[list[_Fanout]] = []
+
+    def __init__(self) -> None:
+        self._open = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport: Any = transport
+
+    def data_received(self, data: bytes) -> None:
+        if not self._open:
+            self._open = True
+            self._transport.write(b"HTTP/1.1 101 Switching Protocols\r\n\r\n")
+            self.members.append(self)
+            return
+        for member in self.members:
+            if member is not self:
+                member._transport.write(self.push)
+        self._transport.write(_Floor.answer)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.members.remove(self)
+
+
+async def _fanout() -> None:
+    server = await asyncio.get_running_loop().create_server(_Fanout, "127.0.0.1", 0, backlog=4_096)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await server.serve_forever()
+
+
 if __name__ == "__main__":
     import logging
 
     import uvloop
 
     logging.disable(logging.CRITICAL)  # connections that end without a close frame are no news here
-    uvloop.run({"echo": _echo, "floor": _floor}[sys.argv[1]]())
+    uvloop.run({"echo": _echo, "floor": _floor, "fanout": _fanout}[sys.argv[1]]())

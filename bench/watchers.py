@@ -1,0 +1,169 @@
+"""The load of subscribers: what one put costs with many of them, and how fast changes come live and after a resume.
+
+Like `bench.generator` it speaks raw frames from a process of its own, checks every one, and prints one JSON object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import re
+import sys
+import time
+from typing import Any
+
+import uvloop
+
+from bench.generator import Connection, _fail, finish, masked
+from bench.servers import GENERATOR_CORES, pin
+
+VALUE = "v" * 20
+PUT = {"action": "configuration/put", "requestId": 12345, "name": "fan.1", "value": VALUE}
+UPDATE = re.compile(rb'"action":"configuration/(?:update|snapshot)"')
+
+
+class Watcher(Connection):
+    """A connection that subscribes and counts what is pushed; `turn` is shared by those that wait for the same."""
+
+    def __init__(self, options: argparse.Namespace, turn: Turn, pattern: str | None) -> None:
+        super().__init__(options.path, options.token or None, [], checked=False)
+        self._wanted = pattern
+        self._watched = turn
+
+    def _count(self, data: bytes) -> None:
+        found = self._texts(data)
+        if found:
+            self._watched.take(found, data, self)
+
+    def ask(self, **request: Any) -> None:
+        self._transport.write(masked_long(json.dumps(request).encode()))
+
+
+def masked_long(text: bytes) -> bytes:
+    """A client's frame, masked with zeros where it is long: masking costs time and proves nothing here."""
+    if len(text) < 126:
+        return masked(text)
+    return b"\x81\xfe" + len(text).to_bytes(2, "big") + b"\0\0\0\0" + text
+
+
+class Turn:
+    """What is waited for: so many frames from all watchers together."""
+
+    def __init__(self) -> None:
+        self.left = 0
+        self.done: asyncio.Future[None] | None = None
+        self.data: dict[Watcher, bytes] = {}
+        self.keep = False
+
+    def expect(self, frames: int) -> asyncio.Future[None]:
+        """A future that is done when they are here."""
+        self.left = frames
+        self.done = asyncio.get_running_loop().create_future()
+        return self.done
+
+    def take(self, frames: int, data: bytes, watcher: Watcher) -> None:
+        if self.keep:
+            self.data[watcher] = self.data.get(watcher, b"") + data
+        self.left -= frames
+        if self.left < 0:
+            _fail(b"more than was expected: " + data)
+        if not self.left and self.done is not None and not self.done.done():
+            self.done.set_result(None)
+
+
+async def watch(options: argparse.Namespace, turn: Turn, count: int, patterns: list[str | None]) -> list[Watcher]:
+    """So many watchers, subscribed without a snapshot (with pattern None: connected only)."""
+    loop, found = asyncio.get_running_loop(), []
+    for number in range(count):
+        pattern = patterns[number % len(patterns)]
+        _, watcher = await loop.create_connection(
+            lambda pattern=pattern: Watcher(options, turn, pattern), "127.0.0.1", options.port
+        )
+        await watcher.ready
+        found.append(watcher)
+    if options.token and patterns != [None]:
+        ready = turn.expect(count)
+        for number, watcher in enumerate(found):
+            pattern = patterns[number % len(patterns)]
+            watcher.ask(action="configuration/subscribe", requestId=1, names=[pattern], snapshot=False)
+        await ready
+    return found
+
+
+async def fan(options: argparse.Namespace) -> dict[str, Any]:
+    """Seconds from sending a put until the last push of it has come, for each of `puts` one after the other."""
+    turn, answers = Turn(), Turn()
+    matching = options.kind != "others"
+    patterns: list[str | None] = ["fan.*"] if matching else [f"other.{n}.*" for n in range(options.watchers)]
+    watchers = await watch(options, turn, options.watchers, patterns if options.watchers else [None])
+    (writer,) = await watch(options, answers, 1, [None])
+    frame = masked_long(json.dumps(PUT).encode())
+    pushed, answered = [], []
+    for number in range(options.puts + 10):
+        everything = turn.expect(len(watchers) if matching else 0)
+        answer = answers.expect(1)
+        started = time.perf_counter()
+        writer._transport.write(frame)
+        if matching and watchers:
+            await everything
+        last = time.perf_counter()
+        await answer
+        if number >= 10:
+            pushed.append(last - started)
+            answered.append(time.perf_counter() - started)
+    finish([*watchers, writer])
+    return {"pushed": pushed, "answered": answered}
+
+
+async def resume(options: argparse.Namespace) -> dict[str, Any]:
+    """Changes a second: pushed live, and after a resume behind `puts` missed ones."""
+    turn, answers = Turn(), Turn()
+    (live,) = await watch(options, turn, 1, [None])
+    turn.keep = True
+    subscribed = turn.expect(1)
+    live.ask(action="configuration/subscribe", requestId=1, names=["fan.*"], snapshot=False)
+    await subscribed
+    position = re.search(rb'"position":"([^"]+)"', turn.data[live])
+    if position is None:
+        _fail(turn.data[live])
+        raise AssertionError
+    turn.keep = False
+    writers = await watch(options, answers, 50, [None])
+    frame = masked_long(json.dumps(PUT).encode()) * 16
+    rounds = options.puts // (50 * 16)
+    everything = turn.expect(rounds * 50 * 16)
+    started = time.perf_counter()
+    for _ in range(rounds):
+        written = answers.expect(50 * 16)
+        for writer in writers:
+            writer._transport.write(frame)
+        await written
+    await everything
+    live_rate = rounds * 50 * 16 / (time.perf_counter() - started)
+    (late,) = await watch(options, turn, 1, [None])
+    everything = turn.expect(1 + rounds * 50 * 16)
+    started = time.perf_counter()
+    late.ask(action="configuration/subscribe", requestId=1, names=["fan.*"], since=position[1].decode())
+    await everything
+    resume_rate = rounds * 50 * 16 / (time.perf_counter() - started)
+    finish([live, late, *writers])
+    return {"live": live_rate, "resume": resume_rate}
+
+
+def main() -> None:
+    """Run as told by the command line."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("kind", choices=["fan", "others", "resume"])
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--path", default="/")
+    parser.add_argument("--token", default="")
+    parser.add_argument("--watchers", type=int, default=1_000)
+    parser.add_argument("--puts", type=int, default=200)
+    options = parser.parse_args()
+    pin(GENERATOR_CORES)
+    print(json.dumps(uvloop.run(resume(options) if options.kind == "resume" else fan(options))), flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

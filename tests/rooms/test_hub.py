@@ -1,0 +1,844 @@
+"""Subscriptions: who gets what, in which order, and what becomes of those that do not keep up."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hivewire import actions
+from hivewire.access.identity import Identity
+from hivewire.access.passwords import Passwords
+from hivewire.access.throttle import Throttle
+from hivewire.access.tokens import ACCESS, Claims, Key, Tokens
+from hivewire.access.users import Profile, Users
+from hivewire.client import Client
+from hivewire.dispatch import Dispatcher, House
+from hivewire.hub import catchup, entries, hub
+from hivewire.hub.entries import Entry, Recent
+from hivewire.hub.hub import Hub
+from hivewire.hub.index import Index
+from hivewire.ledger.ledger import Ledger
+from hivewire.ledger.memory import MemoryJournal
+from hivewire.ledger.records import Change, Transaction, Write
+from hivewire.session import Session
+from hivewire.settings import Settings
+from hivewire.telemetry import Telemetry
+from hivewire_protocol.close import Code
+from hivewire_protocol.codec import push
+from hivewire_protocol.configuration import TEXT
+from hivewire_protocol.patterns import EVERYTHING, Patterns
+from hivewire_protocol.permissions import Permission
+from hivewire_protocol.subscription import parse_position, render_position
+from hivewire_protocol.user import Role, Status
+
+HOUR = 3_600_000
+ALL = sum(1 << permission for permission in Permission)
+READER = 1 << Permission.GET_CONFIGURATION
+
+
+class Clock:
+    """A clock that is moved by hand; it is far ahead of the real one, which the dispatcher asks about tokens."""
+
+    def __init__(self) -> None:
+        self.time = 3_900_000_000_000
+
+    def __call__(self) -> int:
+        return self.time
+
+
+class Peer:
+    """A connection: what it got, in order. `room` is how many frames it takes before it does not read any more."""
+
+    def __init__(self, world: World, identity: Identity) -> None:
+        self.frames: list[Any] = []
+        self.closed: Code | None = None
+        self.suspended = 0
+        self.room: int | None = None
+        self.client = Client("10.0.0.1", "h", identity=identity, listener=self)
+        self.session = Session(world.dispatcher, self.client, self._take, lambda: None)
+
+    @staticmethod
+    def frame(topic: str, number: int, rpc: bool, what: str, members: bytes, position: str | None) -> bytes:
+        return push(f"{topic}/{what}", number, members, rpc) + b"\n"
+
+    def push(self, data: bytes) -> None:
+        for line in data.splitlines():
+            self._take(line)
+
+    def _take(self, line: bytes) -> None:
+        self.frames.append(json.loads(line))
+        if self.room is not None and len(self.frames) >= self.room:
+            self.session.hold()
+
+    def close(self, code: Code) -> None:
+        self.closed = code
+
+    def suspend(self) -> None:
+        self.suspended += 1
+
+    def read(self, room: int | None = None, idle: bool = False) -> None:
+        """Read on, for so many frames more."""
+        self.room = len(self.frames) + room if room is not None else None
+        self.session.release(idle)
+
+    def ask(self, action: str, **members: Any) -> None:
+        self.session.receive(json.dumps({"action": action, "requestId": 1, **members}).encode())
+
+    def subscribe(self, **members: Any) -> Any:
+        """Subscribe; the reply."""
+        self.ask("configuration/subscribe", **members)
+        return next(frame for frame in reversed(self.frames) if "status" in frame)
+
+    def taken(self) -> list[Any]:
+        """What came since the last time."""
+        found, self.frames = self.frames, []
+        return found
+
+
+class World:
+    """A house on a journal in memory."""
+
+    def __init__(self, **changed: Any) -> None:
+        self.clock = Clock()
+        self.journal = MemoryJournal()
+        ledger = self.ledger = Ledger(self.journal, self.clock)
+        users = self.users = Users(ledger)
+        self.unexpected: list[BaseException] = []
+        self.hub = Hub(ledger, users, 10_000, lambda where, error: self.unexpected.append(error))
+        self.passwords = Passwords()
+        self.tokens = Tokens(Key("x" * 32, "utf8"), users, HOUR, HOUR)
+        self.house = House(
+            Settings(**changed),
+            ledger,
+            users,
+            self.tokens,
+            self.passwords,
+            Throttle(self.clock),
+            Telemetry(),
+            self.hub,
+        )
+        self.dispatcher = Dispatcher(self.house, actions.READS, actions.WRITES)
+        self.number = 0
+
+    async def open(self) -> World:
+        await self.ledger.open()
+        for login in ("admin", "other"):
+            await self.ledger.commit(self.users.write(login, Profile("x", Role.ADMIN), None))
+        return self
+
+    async def close(self) -> None:
+        await self.ledger.close()
+        self.passwords.close()
+        assert not self.unexpected
+
+    def peer(self, *names: str, user: int = 1, rights: int = ALL, life: int = HOUR) -> Peer:
+        login = "admin" if user == 1 else "other"
+        patterns = Patterns(names) if names else EVERYTHING
+        return Peer(self, Identity(user, login, self.clock() + life, rights, None, None, patterns))
+
+    def identity(self, *names: str, user: int = 1, rights: int = ALL) -> Identity:
+        return self.peer(*names, user=user, rights=rights).client.identity or pytest.fail()
+
+    async def put(self, *names: str, value: str = "v") -> int:
+        """Put them in one transaction; its revision."""
+        writes = [Write("configuration", name, value.encode(), TEXT) for name in names]
+        return (await self.ledger.commit(Transaction(writes, "admin")))[0].revision
+
+    async def delete(self, *names: str) -> int:
+        writes = [Write("configuration", name, None) for name in names]
+        return (await self.ledger.commit(Transaction(writes, "admin")))[0].revision
+
+    async def user(self, status: Status) -> None:
+        await self.ledger.commit(self.users.write("admin", Profile("x", Role.ADMIN, status), None))
+
+    async def quiet(self) -> None:
+        """Until nobody who reads is behind."""
+        while any(feed._task is not None for feed in self.hub.feeds):
+            await asyncio.sleep(0)
+
+    def position(self, revision: int) -> str:
+        return render_position(self.ledger.epoch, revision)
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[World]:
+    world = await World().open()
+    yield world
+    await world.close()
+
+
+def shown(frames: list[Any]) -> list[Any]:
+    """Pushes in short: name, version and revision of updates, names of snapshots, the rest by its kind."""
+    found: list[Any] = []
+    for frame in frames:
+        what = frame.get("action", frame.get("method", "")).rpartition("/")[2]
+        frame = frame.get("params", frame)
+        if "status" in frame:
+            found.append(frame.get("mode", frame["status"]))
+        elif what == "update":
+            resource = frame["configuration"]
+            found.append((resource["name"], resource["entityVersion"], frame["revision"]))
+        elif what == "snapshot":
+            found.append([resource["name"] for resource in frame["configurations"]])
+        else:
+            found.append(what)
+    return found
+
+
+async def test_state_and_changes_come_in_one_step(world: World) -> None:
+    """The reply, then the state, then every change, with a position wherever resuming is safe."""
+    await world.put("a.1")
+    await world.put("b.1")
+    peer = world.peer()
+    assert peer.subscribe(names=["a.*"])["mode"] == "snapshot"
+    await world.quiet()
+    revision = await world.put("a.2")
+    await world.put("b.2")
+    assert shown(peer.frames) == ["snapshot", ["a.1"], ("a.2", 1, revision)]
+    snapshot, update = peer.frames[1:]
+    assert snapshot["last"] is True
+    assert parse_position(snapshot["position"]) == (world.ledger.epoch, revision - 1)
+    assert update == {
+        "action": "configuration/update",
+        "subscriptionId": 1,
+        "position": world.position(revision),
+        "revision": revision,
+        "operation": "put",
+        "modified": "2093-08-01T21:20:00.000",
+        "modifiedBy": "admin",
+        "description": None,
+        "configuration": {"name": "a.2", "value": "v", "entityVersion": 1},
+    }
+
+
+async def test_a_change_between_request_and_snapshot_is_not_lost(world: World) -> None:
+    """A name that changes before its snapshot frame is out is in it at its new version, and not pushed as well."""
+    await world.put("a")
+    peer = world.peer()
+    peer.room = 1
+    peer.subscribe()
+    revision = await world.put("a", value="new")
+    peer.read()
+    await world.quiet()
+    assert shown(peer.frames) == ["snapshot", ["a"]]
+    assert peer.frames[1]["configurations"][0]["entityVersion"] == 2
+    assert peer.frames[1]["position"] == world.position(revision)
+
+
+async def test_without_a_snapshot_only_changes_come(world: World) -> None:
+    """`snapshot: false` is live from the position in the reply on."""
+    revision = await world.put("a")
+    peer = world.peer()
+    assert peer.subscribe(snapshot=False) == {
+        "action": "configuration/subscribe",
+        "requestId": 1,
+        "status": "success",
+        "subscriptionId": 1,
+        "mode": "live",
+        "position": world.position(revision),
+    }
+    assert shown(peer.frames) == ["live"]
+    assert await world.delete("a") == revision + 1
+    assert shown(peer.frames)[1:] == [("a", 2, revision + 1)]
+    assert peer.frames[1]["operation"] == "delete"
+    assert peer.frames[1]["configuration"]["value"] is None
+
+
+async def test_the_changes_of_a_transaction_are_one_group(world: World) -> None:
+    """All but the last matching one say `more` and have no position: nobody can resume in the middle."""
+    peer, single = world.peer(), world.peer()
+    peer.subscribe(names=["a.*"], snapshot=False)
+    single.subscribe(names=["a.1"], snapshot=False)
+    revision = await world.put("a.1", "b.1", "a.2", "b.2")
+    assert shown(peer.frames)[1:] == [("a.1", 1, revision), ("a.2", 1, revision)]
+    assert [(frame.get("more"), frame.get("position")) for frame in peer.frames[1:]] == [
+        (True, None),
+        (None, world.position(revision)),
+    ]
+    assert single.frames[1]["position"] == world.position(revision), "it is the last that concerns this subscription"
+
+
+async def test_a_resume_brings_just_what_was_missed(world: World) -> None:
+    """Every matching change after the position, in order, then live."""
+    start = await world.put("a.1")
+    for name in ("a.1", "b.1", "a.2"):
+        await world.put(name)
+    await world.delete("a.1")
+    peer = world.peer()
+    reply = peer.subscribe(names=["a.*"], since=world.position(start))
+    assert (reply["mode"], reply["position"]) == ("resumed", world.position(start))
+    await world.quiet()
+    await world.put("a.3")
+    expected = [("a.1", 2, start + 1), ("a.2", 1, start + 3), ("a.1", 3, start + 4), ("a.3", 1, start + 5)]
+    assert shown(peer.frames) == ["resumed", *expected]
+
+
+@pytest.mark.parametrize("since", ["0123456789abcdef-1", "ahead", "too old"])
+async def test_a_position_that_cannot_be_resumed_is_reset(world: World, since: str) -> None:
+    """Another epoch, ahead of the ledger, or older than the log: the state anew, and the reply says so."""
+    await world.put("a")
+    await world.put("a")
+    if since == "too old":
+        since, world.ledger.oldest = world.position(1), 3
+    elif since == "ahead":
+        since = world.position(world.ledger.revision + 1)
+    peer = world.peer()
+    reply = peer.subscribe(since=since, snapshot=False)
+    assert (reply["mode"], reply["oldest"]) == ("reset", world.ledger.oldest)
+    await world.quiet()
+    assert shown(peer.frames) == ["reset", ["a"]]
+
+
+async def test_the_oldest_position_is_covered(world: World) -> None:
+    """The position just before the first revision of the log resumes."""
+    revision = await world.put("a")
+    world.ledger.oldest = revision
+    peer = world.peer()
+    assert peer.subscribe(since=world.position(revision - 1))["mode"] == "resumed"
+    await world.quiet()
+    assert shown(peer.frames) == ["resumed", ("a", 1, revision)]
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"since": "nonsense"},
+        {"since": ""},
+        {"since": "a-b"},
+        {"since": 5},
+        {"since": {}},
+        {"names": ["a*b"]},
+        {"names": [""]},
+        {"names": ["n"] * 1_001},
+        {"names": "a"},
+    ],
+)
+async def test_bad_parameters_are_refused_and_named(world: World, members: dict[str, Any]) -> None:
+    """400, and no subscription."""
+    peer = world.peer()
+    reply = peer.subscribe(**members)
+    assert reply["code"] == 400
+    assert "Malformed" in reply["error"] or next(iter(members)) in reply["error"] or "name patterns" in reply["error"]
+    assert world.hub.count() == 0
+
+
+async def test_the_bounds_of_a_connection() -> None:
+    """No more subscriptions than the setting says, nor more than 10,000 patterns in all of them."""
+    world = await World(subscriptions=12).open()
+    peer = world.peer()
+    for number in range(10):
+        assert peer.subscribe(names=[f"{number}.{n}" for n in range(1_000)], snapshot=False)["mode"] == "live"
+    assert "10000 name patterns" in peer.subscribe(names=["one more"])["error"]
+    peer.ask("configuration/unsubscribe", subscriptionId=3)
+    for _ in range(3):
+        assert peer.subscribe(names=["x"], snapshot=False)["mode"] == "live"
+    assert "12 subscriptions" in peer.subscribe(names=["x"])["error"]
+    peer.session.close()
+    assert world.hub.count() == 0
+    await world.close()
+
+
+async def test_unsubscribe_ends_it_and_an_unknown_one_is_404(world: World) -> None:
+    """After the reply nothing comes any more; the other subscription goes on."""
+    peer = world.peer()
+    peer.subscribe(snapshot=False)
+    peer.subscribe(snapshot=False, names=["a"])
+    peer.ask("subscription/list")
+    assert peer.frames[-1]["subscriptions"] == [
+        {"subscriptionId": 1, "type": "configuration", "names": ["*"]},
+        {"subscriptionId": 2, "type": "configuration", "names": ["a"]},
+    ]
+    peer.ask("configuration/unsubscribe", subscriptionId=1)
+    assert peer.taken()[-1]["status"] == "success"
+    await world.put("a")
+    assert [frame["subscriptionId"] for frame in peer.taken()] == [2]
+    peer.ask("configuration/unsubscribe", subscriptionId=1)
+    peer.ask("configuration/unsubscribe")
+    peer.ask("subscription/list", type="command")
+    codes = [frame.get("code", frame.get("subscriptions")) for frame in peer.frames]
+    assert codes == [404, 400, []]
+    assert "Subscription with id 1 was not found" in peer.frames[0]["error"]
+
+
+async def test_an_unsubscribe_in_the_middle_of_catching_up(world: World) -> None:
+    """Nothing more is pushed, also when the log is being read at that moment."""
+    start = await world.put("a")
+    for _ in range(5):
+        await world.put("a")
+    world.hub.recent.clear(world.ledger.revision)
+    peer = world.peer()
+    peer.subscribe(since=world.position(start))
+    peer.ask("configuration/unsubscribe", subscriptionId=1)
+    await world.quiet()
+    assert shown(peer.frames) == ["resumed", "success"]
+
+
+async def test_in_a_batch_the_reply_comes_before_the_first_push(world: World) -> None:
+    """A JSON-RPC batch is answered as a whole: what was subscribed in it starts behind the answer, as notifications."""
+    peer = world.peer()
+    calls = [("configuration/subscribe", {"snapshot": False}), ("configuration/put", {"name": "a", "value": "v"})]
+    batch = [{"jsonrpc": "2.0", "id": n, "method": m, "params": p} for n, (m, p) in enumerate(calls)]
+    peer.session.receive(json.dumps(batch).encode())
+    while peer.session.owed:
+        await asyncio.sleep(0)
+    await world.quiet()
+    answers, update = peer.frames
+    assert [answer["id"] for answer in answers] == [0, 1]
+    assert update["jsonrpc"] == "2.0"
+    assert update["method"] == "configuration/update"
+    assert update["params"]["subscriptionId"] == 1
+    assert update["params"]["position"] == world.position(world.ledger.revision)
+
+
+async def test_only_names_that_the_token_reaches(world: World) -> None:
+    """What lies outside is left out silently: of the snapshot, of changes, of groups."""
+    await world.put("a.1", "b.1")
+    peer = world.peer("a.*", "c")
+    peer.subscribe(names=["b.*", "a.1", "c*"])
+    await world.quiet()
+    revision = await world.put("a.1", "a.2", "b.1", "c", "cc")
+    assert shown(peer.frames) == ["snapshot", ["a.1"], ("a.1", 2, revision), ("c", 1, revision)]
+
+
+async def test_a_snapshot_is_cut_into_frames(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Frames stay under the bound, a single large record aside; only the last one has a position."""
+    monkeypatch.setattr(catchup, "SNAPSHOT_BYTES", 400)
+    names = [f"n{number:02}" for number in range(20)]
+    await world.put(*names)
+    await world.put("n05", value="x" * 1_000)
+    peer = world.peer()
+    peer.subscribe()
+    await world.quiet()
+    frames = peer.frames[1:]
+    assert [name for group in shown(frames) for name in group] == names
+    assert len(frames) > 3
+    assert all(len(json.dumps(frame["configurations"])) < 500 or len(frame["configurations"]) == 1 for frame in frames)
+    assert [frame["last"] for frame in frames] == [False] * (len(frames) - 1) + [True]
+    assert ["position" in frame for frame in frames] == [frame["last"] for frame in frames]
+
+
+async def test_changes_while_a_snapshot_is_on_its_way(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of names that were sent are pushed between the frames, without a position; the others come in theirs."""
+    monkeypatch.setattr(catchup, "SNAPSHOT_BYTES", 1)
+    await world.put("a", "c", "e")
+    peer = world.peer()
+    peer.room = 3  # the reply, and the frames of a and c
+    peer.subscribe()
+    await world.quiet()
+    assert shown(peer.taken()) == ["snapshot", ["a"], ["c"]]
+    first = await world.put("a", "d", "e")
+    second = await world.delete("c")
+    peer.read()
+    await world.quiet()
+    assert shown(peer.frames) == [("a", 2, first), ("c", 2, second), ["d"], ["e"]]
+    assert [frame.get("more", False) for frame in peer.frames] == [True, True, False, False]
+    assert peer.frames[-1]["configurations"][0]["entityVersion"] == 2
+    assert peer.frames[-1]["position"] == world.position(second)
+
+
+async def test_a_bookmark_says_that_the_ledger_moved_on(world: World) -> None:
+    """Only when nothing that matched has said so."""
+    peer = world.peer()
+    peer.subscribe(names=["a"], snapshot=False)
+    await world.hub.bookmarks()
+    await world.put("a")
+    await world.hub.bookmarks()
+    revision = await world.put("b")
+    await world.hub.bookmarks()
+    await world.hub.bookmarks()
+    assert shown(peer.frames)[2:] == ["bookmark"]
+    assert peer.frames[-1] == {
+        "action": "configuration/bookmark",
+        "subscriptionId": 1,
+        "position": world.position(revision),
+    }
+
+
+async def test_who_does_not_read_is_remembered_by_position_only(world: World) -> None:
+    """Nothing is queued for it; when it reads again it gets everything, from where it stood in a transaction on."""
+    world.hub.recent.clear(0)
+    peer, other = world.peer(), world.peer()
+    peer.subscribe(snapshot=False)
+    other.subscribe(snapshot=False)
+    peer.room = 2
+    revisions = [await world.put("a", "b", "c") for _ in range(3)]
+    got = len(peer.frames)
+    assert got < 10, "it stopped reading in the middle"
+    assert len(other.frames) == 10
+    peer.read(2)
+    await world.quiet()
+    peer.read()
+    await world.quiet()
+    await world.put("d")
+    expected = [(name, n + 1, revision) for n, revision in enumerate(revisions) for name in "abc"]
+    assert shown(peer.frames)[1:-1] == expected
+    assert [frame.get("more", False) for frame in peer.frames[1:-1]] == [True, True, False] * 3
+
+
+@pytest.mark.parametrize("conflate", [True, False])
+async def test_a_slow_reader_gets_only_the_latest_of_each_name(world: World, conflate: bool) -> None:
+    """When it read nothing for a while and too much waits; with `conflate: false` it is closed with 4008 instead."""
+    world.hub.conflate_after = 5
+    await world.put("a", "b", "gone")
+    peer = world.peer()
+    peer.subscribe(names=["a", "b", "c", "gone", "never"], conflate=conflate)
+    await world.quiet()
+    peer.taken()
+    peer.session.hold()
+    for _ in range(3):
+        await world.put("a", "elsewhere")
+    await world.put("c")
+    await world.delete("gone")
+    last = await world.put("a")
+    peer.read(idle=True)
+    await world.quiet()
+    if not conflate:
+        assert peer.closed is Code.SLOW_CONSUMER
+        assert world.hub.count() == 0
+        return
+    assert sorted(shown(peer.frames)) == sorted([("gone", 2, last - 1), ("a", 5, last), ("c", 1, last - 2)])
+    assert all(frame["conflated"] for frame in peer.frames)
+    assert [frame.get("position") for frame in peer.frames] == [None, None, world.position(last)]
+    assert [frame.get("more") for frame in peer.frames] == [True, True, None]
+    await world.put("b")
+    assert shown(peer.frames)[3:] == [("b", 2, last + 1)]
+
+
+@pytest.mark.parametrize(("idle", "changes"), [(False, 20), (True, 5)])
+async def test_no_conflation_without_need(world: World, idle: bool, changes: int) -> None:
+    """Neither for who was reading all the time, nor for a few changes: then every one of them comes."""
+    world.hub.conflate_after = 5
+    peer = world.peer()
+    peer.subscribe(snapshot=False, names=["a"])
+    peer.session.hold()
+    for _ in range(changes):
+        await world.put("a", "elsewhere")
+    peer.read(idle=idle)
+    await world.quiet()
+    assert len(peer.frames) == 1 + changes
+    assert not any("conflated" in frame for frame in peer.frames)
+
+
+async def test_a_slow_reader_whom_the_log_does_not_cover_gets_the_state_anew(world: World) -> None:
+    """Deletes may be forgotten by then, so the state replaces what the client has."""
+    peer, strict = world.peer(), world.peer()
+    for each, conflate in ((peer, True), (strict, False)):
+        each.subscribe(conflate=conflate)
+        await world.quiet()
+        each.taken()
+        each.session.hold()
+    await world.put("a")
+    world.hub.recent.clear(world.ledger.revision)
+    world.ledger.oldest = world.ledger.revision + 1
+    for each in (peer, strict):
+        each.read()
+    await world.quiet()
+    assert shown(peer.frames) == [["a"]]
+    assert peer.frames[0]["reset"] is True
+    assert strict.closed is Code.SLOW_CONSUMER
+
+
+async def test_an_expired_token_pauses_and_a_new_one_resumes(world: World) -> None:
+    """Nothing is pushed behind the expiry; another token of the same user goes on where it stood."""
+    peer = world.peer(life=1_000)
+    peer.subscribe(snapshot=False)
+    first = await world.put("a")
+    world.clock.time += 2_000
+    second = await world.put("b")
+    await world.hub.bookmarks()
+    assert shown(peer.frames)[1:] == [("a", 1, first)]
+    assert peer.suspended
+    feed = peer.client.feed
+    assert feed is not None
+    feed.renew(world.identity())
+    await world.quiet()
+    assert shown(peer.frames)[2:] == [("b", 1, second)]
+
+
+async def test_a_token_reaches_over_the_socket(world: World) -> None:
+    """`authenticate` on the open socket: same user, the subscription goes on; another user, it ends and is named."""
+    peer = world.peer()
+    peer.subscribe(snapshot=False)
+    for user in (1, 2):
+        token = world.tokens.mint(Claims([0], 4_000_000_000_000, ACCESS, user))
+        peer.ask("authenticate", token=token)
+    assert "ended" not in peer.frames[1]
+    assert peer.frames[2]["ended"] == [1]
+    await world.put("a")
+    assert len(peer.frames) == 3
+    peer.ask("authenticate", token="nonsense")
+    assert peer.subscribe(snapshot=False)["subscriptionId"] == 2
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "mode"),
+    [
+        (("a*",), ("a*",), "on"),
+        (("a*", "b"), ("a1",), "narrower"),
+        (("a1",), ("a*",), "wider"),
+        ((), ("a1",), "narrower"),
+        (("b",), ("a1",), "wider"),
+    ],
+)
+async def test_another_token_of_the_same_user(
+    world: World, before: tuple[str, ...], after: tuple[str, ...], mode: str
+) -> None:
+    """The same names: on; fewer: the others drop out silently; more: the state anew, marked `reset`."""
+    await world.put("a1", "b")
+    peer = world.peer(*before)
+    peer.subscribe(snapshot=False)
+    feed = peer.client.feed
+    assert feed is not None
+    peer.taken()
+    feed.renew(world.identity(*after))
+    await world.quiet()
+    frames = peer.taken()
+    assert shown(frames) == ([["a1"]] if mode == "wider" else [])
+    assert all(frame["reset"] for frame in frames)
+    revision = await world.put("b", "a1")
+    assert shown(peer.frames) == [("a1", 2, revision)]
+
+
+async def test_a_token_without_the_right_stops_everything(world: World) -> None:
+    """A new token that may not read configurations gets nothing more; one that may is told the state anew."""
+    peer = world.peer(rights=READER)
+    peer.subscribe(snapshot=False)
+    feed = peer.client.feed
+    assert feed is not None
+    feed.renew(world.identity(rights=1 << Permission.GET_DEVICE))
+    await world.put("a")
+    assert len(peer.frames) == 1
+    feed.renew(world.identity(rights=READER))
+    await world.quiet()
+    assert shown(peer.frames)[1:] == [["a"]]
+    assert peer.frames[1]["reset"] is True
+
+
+async def test_a_locked_user_gets_nothing_more(world: World) -> None:
+    """From the change on that locked it; when it is active again, what was missed comes."""
+    peer = world.peer()
+    peer.subscribe(snapshot=False)
+    await world.user(Status.LOCKED_OUT)
+    revision = await world.put("a")
+    assert len(peer.frames) == 1
+    assert peer.suspended
+    await world.user(Status.ACTIVE)
+    await world.quiet()
+    assert shown(peer.frames)[1:] == [("a", 1, revision)]
+
+
+async def test_anonymous_and_unentitled_callers_cannot_subscribe(world: World) -> None:
+    """401 without a token, 403 with one that does not grant it."""
+    peer = world.peer(rights=1 << Permission.GET_DEVICE)
+    assert peer.subscribe()["code"] == 403
+    peer.client.identity = None
+    assert peer.subscribe()["code"] == 401
+
+
+async def test_a_huge_transaction_does_not_hold_up_the_others(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond so many frames in one go subscribers catch up in turns; they get the same."""
+    monkeypatch.setattr(hub, "FRAMES", 7)
+    peers = [world.peer() for _ in range(5)]
+    for peer in peers:
+        peer.subscribe(snapshot=False)
+    at_once: list[int] = []
+    world.ledger.observers.append(lambda changes: at_once.append(sum(len(peer.frames) - 1 for peer in peers)))
+    revision = await world.put("a", "b", "c", "d")
+    assert at_once == [8]
+    await world.quiet()
+    for peer in peers:
+        assert shown(peer.frames)[1:] == [(name, 1, revision) for name in "abcd"]
+
+
+def test_the_end_of_the_log_in_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whole revisions are forgotten, and it knows from where on it has everything."""
+    monkeypatch.setattr(entries, "RECENT_CHANGES", 10)
+    recent = Recent(0)
+    for revision in range(1, 30):
+        recent.add([Change(revision, "k", "n", 1, 1, b"", "", 0)] * 3)
+        found = recent.after(recent.since, 1_000)
+        assert found is not None
+        assert [entry.revision for entry in found] == [n for n in range(recent.since + 1, revision + 1) for _ in "abc"]
+        assert len(found) <= 10
+        assert recent.after(recent.since - 1, 10) is None
+    assert recent.after(29, 10) == []
+    some = recent.after(27, 1)
+    assert some is not None
+    assert [entry.revision for entry in some] == [28] * 3, "whole transactions"
+
+
+NAMES = ["a", "a.1", "a.1.x", "a.2", "b", "b.1", "ab"]
+PATTERNS = [*NAMES, "*", "a*", "a.*", "a.1*", "b.*", "zzz*"]
+
+
+@given(
+    sets=st.lists(st.sets(st.sampled_from(PATTERNS), max_size=4), max_size=6),
+    removed=st.sets(st.integers(0, 5)),
+)
+def test_the_index_finds_what_a_scan_finds(sets: list[set[str]], removed: set[int]) -> None:
+    """Whoever matches is found once; who was removed is not."""
+    index: Index[int] = Index()
+    patterns = [Patterns(given) for given in sets]
+    for number, each in enumerate(patterns):
+        index.add(each, number)
+    for number in removed & set(range(len(patterns))):
+        index.remove(patterns[number], number)
+    for name in [*NAMES, "", "zzzz"]:
+        expected = [n for n, each in enumerate(patterns) if name in each and n not in removed]
+        assert sorted(index.find(name)) == expected
+
+
+steps = st.lists(
+    st.one_of(
+        st.tuples(st.just("put"), st.sets(st.sampled_from(NAMES), min_size=1, max_size=4)),
+        st.tuples(st.just("delete"), st.sampled_from(NAMES)),
+        st.tuples(st.just("watch"), st.sampled_from(PATTERNS), st.booleans()),
+        st.tuples(st.just("stall"), st.integers(0, 3), st.integers(1, 6)),
+        st.tuples(st.just("read"), st.integers(0, 3), st.one_of(st.none(), st.integers(1, 4)), st.booleans()),
+        st.tuples(st.just("resume"), st.integers(0, 3)),
+        st.tuples(st.just("turns"), st.integers(1, 9)),
+        st.tuples(st.just("forget")),
+    ),
+    max_size=40,
+)
+
+
+class Watched:
+    """A peer's own view: the state that it has built from what it got, and the changes since the last snapshot."""
+
+    def __init__(self, peer: Peer, pattern: str) -> None:
+        self.peer = peer
+        self.pattern = Patterns([pattern])
+        self.state: dict[str, int] = {}
+        self.position: str | None = None
+        self.group: list[Any] = []
+        self.read = 0
+        self.revision = 0
+        self.conflating = False
+
+    def look(self, world: World, log: dict[int, list[tuple[str, int, bool]]]) -> None:
+        """Take in the new frames, and check each against the log of what really happened."""
+        frames, self.read = self.peer.frames[self.read :], len(self.peer.frames)
+        for frame in frames:
+            if frame.get("mode") in ("reset", "snapshot") or frame.get("reset"):
+                self.state, self.group = {}, []
+            if "status" in frame:
+                self.position = frame.get("position", self.position)
+                continue
+            if frame["action"].endswith("snapshot"):
+                self.group += [("put", item["name"], item["entityVersion"]) for item in frame["configurations"]]
+                self.conflating = True
+            elif frame["action"].endswith("update"):
+                resource = frame["configuration"]
+                self.group.append((frame["operation"], resource["name"], resource["entityVersion"]))
+                self.conflating = self.conflating or "conflated" in frame
+            assert ("position" in frame) != bool(frame.get("more") or frame.get("last") is False)
+            if "position" in frame:
+                self._close_group(log, parse_position(frame["position"])[1])
+                self.position = frame["position"]
+
+    def _close_group(self, log: dict[int, list[tuple[str, int, bool]]], revision: int) -> None:
+        if not self.conflating:
+            due = [
+                ("put" if alive else "delete", name, version)
+                for number in range(self.revision + 1, revision + 1)
+                for name, version, alive in log.get(number, ())
+                if name in self.pattern
+            ]
+            assert self.group == due, "exactly the changes since the last position, in order"
+        for operation, name, version in self.group:
+            if operation == "put":
+                self.state[name] = version
+            else:
+                self.state.pop(name, None)
+        self.group, self.conflating, self.revision = [], False, revision
+        assert self.state == state_at(log, revision, self.pattern)
+
+
+def state_at(log: dict[int, list[tuple[str, int, bool]]], revision: int, pattern: Patterns) -> dict[str, int]:
+    state: dict[str, int] = {}
+    for number in sorted(log):
+        for name, version, alive in log[number] if number <= revision else ():
+            if alive and name in pattern:
+                state[name] = version
+            else:
+                state.pop(name, None)
+    return state
+
+
+async def play(script: list[Any]) -> None:
+    world = await World().open()
+    world.hub.conflate_after = 3
+    log: dict[int, list[tuple[str, int, bool]]] = {}
+    watched: list[Watched] = []
+    for step, *what in script:
+        if step in ("put", "delete"):
+            names = sorted(what[0]) if step == "put" else [what[0]]
+            if step == "delete" and world.ledger.get("configuration", names[0]) is None:
+                continue
+            content = b"v" if step == "put" else None
+            changes = await world.ledger.commit(Transaction([Write("configuration", n, content, TEXT) for n in names]))
+            log[changes[0].revision] = [(c.key, c.version, c.content is not None) for c in changes]
+        elif step == "watch" and len(watched) < 4:
+            watched.append(Watched(world.peer(), what[0]))
+            watched[-1].revision = world.ledger.revision
+            watched[-1].peer.subscribe(names=[what[0]])
+            watched[-1].peer.room = None if what[1] else 2
+        elif step == "turns":
+            for _ in range(what[0]):
+                await asyncio.sleep(0)
+        elif step == "forget":
+            world.hub.recent.clear(world.ledger.revision)
+        elif watched:
+            await act(world, watched[what[0] % len(watched)], step, what)
+        for each in watched:
+            each.look(world, log)
+    for each in watched:
+        each.peer.read()
+    await world.quiet()
+    await world.hub.bookmarks()
+    for each in watched:
+        each.look(world, log)
+        assert each.revision == world.ledger.revision
+    await world.close()
+
+
+async def act(world: World, each: Watched, step: str, what: list[Any]) -> None:
+    if step == "stall":
+        each.peer.room = len(each.peer.frames) + what[1]
+    elif step == "read":
+        each.peer.read(what[1], idle=what[2])
+    elif step == "resume" and each.position is not None:
+        each.peer.session.close()
+        each.peer = world.peer()
+        each.read, each.group = 0, []
+        each.conflating = False
+        each.peer.subscribe(names=list(each.pattern.patterns), since=each.position)
+
+
+@settings(max_examples=300, deadline=None)
+@given(steps)
+def test_every_watcher_has_the_ledgers_changes_and_state(script: list[Any]) -> None:
+    """Whatever happens in whatever order: groups are whole, in order, none twice, none missing, states are true."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(catchup, "WRITE", 200)
+        patch.setattr(catchup, "SNAPSHOT_BYTES", 60)
+        patch.setattr(catchup, "PORTION", 3)
+        patch.setattr(catchup, "LOOK", 2)
+        patch.setattr(hub, "FRAMES", 5)
+        asyncio.run(play(script))
+
+
+def test_a_change_is_encoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many subscribers it has, live or catching up."""
+    calls = []
+    topic = entries.Topic("t", "k", lambda change: calls.append(change) or b'"a":1', lambda change: b"")  # type: ignore[func-returns-value]
+    entry = Entry(Change(1, "k", "n", 1, 1, b"", "", 0))
+    assert [entry.members(topic) for _ in range(3)] == [b'"a":1'] * 3
+    assert len(calls) == 1
