@@ -795,7 +795,7 @@ async def play(script: list[Any]) -> None:
                 await asyncio.sleep(0)
         elif step == "forget":
             world.hub.recent.clear(world.ledger.revision)
-        elif watched:
+        elif watched and step != "watch":
             await act(world, watched[what[0] % len(watched)], step, what)
         for each in watched:
             each.look(world, log)
