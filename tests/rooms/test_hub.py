@@ -55,12 +55,15 @@ class Clock:
 class SlowJournal(MemoryJournal):
     """A journal that takes its time: things happen while it reads, and between the disk and the announcement."""
 
+    reading = False
+
     async def append(self, changes: Sequence[Change]) -> None:
         await super().append(changes)
         for _ in range(3):
             await asyncio.sleep(0)
 
     async def since(self, revision: int, *, take: int) -> list[Change]:
+        self.reading = True
         await asyncio.sleep(0)
         found = await super().since(revision, take=take)
         await asyncio.sleep(0)
@@ -389,8 +392,11 @@ async def test_an_unsubscribe_in_the_middle_of_catching_up(world: World) -> None
     world.hub.recent.clear(world.ledger.revision)
     peer = world.peer()
     peer.subscribe(since=world.position(start))
+    while not world.journal.reading:
+        await asyncio.sleep(0)
     peer.ask("configuration/unsubscribe", subscriptionId=1)
     await world.quiet()
+    await world.put("a")
     assert shown(peer.frames) == ["resumed", "success"]
 
 
@@ -523,6 +529,44 @@ async def test_a_slow_reader_gets_only_the_latest_of_each_name(world: World, con
     assert [frame.get("more") for frame in peer.frames] == [True, True, None]
     await world.put("b")
     assert shown(peer.frames)[3:] == [("b", 2, last + 1)]
+
+
+async def test_a_delete_during_a_conflated_run_is_not_lost(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also of a name that the run has not come to: the client may still have it."""
+    monkeypatch.setattr(catchup, "LOOK", 1)
+    world.hub.conflate_after = 1
+    await world.put("a", "b", "c")
+    peer = world.peer()
+    peer.subscribe()
+    await world.quiet()
+    peer.taken()
+    peer.session.hold()
+    await world.put("a", "b", "c")
+    peer.read(1, idle=True)
+    await world.quiet()
+    revision = await world.delete("c")
+    peer.read()
+    await world.quiet()
+    assert shown(peer.frames) == [("a", 2, revision - 1), ("c", 3, revision), ("b", 2, revision - 1)]
+    assert peer.frames[-1]["position"] == world.position(revision)
+
+
+async def test_a_token_that_reaches_less_in_the_middle_of_a_group(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was counted as sent is not what would be counted now: the state comes anew."""
+    monkeypatch.setattr(catchup, "WRITE", 1)
+    peer = world.peer()
+    peer.subscribe(snapshot=False)
+    peer.room = 3
+    await world.put("a", "b", "c")
+    feed = peer.client.feed
+    assert feed is not None
+    feed.renew(world.identity("b", "c"))
+    peer.read()
+    await world.quiet()
+    assert shown(peer.frames)[-1] == ["b", "c"]
+    assert peer.frames[-1]["reset"] is True
 
 
 @pytest.mark.parametrize(("idle", "changes"), [(False, 20), (True, 5)])
