@@ -57,6 +57,7 @@ def subscribe(house: House, client: Client, request: ConfigurationSubscribe) -> 
     sub.copy_from(revision)
     if since is None:
         return SubscribeReply(sub.id, "snapshot")
+    sub.reset = True
     return SubscribeReply(sub.id, "reset", oldest=house.ledger.oldest)
 
 

@@ -1,0 +1,216 @@
+"""Event streams over HTTP: what `curl -N` and EventSource see."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.gate.wire import dial, until
+from tests.running import RunningGateway, Talk
+
+ACCEPT = {"Accept": "text/event-stream"}
+
+
+class Stream:
+    """The events of one stream, as dictionaries of their fields; `data` is decoded."""
+
+    def __init__(self, response: httpx.Response) -> None:
+        self.response = response
+        self._lines = response.iter_lines()
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        event: dict[str, Any] = {}
+        for line in self._lines:
+            if not line and event:
+                yield event | {"data": json.loads(event["data"])}
+                event = {}
+            elif line and not line.startswith(":"):
+                name, _, value = line.partition(": ")
+                event[name] = value
+
+    def next(self) -> dict[str, Any]:
+        """The next event."""
+        return next(iter(self))
+
+
+@contextmanager
+def stream(
+    gateway: RunningGateway, token: str | None = None, last: str | None = None, **query: Any
+) -> Iterator[Stream]:
+    """An open stream."""
+    headers = ACCEPT | ({"Last-Event-ID": last} if last is not None else {})
+    with (
+        gateway.http(token) as http,
+        http.stream("GET", "/configuration", params=query, headers=headers, timeout=20) as response,
+    ):
+        assert response.status_code == 200, response.read()
+        assert response.headers["content-type"] == "text/event-stream"
+        yield Stream(response)
+
+
+def test_state_then_changes_with_ids(shared_gateway: RunningGateway, talk: Talk) -> None:
+    """The members of the frames as data, and an id wherever there is a position."""
+    talk("configuration/put", name="sse.a", value="1")
+    with stream(shared_gateway, names="sse.*") as events:
+        snapshot = events.next()
+        assert snapshot["event"] == "snapshot"
+        assert snapshot["data"]["configurations"] == [{"name": "sse.a", "value": "1", "entityVersion": 1}]
+        assert snapshot["data"]["position"] == snapshot["id"]
+        changes = [{"operation": "put", "name": f"sse.{n}", "value": "line\nbreak\u2028"} for n in "ab"]
+        revision = talk("configuration/transact", changes=changes)["revision"]
+        first, second = events.next(), events.next()
+        assert (first["event"], first["data"]["more"], "id" in first) == ("update", True, False)
+        assert second["id"] == second["data"]["position"]
+        assert second["data"]["revision"] == revision
+        assert second["data"]["configuration"] == {"name": "sse.b", "value": "line\nbreak\u2028", "entityVersion": 1}
+    with stream(shared_gateway, names="sse.*", last=snapshot["id"]) as events:
+        assert [events.next()["event"] for _ in range(3)] == ["bookmark", "update", "update"]
+    with stream(shared_gateway, names="sse.*", since=snapshot["id"]) as events:
+        assert events.next()["id"] == snapshot["id"]
+    talk("configuration/delete", name="sse.a")
+    talk("configuration/delete", name="sse.b")
+
+
+def test_a_position_of_another_ledger_resets(shared_gateway: RunningGateway) -> None:
+    """The snapshot says that it replaces what the client has, there being no reply that could."""
+    with stream(shared_gateway, names="none.*", last="0123456789abcdef-5") as events:
+        assert events.next()["data"]["reset"] is True
+
+
+def test_without_a_snapshot_the_stream_begins_with_its_position(shared_gateway: RunningGateway) -> None:
+    """So that a client which is cut off at once can resume."""
+    with stream(shared_gateway, snapshot="false") as events:
+        event = events.next()
+        assert (event["event"], event["id"]) == ("bookmark", event["data"]["position"])
+
+
+@pytest.mark.parametrize(
+    ("query", "headers", "code"),
+    [
+        ({"names": "a*b"}, {}, 400),
+        ({"since": "x"}, {}, 400),
+        ({}, {"Last-Event-ID": "nonsense"}, 400),
+        ({}, {"Authorization": "Bearer x"}, 401),
+    ],
+)
+def test_a_stream_that_cannot_be_is_an_error_document(
+    shared_gateway: RunningGateway, admin_token: str, query: dict[str, str], headers: dict[str, str], code: int
+) -> None:
+    """Before the first event, so with an HTTP status."""
+    with shared_gateway.http(admin_token) as http:
+        response = http.get("/configuration", params=query, headers=ACCEPT | headers)
+    assert (response.status_code, response.json()["error"]) == (code, code)
+
+
+@pytest.mark.parametrize("accept", ["application/json", "*/*", "text/event-streams"])
+def test_who_does_not_ask_for_a_stream_gets_the_list(
+    shared_gateway: RunningGateway, admin_token: str, accept: str
+) -> None:
+    """The path is that of the list."""
+    with shared_gateway.http(admin_token) as http:
+        response = http.get("/configuration", params={"names": "none.*"}, headers={"Accept": accept})
+    assert response.json()["configurations"] == []
+
+
+def test_a_stream_ends_with_its_token(data: Path) -> None:
+    """`close` with 401, also when nothing happens in the ledger."""
+    with (
+        RunningGateway(data, "--access-token-lifetime", "1") as gateway,
+        stream(gateway, snapshot="false", names="none") as events,
+    ):
+        assert [event["event"] for event in events] == ["bookmark", "close"]
+        assert events.next is not None
+
+
+def test_a_stream_of_a_locked_user_ends(data: Path) -> None:
+    """At once, with the words that a request would get."""
+    with RunningGateway(data) as gateway, gateway.socket() as admin:
+        user = gateway.token()
+        with stream(gateway, user, snapshot="false") as events:
+            events.next()
+            threading.Thread(target=admin, args=("user/update",), kwargs={"userId": 1, "user": {"status": 1}}).start()
+            assert events.next()["data"] == {"code": 401, "reason": "User is locked or disabled"}
+            assert list(events) == []
+
+
+def test_streams_end_when_the_gateway_stops(data: Path) -> None:
+    """With 1001 and the time after which to come back, as `retry` of the stream too; the gateway stops cleanly."""
+    with RunningGateway(data, "--drain-spread", "5") as gateway, stream(gateway, snapshot="false") as events:
+        events.next()
+        gateway.process.send_signal(signal.SIGTERM)
+        event = events.next()
+        assert event["event"] == "close"
+        assert event["data"]["code"] == 1001
+        assert event["data"]["reason"] == f"server going away; retry={event['retry']}"
+        assert 0 <= int(event["retry"]) <= 5_000
+        assert list(events) == []
+        assert gateway.stop() == 0
+
+
+def test_a_stream_that_nobody_reads_is_bounded(data: Path) -> None:
+    """What waits for it stays within its budget; when it is read again everything comes, in order."""
+    flags = ("--outbox-bytes", "65536", "--bookmark-seconds", "0.1")
+    value, puts = "x" * 60_000, 200
+    with RunningGateway(data, *flags) as gateway, gateway.socket() as writer, dial(gateway, 4_096) as wire:
+        request = (
+            f"GET /api/rest/configuration?names=big HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {gateway.token()}\r\n"
+        )
+        wire.send(f"{request}Accept: text/event-stream\r\n\r\n".encode())
+        before = resident(gateway)
+        for _ in range(puts):
+            writer("configuration/put", name="big", value=value)
+        # The ledger's end in memory has a bound of its own, 8 MiB; all that was put is 12 MB and would be pushed twice.
+        assert resident(gateway) - before < 24 << 20
+        wire.head()
+        versions = []
+        while len(versions) < puts:
+            size = int(wire._reader.readline(), 16)
+            for line in wire.read(size + 2).decode().splitlines():
+                if line.startswith('data: {"position"') and '"operation":"put"' in line:
+                    versions.append(json.loads(line[6:])["configuration"]["entityVersion"])
+        assert versions == list(range(1, puts + 1))
+
+
+def test_a_stream_that_must_not_be_conflated_is_closed(data: Path) -> None:
+    """`conflate=false`: `close` with 4008 when there is too much to catch up with."""
+    flags = ("--outbox-bytes", "1024", "--conflate-after", "3", "--conflate-seconds", "0.1")
+    with RunningGateway(data, *flags) as gateway, gateway.socket() as writer, dial(gateway, 4_096) as wire:
+        request = (
+            f"GET /api/rest/configuration?conflate=false HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {gateway.token()}"
+        )
+        wire.send(f"{request}\r\nAccept: text/event-stream\r\n\r\n".encode())
+        wire.head()
+        for _ in range(300):
+            writer("configuration/put", name="big", value="x" * 60_000)
+        data_so_far = b""
+        while b"event: close" not in data_so_far[-500:]:
+            size = int(wire._reader.readline(), 16)
+            data_so_far = data_so_far[-500:] + wire.read(size + 2)
+        assert b'"code":4008' in data_so_far
+
+
+def test_a_client_that_leaves_is_forgotten(data: Path) -> None:
+    """Its subscription goes with it."""
+    with RunningGateway(data) as gateway:
+        with stream(gateway, snapshot="false") as events:
+            events.next()
+            assert metric(gateway, "hivewire_streams") == 1
+        until(lambda: metric(gateway, "hivewire_streams") == metric(gateway, "hivewire_subscriptions") == 0)
+
+
+def metric(gateway: RunningGateway, name: str) -> float:
+    lines = httpx.get(gateway.url + "/metrics").text.splitlines()
+    return float(next(line for line in lines if line.startswith(name + " ")).split()[1])
+
+
+def resident(gateway: RunningGateway) -> int:
+    status = Path(f"/proc/{gateway.process.pid}/status").read_text()
+    return int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1]) << 10
