@@ -13,7 +13,7 @@ import urllib.request
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from bench import servers
 from bench.servers import Server
@@ -91,6 +91,95 @@ def rates(folder: Path, rounds: int, seconds: float, say: Callable[[str], None])
         Row("get / floor, 50 x 16", median["get, 50 x 16"] / median["floor, 50 x 16"], "x"),
         Row("generator's core, busiest with the gateway", 100 * busiest, "%"),
     ]
+
+
+def live(folder: Path, rounds: int, say: Callable[[str], None]) -> list[Row]:
+    """What subscribers cost: time to the last push, puts beside others' subscriptions, resuming, and a slow reader."""
+    found: dict[str, list[list[float]]] = {}
+
+    def measure(name: str, server: Server, kind: str, **options: object) -> None:
+        for what, values in _watch(server, token if server is gateway else "", kind, **options).items():
+            found.setdefault(f"{name} {what}", []).append(values)
+
+    with servers.gateway(folder / "live.db") as gateway, servers.plain("fanout") as raw:
+        token = log_in(gateway)
+        for number in range(rounds):
+            say(f"round {number + 1} of {rounds}: 1,000 subscribers")
+            measure("raw", raw, "fan")
+            measure("alone", gateway, "fan", watchers=0)
+            measure("fan", gateway, "fan")
+            measure("others", gateway, "others")
+            measure("reading", gateway, "fan", fill=8)
+            measure("stalled", gateway, "fan", fill=8, stalled=True)
+        resumed = [_watch(gateway, token, "resume", watchers=0, puts=10_000) for _ in range(rounds)]
+
+    def at(name: str, share: float) -> float:
+        """Milliseconds, the median over the rounds of each round's quantile."""
+        return 1_000 * statistics.median(sorted(values)[int(share * len(values))] for values in found[name])
+
+    rows = []
+    for label, share in (("p50", 0.5), ("p99", 0.99)):
+        raw_fan, commit, fan = at("raw pushed", share), at("alone answered", share), at("fan pushed", share)
+        rows += [
+            Row(f"raw fan-out to 1,000, {label}", raw_fan, "ms"),
+            Row(f"put without subscribers, {label}", commit, "ms"),
+            Row(f"put until 1,000 subscribers have it, {label}", fan, "ms"),
+            Row(f"(that - put without) / raw fan-out, {label}", (fan - commit) / raw_fan, "x", at_most=1.3),
+        ]
+    live_rate = statistics.median(run["live"] for run in resumed)
+    resume_rate = statistics.median(run["resume"] for run in resumed)
+    others, alone = at("others answered", 0.5), at("alone answered", 0.5)
+    pushed = at("stalled pushed", 0.99) / at("reading pushed", 0.99)
+    answered = at("stalled answered", 0.99) / at("reading answered", 0.99)
+    return [
+        *rows,
+        Row("put beside 1,000 that do not match / without", others / alone, "x", at_most=1.5),
+        Row("changes pushed live", live_rate, "changes/s"),
+        Row("changes pushed after a resume", resume_rate, "changes/s"),
+        Row("resume / live", resume_rate / live_rate, "x", at_least=0.5),
+        Row("p99 of 1,000 others beside one that does not read / without", pushed, "x", at_most=1.5),
+        Row("p99 of the writer beside one that does not read / without", answered, "x", at_most=1.5),
+    ]
+
+
+def _watch(server: Server, token: str, kind: str, **options: object) -> dict[str, Any]:
+    command = [sys.executable, "-m", "bench.watchers", kind, "--port", str(server.port), "--path", server.path]
+    for name, value in options.items():
+        command += [f"--{name}"] if value is True else [f"--{name}", str(value)]
+    run = subprocess.run(
+        command + (["--token", token] if token else []), capture_output=True, text=True, timeout=300, check=False
+    )
+    if run.returncode:
+        raise RuntimeError(f"{kind} {options}: {run.stderr.strip()[-1_000:]}")
+    result: dict[str, Any] = json.loads(run.stdout)
+    return result
+
+
+def subscription_memory(folder: Path, say: Callable[[str], None]) -> list[Row]:
+    """KiB of resident memory for each subscription: the first of each connection, then nine more."""
+    rows = []
+    with servers.gateway(folder / "held.db") as server:
+        command = [sys.executable, "-m", "bench.watchers", "hold", "--port", str(server.port), "--path", server.path]
+        command += ["--token", log_in(server)]
+        holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert holder.stdin is not None
+        assert holder.stdout is not None
+        try:
+            holder.stdout.readline()
+            for more, what in ((1, "the first subscription of a connection"), (9, "each further subscription")):
+                say(f"memory for {what}")
+                time.sleep(1)  # let buffers of the handshakes go
+                before = server.rss()
+                holder.stdin.write(f"{more}\n")
+                holder.stdin.flush()
+                if not holder.stdout.readline():
+                    raise RuntimeError("the subscriptions were not made")
+                time.sleep(1)
+                rows.append(Row(f"memory for {what}", (server.rss() - before) / (1_000 * more), "KiB", at_most=1))
+        finally:
+            holder.kill()
+            holder.communicate()
+    return rows
 
 
 def _run(server: Server, token: str, load: Load, seconds: float) -> dict[str, float]:

@@ -73,7 +73,7 @@ def free_port() -> int:
 
 @contextmanager
 def plain(kind: str) -> Iterator[Server]:
-    """`echo`: the bare `websockets` server; `floor`: a protocol that answers without looking; `fanout`: one that also pushes."""
+    """`echo`: the bare `websockets` server; `floor`: it answers without looking; `fanout`: it also pushes to all."""
     command = [sys.executable, "-m", "bench.servers", kind]
     with _process(command, dict(os.environ), subprocess.PIPE) as process:
         assert process.stdout is not None

@@ -98,6 +98,9 @@ async def fan(options: argparse.Namespace) -> dict[str, Any]:
     patterns: list[str | None] = ["fan.*"] if matching else [f"other.{n}.*" for n in range(options.watchers)]
     watchers = await watch(options, turn, options.watchers, patterns if options.watchers else [None])
     (writer,) = await watch(options, answers, 1, [None])
+    deaf = await stop_reading(options) if options.stalled else []
+    if options.fill:
+        await fill(writer, answers, options.fill)
     frame = masked_long(json.dumps(PUT).encode())
     pushed, answered = [], []
     for number in range(options.puts + 10):
@@ -112,8 +115,46 @@ async def fan(options: argparse.Namespace) -> dict[str, Any]:
         if number >= 10:
             pushed.append(last - started)
             answered.append(time.perf_counter() - started)
-    finish([*watchers, writer])
+    finish([*watchers, writer, *deaf])
     return {"pushed": pushed, "answered": answered}
+
+
+async def stop_reading(options: argparse.Namespace) -> list[Watcher]:
+    """One more watcher, of everything, that does not read."""
+    turn = Turn()
+    (deaf,) = await watch(options, turn, 1, ["*"])
+    deaf._transport.pause_reading()
+    return [deaf]
+
+
+async def fill(writer: Watcher, answers: Turn, megabytes: int) -> None:
+    """Put so much, in large values, under a name that only the deaf one watches."""
+    value = "v" * 60_000
+    text = json.dumps({**PUT, "name": "big", "value": value}).encode()
+    frame = b"\x81\xfe" + len(text).to_bytes(2, "big") + bytes(4) + text
+    for _ in range((megabytes << 20) // len(value)):
+        answer = answers.expect(1)
+        writer._transport.write(frame)
+        await answer
+
+
+async def hold(options: argparse.Namespace) -> dict[str, Any]:
+    """Hold idle connections; each line of input is a number of subscriptions that each of them makes, of its own."""
+    turn, made = Turn(), 0
+    watchers = await watch(options, turn, options.watchers, [None])
+    print(len(watchers), flush=True)
+    reader = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    while line := await reader.readline():
+        for _ in range(int(line)):
+            ready, made = turn.expect(len(watchers)), made + 1
+            for number, watcher in enumerate(watchers):
+                names = [f"held.{number}.{made}.*"]
+                watcher.ask(action="configuration/subscribe", requestId=1, names=names, snapshot=False)
+            await ready
+        print(made, flush=True)
+    finish(watchers)
+    return {}
 
 
 async def resume(options: argparse.Namespace) -> dict[str, Any]:
@@ -154,15 +195,18 @@ async def resume(options: argparse.Namespace) -> dict[str, Any]:
 def main() -> None:
     """Run as told by the command line."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("kind", choices=["fan", "others", "resume"])
+    parser.add_argument("kind", choices=["fan", "others", "resume", "hold"])
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--path", default="/")
     parser.add_argument("--token", default="")
     parser.add_argument("--watchers", type=int, default=1_000)
     parser.add_argument("--puts", type=int, default=200)
+    parser.add_argument("--stalled", action="store_true", help="one more watcher does not read")
+    parser.add_argument("--fill", type=int, default=0, help="MiB that are put before, and not read by it")
     options = parser.parse_args()
     pin(GENERATOR_CORES)
-    print(json.dumps(uvloop.run(resume(options) if options.kind == "resume" else fan(options))), flush=True)
+    work = {"resume": resume, "hold": hold}.get(options.kind, fan)
+    print(json.dumps(uvloop.run(work(options))), flush=True)
 
 
 if __name__ == "__main__":

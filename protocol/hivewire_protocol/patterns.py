@@ -25,10 +25,13 @@ def problem(pattern: str) -> str | None:
     return None
 
 
+_NONE: frozenset[str] = frozenset()
+
+
 class Patterns:
     """A set of names, given by patterns: which names are in it, and which part of another set."""
 
-    __slots__ = ("_exact", "_prefixes", "patterns")
+    __slots__ = ("_exact", "_prefixes")
 
     def __init__(self, patterns: Iterable[str]) -> None:
         given = set(patterns)
@@ -37,8 +40,8 @@ class Patterns:
             if not prefixes or not prefix.startswith(prefixes[-1]):  # else the one before holds it already
                 prefixes.append(prefix)
         self._prefixes = tuple(prefixes)
-        self._exact = frozenset(name for name in given if not name.endswith("*") and not self._has_prefix_of(name))
-        self.patterns: tuple[str, ...] = (*sorted(self._exact), *(prefix + "*" for prefix in prefixes))
+        exact = [name for name in given if not name.endswith("*") and not self._has_prefix_of(name)]
+        self._exact = frozenset(exact) if exact else _NONE  # there are many sets, and an empty one takes 200 bytes too
 
     def _has_prefix_of(self, name: str) -> bool:
         """Whether a prefix of the set covers the name: only the last one not behind it in order can."""
@@ -64,6 +67,11 @@ class Patterns:
             [pattern for pattern in self.patterns if other.contains(pattern)]
             + [pattern for pattern in other.patterns if self.contains(pattern)]
         )
+
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        """The fewest patterns for the set: names, then prefixes, each kind in order."""
+        return (*sorted(self._exact), *(prefix + "*" for prefix in self._prefixes))
 
     @property
     def exact(self) -> frozenset[str]:

@@ -1,0 +1,155 @@
+"""Subscriptions over real sockets: what stands between the hub and the wire."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import pytest
+
+from tests.gate.test_events import metric, resident
+from tests.gate.wire import CLOSE, TEXT, Wire, frame, opened, until
+from tests.running import RunningGateway
+
+BIG = "x" * 60_000
+
+
+def ask(wire: Wire, action: str, **members: Any) -> Any:
+    """Send a request, return the next message."""
+    wire.send(frame(json.dumps({"action": action, "requestId": 1, **members}).encode()))
+    return wire.answer()
+
+
+def versions_until(wire: Wire, last: int) -> list[int]:
+    """The versions of the updates that come, up to this one."""
+    found: list[int] = []
+    while not found or found[-1] < last:
+        message = wire.answer()
+        if message["action"] == "configuration/update":
+            found.append(message["configuration"]["entityVersion"])
+    return found
+
+
+def test_a_socket_that_does_not_read_is_bounded_and_loses_nothing(data: Path) -> None:
+    """12 MB are put for it; it holds its budget and no more, and has every change in order when it reads."""
+    with (
+        RunningGateway(data, "--outbox-bytes", "65536") as gateway,
+        gateway.socket() as writer,
+        opened(gateway, gateway.token(), 4_096) as wire,
+    ):
+        assert ask(wire, "configuration/subscribe", snapshot=False)["mode"] == "live"
+        before = resident(gateway)
+        for _ in range(200):
+            writer("configuration/put", name="big", value=BIG)
+        assert metric(gateway, "hivewire_outbox_bytes") < 400_000
+        # The end of the log in memory has a bound of its own, 8 MiB; all that was put is 12 MB.
+        assert resident(gateway) - before < 24 << 20
+        assert versions_until(wire, 200) == list(range(1, 201))
+
+
+def test_a_slow_socket_gets_the_latest_only(data: Path) -> None:
+    """It read nothing for a while and too much waits: conflated frames, the last of which has the position."""
+    flags = ("--outbox-bytes", "1024", "--conflate-after", "3", "--conflate-seconds", "0.1")
+    with (
+        RunningGateway(data, *flags) as gateway,
+        gateway.socket() as writer,
+        opened(gateway, gateway.token(), 4_096) as wire,
+    ):
+        ask(wire, "configuration/subscribe", snapshot=False)
+        rounds, end = 0, monotonic() + 0.5
+        while rounds < 30 or monotonic() < end:
+            rounds += 1
+            for number in range(3):
+                writer("configuration/put", name=f"big.{number}", value=BIG)
+        messages = [wire.answer()]
+        while not ("conflated" in messages[-1] and "position" in messages[-1]):
+            messages.append(wire.answer())
+        assert len(messages) < 3 * rounds
+        last = {m["configuration"]["name"]: m["configuration"]["entityVersion"] for m in messages}
+        assert last == {"big.0": rounds, "big.1": rounds, "big.2": rounds}
+
+
+def test_requests_and_pushes_of_a_reader_that_stops_and_goes_on(data: Path) -> None:
+    """Replies are never dropped: they come between the pushes, in the order of the requests."""
+    with (
+        RunningGateway(data, "--outbox-bytes", "65536") as gateway,
+        gateway.socket() as writer,
+        opened(gateway, gateway.token(), 4_096) as wire,
+    ):
+        ask(wire, "configuration/subscribe", snapshot=False)
+        requests = [json.dumps({"action": "configuration/get", "requestId": n, "name": "big"}) for n in range(50)]
+        writer("configuration/put", name="big", value=BIG)
+        wire.send(*(frame(request.encode()) for request in requests))
+        for _ in range(50):
+            writer("configuration/put", name="big", value=BIG)
+        answers, versions = [], []
+        while len(answers) < 50 or versions[-1] < 51:
+            message = wire.answer()
+            if "requestId" in message:
+                answers.append(message["requestId"])
+            else:
+                versions.append(message["configuration"]["entityVersion"])
+        assert answers == list(range(50))
+        assert versions == list(range(1, 52))
+
+
+def test_a_token_expires_on_an_open_socket(data: Path) -> None:
+    """Pushes stop at the expiry; another token of the user brings what was missed."""
+    with (
+        RunningGateway(data, "--access-token-lifetime", "1") as gateway,
+        gateway.socket() as reader,
+        gateway.socket() as writer,
+    ):
+        reader("configuration/subscribe", snapshot=False)
+        until(lambda: reader("configuration/get", name="none")["code"] == 401)
+        answer = writer("configuration/put", name="a", value="v")
+        while answer["status"] != "success":
+            assert writer("authenticate", token=gateway.token())["status"] == "success"
+            answer = writer("configuration/put", name="a", value="v")
+        assert reader("configuration/get", name="a")["error"] == "Token expired"
+        assert reader("authenticate", token=gateway.token())["status"] == "success"
+        assert reader.receive()["configuration"] == {"name": "a", "value": "v", "entityVersion": 1}
+
+
+def test_subscribers_are_told_when_the_gateway_stops(data: Path) -> None:
+    """What was committed is pushed before the goodbye, 1001 with the time after which to come back."""
+    with RunningGateway(data) as gateway, gateway.socket() as writer, opened(gateway, gateway.token()) as wire:
+        ask(wire, "configuration/subscribe", snapshot=False)
+        writer("configuration/put", name="a", value="v")
+        gateway.process.send_signal(signal.SIGTERM)
+        opcode, payload = wire.frame()
+        assert opcode == TEXT
+        assert json.loads(payload)["configuration"]["name"] == "a"
+        opcode, payload = wire.frame()
+        assert opcode == CLOSE
+        assert int.from_bytes(payload[:2]) == 1001
+        assert payload[2:].startswith(b"server going away; retry=")
+
+
+def test_a_subscription_ends_with_its_socket(data: Path) -> None:
+    """However the socket ends."""
+    with RunningGateway(data) as gateway:
+        for goodbye in (frame(b"\x03\xe8", CLOSE), b""):
+            with opened(gateway, gateway.token()) as wire:
+                ask(wire, "configuration/subscribe")
+                assert metric(gateway, "hivewire_subscriptions") == 1
+                wire.send(goodbye)
+            until(lambda: metric(gateway, "hivewire_subscriptions") == 0)
+
+
+@pytest.mark.parametrize("restart", ["TERM", "KILL"])
+def test_positions_outlive_the_process(data: Path, restart: str) -> None:
+    """A position of one run resumes in the next."""
+    with RunningGateway(data) as gateway, gateway.socket() as socket:
+        position = socket("configuration/subscribe", snapshot=False)["position"]
+        for number in range(5):
+            socket.connection.send(json.dumps({"action": "configuration/put", "name": f"n{number}", "value": "v"}))
+        while socket.receive().get("configuration", {}).get("name") != "n4":
+            pass
+        gateway.stop(signal.Signals[f"SIG{restart}"])
+    with RunningGateway(data) as gateway, gateway.socket() as socket:
+        assert socket("configuration/subscribe", since=position)["mode"] == "resumed"
+        assert [socket.receive()["configuration"]["name"] for _ in range(5)] == [f"n{n}" for n in range(5)]
