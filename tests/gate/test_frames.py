@@ -119,6 +119,20 @@ def test_valid_utf_8_never_closes_the_socket(wire: Wire, character: str) -> None
     assert still_open(wire)
 
 
+def test_line_separators_leave_as_escapes_and_a_request_id_as_it_came(
+    shared_gateway: RunningGateway, admin_token: str
+) -> None:
+    """U+2028 and U+2029 in a value are escaped, in frames and over HTTP; a requestId comes back byte for byte."""
+    with opened(shared_gateway, admin_token) as wire:
+        put = '{"action":"configuration/put","requestId":"\u2028","name":"frames.separators","value":"\u2028\u2029"}'
+        wire.send(frame(put.encode()))
+        answer = wire.frame()[1]
+        assert '"requestId":"\u2028",'.encode() in answer
+        assert rb'"value":"\u2028\u2029",' in answer
+    with shared_gateway.http(admin_token) as client:
+        assert rb'"value":"\u2028\u2029",' in client.get("/configuration/frames.separators").content
+
+
 def test_an_unknown_action_is_named_in_the_answer(talk: Talk) -> None:
     """A mistyped action is repeated in the error, with my requestId."""
     assert talk.frame({"action": "configuration/gte", "requestId": "r"}) == {
