@@ -12,6 +12,8 @@ import httpx
 import pytest
 from websockets.exceptions import ConnectionClosedError
 
+from hivewire.gate.door import Door
+from hivewire.settings import Settings
 from tests.gate.wire import CLOSE, INFO, PING, PONG, dial, frame, opened, until, upgrade
 from tests.running import PASSWORD, RunningGateway, Talk
 
@@ -166,6 +168,44 @@ def test_one_connection_too_many_gets_503_and_a_place_that_is_left_is_free(data:
                         return False
 
             until(room)
+
+
+def served(gateway: RunningGateway, source: str) -> bool:
+    """Whether a newcomer from this address of the machine is let in."""
+    with dial(gateway, source=source) as wire:
+        wire.send(b"GET /health/live HTTP/1.1\r\nHost: g\r\n\r\n")
+        try:
+            return wire.response()[0] == 200
+        except ConnectionResetError:  # refused before the request was read
+            return False
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::"])
+def test_a_trusted_proxy_is_exempt_from_the_limit_of_an_address(data: Path, host: str) -> None:
+    """All clients of a proxy come from its address, so they are not counted together; those of others are. An address
+    that comes mapped to IPv6 is the IPv4 address that it stands for."""
+    flags = ("--host", host, "--connections-per-address", "1", "--trusted-proxies", "10.0.0.1, 127.0.0.1")
+    with RunningGateway(data, *flags) as gateway:  # noqa: SIM117 - the gateway outlives the connections
+        with opened(gateway), opened(gateway), dial(gateway, source="127.0.0.2") as other:
+            other.send(b"GET /health/live HTTP/1.1\r\nHost: g\r\n\r\n")
+            assert other.response()[0] == 200
+            assert served(gateway, "127.0.0.1")
+            assert served(gateway, "127.0.0.3")
+            assert not served(gateway, "127.0.0.2")
+
+
+def test_a_network_of_ipv6_addresses_counts_as_one() -> None:
+    """A client has a whole /64 of addresses and gains nothing by using many; what left is free again."""
+    door = Door(Settings(connections_per_address=2, trusted_proxies="2001:db8::cafe"))
+    assert door.enter("2001:db8::1")
+    assert door.enter("2001:db8::cafe")
+    assert door.enter("2001:db8::ffff:1")
+    assert not door.enter("2001:db8::2")
+    assert door.enter("2001:db8:0:1::1")
+    door.leave("2001:db8::cafe")
+    assert not door.enter("2001:db8::2")
+    door.leave("2001:db8::1")
+    assert door.enter("2001:db8::2")
 
 
 # The upgrade.

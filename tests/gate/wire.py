@@ -59,8 +59,10 @@ def upgrade(path: str = "/api/websocket", token: str | None = None) -> bytes:
 class Wire:
     """A TCP connection to a gateway and the bytes that came over it."""
 
-    def __init__(self, gateway: RunningGateway, receive_buffer: int | None = None) -> None:
+    def __init__(self, gateway: RunningGateway, receive_buffer: int | None = None, source: str = "") -> None:
         self.socket = socket.socket()
+        if source:
+            self.socket.bind((source, 0))
         self.socket.settimeout(20)
         if receive_buffer is not None:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
@@ -129,9 +131,9 @@ class Wire:
 
 
 @contextmanager
-def dial(gateway: RunningGateway, receive_buffer: int | None = None) -> Iterator[Wire]:
-    """A TCP connection."""
-    wire = Wire(gateway, receive_buffer)
+def dial(gateway: RunningGateway, receive_buffer: int | None = None, source: str = "") -> Iterator[Wire]:
+    """A TCP connection, from a certain address of this machine when it matters."""
+    wire = Wire(gateway, receive_buffer, source)
     try:
         yield wire
     finally:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import Counter
+from ipaddress import IPv6Address
 from typing import Any, cast
 
 import httptools
@@ -16,7 +17,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from hivewire.settings import Settings
+from hivewire.settings import Settings, plain_address
 from hivewire_protocol.codec import encode
 
 SLICE = 16 << 10
@@ -52,24 +53,36 @@ class Door:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.inside = 0
-        self._by_address: Counter[str] = Counter()
+        self._by_household: Counter[str] = Counter()
 
     def enter(self, address: str) -> bool:
         """Whether one more connection from this address may come in; every one that may must `leave`."""
         if self.inside >= self.settings.connections:
             return False
-        if self._by_address[address] >= self.settings.connections_per_address:
+        household = self._household(address)
+        if household and self._by_household[household] >= self.settings.connections_per_address:
             return False
+        self._by_household[household] += 1
         self.inside += 1
-        self._by_address[address] += 1
         return True
 
     def leave(self, address: str) -> None:
         """A connection that was let in has ended."""
         self.inside -= 1
-        self._by_address[address] -= 1
-        if not self._by_address[address]:
-            del self._by_address[address]
+        household = self._household(address)
+        self._by_household[household] -= 1
+        if not self._by_household[household]:
+            del self._by_household[household]
+
+    def _household(self, address: str) -> str:
+        """What counts as one address: with IPv6 the network /64, of which a single client has all addresses.
+
+        Empty for trusted proxies: there are many clients behind them, so only the limit for all connections counts.
+        """
+        if self.settings.trusts(address):
+            return ""
+        plain = plain_address(address)
+        return str(IPv6Address(int(plain) >> 64 << 64)) if isinstance(plain, IPv6Address) else str(plain)
 
 
 def peer_address(transport: asyncio.BaseTransport) -> str:
