@@ -26,7 +26,7 @@ from hivewire.access.users import Profile, Users
 from hivewire.dispatch import Dispatcher, House, now
 from hivewire.gate.door import Door, HttpProtocol
 from hivewire.gate.http import application
-from hivewire.gate.websocket import Gate, WebSocket
+from hivewire.gate.websocket import Gate
 from hivewire.ledger.journal import JournalError
 from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.records import NotDurable, Transaction, Write
@@ -257,7 +257,7 @@ class _Server(uvicorn.Server):
         config = uvicorn.Config(
             application(dispatcher, self._not_ready),
             http=partial(HttpProtocol, door),  # type: ignore[arg-type]
-            ws=partial(WebSocket, self.gate),  # type: ignore[arg-type]
+            ws=self.gate.open,  # type: ignore[arg-type]
             lifespan="off",
             log_config=None,
             access_log=False,

@@ -245,18 +245,58 @@ def test_an_upgrade_with_a_bad_authorization_gets_401_as_json(shared_gateway: Ru
 
 
 @pytest.mark.parametrize(
-    ("old", "new"),
+    ("old", "new", "status", "message"),
     [
-        (b"Sec-WebSocket-Version: 13", b"Sec-WebSocket-Version: 8"),
-        (b"Sec-WebSocket-Key: ", b"Sec-WebSocket-Key: short"),
-        (b"Sec-WebSocket-Key: ", b"X-Not-A-Key: "),
+        (b"Version: 13", b"Version: 8", 426, "only version 13 of the WebSocket protocol is spoken here"),
+        (b"Sec-WebSocket-Version: 13\r\n", b"", 400, "missing Sec-WebSocket-Version header"),
+        (b"Sec-WebSocket-Key: ", b"Sec-WebSocket-Key: short", 400, "invalid Sec-WebSocket-Key header"),
+        (b"Sec-WebSocket-Key: ", b"X-Not-A-Key: ", 400, "missing Sec-WebSocket-Key header"),
+        (b"GET", b"POST", 405, "unsupported HTTP method"),
+        (b"HTTP/1.1", b"HTTP/1.0", 505, "unsupported HTTP version"),
+        (b"Host: gateway", b"Content-Length: 2", 400, "a handshake has no body"),
+        (b"Host: gateway", b"Transfer-Encoding: chunked", 400, "a handshake has no body"),
+        (b"Connection: Upgrade", b"Connection: Upgrade\r\nConnection: keep-alive", 400, "no protocol to upgrade to"),
     ],
 )
-def test_a_handshake_that_is_wrong_is_refused(shared_gateway: RunningGateway, old: bytes, new: bytes) -> None:
-    """Another version of the protocol, or no proper key: a 4xx, no socket."""
+def test_a_handshake_that_is_wrong_is_refused(
+    shared_gateway: RunningGateway, old: bytes, new: bytes, status: int, message: str
+) -> None:
+    """Another version of the protocol, no proper key, a body: an error document that says what is wrong, no socket."""
     with dial(shared_gateway) as wire:
-        wire.send(upgrade().replace(old, new))
-        assert wire.head()[0] in (400, 426)
+        wire.send(upgrade().replace(old, new) + b"{}\r\n")
+        found, headers, body = wire.response()
+        assert (found, body["error"], headers["content-type"]) == (status, status, "application/json")
+        assert message in body["message"]
+        assert "\n" not in body["message"]
+        assert headers["access-control-allow-origin"] == "*"
+        assert wire.ended()
+
+
+def test_a_refused_handshake_says_what_would_be_right(shared_gateway: RunningGateway) -> None:
+    """A 426 names the version that is spoken, a 405 the method, a 401 the kind of credentials."""
+    for old, new, name, value in (
+        (b"Version: 13", b"Version: 12", "sec-websocket-version", "13"),
+        (b"Version: 13", b"Version: 12", "upgrade", "websocket"),
+        (b"GET", b"POST", "allow", "GET"),
+        (b"Host", b"Authorization: Bearer x\r\nHost", "www-authenticate", "Bearer"),
+    ):
+        with dial(shared_gateway) as wire:
+            wire.send(upgrade().replace(old, new))
+            assert wire.response()[1][name] == value
+
+
+def test_a_handshake_may_have_long_and_many_headers(shared_gateway: RunningGateway) -> None:
+    """Cookies of 20 KiB and 200 headers are fine; `--head-bytes` bounds them together, as for any request."""
+    with dial(shared_gateway) as wire:
+        wire.send(upgrade()[:-2] + b"Cookie: " + b"c" * (20 << 10) + b"\r\n" + b"X-Header: x\r\n" * 200 + b"\r\n")
+        assert wire.head()[0] == 101
+        wire.send(frame(INFO))
+        assert wire.answer()["status"] == "success"
+    with dial(shared_gateway) as wire:
+        wire.send(upgrade()[:-2] + (b"X: " + b"x" * 1_000 + b"\r\n") * 66 + b"\r\n")
+        status, headers, body = wire.response()
+        assert (status, headers["content-type"], body["error"]) == (431, "application/json", 431)
+        assert wire.ended()
 
 
 @pytest.mark.parametrize("frames", [1, 50, 2_000])
@@ -279,7 +319,92 @@ def test_half_a_frame_in_the_segment_of_the_handshake_is_kept(shared_gateway: Ru
             assert wire.answer()["status"] == "success"
 
 
+# One request behind another.
+
+
+def put_then(token: str, name: str, behind: bytes) -> bytes:
+    """A PUT of `{"value":"1"}` and what stands behind it."""
+    head = put_head(token, "Content-Length: 13").replace(b"limits.body", name.encode())
+    return head + b'{"value":"1"}' + behind
+
+
+CHUNKED = (
+    b"PUT /api/rest/configuration/limits.bad HTTP/1.1\r\nAuthorization: Bearer %b\r\nTransfer-Encoding: chunked\r\n\r\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("behind", "status"),
+    [
+        (b"nonsense\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nX: " + b"x" * 70_000, 431),
+        (b"GET / HTTP/1.1\r\n" + (b"X: " + b"x" * 1_000 + b"\r\n") * 66 + b"\r\n", 431),
+        (CHUNKED + b'd\r\n{"value":"1"}\r\nzz\r\n', 400),
+        (CHUNKED + b'd\r\n{"value":"1"}\r\n0\r\n' + b"X: x\r\n" * 40_000 + b"\r\n", 431),
+        (upgrade("/nowhere"), 404),
+        (upgrade().replace(b"Upgrade\r", b"Upgrade\r\nConnection: close\r"), 400),
+    ],
+    ids=["not HTTP", "endless head", "large head", "bad body", "large trailers", "no such socket", "other upgrade"],
+)
+def test_a_refusal_waits_for_the_answers_before_it(
+    shared_gateway: RunningGateway, admin_token: str, behind: bytes, status: int
+) -> None:
+    """A bad request right behind a good one takes nothing from it: first the answer, then the refusal and the end."""
+    with dial(shared_gateway) as wire:
+        wire.send(put_then(admin_token, "limits.good", behind.replace(b"%b", admin_token.encode())))
+        assert wire.response()[0] == 200
+        refused, headers, body = wire.response()
+        assert (refused, body["error"], headers["connection"]) == (status, status, "close")
+        assert wire.ended()
+    with shared_gateway.http(admin_token) as client:
+        assert client.get("/configuration/limits.bad").status_code == 404
+
+
+@pytest.mark.timeout(20)
+def test_a_late_head_is_refused_behind_the_answers_that_were_not_read(data: Path) -> None:
+    """Half a head behind requests whose answers I am slow to read: I get all of them, and then the 408."""
+    with RunningGateway(data, "--head-seconds", "0.4") as gateway:
+        token = gateway.token()
+        with gateway.socket(token) as other, dial(gateway, receive_buffer=4096) as wire:
+            fill(other)
+            wire.send(ask_for_all(token) * 20 + b"GET /")
+            with dial(gateway) as late:
+                assert late.response()[0] == 408
+            assert [wire.response()[0] for _ in range(21)] == [200] * 20 + [408]
+            assert wire.ended()
+
+
+def test_an_upgrade_behind_a_request_comes_after_its_answer(shared_gateway: RunningGateway, admin_token: str) -> None:
+    """PUT, handshake and frames in one segment: the PUT's answer, the 101, and the answers to the frames."""
+    with dial(shared_gateway) as wire:
+        wire.send(put_then(admin_token, "limits.upgrade", upgrade() + frame(INFO) * 50), frame(INFO))
+        assert wire.response()[0] == 200
+        assert wire.head()[0] == 101
+        assert [wire.answer()["status"] for _ in range(51)] == ["success"] * 51
+
+
+@pytest.mark.timeout(20)
+def test_an_upgrade_behind_answers_that_are_read_slowly(data: Path) -> None:
+    """The patience for an HTTP answer ends with HTTP: a socket that stands behind large answers stays open."""
+    with RunningGateway(data, "--slow-seconds", "0.5", "--head-seconds", "0.7") as gateway:
+        token = gateway.token()
+        with gateway.socket(token) as other, dial(gateway, receive_buffer=4096) as wire:
+            fill(other)
+            wire.send(ask_for_all(token) * 8 + upgrade())
+            assert [wire.response()[0] for _ in range(8)] == [200] * 8
+            assert wire.head()[0] == 101
+            with dial(gateway) as late:
+                assert late.response()[0] == 408
+            wire.send(frame(INFO))
+            assert wire.answer()["status"] == "success"
+
+
 # Clients that do not read.
+
+
+def ask_for_all(token: str) -> bytes:
+    """A request whose answer is almost 1 MiB, after `fill`."""
+    return f"GET /api/rest/configuration HTTP/1.1\r\nHost: g\r\nAuthorization: Bearer {token}\r\n\r\n".encode()
 
 
 def fill(talk: Talk) -> None:
@@ -345,8 +470,7 @@ def test_an_http_client_that_never_reads_its_answers_is_cut_off(data: Path) -> N
         token = gateway.token()
         with gateway.socket(token) as other, dial(gateway, receive_buffer=4096) as wire:
             fill(other)
-            ask = f"GET /api/rest/configuration HTTP/1.1\r\nHost: g\r\nAuthorization: Bearer {token}\r\n\r\n"
-            wire.send(ask.encode() * 20)
+            wire.send(ask_for_all(token) * 20)
             until(lambda: gauge(gateway, "connections") >= 3)
             until(lambda: gauge(gateway, "connections") == 2)
             assert other("configuration/get", name="big.1")["status"] == "success"
@@ -390,17 +514,18 @@ def test_more_requests_than_the_pipeline_takes_are_answered_all_the_same(strict:
 
 
 def test_http_requests_without_waiting_are_answered_in_order(shared_gateway: RunningGateway) -> None:
-    """Sixty-four requests may wait behind one another; a flood of them ends with 503 or the end."""
+    """Sixty-four requests may wait behind one; a flood is answered so far, then comes 503 and the end."""
     ask = b"GET /health/%b HTTP/1.1\r\nHost: g\r\n\r\n"
     with dial(shared_gateway) as wire:
         wire.send(b"".join(ask % name for name in (b"live", b"gone") * 30))
         assert [wire.response()[0] for _ in range(60)] == [200, 404] * 30
     with dial(shared_gateway) as wire:
         wire.send(ask % b"live" * 2_000)
-        status = 200
-        while status == 200:
-            status = wire.response()[0]
-        assert status == 503
+        answers = [wire.response()[0]]
+        while answers[-1] == 200:
+            answers.append(wire.response()[0])
+        assert answers[-1] == 503
+        assert len(answers) > 65
         assert wire.ended()
 
 

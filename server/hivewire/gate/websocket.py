@@ -1,8 +1,8 @@
 """One WebSocket connection: a thin shell around the Sans-I/O core of the `websockets` library.
 
-uvicorn creates it at the upgrade (`Config(ws=...)`) and hands over the transport. It owes what the core leaves open:
-UTF-8 across fragments (RFC 6455, section 8.1), pings and missed pongs, the deadline of the close handshake, pausing
-when the peer does not read, and uvicorn's shutdown.
+`Gate.open` makes one of a handshake request. It owes what the core leaves open: UTF-8 across fragments (RFC 6455,
+section 8.1), pings and missed pongs, the deadline of the close handshake, pausing when the peer does not read, and
+uvicorn's shutdown.
 """
 
 from __future__ import annotations
@@ -11,23 +11,21 @@ import asyncio
 import codecs
 import random
 from time import monotonic
-from typing import Any
 
-from uvicorn.config import Config
 from uvicorn.server import ServerState
 from websockets.frames import BINARY, CONT, PONG, TEXT, Frame
 from websockets.frames import apply_mask as apply_mask  # type: ignore[attr-defined]  # the C one where it was built
 from websockets.http11 import Request, Response
-from websockets.protocol import OPEN
+from websockets.protocol import OPEN, SERVER, Protocol
 from websockets.server import ServerProtocol
 
+from hivewire.client import Client
 from hivewire.dispatch import Dispatcher
-from hivewire.gate.door import CORS, SLICE, Door, peer_address
+from hivewire.gate.door import SLICE, Door, Refusal, peer_address
 from hivewire.gate.peer import client_of
 from hivewire.session import TURN_SECONDS, Session
 from hivewire.telemetry import log
 from hivewire_protocol.close import TABLE, Code
-from hivewire_protocol.codec import encode
 from hivewire_protocol.errors import NotFound, Unavailable, WireError
 
 PATHS = {"/api/websocket": "api", "/dh/websocket": "dh"}
@@ -61,6 +59,32 @@ class Gate:
         self.draining = False
         self._beat = 0
 
+    def open(self, transport: asyncio.Transport, request: Request, server_state: ServerState) -> WebSocket:
+        """The socket that a handshake request asks for, with its 101 written. Raises Refusal."""
+        context = PATHS.get(request.path.partition("?")[0])
+        try:
+            if context is None:
+                raise NotFound
+            if self.draining:
+                raise Unavailable("the gateway is stopping")
+            client = client_of(
+                self.dispatcher.house,
+                peer_address(transport),
+                lambda name: _header(request, name),
+                context=context,
+                secure=transport.get_extra_info("sslcontext") is not None,
+                http=False,
+            )
+        except WireError as error:
+            challenge = {"WWW-Authenticate": "Bearer"} if error.code == 401 else None
+            raise Refusal(error.code, str(error), challenge) from None
+        transport.write(_accept(request).serialize())
+        transport.set_write_buffer_limits(high=self.settings.outbox_bytes)
+        socket = WebSocket(self, transport, client, server_state)
+        self.sockets.add(socket)
+        server_state.connections.add(socket)  # type: ignore[arg-type]
+        return socket
+
     def outbox_bytes(self) -> int:
         """Bytes that peers have not read yet, over all sockets."""
         return sum(socket.transport.get_write_buffer_size() for socket in self.sockets)
@@ -78,7 +102,7 @@ class Gate:
 
 
 class WebSocket(asyncio.Protocol):
-    """A connection from its handshake to its end."""
+    """A connection from after its handshake to its end."""
 
     __slots__ = (
         "_address",
@@ -107,13 +131,15 @@ class WebSocket(asyncio.Protocol):
     )
     count = 0
 
-    def __init__(self, gate: Gate, config: Config, server_state: ServerState, app_state: dict[str, Any]) -> None:
+    def __init__(self, gate: Gate, transport: asyncio.Transport, client: Client, server_state: ServerState) -> None:
         self._gate = gate
         self._server_state = server_state
         self._loop = asyncio.get_running_loop()
+        self.transport = transport
+        self._address = peer_address(transport)
+        self._session = Session(gate.dispatcher, client, self._send, self._settled)
         # The limit is for a message, whole or in fragments.
-        self._conn = ServerProtocol(max_size=gate.settings.message_bytes)
-        self._session: Session | None = None
+        self._conn = Protocol(SERVER, max_size=gate.settings.message_bytes)
         self._out: list[bytes] = []
         self._out_bytes = 0
         self._rest = b""
@@ -134,12 +160,6 @@ class WebSocket(asyncio.Protocol):
 
     # What asyncio and uvicorn call.
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """uvicorn hands over the connection; its place inside comes along."""
-        self.transport: Any = transport
-        self._address = peer_address(transport)
-        self._server_state.connections.add(self)  # type: ignore[arg-type]
-
     def connection_lost(self, exc: Exception | None) -> None:
         """The end, however it came."""
         self._server_state.connections.discard(self)
@@ -147,8 +167,7 @@ class WebSocket(asyncio.Protocol):
         self._gate.door.leave(self._address)
         if self._close_timer is not None:
             self._close_timer.cancel()
-        if self._session is not None:
-            self._session.close()
+        self._session.close()
 
     def data_received(self, data: bytes) -> None:
         """Look at what came, a slice at a time: between slices the other connections have their turn."""
@@ -174,16 +193,14 @@ class WebSocket(asyncio.Protocol):
         """The peer does not read: stop serving it until it does."""
         self.stalled_since = self._loop.time()
         self._unsent = self.transport.get_write_buffer_size()
-        if self._session is not None:
-            self._session.hold()
+        self._session.hold()
         self._regulate()
 
     def resume_writing(self) -> None:
         """It reads again."""
         self.stalled_since = None
-        if self._session is not None:
-            self._session.release()
-            self._flush()
+        self._session.release()
+        self._flush()
         self._regulate()
         if self._draining:
             self._say_goodbye()
@@ -239,10 +256,7 @@ class WebSocket(asyncio.Protocol):
         self._close_timer = self._loop.call_later(seconds, self.transport.abort)
 
     def _say_goodbye(self) -> None:
-        session = self._session
-        if session is None:
-            self.transport.close()
-        elif not session.owed and self._conn.state is OPEN:
+        if not self._session.owed and self._conn.state is OPEN:
             spread = random.randrange(int(self._gate.settings.drain_spread * 1_000) + 1)  # noqa: S311 - no secret
             self.close(Code.GOING_AWAY, TABLE[Code.GOING_AWAY].reason.format(ms=spread))
             self._draining = False
@@ -253,17 +267,14 @@ class WebSocket(asyncio.Protocol):
     def _receive(self, data: bytes) -> None:
         self._receiving = True
         try:
-            if self._session is None:
-                self._feed(data)
-            else:
-                self._split(data, self._gate.settings.message_bytes)
+            self._split(data, self._gate.settings.message_bytes)
         except Exception as error:
             self._gate.dispatcher.house.telemetry.unexpected("socket", error)
             self.close(Code.INTERNAL_ERROR, "internal error")
         finally:
             self._receiving = False
         self._flush()
-        if self._session is not None and self._session.owed:
+        if self._session.owed:
             self._regulate()
 
     def _split(self, data: bytes, limit: int) -> None:
@@ -309,52 +320,11 @@ class WebSocket(asyncio.Protocol):
         for event in self._conn.events_received():
             if isinstance(event, Frame):
                 self._take(event)
-            elif isinstance(event, Request):
-                self._shake_hands(event)
-
-    def _shake_hands(self, request: Request) -> None:
-        """Answer the upgrade request: 101, or an HTTP error with the reason."""
-        context = PATHS.get(request.path.partition("?")[0])
-        try:
-            if context is None:
-                raise NotFound
-            if self._gate.draining:
-                raise Unavailable("the gateway is stopping")
-            client = client_of(
-                self._gate.dispatcher.house,
-                self._address,
-                lambda name: _header(request, name),
-                context=context,
-                secure=self.transport.get_extra_info("sslcontext") is not None,
-                http=False,
-            )
-        except WireError as error:
-            response = self._conn.reject(error.code, "")
-            response.body = encode({"error": error.code, "message": str(error)})
-            del response.headers["Content-Type"], response.headers["Content-Length"]
-            response.headers["Content-Type"] = "application/json"
-            response.headers["Content-Length"] = str(len(response.body))
-            response.headers.update(CORS)
-            self._reject(response)
-            return
-        response = self._conn.accept(request)
-        if response.status_code != 101:
-            self._reject(response)
-            return
-        self._conn.send_response(response)
-        self._session = Session(self._gate.dispatcher, client, self._send, self._settled)
-        self._gate.sockets.add(self)
-        self.transport.set_write_buffer_limits(high=self._gate.settings.outbox_bytes)
-
-    def _reject(self, response: Response) -> None:
-        self._conn.send_response(response)
-        self._flush()
-        self.transport.close()
 
     def _take(self, frame: Frame) -> None:
         """One frame; what is not text is answered by the core already or closes the socket."""
         opcode = frame.opcode
-        if self._session is None or self._conn.close_sent is not None:
+        if self._conn.close_sent is not None:
             return
         if opcode is TEXT and frame.fin:
             self._message(bytes(frame.data))
@@ -372,7 +342,6 @@ class WebSocket(asyncio.Protocol):
             except UnicodeDecodeError:
                 self.close(Code.INVALID_TEXT)
                 return
-        assert self._session is not None  # noqa: S101 - checked where frames come in
         self._session.receive(data)
         if self._session.client.failures >= self._gate.settings.failed_authentications:
             self.close(Code.TOO_MANY_FAILURES)
@@ -444,7 +413,6 @@ class WebSocket(asyncio.Protocol):
 
     def _settled(self) -> None:
         """The session has answered something that was waited for."""
-        assert self._session is not None  # noqa: S101 - it is the session that calls
         if self._session.client.failures >= self._gate.settings.failed_authentications:
             self.close(Code.TOO_MANY_FAILURES)
         if not self._reading:
@@ -452,8 +420,8 @@ class WebSocket(asyncio.Protocol):
         if self._draining:
             self._say_goodbye()
 
-    def _congested(self, session: Session) -> bool:
-        settings = self._gate.settings
+    def _congested(self) -> bool:
+        settings, session = self._gate.settings, self._session
         return (
             self.stalled_since is not None
             or session.owed >= settings.pipeline
@@ -462,12 +430,11 @@ class WebSocket(asyncio.Protocol):
 
     def _regulate(self) -> None:
         """Read from the transport only while there is room for more, and nothing read already is left over."""
-        session = self._session
-        if session is not None and self._conn.state is not OPEN:
+        if self._conn.state is not OPEN:
             self._rest = b""  # it is over: what still comes is read to be thrown away
             room = reading = True
         else:
-            room = session is None or not self._congested(session)
+            room = not self._congested()
             reading = room and not self._rest and not self._draining
         if reading != self._reading and not self.transport.is_closing():
             self._reading = reading
@@ -478,6 +445,19 @@ class WebSocket(asyncio.Protocol):
         if room and self._rest and not self._slice_due:
             self._slice_due = True
             self._loop.call_soon(self._next_slice)
+
+
+def _accept(request: Request) -> Response:
+    """The 101 to a handshake request. Raises Refusal, with the headers that say what would be right."""
+    versions = request.headers.get_all("Sec-WebSocket-Version")
+    if versions and versions != ["13"]:
+        spoken = {"Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
+        raise Refusal(426, "only version 13 of the WebSocket protocol is spoken here", spoken)
+    response = ServerProtocol().accept(request)
+    if response.status_code != 101:
+        kept = {name: value for name, value in response.headers.raw_items() if name in ("Allow", "Upgrade")}
+        raise Refusal(response.status_code, bytes(response.body).decode().partition("\n")[0], kept)
+    return response
 
 
 def _bounds(data: bytes, position: int) -> tuple[int, int]:
