@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import socket
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,20 +13,10 @@ from websockets.exceptions import ConnectionClosedError
 
 from hivewire.gate.door import Door
 from hivewire.settings import Settings
-from tests.gate.wire import CLOSE, INFO, PING, PONG, dial, frame, opened, until, upgrade
+from tests.gate.wire import CLOSE, INFO, PING, PONG, dial, frame, gauge, opened, until, upgrade
 from tests.running import PASSWORD, RunningGateway, Talk
 
 MEBI = 1 << 20
-
-
-def gauge(gateway: RunningGateway, name: str) -> float:
-    """A metric without labels, as it is now."""
-    with urllib.request.urlopen(gateway.url + "/metrics") as answer:
-        text = answer.read().decode()
-    for line in text.splitlines():
-        if line.startswith(f"hivewire_{name} "):
-            return float(line.split()[1])
-    raise AssertionError(f"no metric {name}")
 
 
 def lives(gateway: RunningGateway) -> bool:

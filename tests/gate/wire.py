@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import socket
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -156,3 +157,13 @@ def until(holds: Callable[[], Any]) -> None:
     """Ask again and again; the time limit of the test is the end of patience."""
     while not holds():
         pass
+
+
+def gauge(gateway: RunningGateway, name: str) -> float:
+    """A metric without labels, as it is now."""
+    with urllib.request.urlopen(gateway.url + "/metrics") as answer:
+        text = answer.read().decode()
+    for line in text.splitlines():
+        if line.startswith(f"hivewire_{name} "):
+            return float(line.split()[1])
+    raise AssertionError(f"no metric {name}")

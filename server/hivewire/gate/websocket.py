@@ -13,7 +13,7 @@ import random
 from time import monotonic
 
 from uvicorn.server import ServerState
-from websockets.frames import BINARY, CONT, PONG, TEXT, Frame
+from websockets.frames import BINARY, CLOSE, CONT, PONG, TEXT, Frame
 from websockets.frames import apply_mask as apply_mask  # type: ignore[attr-defined]  # the C one where it was built
 from websockets.http11 import Request, Response
 from websockets.protocol import OPEN, SERVER, Protocol
@@ -107,6 +107,7 @@ class WebSocket(asyncio.Protocol):
     __slots__ = (
         "_address",
         "_close_timer",
+        "_closing",
         "_conn",
         "_core_owes",
         "_draining",
@@ -152,6 +153,7 @@ class WebSocket(asyncio.Protocol):
         self._pong_due = False
         self._reading = True
         self._draining = False
+        self._closing = False
         self._close_timer: asyncio.TimerHandle | None = None
         self._unsent = 0
         self.stalled_since: float | None = None
@@ -183,6 +185,8 @@ class WebSocket(asyncio.Protocol):
             data, self._rest = self._rest[:SLICE], self._rest[SLICE:]
             self._receive(data)
             self._regulate()
+            if self._draining:
+                self._say_goodbye()
 
     def eof_received(self) -> None:
         """The peer will send nothing more; asyncio closes the connection."""
@@ -206,9 +210,8 @@ class WebSocket(asyncio.Protocol):
             self._say_goodbye()
 
     def shutdown(self) -> None:
-        """uvicorn stops: read nothing more, answer what is owed, then say goodbye."""
+        """uvicorn stops: read nothing more, answer what was read, then say goodbye."""
         self._draining = True
-        self._rest = b""
         self._cut_after(self._gate.settings.drain_seconds)
         self._regulate()
         self._say_goodbye()
@@ -256,7 +259,7 @@ class WebSocket(asyncio.Protocol):
         self._close_timer = self._loop.call_later(seconds, self.transport.abort)
 
     def _say_goodbye(self) -> None:
-        if not self._session.owed and self._conn.state is OPEN:
+        if not self._session.owed and not self._rest and self._conn.state is OPEN:
             spread = random.randrange(int(self._gate.settings.drain_spread * 1_000) + 1)  # noqa: S311 - no secret
             self.close(Code.GOING_AWAY, TABLE[Code.GOING_AWAY].reason.format(ms=spread))
             self._draining = False
@@ -309,10 +312,20 @@ class WebSocket(asyncio.Protocol):
                 and self._conn.state is OPEN
             ):
                 self._message(apply_mask(data[start:end], data[start - 4 : start]))
+            elif data[position] & 0x0F == CLOSE and self._session.owed and self._conn.state is OPEN:
+                self._put_off_close(data[position:])
+                return
             else:
                 self._feed(data[position:end])
                 self._core_owes = max(0, end - size)
             position = end
+
+    def _put_off_close(self, data: bytes) -> None:
+        """Keep the peer's close frame until the requests before it are answered: the core would echo it at once."""
+        self._rest = data + self._rest
+        if not self._closing:
+            self._closing = True
+            self._cut_after(self._gate.settings.drain_seconds)
 
     def _feed(self, data: bytes) -> None:
         """Let the core look at it, and do what comes of that."""
@@ -424,6 +437,7 @@ class WebSocket(asyncio.Protocol):
         settings, session = self._gate.settings, self._session
         return (
             self.stalled_since is not None
+            or (self._closing and session.owed > 0)
             or session.owed >= settings.pipeline
             or session.owed_bytes >= settings.message_bytes
         )
