@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import math
 import os
 import resource
 import signal
@@ -39,7 +40,8 @@ SECRET, SIGNING_KEY = "secret", "jwt"
 """Kind and key of the record that keeps a generated signing secret. No action reads this kind."""
 
 BEATS = 30
-"""Each socket is looked after once in `ping_seconds`; the sockets are spread over so many moments within it."""
+"""Each socket is looked after once in `ping_seconds`; the sockets are spread over so many moments within it, or over
+more when those would be more than a second apart."""
 
 SAVE_LOGINS_SECONDS = 60
 
@@ -255,7 +257,7 @@ class _Server(uvicorn.Server):
         self.gate = Gate(dispatcher, door)
         self.on_started: Callable[[], None] = lambda: None
         config = uvicorn.Config(
-            application(dispatcher, self._not_ready),
+            application(dispatcher, door, self._not_ready),
             http=partial(HttpProtocol, door),  # type: ignore[arg-type]
             ws=self.gate.open,  # type: ignore[arg-type]
             lifespan="off",
@@ -272,6 +274,7 @@ class _Server(uvicorn.Server):
         self._house.telemetry.gauges |= {
             "connections": ("Open connections, HTTP and WebSocket.", lambda: door.inside),
             "sockets": ("Open WebSockets.", lambda: len(self.gate.sockets)),
+            "unfinished_bytes": ("Drawn by messages and bodies that are not whole yet.", lambda: door.unfinished),
             "outbox_bytes": ("Bytes that WebSocket peers have not read yet.", self.gate.outbox_bytes),
         }
 
@@ -293,9 +296,10 @@ class _Server(uvicorn.Server):
 
     async def gate_ticks(self) -> None:
         """The heartbeat of the gate."""
+        beats = max(BEATS, math.ceil(self._settings.ping_seconds))
         while True:
-            await asyncio.sleep(self._settings.ping_seconds / BEATS)
-            self.gate.tick(BEATS)
+            await asyncio.sleep(self._settings.ping_seconds / beats)
+            self.gate.tick(beats)
 
 
 def _check_tls(settings: Settings) -> None:

@@ -75,9 +75,13 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     value_length: Annotated[_Count, _says("Longest value over frames and REST, in characters.")] = 65_536
     description_length: Annotated[_Count, _says("Longest description, in characters.")] = 1_024
     message_bytes: Annotated[_Bytes, _says("Largest WebSocket message and REST body.")] = 1 << 20
+    unfinished_bytes: Annotated[
+        _Bytes,
+        _says("What messages and bodies that are not whole yet may hold together, beyond 16 KiB of each connection."),
+    ] = 64 << 20
     head_bytes: Annotated[_Bytes, _says("Largest HTTP request line with headers.")] = 64 << 10
     head_seconds: Annotated[_Seconds, _says("Time to send them.")] = 10.0
-    body_seconds: Annotated[_Seconds, _says("Time to send a REST body.")] = 30.0
+    body_seconds: Annotated[_Seconds, _says("Time to send a REST body or a WebSocket message.")] = 30.0
     connections: Annotated[_Count, _says("Most connections at a time.")] = 20_000
     connections_per_address: Annotated[
         _Count,

@@ -463,6 +463,7 @@ def test_what_was_read_before_a_stop_is_answered(data: Path) -> None:
         assert wire.closed()[0] == 1001
         wire.send(frame((1001).to_bytes(2), CLOSE))
         assert wire.ended()
+        wire.close()
         assert gateway.stop() == 0
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
@@ -13,7 +14,22 @@ from websockets.exceptions import ConnectionClosedError
 
 from hivewire.gate.door import Door
 from hivewire.settings import Settings
-from tests.gate.wire import CLOSE, INFO, PING, PONG, dial, frame, gauge, opened, until, upgrade
+from tests.gate.wire import (
+    BINARY,
+    CLOSE,
+    CONTINUATION,
+    INFO,
+    PING,
+    PONG,
+    TEXT,
+    Wire,
+    dial,
+    frame,
+    gauge,
+    opened,
+    until,
+    upgrade,
+)
 from tests.running import PASSWORD, RunningGateway, Talk
 
 MEBI = 1 << 20
@@ -528,7 +544,180 @@ def test_the_size_of_a_message_is_a_setting(strict: RunningGateway) -> None:
         assert wire.closed()[0] == 1009
 
 
+# Messages and bodies that are not whole.
+
+
+@pytest.fixture(scope="module")
+def tight(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGateway]:
+    """A gateway with room for 64 KiB of unfinished messages and bodies."""
+    data = tmp_path_factory.mktemp("tight") / "hivewire.db"
+    with RunningGateway(data, "--unfinished-bytes", str(64 << 10)) as gateway:
+        yield gateway
+        assert not gateway.events("unexpected error"), gateway.events("unexpected error")
+        assert not gateway.noise, gateway.noise
+
+
+def info_of(size: int) -> bytes:
+    """A request of so many bytes."""
+    text = b'{"action":"server/info","pad":"%b"}'
+    return text % (b"x" * (size - len(text) + 2))
+
+
+def one_frame(message: bytes) -> bytes:
+    """The message in one frame."""
+    return frame(message)
+
+
+def two_frames(message: bytes) -> bytes:
+    """The message in two fragments, of which the second is its last byte."""
+    return frame(message[:-1], fin=False) + frame(message[-1:], CONTINUATION)
+
+
+@pytest.mark.parametrize("cut", [one_frame, two_frames])
+def test_unfinished_messages_share_a_budget(tight: RunningGateway, cut: Callable[[bytes], bytes]) -> None:
+    """Who needs more than is left for unfinished messages is closed with 1011 and may come back; the others finish
+    theirs, and what they held is free again."""
+    message = cut(info_of(60 << 10))
+    with opened(tight) as first, opened(tight) as second, opened(tight) as third:
+        first.send(message[:-1])
+        until(lambda: gauge(tight, "unfinished_bytes") >= 43 << 10)
+        second.send(message[:-1])
+        assert second.closed() == (1011, "too many unfinished messages; try again later")
+        assert second.ended()
+        first.send(message[-1:])
+        assert first.answer()["status"] == "success"
+        assert gauge(tight, "unfinished_bytes") == 0
+        third.send(message)
+        assert third.answer()["status"] == "success"
+
+
+def test_small_unfinished_messages_are_always_taken(tight: RunningGateway) -> None:
+    """16 KiB of an unfinished message are free for every connection, however many there are."""
+    message = frame(info_of(16 << 10))
+    with ExitStack() as stack:
+        wires = [stack.enter_context(opened(tight)) for _ in range(20)]
+        for wire in wires:
+            wire.send(message[:-100])
+        for wire in wires:
+            wire.send(message[-100:])
+            assert wire.answer()["status"] == "success"
+        assert gauge(tight, "unfinished_bytes") == 0
+
+
+@pytest.mark.parametrize("cut", [one_frame, two_frames])
+def test_what_an_unfinished_message_held_is_free_when_its_sender_is_gone(
+    tight: RunningGateway, cut: Callable[[bytes], bytes]
+) -> None:
+    """Hanging up in the middle of a message, or a mistake in it, gives everything back."""
+    for behind in (b"", frame(b"x", BINARY)):
+        with opened(tight) as wire:
+            wire.send(cut(info_of(60 << 10))[:-7])
+            until(lambda: gauge(tight, "unfinished_bytes") >= 43 << 10)
+            wire.send(behind)
+        until(lambda: gauge(tight, "unfinished_bytes") == 0)
+
+
+def test_unfinished_bodies_draw_from_the_same_budget(tight: RunningGateway) -> None:
+    """A body that needs more than is left gets 503; the one before it is finished, and its room is free again."""
+    head, value = put_head(tight.token(), f"Content-Length: {60 << 10}"), b'{"value":"1"}'.ljust(60 << 10)
+    with dial(tight) as first, dial(tight) as second, opened(tight) as socket:
+        first.send(head, value[:-1])
+        until(lambda: gauge(tight, "unfinished_bytes") >= 43 << 10)
+        second.send(head, value[:-1])
+        status, _, body = second.response()
+        assert (status, body) == (503, {"error": 503, "message": "too many unfinished messages; try again later"})
+        socket.send(frame(info_of(60 << 10))[:-1])
+        assert socket.closed()[0] == 1011
+        first.send(value[-1:])
+        assert first.response()[0] == 200
+        assert gauge(tight, "unfinished_bytes") == 0
+    with dial(tight) as gone:
+        gone.send(head, value[:-1])
+        until(lambda: gauge(tight, "unfinished_bytes") >= 43 << 10)
+    until(lambda: gauge(tight, "unfinished_bytes") == 0)
+
+
+def heard(wire: Wire) -> tuple[int, bytes]:
+    """The next frame that is not about whether anybody is there."""
+    opcode, payload = wire.frame()
+    while opcode in (PING, PONG):
+        opcode, payload = wire.frame()
+    return opcode, payload
+
+
+def while_others_are_late(gateway: RunningGateway) -> Iterator[None]:
+    """Comes back every `--head-seconds`, some seconds long in all."""
+    for _ in range(6):
+        with dial(gateway) as late:
+            assert late.response()[0] == 408
+        yield
+
+
+@pytest.mark.parametrize(
+    "begun",
+    [
+        b"\x81",
+        frame(INFO)[:-1],
+        frame(INFO, fin=False),
+        frame(INFO, fin=False) + frame(b"", PING),
+        frame(b"x", PING)[:3],
+    ],
+    ids=["half a head", "half a frame", "a fragment", "a fragment and a ping", "half a ping"],
+)
+def test_a_message_that_does_not_come_to_its_end_closes_with_1002(strict: RunningGateway, begun: bytes) -> None:
+    """A message that is begun must be whole within `--body-seconds`; answers before it come first."""
+    with opened(strict) as wire:
+        wire.send(frame(INFO) + begun)
+        assert wire.answer()["status"] == "success"
+        assert heard(wire) == (CLOSE, (1002).to_bytes(2) + b"the message took over 0.4 s")
+        assert wire.ended()
+
+
+def test_messages_that_are_always_cut_somewhere_are_no_unfinished_one(strict: RunningGateway) -> None:
+    """It is each message that has its time: segments that end in the middle of the next one are fine for ever."""
+    for message, answer in (
+        (frame(INFO), TEXT),
+        (frame(INFO[:9], fin=False) + frame(INFO[9:], CONTINUATION), TEXT),
+        (frame(b"x" * 9, PING), PONG),
+    ):
+        with opened(strict) as wire:
+            wire.send(message[:-9])
+            for _ in while_others_are_late(strict):
+                wire.send(message[-9:] + message[:-9])
+                while wire.frame()[0] != answer:
+                    pass
+
+
+@pytest.mark.timeout(30)
+def test_a_message_that_the_gateway_does_not_read_is_not_late(data: Path) -> None:
+    """While I do not read my answers nothing is read from me, so the end of my message may wait as well."""
+    flags = ("--outbox-bytes", "65536", "--body-seconds", "0.4", "--head-seconds", "0.4")
+    with RunningGateway(data, *flags) as gateway:
+        token = gateway.token()
+        with gateway.socket(token) as other, opened(gateway, token, receive_buffer=4096) as wire:
+            other("configuration/put", name="big", value="x" * 65_000)
+            get = frame(b'{"action":"configuration/get","name":"big"}') * 200
+            wire.send(get + frame(INFO)[:-1])
+            until(lambda: gauge(gateway, "outbox_bytes") > 65_536)
+            for _ in while_others_are_late(gateway):
+                pass
+            assert [heard(wire)[0] for _ in range(200)] == [TEXT] * 200
+            wire.send(frame(INFO)[-1:])
+            assert heard(wire)[0] == TEXT
+
+
 # Bodies.
+
+
+@pytest.mark.parametrize("path", ["/token", "/token/refresh"])
+def test_the_body_of_an_anonymous_caller_is_small(shared_gateway: RunningGateway, admin_token: str, path: str) -> None:
+    """Without a token 128 KiB must do, and one byte more is refused with 413; with one the limit is that of all."""
+    url, body = shared_gateway.rest_url + path, b'{"login":"admin","password":"wrong","refreshToken":"x"}'
+    assert httpx.post(url, content=body.ljust(128 << 10)).status_code == 401
+    refused = httpx.post(url, content=body.ljust((128 << 10) + 1))
+    assert (refused.status_code, refused.json()["message"]) == (413, "the body is over 131072 bytes")
+    headers = {"Authorization": f"Bearer {admin_token}"}
+    assert httpx.post(url, content=body.ljust((128 << 10) + 1), headers=headers).status_code == 401
 
 
 def put_head(token: str, *headers: str) -> bytes:

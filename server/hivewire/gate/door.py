@@ -23,6 +23,7 @@ from websockets.http11 import Request
 
 from hivewire.settings import Settings, plain_address
 from hivewire_protocol.codec import encode
+from hivewire_protocol.errors import Unavailable
 
 SLICE = 16 << 10
 """Bytes looked at in one go, so that one loud connection does not hold up the others."""
@@ -42,6 +43,9 @@ CORS = {
 LINGER_SECONDS = 2.0
 """After a refusal, what the peer still sends is thrown away for so long."""
 
+FREE = 16 << 10
+"""Bytes of an unfinished message that every connection may hold without drawing from the common budget."""
+
 PIPELINE = 64
 """Requests of one HTTP connection that may wait behind an unanswered one. Browsers and libraries send none."""
 
@@ -52,11 +56,12 @@ take what follows for the other protocol, the body of the request included. So i
 
 
 class Door:
-    """Counts who is inside."""
+    """Counts who is inside, and what messages and bodies that are not whole yet hold: `unfinished` bytes."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.inside = 0
+        self.unfinished = 0
         self._by_household: Counter[str] = Counter()
 
     def enter(self, address: str) -> bool:
@@ -77,6 +82,15 @@ class Door:
         self._by_household[household] -= 1
         if not self._by_household[household]:
             del self._by_household[household]
+
+    def draw(self, drawn: int, held: int) -> int:
+        """What a connection that has `drawn` so much of the common budget draws for an unfinished message of `held`
+        bytes; nothing when that is 0. Raises Unavailable when not so much is left."""
+        wanted = max(0, held - FREE)
+        if wanted > drawn and self.unfinished + wanted - drawn > self.settings.unfinished_bytes:
+            raise Unavailable("too many unfinished messages; try again later")
+        self.unfinished += wanted - drawn
+        return wanted
 
     def _household(self, address: str) -> str:
         """What counts as one address: with IPv6 the network /64, of which a single client has all addresses.

@@ -14,12 +14,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hivewire.dispatch import Dispatcher
 from hivewire.gate import rest
-from hivewire.gate.door import CORS
+from hivewire.gate.door import CORS, Door
 from hivewire.telemetry import CONTENT_TYPE
 from hivewire_protocol.errors import InternalError, MethodNotAllowed, NotFound
 
 
-def application(dispatcher: Dispatcher, not_ready: Callable[[], str | None]) -> ASGIApp:
+def application(dispatcher: Dispatcher, door: Door, not_ready: Callable[[], str | None]) -> ASGIApp:
     """Everything that is served over HTTP. `not_ready` gives the reason why new work should go elsewhere, or None."""
 
     async def live(request: Request) -> Response:
@@ -37,7 +37,7 @@ def application(dispatcher: Dispatcher, not_ready: Callable[[], str | None]) -> 
         Route("/health/live", live),
         Route("/health/ready", ready),
         Route("/metrics", metrics),
-        *rest.routes(dispatcher),
+        *rest.routes(dispatcher, door),
     ]
     starlette = Starlette(routes=routes, exception_handlers={HTTPException: _http_error, Exception: _unexpected})
     starlette.router.redirect_slashes = False

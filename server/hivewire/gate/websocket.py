@@ -56,6 +56,7 @@ class Gate:
         self.door = door
         self.settings = door.settings
         self.sockets: set[WebSocket] = set()
+        self.unfinished: set[WebSocket] = set()
         self.draining = False
         self._beat = 0
 
@@ -99,6 +100,8 @@ class Gate:
             socket.keep_alive()
         for socket in [socket for socket in self.sockets if socket.stalled_since is not None]:
             socket.check_progress()
+        for socket in list(self.unfinished):
+            socket.check_message()
 
 
 class WebSocket(asyncio.Protocol):
@@ -106,11 +109,13 @@ class WebSocket(asyncio.Protocol):
 
     __slots__ = (
         "_address",
+        "_begun",
         "_close_timer",
         "_closing",
         "_conn",
         "_core_owes",
         "_draining",
+        "_drawn",
         "_fragments",
         "_gate",
         "_loop",
@@ -124,6 +129,7 @@ class WebSocket(asyncio.Protocol):
         "_session",
         "_slice_due",
         "_tail",
+        "_unfinished",
         "_unsent",
         "_utf8",
         "number",
@@ -150,6 +156,9 @@ class WebSocket(asyncio.Protocol):
         self._receiving = False
         self._fragments: bytearray | None = None
         self._utf8: codecs.IncrementalDecoder | None = None
+        self._unfinished = False
+        self._begun: float | None = None
+        self._drawn = 0
         self._pong_due = False
         self._reading = True
         self._draining = False
@@ -166,6 +175,8 @@ class WebSocket(asyncio.Protocol):
         """The end, however it came."""
         self._server_state.connections.discard(self)
         self._gate.sockets.discard(self)
+        self._gate.unfinished.discard(self)
+        self._gate.door.draw(self._drawn, 0)
         self._gate.door.leave(self._address)
         if self._close_timer is not None:
             self._close_timer.cancel()
@@ -244,14 +255,33 @@ class WebSocket(asyncio.Protocol):
             self.close(Code.SLOW_CONSUMER)
             self._cut_after(1)  # the close frame stands behind everything that was not read either
 
+    def check_message(self) -> None:
+        """Close a peer that does not finish the message that it began."""
+        now, seconds = self._loop.time(), self._gate.settings.body_seconds
+        if not self._reading or self._begun is None:
+            self._begun = now  # it is not the peer's fault when we do not read
+        elif now - self._begun >= seconds and self._conn.state is OPEN:
+            self._give_up(Code.PROTOCOL_ERROR, f"the message took over {seconds:g} s")
+
     def close(self, code: Code, reason: str | None = None) -> None:
         """Send what is answered, then our close frame; cut the connection when the handshake takes too long."""
         if self._conn.state is OPEN:
             self._conn.send_close(code, reason or TABLE[code].reason)
-            if code in _NOTEWORTHY:
-                log.warning("socket closed", code=int(code), address=self._address)
+            self._note(code)
         self._flush()
         self._cut_after(CLOSE_SECONDS)
+
+    def _give_up(self, code: Code, reason: str) -> None:
+        """Close without waiting for the rest of a message, and let go of what came of it."""
+        self._note(code)
+        self._conn.fail(code, reason)
+        self._tail, self._core_owes, self._fragments = b"", 0, None
+        self._account()
+        self._flush()
+
+    def _note(self, code: Code) -> None:
+        if code in _NOTEWORTHY:
+            log.warning("socket closed", code=int(code), address=self._address)
 
     def _cut_after(self, seconds: float) -> None:
         if self._close_timer is not None:
@@ -277,8 +307,25 @@ class WebSocket(asyncio.Protocol):
         finally:
             self._receiving = False
         self._flush()
+        if self._unfinished or self._tail or self._core_owes or self._fragments is not None:
+            self._account()
         if self._session.owed:
             self._regulate()
+
+    def _account(self) -> None:
+        """Keep account of a message that is not whole: since when, and what it holds here and in the core."""
+        held = len(self._tail) + len(self._fragments or b"") + len(self._conn.reader.buffer)
+        self._unfinished = bool(held or self._core_owes or self._fragments is not None)
+        if self._unfinished:
+            self._begun = self._begun or self._loop.time()
+            self._gate.unfinished.add(self)
+        else:
+            self._begun = None
+            self._gate.unfinished.discard(self)
+        try:
+            self._drawn = self._gate.door.draw(self._drawn, held)
+        except Unavailable as error:
+            self._give_up(Code.INTERNAL_ERROR, str(error))
 
     def _split(self, data: bytes, limit: int) -> None:
         """Take whole, unfragmented text frames straight away; give every other frame to the core.
@@ -339,6 +386,8 @@ class WebSocket(asyncio.Protocol):
         opcode = frame.opcode
         if self._conn.close_sent is not None:
             return
+        if self._fragments is None and opcode not in (TEXT, CONT):
+            self._begun = None  # it stood alone; what is unfinished now began behind it
         if opcode is TEXT and frame.fin:
             self._message(bytes(frame.data))
         elif opcode is TEXT or opcode is CONT:
@@ -349,6 +398,7 @@ class WebSocket(asyncio.Protocol):
             self.close(Code.UNSUPPORTED_DATA)
 
     def _message(self, data: bytes) -> None:
+        self._begun = None  # what is unfinished after this began behind it
         if not data.isascii():
             try:
                 str(data, "utf-8")
