@@ -100,8 +100,19 @@ class Batch:
 _request = msgspec.json.Decoder(Union[tuple(REQUESTS.values())])  # noqa: UP007 - made at run time
 _elements = msgspec.json.Decoder(list[Raw])
 _encoder = msgspec.json.Encoder()
-encode = _encoder.encode
-"""Any struct or plain value to JSON bytes."""
+_LINE_SEPARATOR, _PARAGRAPH_SEPARATOR = "\u2028".encode(), "\u2029".encode()
+
+
+def encode(value: Any) -> bytes:
+    """Any struct or plain value to JSON bytes, with U+2028 and U+2029 escaped (core protocol, section 1.6)."""
+    data = _encoder.encode(value)
+    return _escape(data) if 0xE2 in data else data
+
+
+def _escape(data: bytes) -> bytes:
+    """For bytes with 0xE2 in them, with which both characters begin; most have none, and that is quickly seen."""
+    return data.replace(_LINE_SEPARATOR, rb"\u2028").replace(_PARAGRAPH_SEPARATOR, rb"\u2029")
+
 
 _ECHO = {found: f'"{action}"'.encode() for action, found in REQUESTS.items()}
 
@@ -224,6 +235,8 @@ def _element(data: bytes) -> Call:
 def answer(call: Call, reply: Reply) -> bytes:
     """The success reply to a call, encoded once; a 413 in its place when it is over 1 MiB."""
     body = b"" if reply is NOTHING else _encoder.encode(reply)
+    if 0xE2 in body:
+        body = _escape(body)
     if len(body) > MAX_REPLY:
         return refuse(call, TooLarge())
     if call.rpc:
@@ -234,9 +247,9 @@ def answer(call: Call, reply: Reply) -> bytes:
 
 def refuse(call: Call, error: WireError) -> bytes:
     """The error reply to a call."""
-    text = _encoder.encode(str(error))
+    text = encode(str(error))
     if call.rpc:
-        data = b',"data":' + _encoder.encode(error.members) if error.members else b""
+        data = b',"data":' + encode(error.members) if error.members else b""
         code = error.rpc_code or error.code
         return b'{"jsonrpc":"2.0","id":%b,"error":{"code":%d,"message":%b%b}}' % (
             bytes(call.id),
@@ -247,7 +260,7 @@ def refuse(call: Call, error: WireError) -> bytes:
     echo = b""
     if call.action is not None:
         echo = b'"action":%b,"requestId":%b,' % (bytes(call.action), bytes(call.id))
-    members = b"," + _encoder.encode(error.members)[1:-1] if error.members else b""
+    members = b"," + encode(error.members)[1:-1] if error.members else b""
     return b'{%b"code":%d,"status":"error","error":%b%b}' % (echo, error.code, text, members)
 
 

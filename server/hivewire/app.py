@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import math
 import os
 import resource
 import signal
@@ -27,7 +28,7 @@ from hivewire.dispatch import Dispatcher, House, now
 from hivewire.gate.door import Door, HttpProtocol
 from hivewire.gate.events import EventStreams
 from hivewire.gate.http import application
-from hivewire.gate.websocket import Gate, WebSocket
+from hivewire.gate.websocket import Gate
 from hivewire.hub.hub import Hub
 from hivewire.ledger.journal import JournalError
 from hivewire.ledger.ledger import Ledger
@@ -41,7 +42,8 @@ SECRET, SIGNING_KEY = "secret", "jwt"
 """Kind and key of the record that keeps a generated signing secret. No action reads this kind."""
 
 BEATS = 30
-"""Each socket is looked after once in `ping_seconds`; the sockets are spread over so many moments within it."""
+"""Each socket is looked after once in `ping_seconds`; the sockets are spread over so many moments within it, or over
+more when those would be more than a second apart."""
 
 SAVE_LOGINS_SECONDS = 60
 
@@ -265,9 +267,9 @@ class _Server(uvicorn.Server):
         self._streams = EventStreams(dispatcher)
         self.on_started: Callable[[], None] = lambda: None
         config = uvicorn.Config(
-            application(dispatcher, self._streams, self._not_ready),
+            application(dispatcher, door, self._streams, self._not_ready),
             http=partial(HttpProtocol, door),  # type: ignore[arg-type]
-            ws=partial(WebSocket, self.gate),  # type: ignore[arg-type]
+            ws=self.gate.open,  # type: ignore[arg-type]
             lifespan="off",
             log_config=None,
             access_log=False,
@@ -285,6 +287,7 @@ class _Server(uvicorn.Server):
             "subscriptions": ("Subscriptions of all connections.", self._house.hub.count),
             "pushes": ("Changes pushed to subscribers so far.", lambda: self._house.hub.pushes),
             "streams": ("Open event streams.", lambda: len(self._streams.open)),
+            "unfinished_bytes": ("Drawn by messages and bodies that are not whole yet.", lambda: door.unfinished),
             "outbox_bytes": ("Bytes that WebSocket peers have not read yet.", self.gate.outbox_bytes),
         }
 
@@ -307,9 +310,10 @@ class _Server(uvicorn.Server):
 
     async def gate_ticks(self) -> None:
         """The heartbeat of the gate."""
+        beats = max(BEATS, math.ceil(self._settings.ping_seconds))
         while True:
-            await asyncio.sleep(self._settings.ping_seconds / BEATS)
-            self.gate.tick(BEATS)
+            await asyncio.sleep(self._settings.ping_seconds / beats)
+            self.gate.tick(beats)
 
 
 def _check_tls(settings: Settings) -> None:

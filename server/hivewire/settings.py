@@ -10,6 +10,7 @@ import difflib
 import os
 import tomllib
 from collections.abc import Mapping
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 
@@ -74,11 +75,18 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     value_length: Annotated[_Count, _says("Longest value over frames and REST, in characters.")] = 65_536
     description_length: Annotated[_Count, _says("Longest description, in characters.")] = 1_024
     message_bytes: Annotated[_Bytes, _says("Largest WebSocket message and REST body.")] = 1 << 20
+    unfinished_bytes: Annotated[
+        _Bytes,
+        _says("What messages and bodies that are not whole yet may hold together, beyond 16 KiB of each connection."),
+    ] = 64 << 20
     head_bytes: Annotated[_Bytes, _says("Largest HTTP request line with headers.")] = 64 << 10
     head_seconds: Annotated[_Seconds, _says("Time to send them.")] = 10.0
-    body_seconds: Annotated[_Seconds, _says("Time to send a REST body.")] = 30.0
+    body_seconds: Annotated[_Seconds, _says("Time to send a REST body or a WebSocket message.")] = 30.0
     connections: Annotated[_Count, _says("Most connections at a time.")] = 20_000
-    connections_per_address: Annotated[_Count, _says("Most of them from one address.")] = 5_000
+    connections_per_address: Annotated[
+        _Count,
+        _says("Most of them from one address; an IPv6 network /64 is one address, trusted proxies are exempt."),
+    ] = 5_000
     pipeline: Annotated[
         _Count, _says("Unanswered requests of one connection after which no more are read from it.")
     ] = 1_024
@@ -99,6 +107,22 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     failed_authentications: Annotated[_Count, _says("Failures after which a socket is closed (4029).")] = 20
     drain_seconds: Annotated[_Seconds, _says("Time for open requests and sockets to finish at a stop.")] = 10.0
     drain_spread: Annotated[_Seconds, _says("Clients are told to reconnect at a random time within this span.")] = 30.0
+
+    def trusts(self, address: str) -> bool:
+        """Whether a peer is one of the trusted proxies. An IPv4-mapped address is the IPv4 address."""
+        if not self.trusted_proxies:
+            return False
+        return plain_address(address) in [plain_address(proxy.strip()) for proxy in self.trusted_proxies.split(",")]
+
+
+def plain_address(text: str) -> IPv4Address | IPv6Address | str:
+    """The address that a text stands for, an IPv4-mapped one as IPv4; the text itself when it is no address."""
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return text
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return mapped or address
 
 
 class SettingsError(Exception):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,10 +20,11 @@ from tests.gate.wire import (
     TEXT,
     Wire,
     frame,
+    gauge,
     opened,
     until,
 )
-from tests.running import RunningGateway, Talk
+from tests.running import PASSWORD, RunningGateway, Talk
 
 MESSAGE_BYTES = 1 << 20
 MALFORMED = {"code": 400, "status": "error", "error": "Malformed Json received."}
@@ -117,6 +119,20 @@ def test_valid_utf_8_never_closes_the_socket(wire: Wire, character: str) -> None
     wire.send(frame(json.dumps({"action": "server/info", "requestId": character}, ensure_ascii=False).encode()))
     assert wire.answer().get("requestId", character) == character
     assert still_open(wire)
+
+
+def test_line_separators_leave_as_escapes_and_a_request_id_as_it_came(
+    shared_gateway: RunningGateway, admin_token: str
+) -> None:
+    """U+2028 and U+2029 in a value are escaped, in frames and over HTTP; a requestId comes back byte for byte."""
+    with opened(shared_gateway, admin_token) as wire:
+        put = '{"action":"configuration/put","requestId":"\u2028","name":"frames.separators","value":"\u2028\u2029"}'
+        wire.send(frame(put.encode()))
+        answer = wire.frame()[1]
+        assert '"requestId":"\u2028",'.encode() in answer
+        assert rb'"value":"\u2028\u2029",' in answer
+    with shared_gateway.http(admin_token) as client:
+        assert rb'"value":"\u2028\u2029",' in client.get("/configuration/frames.separators").content
 
 
 def test_an_unknown_action_is_named_in_the_answer(talk: Talk) -> None:
@@ -392,16 +408,63 @@ def test_my_close_frame_is_echoed_and_the_connection_ends(wire: Wire, payload: b
     assert wire.ended()
 
 
-def test_requests_before_my_close_frame_are_carried_out(shared_gateway: RunningGateway, admin_token: str) -> None:
-    """A put followed at once by the close frame is stored all the same."""
+GOODBYE = frame((1000).to_bytes(2) + b"bye", CLOSE)
+
+
+def test_requests_before_my_close_frame_are_answered(shared_gateway: RunningGateway, admin_token: str) -> None:
+    """Puts, gets and a login that stand before my close frame, in one segment, are answered before it is echoed."""
+    login = json.dumps({"action": "token", "login": "admin", "password": PASSWORD}).encode()
+    for count in (1, 40, 400):
+        with opened(shared_gateway, admin_token) as wire:
+            put = b'{"action":"configuration/put","name":"frames.last","value":"%d"}'
+            get = b'{"action":"configuration/get","name":"frames.last"}'
+            wire.send(b"".join(frame(put % n) + frame(get) for n in range(count)) + frame(login) + GOODBYE)
+            for n in range(count):
+                assert wire.answer()["status"] == "success"
+                assert wire.answer()["configuration"]["value"] == str(n)
+            assert wire.answer()["accessToken"]
+            assert wire.closed() == (1000, "bye")
+            assert wire.ended()
+
+
+def test_notifications_before_my_close_frame_are_carried_out(shared_gateway: RunningGateway, admin_token: str) -> None:
+    """JSON-RPC notifications get no answer; they are carried out all the same before the close frame is echoed."""
+    notification = b'{"jsonrpc":"2.0","method":"configuration/%b","params":{"name":"frames.%b","value":"1"}}'
     with opened(shared_gateway, admin_token) as wire:
-        put = b'{"action":"configuration/put","name":"frames.last","value":"words"}'
-        wire.send(frame(put) + frame((1000).to_bytes(2), CLOSE))
-        while wire.frame()[0] != CLOSE:
-            pass
+        calls = ((b"put", b"first"), (b"delete", b"first"), (b"get", b"first"), (b"put", b"second"))
+        wire.send(b"".join(frame(notification % call) for call in calls * 20), GOODBYE[:3], GOODBYE[3:])
+        assert wire.closed() == (1000, "bye")
         assert wire.ended()
     with shared_gateway.socket(admin_token) as talk:
-        until(lambda: talk("configuration/get", name="frames.last")["status"] == "success")
+        assert talk("configuration/get", name="frames.first")["code"] == 404
+        assert talk("configuration/get", name="frames.second")["configuration"]["entityVersion"] == 20
+
+
+@pytest.mark.timeout(20)
+def test_a_close_frame_behind_answers_that_are_not_read_is_not_waited_for_long(data: Path) -> None:
+    """Who says goodbye and does not read the answers before it is cut off after `--drain-seconds`."""
+    with RunningGateway(data, "--outbox-bytes", "65536", "--drain-seconds", "0.5") as gateway:
+        token = gateway.token()
+        with gateway.socket(token) as talk, opened(gateway, token, receive_buffer=4096) as wire:
+            talk("configuration/put", name="big", value="x" * 65_000)
+            wire.send(frame(b'{"action":"configuration/get","name":"big"}') * 300 + GOODBYE)
+            until(lambda: gauge(gateway, "outbox_bytes") > 65_536)
+            until(lambda: gauge(gateway, "sockets") == 1)
+
+
+def test_what_was_read_before_a_stop_is_answered(data: Path) -> None:
+    """At a stop the requests that were sent in one go with answered ones are answered too; then comes the goodbye."""
+    with RunningGateway(data, "--pipeline", "2", "--drain-seconds", "30") as gateway, opened(gateway) as wire:
+        login = {"action": "token", "login": "admin", "password": PASSWORD, "pad": "x" * 4_000}
+        wire.send(b"".join(frame(json.dumps(login | {"requestId": n}).encode()) for n in range(7)))
+        assert wire.answer()["requestId"] == 0
+        gateway.process.send_signal(signal.SIGTERM)
+        assert [wire.answer()["requestId"] for _ in range(6)] == list(range(1, 7))
+        assert wire.closed()[0] == 1001
+        wire.send(frame((1001).to_bytes(2), CLOSE))
+        assert wire.ended()
+        wire.close()
+        assert gateway.stop() == 0
 
 
 def test_pings_come_and_a_peer_that_answers_them_stays(data: Path) -> None:

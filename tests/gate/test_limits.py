@@ -4,28 +4,35 @@ from __future__ import annotations
 
 import json
 import socket
-import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
 import pytest
 from websockets.exceptions import ConnectionClosedError
 
-from tests.gate.wire import CLOSE, INFO, PING, PONG, dial, frame, opened, until, upgrade
+from hivewire.gate.door import Door
+from hivewire.settings import Settings
+from tests.gate.wire import (
+    BINARY,
+    CLOSE,
+    CONTINUATION,
+    INFO,
+    PING,
+    PONG,
+    TEXT,
+    Wire,
+    dial,
+    frame,
+    gauge,
+    opened,
+    until,
+    upgrade,
+)
 from tests.running import PASSWORD, RunningGateway, Talk
 
 MEBI = 1 << 20
-
-
-def gauge(gateway: RunningGateway, name: str) -> float:
-    """A metric without labels, as it is now."""
-    with urllib.request.urlopen(gateway.url + "/metrics") as answer:
-        text = answer.read().decode()
-    for line in text.splitlines():
-        if line.startswith(f"hivewire_{name} "):
-            return float(line.split()[1])
-    raise AssertionError(f"no metric {name}")
 
 
 def lives(gateway: RunningGateway) -> bool:
@@ -168,6 +175,44 @@ def test_one_connection_too_many_gets_503_and_a_place_that_is_left_is_free(data:
             until(room)
 
 
+def served(gateway: RunningGateway, source: str) -> bool:
+    """Whether a newcomer from this address of the machine is let in."""
+    with dial(gateway, source=source) as wire:
+        wire.send(b"GET /health/live HTTP/1.1\r\nHost: g\r\n\r\n")
+        try:
+            return wire.response()[0] == 200
+        except ConnectionResetError:  # refused before the request was read
+            return False
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::"])
+def test_a_trusted_proxy_is_exempt_from_the_limit_of_an_address(data: Path, host: str) -> None:
+    """All clients of a proxy come from its address, so they are not counted together; those of others are. An address
+    that comes mapped to IPv6 is the IPv4 address that it stands for."""
+    flags = ("--host", host, "--connections-per-address", "1", "--trusted-proxies", "10.0.0.1, 127.0.0.1")
+    with RunningGateway(data, *flags) as gateway:  # noqa: SIM117 - the gateway outlives the connections
+        with opened(gateway), opened(gateway), dial(gateway, source="127.0.0.2") as other:
+            other.send(b"GET /health/live HTTP/1.1\r\nHost: g\r\n\r\n")
+            assert other.response()[0] == 200
+            assert served(gateway, "127.0.0.1")
+            assert served(gateway, "127.0.0.3")
+            assert not served(gateway, "127.0.0.2")
+
+
+def test_a_network_of_ipv6_addresses_counts_as_one() -> None:
+    """A client has a whole /64 of addresses and gains nothing by using many; what left is free again."""
+    door = Door(Settings(connections_per_address=2, trusted_proxies="2001:db8::cafe"))
+    assert door.enter("2001:db8::1")
+    assert door.enter("2001:db8::cafe")
+    assert door.enter("2001:db8::ffff:1")
+    assert not door.enter("2001:db8::2")
+    assert door.enter("2001:db8:0:1::1")
+    door.leave("2001:db8::cafe")
+    assert not door.enter("2001:db8::2")
+    door.leave("2001:db8::1")
+    assert door.enter("2001:db8::2")
+
+
 # The upgrade.
 
 
@@ -205,18 +250,58 @@ def test_an_upgrade_with_a_bad_authorization_gets_401_as_json(shared_gateway: Ru
 
 
 @pytest.mark.parametrize(
-    ("old", "new"),
+    ("old", "new", "status", "message"),
     [
-        (b"Sec-WebSocket-Version: 13", b"Sec-WebSocket-Version: 8"),
-        (b"Sec-WebSocket-Key: ", b"Sec-WebSocket-Key: short"),
-        (b"Sec-WebSocket-Key: ", b"X-Not-A-Key: "),
+        (b"Version: 13", b"Version: 8", 426, "only version 13 of the WebSocket protocol is spoken here"),
+        (b"Sec-WebSocket-Version: 13\r\n", b"", 400, "missing Sec-WebSocket-Version header"),
+        (b"Sec-WebSocket-Key: ", b"Sec-WebSocket-Key: short", 400, "invalid Sec-WebSocket-Key header"),
+        (b"Sec-WebSocket-Key: ", b"X-Not-A-Key: ", 400, "missing Sec-WebSocket-Key header"),
+        (b"GET", b"POST", 405, "unsupported HTTP method"),
+        (b"HTTP/1.1", b"HTTP/1.0", 505, "unsupported HTTP version"),
+        (b"Host: gateway", b"Content-Length: 2", 400, "a handshake has no body"),
+        (b"Host: gateway", b"Transfer-Encoding: chunked", 400, "a handshake has no body"),
+        (b"Connection: Upgrade", b"Connection: Upgrade\r\nConnection: keep-alive", 400, "no protocol to upgrade to"),
     ],
 )
-def test_a_handshake_that_is_wrong_is_refused(shared_gateway: RunningGateway, old: bytes, new: bytes) -> None:
-    """Another version of the protocol, or no proper key: a 4xx, no socket."""
+def test_a_handshake_that_is_wrong_is_refused(
+    shared_gateway: RunningGateway, old: bytes, new: bytes, status: int, message: str
+) -> None:
+    """Another version of the protocol, no proper key, a body: an error document that says what is wrong, no socket."""
     with dial(shared_gateway) as wire:
-        wire.send(upgrade().replace(old, new))
-        assert wire.head()[0] in (400, 426)
+        wire.send(upgrade().replace(old, new) + b"{}\r\n")
+        found, headers, body = wire.response()
+        assert (found, body["error"], headers["content-type"]) == (status, status, "application/json")
+        assert message in body["message"]
+        assert "\n" not in body["message"]
+        assert headers["access-control-allow-origin"] == "*"
+        assert wire.ended()
+
+
+def test_a_refused_handshake_says_what_would_be_right(shared_gateway: RunningGateway) -> None:
+    """A 426 names the version that is spoken, a 405 the method, a 401 the kind of credentials."""
+    for old, new, name, value in (
+        (b"Version: 13", b"Version: 12", "sec-websocket-version", "13"),
+        (b"Version: 13", b"Version: 12", "upgrade", "websocket"),
+        (b"GET", b"POST", "allow", "GET"),
+        (b"Host", b"Authorization: Bearer x\r\nHost", "www-authenticate", "Bearer"),
+    ):
+        with dial(shared_gateway) as wire:
+            wire.send(upgrade().replace(old, new))
+            assert wire.response()[1][name] == value
+
+
+def test_a_handshake_may_have_long_and_many_headers(shared_gateway: RunningGateway) -> None:
+    """Cookies of 20 KiB and 200 headers are fine; `--head-bytes` bounds them together, as for any request."""
+    with dial(shared_gateway) as wire:
+        wire.send(upgrade()[:-2] + b"Cookie: " + b"c" * (20 << 10) + b"\r\n" + b"X-Header: x\r\n" * 200 + b"\r\n")
+        assert wire.head()[0] == 101
+        wire.send(frame(INFO))
+        assert wire.answer()["status"] == "success"
+    with dial(shared_gateway) as wire:
+        wire.send(upgrade()[:-2] + (b"X: " + b"x" * 1_000 + b"\r\n") * 66 + b"\r\n")
+        status, headers, body = wire.response()
+        assert (status, headers["content-type"], body["error"]) == (431, "application/json", 431)
+        assert wire.ended()
 
 
 @pytest.mark.parametrize("frames", [1, 50, 2_000])
@@ -239,7 +324,92 @@ def test_half_a_frame_in_the_segment_of_the_handshake_is_kept(shared_gateway: Ru
             assert wire.answer()["status"] == "success"
 
 
+# One request behind another.
+
+
+def put_then(token: str, name: str, behind: bytes) -> bytes:
+    """A PUT of `{"value":"1"}` and what stands behind it."""
+    head = put_head(token, "Content-Length: 13").replace(b"limits.body", name.encode())
+    return head + b'{"value":"1"}' + behind
+
+
+CHUNKED = (
+    b"PUT /api/rest/configuration/limits.bad HTTP/1.1\r\nAuthorization: Bearer %b\r\nTransfer-Encoding: chunked\r\n\r\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("behind", "status"),
+    [
+        (b"nonsense\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nX: " + b"x" * 70_000, 431),
+        (b"GET / HTTP/1.1\r\n" + (b"X: " + b"x" * 1_000 + b"\r\n") * 66 + b"\r\n", 431),
+        (CHUNKED + b'd\r\n{"value":"1"}\r\nzz\r\n', 400),
+        (CHUNKED + b'd\r\n{"value":"1"}\r\n0\r\n' + b"X: x\r\n" * 40_000 + b"\r\n", 431),
+        (upgrade("/nowhere"), 404),
+        (upgrade().replace(b"Upgrade\r", b"Upgrade\r\nConnection: close\r"), 400),
+    ],
+    ids=["not HTTP", "endless head", "large head", "bad body", "large trailers", "no such socket", "other upgrade"],
+)
+def test_a_refusal_waits_for_the_answers_before_it(
+    shared_gateway: RunningGateway, admin_token: str, behind: bytes, status: int
+) -> None:
+    """A bad request right behind a good one takes nothing from it: first the answer, then the refusal and the end."""
+    with dial(shared_gateway) as wire:
+        wire.send(put_then(admin_token, "limits.good", behind.replace(b"%b", admin_token.encode())))
+        assert wire.response()[0] == 200
+        refused, headers, body = wire.response()
+        assert (refused, body["error"], headers["connection"]) == (status, status, "close")
+        assert wire.ended()
+    with shared_gateway.http(admin_token) as client:
+        assert client.get("/configuration/limits.bad").status_code == 404
+
+
+@pytest.mark.timeout(20)
+def test_a_late_head_is_refused_behind_the_answers_that_were_not_read(data: Path) -> None:
+    """Half a head behind requests whose answers I am slow to read: I get all of them, and then the 408."""
+    with RunningGateway(data, "--head-seconds", "0.4") as gateway:
+        token = gateway.token()
+        with gateway.socket(token) as other, dial(gateway, receive_buffer=4096) as wire:
+            fill(other)
+            wire.send(ask_for_all(token) * 20 + b"GET /")
+            with dial(gateway) as late:
+                assert late.response()[0] == 408
+            assert [wire.response()[0] for _ in range(21)] == [200] * 20 + [408]
+            assert wire.ended()
+
+
+def test_an_upgrade_behind_a_request_comes_after_its_answer(shared_gateway: RunningGateway, admin_token: str) -> None:
+    """PUT, handshake and frames in one segment: the PUT's answer, the 101, and the answers to the frames."""
+    with dial(shared_gateway) as wire:
+        wire.send(put_then(admin_token, "limits.upgrade", upgrade() + frame(INFO) * 50), frame(INFO))
+        assert wire.response()[0] == 200
+        assert wire.head()[0] == 101
+        assert [wire.answer()["status"] for _ in range(51)] == ["success"] * 51
+
+
+@pytest.mark.timeout(20)
+def test_an_upgrade_behind_answers_that_are_read_slowly(data: Path) -> None:
+    """The patience for an HTTP answer ends with HTTP: a socket that stands behind large answers stays open."""
+    with RunningGateway(data, "--slow-seconds", "0.5", "--head-seconds", "0.7") as gateway:
+        token = gateway.token()
+        with gateway.socket(token) as other, dial(gateway, receive_buffer=4096) as wire:
+            fill(other)
+            wire.send(ask_for_all(token) * 8 + upgrade())
+            assert [wire.response()[0] for _ in range(8)] == [200] * 8
+            assert wire.head()[0] == 101
+            with dial(gateway) as late:
+                assert late.response()[0] == 408
+            wire.send(frame(INFO))
+            assert wire.answer()["status"] == "success"
+
+
 # Clients that do not read.
+
+
+def ask_for_all(token: str) -> bytes:
+    """A request whose answer is almost 1 MiB, after `fill`."""
+    return f"GET /api/rest/configuration HTTP/1.1\r\nHost: g\r\nAuthorization: Bearer {token}\r\n\r\n".encode()
 
 
 def fill(talk: Talk) -> None:
@@ -305,8 +475,7 @@ def test_an_http_client_that_never_reads_its_answers_is_cut_off(data: Path) -> N
         token = gateway.token()
         with gateway.socket(token) as other, dial(gateway, receive_buffer=4096) as wire:
             fill(other)
-            ask = f"GET /api/rest/configuration HTTP/1.1\r\nHost: g\r\nAuthorization: Bearer {token}\r\n\r\n"
-            wire.send(ask.encode() * 20)
+            wire.send(ask_for_all(token) * 20)
             until(lambda: gauge(gateway, "connections") >= 3)
             until(lambda: gauge(gateway, "connections") == 2)
             assert other("configuration/get", name="big.1")["status"] == "success"
@@ -350,17 +519,18 @@ def test_more_requests_than_the_pipeline_takes_are_answered_all_the_same(strict:
 
 
 def test_http_requests_without_waiting_are_answered_in_order(shared_gateway: RunningGateway) -> None:
-    """Sixty-four requests may wait behind one another; a flood of them ends with 503 or the end."""
+    """Sixty-four requests may wait behind one; a flood is answered so far, then comes 503 and the end."""
     ask = b"GET /health/%b HTTP/1.1\r\nHost: g\r\n\r\n"
     with dial(shared_gateway) as wire:
         wire.send(b"".join(ask % name for name in (b"live", b"gone") * 30))
         assert [wire.response()[0] for _ in range(60)] == [200, 404] * 30
     with dial(shared_gateway) as wire:
         wire.send(ask % b"live" * 2_000)
-        status = 200
-        while status == 200:
-            status = wire.response()[0]
-        assert status == 503
+        answers = [wire.response()[0]]
+        while answers[-1] == 200:
+            answers.append(wire.response()[0])
+        assert answers[-1] == 503
+        assert len(answers) > 65
         assert wire.ended()
 
 
@@ -374,7 +544,180 @@ def test_the_size_of_a_message_is_a_setting(strict: RunningGateway) -> None:
         assert wire.closed()[0] == 1009
 
 
+# Messages and bodies that are not whole.
+
+
+@pytest.fixture(scope="module")
+def tight(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGateway]:
+    """A gateway with room for 64 KiB of unfinished messages and bodies."""
+    data = tmp_path_factory.mktemp("tight") / "hivewire.db"
+    with RunningGateway(data, "--unfinished-bytes", str(64 << 10)) as gateway:
+        yield gateway
+        assert not gateway.events("unexpected error"), gateway.events("unexpected error")
+        assert not gateway.noise, gateway.noise
+
+
+def info_of(size: int) -> bytes:
+    """A request of so many bytes."""
+    text = b'{"action":"server/info","pad":"%b"}'
+    return text % (b"x" * (size - len(text) + 2))
+
+
+def one_frame(message: bytes) -> bytes:
+    """The message in one frame."""
+    return frame(message)
+
+
+def two_frames(message: bytes) -> bytes:
+    """The message in two fragments, of which the second is its last byte."""
+    return frame(message[:-1], fin=False) + frame(message[-1:], CONTINUATION)
+
+
+@pytest.mark.parametrize("cut", [one_frame, two_frames])
+def test_unfinished_messages_share_a_budget(tight: RunningGateway, cut: Callable[[bytes], bytes]) -> None:
+    """Who needs more than is left for unfinished messages is closed with 1011 and may come back; the others finish
+    theirs, and what they held is free again."""
+    message = cut(info_of(60 << 10))
+    with opened(tight) as first, opened(tight) as second, opened(tight) as third:
+        first.send(message[:-1])
+        until(lambda: gauge(tight, "unfinished_bytes") >= 43 << 10)
+        second.send(message[:-1])
+        assert second.closed() == (1011, "too many unfinished messages; try again later")
+        assert second.ended()
+        first.send(message[-1:])
+        assert first.answer()["status"] == "success"
+        assert gauge(tight, "unfinished_bytes") == 0
+        third.send(message)
+        assert third.answer()["status"] == "success"
+
+
+def test_small_unfinished_messages_are_always_taken(tight: RunningGateway) -> None:
+    """16 KiB of an unfinished message are free for every connection, however many there are."""
+    message = frame(info_of(16 << 10))
+    with ExitStack() as stack:
+        wires = [stack.enter_context(opened(tight)) for _ in range(20)]
+        for wire in wires:
+            wire.send(message[:-100])
+        for wire in wires:
+            wire.send(message[-100:])
+            assert wire.answer()["status"] == "success"
+        assert gauge(tight, "unfinished_bytes") == 0
+
+
+@pytest.mark.parametrize("cut", [one_frame, two_frames])
+def test_what_an_unfinished_message_held_is_free_when_its_sender_is_gone(
+    tight: RunningGateway, cut: Callable[[bytes], bytes]
+) -> None:
+    """Hanging up in the middle of a message, or a mistake in it, gives everything back."""
+    for behind in (b"", frame(b"x", BINARY)):
+        with opened(tight) as wire:
+            wire.send(cut(info_of(60 << 10))[:-7])
+            until(lambda: gauge(tight, "unfinished_bytes") >= 43 << 10)
+            wire.send(behind)
+        until(lambda: gauge(tight, "unfinished_bytes") == 0)
+
+
+def test_unfinished_bodies_draw_from_the_same_budget(tight: RunningGateway) -> None:
+    """A body that needs more than is left gets 503; the one before it is finished, and its room is free again."""
+    head, value = put_head(tight.token(), f"Content-Length: {60 << 10}"), b'{"value":"1"}'.ljust(60 << 10)
+    with dial(tight) as first, dial(tight) as second, opened(tight) as socket:
+        first.send(head, value[:-1])
+        until(lambda: gauge(tight, "unfinished_bytes") >= 43 << 10)
+        second.send(head, value[:-1])
+        status, _, body = second.response()
+        assert (status, body) == (503, {"error": 503, "message": "too many unfinished messages; try again later"})
+        socket.send(frame(info_of(60 << 10))[:-1])
+        assert socket.closed()[0] == 1011
+        first.send(value[-1:])
+        assert first.response()[0] == 200
+        assert gauge(tight, "unfinished_bytes") == 0
+    with dial(tight) as gone:
+        gone.send(head, value[:-1])
+        until(lambda: gauge(tight, "unfinished_bytes") >= 43 << 10)
+    until(lambda: gauge(tight, "unfinished_bytes") == 0)
+
+
+def heard(wire: Wire) -> tuple[int, bytes]:
+    """The next frame that is not about whether anybody is there."""
+    opcode, payload = wire.frame()
+    while opcode in (PING, PONG):
+        opcode, payload = wire.frame()
+    return opcode, payload
+
+
+def while_others_are_late(gateway: RunningGateway) -> Iterator[None]:
+    """Comes back every `--head-seconds`, some seconds long in all."""
+    for _ in range(6):
+        with dial(gateway) as late:
+            assert late.response()[0] == 408
+        yield
+
+
+@pytest.mark.parametrize(
+    "begun",
+    [
+        b"\x81",
+        frame(INFO)[:-1],
+        frame(INFO, fin=False),
+        frame(INFO, fin=False) + frame(b"", PING),
+        frame(b"x", PING)[:3],
+    ],
+    ids=["half a head", "half a frame", "a fragment", "a fragment and a ping", "half a ping"],
+)
+def test_a_message_that_does_not_come_to_its_end_closes_with_1002(strict: RunningGateway, begun: bytes) -> None:
+    """A message that is begun must be whole within `--body-seconds`; answers before it come first."""
+    with opened(strict) as wire:
+        wire.send(frame(INFO) + begun)
+        assert wire.answer()["status"] == "success"
+        assert heard(wire) == (CLOSE, (1002).to_bytes(2) + b"the message took over 0.4 s")
+        assert wire.ended()
+
+
+def test_messages_that_are_always_cut_somewhere_are_no_unfinished_one(strict: RunningGateway) -> None:
+    """It is each message that has its time: segments that end in the middle of the next one are fine for ever."""
+    for message, answer in (
+        (frame(INFO), TEXT),
+        (frame(INFO[:9], fin=False) + frame(INFO[9:], CONTINUATION), TEXT),
+        (frame(b"x" * 9, PING), PONG),
+    ):
+        with opened(strict) as wire:
+            wire.send(message[:-9])
+            for _ in while_others_are_late(strict):
+                wire.send(message[-9:] + message[:-9])
+                while wire.frame()[0] != answer:
+                    pass
+
+
+@pytest.mark.timeout(30)
+def test_a_message_that_the_gateway_does_not_read_is_not_late(data: Path) -> None:
+    """While I do not read my answers nothing is read from me, so the end of my message may wait as well."""
+    flags = ("--outbox-bytes", "65536", "--body-seconds", "0.4", "--head-seconds", "0.4")
+    with RunningGateway(data, *flags) as gateway:
+        token = gateway.token()
+        with gateway.socket(token) as other, opened(gateway, token, receive_buffer=4096) as wire:
+            other("configuration/put", name="big", value="x" * 65_000)
+            get = frame(b'{"action":"configuration/get","name":"big"}') * 200
+            wire.send(get + frame(INFO)[:-1])
+            until(lambda: gauge(gateway, "outbox_bytes") > 65_536)
+            for _ in while_others_are_late(gateway):
+                pass
+            assert [heard(wire)[0] for _ in range(200)] == [TEXT] * 200
+            wire.send(frame(INFO)[-1:])
+            assert heard(wire)[0] == TEXT
+
+
 # Bodies.
+
+
+@pytest.mark.parametrize("path", ["/token", "/token/refresh"])
+def test_the_body_of_an_anonymous_caller_is_small(shared_gateway: RunningGateway, admin_token: str, path: str) -> None:
+    """Without a token 128 KiB must do, and one byte more is refused with 413; with one the limit is that of all."""
+    url, body = shared_gateway.rest_url + path, b'{"login":"admin","password":"wrong","refreshToken":"x"}'
+    assert httpx.post(url, content=body.ljust(128 << 10)).status_code == 401
+    refused = httpx.post(url, content=body.ljust((128 << 10) + 1))
+    assert (refused.status_code, refused.json()["message"]) == (413, "the body is over 131072 bytes")
+    headers = {"Authorization": f"Bearer {admin_token}"}
+    assert httpx.post(url, content=body.ljust((128 << 10) + 1), headers=headers).status_code == 401
 
 
 def put_head(token: str, *headers: str) -> bytes:

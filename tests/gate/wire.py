@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import socket
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -59,8 +60,10 @@ def upgrade(path: str = "/api/websocket", token: str | None = None) -> bytes:
 class Wire:
     """A TCP connection to a gateway and the bytes that came over it."""
 
-    def __init__(self, gateway: RunningGateway, receive_buffer: int | None = None) -> None:
+    def __init__(self, gateway: RunningGateway, receive_buffer: int | None = None, source: str = "") -> None:
         self.socket = socket.socket()
+        if source:
+            self.socket.bind((source, 0))
         self.socket.settimeout(20)
         if receive_buffer is not None:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
@@ -129,9 +132,9 @@ class Wire:
 
 
 @contextmanager
-def dial(gateway: RunningGateway, receive_buffer: int | None = None) -> Iterator[Wire]:
-    """A TCP connection."""
-    wire = Wire(gateway, receive_buffer)
+def dial(gateway: RunningGateway, receive_buffer: int | None = None, source: str = "") -> Iterator[Wire]:
+    """A TCP connection, from a certain address of this machine when it matters."""
+    wire = Wire(gateway, receive_buffer, source)
     try:
         yield wire
     finally:
@@ -154,3 +157,13 @@ def until(holds: Callable[[], Any]) -> None:
     """Ask again and again; the time limit of the test is the end of patience."""
     while not holds():
         pass
+
+
+def gauge(gateway: RunningGateway, name: str) -> float:
+    """A metric without labels, as it is now."""
+    with urllib.request.urlopen(gateway.url + "/metrics") as answer:
+        text = answer.read().decode()
+    for line in text.splitlines():
+        if line.startswith(f"hivewire_{name} "):
+            return float(line.split()[1])
+    raise AssertionError(f"no metric {name}")

@@ -627,3 +627,18 @@ def test_both_framings_understand_the_same(members: dict[str, str]) -> None:
     assert frame.request == call.request
     assert type(frame.error) is type(call.error)
     assert frame.request_type is call.request_type is ConfigurationList
+
+
+SEPARATORS = "a\u2028b\u2029c\u2027d\u20ace"
+ESCAPED = '"a\\u2028b\\u2029c\u2027d\u20ace"'.encode()
+
+
+@pytest.mark.parametrize("rpc", [False, True])
+def test_line_separators_are_escaped_in_answers_and_errors(rpc: bool) -> None:
+    """U+2028 and U+2029 leave as escapes, in values, texts and members alike; other characters leave as they are."""
+    call = Call(None, msgspec.Raw(b"1"), b"null", rpc=rpc)
+    reply = ConfigurationReply(Configuration("n", SEPARATORS, 1), 1)
+    refused = codec.refuse(call, VersionConflict(SEPARATORS, change=SEPARATORS))
+    assert b'"value":%b,' % ESCAPED in codec.answer(call, reply)
+    assert refused.count(ESCAPED) == 2
+    assert codec.encode([SEPARATORS]) == b"[%b]" % ESCAPED

@@ -9,15 +9,21 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import Counter
-from typing import Any, cast
+from collections.abc import Callable, Mapping
+from functools import partial
+from ipaddress import IPv6Address
+from typing import Any
 
 import httptools
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
+from websockets.datastructures import Headers
+from websockets.http11 import Request
 
-from hivewire.settings import Settings
+from hivewire.settings import Settings, plain_address
 from hivewire_protocol.codec import encode
+from hivewire_protocol.errors import Unavailable
 
 SLICE = 16 << 10
 """Bytes looked at in one go, so that one loud connection does not hold up the others."""
@@ -37,6 +43,9 @@ CORS = {
 LINGER_SECONDS = 2.0
 """After a refusal, what the peer still sends is thrown away for so long."""
 
+FREE = 16 << 10
+"""Bytes of an unfinished message that every connection may hold without drawing from the common budget."""
+
 PIPELINE = 64
 """Requests of one HTTP connection that may wait behind an unanswered one. Browsers and libraries send none."""
 
@@ -47,29 +56,60 @@ take what follows for the other protocol, the body of the request included. So i
 
 
 class Door:
-    """Counts who is inside."""
+    """Counts who is inside, and what messages and bodies that are not whole yet hold: `unfinished` bytes."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.inside = 0
-        self._by_address: Counter[str] = Counter()
+        self.unfinished = 0
+        self._by_household: Counter[str] = Counter()
 
     def enter(self, address: str) -> bool:
         """Whether one more connection from this address may come in; every one that may must `leave`."""
         if self.inside >= self.settings.connections:
             return False
-        if self._by_address[address] >= self.settings.connections_per_address:
+        household = self._household(address)
+        if household and self._by_household[household] >= self.settings.connections_per_address:
             return False
+        self._by_household[household] += 1
         self.inside += 1
-        self._by_address[address] += 1
         return True
 
     def leave(self, address: str) -> None:
         """A connection that was let in has ended."""
         self.inside -= 1
-        self._by_address[address] -= 1
-        if not self._by_address[address]:
-            del self._by_address[address]
+        household = self._household(address)
+        self._by_household[household] -= 1
+        if not self._by_household[household]:
+            del self._by_household[household]
+
+    def draw(self, drawn: int, held: int) -> int:
+        """What a connection that has `drawn` so much of the common budget draws for an unfinished message of `held`
+        bytes; nothing when that is 0. Raises Unavailable when not so much is left."""
+        wanted = max(0, held - FREE)
+        if wanted > drawn and self.unfinished + wanted - drawn > self.settings.unfinished_bytes:
+            raise Unavailable("too many unfinished messages; try again later")
+        self.unfinished += wanted - drawn
+        return wanted
+
+    def _household(self, address: str) -> str:
+        """What counts as one address: with IPv6 the network /64, of which a single client has all addresses.
+
+        Empty for trusted proxies: there are many clients behind them, so only the limit for all connections counts.
+        """
+        if self.settings.trusts(address):
+            return ""
+        plain = plain_address(address)
+        return str(IPv6Address(int(plain) >> 64 << 64)) if isinstance(plain, IPv6Address) else str(plain)
+
+
+class Refusal(Exception):
+    """What is answered in place of what was asked for: an error document, after which the connection is closed."""
+
+    def __init__(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.headers = headers or {}
 
 
 def peer_address(transport: asyncio.BaseTransport) -> str:
@@ -79,7 +119,11 @@ def peer_address(transport: asyncio.BaseTransport) -> str:
 
 
 class HttpProtocol(HttpToolsProtocol):
-    """One HTTP connection, bounded; on an upgrade it hands over, together with its place inside."""
+    """One HTTP connection, bounded; on an upgrade it hands over, together with its place inside.
+
+    A refusal and an upgrade end it. Both come in their turn: what is answered before them is answered first, and
+    nothing behind them is parsed.
+    """
 
     def __init__(
         self,
@@ -93,9 +137,11 @@ class HttpProtocol(HttpToolsProtocol):
         self.door = door
         self.address = ""
         self._admitted = False
-        self._refused = False
+        self._unanswered = 0
+        self._end: Callable[[], None] | None = None
         self._head_bytes = 0
         self._head_complete = False
+        self._in_body = False
         self._head_timer: asyncio.TimerHandle | None = None
         self._slow_timer: asyncio.TimerHandle | None = None
 
@@ -105,7 +151,7 @@ class HttpProtocol(HttpToolsProtocol):
         self.address = peer_address(transport)
         self._admitted = self.door.enter(self.address)
         if not self._admitted:
-            self.refuse(503, "too many connections; try again later")
+            self.refuse(Refusal(503, "too many connections; try again later"))
             return
         self._expect_head()
 
@@ -120,16 +166,12 @@ class HttpProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser slice by slice and bound the head of each request."""
-        if self._refused:
-            return
         for start in range(0, len(data), SLICE):
-            if self.transport.is_closing():
+            if self._end is not None or self.transport.is_closing():
                 return
-            if not self._feed(data, start):
-                return
+            self._feed(data, start)
 
-    def _feed(self, data: bytes, start: int) -> bool:
-        """One slice; false when the rest is not for this parser."""
+    def _feed(self, data: bytes, start: int) -> None:
         piece = data[start : start + SLICE]
         if not self._head_complete:
             head, end, body = piece.partition(b"\r\n\r\n")
@@ -137,31 +179,16 @@ class HttpProtocol(HttpToolsProtocol):
         try:
             self.parser.feed_data(piece)
         except httptools.HttpParserUpgrade as upgrade:
-            if self._should_upgrade():
-                self._hand_over(data[start + upgrade.args[0] :])
-            else:
-                self.refuse(400, "there is no protocol to upgrade to but websocket")
-            return False
-        except httptools.HttpParserError:
-            self.refuse(400, "Invalid HTTP request received.")
-            return False
-        if len(self.pipeline) > PIPELINE:
-            self.refuse(503, "too many requests sent without waiting for answers")
-            return False
-        if not self._head_complete:
-            self._head_bytes += len(piece)
-            if self._head_bytes > self.door.settings.head_bytes:
-                self.refuse(431, f"request line and headers are over {self.door.settings.head_bytes} bytes")
-                return False
-        return True
-
-    def _hand_over(self, rest: bytes) -> None:
-        """Let the WebSocket protocol take over, with what the client sent without waiting for an answer."""
-        self._stop_timer()
-        self._admitted = False
-        self.handle_websocket_upgrade()
-        if rest:
-            cast(asyncio.Protocol, self.transport.get_protocol()).data_received(rest)
+            self._upgrade(data[start + upgrade.args[0] :])
+        except httptools.HttpParserError as error:
+            # What a callback of the parser raises comes as the context of the parser's own error.
+            cause = error.__context__
+            self.refuse(cause if isinstance(cause, Refusal) else Refusal(400, "Invalid HTTP request received."))
+        else:
+            if not self._head_complete:
+                self._head_bytes += len(piece)
+                if self._head_bytes > self.door.settings.head_bytes:
+                    self.refuse(self._head_too_large())
 
     def shutdown(self) -> None:
         """uvicorn stops. Under TLS, closing waits for the peer's goodbye, which an idle one may never say."""
@@ -169,28 +196,133 @@ class HttpProtocol(HttpToolsProtocol):
         if self.transport.is_closing():
             self.loop.call_later(LINGER_SECONDS, self.transport.abort)
 
+    # What the parser calls. A Refusal raised here stops it.
+
     def on_message_begin(self) -> None:
-        """Called by the parser at the first byte of a request: nothing less keeps an idle connection open."""
+        """The first byte of a request: nothing less keeps an idle connection open."""
         self._unset_keepalive_if_required()
         super().on_message_begin()
         if self._head_complete:
             self._expect_head()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Called by the parser for each header, and for each trailer behind a chunked body: those count as well."""
+        """A header, or a trailer behind a chunked body: those count as well."""
         if not self._head_complete:
             super().on_header(name, value)
             return
         self._head_bytes += len(name) + len(value)
         if self._head_bytes > self.door.settings.head_bytes:
-            self.refuse(431, f"trailers are over {self.door.settings.head_bytes} bytes")
+            raise Refusal(431, f"trailers are over {self.door.settings.head_bytes} bytes")
 
     def on_headers_complete(self) -> None:
-        """Called by the parser when the head is whole."""
+        """The head is whole."""
+        size = len(self.url) + sum(len(name) + len(value) + len(": \r\n") for name, value in self.headers)
+        if size > self.door.settings.head_bytes:
+            raise self._head_too_large()
+        if len(self.pipeline) >= PIPELINE:
+            raise Refusal(503, "too many requests sent without waiting for answers")
         self._head_complete = True
         self._head_bytes = 0
         self._stop_timer()
+        before = self.cycle
         super().on_headers_complete()
+        if self.cycle is not before:
+            self._unanswered += 1
+            self._in_body = True
+
+    def on_message_complete(self) -> None:
+        """The body is whole."""
+        self._in_body = False
+        super().on_message_complete()
+
+    # How it ends.
+
+    def refuse(self, refusal: Refusal) -> None:
+        """Answer with an error document and close. A request that is not whole yet gets this answer and no other."""
+        if self._in_body and not self.cycle.response_started:
+            self._in_body = False
+            self._unanswered -= 1
+            if self.pipeline and self.pipeline[0][0] is self.cycle:
+                self.pipeline.popleft()
+            else:
+                self.cycle.disconnected = True
+                self.cycle.message_event.set()
+        self._end_with(partial(self._write_refusal, refusal))
+
+    def _upgrade(self, rest: bytes) -> None:
+        if self._should_upgrade():
+            self._end_with(partial(self._hand_over, rest))
+        else:
+            self._in_body = True  # it was taken for plain HTTP and must not be answered as such
+            self.refuse(Refusal(400, "there is no protocol to upgrade to but websocket"))
+
+    def _end_with(self, end: Callable[[], None]) -> None:
+        """Do this once all requests before it are answered."""
+        if self._end is not None or self.transport.is_closing():
+            return
+        self._stop_timer()
+        self._end = end
+        if self._unanswered:
+            # Behind the back of `flow`, which would read on at the start of each request that waits.
+            self.flow.resume_reading()
+            self.transport.pause_reading()
+        else:
+            end()
+
+    def on_response_complete(self) -> None:
+        """Called when a request is answered."""
+        self._unanswered -= 1
+        super().on_response_complete()
+        if self._end is not None and not self._unanswered and not self.transport.is_closing():
+            self._unset_keepalive_if_required()
+            self.transport.resume_reading()
+            self._end()
+
+    def _write_refusal(self, refusal: Refusal) -> None:
+        body = encode({"error": refusal.status, "message": str(refusal)})
+        headers = {
+            **CORS,
+            **refusal.headers,
+            "Content-Type": "application/json",
+            "Connection": "close",
+            "Content-Length": str(len(body)),
+        }
+        head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        self.transport.write(STATUS_LINE[refusal.status] + head.encode() + b"\r\n" + body)
+        if self.transport.can_write_eof():
+            # Closed at once, the connection would be reset by what is still on its way here, and the answer lost.
+            self.transport.write_eof()
+            self._head_timer = self.loop.call_later(LINGER_SECONDS, self.transport.abort)
+        else:
+            self.transport.close()
+
+    def _hand_over(self, rest: bytes) -> None:
+        """Let a WebSocket take over, with what the client sent without waiting for an answer."""
+        assert self.ws_protocol_class is not None  # noqa: S101 - asked in _should_upgrade
+        upgrade: Any = self.ws_protocol_class
+        try:
+            socket = upgrade(self.transport, self._handshake(), self.server_state)
+        except Refusal as refusal:
+            self._write_refusal(refusal)
+            return
+        self._stop_slow_timer()
+        self.connections.discard(self)
+        self._admitted = False
+        self.transport.set_protocol(socket)
+        if self.flow.write_paused:
+            socket.pause_writing()
+        if rest:
+            socket.data_received(rest)
+
+    def _handshake(self) -> Request:
+        """The request that was parsed here, as the WebSocket library knows requests."""
+        headers = Headers((name.decode("latin-1"), value.decode("latin-1")) for name, value in self.headers)
+        if "Transfer-Encoding" in headers or not {*headers.get_all("Content-Length")} <= {"0"}:
+            raise Refusal(400, "a handshake has no body")
+        method, version = self.scope["method"], self.scope["http_version"]
+        return Request(self.url.decode("latin-1"), headers, method, f"HTTP/{version}")
+
+    # Patience.
 
     def pause_writing(self) -> None:
         """The peer does not read its answer; it has as long for it as a slow socket."""
@@ -210,36 +342,22 @@ class HttpProtocol(HttpToolsProtocol):
     def _expect_head(self) -> None:
         self._head_complete = False
         self._head_bytes = 0
+        self._wait_for_head()
+
+    def _wait_for_head(self) -> None:
         self._stop_timer()
         self._head_timer = self.loop.call_later(self.door.settings.head_seconds, self._head_late)
 
     def _head_late(self) -> None:
-        self.refuse(408, f"request line and headers took over {self.door.settings.head_seconds:g} s")
+        if self.flow.read_paused:
+            self._wait_for_head()  # it is we who do not read
+        else:
+            self.refuse(Refusal(408, f"request line and headers took over {self.door.settings.head_seconds:g} s"))
+
+    def _head_too_large(self) -> Refusal:
+        return Refusal(431, f"request line and headers are over {self.door.settings.head_bytes} bytes")
 
     def _stop_timer(self) -> None:
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
-
-    def refuse(self, status: int, message: str) -> None:
-        """Answer with an error document and close."""
-        self._stop_timer()
-        if self._refused or self.transport.is_closing():
-            return
-        if self.cycle is not None and not self.cycle.response_complete:
-            self.cycle.disconnected = True  # an answer under way must not be written behind this one
-            self.cycle.message_event.set()
-        body = encode({"error": status, "message": message})
-        self.transport.write(
-            STATUS_LINE[status]
-            + b"".join(f"{name}: {value}\r\n".encode() for name, value in CORS.items())
-            + b"Content-Type: application/json\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body)
-            + body
-        )
-        self._refused = True
-        if self.transport.can_write_eof():
-            # Closed at once, the connection would be reset by what is still on its way here, and the answer lost.
-            self.transport.write_eof()
-            self._head_timer = self.loop.call_later(LINGER_SECONDS, self.transport.abort)
-        else:
-            self.transport.close()

@@ -14,13 +14,15 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hivewire.dispatch import Dispatcher
 from hivewire.gate import rest
-from hivewire.gate.door import CORS
+from hivewire.gate.door import CORS, Door
 from hivewire.gate.events import EventStreams
 from hivewire.telemetry import CONTENT_TYPE
 from hivewire_protocol.errors import InternalError, MethodNotAllowed, NotFound
 
 
-def application(dispatcher: Dispatcher, streams: EventStreams, not_ready: Callable[[], str | None]) -> ASGIApp:
+def application(
+    dispatcher: Dispatcher, door: Door, streams: EventStreams, not_ready: Callable[[], str | None]
+) -> ASGIApp:
     """Everything that is served over HTTP. `not_ready` gives the reason why new work should go elsewhere, or None."""
 
     async def live(request: Request) -> Response:
@@ -38,7 +40,7 @@ def application(dispatcher: Dispatcher, streams: EventStreams, not_ready: Callab
         Route("/health/live", live),
         Route("/health/ready", ready),
         Route("/metrics", metrics),
-        *rest.routes(dispatcher, streams),
+        *rest.routes(dispatcher, door, streams),
     ]
     starlette = Starlette(routes=routes, exception_handlers={HTTPException: _http_error, Exception: _unexpected})
     starlette.router.redirect_slashes = False

@@ -19,8 +19,7 @@ def client_of(house: House, address: str, header: Header, *, context: str, secur
     A forwarded address and scheme are believed from the proxies that the settings name, and from nobody else. The last
     address of X-Forwarded-For is the one that the proxy itself saw.
     """
-    trusted = house.settings.trusted_proxies
-    if trusted and address in [proxy.strip() for proxy in trusted.split(",")]:
+    if house.settings.trusts(address):
         address = (header("x-forwarded-for") or address).rpartition(",")[2].strip() or address
         secure = (header("x-forwarded-proto") or "").strip() == "https" or secure
     client = Client(address, header("host") or "", context, secure, http)

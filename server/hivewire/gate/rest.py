@@ -22,7 +22,7 @@ from starlette.types import Receive, Scope, Send
 
 from hivewire.actions.configuration import change_of
 from hivewire.dispatch import Commit, Dispatcher
-from hivewire.gate.door import LINGER_SECONDS
+from hivewire.gate.door import LINGER_SECONDS, Door
 from hivewire.gate.events import EventStream, EventStreams
 from hivewire.gate.peer import client_of
 from hivewire.ledger.records import Change, Mismatch, Transaction, version_of
@@ -105,10 +105,13 @@ THROWN_AWAY = 16 << 20
 """Bytes of a body that are read in all. A client that is still sending when the connection closes never reads the 413,
 so what is over the limit is read to be thrown away, up to here."""
 
+ANONYMOUS_BODY = 128 << 10
+"""Largest body of a caller without a token: enough to ask for one."""
+
 METHODS_WITH_BODY = ("POST", "PUT", "DELETE")
 
 
-def routes(dispatcher: Dispatcher, streams: EventStreams) -> list[BaseRoute]:
+def routes(dispatcher: Dispatcher, door: Door, streams: EventStreams) -> list[BaseRoute]:
     """The routes of all contexts. They are matched against the path as it was sent, still percent-encoded."""
     found: list[BaseRoute] = []
     for context in ("api", "dh", "auth"):
@@ -120,7 +123,9 @@ def routes(dispatcher: Dispatcher, streams: EventStreams) -> list[BaseRoute]:
         for path, rows in paths.items():
             # A word where a name could stand takes its own methods only: GET of a name `transact` goes on to the name.
             own = list(rows) if path.rpartition("/")[0] + "/{name}" in paths and "{" not in path else None
-            found.append(Route(f"/{context}/rest{path}", Resource(dispatcher, streams, context, rows), methods=own))
+            found.append(
+                Route(f"/{context}/rest{path}", Resource(dispatcher, door, streams, context, rows), methods=own)
+            )
     return found
 
 
@@ -131,8 +136,11 @@ async def _welcome(request: HttpRequest) -> Response:
 class Resource:
     """What can be done at one path: an ASGI application."""
 
-    def __init__(self, dispatcher: Dispatcher, streams: EventStreams, context: str, methods: dict[str, Row]) -> None:
+    def __init__(
+        self, dispatcher: Dispatcher, door: Door, streams: EventStreams, context: str, methods: dict[str, Row]
+    ) -> None:
         self._dispatcher = dispatcher
+        self._door = door
         self._streams = streams
         self._context = context
         self._methods = methods
@@ -187,7 +195,7 @@ class Resource:
         )
         if row.request.permission is not None:
             self._dispatcher.authorize(client, row.request.permission)
-        asked = await self._build(request, row)
+        asked = await self._build(request, row, anonymous=client.identity is None)
         if isinstance(asked, ConfigurationSubscribe):
             asked.since = request.headers.get("last-event-id", asked.since)
             return self._streams.subscribe(client, asked)
@@ -196,12 +204,13 @@ class Resource:
             answer = await answer
         return _render(row, await self._commit(request, answer) if isinstance(answer, Commit) else answer)
 
-    async def _build(self, request: HttpRequest, row: Row) -> Request:
+    async def _build(self, request: HttpRequest, row: Row, *, anonymous: bool) -> Request:
         """The request out of body, query and path, the latter winning."""
         members: dict[str, Raw] = {}
         try:
             if row.method in METHODS_WITH_BODY:
-                members |= await self._body(request, row)
+                limit = self._dispatcher.house.settings.message_bytes
+                members |= await self._body(request, row, min(limit, ANONYMOUS_BODY) if anonymous else limit)
             members |= _query(request, row.request)
             for name, value in request.path_params.items():
                 members[name] = Raw(encode(unquote(value, errors="strict")))
@@ -211,8 +220,8 @@ class Resource:
         except (MalformedJson, UnicodeDecodeError):
             raise InvalidParameters from None
 
-    async def _body(self, request: HttpRequest, row: Row) -> dict[str, Raw]:
-        data = await self._read(request)
+    async def _body(self, request: HttpRequest, row: Row, limit: int) -> dict[str, Raw]:
+        data = await self._read(request, limit)
         if not data.strip():
             if row.method == "DELETE":
                 return {}
@@ -224,28 +233,31 @@ class Resource:
         members = coercion.decode_members(data)
         return members if row.body is None else {row.body: Raw(data)}
 
-    async def _read(self, request: HttpRequest) -> bytes:
-        settings = self._dispatcher.house.settings
-        too_large = TooLarge(f"the body is over {settings.message_bytes} bytes")
+    async def _read(self, request: HttpRequest, limit: int) -> bytes:
+        seconds = self._dispatcher.house.settings.body_seconds
+        too_large = TooLarge(f"the body is over {limit} bytes")
         announced = request.headers.get("content-length", "")
-        if "expect" in request.headers and announced.isdecimal() and int(announced) > settings.message_bytes:
+        if "expect" in request.headers and announced.isdecimal() and int(announced) > limit:
             raise too_large
-        data, size = bytearray(), 0
+        data, size, drawn = bytearray(), 0, 0
         try:
-            async with asyncio.timeout(settings.body_seconds) as deadline:
+            async with asyncio.timeout(seconds) as deadline:
                 async for chunk in request.stream():
                     size += len(chunk)
                     if size > THROWN_AWAY:
                         break
-                    if size <= settings.message_bytes:
+                    if size <= limit:
+                        drawn = self._door.draw(drawn, size)
                         data += chunk
                     else:
                         soon = asyncio.get_running_loop().time() + LINGER_SECONDS
                         deadline.reschedule(min(soon, deadline.when() or soon))
         except TimeoutError:
-            if size <= settings.message_bytes:
-                raise RequestTimeout(f"the body took over {settings.body_seconds:g} s") from None
-        if size > settings.message_bytes:
+            if size <= limit:
+                raise RequestTimeout(f"the body took over {seconds:g} s") from None
+        finally:
+            self._door.draw(drawn, 0)
+        if size > limit:
             raise too_large
         return bytes(data)
 

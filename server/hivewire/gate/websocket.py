@@ -1,8 +1,8 @@
 """One WebSocket connection: a thin shell around the Sans-I/O core of the `websockets` library.
 
-uvicorn creates it at the upgrade (`Config(ws=...)`) and hands over the transport. It owes what the core leaves open:
-UTF-8 across fragments (RFC 6455, section 8.1), pings and missed pongs, the deadline of the close handshake, pausing
-when the peer does not read, and uvicorn's shutdown.
+`Gate.open` makes one of a handshake request. It owes what the core leaves open: UTF-8 across fragments (RFC 6455,
+section 8.1), pings and missed pongs, the deadline of the close handshake, pausing when the peer does not read, and
+uvicorn's shutdown.
 """
 
 from __future__ import annotations
@@ -11,23 +11,22 @@ import asyncio
 import codecs
 import random
 from time import monotonic
-from typing import Any
 
-from uvicorn.config import Config
 from uvicorn.server import ServerState
-from websockets.frames import BINARY, CONT, PONG, TEXT, Frame
+from websockets.frames import BINARY, CLOSE, CONT, PONG, TEXT, Frame
 from websockets.frames import apply_mask as apply_mask  # type: ignore[attr-defined]  # the C one where it was built
 from websockets.http11 import Request, Response
-from websockets.protocol import OPEN
+from websockets.protocol import OPEN, SERVER, Protocol
 from websockets.server import ServerProtocol
 
+from hivewire.client import Client
 from hivewire.dispatch import Dispatcher
-from hivewire.gate.door import CORS, SLICE, Door, peer_address
+from hivewire.gate.door import SLICE, Door, Refusal, peer_address
 from hivewire.gate.peer import client_of
 from hivewire.session import TURN_SECONDS, Session
 from hivewire.telemetry import log
 from hivewire_protocol.close import TABLE, Code
-from hivewire_protocol.codec import encode, push
+from hivewire_protocol.codec import push
 from hivewire_protocol.errors import NotFound, Unavailable, WireError
 
 PATHS = {"/api/websocket": "api", "/dh/websocket": "dh"}
@@ -58,8 +57,35 @@ class Gate:
         self.door = door
         self.settings = door.settings
         self.sockets: set[WebSocket] = set()
+        self.unfinished: set[WebSocket] = set()
         self.draining = False
         self._beat = 0
+
+    def open(self, transport: asyncio.Transport, request: Request, server_state: ServerState) -> WebSocket:
+        """The socket that a handshake request asks for, with its 101 written. Raises Refusal."""
+        context = PATHS.get(request.path.partition("?")[0])
+        try:
+            if context is None:
+                raise NotFound
+            if self.draining:
+                raise Unavailable("the gateway is stopping")
+            client = client_of(
+                self.dispatcher.house,
+                peer_address(transport),
+                lambda name: _header(request, name),
+                context=context,
+                secure=transport.get_extra_info("sslcontext") is not None,
+                http=False,
+            )
+        except WireError as error:
+            challenge = {"WWW-Authenticate": "Bearer"} if error.code == 401 else None
+            raise Refusal(error.code, str(error), challenge) from None
+        transport.write(_accept(request).serialize())
+        transport.set_write_buffer_limits(high=self.settings.outbox_bytes)
+        socket = WebSocket(self, transport, client, server_state)
+        self.sockets.add(socket)
+        server_state.connections.add(socket)  # type: ignore[arg-type]
+        return socket
 
     def outbox_bytes(self) -> int:
         """Bytes that peers have not read yet, over all sockets."""
@@ -75,17 +101,22 @@ class Gate:
             socket.keep_alive()
         for socket in [socket for socket in self.sockets if socket.stalled_since is not None]:
             socket.check_progress()
+        for socket in list(self.unfinished):
+            socket.check_message()
 
 
 class WebSocket(asyncio.Protocol):
-    """A connection from its handshake to its end."""
+    """A connection from after its handshake to its end."""
 
     __slots__ = (
         "_address",
+        "_begun",
         "_close_timer",
+        "_closing",
         "_conn",
         "_core_owes",
         "_draining",
+        "_drawn",
         "_fragments",
         "_gate",
         "_loop",
@@ -99,6 +130,7 @@ class WebSocket(asyncio.Protocol):
         "_session",
         "_slice_due",
         "_tail",
+        "_unfinished",
         "_unsent",
         "_utf8",
         "idle",
@@ -108,13 +140,16 @@ class WebSocket(asyncio.Protocol):
     )
     count = 0
 
-    def __init__(self, gate: Gate, config: Config, server_state: ServerState, app_state: dict[str, Any]) -> None:
+    def __init__(self, gate: Gate, transport: asyncio.Transport, client: Client, server_state: ServerState) -> None:
         self._gate = gate
         self._server_state = server_state
         self._loop = asyncio.get_running_loop()
+        self.transport = transport
+        self._address = peer_address(transport)
+        client.listener = self
+        self._session = Session(gate.dispatcher, client, self._send, self._settled)
         # The limit is for a message, whole or in fragments.
-        self._conn = ServerProtocol(max_size=gate.settings.message_bytes)
-        self._session: Session | None = None
+        self._conn = Protocol(SERVER, max_size=gate.settings.message_bytes)
         self._out: list[bytes] = []
         self._out_bytes = 0
         self._rest = b""
@@ -124,9 +159,13 @@ class WebSocket(asyncio.Protocol):
         self._receiving = False
         self._fragments: bytearray | None = None
         self._utf8: codecs.IncrementalDecoder | None = None
+        self._unfinished = False
+        self._begun: float | None = None
+        self._drawn = 0
         self._pong_due = False
         self._reading = True
         self._draining = False
+        self._closing = False
         self._close_timer: asyncio.TimerHandle | None = None
         self._unsent = 0
         self.stalled_since: float | None = None
@@ -136,21 +175,16 @@ class WebSocket(asyncio.Protocol):
 
     # What asyncio and uvicorn call.
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """uvicorn hands over the connection; its place inside comes along."""
-        self.transport: Any = transport
-        self._address = peer_address(transport)
-        self._server_state.connections.add(self)  # type: ignore[arg-type]
-
     def connection_lost(self, exc: Exception | None) -> None:
         """The end, however it came."""
         self._server_state.connections.discard(self)
         self._gate.sockets.discard(self)
+        self._gate.unfinished.discard(self)
+        self._gate.door.draw(self._drawn, 0)
         self._gate.door.leave(self._address)
         if self._close_timer is not None:
             self._close_timer.cancel()
-        if self._session is not None:
-            self._session.close()
+        self._session.close()
 
     def data_received(self, data: bytes) -> None:
         """Look at what came, a slice at a time: between slices the other connections have their turn."""
@@ -166,6 +200,8 @@ class WebSocket(asyncio.Protocol):
             data, self._rest = self._rest[:SLICE], self._rest[SLICE:]
             self._receive(data)
             self._regulate()
+            if self._draining:
+                self._say_goodbye()
 
     def eof_received(self) -> None:
         """The peer will send nothing more; asyncio closes the connection."""
@@ -176,25 +212,22 @@ class WebSocket(asyncio.Protocol):
         """The peer does not read: stop serving it until it does."""
         self.stalled_since = self._loop.time()
         self._unsent = self.transport.get_write_buffer_size()
-        if self._session is not None:
-            self._session.hold()
+        self._session.hold()
         self._regulate()
 
     def resume_writing(self) -> None:
         """It reads again."""
         idle, self.idle = self.idle or self._idle_now(), False
         self.stalled_since = None
-        if self._session is not None:
-            self._session.release(idle)
-            self._flush()
+        self._session.release(idle)
+        self._flush()
         self._regulate()
         if self._draining:
             self._say_goodbye()
 
     def shutdown(self) -> None:
-        """uvicorn stops: read nothing more, answer what is owed, then say goodbye."""
+        """uvicorn stops: read nothing more, answer what was read, then say goodbye."""
         self._draining = True
-        self._rest = b""
         self._cut_after(self._gate.settings.drain_seconds)
         self._regulate()
         self._say_goodbye()
@@ -233,14 +266,33 @@ class WebSocket(asyncio.Protocol):
         since = self.stalled_since
         return since is not None and self._loop.time() - since >= self._gate.settings.conflate_seconds
 
+    def check_message(self) -> None:
+        """Close a peer that does not finish the message that it began."""
+        now, seconds = self._loop.time(), self._gate.settings.body_seconds
+        if not self._reading or self._begun is None:
+            self._begun = now  # it is not the peer's fault when we do not read
+        elif now - self._begun >= seconds and self._conn.state is OPEN:
+            self._give_up(Code.PROTOCOL_ERROR, f"the message took over {seconds:g} s")
+
     def close(self, code: Code, reason: str | None = None) -> None:
         """Send what is answered, then our close frame; cut the connection when the handshake takes too long."""
         if self._conn.state is OPEN:
             self._conn.send_close(code, reason or TABLE[code].reason)
-            if code in _NOTEWORTHY:
-                log.warning("socket closed", code=int(code), address=self._address)
+            self._note(code)
         self._flush()
         self._cut_after(CLOSE_SECONDS)
+
+    def _give_up(self, code: Code, reason: str) -> None:
+        """Close without waiting for the rest of a message, and let go of what came of it."""
+        self._note(code)
+        self._conn.fail(code, reason)
+        self._tail, self._core_owes, self._fragments = b"", 0, None
+        self._account()
+        self._flush()
+
+    def _note(self, code: Code) -> None:
+        if code in _NOTEWORTHY:
+            log.warning("socket closed", code=int(code), address=self._address)
 
     def _cut_after(self, seconds: float) -> None:
         if self._close_timer is not None:
@@ -248,10 +300,7 @@ class WebSocket(asyncio.Protocol):
         self._close_timer = self._loop.call_later(seconds, self.transport.abort)
 
     def _say_goodbye(self) -> None:
-        session = self._session
-        if session is None:
-            self.transport.close()
-        elif not session.owed and self._conn.state is OPEN:
+        if not self._session.owed and not self._rest and self._conn.state is OPEN:
             spread = random.randrange(int(self._gate.settings.drain_spread * 1_000) + 1)  # noqa: S311 - no secret
             self.close(Code.GOING_AWAY, TABLE[Code.GOING_AWAY].reason.format(ms=spread))
             self._draining = False
@@ -262,18 +311,32 @@ class WebSocket(asyncio.Protocol):
     def _receive(self, data: bytes) -> None:
         self._receiving = True
         try:
-            if self._session is None:
-                self._feed(data)
-            else:
-                self._split(data, self._gate.settings.message_bytes)
+            self._split(data, self._gate.settings.message_bytes)
         except Exception as error:
             self._gate.dispatcher.house.telemetry.unexpected("socket", error)
             self.close(Code.INTERNAL_ERROR, "internal error")
         finally:
             self._receiving = False
         self._flush()
-        if self._session is not None and self._session.owed:
+        if self._unfinished or self._tail or self._core_owes or self._fragments is not None:
+            self._account()
+        if self._session.owed:
             self._regulate()
+
+    def _account(self) -> None:
+        """Keep account of a message that is not whole: since when, and what it holds here and in the core."""
+        held = len(self._tail) + len(self._fragments or b"") + len(self._conn.reader.buffer)
+        self._unfinished = bool(held or self._core_owes or self._fragments is not None)
+        if self._unfinished:
+            self._begun = self._begun or self._loop.time()
+            self._gate.unfinished.add(self)
+        else:
+            self._begun = None
+            self._gate.unfinished.discard(self)
+        try:
+            self._drawn = self._gate.door.draw(self._drawn, held)
+        except Unavailable as error:
+            self._give_up(Code.INTERNAL_ERROR, str(error))
 
     def _split(self, data: bytes, limit: int) -> None:
         """Take whole, unfragmented text frames straight away; give every other frame to the core.
@@ -307,10 +370,20 @@ class WebSocket(asyncio.Protocol):
                 and self._conn.state is OPEN
             ):
                 self._message(apply_mask(data[start:end], data[start - 4 : start]))
+            elif data[position] & 0x0F == CLOSE and self._session.owed and self._conn.state is OPEN:
+                self._put_off_close(data[position:])
+                return
             else:
                 self._feed(data[position:end])
                 self._core_owes = max(0, end - size)
             position = end
+
+    def _put_off_close(self, data: bytes) -> None:
+        """Keep the peer's close frame until the requests before it are answered: the core would echo it at once."""
+        self._rest = data + self._rest
+        if not self._closing:
+            self._closing = True
+            self._cut_after(self._gate.settings.drain_seconds)
 
     def _feed(self, data: bytes) -> None:
         """Let the core look at it, and do what comes of that."""
@@ -318,54 +391,14 @@ class WebSocket(asyncio.Protocol):
         for event in self._conn.events_received():
             if isinstance(event, Frame):
                 self._take(event)
-            elif isinstance(event, Request):
-                self._shake_hands(event)
-
-    def _shake_hands(self, request: Request) -> None:
-        """Answer the upgrade request: 101, or an HTTP error with the reason."""
-        context = PATHS.get(request.path.partition("?")[0])
-        try:
-            if context is None:
-                raise NotFound
-            if self._gate.draining:
-                raise Unavailable("the gateway is stopping")
-            client = client_of(
-                self._gate.dispatcher.house,
-                self._address,
-                lambda name: _header(request, name),
-                context=context,
-                secure=self.transport.get_extra_info("sslcontext") is not None,
-                http=False,
-            )
-        except WireError as error:
-            response = self._conn.reject(error.code, "")
-            response.body = encode({"error": error.code, "message": str(error)})
-            del response.headers["Content-Type"], response.headers["Content-Length"]
-            response.headers["Content-Type"] = "application/json"
-            response.headers["Content-Length"] = str(len(response.body))
-            response.headers.update(CORS)
-            self._reject(response)
-            return
-        response = self._conn.accept(request)
-        if response.status_code != 101:
-            self._reject(response)
-            return
-        self._conn.send_response(response)
-        client.listener = self
-        self._session = Session(self._gate.dispatcher, client, self._send, self._settled)
-        self._gate.sockets.add(self)
-        self.transport.set_write_buffer_limits(high=self._gate.settings.outbox_bytes)
-
-    def _reject(self, response: Response) -> None:
-        self._conn.send_response(response)
-        self._flush()
-        self.transport.close()
 
     def _take(self, frame: Frame) -> None:
         """One frame; what is not text is answered by the core already or closes the socket."""
         opcode = frame.opcode
-        if self._session is None or self._conn.close_sent is not None:
+        if self._conn.close_sent is not None:
             return
+        if self._fragments is None and opcode not in (TEXT, CONT):
+            self._begun = None  # it stood alone; what is unfinished now began behind it
         if opcode is TEXT and frame.fin:
             self._message(bytes(frame.data))
         elif opcode is TEXT or opcode is CONT:
@@ -376,13 +409,13 @@ class WebSocket(asyncio.Protocol):
             self.close(Code.UNSUPPORTED_DATA)
 
     def _message(self, data: bytes) -> None:
+        self._begun = None  # what is unfinished after this began behind it
         if not data.isascii():
             try:
                 str(data, "utf-8")
             except UnicodeDecodeError:
                 self.close(Code.INVALID_TEXT)
                 return
-        assert self._session is not None  # noqa: S101 - checked where frames come in
         self._session.receive(data)
         if self._session.client.failures >= self._gate.settings.failed_authentications:
             self.close(Code.TOO_MANY_FAILURES)
@@ -466,7 +499,6 @@ class WebSocket(asyncio.Protocol):
 
     def _settled(self) -> None:
         """The session has answered something that was waited for."""
-        assert self._session is not None  # noqa: S101 - it is the session that calls
         if self._session.client.failures >= self._gate.settings.failed_authentications:
             self.close(Code.TOO_MANY_FAILURES)
         if not self._reading:
@@ -474,22 +506,22 @@ class WebSocket(asyncio.Protocol):
         if self._draining:
             self._say_goodbye()
 
-    def _congested(self, session: Session) -> bool:
-        settings = self._gate.settings
+    def _congested(self) -> bool:
+        settings, session = self._gate.settings, self._session
         return (
             self.stalled_since is not None
+            or (self._closing and session.owed > 0)
             or session.owed >= settings.pipeline
             or session.owed_bytes >= settings.message_bytes
         )
 
     def _regulate(self) -> None:
         """Read from the transport only while there is room for more, and nothing read already is left over."""
-        session = self._session
-        if session is not None and self._conn.state is not OPEN:
+        if self._conn.state is not OPEN:
             self._rest = b""  # it is over: what still comes is read to be thrown away
             room = reading = True
         else:
-            room = session is None or not self._congested(session)
+            room = not self._congested()
             reading = room and not self._rest and not self._draining
         if reading != self._reading and not self.transport.is_closing():
             self._reading = reading
@@ -509,6 +541,19 @@ def _head(size: int) -> bytes:
     if size < 65_536:
         return b"\x81\x7e" + size.to_bytes(2)
     return b"\x81\x7f" + size.to_bytes(8)
+
+
+def _accept(request: Request) -> Response:
+    """The 101 to a handshake request. Raises Refusal, with the headers that say what would be right."""
+    versions = request.headers.get_all("Sec-WebSocket-Version")
+    if versions and versions != ["13"]:
+        spoken = {"Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
+        raise Refusal(426, "only version 13 of the WebSocket protocol is spoken here", spoken)
+    response = ServerProtocol().accept(request)
+    if response.status_code != 101:
+        kept = {name: value for name, value in response.headers.raw_items() if name in ("Allow", "Upgrade")}
+        raise Refusal(response.status_code, bytes(response.body).decode().partition("\n")[0], kept)
+    return response
 
 
 def _bounds(data: bytes, position: int) -> tuple[int, int]:
