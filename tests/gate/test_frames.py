@@ -427,6 +427,32 @@ def test_requests_before_my_close_frame_are_answered(shared_gateway: RunningGate
             assert wire.ended()
 
 
+@pytest.mark.parametrize(
+    ("last", "code"),
+    [
+        (frame(b"x", BINARY), 1003),
+        (frame(b"\xff"), 1007),
+        (frame(b"\xff", fin=False), 1007),
+        (frame(b"x", reserved=4), 1002),
+        (frame(b"x", masked=False), 1002),
+        (frame(announced=1 << 40), 1009),
+    ],
+)
+def test_requests_before_a_mistake_are_answered(
+    shared_gateway: RunningGateway, admin_token: str, last: bytes, code: int
+) -> None:
+    """Also those that take a while: what was asked before is carried out and answered, then the socket is closed."""
+    puts = [{"action": "configuration/put", "requestId": n, "name": "frames.mistake", "value": "v"} for n in range(9)]
+    gets = [{"action": "configuration/get", "requestId": n, "name": "frames.mistake"} for n in range(9)]
+    requests = [json.dumps(request) for pair in zip(puts, gets, strict=True) for request in pair]
+    with opened(shared_gateway, admin_token) as wire:
+        wire.send(b"".join(frame(request.encode()) for request in requests) + last + frame(INFO))
+        for number in range(18):
+            answer = wire.answer()
+            assert (answer["requestId"], answer["status"]) == (number // 2, "success")
+        assert wire.closed()[0] == code
+
+
 def test_notifications_before_my_close_frame_are_carried_out(shared_gateway: RunningGateway, admin_token: str) -> None:
     """JSON-RPC notifications get no answer; they are carried out all the same before the close frame is echoed."""
     notification = b'{"jsonrpc":"2.0","method":"configuration/%b","params":{"name":"frames.%b","value":"1"}}'

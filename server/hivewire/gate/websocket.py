@@ -13,7 +13,7 @@ import random
 from time import monotonic
 
 from uvicorn.server import ServerState
-from websockets.frames import BINARY, CLOSE, CONT, PONG, TEXT, Frame
+from websockets.frames import BINARY, CONT, PING, PONG, TEXT, Frame
 from websockets.frames import apply_mask as apply_mask  # type: ignore[attr-defined]  # the C one where it was built
 from websockets.http11 import Request, Response
 from websockets.protocol import OPEN, SERVER, Protocol
@@ -133,6 +133,7 @@ class WebSocket(asyncio.Protocol):
         "_unfinished",
         "_unsent",
         "_utf8",
+        "_verdict",
         "idle",
         "number",
         "stalled_since",
@@ -166,6 +167,7 @@ class WebSocket(asyncio.Protocol):
         self._reading = True
         self._draining = False
         self._closing = False
+        self._verdict: Code | None = None
         self._close_timer: asyncio.TimerHandle | None = None
         self._unsent = 0
         self.stalled_since: float | None = None
@@ -352,7 +354,7 @@ class WebSocket(asyncio.Protocol):
             self._core_owes -= position
             self._feed(data[:position])
         turn_ends = monotonic() + TURN_SECONDS
-        while position < size:
+        while position < size and self._verdict is None:
             start, end = _bounds(data, position)
             if not end:
                 self._tail = data[position:]
@@ -370,17 +372,25 @@ class WebSocket(asyncio.Protocol):
                 and self._conn.state is OPEN
             ):
                 self._message(apply_mask(data[start:end], data[start - 4 : start]))
-            elif data[position] & 0x0F == CLOSE and self._session.owed and self._conn.state is OPEN:
-                self._put_off_close(data[position:])
+            elif self._session.owed and self._ends_it(data, position, end - start) and self._conn.state is OPEN:
+                self._rest = data[position:] + self._rest
+                self._stop_listening()
                 return
             else:
                 self._feed(data[position:end])
                 self._core_owes = max(0, end - size)
             position = end
 
-    def _put_off_close(self, data: bytes) -> None:
-        """Keep the peer's close frame until the requests before it are answered: the core would echo it at once."""
-        self._rest = data + self._rest
+    def _ends_it(self, data: bytes, position: int, length: int) -> bool:
+        """Whether a frame makes the core close at once, so that it must wait for the answers to the requests before it.
+
+        The peer's close frame does, and so does every mistake that can be seen in a frame's head.
+        """
+        plain = data[position] & 0x7F in (TEXT, CONT, PING, PONG) and data[position + 1] & MASKED
+        return not plain or length > self._gate.settings.message_bytes
+
+    def _stop_listening(self) -> None:
+        """Read nothing more; what was asked is answered, for a while."""
         if not self._closing:
             self._closing = True
             self._cut_after(self._gate.settings.drain_seconds)
@@ -391,6 +401,14 @@ class WebSocket(asyncio.Protocol):
         for event in self._conn.events_received():
             if isinstance(event, Frame):
                 self._take(event)
+
+    def _reject(self, code: Code) -> None:
+        """Close because of what the peer sent, when the requests before it are answered."""
+        if self._session.owed:
+            self._verdict = code
+            self._stop_listening()
+        else:
+            self.close(code)
 
     def _take(self, frame: Frame) -> None:
         """One frame; what is not text is answered by the core already or closes the socket."""
@@ -406,7 +424,7 @@ class WebSocket(asyncio.Protocol):
         elif opcode is PONG:
             self._pong_due = False
         elif opcode is BINARY:
-            self.close(Code.UNSUPPORTED_DATA)
+            self._reject(Code.UNSUPPORTED_DATA)
 
     def _message(self, data: bytes) -> None:
         self._begun = None  # what is unfinished after this began behind it
@@ -414,11 +432,11 @@ class WebSocket(asyncio.Protocol):
             try:
                 str(data, "utf-8")
             except UnicodeDecodeError:
-                self.close(Code.INVALID_TEXT)
+                self._reject(Code.INVALID_TEXT)
                 return
         self._session.receive(data)
         if self._session.client.failures >= self._gate.settings.failed_authentications:
-            self.close(Code.TOO_MANY_FAILURES)
+            self._reject(Code.TOO_MANY_FAILURES)
 
     def _fragment(self, frame: Frame) -> None:
         """Join fragments in one buffer (empty ones leave no trace) and fail at the first byte that is not UTF-8."""
@@ -428,7 +446,7 @@ class WebSocket(asyncio.Protocol):
         try:
             self._utf8.decode(bytes(frame.data), frame.fin)
         except UnicodeDecodeError:
-            self.close(Code.INVALID_TEXT)
+            self._reject(Code.INVALID_TEXT)
             return
         self._fragments += frame.data
         if frame.fin:
@@ -500,7 +518,9 @@ class WebSocket(asyncio.Protocol):
     def _settled(self) -> None:
         """The session has answered something that was waited for."""
         if self._session.client.failures >= self._gate.settings.failed_authentications:
-            self.close(Code.TOO_MANY_FAILURES)
+            self._reject(Code.TOO_MANY_FAILURES)
+        if self._verdict is not None and not self._session.owed:
+            self.close(self._verdict)
         if not self._reading:
             self._regulate()
         if self._draining:
