@@ -57,6 +57,8 @@ def _coercer(hint: Any) -> Callable[[bytes], Any]:
     for option, coerce in ((Raw, Raw), (str, text), (bool, boolean), (int, integer)):
         if option in options:
             return coerce
+    if list[str] in options:
+        return lambda raw: None if raw == b"null" else [_text_element(bytes(element)) for element in _elements(raw)]
     lists = [option for option in options if get_origin(option) is list and _is_struct(get_args(option)[0])]
     if lists:
         shape = get_args(lists[0])[0]
@@ -71,6 +73,13 @@ def _coercer(hint: Any) -> Callable[[bytes], Any]:
 
 def _is_struct(option: Any) -> bool:
     return isinstance(option, type) and issubclass(option, Struct)
+
+
+def _text_element(raw: bytes) -> str:
+    found = text(raw)
+    if found is None:
+        raise MalformedJson
+    return found
 
 
 def _elements(raw: bytes) -> list[Raw]:

@@ -10,12 +10,13 @@ import difflib
 import os
 import tomllib
 from collections.abc import Mapping
-from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 
 import msgspec
 from msgspec import Meta, Struct
+
+from hivewire.addresses import plain
 
 ENVIRONMENT = "HIVEWIRE_"
 
@@ -112,17 +113,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         """Whether a peer is one of the trusted proxies. An IPv4-mapped address is the IPv4 address."""
         if not self.trusted_proxies:
             return False
-        return plain_address(address) in [plain_address(proxy.strip()) for proxy in self.trusted_proxies.split(",")]
-
-
-def plain_address(text: str) -> IPv4Address | IPv6Address | str:
-    """The address that a text stands for, an IPv4-mapped one as IPv4; the text itself when it is no address."""
-    try:
-        address = ip_address(text)
-    except ValueError:
-        return text
-    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-    return mapped or address
+        return plain(address) in [plain(proxy.strip()) for proxy in self.trusted_proxies.split(",")]
 
 
 class SettingsError(Exception):

@@ -101,15 +101,16 @@ def test_a_login_that_is_wrong_says_so_in_the_known_words(
         assert (answer["code"], answer["error"]) == (code, words)
 
 
-def test_after_ten_wrong_passwords_one_has_to_wait(own: RunningGateway) -> None:
-    """The eleventh attempt hears 429 with `Retry-After`, over both faces; other logins and tokens are untouched."""
-    guess = {"login": "guessed", "password": "wrong"}
+def test_after_ten_wrong_passwords_one_has_to_wait(fresh: RunningGateway) -> None:
+    """The eleventh attempt hears 429 with `Retry-After`; guesses at a login that does not exist count for nothing."""
+    guess = {"login": "admin", "password": "wrong"}
     for _ in range(10):
-        assert httpx.post(own.rest_url + "/token", json=guess).status_code == 401
-    refused = httpx.post(own.rest_url + "/token", json=guess)
+        assert httpx.post(fresh.rest_url + "/token", json=guess | {"login": "nobody"}).status_code == 401
+        assert httpx.post(fresh.rest_url + "/token", json=guess).status_code == 401
+    refused = httpx.post(fresh.rest_url + "/token", json=guess)
     assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")
     assert refused.json() == {"error": 429, "message": "Too many wrong passwords; try again in 1 s", "retryAfter": 1}
-    assert own.token()
+    assert httpx.post(fresh.rest_url + "/token", json=guess | {"login": "nobody"}).status_code == 401
 
 
 def test_the_right_password_waits_too_and_tokens_go_on(fresh: RunningGateway) -> None:

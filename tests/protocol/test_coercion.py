@@ -193,6 +193,21 @@ def test_a_nested_object_must_be_one(raw: str) -> None:
         coercion.build(TokenCreate, {"payload": Raw(raw.encode())})
 
 
+@pytest.mark.parametrize(
+    ("raw", "expected"), [("[]", []), ('["a",1,1.50,true]', ["a", "1", "1.50", "true"]), ("null", None)]
+)
+def test_a_list_of_texts_takes_what_a_text_takes(raw: str, expected: list[str] | None) -> None:
+    """A number among the names of a list is its literal text, as it is alone."""
+    assert field("names", raw, "configuration/list", "names") == expected
+
+
+@pytest.mark.parametrize("raw", ["[null]", "[[]]", "[{}]", '"a"', "1", "{}"])
+def test_a_list_of_texts_must_be_one(raw: str) -> None:
+    """No nulls and no lists in it, and no text in its place."""
+    with pytest.raises(MalformedJson):
+        field("names", raw, "configuration/list", "names")
+
+
 def test_raw_members_stay_raw() -> None:
     """Times and lists of ids keep their spelling, so that `1.0` is not taken for `1`."""
     payload = coercion.build(TokenPayload, coercion.decode_members(b'{"expiration": 1.0 ,"networkIds":[ 1.0, "2" ]}'))

@@ -735,11 +735,22 @@ async def test_expiries_are_as_asked(world: World, given: dict[str, bytes], acce
         assert expiry == expected if expected is not None else moment + lifetime <= expiry <= real_now() + lifetime
 
 
-async def test_an_expiry_at_the_beginning_of_time_is_in_the_past(world: World) -> None:
-    """Zero is a time like any other: the token is of no use, not one with the default life."""
-    reply = await world.ask(TokenCreate(payload=TokenPayload(ADMIN, expiration=Raw(b"0"))))
-    with pytest.raises(WireError):
-        world.house.tokens.verify(reply.accessToken, real_now())
+@pytest.mark.parametrize("member", ["expiration", "refreshExpiration"])
+async def test_an_expiry_that_no_token_may_have_is_refused(world: World, member: str) -> None:
+    """Such a token would be refused whenever it is used: a time in seconds is one in 1970 here."""
+    for bad in (b"0", b"2147483647", b"1772357400"):
+        with pytest.raises(OutOfBounds, match=f"^{member} is before 1970-01-25.*Milliseconds are meant"):
+            await world.ask(TokenCreate(payload=TokenPayload(ADMIN, **{member: Raw(bad)})))
+    await world.ask(TokenCreate(payload=TokenPayload(ADMIN, **{member: Raw(b"2147483648")})))
+
+
+async def test_a_token_that_would_be_too_long_is_not_minted(world: World) -> None:
+    """It would be refused whenever it is used."""
+    names = [f"{number:03}" + "x" * 100 for number in range(900)]
+    with pytest.raises(OutOfBounds, match=r"^configurations: .* over 65536 characters"):
+        await world.ask(TokenCreate(payload=TokenPayload(ADMIN, configurations=names)))
+    reply = await world.ask(TokenCreate(payload=TokenPayload(ADMIN, configurations=names[:400])))
+    assert "000" + "x" * 100 in world.house.tokens.verify(reply.accessToken, real_now()).names
 
 
 @pytest.mark.parametrize("bad", [b'"soon"', b"1.5", b"true", b"{}", b"[]", b'"2017-07"', b"9" * 40])
@@ -823,6 +834,41 @@ async def test_guessing_is_slowed_down_and_an_administrator_ends_that(world: Wor
     await world.ask(Token(login="john", password="john's"), here)
 
 
+async def test_guesses_at_a_time_learn_no_more_than_guesses_in_a_row(world: World) -> None:
+    """Of a hundred in parallel ten are looked at, and the wait is that of ten."""
+    here = Client("10.0.0.1", "h")
+    guesses = [world.ask(Token(login="john", password=f"wrong {n}"), here) for n in range(60)]
+    answers = await asyncio.gather(*guesses, return_exceptions=True)
+    assert [type(answer) for answer in answers] == [InvalidCredentials] * 10 + [TooManyAttempts] * 50
+    assert world.house.throttle.wait("john", "10.0.0.1") == 1_000
+
+
+async def test_right_passwords_at_a_time_all_get_in(world: World) -> None:
+    """Fifty services of one host may start together."""
+    here = Client("10.0.0.1", "h")
+    logins = [world.ask(Token(login="john", password="john's"), here) for _ in range(50)]
+    assert all(reply.accessToken for reply in await asyncio.gather(*logins))
+
+
+async def test_who_waits_in_a_full_line_is_not_counted(world: World) -> None:
+    """503, and other logins go on."""
+    here = Client("10.0.0.1", "h")
+    logins = [world.ask(Token(login="john", password="john's"), here) for _ in range(70)]
+    other = world.ask(Token(login="admin", password="admin's"), here)
+    *answers, reply = await asyncio.gather(*logins, other, return_exceptions=True)
+    assert [type(answer).__name__ for answer in answers] == ["TokensReply"] * 64 + ["Unavailable"] * 6
+    assert reply.accessToken
+    assert world.house.throttle.wait("john", "10.0.0.1") == 0
+
+
+async def test_guesses_at_logins_that_do_not_exist_count_for_nothing(world: World) -> None:
+    """So they crowd nobody out of the memory of failures."""
+    for number in range(30):
+        with pytest.raises(UnknownLogin):
+            await world.ask(Token(login="nobody", password=f"{number}"), Client("10.0.0.1", "h"))
+    assert not world.house.throttle._failures
+
+
 # Users.
 
 
@@ -896,7 +942,7 @@ async def test_an_update_that_cannot_be_is_told(
     [
         (JOHN, {"data": {"x": 1}}, True),
         (HELPER, {"introReviewed": True}, True),
-        (HELPER, {"password": "my own new one"}, True),
+        (HELPER, {"password": "my own new one"}, False),
         (JOHN, {"password": "taken over"}, False),
         (ADMIN, {"password": "taken over"}, False),
         (ADMIN, {"password": ""}, False),
@@ -909,7 +955,7 @@ async def test_an_update_that_cannot_be_is_told(
 async def test_who_manages_users_without_being_administrator_cannot_become_one(
     world: World, number: int, fields: dict[str, Any], allowed: bool
 ) -> None:
-    """Roles, statuses, logins and other people's passwords are for administrators by role, not only by right."""
+    """Roles, statuses, logins and passwords are for administrators by role, not only by right."""
     helper = world.client(HELPER, [12])
     request = UserUpdate(userId=number, user=UserUpdateFields(**fields))
     if allowed:
@@ -919,6 +965,24 @@ async def test_who_manages_users_without_being_administrator_cannot_become_one(
         with pytest.raises(NotAllowed, match="Admin permissions required for this action"):
             await world.ask(request, helper)
         assert await profile_of(world, number) == before
+
+
+@pytest.mark.parametrize(
+    "restricted",
+    [{"a": [12]}, {"a": [2, 3, 12, 13]}, {"c": ["a*"]}, {"n": []}, {"n": ["1"]}],
+    ids=["one right", "some rights", "names", "no networks", "one network"],
+)
+@pytest.mark.parametrize("fields", [{"password": "taken over"}, {"role": 0}, {"status": 0}, {"login": "admin"}])
+async def test_a_token_that_was_made_for_less_cannot_become_more(
+    world: World, restricted: dict[str, Any], fields: dict[str, Any]
+) -> None:
+    """With an administrator's token for managing users one could set its password, and log in to everything."""
+    request = UserUpdate(userId=ADMIN, user=UserUpdateFields(**fields))
+    with pytest.raises(NotAllowed, match="unrestricted token"):
+        await world.ask(request, world.client(ADMIN, **restricted))
+    await world.ask(request, world.client(ADMIN))
+    everything = [int(permission) for permission in Permission if permission > Permission.NONE]
+    await world.ask(request, world.client(ADMIN, everything))
 
 
 async def test_updates_at_the_same_time_lose_nothing(world: World) -> None:

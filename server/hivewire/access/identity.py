@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from hivewire_protocol.patterns import EVERYTHING, Patterns
-from hivewire_protocol.permissions import Permission
+from hivewire_protocol.permissions import ALL, Permission
 
 
 class Identity(Struct, frozen=True):
@@ -26,6 +26,16 @@ class Identity(Struct, frozen=True):
     def may(self, permission: Permission) -> bool:
         """Whether the token grants an action."""
         return bool(self.permissions >> permission & 1)
+
+    @property
+    def unrestricted(self) -> bool:
+        """Whether the token holds back nothing of what its user may do."""
+        return (
+            all(self.may(permission) for permission in ALL)
+            and self.names is EVERYTHING
+            and self.networks is None
+            and self.device_types is None
+        )
 
     def reaches(self, name: str) -> bool:
         """Whether a configuration name is within the token's patterns."""

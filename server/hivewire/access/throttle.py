@@ -1,12 +1,17 @@
 """How often a password may be guessed: counted for a login from an address, so that nobody can lock others out.
 
 After 10 wrong ones the next attempt waits 1 s, then 2, 4 ... up to 15 min (configuration contract, section 2).
+Only logins that exist are counted: guesses at others lead nowhere, and must not crowd those out.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from hivewire.addresses import household
 
 FREE_ATTEMPTS = 10
 LONGEST = 15 * 60_000
@@ -15,6 +20,13 @@ MAX_TRACKED = 100_000
 
 FORGET_AFTER = 24 * 3_600_000
 
+MAX_IN_LINE = 64
+"""Attempts at one login from one address that may wait for each other."""
+
+
+class Crowded(Exception):
+    """Too many attempts at this login from this address wait already."""
+
 
 class Throttle:
     """Counts wrong passwords; `now` is milliseconds."""
@@ -22,29 +34,35 @@ class Throttle:
     def __init__(self, now: Callable[[], int]) -> None:
         self._now = now
         self._failures: OrderedDict[tuple[str, str], tuple[int, int]] = OrderedDict()
+        self._turns: dict[tuple[str, str], _Turn] = {}
 
     def wait(self, login: str, address: str) -> int:
         """Milliseconds until the next attempt is looked at; 0 when it may be now."""
-        count, last = self._failures.get((login[:128], address), (0, 0))
+        count, last = self._failures.get(_pair(login, address), (0, 0))
         if count < FREE_ATTEMPTS:
             return 0
         delay = min(1_000 << min(count - FREE_ATTEMPTS, 20), LONGEST)
         return min(max(0, last + delay - self._now()), delay)
 
-    def begin(self, login: str, address: str) -> bool:
-        """An attempt is about to be looked at; whether it was counted as wrong already.
-
-        Once the free attempts are used up it is, so that attempts in parallel cannot share one turn.
-        """
-        count, _ = self._failures.get((login[:128], address), (0, 0))
-        if count < FREE_ATTEMPTS:
-            return False
-        self.fail(login, address)
-        return True
+    @asynccontextmanager
+    async def turn(self, login: str, address: str) -> AsyncIterator[None]:
+        """One attempt after the other, so that many at a time learn no more than many in a row. Raises Crowded."""
+        pair = _pair(login, address)
+        turn = self._turns.setdefault(pair, _Turn())
+        if turn.count >= MAX_IN_LINE:
+            raise Crowded
+        turn.count += 1
+        try:
+            async with turn.lock:
+                yield
+        finally:
+            turn.count -= 1
+            if not turn.count:
+                del self._turns[pair]
 
     def fail(self, login: str, address: str) -> None:
         """A wrong password."""
-        pair = (login[:128], address)
+        pair = _pair(login, address)
         count, last = self._failures.pop(pair, (0, 0))
         if self._now() - last > FORGET_AFTER:
             count = 0
@@ -54,9 +72,21 @@ class Throttle:
 
     def succeed(self, login: str, address: str) -> None:
         """A right one: start counting anew."""
-        self._failures.pop((login[:128], address), None)
+        self._failures.pop(_pair(login, address), None)
 
     def forgive(self, login: str) -> None:
         """Forget the failures of a login from everywhere: an administrator unlocked it."""
         for pair in [pair for pair in self._failures if pair[0] == login]:
             del self._failures[pair]
+
+
+class _Turn:
+    """Who waits for the verdict on an attempt."""
+
+    def __init__(self) -> None:
+        self.lock = asyncio.Lock()
+        self.count = 0
+
+
+def _pair(login: str, address: str) -> tuple[str, str]:
+    return login[:128], household(address)

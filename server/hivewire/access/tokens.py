@@ -30,7 +30,8 @@ REFRESH, ACCESS = 0, 1
 MAX_TOKEN = 64 << 10
 """Characters of a token that is looked at: room for 1,000 name patterns."""
 
-_SMALLEST_TIME = 1 << 31  # a smaller `e` is in seconds or nonsense: section 3.1
+SMALLEST_TIME = 1 << 31
+"""A smaller `e` is in seconds or nonsense, and such a token is not valid (section 3.1)."""
 
 
 class Claims(Struct, omit_defaults=False):
@@ -111,7 +112,7 @@ class Tokens:
             claims = msgspec.convert(body["payload"], Claims)
         except (jwt.InvalidTokenError, msgspec.ValidationError, KeyError, RecursionError, UnicodeError):
             raise InvalidCredentials from None
-        if claims.e < _SMALLEST_TIME:
+        if claims.e < SMALLEST_TIME:
             raise InvalidCredentials
         return claims
 

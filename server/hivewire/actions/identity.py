@@ -9,7 +9,8 @@ from msgspec import Raw
 
 from hivewire.access.identity import Identity
 from hivewire.access.passwords import Busy
-from hivewire.access.tokens import Claims, login_claims
+from hivewire.access.throttle import Crowded
+from hivewire.access.tokens import MAX_TOKEN, SMALLEST_TIME, Claims, login_claims
 from hivewire.access.users import User
 from hivewire.client import Client
 from hivewire.dispatch import House, now
@@ -70,7 +71,7 @@ def authenticate(house: House, client: Client, request: Authenticate) -> Reply:
 
 
 async def token(house: House, client: Client, request: Token) -> Reply:
-    """Log in. Wrong passwords are counted for the login from this address, unknown logins too."""
+    """Log in. Wrong passwords are counted for the login from this address."""
     login, password = request.login, request.password
     if not login or not login.strip() or not password:
         raise InvalidParameters("Invalid or empty authorization request parameters")
@@ -89,30 +90,32 @@ async def token(house: House, client: Client, request: Token) -> Reply:
 
 async def _proved(house: House, address: str, login: str, password: str) -> User:
     """The user whose login and password these are."""
-    throttle = house.throttle
-    if wait := throttle.wait(login, address):
-        seconds = -(-wait // 1_000)
-        raise TooManyAttempts(TooManyAttempts.text.format(seconds=seconds), retryAfter=seconds)
+    _check_wait(house, login, address)
     user = house.users.by_login(login)
     if user is None:
-        throttle.fail(login, address)
         raise UnknownLogin(UnknownLogin.text.format(login=login[:128]))
     if not user.active:
         raise UserNotActive
-    counted = throttle.begin(login, address)
     try:
-        right = len(password) <= 128 and await house.passwords.verify(user.profile.password_hash, password)
-    except Busy:
+        async with house.throttle.turn(login, address):
+            _check_wait(house, login, address)  # those before it in the line may have used up the free attempts
+            right = len(password) <= 128 and await house.passwords.verify(user.profile.password_hash, password)
+            if not right:
+                house.throttle.fail(login, address)
+                raise InvalidCredentials
+            house.throttle.succeed(login, address)
+    except (Busy, Crowded):
         raise Unavailable("Too many logins at a time; try again in a few seconds") from None
-    if not right:
-        if not counted:
-            throttle.fail(login, address)
-        raise InvalidCredentials
-    throttle.succeed(login, address)
     current = house.users.by_id(user.id)
     if current is None or not current.active:  # it may have changed while the hash was worked out
         raise UserNotActive
     return current
+
+
+def _check_wait(house: House, login: str, address: str) -> None:
+    if wait := house.throttle.wait(login, address):
+        seconds = -(-wait // 1_000)
+        raise TooManyAttempts(TooManyAttempts.text.format(seconds=seconds), retryAfter=seconds)
 
 
 def token_refresh(house: House, client: Client, request: TokenRefresh) -> Reply:
@@ -156,7 +159,10 @@ def token_create(house: House, client: Client, request: TokenCreate) -> Reply:
         refresh_expiry = access_expiry if access_expiry is not None else moment + tokens.refresh_lifetime
     if access_expiry is None:
         access_expiry = moment + tokens.access_lifetime
-    return TokensReply(*tokens.pair(claims, access_expiry, refresh_expiry))
+    pair = tokens.pair(claims, access_expiry, refresh_expiry)
+    if max(map(len, pair)) > MAX_TOKEN:
+        raise OutOfBounds(f"configurations: with so many patterns the token is over {MAX_TOKEN} characters")
+    return TokensReply(*pair)
 
 
 def _claims(caller: Identity, user: User, payload: TokenPayload) -> Claims:
@@ -228,9 +234,12 @@ def _time(raw: Raw | None, field: str) -> int | None:
         return None
     try:
         text = coercion.text(bytes(raw)) or ""
-        return times.parse(text) if text.strip() else None
+        time = times.parse(text) if text.strip() else None
     except (ValueError, OverflowError, MalformedJson):
         raise OutOfBounds(f"{field} is not a timestamp: milliseconds since 1970, or ISO 8601") from None
+    if time is not None and time < SMALLEST_TIME:
+        raise OutOfBounds(f"{field} is before {times.render(SMALLEST_TIME)}: is it in seconds? Milliseconds are meant")
+    return time
 
 
 READS = {Authenticate: authenticate, Token: token, TokenRefresh: token_refresh, TokenCreate: token_create}

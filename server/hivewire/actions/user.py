@@ -75,12 +75,17 @@ async def update(house: House, client: Client, request: UserUpdate) -> Reply:
     user = house.users.by_id(request.userId)
     if user is None:
         raise NotFound(f"User with id = {request.userId} not found")
-    caller = house.users.by_id(client.identity.user_id) if client.identity is not None else None
-    sensitive = any(value is not None for value in (fields.login, fields.role, fields.status))
-    # The reference lets any holder of ManageUser set an administrator's password, and so become one. Not here.
-    sensitive = sensitive or (fields.password is not None and caller is not user)
-    if caller is None or (caller.profile.role != Role.ADMIN and sensitive):
-        raise NotAllowed("Admin permissions required for this action")
+    identity = client.identity
+    caller = house.users.by_id(identity.user_id) if identity is not None else None
+    if identity is None or caller is None:
+        raise Unauthorized
+    if any(value is not None for value in (fields.login, fields.role, fields.status, fields.password)):
+        # The reference lets any holder of ManageUser set an administrator's password, and so become one. Not here,
+        # and not with a token that an administrator has made for less.
+        if caller.profile.role != Role.ADMIN:
+            raise NotAllowed("Admin permissions required for this action")
+        if not identity.unrestricted:
+            raise NotAllowed("login, password, role and status need an administrator's unrestricted token: log in")
     if fields.login is not None and fields.login != user.login:
         raise NotAllowed("A login cannot be changed")
     if _steps_down(user, fields) and not any(

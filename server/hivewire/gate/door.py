@@ -11,7 +11,6 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import partial
-from ipaddress import IPv6Address
 from typing import Any
 
 import httptools
@@ -21,7 +20,8 @@ from uvicorn.server import ServerState
 from websockets.datastructures import Headers
 from websockets.http11 import Request
 
-from hivewire.settings import Settings, plain_address
+from hivewire.addresses import household
+from hivewire.settings import Settings
 from hivewire_protocol.codec import encode
 from hivewire_protocol.errors import Unavailable
 
@@ -93,14 +93,8 @@ class Door:
         return wanted
 
     def _household(self, address: str) -> str:
-        """What counts as one address: with IPv6 the network /64, of which a single client has all addresses.
-
-        Empty for trusted proxies: there are many clients behind them, so only the limit for all connections counts.
-        """
-        if self.settings.trusts(address):
-            return ""
-        plain = plain_address(address)
-        return str(IPv6Address(int(plain) >> 64 << 64)) if isinstance(plain, IPv6Address) else str(plain)
+        """Empty for trusted proxies: there are many clients behind them, so only the limit for all counts."""
+        return "" if self.settings.trusts(address) else household(address)
 
 
 class Refusal(Exception):
