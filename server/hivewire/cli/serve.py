@@ -49,7 +49,11 @@ Examples:
 Every setting can also stand in the environment (HIVEWIRE_PORT=9000) or in a
 TOML file (port = 9000). A flag wins over the environment, that over the file.
 Secrets are no flags, because other users can see those: use
-HIVEWIRE_ADMIN_PASSWORD and HIVEWIRE_JWT_SECRET, or the file."""
+HIVEWIRE_ADMIN_PASSWORD and HIVEWIRE_JWT_SECRET, or the file.
+
+\b
+A lost password, the generated one too, is replaced while the gateway is
+stopped:  hivewire user password admin --data hivewire.db"""
 )
 @click.option("--config", type=click.Path(dir_okay=False, path_type=Path), help="TOML file with settings.")
 @click.option("--check", is_flag=True, help="Print the effective settings and where each comes from, then exit.")
