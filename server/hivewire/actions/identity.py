@@ -78,7 +78,9 @@ async def token(house: House, client: Client, request: Token) -> Reply:
     try:
         user = await _proved(house, client.address, login, password)
     except WireError as error:
-        house.telemetry.authentication_failed("token", type(error).__name__, client.address, login[:128])
+        # A login that nobody has may be a password in the wrong field.
+        known = login if house.users.by_login(login) is not None else None
+        house.telemetry.authentication_failed("token", type(error).__name__, client.address, known)
         raise
     house.users.logged_in(user)
     moment = now()
