@@ -77,6 +77,8 @@ async def token(house: House, client: Client, request: Token) -> Reply:
         raise InvalidParameters("Invalid or empty authorization request parameters")
     try:
         user = await _proved(house, client.address, login, password)
+    except Unavailable:
+        raise
     except WireError as error:
         # A login that nobody has may be a password in the wrong field.
         known = login if house.users.by_login(login) is not None else None
@@ -98,10 +100,12 @@ async def _proved(house: House, address: str, login: str, password: str) -> User
         raise UnknownLogin(UnknownLogin.text.format(login=login[:128]))
     if not user.active:
         raise UserNotActive
+    if len(password) > 128:
+        raise InvalidCredentials  # nobody's, so it is no guess either
     try:
         async with house.throttle.turn(login, address):
             _check_wait(house, login, address)  # those before it in the line may have used up the free attempts
-            right = len(password) <= 128 and await house.passwords.verify(user.profile.password_hash, password)
+            right = await house.passwords.verify(user.profile.password_hash, password)
             if not right:
                 house.throttle.fail(login, address)
                 raise InvalidCredentials
