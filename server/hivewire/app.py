@@ -31,8 +31,9 @@ from hivewire.gate.http import application
 from hivewire.gate.websocket import Gate
 from hivewire.hub.hub import Hub
 from hivewire.ledger.journal import JournalError
-from hivewire.ledger.ledger import Ledger
+from hivewire.ledger.ledger import DEFAULT_RETENTION, Ledger
 from hivewire.ledger.records import NotDurable, Transaction, Write
+from hivewire.ledger.retention import Retention
 from hivewire.ledger.sqlite import SqliteJournal
 from hivewire.settings import Settings
 from hivewire.telemetry import Telemetry, configure_logging, log
@@ -49,6 +50,9 @@ SAVE_LOGINS_SECONDS = 60
 
 PROBE_SECONDS = 2
 """While the disk is full, so often is looked whether it still is."""
+
+COMPACT_SECONDS, COMPACT_REST = 5, 9
+"""So often the log is looked at; a sweep of what is no longer needed rests nine times as long as it works."""
 
 LARGE_FILE = 64 << 20
 """Loading a file of this size takes seconds, so it is said that it began."""
@@ -99,7 +103,13 @@ async def serve(settings: Settings, started: Callable[[Started], None]) -> None:
         house, foundation = await _build_house(settings, stack)
         dispatcher = Dispatcher(house, actions.READS, actions.WRITES)
         server = _Server(settings, dispatcher)
-        for work in (server.gate_ticks(), _save_logins(house), _probe(house.ledger), _bookmarks(house)):
+        for work in (
+            server.gate_ticks(),
+            _save_logins(house),
+            _probe(house.ledger),
+            _compact(house.ledger),
+            _bookmarks(house),
+        ):
             task = asyncio.create_task(work)
             stack.callback(task.cancel)
         gc.collect()
@@ -153,12 +163,12 @@ class Store(Struct):
     passwords: Passwords
 
 
-async def open_store(data: Path, stack: contextlib.AsyncExitStack) -> Store:
+async def open_store(data: Path, stack: contextlib.AsyncExitStack, retention: Retention = DEFAULT_RETENTION) -> Store:
     """Open the file and load it; the stack closes it again. Raises StartError."""
     passwords = Passwords()
     stack.callback(passwords.close)
     _tell_of_loading(data)
-    ledger = Ledger(SqliteJournal(data), now)
+    ledger = Ledger(SqliteJournal(data), now, retention=retention)
     users = Users(ledger)
     stack.push_async_callback(ledger.close)
     try:
@@ -179,7 +189,8 @@ async def _build_house(settings: Settings, stack: contextlib.AsyncExitStack) -> 
     """Everything below the gate, loaded; and what is still to be written if the ledger is new."""
     if settings.jwt_secret is not None:
         _key(settings, settings.jwt_secret)  # before a file is made
-    store = await open_store(Path(settings.data), stack)
+    retention = Retention(settings.history, settings.log_changes, settings.log_days)
+    store = await open_store(Path(settings.data), stack, retention)
     ledger, users, passwords = store.ledger, store.users, store.passwords
     telemetry = Telemetry()
     ledger.on_commit = telemetry.committed
@@ -199,6 +210,8 @@ async def _build_house(settings: Settings, stack: contextlib.AsyncExitStack) -> 
     )
     telemetry.gauges |= {
         "ledger_revision": ("The ledger's revision.", lambda: ledger.revision),
+        "ledger_oldest": ("The first revision from which the log is complete.", lambda: ledger.oldest),
+        "ledger_log_changes": ("Changes in the log that clients can resume from.", lambda: ledger.log_changes),
         "configurations": ("Configurations that exist.", lambda: len(ledger.kind("configuration").live)),
     }
     hub = Hub(ledger, users, settings.conflate_after, telemetry.unexpected)
@@ -263,6 +276,15 @@ async def _bookmarks(house: House) -> None:
     while True:
         await asyncio.sleep(house.settings.bookmark_seconds)
         await house.hub.bookmarks()
+
+
+async def _compact(ledger: Ledger) -> None:
+    while True:
+        await asyncio.sleep(COMPACT_SECONDS)
+        try:
+            await ledger.compact(COMPACT_REST)
+        except Exception as error:  # whatever it was, it harms nobody to try again
+            log.warning("the log was not shortened; trying again later", reason=repr(error))
 
 
 async def _last_words(users: Users) -> None:

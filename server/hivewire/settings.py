@@ -28,6 +28,7 @@ _Count = Annotated[int, Meta(ge=1, le=10_000_000)]
 _Length = Annotated[int, Meta(ge=1, le=1_024)]
 _Bytes = Annotated[int, Meta(ge=1_024, le=1 << 30)]
 _Seconds = Annotated[float, Meta(ge=0.1, le=86_400)]
+_Days = Annotated[float, Meta(gt=0, le=36_500)]
 _Lifetime = Annotated[int, Meta(ge=1, le=10 * 365 * 86_400)]
 
 
@@ -65,6 +66,11 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     refresh_token_lifetime: Annotated[_Lifetime, _says("Life of a refresh token.")] = 15_724_800
     tls_certificate: Annotated[str | None, _says("PEM file of the certificate chain; turns TLS on.")] = None
     tls_key: Annotated[str | None, _says("PEM file of its private key.")] = None
+    history: Annotated[_Count, _says("Changes kept of each name, for its history and rollback.")] = 100
+    log_changes: Annotated[
+        _Count, _says("Changes kept of all names together, for clients that resume; or those of `log_days`, if fewer.")
+    ] = 1_000_000
+    log_days: Annotated[_Days, _says("The age, in days, at which a change leaves that log.")] = 7.0
     log_format: Annotated[
         Literal["auto", "console", "json"], _says("`auto` is console on a terminal, JSON elsewhere.")
     ] = "auto"

@@ -99,6 +99,7 @@ class Model:
                     transaction.author,
                     write.description,
                     last.revision if last is not None else 0,
+                    last.ordinal + 1 if last is not None else 1,
                 )
             )
         return changes

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from hivewire.hub.entries import Entry, transactions
 from hivewire.hub.feed import Subscription
 from hivewire.ledger.ledger import Kind
-from hivewire.ledger.records import Change
+from hivewire.ledger.records import Change, NotKept
 from hivewire_protocol.close import Code
 
 if TYPE_CHECKING:
@@ -49,13 +49,15 @@ async def _read_on(hub: Hub, sub: Subscription) -> None:
     target, turn = hub.ledger.revision, sub.turn
     portion = hub.recent.after(sub.at, PORTION)
     if portion is None:
-        portion = [Entry(change) for change in await hub.ledger.journal.since(sub.at, take=PORTION)]
+        try:
+            portion = [Entry(change) for change in await hub.ledger.since(sub.at, take=PORTION)]
+        except NotKept:
+            if sub.turn == turn:
+                _start_over(hub, sub)
+            return
         if sub.turn != turn or sub.feed.stalled:
             return
-    # Looked at after reading: what is removed from the log is below `oldest` before it is removed.
-    if not hub.covers(sub.at):
-        _start_over(hub, sub)
-    elif portion:
+    if portion:
         deliver(hub, sub, transactions(portion))
     else:
         sub.at = target  # what was there left no trace, such as an old state of a user
@@ -68,8 +70,6 @@ def deliver(hub: Hub, sub: Subscription, portion: Iterable[list[Entry]]) -> None
     feed = sub.feed
     for transaction in portion:
         revision = transaction[0].revision
-        if revision > hub.ledger.revision:
-            break  # on the disk already, but not announced yet
         entries = [entry for entry in transaction if _wants(sub, entry.change)]
         for number in range(sub.sent, len(entries)):
             position = hub.position(revision) if sub.cursor is None and number == len(entries) - 1 else None
@@ -98,7 +98,7 @@ def _wants(sub: Subscription, change: Change) -> bool:
 async def _judge(hub: Hub, sub: Subscription) -> None:
     """The peer had not read for a while: conflate if it would have to read too many changes."""
     turn, at, left, sent = sub.turn, sub.at, hub.conflate_after, sub.sent
-    while hub.covers(at) and left >= 0:
+    while hub.ledger.covers(at) and left >= 0:
         if at >= hub.ledger.revision:
             return
         portion = await hub.ledger.journal.since(at, take=PORTION)
@@ -120,7 +120,7 @@ def _start_over(hub: Hub, sub: Subscription) -> None:
 
 
 def _conflate(hub: Hub, sub: Subscription) -> None:
-    if not hub.covers(sub.at) or not sub.conflate or (sub.cursor is not None and not sub.floor):
+    if not hub.ledger.covers(sub.at) or not sub.conflate or (sub.cursor is not None and not sub.floor):
         _start_over(hub, sub)
         return
     kind = hub.ledger.kind(sub.topic.kind)
