@@ -368,20 +368,21 @@ class Ledger:
                     await self._write_batch()
                 if self._closing:
                     return
-        except BaseException as error:
-            self._give_up(error)
-            if not isinstance(error, Exception):
-                raise
+        except Exception as error:
+            _report("the writer of the ledger ended", error)
+            self._give_up(f"the writer ended: {error!r}; restart the gateway")
+        except BaseException:
+            self._give_up("the writer was stopped")
+            raise
 
-    def _give_up(self, error: BaseException) -> None:
+    def _give_up(self, reason: str) -> None:
         """Nobody foresaw this, so the state may be wrong: write nothing more, and let nobody wait for it."""
         self._broken = True
-        self.failing = f"the writer ended: {error!r}; restart the gateway"
-        _report("the writer of the ledger ended", error)
+        self.failing = reason
         while self._waiting:
             _, done, size = self._waiting.popleft()
             self._waiting_bytes -= size
-            _safely(UNTOLD, done, NotDurable(self.failing))
+            _safely(UNTOLD, done, NotDurable(reason))
 
     async def _gather(self) -> None:
         """Let the batch grow as long as every turn of the event loop brings more to it.
@@ -516,5 +517,5 @@ def _safely(message: str, call: Callable[..., None], *arguments: Any) -> None:
         _report(message, error)
 
 
-def _report(message: str, error: BaseException) -> None:
+def _report(message: str, error: Exception) -> None:
     asyncio.get_running_loop().call_exception_handler({"message": message, "exception": error})

@@ -26,12 +26,11 @@ class Retention(Struct, frozen=True):
 
 
 class Section(Struct):
-    """A run of whole transactions: the first one's revision and time, how many changes, and the latest time of all."""
+    """A run of whole transactions, made at about the same time: the first one's revision and time, how many changes."""
 
     first: int
-    begun: int
+    time: int
     changes: int
-    newest: int
 
 
 class Log:
@@ -51,18 +50,15 @@ class Log:
 
     def add(self, changes: Iterable[Change]) -> None:
         """Take in the next changes; sections that the number of changes pushes out are forgotten at once."""
-        section = self._sections[-1] if self._sections else Section(0, 0, self._length, 0)
+        section = self._sections[-1] if self._sections else Section(0, 0, self._length)
         for change in changes:
-            time = change.time
             if change.revision > self._end and (
-                section.changes >= self._length or abs(time - section.begun) >= self._span
+                section.changes >= self._length or change.time - section.time >= self._span
             ):
-                section = Section(change.revision, time, 0, time)
+                section = Section(change.revision, change.time, 0)
                 self._sections.append(section)
             section.changes += 1
             self.changes += 1
-            if time > section.newest:
-                section.newest = time
             self._end = change.revision
         while self._sections and self.changes - self._sections[0].changes >= self._most:
             self._drop()
@@ -73,7 +69,8 @@ class Log:
         The sections are looked at from the oldest one on, so that a clock that was wrong for a while shortens nothing
         that stands behind younger changes.
         """
-        while self._sections and self._sections[0].newest <= now - self._age:
+        latest = now - self._age - self._span  # a section goes when the last of it is old enough
+        while self._sections and self._sections[0].time <= latest:
             self._drop()
         return self._sections[0].first if self._sections else None
 
