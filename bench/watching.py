@@ -18,7 +18,7 @@ SNAPSHOT_BYTES = 256 << 10
 
 STRICT_RUNS = False
 """Whether in a conflated run every frame must say `conflated`, also those of changes which are made meanwhile, and none
-may bring what had come in the group that the run breaks off, or in a run that it begins anew."""
+may bring again what came last before the run, in a group that it breaks off, or in a run that it begins anew."""
 
 
 class Change(NamedTuple):
@@ -409,7 +409,7 @@ class Judge:
     def _is_old(self, change: Change) -> bool:
         """Whether it came already, or something newer of its name."""
         held = max((each.revision for each in self._group if each.name == change.name), default=0)
-        return change.revision <= self._reached or change.revision < held + STRICT_RUNS
+        return change.revision < self._reached + STRICT_RUNS or change.revision < held + STRICT_RUNS
 
     def _copying(self, event: Pushed | Copied | Marked) -> None:
         if isinstance(event, Marked):

@@ -12,6 +12,7 @@ import socket
 import struct
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from time import monotonic
 from typing import Any
 
@@ -48,7 +49,7 @@ class World:
         self.values = 0
         self.seen: Counter[str] = Counter()
         admin = gateway.token()
-        self.tokens = {("*",): admin}
+        self.tokens: dict[tuple[str, ...], str] = {("*",): admin}
         with gateway.socket(admin) as talk:
             for names in set(TOKENS[2:]):
                 rights = {"userId": 1, "actions": ["ManageConfiguration"], "configurations": list(names)}
@@ -74,7 +75,8 @@ class World:
 
     def look_up(self, names: Iterable[str]) -> None:
         """Note what became of writes whose answer was lost with their connection."""
-        self.ask("configuration/put", name="~", value="behind whatever was under way")
+        request = {"action": "configuration/put", "name": "~", "value": "behind whatever was under way"}
+        self.written(request, self.ask(**request))
         known = set(self.changes)
         for name in names:
             for members in self.ask("configuration/history", name=name, take=50).get("changes", ()):
@@ -85,7 +87,7 @@ class World:
         """Delete everything, so that one script is like any other."""
         while names := [each["name"] for each in self.ask("configuration/list", take=10)["configurations"]]:
             changes = [{"operation": "delete", "name": name} for name in names]
-            request = {"action": "configuration/transact", "changes": changes}
+            request: dict[str, Any] = {"action": "configuration/transact", "changes": changes}
             self.written(request, self.ask(**request))
 
     def written(self, request: dict[str, Any], reply: dict[str, Any]) -> None:
@@ -147,7 +149,7 @@ class Line:
             self._hung_up(int.from_bytes(payload[:2]))
             return None
         assert opcode == TEXT
-        message = json.loads(payload)
+        message: dict[str, Any] = json.loads(payload)
         rpc = "jsonrpc" in message
         what = message.get("method" if rpc else "action", "")
         if "requestId" not in message and "id" not in message:
@@ -520,7 +522,7 @@ def test_whatever_clients_do_each_watcher_gets_what_the_ledger_owes_it(world: Wo
     @example(script=(BETWEEN,))
     @example(script=(HALF,))
     def run(script: tuple[list[tuple[str, dict[str, Any]]], ...]) -> None:
-        Script(world).run([step for part in script for step in part])
+        Script(world).run(list(chain.from_iterable(script)))
 
     run()
     for what in ("stalls", "conflated", "of several", "pushed between", "resumed", "bookmarks", "cut inside a group"):
