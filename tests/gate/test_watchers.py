@@ -79,7 +79,7 @@ class World:
         self.written(request, self.ask(**request))
         known = set(self.changes)
         for name in names:
-            for members in self.ask("configuration/history", name=name, take=50).get("changes", ()):
+            for members in self.ask("configuration/history", name=name, take=5).get("changes", ()):
                 if (change := change_of(members)) not in known:
                     self.changes.append(change)
 
