@@ -10,6 +10,7 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
+from sys import intern
 from typing import Any, NamedTuple
 from zlib import crc32
 
@@ -72,7 +73,7 @@ def change_of(members: dict[str, Any]) -> Change:
     deleted = members["operation"] == "delete"
     if deleted != (resource["value"] is None):
         raise Broken("contradictions", f"a {members['operation']} with the value {resource['value']!r}")
-    return Change(members["revision"], resource["name"], resource["entityVersion"], brief(resource["value"]))
+    return Change(members["revision"], intern(resource["name"]), resource["entityVersion"], brief(resource["value"]))
 
 
 class History:
@@ -219,6 +220,7 @@ class Watch:
             if (position is None) != members.get("more", False):
                 raise Broken("half transactions", f"{self.label}: neither a position nor more, or both: {members}")
             conflated = members.get("conflated", False)
+            self.seen["conflated runs"] += conflated and position is not None
             copying = bool(self.events) and isinstance(self.events[-1], Copied) and self.inside
             self.seen["conflated" if conflated else "pushed between" if copying else "updates"] += 1
             event = Pushed(change_of(members), revision, conflated)
