@@ -551,6 +551,29 @@ async def test_a_delete_during_a_conflated_run_is_not_lost(world: World, monkeyp
     assert peer.frames[-1]["position"] == world.position(revision)
 
 
+async def test_a_name_that_comes_and_goes_during_a_conflated_run(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its old delete is not sent behind its new one, nor beside the new record."""
+    monkeypatch.setattr(catchup, "WRITE", 1)
+    world.hub.conflate_after = 1
+    await world.put("a", "b", "c")
+    peer = world.peer()
+    peer.subscribe()
+    await world.quiet()
+    peer.taken()
+    peer.session.hold()
+    await world.delete("c")
+    await world.delete("b")
+    await world.delete("a")
+    peer.read(1, idle=True)
+    await world.quiet()
+    assert shown(peer.taken())[0][0] == "a", "the others are still to come"
+    again = await world.put("b", "c")
+    gone = await world.delete("c")
+    peer.read()
+    await world.quiet()
+    assert shown(peer.frames) == [("c", 2, gone), ("b", 1, again)]
+
+
 async def test_a_token_that_reaches_less_in_the_middle_of_a_group(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

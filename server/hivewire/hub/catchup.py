@@ -167,8 +167,10 @@ def _copy_changed(hub: Hub, sub: Subscription) -> None:
     kind, out, size = hub.ledger.kind(sub.topic.kind), [], 0
     while sub.buried and size < WRITE:
         change = sub.buried.pop()
-        out.append(Entry(change))
-        size += 500
+        # What happened to the name since has been delivered if it is a delete, and else comes with the live ones.
+        if kind.last(change.key) in (None, change):
+            out.append(Entry(change))
+            size += 500
     last = False
     if not sub.buried:
         last = True
