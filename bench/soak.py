@@ -533,7 +533,7 @@ def main() -> None:
         gateway = Gateway(folder / "soak.db", shlex.split(options.gateway))
         try:
             work = Soak(gateway, options.seconds, options.seed if options.seed is not None else random.getrandbits(32))
-            await work.run(min(8, options.seconds / 3))
+            await work.run(min(4, options.seconds / 3))
         finally:
             gateway.abandon()
         return work
