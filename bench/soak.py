@@ -235,7 +235,7 @@ class Soak:
     # Watching.
 
     async def watch(self, watch: Watch, slow: bool) -> None:
-        """Follow to the end: reconnect with the last position whenever the connection ends."""
+        """Follow to the end: reconnect with the last position whenever the connection ends, if slow not at once."""
         watch.share(self._shared)
         while self.late(watch):
             await self.gateway.up.wait()
@@ -256,7 +256,7 @@ class Soak:
         return self.final is None or watch.reached < self.final
 
     async def follow(self, watch: Watch, slow: bool, connection: ClientConnection) -> None:
-        """Take what is pushed; hang up now and then, and if slow, read nothing for a while."""
+        """Take what is pushed; hang up now and then, and if slow, read nothing for a while, or stay away."""
         while self.late(watch):
             data = await asyncio.wait_for(connection.recv(decode=False), 20)
             members = msgspec.json.decode(data)
@@ -267,14 +267,17 @@ class Soak:
             if chance < 0.00005 and self.running:
                 connection.transport.abort()
             elif slow and chance > 0.9998 and self.running:
-                await asyncio.sleep(self.random.uniform(1, 3))
+                if self.random.random() < 0.3:
+                    connection.transport.abort()
+                await asyncio.sleep(self.random.uniform(1, 4))
 
     # Killing.
 
     async def kill(self, most: float) -> None:
         """End the gateway at random moments and start it again: mostly without a warning."""
         while True:
-            pause = self.random.uniform(most / 4, most)
+            # Often in quick succession; sometimes it lives long enough to look after its log.
+            pause = self.random.choice((0.1, 0.2, 1)) * self.random.uniform(most / 2, most)
             if time.monotonic() + pause > self.ends - 0.5:
                 return
             await asyncio.sleep(pause)
@@ -371,20 +374,30 @@ class Truth:
         self._changes: dict[tuple[int, str], Change] = {}
         self._first: dict[str, int] = {}
         self._writes: dict[str, dict[int, Change]] = {}
+        self._origin: dict[int, str] = {}
         for told in sorted(ledger, key=lambda told: (told.change.revision, told.place)):
             self._take(told)
         for write in soak.writes.values():
             self._check(write, self._writes.get(write.id, {}))
         self._check_order()
 
-    def changes(self) -> Iterator[Change]:
-        """All that is known."""
+    def changes(self) -> list[Change]:
+        """All that is known, in the ledger's order."""
         if self._forgets:
-            widest = sorted(self._soak.watches, key=lambda watch: len(watch.names[0]))
-            pushed = (event.change for watch in widest for event in watch.events if isinstance(event, Pushed))
+            pushed = (
+                event.change for watch in self._soak.watches for event in watch.events if isinstance(event, Pushed)
+            )
             for change in pushed:
                 self._changes.setdefault((change.revision, change.name), change)
-        yield from self._changes.values()
+                if change.value is not None:
+                    self._origin[change.revision] = change.value.partition("/")[0]
+        return sorted(self._changes.values(), key=self._order)
+
+    def _order(self, change: Change) -> tuple[int, int]:
+        """By revision, and in a transaction as its writer put it; of deletes that nobody tells more of, by chance."""
+        write = self._soak.writes.get(self._origin.get(change.revision, ""))
+        names = [name for name, _ in write.changes] if write is not None else []
+        return change.revision, names.index(change.name) if change.name in names else 0
 
     def _break(self, kind: str, evidence: str) -> None:
         self.broken.append(Broken(kind, evidence))
@@ -392,6 +405,7 @@ class Truth:
     def _take(self, told: Told) -> None:
         change, id, index = told
         self._changes[change.revision, change.name] = change
+        self._origin[change.revision] = id
         self._first[change.name] = min(change.revision, self._first.get(change.name, change.revision))
         write = self._soak.writes.get(id)
         if write is None or write.id in self._soak.refused:
@@ -409,6 +423,7 @@ class Truth:
         revisions = {change.revision for change in found.values()}
         if reply is not None:
             revisions.add(reply.revision)
+            self._origin[reply.revision] = write.id
         if not revisions:
             return
         if len(revisions) > 1:
@@ -533,7 +548,7 @@ def main() -> None:
         gateway = Gateway(folder / "soak.db", shlex.split(options.gateway))
         try:
             work = Soak(gateway, options.seconds, options.seed if options.seed is not None else random.getrandbits(32))
-            await work.run(min(8, options.seconds / 3))
+            await work.run(min(12, options.seconds / 3))
         finally:
             gateway.abandon()
         return work

@@ -18,8 +18,9 @@ SNAPSHOT_BYTES = 256 << 10
 """The most in one snapshot frame that has more than one configuration."""
 
 STRICT_RUNS = False
-"""Whether in a conflated run every frame must say `conflated`, also those of changes which are made meanwhile, and none
-may bring again what came last before the run, in a group that it breaks off, or in a run that it begins anew."""
+"""Whether a conflated run must be what it is said to be: every frame says `conflated`, also those of changes which are
+made meanwhile; nothing comes again that came last before the run, in a group that it breaks off, or in a run that it
+begins anew; and no older delete of a name behind a newer one. Nothing of this makes a wrong state."""
 
 
 class Change(NamedTuple):
@@ -400,7 +401,10 @@ class Judge:
             if event.revision is not None and not event.conflated:
                 self._break("half transactions", "a position inside a conflated run")
             if self._is_old(event.change):
-                self._break("duplicated", f"in a conflated run, behind {self._reached} and {self._group}")
+                held = [change for change in self._group if change.name == event.change.name]
+                self._break(
+                    "duplicated", f"in a conflated run behind {self._reached} that had {held} of {self._group[:1]}"
+                )
             self._group.append(event.change)
         if event.revision is not None:
             self._place = self._owed.after(event.revision)
@@ -410,8 +414,12 @@ class Judge:
 
     def _is_old(self, change: Change) -> bool:
         """Whether it came already, or something newer of its name."""
-        held = max((each.revision for each in self._group if each.name == change.name), default=0)
-        return change.revision < self._reached + STRICT_RUNS or change.revision < held + STRICT_RUNS
+        held = max((each for each in self._group if each.name == change.name), default=None)
+        if change.revision < self._reached + STRICT_RUNS:
+            return True
+        if held is None or (not STRICT_RUNS and change.value is None and held.value is None):
+            return False
+        return change.revision < held.revision + STRICT_RUNS
 
     def _copying(self, event: Pushed | Copied | Marked) -> None:
         if isinstance(event, Marked):
