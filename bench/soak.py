@@ -159,8 +159,8 @@ class Soak:
 
     @property
     def running(self) -> bool:
-        """Whether the load goes on."""
-        return time.monotonic() < self.ends
+        """Whether the load goes on: for its time, and at least until the gateway was restarted."""
+        return time.monotonic() < self.ends or not self.restarts
 
     def connect(self, slow: bool = False) -> connect:
         """A connection; the kernel holds less for a slow one."""
@@ -278,7 +278,7 @@ class Soak:
         while True:
             # Often in quick succession; sometimes it lives long enough to look after its log.
             pause = self.random.choice((0.1, 0.2, 1)) * self.random.uniform(most / 2, most)
-            if time.monotonic() + pause > self.ends - 0.5:
+            if self.restarts and time.monotonic() + pause > self.ends - 0.5:
                 return
             await asyncio.sleep(pause)
             number = signal.SIGTERM if self.random.random() < 0.2 else signal.SIGKILL
