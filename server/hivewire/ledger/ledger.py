@@ -255,7 +255,7 @@ class Ledger:
 
         What it writes also makes an end of what a refused batch may have left behind (see the journal's promises).
         """
-        if self.failing is None or self.journal.read_only or self._closing or self._broken:
+        if self.failing is None or self.journal.read_only or self._closing:
             return
         failing = None
         try:
