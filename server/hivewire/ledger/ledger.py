@@ -41,7 +41,7 @@ MAX_TRANSACTION = 1_000
 BATCH_BYTES = 4 << 20
 """A batch is closed once it holds this much content, so that nobody waits behind hundreds of megabytes."""
 
-SWEEP_TAKE = 500
+SWEEP_TAKE = 1_000
 SWEEP_BYTES = 1 << 20
 """Changes looked at by one step of a sweep, and content removed by it: a write waits behind one such step at most."""
 
@@ -255,7 +255,7 @@ class Ledger:
 
         What it writes also makes an end of what a refused batch may have left behind (see the journal's promises).
         """
-        if self.failing is None or self.journal.read_only or self._closing or self._broken:
+        if self.failing is None or self.journal.read_only or self._closing:
             return
         failing = None
         try:

@@ -31,8 +31,8 @@ from hivewire.ledger.records import Change, NotDurable, Outline
 
 APPLICATION_ID = 0x48765772  # "HvWr": tells our files from other SQLite databases
 SCHEMA_VERSION = 2
-PORTION = 10_000
-"""Changes in one portion of `changes`: large enough that the thread hop is nothing, small beside what is loaded."""
+PORTION = 1_000
+"""Changes in one portion of `changes`: large enough that the thread hop is nothing, small enough for large contents."""
 
 _COLUMNS = "place, kind, key, id, version, previous, ordinal, time, content_type, author, description, content"
 _WIDTH = _COLUMNS.count(",") + 1
