@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 import click
 
 from hivewire.cli.gateway import connected, reach, token_option, url_option
-from hivewire.cli.output import echo_json, on_one_line, printable
+from hivewire.cli.output import echo_json, on_one_line, printable, shortened
 from hivewire.remote import Remote, RemoteError
 
 PAGE = 1_000
@@ -208,9 +208,7 @@ def _current(change: dict[str, Any] | None) -> list[str]:
     why = [f"  reason: {printable(change['description'])}"] if change["description"] else []
     if change["operation"] == "delete":
         return [f"  deleted {when}", *why]
-    value = printable(shown(resource)[:500])
-    cut = "..." if len(shown(resource)) > 500 else ""
-    return [f"  now: {value}{cut}", f"  put {when}", *why]
+    return [f"  now: {shortened(shown(resource), 500)}", f"  put {when}", *why]
 
 
 def _print_table(found: Iterable[dict[str, Any]]) -> None:
