@@ -134,6 +134,8 @@ def import_(url: str | None, given_token: str | None, file: BinaryIO, dry_run: b
     The whole file is checked before anything is written. What is on the gateway already is left as it is. Nobody is
     overwritten: when somebody changes one of the configurations meanwhile, the import stops and shows the change.
     """
+    if any("\ud800" <= character <= "\udfff" for character in description or ""):
+        raise click.UsageError("the description is not UTF-8 text")
     try:
         entries = parse(file.read())
     except OSError as error:
