@@ -17,6 +17,8 @@ COMMANDS = {
     "delete": "configuration:delete",
     "history": "history:history",
     "rollback": "history:rollback",
+    "export": "transfer:export",
+    "import": "transfer:import_",
     "token": "identity:token",
     "user": "user:user",
     "backup": "backup:backup",
