@@ -17,7 +17,7 @@ from zlib import crc32
 SNAPSHOT_BYTES = 256 << 10
 """The most in one snapshot frame that has more than one configuration."""
 
-STRICT_RUNS = False
+STRICT_RUNS = True
 """Whether a conflated run must be what it is said to be: every frame says `conflated`, also those of changes which are
 made meanwhile; nothing comes again that came last before the run, in a group that it breaks off, or in a run that it
 begins anew; and no older delete of a name behind a newer one. Nothing of this makes a wrong state."""

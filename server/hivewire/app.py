@@ -51,8 +51,8 @@ SAVE_LOGINS_SECONDS = 60
 PROBE_SECONDS = 2
 """While the disk is full, so often is looked whether it still is."""
 
-COMPACT_SECONDS, COMPACT_REST = 5, 9
-"""So often the log is looked at; a sweep of what is no longer needed rests nine times as long as it works."""
+COMPACT_REST = 9
+"""A sweep of what is no longer needed rests nine times as long as it works."""
 
 LARGE_FILE = 64 << 20
 """Loading a file of this size takes seconds, so it is said that it began."""
@@ -107,7 +107,7 @@ async def serve(settings: Settings, started: Callable[[Started], None]) -> None:
             server.gate_ticks(),
             _save_logins(house),
             _probe(house.ledger),
-            _compact(house.ledger),
+            _compact(house.ledger, settings.compact_seconds),
             _bookmarks(house),
         ):
             task = asyncio.create_task(work)
@@ -278,9 +278,9 @@ async def _bookmarks(house: House) -> None:
         await house.hub.bookmarks()
 
 
-async def _compact(ledger: Ledger) -> None:
+async def _compact(ledger: Ledger, seconds: float) -> None:
     while True:
-        await asyncio.sleep(COMPACT_SECONDS)
+        await asyncio.sleep(seconds)
         try:
             await ledger.compact(COMPACT_REST)
         except Exception as error:  # whatever it was, it harms nobody to try again

@@ -81,6 +81,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     name_length: Annotated[_Length, _says("Longest name that may be created, in characters.")] = 32
     value_length: Annotated[_Count, _says("Longest value over frames and REST, in characters.")] = 65_536
     description_length: Annotated[_Count, _says("Longest description, in characters.")] = 1_024
+    compact_seconds: Annotated[_Seconds, _says("Time between two looks at what need not be kept any more.")] = 5.0
     message_bytes: Annotated[_Bytes, _says("Largest WebSocket message and REST body.")] = 1 << 20
     unfinished_bytes: Annotated[
         _Bytes,

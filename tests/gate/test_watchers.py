@@ -25,8 +25,8 @@ from hypothesis import strategies as st
 from tests.gate.wire import CLOSE, PING, PONG, TEXT, Wire, frame, upgrade
 from tests.running import RunningGateway
 
-RETENTION: tuple[str, ...] = ()
-"""More flags for the gateway, such as those that keep its log short."""
+RETENTION = ("--history", "2", "--log-changes", "30", "--compact-seconds", "0.1")
+"""A log so short that who is away for a moment is reset now and then."""
 
 FLAGS = ("--bookmark-seconds", "0.1", "--outbox-bytes", "8192", "--conflate-after", "10", "--conflate-seconds", "0.1")
 NAMES = ("a", "a.1", "a.2", "ab", "b", "b.1", "c")

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 
-import pytest
-
 from hivewire import app
 from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.memory import MemoryJournal
@@ -14,7 +12,7 @@ from hivewire.ledger.records import Transaction, Write
 from hivewire.ledger.retention import Retention
 
 
-async def test_the_log_is_shortened_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_log_is_shortened_again_and_again() -> None:
     """The gateway compacts by itself, and an attempt that fails in whatever way is followed by another one."""
 
     class Failing(MemoryJournal):
@@ -26,10 +24,9 @@ async def test_the_log_is_shortened_again_and_again(monkeypatch: pytest.MonkeyPa
                 raise OSError("gone for a moment")
             await super().remember(notes)
 
-    monkeypatch.setattr(app, "COMPACT_SECONDS", 0)
     ledger = Ledger(Failing(), lambda: 1, retention=Retention(1, 1))
     await ledger.open()
-    work = asyncio.create_task(app._compact(ledger))
+    work = asyncio.create_task(app._compact(ledger, 0))
     for _ in range(3):
         (change,) = await ledger.commit(Transaction([Write("configuration", "a", b"")]))
         while ledger.oldest < change.revision and not work.done():
