@@ -17,6 +17,7 @@ COMMANDS = {
     "delete": "configuration:delete",
     "history": "history:history",
     "rollback": "history:rollback",
+    "watch": "watch:watch",
     "token": "identity:token",
     "user": "user:user",
     "backup": "backup:backup",
