@@ -365,6 +365,20 @@ def test_it_does_not_come_back_when_it_is_told_not_to(watching: Any, stub: Any, 
         assert re.search(rf"hivewire: error: .* {code} .*the reason", running.notes())
 
 
+def test_a_refusal_when_it_comes_back_ends_it(watching: Any, stub: Any) -> None:
+    """Rights can be gone by then; an error of the gateway's own is tried again."""
+    url = stub(
+        [],
+        ({"mode": "live", "position": "e-1"}, [], (1011, "")),
+        ({"status": "error", "code": 503, "error": "Service is not available"}, [], None),
+        ({"status": "error", "code": 403, "error": "Access is denied"}, [], None),
+    )
+    with watching(url, token="t") as running:
+        assert running.process.wait(20) == 1
+        assert running.note().startswith("hivewire: disconnected (")
+        assert running.notes() == "hivewire: error: Access is denied\n"
+
+
 def test_what_the_gateway_refuses_ends_it(watching: Any, shared_gateway: RunningGateway, talk: Talk) -> None:
     """A bad pattern, a bad position, a token without the right or that is none: exit code 1 and the gateway's words."""
     payload = {"userId": 1, "actions": ["GetDevice"]}
