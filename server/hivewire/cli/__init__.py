@@ -17,6 +17,7 @@ COMMANDS = {
     "delete": "configuration:delete",
     "history": "history:history",
     "rollback": "history:rollback",
+    "watch": "watch:watch",
     "export": "transfer:export",
     "import": "transfer:import_",
     "token": "identity:token",
