@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeAlias
 
 from hivewire_protocol.tenant.documents import Document, render
-from hivewire_protocol.tenant.elements import COLLECTIONS, ROOT, objects, uri_of, walk
+from hivewire_protocol.tenant.elements import COLLECTIONS, PARTS, ROOT, objects, uri_of, walk
 from hivewire_protocol.tenant.errors import BadRequest, Finding, TypeIsNotFound, ValidationError
 
 Address: TypeAlias = Sequence[str]
@@ -29,7 +29,7 @@ WRITABLE = (
 )
 """Collections whose types can be written one by one (section 2.2)."""
 
-PARTS = {
+PART_OWNERS = {
     "attributes": ("entityTypes", "relationTypes"),
     "matchGroups": ("entityTypes",),
     "survivorshipGroups": ("entityTypes", "relationTypes"),
@@ -126,7 +126,7 @@ def remove(document: Document, address: Address) -> Document:
     """
     found = get(document, address)
     _check_writable(address)
-    if len(address) == 1 or (address[0] == "relationTypes" and address[2:3] == ("survivorshipGroups",)):
+    if len(address) == 1 or (address[0] == "relationTypes" and "survivorshipGroups" in address[2:3]):
         raise BadRequest(f"{'/'.join(address)} cannot be deleted", "Send the whole configuration.")
     if len(address) % 2:
         return _with(document, address, None)
@@ -160,7 +160,7 @@ def _check_address(address: Address) -> None:
     known = collection in READABLE and len(address) <= 4
     if known and len(address) > 2:
         part = address[2]
-        known = collection in PARTS.get(part, ()) or (
+        known = collection in PART_OWNERS.get(part, ()) or (
             part in WHOLE_PARTS and collection == "entityTypes" and len(address) == 3
         )
     if not known:
@@ -200,7 +200,8 @@ def _check_unused(rest: Document, uri: str) -> None:
 def _strings_in_elements(document: Document) -> Iterator[tuple[str, str]]:
     """Every string of the document with the path of the element it is in."""
     for element in walk(document):
-        pending = [value for member, value in element.value.items()]
+        parts = PARTS[element.kind]
+        pending = [value for member, value in element.value.items() if member not in parts]
         while pending:
             value = pending.pop()
             if type(value) is str:
