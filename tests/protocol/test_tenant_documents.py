@@ -141,6 +141,7 @@ def test_parsing_comes_in_steps() -> None:
     """A document with many elements is read in several steps, a small one at once."""
     assert len(list(parse(b'{"a":[1,2,3]}'))) == 0
     assert len(list(parse(render({"entityTypes": [{"description": "x" * 10_000}] * 100})))) > 10
+    assert len(list(parse(render(dict.fromkeys(map(str, range(100)), "x" * 10_000))))) > 10
 
 
 @given(documents())

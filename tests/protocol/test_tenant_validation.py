@@ -9,7 +9,7 @@ from hypothesis import given, settings
 
 from hivewire_protocol.tenant.documents import Document
 from hivewire_protocol.tenant.steps import at_once
-from hivewire_protocol.tenant.validation import MAX_FINDINGS, RULES, STRICT, WARNINGS, errors, validate
+from hivewire_protocol.tenant.validation import MAX_ELEMENTS, MAX_FINDINGS, RULES, STRICT, WARNINGS, errors, validate
 from tests.protocol.tenants import (
     AT,
     CRM,
@@ -501,6 +501,21 @@ def test_there_is_an_end_to_findings() -> None:
     found = findings(value)
     assert len(found) - len(errors(found)) == MAX_FINDINGS
     assert {finding.code for finding in errors(found)} == {1915, 1962}
+
+
+def test_there_is_an_end_to_elements() -> None:
+    """A document that defines more than 250,000 elements is refused before it costs time and memory."""
+    value = document(sources=[{}] * MAX_ELEMENTS)
+    (finding,) = findings(value)
+    assert (finding.code, finding.path) == (304, "")
+
+
+def test_a_uri_does_not_lead_through_references_for_ever() -> None:
+    """References may go in circles; a URI leads through 32 of them at most."""
+    again = {f"{ADDRESS}.referencedEntityTypeURI": STORE, f"{ADDRESS}.referencedAttributeURIs": []}
+    for steps, found in ((31, []), (32, [(170, f"{MATCH}.rule")])):
+        uri = STORE + "/attributes/Address" * steps + "/attributes/City"
+        assert broken(document(**again, **{f"{MATCH}.rule.and": {"exact": [uri]}})) == found
 
 
 def test_validation_comes_in_steps() -> None:

@@ -44,7 +44,7 @@ render_sorted = msgspec.json.Encoder(enc_hook=_write, order="deterministic").enc
 
 
 def parse(body: bytes) -> Steps[Document]:
-    """The document in a request body, in steps of one element of a top-level collection.
+    """The document in a request body, in steps of 64 KiB; an element of a top-level collection is read at once.
 
     Raises NotJson (306) for what is not JSON in UTF-8 or not an object, and Unacceptable (305) for a member name that
     occurs twice in an object, nesting over 64, an integer beyond 64 bits, a number beyond a double, and half a
@@ -78,10 +78,11 @@ def _skip(text: str, at: int) -> int:
 def _document(text: str) -> Steps[Document]:
     at = _skip(text, 0)
     if text[at : at + 1] != "{":
-        _value(text, at, "", MAX_DEPTH)  # not JSON at all, or merely not an object
+        _value(text, at, "what should be an object")  # raises if it is not JSON at all
         raise NotJson("The request body is not a JSON object")
     document: Document = {}
     at = _skip(text, at + 1)
+    start = at
     if text[at : at + 1] != "}":
         while True:
             name, at = _name(text, at)
@@ -91,11 +92,14 @@ def _document(text: str) -> Steps[Document]:
             if text[at : at + 1] == "[":
                 document[name], at = yield from _array(text, at, name)
             else:
-                document[name], at = _value(text, at, name, MAX_DEPTH - 1)
+                document[name], at = _value(text, at, name)
             at = _skip(text, at)
             if text[at : at + 1] == "}":
                 break
             at = _expect(text, at, ",")
+            if at - start > _SLICE:
+                start = at
+                yield
     at = _skip(text, at + 1)
     if at != len(text):
         raise json.JSONDecodeError("Extra data", text, at)
@@ -116,16 +120,25 @@ def _array(text: str, at: int, name: str) -> Steps[tuple[list[Any], int]]:
     if text[at : at + 1] == "]":
         return elements, at + 1
     while True:
-        element, at = _value(text, at, f"{name}[{len(elements)}]", MAX_DEPTH - 2)
-        elements.append(element)
-        at = _skip(text, at)
-        if text[at : at + 1] == "]":
-            return elements, at + 1
-        at = _expect(text, at, ",")
+        try:
+            value, at = _decoder.raw_decode(text, at)
+        except (RecursionError, Unacceptable) as error:
+            raise _refusal(error, f"{name}[{len(elements)}]") from None
+        if value and type(value) in _CONTAINERS:
+            _check_depth(value, MAX_DEPTH - 2)
+        elements.append(value)
+        found = _comma_or_end(text, at)
+        if found is None:
+            raise json.JSONDecodeError("Expecting ',' or ']'", text, at)
+        at = found.end()
+        if found.lastindex:
+            return elements, at
         if at - start > _SLICE:
             start = at
             yield
 
+
+_comma_or_end = re.compile(r"[ \t\n\r]*(?:,[ \t\n\r]*|(\]))").match
 
 _SLICE = 64 << 10
 """Characters read between two steps, or one element more; a millisecond or two."""
@@ -137,15 +150,20 @@ def _expect(text: str, at: int, sign: str) -> int:
     return _skip(text, at + 1)
 
 
-def _value(text: str, at: int, place: str, depth: int) -> tuple[Any, int]:
+def _value(text: str, at: int, name: str) -> tuple[Any, int]:
     try:
         value, at = _decoder.raw_decode(text, at)
-    except RecursionError:
-        raise Unacceptable(f"The request body is nested deeper than {MAX_DEPTH}") from None
-    except Unacceptable as error:
-        raise Unacceptable(f"{error} in {place[:100]}" if place else str(error)) from None
-    _check_depth(value, depth)
+    except (RecursionError, Unacceptable) as error:
+        raise _refusal(error, name) from None
+    _check_depth(value, MAX_DEPTH - 1)
     return value, at
+
+
+def _refusal(error: Exception, place: str) -> Unacceptable:
+    """What the decoder found, and where."""
+    if isinstance(error, RecursionError):
+        return Unacceptable(f"The request body is nested deeper than {MAX_DEPTH}")
+    return Unacceptable(f"{error} in {place[:200]}")
 
 
 def _check_depth(value: Any, depth: int) -> None:

@@ -125,19 +125,24 @@ def walk(document: Document) -> Iterator[Element]:
 
     What is not an object is passed over, as is what stands for a collection and is not an array.
     """
-    pending = [Element(document, ROOT, ROOT)]
-    while pending:
-        element = pending.pop()
-        yield element
-        parts = PARTS[element.kind]
-        if not parts:
+    root = Element(document, ROOT, ROOT)
+    yield root
+    open_owners = [_parts(root)]
+    while open_owners:
+        element = next(open_owners[-1], None)
+        if element is None:
+            open_owners.pop()
             continue
-        inner = [
-            Element(item, member, uri_of(item), element, index)
-            for member, items in element.value.items()
-            if member in parts and type(items) is list
-            for index, item in enumerate(items)
-            if type(item) is dict
-        ]
-        inner.reverse()
-        pending += inner
+        yield element
+        if PARTS[element.kind]:
+            open_owners.append(_parts(element))
+
+
+def _parts(owner: Element) -> Iterator[Element]:
+    """What is defined right inside an element."""
+    parts = PARTS[owner.kind]
+    for member, items in owner.value.items():
+        if member in parts and type(items) is list:
+            for index, item in enumerate(items):
+                if type(item) is dict:
+                    yield Element(item, member, uri_of(item), owner, index)

@@ -14,8 +14,11 @@ COMPLEX = ("Nested", "Reference")
 SYSTEM_SOURCES = ("configuration/sources/Reltio", "configuration/sources/ReltioCleanser")
 """The default source and the one used for cleansing: there in every tenant, without being defined."""
 
-MAX_ANCESTORS = 32
+MAX_ANCESTORS = 16
 """How many `extendsTypeURI` are followed from one type; keeps a long chain, or a circle, from costing much."""
+
+MAX_STEPS = 32
+"""How many attributes a URI may lead through; real ones reach five, and references can go in circles."""
 
 
 class Model:
@@ -34,6 +37,7 @@ class Model:
         self.lookup_cycle: Sequence[str] = ()
         self.seen: dict[Hashable, Element] = {}
         self.counts: dict[Hashable, int] = {}
+        self._steps: dict[tuple[int, str], Element | None] = {}
 
     def add(self, element: Element) -> None:
         """Take the next element of the walk; the first one with a URI is what references to it mean."""
@@ -62,10 +66,17 @@ class Model:
         A URI may lead through a reference attribute into the entity or relation type it refers to, and to an attribute
         that the type inherits by `extendsTypeURI`.
         """
-        head, *names = uri.split("/attributes/")
+        head, *names = uri.split("/attributes/", MAX_STEPS + 1)
         found = self.by_uri.get(head)
+        if len(names) > MAX_STEPS:
+            return None
         for name in names:
-            found = found and (self._own(found, name) or self._referenced(found, name))
+            if found is None:
+                return None
+            step = (id(found), name)
+            if step not in self._steps:
+                self._steps[step] = self._own(found, name) or self._referenced(found, name)
+            found = self._steps[step]
         return found if found is not None and found.kind == "attributes" else None
 
     def _own(self, owner: Element, name: str) -> Element | None:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeAlias
 
 from hivewire_protocol.tenant.documents import Document, render
-from hivewire_protocol.tenant.elements import COLLECTIONS, PARTS, ROOT, objects, uri_of, walk
+from hivewire_protocol.tenant.elements import COLLECTIONS, PARTS, ROOT, Element, objects, uri_of, walk
 from hivewire_protocol.tenant.errors import BadRequest, Finding, TypeIsNotFound, ValidationError
 
 Address: TypeAlias = Sequence[str]
@@ -190,22 +190,22 @@ def _check_unused(rest: Document, uri: str) -> None:
     data = render(rest)
     if quoted not in data and quoted[:-1] + b"/" not in data:
         return
-    for path, user in _strings_in_elements(rest):
+    for element, user in _strings_in_elements(rest):
         if user == uri or user.startswith(f"{uri}/"):
             problem = f"refers to '{user[:200]}'"
             advice = f"'{uri}' is in use: take away what refers to it first."
-            raise ValidationError([Finding(313, path, uri, problem, advice)])
+            raise ValidationError([Finding(313, element.path, uri, problem, advice)])
 
 
-def _strings_in_elements(document: Document) -> Iterator[tuple[str, str]]:
-    """Every string of the document with the path of the element it is in."""
+def _strings_in_elements(document: Document) -> Iterator[tuple[Element, str]]:
+    """Every string of the document with the element it is in."""
     for element in walk(document):
         parts = PARTS[element.kind]
         pending = [value for member, value in element.value.items() if member not in parts]
         while pending:
             value = pending.pop()
             if type(value) is str:
-                yield element.path, value
+                yield element, value
             elif type(value) is dict:
                 pending += value.values()
             elif type(value) is list:

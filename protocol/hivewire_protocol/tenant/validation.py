@@ -24,6 +24,9 @@ STRICT = frozenset((373, 1905, 1960))
 """Codes that are errors under strict validation and warnings otherwise: real documents break 373 and 1960 (section 13,
 row 20), and whether a type may be overridden (1905) is a setting (section 8)."""
 
+MAX_ELEMENTS = 250_000
+"""Definitions in one document; the five real ones that were counted have 4,000 together. Bounds time and memory."""
+
 _SLICE = 200
 """Elements between two steps: two or three milliseconds of rules."""
 
@@ -49,6 +52,9 @@ def validate(document: Document, *, strict: bool = False, known_members_only: bo
     """
     model = Model(document, known_members_only=known_members_only)
     for count, element in enumerate(walk(document), 1):
+        if count > MAX_ELEMENTS:
+            advice = f"A configuration has at most {MAX_ELEMENTS:,}."
+            return [Finding(304, "", ROOT, f"defines more than {MAX_ELEMENTS:,} elements", advice)]
         model.add(element)
         if not count % (10 * _SLICE):
             yield
