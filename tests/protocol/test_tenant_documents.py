@@ -100,6 +100,8 @@ def test_what_is_not_json_is_306(body: bytes) -> None:
         (b'{"a":1,"a":1}', "Member 'a' occurs twice in the document"),
         (b'{"a":{"b":1,"c":2,"c":2}}', "Member 'c' occurs twice in a"),
         (b'{"a":[1,{"x":{"b":1,"\\u0062":2}}]}', "Member 'b' occurs twice in a[1]"),
+        (b'{"\\ud800":1,"\\ud800":1}', "Member '?' occurs twice"),
+        (b'{"\\ud800":[1e999]}', "out of range in ?[0]"),
         (b'{"a":18446744073709551616}', "The integer 18446744073709551616 is out of range in a"),
         (b'{"a":-9223372036854775809}', "out of range"),
         (b'{"a":' + b"9" * 10_000 + b"}", "out of range"),
@@ -197,5 +199,6 @@ def test_any_bytes_are_read_or_refused(body: bytes) -> None:
         document = at_once(parse(body))
     except TenantError as error:
         assert error.status == 400
+        assert render(error.body())
     else:
         assert document == json.loads(body)

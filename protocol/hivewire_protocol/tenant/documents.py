@@ -87,7 +87,7 @@ def _document(text: str) -> Steps[Document]:
         while True:
             name, at = _name(text, at)
             if name in document:
-                raise Unacceptable(f"Member '{name[:100]}' occurs twice in the document")
+                raise Unacceptable(f"Member '{_shown(name)}' occurs twice in the document")
             at = _skip(text, at)
             if text[at : at + 1] == "[":
                 document[name], at = yield from _array(text, at, name)
@@ -163,7 +163,12 @@ def _refusal(error: Exception, place: str) -> Unacceptable:
     """What the decoder found, and where."""
     if isinstance(error, RecursionError):
         return Unacceptable(f"The request body is nested deeper than {MAX_DEPTH}")
-    return Unacceptable(f"{error} in {place[:200]}")
+    return Unacceptable(f"{error} in {_shown(place)}")
+
+
+def _shown(name: str) -> str:
+    """A name out of the body as it can stand in an answer: not too long, and without half a surrogate pair."""
+    return name[:200].encode(errors="replace").decode()
 
 
 def _check_depth(value: Any, depth: int) -> None:
@@ -189,7 +194,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(members) != len(pairs):
         for name, _ in pairs:
             if name not in members:
-                raise Unacceptable(f"Member '{name[:100]}' occurs twice")
+                raise Unacceptable(f"Member '{_shown(name)}' occurs twice")
             del members[name]
     return members
 
