@@ -1,0 +1,20 @@
+"""The tenant configuration dialect: what its documents mean, apart from HTTP and storage.
+
+```text
+documents.py      bytes to a document and back; which members are known
+elements.py       the walk over everything in a document that has a URI of its own
+validation.py     a document to findings: the table of rules
+model.py          what the rules know of the whole document
+rules/            the rules themselves, one subject a file
+errors.py         every error of the dialect, with its status, code and words
+ids.py            generated ids, and the members that the server sets
+dates.py          updatedTime, If-Unmodified-Since, Last-Modified
+differences.py    which elements two versions add, remove and modify
+objects.py        reading and changing one type or one part of it
+steps.py          long work in slices
+```
+
+Rules of the room: those of the package above. Documents are plain dictionaries and lists; no function changes the
+document it is given. Work that grows with the document comes in steps (`steps.py`). Section numbers are those of the
+tenant configuration contract.
+"""

@@ -1,0 +1,228 @@
+"""Bytes to a document and back (sections 5, 7.1 and 9).
+
+A document is a dictionary as it stands in the JSON: members keep their order and numbers their text.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, NoReturn, TypeAlias
+
+import msgspec
+
+from hivewire_protocol.tenant.errors import NotJson, Unacceptable
+from hivewire_protocol.tenant.steps import Steps
+
+Document: TypeAlias = dict[str, Any]
+
+MAX_BODY = 16 << 20
+"""Bytes of a document, unless a setting says otherwise (section 9); ten times the largest real one."""
+
+MAX_DEPTH = 64
+"""How deep objects and arrays may be nested (section 9); real documents reach 14."""
+
+
+class Number(float):
+    """A number whose text is not how it would be written anew, such as `1.50`, `1e2` or `-0`."""
+
+    __slots__ = ("text",)
+    text: str
+
+
+def _write(value: Any) -> msgspec.Raw:
+    if isinstance(value, Number):
+        return msgspec.Raw(value.text.encode())
+    raise TypeError(f"not a JSON value: {type(value)}")
+
+
+render = msgspec.json.Encoder(enc_hook=_write).encode
+"""A document, or anything in one, to compact JSON in UTF-8; numbers as they were sent."""
+
+render_sorted = msgspec.json.Encoder(enc_hook=_write, order="deterministic").encode
+"""The same with the members of every object sorted, to compare two pieces of JSON."""
+
+
+def parse(body: bytes) -> Steps[Document]:
+    """The document in a request body, in steps of 64 KiB; an element of a top-level collection is read at once.
+
+    Raises NotJson (306) for what is not JSON in UTF-8 or not an object, and Unacceptable (305) for a member name that
+    occurs twice in an object, nesting over 64, an integer beyond 64 bits, a number beyond a double, and half a
+    surrogate pair. NaN and Infinity are not JSON. (Section 7.1; section 13, row 13)
+    """
+    try:
+        text = body.decode()
+    except UnicodeDecodeError as error:
+        raise NotJson(f"The request body is not UTF-8 at byte {error.start}") from None
+    try:
+        document = yield from _document(text)
+    except json.JSONDecodeError as error:
+        raise NotJson(f"The request body is not JSON: {error}") from None
+    if _HALF_A_PAIR.search(text):
+        try:
+            render(document)
+        except UnicodeEncodeError:
+            raise Unacceptable("A string of the request body has half a surrogate pair") from None
+    return document
+
+
+_HALF_A_PAIR = re.compile(r"\\u[dD][89a-fA-F]")  # or a whole one: the encoder tells
+_space = re.compile(r"[ \t\n\r]*").match
+
+
+def _skip(text: str, at: int) -> int:
+    found = _space(text, at)
+    return found.end() if found else at
+
+
+def _document(text: str) -> Steps[Document]:
+    at = _skip(text, 0)
+    if text[at : at + 1] != "{":
+        _value(text, at, "what should be an object")  # raises if it is not JSON at all
+        raise NotJson("The request body is not a JSON object")
+    document: Document = {}
+    at = _skip(text, at + 1)
+    start = at
+    if text[at : at + 1] != "}":
+        while True:
+            name, at = _name(text, at)
+            if name in document:
+                raise Unacceptable(f"Member '{_shown(name)}' occurs twice in the document")
+            at = _skip(text, at)
+            if text[at : at + 1] == "[":
+                document[name], at = yield from _array(text, at, name)
+            else:
+                document[name], at = _value(text, at, name)
+            at = _skip(text, at)
+            if text[at : at + 1] == "}":
+                break
+            at = _expect(text, at, ",")
+            if at - start > _SLICE:
+                start = at
+                yield
+    at = _skip(text, at + 1)
+    if at != len(text):
+        raise json.JSONDecodeError("Extra data", text, at)
+    return document
+
+
+def _name(text: str, at: int) -> tuple[str, int]:
+    if text[at : at + 1] != '"':
+        raise json.JSONDecodeError("Expecting a member name in double quotes", text, at)
+    name, at = _decoder.raw_decode(text, at)
+    return name, _expect(text, _skip(text, at), ":")
+
+
+def _array(text: str, at: int, name: str) -> Steps[tuple[list[Any], int]]:
+    elements: list[Any] = []
+    start = at
+    at = _skip(text, at + 1)
+    if text[at : at + 1] == "]":
+        return elements, at + 1
+    while True:
+        try:
+            value, at = _decoder.raw_decode(text, at)
+        except (RecursionError, Unacceptable) as error:
+            raise _refusal(error, f"{name}[{len(elements)}]") from None
+        if value and type(value) in _CONTAINERS:
+            _check_depth(value, MAX_DEPTH - 2)
+        elements.append(value)
+        found = _comma_or_end(text, at)
+        if found is None:
+            raise json.JSONDecodeError("Expecting ',' or ']'", text, at)
+        at = found.end()
+        if found.lastindex:
+            return elements, at
+        if at - start > _SLICE:
+            start = at
+            yield
+
+
+_comma_or_end = re.compile(r"[ \t\n\r]*(?:,[ \t\n\r]*|(\]))").match
+
+_SLICE = 64 << 10
+"""Characters read between two steps, or one element more; a millisecond or two."""
+
+
+def _expect(text: str, at: int, sign: str) -> int:
+    if text[at : at + 1] != sign:
+        raise json.JSONDecodeError(f"Expecting '{sign}'", text, at)
+    return _skip(text, at + 1)
+
+
+def _value(text: str, at: int, name: str) -> tuple[Any, int]:
+    try:
+        value, at = _decoder.raw_decode(text, at)
+    except (RecursionError, Unacceptable) as error:
+        raise _refusal(error, name) from None
+    _check_depth(value, MAX_DEPTH - 1)
+    return value, at
+
+
+def _refusal(error: Exception, place: str) -> Unacceptable:
+    """What the decoder found, and where."""
+    if isinstance(error, RecursionError):
+        return Unacceptable(f"The request body is nested deeper than {MAX_DEPTH}")
+    return Unacceptable(f"{error} in {_shown(place)}")
+
+
+def _shown(name: str) -> str:
+    """A name out of the body as it can stand in an answer: not too long, and without half a surrogate pair."""
+    return name[:200].encode(errors="replace").decode()
+
+
+def _check_depth(value: Any, depth: int) -> None:
+    """Raise Unacceptable for containers nested deeper than that; level by level, each value looked at once."""
+    level = [value] if type(value) in _CONTAINERS else []
+    while level:
+        if not depth:
+            raise Unacceptable(f"The request body is nested deeper than {MAX_DEPTH}")
+        depth -= 1
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if type(outer) is dict else outer)
+            if type(inner) in _CONTAINERS
+        ]
+
+
+_CONTAINERS = (dict, list)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        for name, _ in pairs:
+            if name not in members:
+                raise Unacceptable(f"Member '{_shown(name)}' occurs twice")
+            del members[name]
+    return members
+
+
+def _integer(text: str) -> int | float:
+    if len(text) <= 20:
+        value = int(text)
+        if -1 << 63 <= value < 1 << 64:
+            return value if value or text == "0" else _as_written(text)
+    raise Unacceptable(f"The integer {text[:30]} is out of range")
+
+
+def _float(text: str) -> float:
+    value = float(text)
+    if value - value != 0:
+        raise Unacceptable(f"The number {text[:30]} is out of range")
+    return value if repr(value) == text and "e" not in text else _as_written(text)  # exponents are written in two ways
+
+
+def _as_written(text: str) -> Number:
+    number = Number(text)
+    number.text = text
+    return number
+
+
+def _constant(text: str) -> NoReturn:
+    raise NotJson(f"The request body is not JSON: {text} is not a JSON value")
+
+
+# The scanner of the standard library runs in C with these hooks; msgspec would not tell names that occur twice.
+_decoder = json.JSONDecoder(object_pairs_hook=_object, parse_int=_integer, parse_float=_float, parse_constant=_constant)

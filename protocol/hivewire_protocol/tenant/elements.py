@@ -1,0 +1,148 @@
+"""The walk over everything in a document that is defined there: types, sources, attributes and so on (section 5)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from msgspec import Struct
+
+from hivewire_protocol.tenant.documents import Document
+from hivewire_protocol.tenant.errors import Finding
+
+ROOT = "configuration"
+"""The URI of the whole document, and the kind of the element that stands for it."""
+
+COLLECTIONS = (
+    "entityTypes",
+    "relationTypes",
+    "attributeTypes",
+    "interactionTypes",
+    "groupTypes",
+    "graphTypes",
+    "hierarchyTypes",
+    "groupingTypes",
+    "categoryTypes",
+    "changeRequestTypes",
+    "sources",
+    "roles",
+    "survivorshipStrategies",
+)
+
+# What is defined inside an element of each kind. Everything else in an element is its own, however it is nested.
+_ATTRIBUTES = ("attributes",)
+_NOTHING: tuple[str, ...] = ()
+PARTS: dict[str, tuple[str, ...]] = {
+    ROOT: COLLECTIONS,
+    **dict.fromkeys(COLLECTIONS, _ATTRIBUTES),
+    "entityTypes": ("attributes", "matchGroups", "survivorshipGroups"),
+    "relationTypes": ("attributes", "survivorshipGroups"),
+    "sources": _NOTHING,
+    "roles": _NOTHING,
+    "survivorshipStrategies": _NOTHING,
+    "attributes": _ATTRIBUTES,
+    "matchGroups": _NOTHING,
+    "survivorshipGroups": _NOTHING,
+}
+
+
+MAX_URI = 1_024
+"""Characters of a URI; no source gives a limit, and without one a short reference could stand for megabytes."""
+
+
+def uri_of(value: Document) -> str | None:
+    """The URI in either spelling (section 5); None when there is none, or none that can be used."""
+    uri = value.get("URI", value.get("uri"))
+    return uri if type(uri) is str and 0 < len(uri) <= MAX_URI else None
+
+
+class Element(Struct, eq=False):
+    """One definition: its members, its kind (the collection it is in), its place and whose part it is.
+
+    The document itself is the element without an owner; its kind and URI are `configuration`.
+    """
+
+    value: Document
+    kind: str
+    uri: str | None
+    owner: Element | None = None
+    index: int = 0
+
+    @property
+    def path(self) -> str:
+        """Where it stands: `entityTypes[0].attributes[3]`; empty for the document."""
+        if self.owner is None:
+            return ""
+        return self.owner.at(f"{self.kind}[{self.index}]")
+
+    def at(self, member: str) -> str:
+        """The path of a member of it."""
+        path = self.path
+        return f"{path}.{member}" if path and member else path or member
+
+    @property
+    def nearest_uri(self) -> str:
+        """Its URI, or that of the nearest owner that has one."""
+        element: Element | None = self
+        while element is not None and element.uri is None:
+            element = element.owner
+        return element.uri or ROOT if element else ROOT
+
+    @property
+    def type_element(self) -> Element:
+        """The element of a top-level collection that it is, or is a part of."""
+        element = self
+        while element.owner is not None and element.owner.owner is not None:
+            element = element.owner
+        return element
+
+    def text(self, member: str) -> str | None:
+        """A member, if it is a string that is not empty."""
+        value = self.value.get(member)
+        return value if type(value) is str and value else None
+
+    def strings(self, member: str) -> list[str]:
+        """The strings of a member that is an array, or nothing."""
+        return strings(self.value.get(member))
+
+    def found(self, code: int, member: str, problem: str, advice: str) -> Finding:
+        """A finding about a member of it, or about itself when `member` is empty."""
+        return Finding(code, self.at(member), self.nearest_uri, problem, advice)
+
+
+def strings(value: Any) -> list[str]:
+    """The strings in an array; nothing for whatever is no array."""
+    return [item for item in value if type(item) is str] if type(value) is list else []
+
+
+def objects(value: Any) -> list[Document]:
+    """The objects in an array; nothing for whatever is no array."""
+    return [item for item in value if type(item) is dict] if type(value) is list else []
+
+
+def walk(document: Document) -> Iterator[Element]:
+    """Every definition in the document, itself first: owners before their parts, in document order.
+
+    What is not an object is passed over, as is what stands for a collection and is not an array.
+    """
+    root = Element(document, ROOT, ROOT)
+    yield root
+    open_owners = [_parts(root)]
+    while open_owners:
+        element = next(open_owners[-1], None)
+        if element is None:
+            open_owners.pop()
+            continue
+        yield element
+        if PARTS[element.kind]:
+            open_owners.append(_parts(element))
+
+
+def _parts(owner: Element) -> Iterator[Element]:
+    """What is defined right inside an element."""
+    parts = PARTS[owner.kind]
+    for member, items in owner.value.items():
+        if member in parts and type(items) is list:
+            for index, item in enumerate(items):
+                if type(item) is dict:
+                    yield Element(item, member, uri_of(item), owner, index)

@@ -1,0 +1,113 @@
+"""Members that the server puts into a document: generated ids, and who saved it when (sections 3 and 11).
+
+What has to be kept for ids is the counter, beside the stored version itself: its ids say which URI has which, and a
+URI that went and came back is not among them, so it gets the next number. No number is given twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from hivewire_protocol.tenant.documents import Document
+from hivewire_protocol.tenant.elements import PARTS, ROOT, uri_of, walk
+from hivewire_protocol.tenant.steps import Steps
+
+SERVER_MEMBERS = ("createdTime", "createdBy", "updatedTime", "updatedBy")
+"""Members of the document that the server sets (section 3)."""
+
+_SLICE = 2_000
+"""Elements between two steps: a few milliseconds."""
+
+
+class Numbered(NamedTuple):
+    """A document in which every definition has its id, and the last number given in this tenant."""
+
+    document: Document
+    counter: int
+
+
+def ids_of(document: Document) -> Steps[dict[str, str]]:
+    """The id of each URI in a stored version, in steps."""
+    ids: dict[str, str] = {}
+    for count, element in enumerate(walk(document), 1):
+        found = element.value.get("id")
+        if element.owner is not None and element.uri is not None and type(found) is str:
+            ids.setdefault(element.uri, found)
+        if not count % _SLICE:
+            yield
+    return ids
+
+
+def number(document: Document, ids: Mapping[str, str], counter: int) -> Steps[Numbered]:
+    """The document with ids, in steps: those in `ids` for the URIs there, the numbers after `counter` for the others.
+
+    Owners come before their parts, in document order. `id` stands before the first collection of parts in an element,
+    or last; one in the request is ignored. A URI that occurs twice is one element: both get the same id. Everything
+    but elements and their collections is shared with the document that was given. (Section 11)
+    """
+    numbers = _Numbers(dict(ids), counter)
+    new: Document = {}
+    count = 0
+    for member, items in document.items():
+        if member not in PARTS[ROOT] or type(items) is not list:
+            new[member] = items
+            continue
+        new[member] = numbered = []
+        for item in items:
+            numbered.append(numbers.element(item, member))
+            if numbers.given - count >= _SLICE:
+                count = numbers.given
+                yield
+    return Numbered(new, numbers.counter)
+
+
+class _Numbers:
+    def __init__(self, ids: dict[str, str], counter: int) -> None:
+        self.ids = ids
+        self.counter = counter
+        self.given = 0
+
+    def element(self, value: Any, kind: str) -> Any:
+        """A copy of an element and what is defined in it, with ids."""
+        if type(value) is not dict:
+            return value
+        parts = PARTS[kind]
+        found = self._id(uri_of(value))
+        new: Document = {}
+        for member, inner in value.items():
+            if member == "id":
+                continue
+            if member in parts and type(inner) is list:
+                if found is not None:
+                    new.setdefault("id", found)
+                new[member] = [self.element(item, member) for item in inner]
+            else:
+                new[member] = inner
+        if found is not None:
+            new.setdefault("id", found)
+        return new
+
+    def _id(self, uri: str | None) -> str | None:
+        if uri is None:
+            return None
+        self.given += 1
+        if uri not in self.ids:
+            self.counter += 1
+            self.ids[uri] = str(self.counter)
+        return self.ids[uri]
+
+
+def stamp(document: Document, members: Mapping[str, Any]) -> Document:
+    """The document with members that the server sets, such as `{"updatedTime": 1716203045000}`.
+
+    A member that is there keeps its place, others stand before the first collection.
+    """
+    new: Document = {}
+    absent = {member: value for member, value in members.items() if member not in document}
+    for member, value in document.items():
+        if member in PARTS[ROOT]:
+            new |= absent
+            absent = {}
+        new[member] = members.get(member, value)
+    return new | absent

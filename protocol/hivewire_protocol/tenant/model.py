@@ -1,0 +1,113 @@
+"""What the rules know of the whole document: who has which URI, and which attributes a type has."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from graphlib import CycleError, TopologicalSorter
+
+from hivewire_protocol.tenant.documents import Document
+from hivewire_protocol.tenant.elements import ROOT, Element
+
+COMPLEX = ("Nested", "Reference")
+"""Attribute types that are made of other attributes; all others are simple (section 6)."""
+
+SYSTEM_SOURCES = ("configuration/sources/Reltio", "configuration/sources/ReltioCleanser")
+"""The default source and the one used for cleansing: there in every tenant, without being defined."""
+
+MAX_ANCESTORS = 16
+"""How many `extendsTypeURI` are followed from one type; keeps a long chain, or a circle, from costing much."""
+
+MAX_STEPS = 32
+"""How many attributes a URI may lead through; real ones reach five, and references can go in circles."""
+
+
+class Model:
+    """One document on its way through the rules.
+
+    `layered` says that it has a base layer elsewhere (`referenceConfigurationURI`), so that references may point
+    there. `seen` is for rules to remember what they have met, `counts` what they have counted.
+    """
+
+    def __init__(self, document: Document, *, known_members_only: bool = False) -> None:
+        self.layered = bool(document.get("referenceConfigurationURI"))
+        self.known_members_only = known_members_only
+        self.elements: list[Element] = []
+        self.by_uri: dict[str, Element] = {}
+        self.dependents: dict[str, list[str]] = {}
+        self.lookup_cycle: Sequence[str] = ()
+        self.seen: dict[Hashable, Element] = {}
+        self.counts: dict[Hashable, int] = {}
+        self._steps: dict[tuple[int, str], Element | None] = {}
+
+    def add(self, element: Element) -> None:
+        """Take the next element of the walk; the first one with a URI is what references to it mean."""
+        self.elements.append(element)
+        if element.uri is not None:
+            self.by_uri.setdefault(element.uri, element)
+            if element.kind == "attributes" and (dependents := element.strings("dependentLookupAttributes")):
+                self.dependents.setdefault(element.uri, dependents)
+
+    def complete(self) -> None:
+        """Say that all elements are there."""
+        self.lookup_cycle = cycle(self.dependents)
+
+    def is_kind(self, uri: object, *kinds: str) -> bool:
+        """Whether this is the URI of an element of one of these kinds."""
+        found = self.by_uri.get(uri) if isinstance(uri, str) else None
+        return found is not None and found.kind in kinds
+
+    def has_source(self, uri: object) -> bool:
+        """Whether this is the URI of a source that is defined, or of one that every tenant has."""
+        return uri in SYSTEM_SOURCES or self.is_kind(uri, "sources")
+
+    def attribute(self, uri: str) -> Element | None:
+        """The definition of the attribute that is meant by a URI; None when there is none.
+
+        A URI may lead through a reference attribute into the entity or relation type it refers to, and to an attribute
+        that the type inherits by `extendsTypeURI`.
+        """
+        head, *names = uri.split("/attributes/", MAX_STEPS + 1)
+        found = self.by_uri.get(head)
+        if len(names) > MAX_STEPS:
+            return None
+        for name in names:
+            if found is None:
+                return None
+            step = (id(found), name)
+            if step not in self._steps:
+                self._steps[step] = self._own(found, name) or self._referenced(found, name)
+            found = self._steps[step]
+        return found if found is not None and found.kind == "attributes" else None
+
+    def _own(self, owner: Element, name: str) -> Element | None:
+        """An attribute of a type, of the types that it extends, or of an attribute."""
+        for _ in range(MAX_ANCESTORS):
+            if found := self.by_uri.get(f"{owner.uri}/attributes/{name}"):
+                return found
+            parent = owner.text("extendsTypeURI")
+            if parent is None or (above := self.by_uri.get(parent)) is None or above.uri == ROOT:
+                return None
+            owner = above
+        return None
+
+    def _referenced(self, attribute: Element, name: str) -> Element | None:
+        for member in ("referencedEntityTypeURI", "relationshipTypeURI"):
+            target = self.by_uri.get(attribute.text(member) or "")
+            if target is not None and (found := self._own(target, name)):
+                return found
+        return None
+
+
+def is_simple(attribute: Element) -> bool:
+    """Whether an attribute holds values itself."""
+    return attribute.value.get("type") not in COMPLEX
+
+
+def cycle(graph: Mapping[str, Sequence[str]]) -> Sequence[str]:
+    """The nodes of a circle in a graph of who depends on whom; empty when there is none."""
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        found: Sequence[str] = error.args[1]
+        return found
+    return ()

@@ -1,0 +1,246 @@
+"""Manage configuration by object type: one type, one part of it, or a source, of a document (sections 2.2 to 2.4).
+
+An address is the path below `/configuration/`, unquoted: `("entityTypes", "Store", "attributes", "City")`. Changes
+give a new document, in which what has not changed is shared with the old one; the caller validates it as a whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, TypeAlias
+
+from hivewire_protocol.tenant.documents import Document, render
+from hivewire_protocol.tenant.elements import COLLECTIONS, PARTS, ROOT, Element, objects, uri_of, walk
+from hivewire_protocol.tenant.errors import BadRequest, Finding, TypeIsNotFound, ValidationError
+
+Address: TypeAlias = Sequence[str]
+
+READABLE = tuple(name for name in COLLECTIONS if name != "survivorshipStrategies")
+"""Collections that can be read by name (section 2.2)."""
+
+WRITABLE = (
+    "entityTypes",
+    "groupTypes",
+    "relationTypes",
+    "graphTypes",
+    "interactionTypes",
+    "changeRequestTypes",
+    "categoryTypes",
+)
+"""Collections whose types can be written one by one (section 2.2)."""
+
+PART_OWNERS = {
+    "attributes": ("entityTypes", "relationTypes"),
+    "matchGroups": ("entityTypes",),
+    "survivorshipGroups": ("entityTypes", "relationTypes"),
+}
+"""Collections of parts, and whose parts they are (section 2.3)."""
+
+WHOLE_PARTS: dict[str, tuple[type, str]] = {
+    "cleanseConfig": (dict, "an object"),
+    "surrogateCrosswalks": (list, "an array"),
+}
+"""Members of an entity type that are read, replaced and removed as a whole (section 2.3), and what they are."""
+
+
+def select(document: Document, names: Iterable[str]) -> Document:
+    """The document with these collections only, in document order; those that it does not have are left out.
+
+    Raises BadRequest for a name that is not that of a collection (section 13, row 15).
+    """
+    wanted = set(names)
+    if unknown := wanted.difference(COLLECTIONS):
+        raise BadRequest(
+            f"select: '{min(unknown)[:100]}' is not a collection", f"It is one of {', '.join(COLLECTIONS)}."
+        )
+    return {name: value for name, value in document.items() if name in wanted}
+
+
+def get(document: Document, address: Address) -> Any:
+    """A collection (an array), a type, a collection of parts, or one part.
+
+    A collection that may be there and is not is an empty array. Raises TypeIsNotFound for anything else.
+    """
+    _check_address(address)
+    value: Any = document
+    for depth, segment in enumerate(address):
+        if depth % 2:
+            value = value[_position(value, segment, address)]
+        elif segment in WHOLE_PARTS:
+            if segment not in value:
+                raise _not_found(address)
+            return value[segment]
+        else:
+            value = objects(value.get(segment))
+    return value
+
+
+def insert(document: Document, address: Address, value: Any) -> Document:
+    """The document with one type, part or source more, at the end of its collection.
+
+    The address is that of the element, or of its collection. Raises BadRequest for an element that exists, whose URI
+    or name do not fit the address, or that cannot be added one by one, and TypeIsNotFound for an unknown place.
+    """
+    _check_address(address)
+    depth = len(address)
+    if address[-1] in WHOLE_PARTS or address[0] == address[-1] != "sources":
+        raise BadRequest(f"nothing can be added to {'/'.join(address)} as it is")
+    _check_writable(address)
+    collection = address if depth % 2 else address[:-1]
+    name = _name(value) if depth % 2 else address[-1]
+    existing = get(document, collection)
+    _check_fits(document, (*collection, name), value)
+    if any(_name(other) == name for other in existing):
+        raise BadRequest(f"{'/'.join((*collection, name))} exists", "Use PUT to replace it.")
+    if address[0] == "changeRequestTypes" and existing:
+        raise BadRequest(
+            "changeRequestTypes holds one element already", "There can only be one; use PUT to replace it."
+        )
+    return _with(document, collection, [*existing, value])
+
+
+def replace(document: Document, address: Address, value: Any) -> Document:
+    """The document with another type or part in the place of the one that is there, or with other parts of a type.
+
+    Raises TypeIsNotFound when the type or part is not there, and BadRequest for a value that does not fit the address.
+    """
+    _check_address(address)
+    _check_writable(address)
+    if len(address) == 1 or address[0] == "sources":
+        raise BadRequest(f"{'/'.join(address)} cannot be replaced as it is", "Send the whole configuration.")
+    get(document, address if len(address) % 2 == 0 else address[:2])
+    if len(address) % 2 == 0:
+        _check_fits(document, address, value)
+    else:
+        expected, words = WHOLE_PARTS.get(address[-1], (list, "an array"))
+        if type(value) is not expected:
+            raise BadRequest(f"{'/'.join(address)} is {words}", f"Send {words}.")
+    return _with(document, address, value)
+
+
+def remove(document: Document, address: Address) -> Document:
+    """The document without a type, a source, a part or a collection of parts.
+
+    Raises TypeIsNotFound when it is not there, BadRequest where the contract has no deletion, and ValidationError for
+    a type or source that something else in the document refers to (section 13, row 16).
+    """
+    found = get(document, address)
+    _check_writable(address)
+    if len(address) == 1 or (address[0] == "relationTypes" and "survivorshipGroups" in address[2:3]):
+        raise BadRequest(f"{'/'.join(address)} cannot be deleted", "Send the whole configuration.")
+    if len(address) % 2:
+        return _with(document, address, None)
+    collection = get(document, address[:-1])
+    rest = _with(document, address[:-1], [other for other in collection if other is not found])
+    if len(address) == 2:
+        _check_unused(rest, uri_of(found) or "")
+    return rest
+
+
+def source_publish_date(document: Document, source: str) -> dict[str, int | None]:
+    """The `sourcePublishDate` of a source (section 2.4), null before one was set. Raises TypeIsNotFound."""
+    return {"sourcePublishDate": get(document, ("sources", source)).get("sourcePublishDate")}
+
+
+def with_source_publish_date(document: Document, source: str, body: Any) -> Document:
+    """The document with another `sourcePublishDate` of a source (section 2.4).
+
+    Raises TypeIsNotFound, and BadRequest for a body other than `{"sourcePublishDate": milliseconds}`.
+    """
+    found = get(document, ("sources", source))
+    date = body.get("sourcePublishDate") if type(body) is dict else None
+    if type(date) is not int:
+        raise BadRequest("sourcePublishDate is missing", 'Send {"sourcePublishDate": milliseconds since 1970 UTC}.')
+    return _with(document, ("sources", source), found | {"sourcePublishDate": date})
+
+
+def _check_address(address: Address) -> None:
+    """Raise TypeIsNotFound for an address at which there can be nothing."""
+    collection = address[0] if address else ""
+    known = collection in READABLE and len(address) <= 4
+    if known and len(address) > 2:
+        part = address[2]
+        known = collection in PART_OWNERS.get(part, ()) or (
+            part in WHOLE_PARTS and collection == "entityTypes" and len(address) == 3
+        )
+    if not known:
+        raise _not_found(address)
+
+
+def _check_writable(address: Address) -> None:
+    if address[0] not in WRITABLE and address[0] != "sources":
+        raise BadRequest(f"{address[0]} cannot be written one by one", "Send the whole configuration.")
+
+
+def _check_fits(document: Document, address: Address, value: Any) -> None:
+    """Raise BadRequest unless an element has the URI that its address asks for, and no other name (row 17)."""
+    owner = (uri_of(get(document, address[:2])) or "") if len(address) > 2 else ROOT
+    expected = f"{owner}/{address[-2]}/{address[-1]}"
+    if type(value) is not dict:
+        raise BadRequest(f"{'/'.join(address)[:200]} is an object", "Send one element as an object.")
+    if uri_of(value) != expected:
+        raise BadRequest("the URI in the body is not that of the path", f"Here it is '{expected[:200]}'.")
+    if value.get("name", address[-1]) != address[-1]:
+        raise BadRequest("the name in the body is not that in the path", f"Here it is '{address[-1][:200]}'.")
+
+
+def _check_unused(rest: Document, uri: str) -> None:
+    """Raise ValidationError when a string in the document is this URI, or leads to something inside it."""
+    quoted = render(uri)
+    data = render(rest)
+    if quoted not in data and quoted[:-1] + b"/" not in data:
+        return
+    for element, user in _strings_in_elements(rest):
+        if user == uri or user.startswith(f"{uri}/"):
+            problem = f"refers to '{user[:200]}'"
+            advice = f"'{uri}' is in use: take away what refers to it first."
+            raise ValidationError([Finding(313, element.path, uri, problem, advice)])
+
+
+def _strings_in_elements(document: Document) -> Iterator[tuple[Element, str]]:
+    """Every string of the document with the element it is in."""
+    for element in walk(document):
+        parts = PARTS[element.kind]
+        pending = [value for member, value in element.value.items() if member not in parts]
+        while pending:
+            value = pending.pop()
+            if type(value) is str:
+                yield element, value
+            elif type(value) is dict:
+                pending += value.values()
+            elif type(value) is list:
+                pending += value
+
+
+def _name(value: Any) -> str:
+    """The name of an element: the last segment of its URI."""
+    return (uri_of(value) or "").rpartition("/")[2] if type(value) is dict else ""
+
+
+def _position(elements: list[Document], name: str, address: Address) -> int:
+    for position, element in enumerate(elements):
+        if _name(element) == name:
+            return position
+    raise _not_found(address)
+
+
+def _not_found(address: Address) -> TypeIsNotFound:
+    return TypeIsNotFound(f"there is no {'/'.join(address)[:200]}")
+
+
+def _with(document: Document, address: Address, new: Any) -> Document:
+    """A copy of the document in which an address holds something new; None takes a member away."""
+    changed: Document = _copy(document, address, new)
+    return changed
+
+
+def _copy(value: Any, address: Address, new: Any) -> Any:
+    if not address:
+        return new
+    first, rest = address[0], address[1:]
+    if isinstance(value, list):
+        position = _position(value, first, address)
+        return [*value[:position], _copy(value[position], rest, new), *value[position + 1 :]]
+    if not rest and new is None:
+        return {member: inner for member, inner in value.items() if member != first}
+    return value | {first: _copy(value.get(first), rest, new)}

@@ -1,0 +1,82 @@
+"""References from types to other things (section 7.4, rule 11); not applied above a base layer they may point into."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from hivewire_protocol.tenant.elements import Element, objects, strings
+from hivewire_protocol.tenant.errors import Finding
+from hivewire_protocol.tenant.model import SYSTEM_SOURCES, Model
+from hivewire_protocol.tenant.rules.structure import clip
+
+
+def extended_type(element: Element, model: Model) -> Iterator[Finding]:
+    """`extendsTypeURI` names a type of the same collection."""
+    parent = element.value.get("extendsTypeURI")
+    if parent is not None and not model.is_kind(parent, element.kind):
+        advice = f"There is no such element in {element.kind}."
+        yield element.found(313, "extendsTypeURI", f"is {clip(parent)}", advice)
+
+
+def ends_of_relation(element: Element, model: Model) -> Iterator[Finding]:
+    """A relation type has entity types at both ends; an abstract or extending one may leave an end to others."""
+    value = element.value
+    partial = value.get("abstract") in (True, "true") or element.text("extendsTypeURI") is not None
+    for member, code in (("startObject", 1951), ("endObject", 1952)):
+        end = value.get(member)
+        if end is None and partial:
+            continue
+        uri = end.get("objectTypeURI") if type(end) is dict else None
+        if uri is None:
+            advice = f"A relation type needs a {member} with the objectTypeURI of an entity type."
+            yield element.found(code, f"{member}.objectTypeURI", "is missing", advice)
+        elif not model.is_kind(uri, "entityTypes"):
+            advice = "There is no such element in entityTypes."
+            yield element.found(code, f"{member}.objectTypeURI", f"is {clip(uri)}", advice)
+
+
+def members_of_interaction(element: Element, model: Model) -> Iterator[Finding]:
+    """The members of an interaction type are of entity types that exist."""
+    for member in objects(element.value.get("memberTypes")):
+        uri = member.get("objectTypeURI")
+        if uri is not None and not model.is_kind(uri, "entityTypes"):
+            advice = "There is no such element in entityTypes."
+            yield element.found(313, "memberTypes", f"has the objectTypeURI {clip(uri)}", advice)
+
+
+def relations_of_graph(element: Element, model: Model) -> Iterator[Finding]:
+    """A graph type names relation types that exist."""
+    for uri in element.strings("relationshipTypeURIs"):
+        if not model.is_kind(uri, "relationTypes"):
+            advice = "There is no such element in relationTypes."
+            yield element.found(313, "relationshipTypeURIs", f"names {clip(uri)}", advice)
+
+
+def attributes_of_type(element: Element, model: Model) -> Iterator[Finding]:
+    """What an entity type says of its own attributes names some that it has."""
+    own = f"{element.uri}/attributes/"
+    for member in ("imageAttributeURIs", "defaultFacetedAttributes"):
+        for uri in element.strings(member):
+            if uri.startswith(own) and model.attribute(uri) is None:
+                yield element.found(170, member, f"names {clip(uri)}", "The entity type has no such attribute.")
+
+
+def surrogate_crosswalks(element: Element, model: Model) -> Iterator[Finding]:
+    """A surrogate crosswalk has a source of its own, and attributes that exist."""
+    for crosswalk in objects(element.value.get("surrogateCrosswalks")):
+        source = crosswalk.get("source")
+        if source in SYSTEM_SOURCES:
+            code, use = ((334, "the default source"), (1961, "used for cleansing"))[SYSTEM_SOURCES.index(source)]
+            advice = f"It is {use}; a surrogate crosswalk needs another."
+            yield element.found(code, "surrogateCrosswalks", f"has the source {clip(source)}", advice)
+        elif source is not None and not model.layered and not model.has_source(source):
+            advice = "It is not defined in sources."
+            yield element.found(1962, "surrogateCrosswalks", f"has the source {clip(source)}", advice)
+        attributes = crosswalk.get("attributes")
+        if attributes == []:
+            advice = "Name the attributes that the key is made of."
+            yield element.found(1967, "surrogateCrosswalks", "has an empty list of attributes", advice)
+        for uri in strings(attributes):
+            if not model.layered and uri.startswith("configuration/") and model.attribute(uri) is None:
+                advice = "The entity type has no such attribute."
+                yield element.found(170, "surrogateCrosswalks", f"names {clip(uri)}", advice)

@@ -1,0 +1,160 @@
+"""Members and URIs: what is there, of which type and under which name (sections 3, 5, 7.4 and 12)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from hivewire_protocol.tenant.elements import COLLECTIONS, MAX_URI, PARTS, ROOT, Element
+from hivewire_protocol.tenant.errors import Finding
+from hivewire_protocol.tenant.model import Model
+
+# What each kind needs beside its URI: the document always, elements by the spelling of their URI member (section 12).
+_DOCUMENT = ("label", "schemaVersion", "entityTypes")
+_REQUIRED = {
+    ("entityTypes", "URI"): ("name", "label", "attributes"),
+    ("entityTypes", "uri"): ("label",),
+    ("attributes", "URI"): ("name", "label", "type"),
+    ("attributes", "uri"): ("name", "label", "type"),
+}
+
+_STRINGS = {
+    ROOT: ("label", "description", "schemaVersion"),
+    "entityTypes": ("name", "label", "description"),
+    "attributes": ("name", "label", "type"),
+}
+
+_ENTRY = ("uri", "URI", "id", "name", "label", "description", "abstract", "access", "extendsTypeURI", "attributes")
+KNOWN_MEMBERS: dict[str, frozenset[str]] = {
+    ROOT: frozenset(COLLECTIONS).union(
+        ("uri", "URI", "label", "description", "schemaVersion", "abstract", "referenceConfigurationURI"),
+        ("createdTime", "updatedTime", "createdBy", "updatedBy", "rdmTenantId", "flatOvCalculation"),
+        ("pinIgnoredPriority", "activity", "ratings", "matchActions"),
+    ),
+    "entityTypes": frozenset(_ENTRY).union(
+        ("analyticsAttributes", "matchGroups", "survivorshipGroups", "surrogateCrosswalks", "cleanseConfig"),
+        ("dataLabelPattern", "secondaryLabelPattern", "lifecycleActions", "imageAttributeURIs"),
+        ("defaultFacetedAttributes", "typeColor", "typeIcon"),
+    ),
+    "relationTypes": frozenset(_ENTRY).union(("startObject", "endObject", "direction", "survivorshipGroups")),
+}
+"""The members that the contract names (section 5); its lists for entity and relation types say "notable" only."""
+
+# Codes for something that is defined twice, where it is not 1963.
+_TWICE = {"attributes": 1907, "survivorshipStrategies": 1912, "survivorshipGroups": 1917, "matchGroups": 1924}
+
+
+def clip(text: Any) -> str:
+    """Something out of the document in quotes, short enough for one line."""
+    shown = str(text)
+    return f"'{shown}'" if len(shown) <= 200 else f"'{shown[:200]}...'"
+
+
+def uri_member(element: Element, model: Model) -> Iterator[Finding]:
+    """Each element has `URI` or `uri`, not both, and it can be used."""
+    value = element.value
+    if "URI" in value and "uri" in value:
+        yield element.found(304, "uri", "is there beside URI", "Give the URI of an element under one of the two names.")
+    elif element.uri is None:
+        uri = value.get("URI", value.get("uri"))
+        if uri is None:
+            yield element.found(304, "URI", "is missing", "Each element needs a URI, spelled URI or uri.")
+        else:
+            member = "URI" if "URI" in value else "uri"
+            advice = f"A URI is a string of at most {MAX_URI:,} characters, and not empty."
+            yield element.found(304, member, "is not a URI", advice)
+
+
+def required_members(element: Element, model: Model) -> Iterator[Finding]:
+    """The members of section 3 are there; an element spelled `uri` is held to less, to nothing above a base layer."""
+    value = element.value
+    if element.kind == ROOT:
+        required: tuple[str, ...] = _DOCUMENT
+    else:
+        spelling = "URI" if "URI" in value else "uri"
+        if spelling == "uri" and model.layered:
+            return
+        required = _REQUIRED.get((element.kind, spelling), ())
+    for member in required:
+        if value.get(member) is None:
+            yield element.found(304, member, "is missing", f"{_WHO[element.kind]} needs {_WHAT[member]}.")
+
+
+_WHO = {ROOT: "The configuration", "entityTypes": "Each entity type", "attributes": "Each attribute"}
+_WHAT = {
+    "name": "a name",
+    "label": "a label",
+    "type": "a type",
+    "schemaVersion": "a schemaVersion",
+    "entityTypes": "an array of entityTypes, which may be empty",
+    "attributes": "an array of attributes, which may be empty",
+}
+
+
+def member_types(element: Element, model: Model) -> Iterator[Finding]:
+    """Members that the contract gives a JSON type have it; null counts as absent."""
+    value = element.value
+    for member in _STRINGS.get(element.kind, ()):
+        if (found := value.get(member)) is not None and type(found) is not str:
+            yield element.found(304, member, "is not a string", f"Give {member} as a string.")
+    if element.kind == ROOT:
+        time = value.get("updatedTime")
+        if time is not None and (type(time) is bool or not isinstance(time, (int, float))):
+            advice = "Give milliseconds since 1970 UTC, or leave it out: the server sets it."
+            yield element.found(304, "updatedTime", "is not a number", advice)
+    for member in PARTS[element.kind]:
+        items = value.get(member)
+        if items is None:
+            continue
+        if type(items) is not list:
+            yield element.found(304, member, "is not an array", f"Give {member} as an array of objects.")
+            continue
+        for index, item in enumerate(items):
+            if type(item) is not dict:
+                yield element.found(304, f"{member}[{index}]", "is not an object", "Give each element as an object.")
+
+
+def known_members(element: Element, model: Model) -> Iterator[Finding]:
+    """No unknown member at top level, and none in entity and relation types if the setting says so."""
+    if element.kind != ROOT and not model.known_members_only:
+        return
+    known = KNOWN_MEMBERS[element.kind]
+    for member in element.value:
+        if member not in known:
+            where = "a configuration" if element.kind == ROOT else f"an element of {element.kind}"
+            yield element.found(304, member[:200], "is an unknown member", f"It is not known in {where}: leave it out.")
+
+
+def uri_place(element: Element, model: Model) -> Iterator[Finding]:
+    """A URI says where its element stands: the owner's URI, the collection, a name."""
+    uri, owner = element.uri, element.owner
+    if uri is None or owner is None:
+        return
+    if not uri.startswith("configuration/"):
+        yield element.found(315, "", f"has the URI {clip(uri)}", "A URI begins with configuration/.")
+    elif owner.uri is not None:
+        prefix = f"{owner.uri}/{element.kind}/"
+        name = uri[len(prefix) :]
+        if not uri.startswith(prefix) or not name or (element.kind == "attributes" and "/" in name):
+            advice = f"Here a URI is {clip(prefix)} and a name."
+            yield element.found(314, "", f"has the URI {clip(uri)}", advice)
+
+
+def name_of_uri(element: Element, model: Model) -> Iterator[Finding]:
+    """A name is the last segment of the URI."""
+    name = element.text("name")
+    if name is not None and element.uri is not None and name != element.uri.rpartition("/")[2]:
+        advice = f"The URI is {clip(element.uri)}; its last segment and the name have to be the same."
+        yield element.found(1811, "name", f"is {clip(name)}", advice)
+
+
+def unique(element: Element, model: Model) -> Iterator[Finding]:
+    """Nothing is defined twice: attributes in a type, everything else in its collection."""
+    if element.uri is None or element.owner is None:
+        return
+    scope = element.type_element if element.kind == "attributes" else element.owner
+    key = (id(scope), element.kind, element.uri)
+    first = model.seen.setdefault(key, element)
+    if first is not element:
+        code = _TWICE.get(element.kind, 1963)
+        yield element.found(code, "", f"is {clip(element.uri)} again", f"{first.path} has the same URI already.")

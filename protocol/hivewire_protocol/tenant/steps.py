@@ -1,0 +1,23 @@
+"""Long work in slices: a generator that yields about every few milliseconds and returns its result.
+
+Whoever owns an event loop lets others run at each yield; whoever does not calls `at_once`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import TypeAlias, TypeVar
+
+T = TypeVar("T")
+
+Steps: TypeAlias = Generator[None, None, T]
+
+
+def at_once(steps: Steps[T]) -> T:
+    """The result of the work, done without a break."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            result: T = end.value
+            return result

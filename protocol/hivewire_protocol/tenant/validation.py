@@ -1,0 +1,128 @@
+"""A document to findings: one walk to learn what is there, then the rules on each element, in document order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from hivewire_protocol.tenant.documents import Document
+from hivewire_protocol.tenant.elements import COLLECTIONS, PARTS, ROOT, Element, walk
+from hivewire_protocol.tenant.errors import Finding
+from hivewire_protocol.tenant.model import Model
+from hivewire_protocol.tenant.rules import attributes, limits, matching, references, structure, survivorship
+from hivewire_protocol.tenant.steps import Steps
+
+MAX_FINDINGS = 1_000
+"""Of errors, and of warnings; who has more of either will not read them to the end."""
+
+WARNINGS = frozenset((1800, 1805, 1806))
+"""Codes that never keep a document from being saved (section 9)."""
+
+STRICT = frozenset((373, 1905, 1960))
+"""Codes that are errors under strict validation and warnings otherwise: real documents break 373 and 1960 (section 13,
+row 20), and whether a type may be overridden (1905) is a setting (section 8)."""
+
+MAX_ELEMENTS = 250_000
+"""Definitions in one document; the five real ones that were counted have 4,000 together. Bounds time and memory."""
+
+_SLICE = 200
+"""Elements between two steps: two or three milliseconds of rules."""
+
+Check = Callable[[Element, Model], Iterator[Finding]]
+
+
+class Rule(NamedTuple):
+    """What is checked, on which kinds of element; `complete` rules need every layer of the configuration there."""
+
+    codes: tuple[int, ...]
+    name: str
+    kinds: Sequence[str]
+    check: Check
+    complete: bool = False
+
+
+def validate(document: Document, *, strict: bool = False, known_members_only: bool = False) -> Steps[list[Finding]]:
+    """Everything that is wrong with a document, owners before their parts, in document order; in steps.
+
+    At most 1,000 errors and 1,000 warnings. Never raises, whatever JSON the document holds. `strict` makes errors of
+    some findings that are warnings otherwise; `known_members_only` reports unknown members of entity and relation
+    types as well as of the document (section 13, rows 12 and 20). A document can be saved when no finding is an error.
+    """
+    model = Model(document, known_members_only=known_members_only)
+    for count, element in enumerate(walk(document), 1):
+        if count > MAX_ELEMENTS:
+            advice = f"A configuration has at most {MAX_ELEMENTS:,}."
+            return [Finding(304, "", ROOT, f"defines more than {MAX_ELEMENTS:,} elements", advice)]
+        model.add(element)
+        if not count % (10 * _SLICE):
+            yield
+    model.complete()
+    checks = _checks(model)
+    findings: list[Finding] = []
+    room = {False: MAX_FINDINGS, True: MAX_FINDINGS}
+    for count, element in enumerate(model.elements, 1):
+        for check in checks[element.kind]:
+            for finding in check(element, model):
+                warning = finding.code in WARNINGS or (finding.code in STRICT and not strict)
+                if room[warning]:
+                    room[warning] -= 1
+                    findings.append(msgspec.structs.replace(finding, warning=True) if warning else finding)
+                elif not room[False]:
+                    return findings
+        if not count % _SLICE:
+            yield
+    return findings
+
+
+def errors(findings: Sequence[Finding]) -> list[Finding]:
+    """The findings that keep a document from being saved."""
+    return [finding for finding in findings if not finding.warning]
+
+
+def _checks(model: Model) -> dict[str, tuple[Check, ...]]:
+    rules = [rule for rule in RULES if not (rule.complete and model.layered)]
+    return {kind: tuple(rule.check for rule in rules if kind in rule.kinds) for kind in PARTS}
+
+
+_ELEMENTS = tuple(kind for kind in PARTS if kind != ROOT)
+_ALL = tuple(PARTS)
+
+RULES = (
+    Rule((304,), "one URI", _ALL, structure.uri_member),
+    Rule((304,), "required members", (ROOT, "entityTypes", "attributes"), structure.required_members),
+    Rule((304,), "JSON types", _ALL, structure.member_types),
+    Rule((304,), "known members", (ROOT, "entityTypes", "relationTypes"), structure.known_members),
+    Rule((315, 314), "URI fits the place", _ELEMENTS, structure.uri_place),
+    Rule((1811,), "name is the end of the URI", _ELEMENTS, structure.name_of_uri),
+    Rule((1907, 1912, 1917, 1924, 1963), "defined once", _ELEMENTS, structure.unique),
+    Rule((304,), "known type", ("attributes",), attributes.known_type),
+    Rule((281,), "members go with the type", ("attributes",), attributes.members_of_type),
+    Rule((1006, 1007, 1008, 304), "cardinality", ("attributes",), attributes.cardinality),
+    Rule((1009,), "default value", ("attributes",), attributes.default_value),
+    Rule((278, 383), "keys of nested attributes", ("attributes",), attributes.nested_keys, True),
+    Rule((333, 347, 348, 349), "dependent lookups", ("attributes",), attributes.dependent_lookups, True),
+    Rule((1970, 1971, 313, 170), "targets of references", ("attributes",), attributes.reference_targets, True),
+    Rule((1964,), "a relation for each reference", ("attributes",), attributes.one_relation_each),
+    Rule((1905,), "inherited type", ("attributes",), attributes.inherited_type),
+    Rule((1960,), "one type for a path", ("attributes",), attributes.one_type_per_path),
+    Rule((313,), "extended type", COLLECTIONS, references.extended_type, True),
+    Rule((1951, 1952), "ends of relations", ("relationTypes",), references.ends_of_relation, True),
+    Rule((313,), "members of interactions", ("interactionTypes",), references.members_of_interaction, True),
+    Rule((313,), "relations of graphs", ("graphTypes",), references.relations_of_graph, True),
+    Rule((170,), "attributes of the type", ("entityTypes",), references.attributes_of_type, True),
+    Rule((334, 1961, 1962, 1967, 170), "surrogate crosswalks", ("entityTypes",), references.surrogate_crosswalks),
+    Rule((373,), "match rule is there", ("matchGroups",), matching.has_rule, True),
+    Rule((353, 354), "form of match rules", ("matchGroups",), matching.rule_form),
+    Rule((170, 375), "attributes of match rules", ("matchGroups",), matching.attributes_of_rule),
+    Rule((1918, 1919), "survivorship groups", ("survivorshipGroups",), survivorship.groups_of_type),
+    Rule((312, 339, 1916), "mapped attributes", ("survivorshipGroups",), survivorship.mapped_attributes),
+    Rule((335, 336, 337, 338, 1922), "comparisons", ("survivorshipGroups",), survivorship.comparison_attributes),
+    Rule((366, 1915), "sources of mappings", ("survivorshipGroups",), survivorship.sources_of_mapping),
+    Rule((1914,), "survivorship circles", ("survivorshipGroups",), survivorship.no_circle),
+    Rule((1915,), "sources of strategies", ("survivorshipStrategies",), survivorship.sources_of_strategy, True),
+    Rule((1800, 1900), "attributes of an entity type", ("entityTypes",), limits.attributes),
+    Rule((1805,), "attributes of a nested attribute", ("attributes",), limits.sub_attributes),
+    Rule((1806,), "relations between two types", ("relationTypes",), limits.relations_between),
+)

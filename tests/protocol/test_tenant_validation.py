@@ -1,0 +1,542 @@
+"""Tenant documents: every rule with a document that breaks it and its neighbour that does not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+
+from hivewire_protocol.tenant.documents import Document
+from hivewire_protocol.tenant.steps import at_once
+from hivewire_protocol.tenant.validation import MAX_ELEMENTS, MAX_FINDINGS, RULES, STRICT, WARNINGS, errors, validate
+from tests.protocol.tenants import (
+    AT,
+    CRM,
+    GONE,
+    OWNS,
+    PLACE,
+    SHOP,
+    STORE,
+    WEB,
+    attribute,
+    document,
+    documents,
+    findings,
+    shapeless,
+)
+
+CITY, ZIP, HOURS, ADDRESS = (f"entityTypes[0].attributes[{index}]" for index in range(4))
+MATCH = "entityTypes[0].matchGroups[0]"
+FIRST, SECOND = (f"entityTypes[0].survivorshipGroups[{index}]" for index in range(2))
+KEY = "entityTypes[0].surrogateCrosswalks[0]"
+NOWHERE = f"{STORE}/attributes/Nowhere"
+MORE = f"{STORE}/attributes/Hours/attributes/More"
+
+
+def broken(value: Document, **settings: bool) -> list[tuple[int, str]]:
+    """The code and path of each finding."""
+    return [(finding.code, finding.path) for finding in findings(value, **settings)]
+
+
+def test_the_document_that_breaks_no_rule_breaks_none() -> None:
+    """The document that the others are made from is valid even when validation is strict."""
+    assert broken(document(), strict=True, known_members_only=True) == []
+
+
+CASES: list[tuple[int, str, dict[str, Any], dict[str, Any]]] = [
+    # Rule 2: required members, JSON types; the spelling of the URI decides (section 12).
+    (304, "label", {"label": GONE}, {"label": ""}),
+    (304, "label", {"label": None}, {"label": "x"}),
+    (304, "label", {"label": 1}, {"label": "1"}),
+    (304, "schemaVersion", {"schemaVersion": GONE}, {"schemaVersion": "dp.1.5"}),
+    (304, "schemaVersion", {"schemaVersion": 1}, {"schemaVersion": "1"}),
+    (304, "description", {"description": []}, {"description": None}),
+    (304, "updatedTime", {"updatedTime": "1"}, {"updatedTime": 1}),
+    (304, "updatedTime", {"updatedTime": True}, {"updatedTime": 1.5}),
+    (304, "roles", {"roles": {}}, {"roles": None}),
+    (304, "roles[1]", {"roles[1]": "Boss"}, {"roles[1]": {"uri": "configuration/roles/Boss"}}),
+    (304, "roles[1].URI", {"roles[1].uri": GONE}, {}),
+    (304, "roles[1].uri", {"roles[1].uri": ["x"]}, {}),
+    (304, "entityTypes[2].label", {"entityTypes[2].label": GONE}, {"entityTypes[2].label": ""}),
+    (304, "entityTypes[2].label", {"entityTypes[2].label": 7}, {"entityTypes[2].label": "7"}),
+    (304, "entityTypes[2].attributes", {"entityTypes[2].attributes": {}}, {"entityTypes[2].attributes": []}),
+    (304, f"{ZIP}.name", {f"{ZIP}.name": GONE}, {f"{ZIP}.name": "Zip"}),
+    (304, f"{ZIP}.label", {f"{ZIP}.label": GONE}, {f"{ZIP}.label": ""}),
+    (304, f"{ZIP}.type", {f"{ZIP}.type": GONE}, {f"{ZIP}.type": "URL"}),
+    (304, f"{MATCH}.URI", {f"{MATCH}.uri": None}, {}),
+    # Rule 3 and section 5: unknown members, both spellings in one element.
+    (304, "entitytypes", {"entitytypes": []}, {"ratings": []}),
+    (304, "uri", {"URI": "configuration"}, {}),
+    (304, "roles[1].uri", {"roles[1].URI": "configuration/roles/Boss"}, {}),
+    # Rules 4 to 6: where a URI stands.
+    (315, "roles[1]", {"roles[1].uri": "roles/Boss"}, {}),
+    (314, "roles[1]", {"roles[1].uri": "configuration/sources/Boss"}, {"roles[1].uri": "configuration/roles/B"}),
+    (314, "roles[1]", {"roles[1].uri": "configuration/roles/"}, {}),
+    (314, MATCH, {f"{MATCH}.uri": f"{PLACE}/matchGroups/Same"}, {f"{MATCH}.uri": f"{STORE}/matchGroups/Other"}),
+    (
+        314,
+        "entityTypes[1].attributes[1]",
+        {"entityTypes[1].attributes[1]": attribute(f"{STORE}/attributes/Flat")},
+        {"entityTypes[1].attributes[1]": attribute(f"{PLACE}/attributes/Flat")},
+    ),
+    (
+        314,
+        "entityTypes[1].attributes[1]",
+        {"entityTypes[1].attributes[1]": attribute(f"{PLACE}/attributes/Flat/Number")},
+        {},
+    ),
+    # Rule 7.
+    (1811, f"{ZIP}.name", {f"{ZIP}.name": "zip"}, {f"{ZIP}.name": "Zip"}),
+    # Rules 8 and 9.
+    (1907, f"{HOURS}.attributes[2]", {f"{HOURS}.attributes[2]": attribute(MORE, "Nested")}, {}),
+    (
+        1912,
+        "survivorshipStrategies[1]",
+        {"survivorshipStrategies[1]": {"uri": "configuration/survivorshipStrategies/Mine"}},
+        {},
+    ),
+    (1917, SECOND, {f"{SECOND}.uri": f"{STORE}/survivorshipGroups/default"}, {}),
+    (
+        1924,
+        "entityTypes[0].matchGroups[1]",
+        {"entityTypes[0].matchGroups[1]": {"uri": f"{STORE}/matchGroups/Same", "rule": {"x": 1}}},
+        {},
+    ),
+    (1963, "sources[2]", {"sources[2]": {"uri": WEB}}, {"sources[2]": {"uri": WEB + "2"}}),
+    (1963, "entityTypes[3]", {"entityTypes[3]": {"uri": SHOP, "label": ""}}, {}),
+    # Rule 10, and what goes with a type.
+    (304, f"{ZIP}.type", {f"{ZIP}.type": "string"}, {f"{ZIP}.type": "Image URL"}),
+    (281, f"{HOURS}.referencedEntityTypeURI", {f"{HOURS}.referencedEntityTypeURI": PLACE}, {}),
+    (
+        281,
+        f"{ZIP}.attributes",
+        {f"{ZIP}.attributes": [attribute(f"{STORE}/attributes/Zip/attributes/A")]},
+        {f"{ZIP}.attributes": []},
+    ),
+    # Rule 11.
+    (
+        1951,
+        "relationTypes[0].startObject.objectTypeURI",
+        {"relationTypes[0].startObject": GONE},
+        {"relationTypes[0].startObject": None, "relationTypes[0].abstract": True},
+    ),
+    (1951, "relationTypes[0].startObject.objectTypeURI", {"relationTypes[0].startObject": {"objectTypeURI": AT}}, {}),
+    (1952, "relationTypes[0].endObject.objectTypeURI", {"relationTypes[0].endObject": {}}, {}),
+    (
+        1952,
+        "relationTypes[0].endObject.objectTypeURI",
+        {"relationTypes[0].endObject": {"objectTypeURI": "x"}},
+        {"relationTypes[0].endObject": {"objectTypeURI": SHOP}},
+    ),
+    (
+        1970,
+        f"{ADDRESS}.referencedEntityTypeURI",
+        {f"{ADDRESS}.referencedEntityTypeURI": GONE, f"{ADDRESS}.referencedAttributeURIs": [], f"{MATCH}.rule.and": {}},
+        {},
+    ),
+    (1971, f"{ADDRESS}.relationshipTypeURI", {f"{ADDRESS}.relationshipTypeURI": GONE}, {}),
+    (
+        313,
+        f"{ADDRESS}.relationshipTypeURI",
+        {f"{ADDRESS}.relationshipTypeURI": PLACE},
+        {f"{ADDRESS}.relationshipTypeURI": OWNS},
+    ),
+    (
+        313,
+        f"{ADDRESS}.referencedEntityTypeURI",
+        {f"{ADDRESS}.referencedEntityTypeURI": AT, f"{MATCH}.rule.and": {}},
+        {},
+    ),
+    (
+        313,
+        "entityTypes[2].extendsTypeURI",
+        {"entityTypes[2].extendsTypeURI": CRM},
+        {"entityTypes[2].extendsTypeURI": PLACE},
+    ),
+    (
+        313,
+        "interactionTypes[0].memberTypes",
+        {"interactionTypes[0].memberTypes[0].objectTypeURI": AT},
+        {"interactionTypes[0].memberTypes[0].objectTypeURI": SHOP},
+    ),
+    (
+        313,
+        "graphTypes[0].relationshipTypeURIs",
+        {"graphTypes[0].relationshipTypeURIs[0]": STORE},
+        {"graphTypes[0].relationshipTypeURIs[0]": OWNS},
+    ),
+    (1962, "entityTypes[0].surrogateCrosswalks", {f"{KEY}.source": "configuration/sources/X"}, {f"{KEY}.source": WEB}),
+    # Rule 12.
+    (1006, f"{CITY}.cardinality.minValue", {f"{CITY}.cardinality.minValue": -1}, {f"{CITY}.cardinality.minValue": 0}),
+    (
+        1007,
+        f"{CITY}.cardinality.maxValue",
+        {f"{CITY}.cardinality": {"maxValue": "0"}},
+        {f"{CITY}.cardinality": {"maxValue": "1"}},
+    ),
+    (1008, f"{CITY}.cardinality.maxValue", {f"{CITY}.cardinality.minValue": 2}, {f"{CITY}.cardinality.minValue": 1}),
+    (304, f"{CITY}.cardinality", {f"{CITY}.cardinality": 3}, {f"{CITY}.cardinality": {}}),
+    # Section 7.3.
+    (170, "entityTypes[0].imageAttributeURIs", {"entityTypes[0].imageAttributeURIs[0]": NOWHERE}, {}),
+    (170, "entityTypes[0].surrogateCrosswalks", {f"{KEY}.attributes[0]": NOWHERE}, {}),
+    (
+        170,
+        f"{ADDRESS}.referencedAttributeURIs",
+        {f"{ADDRESS}.referencedAttributeURIs[0]": f"{PLACE}/attributes/Nowhere"},
+        {f"{ADDRESS}.referencedAttributeURIs": []},
+    ),
+    (170, f"{MATCH}.rule", {f"{MATCH}.rule.and.exact[0]": NOWHERE}, {f"{MATCH}.rule.and.exact[0]": "Nowhere"}),
+    (
+        170,
+        f"{MATCH}.rule",
+        {f"{MATCH}.rule.matchTokenClasses.mapping[0].attribute": f"{STORE}/attributes/Address/attributes/X"},
+        {},
+    ),
+    (
+        170,
+        f"{MATCH}.negativeRule",
+        {f"{MATCH}.rule": GONE, f"{MATCH}.negativeRule": {"or": {"equals": [{"uri": NOWHERE}]}}},
+        {f"{MATCH}.rule": GONE, f"{MATCH}.negativeRule": {"or": {}}},
+    ),
+    (278, f"{HOURS}.keyAttributeURIs", {f"{HOURS}.keyAttributeURIs[0]": f"{STORE}/attributes/Zip"}, {}),
+    (278, f"{HOURS}.matchFieldURIs", {f"{HOURS}.matchFieldURIs": [f"{STORE}/attributes/Hours/attributes/X"]}, {}),
+    (383, f"{HOURS}.keyAttributeURIs", {f"{HOURS}.keyAttributeURIs[0]": MORE}, {}),
+    (312, f"{FIRST}.mapping[0].attribute", {f"{FIRST}.mapping[0].attribute": "City"}, {}),
+    (
+        1916,
+        f"{FIRST}.mapping[0].attribute",
+        {f"{FIRST}.mapping[0].attribute": NOWHERE},
+        {f"{FIRST}.mapping[0].attribute": f"{STORE}/attributes/Zip"},
+    ),
+    (
+        333,
+        f"{CITY}.dependentLookupAttributes",
+        {f"{CITY}.dependentLookupAttributes[0]": f"{STORE}/attributes/City"},
+        {},
+    ),
+    (334, "entityTypes[0].surrogateCrosswalks", {f"{KEY}.source": "configuration/sources/Reltio"}, {}),
+    (1961, "entityTypes[0].surrogateCrosswalks", {f"{KEY}.source": "configuration/sources/ReltioCleanser"}, {}),
+    (
+        335,
+        f"{FIRST}.mapping[1].comparisonAttributeUri",
+        {f"{FIRST}.mapping[1].comparisonAttributeUri": f"{STORE}/attributes/Hours/attributes/X"},
+        {},
+    ),
+    (
+        336,
+        f"{FIRST}.mapping[1].comparisonAttributeUri",
+        {f"{FIRST}.mapping[1].comparisonAttributeUri": f"{STORE}/attributes/Zip"},
+        {},
+    ),
+    (337, f"{FIRST}.mapping[1].comparisonAttributeUri", {f"{FIRST}.mapping[1].comparisonAttributeUri": MORE}, {}),
+    (338, f"{FIRST}.mapping[2].filter", {f"{FIRST}.mapping[2].filter.equals[0].uri": f"{STORE}/attributes/Hours"}, {}),
+    (339, f"{FIRST}.mapping[2].attribute", {f"{FIRST}.mapping[2].filter": GONE}, {}),
+    (
+        1922,
+        f"{FIRST}.mapping[0].comparisonAttributeUri",
+        {f"{FIRST}.mapping[0].comparisonAttributeUri": f"{STORE}/attributes/Zip"},
+        {},
+    ),
+    (347, f"{CITY}.lookupCode", {f"{CITY}.lookupCode": GONE}, {}),
+    (347, f"{CITY}.dependentLookupAttributes", {f"{ZIP}.lookupCode": GONE}, {}),
+    (348, f"{CITY}.dependentLookupAttributes", {f"{CITY}.dependentLookupAttributes[0]": NOWHERE}, {}),
+    (
+        349,
+        f"{CITY}.dependentLookupAttributes",
+        {f"{CITY}.dependentLookupAttributes[0]": f"{STORE}/attributes/Hours"},
+        {},
+    ),
+    (
+        349,
+        f"{HOURS}.dependentLookupAttributes",
+        {f"{HOURS}.dependentLookupAttributes": [f"{STORE}/attributes/Zip"]},
+        {},
+    ),
+    (353, f"{MATCH}.rule", {f"{MATCH}.rule": "x"}, {}),
+    (353, f"{MATCH}.rule.and", {f"{MATCH}.rule.and": []}, {f"{MATCH}.rule.and": {}}),
+    (354, f"{MATCH}.negativeRule", {f"{MATCH}.rule": GONE, f"{MATCH}.negativeRule": ["x"]}, {}),
+    (354, f"{MATCH}.negativeRule", {f"{MATCH}.negativeRule": {"or": {}}}, {}),
+    (
+        366,
+        f"{FIRST}.mapping[0].sourcesForOv",
+        {f"{FIRST}.mapping[0].sourcesForOv": []},
+        {f"{FIRST}.mapping[0].sourcesForOv": [CRM]},
+    ),
+    (1967, "entityTypes[0].surrogateCrosswalks", {f"{KEY}.attributes": []}, {}),
+    (373, f"{MATCH}.rule", {f"{MATCH}.rule": {}}, {}),
+    (
+        375,
+        f"{MATCH}.rule",
+        {f"{MATCH}.rule.and.exact[0]": f"{STORE}/attributes/Hours"},
+        {
+            f"{MATCH}.rule.and.exact[0]": f"{STORE}/attributes/Hours",
+            f"{HOURS}.matchFieldURIs": [f"{STORE}/attributes/Hours/attributes/Day"],
+        },
+    ),
+    (
+        1009,
+        f"{ZIP}.defaultValue",
+        {f"{ZIP}.defaultValue": "1.5", f"{ZIP}.type": "Int"},
+        {f"{ZIP}.defaultValue": "15", f"{ZIP}.type": "Int"},
+    ),
+    (
+        1009,
+        f"{ZIP}.defaultValue",
+        {f"{ZIP}.defaultValue": 1, f"{ZIP}.type": "Boolean"},
+        {f"{ZIP}.defaultValue": True, f"{ZIP}.type": "Boolean"},
+    ),
+    (
+        1009,
+        f"{ZIP}.defaultValue",
+        {f"{ZIP}.defaultValue": [1], f"{ZIP}.type": "Float"},
+        {f"{ZIP}.defaultValue": -1.5e9, f"{ZIP}.type": "Float"},
+    ),
+    (
+        1914,
+        f"{FIRST}.mapping",
+        {f"{FIRST}.mapping[0].primaryAttributeUri": f"{STORE}/attributes/City"},
+        {f"{FIRST}.mapping[0].primaryAttributeUri": f"{STORE}/attributes/Zip"},
+    ),
+    (
+        1915,
+        f"{FIRST}.mapping[0].sourcesUriOrder",
+        {f"{FIRST}.mapping[0].sourcesUriOrder[0]": "configuration/sources/X"},
+        {f"{FIRST}.mapping[0].sourcesUriOrder[0]": WEB},
+    ),
+    (1915, "survivorshipStrategies[0].mainSourceType", {"survivorshipStrategies[0].mainSourceType": "X"}, {}),
+    (1918, f"{SECOND}.roles", {f"{SECOND}.roles[0]": "configuration/roles/Clerk"}, {}),
+    (1919, f"{SECOND}.default", {f"{SECOND}.default": "true"}, {f"{SECOND}.default": "false"}),
+    (
+        1964,
+        "entityTypes[0].attributes[4].relationshipTypeURI",
+        {
+            "entityTypes[0].attributes[4]": attribute(
+                f"{STORE}/attributes/Next", "Reference", referencedEntityTypeURI=PLACE, relationshipTypeURI=AT
+            )
+        },
+        {
+            "entityTypes[0].attributes[4]": attribute(
+                f"{STORE}/attributes/Next", "Reference", referencedEntityTypeURI=SHOP, relationshipTypeURI=OWNS
+            )
+        },
+    ),
+    (
+        1960,
+        "entityTypes[1].attributes[1].type",
+        {"entityTypes[1].attributes[1]": attribute(f"{PLACE}/attributes/City", "Int")},
+        {"entityTypes[1].attributes[1]": attribute(f"{PLACE}/attributes/City", "Blob")},
+    ),
+]
+
+
+@pytest.mark.parametrize(("code", "path", "breaks", "keeps"), CASES)
+def test_each_rule_finds_what_breaks_it_and_nothing_else(
+    code: int, path: str, breaks: dict[str, Any], keeps: dict[str, Any]
+) -> None:
+    """The finding has its code and a path to the element, and is the only one; the neighbour has none."""
+    (finding,) = findings(document(**breaks), strict=True)
+    assert (finding.code, finding.path) == (code, path)
+    assert finding.uri
+    assert finding.message == f"Business model is not valid: {path} {finding.problem}"
+    assert finding.advice.endswith(".")
+    assert broken(document(**keeps), strict=True) == []
+
+
+def test_every_code_of_the_table_has_a_case() -> None:
+    """No rule goes untested, and each rule names the codes that it finds."""
+    elsewhere = {1905, 1800, 1805, 1806, 1900}
+    codes = {code for rule in RULES for code in rule.codes}
+    assert codes == {code for code, *_ in CASES} | elsewhere
+    assert codes > STRICT | WARNINGS
+    assert len({rule.name for rule in RULES}) == len(RULES)
+
+
+def test_an_element_spelled_URI_is_held_to_the_seed_in_full() -> None:
+    """`URI` asks for name, label and attributes of an entity type, `uri` for the label only (section 12)."""
+    kind = "configuration/entityTypes/New"
+    for spelling, missing in (("URI", ["name", "label", "attributes"]), ("uri", ["label"])):
+        found = broken(document(**{"entityTypes[3]": {spelling: kind}}))
+        assert found == [(304, f"entityTypes[3].{member}") for member in missing]
+        found = broken(document(**{"entityTypes[2].attributes[1]": {spelling: f"{SHOP}/attributes/A"}}))
+        assert found == [(304, f"entityTypes[2].attributes[1].{member}") for member in ("name", "label", "type")]
+
+
+def test_a_document_above_a_base_layer_may_have_stubs() -> None:
+    """With `referenceConfigurationURI` an element needs a `uri` only, and references may lead into the base layer."""
+    base = {"referenceConfigurationURI": "configuration/_vertical/life-sciences"}
+    stubs = {
+        "entityTypes[3]": {"uri": "configuration/entityTypes/Stub", "extendsTypeURI": "configuration/entityTypes/Base"},
+        "entityTypes[2].attributes[1]": {"uri": f"{SHOP}/attributes/A", "type": "Reference"},
+        "relationTypes[2]": {"uri": "configuration/relationTypes/Stub"},
+        f"{MATCH}.rule": {"and": {"exact": [NOWHERE]}},
+        f"{FIRST}.mapping[0]": {"attribute": NOWHERE, "sourcesUriOrder": ["configuration/sources/Base"]},
+        f"{KEY}.source": "configuration/sources/Base",
+    }
+    assert broken(document(**base, **stubs), strict=True) == []
+    assert {code for code, _ in broken(document(**stubs))} == {304, 313, 1970, 1971, 1951, 1952, 170, 1916, 1915, 1962}
+    wrong = {"entityTypes[2].uri": "Shop", "sources[2]": {"uri": CRM}, f"{CITY}.cardinality": {"minValue": -1}}
+    assert broken(document(**base, **wrong)) == [
+        (1963, "sources[2]"),
+        (1006, f"{CITY}.cardinality.minValue"),
+        (315, "entityTypes[2]"),
+        (314, "entityTypes[2].attributes[0]"),
+    ]
+
+
+def test_the_top_level_is_required_above_a_base_layer_too() -> None:
+    """A base layer relaxes elements, not the document."""
+    assert broken({"referenceConfigurationURI": "x"}) == [
+        (304, "label"),
+        (304, "schemaVersion"),
+        (304, "entityTypes"),
+    ]
+
+
+def test_real_documents_break_some_rules_unless_validation_is_strict() -> None:
+    """A match group without a rule, one path with two types and an overridden type are warnings unless strict."""
+    value = document(**{f"{MATCH}.rule": GONE, "entityTypes[2].attributes[0].type": "Date"})
+    expected = [(373, f"{MATCH}.rule"), *((code, "entityTypes[2].attributes[0].type") for code in (1905, 1960))]
+    assert broken(value) == expected
+    assert errors(findings(value)) == []
+    assert [(finding.code, finding.path) for finding in errors(findings(value, strict=True))] == expected
+
+
+def test_unknown_members_below_the_top_are_kept_unless_the_setting_says_otherwise() -> None:
+    """The setting concerns entity and relation types only; attributes may have any member (section 13, row 12)."""
+    value = document(**{"entityTypes[0].x": 1, "relationTypes[0].y": 1, f"{CITY}.z": 1, "sources[0].z": 1})
+    assert broken(value) == []
+    assert broken(value, known_members_only=True) == [(304, "entityTypes[0].x"), (304, "relationTypes[0].y")]
+
+
+def test_attributes_are_found_through_inheritance_and_references() -> None:
+    """A URI may lead through a reference attribute, and to what a type inherits, in any combination."""
+    inherited = f"{SHOP}/attributes/Address/attributes/Street"
+    shop = {"uri": f"{SHOP}/matchGroups/A", "rule": {"and": {"exact": [inherited, f"{SHOP}/attributes/Zip"]}}}
+    assert broken(document(**{"entityTypes[2].matchGroups": [shop]})) == []
+    value = document(**{"entityTypes[2].matchGroups": [shop], "entityTypes[2].extendsTypeURI": GONE})
+    assert broken(value) == [(170, "entityTypes[2].matchGroups[0].rule")] * 2
+    circle = document(**{"entityTypes[2].matchGroups": [shop], "entityTypes[2].extendsTypeURI": SHOP})
+    assert broken(circle) == [(170, "entityTypes[2].matchGroups[0].rule")] * 2
+
+
+@pytest.mark.parametrize(
+    ("count", "expected"),
+    [
+        ({"String": 200}, []),
+        ({"String": 201}, [(1800, "entityTypes[3].attributes", True)]),
+        ({"String": 220, "Reference": 20}, [(1800, "entityTypes[3].attributes", True)]),
+        ({"Reference": 20}, []),
+        ({"Reference": 21}, [(1900, "entityTypes[3].attributes", False)]),
+    ],
+)
+def test_limits_of_an_entity_type(count: dict[str, int], expected: list[tuple[int, str, bool]]) -> None:
+    """More than 200 attributes are a warning, more than 20 references an error (section 9)."""
+    uri = "configuration/entityTypes/Big"
+    names = [(kind, f"{kind}{index}") for kind, number in count.items() for index in range(number)]
+    value = document(referenceConfigurationURI="x")
+    members = [{"uri": f"{uri}/attributes/{name}", "type": kind} for kind, name in names]
+    value["entityTypes"].append({"uri": uri, "attributes": members})
+    assert [(finding.code, finding.path, finding.warning) for finding in findings(value)] == expected
+
+
+def test_limits_of_nested_attributes_and_of_relations() -> None:
+    """More than 100 sub-attributes, or 50 relation types between two entity types, are warnings (section 9)."""
+    many = [attribute(f"{MORE}/attributes/A{index}") for index in range(101)]
+    place = f"{HOURS}.attributes[1].attributes"
+    assert broken(document(**{place: many[:100]})) == []
+    (finding,) = findings(document(**{place: many}))
+    assert (finding.code, finding.path, finding.warning) == (1805, place, True)
+
+    value = document()
+    for index in range(50):
+        start, end = (STORE, PLACE) if index % 2 else (PLACE, STORE)
+        uri = f"configuration/relationTypes/R{index}"
+        value["relationTypes"].append(
+            {"uri": uri, "startObject": {"objectTypeURI": start}, "endObject": {"objectTypeURI": end}}
+        )
+    (finding,) = findings(value)  # the document has one of its own
+    assert (finding.code, finding.path, finding.warning) == (1806, "relationTypes[51]", True)
+    del value["relationTypes"][-1]
+    assert findings(value) == []
+
+
+def test_a_uri_has_a_limit() -> None:
+    """A URI of over 1,024 characters is refused: short references must not stand for megabytes."""
+    long = "configuration/roles/" + "x" * 1005
+    assert broken(document(**{"roles[2]": {"uri": long[:-1]}})) == []
+    assert broken(document(**{"roles[2]": {"uri": long}})) == [(304, "roles[2].uri")]
+
+
+def test_findings_are_in_document_order() -> None:
+    """Owners come before their parts, and collections in the order they have in the document."""
+    bad = {f"{CITY}.type": "x", "entityTypes[0].label": GONE, "sources[0].uri": GONE, "label": GONE}
+    bad |= {f"{SECOND}.uri": "x", "graphTypes[0].uri": "x", "entityTypes[2].label": 1}
+    paths = [finding.path for finding in findings(document(**bad)) if finding.code in (304, 315)]
+    assert paths == [
+        "label",
+        "sources[0].URI",
+        "entityTypes[0].label",
+        f"{CITY}.type",
+        SECOND,
+        "entityTypes[2].label",
+        "graphTypes[0]",
+    ]
+
+
+def test_findings_quote_little_of_the_document() -> None:
+    """However long the strings of a document are, what is said of them fits on a line."""
+    long = "x" * 100_000
+    bad = {f"{CITY}.type": long, long: 1, "roles[1].uri": f"configuration/{long}"[:1000], f"{ZIP}.name": long}
+    for finding in findings(document(**bad)):
+        assert len(finding.message) + len(finding.advice) < 1500
+
+
+def test_there_is_an_end_to_findings() -> None:
+    """Of errors and of warnings there are at most 1,000 each, and many of the one do not hide the other."""
+    sources = [{"uri": "x"} for _ in range(2 * MAX_FINDINGS)]
+    assert len(findings(document(sources=sources))) == MAX_FINDINGS
+    value = document(sources=[])
+    value["entityTypes"][0]["matchGroups"] = [{"uri": f"{STORE}/matchGroups/{i}"} for i in range(2 * MAX_FINDINGS)]
+    found = findings(value)
+    assert len(found) - len(errors(found)) == MAX_FINDINGS
+    assert {finding.code for finding in errors(found)} == {1915, 1962}
+
+
+def test_there_is_an_end_to_elements() -> None:
+    """A document that defines more than 250,000 elements is refused before it costs time and memory."""
+    value = document(sources=[{}] * MAX_ELEMENTS)
+    (finding,) = findings(value)
+    assert (finding.code, finding.path) == (304, "")
+
+
+def test_a_uri_does_not_lead_through_references_for_ever() -> None:
+    """References may go in circles; a URI leads through 32 of them at most."""
+    again = {f"{ADDRESS}.referencedEntityTypeURI": STORE, f"{ADDRESS}.referencedAttributeURIs": []}
+    for steps, found in ((31, []), (32, [(170, f"{MATCH}.rule")])):
+        uri = STORE + "/attributes/Address" * steps + "/attributes/City"
+        assert broken(document(**again, **{f"{MATCH}.rule.and": {"exact": [uri]}})) == found
+
+
+def test_validation_comes_in_steps() -> None:
+    """A large document yields many times on the way to its findings, a small one need not."""
+    value = document()
+    value["roles"] = [{"uri": f"configuration/roles/R{index}"} for index in range(5_000)]
+    assert len(list(validate(value))) > 20
+    assert at_once(validate(value)) == []
+
+
+@given(documents())
+def test_valid_documents_have_no_findings(value: Document) -> None:
+    """Whatever is built by the rules keeps them, in both spellings."""
+    assert errors(findings(value)) == []
+
+
+@settings(max_examples=300)
+@given(shapeless())
+def test_validation_never_fails(value: Document) -> None:
+    """Any JSON at all in place of any member gives findings, never an exception, and each can be shown."""
+    for finding in findings(value, strict=True, known_members_only=True):
+        body = finding.body()
+        assert body["errorCode"] == finding.code
+        assert all(body[member] for member in ("severity", "errorMessage", "errorDetailMessage"))
