@@ -20,6 +20,7 @@ from msgspec import UNSET
 
 from hivewire.access import passwords as passwords_module
 from hivewire.access.passwords import MAX_WAITING, Busy, Passwords, generate
+from hivewire.access.tenants import Tenants
 from hivewire.access.throttle import FORGET_AFTER, FREE_ATTEMPTS, LONGEST, MAX_TRACKED, Throttle
 from hivewire.access.tokens import (
     ACCESS,
@@ -72,7 +73,7 @@ async def users() -> AsyncIterator[Users]:
 
 @pytest.fixture
 def tokens(users: Users) -> Tokens:
-    return Tokens(Key(SECRET, "utf8"), users, HOUR, 10 * HOUR)
+    return Tokens(Key(SECRET, "utf8"), users, Tenants(users._ledger), HOUR, 10 * HOUR)
 
 
 def claims(**changed: Any) -> Claims:
@@ -133,7 +134,8 @@ def test_a_pair_has_the_same_rights_and_differs_in_type_and_expiry(tokens: Token
 @settings(max_examples=60)
 def test_what_was_minted_is_read_back(a: Any, n: Any, c: Any) -> None:
     """Whatever a token grants, the server reads the same out of it later."""
-    tokens = Tokens(Key(SECRET, "utf8"), Users(Ledger(MemoryJournal(), lambda: NOW)), HOUR, HOUR)
+    ledger = Ledger(MemoryJournal(), lambda: NOW)
+    tokens = Tokens(Key(SECRET, "utf8"), Users(ledger), Tenants(ledger), HOUR, HOUR)
     given = claims(a=a, n=n, dt=n, c=c)
     assert tokens.claims(tokens.mint(given)) == given
 
@@ -304,7 +306,8 @@ def test_a_token_with_another_signature_is_invalid(tokens: Tokens) -> None:
 @settings(max_examples=200)
 def test_any_text_as_a_token_is_only_invalid(text: str) -> None:
     """Whatever is sent as a token, the answer is that it is not valid."""
-    tokens = Tokens(Key(SECRET, "utf8"), Users(Ledger(MemoryJournal(), lambda: NOW)), HOUR, HOUR)
+    ledger = Ledger(MemoryJournal(), lambda: NOW)
+    tokens = Tokens(Key(SECRET, "utf8"), Users(ledger), Tenants(ledger), HOUR, HOUR)
     with pytest.raises(InvalidCredentials):
         tokens.verify(text, NOW)
 
@@ -431,7 +434,7 @@ def test_a_key_does_not_show_itself() -> None:
 
 def test_tokens_with_a_weak_key_of_the_reference_server_verify_without_warnings(users: Users) -> None:
     """An existing installation keeps its tokens, and its log is not flooded."""
-    tokens = Tokens(Key("devicehive", "devicehive"), users, HOUR, HOUR)
+    tokens = Tokens(Key("devicehive", "devicehive"), users, Tenants(users._ledger), HOUR, HOUR)
     token = signed({"payload": GOOD}, key=bytes.fromhex("75ebe271e862"))
     assert tokens.verify(token, NOW).login == "admin"
     assert tokens.verify(tokens.mint(claims()), NOW).login == "admin"
