@@ -19,6 +19,8 @@ COMMANDS = {
     "rollback": "history:rollback",
     "token": "identity:token",
     "user": "user:user",
+    "tenant": "tenant:tenant",
+    "client": "client:client",
     "backup": "backup:backup",
 }
 """Name of the command to module and function."""
