@@ -39,7 +39,8 @@ On a terminal the secret is shown with what it is for; into a pipe goes the secr
     "--privilege",
     "privileges",
     multiple=True,
-    type=click.Choice(list(Privilege), case_sensitive=False),
+    type=click.Choice([str(each) for each in Privilege], case_sensitive=False),
+    metavar="|".join(Privilege),
     help="What it may do in all of them; READ when not given. UPDATE includes READ.",
 )
 @data_option
@@ -54,7 +55,7 @@ def add(
     given_token: str | None,
 ) -> None:
     """Make the client NAME, and print its secret: this once, for the gateway keeps only a hash of it."""
-    given = {tenant: [str(privilege) for privilege in privileges or (Privilege.READ,)] for tenant in tenants}
+    given = {tenant: list(privileges) or [str(Privilege.READ)] for tenant in tenants}
     if data is not None:
         from hivewire.access.tenants import generate_secret
 
