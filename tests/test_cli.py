@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from websockets.sync.server import ServerConnection, serve
 
@@ -197,6 +198,10 @@ def _with(monkeypatch: pytest.MonkeyPatch, name: str, value: str, run: Run, *arg
         (["token", "--action", "*", "--expires", "soon"], "neither a time nor a span"),
         (["login", "--password", "secret"], "No such option"),
         (["user", "password", "alice", "--data", "/no/such/file"], "does not exist"),
+        (["tenant", "add"], "Missing argument 'NAME'"),
+        (["tenant", "list", "--data", "/no/such/file"], "does not exist"),
+        (["client", "add", "sync"], "Missing option '--tenant'"),
+        (["client", "add", "sync", "--tenant", "t1", "--privilege", "ALL"], "'ALL' is not one of"),
     ],
 )
 def test_wrong_usage_is_one_line_and_exit_code_2(run: Run, arguments: list[str], words: str) -> None:
@@ -216,12 +221,21 @@ def test_a_password_of_a_wrong_length_is_refused_before_it_is_sent(run: Run) -> 
     assert "6 to 128" in outcome.err
 
 
-@pytest.mark.parametrize("command", [[], *([name] for name in cli.COMMANDS), ["user", "password"], ["user", "unlock"]])
+GROUPS = (["user"], ["tenant"], ["client"])
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        *([], *([name] for name in cli.COMMANDS), ["user", "password"], ["user", "unlock"]),
+        *([noun, verb] for noun in ("tenant", "client") for verb in ("add", "list", "delete")),
+    ],
+)
 def test_every_command_teaches_by_example(run: Run, command: list[str]) -> None:
     """`--help` works without a gateway and shows lines to paste."""
     outcome = run(*command, "--help")
     assert outcome.code == 0
-    if command != ["user"]:
+    if command not in GROUPS:
         assert re.search(r"(Examples|First steps):\n\s+", outcome.out)
         assert re.search(r"^ +(.*\| ?|[A-Z_]+=\S+ )*hivewire " + " ".join(command), outcome.out, re.MULTILINE)
 
@@ -453,6 +467,89 @@ def test_a_users_password_is_set_and_its_data_kept(logged_in: Run, shared_gatewa
     assert logged_in("user", "unlock", "admin").code == 0
     assert talk("user/getCurrent")["current"]["data"] == {"kept": True}
     assert logged_in("user", "unlock", "nobody.here") == (1, "", "hivewire: error: there is no user nobody.here\n")
+
+
+# Tenants and clients.
+
+
+def gets_a_token(gateway: RunningGateway, name: str, secret: str) -> dict[str, Any]:
+    """The answer to a client's request for a token."""
+    answer = httpx.post(gateway.url + "/oauth/token", data={"grant_type": "client_credentials"}, auth=(name, secret))
+    return dict(answer.json())
+
+
+def test_tenants_and_clients_are_looked_after_on_a_running_gateway(
+    logged_in: Run, shared_gateway: RunningGateway
+) -> None:
+    """Add, list, delete; into a pipe goes the secret alone, and it works."""
+    for name in ("cliA", "cliB"):
+        assert logged_in("tenant", "add", name) == (0, f"{name} is a tenant\n", "")
+    assert {"cliA", "cliB"} <= {*logged_in("tenant", "list").out.splitlines()}
+    made = logged_in("client", "add", "cli.sync", "--tenant", "cliB", "--tenant", "cliA", "--privilege", "update")
+    assert (made.code, made.err, made.out.count("\n")) == (0, "", 1)
+    granted = gets_a_token(shared_gateway, "cli.sync", made.out.strip())
+    assert granted["scope"] == "cliA:READ cliA:UPDATE cliB:READ cliB:UPDATE"
+    listed = logged_in("client", "list").out.splitlines()
+    assert "cli.sync\tcliA\tREAD,UPDATE" in listed
+    assert "cli.sync\tcliB\tREAD,UPDATE" in listed
+    for name in ("cliA", "cliB"):
+        assert logged_in("tenant", "delete", name) == (0, f"{name} is deleted\n", "")
+    assert "cli.sync\t\t" in logged_in("client", "list").out.splitlines()
+    assert logged_in("client", "delete", "cli.sync") == (0, "cli.sync is deleted\n", "")
+    assert gets_a_token(shared_gateway, "cli.sync", made.out.strip())["error"] == "invalid_client"
+
+
+def test_what_a_gateway_refuses_about_tenants_and_clients_is_one_line(logged_in: Run) -> None:
+    """In its own words."""
+    assert logged_in("tenant", "add", "cliC").code == 0
+    for arguments, words in [
+        (["tenant", "add", "cliC"], "Tenant with id = cliC exists already"),
+        (["tenant", "add", "no-tenant"], "tenantId: the id of a tenant is 1 to 32 letters and digits"),
+        (["tenant", "delete", "cliD"], "Tenant with id = cliD not found"),
+        (["client", "add", "x", "--tenant", "cliD"], "there is no tenant 'cliD'"),
+        (["client", "delete", "nobody"], "Client with id = nobody not found"),
+    ]:
+        assert logged_in(*arguments) == (1, "", f"hivewire: error: {words}\n")
+
+
+def test_a_secret_is_shown_once_on_a_terminal(logged_in: Run, shared_gateway: RunningGateway) -> None:
+    """With what it is for, and that it will not be shown again; nothing else shows it."""
+    assert logged_in("tenant", "add", "cliE").code == 0
+    shown = on_terminal("client", "add", "cli.terminal", "--tenant", "cliE")
+    secret = re.search(r"^secret +(\S{43})\s*$", shown, re.MULTILINE)
+    assert secret is not None
+    assert "not shown again" in shown
+    assert gets_a_token(shared_gateway, "cli.terminal", secret[1])["scope"] == "cliE:READ"
+    assert secret[1] not in logged_in("client", "list").out
+
+
+def test_tenants_and_clients_are_looked_after_on_the_file_of_a_stopped_gateway(run: Run, data: Path) -> None:
+    """With --data nobody has to be logged in; while a gateway has the file, nothing is done."""
+    with RunningGateway(data) as gateway:
+        busy = run("tenant", "add", "t1", "--data", str(data))
+        assert busy.code == 1
+        assert "in use" in busy.err
+        assert gateway.stop() == 0
+    on_file = ("--data", str(data))
+    assert run("tenant", "add", "t1", *on_file).out == "t1 is a tenant\n"
+    assert run("tenant", "add", "t2", *on_file).code == 0
+    assert run("tenant", "list", *on_file).out == "t1\nt2\n"
+    made = run("client", "add", "sync", "--tenant", "t1", "--privilege", "DELETE", "--privilege", "CREATE", *on_file)
+    assert run("client", "add", "gone", "--tenant", "t2", *on_file).code == 0
+    assert run("client", "list", *on_file).out == "gone\tt2\tREAD\nsync\tt1\tCREATE,DELETE\n"
+    assert run("client", "delete", "gone", *on_file).out == "gone is deleted\n"
+    assert run("tenant", "delete", "t2", *on_file).out == "t2 is deleted\n"
+    for arguments, words in [
+        (["tenant", "add", "t1"], f"there is a tenant t1 already in {data}"),
+        (["tenant", "add", "t-1"], "the id of a tenant is 1 to 32 letters and digits"),
+        (["tenant", "delete", "t2"], f"there is no tenant t2 in {data}"),
+        (["client", "add", "sync", "--tenant", "t1"], f"there is a client sync already in {data}"),
+        (["client", "add", "x", "--tenant", "t2"], "there is no tenant 't2'"),
+        (["client", "delete", "gone"], f"there is no client gone in {data}"),
+    ]:
+        assert run(*arguments, *on_file) == (1, "", f"hivewire: error: {words}\n")
+    with RunningGateway(data) as gateway:
+        assert gets_a_token(gateway, "sync", made.out.strip())["scope"] == "t1:CREATE t1:DELETE"
 
 
 # With a gateway: configuration.

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-from hivewire_protocol import configuration, device, devicetype, identity, network, server_info, subscription, user
+from hivewire_protocol import (
+    configuration,
+    device,
+    devicetype,
+    identity,
+    network,
+    server_info,
+    subscription,
+    tenancy,
+    user,
+)
 from hivewire_protocol.messages import Request, action_of
 
-NOUNS = (server_info, identity, configuration, subscription, user, device, network, devicetype)
+NOUNS = (server_info, identity, configuration, subscription, user, tenancy, device, network, devicetype)
 
 REQUESTS: dict[str, type[Request]] = {
     action_of(found): found

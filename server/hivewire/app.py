@@ -21,6 +21,7 @@ from msgspec import Struct
 
 from hivewire import actions
 from hivewire.access.passwords import Passwords, generate
+from hivewire.access.tenants import Tenants
 from hivewire.access.throttle import Throttle
 from hivewire.access.tokens import Key, SecretError, Tokens, generate_secret
 from hivewire.access.users import Profile, Users
@@ -156,10 +157,11 @@ def _announce(
 
 
 class Store(Struct):
-    """What is kept, opened: enough to look after users without a running gateway."""
+    """What is kept, opened: enough to look after users and tenants without a running gateway."""
 
     ledger: Ledger
     users: Users
+    tenants: Tenants
     passwords: Passwords
 
 
@@ -169,14 +171,15 @@ async def open_store(data: Path, stack: contextlib.AsyncExitStack, retention: Re
     stack.callback(passwords.close)
     _tell_of_loading(data)
     ledger = Ledger(SqliteJournal(data), now, retention=retention)
-    users = Users(ledger)
+    users, tenants = Users(ledger), Tenants(ledger)
     stack.push_async_callback(ledger.close)
     try:
         await ledger.open()
         await users.load()
+        tenants.load()
     except (JournalError, NotDurable) as error:
         raise StartError(str(error)) from error
-    return Store(ledger, users, passwords)
+    return Store(ledger, users, tenants, passwords)
 
 
 def _tell_of_loading(data: Path) -> None:
@@ -205,6 +208,7 @@ async def _build_house(settings: Settings, stack: contextlib.AsyncExitStack) -> 
     tokens = Tokens(
         key,
         users,
+        store.tenants,
         settings.access_token_lifetime * 1_000,
         settings.refresh_token_lifetime * 1_000,
     )
@@ -214,8 +218,9 @@ async def _build_house(settings: Settings, stack: contextlib.AsyncExitStack) -> 
         "ledger_log_changes": ("Changes in the log that clients can resume from.", lambda: ledger.log_changes),
         "configurations": ("Configurations that exist.", lambda: len(ledger.kind("configuration").live)),
     }
-    hub = Hub(ledger, users, settings.conflate_after, telemetry.unexpected)
-    return House(settings, ledger, users, tokens, passwords, Throttle(now), telemetry, hub), foundation
+    hub = Hub(ledger, tokens, settings.conflate_after, telemetry.unexpected)
+    throttle = Throttle(now)
+    return House(settings, ledger, users, tokens, passwords, throttle, telemetry, hub, store.tenants), foundation
 
 
 async def _foundation(settings: Settings, ledger: Ledger, users: Users, passwords: Passwords) -> Foundation:

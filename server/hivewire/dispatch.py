@@ -8,7 +8,9 @@ from typing import Any, TypeAlias
 
 from msgspec import Struct
 
+from hivewire.access.identity import Identity
 from hivewire.access.passwords import Passwords
+from hivewire.access.tenants import Tenants
 from hivewire.access.throttle import Throttle
 from hivewire.access.tokens import Tokens
 from hivewire.access.users import Users
@@ -21,6 +23,7 @@ from hivewire.telemetry import Telemetry
 from hivewire_protocol.errors import (
     AccessDenied,
     InternalError,
+    NotFound,
     TokenExpired,
     Unauthorized,
     Unavailable,
@@ -29,6 +32,7 @@ from hivewire_protocol.errors import (
 )
 from hivewire_protocol.messages import Reply, Request, action_of
 from hivewire_protocol.permissions import Permission
+from hivewire_protocol.tenancy import Privilege
 
 
 class House(Struct):
@@ -42,6 +46,7 @@ class House(Struct):
     throttle: Throttle
     telemetry: Telemetry
     hub: Hub
+    tenants: Tenants
 
 
 class Commit(Struct, gc=False):
@@ -78,16 +83,28 @@ class Dispatcher:
 
     def authorize(self, client: Client, permission: Permission) -> None:
         """Raise Unauthorized, TokenExpired, UserNotActive or AccessDenied unless the caller may do this now."""
+        if not self.authenticated(client).permissions >> permission & 1:
+            raise AccessDenied
+
+    def authorize_tenant(self, client: Client, tenant: str, privilege: Privilege) -> None:
+        """The same for a privilege in a tenant; an unknown tenant is NotFound, and comes before AccessDenied (tenant
+        configuration, section 10)."""
+        identity = self.authenticated(client)
+        if not self.house.tenants.exists(tenant):
+            raise NotFound(f"Tenant {tenant[:64]!r} is not defined")
+        if not identity.may_tenant(tenant, privilege):
+            raise AccessDenied(f"{AccessDenied.text}: this needs {privilege} in tenant {tenant}")
+
+    def authenticated(self, client: Client) -> Identity:
+        """Who the caller is. Raises Unauthorized, TokenExpired or UserNotActive unless its token counts now."""
         identity = client.identity
         if identity is None:
             raise Unauthorized
         if identity.expires < now():
             raise TokenExpired
-        user = self.house.users.by_id(identity.user_id)
-        if user is None or not user.active:
+        if not self.house.tokens.active(identity):
             raise UserNotActive
-        if not identity.permissions >> permission & 1:
-            raise AccessDenied
+        return identity
 
     def conclude(self, commit: Commit, outcome: Outcome) -> Reply:
         """The reply to a write that has ended. Raises WireError."""

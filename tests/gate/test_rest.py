@@ -57,6 +57,19 @@ PAGES: list[tuple[str, str, Any, int, Any, bool]] = [
         True,
     ),
     ("PUT", "/user/{userId}", {"introReviewed": False}, 204, None, False),
+    ("GET", "/tenant", None, 200, [], False),
+    ("POST", "/tenant", {"tenantId": "page"}, 201, ["tenantId"], False),
+    ("GET", "/client", None, 200, [], False),
+    (
+        "POST",
+        "/client",
+        {"clientId": "page", "tenants": {"page": ["READ"]}},
+        201,
+        ["clientId", "clientSecret", "tenants"],
+        False,
+    ),
+    ("DELETE", "/client/{clientId}", None, 204, None, False),
+    ("DELETE", "/tenant/{tenantId}", None, 204, None, False),
     ("GET", "/device", None, 200, [], False),
     ("GET", "/network", None, 200, [], False),
     ("GET", "/devicetype", None, 200, [], False),
@@ -80,6 +93,7 @@ def test_every_page_of_a_context_answers(shared_gateway: RunningGateway, admin_t
         assert client.get("/").status_code == 200
         for method, path, body, status, members, auth in PAGES:
             page = path.replace("{name}", f"rest.page.{context}").replace("{userId}", "1")
+            page = page.replace("{tenantId}", "page").replace("{clientId}", "page")
             sent = {"refreshToken": refresh} if path == "/token/refresh" else body
             answer = client.request(method, page, json=sent)
             if context == "auth" and not auth:

@@ -20,7 +20,8 @@ from msgspec import UNSET
 
 from hivewire.access import passwords as passwords_module
 from hivewire.access.passwords import MAX_WAITING, Busy, Passwords, generate
-from hivewire.access.throttle import FORGET_AFTER, FREE_ATTEMPTS, LONGEST, MAX_TRACKED, Throttle
+from hivewire.access.tenants import Tenants
+from hivewire.access.throttle import FORGET_AFTER, FREE_ATTEMPTS, LONGEST, MAX_TRACKED, Rate, Throttle
 from hivewire.access.tokens import (
     ACCESS,
     MAX_TOKEN,
@@ -72,7 +73,7 @@ async def users() -> AsyncIterator[Users]:
 
 @pytest.fixture
 def tokens(users: Users) -> Tokens:
-    return Tokens(Key(SECRET, "utf8"), users, HOUR, 10 * HOUR)
+    return Tokens(Key(SECRET, "utf8"), users, Tenants(users._ledger), HOUR, 10 * HOUR)
 
 
 def claims(**changed: Any) -> Claims:
@@ -133,7 +134,8 @@ def test_a_pair_has_the_same_rights_and_differs_in_type_and_expiry(tokens: Token
 @settings(max_examples=60)
 def test_what_was_minted_is_read_back(a: Any, n: Any, c: Any) -> None:
     """Whatever a token grants, the server reads the same out of it later."""
-    tokens = Tokens(Key(SECRET, "utf8"), Users(Ledger(MemoryJournal(), lambda: NOW)), HOUR, HOUR)
+    ledger = Ledger(MemoryJournal(), lambda: NOW)
+    tokens = Tokens(Key(SECRET, "utf8"), Users(ledger), Tenants(ledger), HOUR, HOUR)
     given = claims(a=a, n=n, dt=n, c=c)
     assert tokens.claims(tokens.mint(given)) == given
 
@@ -304,7 +306,8 @@ def test_a_token_with_another_signature_is_invalid(tokens: Tokens) -> None:
 @settings(max_examples=200)
 def test_any_text_as_a_token_is_only_invalid(text: str) -> None:
     """Whatever is sent as a token, the answer is that it is not valid."""
-    tokens = Tokens(Key(SECRET, "utf8"), Users(Ledger(MemoryJournal(), lambda: NOW)), HOUR, HOUR)
+    ledger = Ledger(MemoryJournal(), lambda: NOW)
+    tokens = Tokens(Key(SECRET, "utf8"), Users(ledger), Tenants(ledger), HOUR, HOUR)
     with pytest.raises(InvalidCredentials):
         tokens.verify(text, NOW)
 
@@ -431,7 +434,7 @@ def test_a_key_does_not_show_itself() -> None:
 
 def test_tokens_with_a_weak_key_of_the_reference_server_verify_without_warnings(users: Users) -> None:
     """An existing installation keeps its tokens, and its log is not flooded."""
-    tokens = Tokens(Key("devicehive", "devicehive"), users, HOUR, HOUR)
+    tokens = Tokens(Key("devicehive", "devicehive"), users, Tenants(users._ledger), HOUR, HOUR)
     token = signed({"payload": GOOD}, key=bytes.fromhex("75ebe271e862"))
     assert tokens.verify(token, NOW).login == "admin"
     assert tokens.verify(tokens.mint(claims()), NOW).login == "admin"
@@ -625,3 +628,39 @@ def test_a_generated_password_is_long_and_unambiguous() -> None:
     found = {generate() for _ in range(50)}
     assert len(found) == 50
     assert all(len(password) == 20 and password.isalnum() and not set(password) & set("0O1lI") for password in found)
+
+
+# Rates.
+
+
+def test_ten_calls_in_any_second_are_let_by_and_no_more() -> None:
+    """The second slides: what was let by counts for exactly one second, what was not counts for nothing."""
+    clock = Clock()
+    rate = Rate(clock, 10)
+    for step in range(10):
+        clock.time = NOW + 50 * step
+        assert rate.wait("c", "10.0.0.1") == 0
+    assert rate.wait("c", "10.0.0.1") == 550
+    assert rate.wait("d", "10.0.0.1") == 0
+    assert rate.wait("c", "10.0.0.2") == 0
+    clock.time = NOW + 999
+    assert rate.wait("c", "10.0.0.1") == 1
+    clock.time = NOW + 1_000
+    assert rate.wait("c", "10.0.0.1") == 0
+    assert rate.wait("c", "10.0.0.1") == 50
+
+
+def test_a_household_has_one_rate_and_a_clock_that_is_set_back_locks_nobody_out() -> None:
+    """All addresses of an IPv6 /64 count together."""
+    clock = Clock()
+    rate = Rate(clock, 2)
+    assert [rate.wait("c", f"2001:db8::{number}") for number in (1, 2, 3)] == [0, 0, 1_000]
+    clock.time = NOW - 3_600_000
+    assert rate.wait("c", "2001:db8::4") == 0
+
+
+def test_a_rate_remembers_so_many_names_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Made-up names do not fill the memory; the one that was quiet longest is forgotten."""
+    monkeypatch.setattr("hivewire.access.throttle.MAX_TRACKED", 3)
+    rate = Rate(lambda: NOW, 1)
+    assert [rate.wait(name, "a") for name in ("1", "2", "3", "1", "4", "1", "2")] == [0, 0, 0, 1_000, 0, 1_000, 0]

@@ -15,6 +15,7 @@ from msgspec import UNSET, Raw
 
 from hivewire import actions
 from hivewire.access.passwords import Passwords
+from hivewire.access.tenants import Tenants
 from hivewire.access.throttle import FREE_ATTEMPTS, Throttle
 from hivewire.access.tokens import ACCESS, REFRESH, Claims, Key, Tokens
 from hivewire.access.users import Profile, Users
@@ -77,12 +78,13 @@ class World:
     def __init__(self, **changed: Any) -> None:
         self.clock = Clock()
         ledger = Ledger(MemoryJournal(), self.clock)
-        users = Users(ledger)
+        users, tenants = Users(ledger), Tenants(ledger)
         passwords = Passwords(1, PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
-        tokens = Tokens(Key("x" * 32, "utf8"), users, HOUR, 10 * HOUR)
+        tokens = Tokens(Key("x" * 32, "utf8"), users, tenants, HOUR, 10 * HOUR)
         telemetry = Telemetry()
-        hub = Hub(ledger, users, 10_000, telemetry.unexpected)
-        self.house = House(Settings(**changed), ledger, users, tokens, passwords, Throttle(self.clock), telemetry, hub)
+        hub = Hub(ledger, tokens, 10_000, telemetry.unexpected)
+        throttle = Throttle(self.clock)
+        self.house = House(Settings(**changed), ledger, users, tokens, passwords, throttle, telemetry, hub, tenants)
         self.dispatcher = Dispatcher(self.house, actions.READS, actions.WRITES)
         self.admin = Client("10.0.0.1", "h")
 
@@ -176,10 +178,10 @@ async def list_is_naive(
 ) -> None:
     ledger = Ledger(MemoryJournal(), real_now)
     world = World.__new__(World)
-    users = Users(ledger)
-    tokens = Tokens(Key("x" * 32, "utf8"), users, HOUR, HOUR)
+    users, tenants = Users(ledger), Tenants(ledger)
+    tokens = Tokens(Key("x" * 32, "utf8"), users, tenants, HOUR, HOUR)
     none: Any = None
-    world.house = House(Settings(), ledger, users, tokens, none, none, Telemetry(), none)
+    world.house = House(Settings(), ledger, users, tokens, none, none, Telemetry(), none, tenants)
     world.dispatcher = Dispatcher(world.house, actions.READS, actions.WRITES)
     await ledger.open()
     await ledger.commit(users.write("admin", Profile("", Role.ADMIN), None))
@@ -1084,7 +1086,7 @@ def test_a_login_pattern_is_sql_like(pattern: str) -> None:
         ledger = Ledger(MemoryJournal(), real_now)
         users = Users(ledger)
         none: Any = None
-        house = House(Settings(), ledger, users, none, none, none, Telemetry(), none)
+        house = House(Settings(), ledger, users, none, none, none, Telemetry(), none, none)
         await ledger.open()
         names = ["a", "b", "ab", "ba", "aab", "abab", "b.a", "a_b", "aaaa"]
         for name in names:

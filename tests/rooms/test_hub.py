@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hivewire import actions
 from hivewire.access.identity import Identity
 from hivewire.access.passwords import Passwords
+from hivewire.access.tenants import Tenants
 from hivewire.access.throttle import Throttle
 from hivewire.access.tokens import ACCESS, Claims, Key, Tokens
 from hivewire.access.users import Profile, Users
@@ -128,9 +129,10 @@ class World:
         ledger = self.ledger = Ledger(self.journal, self.clock)
         users = self.users = Users(ledger)
         self.unexpected: list[BaseException] = []
-        self.hub = Hub(ledger, users, 10_000, lambda where, error: self.unexpected.append(error))
+        tenants = Tenants(ledger)
+        self.tokens = Tokens(Key("x" * 32, "utf8"), users, tenants, HOUR, HOUR)
+        self.hub = Hub(ledger, self.tokens, 10_000, lambda where, error: self.unexpected.append(error))
         self.passwords = Passwords()
-        self.tokens = Tokens(Key("x" * 32, "utf8"), users, HOUR, HOUR)
         self.house = House(
             Settings(**changed),
             ledger,
@@ -140,6 +142,7 @@ class World:
             Throttle(self.clock),
             Telemetry(),
             self.hub,
+            tenants,
         )
         self.dispatcher = Dispatcher(self.house, actions.READS, actions.WRITES)
         self.number = 0

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from hivewire import actions
 from hivewire.access.identity import Identity
 from hivewire.access.passwords import Passwords
+from hivewire.access.tenants import Tenants
 from hivewire.access.throttle import Throttle
 from hivewire.access.tokens import Claims, Key, Tokens
 from hivewire.access.users import Profile, Users
@@ -57,10 +58,11 @@ class World:
         ledger = Ledger(self.journal, now)
         users = Users(ledger)
         passwords = Passwords(1, PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
-        tokens = Tokens(Key("x" * 32, "utf8"), users, HOUR, HOUR)
+        tenants = Tenants(ledger)
+        tokens = Tokens(Key("x" * 32, "utf8"), users, tenants, HOUR, HOUR)
         telemetry = Telemetry()
-        hub = Hub(ledger, users, 10_000, telemetry.unexpected)
-        self.house = House(Settings(), ledger, users, tokens, passwords, Throttle(now), telemetry, hub)
+        hub = Hub(ledger, tokens, 10_000, telemetry.unexpected)
+        self.house = House(Settings(), ledger, users, tokens, passwords, Throttle(now), telemetry, hub, tenants)
         self.dispatcher = Dispatcher(self.house, actions.READS, actions.WRITES)
         self.settled = 0
         self.session, self.outbox = self.connect()
@@ -531,7 +533,7 @@ async def test_an_unforeseen_failure_is_one_internal_error_and_the_session_goes_
     """A mistake inside the gateway costs the one request, tells nothing of its cause, and is logged."""
     seen: list[BaseException] = []
     world.house.telemetry.unexpected = lambda where, error: seen.append(error)  # type: ignore[method-assign]
-    world.house.tokens = None  # type: ignore[assignment]
+    world.house.tokens.verify = None  # type: ignore[assignment,method-assign]
     world.put(1)
     world.ask("authenticate", 2, token="x")
     world.get(3)
@@ -549,7 +551,7 @@ async def test_a_long_line_of_waiting_requests_is_worked_off_to_the_end() -> Non
     await ledger.open()
     none: Any = None
     telemetry = Telemetry()
-    house = House(Settings(), ledger, Users(ledger), none, Passwords(), Throttle(lambda: 1), telemetry, none)
+    house = House(Settings(), ledger, Users(ledger), none, Passwords(), Throttle(lambda: 1), telemetry, none, none)
     sent: list[bytes] = []
     heard: list[int] = []
     session = Session(

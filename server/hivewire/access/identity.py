@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from msgspec import Struct
+from collections.abc import Mapping
 
+from msgspec import Struct, field
+
+from hivewire.access.tenants import CLIENT
+from hivewire.access.users import KIND as USER
 from hivewire_protocol.patterns import EVERYTHING, Patterns
 from hivewire_protocol.permissions import ALL, Permission
+from hivewire_protocol.tenancy import Privilege
 
 
 class Identity(Struct, frozen=True):
-    """A user, and what its token grants until `expires` (milliseconds since 1970).
+    """A user or a client, and what its token grants until `expires` (milliseconds since 1970).
 
     `permissions` has a bit for each granted Permission, because testing it is part of every request. `networks` and
     `device_types` are ids; None stands for all of them. `names` are the configuration names that the token reaches.
+    `tenants` are privileges by tenant id; None stands for all privileges in all tenants. `client` is the number of a
+    client, whose id is the `login` then, and `user_id` is 0, which is nobody's.
     """
 
     user_id: int
@@ -22,10 +29,21 @@ class Identity(Struct, frozen=True):
     networks: frozenset[int] | None
     device_types: frozenset[int] | None
     names: Patterns = EVERYTHING
+    tenants: Mapping[str, frozenset[Privilege]] | None = field(default_factory=dict)
+    client: int = 0
+
+    @property
+    def subject(self) -> tuple[str, int]:
+        """Whose token it is: kind and number of its record."""
+        return (CLIENT, self.client) if self.client else (USER, self.user_id)
 
     def may(self, permission: Permission) -> bool:
         """Whether the token grants an action."""
         return bool(self.permissions >> permission & 1)
+
+    def may_tenant(self, tenant: str, privilege: Privilege) -> bool:
+        """Whether the token grants a privilege in a tenant."""
+        return self.tenants is None or privilege in self.tenants.get(tenant, ())
 
     @property
     def unrestricted(self) -> bool:

@@ -7,7 +7,7 @@ Only logins that exist are counted: guesses at others lead nowhere, and must not
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -78,6 +78,27 @@ class Throttle:
         """Forget the failures of a login from everywhere: an administrator unlocked it."""
         for pair in [pair for pair in self._failures if pair[0] == login]:
             del self._failures[pair]
+
+
+class Rate:
+    """Lets a name from an address by so many times in any second; `now` is milliseconds."""
+
+    def __init__(self, now: Callable[[], int], most: int) -> None:
+        self._now = now
+        self._most = most
+        self._times: OrderedDict[tuple[str, str], deque[int]] = OrderedDict()
+
+    def wait(self, name: str, address: str) -> int:
+        """0 when this call is let by, and counts; else the milliseconds until another would be."""
+        pair, moment = _pair(name, address), self._now()
+        times = self._times.pop(pair, None) or deque(maxlen=self._most)
+        self._times[pair] = times
+        if len(self._times) > MAX_TRACKED:
+            self._times.popitem(last=False)
+        if len(times) == self._most and 0 <= moment - times[0] < 1_000:
+            return 1_000 - (moment - times[0])
+        times.append(moment)
+        return 0
 
 
 class _Turn:

@@ -10,9 +10,10 @@ from typing import Any, Literal
 
 import jwt
 import msgspec
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Struct, UnsetType, structs
 
 from hivewire.access.identity import Identity
+from hivewire.access.tenants import ApiClient, Tenants, effective, in_order
 from hivewire.access.users import User, Users
 from hivewire_protocol import patterns, permissions
 from hivewire_protocol.errors import (
@@ -24,18 +25,28 @@ from hivewire_protocol.errors import (
 )
 from hivewire_protocol.patterns import EVERYTHING, Patterns
 from hivewire_protocol.permissions import Permission
+from hivewire_protocol.tenancy import Privilege
 from hivewire_protocol.user import Role
 
 REFRESH, ACCESS = 0, 1
 MAX_TOKEN = 64 << 10
 """Characters of a token that is looked at: room for 1,000 name patterns."""
 
+SHORTEST = 1_000
+"""Milliseconds; a client's token with less than that to live is not given out again."""
+
+NO_NAMES = Patterns(())
+
 SMALLEST_TIME = 1 << 31
 """A smaller `e` is in seconds or nonsense, and such a token is not valid (section 3.1)."""
 
 
 class Claims(Struct, omit_defaults=False):
-    """The payload: actions, expiry (ms), type, user id, network ids, device type ids, and our own name patterns."""
+    """The payload: actions, expiry (ms), type, user id, network ids, device type ids, and our own name patterns.
+
+    A client's token has its number in `cl` and its privileges by tenant in `tn`, and its user id is 0. The number and
+    not the id, so that a client which takes the place of a deleted one does not revive its tokens.
+    """
 
     a: list[int] | None
     e: int
@@ -44,6 +55,8 @@ class Claims(Struct, omit_defaults=False):
     n: list[str] | None = None
     dt: list[str] | None = None
     c: list[str] | UnsetType = UNSET
+    cl: int | UnsetType = UNSET
+    tn: dict[str, list[Privilege]] | UnsetType = UNSET
 
 
 class SecretError(Exception):
@@ -90,11 +103,12 @@ def generate_secret() -> str:
 
 
 class Tokens:
-    """Mints and verifies. Lifetimes are milliseconds."""
+    """Mints and verifies, and knows whose tokens count. Lifetimes are milliseconds."""
 
-    def __init__(self, key: Key, users: Users, access_lifetime: int, refresh_lifetime: int) -> None:
+    def __init__(self, key: Key, users: Users, tenants: Tenants, access_lifetime: int, refresh_lifetime: int) -> None:
         self._key = key
         self._users = users
+        self._tenants = tenants
         self.access_lifetime = access_lifetime
         self.refresh_lifetime = refresh_lifetime
 
@@ -123,10 +137,39 @@ class Tokens:
             raise InvalidCredentials
         if claims.e < now:
             raise TokenExpired
+        if claims.cl is not UNSET:
+            return self._client_identity(claims, claims.cl)
         user = self._owner(claims)
         if user is None:
             raise InvalidCredentials
         return identity(claims, user)
+
+    def _client_identity(self, claims: Claims, number: int) -> Identity:
+        """What a client's token grants: privileges in tenants that are still the same, and no action at all."""
+        client = self._tenants.by_number(number)
+        if client is None or claims.u or claims.tn is UNSET:
+            raise InvalidCredentials
+        now = self._tenants.grants(client)
+        tenants = {tenant: effective(given) & now[tenant] for tenant, given in claims.tn.items() if tenant in now}
+        none: frozenset[int] = frozenset()
+        return Identity(0, client.id, claims.e, 0, none, none, NO_NAMES, tenants, client.number)
+
+    def active(self, identity: Identity) -> bool:
+        """Whether whose token it is still is there and may use it: a client, or a user that is not locked."""
+        if identity.client:
+            return self._tenants.by_number(identity.client) is not None
+        user = self._users.by_id(identity.user_id)
+        return user is not None and user.active
+
+    def of_client(self, client: ApiClient, now: int) -> tuple[str, int]:
+        """A client's access token and its expiry: the same one until it expires, or the client changes."""
+        if client.token is None or client.token[1] - now < SHORTEST:
+            tenants = {tenant: in_order(given) for tenant, given in self._tenants.grants(client).items()}
+            claims = Claims(
+                [Permission.NONE], now + self.access_lifetime, ACCESS, 0, [], [], cl=client.number, tn=tenants
+            )
+            client.token = self.mint(claims), claims.e
+        return client.token
 
     def refresh(self, token: str, now: int) -> tuple[str, User]:
         """A new access token with the rights of a refresh token (section 3.11), and whose it is."""
@@ -145,7 +188,9 @@ class Tokens:
         return self.mint(claims), user
 
     def _owner(self, claims: Claims) -> User | None:
-        """The user of a token, if it still exists and is active."""
+        """The user of a token, if it is a user's who still exists and is active."""
+        if claims.cl is not UNSET:
+            return None
         user = self._users.by_id(claims.u)
         return user if user is not None and user.active else None
 
@@ -180,7 +225,11 @@ def identity(claims: Claims, user: User) -> Identity:
         if any(patterns.problem(pattern) for pattern in claims.c):
             raise InvalidCredentials
         names = Patterns(claims.c)
-    return Identity(user.id, user.login, claims.e, granted, networks, device_types, names)
+    found = Identity(user.id, user.login, claims.e, granted, networks, device_types, names)
+    if user.profile.role == Role.ADMIN and found.unrestricted:
+        # All tenants or none: a token that was made for less was not made for tenants, which it cannot name.
+        return structs.replace(found, tenants=None)
+    return found
 
 
 def _ids(texts: list[str] | None) -> frozenset[int] | None:

@@ -65,7 +65,7 @@ def authenticate(house: House, client: Client, request: Authenticate) -> Reply:
     if feed is None:
         return NOTHING
     # Subscriptions are a user's: they go on under another token of it, and end under another user's.
-    ended = feed.end_all() if former is None or former.user_id != identity.user_id else []
+    ended = feed.end_all() if former is None or former.subject != identity.subject else []
     feed.renew(identity)
     return AuthenticateReply(ended) if ended else NOTHING
 

@@ -22,6 +22,8 @@ COMMANDS = {
     "import": "transfer:import_",
     "token": "identity:token",
     "user": "user:user",
+    "tenant": "tenant:tenant",
+    "client": "client:client",
     "backup": "backup:backup",
 }
 """Name of the command to module and function."""

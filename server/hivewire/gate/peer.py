@@ -16,15 +16,24 @@ Header = Callable[[str], "str | None"]
 def client_of(house: House, address: str, header: Header, *, context: str, secure: bool, http: bool) -> Client:
     """The client behind a request. Raises Unauthorized or TokenExpired when its `Authorization` is no good.
 
-    A forwarded address and scheme are believed from the proxies that the settings name, and from nobody else. The last
-    address of X-Forwarded-For is the one that the proxy itself saw.
+    A forwarded scheme is believed from the proxies that the settings name, like the address, and from nobody else.
     """
     if house.settings.trusts(address):
-        address = (header("x-forwarded-for") or address).rpartition(",")[2].strip() or address
         secure = (header("x-forwarded-proto") or "").strip() == "https" or secure
+    address = address_of(house, address, header)
     client = Client(address, header("host") or "", context, secure, http)
     client.identity = _identity(house, header("authorization"), address)
     return client
+
+
+def address_of(house: House, address: str, header: Header) -> str:
+    """Where a request comes from: the forwarded address, if it is a trusted proxy that forwards it.
+
+    The last address of X-Forwarded-For is the one that the proxy itself saw.
+    """
+    if house.settings.trusts(address):
+        return (header("x-forwarded-for") or address).rpartition(",")[2].strip() or address
+    return address
 
 
 def _identity(house: House, authorization: str | None, address: str) -> Identity | None:

@@ -21,10 +21,11 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
 from hivewire.actions.configuration import change_of
-from hivewire.dispatch import Commit, Dispatcher
+from hivewire.client import Client
+from hivewire.dispatch import Commit, Dispatcher, House
 from hivewire.gate.door import LINGER_SECONDS, Door
 from hivewire.gate.events import EventStream, EventStreams
-from hivewire.gate.peer import client_of
+from hivewire.gate.peer import Header, client_of
 from hivewire.ledger.records import Change, Mismatch, Transaction, version_of
 from hivewire_protocol import codec, coercion
 from hivewire_protocol.codec import MAX_REPLY, encode
@@ -57,6 +58,14 @@ from hivewire_protocol.messages import Reply, Request
 from hivewire_protocol.network import NetworkList
 from hivewire_protocol.server_info import ClusterInfo, ServerCacheInfo, ServerInfo
 from hivewire_protocol.subscription import ConfigurationSubscribe
+from hivewire_protocol.tenancy import (
+    ClientDelete,
+    ClientInsert,
+    ClientList,
+    TenantDelete,
+    TenantInsert,
+    TenantList,
+)
 from hivewire_protocol.user import UserGetCurrent, UserList, UserUpdate
 
 
@@ -96,6 +105,12 @@ ROWS = (
     Row("GET", "/user", UserList, shows="users"),
     Row("GET", "/user/current", UserGetCurrent, shows="current", auth=True),
     Row("PUT", "/user/{userId}", UserUpdate, 204, body="user"),
+    Row("GET", "/tenant", TenantList, shows="tenants"),
+    Row("POST", "/tenant", TenantInsert, 201, shows="tenant"),
+    Row("DELETE", "/tenant/{tenantId}", TenantDelete, 204),
+    Row("GET", "/client", ClientList, shows="clients"),
+    Row("POST", "/client", ClientInsert, 201),
+    Row("DELETE", "/client/{clientId}", ClientDelete, 204),
     Row("GET", "/device", DeviceList, shows="devices"),
     Row("GET", "/network", NetworkList, shows="networks"),
     Row("GET", "/devicetype", DeviceTypeList, shows="deviceTypes"),
@@ -185,14 +200,7 @@ class Resource:
 
     async def _respond(self, request: HttpRequest, row: Row) -> Response | EventStream:
         """Rights first, then the body: who may not do it cannot make us read it."""
-        client = client_of(
-            self._dispatcher.house,
-            request.client.host if request.client else "local",
-            lambda name: ", ".join(request.headers.getlist(name)) if name in request.headers else None,
-            context=self._context,
-            secure=request.url.scheme == "https",
-            http=True,
-        )
+        client = caller_of(self._dispatcher.house, request, self._context)
         if row.request.permission is not None:
             self._dispatcher.authorize(client, row.request.permission)
         asked = await self._build(request, row, anonymous=client.identity is None)
@@ -221,7 +229,7 @@ class Resource:
             raise InvalidParameters from None
 
     async def _body(self, request: HttpRequest, row: Row, limit: int) -> dict[str, Raw]:
-        data = await self._read(request, limit)
+        data = await read_body(request, self._door, limit)
         if not data.strip():
             if row.method == "DELETE":
                 return {}
@@ -232,34 +240,6 @@ class Resource:
         codec.check_depth(data)
         members = coercion.decode_members(data)
         return members if row.body is None else {row.body: Raw(data)}
-
-    async def _read(self, request: HttpRequest, limit: int) -> bytes:
-        seconds = self._dispatcher.house.settings.body_seconds
-        too_large = TooLarge(f"the body is over {limit} bytes")
-        announced = request.headers.get("content-length", "")
-        if "expect" in request.headers and announced.isdecimal() and int(announced) > limit:
-            raise too_large
-        data, size, drawn = bytearray(), 0, 0
-        try:
-            async with asyncio.timeout(seconds) as deadline:
-                async for chunk in request.stream():
-                    size += len(chunk)
-                    if size > THROWN_AWAY:
-                        break
-                    if size <= limit:
-                        drawn = self._door.draw(drawn, size)
-                        data += chunk
-                    else:
-                        soon = asyncio.get_running_loop().time() + LINGER_SECONDS
-                        deadline.reschedule(min(soon, deadline.when() or soon))
-        except TimeoutError:
-            if size <= limit:
-                raise RequestTimeout(f"the body took over {seconds:g} s") from None
-        finally:
-            self._door.draw(drawn, 0)
-        if size > limit:
-            raise too_large
-        return bytes(data)
 
     async def _commit(self, request: HttpRequest, commit: Commit) -> Reply:
         """Write under the conditions of the headers as well; they fail with 412, those of the body with 409."""
@@ -274,6 +254,48 @@ class Resource:
         except Exception as error:
             outcome = error
         return self._dispatcher.conclude(commit, outcome)
+
+
+def header_of(request: HttpRequest) -> Header:
+    """The headers of a request by name; what was sent in several is one, joined by commas."""
+    return lambda name: ", ".join(request.headers.getlist(name)) if name in request.headers else None
+
+
+def caller_of(house: House, request: HttpRequest, context: str) -> Client:
+    """The client behind a request. Raises Unauthorized or TokenExpired when its `Authorization` is no good."""
+    address = request.client.host if request.client else "local"
+    secure = request.url.scheme == "https"
+    return client_of(house, address, header_of(request), context=context, secure=secure, http=True)
+
+
+async def read_body(request: HttpRequest, door: Door, limit: int) -> bytes:
+    """The whole body. Raises TooLarge when it is over so many bytes, RequestTimeout when it takes too long."""
+    seconds = door.settings.body_seconds
+    too_large = TooLarge(f"the body is over {limit} bytes")
+    announced = request.headers.get("content-length", "")
+    if "expect" in request.headers and announced.isdecimal() and int(announced) > limit:
+        raise too_large
+    data, size, drawn = bytearray(), 0, 0
+    try:
+        async with asyncio.timeout(seconds) as deadline:
+            async for chunk in request.stream():
+                size += len(chunk)
+                if size > THROWN_AWAY:
+                    break
+                if size <= limit:
+                    drawn = door.draw(drawn, size)
+                    data += chunk
+                else:
+                    soon = asyncio.get_running_loop().time() + LINGER_SECONDS
+                    deadline.reschedule(min(soon, deadline.when() or soon))
+    except TimeoutError:
+        if size <= limit:
+            raise RequestTimeout(f"the body took over {seconds:g} s") from None
+    finally:
+        door.draw(drawn, 0)
+    if size > limit:
+        raise too_large
+    return bytes(data)
 
 
 class EntityTags(Struct):

@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from itertools import islice
 
 from hivewire.access.identity import Identity
+from hivewire.access.tenants import CLIENT
+from hivewire.access.tokens import Tokens
 from hivewire.access.users import KIND as USER
-from hivewire.access.users import Users
 from hivewire.hub import catchup
 from hivewire.hub.entries import Entry, Recent, transactions
 from hivewire.hub.feed import Feed, Listener, Shape, Subscription
@@ -20,6 +21,9 @@ from hivewire_protocol.subscription import render_position
 FRAMES = 4_096
 """The most frames that are pushed in one go, about 10 ms; who would get more catches up in turns."""
 
+SUBJECTS = frozenset({USER, CLIENT})
+"""Kinds of records that tokens are of."""
+
 BOOKMARKS = 500
 """Connections that get their bookmarks in one go."""
 
@@ -28,7 +32,7 @@ class Hub:
     """All subscriptions of one gateway. `unexpected` is told of errors that nobody foresaw."""
 
     def __init__(
-        self, ledger: Ledger, users: Users, conflate_after: int, unexpected: Callable[[str, BaseException], None]
+        self, ledger: Ledger, tokens: Tokens, conflate_after: int, unexpected: Callable[[str, BaseException], None]
     ) -> None:
         self.ledger = ledger
         self.conflate_after = conflate_after
@@ -36,7 +40,7 @@ class Hub:
         self.feeds: set[Feed] = set()
         self.recent = Recent(ledger.revision)
         self.pushes = 0
-        self._users = users
+        self._tokens = tokens
         self._indexes: dict[str, Index[Subscription]] = {}
         ledger.observers.append(self._announce)
 
@@ -64,8 +68,7 @@ class Hub:
 
     def allows(self, feed: Feed) -> bool:
         """Whether the identity behind it still counts."""
-        user = self._users.by_id(feed.identity.user_id)
-        return feed.expires >= self.ledger.now() and user is not None and user.active
+        return feed.expires >= self.ledger.now() and self._tokens.active(feed.identity)
 
     # Where the log stands.
 
@@ -93,7 +96,7 @@ class Hub:
             return
         moment, room = self.ledger.now(), FRAMES
         for transaction in transactions(self.recent.add(changes)):
-            if any(entry.change.kind == USER for entry in transaction):
+            if any(entry.change.kind in SUBJECTS for entry in transaction):
                 self._recheck(transaction)
             if len(transaction) == 1:
                 room -= self._publish(transaction[0], moment, room)
@@ -152,9 +155,9 @@ class Hub:
             sub.feed.serve()
 
     def _recheck(self, transaction: list[Entry]) -> None:
-        """A user has changed: who may not log in any more gets nothing more, who may again goes on."""
-        changed = {entry.change.id for entry in transaction if entry.change.kind == USER}
-        for feed in [feed for feed in self.feeds if feed.identity.user_id in changed]:
+        """A user or client has changed: who may not log in any more gets nothing more, who may again goes on."""
+        changed = {(entry.change.kind, entry.change.id) for entry in transaction}
+        for feed in [feed for feed in self.feeds if feed.identity.subject in changed]:
             if self.allows(feed):
                 feed.serve()
             else:

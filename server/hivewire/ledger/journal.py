@@ -22,7 +22,7 @@ from typing import Protocol
 
 from hivewire.ledger.records import Change, Outline
 
-NO_HISTORY = frozenset({"secret", "user"})
+NO_HISTORY = frozenset({"secret", "user", "client"})
 """Kinds whose older changes are not kept: no history of password hashes and signing secrets."""
 
 MAX_APPEND = 1_024

@@ -1,0 +1,193 @@
+"""Tenants and clients: records of kinds `tenant` and `client` in the ledger, read into an index.
+
+A **client** is a program that works in tenants (tenant configuration, section 1). It proves itself by a secret that the
+gateway has made, and has privileges in certain tenants and nothing else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+
+import msgspec
+from msgspec import Struct
+
+from hivewire.ledger.ledger import Ledger
+from hivewire.ledger.records import Change, Expected, Transaction, Write
+from hivewire_protocol.tenancy import CLIENT_ID, MAX_TENANTS, TENANT_ID, Privilege
+
+TENANT, CLIENT = "tenant", "client"
+
+Grants = Mapping[str, frozenset[Privilege]]
+"""Privileges by tenant id."""
+
+
+class TenancyError(ValueError):
+    """A tenant or a client cannot be as it was asked for; the message is a sentence that says why."""
+
+
+class Grant(Struct):
+    """Privileges in one tenant, which is known by the number of its record: that is never given again."""
+
+    tenant: int
+    privileges: list[Privilege]
+
+
+class Profile(Struct):
+    """What is stored of a client besides its id: the content of the record."""
+
+    secret_hash: str
+    grants: dict[str, Grant]
+
+    def __repr__(self) -> str:
+        return "Profile(...)"
+
+
+class ApiClient(Struct):
+    """A client as it is now; a new object with every change of its record.
+
+    `number` is the record's, which is never given again. `token` is the one that was issued last, and its expiry.
+    """
+
+    number: int
+    id: str
+    profile: Profile
+    token: tuple[str, int] | None = None
+
+    def __repr__(self) -> str:
+        return f"ApiClient({self.number}, {self.id!r})"
+
+
+class Tenants:
+    """An index of the ledger's tenants and clients that follows every change."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._tenants: dict[str, int] = {}
+        self._clients: dict[str, ApiClient] = {}
+        self._by_number: dict[int, ApiClient] = {}
+        ledger.observers.append(self._apply)
+
+    def load(self) -> None:
+        """Read what the ledger holds once it is open."""
+        for kind in (TENANT, CLIENT):
+            self._apply(self._ledger.kind(kind).live.values())
+
+    def _apply(self, changes: Iterable[Change]) -> None:
+        for change in changes:
+            if change.kind == TENANT:
+                self._tenants.pop(change.key, None)
+                if change.content is not None:
+                    self._tenants[change.key] = change.id
+            elif change.kind == CLIENT:
+                if (former := self._clients.pop(change.key, None)) is not None:
+                    del self._by_number[former.number]
+                if change.content is not None:
+                    profile = msgspec.json.decode(change.content, type=Profile)
+                    client = ApiClient(change.id, change.key, profile)
+                    self._clients[client.id] = self._by_number[client.number] = client
+
+    # Who and what there is.
+
+    def exists(self, tenant: str) -> bool:
+        """Whether there is a tenant of this id, to the letter."""
+        return tenant in self._tenants
+
+    def all(self) -> list[str]:
+        """The ids of all tenants, in order."""
+        return sorted(self._tenants)
+
+    def client(self, name: str) -> ApiClient | None:
+        """The client of this id, to the letter."""
+        return self._clients.get(name)
+
+    def by_number(self, number: int) -> ApiClient | None:
+        """The client whose record has this number."""
+        return self._by_number.get(number)
+
+    def clients(self) -> list[ApiClient]:
+        """Every client, by id."""
+        return [self._clients[name] for name in sorted(self._clients)]
+
+    def grants(self, client: ApiClient) -> dict[str, frozenset[Privilege]]:
+        """The privileges that count: those in tenants that were there when they were given, and still are."""
+        return {
+            tenant: effective(grant.privileges)
+            for tenant, grant in client.profile.grants.items()
+            if self._tenants.get(tenant) == grant.tenant
+        }
+
+    def prove(self, name: str, secret: str) -> ApiClient | None:
+        """The client whose id and secret these are. An unknown one takes as long as a wrong secret."""
+        client = self._clients.get(name)
+        right = hmac.compare_digest(_hash(secret), client.profile.secret_hash if client is not None else _NOBODY)
+        return client if right else None
+
+    # What changes them. Raises TenancyError.
+
+    def insert_tenant(self, tenant: str, author: str | None) -> Transaction:
+        """The transaction that makes a tenant; it is refused with Mismatch when there is one of this id."""
+        if not TENANT_ID.fullmatch(tenant):
+            raise TenancyError("the id of a tenant is 1 to 32 letters and digits")
+        return Transaction([Write(TENANT, tenant, b"{}", "application/json", None, (Expected(version=0),))], author)
+
+    def delete_tenant(self, tenant: str, author: str | None) -> Transaction:
+        """The transaction that deletes a tenant; it is refused with Missing when there is none."""
+        return Transaction([Write(TENANT, tenant, None)], author)
+
+    def insert_client(
+        self, name: str, privileges: Mapping[str, Sequence[str]], secret: str, author: str | None
+    ) -> Transaction:
+        """The transaction that makes a client; it is refused with Mismatch when there is one of this id."""
+        if not CLIENT_ID.fullmatch(name):
+            raise TenancyError("the id of a client is 1 to 64 letters, digits, dots, hyphens and underscores")
+        if not 1 <= len(privileges) <= MAX_TENANTS:
+            raise TenancyError(f"a client has privileges in 1 to {MAX_TENANTS} tenants")
+        grants = {tenant: self._grant(tenant, given) for tenant, given in privileges.items()}
+        content = msgspec.json.encode(Profile(_hash(secret), grants))
+        return Transaction([Write(CLIENT, name, content, "application/json", None, (Expected(version=0),))], author)
+
+    def _grant(self, tenant: str, given: Sequence[str]) -> Grant:
+        number = self._tenants.get(tenant)
+        if number is None:
+            raise TenancyError(f"there is no tenant {tenant[:32]!r}")
+        if not given or not {*given} <= {*Privilege}:
+            raise TenancyError(f"privileges in tenant {tenant} must be some of {', '.join(Privilege)}")
+        return Grant(number, [privilege for privilege in Privilege if privilege in given])
+
+    def delete_client(self, name: str, author: str | None) -> Transaction:
+        """The transaction that deletes a client; it is refused with Missing when there is none."""
+        return Transaction([Write(CLIENT, name, None)], author)
+
+
+def effective(privileges: Iterable[Privilege]) -> frozenset[Privilege]:
+    """What privileges amount to: who may update may read."""
+    found = frozenset(privileges)
+    return found | {Privilege.READ} if Privilege.UPDATE in found else found
+
+
+def in_order(privileges: Iterable[Privilege]) -> list[Privilege]:
+    """READ, CREATE, UPDATE, DELETE, as far as they are there."""
+    found = frozenset(privileges)
+    return [privilege for privilege in Privilege if privilege in found]
+
+
+def generate_secret() -> str:
+    """A client's secret: 256 random bits as 43 letters, digits, hyphens and underscores."""
+    return secrets.token_urlsafe(32)
+
+
+def generate_id() -> str:
+    """An id for a client that was not given one."""
+    return secrets.token_hex(8)
+
+
+def _hash(secret: str) -> str:
+    """A fast hash is enough here. Slow ones make up for passwords that people can think of, and so others can guess;
+    nobody tries 2**256 secrets, however fast, and a salt has nothing to tell apart."""
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+_NOBODY = _hash(generate_secret())

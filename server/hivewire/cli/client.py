@@ -1,0 +1,132 @@
+"""`hivewire client add`, `list` and `delete`: on a running gateway, or on the file of a stopped one."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from hivewire.cli.gateway import reach, token_option, url_option
+from hivewire.cli.tenant import change_file, read_file
+from hivewire.cli.user import data_option
+from hivewire_protocol.tenancy import Privilege
+
+if TYPE_CHECKING:
+    from hivewire.app import Store
+
+
+@click.group(no_args_is_help=True)
+def client() -> None:
+    """Look after clients: programs that have privileges in tenants, and a secret in place of a password."""
+
+
+@client.command(
+    epilog="""\b
+Examples:
+  hivewire client add sync --tenant shop --privilege UPDATE
+  hivewire client add report --tenant shop --tenant store2
+  secret=$(hivewire client add sync --tenant shop --privilege UPDATE)
+  hivewire client add sync --tenant shop --data hivewire.db      (the gateway is stopped)
+
+\b
+On a terminal the secret is shown with what it is for; into a pipe goes the secret alone."""
+)
+@click.argument("name")
+@click.option("--tenant", "tenants", multiple=True, required=True, metavar="NAME", help="Where it works.")
+@click.option(
+    "--privilege",
+    "privileges",
+    multiple=True,
+    type=click.Choice([str(each) for each in Privilege], case_sensitive=False),
+    metavar="|".join(Privilege),
+    help="What it may do in all of them; READ when not given. UPDATE includes READ.",
+)
+@data_option
+@url_option
+@token_option
+def add(
+    name: str,
+    tenants: tuple[str, ...],
+    privileges: tuple[str, ...],
+    data: Path | None,
+    url: str | None,
+    given_token: str | None,
+) -> None:
+    """Make the client NAME, and print its secret: this once, for the gateway keeps only a hash of it."""
+    given = {tenant: list(privileges) or [str(Privilege.READ)] for tenant in tenants}
+    if data is not None:
+        from hivewire.access.tenants import generate_secret
+
+        secret = generate_secret()
+        change_file(data, lambda store: store.tenants.insert_client(name, given, secret, None))
+    else:
+        with reach(url, given_token) as remote:
+            secret = remote.request("client/insert", clientId=name, tenants=given)["clientSecret"]
+    if sys.stdout.isatty():
+        click.echo(f"client  {name}\nsecret  {secret}\n        (generated now and not shown again)")
+    else:
+        click.echo(secret)
+
+
+@client.command(
+    "list",
+    epilog="""\b
+Examples:
+  hivewire client list
+  hivewire client list | cut -f1
+  hivewire client list --data hivewire.db      (the gateway is stopped)
+
+\b
+A line for each client and tenant: client, tenant and privileges, separated by tabs.""",
+)
+@data_option
+@url_option
+@token_option
+def list_(data: Path | None, url: str | None, given_token: str | None) -> None:
+    """List the clients and their privileges."""
+    if data is not None:
+        found = read_file(data, _lines_of_file)
+    else:
+        found = []
+        with reach(url, given_token) as remote:
+            for listed in remote.request("client/list")["clients"]:
+                found += _lines(listed["clientId"], listed["tenants"])
+    for line in found:
+        click.echo(line)
+
+
+@client.command(
+    epilog="""\b
+Examples:
+  hivewire client delete sync
+  hivewire client delete sync --data hivewire.db      (the gateway is stopped)"""
+)
+@click.argument("name")
+@data_option
+@url_option
+@token_option
+def delete(name: str, data: Path | None, url: str | None, given_token: str | None) -> None:
+    """Delete the client NAME; its tokens count no more from that moment on."""
+    if data is not None:
+        change_file(data, lambda store: store.tenants.delete_client(name, None))
+    else:
+        with reach(url, given_token) as remote:
+            remote.request("client/delete", clientId=name)
+    click.echo(f"{name} is deleted")
+
+
+def _lines_of_file(store: Store) -> list[str]:
+    from hivewire.access.tenants import in_order
+
+    found = []
+    for known in store.tenants.clients():
+        grants = store.tenants.grants(known)
+        found += _lines(known.id, {tenant: [*map(str, in_order(given))] for tenant, given in grants.items()})
+    return found
+
+
+def _lines(name: str, tenants: dict[str, list[str]]) -> list[str]:
+    """One for each tenant; one without any for a client whose tenants are gone."""
+    return [f"{name}\t{tenant}\t{','.join(given)}" for tenant, given in sorted(tenants.items())] or [f"{name}\t\t"]

@@ -1,0 +1,128 @@
+"""`hivewire tenant add`, `list` and `delete`: on a running gateway, or on the file of a stopped one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from hivewire.cli.gateway import reach, token_option, url_option
+from hivewire.cli.user import data_option
+
+if TYPE_CHECKING:
+    from hivewire.app import Store
+    from hivewire.ledger.records import Transaction
+
+
+@click.group(no_args_is_help=True)
+def tenant() -> None:
+    """Look after tenants: spaces of their own for documents, in which clients work."""
+
+
+@tenant.command(
+    epilog="""\b
+Examples:
+  hivewire tenant add shop
+  hivewire tenant add shop --data hivewire.db      (the gateway is stopped)"""
+)
+@click.argument("name")
+@data_option
+@url_option
+@token_option
+def add(name: str, data: Path | None, url: str | None, given_token: str | None) -> None:
+    """Make the tenant NAME: 1 to 32 letters and digits."""
+    if data is not None:
+        change_file(data, lambda store: store.tenants.insert_tenant(name, None))
+    else:
+        with reach(url, given_token) as remote:
+            remote.request("tenant/insert", tenantId=name)
+    click.echo(f"{name} is a tenant")
+
+
+@tenant.command(
+    "list",
+    epilog="""\b
+Examples:
+  hivewire tenant list
+  hivewire tenant list --data hivewire.db      (the gateway is stopped)""",
+)
+@data_option
+@url_option
+@token_option
+def list_(data: Path | None, url: str | None, given_token: str | None) -> None:
+    """List the tenants, one a line."""
+    if data is not None:
+        found = read_file(data, lambda store: store.tenants.all())
+    else:
+        with reach(url, given_token) as remote:
+            found = [listed["tenantId"] for listed in remote.request("tenant/list")["tenants"]]
+    for name in found:
+        click.echo(name)
+
+
+@tenant.command(
+    epilog="""\b
+Examples:
+  hivewire tenant delete shop
+  hivewire tenant delete shop --data hivewire.db      (the gateway is stopped)"""
+)
+@click.argument("name")
+@data_option
+@url_option
+@token_option
+def delete(name: str, data: Path | None, url: str | None, given_token: str | None) -> None:
+    """Delete the tenant NAME.
+
+    Privileges in it end, and do not come back with a new tenant of its name.
+    """
+    if data is not None:
+        change_file(data, lambda store: store.tenants.delete_tenant(name, None))
+    else:
+        with reach(url, given_token) as remote:
+            remote.request("tenant/delete", tenantId=name)
+    click.echo(f"{name} is deleted")
+
+
+def read_file(data: Path, read: Callable[[Store], list[str]]) -> list[str]:
+    """What is in the file of a stopped gateway. Raises ClickException."""
+    found: list[str] = []
+
+    async def work(store: Store) -> None:
+        found.extend(read(store))
+
+    asyncio.run(_with_store(data, work))
+    return found
+
+
+def change_file(data: Path, make: Callable[[Store], Transaction]) -> None:
+    """Write a transaction to the file of a stopped gateway. Raises ClickException when it cannot be."""
+    from hivewire.access.tenants import TenancyError
+    from hivewire.ledger.records import Mismatch, NotDurable, Refused
+
+    async def work(store: Store) -> None:
+        try:
+            await store.ledger.commit(make(store))
+        except (TenancyError, NotDurable) as error:
+            raise click.ClickException(str(error)) from None
+        except Refused as refused:
+            what = f"{refused.write.kind} {refused.write.key}"
+            problem = f"there is a {what} already" if isinstance(refused, Mismatch) else f"there is no {what}"
+            raise click.ClickException(f"{problem} in {data}") from None
+
+    asyncio.run(_with_store(data, work))
+
+
+async def _with_store(data: Path, work: Callable[[Store], Awaitable[None]]) -> None:
+    """The lock of the file makes sure that no gateway is running on it."""
+    from hivewire.app import StartError, open_store
+
+    async with AsyncExitStack() as stack:
+        try:
+            store = await open_store(data, stack)
+        except StartError as error:
+            raise click.ClickException(str(error)) from None
+        await work(store)

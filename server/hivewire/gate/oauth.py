@@ -1,0 +1,322 @@
+"""Tokens as OAuth 2 gives them (RFC 6749), and what a program of the tenant dialect asks first.
+
+`POST /oauth/token` is another face of the actions `token` and `token/refresh`, and the only one for clients (tenant
+configuration, sections 1 and 2.5). `caller`, `refusal` and `Dispatcher.authorize_tenant` are for every path of that
+dialect: they find out who asks, and say no in its words.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Awaitable, Callable
+from typing import Any
+from urllib.parse import parse_qsl, unquote
+
+from starlette.requests import ClientDisconnect
+from starlette.requests import Request as HttpRequest
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from hivewire.access.tenants import ApiClient, in_order
+from hivewire.access.throttle import Rate
+from hivewire.client import Client
+from hivewire.dispatch import Dispatcher, now
+from hivewire.gate.door import Door
+from hivewire.gate.peer import address_of
+from hivewire.gate.rest import ANONYMOUS_BODY, caller_of, header_of, read_body
+from hivewire_protocol import permissions
+from hivewire_protocol.codec import encode
+from hivewire_protocol.errors import (
+    InternalError,
+    InvalidParameters,
+    NotFound,
+    RequestTimeout,
+    TooLarge,
+    TooManyAttempts,
+    Unavailable,
+    WireError,
+)
+from hivewire_protocol.identity import AccessTokenReply, Token, TokenRefresh, TokensReply
+from hivewire_protocol.permissions import Permission
+from hivewire_protocol.tenancy import Privilege
+
+MOST_A_SECOND = 10
+"""Token requests of one client from one address (tenant configuration, section 1)."""
+
+MAX_PARAMETERS = 32
+
+BUSINESS_MODEL = "MDM.config.businessModel"
+"""What the privileges are about (tenant configuration, section 1)."""
+
+_NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
+
+_Answer = Callable[[HttpRequest], Awaitable[Response]]
+
+
+def routes(dispatcher: Dispatcher, door: Door) -> list[BaseRoute]:
+    """The token endpoint and the neighbours of the tenant dialect."""
+    neighbours = Neighbours(dispatcher)
+    return [
+        Route("/oauth/token", TokenEndpoint(dispatcher, door).answer, methods=["POST"]),
+        Route("/reltio/status", neighbours.status, methods=["GET"]),
+        Route("/reltio/tenants", neighbours.tenants, methods=["GET"]),
+        Route("/reltio/permissions/{tenantId}/", neighbours.permissions, methods=["GET"]),
+        Route("/reltio/permissions/{tenantId}", neighbours.permissions, methods=["GET"]),
+    ]
+
+
+# The token endpoint.
+
+
+class Refused(Exception):
+    """No token: an error code of RFC 6749, section 5.2, what to say about it, and the status."""
+
+    def __init__(self, error: str, description: str, status: int = 400, retry_after: int | None = None) -> None:
+        super().__init__(description)
+        self.error = error
+        self.status = status
+        self.retry_after = retry_after
+
+
+class TokenEndpoint:
+    """`POST /oauth/token`, for the grants `client_credentials`, `password` and `refresh_token`."""
+
+    def __init__(self, dispatcher: Dispatcher, door: Door) -> None:
+        self._dispatcher = dispatcher
+        self._house = dispatcher.house
+        self._door = door
+        self._rate = Rate(now, MOST_A_SECOND)
+        self._grants = {
+            "client_credentials": self._for_client,
+            "password": self._for_password,
+            "refresh_token": self._for_refresh_token,
+        }
+
+    async def answer(self, request: HttpRequest) -> Response:
+        """The token, or why there is none; counted as an answer to the action `token`."""
+        response = await self._respond(request)
+        self._house.telemetry.requests[Token, response.status_code] += 1
+        return response
+
+    async def _respond(self, request: HttpRequest) -> Response:
+        """The client is looked at first: who is none cannot make us read a body."""
+        try:
+            address = address_of(self._house, request.client.host if request.client else "local", header_of(request))
+            client = self._client(request, address)
+            parameters = await self._parameters(request)
+            grant = self._grants.get(parameters.get("grant_type", ""))
+            if "grant_type" not in parameters:
+                raise Refused("invalid_request", "grant_type is missing")
+            if grant is None:
+                raise Refused("unsupported_grant_type", f"grant_type is one of {', '.join(self._grants)}")
+            return _json(await grant(client, address, parameters), 200, _NO_STORE)
+        except Refused as refused:
+            return _no_token(refused)
+        except ClientDisconnect:
+            return Response(status_code=400)
+        except Exception as unexpected:
+            return _no_token(_refused(self._dispatcher.error(Token, unexpected)))
+
+    def _client(self, request: HttpRequest, address: str) -> ApiClient:
+        """The client that has proved itself. Raises Refused."""
+        name, secret = _basic(header_of(request)("authorization"))
+        if wait := self._rate.wait(name, address):
+            raise _too_often(wait, f"more than {MOST_A_SECOND} token requests a second")
+        known = self._house.tenants.client(name)
+        # Clients share the throttle with users; no login has a NUL in it.
+        throttle, key = self._house.throttle, f"\0{name}"
+        if known is not None and (wait := throttle.wait(key, address)):
+            raise _too_often(wait, "too many wrong client secrets")
+        client = self._house.tenants.prove(name, secret)
+        if client is None:
+            if known is not None:
+                throttle.fail(key, address)
+            # A name that nobody has may be a slip, even a secret, and is not logged.
+            self._failed("invalid_client", address, name if known is not None else None)
+            raise _no_client()
+        throttle.succeed(key, address)
+        return client
+
+    def _failed(self, reason: str, address: str, name: str | None) -> None:
+        self._house.telemetry.authentication_failed("oauth/token", reason, address, name)
+
+    async def _parameters(self, request: HttpRequest) -> dict[str, str]:
+        """The parameters of body and query; those without a value are none (RFC 6749, section 3.2). Raises Refused."""
+        body = await read_body(request, self._door, min(self._house.settings.message_bytes, ANONYMOUS_BODY))
+        if body.strip():
+            content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+            if content_type != "application/x-www-form-urlencoded":
+                raise Refused("invalid_request", "the body must be application/x-www-form-urlencoded")
+        try:
+            pairs = [*_form(request.scope["query_string"]), *_form(body.strip())]
+        except ValueError:
+            raise Refused("invalid_request", "the parameters are no form in UTF-8, or too many") from None
+        parameters = dict(pairs)
+        if len(parameters) < len(pairs):
+            raise Refused("invalid_request", "a parameter was given twice")
+        return parameters
+
+    async def _for_client(self, client: ApiClient, address: str, parameters: dict[str, str]) -> dict[str, Any]:
+        grants = self._house.tenants.grants(client)
+        scope = [f"{tenant}:{privilege}" for tenant in sorted(grants) for privilege in in_order(grants[tenant])]
+        token, expires = self._house.tokens.of_client(client, now())
+        return _granted(token, expires, scope, parameters)
+
+    async def _for_password(self, client: ApiClient, address: str, parameters: dict[str, str]) -> dict[str, Any]:
+        login, password = parameters.get("username"), parameters.get("password")
+        if login is None or password is None:
+            raise Refused("invalid_request", "username or password is missing")
+        reply = await self._ask(address, Token(login=login, password=password))
+        assert isinstance(reply, TokensReply)  # noqa: S101 - what a login returns
+        return self._of_user(reply.accessToken, parameters) | {"refresh_token": reply.refreshToken}
+
+    async def _for_refresh_token(self, client: ApiClient, address: str, parameters: dict[str, str]) -> dict[str, Any]:
+        """Refresh tokens are the user's and not bound to a client: `token/refresh` takes them without any."""
+        if "refresh_token" not in parameters:
+            raise Refused("invalid_request", "refresh_token is missing")
+        reply = await self._ask(address, TokenRefresh(refreshToken=parameters["refresh_token"]))
+        assert isinstance(reply, AccessTokenReply)  # noqa: S101 - what refreshing returns
+        return self._of_user(reply.accessToken, parameters)
+
+    async def _ask(self, address: str, request: Token | TokenRefresh) -> Any:
+        answer = self._dispatcher.start(Client(address, "", http=True), request)
+        return await answer if isinstance(answer, Awaitable) else answer
+
+    def _of_user(self, token: str, parameters: dict[str, str]) -> dict[str, Any]:
+        claims = self._house.tokens.claims(token)
+        granted = permissions.effective(claims.a)
+        everything = granted == permissions.ALL
+        names = [Permission.ANY.wire_name] if everything else [found.wire_name for found in sorted(granted)]
+        return _granted(token, claims.e, names, parameters)
+
+
+def _basic(header: str | None) -> tuple[str, str]:
+    """Id and secret of a Basic header. Raises Refused."""
+    scheme, _, credentials = (header or "").partition(" ")
+    if scheme.lower() != "basic":
+        raise _no_client()
+    try:
+        text = base64.b64decode(credentials.strip(), validate=True).decode()
+    except (binascii.Error, ValueError):
+        raise _no_client() from None
+    name, colon, secret = text.partition(":")
+    if not colon:
+        raise _no_client()
+    return name, secret
+
+
+def _form(data: bytes) -> list[tuple[str, str]]:
+    """The fields of a form. Raises ValueError."""
+    return parse_qsl(data.decode(), max_num_fields=MAX_PARAMETERS, errors="strict")
+
+
+def _granted(token: str, expires: int, scope: list[str], parameters: dict[str, str]) -> dict[str, Any]:
+    """The answer of RFC 6749, section 5.1. A token has all that its subject has: asking for less changes nothing, and
+    the answer says so (section 3.3); asking for more is an error."""
+    if not {*parameters.get("scope", "").split()} <= {*scope}:
+        raise Refused("invalid_scope", "the scope is more than there is to grant")
+    seconds = max(0, expires - now()) // 1_000
+    return {"access_token": token, "token_type": "bearer", "expires_in": seconds, "scope": " ".join(scope)}
+
+
+def _no_client() -> Refused:
+    return Refused("invalid_client", "no such client, or not its secret; they belong into a Basic header", 401)
+
+
+def _too_often(milliseconds: int, words: str) -> Refused:
+    seconds = -(-milliseconds // 1_000)
+    return Refused("temporarily_unavailable", f"{words}; try again in {seconds} s", 429, seconds)
+
+
+def _refused(error: WireError) -> Refused:
+    """What an action's error is called here."""
+    if isinstance(error, TooManyAttempts):
+        return Refused("temporarily_unavailable", str(error), 429, error.members["retryAfter"])
+    if isinstance(error, Unavailable):
+        return Refused("temporarily_unavailable", str(error), 503)
+    if isinstance(error, TooLarge | RequestTimeout):
+        return Refused("invalid_request", str(error), error.code)
+    if isinstance(error, InvalidParameters):
+        return Refused("invalid_request", str(error))
+    if isinstance(error, InternalError):
+        return Refused("server_error", str(error), 500)
+    return Refused("invalid_grant", "the login, the password or the refresh token is not good, or no longer")
+
+
+def _no_token(refused: Refused) -> Response:
+    headers = dict(_NO_STORE)
+    if refused.status == 401:
+        headers["WWW-Authenticate"] = 'Basic realm="hivewire", charset="UTF-8"'
+    if refused.retry_after is not None:
+        headers["Retry-After"] = str(refused.retry_after)
+    if refused.status in (408, 413):
+        headers["Connection"] = "close"  # the rest of the body is not read
+    return _json({"error": refused.error, "error_description": str(refused)}, refused.status, headers)
+
+
+# The tenant dialect's neighbours, and how all of it says no.
+
+
+class Neighbours:
+    """Small things that programs ask around a tenant's configuration (tenant configuration, section 2.5)."""
+
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        self._dispatcher = dispatcher
+
+    async def status(self, request: HttpRequest) -> Response:
+        """That somebody is here; for everybody."""
+        return _json({"status": "OK"})
+
+    async def tenants(self, request: HttpRequest) -> Response:
+        """The ids of the tenants that the caller may read."""
+        try:
+            identity = self._dispatcher.authenticated(caller(self._dispatcher, request))
+        except WireError as error:
+            return refusal(request, error)
+        known = self._dispatcher.house.tenants.all()
+        return _json([tenant for tenant in known if identity.may_tenant(tenant, Privilege.READ)])
+
+    async def permissions(self, request: HttpRequest) -> Response:
+        """What the caller may do in a tenant that it may read."""
+        try:
+            client = caller(self._dispatcher, request)
+            tenant = tenant_of(request)
+            self._dispatcher.authorize_tenant(client, tenant, Privilege.READ)
+        except WireError as error:
+            return refusal(request, error)
+        identity = self._dispatcher.authenticated(client)
+        return _json({BUSINESS_MODEL: [each for each in Privilege if identity.may_tenant(tenant, each)]})
+
+
+def caller(dispatcher: Dispatcher, request: HttpRequest) -> Client:
+    """Who asks, for `Dispatcher.authorize_tenant`. Raises Unauthorized or TokenExpired when its token is no good."""
+    return caller_of(dispatcher.house, request, "reltio")
+
+
+def tenant_of(request: HttpRequest) -> str:
+    """The tenant of the path parameter `tenantId`, as it was meant: the path is still percent-encoded."""
+    return unquote(request.path_params["tenantId"])
+
+
+def refusal(request: HttpRequest, error: WireError) -> Response:
+    """401, 404 and 403 as the tenant dialect has them (tenant configuration, sections 1, 7.2 and 10).
+
+    A 401 says `invalid_token` when a token was given, so that a program fetches a new one and tries again.
+    """
+    if error.code == 401:
+        given = (header_of(request)("authorization") or "").lower().startswith("bearer ")
+        word = "invalid_token" if given else "unauthorized"
+        challenge = f'Bearer realm="hivewire", error="{word}"' if given else 'Bearer realm="hivewire"'
+        return _json({"error": word, "error_description": str(error)}, 401, {"WWW-Authenticate": challenge})
+    problem = {
+        "severity": "Error",
+        "errorMessage": str(error),
+        "errorCode": 309 if isinstance(error, NotFound) else error.code,
+        "errorDetailMessage": (type(error).__doc__ or "").partition("\n\n")[0],
+    }
+    return _json(problem, error.code)
+
+
+def _json(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    return Response(encode(value), status, headers, "application/json")

@@ -1,0 +1,497 @@
+"""Tenants and clients: what makes them, what their tokens grant, and when they grant it no more."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+
+from hivewire.access.tenants import CLIENT, Tenants
+from hivewire.access.tokens import ACCESS, REFRESH, Claims
+from hivewire.client import Client
+from hivewire.dispatch import now
+from hivewire.hub.feed import Feed
+from hivewire_protocol.configuration import ConfigurationGet, ConfigurationPut
+from hivewire_protocol.errors import (
+    AccessDenied,
+    InvalidCredentials,
+    InvalidParameters,
+    InvalidTokenType,
+    NotAllowed,
+    NotFound,
+    OutOfBounds,
+    TokenExpired,
+    Unauthorized,
+    UserNotActive,
+    WireError,
+)
+from hivewire_protocol.identity import Authenticate, Token, TokenCreate, TokenPayload, TokenRefresh
+from hivewire_protocol.messages import Request
+from hivewire_protocol.permissions import Permission
+from hivewire_protocol.subscription import ConfigurationSubscribe
+from hivewire_protocol.tenancy import (
+    MAX_TENANTS,
+    ClientDelete,
+    ClientInsert,
+    ClientList,
+    Privilege,
+    TenantDelete,
+    TenantInsert,
+    TenantList,
+)
+from hivewire_protocol.user import UserGetCurrent, UserUpdate, UserUpdateFields
+from tests.rooms.test_actions import ADMIN, HELPER, HOUR, JOHN, World, world
+
+__all__ = ["world"]
+
+READ, CREATE, UPDATE, DELETE = Privilege
+
+
+async def tenant(world: World, *names: str) -> None:
+    for name in names:
+        await world.ask(TenantInsert(tenantId=name))
+
+
+async def client(world: World, name: str = "sync", **tenants: list[str]) -> str:
+    """Make one; its secret."""
+    return str((await world.ask(ClientInsert(clientId=name, tenants=tenants))).clientSecret)
+
+
+def token_of(world: World, name: str = "sync") -> str:
+    found = world.house.tenants.client(name)
+    assert found is not None
+    return world.house.tokens.of_client(found, now())[0]
+
+
+def bearer(world: World, token: str) -> Client:
+    return Client("10.0.0.1", "h", identity=world.house.tokens.verify(token, now()))
+
+
+async def listed(world: World) -> Any:
+    return msgspec.to_builtins((await world.ask(ClientList())).clients)
+
+
+# Tenants.
+
+
+async def test_a_tenant_is_made_listed_and_deleted(world: World) -> None:
+    """Its id is kept to the letter, and the ledger remembers who made it."""
+    await tenant(world, "b1", "B1", "a")
+    assert msgspec.to_builtins((await world.ask(TenantList())).tenants) == [
+        {"tenantId": "B1"},
+        {"tenantId": "a"},
+        {"tenantId": "b1"},
+    ]
+    record = world.house.ledger.get("tenant", "b1")
+    assert record is not None
+    assert record.author == "admin"
+    await world.ask(TenantDelete(tenantId="b1"))
+    assert world.house.tenants.all() == ["B1", "a"]
+    assert not world.house.tenants.exists("b1")
+
+
+@pytest.mark.parametrize("name", ["a b", "a-b", "a/b", "é", "x" * 33, "a\n", "*", "２"])
+async def test_the_id_of_a_tenant_is_letters_and_digits(world: World, name: str) -> None:
+    """Anything else is refused, and nothing is written; 32 of them are not too many."""
+    with pytest.raises(OutOfBounds, match="1 to 32 letters and digits"):
+        await world.ask(TenantInsert(tenantId=name))
+    await tenant(world, "x" * 32)
+    assert world.house.tenants.all() == ["x" * 32]
+
+
+@pytest.mark.parametrize(
+    ("request_", "error", "words"),
+    [
+        (TenantInsert(), InvalidParameters, "tenantId is required"),
+        (TenantDelete(), InvalidParameters, "tenantId is required"),
+        (TenantInsert(tenantId="t1"), NotAllowed, "Tenant with id = t1 exists already"),
+        (TenantDelete(tenantId="T1"), NotFound, "Tenant with id = T1 not found"),
+        (ClientDelete(), InvalidParameters, "clientId is required"),
+        (ClientDelete(clientId="none"), NotFound, "Client with id = none not found"),
+        (ClientInsert(clientId="sync", tenants={"t1": ["READ"]}), NotAllowed, "Client with id = sync exists already"),
+        (ClientInsert(clientId="a:b", tenants={"t1": ["READ"]}), OutOfBounds, "letters, digits, dots"),
+        (ClientInsert(clientId="x" * 65, tenants={"t1": ["READ"]}), OutOfBounds, "1 to 64"),
+        (ClientInsert(clientId="a"), OutOfBounds, f"1 to {MAX_TENANTS} tenants"),
+        (ClientInsert(clientId="a", tenants={}), OutOfBounds, f"1 to {MAX_TENANTS} tenants"),
+        (ClientInsert(clientId="a", tenants={f"t{n}": ["READ"] for n in range(101)}), OutOfBounds, "1 to 100"),
+        (ClientInsert(clientId="a", tenants={"t9": ["READ"]}), OutOfBounds, "there is no tenant 't9'"),
+        (ClientInsert(clientId="a", tenants={"t1": []}), OutOfBounds, "some of READ, CREATE, UPDATE, DELETE"),
+        (ClientInsert(clientId="a", tenants={"t1": ["read"]}), OutOfBounds, "some of READ, CREATE, UPDATE, DELETE"),
+        (ClientInsert(clientId="a", tenants={"t1": ["READ", "ALL"]}), OutOfBounds, "some of READ"),
+    ],
+)
+async def test_what_cannot_be_is_told_and_not_written(
+    world: World, request_: Request, error: type[WireError], words: str
+) -> None:
+    """The words name what is wrong."""
+    await tenant(world, "t1")
+    await client(world, t1=["READ"])
+    before = world.house.ledger.revision
+    with pytest.raises(WireError, match=words) as caught:
+        await world.ask(request_)
+    assert type(caught.value) is error
+    assert world.house.ledger.revision == before
+
+
+# Who may make them.
+
+EVERY = [
+    TenantInsert(tenantId="new"),
+    TenantList(),
+    TenantDelete(tenantId="t1"),
+    ClientInsert(clientId="new", tenants={"t1": ["READ"]}),
+    ClientList(),
+    ClientDelete(clientId="sync"),
+]
+
+
+@pytest.mark.parametrize("request_", EVERY, ids=lambda request: type(request).__name__)
+async def test_tenants_and_clients_need_the_right_to_manage_users(world: World, request_: Request) -> None:
+    """Nobody, a client of DeviceHive's kind, every other right, and a client of a tenant are all refused."""
+    await tenant(world, "t1")
+    await client(world, t1=["READ", "CREATE", "UPDATE", "DELETE"])
+    with pytest.raises(Unauthorized):
+        await world.ask(request_, Client("10.0.0.1", "h"))
+    others = [int(right) for right in Permission if right > 1 and right != Permission.MANAGE_USER]
+    for caller in (world.client(JOHN, []), world.client(ADMIN, others), bearer(world, token_of(world))):
+        with pytest.raises(AccessDenied):
+            await world.ask(request_, caller)
+    await world.ask(request_)
+
+
+@pytest.mark.parametrize("claims", [{"a": [12]}, {"c": ["a*"]}, {"n": []}, {"dt": ["1"], "n": ["1"]}])
+@pytest.mark.parametrize("user", [ADMIN, HELPER])
+async def test_only_an_unrestricted_administrator_makes_and_deletes_clients(
+    world: World, user: int, claims: dict[str, Any]
+) -> None:
+    """A client can be given any privilege, so a token that was made for less must not make one."""
+    await tenant(world, "t1")
+    await client(world, t1=["READ"])
+    caller = world.client(user, **{"a": [0], **claims})
+    for request in (ClientInsert(clientId="mine", tenants={"t1": ["UPDATE"]}), ClientDelete(clientId="sync")):
+        with pytest.raises(NotAllowed, match="unrestricted token"):
+            await world.ask(request, caller)
+    if user == HELPER:
+        with pytest.raises(NotAllowed):
+            await world.ask(ClientInsert(clientId="mine", tenants={"t1": ["UPDATE"]}), world.client(HELPER, [0]))
+    assert [found["clientId"] for found in await listed(world)] == ["sync"]
+    await world.ask(TenantInsert(tenantId="t2"), world.client(HELPER, [12]))
+
+
+async def test_who_is_administrator_no_more_makes_no_client_with_an_old_token(world: World) -> None:
+    """The role is looked at when it is asked, not when the token was made."""
+    await tenant(world, "t1")
+    await world.ask(UserUpdate(userId=HELPER, user=UserUpdateFields(role=0)))
+    helper = world.client(HELPER)
+    await world.ask(ClientInsert(clientId="one", tenants={"t1": ["READ"]}), helper)
+    await world.ask(UserUpdate(userId=HELPER, user=UserUpdateFields(role=1)))
+    with pytest.raises(NotAllowed):
+        await world.ask(ClientInsert(clientId="two", tenants={"t1": ["READ"]}), helper)
+
+
+# Clients.
+
+
+async def test_a_client_gets_a_secret_that_is_told_once_and_kept_as_a_hash(world: World) -> None:
+    """256 bits, another for each; neither the list nor the ledger nor any repr has it."""
+    await tenant(world, "t1", "t2")
+    made = await world.ask(ClientInsert(clientId="sync", tenants={"t2": ["DELETE", "UPDATE"], "t1": ["READ", "READ"]}))
+    assert msgspec.to_builtins(made) == {
+        "clientId": "sync",
+        "clientSecret": made.clientSecret,
+        "tenants": {"t2": ["READ", "UPDATE", "DELETE"], "t1": ["READ"]},
+    }
+    assert len(made.clientSecret) == 43
+    another = await world.ask(ClientInsert(tenants={"t1": ["CREATE"]}))
+    assert another.clientSecret != made.clientSecret
+    assert len(another.clientId) == 16
+    found = await listed(world)
+    assert {"clientId": "sync", "tenants": {"t2": ["READ", "UPDATE", "DELETE"], "t1": ["READ"]}} in found
+    assert {"clientId": another.clientId, "tenants": {"t1": ["CREATE"]}} in found
+    record = world.house.ledger.get(CLIENT, "sync")
+    assert record is not None
+    shown = f"{made!r} {found!r} {record!r} {world.house.tenants.client('sync')!r}"
+    assert made.clientSecret not in shown
+    stored = msgspec.json.decode(record.content or b"")["secret_hash"]
+    known = world.house.tenants.client("sync")
+    assert known is not None
+    assert stored not in f"{known!r} {known.profile!r} {made!r}"
+
+
+async def test_a_client_is_proved_by_its_own_secret_only(world: World) -> None:
+    """Not by another client's, not by its hash, not by nothing, and not under another spelling of its id."""
+    await tenant(world, "t1")
+    secret, other = await client(world, t1=["READ"]), await client(world, "other", t1=["READ"])
+    tenants = world.house.tenants
+    proved = tenants.prove("sync", secret)
+    assert proved is not None
+    assert proved.id == "sync"
+    for name, given in [
+        ("sync", other),
+        ("sync", ""),
+        ("sync", secret + "x"),
+        ("sync", proved.profile.secret_hash),
+        ("sync", "é\ud800"),
+        ("Sync", secret),
+        ("nobody", secret),
+        ("", ""),
+    ]:
+        assert tenants.prove(name, given) is None
+
+
+async def test_an_index_that_is_loaded_knows_what_one_that_followed_knows(world: World) -> None:
+    """After a restart all is as before, deletes included."""
+    await tenant(world, "t1", "t2", "t3")
+    secret = await client(world, t1=["READ"], t2=["UPDATE"])
+    await client(world, "gone", t1=["READ"])
+    await world.ask(ClientDelete(clientId="gone"))
+    await world.ask(TenantDelete(tenantId="t2"))
+    loaded = Tenants(world.house.ledger)
+    assert loaded.all() == []
+    loaded.load()
+    assert loaded.all() == world.house.tenants.all() == ["t1", "t3"]
+    assert [found.id for found in loaded.clients()] == ["sync"]
+    proved = loaded.prove("sync", secret)
+    assert proved is not None
+    assert loaded.grants(proved) == {"t1": {READ}}
+    assert loaded.by_number(proved.number) is proved
+
+
+# Tokens.
+
+
+async def test_a_token_of_a_client_grants_privileges_and_no_action(world: World) -> None:
+    """It names the client and its privileges; whoever has it writes under the client's id, and may no action."""
+    await tenant(world, "t1", "t2", "t3")
+    await client(world, t1=["READ"], t2=["UPDATE"])
+    token = token_of(world)
+    claims = world.house.tokens.claims(token)
+    assert (claims.a, claims.t, claims.u, claims.n, claims.dt) == ([1], ACCESS, 0, [], [])
+    assert claims.tn == {"t1": ["READ"], "t2": ["READ", "UPDATE"]}
+    identity = bearer(world, token).identity
+    assert identity is not None
+    assert (identity.login, identity.user_id, identity.permissions) == ("sync", 0, 0)
+    granted = {
+        (name, each) for name in ("t1", "t2", "t3", "T1") for each in Privilege if identity.may_tenant(name, each)
+    }
+    assert granted == {("t1", READ), ("t2", READ), ("t2", UPDATE)}
+    for request in (ConfigurationGet(name="a"), ConfigurationPut(name="a", value="b"), UserGetCurrent()):
+        with pytest.raises(AccessDenied):
+            await world.ask(request, bearer(world, token))
+
+
+async def test_tokens_of_users_look_as_they_always_did(world: World) -> None:
+    """No claim of ours is in them."""
+    reply = await world.ask(Token(login="admin", password="admin's"), Client("10.0.0.1", "h"))
+    claims = world.house.tokens.claims(reply.accessToken)
+    assert list(json.loads(msgspec.json.encode(claims))) == ["a", "e", "t", "u", "n", "dt"]
+
+
+async def test_only_an_administrators_unrestricted_token_has_privileges(world: World) -> None:
+    """All in all tenants; one that was made for less has none, and neither has any other user."""
+    for caller, expected in [
+        (world.client(), True),
+        (world.client(a=[int(each) for each in Permission if each > 1]), True),
+        (world.client(a=[12, 13]), False),
+        (world.client(c=["a*"]), False),
+        (world.client(n=["1"]), False),
+        (world.client(JOHN), False),
+        (world.client(tn={"t1": [READ]}, a=[13]), False),
+        (world.client(JOHN, tn={"t1": [READ]}), False),
+    ]:
+        assert caller.identity is not None
+        assert {caller.identity.may_tenant("t1", each) for each in Privilege} == {expected}
+
+
+async def test_the_same_token_comes_back_until_it_expires_or_the_client_changes(world: World) -> None:
+    """A program that asks again and again does not fill the world with tokens."""
+    await tenant(world, "t1")
+    await client(world, t1=["READ"])
+    found, tokens = world.house.tenants.client("sync"), world.house.tokens
+    assert found is not None
+    first, expires = tokens.of_client(found, now())
+    assert tokens.of_client(found, expires - 1_000) == (first, expires)
+    second, later = tokens.of_client(found, expires - 999)
+    assert second != first
+    assert later > expires
+    await world.ask(ClientDelete(clientId="sync"))
+    await client(world, t1=["READ"])
+    assert token_of(world) not in (first, second)
+
+
+async def test_a_deleted_client_is_out_at_once_and_for_ever(world: World) -> None:
+    """On open connections too, and a new client of its id does not bring its tokens back."""
+    await tenant(world, "t1")
+    await client(world, t1=["READ"])
+    token = token_of(world)
+    caller = bearer(world, token)
+    world.dispatcher.authorize_tenant(caller, "t1", READ)
+    await world.ask(ClientDelete(clientId="sync"))
+
+    def is_out() -> None:
+        for permission in (Permission.GET_CONFIGURATION, Permission.MANAGE_USER):
+            with pytest.raises(UserNotActive):
+                world.dispatcher.authorize(caller, permission)
+        with pytest.raises(UserNotActive):
+            world.dispatcher.authorize_tenant(caller, "t1", READ)
+        with pytest.raises(InvalidCredentials):
+            world.house.tokens.verify(token, now())
+
+    is_out()
+    await client(world, t1=["READ", "UPDATE"])
+    is_out()
+    world.dispatcher.authorize_tenant(bearer(world, token_of(world)), "t1", UPDATE)
+
+
+async def test_privileges_end_with_their_tenant_and_do_not_come_back(world: World) -> None:
+    """A new tenant of the same id is another one: neither the client nor a token that is out reaches it."""
+    await tenant(world, "t1", "t2")
+    await client(world, t1=["UPDATE"], t2=["READ"])
+    token = token_of(world)
+    await world.ask(TenantDelete(tenantId="t1"))
+    with pytest.raises(NotFound):
+        world.dispatcher.authorize_tenant(bearer(world, token), "t1", READ)
+    await tenant(world, "t1")
+    with pytest.raises(AccessDenied, match="READ in tenant t1"):
+        world.dispatcher.authorize_tenant(bearer(world, token), "t1", READ)
+    world.dispatcher.authorize_tenant(bearer(world, token), "t2", READ)
+    assert await listed(world) == [{"clientId": "sync", "tenants": {"t2": ["READ"]}}]
+
+
+async def test_a_tenant_is_looked_at_after_the_token_and_before_the_privilege(world: World) -> None:
+    """401, then 404, then 403."""
+    await tenant(world, "t1")
+    await client(world, t1=["READ"])
+    with pytest.raises(Unauthorized):
+        world.dispatcher.authorize_tenant(Client("10.0.0.1", "h"), "none", READ)
+    caller = bearer(world, token_of(world))
+    with pytest.raises(NotFound, match="Tenant 'none' is not defined"):
+        world.dispatcher.authorize_tenant(caller, "none", UPDATE)
+    with pytest.raises(AccessDenied):
+        world.dispatcher.authorize_tenant(caller, "t1", UPDATE)
+    for missing in (world.client(), world.client(JOHN)):
+        with pytest.raises(NotFound):
+            world.dispatcher.authorize_tenant(missing, "none", READ)
+    identity = msgspec.structs.replace(caller.identity, expires=now() - 1)  # type: ignore[type-var]
+    with pytest.raises(TokenExpired):
+        world.dispatcher.authorize_tenant(Client("10.0.0.1", "h", identity=identity), "none", READ)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"u": ADMIN}, {"tn": msgspec.UNSET}, {"cl": 99}, {"cl": 0}, {"t": REFRESH}],
+    ids=["a user too", "no privileges", "unknown", "nobody", "refresh token"],
+)
+async def test_claims_that_do_not_fit_together_are_no_token(world: World, changed: dict[str, Any]) -> None:
+    """Even under our own signature."""
+    await tenant(world, "t1")
+    await client(world, t1=["READ"])
+    good: dict[str, Any] = {"a": [0], "e": now() + HOUR, "t": ACCESS, "u": 0, "cl": 1, "tn": {"t1": [READ]}}
+    granted = world.house.tokens.verify(world.house.tokens.mint(Claims(**good)), now())
+    assert granted.permissions == 0, "whatever a client's token says, it may no action"
+    with pytest.raises(InvalidCredentials):
+        world.house.tokens.verify(world.house.tokens.mint(Claims(**good | changed)), now())
+
+
+async def test_a_token_grants_no_more_than_the_client_has(world: World) -> None:
+    """What is in the token and what is in the ledger both have to allow it."""
+    await tenant(world, "t1", "t2")
+    await client(world, t1=["READ"])
+    claims = Claims([1], now() + HOUR, ACCESS, 0, cl=1, tn={"t1": [UPDATE, DELETE], "t2": [READ], "t3": [READ]})
+    identity = world.house.tokens.verify(world.house.tokens.mint(claims), now())
+    assert identity.tenants == {"t1": {READ}}
+
+
+async def test_a_client_cannot_make_tokens_of_another_kind_out_of_its_own(world: World) -> None:
+    """Neither minting nor refreshing takes it."""
+    await tenant(world, "t1")
+    await client(world, t1=["READ", "CREATE", "UPDATE", "DELETE"])
+    token = token_of(world)
+    for user in (0, ADMIN, JOHN):
+        with pytest.raises(AccessDenied):
+            await world.ask(TokenCreate(payload=TokenPayload(userId=user)), bearer(world, token))
+    with pytest.raises(InvalidTokenType):
+        await world.ask(TokenRefresh(refreshToken=token), Client("10.0.0.1", "h"))
+    claims = world.house.tokens.claims(token)
+    claims.t = REFRESH
+    for claims.u in (0, ADMIN):
+        with pytest.raises(Unauthorized):
+            await world.ask(TokenRefresh(refreshToken=world.house.tokens.mint(claims)), Client("10.0.0.1", "h"))
+
+
+async def test_what_a_user_mints_has_no_privileges_in_tenants_but_an_administrators_own_whole_token(
+    world: World,
+) -> None:
+    """There is nothing to name tenants with; only a token for everything reaches them."""
+    for actions, expected in (([b'"*"'], True), ([b"13", b"12"], False)):
+        payload = TokenPayload(userId=ADMIN, actions=[msgspec.Raw(each) for each in actions])
+        payload.networkIds = payload.deviceTypeIds = [msgspec.Raw(b'"*"')]
+        minted = await world.ask(TokenCreate(payload=payload))
+        claims = world.house.tokens.claims(minted.accessToken)
+        assert (claims.cl, claims.tn) == (msgspec.UNSET, msgspec.UNSET)
+        assert (world.house.tokens.verify(minted.accessToken, now()).tenants is None) is expected
+
+
+# On sockets.
+
+
+class Peer:
+    """A connection that only notes what happens to it."""
+
+    def __init__(self) -> None:
+        self.suspended = 0
+
+    frame: Any = staticmethod(lambda *_: b"")
+
+    def push(self, data: bytes) -> None: ...
+
+    def close(self, code: Any) -> None: ...
+
+    def suspend(self) -> None:
+        self.suspended += 1
+
+
+async def test_a_socket_takes_a_clients_token_and_ends_what_a_user_had_there(world: World) -> None:
+    """A client is somebody else than the user before it, and another client somebody else again."""
+    await tenant(world, "t1")
+    await client(world, t1=["READ"])
+    await client(world, "other", t1=["READ"])
+    peer = Peer()
+    caller = world.client()
+    caller.listener = peer
+    await world.ask(ConfigurationSubscribe(snapshot=False), caller)
+    reply = await world.ask(Authenticate(token=token_of(world)), caller)
+    assert reply.ended == [1]
+    assert caller.identity is not None
+    assert caller.identity.login == "sync"
+    before = caller.identity.subject
+    await world.ask(Authenticate(token=token_of(world, "other")), caller)
+    assert caller.identity.subject != before
+    assert isinstance(caller.feed, Feed)
+    assert world.house.hub.allows(caller.feed)
+    await world.ask(ClientDelete(clientId="sync"))
+    assert peer.suspended == 0
+    await world.ask(ClientDelete(clientId="other"))
+    assert peer.suspended == 1
+    assert not world.house.hub.allows(caller.feed)
+    caller.feed.close()
+
+
+async def test_a_user_and_a_client_of_one_number_are_not_taken_for_each_other(world: World) -> None:
+    """Deleting the client of number 1 does not disturb the user of number 1."""
+    await tenant(world, "t1")
+    await client(world, t1=["READ"])
+    found = world.house.tenants.client("sync")
+    assert found is not None
+    assert found.number == ADMIN
+    peer = Peer()
+    caller = world.client()
+    caller.listener = peer
+    await world.ask(ConfigurationSubscribe(snapshot=False), caller)
+    await world.ask(ClientDelete(clientId="sync"))
+    assert peer.suspended == 0
+    assert caller.feed is not None
+    assert world.house.hub.allows(caller.feed)
+    caller.feed.close()
