@@ -35,6 +35,9 @@ MAX_DEPTH = 128
 MAX_REPLY = 1 << 20
 """Bytes; a larger answer is refused with 413 (configuration contract, section 4)."""
 
+SMALL = 512
+"""Bytes that are reserved in the answer to a batch for each call: so small answers always fit."""
+
 MAX_BATCH = 1_000
 """Elements of one JSON-RPC batch (configuration contract, section 10)."""
 
@@ -87,7 +90,7 @@ class Batch:
         """
         self._missing -= 1
         if call.reply_wanted:
-            if self._size + len(data) > MAX_REPLY:
+            if len(data) > SMALL and self._size + len(data) > MAX_REPLY - SMALL * (self._missing + 1):
                 data = refuse(call, TooLarge())
                 self.full = True
             self._size += len(data) + 1
@@ -237,7 +240,7 @@ def answer(call: Call, reply: Reply) -> bytes:
     body = b"" if reply is NOTHING else _encoder.encode(reply)
     if 0xE2 in body:
         body = _escape(body)
-    if len(body) > MAX_REPLY:
+    if len(body) > MAX_REPLY and reply.bounded:
         return refuse(call, TooLarge())
     if call.rpc:
         return b'{"jsonrpc":"2.0","id":%b,"result":%b}' % (bytes(call.id), body or b"{}")

@@ -153,6 +153,8 @@ class ConfigurationHistoryReply(Reply):
 class ConfigurationTransactReply(Reply):
     """The resources in the order of the changes, a deleted one with value null, and the revision of all of them."""
 
+    bounded: ClassVar[bool] = False
+
     configurations: list[Configuration]
     revision: int
 

@@ -35,7 +35,12 @@ class Request(Struct, tag_field="action", gc=False):
 
 
 class Reply(Struct, gc=False):
-    """The members of a success reply, in the wire's order; this one has none."""
+    """The members of a success reply, in the wire's order; this one has none.
+
+    `bounded`: it may be refused for its size. What was written is written, so the answer to that is not.
+    """
+
+    bounded: ClassVar[bool] = True
 
 
 NOTHING = Reply()

@@ -329,6 +329,7 @@ class _Server(uvicorn.Server):
             "sockets": ("Open WebSockets.", lambda: len(self.gate.sockets)),
             "subscriptions": ("Subscriptions of all connections.", self._house.hub.count),
             "pushes": ("Changes pushed to subscribers so far.", lambda: self._house.hub.pushes),
+            "closing_streams": ("Streams that wait for their last words.", self._streams.closing),
             "streams": ("Open event streams.", lambda: len(self._streams.open)),
             "unfinished_bytes": ("Drawn by messages and bodies that are not whole yet.", lambda: door.unfinished),
             "outbox_bytes": ("Bytes that WebSocket peers have not read yet.", self.gate.outbox_bytes),

@@ -18,13 +18,14 @@ from hivewire.dispatch import Commit, Dispatcher
 from hivewire.ledger.ledger import Outcome
 from hivewire_protocol import codec
 from hivewire_protocol.codec import Call
+from hivewire_protocol.configuration import ConfigurationGet, ConfigurationHistory, ConfigurationList
 from hivewire_protocol.errors import TooLarge, WireError
 from hivewire_protocol.identity import Authenticate, Token, TokenRefresh
 from hivewire_protocol.messages import Reply
-from hivewire_protocol.permissions import Permission
 
 _AUTHENTICATIONS = (Authenticate, Token, TokenRefresh)
 _UNAUTHENTICATED = (401, 429)
+_MERE_READS = (ConfigurationGet, ConfigurationList, ConfigurationHistory)
 
 TURN_SECONDS = 0.01
 """A connection that has kept the gateway busy for so long lets the others have their turn."""
@@ -84,7 +85,7 @@ class Session:
         batch = codec.Batch(len(calls))
         for call in calls:
             call.batch = batch
-            self._enter(call)
+        self._line_up(calls)
 
     def hold(self) -> None:
         """Start no more requests and push nothing: the peer does not read."""
@@ -118,6 +119,16 @@ class Session:
         else:
             self._start(call)
 
+    def _line_up(self, calls: list[Call]) -> None:
+        """Take the calls of a batch, but work on them for a moment at a time."""
+        self.owed += len(calls)
+        self.owed_bytes += calls[0].size
+        if self._line:
+            self._line += calls
+        else:
+            self._line = deque(calls)
+            self._advance()
+
     def _may_start(self, call: Call) -> bool:
         if self._held or self._busy:
             return False
@@ -138,7 +149,7 @@ class Session:
                 self._refuse_late(call, call.error)
                 return
             assert call.request is not None  # noqa: S101 - a call has a request or an error
-            if call.batch is not None and call.batch.full and call.request.permission is Permission.GET_CONFIGURATION:
+            if call.batch is not None and call.batch.full and isinstance(call.request, _MERE_READS):
                 raise TooLarge  # it changes nothing, and there is no room left for its answer
             answer = self._dispatcher.start(self.client, call.request)
             if isinstance(answer, Reply):

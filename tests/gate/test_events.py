@@ -197,6 +197,22 @@ def test_a_stream_that_must_not_be_conflated_is_closed(data: Path) -> None:
         assert b'"code":4008' in data_so_far
 
 
+def test_a_stream_that_is_not_read_says_why_it_ends(data: Path) -> None:
+    """Who reads nothing for `slow_seconds` finds `close` with 4008 behind what was on its way."""
+    flags = ("--outbox-bytes", "65536", "--slow-seconds", "0.5")
+    with RunningGateway(data, *flags) as gateway, gateway.socket() as writer, dial(gateway, 4_096) as wire:
+        head = f"GET /api/rest/configuration HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {gateway.token()}"
+        wire.send(f"{head}\r\nAccept: text/event-stream\r\n\r\n".encode())
+        wire.head()
+        for _ in range(100):
+            writer("configuration/put", name="big", value="x" * 60_000)
+        until(lambda: metric(gateway, "hivewire_closing_streams") == 1)
+        rest = b""
+        while size := int(wire._reader.readline(), 16):
+            rest = rest[-500:] + wire.read(size + 2)
+        assert rest.rstrip().endswith(b'event: close\ndata: {"code":4008,"reason":"slow consumer"}')
+
+
 def test_a_client_that_leaves_is_forgotten(data: Path) -> None:
     """Its subscription goes with it."""
     with RunningGateway(data) as gateway:

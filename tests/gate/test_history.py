@@ -175,3 +175,17 @@ def test_a_rollback_over_http_heeds_if_match(shared_gateway: RunningGateway, adm
         assert (refused.status_code, http.get("/configuration/history.tag").json()["value"]) == (412, "b")
         done = http.post("/configuration/history.tag/rollback", json={"to": 1}, headers={"If-Match": '"2"'})
         assert (done.status_code, done.json()["configuration"]["entityVersion"]) == (200, 3)
+
+
+def test_what_was_written_is_never_answered_with_a_refusal(shared_gateway: RunningGateway, admin_token: str) -> None:
+    """The answer to a transaction may be larger than any other: the names are there, and it says so."""
+    changes = [{"operation": "put", "name": f"history.large.{n}", "value": "\u2028" * 60_000} for n in range(5)]
+    frame = json.dumps({"action": "configuration/transact", "changes": changes}, ensure_ascii=False)
+    with shared_gateway.socket(admin_token, max_size=None) as talk:
+        answer = talk.raw(frame)
+    assert answer["status"] == "success"
+    assert [each["entityVersion"] for each in answer["configurations"]] == [1] * 5
+    with shared_gateway.http() as client:
+        body = json.dumps({"changes": changes}, ensure_ascii=False).encode()
+        response = client.post("/configuration/transact", content=body)
+        assert (response.status_code, len(response.json()["configurations"])) == (200, 5)

@@ -420,6 +420,26 @@ async def test_in_a_batch_the_reply_comes_before_the_first_push(world: World) ->
     assert update["params"]["position"] == world.position(world.ledger.revision)
 
 
+async def test_a_subscription_made_in_a_full_batch_is_known(world: World) -> None:
+    """Its answer fits, however much the others say; and what is no mere read is carried out even as a notification."""
+    await world.put("big", value="x" * 60_000)
+    peer = world.peer()
+    peer.subscribe(names=["never"])
+    calls: list[tuple[str, dict[str, Any]]] = [("configuration/get", {"name": "big"})] * 30
+    calls.append(("configuration/subscribe", {"names": ["never"]}))
+    batch: list[dict[str, Any]] = [
+        {"jsonrpc": "2.0", "id": n, "method": m, "params": p} for n, (m, p) in enumerate(calls)
+    ]
+    batch.append({"jsonrpc": "2.0", "method": "configuration/unsubscribe", "params": {"subscriptionId": 1}})
+    peer.taken()
+    peer.session.receive(json.dumps(batch).encode())
+    await world.quiet()
+    answers = peer.frames[0]
+    assert answers[29]["error"]["code"] == 413
+    assert answers[30]["result"]["subscriptionId"] == 2
+    assert [sub.id for feed in world.hub.feeds for sub in feed.subscriptions] == [2]
+
+
 async def test_only_names_that_the_token_reaches(world: World) -> None:
     """What lies outside is left out silently: of the snapshot, of changes, of groups."""
     await world.put("a.1", "b.1")
@@ -532,6 +552,26 @@ async def test_a_slow_reader_gets_only_the_latest_of_each_name(world: World, con
     assert [frame.get("more") for frame in peer.frames] == [True, True, None]
     await world.put("b")
     assert shown(peer.frames)[3:] == [("b", 2, last + 1)]
+
+
+async def test_a_commit_that_is_not_announced_yet_is_no_reason_to_conflate(world: World) -> None:
+    """A few changes, the last of them on the disk but not announced: every one of them comes, and nobody is closed."""
+    peers = [world.peer() for _ in range(2)]
+    for peer, conflate in zip(peers, (True, False), strict=True):
+        peer.subscribe(snapshot=False, conflate=conflate)
+        peer.session.hold()
+    for _ in range(5):
+        await world.put("a")
+    put = asyncio.ensure_future(world.put("a"))
+    while len(await MemoryJournal.since(world.journal, 0, take=100)) < 8:
+        await asyncio.sleep(0)
+    for peer in peers:
+        peer.read(idle=True)
+    await put
+    await world.quiet()
+    for peer in peers:
+        assert peer.closed is None
+        assert [version for _, version, _ in shown(peer.frames)[1:]] == [1, 2, 3, 4, 5, 6]
 
 
 async def test_a_delete_during_a_conflated_run_is_not_lost(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

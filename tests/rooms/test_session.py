@@ -453,6 +453,16 @@ async def test_a_batch_is_answered_by_one_array_in_order(world: World) -> None:
     assert batch[3]["error"]["code"] == 404
 
 
+async def test_a_batch_is_worked_on_for_a_moment_at_a_time(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many calls there are in one message, others have their turn between them."""
+    monkeypatch.setattr("hivewire.session.TURN_SECONDS", 0)
+    batch = [{"jsonrpc": "2.0", "id": n, "method": "configuration/list"} for n in range(100)]
+    world.session.receive(json.dumps(batch).encode())
+    assert world.session.owed >= 99
+    await world.quiet()
+    assert [answer["id"] for answer in world.answers()[0]] == list(range(100))
+
+
 async def test_a_batch_of_notifications_is_answered_by_nothing(world: World) -> None:
     """There is no empty array on the wire."""
     world.session.receive(

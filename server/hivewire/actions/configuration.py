@@ -52,6 +52,7 @@ from hivewire_protocol.patterns import MAX_PATTERNS, Patterns
 KIND = "configuration"
 TAKE, MOST = 1_000, 10_000
 HISTORY_TAKE, MOST_HISTORY = 20, 1_000
+LEAST_RESOURCE = len('{"name":"","value":"","entityVersion":1},')
 PAGE = 25
 """Changes read from the journal at a time."""
 
@@ -102,6 +103,8 @@ async def history(house: House, client: Client, request: ConfigurationHistory) -
     take = HISTORY_TAKE if request.take is None else request.take
     if not 0 <= take <= MOST_HISTORY:
         raise OutOfBounds(f"take must be between 0 and {MOST_HISTORY}")
+    if request.before is not None and request.before < 1:
+        raise OutOfBounds("before must be a revision, at least 1")
     last = house.ledger.kind(KIND).last(name)
     if last is None:
         raise _not_found(name)
@@ -237,7 +240,7 @@ def list_(house: House, client: Client, request: ConfigurationList) -> Reply:
         if start < end and len(page) < take:
             for key in islice(kind.keys.islice(start, end), take - len(page)):
                 page.append(resource_of(kind.live[key]))
-                room -= len(page[-1].value or "")
+                room -= LEAST_RESOURCE + len(key) + len(page[-1].value or "")
                 if room < 0:
                     raise TooLarge
     return ConfigurationListReply(page, count, house.ledger.revision)

@@ -46,6 +46,9 @@ LINGER_SECONDS = 2.0
 FREE = 16 << 10
 """Bytes of an unfinished message that every connection may hold without drawing from the common budget."""
 
+GRACE_SECONDS = 3.0
+"""An event stream that is not read says why it ends; after so long it is cut all the same."""
+
 PIPELINE = 64
 """Requests of one HTTP connection that may wait behind an unanswered one. Browsers and libraries send none."""
 
@@ -219,6 +222,8 @@ class HttpProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._stop_timer()
         before = self.cycle
+        # For those who stream: how much of what they sent the peer has not read.
+        self.scope["hivewire.unsent"] = self.transport.get_write_buffer_size  # type: ignore[typeddict-unknown-key]
         super().on_headers_complete()
         if self.cycle is not before:
             self._unanswered += 1
@@ -321,7 +326,17 @@ class HttpProtocol(HttpToolsProtocol):
     def pause_writing(self) -> None:
         """The peer does not read its answer; it has as long for it as a slow socket."""
         super().pause_writing()
-        self._slow_timer = self.loop.call_later(self.door.settings.slow_seconds, self.transport.abort)
+        self._watch_progress()
+
+    def _watch_progress(self, unsent_before: int | None = None) -> None:
+        """Cut the connection when nothing was read for `slow_seconds`, and a little for a stream's last words."""
+        unsent = self.transport.get_write_buffer_size()
+        if unsent_before is not None and unsent >= unsent_before:
+            self.transport.abort()
+            return
+        self._slow_timer = self.loop.call_later(
+            self.door.settings.slow_seconds + GRACE_SECONDS, self._watch_progress, unsent
+        )
 
     def resume_writing(self) -> None:
         """It has read most of it."""

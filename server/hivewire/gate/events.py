@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import random
+from asyncio import FIRST_COMPLETED as FIRST
 from collections import deque
+from collections.abc import Awaitable, Callable
 
 from starlette.types import Receive, Scope, Send
 
@@ -19,6 +21,9 @@ from hivewire_protocol.subscription import ConfigurationSubscribe, SubscribeRepl
 
 WRITE = 64 << 10
 """Bytes that are handed on at a time."""
+
+LOOK_SECONDS = 0.5
+"""So often is looked whether a peer that is waited for reads."""
 
 HEADERS = [
     (b"content-type", b"text/event-stream"),
@@ -45,6 +50,10 @@ class EventStreams:
         stream.start(reply)
         return stream
 
+    def closing(self) -> int:
+        """How many have said why they end, to a client that has not read it yet."""
+        return sum(stream.over for stream in self.open)
+
     def drain(self) -> None:
         """End all of them; clients are told to come back at a random time within the drain's spread."""
         self.draining = True
@@ -65,7 +74,8 @@ class EventStream:
         self._out: deque[bytes] = deque()
         self._bytes = 0
         self._news = asyncio.Event()
-        self._over = False
+        self.over = False
+        self._unsent: Callable[[], int] = lambda: 0
 
     # As a listener of the hub.
 
@@ -77,7 +87,7 @@ class EventStream:
 
     def push(self, data: bytes) -> None:
         """Put it into the queue; when that is full nothing more is wanted until it has been read."""
-        if self._over:
+        if self.over:
             return
         self._out.append(data)
         self._bytes += len(data)
@@ -99,7 +109,7 @@ class EventStream:
     def finish(self, code: int, reason: str, fields: bytes = b"") -> None:
         """The last event, behind what is in the queue."""
         self.push(b"event: close\n%bdata: %b\n\n" % (fields, encode({"code": code, "reason": reason})))
-        self._over = True
+        self.over = True
 
     # As a response.
 
@@ -117,17 +127,35 @@ class EventStream:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve the request until the client goes or the stream is finished."""
         self._streams.open.add(self)
+        self._unsent = scope["hivewire.unsent"]
         gone = asyncio.create_task(self._wait_for_the_end(receive))
         try:
             await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
             self._feed.begin(rpc=False)
-            while not gone.done() and (self._out or not self._over):
+            while not gone.done() and (self._out or not self.over):
                 await self._send_on(send, gone)
             await send({"type": "http.response.body", "body": b""})
         finally:
             gone.cancel()
             self._streams.open.discard(self)
             self._feed.close()
+
+    async def _write(self, sending: Awaitable[None], gone: asyncio.Task[None]) -> None:
+        """Wait until it is written; a peer that reads nothing for too long gets no more than the reason."""
+        clock = asyncio.get_running_loop().time
+        task = asyncio.ensure_future(sending)
+        unsent, since = self._unsent(), clock()
+        while not gone.done() and not (await asyncio.wait({task, gone}, timeout=LOOK_SECONDS, return_when=FIRST))[0]:
+            if self._unsent() < unsent:
+                unsent, since = self._unsent(), clock()
+            elif clock() - since >= self._settings.slow_seconds and not self.over:
+                self._out.clear()
+                self._bytes = 0
+                self.close(Code.SLOW_CONSUMER)
+        if gone.done():
+            task.cancel()
+        else:
+            await task
 
     async def _wait_for_the_end(self, receive: Receive) -> None:
         while (await receive())["type"] != "http.disconnect":
@@ -152,7 +180,7 @@ class EventStream:
                 piece.append(self._out.popleft())
                 size += len(piece[-1])
             began = clock()
-            await send({"type": "http.response.body", "body": b"".join(piece), "more_body": True})
-            self._bytes -= size
+            await self._write(send({"type": "http.response.body", "body": b"".join(piece), "more_body": True}), gone)
+            self._bytes = max(0, self._bytes - size)
             if self._feed.stalled and self._bytes < self._settings.outbox_bytes // 2:
                 self._feed.release(idle=clock() - began >= self._settings.conflate_seconds)

@@ -371,7 +371,7 @@ def _render(row: Row, reply: Reply) -> Response:
     if row.status == 204:
         return Response(status_code=204, headers=headers)
     body = encode(reply if row.shows is None else getattr(reply, row.shows))
-    if len(body) > MAX_REPLY:
+    if len(body) > MAX_REPLY and reply.bounded:
         return error_response(TooLarge())
     return Response(body, row.status, headers, "application/json")
 

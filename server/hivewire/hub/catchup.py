@@ -111,7 +111,7 @@ async def _judge(hub: Hub, sub: Subscription) -> None:
         if sub.sent or sub.feed.stalled:
             return
     at, left = sub.at, hub.conflate_after
-    while hub.ledger.covers(at) and left >= 0:
+    while left >= 0 and hub.ledger.oldest - 1 <= at:
         if at >= hub.ledger.revision:
             return
         portion = await hub.ledger.journal.since(at, take=PORTION)

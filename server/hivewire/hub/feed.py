@@ -127,9 +127,21 @@ class Subscription:
 
 
 class Feed:
-    """The subscriptions of one connection. `stalled`: its peer does not read, so nothing is pushed to it."""
+    """The subscriptions of one connection. `stalled`: its peer does not read, so nothing is pushed to it. `patterns`
+    counts the name patterns of all of them."""
 
-    __slots__ = ("_hub", "_last_id", "_task", "expires", "identity", "listener", "stalled", "starting", "subscriptions")
+    __slots__ = (
+        "_hub",
+        "_last_id",
+        "_task",
+        "expires",
+        "identity",
+        "listener",
+        "patterns",
+        "stalled",
+        "starting",
+        "subscriptions",
+    )
 
     def __init__(self, hub: Hub, listener: Listener, identity: Identity) -> None:
         self._hub = hub
@@ -139,6 +151,7 @@ class Feed:
         self.identity = identity
         self.expires = identity.expires
         self.stalled = False
+        self.patterns = 0
         self.starting: list[Subscription] = []
         self.subscriptions: list[Subscription] = []
 
@@ -149,17 +162,13 @@ class Feed:
             return NO_NAMES
         return wanted if identity.names is EVERYTHING else wanted & identity.names
 
-    @property
-    def patterns(self) -> int:
-        """Name patterns of all subscriptions together."""
-        return sum(len(sub.wanted.exact) + len(sub.wanted.prefixes) for sub in self.subscriptions)
-
     def subscribe(self, topic: Topic, wanted: Patterns, at: int) -> Subscription:
         """A new subscription that has everything up to a revision; it starts with `begin`."""
         self._last_id += 1
         shape = shape_of(self.listener.frame, topic.name, self._last_id, False)
         sub = Subscription(self, topic, shape, wanted, at)
         self.subscriptions.append(sub)
+        self.patterns += len(wanted.exact) + len(wanted.prefixes)
         self.starting.append(sub)
         self._hub.enter(sub)
         return sub
@@ -183,6 +192,7 @@ class Feed:
         sub.live, sub.ended = False, True
         sub.turn += 1
         self.subscriptions.remove(sub)
+        self.patterns -= len(sub.wanted.exact) + len(sub.wanted.prefixes)
         if sub in self.starting:
             self.starting.remove(sub)
 

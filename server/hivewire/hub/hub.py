@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from itertools import islice
 
 from hivewire.access.identity import Identity
 from hivewire.access.tenants import CLIENT
@@ -25,7 +24,7 @@ SUBJECTS = frozenset({USER, CLIENT})
 """Kinds of records that tokens are of."""
 
 BOOKMARKS = 500
-"""Connections that get their bookmarks in one go."""
+"""About so many bookmarks are sent in one go."""
 
 
 class Hub:
@@ -169,17 +168,20 @@ class Hub:
 
     async def bookmarks(self) -> None:
         """Tell those who are live, but have long seen nothing that matched, how far the ledger has come."""
-        feeds = iter(list(self.feeds))
-        while some := list(islice(feeds, BOOKMARKS)):
-            moment, revision = self.ledger.now(), self.ledger.revision
-            for feed in some:
-                if feed.expires < moment:
-                    feed.suspend(revision)
-                for sub in feed.subscriptions:
-                    if sub.live and sub.told < revision and not feed.stalled:
-                        sub.told = revision
-                        feed.listener.push(self.bookmark(sub, revision))
-            await asyncio.sleep(0)
+        work = 0
+        for feed in list(self.feeds):
+            revision = self.ledger.revision
+            if feed.expires < self.ledger.now():
+                feed.suspend(revision)
+            for sub in feed.subscriptions:
+                if sub.live and sub.told < revision and not feed.stalled:
+                    sub.told = revision
+                    feed.listener.push(self.bookmark(sub, revision))
+                    work += 1
+            work += 1
+            if work >= BOOKMARKS:
+                work = 0
+                await asyncio.sleep(0)
 
 
 def _members(sub: Subscription, entry: Entry, position: str | None, conflated: bool) -> bytes:

@@ -20,17 +20,17 @@ class Index(Generic[_L]):
     __slots__ = ("_exact", "_lengths", "_prefixes", "_used")
 
     def __init__(self) -> None:
-        self._exact: dict[str, list[_L]] = {}
-        self._prefixes: dict[str, list[_L]] = {}
+        self._exact: dict[str, set[_L]] = {}
+        self._prefixes: dict[str, set[_L]] = {}
         self._used: Counter[int] = Counter()
         self._lengths: list[int] = []
 
     def add(self, patterns: Patterns, listener: _L) -> None:
         """From now on the listener is found by every name of the set."""
         for name in patterns.exact:
-            self._exact.setdefault(name, []).append(listener)
+            self._exact.setdefault(name, set()).add(listener)
         for prefix in patterns.prefixes:
-            self._prefixes.setdefault(prefix, []).append(listener)
+            self._prefixes.setdefault(prefix, set()).add(listener)
         self._count(patterns.prefixes, 1)
 
     def remove(self, patterns: Patterns, listener: _L) -> None:
@@ -38,10 +38,9 @@ class Index(Generic[_L]):
         for table, keys in ((self._exact, patterns.exact), (self._prefixes, patterns.prefixes)):
             for key in keys:
                 listeners = table[key]
-                if len(listeners) == 1:
+                listeners.discard(listener)
+                if not listeners:
                     del table[key]
-                else:
-                    listeners.remove(listener)
         self._count(patterns.prefixes, -1)
 
     def _count(self, prefixes: Iterable[str], step: int) -> None:
