@@ -574,3 +574,16 @@ async def test_a_ledger_that_failed_finds_out_that_it_can_write_again() -> None:
     await ledger.probe()
     assert ledger.failing is None
     await ledger.close()
+
+
+async def test_the_time_of_a_record_never_goes_back() -> None:
+    """When the clock is set back, a record's next change has the time of its last one, also in one batch."""
+    clock = iter([5_000, 4_000, 3_000, 6_000])
+    ledger = Ledger(MemoryJournal(), lambda: next(clock))
+    await ledger.open()
+    times = []
+    for content in (b"1", b"2", None, b"3"):
+        [change] = await ledger.commit(Transaction([Write("configuration", "a", content)]))
+        times.append(change.time)
+    assert times == [5_000, 5_000, 5_000, 6_000]
+    await ledger.close()
