@@ -6,7 +6,6 @@ reply is shown (core protocol, sections 1.5 and 10; configuration contract, sect
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Coroutine, Iterable
 from functools import cache
@@ -22,7 +21,8 @@ from starlette.types import Receive, Scope, Send
 
 from hivewire.actions.configuration import change_of
 from hivewire.dispatch import Commit, Dispatcher
-from hivewire.gate.door import LINGER_SECONDS, Door
+from hivewire.gate import body
+from hivewire.gate.door import Door
 from hivewire.gate.events import EventStream, EventStreams
 from hivewire.gate.peer import client_of
 from hivewire.ledger.records import Change, Mismatch, Transaction, version_of
@@ -47,7 +47,6 @@ from hivewire_protocol.errors import (
     MethodNotAllowed,
     OutOfBounds,
     PreconditionFailed,
-    RequestTimeout,
     TooLarge,
     UnsupportedMediaType,
     WireError,
@@ -100,10 +99,6 @@ ROWS = (
     Row("GET", "/network", NetworkList, shows="networks"),
     Row("GET", "/devicetype", DeviceTypeList, shows="deviceTypes"),
 )
-
-THROWN_AWAY = 16 << 20
-"""Bytes of a body that are read in all. A client that is still sending when the connection closes never reads the 413,
-so what is over the limit is read to be thrown away, up to here."""
 
 ANONYMOUS_BODY = 128 << 10
 """Largest body of a caller without a token: enough to ask for one."""
@@ -234,32 +229,7 @@ class Resource:
         return members if row.body is None else {row.body: Raw(data)}
 
     async def _read(self, request: HttpRequest, limit: int) -> bytes:
-        seconds = self._dispatcher.house.settings.body_seconds
-        too_large = TooLarge(f"the body is over {limit} bytes")
-        announced = request.headers.get("content-length", "")
-        if "expect" in request.headers and announced.isdecimal() and int(announced) > limit:
-            raise too_large
-        data, size, drawn = bytearray(), 0, 0
-        try:
-            async with asyncio.timeout(seconds) as deadline:
-                async for chunk in request.stream():
-                    size += len(chunk)
-                    if size > THROWN_AWAY:
-                        break
-                    if size <= limit:
-                        drawn = self._door.draw(drawn, size)
-                        data += chunk
-                    else:
-                        soon = asyncio.get_running_loop().time() + LINGER_SECONDS
-                        deadline.reschedule(min(soon, deadline.when() or soon))
-        except TimeoutError:
-            if size <= limit:
-                raise RequestTimeout(f"the body took over {seconds:g} s") from None
-        finally:
-            self._door.draw(drawn, 0)
-        if size > limit:
-            raise too_large
-        return bytes(data)
+        return await body.read(request, self._door, limit, self._dispatcher.house.settings.body_seconds)
 
     async def _commit(self, request: HttpRequest, commit: Commit) -> Reply:
         """Write under the conditions of the headers as well; they fail with 412, those of the body with 409."""
