@@ -65,6 +65,17 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     refresh_token_lifetime: Annotated[_Lifetime, _says("Life of a refresh token.")] = 15_724_800
     tls_certificate: Annotated[str | None, _says("PEM file of the certificate chain; turns TLS on.")] = None
     tls_key: Annotated[str | None, _says("PEM file of its private key.")] = None
+    session_lifetime: Annotated[_Lifetime, _says("Life of a session token of `users/authenticate`.")] = 86_400
+    server_tokens: Annotated[
+        str | None,
+        Meta(pattern=r"^[^\s:]+:\S{16,}( [^\s:]+:\S{16,})*$"),
+        _says("What signs X-Deki-Token: `key:secret` pairs, a space between, secrets of 16 or more.", secret=True),
+    ] = None
+    api_key: Annotated[
+        str | None,
+        Meta(min_length=16),
+        _says("Whoever knows it (16 characters or more) may do everything with site properties.", secret=True),
+    ] = None
     log_format: Annotated[
         Literal["auto", "console", "json"], _says("`auto` is console on a terminal, JSON elsewhere.")
     ] = "auto"
@@ -75,6 +86,18 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     name_length: Annotated[_Length, _says("Longest name that may be created, in characters.")] = 32
     value_length: Annotated[_Count, _says("Longest value over frames and REST, in characters.")] = 65_536
     description_length: Annotated[_Count, _says("Longest description, in characters.")] = 1_024
+    property_bytes: Annotated[
+        Annotated[int, Meta(ge=1, le=256 << 20)], _says("Largest content of a site property, and largest batch.")
+    ] = 1 << 20
+    property_count: Annotated[
+        Annotated[int, Meta(ge=0)], _says("Most configurations beside which a site property may be created; 0: any.")
+    ] = 0
+    property_put_creates: Annotated[
+        bool, _says("PUT of a site property that is not there creates it, as old wikis do, instead of 404.")
+    ] = False
+    property_origins: Annotated[
+        str, _says("Web origins, separated by commas, whose pages may use site properties. None: no CORS headers.")
+    ] = ""
     message_bytes: Annotated[_Bytes, _says("Largest WebSocket message and REST body.")] = 1 << 20
     unfinished_bytes: Annotated[
         _Bytes,
