@@ -7,6 +7,7 @@ from collections.abc import Callable
 from hivewire.access.identity import Identity
 from hivewire.client import Client
 from hivewire.dispatch import House, now
+from hivewire.settings import Settings
 from hivewire_protocol.errors import InvalidCredentials, Unauthorized, WireError
 
 Header = Callable[[str], "str | None"]
@@ -14,17 +15,23 @@ Header = Callable[[str], "str | None"]
 
 
 def client_of(house: House, address: str, header: Header, *, context: str, secure: bool, http: bool) -> Client:
-    """The client behind a request. Raises Unauthorized or TokenExpired when its `Authorization` is no good.
+    """The client behind a request. Raises Unauthorized or TokenExpired when its `Authorization` is no good."""
+    address, secure = origin_of(house.settings, address, header, secure)
+    client = Client(address, header("host") or "", context, secure, http)
+    client.identity = _identity(house, header("authorization"), address)
+    return client
+
+
+def origin_of(settings: Settings, address: str, header: Header, secure: bool) -> tuple[str, bool]:
+    """The address that a request comes from, and whether it set out over TLS.
 
     A forwarded address and scheme are believed from the proxies that the settings name, and from nobody else. The last
     address of X-Forwarded-For is the one that the proxy itself saw.
     """
-    if house.settings.trusts(address):
+    if settings.trusts(address):
         address = (header("x-forwarded-for") or address).rpartition(",")[2].strip() or address
         secure = (header("x-forwarded-proto") or "").strip() == "https" or secure
-    client = Client(address, header("host") or "", context, secure, http)
-    client.identity = _identity(house, header("authorization"), address)
-    return client
+    return address, secure
 
 
 def _identity(house: House, authorization: str | None, address: str) -> Identity | None:
