@@ -28,6 +28,7 @@ _Count = Annotated[int, Meta(ge=1, le=10_000_000)]
 _Length = Annotated[int, Meta(ge=1, le=1_024)]
 _Bytes = Annotated[int, Meta(ge=1_024, le=1 << 30)]
 _Seconds = Annotated[float, Meta(ge=0.1, le=86_400)]
+_KeysAndSecrets = Annotated[str, Meta(pattern=r"^[^\s:]+:\S{16,}( [^\s:]+:\S{16,})*$")]
 _Lifetime = Annotated[int, Meta(ge=1, le=10 * 365 * 86_400)]
 
 
@@ -67,13 +68,11 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     tls_key: Annotated[str | None, _says("PEM file of its private key.")] = None
     session_lifetime: Annotated[_Lifetime, _says("Life of a session token of `users/authenticate`.")] = 86_400
     server_tokens: Annotated[
-        str | None,
-        Meta(pattern=r"^[^\s:]+:\S{16,}( [^\s:]+:\S{16,})*$"),
+        _KeysAndSecrets | None,
         _says("What signs X-Deki-Token: `key:secret` pairs, a space between, secrets of 16 or more.", secret=True),
     ] = None
     api_key: Annotated[
-        str | None,
-        Meta(min_length=16),
+        Annotated[str, Meta(min_length=16)] | None,
         _says("Whoever knows it (16 characters or more) may do everything with site properties.", secret=True),
     ] = None
     log_format: Annotated[
