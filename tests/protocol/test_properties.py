@@ -13,6 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from hivewire_protocol import properties
+from hivewire_protocol.batches import Entry, read_batch
 from hivewire_protocol.errors import AccessDenied, InvalidParameters, NotFound, OutOfBounds, VersionConflict, WireError
 from hivewire_protocol.markup import Element, Form, document, frame, part
 from hivewire_protocol.properties import (
@@ -28,7 +29,6 @@ from hivewire_protocol.properties import (
     effective_etag,
     inlined,
     property_element,
-    read_batch,
     verdict,
 )
 
@@ -218,6 +218,12 @@ def test_names_that_no_property_can_have(segment: str, error: type[WireError]) -
         properties.decoded_key(segment)
 
 
+def test_a_slug_must_be_encoded() -> None:
+    """What is not ASCII was not encoded, and nobody can tell what it means."""
+    with pytest.raises(OutOfBounds):
+        properties.decoded_slug("ü")
+
+
 @pytest.mark.parametrize(
     ("text", "matching"),
     [
@@ -230,13 +236,22 @@ def test_names_that_no_property_can_have(segment: str, error: type[WireError]) -
         ("*b*", {"ab", "abc", "b*c", "bc"}),
         ("*", {"a", "ab", "abc", "b*c", "bc"}),
         ("b*c", {"b*c"}),
-        ("a*,*c, bc ", {"a", "ab", "abc", "b*c", "bc"}),
+        ("a*,*c,bc", {"a", "ab", "abc", "b*c", "bc"}),
+        (" a", set()),
         ("A", set()),
     ],
 )
 def test_wildcards_in_names(text: str, matching: set[str]) -> None:
     """Section 4.1 and section 11, rows 10 to 12: `*` at the start or end of an item, elsewhere itself."""
     assert {name for name in ("a", "ab", "abc", "b*c", "bc") if name in Names(text)} == matching
+
+
+def test_names_are_bounded() -> None:
+    """A thousand different items, no more."""
+    items = [f"n{number}" for number in range(1_000)]
+    assert "n999" in Names(",".join(items * 2))
+    with pytest.raises(OutOfBounds):
+        Names(",".join([*items, "one"]))
 
 
 def test_the_property_document_is_that_of_the_contract() -> None:
@@ -425,7 +440,7 @@ def test_what_is_no_integer_from_0(text: str) -> None:
 # Batches.
 
 
-def entry(text: str) -> properties.Entry:
+def entry(text: str) -> Entry:
     [found] = read_batch(f'<properties><property name="n">{text}</property></properties>'.encode())
     return found
 
@@ -443,11 +458,9 @@ def test_the_batch_of_the_contract() -> None:
         </properties>"""
     )
     assert entries == [
-        properties.Entry(
-            "motd", "12.r3_ts2024-05-01T09:30:00Z", b"Back at noon", "text/plain; charset=utf-8", "lunch", None
-        ),
-        properties.Entry("palette", None, b"<c><red/></c>", "application/xml"),
-        properties.Entry("obsolete"),
+        Entry("motd", "12.r3_ts2024-05-01T09:30:00Z", b"Back at noon", "text/plain; charset=utf-8", "lunch", None),
+        Entry("palette", None, b"<c><red/></c>", "application/xml"),
+        Entry("obsolete"),
     ]
 
 

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import binascii
 import re
+from functools import partial
 from urllib.parse import urlsplit
 
 from msgspec import Struct
@@ -139,7 +140,7 @@ class Credentials:
         proving = self._proving.get(pair)
         if proving is None:
             proving = self._proving[pair] = asyncio.create_task(self._prove(*pair))
-            proving.add_done_callback(lambda _: self._proving.pop(pair))
+            proving.add_done_callback(partial(self._proved, pair))
         try:
             return await asyncio.shield(proving)
         except WireError as error:
@@ -149,6 +150,11 @@ class Credentials:
             if error.code == InvalidCredentials.code:
                 raise Unauthorized(InvalidCredentials.text) from None
             raise
+
+    def _proved(self, pair: tuple[str, str, str], proving: asyncio.Task[User]) -> None:
+        del self._proving[pair]
+        if not proving.cancelled():
+            proving.exception()  # looked at, even when everybody who waited for it has gone
 
     async def _prove(self, address: str, login: str, password: str) -> User:
         before = self._house.users.by_login(login)

@@ -29,6 +29,7 @@ from hivewire.gate.door import Door
 from hivewire.gate.peer import origin_of
 from hivewire.ledger.records import Change, Mismatch, NotDurable, Refused, Transaction, Write
 from hivewire_protocol import properties
+from hivewire_protocol.batches import Entry, read_batch
 from hivewire_protocol.configuration import (
     ConfigurationDelete,
     ConfigurationGet,
@@ -52,7 +53,7 @@ from hivewire_protocol.identity import Token
 from hivewire_protocol.markup import Element, Form, document, frame, part
 from hivewire_protocol.messages import Request
 from hivewire_protocol.patterns import Patterns
-from hivewire_protocol.properties import ROOTS, Abort, Author, Entry, Names, Property, Rule
+from hivewire_protocol.properties import ROOTS, Abort, Author, Names, Property, Rule
 
 TOGETHER = 256
 """Entries of a batch that are submitted in one go, and properties of a list that are rendered in one go."""
@@ -87,7 +88,7 @@ class Call:
     def __init__(self, house: House, request: HttpRequest) -> None:
         self.request = request
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in request.scope["headers"]}
-        pairs = parse_qsl(request.scope["query_string"].decode("latin-1"), keep_blank_values=True)
+        pairs = parse_qsl(request.scope["query_string"].decode("utf-8", "replace"), keep_blank_values=True)
         query = dict(reversed(pairs))  # the first of several wins
         peer = request.client.host if request.client else "local"
         address, self.secure = origin_of(house.settings, peer, headers.get, request.scope["scheme"] == "https")
@@ -250,8 +251,9 @@ class Site:
         ranges = kind.ranges(Patterns(names.patterns))
         keys = list(chain.from_iterable(kind.keys.islice(start, end) for start, end in ranges))
         found: list[Change] = []
+        slice_ = max(1, 4_096 // names.effort)
         for number, key in enumerate(keys):
-            if number % 4_096 == 4_095:
+            if number % slice_ == slice_ - 1:
                 await asyncio.sleep(0)
             if key in names and (change := kind.live.get(key)) is not None:
                 found.append(change)
@@ -327,9 +329,9 @@ class Site:
         charset = properties.charset_of(content_type) if "charset" in content_type.lower() else None
         data = await self._body(call)
         if len(data) > LARGE_BATCH:
-            entries = await asyncio.to_thread(properties.read_batch, data, charset)
+            entries = await asyncio.to_thread(read_batch, data, charset)
         else:
-            entries = properties.read_batch(data, charset)
+            entries = read_batch(data, charset)
         answers: list[Element] = []
         succeeded = 0
         for start in range(0, len(entries), TOGETHER):
