@@ -503,6 +503,16 @@ def test_a_batch_is_as_long_as_its_body_may_be(site: httpx.Client) -> None:
     assert document(batch(site, "<properties/>")).attrib["count"] == "0"
 
 
+def test_an_entry_that_grows_over_the_limit_is_413(site: httpx.Client) -> None:
+    """Markup is written out again, and may be longer then than it came."""
+    quotes = '"' * 20_000
+    entry = f'<property name="{fresh()}"><contents type="text/xml"><c a=\'{quotes}\'/></contents></property>'
+    answer = document(batch(site, f"<properties>{entry}</properties>"))
+    status = answer[0].find("status")
+    assert status is not None
+    assert status.attrib["code"] == "413"
+
+
 @pytest.mark.parametrize(
     ("body", "content_type"),
     [

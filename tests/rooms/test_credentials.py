@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -11,10 +14,14 @@ from hypothesis import strategies as st
 from hivewire.access.remembered import REMEMBERED, Remembered
 from hivewire.access.server_tokens import VALID_SECONDS, ServerTokens, parse_keys, same, signature
 from hivewire.access.sessions import Sessions
+from hivewire.access.throttle import Throttle
+from hivewire.access.tokens import Key, Tokens
 from hivewire.access.users import Profile, Users
-from hivewire.gate.credentials import is_foreign
+from hivewire.gate.credentials import Asked, Credentials, is_foreign
 from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.memory import MemoryJournal
+from hivewire.settings import Settings
+from hivewire.telemetry import Telemetry
 from hivewire_protocol.user import Role, Status
 
 EPOCH = 1_413_073_249
@@ -196,6 +203,41 @@ async def test_a_change_of_the_user_is_forgetting(place: Place, profile: Profile
     assert place.remembered.find("admin", "right") is None
     await place.store("admin", Profile("hash", Role.ADMIN))
     assert place.remembered.find("admin", "right") is None
+
+
+class ChangingPasswords:
+    """Finds every password right, and has the user's changed while the hash is worked out."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self.verified = 0
+        self.changes = True
+
+    async def verify(self, encoded: str, password: str) -> bool:
+        self.verified += 1
+        if self.changes:
+            await self.place.store("admin", Profile(f"hash {self.verified}", Role.ADMIN))
+        return True
+
+
+async def test_a_password_that_was_changed_meanwhile_is_not_remembered(place: Place) -> None:
+    """What was proved is the old one then: it is asked for again."""
+    passwords = ChangingPasswords(place)
+    house: Any = SimpleNamespace(
+        settings=Settings(),
+        users=place.users,
+        tokens=Tokens(Key("s" * 32, "utf8"), place.users, 1, 1),
+        passwords=passwords,
+        throttle=Throttle(lambda: place.now),
+        telemetry=Telemetry(),
+    )
+    credentials = Credentials(house)
+    asked = Asked({"authorization": "Basic " + base64.b64encode(b"admin:old").decode()}, {}, "a")
+    for changes, verified in ((True, 1), (False, 2), (False, 2)):
+        passwords.changes = changes
+        caller = await credentials.administrator(asked, insists=False)
+        assert caller.user is place.users.by_login("admin")
+        assert passwords.verified == verified
 
 
 # Pages of other origins.
