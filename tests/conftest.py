@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.running import RunningGateway, Talk
+from hivewire import cli
+from tests.command import Outcome, Run
+from tests.running import PASSWORD, RunningGateway, Talk
 
 
 @pytest.fixture(scope="session")
@@ -36,3 +40,36 @@ def talk(shared_gateway: RunningGateway, admin_token: str) -> Iterator[Talk]:
 def data(tmp_path: Path) -> Path:
     """A place for a data file that does not exist yet."""
     return tmp_path / "hivewire.db"
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A user's configuration directory without a profile, and an environment that says nothing of Hivewire."""
+    for name in [name for name in os.environ if name.startswith("HIVEWIRE_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    return tmp_path
+
+
+@pytest.fixture
+def run(home: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run the command in this process; `stdin` is what a file on standard input holds."""
+
+    def run(*arguments: str, stdin: bytes = b"") -> Outcome:
+        (home / "stdin").write_bytes(stdin)
+        with (home / "stdin").open(encoding="utf-8") as file:
+            monkeypatch.setattr(sys, "stdin", file)
+            monkeypatch.setattr(sys, "argv", ["hivewire", *arguments])
+            with pytest.raises(SystemExit) as ended:
+                cli.main()
+        assert isinstance(ended.value.code, int)
+        return Outcome(ended.value.code, *capfd.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def logged_in(run: Run, shared_gateway: RunningGateway) -> Run:
+    """The same, after a login at the shared gateway."""
+    assert run("login", "--url", shared_gateway.url, stdin=PASSWORD.encode()).code == 0
+    return run

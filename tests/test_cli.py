@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import re
 import socket
 import stat
@@ -14,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 from websockets.sync.server import ServerConnection, serve
@@ -25,53 +24,10 @@ from hivewire.cli.identity import moment
 from hivewire.cli.output import on_one_line, printable
 from hivewire.cli.profile import Profile, ProfileError
 from hivewire.remote import BadAddress, Remote, RemoteError, Unreachable, Unsendable, endpoint
+from tests.command import Outcome, Run, on_terminal
 from tests.running import PASSWORD, RunningGateway, Talk
 
 NOWHERE = "http://127.0.0.1:1"
-
-
-class Outcome(NamedTuple):
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Outcome]
-
-
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A user's configuration directory without a profile, and an environment that says nothing of Hivewire."""
-    for name in [name for name in os.environ if name.startswith("HIVEWIRE_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    return tmp_path
-
-
-@pytest.fixture
-def run(home: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Run the command in this process; `stdin` is what a file on standard input holds."""
-
-    def run(*arguments: str, stdin: bytes = b"") -> Outcome:
-        (home / "stdin").write_bytes(stdin)
-        with (home / "stdin").open(encoding="utf-8") as file:
-            monkeypatch.setattr(sys, "stdin", file)
-            monkeypatch.setattr(sys, "argv", ["hivewire", *arguments])
-            with pytest.raises(SystemExit) as ended:
-                cli.main()
-        assert isinstance(ended.value.code, int)
-        return Outcome(ended.value.code, *capfd.readouterr())
-
-    return run
-
-
-@pytest.fixture
-def logged_in(run: Run, shared_gateway: RunningGateway) -> Run:
-    """The same, after a login at the shared gateway."""
-    assert run("login", "--url", shared_gateway.url, stdin=PASSWORD.encode()).code == 0
-    return run
 
 
 def profile_of(url: str, access: str = "an-access-token", refresh: str = "a-refresh-token") -> Profile:
@@ -640,25 +596,3 @@ def test_a_reader_that_goes_away_is_no_error(logged_in: Run) -> None:
             [sys.executable, "-m", "hivewire", "list", "cli.pipe.*"], stdout=broken, stderr=subprocess.PIPE, check=False
         )
     assert done.stderr == b""
-
-
-def on_terminal(*arguments: str, columns: int = 200) -> str:
-    """What a command writes on a terminal of its own, without colours and bold."""
-    shown, terminal = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "hivewire", *arguments],
-        stdin=terminal,
-        stdout=terminal,
-        stderr=subprocess.STDOUT,
-        env={**os.environ, "COLUMNS": str(columns), "TERM": "xterm"},
-    )
-    os.close(terminal)
-    text = b""
-    with os.fdopen(shown, "rb", buffering=0) as terminal_side:
-        try:
-            while data := terminal_side.read(65_536):
-                text += data
-        except OSError:
-            pass  # how Linux says that the other side of a terminal is closed
-    assert process.wait(20) == 0, text
-    return re.sub(r"\x1b\[[\d;]*m", "", text.decode()).replace("\r\n", "\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import ClassVar
 
 from msgspec import UNSET, Struct, UnsetType
@@ -17,6 +18,8 @@ INLINE_CHARACTERS = 65_536
 
 RESERVED = "jwt.secret"
 """A name that DeviceHive kept its signing secret under: nobody reads or writes it here."""
+
+_MEDIA_TYPE = re.compile(r"[!#$&^\w.+-]{1,64}/[!#$&^\w.+-]{1,64}( *; *[!-~ ]{1,120})?", re.ASCII)
 
 
 class Configuration(Struct, gc=False):
@@ -168,6 +171,11 @@ def is_text(content_type: str) -> bool:
         return True
     media_type = content_type.partition(";")[0].strip().lower()
     return media_type.startswith("text/") or media_type.endswith(("/json", "/xml", "+json", "+xml"))
+
+
+def is_media_type(text: str) -> bool:
+    """Whether a configuration can have this `contentType`."""
+    return _MEDIA_TYPE.fullmatch(text) is not None
 
 
 def resource(name: str, content: bytes | None, content_type: str, version: int) -> Configuration:

@@ -31,8 +31,9 @@ from hivewire.gate.http import application
 from hivewire.gate.websocket import Gate
 from hivewire.hub.hub import Hub
 from hivewire.ledger.journal import JournalError
-from hivewire.ledger.ledger import Ledger
+from hivewire.ledger.ledger import DEFAULT_RETENTION, Ledger
 from hivewire.ledger.records import NotDurable, Transaction, Write
+from hivewire.ledger.retention import Retention
 from hivewire.ledger.sqlite import SqliteJournal
 from hivewire.settings import Settings
 from hivewire.telemetry import Telemetry, configure_logging, log
@@ -50,12 +51,23 @@ SAVE_LOGINS_SECONDS = 60
 PROBE_SECONDS = 2
 """While the disk is full, so often is looked whether it still is."""
 
+COMPACT_REST = 9
+"""A sweep of what is no longer needed rests nine times as long as it works."""
+
 LARGE_FILE = 64 << 20
 """Loading a file of this size takes seconds, so it is said that it began."""
 
 
 class StartError(Exception):
     """The gateway cannot start; the message is a sentence for the operator."""
+
+
+class Foundation(Struct):
+    """What a new ledger begins with, not written yet; `password` only when it was just generated."""
+
+    writes: list[Write]
+    signing_key: str | None
+    password: str | None
 
 
 class Started(Struct):
@@ -88,15 +100,23 @@ async def serve(settings: Settings, started: Callable[[Started], None]) -> None:
         _check_tls(settings)
         sock = _bind(settings)
         stack.callback(sock.close)
-        house, password = await _build_house(settings, stack)
+        house, foundation = await _build_house(settings, stack)
         dispatcher = Dispatcher(house, actions.READS, actions.WRITES)
         server = _Server(settings, dispatcher)
-        for work in (server.gate_ticks(), _save_logins(house), _probe(house.ledger), _bookmarks(house)):
+        for work in (
+            server.gate_ticks(),
+            _save_logins(house),
+            _probe(house.ledger),
+            _compact(house.ledger, settings.compact_seconds),
+            _bookmarks(house),
+        ):
             task = asyncio.create_task(work)
             stack.callback(task.cancel)
         gc.collect()
         gc.freeze()  # what was loaded stays; later collections need not walk it
-        server.on_started = partial(_announce, settings, sock, house.ledger, password, started)
+        server.on_started = partial(_announce, settings, sock, house.ledger, foundation.password, started)
+        # Last of all: a start that is interrupted after this leaves a password that nobody was shown.
+        await _found(settings, house.ledger, foundation)
         _leave_signals_to_uvicorn()
         try:
             await server.serve(sockets=[sock])
@@ -143,12 +163,12 @@ class Store(Struct):
     passwords: Passwords
 
 
-async def open_store(data: Path, stack: contextlib.AsyncExitStack) -> Store:
+async def open_store(data: Path, stack: contextlib.AsyncExitStack, retention: Retention = DEFAULT_RETENTION) -> Store:
     """Open the file and load it; the stack closes it again. Raises StartError."""
     passwords = Passwords()
     stack.callback(passwords.close)
     _tell_of_loading(data)
-    ledger = Ledger(SqliteJournal(data), now)
+    ledger = Ledger(SqliteJournal(data), now, retention=retention)
     users = Users(ledger)
     stack.push_async_callback(ledger.close)
     try:
@@ -165,20 +185,18 @@ def _tell_of_loading(data: Path) -> None:
         log.info("loading", data=str(data), bytes=size)
 
 
-async def _build_house(settings: Settings, stack: contextlib.AsyncExitStack) -> tuple[House, str | None]:
-    """Everything below the gate, loaded; and the administrator's password if it was just generated."""
+async def _build_house(settings: Settings, stack: contextlib.AsyncExitStack) -> tuple[House, Foundation]:
+    """Everything below the gate, loaded; and what is still to be written if the ledger is new."""
     if settings.jwt_secret is not None:
         _key(settings, settings.jwt_secret)  # before a file is made
-    store = await open_store(Path(settings.data), stack)
+    retention = Retention(settings.history, settings.log_changes, settings.log_days)
+    store = await open_store(Path(settings.data), stack, retention)
     ledger, users, passwords = store.ledger, store.users, store.passwords
     telemetry = Telemetry()
     ledger.on_commit = telemetry.committed
     stack.push_async_callback(_last_words, users)
-    try:
-        password = await _found(settings, ledger, users, passwords)
-    except NotDurable as error:
-        raise StartError(f"cannot write to {settings.data}: {error}") from error
-    key = _key(settings, settings.jwt_secret or _stored_secret(ledger))
+    foundation = await _foundation(settings, ledger, users, passwords)
+    key = _key(settings, settings.jwt_secret or foundation.signing_key or _stored_secret(ledger))
     if key.weak:
         log.warning(
             "the JWT key is shorter than 32 bytes; tokens could be forged by trying keys",
@@ -192,25 +210,36 @@ async def _build_house(settings: Settings, stack: contextlib.AsyncExitStack) -> 
     )
     telemetry.gauges |= {
         "ledger_revision": ("The ledger's revision.", lambda: ledger.revision),
+        "ledger_oldest": ("The first revision from which the log is complete.", lambda: ledger.oldest),
+        "ledger_log_changes": ("Changes in the log that clients can resume from.", lambda: ledger.log_changes),
         "configurations": ("Configurations that exist.", lambda: len(ledger.kind("configuration").live)),
     }
     hub = Hub(ledger, users, settings.conflate_after, telemetry.unexpected)
-    return House(settings, ledger, users, tokens, passwords, Throttle(now), telemetry, hub), password
+    return House(settings, ledger, users, tokens, passwords, Throttle(now), telemetry, hub), foundation
 
 
-async def _found(settings: Settings, ledger: Ledger, users: Users, passwords: Passwords) -> str | None:
-    """Give a new ledger its first administrator and its signing secret, in one transaction."""
+async def _foundation(settings: Settings, ledger: Ledger, users: Users, passwords: Passwords) -> Foundation:
+    """The first administrator and the signing secret, if there are none yet."""
     writes: list[Write] = []
-    password = None
+    signing_key = password = None
     if not users.all():
         password = settings.admin_password or generate()
         profile = Profile(await passwords.hash(password), Role.ADMIN)
         writes += users.write(settings.admin_login, profile, None).writes
     if settings.jwt_secret is None and ledger.get(SECRET, SIGNING_KEY) is None:
-        writes.append(Write(SECRET, SIGNING_KEY, generate_secret().encode(), "text/plain; charset=utf-8"))
-    if writes:
-        await ledger.commit(Transaction(writes))
-    return password if settings.admin_password is None else None
+        signing_key = generate_secret()
+        writes.append(Write(SECRET, SIGNING_KEY, signing_key.encode(), "text/plain; charset=utf-8"))
+    return Foundation(writes, signing_key, password if settings.admin_password is None else None)
+
+
+async def _found(settings: Settings, ledger: Ledger, foundation: Foundation) -> None:
+    """Write it, in one transaction."""
+    if not foundation.writes:
+        return
+    try:
+        await ledger.commit(Transaction(foundation.writes))
+    except NotDurable as error:
+        raise StartError(f"cannot write to {settings.data}: {error}") from error
 
 
 def _stored_secret(ledger: Ledger) -> str:
@@ -247,6 +276,15 @@ async def _bookmarks(house: House) -> None:
     while True:
         await asyncio.sleep(house.settings.bookmark_seconds)
         await house.hub.bookmarks()
+
+
+async def _compact(ledger: Ledger, seconds: float) -> None:
+    while True:
+        await asyncio.sleep(seconds)
+        try:
+            await ledger.compact(COMPACT_REST)
+        except Exception as error:  # whatever it was, it harms nobody to try again
+            log.warning("the log was not shortened; trying again later", reason=repr(error))
 
 
 async def _last_words(users: Users) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from collections import deque
 from itertools import count
 from types import TracebackType
 from typing import Any
@@ -32,6 +33,15 @@ class RemoteError(Exception):
 
 class Unreachable(Exception):
     """There is no conversation: nothing listens, TLS fails, it is no gateway, or the connection broke."""
+
+
+class Closed(Unreachable):
+    """The connection ended. `code` and `reason` are the gateway's, None and empty when it broke without a word."""
+
+    def __init__(self, text: str, code: int | None, reason: str) -> None:
+        super().__init__(text)
+        self.code = code
+        self.reason = reason
 
 
 class BadAddress(ValueError):
@@ -77,6 +87,7 @@ class Remote:
         parts = urlsplit(self.url)
         self._address = (parts.hostname, parts.port or _DEFAULT_PORTS[parts.scheme])
         self._numbers = count(1)
+        self._pushed: deque[dict[str, Any]] = deque()
 
     def __enter__(self) -> Remote:
         try:
@@ -127,25 +138,62 @@ class Remote:
             raise RemoteError(code if isinstance(code, int) else 500, str(reply.get("error")), reply)
         return reply
 
+    def push(self, seconds: float) -> dict[str, Any] | None:
+        """The next message that nobody asked for, in the order in which they came; None when none comes in time.
+
+        Raises Closed when the connection has ended.
+        """
+        if self._pushed:
+            return self._pushed.popleft()
+        try:
+            return self._receive(seconds)
+        except TimeoutError:
+            return None
+
     def _exchange(self, data: bytes, number: int) -> dict[str, Any]:
-        """Send a frame and wait for the answer with its number."""
+        """Send a frame and wait for the answer with its number; pushes that come before it are kept for `push`."""
         try:
             self._connection.send(data, text=True)
             while True:
-                reply = msgspec.json.decode(self._connection.recv(timeout=SECONDS), type=dict[str, Any])
+                reply = self._receive(SECONDS)
                 # An error without a requestId says that the frame itself was not understood.
                 if reply.get("requestId") == number or ("requestId" not in reply and reply.get("status") == "error"):
                     return reply
+                if "subscriptionId" in reply and "requestId" not in reply:
+                    self._pushed.append(reply)
+        except Closed as error:
+            raise self._told(error, data) from None
         except ConnectionClosed as error:
-            if error.rcvd is not None and error.rcvd.code == CloseCode.MESSAGE_TOO_BIG:
-                # The gateway is there and says no, so this is a refusal.
-                raise RemoteError(413, "this is larger than a message to the gateway may be", {}) from None
-            # A gateway that hangs up amid a large frame may not get its reason through: the reset overtakes it.
-            size = f", perhaps because a message of {len(data):,} bytes is too large" if len(data) > LARGE else ""
-            raise Unreachable(f"{self.url} closed the connection: {error.rcvd or 'without a word' + size}") from None
-        except (OSError, msgspec.DecodeError) as error:
-            reason = "no answer in time" if isinstance(error, TimeoutError) else f"not an answer of a gateway: {error}"
+            raise self._told(self._closed(error), data) from None
+        except OSError as error:
+            reason = "no answer in time" if isinstance(error, TimeoutError) else error
             raise Unreachable(f"{self.url}: {reason}") from None
+
+    def _receive(self, seconds: float) -> dict[str, Any]:
+        """The next message. Raises TimeoutError, and Unreachable when it is nothing that a gateway sends."""
+        try:
+            return msgspec.json.decode(self._connection.recv(timeout=seconds), type=dict[str, Any])
+        except ConnectionClosed as error:
+            raise self._closed(error) from None
+        except msgspec.DecodeError as error:
+            raise Unreachable(f"{self.url}: not an answer of a gateway: {error}") from None
+
+    def _closed(self, error: ConnectionClosed) -> Closed:
+        """How it ended, in words."""
+        text = f"{self.url} closed the connection: {error.rcvd or 'without a word'}"
+        if error.rcvd is None:
+            return Closed(text, None, "")
+        return Closed(text, error.rcvd.code, error.rcvd.reason)
+
+    def _told(self, closed: Closed, data: bytes) -> Exception:
+        """What the end of the connection means for the request that it was the answer to."""
+        if closed.code == CloseCode.MESSAGE_TOO_BIG:
+            # The gateway is there and says no, so this is a refusal.
+            return RemoteError(413, "this is larger than a message to the gateway may be", {})
+        if closed.code is None and len(data) > LARGE:
+            # A gateway that hangs up amid a large frame may not get its reason through: the reset overtakes it.
+            return Closed(f"{closed}, perhaps because a message of {len(data):,} bytes is too large", None, "")
+        return closed
 
 
 def _why_tls_failed(error: ssl.SSLError) -> str:

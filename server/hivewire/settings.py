@@ -29,6 +29,7 @@ _Length = Annotated[int, Meta(ge=1, le=1_024)]
 _Bytes = Annotated[int, Meta(ge=1_024, le=1 << 30)]
 _Seconds = Annotated[float, Meta(ge=0.1, le=86_400)]
 _KeysAndSecrets = Annotated[str, Meta(pattern=r"^[^\s:]+:\S{16,}( [^\s:]+:\S{16,})*$")]
+_Days = Annotated[float, Meta(gt=0, le=36_500)]
 _Lifetime = Annotated[int, Meta(ge=1, le=10 * 365 * 86_400)]
 
 
@@ -75,6 +76,11 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         Annotated[str, Meta(min_length=16)] | None,
         _says("Whoever knows it (16 characters or more) may do everything with site properties.", secret=True),
     ] = None
+    history: Annotated[_Count, _says("Changes kept of each name, for its history and rollback.")] = 100
+    log_changes: Annotated[
+        _Count, _says("Changes kept of all names together, for clients that resume; or those of `log_days`, if fewer.")
+    ] = 1_000_000
+    log_days: Annotated[_Days, _says("The age, in days, at which a change leaves that log.")] = 7.0
     log_format: Annotated[
         Literal["auto", "console", "json"], _says("`auto` is console on a terminal, JSON elsewhere.")
     ] = "auto"
@@ -97,6 +103,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     property_origins: Annotated[
         str, _says("Web origins, separated by commas, whose pages may use site properties. None: no CORS headers.")
     ] = ""
+    compact_seconds: Annotated[_Seconds, _says("Time between two looks at what need not be kept any more.")] = 5.0
     message_bytes: Annotated[_Bytes, _says("Largest WebSocket message and REST body.")] = 1 << 20
     unfinished_bytes: Annotated[
         _Bytes,

@@ -11,6 +11,8 @@ from typing import Any
 import httpx
 import jwt
 import pytest
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
 
 from tests.gate.wire import until
 from tests.running import PASSWORD, SECRET, RunningGateway, Talk
@@ -409,7 +411,75 @@ def test_the_reserved_name_is_closed_to_everybody(shared_gateway: RunningGateway
     assert httpx.get(shared_gateway.rest_url + "/configuration/jwt.secret").status_code == 401
 
 
-# What the log says.
+# What the log and the errors say.
+
+
+def test_secrets_that_go_in_come_out_nowhere(data: Any) -> None:
+    """Whatever door a password or token is tried at, neither the log nor an error repeats it."""
+    secret = "hush-hush"
+    forged = mint(FOREIGN, t=0)
+    said: list[str] = []
+    with RunningGateway(data) as gateway:
+        good = gateway.token()
+        secrets = (
+            secret,
+            base64.b64encode(secret.encode()).decode(),
+            good,
+            *good.split(".")[1:],
+            *forged.split(".")[1:],
+        )
+        authorizations = [f"Bearer {secret}", f"Bearer {forged}", f"bearer {good}", good, _basic("admin", secret)]
+        with gateway.http("") as client:
+            for authorization in authorizations:
+                for ask in (client.get, client.delete):
+                    said.append(ask("/configuration/a", headers={"Authorization": authorization}).text)
+                said.append(_refused_upgrade(gateway.socket_url, {"Authorization": authorization}))
+            for query in (f"token={good}", f"access_token={forged}", f"password={secret}", f"Authorization={good}"):
+                said.append(client.get(f"/user?{query}").text)
+                said.append(client.post(f"/token?{query}", json={"login": "admin"}).text)
+                with connect(f"{gateway.socket_url}?{query}") as socket:
+                    socket.send('{"action":"user/list"}')
+                    said.append(str(socket.recv()))
+            said += [client.get(f"/{each}").text for each in (good, forged, secret)]
+            for body in (
+                {"login": "admin", "password": secret},
+                {"login": "admin", "password": secret * 100},
+                {"login": "admin", "password": {"is": secret}},
+                {"login": "", "password": secret},
+                {"login": "nobody", "password": secret},
+            ):
+                said.append(client.post("/token", json=body).text)
+            # In the wrong field: the error repeats the login to who sent it, the log does not.
+            client.post("/token", json={"login": secret, "password": "x"})
+            said.append(client.post("/token", content=f'{{"login":"admin","password":"{secret}').text)
+            said.append(client.post("/token", data={"password": secret}).text)
+            said += [client.post("/token/refresh", json={"refreshToken": each}).text for each in (good, forged, secret)]
+        with gateway.socket("") as talk, gateway.http(good) as client:
+            for each in (forged, secret, forged[:-2], f"Bearer {good}"):
+                said.append(json.dumps(talk("authenticate", token=each)))
+                rpc = {"jsonrpc": "2.0", "id": 1, "method": "token/refresh", "params": {"refreshToken": each}}
+                said.append(json.dumps(talk.frame(rpc)))
+            said.append(json.dumps(talk.raw(f'{{"action":"authenticate","token":"{good}"')))
+            for password in ("hush\n" + secret, secret * 100, [secret]):
+                said.append(client.put("/user/1", json={"password": password}).text)
+            said.append(client.post("/token/create", json={"userId": 1, "expiration": secret}).text)
+        assert gateway.stop() == 0
+        log = json.dumps(gateway.log) + "\n".join(gateway.noise)
+        assert len(gateway.events("authentication failed")) > 30
+    assert len(said) > 50
+    for each in secrets:
+        assert each not in log
+        assert not [words for words in said if each in words]
+
+
+def _basic(login: str, password: str) -> str:
+    return "Basic " + base64.b64encode(f"{login}:{password}".encode()).decode()
+
+
+def _refused_upgrade(url: str, headers: dict[str, str]) -> str:
+    with pytest.raises(InvalidStatus) as caught, connect(url, additional_headers=headers):
+        pass
+    return repr(caught.value.response)
 
 
 def test_nothing_secret_is_in_the_log(data: Any) -> None:

@@ -1113,9 +1113,10 @@ def test_no_secret_is_logged(tmp_path: Path) -> None:
         httpx.get(url, params={"apikey": "hunter2 key", "authtoken": token})
         httpx.get(url, headers={"X-Deki-Token": "hunter2"})
         httpx.get(url, headers={"Authorization": "Basic hunter2"})
+        httpx.get(url, auth=("hunter2", "admin"))
         gateway.stop()
         text = json.dumps(gateway.log)
-        assert len(gateway.events("authentication failed")) == 4
+        assert len(gateway.events("authentication failed")) == 5
         for secret in ("hunter2", token, API_KEY, SECRET, PASSWORD):
             assert secret not in text
 

@@ -108,15 +108,22 @@ class Wire:
 
     def answer(self) -> Any:
         """The JSON value of the next message."""
-        opcode, payload = self.frame()
+        opcode, payload = self._no_ping()
         assert opcode == TEXT, (opcode, payload)
         return json.loads(payload)
 
     def closed(self) -> tuple[int, str]:
         """Code and reason of the close frame that comes next."""
-        opcode, payload = self.frame()
+        opcode, payload = self._no_ping()
         assert opcode == CLOSE, (opcode, payload)
         return int.from_bytes(payload[:2]), payload[2:].decode()
+
+    def _no_ping(self) -> tuple[int, bytes]:
+        """The next frame that is no ping: those come whenever it is time."""
+        opcode, payload = self.frame()
+        while opcode == PING:
+            opcode, payload = self.frame()
+        return opcode, payload
 
     def ended(self) -> bool:
         """Whether nothing more comes: waits for the end of the connection."""

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from hivewire.ledger.journal import MAX_APPEND, NO_HISTORY, Journal
+from hivewire.ledger.journal import MAX_APPEND, NO_HISTORY, SINCE_BYTES, Journal
 from hivewire.ledger.memory import MemoryJournal
 from hivewire.ledger.records import Change, NotDurable
 from hivewire.ledger.sqlite import SqliteJournal
@@ -139,6 +139,7 @@ async def test_every_member_of_a_change_is_kept(shelf: Shelf) -> None:
         author="Ünï",
         description="lunch\0break",
         previous=5,
+        ordinal=12,
     )
     plain = change(8, key="k", version=4, id=9, previous=7)
     await shelf.journal.append([written])
@@ -202,6 +203,8 @@ async def test_a_refused_append_says_not_durable(data: Path) -> None:
             await journal.append([change(1)])
         with pytest.raises(NotDurable):
             await journal.remember({"a": "b"})
+        with pytest.raises(NotDurable):
+            await journal.remove([1])
     assert await everything(memory) == []
     assert await memory.notes() == {}
 
@@ -261,6 +264,66 @@ async def test_since_gives_whole_transactions(shelf: Shelf) -> None:
             assert len(page) >= min(take, len(later))
             assert len(page) < take + max(sizes.values())
             assert page == [change for change in later if change.revision <= (page[-1].revision if page else 0)]
+
+
+async def test_since_ends_when_it_has_enough_content(shelf: Shelf) -> None:
+    """However many changes are asked for, a page ends with the transaction that reaches a few megabytes."""
+    half = SINCE_BYTES // 2
+    sizes = {1: [half - 1], 2: [half], 3: [1], 4: [half, half, half], 5: [2 * SINCE_BYTES], 6: [0]}
+    for revision, contents in sizes.items():
+        await shelf.journal.append([change(revision, f"{n}", content=bytes(size)) for n, size in enumerate(contents)])
+    journal = await shelf.reopen()
+    for start, revisions in ((0, [1, 2, 3]), (1, [2, 3, 4, 4, 4]), (3, [4, 4, 4]), (4, [5]), (5, [6]), (6, [])):
+        assert [found.revision for found in await journal.since(start, take=1_000)] == revisions
+
+
+async def test_an_outline_tells_of_changes_without_their_content(shelf: Shelf) -> None:
+    """It goes forwards from any place to a revision, in pages, and tells of a record's name, rank and size."""
+    written = [change(1, "a", content=b"123"), change(1, "b", content=None, kind="device"), change(5, "é\0", ordinal=7)]
+    await shelf.journal.append(written)
+    await shelf.journal.append([change(6, content=b"")])
+    journal = await shelf.reopen()
+    found = await journal.outline(0, before=7, take=10)
+    assert [(one.revision, one.kind, one.key, one.ordinal, one.size) for one in found] == [
+        (1, "configuration", "a", 1, 3),
+        (1, "device", "b", 1, 0),
+        (5, "configuration", "é\0", 7, 1),
+        (6, "configuration", "a", 1, 0),
+    ]
+    assert [one.place for one in found] == sorted({one.place for one in found})
+    assert await journal.outline(0, before=6, take=10) == found[:3]
+    assert await journal.outline(0, before=1, take=10) == []
+    for number, one in enumerate(found):
+        assert await journal.outline(one.place, before=7, take=2) == found[number + 1 : number + 3]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 63, 65, 1_000, MAX_APPEND])
+async def test_what_is_removed_is_gone_and_nothing_else(shelf: Shelf, size: int) -> None:
+    """Removed changes are in no reading any more; their neighbours and the places of the others are as before."""
+    written = [change(revision, f"key {revision}") for revision in range(1, size + 3)]
+    for start in range(0, len(written), 1_000):
+        await shelf.journal.append(written[start : start + 1_000])
+    outlines = await shelf.journal.outline(0, before=1 << 40, take=10_000)
+    await shelf.journal.remove([outline.place for outline in outlines[1:-1]])
+    journal = await shelf.reopen()
+    assert await everything(journal) == [written[0], written[-1]]
+    assert await journal.outline(0, before=1 << 40, take=10) == [outlines[0], outlines[-1]]
+    assert await journal.since(0, take=10) == [written[0], written[-1]]
+    await journal.remove([outlines[1].place])  # again: nothing to do
+    after = change(size + 3)
+    await journal.append([after])
+    assert await everything(journal) == [written[0], written[-1], after]
+
+
+async def test_a_history_ends_where_a_change_was_removed(shelf: Shelf) -> None:
+    """What stands behind a removed change is not shown, also when it is still there."""
+    written = [change(n, version=n, previous=n - 1, ordinal=n) for n in range(1, 7)]
+    await shelf.journal.append(written)
+    outlines = await shelf.journal.outline(0, before=7, take=10)
+    await shelf.journal.remove([outlines[2].place])
+    assert await shelf.journal.history("configuration", "a", revision=6, take=10) == written[:2:-1]
+    assert await shelf.journal.history("configuration", "a", revision=3, take=10) == []
+    assert await shelf.journal.history("configuration", "a", revision=2, take=10) == written[1::-1]
 
 
 @pytest.mark.parametrize("kind", sorted(NO_HISTORY))
@@ -340,6 +403,52 @@ async def test_what_is_appended_beside_notes_is_durable_when_it_says_so(data: Pa
             (last,) = reader.execute("SELECT max(place) / 1024 FROM change").fetchone()
             assert last == revision
             await note
+    finally:
+        reader.close()
+        await journal.close()
+
+
+async def test_reads_do_not_wait_for_a_commit(data: Path) -> None:
+    """While a commit cannot get on, whoever reads gets what is there."""
+    journal = SqliteJournal(data)
+    await journal.load()
+    blocker = sqlite3.connect(data, isolation_level=None)
+    try:
+        await journal.append([change(1)])
+        blocker.execute("BEGIN IMMEDIATE")
+        commit = asyncio.create_task(journal.append([change(2, version=2, previous=1)]))
+        await asyncio.sleep(0)
+        assert await journal.since(0, take=10) == [change(1)]
+        assert await journal.history("configuration", "a", revision=1, take=10) == [change(1)]
+        assert await everything(journal) == [change(1)]
+        assert len(await journal.outline(0, before=9, take=10)) == 1
+        assert not commit.done()
+        blocker.execute("ROLLBACK")
+        await commit
+        assert len(await journal.since(0, take=10)) == 2
+    finally:
+        blocker.close()
+        await journal.close()
+
+
+async def test_a_transaction_that_was_left_open_takes_nothing_with_it(data: Path) -> None:
+    """When a failed transaction could not be rolled back, what is written next is durable all the same."""
+    journal = SqliteJournal(data)
+    await journal.load()
+    reader = sqlite3.connect(data)
+    try:
+        for write in (
+            lambda: journal.append([change(1)]),
+            lambda: journal.append([change(2, kind="user")]),
+            lambda: journal.remember({"a": "b"}),
+        ):
+            assert journal._writers is not None
+            await journal._writers.execute("BEGIN IMMEDIATE")
+            await journal._writers.execute("INSERT INTO meta VALUES ('left', 'open')")
+            await write()
+            assert reader.execute("SELECT 1 FROM meta WHERE name = 'left'").fetchall() == []
+        assert [row[0] // 1_024 for row in reader.execute("SELECT place FROM change ORDER BY place")] == [1, 2]
+        assert await journal.notes() == {"a": "b"}
     finally:
         reader.close()
         await journal.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from hivewire.ledger.records import (
     Overloaded,
     Refused,
     Transaction,
+    Unexpected,
     Write,
 )
 from hivewire.ledger.sqlite import SqliteJournal
@@ -99,6 +100,7 @@ class Model:
                     transaction.author,
                     write.description,
                     last.revision if last is not None else 0,
+                    last.ordinal + 1 if last is not None else 1,
                 )
             )
         return changes
@@ -577,13 +579,101 @@ async def test_a_ledger_that_failed_finds_out_that_it_can_write_again() -> None:
 
 
 async def test_the_time_of_a_record_never_goes_back() -> None:
-    """When the clock is set back, a record's next change has the time of its last one, also in one batch."""
-    clock = iter([5_000, 4_000, 3_000, 6_000])
-    ledger = Ledger(MemoryJournal(), lambda: next(clock))
+    """When the clock is set back, a record's next change has the time of its last one, also behind a delete."""
+    moment = 0
+    ledger = Ledger(MemoryJournal(), lambda: moment)
     await ledger.open()
     times = []
-    for content in (b"1", b"2", None, b"3"):
+    for moment, content in ((5_000, b"1"), (4_000, b"2"), (3_000, None), (2_000, b"3"), (6_000, b"4")):  # noqa: B007
         [change] = await ledger.commit(Transaction([Write("configuration", "a", content)]))
         times.append(change.time)
-    assert times == [5_000, 5_000, 5_000, 6_000]
+    assert times == [5_000, 5_000, 5_000, 5_000, 6_000]
+    await ledger.close()
+
+
+class Awkward:
+    """A precondition that breaks when it is looked at."""
+
+    def holds(self, last: Change | None) -> bool:
+        raise RuntimeError("awkward")
+
+
+@pytest.fixture
+async def reported() -> AsyncIterator[list[str]]:
+    """What is told to the event loop's exception handler."""
+    found: list[str] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: found.append(f"{context['message']}: {context['exception']}"))
+    yield found
+    loop.set_exception_handler(None)
+
+
+async def test_a_transaction_that_cannot_be_judged_fails_alone(ledger: Ledger, reported: list[str]) -> None:
+    """A mistake of the gateway in one transaction is that one's error; the others of its batch are written."""
+    awkward = Transaction([Write("configuration", "b", b"", preconditions=(Awkward(),))])
+    first, failed, last = await submit_all(ledger, [put("a"), awkward, put("c")])
+    assert isinstance(first, list)
+    assert isinstance(failed, Unexpected)
+    assert "awkward" not in str(failed)
+    assert isinstance(last, list)
+    assert set(ledger.kind("configuration").live) == {"a", "c"}
+    assert reported == ["a transaction could not be judged: awkward"]
+    assert ledger.failing is None
+
+
+async def test_an_observer_that_breaks_harms_nobody(ledger: Ledger, reported: list[str]) -> None:
+    """When an observer or a measurement fails, it is reported; the next observer and the writer hear the news."""
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("broken")
+
+    seen: list[Change] = []
+    ledger.observers += [broken, seen.extend]
+    ledger.on_commit = broken
+    found = await ledger.commit(put("a"))
+    assert seen == found
+    assert reported == ["an observer of the ledger failed: broken", "the commit was not measured: broken"]
+    assert (await ledger.commit(put("a")))[0].version == 2
+    assert ledger.failing is None
+
+
+async def test_a_writer_that_ends_leaves_nobody_waiting(
+    ledger: Ledger, journal: GatedJournal, reported: list[str]
+) -> None:
+    """When the gateway itself breaks after a commit, it says that it is not ready, and every writer gets an answer."""
+    await ledger.commit(put("a"))
+    journal.gate.clear()
+    outcomes: list[Outcome] = []
+    ledger.submit(put("a"), outcomes.append)
+    await journal.reached.wait()
+    ledger.submit(put("b"), outcomes.append)
+    del ledger.kind("configuration").keys  # what is in memory cannot be kept up to date any more
+    ledger.kind("configuration").live.clear()
+    journal.gate.set()
+    while len(outcomes) < 2:
+        await asyncio.sleep(0)
+    assert isinstance(outcomes[0], list), "it was written, whatever happened then"
+    assert isinstance(outcomes[1], NotDurable)
+    assert "the writer ended" in str(ledger.failing)
+    with pytest.raises(NotDurable, match="the writer ended"):
+        await ledger.commit(put("c"))
+    await ledger.probe()
+    assert "the writer ended" in str(ledger.failing)
+    assert len(reported) == 1
+    assert [change.key async for portion in journal.changes() for change in portion] == ["a", "a"]
+    await ledger.close()
+
+
+async def test_a_probe_survives_an_engine_that_breaks_in_a_new_way() -> None:
+    """Whatever the engine raises, the probe says so and can be repeated."""
+
+    class Breaking(MemoryJournal):
+        async def remember(self, notes: Mapping[str, str]) -> None:
+            raise OSError("gone")
+
+    ledger = Ledger(Breaking(), lambda: 1)
+    await ledger.open()
+    ledger.failing = "no space left on device"
+    await ledger.probe()
+    assert ledger.failing == "gone"
     await ledger.close()

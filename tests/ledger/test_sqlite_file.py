@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import sqlite3
@@ -115,14 +116,15 @@ async def test_a_database_of_another_application_is_refused(data: Path, mode: st
     assert "is an SQLite database of another application" in await refusal(data)
 
 
-async def test_a_file_of_a_newer_version_is_refused(data: Path) -> None:
-    """A file with a schema from the future is refused, and both versions are told."""
+@pytest.mark.parametrize("version", [1, SCHEMA_VERSION + 1])
+async def test_a_file_of_another_version_is_refused(data: Path, version: int) -> None:
+    """A file with a schema from the past or the future is refused, and both versions are told."""
     await filled(data)
     with contextlib.closing(sqlite3.connect(data)) as connection:
-        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+        connection.execute(f"PRAGMA user_version = {version}")
         connection.execute("PRAGMA journal_mode = DELETE")
     said = await refusal(data)
-    assert f"schema version {SCHEMA_VERSION + 1}" in said
+    assert f"schema version {version}" in said
     assert f"knows {SCHEMA_VERSION}" in said
     assert "Use the version of Hivewire that wrote it" in said
 
@@ -175,36 +177,59 @@ async def test_bad_places_are_told(tmp_path: Path) -> None:
 # Who may use it.
 
 
+OPEN = """
+    import asyncio, sys
+    from pathlib import Path
+    from hivewire.ledger.journal import JournalError
+    from hivewire.ledger.sqlite import SqliteJournal
+
+    async def main():
+        journal = SqliteJournal(Path(sys.argv[1]))
+        try:
+            await journal.load()
+            print("opened")
+        except JournalError as error:
+            print(error)
+        finally:
+            await journal.close()
+
+    asyncio.run(main())
+    """
+
+
 async def test_a_second_process_is_kept_out(data: Path) -> None:
     """A process that opens a file in use is told the number of the process that uses it."""
     ledger = Ledger(SqliteJournal(data), lambda: 1)
     await ledger.open()
     try:
-        opening = """
-            import asyncio, sys
-            from pathlib import Path
-            from hivewire.ledger.journal import JournalError
-            from hivewire.ledger.sqlite import SqliteJournal
-
-            async def main():
-                journal = SqliteJournal(Path(sys.argv[1]))
-                try:
-                    await journal.load()
-                    print("opened")
-                except JournalError as error:
-                    print(error)
-                finally:
-                    await journal.close()
-
-            asyncio.run(main())
-            """
-        found = process(opening, data)
+        found = process(OPEN, data)
         assert found.stderr == ""
         assert f"{data} is in use by another gateway (process {os.getpid()})" in found.stdout
         await ledger.commit(Transaction([Write("configuration", "still", b"works")]))
     finally:
         await ledger.close()
-    assert process(opening, data).stdout == "opened\n"
+    assert process(OPEN, data).stdout == "opened\n"
+
+
+@pytest.mark.parametrize("new", [True, False])
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere this lock would keep SQLite out as well")
+async def test_a_hard_link_to_the_file_is_the_same_file(data: Path, new: bool) -> None:
+    """A second process is kept out also when it knows the file by a name that has a lock of its own."""
+    if not new:
+        await filled(data)
+    ledger = Ledger(SqliteJournal(data), lambda: 1)
+    await ledger.open()
+    link = data.with_name("link.db")
+    try:
+        os.link(data, link)
+        found = process(OPEN, link)
+        assert found.stderr == ""
+        assert f"{link} is in use by another gateway; stop it first" in found.stdout
+        await ledger.commit(Transaction([Write("configuration", "still", b"works")]))
+        backup(data, data.with_name("copy.db"))  # to read it is allowed
+    finally:
+        await ledger.close()
+    assert process(OPEN, link).stdout == "opened\n"
 
 
 async def test_only_its_owner_can_read_it(data: Path) -> None:
@@ -396,6 +421,32 @@ async def test_a_backup_never_overwrites(data: Path, tmp_path: Path) -> None:
     assert target.read_bytes() == b"precious"
     with pytest.raises(JournalError, match="exists already"):
         backup(data, data)
+    assert not [name for name in os.listdir(tmp_path) if "unfinished" in name]
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.ENOTSUP])
+async def test_a_backup_needs_no_hard_links(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """Where the file system has no hard links, a backup is made all the same, and overwrites nothing either."""
+
+    def refuse(source: Path, target: Path) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "link", refuse)
+    await filled(data)
+    backup(data, tmp_path / "copy.db")
+    assert len((await state(tmp_path / "copy.db"))[0]) == 500
+    assert stat.S_IMODE((tmp_path / "copy.db").stat().st_mode) == 0o600
+
+    late = tmp_path / "late.db"
+
+    def made_meanwhile(done: int, total: int) -> None:
+        late.write_bytes(b"precious")
+
+    with pytest.raises(JournalError, match="exists already"):
+        backup(data, late, made_meanwhile)
+    assert late.read_bytes() == b"precious"
     assert not [name for name in os.listdir(tmp_path) if "unfinished" in name]
 
 

@@ -551,6 +551,64 @@ async def test_a_delete_during_a_conflated_run_is_not_lost(world: World, monkeyp
     assert peer.frames[-1]["position"] == world.position(revision)
 
 
+async def test_a_conflated_run_repeats_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was sent of a transaction before the peer stopped reading does not come again in the run."""
+    monkeypatch.setattr(catchup, "WRITE", 1)
+    world.hub.conflate_after = 1
+    peer = world.peer()
+    peer.subscribe(snapshot=False)
+    peer.room = 3
+    first = await world.put("a", "b", "c")
+    for _ in range(5):
+        await world.put("d")
+    last = await world.put("b")
+    peer.read(idle=True)
+    await world.quiet()
+    expected = [(name, 1, first) for name in "abc"] + [("b", 2, last), ("d", 5, last - 1)]
+    assert shown(peer.frames)[1:] == expected
+    assert ["conflated" in frame for frame in peer.frames[1:]] == [False] * 3 + [True] * 2
+    peer.session.hold()
+    again = await world.put("a")
+    peer.read()
+    await world.quiet()
+    assert shown(peer.frames)[6:] == [("a", 2, again)]
+
+
+async def test_a_snapshot_frame_is_within_its_bound(world: World) -> None:
+    """256 KiB with everything around the records."""
+    for number in range(5):
+        await world.put(f"s.{number}", value="x" * 52_380)
+    peer = world.peer()
+    peer.subscribe()
+    await world.quiet()
+    frames = [json.dumps(frame, separators=(",", ":")) for frame in peer.frames[1:]]
+    assert len(frames) == 2
+    assert all(len(frame) <= 256 << 10 for frame in frames)
+
+
+async def test_a_name_that_comes_and_goes_during_a_conflated_run(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its old delete is not sent behind its new one, nor beside the new record."""
+    monkeypatch.setattr(catchup, "WRITE", 1)
+    world.hub.conflate_after = 1
+    await world.put("a", "b", "c")
+    peer = world.peer()
+    peer.subscribe()
+    await world.quiet()
+    peer.taken()
+    peer.session.hold()
+    await world.delete("c")
+    await world.delete("b")
+    await world.delete("a")
+    peer.read(1, idle=True)
+    await world.quiet()
+    assert shown(peer.taken())[0][0] == "a", "the others are still to come"
+    again = await world.put("b", "c")
+    gone = await world.delete("c")
+    peer.read()
+    await world.quiet()
+    assert shown(peer.frames) == [("c", 2, gone), ("b", 1, again)]
+
+
 async def test_a_token_that_reaches_less_in_the_middle_of_a_group(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -31,10 +32,12 @@ def run(gateway: RunningGateway | str, *command: str | Path, **more: str) -> sub
 
 
 @contextmanager
-def agent(url: str, *arguments: str | Path, **more: str) -> Iterator[subprocess.Popen[str]]:
-    """The device agent, running."""
+def agent(
+    url: str, *arguments: str | Path, program: str = "device_agent.py", **more: str
+) -> Iterator[subprocess.Popen[str]]:
+    """The device agent or another program, running."""
     process = subprocess.Popen(
-        [sys.executable, EXAMPLES / "device_agent.py", *arguments],
+        [sys.executable, EXAMPLES / program, *arguments],
         env=environment(url, **more),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -152,3 +155,112 @@ def test_a_device_comes_back_when_the_gateway_says(data: Path, tmp_path: Path) -
                     talk("configuration/put", name="door.4", value="two")
                 assert line(process.stdout) == "applied door.4 version 2"
             assert file.read_text() == "two"
+
+
+def watcher(url: str, file: Path, *names: str, **more: str) -> AbstractContextManager[subprocess.Popen[str]]:
+    """The program that keeps a file equal to a set of configurations, running."""
+    return agent(url, file, *names, program="watch_to_file.py", **more)
+
+
+def holds(process: subprocess.Popen[str], file: Path, expected: dict[str, str]) -> None:
+    """Read what the program says until its file has these values; what it holds is always whole."""
+    while said := line(process.stdout):
+        if said.startswith("at "):
+            kept = json.loads(file.read_text())
+            if {name: each["value"] for name, each in kept["configurations"].items()} == expected:
+                return
+    raise AssertionError(f"{file.read_text()} is not {expected}")
+
+
+def test_a_watcher_that_was_killed_misses_nothing(shared_gateway: RunningGateway, talk: Talk, tmp_path: Path) -> None:
+    """What changes while it is dead, deletions too, it finds when it is started again: by resuming, not from the
+    beginning. With other names it begins anew, because a position says nothing about names."""
+    file = tmp_path / "state.json"
+    talk("configuration/put", name="file.a", value="1")
+    talk("configuration/put", name="file.b", value="1")
+    with watcher(shared_gateway.url, file, "file.*") as process:
+        assert line(process.stdout) == "following: snapshot"
+        holds(process, file, {"file.a": "1", "file.b": "1"})
+        talk("configuration/put", name="file.c", value="1")
+        holds(process, file, {"file.a": "1", "file.b": "1", "file.c": "1"})
+        process.kill()
+    talk("configuration/delete", name="file.b")
+    both = [{"operation": "put", "name": f"file.{name}", "value": "2"} for name in ("a", "d")]
+    talk("configuration/transact", changes=both)
+    with watcher(shared_gateway.url, file, "file.*") as process:
+        assert line(process.stdout) == "following: resumed"
+        holds(process, file, {"file.a": "2", "file.c": "1", "file.d": "2"})
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["state.json"]
+    with watcher(shared_gateway.url, file, "file.a", HIVEWIRE_TOKEN=shared_gateway.token()) as process:
+        assert line(process.stdout) == "following: snapshot"
+        holds(process, file, {"file.a": "2"})
+
+
+def test_a_watcher_outlives_the_gateway_and_its_ledger(data: Path, tmp_path: Path) -> None:
+    """It resumes after a restart; on another ledger the state replaces what the file has."""
+    file = tmp_path / "state.json"
+    with RunningGateway(data, "--drain-spread", "0.1") as gateway:
+        with gateway.socket() as talk:
+            talk("configuration/put", name="kept", value="1")
+            talk("configuration/put", name="gone", value="1")
+        with watcher(gateway.url, file) as process:
+            holds(process, file, {"kept": "1", "gone": "1"})
+            assert gateway.stop() == 0
+            assert "server going away; retry=" in line(process.stderr)
+            port = ("--port", str(gateway.port))
+            with RunningGateway(data, *port) as again, again.socket() as talk:
+                talk("configuration/delete", name="gone")
+                assert line(process.stdout) == "following: resumed"
+                holds(process, file, {"kept": "1"})
+            with RunningGateway(tmp_path / "other.db", *port) as other, other.socket() as talk:
+                assert line(process.stdout) == "following: reset"
+                holds(process, file, {})
+                talk("configuration/put", name="new", value="1")
+                holds(process, file, {"new": "1"})
+
+
+def test_a_watcher_whose_login_is_refused_says_so(shared_gateway: RunningGateway, tmp_path: Path) -> None:
+    """It does not try a wrong password again and again."""
+    done = run(
+        shared_gateway,
+        *(sys.executable, EXAMPLES / "watch_to_file.py", tmp_path / "state.json"),
+        HIVEWIRE_LOGIN="nobody.of.this.name",
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("refused: 401 ")
+    assert not (tmp_path / "state.json").exists()
+
+
+def test_a_watcher_keeps_half_of_nothing(tmp_path: Path) -> None:
+    """The file changes when a position comes: by a whole transaction, or to a state that is complete."""
+    sys.path.insert(0, str(EXAMPLES))
+    try:
+        from watch_to_file import State, Watcher
+    finally:
+        sys.path.remove(str(EXAMPLES))
+    state = State(tmp_path / "state.json", ["*"])
+    following = Watcher(state)
+
+    def update(name: str, **members: object) -> None:
+        configuration = {"name": name, "value": "1", "entityVersion": 1}
+        following.take(
+            {"action": "configuration/update", "operation": "put", "configuration": configuration, **members}
+        )
+
+    def snapshot(name: str, **members: object) -> None:
+        configurations = [{"name": name, "value": "1", "entityVersion": 1}]
+        following.take({"action": "configuration/snapshot", "configurations": configurations, **members})
+
+    update("a", more=True)
+    assert not state.file.exists()
+    update("b", position="e-2")
+    assert list(State(state.file, ["*"]).configurations) == ["a", "b"]
+    snapshot("c", reset=True, last=False)
+    assert list(state.configurations) == ["a", "b"]
+    snapshot("d", last=True, position="e-3")
+    again = State(state.file, ["*"])
+    assert (list(again.configurations), again.position) == (["c", "d"], "e-3")
+    following.take({"action": "configuration/bookmark", "position": "e-9"})
+    assert State(state.file, ["*"]).position == "e-9"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -21,6 +22,8 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
+from hivewire import app
+from hivewire.settings import Settings
 from tests.running import PASSWORD, RunningGateway, Talk
 
 
@@ -296,6 +299,20 @@ def test_a_start_that_failed_does_not_swallow_the_password(data: Path, tmp_path:
     """When the first start fails, the next one still prints the generated password."""
     missing = tmp_path / "missing.pem"
     fails(hivewire("serve", "--port", "0", "--data", data, "--tls-certificate", missing, "--tls-key", missing))
+    with RunningGateway(data, env={"HIVEWIRE_ADMIN_PASSWORD": ""}) as gateway:
+        assert re.search(r"^Password +(\S+)$", welcome(gateway), re.MULTILINE)
+
+
+def test_a_start_that_fails_late_has_made_no_administrator(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything else is ready before the administrator is stored, so the next start still prints the password."""
+
+    def broken(*_: object) -> None:
+        raise OSError("out of something")
+
+    with monkeypatch.context() as patched, pytest.raises(OSError, match="out of something"):
+        patched.setattr(app, "_Server", broken)
+        asyncio.run(app.serve(Settings(port=0, data=str(data)), broken))
+    fails(hivewire("user", "unlock", "admin", "--data", data), "there is no user admin")
     with RunningGateway(data, env={"HIVEWIRE_ADMIN_PASSWORD": ""}) as gateway:
         assert re.search(r"^Password +(\S+)$", welcome(gateway), re.MULTILINE)
 

@@ -150,8 +150,9 @@ def test_the_first_password_has_bounds(password: str) -> None:
 
 
 def test_secrets_are_known_as_such() -> None:
-    """The password and the signing secret, and nothing else, are never shown."""
-    assert {name for name in settings.names() if settings.is_secret(name)} == {"admin_password", "jwt_secret"}
+    """The password, the signing secret and what other servers share, and nothing else, are never shown."""
+    secrets = {"admin_password", "jwt_secret", "server_tokens", "api_key"}
+    assert {name for name in settings.names() if settings.is_secret(name)} == secrets
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ class Identity(Struct, frozen=True):
         """Whether the token holds back nothing of what its user may do."""
         return (
             all(self.may(permission) for permission in ALL)
-            and self.names is EVERYTHING
+            and self.names.contains("*")
             and self.networks is None
             and self.device_types is None
         )

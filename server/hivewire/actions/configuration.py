@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Coroutine
 from itertools import islice
 from typing import Any
@@ -34,6 +33,7 @@ from hivewire_protocol.configuration import (
     RevisionReply,
     TransactChange,
     forbidden_character,
+    is_media_type,
     resource,
 )
 from hivewire_protocol.errors import (
@@ -54,8 +54,6 @@ TAKE, MOST = 1_000, 10_000
 HISTORY_TAKE, MOST_HISTORY = 20, 1_000
 PAGE = 25
 """Changes read from the journal at a time."""
-
-_MEDIA_TYPE = re.compile(r"[!#$&^\w.+-]{1,64}/[!#$&^\w.+-]{1,64}( *; *[!-~ ]{1,120})?", re.ASCII)
 
 
 def get(house: House, client: Client, request: ConfigurationGet) -> Reply | Coroutine[Any, Any, Reply]:
@@ -151,7 +149,7 @@ def _put(house: House, client: Client, request: ConfigurationPut | TransactChang
     content_type = TEXT
     if request.contentType is not None:
         content_type = request.contentType
-        if not _MEDIA_TYPE.fullmatch(content_type):
+        if not is_media_type(content_type):
             raise OutOfBounds("contentType must be a media type such as application/json")
     description = _description(house, request.description)
     return Write(KIND, name, value.encode(), content_type, description, _expected(request))

@@ -77,8 +77,12 @@ async def token(house: House, client: Client, request: Token) -> Reply:
         raise InvalidParameters("Invalid or empty authorization request parameters")
     try:
         user = await proved(house, client.address, login, password)
+    except Unavailable:
+        raise
     except WireError as error:
-        house.telemetry.authentication_failed("token", type(error).__name__, client.address, login[:128])
+        # A login that nobody has may be a password in the wrong field.
+        known = login if house.users.by_login(login) is not None else None
+        house.telemetry.authentication_failed("token", type(error).__name__, client.address, known)
         raise
     house.users.logged_in(user)
     moment = now()
@@ -96,10 +100,12 @@ async def proved(house: House, address: str, login: str, password: str) -> User:
         raise UnknownLogin(UnknownLogin.text.format(login=login[:128]))
     if not user.active:
         raise UserNotActive
+    if len(password) > 128:
+        raise InvalidCredentials  # nobody's, so it is no guess either
     try:
         async with house.throttle.turn(login, address):
             _check_wait(house, login, address)  # those before it in the line may have used up the free attempts
-            right = len(password) <= 128 and await house.passwords.verify(user.profile.password_hash, password)
+            right = await house.passwords.verify(user.profile.password_hash, password)
             if not right:
                 house.throttle.fail(login, address)
                 raise InvalidCredentials

@@ -47,7 +47,7 @@ def subscribe(house: House, client: Client, request: ConfigurationSubscribe) -> 
     if feed.patterns + len(wanted.patterns) > MAX_HELD_PATTERNS:
         raise OutOfBounds(f"more than {MAX_HELD_PATTERNS} name patterns in all subscriptions of this connection")
     hub, revision = house.hub, house.ledger.revision
-    resumable = since is not None and since[0] == house.ledger.epoch and hub.covers(since[1]) and since[1] <= revision
+    resumable = since is not None and since[0] == house.ledger.epoch and house.ledger.covers(since[1])
     sub = feed.subscribe(CONFIGURATION, wanted, since[1] if since is not None and resumable else revision)
     sub.conflate = request.conflate is not False
     if since is None and request.snapshot is False:

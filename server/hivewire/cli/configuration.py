@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, BinaryIO
 
 import click
 
 from hivewire.cli.gateway import connected, reach, token_option, url_option
-from hivewire.cli.output import echo_json, on_one_line, printable
+from hivewire.cli.output import echo_json, on_one_line, printable, shortened
 from hivewire.remote import Remote, RemoteError
 
 PAGE = 1_000
@@ -130,7 +130,7 @@ each configuration: name, version and the whole value, separated by tabs, with
 @connected
 def list_(remote: Remote, patterns: tuple[str, ...], as_json: bool, after: str | None, take: int | None) -> None:
     """List configurations by name: all that you may see, or those that match a PATTERN (a name, or a prefix*)."""
-    found = _pages(remote, patterns, after, take)
+    found = (resource for reply in pages(remote, patterns, after, take) for resource in reply["configurations"])
     if as_json:
         for resource in found:
             echo_json(resource)
@@ -183,16 +183,20 @@ def _content(value: str | None, file: BinaryIO | None) -> str:
 
 
 def write(remote: Remote, action: str, **members: Any) -> dict[str, Any]:
-    """A write; a conflict is shown with what is there now, and a refused value is not repeated."""
+    """A write; a refusal ends the command with the lines that tell why."""
     try:
         return remote.request(action, **members)
     except RemoteError as error:
-        if error.code == 409:
-            lines = [on_one_line(str(error)), *_current(error.reply.get("change"))]
-            raise click.ClickException("\n".join(lines)) from None
-        if problem := _VALUE_PROBLEM.search(str(error)):
-            raise click.ClickException(f"the value is refused: {on_one_line(problem[1])}") from None
-        raise
+        raise click.ClickException("\n".join(why(error))) from None
+
+
+def why(error: RemoteError) -> list[str]:
+    """Lines that tell why a write is refused: a conflict with what is there now; a refused value is not repeated."""
+    if error.code == 409:
+        return [on_one_line(str(error)), *_current(error.reply.get("change"))]
+    if problem := _VALUE_PROBLEM.search(str(error)):
+        return [f"the value is refused: {on_one_line(problem[1])}"]
+    return [on_one_line(str(error))]
 
 
 def _current(change: dict[str, Any] | None) -> list[str]:
@@ -204,9 +208,7 @@ def _current(change: dict[str, Any] | None) -> list[str]:
     why = [f"  reason: {printable(change['description'])}"] if change["description"] else []
     if change["operation"] == "delete":
         return [f"  deleted {when}", *why]
-    value = printable(shown(resource)[:500])
-    cut = "..." if len(shown(resource)) > 500 else ""
-    return [f"  now: {value}{cut}", f"  put {when}", *why]
+    return [f"  now: {shortened(shown(resource), 500)}", f"  put {when}", *why]
 
 
 def _print_table(found: Iterable[dict[str, Any]]) -> None:
@@ -222,24 +224,27 @@ def _print_table(found: Iterable[dict[str, Any]]) -> None:
     Console().print(table)
 
 
-def _pages(remote: Remote, patterns: tuple[str, ...], after: str | None, take: int | None) -> Iterator[dict[str, Any]]:
-    """Everything that matches, page by page; smaller pages when the values are large."""
+def pages(
+    remote: Remote, names: Sequence[str], after: str | None = None, take: int | None = None
+) -> Iterator[dict[str, Any]]:
+    """The replies of a list of everything that matches, page by page; smaller pages where the values are large."""
     left, size = take, PAGE
     while left is None or left > 0:
+        asked = size if left is None else min(size, left)
         try:
-            asked = size if left is None else min(size, left)
-            reply = remote.request("configuration/list", names=list(patterns) or None, after=after, take=asked)
+            reply = remote.request("configuration/list", names=list(names) or None, after=after, take=asked)
         except RemoteError as error:
-            if error.code != 413 or size == 1:
+            if error.code != 413 or asked == 1:
                 raise
-            size = max(1, size // 4)
+            size = asked // 2
             continue
+        yield reply
         page = reply["configurations"]
-        yield from page
         if len(page) < asked:
             return
         after = page[-1]["name"]
         left = None if left is None else left - len(page)
+        size = min(PAGE, size * 2)
 
 
 def shown(resource: dict[str, Any]) -> str:

@@ -39,17 +39,63 @@ def connected(command: _F) -> Callable[..., Any]:
     return url_option(token_option(wrapped))
 
 
-@contextmanager
-def reach(url: str | None, token: str | None) -> Iterator[Remote]:
-    """An authenticated connection; an expired token of the profile is renewed and remembered.
+class Access:
+    """Where a command's gateway is, and who one is there: an access token, and the profile if it is from one.
 
-    Raises ClickException when there is no token for this address, RemoteError when it is refused.
+    It can be used for one connection after another, and during a long one.
     """
+
+    def __init__(self, url: str, token: str, profile: Profile | None = None) -> None:
+        self.url = url
+        self.token = token
+        self.profile = profile
+
+    def authenticate(self, remote: Remote) -> None:
+        """Show who one is, with a fresh token of the profile's login when the gateway does not take the one there is.
+
+        Raises ClickException when no token is good any more.
+        """
+        try:
+            remote.request("authenticate", token=self.token)
+        except RemoteError as error:
+            if error.code != 401:
+                raise
+            self.renew(remote, error)
+
+    def renew(self, remote: Remote, why: RemoteError | None = None) -> None:
+        """Get a fresh access token, show it, and remember it. `why` is how the present one was refused, if it was.
+
+        Raises ClickException when there is nothing to get one with, or the login has ended.
+        """
+        if self.profile is None:
+            raise click.ClickException(f"the token of --token or HIVEWIRE_TOKEN is refused: {why}")
+        try:
+            reply = remote.request("token/refresh", refreshToken=self.profile.refresh_token)
+            self.token = reply["accessToken"]
+            remote.request("authenticate", token=self.token)
+        except RemoteError as error:
+            if error.code != 401:
+                raise
+            raise click.ClickException(f"the login has ended ({error}): run {_login_command(remote.url)}") from None
+        self._remember(self.profile)
+
+    def _remember(self, profile: Profile) -> None:
+        profile.access_token = self.token
+        place = profiles.path()
+        try:
+            kept = profiles.load(place)
+            # Somebody may have logged in anew since it was read, and that login is not to be undone.
+            if kept is not None and kept.refresh_token == profile.refresh_token:
+                profiles.save(profile, place)
+        except ProfileError as error:
+            # What was asked for can be done all the same; the next command will have to refresh again.
+            click.echo(f"hivewire: warning: {error.format_message()}", err=True)
+
+
+def access(url: str | None, token: str | None) -> Access:
+    """What the flags, the environment and the profile give. Raises ClickException when that is no token for the url."""
     if token is not None:
-        with Remote(url or _address_of_profile()) as remote:
-            _authenticate(remote, token)
-            yield remote
-        return
+        return Access(url or _address_of_profile(), token)
     profile = profiles.load(profiles.path())
     if profile is None:
         raise click.ClickException(f"nobody is logged in: run {_login_command(url)}, or give --token")
@@ -59,8 +105,18 @@ def reach(url: str | None, token: str | None) -> Iterator[Remote]:
             f"the login that is remembered is for {profile.url}, not for {url}, and is not shown to another gateway:"
             f" run {_login_command(url)}, or give --token"
         )
-    with Remote(profile.url) as remote:
-        _log_in(remote, profile)
+    return Access(profile.url, profile.access_token, profile)
+
+
+@contextmanager
+def reach(url: str | None, token: str | None) -> Iterator[Remote]:
+    """An authenticated connection; an expired token of the profile is renewed and remembered.
+
+    Raises ClickException when there is no token for this address, RemoteError when it is refused.
+    """
+    entry = access(url, token)
+    with Remote(entry.url) as remote:
+        entry.authenticate(remote)
         yield remote
 
 
@@ -71,34 +127,3 @@ def _address_of_profile() -> str:
 
 def _login_command(url: str | None) -> str:
     return "hivewire login" if url is None else f"hivewire login --url {url}"
-
-
-def _authenticate(remote: Remote, token: str) -> None:
-    try:
-        remote.request("authenticate", token=token)
-    except RemoteError as error:
-        if error.code != 401:
-            raise
-        raise click.ClickException(f"the token of --token or HIVEWIRE_TOKEN is refused: {error}") from None
-
-
-def _log_in(remote: Remote, profile: Profile) -> None:
-    """Authenticate with the profile's tokens, with a fresh one when the gateway does not take the access token."""
-    try:
-        remote.request("authenticate", token=profile.access_token)
-        return
-    except RemoteError as error:
-        if error.code != 401:
-            raise
-    try:
-        profile.access_token = remote.request("token/refresh", refreshToken=profile.refresh_token)["accessToken"]
-        remote.request("authenticate", token=profile.access_token)
-    except RemoteError as error:
-        if error.code != 401:
-            raise
-        raise click.ClickException(f"the login has ended ({error}): run {_login_command(remote.url)}") from None
-    try:
-        profiles.save(profile, profiles.path())
-    except ProfileError as error:
-        # What was asked for can be done all the same; the next command will have to refresh again.
-        click.echo(f"hivewire: warning: {error.format_message()}", err=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import click
@@ -23,3 +24,13 @@ def on_one_line(text: str) -> str:
 def echo_json(value: Any) -> None:
     """Print JSON on a line of its own, UTF-8 whatever the locale."""
     click.echo(msgspec.json.encode(value))
+
+
+def printable_json(data: bytes) -> str:
+    """A JSON document with everything in it that is no visible character written as JSON's own escape."""
+    return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in data.decode())
+
+
+def shortened(text: str, most: int) -> str:
+    """The beginning of a text that others wrote, on one line."""
+    return printable(text[:most]) + ("..." if len(text) > most else "")

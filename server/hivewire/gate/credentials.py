@@ -18,7 +18,14 @@ from hivewire.access.sessions import Sessions
 from hivewire.access.users import User
 from hivewire.actions.identity import proved
 from hivewire.dispatch import House, now
-from hivewire_protocol.errors import AccessDenied, InvalidCredentials, Unauthorized, UserNotActive, WireError
+from hivewire_protocol.errors import (
+    AccessDenied,
+    InvalidCredentials,
+    Unauthorized,
+    Unavailable,
+    UserNotActive,
+    WireError,
+)
 from hivewire_protocol.user import Role
 
 COOKIE = "authtoken"
@@ -143,6 +150,8 @@ class Credentials:
             proving.add_done_callback(partial(self._proved, pair))
         try:
             return await asyncio.shield(proving)
+        except Unavailable:
+            raise
         except WireError as error:
             self._failed(asked, "basic", type(error).__name__, login)
             if isinstance(error, UserNotActive):
@@ -164,7 +173,9 @@ class Credentials:
         return user
 
     def _failed(self, asked: Asked, how: str, why: str, login: str | None = None) -> None:
-        self._house.telemetry.authentication_failed(how, why, asked.address, login[:128] if login else None)
+        # A login that nobody has may be a password in the wrong field.
+        known = login if login is not None and self._house.users.by_login(login) is not None else None
+        self._house.telemetry.authentication_failed(how, why, asked.address, known)
 
 
 def is_foreign(origin: str | None, host: str) -> bool:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from hivewire.hub.entries import Entry, transactions
 from hivewire.hub.feed import Subscription
 from hivewire.ledger.ledger import Kind
-from hivewire.ledger.records import Change
+from hivewire.ledger.records import Change, NotKept
 from hivewire_protocol.close import Code
 
 if TYPE_CHECKING:
@@ -26,14 +26,17 @@ WRITE = 64 << 10
 SNAPSHOT_BYTES = 256 << 10
 """The most in one snapshot frame, unless it is a single record (configuration contract, section 4)."""
 
+ENVELOPE = 512
+"""What is around the records of a snapshot frame, at most."""
+
 LOOK = 5_000
 """Records that one step of a conflated run looks at."""
 
 
 async def advance(hub: Hub, sub: Subscription) -> None:
     """Bring a subscription nearer to the present; it is live when it has got there."""
-    if sub.idle:
-        sub.idle = False
+    idle, sub.idle = sub.idle, False
+    if idle and sub.cursor is None:  # what is being copied is the latest anyway
         await _judge(hub, sub)
     elif sub.at < hub.ledger.revision:
         await _read_on(hub, sub)
@@ -49,13 +52,15 @@ async def _read_on(hub: Hub, sub: Subscription) -> None:
     target, turn = hub.ledger.revision, sub.turn
     portion = hub.recent.after(sub.at, PORTION)
     if portion is None:
-        portion = [Entry(change) for change in await hub.ledger.journal.since(sub.at, take=PORTION)]
+        try:
+            portion = [Entry(change) for change in await hub.ledger.since(sub.at, take=PORTION)]
+        except NotKept:
+            if sub.turn == turn:
+                _start_over(hub, sub)
+            return
         if sub.turn != turn or sub.feed.stalled:
             return
-    # Looked at after reading: what is removed from the log is below `oldest` before it is removed.
-    if not hub.covers(sub.at):
-        _start_over(hub, sub)
-    elif portion:
+    if portion:
         deliver(hub, sub, transactions(portion))
     else:
         sub.at = target  # what was there left no trace, such as an old state of a user
@@ -68,12 +73,10 @@ def deliver(hub: Hub, sub: Subscription, portion: Iterable[list[Entry]]) -> None
     feed = sub.feed
     for transaction in portion:
         revision = transaction[0].revision
-        if revision > hub.ledger.revision:
-            break  # on the disk already, but not announced yet
         entries = [entry for entry in transaction if _wants(sub, entry.change)]
         for number in range(sub.sent, len(entries)):
             position = hub.position(revision) if sub.cursor is None and number == len(entries) - 1 else None
-            out.append(hub.update(sub, entries[number], position))
+            out.append(hub.update(sub, entries[number], position, conflated=sub.floor > 0))
             if position is not None:
                 sub.told = revision
             size += len(out[-1])
@@ -81,7 +84,8 @@ def deliver(hub: Hub, sub: Subscription, portion: Iterable[list[Entry]]) -> None
                 feed.listener.push(b"".join(out))
                 out, size = [], 0
                 if feed.stalled:
-                    sub.at, sub.sent = revision - 1, number + 1
+                    whole = number + 1 == len(entries)
+                    sub.at, sub.sent = (revision, 0) if whole else (revision - 1, number + 1)
                     return
         sub.at, sub.sent = revision, 0
     if out:
@@ -97,15 +101,24 @@ def _wants(sub: Subscription, change: Change) -> bool:
 
 async def _judge(hub: Hub, sub: Subscription) -> None:
     """The peer had not read for a while: conflate if it would have to read too many changes."""
-    turn, at, left, sent = sub.turn, sub.at, hub.conflate_after, sub.sent
-    while hub.covers(at) and left >= 0:
+    turn = sub.turn
+    if sub.sent and hub.ledger.covers(sub.at):
+        # What it has of a transaction would come again in the run: it gets the rest first.
+        broken_off = await hub.ledger.journal.since(sub.at, take=1)
+        if sub.turn != turn:
+            return
+        deliver(hub, sub, transactions(map(Entry, broken_off)))
+        if sub.sent or sub.feed.stalled:
+            return
+    at, left = sub.at, hub.conflate_after
+    while hub.ledger.covers(at) and left >= 0:
         if at >= hub.ledger.revision:
             return
         portion = await hub.ledger.journal.since(at, take=PORTION)
         if sub.turn != turn or not portion:
             return
-        left -= sum(_wants(sub, change) for change in portion) - sent
-        at, sent = portion[-1].revision, 0
+        left -= sum(_wants(sub, change) for change in portion)
+        at = portion[-1].revision
     _conflate(hub, sub)
 
 
@@ -120,11 +133,11 @@ def _start_over(hub: Hub, sub: Subscription) -> None:
 
 
 def _conflate(hub: Hub, sub: Subscription) -> None:
-    if not hub.covers(sub.at) or not sub.conflate or (sub.cursor is not None and not sub.floor):
+    if not hub.ledger.covers(sub.at) or not sub.conflate:
         _start_over(hub, sub)
         return
     kind = hub.ledger.kind(sub.topic.kind)
-    floor = sub.floor or sub.at
+    floor = sub.at
     sub.copy_from(hub.ledger.revision, floor)
     sub.buried = [change for change in kind.deleted.values() if change.revision > floor and change.key in sub.served]
 
@@ -138,7 +151,7 @@ def _copy(hub: Hub, sub: Subscription) -> None:
     for name in _names_after(kind, sub, sub.cursor):
         element = topic.entry(kind.live[name])
         size += len(element) + 1
-        if elements and size > SNAPSHOT_BYTES:
+        if elements and size > SNAPSHOT_BYTES - ENVELOPE:
             last = False
             break
         elements.append(element)
@@ -167,8 +180,10 @@ def _copy_changed(hub: Hub, sub: Subscription) -> None:
     kind, out, size = hub.ledger.kind(sub.topic.kind), [], 0
     while sub.buried and size < WRITE:
         change = sub.buried.pop()
-        out.append(Entry(change))
-        size += 500
+        # What happened to the name since has been delivered if it is a delete, and else comes with the live ones.
+        if kind.last(change.key) in (None, change):
+            out.append(Entry(change))
+            size += 500
     last = False
     if not sub.buried:
         last = True

@@ -236,7 +236,7 @@ class Feed:
                 sub.copy_from(revision)
                 sub.reset = True
         for sub in self.subscriptions:
-            if not sub.live and not self._hub.covers(sub.at):
+            if not sub.live and not self._hub.ledger.covers(sub.at):
                 sub.copy_from(revision)
                 sub.reset = True
         self.serve()

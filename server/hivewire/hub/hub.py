@@ -73,10 +73,6 @@ class Hub:
         """The position behind a revision."""
         return render_position(self.ledger.epoch, revision)
 
-    def covers(self, revision: int) -> bool:
-        """Whether the log has everything behind this revision (configuration contract, section 7)."""
-        return self.ledger.oldest - 1 <= revision
-
     # Frames.
 
     def update(self, sub: Subscription, entry: Entry, position: str | None, conflated: bool = False) -> bytes:

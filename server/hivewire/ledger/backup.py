@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 from collections.abc import Callable
@@ -10,6 +11,9 @@ from pathlib import Path
 
 from hivewire.ledger.journal import JournalError
 from hivewire.ledger.sqlite import inspect, location, new_epoch
+
+NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
+"""How file systems without hard links (FAT, some network mounts) refuse one."""
 
 PAGES = 1_000
 """Pages copied between two reports of progress."""
@@ -31,7 +35,7 @@ def backup(source: Path, target: Path, progress: Callable[[int, int], None] = la
         unfinished.unlink(missing_ok=True)
         os.close(os.open(unfinished, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         _copy(source, unfinished, progress)
-        os.link(unfinished, target)  # unlike a rename, this fails when somebody made the file meanwhile
+        _publish(unfinished, target)
         _sync(target.parent)
     except FileExistsError:
         raise JournalError(f"{target} exists already; a backup never overwrites a file") from None
@@ -55,6 +59,22 @@ def _copy(source: Path, target: Path, progress: Callable[[int, int], None]) -> N
             if verdict != "ok":
                 raise JournalError(f"the copy of {source} is damaged ({verdict}); it was thrown away")
     _sync(target)
+
+
+def _publish(unfinished: Path, target: Path) -> None:
+    """Give the finished copy its name. Raises FileExistsError when somebody made a file of that name meanwhile."""
+    try:
+        os.link(unfinished, target)  # unlike a rename, this overwrites nothing
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        # The name is made ours first; a crash right here leaves an empty file, which a gateway takes for a new ledger.
+        os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        try:
+            os.replace(unfinished, target)
+        except OSError:
+            target.unlink()
+            raise
 
 
 def _sync(path: Path) -> None:

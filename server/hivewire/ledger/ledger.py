@@ -3,6 +3,8 @@
 While a batch is on its way to the disk the next one gathers. A batch is judged in order against the state plus what
 stands before it in the batch, appended to the journal as one, and only then applied, announced and answered. Refusals
 leave after the commit too, because they may rest on writes of the same batch.
+
+What is kept: `shorten` moves `oldest` on, `sweep` removes what neither the log nor a history needs any more.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from time import perf_counter
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from sortedcontainers import SortedList
 
@@ -22,11 +24,15 @@ from hivewire.ledger.records import (
     Mismatch,
     Missing,
     NotDurable,
+    NotKept,
+    Outline,
     Overloaded,
     Refused,
     Transaction,
+    Unexpected,
     Write,
 )
+from hivewire.ledger.retention import Log, Retention
 from hivewire_protocol.patterns import Patterns
 
 MAX_TRANSACTION = 1_000
@@ -34,6 +40,18 @@ MAX_TRANSACTION = 1_000
 
 BATCH_BYTES = 4 << 20
 """A batch is closed once it holds this much content, so that nobody waits behind hundreds of megabytes."""
+
+SWEEP_TAKE = 1_000
+SWEEP_BYTES = 1 << 20
+"""Changes looked at by one step of a sweep, and content removed by it: a write waits behind one such step at most."""
+
+SWEEP_CHANGES = 1_000
+SWEEP_MILLISECONDS = 3_600_000
+"""A sweep reads all that is older than the log, so it waits for so many changes to have left, or for so long."""
+
+DEFAULT_RETENTION = Retention()
+
+UNTOLD = "an answer from the ledger was not taken"
 
 Outcome: TypeAlias = "list[Change] | LedgerError"
 Done: TypeAlias = Callable[[Outcome], None]
@@ -104,10 +122,17 @@ class Kind:
 class Ledger:
     """Everything that is kept. Reads are plain calls and never wait; writes go through `submit` or `commit`."""
 
-    def __init__(self, journal: Journal, now: Callable[[], int], max_waiting: int = 256 << 20) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        now: Callable[[], int],
+        max_waiting: int = 256 << 20,
+        retention: Retention = DEFAULT_RETENTION,
+    ) -> None:
         self.journal = journal
         self.revision = 0
         self.oldest = 1
+        """The first revision from which the log is complete; never decreases."""
         self.failing: str | None = "not open yet"
         self.observers: list[Observer] = []
         self.on_commit: Callable[[int, float], None] = lambda changes, seconds: None
@@ -118,7 +143,13 @@ class Ledger:
         self._max_waiting = max_waiting
         self._wake = asyncio.Event()
         self._closing = False
+        self._broken = False
         self._writer: asyncio.Task[None] | None = None
+        self._retention = retention
+        self._log = Log(retention)
+        self._left = self._swept = 0  # changes that left the log until `oldest`, and until the last sweep
+        self._older = 0  # changes older than the log that the last sweep found needed
+        self._swept_at = 0
 
     # Reading.
 
@@ -138,6 +169,28 @@ class Ledger:
         """The last change of a record that exists."""
         return self.kind(kind).live.get(key)
 
+    @property
+    def log_changes(self) -> int:
+        """How many changes the log holds."""
+        return self._log.changes
+
+    def covers(self, revision: int) -> bool:
+        """Whether everything that happened after this revision can be told."""
+        return self.oldest - 1 <= revision <= self.revision
+
+    async def since(self, revision: int, *, take: int) -> list[Change]:
+        """What was announced after a revision, in order; whole transactions, about `take` changes or SINCE_BYTES.
+
+        Nothing means that there is nothing (yet). Raises NotKept when the log does not cover the revision.
+        """
+        found = await self.journal.since(revision, take=take)
+        # Now, because the log may have been shortened while it was read.
+        if not self.covers(revision):
+            raise NotKept(f"the log reaches back to revision {self.oldest}")
+        while found and found[-1].revision > self.revision:
+            found.pop()  # durable, but not announced yet
+        return found
+
     # Writing.
 
     def submit(self, transaction: Transaction, done: Done) -> None:
@@ -152,6 +205,8 @@ class Ledger:
             raise ValueError("a transaction writes a record at most once")
         if self._closing:
             raise NotDurable("the gateway is stopping")
+        if self._broken:
+            raise NotDurable(str(self.failing))
         if self._waiting_bytes > self._max_waiting:
             raise Overloaded("too many changes are waiting to be written")
         size = transaction.size
@@ -179,44 +234,155 @@ class Ledger:
     async def open(self) -> None:
         """Load the current state and start the writer. Raises JournalError."""
         await self.journal.load()
+        for name, note in (await self.journal.notes()).items():
+            self._recall(name, note)
         async for portion in self.journal.changes():
             for change in portion:
                 self.kind(change.kind).load(change)
+            within = [change for change in portion if change.revision >= self.oldest]
+            self._log.add(within)
+            self._log.left += len(portion) - len(within)
             if portion:
-                self.revision = portion[-1].revision
+                self.revision = max(self.revision, portion[-1].revision)
         for kind in self._kinds.values():
             kind.keys = SortedList(kind.live)
+        self._left, self._swept_at = self._log.left, self.now()
         self.failing = "the storage is read-only" if self.journal.read_only else None
         self._writer = asyncio.create_task(self._write(), name="ledger writer")
 
     async def probe(self) -> None:
-        """After a failed commit, see whether the journal takes writes again, so that `failing` is true of now."""
-        if self.failing is not None and not self.journal.read_only and not self._closing:
-            try:
-                await self.journal.remember({"probe": str(self.now())})
-            except NotDurable as error:
-                self.failing = str(error)
-            else:
-                self.failing = None
+        """After a failed commit, see whether the journal takes writes again, so that `failing` is true of now.
+
+        What it writes also makes an end of what a refused batch may have left behind (see the journal's promises).
+        """
+        if self.failing is None or self.journal.read_only or self._closing:
+            return
+        failing = None
+        try:
+            await self.journal.remember({"probe": str(self.now())})
+        except Exception as error:
+            failing = str(error)
+        if not self._broken:
+            self.failing = failing
 
     async def close(self) -> None:
         """Write and answer what is waiting, then let go of the journal. May be called twice."""
         self._closing = True
         self._wake.set()
-        if self._writer is not None:
-            await self._writer
-        await self.journal.close()
+        try:
+            if self._writer is not None:
+                await self._writer
+        finally:
+            await self.journal.close()
+
+    # What is kept.
+
+    def _recall(self, name: str, note: str) -> None:
+        """Take in what `shorten` noted, because what was removed since cannot tell it any more."""
+        if name == "oldest":
+            self.oldest = int(note)
+        elif name == "revision":
+            self.revision = int(note)
+        elif name.startswith("lastId:"):
+            self.kind(name.removeprefix("lastId:")).last_id = int(note)
+
+    async def compact(self, rest: float = 0.0, at_once: bool = False) -> None:
+        """Shorten the log, and sweep when enough has left it or `at_once`. Raises NotDurable.
+
+        `rest` is for how many times as long as it works it lets the machine to others.
+        """
+        if self.failing is not None or self._closing:
+            return
+        await self.shorten()
+        left = self._left - self._swept
+        late = left > 0 and self.now() - self._swept_at >= SWEEP_MILLISECONDS
+        if at_once or late or left >= max(SWEEP_CHANGES, self._older // 10):
+            await self.sweep(rest)
+
+    async def shorten(self) -> None:
+        """Move `oldest` to where the log begins by the retention of now. Raises NotDurable."""
+        first = self._log.cut(self.now())
+        first = self.revision + 1 if first is None else first
+        left = self._log.left
+        if first > self.oldest:
+            # Before anything is removed, and with everything that could not be worked out from the rest of the log.
+            notes = {"oldest": str(first), "revision": str(self.revision)}
+            notes |= {f"lastId:{name}": str(kind.last_id) for name, kind in self._kinds.items()}
+            await self.journal.remember(notes)
+            self.oldest, self._left = first, left
+
+    async def sweep(self, rest: float = 0.0) -> None:
+        """Look through what is older than the log and remove what no history needs, step by step. Raises NotDurable."""
+        oldest, left = self.oldest, self._left
+        place = kept = 0
+        started = perf_counter()
+        while outlines := await self.journal.outline(place, before=oldest, take=SWEEP_TAKE):
+            unneeded: list[Outline] = []
+            size = 0
+            for outline in outlines:
+                place = outline.place
+                if self._needs(outline, oldest):
+                    kept += 1
+                    continue
+                unneeded.append(outline)
+                size += outline.size
+                if size >= SWEEP_BYTES:
+                    break
+            if unneeded:
+                await self.journal.remove([outline.place for outline in unneeded])
+                self._forget(unneeded)
+            await asyncio.sleep(rest * (perf_counter() - started))
+            started = perf_counter()
+        self._swept, self._older, self._swept_at = left, kept, self.now()
+
+    def _needs(self, outline: Outline, oldest: int) -> bool:
+        """Whether a change older than the log is needed all the same.
+
+        It is decided before it is removed, and a commit may come in between; that makes a change less needed at most.
+        """
+        last = self.kind(outline.kind).last(outline.key)
+        if last is None:
+            return True  # cannot be; what is not understood is not thrown away
+        if last.content is None and last.revision < oldest:
+            return False
+        return last.ordinal - outline.ordinal < self._retention.history
+
+    def _forget(self, removed: Sequence[Outline]) -> None:
+        """A key is forgotten with its last tombstone, which stands behind all its other changes."""
+        for outline in removed:
+            deleted = self.kind(outline.kind).deleted
+            last = deleted.get(outline.key)
+            if last is not None and last.revision == outline.revision:
+                del deleted[outline.key]
+
+    # The writer.
 
     async def _write(self) -> None:
         """The one writer."""
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            while self._waiting:
-                await self._gather()
-                await self._write_batch()
-            if self._closing:
-                return
+        try:
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                while self._waiting:
+                    await self._gather()
+                    await self._write_batch()
+                if self._closing:
+                    return
+        except Exception as error:
+            _report("the writer of the ledger ended", error)
+            self._give_up(f"the writer ended: {error!r}; restart the gateway")
+        except BaseException:
+            self._give_up("the writer was stopped")
+            raise
+
+    def _give_up(self, reason: str) -> None:
+        """Nobody foresaw this, so the state may be wrong: write nothing more, and let nobody wait for it."""
+        self._broken = True
+        self.failing = reason
+        while self._waiting:
+            _, done, size = self._waiting.popleft()
+            self._waiting_bytes -= size
+            _safely(UNTOLD, done, NotDurable(reason))
 
     async def _gather(self) -> None:
         """Let the batch grow as long as every turn of the event loop brings more to it.
@@ -245,16 +411,22 @@ class Ledger:
                 batch.fail(error if isinstance(error, NotDurable) else NotDurable(repr(error)))
                 return
             self.failing = None
-            self.on_commit(len(batch.changes), perf_counter() - started)
-            self._apply(batch.changes)
-        batch.answer()
+            seconds = perf_counter() - started
+            try:
+                self._apply(batch.changes)
+            finally:
+                batch.answer()  # whatever happened since, it is durable
+            _safely("the commit was not measured", self.on_commit, len(batch.changes), seconds)
+        else:
+            batch.answer()
 
     def _apply(self, changes: Sequence[Change]) -> None:
         for change in changes:
             self.kind(change.kind).apply(change)
         self.revision = changes[-1].revision
+        self._log.add(changes)
         for observe in self.observers:
-            observe(changes)
+            _safely("an observer of the ledger failed", observe, changes)
 
     def now(self) -> int:
         """Milliseconds since 1970 by the ledger's clock."""
@@ -288,6 +460,10 @@ class Batch:
         except Refused as refused:
             self._answers.append((done, refused))
             return
+        except Exception as error:
+            _report("a transaction could not be judged", error)
+            self._answers.append((done, Unexpected("internal error")))
+            return
         self._revision += 1
         for change in changes:
             self._overlay[change.kind, change.key] = change
@@ -319,19 +495,27 @@ class Batch:
             author,
             write.description,
             last.revision if last is not None else 0,
+            last.ordinal + 1 if last is not None else 1,
         )
 
     def answer(self) -> None:
         """Tell everybody what came of it."""
         for done, outcome in self._answers:
-            try:
-                done(outcome)
-            except Exception as error:  # one asker's mishap must not cost the others their answer
-                asyncio.get_running_loop().call_exception_handler(
-                    {"message": "an answer from the ledger was not taken", "exception": error}
-                )
+            _safely(UNTOLD, done, outcome)
 
     def fail(self, error: NotDurable) -> None:
         """Tell everybody that nothing came of it; refusals too, because they may rest on what was not written."""
         self._answers = [(done, error) for done, _ in self._answers]
         self.answer()
+
+
+def _safely(message: str, call: Callable[..., None], *arguments: Any) -> None:
+    """Call somebody whose mishap must not cost others their news or their answer."""
+    try:
+        call(*arguments)
+    except Exception as error:
+        _report(message, error)
+
+
+def _report(message: str, error: Exception) -> None:
+    asyncio.get_running_loop().call_exception_handler({"message": message, "exception": error})

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
+from itertools import islice
 
-from hivewire.ledger.journal import NO_HISTORY
-from hivewire.ledger.records import Change, NotDurable
+from hivewire.ledger.journal import NO_HISTORY, SINCE_BYTES
+from hivewire.ledger.records import Change, NotDurable, Outline
 
 
 class MemoryJournal:
-    """The log is a list. `broken`, when set, is the text of the NotDurable that every append raises."""
+    """The log is a dictionary by place. `broken`, when set, is the text of the NotDurable that every write raises."""
 
     def __init__(self) -> None:
         self.epoch = secrets.token_hex(8)
         self.broken: str | None = None
-        self._log: list[Change] = []
+        self._log: dict[int, Change] = {}
+        self._places = 0
         self._notes: dict[str, str] = {}
 
     @property
@@ -28,30 +30,59 @@ class MemoryJournal:
 
     async def changes(self) -> AsyncIterator[list[Change]]:
         """All in one portion."""
-        yield list(self._log)
+        yield list(self._log.values())
 
     async def append(self, changes: Sequence[Change]) -> None:
-        """To the end of the list, unless `broken`."""
-        if self.broken is not None:
-            raise NotDurable(self.broken)
-        self._log += changes
-        for place in {(change.kind, change.key) for change in changes if change.kind in NO_HISTORY}:
-            older = [change for change in self._log if (change.kind, change.key) == place][:-1]
-            self._log = [change for change in self._log if change not in older]
+        """At the next places, unless `broken`."""
+        self._fail_if_broken()
+        for change in changes:
+            if change.kind in NO_HISTORY:
+                self._drop(change.kind, change.key)
+            self._places += 1
+            self._log[self._places] = change
+
+    def _drop(self, kind: str, key: str) -> None:
+        for place in [place for place, change in self._log.items() if (change.kind, change.key) == (kind, key)]:
+            del self._log[place]
 
     async def history(self, kind: str, key: str, *, revision: int, take: int) -> list[Change]:
-        """Walk the list backwards."""
-        found = [change for change in reversed(self._log) if (change.kind, change.key) == (kind, key)]
-        start = next((n for n, change in enumerate(found) if change.revision == revision), len(found))
-        return found[start : start + take]
+        """From change to change of the record."""
+        by_revision = {
+            change.revision: change for change in self._log.values() if (change.kind, change.key) == (kind, key)
+        }
+        found: list[Change] = []
+        while len(found) < take and (change := by_revision.get(revision)) is not None:
+            found.append(change)
+            revision = change.previous
+        return found
 
     async def since(self, revision: int, *, take: int) -> list[Change]:
-        """Walk the list forwards, to the end of a transaction."""
-        later = [change for change in self._log if change.revision > revision]
-        if len(later) <= take:
-            return later
-        edge = later[take - 1].revision
-        return [change for change in later if change.revision <= edge]
+        """Walk the log forwards, to the end of a transaction."""
+        found: list[Change] = []
+        size = 0
+        for change in self._log.values():
+            if change.revision <= revision:
+                continue
+            if found and (len(found) >= take or size >= SINCE_BYTES) and change.revision != found[-1].revision:
+                break
+            found.append(change)
+            size += len(change.content or b"")
+        return found
+
+    async def outline(self, after: int, *, before: int, take: int) -> list[Outline]:
+        """Walk the log forwards."""
+        found = (
+            Outline(place, change.revision, change.kind, change.key, change.ordinal, len(change.content or b""))
+            for place, change in self._log.items()
+            if place > after and change.revision < before
+        )
+        return list(islice(found, take))
+
+    async def remove(self, places: Sequence[int]) -> None:
+        """Out of the dictionary, unless `broken`."""
+        self._fail_if_broken()
+        for place in places:
+            self._log.pop(place, None)
 
     async def notes(self) -> dict[str, str]:
         """A copy."""
@@ -59,9 +90,12 @@ class MemoryJournal:
 
     async def remember(self, notes: Mapping[str, str]) -> None:
         """Into the dict, unless `broken`."""
+        self._fail_if_broken()
+        self._notes.update(notes)
+
+    def _fail_if_broken(self) -> None:
         if self.broken is not None:
             raise NotDurable(self.broken)
-        self._notes.update(notes)
 
     async def close(self) -> None:
         """Nothing to let go of: a ledger opened on this object again finds everything."""

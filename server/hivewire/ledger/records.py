@@ -14,6 +14,8 @@ class Change(Struct, gc=False):
     `content` None is a delete. `id` counts the records of a kind and is never reused; `version` is 1 at creation and
     grows by one with every write; `revision` is the ledger's, shared by the changes of one transaction; `time` is
     milliseconds since 1970; `previous` is the revision of the record's change before this one, 0 for its first.
+    `ordinal` counts the changes of one key through all its lives: how far a change lies behind the last one is told by
+    these two alone. It starts again at 1 only when the key was forgotten.
     """
 
     revision: int
@@ -27,6 +29,21 @@ class Change(Struct, gc=False):
     author: str | None = None
     description: str | None = None
     previous: int = 0
+    ordinal: int = 1
+
+
+class Outline(Struct, gc=False):
+    """What is known of a change without reading its content.
+
+    `place` is the engine's own number of it: it grows along the log and never changes. `size` is its content in bytes.
+    """
+
+    place: int
+    revision: int
+    kind: str
+    key: str
+    ordinal: int
+    size: int
 
 
 class Precondition(Protocol):
@@ -104,6 +121,14 @@ class Mismatch(Refused):
 
 class Missing(Refused):
     """Nothing there to delete."""
+
+
+class Unexpected(LedgerError):
+    """The gateway itself failed while it judged the transaction: it was not written."""
+
+
+class NotKept(LedgerError):
+    """The log does not reach back so far (any more)."""
 
 
 class NotDurable(LedgerError):

@@ -1,4 +1,4 @@
--- Schema 1. `change` is the log, and nothing but the log: what is current is worked out when it is read at start, and a
+-- Schema 2. `change` is the log, and nothing but the log: what is current is worked out when it is read at start, and a
 -- record's history is followed backwards through `previous`. An index by key would cost a page for every put.
 -- `place` is revision * 1024 + the change's number in its transaction: order and revision in one key.
 CREATE TABLE change (
@@ -7,12 +7,13 @@ CREATE TABLE change (
     key          TEXT    NOT NULL,
     id           INTEGER NOT NULL,
     version      INTEGER NOT NULL,
-    content      BLOB,              -- NULL: a delete
-    content_type TEXT    NOT NULL,
+    previous     INTEGER NOT NULL,  -- revision of the record's change before this one, 0 if none
+    ordinal      INTEGER NOT NULL,  -- 1 for the first change of a key, counted on through all its lives
     time         INTEGER NOT NULL,  -- milliseconds since 1970
+    content_type TEXT    NOT NULL,
     author       TEXT,
     description  TEXT,
-    previous     INTEGER NOT NULL   -- revision of the record's change before this one, 0 if none
+    content      BLOB               -- NULL: a delete; the last, so that the others are read without it
 ) STRICT;
 -- `epoch`, and under `note:` the small facts that are no changes.
 CREATE TABLE meta (

@@ -3,6 +3,8 @@
 A batch is one INSERT statement in autocommit mode, so one thread hop, one implicit transaction and one fsync. It is one
 statement because the `sqlite3` module lets go of the interpreter lock at every step: beside a busy event loop, a
 statement for each row came to 6,000 changes a second where one statement for all came to 76,000.
+
+Reads have a connection, and so a thread, of their own: in WAL mode neither waits for the other.
 """
 
 from __future__ import annotations
@@ -12,8 +14,10 @@ import fcntl
 import os
 import secrets
 import sqlite3
+import sys
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from functools import cache
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import cache, partial
 from importlib.resources import files
 from pathlib import Path
 from sys import intern
@@ -22,15 +26,15 @@ from urllib.parse import quote
 
 import aiosqlite
 
-from hivewire.ledger.journal import MAX_APPEND, NO_HISTORY, JournalError
-from hivewire.ledger.records import Change, NotDurable
+from hivewire.ledger.journal import MAX_APPEND, NO_HISTORY, SINCE_BYTES, JournalError
+from hivewire.ledger.records import Change, NotDurable, Outline
 
 APPLICATION_ID = 0x48765772  # "HvWr": tells our files from other SQLite databases
-SCHEMA_VERSION = 1
-PORTION = 10_000
-"""Changes in one portion of `changes`: large enough that the thread hop is nothing, small beside what is loaded."""
+SCHEMA_VERSION = 2
+PORTION = 1_000
+"""Changes in one portion of `changes`: large enough that the thread hop is nothing, small enough for large contents."""
 
-_COLUMNS = "place, kind, key, id, version, content, content_type, time, author, description, previous"
+_COLUMNS = "place, kind, key, id, version, previous, ordinal, time, content_type, author, description, content"
 _WIDTH = _COLUMNS.count(",") + 1
 _ROOM = 1_024  # places of a revision: at least MAX_APPEND, see schema.sql
 
@@ -57,15 +61,30 @@ class SqliteJournal:
         self.epoch = ""
         self.read_only = False
         self._lock = FileLock(self.path)
-        self._connection: aiosqlite.Connection | None = None
+        self._readers: aiosqlite.Connection | None = None
+        self._writers: aiosqlite.Connection | None = None
         # A statement that slipped into somebody else's transaction would be answered before that is committed.
         self._one_writer = asyncio.Lock()
 
     @property
-    def _database(self) -> aiosqlite.Connection:
-        if self._connection is None:
+    def _reading(self) -> aiosqlite.Connection:
+        if self._readers is None:
             raise NotDurable(f"{self.path} is not open")
-        return self._connection
+        return self._readers
+
+    @asynccontextmanager
+    async def _writing(self) -> AsyncIterator[aiosqlite.Connection]:
+        """The connection for writing, for one at a time. Whatever goes wrong in SQLite becomes NotDurable."""
+        async with self._one_writer:
+            if self._writers is None:
+                raise NotDurable(f"{self.path} is {'read-only' if self.read_only else 'not open'}")
+            try:
+                if self._writers.in_transaction:
+                    # A failed one that could not be rolled back: what came now would be lost with it.
+                    await self._writers.execute("ROLLBACK")
+                yield self._writers
+            except sqlite3.Error as error:
+                raise NotDurable(str(error)) from error
 
     async def load(self) -> None:
         """Take the lock, look at the file without writing to it, then open it. Raises JournalError."""
@@ -74,7 +93,7 @@ class SqliteJournal:
             await asyncio.to_thread(inspect, self.path)
             self.read_only = self.path.exists() and not os.access(self.path, os.W_OK)
             await self._open()
-            rows = list(await self._database.execute_fetchall("SELECT value FROM meta WHERE name = 'epoch'"))
+            rows = list(await self._reading.execute_fetchall("SELECT value FROM meta WHERE name = 'epoch'"))
         except (OSError, sqlite3.Error) as error:
             raise JournalError(f"cannot use {self.path}: {error}") from error
         if not rows:
@@ -82,28 +101,29 @@ class SqliteJournal:
         self.epoch = rows[0][0]
 
     async def _open(self) -> None:
-        if not self.path.exists():
-            # Made here rather than by SQLite, so that nobody else can read it at any time.
-            os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         mode = "ro" if self.read_only else "rw"
         # No statement of ours is implicitly opened: autocommit makes each statement its own transaction.
-        self._connection = await aiosqlite.connect(
-            location(self.path, mode), uri=True, isolation_level=None, cached_statements=64
+        connect = partial(
+            aiosqlite.connect, location(self.path, mode), uri=True, isolation_level=None, cached_statements=64
         )
-        if self.read_only:
-            return
-        tables = await self._database.execute_fetchall("SELECT 1 FROM sqlite_master WHERE name = 'change'")
-        if not list(tables):
+        if not self.read_only:
+            self._writers = await connect()
+            await self._prepare(self._writers)
+        self._readers = await connect()
+        await self._readers.execute("PRAGMA query_only = ON")
+
+    async def _prepare(self, connection: aiosqlite.Connection) -> None:
+        if not list(await connection.execute_fetchall("SELECT 1 FROM sqlite_master WHERE name = 'change'")):
             # Before WAL mode is on, so that the identifying header stands in the main file from the start.
-            await self._database.executescript(creation_script())
-        await self._database.executescript(
+            await connection.executescript(creation_script())
+        await connection.executescript(
             "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA secure_delete = ON;"
             "PRAGMA wal_autocheckpoint = 2000; PRAGMA cache_size = -32768; PRAGMA temp_store = MEMORY;"
         )
 
     async def changes(self) -> AsyncIterator[list[Change]]:
         """The log from its beginning."""
-        async with self._database.execute(f"SELECT {_COLUMNS} FROM change ORDER BY place") as cursor:
+        async with self._reading.execute(f"SELECT {_COLUMNS} FROM change ORDER BY place") as cursor:
             while rows := await cursor.fetchmany(PORTION):
                 yield [_change(row) for row in rows]
 
@@ -112,115 +132,147 @@ class SqliteJournal:
         size = _size(len(changes))
         values = _values(changes) + [None] * (size - len(changes)) * _WIDTH
         outdated = [change for change in changes if change.kind in NO_HISTORY]
-        try:
-            async with self._one_writer:
-                if not outdated:
-                    await self._database.execute(_insertion(size), values)
-                else:
-                    await self._replace(_insertion(size), values, outdated)
-        except sqlite3.Error as error:
-            raise NotDurable(str(error)) from error
-
-    async def _replace(self, insertion: str, values: list[Any], outdated: list[Change]) -> None:
-        await self._database.execute("BEGIN IMMEDIATE")
-        try:
-            await self._database.execute(insertion, values)
-            await self._database.executemany(
-                "DELETE FROM change WHERE place BETWEEN ? AND ? AND kind = ? AND key = ?",
-                [(*_places(change.previous), change.kind, change.key) for change in outdated],
-            )
-            await self._database.execute("COMMIT")
-        except BaseException:
-            if self._database.in_transaction:
-                await self._database.execute("ROLLBACK")
-            raise
+        async with self._writing() as connection:
+            if not outdated:
+                await connection.execute(_insertion(size), values)
+                return
+            await connection.execute("BEGIN IMMEDIATE")
+            try:
+                await connection.execute(_insertion(size), values)
+                await connection.executemany(
+                    "DELETE FROM change WHERE place BETWEEN ? AND ? AND kind = ? AND key = ?",
+                    [(*_places(change.previous), change.kind, change.key) for change in outdated],
+                )
+                await connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    await connection.execute("ROLLBACK")
+                raise
 
     async def history(self, kind: str, key: str, *, revision: int, take: int) -> list[Change]:
         """Backwards from change to change of the record."""
         return await self._read(_HISTORY, (kind, key, revision, take))
 
     async def since(self, revision: int, *, take: int) -> list[Change]:
-        """Forwards through the log, to the end of a transaction."""
-        found = await self._read(
-            f"SELECT {_COLUMNS} FROM change WHERE place >= ? ORDER BY place LIMIT ?",
-            ((revision + 1) * _ROOM, take),
-        )
-        if len(found) < take:
-            return found
-        edge = found[-1].revision  # its transaction may go on behind the limit
-        return [change for change in found if change.revision < edge] + await self._read(
-            f"SELECT {_COLUMNS} FROM change WHERE place BETWEEN ? AND ? ORDER BY place", _places(edge)
+        """Forwards through the log: first a look at how large the changes are, then those that are answered."""
+        start, edge, size = (revision + 1) * _ROOM, revision, 0
+        for place, length in await self._reading.execute_fetchall(
+            "SELECT place, length(content) FROM change WHERE place >= ? ORDER BY place LIMIT ?", (start, take)
+        ):
+            edge = place // _ROOM
+            size += length or 0
+            if size >= SINCE_BYTES:
+                break
+        # To the end of the transaction at the edge, which may go on behind the limit.
+        return await self._read(
+            f"SELECT {_COLUMNS} FROM change WHERE place BETWEEN ? AND ? ORDER BY place", (start, _places(edge)[1])
         )
 
     async def _read(self, query: str, parameters: Iterable[Any]) -> list[Change]:
-        return [_change(row) for row in await self._database.execute_fetchall(query, parameters)]
+        return [_change(row) for row in await self._reading.execute_fetchall(query, parameters)]
+
+    async def outline(self, after: int, *, before: int, take: int) -> list[Outline]:
+        """By key of the table; SQLite knows the length of a content without reading it."""
+        rows = await self._reading.execute_fetchall(
+            "SELECT place, kind, key, ordinal, length(content) FROM change"
+            " WHERE place > ? AND place < ? ORDER BY place LIMIT ?",
+            (after, before * _ROOM, take),
+        )
+        return [
+            Outline(place, place // _ROOM, intern(kind), key, ordinal, size or 0)
+            for place, kind, key, ordinal, size in rows
+        ]
+
+    async def remove(self, places: Sequence[int]) -> None:
+        """One statement, one transaction. The pages are used again; the file does not shrink."""
+        padded = [*places, *[None] * (_size(len(places)) - len(places))]
+        async with self._writing() as connection:
+            await connection.execute(f"DELETE FROM change WHERE place IN ({','.join('?' * len(padded))})", padded)
 
     async def notes(self) -> dict[str, str]:
         """From the meta table, under `note:`."""
-        rows = await self._database.execute_fetchall("SELECT substr(name, 6), value FROM meta WHERE name LIKE 'note:%'")
+        rows = await self._reading.execute_fetchall("SELECT substr(name, 6), value FROM meta WHERE name LIKE 'note:%'")
         return {str(name): str(value) for name, value in rows}
 
     async def remember(self, notes: Mapping[str, str]) -> None:
         """Into the meta table, one statement for a few hundred of them."""
+        # Like any commit, it makes an end of one before it whose fsync failed. That one's frames stand in the WAL, and
+        # would count if it was read after a crash; but they are not in the WAL's index. So the next commit writes its
+        # own frames over the first of them, and those behind do not continue its checksum.
         rows = [value for name, note in notes.items() for value in ("note:" + name, note)]
-        try:
-            async with self._one_writer:
-                for start in range(0, len(rows), 1_000):
-                    part = rows[start : start + 1_000]
-                    places = ",".join(["(?,?)"] * (len(part) // 2))
-                    await self._database.execute(f"INSERT OR REPLACE INTO meta VALUES {places}", part)
-        except sqlite3.Error as error:
-            raise NotDurable(str(error)) from error
+        async with self._writing() as connection:
+            for start in range(0, len(rows), 1_000):
+                part = rows[start : start + 1_000]
+                places = ",".join(["(?,?)"] * (len(part) // 2))
+                await connection.execute(f"INSERT OR REPLACE INTO meta VALUES {places}", part)
 
     async def close(self) -> None:
-        """Close the connection (an open one would keep its thread, and so the interpreter), then let go of the lock."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            await connection.close()
-        self._lock.release()
+        """Close the connections (an open one keeps its thread, and so the interpreter), then let go of the lock."""
+        async with AsyncExitStack() as stack:
+            stack.callback(self._lock.release)
+            # The one for writing goes last: whichever does tidies the WAL away.
+            for connection in (self._writers, self._readers):
+                if connection is not None:
+                    stack.push_async_callback(connection.close)
+            self._writers = self._readers = None
 
 
 class FileLock:
-    """Keeps a second process out: an OS lock on `FILE.lock`, not on the database, which a backup must still read."""
+    """Keeps a second process out, by whatever name it reaches the file: OS locks on `FILE.lock` and on the file.
+
+    The first says who has it. The second is a `flock`, which on Linux SQLite's own locks (`fcntl`) do not meet, so that
+    a backup can still read. Elsewhere the two may be of one kind, and we would keep SQLite out.
+
+    To close any descriptor of a file drops all `fcntl` locks that the process has on it. So the lock is taken before
+    SQLite opens the file, and released after SQLite closed it.
+    """
 
     def __init__(self, path: Path) -> None:
         self._guarded = path
-        self._descriptor: int | None = None
+        self._descriptors: list[int] = []
 
     def acquire(self) -> None:
-        """Take the lock or raise JournalError that names the process which has it."""
+        """Take the lock, on a file that is made if need be, or raise JournalError that says who has it."""
         if not self._guarded.parent.is_dir():
             raise JournalError(f"cannot use {self._guarded}: the directory {self._guarded.parent} does not exist")
         if self._guarded.is_dir():
             raise JournalError(f"cannot use {self._guarded}: it is a directory; name a file")
         path = self._guarded.with_name(self._guarded.name + ".lock")
         try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._take(path, os.O_RDWR | os.O_CREAT)
         except OSError:
             # A read-only directory: the lock that is there serves, or the file itself, since nobody can make another.
-            if not path.exists() and not self._guarded.exists():
+            if path.exists():
+                self._take(path, os.O_RDONLY)
+            elif not self._guarded.exists():
                 raise
-            descriptor = os.open(path if path.exists() else self._guarded, os.O_RDONLY | os.O_CLOEXEC)
+        if not self._guarded.exists():
+            # Made here rather than by SQLite, so that nobody else can read it at any time.
+            os.close(os.open(self._guarded, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        if sys.platform == "linux" or not self._descriptors:
+            self._take(self._guarded, os.O_RDONLY)
+        if os.access(path, os.W_OK):
+            os.truncate(path, 0)
+            os.pwrite(self._descriptors[0], f"{os.getpid()}\n".encode(), 0)
+
+    def _take(self, path: Path, flags: int) -> None:
+        descriptor = os.open(path, flags | os.O_CLOEXEC, 0o600)
+        self._descriptors.append(descriptor)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             holder = os.read(descriptor, 20).decode(errors="replace").strip()
-            os.close(descriptor)
+            self.release()
             raise JournalError(
                 f"{self._guarded} is in use by another gateway"
                 + (f" (process {holder})" if holder.isdigit() else "")
                 + "; stop it first, or name another file with --data"
             ) from None
-        self._descriptor = descriptor
-        if os.access(path, os.W_OK):
-            os.truncate(path, 0)
-            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
 
     def release(self) -> None:
-        """Let go; the file stays, because removing it would let two processes lock two files of one name."""
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
+        """Let go; the files stay, because removing one would let two processes lock two files of one name."""
+        while self._descriptors:
+            os.close(self._descriptors.pop())
 
 
 def inspect(path: Path) -> None:
@@ -307,18 +359,19 @@ def _values(changes: Sequence[Change]) -> list[Any]:
             change.key,
             change.id,
             change.version,
-            change.content,
-            change.content_type,
+            change.previous,
+            change.ordinal,
             change.time,
+            change.content_type,
             change.author,
             change.description,
-            change.previous,
+            change.content,
         )
     return values
 
 
 def _change(row: Iterable[Any]) -> Change:
-    place, kind, key, number, version, content, content_type, time, author, description, previous = row
+    place, kind, key, number, version, previous, ordinal, time, content_type, author, description, content = row
     # A million records share a handful of kinds, types and authors.
     return Change(
         place // _ROOM,
@@ -332,4 +385,5 @@ def _change(row: Iterable[Any]) -> Change:
         intern(author) if author is not None else None,
         description,
         previous,
+        ordinal,
     )

@@ -1,0 +1,564 @@
+"""`python -m bench.soak`: kill a gateway again and again under full load, and see whether every promise is kept.
+
+Writers note what they were answered, watchers every frame that they got. At the end the ledger tells its history, and
+by it are judged: each answered write, each watcher's frames and state, each transaction. Exit code 1 and the first
+evidence if anything was lost, came twice, out of order, half or differently.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import os
+import random
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import uvloop
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import WebSocketException
+
+from bench import servers
+from bench.measures import log_in
+from bench.watching import KINDS, Broken, Change, Cut, History, Judge, Pushed, Watch, brief, change_of
+
+FLAGS = (
+    *("--bookmark-seconds", "0.2", "--outbox-bytes", "65536", "--conflate-after", "200", "--conflate-seconds", "0.2"),
+    *("--drain-seconds", "1", "--drain-spread", "0.1"),
+)
+"""So that slow readers stall and are conflated within seconds."""
+
+FORGETTING = ("--history", "--log")
+"""Beginnings of the flags with which a ledger does not keep everything."""
+
+NAMES = [f"{group}.{number:02}" for group in "abcd" for number in range(40)]
+WRITERS, IN_FLIGHT, LARGE = 4, 32, 8_000
+PAGE = 100
+"""Changes of a history in one answer, so that it is under 1 MiB even if all of them are large."""
+
+GONE = (OSError, WebSocketException, asyncio.TimeoutError)
+"""How a connection ends when the gateway is killed, or does not exist."""
+
+
+class Write(NamedTuple):
+    """What was asked for: changes as name and value, None to delete; long values are kept in brief."""
+
+    writer: int
+    number: int
+    changes: list[tuple[str, str | None]]
+
+    @property
+    def id(self) -> str:
+        return f"{self.writer}.{self.number}"
+
+    def request(self, expected: int | None) -> dict[str, Any]:
+        """Its frame; each change carries in its description who asked for it."""
+        changes = []
+        for index, (name, value) in enumerate(self.changes):
+            operation = {"operation": "delete"} if value is None else {"operation": "put", "value": value}
+            changes.append({**operation, "name": name, "description": f"{self.id}/{index}"})
+        if len(changes) > 1:
+            return {"action": "configuration/transact", "requestId": self.number, "changes": changes}
+        version = {"entityVersion": expected} if expected is not None else {}
+        action = f"configuration/{changes[0].pop('operation')}"
+        return {"action": action, "requestId": self.number, **changes[0], **version}
+
+    def kept(self) -> Write:
+        """The same in brief."""
+        return Write(self.writer, self.number, [(name, brief(value)) for name, value in self.changes])
+
+
+class Answer(NamedTuple):
+    """What a writer was told: the revision, and what became of each change where that was said."""
+
+    revision: int
+    changes: tuple[Change, ...]
+
+
+class Told(NamedTuple):
+    """A change as the ledger's history tells it, with the write that it came from and its place in that."""
+
+    change: Change
+    write: str
+    place: int
+
+
+class Gateway:
+    """The process under load."""
+
+    def __init__(self, data: Path, flags: Sequence[str]) -> None:
+        self.port = servers.free_port()
+        self.url = f"ws://127.0.0.1:{self.port}/api/websocket"
+        self.log = data.with_suffix(".log")
+        self._command = [sys.executable, "-m", "hivewire", "serve", "--port", str(self.port), "--data", str(data)]
+        self._command += ["--log-format", "json", *FLAGS, *flags]
+        self._environment = {name: value for name, value in os.environ.items() if not name.startswith("HIVEWIRE_")}
+        self._environment |= {"HIVEWIRE_ADMIN_PASSWORD": servers.PASSWORD, "HIVEWIRE_JWT_SECRET": servers.SECRET}
+        self._process: subprocess.Popen[bytes] | None = None
+        self.up = asyncio.Event()
+
+    async def start(self) -> None:
+        """Start it; return when it is ready."""
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                self._command, env=self._environment, stdout=subprocess.DEVNULL, stderr=log
+            )
+        await asyncio.to_thread(servers.wait_until_ready, self._process, self.port, 30)
+        self.up.set()
+
+    async def end(self, number: int) -> None:
+        """End it by a signal."""
+        assert self._process is not None
+        self.up.clear()
+        self._process.send_signal(number)
+        await asyncio.to_thread(self._process.wait, 30)
+
+    def abandon(self) -> None:
+        """See to it that it does not outlive us."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+
+    def mishaps(self) -> list[str]:
+        """What it says in its log that nobody foresaw."""
+        lines = self.log.read_text(errors="replace").splitlines()
+        return [line for line in lines if "unexpected error" in line or not line.startswith("{")]
+
+
+class Soak:
+    """The load, and everything that was seen of its effects."""
+
+    def __init__(self, gateway: Gateway, seconds: float, seed: int) -> None:
+        self.gateway = gateway
+        self.random = random.Random(seed)
+        self.ends = time.monotonic() + seconds
+        self.token = ""
+        self.writes: dict[str, Write] = {}
+        self.answers: dict[str, Answer] = {}
+        self.refused: set[str] = set()
+        self.versions: dict[str, int] = {}
+        self.watches = [Watch(f"watcher {number}", *names) for number, names in enumerate(_wanted())]
+        self.floor = 0
+        self.final: int | None = None
+        self.restarts: Counter[str] = Counter()
+        self.broken: list[Broken] = []
+        self._shared: dict[Any, Any] = {}
+
+    @property
+    def running(self) -> bool:
+        """Whether the load goes on: for its time, and at least until the gateway was restarted."""
+        return time.monotonic() < self.ends or not self.restarts
+
+    def connect(self, slow: bool = False) -> connect:
+        """A connection; the kernel holds less for a slow one."""
+        headers = {"Authorization": f"Bearer {self.token}"}
+        options: dict[str, Any] = {"max_queue": 1 if slow else 64}
+        if slow:
+            options["sock"] = _small(self.gateway.port)
+        return connect(
+            self.gateway.url,
+            additional_headers=headers,
+            compression=None,
+            ping_interval=None,
+            max_size=None,
+            open_timeout=20,
+            **options,
+        )
+
+    # Writing.
+
+    async def write(self, writer: int) -> None:
+        """Keep requests in flight, over as many connections as it takes."""
+        number = 0
+        while self.running:
+            await self.gateway.up.wait()
+            under_way: deque[Write] = deque()
+            try:
+                async with self.connect() as connection:
+                    while self.running or under_way:
+                        while self.running and len(under_way) < IN_FLIGHT:
+                            number += 1
+                            under_way.append(self.invent(writer, number))
+                            await connection.send(self.encode(under_way[-1]), text=True)
+                        reply = msgspec.json.decode(await asyncio.wait_for(connection.recv(), 20))
+                        self.note(under_way.popleft(), reply)
+            except GONE:
+                await asyncio.sleep(0.01)  # what is under way may be in the ledger or not
+
+    def invent(self, writer: int, number: int) -> Write:
+        """Something to write: mostly one put."""
+        chance = self.random.random()
+        count = self.random.randint(2, 6) if chance < 0.2 else 1
+        changes: list[tuple[str, str | None]] = []
+        for index, name in enumerate(self.random.sample(NAMES, count)):
+            size = LARGE if self.random.random() < 0.1 else self.random.randint(0, 100)
+            value = f"{writer}.{number}/{index} ".ljust(size, "v")
+            deletes = chance > 0.9 if count == 1 else self.random.random() < 0.1
+            changes.append((name, None if deletes else value))
+        return Write(writer, number, changes)
+
+    def encode(self, write: Write) -> bytes:
+        """Its frame, noted; one in three says which version it expects, and may be wrong."""
+        known = self.versions.get(write.changes[0][0]) if write.number % 3 == 0 else None
+        self.writes[write.id] = write.kept()
+        return msgspec.json.encode(write.request(known))
+
+    def note(self, write: Write, reply: dict[str, Any]) -> None:
+        """The answer to a write."""
+        if reply["requestId"] != write.number:
+            raise Broken("contradictions", f"an answer to another request than {write}: {reply}")
+        if reply["status"] != "success":
+            if reply["code"] not in (404, 409, 503):
+                raise Broken("contradictions", f"{write.changes} was answered {reply}")
+            self.refused.add(write.id)
+            return
+        revision = reply["revision"]
+        resources = [reply["configuration"]] if "configuration" in reply else reply.get("configurations", ())
+        told = [Change(revision, each["name"], each["entityVersion"], brief(each["value"])) for each in resources]
+        self.answers[write.id] = Answer(revision, tuple(told))
+        self.floor = max(self.floor, revision)
+        self.versions |= {change.name: change.version for change in told}
+
+    # Watching.
+
+    async def watch(self, watch: Watch, slow: bool) -> None:
+        """Follow to the end: reconnect with the last position whenever the connection ends, if slow not at once."""
+        watch.share(self._shared)
+        while self.late(watch):
+            await self.gateway.up.wait()
+            try:
+                async with self.connect(slow) as connection:
+                    floor = self.floor
+                    await connection.send(msgspec.json.encode(_subscription(watch)), text=True)
+                    watch.begin(msgspec.json.decode(await asyncio.wait_for(connection.recv(), 20)), floor)
+                    await self.follow(watch, slow, connection)
+            except GONE:
+                await asyncio.sleep(0.01)
+            finally:
+                if self.late(watch) and watch.events and not isinstance(watch.events[-1], Cut):
+                    watch.cut()
+
+    def late(self, watch: Watch) -> bool:
+        """Whether there is more to come for it."""
+        return self.final is None or watch.reached < self.final
+
+    async def follow(self, watch: Watch, slow: bool, connection: ClientConnection) -> None:
+        """Take what is pushed; hang up now and then, and if slow, read nothing for a while, or stay away."""
+        while self.late(watch):
+            data = await asyncio.wait_for(connection.recv(decode=False), 20)
+            members = msgspec.json.decode(data)
+            watch.take(members["action"].partition("/")[2], members, len(data))
+            if len(self._shared) > 50_000:
+                self._shared.clear()
+            chance = self.random.random()
+            if chance < 0.00005 and self.running:
+                connection.transport.abort()
+            elif slow and chance > 0.9998 and self.running:
+                if self.random.random() < 0.3:
+                    connection.transport.abort()
+                await asyncio.sleep(self.random.uniform(1, 4))
+
+    # Killing.
+
+    async def kill(self, most: float) -> None:
+        """End the gateway at random moments and start it again: mostly without a warning."""
+        while True:
+            # Often in quick succession; sometimes it lives long enough to look after its log.
+            pause = self.random.choice((0.1, 0.2, 1)) * self.random.uniform(most / 2, most)
+            if self.restarts and time.monotonic() + pause > self.ends - 0.5:
+                return
+            await asyncio.sleep(pause)
+            number = signal.SIGTERM if self.random.random() < 0.2 else signal.SIGKILL
+            await self.gateway.end(number)
+            await self.gateway.start()
+            self.restarts[number.name] += 1
+
+    async def progress(self) -> None:
+        """A line every few seconds."""
+        began = time.monotonic()
+        while True:
+            await asyncio.sleep(5)
+            print(
+                f"  {time.monotonic() - began:4.0f} s: {len(self.answers):,} writes answered, {self.pushed():,} changes"
+                f" pushed, {self.restarts.total()} restarts",
+                file=sys.stderr,
+                flush=True,
+            )
+
+    def pushed(self) -> int:
+        """Changes that watchers got so far."""
+        return sum(watch.seen[what] for watch in self.watches for what in ("updates", "conflated", "pushed between"))
+
+    # The whole.
+
+    async def run(self, most: float) -> None:
+        """The load, to its end; then everybody comes to the present, and the ledger is asked and all is judged."""
+        await self.gateway.start()
+        self.token = await asyncio.to_thread(log_in, servers.Server(0, self.gateway.port, ""))
+        watching = [
+            asyncio.create_task(self.guard(self.watch(watch, number % 3 == 2)))
+            for number, watch in enumerate(self.watches)
+        ]
+        progress = asyncio.create_task(self.progress())
+        await asyncio.gather(*(self.guard(self.write(writer)) for writer in range(WRITERS)), self.kill(most))
+        async with self.connect() as connection:
+            self.final = await self.conclude(connection)
+            done, late = await asyncio.wait(watching, timeout=60)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*done, *late, return_exceptions=True)
+            progress.cancel()
+            print("  asking the ledger for its history ...", file=sys.stderr, flush=True)
+            ledger = [each async for each in _histories(connection)]
+            listed = await _listed(connection)
+        self.judge(ledger, listed)
+
+    async def guard(self, work: Any) -> None:
+        """A client that sees a promise broken ends, and tells."""
+        try:
+            await work
+        except Broken as broken:
+            self.broken.append(broken)
+
+    async def conclude(self, connection: ClientConnection) -> int:
+        """The last write of all; its revision."""
+        write = Write(WRITERS, 1, [(NAMES[0], f"{WRITERS}.1/0 the end")])
+        await connection.send(self.encode(write), text=True)
+        self.note(write, msgspec.json.decode(await connection.recv()))
+        return self.floor
+
+    def judge(self, ledger: list[Told], listed: dict[str, tuple[int, str | None]]) -> None:
+        """Hold everything that was seen against what the ledger says."""
+        assert self.final is not None
+        truth = Truth(self, ledger)
+        self.broken += truth.broken
+        history = History(truth.changes())
+        for watch in self.watches:
+            judge = Judge(watch, history, compare_every=1_000)
+            try:
+                state = judge.judge()
+                judge.finish(self.final)
+                found = {name: (change.version, change.value) for name, change in state.items()}
+                wanted = {name: each for name, each in listed.items() if watch.serves(name)}
+                if found != wanted:
+                    odd = sorted(found.items() ^ wanted.items())[:4]
+                    raise Broken("contradictions", f"{watch.label} has another state than configuration/list: {odd}")
+            except Broken as broken:
+                self.broken.append(broken)
+        self.broken += [Broken("contradictions", f"the gateway's log says {line}") for line in self.gateway.mishaps()]
+
+
+class Truth:
+    """The ledger's history as it tells it, held against what the writers asked for and were answered.
+
+    A ledger that forgets tells only the end of it; the rest is known from answers and pushes.
+    """
+
+    def __init__(self, soak: Soak, ledger: list[Told]) -> None:
+        self.broken: list[Broken] = []
+        self._soak = soak
+        self._forgets = any(flag.startswith(FORGETTING) for flag in soak.gateway._command)
+        self._changes: dict[tuple[int, str], Change] = {}
+        self._first: dict[str, int] = {}
+        self._writes: dict[str, dict[int, Change]] = {}
+        self._origin: dict[int, str] = {}
+        for told in sorted(ledger, key=lambda told: (told.change.revision, told.place)):
+            self._take(told)
+        for write in soak.writes.values():
+            self._check(write, self._writes.get(write.id, {}))
+        self._check_order()
+
+    def changes(self) -> list[Change]:
+        """All that is known, in the ledger's order."""
+        if self._forgets:
+            pushed = (
+                event.change for watch in self._soak.watches for event in watch.events if isinstance(event, Pushed)
+            )
+            for change in pushed:
+                self._changes.setdefault((change.revision, change.name), change)
+                if change.value is not None:
+                    self._origin[change.revision] = change.value.partition("/")[0]
+        return sorted(self._changes.values(), key=self._order)
+
+    def _order(self, change: Change) -> tuple[int, int]:
+        """By revision, and in a transaction as its writer put it; of deletes that nobody tells more of, by chance."""
+        write = self._soak.writes.get(self._origin.get(change.revision, ""))
+        names = [name for name, _ in write.changes] if write is not None else []
+        return change.revision, names.index(change.name) if change.name in names else 0
+
+    def _break(self, kind: str, evidence: str) -> None:
+        self.broken.append(Broken(kind, evidence))
+
+    def _take(self, told: Told) -> None:
+        change, id, index = told
+        self._changes[change.revision, change.name] = change
+        self._origin[change.revision] = id
+        self._first[change.name] = min(change.revision, self._first.get(change.name, change.revision))
+        write = self._soak.writes.get(id)
+        if write is None or write.id in self._soak.refused:
+            self._break("contradictions", f"the history has {told}, which nobody wrote, or which was refused")
+            return
+        if write.changes[index] != (change.name, change.value):
+            self._break("contradictions", f"the history has {told}, asked for was {write.changes[index]}")
+        if index in self._writes.setdefault(id, {}):
+            self._break("duplicated", f"the history has {told}, and the same as {self._writes[id]}")
+        self._writes[id][index] = change
+
+    def _check(self, write: Write, found: dict[int, Change]) -> None:
+        """Whole, and answered as it is; or not there at all, and never answered."""
+        reply = self._soak.answers.get(write.id)
+        revisions = {change.revision for change in found.values()}
+        if reply is not None:
+            revisions.add(reply.revision)
+            self._origin[reply.revision] = write.id
+        if not revisions:
+            return
+        if len(revisions) > 1:
+            self._break("contradictions", f"{write.id} was answered with {reply}, the history has {found}")
+        revision = max(revisions)
+        missing = [name for index, (name, _) in enumerate(write.changes) if index not in found]
+        if self._forgets:
+            missing = [name for name in missing if revision >= self._first.get(name, 0)]
+        if missing:
+            kind = "half transactions" if found else "lost"
+            self._break(kind, f"{missing} of write {write.id} are not in the history, answered was {reply}")
+        if reply is not None:
+            self._compare(found, reply)
+
+    def _compare(self, found: dict[int, Change], answer: Answer) -> None:
+        for index, told in enumerate(answer.changes):
+            if found.get(index, told) != told:
+                self._break("contradictions", f"answered was {told}, the history has {found[index]}")
+            self._changes.setdefault((told.revision, told.name), told)
+
+    def _check_order(self) -> None:
+        """What one writer asked for in a row stands in the ledger in that order."""
+        last = dict.fromkeys(range(WRITERS + 1), 0)
+        for id in self._soak.writes:
+            revision = max((change.revision for change in self._writes.get(id, {}).values()), default=None)
+            writer = self._soak.writes[id].writer
+            if revision is not None and revision <= last[writer]:
+                self._break("out of order", f"write {id} has revision {revision}, one before it has {last[writer]}")
+            last[writer] = revision or last[writer]
+
+
+def _wanted() -> Iterator[tuple[Sequence[str]]]:
+    """The names of each watcher; every third reads slowly."""
+    yield from ((["*"],), (["a*", "b.1*"],), (["*"],), (["*"],), (NAMES[::7],), (["c*", "d*"],), (["b*"],), (["d.0*"],))
+
+
+def _subscription(watch: Watch) -> dict[str, Any]:
+    since = {"since": watch.position} if watch.position is not None else {}
+    return {"action": "configuration/subscribe", "requestId": 1, "names": list(watch.names), **since}
+
+
+def _small(port: int) -> socket.socket:
+    """A connection with a small buffer for what comes in."""
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16_384)
+    try:
+        sock.connect(("127.0.0.1", port))
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+async def _ask(connection: ClientConnection, action: str, **members: Any) -> dict[str, Any]:
+    await connection.send(msgspec.json.encode({"action": action, "requestId": 1, **members}), text=True)
+    reply: dict[str, Any] = msgspec.json.decode(await connection.recv())
+    return reply
+
+
+async def _histories(connection: ClientConnection) -> AsyncIterator[Told]:
+    """Every change that the ledger still tells of."""
+    for name in NAMES:
+        before: dict[str, int] = {}
+        while True:
+            found = await _ask(connection, "configuration/history", name=name, take=PAGE, **before)
+            changes = found.get("changes", [])  # 404 for what was never heard of
+            for members in changes:
+                id, _, index = (members["description"] or "?/0").partition("/")
+                yield Told(change_of(members), id, int(index))
+            if len(changes) < PAGE:
+                break
+            before = {"before": changes[-1]["revision"]}
+
+
+async def _listed(connection: ClientConnection) -> dict[str, tuple[int, str | None]]:
+    """What exists, by name: version and value."""
+    found: dict[str, tuple[int, str | None]] = {}
+    after: dict[str, str] = {}
+    while page := (await _ask(connection, "configuration/list", take=PAGE, **after))["configurations"]:
+        found |= {each["name"]: (each["entityVersion"], brief(each["value"])) for each in page}
+        after = {"after": page[-1]["name"]}
+    return found
+
+
+def report(soak: Soak) -> bool:
+    """Print the figures, and the first evidence if there is any; whether all promises were kept."""
+    seen: Counter[str] = Counter()
+    for watch in soak.watches:
+        seen += watch.seen
+    figures = {
+        "writes answered": len(soak.answers),
+        "writes refused, as asked for": len(soak.refused),
+        "writes whose answer was lost": len(soak.writes) - len(soak.answers) - len(soak.refused),
+        "changes pushed": soak.pushed(),
+        "restarts survived": soak.restarts.total(),
+        "of these after kill -9": soak.restarts["SIGKILL"],
+        "resumed by position": seen["resumed"],
+        "cut inside a group": seen["cut inside a group"],
+        "conflated runs": seen["conflated runs"],
+        "resets": seen["reset"] + seen["resets on the way"],
+        **{kind: sum(broken.kind == kind for broken in soak.broken) for kind in KINDS},
+    }
+    for name, figure in figures.items():
+        print(f"{name:<30}{figure:>12,}")
+    if soak.broken:
+        print(f"\nThe first evidence: {str(soak.broken[0])[:3_000]}")
+    return not soak.broken
+
+
+def main() -> None:
+    """Run it."""
+    parser = argparse.ArgumentParser(prog="python -m bench.soak", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=60, help="how long the load lasts (default 60)")
+    parser.add_argument("--gateway", default="", help='more flags for the gateway, such as "--bookmark-seconds 1"')
+    parser.add_argument("--seed", type=int, default=None, help="of what is random here; when it happens stays random")
+    options = parser.parse_args()
+    # Beside the program, not in /tmp: that may be in memory.
+    gc.disable()  # what is noted only grows: to look through it again and again would be most of the work
+    folder = Path(tempfile.mkdtemp(dir=Path(__file__).parent, prefix=".data-"))
+
+    async def soak() -> Soak:
+        gateway = Gateway(folder / "soak.db", shlex.split(options.gateway))
+        try:
+            work = Soak(gateway, options.seconds, options.seed if options.seed is not None else random.getrandbits(32))
+            await work.run(min(12, options.seconds / 3))
+        finally:
+            gateway.abandon()
+        return work
+
+    with suppress(KeyboardInterrupt):
+        try:
+            sys.exit(not report(uvloop.run(soak())))
+        finally:
+            shutil.rmtree(folder)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,160 @@
+"""The document of `hivewire export` and `hivewire import`: configurations in one JSON file, one a line."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import click
+import msgspec
+
+from hivewire.cli.output import shortened
+from hivewire_protocol.configuration import RESERVED, TEXT, forbidden_character, is_media_type
+
+FORMAT = 1
+"""The number behind `hivewire` in a document. Another one is for a document that this command would misread."""
+
+MEMBERS = ("name", "value", "entityVersion", "contentType")
+"""What an entry may have; `entityVersion` tells a reader how old it is and is not imported."""
+
+REPORTED = 20
+"""Bad entries that are told one by one."""
+
+
+class DocumentError(click.ClickException):
+    """The document cannot be imported; the message says where and why."""
+
+
+class Entry(NamedTuple):
+    """A configuration that should be."""
+
+    name: str
+    value: str
+    content_type: str
+
+
+class _Object(dict[str, Any]):
+    """A JSON object. `repeated` is a member that stands in it more than once; a dictionary keeps only the last."""
+
+    def __init__(self, members: list[tuple[str, Any]]) -> None:
+        super().__init__(members)
+        counts = Counter(name for name, _ in members) if len(self) < len(members) else Counter()
+        self.repeated = next((name for name, count in counts.items() if count > 1), None)
+
+
+def render(resources: Iterable[dict[str, Any]], **head: Any) -> bytes:
+    """The document with these resources; `head` are the members that stand before them."""
+    lines = [msgspec.json.encode({"hivewire": FORMAT, **head})[:-1] + b',"configurations":[']
+    for resource in resources:
+        lines.append(msgspec.json.encode({name: resource[name] for name in MEMBERS if name in resource}) + b",")
+    if len(lines) > 1:
+        lines[-1] = lines[-1][:-1]
+    return b"\n".join([*lines, b"]}\n"])
+
+
+def parse(data: bytes) -> list[Entry]:
+    """The entries of a document, if every one of them is good. Raises DocumentError that lists the bad ones.
+
+    What a setting of the gateway decides, such as the longest name, is left to the gateway.
+    """
+    entries = _entries(_json(data))
+    problems = []
+    places: dict[str, int] = {}
+    for index, entry in enumerate(entries):
+        problem = _problem(entry)
+        if problem is None and (first := places.setdefault(entry["name"], index)) != index:
+            problem = f"the same name as configurations[{first}]"
+        if problem is not None:
+            problems.append(f"  {_place(index, entry)}: {problem}")
+    if problems:
+        more = [f"  and {len(problems) - REPORTED:,} more"] if len(problems) > REPORTED else []
+        first_line = f"nothing is imported, because {len(problems):,} of {len(entries):,} entries are bad:"
+        raise DocumentError("\n".join([first_line, *problems[:REPORTED], *more]))
+    return [Entry(entry["name"], entry["value"], entry.get("contentType") or TEXT) for entry in entries]
+
+
+def _json(data: bytes) -> Any:
+    try:
+        # Some editors put a byte order mark in front of UTF-8.
+        return json.loads(data.decode("utf-8-sig"), object_pairs_hook=_Object, parse_constant=_refuse_constant)
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise DocumentError(f"the file is not UTF-8 text (line {line})") from None
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        raise DocumentError(f"the file is not JSON: {where}: {error.msg}") from None
+    except RecursionError:
+        raise DocumentError("the file is nested too deeply") from None
+    except ValueError:
+        raise DocumentError("the file is not JSON: it has a number in it that is too large or none at all") from None
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(name)  # Python's parser knows NaN and Infinity, JSON does not
+
+
+def _entries(document: Any) -> list[Any]:
+    """The list of entries of a document whose outer shape is right."""
+    if not isinstance(document, _Object) or "hivewire" not in document:
+        raise DocumentError('the file is no export: it must be an object with "hivewire" and "configurations"')
+    if document.repeated is not None:
+        raise DocumentError(f"the file is no export: it has '{shortened(document.repeated, 80)}' more than once")
+    if document["hivewire"] is True or document["hivewire"] != FORMAT:
+        raise DocumentError(f'the file has another format than this command knows, which is "hivewire":{FORMAT}')
+    entries = document.get("configurations")
+    if not isinstance(entries, list):
+        raise DocumentError('the file is no export: "configurations" must be a list')
+    return entries
+
+
+def _place(index: int, entry: Any) -> str:
+    name = entry.get("name") if isinstance(entry, dict) else None
+    return f"configurations[{index}]" + (f" '{shortened(name, 80)}'" if isinstance(name, str) else "")
+
+
+def _problem(entry: Any) -> str | None:
+    """What is wrong with an entry, None when the gateway could take it."""
+    if not isinstance(entry, _Object):
+        return "not an object"
+    if entry.repeated is not None:
+        return f"'{shortened(entry.repeated, 80)}' stands in it more than once"
+    if unknown := [name for name in entry if name not in MEMBERS]:
+        return f"unknown member '{shortened(unknown[0], 80)}'; there are {', '.join(MEMBERS)}"
+    if type(entry.get("entityVersion", 0)) is not int:
+        return "entityVersion is not a whole number"
+    return _problem_of_name(entry) or _problem_of_value(entry) or _problem_of_type(entry.get("contentType"))
+
+
+def _problem_of_name(entry: _Object) -> str | None:
+    name = entry.get("name")
+    if not isinstance(name, str):
+        return "the name is not text" if "name" in entry else "no name"
+    if not name:
+        return "the name is empty"
+    if name == RESERVED:
+        return "the name is reserved"
+    where = forbidden_character(name)
+    return f"the name has a forbidden character: {where}" if where is not None else None
+
+
+def _problem_of_value(entry: _Object) -> str | None:
+    value = entry.get("value")
+    if not isinstance(value, str):
+        return "the value is not text" if "value" in entry else "no value"
+    if not value:
+        return "the value is empty"
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        return f"the value has half a surrogate pair, which is no character: position {error.start}"
+    return None
+
+
+def _problem_of_type(content_type: Any) -> str | None:
+    if content_type is None:
+        return None
+    if not isinstance(content_type, str):
+        return "contentType is not text"
+    return None if is_media_type(content_type) else "contentType must be a media type such as application/json"

@@ -1,0 +1,388 @@
+"""`hivewire export` and `hivewire import`: configurations as one file, for git and for another gateway."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple, TypeVar
+
+import click
+import msgspec
+from rich.console import Console
+from rich.progress import Progress
+
+from hivewire.cli.configuration import description_option, pages, shown, why
+from hivewire.cli.document import Entry, parse, render
+from hivewire.cli.gateway import reach, token_option, url_option
+from hivewire.cli.output import printable, printable_json, shortened
+from hivewire.ledger.ledger import MAX_TRANSACTION
+from hivewire.remote import Remote, RemoteError, Unreachable
+from hivewire.settings import Settings
+from hivewire_protocol.configuration import TEXT
+from hivewire_protocol.patterns import MAX_LENGTH, MAX_PATTERNS
+
+ATTEMPTS = 5
+"""How often an export reads a state that changes meanwhile."""
+
+MESSAGE_BYTES = 1 << 19
+"""Of JSON in one request: half of what a gateway with default settings takes, and its answer is no larger."""
+
+SHOWN = 60
+"""Characters of a value in a dry run."""
+
+_T = TypeVar("_T")
+_Report = Callable[[int, int], None]
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  hivewire export > all.json
+  hivewire export 'limits.*' ports --output limits.json
+  hivewire export --output all.json --force && git diff all.json
+  hivewire export | hivewire import - --url https://other.example.com --token ...
+
+\b
+It is UTF-8 with a line for each configuration, by name, which git compares
+well. When not everything can be exported, nothing is written. A shell empties
+the file behind `>` before that, --output leaves it as it was.
+
+\b
+It is one moment's state, whatever is written meanwhile. When that cannot be
+had after several attempts, a warning says so and the file has
+"consistent":false: each configuration in it is right for itself."""
+)
+@click.argument("patterns", nargs=-1, metavar="[PATTERN]...")
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write to this file, whole or not at all, and only for you to read when it is new.",
+)
+@click.option("--force", is_flag=True, help="Overwrite the file of --output.")
+@click.option(
+    "--skip-binary",
+    is_flag=True,
+    help='Leave out what is no text or over 65,536 characters; their names stand in "omitted". Refused otherwise.',
+)
+@url_option
+@token_option
+def export(
+    url: str | None,
+    given_token: str | None,
+    patterns: tuple[str, ...],
+    output: Path | None,
+    force: bool,
+    skip_binary: bool,
+) -> None:
+    """Write configurations as one JSON document: all that you may see, or those that match a PATTERN.
+
+    A PATTERN is a name, or a prefix*. Values and content types are exported, not their history; for everything
+    there is, see hivewire backup.
+    """
+    if output is not None:
+        _check_target(output, force)
+    with reach(url, given_token) as remote, _progress("reading") as report:
+        state = _read_moment(remote, patterns, report)
+    head: dict[str, Any] = {"revision": state.revision}
+    if not state.consistent:
+        head["consistent"] = False
+        _warn("the configurations changed all the time; each is right for itself, together they are no moment's state")
+    if unreadable := [resource for resource in state.resources if resource["value"] is None]:
+        _refuse_or_warn(unreadable, skip_binary)
+        head["omitted"] = [resource["name"] for resource in unreadable]
+    readable = [resource for resource in state.resources if resource["value"] is not None]
+    document = render(readable, **head)
+    if output is None:
+        _print(document)
+    else:
+        _save(document, output, force)
+        click.echo(f"{_count(len(readable))} exported to {output} (revision {state.revision})")
+
+
+@click.command(
+    "import",
+    epilog="""\b
+Examples:
+  hivewire import all.json --dry-run
+  hivewire import all.json --description "from the repository"
+  jq . all.json | hivewire import -
+
+\b
+The file is what hivewire export writes. By hand it is
+  {"hivewire":1,"configurations":[{"name":"limits.max","value":"42"}]}
+with a "contentType" where it is not plain text.
+
+\b
+Changes are written in transactions of at most 1,000 and half a MiB. What fits
+into one is written wholly or not at all; a larger import may end in the
+middle, and says what is written. To repeat it is safe.""",
+)
+@click.argument("file", type=click.File("rb"))
+@click.option("--dry-run", is_flag=True, help="Show what would be created and updated, and write nothing.")
+@description_option
+@url_option
+@token_option
+def import_(url: str | None, given_token: str | None, file: BinaryIO, dry_run: bool, description: str | None) -> None:
+    """Create and update what stands in FILE; - is standard input. Nothing is deleted.
+
+    The whole file is checked before anything is written. What is on the gateway already is left as it is. Nobody is
+    overwritten: when somebody changes one of the configurations meanwhile, the import stops and shows the change.
+    """
+    if any("\ud800" <= character <= "\udfff" for character in description or ""):
+        raise click.UsageError("the description is not UTF-8 text")
+    try:
+        entries = parse(file.read())
+    except OSError as error:
+        raise click.ClickException(f"cannot read the file: {error.strerror}") from None
+    with reach(url, given_token) as remote:
+        with _progress("comparing") as report:
+            changes = _differences(entries, _there(remote, entries, report))
+        if dry_run:
+            for change in changes:
+                click.echo(_told(change).encode())
+        else:
+            with _progress("writing") as report:
+                _write(remote, changes, description, report)
+    created = sum(change.seen is None for change in changes)
+    would = "would be " if dry_run else ""
+    unchanged = len(entries) - len(changes)
+    click.echo(f"{would}{created:,} created, {len(changes) - created:,} updated, {unchanged:,} unchanged", err=True)
+
+
+class State(NamedTuple):
+    """What an export found: `consistent` when all of it was true at `revision`."""
+
+    resources: list[dict[str, Any]]
+    revision: int
+    consistent: bool
+
+
+class Change(NamedTuple):
+    """An entry of the file that differs from what was seen on the gateway; None when nothing was there."""
+
+    entry: Entry
+    seen: dict[str, Any] | None
+
+
+def _read_moment(remote: Remote, patterns: tuple[str, ...], report: _Report) -> State:
+    """All resources that match, at one revision.
+
+    Where the ledger moves on between the pages, they are read again. What was the same in two readings was so between
+    them, and the count says that nothing else was there: so writes to other names do no harm.
+    """
+    former: list[dict[str, Any]] = []
+    for _ in range(ATTEMPTS):
+        found: list[dict[str, Any]] = []
+        replies = []
+        for reply in pages(remote, patterns):
+            found += reply["configurations"]
+            replies.append((reply["revision"], reply["count"]))
+            report(len(found), reply["count"])
+        (first, count), (last, _) = replies[0], replies[-1]
+        if first == last or (found == former and count == len(found)):
+            return State(found, first, True)
+        former = found
+    return State(found, last, False)
+
+
+def _refuse_or_warn(unreadable: list[dict[str, Any]], skip: bool) -> None:
+    """Say which resources have a content that a list does not carry."""
+    lines = [f"  {shortened(resource['name'], 80)} {shown(resource)}" for resource in unreadable[:5]]
+    if len(unreadable) > 5:
+        lines.append(f"  and {len(unreadable) - 5:,} more")
+    words = f"{_count(len(unreadable))} no text or over 65,536 characters"
+    if not skip:
+        first = f"nothing is exported, because {words} (--skip-binary leaves them out):"
+        raise click.ClickException("\n".join([first, *lines]))
+    _warn("\n".join([f"left out, because {words}:", *lines]))
+
+
+def _check_target(target: Path, force: bool) -> None:
+    """Refuse early what `_save` would not write."""
+    if target.exists() and not target.is_file():
+        raise click.ClickException(f"{target} is no file that could be replaced")
+    if target.exists() and not force:
+        raise click.ClickException(f"{target} exists already; --force overwrites it")
+
+
+def _save(data: bytes, target: Path, force: bool) -> None:
+    """Write the file whole or not at all: a new one with mode 0600, an old one with the mode it has."""
+    place = Path(os.path.realpath(target))  # a link stays one
+    try:
+        descriptor, temporary = tempfile.mkstemp(dir=place.parent, prefix=".export")
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(descriptor)
+                if force and place.exists():
+                    os.fchmod(descriptor, stat.S_IMODE(place.stat().st_mode))
+            # Unlike a rename, a link fails when somebody made the file meanwhile.
+            (os.replace if force else os.link)(temporary, place)
+        finally:
+            Path(temporary).unlink(missing_ok=True)
+    except FileExistsError:
+        raise click.ClickException(f"{target} exists already; --force overwrites it") from None
+    except OSError as error:
+        raise click.ClickException(f"cannot write {target}: {error.strerror}") from None
+
+
+def _print(data: bytes) -> None:
+    """Write to standard output, past its buffer, so that a full disk is noticed here."""
+    if sys.stdout.isatty():
+        click.echo(printable_json(data), nl=False)
+        return
+    try:
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.write(sys.stdout.fileno(), rest) :]
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise click.ClickException(f"cannot write to standard output: {error.strerror}") from None
+
+
+def _there(remote: Remote, entries: list[Entry], report: _Report) -> dict[str, dict[str, Any]]:
+    """The resources of those entries that exist and may be seen, by name."""
+    found: dict[str, dict[str, Any]] = {}
+    done = 0
+    for batch in _batches([entry.name for entry in entries], MAX_PATTERNS):
+        patterns = [name for name in batch if _is_pattern(name)]
+        for reply in pages(remote, patterns) if patterns else ():  # no patterns at all would stand for everything
+            found.update((resource["name"], resource) for resource in reply["configurations"])
+        for name in batch:
+            if not _is_pattern(name) and (resource := _one(remote, name)) is not None:
+                found[name] = resource
+        done += len(batch)
+        report(done, len(entries))
+    return found
+
+
+def _is_pattern(name: str) -> bool:
+    """Whether the name as a pattern stands for itself alone."""
+    return "*" not in name and len(name) <= MAX_LENGTH
+
+
+def _one(remote: Remote, name: str) -> dict[str, Any] | None:
+    try:
+        resource = remote.request("configuration/get", name=name)["configuration"]
+        assert isinstance(resource, dict)  # noqa: S101 - what a gateway answers
+        return resource
+    except RemoteError as error:
+        if error.code not in (403, 404):  # as with a list, what may not be seen is not there; a write will tell
+            raise
+        return None
+
+
+def _differences(entries: list[Entry], there: dict[str, dict[str, Any]]) -> list[Change]:
+    """What is to be written, in the order in which to write it."""
+    changes = []
+    for entry in entries:
+        seen = there.get(entry.name)
+        if seen is None or (entry.value, entry.content_type) != (seen["value"], seen.get("contentType", TEXT)):
+            changes.append(Change(entry, seen))
+    # What only a gateway with other than default settings takes goes first: it is refused before anything is written.
+    usual = Settings()
+    changes.sort(
+        key=lambda change: len(change.entry.name) <= usual.name_length and len(change.entry.value) <= usual.value_length
+    )
+    return changes
+
+
+def _told(change: Change) -> str:
+    """A line of a dry run."""
+    name, (_, new, new_type) = shortened(change.entry.name, 80), change.entry
+    if change.seen is None:
+        return f"create {name}: {_excerpt(new)}" + (f" ({new_type})" if new_type != TEXT else "")
+    old, old_type = shown(change.seen), change.seen.get("contentType", TEXT)
+    types = f" ({printable(old_type)} -> {new_type})" if new_type != old_type else ""
+    if old == new:
+        return f"update {name}: {_excerpt(new)}{types}"
+    start = _first_difference(old, new) - SHOWN // 3 if max(len(old), len(new)) > SHOWN else 0
+    return f"update {name}: {_excerpt(old, start)} -> {_excerpt(new, start)}{types}"
+
+
+def _first_difference(one: str, other: str) -> int:
+    return next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+
+
+def _excerpt(text: str, start: int = 0) -> str:
+    return ("..." if start > 0 else "") + shortened(text[max(0, start) :], SHOWN)
+
+
+def _write(remote: Remote, changes: list[Change], description: str | None, report: _Report) -> None:
+    """Write the changes, each only over what was seen. Raises when one is refused, saying how far it came."""
+    done, total = 0, len(changes)
+    for batch in _batches((_wire(change, description) for change in changes), MAX_TRANSACTION):
+        so_far = f"{done:,} of {total:,} changes are written"
+        unknown = f"{so_far}, and the next {len(batch):,} perhaps: import again to finish"
+        try:
+            remote.request("configuration/transact", changes=batch)
+        except RemoteError as error:
+            lines = [*_refusal(error, batch), f"  {so_far}, {total - done:,} are not"]
+            raise click.ClickException("\n".join(lines)) from None
+        except Unreachable as error:
+            raise Unreachable(f"{error}\n  {unknown}") from None
+        except KeyboardInterrupt:
+            _warn(f"interrupted: {unknown}")
+            raise
+        done += len(batch)
+        report(done, total)
+
+
+def _wire(change: Change, description: str | None) -> dict[str, Any]:
+    """The change as `configuration/transact` takes it."""
+    name, value, content_type = change.entry
+    version = change.seen["entityVersion"] if change.seen is not None else 0
+    wire = {"operation": "put", "name": name, "value": value, "entityVersion": version}
+    if content_type != TEXT:
+        wire["contentType"] = content_type
+    if description is not None:
+        wire["description"] = description
+    return wire
+
+
+def _refusal(error: RemoteError, batch: list[dict[str, Any]]) -> list[str]:
+    """The lines that tell which change of a transaction was refused, and why."""
+    lines, index = why(error), error.reply.get("index")
+    if not isinstance(index, int) or not 0 <= index < len(batch):
+        return lines
+    reason = lines[0].removeprefix(f"changes[{index}]: ")
+    return [f"'{shortened(batch[index]['name'], 80)}' is refused: {reason}", *lines[1:]]
+
+
+def _batches(items: Iterable[_T], most: int) -> Iterator[list[_T]]:
+    """The items in lists of at most so many and MESSAGE_BYTES of JSON, or of one that is larger."""
+    batch: list[_T] = []
+    size = 0
+    for item in items:
+        length = len(msgspec.json.encode(item)) + 1
+        if batch and (len(batch) == most or size + length > MESSAGE_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(item)
+        size += length
+    if batch:
+        yield batch
+
+
+@contextmanager
+def _progress(words: str) -> Iterator[_Report]:
+    """A bar on standard error while it is a terminal; what is called with done and total moves it."""
+    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task(words, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _count(number: int) -> str:
+    return "1 configuration is" if number == 1 else f"{number:,} configurations are"
+
+
+def _warn(text: str) -> None:
+    click.echo(f"hivewire: warning: {text}", err=True)

@@ -1,0 +1,296 @@
+"""`hivewire watch`: follow configurations through restarts of the gateway and past the end of tokens."""
+
+from __future__ import annotations
+
+import base64
+import errno
+import math
+import random
+import re
+import select
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import click
+import msgspec
+
+from hivewire.cli.configuration import shown
+from hivewire.cli.gateway import Access, access, token_option, url_option
+from hivewire.cli.output import echo_json, on_one_line, printable
+from hivewire.remote import Closed, Remote, RemoteError, Unreachable
+from hivewire_protocol.close import TABLE, Code
+
+FIRST_WAIT, LONGEST_WAIT = 0.1, 5.0
+"""Seconds between attempts to come back: twice as long after each, and a little random."""
+
+LOOK_SECONDS = 1.0
+"""While nothing is pushed, the reader of our output is looked at so often."""
+
+ASK_SECONDS = 30.0
+"""The gateway does not say when a token has expired, it just pushes nothing more: so it is asked so often."""
+
+Item = dict[str, Any]
+"""A pushed message, with `type` in place of the action and without the number of the subscription."""
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  hivewire watch
+  hivewire watch 'limits.*' ports
+  hivewire watch 'limits.*' | jq -r 'select(.type == "update") | .configuration.value'
+  hivewire watch --no-snapshot --json
+  hivewire watch --since "$(tail -1 changes.json | jq -r .position)" >> changes.json
+
+\b
+On a terminal there is a line for each configuration and each change; into a
+pipe goes one JSON object a line, as the gateway pushes it (`type` is its kind):
+  {"type":"snapshot","configurations":[...],"last":true,"position":"..."}
+  {"type":"update","position":"...","revision":7,"operation":"put",
+   "modified":"...","modifiedBy":"...","description":"...",
+   "configuration":{"name":"...","value":"...","entityVersion":3}}
+  {"type":"bookmark","position":"..."}   nothing new, but the position is
+  {"type":"reset"}                       forget the state: a snapshot follows
+A line with a `position` is a place to go on from. Lines without one, such as
+all but the last of a transaction ("more":true) or of a large snapshot
+("last":false), are printed only together with the one that has it.
+
+\b
+It comes back by itself when the gateway does, without a gap and without
+printing anything twice; it says so on standard error. When the gateway's log
+does not reach back to where one stood, it prints `reset` and the state anew
+(with --no-snapshot `reset` alone).""",
+)
+@click.argument("patterns", nargs=-1, metavar="[PATTERN]...")
+@click.option("--since", metavar="POSITION", help="Go on behind this position instead of beginning with the state.")
+@click.option("--no-snapshot", is_flag=True, help="Changes from now on, without the state.")
+@click.option("--no-conflate", is_flag=True, help="Every change, even if this command is too slow to read them.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line, on a terminal too.")
+@url_option
+@token_option
+def watch(
+    url: str | None,
+    given_token: str | None,
+    patterns: tuple[str, ...],
+    since: str | None,
+    no_snapshot: bool,
+    no_conflate: bool,
+    as_json: bool,
+) -> None:
+    """Show what configurations are and how they change: all that you may see, or those that match a PATTERN.
+
+    A PATTERN is a name, or a prefix*. Ctrl-C ends it.
+    """
+    wanted = {
+        "names": list(patterns) or None,
+        "snapshot": False if no_snapshot else None,
+        "conflate": False if no_conflate else None,
+    }
+    show = echo_json if as_json or not sys.stdout.isatty() else Lines().show
+    watcher = Watcher(access(url, given_token), wanted, since, show)
+    try:
+        watcher.run()
+    finally:
+        if watcher.position is not None and sys.stderr.isatty():
+            click.echo(f"\nhivewire: to go on from here: --since {watcher.position}", err=True)
+
+
+class Watcher:
+    """One subscription over as many connections as it takes. `position` is behind what has been shown.
+
+    What is pushed is held back until a message has a position: when the connection ends before that, it is forgotten
+    and comes again over the next one.
+    """
+
+    def __init__(self, entry: Access, wanted: Item, since: str | None, show: Callable[[Item], None]) -> None:
+        self.position = since
+        self._access = entry
+        self._wanted = wanted
+        self._show = show
+        self._held: list[Item] = []
+        self._subscribed = False
+        self._away = False
+        self._failures = 0
+        self._entered = self._ask_at = self._renew_at = 0.0
+
+    def run(self) -> None:
+        """Until there is a reason to stop: what the gateway refuses, or that it cannot be reached at first."""
+        while True:
+            try:
+                with Remote(self._access.url) as remote:
+                    self._enter(remote)
+                    self._follow(remote)
+            except (Unreachable, RemoteError) as error:
+                if not self._subscribed:
+                    raise
+                wait = self._wait_after(error)
+                if not self._away:
+                    self._away = True
+                    _note(f"disconnected ({on_one_line(str(error))}); trying to come back")
+                time.sleep(wait)
+
+    def _enter(self, remote: Remote) -> None:
+        self._access.authenticate(remote)
+        reply = remote.request("configuration/subscribe", since=self.position, **self._wanted)
+        self._held = []
+        if reply["mode"] == "reset":
+            self._held.append({"type": "reset", "oldest": reply["oldest"]})
+            _note("the gateway's log does not go back to that position: changes in between may be missing")
+        elif self._away:
+            _note("connected again, nothing is missing")
+        if reply["mode"] == "live":
+            self._take({"action": "bookmark", "position": reply["position"]})
+        self._subscribed, self._away = True, False
+        self._entered = time.monotonic()
+        self._plan()
+
+    def _follow(self, remote: Remote) -> None:
+        while True:
+            due = min(self._ask_at, self._renew_at) - time.monotonic()
+            frame = remote.push(max(0, min(LOOK_SECONDS, due)))
+            if frame is not None:
+                self._take(frame)
+            elif _reader_is_gone():
+                raise BrokenPipeError(errno.EPIPE, "nobody reads the output")  # click ends quietly at this
+            self._keep_known(remote)
+
+    def _take(self, frame: Item) -> None:
+        """Hold a message back; with a position, show it and everything held."""
+        action, position = frame.pop("action"), frame.get("position")
+        frame.pop("subscriptionId", None)
+        item = {"type": action.removeprefix("configuration/"), **frame}
+        if item.get("reset"):
+            self._held = [{"type": "reset"}]  # what came of an unfinished group is in the new state
+        if item["type"] == "snapshot" and self._wanted["snapshot"] is False:
+            item = {"type": "bookmark", "position": position}
+        if item["type"] != "bookmark" or position is not None:
+            self._held.append(item)
+        if position is not None:
+            for held in self._held:
+                self._show(held)
+            self._held = []
+            self.position = position
+
+    # Tokens.
+
+    def _plan(self) -> None:
+        """When to look after the token next: a login's is renewed in time, one that was given is asked about."""
+        now, left = time.monotonic(), _seconds_left(self._access.token)
+        self._ask_at, self._renew_at = now + ASK_SECONDS, math.inf
+        if left <= 0:
+            return  # it was taken, so the two clocks differ: asking will tell
+        if self._access.profile is not None:
+            self._renew_at = now + 0.75 * left
+        else:
+            self._ask_at = min(self._ask_at, now + left + 0.1)  # the token is still good in its last millisecond
+
+    def _keep_known(self, remote: Remote) -> None:
+        now = time.monotonic()
+        if now >= self._renew_at:
+            self._access.renew(remote)
+            self._plan()
+        elif now >= self._ask_at:
+            try:
+                remote.request("subscription/list")
+            except RemoteError as error:
+                if error.code != 401:
+                    raise
+                self._access.renew(remote, error)
+            self._plan()
+
+    # Coming back.
+
+    def _wait_after(self, error: Unreachable | RemoteError) -> float:
+        """Seconds to wait before the next attempt; raises the error when another one would not help."""
+        if isinstance(error, RemoteError) and error.code < 500 and error.code != 429:
+            raise error
+        code = error.code if isinstance(error, Closed) else None
+        if code is not None and not _advice(code).startswith("yes"):
+            raise click.ClickException(on_one_line(str(error)))
+        if not self._away and time.monotonic() - self._entered > LONGEST_WAIT:
+            self._failures = 0
+        if isinstance(error, Closed) and (told := re.search(r"\bretry=(\d{1,7})\b", error.reason)):
+            return int(told[1]) / 1_000
+        wait = LONGEST_WAIT if code == Code.TOO_MANY_FAILURES else min(LONGEST_WAIT, FIRST_WAIT * 2**self._failures)
+        self._failures = min(self._failures + 1, 10)
+        return wait * random.uniform(0.5, 1)  # noqa: S311 - no secret
+
+
+def _advice(code: int) -> str:
+    """Whether to reconnect after a close code; codes that are not the gateway's come from what stands before it."""
+    return TABLE[Code(code)].reconnect if code in TABLE else "yes"
+
+
+def _seconds_left(token: str) -> float:
+    """How long an access token is good, by this machine's clock; 0 when it does not show."""
+    try:
+        part = token.split(".")[1]
+        claims = msgspec.json.decode(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+        return float(claims["payload"]["e"]) / 1_000 - time.time()
+    except (IndexError, KeyError, TypeError, ValueError, OverflowError, msgspec.DecodeError):
+        return 0
+
+
+def _reader_is_gone() -> bool:
+    """Whether nobody can read any more what is printed, as after `| head -1`."""
+    try:
+        output = select.poll()
+        output.register(sys.stdout.fileno(), 0)
+        return any(event & (select.POLLERR | select.POLLHUP) for _, event in output.poll(0))
+    except (OSError, ValueError):  # standard output is no file
+        return False
+
+
+def _note(text: str) -> None:
+    click.echo(f"hivewire: {text}", err=True)
+
+
+class Lines:
+    """Configurations and changes for the eye, each on a line that is cut to the terminal's width."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.text import Text
+
+        self._text = Text
+        self._console = Console(highlight=False, markup=False)
+        self._in_snapshot = False
+
+    def show(self, item: Item) -> None:
+        """Print what there is to see of a message; of a bookmark there is nothing."""
+        if item["type"] == "snapshot":
+            self._snapshot(item)
+        elif item["type"] == "update":
+            self._update(item)
+        elif item["type"] == "reset":
+            self._line(("reset: what was shown so far is replaced by the state that follows", "bold yellow"))
+
+    def _snapshot(self, item: Item) -> None:
+        if not self._in_snapshot:
+            self._line(("the state:", "bold"))
+        for resource in item["configurations"]:
+            self._line("  ", *_resource(resource, shown(resource)))
+        self._in_snapshot = not item["last"]
+        if item["last"]:
+            self._line(("changes:", "bold"))
+
+    def _update(self, change: Item) -> None:
+        deleted = change["operation"] == "delete"
+        value = "deleted" if deleted else shown(change["configuration"])
+        why = [("  " + printable(change["description"]), "dim")] if change["description"] else []
+        self._line(
+            (f"{change['modified']}  {printable(change['modifiedBy'] or 'the gateway')}  ", "dim"),
+            *_resource(change["configuration"], value, "bold red" if deleted else "green"),
+            *why,
+        )
+
+    def _line(self, *parts: str | tuple[str, str]) -> None:
+        self._console.print(self._text.assemble(*parts), no_wrap=True, overflow="ellipsis", crop=True)
+
+
+def _resource(resource: Item, value: str, style: str = "") -> list[str | tuple[str, str]]:
+    """Name, version and value of a configuration, in colours."""
+    version = f"  version {resource['entityVersion']}  "
+    return [(printable(resource["name"]), "bold"), version, (printable(value[:1_000]), style)]

@@ -1,0 +1,80 @@
+"""What is kept: so many changes of each record, and a log of the last changes of all (configuration contract, 7)."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+
+from msgspec import Struct
+
+from hivewire.ledger.records import Change
+
+DAY = 86_400_000
+SECTIONS = 1_000
+"""By number and by age about so many sections make a full log: where to cut it is known to a thousandth of it."""
+
+
+class Retention(Struct, frozen=True):
+    """A change is needed as long as it is one of the last `history` of its record, or within the log.
+
+    The log is the last `log_changes` changes or those of the last `log_days`, whichever is less.
+    """
+
+    history: int = 100
+    log_changes: int = 1_000_000
+    log_days: float = 7.0
+
+
+class Section(Struct):
+    """A run of whole transactions, made at about the same time: the first one's revision and time, how many changes."""
+
+    first: int
+    time: int
+    changes: int
+
+
+class Log:
+    """The log in sections, oldest first, so that the place to cut it is known without asking the engine."""
+
+    def __init__(self, retention: Retention) -> None:
+        self.changes = 0
+        """How many are in it."""
+        self.left = 0
+        """How many have left it."""
+        self._most = retention.log_changes
+        self._age = round(retention.log_days * DAY)
+        self._length = max(1, self._most // SECTIONS)
+        self._span = max(1, self._age // SECTIONS)
+        self._sections: deque[Section] = deque()
+        self._end = 0
+
+    def add(self, changes: Iterable[Change]) -> None:
+        """Take in the next changes; sections that the number of changes pushes out are forgotten at once."""
+        section = self._sections[-1] if self._sections else Section(0, 0, self._length)
+        for change in changes:
+            if change.revision > self._end and (
+                section.changes >= self._length or change.time - section.time >= self._span
+            ):
+                section = Section(change.revision, change.time, 0)
+                self._sections.append(section)
+            section.changes += 1
+            self.changes += 1
+            self._end = change.revision
+        while self._sections and self.changes - self._sections[0].changes >= self._most:
+            self._drop()
+
+    def cut(self, now: int) -> int | None:
+        """The first revision that is still within the log at this time, None when there is none.
+
+        The sections are looked at from the oldest one on, so that a clock that was wrong for a while shortens nothing
+        that stands behind younger changes.
+        """
+        latest = now - self._age - self._span  # a section goes when the last of it is old enough
+        while self._sections and self._sections[0].time <= latest:
+            self._drop()
+        return self._sections[0].first if self._sections else None
+
+    def _drop(self) -> None:
+        section = self._sections.popleft()
+        self.changes -= section.changes
+        self.left += section.changes

@@ -1,0 +1,44 @@
+"""The command `hivewire`, as its users call it."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import NamedTuple
+
+
+class Outcome(NamedTuple):
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Outcome]
+
+
+def on_terminal(*arguments: str, columns: int = 200) -> str:
+    """What a command writes on a terminal of its own, without colours and bold."""
+    shown, terminal = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "hivewire", *arguments],
+        stdin=terminal,
+        stdout=terminal,
+        stderr=subprocess.STDOUT,
+        env={**os.environ, "COLUMNS": str(columns), "TERM": "xterm"},
+    )
+    os.close(terminal)
+    text = b""
+    with os.fdopen(shown, "rb", buffering=0) as terminal_side:
+        try:
+            while data := terminal_side.read(65_536):
+                text += data
+        except OSError:
+            pass  # how Linux says that the other side of a terminal is closed
+    assert process.wait(20) == 0, text
+    return re.sub(r"\x1b\[[\d;]*m", "", text.decode()).replace("\r\n", "\n")

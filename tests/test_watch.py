@@ -1,0 +1,510 @@
+"""`hivewire watch`: what it prints, and how it gets over what happens to the gateway, its token and its reader."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from websockets.sync.server import ServerConnection, serve
+
+from hivewire.cli import profile as profiles
+from hivewire.cli.gateway import Access
+from hivewire.cli.profile import Profile
+from hivewire.remote import Remote, endpoint
+from tests.running import PASSWORD, RunningGateway, Talk
+
+IN_A_HURRY = "from hivewire.cli import main, watch; watch.ASK_SECONDS = 0.05; main()"
+"""The command, but that it asks the gateway whether its token still counts all the time."""
+
+CLOCKLESS = IN_A_HURRY.replace("main()", "watch._seconds_left = lambda token: 0; main()")
+"""The same, and it does not know how long a token is good, as with a clock that is wrong."""
+
+
+class Watching:
+    """The command, running into a pipe."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+
+    def item(self) -> dict[str, Any]:
+        """The next line."""
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        assert line, f"the command ended: {self.notes()}"
+        found: dict[str, Any] = json.loads(line)
+        return found
+
+    def value(self) -> str | None:
+        """Name and value of the next change, a group of them in parts."""
+        item = self.item()
+        while item["type"] == "bookmark":
+            item = self.item()
+        assert item["type"] == "update", item
+        return f"{item['configuration']['name']}={item['configuration']['value']}"
+
+    def note(self) -> str:
+        """The next line on standard error."""
+        assert self.process.stderr is not None
+        return self.process.stderr.readline()
+
+    def notes(self) -> str:
+        """All that is left on standard error, once it has ended."""
+        assert self.process.stderr is not None
+        return self.process.stderr.read()
+
+    def interrupt(self) -> int:
+        """Ctrl-C; the exit code."""
+        self.process.send_signal(signal.SIGINT)
+        return self.process.wait(20)
+
+
+def environment(place: Path, url: str, token: str | None) -> dict[str, str]:
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("HIVEWIRE_")}
+    plain |= {"HIVEWIRE_URL": url, "HIVEWIRE_PROFILE": str(place / "profile.json")}
+    return plain if token is None else {**plain, "HIVEWIRE_TOKEN": token}
+
+
+@pytest.fixture
+def watching(tmp_path: Path) -> Any:
+    """Start the command at a gateway, with its administrator's token unless another one or None (profile) is given."""
+
+    @contextmanager
+    def start(
+        gateway: RunningGateway | str, *arguments: str, token: str | None = "", code: str | None = None
+    ) -> Iterator[Watching]:
+        url = gateway if isinstance(gateway, str) else gateway.url
+        if token == "" and isinstance(gateway, RunningGateway):
+            token = gateway.token()
+        how = ["-m", "hivewire"] if code is None else ["-c", code]
+        process = subprocess.Popen(
+            [sys.executable, *how, "watch", *arguments],
+            env=environment(tmp_path, url, token),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        with process:
+            try:
+                yield Watching(process)
+            finally:
+                process.kill()
+
+    return start
+
+
+def log_in(gateway: RunningGateway, place: Path) -> Profile:
+    """What `hivewire login` does."""
+    with gateway.socket("") as talk:
+        tokens = talk("token", login="admin", password=PASSWORD)
+    profile = Profile(endpoint(gateway.url), "admin", tokens["accessToken"], tokens["refreshToken"])
+    profiles.save(profile, place / "profile.json")
+    return profile
+
+
+# What it prints.
+
+
+def test_into_a_pipe_goes_what_is_pushed(watching: Any, shared_gateway: RunningGateway, talk: Talk) -> None:
+    """One JSON object a line: the state of what matches, then each change with its members, also a deletion."""
+    talk("configuration/put", name="watch.a.1", value="one")
+    talk("configuration/put", name="watch.b.1", value="not this one")
+    with watching(shared_gateway, "watch.a.*", "watch.c") as running:
+        state = running.item()
+        assert list(state) == ["type", "position", "configurations", "last"]
+        assert state["type"] == "snapshot"
+        assert state["configurations"] == [{"name": "watch.a.1", "value": "one", "entityVersion": 1}]
+        put = talk("configuration/put", name="watch.c", value="ünï\n", description="why")
+        talk("configuration/put", name="watch.b.1", value="nor this")
+        change = running.item()
+        assert change.pop("modified")
+        assert change == {
+            "type": "update",
+            "position": change["position"],
+            "revision": put["revision"],
+            "operation": "put",
+            "modifiedBy": "admin",
+            "description": "why",
+            "configuration": {"name": "watch.c", "value": "ünï\n", "entityVersion": 1},
+        }
+        talk("configuration/delete", name="watch.a.1")
+        gone = running.item()
+        assert (gone["operation"], gone["configuration"]["value"]) == ("delete", None)
+        assert running.interrupt() == 130
+        assert running.notes().strip() == ""
+
+
+def test_a_transaction_is_shown_whole(watching: Any, shared_gateway: RunningGateway, talk: Talk) -> None:
+    """Its changes follow one another, and the last of them alone has a position."""
+    changes = [{"operation": "put", "name": f"watch.group.{number}", "value": "v"} for number in range(3)]
+    with watching(shared_gateway, "watch.group.*") as running:
+        assert running.item()["configurations"] == []
+        talk("configuration/transact", changes=changes)
+        items = [running.item() for _ in changes]
+    assert [item.get("more", False) for item in items] == [True, True, False]
+    assert ["position" in item for item in items] == [False, False, True]
+    assert len({item["revision"] for item in items}) == 1
+
+
+def test_without_a_snapshot_it_begins_with_where_it_stands(
+    watching: Any, shared_gateway: RunningGateway, talk: Talk
+) -> None:
+    """A bookmark with the position, then changes only; with --since all that came behind a position."""
+    talk("configuration/put", name="watch.s", value="one")
+    with watching(shared_gateway, "watch.s", "--no-snapshot") as running:
+        start = running.item()
+        assert list(start) == ["type", "position"]
+        assert start["type"] == "bookmark"
+        talk("configuration/put", name="watch.s", value="two")
+        assert running.value() == "watch.s=two"
+    talk("configuration/delete", name="watch.s")
+    talk("configuration/put", name="watch.s", value="three")
+    with watching(shared_gateway, "watch.s", "--since", start["position"]) as running:
+        assert [running.value() for _ in range(3)] == ["watch.s=two", "watch.s=None", "watch.s=three"]
+
+
+def test_a_position_of_another_ledger_is_answered_with_the_state(
+    watching: Any, shared_gateway: RunningGateway, talk: Talk
+) -> None:
+    """`reset` says that it replaces what one has; without a snapshot `reset` stands for itself. It is said in words."""
+    talk("configuration/put", name="watch.reset", value="one")
+    with watching(shared_gateway, "watch.reset", "--since", "another-5") as running:
+        assert running.item()["type"] == "reset"
+        assert running.item()["configurations"][0]["value"] == "one"
+        assert "does not go back to that position" in running.note()
+    with watching(shared_gateway, "watch.reset", "--since", "another-5", "--no-snapshot") as running:
+        assert running.item()["type"] == "reset"
+        assert list(running.item()) == ["type", "position"]
+        talk("configuration/put", name="watch.reset", value="two")
+        assert running.value() == "watch.reset=two"
+
+
+class Screen:
+    """The command on a terminal of its own."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._text = ""
+
+    def until(self, words: str) -> list[str]:
+        """The lines up to the one with these words."""
+        while not re.search(re.escape(words) + ".*\n", self._text):
+            assert select.select([self._descriptor], [], [], 30)[0], self._text
+            self._text += re.sub(r"\x1b\[[\d;]*m", "", os.read(self._descriptor, 65_536).decode()).replace("\r", "")
+        before, found, rest = self._text.partition(words)
+        line, _, self._text = rest.partition("\n")
+        return (before + found + line).split("\n")
+
+
+def test_on_a_terminal_there_are_lines_for_the_eye(
+    shared_gateway: RunningGateway, admin_token: str, talk: Talk, tmp_path: Path
+) -> None:
+    """The state set apart, then who did what when; values obey nobody and are cut; the position comes at the end."""
+    talk("configuration/put", name="watch.tty.a", value="\x1b]0;owned\x07[bold]x")
+    shown, terminal = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "hivewire", "watch", "watch.tty.*"],
+        env={**environment(tmp_path, shared_gateway.url, admin_token), "COLUMNS": "120", "TERM": "xterm"},
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+    )
+    os.close(terminal)
+    screen = Screen(shown)
+    try:
+        heading, row, changes = screen.until("changes:")
+        assert (heading, changes) == ("the state:", "changes:")
+        assert row == r"  watch.tty.a  version 1  \x1b]0;owned\x07[bold]x"
+        talk("configuration/put", name="watch.tty.b", value="42", description="for\nlunch")
+        (line,) = screen.until("watch.tty.b")
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\S+  admin  watch\.tty\.b  version 1  42  for\\nlunch", line)
+        talk("configuration/delete", name="watch.tty.b")
+        assert screen.until("watch.tty.b")[0].endswith("  admin  watch.tty.b  version 2  deleted")
+        talk("configuration/put", name="watch.tty.c", value="y" * 5_000)
+        (line,) = screen.until("watch.tty.c")
+        assert len(line) == 120
+        assert line.endswith("y…")
+        process.send_signal(signal.SIGINT)
+        position = screen.until("--since")[-1].rpartition(" ")[2]
+        assert process.wait(20) == 130
+        assert re.fullmatch(r"[0-9a-zA-Z]+-\d+", position)
+    finally:
+        process.kill()
+        process.wait()
+        os.close(shown)
+
+
+# The gateway goes and comes back.
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_it_outlives_the_gateway(watching: Any, data: Path, number: int) -> None:
+    """After a stop and after a crash it comes back, and what happened in between is there: all of it, once."""
+    spread = ("--drain-spread", "0.1")
+    with RunningGateway(data, *spread) as gateway:
+        with gateway.socket() as talk:
+            talk("configuration/put", name="w", value="1")
+        with watching(gateway, "w*") as running:
+            assert running.item()["configurations"][0]["value"] == "1"
+            gateway.stop(number)
+            told = running.note()
+            assert told.startswith("hivewire: disconnected (")
+            assert ("server going away; retry=" in told) == (number == signal.SIGTERM)
+            with RunningGateway(data, *spread, "--port", str(gateway.port)) as again, again.socket() as talk:
+                talk("configuration/put", name="w", value="2")
+                talk("configuration/put", name="w", value="3")
+                assert [running.value(), running.value()] == ["w=2", "w=3"]
+                assert running.note() == "hivewire: connected again, nothing is missing\n"
+                talk("configuration/put", name="w", value="4")
+                assert running.value() == "w=4"
+                assert running.interrupt() == 130
+                assert running.notes().strip() == ""
+
+
+def update(revision: int, name: str, **members: Any) -> dict[str, Any]:
+    """A pushed change."""
+    resource = {"name": name, "value": str(revision), "entityVersion": 1}
+    change = {"revision": revision, "operation": "put", "modified": "2027-01-01T00:00:00.000", "modifiedBy": "admin"}
+    return {"action": "configuration/update", **members, **change, "description": None, "configuration": resource}
+
+
+SNAPSHOT = {"action": "configuration/snapshot", "configurations": [{"name": "a", "value": "1", "entityVersion": 1}]}
+
+Connection = tuple[dict[str, Any], list[dict[str, Any]], "tuple[int, str] | None"]
+
+
+@pytest.fixture
+def stub() -> Iterator[Callable[..., str]]:
+    """A gateway of our own making: each connection has the answer to its `configuration/subscribe`, what is pushed
+    behind it, and how the connection is closed then, if it is. `asked` gets the subscriptions."""
+    servers = []
+
+    def start(asked: list[dict[str, Any]], *script: Connection) -> str:
+        turns = iter(script)
+
+        def handle(connection: ServerConnection) -> None:
+            reply, pushes, end = next(turns)
+            for message in connection:
+                frame = json.loads(message)
+                answer = {"requestId": frame["requestId"], "status": "success"}
+                if frame["action"] != "configuration/subscribe":
+                    connection.send(json.dumps(answer))
+                    continue
+                asked.append({name: frame[name] for name in frame if name not in ("action", "requestId")})
+                connection.send(json.dumps(answer | {"subscriptionId": 1} | reply))
+                for push in pushes:
+                    connection.send(json.dumps({"subscriptionId": 1, **push}))
+                if end is not None:
+                    connection.close(*end)
+                    return
+
+        server = serve(handle, "127.0.0.1", 0)
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        servers.append((server, thread))
+        return f"http://127.0.0.1:{server.socket.getsockname()[1]}"
+
+    yield start
+    for server, thread in servers:
+        server.shutdown()
+        thread.join()
+
+
+def test_what_was_cut_off_is_shown_when_it_is_whole(watching: Any, stub: Any) -> None:
+    """Half a snapshot and half a transaction leave no trace, and come again over the next connection."""
+    first, second = update(2, "a", more=True), update(2, "b", position="e-2")
+    asked: list[dict[str, Any]] = []
+    url = stub(
+        asked,
+        ({"mode": "snapshot"}, [{**SNAPSHOT, "last": False}, update(1, "a", more=True)], (1011, "internal error")),
+        ({"mode": "snapshot"}, [{**SNAPSHOT, "position": "e-1", "last": True}, first], (1001, "retry=0")),
+        ({"mode": "resumed", "position": "e-1"}, [first, second], (4008, "slow consumer")),
+        ({"mode": "resumed", "position": "e-2"}, [{"action": "configuration/bookmark", "position": "e-9"}], None),
+    )
+    with watching(url, "a", "b", "--no-conflate", token="t") as running:
+        shown = [running.item() for _ in range(4)]
+        assert running.interrupt() == 130
+    assert [item["type"] for item in shown] == ["snapshot", "update", "update", "bookmark"]
+    assert [item.get("position") for item in shown] == ["e-1", None, "e-2", "e-9"]
+    common = {"names": ["a", "b"], "conflate": False}
+    assert asked == [common, common, {"since": "e-1", **common}, {"since": "e-2", **common}]
+
+
+def test_a_reset_amid_a_subscription_is_shown(watching: Any, stub: Any) -> None:
+    """A snapshot that replaces the state is announced, and the group that it cut off is not shown."""
+    url = stub(
+        [],
+        (
+            {"mode": "live", "position": "e-1"},
+            [update(2, "a", more=True), {**SNAPSHOT, "reset": True, "position": "e-5", "last": True}],
+            None,
+        ),
+    )
+    with watching(url, token="t") as running:
+        assert [running.item()["type"] for _ in range(3)] == ["bookmark", "reset", "snapshot"]
+
+
+@pytest.mark.parametrize("code", [1002, 1003, 1007, 1009])
+def test_it_does_not_come_back_when_it_is_told_not_to(watching: Any, stub: Any, code: int) -> None:
+    """Close codes whose advice is not to reconnect end it with what the gateway said."""
+    url = stub([], ({"mode": "live", "position": "e-1"}, [], (code, "the reason")))
+    with watching(url, token="t") as running:
+        assert running.process.wait(20) == 1
+        assert re.search(rf"hivewire: error: .* {code} .*the reason", running.notes())
+
+
+def test_a_refusal_when_it_comes_back_ends_it(watching: Any, stub: Any) -> None:
+    """Rights can be gone by then; an error of the gateway's own is tried again."""
+    url = stub(
+        [],
+        ({"mode": "live", "position": "e-1"}, [], (1011, "")),
+        ({"status": "error", "code": 503, "error": "Service is not available"}, [], None),
+        ({"status": "error", "code": 403, "error": "Access is denied"}, [], None),
+    )
+    with watching(url, token="t") as running:
+        assert running.process.wait(20) == 1
+        assert running.note().startswith("hivewire: disconnected (")
+        assert running.notes() == "hivewire: error: Access is denied\n"
+
+
+def test_what_the_gateway_refuses_ends_it(watching: Any, shared_gateway: RunningGateway, talk: Talk) -> None:
+    """A bad pattern, a bad position, a token without the right or that is none: exit code 1 and the gateway's words."""
+    payload = {"userId": 1, "actions": ["GetDevice"]}
+    weak = talk("token/create", payload=payload)["accessToken"]
+    for arguments, token, words in (
+        (["a*b"], "", "'*' is allowed at the end only"),
+        (["--since", "nonsense"], "", "since is not a position"),
+        ([], weak, "Access is denied"),
+        ([], "no.token", "the token of --token or HIVEWIRE_TOKEN is refused"),
+    ):
+        with watching(shared_gateway, *arguments, token=token) as running:
+            assert running.process.wait(20) == 1
+            error = running.notes()
+            assert words in error
+            assert error.count("\n") == 1
+
+
+def test_nothing_to_connect_to_at_first_is_an_error(watching: Any) -> None:
+    """Exit code 3, like every other command: only a gateway that was there is waited for."""
+    with watching("http://127.0.0.1:1", token="t") as running:
+        assert running.process.wait(20) == 3
+        assert "cannot reach a gateway" in running.notes()
+
+
+def test_a_token_that_is_refused_after_a_restart_ends_it(watching: Any, data: Path) -> None:
+    """The new gateway has another secret: it is no use to knock again and again."""
+    with RunningGateway(data, "--drain-spread", "0.1") as gateway, watching(gateway, "w") as running:
+        assert running.item()["configurations"] == []
+        gateway.stop()
+        other = {"HIVEWIRE_JWT_SECRET": "another secret that has its 32 bytes"}
+        with RunningGateway(data, "--port", str(gateway.port), env=other):
+            assert running.process.wait(30) == 1
+            assert "disconnected" in running.note()
+            assert "HIVEWIRE_TOKEN is refused" in running.note()
+
+
+# Tokens.
+
+
+@pytest.mark.parametrize("code", [None, CLOCKLESS])
+def test_a_login_is_renewed_without_a_gap(watching: Any, data: Path, tmp_path: Path, code: str | None) -> None:
+    """Long after the access token of the profile has expired changes arrive, over the same connection: the token is
+    renewed in time or, when the clock is no help, once it is refused. The new one is kept for other commands."""
+    with RunningGateway(data, "--access-token-lifetime", "1") as gateway:
+        payload = {"userId": 1, "actions": ["*"], "expiration": "2100-01-01T00:00:00"}
+        with gateway.socket() as talk:
+            token = talk("token/create", payload=payload)["accessToken"]
+        used = {log_in(gateway, tmp_path).access_token}
+        with gateway.socket(token) as talk, watching(gateway, "w", token=None, code=code) as running:
+            assert running.item()["type"] == "snapshot"
+            written = 0
+            while len(used) < 4:
+                written += 1
+                talk("configuration/put", name="w", value=str(written))
+                assert running.value() == f"w={written}"
+                kept = profiles.load(tmp_path / "profile.json")
+                assert kept is not None
+                used.add(kept.access_token)
+            assert running.interrupt() == 130
+            assert running.notes().strip() == ""
+
+
+def test_a_login_that_was_locked_out_ends_it(watching: Any, data: Path, tmp_path: Path) -> None:
+    """The gateway says nothing by itself, so it is asked; nothing is pushed and no token can be renewed any more."""
+    with RunningGateway(data) as gateway, gateway.http() as http:
+        log_in(gateway, tmp_path)
+        with watching(gateway, token=None, code=IN_A_HURRY) as running:
+            assert running.item()["type"] == "snapshot"
+            http.put("/user/1", json={"status": 1})
+            assert running.process.wait(20) == 1
+            assert "the login has ended" in running.notes()
+
+
+def test_what_is_pushed_while_an_answer_is_waited_for_is_kept() -> None:
+    """Pushes come in their order, after the answer that they came before."""
+    numbers = iter(range(1, 9))
+
+    def handle(connection: ServerConnection) -> None:
+        for message in connection:
+            for _ in range(2):
+                connection.send(json.dumps({"action": "x/update", "subscriptionId": next(numbers)}))
+            connection.send(json.dumps({"requestId": json.loads(message)["requestId"], "status": "success"}))
+
+    with serve(handle, "127.0.0.1", 0) as server:
+        threading.Thread(target=server.serve_forever).start()
+        with Remote(f"http://127.0.0.1:{server.socket.getsockname()[1]}") as remote:
+            remote.request("a")
+            remote.request("b")
+            pushed = [remote.push(0) for _ in range(5)]
+    assert [push and push["subscriptionId"] for push in pushed] == [1, 2, 3, 4, None]
+
+
+def test_a_given_token_ends_it_when_it_expires(watching: Any, shared_gateway: RunningGateway, talk: Talk) -> None:
+    """Also while nothing is pushed, with the reason."""
+    soon = int(time.time() * 1_000) + 1_500
+    payload = {"userId": 1, "actions": ["GetConfiguration"], "expiration": soon}
+    token = talk("token/create", payload=payload)["accessToken"]
+    with watching(shared_gateway, "watch.token", token=token) as running:
+        assert running.item()["type"] == "snapshot"
+        assert running.process.wait(20) == 1
+        assert running.notes() == (
+            "hivewire: error: the token of --token or HIVEWIRE_TOKEN is refused: Token expired\n"
+        )
+
+
+def test_a_later_login_is_not_undone(
+    shared_gateway: RunningGateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who logged in anew meanwhile finds that login in the profile, not the old one with a fresh token."""
+    monkeypatch.setenv("HIVEWIRE_PROFILE", str(tmp_path / "profile.json"))
+    old = log_in(shared_gateway, tmp_path)
+    later = Profile(old.url, "somebody", "an access token", "a refresh token")
+    profiles.save(later, tmp_path / "profile.json")
+    with Remote(old.url) as remote:
+        Access(old.url, old.access_token, old).renew(remote)
+        assert remote.request("user/getCurrent")["current"]["login"] == "admin"
+    assert profiles.load(tmp_path / "profile.json") == later
+
+
+# Its reader.
+
+
+def test_a_reader_that_goes_away_ends_it(watching: Any, shared_gateway: RunningGateway, talk: Talk) -> None:
+    """`| head -1`: no traceback, and it does not wait for the next change to notice."""
+    with watching(shared_gateway, "watch.reader") as running:
+        assert running.item()["type"] == "snapshot"
+        running.process.stdout.close()
+        assert running.process.wait(20) == 1
+        assert running.notes() == ""
