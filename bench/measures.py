@@ -193,6 +193,28 @@ def _run(server: Server, token: str, load: Load, seconds: float) -> dict[str, fl
     return result
 
 
+def http_puts(folder: Path, rounds: int, seconds: float, say: Callable[[str], None]) -> list[Row]:
+    """Conditional PUTs a second over 50 keep-alive connections: a site property under Basic, and plain REST."""
+    found: dict[str, list[float]] = {"properties": [], "rest": []}
+    with servers.gateway(folder / "http.db") as server:
+        secrets = {"properties": servers.PASSWORD, "rest": log_in(server)}
+        for number in range(rounds):
+            for kind, rates in found.items():
+                say(f"round {number + 1} of {rounds}: PUT over HTTP, {kind}")
+                command = [sys.executable, "-m", "bench.http_puts", kind, "--port", str(server.port)]
+                command += ["--secret", secrets[kind], "--seconds", str(seconds)]
+                run = subprocess.run(command, capture_output=True, text=True, timeout=60 + seconds, check=False)
+                if run.returncode:
+                    raise RuntimeError(f"{kind}: {run.stderr.strip()[-1_000:]}")
+                rates.append(json.loads(run.stdout)["rate"])
+    properties, rest = statistics.median(found["properties"]), statistics.median(found["rest"])
+    return [
+        Row("PUT of a configuration, bearer, 50 x 1", rest, "requests/s"),
+        Row("PUT of a site property, Basic, 50 x 1", properties, "requests/s"),
+        Row("site property / configuration", properties / rest, "x", at_least=0.8),
+    ]
+
+
 def log_in(server: Server) -> str:
     """An access token of the gateway's administrator."""
     body = json.dumps({"login": "admin", "password": servers.PASSWORD}).encode()

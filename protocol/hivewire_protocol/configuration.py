@@ -169,6 +169,8 @@ class ConfigurationListReply(Reply):
 
 def is_text(content_type: str) -> bool:
     """Whether a content of this type is shown in `value`: text/*, JSON and XML and what is built on them."""
+    if content_type == TEXT:
+        return True
     media_type = content_type.partition(";")[0].strip().lower()
     return media_type.startswith("text/") or media_type.endswith(("/json", "/xml", "+json", "+xml"))
 
@@ -182,19 +184,21 @@ def resource(name: str, content: bytes | None, content_type: str, version: int) 
     """The resource as every door shows it; `content` None is a deleted one."""
     if content is None:
         return Configuration(name, None, version)
-    if content_type == TEXT and len(content) <= INLINE_CHARACTERS:
-        return Configuration(name, content.decode(), version)
-    value = None
-    if is_text(content_type) and len(content) <= 4 * INLINE_CHARACTERS:
-        try:
-            text = content.decode()
-        except UnicodeDecodeError:
-            pass  # said to be text, but not UTF-8: shown by size only
-        else:
-            value = text if len(text) <= INLINE_CHARACTERS else None
+    value = _shown(content) if is_text(content_type) else None
     if value is not None and content_type == TEXT:
         return Configuration(name, value, version)
     return Configuration(name, value, version, content_type, len(content))
+
+
+def _shown(content: bytes) -> str | None:
+    """The content as text; None when it is not UTF-8 or too long, and is shown by its size only."""
+    if len(content) > 4 * INLINE_CHARACTERS:
+        return None
+    try:
+        text = content.decode()
+    except UnicodeDecodeError:
+        return None
+    return text if len(text) <= INLINE_CHARACTERS else None
 
 
 def forbidden_character(name: str) -> str | None:

@@ -209,6 +209,13 @@ class TooManyAttempts(WireError):
     text = "Too many wrong passwords; try again in {seconds} s"
 
 
+class NotImplementedHere(WireError):
+    """A site property in a `dream.in.format` other than XML."""
+
+    code = 501
+    text = "HTTP 501 Not Implemented"
+
+
 class Unavailable(WireError):
     """The change could not be made durable (disk full, read-only, stopping) or too much is waiting; not written."""
 

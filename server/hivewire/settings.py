@@ -28,6 +28,7 @@ _Count = Annotated[int, Meta(ge=1, le=10_000_000)]
 _Length = Annotated[int, Meta(ge=1, le=1_024)]
 _Bytes = Annotated[int, Meta(ge=1_024, le=1 << 30)]
 _Seconds = Annotated[float, Meta(ge=0.1, le=86_400)]
+_KeysAndSecrets = Annotated[str, Meta(pattern=r"^[^\s:]+:\S{16,}( [^\s:]+:\S{16,})*$")]
 _Days = Annotated[float, Meta(gt=0, le=36_500)]
 _Lifetime = Annotated[int, Meta(ge=1, le=10 * 365 * 86_400)]
 
@@ -66,6 +67,15 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     refresh_token_lifetime: Annotated[_Lifetime, _says("Life of a refresh token.")] = 15_724_800
     tls_certificate: Annotated[str | None, _says("PEM file of the certificate chain; turns TLS on.")] = None
     tls_key: Annotated[str | None, _says("PEM file of its private key.")] = None
+    session_lifetime: Annotated[_Lifetime, _says("Life of a session token of `users/authenticate`.")] = 86_400
+    server_tokens: Annotated[
+        _KeysAndSecrets | None,
+        _says("What signs X-Deki-Token: `key:secret` pairs, a space between, secrets of 16 or more.", secret=True),
+    ] = None
+    api_key: Annotated[
+        Annotated[str, Meta(min_length=16)] | None,
+        _says("Whoever knows it (16 characters or more) may do everything with site properties.", secret=True),
+    ] = None
     history: Annotated[_Count, _says("Changes kept of each name, for its history and rollback.")] = 100
     log_changes: Annotated[
         _Count, _says("Changes kept of all names together, for clients that resume; or those of `log_days`, if fewer.")
@@ -81,6 +91,18 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     name_length: Annotated[_Length, _says("Longest name that may be created, in characters.")] = 32
     value_length: Annotated[_Count, _says("Longest value over frames and REST, in characters.")] = 65_536
     description_length: Annotated[_Count, _says("Longest description, in characters.")] = 1_024
+    property_bytes: Annotated[
+        Annotated[int, Meta(ge=1, le=256 << 20)], _says("Largest content of a site property, and largest batch.")
+    ] = 1 << 20
+    property_count: Annotated[
+        Annotated[int, Meta(ge=0)], _says("Most configurations beside which a site property may be created; 0: any.")
+    ] = 0
+    property_put_creates: Annotated[
+        bool, _says("PUT of a site property that is not there creates it, as old wikis do, instead of 404.")
+    ] = False
+    property_origins: Annotated[
+        str, _says("Web origins, separated by commas, whose pages may use site properties. None: no CORS headers.")
+    ] = ""
     compact_seconds: Annotated[_Seconds, _says("Time between two looks at what need not be kept any more.")] = 5.0
     message_bytes: Annotated[_Bytes, _says("Largest WebSocket message and REST body.")] = 1 << 20
     unfinished_bytes: Annotated[

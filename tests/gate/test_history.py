@@ -189,3 +189,5 @@ def test_what_was_written_is_never_answered_with_a_refusal(shared_gateway: Runni
         body = json.dumps({"changes": changes}, ensure_ascii=False).encode()
         response = client.post("/configuration/transact", content=body)
         assert (response.status_code, len(response.json()["configurations"])) == (200, 5)
+        for each in changes:  # the gateway is shared, and a list of all would be too long for the others
+            assert client.delete(f"/configuration/{each['name']}").status_code == 204

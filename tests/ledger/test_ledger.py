@@ -578,6 +578,19 @@ async def test_a_ledger_that_failed_finds_out_that_it_can_write_again() -> None:
     await ledger.close()
 
 
+async def test_the_time_of_a_record_never_goes_back() -> None:
+    """When the clock is set back, a record's next change has the time of its last one, also behind a delete."""
+    moment = 0
+    ledger = Ledger(MemoryJournal(), lambda: moment)
+    await ledger.open()
+    times = []
+    for moment, content in ((5_000, b"1"), (4_000, b"2"), (3_000, None), (2_000, b"3"), (6_000, b"4")):  # noqa: B007
+        [change] = await ledger.commit(Transaction([Write("configuration", "a", content)]))
+        times.append(change.time)
+    assert times == [5_000, 5_000, 5_000, 5_000, 6_000]
+    await ledger.close()
+
+
 class Awkward:
     """A precondition that breaks when it is looked at."""
 

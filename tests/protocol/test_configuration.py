@@ -45,6 +45,11 @@ from hivewire_protocol.configuration import INLINE_CHARACTERS, TEXT, forbidden_c
             TEXT,
             b'{"name":"n","value":null,"entityVersion":7,"contentType":"text/plain; charset=utf-8","size":70000}',
         ),
+        (
+            b"\xff",
+            TEXT,
+            b'{"name":"n","value":null,"entityVersion":7,"contentType":"text/plain; charset=utf-8","size":1}',
+        ),
         (None, "", b'{"name":"n","value":null,"entityVersion":7}'),
     ],
 )

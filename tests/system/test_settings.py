@@ -150,5 +150,31 @@ def test_the_first_password_has_bounds(password: str) -> None:
 
 
 def test_secrets_are_known_as_such() -> None:
-    """The password and the signing secret, and nothing else, are never shown."""
-    assert {name for name in settings.names() if settings.is_secret(name)} == {"admin_password", "jwt_secret"}
+    """The password, the signing secret and what other servers share, and nothing else, are never shown."""
+    secrets = {"admin_password", "jwt_secret", "server_tokens", "api_key"}
+    assert {name for name in settings.names() if settings.is_secret(name)} == secrets
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SERVER_TOKENS", "key"),
+        ("SERVER_TOKENS", "key:tooshort"),
+        ("SERVER_TOKENS", "key:long-enough-a-secret  b:long-enough-a-secret"),
+        ("API_KEY", "tooshort"),
+    ],
+)
+def test_shared_secrets_are_long_and_never_shown(name: str, value: str) -> None:
+    """Server tokens are `key:secret` pairs with secrets of 16 characters or more, and so long is the API key."""
+    words = refusal(environment={f"HIVEWIRE_{name}": value})
+    assert words.startswith(f"setting {name.lower()} (HIVEWIRE_{name}): ")
+    assert value not in words
+    good = {"HIVEWIRE_SERVER_TOKENS": "a:long-enough-a-secret b:long:enough-a-secret", "HIVEWIRE_API_KEY": "k" * 16}
+    assert settings.load({}, good).settings.api_key == "k" * 16
+
+
+@pytest.mark.parametrize(("text", "value"), [("true", True), ("1", True), ("false", False), ("0", False)])
+def test_a_switch_is_true_or_false(text: str, value: bool) -> None:
+    """As a flag and in the environment."""
+    assert settings.load({"property_put_creates": text}, {}).settings.property_put_creates is value
+    assert "property_put_creates" in refusal({"property_put_creates": "maybe"})

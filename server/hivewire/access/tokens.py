@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hmac
 import re
 import secrets
 import warnings
@@ -111,6 +112,10 @@ class Tokens:
         self._tenants = tenants
         self.access_lifetime = access_lifetime
         self.refresh_lifetime = refresh_lifetime
+
+    def derived_key(self, purpose: str) -> bytes:
+        """A key for something else than tokens, from which theirs cannot be told."""
+        return hmac.digest(self._key.value, purpose.encode(), "sha256")
 
     def mint(self, claims: Claims) -> str:
         """The compact form, header exactly `{"alg":"HS256"}`."""

@@ -76,7 +76,7 @@ async def token(house: House, client: Client, request: Token) -> Reply:
     if not login or not login.strip() or not password:
         raise InvalidParameters("Invalid or empty authorization request parameters")
     try:
-        user = await _proved(house, client.address, login, password)
+        user = await proved(house, client.address, login, password)
     except Unavailable:
         raise
     except WireError as error:
@@ -92,8 +92,8 @@ async def token(house: House, client: Client, request: Token) -> Reply:
     )
 
 
-async def _proved(house: House, address: str, login: str, password: str) -> User:
-    """The user whose login and password these are."""
+async def proved(house: House, address: str, login: str, password: str) -> User:
+    """The user whose login and password these are. Raises WireError: wrong, locked, throttled, or too many at once."""
     _check_wait(house, login, address)
     user = house.users.by_login(login)
     if user is None:

@@ -33,7 +33,8 @@ def _metavar(name: str) -> str:
     choices = [option for option in get_args(hint) if isinstance(option, str)]
     if choices:
         return "|".join(choices)
-    return {int: "N", float: "SECONDS"}.get(hint, "PATH" if name in ("data", "tls_certificate", "tls_key") else "TEXT")
+    other = "PATH" if name in ("data", "tls_certificate", "tls_key") else "TEXT"
+    return {int: "N", float: "SECONDS", bool: "true|false"}.get(hint, other)
 
 
 @click.command(
@@ -49,7 +50,7 @@ Examples:
 Every setting can also stand in the environment (HIVEWIRE_PORT=9000) or in a
 TOML file (port = 9000). A flag wins over the environment, that over the file.
 Secrets are no flags, because other users can see those: use
-HIVEWIRE_ADMIN_PASSWORD and HIVEWIRE_JWT_SECRET, or the file.
+HIVEWIRE_ADMIN_PASSWORD, HIVEWIRE_JWT_SECRET and so on, or the file.
 
 \b
 A lost password, the generated one too, is replaced while the gateway is

@@ -13,7 +13,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hivewire.dispatch import Dispatcher
-from hivewire.gate import oauth, rest
+from hivewire.gate import oauth, properties, rest
 from hivewire.gate.door import CORS, Door
 from hivewire.gate.events import EventStreams
 from hivewire.telemetry import CONTENT_TYPE
@@ -42,6 +42,7 @@ def application(
         Route("/metrics", metrics),
         *rest.routes(dispatcher, door, streams),
         *oauth.routes(dispatcher, door),
+        *properties.routes(dispatcher, door),
     ]
     starlette = Starlette(routes=routes, exception_handlers={HTTPException: _http_error, Exception: _unexpected})
     starlette.router.redirect_slashes = False
@@ -60,7 +61,8 @@ async def _unexpected(request: Request, error: Exception) -> Response:
 
 
 class Face:
-    """In: routes match the path as it was sent, so that `a%2Fb` is one name. Out: the CORS headers."""
+    """In: routes match the path as it was sent, so that `a%2Fb` is one name. Out: the CORS headers, except for the
+    property dialect, whose credentials browsers add by themselves: it decides who may see its answers."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -77,4 +79,4 @@ class Face:
                 MutableHeaders(scope=message).update(CORS)
             await send(message)
 
-        await self._app(scope, receive, send_with_headers)
+        await self._app(scope, receive, send if properties.owns(scope["path"]) else send_with_headers)

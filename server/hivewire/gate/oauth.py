@@ -22,9 +22,10 @@ from hivewire.access.tenants import ApiClient, in_order
 from hivewire.access.throttle import Rate
 from hivewire.client import Client
 from hivewire.dispatch import Dispatcher, now
+from hivewire.gate import body as bodies
 from hivewire.gate.door import Door
-from hivewire.gate.peer import address_of
-from hivewire.gate.rest import ANONYMOUS_BODY, caller_of, header_of, read_body
+from hivewire.gate.peer import origin_of
+from hivewire.gate.rest import ANONYMOUS_BODY, caller_of, header_of
 from hivewire_protocol import permissions
 from hivewire_protocol.codec import encode
 from hivewire_protocol.errors import (
@@ -102,7 +103,8 @@ class TokenEndpoint:
     async def _respond(self, request: HttpRequest) -> Response:
         """The client is looked at first: who is none cannot make us read a body."""
         try:
-            address = address_of(self._house, request.client.host if request.client else "local", header_of(request))
+            peer = request.client.host if request.client else "local"
+            address, _ = origin_of(self._house.settings, peer, header_of(request), secure=False)
             client = self._client(request, address)
             parameters = await self._parameters(request)
             grant = self._grants.get(parameters.get("grant_type", ""))
@@ -143,7 +145,9 @@ class TokenEndpoint:
 
     async def _parameters(self, request: HttpRequest) -> dict[str, str]:
         """The parameters of body and query; those without a value are none (RFC 6749, section 3.2). Raises Refused."""
-        body = await read_body(request, self._door, min(self._house.settings.message_bytes, ANONYMOUS_BODY))
+        settings = self._house.settings
+        limit = min(settings.message_bytes, ANONYMOUS_BODY)
+        body = await bodies.read(request, self._door, limit, settings.body_seconds)
         if body.strip():
             content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
             if content_type != "application/x-www-form-urlencoded":

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from hivewire.access.identity import Identity
 from hivewire.client import Client
 from hivewire.dispatch import House, now
+from hivewire.settings import Settings
 from hivewire_protocol.errors import InvalidCredentials, Unauthorized, WireError
 
 Header = Callable[[str], "str | None"]
@@ -14,26 +15,23 @@ Header = Callable[[str], "str | None"]
 
 
 def client_of(house: House, address: str, header: Header, *, context: str, secure: bool, http: bool) -> Client:
-    """The client behind a request. Raises Unauthorized or TokenExpired when its `Authorization` is no good.
-
-    A forwarded scheme is believed from the proxies that the settings name, like the address, and from nobody else.
-    """
-    if house.settings.trusts(address):
-        secure = (header("x-forwarded-proto") or "").strip() == "https" or secure
-    address = address_of(house, address, header)
+    """The client behind a request. Raises Unauthorized or TokenExpired when its `Authorization` is no good."""
+    address, secure = origin_of(house.settings, address, header, secure)
     client = Client(address, header("host") or "", context, secure, http)
     client.identity = _identity(house, header("authorization"), address)
     return client
 
 
-def address_of(house: House, address: str, header: Header) -> str:
-    """Where a request comes from: the forwarded address, if it is a trusted proxy that forwards it.
+def origin_of(settings: Settings, address: str, header: Header, secure: bool) -> tuple[str, bool]:
+    """The address that a request comes from, and whether it set out over TLS.
 
-    The last address of X-Forwarded-For is the one that the proxy itself saw.
+    What is forwarded is believed from the proxies that the settings name, and from nobody else. The last address of
+    X-Forwarded-For is the one that the proxy itself saw.
     """
-    if house.settings.trusts(address):
-        return (header("x-forwarded-for") or address).rpartition(",")[2].strip() or address
-    return address
+    if settings.trusts(address):
+        address = (header("x-forwarded-for") or address).rpartition(",")[2].strip() or address
+        secure = (header("x-forwarded-proto") or "").strip() == "https" or secure
+    return address, secure
 
 
 def _identity(house: House, authorization: str | None, address: str) -> Identity | None:

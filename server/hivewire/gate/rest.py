@@ -6,7 +6,6 @@ reply is shown (core protocol, sections 1.5 and 10; configuration contract, sect
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Coroutine, Iterable
 from functools import cache
@@ -23,7 +22,8 @@ from starlette.types import Receive, Scope, Send
 from hivewire.actions.configuration import change_of
 from hivewire.client import Client
 from hivewire.dispatch import Commit, Dispatcher, House
-from hivewire.gate.door import LINGER_SECONDS, Door
+from hivewire.gate import body
+from hivewire.gate.door import Door
 from hivewire.gate.events import EventStream, EventStreams
 from hivewire.gate.peer import Header, client_of
 from hivewire.ledger.records import Change, Mismatch, Transaction, version_of
@@ -48,7 +48,6 @@ from hivewire_protocol.errors import (
     MethodNotAllowed,
     OutOfBounds,
     PreconditionFailed,
-    RequestTimeout,
     TooLarge,
     UnsupportedMediaType,
     WireError,
@@ -115,10 +114,6 @@ ROWS = (
     Row("GET", "/network", NetworkList, shows="networks"),
     Row("GET", "/devicetype", DeviceTypeList, shows="deviceTypes"),
 )
-
-THROWN_AWAY = 16 << 20
-"""Bytes of a body that are read in all. A client that is still sending when the connection closes never reads the 413,
-so what is over the limit is read to be thrown away, up to here."""
 
 ANONYMOUS_BODY = 128 << 10
 """Largest body of a caller without a token: enough to ask for one."""
@@ -229,7 +224,7 @@ class Resource:
             raise InvalidParameters from None
 
     async def _body(self, request: HttpRequest, row: Row, limit: int) -> dict[str, Raw]:
-        data = await read_body(request, self._door, limit)
+        data = await body.read(request, self._door, limit, self._dispatcher.house.settings.body_seconds)
         if not data.strip():
             if row.method == "DELETE":
                 return {}
@@ -266,36 +261,6 @@ def caller_of(house: House, request: HttpRequest, context: str) -> Client:
     address = request.client.host if request.client else "local"
     secure = request.url.scheme == "https"
     return client_of(house, address, header_of(request), context=context, secure=secure, http=True)
-
-
-async def read_body(request: HttpRequest, door: Door, limit: int) -> bytes:
-    """The whole body. Raises TooLarge when it is over so many bytes, RequestTimeout when it takes too long."""
-    seconds = door.settings.body_seconds
-    too_large = TooLarge(f"the body is over {limit} bytes")
-    announced = request.headers.get("content-length", "")
-    if "expect" in request.headers and announced.isdecimal() and int(announced) > limit:
-        raise too_large
-    data, size, drawn = bytearray(), 0, 0
-    try:
-        async with asyncio.timeout(seconds) as deadline:
-            async for chunk in request.stream():
-                size += len(chunk)
-                if size > THROWN_AWAY:
-                    break
-                if size <= limit:
-                    drawn = door.draw(drawn, size)
-                    data += chunk
-                else:
-                    soon = asyncio.get_running_loop().time() + LINGER_SECONDS
-                    deadline.reschedule(min(soon, deadline.when() or soon))
-    except TimeoutError:
-        if size <= limit:
-            raise RequestTimeout(f"the body took over {seconds:g} s") from None
-    finally:
-        door.draw(drawn, 0)
-    if size > limit:
-        raise too_large
-    return bytes(data)
 
 
 class EntityTags(Struct):

@@ -491,7 +491,7 @@ class Batch:
             version,
             write.content,
             write.content_type,
-            self._time,
+            self._time if last is None else max(self._time, last.time),  # never back, whatever the clock does
             author,
             write.description,
             last.revision if last is not None else 0,

@@ -1,0 +1,115 @@
+"""Documents as trees of elements, and their two forms: XML, and JSON mapped from it (site properties, section 5)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from enum import Enum
+from typing import Any
+
+from msgspec import Struct
+
+from hivewire_protocol.codec import encode
+
+
+class Element(Struct, gc=False):
+    """One element. Where there are children there is no text: no document of ours mixes them."""
+
+    tag: str
+    attributes: Mapping[str, str] = {}
+    children: tuple[Element, ...] = ()
+    text: str = ""
+
+
+class Form(Enum):
+    """How a document is written; the value is what `dream.out.format` calls it."""
+
+    XML = "xml"
+    JSON = "json"
+
+    @property
+    def media_type(self) -> str:
+        """The Content-Type of such a document."""
+        return f"application/{self.value}; charset=utf-8"
+
+
+_DECLARATION = b'<?xml version="1.0"?>\n'
+
+
+def document(root: Element, form: Form) -> bytes:
+    """The whole document. In JSON the name of the root is dropped."""
+    if form is Form.JSON:
+        return encode(json_value(root))
+    return _DECLARATION + xml(root).encode()
+
+
+def frame(root: Element, form: Form, count: int) -> tuple[bytes, bytes, bytes]:
+    """What stands before, between and behind the parts of a document whose root holds `count` elements `property`."""
+    if form is Form.XML:
+        return _DECLARATION + f"<{root.tag}{_attributes(root)}>".encode(), b"", f"</{root.tag}>".encode()
+    head = encode(json_value(root))[:-1]
+    if count > 1:
+        return head + b',"property":[', b",", b"]}"
+    return head + (b',"property":' if count else b""), b"", b"}"
+
+
+def part(element: Element, form: Form) -> bytes:
+    """One of the parts that a `frame` is filled with."""
+    return encode(json_value(element)) if form is Form.JSON else xml(element).encode()
+
+
+def json_value(element: Element) -> Any:
+    """Attributes as `@name`, text beside attributes as `#text`, an element of text only as that string, elements of the
+    same name as a list. All scalars are strings."""
+    if not element.attributes and not element.children:
+        return element.text
+    found: dict[str, Any] = {"@" + name: value for name, value in element.attributes.items()}
+    for child in element.children:
+        value = json_value(child)
+        if child.tag not in found:
+            found[child.tag] = value
+        elif isinstance(found[child.tag], list):
+            found[child.tag].append(value)
+        else:
+            found[child.tag] = [found[child.tag], value]
+    if element.text:
+        found["#text"] = element.text
+    return found
+
+
+def xml(element: Element) -> str:
+    """The element as XML 1.0, without a declaration."""
+    start = element.tag + _attributes(element)
+    if not element.children and not element.text:
+        return f"<{start}/>"
+    inner = "".join(map(xml, element.children)) + escape(element.text)
+    return f"<{start}>{inner}</{element.tag}>"
+
+
+def _attributes(element: Element) -> str:
+    return "".join([f' {name}="{escape_attribute(value)}"' for name, value in element.attributes.items()])
+
+
+_UNCARRIED = "[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
+_TROUBLE_IN_TEXT = re.compile(rf"[&<>\r]|{_UNCARRIED}")
+_TROUBLE_IN_ATTRIBUTE = re.compile(rf'[&<>"\t\n\r]|{_UNCARRIED}')
+_ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "\t": "&#9;", "\n": "&#10;", "\r": "&#13;"}
+
+
+def carried(text: str) -> bool:
+    """Whether XML can carry every character of a text."""
+    return re.search(_UNCARRIED, text) is None
+
+
+def escape(text: str) -> str:
+    """Text between tags; what XML cannot carry becomes U+FFFD."""
+    return _TROUBLE_IN_TEXT.sub(_escaped, text)
+
+
+def escape_attribute(text: str) -> str:
+    """Text between double quotes, such that a parser reads it back with its line ends and tabs."""
+    return _TROUBLE_IN_ATTRIBUTE.sub(_escaped, text)
+
+
+def _escaped(match: re.Match[str]) -> str:
+    return _ESCAPES.get(match[0], "\ufffd")

@@ -1,0 +1,54 @@
+"""Passwords that were right a moment ago, so that a script which sends one with each request is not hashed each time.
+
+Neither the password nor anything to guess it by is kept: only an HMAC under a key that this process made for itself.
+"""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from hivewire.access.users import User, Users
+
+REMEMBERED = 60_000
+"""Milliseconds that a proved password is remembered."""
+
+
+class _Proved(Struct, gc=False):
+    mark: bytes
+    user: User
+    until: int
+
+
+class Remembered:
+    """At most one password for each user. `now` is milliseconds."""
+
+    def __init__(self, users: Users, now: Callable[[], int]) -> None:
+        self._users = users
+        self._now = now
+        self._key = secrets.token_bytes(32)
+        self._proved: dict[str, _Proved] = {}
+
+    def find(self, login: str, password: str) -> User | None:
+        """The user, if this very password was proved within the last minute and the user has not changed since.
+
+        Ask the throttle first: else whoever must wait could go on guessing here.
+        """
+        proved = self._proved.get(login)
+        if proved is None:
+            return None
+        # Every change of a user makes a new object: password, status, role.
+        if proved.until < self._now() or self._users.by_login(login) is not proved.user:
+            del self._proved[login]
+            return None
+        return proved.user if hmac.compare_digest(proved.mark, self._mark(login, password)) else None
+
+    def remember(self, user: User, password: str) -> None:
+        """The password was proved just now."""
+        self._proved[user.login] = _Proved(self._mark(user.login, password), user, self._now() + REMEMBERED)
+
+    def _mark(self, login: str, password: str) -> bytes:
+        return hmac.digest(self._key, f"{len(login)}:{login}{password}".encode(), "sha256")

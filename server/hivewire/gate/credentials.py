@@ -1,0 +1,196 @@
+"""Who is asking in the property dialect: API key, server token, session token or Basic (site properties, section 3)."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import re
+from functools import partial
+from urllib.parse import urlsplit
+
+from msgspec import Struct
+from starlette.requests import cookie_parser
+
+from hivewire.access.remembered import Remembered
+from hivewire.access.server_tokens import ServerTokens, parse_keys, same
+from hivewire.access.sessions import Sessions
+from hivewire.access.users import User
+from hivewire.actions.identity import proved
+from hivewire.dispatch import House, now
+from hivewire_protocol.errors import (
+    AccessDenied,
+    InvalidCredentials,
+    Unauthorized,
+    Unavailable,
+    UserNotActive,
+    WireError,
+)
+from hivewire_protocol.user import Role
+
+COOKIE = "authtoken"
+
+
+class Asked(Struct):
+    """What a request says about who asks: headers by lower-case name, query parameters, cleaned address."""
+
+    headers: dict[str, str]
+    query: dict[str, str]
+    address: str
+
+
+class Caller(Struct):
+    """Who it is. `user` is None for anonymous callers, and with the API key that names nobody.
+
+    `ambient` credentials are those that a browser adds by itself, also to what a foreign page makes it send.
+    """
+
+    user: User | None = None
+    everything: bool = False
+    ambient: bool = False
+
+
+class Credentials:
+    """Tells callers apart."""
+
+    def __init__(self, house: House) -> None:
+        settings = house.settings
+        self._house = house
+        self._remembered = Remembered(house.users, now)
+        self._server_tokens = ServerTokens(parse_keys(settings.server_tokens or ""), house.users)
+        key = house.tokens.derived_key("site properties session")
+        self._proving: dict[tuple[str, str, str], asyncio.Task[User]] = {}
+        self._sessions = Sessions(key, house.users, settings.session_lifetime * 1_000)
+
+    async def administrator(self, asked: Asked, *, insists: bool) -> Caller:
+        """A caller with the ADMIN right.
+
+        Raises Unauthorized for rejected credentials, and for none when the request `insists`; AccessDenied for no
+        credentials otherwise, for disabled users and for those that are no administrators; TooManyAttempts.
+        """
+        caller = await self._caller(asked)
+        if caller.everything:
+            return caller
+        if caller.user is None:
+            raise Unauthorized if insists else AccessDenied
+        if caller.user.profile.role != Role.ADMIN:
+            raise AccessDenied
+        return caller
+
+    async def log_in(self, asked: Asked) -> tuple[str, int]:
+        """A session token for the Basic pair of a request, and its life in seconds. Raises as `administrator`."""
+        user = await self._basic(asked)
+        if user is None:
+            raise Unauthorized
+        self._house.users.logged_in(user)
+        return self._sessions.mint(user, now()), self._house.settings.session_lifetime
+
+    async def _caller(self, asked: Asked) -> Caller:
+        if (given := asked.query.get("apikey")) and self._house.settings.api_key is not None:
+            if same(given, self._house.settings.api_key):
+                return Caller(self._impersonated(asked), everything=True)
+            self._failed(asked, "apikey", "wrong key")
+        if (token := asked.headers.get("x-deki-token")) is not None:
+            return Caller(self._active(asked, self._server_user(asked, token), "X-Deki-Token"))
+        cookie = cookie_parser(asked.headers["cookie"]).get(COOKIE) if "cookie" in asked.headers else None
+        for token, ambient in (
+            (asked.query.get("authtoken"), False),
+            (cookie, True),
+            (asked.headers.get("x-authtoken"), False),
+        ):
+            if token:
+                user = self._sessions.verify(token, now())
+                return Caller(user and self._active(asked, user, "authtoken"), ambient=ambient)
+        return Caller(await self._basic(asked), ambient=True)
+
+    def _impersonated(self, asked: Asked) -> User | None:
+        number = asked.query.get("impersonateuserid")
+        if number is None:
+            return None
+        user = self._house.users.by_id(int(number)) if re.fullmatch(r"[0-9]{1,18}", number) else None
+        if user is None:
+            raise Unauthorized("impersonateuserid names no user")
+        return self._active(asked, user, "apikey")
+
+    def _server_user(self, asked: Asked, token: str) -> User:
+        user = self._server_tokens.verify(_text(token.encode("latin-1")), now())
+        if user is None:
+            self._failed(asked, "X-Deki-Token", "invalid or expired")
+            raise Unauthorized("The server token is invalid or expired")
+        return user
+
+    def _active(self, asked: Asked, user: User, how: str) -> User:
+        if not user.active:
+            self._failed(asked, how, UserNotActive.__name__, user.login)
+            raise AccessDenied(UserNotActive.text)
+        return user
+
+    async def _basic(self, asked: Asked) -> User | None:
+        """The user of a right Basic pair; None without any."""
+        scheme, _, encoded = asked.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "basic":
+            return None
+        try:
+            login, found, password = _text(base64.b64decode(encoded.strip(), validate=True)).partition(":")
+        except binascii.Error:
+            found = ""
+        if not found:
+            self._failed(asked, "basic", "malformed")
+            raise Unauthorized
+        # Who must wait must wait here too: what is remembered must not tell a right guess from a wrong one.
+        if not self._house.throttle.wait(login, asked.address):
+            user = self._remembered.find(login, password)
+            if user is not None:
+                return user
+        # A script with many connections sends the same pair on all of them at once: it is hashed once.
+        pair = (asked.address, login, password)
+        proving = self._proving.get(pair)
+        if proving is None:
+            proving = self._proving[pair] = asyncio.create_task(self._prove(*pair))
+            proving.add_done_callback(partial(self._proved, pair))
+        try:
+            return await asyncio.shield(proving)
+        except Unavailable:
+            raise
+        except WireError as error:
+            self._failed(asked, "basic", type(error).__name__, login)
+            if isinstance(error, UserNotActive):
+                raise AccessDenied(UserNotActive.text) from None
+            if error.code == InvalidCredentials.code:
+                raise Unauthorized(InvalidCredentials.text) from None
+            raise
+
+    def _proved(self, pair: tuple[str, str, str], proving: asyncio.Task[User]) -> None:
+        del self._proving[pair]
+        if not proving.cancelled():
+            proving.exception()  # looked at, even when everybody who waited for it has gone
+
+    async def _prove(self, address: str, login: str, password: str) -> User:
+        before = self._house.users.by_login(login)
+        user = await proved(self._house, address, login, password)
+        if user is before:  # else it was changed meanwhile, and what was proved may be the password it had
+            self._remembered.remember(user, password)
+        return user
+
+    def _failed(self, asked: Asked, how: str, why: str, login: str | None = None) -> None:
+        # A login that nobody has may be a password in the wrong field.
+        known = login if login is not None and self._house.users.by_login(login) is not None else None
+        self._house.telemetry.authentication_failed(how, why, asked.address, known)
+
+
+def is_foreign(origin: str | None, host: str) -> bool:
+    """Whether a page of another origin made a browser send this. Programs and old scripts send no Origin."""
+    if origin is None:
+        return False
+    try:
+        return urlsplit(origin).netloc.lower() != host.lower()
+    except ValueError:
+        return True
+
+
+def _text(data: bytes) -> str:
+    """UTF-8, or else Latin-1, as older clients send it."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return data.decode("latin-1")

@@ -1,0 +1,605 @@
+"""The property dialect in words: etags, the tables of decisions, names, documents in both forms, batches."""
+
+from __future__ import annotations
+
+import json
+import tracemalloc
+from typing import Any
+from urllib.parse import quote
+from xml.etree import ElementTree
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from hivewire_protocol import properties
+from hivewire_protocol.batches import Entry, read_batch
+from hivewire_protocol.errors import AccessDenied, InvalidParameters, NotFound, OutOfBounds, VersionConflict, WireError
+from hivewire_protocol.markup import Element, Form, document, frame, part
+from hivewire_protocol.properties import (
+    ENTRY,
+    POST,
+    PUT,
+    PUT_MAY_CREATE,
+    Abort,
+    Author,
+    Names,
+    Property,
+    abort_of,
+    effective_etag,
+    inlined,
+    property_element,
+    verdict,
+)
+
+ROOT = "http://host/@api/deki"
+MATCH, STALE = "41.r2_ts2010-01-13T21:13:23Z", "41.r1_ts2010-01-13T20:19:26Z"
+MOTD = Property(
+    "motd", 12, 3, 1_714_555_800_999, b"Back at noon", "text/plain; charset=utf-8", Author(1, "Admin"), "lunch"
+)
+
+# What there is, `abort`, the effective etag, and the status: the rows of section 7 as they stand there.
+PUT_ROWS: list[tuple[int, str | None, str | None, str | None, int]] = [
+    (1, MATCH, None, MATCH, 200),
+    (1, MATCH, "modified", MATCH, 200),
+    (2, MATCH, None, STALE, 409),
+    (2, MATCH, "modified", "not an etag", 409),
+    (3, MATCH, None, None, 409),
+    (3, MATCH, "modified", None, 409),
+    (4, MATCH, "exists", None, 409),
+    (5, MATCH, "exists", MATCH, 409),
+    (6, MATCH, "exists", STALE, 409),
+    (7, MATCH, "never", None, 200),
+    (8, MATCH, "never", MATCH, 200),
+    (9, MATCH, "never", STALE, 200),
+    (10, None, None, None, 404),
+    (10, None, "modified", None, 404),
+    (11, None, None, STALE, 404),
+    (11, None, "modified", STALE, 404),
+    (12, None, "exists", None, 200),
+    (12, None, "exists", STALE, 200),
+    (13, None, "never", None, 200),
+    (13, None, "never", STALE, 200),
+]
+POST_ROWS: list[tuple[int, str | None, str | None, str | None, int]] = [
+    (1, None, None, None, 200),
+    (1, None, "exists", STALE, 200),
+    (2, None, "never", None, 200),
+    (2, None, "never", STALE, 200),
+    (3, None, "modified", None, 200),
+    (4, None, "modified", STALE, 409),
+    (5, MATCH, None, MATCH, 409),
+    (5, MATCH, "exists", None, 409),
+    (6, MATCH, "never", STALE, 200),
+    (7, MATCH, "modified", MATCH, 200),
+    (8, MATCH, "modified", STALE, 409),
+    (8, MATCH, "modified", None, 409),
+]
+
+
+@pytest.mark.parametrize(("row", "current", "abort", "given", "status"), PUT_ROWS)
+def test_the_rows_of_put(row: int, current: str | None, abort: str | None, given: str | None, status: int) -> None:
+    """Section 7.1."""
+    assert verdict(PUT[abort_of(abort or "modified")], given, current) == status
+
+
+@pytest.mark.parametrize(("row", "current", "abort", "given", "status"), PUT_ROWS)
+def test_a_put_that_may_create_differs_in_two_rows(
+    row: int, current: str | None, abort: str | None, given: str | None, status: int
+) -> None:
+    """Section 11, row 2: rows 10 and 11 become 200 and 409, all others stay."""
+    status = {10: 200, 11: 409}.get(row, status)
+    assert verdict(PUT_MAY_CREATE[abort_of(abort or "modified")], given, current) == status
+
+
+@pytest.mark.parametrize(("row", "current", "abort", "given", "status"), POST_ROWS)
+def test_the_rows_of_post(row: int, current: str | None, abort: str | None, given: str | None, status: int) -> None:
+    """Section 7.2."""
+    assert verdict(POST[abort_of(abort or "exists")], given, current) == status
+
+
+@pytest.mark.parametrize(
+    ("current", "given", "status"),
+    [(None, None, 200), (None, STALE, 200), (MATCH, MATCH, 200), (MATCH, STALE, 409), (MATCH, None, 409)],
+)
+def test_the_rows_of_an_entry_with_contents(current: str | None, given: str | None, status: int) -> None:
+    """Section 7.3."""
+    assert verdict(ENTRY, given, current) == status
+
+
+@pytest.mark.parametrize("rules", [PUT, PUT_MAY_CREATE, POST])
+def test_every_refusal_has_words_of_its_own_kind(rules: dict[Abort, properties.Rule]) -> None:
+    """A 404 speaks of a missing property, a 409 of what is in the way."""
+    for rule in rules.values():
+        for current in (None, MATCH):
+            for sent in (None, MATCH, STALE):
+                status, words = verdict(rule, sent, current), properties.reason(rule, sent, current)
+                assert status in (200, NotFound.code, VersionConflict.code)
+                assert (words == "There is no such property") or status != 404
+
+
+@pytest.mark.parametrize("text", ["never", "NEVER", "Modified", "eXists"])
+def test_abort_is_read_in_any_case(text: str) -> None:
+    """Section 7.1: the values compare case-insensitively."""
+    assert abort_of(text).value == text.lower()
+
+
+@pytest.mark.parametrize("text", ["", "always", "never ", "0"])
+def test_any_other_abort_is_refused(text: str) -> None:
+    """Row 14 of PUT and row 9 of POST."""
+    with pytest.raises(OutOfBounds):
+        abort_of(text)
+
+
+@pytest.mark.parametrize(
+    ("header", "query", "effective"),
+    [
+        (None, None, None),
+        (None, "b", "b"),
+        ("a", None, "a"),
+        ("a", "a", "a"),
+        ("a", "b", "a"),
+        ("", "b", None),
+        ("", None, None),
+        (None, "", None),
+        ('""', "b", None),
+    ],
+)
+def test_the_effective_etag(header: str | None, query: str | None, effective: str | None) -> None:
+    """Section 7, first table: the header comes first, an empty one too."""
+    assert effective_etag(header, query) == effective
+
+
+def test_an_etag_has_whole_seconds_and_no_quotes() -> None:
+    """Section 6; what is left of a second is dropped, not rounded."""
+    assert properties.etag(41, 2, 1_263_417_203_999) == MATCH
+
+
+@given(st.integers(1, 10**12), st.integers(1, 10**9), st.integers(0, 253_402_300_799_999), st.sampled_from("abcdefg"))
+def test_an_etag_survives_what_libraries_and_proxies_put_around_it(
+    number: int, version: int, moment: int, way: str
+) -> None:
+    """Section 11, row 3: quotes, a weak mark and `-gzip` are taken off before comparing."""
+    etag = properties.etag(number, version, moment)
+    dressed = {
+        "a": etag,
+        "b": f'"{etag}"',
+        "c": f'W/"{etag}"',
+        "d": f"{etag}-gzip",
+        "e": f'"{etag}-gzip"',
+        "f": f'"{etag}"-gzip',
+        "g": f" W/{etag} ",
+    }[way]
+    assert effective_etag(dressed, None) == etag
+
+
+@given(st.text(max_size=40))
+def test_only_one_pair_of_quotes_is_taken_off(text: str) -> None:
+    """What is quoted twice is still quoted, so it is no etag of ours."""
+    assert properties.bare(f'""{text}""') == f'"{text}"'.removesuffix("-gzip")
+
+
+@given(
+    st.text(
+        st.characters(min_codepoint=0x20, exclude_categories=["Cs"], exclude_characters="\ufffe\uffff"),
+        min_size=1,
+        max_size=255,
+    )
+)
+@example("100%")
+@example("a%2541b")
+@example("urn:custom.example#x/y z+ü")
+def test_a_name_encoded_twice_is_read_back(name: str) -> None:
+    """Section 1: any name travels in a path encoded twice, and in a Slug encoded once."""
+    if name == "jwt.secret":
+        return
+    once = quote(name, safe="")
+    assert properties.decoded_key(quote(once, safe="")) == name
+    assert properties.decoded_slug(once) == name
+    if "%" not in name:
+        assert properties.decoded_key(once) == name
+
+
+@pytest.mark.parametrize(
+    ("segment", "error"),
+    [
+        ("n" * 256, OutOfBounds),
+        ("%ff", OutOfBounds),
+        ("%25ff", OutOfBounds),
+        ("a%00b", OutOfBounds),
+        ("a%250Ab", OutOfBounds),
+        ("jwt.secret", AccessDenied),
+        ("jwt%252Esecret", AccessDenied),
+    ],
+)
+def test_names_that_no_property_can_have(segment: str, error: type[WireError]) -> None:
+    """Too long, not UTF-8, control characters; and the reserved one."""
+    with pytest.raises(error):
+        properties.decoded_key(segment)
+
+
+def test_a_slug_must_be_encoded() -> None:
+    """What is not ASCII was not encoded, and nobody can tell what it means."""
+    with pytest.raises(OutOfBounds):
+        properties.decoded_slug("ü")
+
+
+@pytest.mark.parametrize(
+    ("text", "matching"),
+    [
+        ("", {"a", "ab", "abc", "b*c", "bc"}),
+        (",", {"a", "ab", "abc", "b*c", "bc"}),
+        ("ab", {"ab"}),
+        ("ab,a,ab,missing", {"a", "ab"}),
+        ("a*", {"a", "ab", "abc"}),
+        ("*c", {"abc", "b*c", "bc"}),
+        ("*b*", {"ab", "abc", "b*c", "bc"}),
+        ("*", {"a", "ab", "abc", "b*c", "bc"}),
+        ("b*c", {"b*c"}),
+        ("a*,*c,bc", {"a", "ab", "abc", "b*c", "bc"}),
+        (" a", set()),
+        ("A", set()),
+    ],
+)
+def test_wildcards_in_names(text: str, matching: set[str]) -> None:
+    """Section 4.1 and section 11, rows 10 to 12: `*` at the start or end of an item, elsewhere itself."""
+    assert {name for name in ("a", "ab", "abc", "b*c", "bc") if name in Names(text)} == matching
+
+
+def test_names_are_bounded() -> None:
+    """A thousand different items, no more."""
+    items = [f"n{number}" for number in range(1_000)]
+    assert "n999" in Names(",".join(items * 2))
+    with pytest.raises(OutOfBounds):
+        Names(",".join([*items, "one"]))
+
+
+def test_the_property_document_is_that_of_the_contract() -> None:
+    """Section 5, both samples."""
+    assert document(property_element(MOTD, ROOT), Form.XML).decode() == (
+        '<?xml version="1.0"?>\n'
+        f'<property name="motd" href="{ROOT}/site/properties/motd/info" etag="12.r3_ts2024-05-01T09:30:00Z">'
+        f'<contents type="text/plain; charset=utf-8" size="12" href="{ROOT}/site/properties/motd">'
+        "Back at noon</contents>"
+        "<date.modified>2024-05-01T09:30:00Z</date.modified>"
+        f'<user.modified id="1" href="{ROOT}/users/1"><nick>Admin</nick><username>Admin</username></user.modified>'
+        "<change-description>lunch</change-description></property>"
+    )
+    shown = {
+        "@name": "motd",
+        "@href": f"{ROOT}/site/properties/motd/info",
+        "@etag": "12.r3_ts2024-05-01T09:30:00Z",
+        "contents": {
+            "@type": "text/plain; charset=utf-8",
+            "@size": "12",
+            "@href": f"{ROOT}/site/properties/motd",
+            "#text": "Back at noon",
+        },
+        "date.modified": "2024-05-01T09:30:00Z",
+        "user.modified": {"@id": "1", "@href": f"{ROOT}/users/1", "nick": "Admin", "username": "Admin"},
+        "change-description": "lunch",
+    }
+    assert json.loads(document(property_element(MOTD, ROOT), Form.JSON)) == shown
+
+
+def test_names_are_encoded_twice_in_addresses() -> None:
+    """Section 1: hrefs in responses."""
+    element = property_element(Property("urn:a#x", 1, 1, 0, b"", "a/b", Author(0, "Anonymous")), ROOT)
+    assert element.attributes["href"] == ROOT + "/site/properties/urn%253Aa%2523x/info"
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3])
+def test_a_list_holds_none_one_or_several(count: int) -> None:
+    """In JSON `property` is absent, an object or an array; in XML it is always elements."""
+    root = properties.properties_element(count, ROOT)
+    elements = [property_element(MOTD, ROOT)] * count
+    for form in Form:
+        head, between, tail = frame(root, form, count)
+        text = head + between.join(part(element, form) for element in elements) + tail
+        if form is Form.XML:
+            found = ElementTree.fromstring(text)
+            assert (found.tag, found.attrib["count"], len(found)) == ("properties", str(count), count)
+        else:
+            shown = json.loads(text)
+            assert (shown["@count"], shown["@href"]) == (str(count), ROOT + "/site/properties")
+            one = json.loads(part(property_element(MOTD, ROOT), form))
+            assert shown.get("property") == {0: None, 1: one}.get(count, [one] * count)
+
+
+@pytest.mark.parametrize("form", list(Form))
+def test_the_error_document(form: Form) -> None:
+    """Section 9."""
+    text = document(properties.error_element(VersionConflict("no & no"), "http://h/x"), form)
+    members = {"status": "409", "title": "Conflict", "message": "no & no", "uri": "http://h/x"}
+    if form is Form.JSON:
+        assert json.loads(text) == members
+    else:
+        assert {child.tag: child.text for child in ElementTree.fromstring(text)} == members
+
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+CARRIED = st.text(
+    st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\ufffe\uffff") | st.sampled_from("\t\n\r"),
+    max_size=20,
+)
+
+
+@st.composite
+def elements(draw: st.DrawFn, texts: st.SearchStrategy[str], depth: int = 3) -> Element:
+    """A tree as our documents are: text or children, attributes anywhere."""
+    attributes = draw(st.dictionaries(st.sampled_from(["id", "href", "a.b"]), texts, max_size=2))
+    children: tuple[Element, ...] = ()
+    if depth:
+        children = tuple(draw(st.lists(elements(texts, depth - 1), max_size=2)))
+    return Element(draw(st.sampled_from(["a", "b.c", "d-e"])), attributes, children, "" if children else draw(texts))
+
+
+def as_xml(found: ElementTree.Element) -> Element:
+    children = tuple(map(as_xml, found))
+    return Element(found.tag, dict(found.attrib), children, found.text or "")
+
+
+def as_json(element: Element) -> Any:
+    """The mapping of section 5 in other words."""
+    if not element.attributes and not element.children:
+        return element.text
+    grouped: dict[str, list[Any]] = {}
+    for child in element.children:
+        grouped.setdefault(child.tag, []).append(as_json(child))
+    found: dict[str, Any] = {f"@{name}": value for name, value in element.attributes.items()}
+    found |= {tag: group[0] if len(group) == 1 else group for tag, group in grouped.items()}
+    return found | ({"#text": element.text} if element.text else {})
+
+
+@given(elements(CARRIED))
+def test_xml_is_read_back_as_it_was(element: Element) -> None:
+    """A parser finds every attribute and text again, line ends and tabs included."""
+    assert as_xml(ElementTree.fromstring(document(element, Form.XML))) == element
+
+
+@given(elements(TEXTS))
+def test_xml_is_well_formed_whatever_is_in_it(element: Element) -> None:
+    """What XML cannot carry does not break the document."""
+    ElementTree.fromstring(document(element, Form.XML))
+
+
+@given(elements(TEXTS))
+def test_json_is_mapped_from_the_tree(element: Element) -> None:
+    """Attributes, texts, single and repeated elements; all scalars are strings."""
+    assert json.loads(document(element, Form.JSON)) == as_json(element)
+
+
+@pytest.mark.parametrize(
+    ("content", "content_type", "most", "shown"),
+    [
+        (b"x" * 2_047, "text/plain", properties.INLINE, True),
+        (b"x" * 2_048, "text/plain", properties.INLINE, False),
+        (b"x" * 2_048, "text/plain", 2_048, True),
+        (b"xy", "text/plain", 1, False),
+        ("ü".encode() * 1_024, "text/plain; charset=utf-8", properties.INLINE, False),
+        ("ü".encode("latin-1"), "text/plain; charset=ISO-8859-1", properties.INLINE, True),
+        ("ü".encode("utf-16"), 'TEXT/css;charset="utf-16"', properties.INLINE, True),
+        (b"\xff", "text/plain", properties.INLINE, False),
+        (b"\xff", "text/plain; charset=ascii", properties.INLINE, False),
+        (b"a\x00b", "text/plain", properties.INLINE, False),
+        ("a\ufffe".encode(), "text/plain", properties.INLINE, False),
+        (b"abc", "text/plain; charset=rot13", properties.INLINE, False),
+        (b"abc", "text/plain; charset=idna", properties.INLINE, False),
+        (b"abc", "text/plain; charset=nonsense", properties.INLINE, False),
+        (b"{}", "application/json", properties.INLINE, False),
+        (b"<a/>", "application/xml", properties.INLINE, False),
+        (b"x", "textual/plain", properties.INLINE, False),
+    ],
+)
+def test_what_is_shown_inside_of_the_document(content: bytes, content_type: str, most: int, shown: bool) -> None:
+    """Section 5: texts under 2048 bytes, not characters (section 11, row 4), that XML can carry (row 5)."""
+    assert bool(inlined(content, content_type, most)) is shown
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["text/plain", "a/b", 'application/vnd.x+json; a=b; c="d e"', "image/svg+xml;x", "text/plain; " + "x" * 243],
+)
+def test_media_types(text: str) -> None:
+    """Type, subtype and parameters, up to 255 characters."""
+    assert properties.checked_media_type(text) == text
+
+
+@pytest.mark.parametrize(
+    "text", ["", "text", "text/", "/x", "te xt/plain", "a/b\r\nX: y", "a/ü", "text/plain; " + "x" * 244]
+)
+def test_what_is_no_media_type(text: str) -> None:
+    """Section 8."""
+    with pytest.raises(OutOfBounds):
+        properties.checked_media_type(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("true", True), ("TRUE", True), ("1", True), ("false", False), ("0", False)]
+)
+def test_booleans(text: str, value: bool) -> None:
+    """Section 2."""
+    assert properties.boolean("b", text) is value
+
+
+@pytest.mark.parametrize("text", ["", "yes", "2"])
+def test_what_is_no_boolean(text: str) -> None:
+    """Bad value: 400."""
+    with pytest.raises(InvalidParameters):
+        properties.boolean("b", text)
+
+
+@pytest.mark.parametrize("text", ["", "x", "1.0", "-1", "1" * 19, "１", "1 "])
+def test_what_is_no_integer_from_0(text: str) -> None:
+    """Bad value: 400."""
+    with pytest.raises(InvalidParameters):
+        properties.integer("i", text, least=0)
+    assert properties.integer("i", "-1") == -1
+
+
+# Batches.
+
+
+def entry(text: str) -> Entry:
+    [found] = read_batch(f'<properties><property name="n">{text}</property></properties>'.encode())
+    return found
+
+
+def test_the_batch_of_the_contract() -> None:
+    """Section 4.7, the sample."""
+    entries = read_batch(
+        b"""<properties>
+          <property name="motd" etag="12.r3_ts2024-05-01T09:30:00Z">
+            <contents type="text/plain; charset=utf-8">Back at noon</contents>
+            <description>lunch</description>
+          </property>
+          <property name="palette"><contents type="application/xml"><c><red/></c></contents></property>
+          <property name="obsolete"/>
+        </properties>"""
+    )
+    assert entries == [
+        Entry("motd", "12.r3_ts2024-05-01T09:30:00Z", b"Back at noon", "text/plain; charset=utf-8", "lunch", None),
+        Entry("palette", None, b"<c><red/></c>", "application/xml"),
+        Entry("obsolete"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("inner", "content"),
+    [
+        ("", ""),
+        ("a &amp; b &lt;c&gt; &#228;", "a & b <c> ä"),
+        ("<![CDATA[<b>]]>", "<b>"),
+        (" <c/> ", " <c/> "),
+        ("<c></c>", "<c/>"),
+        ("<c a='1\"&lt;'>x &amp; y<!-- no --><d/></c>z&gt;", '<c a="1&quot;&lt;">x &amp; y<d/></c>z&gt;'),
+        ("<x:c xmlns:x='urn:x'><x:d x:e='f'/></x:c>", '<x:c xmlns:x="urn:x"><x:d x:e="f"/></x:c>'),
+        ("a<property name='x'><contents/></property>", 'a<property name="x"><contents/></property>'),
+    ],
+)
+def test_the_contents_of_an_entry(inner: str, content: str) -> None:
+    """Text is text; markup inside of contents is kept as markup."""
+    assert entry(f'<contents type="text/plain">{inner}</contents>').content == content.encode()
+
+
+@given(CARRIED.map(lambda text: text.replace("\r", "")), elements(CARRIED.map(lambda text: text.replace("\r", ""))))
+def test_any_text_and_any_markup_comes_through(text: str, element: Element) -> None:
+    """Whatever XML can carry is the content afterwards."""
+    escaped = document(Element("contents", {"type": "text/plain"}, (), text), Form.XML).split(b"\n", 1)[1].decode()
+    assert entry(escaped).content == text.encode()
+    markup = part(element, Form.XML).decode()
+    assert entry(f'<contents type="text/xml">{markup}</contents>').content == markup.encode()
+
+
+@pytest.mark.parametrize(
+    ("inner", "description"),
+    [
+        ("<description>a</description>", "a"),
+        ("<change-description>a</change-description>", "a"),
+        ("<change-description>b</change-description><description>a</description>", "a"),
+        ("<description/>", None),
+        ("<other>x</other>", None),
+    ],
+)
+def test_both_spellings_of_the_description(inner: str, description: str | None) -> None:
+    """Section 4.7: read both."""
+    assert entry(inner).description == description
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ('<property name="n"><contents>x</contents></property>', 400),
+        ('<property name="n"><contents type="text">x</contents></property>', 400),
+        ('<property name="n"><contents type="a/b"/><contents type="a/b"/></property>', 400),
+        (f'<property name="n"><description>{"d" * 256}</description></property>', 400),
+        (f'<property name="{"n" * 256}"/>', 400),
+        ('<property name="jwt.secret"/>', 403),
+    ],
+)
+def test_an_entry_that_is_no_good_is_told_alone(text: str, code: int) -> None:
+    """The others of the batch are not touched by it."""
+    bad, good = read_batch(f'<properties>{text}<property name="good"/></properties>'.encode())
+    assert bad.problem is not None
+    assert bad.problem.code == code
+    assert good.problem is None
+
+
+def bomb(levels: int) -> bytes:
+    """A billion laughs."""
+    entities = "".join(f'<!ENTITY e{n + 1} "{f"&e{n};" * 10}">' for n in range(levels))
+    return (
+        f'<!DOCTYPE p [<!ENTITY e0 "lol">{entities}]><properties><property name="&e{levels};"/></properties>'
+    ).encode()
+
+
+DEEP = b"<properties>" + b"<a>" * 100_000 + b"</a>" * 100_000 + b"</properties>"
+DEEP_CONTENTS = (
+    b'<properties><property name="n"><contents type="a/b">'
+    + b"<a>" * 100_000
+    + b"</a>" * 100_000
+    + b"</contents></property></properties>"
+)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"{}",
+        b"<properties>",
+        b"<properties/>trailing",
+        b"\xff\xfe",
+        b"\x00",
+        b'<?xml version="1.0" encoding="nonsense"?><properties/>',
+        b"<property name='n'/>",
+        b"<a><properties/></a>",
+        b"<properties><property/></properties>",
+        b'<properties><property name=""/></properties>',
+        b'<properties><property name="a"/><property name="a"/></properties>',
+        b'<properties><property name="a\xff"/></properties>',
+        b"<properties>&undeclared;</properties>",
+        b"<!DOCTYPE properties><properties/>",
+        b'<!DOCTYPE p SYSTEM "http://127.0.0.1:9/x.dtd"><properties/>',
+        b'<!DOCTYPE p [<!ENTITY x SYSTEM "file:///etc/passwd">]><properties><property name="&x;"/></properties>',
+        bomb(9),
+        DEEP,
+        DEEP_CONTENTS,
+    ],
+)
+def test_documents_that_are_refused_as_a_whole(data: bytes) -> None:
+    """Section 4.7: not XML, not properties, a name twice; and what is made to do harm."""
+    with pytest.raises(OutOfBounds):
+        read_batch(data)
+
+
+@pytest.mark.parametrize("data", [bomb(9), DEEP, DEEP_CONTENTS])
+def test_harmful_documents_cost_no_memory(data: bytes) -> None:
+    """They are given up at their beginning, not unfolded first."""
+    tracemalloc.start()
+    with pytest.raises(OutOfBounds):
+        read_batch(data)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1 << 20
+
+
+@given(
+    st.binary(max_size=60)
+    | st.text("<>/!?&;='\" pronetsycm[]:x", max_size=60).map(lambda text: b"<properties>" + text.encode())
+)
+@settings(max_examples=300)
+def test_any_bytes_are_read_or_refused(data: bytes) -> None:
+    """Nothing but the documented error."""
+    try:
+        read_batch(data)
+    except OutOfBounds:
+        pass
+
+
+def test_the_charset_of_the_header_wins() -> None:
+    """Without one the document's own declaration counts, and without that UTF-8."""
+    text = '<?xml version="1.0" encoding="{}"?><properties><property name="ä"/></properties>'
+    assert read_batch(text.format("iso-8859-1").encode("latin-1"))[0].name == "ä"
+    assert read_batch(text.format("us-ascii").encode("utf-16"), "utf-16")[0].name == "ä"
+    assert read_batch(text.format("iso-8859-1").encode(), "utf-8")[0].name == "ä"

@@ -1,0 +1,261 @@
+"""Session tokens, server tokens, the API key, and passwords that were right a moment ago."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import AsyncIterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from hivewire.access.remembered import REMEMBERED, Remembered
+from hivewire.access.server_tokens import VALID_SECONDS, ServerTokens, parse_keys, same, signature
+from hivewire.access.sessions import Sessions
+from hivewire.access.throttle import Throttle
+from hivewire.access.tokens import Key, Tokens
+from hivewire.access.users import Profile, Users
+from hivewire.gate.credentials import Asked, Credentials, is_foreign
+from hivewire.ledger.ledger import Ledger
+from hivewire.ledger.memory import MemoryJournal
+from hivewire.settings import Settings
+from hivewire.telemetry import Telemetry
+from hivewire_protocol.user import Role, Status
+
+EPOCH = 1_413_073_249
+NOW = EPOCH * 1_000
+DAY = 86_400_000
+KNOWN = "foo_1413073249_2_8e158d680647ce83fef7c05fd189b537f9834e298734efe2c6b383540c1a67b7"
+
+
+class Place:
+    """Users in memory, and a clock moved by hand."""
+
+    def __init__(self) -> None:
+        self.now = NOW
+        self.ledger = Ledger(MemoryJournal(), lambda: NOW)
+        self.users = Users(self.ledger)
+        self.sessions = Sessions(b"k" * 32, self.users, DAY)
+        self.tokens = ServerTokens({"foo": "bar", "other": "secret", "foo_2": "baz"}, self.users)
+        self.remembered = Remembered(self.users, lambda: self.now)
+
+    async def store(self, login: str, profile: Profile) -> None:
+        await self.ledger.commit(self.users.write(login, profile, None))
+
+
+@pytest.fixture
+async def place() -> AsyncIterator[Place]:
+    place = Place()
+    await place.ledger.open()
+    await place.store("admin", Profile("hash", Role.ADMIN))
+    await place.store("john_doe", Profile("hash"))
+    yield place
+    await place.ledger.close()
+
+
+# Session tokens.
+
+
+def test_a_session_token_has_its_shape_and_tells_its_user(place: Place) -> None:
+    """Section 3: user id, 18 digits, 32 hex digits."""
+    [admin, john] = place.users.all()
+    for user in (admin, john):
+        token = place.sessions.mint(user, NOW)
+        number, ticks, mark = token.split("_")
+        assert (int(number), len(ticks), len(mark)) == (user.id, 18, 32)
+        assert place.sessions.verify(token, NOW) is user
+
+
+def test_a_session_token_expires(place: Place) -> None:
+    """It is good for its life and not a millisecond longer."""
+    token = place.sessions.mint(place.users.all()[0], NOW)
+    assert place.sessions.verify(token, NOW + DAY - 1) is not None
+    assert place.sessions.verify(token, NOW + DAY) is None
+
+
+async def test_a_session_token_ends_with_the_password(place: Place) -> None:
+    """After a change of password it is nobody's."""
+    token = place.sessions.mint(place.users.all()[0], NOW)
+    await place.store("admin", Profile("another hash", Role.ADMIN))
+    assert place.sessions.verify(token, NOW) is None
+
+
+@given(st.data())
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_session_token_cannot_be_altered(place: Place, data: st.DataObject) -> None:
+    """Any other character anywhere: nobody's token."""
+    token = place.sessions.mint(place.users.all()[0], NOW)
+    position = data.draw(st.integers(0, len(token) - 1))
+    other = data.draw(
+        st.sampled_from("0123456789abcdefABCDEF_- ").filter(lambda character: character != token[position])
+    )
+    assert place.sessions.verify(token[:position] + other + token[position + 1 :], NOW) is None
+
+
+@pytest.mark.parametrize(
+    "token", ["", "1", "1_2_3", "x" * 100_000, "9" * 5_000 + "_" + "1" * 18 + "_" + "a" * 32, "１_1_a"]
+)
+def test_what_is_no_session_token(place: Place, token: str) -> None:
+    """Malformed ones are nobody's."""
+    assert place.sessions.verify(token, NOW) is None
+
+
+# Server tokens.
+
+
+def test_the_known_answer() -> None:
+    """Section 3, known-answer test."""
+    assert signature("bar", "foo", "1413073249", "2") == KNOWN.rpartition("_")[2]
+
+
+@pytest.mark.parametrize("prefix", ["", "tkn_"])
+def test_a_server_token_names_its_user(place: Place, prefix: str) -> None:
+    """By id, or by name after `=`, with or without the prefix; names may have underscores, and so may keys."""
+    john = place.users.by_id(2)
+    assert place.tokens.verify(prefix + KNOWN, NOW) is john
+    for key, secret in (("foo", "bar"), ("other", "secret"), ("foo_2", "baz")):
+        mark = signature(secret, key, str(EPOCH), "=john_doe")
+        assert place.tokens.verify(f"{prefix}{key}_{EPOCH}_=john_doe_{mark}", NOW) is john
+
+
+@pytest.mark.parametrize(
+    ("seconds", "good"),
+    [(0, True), (VALID_SECONDS, True), (-VALID_SECONDS, True), (VALID_SECONDS + 1, False), (-VALID_SECONDS - 1, False)],
+)
+def test_a_server_token_is_good_for_five_minutes_around_its_time(place: Place, seconds: int, good: bool) -> None:
+    """Earlier and later it is not."""
+    assert (place.tokens.verify(KNOWN, NOW + seconds * 1_000) is not None) is good
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        "",
+        "foo",
+        "foo_",
+        KNOWN.replace("foo", "fop"),
+        KNOWN.replace("foo", "other"),
+        KNOWN.replace("_2_", "_1_"),
+        KNOWN.replace("249", "250"),
+        KNOWN[:-1] + "8",
+        KNOWN.upper(),
+        KNOWN.replace("8e15", "8E15"),
+        KNOWN + " ",
+        f"foo_{EPOCH}_=nobody_{signature('bar', 'foo', str(EPOCH), '=nobody')}",
+        f"foo_{EPOCH}_99_{signature('bar', 'foo', str(EPOCH), '99')}",
+        f"foo_{EPOCH}__{signature('bar', 'foo', str(EPOCH), '')}",
+    ],
+)
+def test_what_is_no_server_token(place: Place, token: str) -> None:
+    """Another key, user, time, hash or form; and good ones for users that are not there."""
+    assert place.tokens.verify(token, NOW) is None
+
+
+def test_without_keys_no_server_token_is_good(place: Place) -> None:
+    """The setting is empty by default."""
+    assert ServerTokens(parse_keys(""), place.users).verify(KNOWN, NOW) is None
+
+
+def test_keys_are_pairs_with_spaces_between() -> None:
+    """A secret may have a colon, a key not."""
+    assert parse_keys("foo:bar other:se:cret") == {"foo": "bar", "other": "se:cret"}
+
+
+def test_secrets_are_compared_whole() -> None:
+    """A part of the key, or more than it, is not the key."""
+    assert same("kéy", "kéy")
+    assert not any(same(given, "key") for given in ("", "ke", "keyy", "KEY"))
+
+
+# Passwords that were right a moment ago.
+
+
+async def test_a_password_is_remembered_for_a_minute(place: Place) -> None:
+    """For this user and this password only."""
+    [admin, john] = place.users.all()
+    assert place.remembered.find("admin", "right") is None
+    place.remembered.remember(admin, "right")
+    assert place.remembered.find("admin", "right") is admin
+    assert place.remembered.find("admin", "wrong") is None
+    assert place.remembered.find("john_doe", "right") is None
+    place.remembered.remember(john, "other")
+    assert place.remembered.find("admin", "right") is admin
+    place.now += REMEMBERED
+    assert place.remembered.find("admin", "right") is admin
+    place.now += 1
+    assert place.remembered.find("admin", "right") is None
+
+
+@pytest.mark.parametrize(
+    "profile",
+    [
+        Profile("another hash", Role.ADMIN),
+        Profile("hash", Role.ADMIN, Status.LOCKED_OUT),
+        Profile("hash", Role.CLIENT),
+    ],
+)
+async def test_a_change_of_the_user_is_forgetting(place: Place, profile: Profile) -> None:
+    """Password, status or role: at once."""
+    place.remembered.remember(place.users.all()[0], "right")
+    await place.store("admin", profile)
+    assert place.remembered.find("admin", "right") is None
+    await place.store("admin", Profile("hash", Role.ADMIN))
+    assert place.remembered.find("admin", "right") is None
+
+
+class ChangingPasswords:
+    """Finds every password right, and has the user's changed while the hash is worked out."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self.verified = 0
+        self.changes = True
+
+    async def verify(self, encoded: str, password: str) -> bool:
+        self.verified += 1
+        if self.changes:
+            await self.place.store("admin", Profile(f"hash {self.verified}", Role.ADMIN))
+        return True
+
+
+async def test_a_password_that_was_changed_meanwhile_is_not_remembered(place: Place) -> None:
+    """What was proved is the old one then: it is asked for again."""
+    passwords = ChangingPasswords(place)
+    house: Any = SimpleNamespace(
+        settings=Settings(),
+        users=place.users,
+        tokens=Tokens(Key("s" * 32, "utf8"), place.users, 1, 1),
+        passwords=passwords,
+        throttle=Throttle(lambda: place.now),
+        telemetry=Telemetry(),
+    )
+    credentials = Credentials(house)
+    asked = Asked({"authorization": "Basic " + base64.b64encode(b"admin:old").decode()}, {}, "a")
+    for changes, verified in ((True, 1), (False, 2), (False, 2)):
+        passwords.changes = changes
+        caller = await credentials.administrator(asked, insists=False)
+        assert caller.user is place.users.by_login("admin")
+        assert passwords.verified == verified
+
+
+# Pages of other origins.
+
+
+@pytest.mark.parametrize(
+    ("origin", "foreign"),
+    [
+        (None, False),
+        ("http://host:8080", False),
+        ("https://HOST:8080", False),
+        ("http://host", True),
+        ("http://evil", True),
+        ("null", True),
+        ("", True),
+        ("http://[", True),
+    ],
+)
+def test_foreign_origins_are_told(origin: str | None, foreign: bool) -> None:
+    """The origin of a page is ours when its host and port are those that were asked."""
+    assert is_foreign(origin, "host:8080") is foreign
