@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hivewire.access.remembered import REMEMBERED, Remembered
 from hivewire.access.server_tokens import VALID_SECONDS, ServerTokens, parse_keys, same, signature
 from hivewire.access.sessions import Sessions
+from hivewire.access.tenants import Tenants
 from hivewire.access.throttle import Throttle
 from hivewire.access.tokens import Key, Tokens
 from hivewire.access.users import Profile, Users
@@ -226,7 +227,7 @@ async def test_a_password_that_was_changed_meanwhile_is_not_remembered(place: Pl
     house: Any = SimpleNamespace(
         settings=Settings(),
         users=place.users,
-        tokens=Tokens(Key("s" * 32, "utf8"), place.users, 1, 1),
+        tokens=Tokens(Key("s" * 32, "utf8"), place.users, Tenants(place.ledger), 1, 1),
         passwords=passwords,
         throttle=Throttle(lambda: place.now),
         telemetry=Telemetry(),
