@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 from tests.gate.wire import CLOSE, PING, PONG, TEXT, Wire, frame, upgrade
 from tests.running import RunningGateway
 
-RETENTION = ("--history", "2", "--log-changes", "30", "--compact-seconds", "0.1")
+RETENTION = ("--history", "2", "--log-changes", "1000", "--compact-seconds", "0.1")
 """A log so short that who is away for a moment is reset now and then."""
 
 FLAGS = ("--bookmark-seconds", "0.1", "--outbox-bytes", "8192", "--conflate-after", "10", "--conflate-seconds", "0.1")
