@@ -31,9 +31,9 @@ def parse_position(text: str) -> tuple[str, int]:
 
 
 class ConfigurationSubscribe(Request, tag="configuration/subscribe"):
-    """Follow the names that match `names`: their state and every change, or from the position `since` every change.
+    """Follow the names that match `names`, or the document of a `tenant`: state and changes, or changes after `since`.
 
-    With `tenant` in place of `names`: the configuration document of a tenant in which the caller may READ.
+    `tenant` takes the place of `names` and needs the privilege READ in that tenant, not the permission.
     """
 
     permission: ClassVar[Permission | None] = Permission.GET_CONFIGURATION

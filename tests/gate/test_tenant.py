@@ -616,6 +616,21 @@ def test_who_may_follow(place: Place) -> None:
         assert talk("configuration/subscribe", tenant=other.name, snapshot=False)["mode"] == "live"
 
 
+def test_an_event_stream_of_a_document(place: Place) -> None:
+    """For a client with READ; without a tenant it may follow nothing."""
+    tenant = place.tenant("UPDATE")
+    url, headers = place.gateway.rest_url + "/configuration", {**tenant.http.headers, "Accept": "text/event-stream"}
+    assert httpx.get(url, headers=headers).status_code == 403
+    assert httpx.get(url, headers=tenant.http.headers).status_code == 403
+    with httpx.stream("GET", url, params={"tenant": tenant.name}, headers=headers, timeout=20) as stream:
+        lines = stream.iter_lines()
+        assert next(lines) == "event: snapshot"
+        saved = tenant.saved()
+        events = (json.loads(line[6:]) for line in lines if line.startswith("data: "))
+        assert next(events)["tenants"] == []
+        assert next(events)["updatedTime"] == saved["updatedTime"]
+
+
 # Settings, and size.
 
 
