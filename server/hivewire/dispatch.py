@@ -131,7 +131,8 @@ def check_tenant(house: House, identity: Identity, tenant: str, privilege: Privi
     """Raise NotFound when there is no such tenant, AccessDenied when the identity has not this privilege in it."""
     if not house.tenants.exists(tenant):
         raise NotFound(f"Tenant {tenant[:64]!r} is not defined")
-    if not identity.may_tenant(tenant, privilege):
+    # A socket's identity may be older than the tenant.
+    if not house.tokens.current(identity).may_tenant(tenant, privilege):
         raise AccessDenied(f"{AccessDenied.text}: this needs {privilege} in tenant {tenant}")
 
 

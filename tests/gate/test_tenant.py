@@ -382,6 +382,17 @@ def test_bodies_have_a_limit_after_decompression(tenant: Tenant) -> None:
     assert tenant.put(tenants.document()).status_code == 200
 
 
+def test_a_document_does_not_grow_beyond_the_limit_part_by_part(tenant: Tenant) -> None:
+    """Each part fits, all of them together do not: 413, and nothing is changed."""
+    tenant.saved()
+    for number, status in ((1, 201), (2, 413)):
+        uri = f"configuration/entityTypes/Large{number}"
+        body = {"uri": uri, "label": "L", "attributes": [], "description": "x" * (LIMIT * 2 // 3)}
+        assert tenant.send("POST", f"/entityTypes/Large{number}", body).status_code == status
+    assert tenant.get("/entityTypes/Large1").status_code == 200
+    assert problem(tenant.get("/entityTypes/Large2")) == (400, 400)
+
+
 # Who may do what.
 
 
@@ -629,6 +640,23 @@ def test_an_event_stream_of_a_document(place: Place) -> None:
         events = (json.loads(line[6:]) for line in lines if line.startswith("data: "))
         assert next(events)["tenants"] == []
         assert next(events)["updatedTime"] == saved["updatedTime"]
+
+
+def test_privileges_end_with_their_tenant_on_an_open_socket(place: Place) -> None:
+    """A new tenant of the name is another one: a subscription to the old one tells nothing of it."""
+    tenant = place.tenant()
+    with place.gateway.socket(tenant.token) as talk, place.gateway.socket() as admin:
+        for each in (talk, admin):
+            assert each("configuration/subscribe", tenant=tenant.name, snapshot=False)["mode"] == "live"
+        tenant.saved()
+        place.admin.delete(f"/tenant/{tenant.name}")
+        assert [talk.receive()["updatedTime"] is None for _ in range(2)] == [False, True]
+        place.admin.post("/tenant", json={"tenantId": tenant.name})
+        again = place.client(tenant.name)
+        again.saved()
+        assert [admin.receive()["updatedTime"] is None for _ in range(3)] == [False, True, False]
+        assert talk("configuration/subscribe", tenant=tenant.name)["code"] == 403
+        assert problem(tenant.get()) == (403, 403)
 
 
 # Settings, and size.

@@ -37,7 +37,7 @@ from hivewire_protocol.tenancy import Privilege
 from hivewire_protocol.tenant import dates
 from hivewire_protocol.tenant.differences import Differences, compare
 from hivewire_protocol.tenant.documents import Document, parse, render
-from hivewire_protocol.tenant.errors import Finding, Invalid, NotDefined, NotJson, Stale, ValidationError
+from hivewire_protocol.tenant.errors import Finding, Invalid, NotDefined, NotJson, Stale, TooLarge, ValidationError
 from hivewire_protocol.tenant.ids import ids_of, number, stamp
 from hivewire_protocol.tenant.steps import Steps
 from hivewire_protocol.tenant.validation import errors, validate
@@ -199,6 +199,8 @@ class Documents:
                 async with self._room(stored.size):
                     old = await _parsed(stored)
                     document = edit(old, value)
+                    if len(render(document)) > self._house.settings.document_bytes:
+                        raise TooLarge("The configuration would become too large", "Nothing was changed.")
                     if wrong := errors(await self.check(document)):
                         raise ValidationError(wrong)
                     self._judge(stored, since)
