@@ -229,6 +229,7 @@ GROUPS = (["user"], ["tenant"], ["client"])
     [
         *([], *([name] for name in cli.COMMANDS), ["user", "password"], ["user", "unlock"]),
         *([noun, verb] for noun in ("tenant", "client") for verb in ("add", "list", "delete")),
+        *(["tenant", verb] for verb in ("get", "put", "diff", "history")),
     ],
 )
 def test_every_command_teaches_by_example(run: Run, command: list[str]) -> None:
@@ -476,6 +477,41 @@ def gets_a_token(gateway: RunningGateway, name: str, secret: str) -> dict[str, A
     """The answer to a client's request for a token."""
     answer = httpx.post(gateway.url + "/oauth/token", data={"grant_type": "client_credentials"}, auth=(name, secret))
     return dict(answer.json())
+
+
+def test_a_tenants_document_is_read_changed_and_written(logged_in: Run, tmp_path: Path) -> None:
+    """Nothing is overwritten unseen: not by a file without a date, not by an old one."""
+    assert logged_in("tenant", "add", "cliDoc").code == 0
+    assert logged_in("tenant", "get", "cliDoc").err.startswith("hivewire: error: 404: ")
+    file, uri = tmp_path / "doc.json", "configuration/sources/CRM"
+    document = {"label": "one", "schemaVersion": "1", "entityTypes": [], "sources": [{"uri": uri}]}
+    file.write_text(json.dumps(document))
+    assert logged_in("tenant", "diff", "cliDoc", str(file)).out == f"+ {uri}\n~ configuration\n"
+    assert logged_in("tenant", "put", "cliDoc", str(file)).out.startswith("cliDoc is saved, 20")
+    refused = logged_in("tenant", "put", "cliDoc", str(file))
+    assert (refused.code, refused.out) == (1, "")
+    assert "conflict: cliDoc was saved by admin, 20" in refused.err
+    assert f"{file} has no updatedTime. Nothing was written." in refused.err
+    shown = logged_in("tenant", "get", "cliDoc").out
+    read = json.loads(shown)
+    assert (read["label"], read["sources"]) == ("one", [{"uri": uri, "id": "1"}])
+    file.write_text(shown.replace('"one"', '"two"'))
+    assert logged_in("tenant", "diff", "cliDoc", str(file)).out == "~ configuration\n"
+    assert logged_in("tenant", "put", "cliDoc", str(file)).code == 0
+    refused = logged_in("tenant", "put", "cliDoc", str(file))
+    assert (refused.code, f"{file} is based on the version of 20" in refused.err) == (1, True)
+    assert logged_in("tenant", "put", "cliDoc", str(file), "--overwrite").code == 0
+    file.write_text(json.dumps({"entityTypes": []}))
+    assert logged_in("tenant", "diff", "cliDoc", str(file)).out == f"- {uri}\n~ configuration\n"
+    wrong = logged_in("tenant", "put", "cliDoc", str(file), "--overwrite")
+    assert wrong.code == 1
+    assert "304  Business model is not valid: label is missing" in wrong.err
+    lines = [line.split("\t") for line in logged_in("tenant", "history", "cliDoc").out.splitlines()]
+    assert [line[1:] for line in lines] == [["admin", "1", "two"]] * 2 + [["admin", "1", "one"]]
+    assert len(logged_in("tenant", "history", "cliDoc", "--max", "1").out.splitlines()) == 1
+    file.write_text("{")
+    assert "not JSON" in logged_in("tenant", "put", "cliDoc", str(file)).err
+    assert logged_in("tenant", "put", "cliDoc", str(tmp_path / "none")).err.startswith("hivewire: error: cannot read")
 
 
 def test_tenants_and_clients_are_looked_after_on_a_running_gateway(

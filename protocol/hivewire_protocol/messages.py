@@ -22,6 +22,8 @@ Integer = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 class Request(Struct, tag_field="action", gc=False):
     """What a client asks for. The subclass's tag is the action; `permission` is what the caller's token must grant.
 
+    `or_tenant`: a privilege in some tenant will do as well, and the action itself decides how far that goes.
+
     `deviceId`, `networkId` and `deviceTypeId` are looked at in every request, before rights (core protocol 1.3).
     """
 
@@ -32,6 +34,7 @@ class Request(Struct, tag_field="action", gc=False):
     deviceTypeId: Integer | None = None
 
     permission: ClassVar[Permission | None] = None
+    or_tenant: ClassVar[bool] = False
 
 
 class Reply(Struct, gc=False):

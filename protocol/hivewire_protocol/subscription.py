@@ -31,11 +31,16 @@ def parse_position(text: str) -> tuple[str, int]:
 
 
 class ConfigurationSubscribe(Request, tag="configuration/subscribe"):
-    """Follow the names that match `names`: their state and every change, or from the position `since` every change."""
+    """Follow the names that match `names`, or the document of a `tenant`: state and changes, or changes after `since`.
+
+    `tenant` takes the place of `names` and needs the privilege READ in that tenant, not the permission.
+    """
 
     permission: ClassVar[Permission | None] = Permission.GET_CONFIGURATION
+    or_tenant: ClassVar[bool] = True
 
     names: list[str] | None = None
+    tenant: str | None = None
     since: str | None = None
     snapshot: bool | None = None
     conflate: bool | None = None
@@ -45,6 +50,7 @@ class ConfigurationUnsubscribe(Request, tag="configuration/unsubscribe"):
     """Stop following: nothing more is pushed after the reply."""
 
     permission: ClassVar[Permission | None] = Permission.GET_CONFIGURATION
+    or_tenant: ClassVar[bool] = True
 
     subscriptionId: Integer | None = None
 
@@ -53,6 +59,7 @@ class SubscriptionList(Request, tag="subscription/list"):
     """The subscriptions of this socket; `type` narrows them to one type."""
 
     permission: ClassVar[Permission | None] = Permission.GET_CONFIGURATION
+    or_tenant: ClassVar[bool] = True
 
     type: str | None = None
 

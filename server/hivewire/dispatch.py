@@ -77,9 +77,16 @@ class Dispatcher:
 
     def start(self, client: Client, request: Request) -> Answer:
         """Check the caller's rights and begin. Raises WireError."""
-        if request.permission is not None:
-            self.authorize(client, request.permission)
+        self.admit(client, type(request))
         return self._handlers[type(request)](self.house, client, request)
+
+    def admit(self, client: Client, request: type[Request]) -> None:
+        """Raise Unauthorized, TokenExpired, UserNotActive or AccessDenied unless the caller may ask for this now."""
+        if request.permission is None:
+            return
+        identity = self.authenticated(client)
+        if not identity.may(request.permission) and not (request.or_tenant and identity.tenants):
+            raise AccessDenied
 
     def authorize(self, client: Client, permission: Permission) -> None:
         """Raise Unauthorized, TokenExpired, UserNotActive or AccessDenied unless the caller may do this now."""
@@ -89,11 +96,7 @@ class Dispatcher:
     def authorize_tenant(self, client: Client, tenant: str, privilege: Privilege) -> None:
         """The same for a privilege in a tenant; an unknown tenant is NotFound, and comes before AccessDenied (tenant
         configuration, section 10)."""
-        identity = self.authenticated(client)
-        if not self.house.tenants.exists(tenant):
-            raise NotFound(f"Tenant {tenant[:64]!r} is not defined")
-        if not identity.may_tenant(tenant, privilege):
-            raise AccessDenied(f"{AccessDenied.text}: this needs {privilege} in tenant {tenant}")
+        check_tenant(self.house, self.authenticated(client), tenant, privilege)
 
     def authenticated(self, client: Client) -> Identity:
         """Who the caller is. Raises Unauthorized, TokenExpired or UserNotActive unless its token counts now."""
@@ -122,6 +125,15 @@ class Dispatcher:
             return unavailable(error)
         self.house.telemetry.unexpected(action_of(request_type) if request_type else "decode", error)
         return InternalError()
+
+
+def check_tenant(house: House, identity: Identity, tenant: str, privilege: Privilege) -> None:
+    """Raise NotFound when there is no such tenant, AccessDenied when the identity has not this privilege in it."""
+    if not house.tenants.exists(tenant):
+        raise NotFound(f"Tenant {tenant[:64]!r} is not defined")
+    # A socket's identity may be older than the tenant.
+    if not house.tokens.current(identity).may_tenant(tenant, privilege):
+        raise AccessDenied(f"{AccessDenied.text}: this needs {privilege} in tenant {tenant}")
 
 
 def unavailable(error: BaseException) -> Unavailable:

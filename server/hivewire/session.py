@@ -171,9 +171,8 @@ class Session:
 
     def _refuse_late(self, call: Call, error: WireError) -> None:
         """Answer a call that was wrong from the start; where the action is known, rights are checked first."""
-        permission = call.request_type.permission if call.request_type is not None else None
-        if permission is not None:
-            self._dispatcher.authorize(self.client, permission)
+        if call.request_type is not None:
+            self._dispatcher.admit(self.client, call.request_type)
         raise error
 
     def _written(self, call: Call, commit: Commit, outcome: Outcome) -> None:

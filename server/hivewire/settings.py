@@ -105,6 +105,17 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     ] = ""
     compact_seconds: Annotated[_Seconds, _says("Time between two looks at what need not be kept any more.")] = 5.0
     message_bytes: Annotated[_Bytes, _says("Largest WebSocket message and REST body.")] = 1 << 20
+    document_bytes: Annotated[_Bytes, _says("Largest configuration document of a tenant, after decompression.")] = (
+        16 << 20
+    )
+    document_validation: Annotated[
+        Literal["lenient", "strict"],
+        _says("`strict` refuses documents for what is a warning otherwise: rules that real documents break."),
+    ] = "lenient"
+    document_members: Annotated[
+        Literal["any", "known"],
+        _says("`known` refuses unknown members in entity and relation types of a document."),
+    ] = "any"
     unfinished_bytes: Annotated[
         _Bytes,
         _says("What messages and bodies that are not whole yet may hold together, beyond 16 KiB of each connection."),

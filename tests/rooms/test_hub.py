@@ -1000,7 +1000,12 @@ def test_every_watcher_has_the_ledgers_changes_and_state(patterns: list[str], sc
 def test_a_change_is_encoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many subscribers it has, live or catching up."""
     calls = []
-    topic = entries.Topic("t", "k", lambda change: calls.append(change) or b'"a":1', lambda change: b"")  # type: ignore[func-returns-value]
+
+    def update(change: Change) -> bytes:
+        calls.append(change)
+        return b'"a":1'
+
+    topic = entries.Topic("t", "k", "ks", update, lambda change: b"", lambda identity, wanted: wanted)
     entry = Entry(Change(1, "k", "n", 1, 1, b"", "", 0))
     assert [entry.members(topic) for _ in range(3)] == [b'"a":1'] * 3
     assert len(calls) == 1

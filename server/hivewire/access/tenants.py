@@ -20,6 +20,10 @@ from hivewire_protocol.tenancy import CLIENT_ID, MAX_TENANTS, TENANT_ID, Privile
 
 TENANT, CLIENT = "tenant", "client"
 
+DOCUMENT = "tenantConfiguration"
+"""The kind of the record that holds a tenant's configuration document, under the tenant's id; it goes with the tenant.
+"""
+
 Grants = Mapping[str, frozenset[Privilege]]
 """Privileges by tenant id."""
 
@@ -95,6 +99,10 @@ class Tenants:
         """Whether there is a tenant of this id, to the letter."""
         return tenant in self._tenants
 
+    def number(self, tenant: str) -> int | None:
+        """The number of a tenant's record, which is never given again; None when there is no such tenant."""
+        return self._tenants.get(tenant)
+
     def all(self) -> list[str]:
         """The ids of all tenants, in order."""
         return sorted(self._tenants)
@@ -134,8 +142,11 @@ class Tenants:
         return Transaction([Write(TENANT, tenant, b"{}", "application/json", None, (Expected(version=0),))], author)
 
     def delete_tenant(self, tenant: str, author: str | None) -> Transaction:
-        """The transaction that deletes a tenant; it is refused with Missing when there is none."""
-        return Transaction([Write(TENANT, tenant, None)], author)
+        """The transaction that deletes a tenant and its document; refused with Missing when there is none."""
+        writes = [Write(TENANT, tenant, None)]
+        if self._ledger.get(DOCUMENT, tenant) is not None:
+            writes.append(Write(DOCUMENT, tenant, None))
+        return Transaction(writes, author)
 
     def insert_client(
         self, name: str, privileges: Mapping[str, Sequence[str]], secret: str, author: str | None

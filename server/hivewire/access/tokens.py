@@ -166,6 +166,15 @@ class Tokens:
         user = self._users.by_id(identity.user_id)
         return user is not None and user.active
 
+    def current(self, identity: Identity) -> Identity:
+        """The identity with what still counts of its privileges: those in a tenant end with the tenant."""
+        client = self._tenants.by_number(identity.client) if identity.client else None
+        if client is None or identity.tenants is None:
+            return identity
+        now = self._tenants.grants(client)
+        tenants = {tenant: given & now[tenant] for tenant, given in identity.tenants.items() if tenant in now}
+        return identity if tenants == identity.tenants else structs.replace(identity, tenants=tenants)
+
     def of_client(self, client: ApiClient, now: int) -> tuple[str, int]:
         """A client's access token and its expiry: the same one until it expires, or the client changes."""
         if client.token is None or client.token[1] - now < SHORTEST:

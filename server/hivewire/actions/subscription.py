@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from hivewire.access.identity import Identity
+from hivewire.actions import documents
 from hivewire.actions.configuration import change_of, checked_patterns, resource_of
 from hivewire.client import Client
-from hivewire.dispatch import House
+from hivewire.dispatch import House, check_tenant
 from hivewire.hub.entries import Topic
 from hivewire.hub.feed import Feed
 from hivewire.ledger.records import Change
 from hivewire_protocol.codec import encode
-from hivewire_protocol.errors import InvalidParameters, NotAllowed, NotFound, OutOfBounds, Unauthorized
+from hivewire_protocol.errors import AccessDenied, InvalidParameters, NotAllowed, NotFound, OutOfBounds, Unauthorized
 from hivewire_protocol.messages import NOTHING, Reply
-from hivewire_protocol.patterns import EVERYTHING
+from hivewire_protocol.patterns import EVERYTHING, Patterns
+from hivewire_protocol.permissions import Permission
 from hivewire_protocol.subscription import (
     ConfigurationSubscribe,
     ConfigurationUnsubscribe,
@@ -21,6 +24,7 @@ from hivewire_protocol.subscription import (
     SubscriptionListReply,
     parse_position,
 )
+from hivewire_protocol.tenancy import Privilege
 
 MAX_HELD_PATTERNS = 10_000
 """Name patterns of all subscriptions of one connection together: some MiB at most."""
@@ -34,12 +38,20 @@ def _entry(change: Change) -> bytes:
     return encode(resource_of(change))
 
 
-CONFIGURATION = Topic("configuration", "configuration", _update, _entry)
+def _served(identity: Identity, wanted: Patterns) -> Patterns:
+    if not identity.may(Permission.GET_CONFIGURATION):
+        return NO_NAMES
+    return wanted if identity.names is EVERYTHING else wanted & identity.names
+
+
+NO_NAMES = Patterns(())
+
+CONFIGURATION = Topic("configuration", "configuration", "configurations", _update, _entry, _served)
 
 
 def subscribe(house: House, client: Client, request: ConfigurationSubscribe) -> Reply:
     """State and changes in one step, or the changes after a position, or both anew when that is not to be had."""
-    wanted = EVERYTHING if request.names is None else checked_patterns(request.names)
+    topic, wanted = _wanted(house, client, request)
     since = _since(request.since)
     feed = _feed(house, client)
     if len(feed.subscriptions) >= house.settings.subscriptions:
@@ -48,7 +60,7 @@ def subscribe(house: House, client: Client, request: ConfigurationSubscribe) -> 
         raise OutOfBounds(f"more than {MAX_HELD_PATTERNS} name patterns in all subscriptions of this connection")
     hub, revision = house.hub, house.ledger.revision
     resumable = since is not None and since[0] == house.ledger.epoch and house.ledger.covers(since[1])
-    sub = feed.subscribe(CONFIGURATION, wanted, since[1] if since is not None and resumable else revision)
+    sub = feed.subscribe(topic, wanted, since[1] if since is not None and resumable else revision)
     sub.conflate = request.conflate is not False
     if since is None and request.snapshot is False:
         return SubscribeReply(sub.id, "live", hub.position(revision))
@@ -59,6 +71,21 @@ def subscribe(house: House, client: Client, request: ConfigurationSubscribe) -> 
         return SubscribeReply(sub.id, "snapshot")
     sub.reset = True
     return SubscribeReply(sub.id, "reset", oldest=house.ledger.oldest)
+
+
+def _wanted(house: House, client: Client, request: ConfigurationSubscribe) -> tuple[Topic, Patterns]:
+    """What is to be followed: configurations by name, or the document of a tenant."""
+    identity = client.identity
+    if identity is None:
+        raise Unauthorized
+    if request.tenant is not None:
+        if request.names is not None:
+            raise InvalidParameters("give either names or a tenant")
+        check_tenant(house, identity, request.tenant, Privilege.READ)
+        return documents.TOPIC, Patterns((request.tenant,))
+    if not identity.may(Permission.GET_CONFIGURATION):
+        raise AccessDenied
+    return CONFIGURATION, EVERYTHING if request.names is None else checked_patterns(request.names)
 
 
 def _since(text: str | None) -> tuple[str, int] | None:
@@ -84,7 +111,7 @@ def unsubscribe(house: House, client: Client, request: ConfigurationUnsubscribe)
     if number is None:
         raise InvalidParameters("subscriptionId is required")
     sub = client.feed.find(number) if client.feed is not None else None
-    if client.feed is None or sub is None or sub.topic is not CONFIGURATION:
+    if client.feed is None or sub is None:
         raise NotFound(f"Subscription with id {number} was not found")
     client.feed.end(sub)
     return NOTHING

@@ -1,4 +1,7 @@
-"""`hivewire tenant add`, `list` and `delete`: on a running gateway, or on the file of a stopped one."""
+"""`hivewire tenant`: `add`, `list` and `delete` on a running gateway, or on the file of a stopped one.
+
+What is done with the configuration document of a tenant is in `documents.py`.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from hivewire.cli import documents
 from hivewire.cli.gateway import reach, token_option, url_option
 from hivewire.cli.user import data_option
 
@@ -20,7 +24,7 @@ if TYPE_CHECKING:
 
 @click.group(no_args_is_help=True)
 def tenant() -> None:
-    """Look after tenants: spaces of their own for documents, in which clients work."""
+    """Look after tenants: spaces of their own, in which clients work, each with a configuration document."""
 
 
 @tenant.command(
@@ -85,6 +89,10 @@ def delete(name: str, data: Path | None, url: str | None, given_token: str | Non
         with reach(url, given_token) as remote:
             remote.request("tenant/delete", tenantId=name)
     click.echo(f"{name} is deleted")
+
+
+for _command in (documents.get, documents.put, documents.diff, documents.history):
+    tenant.add_command(_command)
 
 
 def read_file(data: Path, read: Callable[[Store], list[str]]) -> list[str]:

@@ -16,7 +16,6 @@ from hivewire.hub.feed import Feed
 from hivewire_protocol.close import TABLE, Code
 from hivewire_protocol.codec import encode
 from hivewire_protocol.errors import Unavailable, WireError
-from hivewire_protocol.permissions import Permission
 from hivewire_protocol.subscription import ConfigurationSubscribe, SubscribeReply
 
 WRITE = 64 << 10
@@ -102,7 +101,7 @@ class EventStream:
     def suspend(self) -> None:
         """The token does not count any more: there is no other way to give a new one than to come back."""
         try:
-            self._streams.dispatcher.authorize(self._client, Permission.GET_CONFIGURATION)
+            self._streams.dispatcher.admit(self._client, ConfigurationSubscribe)
         except WireError as error:
             self.finish(error.code, str(error))
 

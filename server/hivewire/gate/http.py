@@ -13,7 +13,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hivewire.dispatch import Dispatcher
-from hivewire.gate import oauth, properties, rest
+from hivewire.gate import oauth, properties, rest, tenant
 from hivewire.gate.door import CORS, Door
 from hivewire.gate.events import EventStreams
 from hivewire.telemetry import CONTENT_TYPE
@@ -43,6 +43,7 @@ def application(
         *rest.routes(dispatcher, door, streams),
         *oauth.routes(dispatcher, door),
         *properties.routes(dispatcher, door),
+        *tenant.routes(dispatcher, door),
     ]
     starlette = Starlette(routes=routes, exception_handlers={HTTPException: _http_error, Exception: _unexpected})
     starlette.router.redirect_slashes = False

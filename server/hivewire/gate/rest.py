@@ -196,8 +196,7 @@ class Resource:
     async def _respond(self, request: HttpRequest, row: Row) -> Response | EventStream:
         """Rights first, then the body: who may not do it cannot make us read it."""
         client = caller_of(self._dispatcher.house, request, self._context)
-        if row.request.permission is not None:
-            self._dispatcher.authorize(client, row.request.permission)
+        self._dispatcher.admit(client, row.request)
         asked = await self._build(request, row, anonymous=client.identity is None)
         if isinstance(asked, ConfigurationSubscribe):
             asked.since = request.headers.get("last-event-id", asked.since)

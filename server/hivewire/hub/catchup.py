@@ -156,7 +156,7 @@ def _copy(hub: Hub, sub: Subscription) -> None:
             break
         elements.append(element)
         sub.cursor = name
-    members = b'"configurations":[%b],"last":%b' % (b",".join(elements), b"true" if last else b"false")
+    members = b'"%b":[%b],"last":%b' % (topic.elements.encode(), b",".join(elements), b"true" if last else b"false")
     position = None
     if sub.reset:
         members, sub.reset = b'"reset":true,' + members, False

@@ -8,20 +8,27 @@ from itertools import groupby
 from operator import attrgetter
 from typing import NamedTuple
 
+from hivewire.access.identity import Identity
 from hivewire.ledger.records import Change
+from hivewire_protocol.patterns import Patterns
 
 RECENT_CHANGES, RECENT_BYTES = 8_192, 8 << 20
 """The bounds of what is kept in memory of the log's end."""
 
 
 class Topic(NamedTuple):
-    """A kind of record that can be followed, and how it is shown: `update` gives the members of a change's push, JSON
-    without the braces; `entry` gives a record's element in a snapshot."""
+    """A kind of record that can be followed, and how it is shown.
+
+    `update` gives the members of a change's push, JSON without the braces; `entry` gives a record's element in a
+    snapshot, where they stand under `elements`. `served` is the part of the patterns that an identity may follow.
+    """
 
     name: str
     kind: str
+    elements: str
     update: Callable[[Change], bytes]
     entry: Callable[[Change], bytes]
+    served: Callable[[Identity, Patterns], Patterns]
 
 
 class Entry:

@@ -11,13 +11,10 @@ from hivewire.access.identity import Identity
 from hivewire.hub.entries import Topic
 from hivewire.ledger.records import Change
 from hivewire_protocol.close import Code
-from hivewire_protocol.patterns import EVERYTHING, Patterns
-from hivewire_protocol.permissions import Permission
+from hivewire_protocol.patterns import Patterns
 
 if TYPE_CHECKING:
     from hivewire.hub.hub import Hub
-
-NO_NAMES = Patterns(())
 
 Frame = Callable[[str, int, bool, str, bytes, "str | None"], bytes]
 """See Listener.frame."""
@@ -95,7 +92,7 @@ class Subscription:
         self.topic = topic
         self.shape = shape
         self.wanted = wanted
-        self.served = feed.within(wanted)
+        self.served = topic.served(feed.identity, wanted)
         self.at = self.told = at
         self.cursor: str | None = None
         self.floor = 0
@@ -154,13 +151,6 @@ class Feed:
         self.patterns = 0
         self.starting: list[Subscription] = []
         self.subscriptions: list[Subscription] = []
-
-    def within(self, wanted: Patterns) -> Patterns:
-        """The part of the patterns that the token reaches."""
-        identity = self.identity
-        if not identity.may(Permission.GET_CONFIGURATION):
-            return NO_NAMES
-        return wanted if identity.names is EVERYTHING else wanted & identity.names
 
     def subscribe(self, topic: Topic, wanted: Patterns, at: int) -> Subscription:
         """A new subscription that has everything up to a revision; it starts with `begin`."""
@@ -233,7 +223,7 @@ class Feed:
         self.expires = identity.expires
         revision = self._hub.ledger.revision
         for sub in self.subscriptions:
-            served = self.within(sub.wanted)
+            served = sub.topic.served(identity, sub.wanted)
             if served == sub.served:
                 continue
             narrower = all(sub.served.contains(pattern) for pattern in served.patterns)

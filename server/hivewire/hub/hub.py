@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from hivewire.access.identity import Identity
-from hivewire.access.tenants import CLIENT
+from hivewire.access.tenants import CLIENT, TENANT
 from hivewire.access.tokens import Tokens
 from hivewire.access.users import KIND as USER
 from hivewire.hub import catchup
@@ -101,6 +101,8 @@ class Hub:
                 room -= self._publish(transaction[0], moment, room)
             else:
                 room -= self._publish_all(transaction, moment, room)
+        if any(change.kind == TENANT and change.content is None for change in changes):
+            self._narrow()
 
     def _publish(self, entry: Entry, moment: int, room: int) -> int:
         """Push a transaction of one change to those who are live; how many they were."""
@@ -161,6 +163,13 @@ class Hub:
                 feed.serve()
             else:
                 feed.suspend(transaction[0].revision - 1)
+
+    def _narrow(self) -> None:
+        """A tenant was deleted: who had privileges in it is not served what another tenant of its name will do."""
+        for feed in list(self.feeds):
+            identity = self._tokens.current(feed.identity)
+            if identity is not feed.identity:
+                feed.renew(identity)
 
     async def advance(self, sub: Subscription) -> None:
         """One step of catching up."""

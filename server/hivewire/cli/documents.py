@@ -1,0 +1,218 @@
+"""`hivewire tenant get`, `put`, `diff` and `history`: a tenant's configuration document, over HTTP."""
+
+from __future__ import annotations
+
+import http.client
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import quote, urlsplit
+
+import click
+import msgspec
+
+from hivewire.cli.gateway import access, token_option, url_option
+from hivewire.cli.output import on_one_line, printable, printable_json
+from hivewire.remote import SECONDS, Remote, Unreachable
+from hivewire_protocol import times
+from hivewire_protocol.tenant.dates import http_date
+from hivewire_protocol.tenant.differences import compare
+from hivewire_protocol.tenant.documents import Document, parse
+from hivewire_protocol.tenant.errors import TenantError
+from hivewire_protocol.tenant.steps import at_once
+
+SHOWN = 20
+"""Findings that are told one by one."""
+
+_SOCKET = "/api/websocket"
+
+file_argument = click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+
+
+class Answer(NamedTuple):
+    """What the gateway said."""
+
+    status: int
+    body: bytes
+
+
+class Face:
+    """The HTTP face of one tenant. It follows no redirects and uses no proxy, which would get the token."""
+
+    def __init__(self, endpoint: str, token: str, tenant: str) -> None:
+        self._parts = urlsplit(endpoint)
+        self._token = token
+        self._path = f"{self._parts.path.removesuffix(_SOCKET)}/reltio/api/{quote(tenant, safe='')}/configuration"
+
+    def ask(self, method: str, path: str = "", body: bytes | None = None, since: str | None = None) -> Answer:
+        """One request. Raises Unreachable."""
+        headers = {"Authorization": f"Bearer {self._token}"}
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+        if since is not None:
+            headers["If-Unmodified-Since"] = since
+        secure = self._parts.scheme == "wss"
+        make = http.client.HTTPSConnection if secure else http.client.HTTPConnection
+        connection = make(self._parts.hostname or "", self._parts.port, timeout=SECONDS)
+        try:
+            connection.request(method, self._path + path, body, headers)
+            response = connection.getresponse()
+            return Answer(response.status, response.read())
+        except (OSError, http.client.HTTPException) as error:
+            raise Unreachable(f"no answer from {self._parts.netloc}: {on_one_line(str(error))}") from None
+        finally:
+            connection.close()
+
+
+def face_of(tenant: str, url: str | None, token: str | None) -> Face:
+    """The face of a tenant, with a token that is good: one of the profile is renewed when it has expired."""
+    entry = access(url, token)
+    with Remote(entry.url) as remote:
+        entry.authenticate(remote)
+        return Face(remote.url, entry.token, tenant)
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  hivewire tenant get shop > shop.json
+  hivewire tenant get shop | jq '.entityTypes[].uri'"""
+)
+@click.argument("name")
+@url_option
+@token_option
+def get(name: str, url: str | None, given_token: str | None) -> None:
+    """Print the configuration of the tenant NAME.
+
+    Its `updatedTime` says which version it is: `put` looks at it.
+    """
+    answer = _expected(face_of(name, url, given_token).ask("GET"))
+    click.echo(printable_json(msgspec.json.format(answer.body)).encode())
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  hivewire tenant put shop shop.json
+  hivewire tenant put shop shop.json --overwrite
+
+\b
+FILE is a document as `get` printed it, changed. When somebody has saved another since,
+nothing is written. A FILE without updatedTime can only be the first configuration."""
+)
+@click.argument("name")
+@file_argument
+@click.option("--overwrite", is_flag=True, help="Replace whatever is there.")
+@url_option
+@token_option
+def put(name: str, file: Path, overwrite: bool, url: str | None, given_token: str | None) -> None:
+    """Save FILE as the configuration of the tenant NAME."""
+    data, document = _read(file)
+    face = face_of(name, url, given_token)
+    time = document.get("updatedTime")
+    # Anything that is stored is later than 1970, and nothing stored accepts every date.
+    based_on = time if type(time) is int and 0 <= time < 1 << 47 else 0
+    answer = face.ask("PUT", "", data, None if overwrite else http_date(based_on))
+    if answer.status == 412:
+        raise click.ClickException(_conflict(face, name, file, based_on))
+    saved = _json(_expected(answer).body)
+    click.echo(f"{name} is saved, {_moment(saved.get('updatedTime'))}; get it again before you change it further")
+
+
+def _conflict(face: Face, name: str, file: Path, based_on: int) -> str:
+    """Who was faster, and what can be done."""
+    current = _json(_expected(face.ask("GET")).body)
+    who, when = printable(str(current.get("updatedBy"))), _moment(current.get("updatedTime"))
+    mine = f"{file} is based on the version of {_moment(based_on)}" if based_on else f"{file} has no updatedTime"
+    return (
+        f"conflict: {name} was saved by {who}, {when}, and {mine}. Nothing was written.\n"
+        f"  hivewire tenant diff {name} {file}      what FILE would change now\n"
+        f"  hivewire tenant get {name}              the version to start from\n"
+        f"  hivewire tenant put {name} {file} --overwrite"
+    )
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  hivewire tenant diff shop shop.json
+
+\b
+A line for each element: + is only in FILE, - only in the gateway, ~ in both and different."""
+)
+@click.argument("name")
+@file_argument
+@url_option
+@token_option
+def diff(name: str, file: Path, url: str | None, given_token: str | None) -> None:
+    """Print which elements FILE would add to the configuration of the tenant NAME, remove and modify."""
+    _, document = _read(file)
+    answer = _expected(face_of(name, url, given_token).ask("GET", "/_noInheritance"))
+    differences = at_once(compare(at_once(parse(answer.body)), document))
+    for sign, uris in (("+", differences.added), ("-", differences.removed), ("~", differences.modified)):
+        for uri in uris:
+            click.echo(f"{sign} {printable(uri)}")
+    if differences.truncated:
+        click.echo("hivewire: there are more: 1,000 of a sort are shown", err=True)
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  hivewire tenant history shop
+  hivewire tenant history shop --max 3
+
+\b
+A line for each version, newest first: time, author, schemaVersion and label, separated by tabs."""
+)
+@click.argument("name")
+@click.option("--max", "most", type=click.IntRange(0, 1_000), default=10, show_default=True, help="Versions.")
+@url_option
+@token_option
+def history(name: str, most: int, url: str | None, given_token: str | None) -> None:
+    """List the versions of the configuration of the tenant NAME."""
+    answer = _expected(face_of(name, url, given_token).ask("GET", f"/_history?max={most}"))
+    for version in msgspec.json.decode(answer.body, type=list[dict[str, Any]]):
+        found = version["configuration"]
+        fields = (version["updatedBy"], found.get("schemaVersion"), found.get("label"))
+        click.echo("\t".join((_moment(version["timestamp"]), *(printable(str(field)) for field in fields))))
+
+
+def _read(file: Path) -> tuple[bytes, Document]:
+    """The bytes of a file and the document in them. Raises ClickException."""
+    try:
+        data = file.read_bytes()
+        return data, at_once(parse(data))
+    except OSError as error:
+        raise click.ClickException(f"cannot read {file}: {error.strerror}") from None
+    except TenantError as error:
+        raise click.ClickException(f"{file}: {on_one_line(str(error))}") from None
+
+
+def _expected(answer: Answer) -> Answer:
+    """The answer if it is a success. Raises ClickException with what the gateway says is wrong."""
+    if answer.status == 200:
+        return answer
+    try:
+        told = _json(answer.body)
+    except Unreachable:
+        told = {}
+    words = told.get("errorMessage") or told.get("error_description") or told.get("message")
+    lines = [f"{answer.status}: {on_one_line(str(words or 'refused'))}"]
+    found = told.get("foundErrors", [])
+    for each in found[:SHOWN]:
+        lines.append(f"  {each['errorCode']}  {on_one_line(each['errorMessage'])}")
+    if len(found) > SHOWN:
+        lines.append(f"  and {len(found) - SHOWN} more")
+    raise click.ClickException("\n".join(lines))
+
+
+def _json(body: bytes) -> dict[str, Any]:
+    try:
+        return msgspec.json.decode(body, type=dict[str, Any])
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise Unreachable("this is not an answer of a gateway") from None
+
+
+def _moment(time: Any) -> str:
+    """Milliseconds for people."""
+    return times.render(time) if type(time) is int else "at an unknown time"

@@ -1,0 +1,420 @@
+"""A tenant's configuration over HTTP: the whole document, its history, and single types and parts of it.
+
+The paths are those of the tenant configuration contract, sections 2.1 to 2.4. What is checked comes in the order of its
+section 10: who asks, the tenant, the right, the size of the body, its type, and then what is in it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, NamedTuple
+from urllib.parse import unquote
+
+from starlette.requests import ClientDisconnect
+from starlette.requests import Request as HttpRequest
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import BaseRoute, Route
+
+from hivewire.actions.documents import Documents, Edit, Stored
+from hivewire.dispatch import Dispatcher, unavailable
+from hivewire.gate import oauth
+from hivewire.gate.door import LINGER_SECONDS, Door
+from hivewire.ledger.records import NotDurable
+from hivewire_protocol.codec import encode
+from hivewire_protocol.errors import RequestTimeout, WireError
+from hivewire_protocol.tenancy import Privilege
+from hivewire_protocol.tenant import objects
+from hivewire_protocol.tenant.dates import http_date
+from hivewire_protocol.tenant.documents import Document, render
+from hivewire_protocol.tenant.elements import uri_of, walk
+from hivewire_protocol.tenant.errors import (
+    BadRequest,
+    InternalError,
+    NotDefined,
+    NotJson,
+    TenantError,
+    TooLarge,
+    UnsupportedMediaType,
+    validation_answer,
+)
+
+HISTORY_MAX = 10
+"""Versions in a history answer when `max` is not given (section 2.1)."""
+
+MOST_HISTORY = 1_000
+
+MOST_THROWN_AWAY = 16 << 20
+"""Bytes beyond the limit that are read to be thrown away: a client that is still sending never reads a 413."""
+
+INFLATE = 256 << 10
+"""Bytes that are decompressed at a time."""
+
+GZIP_MEMBERS = 64
+"""A gzip body may have several members (RFC 1952, section 2.2); thousands of empty ones would cost and say nothing."""
+
+PURGES = ("purgeAttributes", "purgeAllData")
+"""What is to happen to the data of a deleted source (section 2.4); this gateway has none."""
+
+
+class Caller(NamedTuple):
+    """Who asks, and about which tenant."""
+
+    tenant: str
+    login: str
+    may: list[Privilege]
+
+
+_Work = Callable[[HttpRequest, Caller], Awaitable[Response]]
+_Endpoint = Callable[[HttpRequest], Awaitable[Response]]
+
+_PRIVILEGES = {"POST": Privilege.CREATE, "PUT": Privilege.UPDATE, "DELETE": Privilege.DELETE}
+
+
+def routes(dispatcher: Dispatcher, door: Door) -> list[BaseRoute]:
+    """The routes of the tenant dialect that are about documents."""
+    face = TenantFace(dispatcher, door)
+    at, read = "/reltio/api/{tenantId}/configuration", Privilege.READ
+    return [
+        Route(at, face.endpoint(read, face.get), methods=["GET"]),
+        Route(at, face.endpoint(Privilege.UPDATE, face.put), methods=["PUT"]),
+        Route(f"{at}/_noInheritance", face.endpoint(read, face.own), methods=["GET"]),
+        Route(f"{at}/_noinheritance", face.endpoint(read, face.own), methods=["GET"]),
+        Route(f"{at}/_history", face.endpoint(read, face.history), methods=["GET"]),
+        Route(f"{at}/_validation", face.endpoint(read, face.validate), methods=["POST"]),
+        Route(f"{at}/_validateTenantConfiguration", face.endpoint(read, face.validate_stored), methods=["GET"]),
+        Route(
+            "/reltio/tenants/{tenantId}/_validateTenantConfiguration",
+            face.endpoint(read, face.validate_stored),
+            methods=["GET"],
+        ),
+        Route(f"{at}/{{address:path}}", face.endpoint(read, face.get_part), methods=["GET"]),
+        *(
+            Route(f"{at}/{{address:path}}", face.endpoint(privilege, work), methods=[method])
+            for (method, privilege), work in zip(
+                _PRIVILEGES.items(), (face.insert, face.replace, face.remove), strict=True
+            )
+        ),
+    ]
+
+
+class TenantFace:
+    """What can be done with documents over HTTP."""
+
+    def __init__(self, dispatcher: Dispatcher, door: Door) -> None:
+        self._dispatcher = dispatcher
+        self._house = dispatcher.house
+        self._door = door
+        self._documents = Documents(dispatcher.house)
+
+    def endpoint(self, privilege: Privilege, work: _Work) -> _Endpoint:
+        """Something to do for who has a privilege in the tenant of the path; errors become answers (section 7.2)."""
+
+        async def answer(request: HttpRequest) -> Response:
+            try:
+                return await work(request, self._caller(request, privilege))
+            except TenantError as error:
+                return _refusal(error)
+            except WireError as error:
+                return _closing(oauth.refusal(request, error))
+            except NotDurable as error:
+                return oauth.refusal(request, unavailable(error))
+            except ClientDisconnect:
+                return Response(status_code=400)
+            except Exception as unexpected:
+                self._house.telemetry.unexpected("tenant configuration", unexpected)
+                return _refusal(InternalError())
+
+        return answer
+
+    def _caller(self, request: HttpRequest, privilege: Privilege) -> Caller:
+        """401, then 404, then 403 (section 10). Raises WireError."""
+        client = oauth.caller(self._dispatcher, request)
+        tenant = oauth.tenant_of(request)
+        self._dispatcher.authorize_tenant(client, tenant, privilege)
+        identity = self._dispatcher.authenticated(client)
+        return Caller(tenant, identity.login, [each for each in Privilege if identity.may_tenant(tenant, each)])
+
+    # The whole document.
+
+    async def get(self, request: HttpRequest, caller: Caller) -> Response:
+        """The document as it was saved, or some collections of it, or with what the caller may do in each element."""
+        stored = self._stored(caller)
+        names = [name for given in request.query_params.getlist("select") for name in given.split(",") if name]
+        access = "showAccess" in ",".join(request.query_params.getlist("options")).split(",")
+        if not names and not access:
+            return _document(stored)
+        document = await self._documents.read(stored)
+        if access:
+            for element in walk(document):
+                if element.owner is not None:
+                    element.value["access"] = list(caller.may)
+        return _json(objects.select(document, names) if names else document, stored=stored)
+
+    async def own(self, request: HttpRequest, caller: Caller) -> Response:
+        """The document as it was saved; an empty one before that (section 13, row 2)."""
+        stored = self._documents.stored(caller.tenant)
+        return _document(stored) if stored is not None else _json({})
+
+    async def put(self, request: HttpRequest, caller: Caller) -> Response:
+        """Replace the document (section 3)."""
+        async with self._body(request) as body:
+            since = request.headers.getlist("if-unmodified-since")
+            return _document(await self._documents.put(caller.tenant, caller.login, body, since))
+
+    async def history(self, request: HttpRequest, caller: Caller) -> Response:
+        """Versions, newest first; one after the other is read and sent, however large they are together."""
+        most = _number(request, "max", HISTORY_MAX)
+        offset = _number(request, "offset", 0)
+        stored = self._documents.stored(caller.tenant)
+
+        async def pieces() -> AsyncIterator[bytes]:
+            lead = b"["
+            if stored is not None:
+                async for version in self._documents.history(stored, most, offset):
+                    header = version.header
+                    tail = encode({"timestamp": header.updatedTime, "updatedBy": header.updatedBy})
+                    yield b'%b{"configuration":%b,%b' % (lead, version.document, tail[1:])
+                    lead = b","
+            yield b"]" if lead == b"," else b"[]"
+
+        return StreamingResponse(pieces(), 200, None, "application/json")
+
+    async def validate(self, request: HttpRequest, caller: Caller) -> Response:
+        """What is wrong with a document, which is not saved."""
+        level = _level(request)
+        async with self._body(request) as body:
+            return _json(validation_answer(await self._documents.find(body), level))
+
+    async def validate_stored(self, request: HttpRequest, caller: Caller) -> Response:
+        """What is wrong with the stored document."""
+        level, stored = _level(request), self._stored(caller)
+        return _json(validation_answer(await self._documents.find(stored.document), level))
+
+    def _stored(self, caller: Caller) -> Stored:
+        stored = self._documents.stored(caller.tenant)
+        if stored is None:
+            raise NotDefined(f"Tenant {caller.tenant!r} has no configuration yet")
+        return stored
+
+    # One type, one part of it, or a source (sections 2.2 to 2.4).
+
+    async def get_part(self, request: HttpRequest, caller: Caller) -> Response:
+        """A collection, a type, or a part of one."""
+        address = _address(request)
+        stored = self._stored(caller)
+        document = await self._documents.read(stored)
+        return _json(_shown(document, address), stored=stored)
+
+    async def insert(self, request: HttpRequest, caller: Caller) -> Response:
+        """Add one."""
+        address = _address(request)
+        inserted: list[objects.Address] = []
+
+        def edit(document: Document, value: Any) -> Document:
+            changed = objects.insert(document, address, value)
+            name = (uri_of(value) or "").rpartition("/")[2]
+            inserted[:] = [address if len(address) % 2 == 0 else (*address, name)]
+            return changed
+
+        stored = await self._edit(request, caller, edit)
+        return _json(_shown(await self._documents.read(stored), inserted[0]), 201, stored)
+
+    async def replace(self, request: HttpRequest, caller: Caller) -> Response:
+        """Put another in its place. A survivorship group is answered with 202, as section 2.3 has it."""
+        address = _address(request)
+
+        def edit(document: Document, value: Any) -> Document:
+            if _is_publish_date(address):
+                return objects.with_source_publish_date(document, address[1], value)
+            return objects.replace(document, address, value)
+
+        stored = await self._edit(request, caller, edit)
+        status = 202 if "survivorshipGroups" in address[2:3] else 200
+        return _json(_shown(await self._documents.read(stored), address), status, stored)
+
+    async def remove(self, request: HttpRequest, caller: Caller) -> Response:
+        """Take it away: 204, but 200 with a body for a survivorship group and a source."""
+        address = _address(request)
+        if address[0] == "sources" and request.query_params.get("option", PURGES[0]) not in PURGES:
+            raise BadRequest(f"option is one of {', '.join(PURGES)}")
+
+        def edit(document: Document, value: Any) -> Document:
+            return objects.remove(document, address)
+
+        since = request.headers.getlist("if-unmodified-since")
+        stored = await self._documents.edit(caller.tenant, caller.login, None, edit, since)
+        if "survivorshipGroups" in address[2:3]:
+            return _json({"successful": True}, stored=stored)
+        if address[0] == "sources":
+            return _json({"uri": f"configuration/{'/'.join(address)}", "successful": True}, stored=stored)
+        return Response(status_code=204, headers=_dated(stored))
+
+    async def _edit(self, request: HttpRequest, caller: Caller, edit: Edit) -> Stored:
+        async with self._body(request) as body:
+            since = request.headers.getlist("if-unmodified-since")
+            return await self._documents.edit(caller.tenant, caller.login, body, edit, since)
+
+    # Bodies.
+
+    @asynccontextmanager
+    async def _body(self, request: HttpRequest) -> AsyncIterator[bytes]:
+        """The JSON of a body. What it holds is drawn from the door's budget until the work with it is over.
+
+        Raises TooLarge, UnsupportedMediaType, NotJson for gzip that is none, RequestTimeout and Unavailable.
+        """
+        reader = Body(request, self._door)
+        try:
+            data = await reader.read()
+            content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+            if content_type != "application/json" or not reader.known:
+                raise UnsupportedMediaType
+            yield data
+        finally:
+            reader.free()
+
+
+class Body:
+    """A body on its way in: bounded while it is read and decompressed, in size, time and what all hold together.
+
+    The limit is that of the decompressed body; nothing beyond it is ever decompressed (section 13, row 22).
+    """
+
+    def __init__(self, request: HttpRequest, door: Door) -> None:
+        self._request = request
+        self._door = door
+        self._limit = door.settings.document_bytes
+        self._data = bytearray()
+        self._drawn = 0
+        coding = ",".join(request.headers.getlist("content-encoding")).strip().lower()
+        self.known = coding in ("", "identity", "gzip", "x-gzip")
+        """Whether it is in a coding that is understood; in another one it is read all the same, and bounded."""
+        self._members = 0
+        self._inflate = self._member() if self.known and coding.endswith("gzip") else None
+
+    async def read(self) -> bytes:
+        """All of it, decompressed."""
+        announced = self._request.headers.get("content-length", "")
+        if "expect" in self._request.headers and announced.isdecimal() and int(announced) > self._limit:
+            raise self._too_large()
+        seconds = self._door.settings.body_seconds
+        refused: TenantError | None = None
+        beyond = 0
+        try:
+            async with asyncio.timeout(seconds) as deadline:
+                async for chunk in self._request.stream():
+                    if refused is None:
+                        refused = await self._take(chunk)
+                        if refused is not None:
+                            self._data.clear()
+                            soon = asyncio.get_running_loop().time() + LINGER_SECONDS
+                            deadline.reschedule(min(soon, deadline.when() or soon))
+                    else:
+                        beyond += len(chunk)
+                        if beyond > MOST_THROWN_AWAY:
+                            break
+        except TimeoutError:
+            if refused is None:
+                raise RequestTimeout(f"the body took over {seconds:g} s") from None
+        if refused is not None:
+            raise refused
+        if self._inflate is not None and not self._inflate.eof:
+            raise NotJson("The request body is no whole gzip stream")
+        return bytes(self._data)
+
+    def free(self) -> None:
+        """What it held is not held any more."""
+        self._data.clear()
+        self._drawn = self._door.draw(self._drawn, 0)
+
+    async def _take(self, chunk: bytes) -> TenantError | None:
+        """Add a piece; what is wrong with it, if anything."""
+        if self._inflate is None:
+            return self._add(chunk)
+        while chunk:
+            if self._inflate.eof:
+                self._members += 1
+                if self._members > GZIP_MEMBERS:
+                    return NotJson(f"The request body has more than {GZIP_MEMBERS} gzip members")
+                self._inflate = self._member()
+            try:
+                piece = self._inflate.decompress(chunk, INFLATE)
+            except zlib.error as error:
+                return NotJson(f"The request body is not gzip: {error}")
+            if (refused := self._add(piece)) is not None:
+                return refused
+            chunk = self._inflate.unused_data if self._inflate.eof else self._inflate.unconsumed_tail
+            await asyncio.sleep(0)
+        return None
+
+    def _add(self, piece: bytes) -> TenantError | None:
+        if len(self._data) + len(piece) > self._limit:
+            return self._too_large()
+        self._drawn = self._door.draw(self._drawn, len(self._data) + len(piece))
+        self._data += piece
+        return None
+
+    def _too_large(self) -> TooLarge:
+        return TooLarge(f"The request body is over {self._limit} bytes", "Nothing was changed.")
+
+    @staticmethod
+    def _member() -> Any:
+        return zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+
+
+# The path, the query, the answer.
+
+
+def _address(request: HttpRequest) -> objects.Address:
+    """The path below `configuration`, unquoted. The path is still percent-encoded, so a name may have a slash in it."""
+    return tuple(unquote(segment) for segment in request.path_params["address"].rstrip("/").split("/"))
+
+
+def _is_publish_date(address: objects.Address) -> bool:
+    return len(address) == 3 and (address[0], address[2]) == ("sources", "sourcePublishDate")
+
+
+def _shown(document: Document, address: objects.Address) -> Any:
+    if _is_publish_date(address):
+        return objects.source_publish_date(document, address[1])
+    return objects.get(document, address)
+
+
+def _number(request: HttpRequest, name: str, default: int) -> int:
+    text = request.query_params.get(name, "")
+    if not text:
+        return default
+    if not (text.isascii() and text.isdigit()) or len(text) > 9:
+        raise BadRequest(f"{name} is a whole number, not negative")
+    return min(int(text), MOST_HISTORY)
+
+
+def _level(request: HttpRequest) -> str:
+    """The value of `validationErrorLevel`. Raises BadRequest for none that there is, before anything is read."""
+    level = request.query_params.get("validationErrorLevel", "all")
+    validation_answer((), level)
+    return level
+
+
+def _dated(stored: Stored) -> dict[str, str]:
+    return {"Last-Modified": http_date(stored.header.updatedTime)}
+
+
+def _document(stored: Stored) -> Response:
+    return Response(stored.document, 200, _dated(stored), "application/json")
+
+
+def _json(value: Any, status: int = 200, stored: Stored | None = None) -> Response:
+    return Response(render(value), status, _dated(stored) if stored is not None else None, "application/json")
+
+
+def _refusal(error: TenantError) -> Response:
+    return _closing(Response(encode(error.body()), error.status, None, "application/json"))
+
+
+def _closing(response: Response) -> Response:
+    if response.status_code in (408, 413, 415):
+        response.headers["Connection"] = "close"  # the rest of the body is not read
+    return response
