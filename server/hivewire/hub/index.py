@@ -20,17 +20,18 @@ class Index(Generic[_L]):
     __slots__ = ("_exact", "_lengths", "_prefixes", "_used")
 
     def __init__(self) -> None:
-        self._exact: dict[str, set[_L]] = {}
-        self._prefixes: dict[str, set[_L]] = {}
+        # In the order in which they came: they lie in memory as they came, and a fan-out touches each of them.
+        self._exact: dict[str, dict[_L, None]] = {}
+        self._prefixes: dict[str, dict[_L, None]] = {}
         self._used: Counter[int] = Counter()
         self._lengths: list[int] = []
 
     def add(self, patterns: Patterns, listener: _L) -> None:
         """From now on the listener is found by every name of the set."""
         for name in patterns.exact:
-            self._exact.setdefault(name, set()).add(listener)
+            self._exact.setdefault(name, {})[listener] = None
         for prefix in patterns.prefixes:
-            self._prefixes.setdefault(prefix, set()).add(listener)
+            self._prefixes.setdefault(prefix, {})[listener] = None
         self._count(patterns.prefixes, 1)
 
     def remove(self, patterns: Patterns, listener: _L) -> None:
@@ -38,7 +39,7 @@ class Index(Generic[_L]):
         for table, keys in ((self._exact, patterns.exact), (self._prefixes, patterns.prefixes)):
             for key in keys:
                 listeners = table[key]
-                listeners.discard(listener)
+                listeners.pop(listener, None)
                 if not listeners:
                     del table[key]
         self._count(patterns.prefixes, -1)
