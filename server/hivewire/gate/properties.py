@@ -55,6 +55,12 @@ from hivewire_protocol.messages import Request
 from hivewire_protocol.patterns import Patterns
 from hivewire_protocol.properties import ROOTS, Abort, Author, Names, Property, Rule
 
+MOST_INLINE = 64 << 10
+"""The most bytes of text that documents show, whatever `contentcutoff` says; longer ones are at their own address."""
+
+PORTION = 256 << 10
+"""Bytes of a list that are made in one go, about."""
+
 TOGETHER = 256
 """Entries of a batch that are submitted in one go, and properties of a list that are rendered in one go."""
 
@@ -113,7 +119,9 @@ class Call:
     def inline(self) -> int:
         """The most bytes of text that documents show. Raises InvalidParameters."""
         cutoff = self.query.get("contentcutoff")
-        return properties.INLINE if cutoff is None else properties.integer("contentcutoff", cutoff, least=0)
+        if cutoff is None:
+            return properties.INLINE
+        return min(properties.integer("contentcutoff", cutoff, least=0), MOST_INLINE)
 
     def insists(self) -> bool:
         """Whether credentials are demanded; a value that is no boolean is complained of later."""
@@ -227,22 +235,23 @@ class Site:
         found = await self._matching(Names(call.query.get("names", "")))
         head, between, tail = frame(properties.properties_element(len(found), call.root), call.form, len(found))
 
-        def portion(start: int) -> bytes:
-            parts = [
-                part(properties.property_element(self.shown(change), call.root, inline), call.form)
-                for change in found[start : start + TOGETHER]
-            ]
-            return (between if start else b"") + between.join(parts)
+        def one(change: Change) -> bytes:
+            return part(properties.property_element(self.shown(change), call.root, inline), call.form)
 
-        if len(found) <= TOGETHER:
-            return Response(head + portion(0) + tail, media_type=call.form.media_type)
+        if len(found) <= TOGETHER and inline <= properties.INLINE:
+            return Response(head + between.join(map(one, found)) + tail, media_type=call.form.media_type)
 
         async def portions() -> AsyncIterator[bytes]:
-            yield head
-            for start in range(0, len(found), TOGETHER):
-                yield portion(start)
-                await asyncio.sleep(0)  # others have their turn, however long the list is
-            yield tail
+            gathered = [head]
+            size = 0
+            for number, change in enumerate(found):
+                gathered.append((between if number else b"") + one(change))
+                size += len(gathered[-1])
+                if size >= PORTION or number % TOGETHER == TOGETHER - 1:
+                    yield b"".join(gathered)
+                    gathered, size = [], 0
+                    await asyncio.sleep(0)  # others have their turn, however long the list is
+            yield b"".join(gathered) + tail
 
         return StreamingResponse(portions(), media_type=call.form.media_type)
 
@@ -332,15 +341,17 @@ class Site:
             entries = await asyncio.to_thread(read_batch, data, charset)
         else:
             entries = read_batch(data, charset)
-        answers: list[Element] = []
+        answers: list[bytes] = []
         succeeded = 0
         for start in range(0, len(entries), TOGETHER):
             for answer, fine in await self._write_entries(entries[start : start + TOGETHER], call, caller):
-                answers.append(answer)
+                answers.append(part(answer, call.form))
                 succeeded += fine
+                if len(answers) % 16 == 0:
+                    await asyncio.sleep(0)  # an answer can be much longer than what asked for it
         root = properties.properties_element(succeeded, call.root)
         head, between, tail = frame(root, call.form, len(answers))
-        content = head + between.join(part(answer, call.form) for answer in answers) + tail
+        content = head + between.join(answers) + tail
         return Response(content, 200 if succeeded == len(entries) else 207, media_type=call.form.media_type)
 
     async def _write_entries(self, entries: list[Entry], call: Call, caller: Caller) -> list[tuple[Element, bool]]:
