@@ -1214,6 +1214,8 @@ def test_no_list_is_made_of_endless_contents(site: httpx.Client) -> None:
     """Whatever `contentcutoff` says, texts over 64 KiB are not in documents; those below are, however many they are."""
     for number, size in enumerate((65_536, 65_537, 60_000, 60_000, 60_000, 60_000)):
         create(site, f"cut.{number}", b"&" * size)
-    answer = site.get("site/properties", params={"names": "cut.*", "contentcutoff": "2000000", "dream.out.format": "json"})
+    answer = site.get(
+        "site/properties", params={"names": "cut.*", "contentcutoff": "2000000", "dream.out.format": "json"}
+    )
     shown = [len(each["contents"].get("#text", "")) for each in answer.json()["property"]]
     assert shown == [65_536, 0, 60_000, 60_000, 60_000, 60_000]
