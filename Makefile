@@ -13,7 +13,7 @@ serve: $(VENV)/.serve ## install what is needed and start the gateway (HIVEWIRE_
 	@exec $(BIN)/hivewire serve
 
 test: $(VENV)/.test ## run the whole suite
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4
 
 check: $(VENV)/.test ## lint, format, types, who may import whom
 	$(BIN)/ruff check .
