@@ -616,6 +616,16 @@ def test_on_a_terminal_a_newline_follows_the_value(logged_in: Run) -> None:
     assert on_terminal("get", "cli.shown") == "42\n"
 
 
+def test_no_value_steers_a_terminal(logged_in: Run) -> None:
+    """Lines and tabs are shown as such; as JSON everything else is escaped, and the same value."""
+    value = "a\tb\n\x1b]0;owned\x07\x9b\u202ec"
+    logged_in("put", "cli.steering", value)
+    assert on_terminal("get", "cli.steering") == "a\tb\n\\x1b]0;owned\\x07\\x9b\\u202ec\n"
+    as_json = on_terminal("get", "cli.steering", "--json")
+    assert as_json.rstrip("\n").isprintable()
+    assert json.loads(as_json)["value"] == value
+
+
 def test_a_conflict_shows_what_is_there(logged_in: Run) -> None:
     """The gateway's words, the current value, its version, who, when and why; nothing is written."""
     logged_in("put", "cli.conflict", "lunch", "--description", "the first")
@@ -717,6 +727,17 @@ def test_a_table_on_a_terminal_has_a_line_for_each_and_obeys_no_value(logged_in:
     assert r"\x1b]0;owned\x07[bold]x[/bold]\nsec" in lines[1]
     assert len(lines[2]) <= 60
     assert lines[2].rstrip().endswith("y…")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+def test_a_disk_that_is_full_is_one_line(logged_in: Run) -> None:
+    """`hivewire list > file` on a full disk says what is wrong, without a traceback."""
+    logged_in("put", "cli.full.a", "x" * 60_000)
+    with open("/dev/full", "wb") as full:
+        command = [sys.executable, "-m", "hivewire", "list", "cli.full.*"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False)
+    assert (done.returncode, done.stderr.count(b"\n")) == (1, 1)
+    assert done.stderr.startswith(b"hivewire: error: ") and b"No space left" in done.stderr
 
 
 def test_a_reader_that_goes_away_is_no_error(logged_in: Run) -> None:

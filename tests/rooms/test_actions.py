@@ -987,6 +987,16 @@ async def test_a_token_that_was_made_for_less_cannot_become_more(
     await world.ask(request, world.client(ADMIN, everything))
 
 
+@pytest.mark.parametrize("fields", [{"role": 1}, {"status": 1}, {"status": 2}])
+async def test_the_last_administrator_stays(world: World, fields: dict[str, int]) -> None:
+    """Nobody can make the gateway one that nobody administers; with a second administrator it is allowed."""
+    with pytest.raises(NotAllowed, match="last active administrator"):
+        await world.ask(UserUpdate(userId=ADMIN, user=UserUpdateFields(**fields)))
+    await world.ask(UserUpdate(userId=ADMIN, user=UserUpdateFields(introReviewed=True, role=0, status=0)))
+    await world.ask(UserUpdate(userId=JOHN, user=UserUpdateFields(role=0)))
+    await world.ask(UserUpdate(userId=ADMIN, user=UserUpdateFields(**fields)))
+
+
 async def test_updates_at_the_same_time_lose_nothing(world: World) -> None:
     """Two administrators who change different members of one user both succeed."""
     await asyncio.gather(

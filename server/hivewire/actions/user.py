@@ -131,8 +131,10 @@ def _is_active_admin(user: User) -> bool:
 
 
 def _steps_down(user: User, fields: UserUpdateFields) -> bool:
-    """Whether an administrator would be none any more; no command brings that back, as `unlock` does for a status."""
-    return _is_active_admin(user) and fields.role not in (None, Role.ADMIN)
+    """Whether an administrator who can log in would be none any more."""
+    return _is_active_admin(user) and (
+        fields.role not in (None, Role.ADMIN) or fields.status not in (None, Status.ACTIVE)
+    )
 
 
 def _or(given: int | None, current: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
 from typing import Any
@@ -102,3 +103,8 @@ def main() -> None:
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)
+    except OSError as error:  # a full disk behind `>`, mostly; a closed pipe is click's
+        with open(os.devnull, "wb") as nowhere:  # or what is buffered would fail once more, at exit
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+        click.echo(f"hivewire: error: {error}", err=True)
+        sys.exit(1)

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 import click
 
 from hivewire.cli.gateway import connected, reach, token_option, url_option
-from hivewire.cli.output import echo_json, on_one_line, printable, shortened
+from hivewire.cli.output import echo_json, lines, on_one_line, printable, shortened
 from hivewire.remote import Remote, RemoteError
 
 PAGE = 1_000
@@ -106,7 +106,8 @@ def get(remote: Remote, name: str, as_json: bool) -> None:
         raise click.ClickException(f"{name} cannot be printed as text: it is {shown(resource)[1:-1]}")
     else:
         # Bytes, so that what was put comes out again whatever the locale.
-        click.echo(resource["value"].encode(), nl=sys.stdout.isatty())
+        on_terminal = sys.stdout.isatty()
+        click.echo((lines(resource["value"]) if on_terminal else resource["value"]).encode(), nl=on_terminal)
 
 
 @click.command(

@@ -22,8 +22,13 @@ def on_one_line(text: str) -> str:
 
 
 def echo_json(value: Any) -> None:
-    """Print JSON on a line of its own, UTF-8 whatever the locale."""
-    click.echo(msgspec.json.encode(value))
+    """Print JSON on a line of its own, UTF-8 whatever the locale, with nothing in it that steers a terminal."""
+    click.echo(printable_json(msgspec.json.encode(value)).encode())
+
+
+def lines(text: str) -> str:
+    """The text with its lines and tabs, and everything else that is no visible character written as an escape."""
+    return "".join(c if c in "\n\t" else printable(c) for c in text)
 
 
 def printable_json(data: bytes) -> str:
