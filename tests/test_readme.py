@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from tests import tables
@@ -21,6 +22,16 @@ def test_every_file_that_the_documentation_names_is_there() -> None:
     for page in [tables.README, *sorted((ROOT / "docs").glob("*.md"))]:
         for target in _links(page):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_every_test_that_the_documentation_names_is_there() -> None:
+    """A claim that names `tests/file.py::test_name` can be tried as it says."""
+    found = 0
+    for page in [tables.README, *sorted((ROOT / "docs").glob("*.md"))]:
+        for file, name in re.findall(r"`(tests/[\w/]+\.py)::(?:\w+::)?(\w+)`", page.read_text()):
+            assert re.search(rf"def {name}\(|class {name}\b", (ROOT / file).read_text()), f"{page.name} names {name}"
+            found += 1
+    assert found
 
 
 def _links(page: Path) -> list[str]:
