@@ -64,7 +64,7 @@ PORTION = 256 << 10
 TOGETHER = 256
 """Entries of a batch that are submitted in one go, and properties of a list that are rendered in one go."""
 
-LARGE_BATCH = 64 << 10
+LARGE_BATCH = 16 << 10
 """A larger batch takes so long to parse that it is done in a thread."""
 
 CONTENT_HEADERS = {
