@@ -195,6 +195,7 @@ def test_a_name_encoded_twice_is_read_back(name: str) -> None:
         return
     once = quote(name, safe="")
     assert properties.decoded_key(quote(once, safe="")) == name
+    assert properties.decoded_key(properties.encoded_key(name)) == name
     assert properties.decoded_slug(once) == name
     if "%" not in name:
         assert properties.decoded_key(once) == name
@@ -286,6 +287,23 @@ def test_names_are_encoded_twice_in_addresses() -> None:
     """Section 1: hrefs in responses."""
     element = property_element(Property("urn:a#x", 1, 1, 0, b"", "a/b", Author(0, "Anonymous")), ROOT)
     assert element.attributes["href"] == ROOT + "/site/properties/urn%253Aa%2523x/info"
+
+
+@pytest.mark.parametrize(
+    ("name", "segment"),
+    [
+        (".", "%252E"),
+        ("..", "%252E%252E"),
+        ("...", "%252E%252E%252E"),
+        ("a.", "a."),
+        ("..a", "..a"),
+        ("%2e", "%25252e"),
+    ],
+)
+def test_a_name_of_dots_is_encoded_too(name: str, segment: str) -> None:
+    """Clients take `.` and `..` out of paths, also as `%2E`."""
+    assert properties.encoded_key(name) == segment
+    assert properties.decoded_key(segment) == name
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3])

@@ -77,11 +77,6 @@ CONTENT_HEADERS = {
 READING = ("GET", "HEAD")
 
 
-def owns(path: str) -> bool:
-    """Whether a path as it was sent is of this dialect."""
-    return path.startswith(ROOTS)
-
-
 def routes(dispatcher: Dispatcher, door: Door) -> list[BaseRoute]:
     """Everything under the API's root, its 404s included. Paths are matched as they were sent, still encoded."""
     site = Site(dispatcher, door)
