@@ -30,6 +30,7 @@ from tests.protocol.test_properties import DEEP, POST_ROWS, PUT_ROWS, bomb
 from tests.running import PASSWORD, RunningGateway
 
 KEY, SECRET, API_KEY = "wiki", "a-secret-of-servers", "an api key, long enough"
+BROWSER_TOKENS = ("da28b6ec3ea350db524d", "a-second_key-of-a-page")
 ADMIN, JOHN, LOCKED = ("admin", PASSWORD), ("john_doe", PASSWORD), ("locked", PASSWORD)
 STALE = "41.r1_ts2010-01-13T20:19:26Z"
 CHALLENGE = 'Basic realm="DekiWiki"'
@@ -54,7 +55,11 @@ async def prepare(data: Path) -> None:
 def started(folder: Path, *flags: str) -> RunningGateway:
     data = folder / "hivewire.db"
     asyncio.run(prepare(data))
-    secrets = {"HIVEWIRE_SERVER_TOKENS": f"{KEY}:{SECRET}", "HIVEWIRE_API_KEY": API_KEY}
+    secrets = {
+        "HIVEWIRE_SERVER_TOKENS": f"{KEY}:{SECRET}",
+        "HIVEWIRE_BROWSER_TOKENS": " ".join(BROWSER_TOKENS),
+        "HIVEWIRE_API_KEY": API_KEY,
+    }
     return RunningGateway(data, *flags, env=secrets)
 
 
@@ -960,6 +965,52 @@ def test_a_server_token_with_a_wrong_key_or_hash_is_401(gateway: RunningGateway)
     ):
         answer = httpx.get(gateway.url + "/@api/deki/site/properties", headers={"X-Deki-Token": token})
         assert (answer.status_code, answer.headers["www-authenticate"]) == (401, CHALLENGE)
+
+
+@pytest.mark.parametrize("token", BROWSER_TOKENS)
+@pytest.mark.parametrize(
+    ("origin", "sent", "status", "insisting"),
+    [
+        ("https://app.example", {"auth": ADMIN}, 200, 200),
+        ("http://localhost:3000", {"auth": ADMIN}, 200, 200),
+        ("https://app.example", {"auth": JOHN}, 403, 403),
+        ("https://app.example", {"auth": ("nobody", "x")}, 401, 401),
+        ("https://app.example", {}, 403, 401),
+        ("https://app.example", {"headers": {"X-Authtoken": "x"}}, 403, 401),
+        ("https://app.example.evil.example", {"auth": ADMIN}, 401, 401),
+        ("null", {"auth": ADMIN}, 401, 401),
+        (None, {"auth": ADMIN}, 401, 401),
+        (None, {}, 401, 401),
+    ],
+)
+def test_a_browser_token_is_for_pages_of_registered_origins(
+    gateway: RunningGateway,
+    permissive_gateway: RunningGateway,
+    token: str,
+    origin: str | None,
+    sent: dict[str, Any],
+    status: int,
+    insisting: int,
+) -> None:
+    """Section 3: from other pages it is 401, from these the user decides; where no origin is registered, always 401."""
+    headers = sent.get("headers", {}) | ({} if origin is None else {"Origin": origin})
+    name = fresh()
+    for running, key, expected in (
+        (permissive_gateway, token, (status, insisting)),
+        (permissive_gateway, token + "x", (401, 401)),
+        (gateway, token, (401, 401)),
+    ):
+        for authenticate, code in zip(("false", "true"), expected, strict=True):
+            for verb, path in (("GET", "site/properties"), ("PUT", at(name)), ("DELETE", at(name))):
+                answer = httpx.request(
+                    verb,
+                    f"{running.url}/@api/deki/{path}",
+                    params={"abort": "never", "authenticate": authenticate},
+                    auth=sent.get("auth"),
+                    headers=headers | {"X-Deki-Token": key},
+                )
+                assert answer.status_code == code
+                assert answer.headers.get("www-authenticate") == (CHALLENGE if code == 401 else None)
 
 
 def test_who_wrote_is_told(gateway: RunningGateway, site: httpx.Client) -> None:

@@ -158,8 +158,8 @@ class Site:
         self.dispatcher = dispatcher
         self.house = dispatcher.house
         self.door = door
-        self.credentials = Credentials(self.house)
         self._origins = {origin.strip() for origin in self.house.settings.property_origins.split(",")} - {""}
+        self.credentials = Credentials(self.house, self._origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
