@@ -935,6 +935,63 @@ def test_who_may(
                 error(answer)
 
 
+@pytest.mark.parametrize("verb", ["", "HEAD", "POST"])
+@pytest.mark.parametrize(("verb_of_page", "path"), [page for page in EVERY_PAGE if not page[1].startswith("users/")])
+def test_who_may_not_may_not_on_any_page(
+    gateway: RunningGateway, site: httpx.Client, verb_of_page: str, path: str, verb: str
+) -> None:
+    """Section 3, the situations that are refused, on every page: under each verb, and under POST in its place; whatever
+    else is wrong with the request, and nothing is done."""
+    if verb == "HEAD" and verb_of_page != "GET":
+        return
+    name = fresh()
+    etag = create(site, name)
+    everything = site.get("site/properties").content
+    known = session(gateway, JOHN)
+    forbidden: list[dict[str, Any]] = [
+        {"auth": JOHN},
+        {"headers": {"X-Authtoken": known}},
+        {"headers": {"Cookie": f"authtoken={known}"}},
+        {"params": {"authtoken": known}},
+        {"headers": {"X-Deki-Token": server_token("=john_doe")}},
+        {"auth": LOCKED},
+        {"headers": {"X-Deki-Token": server_token("=locked")}},
+    ]
+    anonymous: list[dict[str, Any]] = [
+        {},
+        {"headers": {"X-Authtoken": "1_2_3"}},
+        {"params": {"authtoken": known[:-1]}, "auth": ADMIN},
+        {"params": {"apikey": API_KEY[:-1]}},
+    ]
+    rejected: list[dict[str, Any]] = [
+        {"headers": {"X-Deki-Token": server_token("=admin", 1_413_073_249)}, "auth": ADMIN},
+        {"headers": {"X-Deki-Token": server_token("=admin")[:-1]}},
+        {"headers": {"X-Deki-Token": KEY}},
+    ]
+    cases = [(sent, 403, 403) for sent in forbidden] + [(sent, 403, 401) for sent in anonymous]
+    cases += [(sent, 401, 401) for sent in rejected]
+    with httpx.Client() as plain:
+        for sent, status, insisting in cases:
+            for insists, code in (("false", status), ("true", insisting)):
+                query = {"authenticate": insists, "abort": "never", "redirects": "x"} | sent.get("params", {})
+                headers = {"ETag": etag, "Slug": name} | sent.get("headers", {})
+                if verb == "POST":
+                    query["dream.in.verb"] = verb_of_page
+                answer = plain.request(
+                    verb or verb_of_page,
+                    f"{gateway.url}/@api/deki/{path.replace('{key}', name)}",
+                    params=query,
+                    headers=headers,
+                    auth=sent.get("auth"),
+                    content=b"x" * (0 if verb_of_page == "GET" else 200_000),
+                )
+                assert answer.status_code == code, sent
+                assert answer.headers.get("www-authenticate") == (CHALLENGE if code == 401 else None)
+                if verb != "HEAD":
+                    error(answer)
+    assert site.get("site/properties").content == everything
+
+
 @pytest.mark.parametrize(
     ("user", "epoch", "status"),
     [
