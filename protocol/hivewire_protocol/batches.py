@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from hivewire_protocol.errors import OutOfBounds, WireError
 from hivewire_protocol.markup import escape, escape_attribute
-from hivewire_protocol.properties import bare, checked_description, checked_media_type, checked_name
+from hivewire_protocol.properties import bare, charset_of, checked_description, checked_media_type, checked_name
 
 MAX_DEPTH = 128
 """Of elements: as deep as JSON may be nested elsewhere."""
@@ -29,7 +29,10 @@ a long one that is used everywhere must not make gigabytes of a megabyte."""
 
 
 class Entry(Struct):
-    """One property of a batch: to be written, or deleted when `content` is None. `problem` is why it cannot be."""
+    """One property of a batch: to be written, or deleted when `content` is None. `problem` is why it cannot be.
+
+    The content is in the charset that its type names, UTF-8 where it names none.
+    """
 
     name: str
     etag: str | None = None
@@ -123,9 +126,9 @@ class _Contents:
         self._has_markup = True
         self._markup.append(markup)
 
-    def whole(self) -> bytes:
+    def whole(self) -> str:
         """All of it."""
-        return "".join(self._markup if self._has_markup else self._text).encode()
+        return "".join(self._markup if self._has_markup else self._text)
 
     def _close_tag(self) -> None:
         if self._tag_open:
@@ -201,9 +204,7 @@ class _BatchHandler(ContentHandler, LexicalHandler):
             self._contents.end(name)
         else:
             if self._contents is not None:
-                self.entries[-1].content = self._contents.whole()
-                self._room = self._contents.room
-                self._contents = None
+                self._end_contents(self._contents)
             elif path == ["properties", "property"]:
                 self._end_entry()
             self._scopes.pop()
@@ -258,6 +259,19 @@ class _BatchHandler(ContentHandler, LexicalHandler):
             checked_media_type(entry.content_type)
         except WireError as problem:
             entry.problem = entry.problem or problem
+
+    def _end_contents(self, contents: _Contents) -> None:
+        self._contents = None
+        self._room = contents.room
+        entry = self.entries[-1]
+        entry.content = b""
+        charset = charset_of(entry.content_type)
+        try:
+            if charset is None:
+                raise LookupError
+            entry.content = contents.whole().encode(charset)
+        except (LookupError, UnicodeEncodeError):
+            entry.problem = entry.problem or OutOfBounds("The contents cannot be written in the charset of their type")
 
     def _end_entry(self) -> None:
         entry = self.entries[-1]

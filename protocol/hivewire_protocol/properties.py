@@ -215,7 +215,7 @@ class Names:
         self.patterns = [*self._exact, *(prefix + "*" for prefix in self._prefixes)]
         if not items or self._suffixes or self._middles:
             self.patterns = ["*"]
-        self.effort = 1 + len(self._middles)
+        self.effort = 1 + len(self._prefixes) + len(self._suffixes) + len(self._middles)
         self._all = not items
 
     def __contains__(self, name: str) -> bool:

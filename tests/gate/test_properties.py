@@ -838,6 +838,8 @@ def test_a_socket_sees_what_is_put_here(gateway: RunningGateway, site: httpx.Cli
         pushed = talk.receive()
         shown = {"name": name, "value": None, "entityVersion": 2, "contentType": "a/b", "size": 1}
         assert (pushed["configuration"], pushed["description"]) == (shown, "why")
+        site.put(at(name), params={"abort": "never", "description": ""}, content="x")
+        assert talk.receive().get("description") is None
         batch(site, f'<properties><property name="{name}"/></properties>')
         assert talk.receive()["operation"] == "delete"
         assert talk("configuration/get", name=name)["code"] == 404

@@ -84,6 +84,25 @@ async def test_a_long_list_is_rendered_in_many_turns(
     assert order == [f"{SITE}/p.1", SITE]
 
 
+async def test_many_wildcards_are_compared_in_many_turns(
+    site: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With names that no wildcard fits: nothing is rendered, but everything compared."""
+    turns = 0
+
+    async def count_turns() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    counting = asyncio.create_task(count_turns())
+    answer = await site.get(SITE, params={"names": ",".join(f"*x{number}" for number in range(1_000))})
+    counting.cancel()
+    assert 'count="0"' in answer.text
+    assert turns > MANY * 1_000 / 5_000
+
+
 @pytest.mark.parametrize("deleting", [False, True])
 async def test_a_long_batch_is_done_in_many_turns(
     site: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, deleting: bool

@@ -247,6 +247,13 @@ def test_wildcards_in_names(text: str, matching: set[str]) -> None:
     assert {name for name in ("a", "ab", "abc", "b*c", "bc") if name in Names(text)} == matching
 
 
+@pytest.mark.parametrize("item", ["n{}*", "*n{}", "*n{}*"])
+def test_names_tell_how_long_a_comparison_takes(item: str) -> None:
+    """Each wildcard is a comparison; names are looked up, however many they are."""
+    assert Names(",".join(item.format(number) for number in range(500))).effort > 500
+    assert Names(",".join(f"n{number}" for number in range(500))).effort == 1
+
+
 def test_names_are_bounded() -> None:
     """A thousand different items, no more."""
     items = [f"n{number}" for number in range(1_000)]
@@ -587,6 +594,27 @@ def test_any_text_and_any_markup_comes_through(text: str, element: Element) -> N
     assert entry(escaped).content == text.encode()
     markup = part(element, Form.XML).decode()
     assert entry(f'<contents type="text/xml">{markup}</contents>').content == markup.encode()
+
+
+@pytest.mark.parametrize(
+    ("content_type", "content"),
+    [
+        ("text/plain", "ä€".encode()),
+        ("text/plain; charset=windows-1252", "ä€".encode("cp1252")),
+        ('text/plain; charset="UTF-16"', "ä€".encode("utf-16")),
+        ("text/plain; charset=iso-8859-1", None),
+        ("text/plain; charset=nonsense", None),
+    ],
+)
+def test_contents_are_in_the_charset_of_their_type(content_type: str, content: bytes | None) -> None:
+    """Whatever that of the batch is, so that who reads them reads what was written; or they are refused."""
+    found = entry(f"<contents type='{content_type}'>ä€</contents>")
+    if content is None:
+        assert found.problem is not None
+        assert found.problem.code == 400
+    else:
+        assert (found.content, found.problem) == (content, None)
+        assert inlined(content, content_type, 100) == "ä€"
 
 
 @pytest.mark.parametrize(

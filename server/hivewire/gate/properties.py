@@ -311,7 +311,7 @@ class Site:
 
     async def _put(self, call: Call, caller: Caller, name: str, rules: dict[Abort, Rule], default: str) -> Response:
         rule = rules[properties.abort_of(call.query.get("abort", default))]
-        description = properties.checked_description(call.query.get("description"))
+        description = properties.checked_description(call.query.get("description")) or None
         content_type = properties.checked_media_type(call.headers.get("content-type") or properties.BINARY)
         content = await self._body(call)
         condition = Condition(rule, call.etag(), self.has_room)
