@@ -1054,22 +1054,18 @@ def test_a_browser_token_is_for_pages_of_registered_origins(
     """Section 3: from other pages it is 401, from these the user decides; where no origin is registered, always 401."""
     headers = sent.get("headers", {}) | ({} if origin is None else {"Origin": origin})
     name = fresh()
-    for running, key, expected in (
-        (permissive_gateway, token, (status, insisting)),
-        (permissive_gateway, token + "x", (401, 401)),
-        (gateway, token, (401, 401)),
-    ):
-        for authenticate, code in zip(("false", "true"), expected, strict=True):
-            for verb, path in (("GET", "site/properties"), ("PUT", at(name)), ("DELETE", at(name))):
-                answer = httpx.request(
-                    verb,
-                    f"{running.url}/@api/deki/{path}",
-                    params={"abort": "never", "authenticate": authenticate},
-                    auth=sent.get("auth"),
-                    headers=headers | {"X-Deki-Token": key},
-                )
-                assert answer.status_code == code
-                assert answer.headers.get("www-authenticate") == (CHALLENGE if code == 401 else None)
+    with httpx.Client(auth=sent.get("auth"), headers=headers) as plain:
+        for running, key, expected in (
+            (permissive_gateway, token, (status, insisting)),
+            (permissive_gateway, token + "x", (401, 401)),
+            (gateway, token, (401, 401)),
+        ):
+            for authenticate, code in zip(("false", "true"), expected, strict=True):
+                for verb, path in (("GET", "site/properties"), ("PUT", at(name)), ("DELETE", at(name))):
+                    url, query = f"{running.url}/@api/deki/{path}", {"abort": "never", "authenticate": authenticate}
+                    answer = plain.request(verb, url, params=query, headers={"X-Deki-Token": key})
+                    assert answer.status_code == code
+                    assert answer.headers.get("www-authenticate") == (CHALLENGE if code == 401 else None)
 
 
 def test_who_wrote_is_told(gateway: RunningGateway, site: httpx.Client) -> None:
