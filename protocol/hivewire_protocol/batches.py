@@ -5,9 +5,11 @@ What comes from outside is parsed by `defusedxml`, event by event, and given up 
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Collection, Mapping
 from io import BytesIO
 from xml.sax import SAXException
-from xml.sax.handler import ContentHandler
+from xml.sax.handler import ContentHandler, LexicalHandler, property_lexical_handler
 from xml.sax.xmlreader import AttributesImpl, InputSource
 
 from defusedxml.common import DefusedXmlException
@@ -16,14 +18,21 @@ from msgspec import Struct
 
 from hivewire_protocol.errors import OutOfBounds, WireError
 from hivewire_protocol.markup import escape, escape_attribute
-from hivewire_protocol.properties import bare, checked_description, checked_media_type, checked_name
+from hivewire_protocol.properties import bare, charset_of, checked_description, checked_media_type, checked_name
 
 MAX_DEPTH = 128
 """Of elements: as deep as JSON may be nested elsewhere."""
 
+CARRIED = 8
+"""The namespaces whose declarations are written onto contents are in all at most so many times as long as the batch:
+a long one that is used everywhere must not make gigabytes of a megabyte."""
+
 
 class Entry(Struct):
-    """One property of a batch: to be written, or deleted when `content` is None. `problem` is why it cannot be."""
+    """One property of a batch: to be written, or deleted when `content` is None. `problem` is why it cannot be.
+
+    The content is in the charset that its type names, UTF-8 where it names none.
+    """
 
     name: str
     etag: str | None = None
@@ -38,9 +47,10 @@ def read_batch(data: bytes, charset: str | None = None) -> list[Entry]:
 
     `charset` is that of the Content-Type, which wins over the document's own declaration.
     """
-    handler = _BatchHandler()
+    handler = _BatchHandler(CARRIED * len(data))
     parser = create_parser(forbid_dtd=True)
     parser.setContentHandler(handler)
+    parser.setProperty(property_lexical_handler, handler)
     source = InputSource()
     source.setByteStream(BytesIO(data))
     if charset is not None:
@@ -56,67 +66,176 @@ def read_batch(data: bytes, charset: str | None = None) -> list[Entry]:
     return handler.entries
 
 
-class _BatchHandler(ContentHandler):
-    """Takes the document as it is parsed. What is inside of `contents` is written out again, without its text escaped
-    when there is no markup."""
+class _Contents:
+    """What is inside of a `contents` element. Without markup it is text. Otherwise it is the markup, written out again:
+    as it came but for the quotes of attributes, the form of empty elements, and references to characters; and the
+    outermost elements declare the namespaces that are used in them and were declared further out."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.entries: list[Entry] = []
-        self._path: list[str] = []
-        self._texts: dict[str, list[str]] = {}
-        self._inner: list[str] = []
+    def __init__(self, scopes: list[dict[str, str]], room: int) -> None:
+        self.room = room
+        self._scopes = [scope for scope in reversed(scopes) if scope]
+        self._text: list[str] = []
+        self._markup: list[str] = []
         self._has_markup = False
         self._tag_open = False
+        self._in_cdata = False
+        self._depth = 0
+        self._declared: list[list[str]] = []
+        self._bound: Counter[str] = Counter()
+        self._outermost = 0
+        self._carried: dict[str, str] = {}
+
+    def start(self, name: str, attributes: AttributesImpl[str]) -> None:
+        """An element begins."""
+        self._close_tag()
+        if not self._depth:
+            self._outermost = len(self._markup)
+            self._carried = {}
+        self._depth += 1
+        if self._scopes:
+            self._note_namespaces(name, attributes.getNames())
+        self._markup.append(f"<{name}{_written(attributes)}")
+        self._has_markup = self._tag_open = True
+
+    def end(self, name: str) -> None:
+        """The element ends."""
+        self._markup.append("/>" if self._tag_open else f"</{name}>")
+        self._tag_open = False
+        self._depth -= 1
+        if self._scopes:
+            for key in self._declared.pop():
+                self._bound[key] -= 1
+        if not self._depth:
+            self._markup[self._outermost] += _written({key: value for key, value in self._carried.items() if value})
+
+    def text(self, text: str) -> None:
+        """Text, in pieces."""
+        self._close_tag()
+        self._text.append(text)
+        self._markup.append(text if self._in_cdata else escape(text))
+
+    def cdata(self, *, begins: bool) -> None:
+        """A CDATA section begins or ends."""
+        self._close_tag()
+        self._in_cdata = begins
+        self._markup.append("<![CDATA[" if begins else "]]>")
+
+    def other(self, markup: str) -> None:
+        """A comment or a processing instruction."""
+        self._close_tag()
+        self._has_markup = True
+        self._markup.append(markup)
+
+    def whole(self) -> str:
+        """All of it."""
+        return "".join(self._markup if self._has_markup else self._text)
+
+    def _close_tag(self) -> None:
+        if self._tag_open:
+            self._tag_open = False
+            self._markup.append(">")
+
+    def _note_namespaces(self, name: str, attributes: Collection[str]) -> None:
+        declared = [key for key in attributes if _declares(key)]
+        self._declared.append(declared)
+        for key in declared:
+            self._bound[key] += 1
+        self._use(name)
+        for key in attributes:
+            if ":" in key and not _declares(key):
+                self._use(key)
+
+    def _use(self, name: str) -> None:
+        """A name is used, so what its prefix stands for must be declared. Raises OutOfBounds."""
+        prefix, colon, _ = name.rpartition(":")
+        key = "xmlns" + colon + prefix
+        if key in self._carried or self._bound[key]:
+            return
+        namespace = next((scope[key] for scope in self._scopes if key in scope), "")
+        self._carried[key] = namespace
+        self.room -= len(namespace)
+        if self.room < 0:
+            raise OutOfBounds("Too much would be written for namespaces that are declared outside of contents")
+
+
+def _declares(attribute: str) -> bool:
+    return attribute == "xmlns" or attribute.startswith("xmlns:")
+
+
+def _written(attributes: Mapping[str, str] | AttributesImpl[str]) -> str:
+    return "".join([f' {key}="{escape_attribute(value)}"' for key, value in attributes.items()])
+
+
+class _BatchHandler(ContentHandler, LexicalHandler):
+    """Takes the document as it is parsed. `room` is for namespaces, in characters."""
+
+    def __init__(self, room: int) -> None:
+        super().__init__()
+        self.entries: list[Entry] = []
+        self._room = room
+        self._path: list[str] = []
+        self._scopes: list[dict[str, str]] = []
+        self._texts: dict[str, list[str]] = {}
+        self._contents: _Contents | None = None
 
     def startElement(self, name: str, attrs: AttributesImpl[str]) -> None:
         """Called by the parser."""
-        self._path.append(name)
-        if len(self._path) > MAX_DEPTH:
-            raise OutOfBounds(f"Elements are nested deeper than {MAX_DEPTH}")
         path = self._path
+        path.append(name)
+        if len(path) > MAX_DEPTH:
+            raise OutOfBounds(f"Elements are nested deeper than {MAX_DEPTH}")
+        if self._contents is not None:
+            self._contents.start(name, attrs)
+            return
         if len(path) == 1 and name != "properties":
             raise OutOfBounds("The body is not a properties document")
+        self._scopes.append({key: value for key, value in attrs.items() if _declares(key)})
         if path == ["properties", "property"]:
             self._begin_entry(attrs)
         elif path == ["properties", "property", "contents"]:
             self._begin_contents(attrs)
-        elif len(path) > 3 and path[2] == "contents":
-            self._close_tag()
-            self._has_markup = self._tag_open = True
-            shown = "".join(f' {key}="{escape_attribute(value)}"' for key, value in attrs.items())
-            self._inner.append(f"<{name}{shown}")
         elif len(path) == 3:
             self._texts[name] = []
 
     def endElement(self, name: str) -> None:
         """Called by the parser."""
         path = self._path
-        if len(path) > 3 and path[2] == "contents":
-            if self._tag_open:
-                self._tag_open = False
-                self._inner.append("/>")
-            else:
-                self._inner.append(f"</{name}>")
-        elif path == ["properties", "property", "contents"]:
-            self.entries[-1].content = "".join(self._inner if self._has_markup else self._texts["contents"]).encode()
-        elif path == ["properties", "property"]:
-            self._end_entry()
+        if self._contents is not None and len(path) > 3:
+            self._contents.end(name)
+        else:
+            if self._contents is not None:
+                self._end_contents(self._contents)
+            elif path == ["properties", "property"]:
+                self._end_entry()
+            self._scopes.pop()
         path.pop()
 
     def characters(self, content: str) -> None:
         """Called by the parser."""
-        path = self._path
-        if len(path) >= 3 and path[2] == "contents":
-            self._close_tag()
-            self._inner.append(escape(content))
-        if len(path) == 3 and path[2] in self._texts:
-            self._texts[path[2]].append(content)
+        if self._contents is not None:
+            self._contents.text(content)
+        elif len(self._path) == 3:
+            self._texts[self._path[2]].append(content)
 
-    def _close_tag(self) -> None:
-        if self._tag_open:
-            self._tag_open = False
-            self._inner.append(">")
+    def processingInstruction(self, target: str, data: str) -> None:
+        """Called by the parser."""
+        if self._contents is not None:
+            self._contents.other(f"<?{target} {data}?>" if data else f"<?{target}?>")
+
+    def comment(self, content: str) -> None:
+        """Called by the parser."""
+        if self._contents is not None:
+            self._contents.other(f"<!--{content}-->")
+
+    def startCDATA(self) -> None:
+        """Called by the parser."""
+        if self._contents is not None:
+            self._contents.cdata(begins=True)
+
+    def endCDATA(self) -> None:
+        """Called by the parser."""
+        if self._contents is not None:
+            self._contents.cdata(begins=False)
 
     def _begin_entry(self, attributes: AttributesImpl[str]) -> None:
         self._texts = {}
@@ -134,14 +253,25 @@ class _BatchHandler(ContentHandler):
         entry = self.entries[-1]
         if entry.content is not None:
             entry.problem = entry.problem or OutOfBounds("There are several contents")
-        self._texts["contents"] = []
-        self._inner = []
-        self._has_markup = False
+        self._contents = _Contents(self._scopes, self._room)
         entry.content_type = attributes.get("type") or ""
         try:
             checked_media_type(entry.content_type)
         except WireError as problem:
             entry.problem = entry.problem or problem
+
+    def _end_contents(self, contents: _Contents) -> None:
+        self._contents = None
+        self._room = contents.room
+        entry = self.entries[-1]
+        entry.content = b""
+        charset = charset_of(entry.content_type)
+        try:
+            if charset is None:
+                raise LookupError
+            entry.content = contents.whole().encode(charset)
+        except (LookupError, UnicodeEncodeError):
+            entry.problem = entry.problem or OutOfBounds("The contents cannot be written in the charset of their type")
 
     def _end_entry(self) -> None:
         entry = self.entries[-1]

@@ -23,6 +23,12 @@ from hivewire_protocol.markup import Element, carried
 ROOTS = ("/@api/deki", "/%40api/deki")
 """The root of the API as clients send it; documents show the first one."""
 
+
+def owns(path: str) -> bool:
+    """Whether a path as it was sent is of this dialect."""
+    return path.startswith(ROOTS)
+
+
 REALM = "DekiWiki"
 
 NAME_LENGTH = DESCRIPTION_LENGTH = MEDIA_TYPE_LENGTH = 255
@@ -149,6 +155,13 @@ def decoded_slug(slug: str) -> str:
     return checked_name(_decoded(slug))
 
 
+def encoded_key(name: str) -> str:
+    """The path segment for a name, encoded twice. Dots alone are encoded, too: clients take `.` and `..` out of paths,
+    and `%2E` as well."""
+    once = quote(name, safe="") if name.strip(".") else name.replace(".", "%2E")
+    return quote(once, safe="")
+
+
 def _decoded(text: str) -> str:
     try:
         return unquote(text, errors="strict")
@@ -202,7 +215,7 @@ class Names:
         self.patterns = [*self._exact, *(prefix + "*" for prefix in self._prefixes)]
         if not items or self._suffixes or self._middles:
             self.patterns = ["*"]
-        self.effort = 1 + len(self._middles)
+        self.effort = 1 + len(self._prefixes) + len(self._suffixes) + len(self._middles)
         self._all = not items
 
     def __contains__(self, name: str) -> bool:
@@ -245,7 +258,7 @@ class Property(Struct, gc=False):
 
 def property_element(shown: Property, root: str, inline: int = INLINE, more: tuple[Element, ...] = ()) -> Element:
     """The property document. `root` is the API's absolute address, `inline` the most bytes of text that are shown."""
-    href = f"{root}/site/properties/{quote(quote(shown.name, safe=''), safe='')}"
+    href = f"{root}/site/properties/{encoded_key(shown.name)}"
     contents = {"type": shown.content_type, "size": str(len(shown.content)), "href": href}
     return Element(
         "property",

@@ -29,6 +29,7 @@ _Length = Annotated[int, Meta(ge=1, le=1_024)]
 _Bytes = Annotated[int, Meta(ge=1_024, le=1 << 30)]
 _Seconds = Annotated[float, Meta(ge=0.1, le=86_400)]
 _KeysAndSecrets = Annotated[str, Meta(pattern=r"^[^\s:]+:\S{16,}( [^\s:]+:\S{16,})*$")]
+_Keys = Annotated[str, Meta(pattern=r"^\S{16,}( \S{16,})*$")]
 _Days = Annotated[float, Meta(gt=0, le=36_500)]
 _Lifetime = Annotated[int, Meta(ge=1, le=10 * 365 * 86_400)]
 
@@ -71,6 +72,14 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     server_tokens: Annotated[
         _KeysAndSecrets | None,
         _says("What signs X-Deki-Token: `key:secret` pairs, a space between, secrets of 16 or more.", secret=True),
+    ] = None
+    browser_tokens: Annotated[
+        _Keys | None,
+        _says(
+            "Keys of 16 or more, a space between, that pages of `property_origins` may send as X-Deki-Token beside the "
+            "credentials of their user.",
+            secret=True,
+        ),
     ] = None
     api_key: Annotated[
         Annotated[str, Meta(min_length=16)] | None,

@@ -19,24 +19,26 @@ PACKAGE = "mindtouch-http.js@2.1.4"
 
 SCRIPT = """
 const { Plug } = require(process.argv[1]);
-const [root, authorization] = process.argv.slice(2);
+const [root, authorization, name] = process.argv.slice(2);
 const text = 'text/plain; charset=utf-8';
 const print = value => console.log(JSON.stringify(value));
 const site = new Plug(root).at('site', 'properties').withHeader('Authorization', authorization);
-const property = site.at(encodeURIComponent(encodeURIComponent('urn:custom.mindtouch.com#lunch')));
+const property = site.at(encodeURIComponent(encodeURIComponent(name)));
 const refused = promise => promise.then(() => { throw new Error('was not refused'); }, error => {
     if(error.status === undefined) throw error;
     return [error.status, error.responseText];
 });
 const etag = response => response.headers.get('etag');
 (async () => {
-    const slug = encodeURIComponent('urn:custom.mindtouch.com#lunch');
+    const slug = encodeURIComponent(name);
     const made = await site.withHeader('Slug', slug).post('Pizza', text);
     print([made.status, await made.text()]);
     const read = await property.get();
     print([read.status, read.headers.get('content-type'), await read.text(), etag(read) === etag(made)]);
     const info = await property.at('info').withParam('dream.out.format', 'json').get();
     print(await info.json());
+    const chosen = site.withParams({ names: `other,${name}`, 'dream.out.format': 'json' });
+    print(await (await chosen.get()).json());
     const updated = await property.withHeader('ETag', etag(read)).put('Hamburgers', text);
     print([updated.status, etag(updated) !== etag(read)]);
     print(await refused(property.withHeader('ETag', etag(read)).put('Salad', text)));
@@ -70,25 +72,26 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_client_creates_updates_meets_a_conflict_and_forces(shared_gateway: RunningGateway, package: Path) -> None:
     """Unmodified, it does all that a script does with a property, and a subscriber sees all of it."""
-    name = "urn:custom.mindtouch.com#lunch"
+    name = "urn:custom.mindtouch.com#lunch + 1"
     credentials = base64.b64encode(f"admin:{PASSWORD}".encode()).decode()
     assert NODE is not None
     with shared_gateway.socket() as talk:
         talk("configuration/subscribe", names=["urn:*"], snapshot=False)
         ran = subprocess.run(
-            [NODE, "-e", SCRIPT, str(package), shared_gateway.url + "/@api/deki", f"Basic {credentials}"],
+            [NODE, "-e", SCRIPT, str(package), shared_gateway.url + "/@api/deki", f"Basic {credentials}", name],
             capture_output=True,
             text=True,
             timeout=30,
         )
         assert ran.returncode == 0, ran.stderr
-        made, read, info, updated, stale, stale_query, forced, gone, missing, anonymous = map(
+        made, read, info, chosen, updated, stale, stale_query, forced, gone, missing, anonymous = map(
             json.loads, ran.stdout.splitlines()
         )
         assert made[0] == 200
         assert f'name="{name}"' in made[1]
         assert read == [200, "text/plain; charset=utf-8", "Pizza", True]
         assert (info["@name"], info["contents"]["#text"]) == (name, "Pizza")
+        assert (chosen["@count"], chosen["property"]) == ("1", info)
         assert updated == [200, True]
         for status, text in (stale, stale_query):
             assert status == 409

@@ -30,6 +30,7 @@ from tests.protocol.test_properties import DEEP, POST_ROWS, PUT_ROWS, bomb
 from tests.running import PASSWORD, RunningGateway
 
 KEY, SECRET, API_KEY = "wiki", "a-secret-of-servers", "an api key, long enough"
+BROWSER_TOKENS = ("da28b6ec3ea350db524d", "a-second_key-of-a-page")
 ADMIN, JOHN, LOCKED = ("admin", PASSWORD), ("john_doe", PASSWORD), ("locked", PASSWORD)
 STALE = "41.r1_ts2010-01-13T20:19:26Z"
 CHALLENGE = 'Basic realm="DekiWiki"'
@@ -54,7 +55,11 @@ async def prepare(data: Path) -> None:
 def started(folder: Path, *flags: str) -> RunningGateway:
     data = folder / "hivewire.db"
     asyncio.run(prepare(data))
-    secrets = {"HIVEWIRE_SERVER_TOKENS": f"{KEY}:{SECRET}", "HIVEWIRE_API_KEY": API_KEY}
+    secrets = {
+        "HIVEWIRE_SERVER_TOKENS": f"{KEY}:{SECRET}",
+        "HIVEWIRE_BROWSER_TOKENS": " ".join(BROWSER_TOKENS),
+        "HIVEWIRE_API_KEY": API_KEY,
+    }
     return RunningGateway(data, *flags, env=secrets)
 
 
@@ -794,9 +799,12 @@ def test_names_choose(site: httpx.Client, names: str, found: list[str]) -> None:
 
 def test_no_names_are_all(site: httpx.Client) -> None:
     """An empty value too; ordered by name, ordinal."""
+    names = {fresh() for _ in range(3)}
+    for name in names:
+        create(site, name)
     everything = [each.attrib["name"] for each in document(site.get("site/properties"))]
     assert everything == sorted(everything)
-    assert len(everything) > 10
+    assert names <= set(everything)
     assert site.get("site/properties?names=").content == site.get("site/properties").content
 
 
@@ -830,6 +838,8 @@ def test_a_socket_sees_what_is_put_here(gateway: RunningGateway, site: httpx.Cli
         pushed = talk.receive()
         shown = {"name": name, "value": None, "entityVersion": 2, "contentType": "a/b", "size": 1}
         assert (pushed["configuration"], pushed["description"]) == (shown, "why")
+        site.put(at(name), params={"abort": "never", "description": ""}, content="x")
+        assert talk.receive().get("description") is None
         batch(site, f'<properties><property name="{name}"/></properties>')
         assert talk.receive()["operation"] == "delete"
         assert talk("configuration/get", name=name)["code"] == 404
@@ -927,6 +937,63 @@ def test_who_may(
                 error(answer)
 
 
+@pytest.mark.parametrize("verb", ["", "HEAD", "POST"])
+@pytest.mark.parametrize(("verb_of_page", "path"), [page for page in EVERY_PAGE if not page[1].startswith("users/")])
+def test_who_may_not_may_not_on_any_page(
+    gateway: RunningGateway, site: httpx.Client, verb_of_page: str, path: str, verb: str
+) -> None:
+    """Section 3, the situations that are refused, on every page: under each verb, and under POST in its place; whatever
+    else is wrong with the request, and nothing is done."""
+    if verb == "HEAD" and verb_of_page != "GET":
+        return
+    name = fresh()
+    etag = create(site, name)
+    everything = site.get("site/properties").content
+    known = session(gateway, JOHN)
+    forbidden: list[dict[str, Any]] = [
+        {"auth": JOHN},
+        {"headers": {"X-Authtoken": known}},
+        {"headers": {"Cookie": f"authtoken={known}"}},
+        {"params": {"authtoken": known}},
+        {"headers": {"X-Deki-Token": server_token("=john_doe")}},
+        {"auth": LOCKED},
+        {"headers": {"X-Deki-Token": server_token("=locked")}},
+    ]
+    anonymous: list[dict[str, Any]] = [
+        {},
+        {"headers": {"X-Authtoken": "1_2_3"}},
+        {"params": {"authtoken": known[:-1]}, "auth": ADMIN},
+        {"params": {"apikey": API_KEY[:-1]}},
+    ]
+    rejected: list[dict[str, Any]] = [
+        {"headers": {"X-Deki-Token": server_token("=admin", 1_413_073_249)}, "auth": ADMIN},
+        {"headers": {"X-Deki-Token": server_token("=admin")[:-1]}},
+        {"headers": {"X-Deki-Token": KEY}},
+    ]
+    cases = [(sent, 403, 403) for sent in forbidden] + [(sent, 403, 401) for sent in anonymous]
+    cases += [(sent, 401, 401) for sent in rejected]
+    with httpx.Client() as plain:
+        for sent, status, insisting in cases:
+            for insists, code in (("false", status), ("true", insisting)):
+                query = {"authenticate": insists, "abort": "never", "redirects": "x"} | sent.get("params", {})
+                headers = {"ETag": etag, "Slug": name} | sent.get("headers", {})
+                if verb == "POST":
+                    query["dream.in.verb"] = verb_of_page
+                answer = plain.request(
+                    verb or verb_of_page,
+                    f"{gateway.url}/@api/deki/{path.replace('{key}', name)}",
+                    params=query,
+                    headers=headers,
+                    auth=sent.get("auth"),
+                    content=b"x" * (0 if verb_of_page == "GET" else 200_000),
+                )
+                assert answer.status_code == code, sent
+                assert answer.headers.get("www-authenticate") == (CHALLENGE if code == 401 else None)
+                if verb != "HEAD":
+                    error(answer)
+    assert site.get("site/properties").content == everything
+
+
 @pytest.mark.parametrize(
     ("user", "epoch", "status"),
     [
@@ -957,6 +1024,48 @@ def test_a_server_token_with_a_wrong_key_or_hash_is_401(gateway: RunningGateway)
     ):
         answer = httpx.get(gateway.url + "/@api/deki/site/properties", headers={"X-Deki-Token": token})
         assert (answer.status_code, answer.headers["www-authenticate"]) == (401, CHALLENGE)
+
+
+@pytest.mark.parametrize("token", BROWSER_TOKENS)
+@pytest.mark.parametrize(
+    ("origin", "sent", "status", "insisting"),
+    [
+        ("https://app.example", {"auth": ADMIN}, 200, 200),
+        ("http://localhost:3000", {"auth": ADMIN}, 200, 200),
+        ("https://app.example", {"auth": JOHN}, 403, 403),
+        ("https://app.example", {"auth": ("nobody", "x")}, 401, 401),
+        ("https://app.example", {}, 403, 401),
+        ("https://app.example", {"headers": {"X-Authtoken": "x"}}, 403, 401),
+        ("https://app.example.evil.example", {"auth": ADMIN}, 401, 401),
+        ("null", {"auth": ADMIN}, 401, 401),
+        (None, {"auth": ADMIN}, 401, 401),
+        (None, {}, 401, 401),
+    ],
+)
+def test_a_browser_token_is_for_pages_of_registered_origins(
+    gateway: RunningGateway,
+    permissive_gateway: RunningGateway,
+    token: str,
+    origin: str | None,
+    sent: dict[str, Any],
+    status: int,
+    insisting: int,
+) -> None:
+    """Section 3: from other pages it is 401, from these the user decides; where no origin is registered, always 401."""
+    headers = sent.get("headers", {}) | ({} if origin is None else {"Origin": origin})
+    name = fresh()
+    with httpx.Client(auth=sent.get("auth"), headers=headers) as plain:
+        for running, key, expected in (
+            (permissive_gateway, token, (status, insisting)),
+            (permissive_gateway, token + "x", (401, 401)),
+            (gateway, token, (401, 401)),
+        ):
+            for authenticate, code in zip(("false", "true"), expected, strict=True):
+                for verb, path in (("GET", "site/properties"), ("PUT", at(name)), ("DELETE", at(name))):
+                    url, query = f"{running.url}/@api/deki/{path}", {"abort": "never", "authenticate": authenticate}
+                    answer = plain.request(verb, url, params=query, headers={"X-Deki-Token": key})
+                    assert answer.status_code == code
+                    assert answer.headers.get("www-authenticate") == (CHALLENGE if code == 401 else None)
 
 
 def test_who_wrote_is_told(gateway: RunningGateway, site: httpx.Client) -> None:
@@ -1178,6 +1287,29 @@ def test_no_cors_headers_unless_configured(gateway: RunningGateway, permissive_g
         assert written.status_code == 200
 
 
+@pytest.mark.parametrize("root", ["/@api/deki", "/%40api/deki", "http://wiki.example/@api/deki"])
+@pytest.mark.parametrize(
+    ("rest", "status"),
+    [
+        (b"/site/properties HTTP/1.1\r\nno header\r\n\r\n", 400),
+        (b"/site/properties HTTP/1.1\r\nX: " + b"x" * 70_000, 431),
+        (b"/site/properties/" + b"x" * 70_000, 431),
+        (b"/site/properties HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", 404),
+        (b"/site/properties HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nno size\r\n", 400),
+    ],
+)
+def test_refusals_at_the_door_have_no_cors_headers_either(
+    gateway: RunningGateway, root: str, rest: bytes, status: int
+) -> None:
+    """What is refused before it is routed: the path is enough to know, and the same of other dialects keeps them."""
+    for start, shared in ((root.encode(), False), (b"/api/rest", True)):
+        with dial(gateway) as wire:
+            wire.send(b"GET " + start + rest)
+            found, headers = wire.head()
+            assert found == status
+            assert any(name.startswith("access-control-") for name in headers) is shared
+
+
 # curl.
 
 
@@ -1208,6 +1340,32 @@ def test_the_curl_lines_of_the_vendor(gateway: RunningGateway, site: httpx.Clien
     assert curl("-T", str(file), url + "x")[0] == 404
     assert curl(url) == (200, file.read_text())
     assert curl("-X", "DELETE", url) == (200, "")
+
+
+@needs_curl
+def test_curl_follows_addresses_to_any_name(gateway: RunningGateway, site: httpx.Client) -> None:
+    """Dots alone, too: every client takes `.`, `..` and `%2E` out of a path before it sends it."""
+    for name in (".", "..", "...", ".%2E", "a/../b", "a+b c", "%2e"):
+        create(site, name, "of " + name)
+        shown = document(site.get("site/properties", params={"names": name}))[0]
+        contents = shown.find("contents")
+        assert contents is not None
+        for href, found in ((shown.attrib["href"], f'name="{name}"'), (contents.attrib["href"], "of " + name)):
+            command = ["curl", "-s", "-u", ":".join(ADMIN), href]
+            assert found in subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout
+        assert site.delete(contents.attrib["href"]).status_code == 200
+
+
+@needs_curl
+def test_a_plus_in_a_query_is_a_space(gateway: RunningGateway, site: httpx.Client) -> None:
+    """As curl, forms and most libraries write it; a plus itself travels encoded."""
+    create(site, "c++ 17")
+    url = f"{gateway.url}/@api/deki/site/properties"
+    for query in (["-G", "--data-urlencode", "names=c++ 17", url], [url + "?names=c%2B%2B+17"]):
+        command = ["curl", "-s", "-u", ":".join(ADMIN), *query]
+        found = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout
+        assert ElementTree.fromstring(found).attrib["count"] == "1"
+    assert document(site.get("site/properties?names=c+++17")).attrib["count"] == "0"
 
 
 def test_no_list_is_made_of_endless_contents(site: httpx.Client) -> None:

@@ -195,6 +195,7 @@ def test_a_name_encoded_twice_is_read_back(name: str) -> None:
         return
     once = quote(name, safe="")
     assert properties.decoded_key(quote(once, safe="")) == name
+    assert properties.decoded_key(properties.encoded_key(name)) == name
     assert properties.decoded_slug(once) == name
     if "%" not in name:
         assert properties.decoded_key(once) == name
@@ -246,6 +247,13 @@ def test_wildcards_in_names(text: str, matching: set[str]) -> None:
     assert {name for name in ("a", "ab", "abc", "b*c", "bc") if name in Names(text)} == matching
 
 
+@pytest.mark.parametrize("item", ["n{}*", "*n{}", "*n{}*"])
+def test_names_tell_how_long_a_comparison_takes(item: str) -> None:
+    """Each wildcard is a comparison; names are looked up, however many they are."""
+    assert Names(",".join(item.format(number) for number in range(500))).effort > 500
+    assert Names(",".join(f"n{number}" for number in range(500))).effort == 1
+
+
 def test_names_are_bounded() -> None:
     """A thousand different items, no more."""
     items = [f"n{number}" for number in range(1_000)]
@@ -286,6 +294,23 @@ def test_names_are_encoded_twice_in_addresses() -> None:
     """Section 1: hrefs in responses."""
     element = property_element(Property("urn:a#x", 1, 1, 0, b"", "a/b", Author(0, "Anonymous")), ROOT)
     assert element.attributes["href"] == ROOT + "/site/properties/urn%253Aa%2523x/info"
+
+
+@pytest.mark.parametrize(
+    ("name", "segment"),
+    [
+        (".", "%252E"),
+        ("..", "%252E%252E"),
+        ("...", "%252E%252E%252E"),
+        ("a.", "a."),
+        ("..a", "..a"),
+        ("%2e", "%25252e"),
+    ],
+)
+def test_a_name_of_dots_is_encoded_too(name: str, segment: str) -> None:
+    """Clients take `.` and `..` out of paths, also as `%2E`."""
+    assert properties.encoded_key(name) == segment
+    assert properties.decoded_key(segment) == name
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3])
@@ -472,7 +497,11 @@ def test_the_batch_of_the_contract() -> None:
         ("<![CDATA[<b>]]>", "<b>"),
         (" <c/> ", " <c/> "),
         ("<c></c>", "<c/>"),
-        ("<c a='1\"&lt;'>x &amp; y<!-- no --><d/></c>z&gt;", '<c a="1&quot;&lt;">x &amp; y<d/></c>z&gt;'),
+        ("<c a='1\"&lt;'>x &amp; y<d/></c>z&gt;", '<c a="1&quot;&lt;">x &amp; y<d/></c>z&gt;'),
+        ("<c><!-- a&b <d> --><d/></c><!---->", "<c><!-- a&b <d> --><d/></c><!---->"),
+        ("<?do  this?><c><?that?></c>", "<?do this?><c><?that?></c>"),
+        ("a &amp; b<!-- c -->", "a &amp; b<!-- c -->"),
+        ("<c><![CDATA[<d>&]]]]>&gt;<![CDATA[]]></c>", "<c><![CDATA[<d>&]]]]>&gt;<![CDATA[]]></c>"),
         ("<x:c xmlns:x='urn:x'><x:d x:e='f'/></x:c>", '<x:c xmlns:x="urn:x"><x:d x:e="f"/></x:c>'),
         ("a<property name='x'><contents/></property>", 'a<property name="x"><contents/></property>'),
     ],
@@ -482,6 +511,82 @@ def test_the_contents_of_an_entry(inner: str, content: str) -> None:
     assert entry(f'<contents type="text/plain">{inner}</contents>').content == content.encode()
 
 
+@pytest.mark.parametrize(
+    ("inner", "content"),
+    [
+        ("<p:c/>", '<p:c xmlns:p="urn:1"/>'),
+        ("<c><d p:e=''/></c><p:c/>", '<c xmlns="urn:0" xmlns:p="urn:1"><d p:e=""/></c><p:c xmlns:p="urn:1"/>'),
+        ("<q:c/><c xmlns=''/>", '<q:c xmlns:q="urn:&amp;&quot;"/><c xmlns=""/>'),
+        ("<c xmlns='x'><p:d xmlns:p='y'/><p:d/></c>", '<c xmlns="x" xmlns:p="urn:1"><p:d xmlns:p="y"/><p:d/></c>'),
+        ("<r:c xml:lang='de' undeclared:a='1'/>", '<r:c xml:lang="de" undeclared:a="1" xmlns:r="urn:r"/>'),
+        ("p:<!-- p:c -->", "p:<!-- p:c -->"),
+    ],
+)
+def test_namespaces_declared_further_out_are_carried(inner: str, content: str) -> None:
+    """Those that are used, onto the outermost elements, with the meaning that they have there."""
+    [found] = read_batch(
+        '<properties xmlns="urn:0" xmlns:p="urn:0" xmlns:unused="u"><property name="n" xmlns:p="urn:1" xmlns:r="urn:r">'
+        '<description xmlns:p="urn:2"/><contents type="a/b" xmlns:q="urn:&amp;&quot;">'
+        f"{inner}</contents></property></properties>".encode()
+    )
+    assert found.content == content.encode()
+
+
+def test_each_entry_has_its_own_namespaces() -> None:
+    """What one declares is nothing to the next."""
+    contents = '<contents type="a/b"><p:c/></contents>'
+    one = f'<property name="1" xmlns:p="urn:1">{contents}</property>'
+    entries = read_batch(f'<properties>{one}<property name="2">{contents}</property></properties>'.encode())
+    assert [entry.content for entry in entries] == [b'<p:c xmlns:p="urn:1"/>', b"<p:c/>"]
+
+
+NAMESPACES = st.dictionaries(st.sampled_from(["xmlns", "xmlns:a", "xmlns:b"]), st.sampled_from(["urn:1", "urn:2"]))
+NAMES_WITH_PREFIX = st.sampled_from(["c", "a:c", "b:c"])
+
+
+@st.composite
+def markup(draw: st.DrawFn, depth: int = 3) -> str:
+    """An element that may use and declare the prefixes `a` and `b`, with everything inside that XML has."""
+    name = draw(NAMES_WITH_PREFIX)
+    given = draw(NAMESPACES) | draw(st.dictionaries(st.sampled_from(["d", "a:e", "b:f"]), st.just("1")))
+    pieces = st.sampled_from(["x", "&amp;", "<!--x-->", "<?x y?>", "<![CDATA[<&]]>"])
+    inside = st.lists(pieces | markup(depth - 1) if depth else pieces, max_size=3)
+    return f"<{name}{attributes(given)}>{''.join(draw(inside))}</{name}>"
+
+
+@given(NAMESPACES, NAMESPACES, NAMESPACES, st.lists(markup(), min_size=1, max_size=2))
+def test_contents_mean_what_they_meant(
+    outer: dict[str, str], middle: dict[str, str], inner: dict[str, str], roots: list[str]
+) -> None:
+    """Names expanded, comments and instructions included: the content is the same tree outside of the batch."""
+
+    around = {"xmlns:a": "urn:0", "xmlns:b": "urn:0"} | outer
+    text = "".join(roots)
+    [found] = read_batch(
+        f"<properties{attributes(around)}><property name='n'{attributes(middle)}>"
+        f"<contents type='a/b'{attributes(inner)}>{text}</contents></property></properties>".encode()
+    )
+    assert found.content is not None
+    assert tree(f"<outside>{found.content.decode()}</outside>") == tree(
+        f"<outside{attributes(around | middle | inner)}>{text}</outside>"
+    )
+
+
+def attributes(given: dict[str, str]) -> str:
+    return "".join(f' {key}="{value}"' for key, value in given.items())
+
+
+def tree(text: str) -> list[Any]:
+    """What is inside of a document's root, with names expanded."""
+
+    def inside(element: ElementTree.Element) -> list[Any]:
+        each = [(child.tag, child.attrib, inside(child), child.tail or "") for child in element]
+        return [element.text or "", each]
+
+    builder = ElementTree.TreeBuilder(insert_comments=True, insert_pis=True)
+    return inside(ElementTree.fromstring(text, ElementTree.XMLParser(target=builder)))
+
+
 @given(CARRIED.map(lambda text: text.replace("\r", "")), elements(CARRIED.map(lambda text: text.replace("\r", ""))))
 def test_any_text_and_any_markup_comes_through(text: str, element: Element) -> None:
     """Whatever XML can carry is the content afterwards."""
@@ -489,6 +594,27 @@ def test_any_text_and_any_markup_comes_through(text: str, element: Element) -> N
     assert entry(escaped).content == text.encode()
     markup = part(element, Form.XML).decode()
     assert entry(f'<contents type="text/xml">{markup}</contents>').content == markup.encode()
+
+
+@pytest.mark.parametrize(
+    ("content_type", "content"),
+    [
+        ("text/plain", "ä€".encode()),
+        ("text/plain; charset=windows-1252", "ä€".encode("cp1252")),
+        ('text/plain; charset="UTF-16"', "ä€".encode("utf-16")),
+        ("text/plain; charset=iso-8859-1", None),
+        ("text/plain; charset=nonsense", None),
+    ],
+)
+def test_contents_are_in_the_charset_of_their_type(content_type: str, content: bytes | None) -> None:
+    """Whatever that of the batch is, so that who reads them reads what was written; or they are refused."""
+    found = entry(f"<contents type='{content_type}'>ä€</contents>")
+    if content is None:
+        assert found.problem is not None
+        assert found.problem.code == 400
+    else:
+        assert (found.content, found.problem) == (content, None)
+        assert inlined(content, content_type, 100) == "ä€"
 
 
 @pytest.mark.parametrize(
@@ -573,7 +699,17 @@ def test_documents_that_are_refused_as_a_whole(data: bytes) -> None:
         read_batch(data)
 
 
-@pytest.mark.parametrize("data", [bomb(9), DEEP, DEEP_CONTENTS])
+LONG_NAMESPACE = (
+    b'<properties xmlns:p="'
+    + b"u" * 10_000
+    + b'"><property name="n"><contents type="a/b">'
+    + b"<p:a/>" * 10_000
+    + b"</contents></property></properties>"
+)
+"""Would be a hundred megabytes with the namespace on each element."""
+
+
+@pytest.mark.parametrize("data", [bomb(9), DEEP, DEEP_CONTENTS, LONG_NAMESPACE])
 def test_harmful_documents_cost_no_memory(data: bytes) -> None:
     """They are given up at their beginning, not unfolded first."""
     tracemalloc.start()

@@ -232,7 +232,7 @@ async def test_a_password_that_was_changed_meanwhile_is_not_remembered(place: Pl
         throttle=Throttle(lambda: place.now),
         telemetry=Telemetry(),
     )
-    credentials = Credentials(house)
+    credentials = Credentials(house, ())
     asked = Asked({"authorization": "Basic " + base64.b64encode(b"admin:old").decode()}, {}, "a")
     for changes, verified in ((True, 1), (False, 2), (False, 2)):
         passwords.changes = changes

@@ -151,7 +151,7 @@ def test_the_first_password_has_bounds(password: str) -> None:
 
 def test_secrets_are_known_as_such() -> None:
     """The password, the signing secret and what other servers share, and nothing else, are never shown."""
-    secrets = {"admin_password", "jwt_secret", "server_tokens", "api_key"}
+    secrets = {"admin_password", "jwt_secret", "server_tokens", "browser_tokens", "api_key"}
     assert {name for name in settings.names() if settings.is_secret(name)} == secrets
 
 
@@ -161,11 +161,12 @@ def test_secrets_are_known_as_such() -> None:
         ("SERVER_TOKENS", "key"),
         ("SERVER_TOKENS", "key:tooshort"),
         ("SERVER_TOKENS", "key:long-enough-a-secret  b:long-enough-a-secret"),
+        ("BROWSER_TOKENS", "long-enough-a-key tooshort"),
         ("API_KEY", "tooshort"),
     ],
 )
 def test_shared_secrets_are_long_and_never_shown(name: str, value: str) -> None:
-    """Server tokens are `key:secret` pairs with secrets of 16 characters or more, and so long is the API key."""
+    """Server tokens are `key:secret` pairs with secrets of 16 characters or more, and so long are the other keys."""
     words = refusal(environment={f"HIVEWIRE_{name}": value})
     assert words.startswith(f"setting {name.lower()} (HIVEWIRE_{name}): ")
     assert value not in words

@@ -1,4 +1,7 @@
-"""Who is asking in the property dialect: API key, server token, session token or Basic (site properties, section 3)."""
+"""Who is asking in the property dialect: API key, server token, session token or Basic (site properties, section 3).
+
+A browser token says from which page somebody asks, not who it is: a page's key is no secret, so it gives no right.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import asyncio
 import base64
 import binascii
 import re
+from collections.abc import Collection
 from functools import partial
 from urllib.parse import urlsplit
 
@@ -51,10 +55,12 @@ class Caller(Struct):
 
 
 class Credentials:
-    """Tells callers apart."""
+    """Tells callers apart. `origins` are those whose pages may use browser tokens."""
 
-    def __init__(self, house: House) -> None:
+    def __init__(self, house: House, origins: Collection[str]) -> None:
         settings = house.settings
+        self._origins = origins
+        self._browser_tokens = (settings.browser_tokens or "").split()
         self._house = house
         self._remembered = Remembered(house.users, now)
         self._server_tokens = ServerTokens(parse_keys(settings.server_tokens or ""), house.users)
@@ -90,7 +96,8 @@ class Credentials:
             if same(given, self._house.settings.api_key):
                 return Caller(self._impersonated(asked), everything=True)
             self._failed(asked, "apikey", "wrong key")
-        if (token := asked.headers.get("x-deki-token")) is not None:
+        token = asked.headers.get("x-deki-token")
+        if token is not None and not self._is_from_registered_page(asked, token):
             return Caller(self._active(asked, self._server_user(asked, token), "X-Deki-Token"))
         cookie = cookie_parser(asked.headers["cookie"]).get(COOKIE) if "cookie" in asked.headers else None
         for token, ambient in (
@@ -112,11 +119,15 @@ class Credentials:
             raise Unauthorized("impersonateuserid names no user")
         return self._active(asked, user, "apikey")
 
+    def _is_from_registered_page(self, asked: Asked, token: str) -> bool:
+        known = any(same(token, key) for key in self._browser_tokens)
+        return known and asked.headers.get("origin") in self._origins
+
     def _server_user(self, asked: Asked, token: str) -> User:
         user = self._server_tokens.verify(_text(token.encode("latin-1")), now())
         if user is None:
             self._failed(asked, "X-Deki-Token", "invalid or expired")
-            raise Unauthorized("The server token is invalid or expired")
+            raise Unauthorized("The token is invalid or expired, or not for pages of this origin")
         return user
 
     def _active(self, asked: Asked, user: User, how: str) -> User:

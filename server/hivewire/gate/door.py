@@ -24,6 +24,7 @@ from hivewire.addresses import household
 from hivewire.settings import Settings
 from hivewire_protocol.codec import encode
 from hivewire_protocol.errors import Unavailable
+from hivewire_protocol.properties import owns
 
 SLICE = 16 << 10
 """Bytes looked at in one go, so that one loud connection does not hold up the others."""
@@ -38,7 +39,8 @@ CORS = {
     "If-Match, If-None-Match, X-HTTP-Method-Override",
     "Access-Control-Expose-Headers": "ETag, Hivewire-Revision, Retry-After",
 }
-"""On every answer, as DeviceHive has it (core protocol, section 1.5), with our own headers added."""
+"""On every answer, as DeviceHive has it (core protocol, section 1.5), with our own headers added. Not on those of the
+property dialect (site properties, section 11, row 20)."""
 
 LINGER_SECONDS = 2.0
 """After a refusal, what the peer still sends is thrown away for so long."""
@@ -56,6 +58,9 @@ PIPELINE = 64
 _OTHER_UPGRADE = re.compile(rb"\r\nupgrade:(?![ \t]*websocket[ \t]*(?:\r\n|$))", re.IGNORECASE)
 """An offer to speak something else, such as h2c: a server may ignore it (RFC 9110, section 7.8), but the parser would
 take what follows for the other protocol, the body of the request included. So it is shown another header's name."""
+
+_PATH = re.compile(rb"(?:https?://[^/]*)?(/[^?]*)", re.IGNORECASE)
+"""In the target of a request (RFC 9112, section 3.2)."""
 
 
 class Door:
@@ -133,6 +138,7 @@ class HttpProtocol(HttpToolsProtocol):
         super().__init__(config, server_state, app_state, _loop)
         self.door = door
         self.address = ""
+        self.url = b""  # uvicorn sets it when the first request begins; a refusal may come before that
         self._admitted = False
         self._unanswered = 0
         self._end: Callable[[], None] | None = None
@@ -280,7 +286,7 @@ class HttpProtocol(HttpToolsProtocol):
     def _write_refusal(self, refusal: Refusal) -> None:
         body = encode({"error": refusal.status, "message": str(refusal)})
         headers = {
-            **CORS,
+            **({} if owns(self._path()) else CORS),
             **refusal.headers,
             "Content-Type": "application/json",
             "Connection": "close",
@@ -294,6 +300,11 @@ class HttpProtocol(HttpToolsProtocol):
             self._head_timer = self.loop.call_later(LINGER_SECONDS, self.transport.abort)
         else:
             self.transport.close()
+
+    def _path(self) -> str:
+        """The path of the request that is refused, as far as it was read; empty where nothing was."""
+        match = _PATH.match(self.url)
+        return match[1].decode("latin-1") if match else ""
 
     def _hand_over(self, rest: bytes) -> None:
         """Let a WebSocket take over, with what the client sent without waiting for an answer."""

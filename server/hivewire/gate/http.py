@@ -18,6 +18,7 @@ from hivewire.gate.door import CORS, Door
 from hivewire.gate.events import EventStreams
 from hivewire.telemetry import CONTENT_TYPE
 from hivewire_protocol.errors import InternalError, MethodNotAllowed, NotFound
+from hivewire_protocol.properties import owns
 
 
 def application(
@@ -80,4 +81,4 @@ class Face:
                 MutableHeaders(scope=message).update(CORS)
             await send(message)
 
-        await self._app(scope, receive, send if properties.owns(scope["path"]) else send_with_headers)
+        await self._app(scope, receive, send if owns(scope["path"]) else send_with_headers)

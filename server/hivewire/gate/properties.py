@@ -64,7 +64,7 @@ PORTION = 256 << 10
 TOGETHER = 256
 """Entries of a batch that are submitted in one go, and properties of a list that are rendered in one go."""
 
-LARGE_BATCH = 64 << 10
+LARGE_BATCH = 16 << 10
 """A larger batch takes so long to parse that it is done in a thread."""
 
 CONTENT_HEADERS = {
@@ -75,11 +75,6 @@ CONTENT_HEADERS = {
 """On raw contents: whatever somebody stored must not run as a page of this origin, which has the session cookie."""
 
 READING = ("GET", "HEAD")
-
-
-def owns(path: str) -> bool:
-    """Whether a path as it was sent is of this dialect."""
-    return path.startswith(ROOTS)
 
 
 def routes(dispatcher: Dispatcher, door: Door) -> list[BaseRoute]:
@@ -163,8 +158,8 @@ class Site:
         self.dispatcher = dispatcher
         self.house = dispatcher.house
         self.door = door
-        self.credentials = Credentials(self.house)
         self._origins = {origin.strip() for origin in self.house.settings.property_origins.split(",")} - {""}
+        self.credentials = Credentials(self.house, self._origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -316,7 +311,7 @@ class Site:
 
     async def _put(self, call: Call, caller: Caller, name: str, rules: dict[Abort, Rule], default: str) -> Response:
         rule = rules[properties.abort_of(call.query.get("abort", default))]
-        description = properties.checked_description(call.query.get("description"))
+        description = properties.checked_description(call.query.get("description")) or None
         content_type = properties.checked_media_type(call.headers.get("content-type") or properties.BINARY)
         content = await self._body(call)
         condition = Condition(rule, call.etag(), self.has_room)

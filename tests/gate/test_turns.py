@@ -1,0 +1,134 @@
+"""Long lists and batches of site properties let others have their turn: counted in turns of the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import pytest
+
+from hivewire.gate import properties as gate
+from hivewire.gate.door import Door
+from hivewire.gate.events import EventStreams
+from hivewire.gate.http import application
+from hivewire.gate.properties import TOGETHER
+from hivewire_protocol import properties
+from hivewire_protocol.batches import Entry
+from hivewire_protocol.markup import Element
+from tests.rooms.test_actions import World
+
+API_KEY = "an api key, long enough"
+MANY = 20 * TOGETHER
+SITE = "/@api/deki/site/properties"
+XML = {"Content-Type": "application/xml"}
+
+
+@pytest.fixture
+async def site() -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the whole application over many properties, in the event loop of the test."""
+    world = await World(api_key=API_KEY, property_bytes=1 << 20).open()
+    for start in range(0, MANY, TOGETHER):
+        await world.store(f"p.{number}" for number in range(start, start + TOGETHER))
+    door, streams = Door(world.house.settings), EventStreams(world.dispatcher)
+    app = httpx.ASGITransport(application(world.dispatcher, door, streams, lambda: None))
+    async with httpx.AsyncClient(transport=app, base_url="http://gateway", params={"apikey": API_KEY}) as client:
+        yield client
+    await world.close()
+
+
+@asynccontextmanager
+async def rendered_in_each_turn(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Counter[int]]:
+    """How many properties are rendered in each turn of the loop, by its number."""
+    turn = 0
+    counts: Counter[int] = Counter()
+    render = properties.property_element
+
+    async def count_turns() -> None:
+        nonlocal turn
+        while True:
+            turn += 1
+            await asyncio.sleep(0)
+
+    def counted(*arguments: Any, **options: Any) -> Element:
+        counts[turn] += 1
+        return render(*arguments, **options)
+
+    monkeypatch.setattr(properties, "property_element", counted)
+    counting = asyncio.create_task(count_turns())
+    yield counts
+    counting.cancel()
+
+
+@pytest.mark.parametrize("query", [{}, {"names": "p.*"}, {"contentcutoff": "60000", "dream.out.format": "json"}])
+async def test_a_long_list_is_rendered_in_many_turns(
+    site: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, query: dict[str, str]
+) -> None:
+    """And what is asked for after it is answered before it."""
+    order: list[str] = []
+
+    async def ask(path: str, **params: str) -> httpx.Response:
+        answer = await site.get(path, params=params)
+        order.append(path)
+        return answer
+
+    async with rendered_in_each_turn(monkeypatch) as counts:
+        answers = await asyncio.gather(ask(SITE, **query), ask(f"{SITE}/p.1"))
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert counts.total() == MANY
+    assert max(counts.values()) <= TOGETHER
+    assert order == [f"{SITE}/p.1", SITE]
+
+
+async def test_many_wildcards_are_compared_in_many_turns(
+    site: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With names that no wildcard fits: nothing is rendered, but everything compared."""
+    turns = 0
+
+    async def count_turns() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    counting = asyncio.create_task(count_turns())
+    answer = await site.get(SITE, params={"names": ",".join(f"*x{number}" for number in range(1_000))})
+    counting.cancel()
+    assert 'count="0"' in answer.text
+    assert turns > MANY * 1_000 / 5_000
+
+
+@pytest.mark.parametrize("deleting", [False, True])
+async def test_a_long_batch_is_done_in_many_turns(
+    site: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, deleting: bool
+) -> None:
+    """It is parsed beside the loop; and what is asked for after it is answered before it."""
+    parsed_in: list[int] = []
+    order: list[str] = []
+    read = gate.read_batch
+
+    def read_batch(data: bytes, charset: str | None) -> list[Entry]:
+        parsed_in.append(threading.get_ident())
+        return read(data, charset)
+
+    async def ask(method: str, path: str, **options: Any) -> httpx.Response:
+        answer = await site.request(method, path, **options)
+        order.append(path)
+        return answer
+
+    monkeypatch.setattr(gate, "read_batch", read_batch)
+    inner = "" if deleting else '<contents type="text/plain">new</contents>'
+    entries = "".join(f'<property name="{"p" if deleting else "n"}.{n}">{inner}</property>' for n in range(MANY))
+    async with rendered_in_each_turn(monkeypatch) as counts:
+        batch = ask("PUT", SITE, content=f"<properties>{entries}</properties>", headers=XML)
+        answers = await asyncio.gather(batch, ask("GET", f"{SITE}/p.1"))
+    assert answers[0].status_code == 200
+    assert parsed_in != [threading.get_ident()]
+    assert counts.total() == MANY
+    assert max(counts.values()) <= TOGETHER
+    assert order == [f"{SITE}/p.1", SITE]
