@@ -17,8 +17,9 @@ import pytest
 
 from hivewire_protocol.tenant.dates import http_date
 from hivewire_protocol.tenant.documents import Document
+from tests.documents import attributes_of, realistic
 from tests.protocol import tenants
-from tests.protocol.tenants import AT, GONE, SHOP, STORE
+from tests.protocol.tenants import GONE, SHOP, STORE
 from tests.running import RunningGateway
 
 SERVER_MEMBERS = ("id", "updatedTime", "createdTime", "createdBy", "updatedBy")
@@ -672,24 +673,25 @@ def test_strict_settings(tmp_path: Path) -> None:
         tenant.saved()
 
 
-def test_a_large_document(tenant: Tenant) -> None:
-    """Of 2,000 attributes: back as it was sent, ids kept, and lists of differences that end at 1,000."""
-    document = tenants.document()
-    for number in range(40):
-        uri = f"configuration/entityTypes/T{number}"
-        attributes = [
-            tenants.attribute(f"{uri}/attributes/A{each}", description="x" * 800, weight=1.5) for each in range(50)
-        ]
-        document["entityTypes"].append({"uri": uri, "label": "T", "attributes": attributes})
+def test_a_real_document(tenant: Tenant) -> None:
+    """1.7 MB, 1,800 attributes: back as it was sent, member for member, ids kept, lists of differences end at 1,000."""
+    document = realistic()
+    every = [pair for each in document["entityTypes"] + document["relationTypes"] for pair in attributes_of(each)]
+    assert (len(document["entityTypes"]), len(document["relationTypes"])) == (20, 60)
+    assert (len(every), max(depth for _, depth in every)) == (1_800, 5)
+    body = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+    assert 1_650_000 < len(body) < 1_750_000
     with tenant.gateway.socket(tenant.token) as talk:
         talk("configuration/subscribe", tenant=tenant.name, snapshot=False)
-        saved = tenant.saved(document)
+        assert tenant.send("PUT", "", body).status_code == 200
         push = talk.receive()
         assert (len(push["added"]), push["truncated"]) == (1_000, True)
-        assert without_server_members(saved) == document
-        again = tenant.saved(document)
-        assert ids(again) == ids(saved)
+        saved = tenant.get().json()
+        assert json.dumps(without_server_members(saved)) == json.dumps(document)
+        assert tenant.send("PUT", "", body).status_code == 200
+        assert ids(tenant.get().json()) == ids(saved)
         push = talk.receive()
         assert (push["added"], push["removed"], push["modifiedUris"]) == ([], [], [])
-    assert AT in ids(again)
-    assert CITY in ids(again)
+    uris = {attribute["uri"] for attribute, _ in every}
+    assert uris <= ids(saved).keys()
+    assert len(set(ids(saved).values())) == len(ids(saved))
