@@ -77,7 +77,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds of each rate (default 5)")
     parser.add_argument("--seconds", type=float, default=2, help="length of one measurement (default 2)")
-    parts = ["rates", "http", "live", "idle", "growth"]
+    parts = ["rates", "http", "documents", "live", "idle", "growth"]
     parser.add_argument("--only", choices=parts, help="one part; results.json is then left alone")
     parser.add_argument("--quick", action="store_true", help="one short round of the rates, to see that it works")
     options = parser.parse_args()
@@ -99,6 +99,8 @@ def main() -> None:
             rows += measures.rates(folder, rounds, seconds, say)
         if options.only in (None, "http"):
             rows += measures.http_puts(folder, rounds, seconds, say)
+        if options.only in (None, "documents") and not options.quick:
+            rows += measures.documents(folder, rounds, seconds, say)
         if options.only in (None, "live") and not options.quick:
             rows += measures.live(folder, rounds, say)
             rows += measures.subscription_memory(folder, say)

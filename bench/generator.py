@@ -77,7 +77,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self.finished:  # the others would go on, and their rate would pass for that of all
-            _fail(b"the server gave up a connection: " + repr(exc or "closed").encode() + b" after " + self._rest)
+            fail(b"the server gave up a connection: " + repr(exc or "closed").encode() + b" after " + self._rest)
 
     def send(self, count: int) -> None:
         """Put more requests in flight."""
@@ -90,7 +90,7 @@ class Connection(asyncio.Protocol):
         if b"\r\n\r\n" not in self._rest:
             return
         if b" 101 " not in self._rest:
-            _fail(self._rest)
+            fail(self._rest)
         self._rest = b""
         if self._token is None:
             self._stage = self._count
@@ -121,7 +121,7 @@ class Connection(asyncio.Protocol):
                     break
                 length, head = (data[position + 2] << 8) | data[position + 3], 4
             elif length == 127:  # a size of 8 bytes: nothing asked for here is so large
-                _fail(data[position:])
+                fail(data[position:])
             if size < head + length:
                 break
             if data[position] == TEXT:
@@ -129,28 +129,28 @@ class Connection(asyncio.Protocol):
             elif data[position] == PING:
                 self._transport.write(PONG)
             else:
-                _fail(data[position:])
+                fail(data[position:])
             position += head + length
         if self._checked and data.count(SUCCESS, 0, position) != found:
-            _fail(data)
+            fail(data)
         self._rest = data[position:]
         return found
 
 
-def _fail(data: bytes) -> None:
+def fail(data: bytes) -> None:
     print(f"unexpected answer: {data[:500]!r}", file=sys.stderr, flush=True)
     os._exit(1)
 
 
-async def connect(options: argparse.Namespace, count: int) -> list[Connection]:
-    """So many connections, ready."""
+async def connect(options: argparse.Namespace, count: int, kind: type[Connection] = Connection) -> list[Connection]:
+    """So many connections of a kind, ready."""
     loop = asyncio.get_running_loop()
     token = options.token or None
     requests = functools.partial(frames, options.kind)
     found = []
     for number in range(count):
         _, connection = await loop.create_connection(
-            lambda number=number: Connection(options.path, token, requests(number), options.kind != "echo"),
+            lambda number=number: kind(options.path, token, requests(number), options.kind != "echo"),
             "127.0.0.1",
             options.port,
         )
@@ -172,7 +172,7 @@ async def load(options: argparse.Namespace) -> None:
     finish(connections)
     busy = (time.process_time() - cpu) / elapsed
     if not done:
-        _fail(b"no answers at all")
+        fail(b"no answers at all")
     print(json.dumps({"rate": done / elapsed, "busy": busy}), flush=True)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import uvloop
 
-from bench.generator import _fail
+from bench.generator import fail
 from bench.servers import GENERATOR_CORES, pin
 
 VALUE = b"v" * 20
@@ -52,7 +52,7 @@ class Writer(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self.finished:
-            _fail(b"the server gave up a connection: " + repr(exc or "closed").encode())
+            fail(b"the server gave up a connection: " + repr(exc or "closed").encode())
 
     def _put(self, etag: bytes | None) -> None:
         """The first one writes whatever is there, those after it only what they have seen."""
@@ -72,7 +72,7 @@ class Writer(asyncio.Protocol):
             return
         length, etag = LENGTH.search(self._rest), ETAG.search(self._rest)
         if not self._rest.startswith(b"HTTP/1.1 200") or length is None or etag is None:
-            _fail(self._rest)
+            fail(self._rest)
             return
         if len(self._rest) < end + 4 + int(length[1]):
             return
@@ -98,7 +98,7 @@ async def load(options: argparse.Namespace) -> None:
     for writer in writers:
         writer.finished = True
     if not done:
-        _fail(b"no answers at all")
+        fail(b"no answers at all")
     print(json.dumps({"rate": done / elapsed, "busy": (time.process_time() - cpu) / elapsed}), flush=True)
 
 

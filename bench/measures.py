@@ -215,6 +215,61 @@ def http_puts(folder: Path, rounds: int, seconds: float, say: Callable[[str], No
     ]
 
 
+def documents(folder: Path, rounds: int, seconds: float, say: Callable[[str], None]) -> list[Row]:
+    """A tenant's configuration document like real ones: saving, reading, and what others notice of it."""
+    found: dict[str, list[dict[str, float]]] = {}
+    with servers.gateway(folder / "documents.db") as server:
+        token = log_in(server)
+        _send(server, token, "POST", "/api/rest/tenant", {"tenantId": "bench"})
+        _send(server, token, "PUT", "/api/rest/configuration/bench.1.1", {"value": "v" * 20})
+
+        def measure(name: str, work: str, target: Server = server, **options: object) -> dict[str, float]:
+            command = [sys.executable, "-m", "bench.documents", work, "--port", str(target.port)]
+            if target is server:
+                command += ["--token", token, "--path", server.path]
+                command += ["--document", "/reltio/api/bench/configuration"]
+            for option, value in options.items():
+                command += [f"--{option.replace('_', '-')}", str(value)]
+            run = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+            if run.returncode:
+                raise RuntimeError(f"{name}: {run.stderr.strip()[-1_000:]}")
+            result: dict[str, float] = json.loads(run.stdout)
+            found.setdefault(name, []).append(result)
+            return result
+
+        for number in range(rounds):
+            say(f"round {number + 1} of {rounds}: a tenant's document")
+            measure("save", "save", puts=5)
+            size = measure("get", "get", seconds=seconds)["size"]
+            with servers.plain("static", int(size)) as static:
+                measure("static", "get", static, seconds=seconds)
+            measure("beside", "beside", seconds=seconds)
+            measure("beside a large one", "beside", puts=2, entity_types=190, seconds=seconds)
+
+    def median(name: str, what: str) -> float:
+        return statistics.median(run[what] for run in found[name])
+
+    size, large = median("save", "size") / 1e6, median("beside a large one", "size") / 1e6
+    codec, idle = median("save", "codec"), median("beside", "idle")
+    return [
+        Row(f"decode and encode {size:.1f} MB with msgspec", codec, "ms"),
+        Row(f"save a document of {size:.1f} MB", median("save", "put"), "ms", at_most=3 * codec + 150),
+        Row("GET of it", median("get", "rate"), "requests/s"),
+        Row("GET of it / the same bytes served statically", median("get", "rate") / median("static", "rate"), "x", 0.5),
+        Row("get over sockets, p99", idle, "ms"),
+        Row("get over sockets during 20 saves of it, p99", median("beside", "during"), "ms", at_most=max(20, 3 * idle)),
+        Row("longest get during 20 saves of it", median("beside", "longest"), "ms", at_most=50),
+        Row(f"longest get during saves of {large:.1f} MB", median("beside a large one", "longest"), "ms", at_most=250),
+    ]
+
+
+def _send(server: Server, token: str, method: str, path: str, body: dict[str, str]) -> None:
+    headers = {"Content-Type": "application/json", "Authorization": f"Bearer {token}"}
+    url = f"http://127.0.0.1:{server.port}{path}"
+    with urllib.request.urlopen(urllib.request.Request(url, json.dumps(body).encode(), headers, method=method)):
+        pass
+
+
 def log_in(server: Server) -> str:
     """An access token of the gateway's administrator."""
     body = json.dumps({"login": "admin", "password": servers.PASSWORD}).encode()

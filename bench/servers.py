@@ -72,9 +72,12 @@ def free_port() -> int:
 
 
 @contextmanager
-def plain(kind: str) -> Iterator[Server]:
-    """`echo`: the bare `websockets` server; `floor`: it answers without looking; `fanout`: it also pushes to all."""
-    command = [sys.executable, "-m", "bench.servers", kind]
+def plain(kind: str, size: int = 0) -> Iterator[Server]:
+    """`echo`: the bare `websockets` server; `floor`: it answers without looking; `fanout`: it also pushes to all.
+
+    `static` serves so many bytes over HTTP by the libraries that the gateway is made of, and nothing else.
+    """
+    command = [sys.executable, "-m", "bench.servers", kind, str(size)]
     with _process(command, dict(os.environ), subprocess.PIPE) as process:
         assert process.stdout is not None
         line = process.stdout.readline()
@@ -211,10 +214,27 @@ async def _fanout() -> None:
     await server.serve_forever()
 
 
+async def _static() -> None:
+    import uvicorn
+    from starlette.applications import Starlette
+    from starlette.responses import Response
+    from starlette.routing import Route
+
+    content = bytes(int(sys.argv[2]))
+
+    async def serve(request: object) -> Response:
+        return Response(content, media_type="application/json")
+
+    listener = socket.create_server(("127.0.0.1", 0))
+    print(listener.getsockname()[1], flush=True)
+    config = uvicorn.Config(Starlette(routes=[Route("/", serve)]), http="httptools", access_log=False, log_config=None)
+    await uvicorn.Server(config).serve([listener])
+
+
 if __name__ == "__main__":
     import logging
 
     import uvloop
 
     logging.disable(logging.CRITICAL)  # connections that end without a close frame are no news here
-    uvloop.run({"echo": _echo, "floor": _floor, "fanout": _fanout}[sys.argv[1]]())
+    uvloop.run({"echo": _echo, "floor": _floor, "fanout": _fanout, "static": _static}[sys.argv[1]]())
