@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.gate.wire import dial, until
+from tests.gate.wire import dial, memory, until
 from tests.running import RunningGateway, Talk
 
 ACCEPT = {"Accept": "text/event-stream"}
@@ -164,11 +164,11 @@ def test_a_stream_that_nobody_reads_is_bounded(data: Path) -> None:
             f"GET /api/rest/configuration?names=big HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {gateway.token()}\r\n"
         )
         wire.send(f"{request}Accept: text/event-stream\r\n\r\n".encode())
-        before = resident(gateway)
+        before = memory(gateway)
         for _ in range(puts):
             writer("configuration/put", name="big", value=value)
         # The ledger's end in memory has a bound of its own, 8 MiB; all that was put is 12 MB and would be pushed twice.
-        assert resident(gateway) - before < 24 << 20
+        assert memory(gateway) - before < 24 << 20
         wire.head()
         versions = []
         while len(versions) < puts:
@@ -225,8 +225,3 @@ def test_a_client_that_leaves_is_forgotten(data: Path) -> None:
 def metric(gateway: RunningGateway, name: str) -> float:
     lines = httpx.get(gateway.url + "/metrics").text.splitlines()
     return float(next(line for line in lines if line.startswith(name + " ")).split()[1])
-
-
-def resident(gateway: RunningGateway) -> int:
-    status = Path(f"/proc/{gateway.process.pid}/status").read_text()
-    return int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1]) << 10

@@ -25,7 +25,7 @@ from hivewire.access.users import Profile
 from hivewire.app import open_store
 from hivewire.gate.properties import PAGES
 from hivewire_protocol.user import Role, Status
-from tests.gate.wire import dial
+from tests.gate.wire import dial, memory
 from tests.protocol.test_properties import DEEP, POST_ROWS, PUT_ROWS, bomb
 from tests.running import PASSWORD, RunningGateway
 
@@ -499,8 +499,30 @@ def test_a_batch_is_as_long_as_its_body_may_be(site: httpx.Client) -> None:
     as_json = site.get("site/properties", params={"names": base + ".*", "dream.out.format": "json"}).json()
     assert [each["@name"] for each in as_json["property"]] == [each.attrib["name"] for each in found]
     gone = "".join(f'<property name="{each.attrib["name"]}"/>' for each in found)
-    assert document(batch(site, f"<properties>{gone}</properties>")).attrib["count"] == "1100"
+    deleted = batch(site, f"<properties>{gone}</properties>")
+    assert "content-length" not in deleted.headers
+    assert document(deleted).attrib["count"] == "1100"
+    assert [(each.attrib["name"], each.findtext("contents")) for each in document(deleted)] == [
+        (each.attrib["name"], str(n)) for n, each in enumerate(found)
+    ]
     assert document(batch(site, "<properties/>")).attrib["count"] == "0"
+
+
+def test_the_answer_to_a_batch_is_never_whole_in_memory(tmp_path: Path) -> None:
+    """A short body may delete much, and what was there is shown, five times as long when it is escaped. The gateway
+    holds a portion of that at a time."""
+    number, text = 2_000, "&amp;" * 2_000
+    names = [f"much.{n}" for n in range(number)]
+    made = [f'<property name="{name}"><contents type="text/plain">{text}</contents></property>' for name in names]
+    gone = "".join(f'<property name="{name}"/>' for name in names)
+    with started(tmp_path) as gateway, client(gateway) as site:
+        for start in range(0, number, 100):
+            assert batch(site, f"<properties>{''.join(made[start : start + 100])}</properties>").status_code == 200
+        peak = memory(gateway, "VmHWM")
+        answer = batch(site, f"<properties>{gone}</properties>")
+        assert answer.status_code == 200
+        assert len(answer.content) > number * len(text)
+        assert memory(gateway, "VmHWM") - peak < len(answer.content) // 3
 
 
 def test_an_entry_that_grows_over_the_limit_is_413(site: httpx.Client) -> None:
