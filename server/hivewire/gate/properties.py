@@ -25,7 +25,7 @@ from hivewire.actions.configuration import KIND
 from hivewire.dispatch import Dispatcher, House, unavailable
 from hivewire.gate import body
 from hivewire.gate.credentials import COOKIE, Asked, Caller, Credentials, is_foreign
-from hivewire.gate.door import Door
+from hivewire.gate.door import PORTION, Door
 from hivewire.gate.peer import origin_of
 from hivewire.ledger.records import Change, Mismatch, NotDurable, Refused, Transaction, Write
 from hivewire_protocol import properties
@@ -57,9 +57,6 @@ from hivewire_protocol.properties import ROOTS, Abort, Author, Names, Property, 
 
 MOST_INLINE = 64 << 10
 """The most bytes of text that documents show, whatever `contentcutoff` says; longer ones are at their own address."""
-
-PORTION = 256 << 10
-"""Bytes of a list that are made in one go, about."""
 
 TOGETHER = 256
 """Entries of a batch that are submitted in one go, and properties of a list that are rendered in one go."""
@@ -262,7 +259,7 @@ class Site:
         shown = self.shown(found)
         # Set as a header, because Starlette completes the type of a text with a charset.
         headers = {"Content-Type": shown.content_type, "ETag": shown.etag, **CONTENT_HEADERS}
-        return Response(shown.content, headers=headers)
+        return Response(memoryview(shown.content), headers=headers)  # a view: it is not the answer's own
 
     async def info(self, call: Call, caller: Caller) -> Response:
         """The property document."""
@@ -496,8 +493,9 @@ def _listing(
             gathered.append((between if number else b"") + part(one(item), call.form))
             size += len(gathered[-1])
             if size >= PORTION or number % TOGETHER == TOGETHER - 1:
-                yield b"".join(gathered)
+                portion = b"".join(gathered)
                 gathered, size = [], 0
+                yield portion
                 await asyncio.sleep(0)  # others have their turn, however long the list is
         yield b"".join(gathered) + tail
 
