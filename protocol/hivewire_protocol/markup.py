@@ -91,7 +91,7 @@ def _attributes(element: Element) -> str:
 
 
 _UNCARRIED = "[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
-_TROUBLE_IN_TEXT = re.compile(rf"[&<>\r]|{_UNCARRIED}")
+_TROUBLE_IN_TEXT = re.compile(rf"\r|{_UNCARRIED}")
 _TROUBLE_IN_ATTRIBUTE = re.compile(rf'[&<>"\t\n\r]|{_UNCARRIED}')
 _ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "\t": "&#9;", "\n": "&#10;", "\r": "&#13;"}
 
@@ -103,6 +103,7 @@ def carried(text: str) -> bool:
 
 def escape(text: str) -> str:
     """Text between tags; what XML cannot carry becomes U+FFFD."""
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")  # much faster where there are many
     return _TROUBLE_IN_TEXT.sub(_escaped, text)
 
 

@@ -332,6 +332,7 @@ class _Server(uvicorn.Server):
             "closing_streams": ("Streams that wait for their last words.", self._streams.closing),
             "streams": ("Open event streams.", lambda: len(self._streams.open)),
             "unfinished_bytes": ("Drawn by messages and bodies that are not whole yet.", lambda: door.unfinished),
+            "unread_bytes": ("Held by HTTP answers that their peers do not read.", lambda: door.unread),
             "outbox_bytes": ("Bytes that WebSocket peers have not read yet.", self.gate.outbox_bytes),
         }
 

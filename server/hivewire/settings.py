@@ -129,6 +129,13 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         _Bytes,
         _says("What messages and bodies that are not whole yet may hold together, beyond 16 KiB of each connection."),
     ] = 64 << 20
+    unread_bytes: Annotated[
+        Annotated[int, Meta(ge=1 << 20, le=1 << 40)],
+        _says(
+            "What unread HTTP answers may hold together, beyond 64 KiB of each connection; "
+            "then those are cut who have read nothing for longest."
+        ),
+    ] = 128 << 20
     head_bytes: Annotated[_Bytes, _says("Largest HTTP request line with headers.")] = 64 << 10
     head_seconds: Annotated[_Seconds, _says("Time to send them.")] = 10.0
     body_seconds: Annotated[_Seconds, _says("Time to send a REST body or a WebSocket message.")] = 30.0

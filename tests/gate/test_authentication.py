@@ -14,8 +14,10 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
+from hivewire_protocol.user import Role, Status
 from tests.gate.wire import until
 from tests.running import PASSWORD, SECRET, RunningGateway, Talk
+from tests.users import ADMIN, write_users
 
 HOUR = 3_600_000
 
@@ -43,6 +45,14 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGateway]:
 @pytest.fixture
 def fresh(data: Any) -> Iterator[RunningGateway]:
     """A gateway of the test's own."""
+    with RunningGateway(data) as gateway:
+        yield gateway
+
+
+@pytest.fixture
+def two_administrators(data: Any) -> Iterator[RunningGateway]:
+    """One in which one of them may be locked out."""
+    write_users(data, ADMIN, ("second", Role.ADMIN, Status.ACTIVE))
     with RunningGateway(data) as gateway:
         yield gateway
 
@@ -281,8 +291,9 @@ def test_a_refresh_token_that_is_no_good_says_why(
 
 
 @pytest.mark.parametrize("status", [1, 2])
-def test_a_user_who_is_locked_loses_everything_at_once(fresh: RunningGateway, status: int) -> None:
+def test_a_user_who_is_locked_loses_everything_at_once(two_administrators: RunningGateway, status: int) -> None:
     """Locked or disabled: open sockets, HTTP, login, refresh and authenticate are closed from that moment on."""
+    fresh = two_administrators
     tokens = httpx.post(fresh.rest_url + "/token", json={"login": "admin", "password": PASSWORD}).json()
     token = tokens["accessToken"]
     with fresh.socket(token) as talk, fresh.socket("") as stranger, fresh.http(token) as client:

@@ -13,8 +13,10 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.gate.wire import dial, until
+from hivewire_protocol.user import Role, Status
+from tests.gate.wire import dial, gauge, memory, until
 from tests.running import RunningGateway, Talk
+from tests.users import ADMIN, write_users
 
 ACCEPT = {"Accept": "text/event-stream"}
 
@@ -132,6 +134,7 @@ def test_a_stream_ends_with_its_token(data: Path) -> None:
 
 def test_a_stream_of_a_locked_user_ends(data: Path) -> None:
     """At once, with the words that a request would get."""
+    write_users(data, ADMIN, ("second", Role.ADMIN, Status.ACTIVE))
     with RunningGateway(data) as gateway, gateway.socket() as admin:
         user = gateway.token()
         with stream(gateway, user, snapshot="false") as events:
@@ -164,16 +167,18 @@ def test_a_stream_that_nobody_reads_is_bounded(data: Path) -> None:
             f"GET /api/rest/configuration?names=big HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {gateway.token()}\r\n"
         )
         wire.send(f"{request}Accept: text/event-stream\r\n\r\n".encode())
-        before = resident(gateway)
+        before = memory(gateway)
         for _ in range(puts):
             writer("configuration/put", name="big", value=value)
         # The ledger's end in memory has a bound of its own, 8 MiB; all that was put is 12 MB and would be pushed twice.
-        assert resident(gateway) - before < 24 << 20
+        assert memory(gateway) - before < 24 << 20
         wire.head()
-        versions = []
+        versions: list[int] = []
+        unread = ""
         while len(versions) < puts:
             size = int(wire._reader.readline(), 16)
-            for line in wire.read(size + 2).decode().splitlines():
+            *lines, unread = (unread + wire.read(size + 2)[:-2].decode()).split("\n")
+            for line in lines:
                 if line.startswith('data: {"position"') and '"operation":"put"' in line:
                     versions.append(json.loads(line[6:])["configuration"]["entityVersion"])
         assert versions == list(range(1, puts + 1))
@@ -206,7 +211,7 @@ def test_a_stream_that_is_not_read_says_why_it_ends(data: Path) -> None:
         wire.head()
         for _ in range(100):
             writer("configuration/put", name="big", value="x" * 60_000)
-        until(lambda: metric(gateway, "hivewire_closing_streams") == 1)
+        until(lambda: gauge(gateway, "closing_streams") == 1)
         rest = b""
         while size := int(wire._reader.readline(), 16):
             rest = rest[-500:] + wire.read(size + 2)
@@ -218,15 +223,5 @@ def test_a_client_that_leaves_is_forgotten(data: Path) -> None:
     with RunningGateway(data) as gateway:
         with stream(gateway, snapshot="false") as events:
             events.next()
-            assert metric(gateway, "hivewire_streams") == 1
-        until(lambda: metric(gateway, "hivewire_streams") == metric(gateway, "hivewire_subscriptions") == 0)
-
-
-def metric(gateway: RunningGateway, name: str) -> float:
-    lines = httpx.get(gateway.url + "/metrics").text.splitlines()
-    return float(next(line for line in lines if line.startswith(name + " ")).split()[1])
-
-
-def resident(gateway: RunningGateway) -> int:
-    status = Path(f"/proc/{gateway.process.pid}/status").read_text()
-    return int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1]) << 10
+            assert gauge(gateway, "streams") == 1
+        until(lambda: gauge(gateway, "streams") == gauge(gateway, "subscriptions") == 0)

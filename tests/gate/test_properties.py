@@ -10,7 +10,6 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import AsyncExitStack
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -21,13 +20,13 @@ import httpx
 import pytest
 
 from hivewire.access.server_tokens import signature
-from hivewire.access.users import Profile
-from hivewire.app import open_store
 from hivewire.gate.properties import PAGES
 from hivewire_protocol.user import Role, Status
-from tests.gate.wire import dial
+from tests.gate.wire import dial, memory
 from tests.protocol.test_properties import DEEP, POST_ROWS, PUT_ROWS, bomb
 from tests.running import PASSWORD, RunningGateway
+from tests.users import ADMIN as ADMINISTRATOR
+from tests.users import write_users
 
 KEY, SECRET, API_KEY = "wiki", "a-secret-of-servers", "an api key, long enough"
 BROWSER_TOKENS = ("da28b6ec3ea350db524d", "a-second_key-of-a-page")
@@ -39,22 +38,11 @@ NUMBERS = count(1)
 needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 
 
-async def prepare(data: Path) -> None:
-    """A file with an administrator (user 1), a client (2) and a locked administrator (3)."""
-    async with AsyncExitStack() as stack:
-        store = await open_store(data, stack)
-        secret = await store.passwords.hash(PASSWORD)
-        for login, role, status in (
-            ("admin", Role.ADMIN, Status.ACTIVE),
-            ("john_doe", Role.CLIENT, Status.ACTIVE),
-            ("locked", Role.ADMIN, Status.LOCKED_OUT),
-        ):
-            await store.ledger.commit(store.users.write(login, Profile(secret, role, status), None))
-
-
 def started(folder: Path, *flags: str) -> RunningGateway:
     data = folder / "hivewire.db"
-    asyncio.run(prepare(data))
+    write_users(
+        data, ADMINISTRATOR, ("john_doe", Role.CLIENT, Status.ACTIVE), ("locked", Role.ADMIN, Status.LOCKED_OUT)
+    )
     secrets = {
         "HIVEWIRE_SERVER_TOKENS": f"{KEY}:{SECRET}",
         "HIVEWIRE_BROWSER_TOKENS": " ".join(BROWSER_TOKENS),
@@ -504,8 +492,30 @@ def test_a_batch_is_as_long_as_its_body_may_be(site: httpx.Client) -> None:
     as_json = site.get("site/properties", params={"names": base + ".*", "dream.out.format": "json"}).json()
     assert [each["@name"] for each in as_json["property"]] == [each.attrib["name"] for each in found]
     gone = "".join(f'<property name="{each.attrib["name"]}"/>' for each in found)
-    assert document(batch(site, f"<properties>{gone}</properties>")).attrib["count"] == "1100"
+    deleted = batch(site, f"<properties>{gone}</properties>")
+    assert "content-length" not in deleted.headers
+    assert document(deleted).attrib["count"] == "1100"
+    assert [(each.attrib["name"], each.findtext("contents")) for each in document(deleted)] == [
+        (each.attrib["name"], str(n)) for n, each in enumerate(found)
+    ]
     assert document(batch(site, "<properties/>")).attrib["count"] == "0"
+
+
+def test_the_answer_to_a_batch_is_never_whole_in_memory(tmp_path: Path) -> None:
+    """A short body may delete much, and what was there is shown, five times as long when it is escaped. The gateway
+    holds a portion of that at a time."""
+    number, text = 2_000, "&amp;" * 2_000
+    names = [f"much.{n}" for n in range(number)]
+    made = [f'<property name="{name}"><contents type="text/plain">{text}</contents></property>' for name in names]
+    gone = "".join(f'<property name="{name}"/>' for name in names)
+    with started(tmp_path) as gateway, client(gateway) as site:
+        for start in range(0, number, 100):
+            assert batch(site, f"<properties>{''.join(made[start : start + 100])}</properties>").status_code == 200
+        peak = memory(gateway, "VmHWM")
+        answer = batch(site, f"<properties>{gone}</properties>")
+        assert answer.status_code == 200
+        assert len(answer.content) > number * len(text)
+        assert memory(gateway, "VmHWM") - peak < len(answer.content) // 3
 
 
 def test_an_entry_that_grows_over_the_limit_is_413(site: httpx.Client) -> None:

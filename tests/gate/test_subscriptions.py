@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.gate.test_events import metric, resident
-from tests.gate.wire import CLOSE, TEXT, Wire, frame, opened, until
+from tests.gate.wire import CLOSE, TEXT, Wire, frame, gauge, memory, opened, until
 from tests.running import RunningGateway
 
 BIG = "x" * 60_000
@@ -41,12 +40,12 @@ def test_a_socket_that_does_not_read_is_bounded_and_loses_nothing(data: Path) ->
         opened(gateway, gateway.token(), 4_096) as wire,
     ):
         assert ask(wire, "configuration/subscribe", snapshot=False)["mode"] == "live"
-        before = resident(gateway)
+        before = memory(gateway)
         for _ in range(200):
             writer("configuration/put", name="big", value=BIG)
-        assert metric(gateway, "hivewire_outbox_bytes") < 400_000
+        assert gauge(gateway, "outbox_bytes") < 400_000
         # The end of the log in memory has a bound of its own, 8 MiB; all that was put is 12 MB.
-        assert resident(gateway) - before < 24 << 20
+        assert memory(gateway) - before < 24 << 20
         assert versions_until(wire, 200) == list(range(1, 201))
 
 
@@ -135,9 +134,9 @@ def test_a_subscription_ends_with_its_socket(data: Path) -> None:
         for goodbye in (frame(b"\x03\xe8", CLOSE), b""):
             with opened(gateway, gateway.token()) as wire:
                 ask(wire, "configuration/subscribe")
-                assert metric(gateway, "hivewire_subscriptions") == 1
+                assert gauge(gateway, "subscriptions") == 1
                 wire.send(goodbye)
-            until(lambda: metric(gateway, "hivewire_subscriptions") == 0)
+            until(lambda: gauge(gateway, "subscriptions") == 0)
 
 
 @pytest.mark.parametrize("restart", ["TERM", "KILL"])

@@ -673,6 +673,20 @@ def test_strict_settings(tmp_path: Path) -> None:
         tenant.saved()
 
 
+def test_pages_of_other_origins_are_not_let_in(tenant: Tenant) -> None:
+    """No answer of this dialect has CORS headers (section 13, row 21), the door's own refusals neither."""
+    headers = {"Origin": "https://elsewhere.example", "X-Long": "x" * 5_000, "Authorization": f"Bearer {tenant.token}"}
+    for path in (
+        f"/reltio/api/{tenant.name}/configuration",
+        "/reltio/status",
+        "/oauth/token",
+        "/reltio/" + "x" * 61_000,
+    ):
+        answer = httpx.get(tenant.gateway.url + path, headers=headers)
+        assert answer.status_code in (200, 404, 405, 431), answer.text
+        assert not [name for name in answer.headers if name.startswith("access-control")]
+
+
 def test_a_real_document(tenant: Tenant) -> None:
     """1.7 MB, 1,800 attributes: back as it was sent, member for member, ids kept, lists of differences end at 1,000."""
     document = realistic()

@@ -7,6 +7,7 @@ import threading
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -28,6 +29,21 @@ SITE = "/@api/deki/site/properties"
 XML = {"Content-Type": "application/xml"}
 
 
+class OnConnection:
+    """In the place of a connection whose peer reads everything at once."""
+
+    flow = SimpleNamespace(write_paused=False)
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await self._app(scope | {"hivewire.connection": self}, receive, send)
+
+    async def send_in_portions(self, body: bytes, more: bool, send: Any) -> None:
+        await send({"type": "http.response.body", "body": body, "more_body": more})
+
+
 @pytest.fixture
 async def site() -> AsyncIterator[httpx.AsyncClient]:
     """A client of the whole application over many properties, in the event loop of the test."""
@@ -35,7 +51,7 @@ async def site() -> AsyncIterator[httpx.AsyncClient]:
     for start in range(0, MANY, TOGETHER):
         await world.store(f"p.{number}" for number in range(start, start + TOGETHER))
     door, streams = Door(world.house.settings), EventStreams(world.dispatcher)
-    app = httpx.ASGITransport(application(world.dispatcher, door, streams, lambda: None))
+    app = httpx.ASGITransport(OnConnection(application(world.dispatcher, door, streams, lambda: None)))
     async with httpx.AsyncClient(transport=app, base_url="http://gateway", params={"apikey": API_KEY}) as client:
         yield client
     await world.close()

@@ -9,6 +9,7 @@ import socket
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from tests.running import RunningGateway
@@ -174,3 +175,9 @@ def gauge(gateway: RunningGateway, name: str) -> float:
         if line.startswith(f"hivewire_{name} "):
             return float(line.split()[1])
     raise AssertionError(f"no metric {name}")
+
+
+def memory(gateway: RunningGateway, name: str = "VmRSS") -> int:
+    """Bytes that the gateway's process holds; as `VmHWM`, the most so far."""
+    status = Path(f"/proc/{gateway.process.pid}/status").read_text()
+    return int(next(line for line in status.splitlines() if line.startswith(name)).split()[1]) << 10

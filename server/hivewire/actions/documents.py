@@ -86,6 +86,11 @@ class Stored(Struct):
         return self._content[self.start :]
 
     @property
+    def view(self) -> memoryview:
+        """The same without a copy."""
+        return memoryview(self._content)[self.start :]
+
+    @property
     def differences(self) -> bytes:
         """The second line: a JSON object."""
         return self._content[self.start - 1 - self.header.differences : self.start - 1]

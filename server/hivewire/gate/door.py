@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any
 
 import httptools
+from starlette.types import Send
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
@@ -40,7 +41,7 @@ CORS = {
     "Access-Control-Expose-Headers": "ETag, Hivewire-Revision, Retry-After",
 }
 """On every answer, as DeviceHive has it (core protocol, section 1.5), with our own headers added. Not on those of the
-property dialect (site properties, section 11, row 20)."""
+property and tenant dialects (site properties, section 11, row 20; tenant configuration, section 13, row 21)."""
 
 LINGER_SECONDS = 2.0
 """After a refusal, what the peer still sends is thrown away for so long."""
@@ -50,6 +51,10 @@ FREE = 16 << 10
 
 GRACE_SECONDS = 3.0
 """An event stream that is not read says why it ends; after so long it is cut all the same."""
+
+PORTION = 64 << 10
+"""Bytes of an answer that are written at a time, and that a connection may have unread without drawing from the budget
+for them: when there are more it is waited until the peer reads."""
 
 PIPELINE = 64
 """Requests of one HTTP connection that may wait behind an unanswered one. Browsers and libraries send none."""
@@ -63,13 +68,21 @@ _PATH = re.compile(rb"(?:https?://[^/]*)?(/[^?]*)", re.IGNORECASE)
 """In the target of a request (RFC 9112, section 3.2)."""
 
 
+def cors(path: str) -> dict[str, str]:
+    """The CORS headers of an answer under a path as it was sent."""
+    return {} if owns(path) or path.startswith(("/reltio/", "/oauth/")) else CORS
+
+
 class Door:
-    """Counts who is inside, and what messages and bodies that are not whole yet hold: `unfinished` bytes."""
+    """Counts who is inside, what messages and bodies that are not whole yet hold (`unfinished` bytes), and what answers
+    hold that their peers do not read (`unread` bytes)."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.inside = 0
         self.unfinished = 0
+        self.unread = 0
+        self._stalled: dict[HttpProtocol, int] = {}
         self._by_household: Counter[str] = Counter()
 
     def enter(self, address: str) -> bool:
@@ -99,6 +112,21 @@ class Door:
             raise Unavailable("too many unfinished messages; try again later")
         self.unfinished += wanted - drawn
         return wanted
+
+    def stall(self, connection: HttpProtocol, held: int) -> None:
+        """A connection holds so many bytes, and its peer does not read. What is too much for all of them is taken from
+        those who have read nothing for longest: they are cut."""
+        self.resume(connection)
+        self._stalled[connection] = held
+        self.unread += held
+        while self.unread > self.settings.unread_bytes:
+            longest = next(iter(self._stalled))
+            self.resume(longest)
+            longest.transport.abort()
+
+    def resume(self, connection: HttpProtocol) -> None:
+        """Its peer has read, or it has ended."""
+        self.unread -= self._stalled.pop(connection, 0)
 
     def _household(self, address: str) -> str:
         """Empty for trusted proxies: there are many clients behind them, so only the limit for all counts."""
@@ -147,10 +175,12 @@ class HttpProtocol(HttpToolsProtocol):
         self._in_body = False
         self._head_timer: asyncio.TimerHandle | None = None
         self._slow_timer: asyncio.TimerHandle | None = None
+        self._held = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Let it in, or say that there is no room."""
         super().connection_made(transport)
+        transport.set_write_buffer_limits(high=PORTION)  # under TLS there would be eight times as much
         self.address = peer_address(transport)
         self._admitted = self.door.enter(self.address)
         if not self._admitted:
@@ -163,6 +193,7 @@ class HttpProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
         self._stop_timer()
         self._stop_slow_timer()
+        self.door.resume(self)
         if self._admitted:
             self._admitted = False
             self.door.leave(self.address)
@@ -228,8 +259,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._stop_timer()
         before = self.cycle
-        # For those who stream: how much of what they sent the peer has not read.
-        self.scope["hivewire.unsent"] = self.transport.get_write_buffer_size  # type: ignore[typeddict-unknown-key]
+        self.scope["hivewire.connection"] = self  # type: ignore[typeddict-unknown-key]
         super().on_headers_complete()
         if self.cycle is not before:
             self._unanswered += 1
@@ -282,11 +312,23 @@ class HttpProtocol(HttpToolsProtocol):
             self._unset_keepalive_if_required()
             self.transport.resume_reading()
             self._end()
+        elif self.transport.is_closing():
+            self._see_it_closed()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """No request has come for a while."""
+        super().timeout_keep_alive_handler()
+        self._see_it_closed()
+
+    def _see_it_closed(self) -> None:
+        """Closing waits until everything is read; not for longer than otherwise."""
+        if self._slow_timer is None:
+            self._watch_progress()
 
     def _write_refusal(self, refusal: Refusal) -> None:
         body = encode({"error": refusal.status, "message": str(refusal)})
         headers = {
-            **({} if owns(self._path()) else CORS),
+            **cors(self._path()),
             **refusal.headers,
             "Content-Type": "application/json",
             "Connection": "close",
@@ -316,6 +358,7 @@ class HttpProtocol(HttpToolsProtocol):
             self._write_refusal(refusal)
             return
         self._stop_slow_timer()
+        self.door.resume(self)
         self.connections.discard(self)
         self._admitted = False
         self.transport.set_protocol(socket)
@@ -332,16 +375,43 @@ class HttpProtocol(HttpToolsProtocol):
         method, version = self.scope["method"], self.scope["http_version"]
         return Request(self.url.decode("latin-1"), headers, method, f"HTTP/{version}")
 
-    # Patience.
+    # Answers, and the patience with those who do not read them.
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that were written and that the peer has not read, beyond the kernel's buffers."""
+        return self.transport.get_write_buffer_size()
+
+    async def send_in_portions(self, body: bytes | memoryview, more: bool, send: Send) -> None:
+        """Write a large body as the peer reads it. Bytes are the answer's own: they draw from the budget until all are
+        written, and portions are copies, so that the last one does not keep the whole. A view is of what is in memory
+        anyway, and so are portions of it."""
+        held = len(body) if isinstance(body, bytes) else 0
+        self._hold(held)
+        try:
+            for end in range(PORTION, len(body) + PORTION, PORTION):
+                portion, after = body[end - PORTION : end], more or end < len(body)
+                await send({"type": "http.response.body", "body": portion, "more_body": after})
+        finally:
+            self._hold(-held)
+
+    def _hold(self, more: int) -> None:
+        self._held += more
+        if self.flow.write_paused:
+            self._stall()
+
+    def _stall(self) -> None:
+        self.door.stall(self, self._held + self.unsent)
 
     def pause_writing(self) -> None:
         """The peer does not read its answer; it has as long for it as a slow socket."""
         super().pause_writing()
+        self._stall()
         self._watch_progress()
 
     def _watch_progress(self, unsent_before: int | None = None) -> None:
         """Cut the connection when nothing was read for `slow_seconds`, and a little for a stream's last words."""
-        unsent = self.transport.get_write_buffer_size()
+        unsent = self.unsent
         if unsent_before is not None and unsent >= unsent_before:
             self.transport.abort()
             return
@@ -352,7 +422,9 @@ class HttpProtocol(HttpToolsProtocol):
     def resume_writing(self) -> None:
         """It has read most of it."""
         super().resume_writing()
-        self._stop_slow_timer()
+        self.door.resume(self)
+        if not self.transport.is_closing():
+            self._stop_slow_timer()
 
     def _stop_slow_timer(self) -> None:
         if self._slow_timer is not None:

@@ -6,12 +6,13 @@ import asyncio
 import random
 from asyncio import FIRST_COMPLETED as FIRST
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 
 from starlette.types import Receive, Scope, Send
 
 from hivewire.client import Client
 from hivewire.dispatch import Dispatcher, now
+from hivewire.gate.door import HttpProtocol
 from hivewire.hub.feed import Feed
 from hivewire_protocol.close import TABLE, Code
 from hivewire_protocol.codec import encode
@@ -74,7 +75,7 @@ class EventStream:
         self._bytes = 0
         self._news = asyncio.Event()
         self.over = False
-        self._unsent: Callable[[], int] = lambda: 0
+        self._connection: HttpProtocol
 
     # As a listener of the hub.
 
@@ -126,7 +127,7 @@ class EventStream:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve the request until the client goes or the stream is finished."""
         self._streams.open.add(self)
-        self._unsent = scope["hivewire.unsent"]
+        self._connection = scope["hivewire.connection"]
         gone = asyncio.create_task(self._wait_for_the_end(receive))
         try:
             await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
@@ -143,10 +144,10 @@ class EventStream:
         """Wait until it is written; a peer that reads nothing for too long gets no more than the reason."""
         clock = asyncio.get_running_loop().time
         task = asyncio.ensure_future(sending)
-        unsent, since = self._unsent(), clock()
+        unsent, since = self._connection.unsent, clock()
         while not gone.done() and not (await asyncio.wait({task, gone}, timeout=LOOK_SECONDS, return_when=FIRST))[0]:
-            if self._unsent() < unsent:
-                unsent, since = self._unsent(), clock()
+            if self._connection.unsent < unsent:
+                unsent, since = self._connection.unsent, clock()
             elif clock() - since >= self._settings.slow_seconds and not self.over:
                 self._out.clear()
                 self._bytes = 0

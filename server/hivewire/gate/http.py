@@ -14,11 +14,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hivewire.dispatch import Dispatcher
 from hivewire.gate import oauth, properties, rest, tenant
-from hivewire.gate.door import CORS, Door
+from hivewire.gate.door import PORTION, Door, HttpProtocol, cors
 from hivewire.gate.events import EventStreams
 from hivewire.telemetry import CONTENT_TYPE
 from hivewire_protocol.errors import InternalError, MethodNotAllowed, NotFound
-from hivewire_protocol.properties import owns
 
 
 def application(
@@ -63,8 +62,9 @@ async def _unexpected(request: Request, error: Exception) -> Response:
 
 
 class Face:
-    """In: routes match the path as it was sent, so that `a%2Fb` is one name. Out: the CORS headers, except for the
-    property dialect, whose credentials browsers add by themselves: it decides who may see its answers."""
+    """In: a request waits until its peer reads what it asked for before, and routes match the path as it was sent, so
+    that `a%2Fb` is one name. Out: large bodies go in portions as they are read, and there are the CORS headers, except
+    for the property dialect, whose credentials browsers add by themselves: it decides who may see its answers."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -74,11 +74,17 @@ class Face:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        scope["path"] = scope["raw_path"].decode("ascii")
+        scope["path"] = path = scope["raw_path"].decode("ascii")
+        connection: HttpProtocol = scope["hivewire.connection"]
+        if connection.flow.write_paused:
+            await connection.flow.drain()
 
-        async def send_with_headers(message: Message) -> None:
+        async def send_on(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(CORS)
+                MutableHeaders(scope=message).update(cors(path))
+            elif len(body := message.get("body", b"")) > PORTION:
+                await connection.send_in_portions(body, message.get("more_body", False), send)
+                return
             await send(message)
 
-        await self._app(scope, receive, send if owns(scope["path"]) else send_with_headers)
+        await self._app(scope, receive, send_on)

@@ -8,9 +8,9 @@ properties contract; its order of checks (section 7.5) is the order of the code.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from itertools import chain
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
 from msgspec import Struct
@@ -25,7 +25,7 @@ from hivewire.actions.configuration import KIND
 from hivewire.dispatch import Dispatcher, House, unavailable
 from hivewire.gate import body
 from hivewire.gate.credentials import COOKIE, Asked, Caller, Credentials, is_foreign
-from hivewire.gate.door import Door
+from hivewire.gate.door import PORTION, Door
 from hivewire.gate.peer import origin_of
 from hivewire.ledger.records import Change, Mismatch, NotDurable, Refused, Transaction, Write
 from hivewire_protocol import properties
@@ -58,11 +58,11 @@ from hivewire_protocol.properties import ROOTS, Abort, Author, Names, Property, 
 MOST_INLINE = 64 << 10
 """The most bytes of text that documents show, whatever `contentcutoff` says; longer ones are at their own address."""
 
-PORTION = 256 << 10
-"""Bytes of a list that are made in one go, about."""
-
 TOGETHER = 256
 """Entries of a batch that are submitted in one go, and properties of a list that are rendered in one go."""
+
+FEW = 32
+"""Properties of a list, or entries of a batch's answer, that are short enough to be rendered whole."""
 
 LARGE_BATCH = 16 << 10
 """A larger batch takes so long to parse that it is done in a thread."""
@@ -228,27 +228,12 @@ class Site:
         """Every property, or those that `names` asks for, by name."""
         inline = call.inline
         found = await self._matching(Names(call.query.get("names", "")))
-        head, between, tail = frame(properties.properties_element(len(found), call.root), call.form, len(found))
 
-        def one(change: Change) -> bytes:
-            return part(properties.property_element(self.shown(change), call.root, inline), call.form)
+        def one(change: Change) -> Element:
+            return properties.property_element(self.shown(change), call.root, inline)
 
-        if len(found) <= TOGETHER and inline <= properties.INLINE:
-            return Response(head + between.join(map(one, found)) + tail, media_type=call.form.media_type)
-
-        async def portions() -> AsyncIterator[bytes]:
-            gathered = [head]
-            size = 0
-            for number, change in enumerate(found):
-                gathered.append((between if number else b"") + one(change))
-                size += len(gathered[-1])
-                if size >= PORTION or number % TOGETHER == TOGETHER - 1:
-                    yield b"".join(gathered)
-                    gathered, size = [], 0
-                    await asyncio.sleep(0)  # others have their turn, however long the list is
-            yield b"".join(gathered) + tail
-
-        return StreamingResponse(portions(), media_type=call.form.media_type)
+        root = properties.properties_element(len(found), call.root)
+        return _listing(call, root, found, one, at_once=len(found) <= FEW and inline <= properties.INLINE)
 
     async def _matching(self, names: Names) -> list[Change]:
         kind = self.house.ledger.kind(KIND)
@@ -269,7 +254,7 @@ class Site:
         shown = self.shown(found)
         # Set as a header, because Starlette completes the type of a text with a charset.
         headers = {"Content-Type": shown.content_type, "ETag": shown.etag, **CONTENT_HEADERS}
-        return Response(shown.content, headers=headers)
+        return Response(memoryview(shown.content), headers=headers)  # a view: it is not the answer's own
 
     async def info(self, call: Call, caller: Caller) -> Response:
         """The property document."""
@@ -336,21 +321,24 @@ class Site:
             entries = await asyncio.to_thread(read_batch, data, charset)
         else:
             entries = read_batch(data, charset)
-        answers: list[bytes] = []
-        succeeded = 0
+        outcomes: list[Done | Element] = []
         for start in range(0, len(entries), TOGETHER):
-            for answer, fine in await self._write_entries(entries[start : start + TOGETHER], call, caller):
-                answers.append(part(answer, call.form))
-                succeeded += fine
-                if len(answers) % 16 == 0:
-                    await asyncio.sleep(0)  # an answer can be much longer than what asked for it
-        root = properties.properties_element(succeeded, call.root)
-        head, between, tail = frame(root, call.form, len(answers))
-        content = head + between.join(answers) + tail
-        return Response(content, 200 if succeeded == len(entries) else 207, media_type=call.form.media_type)
+            outcomes += await self._write_entries(entries[start : start + TOGETHER], caller)
+            await asyncio.sleep(0)  # where all of them are no good, nothing else waits
+        succeeded = sum(isinstance(outcome, Done) for outcome in outcomes)
 
-    async def _write_entries(self, entries: list[Entry], call: Call, caller: Caller) -> list[tuple[Element, bool]]:
-        """The answers to some entries, which are judged in their order, and whether each succeeded."""
+        def one(outcome: Done | Element) -> Element:
+            if isinstance(outcome, Element):
+                return outcome
+            return properties.succeeded(self.shown(outcome.shown), call.root, outcome.deleted)
+
+        root = properties.properties_element(succeeded, call.root)
+        status = 200 if succeeded == len(outcomes) else 207
+        return _listing(call, root, outcomes, one, status, at_once=len(outcomes) <= FEW)
+
+    async def _write_entries(self, entries: list[Entry], caller: Caller) -> list[Done | Element]:
+        """What became of some entries, which are judged in their order: the answers to those that failed, and what the
+        answers to the others are made from. That is not more than was in memory before."""
         limit = self.house.settings.property_bytes
         writes: list[Write | WireError] = []
         for entry in entries:
@@ -369,24 +357,20 @@ class Site:
         )
         left = iter(outcomes)
         return [
-            self._answer(entry, write, next(left) if isinstance(write, Write) else write, call)
+            self._outcome(entry, write, next(left) if isinstance(write, Write) else write)
             for entry, write in zip(entries, writes, strict=True)
         ]
 
-    def _answer(
-        self, entry: Entry, write: Write | WireError, outcome: Change | BaseException, call: Call
-    ) -> tuple[Element, bool]:
-        """What the answer says of one entry, and whether it succeeded."""
+    def _outcome(self, entry: Entry, write: Write | WireError, outcome: Change | BaseException) -> Done | Element:
         if isinstance(outcome, Change) and isinstance(write, Write):
             [condition] = write.preconditions
             if not isinstance(condition, Seen) or condition.last is None:
-                return properties.succeeded(self.shown(outcome), call.root), True
-            deleted = _author(self.house.users, outcome.author), outcome.time
-            return properties.succeeded(self.shown(condition.last), call.root, deleted), True
+                return Done(outcome)
+            return Done(condition.last, (_author(self.house.users, outcome.author), outcome.time))
         assert isinstance(outcome, BaseException)  # noqa: S101 - the only other outcome
         if isinstance(outcome, NotFound):
             outcome = InvalidParameters("There is neither such a property nor contents to make one")
-        return properties.failed(entry.name, self.dispatcher.error(ConfigurationTransact, outcome)), False
+        return properties.failed(entry.name, self.dispatcher.error(ConfigurationTransact, outcome))
 
     async def _body(self, call: Call) -> bytes:
         """The whole body. Raises WireError when it is too large, late, or coded in some way."""
@@ -435,6 +419,13 @@ class Site:
         return response
 
 
+class Done(NamedTuple):
+    """An entry of a batch that succeeded: the change that is shown, which is the one before when it was `deleted`."""
+
+    shown: Change
+    deleted: tuple[Author, int] | None = None
+
+
 class Condition(Struct):
     """The etag and the abort mode of a write, judged in the ledger's writer: of two writers with the same etag the
     second finds the first one's."""
@@ -469,6 +460,41 @@ class Seen(Struct):
         """True."""
         self.last = last
         return True
+
+
+_Item = TypeVar("_Item")
+
+
+def _listing(
+    call: Call,
+    root: Element,
+    items: Sequence[_Item],
+    one: Callable[[_Item], Element],
+    status: int = 200,
+    *,
+    at_once: bool,
+) -> Response:
+    """The root with an element for each item, which is made when it is to be sent: a list is never whole in memory.
+    Only what is known to be short is made `at_once`, and so has a Content-Length."""
+    head, between, tail = frame(root, call.form, len(items))
+    if at_once:
+        content = head + between.join(part(one(item), call.form) for item in items) + tail
+        return Response(content, status, media_type=call.form.media_type)
+
+    async def portions() -> AsyncIterator[bytes]:
+        gathered = [head]
+        size = 0
+        for number, item in enumerate(items):
+            gathered.append((between if number else b"") + part(one(item), call.form))
+            size += len(gathered[-1])
+            if size >= PORTION or number % TOGETHER == TOGETHER - 1:
+                portion = b"".join(gathered)
+                gathered, size = [], 0
+                yield portion
+                await asyncio.sleep(0)  # others have their turn, however long the list is
+        yield b"".join(gathered) + tail
+
+    return StreamingResponse(portions(), status, media_type=call.form.media_type)
 
 
 def _etag(last: Change | None) -> str | None:

@@ -403,7 +403,7 @@ def _dated(stored: Stored) -> dict[str, str]:
 
 
 def _document(stored: Stored) -> Response:
-    return Response(stored.document, 200, _dated(stored), "application/json")
+    return Response(stored.view, 200, _dated(stored), "application/json")
 
 
 def _json(value: Any, status: int = 200, stored: Stored | None = None) -> Response:

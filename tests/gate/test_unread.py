@@ -1,0 +1,138 @@
+"""Answers that are larger than what the kernel takes, and peers that do not read them."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.gate.test_tenant import Place, Tenant
+from tests.gate.wire import Wire, dial, gauge, memory, until
+from tests.protocol import tenants
+from tests.running import RunningGateway
+
+MEBI = 1 << 20
+LARGE = 8 * MEBI
+STORED, MADE = "", "?options=showAccess"
+"""The document as it is in memory, and one that is made for the answer."""
+
+
+def tenant_of(gateway: RunningGateway) -> Tenant:
+    """A tenant whose document is large."""
+    tenant = Place(gateway).tenant()
+    tenant.saved(tenants.document() | {"description": "x" * LARGE})
+    return tenant
+
+
+@pytest.fixture(scope="module")
+def tenant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tenant]:
+    """In a gateway with room for one large answer that is not read."""
+    data = tmp_path_factory.mktemp("unread") / "hivewire.db"
+    with RunningGateway(data, "--unread-bytes", str(LARGE + 4 * MEBI)) as gateway:
+        yield tenant_of(gateway)
+        assert not gateway.events("unexpected error"), gateway.events("unexpected error")
+        assert not gateway.noise, gateway.noise
+
+
+def ask(tenant: Tenant, query: str, method: str = "GET") -> bytes:
+    """A request for the document."""
+    path = f"/reltio/api/{tenant.name}/configuration{query}"
+    return f"{method} {path} HTTP/1.1\r\nHost: g\r\nAuthorization: Bearer {tenant.token}\r\n\r\n".encode()
+
+
+def received(wire: Wire) -> int:
+    """Bytes that come until the connection ends."""
+    size = 0
+    try:
+        while piece := wire.socket.recv(MEBI):
+            size += len(piece)
+    except ConnectionResetError:
+        pass
+    return size
+
+
+def test_large_answers_come_whole_one_behind_the_other(tenant: Tenant) -> None:
+    """Whatever they are made from, whether or not they are read at once; HEAD has the length of GET and no body."""
+    expected = tenant.get().content
+    with dial(tenant.gateway, 4_096) as wire:
+        wire.send(ask(tenant, STORED), ask(tenant, STORED, "HEAD"), ask(tenant, MADE), ask(tenant, STORED))
+        until(lambda: gauge(tenant.gateway, "unread_bytes"))
+        status, headers = wire.head()
+        assert (status, wire.read(int(headers["content-length"]))) == (200, expected)
+        assert wire.head() == (200, headers)
+        status, _, made = wire.response()
+        assert (status, len(made["description"])) == (200, LARGE)
+        assert wire.response()[2] == json.loads(expected)
+    until(lambda: gauge(tenant.gateway, "unread_bytes") == 0)
+
+
+def test_what_the_ledger_holds_is_not_held_again_for_those_who_do_not_read(tenant: Tenant) -> None:
+    """However many ask for a document and do not read it, it is in memory once."""
+    before, number = memory(tenant.gateway), 30
+    with ExitStack() as stack:
+        for asked in range(1, number + 1):
+            stack.enter_context(dial(tenant.gateway, 4_096)).send(ask(tenant, STORED))
+            until(lambda asked=asked: gauge(tenant.gateway, "unread_bytes") > asked * (64 << 10))  # type: ignore[misc]
+        assert gauge(tenant.gateway, "unread_bytes") < number * (256 << 10)
+        assert memory(tenant.gateway) - before < 2 * LARGE
+    until(lambda: gauge(tenant.gateway, "unread_bytes") == 0)
+
+
+def test_who_reads_nothing_for_longest_makes_room(tenant: Tenant) -> None:
+    """When unread answers are too much together, the connection that has not read for longest is cut; the one that came
+    last gets its answer, and everything is free again."""
+    with dial(tenant.gateway, 4_096) as first, dial(tenant.gateway, 4_096) as second:
+        first.send(ask(tenant, MADE))
+        until(lambda: gauge(tenant.gateway, "unread_bytes") > LARGE)
+        second.send(ask(tenant, MADE))
+        assert received(first) < LARGE
+        assert gauge(tenant.gateway, "unread_bytes") > LARGE
+        assert len(second.response()[2]["description"]) == LARGE
+        assert gauge(tenant.gateway, "unread_bytes") == 0
+
+
+def test_nothing_is_made_for_a_peer_that_has_not_read_what_it_asked_for_before(tenant: Tenant) -> None:
+    """Requests behind an unread answer wait with nothing in their hands."""
+    gateway, token, number = tenant.gateway, tenant.gateway.token(), 10
+    medium = f"GET /api/rest/configuration/medium HTTP/1.1\r\nHost: g\r\nAuthorization: Bearer {token}\r\n\r\n"
+    with gateway.http(token) as admin, ExitStack() as stack:
+        assert admin.put("/configuration/medium", json={"value": "x" * 60_000}).status_code == 200
+        assert tenant.get(options="showAccess").status_code == 200
+        before = memory(gateway)
+        for _ in range(number):
+            wire, unread = stack.enter_context(dial(gateway, 4_096)), gauge(gateway, "unread_bytes")
+            while gauge(gateway, "unread_bytes") == unread:
+                wire.send(medium.encode())
+            wire.send(ask(tenant, MADE))
+        assert tenant.get(options="showAccess").status_code == 200  # long after the others would have been made
+        assert memory(gateway) - before < number * LARGE // 2
+    until(lambda: gauge(gateway, "unread_bytes") == 0)
+
+
+def test_a_peer_that_never_reads_is_cut(data: Path) -> None:
+    """After `slow_seconds`, and three more; what it held is free."""
+    with RunningGateway(data, "--slow-seconds", "0.1") as gateway:
+        tenant = tenant_of(gateway)
+        with dial(gateway, 4_096) as wire:
+            wire.send(ask(tenant, MADE))
+            until(lambda: gauge(gateway, "unread_bytes") > LARGE)
+            until(lambda: gauge(gateway, "unread_bytes") == 0)
+            assert received(wire) < LARGE
+
+
+def test_an_answer_that_is_being_read_is_finished_before_a_stop(data: Path) -> None:
+    """A stop waits for `drain_seconds` until it is read."""
+    with RunningGateway(data) as gateway:
+        tenant = tenant_of(gateway)
+        with dial(gateway, 4_096) as wire:
+            wire.send(ask(tenant, MADE))
+            until(lambda: gauge(gateway, "unread_bytes") > LARGE)
+            gateway.process.send_signal(signal.SIGTERM)
+            until(lambda: gateway.events("stopping"))
+            assert len(wire.response()[2]["description"]) == LARGE
+            assert wire.ended()
+        assert gateway.stop() == 0

@@ -1,0 +1,27 @@
+"""Users in a data file: no request makes any."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from hivewire.access.users import Profile
+from hivewire.app import open_store
+from hivewire_protocol.user import Role, Status
+from tests.running import PASSWORD
+
+ADMIN = ("admin", Role.ADMIN, Status.ACTIVE)
+
+
+def write_users(data: Path, *users: tuple[str, Role, Status]) -> None:
+    """A new file with users of these logins, roles and statuses, numbered from 1; they all have PASSWORD."""
+    asyncio.run(_write(data, users))
+
+
+async def _write(data: Path, users: tuple[tuple[str, Role, Status], ...]) -> None:
+    async with AsyncExitStack() as stack:
+        store = await open_store(data, stack)
+        secret = await store.passwords.hash(PASSWORD)
+        for login, role, status in users:
+            await store.ledger.commit(store.users.write(login, Profile(secret, role, status), None))
