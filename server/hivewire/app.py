@@ -102,6 +102,7 @@ async def serve(settings: Settings, started: Callable[[Started], None]) -> None:
         sock = _bind(settings)
         stack.callback(sock.close)
         house, foundation = await _build_house(settings, stack)
+        stack.push_async_callback(house.workers.close)
         dispatcher = Dispatcher(house, actions.READS, actions.WRITES)
         server = _Server(settings, dispatcher)
         for work in (
@@ -169,7 +170,6 @@ async def open_store(data: Path, stack: contextlib.AsyncExitStack, retention: Re
     """Open the file and load it; the stack closes it again. Raises StartError."""
     passwords = Passwords()
     stack.callback(passwords.close)
-    _tell_of_loading(data)
     ledger = Ledger(SqliteJournal(data), now, retention=retention)
     users, tenants = Users(ledger), Tenants(ledger)
     stack.push_async_callback(ledger.close)
@@ -192,6 +192,7 @@ async def _build_house(settings: Settings, stack: contextlib.AsyncExitStack) -> 
     """Everything below the gate, loaded; and what is still to be written if the ledger is new."""
     if settings.jwt_secret is not None:
         _key(settings, settings.jwt_secret)  # before a file is made
+    _tell_of_loading(Path(settings.data))
     retention = Retention(settings.history, settings.log_changes, settings.log_days)
     store = await open_store(Path(settings.data), stack, retention)
     ledger, users, passwords = store.ledger, store.users, store.passwords

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, TypeAlias
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from hivewire.access.identity import Identity
 from hivewire.access.passwords import Passwords
@@ -20,6 +20,7 @@ from hivewire.ledger.ledger import Ledger, Outcome
 from hivewire.ledger.records import Change, NotDurable, Refused, Transaction
 from hivewire.settings import Settings
 from hivewire.telemetry import Telemetry
+from hivewire.workers import Workers
 from hivewire_protocol.errors import (
     AccessDenied,
     InternalError,
@@ -47,6 +48,7 @@ class House(Struct):
     telemetry: Telemetry
     hub: Hub
     tenants: Tenants
+    workers: Workers = field(default_factory=Workers)
 
 
 class Commit(Struct, gc=False):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import http.client
 import json
 import threading
 from collections.abc import Iterator
@@ -36,6 +37,7 @@ class Tenant:
     def __init__(self, gateway: RunningGateway, name: str, token: str) -> None:
         self.gateway = gateway
         self.name = name
+        self.client = ""
         self.token = token
         self.http = httpx.Client(
             base_url=f"{gateway.url}/reltio/api/{name}", headers={"Authorization": f"Bearer {token}"}, timeout=60
@@ -87,7 +89,9 @@ class Place:
         name = f"c{next(NUMBERS)}"
         secret = self.admin.post("/client", json={"clientId": name, "tenants": {tenant: given}}).json()["clientSecret"]
         url, form = self.gateway.url + "/oauth/token", {"grant_type": "client_credentials"}
-        return Tenant(self.gateway, tenant, httpx.post(url, data=form, auth=(name, secret)).json()["access_token"])
+        made = Tenant(self.gateway, tenant, httpx.post(url, data=form, auth=(name, secret)).json()["access_token"])
+        made.client = name
+        return made
 
 
 @pytest.fixture(scope="module")
@@ -671,6 +675,81 @@ def test_strict_settings(tmp_path: Path) -> None:
         assert problem(tenant.put(tenants.document(**{"entityTypes[0].matchGroups[0].rule": GONE}))) == (400, 373)
         assert problem(tenant.put(tenants.document(**{"entityTypes[0].colour": "red"}))) == (400, 304)
         tenant.saved()
+
+
+@pytest.mark.parametrize("gone", ["client", "tenant"])
+def test_rights_are_those_at_the_end_of_the_body(place: Place, gone: str) -> None:
+    """A body that comes slowly outlives neither the client's right nor the tenant, though one of its name is there."""
+    tenant = place.tenant()
+    body = json.dumps(tenants.document()).encode()
+    connection = http.client.HTTPConnection("127.0.0.1", tenant.gateway.port)
+    connection.putrequest("PUT", f"/reltio/api/{tenant.name}/configuration")
+    for name, value in (
+        ("Content-Type", "application/json"),
+        ("Content-Length", str(len(body))),
+        ("Authorization", f"Bearer {tenant.token}"),
+    ):
+        connection.putheader(name, value)
+    connection.endheaders(body[:-1])
+    if gone == "client":
+        assert place.admin.delete(f"/client/{tenant.client}").status_code == 204
+    else:
+        assert place.admin.delete(f"/tenant/{tenant.name}").status_code == 204
+        assert place.admin.post("/tenant", json={"tenantId": tenant.name}).status_code == 201
+    connection.send(body[-1:])
+    answer = connection.getresponse()
+    assert answer.status == {"client": 401, "tenant": 403}[gone], answer.read()
+    connection.close()
+    other = (
+        place.client(tenant.name) if gone == "tenant" else Tenant(tenant.gateway, tenant.name, place.gateway.token())
+    )
+    assert other.get().status_code == 404
+
+
+@pytest.mark.parametrize("padding", [0, 100_000])
+def test_an_edit_cannot_nest_too_deep(tenant: Tenant, padding: int) -> None:
+    """What fits alone, but not at its place in the document, is refused; small documents and large ones alike."""
+    saved = tenant.saved(tenants.document(label="x" * padding))
+    nested = b'{"a":' * 62 + b"1" + b"}" * 62
+    answer = tenant.send("PUT", "/entityTypes/Store/cleanseConfig", nested)
+    assert problem(answer) == (400, 305)
+    assert tenant.get().json() == saved
+    assert tenant.get("/entityTypes/Store").status_code == 200
+
+
+def test_a_document_counts_as_it_is_stored(tenant: Tenant) -> None:
+    """With its ids: what was saved can be sent back, so over the limit with ids is too large; less is always taken."""
+    document = tenants.document()
+    sources = [{"uri": f"configuration/sources/S{number}", "label": "s"} for number in range(75_000)]
+    document["sources"] += sources
+    body = json.dumps(document, separators=(",", ":")).encode()
+    assert len(body) < LIMIT
+    refused = tenant.send("PUT", "", body)
+    assert problem(refused)[0] == 413
+    assert "with ids" in refused.json()["errorMessage"]
+    assert tenant.get().status_code == 404
+
+
+@pytest.mark.parametrize("unit", [b"-0", b"1e2", b"{}", b'{"":0}', b"[]", b'"abc"'])
+def test_an_element_made_to_hurt_holds_nobody_up(tenant: Tenant, unit: bytes) -> None:
+    """Two megabytes in one element, worked on by a worker: others are answered first, whatever it is made of."""
+    hurting = b",".join([unit] * (2_000_000 // (len(unit) + 1)))
+    source = b'{"uri":"configuration/sources/CRM","label":"CRM","more":[%b]}' % hurting
+    body = (
+        json.dumps(tenants.document()).encode().replace(b'{"uri": "configuration/sources/CRM", "label": "CRM"}', source)
+    )
+    assert len(body) > 1_900_000
+    answers: list[httpx.Response] = []
+    work = threading.Thread(target=lambda: answers.append(tenant.send("POST", "/_validation", body)))
+    with tenant.gateway.socket(tenant.token) as talk:
+        work.start()
+        asked = 0
+        while not answers:
+            talk("server/info")
+            asked += 1
+        work.join()
+    assert answers[0].status_code == 200, answers[0].text
+    assert asked >= 3
 
 
 def test_pages_of_other_origins_are_not_let_in(tenant: Tenant) -> None:

@@ -1,16 +1,16 @@
-"""Saving a tenant's document: in slices, one at a time, and on the version that was judged; on a ledger in memory."""
+"""Saving a tenant's document: in slices or by a worker, one at a time, and on the version that was judged."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 
 import msgspec
 import pytest
 
 from hivewire.access.tenants import DOCUMENT
 from hivewire.actions import documents
-from hivewire.actions.documents import Documents, in_slices
+from hivewire.actions.documents import Author, Documents, Stored, in_slices
 from hivewire.ledger.records import Change, Transaction, Write
 from hivewire_protocol.errors import Unavailable
 from hivewire_protocol.tenant.dates import http_date
@@ -29,6 +29,14 @@ async def world() -> AsyncIterator[World]:
     await world.house.ledger.commit(world.house.tenants.insert_tenant("t1", None))
     yield world
     await world.close()
+
+
+async def put(
+    world: World, store: Documents, login: str = "ann", since: Sequence[str] = (), tenant: str = "t1"
+) -> Stored:
+    """Save BODY as somebody who may."""
+    number = world.house.tenants.number(tenant) or 0
+    return (await store.save(Author(tenant, number, login, lambda: None), BODY, since))[0]
 
 
 def interrupt(world: World, monkeypatch: pytest.MonkeyPatch, between: list[Transaction]) -> None:
@@ -61,16 +69,16 @@ async def test_long_work_lets_others_have_their_turn(monkeypatch: pytest.MonkeyP
 async def test_what_was_judged_is_what_is_replaced(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """A write in between is noticed: everything is judged again, and now the date is that of an older version."""
     store = Documents(world.house)
-    first = await store.put("t1", "ann", BODY, ())
+    first = await put(world, store)
     other = Write(DOCUMENT, "t1", _later(first.change), "application/json")
     interrupt(world, monkeypatch, [Transaction((other,), "bob")])
     with pytest.raises(Stale):
-        await store.put("t1", "ann", BODY, [http_date(first.header.updatedTime)])
+        await put(world, store, "ann", [http_date(first.header.updatedTime)])
     current = store.stored("t1")
     assert current is not None
     assert (current.change.author, current.change.version) == ("bob", 2)
     interrupt(world, monkeypatch, [Transaction((other,), "bob")])
-    saved = await store.put("t1", "ann", BODY, ())
+    saved = await put(world, store)
     assert (saved.change.author, saved.change.version) == ("ann", 4)
     assert saved.header.updatedTime == (first.header.updatedTime // 1_000 + 10) * 1_000
 
@@ -86,29 +94,29 @@ def _later(change: Change) -> bytes:
 async def test_who_is_always_late_is_told_so(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """After some tries."""
     store = Documents(world.house)
-    first = await store.put("t1", "ann", BODY, ())
+    first = await put(world, store)
     other = Write(DOCUMENT, "t1", first.change.content, "application/json")
     interrupt(world, monkeypatch, [Transaction((other,), "bob") for _ in range(documents.TRIES)])
     with pytest.raises(Unavailable):
-        await store.put("t1", "ann", BODY, ())
-    await store.put("t1", "ann", BODY, ())
+        await put(world, store)
+    await put(world, store)
 
 
 async def test_a_tenant_that_goes_takes_its_document_along(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Even one that is saved in the same moment is not that of a new tenant of the name."""
     store, house = Documents(world.house), world.house
-    await store.put("t1", "ann", BODY, ())
+    await put(world, store)
     await house.ledger.commit(house.tenants.delete_tenant("t1", None))
     assert house.ledger.get(DOCUMENT, "t1") is None
     with pytest.raises(NotDefined):
-        await store.put("t1", "ann", BODY, ())
+        await put(world, store)
     await house.ledger.commit(house.tenants.insert_tenant("t1", None))
     interrupt(world, monkeypatch, [house.tenants.delete_tenant("t1", None)])
-    late = await store.put("t1", "ann", BODY, ())
+    late = await put(world, store)
     await house.ledger.commit(house.tenants.insert_tenant("t1", None))
     assert house.ledger.get(DOCUMENT, "t1") is late.change
     assert store.stored("t1") is None
-    fresh = await store.put("t1", "bob", BODY, [http_date(0)])
+    fresh = await put(world, store, "bob", [http_date(0)])
     assert fresh.header.counter == late.header.counter
     assert [version.change.author async for version in store.history(fresh, 10, 0)] == ["bob"]
 
@@ -121,10 +129,11 @@ async def test_saves_of_one_tenant_come_one_after_the_other(world: World, monkey
     for name in names[1:]:
         await world.house.ledger.commit(world.house.tenants.insert_tenant(name, None))
     store = Documents(world.house)
-    saved = await asyncio.gather(*(store.put(name, "ann", BODY, ()) for name in names * 5))
+    saved = await asyncio.gather(*(put(world, store, tenant=name) for name in names * 5))
     for name in names:
         times = [one.header.updatedTime for one in saved if one.change.key == name]
         assert sorted(times) == [NOW, *((NOW // 1_000 + late) * 1_000 for late in range(1, 5))]
         assert len({one.header.counter for one in saved}) == 1
     assert STORE.encode() in saved[-1].document
-    assert not store._turns
+    assert not store._saves._locks
+    await world.house.workers.close()

@@ -11,6 +11,7 @@ ids.py            generated ids, and the members that the server sets
 dates.py          updatedTime, If-Unmodified-Since, Last-Modified
 differences.py    which elements two versions add, remove and modify
 objects.py        reading and changing one type or one part of it
+work.py           the whole of it, from bytes to bytes: finding what is wrong, saving, showing
 steps.py          long work in slices
 ```
 

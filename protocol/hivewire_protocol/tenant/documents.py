@@ -66,6 +66,19 @@ def parse(body: bytes) -> Steps[Document]:
     return document
 
 
+def parse_value(body: bytes) -> Steps[Any]:
+    """The same for a body that may be something else than an object, such as the array of a type's attributes.
+
+    What is not an object is read as a member of one, and must not be more than that.
+    """
+    if body.lstrip(b" \t\n\r")[:1] == b"{":
+        return (yield from parse(body))
+    wrapped = yield from parse(b'{"":%b}' % body)
+    if len(wrapped) > 1:
+        raise NotJson
+    return wrapped[""]
+
+
 _HALF_A_PAIR = re.compile(r"\\u[dD][89a-fA-F]")  # or a whole one: the encoder tells
 _space = re.compile(r"[ \t\n\r]*").match
 
@@ -125,7 +138,7 @@ def _array(text: str, at: int, name: str) -> Steps[tuple[list[Any], int]]:
         except (RecursionError, Unacceptable) as error:
             raise _refusal(error, f"{name}[{len(elements)}]") from None
         if value and type(value) in _CONTAINERS:
-            _check_depth(value, MAX_DEPTH - 2)
+            check_depth(value, MAX_DEPTH - 2)
         elements.append(value)
         found = _comma_or_end(text, at)
         if found is None:
@@ -155,7 +168,7 @@ def _value(text: str, at: int, name: str) -> tuple[Any, int]:
         value, at = _decoder.raw_decode(text, at)
     except (RecursionError, Unacceptable) as error:
         raise _refusal(error, name) from None
-    _check_depth(value, MAX_DEPTH - 1)
+    check_depth(value, MAX_DEPTH - 1)
     return value, at
 
 
@@ -171,7 +184,7 @@ def _shown(name: str) -> str:
     return name[:200].encode(errors="replace").decode()
 
 
-def _check_depth(value: Any, depth: int) -> None:
+def check_depth(value: Any, depth: int = MAX_DEPTH) -> None:
     """Raise Unacceptable for containers nested deeper than that; level by level, each value looked at once."""
     level = [value] if type(value) in _CONTAINERS else []
     while level:

@@ -142,6 +142,9 @@ class Invalid(TenantError):
                 f"Business model is not valid: {len(findings)} errors found", "foundErrors has them in document order."
             )
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.findings,)  # an exception is made anew from its texts otherwise
+
     def body(self) -> Body:
         """A single finding under its own code, or the envelope 270 with `foundErrors` (section 7.4)."""
         if len(self.findings) == 1:

@@ -8,9 +8,8 @@ A document is a record of kind `tenantConfiguration` under its tenant's id. Its 
 {"label":"Shop",...}                              the document as it is served, not parsed again for that
 ```
 
-So the counter of ids and the differences are written with the document or not at all. A save is work of a tenth of a
-second and more. It is done in slices on the event loop and not in a thread: a thread that runs Python makes the loop
-wait for the interpreter lock up to 5 ms at each of its turns, and a slice is over after about 2 ms.
+So the counter of ids and the differences are written with the document or not at all. What is done with a small
+document is done in slices on the event loop, and with a larger one in a process of its own (`workers.py`).
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from time import perf_counter
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -29,35 +28,38 @@ from hivewire.access.tenants import DOCUMENT
 from hivewire.dispatch import House
 from hivewire.hub.entries import Topic
 from hivewire.ledger.records import Change, Expected, Mismatch, Transaction, Write
+from hivewire.workers import Overdue
 from hivewire_protocol import times
 from hivewire_protocol.codec import encode
 from hivewire_protocol.errors import Unavailable
 from hivewire_protocol.patterns import Patterns
 from hivewire_protocol.tenancy import Privilege
-from hivewire_protocol.tenant import dates
-from hivewire_protocol.tenant.differences import Differences, compare
-from hivewire_protocol.tenant.documents import Document, parse, render
-from hivewire_protocol.tenant.errors import Finding, Invalid, NotDefined, NotJson, Stale, TooLarge, ValidationError
-from hivewire_protocol.tenant.ids import ids_of, number, stamp
+from hivewire_protocol.tenant import dates, work
+from hivewire_protocol.tenant.differences import Differences
+from hivewire_protocol.tenant.errors import Finding, NotDefined
 from hivewire_protocol.tenant.steps import Steps
-from hivewire_protocol.tenant.validation import errors, validate
 
 SLICE_SECONDS = 0.002
 """Work is put aside after so long, for one turn of the event loop."""
 
-LARGE = 256 << 10
-"""Bytes of a document over which saving it takes one of the places of `LARGE_SAVES`."""
-
-LARGE_SAVES = 2
-"""Large documents worked on at a time: in memory one is ten times its text, and more at a time are not faster."""
+LARGE = 64 << 10
+"""Bytes of documents from which on work with them is left to another process. What is smaller cannot take long, not
+even in one slice, whatever it is made of."""
 
 TRIES = 5
 """Only a deletion of the tenant can come between reading and writing, so the second try nearly always counts."""
 
 _T = TypeVar("_T")
 
-Edit = Callable[[Document, Any], Document]
-"""Gives the document that is to replace another, from what the request's body holds. Raises TenantError."""
+
+class Author(NamedTuple):
+    """Who wants to save something in a tenant: `number` is that of the tenant's record when it was asked for, and
+    `still` raises WireError when the right has ended since."""
+
+    tenant: str
+    number: int
+    login: str
+    still: Callable[[], None]
 
 
 class Header(Struct):
@@ -128,12 +130,15 @@ async def in_slices(steps: Steps[_T]) -> _T:
 
 
 class Documents:
-    """The documents of all tenants of one gateway. One save of a tenant at a time, and few large ones of all."""
+    """The documents of all tenants of one gateway. One save and one reading of a tenant's large document at a time."""
 
     def __init__(self, house: House) -> None:
+        settings = house.settings
         self._house = house
-        self._turns: dict[str, tuple[asyncio.Lock, int]] = {}
-        self._large = asyncio.Semaphore(LARGE_SAVES)
+        self._rules = work.Rules(
+            settings.document_validation == "strict", settings.document_members == "known", settings.document_bytes
+        )
+        self._saves, self._readings = _Turns(), _Turns()
 
     def stored(self, tenant: str) -> Stored | None:
         """The current version, or None before the first."""
@@ -141,10 +146,13 @@ class Documents:
         stored = stored_of(change) if change is not None else None
         return stored if stored is not None and stored.header.tenant == self._house.tenants.number(tenant) else None
 
-    async def read(self, stored: Stored) -> Document:
-        """The document of a version, parsed."""
-        async with self._room(stored.size):
-            return await _parsed(stored)
+    async def collections(self, stored: Stored, names: list[str], privileges: list[str] | None) -> bytes:
+        """Some collections of a version, or all, as JSON; with `access` in each element if privileges are given."""
+        return await self._read(stored.change.key, stored.size, work.collections, stored.document, names, privileges)
+
+    async def part(self, stored: Stored, address: tuple[str, ...]) -> bytes:
+        """One type or one part of it, as JSON. Raises TypeIsNotFound."""
+        return await self._read(stored.change.key, stored.size, work.part, stored.document, address)
 
     async def history(self, stored: Stored, most: int, offset: int) -> AsyncIterator[Stored]:
         """This version and those before it, newest first, as long as they are kept; one at a time is in memory."""
@@ -163,133 +171,97 @@ class Documents:
             most -= 1
             yield version
 
-    async def check(self, document: Document) -> list[Finding]:
-        """What is wrong with a document, by the settings of this gateway."""
-        settings = self._house.settings
-        return await in_slices(
-            validate(
-                document,
-                strict=settings.document_validation == "strict",
-                known_members_only=settings.document_members == "known",
-            )
-        )
-
-    async def find(self, body: bytes) -> list[Finding]:
+    async def find(self, tenant: str, body: bytes) -> list[Finding]:
         """What is wrong with a document that is not to be saved. Raises TenantError when it cannot be read."""
-        async with self._room(len(body)):
-            return await self.check(await in_slices(parse(body)))
+        return await self._read(tenant, len(body), work.find, body, self._rules)
 
-    async def put(self, tenant: str, author: str, body: bytes, since: Sequence[str]) -> Stored:
-        """Save a whole document (section 3). `since` are the values of If-Unmodified-Since. Raises TenantError."""
-        async with self._turn(tenant), self._room(len(body)):
-            document = await in_slices(parse(body))
-            if wrong := errors(await self.check(document)):
-                raise Invalid(wrong)
+    async def save(
+        self, author: Author, body: bytes | None, since: Sequence[str], edit: work.Edit | None = None
+    ) -> tuple[Stored, bytes]:
+        """Save a whole document (section 3), or an edit of the stored one (sections 2.2 to 2.4).
+
+        `since` are the values of If-Unmodified-Since. With the new version comes what the edit was about, as JSON.
+        Raises TenantError, and WireError when the tenant or the right to save has gone meanwhile.
+        """
+        async with self._saves.turn(author.tenant):
             for _ in range(TRIES):
-                stored = self.stored(tenant)
-                self._judge(stored, since)
-                old = await _parsed(stored) if stored is not None else None
-                if (saved := await self._write(tenant, author, stored, old, document)) is not None:
+                author.still()
+                stored = self.stored(author.tenant)
+                if stored is None and edit is not None:
+                    raise NotDefined
+                if (saved := await self._try(author, body, since, edit, stored)) is not None:
                     return saved
             raise Unavailable("the configuration changes all the time")
 
-    async def edit(self, tenant: str, author: str, body: bytes | None, edit: Edit, since: Sequence[str]) -> Stored:
-        """Save the stored document with something changed (sections 2.2 to 2.4). Raises TenantError."""
-        async with self._turn(tenant):
-            value = await _value(body) if body is not None else None
-            for _ in range(TRIES):
-                stored = self.stored(tenant)
-                if stored is None:
-                    raise NotDefined
-                async with self._room(stored.size):
-                    old = await _parsed(stored)
-                    document = edit(old, value)
-                    if len(render(document)) > self._house.settings.document_bytes:
-                        raise TooLarge("The configuration would become too large", "Nothing was changed.")
-                    if wrong := errors(await self.check(document)):
-                        raise ValidationError(wrong)
-                    self._judge(stored, since)
-                    if (saved := await self._write(tenant, author, stored, old, document)) is not None:
-                        return saved
-            raise Unavailable("the configuration changes all the time")
-
-    def _judge(self, stored: Stored | None, values: Sequence[str]) -> None:
-        """Whether If-Unmodified-Since allows to replace this version. The write expects just this version to be the
-        last, so nothing comes between the judgement and the write (section 4.1)."""
-        if not dates.may_save(stored.header.updatedTime if stored is not None else None, values, self._now()):
-            raise Stale
-
-    async def _write(
-        self, tenant: str, author: str, stored: Stored | None, old: Document | None, document: Document
-    ) -> Stored | None:
-        """Number, stamp and write; None when the stored version is not the last any more."""
-        known = self._house.tenants.number(tenant)
-        if known is None:
-            raise NotDefined
-        last = self._house.ledger.kind(DOCUMENT).last(tenant)
-        ids = await in_slices(ids_of(old)) if old is not None else {}
-        numbered = await in_slices(number(document, ids, stored.header.counter if stored is not None else 0))
-        differences = _encoded(await in_slices(compare(old, numbered.document)))
-        time = dates.next_time(stored.header.updatedTime if stored is not None else None, self._now())
-        header = Header(numbered.counter, time, time, author, author, known, len(differences))
-        if stored is not None:
-            header.createdTime, header.createdBy = stored.header.createdTime, stored.header.createdBy
-        members = {
-            "createdTime": header.createdTime,
-            "createdBy": header.createdBy,
-            "updatedTime": header.updatedTime,
-            "updatedBy": header.updatedBy,
+    async def _try(
+        self, author: Author, body: bytes | None, since: Sequence[str], edit: work.Edit | None, stored: Stored | None
+    ) -> tuple[Stored, bytes] | None:
+        """One try to replace a version; None when another one took its place meanwhile."""
+        last = self._house.ledger.kind(DOCUMENT).last(author.tenant)
+        before = stored.header if stored is not None else None
+        moment = self._house.ledger.now()
+        # Whether the date allows to replace this version; the write expects just this version to be the last, so
+        # nothing comes between the judgement and the write (section 4.1).
+        stale = not dates.may_save(before.updatedTime if before is not None else None, since, moment)
+        time = dates.next_time(before.updatedTime if before is not None else None, moment)
+        members: dict[str, Any] = {
+            "createdTime": before.createdTime if before is not None else time,
+            "createdBy": before.createdBy if before is not None else author.login,
+            "updatedTime": time,
+            "updatedBy": author.login,
         }
-        content = b"\n".join((encode(header), differences, render(stamp(numbered.document, members))))
+        old = work.Version(stored.document, stored.header.counter) if stored is not None else None
+        size = len(body or b"") + (stored.size if stored is not None else 0)
+        saved = await self._do(size, work.save, body, edit, old, self._rules, members, stale=stale)
+        author.still()
+        if self._house.tenants.number(author.tenant) != author.number:
+            raise NotDefined
+        differences = _encoded(saved.differences)
+        header = Header(counter=saved.counter, tenant=author.number, differences=len(differences), **members)
+        content = b"\n".join((encode(header), differences, saved.document))
         expected = stored.change.revision if stored is not None else last.revision if last is not None else 0
-        write = Write(DOCUMENT, tenant, content, "application/json", None, (Expected(revision=expected),))
+        write = Write(DOCUMENT, author.tenant, content, "application/json", None, (Expected(revision=expected),))
         try:
-            changes = await self._house.ledger.commit(Transaction((write,), author))
+            changes = await self._house.ledger.commit(Transaction((write,), author.login))
         except Mismatch:
             return None
-        return stored_of(changes[0])
+        return stored_of(changes[0]), saved.part
 
-    def _now(self) -> int:
-        return self._house.ledger.now()
+    async def _read(self, tenant: str, size: int, what: Callable[..., Steps[_T]], *values: Any) -> _T:
+        """Work that saves nothing. That with large documents of one tenant waits for its turn, so that no tenant takes
+        all workers for itself."""
+        if size < LARGE:
+            return await self._do(size, what, *values)
+        async with self._readings.turn(tenant):
+            return await self._do(size, what, *values)
+
+    async def _do(self, size: int, what: Callable[..., Steps[_T]], *values: Any, **named: Any) -> _T:
+        if size < LARGE:
+            return await in_slices(what(*values, **named))
+        try:
+            return await self._house.workers.run(what, *values, **named)
+        except Overdue as error:
+            raise Unavailable(str(error)) from None
+
+
+class _Turns:
+    """Work on the same tenant's documents, one piece after the other."""
+
+    def __init__(self) -> None:
+        self._locks: dict[str, tuple[asyncio.Lock, int]] = {}
 
     @asynccontextmanager
-    async def _turn(self, tenant: str) -> AsyncIterator[None]:
-        """Wait until nobody else saves this tenant's document."""
-        lock, waiting = self._turns.get(tenant, (asyncio.Lock(), 0))
-        self._turns[tenant] = lock, waiting + 1
+    async def turn(self, tenant: str) -> AsyncIterator[None]:
+        """Wait until nobody else has it."""
+        lock, waiting = self._locks.get(tenant, (asyncio.Lock(), 0))
+        self._locks[tenant] = lock, waiting + 1
         try:
             async with lock:
                 yield
         finally:
-            lock, waiting = self._turns.pop(tenant)
+            lock, waiting = self._locks.pop(tenant)
             if waiting > 1:
-                self._turns[tenant] = lock, waiting - 1
-
-    @asynccontextmanager
-    async def _room(self, size: int) -> AsyncIterator[None]:
-        """Wait for room for a document of so many bytes; small ones have it always."""
-        if size < LARGE:
-            yield
-        else:
-            async with self._large:
-                yield
-
-
-async def _parsed(stored: Stored) -> Document:
-    return await in_slices(parse(stored.document))
-
-
-async def _value(body: bytes) -> Any:
-    """The JSON of a body that may be something else than an object, such as the array of a type's attributes.
-
-    Raises NotJson or Unacceptable. What is not an object is read as a member of one, and must not be more than that.
-    """
-    if body.lstrip(b" \t\n\r")[:1] == b"{":
-        return await in_slices(parse(body))
-    wrapped = await in_slices(parse(b'{"":%b}' % body))
-    if len(wrapped) > 1:
-        raise NotJson
-    return wrapped[""]
+                self._locks[tenant] = lock, waiting - 1
 
 
 def _encoded(differences: Differences) -> bytes:

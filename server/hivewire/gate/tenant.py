@@ -10,6 +10,7 @@ import asyncio
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
@@ -18,7 +19,7 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
-from hivewire.actions.documents import Documents, Edit, Stored
+from hivewire.actions.documents import Author, Documents, Stored
 from hivewire.dispatch import Dispatcher, unavailable
 from hivewire.gate import oauth
 from hivewire.gate.door import LINGER_SECONDS, Door
@@ -26,10 +27,8 @@ from hivewire.ledger.records import NotDurable
 from hivewire_protocol.codec import encode
 from hivewire_protocol.errors import RequestTimeout, WireError
 from hivewire_protocol.tenancy import Privilege
-from hivewire_protocol.tenant import objects
 from hivewire_protocol.tenant.dates import http_date
-from hivewire_protocol.tenant.documents import Document, render
-from hivewire_protocol.tenant.elements import uri_of, walk
+from hivewire_protocol.tenant.documents import render
 from hivewire_protocol.tenant.errors import (
     BadRequest,
     InternalError,
@@ -40,6 +39,7 @@ from hivewire_protocol.tenant.errors import (
     UnsupportedMediaType,
     validation_answer,
 )
+from hivewire_protocol.tenant.work import Edit
 
 HISTORY_MAX = 10
 """Versions in a history answer when `max` is not given (section 2.1)."""
@@ -60,11 +60,19 @@ PURGES = ("purgeAttributes", "purgeAllData")
 
 
 class Caller(NamedTuple):
-    """Who asks, and about which tenant."""
+    """Who asks, and about which tenant. `number` is that of the tenant's record, so that a new tenant of the name is
+    another one; `still` raises WireError when the right to ask has ended."""
 
     tenant: str
+    number: int
     login: str
     may: list[Privilege]
+    still: Callable[[], None]
+
+    @property
+    def author(self) -> Author:
+        """The caller as somebody who saves."""
+        return Author(self.tenant, self.number, self.login, self.still)
 
 
 _Work = Callable[[HttpRequest, Caller], Awaitable[Response]]
@@ -133,9 +141,11 @@ class TenantFace:
         """401, then 404, then 403 (section 10). Raises WireError."""
         client = oauth.caller(self._dispatcher, request)
         tenant = oauth.tenant_of(request)
-        self._dispatcher.authorize_tenant(client, tenant, privilege)
+        still = partial(self._dispatcher.authorize_tenant, client, tenant, privilege)
+        still()
         identity = self._dispatcher.authenticated(client)
-        return Caller(tenant, identity.login, [each for each in Privilege if identity.may_tenant(tenant, each)])
+        may = [each for each in Privilege if identity.may_tenant(tenant, each)]
+        return Caller(tenant, self._house.tenants.number(tenant) or 0, identity.login, may, still)
 
     # The whole document.
 
@@ -146,12 +156,8 @@ class TenantFace:
         access = "showAccess" in ",".join(request.query_params.getlist("options")).split(",")
         if not names and not access:
             return _document(stored)
-        document = await self._documents.read(stored)
-        if access:
-            for element in walk(document):
-                if element.owner is not None:
-                    element.value["access"] = list(caller.may)
-        return _json(objects.select(document, names) if names else document, stored=stored)
+        found = await self._documents.collections(stored, names, list(caller.may) if access else None)
+        return Response(found, 200, _dated(stored), "application/json")
 
     async def own(self, request: HttpRequest, caller: Caller) -> Response:
         """The document as it was saved; an empty one before that (section 13, row 2)."""
@@ -162,7 +168,8 @@ class TenantFace:
         """Replace the document (section 3)."""
         async with self._body(request) as body:
             since = request.headers.getlist("if-unmodified-since")
-            return _document(await self._documents.put(caller.tenant, caller.login, body, since))
+            stored, _ = await self._documents.save(caller.author, body, since)
+            return _document(stored)
 
     async def history(self, request: HttpRequest, caller: Caller) -> Response:
         """Versions, newest first; one after the other is read and sent, however large they are together."""
@@ -186,12 +193,12 @@ class TenantFace:
         """What is wrong with a document, which is not saved."""
         level = _level(request)
         async with self._body(request) as body:
-            return _json(validation_answer(await self._documents.find(body), level))
+            return _json(validation_answer(await self._documents.find(caller.tenant, body), level))
 
     async def validate_stored(self, request: HttpRequest, caller: Caller) -> Response:
         """What is wrong with the stored document."""
         level, stored = _level(request), self._stored(caller)
-        return _json(validation_answer(await self._documents.find(stored.document), level))
+        return _json(validation_answer(await self._documents.find(caller.tenant, stored.document), level))
 
     def _stored(self, caller: Caller) -> Stored:
         stored = self._documents.stored(caller.tenant)
@@ -205,57 +212,36 @@ class TenantFace:
         """A collection, a type, or a part of one."""
         address = _address(request)
         stored = self._stored(caller)
-        document = await self._documents.read(stored)
-        return _json(_shown(document, address), stored=stored)
+        return Response(await self._documents.part(stored, address), 200, _dated(stored), "application/json")
 
     async def insert(self, request: HttpRequest, caller: Caller) -> Response:
         """Add one."""
-        address = _address(request)
-        inserted: list[objects.Address] = []
-
-        def edit(document: Document, value: Any) -> Document:
-            changed = objects.insert(document, address, value)
-            name = (uri_of(value) or "").rpartition("/")[2]
-            inserted[:] = [address if len(address) % 2 == 0 else (*address, name)]
-            return changed
-
-        stored = await self._edit(request, caller, edit)
-        return _json(_shown(await self._documents.read(stored), inserted[0]), 201, stored)
+        return await self._edit(request, caller, Edit("insert", _address(request)), 201)
 
     async def replace(self, request: HttpRequest, caller: Caller) -> Response:
         """Put another in its place. A survivorship group is answered with 202, as section 2.3 has it."""
         address = _address(request)
-
-        def edit(document: Document, value: Any) -> Document:
-            if _is_publish_date(address):
-                return objects.with_source_publish_date(document, address[1], value)
-            return objects.replace(document, address, value)
-
-        stored = await self._edit(request, caller, edit)
         status = 202 if "survivorshipGroups" in address[2:3] else 200
-        return _json(_shown(await self._documents.read(stored), address), status, stored)
+        return await self._edit(request, caller, Edit("replace", address), status)
 
     async def remove(self, request: HttpRequest, caller: Caller) -> Response:
         """Take it away: 204, but 200 with a body for a survivorship group and a source."""
         address = _address(request)
         if address[0] == "sources" and request.query_params.get("option", PURGES[0]) not in PURGES:
             raise BadRequest(f"option is one of {', '.join(PURGES)}")
-
-        def edit(document: Document, value: Any) -> Document:
-            return objects.remove(document, address)
-
         since = request.headers.getlist("if-unmodified-since")
-        stored = await self._documents.edit(caller.tenant, caller.login, None, edit, since)
+        stored, _ = await self._documents.save(caller.author, None, since, Edit("remove", address))
         if "survivorshipGroups" in address[2:3]:
             return _json({"successful": True}, stored=stored)
         if address[0] == "sources":
             return _json({"uri": f"configuration/{'/'.join(address)}", "successful": True}, stored=stored)
         return Response(status_code=204, headers=_dated(stored))
 
-    async def _edit(self, request: HttpRequest, caller: Caller, edit: Edit) -> Stored:
+    async def _edit(self, request: HttpRequest, caller: Caller, edit: Edit, status: int) -> Response:
         async with self._body(request) as body:
             since = request.headers.getlist("if-unmodified-since")
-            return await self._documents.edit(caller.tenant, caller.login, body, edit, since)
+            stored, part = await self._documents.save(caller.author, body, since, edit)
+        return Response(part, status, _dated(stored), "application/json")
 
     # Bodies.
 
@@ -367,19 +353,9 @@ class Body:
 # The path, the query, the answer.
 
 
-def _address(request: HttpRequest) -> objects.Address:
+def _address(request: HttpRequest) -> tuple[str, ...]:
     """The path below `configuration`, unquoted. The path is still percent-encoded, so a name may have a slash in it."""
     return tuple(unquote(segment) for segment in request.path_params["address"].rstrip("/").split("/"))
-
-
-def _is_publish_date(address: objects.Address) -> bool:
-    return len(address) == 3 and (address[0], address[2]) == ("sources", "sourcePublishDate")
-
-
-def _shown(document: Document, address: objects.Address) -> Any:
-    if _is_publish_date(address):
-        return objects.source_publish_date(document, address[1])
-    return objects.get(document, address)
 
 
 def _number(request: HttpRequest, name: str, default: int) -> int:

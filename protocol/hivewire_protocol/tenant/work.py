@@ -1,0 +1,155 @@
+"""What is done with documents, from bytes to bytes: finding what is wrong, saving, showing.
+
+Each is a function of plain values that gives steps, and raises TenantError. So the same work can be done in slices
+beside other things, or at once in another process.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from msgspec import Struct
+
+from hivewire_protocol.tenant import objects
+from hivewire_protocol.tenant.differences import Differences, compare
+from hivewire_protocol.tenant.documents import Document, check_depth, parse, parse_value, render
+from hivewire_protocol.tenant.elements import uri_of, walk
+from hivewire_protocol.tenant.errors import Finding, Invalid, Stale, TenantError, TooLarge, Unreadable, ValidationError
+from hivewire_protocol.tenant.ids import ids_of, number, stamp
+from hivewire_protocol.tenant.steps import Steps
+from hivewire_protocol.tenant.validation import errors, validate
+
+
+class Rules(Struct, frozen=True):
+    """By what a document is judged: the settings of the gateway. `limit` is bytes of a document as it is stored."""
+
+    strict: bool
+    known_members_only: bool
+    limit: int
+
+
+class Edit(Struct, frozen=True):
+    """What is to be done with one type, part or source of a document (sections 2.2 to 2.4)."""
+
+    verb: Literal["insert", "replace", "remove"]
+    address: tuple[str, ...]
+
+
+class Version(Struct, frozen=True):
+    """A stored version, and the number of the last id that was given."""
+
+    document: bytes
+    counter: int
+
+
+class Saved(Struct, frozen=True):
+    """A document as it is to be stored. `part` is what the edit was about, as it stands there now; null if removed."""
+
+    document: bytes
+    counter: int
+    differences: Differences
+    part: bytes
+
+
+def find(body: bytes, rules: Rules) -> Steps[list[Finding]]:
+    """What is wrong with a document that is not to be saved. Raises TenantError when it cannot be read."""
+    document = yield from parse(body)
+    return (yield from _check(document, rules))
+
+
+def save(
+    body: bytes | None,
+    edit: Edit | None,
+    old: Version | None,
+    rules: Rules,
+    members: dict[str, Any],
+    *,
+    stale: bool,
+) -> Steps[Saved]:
+    """What to store for a whole document (`edit` is None) or an edit of the stored one, which must then be there.
+
+    `members` are what the server sets. `stale` says that the precondition does not hold, which comes after what is
+    wrong with the document (section 10). Raises TenantError, and nothing is to be saved.
+    """
+    value: Any = None
+    if edit is None or old is None:
+        document = yield from parse(body or b"")
+    else:
+        if body is not None:
+            value = yield from parse_value(body)
+        document = _edited((yield from _stored(old.document)), edit, value)
+        check_depth(document)
+    if wrong := errors((yield from _check(document, rules))):
+        raise Invalid(wrong) if edit is None else ValidationError(wrong)
+    if stale:
+        raise Stale
+    before = (yield from _stored(old.document)) if old is not None else None
+    ids = (yield from ids_of(before)) if before is not None else {}
+    numbered = yield from number(document, ids, old.counter if old is not None else 0)
+    differences = yield from compare(before, numbered.document)
+    rendered = render(stamp(numbered.document, members))
+    if len(rendered) > rules.limit and (old is None or len(rendered) > len(old.document)):
+        raise TooLarge(
+            f"The configuration would become {len(rendered):,} bytes long, with ids; {rules.limit:,} is the limit",
+            "Nothing was changed.",
+        )
+    shown = None
+    if edit is not None and edit.verb != "remove":
+        shown = _at(numbered.document, _place(edit, value))
+    return Saved(rendered, numbered.counter, differences, render(shown))
+
+
+def collections(document: bytes, names: list[str], privileges: list[str] | None) -> Steps[bytes]:
+    """The collections of a document (all of it without names), each element with `access` if privileges are given."""
+    value = yield from _stored(document)
+    if privileges is not None:
+        for count, element in enumerate(walk(value)):
+            if element.owner is not None:
+                element.value["access"] = privileges
+            if not count % 1_000:
+                yield
+    return render(objects.select(value, names) if names else value)
+
+
+def part(document: bytes, address: tuple[str, ...]) -> Steps[bytes]:
+    """A collection, a type, or a part of one. Raises TypeIsNotFound."""
+    value = yield from _stored(document)
+    return render(_at(value, address))
+
+
+def _stored(document: bytes) -> Steps[Document]:
+    try:
+        return (yield from parse(document))
+    except TenantError as error:
+        raise Unreadable(None, str(error)) from None
+
+
+def _at(document: Document, address: tuple[str, ...]) -> Any:
+    if _is_publish_date(address):
+        return objects.source_publish_date(document, address[1])
+    return objects.get(document, address)
+
+
+def _check(document: Document, rules: Rules) -> Steps[list[Finding]]:
+    return validate(document, strict=rules.strict, known_members_only=rules.known_members_only)
+
+
+def _edited(document: Document, edit: Edit, value: Any) -> Document:
+    if edit.verb == "insert":
+        return objects.insert(document, edit.address, value)
+    if edit.verb == "remove":
+        return objects.remove(document, edit.address)
+    if _is_publish_date(edit.address):
+        return objects.with_source_publish_date(document, edit.address[1], value)
+    return objects.replace(document, edit.address, value)
+
+
+def _place(edit: Edit, value: Any) -> tuple[str, ...]:
+    """The address of what an edit was about: one that was added to a collection is in it under its name."""
+    if edit.verb == "insert" and len(edit.address) % 2:
+        return (*edit.address, (uri_of(value) or "").rpartition("/")[2])
+    return edit.address
+
+
+def _is_publish_date(address: tuple[str, ...]) -> bool:
+    return len(address) == 3 and (address[0], address[2]) == ("sources", "sourcePublishDate")

@@ -1,0 +1,124 @@
+"""Work in other processes: its result, its errors, its end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from hivewire import workers as module
+from hivewire.workers import MOST, Overdue, WorkerError, Workers
+from hivewire_protocol.tenant.errors import Finding, Invalid, NotJson
+
+
+@pytest.fixture
+async def workers() -> AsyncIterator[Workers]:
+    found = Workers()
+    yield found
+    await found.close()
+
+
+def doubled(value: bytes) -> Iterator[None]:
+    yield
+    return value * 2  # type: ignore[return-value]
+
+
+def refused(findings: int) -> Iterator[None]:
+    yield
+    if not findings:
+        raise NotJson("no", "why")
+    raise Invalid([Finding(304, "label", "configuration", f"is wrong {number}", "x") for number in range(findings)])
+
+
+def broken() -> Iterator[None]:
+    yield
+    raise ZeroDivisionError("unforeseen")
+
+
+def endless() -> Iterator[None]:
+    while True:
+        yield
+
+
+def dying() -> Iterator[None]:
+    yield
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def process() -> Iterator[None]:
+    yield
+    return os.getpid()  # type: ignore[return-value]
+
+
+async def test_the_result_comes_back_however_large(workers: Workers) -> None:
+    """Through the pipes of a process that is not this one, and is used again."""
+    large = os.urandom(1 << 20) * 4
+    assert await workers.run(doubled, large) == large * 2
+    first = await workers.run(process)
+    assert first != os.getpid()
+    assert await workers.run(process) == first
+
+
+async def test_what_the_work_raises_comes_back(workers: Workers) -> None:
+    """Foreseen errors with all that they say, and the worker goes on; anything else with its traceback."""
+    with pytest.raises(NotJson) as one:
+        await workers.run(refused, 0)
+    assert one.value.body() == NotJson("no", "why").body()
+    with pytest.raises(Invalid) as several:
+        await workers.run(refused, 3)
+    assert [each["errorMessage"][-1] for each in several.value.body()["foundErrors"]] == ["0", "1", "2"]
+    with pytest.raises(WorkerError, match="ZeroDivisionError: unforeseen"):
+        await workers.run(broken)
+    assert await workers.run(doubled, b"a") == b"aa"
+
+
+async def test_a_worker_that_ends_takes_nothing_with_it(workers: Workers) -> None:
+    """Its work fails, and the next one is done by another."""
+    with pytest.raises(WorkerError, match="ended"):
+        await workers.run(dying)
+    assert await workers.run(doubled, b"a") == b"aa"
+
+
+async def test_work_without_end_is_given_up(workers: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And so is work that nobody waits for any more; the places are free again."""
+    monkeypatch.setattr(module, "WORK_SECONDS", 0.2)
+    for _ in range(MOST):
+        with pytest.raises(Overdue):
+            await workers.run(endless)
+    monkeypatch.undo()
+    left = [asyncio.create_task(workers.run(endless)) for _ in range(MOST)]
+    await asyncio.sleep(0)
+    for task in left:
+        task.cancel()
+    await asyncio.wait(left)
+    assert await workers.run(doubled, b"a") == b"aa"
+
+
+async def test_a_worker_without_work_is_ended(workers: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a while, and its memory is free."""
+    monkeypatch.setattr(module, "IDLE_SECONDS", 0.01)
+    number = await workers.run(process)
+    while Path(f"/proc/{number}").exists():
+        await asyncio.sleep(0)
+    assert await workers.run(process) != number
+
+
+async def test_never_more_than_so_many(workers: Workers) -> None:
+    """Whatever is asked for at once."""
+    assert len(set(await asyncio.gather(*(workers.run(process) for _ in range(3 * MOST))))) <= MOST
+
+
+def test_a_worker_ends_with_who_started_it() -> None:
+    """However that ended: its input ends."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "hivewire.workers"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as worker:
+        assert worker.stdin is not None
+        worker.stdin.close()
+        assert worker.wait(20) == 0
