@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import http.client
 import json
+import select
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -750,6 +751,29 @@ def test_an_element_made_to_hurt_holds_nobody_up(tenant: Tenant, unit: bytes) ->
         work.join()
     assert answers[0].status_code == 200, answers[0].text
     assert asked >= 3
+
+
+def test_who_may_only_read_holds_one_body_at_a_time(place: Place) -> None:
+    """A validation waits until the body of the one before it is there, so slow ones cannot take all room for bodies."""
+    tenant = place.tenant()
+    reader, body = place.client(tenant.name, "READ"), json.dumps(tenants.document()).encode()
+    waiting: list[http.client.HTTPConnection] = []
+    for missing in (1, 0):
+        connection = http.client.HTTPConnection("127.0.0.1", tenant.gateway.port)
+        connection.putrequest("POST", f"/reltio/api/{tenant.name}/configuration/_validation")
+        for name, value in (("Content-Type", "application/json"), ("Content-Length", str(len(body)))):
+            connection.putheader(name, value)
+        connection.putheader("Authorization", f"Bearer {reader.token}")
+        connection.endheaders(body[: len(body) - missing])
+        waiting.append(connection)
+    for _ in range(3):
+        assert place.tenant().send("POST", "/_validation", body).status_code == 200
+    assert not select.select([each.sock for each in waiting], [], [], 0)[0]
+    tenant.saved()
+    waiting[0].send(body[-1:])
+    for connection in waiting:
+        assert connection.getresponse().status == 200
+        connection.close()
 
 
 def test_pages_of_other_origins_are_not_let_in(tenant: Tenant) -> None:

@@ -138,7 +138,7 @@ class Documents:
         self._rules = work.Rules(
             settings.document_validation == "strict", settings.document_members == "known", settings.document_bytes
         )
-        self._saves, self._readings = _Turns(), _Turns()
+        self._saves, self._readings = Turns(), Turns()
 
     def stored(self, tenant: str) -> Stored | None:
         """The current version, or None before the first."""
@@ -244,7 +244,7 @@ class Documents:
             raise Unavailable(str(error)) from None
 
 
-class _Turns:
+class Turns:
     """Work on the same tenant's documents, one piece after the other."""
 
     def __init__(self) -> None:

@@ -19,7 +19,7 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
-from hivewire.actions.documents import Author, Documents, Stored
+from hivewire.actions.documents import Author, Documents, Stored, Turns
 from hivewire.dispatch import Dispatcher, unavailable
 from hivewire.gate import oauth
 from hivewire.gate.door import LINGER_SECONDS, Door
@@ -116,6 +116,7 @@ class TenantFace:
         self._house = dispatcher.house
         self._door = door
         self._documents = Documents(dispatcher.house)
+        self._validations = Turns()
 
     def endpoint(self, privilege: Privilege, work: _Work) -> _Endpoint:
         """Something to do for who has a privilege in the tenant of the path; errors become answers (section 7.2)."""
@@ -192,7 +193,8 @@ class TenantFace:
     async def validate(self, request: HttpRequest, caller: Caller) -> Response:
         """What is wrong with a document, which is not saved."""
         level = _level(request)
-        async with self._body(request) as body:
+        # Before the body is read: whoever may only read holds one body of a tenant at a time, however slow it comes.
+        async with self._validations.turn(caller.tenant), self._body(request) as body:
             return _json(validation_answer(await self._documents.find(caller.tenant, body), level))
 
     async def validate_stored(self, request: HttpRequest, caller: Caller) -> Response:
