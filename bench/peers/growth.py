@@ -28,7 +28,7 @@ SIZES = {
     "subscriptions": [100, 1_000, 10_000, 100_000],
 }
 """From the smallest to the largest."""
-QUICK_SIZES = {"entries": [100, 1_000], "connections": [120], "subscriptions": [200]}
+QUICK_SIZES = {"entries": [500], "connections": [120], "subscriptions": [200]}
 
 
 def measure(folder: Path, effort: Effort, say: Callable[[str], None]) -> dict[str, list[dict[str, Any]]]:

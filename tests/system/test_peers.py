@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from bench.peers import PEERS, compare, peer, report
+from bench.peers import PEERS, compare, growth, peer, report
 from bench.peers.etcd import DATA, END_HEADERS, END_STREAM, HEADERS, PING, SETTINGS, EtcdClient, call, field, frame
 from bench.peers.nats import NatsClient
 from bench.peers.peer import VALUE, Client
@@ -45,6 +45,34 @@ def test_the_page_shows_the_run_that_is_kept() -> None:
     page = report.PAGE.read_text()
     assert page == report.up_to_date(page, run), "run `python -m bench.peers.report`"
     assert report.PLOT.read_text() == report.plot(run), "run `python -m bench.peers.report`"
+
+
+def point(count: int, put: float, memory: float) -> dict[str, Any]:
+    """What was measured at one size."""
+    return {"count": count, "put": put, "get": 9.0, "values": {"put": [put, put], "get": [9.0, 9.0]}, "memory": memory}
+
+
+def test_growth_is_the_largest_against_the_smallest_and_one_more_against_one_more() -> None:
+    """Rates by round, and memory by what each step cost for each."""
+    rows = growth.rows({"entries": [point(16, 8.0, 1.0), point(32, 7.0, 2.0), point(64, 6.0, 5.0)]})
+    found = {row.name: (row.value, row.met) for row in rows}
+    assert found == {
+        "put, from 16 to 64 entries": (0.75, False),
+        "get, from 16 to 64 entries": (1.0, True),
+        "KiB for each of 16 to 64 entries, at the end": (96.0, None),
+        "that / KiB for each, entries, a step before": (1.5, False),
+    }
+
+
+def test_a_ratio_says_how_many_times_better_round_by_round() -> None:
+    """More is better for rates, less for times and memory; who is not here has no row."""
+    figures = {work: {"hivewire": {"values": [2.0, 4.0]}, "etcd": {"values": [1.0, 1.0]}} for work in compare.AIMS}
+    rows = {row.name: (row.value, row.met) for row in compare.ratios(figures, {"etcd": "etcd"})}
+    assert rows == {
+        "put: Hivewire / etcd": (3.0, False),
+        "fan: etcd / Hivewire": (0.375, False),
+        "memory: etcd / Hivewire": (0.375, False),
+    }
 
 
 # The clients: what a store answers is counted once, however it is cut, and nothing else passes for an answer.
