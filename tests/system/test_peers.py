@@ -141,11 +141,12 @@ async def test_an_answer_counts_once_however_it_is_cut(case: str) -> None:
 
 ERRORS: dict[str, tuple[type[Client], str, bytes]] = {
     "nats": (NatsClient, "put", b'MSG in.7.r 1 39\r\n{"error":{"code":503},"stream":"KV_be"}\r\n'),
+    "nats made no consumer": (NatsClient, "fan", b'MSG in.7.c 1 36\r\n{"type":"create","error":{"code":1}}\r\n'),
     "nats without a value": (NatsClient, "get", b"HMSG in.7.r 1 16 16\r\nNATS/1.0 404\r\n\r\n\r\n"),
     "nats said no": (NatsClient, "put", b"-ERR 'no'\r\n"),
     "redis": (RedisClient, "put", b"-MISCONF no disk\r\n"),
     "redis without a value": (RedisClient, "get", b"$-1\r\n"),
-    "pocketbase": (PocketBaseClient, "put", b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"),
+    "pocketbase": (PocketBaseClient, "put", HTTP.replace(b"200 OK", b"400 Bad Request")),
     "pocketbase without the value": (PocketBaseClient, "get", HTTP.replace(b"v" * 20, b"w" * 20)),
     "etcd": (EtcdClient, "put", frame(HEADERS, END_HEADERS | END_STREAM, 1, b"\0")),
     "etcd without the value": (EtcdClient, "get", frame(DATA, 0, 1, b"\0\0\0\0\0")),
