@@ -4,10 +4,10 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test check bench soak clean
+.PHONY: help serve test check bench bench-peers soak clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 serve: $(VENV)/.serve ## install what is needed and start the gateway (HIVEWIRE_PORT and HIVEWIRE_DATA are honoured)
 	@exec $(BIN)/hivewire serve
@@ -23,6 +23,9 @@ check: $(VENV)/.test ## lint, format, types, who may import whom
 
 bench: $(VENV)/.test ## measure speed and memory on this machine, print a table and write bench/results.json
 	$(BIN)/python -m bench
+
+bench-peers: $(VENV)/.peers ## measure other stores at the same work (WRITE=1 renews docs/benchmarks.md)
+	$(BIN)/python -m bench.peers $(if $(WRITE),--write)
 
 soak: $(VENV)/.test ## kill a gateway under full load for a minute (SECONDS=n) and see that watchers get everything, once
 	$(BIN)/python -m bench.soak --seconds $(or $(SECONDS),60)
@@ -44,3 +47,8 @@ $(VENV)/.test: pyproject.toml | $(BIN)/python
 	@echo "Installing Hivewire and what its tests need into $(VENV) ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
 	@touch $@ $(VENV)/.serve
+
+$(VENV)/.peers: pyproject.toml | $(BIN)/python
+	@echo "Installing Hivewire and the stores that it is measured beside into $(VENV) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,peers]'
+	@touch $@ $(VENV)/.test $(VENV)/.serve

@@ -57,7 +57,7 @@ def gateway(data: Path) -> Iterator[Server]:
     }
     command = [sys.executable, "-m", "hivewire", "serve", "--port", str(port), "--data", str(data)]
     log = data.with_suffix(".log")
-    with log.open("wb") as output, _process(command, environment, output) as process:
+    with log.open("wb") as output, started(command, environment, output) as process:
         try:
             wait_until_ready(process, port)
         except RuntimeError as error:
@@ -78,7 +78,7 @@ def plain(kind: str, size: int = 0) -> Iterator[Server]:
     `static` serves so many bytes over HTTP by the libraries that the gateway is made of, and nothing else.
     """
     command = [sys.executable, "-m", "bench.servers", kind, str(size)]
-    with _process(command, dict(os.environ), subprocess.PIPE) as process:
+    with started(command, dict(os.environ), subprocess.PIPE) as process:
         assert process.stdout is not None
         line = process.stdout.readline()
         if not line:
@@ -87,9 +87,10 @@ def plain(kind: str, size: int = 0) -> Iterator[Server]:
 
 
 @contextmanager
-def _process(
+def started(
     command: list[str], environment: dict[str, str], output: int | IO[bytes]
 ) -> Iterator[subprocess.Popen[bytes]]:
+    """A server's process, pinned to the servers' core; it is stopped at the end."""
     process = subprocess.Popen(
         command,
         env=environment,

@@ -328,9 +328,12 @@ def new_epoch() -> str:
 
 
 def _size(count: int) -> int:
-    """Rows of the statement for so many changes: powers of two, then steps of 64. Two dozen statements in all, which
-    SQLite keeps prepared, and little in them that is not used."""
-    return 1 << (count - 1).bit_length() if count <= 64 else -(-count // 64) * 64
+    """Rows of the statement for so many changes: a few at first, then steps of 8, then of 64. Two dozen statements in
+    all, which SQLite keeps prepared, and little in them that is not used: an unused row costs half of a used one."""
+    if count <= 8:
+        return 1 << (count - 1).bit_length()
+    step = 8 if count <= 64 else 64
+    return -(-count // step) * step
 
 
 @cache

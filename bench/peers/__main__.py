@@ -1,0 +1,111 @@
+"""`python -m bench.peers`: measure, print a table; with `--write` also docs/benchmark-peers.json and what shows it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import shutil
+import signal
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from bench import measures
+from bench.__main__ import _stop as stop
+from bench.__main__ import machine, show
+from bench.measures import Row
+from bench.peers import PEERS, compare, growth, report
+from bench.peers.compare import FULL, QUICK, Effort
+from bench.peers.peer import Peer
+
+HERE = Path(__file__).parent.parent
+"""Data goes beside the program, not to /tmp, which may be in memory."""
+
+
+def describe(peers: dict[str, Peer]) -> dict[str, dict[str, str | None]]:
+    """Who takes part and how, and who does not and why."""
+    found: dict[str, dict[str, str | None]] = {}
+    for program, kind in PEERS.items():
+        about = {"name": kind.name, "source": kind.source, "client": kind.client, "durable": kind.durable}
+        absent = None if program in peers else f"no `{program}` was found"
+        version = peers[program].version() if program in peers else None
+        found[program] = {**about, "watched": kind.watched, "version": version, "absent": absent}
+    return found
+
+
+def run(folder: Path, only: str | None, effort: Effort, peers: dict[str, Peer]) -> dict[str, Any]:
+    """The document of one run."""
+
+    def say(what: str) -> None:
+        print(f"  {what}", file=sys.stderr, flush=True)
+
+    rows = measures.disk(folder)
+    document: dict[str, Any] = {"machine": machine(), "effort": effort._asdict(), "peers": describe(peers)}
+    if only != "growth":
+        document["figures"] = compare.measure(folder, peers, effort, say)
+        document["library"] = compare.through_library(folder, effort, say)
+        rows += compare.ratios(document["figures"], {program: peer.name for program, peer in peers.items()})
+    if only != "peers":
+        document["growth"] = growth.measure(folder, effort, say)
+        grown = growth.rows(document["growth"])
+        document["growth_rows"] = [row.name for row in grown]
+        rows += grown
+    document["rows"] = _plain(rows)
+    show(rows, document["machine"])
+    return document
+
+
+def _plain(rows: list[Row]) -> list[dict[str, Any]]:
+    return [{**row._asdict(), "met": row.met} for row in rows]
+
+
+def show_figures(document: dict[str, Any]) -> None:
+    """What was measured of each, for people."""
+    table = Table("what", "store", "value", "its core", "client's core", box=None, pad_edge=False)
+    names = compare.works(Effort(**document["effort"]))
+    for work, by in document.get("figures", {}).items():
+        for program, figure in by.items():
+            busy = [f"{100 * figure[core]:.0f} %" if core in figure else "" for core in ("server", "generator")]
+            table.add_row(names[work], PEERS[program].name, report.number(figure["value"]), *busy)
+    console = Console(width=None if sys.stdout.isatty() else 110)
+    console.print(table)
+    for about in document["peers"].values():
+        if about["absent"]:
+            console.print(f"{about['name']} is left out: {about['absent']}")
+    console.print()
+
+
+def main() -> None:
+    """Run everything, or the part that was asked for."""
+    parser = argparse.ArgumentParser(prog="python -m bench.peers", description=__doc__)
+    parser.add_argument("--only", choices=["peers", "growth"], help="one part")
+    parser.add_argument("--rounds", type=int, default=FULL.rounds, help=f"interleaved rounds (default {FULL.rounds})")
+    parser.add_argument("--quick", action="store_true", help="one short, small round, to see that it works")
+    parser.add_argument("--write", action="store_true", help="keep the figures in docs/, and renew what shows them")
+    options = parser.parse_args()
+    if options.write and (options.quick or options.only):
+        parser.error("only a whole run is worth writing down")
+    effort = QUICK if options.quick else FULL._replace(rounds=options.rounds)
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
+            signal.signal(number, stop)
+    folder = Path(tempfile.mkdtemp(dir=HERE, prefix=".data-"))
+    try:
+        document = run(folder, options.only, effort, compare.present())
+    finally:
+        shutil.rmtree(folder)
+    show_figures(document)
+    if options.write:
+        report.RESULTS.write_text(json.dumps(document, indent=1) + "\n")
+        report.write()
+
+
+if __name__ == "__main__":
+    main()

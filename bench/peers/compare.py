@@ -1,0 +1,210 @@
+"""Hivewire and its peers at the same work, in turns."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+from bench.measures import Row
+from bench.peers import PEERS
+from bench.peers.peer import Peer
+from bench.servers import Server
+
+FIRST_WATCHERS = 100
+"""Held before memory is looked at for the first time: what a server sets up once is not a watcher's."""
+FEW = 3
+"""Rounds of what takes long."""
+HIVEWIRE = "hivewire"
+
+AIMS: dict[str, dict[str, float]] = {
+    "put": {"etcd": 4, "nats-server": 3, "pocketbase": 5, "redis-server": 0.3},
+    "get": {"nats-server": 3, "pocketbase": 5, "redis-server": 0.5},
+    "fan": {"nats-server": 1, "pocketbase": 1, "etcd": 1},
+    "memory": {"nats-server": 1, "pocketbase": 1, "etcd": 1},
+}
+"""How many times better than each; being the fastest, or the least, of all is 1."""
+SMALLER_IS_BETTER = ("fan", "memory")
+
+
+class Effort(NamedTuple):
+    """How long and how large everything is."""
+
+    rounds: int
+    seconds: float
+    watchers: int
+    puts: int
+    settle: float
+    """Seconds until buffers of the handshakes are let go."""
+
+
+FULL = Effort(rounds=5, seconds=2, watchers=1_000, puts=100, settle=1.5)
+QUICK = Effort(rounds=1, seconds=0.1, watchers=50, puts=10, settle=0.1)
+
+Figures = dict[str, dict[str, dict[str, Any]]]
+"""By work and peer: `values` of the rounds, their median `value`, and the medians of what else was measured."""
+
+
+def works(effort: Effort) -> dict[str, str]:
+    """What is measured, in words."""
+    return {
+        "put": "durable puts a second, 50 x 1",
+        "get": "gets a second, 50 x 1",
+        "fan": f"milliseconds from one put until {effort.watchers:,} watchers have it",
+        "memory": "KiB for an idle connected watcher",
+    }
+
+
+def present() -> dict[str, Peer]:
+    """The stores whose programs are here."""
+    peers = {program: kind() for program, kind in PEERS.items()}
+    return {program: peer for program, peer in peers.items() if peer.find() is not None}
+
+
+def measure(folder: Path, peers: dict[str, Peer], effort: Effort, say: Callable[[str], None]) -> Figures:
+    """All works of all peers. Raises RuntimeError when a server does not start or answers anything unexpected."""
+    found: dict[str, dict[str, list[dict[str, float]]]] = {work: {} for work in AIMS}
+
+    def note(work: str, program: str, result: dict[str, float]) -> None:
+        found[work].setdefault(program, []).append(result)
+
+    with ExitStack() as stack:
+        loads = {program: stack.enter_context(loaded(peer, folder / program)) for program, peer in peers.items()}
+        for load in loads.values():
+            load.run("fill")
+        for number in range(effort.rounds):
+            for work in ("put", "get", "fan"):
+                for program, load in loads.items():
+                    if work == "fan" and peers[program].watched is None:
+                        continue
+                    say(f"round {number + 1} of {effort.rounds}: {work}, {peers[program].name}")
+                    note(work, program, load.run(work, *_size(work, effort)))
+    for number in range(min(FEW, effort.rounds)):
+        for program, peer in peers.items():
+            if peer.watched is not None:
+                say(f"round {number + 1}: memory of watchers, {peer.name}")
+                with loaded(peer, folder / f"{program}-{number}") as load:
+                    note("memory", program, {"value": watcher_memory(load, effort)})
+    return {work: {program: _medians(results) for program, results in by.items()} for work, by in found.items()}
+
+
+def _size(work: str, effort: Effort) -> list[str]:
+    if work == "fan":
+        return ["--connections", str(effort.watchers), "--puts", str(effort.puts)]
+    return ["--seconds", str(effort.seconds)]
+
+
+def _medians(results: list[dict[str, float]]) -> dict[str, Any]:
+    medians = {key: statistics.median(result[key] for result in results) for key in results[0]}
+    return {**medians, "values": [result["value"] for result in results]}
+
+
+def through_library(folder: Path, effort: Effort, say: Callable[[str], None]) -> dict[str, dict[str, Any]]:
+    """The same of NATS through `nats-py`, where both are here; by work."""
+    nats = PEERS["nats-server"]()
+    if nats.find() is None or find_spec("nats") is None:
+        return {}
+    found = {}
+    with loaded(nats, folder / "library") as load:
+        load.run("fill")
+        for work in ("put", "get"):
+            say(f"{work}, {nats.name} through nats-py")
+            command = [sys.executable, "-m", "bench.peers.library", work, "--seconds", str(effort.seconds)]
+            command += ["--port", str(load.server.port), "--pid", str(load.server.pid)]
+            found[work] = run_load(command)
+    return found
+
+
+def run_load(command: list[str]) -> dict[str, float]:
+    """What a generator printed. Raises RuntimeError with what it complained of."""
+    run = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    if run.returncode:
+        raise RuntimeError(f"{' '.join(command[2:5])}: {run.stderr.strip()[-1_000:]}")
+    result: dict[str, float] = json.loads(run.stdout)
+    return result
+
+
+class Load:
+    """The load generator of one server."""
+
+    def __init__(self, program: str, server: Server, token: str) -> None:
+        self.server = server
+        self._program = program
+        self._options = ["--port", str(server.port), "--pid", str(server.pid), "--path", server.path, "--token", token]
+
+    def command(self, work: str, *options: str) -> list[str]:
+        return [sys.executable, "-m", "bench.peers.load", self._program, work, *self._options, *options]
+
+    def run(self, work: str, *options: str) -> dict[str, float]:
+        """What the generator printed. Raises RuntimeError with what it complained of."""
+        return run_load(self.command(work, *options))
+
+
+@contextmanager
+def loaded(peer: Peer, folder: Path) -> Iterator[Load]:
+    """A server with its generator."""
+    folder.mkdir()
+    with peer.serve(folder) as server:
+        yield Load(peer.program, server, peer.log_in(server))
+
+
+@contextmanager
+def holding(command: list[str], greets: bool = False) -> Iterator[Callable[[int], None]]:
+    """A process that holds connections: call it with how many more. It raises RuntimeError when it cannot."""
+    holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def wait() -> None:
+        if not _pipe(holder.stdout).readline():
+            raise RuntimeError(f"{command}: {_pipe(holder.stderr).read().strip()[-1_000:]}")
+
+    def more(count: int) -> None:
+        _pipe(holder.stdin).write(f"{count}\n")
+        _pipe(holder.stdin).flush()
+        wait()
+
+    try:
+        if greets:
+            wait()
+        yield more
+    finally:
+        holder.kill()
+        holder.communicate()
+
+
+def _pipe(pipe: IO[str] | None) -> IO[str]:
+    assert pipe is not None
+    return pipe
+
+
+def watcher_memory(load: Load, effort: Effort) -> float:
+    """KiB of resident memory of the server for each of so many watchers, after the first ones."""
+    with holding(load.command("hold")) as more:
+        more(FIRST_WATCHERS)
+        time.sleep(effort.settle)
+        before = load.server.rss()
+        more(effort.watchers)
+        time.sleep(effort.settle)
+        return (load.server.rss() - before) / effort.watchers
+
+
+def ratios(figures: Figures, names: dict[str, str]) -> list[Row]:
+    """How many times better Hivewire is, round by round, the median of that; against the aim."""
+    rows = []
+    for work, aims in AIMS.items():
+        for program, aim in aims.items():
+            if program not in figures[work]:
+                continue
+            pairs = zip(figures[work][HIVEWIRE]["values"], figures[work][program]["values"], strict=True)
+            if work in SMALLER_IS_BETTER:
+                name, better = f"{work}: {names[program]} / Hivewire", [other / own for own, other in pairs]
+            else:
+                name, better = f"{work}: Hivewire / {names[program]}", [own / other for own, other in pairs]
+            rows.append(Row(name, statistics.median(better), "x", at_least=aim))
+    return rows
