@@ -17,7 +17,7 @@ from hivewire.access.server_tokens import ServerTokens, parse_keys, same
 from hivewire.access.sessions import Sessions
 from hivewire.access.users import User
 from hivewire.actions.identity import proved
-from hivewire.dispatch import House, now
+from hivewire.dispatch import House, elapsed, now
 from hivewire_protocol.errors import (
     AccessDenied,
     InvalidCredentials,
@@ -56,7 +56,7 @@ class Credentials:
     def __init__(self, house: House) -> None:
         settings = house.settings
         self._house = house
-        self._remembered = Remembered(house.users, now)
+        self._remembered = Remembered(house.users, elapsed)
         self._server_tokens = ServerTokens(parse_keys(settings.server_tokens or ""), house.users)
         key = house.tokens.derived_key("site properties session")
         self._proving: dict[tuple[str, str, str], asyncio.Task[User]] = {}
