@@ -216,4 +216,6 @@ class Disk:
         """Leave in each file what its last sync saw, or what was in it before."""
         for path, content in self._synced.items():
             if path.exists():
-                path.write_bytes(content)
+                after = path.with_name(path.name + ".after")
+                after.write_bytes(content)
+                after.replace(path)  # other threads go on reading the old one until they are dead

@@ -55,19 +55,20 @@ def test_tokens_and_logins_are_good(station: Station) -> None:
     """Tokens of before stay good, new ones are good at once; who guessed wrong waits a second and not an hour."""
     with station.start() as gateway:
         station.check_alive(gateway)
-        for _ in range(10):
-            assert login(gateway.rest_url, "wrong password") == 401
-        assert login(gateway.rest_url, PASSWORD) == 429
-        station.desk.give(clock=-HOUR)
-        station.check_alive(gateway)
-        until(lambda: login(gateway.rest_url, PASSWORD) == 201)
+        with gateway.http("") as http:
+
+            def login(password: str) -> int:
+                return http.post("/token", json={"login": "admin", "password": password}).status_code
+
+            for _ in range(10):
+                assert login("wrong password") == 401
+            assert login(PASSWORD) == 429
+            station.desk.give(clock=-HOUR)
+            station.check_alive(gateway)
+            until(lambda: login(PASSWORD) == 201)
         with gateway.http() as http:
             assert http.get("/user/current").status_code == 200
         station.check_after_kill(gateway)
-
-
-def login(url: str, password: str) -> int:
-    return httpx.post(f"{url}/token", json={"login": "admin", "password": password}).status_code
 
 
 def test_a_tenants_document_keeps_its_seconds(station: Station) -> None:
