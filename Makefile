@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test check bench bench-peers soak clean
+.PHONY: help serve test check bench bench-peers soak faults fuzz clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ bench-peers: $(VENV)/.peers ## measure other stores at the same work (WRITE=1 re
 
 soak: $(VENV)/.test ## kill a gateway under full load for a minute (SECONDS=n) and see that watchers get everything, once
 	$(BIN)/python -m bench.soak --seconds $(or $(SECONDS),60)
+
+faults: $(VENV)/.test ## kill, fill, break, tear, flood and besiege gateways, in the long forms too (some minutes)
+	$(BIN)/python -m pytest tests/faults --long
 
 clean: ## remove the virtual environment and caches (never data)
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -15,7 +15,7 @@ from typing import Any
 
 import uvloop
 
-from bench.generator import Connection, _fail, finish, masked
+from bench.generator import Connection, fail, finish, masked
 from bench.servers import GENERATOR_CORES, pin
 
 VALUE = "v" * 20
@@ -67,7 +67,7 @@ class Turn:
             self.data[watcher] = self.data.get(watcher, b"") + data
         self.left -= frames
         if self.left < 0:
-            _fail(b"more than was expected: " + data)
+            fail(b"more than was expected: " + data)
         if not self.left and self.done is not None and not self.done.done():
             self.done.set_result(None)
 
@@ -167,7 +167,7 @@ async def resume(options: argparse.Namespace) -> dict[str, Any]:
     await subscribed
     position = re.search(rb'"position":"([^"]+)"', turn.data[live])
     if position is None:
-        _fail(turn.data[live])
+        fail(turn.data[live])
         raise AssertionError
     turn.keep = False
     writers = await watch(options, answers, 50, [None])

@@ -14,6 +14,19 @@ from tests.command import Outcome, Run
 from tests.running import PASSWORD, RunningGateway, Talk
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--long`: the tests that take minutes too."""
+    parser.addoption("--long", action="store_true", help="run the long forms of the tests for faults as well")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Without `--long`, the tests marked so are skipped, and said to be."""
+    if not config.getoption("--long"):
+        for item in items:
+            if item.get_closest_marker("long"):
+                item.add_marker(pytest.mark.skip(reason="takes minutes: `make faults` runs it"))
+
+
 @pytest.fixture(scope="session")
 def shared_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGateway]:
     """One gateway for all tests that do not mind what others left in it: use names of your own."""

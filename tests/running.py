@@ -19,10 +19,16 @@ PASSWORD = "correct horse"
 SECRET = "a secret for tests, longer than 32 bytes"
 
 
+class NotStarted(AssertionError):
+    """The process of a gateway ended before it listened."""
+
+
 class RunningGateway:
     """A gateway on a free port over the file `data`. `log` grows with its structured lines, as dictionaries."""
 
-    def __init__(self, data: Path, *flags: str, env: dict[str, str] | None = None, **popen: Any) -> None:
+    def __init__(
+        self, data: Path, *flags: str, env: dict[str, str] | None = None, module: str = "hivewire", **popen: Any
+    ) -> None:
         self.data = data
         self.log: list[dict[str, Any]] = []
         self.noise: list[str] = []
@@ -32,7 +38,7 @@ class RunningGateway:
             [
                 sys.executable,
                 "-m",
-                "hivewire",
+                module,
                 "serve",
                 "--port",
                 "0",
@@ -53,7 +59,9 @@ class RunningGateway:
             if self._take(line) == "started":
                 break
         else:
-            raise AssertionError(f"the gateway did not start: {self.noise} {self.log}")
+            code = self.process.wait(30)
+            self._close_pipes()
+            raise NotStarted(f"the gateway did not start ({code}): {self.noise} {self.log}")
         self.url: str = self.log[-1]["url"]
         self.port = int(self.url.rpartition(":")[2])
         self.socket_url = self.url.replace("http", "ws", 1) + "/api/websocket"
@@ -104,10 +112,13 @@ class RunningGateway:
             self.process.send_signal(number)
         code = self.process.wait(30)
         self._reader.join(5)
+        self._close_pipes()
+        return code
+
+    def _close_pipes(self) -> None:
         for pipe in (self.process.stdout, self.process.stderr):
             if pipe is not None:
                 pipe.close()
-        return code
 
     def __enter__(self) -> RunningGateway:
         return self

@@ -25,7 +25,7 @@ from hivewire.access.tenants import Tenants
 from hivewire.access.throttle import Throttle
 from hivewire.access.tokens import Key, SecretError, Tokens, generate_secret
 from hivewire.access.users import Profile, Users
-from hivewire.dispatch import Dispatcher, House, now
+from hivewire.dispatch import Dispatcher, House, elapsed, now
 from hivewire.gate.door import Door, HttpProtocol
 from hivewire.gate.events import EventStreams
 from hivewire.gate.http import application
@@ -220,7 +220,7 @@ async def _build_house(settings: Settings, stack: contextlib.AsyncExitStack) -> 
         "configurations": ("Configurations that exist.", lambda: len(ledger.kind("configuration").live)),
     }
     hub = Hub(ledger, tokens, settings.conflate_after, telemetry.unexpected)
-    throttle = Throttle(now)
+    throttle = Throttle(elapsed)
     return House(settings, ledger, users, tokens, passwords, throttle, telemetry, hub, store.tenants), foundation
 
 

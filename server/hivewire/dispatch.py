@@ -69,6 +69,11 @@ def now() -> int:
     return time.time_ns() // 1_000_000
 
 
+def elapsed() -> int:
+    """Milliseconds by a clock that nobody can set; it tells spans, not the time of day."""
+    return time.monotonic_ns() // 1_000_000
+
+
 class Dispatcher:
     """Knows what each request does. `reads` answer at once or by a coroutine, `writes` return a Commit."""
 

@@ -29,7 +29,7 @@ class Crowded(Exception):
 
 
 class Throttle:
-    """Counts wrong passwords; `now` is milliseconds."""
+    """Counts wrong passwords; `now` is milliseconds, by a clock that is never set: else all that wait would wait on."""
 
     def __init__(self, now: Callable[[], int]) -> None:
         self._now = now

@@ -21,7 +21,7 @@ from hivewire.access.server_tokens import ServerTokens, parse_keys, same
 from hivewire.access.sessions import Sessions
 from hivewire.access.users import User
 from hivewire.actions.identity import proved
-from hivewire.dispatch import House, now
+from hivewire.dispatch import House, elapsed, now
 from hivewire_protocol.errors import (
     AccessDenied,
     InvalidCredentials,
@@ -62,7 +62,7 @@ class Credentials:
         self._origins = origins
         self._browser_tokens = (settings.browser_tokens or "").split()
         self._house = house
-        self._remembered = Remembered(house.users, now)
+        self._remembered = Remembered(house.users, elapsed)
         self._server_tokens = ServerTokens(parse_keys(settings.server_tokens or ""), house.users)
         key = house.tokens.derived_key("site properties session")
         self._proving: dict[tuple[str, str, str], asyncio.Task[User]] = {}

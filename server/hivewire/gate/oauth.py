@@ -21,7 +21,7 @@ from starlette.routing import BaseRoute, Route
 from hivewire.access.tenants import ApiClient, in_order
 from hivewire.access.throttle import Rate
 from hivewire.client import Client
-from hivewire.dispatch import Dispatcher, now
+from hivewire.dispatch import Dispatcher, elapsed, now
 from hivewire.gate import body as bodies
 from hivewire.gate.door import Door
 from hivewire.gate.peer import origin_of
@@ -87,7 +87,7 @@ class TokenEndpoint:
         self._dispatcher = dispatcher
         self._house = dispatcher.house
         self._door = door
-        self._rate = Rate(now, MOST_A_SECOND)
+        self._rate = Rate(elapsed, MOST_A_SECOND)
         self._grants = {
             "client_credentials": self._for_client,
             "password": self._for_password,

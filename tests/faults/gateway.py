@@ -1,0 +1,49 @@
+"""`python -m tests.faults.gateway`: the command `hivewire` with a disk and a clock that follow the orders of a test."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+from hivewire import app, cli
+from hivewire.ledger.sqlite import SqliteJournal
+from tests.faults.disk import Desk, Disk
+
+
+def main() -> None:
+    """The file with the orders is named by the variable FAULTS."""
+    desk = Desk(Path(os.environ["FAULTS"]))
+    disk = Disk(desk)
+    disk.install()
+    really = time.time_ns
+    time.time_ns = lambda: really() + desk.take()[1].clock * 1_000_000_000
+    app.SqliteJournal = _watched(disk)  # type: ignore[misc]
+    cli.main()
+
+
+def _watched(disk: Disk) -> type[SqliteJournal]:
+    """The engine, which tells the disk what it is about."""
+
+    def method(name: str) -> Callable[..., Coroutine[Any, Any, Any]]:
+        really = getattr(SqliteJournal, name)
+
+        async def watched(*arguments: Any) -> Any:
+            disk.during = name
+            try:
+                done = await really(*arguments)
+                disk.operation("return")
+                return done
+            finally:
+                disk.during = ""
+
+        return watched
+
+    methods = {name: method(name) for name in ("load", "append", "remember", "remove", "close")}
+    return type("Watched", (SqliteJournal,), methods)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,109 @@
+"""One data file, the gateways that are started over it one after the other, and what they have answered."""
+
+from __future__ import annotations
+
+import re
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+
+from websockets.exceptions import ConnectionClosed
+
+from tests.faults.disk import Desk
+from tests.running import RunningGateway, Talk
+
+MEBI = 1 << 20
+
+
+class Station:
+    """Every put that was answered with success is remembered, and must be there for ever."""
+
+    def __init__(self, data: Path) -> None:
+        self.data = data
+        self.desk = Desk(data.with_name("orders"))
+        self.answered: dict[str, tuple[str, int]] = {}
+        self._token = ""
+
+    def start(self, *flags: str) -> RunningGateway:
+        """A gateway whose disk and clock follow the orders on the desk."""
+        orders = {"FAULTS": str(self.data.with_name("orders"))}
+        flags += ("--access-token-lifetime", "86400")  # for tests that move the clock
+        return RunningGateway(self.data, *flags, env=orders, module="tests.faults.gateway")
+
+    def talk(self, gateway: RunningGateway) -> Talk:
+        """A socket with the administrator's token, which outlives each gateway."""
+        self._token = self._token or gateway.token()
+        return gateway.socket(self._token)
+
+    def put(self, talk: Talk, name: str, value: str) -> dict[str, Any]:
+        """Put and take note if it is answered with success; the answer, or how the socket ended as its error."""
+        try:
+            answer = talk("configuration/put", name=name, value=value)
+        except ConnectionClosed as closed:
+            return {"status": "closed", "error": str(closed)}
+        if answer["status"] == "success":
+            self.answered[name] = (value, answer["configuration"]["entityVersion"])
+        return answer
+
+    def found(self, gateway: RunningGateway) -> dict[str, tuple[str, int]]:
+        """Name to value and version of everything that is there."""
+        with self.talk(gateway) as talk:
+            listed = talk("configuration/list", take=10_000)["configurations"]
+        return {one["name"]: (one["value"], one["entityVersion"]) for one in listed}
+
+    def check(self, gateway: RunningGateway) -> None:
+        """Everything answered is there and nothing else, readiness says yes, and a new put works."""
+        assert self.found(gateway) == self.answered
+        self.check_alive(gateway)
+
+    def check_alive(self, gateway: RunningGateway) -> None:
+        """Somebody new is served: readiness says yes, a put is written, and can be read."""
+        assert status(gateway, "/health/ready") == 200
+        with self.talk(gateway) as talk:
+            count = self.answered.get("alive", ("0", 0))[1] + 1
+            assert self.put(talk, "alive", str(count))["configuration"]["entityVersion"] == count
+            assert talk("configuration/get", name="alive")["configuration"]["value"] == str(count)
+
+    def check_after_kill(self, gateway: RunningGateway, *flags: str) -> None:
+        """Kill -9, and another gateway over the same file has it all."""
+        gateway.process.kill()
+        gateway.process.wait()
+        with self.start(*flags) as restarted:
+            self.check(restarted)
+            assert restarted.stop() == 0
+
+
+def status(gateway: RunningGateway, path: str) -> int:
+    """How a GET of this path is answered."""
+    try:
+        with urllib.request.urlopen(gateway.url + path) as answer:
+            return int(answer.status)
+    except HTTPError as error:
+        with error:
+            return error.code
+
+
+def memory(gateway: RunningGateway) -> int:
+    """Bytes of memory that a gateway's process has now (RSS)."""
+    return _memory(gateway, "VmRSS")
+
+
+def peak_memory(gateway: RunningGateway) -> int:
+    """The most that it ever had."""
+    return _memory(gateway, "VmHWM")
+
+
+def _memory(gateway: RunningGateway, name: str) -> int:
+    status = Path(f"/proc/{gateway.process.pid}/status").read_text()
+    found = re.search(rf"^{name}:\s+(\d+) kB$", status, re.MULTILINE)
+    assert found
+    return int(found[1]) << 10
+
+
+def settles(figure: Callable[[], float], most: float) -> float:
+    """Wait until a figure is no more than this; the time limit of the test is the end of patience."""
+    while (found := figure()) > most:
+        pass
+    return found

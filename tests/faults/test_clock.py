@@ -1,0 +1,96 @@
+"""A clock that is set back an hour: nothing is lost, nothing goes backwards, and nobody is locked out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.faults.station import Station
+from tests.gate.wire import gauge, until
+from tests.protocol import tenants
+from tests.running import PASSWORD
+
+HOUR = 3_600
+
+
+@pytest.fixture
+def station(data: Path) -> Station:
+    return Station(data)
+
+
+def test_versions_and_times_go_on(station: Station) -> None:
+    """Versions and revisions go up, the time of a name never down, and a watcher resumes without a gap."""
+    flags = ("--log-days", "0.02", "--compact-seconds", "0.1")
+    with station.start(*flags) as gateway, station.talk(gateway) as talk, station.talk(gateway) as watcher:
+        for number in range(20):
+            station.put(talk, "a", str(number))
+        begun = watcher("configuration/subscribe", names=["a"])
+        assert begun["mode"] == "snapshot"
+        position = watcher.receive()["position"]
+        before = talk("configuration/history", name="a")["changes"][0]
+
+        station.desk.give(clock=-HOUR)
+        put = station.put(talk, "a", "an hour ago")
+        assert watcher.receive()["configuration"]["entityVersion"] == 21
+        assert put["revision"] > before["revision"]
+        station.put(talk, "b", "new")
+        changes = talk("configuration/history", name="a", take=100)["changes"]
+        assert [change["configuration"]["entityVersion"] for change in changes] == list(range(21, 0, -1))
+        assert changes[0]["modified"] == before["modified"]
+        assert gauge(gateway, "ledger_oldest") == 1, "nothing left the log early"
+
+        with station.talk(gateway) as late:
+            assert late("configuration/subscribe", names=["*"], since=position)["mode"] == "resumed"
+            assert [late.receive()["configuration"]["name"] for _ in range(2)] == ["a", "b"]
+        station.desk.give(clock=HOUR)
+        until(lambda: gauge(gateway, "ledger_oldest") > 20)  # the log is shortened when its time has come
+        station.check(gateway)
+        station.desk.give(clock=-HOUR)
+        station.check_after_kill(gateway)
+
+
+def test_tokens_and_logins_are_good(station: Station) -> None:
+    """Tokens of before stay good, new ones are good at once; who guessed wrong waits a second and not an hour."""
+    with station.start() as gateway:
+        station.check_alive(gateway)
+        with gateway.http("") as http:
+
+            def login(password: str) -> int:
+                return http.post("/token", json={"login": "admin", "password": password}).status_code
+
+            for _ in range(10):
+                assert login("wrong password") == 401
+            assert login(PASSWORD) == 429
+            station.desk.give(clock=-HOUR)
+            station.check_alive(gateway)
+            until(lambda: login(PASSWORD) == 201)
+        with gateway.http() as http:
+            assert http.get("/user/current").status_code == 200
+        station.check_after_kill(gateway)
+
+
+def test_a_tenants_document_keeps_its_seconds(station: Station) -> None:
+    """Each save is dated a second after the one before, so that `If-Unmodified-Since` still tells who is late."""
+    with station.start() as gateway, gateway.http() as http:
+        assert http.post("/tenant", json={"tenantId": "t"}).status_code == 201
+        url = f"{gateway.url}/reltio/api/t/configuration"
+
+        def save(label: str, since: str | None = None) -> httpx.Response:
+            headers = {"If-Unmodified-Since": since} if since is not None else {}
+            return http.put(url, json=tenants.document(label=label), headers=headers)
+
+        first = save("first")
+        station.desk.give(clock=-HOUR)
+        second = save("second", first.headers["last-modified"])
+        assert second.status_code == 200
+        assert second.json()["updatedTime"] // 1_000 == first.json()["updatedTime"] // 1_000 + 1
+        assert save("late", first.headers["last-modified"]).status_code == 412
+        third = save("third", second.headers["last-modified"])
+        assert third.status_code == 200
+        gateway.process.kill()
+        gateway.process.wait()
+    with station.start() as gateway, gateway.http() as http:
+        assert http.get(url.replace(url[: url.index("/reltio")], gateway.url)).json() == third.json()
+        station.check(gateway)

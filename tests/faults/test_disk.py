@@ -1,0 +1,339 @@
+"""Processes that die at every operation of the disk; disks that are full or broken; torn files: nothing is lost."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Literal
+
+import pytest
+from websockets.exceptions import ConnectionClosed, InvalidMessage
+
+from hivewire.ledger.ledger import Ledger
+from hivewire.ledger.sqlite import SqliteJournal
+from tests.faults.disk import Fault, reachable
+from tests.faults.station import Station, status
+from tests.gate.wire import until
+from tests.running import NotStarted, RunningGateway
+
+pytestmark = pytest.mark.skipif(not reachable(), reason="the SQLite of this Python hides its functions")
+
+
+@pytest.fixture
+def station(data: Path) -> Station:
+    return Station(data)
+
+
+# Dying. Each gateway finds what the one before it left behind, and is the next to die.
+
+
+@pytest.mark.parametrize("action", ["kill", "power cut"])
+def test_a_gateway_that_dies_anywhere_in_a_commit_loses_nothing_answered(
+    station: Station, action: Literal["kill", "power cut"]
+) -> None:
+    """Killed half way in each write, before and after the sync: the put under way is there whole or not at all."""
+    last = ("nothing", 0)
+    met: list[str] = []
+    for skip in range(20):
+        station.desk.give()
+        with station.start() as gateway:
+            found = station.found(gateway)
+            if met and met[-1] == "return":
+                assert found["last"] == last, "it was durable, though nobody was told"
+            elif action == "power cut":
+                assert found.get("last") == station.answered.get("last"), "what was not synced came back"
+            assert found.get("last") in (station.answered.get("last"), last)
+            station.answered |= {"last": found["last"]} if "last" in found else {}
+            station.check(gateway)
+            with station.talk(gateway) as talk:
+                for number in range(3):
+                    station.put(talk, f"before.{number}", f"{skip}")
+                station.desk.give(Fault(action, during="append", skip=skip))
+                last = (f"value {skip}", station.answered.get("last", ("", 0))[1] + 1)
+                if station.put(talk, "last", last[0])["status"] == "success":
+                    break
+                met += station.desk.met()
+                assert gateway.process.wait(20) == -9
+    assert met == ["write .db-wal", "write .db-wal", "sync .db-wal", "return"]
+
+
+LONG = (pytest.mark.long, pytest.mark.timeout(600))
+
+
+@pytest.mark.parametrize(
+    ("action", "step"), [("kill", 7), pytest.param("kill", 1, marks=LONG), pytest.param("power cut", 1, marks=LONG)]
+)
+def test_a_start_that_dies_while_it_makes_the_file_is_begun_again(
+    tmp_path: Path, action: Literal["kill", "power cut"], step: int
+) -> None:
+    """The one change of schema that there is: a start killed anywhere within it is followed by one that works."""
+    met = []
+    for skip in range(0, 1_000, step):
+        folder = tmp_path / str(skip)
+        folder.mkdir()
+        station = Station(folder / "hivewire.db")
+        station.desk.give(Fault(action, during="load", skip=skip))
+        try:
+            station.start().stop()
+            break
+        except NotStarted:
+            met += station.desk.met()
+        station.desk.give()
+        with station.start() as gateway:
+            station.check(gateway)
+    assert len(met) >= 14 // step
+    assert step > 1 or met[-1] == "return"
+
+
+COMPACTING = ("--log-changes", "10", "--history", "1", "--compact-seconds")
+
+
+@pytest.fixture
+def overgrown(station: Station) -> Station:
+    """A file with 1,500 changes of 500 names, of which 500 are needed."""
+    with station.start(*COMPACTING, "86400") as gateway, station.talk(gateway) as talk:
+        for turn in range(3):
+            changes = [{"operation": "put", "name": f"n{n}", "value": f"{turn}" * 500} for n in range(500)]
+            assert talk("configuration/transact", changes=changes)["status"] == "success"
+        station.answered = {f"n{n}": ("2" * 500, 3) for n in range(500)}
+        assert gateway.stop() == 0
+    return station
+
+
+POINTS = [
+    *(("remember", call, skip) for call, skip in (("write", 0), ("write", 1), ("sync", 0), ("return", 0))),
+    *(("remove", "write", skip) for skip in (0, 1, 5, 20, 80)),
+    *(("remove", call, 0) for call in ("sync", "return")),
+]
+
+
+def test_a_gateway_that_dies_while_it_compacts_loses_nothing(overgrown: Station) -> None:
+    """Killed while it notes where the log begins and while it removes: the needed stays, and the next one goes on."""
+    points = [("remember", 0), ("remove", 0), ("remove", 20)]
+    met = compacted_to_the_end(overgrown, [Fault("kill", during=during, skip=skip) for during, skip in points])
+    assert len(met) == 3
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("action", ["kill", "power cut"])
+@pytest.mark.parametrize(("during", "call", "skip"), POINTS)
+def test_a_compaction_can_be_cut_short_anywhere(
+    overgrown: Station, action: Literal["kill", "power cut"], during: str, call: str, skip: int
+) -> None:
+    """The long form of the one before: each operation by itself."""
+    assert len(compacted_to_the_end(overgrown, [Fault(action, during=during, call=call, skip=skip)])) == 1
+
+
+def compacted_to_the_end(station: Station, faults: list[Fault]) -> list[str]:
+    """Let one gateway after the other die of these faults, until one survives; where they died."""
+    met: list[str] = []
+    for fault in [*faults, None]:
+        station.desk.give(fault)
+        with station.start(*COMPACTING, "0.1") as gateway:
+            until(lambda gateway=gateway: gateway.process.poll() is not None or compacted(station, gateway))
+            if gateway.process.poll() is not None:
+                met += station.desk.met()
+                continue
+            station.desk.give()
+            station.check(gateway)
+            with station.talk(gateway) as talk:
+                for name in ("n0", "n499"):
+                    kept = talk("configuration/history", name=name)["changes"]
+                    assert [change["configuration"]["entityVersion"] for change in kept] == [3]
+            station.check_after_kill(gateway, *COMPACTING, "0.1")
+            return met
+    raise AssertionError("none survived")
+
+
+def compacted(station: Station, gateway: RunningGateway) -> bool:
+    """Whether the last change of a name is all that is left of it."""
+    try:
+        with station.talk(gateway) as talk:
+            answer = talk("configuration/history", name="n499")
+            assert answer["status"] == "success", answer
+            return len(answer["changes"]) == 1
+    except (OSError, ConnectionClosed, InvalidMessage):
+        return False  # it is dead
+
+
+@pytest.mark.parametrize("skip", [20, *(pytest.param(skip, marks=LONG) for skip in (0, 1, 3, 10, 40, 80))])
+def test_a_gateway_that_dies_in_a_checkpoint_loses_nothing(station: Station, skip: int) -> None:
+    """The log's pages go from the WAL to the file at a stop; a stop that is killed within loses none of them."""
+    with station.start() as gateway:
+        with station.talk(gateway) as talk:
+            for number in range(30):
+                station.put(talk, f"name {number}", f"{number}" * 10_000)
+        station.desk.give(Fault("kill", during="close", file=".db", skip=skip))
+        assert gateway.stop() == -9
+        assert station.desk.met() == ["write .db"]
+    station.desk.give()
+    with station.start() as gateway:
+        station.check(gateway)
+        assert gateway.stop() == 0
+
+
+# Full and broken.
+
+
+class Full:
+    """A disk that SQLite is told is full."""
+
+    def __init__(self, station: Station) -> None:
+        self._desk = station.desk
+
+    def fill(self) -> None:
+        self._desk.give(Fault("ENOSPC", call="write"))
+
+    def free(self) -> None:
+        self._desk.give()
+
+
+class Small:
+    """A disk of 4 MiB that is full: a file takes what is left of it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._ballast = folder / "ballast"
+
+    def fill(self) -> None:
+        with self._ballast.open("wb", buffering=0) as file:
+            try:
+                while True:
+                    file.write(bytes(4_096))
+            except OSError:
+                pass  # not one page more
+
+    def free(self) -> None:
+        self._ballast.unlink()
+
+
+@pytest.fixture(params=["a small disk", pytest.param("told so", marks=LONG)])
+def full(request: pytest.FixtureRequest, station: Station) -> Iterator[Full | Small]:
+    """A disk without room: a real one where the tests may mount one, else one that only SQLite takes for full."""
+    folder = station.data.parent
+    mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "none", str(folder)]
+    if request.param == "told so" or subprocess.run(mount, capture_output=True).returncode:
+        yield Full(station)
+    else:
+        yield Small(folder)
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_disk_refuses_puts_and_loses_nothing(station: Station, full: Full | Small) -> None:
+    """Puts get 503 and gets go on; with room again puts work; what was refused is never there, not after kill -9."""
+    refused = unavailable(station, full.fill, full.free)
+    assert "full" in refused["error"]
+
+
+@pytest.mark.parametrize("call", ["sync", pytest.param("write", marks=LONG)])
+def test_a_disk_that_fails_refuses_puts_and_loses_nothing(station: Station, call: str) -> None:
+    """The same for input/output errors of a write and of a sync."""
+    fault = Fault("EIO", call=call)
+    refused = unavailable(station, lambda: station.desk.give(fault), station.desk.give)
+    assert "I/O error" in refused["error"]
+
+
+def unavailable(station: Station, break_: Callable[[], None], mend: Callable[[], None]) -> dict[str, object]:
+    """A gateway whose disk takes nothing for a while; how it refused a put."""
+    with station.start() as gateway, station.talk(gateway) as talk:
+        assert station.put(talk, "before", "1")["status"] == "success"
+        station.desk.give()
+        break_()
+        for number in range(50):  # SQLite writes into the room that its file has before it asks for more
+            refused = station.put(talk, f"full {number}", "x" * 20_000)
+            if refused["status"] == "error":
+                break
+        assert refused["code"] == 503
+        assert "nothing was written" in refused["error"]
+        assert station.put(talk, "before", "x" * 20_000)["code"] == 503
+        assert status(gateway, "/health/ready") == 503
+        assert status(gateway, "/health/live") == 200
+        assert talk("configuration/get", name="before")["configuration"]["value"] == "1"
+        mend()
+        assert station.put(talk, "before", "2")["configuration"]["entityVersion"] == 2
+        station.check(gateway)
+        station.check_after_kill(gateway)
+    return refused
+
+
+def test_a_checkpoint_that_fails_harms_no_put(station: Station) -> None:
+    """The WAL takes what the file itself does not; puts are answered, and all are there after kill -9."""
+    with station.start() as gateway, station.talk(gateway) as talk:
+        station.desk.give(Fault("EIO", call="write", file=".db"))
+        for number in range(150):
+            assert station.put(talk, f"name {number % 5}", f"{number}" * 20_000)["status"] == "success"
+        assert station.desk.met(), "no checkpoint was tried"
+        station.desk.give()
+        station.check(gateway)
+        station.check_after_kill(gateway)
+
+
+def test_a_disk_that_cannot_be_read_fails_only_who_reads_from_it(station: Station) -> None:
+    """A history that the disk does not give is an error for who asks, a put is refused; gets go on."""
+    with station.start() as gateway, station.talk(gateway) as talk:
+        for number in range(300):
+            station.put(talk, f"name {number % 3}", f"{number}" * 5_000)
+        station.desk.give(Fault("EIO", call="read"))
+        asked = talk("configuration/history", name="name 0", before=80, take=20)
+        assert (asked["status"], asked["code"]) == ("error", 500)
+        assert station.desk.met()
+        assert talk("configuration/get", name="name 1")["status"] == "success"
+        station.put(talk, "name 1", "newer")  # which may be refused: it reads where in the file it has to write
+        station.desk.give()
+        assert station.put(talk, "name 1", "new")["status"] == "success"
+        assert len(talk("configuration/history", name="name 0", before=80, take=20)["changes"]) == 20
+        station.check(gateway)
+        assert len(gateway.events("unexpected error")) == 1, "the operator is told"
+        station.check_after_kill(gateway)
+
+
+def test_a_start_on_a_broken_disk_says_so_and_harms_nothing(station: Station) -> None:
+    """It ends with a line for people, and the next start finds everything."""
+    with station.start() as gateway, station.talk(gateway) as talk:
+        station.put(talk, "before", "1")
+        gateway.process.kill()
+        gateway.process.wait()
+    station.desk.give(Fault("EIO", call="read"))
+    with pytest.raises(NotStarted, match=r"\(1\).*hivewire: error: .*I/O error"):
+        station.start()
+    station.desk.give()
+    with station.start() as gateway:
+        station.check(gateway)
+
+
+# Torn.
+
+
+@pytest.mark.parametrize("step", [1_031, pytest.param(53, marks=LONG)])
+async def test_a_torn_end_of_the_wal_costs_only_the_commit_in_it(station: Station, tmp_path: Path, step: int) -> None:
+    """Cut off or garbled anywhere behind what was answered, the WAL still gives all of that, and nothing in part."""
+    with station.start() as gateway, station.talk(gateway) as talk:
+        for number in range(5):
+            station.put(talk, f"name {number}", f"{number}" * 3_000)
+        wal = station.data.with_name("hivewire.db-wal")
+        whole = wal.stat().st_size
+        assert talk("configuration/put", name="torn", value="x" * 9_000)["status"] == "success"
+        gateway.process.kill()
+        gateway.process.wait()
+    content = wal.read_bytes()
+    expected = {name: (value.encode(), version) for name, (value, version) in station.answered.items()}
+    for cut in range(whole, len(content), step):
+        before = content[:cut]
+        garbled = before + os.urandom(40) + content[cut + 40 :]
+        for number, torn in enumerate((before, garbled, before + bytes(5_000), before + before)):
+            folder = tmp_path / f"{cut}-{number}"
+            folder.mkdir()
+            shutil.copy(station.data, folder)
+            (folder / wal.name).write_bytes(torn)
+            ledger = Ledger(SqliteJournal(folder / station.data.name), lambda: 1)
+            await ledger.open()
+            live = ledger.kind("configuration").live
+            assert {name: (change.content, change.version) for name, change in live.items()} == expected
+            await ledger.close()
+            shutil.rmtree(folder)
+    wal.write_bytes(content[: whole + 1_000])
+    with station.start() as gateway:
+        station.check(gateway)
+        station.check_after_kill(gateway)
