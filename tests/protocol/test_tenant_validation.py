@@ -86,8 +86,26 @@ CASES: list[tuple[int, str, dict[str, Any], dict[str, Any]]] = [
         {"entityTypes[1].attributes[1]": attribute(f"{PLACE}/attributes/Flat/Number")},
         {},
     ),
+    (314, "roles[1]", {"roles[1].uri": "configuration/roles/a/b"}, {"roles[1].uri": "configuration/roles/a b"}),
+    (314, "roles[1]", {"roles[1].uri": "configuration/roles/Boss/"}, {}),
+    (314, "roles[1]", {"roles[1].uri": "configuration/roles//"}, {}),
+    (
+        314,
+        "entityTypes[3]",
+        {"entityTypes[3]": {"uri": f"{STORE}/attributes/City", "label": ""}},
+        {"entityTypes[3]": {"uri": f"{STORE}.attributes.City", "label": ""}},
+    ),
+    (314, MATCH, {f"{MATCH}.uri": f"{STORE}/matchGroups/a/b"}, {f"{MATCH}.uri": f"{STORE}/matchGroups/a"}),
+    (314, SECOND, {f"{SECOND}.uri": f"{STORE}/survivorshipGroups/a/b"}, {}),
     # Rule 7.
     (1811, f"{ZIP}.name", {f"{ZIP}.name": "zip"}, {f"{ZIP}.name": "Zip"}),
+    (1811, f"{ZIP}.name", {f"{ZIP}.name": ""}, {}),
+    (
+        1811,
+        "entityTypes[3].name",
+        {"entityTypes[3]": {"URI": f"{STORE}2", "name": "", "label": "", "attributes": []}},
+        {"entityTypes[3]": {"URI": f"{STORE}2", "name": "Store2", "label": "", "attributes": []}},
+    ),
     # Rules 8 and 9.
     (1907, f"{HOURS}.attributes[2]", {f"{HOURS}.attributes[2]": attribute(MORE, "Nested")}, {}),
     (

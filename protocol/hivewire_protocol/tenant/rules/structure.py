@@ -126,7 +126,10 @@ def known_members(element: Element, model: Model) -> Iterator[Finding]:
 
 
 def uri_place(element: Element, model: Model) -> Iterator[Finding]:
-    """A URI says where its element stands: the owner's URI, the collection, a name."""
+    """A URI says where its element stands: the owner's URI, the collection, a name of one segment.
+
+    With more segments, or with none, it could be the URI of another element or of a part of one, and get its id.
+    """
     uri, owner = element.uri, element.owner
     if uri is None or owner is None:
         return
@@ -135,15 +138,15 @@ def uri_place(element: Element, model: Model) -> Iterator[Finding]:
     elif owner.uri is not None:
         prefix = f"{owner.uri}/{element.kind}/"
         name = uri[len(prefix) :]
-        if not uri.startswith(prefix) or not name or (element.kind == "attributes" and "/" in name):
-            advice = f"Here a URI is {clip(prefix)} and a name."
+        if not uri.startswith(prefix) or not name or "/" in name:
+            advice = f"Here a URI is {clip(prefix)} and a name without a slash."
             yield element.found(314, "", f"has the URI {clip(uri)}", advice)
 
 
 def name_of_uri(element: Element, model: Model) -> Iterator[Finding]:
     """A name is the last segment of the URI."""
-    name = element.text("name")
-    if name is not None and element.uri is not None and name != element.uri.rpartition("/")[2]:
+    name = element.value.get("name")
+    if type(name) is str and element.uri is not None and name != element.uri.rpartition("/")[2]:
         advice = f"The URI is {clip(element.uri)}; its last segment and the name have to be the same."
         yield element.found(1811, "name", f"is {clip(name)}", advice)
 
