@@ -54,6 +54,10 @@ CASES: list[tuple[int, str, dict[str, Any], dict[str, Any]]] = [
     (304, "description", {"description": []}, {"description": None}),
     (304, "updatedTime", {"updatedTime": "1"}, {"updatedTime": 1}),
     (304, "updatedTime", {"updatedTime": True}, {"updatedTime": 1.5}),
+    (304, "uri", {"uri": 5}, {"uri": None}),
+    (304, "URI", {"uri": GONE, "URI": {}}, {"uri": GONE, "URI": "configuration"}),
+    (304, "referenceConfigurationURI", {"referenceConfigurationURI": 1}, {"referenceConfigurationURI": None}),
+    (304, "referenceConfigurationURI", {"referenceConfigurationURI": {"a": 1}}, {"referenceConfigurationURI": ""}),
     (304, "roles", {"roles": {}}, {"roles": None}),
     (304, "roles[1]", {"roles[1]": "Boss"}, {"roles[1]": {"uri": "configuration/roles/Boss"}}),
     (304, "roles[1].URI", {"roles[1].uri": GONE}, {}),
@@ -69,6 +73,13 @@ CASES: list[tuple[int, str, dict[str, Any], dict[str, Any]]] = [
     (304, "entitytypes", {"entitytypes": []}, {"ratings": []}),
     (304, "uri", {"URI": "configuration"}, {}),
     (304, "roles[1].uri", {"roles[1].URI": "configuration/roles/Boss"}, {}),
+    # Section 2.2: at most one type of change requests.
+    (
+        304,
+        "changeRequestTypes[1]",
+        {"changeRequestTypes": [{"uri": f"configuration/changeRequestTypes/{name}"} for name in "AB"]},
+        {"changeRequestTypes": [{"uri": "configuration/changeRequestTypes/A"}]},
+    ),
     # Rules 4 to 6: where a URI stands.
     (315, "roles[1]", {"roles[1].uri": "roles/Boss"}, {}),
     (314, "roles[1]", {"roles[1].uri": "configuration/sources/Boss"}, {"roles[1].uri": "configuration/roles/B"}),
@@ -194,6 +205,18 @@ CASES: list[tuple[int, str, dict[str, Any], dict[str, Any]]] = [
         {f"{CITY}.cardinality": {"maxValue": "1"}},
     ),
     (1008, f"{CITY}.cardinality.maxValue", {f"{CITY}.cardinality.minValue": 2}, {f"{CITY}.cardinality.minValue": 1}),
+    (
+        304,
+        f"{CITY}.cardinality.minValue",
+        {f"{CITY}.cardinality.minValue": "x"},
+        {f"{CITY}.cardinality.minValue": "0"},
+    ),
+    (
+        304,
+        f"{CITY}.cardinality.maxValue",
+        {f"{CITY}.cardinality.maxValue": True},
+        {f"{CITY}.cardinality.maxValue": None},
+    ),
     (304, f"{CITY}.cardinality", {f"{CITY}.cardinality": 3}, {f"{CITY}.cardinality": {}}),
     # Section 7.3.
     (170, "entityTypes[0].imageAttributeURIs", {"entityTypes[0].imageAttributeURIs[0]": NOWHERE}, {}),
@@ -399,6 +422,16 @@ def test_a_document_above_a_base_layer_may_have_stubs() -> None:
         (1006, f"{CITY}.cardinality.minValue"),
         (315, "entityTypes[2]"),
         (314, "entityTypes[2].attributes[0]"),
+    ]
+
+
+@pytest.mark.parametrize("base", [1, {"a": 1}, True, ["x"]])
+def test_what_is_no_base_layer_relaxes_nothing(base: Any) -> None:
+    """A `referenceConfigurationURI` that is no string is wrong itself and does not hide what else is."""
+    value = document(referenceConfigurationURI=base, **{f"{CITY}.dependentLookupAttributes[0]": NOWHERE})
+    assert broken(value) == [
+        (304, "referenceConfigurationURI"),
+        (348, f"{CITY}.dependentLookupAttributes"),
     ]
 
 

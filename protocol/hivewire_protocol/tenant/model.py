@@ -29,7 +29,8 @@ class Model:
     """
 
     def __init__(self, document: Document, *, known_members_only: bool = False) -> None:
-        self.layered = bool(document.get("referenceConfigurationURI"))
+        base = document.get("referenceConfigurationURI")
+        self.layered = type(base) is str and bool(base)
         self.known_members_only = known_members_only
         self.elements: list[Element] = []
         self.by_uri: dict[str, Element] = {}

@@ -93,6 +93,7 @@ RULES = (
     Rule((304,), "one URI", _ALL, structure.uri_member),
     Rule((304,), "required members", (ROOT, "entityTypes", "attributes"), structure.required_members),
     Rule((304,), "JSON types", _ALL, structure.member_types),
+    Rule((304,), "one element at most", ("changeRequestTypes",), structure.one_at_most),
     Rule((304,), "known members", (ROOT, "entityTypes", "relationTypes"), structure.known_members),
     Rule((315, 314), "URI fits the place", _ELEMENTS, structure.uri_place),
     Rule((1811,), "name is the end of the URI", _ELEMENTS, structure.name_of_uri),

@@ -64,6 +64,9 @@ def cardinality(element: Element, model: Model) -> Iterator[Finding]:
         yield element.found(304, "cardinality", "is not an object", "Give {minValue, maxValue}.")
         return
     least, most = _number(bounds.get("minValue")), _number(bounds.get("maxValue"))
+    for member, number in (("minValue", least), ("maxValue", most)):
+        if number is None and bounds.get(member) is not None:
+            yield element.found(304, f"cardinality.{member}", "is not a number", "Give a number, or leave it out.")
     if least is not None and least < 0:
         yield element.found(1006, "cardinality.minValue", "is below 0", "Give 0 or more, or leave it out.")
     if most is not None and most < 1:

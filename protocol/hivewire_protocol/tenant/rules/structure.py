@@ -19,7 +19,7 @@ _REQUIRED = {
 }
 
 _STRINGS = {
-    ROOT: ("label", "description", "schemaVersion"),
+    ROOT: ("uri", "URI", "label", "description", "schemaVersion", "referenceConfigurationURI"),
     "entityTypes": ("name", "label", "description"),
     "attributes": ("name", "label", "type"),
 }
@@ -112,6 +112,12 @@ def member_types(element: Element, model: Model) -> Iterator[Finding]:
         for index, item in enumerate(items):
             if type(item) is not dict:
                 yield element.found(304, f"{member}[{index}]", "is not an object", "Give each element as an object.")
+
+
+def one_at_most(element: Element, model: Model) -> Iterator[Finding]:
+    """There is one type of change requests, or none (section 2.2)."""
+    if element.kind == "changeRequestTypes" and element.index:
+        yield element.found(304, "", "is not the only element", "changeRequestTypes holds at most one element.")
 
 
 def known_members(element: Element, model: Model) -> Iterator[Finding]:
