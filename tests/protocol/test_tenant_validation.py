@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from graphlib import CycleError, TopologicalSorter
+from itertools import pairwise
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from hivewire_protocol.tenant.documents import Document
+from hivewire_protocol.tenant.elements import MAX_ENTRIES
+from hivewire_protocol.tenant.model import cycle
 from hivewire_protocol.tenant.steps import at_once
 from hivewire_protocol.tenant.validation import MAX_ELEMENTS, MAX_FINDINGS, RULES, STRICT, WARNINGS, errors, validate
 from tests.protocol.tenants import (
@@ -535,6 +540,38 @@ def test_findings_are_in_document_order() -> None:
     ]
 
 
+def test_findings_in_an_element_are_in_the_order_of_its_members() -> None:
+    """What is about the element comes first, then its members as they stand, then the members that are not there."""
+    assert broken({"x.y[3]": 1, "label": 5, "entityTypes": {}, "x": 1}) == [
+        (304, "x.y[3]"),
+        (304, "label"),
+        (304, "entityTypes"),
+        (304, "x"),
+        (304, "schemaVersion"),
+    ]
+    kind = {"cardinality": 1, "defaultValue": "x", "type": "Int", "name": "B", "uri": f"{SHOP}/attributes/City"}
+    path = "entityTypes[2].attributes[1]"
+    assert broken(document(**{path: kind})) == [
+        (1907, path),
+        (304, f"{path}.cardinality"),
+        (1009, f"{path}.defaultValue"),
+        (1905, f"{path}.type"),
+        (1960, f"{path}.type"),
+        (1811, f"{path}.name"),
+        (304, f"{path}.label"),
+    ]
+
+
+def test_findings_in_an_array_are_in_the_order_of_its_entries() -> None:
+    """Whichever rules find them."""
+    mapping = [{"attribute": "City"} for _ in range(11)]
+    mapping[2] = mapping[10] = {"attribute": f"{STORE}/attributes/City", "sourcesForOv": []}
+    found = broken(document(**{f"{FIRST}.mapping": mapping, f"{FIRST}.default": True}))
+    places = [int(path.rpartition("[")[2].partition("]")[0]) for _, path in found]
+    assert len(places) == 9 + 8 + 1 + 2
+    assert places == sorted(places)
+
+
 def test_findings_quote_little_of_the_document() -> None:
     """However long the strings of a document are, what is said of them fits on a line."""
     long = "x" * 100_000
@@ -575,6 +612,54 @@ def test_validation_comes_in_steps() -> None:
     value["roles"] = [{"uri": f"configuration/roles/R{index}"} for index in range(5_000)]
     assert len(list(validate(value))) > 20
     assert at_once(validate(value)) == []
+
+
+LONG = 20_000
+HUGE = {
+    f"{MATCH}.rule.and.exact": [f"{STORE}/attributes/City"] * LONG,
+    "entityTypes[0].imageAttributeURIs": [f"{STORE}/attributes/City"] * LONG,
+    f"{CITY}.dependentLookupAttributes": [f"{STORE}/attributes/Zip"] * LONG,
+    f"{HOURS}.keyAttributeURIs": [f"{STORE}/attributes/Hours/attributes/Day"] * LONG,
+    f"{ADDRESS}.referencedAttributeURIs": [f"{PLACE}/attributes/Street"] * LONG,
+    f"{FIRST}.mapping": [{"attribute": f"{STORE}/attributes/Zip", "filter": index} for index in range(LONG)],
+    f"{FIRST}.mapping[0].sourcesUriOrder": [CRM] * LONG,
+    f"{SECOND}.roles": [f"configuration/roles/R{index}" for index in range(LONG)],
+    "entityTypes[0].surrogateCrosswalks": [{"source": CRM}] * LONG,
+    f"{KEY}.attributes": [f"{STORE}/attributes/City"] * LONG,
+    "interactionTypes[0].memberTypes": [{"objectTypeURI": STORE}] * LONG,
+    "graphTypes[0].relationshipTypeURIs": [AT] * LONG,
+}
+
+
+@pytest.mark.parametrize("path", HUGE)
+def test_one_huge_array_comes_in_steps(path: str) -> None:
+    """However much is in one element, there are breaks while it is looked through."""
+    assert len(list(validate(document(**{path: HUGE[path]})))) >= LONG // 3_000
+
+
+def test_arrays_that_are_looked_through_have_an_end() -> None:
+    """An array too long for the rules is an error itself, wherever in an element it is."""
+    for path in (f"{ADDRESS}.referencedAttributeURIs", f"{FIRST}.mapping[0].sourcesUriOrder"):
+        exactly = [f"{PLACE}/attributes/Street", CRM][path.startswith(FIRST)]
+        assert broken(document(**{path: [exactly] * MAX_ENTRIES})) == []
+        where = path.partition(".mapping")[0].removesuffix(".referencedAttributeURIs")
+        assert broken(document(**{path: [exactly] * (MAX_ENTRIES + 1)})) == [(304, where)]
+    lookups = {f"{CITY}.dependentLookupAttributes": [1] * (MAX_ENTRIES + 1)}
+    assert broken(document(**lookups)) == [(304, CITY)]
+
+
+@given(st.dictionaries(st.sampled_from("ABCDEF"), st.lists(st.sampled_from("ABCDEF"), max_size=3)))
+def test_a_circle_is_found_when_there_is_one(graph: dict[str, list[str]]) -> None:
+    """The same graphs have one as the standard library says, and what is shown is one."""
+    circle = at_once(cycle(graph))
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError:
+        assert circle[0] == circle[-1]
+        assert all(after in graph[node] for node, after in pairwise(circle))
+        assert len(circle) > 1
+    else:
+        assert circle == ()
 
 
 @given(documents())
