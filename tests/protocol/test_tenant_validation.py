@@ -195,10 +195,41 @@ CASES: list[tuple[int, str, dict[str, Any], dict[str, Any]]] = [
         {"interactionTypes[0].memberTypes[0].objectTypeURI": SHOP},
     ),
     (
+        304,
+        "relationTypes[0].direction",
+        {"relationTypes[0].direction": "both"},
+        {"relationTypes[0].direction": "bidirectional"},
+    ),
+    (304, "relationTypes[0].direction", {"relationTypes[0].direction": {}}, {"relationTypes[0].direction": None}),
+    (
+        1963,
+        "interactionTypes[0].memberTypes",
+        {"interactionTypes[0].memberTypes": [{"uri": "m"}, {"uri": "n"}, {"URI": "m"}]},
+        {"interactionTypes[0].memberTypes": [{"uri": "m"}, {"uri": "n"}, {}, {}]},
+    ),
+    (
         313,
         "graphTypes[0].relationshipTypeURIs",
         {"graphTypes[0].relationshipTypeURIs[0]": STORE},
         {"graphTypes[0].relationshipTypeURIs[0]": OWNS},
+    ),
+    (
+        313,
+        "groupTypes[0].memberTypes",
+        {"groupTypes": [{"uri": "configuration/groupTypes/G", "memberTypes": [STORE + "x"]}]},
+        {"groupTypes": [{"uri": "configuration/groupTypes/G", "memberTypes": [STORE, "x", 1]}]},
+    ),
+    (
+        313,
+        "groupTypes[0].memberTypes",
+        {"groupTypes": [{"uri": "configuration/groupTypes/G", "memberTypes": [{"objectTypeURI": f"{SHOP}s"}]}]},
+        {"groupTypes": [{"uri": "configuration/groupTypes/G", "memberTypes": [{"objectTypeURI": SHOP}]}]},
+    ),
+    (
+        1962,
+        "entityTypes[0].cleanseConfig",
+        {"entityTypes[0].cleanseConfig": {"infos": [{"source": "configuration/sources/X"}]}},
+        {"entityTypes[0].cleanseConfig": {"infos": [{"source": "configuration/sources/ReltioCleanser"}]}},
     ),
     (1962, "entityTypes[0].surrogateCrosswalks", {f"{KEY}.source": "configuration/sources/X"}, {f"{KEY}.source": WEB}),
     # Rule 12.
@@ -225,6 +256,21 @@ CASES: list[tuple[int, str, dict[str, Any], dict[str, Any]]] = [
     (304, f"{CITY}.cardinality", {f"{CITY}.cardinality": 3}, {f"{CITY}.cardinality": {}}),
     # Section 7.3.
     (170, "entityTypes[0].imageAttributeURIs", {"entityTypes[0].imageAttributeURIs[0]": NOWHERE}, {}),
+    (
+        170,
+        "entityTypes[0].cleanseConfig",
+        {"entityTypes[0].cleanseConfig": {"mappings": [{"inputMapping": [{"attribute": NOWHERE}]}]}},
+        {
+            "entityTypes[0].cleanseConfig": {
+                "mappings": [
+                    {
+                        "uri": f"{STORE}/cleanse/mappings/address",
+                        "inputMapping": [{"attribute": f"{STORE}/attributes/Address/attributes/Street"}],
+                    }
+                ]
+            }
+        },
+    ),
     (170, "entityTypes[0].surrogateCrosswalks", {f"{KEY}.attributes[0]": NOWHERE}, {}),
     (
         170,
@@ -337,6 +383,22 @@ CASES: list[tuple[int, str, dict[str, Any], dict[str, Any]]] = [
         f"{ZIP}.defaultValue",
         {f"{ZIP}.defaultValue": [1], f"{ZIP}.type": "Float"},
         {f"{ZIP}.defaultValue": -1.5e9, f"{ZIP}.type": "Float"},
+    ),
+    *(
+        (
+            1009,
+            f"{ZIP}.defaultValue",
+            {f"{ZIP}.defaultValue": wrong, f"{ZIP}.type": kind},
+            {f"{ZIP}.defaultValue": right, f"{ZIP}.type": kind},
+        )
+        for kind, wrong, right in (
+            ("Date", True, "2026-02-23"),
+            ("Time", ["07:05"], "07:05"),
+            ("Timestamp", False, 1716203045000),
+            ("String", {"value": "x"}, "x"),
+            ("URL", ["x"], "https://example.com"),
+            ("Number", "1" * 401, "1" * 400),
+        )
     ),
     (
         1914,

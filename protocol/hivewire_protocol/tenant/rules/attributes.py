@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 from hivewire_protocol.tenant.elements import Element
@@ -23,16 +24,17 @@ TYPES = frozenset((*_FAMILIES, *_OTHERS))
 _FOR_REFERENCES = ("referencedEntityTypeURI", "relationshipTypeURI", "referencedAttributeURIs")
 
 _WHOLE = re.compile(r"[+-]?[0-9]{1,19}").fullmatch
-_FRACTION = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?").fullmatch
-_DEFAULTS = {
+_FRACTION = re.compile(r"[+-]?([0-9]{1,400}(\.[0-9]{0,400})?|\.[0-9]{1,400})([eE][+-]?[0-9]{1,3})?").fullmatch
+_DEFAULTS: dict[str, tuple[Callable[[str], object], str]] = {
+    **dict.fromkeys(_MOMENTS, (lambda text: text not in ("true", "false"), "a string or a number")),
     **dict.fromkeys(_WHOLES, (_WHOLE, "a whole number")),
     **dict.fromkeys((*_FRACTIONS, "Dollar"), (_FRACTION, "a number")),
-    "Boolean": (re.compile("true|false").fullmatch, "true or false"),
+    "Boolean": (lambda text: text in ("true", "false"), "true or false"),
 }
 
 
 def known_type(element: Element, model: Model) -> Found:
-    """The type of an attribute is one of section 6."""
+    """The type of an attribute is known."""
     kind = element.value.get("type")
     if type(kind) is str and kind not in TYPES:
         yield element.found(304, "type", f"is {clip(kind)}", f"The types are {', '.join(sorted(TYPES))}.")
@@ -82,15 +84,18 @@ def _number(value: Any) -> float | None:
 
 
 def default_value(element: Element, model: Model) -> Found:
-    """A default value can be read as a value of the type; checked for numbers and booleans."""
-    default = element.value.get("defaultValue")
-    expected = _DEFAULTS.get(element.text("type") or "")
-    if default is None or expected is None or default == "":
+    """A default value fits the type: numbers and booleans can be read as such, no moment is a boolean, and no simple
+    value is an object or an array."""
+    default, kind = element.value.get("defaultValue"), element.value.get("type")
+    if default is None or default == "" or type(kind) is not str or kind not in TYPES or kind in COMPLEX:
         return
-    shown = str(default).lower() if type(default) is bool else str(default)
-    matches, words = expected
-    if type(default) in (dict, list) or not matches(shown):
-        yield element.found(1009, "defaultValue", f"is {clip(shown)}", f"The type asks for {words}.")
+    fits, words = _DEFAULTS.get(kind, (bool, "one value"))
+    if type(default) in (dict, list) or not fits(_as_text(default)):
+        yield element.found(1009, "defaultValue", f"is {clip(default)}", f"The type asks for {words}.")
+
+
+def _as_text(value: Any) -> str:
+    return str(value).lower() if type(value) is bool else str(value)
 
 
 def nested_keys(element: Element, model: Model) -> Found:

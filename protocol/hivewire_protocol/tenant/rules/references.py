@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from hivewire_protocol.tenant.elements import Element, entries, strings
+from hivewire_protocol.tenant.elements import Element, entries, strings, strings_in, uri_of
 from hivewire_protocol.tenant.model import SYSTEM_SOURCES, Found, Model
 from hivewire_protocol.tenant.rules.structure import clip
+
+_DIRECTIONS = ("directed", "undirected", "bidirectional")
 
 
 def extended_type(element: Element, model: Model) -> Found:
@@ -32,6 +34,13 @@ def ends_of_relation(element: Element, model: Model) -> Found:
             yield element.found(code, f"{member}.objectTypeURI", f"is {clip(uri)}", advice)
 
 
+def direction_of_relation(element: Element, model: Model) -> Found:
+    """A relation type is directed, undirected or bidirectional, if it says so."""
+    direction = element.value.get("direction")
+    if direction is not None and direction not in _DIRECTIONS:
+        yield element.found(304, "direction", f"is {clip(direction)}", f"It is one of {', '.join(_DIRECTIONS)}.")
+
+
 def members_of_interaction(element: Element, model: Model) -> Found:
     """The members of an interaction type are of entity types that exist."""
     for member in entries(element.value.get("memberTypes")):
@@ -40,6 +49,28 @@ def members_of_interaction(element: Element, model: Model) -> Found:
         if uri is not None and not model.is_kind(uri, "entityTypes"):
             advice = "There is no such element in entityTypes."
             yield element.found(313, "memberTypes", f"has the objectTypeURI {clip(uri)}", advice)
+
+
+def members_once(element: Element, model: Model) -> Found:
+    """The members of an interaction type have different URIs."""
+    seen: set[str] = set()
+    for member in entries(element.value.get("memberTypes")):
+        yield None
+        uri = uri_of(member)
+        if uri is not None and uri in seen:
+            yield element.found(1963, "memberTypes", f"has {clip(uri)} again", "Define each member once.")
+        seen.add(uri or "")
+
+
+def members_of_group(element: Element, model: Model) -> Found:
+    """The entity types that a group type names as members exist, in whatever form it names them."""
+    for uri in strings_in(element.value.get("memberTypes")):
+        yield None
+        if uri is None or not uri.startswith("configuration/entityTypes/"):
+            continue
+        if not model.is_kind("/".join(uri.split("/", 3)[:3]), "entityTypes"):
+            advice = "There is no such element in entityTypes."
+            yield element.found(313, "memberTypes", f"names {clip(uri)}", advice)
 
 
 def relations_of_graph(element: Element, model: Model) -> Found:
@@ -82,3 +113,17 @@ def surrogate_crosswalks(element: Element, model: Model) -> Found:
             if not model.layered and uri.startswith("configuration/") and model.attribute(uri) is None:
                 advice = "The entity type has no such attribute."
                 yield element.found(170, "surrogateCrosswalks", f"names {clip(uri)}", advice)
+
+
+def cleansing(element: Element, model: Model) -> Found:
+    """Attributes of the type and sources that a cleanse configuration names exist, wherever they stand in it."""
+    own = f"{element.uri}/attributes/"
+    for uri in strings_in(element.value.get("cleanseConfig")):
+        yield None
+        if uri is None:
+            continue
+        if uri.startswith(own) and model.attribute(uri) is None:
+            advice = "The entity type has no such attribute."
+            yield element.found(170, "cleanseConfig", f"names {clip(uri)}", advice)
+        elif uri.startswith("configuration/sources/") and not model.has_source(uri):
+            yield element.found(1962, "cleanseConfig", f"names {clip(uri)}", "It is not defined in sources.")

@@ -64,7 +64,7 @@ def uri_member(element: Element, model: Model) -> Found:
 
 
 def required_members(element: Element, model: Model) -> Found:
-    """The members of section 3 are there; an element spelled `uri` is held to less, to nothing above a base layer."""
+    """Members that are required are there; an element spelled `uri` is held to less, to nothing above a base layer."""
     value = element.value
     if element.kind == ROOT:
         required: tuple[str, ...] = _DOCUMENT
@@ -90,7 +90,7 @@ _WHAT = {
 
 
 def member_types(element: Element, model: Model) -> Found:
-    """Members that the contract gives a JSON type have it; null counts as absent."""
+    """Members that have to be strings, arrays or numbers are; null counts as absent."""
     value = element.value
     for member in _STRINGS.get(element.kind, ()):
         if (found := value.get(member)) is not None and type(found) is not str:
@@ -114,7 +114,7 @@ def member_types(element: Element, model: Model) -> Found:
 
 
 def one_at_most(element: Element, model: Model) -> Found:
-    """There is one type of change requests, or none (section 2.2)."""
+    """There is one type of change requests, or none."""
     if element.kind == "changeRequestTypes" and element.index:
         yield element.found(304, "", "is not the only element", "changeRequestTypes holds at most one element.")
 
