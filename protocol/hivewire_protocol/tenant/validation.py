@@ -109,13 +109,14 @@ def _in_order(element: Element, findings: list[Finding]) -> Steps[list[Finding]]
     start = len(element.at("x")) - 1
     places = {finding.path: _place(finding.path[start:], element) for finding in findings}
     wanted = {name for name, _ in places.values()}
-    positions = {"": -1}
-    for position, name in enumerate(element.value):
+    positions: dict[str, int] = {}
+    for position, name in enumerate(element.value, 1):
         if name in wanted:
             positions[name] = position
         if not position % 10_000:
             yield
-    missing = len(element.value)
+    positions[""] = 0
+    missing = len(element.value) + 1
 
     def order(finding: Finding) -> tuple[int, int]:
         name, entry = places[finding.path]
