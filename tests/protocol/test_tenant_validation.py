@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hivewire_protocol.tenant.documents import Document
-from hivewire_protocol.tenant.elements import MAX_ENTRIES
+from hivewire_protocol.tenant.elements import MAX_ENTRIES, walk
 from hivewire_protocol.tenant.model import cycle
 from hivewire_protocol.tenant.steps import at_once
 from hivewire_protocol.tenant.validation import MAX_ELEMENTS, MAX_FINDINGS, RULES, STRICT, WARNINGS, errors, validate
@@ -722,6 +722,33 @@ def test_a_circle_is_found_when_there_is_one(graph: dict[str, list[str]]) -> Non
         assert len(circle) > 1
     else:
         assert circle == ()
+
+
+NEW = {
+    "entityTypes[3]": {"label": ""},
+    "entityTypes[1].attributes[1]": {"label": "", "type": "String"},
+    "entityTypes[0].matchGroups[1]": {"rule": {"and": {}}},
+    "entityTypes[0].survivorshipGroups[2]": {},
+    "relationTypes[2]": {"startObject": {"objectTypeURI": STORE}, "endObject": {"objectTypeURI": STORE}},
+    "roles[2]": {},
+}
+
+
+@pytest.mark.parametrize("place", NEW)
+def test_no_element_gets_the_uri_of_another(place: str) -> None:
+    """A URI that is, or looks like, that of another element or of a part of it would get its id (section 11)."""
+    depth = 3 if place.count("[") == 1 else 5
+    fine = 0
+    for element in walk(document()):
+        for end in ("", "/", "/x", "/attributes/x", "/matchGroups/x"):
+            uri = f"{element.uri}{end}"
+            value = document(**{place: {**NEW[place], "uri": uri, "name": uri.rpartition("/")[2]}})
+            if not errors(findings(value)):
+                uris = [each.uri for each in walk(value)]
+                assert len({*uris}) == len(uris)
+                assert len(uri.split("/")) == depth
+                fine += 1
+    assert fine <= 1
 
 
 @given(documents())
