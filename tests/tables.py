@@ -1,9 +1,10 @@
-"""The README's tables, made from the code: `python -m tests.tables` writes them, a test tells when to."""
+"""The documentation's tables, made from the code: `python -m tests.tables` writes them, a test tells when to."""
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from hivewire import settings
@@ -11,8 +12,11 @@ from hivewire.gate.rest import ROWS
 from hivewire_protocol.catalogue import REQUESTS
 from hivewire_protocol.close import TABLE
 from hivewire_protocol.errors import catalogue
+from hivewire_protocol.tenant.elements import COLLECTIONS, PARTS, ROOT
+from hivewire_protocol.tenant.validation import RULES, STRICT, WARNINGS
 
 README = Path(__file__).parent.parent / "README.md"
+DOCUMENTS = README.parent / "docs" / "tenant-configuration.md"
 
 
 def actions() -> list[str]:
@@ -71,30 +75,58 @@ def benchmark() -> list[str]:
     ]
 
 
-def _sentence(documented: type) -> str:
+def rules() -> list[str]:
+    """Codes of findings in tenant documents, what they are found in, and the rule that is broken."""
+    lines = ["| codes | in | what is checked |", "| --- | --- | --- |"]
+    for rule in RULES:
+        codes = ", ".join(_marked(code) for code in rule.codes)
+        layered = " Not above a base layer." if rule.complete else ""
+        lines.append(f"| {codes} | {_places(rule.kinds)} | {_sentence(rule.check)}{layered} |")
+    return lines
+
+
+def _marked(code: int) -> str:
+    return f"{code} (warning)" if code in WARNINGS else f"{code} (strict)" if code in STRICT else str(code)
+
+
+def _places(kinds: Sequence[str]) -> str:
+    everything = {*PARTS}
+    if {*kinds} >= everything - {ROOT}:
+        return "everything" if ROOT in kinds else "every element"
+    if {*kinds} == {*COLLECTIONS}:
+        return "every collection"
+    return ", ".join("the document" if kind == ROOT else f"`{kind}`" for kind in kinds)
+
+
+def _sentence(documented: object) -> str:
     return re.sub(r"\s+", " ", (documented.__doc__ or "").split("\n\n")[0]).strip()
 
 
-TABLES = {
-    "actions": actions,
-    "errors": errors,
-    "close codes": close_codes,
-    "settings": settings_table,
-    "benchmark": benchmark,
+PAGES: dict[Path, dict[str, Callable[[], list[str]]]] = {
+    README: {
+        "actions": actions,
+        "errors": errors,
+        "close codes": close_codes,
+        "settings": settings_table,
+        "benchmark": benchmark,
+    },
+    DOCUMENTS: {"rules": rules},
 }
 
 
-def up_to_date(text: str) -> str:
-    """The README with its tables as they should be."""
-    for name, make in TABLES.items():
+def up_to_date(page: Path) -> str:
+    """A page with its tables as they should be."""
+    text = page.read_text()
+    for name, make in PAGES[page].items():
         begin, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->"
         before, found, rest = text.partition(begin)
         _, also_found, after = rest.partition(end)
         if not found or not also_found:
-            raise ValueError(f"the README lacks the marks of the table of {name}")
+            raise ValueError(f"{page.name} lacks the marks of the table of {name}")
         text = before + begin + "\n".join(make()) + "\n" + end + after
     return text
 
 
 if __name__ == "__main__":
-    README.write_text(up_to_date(README.read_text()))
+    for each in PAGES:
+        each.write_text(up_to_date(each))

@@ -5,16 +5,17 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
 from tests import tables
 
 ROOT = tables.README.parent
 
 
-def test_the_tables_of_the_readme_say_what_the_code_does() -> None:
-    """Actions, errors, close codes and settings stand in the README as they are in the code."""
-    text = tables.README.read_text()
-    assert all(f"<!-- {name} -->" in text and f"<!-- end of {name} -->" in text for name in tables.TABLES)
-    assert text == tables.up_to_date(text), "run `python -m tests.tables`"
+@pytest.mark.parametrize("page", tables.PAGES, ids=lambda page: page.name)
+def test_the_tables_say_what_the_code_does(page: Path) -> None:
+    """Actions, errors, close codes, settings and the rules of documents stand there as they are in the code."""
+    assert page.read_text() == tables.up_to_date(page), "run `python -m tests.tables`"
 
 
 def test_every_file_that_the_documentation_names_is_there() -> None:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections import defaultdict
-from collections.abc import Callable, Iterable
-from typing import Any, Literal
+from collections import Counter, defaultdict
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, Literal, ParamSpec, Protocol, TypeVar
 
 import structlog
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
@@ -19,6 +19,17 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from hivewire_protocol.messages import Request, action_of
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+P = ParamSpec("P")
+
+
+class Answer(Protocol):
+    """What has a status of HTTP."""
+
+    status_code: int
+
+
+A = TypeVar("A", bound=Answer)
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("hivewire")
 
@@ -50,11 +61,12 @@ def configure_logging(form: Literal["auto", "console", "json"]) -> None:
 
 
 class Telemetry:
-    """The numbers of one gateway. `requests` counts answers by request type and code; gauges are functions, asked at
-    the time of a scrape."""
+    """The numbers of one gateway. `requests` counts answers by action and code, where an action is a request type, for
+    dialects of other systems a name such as `document/put`, and None for what is no request. Names come from the code
+    alone, so there are not more than were written there. Gauges are functions, asked at the time of a scrape."""
 
     def __init__(self) -> None:
-        self.requests: defaultdict[tuple[type[Request] | None, int], int] = defaultdict(int)
+        self.requests: defaultdict[tuple[type[Request] | str | None, int], int] = defaultdict(int)
         self.failed_authentications = 0
         self.gauges: dict[str, tuple[str, Callable[[], float]]] = {}
         self.registry = CollectorRegistry()
@@ -77,12 +89,24 @@ class Telemetry:
         self.batch_changes.observe(changes)
         self.commit_seconds.observe(seconds)
 
+    def counted(self, action: str, endpoint: Callable[P, Awaitable[A]]) -> Callable[P, Awaitable[A]]:
+        """The same endpoint, whose answers are counted under this action."""
+
+        async def counting(*args: P.args, **kwargs: P.kwargs) -> A:
+            answer = await endpoint(*args, **kwargs)
+            self.requests[action, answer.status_code] += 1
+            return answer
+
+        return counting
+
     def collect(self) -> Iterable[Metric]:
         """Called by prometheus-client at a scrape."""
         requests = CounterMetricFamily("hivewire_requests", "Requests by action and code.", labels=["action", "code"])
-        for (request_type, code), count in list(self.requests.items()):
-            action = action_of(request_type) if request_type is not None else "invalid"
-            requests.add_metric([action, str(code)], count)
+        counts: Counter[tuple[str, int]] = Counter()
+        for (action, code), count in list(self.requests.items()):
+            counts[_name(action), code] += count
+        for (name, code), count in counts.items():
+            requests.add_metric([name, str(code)], count)
         yield requests
         yield CounterMetricFamily(
             "hivewire_failed_authentications",
@@ -104,3 +128,9 @@ class Telemetry:
     def unexpected(self, where: str, error: BaseException) -> None:
         """One line, with the traceback, for an error that nobody foresaw."""
         log.error("unexpected error", where=where, exc_info=error)
+
+
+def _name(action: type[Request] | str | None) -> str:
+    if action is None:
+        return "invalid"
+    return action if isinstance(action, str) else action_of(action)

@@ -10,6 +10,7 @@ import jwt
 import pytest
 
 from hivewire.gate.rest import ROWS
+from hivewire_protocol.tenant.elements import ROOT
 from tests.running import PASSWORD, SECRET, RunningGateway, Talk
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}")
@@ -505,6 +506,68 @@ def test_health_tells_that_it_lives_and_is_ready(shared_gateway: RunningGateway,
     live, ready = (httpx.get(f"{shared_gateway.url}/health/{page}") for page in ("live", "ready"))
     assert (live.status_code, live.json()) == (200, {"status": "live"})
     assert (ready.status_code, ready.json()) == (200, {"status": "ready", "revision": written})
+
+
+def test_metrics_count_the_dialects_of_other_systems(data: Any) -> None:
+    """Documents of tenants, site properties and tokens by OAuth, under names that say nothing of paths or tenants."""
+    with RunningGateway(data) as gateway, gateway.http() as admin, httpx.Client(base_url=gateway.url) as client:
+        admin.post("/tenant", json={"tenantId": "hidden"})
+        secret = admin.post("/client", json={"clientId": "sync", "tenants": {"hidden": ["UPDATE", "CREATE"]}}).json()
+        form, wrong = {"grant_type": "client_credentials"}, {"grant_type": "none"}
+        who = ("sync", secret["clientSecret"])
+        bearer = {"Authorization": f"Bearer {client.post('/oauth/token', data=form, auth=who).json()['access_token']}"}
+        client.post("/oauth/token", data=wrong, auth=who)
+        client.post("/oauth/token", data=form, auth=("sync", "wrong"))
+        at = "/reltio/api/hidden/configuration"
+        document = {"label": "", "schemaVersion": "1", "entityTypes": [{"uri": f"{ROOT}/entityTypes/A", "label": ""}]}
+        assert client.put(at, json=document, headers=bearer).status_code == 200
+        client.put(at, json={}, headers=bearer)
+        client.get(at, headers=bearer)
+        client.get(at)
+        client.get("/reltio/api/nobody/configuration", headers=bearer)
+        client.get(f"{at}/entityTypes/A", headers=bearer)
+        client.post(f"{at}/entityTypes/B", json={"uri": f"{ROOT}/entityTypes/B", "label": ""}, headers=bearer)
+        client.get(f"{at}/_history", headers=bearer)
+        client.get("/reltio/status")
+        client.get("/reltio/tenants", headers=bearer)
+        session = client.get("/@api/deki/users/authenticate", auth=("admin", PASSWORD)).text
+        site = {"X-Authtoken": session}
+        client.put("/@api/deki/site/properties/logo", content=b"x", headers=site)
+        client.post("/@api/deki/site/properties", content=b"x", headers=site | {"Slug": "logo"})
+        client.get("/@api/deki/site/properties/logo", headers=site)
+        client.get("/@api/deki/site/properties", headers=site)
+        client.get("/@api/deki/nonsense", headers=site)
+        text = client.get("/metrics").text
+    found = {
+        (match[1], int(match[2])): float(match[3])
+        for match in re.finditer(r'hivewire_requests_total\{action="(.*?)",code="(\d+)"\} (.*)', text)
+    }
+    for action, code in (
+        ("oauth/token", 200),
+        ("oauth/token", 400),
+        ("oauth/token", 401),
+        ("document/put", 200),
+        ("document/put", 400),
+        ("document/get", 200),
+        ("document/get", 401),
+        ("document/get", 404),
+        ("document/get_part", 200),
+        ("document/insert", 201),
+        ("document/history", 200),
+        ("tenant/insert", 201),
+        ("tenant/status", 200),
+        ("tenant/list", 200),
+        ("property/authenticate", 200),
+        ("property/put", 404),
+        ("property/post", 200),
+        ("property/get", 200),
+        ("property/list", 200),
+        ("invalid", 404),
+    ):
+        assert found[action, code] == 1
+    assert ("token", 200) not in found
+    assert "hidden" not in text
+    assert "logo" not in text
 
 
 def test_metrics_count_what_happened(data: Any) -> None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from graphlib import CycleError, TopologicalSorter
+from itertools import pairwise
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from hivewire_protocol.tenant.documents import Document
+from hivewire_protocol.tenant.elements import MAX_ENTRIES, walk
+from hivewire_protocol.tenant.model import cycle
 from hivewire_protocol.tenant.steps import at_once
 from hivewire_protocol.tenant.validation import MAX_ELEMENTS, MAX_FINDINGS, RULES, STRICT, WARNINGS, errors, validate
 from tests.protocol.tenants import (
@@ -54,6 +59,10 @@ CASES: list[tuple[int, str, dict[str, Any], dict[str, Any]]] = [
     (304, "description", {"description": []}, {"description": None}),
     (304, "updatedTime", {"updatedTime": "1"}, {"updatedTime": 1}),
     (304, "updatedTime", {"updatedTime": True}, {"updatedTime": 1.5}),
+    (304, "uri", {"uri": 5}, {"uri": None}),
+    (304, "URI", {"uri": GONE, "URI": {}}, {"uri": GONE, "URI": "configuration"}),
+    (304, "referenceConfigurationURI", {"referenceConfigurationURI": 1}, {"referenceConfigurationURI": None}),
+    (304, "referenceConfigurationURI", {"referenceConfigurationURI": {"a": 1}}, {"referenceConfigurationURI": ""}),
     (304, "roles", {"roles": {}}, {"roles": None}),
     (304, "roles[1]", {"roles[1]": "Boss"}, {"roles[1]": {"uri": "configuration/roles/Boss"}}),
     (304, "roles[1].URI", {"roles[1].uri": GONE}, {}),
@@ -69,6 +78,13 @@ CASES: list[tuple[int, str, dict[str, Any], dict[str, Any]]] = [
     (304, "entitytypes", {"entitytypes": []}, {"ratings": []}),
     (304, "uri", {"URI": "configuration"}, {}),
     (304, "roles[1].uri", {"roles[1].URI": "configuration/roles/Boss"}, {}),
+    # Section 2.2: at most one type of change requests.
+    (
+        304,
+        "changeRequestTypes[1]",
+        {"changeRequestTypes": [{"uri": f"configuration/changeRequestTypes/{name}"} for name in "AB"]},
+        {"changeRequestTypes": [{"uri": "configuration/changeRequestTypes/A"}]},
+    ),
     # Rules 4 to 6: where a URI stands.
     (315, "roles[1]", {"roles[1].uri": "roles/Boss"}, {}),
     (314, "roles[1]", {"roles[1].uri": "configuration/sources/Boss"}, {"roles[1].uri": "configuration/roles/B"}),
@@ -86,8 +102,26 @@ CASES: list[tuple[int, str, dict[str, Any], dict[str, Any]]] = [
         {"entityTypes[1].attributes[1]": attribute(f"{PLACE}/attributes/Flat/Number")},
         {},
     ),
+    (314, "roles[1]", {"roles[1].uri": "configuration/roles/a/b"}, {"roles[1].uri": "configuration/roles/a b"}),
+    (314, "roles[1]", {"roles[1].uri": "configuration/roles/Boss/"}, {}),
+    (314, "roles[1]", {"roles[1].uri": "configuration/roles//"}, {}),
+    (
+        314,
+        "entityTypes[3]",
+        {"entityTypes[3]": {"uri": f"{STORE}/attributes/City", "label": ""}},
+        {"entityTypes[3]": {"uri": f"{STORE}.attributes.City", "label": ""}},
+    ),
+    (314, MATCH, {f"{MATCH}.uri": f"{STORE}/matchGroups/a/b"}, {f"{MATCH}.uri": f"{STORE}/matchGroups/a"}),
+    (314, SECOND, {f"{SECOND}.uri": f"{STORE}/survivorshipGroups/a/b"}, {}),
     # Rule 7.
     (1811, f"{ZIP}.name", {f"{ZIP}.name": "zip"}, {f"{ZIP}.name": "Zip"}),
+    (1811, f"{ZIP}.name", {f"{ZIP}.name": ""}, {}),
+    (
+        1811,
+        "entityTypes[3].name",
+        {"entityTypes[3]": {"URI": f"{STORE}2", "name": "", "label": "", "attributes": []}},
+        {"entityTypes[3]": {"URI": f"{STORE}2", "name": "Store2", "label": "", "attributes": []}},
+    ),
     # Rules 8 and 9.
     (1907, f"{HOURS}.attributes[2]", {f"{HOURS}.attributes[2]": attribute(MORE, "Nested")}, {}),
     (
@@ -161,10 +195,41 @@ CASES: list[tuple[int, str, dict[str, Any], dict[str, Any]]] = [
         {"interactionTypes[0].memberTypes[0].objectTypeURI": SHOP},
     ),
     (
+        304,
+        "relationTypes[0].direction",
+        {"relationTypes[0].direction": "both"},
+        {"relationTypes[0].direction": "bidirectional"},
+    ),
+    (304, "relationTypes[0].direction", {"relationTypes[0].direction": {}}, {"relationTypes[0].direction": None}),
+    (
+        1963,
+        "interactionTypes[0].memberTypes",
+        {"interactionTypes[0].memberTypes": [{"uri": "m"}, {"uri": "n"}, {"URI": "m"}]},
+        {"interactionTypes[0].memberTypes": [{"uri": "m"}, {"uri": "n"}, {}, {}]},
+    ),
+    (
         313,
         "graphTypes[0].relationshipTypeURIs",
         {"graphTypes[0].relationshipTypeURIs[0]": STORE},
         {"graphTypes[0].relationshipTypeURIs[0]": OWNS},
+    ),
+    (
+        313,
+        "groupTypes[0].memberTypes",
+        {"groupTypes": [{"uri": "configuration/groupTypes/G", "memberTypes": [STORE + "x"]}]},
+        {"groupTypes": [{"uri": "configuration/groupTypes/G", "memberTypes": [STORE, "x", 1]}]},
+    ),
+    (
+        313,
+        "groupTypes[0].memberTypes",
+        {"groupTypes": [{"uri": "configuration/groupTypes/G", "memberTypes": [{"objectTypeURI": f"{SHOP}s"}]}]},
+        {"groupTypes": [{"uri": "configuration/groupTypes/G", "memberTypes": [{"objectTypeURI": SHOP}]}]},
+    ),
+    (
+        1962,
+        "entityTypes[0].cleanseConfig",
+        {"entityTypes[0].cleanseConfig": {"infos": [{"source": "configuration/sources/X"}]}},
+        {"entityTypes[0].cleanseConfig": {"infos": [{"source": "configuration/sources/ReltioCleanser"}]}},
     ),
     (1962, "entityTypes[0].surrogateCrosswalks", {f"{KEY}.source": "configuration/sources/X"}, {f"{KEY}.source": WEB}),
     # Rule 12.
@@ -176,9 +241,36 @@ CASES: list[tuple[int, str, dict[str, Any], dict[str, Any]]] = [
         {f"{CITY}.cardinality": {"maxValue": "1"}},
     ),
     (1008, f"{CITY}.cardinality.maxValue", {f"{CITY}.cardinality.minValue": 2}, {f"{CITY}.cardinality.minValue": 1}),
+    (
+        304,
+        f"{CITY}.cardinality.minValue",
+        {f"{CITY}.cardinality.minValue": "x"},
+        {f"{CITY}.cardinality.minValue": "0"},
+    ),
+    (
+        304,
+        f"{CITY}.cardinality.maxValue",
+        {f"{CITY}.cardinality.maxValue": True},
+        {f"{CITY}.cardinality.maxValue": None},
+    ),
     (304, f"{CITY}.cardinality", {f"{CITY}.cardinality": 3}, {f"{CITY}.cardinality": {}}),
     # Section 7.3.
     (170, "entityTypes[0].imageAttributeURIs", {"entityTypes[0].imageAttributeURIs[0]": NOWHERE}, {}),
+    (
+        170,
+        "entityTypes[0].cleanseConfig",
+        {"entityTypes[0].cleanseConfig": {"mappings": [{"inputMapping": [{"attribute": NOWHERE}]}]}},
+        {
+            "entityTypes[0].cleanseConfig": {
+                "mappings": [
+                    {
+                        "uri": f"{STORE}/cleanse/mappings/address",
+                        "inputMapping": [{"attribute": f"{STORE}/attributes/Address/attributes/Street"}],
+                    }
+                ]
+            }
+        },
+    ),
     (170, "entityTypes[0].surrogateCrosswalks", {f"{KEY}.attributes[0]": NOWHERE}, {}),
     (
         170,
@@ -292,6 +384,22 @@ CASES: list[tuple[int, str, dict[str, Any], dict[str, Any]]] = [
         {f"{ZIP}.defaultValue": [1], f"{ZIP}.type": "Float"},
         {f"{ZIP}.defaultValue": -1.5e9, f"{ZIP}.type": "Float"},
     ),
+    *(
+        (
+            1009,
+            f"{ZIP}.defaultValue",
+            {f"{ZIP}.defaultValue": wrong, f"{ZIP}.type": kind},
+            {f"{ZIP}.defaultValue": right, f"{ZIP}.type": kind},
+        )
+        for kind, wrong, right in (
+            ("Date", True, "2026-02-23"),
+            ("Time", ["07:05"], "07:05"),
+            ("Timestamp", False, 1716203045000),
+            ("String", {"value": "x"}, "x"),
+            ("URL", ["x"], "https://example.com"),
+            ("Number", "1" * 401, "1" * 400),
+        )
+    ),
     (
         1914,
         f"{FIRST}.mapping",
@@ -381,6 +489,16 @@ def test_a_document_above_a_base_layer_may_have_stubs() -> None:
         (1006, f"{CITY}.cardinality.minValue"),
         (315, "entityTypes[2]"),
         (314, "entityTypes[2].attributes[0]"),
+    ]
+
+
+@pytest.mark.parametrize("base", [1, {"a": 1}, True, ["x"]])
+def test_what_is_no_base_layer_relaxes_nothing(base: Any) -> None:
+    """A `referenceConfigurationURI` that is no string is wrong itself and does not hide what else is."""
+    value = document(referenceConfigurationURI=base, **{f"{CITY}.dependentLookupAttributes[0]": NOWHERE})
+    assert broken(value) == [
+        (304, "referenceConfigurationURI"),
+        (348, f"{CITY}.dependentLookupAttributes"),
     ]
 
 
@@ -484,6 +602,38 @@ def test_findings_are_in_document_order() -> None:
     ]
 
 
+def test_findings_in_an_element_are_in_the_order_of_its_members() -> None:
+    """What is about the element comes first, then its members as they stand, then the members that are not there."""
+    assert broken({"x.y[3]": 1, "label": 5, "entityTypes": {}, "x": 1}) == [
+        (304, "x.y[3]"),
+        (304, "label"),
+        (304, "entityTypes"),
+        (304, "x"),
+        (304, "schemaVersion"),
+    ]
+    kind = {"cardinality": 1, "defaultValue": "x", "type": "Int", "name": "B", "uri": f"{SHOP}/attributes/City"}
+    path = "entityTypes[2].attributes[1]"
+    assert broken(document(**{path: kind})) == [
+        (1907, path),
+        (304, f"{path}.cardinality"),
+        (1009, f"{path}.defaultValue"),
+        (1905, f"{path}.type"),
+        (1960, f"{path}.type"),
+        (1811, f"{path}.name"),
+        (304, f"{path}.label"),
+    ]
+
+
+def test_findings_in_an_array_are_in_the_order_of_its_entries() -> None:
+    """Whichever rules find them."""
+    mapping = [{"attribute": "City"} for _ in range(11)]
+    mapping[2] = mapping[10] = {"attribute": f"{STORE}/attributes/City", "sourcesForOv": []}
+    found = broken(document(**{f"{FIRST}.mapping": mapping, f"{FIRST}.default": True}))
+    places = [int(path.rpartition("[")[2].partition("]")[0]) for _, path in found]
+    assert len(places) == 9 + 8 + 1 + 2
+    assert places == sorted(places)
+
+
 def test_findings_quote_little_of_the_document() -> None:
     """However long the strings of a document are, what is said of them fits on a line."""
     long = "x" * 100_000
@@ -524,6 +674,81 @@ def test_validation_comes_in_steps() -> None:
     value["roles"] = [{"uri": f"configuration/roles/R{index}"} for index in range(5_000)]
     assert len(list(validate(value))) > 20
     assert at_once(validate(value)) == []
+
+
+LONG = 20_000
+HUGE = {
+    f"{MATCH}.rule.and.exact": [f"{STORE}/attributes/City"] * LONG,
+    "entityTypes[0].imageAttributeURIs": [f"{STORE}/attributes/City"] * LONG,
+    f"{CITY}.dependentLookupAttributes": [f"{STORE}/attributes/Zip"] * LONG,
+    f"{HOURS}.keyAttributeURIs": [f"{STORE}/attributes/Hours/attributes/Day"] * LONG,
+    f"{ADDRESS}.referencedAttributeURIs": [f"{PLACE}/attributes/Street"] * LONG,
+    f"{FIRST}.mapping": [{"attribute": f"{STORE}/attributes/Zip", "filter": index} for index in range(LONG)],
+    f"{FIRST}.mapping[0].sourcesUriOrder": [CRM] * LONG,
+    f"{SECOND}.roles": [f"configuration/roles/R{index}" for index in range(LONG)],
+    "entityTypes[0].surrogateCrosswalks": [{"source": CRM}] * LONG,
+    f"{KEY}.attributes": [f"{STORE}/attributes/City"] * LONG,
+    "interactionTypes[0].memberTypes": [{"objectTypeURI": STORE}] * LONG,
+    "graphTypes[0].relationshipTypeURIs": [AT] * LONG,
+}
+
+
+@pytest.mark.parametrize("path", HUGE)
+def test_one_huge_array_comes_in_steps(path: str) -> None:
+    """However much is in one element, there are breaks while it is looked through."""
+    assert len(list(validate(document(**{path: HUGE[path]})))) >= LONG // 3_000
+
+
+def test_arrays_that_are_looked_through_have_an_end() -> None:
+    """An array too long for the rules is an error itself, wherever in an element it is."""
+    for path in (f"{ADDRESS}.referencedAttributeURIs", f"{FIRST}.mapping[0].sourcesUriOrder"):
+        exactly = [f"{PLACE}/attributes/Street", CRM][path.startswith(FIRST)]
+        assert broken(document(**{path: [exactly] * MAX_ENTRIES})) == []
+        where = path.partition(".mapping")[0].removesuffix(".referencedAttributeURIs")
+        assert broken(document(**{path: [exactly] * (MAX_ENTRIES + 1)})) == [(304, where)]
+    lookups = {f"{CITY}.dependentLookupAttributes": [1] * (MAX_ENTRIES + 1)}
+    assert broken(document(**lookups)) == [(304, CITY)]
+
+
+@given(st.dictionaries(st.sampled_from("ABCDEF"), st.lists(st.sampled_from("ABCDEF"), max_size=3)))
+def test_a_circle_is_found_when_there_is_one(graph: dict[str, list[str]]) -> None:
+    """The same graphs have one as the standard library says, and what is shown is one."""
+    circle = at_once(cycle(graph))
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError:
+        assert circle[0] == circle[-1]
+        assert all(after in graph[node] for node, after in pairwise(circle))
+        assert len(circle) > 1
+    else:
+        assert circle == ()
+
+
+NEW = {
+    "entityTypes[3]": {"label": ""},
+    "entityTypes[1].attributes[1]": {"label": "", "type": "String"},
+    "entityTypes[0].matchGroups[1]": {"rule": {"and": {}}},
+    "entityTypes[0].survivorshipGroups[2]": {},
+    "relationTypes[2]": {"startObject": {"objectTypeURI": STORE}, "endObject": {"objectTypeURI": STORE}},
+    "roles[2]": {},
+}
+
+
+@pytest.mark.parametrize("place", NEW)
+def test_no_element_gets_the_uri_of_another(place: str) -> None:
+    """A URI that is, or looks like, that of another element or of a part of it would get its id (section 11)."""
+    depth = 3 if place.count("[") == 1 else 5
+    fine = 0
+    for element in walk(document()):
+        for end in ("", "/", "/x", "/attributes/x", "/matchGroups/x"):
+            uri = f"{element.uri}{end}"
+            value = document(**{place: {**NEW[place], "uri": uri, "name": uri.rpartition("/")[2]}})
+            if not errors(findings(value)):
+                uris = [each.uri for each in walk(value)]
+                assert len({*uris}) == len(uris)
+                assert len(uri.split("/")) == depth
+                fine += 1
+    assert fine <= 1
 
 
 @given(documents())

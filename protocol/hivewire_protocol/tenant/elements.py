@@ -102,7 +102,7 @@ class Element(Struct, eq=False):
         return value if type(value) is str and value else None
 
     def strings(self, member: str) -> list[str]:
-        """The strings of a member that is an array, or nothing."""
+        """The strings of a member that is an array, or nothing. Raises TooLong."""
         return strings(self.value.get(member))
 
     def found(self, code: int, member: str, problem: str, advice: str) -> Finding:
@@ -110,14 +110,51 @@ class Element(Struct, eq=False):
         return Finding(code, self.at(member), self.nearest_uri, problem, advice)
 
 
-def strings(value: Any) -> list[str]:
-    """The strings in an array; nothing for whatever is no array."""
-    return [item for item in value if type(item) is str] if type(value) is list else []
-
-
 def objects(value: Any) -> list[Document]:
     """The objects in an array; nothing for whatever is no array."""
     return [item for item in value if type(item) is dict] if type(value) is list else []
+
+
+MAX_ENTRIES = 100_000
+"""Entries of an array that rules look through; real documents have a few hundred at most. Bounds the time they take."""
+
+
+class TooLong(Exception):
+    """An array has more entries than rules look through."""
+
+
+def strings(value: Any) -> list[str]:
+    """The strings in an array that rules look through; nothing for whatever is no array. Raises TooLong."""
+    return [item for item in _entries(value) if type(item) is str]
+
+
+def entries(value: Any) -> list[Document]:
+    """The objects in an array that rules look through; nothing for whatever is no array. Raises TooLong."""
+    return [item for item in _entries(value) if type(item) is dict]
+
+
+def _entries(value: Any) -> list[Any]:
+    if type(value) is not list:
+        return []
+    if len(value) > MAX_ENTRIES:
+        raise TooLong
+    return value
+
+
+def strings_in(value: Any) -> Iterator[str | None]:
+    """All strings in a piece of JSON, in order, and None for everything else in it."""
+    open_values = [iter((value,))]
+    while open_values:
+        for inner in open_values[-1]:
+            yield inner if type(inner) is str else None
+            if type(inner) is dict:
+                open_values.append(iter(inner.values()))
+                break
+            if type(inner) is list:
+                open_values.append(iter(inner))
+                break
+        else:
+            open_values.pop()
 
 
 def walk(document: Document) -> Iterator[Element]:

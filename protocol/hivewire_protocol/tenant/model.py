@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
-from graphlib import CycleError, TopologicalSorter
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import TypeAlias
 
 from hivewire_protocol.tenant.documents import Document
-from hivewire_protocol.tenant.elements import ROOT, Element
+from hivewire_protocol.tenant.elements import ROOT, Element, TooLong
+from hivewire_protocol.tenant.errors import Finding
+from hivewire_protocol.tenant.steps import Steps
+
+Found: TypeAlias = Iterator[Finding | None]
+"""What a rule finds, and None for each entry of an array that it looks through: so long arrays come in slices."""
 
 COMPLEX = ("Nested", "Reference")
 """Attribute types that are made of other attributes; all others are simple (section 6)."""
@@ -29,7 +35,8 @@ class Model:
     """
 
     def __init__(self, document: Document, *, known_members_only: bool = False) -> None:
-        self.layered = bool(document.get("referenceConfigurationURI"))
+        base = document.get("referenceConfigurationURI")
+        self.layered = type(base) is str and bool(base)
         self.known_members_only = known_members_only
         self.elements: list[Element] = []
         self.by_uri: dict[str, Element] = {}
@@ -44,12 +51,13 @@ class Model:
         self.elements.append(element)
         if element.uri is not None:
             self.by_uri.setdefault(element.uri, element)
-            if element.kind == "attributes" and (dependents := element.strings("dependentLookupAttributes")):
-                self.dependents.setdefault(element.uri, dependents)
+            if element.kind == "attributes" and "dependentLookupAttributes" in element.value:
+                with suppress(TooLong):  # a rule finds it later
+                    self.dependents.setdefault(element.uri, element.strings("dependentLookupAttributes"))
 
-    def complete(self) -> None:
-        """Say that all elements are there."""
-        self.lookup_cycle = cycle(self.dependents)
+    def complete(self) -> Iterator[None]:
+        """Say that all elements are there; yields for each piece of work."""
+        self.lookup_cycle = yield from cycle(self.dependents)
 
     def is_kind(self, uri: object, *kinds: str) -> bool:
         """Whether this is the URI of an element of one of these kinds."""
@@ -103,11 +111,22 @@ def is_simple(attribute: Element) -> bool:
     return attribute.value.get("type") not in COMPLEX
 
 
-def cycle(graph: Mapping[str, Sequence[str]]) -> Sequence[str]:
-    """The nodes of a circle in a graph of who depends on whom; empty when there is none."""
-    try:
-        TopologicalSorter(graph).prepare()
-    except CycleError as error:
-        found: Sequence[str] = error.args[1]
-        return found
+def cycle(graph: Mapping[str, Sequence[str]]) -> Steps[Sequence[str]]:
+    """The nodes of a circle in a graph of who depends on whom, the first one again at the end; empty when there is
+    none. Yields for each node and edge."""
+    done: set[str] = set()
+    for start in graph:
+        path = {start: iter(graph[start])} if start not in done else {}
+        while path:
+            yield
+            node = next(reversed(path))
+            after = next(path[node], None)
+            if after is None:
+                del path[node]
+                done.add(node)
+            elif after in path:
+                nodes = list(path)
+                return [*nodes[nodes.index(after) :], after]
+            elif after in graph and after not in done:
+                path[after] = iter(graph[after])
     return ()

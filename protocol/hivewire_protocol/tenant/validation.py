@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import msgspec
 
 from hivewire_protocol.tenant.documents import Document
-from hivewire_protocol.tenant.elements import COLLECTIONS, PARTS, ROOT, Element, walk
+from hivewire_protocol.tenant.elements import COLLECTIONS, MAX_ENTRIES, PARTS, ROOT, Element, TooLong, walk
 from hivewire_protocol.tenant.errors import Finding
-from hivewire_protocol.tenant.model import Model
+from hivewire_protocol.tenant.model import Found, Model
 from hivewire_protocol.tenant.rules import attributes, limits, matching, references, structure, survivorship
 from hivewire_protocol.tenant.steps import Steps
 
@@ -27,10 +28,11 @@ row 20), and whether a type may be overridden (1905) is a setting (section 8).""
 MAX_ELEMENTS = 250_000
 """Definitions in one document; the five real ones that were counted have 4,000 together. Bounds time and memory."""
 
-_SLICE = 200
-"""Elements between two steps: two or three milliseconds of rules."""
+_SLICE = 2_000
+"""Units of work between two steps: an element is ten of them, an entry of an array that a rule looks through is one.
+Together two to five milliseconds."""
 
-Check = Callable[[Element, Model], Iterator[Finding]]
+Check = Callable[[Element, Model], Found]
 
 
 class Rule(NamedTuple):
@@ -56,24 +58,80 @@ def validate(document: Document, *, strict: bool = False, known_members_only: bo
             advice = f"A configuration has at most {MAX_ELEMENTS:,}."
             return [Finding(304, "", ROOT, f"defines more than {MAX_ELEMENTS:,} elements", advice)]
         model.add(element)
-        if not count % (10 * _SLICE):
+        if not count % _SLICE:
             yield
-    model.complete()
+    for count, _ in enumerate(model.complete(), 1):
+        if not count % _SLICE:
+            yield
     checks = _checks(model)
     findings: list[Finding] = []
     room = {False: MAX_FINDINGS, True: MAX_FINDINGS}
-    for count, element in enumerate(model.elements, 1):
-        for check in checks[element.kind]:
-            for finding in check(element, model):
-                warning = finding.code in WARNINGS or (finding.code in STRICT and not strict)
-                if room[warning]:
-                    room[warning] -= 1
-                    findings.append(msgspec.structs.replace(finding, warning=True) if warning else finding)
-                elif not room[False]:
-                    return findings
-        if not count % _SLICE:
+    work = 0
+    for element in model.elements:
+        own: list[Finding] = []
+        work += 10
+        for finding in _found(element, model, checks[element.kind]):
+            work += 1
+            if work > _SLICE:
+                work = 0
+                yield
+            if finding is None:
+                continue
+            warning = finding.code in WARNINGS or (finding.code in STRICT and not strict)
+            if room[warning]:
+                room[warning] -= 1
+                own.append(msgspec.structs.replace(finding, warning=True) if warning else finding)
+            elif not room[False]:
+                return findings + (yield from _in_order(element, own))
+        findings += (yield from _in_order(element, own)) if len(own) > 1 else own
+        if work > _SLICE:
+            work = 0
             yield
     return findings
+
+
+def _found(element: Element, model: Model, checks: Sequence[Check]) -> Found:
+    """What the rules find in an element; its arrays are only looked through to a certain length."""
+    try:
+        for check in checks:
+            yield from check(element, model)
+    except TooLong:
+        advice = f"An array has at most {MAX_ENTRIES:,} entries."
+        yield element.found(304, "", f"has an array of over {MAX_ENTRIES:,} entries", advice)
+
+
+def _in_order(element: Element, findings: list[Finding]) -> Steps[list[Finding]]:
+    """The findings in an element by the member they are about, as the members stand in it.
+
+    First come those about the element itself, last those about members that are not there; findings about one member
+    stay in the order of the rules, those about entries of an array in that of the entries.
+    """
+    start = len(element.at("x")) - 1
+    places = {finding.path: _place(finding.path[start:], element) for finding in findings}
+    wanted = {name for name, _ in places.values()}
+    positions: dict[str, int] = {}
+    for position, name in enumerate(element.value, 1):
+        if name in wanted:
+            positions[name] = position
+        if not position % 10_000:
+            yield
+    positions[""] = 0
+    missing = len(element.value) + 1
+
+    def order(finding: Finding) -> tuple[int, int]:
+        name, entry = places[finding.path]
+        return positions.get(name, missing), entry
+
+    return sorted(findings, key=order)
+
+
+def _place(path: str, element: Element) -> tuple[str, int]:
+    """The member that a path inside an element begins with, and which entry of it; -1 for the whole member."""
+    if path in element.value:
+        return path, -1
+    name, _, rest = re.split(r"([.\[]|$)", path, maxsplit=1)
+    entry = rest.partition("]")[0]
+    return name, int(entry) if entry.isdecimal() else -1
 
 
 def errors(findings: Sequence[Finding]) -> list[Finding]:
@@ -93,6 +151,7 @@ RULES = (
     Rule((304,), "one URI", _ALL, structure.uri_member),
     Rule((304,), "required members", (ROOT, "entityTypes", "attributes"), structure.required_members),
     Rule((304,), "JSON types", _ALL, structure.member_types),
+    Rule((304,), "one element at most", ("changeRequestTypes",), structure.one_at_most),
     Rule((304,), "known members", (ROOT, "entityTypes", "relationTypes"), structure.known_members),
     Rule((315, 314), "URI fits the place", _ELEMENTS, structure.uri_place),
     Rule((1811,), "name is the end of the URI", _ELEMENTS, structure.name_of_uri),
@@ -109,10 +168,14 @@ RULES = (
     Rule((1960,), "one type for a path", ("attributes",), attributes.one_type_per_path),
     Rule((313,), "extended type", COLLECTIONS, references.extended_type, True),
     Rule((1951, 1952), "ends of relations", ("relationTypes",), references.ends_of_relation, True),
+    Rule((304,), "direction of relations", ("relationTypes",), references.direction_of_relation),
     Rule((313,), "members of interactions", ("interactionTypes",), references.members_of_interaction, True),
+    Rule((1963,), "members of interactions once", ("interactionTypes",), references.members_once),
+    Rule((313,), "members of groups", ("groupTypes",), references.members_of_group, True),
     Rule((313,), "relations of graphs", ("graphTypes",), references.relations_of_graph, True),
     Rule((170,), "attributes of the type", ("entityTypes",), references.attributes_of_type, True),
     Rule((334, 1961, 1962, 1967, 170), "surrogate crosswalks", ("entityTypes",), references.surrogate_crosswalks),
+    Rule((170, 1962), "cleansing", ("entityTypes",), references.cleansing, True),
     Rule((373,), "match rule is there", ("matchGroups",), matching.has_rule, True),
     Rule((353, 354), "form of match rules", ("matchGroups",), matching.rule_form),
     Rule((170, 375), "attributes of match rules", ("matchGroups",), matching.attributes_of_rule),

@@ -58,12 +58,14 @@ _Answer = Callable[[HttpRequest], Awaitable[Response]]
 def routes(dispatcher: Dispatcher, door: Door) -> list[BaseRoute]:
     """The token endpoint and the neighbours of the tenant dialect."""
     neighbours = Neighbours(dispatcher)
+    counted = dispatcher.house.telemetry.counted
+    permissions = counted("tenant/permissions", neighbours.permissions)
     return [
-        Route("/oauth/token", TokenEndpoint(dispatcher, door).answer, methods=["POST"]),
-        Route("/reltio/status", neighbours.status, methods=["GET"]),
-        Route("/reltio/tenants", neighbours.tenants, methods=["GET"]),
-        Route("/reltio/permissions/{tenantId}/", neighbours.permissions, methods=["GET"]),
-        Route("/reltio/permissions/{tenantId}", neighbours.permissions, methods=["GET"]),
+        Route("/oauth/token", counted("oauth/token", TokenEndpoint(dispatcher, door).answer), methods=["POST"]),
+        Route("/reltio/status", counted("tenant/status", neighbours.status), methods=["GET"]),
+        Route("/reltio/tenants", counted("tenant/list", neighbours.tenants), methods=["GET"]),
+        Route("/reltio/permissions/{tenantId}/", permissions, methods=["GET"]),
+        Route("/reltio/permissions/{tenantId}", permissions, methods=["GET"]),
     ]
 
 
@@ -95,13 +97,7 @@ class TokenEndpoint:
         }
 
     async def answer(self, request: HttpRequest) -> Response:
-        """The token, or why there is none; counted as an answer to the action `token`."""
-        response = await self._respond(request)
-        self._house.telemetry.requests[Token, response.status_code] += 1
-        return response
-
-    async def _respond(self, request: HttpRequest) -> Response:
-        """The client is looked at first: who is none cannot make us read a body."""
+        """The token, or why there is none. The client is looked at first: who is none cannot make us read a body."""
         try:
             peer = request.client.host if request.client else "local"
             address, _ = origin_of(self._house.settings, peer, header_of(request), secure=False)

@@ -188,7 +188,8 @@ class Site:
             return Response(status_code=400)
         except Exception as unexpected:
             response = error_response(call, self.dispatcher.error(request, unexpected))
-        self.house.telemetry.requests[request, response.status_code] += 1
+        action = f"property/{page.handler.__name__.strip('_')}" if page is not None else None
+        self.house.telemetry.requests[action, response.status_code] += 1
         return response
 
     async def _respond(self, call: Call, page: Page) -> Response:

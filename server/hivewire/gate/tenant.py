@@ -136,7 +136,7 @@ class TenantFace:
                 self._house.telemetry.unexpected("tenant configuration", unexpected)
                 return _refusal(InternalError())
 
-        return answer
+        return self._house.telemetry.counted(f"document/{work.__name__}", answer)
 
     def _caller(self, request: HttpRequest, privilege: Privilege) -> Caller:
         """401, then 404, then 403 (section 10). Raises WireError."""

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import Any
 
 from hivewire_protocol.tenant.elements import Element
-from hivewire_protocol.tenant.errors import Finding
-from hivewire_protocol.tenant.model import COMPLEX, MAX_ANCESTORS, Model, is_simple
+from hivewire_protocol.tenant.model import COMPLEX, MAX_ANCESTORS, Found, Model, is_simple
 from hivewire_protocol.tenant.rules.structure import clip
 
 # Types that may stand for each other under one path (1960); any other is compatible with itself alone.
@@ -25,22 +24,23 @@ TYPES = frozenset((*_FAMILIES, *_OTHERS))
 _FOR_REFERENCES = ("referencedEntityTypeURI", "relationshipTypeURI", "referencedAttributeURIs")
 
 _WHOLE = re.compile(r"[+-]?[0-9]{1,19}").fullmatch
-_FRACTION = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?").fullmatch
-_DEFAULTS = {
+_FRACTION = re.compile(r"[+-]?([0-9]{1,400}(\.[0-9]{0,400})?|\.[0-9]{1,400})([eE][+-]?[0-9]{1,3})?").fullmatch
+_DEFAULTS: dict[str, tuple[Callable[[str], object], str]] = {
+    **dict.fromkeys(_MOMENTS, (lambda text: text not in ("true", "false"), "a string or a number")),
     **dict.fromkeys(_WHOLES, (_WHOLE, "a whole number")),
     **dict.fromkeys((*_FRACTIONS, "Dollar"), (_FRACTION, "a number")),
-    "Boolean": (re.compile("true|false").fullmatch, "true or false"),
+    "Boolean": (lambda text: text in ("true", "false"), "true or false"),
 }
 
 
-def known_type(element: Element, model: Model) -> Iterator[Finding]:
-    """The type of an attribute is one of section 6."""
+def known_type(element: Element, model: Model) -> Found:
+    """The type of an attribute is known."""
     kind = element.value.get("type")
     if type(kind) is str and kind not in TYPES:
         yield element.found(304, "type", f"is {clip(kind)}", f"The types are {', '.join(sorted(TYPES))}.")
 
 
-def members_of_type(element: Element, model: Model) -> Iterator[Finding]:
+def members_of_type(element: Element, model: Model) -> Found:
     """Only references refer, and only nested and reference attributes have attributes."""
     kind = element.value.get("type")
     if type(kind) is not str or kind not in TYPES:
@@ -55,7 +55,7 @@ def members_of_type(element: Element, model: Model) -> Iterator[Finding]:
         yield element.found(281, "attributes", "does not go with the type", advice)
 
 
-def cardinality(element: Element, model: Model) -> Iterator[Finding]:
+def cardinality(element: Element, model: Model) -> Found:
     """A minimum is not below 0, a maximum not below 1 nor below the minimum."""
     bounds = element.value.get("cardinality")
     if bounds is None:
@@ -64,6 +64,9 @@ def cardinality(element: Element, model: Model) -> Iterator[Finding]:
         yield element.found(304, "cardinality", "is not an object", "Give {minValue, maxValue}.")
         return
     least, most = _number(bounds.get("minValue")), _number(bounds.get("maxValue"))
+    for member, number in (("minValue", least), ("maxValue", most)):
+        if number is None and bounds.get(member) is not None:
+            yield element.found(304, f"cardinality.{member}", "is not a number", "Give a number, or leave it out.")
     if least is not None and least < 0:
         yield element.found(1006, "cardinality.minValue", "is below 0", "Give 0 or more, or leave it out.")
     if most is not None and most < 1:
@@ -80,24 +83,28 @@ def _number(value: Any) -> float | None:
     return value if isinstance(value, (int, float)) and type(value) is not bool else None
 
 
-def default_value(element: Element, model: Model) -> Iterator[Finding]:
-    """A default value can be read as a value of the type; checked for numbers and booleans."""
-    default = element.value.get("defaultValue")
-    expected = _DEFAULTS.get(element.text("type") or "")
-    if default is None or expected is None or default == "":
+def default_value(element: Element, model: Model) -> Found:
+    """A default value fits the type: numbers and booleans can be read as such, no moment is a boolean, and no simple
+    value is an object or an array."""
+    default, kind = element.value.get("defaultValue"), element.value.get("type")
+    if default is None or default == "" or type(kind) is not str or kind not in TYPES or kind in COMPLEX:
         return
-    shown = str(default).lower() if type(default) is bool else str(default)
-    matches, words = expected
-    if type(default) in (dict, list) or not matches(shown):
-        yield element.found(1009, "defaultValue", f"is {clip(shown)}", f"The type asks for {words}.")
+    fits, words = _DEFAULTS.get(kind, (bool, "one value"))
+    if type(default) in (dict, list) or not fits(_as_text(default)):
+        yield element.found(1009, "defaultValue", f"is {clip(default)}", f"The type asks for {words}.")
 
 
-def nested_keys(element: Element, model: Model) -> Iterator[Finding]:
+def _as_text(value: Any) -> str:
+    return str(value).lower() if type(value) is bool else str(value)
+
+
+def nested_keys(element: Element, model: Model) -> Found:
     """`keyAttributeURIs` and `matchFieldURIs` of a nested attribute name simple attributes in it."""
     if element.value.get("type") != "Nested" or element.uri is None:
         return
     for member in ("keyAttributeURIs", "matchFieldURIs"):
         for uri in element.strings(member):
+            yield None
             found = model.attribute(uri) if uri.startswith(f"{element.uri}/attributes/") else None
             if found is None:
                 yield element.found(278, member, f"names {clip(uri)}", "Name attributes of this nested attribute.")
@@ -105,7 +112,7 @@ def nested_keys(element: Element, model: Model) -> Iterator[Finding]:
                 yield element.found(383, member, f"names {clip(uri)}", "Name simple attributes only.")
 
 
-def dependent_lookups(element: Element, model: Model) -> Iterator[Finding]:
+def dependent_lookups(element: Element, model: Model) -> Found:
     """Lookups depend on one another only where both are simple, have a `lookupCode`, and do not go in a circle."""
     dependents = element.strings("dependentLookupAttributes")
     if not dependents:
@@ -119,6 +126,7 @@ def dependent_lookups(element: Element, model: Model) -> Iterator[Finding]:
         circle = " -> ".join(model.lookup_cycle[:10])
         yield element.found(333, member, "goes in a circle", f"Break the circle {clip(circle)}.")
     for uri in dependents:
+        yield None
         found = model.attribute(uri)
         if found is None:
             yield element.found(348, member, f"names {clip(uri)}", "There is no such attribute.")
@@ -128,7 +136,7 @@ def dependent_lookups(element: Element, model: Model) -> Iterator[Finding]:
             yield element.found(347, member, f"names {clip(uri)}", "That attribute needs a lookupCode.")
 
 
-def reference_targets(element: Element, model: Model) -> Iterator[Finding]:
+def reference_targets(element: Element, model: Model) -> Found:
     """A reference attribute says to which entity type and by which relation type, and both exist."""
     if element.value.get("type") != "Reference":
         return
@@ -142,11 +150,12 @@ def reference_targets(element: Element, model: Model) -> Iterator[Finding]:
         elif not model.is_kind(uri, kind):
             yield element.found(313, member, f"is {clip(uri)}", f"There is no such element in {kind}.")
     for uri in element.strings("referencedAttributeURIs"):
+        yield None
         if model.attribute(uri) is None:
             yield element.found(170, "referencedAttributeURIs", f"names {clip(uri)}", "There is no such attribute.")
 
 
-def one_relation_each(element: Element, model: Model) -> Iterator[Finding]:
+def one_relation_each(element: Element, model: Model) -> Found:
     """Two reference attributes of a type do not use one relation type."""
     relation = element.text("relationshipTypeURI")
     if relation is None or element.value.get("type") != "Reference":
@@ -158,7 +167,7 @@ def one_relation_each(element: Element, model: Model) -> Iterator[Finding]:
         yield element.found(1964, "relationshipTypeURI", f"is {clip(relation)} again", advice)
 
 
-def inherited_type(element: Element, model: Model) -> Iterator[Finding]:
+def inherited_type(element: Element, model: Model) -> Found:
     """An attribute that a type inherits keeps its data type."""
     kind, owner = element.text("type"), element.type_element
     if kind is None or owner.uri is None or element.uri is None or "extendsTypeURI" not in owner.value:
@@ -177,7 +186,7 @@ def inherited_type(element: Element, model: Model) -> Iterator[Finding]:
             return
 
 
-def one_type_per_path(element: Element, model: Model) -> Iterator[Finding]:
+def one_type_per_path(element: Element, model: Model) -> Found:
     """One attribute path has compatible types in all entity types, and in all relation types."""
     kind, owner = element.text("type"), element.type_element
     if kind is None or owner.kind not in ("entityTypes", "relationTypes") or not owner.uri or not element.uri:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-from hivewire_protocol.tenant.elements import Element, objects
-from hivewire_protocol.tenant.errors import Finding
-from hivewire_protocol.tenant.model import Model
+from hivewire_protocol.tenant.elements import Element
+from hivewire_protocol.tenant.model import Found, Model
 
 ATTRIBUTES = 200
 REFERENCES = 20
@@ -14,19 +11,24 @@ SUB_ATTRIBUTES = 100
 RELATIONS = 50
 
 
-def attributes(element: Element, model: Model) -> Iterator[Finding]:
+def attributes(element: Element, model: Model) -> Found:
     """An entity type has at most 200 attributes of its own (a warning) and 20 references among them (an error)."""
-    own = objects(element.value.get("attributes"))
+    own = element.value.get("attributes")
+    if type(own) is not list:
+        return
     if len(own) > ATTRIBUTES:
         advice = f"An entity type should not have more than {ATTRIBUTES}."
         yield element.found(1800, "attributes", f"has {len(own)} elements", advice)
-    references = sum(attribute.get("type") == "Reference" for attribute in own)
+    references = 0
+    for attribute in own:
+        yield None
+        references += type(attribute) is dict and attribute.get("type") == "Reference"
     if references > REFERENCES:
         advice = f"An entity type may not have more than {REFERENCES}."
         yield element.found(1900, "attributes", f"has {references} reference attributes", advice)
 
 
-def sub_attributes(element: Element, model: Model) -> Iterator[Finding]:
+def sub_attributes(element: Element, model: Model) -> Found:
     """A nested attribute has at most 100 attributes (a warning)."""
     inner = element.value.get("attributes")
     if type(inner) is list and len(inner) > SUB_ATTRIBUTES:
@@ -34,7 +36,7 @@ def sub_attributes(element: Element, model: Model) -> Iterator[Finding]:
         yield element.found(1805, "attributes", f"has {len(inner)} elements", advice)
 
 
-def relations_between(element: Element, model: Model) -> Iterator[Finding]:
+def relations_between(element: Element, model: Model) -> Found:
     """There are at most 50 relation types between two entity types, whichever is the start (a warning)."""
     ends = [element.value.get(member) for member in ("startObject", "endObject")]
     uris = [end.get("objectTypeURI") for end in ends if type(end) is dict]

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
-
-from hivewire_protocol.tenant.elements import Element
-from hivewire_protocol.tenant.errors import Finding
-from hivewire_protocol.tenant.model import Model, is_simple
+from hivewire_protocol.tenant.elements import Element, strings_in
+from hivewire_protocol.tenant.model import Found, Model, is_simple
 from hivewire_protocol.tenant.rules.structure import clip
 
 _OPERATORS = ("and", "or", "not")
 
 
-def has_rule(element: Element, model: Model) -> Iterator[Finding]:
+def has_rule(element: Element, model: Model) -> Found:
     """A match group has a rule, or a negative one."""
     if not element.value.get("rule") and not element.value.get("negativeRule"):
         yield element.found(373, "rule", "is missing", "A match group needs a rule that is not empty.")
 
 
-def rule_form(element: Element, model: Model) -> Iterator[Finding]:
+def rule_form(element: Element, model: Model) -> Found:
     """A rule is an object, and so is what its operators combine; a group has one rule, not two."""
     for member, code in (("rule", 353), ("negativeRule", 354)):
         rule = element.value.get(member)
@@ -36,7 +32,7 @@ def rule_form(element: Element, model: Model) -> Iterator[Finding]:
         yield element.found(354, "negativeRule", "is there beside rule", advice)
 
 
-def attributes_of_rule(element: Element, model: Model) -> Iterator[Finding]:
+def attributes_of_rule(element: Element, model: Model) -> Found:
     """The attributes in a rule exist, and what is compared is simple or says which fields to match."""
     owner = element.owner
     if owner is None or owner.uri is None:
@@ -47,8 +43,9 @@ def attributes_of_rule(element: Element, model: Model) -> Iterator[Finding]:
         if type(rule) is not dict:
             continue
         for part, value in rule.items():
-            for uri in _strings_in(value):
-                if not uri.startswith(own):
+            for uri in strings_in(value):
+                yield None
+                if uri is None or not uri.startswith(own):
                     continue
                 found = model.attribute(uri)
                 if found is None:
@@ -58,16 +55,3 @@ def attributes_of_rule(element: Element, model: Model) -> Iterator[Finding]:
                 elif part in _OPERATORS and not is_simple(found) and not found.value.get("matchFieldURIs"):
                     advice = "Compare simple attributes, or give the attribute matchFieldURIs."
                     yield element.found(375, member, f"compares {clip(uri)}", advice)
-
-
-def _strings_in(value: Any) -> Iterator[str]:
-    """All strings in a piece of JSON, in order."""
-    pending = [value]
-    while pending:
-        inner = pending.pop()
-        if type(inner) is str:
-            yield inner
-        elif type(inner) is dict:
-            pending += reversed(inner.values())
-        elif type(inner) is list:
-            pending += reversed(inner)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from hivewire_protocol.tenant.elements import COLLECTIONS, MAX_URI, PARTS, ROOT, Element
-from hivewire_protocol.tenant.errors import Finding
-from hivewire_protocol.tenant.model import Model
+from hivewire_protocol.tenant.model import Found, Model
 
 # What each kind needs beside its URI: the document always, elements by the spelling of their URI member (section 12).
 _DOCUMENT = ("label", "schemaVersion", "entityTypes")
@@ -19,7 +17,7 @@ _REQUIRED = {
 }
 
 _STRINGS = {
-    ROOT: ("label", "description", "schemaVersion"),
+    ROOT: ("uri", "URI", "label", "description", "schemaVersion", "referenceConfigurationURI"),
     "entityTypes": ("name", "label", "description"),
     "attributes": ("name", "label", "type"),
 }
@@ -46,11 +44,11 @@ _TWICE = {"attributes": 1907, "survivorshipStrategies": 1912, "survivorshipGroup
 
 def clip(text: Any) -> str:
     """Something out of the document in quotes, short enough for one line."""
-    shown = str(text)
+    shown = "{...}" if type(text) is dict else "[...]" if type(text) is list else str(text)
     return f"'{shown}'" if len(shown) <= 200 else f"'{shown[:200]}...'"
 
 
-def uri_member(element: Element, model: Model) -> Iterator[Finding]:
+def uri_member(element: Element, model: Model) -> Found:
     """Each element has `URI` or `uri`, not both, and it can be used."""
     value = element.value
     if "URI" in value and "uri" in value:
@@ -65,8 +63,8 @@ def uri_member(element: Element, model: Model) -> Iterator[Finding]:
             yield element.found(304, member, "is not a URI", advice)
 
 
-def required_members(element: Element, model: Model) -> Iterator[Finding]:
-    """The members of section 3 are there; an element spelled `uri` is held to less, to nothing above a base layer."""
+def required_members(element: Element, model: Model) -> Found:
+    """Members that are required are there; an element spelled `uri` is held to less, to nothing above a base layer."""
     value = element.value
     if element.kind == ROOT:
         required: tuple[str, ...] = _DOCUMENT
@@ -91,8 +89,8 @@ _WHAT = {
 }
 
 
-def member_types(element: Element, model: Model) -> Iterator[Finding]:
-    """Members that the contract gives a JSON type have it; null counts as absent."""
+def member_types(element: Element, model: Model) -> Found:
+    """Members that have to be strings, arrays or numbers are; null counts as absent."""
     value = element.value
     for member in _STRINGS.get(element.kind, ()):
         if (found := value.get(member)) is not None and type(found) is not str:
@@ -110,23 +108,34 @@ def member_types(element: Element, model: Model) -> Iterator[Finding]:
             yield element.found(304, member, "is not an array", f"Give {member} as an array of objects.")
             continue
         for index, item in enumerate(items):
+            yield None
             if type(item) is not dict:
                 yield element.found(304, f"{member}[{index}]", "is not an object", "Give each element as an object.")
 
 
-def known_members(element: Element, model: Model) -> Iterator[Finding]:
+def one_at_most(element: Element, model: Model) -> Found:
+    """There is one type of change requests, or none."""
+    if element.kind == "changeRequestTypes" and element.index:
+        yield element.found(304, "", "is not the only element", "changeRequestTypes holds at most one element.")
+
+
+def known_members(element: Element, model: Model) -> Found:
     """No unknown member at top level, and none in entity and relation types if the setting says so."""
     if element.kind != ROOT and not model.known_members_only:
         return
     known = KNOWN_MEMBERS[element.kind]
     for member in element.value:
+        yield None
         if member not in known:
             where = "a configuration" if element.kind == ROOT else f"an element of {element.kind}"
             yield element.found(304, member[:200], "is an unknown member", f"It is not known in {where}: leave it out.")
 
 
-def uri_place(element: Element, model: Model) -> Iterator[Finding]:
-    """A URI says where its element stands: the owner's URI, the collection, a name."""
+def uri_place(element: Element, model: Model) -> Found:
+    """A URI says where its element stands: the owner's URI, the collection, a name of one segment.
+
+    With more segments, or with none, it could be the URI of another element or of a part of one, and get its id.
+    """
     uri, owner = element.uri, element.owner
     if uri is None or owner is None:
         return
@@ -135,20 +144,20 @@ def uri_place(element: Element, model: Model) -> Iterator[Finding]:
     elif owner.uri is not None:
         prefix = f"{owner.uri}/{element.kind}/"
         name = uri[len(prefix) :]
-        if not uri.startswith(prefix) or not name or (element.kind == "attributes" and "/" in name):
-            advice = f"Here a URI is {clip(prefix)} and a name."
+        if not uri.startswith(prefix) or not name or "/" in name:
+            advice = f"Here a URI is {clip(prefix)} and a name without a slash."
             yield element.found(314, "", f"has the URI {clip(uri)}", advice)
 
 
-def name_of_uri(element: Element, model: Model) -> Iterator[Finding]:
+def name_of_uri(element: Element, model: Model) -> Found:
     """A name is the last segment of the URI."""
-    name = element.text("name")
-    if name is not None and element.uri is not None and name != element.uri.rpartition("/")[2]:
+    name = element.value.get("name")
+    if type(name) is str and element.uri is not None and name != element.uri.rpartition("/")[2]:
         advice = f"The URI is {clip(element.uri)}; its last segment and the name have to be the same."
         yield element.found(1811, "name", f"is {clip(name)}", advice)
 
 
-def unique(element: Element, model: Model) -> Iterator[Finding]:
+def unique(element: Element, model: Model) -> Found:
     """Nothing is defined twice: attributes in a type, everything else in its collection."""
     if element.uri is None or element.owner is None:
         return

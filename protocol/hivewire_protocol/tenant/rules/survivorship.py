@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from hivewire_protocol.tenant.documents import Document, render
-from hivewire_protocol.tenant.elements import Element, objects, strings, uri_of
-from hivewire_protocol.tenant.errors import Finding
-from hivewire_protocol.tenant.model import Model, cycle, is_simple
+from hivewire_protocol.tenant.elements import Element, entries, strings, uri_of
+from hivewire_protocol.tenant.model import Found, Model, cycle, is_simple
 from hivewire_protocol.tenant.rules.structure import clip
 
 
-def groups_of_type(element: Element, model: Model) -> Iterator[Finding]:
+def groups_of_type(element: Element, model: Model) -> Found:
     """A type has one default group, and each role is in one group."""
     owner = id(element.owner)
     if element.value.get("default") in (True, "true"):
@@ -19,18 +18,20 @@ def groups_of_type(element: Element, model: Model) -> Iterator[Finding]:
         if first is not element:
             yield element.found(1919, "default", "is true again", f"{first.path} is the default group already.")
     for role in element.strings("roles"):
+        yield None
         first = model.seen.setdefault((owner, "role", role), element)
         if first is not element:
             yield element.found(1918, "roles", f"names {clip(role)} again", f"{first.path} has this role already.")
 
 
-def mapped_attributes(element: Element, model: Model) -> Iterator[Finding]:
+def mapped_attributes(element: Element, model: Model) -> Found:
     """Each entry of a mapping names an attribute by its full path, once for each filter."""
     owner = element.owner.uri if element.owner else None
     if owner is None:
         return
     seen: set[tuple[str, bytes]] = set()
     for index, entry in enumerate(_mapping(element)):
+        yield None
         uri = entry.get("attribute")
         if type(uri) is not str:
             continue
@@ -46,9 +47,10 @@ def mapped_attributes(element: Element, model: Model) -> Iterator[Finding]:
         seen.add(key)
 
 
-def comparison_attributes(element: Element, model: Model) -> Iterator[Finding]:
+def comparison_attributes(element: Element, model: Model) -> Found:
     """What a nested attribute is compared by is a simple attribute in it; filters look at simple attributes."""
     for index, entry in enumerate(_mapping(element)):
+        yield None
         uri, by = entry.get("attribute"), entry.get("comparisonAttributeUri", entry.get("comparisonAttributeURI"))
         place = f"mapping[{index}].comparisonAttributeUri"
         if type(by) is str and by and type(uri) is str:
@@ -63,38 +65,42 @@ def comparison_attributes(element: Element, model: Model) -> Iterator[Finding]:
             elif not is_simple(found):
                 yield element.found(337, place, f"is {clip(by)}", "Name a simple attribute.")
         for uri in _filtered(entry):
-            found = model.attribute(uri)
+            yield None
+            found = model.attribute(uri) if uri is not None else None
             if found is not None and not is_simple(found):
                 place = f"mapping[{index}].filter"
                 yield element.found(338, place, f"looks at {clip(uri)}", "Filter by simple attributes.")
 
 
-def sources_of_mapping(element: Element, model: Model) -> Iterator[Finding]:
+def sources_of_mapping(element: Element, model: Model) -> Found:
     """Sources in a mapping are defined, and a list of those that count is not empty."""
     for index, entry in enumerate(_mapping(element)):
+        yield None
         if entry.get("sourcesForOv") == []:
             place = f"mapping[{index}].sourcesForOv"
             yield element.found(366, place, "is empty", "Name sources, or leave the list out.")
         for member in ("sourcesUriOrder", "sourcesForOv"):
             for uri in strings(entry.get(member)):
+                yield None
                 if not model.layered and not model.has_source(uri):
                     advice = "It is not defined in sources."
                     yield element.found(1915, f"mapping[{index}].{member}", f"names {clip(uri)}", advice)
 
 
-def no_circle(element: Element, model: Model) -> Iterator[Finding]:
+def no_circle(element: Element, model: Model) -> Found:
     """Attributes do not win by one another in a circle."""
     graph: dict[str, list[str]] = {}
     for entry in _mapping(element):
+        yield None
         uri, by = entry.get("attribute"), entry.get("primaryAttributeUri", entry.get("primaryAttributeURI"))
         if type(uri) is str and type(by) is str:
             graph.setdefault(uri, []).append(by)
-    if graph and (circle := cycle(graph)):
+    if graph and (circle := (yield from cycle(graph))):
         advice = f"Break the circle {clip(' -> '.join(circle[:10]))}."
         yield element.found(1914, "mapping", "goes in a circle by primaryAttributeUri", advice)
 
 
-def sources_of_strategy(element: Element, model: Model) -> Iterator[Finding]:
+def sources_of_strategy(element: Element, model: Model) -> Found:
     """The sources that a survivorship strategy prefers are defined."""
     for member in ("mainSourceType", "winnerSourceType"):
         uri = element.text(member)
@@ -103,12 +109,13 @@ def sources_of_strategy(element: Element, model: Model) -> Iterator[Finding]:
 
 
 def _mapping(element: Element) -> list[Document]:
-    return objects(element.value.get("mapping"))
+    return entries(element.value.get("mapping"))
 
 
-def _filtered(entry: Document) -> Iterator[str]:
-    """The URIs that the filter of an entry looks at."""
+def _filtered(entry: Document) -> Iterator[str | None]:
+    """The URIs that the filter of an entry looks at, and None for what is none."""
     conditions = entry.get("filter")
     if type(conditions) is dict:
         for operands in conditions.values():
-            yield from filter(None, map(uri_of, objects(operands)))
+            yield None
+            yield from map(uri_of, entries(operands))
