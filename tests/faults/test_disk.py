@@ -64,7 +64,7 @@ LONG = (pytest.mark.long, pytest.mark.timeout(600))
 
 
 @pytest.mark.parametrize(
-    ("action", "step"), [("kill", 7), pytest.param("kill", 1, marks=LONG), pytest.param("power cut", 1, marks=LONG)]
+    ("action", "step"), [("kill", 13), pytest.param("kill", 1, marks=LONG), pytest.param("power cut", 1, marks=LONG)]
 )
 def test_a_start_that_dies_while_it_makes_the_file_is_begun_again(
     tmp_path: Path, action: Literal["kill", "power cut"], step: int
@@ -287,6 +287,7 @@ def test_a_disk_that_cannot_be_read_fails_only_who_reads_from_it(station: Statio
         station.check_after_kill(gateway)
 
 
+@pytest.mark.long
 def test_a_start_on_a_broken_disk_says_so_and_harms_nothing(station: Station) -> None:
     """It ends with a line for people, and the next start finds everything."""
     with station.start() as gateway, station.talk(gateway) as talk:
