@@ -398,6 +398,8 @@ class WebSocket(asyncio.Protocol):
     def _feed(self, data: bytes) -> None:
         """Let the core look at it, and do what comes of that."""
         self._conn.receive_data(data)
+        if self._conn.writes and self._conn.state is OPEN:
+            self._out += self._conn.data_to_send()  # a pong keeps its place among the answers
         for event in self._conn.events_received():
             if isinstance(event, Frame):
                 self._take(event)
@@ -487,7 +489,7 @@ class WebSocket(asyncio.Protocol):
         """The peer learns of it by the 401 to its next request."""
 
     def _flush(self) -> None:
-        """Write everything that gathered since the last time in one go, messages before control frames."""
+        """Write everything that gathered since the last time in one go; our pings and close frames come last."""
         if self._out:
             out, self._out, self._out_bytes = self._out, [], 0
             self.transport.write(b"".join(out))
