@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test check bench soak clean
+.PHONY: help serve test check bench soak fuzz clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,8 +27,11 @@ bench: $(VENV)/.test ## measure speed and memory on this machine, print a table 
 soak: $(VENV)/.test ## kill a gateway under full load for a minute (SECONDS=n) and see that watchers get everything, once
 	$(BIN)/python -m bench.soak --seconds $(or $(SECONDS),60)
 
+fuzz: $(VENV)/.fuzz ## try what strangers send, guided by coverage, for a minute (SECONDS=n); Linux only
+	$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),60)
+
 clean: ## remove the virtual environment and caches (never data)
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .fuzz .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -44,3 +47,8 @@ $(VENV)/.test: pyproject.toml | $(BIN)/python
 	@echo "Installing Hivewire and what its tests need into $(VENV) ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
 	@touch $@ $(VENV)/.serve
+
+$(VENV)/.fuzz: pyproject.toml | $(BIN)/python
+	@echo "Installing Hivewire and what its fuzzer needs into $(VENV) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,fuzz]'
+	@touch $@ $(VENV)/.test $(VENV)/.serve
