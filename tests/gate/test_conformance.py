@@ -424,6 +424,29 @@ def test_an_invalid_close_code(wire: Wire, code: int, reason: bytes) -> None:
     assert wire.ended()
 
 
+@pytest.mark.timeout(4)
+@pytest.mark.parametrize("count", [1, 5_000, 20_001])
+def test_the_close_handshake_ends_behind_much_that_does_not_count(wire: Wire, count: int) -> None:
+    """7.1.6 the other way round: my answer to a close frame is found behind what I had sent, and nobody waits."""
+    wire.send(frame(b"x", BINARY) + frame(INFO) * count)
+    assert wire.closed()[0] == 1003
+    wire.send(say(1003))
+    assert wire.ended()
+
+
+@pytest.mark.timeout(4)
+@pytest.mark.parametrize("count", [1, 2_000])
+def test_so_it_does_when_answers_were_waited_for(shared_gateway: RunningGateway, admin_token: str, count: int) -> None:
+    """Though the mistake and half a frame behind it came while a put was being written."""
+    put = b'{"action":"configuration/put","name":"conformance.close","value":"v"}'
+    with opened(shared_gateway, admin_token) as wire:
+        wire.send(frame(put) + frame(b"\xff") + frame(INFO) * count + frame(INFO)[:9])
+        assert wire.answer()["status"] == "success"
+        assert wire.closed()[0] == 1007
+        wire.send(frame(INFO)[9:] + say(1007))
+        assert wire.ended()
+
+
 # 9: sizes.
 
 

@@ -354,7 +354,10 @@ class WebSocket(asyncio.Protocol):
             self._core_owes -= position
             self._feed(data[:position])
         turn_ends = monotonic() + TURN_SECONDS
-        while position < size and self._verdict is None:
+        while position < size:
+            if self._verdict is not None and self._conn.state is OPEN:
+                self._rest = data[position:] + self._rest  # for the time when the close frame is sent
+                return
             start, end = _bounds(data, position)
             if not end:
                 self._tail = data[position:]
@@ -539,9 +542,11 @@ class WebSocket(asyncio.Protocol):
 
     def _regulate(self) -> None:
         """Read from the transport only while there is room for more, and nothing read already is left over."""
-        if self._conn.state is not OPEN:
+        if self._conn.close_rcvd is not None or self._conn.parser_exc is not None:
             self._rest = b""  # it is over: what still comes is read to be thrown away
             room = reading = True
+        elif self._conn.state is not OPEN:
+            room, reading = True, not self._rest  # only the peer's close frame counts, wherever it stands
         else:
             room = not self._congested()
             reading = room and not self._rest and not self._draining
