@@ -6,7 +6,9 @@ import sys
 
 import atheris
 
-with atheris.instrument_imports(include=["hivewire_protocol", "hivewire", "defusedxml", "jwt", "json", "urllib"]):
+with atheris.instrument_imports(
+    include=["hivewire_protocol", "hivewire", "websockets", "defusedxml", "jwt", "json", "urllib"]
+):
     from tests.fuzz.targets import TARGETS
 
 if __name__ == "__main__":

@@ -11,12 +11,16 @@ from functools import cache
 from typing import Any, NamedTuple
 
 import msgspec
+from uvicorn.server import ServerState
 
 from hivewire.access.server_tokens import ServerTokens, signature
 from hivewire.access.tenants import Tenants
 from hivewire.access.tokens import Key, Tokens, identity
 from hivewire.access.users import Profile, User, Users
 from hivewire.addresses import household, plain
+from hivewire.client import Client
+from hivewire.gate.door import Door
+from hivewire.gate.websocket import Gate, WebSocket, _bounds
 from hivewire.ledger.records import Change
 from hivewire_protocol import codec, coercion, patterns, properties, times
 from hivewire_protocol.batches import read_batch
@@ -52,6 +56,7 @@ from hivewire_protocol.tenant.errors import (
 from hivewire_protocol.tenant.ids import ids_of, number
 from hivewire_protocol.tenant.steps import at_once
 from hivewire_protocol.tenant.validation import validate
+from tests.gate.wire import BINARY, CLOSE, CONTINUATION, PING, PONG, frame
 from tests.protocol import tenants
 from tests.rooms.test_actions import World
 
@@ -95,7 +100,15 @@ def _codec(data: bytes) -> None:
 def _world() -> tuple[asyncio.Runner, World]:
     """A house in memory. Nobody commits to it, so that each input finds the same."""
     runner = asyncio.Runner()
-    return runner, runner.run(World().open())
+    world = runner.run(World().open())
+    unexpected: Any = _fail
+    world.house.telemetry.unexpected = unexpected  # type: ignore[method-assign]
+    return runner, world
+
+
+def _fail(_where: str, error: BaseException) -> None:
+    """In place of the log: an error that nobody foresaw is what is looked for."""
+    raise error
 
 
 def _ask(data: bytes) -> None:
@@ -116,6 +129,70 @@ async def _start(world: World, request: Request) -> None:
         answer.close()
     elif isinstance(answer, Reply):
         codec.encode(answer)
+
+
+class _Transport(asyncio.Transport):
+    """Keeps what is written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = bytearray()
+        self.ended = False
+
+    def write(self, data: Any) -> None:
+        self.written += data
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def is_closing(self) -> bool:
+        return self.ended
+
+    def can_write_eof(self) -> bool:
+        return True
+
+    def write_eof(self) -> None:
+        self.ended = True
+
+    def pause_reading(self) -> None:
+        return
+
+    def resume_reading(self) -> None:
+        return
+
+    def abort(self) -> None:
+        self.ended = True
+
+
+def _frames(data: bytes) -> None:
+    """Bytes of a client on a socket, whole and octet by octet: what is answered does not depend on how TCP cuts."""
+    runner, world = _world()
+    whole = runner.run(_converse(world, [data]))
+    cut = runner.run(_converse(world, [data[index : index + 1] for index in range(len(data))]))
+    assert whole == cut, (whole, cut)
+
+
+async def _converse(world: World, pieces: list[bytes]) -> list[tuple[int, bytes]]:
+    """The frames that come back: opcodes, with the payloads of those that are no answers."""
+    gate, transport = Gate(world.dispatcher, Door(world.house.settings)), _Transport()
+    socket = WebSocket(gate, transport, Client("10.0.0.1", "h"), ServerState())
+    for piece in pieces:
+        if not transport.ended:
+            socket.data_received(piece)
+            await asyncio.sleep(0)
+    for _ in range(50):  # what was put off for the sake of others
+        await asyncio.sleep(0)
+    socket.connection_lost(None)
+    found: list[tuple[int, bytes]] = []
+    at = 0
+    written = bytes(transport.written)
+    while at < len(written):
+        start, end = _bounds(written, at)
+        found.append((written[at] & 15, written[start:end] if written[at] != 0x81 else b""))
+        at = end
+        if found[-1][0] == CLOSE:
+            break  # what comes behind a close frame may be thrown away
+    return found
 
 
 def _batch(data: bytes) -> None:
@@ -363,6 +440,22 @@ TARGETS: dict[str, Target] = {
             {"action": "tenant/insert", "tenantId": "t"},
             {"action": "client/insert", "clientId": "c", "tenants": ["t"], "privileges": ["READ"]},
             {"action": "authenticate", "token": "a.b.c"},
+        ),
+    ),
+    "frames": Target(
+        _frames,
+        (),
+        (
+            frame(b'{"action":"server/info","requestId":1}') + frame(b"p", PING),
+            frame(b"{", fin=False)
+            + frame(b"", PING)
+            + frame(b"\xc3", CONTINUATION, fin=False)
+            + frame(b"\xa9", CONTINUATION),
+            frame(b" " * 130) + frame((1000).to_bytes(2) + b"bye", CLOSE),
+            frame(b"x", BINARY),
+            frame(b"\xff") + frame(b"", 3) + frame(b"", PONG, masked=False),
+            frame(announced=1 << 40),
+            frame(b"[]", reserved=4),
         ),
     ),
     "batch": Target(
