@@ -33,8 +33,11 @@ soak: $(VENV)/.test ## kill a gateway under full load for a minute (SECONDS=n) a
 faults: $(VENV)/.test ## kill, fill, break, tear, flood and besiege gateways, in the long forms too (some minutes)
 	$(BIN)/python -m pytest tests/faults --long
 
+fuzz: $(VENV)/.fuzz ## try what strangers send, guided by coverage, for a minute (SECONDS=n); Linux only
+	$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),60)
+
 clean: ## remove the virtual environment and caches (never data)
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .fuzz .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -54,4 +57,9 @@ $(VENV)/.test: pyproject.toml | $(BIN)/python
 $(VENV)/.peers: pyproject.toml | $(BIN)/python
 	@echo "Installing Hivewire and the stores that it is measured beside into $(VENV) ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,peers]'
+	@touch $@ $(VENV)/.test $(VENV)/.serve
+
+$(VENV)/.fuzz: pyproject.toml | $(BIN)/python
+	@echo "Installing Hivewire and what its fuzzer needs into $(VENV) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,fuzz]'
 	@touch $@ $(VENV)/.test $(VENV)/.serve

@@ -121,7 +121,10 @@ _ECHO = {found: f'"{action}"'.encode() for action, found in REQUESTS.items()}
 
 
 def decode(data: bytes) -> Call | list[Call]:
-    """The call in one text message, or the calls of a JSON-RPC batch. Never raises: what is wrong is in the call."""
+    """The call in one text message, or the calls of a JSON-RPC batch. Never raises: what is wrong is in the call.
+
+    The bytes must be UTF-8, as those of a text message are.
+    """
     try:
         if data.count(b"[") + data.count(b"{") > MAX_DEPTH:
             check_depth(data)

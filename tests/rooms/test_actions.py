@@ -601,6 +601,13 @@ def test_no_minted_token_may_more_than_its_maker(own: list[int], asked: list[int
     asyncio.run(check())
 
 
+@pytest.mark.parametrize("bad", [b"1e400", b"-" + b"9" * 5_000, b'"\xff"', b'["\xff"]'], ids=lambda bad: str(bad[:5]))
+async def test_an_action_that_cannot_be_read_is_refused(world: World, bad: bytes) -> None:
+    """Numbers out of range and text of a body that is not UTF-8 are not looked at before they come here."""
+    with pytest.raises(OutOfBounds, match="Actions list should contain only Strings or Integers"):
+        await world.ask(TokenCreate(payload=TokenPayload(userId=ADMIN, actions=[msgspec.Raw(b"2"), msgspec.Raw(bad)])))
+
+
 @pytest.mark.parametrize("bad", [None, True, 1.5, {}, [2]], ids=str)
 async def test_an_action_that_is_neither_name_nor_number_is_refused(world: World, bad: object) -> None:
     """The words are those that clients know."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import msgspec
 from msgspec import Raw
@@ -187,7 +188,7 @@ def _actions(caller: Identity, given: list[Raw] | None) -> list[int]:
     """The numbers for names and numbers; unknown ones are dropped, and `[1]` stands for nothing."""
     wanted: set[Permission] = set()
     for raw in given or ():
-        item = msgspec.json.decode(raw)
+        item = _item(raw)
         if isinstance(item, str):
             permission = BY_NAME.get(item.lower())
         elif isinstance(item, int) and not isinstance(item, bool):
@@ -200,6 +201,14 @@ def _actions(caller: Identity, given: list[Raw] | None) -> list[int]:
     if not all(_grants(caller, permission) for permission in wanted):
         raise AccessDenied
     return sorted(wanted) or [Permission.NONE]
+
+
+def _item(raw: Raw) -> Any:
+    """The value itself; None for what is out of range or, in a body, not UTF-8: that was not looked at so far."""
+    try:
+        return msgspec.json.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
 
 
 def _grants(caller: Identity, permission: Permission) -> bool:

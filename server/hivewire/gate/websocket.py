@@ -354,7 +354,10 @@ class WebSocket(asyncio.Protocol):
             self._core_owes -= position
             self._feed(data[:position])
         turn_ends = monotonic() + TURN_SECONDS
-        while position < size and self._verdict is None:
+        while position < size:
+            if self._verdict is not None and self._conn.state is OPEN:
+                self._rest = data[position:] + self._rest  # for the time when the close frame is sent
+                return
             start, end = _bounds(data, position)
             if not end:
                 self._tail = data[position:]
@@ -398,6 +401,8 @@ class WebSocket(asyncio.Protocol):
     def _feed(self, data: bytes) -> None:
         """Let the core look at it, and do what comes of that."""
         self._conn.receive_data(data)
+        if self._conn.writes and self._conn.state is OPEN:
+            self._out += self._conn.data_to_send()  # a pong keeps its place among the answers
         for event in self._conn.events_received():
             if isinstance(event, Frame):
                 self._take(event)
@@ -487,7 +492,7 @@ class WebSocket(asyncio.Protocol):
         """The peer learns of it by the 401 to its next request."""
 
     def _flush(self) -> None:
-        """Write everything that gathered since the last time in one go, messages before control frames."""
+        """Write everything that gathered since the last time in one go; our pings and close frames come last."""
         if self._out:
             out, self._out, self._out_bytes = self._out, [], 0
             self.transport.write(b"".join(out))
@@ -537,9 +542,11 @@ class WebSocket(asyncio.Protocol):
 
     def _regulate(self) -> None:
         """Read from the transport only while there is room for more, and nothing read already is left over."""
-        if self._conn.state is not OPEN:
+        if self._conn.close_rcvd is not None or self._conn.parser_exc is not None:
             self._rest = b""  # it is over: what still comes is read to be thrown away
             room = reading = True
+        elif self._conn.state is not OPEN:
+            room, reading = True, not self._rest  # only the peer's close frame counts, wherever it stands
         else:
             room = not self._congested()
             reading = room and not self._rest and not self._draining
