@@ -24,7 +24,9 @@ from hivewire.cli import profile as profiles
 from hivewire.cli.gateway import Access
 from hivewire.cli.profile import Profile
 from hivewire.remote import Remote, endpoint
+from hivewire_protocol.user import Role, Status
 from tests.running import PASSWORD, RunningGateway, Talk
+from tests.users import ADMIN, write_users
 
 IN_A_HURRY = "from hivewire.cli import main, watch; watch.ASK_SECONDS = 0.05; main()"
 """The command, but that it asks the gateway whether its token still counts all the time."""
@@ -443,11 +445,12 @@ def test_a_login_is_renewed_without_a_gap(watching: Any, data: Path, tmp_path: P
 
 def test_a_login_that_was_locked_out_ends_it(watching: Any, data: Path, tmp_path: Path) -> None:
     """The gateway says nothing by itself, so it is asked; nothing is pushed and no token can be renewed any more."""
+    write_users(data, ADMIN, ("second", Role.ADMIN, Status.ACTIVE))
     with RunningGateway(data) as gateway, gateway.http() as http:
         log_in(gateway, tmp_path)
         with watching(gateway, token=None, code=IN_A_HURRY) as running:
             assert running.item()["type"] == "snapshot"
-            http.put("/user/1", json={"status": 1})
+            assert http.put("/user/1", json={"status": 1}).status_code == 204
             assert running.process.wait(20) == 1
             assert "the login has ended" in running.notes()
 
