@@ -771,6 +771,17 @@ def test_a_content_is_taken_as_it_is(site: httpx.Client, coding: str, status: in
     assert answer.status_code == status
 
 
+def test_a_content_is_not_coded_for_its_transfer(gateway: RunningGateway) -> None:
+    """But in chunks; what else there is would be stored as it came."""
+    pair = base64.b64encode(f"admin:{PASSWORD}".encode()).decode()
+    with dial(gateway) as wire:
+        wire.send(
+            f"PUT /@api/deki/{at(fresh())}?abort=never HTTP/1.1\r\nHost: g\r\nAuthorization: Basic {pair}\r\n"
+            "Transfer-Encoding: gzip, chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n".encode()
+        )
+        assert wire.head()[0] == 415
+
+
 def test_texts_are_shown_up_to_the_cutoff(site: httpx.Client) -> None:
     """Section 5: under 2048 bytes; `contentcutoff=n` up to n bytes, in lists and in info."""
     sizes = {fresh(): size for size in (2_047, 2_048, 5_000)}
@@ -909,6 +920,7 @@ CASES: list[tuple[str, dict[str, Any], int, int]] = [
     ("wrong password", {"auth": ("john_doe", "wrong horse")}, 401, 401),
     ("unknown user", {"auth": ("nobody", "x")}, 401, 401),
     ("Basic that is no Base64", {"headers": {"Authorization": "Basic ???"}}, 401, 401),
+    ("Basic that is not even ASCII", {"headers": {"Authorization": b"Basic \xe9\xe9"}}, 401, 401),
     ("Basic without a colon", {"headers": {"Authorization": "Basic YWRtaW4="}}, 401, 401),
     ("another scheme", {"headers": {"Authorization": "Bearer x"}}, 403, 401),
     ("nothing", {}, 403, 401),

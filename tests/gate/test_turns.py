@@ -148,3 +148,14 @@ async def test_a_long_batch_is_done_in_many_turns(
     assert counts.total() == MANY
     assert max(counts.values()) <= TOGETHER
     assert order == [f"{SITE}/p.1", SITE]
+
+
+async def test_large_batches_are_few_at_a_time(site: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is over that is told so at once, and writes nothing; small ones are always taken."""
+    monkeypatch.setattr(gate, "WAITING_BATCHES", 3)
+    large = "<properties>" + "".join(f'<property name="nothing.{n}"/>' for n in range(2_000)) + "</properties>"
+    small = '<properties><property name="few"><contents type="text/plain">x</contents></property></properties>'
+    puts = [site.put(SITE, content=large, headers=XML) for _ in range(5)]
+    answers = await asyncio.gather(*puts, site.put(SITE, content=small, headers=XML))
+    assert sorted(answer.status_code for answer in answers) == [200, 207, 207, 207, 503, 503]
+    assert (await site.put(SITE, content=large, headers=XML)).status_code == 207

@@ -88,7 +88,9 @@ def test_who_reads_nothing_for_longest_makes_room(tenant: Tenant) -> None:
     with dial(tenant.gateway, 4_096) as first, dial(tenant.gateway, 4_096) as second:
         first.send(ask(tenant, MADE))
         until(lambda: gauge(tenant.gateway, "unread_bytes") > LARGE)
+        connected = gauge(tenant.gateway, "connections")
         second.send(ask(tenant, MADE))
+        until(lambda: gauge(tenant.gateway, "connections") < connected)
         assert received(first) < LARGE
         assert gauge(tenant.gateway, "unread_bytes") > LARGE
         assert len(second.response()[2]["description"]) == LARGE
@@ -135,4 +137,4 @@ def test_an_answer_that_is_being_read_is_finished_before_a_stop(data: Path) -> N
             until(lambda: gateway.events("stopping"))
             assert len(wire.response()[2]["description"]) == LARGE
             assert wire.ended()
-        assert gateway.stop() == 0
+        assert gateway.process.wait(20) == 0

@@ -34,7 +34,7 @@ def _metavar(name: str) -> str:
     if choices:
         return "|".join(choices)
     other = "PATH" if name in ("data", "tls_certificate", "tls_key") else "TEXT"
-    return {int: "N", float: "SECONDS", bool: "true|false"}.get(hint, other)
+    return {int: "N", float: "DAYS" if name.endswith("_days") else "SECONDS", bool: "true|false"}.get(hint, other)
 
 
 @click.command(

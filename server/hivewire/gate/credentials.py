@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
 import re
 from collections.abc import Collection
 from functools import partial
@@ -143,7 +142,7 @@ class Credentials:
             return None
         try:
             login, found, password = _text(base64.b64decode(encoded.strip(), validate=True)).partition(":")
-        except binascii.Error:
+        except ValueError:  # no Base64, or not even ASCII
             found = ""
         if not found:
             self._failed(asked, "basic", "malformed")

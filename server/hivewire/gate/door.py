@@ -56,6 +56,9 @@ PORTION = 64 << 10
 """Bytes of an answer that are written at a time, and that a connection may have unread without drawing from the budget
 for them: when there are more it is waited until the peer reads."""
 
+VIEW = 256 << 10
+"""The same for what is in memory anyway: each portion costs a turn, and none of them a copy."""
+
 PIPELINE = 64
 """Requests of one HTTP connection that may wait behind an unanswered one. Browsers and libraries send none."""
 
@@ -386,11 +389,11 @@ class HttpProtocol(HttpToolsProtocol):
         """Write a large body as the peer reads it. Bytes are the answer's own: they draw from the budget until all are
         written, and portions are copies, so that the last one does not keep the whole. A view is of what is in memory
         anyway, and so are portions of it."""
-        held = len(body) if isinstance(body, bytes) else 0
+        held, size = (len(body), PORTION) if isinstance(body, bytes) else (0, VIEW)
         self._hold(held)
         try:
-            for end in range(PORTION, len(body) + PORTION, PORTION):
-                portion, after = body[end - PORTION : end], more or end < len(body)
+            for end in range(size, len(body) + size, size):
+                portion, after = body[end - size : end], more or end < len(body)
                 await send({"type": "http.response.body", "body": portion, "more_body": after})
         finally:
             self._hold(-held)

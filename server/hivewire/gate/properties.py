@@ -45,6 +45,7 @@ from hivewire_protocol.errors import (
     NotImplementedHere,
     OutOfBounds,
     TooLarge,
+    Unavailable,
     UnsupportedMediaType,
     VersionConflict,
     WireError,
@@ -66,6 +67,10 @@ FEW = 32
 
 LARGE_BATCH = 16 << 10
 """A larger batch takes so long to parse that it is done in a thread."""
+
+LARGE_BATCHES, WAITING_BATCHES = 2, 16
+"""So many larger ones are worked on at a time, each of which is fifty times its text in memory, and so many there may
+be; others get 503."""
 
 CONTENT_HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -160,6 +165,8 @@ class Site:
         self.door = door
         self._origins = {origin.strip() for origin in self.house.settings.property_origins.split(",")} - {""}
         self.credentials = Credentials(self.house, self._origins)
+        self._large = asyncio.Semaphore(LARGE_BATCHES)
+        self._waiting = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -318,28 +325,40 @@ class Site:
             raise InvalidParameters("A batch is application/xml or text/xml")
         charset = properties.charset_of(content_type) if "charset" in content_type.lower() else None
         data = await self._body(call)
-        if len(data) > LARGE_BATCH:
-            entries = await asyncio.to_thread(read_batch, data, charset)
+        if len(data) <= LARGE_BATCH:
+            outcomes = await self._write_batch(read_batch(data, charset), caller)
+        elif self._waiting >= WAITING_BATCHES:
+            raise Unavailable("Too many large batches at a time; try again in a few seconds")
         else:
-            entries = read_batch(data, charset)
-        outcomes: list[Done | Element] = []
-        for start in range(0, len(entries), TOGETHER):
-            outcomes += await self._write_entries(entries[start : start + TOGETHER], caller)
-            await asyncio.sleep(0)  # where all of them are no good, nothing else waits
+            self._waiting += 1
+            try:
+                async with self._large:
+                    entries = await asyncio.to_thread(read_batch, data, charset)
+                    del data
+                    outcomes = await self._write_batch(entries, caller)
+            finally:
+                self._waiting -= 1
         succeeded = sum(isinstance(outcome, Done) for outcome in outcomes)
 
-        def one(outcome: Done | Element) -> Element:
-            if isinstance(outcome, Element):
-                return outcome
+        def one(outcome: Done | Failed) -> Element:
+            if isinstance(outcome, Failed):
+                return properties.failed(outcome.name, outcome.error)
             return properties.succeeded(self.shown(outcome.shown), call.root, outcome.deleted)
 
         root = properties.properties_element(succeeded, call.root)
         status = 200 if succeeded == len(outcomes) else 207
         return _listing(call, root, outcomes, one, status, at_once=len(outcomes) <= FEW)
 
-    async def _write_entries(self, entries: list[Entry], caller: Caller) -> list[Done | Element]:
-        """What became of some entries, which are judged in their order: the answers to those that failed, and what the
-        answers to the others are made from. That is not more than was in memory before."""
+    async def _write_batch(self, entries: list[Entry], caller: Caller) -> list[Done | Failed]:
+        """What became of the entries: what the answer is made from, which is not more than was in memory before."""
+        outcomes: list[Done | Failed] = []
+        for start in range(0, len(entries), TOGETHER):
+            outcomes += await self._write_entries(entries[start : start + TOGETHER], caller)
+            await asyncio.sleep(0)  # where all of them are no good, nothing else waits
+        return outcomes
+
+    async def _write_entries(self, entries: list[Entry], caller: Caller) -> list[Done | Failed]:
+        """The same for some of them, which are judged in their order."""
         limit = self.house.settings.property_bytes
         writes: list[Write | WireError] = []
         for entry in entries:
@@ -362,7 +381,7 @@ class Site:
             for entry, write in zip(entries, writes, strict=True)
         ]
 
-    def _outcome(self, entry: Entry, write: Write | WireError, outcome: Change | BaseException) -> Done | Element:
+    def _outcome(self, entry: Entry, write: Write | WireError, outcome: Change | BaseException) -> Done | Failed:
         if isinstance(outcome, Change) and isinstance(write, Write):
             [condition] = write.preconditions
             if not isinstance(condition, Seen) or condition.last is None:
@@ -371,7 +390,9 @@ class Site:
         assert isinstance(outcome, BaseException)  # noqa: S101 - the only other outcome
         if isinstance(outcome, NotFound):
             outcome = InvalidParameters("There is neither such a property nor contents to make one")
-        return properties.failed(entry.name, self.dispatcher.error(ConfigurationTransact, outcome))
+        error = self.dispatcher.error(ConfigurationTransact, outcome)
+        error.__traceback__ = error.__context__ = error.__cause__ = None  # they would keep everything around it
+        return Failed(entry.name, error)
 
     async def _body(self, call: Call) -> bytes:
         """The whole body. Raises WireError when it is too large, late, or coded in some way."""
@@ -379,6 +400,8 @@ class Site:
             raise NotImplementedHere
         if call.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
             raise UnsupportedMediaType("A content is taken as it is: no Content-Encoding but identity")
+        if call.headers.get("transfer-encoding", "chunked").strip().lower() != "chunked":
+            raise UnsupportedMediaType("A content is taken as it is: no Transfer-Encoding but chunked")
         settings = self.house.settings
         return await body.read(call.request, self.door, settings.property_bytes, settings.body_seconds)
 
@@ -425,6 +448,13 @@ class Done(NamedTuple):
 
     shown: Change
     deleted: tuple[Author, int] | None = None
+
+
+class Failed(NamedTuple):
+    """An entry of a batch that failed, and why."""
+
+    name: str
+    error: WireError
 
 
 class Condition(Struct):
