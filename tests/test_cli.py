@@ -559,6 +559,17 @@ def test_a_secret_is_shown_once_on_a_terminal(logged_in: Run, shared_gateway: Ru
     assert secret[1] not in logged_in("client", "list").out
 
 
+@pytest.mark.parametrize("command", [["user", "unlock", "admin"], ["tenant", "add", "t1"]])
+def test_an_empty_file_is_left_as_it_is(run: Run, tmp_path: Path, command: list[str]) -> None:
+    """Only a gateway makes a ledger of one."""
+    empty = tmp_path / "empty.db"
+    empty.touch()
+    outcome = run(*command, "--data", str(empty))
+    assert (outcome.code, outcome.err.count("\n")) == (1, 1)
+    assert "is empty, not a Hivewire ledger" in outcome.err
+    assert not empty.stat().st_size
+
+
 def test_tenants_and_clients_are_looked_after_on_the_file_of_a_stopped_gateway(run: Run, data: Path) -> None:
     """With --data nobody has to be logged in; while a gateway has the file, nothing is done."""
     with RunningGateway(data) as gateway:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,7 +21,7 @@ from hypothesis import strategies as st
 from hivewire.remote import Remote
 from hivewire_protocol.configuration import RESERVED, forbidden_character
 from tests.command import Run, on_terminal
-from tests.running import RunningGateway, Talk
+from tests.running import PASSWORD, RunningGateway, Talk
 
 Before = Callable[..., None]
 
@@ -167,6 +168,18 @@ def test_what_cannot_be_written_to_is_one_line(logged_in: Run, home: Path) -> No
     assert done.stderr == b"hivewire: error: cannot write to standard output: No space left on device\n"
 
 
+def test_what_could_not_be_imported_again_is_not_exported(logged_in: Run, shared_gateway: RunningGateway) -> None:
+    """A site property may be empty, a value over a socket may not: the export says so, not the import some day."""
+    site = f"{shared_gateway.url}/@api/deki/site/properties"
+    headers = {"Slug": "ex.empty", "Content-Type": "text/plain"}
+    made = httpx.post(site, content=b"", headers=headers, auth=("admin", PASSWORD))
+    assert made.status_code == 200
+    refused = logged_in("export", "ex.empty")
+    assert (refused.code, refused.out) == (1, "")
+    assert "ex.empty" in refused.err
+    assert json.loads(logged_in("export", "ex.empty", "--skip-binary").out)["omitted"] == ["ex.empty"]
+
+
 def test_what_a_list_does_not_carry_is_never_left_out_silently(logged_in: Run, talk: Talk, home: Path) -> None:
     """The export is refused with the names; with --skip-binary it warns, and the file names what is not in it."""
     file = home / "all.json"
@@ -176,7 +189,7 @@ def test_what_a_list_does_not_carry_is_never_left_out_silently(logged_in: Run, t
     refused = logged_in("export", "ex.bin.*", "--output", str(file))
     assert refused.code == 1
     assert refused.err.splitlines() == [
-        "hivewire: error: nothing is exported, because 7 configurations are no text or over 65,536 characters"
+        "hivewire: error: nothing is exported, because 7 configurations are no text, empty or over 65,536 characters"
         " (--skip-binary leaves them out):",
         *(f"  ex.bin.{number} (image/png, 3 bytes)" for number in range(5)),
         "  and 2 more",

@@ -166,8 +166,12 @@ class Store(Struct):
     passwords: Passwords
 
 
-async def open_store(data: Path, stack: contextlib.AsyncExitStack, retention: Retention = DEFAULT_RETENTION) -> Store:
-    """Open the file and load it; the stack closes it again. Raises StartError."""
+async def open_store(
+    data: Path, stack: contextlib.AsyncExitStack, retention: Retention = DEFAULT_RETENTION, *, existing: bool = False
+) -> Store:
+    """Open the file and load it; the stack closes it. Raises StartError, with `existing` also for an empty one."""
+    if existing and _size(data) == 0:
+        raise StartError(f"{data} is empty, not a Hivewire ledger; it was left untouched")
     passwords = Passwords()
     stack.callback(passwords.close)
     ledger = Ledger(SqliteJournal(data), now, retention=retention)
@@ -183,9 +187,12 @@ async def open_store(data: Path, stack: contextlib.AsyncExitStack, retention: Re
 
 
 def _tell_of_loading(data: Path) -> None:
-    size = data.stat().st_size if data.is_file() else 0
-    if size > LARGE_FILE:
+    if (size := _size(data) or 0) > LARGE_FILE:
         log.info("loading", data=str(data), bytes=size)
+
+
+def _size(data: Path) -> int | None:
+    return data.stat().st_size if data.is_file() else None
 
 
 async def _build_house(settings: Settings, stack: contextlib.AsyncExitStack) -> tuple[House, Foundation]:

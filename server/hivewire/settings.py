@@ -10,6 +10,7 @@ import difflib
 import os
 import tomllib
 from collections.abc import Mapping
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 
@@ -222,6 +223,12 @@ def load(flags: Mapping[str, Any], environment: Mapping[str, str] | None = None,
     settings = Settings(**values)
     if (settings.tls_certificate is None) != (settings.tls_key is None):
         raise SettingsError("tls_certificate and tls_key belong together: give both or neither")
+    for proxy in filter(None, map(str.strip, settings.trusted_proxies.split(","))):
+        try:
+            ip_address(proxy)
+        except ValueError:
+            where = f"setting trusted_proxies ({sources['trusted_proxies']}) is {settings.trusted_proxies!r}"
+            raise SettingsError(f"{where}: {proxy!r} is no IP address") from None
     if settings.admin_password is not None and not 6 <= len(settings.admin_password) <= 128:
         raise SettingsError(f"admin_password ({sources['admin_password']}) must have 6 to 128 characters")
     return Effective(settings, sources)

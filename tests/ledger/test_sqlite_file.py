@@ -328,8 +328,10 @@ async def test_a_creation_that_was_killed_half_way_is_begun_again(data: Path, wr
 
 async def test_an_empty_file_becomes_a_ledger(data: Path) -> None:
     """A start that died right after it made the empty file is no obstacle."""
-    data.touch(0o600)
+    data.touch()
+    data.chmod(0o644)
     assert (await state(data))[:2] == ({}, 0)
+    assert stat.S_IMODE(data.stat().st_mode) == 0o600
     header = data.read_bytes()[:100]
     assert int.from_bytes(header[68:72]) == APPLICATION_ID
     assert int.from_bytes(header[60:64]) == SCHEMA_VERSION

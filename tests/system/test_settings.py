@@ -103,6 +103,7 @@ def test_an_unknown_name_is_told_with_the_nearest_one(file: Path) -> None:
         ("admin_login", "x"),
         ("admin_login", "with space"),
         ("drain_seconds", "1e9"),
+        ("trusted_proxies", "127.0.0.1, proxy.example"),
     ],
 )
 def test_a_wrong_value_is_told_with_its_setting_and_source(name: str, value: str) -> None:

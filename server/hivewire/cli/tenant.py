@@ -130,7 +130,7 @@ async def _with_store(data: Path, work: Callable[[Store], Awaitable[None]]) -> N
 
     async with AsyncExitStack() as stack:
         try:
-            store = await open_store(data, stack)
+            store = await open_store(data, stack, existing=True)
         except StartError as error:
             raise click.ClickException(str(error)) from None
         await work(store)

@@ -68,7 +68,7 @@ had after several attempts, a warning says so and the file has
 @click.option(
     "--skip-binary",
     is_flag=True,
-    help='Leave out what is no text or over 65,536 characters; their names stand in "omitted". Refused otherwise.',
+    help='Leave out what is no text, empty or over 65,536 characters, with the names in "omitted". Else refused.',
 )
 @url_option
 @token_option
@@ -93,10 +93,10 @@ def export(
     if not state.consistent:
         head["consistent"] = False
         _warn("the configurations changed all the time; each is right for itself, together they are no moment's state")
-    if unreadable := [resource for resource in state.resources if resource["value"] is None]:
+    if unreadable := [resource for resource in state.resources if not resource["value"]]:
         _refuse_or_warn(unreadable, skip_binary)
         head["omitted"] = [resource["name"] for resource in unreadable]
-    readable = [resource for resource in state.resources if resource["value"] is not None]
+    readable = [resource for resource in state.resources if resource["value"]]
     document = render(readable, **head)
     if output is None:
         _print(document)
@@ -196,7 +196,7 @@ def _refuse_or_warn(unreadable: list[dict[str, Any]], skip: bool) -> None:
     lines = [f"  {shortened(resource['name'], 80)} {shown(resource)}" for resource in unreadable[:5]]
     if len(unreadable) > 5:
         lines.append(f"  and {len(unreadable) - 5:,} more")
-    words = f"{_count(len(unreadable))} no text or over 65,536 characters"
+    words = f"{_count(len(unreadable))} no text, empty or over 65,536 characters"
     if not skip:
         first = f"nothing is exported, because {words} (--skip-binary leaves them out):"
         raise click.ClickException("\n".join([first, *lines]))

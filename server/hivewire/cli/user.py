@@ -83,7 +83,7 @@ async def _update_file(login: str, fields: dict[str, Any], data: Path) -> None:
 
     async with AsyncExitStack() as stack:
         try:
-            store = await open_store(data, stack)
+            store = await open_store(data, stack, existing=True)
         except StartError as error:
             raise click.ClickException(str(error)) from None
         found = store.users.by_login(login)

@@ -32,6 +32,8 @@ def backup(source: Path, target: Path, progress: Callable[[int, int], None] = la
     unfinished = target.with_name(target.name + ".unfinished")
     try:
         inspect(source)
+        if not source.stat().st_size:
+            raise JournalError(f"{source} is empty, not a Hivewire ledger")
         unfinished.unlink(missing_ok=True)
         os.close(os.open(unfinished, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         _copy(source, unfinished, progress)

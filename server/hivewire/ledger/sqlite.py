@@ -91,6 +91,8 @@ class SqliteJournal:
         try:
             self._lock.acquire()
             await asyncio.to_thread(inspect, self.path)
+            if self.path.exists() and not self.path.stat().st_size:
+                self.path.chmod(0o600)  # as one that is made here: there will be secrets in it
             self.read_only = self.path.exists() and not os.access(self.path, os.W_OK)
             await self._open()
             rows = list(await self._reading.execute_fetchall("SELECT value FROM meta WHERE name = 'epoch'"))
