@@ -9,6 +9,7 @@ that ends, because its input does.
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import pickle
 import sys
@@ -132,6 +133,7 @@ def _kill(worker: Process) -> None:
 def main() -> None:
     """A worker: do what comes in until nothing comes any more."""
     os.nice(NICE)
+    gc.disable()  # it would walk a document's million objects again and again, and they are all in use
     source, sink = sys.stdin.buffer, sys.stdout.buffer
     while size := source.read(_SIZE):
         message = source.read(int.from_bytes(size, "big"))
@@ -149,6 +151,7 @@ def main() -> None:
         sink.write(len(data).to_bytes(_SIZE, "big"))
         sink.write(data)
         sink.flush()
+        gc.collect()
 
 
 if __name__ == "__main__":

@@ -776,6 +776,24 @@ def test_who_may_only_read_holds_one_body_at_a_time(place: Place) -> None:
         connection.close()
 
 
+@pytest.mark.parametrize("body", [b"", b"{", b'{"uri":}', b"[1", b"\xff"])
+def test_a_malformed_part_is_a_bad_request(tenant: Tenant, body: bytes) -> None:
+    """Section 2.2: 400, and the word leads the message."""
+    tenant.saved()
+    answer = tenant.send("PUT", "/entityTypes/Store", body)
+    assert problem(answer) == (400, 400)
+    assert answer.json()["errorMessage"].startswith("BAD_REQUEST: ")
+
+
+@pytest.mark.parametrize(("method", "path", "status"), [("PATCH", "", 405), ("GET", "/../nothing", 404)])
+def test_what_is_not_there_is_said_in_the_words_of_the_dialect(
+    tenant: Tenant, method: str, path: str, status: int
+) -> None:
+    """Section 7.2: also where no page is."""
+    answer = tenant.send(method, path)
+    assert (answer.status_code, problem(answer)[0]) == (status, status)
+
+
 def test_pages_of_other_origins_are_not_let_in(tenant: Tenant) -> None:
     """No answer of this dialect has CORS headers (section 13, row 21), the door's own refusals neither."""
     headers = {"Origin": "https://elsewhere.example", "X-Long": "x" * 5_000, "Authorization": f"Bearer {tenant.token}"}

@@ -14,7 +14,17 @@ from hivewire_protocol.tenant import objects
 from hivewire_protocol.tenant.differences import Differences, compare
 from hivewire_protocol.tenant.documents import Document, check_depth, parse, parse_value, render
 from hivewire_protocol.tenant.elements import uri_of, walk
-from hivewire_protocol.tenant.errors import Finding, Invalid, Stale, TenantError, TooLarge, Unreadable, ValidationError
+from hivewire_protocol.tenant.errors import (
+    BadRequest,
+    Finding,
+    Invalid,
+    NotJson,
+    Stale,
+    TenantError,
+    TooLarge,
+    Unreadable,
+    ValidationError,
+)
 from hivewire_protocol.tenant.ids import ids_of, number, stamp
 from hivewire_protocol.tenant.steps import Steps
 from hivewire_protocol.tenant.validation import errors, validate
@@ -76,7 +86,7 @@ def save(
         document = yield from parse(body or b"")
     else:
         if body is not None:
-            value = yield from parse_value(body)
+            value = yield from _value(body)
         document = _edited((yield from _stored(old.document)), edit, value)
         check_depth(document)
     if wrong := errors((yield from _check(document, rules))):
@@ -115,6 +125,13 @@ def part(document: bytes, address: tuple[str, ...]) -> Steps[bytes]:
     """A collection, a type, or a part of one. Raises TypeIsNotFound."""
     value = yield from _stored(document)
     return render(_at(value, address))
+
+
+def _value(body: bytes) -> Steps[Any]:
+    try:
+        return (yield from parse_value(body))
+    except NotJson as error:  # section 2.2: a malformed type is a BAD_REQUEST
+        raise BadRequest(str(error), error.args[1]) from None
 
 
 def _stored(document: bytes) -> Steps[Document]:

@@ -52,7 +52,9 @@ def application(
 
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - what it is registered for
-    response = rest.error_response(MethodNotAllowed() if error.status_code == 405 else NotFound())
+    refused = MethodNotAllowed() if error.status_code == 405 else NotFound()
+    ours = request.scope["path"].startswith("/reltio/")
+    response = oauth.refusal(request, refused) if ours else rest.error_response(refused)
     response.headers.update(error.headers or {})
     return response
 
