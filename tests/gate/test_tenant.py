@@ -564,6 +564,9 @@ def test_sources(tenant: Tenant) -> None:
     assert problem(tenant.send("DELETE", "/sources/CRM?option=purgeAttributes")) == (400, 313)
     answer = tenant.send("DELETE", "/sources/New?option=purgeAllData")
     assert (answer.status_code, answer.json()["uri"]) == (200, "configuration/sources/New")
+    task = answer.json()["backgroundTask"]
+    assert (task["type"], task["status"]) == ("purgeAllData", "COMPLETED")
+    assert task["id"].isdecimal()
 
 
 # Following.

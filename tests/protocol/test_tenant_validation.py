@@ -33,6 +33,7 @@ from tests.protocol.tenants import (
 
 CITY, ZIP, HOURS, ADDRESS = (f"entityTypes[0].attributes[{index}]" for index in range(4))
 MATCH = "entityTypes[0].matchGroups[0]"
+SRC_SYS = "configuration/survivorshipStrategies/SRC_SYS"
 FIRST, SECOND = (f"entityTypes[0].survivorshipGroups[{index}]" for index in range(2))
 KEY = "entityTypes[0].surrogateCrosswalks[0]"
 NOWHERE = f"{STORE}/attributes/Nowhere"
@@ -411,6 +412,12 @@ CASES: list[tuple[int, str, dict[str, Any], dict[str, Any]]] = [
         f"{FIRST}.mapping[0].sourcesUriOrder",
         {f"{FIRST}.mapping[0].sourcesUriOrder[0]": "configuration/sources/X"},
         {f"{FIRST}.mapping[0].sourcesUriOrder[0]": WEB},
+    ),
+    (
+        1913,
+        "survivorshipStrategies[0].mainSourceType",
+        {"survivorshipStrategies[0].parentStrategyURI": SRC_SYS, "survivorshipStrategies[0].mainSourceType": GONE},
+        {"survivorshipStrategies[0].parentStrategyURI": SRC_SYS},
     ),
     (1915, "survivorshipStrategies[0].mainSourceType", {"survivorshipStrategies[0].mainSourceType": "X"}, {}),
     (1918, f"{SECOND}.roles", {f"{SECOND}.roles[0]": "configuration/roles/Clerk"}, {}),

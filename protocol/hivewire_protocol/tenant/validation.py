@@ -21,9 +21,10 @@ MAX_FINDINGS = 1_000
 WARNINGS = frozenset((1800, 1805, 1806))
 """Codes that never keep a document from being saved (section 9)."""
 
-STRICT = frozenset((373, 1905, 1960))
+STRICT = frozenset((373, 1905, 1913, 1960))
 """Codes that are errors under strict validation and warnings otherwise: real documents break 373 and 1960 (section 13,
-row 20), and whether a type may be overridden (1905) is a setting (section 8)."""
+row 20), whether a type may be overridden (1905) is a setting (section 8), and what makes a custom strategy incomplete
+(1913) is known for one kind of them only."""
 
 MAX_ELEMENTS = 250_000
 """Definitions in one document; the five real ones that were counted have 4,000 together. Bounds time and memory."""
@@ -184,6 +185,7 @@ RULES = (
     Rule((335, 336, 337, 338, 1922), "comparisons", ("survivorshipGroups",), survivorship.comparison_attributes),
     Rule((366, 1915), "sources of mappings", ("survivorshipGroups",), survivorship.sources_of_mapping),
     Rule((1914,), "survivorship circles", ("survivorshipGroups",), survivorship.no_circle),
+    Rule((1913,), "complete strategies", ("survivorshipStrategies",), survivorship.complete_strategy, True),
     Rule((1915,), "sources of strategies", ("survivorshipStrategies",), survivorship.sources_of_strategy, True),
     Rule((1800, 1900), "attributes of an entity type", ("entityTypes",), limits.attributes),
     Rule((1805,), "attributes of a nested attribute", ("attributes",), limits.sub_attributes),

@@ -227,16 +227,22 @@ class TenantFace:
         return await self._edit(request, caller, Edit("replace", address), status)
 
     async def remove(self, request: HttpRequest, caller: Caller) -> Response:
-        """Take it away: 204, but 200 with a body for a survivorship group and a source."""
+        """Take it away: 204, but 200 with a body for a survivorship group and a source.
+
+        That for a source names the task that purges its data (section 2.4); there is none here, so it is done at once.
+        """
         address = _address(request)
-        if address[0] == "sources" and request.query_params.get("option", PURGES[0]) not in PURGES:
+        option = request.query_params.get("option", PURGES[0])
+        if address[0] == "sources" and option not in PURGES:
             raise BadRequest(f"option is one of {', '.join(PURGES)}")
         since = request.headers.getlist("if-unmodified-since")
         stored, _ = await self._documents.save(caller.author, None, since, Edit("remove", address))
         if "survivorshipGroups" in address[2:3]:
             return _json({"successful": True}, stored=stored)
         if address[0] == "sources":
-            return _json({"uri": f"configuration/{'/'.join(address)}", "successful": True}, stored=stored)
+            task = {"id": str(stored.change.revision), "type": option, "status": "COMPLETED"}
+            uri = f"configuration/{'/'.join(address)}"
+            return _json({"uri": uri, "successful": True, "backgroundTask": task}, stored=stored)
         return Response(status_code=204, headers=_dated(stored))
 
     async def _edit(self, request: HttpRequest, caller: Caller, edit: Edit, status: int) -> Response:

@@ -108,6 +108,16 @@ def sources_of_strategy(element: Element, model: Model) -> Found:
             yield element.found(1915, member, f"is {clip(uri)}", "It is not defined in sources.")
 
 
+_BY_SOURCE = "configuration/survivorshipStrategies/SRC_SYS"
+
+
+def complete_strategy(element: Element, model: Model) -> Found:
+    """A custom strategy that is made of SRC_SYS says which source it prefers."""
+    if element.text("parentStrategyURI") == _BY_SOURCE and element.text("mainSourceType") is None:
+        advice = f"A strategy made of {clip(_BY_SOURCE)} needs the URI of the source that wins."
+        yield element.found(1913, "mainSourceType", "is missing", advice)
+
+
 def _mapping(element: Element) -> list[Document]:
     return entries(element.value.get("mapping"))
 
