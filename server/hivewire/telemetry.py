@@ -10,6 +10,7 @@ import logging
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Iterable
+from time import perf_counter
 from typing import Any, Literal, ParamSpec, Protocol, TypeVar
 
 import structlog
@@ -82,6 +83,13 @@ class Telemetry:
             registry=self.registry,
             buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024),
         )
+        self.http_seconds = Histogram(
+            "hivewire_http_seconds",
+            "Time from the head of an HTTP request until its answer is ready to be sent.",
+            ["action"],
+            registry=self.registry,
+            buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+        )
         self.registry.register(self)
 
     def committed(self, changes: int, seconds: float) -> None:
@@ -89,12 +97,18 @@ class Telemetry:
         self.batch_changes.observe(changes)
         self.commit_seconds.observe(seconds)
 
+    def answered(self, action: type[Request] | str | None, code: int, began: float) -> None:
+        """Note the answer to an HTTP request that began then, in seconds of `time.perf_counter`."""
+        self.requests[action, code] += 1
+        self.http_seconds.labels(_name(action)).observe(perf_counter() - began)
+
     def counted(self, action: str, endpoint: Callable[P, Awaitable[A]]) -> Callable[P, Awaitable[A]]:
-        """The same endpoint, whose answers are counted under this action."""
+        """The same endpoint, whose answers are counted and timed under this action."""
 
         async def counting(*args: P.args, **kwargs: P.kwargs) -> A:
+            began = perf_counter()
             answer = await endpoint(*args, **kwargs)
-            self.requests[action, answer.status_code] += 1
+            self.answered(action, answer.status_code, began)
             return answer
 
         return counting

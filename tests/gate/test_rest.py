@@ -566,6 +566,9 @@ def test_metrics_count_the_dialects_of_other_systems(data: Any) -> None:
     ):
         assert found[action, code] == 1
     assert ("token", 200) not in found
+    times = dict(re.findall(r'hivewire_http_seconds_count\{action="(.*?)"\} (.*)', text))
+    for action, _ in found:
+        assert float(times[action]) == sum(count for (name, _), count in found.items() if name == action)
     assert "hidden" not in text
     assert "logo" not in text
 

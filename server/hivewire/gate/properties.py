@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from itertools import chain
+from time import perf_counter
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
@@ -186,7 +187,7 @@ class Site:
         await response(scope, receive, send)
 
     async def _serve(self, call: Call, pages: dict[str, Page], page: Page | None) -> Response:
-        request = page.request if page is not None else None
+        request, began = page.request if page is not None else None, perf_counter()
         try:
             if page is None:
                 raise MethodNotAllowed if pages else NotFound("There is no such path")
@@ -196,7 +197,7 @@ class Site:
         except Exception as unexpected:
             response = error_response(call, self.dispatcher.error(request, unexpected))
         action = f"property/{page.handler.__name__.strip('_')}" if page is not None else None
-        self.house.telemetry.requests[action, response.status_code] += 1
+        self.house.telemetry.answered(action, response.status_code, began)
         return response
 
     async def _respond(self, call: Call, page: Page) -> Response:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Coroutine, Iterable
 from functools import cache
+from time import perf_counter
 from typing import Any, NamedTuple, get_type_hints
 from urllib.parse import unquote
 
@@ -182,7 +183,7 @@ class Resource:
         return sorted({*self._methods, "OPTIONS"} | ({"HEAD"} if "GET" in self._methods else set()))
 
     async def _serve(self, request: HttpRequest, row: Row) -> Response | EventStream:
-        code = row.status
+        code, began = row.status, perf_counter()
         try:
             response: Response | EventStream = await self._respond(request, row)
         except ClientDisconnect:
@@ -190,7 +191,7 @@ class Resource:
         except Exception as unexpected:
             error = self._dispatcher.error(row.request, unexpected)
             response, code = error_response(error), error.code
-        self._dispatcher.house.telemetry.requests[row.request, code] += 1
+        self._dispatcher.house.telemetry.answered(row.request, code, began)
         return response
 
     async def _respond(self, request: HttpRequest, row: Row) -> Response | EventStream:
