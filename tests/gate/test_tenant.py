@@ -16,6 +16,7 @@ from typing import Any
 
 import httpx
 import pytest
+from hypothesis import given, settings
 
 from hivewire_protocol.tenant.dates import http_date
 from hivewire_protocol.tenant.documents import Document
@@ -119,6 +120,12 @@ def closed() -> Iterator[None]:
 @pytest.fixture
 def tenant(place: Place) -> Tenant:
     """A tenant of its own, with all privileges."""
+    return place.tenant()
+
+
+@pytest.fixture(scope="module")
+def shared(place: Place) -> Tenant:
+    """One tenant for many examples."""
     return place.tenant()
 
 
@@ -833,3 +840,13 @@ def test_a_real_document(tenant: Tenant) -> None:
     uris = {attribute["uri"] for attribute, _ in every}
     assert uris <= ids(saved).keys()
     assert len(set(ids(saved).values())) == len(ids(saved))
+
+
+@settings(max_examples=40, deadline=None)
+@given(document=tenants.documents())
+def test_any_document_comes_back_as_it_was_sent(shared: Tenant, document: Document) -> None:
+    """Whatever was there before: without the server's members it is what was sent, and a second PUT keeps all ids."""
+    saved = shared.saved(document)
+    assert json.dumps(without_server_members(saved)) == json.dumps(without_server_members(document))
+    assert shared.get().json() == saved
+    assert ids(shared.saved(document)) == ids(saved)
