@@ -94,7 +94,7 @@ def _grown(folder: Path, what: str, count: int) -> Iterator[tuple[Load, float]]:
             _hold(stack, ["bench.watchers", "hold", "--watchers", str(HOLDERS)], server, token, count // HOLDERS)
         load, memory = Load(HIVEWIRE, server, token), server.rss() / 1_024
         if what != "entries":
-            load.run("fill")
+            load.run("fill", *_options(what, count))
         yield load, memory
 
 

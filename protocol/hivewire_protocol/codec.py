@@ -44,7 +44,7 @@ MAX_BATCH = 1_000
 NULL = Raw(b"null")
 
 
-class Call(Struct, gc=False):
+class Call(Struct):
     """One request on its way through: how to answer it, and what it asks or why it cannot be done.
 
     `action` and `id` are what the answer echoes, as raw JSON; None in `action` means the frame could not be read at
@@ -62,6 +62,12 @@ class Call(Struct, gc=False):
     reply_wanted: bool = True
     size: int = 0
     batch: Batch | None = None
+
+    def fail(self, error: WireError) -> None:
+        """Keep what is wrong with it, without the frames that the error came through: they hold the call and the
+        message, so that both would live until the garbage collector looks."""
+        error.__traceback__ = error.__context__ = None
+        self.error = error
 
 
 class Batch:
@@ -132,7 +138,7 @@ def decode(data: bytes) -> Call | list[Call]:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return _second_pass(data)
     except WireError as error:
-        return Call(None, NULL, error=error)
+        return _unreadable(error)
     if request.jsonrpc is not UNSET:
         return _second_pass(data)
     request_id = request.requestId
@@ -162,10 +168,16 @@ def _second_pass(data: bytes) -> Call | list[Call]:
     try:
         members = coercion.decode_members(data)
     except WireError as error:
-        return Call(None, NULL, error=error)
+        return _unreadable(error)
     if "jsonrpc" in members:
         return _rpc_call(members)
     return _action_call(members)
+
+
+def _unreadable(error: WireError) -> Call:
+    call = Call(None, NULL)
+    call.fail(error)
+    return call
 
 
 def _action_call(members: dict[str, Raw]) -> Call:
@@ -191,7 +203,7 @@ def _fill(call: Call, request_type: type[Request], members: dict[str, Raw]) -> N
         call.request_type = request_type
         call.request = coercion.build(request_type, members)
     except WireError as error:
-        call.error = error
+        call.fail(error)
 
 
 def _rpc_call(members: dict[str, Raw]) -> Call:

@@ -163,7 +163,7 @@ class Session:
         except Exception as error:
             if self._writing:
                 # The answers of the writes before it come first.
-                call.error = self._dispatcher.error(call.request_type, error)
+                call.fail(self._dispatcher.error(call.request_type, error))
                 self._line = self._line if self._line is not None else deque()
                 self._line.appendleft(call)
             else:
@@ -173,7 +173,7 @@ class Session:
         """Answer a call that was wrong from the start; where the action is known, rights are checked first."""
         if call.request_type is not None:
             self._dispatcher.admit(self.client, call.request_type)
-        raise error
+        self._fail(call, error)
 
     def _written(self, call: Call, commit: Commit, outcome: Outcome) -> None:
         self._writing -= 1

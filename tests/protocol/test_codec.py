@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import weakref
 from itertools import chain
 
 import msgspec
@@ -642,3 +644,27 @@ def test_line_separators_are_escaped_in_answers_and_errors(rpc: bool) -> None:
     assert b'"value":%b,' % ESCAPED in codec.answer(call, reply)
     assert refused.count(ESCAPED) == 2
     assert codec.encode([SEPARATORS]) == b"[%b]" % ESCAPED
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        b"{",
+        b"[" * 200,
+        b'{"action":"configuration/put","name":{}}',
+        b'{"action":"configuration/put","deviceId":{}}',
+        b'{"jsonrpc":"2.0","id":1,"method":"configuration/get","params":{"name":[]}}',
+    ],
+)
+def test_a_call_that_is_wrong_is_gone_with_its_last_reference(message: bytes) -> None:
+    """Its error does not hold it, nor what it was read from: nothing waits for the garbage collector, or forever."""
+    gc.disable()
+    try:
+        call = codec.decode(message)
+        assert isinstance(call, Call)
+        assert call.error is not None
+        error = weakref.ref(call.error)
+        del call
+        assert error() is None
+    finally:
+        gc.enable()

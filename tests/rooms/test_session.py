@@ -28,6 +28,7 @@ from hivewire.ledger.memory import MemoryJournal
 from hivewire.session import Session
 from hivewire.settings import Settings
 from hivewire.telemetry import Telemetry
+from hivewire_protocol.errors import WireError
 from hivewire_protocol.permissions import Permission
 from hivewire_protocol.user import Role
 
@@ -579,3 +580,28 @@ async def test_a_long_line_of_waiting_requests_is_worked_off_to_the_end() -> Non
     assert (len(sent), heard[-1]) == (20_001, 0)
     await ledger.close()
     house.passwords.close()
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        b"{",
+        b'{"action":"configuration/put","name":{}}',
+        b'{"action":"nonsense"}',
+        b'{"action":"configuration/get","name":"nothing"}',
+        b'{"action":"configuration/put","name":"n"}' + b" " * 9,
+        b'[{"jsonrpc":"2.0","id":1,"method":"configuration/get","params":{"name":[]}},1]',
+    ],
+)
+async def test_what_was_refused_is_not_kept(world: World, message: bytes) -> None:
+    """Once answered, also behind a write, a wrong request leaves nothing behind that could not be freed."""
+    gc.collect()
+    before = sum(isinstance(found, WireError) for found in gc.get_objects())
+    for _ in range(50):
+        world.put(1)
+        world.session.receive(message)
+        await world.quiet()
+        world.session.receive(message)
+        await world.quiet()
+    gc.collect()
+    assert sum(isinstance(found, WireError) for found in gc.get_objects()) - before < 10
