@@ -436,6 +436,12 @@ def test_requests_before_my_close_frame_are_answered(shared_gateway: RunningGate
         (frame(b"x", reserved=4), 1002),
         (frame(b"x", masked=False), 1002),
         (frame(announced=1 << 40), 1009),
+        (frame(b"x" * MESSAGE_BYTES, fin=False) + frame(b"x", CONTINUATION, fin=False), 1009),
+        (frame(b"x", CONTINUATION), 1002),
+        (frame(b"x", fin=False) + frame(INFO), 1002),
+        (frame(b"x", PING, fin=False), 1002),
+        (frame(b"x" * 126, PING), 1002),
+        (frame(opcode=PONG, announced=1 << 40), 1002),
     ],
 )
 def test_requests_before_a_mistake_are_answered(

@@ -697,6 +697,8 @@ async def test_for_whom_tokens_are_minted(world: World) -> None:
     with pytest.raises(AccessDenied):
         await mint(world, world.client(JOHN, [12]), userId=JOHN)
     assert (await mint(world, world.client(JOHN, [12, 15]), userId=HELPER)).u == HELPER
+    with pytest.raises(AccessDenied):  # an administrator may what no right says, whatever the token of the maker
+        await mint(world, world.client(JOHN, [0]), userId=ADMIN)
     with pytest.raises(NotFound, match="User with id = 99 not found"):
         await mint(world, world.admin, userId=99)
     with pytest.raises(NotAllowed, match="User is locked or disabled"):

@@ -44,6 +44,7 @@ from hivewire_protocol.identity import (
 from hivewire_protocol.messages import NOTHING, Reply
 from hivewire_protocol.patterns import EVERYTHING, MAX_PATTERNS, Patterns, problem
 from hivewire_protocol.permissions import BY_NAME, Permission
+from hivewire_protocol.user import Role
 
 _BY_NUMBER: dict[int, Permission] = {int(permission): permission for permission in Permission}
 _IDS = re.compile(r"\*|\d{1,19}", re.ASCII)
@@ -158,6 +159,9 @@ def token_create(house: House, client: Client, request: TokenCreate) -> Reply:
         raise NotFound(f"User with id = {payload.userId} not found")
     if not user.active:
         raise NotAllowed(UserNotActive.text)
+    maker = house.users.by_id(caller.user_id)
+    if user.profile.role == Role.ADMIN and (maker is None or maker.profile.role != Role.ADMIN):
+        raise AccessDenied  # as an administrator one may what no right says, such as setting passwords
     claims = _claims(caller, user, payload)
     tokens, moment = house.tokens, now()
     access_expiry = _time(payload.expiration, "expiration")

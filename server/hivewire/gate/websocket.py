@@ -13,7 +13,7 @@ import random
 from time import monotonic
 
 from uvicorn.server import ServerState
-from websockets.frames import BINARY, CONT, PING, PONG, TEXT, Frame
+from websockets.frames import BINARY, CLOSE, CONT, PING, PONG, TEXT, Frame
 from websockets.frames import apply_mask as apply_mask  # type: ignore[attr-defined]  # the C one where it was built
 from websockets.http11 import Request, Response
 from websockets.protocol import OPEN, SERVER, Protocol
@@ -41,8 +41,11 @@ ENOUGH = 64 << 10
 WHOLE_TEXT = 0x81
 """First byte of a text frame that is a whole message: FIN, no extension bits, opcode 1."""
 
-MASKED = 0x80
-"""The bit of the second byte that every frame of a client has."""
+CONTROL = 125
+"""Most bytes that a control frame carries (RFC 6455, section 5.5)."""
+
+FIN = MASKED = 0x80
+"""The bit that the last frame of a message has in its first byte, and every frame of a client in its second."""
 
 _NOTEWORTHY = (Code.INTERNAL_ERROR, Code.SLOW_CONSUMER, Code.TOO_MANY_FAILURES)
 
@@ -149,8 +152,9 @@ class WebSocket(asyncio.Protocol):
         self._address = peer_address(transport)
         client.listener = self
         self._session = Session(gate.dispatcher, client, self._send, self._settled)
-        # The limit is for a message, whole or in fragments.
-        self._conn = Protocol(SERVER, max_size=gate.settings.message_bytes)
+        # The limit is for a message, whole or in fragments. The core holds it against control frames between fragments
+        # as well, so it has room for one, and what is too large is noticed here.
+        self._conn = Protocol(SERVER, max_size=gate.settings.message_bytes + CONTROL)
         self._out: list[bytes] = []
         self._out_bytes = 0
         self._rest = b""
@@ -379,7 +383,13 @@ class WebSocket(asyncio.Protocol):
                 self._rest = data[position:] + self._rest
                 self._stop_listening()
                 return
+            elif self._too_large(data[position] & 0x0F, end - start) and self._conn.state is OPEN:
+                code = Code.PROTOCOL_ERROR if data[position] & 0x08 else Code.TOO_LARGE
+                self._give_up(code, TABLE[code].reason)
+                return
             else:
+                if data[position] & 0x0F == CLOSE:
+                    self._conn.current_size = None  # it may stand between fragments (RFC 6455, section 5.4)
                 self._feed(data[position:end])
                 self._core_owes = max(0, end - size)
             position = end
@@ -387,10 +397,24 @@ class WebSocket(asyncio.Protocol):
     def _ends_it(self, data: bytes, position: int, length: int) -> bool:
         """Whether a frame makes the core close at once, so that it must wait for the answers to the requests before it.
 
-        The peer's close frame does, and so does every mistake that can be seen in a frame's head.
+        The peer's close frame does, and so does every mistake that can be seen in a frame's head: reserved bits and
+        opcodes, no mask, a control frame in fragments, a message within another, a continuation of none, its size.
         """
-        plain = data[position] & 0x7F in (TEXT, CONT, PING, PONG) and data[position + 1] & MASKED
-        return not plain or length > self._gate.settings.message_bytes
+        opcode = data[position] & 0x7F  # with the reserved bits
+        if opcode not in (TEXT, CONT, PING, PONG) or not data[position + 1] & MASKED:
+            return True
+        if opcode in (PING, PONG) and not data[position] & FIN:
+            return True
+        if opcode in (TEXT, CONT) and (opcode == CONT) is (self._fragments is None):
+            return True
+        return self._too_large(opcode, length)
+
+    def _too_large(self, opcode: int, length: int) -> bool:
+        """Whether a control frame is, or a message would be with this frame: whole or in fragments."""
+        if opcode in (CLOSE, PING, PONG):
+            return length > CONTROL
+        held = len(self._fragments) if self._fragments is not None else 0
+        return opcode in (TEXT, BINARY, CONT) and held + length > self._gate.settings.message_bytes
 
     def _stop_listening(self) -> None:
         """Read nothing more; what was asked is answered, for a while."""
