@@ -17,8 +17,8 @@ RESULTS, PAGE, PLOT = DOCS / "benchmark-peers.json", DOCS / "benchmarks.md", DOC
 
 CAUSES = {
     "put: Hivewire / etcd": (
-        "Where nothing else runs on the machine Hivewire's core is full, and not of waiting: of the 31 µs of a put there 13 are those of a get (reading and writing "
-        "a socket, reading a frame, rights), 5 are the fsync that a batch of 50 shares, and the rest is Python and "
+        "Where nothing else runs on the machine Hivewire's core is full, and not of waiting: of the 31 µs of a put "
+        "there 13 are those of a get (reading and writing a socket, reading a frame, rights), 5 are the fsync that a batch of 50 shares, and the rest is Python and "
         "SQLite that judge, store, apply, announce and answer. Four times etcd would be 17 µs in all."
     ),
     "get: Hivewire / NATS KV": (
@@ -140,7 +140,8 @@ def where(run: dict[str, Any]) -> list[str]:
     return [
         f"{machine['date']}: {machine['cpu']}; {machine['system']}, {machine['files']}; one fdatasync of 4 KiB takes "
         f"{run['rows'][0]['value']:.2f} ms; Python {machine['python']}; {machine['packages']}.",
-        f"{effort['rounds']} rounds of {effort['seconds']:g} s each, {FEW} of what takes long (memory, and growth with half of the time).",
+        f"{effort['rounds']} rounds of {effort['seconds']:g} s each, "
+        f"{FEW} of what takes long (memory, and growth with half of the time).",
     ]
 
 
