@@ -18,8 +18,9 @@ RESULTS, PAGE, PLOT = DOCS / "benchmark-peers.json", DOCS / "benchmarks.md", DOC
 CAUSES = {
     "put: Hivewire / etcd": (
         "Where nothing else runs on the machine Hivewire's core is full, and not of waiting: of the 31 µs of a put "
-        "there 13 are those of a get (reading and writing a socket, reading a frame, rights), 5 are the fsync that a batch of 50 shares, and the rest is Python and "
-        "SQLite that judge, store, apply, announce and answer. Four times etcd would be 17 µs in all."
+        "there 13 are those of a get (reading and writing a socket, reading a frame, rights), 5 are the fsync that a "
+        "batch of 50 shares, and the rest is Python and SQLite that judge, store, apply, announce and answer. Four "
+        "times etcd would be 17 µs in all."
     ),
     "get: Hivewire / NATS KV": (
         "The server's core is full with both. Three times NATS is more than the client can ask for at all with one "
