@@ -56,7 +56,7 @@ PORTION = 64 << 10
 """Bytes of an answer that are written at a time, and that a connection may have unread without drawing from the budget
 for them: when there are more it is waited until the peer reads."""
 
-VIEW = 256 << 10
+VIEW = 512 << 10
 """The same for what is in memory anyway: each portion costs a turn, and none of them a copy."""
 
 PIPELINE = 64
