@@ -8,12 +8,14 @@ import signal
 import subprocess
 import sys
 import threading
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 from websockets.sync.client import ClientConnection, connect
+from websockets.sync.server import ServerConnection, serve
 
 PASSWORD = "correct horse"
 SECRET = "a secret for tests, longer than 32 bytes"
@@ -125,6 +127,17 @@ class RunningGateway:
 
     def __exit__(self, *_: object) -> None:
         self.stop(signal.SIGKILL)
+
+
+@contextmanager
+def serving(handle: Callable[[ServerConnection], None]) -> Iterator[str]:
+    """The address of a WebSocket server that does what a gateway would not: `handle` has each connection."""
+    with serve(handle, "127.0.0.1", 0) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.socket.getsockname()[1]}"
+        server.shutdown()
+        thread.join()
 
 
 class Talk:

@@ -12,12 +12,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from websockets.sync.server import ServerConnection, serve
+from websockets.sync.server import ServerConnection
 
 from hivewire import cli
 from hivewire.cli import profile as profiles
@@ -26,7 +27,7 @@ from hivewire.cli.output import on_one_line, printable
 from hivewire.cli.profile import Profile, ProfileError
 from hivewire.remote import BadAddress, Remote, RemoteError, Unreachable, Unsendable, endpoint
 from tests.command import Outcome, Run, on_terminal
-from tests.running import PASSWORD, RunningGateway, Talk
+from tests.running import PASSWORD, RunningGateway, Talk, serving
 
 NOWHERE = "http://127.0.0.1:1"
 
@@ -307,7 +308,6 @@ def test_what_answers_is_not_a_gateway(run: Run, shared_gateway: RunningGateway)
 @pytest.fixture
 def stub() -> Iterator[Callable[[Callable[[dict[str, Any]], Any]], str]]:
     """Start a server that answers each frame with what a function makes of it: text, JSON, or a close code."""
-    servers = []
 
     def start(answer: Callable[[dict[str, Any]], Any]) -> str:
         def handle(connection: ServerConnection) -> None:
@@ -318,16 +318,10 @@ def stub() -> Iterator[Callable[[Callable[[dict[str, Any]], Any]], str]]:
                     return
                 connection.send(made if isinstance(made, str) else json.dumps(made))
 
-        server = serve(handle, "127.0.0.1", 0)
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        servers.append((server, thread))
-        return f"http://127.0.0.1:{server.socket.getsockname()[1]}"
+        return servers.enter_context(serving(handle))
 
-    yield start
-    for server, thread in servers:
-        server.shutdown()
-        thread.join()
+    with ExitStack() as servers:
+        yield start
 
 
 @pytest.mark.parametrize("answer", ["nonsense", "[1]", "1", 1001])

@@ -10,22 +10,21 @@ import select
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from websockets.sync.server import ServerConnection, serve
+from websockets.sync.server import ServerConnection
 
 from hivewire.cli import profile as profiles
 from hivewire.cli.gateway import Access
 from hivewire.cli.profile import Profile
 from hivewire.remote import Remote, endpoint
 from hivewire_protocol.user import Role, Status
-from tests.running import PASSWORD, RunningGateway, Talk
+from tests.running import PASSWORD, RunningGateway, Talk, serving
 from tests.users import ADMIN, write_users
 
 IN_A_HURRY = "from hivewire.cli import main, watch; watch.ASK_SECONDS = 0.05; main()"
@@ -291,7 +290,6 @@ Connection = tuple[dict[str, Any], list[dict[str, Any]], "tuple[int, str] | None
 def stub() -> Iterator[Callable[..., str]]:
     """A gateway of our own making: each connection has the answer to its `configuration/subscribe`, what is pushed
     behind it, and how the connection is closed then, if it is. `asked` gets the subscriptions."""
-    servers = []
 
     def start(asked: list[dict[str, Any]], *script: Connection) -> str:
         turns = iter(script)
@@ -312,16 +310,10 @@ def stub() -> Iterator[Callable[..., str]]:
                     connection.close(*end)
                     return
 
-        server = serve(handle, "127.0.0.1", 0)
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        servers.append((server, thread))
-        return f"http://127.0.0.1:{server.socket.getsockname()[1]}"
+        return servers.enter_context(serving(handle))
 
-    yield start
-    for server, thread in servers:
-        server.shutdown()
-        thread.join()
+    with ExitStack() as servers:
+        yield start
 
 
 def test_what_was_cut_off_is_shown_when_it_is_whole(watching: Any, stub: Any) -> None:
@@ -465,12 +457,10 @@ def test_what_is_pushed_while_an_answer_is_waited_for_is_kept() -> None:
                 connection.send(json.dumps({"action": "x/update", "subscriptionId": next(numbers)}))
             connection.send(json.dumps({"requestId": json.loads(message)["requestId"], "status": "success"}))
 
-    with serve(handle, "127.0.0.1", 0) as server:
-        threading.Thread(target=server.serve_forever).start()
-        with Remote(f"http://127.0.0.1:{server.socket.getsockname()[1]}") as remote:
-            remote.request("a")
-            remote.request("b")
-            pushed = [remote.push(0) for _ in range(5)]
+    with serving(handle) as url, Remote(url) as remote:
+        remote.request("a")
+        remote.request("b")
+        pushed = [remote.push(0) for _ in range(5)]
     assert [push and push["subscriptionId"] for push in pushed] == [1, 2, 3, 4, None]
 
 

@@ -64,10 +64,8 @@ class Call(Struct):
     batch: Batch | None = None
 
     def fail(self, error: WireError) -> None:
-        """Keep what is wrong with it, without the frames that the error came through: they hold the call and the
-        message, so that both would live until the garbage collector looks."""
-        error.__traceback__ = error.__context__ = None
-        self.error = error
+        """Keep what is wrong with it."""
+        self.error = error.alone()
 
 
 class Batch:

@@ -18,7 +18,7 @@ Texts that DeviceHive clients know are kept to the letter (DeviceHive core proto
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 
 class WireError(Exception):
@@ -35,6 +35,12 @@ class WireError(Exception):
 
     def __str__(self) -> str:
         return str(self.args[0])
+
+    def alone(self) -> Self:
+        """The same to be kept for a while: without the frames that it came through, which hold everything around it
+        (the call, the message) until the garbage collector looks."""
+        self.__traceback__ = self.__context__ = self.__cause__ = None
+        return self
 
 
 class InternalError(WireError):

@@ -63,15 +63,14 @@ class Workers:
             try:
                 async with asyncio.timeout(WORK_SECONDS):
                     answer = await _ask(worker, message)
-            except TimeoutError:
-                raise Overdue(f"the work took over {WORK_SECONDS:g} s") from None
-            except (OSError, EOFError) as error:
-                raise WorkerError(f"the worker ended: {error!r}") from None
-            else:
-                self._keep(worker)
-            finally:
-                if not any(worker is idle for idle, _ in self._idle):
-                    _kill(worker)
+            except BaseException as error:
+                _kill(worker)  # what it still does or says is about this work
+                if isinstance(error, TimeoutError):
+                    raise Overdue(f"the work took over {WORK_SECONDS:g} s") from None
+                if isinstance(error, OSError | EOFError):
+                    raise WorkerError(f"the worker ended: {error!r}") from None
+                raise
+            self._keep(worker)
         del message
         result, refusal, failure = pickle.loads(answer)  # noqa: S301 - from our own worker
         if failure:
@@ -105,6 +104,7 @@ class Workers:
 
     def _keep(self, worker: Process) -> None:
         if self._closed:
+            _kill(worker)
             return
 
         def end() -> None:

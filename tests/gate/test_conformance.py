@@ -1,7 +1,7 @@
 """RFC 6455, class by class as the Autobahn test suite has them, over real sockets.
 
 The shell takes whole text frames itself and hands all others to a library, so each class is tried through both, cut by
-TCP and by fragments. The gateway is no echo server: what the suite has echoed is the `requestId` here. Two deviations:
+TCP and by fragments. The gateway is no echo server: what the suite has echoed is the `requestId` here. One deviation:
 binary messages are not spoken (1003).
 Single cases of most classes are in `test_frames` too, among what the gateway adds to the RFC.
 """
@@ -9,7 +9,7 @@ Single cases of most classes are in `test_frames` too, among what the gateway ad
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -18,6 +18,7 @@ from tests.gate.wire import (
     CLOSE,
     CONTINUATION,
     INFO,
+    MALFORMED,
     PING,
     PONG,
     TEXT,
@@ -30,16 +31,8 @@ from tests.gate.wire import dial as dialled
 from tests.running import RunningGateway
 
 MESSAGE_BYTES = 1 << 20
-MALFORMED = {"code": 400, "status": "error", "error": "Malformed Json received."}
 
 Cut = Callable[[bytes], list[bytes]]
-
-
-@pytest.fixture
-def wire(shared_gateway: RunningGateway) -> Iterator[Wire]:
-    """An anonymous socket."""
-    with opened(shared_gateway) as wire:
-        yield wire
 
 
 def request(size: int) -> bytes:

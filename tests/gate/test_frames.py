@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ from tests.gate.wire import (
     CLOSE,
     CONTINUATION,
     INFO,
+    MALFORMED,
     PING,
     PONG,
     TEXT,
@@ -27,16 +27,6 @@ from tests.gate.wire import (
 from tests.running import PASSWORD, RunningGateway, Talk
 
 MESSAGE_BYTES = 1 << 20
-MALFORMED = {"code": 400, "status": "error", "error": "Malformed Json received."}
-
-
-@pytest.fixture
-def wire(shared_gateway: RunningGateway) -> Iterator[Wire]:
-    """An anonymous socket."""
-    with opened(shared_gateway) as wire:
-        yield wire
-        if wire.socket.fileno() >= 0:
-            wire.close()
 
 
 def still_open(wire: Wire) -> bool:
@@ -475,7 +465,7 @@ def test_notifications_before_my_close_frame_are_carried_out(shared_gateway: Run
 @pytest.mark.timeout(20)
 def test_a_close_frame_behind_answers_that_are_not_read_is_not_waited_for_long(data: Path) -> None:
     """Who says goodbye and does not read the answers before it is cut off after `--drain-seconds`."""
-    with RunningGateway(data, "--outbox-bytes", "65536", "--drain-seconds", "0.5") as gateway:
+    with RunningGateway(data, "--outbox-bytes", "65536", "--drain-seconds", "2") as gateway:
         token = gateway.token()
         with gateway.socket(token) as talk, opened(gateway, token, receive_buffer=4096) as wire:
             talk("configuration/put", name="big", value="x" * 65_000)

@@ -18,6 +18,7 @@ CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
 MASK = b"\x12\x34\x56\x78"
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 INFO = b'{"action":"server/info","requestId":1}'
+MALFORMED = {"code": 400, "status": "error", "error": "Malformed Json received."}
 
 
 def frame(

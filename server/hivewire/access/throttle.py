@@ -6,12 +6,12 @@ Only logins that exist are counted: guesses at others lead nowhere, and must not
 
 from __future__ import annotations
 
-import asyncio
 from collections import OrderedDict, deque
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 
 from hivewire.addresses import household
+from hivewire.turns import Turns
 
 FREE_ATTEMPTS = 10
 LONGEST = 15 * 60_000
@@ -24,17 +24,13 @@ MAX_IN_LINE = 64
 """Attempts at one login from one address that may wait for each other."""
 
 
-class Crowded(Exception):
-    """Too many attempts at this login from this address wait already."""
-
-
 class Throttle:
     """Counts wrong passwords; `now` is milliseconds, by a clock that is never set: else all that wait would wait on."""
 
     def __init__(self, now: Callable[[], int]) -> None:
         self._now = now
         self._failures: OrderedDict[tuple[str, str], tuple[int, int]] = OrderedDict()
-        self._turns: dict[tuple[str, str], _Turn] = {}
+        self._turns: Turns[tuple[str, str]] = Turns(MAX_IN_LINE)
 
     def wait(self, login: str, address: str) -> int:
         """Milliseconds until the next attempt is looked at; 0 when it may be now."""
@@ -44,21 +40,9 @@ class Throttle:
         delay = min(1_000 << min(count - FREE_ATTEMPTS, 20), LONGEST)
         return min(max(0, last + delay - self._now()), delay)
 
-    @asynccontextmanager
-    async def turn(self, login: str, address: str) -> AsyncIterator[None]:
+    def turn(self, login: str, address: str) -> AbstractAsyncContextManager[None]:
         """One attempt after the other, so that many at a time learn no more than many in a row. Raises Crowded."""
-        pair = _pair(login, address)
-        turn = self._turns.setdefault(pair, _Turn())
-        if turn.count >= MAX_IN_LINE:
-            raise Crowded
-        turn.count += 1
-        try:
-            async with turn.lock:
-                yield
-        finally:
-            turn.count -= 1
-            if not turn.count:
-                del self._turns[pair]
+        return self._turns.turn(_pair(login, address))
 
     def fail(self, login: str, address: str) -> None:
         """A wrong password."""
@@ -99,14 +83,6 @@ class Rate:
             return 1_000 - (moment - times[0])
         times.append(moment)
         return 0
-
-
-class _Turn:
-    """Who waits for the verdict on an attempt."""
-
-    def __init__(self) -> None:
-        self.lock = asyncio.Lock()
-        self.count = 0
 
 
 def _pair(login: str, address: str) -> tuple[str, str]:

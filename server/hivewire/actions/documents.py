@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import nullcontext
 from time import perf_counter
 from typing import Any, NamedTuple, TypeVar
 
@@ -28,6 +28,7 @@ from hivewire.access.tenants import DOCUMENT
 from hivewire.dispatch import House
 from hivewire.hub.entries import Topic
 from hivewire.ledger.records import Change, Expected, Mismatch, Transaction, Write
+from hivewire.turns import Turns
 from hivewire.workers import Overdue
 from hivewire_protocol import times
 from hivewire_protocol.codec import encode
@@ -138,7 +139,8 @@ class Documents:
         self._rules = work.Rules(
             settings.document_validation == "strict", settings.document_members == "known", settings.document_bytes
         )
-        self._saves, self._readings = Turns(), Turns()
+        self._saves: Turns[str] = Turns()
+        self._readings: Turns[str] = Turns()
 
     def stored(self, tenant: str) -> Stored | None:
         """The current version, or None before the first."""
@@ -230,9 +232,7 @@ class Documents:
     async def _read(self, tenant: str, size: int, what: Callable[..., Steps[_T]], *values: Any) -> _T:
         """Work that saves nothing. That with large documents of one tenant waits for its turn, so that no tenant takes
         all workers for itself."""
-        if size < LARGE:
-            return await self._do(size, what, *values)
-        async with self._readings.turn(tenant):
+        async with self._readings.turn(tenant) if size >= LARGE else nullcontext():
             return await self._do(size, what, *values)
 
     async def _do(self, size: int, what: Callable[..., Steps[_T]], *values: Any, **named: Any) -> _T:
@@ -242,26 +242,6 @@ class Documents:
             return await self._house.workers.run(what, *values, **named)
         except Overdue as error:
             raise Unavailable(str(error)) from None
-
-
-class Turns:
-    """Work on the same tenant's documents, one piece after the other."""
-
-    def __init__(self) -> None:
-        self._locks: dict[str, tuple[asyncio.Lock, int]] = {}
-
-    @asynccontextmanager
-    async def turn(self, tenant: str) -> AsyncIterator[None]:
-        """Wait until nobody else has it."""
-        lock, waiting = self._locks.get(tenant, (asyncio.Lock(), 0))
-        self._locks[tenant] = lock, waiting + 1
-        try:
-            async with lock:
-                yield
-        finally:
-            lock, waiting = self._locks.pop(tenant)
-            if waiting > 1:
-                self._locks[tenant] = lock, waiting - 1
 
 
 def _encoded(differences: Differences) -> bytes:

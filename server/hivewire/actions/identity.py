@@ -10,11 +10,11 @@ from msgspec import Raw
 
 from hivewire.access.identity import Identity
 from hivewire.access.passwords import Busy
-from hivewire.access.throttle import Crowded
 from hivewire.access.tokens import MAX_TOKEN, SMALLEST_TIME, Claims, login_claims
 from hivewire.access.users import User
 from hivewire.client import Client
 from hivewire.dispatch import House, now
+from hivewire.turns import Crowded
 from hivewire_protocol import coercion, times
 from hivewire_protocol.errors import (
     AccessDenied,

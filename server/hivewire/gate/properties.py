@@ -391,9 +391,7 @@ class Site:
         assert isinstance(outcome, BaseException)  # noqa: S101 - the only other outcome
         if isinstance(outcome, NotFound):
             outcome = InvalidParameters("There is neither such a property nor contents to make one")
-        error = self.dispatcher.error(ConfigurationTransact, outcome)
-        error.__traceback__ = error.__context__ = error.__cause__ = None  # they would keep everything around it
-        return Failed(entry.name, error)
+        return Failed(entry.name, self.dispatcher.error(ConfigurationTransact, outcome).alone())
 
     async def _body(self, call: Call) -> bytes:
         """The whole body. Raises WireError when it is too large, late, or coded in some way."""

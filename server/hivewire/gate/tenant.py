@@ -19,11 +19,12 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
-from hivewire.actions.documents import Author, Documents, Stored, Turns
+from hivewire.actions.documents import Author, Documents, Stored
 from hivewire.dispatch import Dispatcher, unavailable
 from hivewire.gate import oauth
 from hivewire.gate.door import LINGER_SECONDS, Door
 from hivewire.ledger.records import NotDurable
+from hivewire.turns import Turns
 from hivewire_protocol.codec import encode
 from hivewire_protocol.errors import RequestTimeout, WireError
 from hivewire_protocol.tenancy import Privilege
@@ -116,7 +117,7 @@ class TenantFace:
         self._house = dispatcher.house
         self._door = door
         self._documents = Documents(dispatcher.house)
-        self._validations = Turns()
+        self._validations: Turns[str] = Turns()
 
     def endpoint(self, privilege: Privilege, work: _Work) -> _Endpoint:
         """Something to do for who has a privilege in the tenant of the path; errors become answers (section 7.2)."""
@@ -184,7 +185,7 @@ class TenantFace:
                 async for version in self._documents.history(stored, most, offset):
                     header = version.header
                     tail = encode({"timestamp": header.updatedTime, "updatedBy": header.updatedBy})
-                    yield b'%b{"configuration":%b,%b' % (lead, version.document, tail[1:])
+                    yield b"".join((lead, b'{"configuration":', version.view, b",", tail[1:]))
                     lead = b","
             yield b"]" if lead == b"," else b"[]"
 

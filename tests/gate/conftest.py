@@ -1,0 +1,17 @@
+"""What several files of this folder stand on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.gate.wire import Wire, opened
+from tests.running import RunningGateway
+
+
+@pytest.fixture
+def wire(shared_gateway: RunningGateway) -> Iterator[Wire]:
+    """An anonymous socket."""
+    with opened(shared_gateway) as wire:
+        yield wire
