@@ -13,10 +13,8 @@ import io
 import os
 import re
 import sys
-from multiprocessing import connection, get_context
-from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 ROOT = Path(__file__).parents[2]
 CASES = Path(__file__).parent / "cases"
@@ -58,10 +56,9 @@ def main() -> int:
     while waiting or running:
         while waiting and len(running) < cores:
             run = Run.start(waiting.pop(0), seconds)
-            running[run.process.sentinel] = run
-        for sentinel in connection.wait(list(running)):
-            assert isinstance(sentinel, int)
-            failed |= running.pop(sentinel).report()
+            running[run.pid] = run
+        pid, status = os.wait()
+        failed |= running.pop(pid).report(status)
     return int(failed)
 
 
@@ -69,7 +66,7 @@ class Run(NamedTuple):
     """One target that is being tried in a process of its own."""
 
     name: str
-    process: BaseProcess
+    pid: int
     before: frozenset[Path]
 
     @classmethod
@@ -79,13 +76,12 @@ class Run(NamedTuple):
         corpus.mkdir(parents=True, exist_ok=True)
         cases.mkdir(parents=True, exist_ok=True)
         before = frozenset(cases.iterdir())
-        process = get_context("fork").Process(target=_fuzz, args=(name, seconds))
-        process.start()
-        return cls(name, process, before)
+        if not (pid := os.fork()):
+            _fuzz(name, seconds)
+        return cls(name, pid, before)
 
-    def report(self) -> bool:
+    def report(self, status: int) -> bool:
         """Print a line, and what was found; whether anything was."""
-        self.process.join()
         said, cases = _log(self.name).read_text(errors="replace"), CASES / self.name
         found = sorted(set(cases.iterdir()) - self.before)
         if not self.before and not found:
@@ -93,7 +89,7 @@ class Run(NamedTuple):
         executed = re.search(r"number_of_executed_units:\s*(\d+)", said)
         covered = re.findall(r"cov: (\d+)", said)
         number = int(executed[1]) if executed else 0
-        failed = self.process.exitcode != 0
+        failed = status != 0
         verdict = "failed" if failed else "nothing found"
         print(f"{self.name:<14}{number:>10,} executions {(covered or ['?'])[-1]:>6} edges  {verdict}", flush=True)
         if failed:
@@ -101,8 +97,9 @@ class Run(NamedTuple):
         return failed
 
 
-def _fuzz(name: str, seconds: int) -> None:
-    """Try one target until the time is over or something is found; ends this process."""
+def _fuzz(name: str, seconds: int) -> NoReturn:
+    """Try one target until the time is over or something is found, and end this process as a program ends: libFuzzer
+    keeps what was found in an exit handler."""
     import atheris
 
     from tests.fuzz.targets import LARGEST, TARGETS
@@ -117,6 +114,7 @@ def _fuzz(name: str, seconds: int) -> None:
     options = [*limits, f"-artifact_prefix={cases}/", "-print_final_stats=1"]
     atheris.Setup([sys.argv[0], *options, str(corpus), str(cases)], TARGETS[name])
     atheris.Fuzz()
+    sys.exit()
 
 
 def _log(name: str) -> Path:
