@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, NamedTuple, cast
 
+from bench import servers
 from bench.measures import Row
 from bench.peers import PEERS
 from bench.peers.peer import Peer
@@ -85,7 +84,7 @@ def measure(folder: Path, peers: dict[str, Peer], effort: Effort, say: Callable[
                     if work == "fan" and peers[program].watched is None:
                         continue
                     say(f"round {number + 1} of {effort.rounds}: {work}, {peers[program].name}")
-                    note(work, program, load.run(work, *_size(work, effort)))
+                    note(work, program, load.run(work, **_size(work, effort)))
     for number in range(min(FEW, effort.rounds)):
         for program, peer in peers.items():
             if peer.watched is not None:
@@ -95,10 +94,10 @@ def measure(folder: Path, peers: dict[str, Peer], effort: Effort, say: Callable[
     return {work: {program: _medians(results) for program, results in by.items()} for work, by in found.items()}
 
 
-def _size(work: str, effort: Effort) -> list[str]:
+def _size(work: str, effort: Effort) -> dict[str, object]:
     if work == "fan":
-        return ["--connections", str(effort.watchers), "--puts", str(effort.puts)]
-    return ["--seconds", str(effort.seconds)]
+        return {"connections": effort.watchers, "puts": effort.puts}
+    return {"seconds": effort.seconds}
 
 
 def _medians(results: list[dict[str, float]]) -> dict[str, Any]:
@@ -116,19 +115,9 @@ def through_library(folder: Path, effort: Effort, say: Callable[[str], None]) ->
         load.run("fill")
         for work in ("put", "get"):
             say(f"{work}, {nats.name} through nats-py")
-            command = [sys.executable, "-m", "bench.peers.library", work, "--seconds", str(effort.seconds)]
-            command += ["--port", str(load.server.port), "--pid", str(load.server.pid)]
-            found[work] = run_load(command)
+            options = {"seconds": effort.seconds, "port": load.server.port, "pid": load.server.pid}
+            found[work] = servers.generate("bench.peers.library", work, **options)
     return found
-
-
-def run_load(command: list[str]) -> dict[str, float]:
-    """What a generator printed. Raises RuntimeError with what it complained of."""
-    run = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    if run.returncode:
-        raise RuntimeError(f"{' '.join(command[2:5])}: {run.stderr.strip()[-1_000:]}")
-    result: dict[str, float] = json.loads(run.stdout)
-    return result
 
 
 class Load:
@@ -137,14 +126,15 @@ class Load:
     def __init__(self, program: str, server: Server, token: str) -> None:
         self.server = server
         self._program = program
-        self._options = ["--port", str(server.port), "--pid", str(server.pid), "--path", server.path, "--token", token]
+        self._options = {"port": server.port, "pid": server.pid, "path": server.path, "token": token}
 
-    def command(self, work: str, *options: str) -> list[str]:
-        return [sys.executable, "-m", "bench.peers.load", self._program, work, *self._options, *options]
+    def command(self, work: str, **options: object) -> list[str]:
+        return servers.command("bench.peers.load", self._program, work, **self._options, **options)
 
-    def run(self, work: str, *options: str) -> dict[str, float]:
+    def run(self, work: str, **options: object) -> dict[str, float]:
         """What the generator printed. Raises RuntimeError with what it complained of."""
-        return run_load(self.command(work, *options))
+        found = servers.generate("bench.peers.load", self._program, work, timeout=120, **self._options, **options)
+        return cast(dict[str, float], found)
 
 
 @contextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import statistics
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from itertools import pairwise
@@ -57,7 +56,7 @@ def _rates(
         for work in ("put", "get"):
             say(f"growth: round {number + 1} of {rounds}, {work}, {what}")
             for count, (load, _) in zip(counts, gateways, strict=True):
-                result = load.run(work, *_options(what, count), "--seconds", str(effort.seconds / 2))
+                result = load.run(work, **_options(what, count), seconds=effort.seconds / 2)
                 values.setdefault((work, count), []).append(result["value"])
                 busy.setdefault((work, count), []).append(result["server"])
     return [
@@ -73,10 +72,10 @@ def _rates(
     ]
 
 
-def _options(what: str, count: int) -> list[str]:
+def _options(what: str, count: int) -> dict[str, object]:
     if what == "entries":
-        return ["--entries", str(count)]
-    return ["--connections", str(ACTIVE)] if what == "connections" else []
+        return {"entries": count}
+    return {"connections": ACTIVE} if what == "connections" else {}
 
 
 @contextmanager
@@ -89,18 +88,18 @@ def _grown(folder: Path, what: str, count: int) -> Iterator[tuple[Load, float]]:
         server = stack.enter_context(servers.gateway(path))
         token = measures.log_in(server)
         if what == "connections":
-            _hold(stack, ["bench.generator", "hold"], server, token, count - ACTIVE)
+            _hold(stack, "bench.generator", server, token, count - ACTIVE)
         elif what == "subscriptions":
-            _hold(stack, ["bench.watchers", "hold", "--watchers", str(HOLDERS)], server, token, count // HOLDERS)
+            _hold(stack, "bench.watchers", server, token, count // HOLDERS, watchers=HOLDERS)
         load, memory = Load(HIVEWIRE, server, token), server.rss() / 1_024
         if what != "entries":
-            load.run("fill", *_options(what, count))
+            load.run("fill", **_options(what, count))
         yield load, memory
 
 
-def _hold(stack: ExitStack, program: list[str], server: Server, token: str, count: int) -> None:
-    command = [sys.executable, "-m", *program, "--port", str(server.port), "--path", server.path, "--token", token]
-    greets = program[0] == "bench.watchers"  # it says when its connections stand
+def _hold(stack: ExitStack, module: str, server: Server, token: str, count: int, **options: object) -> None:
+    command = servers.command(module, "hold", port=server.port, path=server.path, token=token, **options)
+    greets = module == "bench.watchers"  # it says when its connections stand
     more = stack.enter_context(holding(command, greets))
     if count:
         more(count)
