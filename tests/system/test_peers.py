@@ -6,17 +6,17 @@ import argparse
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 from typing import Any
 
 import pytest
+from bench import generator, watchers
 from bench.peers import PEERS, compare, growth, peer, report
 from bench.peers.etcd import DATA, END_HEADERS, END_STREAM, HEADERS, PING, SETTINGS, EtcdClient, call, field, frame
 from bench.peers.nats import NatsClient
 from bench.peers.peer import VALUE, Client
 from bench.peers.pocketbase import PocketBaseClient, StreamClient, record_id
 from bench.peers.redis import RedisClient
-from bench.watchers import Turn
+from bench.watchers import Turn, Watcher
 
 
 @pytest.mark.parametrize("part", ["peers", "growth"])
@@ -76,6 +76,22 @@ def test_a_ratio_says_how_many_times_better_round_by_round() -> None:
 
 
 # The clients: what a store answers is counted once, however it is cut, and nothing else passes for an answer.
+
+
+CLIENTS: tuple[type[Client], ...] = (NatsClient, RedisClient, PocketBaseClient, EtcdClient)
+
+
+class Unexpected(Exception):
+    """What a client ends its process with, elsewhere."""
+
+
+@pytest.fixture(autouse=True)
+def _raised_instead(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(data: bytes) -> None:
+        raise Unexpected(data)
+
+    for module in {generator, watchers, peer, *(sys.modules[kind.__module__] for kind in CLIENTS)}:
+        monkeypatch.setattr(module, "fail", fail)
 
 
 class Wire:
@@ -155,23 +171,62 @@ ERRORS: dict[str, tuple[type[Client], str, bytes]] = {
 
 
 @pytest.mark.parametrize("case", ERRORS)
-async def test_what_is_no_answer_ends_the_run(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_is_no_answer_ends_the_run(case: str) -> None:
     """An error, or a get without the value, is not counted."""
-
-    def fail(data: bytes) -> None:
-        raise RuntimeError(data)
-
-    _everywhere(monkeypatch, fail)
     kind, work, data = ERRORS[case]
     client, _ = made(kind, work, [call("KV/Put", b"")] if kind is EtcdClient else [])
-    with pytest.raises(RuntimeError):
+    with pytest.raises(Unexpected):
         client.data_received(data)
 
 
-def _everywhere(monkeypatch: pytest.MonkeyPatch, fail: Callable[[bytes], None]) -> None:
-    modules: set[Any] = {sys.modules[kind.__module__] for kind, _, _ in ERRORS.values()} | {peer}
-    for module in modules:
-        monkeypatch.setattr(module, "fail", fail)
+# Hivewire's own connections.
+
+
+def text_frame(text: bytes) -> bytes:
+    """A server's text frame."""
+    assert 126 <= len(text) < 1 << 16
+    return b"\x81\x7e" + len(text).to_bytes(2, "big") + text
+
+
+CHANGED = text_frame(
+    b'{"action":"configuration/update","subscriptionId":1,"position":"0123456789abcdef-12","revision":12,'
+    b'"operation":"put","configuration":{"name":"fan.1","value":"%b","entityVersion":2}}' % VALUE
+)
+MARKED = text_frame(
+    b'{"action":"configuration/bookmark","subscriptionId":1,"position":"0123456789abcdef-13"}'.ljust(130)
+)
+FETCHED = text_frame(
+    b'{"action":"configuration/get","requestId":12345,"status":"success","configuration":'
+    b'{"name":"bench.1.1","value":"%b","entityVersion":1},"revision":12}' % VALUE
+)
+OPEN = b"HTTP/1.1 101 Switching Protocols\r\n\r\n"
+
+
+async def test_a_bookmark_is_nothing_that_is_waited_for() -> None:
+    """However the frames are cut, a watcher counts its updates alone; bookmarks come whenever it is idle for long."""
+    data = MARKED + CHANGED + MARKED + MARKED + CHANGED + MARKED
+    for cut in range(len(data)):
+        turn = Turn()
+        done = turn.expect(2)
+        watcher = Watcher(argparse.Namespace(path="/", token=""), turn)
+        watcher.connection_made(Wire())
+        for part in (OPEN, data[:cut], data[cut:]):
+            watcher.data_received(part)
+        assert (turn.left, done.done()) == (0, True), cut
+
+
+async def test_an_answer_of_hivewire_has_the_value_in_it() -> None:
+    """A get counts with its value and ends the run without it, and so does a push."""
+    getter = generator.Connection("/", None, [], generator.proof("get"))
+    watcher = Watcher(argparse.Namespace(path="/", token=""), Turn())
+    for connection in (getter, watcher):
+        connection.connection_made(Wire())
+        connection.data_received(OPEN)
+    getter.data_received(FETCHED * 2)
+    assert getter.answers == 2
+    for connection, frames in ((getter, FETCHED), (watcher, CHANGED)):
+        with pytest.raises(Unexpected):
+            connection.data_received(frames.replace(VALUE, b"w" * len(VALUE)))
 
 
 async def test_the_next_request_goes_out_with_each_answer() -> None:
