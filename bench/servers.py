@@ -40,6 +40,12 @@ class Server(NamedTuple):
         raise RuntimeError("no VmRSS")
 
 
+def cpu_seconds(pid: int) -> float:
+    """Processor time that a process has had."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def pin(cores: set[int]) -> None:
     """Keep this process to some cores, where there are enough."""
     if (os.cpu_count() or 1) >= 2:

@@ -62,9 +62,11 @@ class Turn:
         self.keep = False
 
     def expect(self, frames: int) -> asyncio.Future[None]:
-        """A future that is done when they are here."""
+        """A future that is done when they are here; at once if none are due."""
         self.left = frames
         self.done = asyncio.get_running_loop().create_future()
+        if not frames:
+            self.done.set_result(None)
         return self.done
 
     def take(self, frames: int, data: bytes, watcher: Watcher) -> None:
@@ -110,8 +112,7 @@ async def fan(options: argparse.Namespace) -> dict[str, Any]:
         answer = answers.expect(1)
         started = time.perf_counter()
         writer._transport.write(frame)
-        if matching and watchers:
-            await everything
+        await everything
         last = time.perf_counter()
         await answer
         if number >= 10:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import statistics
 import subprocess
 import time
@@ -15,12 +16,15 @@ from bench import servers
 from bench.measures import Row
 from bench.peers import PEERS
 from bench.peers.peer import Peer
+from bench.peers.redis import own_benchmark
 from bench.servers import Server
 
 FIRST_WATCHERS = 100
 """Held before memory is looked at for the first time: what a server sets up once is not a watcher's."""
 FEW = 3
 """Rounds of what takes long."""
+REQUESTS = 50_000
+"""Of `redis-benchmark`, which counts requests, for each second."""
 HIVEWIRE = "hivewire"
 
 AIMS: dict[str, dict[str, float]] = {
@@ -105,19 +109,33 @@ def _medians(results: list[dict[str, float]]) -> dict[str, Any]:
     return {**medians, "values": [result["value"] for result in results]}
 
 
-def through_library(folder: Path, effort: Effort, say: Callable[[str], None]) -> dict[str, dict[str, Any]]:
-    """The same of NATS through `nats-py`, where both are here; by work."""
-    nats = PEERS["nats-server"]()
-    if nats.find() is None or find_spec("nats") is None:
-        return {}
-    found = {}
-    with loaded(nats, folder / "library") as load:
-        load.run("fill")
-        for work in ("put", "get"):
-            say(f"{work}, {nats.name} through nats-py")
-            options = {"seconds": effort.seconds, "port": load.server.port, "pid": load.server.pid}
-            found[work] = servers.generate("bench.peers.library", work, **options)
+def through_others(folder: Path, effort: Effort, say: Callable[[str], None]) -> list[dict[str, Any]]:
+    """The same through clients that others made, where they are here: `store`, `client`, `work` and the figures."""
+    found = []
+    for program, client, here, measured in (
+        ("nats-server", "nats-py", find_spec("nats") is not None, _nats_py),
+        ("redis-server", "redis-benchmark", shutil.which("redis-benchmark") is not None, _redis_benchmark),
+    ):
+        peer = PEERS[program]()
+        if not here or peer.find() is None:
+            continue
+        with loaded(peer, folder / client) as load:
+            load.run("fill")
+            for work in ("put", "get"):
+                say(f"{work}, {peer.name} through {client}")
+                found.append(
+                    {"store": peer.name, "client": client, "work": work, **measured(load.server, work, effort)}
+                )
     return found
+
+
+def _nats_py(server: Server, work: str, effort: Effort) -> dict[str, float]:
+    found = servers.generate("bench.peers.library", work, port=server.port, pid=server.pid, seconds=effort.seconds)
+    return cast(dict[str, float], found)
+
+
+def _redis_benchmark(server: Server, work: str, effort: Effort) -> dict[str, float]:
+    return own_benchmark(server, work, round(REQUESTS * effort.seconds))
 
 
 class Load:

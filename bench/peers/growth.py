@@ -12,7 +12,7 @@ from typing import Any
 
 from bench import measures, servers
 from bench.measures import Row
-from bench.peers.compare import FEW, HIVEWIRE, QUICK, Effort, Load, holding
+from bench.peers.compare import HIVEWIRE, QUICK, Effort, Load, holding
 from bench.servers import Server
 
 ACTIVE = 100
@@ -51,12 +51,11 @@ def _rates(
 ) -> list[dict[str, Any]]:
     values: dict[tuple[str, int], list[float]] = {}
     busy: dict[tuple[str, int], list[float]] = {}
-    rounds = min(FEW, effort.rounds)
-    for number in range(rounds):
+    for number in range(effort.rounds):
         for work in ("put", "get"):
-            say(f"growth: round {number + 1} of {rounds}, {work}, {what}")
+            say(f"growth: round {number + 1} of {effort.rounds}, {work}, {what}")
             for count, (load, _) in zip(counts, gateways, strict=True):
-                result = load.run(work, **_options(what, count), seconds=effort.seconds / 2)
+                result = load.run(work, **_options(what, count), seconds=effort.seconds)
                 values.setdefault((work, count), []).append(result["value"])
                 busy.setdefault((work, count), []).append(result["server"])
     return [
@@ -105,6 +104,12 @@ def _hold(stack: ExitStack, module: str, server: Server, token: str, count: int,
         more(count)
 
 
+def ratios(points: list[dict[str, Any]], work: str) -> list[float]:
+    """The rate of the largest against that of the smallest, in each round."""
+    pairs = zip(points[-1]["values"][work], points[0]["values"][work], strict=True)
+    return [late / early for late, early in pairs]
+
+
 def rows(growth: dict[str, list[dict[str, Any]]]) -> list[Row]:
     """The largest against the smallest, and the memory of one more at the end against one more before."""
     found = []
@@ -112,9 +117,7 @@ def rows(growth: dict[str, list[dict[str, Any]]]) -> list[Row]:
         first, last = points[0], points[-1]
         span = f"{first['count']:,} to {last['count']:,} {what}"
         for work in ("put", "get"):
-            pairs = zip(last["values"][work], first["values"][work], strict=True)
-            slower = statistics.median(late / early for late, early in pairs)
-            found.append(Row(f"{work}, from {span}", slower, "x", at_least=0.8))
+            found.append(Row(f"{work}, from {span}", statistics.median(ratios(points, work)), "x", at_least=0.8))
         each = [
             1_024 * (late["memory"] - early["memory"]) / (late["count"] - early["count"])
             for early, late in pairwise(points)

@@ -23,6 +23,7 @@ class Hivewire(Peer):
     name = "Hivewire"
     program = "hivewire"
     source = "this repository"
+    packaged = True
     client = "raw WebSocket frames"
     durable = "after the fsync of its SQLite file (WAL, `synchronous=FULL`); puts that wait share one"
     watched = "`configuration/subscribe`"
