@@ -110,7 +110,10 @@ def _medians(results: list[dict[str, float]]) -> dict[str, Any]:
 
 
 def through_others(folder: Path, effort: Effort, say: Callable[[str], None]) -> list[dict[str, Any]]:
-    """The same through clients that others made, where they are here: `store`, `client`, `work` and the figures."""
+    """The same through clients that others made, where they are here: `store`, `client`, `work` and the figures.
+
+    `raw` is the rate of the client from here, a moment before.
+    """
     found = []
     for program, client, here, measured in (
         ("nats-server", "nats-py", find_spec("nats") is not None, _nats_py),
