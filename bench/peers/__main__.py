@@ -49,9 +49,11 @@ def run(folder: Path, only: str | None, effort: Effort, peers: dict[str, Peer]) 
     rows = measures.disk(folder)
     document: dict[str, Any] = {"machine": machine(), "effort": effort._asdict(), "peers": describe(peers)}
     if only != "growth":
-        document["figures"] = compare.measure(folder, peers, effort, say)
-        document["others"] = compare.through_others(folder, effort, say)
-        document["syncs"] = syncs.measure(folder, peers, effort, say)
+        with compare.all_loaded(folder, peers) as loads:
+            document["figures"] = compare.rates(loads, effort, say)
+            document["others"] = compare.through_others(loads, effort, say)
+            document["syncs"] = syncs.measure(folder, loads, effort, say)
+        document["figures"] |= compare.memory(folder, peers, effort, say)
         rows += compare.ratios(document["figures"], {program: peer.name for program, peer in peers.items()})
     if only != "peers":
         document["growth"] = growth.measure(folder, effort, say)

@@ -71,31 +71,39 @@ def present() -> dict[str, Peer]:
     return {program: peer for program, peer in peers.items() if peer.find() is not None}
 
 
-def measure(folder: Path, peers: dict[str, Peer], effort: Effort, say: Callable[[str], None]) -> Figures:
-    """All works of all peers. Raises RuntimeError when a server does not start or answers anything unexpected."""
-    found: dict[str, dict[str, list[dict[str, float]]]] = {work: {} for work in AIMS}
-
-    def note(work: str, program: str, result: dict[str, float]) -> None:
-        found[work].setdefault(program, []).append(result)
-
+@contextmanager
+def all_loaded(folder: Path, peers: dict[str, Peer]) -> Iterator[dict[str, Load]]:
+    """A server of each with its generator, and something to get. Raises RuntimeError when one does not start."""
     with ExitStack() as stack:
         loads = {program: stack.enter_context(loaded(peer, folder / program)) for program, peer in peers.items()}
         for load in loads.values():
             load.run("fill")
-        for number in range(effort.rounds):
-            for work in ("put", "get", "fan"):
-                for program, load in loads.items():
-                    if work == "fan" and peers[program].watched is None:
-                        continue
-                    say(f"round {number + 1} of {effort.rounds}: {work}, {peers[program].name}")
-                    note(work, program, load.run(work, **_size(work, effort)))
+        yield loads
+
+
+def rates(loads: dict[str, Load], effort: Effort, say: Callable[[str], None]) -> Figures:
+    """Puts, gets and pushes of all. Raises RuntimeError when a server answers anything unexpected."""
+    found: dict[str, dict[str, list[dict[str, float]]]] = {"put": {}, "get": {}, "fan": {}}
+    for number in range(effort.rounds):
+        for work, by in found.items():
+            for program, load in loads.items():
+                if work == "fan" and PEERS[program].watched is None:
+                    continue
+                say(f"round {number + 1} of {effort.rounds}: {work}, {PEERS[program].name}")
+                by.setdefault(program, []).append(load.run(work, **_size(work, effort)))
+    return {work: {program: _medians(results) for program, results in by.items()} for work, by in found.items()}
+
+
+def memory(folder: Path, peers: dict[str, Peer], effort: Effort, say: Callable[[str], None]) -> Figures:
+    """What a watcher takes, of all that have watchers, each time in a fresh server."""
+    found: dict[str, list[dict[str, float]]] = {}
     for number in range(min(FEW, effort.rounds)):
         for program, peer in peers.items():
             if peer.watched is not None:
                 say(f"round {number + 1}: memory of watchers, {peer.name}")
                 with loaded(peer, folder / f"{program}-{number}") as load:
-                    note("memory", program, {"value": watcher_memory(load, effort)})
-    return {work: {program: _medians(results) for program, results in by.items()} for work, by in found.items()}
+                    found.setdefault(program, []).append({"value": watcher_memory(load, effort)})
+    return {"memory": {program: _medians(results) for program, results in found.items()}}
 
 
 def _size(work: str, effort: Effort) -> dict[str, object]:
@@ -109,7 +117,7 @@ def _medians(results: list[dict[str, float]]) -> dict[str, Any]:
     return {**medians, "values": [result["value"] for result in results]}
 
 
-def through_others(folder: Path, effort: Effort, say: Callable[[str], None]) -> list[dict[str, Any]]:
+def through_others(loads: dict[str, Load], effort: Effort, say: Callable[[str], None]) -> list[dict[str, Any]]:
     """The same through clients that others made, where they are here: `store`, `client`, `work` and the figures.
 
     `raw` is the rate of the client from here, a moment before.
@@ -119,16 +127,14 @@ def through_others(folder: Path, effort: Effort, say: Callable[[str], None]) -> 
         ("nats-server", "nats-py", find_spec("nats") is not None, _nats_py),
         ("redis-server", "redis-benchmark", shutil.which("redis-benchmark") is not None, _redis_benchmark),
     ):
-        peer = PEERS[program]()
-        if not here or peer.find() is None:
+        if not here or program not in loads:
             continue
-        with loaded(peer, folder / client) as load:
-            load.run("fill")
-            for work in ("put", "get"):
-                say(f"{work}, {peer.name} through {client}")
-                found.append(
-                    {"store": peer.name, "client": client, "work": work, **measured(load.server, work, effort)}
-                )
+        load, store = loads[program], PEERS[program].name
+        for work in ("put", "get"):
+            say(f"{work}, {store} through {client}")
+            raw = load.run(work, **_size(work, effort))["value"]
+            other = measured(load.server, work, effort)
+            found.append({"store": store, "client": client, "work": work, "raw": raw, **other})
     return found
 
 

@@ -118,7 +118,9 @@ def others(run: dict[str, Any]) -> list[str]:
 def synced(run: dict[str, Any]) -> list[str]:
     """What each store had synced."""
     if not run["syncs"]:
-        return ["They were not counted in this run: that takes `strace` on the PATH."]
+        return [
+            "Syncs were not counted in this run: that takes `strace` on the PATH, and leave to trace other processes."
+        ]
     puts = run["syncs"]["puts"]
     lines = [f"| store | calls that sync a file, in {puts:,} puts one after the other |", "| --- | ---: |"]
     return lines + [f"| {run['peers'][program]['name']} | {n:,} |" for program, n in run["syncs"]["calls"].items()]
