@@ -105,8 +105,8 @@ def others(run: dict[str, Any]) -> list[str]:
         return ["Neither `nats-py` nor `redis-benchmark` was there in this run."]
     titles = works(Effort(**run["effort"]))
     lines = [
-        "| work | store | through | rate | server's core | client's core |",
-        "| --- | --- | --- | ---: | ---: | ---: |",
+        "| work | store | through | rate | server's core | client's core | this program's client, just before |",
+        "| --- | --- | --- | ---: | ---: | ---: | ---: |",
     ]
     for by in run["others"]:
         cores = f"{part(by['server'])} | {part(by['generator'])}"
@@ -145,8 +145,7 @@ def cause(run: dict[str, Any], row: dict[str, Any]) -> str:
     if own["server"] < FULL_CORE:
         return (
             f"Hivewire's core was not full in this run ({part(own['server'])}, the client's {part(own['generator'])}; "
-            f"rounds: {span(own['values'])} /s): the disk was waited for, or the machine was busy otherwise. So this "
-            "run does not tell how near to the aim it comes."
+            f"rounds: {span(own['values'])} /s): {_waited(work)}. So this run does not tell how near the aim it comes."
         )
     return CAUSES.get(name, lambda _: f"{UNEXPLAINED} Hivewire's core was full.")(run["figures"])
 
@@ -162,8 +161,17 @@ def _of_growth(run: dict[str, Any], name: str) -> str:
         f"the fewest and {part(large)} with the most."
     )
     if max(small, large) < FULL_CORE:
-        return f"{text} It was not full: the disk was waited for, or the machine was busy otherwise."
+        return f"{text} It was not full: {_waited(work)}."
     return f"{UNEXPLAINED} {text}"
+
+
+def _waited(work: str) -> str:
+    """What keeps a core from being full; a get does not wait for the disk."""
+    return (
+        "the disk was waited for, or the machine was busy otherwise"
+        if work == "put"
+        else "the client, or what else runs on the machine, was waited for"
+    )
 
 
 # Causes of some misses, each said only of a run in which Hivewire's core was full.
@@ -266,8 +274,8 @@ def plot(run: dict[str, Any]) -> str:
     late = [about["name"] for about in run["peers"].values() if about["version"] and "**before**" in about["durable"]]
     notes = [
         f"Bars and figures: medians of {effort['rounds']} rounds of {effort['seconds']:g} s (memory: "
-        f"{min(FEW, effort['rounds'])}); thin lines: from the lowest round to the highest. Linear scales from 0.",
-        "50 x 1: fifty connections, one request in flight on each."
+        f"{min(FEW, effort['rounds'])}); thin lines: from the lowest round to the highest.",
+        "Linear scales from 0. 50 x 1: fifty connections, one request in flight on each."
         + "".join(f" {name} answers a put before it is synced." for name in late),
         f"{machine['date']}, {machine['cpu']}, {machine['system']}.",
     ]

@@ -163,6 +163,17 @@ def test_the_page_names_who_was_not_there() -> None:
     assert "| PocketBase | 3 |" in page
 
 
+def test_every_table_is_one() -> None:
+    """Each of its lines has as many cells as its head, or it would be shown without the last ones."""
+    widths: set[int] = set()
+    for line in [*report.PAGE.read_text().splitlines(), ""]:
+        if line.startswith("|"):
+            widths.add(line.count("|"))
+        else:
+            assert len(widths) < 2, line
+            widths = set()
+
+
 def test_a_ratio_is_never_rounded_to_its_bound() -> None:
     """4.997 is no 5, and 1.2004 not at most 1.2."""
     assert report.times({"value": 4.997, "at_least": 5, "at_most": None}) == "4.99"
