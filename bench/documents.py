@@ -68,8 +68,8 @@ class Http(asyncio.Protocol):
 class Probe(Connection):
     """A socket that asks again and again, and notes how long each answer took."""
 
-    def __init__(self, path: str, token: str | None, requests: list[bytes], checked: bool) -> None:
-        super().__init__(path, token, requests, checked)
+    def __init__(self, path: str, token: str | None, requests: list[bytes], proof: bytes | None) -> None:
+        super().__init__(path, token, requests, proof)
         self._asked: deque[float] = deque()
         self.seconds: list[float] = []
 
@@ -78,7 +78,7 @@ class Probe(Connection):
         self._transport.write(self._requests[0])
 
     def _count(self, data: bytes) -> None:
-        for _ in range(self._texts(data)):
+        for _ in range(self._answers(data)):
             self.seconds.append(time.perf_counter() - self._asked.popleft())
 
 

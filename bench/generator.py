@@ -1,8 +1,8 @@
 """The load: raw WebSocket frames, made beforehand, a fixed number of requests in flight on each connection.
 
 It runs in a process of its own and prints one JSON object. Every answer is counted by its frame, and each frame of the
-gateway and the floor must say `"status":"success"`: anything else ends the run with what was received, and so does a
-connection that the server gives up.
+gateway and the floor must say `"status":"success"`, or with a get bring the value: anything else ends the run with what
+was received, and so does a connection that the server gives up.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ NAMES = 20
 """Configurations that each connection writes to in turn."""
 
 SUCCESS = b'"status":"success"'
+VALUE = b'"value":"vvvvvvvvvvvvvvvvvvvv"'
+"""What is written, and has to come back."""
 TEXT, PING, PONG = 0x81, 0x89, b"\x8a\x80\x00\x00\x00\x00"
 
 
@@ -40,26 +42,31 @@ def frames(kind: str, number: int) -> list[bytes]:
     """The requests that a connection sends in turn."""
     if kind == "put":
         return [
-            masked(
-                b'{"action":"configuration/put","requestId":12345,"name":"bench.%d.%d","value":"vvvvvvvvvvvvvvvvvvvv"}'
-                % (number, name)
-            )
+            masked(b'{"action":"configuration/put","requestId":12345,"name":"bench.%d.%d",%b}' % (number, name, VALUE))
             for name in range(NAMES)
         ]
     return [masked(b'{"action":"configuration/get","requestId":12345,"name":"bench.1.1"}')]
 
 
-class Connection(asyncio.Protocol):
-    """One client: shakes hands, authenticates where a token is given, then keeps requests in flight."""
+def proof(kind: str) -> bytes | None:
+    """What every answer of a kind has in it once; an echo is not looked at."""
+    return None if kind == "echo" else VALUE if kind == "get" else SUCCESS
 
-    def __init__(self, path: str, token: str | None, requests: list[bytes], checked: bool) -> None:
+
+class Connection(asyncio.Protocol):
+    """One client: shakes hands, authenticates where a token is given, then keeps requests in flight.
+
+    Each answer has to have `proof` in it.
+    """
+
+    def __init__(self, path: str, token: str | None, requests: list[bytes], proof: bytes | None) -> None:
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.answers = 0
         self.finished = False
         self._path = path
         self._token = token
         self._requests = requests
-        self._checked = checked
+        self._proof = proof
         self._turn = 0
         self._rest = b""
         self._stage = self._handshake
@@ -100,18 +107,28 @@ class Connection(asyncio.Protocol):
             self._transport.write(masked(json.dumps({"action": "authenticate", "token": self._token}).encode()))
 
     def _authenticated(self, data: bytes) -> None:
-        if self._texts(data):
+        found, whole = self._texts(data)
+        if found:
+            if SUCCESS not in whole:
+                fail(whole)
             self._stage = self._count
             self.ready.set_result(None)
 
     def _count(self, data: bytes) -> None:
-        found = self._texts(data)
+        found = self._answers(data)
         self.answers += found
         if found and self._turn:
             self.send(found)
 
-    def _texts(self, data: bytes) -> int:
-        """How many text frames are complete with this; pings are answered on the way."""
+    def _answers(self, data: bytes) -> int:
+        """How many answers are complete with this, each of them checked."""
+        found, whole = self._texts(data)
+        if self._proof is not None and whole.count(self._proof) != found:
+            fail(whole)
+        return found
+
+    def _texts(self, data: bytes) -> tuple[int, bytes]:
+        """How many text frames are complete with this, and the bytes of them; pings are answered on the way."""
         data = self._rest + data
         position = found = 0
         while (size := len(data) - position) >= 2:
@@ -131,10 +148,8 @@ class Connection(asyncio.Protocol):
             else:
                 fail(data[position:])
             position += head + length
-        if self._checked and data.count(SUCCESS, 0, position) != found:
-            fail(data)
         self._rest = data[position:]
-        return found
+        return found, data[:position]
 
 
 def fail(data: bytes) -> None:
@@ -150,7 +165,7 @@ async def connect(options: argparse.Namespace, count: int, kind: type[Connection
     found = []
     for number in range(count):
         _, connection = await loop.create_connection(
-            lambda number=number: kind(options.path, token, requests(number), options.kind != "echo"),
+            lambda number=number: kind(options.path, token, requests(number), proof(options.kind)),
             "127.0.0.1",
             options.port,
         )

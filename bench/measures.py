@@ -7,16 +7,15 @@ import json
 import os
 import statistics
 import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from bench import servers
-from bench.servers import Server
+from bench.servers import Server, generate
 
 
 class Row(NamedTuple):
@@ -143,24 +142,15 @@ def live(folder: Path, rounds: int, say: Callable[[str], None]) -> list[Row]:
 
 
 def _watch(server: Server, token: str, kind: str, **options: object) -> dict[str, Any]:
-    command = [sys.executable, "-m", "bench.watchers", kind, "--port", str(server.port), "--path", server.path]
-    for name, value in options.items():
-        command += [f"--{name}"] if value is True else [f"--{name}", str(value)]
-    run = subprocess.run(
-        command + (["--token", token] if token else []), capture_output=True, text=True, timeout=300, check=False
-    )
-    if run.returncode:
-        raise RuntimeError(f"{kind} {options}: {run.stderr.strip()[-1_000:]}")
-    result: dict[str, Any] = json.loads(run.stdout)
-    return result
+    found = generate("bench.watchers", kind, port=server.port, path=server.path, token=token, **options)
+    return cast(dict[str, Any], found)
 
 
 def subscription_memory(folder: Path, say: Callable[[str], None]) -> list[Row]:
     """KiB of resident memory for each subscription: the first of each connection, then nine more."""
     rows = []
     with servers.gateway(folder / "held.db") as server:
-        command = [sys.executable, "-m", "bench.watchers", "hold", "--port", str(server.port), "--path", server.path]
-        command += ["--token", log_in(server)]
+        command = servers.command("bench.watchers", "hold", port=server.port, path=server.path, token=log_in(server))
         holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert holder.stdin is not None
         assert holder.stdout is not None
@@ -183,14 +173,17 @@ def subscription_memory(folder: Path, say: Callable[[str], None]) -> list[Row]:
 
 
 def _run(server: Server, token: str, load: Load, seconds: float) -> dict[str, float]:
-    command = [sys.executable, "-m", "bench.generator", load.kind, "--port", str(server.port), "--path", server.path]
-    command += ["--connections", str(load.connections), "--in-flight", str(load.in_flight), "--seconds", str(seconds)]
-    command += ["--token", token] if load.server == "gateway" else []
-    run = subprocess.run(command, capture_output=True, text=True, timeout=60 + seconds, check=False)
-    if run.returncode:
-        raise RuntimeError(f"{load.name}: {run.stderr.strip()[-1_000:]}")
-    result: dict[str, float] = json.loads(run.stdout)
-    return result
+    found = generate(
+        "bench.generator",
+        load.kind,
+        port=server.port,
+        path=server.path,
+        connections=load.connections,
+        in_flight=load.in_flight,
+        seconds=seconds,
+        token=token if load.server == "gateway" else "",
+    )
+    return cast(dict[str, float], found)
 
 
 def http_puts(folder: Path, rounds: int, seconds: float, say: Callable[[str], None]) -> list[Row]:
@@ -201,12 +194,8 @@ def http_puts(folder: Path, rounds: int, seconds: float, say: Callable[[str], No
         for number in range(rounds):
             for kind, rates in found.items():
                 say(f"round {number + 1} of {rounds}: PUT over HTTP, {kind}")
-                command = [sys.executable, "-m", "bench.http_puts", kind, "--port", str(server.port)]
-                command += ["--secret", secrets[kind], "--seconds", str(seconds)]
-                run = subprocess.run(command, capture_output=True, text=True, timeout=60 + seconds, check=False)
-                if run.returncode:
-                    raise RuntimeError(f"{kind}: {run.stderr.strip()[-1_000:]}")
-                rates.append(json.loads(run.stdout)["rate"])
+                options = {"port": server.port, "secret": secrets[kind], "seconds": seconds}
+                rates.append(generate("bench.http_puts", kind, **options)["rate"])
     properties, rest = statistics.median(found["properties"]), statistics.median(found["rest"])
     return [
         Row("PUT of a configuration, bearer, 50 x 1", rest, "requests/s"),
@@ -220,20 +209,14 @@ def documents(folder: Path, rounds: int, seconds: float, say: Callable[[str], No
     found: dict[str, list[dict[str, float]]] = {}
     with servers.gateway(folder / "documents.db") as server:
         token = log_in(server)
-        _send(server, token, "POST", "/api/rest/tenant", {"tenantId": "bench"})
-        _send(server, token, "PUT", "/api/rest/configuration/bench.1.1", {"value": "v" * 20})
+        _send(server, "POST", "/api/rest/tenant", {"tenantId": "bench"}, token)
+        _send(server, "PUT", "/api/rest/configuration/bench.1.1", {"value": "v" * 20}, token)
 
         def measure(name: str, work: str, target: Server = server, **options: object) -> dict[str, float]:
-            command = [sys.executable, "-m", "bench.documents", work, "--port", str(target.port)]
             if target is server:
-                command += ["--token", token, "--path", server.path]
-                command += ["--document", "/reltio/api/bench/configuration"]
-            for option, value in options.items():
-                command += [f"--{option.replace('_', '-')}", str(value)]
-            run = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-            if run.returncode:
-                raise RuntimeError(f"{name}: {run.stderr.strip()[-1_000:]}")
-            result: dict[str, float] = json.loads(run.stdout)
+                document = "/reltio/api/bench/configuration"
+                options |= {"token": token, "path": server.path, "document": document}
+            result: dict[str, float] = generate("bench.documents", work, port=target.port, **options)
             found.setdefault(name, []).append(result)
             return result
 
@@ -263,29 +246,27 @@ def documents(folder: Path, rounds: int, seconds: float, say: Callable[[str], No
     ]
 
 
-def _send(server: Server, token: str, method: str, path: str, body: dict[str, str]) -> None:
-    headers = {"Content-Type": "application/json", "Authorization": f"Bearer {token}"}
+def _send(server: Server, method: str, path: str, body: dict[str, str], token: str = "") -> Any:
+    """The decoded answer; None without one."""
+    headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
     url = f"http://127.0.0.1:{server.port}{path}"
-    with urllib.request.urlopen(urllib.request.Request(url, json.dumps(body).encode(), headers, method=method)):
-        pass
+    request = urllib.request.Request(url, json.dumps(body).encode(), headers, method=method)
+    with urllib.request.urlopen(request) as answer:
+        text = answer.read()
+    return json.loads(text) if text else None
 
 
 def log_in(server: Server) -> str:
     """An access token of the gateway's administrator."""
-    body = json.dumps({"login": "admin", "password": servers.PASSWORD}).encode()
-    request = urllib.request.Request(
-        f"http://127.0.0.1:{server.port}/api/rest/token", body, {"Content-Type": "application/json"}
-    )
-    with urllib.request.urlopen(request) as answer:
-        return str(json.load(answer)["accessToken"])
+    credentials = {"login": "admin", "password": servers.PASSWORD}
+    return str(_send(server, "POST", "/api/rest/token", credentials)["accessToken"])
 
 
 def idle_memory(folder: Path, say: Callable[[str], None]) -> list[Row]:
     """KiB of resident memory for each idle authenticated connection."""
     rows = []
     with servers.gateway(folder / "idle.db") as server:
-        command = [sys.executable, "-m", "bench.generator", "hold", "--port", str(server.port)]
-        command += ["--path", server.path, "--token", log_in(server)]
+        command = servers.command("bench.generator", "hold", port=server.port, path=server.path, token=log_in(server))
         holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert holder.stdin is not None
         assert holder.stdout is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import secrets
 import socket
@@ -39,10 +40,35 @@ class Server(NamedTuple):
         raise RuntimeError("no VmRSS")
 
 
+def cpu_seconds(pid: int) -> float:
+    """Processor time that a process has had."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def pin(cores: set[int]) -> None:
     """Keep this process to some cores, where there are enough."""
     if (os.cpu_count() or 1) >= 2:
         os.sched_setaffinity(0, cores)
+
+
+def command(module: str, *words: str, **options: object) -> list[str]:
+    """How a load generator is called: options are spelt as keywords; True makes a flag."""
+    found = [sys.executable, "-m", module, *words]
+    for name, value in options.items():
+        option = f"--{name.replace('_', '-')}"
+        found += [option] if value is True else [option, str(value)]
+    return found
+
+
+def generate(module: str, *words: str, timeout: float = 300, **options: object) -> Any:
+    """What a load generator prints, decoded. Raises RuntimeError with the end of what it complained of."""
+    called = command(module, *words, **options)
+    run = subprocess.run(called, capture_output=True, text=True, timeout=timeout, check=False)
+    if run.returncode:
+        told = {name: value for name, value in options.items() if name not in ("token", "secret")}
+        raise RuntimeError(f"{module} {' '.join(words)} {told}: {run.stderr.strip()[-1_000:]}")
+    return json.loads(run.stdout)
 
 
 @contextmanager

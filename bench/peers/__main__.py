@@ -9,6 +9,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from bench import measures
 from bench.__main__ import _stop as stop
 from bench.__main__ import machine, show
 from bench.measures import Row
-from bench.peers import PEERS, compare, growth, report
+from bench.peers import PEERS, compare, growth, report, syncs
 from bench.peers.compare import FULL, QUICK, Effort
 from bench.peers.peer import Peer
 
@@ -44,18 +45,24 @@ def run(folder: Path, only: str | None, effort: Effort, peers: dict[str, Peer]) 
     def say(what: str) -> None:
         print(f"  {what}", file=sys.stderr, flush=True)
 
+    started = time.monotonic()
     rows = measures.disk(folder)
     document: dict[str, Any] = {"machine": machine(), "effort": effort._asdict(), "peers": describe(peers)}
     if only != "growth":
-        document["figures"] = compare.measure(folder, peers, effort, say)
-        document["library"] = compare.through_library(folder, effort, say)
+        with compare.all_loaded(folder, peers) as loads:
+            document["figures"] = compare.rates(loads, effort, say)
+            document["others"] = compare.through_others(loads, effort, say)
+            document["syncs"] = syncs.measure(folder, loads, effort, say)
+        document["figures"] |= compare.memory(folder, peers, effort, say)
         rows += compare.ratios(document["figures"], {program: peer.name for program, peer in peers.items()})
     if only != "peers":
         document["growth"] = growth.measure(folder, effort, say)
+        document["growth_effort"] = {"rounds": effort.rounds, "seconds": effort.seconds}
         grown = growth.rows(document["growth"])
         document["growth_rows"] = [row.name for row in grown]
         rows += grown
     document["rows"] = _plain(rows)
+    document["minutes"] = (time.monotonic() - started) / 60
     show(rows, document["machine"])
     return document
 
@@ -72,6 +79,12 @@ def show_figures(document: dict[str, Any]) -> None:
         for program, figure in by.items():
             busy = [f"{100 * figure[core]:.0f} %" if core in figure else "" for core in ("server", "generator")]
             table.add_row(names[work], PEERS[program].name, report.number(figure["value"]), *busy)
+    for by in document.get("others", []):
+        busy = [f"{100 * by[core]:.0f} %" for core in ("server", "generator")]
+        table.add_row(f"{names[by['work']]}, {by['client']}", by["store"], report.number(by["value"]), *busy)
+    synced = document.get("syncs") or {"puts": 0, "calls": {}}
+    for program, count in synced["calls"].items():
+        table.add_row(f"syncs of {synced['puts']:,} puts one after the other", PEERS[program].name, f"{count:,}")
     console = Console(width=None if sys.stdout.isatty() else 110)
     console.print(table)
     for about in document["peers"].values():
@@ -90,6 +103,12 @@ def main() -> None:
     options = parser.parse_args()
     if options.write and (options.quick or options.only):
         parser.error("only a whole run is worth writing down")
+    peers = compare.present()
+    lacking = [kind.name for program, kind in PEERS.items() if kind.packaged and program not in peers]
+    if options.write and lacking:
+        parser.error(
+            f"a run without {' and '.join(lacking)} is not worth writing down: `make bench-peers` installs them"
+        )
     effort = QUICK if options.quick else FULL._replace(rounds=options.rounds)
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
@@ -98,7 +117,7 @@ def main() -> None:
             signal.signal(number, stop)
     folder = Path(tempfile.mkdtemp(dir=HERE, prefix=".data-"))
     try:
-        document = run(folder, options.only, effort, compare.present())
+        document = run(folder, options.only, effort, peers)
     finally:
         shutil.rmtree(folder)
     show_figures(document)

