@@ -356,6 +356,33 @@ def test_a_token_with_names_sees_and_writes_only_those(shared_gateway: RunningGa
         assert talk("configuration/delete", name="auth.team.b")["status"] == "success"
 
 
+def test_a_token_with_names_sees_no_other_history_and_rolls_nothing_else_back(
+    shared_gateway: RunningGateway, talk: Talk, narrow: str
+) -> None:
+    """What a name was, also before it was deleted, is as closed as what it is; so is bringing it back."""
+    talk("configuration/put", name="auth.gone", value="1")
+    talk("configuration/delete", name="auth.gone")
+    with shared_gateway.socket(narrow) as socket, shared_gateway.http(narrow) as client:
+        assert socket("configuration/history", name="auth.mine")["status"] == "success"
+        assert client.get("/configuration/auth.mine/history").status_code == 200
+        assert socket("configuration/rollback", name="auth.mine", to=1)["status"] == "success"
+        for name in ("auth.other", "auth.gone", "auth.none", "jwt.secret"):
+            put = {"operation": "put", "name": name, "value": "w"}
+            mine = {"operation": "put", "name": "auth.mine", "value": "w"}
+            for refused in (
+                socket("configuration/history", name=name),
+                socket("configuration/get", name=name, entityVersion=1),
+                socket("configuration/get", name=name, revision=1),
+                socket("configuration/rollback", name=name, to=1),
+                socket("configuration/transact", changes=[mine, put]),
+            ):
+                assert refused["code"] == 403, refused
+            assert client.get(f"/configuration/{name}/history").status_code == 403
+            assert client.post(f"/configuration/{name}/rollback", json={"to": 1}).status_code == 403
+        assert socket("configuration/get", name="auth.mine")["configuration"]["value"] == "v"
+    assert talk("configuration/get", name="auth.other")["configuration"]["value"] == "v"
+
+
 def test_nobody_mints_more_than_the_own_rights(shared_gateway: RunningGateway, admin_token: str) -> None:
     """With a narrow token I can make narrower ones, and nothing else."""
     with shared_gateway.http(admin_token) as client:
