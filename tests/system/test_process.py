@@ -7,13 +7,11 @@ import json
 import os
 import re
 import resource
-import shutil
 import signal
 import socket
 import ssl
 import subprocess
 import sys
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -24,6 +22,7 @@ from websockets.sync.client import connect
 
 from hivewire import app
 from hivewire.settings import Settings
+from tests.gate.wire import dial
 from tests.running import PASSWORD, RunningGateway, Talk
 
 
@@ -395,27 +394,8 @@ def test_a_start_and_a_stop_are_one_line_each(data: Path) -> None:
         assert gateway.stop() == 0
 
 
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Path]]:
-    """A certificate for localhost that signs itself, and its key."""
-    if shutil.which("openssl") is None:
-        pytest.skip("openssl is not installed")
-    folder = tmp_path_factory.mktemp("tls")
-    chain, key = folder / "cert.pem", folder / "key.pem"
-    subprocess.run(
-        [
-            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"),
-            *("-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"),
-            *("-keyout", str(key), "-out", str(chain)),
-        ],
-        check=True,
-        capture_output=True,
-    )
-    yield chain, key
-
-
 def test_tls_from_end_to_end(data: Path, certificate: tuple[Path, Path]) -> None:
-    """With a certificate, HTTPS and WSS work, and plain HTTP does not."""
+    """With a certificate, HTTPS and WSS work, for the command line too, and plain HTTP does not."""
     chain, key = certificate
     trust = ssl.create_default_context(cafile=str(chain))
     with RunningGateway(data, "--tls-certificate", str(chain), "--tls-key", str(key)) as gateway:
@@ -427,10 +407,41 @@ def test_tls_from_end_to_end(data: Path, certificate: tuple[Path, Path]) -> None
             headers = {"Authorization": http.headers["Authorization"]}
             with Talk(connect(gateway.socket_url, ssl=trust, additional_headers=headers)) as talk:
                 assert talk("configuration/get", name="a")["configuration"]["value"] == "secure"
+            told = {"HIVEWIRE_URL": gateway.url, "HIVEWIRE_TOKEN": headers["Authorization"].removeprefix("Bearer ")}
+            assert hivewire("get", "a", **told, SSL_CERT_FILE=str(chain)).stdout == "secure"
+            assert "certificate" in hivewire("get", "a", **told).stderr
         with pytest.raises(httpx.HTTPError):
             httpx.get(gateway.url.replace("https", "http", 1) + "/health/live")
         assert gateway.stop() == 0
         assert gateway.noise == []
+
+
+def client_hello(version: int) -> bytes:
+    """The first flight of a client that knows no newer version, by hand: today's libraries send nothing older."""
+    suites = bytes.fromhex("c02b c02f c009 c013 c00a c014 002f 0035")  # for ECDSA and RSA, from TLS 1.2 back to SSL 3.0
+    groups, points = "000a 0004 0002 0017", "000b 0002 0100"  # P-256, uncompressed
+    signatures = "000d 000a 0008 0403 0401 0203 0201"  # ECDSA and RSA, with SHA-256 and SHA-1
+    extensions = bytes.fromhex(groups + points + signatures)
+    body = version.to_bytes(2) + bytes(32) + b"\0" + len(suites).to_bytes(2) + suites + b"\1\0"
+    body += len(extensions).to_bytes(2) + extensions
+    return b"\x16\x03\x01" + (len(body) + 4).to_bytes(2) + b"\x01" + len(body).to_bytes(3) + body
+
+
+def test_no_tls_older_than_1_2_is_spoken(data: Path, certificate: tuple[Path, Path]) -> None:
+    """A client that knows no more than SSL 3.0, TLS 1.0 or 1.1 gets no handshake; 1.2 and 1.3 are spoken."""
+    chain, key = certificate
+    with RunningGateway(data, "--tls-certificate", str(chain), "--tls-key", str(key)) as gateway:
+        for version in (0x0300, 0x0301, 0x0302, 0x0303):
+            with dial(gateway) as wire:
+                wire.send(client_hello(version))
+                if version == 0x0303:
+                    assert wire.read(6)[::5] == b"\x16\x02", "a handshake record with the server's hello"
+                else:
+                    assert wire.ended(), f"{version:#x}"
+        for known in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+            trust = ssl.create_default_context(cafile=str(chain))
+            trust.minimum_version = trust.maximum_version = known
+            assert httpx.get(gateway.url + "/health/live", verify=trust).status_code == 200
 
 
 # Settings.
