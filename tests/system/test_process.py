@@ -283,6 +283,42 @@ def test_a_short_jwt_secret_is_refused(data: Path, secret: str) -> None:
     assert os.listdir(data.parent) == []
 
 
+def test_a_weak_key_of_an_existing_installation_is_warned_of_at_each_start(data: Path) -> None:
+    """Its tokens go on, and the log says what they are worth, without the key."""
+    for _ in range(2):
+        with RunningGateway(
+            data, "--jwt-key-derivation", "devicehive", env={"HIVEWIRE_JWT_SECRET": "devicehive"}
+        ) as gateway:
+            (warning,) = [line for line in gateway.log if line["level"] == "warning"]
+            assert "tokens could be forged" in warning["event"]
+            assert warning["bytes"] == 6
+            assert "75ebe271e862" not in json.dumps(warning)
+            assert gateway.stop() == 0
+
+
+@pytest.mark.parametrize("form", ["console", "json"])
+def test_a_traceback_in_the_log_shows_no_local_variables(form: str) -> None:
+    """An error that nobody foresaw tells where it was; what was in hand there may have been a password."""
+    script = f"""
+from hivewire.telemetry import Telemetry, configure_logging
+configure_logging({form!r})
+def login(password):
+    raise KeyError("unforeseen")
+try:
+    login("-".join(("hush", "hush")))
+except KeyError as error:
+    Telemetry().unexpected("token", error)
+"""
+    logged = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=30
+    ).stderr
+    assert "unexpected error" in logged
+    assert "Traceback" in logged
+    assert "in login" in logged
+    assert "unforeseen" in logged
+    assert "hush-hush" not in logged
+
+
 def test_bad_tls_files_are_refused(data: Path, tmp_path: Path) -> None:
     """TLS files that are missing or no PEM are told, and no file is made."""
     folder = tmp_path / "tls"
@@ -393,6 +429,24 @@ def test_a_start_and_a_stop_are_one_line_each(data: Path) -> None:
         assert started["version"]
         assert started["level"] == "info"
         assert gateway.stop() == 0
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o602, 0o600])
+def test_a_data_file_that_others_can_open_is_told_of(data: Path, mode: int) -> None:
+    """Each start warns and names the remedy; the file stays as somebody made it."""
+    with RunningGateway(data) as gateway:
+        assert gateway.stop() == 0
+        assert not [line for line in gateway.log if line["level"] == "warning"]
+    data.chmod(mode)
+    with RunningGateway(data) as gateway:
+        warnings = [line for line in gateway.log if line["level"] == "warning"]
+        assert data.stat().st_mode & 0o777 == mode
+        if mode == 0o600:
+            assert not warnings
+        else:
+            (warning,) = warnings
+            assert warning["event"] == "other users can open the data file, which holds secrets"
+            assert (warning["mode"], warning["remedy"]) == (f"{mode:04o}", f"chmod 600 {data}")
 
 
 async def ask_over_tls(url: str, trust: ssl.SSLContext, headers: dict[str, str], **request: str) -> Any:
