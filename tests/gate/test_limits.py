@@ -900,6 +900,8 @@ CORS = {
         ("GET", "/nothing", 404),
         ("DELETE", "/api/rest/info", 405),
         ("GET", "/metrics", 200),
+        ("GET", "/health/live", 200),
+        ("GET", "/health/ready", 200),
     ],
 )
 def test_every_answer_has_the_cors_headers(shared_gateway: RunningGateway, method: str, path: str, status: int) -> None:
