@@ -36,6 +36,14 @@ def test_by_default_only_this_machine_is_listened_to() -> None:
     assert Settings().host == "127.0.0.1"
 
 
+def test_the_bounds_that_the_pages_name_are_the_defaults() -> None:
+    """What is promised to somebody who sets nothing."""
+    by_default = Settings()
+    assert by_default.failed_authentications == 20
+    assert by_default.slow_seconds == 60
+    assert (by_default.connections, by_default.connections_per_address) == (20_000, 5_000)
+
+
 def test_every_setting_has_a_sentence() -> None:
     """Each setting says in one sentence what it does."""
     for name in settings.names():
