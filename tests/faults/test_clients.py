@@ -27,7 +27,7 @@ from tests.gate.wire import BINARY, CONTINUATION, TEXT, dial, frame, gauge, open
 from tests.running import PASSWORD, RunningGateway
 
 LONG = (pytest.mark.long, pytest.mark.timeout(600))
-PATIENCE = ("--head-seconds", "4", "--body-seconds", "1")
+PATIENCE = ("--head-seconds", "4", "--body-seconds", "3")
 ELSEWHERE = "127.0.0.2"
 """The address of those who mean no harm."""
 
