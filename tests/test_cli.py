@@ -631,6 +631,16 @@ def test_no_value_steers_a_terminal(logged_in: Run) -> None:
     assert json.loads(as_json)["value"] == value
 
 
+def test_no_name_steers_a_terminal(logged_in: Run) -> None:
+    """A name without control characters can still turn the direction of what follows: it is shown as an escape."""
+    name = "cli.turned.\u202eeman"
+    assert logged_in("put", name, "1").code == 0
+    for arguments in (("list", "cli.turned.*"), ("history", name)):
+        shown = on_terminal(*arguments)
+        assert "\u202e" not in shown
+    assert "cli.turned.\\u202eeman" in on_terminal("list", "cli.turned.*")
+
+
 def test_a_conflict_shows_what_is_there(logged_in: Run) -> None:
     """The gateway's words, the current value, its version, who, when and why; nothing is written."""
     logged_in("put", "cli.conflict", "lunch", "--description", "the first")

@@ -8,9 +8,11 @@ import gc
 import math
 import os
 import resource
+import shlex
 import signal
 import socket
 import ssl
+import stat
 from collections.abc import Callable
 from functools import partial
 from importlib.metadata import version
@@ -191,6 +193,14 @@ def _tell_of_loading(data: Path) -> None:
         log.info("loading", data=str(data), bytes=size)
 
 
+def _tell_of_readers(data: Path) -> None:
+    """A file that was copied here may be open to others. It is left so, as that may be meant: a backup by a group."""
+    mode = stat.S_IMODE(data.stat().st_mode)
+    if mode & (stat.S_IRWXG | stat.S_IRWXO):
+        remedy = f"chmod 600 {shlex.quote(os.path.abspath(data))}"
+        log.warning("other users can open the data file, which holds secrets", mode=f"{mode:04o}", remedy=remedy)
+
+
 def _size(data: Path) -> int | None:
     return data.stat().st_size if data.is_file() else None
 
@@ -202,6 +212,7 @@ async def _build_house(settings: Settings, stack: contextlib.AsyncExitStack) -> 
     _tell_of_loading(Path(settings.data))
     retention = Retention(settings.history, settings.log_changes, settings.log_days)
     store = await open_store(Path(settings.data), stack, retention)
+    _tell_of_readers(Path(settings.data))
     ledger, users, passwords = store.ledger, store.users, store.passwords
     telemetry = Telemetry()
     ledger.on_commit = telemetry.committed

@@ -88,6 +88,16 @@ def test_a_token_has_the_claims_that_devicehive_gives(shared_gateway: RunningGat
     assert now() < claims["e"] <= now() + 1_800_000
 
 
+def test_the_tokens_of_a_login_live_for_half_an_hour_and_half_a_year(shared_gateway: RunningGateway) -> None:
+    """The access token for 30 minutes, the refresh token for 182 days, unless the settings say otherwise."""
+    before = now()
+    tokens = httpx.post(shared_gateway.rest_url + "/token", json={"login": "admin", "password": PASSWORD}).json()
+    after = now()
+    for token, life in (("accessToken", HOUR // 2), ("refreshToken", 182 * 24 * HOUR)):
+        expires = jwt.decode(tokens[token], SECRET, algorithms=["HS256"])["payload"]["e"]
+        assert before + life <= expires <= after + life
+
+
 @pytest.mark.parametrize(
     ("credentials", "code", "words"),
     [
@@ -309,6 +319,27 @@ def test_a_user_who_is_locked_loses_everything_at_once(two_administrators: Runni
         assert talk("server/info")["status"] == "success"
 
 
+def test_a_new_signing_secret_ends_every_token(data: Any) -> None:
+    """After a theft: tokens of both kinds and sessions of site properties are refused, the password is good."""
+    with RunningGateway(data) as gateway:
+        tokens = httpx.post(gateway.rest_url + "/token", json={"login": "admin", "password": PASSWORD}).json()
+        session = httpx.get(gateway.url + "/@api/deki/users/authenticate", auth=("admin", PASSWORD)).text
+        gateway.stop()
+
+    def codes(secret: str) -> list[int]:
+        with RunningGateway(data, env={"HIVEWIRE_JWT_SECRET": secret}) as gateway, gateway.http("") as client:
+            site = gateway.url + "/@api/deki/site/properties"
+            return [
+                client.get("/configuration", headers={"Authorization": f"Bearer {tokens['accessToken']}"}).status_code,
+                client.post("/token/refresh", json={"refreshToken": tokens["refreshToken"]}).status_code,
+                client.get(site, headers={"X-Authtoken": session}).status_code,
+                client.get(site, auth=("admin", PASSWORD)).status_code,
+            ]
+
+    assert codes(SECRET) == [200, 201, 200, 200]
+    assert codes(FOREIGN) == [401, 401, 403, 200]
+
+
 def test_a_new_password_replaces_the_old_one(fresh: RunningGateway) -> None:
     """After a change only the new password logs in; tokens that are out stay valid."""
     with fresh.socket() as talk:
@@ -354,6 +385,33 @@ def test_a_token_with_names_sees_and_writes_only_those(shared_gateway: RunningGa
         assert client.delete("/configuration/auth.other").status_code == 403
         assert talk("configuration/put", name="auth.team.b", value="w")["status"] == "success"
         assert talk("configuration/delete", name="auth.team.b")["status"] == "success"
+
+
+def test_a_token_with_names_sees_no_other_history_and_rolls_nothing_else_back(
+    shared_gateway: RunningGateway, talk: Talk, narrow: str
+) -> None:
+    """What a name was, also before it was deleted, is as closed as what it is; so is bringing it back."""
+    talk("configuration/put", name="auth.gone", value="1")
+    talk("configuration/delete", name="auth.gone")
+    with shared_gateway.socket(narrow) as socket, shared_gateway.http(narrow) as client:
+        assert socket("configuration/history", name="auth.mine")["status"] == "success"
+        assert client.get("/configuration/auth.mine/history").status_code == 200
+        assert socket("configuration/rollback", name="auth.mine", to=1)["status"] == "success"
+        for name in ("auth.other", "auth.gone", "auth.none", "jwt.secret"):
+            put = {"operation": "put", "name": name, "value": "w"}
+            mine = {"operation": "put", "name": "auth.mine", "value": "w"}
+            for refused in (
+                socket("configuration/history", name=name),
+                socket("configuration/get", name=name, entityVersion=1),
+                socket("configuration/get", name=name, revision=1),
+                socket("configuration/rollback", name=name, to=1),
+                socket("configuration/transact", changes=[mine, put]),
+            ):
+                assert refused["code"] == 403, refused
+            assert client.get(f"/configuration/{name}/history").status_code == 403
+            assert client.post(f"/configuration/{name}/rollback", json={"to": 1}).status_code == 403
+        assert socket("configuration/get", name="auth.mine")["configuration"]["value"] == "v"
+    assert talk("configuration/get", name="auth.other")["configuration"]["value"] == "v"
 
 
 def test_nobody_mints_more_than_the_own_rights(shared_gateway: RunningGateway, admin_token: str) -> None:
@@ -491,6 +549,24 @@ def _refused_upgrade(url: str, headers: dict[str, str]) -> str:
     with pytest.raises(InvalidStatus) as caught, connect(url, additional_headers=headers):
         pass
     return repr(caught.value.response)
+
+
+def test_what_succeeds_leaves_no_line_in_the_log(data: Any) -> None:
+    """Logins, minted tokens and changes of users, tenants and clients: the log has the start and the stop only."""
+    with RunningGateway(data) as gateway:
+        with gateway.socket() as talk, gateway.http() as client:
+            minted = talk("token/create", payload={"userId": 1})
+            assert talk("token/refresh", refreshToken=minted["refreshToken"])["status"] == "success"
+            assert talk("authenticate", token=gateway.token())["status"] == "success"
+            assert talk("configuration/put", name="a", value="1")["status"] == "success"
+            assert client.put("/user/1", json={"password": "battery staple"}).status_code == 204
+            assert client.post("/tenant", json={"tenantId": "t"}).status_code == 201
+            assert client.post("/client", json={"clientId": "c", "tenants": {"t": ["READ"]}}).status_code == 201
+            assert client.delete("/client/c").status_code == 204
+            assert client.delete("/tenant/t").status_code == 204
+        assert gateway.stop() == 0
+        assert [line["event"] for line in gateway.log] == ["started", "stopping", "stopped"]
+        assert gateway.noise == []
 
 
 def test_nothing_secret_is_in_the_log(data: Any) -> None:

@@ -459,6 +459,15 @@ def test_the_largest_message_in_fragments(wire: Wire, size: int) -> None:
     assert still_open(wire)
 
 
+def test_control_frames_do_not_count_to_the_size_of_a_message(wire: Wire) -> None:
+    """5.4 of RFC 6455: a full ping may stand before the last bytes of the largest message."""
+    whole = request(MESSAGE_BYTES)
+    wire.send(frame(whole[:-9], fin=False) + frame(b"p" * 125, PING) + frame(whole[-9:], CONTINUATION))
+    assert wire.frame() == (PONG, b"p" * 125)
+    assert wire.answer()["status"] == "success"
+    assert still_open(wire)
+
+
 @pytest.mark.parametrize("size", [MESSAGE_BYTES // 2, MESSAGE_BYTES])
 def test_one_byte_over_the_limit_in_fragments(wire: Wire, size: int) -> None:
     """9.3 and beyond: the limit is for the message, not for the frame."""

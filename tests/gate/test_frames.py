@@ -511,6 +511,7 @@ def test_a_peer_that_does_not_answer_a_ping_is_closed_with_1011(data: Path) -> N
         assert wire.closed() == (1011, "no pong")
         wire.send(frame((1011).to_bytes(2), CLOSE))
         assert wire.ended()
+        until(lambda: [event["code"] for event in gateway.events("socket closed")] == [1011])
 
 
 def test_a_peer_that_never_finishes_the_close_handshake_is_cut_off(shared_gateway: RunningGateway) -> None:

@@ -493,6 +493,7 @@ def test_too_many_failed_authentications_close_with_4029(strict: RunningGateway)
             talk("server/info")
         assert closed.value.rcvd is not None
         assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (4029, "too many failed authentications")
+    until(lambda: 4029 in [event["code"] for event in strict.events("socket closed")])
 
 
 def test_guessing_passwords_and_refresh_tokens_counts_too(strict: RunningGateway) -> None:
@@ -899,6 +900,8 @@ CORS = {
         ("GET", "/nothing", 404),
         ("DELETE", "/api/rest/info", 405),
         ("GET", "/metrics", 200),
+        ("GET", "/health/live", 200),
+        ("GET", "/health/ready", 200),
     ],
 )
 def test_every_answer_has_the_cors_headers(shared_gateway: RunningGateway, method: str, path: str, status: int) -> None:

@@ -1222,6 +1222,21 @@ def test_guessing_is_throttled(tmp_path: Path) -> None:
         assert httpx.get(url, headers={"X-Deki-Token": server_token("1")}).status_code == 200
 
 
+def test_wrong_keys_and_server_tokens_are_logged_and_never_wait(tmp_path: Path) -> None:
+    """They are too long to be guessed, so the hundredth is refused like the first; then the right one is let in."""
+    with started(tmp_path) as gateway, httpx.Client(base_url=gateway.url + "/@api/deki/") as plain:
+        for n in range(100):
+            assert plain.get("site/properties", params={"apikey": f"{API_KEY} {n}"}).status_code == 403
+            token = server_token("=admin")[:-4] + f"{n:04}"
+            assert plain.get("site/properties", headers={"X-Deki-Token": token}).status_code == 401
+        assert plain.get("site/properties", params={"apikey": API_KEY}).status_code == 200
+        assert plain.get("site/properties", headers={"X-Deki-Token": server_token("=admin")}).status_code == 200
+        gateway.stop()
+        failures = gateway.events("authentication failed")
+        assert [line["how"] for line in failures] == ["apikey", "X-Deki-Token"] * 100
+        assert {line["address"] for line in failures} == {"127.0.0.1"}
+
+
 def test_many_connections_prove_one_password_once(tmp_path: Path) -> None:
     """A script that starts with a hundred connections is not turned away."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import ExitStack
 from typing import Any
 
 import httpx
@@ -155,6 +156,19 @@ def test_a_forwarded_scheme_from_anybody_is_not_believed(shared_gateway: Running
     """Without the setting the headers of a proxy are words of a stranger."""
     info = httpx.get(shared_gateway.rest_url + "/info", headers={"X-Forwarded-Proto": "https"}).json()
     assert info["webSocketServerUrl"].startswith("ws://")
+
+
+def test_a_forwarded_address_from_anybody_is_not_believed(data: Any) -> None:
+    """Who is no trusted proxy cannot choose the address that guesses are counted for, nor hide the own from the log."""
+    guess = {"login": "admin", "password": "wrong"}
+    with RunningGateway(data, "--trusted-proxies", "10.0.0.1") as gateway:
+        codes = [
+            httpx.post(gateway.rest_url + "/token", json=guess, headers={"X-Forwarded-For": f"203.0.113.{n}"})
+            for n in range(11)
+        ]
+        assert [answer.status_code for answer in codes] == [401] * 10 + [429]
+        gateway.stop()
+        assert {line["address"] for line in gateway.events("authentication failed")} == {"127.0.0.1"}
 
 
 # Configuration.
@@ -603,3 +617,32 @@ def test_metrics_count_what_happened(data: Any) -> None:
         assert metrics["hivewire_ledger_revision"] == 3
         assert metrics["hivewire_commit_seconds_count"] >= 2
         assert metrics["hivewire_batch_changes_sum"] >= 2
+
+
+def test_metrics_name_nobody_and_nothing(data: Any) -> None:
+    """Neither logins nor names, tenants, clients or addresses become labels, whether there is such a thing or not."""
+    with RunningGateway(data, env={"HIVEWIRE_ADMIN_LOGIN": "zyx-login"}) as gateway, ExitStack() as stack:
+        token = gateway.token("zyx-login")
+        client, talk = stack.enter_context(gateway.http(token)), stack.enter_context(gateway.socket(token))
+        bearer = {"Authorization": f"Bearer {token}"}
+        client.post("/tenant", json={"tenantId": "zyxtenant"})
+        made = client.post("/client", json={"clientId": "zyx-client", "tenants": {"zyxtenant": ["READ"]}}).json()
+        talk("configuration/put", name="zyx-name", value="zyx-value")
+        talk("configuration/subscribe", names=["zyx-*"])
+        talk("zyx-action")
+        talk("token", login="zyx-login", password="wrong")
+        talk("token", login="zyx-nobody", password="wrong")
+        client.get("/configuration/zyx-name")
+        client.get("/zyx-page")
+        at = f"{gateway.url}/reltio/api/zyxtenant/configuration"
+        assert httpx.get(at, headers=bearer).status_code == 404
+        httpx.get(at.replace("zyxtenant", "zyxnone"), headers=bearer)
+        for secret in (made["clientSecret"], "wrong"):
+            grant = {"grant_type": "client_credentials"}
+            httpx.post(gateway.url + "/oauth/token", data=grant, auth=("zyx-client", secret))
+        site = gateway.url + "/@api/deki/site/properties/zyx-name"
+        assert httpx.get(site, auth=("zyx-login", PASSWORD)).text == "zyx-value"
+        text = httpx.get(gateway.url + "/metrics").text
+    assert 'action="configuration/put"' in text
+    assert "zyx" not in text
+    assert "127.0.0.1" not in text

@@ -586,6 +586,15 @@ async def test_a_password_is_the_hashed_one_or_not(passwords: Passwords) -> None
         assert not await passwords.verify(one, wrong)
 
 
+async def test_a_hash_costs_a_guesser_64_mebibytes_and_three_passes() -> None:
+    """The parameters stand in what is stored, which is RFC 9106's second recommendation on one lane."""
+    passwords = Passwords()
+    try:
+        assert (await passwords.hash("geheim")).startswith("$argon2id$v=19$m=65536,t=3,p=1$")
+    finally:
+        passwords.close()
+
+
 @pytest.mark.parametrize("encoded", ["", "x", "$argon2id$", "$argon2id$v=19$m=8,t=1,p=1$$", "plain"])
 async def test_a_broken_hash_matches_nothing(passwords: Passwords, encoded: str) -> None:
     """A stored hash that cannot be read lets nobody in, with any password."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import time
 from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from typing import Any
@@ -221,9 +222,11 @@ class ChangingPasswords:
         return True
 
 
-async def test_a_password_that_was_changed_meanwhile_is_not_remembered(place: Place) -> None:
-    """What was proved is the old one then: it is asked for again."""
-    passwords = ChangingPasswords(place)
+ASKED = Asked({"authorization": "Basic " + base64.b64encode(b"admin:old").decode()}, {}, "a")
+
+
+def credentials_of(place: Place, passwords: ChangingPasswords) -> Credentials:
+    """What tells callers apart, with these passwords."""
     house: Any = SimpleNamespace(
         settings=Settings(),
         users=place.users,
@@ -232,12 +235,32 @@ async def test_a_password_that_was_changed_meanwhile_is_not_remembered(place: Pl
         throttle=Throttle(lambda: place.now),
         telemetry=Telemetry(),
     )
-    credentials = Credentials(house, ())
-    asked = Asked({"authorization": "Basic " + base64.b64encode(b"admin:old").decode()}, {}, "a")
+    return Credentials(house, ())
+
+
+async def test_a_password_that_was_changed_meanwhile_is_not_remembered(place: Place) -> None:
+    """What was proved is the old one then: it is asked for again."""
+    passwords = ChangingPasswords(place)
+    credentials = credentials_of(place, passwords)
     for changes, verified in ((True, 1), (False, 2), (False, 2)):
         passwords.changes = changes
-        caller = await credentials.administrator(asked, insists=False)
+        caller = await credentials.administrator(ASKED, insists=False)
         assert caller.user is place.users.by_login("admin")
+        assert passwords.verified == verified
+
+
+async def test_no_setting_of_the_clock_makes_a_password_be_remembered_longer(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A minute is a minute, also when the clock is set back by an hour within it."""
+    passwords = ChangingPasswords(place)
+    passwords.changes = False
+    credentials = credentials_of(place, passwords)
+    wall, steady = time.time_ns(), time.monotonic_ns()
+    for seconds, set_back, verified in ((0, 0, 1), (60, 3_600, 1), (61, 3_600, 2)):
+        monkeypatch.setattr(time, "time_ns", lambda at=wall + (seconds - set_back) * 10**9: at)
+        monkeypatch.setattr(time, "monotonic_ns", lambda at=steady + seconds * 10**9: at)
+        await credentials.administrator(ASKED, insists=False)
         assert passwords.verified == verified
 
 

@@ -7,23 +7,23 @@ import json
 import os
 import re
 import resource
-import shutil
 import signal
 import socket
 import ssl
 import subprocess
 import sys
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
+from websockets.asyncio.client import connect as connect_async
 from websockets.exceptions import ConnectionClosed
-from websockets.sync.client import connect
 
 from hivewire import app
 from hivewire.settings import Settings
+from tests.gate.wire import dial
 from tests.running import PASSWORD, RunningGateway, Talk
 
 
@@ -283,6 +283,42 @@ def test_a_short_jwt_secret_is_refused(data: Path, secret: str) -> None:
     assert os.listdir(data.parent) == []
 
 
+def test_a_weak_key_of_an_existing_installation_is_warned_of_at_each_start(data: Path) -> None:
+    """Its tokens go on, and the log says what they are worth, without the key."""
+    for _ in range(2):
+        with RunningGateway(
+            data, "--jwt-key-derivation", "devicehive", env={"HIVEWIRE_JWT_SECRET": "devicehive"}
+        ) as gateway:
+            (warning,) = [line for line in gateway.log if line["level"] == "warning"]
+            assert "tokens could be forged" in warning["event"]
+            assert warning["bytes"] == 6
+            assert "75ebe271e862" not in json.dumps(warning)
+            assert gateway.stop() == 0
+
+
+@pytest.mark.parametrize("form", ["console", "json"])
+def test_a_traceback_in_the_log_shows_no_local_variables(form: str) -> None:
+    """An error that nobody foresaw tells where it was; what was in hand there may have been a password."""
+    script = f"""
+from hivewire.telemetry import Telemetry, configure_logging
+configure_logging({form!r})
+def login(password):
+    raise KeyError("unforeseen")
+try:
+    login("-".join(("hush", "hush")))
+except KeyError as error:
+    Telemetry().unexpected("token", error)
+"""
+    logged = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=30
+    ).stderr
+    assert "unexpected error" in logged
+    assert "Traceback" in logged
+    assert "in login" in logged
+    assert "unforeseen" in logged
+    assert "hush-hush" not in logged
+
+
 def test_bad_tls_files_are_refused(data: Path, tmp_path: Path) -> None:
     """TLS files that are missing or no PEM are told, and no file is made."""
     folder = tmp_path / "tls"
@@ -395,27 +431,34 @@ def test_a_start_and_a_stop_are_one_line_each(data: Path) -> None:
         assert gateway.stop() == 0
 
 
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Path]]:
-    """A certificate for localhost that signs itself, and its key."""
-    if shutil.which("openssl") is None:
-        pytest.skip("openssl is not installed")
-    folder = tmp_path_factory.mktemp("tls")
-    chain, key = folder / "cert.pem", folder / "key.pem"
-    subprocess.run(
-        [
-            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"),
-            *("-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"),
-            *("-keyout", str(key), "-out", str(chain)),
-        ],
-        check=True,
-        capture_output=True,
-    )
-    yield chain, key
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o602, 0o600])
+def test_a_data_file_that_others_can_open_is_told_of(data: Path, mode: int) -> None:
+    """Each start warns and names the remedy; the file stays as somebody made it."""
+    with RunningGateway(data) as gateway:
+        assert gateway.stop() == 0
+        assert not [line for line in gateway.log if line["level"] == "warning"]
+    data.chmod(mode)
+    with RunningGateway(data) as gateway:
+        warnings = [line for line in gateway.log if line["level"] == "warning"]
+        assert data.stat().st_mode & 0o777 == mode
+        if mode == 0o600:
+            assert not warnings
+        else:
+            (warning,) = warnings
+            assert warning["event"] == "other users can open the data file, which holds secrets"
+            assert (warning["mode"], warning["remedy"]) == (f"{mode:04o}", f"chmod 600 {data}")
+
+
+async def ask_over_tls(url: str, trust: ssl.SSLContext, headers: dict[str, str], **request: str) -> Any:
+    """The answer to one request. In one thread: the blocking client reads in another one, and on some versions of
+    Python a TLS connection that two threads use at a time hangs now and then."""
+    async with connect_async(url, ssl=trust, additional_headers=headers) as socket:
+        await socket.send(json.dumps(request))
+        return json.loads(await socket.recv())
 
 
 def test_tls_from_end_to_end(data: Path, certificate: tuple[Path, Path]) -> None:
-    """With a certificate, HTTPS and WSS work, and plain HTTP does not."""
+    """With a certificate, HTTPS and WSS work, for the command line too, and plain HTTP does not."""
     chain, key = certificate
     trust = ssl.create_default_context(cafile=str(chain))
     with RunningGateway(data, "--tls-certificate", str(chain), "--tls-key", str(key)) as gateway:
@@ -425,12 +468,43 @@ def test_tls_from_end_to_end(data: Path, certificate: tuple[Path, Path]) -> None
             http.headers["Authorization"] = f"Bearer {answer.json()['accessToken']}"
             assert http.put("/configuration/a", json={"value": "secure"}).status_code == 200
             headers = {"Authorization": http.headers["Authorization"]}
-            with Talk(connect(gateway.socket_url, ssl=trust, additional_headers=headers)) as talk:
-                assert talk("configuration/get", name="a")["configuration"]["value"] == "secure"
+            got = asyncio.run(ask_over_tls(gateway.socket_url, trust, headers, action="configuration/get", name="a"))
+            assert got["configuration"]["value"] == "secure"
+            told = {"HIVEWIRE_URL": gateway.url, "HIVEWIRE_TOKEN": headers["Authorization"].removeprefix("Bearer ")}
+            assert hivewire("get", "a", **told, SSL_CERT_FILE=str(chain)).stdout == "secure"
+            assert "certificate" in hivewire("get", "a", **told).stderr
         with pytest.raises(httpx.HTTPError):
             httpx.get(gateway.url.replace("https", "http", 1) + "/health/live")
         assert gateway.stop() == 0
         assert gateway.noise == []
+
+
+def client_hello(version: int) -> bytes:
+    """The first flight of a client that knows no newer version, by hand: today's libraries send nothing older."""
+    suites = bytes.fromhex("c02b c02f c009 c013 c00a c014 002f 0035")  # for ECDSA and RSA, from TLS 1.2 back to SSL 3.0
+    groups, points = "000a 0004 0002 0017", "000b 0002 0100"  # P-256, uncompressed
+    signatures = "000d 000a 0008 0403 0401 0203 0201"  # ECDSA and RSA, with SHA-256 and SHA-1
+    extensions = bytes.fromhex(groups + points + signatures)
+    body = version.to_bytes(2) + bytes(32) + b"\0" + len(suites).to_bytes(2) + suites + b"\1\0"
+    body += len(extensions).to_bytes(2) + extensions
+    return b"\x16\x03\x01" + (len(body) + 4).to_bytes(2) + b"\x01" + len(body).to_bytes(3) + body
+
+
+def test_no_tls_older_than_1_2_is_spoken(data: Path, certificate: tuple[Path, Path]) -> None:
+    """A client that knows no more than SSL 3.0, TLS 1.0 or 1.1 gets no handshake; 1.2 and 1.3 are spoken."""
+    chain, key = certificate
+    with RunningGateway(data, "--tls-certificate", str(chain), "--tls-key", str(key)) as gateway:
+        for version in (0x0300, 0x0301, 0x0302, 0x0303):
+            with dial(gateway) as wire:
+                wire.send(client_hello(version))
+                if version == 0x0303:
+                    assert wire.read(6)[::5] == b"\x16\x02", "a handshake record with the server's hello"
+                else:
+                    assert wire.ended(), f"{version:#x}"
+        for known in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+            trust = ssl.create_default_context(cafile=str(chain))
+            trust.minimum_version = trust.maximum_version = known
+            assert httpx.get(gateway.url + "/health/live", verify=trust).status_code == 200
 
 
 # Settings.

@@ -31,6 +31,19 @@ def test_without_any_setting_the_defaults_are_in_force() -> None:
     assert set(effective.sources) == set(settings.names())
 
 
+def test_by_default_only_this_machine_is_listened_to() -> None:
+    """Passwords go over the network in the clear only where somebody chose so."""
+    assert Settings().host == "127.0.0.1"
+
+
+def test_the_bounds_that_the_pages_name_are_the_defaults() -> None:
+    """What is promised to somebody who sets nothing."""
+    by_default = Settings()
+    assert by_default.failed_authentications == 20
+    assert by_default.slow_seconds == 60
+    assert (by_default.connections, by_default.connections_per_address) == (20_000, 5_000)
+
+
 def test_every_setting_has_a_sentence() -> None:
     """Each setting says in one sentence what it does."""
     for name in settings.names():

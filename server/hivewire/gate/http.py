@@ -9,7 +9,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hivewire.dispatch import Dispatcher
@@ -24,6 +24,16 @@ def application(
     dispatcher: Dispatcher, door: Door, streams: EventStreams, not_ready: Callable[[], str | None]
 ) -> ASGIApp:
     """Everything that is served over HTTP. `not_ready` gives the reason why new work should go elsewhere, or None."""
+    found = routes(dispatcher, door, streams, not_ready)
+    starlette = Starlette(routes=found, exception_handlers={HTTPException: _http_error, Exception: _unexpected})
+    starlette.router.redirect_slashes = False
+    return Face(starlette)
+
+
+def routes(
+    dispatcher: Dispatcher, door: Door, streams: EventStreams, not_ready: Callable[[], str | None]
+) -> list[BaseRoute]:
+    """The routes of all dialects, and of those who look after the gateway."""
 
     async def live(request: Request) -> Response:
         return JSONResponse({"status": "live"})
@@ -36,7 +46,7 @@ def application(
     async def metrics(request: Request) -> Response:
         return Response(dispatcher.house.telemetry.exposition(), media_type=CONTENT_TYPE)
 
-    routes = [
+    return [
         Route("/health/live", live),
         Route("/health/ready", ready),
         Route("/metrics", metrics),
@@ -45,9 +55,6 @@ def application(
         *properties.routes(dispatcher, door),
         *tenant.routes(dispatcher, door),
     ]
-    starlette = Starlette(routes=routes, exception_handlers={HTTPException: _http_error, Exception: _unexpected})
-    starlette.router.redirect_slashes = False
-    return Face(starlette)
 
 
 async def _http_error(request: Request, error: Exception) -> Response:

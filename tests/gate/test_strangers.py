@@ -1,0 +1,131 @@
+"""Whoever has no token: every action and every page there is, taken from the gateway's own tables, so that a new one is
+tried here by itself."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from itertools import product
+
+import httpx
+import pytest
+from starlette.routing import Route
+from websockets.sync.client import connect
+
+from hivewire import actions
+from hivewire.gate.door import Door
+from hivewire.gate.events import EventStreams
+from hivewire.gate.http import routes
+from hivewire.gate.properties import PAGES
+from hivewire.gate.websocket import PATHS
+from hivewire_protocol.messages import action_of
+from tests.rooms.test_actions import World
+from tests.running import PASSWORD, RunningGateway, Talk
+
+ACTIONS = sorted(action_of(request) for request in {**actions.READS, **actions.WRITES})
+OPEN_ACTIONS = {"server/info", "server/cacheInfo", "cluster/info", "token", "token/refresh"}
+"""What tells of the gateway, and what gives a token for a password or for another token."""
+
+OPEN_PAGES = {
+    *(("GET", path) for path in ("/health/live", "/health/ready", "/metrics", "/reltio/status")),
+    *(("GET", f"/{context}/rest{path}") for context in ("api", "dh", "auth") for path in ("/", "/info")),
+    *(("GET", f"/{context}/rest/info{path}") for context in ("api", "dh") for path in ("/cache", "/config/cluster")),
+    *(("POST", f"/{context}/rest/token{path}") for context in ("api", "dh", "auth") for path in ("", "/refresh")),
+}
+"""The same over HTTP, where each context has a page that says what it is, and what probes ask."""
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE")
+
+
+async def every_page() -> list[tuple[str, str]]:
+    """Method and path of every route, with names filled in; those that are not there are answered with 405."""
+    world = await World().open()
+    try:
+        door = Door(world.house.settings)
+        found = routes(world.dispatcher, door, EventStreams(world.dispatcher), lambda: None)
+    finally:
+        await world.close()
+    pages: list[tuple[str, str]] = []
+    for route in found:
+        assert isinstance(route, Route)
+        methods = METHODS if route.methods is None else sorted(route.methods)
+        for path in ["/" + page for page in PAGES] if route.path.endswith("{path:path}") else [""]:
+            whole = route.path.replace("{path:path}", path).replace(":path", "").replace("{", "").replace("}", "")
+            pages += product(methods, [whole])
+    return pages
+
+
+@pytest.fixture(scope="module")
+def pages() -> list[tuple[str, str]]:
+    """All of them."""
+    return asyncio.run(every_page())
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_no_action_is_for_strangers_but_those_named(shared_gateway: RunningGateway, path: str) -> None:
+    """Every action but a handful is 401 over a socket without a token, as an action and as JSON-RPC."""
+    url = shared_gateway.socket_url.replace("/api/websocket", path)
+    with Talk(connect(url, compression=None)) as talk:
+        for action in ACTIONS:
+            plain = talk(action, name="a", value="b", payload={"userId": 1})
+            rpc = talk.frame({"jsonrpc": "2.0", "id": 1, "method": action, "params": {}})
+            codes = [plain.get("code"), rpc.get("error", {}).get("code")]
+            if action in OPEN_ACTIONS:
+                assert 401 not in codes, (action, plain, rpc)
+            else:
+                assert codes == [401, 401], (action, plain, rpc)
+
+
+def test_no_page_is_for_strangers_but_those_named(shared_gateway: RunningGateway, pages: list[tuple[str, str]]) -> None:
+    """Every page of every dialect but a handful is 401 without a token, whatever the method and what is accepted."""
+    asked = set()
+    with httpx.Client(base_url=shared_gateway.url, params={"authenticate": "true"}) as client:
+        for (method, path), accept in product(pages, ("*/*", "text/event-stream")):
+            body = None if method in ("GET", "HEAD") else b"{}"
+            headers = {"Accept": accept, "Content-Type": "application/json"}
+            code = client.request(method, path, content=body, headers=headers).status_code
+            if ("GET" if method == "HEAD" else method, path) in OPEN_PAGES:
+                assert code not in (401, 405), (method, path)
+            else:
+                assert code in (401, 405), (method, path, code)
+            if code != 405:
+                asked.add((method, path))
+    assert {path for _, path in asked} == {path for _, path in pages}
+    assert asked >= OPEN_PAGES
+
+
+# The cookie of site properties.
+
+
+@pytest.fixture(scope="module")
+def cookie(shared_gateway: RunningGateway) -> Iterator[str]:
+    """An administrator's session, which is good where it belongs."""
+    url = shared_gateway.url + "/@api/deki/"
+    token = httpx.get(url + "users/authenticate", auth=("admin", PASSWORD)).text
+    assert httpx.get(url + "site/properties", headers={"Cookie": f"authtoken={token}"}).status_code == 200
+    yield token
+
+
+def test_a_cookie_opens_no_page_but_site_properties(
+    shared_gateway: RunningGateway, pages: list[tuple[str, str]], cookie: str
+) -> None:
+    """Whoever has nothing but the session is a stranger to REST and to tenants, in whatever way it is sent."""
+    ways = ({"Cookie": f"authtoken={cookie}"}, {"X-Authtoken": cookie}, {"Authorization": f"Bearer {cookie}"})
+    closed = [
+        (method, path)
+        for method, path in pages
+        if not path.startswith(("/@api", "/%40api")) and (method, path) not in OPEN_PAGES and method != "HEAD"
+    ]
+    with httpx.Client(base_url=shared_gateway.url) as client:
+        for (method, path), headers in product(closed, ways):
+            answer = client.request(method, path, headers=headers, content=None if method == "GET" else b"{}")
+            assert answer.status_code in (401, 405), (method, path, headers)
+
+
+def test_a_cookie_opens_no_socket(shared_gateway: RunningGateway, cookie: str) -> None:
+    """A handshake with it is one of nobody in particular: its requests are 401, and it is no token."""
+    with shared_gateway.socket("") as unknown:
+        assert unknown("authenticate", token=cookie)["code"] == 401
+    with Talk(connect(shared_gateway.socket_url, additional_headers={"Cookie": f"authtoken={cookie}"})) as talk:
+        for action in ("configuration/list", "configuration/put", "configuration/subscribe", "user/getCurrent"):
+            assert talk(action, name="stranger.cookie", value="x")["code"] == 401, action
