@@ -44,7 +44,7 @@ class InternalError(WireError):
 
 
 class MalformedJson(WireError):
-    """Not JSON, not an object, nested deeper than 128, or a common member of a type that cannot be coerced."""
+    """A frame: not JSON, not an object, nested deeper than 128, or a common member of a type that cannot be coerced."""
 
     code = 400
     text = "Malformed Json received."
@@ -76,7 +76,7 @@ class UnknownAction(WireError):
 
 
 class InvalidParameters(WireError):
-    """A required parameter is missing, null or of the wrong type; the text names it."""
+    """A required parameter is missing, null or of the wrong type; the text names it. Or an HTTP body is not JSON."""
 
     code = 400
     text = "Invalid request parameters"
