@@ -139,6 +139,13 @@ class UserNotActive(WireError):
     text = "User is locked or disabled"
 
 
+class ClientDeleted(WireError):
+    """An administrator has deleted the client whose token was shown on this connection."""
+
+    code = 401
+    text = "Client does not exist any more"
+
+
 class AccessDenied(WireError):
     """Logged in, but the token grants neither this action nor this name."""
 
