@@ -223,7 +223,10 @@ async def _build_house(settings: Settings, stack: contextlib.AsyncExitStack) -> 
     telemetry.gauges |= {
         "ledger_revision": ("The ledger's revision.", lambda: ledger.revision),
         "ledger_oldest": ("The first revision from which the log is complete.", lambda: ledger.oldest),
-        "ledger_log_changes": ("Changes in the log that clients can resume from.", lambda: ledger.log_changes),
+        "ledger_log_changes": (
+            "Changes in the log that clients can resume from; those of one transaction share a revision.",
+            lambda: ledger.log_changes,
+        ),
         "configurations": ("Configurations that exist.", lambda: len(ledger.kind("configuration").live)),
     }
     hub = Hub(ledger, tokens, settings.conflate_after, telemetry.unexpected)
