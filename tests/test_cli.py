@@ -788,3 +788,17 @@ def test_a_privilege_is_taken_in_small_letters(run: Run, data: Path) -> None:
     assert (
         run("client", "add", "c", "--tenant", "t", "--privilege", "update", "--url", NOWHERE, "--token", "t").code == 3
     )
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(b"", "is not JSON: "), (b"\xff", "is not UTF-8 at byte 0"), (b"[]", "is not a JSON object")],
+)
+def test_a_file_that_is_no_document_is_named(run: Run, tmp_path: Path, content: bytes, words: str) -> None:
+    """Before anything is asked of a gateway, and in words that fit a file."""
+    file = tmp_path / "shop.json"
+    file.write_bytes(content)
+    outcome = run("tenant", "put", "shop", str(file))
+    assert (outcome.code, outcome.out, outcome.err.count("\n")) == (1, "", 1)
+    assert outcome.err.startswith(f"hivewire: error: {file}") and words in outcome.err
+    assert "request" not in outcome.err

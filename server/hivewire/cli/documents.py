@@ -193,7 +193,8 @@ def _read(file: Path) -> tuple[bytes, Document]:
     except OSError as error:
         raise click.ClickException(f"cannot read {file}: {error.strerror}") from None
     except TenantError as error:
-        raise click.ClickException(f"{file}: {on_one_line(str(error))}") from None
+        words = on_one_line(str(error)).removeprefix("The request body ")  # here it is a file
+        raise click.ClickException(f"{file} {words}" if words.startswith("is ") else f"{file}: {words}") from None
 
 
 def _expected(answer: Answer) -> Answer:
