@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
 
 URL = os.environ.get("HIVEWIRE_URL", "http://127.0.0.1:8080")
 LONGEST_WAIT = 60.0  # seconds between two attempts to connect
@@ -52,7 +52,9 @@ async def ask(connection: ClientConnection, action: str, **members: Any) -> dict
 async def authenticate(connection: ClientConnection) -> None:
     token = os.environ.get("HIVEWIRE_TOKEN")
     if not token:
-        login, password = os.environ.get("HIVEWIRE_LOGIN", "admin"), os.environ["HIVEWIRE_PASSWORD"]
+        login, password = os.environ.get("HIVEWIRE_LOGIN", "admin"), os.environ.get("HIVEWIRE_PASSWORD")
+        if not password:
+            raise SystemExit("set HIVEWIRE_PASSWORD, or HIVEWIRE_TOKEN")
         token = (await ask(connection, "token", login=login, password=password))["accessToken"]
     await ask(connection, "authenticate", token=token)
 
@@ -129,6 +131,8 @@ class Agent:
                 if refused.code not in (401, 429, 503) or self.once or os.environ.get("HIVEWIRE_TOKEN"):
                     raise SystemExit(f"refused: {refused}") from None
                 reason, wait = str(refused), self.backoff()
+            except (InvalidURI, ValueError) as error:
+                raise SystemExit(f"cannot reach {URL}: {error}") from None
             except (OSError, TimeoutError, InvalidHandshake) as error:
                 reason, wait = str(error) or "no answer", self.backoff()
             if self.once:
@@ -157,6 +161,8 @@ async def main() -> None:
     parser.add_argument("--every", type=float, default=5, metavar="SECONDS", help="how often to look (5)")
     parser.add_argument("--once", action="store_true", help="apply the current value, then exit; 1 if that fails")
     options = parser.parse_args()
+    if options.file.is_dir() or not os.access(options.file.absolute().parent, os.W_OK):
+        parser.error(f"cannot write {options.file}: its directory is missing or closed to us, or it is one itself")
 
     running = asyncio.create_task(Agent(options.name, options.file, options.every, options.once).run())
     for number in (signal.SIGINT, signal.SIGTERM):

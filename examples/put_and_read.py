@@ -15,6 +15,7 @@ from itertools import count
 from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import WebSocketException
 
 URL = os.environ.get("HIVEWIRE_URL", "http://127.0.0.1:8080")
 
@@ -47,7 +48,9 @@ async def authenticate(ask: Gateway) -> None:
     """Give the socket an identity: with a token that we have, or with one that a login gives."""
     token = os.environ.get("HIVEWIRE_TOKEN")
     if not token:
-        login, password = os.environ.get("HIVEWIRE_LOGIN", "admin"), os.environ["HIVEWIRE_PASSWORD"]
+        login, password = os.environ.get("HIVEWIRE_LOGIN", "admin"), os.environ.get("HIVEWIRE_PASSWORD")
+        if not password:
+            raise SystemExit("set HIVEWIRE_PASSWORD, or HIVEWIRE_TOKEN")
         token = (await ask("token", login=login, password=password))["accessToken"]
     await ask("authenticate", token=token)
 
@@ -87,4 +90,9 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    try:
+        asyncio.run(main())
+    except Refused as refused:
+        raise SystemExit(f"refused: {refused}") from None
+    except (OSError, ValueError, WebSocketException) as error:
+        raise SystemExit(f"cannot reach {URL}: {error or 'no answer'}") from None

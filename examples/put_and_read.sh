@@ -15,9 +15,10 @@ name=example.greeting
 # Log in. The password goes through standard input, where no other user of this machine can see it.
 token=${HIVEWIRE_TOKEN:-}
 if [ -z "$token" ]; then
+    [ -n "${HIVEWIRE_PASSWORD:-}" ] || { echo "set HIVEWIRE_PASSWORD, or HIVEWIRE_TOKEN" >&2; exit 1; }
     reply=$(printf '{"login":"%s","password":"%s"}' "${HIVEWIRE_LOGIN:-admin}" "$HIVEWIRE_PASSWORD" |
-        curl -sS --fail-with-body -H 'Content-Type: application/json' --data-binary @- "$api/token") ||
-        { echo "login failed: $reply" >&2; exit 1; }
+        curl -s --fail-with-body -H 'Content-Type: application/json' --data-binary @- "$api/token") ||
+        { echo "login failed: ${reply:-cannot reach $api}" >&2; exit 1; }
     token=$(echo "$reply" | sed 's/.*"accessToken":"\([^"]*\)".*/\1/')
 fi
 
@@ -26,7 +27,7 @@ call() {
     method=$1
     shift
     printf 'header = "Authorization: Bearer %s"\n' "$token" |
-        curl -sS --config - -X "$method" -H 'Content-Type: application/json' "$@" "$api/configuration/$name"
+        curl -sS --config - -X "$method" -H 'Content-Type: application/json' "$@" "$api/configuration/$name" || exit 1
     echo
 }
 

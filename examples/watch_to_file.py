@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
 
 URL = os.environ.get("HIVEWIRE_URL", "http://127.0.0.1:8080")
 ASK = 30.0  # seconds without a push after which the gateway is asked whether our token still counts
@@ -49,9 +49,12 @@ class State:
         self.position: str | None = None
         self.configurations: dict[str, dict[str, Any]] = {}
         if file.exists():
-            kept = json.loads(file.read_text("utf-8"))
-            if kept["names"] == names:
-                self.position, self.configurations = kept["position"], kept["configurations"]
+            try:
+                kept = json.loads(file.read_text("utf-8"))
+                if kept["names"] == names:
+                    self.position, self.configurations = kept["position"], kept["configurations"]
+            except (OSError, ValueError, LookupError, TypeError):
+                raise SystemExit(f"{file} is no file that this program wrote: remove it, or name another") from None
 
     def apply(self, frames: list[dict[str, Any]], position: str) -> None:
         """Take in what leads to a position: a state that replaces ours, or changes, or both."""
@@ -119,7 +122,9 @@ class Watcher:
         async with connect(URL.replace("http", "ws", 1) + "/api/websocket", max_size=None) as connection:
             token = os.environ.get("HIVEWIRE_TOKEN")
             if not token:
-                login, password = os.environ.get("HIVEWIRE_LOGIN", "admin"), os.environ["HIVEWIRE_PASSWORD"]
+                login, password = os.environ.get("HIVEWIRE_LOGIN", "admin"), os.environ.get("HIVEWIRE_PASSWORD")
+                if not password:
+                    raise SystemExit("set HIVEWIRE_PASSWORD, or HIVEWIRE_TOKEN")
                 token = (await self.ask(connection, "token", login=login, password=password))["accessToken"]
             await self.ask(connection, "authenticate", token=token)
             since = {"since": self.state.position} if self.state.position is not None else {}
@@ -160,6 +165,8 @@ class Watcher:
                 if refused.code not in (429, 503):
                     raise SystemExit(f"refused: {refused}") from None
                 reason, wait = str(refused), self.backoff()
+            except (InvalidURI, ValueError) as error:
+                raise SystemExit(f"cannot reach {URL}: {error}") from None
             except (OSError, TimeoutError, InvalidHandshake) as error:
                 reason, wait = str(error) or "no answer", self.backoff()
             print(f"{reason}; next attempt in {wait:.1f} s", file=sys.stderr, flush=True)
@@ -181,6 +188,8 @@ async def main() -> None:
     parser.add_argument("file", type=Path, help="the file; made when it is not there")
     parser.add_argument("names", nargs="*", default=["*"], help="names, or prefixes that end in * (everything)")
     options = parser.parse_args()
+    if options.file.is_dir() or not os.access(options.file.absolute().parent, os.W_OK):
+        parser.error(f"cannot write {options.file}: its directory is missing or closed to us, or it is one itself")
 
     running = asyncio.create_task(Watcher(State(options.file, options.names)).run())
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -192,7 +192,7 @@ def _with(monkeypatch: pytest.MonkeyPatch, name: str, value: str, run: Run, *arg
         (["put", "x", "--file", "/no/such/file"], "No such file"),
         (["put", "x", "1", "--expect", "-1"], "--expect"),
         (["put", "x", "1", "--expect", "one"], "--expect"),
-        (["put", "x", "-5"], "No such option"),
+        (["put", "x", "-5"], "goes behind --, as in: hivewire put name -- -5"),
         (["list", "--take", "-1"], "--take"),
         (["token"], "Missing option '--action'"),
         (["token", "--action", "GetConfigration"], "did you mean GetConfiguration?"),
@@ -202,7 +202,8 @@ def _with(monkeypatch: pytest.MonkeyPatch, name: str, value: str, run: Run, *arg
         (["tenant", "add"], "Missing argument 'NAME'"),
         (["tenant", "list", "--data", "/no/such/file"], "does not exist"),
         (["client", "add", "sync"], "Missing option '--tenant'"),
-        (["client", "add", "sync", "--tenant", "t1", "--privilege", "ALL"], "'ALL' is not one of"),
+        (["client", "add", "sync", "--tenant", "t1", "--privilege", "ALL"], "not one of 'READ', 'CREATE', 'UPDATE'"),
+        (["serve", "--config", "/no/such/file"], "the settings in /no/such/file: No such file or directory (see"),
     ],
 )
 def test_wrong_usage_is_one_line_and_exit_code_2(run: Run, arguments: list[str], words: str) -> None:
@@ -486,6 +487,9 @@ def test_a_tenants_document_is_read_changed_and_written(logged_in: Run, tmp_path
     assert (refused.code, refused.out) == (1, "")
     assert "conflict: cliDoc was saved by admin, 20" in refused.err
     assert f"{file} has no updatedTime. Nothing was written." in refused.err
+    hints = refused.err.splitlines()[-3:]
+    assert len({re.search(r"\S   *(?=\S)", hint[2:]).end() for hint in hints}) == 1, hints  # type: ignore[union-attr]
+    assert "what others changed since is lost" in hints[-1]
     shown = logged_in("tenant", "get", "cliDoc").out
     read = json.loads(shown)
     assert (read["label"], read["sources"]) == ("one", [{"uri": uri, "id": "1"}])
@@ -765,3 +769,40 @@ def test_a_reader_that_goes_away_is_no_error(logged_in: Run) -> None:
             [sys.executable, "-m", "hivewire", "list", "cli.pipe.*"], stdout=broken, stderr=subprocess.PIPE, check=False
         )
     assert done.stderr == b""
+
+
+def test_a_directory_that_is_missing_is_named(run: Run, data: Path) -> None:
+    """Before anything is read, and without the name of a file that only the program knows of."""
+    data.touch()
+    for command in (["backup", "--data", str(data), "/no/such/file"], ["export", "--output", "/no/such/file"]):
+        assert run(*command) == (1, "", "hivewire: error: cannot write /no/such/file: /no/such: no such directory\n")
+
+
+def test_the_file_of_tls_that_cannot_be_read_is_named(run: Run, data: Path) -> None:
+    """Of the two it says which, and what they must be when they are something else."""
+    missing, other = data.with_name("missing.pem"), data.with_name("other.pem")
+    other.write_text("something else")
+    for key, words in ((missing, f"cannot read {missing}: No such file"), (other, "a certificate and its key, in PEM")):
+        outcome = run("serve", "--data", str(data), "--tls-certificate", str(other), "--tls-key", str(key))
+        assert (outcome.code, words in outcome.err, data.exists()) == (1, True, False), outcome
+
+
+def test_a_privilege_is_taken_in_small_letters(run: Run, data: Path) -> None:
+    """The wire has capitals."""
+    assert (
+        run("client", "add", "c", "--tenant", "t", "--privilege", "update", "--url", NOWHERE, "--token", "t").code == 3
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(b"", "is not JSON: "), (b"\xff", "is not UTF-8 at byte 0"), (b"[]", "is not a JSON object")],
+)
+def test_a_file_that_is_no_document_is_named(run: Run, tmp_path: Path, content: bytes, words: str) -> None:
+    """Before anything is asked of a gateway, and in words that fit a file."""
+    file = tmp_path / "shop.json"
+    file.write_bytes(content)
+    outcome = run("tenant", "put", "shop", str(file))
+    assert (outcome.code, outcome.out, outcome.err.count("\n")) == (1, "", 1)
+    assert outcome.err.startswith(f"hivewire: error: {file}") and words in outcome.err
+    assert "request" not in outcome.err

@@ -50,7 +50,7 @@ class InternalError(WireError):
 
 
 class MalformedJson(WireError):
-    """Not JSON, not an object, nested deeper than 128, or a common member of a type that cannot be coerced."""
+    """A frame: not JSON, not an object, nested deeper than 128, or a common member of a type that cannot be coerced."""
 
     code = 400
     text = "Malformed Json received."
@@ -82,7 +82,7 @@ class UnknownAction(WireError):
 
 
 class InvalidParameters(WireError):
-    """A required parameter is missing, null or of the wrong type; the text names it."""
+    """A required parameter is missing, null or of the wrong type; the text names it. Or an HTTP body is not JSON."""
 
     code = 400
     text = "Invalid request parameters"
@@ -143,6 +143,13 @@ class UserNotActive(WireError):
 
     code = 401
     text = "User is locked or disabled"
+
+
+class ClientDeleted(WireError):
+    """An administrator has deleted the client whose token was shown on this connection."""
+
+    code = 401
+    text = "Client does not exist any more"
 
 
 class AccessDenied(WireError):

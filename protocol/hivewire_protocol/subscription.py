@@ -76,12 +76,13 @@ class SubscribeReply(Reply):
     oldest: int | UnsetType = UNSET
 
 
-class SubscriptionItem(Struct, gc=False):
-    """One subscription of this socket."""
+class SubscriptionItem(Struct, gc=False, omit_defaults=True):
+    """One subscription of this socket. `paused`: nothing of it is within the rights that the socket still has."""
 
     subscriptionId: int
     type: str
     names: list[str]
+    paused: bool = False
 
 
 class SubscriptionListReply(Reply):

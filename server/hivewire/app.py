@@ -234,7 +234,10 @@ async def _build_house(settings: Settings, stack: contextlib.AsyncExitStack) -> 
     telemetry.gauges |= {
         "ledger_revision": ("The ledger's revision.", lambda: ledger.revision),
         "ledger_oldest": ("The first revision from which the log is complete.", lambda: ledger.oldest),
-        "ledger_log_changes": ("Changes in the log that clients can resume from.", lambda: ledger.log_changes),
+        "ledger_log_changes": (
+            "Changes in the log that clients can resume from; those of one transaction share a revision.",
+            lambda: ledger.log_changes,
+        ),
         "configurations": ("Configurations that exist.", lambda: len(ledger.kind("configuration").live)),
     }
     hub = Hub(ledger, tokens, settings.conflate_after, telemetry.unexpected)
@@ -385,11 +388,16 @@ def _check_tls(settings: Settings) -> None:
     if settings.tls_certificate is None:
         return
     try:
+        for file in filter(None, (settings.tls_certificate, settings.tls_key)):
+            open(file, "rb").close()  # ssl does not say which of them it cannot read
         ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(settings.tls_certificate, settings.tls_key)
-    except (OSError, ssl.SSLError) as error:
+    except ssl.SSLError as error:
         raise StartError(
-            f"cannot use tls_certificate {settings.tls_certificate} and tls_key {settings.tls_key}: {error}"
+            f"cannot use tls_certificate {settings.tls_certificate} and tls_key {settings.tls_key}: they must be a"
+            f" certificate and its key, in PEM ({error.reason})"
         ) from None
+    except OSError as error:
+        raise StartError(f"cannot read {error.filename}: {error.strerror}") from None
 
 
 def _bind(settings: Settings) -> socket.socket:

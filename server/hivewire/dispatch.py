@@ -23,6 +23,7 @@ from hivewire.telemetry import Telemetry
 from hivewire.workers import Workers
 from hivewire_protocol.errors import (
     AccessDenied,
+    ClientDeleted,
     InternalError,
     NotFound,
     TokenExpired,
@@ -88,7 +89,7 @@ class Dispatcher:
         return self._handlers[type(request)](self.house, client, request)
 
     def admit(self, client: Client, request: type[Request]) -> None:
-        """Raise Unauthorized, TokenExpired, UserNotActive or AccessDenied unless the caller may ask for this now."""
+        """Raise AccessDenied, or what `authenticated` raises, unless the caller may ask for this now."""
         if request.permission is None:
             return
         identity = self.authenticated(client)
@@ -96,7 +97,7 @@ class Dispatcher:
             raise AccessDenied
 
     def authorize(self, client: Client, permission: Permission) -> None:
-        """Raise Unauthorized, TokenExpired, UserNotActive or AccessDenied unless the caller may do this now."""
+        """Raise AccessDenied, or what `authenticated` raises, unless the caller may do this now."""
         if not self.authenticated(client).permissions >> permission & 1:
             raise AccessDenied
 
@@ -106,14 +107,14 @@ class Dispatcher:
         check_tenant(self.house, self.authenticated(client), tenant, privilege)
 
     def authenticated(self, client: Client) -> Identity:
-        """Who the caller is. Raises Unauthorized, TokenExpired or UserNotActive unless its token counts now."""
+        """Who the caller is, if its token counts. Raises Unauthorized, TokenExpired, UserNotActive or ClientDeleted."""
         identity = client.identity
         if identity is None:
             raise Unauthorized
         if identity.expires < now():
             raise TokenExpired
         if not self.house.tokens.active(identity):
-            raise UserNotActive
+            raise ClientDeleted if identity.client else UserNotActive
         return identity
 
     def conclude(self, commit: Commit, outcome: Outcome) -> Reply:

@@ -238,7 +238,9 @@ def _from_file(path: Path) -> list[tuple[str, Any, str]]:
     try:
         with path.open("rb") as file:
             found = tomllib.load(file)
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise SettingsError(f"cannot read the settings in {path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"cannot read the settings in {path}: {error}") from None
     for name in found:
         if name not in names():

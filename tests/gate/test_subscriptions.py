@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -152,3 +153,16 @@ def test_positions_outlive_the_process(data: Path, restart: str) -> None:
     with RunningGateway(data) as gateway, gateway.socket() as socket:
         assert socket("configuration/subscribe", since=position)["mode"] == "resumed"
         assert [socket.receive()["configuration"]["name"] for _ in range(5)] == [f"n{n}" for n in range(5)]
+
+
+def test_whoever_says_that_it_is_done_is_pushed_nothing_more(shared_gateway: RunningGateway) -> None:
+    """A peer that ends its side of the connection without a close frame, in the middle of many snapshots."""
+    request = frame(b'{"action":"configuration/subscribe","requestId":1}')
+    for _ in range(5):
+        with opened(shared_gateway, shared_gateway.token()) as wire:
+            wire.send(request * 100)
+            wire.socket.shutdown(socket.SHUT_WR)
+            while wire.socket.recv(65_536):
+                pass
+    until(lambda: gauge(shared_gateway, "subscriptions") == 0)
+    assert not shared_gateway.events("unexpected error")

@@ -671,6 +671,9 @@ def test_privileges_end_with_their_tenant_on_an_open_socket(place: Place) -> Non
         again = place.client(tenant.name)
         again.saved()
         assert [admin.receive()["updatedTime"] is None for _ in range(3)] == [False, True, False]
+        listed = {"subscriptionId": 1, "type": "tenant", "names": [tenant.name]}
+        assert talk("subscription/list")["subscriptions"] == [listed | {"paused": True}]
+        assert admin("subscription/list")["subscriptions"] == [listed]
         assert talk("configuration/subscribe", tenant=tenant.name)["code"] == 403
         assert problem(tenant.get()) == (403, 403)
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.gate.test_tenant import Place, Tenant
@@ -138,3 +140,25 @@ def test_an_answer_that_is_being_read_is_finished_before_a_stop(data: Path) -> N
             assert len(wire.response()[2]["description"]) == LARGE
             assert wire.ended()
         assert gateway.process.wait(20) == 0
+
+
+@pytest.mark.parametrize("first", ["answer", "stream"])
+def test_whoever_goes_while_requests_wait_behind_others_is_forgotten(tenant: Tenant, first: str) -> None:
+    """A connection that is reset in the middle of an answer is no error, and an event stream ends with it, though it
+    is a later request of the connection that was read last."""
+    gateway, gauge_of = tenant.gateway, {"answer": "unread_bytes", "stream": "streams"}[first]
+    requests = ask(tenant, MADE)
+    if first == "stream":
+        requests = (
+            f"GET /api/rest/configuration?tenant={tenant.name} HTTP/1.1\r\nHost: g\r\n"
+            f"Authorization: Bearer {tenant.token}\r\nAccept: text/event-stream\r\n\r\n"
+        ).encode()
+    with dial(gateway, receive_buffer=4_096) as wire:
+        wire.send(requests, ask(tenant, STORED))
+        until(lambda: gauge(gateway, gauge_of) > 0)
+        wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
+    until(lambda: gauge(gateway, gauge_of) == 0)
+    told = len(gateway.events("authentication failed"))
+    httpx.post(gateway.rest_url + "/token", json={"login": "nobody", "password": "nothing"})
+    until(lambda: len(gateway.events("authentication failed")) > told)  # what was logged before has been read, too
+    assert not [entry for entry in gateway.log if entry["level"] == "error"]

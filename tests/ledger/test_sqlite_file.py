@@ -466,7 +466,8 @@ async def test_a_backup_of_nothing_or_to_nowhere_is_told(data: Path, tmp_path: P
         (tmp_path / "missing.db", tmp_path / "copy.db", "there is no ledger"),
         (text, tmp_path / "copy.db", "is not a Hivewire ledger"),
         (damaged, tmp_path / "copy.db", "is damaged"),
-        (data, tmp_path / "nowhere" / "copy.db", "cannot back up"),
+        (tmp_path, tmp_path / "copy.db", "copy.db: Is a directory$"),
+        (data, tmp_path / "nowhere" / "copy.db", f"copy.db: {tmp_path / 'nowhere'}: no such directory$"),
     ):
         with pytest.raises(JournalError, match=words):
             backup(source, target)

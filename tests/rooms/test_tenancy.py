@@ -16,6 +16,7 @@ from hivewire.hub.feed import Feed
 from hivewire_protocol.configuration import ConfigurationGet, ConfigurationPut
 from hivewire_protocol.errors import (
     AccessDenied,
+    ClientDeleted,
     InvalidCredentials,
     InvalidParameters,
     InvalidTokenType,
@@ -24,7 +25,6 @@ from hivewire_protocol.errors import (
     OutOfBounds,
     TokenExpired,
     Unauthorized,
-    UserNotActive,
     WireError,
 )
 from hivewire_protocol.identity import Authenticate, Token, TokenCreate, TokenPayload, TokenRefresh
@@ -332,9 +332,9 @@ async def test_a_deleted_client_is_out_at_once_and_for_ever(world: World) -> Non
 
     def is_out() -> None:
         for permission in (Permission.GET_CONFIGURATION, Permission.MANAGE_USER):
-            with pytest.raises(UserNotActive):
+            with pytest.raises(ClientDeleted, match="Client does not exist any more"):
                 world.dispatcher.authorize(caller, permission)
-        with pytest.raises(UserNotActive):
+        with pytest.raises(ClientDeleted):
             world.dispatcher.authorize_tenant(caller, "t1", READ)
         with pytest.raises(InvalidCredentials):
             world.house.tokens.verify(token, now())

@@ -264,3 +264,60 @@ def test_a_watcher_keeps_half_of_nothing(tmp_path: Path) -> None:
     assert (list(again.configurations), again.position) == (["c", "d"], "e-3")
     following.take({"action": "configuration/bookmark", "position": "e-9"})
     assert State(state.file, ["*"]).position == "e-9"
+
+
+PYTHON_EXAMPLES = (("put_and_read.py",), ("device_agent.py", "door", "file"), ("watch_to_file.py", "file"))
+
+
+@pytest.mark.parametrize("example", [*PYTHON_EXAMPLES, pytest.param(("put_and_read.sh",), marks=needs_curl)])
+def test_a_missing_password_is_told_in_a_line(
+    shared_gateway: RunningGateway, tmp_path: Path, example: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever forgets it reads what to set."""
+    monkeypatch.chdir(tmp_path)
+    interpreter = () if example[0].endswith(".sh") else (sys.executable,)
+    done = run(shared_gateway, *interpreter, EXAMPLES / example[0], *example[1:], HIVEWIRE_PASSWORD="")
+    assert (done.returncode, done.stderr) == (1, "set HIVEWIRE_PASSWORD, or HIVEWIRE_TOKEN\n")
+
+
+@pytest.mark.parametrize(
+    ("example", "url"), list(zip(PYTHON_EXAMPLES, ("nonsense", "http://127.0.0.1:99999", "nonsense"), strict=True))
+)
+def test_an_address_that_is_none_is_told_in_a_line(
+    tmp_path: Path, example: tuple[str, ...], url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not tried again and again."""
+    monkeypatch.chdir(tmp_path)
+    done = run(url, sys.executable, EXAMPLES / example[0], *example[1:])
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert done.stderr.startswith(f"cannot reach {url}: ")
+
+
+def test_no_gateway_and_no_right_are_told_in_a_line(shared_gateway: RunningGateway) -> None:
+    """The first example that a newcomer runs ends in words, not in a traceback."""
+    command = (sys.executable, EXAMPLES / "put_and_read.py")
+    unreachable = run("http://127.0.0.1:9", *command)
+    assert (unreachable.returncode, unreachable.stderr.count("\n")) == (1, 1)
+    assert unreachable.stderr.startswith("cannot reach http://127.0.0.1:9: ")
+    refused = run(shared_gateway, *command, HIVEWIRE_TOKEN="no.token")
+    assert (refused.returncode, refused.stderr) == (1, "refused: 401 Invalid credentials\n")
+
+
+@pytest.mark.parametrize("example", PYTHON_EXAMPLES[1:])
+def test_a_file_that_cannot_be_written_is_told_in_a_line(tmp_path: Path, example: tuple[str, ...]) -> None:
+    """Before anything is asked of the gateway."""
+    for file in (tmp_path / "missing" / "file", tmp_path):
+        done = run("http://127.0.0.1:9", sys.executable, EXAMPLES / example[0], *example[1:-1], file)
+        assert done.returncode == 2
+        assert f"error: cannot write {file}: " in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("content", [b"", b"[]"])
+def test_a_file_of_somebody_else_is_left_alone(tmp_path: Path, content: bytes) -> None:
+    """An empty file, too, is no state to resume from."""
+    file = tmp_path / "state.json"
+    file.write_bytes(content)
+    done = run("http://127.0.0.1:9", sys.executable, EXAMPLES / "watch_to_file.py", file)
+    told = f"{file} is no file that this program wrote: remove it, or name another\n"
+    assert (done.returncode, done.stderr) == (1, told)
+    assert file.read_bytes() == content

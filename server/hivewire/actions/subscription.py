@@ -122,7 +122,7 @@ def list_(house: House, client: Client, request: SubscriptionList) -> Reply:
     subscriptions = client.feed.subscriptions if client.feed is not None else []
     return SubscriptionListReply(
         [
-            SubscriptionItem(sub.id, sub.topic.name, list(sub.wanted.patterns))
+            SubscriptionItem(sub.id, sub.topic.name, list(sub.wanted.patterns), paused=not sub.served.patterns)
             for sub in subscriptions
             if request.type in (None, sub.topic.name)
         ]

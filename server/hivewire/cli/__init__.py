@@ -97,6 +97,8 @@ def main() -> None:
         message = error.format_message()
         if isinstance(error, click.UsageError):
             message = " ".join(message.split())  # click lists choices one a line
+            if isinstance(error, click.NoSuchOption) and not error.possibilities:
+                message += " A value that begins with a dash goes behind --, as in: hivewire put name -- -5"
             if error.ctx is not None:
                 message += f" (see '{error.ctx.command_path} --help')"
         click.echo(f"hivewire: error: {message}", err=True)
@@ -106,5 +108,6 @@ def main() -> None:
     except OSError as error:  # a full disk behind `>`, mostly; a closed pipe is click's
         with open(os.devnull, "wb") as nowhere:  # or what is buffered would fail once more, at exit
             os.dup2(nowhere.fileno(), sys.stdout.fileno())
-        click.echo(f"hivewire: error: {error}", err=True)
+        where = f"{error.filename}: " if error.filename is not None else ""
+        click.echo(f"hivewire: error: {where}{error.strerror or error}", err=True)
         sys.exit(1)

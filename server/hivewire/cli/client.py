@@ -17,6 +17,14 @@ if TYPE_CHECKING:
     from hivewire.app import Store
 
 
+class _Words(click.Choice[str]):
+    """A choice of words in capitals, however they are typed."""
+
+    def normalize_choice(self, choice: object, ctx: click.Context | None) -> str:
+        """In capitals, which is how an error lists them."""
+        return str(choice).upper()
+
+
 @click.group(no_args_is_help=True)
 def client() -> None:
     """Look after clients: programs that have privileges in tenants, and a secret in place of a password."""
@@ -39,7 +47,7 @@ On a terminal the secret is shown with what it is for; into a pipe goes the secr
     "--privilege",
     "privileges",
     multiple=True,
-    type=click.Choice([str(each) for each in Privilege], case_sensitive=False),
+    type=_Words([str(each) for each in Privilege], case_sensitive=False),
     metavar="|".join(Privilege),
     help="What it may do in all of them; READ when not given. UPDATE includes READ.",
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import shlex
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlsplit
@@ -123,11 +124,18 @@ def _conflict(face: Face, name: str, file: Path, based_on: int) -> str:
     current = _json(_expected(face.ask("GET")).body)
     who, when = printable(str(current.get("updatedBy"))), _moment(current.get("updatedTime"))
     mine = f"{file} is based on the version of {_moment(based_on)}" if based_on else f"{file} has no updatedTime"
-    return (
-        f"conflict: {name} was saved by {who}, {when}, and {mine}. Nothing was written.\n"
-        f"  hivewire tenant diff {name} {file}      what FILE would change now\n"
-        f"  hivewire tenant get {name}              the version to start from\n"
-        f"  hivewire tenant put {name} {file} --overwrite"
+    quoted = shlex.quote(str(file))
+    commands = {
+        f"hivewire tenant diff {name} {quoted}": "what FILE would change now",
+        f"hivewire tenant get {name}": "the version to start from",
+        f"hivewire tenant put {name} {quoted} --overwrite": "save FILE all the same; what others changed since is lost",
+    }
+    width = max(map(len, commands))
+    return "\n".join(
+        [
+            f"conflict: {name} was saved by {who}, {when}, and {mine}. Nothing was written.",
+            *(f"  {command:{width}}  {what}" for command, what in commands.items()),
+        ]
     )
 
 
@@ -185,7 +193,8 @@ def _read(file: Path) -> tuple[bytes, Document]:
     except OSError as error:
         raise click.ClickException(f"cannot read {file}: {error.strerror}") from None
     except TenantError as error:
-        raise click.ClickException(f"{file}: {on_one_line(str(error))}") from None
+        words = on_one_line(str(error)).removeprefix("The request body ")  # here it is a file
+        raise click.ClickException(f"{file} {words}" if words.startswith("is ") else f"{file}: {words}") from None
 
 
 def _expected(answer: Answer) -> Answer:

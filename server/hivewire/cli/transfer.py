@@ -205,6 +205,8 @@ def _refuse_or_warn(unreadable: list[dict[str, Any]], skip: bool) -> None:
 
 def _check_target(target: Path, force: bool) -> None:
     """Refuse early what `_save` would not write."""
+    if not target.parent.is_dir():
+        raise click.ClickException(f"cannot write {target}: {target.parent}: no such directory")
     if target.exists() and not target.is_file():
         raise click.ClickException(f"{target} is no file that could be replaced")
     if target.exists() and not force:

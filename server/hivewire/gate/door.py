@@ -16,7 +16,7 @@ from typing import Any
 import httptools
 from starlette.types import Send
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 from websockets.datastructures import Headers
 from websockets.http11 import Request
@@ -171,7 +171,7 @@ class HttpProtocol(HttpToolsProtocol):
         self.address = ""
         self.url = b""  # uvicorn sets it when the first request begins; a refusal may come before that
         self._admitted = False
-        self._unanswered = 0
+        self._unanswered: list[RequestResponseCycle] = []
         self._end: Callable[[], None] | None = None
         self._head_bytes = 0
         self._head_complete = False
@@ -194,6 +194,9 @@ class HttpProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Give the place back, unless it went with an upgrade."""
         super().connection_lost(exc)
+        for cycle in self._unanswered:  # uvicorn tells the last one only, which may be waiting behind others
+            cycle.disconnected = True
+            cycle.message_event.set()
         self._stop_timer()
         self._stop_slow_timer()
         self.door.resume(self)
@@ -265,7 +268,7 @@ class HttpProtocol(HttpToolsProtocol):
         self.scope["hivewire.connection"] = self  # type: ignore[typeddict-unknown-key]
         super().on_headers_complete()
         if self.cycle is not before:
-            self._unanswered += 1
+            self._unanswered.append(self.cycle)
             self._in_body = True
 
     def on_message_complete(self) -> None:
@@ -279,7 +282,7 @@ class HttpProtocol(HttpToolsProtocol):
         """Answer with an error document and close. A request that is not whole yet gets this answer and no other."""
         if self._in_body and not self.cycle.response_started:
             self._in_body = False
-            self._unanswered -= 1
+            self._unanswered.pop()
             if self.pipeline and self.pipeline[0][0] is self.cycle:
                 self.pipeline.popleft()
             else:
@@ -309,7 +312,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """Called when a request is answered."""
-        self._unanswered -= 1
+        self._unanswered.pop(0)
         super().on_response_complete()
         if self._end is not None and not self._unanswered and not self.transport.is_closing():
             self._unset_keepalive_if_required()

@@ -52,7 +52,7 @@ from hivewire_protocol.errors import (
     WireError,
 )
 from hivewire_protocol.identity import Token
-from hivewire_protocol.markup import Element, Form, document, frame, part
+from hivewire_protocol.markup import Element, Form, carried, document, frame, part
 from hivewire_protocol.messages import Request
 from hivewire_protocol.patterns import Patterns
 from hivewire_protocol.properties import ROOTS, Abort, Author, Names, Property, Rule
@@ -123,6 +123,13 @@ class Call:
         if cutoff is None:
             return properties.INLINE
         return min(properties.integer("contentcutoff", cutoff, least=0), MOST_INLINE)
+
+    def text(self, name: str) -> str | None:
+        """A parameter that is any text. Raises InvalidParameters for one that documents could not show."""
+        text = self.query.get(name)
+        if text is not None and ("\ufffd" in text or not carried(text)):  # U+FFFD: where it was not UTF-8
+            raise InvalidParameters(f"{name} must be UTF-8 text without control characters")
+        return text
 
     def insists(self) -> bool:
         """Whether credentials are demanded; a value that is no boolean is complained of later."""
@@ -236,7 +243,7 @@ class Site:
     async def list_(self, call: Call, caller: Caller) -> Response:
         """Every property, or those that `names` asks for, by name."""
         inline = call.inline
-        found = await self._matching(Names(call.query.get("names", "")))
+        found = await self._matching(Names(call.text("names") or ""))
 
         def one(change: Change) -> Element:
             return properties.property_element(self.shown(change), call.root, inline)
@@ -305,7 +312,7 @@ class Site:
 
     async def _put(self, call: Call, caller: Caller, name: str, rules: dict[Abort, Rule], default: str) -> Response:
         rule = rules[properties.abort_of(call.query.get("abort", default))]
-        description = properties.checked_description(call.query.get("description")) or None
+        description = properties.checked_description(call.text("description")) or None
         content_type = properties.checked_media_type(call.headers.get("content-type") or properties.BINARY)
         content = await self._body(call)
         condition = Condition(rule, call.etag(), self.has_room)

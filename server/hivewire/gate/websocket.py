@@ -213,6 +213,7 @@ class WebSocket(asyncio.Protocol):
         """The peer will send nothing more; asyncio closes the connection."""
         self._conn.receive_eof()
         self._flush()
+        self._session.close()  # nothing can be written any more, and it may take long until the connection is lost
 
     def pause_writing(self) -> None:
         """The peer does not read: stop serving it until it does."""

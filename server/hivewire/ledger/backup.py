@@ -29,6 +29,8 @@ def backup(source: Path, target: Path, progress: Callable[[int, int], None] = la
         raise JournalError(f"there is no ledger at {source}; name it with --data")
     if target.exists():
         raise JournalError(f"{target} exists already; a backup never overwrites a file")
+    if not target.parent.is_dir():
+        raise JournalError(f"cannot write {target}: {target.parent}: no such directory")
     unfinished = target.with_name(target.name + ".unfinished")
     try:
         inspect(source)
@@ -42,7 +44,9 @@ def backup(source: Path, target: Path, progress: Callable[[int, int], None] = la
     except FileExistsError:
         raise JournalError(f"{target} exists already; a backup never overwrites a file") from None
     except (OSError, sqlite3.Error) as error:
-        raise JournalError(f"cannot back up {source} to {target}: {error}") from error
+        # Not the text of an OSError, which names the unfinished file.
+        reason = getattr(error, "strerror", None) or error
+        raise JournalError(f"cannot back up {source} to {target}: {reason}") from error
     finally:
         unfinished.unlink(missing_ok=True)
 

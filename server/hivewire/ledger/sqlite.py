@@ -97,7 +97,8 @@ class SqliteJournal:
             await self._open()
             rows = list(await self._reading.execute_fetchall("SELECT value FROM meta WHERE name = 'epoch'"))
         except (OSError, sqlite3.Error) as error:
-            raise JournalError(f"cannot use {self.path}: {error}") from error
+            reason = getattr(error, "strerror", None) or error
+            raise JournalError(f"cannot use {self.path}: {reason}") from error
         if not rows:
             raise JournalError(f"{self.path} is damaged (it has no epoch); restore a backup")
         self.epoch = rows[0][0]
