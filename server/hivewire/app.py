@@ -387,17 +387,20 @@ def _check_tls(settings: Settings) -> None:
     """Try certificate and key before a file is made."""
     if settings.tls_certificate is None:
         return
+    for name in ("tls_certificate", "tls_key"):
+        file = getattr(settings, name)
+        try:
+            if file is not None:
+                open(file, "rb").close()  # ssl does not say which of them it cannot read
+        except OSError as error:
+            raise StartError(f"cannot read {name} {file}: {error.strerror}") from None
     try:
-        for file in filter(None, (settings.tls_certificate, settings.tls_key)):
-            open(file, "rb").close()  # ssl does not say which of them it cannot read
         ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(settings.tls_certificate, settings.tls_key)
     except ssl.SSLError as error:
         raise StartError(
             f"cannot use tls_certificate {settings.tls_certificate} and tls_key {settings.tls_key}: they must be a"
             f" certificate and its key, in PEM ({error.reason})"
         ) from None
-    except OSError as error:
-        raise StartError(f"cannot read {error.filename}: {error.strerror}") from None
 
 
 def _bind(settings: Settings) -> socket.socket:

@@ -1,18 +1,27 @@
-"""A client of a running gateway, for the command line: action frames over one synchronous WebSocket."""
+"""A client of a running gateway, for the command line: action frames over one WebSocket.
+
+Its calls wait for what they want. The connection itself belongs to an event loop in a thread of its own, which answers
+pings whatever the command does meanwhile. A connection that is read in one thread and written in another would not do:
+over TLS it hangs now and then.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import socket
 import ssl
 from collections import deque
+from contextlib import ExitStack
 from itertools import count
 from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI, WebSocketException
 from websockets.frames import CloseCode
-from websockets.sync.client import connect
 
 SECONDS = 30
 """The longest wait for a connection or an answer."""
@@ -91,17 +100,14 @@ class Remote:
 
     def __enter__(self) -> Remote:
         try:
-            self._connector = connect(
-                self.url,
-                # Without an explicit address `connect` follows redirects to other hosts, which would get the token.
-                address=self._address,
-                open_timeout=SECONDS,
-                close_timeout=2,
-                max_size=None,
-                compression=None,
-                proxy=None,
-            )
-            self._connection = self._connector.__enter__()
+            with ExitStack() as stack:
+                self._portal: BlockingPortal = stack.enter_context(start_blocking_portal())
+                # On a socket that is there it follows no redirects to other hosts, which would get the token.
+                link = stack.enter_context(socket.create_connection(self._address, SECONDS))
+                limits: dict[str, Any] = {"open_timeout": SECONDS, "close_timeout": 2, "max_size": None}
+                connector = connect(self.url, sock=link, compression=None, proxy=None, **limits)
+                self._connection = stack.enter_context(self._portal.wrap_async_context_manager(connector))
+                self._open = stack.pop_all()
         except InvalidStatus as error:
             raise Unreachable(f"{self.url} answers with HTTP {error.response.status_code}: is it a gateway?") from None
         except (InvalidURI, InvalidHandshake) as error:
@@ -118,7 +124,7 @@ class Remote:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._connector.__exit__(kind, error, trace)
+        self._open.__exit__(kind, error, trace)
 
     def request(self, action: str, **members: Any) -> dict[str, Any]:
         """The success reply to a request; members with value None are left out.
@@ -153,7 +159,7 @@ class Remote:
     def _exchange(self, data: bytes, number: int) -> dict[str, Any]:
         """Send a frame and wait for the answer with its number; pushes that come before it are kept for `push`."""
         try:
-            self._connection.send(data, text=True)
+            self._portal.call(self._connection.send, data.decode())
             while True:
                 reply = self._receive(SECONDS)
                 # An error without a requestId says that the frame itself was not understood.
@@ -172,7 +178,7 @@ class Remote:
     def _receive(self, seconds: float) -> dict[str, Any]:
         """The next message. Raises TimeoutError, and Unreachable when it is nothing that a gateway sends."""
         try:
-            return msgspec.json.decode(self._connection.recv(timeout=seconds), type=dict[str, Any])
+            return msgspec.json.decode(self._portal.call(_next, self._connection, seconds), type=dict[str, Any])
         except ConnectionClosed as error:
             raise self._closed(error) from None
         except msgspec.DecodeError as error:
@@ -194,6 +200,12 @@ class Remote:
             # A gateway that hangs up amid a large frame may not get its reason through: the reset overtakes it.
             return Closed(f"{closed}, perhaps because a message of {len(data):,} bytes is too large", None, "")
         return closed
+
+
+async def _next(connection: ClientConnection, seconds: float) -> bytes:
+    """The next message. Raises TimeoutError."""
+    async with asyncio.timeout(seconds):
+        return await connection.recv(decode=False)
 
 
 def _why_tls_failed(error: ssl.SSLError) -> str:

@@ -325,9 +325,14 @@ def test_bad_tls_files_are_refused(data: Path, tmp_path: Path) -> None:
     folder.mkdir()
     text = folder / "text.pem"
     text.write_text("no certificate")
-    for certificate in (text, folder / "missing.pem"):
-        found = hivewire("serve", "--port", "0", "--data", data, "--tls-certificate", certificate, "--tls-key", text)
-        fails(found, str(certificate), "tls_key")
+    missing = folder / "missing.pem"
+    for certificate, key, words in (
+        (text, text, ("tls_certificate", "tls_key", str(text))),
+        (missing, text, (f"cannot read tls_certificate {missing}",)),
+        (text, missing, (f"cannot read tls_key {missing}",)),
+    ):
+        found = hivewire("serve", "--port", "0", "--data", data, "--tls-certificate", certificate, "--tls-key", key)
+        fails(found, *words)
     assert os.listdir(data.parent) == ["tls"]
 
 
