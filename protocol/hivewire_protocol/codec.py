@@ -130,7 +130,7 @@ def decode(data: bytes) -> Call | list[Call]:
     The bytes must be UTF-8, as those of a text message are.
     """
     try:
-        if data.count(b"[") + data.count(b"{") > MAX_DEPTH:
+        if len(data) > MAX_DEPTH and data.count(b"[") + data.count(b"{") > MAX_DEPTH:
             check_depth(data)
         request = _request.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

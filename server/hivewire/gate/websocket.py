@@ -327,7 +327,7 @@ class WebSocket(asyncio.Protocol):
         self._flush()
         if self._unfinished or self._tail or self._core_owes or self._fragments is not None:
             self._account()
-        if self._session.owed:
+        if self._session.owed and self._congested():
             self._regulate()
 
     def _account(self) -> None:
@@ -354,8 +354,9 @@ class WebSocket(asyncio.Protocol):
         if self._tail:
             data, self._tail = self._tail + data, b""
         size = len(data)
-        position = min(self._core_owes, size)
-        if position:
+        position = 0
+        if self._core_owes:
+            position = min(self._core_owes, size)
             self._core_owes -= position
             self._feed(data[:position])
         turn_ends = monotonic() + TURN_SECONDS

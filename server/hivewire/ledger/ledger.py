@@ -199,9 +199,10 @@ class Ledger:
         Transactions are judged in the order of submission and `done` is called in that order. Raises Overloaded when
         too much is waiting, NotDurable when the ledger is closing; `done` is not called then.
         """
-        if not 1 <= len(transaction.writes) <= MAX_TRANSACTION:
+        count = len(transaction.writes)
+        if not 1 <= count <= MAX_TRANSACTION:
             raise ValueError(f"a transaction has 1 to {MAX_TRANSACTION} writes")
-        if len(transaction.writes) > 1 and len({(w.kind, w.key) for w in transaction.writes}) < len(transaction.writes):
+        if count > 1 and len({(write.kind, write.key) for write in transaction.writes}) < count:
             raise ValueError("a transaction writes a record at most once")
         if self._closing:
             raise NotDurable("the gateway is stopping")
