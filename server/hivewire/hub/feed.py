@@ -54,7 +54,10 @@ class Shape:
         return self.frame(self.topic, self.id, self.rpc, what, members, position)
 
 
-shape_of = lru_cache(4_096)(Shape)
+SHAPES = 4_096
+"""So many shapes are kept to be shared, and frames of them where one position goes to many."""
+
+shape_of = lru_cache(SHAPES)(Shape)
 
 
 class Subscription:

@@ -11,7 +11,7 @@ from hivewire.access.tokens import Tokens
 from hivewire.access.users import KIND as USER
 from hivewire.hub import catchup
 from hivewire.hub.entries import Entry, Recent, transactions
-from hivewire.hub.feed import Feed, Listener, Shape, Subscription
+from hivewire.hub.feed import SHAPES, Feed, Listener, Shape, Subscription
 from hivewire.hub.index import Index
 from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.records import Change
@@ -177,19 +177,23 @@ class Hub:
 
     async def bookmarks(self) -> None:
         """Tell those who are live, but have long seen nothing that matched, how far the ledger has come."""
-        work = 0
+        work, revision = 0, self.ledger.revision
+        frames: dict[Shape, bytes] = {}
         for feed in list(self.feeds):
-            revision = self.ledger.revision
             if feed.expires < self.ledger.now():
-                feed.suspend(revision)
-            for sub in feed.subscriptions:
-                if sub.live and sub.told < revision and not feed.stalled:
-                    sub.told = revision
-                    feed.listener.push(self.bookmark(sub, revision))
-                    work += 1
-            work += 1
+                feed.suspend(self.ledger.revision)
+            told = [sub for sub in feed.subscriptions if sub.live and sub.told < revision and not feed.stalled]
+            for sub in told:
+                sub.told = revision
+                if sub.shape not in frames:
+                    frames[sub.shape] = self.bookmark(sub, revision)
+            if told:
+                feed.listener.push(b"".join([frames[sub.shape] for sub in told]))
+            work += 1 + len(told)
             if work >= BOOKMARKS:
                 work = 0
+                if len(frames) > SHAPES:
+                    frames.clear()
                 await asyncio.sleep(0)
 
 
