@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import statistics
 import subprocess
@@ -10,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import IO, Any, NamedTuple, cast
+from typing import IO, Any, NamedTuple, TypeVar, cast
 
 from bench import servers
 from bench.measures import Row
@@ -45,11 +46,13 @@ class Effort(NamedTuple):
     watchers: int
     puts: int
     settle: float
-    """Seconds until buffers of the handshakes are let go."""
+    """Seconds until buffers of the handshakes are let go, and until a store is done with watchers that have gone."""
 
 
-FULL = Effort(rounds=5, seconds=2, watchers=1_000, puts=100, settle=1.5)
+FULL = Effort(rounds=5, seconds=2, watchers=1_000, puts=100, settle=2.5)
 QUICK = Effort(rounds=1, seconds=0.1, watchers=50, puts=10, settle=0.1)
+
+_T = TypeVar("_T")
 
 Figures = dict[str, dict[str, dict[str, Any]]]
 """By work and peer: `values` of the rounds, their median `value`, and the medians of what else was measured."""
@@ -86,12 +89,21 @@ def rates(loads: dict[str, Load], effort: Effort, say: Callable[[str], None]) ->
     found: dict[str, dict[str, list[dict[str, float]]]] = {"put": {}, "get": {}, "fan": {}}
     for number in range(effort.rounds):
         for work, by in found.items():
-            for program, load in loads.items():
+            for program in in_turn(list(loads), number):
                 if work == "fan" and PEERS[program].watched is None:
                     continue
                 say(f"round {number + 1} of {effort.rounds}: {work}, {PEERS[program].name}")
-                by.setdefault(program, []).append(load.run(work, **_size(work, effort)))
-    return {work: {program: _medians(results) for program, results in by.items()} for work, by in found.items()}
+                os.sync()
+                by.setdefault(program, []).append(loads[program].run(work, **_size(work, effort)))
+                if work == "fan":
+                    time.sleep(effort.settle)
+    return {work: {program: _medians(by[program]) for program in loads if program in by} for work, by in found.items()}
+
+
+def in_turn(what: list[_T], number: int) -> list[_T]:
+    """Another one begins in each round, so that none has always the same before it."""
+    first = number % len(what)
+    return what[first:] + what[:first]
 
 
 def memory(folder: Path, peers: dict[str, Peer], effort: Effort, say: Callable[[str], None]) -> Figures:

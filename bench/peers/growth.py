@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import statistics
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -12,7 +13,7 @@ from typing import Any
 
 from bench import measures, servers
 from bench.measures import Row
-from bench.peers.compare import HIVEWIRE, QUICK, Effort, Load, holding
+from bench.peers.compare import HIVEWIRE, QUICK, Effort, Load, holding, in_turn
 from bench.servers import Server
 
 ACTIVE = 100
@@ -54,7 +55,8 @@ def _rates(
     for number in range(effort.rounds):
         for work in ("put", "get"):
             say(f"growth: round {number + 1} of {effort.rounds}, {work}, {what}")
-            for count, (load, _) in zip(counts, gateways, strict=True):
+            for count, (load, _) in in_turn(list(zip(counts, gateways, strict=True)), number):
+                os.sync()
                 result = load.run(work, **_options(what, count), seconds=effort.seconds)
                 values.setdefault((work, count), []).append(result["value"])
                 busy.setdefault((work, count), []).append(result["server"])

@@ -89,7 +89,7 @@ class Run(NamedTuple):
         executed = re.search(r"number_of_executed_units:\s*(\d+)", said)
         covered = re.findall(r"cov: (\d+)", said)
         number = int(executed[1]) if executed else 0
-        failed = status != 0
+        failed = status != 0 or not number
         verdict = "failed" if failed else "nothing found"
         print(f"{self.name:<14}{number:>10,} executions {(covered or ['?'])[-1]:>6} edges  {verdict}", flush=True)
         if failed:

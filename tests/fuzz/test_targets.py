@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.fuzz.__main__ import SLOWEST
 from tests.fuzz.targets import TARGETS
 
 CASES = Path(__file__).parent / "cases"
@@ -29,6 +30,7 @@ def test_a_seed(target: str, seed: int) -> None:
     TARGETS[target](TARGETS[target].seeds[seed])
 
 
+@pytest.mark.timeout(SLOWEST)
 @pytest.mark.parametrize("case", KEPT, ids=str)
 def test_a_kept_case(case: Path) -> None:
     """What once did not: each case that the fuzzer found stays right."""
