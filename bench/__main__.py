@@ -50,7 +50,8 @@ def filesystem(folder: Path) -> str:
     return "unknown"
 
 
-def _stop(number: int, frame: object) -> None:
+def stop(number: int, frame: object) -> None:
+    """A signal ends the run as an error would."""
     signal.signal(number, signal.SIG_IGN)  # once: the servers are being stopped
     sys.exit(128 + number)
 
@@ -86,7 +87,7 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
-            signal.signal(number, _stop)
+            signal.signal(number, stop)
     # Beside the program, not in /tmp: that may be in memory, and durability must cost what it costs.
     folder = Path(tempfile.mkdtemp(dir=HERE, prefix=".data-"))
 

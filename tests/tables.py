@@ -99,7 +99,9 @@ def _places(kinds: Sequence[str]) -> str:
 
 
 def _sentence(documented: object) -> str:
-    return re.sub(r"\s+", " ", (documented.__doc__ or "").split("\n\n")[0]).strip()
+    """What it is, without the place in a contract that the rule comes from: that is for who reads the code."""
+    text = re.sub(r"\s+", " ", (documented.__doc__ or "").split("\n\n")[0])
+    return re.sub(r" \([^()]*\bsection [^()]*\)", "", text).strip()
 
 
 PAGES: dict[Path, dict[str, Callable[[], list[str]]]] = {

@@ -17,8 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import measures
-from bench.__main__ import _stop as stop
-from bench.__main__ import machine, show
+from bench.__main__ import machine, show, stop
 from bench.measures import Row
 from bench.peers import PEERS, compare, growth, report, syncs
 from bench.peers.compare import FULL, QUICK, Effort
@@ -57,7 +56,6 @@ def run(folder: Path, only: str | None, effort: Effort, peers: dict[str, Peer]) 
         rows += compare.ratios(document["figures"], {program: peer.name for program, peer in peers.items()})
     if only != "peers":
         document["growth"] = growth.measure(folder, effort, say)
-        document["growth_effort"] = {"rounds": effort.rounds, "seconds": effort.seconds}
         grown = growth.rows(document["growth"])
         document["growth_rows"] = [row.name for row in grown]
         rows += grown

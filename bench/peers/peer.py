@@ -163,6 +163,6 @@ def _answers(port: int, health: str | None) -> bool:
             socket.create_connection(("127.0.0.1", port), 1).close()
             return True
         with urllib.request.urlopen(f"http://127.0.0.1:{port}{health}", timeout=1) as answer:
-            return b"false" not in answer.read()
+            return b"false" not in answer.read()  # etcd says {"health":"false"} until it has a leader
     except OSError:
         return False

@@ -110,7 +110,7 @@ def others(run: dict[str, Any]) -> list[str]:
     ]
     for by in run["others"]:
         cores = f"{part(by['server'])} | {part(by['generator'])}"
-        rate, raw = number(by["value"]), number(by["raw"]) if by["raw"] else ""
+        rate, raw = number(by["value"]), number(by["raw"])
         lines.append(f"| {titles[by['work']]} | {by['store']} | `{by['client']}` | {rate} | {cores} | {raw} |")
     return lines
 
@@ -233,13 +233,12 @@ def growth(run: dict[str, Any]) -> list[str]:
 
 def where(run: dict[str, Any]) -> list[str]:
     """The machine."""
-    machine, effort, grown = run["machine"], run["effort"], run["growth_effort"]
-    minutes = f" The run took {run['minutes']:.0f} minutes." if run["minutes"] else ""
+    machine, effort = run["machine"], run["effort"]
     return [
         f"{machine['date']}: {machine['cpu']}; {machine['system']}, {machine['files']}; one fdatasync of 4 KiB takes "
         f"{run['rows'][0]['value']:.2f} ms; Python {machine['python']}; {machine['packages']}.",
-        f"{effort['rounds']} rounds of {effort['seconds']:g} s each, {min(FEW, effort['rounds'])} of memory; "
-        f"growth: {grown['rounds']} rounds of {grown['seconds']:g} s.{minutes}",
+        f"{effort['rounds']} rounds of {effort['seconds']:g} s each, {min(FEW, effort['rounds'])} of memory. "
+        f"The run took {run['minutes']:.0f} minutes.",
     ]
 
 

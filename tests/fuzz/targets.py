@@ -78,6 +78,8 @@ class Target(NamedTuple):
         try:
             self.run(data)
         except self.raises as error:
+            exact = type(error) in self.raises or (WireError in self.raises and not isinstance(error, InternalError))
+            assert exact, f"{error!r} is none of those that are documented"
             assert str(error).encode(), "an answer is sent, so it says something in UTF-8"
 
 
