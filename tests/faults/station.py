@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -83,23 +82,6 @@ def status(gateway: RunningGateway, path: str) -> int:
     except HTTPError as error:
         with error:
             return error.code
-
-
-def memory(gateway: RunningGateway) -> int:
-    """Bytes of memory that a gateway's process has now (RSS)."""
-    return _memory(gateway, "VmRSS")
-
-
-def peak_memory(gateway: RunningGateway) -> int:
-    """The most that it ever had."""
-    return _memory(gateway, "VmHWM")
-
-
-def _memory(gateway: RunningGateway, name: str) -> int:
-    status = Path(f"/proc/{gateway.process.pid}/status").read_text()
-    found = re.search(rf"^{name}:\s+(\d+) kB$", status, re.MULTILINE)
-    assert found
-    return int(found[1]) << 10
 
 
 def settles(figure: Callable[[], float], most: float) -> float:
