@@ -19,14 +19,17 @@ MEBI = 1 << 20
 class Station:
     """Every put that was answered with success is remembered, and must be there for ever."""
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Path, obedient: bool = True) -> None:
         self.data = data
+        self._obedient = obedient
         self.desk = Desk(data.with_name("orders"))
         self.answered: dict[str, tuple[str, int]] = {}
         self._token = ""
 
     def start(self, *flags: str) -> RunningGateway:
-        """A gateway whose disk and clock follow the orders on the desk."""
+        """A gateway whose disk and clock follow the orders on the desk; one as it is, if it need not be obedient."""
+        if not self._obedient:
+            return RunningGateway(self.data, *flags)
         orders = {"FAULTS": str(self.data.with_name("orders"))}
         flags += ("--access-token-lifetime", "86400")  # for tests that move the clock
         return RunningGateway(self.data, *flags, env=orders, module="tests.faults.gateway")
