@@ -350,7 +350,10 @@ def test_compression_bombs(besieged: Besieged, before: int) -> None:
 def test_distinct_names(
     tmp_path_factory: pytest.TempPathFactory, names: int, record_property: Callable[[str, object], None]
 ) -> None:
-    """A million of them are kept, found again after kill -9, and deleted; memory is bounded for each."""
+    """A million of them are kept, found again after kill -9, and deleted; memory is bounded for each.
+
+    48 MiB are for what does not grow with them, the caches of SQLite above all.
+    """
     station = Station(tmp_path_factory.mktemp("names") / "hivewire.db", obedient=False)
     flags = ("--log-changes", "1000", "--compact-seconds", "0.2")
 
