@@ -5,7 +5,7 @@ from __future__ import annotations
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.error import HTTPError
 
 from websockets.exceptions import ConnectionClosed
@@ -19,18 +19,22 @@ MEBI = 1 << 20
 class Station:
     """Every put that was answered with success is remembered, and must be there for ever."""
 
-    def __init__(self, data: Path, obedient: bool = True) -> None:
+    def __init__(self, data: Path, faults: Literal["disk and clock", "clock", "none"] = "disk and clock") -> None:
+        """`faults` are those that orders may bring about; where memory is measured, none of the disk.
+
+        The layer that can lose what was not synced keeps a copy of what was, in the gateway's memory.
+        """
         self.data = data
-        self._obedient = obedient
+        self._faults = faults
         self.desk = Desk(data.with_name("orders"))
         self.answered: dict[str, tuple[str, int]] = {}
         self._token = ""
 
     def start(self, *flags: str) -> RunningGateway:
-        """A gateway whose disk and clock follow the orders on the desk; one as it is, if it need not be obedient."""
-        if not self._obedient:
+        """A gateway that follows the orders on the desk."""
+        if self._faults == "none":
             return RunningGateway(self.data, *flags)
-        orders = {"FAULTS": str(self.data.with_name("orders"))}
+        orders = {"FAULTS": str(self.data.with_name("orders")), "FAULTS_OF": self._faults}
         flags += ("--access-token-lifetime", "86400")  # for tests that move the clock
         return RunningGateway(self.data, *flags, env=orders, module="tests.faults.gateway")
 

@@ -80,7 +80,7 @@ class Besieged:
 
 @pytest.fixture(scope="module")
 def besieged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Besieged]:
-    station = Station(tmp_path_factory.mktemp("besieged") / "hivewire.db", obedient=False)
+    station = Station(tmp_path_factory.mktemp("besieged") / "hivewire.db", faults="none")
     with station.start(*PATIENCE, "--connections-per-address", str(PLACES)) as gateway:
         found = Besieged(station, gateway)
         with found.others:
@@ -354,7 +354,7 @@ def test_distinct_names(
 
     48 MiB are for what does not grow with them, the caches of SQLite above all.
     """
-    station = Station(tmp_path_factory.mktemp("names") / "hivewire.db", obedient=False)
+    station = Station(tmp_path_factory.mktemp("names") / "hivewire.db", faults="none")
     flags = ("--log-changes", "1000", "--compact-seconds", "0.2")
 
     def transact(gateway: RunningGateway, operation: str) -> None:
