@@ -14,10 +14,11 @@ from tests.faults.disk import Desk, Disk
 
 
 def main() -> None:
-    """The file with the orders is named by the variable FAULTS."""
+    """The file with the orders is named by the variable FAULTS, what they may be about by FAULTS_OF."""
     desk = Desk(Path(os.environ["FAULTS"]))
     disk = Disk(desk)
-    disk.install()
+    if "disk" in os.environ["FAULTS_OF"]:
+        disk.install()
     really = time.time_ns
     time.time_ns = lambda: really() + desk.take()[1].clock * 1_000_000_000
     app.SqliteJournal = _watched(disk)  # type: ignore[misc]

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.error import HTTPError
 
 from websockets.exceptions import ConnectionClosed
@@ -20,15 +19,22 @@ MEBI = 1 << 20
 class Station:
     """Every put that was answered with success is remembered, and must be there for ever."""
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Path, faults: Literal["disk and clock", "clock", "none"] = "disk and clock") -> None:
+        """`faults` are those that orders may bring about; where memory is measured, none of the disk.
+
+        The layer that can lose what was not synced keeps a copy of what was, in the gateway's memory.
+        """
         self.data = data
+        self._faults = faults
         self.desk = Desk(data.with_name("orders"))
         self.answered: dict[str, tuple[str, int]] = {}
         self._token = ""
 
     def start(self, *flags: str) -> RunningGateway:
-        """A gateway whose disk and clock follow the orders on the desk."""
-        orders = {"FAULTS": str(self.data.with_name("orders"))}
+        """A gateway that follows the orders on the desk."""
+        if self._faults == "none":
+            return RunningGateway(self.data, *flags)
+        orders = {"FAULTS": str(self.data.with_name("orders")), "FAULTS_OF": self._faults}
         flags += ("--access-token-lifetime", "86400")  # for tests that move the clock
         return RunningGateway(self.data, *flags, env=orders, module="tests.faults.gateway")
 
@@ -83,23 +89,6 @@ def status(gateway: RunningGateway, path: str) -> int:
     except HTTPError as error:
         with error:
             return error.code
-
-
-def memory(gateway: RunningGateway) -> int:
-    """Bytes of memory that a gateway's process has now (RSS)."""
-    return _memory(gateway, "VmRSS")
-
-
-def peak_memory(gateway: RunningGateway) -> int:
-    """The most that it ever had."""
-    return _memory(gateway, "VmHWM")
-
-
-def _memory(gateway: RunningGateway, name: str) -> int:
-    status = Path(f"/proc/{gateway.process.pid}/status").read_text()
-    found = re.search(rf"^{name}:\s+(\d+) kB$", status, re.MULTILINE)
-    assert found
-    return int(found[1]) << 10
 
 
 def settles(figure: Callable[[], float], most: float) -> float:

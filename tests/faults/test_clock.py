@@ -7,8 +7,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.faults.station import Station
-from tests.gate.wire import gauge, until
+from tests.faults.station import MEBI, Station
+from tests.gate.wire import gauge, memory, until
 from tests.protocol import tenants
 from tests.running import PASSWORD
 
@@ -48,6 +48,24 @@ def test_versions_and_times_go_on(station: Station) -> None:
         until(lambda: gauge(gateway, "ledger_oldest") > 20)  # the log is shortened when its time has come
         station.check(gateway)
         station.desk.give(clock=-HOUR)
+        station.check_after_kill(gateway)
+
+
+def test_changes_are_not_kept_in_memory(data: Path) -> None:
+    """28 MiB of changes of one name, none of which is old enough to leave the log, are in the file only."""
+    station = Station(data, faults="clock")
+    with station.start() as gateway, station.talk(gateway) as talk:
+
+        def write(changes: int) -> None:
+            for number in range(changes):
+                station.put(talk, "a", f"{number:06}" * 10_000)
+
+        write(600)  # what SQLite keeps of its file
+        before = memory(gateway)
+        station.desk.give(clock=-HOUR)
+        write(500)
+        assert memory(gateway) < before + 16 * MEBI
+        station.check(gateway)
         station.check_after_kill(gateway)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -16,7 +17,7 @@ from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.sqlite import SqliteJournal
 from tests.faults.disk import Fault, reachable
 from tests.faults.station import Station, status
-from tests.gate.wire import until
+from tests.gate.wire import memory, until
 from tests.running import NotStarted, RunningGateway
 
 pytestmark = pytest.mark.skipif(not reachable(), reason="the SQLite of this Python hides its functions")
@@ -61,6 +62,47 @@ def test_a_gateway_that_dies_anywhere_in_a_commit_loses_nothing_answered(
 
 
 LONG = (pytest.mark.long, pytest.mark.timeout(600))
+
+
+@pytest.mark.parametrize("step", [5, pytest.param(1, marks=LONG)])
+@pytest.mark.parametrize("action", ["kill", "power cut"])
+def test_writes_that_share_a_commit_are_there_in_order_and_each_of_them_whole(
+    station: Station, action: Literal["kill", "power cut"], step: int
+) -> None:
+    """A put, a transaction of five names and a put are under way at once: after the restart stand the first few."""
+    states: list[dict[str, str]] = [{}]
+    answered = 0
+    met: list[str] = []
+    for skip in range(0, 200, step):
+        station.desk.give()
+        with station.start() as gateway:
+            found = {name: value for name, (value, _) in station.found(gateway).items()}
+            assert found in states[answered:], "a transaction in part, one before the other, or an answered one lost"
+            whole = {f"n{number}": f"{skip} " * 1_000 for number in range(5)}
+            changes = [{"operation": "put", "name": name, "value": value} for name, value in whole.items()]
+            requests: list[dict[str, object]] = [
+                {"action": "configuration/put", "name": "first", "value": f"{skip}"},
+                {"action": "configuration/transact", "changes": changes},
+                {"action": "configuration/put", "name": "last", "value": f"{skip}"},
+            ]
+            states = [found]
+            for written in ({"first": f"{skip}"}, whole, {"last": f"{skip}"}):
+                states.append(states[-1] | written)
+            answered = 0
+            with station.talk(gateway) as talk:
+                station.desk.give(Fault(action, during="append", skip=skip))
+                try:
+                    for request in requests:
+                        talk.connection.send(json.dumps(request))
+                    for _ in requests:
+                        assert talk.receive()["status"] == "success"
+                        answered += 1
+                    break
+                except ConnectionClosed:
+                    met += station.desk.met()
+                    assert gateway.process.wait(20) == -9
+    assert len(met) >= 10 // step
+    assert step > 1 or met[-1] == "return"
 
 
 @pytest.mark.parametrize(
@@ -157,20 +199,59 @@ def compacted(station: Station, gateway: RunningGateway) -> bool:
         return False  # it is dead
 
 
-@pytest.mark.parametrize("skip", [20, *(pytest.param(skip, marks=LONG) for skip in (0, 1, 3, 10, 40, 80))])
-def test_a_gateway_that_dies_in_a_checkpoint_loses_nothing(station: Station, skip: int) -> None:
-    """The log's pages go from the WAL to the file at a stop; a stop that is killed within loses none of them."""
+KILL, CUT = "kill", "power cut"
+CHECKPOINTS = [
+    *((KILL, "write", 20), (CUT, "write", 20), (CUT, "return", 0)),
+    *(pytest.param(action, "write", n, marks=LONG) for action in (KILL, CUT) for n in (0, 1, 3, 10, 40, 80)),
+    *(pytest.param(*point, 0, marks=LONG) for point in ((KILL, "sync"), (CUT, "sync"), (KILL, "return"))),
+]
+
+
+@pytest.mark.parametrize(("action", "call", "skip"), CHECKPOINTS)
+def test_a_gateway_that_dies_in_a_checkpoint_loses_nothing(
+    station: Station, action: Literal["kill", "power cut"], call: str, skip: int
+) -> None:
+    """The log's pages go from the WAL to the file at a stop; a stop that dies within, or right after, loses none."""
     with station.start() as gateway:
         with station.talk(gateway) as talk:
             for number in range(30):
                 station.put(talk, f"name {number}", f"{number}" * 10_000)
-        station.desk.give(Fault("kill", during="close", file=".db", skip=skip))
+        station.desk.give(Fault(action, call=call, during="close", file=".db", skip=skip))
         assert gateway.stop() == -9
-        assert station.desk.met() == ["write .db"]
+        assert station.desk.met() == ["return" if call == "return" else f"{call} .db"]
     station.desk.give()
     with station.start() as gateway:
         station.check(gateway)
         assert gateway.stop() == 0
+
+
+CHECKPOINTS_AT_WORK = [
+    *((KILL, "write", 0), (CUT, "sync", 0)),
+    *(pytest.param(action, "write", n, marks=LONG) for action in (KILL, CUT) for n in (1, 20, 400)),
+    *(pytest.param(*point, 0, marks=LONG) for point in ((KILL, "sync"), (CUT, "write"))),
+]
+
+
+@pytest.mark.parametrize(("action", "call", "skip"), CHECKPOINTS_AT_WORK)
+def test_a_gateway_that_dies_in_a_checkpoint_at_work_loses_nothing(
+    station: Station, action: Literal["kill", "power cut"], call: str, skip: int
+) -> None:
+    """The same while puts go on: SQLite writes the WAL back within the put that made it long enough."""
+    with station.start() as gateway, station.talk(gateway) as talk:
+        station.desk.give(Fault(action, call=call, during="append", file=".db", skip=skip))
+        for number in range(200):
+            value = f"{number:3}" * 20_000
+            if station.put(talk, f"name {number % 5}", value)["status"] != "success":
+                break
+        assert gateway.process.wait(20) == -9
+        assert station.desk.met() == [f"{call} .db"]
+    station.desk.give()
+    with station.start() as gateway:
+        # The checkpoint comes behind the sync of the commit: that put was durable, and nobody was told.
+        name = f"name {number % 5}"
+        station.answered[name] = (value, station.answered[name][1] + 1)
+        station.check(gateway)
+        station.check_after_kill(gateway)
 
 
 # Full and broken.
@@ -233,6 +314,9 @@ def test_a_disk_that_fails_refuses_puts_and_loses_nothing(station: Station, call
     assert "I/O error" in refused["error"]
 
 
+REFUSALS = 2_000
+
+
 def unavailable(station: Station, break_: Callable[[], None], mend: Callable[[], None]) -> dict[str, object]:
     """A gateway whose disk takes nothing for a while; how it refused a put."""
     with station.start() as gateway, station.talk(gateway) as talk:
@@ -246,6 +330,10 @@ def unavailable(station: Station, break_: Callable[[], None], mend: Callable[[],
         assert refused["code"] == 503
         assert "nothing was written" in refused["error"]
         assert station.put(talk, "before", "x" * 20_000)["code"] == 503
+        before = memory(gateway)
+        for number in range(REFUSALS):
+            assert station.put(talk, f"refused {number}", "x" * 20_000)["code"] == 503
+        assert memory(gateway) < before + REFUSALS * 20_000 // 4, "refused puts are kept"
         assert status(gateway, "/health/ready") == 503
         assert status(gateway, "/health/live") == 200
         assert talk("configuration/get", name="before")["configuration"]["value"] == "1"

@@ -147,6 +147,17 @@ def test_the_right_password_waits_too_and_tokens_go_on(fresh: RunningGateway) ->
     until(lambda: httpx.post(fresh.rest_url + "/token", json=right, verify=False).status_code == 201)
 
 
+def test_guesses_over_a_socket_and_over_rest_count_together(fresh: RunningGateway) -> None:
+    """Five here and five there make whoever guessed wait at both."""
+    wrong = {"login": "admin", "password": "wrong horse"}
+    with fresh.socket() as talk:
+        for _ in range(5):
+            assert talk("token", **wrong)["code"] == 401
+            assert httpx.post(fresh.rest_url + "/token", json=wrong).status_code == 401
+        assert talk("token", **wrong)["code"] == 429
+        assert httpx.post(fresh.rest_url + "/token", json=wrong).status_code == 429
+
+
 # Tokens that are no good.
 
 FOREIGN = "another secret, just as long as the one of the tests"
@@ -472,12 +483,27 @@ def test_a_token_with_nothing_left_grants_nothing(talk: Talk, shared_gateway: Ru
 
 def test_the_reserved_name_is_closed_to_everybody(shared_gateway: RunningGateway, talk: Talk, admin_token: str) -> None:
     """`jwt.secret` is neither read nor written by anybody, and a stranger hears 401 first."""
-    for action in ("get", "put", "delete"):
-        assert talk(f"configuration/{action}", name="jwt.secret", value="x")["error"] == "Access is denied"
+    name = "jwt.secret"
+    for action in ("get", "put", "delete", "history", "rollback"):
+        assert talk(f"configuration/{action}", name=name, value="x", to=1)["error"] == "Access is denied"
+    changes = [{"operation": "put", "name": "beside it", "value": "x"}]
+    for change in ({"operation": "put", "name": name, "value": "x"}, {"operation": "delete", "name": name}):
+        refused = talk("configuration/transact", changes=[*changes, change])
+        assert (refused["code"], refused["index"]) == (403, 1)
+    assert talk("configuration/list", names=[name, "beside it"])["count"] == 0
+    subscribed = talk("configuration/subscribe", names=[name])
+    assert talk.receive()["configurations"] == []
+    talk("configuration/unsubscribe", subscriptionId=subscribed["subscriptionId"])
     with shared_gateway.http(admin_token) as client:
-        assert client.get("/configuration/jwt.secret").status_code == 403
-        assert client.put("/configuration/jwt%2Esecret", json={"value": "x"}).status_code == 403
-    assert httpx.get(shared_gateway.rest_url + "/configuration/jwt.secret").status_code == 401
+        for method, path in (("GET", ""), ("PUT", ""), ("DELETE", ""), ("GET", "/history"), ("POST", "/rollback")):
+            for written in (name, "jwt%2Esecret"):
+                body = {"json": {"value": "x", "to": 1}} if method in ("PUT", "POST") else {}
+                answer = client.request(method, f"/configuration/{written}{path}", **body)
+                assert answer.status_code == 403, (method, path)
+        answer = client.post("/configuration/transact", json={"changes": [{"operation": "delete", "name": name}]})
+        assert answer.status_code == 403
+        assert client.get("/configuration", params={"names": name}).json()["count"] == 0
+    assert httpx.get(f"{shared_gateway.rest_url}/configuration/{name}").status_code == 401
 
 
 # What the log and the errors say.

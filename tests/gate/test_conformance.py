@@ -343,7 +343,7 @@ def test_half_a_character_is_no_mistake_yet(wire: Wire, payload: bytes) -> None:
 @pytest.mark.parametrize("cut", [octets, lambda sent: [sent]], ids=["chopped", "whole"])
 def test_nothing_counts_after_my_close_frame(wire: Wire, behind: bytes, cut: Cut) -> None:
     """7.1.1-7.1.4: the echo of my close frame is the last that comes, whatever I send behind it."""
-    wire.send(b"".join(cut(frame(INFO) + say(1000, b"bye") + behind)))
+    wire.send(*cut(frame(INFO) + say(1000, b"bye") + behind))
     assert wire.answer()["status"] == "success"
     assert wire.frame() == (CLOSE, (1000).to_bytes(2) + b"bye")
     assert wire.ended()

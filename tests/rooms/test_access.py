@@ -18,8 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import UNSET
 
-from hivewire.access import passwords as passwords_module
-from hivewire.access.passwords import MAX_WAITING, Busy, Passwords, generate
+from hivewire.access.passwords import Busy, Passwords, generate
 from hivewire.access.tenants import Tenants
 from hivewire.access.throttle import FORGET_AFTER, FREE_ATTEMPTS, LONGEST, MAX_TRACKED, Rate, Throttle
 from hivewire.access.tokens import (
@@ -618,7 +617,7 @@ async def test_the_line_of_hashes_is_bounded() -> None:
     """Beyond 64 in line the next is refused at once, and served again when the line is shorter."""
     hasher = StuckHasher()
     passwords = Passwords(1, hasher)
-    waiting = [asyncio.create_task(passwords.hash("x")) for _ in range(MAX_WAITING)]
+    waiting = [asyncio.create_task(passwords.hash("x")) for _ in range(64)]
     await asyncio.sleep(0)
     try:
         with pytest.raises(Busy):
@@ -627,15 +626,16 @@ async def test_the_line_of_hashes_is_bounded() -> None:
             await passwords.verify("x", "x")
     finally:
         hasher.go.set()
-    assert await asyncio.gather(*waiting) == ["hashed"] * MAX_WAITING == ["hashed"] * passwords_module.MAX_WAITING
+    assert await asyncio.gather(*waiting) == ["hashed"] * 64
     assert await passwords.hash("x") == "hashed"
     passwords.close()
 
 
 def test_a_generated_password_is_long_and_unambiguous() -> None:
-    """It has 20 letters and digits, none that look alike, and is never the same."""
-    found = {generate() for _ in range(50)}
-    assert len(found) == 50
+    """It has 20 of 56 letters and digits (116 bits), none that look alike, and is never the same."""
+    found = {generate() for _ in range(200)}
+    assert len(found) == 200
+    assert len(set("".join(found))) == 56, "each of 4,000 draws misses one with a probability of 55/56"
     assert all(len(password) == 20 and password.isalnum() and not set(password) & set("0O1lI") for password in found)
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 from collections.abc import AsyncIterator, Iterable
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -13,6 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import UNSET, Raw
 
+import hivewire
+import hivewire_protocol
 from hivewire import actions
 from hivewire.access.passwords import Passwords
 from hivewire.access.tenants import Tenants
@@ -1123,3 +1127,17 @@ async def test_a_pattern_made_to_hurt_is_harmless(world: World) -> None:
     assert await logins(world, loginPattern="%a" * 100) == []
     assert await logins(world, loginPattern="%" * 256 + "nobody") == []
     assert await logins(world, loginPattern="%" * 200 + "john") == ["john"]
+
+
+def test_no_input_becomes_a_regular_expression() -> None:
+    """What a function searches for is written there, or stands in a constant of the module."""
+    sources = [path for package in (hivewire, hivewire_protocol) for path in Path(package.__path__[0]).rglob("*.py")]
+    assert len(sources) > 50
+    for path in sources:
+        tree = ast.parse(path.read_text())
+        constants = {ast.unparse(node.targets[0]) for node in tree.body if isinstance(node, ast.Assign)}
+        for node in tree.body:
+            for call in ast.walk(node) if not isinstance(node, ast.Assign) else ():
+                if isinstance(call, ast.Call) and ast.unparse(call.func).startswith("re."):
+                    given = call.args[0]
+                    assert isinstance(given, ast.Constant) or ast.unparse(given) in constants, f"{path}:{call.lineno}"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import base64
+import hmac
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -169,6 +170,26 @@ def test_secrets_are_compared_whole() -> None:
     """A part of the key, or more than it, is not the key."""
     assert same("kéy", "kéy")
     assert not any(same(given, "key") for given in ("", "ke", "keyy", "KEY"))
+
+
+@pytest.mark.parametrize("door", ["key", "session", "server token", "remembered", "client"])
+def test_secrets_are_compared_in_constant_time(place: Place, monkeypatch: pytest.MonkeyPatch, door: str) -> None:
+    """The library's comparison that takes the same time for any two decides, and not another one."""
+    admin = place.users.all()[0]
+    place.remembered.remember(admin, "right")
+    tenants = Tenants(place.ledger)
+    session = place.sessions.mint(admin, NOW)
+    doors: dict[str, Callable[[], Any]] = {
+        "key": lambda: same("key", "key"),
+        "session": lambda: place.sessions.verify(session, NOW),
+        "server token": lambda: place.tokens.verify(KNOWN, NOW),
+        "remembered": lambda: place.remembered.find("admin", "right"),
+        "client": lambda: tenants.prove("nobody", "secret"),
+    }
+    compared = []
+    monkeypatch.setattr(hmac, "compare_digest", lambda *two: bool(compared.append(two)))
+    assert not doors[door]()
+    assert compared
 
 
 # Passwords that were right a moment ago.

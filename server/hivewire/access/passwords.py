@@ -64,6 +64,6 @@ class Passwords:
 
 
 def generate() -> str:
-    """A password of 20 letters and digits that nobody confuses with each other (114 bits)."""
+    """A password of 20 letters and digits that nobody confuses with each other (116 bits)."""
     alphabet = "abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789"
     return "".join(secrets.choice(alphabet) for _ in range(20))
