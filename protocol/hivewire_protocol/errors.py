@@ -82,7 +82,7 @@ class UnknownAction(WireError):
 
 
 class InvalidParameters(WireError):
-    """A required parameter is missing, null or of the wrong type; the text names it. Or an HTTP body is not JSON."""
+    """A required parameter is missing, null or of the wrong type. Or an HTTP body is not JSON."""
 
     code = 400
     text = "Invalid request parameters"
@@ -90,7 +90,7 @@ class InvalidParameters(WireError):
 
 
 class OutOfBounds(WireError):
-    """A parameter is well-typed but too long, too large, badly formed or not allowed here; the text names it."""
+    """A parameter is well-typed but too long, too large, badly formed or not allowed here. Most texts say which."""
 
     code = 400
     text = "Invalid request parameters"

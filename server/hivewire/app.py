@@ -100,7 +100,7 @@ async def serve(settings: Settings, started: Callable[[Started], None]) -> None:
     """The life of one gateway: everything that was opened is closed on every way out."""
     async with contextlib.AsyncExitStack() as stack:
         _stop_by_signal()
-        _check_tls(settings)
+        check(settings)
         sock = _bind(settings)
         stack.callback(sock.close)
         house, foundation = await _build_house(settings, stack)
@@ -207,8 +207,6 @@ def _size(data: Path) -> int | None:
 
 async def _build_house(settings: Settings, stack: contextlib.AsyncExitStack) -> tuple[House, Foundation]:
     """Everything below the gate, loaded; and what is still to be written if the ledger is new."""
-    if settings.jwt_secret is not None:
-        _key(settings, settings.jwt_secret)  # before a file is made
     _tell_of_loading(Path(settings.data))
     retention = Retention(settings.history, settings.log_changes, settings.log_days)
     store = await open_store(Path(settings.data), stack, retention)
@@ -383,8 +381,10 @@ class _Server(uvicorn.Server):
             self.gate.tick(beats)
 
 
-def _check_tls(settings: Settings) -> None:
-    """Try certificate and key before a file is made."""
+def check(settings: Settings) -> None:
+    """Try what only a start would find out, before a file is made. Raises StartError."""
+    if settings.jwt_secret is not None:
+        _key(settings, settings.jwt_secret)
     if settings.tls_certificate is None:
         return
     for name in ("tls_certificate", "tls_key"):

@@ -65,11 +65,11 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         Literal["utf8", "devicehive"],
         _says("How the secret becomes the key: `devicehive` keeps the tokens of a DeviceHive installation valid."),
     ] = "utf8"
-    access_token_lifetime: Annotated[_Lifetime, _says("Life of an access token.")] = 1_800
-    refresh_token_lifetime: Annotated[_Lifetime, _says("Life of a refresh token.")] = 15_724_800
+    access_token_lifetime: Annotated[_Lifetime, _says("Life of an access token, in s.")] = 1_800
+    refresh_token_lifetime: Annotated[_Lifetime, _says("Life of a refresh token, in s.")] = 15_724_800
     tls_certificate: Annotated[str | None, _says("PEM file of the certificate chain; turns TLS on.")] = None
     tls_key: Annotated[str | None, _says("PEM file of its private key.")] = None
-    session_lifetime: Annotated[_Lifetime, _says("Life of a session token of `users/authenticate`.")] = 86_400
+    session_lifetime: Annotated[_Lifetime, _says("Life of a session token of `users/authenticate`, in s.")] = 86_400
     server_tokens: Annotated[
         _KeysAndSecrets | None,
         _says("What signs X-Deki-Token: `key:secret` pairs, a space between, secrets of 16 or more.", secret=True),
@@ -86,7 +86,10 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         Annotated[str, Meta(min_length=16)] | None,
         _says("Whoever knows it (16 characters or more) may do everything with site properties.", secret=True),
     ] = None
-    history: Annotated[_Count, _says("Changes kept of each name, for its history and rollback.")] = 100
+    history: Annotated[
+        _Count,
+        _says("Changes kept of each name, for its history and rollback; what is more goes in the background, later."),
+    ] = 100
     log_changes: Annotated[
         _Count, _says("Changes kept of all names together, for clients that resume; or those of `log_days`, if fewer.")
     ] = 1_000_000

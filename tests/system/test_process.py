@@ -518,7 +518,9 @@ def test_no_tls_older_than_1_2_is_spoken(data: Path, certificate: tuple[Path, Pa
 def test_check_shows_every_setting_and_where_it_comes_from(tmp_path: Path) -> None:
     """`serve --check` prints what is effective and from where, hides secrets, and makes no file."""
     file = tmp_path / "hivewire.toml"
-    file.write_text('port = 9001\nhost = "0.0.0.0"\nname_length = 40\njwt_secret = "a very secret secret"\n')
+    file.write_text(
+        'port = 9001\nhost = "0.0.0.0"\nname_length = 40\njwt_secret = "a secret secret, long enough to sign"\n'
+    )
     found = hivewire(
         "serve",
         "--check",
@@ -541,6 +543,9 @@ def test_check_shows_every_setting_and_where_it_comes_from(tmp_path: Path) -> No
     assert "secret secret" not in found.stdout
     assert "not to be seen" not in found.stdout
     assert os.listdir(tmp_path) == ["hivewire.toml"]
+    missing = tmp_path / "missing.pem"
+    fails(hivewire("serve", "--check", HIVEWIRE_JWT_SECRET="short"), "32 bytes")
+    fails(hivewire("serve", "--check", "--tls-certificate", missing, "--tls-key", missing), str(missing))
 
 
 def test_a_misspelt_setting_is_told_with_the_nearest_one(tmp_path: Path) -> None:

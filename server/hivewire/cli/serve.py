@@ -57,7 +57,11 @@ A lost password, the generated one too, is replaced while the gateway is
 stopped:  hivewire user password admin --data hivewire.db"""
 )
 @click.option("--config", type=click.Path(dir_okay=False, path_type=Path), help="TOML file with settings.")
-@click.option("--check", is_flag=True, help="Print the effective settings and where each comes from, then exit.")
+@click.option(
+    "--check",
+    is_flag=True,
+    help="Try secrets and TLS files, print the settings and where each is from, exit.",
+)
 def serve(config: Path | None, check: bool, **flags: Any) -> None:
     """Start the gateway: DeviceHive's WebSocket and REST API over one durable ledger.
 
@@ -68,13 +72,14 @@ def serve(config: Path | None, check: bool, **flags: Any) -> None:
         effective = catalogue.load(flags, file=config)
     except SettingsError as error:
         raise click.UsageError(str(error)) from None
-    if check:
-        _print_effective(effective)
-        return
-    from hivewire import app  # here, so that --help and --check need not load the gateway
+    from hivewire import app  # here, so that --help need not load the gateway
 
     try:
-        app.run(effective.settings, _welcome)
+        if check:
+            app.check(effective.settings)
+            _print_effective(effective)
+        else:
+            app.run(effective.settings, _welcome)
     except app.StartError as error:
         raise click.ClickException(str(error)) from None
 
