@@ -166,7 +166,9 @@ def test_a_stream_with_a_request_behind_it_ends_with_its_connection(data: Path) 
         head = f"Host: g\r\nAuthorization: Bearer {gateway.token()}\r\n"
         stream = f"GET /api/rest/configuration HTTP/1.1\r\n{head}Accept: text/event-stream\r\n\r\n"
         with dial(gateway) as wire:
-            wire.send(stream.encode(), f"GET /api/rest/info HTTP/1.1\r\n{head}\r\n".encode())
+            wire.send(stream.encode())
             until(lambda: gauge(gateway, "streams") > 0)
+            wire.send(f"GET /api/rest/info HTTP/1.1\r\n{head}\r\n".encode())
+            httpx.get(gateway.rest_url + "/info").raise_for_status()  # so it has been read
             wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
         until(lambda: gauge(gateway, "streams") == 0)
