@@ -16,6 +16,12 @@ from tests.command import Outcome, Run
 from tests.running import PASSWORD, RunningGateway, Talk
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """One more process than there are cores: tests wait for gateways a good part of their time."""
+    return (os.cpu_count() or 1) + 1
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`--long`: the tests that take minutes too."""
     parser.addoption("--long", action="store_true", help="run the long forms of the tests for faults as well")

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.gate.test_tenant import Place, Tenant
+from tests.gate.test_tenant import OPEN, Place, Tenant
 from tests.gate.wire import Wire, dial, gauge, memory, until
 from tests.protocol import tenants
 from tests.running import RunningGateway
@@ -36,6 +36,8 @@ def tenant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tenant]:
     data = tmp_path_factory.mktemp("unread") / "hivewire.db"
     with RunningGateway(data, "--unread-bytes", str(LARGE + 4 * MEBI)) as gateway:
         yield tenant_of(gateway)
+        while OPEN:
+            OPEN.pop().close()
         assert not gateway.events("unexpected error"), gateway.events("unexpected error")
         assert not gateway.noise, gateway.noise
 
