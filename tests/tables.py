@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from hivewire import settings
-from hivewire.gate.rest import ROWS
+from hivewire.dialects.devicehive import ROWS
 from hivewire_protocol.catalogue import REQUESTS
 from hivewire_protocol.close import TABLE
 from hivewire_protocol.errors import catalogue

@@ -25,7 +25,7 @@ from hivewire.cli import profile as profiles
 from hivewire.cli.identity import moment
 from hivewire.cli.output import on_one_line, printable
 from hivewire.cli.profile import Profile, ProfileError
-from hivewire.remote import BadAddress, Remote, RemoteError, Unreachable, Unsendable, endpoint
+from hivewire.cli.remote import BadAddress, Remote, RemoteError, Unreachable, Unsendable, endpoint
 from tests.command import Outcome, Run, on_terminal
 from tests.running import PASSWORD, RunningGateway, Talk, serving
 

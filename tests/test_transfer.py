@@ -18,8 +18,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hivewire.remote import Remote
-from hivewire_protocol.configuration import RESERVED, forbidden_character
+from hivewire.cli.remote import Remote
+from hivewire_protocol.nouns.configuration import RESERVED, forbidden_character
 from tests.command import Run, on_terminal
 from tests.running import PASSWORD, RunningGateway, Talk
 

@@ -6,9 +6,9 @@ import asyncio
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-from hivewire.access.users import Profile
+from hivewire.access.users import UserProfile
 from hivewire.app import open_store
-from hivewire_protocol.user import Role, Status
+from hivewire_protocol.nouns.user import Role, Status
 from tests.running import PASSWORD
 
 ADMIN = ("admin", Role.ADMIN, Status.ACTIVE)
@@ -24,4 +24,4 @@ async def _write(data: Path, users: tuple[tuple[str, Role, Status], ...]) -> Non
         store = await open_store(data, stack)
         secret = await store.passwords.hash(PASSWORD)
         for login, role, status in users:
-            await store.ledger.commit(store.users.write(login, Profile(secret, role, status), None))
+            await store.ledger.commit(store.users.write(login, UserProfile(secret, role, status), None))

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from hivewire_protocol import (
-    configuration,
-    device,
-    devicetype,
-    identity,
-    network,
-    server_info,
-    subscription,
-    tenancy,
-    user,
-)
+from importlib import import_module
+from pkgutil import iter_modules
+
+from hivewire_protocol import nouns
 from hivewire_protocol.messages import Request, action_of
 
-NOUNS = (server_info, identity, configuration, subscription, user, tenancy, device, network, devicetype)
+NOUNS = tuple(sorted(module.name for module in iter_modules(nouns.__path__)))
+"""The names of the modules in `nouns`, such as `configuration`."""
 
-REQUESTS: dict[str, type[Request]] = {
-    action_of(found): found
-    for noun in NOUNS
-    for found in vars(noun).values()
-    if isinstance(found, type) and issubclass(found, Request) and found.__module__ == noun.__name__
-}
+
+def _requests(noun: str) -> list[type[Request]]:
+    module = import_module(f"{nouns.__name__}.{noun}")
+    return [
+        found
+        for found in vars(module).values()
+        if isinstance(found, type) and issubclass(found, Request) and found.__module__ == module.__name__
+    ]
+
+
+REQUESTS: dict[str, type[Request]] = {action_of(found): found for noun in NOUNS for found in _requests(noun)}
 """Action name to request struct, noun by noun."""

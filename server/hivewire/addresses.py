@@ -15,7 +15,7 @@ def plain(text: str) -> IPv4Address | IPv6Address | str:
     return mapped or address
 
 
-def household(text: str) -> str:
+def network_prefix(text: str) -> str:
     """What counts as one address: with IPv6 the network /64, of which a single client has all addresses."""
     address = plain(text)
     return str(IPv6Address(int(address) >> 64 << 64)) if isinstance(address, IPv6Address) else str(address)

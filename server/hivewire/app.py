@@ -26,21 +26,25 @@ from hivewire.access.passwords import Passwords, generate
 from hivewire.access.tenants import Tenants
 from hivewire.access.throttle import Throttle
 from hivewire.access.tokens import Key, SecretError, Tokens, generate_secret
-from hivewire.access.users import Profile, Users
-from hivewire.dispatch import Dispatcher, House, elapsed, now
-from hivewire.gate.door import Door, HttpProtocol
-from hivewire.gate.events import EventStreams
-from hivewire.gate.http import application
-from hivewire.gate.websocket import Gate
+from hivewire.access.users import UserProfile, Users
+from hivewire.dialects.application import application
+from hivewire.dispatch import Dispatcher
+from hivewire.http.cors import cors
+from hivewire.http.peer import caller_of
 from hivewire.hub.hub import Hub
+from hivewire.ledger.engines.sqlite import SqliteJournal
 from hivewire.ledger.journal import JournalError
 from hivewire.ledger.ledger import DEFAULT_RETENTION, Ledger
 from hivewire.ledger.records import NotDurable, Transaction, Write
 from hivewire.ledger.retention import Retention
-from hivewire.ledger.sqlite import SqliteJournal
+from hivewire.services import Services, elapsed, now
 from hivewire.settings import Settings
 from hivewire.telemetry import Telemetry, configure_logging, log
-from hivewire_protocol.user import Role
+from hivewire.transport.admission import Admission
+from hivewire.transport.connection import HttpProtocol
+from hivewire.transport.events import EventStreams
+from hivewire.transport.websocket import Gate
+from hivewire_protocol.nouns.user import Role
 
 SECRET, SIGNING_KEY = "secret", "jwt"
 """Kind and key of the record that keeps a generated signing secret. No action reads this kind."""
@@ -103,29 +107,29 @@ async def serve(settings: Settings, started: Callable[[Started], None]) -> None:
         check(settings)
         sock = _bind(settings)
         stack.callback(sock.close)
-        house, foundation = await _build_house(settings, stack)
-        stack.push_async_callback(house.workers.close)
-        dispatcher = Dispatcher(house, actions.READS, actions.WRITES)
+        services, foundation = await _build_services(settings, stack)
+        stack.push_async_callback(services.workers.close)
+        dispatcher = Dispatcher(services, actions.READS, actions.WRITES)
         server = _Server(settings, dispatcher)
         for work in (
             server.gate_ticks(),
-            _save_logins(house),
-            _probe(house.ledger),
-            _compact(house.ledger, settings.compact_seconds),
-            _bookmarks(house),
+            _save_logins(services),
+            _probe(services.ledger),
+            _compact(services.ledger, settings.compact_seconds),
+            _bookmarks(services),
         ):
             task = asyncio.create_task(work)
             stack.callback(task.cancel)
         gc.collect()
         gc.freeze()  # what was loaded stays; later collections need not walk it
-        server.on_started = partial(_announce, settings, sock, house.ledger, foundation.password, started)
+        server.on_started = partial(_announce, settings, sock, services.ledger, foundation.password, started)
         # Last of all: a start that is interrupted after this leaves a password that nobody was shown.
-        await _found(settings, house.ledger, foundation)
+        await _found(settings, services.ledger, foundation)
         _leave_signals_to_uvicorn()
         try:
             await server.serve(sockets=[sock])
         finally:
-            log.info("stopped", revision=house.ledger.revision)
+            log.info("stopped", revision=services.ledger.revision)
 
 
 def _stop_by_signal() -> None:
@@ -205,7 +209,7 @@ def _size(data: Path) -> int | None:
     return data.stat().st_size if data.is_file() else None
 
 
-async def _build_house(settings: Settings, stack: contextlib.AsyncExitStack) -> tuple[House, Foundation]:
+async def _build_services(settings: Settings, stack: contextlib.AsyncExitStack) -> tuple[Services, Foundation]:
     """Everything below the gate, loaded; and what is still to be written if the ledger is new."""
     _tell_of_loading(Path(settings.data))
     retention = Retention(settings.history, settings.log_changes, settings.log_days)
@@ -240,7 +244,7 @@ async def _build_house(settings: Settings, stack: contextlib.AsyncExitStack) -> 
     }
     hub = Hub(ledger, tokens, settings.conflate_after, telemetry.unexpected)
     throttle = Throttle(elapsed)
-    return House(settings, ledger, users, tokens, passwords, throttle, telemetry, hub, store.tenants), foundation
+    return Services(settings, ledger, users, tokens, passwords, throttle, telemetry, hub, store.tenants), foundation
 
 
 async def _foundation(settings: Settings, ledger: Ledger, users: Users, passwords: Passwords) -> Foundation:
@@ -249,7 +253,7 @@ async def _foundation(settings: Settings, ledger: Ledger, users: Users, password
     signing_key = password = None
     if not users.all():
         password = settings.admin_password or generate()
-        profile = Profile(await passwords.hash(password), Role.ADMIN)
+        profile = UserProfile(await passwords.hash(password), Role.ADMIN)
         writes += users.write(settings.admin_login, profile, None).writes
     if settings.jwt_secret is None and ledger.get(SECRET, SIGNING_KEY) is None:
         signing_key = generate_secret()
@@ -282,11 +286,11 @@ def _key(settings: Settings, secret: str) -> Key:
         raise StartError(str(error)) from None
 
 
-async def _save_logins(house: House) -> None:
+async def _save_logins(services: Services) -> None:
     while True:
         await asyncio.sleep(SAVE_LOGINS_SECONDS)
         try:
-            await house.users.save_last_logins()
+            await services.users.save_last_logins()
         except NotDurable as error:
             log.warning("last logins were not saved; trying again later", reason=str(error))
 
@@ -297,10 +301,10 @@ async def _probe(ledger: Ledger) -> None:
         await ledger.probe()
 
 
-async def _bookmarks(house: House) -> None:
+async def _bookmarks(services: Services) -> None:
     while True:
-        await asyncio.sleep(house.settings.bookmark_seconds)
-        await house.hub.bookmarks()
+        await asyncio.sleep(services.settings.bookmark_seconds)
+        await services.hub.bookmarks()
 
 
 async def _compact(ledger: Ledger, seconds: float) -> None:
@@ -320,18 +324,18 @@ async def _last_words(users: Users) -> None:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn with our door, our WebSocket protocol, and a word when it is up."""
+    """uvicorn with our admission, our WebSocket protocol, and a word when it is up."""
 
     def __init__(self, settings: Settings, dispatcher: Dispatcher) -> None:
         self._settings = settings
-        self._house = dispatcher.house
-        door = Door(settings)
-        self.gate = Gate(dispatcher, door)
+        self._services = dispatcher.services
+        admission = Admission(settings)
+        self.gate = Gate(dispatcher, admission, partial(caller_of, dispatcher.services))
         self._streams = EventStreams(dispatcher)
         self.on_started: Callable[[], None] = lambda: None
         config = uvicorn.Config(
-            application(dispatcher, door, self._streams, self._not_ready),
-            http=partial(HttpProtocol, door),  # type: ignore[arg-type]
+            application(dispatcher, admission, self._streams, self._not_ready),
+            http=partial(HttpProtocol, admission, cors),  # type: ignore[arg-type]
             ws=self.gate.open,  # type: ignore[arg-type]
             lifespan="off",
             log_config=None,
@@ -344,22 +348,22 @@ class _Server(uvicorn.Server):
             ssl_keyfile=settings.tls_key,
         )
         super().__init__(config)
-        self._house.telemetry.gauges |= {
-            "connections": ("Open connections, HTTP and WebSocket.", lambda: door.inside),
+        self._services.telemetry.gauges |= {
+            "connections": ("Open connections, HTTP and WebSocket.", lambda: admission.inside),
             "sockets": ("Open WebSockets.", lambda: len(self.gate.sockets)),
-            "subscriptions": ("Subscriptions of all connections.", self._house.hub.count),
-            "pushes": ("Changes pushed to subscribers so far.", lambda: self._house.hub.pushes),
+            "subscriptions": ("Subscriptions of all connections.", self._services.hub.count),
+            "pushes": ("Changes pushed to subscribers so far.", lambda: self._services.hub.pushes),
             "closing_streams": ("Streams that wait for their last words.", self._streams.closing),
             "streams": ("Open event streams.", lambda: len(self._streams.open)),
-            "unfinished_bytes": ("Drawn by messages and bodies that are not whole yet.", lambda: door.unfinished),
-            "unread_bytes": ("Held by HTTP answers that their peers do not read.", lambda: door.unread),
+            "unfinished_bytes": ("Drawn by messages and bodies that are not whole yet.", lambda: admission.unfinished),
+            "unread_bytes": ("Held by HTTP answers that their peers do not read.", lambda: admission.unread),
             "outbox_bytes": ("Bytes that WebSocket peers have not read yet.", self.gate.outbox_bytes),
         }
 
     def _not_ready(self) -> str | None:
         if self.gate.draining:
             return "the gateway is stopping"
-        return self._house.ledger.failing
+        return self._services.ledger.failing
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Open the port, then tell."""

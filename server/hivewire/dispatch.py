@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, TypeAlias
 
-from msgspec import Struct, field
-
 from hivewire.access.identity import Identity
-from hivewire.access.passwords import Passwords
-from hivewire.access.tenants import Tenants
-from hivewire.access.throttle import Throttle
-from hivewire.access.tokens import Tokens
-from hivewire.access.users import Users
-from hivewire.client import Client
-from hivewire.hub.hub import Hub
-from hivewire.ledger.ledger import Ledger, Outcome
-from hivewire.ledger.records import Change, NotDurable, Refused, Transaction
-from hivewire.settings import Settings
-from hivewire.telemetry import Telemetry
-from hivewire.workers import Workers
+from hivewire.caller import Caller
+from hivewire.ledger.ledger import Outcome
+from hivewire.ledger.pending import PendingWrite, conclude, unavailable
+from hivewire.ledger.records import NotDurable
+from hivewire.services import Services, now
 from hivewire_protocol.errors import (
     AccessDenied,
     ClientDeleted,
@@ -28,122 +18,81 @@ from hivewire_protocol.errors import (
     NotFound,
     TokenExpired,
     Unauthorized,
-    Unavailable,
     UserNotActive,
     WireError,
 )
 from hivewire_protocol.messages import Reply, Request, action_of
+from hivewire_protocol.nouns.tenant import Privilege
 from hivewire_protocol.permissions import Permission
-from hivewire_protocol.tenancy import Privilege
 
-
-class House(Struct):
-    """The parts that actions work with."""
-
-    settings: Settings
-    ledger: Ledger
-    users: Users
-    tokens: Tokens
-    passwords: Passwords
-    throttle: Throttle
-    telemetry: Telemetry
-    hub: Hub
-    tenants: Tenants
-    workers: Workers = field(default_factory=Workers)
-
-
-class Commit(Struct, gc=False):
-    """What a writing action asks for: a transaction, and how its end becomes a reply or an error."""
-
-    transaction: Transaction
-    answer: Callable[[list[Change]], Reply]
-    refuse: Callable[[Refused], WireError]
-
-
-Answer: TypeAlias = "Reply | Commit | Coroutine[Any, Any, Reply | Commit]"
-Handler: TypeAlias = "Callable[[House, Client, Any], Answer]"
+Answer: TypeAlias = "Reply | PendingWrite[Reply] | Coroutine[Any, Any, Reply | PendingWrite[Reply]]"
+Handler: TypeAlias = "Callable[[Services, Caller, Any], Answer]"
 Table: TypeAlias = "Mapping[type[Request], Handler]"
 
 
-def now() -> int:
-    """Milliseconds since 1970."""
-    return time.time_ns() // 1_000_000
-
-
-def elapsed() -> int:
-    """Milliseconds by a clock that nobody can set; it tells spans, not the time of day."""
-    return time.monotonic_ns() // 1_000_000
-
-
 class Dispatcher:
-    """Knows what each request does. `reads` answer at once or by a coroutine, `writes` return a Commit."""
+    """Knows what each request does. `reads` answer at once or by a coroutine, `writes` return a PendingWrite."""
 
-    def __init__(self, house: House, reads: Table, writes: Table) -> None:
-        self.house = house
+    def __init__(self, services: Services, reads: Table, writes: Table) -> None:
+        self.services = services
         self.writes = frozenset(writes)
         self._handlers = {**reads, **writes}
 
-    def start(self, client: Client, request: Request) -> Answer:
+    def start(self, caller: Caller, request: Request) -> Answer:
         """Check the caller's rights and begin. Raises WireError."""
-        self.admit(client, type(request))
-        return self._handlers[type(request)](self.house, client, request)
+        self.admit(caller, type(request))
+        return self._handlers[type(request)](self.services, caller, request)
 
-    def admit(self, client: Client, request: type[Request]) -> None:
+    def admit(self, caller: Caller, request: type[Request]) -> None:
         """Raise AccessDenied, or what `authenticated` raises, unless the caller may ask for this now."""
         if request.permission is None:
             return
-        identity = self.authenticated(client)
+        identity = self.authenticated(caller)
         if not identity.may(request.permission) and not (request.or_tenant and identity.tenants):
             raise AccessDenied
 
-    def authorize(self, client: Client, permission: Permission) -> None:
+    def authorize(self, caller: Caller, permission: Permission) -> None:
         """Raise AccessDenied, or what `authenticated` raises, unless the caller may do this now."""
-        if not self.authenticated(client).permissions >> permission & 1:
+        if not self.authenticated(caller).permissions >> permission & 1:
             raise AccessDenied
 
-    def authorize_tenant(self, client: Client, tenant: str, privilege: Privilege) -> None:
+    def authorize_tenant(self, caller: Caller, tenant: str, privilege: Privilege) -> None:
         """The same for a privilege in a tenant; an unknown tenant is NotFound, and comes before AccessDenied (tenant
         configuration, section 10)."""
-        check_tenant(self.house, self.authenticated(client), tenant, privilege)
+        check_tenant(self.services, self.authenticated(caller), tenant, privilege)
 
-    def authenticated(self, client: Client) -> Identity:
+    def authenticated(self, caller: Caller) -> Identity:
         """Who the caller is, if its token counts. Raises Unauthorized, TokenExpired, UserNotActive or ClientDeleted."""
-        identity = client.identity
+        identity = caller.identity
         if identity is None:
             raise Unauthorized
         if identity.expires < now():
             raise TokenExpired
-        if not self.house.tokens.active(identity):
+        if not self.services.tokens.active(identity):
             raise ClientDeleted if identity.client else UserNotActive
         return identity
 
-    def conclude(self, commit: Commit, outcome: Outcome) -> Reply:
+    def conclude(self, pending: PendingWrite[Reply], outcome: Outcome) -> Reply:
         """The reply to a write that has ended. Raises WireError."""
-        if isinstance(outcome, list):
-            return commit.answer(outcome)
-        if isinstance(outcome, Refused):
-            raise commit.refuse(outcome)
-        raise unavailable(outcome)
+        result = conclude(pending, outcome)
+        if isinstance(result, Exception):
+            raise result
+        return result
 
     def error(self, request_type: type[Request] | None, error: BaseException) -> WireError:
-        """The error that the client sees; one that nobody foresaw is logged and shown as an internal one."""
+        """The error that the caller sees; one that nobody foresaw is logged and shown as an internal one."""
         if isinstance(error, WireError):
             return error
         if isinstance(error, NotDurable):
             return unavailable(error)
-        self.house.telemetry.unexpected(action_of(request_type) if request_type else "decode", error)
+        self.services.telemetry.unexpected(action_of(request_type) if request_type else "decode", error)
         return InternalError()
 
 
-def check_tenant(house: House, identity: Identity, tenant: str, privilege: Privilege) -> None:
+def check_tenant(services: Services, identity: Identity, tenant: str, privilege: Privilege) -> None:
     """Raise NotFound when there is no such tenant, AccessDenied when the identity has not this privilege in it."""
-    if not house.tenants.exists(tenant):
+    if not services.tenants.exists(tenant):
         raise NotFound(f"Tenant {tenant[:64]!r} is not defined")
     # A socket's identity may be older than the tenant.
-    if not house.tokens.current(identity).may_tenant(tenant, privilege):
+    if not services.tokens.current(identity).may_tenant(tenant, privilege):
         raise AccessDenied(f"{AccessDenied.text}: this needs {privilege} in tenant {tenant}")
-
-
-def unavailable(error: BaseException) -> Unavailable:
-    """What a client is told when the journal could not take its change."""
-    return Unavailable(f"{Unavailable.text}: {error}; nothing was written")

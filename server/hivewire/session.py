@@ -13,15 +13,16 @@ from collections.abc import Callable
 from functools import partial
 from time import monotonic
 
-from hivewire.client import Client
-from hivewire.dispatch import Commit, Dispatcher
+from hivewire.caller import Caller
+from hivewire.dispatch import Dispatcher
 from hivewire.ledger.ledger import Outcome
+from hivewire.ledger.pending import PendingWrite
 from hivewire_protocol import codec
 from hivewire_protocol.codec import Call
-from hivewire_protocol.configuration import ConfigurationGet, ConfigurationHistory, ConfigurationList
 from hivewire_protocol.errors import TooLarge, WireError
-from hivewire_protocol.identity import Authenticate, Token, TokenRefresh
 from hivewire_protocol.messages import Reply
+from hivewire_protocol.nouns.configuration import ConfigurationGet, ConfigurationHistory, ConfigurationList
+from hivewire_protocol.nouns.identity import Authenticate, Token, TokenRefresh
 
 _AUTHENTICATIONS = (Authenticate, Token, TokenRefresh)
 _UNAUTHENTICATED = (401, 429)
@@ -32,7 +33,7 @@ TURN_SECONDS = 0.01
 
 
 class Session:
-    """The requests of one client, in order.
+    """The requests of one caller, in order.
 
     `send` takes the bytes of one text message. `settled` is called when something that was waited for was answered, so
     that the owner may read on or close. `owed` and `owed_bytes` are the requests not answered yet and their size.
@@ -45,7 +46,7 @@ class Session:
         "_line",
         "_task",
         "_writing",
-        "client",
+        "caller",
         "closed",
         "owed",
         "owed_bytes",
@@ -56,11 +57,11 @@ class Session:
     def __init__(
         self,
         dispatcher: Dispatcher,
-        client: Client,
+        caller: Caller,
         send: Callable[[bytes], None],
         settled: Callable[[], None],
     ) -> None:
-        self.client = client
+        self.caller = caller
         self.send = send
         self.settled = settled
         self.closed = False
@@ -71,7 +72,7 @@ class Session:
         self._writing = 0
         self._busy = False
         self._held = False
-        self._task: asyncio.Task[Reply | Commit] | None = None
+        self._task: asyncio.Task[Reply | PendingWrite[Reply]] | None = None
 
     def receive(self, message: bytes) -> None:
         """Take one text message: valid UTF-8, whatever its content."""
@@ -90,22 +91,22 @@ class Session:
     def hold(self) -> None:
         """Start no more requests and push nothing: the peer does not read."""
         self._held = True
-        if self.client.feed is not None:
-            self.client.feed.hold()
+        if self.caller.feed is not None:
+            self.caller.feed.hold()
 
     def release(self, idle: bool = False) -> None:
         """Go on after `hold`; `idle`: the peer read nothing for so long that changes may be conflated."""
         self._held = False
-        if self.client.feed is not None:
-            self.client.feed.release(idle)
+        if self.caller.feed is not None:
+            self.caller.feed.release(idle)
         self._advance()
 
     def close(self) -> None:
         """The peer is gone: drop what has not begun. Writes under way are finished, and answered to nobody."""
         self.closed = True
         self._line = None
-        if self.client.feed is not None:
-            self.client.feed.close()
+        if self.caller.feed is not None:
+            self.caller.feed.close()
         if self._task is not None:
             self._task.cancel()
 
@@ -151,10 +152,10 @@ class Session:
             assert call.request is not None  # noqa: S101 - a call has a request or an error
             if call.batch is not None and call.batch.full and isinstance(call.request, _MERE_READS):
                 raise TooLarge  # it changes nothing, and there is no room left for its answer
-            answer = self._dispatcher.start(self.client, call.request)
+            answer = self._dispatcher.start(self.caller, call.request)
             if isinstance(answer, Reply):
                 self._finish(call, answer)
-            elif isinstance(answer, Commit):
+            elif isinstance(answer, PendingWrite):
                 self._submit(call, answer)
             else:
                 self._busy = True
@@ -172,31 +173,31 @@ class Session:
     def _refuse_late(self, call: Call, error: WireError) -> None:
         """Answer a call that was wrong from the start; where the action is known, rights are checked first."""
         if call.request_type is not None:
-            self._dispatcher.admit(self.client, call.request_type)
+            self._dispatcher.admit(self.caller, call.request_type)
         self._fail(call, error)
 
-    def _written(self, call: Call, commit: Commit, outcome: Outcome) -> None:
+    def _written(self, call: Call, pending: PendingWrite[Reply], outcome: Outcome) -> None:
         self._writing -= 1
         try:
-            reply = self._dispatcher.conclude(commit, outcome)
+            reply = self._dispatcher.conclude(pending, outcome)
         except Exception as error:
             self._fail(call, error)
         else:
             self._finish(call, reply)
         self._settle()
 
-    def _submit(self, call: Call, commit: Commit) -> None:
-        self._dispatcher.house.ledger.submit(commit.transaction, partial(self._written, call, commit))
+    def _submit(self, call: Call, pending: PendingWrite[Reply]) -> None:
+        self._dispatcher.services.ledger.submit(pending.transaction, partial(self._written, call, pending))
         self._writing += 1
 
-    def _waited(self, call: Call, task: asyncio.Task[Reply | Commit]) -> None:
+    def _waited(self, call: Call, task: asyncio.Task[Reply | PendingWrite[Reply]]) -> None:
         self._task = None
         self._busy = False
         if task.cancelled():
             return
         try:
             result = task.result()
-            if isinstance(result, Commit):
+            if isinstance(result, PendingWrite):
                 self._submit(call, result)
                 return
         except Exception as error:
@@ -213,15 +214,15 @@ class Session:
 
     def _finish(self, call: Call, reply: Reply) -> None:
         """Send the success reply that the call gets."""
-        self._dispatcher.house.telemetry.requests[call.request_type, 200] += 1
+        self._dispatcher.services.telemetry.requests[call.request_type, 200] += 1
         self._emit(call, codec.answer(call, reply))
 
     def _fail(self, call: Call, cause: BaseException) -> None:
         """Send the error reply that the call gets."""
         error = self._dispatcher.error(call.request_type, cause)
-        self._dispatcher.house.telemetry.requests[call.request_type, error.code] += 1
+        self._dispatcher.services.telemetry.requests[call.request_type, error.code] += 1
         if error.code in _UNAUTHENTICATED and call.request_type in _AUTHENTICATIONS:
-            self.client.failures += 1
+            self.caller.failures += 1
         self._emit(call, codec.refuse(call, error))
 
     def _emit(self, call: Call, data: bytes) -> None:
@@ -235,6 +236,6 @@ class Session:
                 self.send(whole)
         elif call.reply_wanted:
             self.send(data)
-        feed = self.client.feed
+        feed = self.caller.feed
         if feed is not None and feed.starting and (call.batch is None or call.batch.complete):
             feed.begin(call.rpc)

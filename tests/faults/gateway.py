@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hivewire import app, cli
-from hivewire.ledger.sqlite import SqliteJournal
+from hivewire.ledger.engines.sqlite import SqliteJournal
 from tests.faults.disk import Desk, Disk
 
 

@@ -13,8 +13,8 @@ from typing import Literal
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidMessage
 
+from hivewire.ledger.engines.sqlite import SqliteJournal
 from hivewire.ledger.ledger import Ledger
-from hivewire.ledger.sqlite import SqliteJournal
 from tests.faults.disk import Fault, reachable
 from tests.faults.station import Station, status
 from tests.gate.wire import memory, until

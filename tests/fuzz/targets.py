@@ -7,25 +7,24 @@ import base64
 import hmac
 import json
 from collections.abc import Callable, Iterable
-from functools import cache
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import msgspec
 from uvicorn.server import ServerState
 
-from hivewire.access.server_tokens import ServerTokens, signature
 from hivewire.access.tenants import Tenants
 from hivewire.access.tokens import Key, Tokens, identity
-from hivewire.access.users import Profile, User, Users
-from hivewire.addresses import household, plain
-from hivewire.client import Client
-from hivewire.gate.door import Door
-from hivewire.gate.websocket import Gate, WebSocket, _bounds
+from hivewire.access.users import User, UserProfile, Users
+from hivewire.addresses import network_prefix, plain
+from hivewire.caller import Caller
+from hivewire.dialects.properties.server_tokens import ServerTokens, signature
+from hivewire.http.peer import caller_of
 from hivewire.ledger.records import Change
-from hivewire_protocol import codec, coercion, patterns, properties, times
-from hivewire_protocol.batches import read_batch
+from hivewire.transport.admission import Admission
+from hivewire.transport.websocket import Gate, WebSocket, _bounds
+from hivewire_protocol import codec, coercion, patterns, times
 from hivewire_protocol.catalogue import REQUESTS
-from hivewire_protocol.configuration import is_media_type, is_text, resource
 from hivewire_protocol.errors import (
     AccessDenied,
     InternalError,
@@ -35,11 +34,14 @@ from hivewire_protocol.errors import (
     TokenExpired,
     WireError,
 )
-from hivewire_protocol.markup import Form, document
 from hivewire_protocol.messages import NOTHING, Reply, Request
+from hivewire_protocol.nouns.configuration import is_media_type, is_text, resource
+from hivewire_protocol.nouns.subscription import parse_position, render_position
 from hivewire_protocol.patterns import Patterns
-from hivewire_protocol.properties import Author, Names, Property
-from hivewire_protocol.subscription import parse_position, render_position
+from hivewire_protocol.properties import rules as properties
+from hivewire_protocol.properties.batches import read_batch
+from hivewire_protocol.properties.markup import Form, document
+from hivewire_protocol.properties.rules import Author, Names, Property
 from hivewire_protocol.tenant import objects
 from hivewire_protocol.tenant.dates import http_date, may_save, parse_http_date
 from hivewire_protocol.tenant.differences import Differences, compare
@@ -100,11 +102,11 @@ def _codec(data: bytes) -> None:
 
 @cache
 def _world() -> tuple[asyncio.Runner, World]:
-    """A house in memory. Nobody commits to it, so that each input finds the same."""
+    """A services in memory. Nobody commits to it, so that each input finds the same."""
     runner = asyncio.Runner()
     world = runner.run(World().open())
     unexpected: Any = _fail
-    world.house.telemetry.unexpected = unexpected  # type: ignore[method-assign]
+    world.services.telemetry.unexpected = unexpected  # type: ignore[method-assign]
     return runner, world
 
 
@@ -126,7 +128,7 @@ def _ask(data: bytes) -> None:
 
 
 async def _start(world: World, request: Request) -> None:
-    answer = world.dispatcher.start(world.client(), request)
+    answer = world.dispatcher.start(world.caller(), request)
     if asyncio.iscoroutine(answer):
         answer.close()
     elif isinstance(answer, Reply):
@@ -167,7 +169,7 @@ class _Transport(asyncio.Transport):
 
 
 def _frames(data: bytes) -> None:
-    """Bytes of a client on a socket, whole and octet by octet: what is answered does not depend on how TCP cuts."""
+    """Bytes of a caller on a socket, whole and octet by octet: what is answered does not depend on how TCP cuts."""
     runner, world = _world()
     whole = runner.run(_converse(world, [data]))
     cut = runner.run(_converse(world, [data[index : index + 1] for index in range(len(data))]))
@@ -176,8 +178,11 @@ def _frames(data: bytes) -> None:
 
 async def _converse(world: World, pieces: list[bytes]) -> list[tuple[int, bytes]]:
     """The frames that come back: opcodes, with the payloads of those that are no answers."""
-    gate, transport = Gate(world.dispatcher, Door(world.house.settings)), _Transport()
-    socket = WebSocket(gate, transport, Client("10.0.0.1", "h"), ServerState())
+    gate, transport = (
+        Gate(world.dispatcher, Admission(world.services.settings), partial(caller_of, world.services)),
+        _Transport(),
+    )
+    socket = WebSocket(gate, transport, Caller("10.0.0.1", "h"), ServerState())
     for piece in pieces:
         if not transport.ended:
             socket.data_received(piece)
@@ -354,7 +359,7 @@ class _Ledger:
 _ledger: Any = _Ledger()
 _KEY = Key("k" * 32, "utf8")
 _tokens = Tokens(_KEY, Users(_ledger), Tenants(_ledger), 1_000, 1_000)
-_USER = User(1, "ann", Profile("hash"), True)
+_USER = User(1, "ann", UserProfile("hash"), True)
 _server_tokens = ServerTokens({"wiki": "secret"}, Users(_ledger))
 
 
@@ -382,7 +387,7 @@ def _server_token(data: bytes) -> None:
 def _address(data: bytes) -> None:
     text = _text(data)
     plain(text)
-    assert household(household(text)) == household(text)
+    assert network_prefix(network_prefix(text)) == network_prefix(text)
 
 
 def _json(*values: Any) -> tuple[bytes, ...]:

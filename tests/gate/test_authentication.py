@@ -14,7 +14,7 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from hivewire_protocol.user import Role, Status
+from hivewire_protocol.nouns.user import Role, Status
 from tests.gate.wire import until
 from tests.running import PASSWORD, SECRET, RunningGateway, Talk
 from tests.users import ADMIN, write_users
@@ -510,7 +510,7 @@ def test_the_reserved_name_is_closed_to_everybody(shared_gateway: RunningGateway
 
 
 def test_secrets_that_go_in_come_out_nowhere(data: Any) -> None:
-    """Whatever door a password or token is tried at, neither the log nor an error repeats it."""
+    """Whatever admission a password or token is tried at, neither the log nor an error repeats it."""
     secret = "hush-hush"
     forged = mint(FOREIGN, t=0)
     said: list[str] = []

@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from hivewire_protocol.user import Role, Status
+from hivewire_protocol.nouns.user import Role, Status
 from tests.gate.wire import dial, gauge, memory, until
 from tests.running import RunningGateway, Talk
 from tests.users import ADMIN, write_users

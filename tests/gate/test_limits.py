@@ -12,8 +12,8 @@ import httpx
 import pytest
 from websockets.exceptions import ConnectionClosedError
 
-from hivewire.gate.door import Door
 from hivewire.settings import Settings
+from hivewire.transport.admission import Admission
 from tests.gate.wire import (
     BINARY,
     CLOSE,
@@ -201,16 +201,16 @@ def test_a_trusted_proxy_is_exempt_from_the_limit_of_an_address(data: Path, host
 
 def test_a_network_of_ipv6_addresses_counts_as_one() -> None:
     """A client has a whole /64 of addresses and gains nothing by using many; what left is free again."""
-    door = Door(Settings(connections_per_address=2, trusted_proxies="2001:db8::cafe"))
-    assert door.enter("2001:db8::1")
-    assert door.enter("2001:db8::cafe")
-    assert door.enter("2001:db8::ffff:1")
-    assert not door.enter("2001:db8::2")
-    assert door.enter("2001:db8:0:1::1")
-    door.leave("2001:db8::cafe")
-    assert not door.enter("2001:db8::2")
-    door.leave("2001:db8::1")
-    assert door.enter("2001:db8::2")
+    admission = Admission(Settings(connections_per_address=2, trusted_proxies="2001:db8::cafe"))
+    assert admission.enter("2001:db8::1")
+    assert admission.enter("2001:db8::cafe")
+    assert admission.enter("2001:db8::ffff:1")
+    assert not admission.enter("2001:db8::2")
+    assert admission.enter("2001:db8:0:1::1")
+    admission.leave("2001:db8::cafe")
+    assert not admission.enter("2001:db8::2")
+    admission.leave("2001:db8::1")
+    assert admission.enter("2001:db8::2")
 
 
 # The upgrade.
@@ -1007,7 +1007,7 @@ def test_a_name_in_a_path_that_is_no_name_gets_400(
         assert client.get(f"/configuration/{encoded}").status_code == 400
 
 
-# The door is open to the end.
+# The admission is open to the end.
 
 
 def test_sockets_that_end_in_any_way_leave_nothing_behind(shared_gateway: RunningGateway) -> None:

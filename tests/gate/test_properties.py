@@ -19,9 +19,9 @@ from xml.etree import ElementTree
 import httpx
 import pytest
 
-from hivewire.access.server_tokens import signature
-from hivewire.gate.properties import PAGES
-from hivewire_protocol.user import Role, Status
+from hivewire.dialects.properties.pages import PAGES
+from hivewire.dialects.properties.server_tokens import signature
+from hivewire_protocol.nouns.user import Role, Status
 from tests.gate.wire import dial, memory
 from tests.protocol.test_properties import DEEP, POST_ROWS, PUT_ROWS, bomb
 from tests.running import PASSWORD, RunningGateway

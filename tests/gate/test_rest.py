@@ -10,7 +10,7 @@ import httpx
 import jwt
 import pytest
 
-from hivewire.gate.rest import ROWS
+from hivewire.dialects.devicehive import ROWS
 from hivewire_protocol.tenant.elements import ROOT
 from tests.running import PASSWORD, SECRET, RunningGateway, Talk
 

@@ -13,11 +13,11 @@ from starlette.routing import Route
 from websockets.sync.client import connect
 
 from hivewire import actions
-from hivewire.gate.door import Door
-from hivewire.gate.events import EventStreams
-from hivewire.gate.http import routes
-from hivewire.gate.properties import PAGES
-from hivewire.gate.websocket import PATHS
+from hivewire.dialects.application import routes
+from hivewire.dialects.properties.pages import PAGES
+from hivewire.transport.admission import Admission
+from hivewire.transport.events import EventStreams
+from hivewire.transport.websocket import PATHS
 from hivewire_protocol.messages import action_of
 from tests.rooms.test_actions import World
 from tests.running import PASSWORD, RunningGateway, Talk
@@ -41,8 +41,8 @@ async def every_page() -> list[tuple[str, str]]:
     """Method and path of every route, with names filled in; those that are not there are answered with 405."""
     world = await World().open()
     try:
-        door = Door(world.house.settings)
-        found = routes(world.dispatcher, door, EventStreams(world.dispatcher), lambda: None)
+        admission = Admission(world.services.settings)
+        found = routes(world.dispatcher, admission, EventStreams(world.dispatcher), lambda: None)
     finally:
         await world.close()
     pages: list[tuple[str, str]] = []

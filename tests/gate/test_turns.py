@@ -13,14 +13,14 @@ from typing import Any
 import httpx
 import pytest
 
-from hivewire.gate import properties as gate
-from hivewire.gate.door import Door
-from hivewire.gate.events import EventStreams
-from hivewire.gate.http import application
-from hivewire.gate.properties import TOGETHER
-from hivewire_protocol import properties
-from hivewire_protocol.batches import Entry
-from hivewire_protocol.markup import Element
+from hivewire.dialects.application import application
+from hivewire.dialects.properties import pages as gate
+from hivewire.dialects.properties.pages import TOGETHER
+from hivewire.transport.admission import Admission
+from hivewire.transport.events import EventStreams
+from hivewire_protocol.properties import rules as properties
+from hivewire_protocol.properties.batches import BatchEntry
+from hivewire_protocol.properties.markup import Element
 from tests.rooms.test_actions import World
 
 API_KEY = "an api key, long enough"
@@ -50,8 +50,8 @@ async def site() -> AsyncIterator[httpx.AsyncClient]:
     world = await World(api_key=API_KEY, property_bytes=1 << 20).open()
     for start in range(0, MANY, TOGETHER):
         await world.store(f"p.{number}" for number in range(start, start + TOGETHER))
-    door, streams = Door(world.house.settings), EventStreams(world.dispatcher)
-    app = httpx.ASGITransport(OnConnection(application(world.dispatcher, door, streams, lambda: None)))
+    admission, streams = Admission(world.services.settings), EventStreams(world.dispatcher)
+    app = httpx.ASGITransport(OnConnection(application(world.dispatcher, admission, streams, lambda: None)))
     async with httpx.AsyncClient(transport=app, base_url="http://gateway", params={"apikey": API_KEY}) as client:
         yield client
     await world.close()
@@ -128,7 +128,7 @@ async def test_a_long_batch_is_done_in_many_turns(
     order: list[str] = []
     read = gate.read_batch
 
-    def read_batch(data: bytes, charset: str | None) -> list[Entry]:
+    def read_batch(data: bytes, charset: str | None) -> list[BatchEntry]:
         parsed_in.append(threading.get_ident())
         return read(data, charset)
 

@@ -10,10 +10,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from hivewire.ledger.engines.memory import MemoryJournal
+from hivewire.ledger.engines.sqlite import SqliteJournal
 from hivewire.ledger.journal import MAX_APPEND, NO_HISTORY, SINCE_BYTES, Journal
-from hivewire.ledger.memory import MemoryJournal
 from hivewire.ledger.records import Change, NotDurable
-from hivewire.ledger.sqlite import SqliteJournal
 
 ENGINES = ("memory", "sqlite")
 CONTENTS = {

@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from hivewire.ledger import ledger as room
+from hivewire.ledger.engines.memory import MemoryJournal
+from hivewire.ledger.engines.sqlite import SqliteJournal
 from hivewire.ledger.journal import NO_HISTORY, Journal
 from hivewire.ledger.ledger import Ledger, Outcome
-from hivewire.ledger.memory import MemoryJournal
 from hivewire.ledger.records import Change, Missing, NotDurable, NotKept, Outline, Transaction, Write
 from hivewire.ledger.retention import DAY, SECTIONS, Log, Retention
-from hivewire.ledger.sqlite import SqliteJournal
 
 names = st.tuples(st.sampled_from(["configuration", "configuration", "device", "user"]), st.sampled_from("abc"))
 transactions = st.lists(

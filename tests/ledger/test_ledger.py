@@ -15,9 +15,10 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from hivewire.ledger.engines.memory import MemoryJournal
+from hivewire.ledger.engines.sqlite import SqliteJournal
 from hivewire.ledger.journal import MAX_APPEND
 from hivewire.ledger.ledger import MAX_TRANSACTION, Ledger
-from hivewire.ledger.memory import MemoryJournal
 from hivewire.ledger.records import (
     Change,
     Expected,
@@ -31,7 +32,6 @@ from hivewire.ledger.records import (
     Unexpected,
     Write,
 )
-from hivewire.ledger.sqlite import SqliteJournal
 from hivewire_protocol.patterns import Patterns
 
 Outcome = list[Change] | LedgerError

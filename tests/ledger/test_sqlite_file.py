@@ -19,10 +19,10 @@ from pathlib import Path
 import pytest
 
 from hivewire.ledger.backup import backup
+from hivewire.ledger.engines.sqlite import APPLICATION_ID, SCHEMA_VERSION, SqliteJournal, creation_script
 from hivewire.ledger.journal import JournalError
 from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.records import Change, NotDurable, Transaction, Write
-from hivewire.ledger.sqlite import APPLICATION_ID, SCHEMA_VERSION, SqliteJournal, creation_script
 
 PAGE = 4_096
 
@@ -181,7 +181,7 @@ OPEN = """
     import asyncio, sys
     from pathlib import Path
     from hivewire.ledger.journal import JournalError
-    from hivewire.ledger.sqlite import SqliteJournal
+    from hivewire.ledger.engines.sqlite import SqliteJournal
 
     async def main():
         journal = SqliteJournal(Path(sys.argv[1]))
@@ -264,7 +264,7 @@ READ_AND_TRY_TO_WRITE = """
     from pathlib import Path
     from hivewire.ledger.ledger import Ledger
     from hivewire.ledger.records import NotDurable, Transaction, Write
-    from hivewire.ledger.sqlite import SqliteJournal
+    from hivewire.ledger.engines.sqlite import SqliteJournal
 
     async def main():
         ledger = Ledger(SqliteJournal(Path(sys.argv[1])), lambda: 1)
@@ -348,7 +348,7 @@ def test_a_killed_writer_loses_nothing_that_it_said(data: Path) -> None:
             from pathlib import Path
             from hivewire.ledger.ledger import Ledger
             from hivewire.ledger.records import Transaction, Write
-            from hivewire.ledger.sqlite import SqliteJournal
+            from hivewire.ledger.engines.sqlite import SqliteJournal
 
             async def main():
                 ledger = Ledger(SqliteJournal(Path(sys.argv[1])), lambda: 1)
@@ -375,7 +375,7 @@ def test_a_killed_writer_loses_nothing_that_it_said(data: Path) -> None:
         import asyncio, collections, sys
         from pathlib import Path
         from hivewire.ledger.ledger import Ledger
-        from hivewire.ledger.sqlite import SqliteJournal
+        from hivewire.ledger.engines.sqlite import SqliteJournal
 
         async def main():
             ledger = Ledger(SqliteJournal(Path(sys.argv[1])), lambda: 1)
@@ -496,7 +496,7 @@ async def test_a_backup_beside_a_writer_is_one_moment(data: Path, tmp_path: Path
             from pathlib import Path
             from hivewire.ledger.ledger import Ledger
             from hivewire.ledger.records import Transaction, Write
-            from hivewire.ledger.sqlite import SqliteJournal
+            from hivewire.ledger.engines.sqlite import SqliteJournal
 
             async def main():
                 ledger = Ledger(SqliteJournal(Path(sys.argv[1])), lambda: 1)
@@ -542,7 +542,7 @@ async def test_a_full_disk_costs_only_the_batch(data: Path) -> None:
         from pathlib import Path
         from hivewire.ledger.ledger import Ledger
         from hivewire.ledger.records import NotDurable, Transaction, Write
-        from hivewire.ledger.sqlite import SqliteJournal
+        from hivewire.ledger.engines.sqlite import SqliteJournal
 
         def many(name):
             return Transaction([Write("configuration", f"{name} {n}", bytes(5_000)) for n in range(400)])

@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 from hivewire_protocol import codec
 from hivewire_protocol.catalogue import REQUESTS
 from hivewire_protocol.codec import MAX_BATCH, MAX_REPLY, Batch, Call
-from hivewire_protocol.configuration import (
-    Change,
+from hivewire_protocol.errors import InternalError, MalformedJson, Unavailable, VersionConflict
+from hivewire_protocol.messages import NOTHING, Reply
+from hivewire_protocol.nouns.configuration import (
+    ChangeInfo,
     Configuration,
     ConfigurationGet,
     ConfigurationList,
@@ -25,10 +27,8 @@ from hivewire_protocol.configuration import (
     ConfigurationReply,
     RevisionReply,
 )
-from hivewire_protocol.errors import InternalError, MalformedJson, Unavailable, VersionConflict
-from hivewire_protocol.identity import AccessTokenReply, TokensReply
-from hivewire_protocol.messages import NOTHING, Reply
-from hivewire_protocol.server_info import ServerInfo
+from hivewire_protocol.nouns.identity import AccessTokenReply, TokensReply
+from hivewire_protocol.nouns.server import ServerInfo
 
 MALFORMED = b'{"code":400,"status":"error","error":"Malformed Json received."}'
 INVALID_RPC = b'{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"Not a JSON-RPC 2.0 request"}}'
@@ -55,7 +55,7 @@ def lines(data: bytes) -> list[bytes]:
 PUT = ConfigurationReply(Configuration("n", "v", 1), 5)
 CONFLICT = VersionConflict(
     "Configuration 'n' is at version 7, not 5",
-    change=Change(9, "put", "2026-03-01T09:30:00.123", "admin", None, Configuration("n", "v", 7)),
+    change=ChangeInfo(9, "put", "2026-03-01T09:30:00.123", "admin", None, Configuration("n", "v", 7)),
 )
 SHOWN = (
     b'{"revision":9,"operation":"put","modified":"2026-03-01T09:30:00.123","modifiedBy":"admin","description":null,'

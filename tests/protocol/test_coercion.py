@@ -14,8 +14,8 @@ from msgspec import UNSET, Raw
 from hivewire_protocol import codec, coercion
 from hivewire_protocol.codec import Call
 from hivewire_protocol.errors import MalformedJson
-from hivewire_protocol.identity import TokenCreate, TokenPayload
-from hivewire_protocol.user import UserUpdate, UserUpdateFields
+from hivewire_protocol.nouns.identity import TokenCreate, TokenPayload
+from hivewire_protocol.nouns.user import UserUpdate, UserUpdateFields
 
 SMALLEST, LARGEST = -(2**63), 2**63 - 1
 

@@ -1,4 +1,4 @@
-"""The resource as every door shows it."""
+"""The resource as every admission shows it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hivewire_protocol import codec
-from hivewire_protocol.configuration import INLINE_CHARACTERS, TEXT, forbidden_character, is_text, resource
+from hivewire_protocol.nouns.configuration import INLINE_CHARACTERS, TEXT, forbidden_character, is_text, resource
 
 
 @pytest.mark.parametrize(

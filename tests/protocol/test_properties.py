@@ -12,11 +12,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from hivewire_protocol import properties
-from hivewire_protocol.batches import Entry, read_batch
 from hivewire_protocol.errors import AccessDenied, InvalidParameters, NotFound, OutOfBounds, VersionConflict, WireError
-from hivewire_protocol.markup import Element, Form, document, frame, part
-from hivewire_protocol.properties import (
+from hivewire_protocol.properties import rules as properties
+from hivewire_protocol.properties.batches import BatchEntry, read_batch
+from hivewire_protocol.properties.markup import Element, Form, document, frame, part
+from hivewire_protocol.properties.rules import (
     ENTRY,
     POST,
     PUT,
@@ -465,7 +465,7 @@ def test_what_is_no_integer_from_0(text: str) -> None:
 # Batches.
 
 
-def entry(text: str) -> Entry:
+def entry(text: str) -> BatchEntry:
     [found] = read_batch(f'<properties><property name="n">{text}</property></properties>'.encode())
     return found
 
@@ -483,9 +483,9 @@ def test_the_batch_of_the_contract() -> None:
         </properties>"""
     )
     assert entries == [
-        Entry("motd", "12.r3_ts2024-05-01T09:30:00Z", b"Back at noon", "text/plain; charset=utf-8", "lunch", None),
-        Entry("palette", None, b"<c><red/></c>", "application/xml"),
-        Entry("obsolete"),
+        BatchEntry("motd", "12.r3_ts2024-05-01T09:30:00Z", b"Back at noon", "text/plain; charset=utf-8", "lunch", None),
+        BatchEntry("palette", None, b"<c><red/></c>", "application/xml"),
+        BatchEntry("obsolete"),
     ]
 
 

@@ -32,9 +32,9 @@ from hivewire.access.tokens import (
     generate_secret,
     login_claims,
 )
-from hivewire.access.users import Profile, Users
+from hivewire.access.users import UserProfile, Users
+from hivewire.ledger.engines.memory import MemoryJournal
 from hivewire.ledger.ledger import Ledger
-from hivewire.ledger.memory import MemoryJournal
 from hivewire_protocol.errors import (
     InvalidCredentials,
     InvalidTokenType,
@@ -43,9 +43,9 @@ from hivewire_protocol.errors import (
     Unauthorized,
     WireError,
 )
+from hivewire_protocol.nouns.user import Role, Status
 from hivewire_protocol.patterns import EVERYTHING
 from hivewire_protocol.permissions import ALL, CLIENT, Permission
-from hivewire_protocol.user import Role, Status
 
 SECRET = "a secret of thirty-two bytes, or more"
 NOW = 1_800_000_000_000
@@ -60,10 +60,10 @@ async def users() -> AsyncIterator[Users]:
     users = Users(ledger)
     await ledger.open()
     for login, profile in (
-        ("admin", Profile("", Role.ADMIN)),
-        ("john", Profile("")),
-        ("locked", Profile("", status=Status.LOCKED_OUT)),
-        ("bound", Profile("", all_device_types_available=False)),
+        ("admin", UserProfile("", Role.ADMIN)),
+        ("john", UserProfile("")),
+        ("locked", UserProfile("", status=Status.LOCKED_OUT)),
+        ("bound", UserProfile("", all_device_types_available=False)),
     ):
         await ledger.commit(users.write(login, profile, None))
     yield users
@@ -325,7 +325,7 @@ async def test_a_token_dies_with_the_activity_of_its_user(tokens: Tokens, users:
     token = tokens.mint(claims(u=JOHN))
     ledger = users._ledger
     for status, good in ((Status.DISABLED, False), (Status.ACTIVE, True)):
-        await ledger.commit(users.write("john", Profile("", status=status), None))
+        await ledger.commit(users.write("john", UserProfile("", status=status), None))
         if good:
             assert tokens.verify(token, NOW).login == "john"
         else:
@@ -428,7 +428,7 @@ def test_a_generated_secret_is_long_and_never_the_same() -> None:
 def test_a_key_does_not_show_itself() -> None:
     """Neither in words nor in a traceback."""
     assert SECRET not in repr(Key(SECRET, "utf8"))
-    assert "a-stored-hash" not in repr(Profile("a-stored-hash"))
+    assert "a-stored-hash" not in repr(UserProfile("a-stored-hash"))
 
 
 def test_tokens_with_a_weak_key_of_the_reference_server_verify_without_warnings(users: Users) -> None:

@@ -22,24 +22,18 @@ from hivewire.access.passwords import Passwords
 from hivewire.access.tenants import Tenants
 from hivewire.access.throttle import FREE_ATTEMPTS, Throttle
 from hivewire.access.tokens import ACCESS, REFRESH, Claims, Key, Tokens
-from hivewire.access.users import Profile, Users
-from hivewire.client import Client
-from hivewire.dispatch import Commit, Dispatcher, House
+from hivewire.access.users import UserProfile, Users
+from hivewire.caller import Caller
+from hivewire.dispatch import Dispatcher
 from hivewire.dispatch import now as real_now
 from hivewire.hub.hub import Hub
+from hivewire.ledger.engines.memory import MemoryJournal
 from hivewire.ledger.ledger import Ledger, Outcome
-from hivewire.ledger.memory import MemoryJournal
+from hivewire.ledger.pending import PendingWrite
 from hivewire.ledger.records import Transaction, Write
+from hivewire.services import Services
 from hivewire.settings import Settings
 from hivewire.telemetry import Telemetry
-from hivewire_protocol.configuration import (
-    TEXT,
-    Configuration,
-    ConfigurationDelete,
-    ConfigurationGet,
-    ConfigurationList,
-    ConfigurationPut,
-)
 from hivewire_protocol.errors import (
     AccessDenied,
     InvalidCredentials,
@@ -54,10 +48,18 @@ from hivewire_protocol.errors import (
     VersionConflict,
     WireError,
 )
-from hivewire_protocol.identity import Authenticate, Token, TokenCreate, TokenPayload, TokenRefresh
 from hivewire_protocol.messages import Request
+from hivewire_protocol.nouns.configuration import (
+    TEXT,
+    Configuration,
+    ConfigurationDelete,
+    ConfigurationGet,
+    ConfigurationList,
+    ConfigurationPut,
+)
+from hivewire_protocol.nouns.identity import Authenticate, Token, TokenCreate, TokenPayload, TokenRefresh
+from hivewire_protocol.nouns.user import Role, Status, UserGetCurrent, UserList, UserUpdate, UserUpdateFields
 from hivewire_protocol.permissions import CLIENT, Permission
-from hivewire_protocol.user import Role, Status, UserGetCurrent, UserList, UserUpdate, UserUpdateFields
 
 NOW = 1_772_357_400_123
 """2026-03-01T09:30:00.123, the ledger's time."""
@@ -77,7 +79,7 @@ class Clock:
 
 
 class World:
-    """A house on a journal in memory, and somebody to ask it things."""
+    """A services on a journal in memory, and somebody to ask it things."""
 
     def __init__(self, **changed: Any) -> None:
         self.clock = Clock()
@@ -88,50 +90,52 @@ class World:
         telemetry = Telemetry()
         hub = Hub(ledger, tokens, 10_000, telemetry.unexpected)
         throttle = Throttle(self.clock)
-        self.house = House(Settings(**changed), ledger, users, tokens, passwords, throttle, telemetry, hub, tenants)
-        self.dispatcher = Dispatcher(self.house, actions.READS, actions.WRITES)
-        self.admin = Client("10.0.0.1", "h")
+        self.services = Services(
+            Settings(**changed), ledger, users, tokens, passwords, throttle, telemetry, hub, tenants
+        )
+        self.dispatcher = Dispatcher(self.services, actions.READS, actions.WRITES)
+        self.admin = Caller("10.0.0.1", "h")
 
     async def open(self) -> World:
-        await self.house.ledger.open()
+        await self.services.ledger.open()
         for login, profile in (
-            ("admin", Profile(await self.house.passwords.hash("admin's"), Role.ADMIN)),
-            ("john", Profile(await self.house.passwords.hash("john's"))),
-            ("locked", Profile("", status=Status.LOCKED_OUT)),
-            ("bound", Profile("", all_device_types_available=False)),
-            ("helper", Profile("")),
+            ("admin", UserProfile(await self.services.passwords.hash("admin's"), Role.ADMIN)),
+            ("john", UserProfile(await self.services.passwords.hash("john's"))),
+            ("locked", UserProfile("", status=Status.LOCKED_OUT)),
+            ("bound", UserProfile("", all_device_types_available=False)),
+            ("helper", UserProfile("")),
         ):
-            await self.house.ledger.commit(self.house.users.write(login, profile, None))
-        self.admin = self.client()
+            await self.services.ledger.commit(self.services.users.write(login, profile, None))
+        self.admin = self.caller()
         return self
 
     async def close(self) -> None:
-        await self.house.ledger.close()
-        self.house.passwords.close()
+        await self.services.ledger.close()
+        self.services.passwords.close()
 
-    def client(self, user: int = ADMIN, a: list[int] | None = None, **claims: Any) -> Client:
+    def caller(self, user: int = ADMIN, a: list[int] | None = None, **claims: Any) -> Caller:
         """Somebody with a token of these claims; everything unless told otherwise."""
         given = {"n": ["*"], "dt": ["*"]} | claims
-        token = self.house.tokens.mint(Claims([0] if a is None else a, real_now() + HOUR, ACCESS, user, **given))
-        return Client("10.0.0.1", "h", identity=self.house.tokens.verify(token, real_now()))
+        token = self.services.tokens.mint(Claims([0] if a is None else a, real_now() + HOUR, ACCESS, user, **given))
+        return Caller("10.0.0.1", "h", identity=self.services.tokens.verify(token, real_now()))
 
-    async def ask(self, request: Request, client: Client | None = None) -> Any:
+    async def ask(self, request: Request, caller: Caller | None = None) -> Any:
         """The reply; an error reply is raised."""
-        answer = self.dispatcher.start(client or self.admin, request)
-        if isinstance(answer, Commit):
+        answer = self.dispatcher.start(caller or self.admin, request)
+        if isinstance(answer, PendingWrite):
             future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-            self.house.ledger.submit(answer.transaction, future.set_result)
+            self.services.ledger.submit(answer.transaction, future.set_result)
             return self.dispatcher.conclude(answer, await future)
         return await answer if asyncio.iscoroutine(answer) else answer
 
-    async def put(self, name: str, value: str = "v", client: Client | None = None, **members: Any) -> Any:
-        return await self.ask(ConfigurationPut(name=name, value=value, **members), client)
+    async def put(self, name: str, value: str = "v", caller: Caller | None = None, **members: Any) -> Any:
+        return await self.ask(ConfigurationPut(name=name, value=value, **members), caller)
 
     async def store(self, names: Iterable[str]) -> None:
-        """Make configurations through no door at all."""
+        """Make configurations through no admission at all."""
         writes = [Write("configuration", name, b"v", TEXT) for name in names]
         if writes:
-            await self.house.ledger.commit(Transaction(writes))
+            await self.services.ledger.commit(Transaction(writes))
 
 
 @pytest.fixture
@@ -185,15 +189,15 @@ async def list_is_naive(
     users, tenants = Users(ledger), Tenants(ledger)
     tokens = Tokens(Key("x" * 32, "utf8"), users, tenants, HOUR, HOUR)
     none: Any = None
-    world.house = House(Settings(), ledger, users, tokens, none, none, Telemetry(), none, tenants)
-    world.dispatcher = Dispatcher(world.house, actions.READS, actions.WRITES)
+    world.services = Services(Settings(), ledger, users, tokens, none, none, Telemetry(), none, tenants)
+    world.dispatcher = Dispatcher(world.services, actions.READS, actions.WRITES)
     await ledger.open()
-    await ledger.commit(users.write("admin", Profile("", Role.ADMIN), None))
-    client = world.client() if own is None else world.client(c=own)
+    await ledger.commit(users.write("admin", UserProfile("", Role.ADMIN), None))
+    caller = world.caller() if own is None else world.caller(c=own)
     await world.store(sorted(existing | deleted))
     for name in deleted:
         await ledger.commit(Transaction([Write("configuration", name, None)]))
-    reply = await world.ask(ConfigurationList(names=names, take=take, skip=skip, after=after), client)
+    reply = await world.ask(ConfigurationList(names=names, take=take, skip=skip, after=after), caller)
     found = sorted(name for name in existing - deleted if matches(own, name) and matches(names, name))
     rest = [name for name in found if after is None or name > after][skip or 0 :]
     assert [row.name for row in reply.configurations] == rest[: 1_000 if take is None else take]
@@ -261,7 +265,7 @@ async def test_a_name_out_of_bounds_cannot_be_created(name: str, length: int) ->
     with pytest.raises(OutOfBounds) as caught:
         await world.put(name)
     assert str(caught.value) == words
-    assert world.house.ledger.get("configuration", name) is None
+    assert world.services.ledger.get("configuration", name) is None
     await world.close()
 
 
@@ -310,13 +314,13 @@ async def test_what_cannot_be_asked_is_told(
     world: World, request_: Request, error: type[WireError], words: str
 ) -> None:
     """Missing and ill-formed parameters are refused in words that name them, and nothing is written."""
-    before = world.house.ledger.revision
+    before = world.services.ledger.revision
     with pytest.raises(WireError) as caught:
         await world.ask(request_)
     assert type(caught.value) is error
     assert words in str(caught.value)
     assert len(str(caught.value)) < 1_000
-    assert world.house.ledger.revision == before
+    assert world.services.ledger.revision == before
 
 
 async def test_values_and_descriptions_at_their_bounds_are_taken() -> None:
@@ -360,10 +364,10 @@ async def test_a_bad_content_type_is_refused(world: World, bad: str) -> None:
 
 
 async def conflict_of(world: World, request: Request) -> VersionConflict:
-    before = world.house.ledger.revision
+    before = world.services.ledger.revision
     with pytest.raises(VersionConflict) as caught:
         await world.ask(request)
-    assert world.house.ledger.revision == before
+    assert world.services.ledger.revision == before
     return caught.value
 
 
@@ -464,35 +468,35 @@ async def test_the_name_of_the_signing_secret_is_out_of_reach(world: World, requ
     with pytest.raises(AccessDenied):
         await world.ask(request_)
     with pytest.raises(Unauthorized):
-        await world.ask(request_, Client("10.0.0.1", "h"))
+        await world.ask(request_, Caller("10.0.0.1", "h"))
 
 
 async def test_reading_and_writing_are_separate_rights(world: World) -> None:
-    """GetConfiguration reads, ManageConfiguration does both, the client set neither."""
+    """GetConfiguration reads, ManageConfiguration does both, the caller set neither."""
     await world.put("n")
-    reader, manager = world.client(a=[100]), world.client(a=[13])
-    for client in (reader, manager):
-        await world.ask(ConfigurationGet(name="n"), client)
-        await world.ask(ConfigurationList(), client)
+    reader, manager = world.caller(a=[100]), world.caller(a=[13])
+    for caller in (reader, manager):
+        await world.ask(ConfigurationGet(name="n"), caller)
+        await world.ask(ConfigurationList(), caller)
     for request in (ConfigurationPut(name="n", value="v"), ConfigurationDelete(name="n")):
         with pytest.raises(AccessDenied):
             await world.ask(request, reader)
         await world.ask(request, manager)
-    for client in (world.client(a=[]), world.client(a=[1]), world.client(a=[12])):
+    for caller in (world.caller(a=[]), world.caller(a=[1]), world.caller(a=[12])):
         for request in (ConfigurationGet(name="n"), ConfigurationList(), ConfigurationPut(name="n", value="v")):
             with pytest.raises(AccessDenied):
-                await world.ask(request, client)
+                await world.ask(request, caller)
 
 
 async def test_a_token_with_patterns_reaches_only_its_names(world: World) -> None:
     """A name outside is 403 whether it exists or not; lists leave it out without a word."""
     for name in ("a.1", "a.2", "b", "ab"):
         await world.put(name)
-    client = world.client(c=["a.*", "b"])
+    caller = world.caller(c=["a.*", "b"])
     for name in ("a.1", "b"):
-        await world.ask(ConfigurationGet(name=name), client)
-        await world.put(name, "w", client)
-    await world.put("a.new", "w", client)
+        await world.ask(ConfigurationGet(name=name), caller)
+        await world.put(name, "w", caller)
+    await world.put("a.new", "w", caller)
     for name in ("ab", "missing", "", "bb", "a"):
         for request in (
             ConfigurationGet(name=name),
@@ -500,13 +504,13 @@ async def test_a_token_with_patterns_reaches_only_its_names(world: World) -> Non
             ConfigurationDelete(name=name),
         ):
             with pytest.raises(AccessDenied):
-                await world.ask(request, client)
-    reply = await world.ask(ConfigurationList(), client)
+                await world.ask(request, caller)
+    reply = await world.ask(ConfigurationList(), caller)
     assert [row.name for row in reply.configurations] == ["a.1", "a.2", "a.new", "b"]
     assert reply.count == 4
-    reply = await world.ask(ConfigurationList(names=["a*"]), client)
+    reply = await world.ask(ConfigurationList(names=["a*"]), caller)
     assert [row.name for row in reply.configurations] == ["a.1", "a.2", "a.new"]
-    assert (await world.ask(ConfigurationList(), world.client(c=[]))).count == 0
+    assert (await world.ask(ConfigurationList(), world.caller(c=[]))).count == 0
 
 
 # Minting of tokens.
@@ -516,7 +520,7 @@ def raws(*items: object) -> list[Raw]:
     return [Raw(msgspec.json.encode(item)) for item in items]
 
 
-async def mint(world: World, caller: Client, **payload: Any) -> Claims:
+async def mint(world: World, caller: Caller, **payload: Any) -> Claims:
     """The claims of the access token that the caller gets; those of the refresh token must be the same."""
     for member in ("actions", "networkIds", "deviceTypeIds"):
         if payload.get(member) is not None:
@@ -524,7 +528,7 @@ async def mint(world: World, caller: Client, **payload: Any) -> Claims:
     assert caller.identity is not None
     payload.setdefault("userId", caller.identity.user_id)
     reply = await world.ask(TokenCreate(payload=TokenPayload(**payload)), caller)
-    access, refresh = world.house.tokens.claims(reply.accessToken), world.house.tokens.claims(reply.refreshToken)
+    access, refresh = world.services.tokens.claims(reply.accessToken), world.services.tokens.claims(reply.refreshToken)
     assert (access.t, refresh.t) == (ACCESS, REFRESH)
     assert (access.a, access.u, access.n, access.dt, access.c) == (
         refresh.a,
@@ -570,9 +574,9 @@ async def test_actions_are_minted_from_the_callers_own(
 ) -> None:
     """Names in any case and numbers become numbers, unknown ones are dropped, more than one's own is refused.
 
-    Where nothing is left the token grants nothing: never the empty list, which would mean the client set.
+    Where nothing is left the token grants nothing: never the empty list, which would mean the caller set.
     """
-    caller = world.client(a=own)
+    caller = world.caller(a=own)
     if given is None:
         with pytest.raises(AccessDenied):
             await mint(world, caller, actions=asked)
@@ -590,7 +594,7 @@ def test_no_minted_token_may_more_than_its_maker(own: list[int], asked: list[int
 
     async def check() -> None:
         world = await World().open()
-        caller = world.client(a=[*own, 15])
+        caller = world.caller(a=[*own, 15])
         try:
             claims = await mint(world, caller, actions=asked)
         except AccessDenied:
@@ -598,7 +602,7 @@ def test_no_minted_token_may_more_than_its_maker(own: list[int], asked: list[int
         finally:
             await world.close()
         assert claims.a
-        made = world.house.tokens.verify(world.house.tokens.mint(claims), real_now())
+        made = world.services.tokens.verify(world.services.tokens.mint(claims), real_now())
         assert caller.identity is not None
         assert made.permissions & ~caller.identity.permissions == 0
 
@@ -646,7 +650,7 @@ async def test_scopes_are_minted_from_the_callers_own(
     world: World, scope: str, own: list[str] | None, asked: list[object] | None, given: Any
 ) -> None:
     """Ids become texts; an id or a star beyond the caller's own is refused; a missing list stays missing."""
-    caller = world.client(BOUND, n=own, dt=own)
+    caller = world.caller(BOUND, n=own, dt=own)
     if isinstance(given, type):
         with pytest.raises(given):
             await mint(world, caller, **{scope: asked})
@@ -683,7 +687,7 @@ async def test_name_patterns_are_minted_from_the_callers_own(
     world: World, own: Any, asked: list[str] | None, given: Any
 ) -> None:
     """Without `configurations` the new token reaches what the caller's does; anything beyond that is refused."""
-    caller = world.client(c=own)
+    caller = world.caller(c=own)
     if isinstance(given, type):
         with pytest.raises(given):
             await mint(world, caller, configurations=asked)
@@ -693,16 +697,16 @@ async def test_name_patterns_are_minted_from_the_callers_own(
 
 async def test_for_whom_tokens_are_minted(world: World) -> None:
     """For oneself with ManageToken, for others only with ManageUser too; for active users that exist."""
-    assert (await mint(world, world.client(JOHN, [15]), userId=JOHN)).u == JOHN
+    assert (await mint(world, world.caller(JOHN, [15]), userId=JOHN)).u == JOHN
     with pytest.raises(AccessDenied):
-        await mint(world, world.client(JOHN, [15]), userId=ADMIN)
+        await mint(world, world.caller(JOHN, [15]), userId=ADMIN)
     with pytest.raises(AccessDenied):
-        await mint(world, world.client(JOHN, [15]), userId=99)
+        await mint(world, world.caller(JOHN, [15]), userId=99)
     with pytest.raises(AccessDenied):
-        await mint(world, world.client(JOHN, [12]), userId=JOHN)
-    assert (await mint(world, world.client(JOHN, [12, 15]), userId=HELPER)).u == HELPER
+        await mint(world, world.caller(JOHN, [12]), userId=JOHN)
+    assert (await mint(world, world.caller(JOHN, [12, 15]), userId=HELPER)).u == HELPER
     with pytest.raises(AccessDenied):  # an administrator may what no right says, whatever the token of the maker
-        await mint(world, world.client(JOHN, [0]), userId=ADMIN)
+        await mint(world, world.caller(JOHN, [0]), userId=ADMIN)
     with pytest.raises(NotFound, match="User with id = 99 not found"):
         await mint(world, world.admin, userId=99)
     with pytest.raises(NotAllowed, match="User is locked or disabled"):
@@ -712,12 +716,12 @@ async def test_for_whom_tokens_are_minted(world: World) -> None:
     with pytest.raises(InvalidParameters):
         await world.ask(TokenCreate())
     with pytest.raises(Unauthorized):
-        await world.ask(TokenCreate(payload=TokenPayload(userId=ADMIN)), Client("10.0.0.1", "h"))
+        await world.ask(TokenCreate(payload=TokenPayload(userId=ADMIN)), Caller("10.0.0.1", "h"))
 
 
 async def test_nobody_widens_device_types_through_somebody_elses_flag(world: World) -> None:
     """A caller bound to some device types mints for users bound alike, not for one who has them all."""
-    caller = world.client(BOUND, [12, 15], dt=["4"])
+    caller = world.caller(BOUND, [12, 15], dt=["4"])
     assert (await mint(world, caller, userId=BOUND, deviceTypeIds=[4])).dt == ["4"]
     with pytest.raises(AccessDenied):
         await mint(world, caller, userId=JOHN, deviceTypeIds=[4])
@@ -746,7 +750,7 @@ async def test_expiries_are_as_asked(world: World, given: dict[str, bytes], acce
     payload = TokenPayload(ADMIN, **{key: Raw(value) for key, value in given.items()})
     reply = await world.ask(TokenCreate(payload=payload))
     for token, expected, lifetime in ((reply.accessToken, access, HOUR), (reply.refreshToken, refresh, 10 * HOUR)):
-        expiry = world.house.tokens.claims(token).e
+        expiry = world.services.tokens.claims(token).e
         assert expiry == expected if expected is not None else moment + lifetime <= expiry <= real_now() + lifetime
 
 
@@ -765,7 +769,7 @@ async def test_a_token_that_would_be_too_long_is_not_minted(world: World) -> Non
     with pytest.raises(OutOfBounds, match=r"^configurations: .* over 65536 characters"):
         await world.ask(TokenCreate(payload=TokenPayload(ADMIN, configurations=names)))
     reply = await world.ask(TokenCreate(payload=TokenPayload(ADMIN, configurations=names[:400])))
-    assert "000" + "x" * 100 in world.house.tokens.verify(reply.accessToken, real_now()).names
+    assert "000" + "x" * 100 in world.services.tokens.verify(reply.accessToken, real_now()).names
 
 
 @pytest.mark.parametrize("bad", [b'"soon"', b"1.5", b"true", b"{}", b"[]", b'"2017-07"', b"9" * 40])
@@ -781,27 +785,27 @@ async def test_an_expiry_that_is_no_time_is_refused(world: World, bad: bytes) ->
 
 async def test_a_login_gives_tokens_that_work(world: World) -> None:
     """The access token authenticates, the refresh token gives another one, and the last login is shown."""
-    nobody = Client("10.0.0.1", "h")
+    nobody = Caller("10.0.0.1", "h")
     tokens = await world.ask(Token(login="john", password="john's"), nobody)
     assert nobody.identity is None
     await world.ask(Authenticate(token=tokens.accessToken), nobody)
     assert (await world.ask(UserGetCurrent(), nobody)).current.login == "john"
     assert nobody.identity is not None
     assert {found for found in Permission if nobody.identity.may(found)} == CLIENT
-    refreshed = await world.ask(TokenRefresh(refreshToken=tokens.refreshToken), Client("10.0.0.1", "h"))
-    await world.ask(Authenticate(token=refreshed.accessToken), Client("10.0.0.1", "h"))
+    refreshed = await world.ask(TokenRefresh(refreshToken=tokens.refreshToken), Caller("10.0.0.1", "h"))
+    await world.ask(Authenticate(token=refreshed.accessToken), Caller("10.0.0.1", "h"))
     (john,) = (await world.ask(UserList(login="john"))).users
     assert john.lastLogin == "2026-03-01T09:30:00.123"
 
 
 async def test_a_failed_authentication_leaves_the_identity(world: World) -> None:
     """A bad token on an authorised socket changes nothing."""
-    client = world.client(JOHN)
+    caller = world.caller(JOHN)
     for bad in (None, "", "x"):
         with pytest.raises(InvalidCredentials if bad else Unauthorized):
-            await world.ask(Authenticate(token=bad), client)
-    assert client.identity is not None
-    assert client.identity.login == "john"
+            await world.ask(Authenticate(token=bad), caller)
+    assert caller.identity is not None
+    assert caller.identity.login == "john"
 
 
 @pytest.mark.parametrize(
@@ -824,7 +828,7 @@ async def test_a_login_that_fails_says_why(
 ) -> None:
     """The words are those that clients know."""
     with pytest.raises(WireError) as caught:
-        await world.ask(Token(login=login, password=password), Client("10.0.0.1", "h"))
+        await world.ask(Token(login=login, password=password), Caller("10.0.0.1", "h"))
     assert type(caught.value) is error
     if error is UnknownLogin:
         assert str(caught.value) == f"User with login = {login} not found or bad password"
@@ -832,7 +836,7 @@ async def test_a_login_that_fails_says_why(
 
 async def test_guessing_is_slowed_down_and_an_administrator_ends_that(world: World) -> None:
     """After ten wrong passwords even the right one waits, but only from there; activating the user forgives."""
-    here, there = Client("10.0.0.1", "h"), Client("10.0.0.2", "h")
+    here, there = Caller("10.0.0.1", "h"), Caller("10.0.0.2", "h")
     for _ in range(FREE_ATTEMPTS):
         with pytest.raises(InvalidCredentials):
             await world.ask(Token(login="john", password="wrong"), here)
@@ -851,44 +855,44 @@ async def test_guessing_is_slowed_down_and_an_administrator_ends_that(world: Wor
 
 async def test_guesses_at_a_time_learn_no_more_than_guesses_in_a_row(world: World) -> None:
     """Of a hundred in parallel ten are looked at, and the wait is that of ten."""
-    here = Client("10.0.0.1", "h")
+    here = Caller("10.0.0.1", "h")
     guesses = [world.ask(Token(login="john", password=f"wrong {n}"), here) for n in range(60)]
     answers = await asyncio.gather(*guesses, return_exceptions=True)
     assert [type(answer) for answer in answers] == [InvalidCredentials] * 10 + [TooManyAttempts] * 50
-    assert world.house.throttle.wait("john", "10.0.0.1") == 1_000
+    assert world.services.throttle.wait("john", "10.0.0.1") == 1_000
 
 
 async def test_right_passwords_at_a_time_all_get_in(world: World) -> None:
     """Fifty services of one host may start together."""
-    here = Client("10.0.0.1", "h")
+    here = Caller("10.0.0.1", "h")
     logins = [world.ask(Token(login="john", password="john's"), here) for _ in range(50)]
     assert all(reply.accessToken for reply in await asyncio.gather(*logins))
 
 
 async def test_who_waits_in_a_full_line_is_not_counted(world: World) -> None:
     """503, and other logins go on."""
-    here = Client("10.0.0.1", "h")
+    here = Caller("10.0.0.1", "h")
     logins = [world.ask(Token(login="john", password="john's"), here) for _ in range(70)]
     other = world.ask(Token(login="admin", password="admin's"), here)
     *answers, reply = await asyncio.gather(*logins, other, return_exceptions=True)
     assert [type(answer).__name__ for answer in answers] == ["TokensReply"] * 64 + ["Unavailable"] * 6
     assert reply.accessToken
-    assert world.house.throttle.wait("john", "10.0.0.1") == 0
+    assert world.services.throttle.wait("john", "10.0.0.1") == 0
 
 
 async def test_guesses_at_logins_that_do_not_exist_count_for_nothing(world: World) -> None:
     """So they crowd nobody out of the memory of failures."""
     for number in range(30):
         with pytest.raises(UnknownLogin):
-            await world.ask(Token(login="nobody", password=f"{number}"), Client("10.0.0.1", "h"))
-    assert not world.house.throttle._failures
+            await world.ask(Token(login="nobody", password=f"{number}"), Caller("10.0.0.1", "h"))
+    assert not world.services.throttle._failures
 
 
 # Users.
 
 
-async def profile_of(world: World, number: int) -> Profile:
-    user = world.house.users.by_id(number)
+async def profile_of(world: World, number: int) -> UserProfile:
+    user = world.services.users.by_id(number)
     assert user is not None
     return user.profile
 
@@ -908,19 +912,19 @@ async def test_a_new_password_replaces_the_old_one(world: World) -> None:
     """The new one logs in, the old one does not; an empty one changes nothing."""
     await world.ask(UserUpdate(userId=JOHN, user=UserUpdateFields(password="another")))
     await world.ask(UserUpdate(userId=JOHN, user=UserUpdateFields(password="")))
-    await world.ask(Token(login="john", password="another"), Client("10.0.0.1", "h"))
+    await world.ask(Token(login="john", password="another"), Caller("10.0.0.1", "h"))
     with pytest.raises(InvalidCredentials):
-        await world.ask(Token(login="john", password="john's"), Client("10.0.0.1", "h"))
+        await world.ask(Token(login="john", password="john's"), Caller("10.0.0.1", "h"))
 
 
 async def test_a_locked_user_is_out_at_once(world: World) -> None:
     """Its open connections and its logins are refused until it is active again."""
-    john = world.client(JOHN)
+    john = world.caller(JOHN)
     await world.ask(UserUpdate(userId=JOHN, user=UserUpdateFields(status=1)))
     with pytest.raises(UserNotActive):
         await world.ask(UserGetCurrent(), john)
     with pytest.raises(UserNotActive):
-        await world.ask(Token(login="john", password="john's"), Client("10.0.0.1", "h"))
+        await world.ask(Token(login="john", password="john's"), Caller("10.0.0.1", "h"))
     await world.ask(UserUpdate(userId=JOHN, user=UserUpdateFields(status=0)))
     assert (await world.ask(UserGetCurrent(), john)).current.id == JOHN
 
@@ -945,11 +949,11 @@ async def test_an_update_that_cannot_be_is_told(
     world: World, request_: UserUpdate, error: type[WireError], words: str
 ) -> None:
     """Nothing is written, and the words name what is wrong."""
-    before = world.house.ledger.revision
+    before = world.services.ledger.revision
     with pytest.raises(WireError, match=words) as caught:
         await world.ask(request_)
     assert type(caught.value) is error
-    assert world.house.ledger.revision == before
+    assert world.services.ledger.revision == before
 
 
 @pytest.mark.parametrize(
@@ -971,7 +975,7 @@ async def test_who_manages_users_without_being_administrator_cannot_become_one(
     world: World, number: int, fields: dict[str, Any], allowed: bool
 ) -> None:
     """Roles, statuses, logins and passwords are for administrators by role, not only by right."""
-    helper = world.client(HELPER, [12])
+    helper = world.caller(HELPER, [12])
     request = UserUpdate(userId=number, user=UserUpdateFields(**fields))
     if allowed:
         await world.ask(request, helper)
@@ -994,10 +998,10 @@ async def test_a_token_that_was_made_for_less_cannot_become_more(
     """With an administrator's token for managing users one could set its password, and log in to everything."""
     request = UserUpdate(userId=ADMIN, user=UserUpdateFields(**fields))
     with pytest.raises(NotAllowed, match="unrestricted token"):
-        await world.ask(request, world.client(ADMIN, **restricted))
-    await world.ask(request, world.client(ADMIN))
+        await world.ask(request, world.caller(ADMIN, **restricted))
+    await world.ask(request, world.caller(ADMIN))
     everything = [int(permission) for permission in Permission if permission > Permission.NONE]
-    await world.ask(request, world.client(ADMIN, everything))
+    await world.ask(request, world.caller(ADMIN, everything))
 
 
 @pytest.mark.parametrize("fields", [{"role": 1}, {"status": 1}, {"status": 2}])
@@ -1020,7 +1024,7 @@ async def test_updates_at_the_same_time_lose_nothing(world: World) -> None:
     )
     profile = await profile_of(world, JOHN)
     assert (profile.intro_reviewed, profile.role, profile.status) == (True, 0, 2)
-    assert await world.house.passwords.verify(profile.password_hash, "another")
+    assert await world.services.passwords.verify(profile.password_hash, "another")
 
 
 async def test_a_user_is_shown_without_its_password(world: World) -> None:
@@ -1042,8 +1046,8 @@ async def test_a_user_is_shown_without_its_password(world: World) -> None:
     assert list(listed.items()) == list(current.items())
 
 
-async def logins(world: World, client: Client | None = None, **asked: Any) -> list[str]:
-    return [user.login for user in (await world.ask(UserList(**asked), client)).users]
+async def logins(world: World, caller: Caller | None = None, **asked: Any) -> list[str]:
+    return [user.login for user in (await world.ask(UserList(**asked), caller)).users]
 
 
 async def test_users_are_filtered_sorted_and_paged(world: World) -> None:
@@ -1066,12 +1070,12 @@ async def test_users_are_filtered_sorted_and_paged(world: World) -> None:
 async def test_a_list_of_users_has_twenty_over_a_socket_and_all_over_http(world: World) -> None:
     """As DeviceHive has it."""
     for number in range(30):
-        await world.house.ledger.commit(world.house.users.write(f"user{number}", Profile(""), None))
+        await world.services.ledger.commit(world.services.users.write(f"user{number}", UserProfile(""), None))
     assert len(await logins(world)) == 20
     assert len(await logins(world, take=100)) == 35
-    client = world.client()
-    client.http = True
-    assert len(await logins(world, client)) == 35
+    caller = world.caller()
+    caller.http = True
+    assert len(await logins(world, caller)) == 35
 
 
 @pytest.mark.parametrize(
@@ -1109,16 +1113,16 @@ def test_a_login_pattern_is_sql_like(pattern: str) -> None:
         ledger = Ledger(MemoryJournal(), real_now)
         users = Users(ledger)
         none: Any = None
-        house = House(Settings(), ledger, users, none, none, none, Telemetry(), none, none)
+        services = Services(Settings(), ledger, users, none, none, none, Telemetry(), none, none)
         await ledger.open()
         names = ["a", "b", "ab", "ba", "aab", "abab", "b.a", "a_b", "aaaa"]
         for name in names:
-            await ledger.commit(users.write(name, Profile(""), None))
-        reply: Any = actions.READS[UserList](house, none_client, UserList(loginPattern=pattern))
+            await ledger.commit(users.write(name, UserProfile(""), None))
+        reply: Any = actions.READS[UserList](services, none_client, UserList(loginPattern=pattern))
         assert [user.login for user in reply.users] == [name for name in names if like(pattern, name)]
         await ledger.close()
 
-    none_client = Client("10.0.0.1", "h")
+    none_client = Caller("10.0.0.1", "h")
     asyncio.run(check())
 
 

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Mapping
 
 from hivewire import app
+from hivewire.ledger.engines.memory import MemoryJournal
 from hivewire.ledger.ledger import Ledger
-from hivewire.ledger.memory import MemoryJournal
 from hivewire.ledger.records import Transaction, Write
 from hivewire.ledger.retention import Retention
 

@@ -13,19 +13,19 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hivewire.access.remembered import REMEMBERED, Remembered
-from hivewire.access.server_tokens import VALID_SECONDS, ServerTokens, parse_keys, same, signature
-from hivewire.access.sessions import Sessions
 from hivewire.access.tenants import Tenants
 from hivewire.access.throttle import Throttle
 from hivewire.access.tokens import Key, Tokens
-from hivewire.access.users import Profile, Users
-from hivewire.gate.credentials import Asked, Credentials, is_foreign
+from hivewire.access.users import UserProfile, Users
+from hivewire.dialects.properties.credentials import Asked, Credentials, is_foreign
+from hivewire.dialects.properties.remembered import REMEMBERED, Remembered
+from hivewire.dialects.properties.server_tokens import VALID_SECONDS, ServerTokens, parse_keys, same, signature
+from hivewire.dialects.properties.sessions import Sessions
+from hivewire.ledger.engines.memory import MemoryJournal
 from hivewire.ledger.ledger import Ledger
-from hivewire.ledger.memory import MemoryJournal
 from hivewire.settings import Settings
 from hivewire.telemetry import Telemetry
-from hivewire_protocol.user import Role, Status
+from hivewire_protocol.nouns.user import Role, Status
 
 EPOCH = 1_413_073_249
 NOW = EPOCH * 1_000
@@ -44,7 +44,7 @@ class Place:
         self.tokens = ServerTokens({"foo": "bar", "other": "secret", "foo_2": "baz"}, self.users)
         self.remembered = Remembered(self.users, lambda: self.now)
 
-    async def store(self, login: str, profile: Profile) -> None:
+    async def store(self, login: str, profile: UserProfile) -> None:
         await self.ledger.commit(self.users.write(login, profile, None))
 
 
@@ -52,8 +52,8 @@ class Place:
 async def place() -> AsyncIterator[Place]:
     place = Place()
     await place.ledger.open()
-    await place.store("admin", Profile("hash", Role.ADMIN))
-    await place.store("john_doe", Profile("hash"))
+    await place.store("admin", UserProfile("hash", Role.ADMIN))
+    await place.store("john_doe", UserProfile("hash"))
     yield place
     await place.ledger.close()
 
@@ -81,7 +81,7 @@ def test_a_session_token_expires(place: Place) -> None:
 async def test_a_session_token_ends_with_the_password(place: Place) -> None:
     """After a change of password it is nobody's."""
     token = place.sessions.mint(place.users.all()[0], NOW)
-    await place.store("admin", Profile("another hash", Role.ADMIN))
+    await place.store("admin", UserProfile("another hash", Role.ADMIN))
     assert place.sessions.verify(token, NOW) is None
 
 
@@ -214,17 +214,17 @@ async def test_a_password_is_remembered_for_a_minute(place: Place) -> None:
 @pytest.mark.parametrize(
     "profile",
     [
-        Profile("another hash", Role.ADMIN),
-        Profile("hash", Role.ADMIN, Status.LOCKED_OUT),
-        Profile("hash", Role.CLIENT),
+        UserProfile("another hash", Role.ADMIN),
+        UserProfile("hash", Role.ADMIN, Status.LOCKED_OUT),
+        UserProfile("hash", Role.CLIENT),
     ],
 )
-async def test_a_change_of_the_user_is_forgetting(place: Place, profile: Profile) -> None:
+async def test_a_change_of_the_user_is_forgetting(place: Place, profile: UserProfile) -> None:
     """Password, status or role: at once."""
     place.remembered.remember(place.users.all()[0], "right")
     await place.store("admin", profile)
     assert place.remembered.find("admin", "right") is None
-    await place.store("admin", Profile("hash", Role.ADMIN))
+    await place.store("admin", UserProfile("hash", Role.ADMIN))
     assert place.remembered.find("admin", "right") is None
 
 
@@ -239,7 +239,7 @@ class ChangingPasswords:
     async def verify(self, encoded: str, password: str) -> bool:
         self.verified += 1
         if self.changes:
-            await self.place.store("admin", Profile(f"hash {self.verified}", Role.ADMIN))
+            await self.place.store("admin", UserProfile(f"hash {self.verified}", Role.ADMIN))
         return True
 
 
@@ -248,7 +248,7 @@ ASKED = Asked({"authorization": "Basic " + base64.b64encode(b"admin:old").decode
 
 def credentials_of(place: Place, passwords: ChangingPasswords) -> Credentials:
     """What tells callers apart, with these passwords."""
-    house: Any = SimpleNamespace(
+    services: Any = SimpleNamespace(
         settings=Settings(),
         users=place.users,
         tokens=Tokens(Key("s" * 32, "utf8"), place.users, Tenants(place.ledger), 1, 1),
@@ -256,7 +256,7 @@ def credentials_of(place: Place, passwords: ChangingPasswords) -> Credentials:
         throttle=Throttle(lambda: place.now),
         telemetry=Telemetry(),
     )
-    return Credentials(house, ())
+    return Credentials(services, ())
 
 
 async def test_a_password_that_was_changed_meanwhile_is_not_remembered(place: Place) -> None:

@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 import msgspec
 import pytest
 
+from hivewire import documents
 from hivewire.access.tenants import DOCUMENT
-from hivewire.actions import documents
-from hivewire.actions.documents import Author, Documents, Stored, in_slices
+from hivewire.documents import Author, Documents, Stored, in_slices
 from hivewire.ledger.records import Change, Transaction, Write
 from hivewire_protocol.errors import Unavailable
 from hivewire_protocol.tenant.dates import http_date
@@ -22,11 +22,17 @@ from tests.rooms.test_actions import NOW, World
 BODY = msgspec.json.encode(tenants.document())
 
 
+def documents_of(world: World) -> Documents:
+    """The store of the documents of a world."""
+    services = world.services
+    return Documents(services.ledger, services.tenants, services.workers, services.settings)
+
+
 @pytest.fixture
 async def world() -> AsyncIterator[World]:
     """One with the tenant t1."""
     world = await World().open()
-    await world.house.ledger.commit(world.house.tenants.insert_tenant("t1", None))
+    await world.services.ledger.commit(world.services.tenants.insert_tenant("t1", None))
     yield world
     await world.close()
 
@@ -35,20 +41,20 @@ async def put(
     world: World, store: Documents, login: str = "ann", since: Sequence[str] = (), tenant: str = "t1"
 ) -> Stored:
     """Save BODY as somebody who may."""
-    number = world.house.tenants.number(tenant) or 0
+    number = world.services.tenants.number(tenant) or 0
     return (await store.save(Author(tenant, number, login, lambda: None), BODY, since))[0]
 
 
 def interrupt(world: World, monkeypatch: pytest.MonkeyPatch, between: list[Transaction]) -> None:
     """Have each of these written right before what is committed next."""
-    commit = world.house.ledger.commit
+    commit = world.services.ledger.commit
 
     async def late(transaction: Transaction) -> list[Change]:
         if between:
             await commit(between.pop(0))
         return await commit(transaction)
 
-    monkeypatch.setattr(world.house.ledger, "commit", late)
+    monkeypatch.setattr(world.services.ledger, "commit", late)
 
 
 async def test_long_work_lets_others_have_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,7 +74,7 @@ async def test_long_work_lets_others_have_their_turn(monkeypatch: pytest.MonkeyP
 
 async def test_what_was_judged_is_what_is_replaced(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """A write in between is noticed: everything is judged again, and now the date is that of an older version."""
-    store = Documents(world.house)
+    store = documents_of(world)
     first = await put(world, store)
     other = Write(DOCUMENT, "t1", _later(first.change), "application/json")
     interrupt(world, monkeypatch, [Transaction((other,), "bob")])
@@ -93,7 +99,7 @@ def _later(change: Change) -> bytes:
 
 async def test_who_is_always_late_is_told_so(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """After some tries."""
-    store = Documents(world.house)
+    store = documents_of(world)
     first = await put(world, store)
     other = Write(DOCUMENT, "t1", first.change.content, "application/json")
     interrupt(world, monkeypatch, [Transaction((other,), "bob") for _ in range(documents.TRIES)])
@@ -104,17 +110,20 @@ async def test_who_is_always_late_is_told_so(world: World, monkeypatch: pytest.M
 
 async def test_a_tenant_that_goes_takes_its_document_along(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Even one that is saved in the same moment is not that of a new tenant of the name."""
-    store, house = Documents(world.house), world.house
+    store, services = (
+        documents_of(world),
+        world.services,
+    )
     await put(world, store)
-    await house.ledger.commit(house.tenants.delete_tenant("t1", None))
-    assert house.ledger.get(DOCUMENT, "t1") is None
+    await services.ledger.commit(services.tenants.delete_tenant("t1", None))
+    assert services.ledger.get(DOCUMENT, "t1") is None
     with pytest.raises(NotDefined):
         await put(world, store)
-    await house.ledger.commit(house.tenants.insert_tenant("t1", None))
-    interrupt(world, monkeypatch, [house.tenants.delete_tenant("t1", None)])
+    await services.ledger.commit(services.tenants.insert_tenant("t1", None))
+    interrupt(world, monkeypatch, [services.tenants.delete_tenant("t1", None)])
     late = await put(world, store)
-    await house.ledger.commit(house.tenants.insert_tenant("t1", None))
-    assert house.ledger.get(DOCUMENT, "t1") is late.change
+    await services.ledger.commit(services.tenants.insert_tenant("t1", None))
+    assert services.ledger.get(DOCUMENT, "t1") is late.change
     assert store.stored("t1") is None
     fresh = await put(world, store, "bob", [http_date(0)])
     assert fresh.header.counter == late.header.counter
@@ -127,8 +136,8 @@ async def test_saves_of_one_tenant_come_one_after_the_other(world: World, monkey
     monkeypatch.setattr(documents, "LARGE", 1)
     names = ["t1", "t2", "t3"]
     for name in names[1:]:
-        await world.house.ledger.commit(world.house.tenants.insert_tenant(name, None))
-    store = Documents(world.house)
+        await world.services.ledger.commit(world.services.tenants.insert_tenant(name, None))
+    store = documents_of(world)
     saved = await asyncio.gather(*(put(world, store, tenant=name) for name in names * 5))
     for name in names:
         times = [one.header.updatedTime for one in saved if one.change.key == name]
@@ -136,4 +145,4 @@ async def test_saves_of_one_tenant_come_one_after_the_other(world: World, monkey
         assert len({one.header.counter for one in saved}) == 1
     assert STORE.encode() in saved[-1].document
     assert not len(store._saves)
-    await world.house.workers.close()
+    await world.services.workers.close()

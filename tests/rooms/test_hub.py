@@ -17,26 +17,27 @@ from hivewire.access.passwords import Passwords
 from hivewire.access.tenants import Tenants
 from hivewire.access.throttle import Throttle
 from hivewire.access.tokens import ACCESS, Claims, Key, Tokens
-from hivewire.access.users import Profile, Users
-from hivewire.client import Client
-from hivewire.dispatch import Dispatcher, House
+from hivewire.access.users import UserProfile, Users
+from hivewire.caller import Caller
+from hivewire.dispatch import Dispatcher
 from hivewire.hub import catchup, entries, hub
 from hivewire.hub.entries import Entry, Recent
 from hivewire.hub.hub import Hub
 from hivewire.hub.index import Index
+from hivewire.ledger.engines.memory import MemoryJournal
 from hivewire.ledger.ledger import Ledger
-from hivewire.ledger.memory import MemoryJournal
 from hivewire.ledger.records import Change, Transaction, Write
+from hivewire.services import Services
 from hivewire.session import Session
 from hivewire.settings import Settings
 from hivewire.telemetry import Telemetry
 from hivewire_protocol.close import Code
 from hivewire_protocol.codec import push
-from hivewire_protocol.configuration import TEXT
+from hivewire_protocol.nouns.configuration import TEXT
+from hivewire_protocol.nouns.subscription import parse_position, render_position
+from hivewire_protocol.nouns.user import Role, Status
 from hivewire_protocol.patterns import EVERYTHING, Patterns
 from hivewire_protocol.permissions import Permission
-from hivewire_protocol.subscription import parse_position, render_position
-from hivewire_protocol.user import Role, Status
 
 HOUR = 3_600_000
 ALL = sum(1 << permission for permission in Permission)
@@ -79,8 +80,8 @@ class Peer:
         self.closed: Code | None = None
         self.suspended = 0
         self.room: int | None = None
-        self.client = Client("10.0.0.1", "h", identity=identity, listener=self)
-        self.session = Session(world.dispatcher, self.client, self._take, lambda: None)
+        self.caller = Caller("10.0.0.1", "h", identity=identity, listener=self)
+        self.session = Session(world.dispatcher, self.caller, self._take, lambda: None)
 
     @staticmethod
     def frame(topic: str, number: int, rpc: bool, what: str, members: bytes, position: str | None) -> bytes:
@@ -121,7 +122,7 @@ class Peer:
 
 
 class World:
-    """A house on a journal in memory."""
+    """A services on a journal in memory."""
 
     def __init__(self, **changed: Any) -> None:
         self.clock = Clock()
@@ -133,7 +134,7 @@ class World:
         self.tokens = Tokens(Key("x" * 32, "utf8"), users, tenants, HOUR, HOUR)
         self.hub = Hub(ledger, self.tokens, 10_000, lambda where, error: self.unexpected.append(error))
         self.passwords = Passwords()
-        self.house = House(
+        self.services = Services(
             Settings(**changed),
             ledger,
             users,
@@ -144,13 +145,13 @@ class World:
             self.hub,
             tenants,
         )
-        self.dispatcher = Dispatcher(self.house, actions.READS, actions.WRITES)
+        self.dispatcher = Dispatcher(self.services, actions.READS, actions.WRITES)
         self.number = 0
 
     async def open(self) -> World:
         await self.ledger.open()
         for login in ("admin", "other"):
-            await self.ledger.commit(self.users.write(login, Profile("x", Role.ADMIN), None))
+            await self.ledger.commit(self.users.write(login, UserProfile("x", Role.ADMIN), None))
         return self
 
     async def close(self) -> None:
@@ -164,7 +165,7 @@ class World:
         return Peer(self, Identity(user, login, self.clock() + life, rights, None, None, patterns))
 
     def identity(self, *names: str, user: int = 1, rights: int = ALL) -> Identity:
-        return self.peer(*names, user=user, rights=rights).client.identity or pytest.fail()
+        return self.peer(*names, user=user, rights=rights).caller.identity or pytest.fail()
 
     async def put(self, *names: str, value: str = "v") -> int:
         """Put them in one transaction; its revision."""
@@ -176,7 +177,7 @@ class World:
         return (await self.ledger.commit(Transaction(writes, "admin")))[0].revision
 
     async def user(self, status: Status) -> None:
-        await self.ledger.commit(self.users.write("admin", Profile("x", Role.ADMIN, status), None))
+        await self.ledger.commit(self.users.write("admin", UserProfile("x", Role.ADMIN, status), None))
 
     async def quiet(self) -> None:
         """Until nobody who reads is behind."""
@@ -575,7 +576,7 @@ async def test_a_commit_that_is_not_announced_yet_is_no_reason_to_conflate(world
 
 
 async def test_a_delete_during_a_conflated_run_is_not_lost(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also of a name that the run has not come to: the client may still have it."""
+    """Also of a name that the run has not come to: the caller may still have it."""
     monkeypatch.setattr(catchup, "LOOK", 1)
     world.hub.conflate_after = 1
     await world.put("a", "b", "c")
@@ -661,7 +662,7 @@ async def test_a_token_that_reaches_less_in_the_middle_of_a_group(
     peer.subscribe(snapshot=False)
     peer.room = 3
     await world.put("a", "b", "c")
-    feed = peer.client.feed
+    feed = peer.caller.feed
     assert feed is not None
     feed.renew(world.identity("b", "c"))
     peer.read()
@@ -686,7 +687,7 @@ async def test_no_conflation_without_need(world: World, idle: bool, changes: int
 
 
 async def test_a_slow_reader_whom_the_log_does_not_cover_gets_the_state_anew(world: World) -> None:
-    """Deletes may be forgotten by then, so the state replaces what the client has."""
+    """Deletes may be forgotten by then, so the state replaces what the caller has."""
     peer, strict = world.peer(), world.peer()
     for each, conflate in ((peer, True), (strict, False)):
         each.subscribe(conflate=conflate)
@@ -714,7 +715,7 @@ async def test_an_expired_token_pauses_and_a_new_one_resumes(world: World) -> No
     await world.hub.bookmarks()
     assert shown(peer.frames)[1:] == [("a", 1, first)]
     assert peer.suspended
-    feed = peer.client.feed
+    feed = peer.caller.feed
     assert feed is not None
     feed.renew(world.identity())
     await world.quiet()
@@ -753,7 +754,7 @@ async def test_another_token_of_the_same_user(
     await world.put("a1", "b")
     peer = world.peer(*before)
     peer.subscribe(snapshot=False)
-    feed = peer.client.feed
+    feed = peer.caller.feed
     assert feed is not None
     peer.taken()
     feed.renew(world.identity(*after))
@@ -769,7 +770,7 @@ async def test_a_token_without_the_right_stops_everything(world: World) -> None:
     """A new token that may not read configurations gets nothing more; one that may is told the state anew."""
     peer = world.peer(rights=READER)
     peer.subscribe(snapshot=False)
-    feed = peer.client.feed
+    feed = peer.caller.feed
     assert feed is not None
     feed.renew(world.identity(rights=1 << Permission.GET_DEVICE))
     await world.put("a")
@@ -797,7 +798,7 @@ async def test_anonymous_and_unentitled_callers_cannot_subscribe(world: World) -
     """401 without a token, 403 with one that does not grant it."""
     peer = world.peer(rights=1 << Permission.GET_DEVICE)
     assert peer.subscribe()["code"] == 403
-    peer.client.identity = None
+    peer.caller.identity = None
     assert peer.subscribe()["code"] == 401
 
 

@@ -19,18 +19,19 @@ from hivewire.access.passwords import Passwords
 from hivewire.access.tenants import Tenants
 from hivewire.access.throttle import Throttle
 from hivewire.access.tokens import Claims, Key, Tokens
-from hivewire.access.users import Profile, Users
-from hivewire.client import Client
-from hivewire.dispatch import Dispatcher, House, now
+from hivewire.access.users import UserProfile, Users
+from hivewire.caller import Caller
+from hivewire.dispatch import Dispatcher
 from hivewire.hub.hub import Hub
+from hivewire.ledger.engines.memory import MemoryJournal
 from hivewire.ledger.ledger import Ledger
-from hivewire.ledger.memory import MemoryJournal
+from hivewire.services import Services, now
 from hivewire.session import Session
 from hivewire.settings import Settings
 from hivewire.telemetry import Telemetry
 from hivewire_protocol.errors import WireError
+from hivewire_protocol.nouns.user import Role
 from hivewire_protocol.permissions import Permission
-from hivewire_protocol.user import Role
 
 HOUR = 3_600_000
 PASSWORD = "correct horse"
@@ -52,7 +53,7 @@ class GatedJournal(MemoryJournal):
 
 
 class World:
-    """A house on a journal in memory, and a session with an outbox that is a list."""
+    """A services on a journal in memory, and a session with an outbox that is a list."""
 
     def __init__(self) -> None:
         self.journal = GatedJournal()
@@ -63,8 +64,8 @@ class World:
         tokens = Tokens(Key("x" * 32, "utf8"), users, tenants, HOUR, HOUR)
         telemetry = Telemetry()
         hub = Hub(ledger, tokens, 10_000, telemetry.unexpected)
-        self.house = House(Settings(), ledger, users, tokens, passwords, Throttle(now), telemetry, hub, tenants)
-        self.dispatcher = Dispatcher(self.house, actions.READS, actions.WRITES)
+        self.services = Services(Settings(), ledger, users, tokens, passwords, Throttle(now), telemetry, hub, tenants)
+        self.dispatcher = Dispatcher(self.services, actions.READS, actions.WRITES)
         self.settled = 0
         self.session, self.outbox = self.connect()
 
@@ -73,7 +74,7 @@ class World:
         granted = sum(1 << permission for permission in permissions or Permission)
         identity = Identity(1, "admin", now() + HOUR, granted, None, None)
         outbox: list[bytes] = []
-        return Session(self.dispatcher, Client("10.0.0.1", "h", identity=identity), outbox.append, self._settle), outbox
+        return Session(self.dispatcher, Caller("10.0.0.1", "h", identity=identity), outbox.append, self._settle), outbox
 
     def _settle(self) -> None:
         self.settled += 1
@@ -102,16 +103,16 @@ class World:
 
 async def make() -> World:
     world = World()
-    await world.house.ledger.open()
-    profile = Profile(await world.house.passwords.hash(PASSWORD), Role.ADMIN)
-    await world.house.ledger.commit(world.house.users.write("admin", profile, None))
+    await world.services.ledger.open()
+    profile = UserProfile(await world.services.passwords.hash(PASSWORD), Role.ADMIN)
+    await world.services.ledger.commit(world.services.users.write("admin", profile, None))
     return world
 
 
 async def unmake(world: World) -> None:
     world.journal.gate.set()
-    await world.house.ledger.close()
-    world.house.passwords.close()
+    await world.services.ledger.close()
+    world.services.passwords.close()
 
 
 @pytest.fixture
@@ -219,7 +220,7 @@ async def test_a_login_holds_up_what_comes_after_it(world: World) -> None:
 
 async def test_a_request_after_authenticate_has_the_new_identity(world: World) -> None:
     """Requests pipelined behind a put and an authenticate are judged by the identity of their place in the line."""
-    weak = world.house.tokens.mint(Claims([1], now() + HOUR, 1, 1, ["*"], ["*"]))
+    weak = world.services.tokens.mint(Claims([1], now() + HOUR, 1, 1, ["*"], ["*"]))
     world.put(1)
     world.ask("authenticate", 2, token=weak)
     world.put(3)
@@ -290,8 +291,8 @@ async def pipeline_is_like_one_by_one(steps: list[tuple[str, str]], pauses: set[
 async def test_rights_are_checked_before_parameters(world: World) -> None:
     """A caller without rights hears 403, nobody in particular 401, before anything is said of their parameters."""
     session, outbox = world.connect(Permission.GET_CURRENT_USER)
-    for identity in (session.client.identity, None):
-        session.client.identity = identity
+    for identity in (session.caller.identity, None):
+        session.caller.identity = identity
         session.receive(b'{"action":"configuration/get","requestId":1,"name":{}}')
         session.receive(b'{"action":"configuration/put","requestId":2}')
         session.receive(b'{"jsonrpc":"2.0","id":3,"method":"configuration/get","params":[]}')
@@ -304,9 +305,9 @@ async def test_rights_are_checked_before_parameters(world: World) -> None:
 
 async def test_an_expired_token_says_so_and_open_requests_go_on(world: World) -> None:
     """An identity that has run out on a living socket is told apart from nobody; public requests still work."""
-    identity = world.session.client.identity
+    identity = world.session.caller.identity
     assert identity is not None
-    world.session.client.identity = Identity(1, "admin", now() - 1, identity.permissions, None, None)
+    world.session.caller.identity = Identity(1, "admin", now() - 1, identity.permissions, None, None)
     world.get(1)
     world.put(2)
     world.ask("server/info", 3)
@@ -326,7 +327,7 @@ async def test_failed_authentications_are_counted(world: World) -> None:
     world.get(7)
     await world.quiet()
     assert codes(world.answers()) == [401, 401, 401, 401, 401, 400, 404]
-    assert world.session.client.failures == 5
+    assert world.session.caller.failures == 5
 
 
 # Holding back.
@@ -342,7 +343,7 @@ async def test_while_held_nothing_begins_and_release_goes_on_in_order(world: Wor
         await asyncio.sleep(0)
     assert world.outbox == []
     assert world.session.owed == 3
-    assert world.house.ledger.get("configuration", "n") is None
+    assert world.services.ledger.get("configuration", "n") is None
     world.session.release()
     await world.quiet()
     assert codes(world.answers()) == [200, 200, 400]
@@ -390,10 +391,10 @@ async def test_after_close_nothing_is_sent_and_what_has_not_begun_is_dropped(wor
     world.get(2)
     world.put(3, name="later")
     world.session.close()
-    await world.house.ledger.commit(world.house.users.write("other", Profile(""), None))
+    await world.services.ledger.commit(world.services.users.write("other", UserProfile(""), None))
     assert world.outbox == []
-    assert world.house.ledger.get("configuration", "n") is not None
-    assert world.house.ledger.get("configuration", "later") is None
+    assert world.services.ledger.get("configuration", "n") is not None
+    assert world.services.ledger.get("configuration", "later") is None
     assert world.settled == 0
 
 
@@ -515,7 +516,7 @@ async def test_when_the_storage_fails_writes_get_503_and_reads_go_on(world: Worl
     assert answers[1]["error"] == "Service is not available: disk full; nothing was written"
     assert answers[3]["configuration"] == {"name": "n", "value": "before", "entityVersion": 1}
     assert answers[5]["count"] == 1
-    assert world.house.ledger.failing == "disk full"
+    assert world.services.ledger.failing == "disk full"
     world.journal.broken = None
     world.put(7, value="after")
     world.get(8)
@@ -523,13 +524,13 @@ async def test_when_the_storage_fails_writes_get_503_and_reads_go_on(world: Worl
     answers = world.answers()
     assert codes(answers) == [200, 200]
     assert answers[1]["configuration"] == {"name": "n", "value": "after", "entityVersion": 2}
-    assert world.house.ledger.failing is None
+    assert world.services.ledger.failing is None
 
 
 async def test_when_the_gateway_is_stopping_a_write_is_refused(world: World) -> None:
     """A write that comes too late is told so, in its place."""
     world.put(1)
-    closing = asyncio.create_task(world.house.ledger.close())
+    closing = asyncio.create_task(world.services.ledger.close())
     await asyncio.sleep(0)
     world.put(2)
     await closing
@@ -543,8 +544,8 @@ async def test_when_the_gateway_is_stopping_a_write_is_refused(world: World) -> 
 async def test_an_unforeseen_failure_is_one_internal_error_and_the_session_goes_on(world: World) -> None:
     """A mistake inside the gateway costs the one request, tells nothing of its cause, and is logged."""
     seen: list[BaseException] = []
-    world.house.telemetry.unexpected = lambda where, error: seen.append(error)  # type: ignore[method-assign]
-    world.house.tokens.verify = None  # type: ignore[assignment,method-assign]
+    world.services.telemetry.unexpected = lambda where, error: seen.append(error)  # type: ignore[method-assign]
+    world.services.tokens.verify = None  # type: ignore[assignment,method-assign]
     world.put(1)
     world.ask("authenticate", 2, token="x")
     world.get(3)
@@ -562,12 +563,14 @@ async def test_a_long_line_of_waiting_requests_is_worked_off_to_the_end() -> Non
     await ledger.open()
     none: Any = None
     telemetry = Telemetry()
-    house = House(Settings(), ledger, Users(ledger), none, Passwords(), Throttle(lambda: 1), telemetry, none, none)
+    services = Services(
+        Settings(), ledger, Users(ledger), none, Passwords(), Throttle(lambda: 1), telemetry, none, none
+    )
     sent: list[bytes] = []
     heard: list[int] = []
     session = Session(
-        Dispatcher(house, actions.READS, actions.WRITES),
-        Client("a", "h"),
+        Dispatcher(services, actions.READS, actions.WRITES),
+        Caller("a", "h"),
         sent.append,
         lambda: heard.append(session.owed),
     )
@@ -579,7 +582,7 @@ async def test_a_long_line_of_waiting_requests_is_worked_off_to_the_end() -> Non
             await asyncio.sleep(0)
     assert (len(sent), heard[-1]) == (20_001, 0)
     await ledger.close()
-    house.passwords.close()
+    services.passwords.close()
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,9 @@ import pytest
 
 from hivewire.access.tenants import CLIENT, Tenants
 from hivewire.access.tokens import ACCESS, REFRESH, Claims
-from hivewire.client import Client
-from hivewire.dispatch import now
+from hivewire.caller import Caller
 from hivewire.hub.feed import Feed
-from hivewire_protocol.configuration import ConfigurationGet, ConfigurationPut
+from hivewire.services import now
 from hivewire_protocol.errors import (
     AccessDenied,
     ClientDeleted,
@@ -27,21 +26,14 @@ from hivewire_protocol.errors import (
     Unauthorized,
     WireError,
 )
-from hivewire_protocol.identity import Authenticate, Token, TokenCreate, TokenPayload, TokenRefresh
 from hivewire_protocol.messages import Request
+from hivewire_protocol.nouns.client import MAX_TENANTS, ClientDelete, ClientInsert, ClientList
+from hivewire_protocol.nouns.configuration import ConfigurationGet, ConfigurationPut
+from hivewire_protocol.nouns.identity import Authenticate, Token, TokenCreate, TokenPayload, TokenRefresh
+from hivewire_protocol.nouns.subscription import ConfigurationSubscribe
+from hivewire_protocol.nouns.tenant import Privilege, TenantDelete, TenantInsert, TenantList
+from hivewire_protocol.nouns.user import UserGetCurrent, UserUpdate, UserUpdateFields
 from hivewire_protocol.permissions import Permission
-from hivewire_protocol.subscription import ConfigurationSubscribe
-from hivewire_protocol.tenancy import (
-    MAX_TENANTS,
-    ClientDelete,
-    ClientInsert,
-    ClientList,
-    Privilege,
-    TenantDelete,
-    TenantInsert,
-    TenantList,
-)
-from hivewire_protocol.user import UserGetCurrent, UserUpdate, UserUpdateFields
 from tests.rooms.test_actions import ADMIN, HELPER, HOUR, JOHN, World, world
 
 __all__ = ["world"]
@@ -60,13 +52,13 @@ async def client(world: World, name: str = "sync", **tenants: list[str]) -> str:
 
 
 def token_of(world: World, name: str = "sync") -> str:
-    found = world.house.tenants.client(name)
+    found = world.services.tenants.client(name)
     assert found is not None
-    return world.house.tokens.of_client(found, now())[0]
+    return world.services.tokens.of_client(found, now())[0]
 
 
-def bearer(world: World, token: str) -> Client:
-    return Client("10.0.0.1", "h", identity=world.house.tokens.verify(token, now()))
+def bearer(world: World, token: str) -> Caller:
+    return Caller("10.0.0.1", "h", identity=world.services.tokens.verify(token, now()))
 
 
 async def listed(world: World) -> Any:
@@ -84,12 +76,12 @@ async def test_a_tenant_is_made_listed_and_deleted(world: World) -> None:
         {"tenantId": "a"},
         {"tenantId": "b1"},
     ]
-    record = world.house.ledger.get("tenant", "b1")
+    record = world.services.ledger.get("tenant", "b1")
     assert record is not None
     assert record.author == "admin"
     await world.ask(TenantDelete(tenantId="b1"))
-    assert world.house.tenants.all() == ["B1", "a"]
-    assert not world.house.tenants.exists("b1")
+    assert world.services.tenants.all() == ["B1", "a"]
+    assert not world.services.tenants.exists("b1")
 
 
 @pytest.mark.parametrize("name", ["a b", "a-b", "a/b", "é", "x" * 33, "a\n", "*", "２"])
@@ -98,7 +90,7 @@ async def test_the_id_of_a_tenant_is_letters_and_digits(world: World, name: str)
     with pytest.raises(OutOfBounds, match="1 to 32 letters and digits"):
         await world.ask(TenantInsert(tenantId=name))
     await tenant(world, "x" * 32)
-    assert world.house.tenants.all() == ["x" * 32]
+    assert world.services.tenants.all() == ["x" * 32]
 
 
 @pytest.mark.parametrize(
@@ -128,11 +120,11 @@ async def test_what_cannot_be_is_told_and_not_written(
     """The words name what is wrong."""
     await tenant(world, "t1")
     await client(world, t1=["READ"])
-    before = world.house.ledger.revision
+    before = world.services.ledger.revision
     with pytest.raises(WireError, match=words) as caught:
         await world.ask(request_)
     assert type(caught.value) is error
-    assert world.house.ledger.revision == before
+    assert world.services.ledger.revision == before
 
 
 # Who may make them.
@@ -149,13 +141,13 @@ EVERY = [
 
 @pytest.mark.parametrize("request_", EVERY, ids=lambda request: type(request).__name__)
 async def test_tenants_and_clients_need_the_right_to_manage_users(world: World, request_: Request) -> None:
-    """Nobody, a client of DeviceHive's kind, every other right, and a client of a tenant are all refused."""
+    """Nobody, a caller of DeviceHive's kind, every other right, and a caller of a tenant are all refused."""
     await tenant(world, "t1")
     await client(world, t1=["READ", "CREATE", "UPDATE", "DELETE"])
     with pytest.raises(Unauthorized):
-        await world.ask(request_, Client("10.0.0.1", "h"))
+        await world.ask(request_, Caller("10.0.0.1", "h"))
     others = [int(right) for right in Permission if right > 1 and right != Permission.MANAGE_USER]
-    for caller in (world.client(JOHN, []), world.client(ADMIN, others), bearer(world, token_of(world))):
+    for caller in (world.caller(JOHN, []), world.caller(ADMIN, others), bearer(world, token_of(world))):
         with pytest.raises(AccessDenied):
             await world.ask(request_, caller)
     await world.ask(request_)
@@ -166,25 +158,25 @@ async def test_tenants_and_clients_need_the_right_to_manage_users(world: World, 
 async def test_only_an_unrestricted_administrator_makes_and_deletes_clients(
     world: World, user: int, claims: dict[str, Any]
 ) -> None:
-    """A client can be given any privilege, so a token that was made for less must not make one."""
+    """A caller can be given any privilege, so a token that was made for less must not make one."""
     await tenant(world, "t1")
     await client(world, t1=["READ"])
-    caller = world.client(user, **{"a": [0], **claims})
+    caller = world.caller(user, **{"a": [0], **claims})
     for request in (ClientInsert(clientId="mine", tenants={"t1": ["UPDATE"]}), ClientDelete(clientId="sync")):
         with pytest.raises(NotAllowed, match="unrestricted token"):
             await world.ask(request, caller)
     if user == HELPER:
         with pytest.raises(NotAllowed):
-            await world.ask(ClientInsert(clientId="mine", tenants={"t1": ["UPDATE"]}), world.client(HELPER, [0]))
+            await world.ask(ClientInsert(clientId="mine", tenants={"t1": ["UPDATE"]}), world.caller(HELPER, [0]))
     assert [found["clientId"] for found in await listed(world)] == ["sync"]
-    await world.ask(TenantInsert(tenantId="t2"), world.client(HELPER, [12]))
+    await world.ask(TenantInsert(tenantId="t2"), world.caller(HELPER, [12]))
 
 
 async def test_who_is_administrator_no_more_makes_no_client_with_an_old_token(world: World) -> None:
     """The role is looked at when it is asked, not when the token was made."""
     await tenant(world, "t1")
     await world.ask(UserUpdate(userId=HELPER, user=UserUpdateFields(role=0)))
-    helper = world.client(HELPER)
+    helper = world.caller(HELPER)
     await world.ask(ClientInsert(clientId="one", tenants={"t1": ["READ"]}), helper)
     await world.ask(UserUpdate(userId=HELPER, user=UserUpdateFields(role=1)))
     with pytest.raises(NotAllowed):
@@ -210,12 +202,12 @@ async def test_a_client_gets_a_secret_that_is_told_once_and_kept_as_a_hash(world
     found = await listed(world)
     assert {"clientId": "sync", "tenants": {"t2": ["READ", "UPDATE", "DELETE"], "t1": ["READ"]}} in found
     assert {"clientId": another.clientId, "tenants": {"t1": ["CREATE"]}} in found
-    record = world.house.ledger.get(CLIENT, "sync")
+    record = world.services.ledger.get(CLIENT, "sync")
     assert record is not None
-    shown = f"{made!r} {found!r} {record!r} {world.house.tenants.client('sync')!r}"
+    shown = f"{made!r} {found!r} {record!r} {world.services.tenants.client('sync')!r}"
     assert made.clientSecret not in shown
     stored = msgspec.json.decode(record.content or b"")["secret_hash"]
-    known = world.house.tenants.client("sync")
+    known = world.services.tenants.client("sync")
     assert known is not None
     assert stored not in f"{known!r} {known.profile!r} {made!r}"
 
@@ -224,7 +216,7 @@ async def test_a_client_is_proved_by_its_own_secret_only(world: World) -> None:
     """Not by another client's, not by its hash, not by nothing, and not under another spelling of its id."""
     await tenant(world, "t1")
     secret, other = await client(world, t1=["READ"]), await client(world, "other", t1=["READ"])
-    tenants = world.house.tenants
+    tenants = world.services.tenants
     proved = tenants.prove("sync", secret)
     assert proved is not None
     assert proved.id == "sync"
@@ -248,10 +240,10 @@ async def test_an_index_that_is_loaded_knows_what_one_that_followed_knows(world:
     await client(world, "gone", t1=["READ"])
     await world.ask(ClientDelete(clientId="gone"))
     await world.ask(TenantDelete(tenantId="t2"))
-    loaded = Tenants(world.house.ledger)
+    loaded = Tenants(world.services.ledger)
     assert loaded.all() == []
     loaded.load()
-    assert loaded.all() == world.house.tenants.all() == ["t1", "t3"]
+    assert loaded.all() == world.services.tenants.all() == ["t1", "t3"]
     assert [found.id for found in loaded.clients()] == ["sync"]
     proved = loaded.prove("sync", secret)
     assert proved is not None
@@ -263,11 +255,11 @@ async def test_an_index_that_is_loaded_knows_what_one_that_followed_knows(world:
 
 
 async def test_a_token_of_a_client_grants_privileges_and_no_action(world: World) -> None:
-    """It names the client and its privileges; whoever has it writes under the client's id, and may no action."""
+    """It names the caller and its privileges; whoever has it writes under the client's id, and may no action."""
     await tenant(world, "t1", "t2", "t3")
     await client(world, t1=["READ"], t2=["UPDATE"])
     token = token_of(world)
-    claims = world.house.tokens.claims(token)
+    claims = world.services.tokens.claims(token)
     assert (claims.a, claims.t, claims.u, claims.n, claims.dt) == ([1], ACCESS, 0, [], [])
     assert claims.tn == {"t1": ["READ"], "t2": ["READ", "UPDATE"]}
     identity = bearer(world, token).identity
@@ -284,22 +276,22 @@ async def test_a_token_of_a_client_grants_privileges_and_no_action(world: World)
 
 async def test_tokens_of_users_look_as_they_always_did(world: World) -> None:
     """No claim of ours is in them."""
-    reply = await world.ask(Token(login="admin", password="admin's"), Client("10.0.0.1", "h"))
-    claims = world.house.tokens.claims(reply.accessToken)
+    reply = await world.ask(Token(login="admin", password="admin's"), Caller("10.0.0.1", "h"))
+    claims = world.services.tokens.claims(reply.accessToken)
     assert list(json.loads(msgspec.json.encode(claims))) == ["a", "e", "t", "u", "n", "dt"]
 
 
 async def test_only_an_administrators_unrestricted_token_has_privileges(world: World) -> None:
     """All in all tenants; one that was made for less has none, and neither has any other user."""
     for caller, expected in [
-        (world.client(), True),
-        (world.client(a=[int(each) for each in Permission if each > 1]), True),
-        (world.client(a=[12, 13]), False),
-        (world.client(c=["a*"]), False),
-        (world.client(n=["1"]), False),
-        (world.client(JOHN), False),
-        (world.client(tn={"t1": [READ]}, a=[13]), False),
-        (world.client(JOHN, tn={"t1": [READ]}), False),
+        (world.caller(), True),
+        (world.caller(a=[int(each) for each in Permission if each > 1]), True),
+        (world.caller(a=[12, 13]), False),
+        (world.caller(c=["a*"]), False),
+        (world.caller(n=["1"]), False),
+        (world.caller(JOHN), False),
+        (world.caller(tn={"t1": [READ]}, a=[13]), False),
+        (world.caller(JOHN, tn={"t1": [READ]}), False),
     ]:
         assert caller.identity is not None
         assert {caller.identity.may_tenant("t1", each) for each in Privilege} == {expected}
@@ -309,7 +301,7 @@ async def test_the_same_token_comes_back_until_it_expires_or_the_client_changes(
     """A program that asks again and again does not fill the world with tokens."""
     await tenant(world, "t1")
     await client(world, t1=["READ"])
-    found, tokens = world.house.tenants.client("sync"), world.house.tokens
+    found, tokens = world.services.tenants.client("sync"), world.services.tokens
     assert found is not None
     first, expires = tokens.of_client(found, now())
     assert tokens.of_client(found, expires - 1_000) == (first, expires)
@@ -322,7 +314,7 @@ async def test_the_same_token_comes_back_until_it_expires_or_the_client_changes(
 
 
 async def test_a_deleted_client_is_out_at_once_and_for_ever(world: World) -> None:
-    """On open connections too, and a new client of its id does not bring its tokens back."""
+    """On open connections too, and a new caller of its id does not bring its tokens back."""
     await tenant(world, "t1")
     await client(world, t1=["READ"])
     token = token_of(world)
@@ -337,7 +329,7 @@ async def test_a_deleted_client_is_out_at_once_and_for_ever(world: World) -> Non
         with pytest.raises(ClientDeleted):
             world.dispatcher.authorize_tenant(caller, "t1", READ)
         with pytest.raises(InvalidCredentials):
-            world.house.tokens.verify(token, now())
+            world.services.tokens.verify(token, now())
 
     is_out()
     await client(world, t1=["READ", "UPDATE"])
@@ -346,7 +338,7 @@ async def test_a_deleted_client_is_out_at_once_and_for_ever(world: World) -> Non
 
 
 async def test_privileges_end_with_their_tenant_and_do_not_come_back(world: World) -> None:
-    """A new tenant of the same id is another one: neither the client nor a token that is out reaches it."""
+    """A new tenant of the same id is another one: neither the caller nor a token that is out reaches it."""
     await tenant(world, "t1", "t2")
     await client(world, t1=["UPDATE"], t2=["READ"])
     token = token_of(world)
@@ -365,18 +357,18 @@ async def test_a_tenant_is_looked_at_after_the_token_and_before_the_privilege(wo
     await tenant(world, "t1")
     await client(world, t1=["READ"])
     with pytest.raises(Unauthorized):
-        world.dispatcher.authorize_tenant(Client("10.0.0.1", "h"), "none", READ)
+        world.dispatcher.authorize_tenant(Caller("10.0.0.1", "h"), "none", READ)
     caller = bearer(world, token_of(world))
     with pytest.raises(NotFound, match="Tenant 'none' is not defined"):
         world.dispatcher.authorize_tenant(caller, "none", UPDATE)
     with pytest.raises(AccessDenied):
         world.dispatcher.authorize_tenant(caller, "t1", UPDATE)
-    for missing in (world.client(), world.client(JOHN)):
+    for missing in (world.caller(), world.caller(JOHN)):
         with pytest.raises(NotFound):
             world.dispatcher.authorize_tenant(missing, "none", READ)
     identity = msgspec.structs.replace(caller.identity, expires=now() - 1)  # type: ignore[type-var]
     with pytest.raises(TokenExpired):
-        world.dispatcher.authorize_tenant(Client("10.0.0.1", "h", identity=identity), "none", READ)
+        world.dispatcher.authorize_tenant(Caller("10.0.0.1", "h", identity=identity), "none", READ)
 
 
 @pytest.mark.parametrize(
@@ -389,10 +381,10 @@ async def test_claims_that_do_not_fit_together_are_no_token(world: World, change
     await tenant(world, "t1")
     await client(world, t1=["READ"])
     good: dict[str, Any] = {"a": [0], "e": now() + HOUR, "t": ACCESS, "u": 0, "cl": 1, "tn": {"t1": [READ]}}
-    granted = world.house.tokens.verify(world.house.tokens.mint(Claims(**good)), now())
+    granted = world.services.tokens.verify(world.services.tokens.mint(Claims(**good)), now())
     assert granted.permissions == 0, "whatever a client's token says, it may no action"
     with pytest.raises(InvalidCredentials):
-        world.house.tokens.verify(world.house.tokens.mint(Claims(**good | changed)), now())
+        world.services.tokens.verify(world.services.tokens.mint(Claims(**good | changed)), now())
 
 
 async def test_a_token_grants_no_more_than_the_client_has(world: World) -> None:
@@ -400,7 +392,7 @@ async def test_a_token_grants_no_more_than_the_client_has(world: World) -> None:
     await tenant(world, "t1", "t2")
     await client(world, t1=["READ"])
     claims = Claims([1], now() + HOUR, ACCESS, 0, cl=1, tn={"t1": [UPDATE, DELETE], "t2": [READ], "t3": [READ]})
-    identity = world.house.tokens.verify(world.house.tokens.mint(claims), now())
+    identity = world.services.tokens.verify(world.services.tokens.mint(claims), now())
     assert identity.tenants == {"t1": {READ}}
 
 
@@ -413,12 +405,12 @@ async def test_a_client_cannot_make_tokens_of_another_kind_out_of_its_own(world:
         with pytest.raises(AccessDenied):
             await world.ask(TokenCreate(payload=TokenPayload(userId=user)), bearer(world, token))
     with pytest.raises(InvalidTokenType):
-        await world.ask(TokenRefresh(refreshToken=token), Client("10.0.0.1", "h"))
-    claims = world.house.tokens.claims(token)
+        await world.ask(TokenRefresh(refreshToken=token), Caller("10.0.0.1", "h"))
+    claims = world.services.tokens.claims(token)
     claims.t = REFRESH
     for claims.u in (0, ADMIN):
         with pytest.raises(Unauthorized):
-            await world.ask(TokenRefresh(refreshToken=world.house.tokens.mint(claims)), Client("10.0.0.1", "h"))
+            await world.ask(TokenRefresh(refreshToken=world.services.tokens.mint(claims)), Caller("10.0.0.1", "h"))
 
 
 async def test_what_a_user_mints_has_no_privileges_in_tenants_but_an_administrators_own_whole_token(
@@ -429,9 +421,9 @@ async def test_what_a_user_mints_has_no_privileges_in_tenants_but_an_administrat
         payload = TokenPayload(userId=ADMIN, actions=[msgspec.Raw(each) for each in actions])
         payload.networkIds = payload.deviceTypeIds = [msgspec.Raw(b'"*"')]
         minted = await world.ask(TokenCreate(payload=payload))
-        claims = world.house.tokens.claims(minted.accessToken)
+        claims = world.services.tokens.claims(minted.accessToken)
         assert (claims.cl, claims.tn) == (msgspec.UNSET, msgspec.UNSET)
-        assert (world.house.tokens.verify(minted.accessToken, now()).tenants is None) is expected
+        assert (world.services.tokens.verify(minted.accessToken, now()).tenants is None) is expected
 
 
 # On sockets.
@@ -454,12 +446,12 @@ class Peer:
 
 
 async def test_a_socket_takes_a_clients_token_and_ends_what_a_user_had_there(world: World) -> None:
-    """A client is somebody else than the user before it, and another client somebody else again."""
+    """A caller is somebody else than the user before it, and another caller somebody else again."""
     await tenant(world, "t1")
     await client(world, t1=["READ"])
     await client(world, "other", t1=["READ"])
     peer = Peer()
-    caller = world.client()
+    caller = world.caller()
     caller.listener = peer
     await world.ask(ConfigurationSubscribe(snapshot=False), caller)
     reply = await world.ask(Authenticate(token=token_of(world)), caller)
@@ -470,28 +462,28 @@ async def test_a_socket_takes_a_clients_token_and_ends_what_a_user_had_there(wor
     await world.ask(Authenticate(token=token_of(world, "other")), caller)
     assert caller.identity.subject != before
     assert isinstance(caller.feed, Feed)
-    assert world.house.hub.allows(caller.feed)
+    assert world.services.hub.allows(caller.feed)
     await world.ask(ClientDelete(clientId="sync"))
     assert peer.suspended == 0
     await world.ask(ClientDelete(clientId="other"))
     assert peer.suspended == 1
-    assert not world.house.hub.allows(caller.feed)
+    assert not world.services.hub.allows(caller.feed)
     caller.feed.close()
 
 
 async def test_a_user_and_a_client_of_one_number_are_not_taken_for_each_other(world: World) -> None:
-    """Deleting the client of number 1 does not disturb the user of number 1."""
+    """Deleting the caller of number 1 does not disturb the user of number 1."""
     await tenant(world, "t1")
     await client(world, t1=["READ"])
-    found = world.house.tenants.client("sync")
+    found = world.services.tenants.client("sync")
     assert found is not None
     assert found.number == ADMIN
     peer = Peer()
-    caller = world.client()
+    caller = world.caller()
     caller.listener = peer
     await world.ask(ConfigurationSubscribe(snapshot=False), caller)
     await world.ask(ClientDelete(clientId="sync"))
     assert peer.suspended == 0
     assert caller.feed is not None
-    assert world.house.hub.allows(caller.feed)
+    assert world.services.hub.allows(caller.feed)
     caller.feed.close()

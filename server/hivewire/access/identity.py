@@ -8,9 +8,9 @@ from msgspec import Struct, field
 
 from hivewire.access.tenants import CLIENT
 from hivewire.access.users import KIND as USER
+from hivewire_protocol.nouns.tenant import Privilege
 from hivewire_protocol.patterns import EVERYTHING, Patterns
 from hivewire_protocol.permissions import ALL, Permission
-from hivewire_protocol.tenancy import Privilege
 
 
 class Identity(Struct, frozen=True):

@@ -16,7 +16,8 @@ from msgspec import Struct
 
 from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.records import Change, Expected, Transaction, Write
-from hivewire_protocol.tenancy import CLIENT_ID, MAX_TENANTS, TENANT_ID, Privilege
+from hivewire_protocol.nouns.client import CLIENT_ID, MAX_TENANTS
+from hivewire_protocol.nouns.tenant import TENANT_ID, Privilege
 
 TENANT, CLIENT = "tenant", "client"
 
@@ -39,14 +40,14 @@ class Grant(Struct):
     privileges: list[Privilege]
 
 
-class Profile(Struct):
+class ClientProfile(Struct):
     """What is stored of a client besides its id: the content of the record."""
 
     secret_hash: str
     grants: dict[str, Grant]
 
     def __repr__(self) -> str:
-        return "Profile(...)"
+        return "ClientProfile(...)"
 
 
 class ApiClient(Struct):
@@ -57,7 +58,7 @@ class ApiClient(Struct):
 
     number: int
     id: str
-    profile: Profile
+    profile: ClientProfile
     token: tuple[str, int] | None = None
 
     def __repr__(self) -> str:
@@ -89,7 +90,7 @@ class Tenants:
                 if (former := self._clients.pop(change.key, None)) is not None:
                     del self._by_number[former.number]
                 if change.content is not None:
-                    profile = msgspec.json.decode(change.content, type=Profile)
+                    profile = msgspec.json.decode(change.content, type=ClientProfile)
                     client = ApiClient(change.id, change.key, profile)
                     self._clients[client.id] = self._by_number[client.number] = client
 
@@ -157,7 +158,7 @@ class Tenants:
         if not 1 <= len(privileges) <= MAX_TENANTS:
             raise TenancyError(f"a client has privileges in 1 to {MAX_TENANTS} tenants")
         grants = {tenant: self._grant(tenant, given) for tenant, given in privileges.items()}
-        content = msgspec.json.encode(Profile(_hash(secret), grants))
+        content = msgspec.json.encode(ClientProfile(_hash(secret), grants))
         return Transaction([Write(CLIENT, name, content, "application/json", None, (Expected(version=0),))], author)
 
     def _grant(self, tenant: str, given: Sequence[str]) -> Grant:

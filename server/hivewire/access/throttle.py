@@ -10,8 +10,8 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 
-from hivewire.addresses import household
-from hivewire.turns import Turns
+from hivewire.addresses import network_prefix
+from hivewire.keyed_lock import KeyedLock
 
 FREE_ATTEMPTS = 10
 LONGEST = 15 * 60_000
@@ -30,7 +30,7 @@ class Throttle:
     def __init__(self, now: Callable[[], int]) -> None:
         self._now = now
         self._failures: OrderedDict[tuple[str, str], tuple[int, int]] = OrderedDict()
-        self._turns: Turns[tuple[str, str]] = Turns(MAX_IN_LINE)
+        self._turns: KeyedLock[tuple[str, str]] = KeyedLock(MAX_IN_LINE)
 
     def wait(self, login: str, address: str) -> int:
         """Milliseconds until the next attempt is looked at; 0 when it may be now."""
@@ -41,7 +41,10 @@ class Throttle:
         return min(max(0, last + delay - self._now()), delay)
 
     def turn(self, login: str, address: str) -> AbstractAsyncContextManager[None]:
-        """One attempt after the other, so that many at a time learn no more than many in a row. Raises Crowded."""
+        """One attempt after the other, so that many at a time learn no more than many in a row.
+
+        Raises TooManyWaiting.
+        """
         return self._turns.turn(_pair(login, address))
 
     def fail(self, login: str, address: str) -> None:
@@ -86,4 +89,4 @@ class Rate:
 
 
 def _pair(login: str, address: str) -> tuple[str, str]:
-    return login[:128], household(address)
+    return login[:128], network_prefix(address)

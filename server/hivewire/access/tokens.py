@@ -24,10 +24,10 @@ from hivewire_protocol.errors import (
     TokenExpired,
     Unauthorized,
 )
+from hivewire_protocol.nouns.tenant import Privilege
+from hivewire_protocol.nouns.user import Role
 from hivewire_protocol.patterns import EVERYTHING, Patterns
 from hivewire_protocol.permissions import Permission
-from hivewire_protocol.tenancy import Privilege
-from hivewire_protocol.user import Role
 
 REFRESH, ACCESS = 0, 1
 MAX_TOKEN = 64 << 10

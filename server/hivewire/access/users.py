@@ -10,12 +10,12 @@ from msgspec import Struct
 
 from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.records import Change, Precondition, Transaction, Write
-from hivewire_protocol.user import Role, Status
+from hivewire_protocol.nouns.user import Role, Status
 
 KIND = "user"
 
 
-class Profile(Struct):
+class UserProfile(Struct):
     """What is stored of a user besides its login: the content of the record."""
 
     password_hash: str
@@ -26,7 +26,7 @@ class Profile(Struct):
     all_device_types_available: bool = True
 
     def __repr__(self) -> str:
-        return f"Profile(role={self.role}, status={self.status})"
+        return f"UserProfile(role={self.role}, status={self.status})"
 
 
 class User(Struct):
@@ -34,7 +34,7 @@ class User(Struct):
 
     id: int
     login: str
-    profile: Profile
+    profile: UserProfile
     active: bool
     """Whether it may log in and its tokens count."""
 
@@ -67,7 +67,7 @@ class Users:
             if (former := self._by_login.pop(change.key, None)) is not None:
                 self._by_id.pop(former.id, None)
             if change.content is not None:
-                profile = msgspec.json.decode(change.content, type=Profile)
+                profile = msgspec.json.decode(change.content, type=UserProfile)
                 user = User(change.id, change.key, profile, profile.status == Status.ACTIVE)
                 self._by_login[user.login] = self._by_id[user.id] = user
 
@@ -84,7 +84,7 @@ class Users:
         return [self._by_id[number] for number in sorted(self._by_id)]
 
     def write(
-        self, login: str, profile: Profile, author: str | None, preconditions: tuple[Precondition, ...] = ()
+        self, login: str, profile: UserProfile, author: str | None, preconditions: tuple[Precondition, ...] = ()
     ) -> Transaction:
         """The transaction that stores a user."""
         content = msgspec.json.encode(profile)

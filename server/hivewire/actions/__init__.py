@@ -1,7 +1,7 @@
 """What each request does: one module for each noun of the protocol, with its tables at the foot.
 
-A handler gets the house, the client and the request. It returns a reply at once; or, if it stands in WRITES, a Commit;
-or a coroutine when it has to wait for something else. It raises WireError, and never publishes or sends.
+A handler gets the services, the caller and the request. It returns a reply at once; or, if it stands in WRITES, a
+PendingWrite; or a coroutine when it has to wait for something else. It raises WireError, and never publishes or sends.
 """
 
 from __future__ import annotations
@@ -16,6 +16,6 @@ READS: dict[type[Request], Handler] = {}
 WRITES: dict[type[Request], Handler] = {}
 
 for _noun in NOUNS:
-    _module = import_module(f"{__name__}.{_noun.__name__.rpartition('.')[2]}")
+    _module = import_module(f"{__name__}.{_noun}")
     READS.update(getattr(_module, "READS", {}))
     WRITES.update(getattr(_module, "WRITES", {}))

@@ -7,17 +7,28 @@ from itertools import islice
 from typing import Any
 
 from hivewire.access.identity import Identity
-from hivewire.client import Client
-from hivewire.dispatch import Commit, House
+from hivewire.caller import Caller
 from hivewire.ledger.ledger import MAX_TRANSACTION
-from hivewire.ledger.records import Change as LedgerChange
-from hivewire.ledger.records import Expected, Mismatch, Precondition, Refused, Transaction, Write, version_of
+from hivewire.ledger.pending import PendingWrite
+from hivewire.ledger.records import Change, Expected, Mismatch, Precondition, Refused, Transaction, Write, version_of
+from hivewire.services import Services
 from hivewire_protocol import patterns, times
 from hivewire_protocol.codec import MAX_REPLY
-from hivewire_protocol.configuration import (
+from hivewire_protocol.errors import (
+    AccessDenied,
+    InvalidParameters,
+    NotFound,
+    OutOfBounds,
+    TooLarge,
+    Unauthorized,
+    VersionConflict,
+    WireError,
+)
+from hivewire_protocol.messages import Reply
+from hivewire_protocol.nouns.configuration import (
     RESERVED,
     TEXT,
-    Change,
+    ChangeInfo,
     Configuration,
     ConfigurationDelete,
     ConfigurationGet,
@@ -36,17 +47,6 @@ from hivewire_protocol.configuration import (
     is_media_type,
     resource,
 )
-from hivewire_protocol.errors import (
-    AccessDenied,
-    InvalidParameters,
-    NotFound,
-    OutOfBounds,
-    TooLarge,
-    Unauthorized,
-    VersionConflict,
-    WireError,
-)
-from hivewire_protocol.messages import Reply
 from hivewire_protocol.patterns import MAX_PATTERNS, Patterns
 
 KIND = "configuration"
@@ -57,37 +57,37 @@ PAGE = 25
 """Changes read from the journal at a time."""
 
 
-def get(house: House, client: Client, request: ConfigurationGet) -> Reply | Coroutine[Any, Any, Reply]:
+def get(services: Services, caller: Caller, request: ConfigurationGet) -> Reply | Coroutine[Any, Any, Reply]:
     """The current resource, or an earlier one that is still kept, or NotFound."""
-    name = _name(client, request.name)
+    name = _name(caller, request.name)
     if request.entityVersion is not None or request.revision is not None:
-        return _get_earlier(house, name, request.entityVersion, request.revision)
-    found = house.ledger.get(KIND, name)
+        return _get_earlier(services, name, request.entityVersion, request.revision)
+    found = services.ledger.get(KIND, name)
     if found is None:
         raise _not_found(name)
     return ConfigurationReply(resource_of(found), found.revision)
 
 
-async def _get_earlier(house: House, name: str, version: int | None, revision: int | None) -> Reply:
-    found = await _earlier(house, name, version, revision)
+async def _get_earlier(services: Services, name: str, version: int | None, revision: int | None) -> Reply:
+    found = await _earlier(services, name, version, revision)
     return ConfigurationReply(resource_of(found), found.revision)
 
 
-async def _earlier(house: House, name: str, version: int | None, revision: int | None) -> LedgerChange:
+async def _earlier(services: Services, name: str, version: int | None, revision: int | None) -> Change:
     """A change of this name, by revision, or else by the version in its current life. Raises NotFound."""
-    last = house.ledger.kind(KIND).last(name)
+    last = services.ledger.kind(KIND).last(name)
     if last is None:
         raise _not_found(name)
     if revision is not None:
-        found = await house.ledger.journal.history(KIND, name, revision=revision, take=1)
+        found = await services.ledger.journal.history(KIND, name, revision=revision, take=1)
         if found and version in (None, found[0].version):
             return found[0]
         raise NotFound(f"Configuration '{name}' has no change of revision {revision}, or it is no longer kept")
     if last.content is None:
         raise _not_found(name)
-    at: LedgerChange | None = last
+    at: Change | None = last
     while at is not None and version is not None and at.id == last.id and at.version >= version:
-        page = await house.ledger.journal.history(KIND, name, revision=at.revision, take=PAGE)
+        page = await services.ledger.journal.history(KIND, name, revision=at.revision, take=PAGE)
         for change in page:
             if change.version == version and change.id == last.id:
                 return change
@@ -97,25 +97,25 @@ async def _earlier(house: House, name: str, version: int | None, revision: int |
     )
 
 
-async def history(house: House, client: Client, request: ConfigurationHistory) -> Reply:
+async def history(services: Services, caller: Caller, request: ConfigurationHistory) -> Reply:
     """What happened to a name, newest first; NotFound when it was never heard of."""
-    name = _name(client, request.name)
+    name = _name(caller, request.name)
     take = HISTORY_TAKE if request.take is None else request.take
     if not 0 <= take <= MOST_HISTORY:
         raise OutOfBounds(f"take must be between 0 and {MOST_HISTORY}")
     if request.before is not None and request.before < 1:
         raise OutOfBounds("before must be a revision, at least 1")
-    last = house.ledger.kind(KIND).last(name)
+    last = services.ledger.kind(KIND).last(name)
     if last is None:
         raise _not_found(name)
-    found: list[LedgerChange] = []
+    found: list[Change] = []
     at = last.revision
     if request.before is not None and request.before <= at:
         # Whoever pages asks behind a change of this name, which is found at once; else it is walked to.
-        direct = await house.ledger.journal.history(KIND, name, revision=request.before, take=1)
+        direct = await services.ledger.journal.history(KIND, name, revision=request.before, take=1)
         at = direct[0].previous if direct else at
     while at and len(found) < take:
-        page = await house.ledger.journal.history(KIND, name, revision=at, take=min(PAGE, take - len(found)))
+        page = await services.ledger.journal.history(KIND, name, revision=at, take=min(PAGE, take - len(found)))
         found += [change for change in page if request.before is None or change.revision < request.before]
         if sum(len(change.content or b"") for change in found) > MAX_REPLY:
             raise TooLarge
@@ -123,17 +123,17 @@ async def history(house: House, client: Client, request: ConfigurationHistory) -
     return ConfigurationHistoryReply([change_of(change) for change in found])
 
 
-def put(house: House, client: Client, request: ConfigurationPut) -> Commit:
+def put(services: Services, caller: Caller, request: ConfigurationPut) -> PendingWrite[Reply]:
     """Create or update one; equal values count as updates too."""
-    return Commit(Transaction((_put(house, client, request),), _author(client)), _written, refusal)
+    return PendingWrite(Transaction((_put(services, caller, request),), _author(caller)), _written, refusal)
 
 
-def _put(house: House, client: Client, request: ConfigurationPut | TransactChange) -> Write:
+def _put(services: Services, caller: Caller, request: ConfigurationPut | TransactChange) -> Write:
     """The write that a put asks for."""
-    name = _name(client, request.name)
-    settings = house.settings
-    # A longer name may have been made through another door; then it is written here like any other.
-    if not 1 <= len(name) <= settings.name_length and house.ledger.get(KIND, name) is None:
+    name = _name(caller, request.name)
+    settings = services.settings
+    # A longer name may have been made through another admission; then it is written here like any other.
+    if not 1 <= len(name) <= settings.name_length and services.ledger.get(KIND, name) is None:
         raise OutOfBounds(
             f"Name cannot be empty. The name's length should not be more than {settings.name_length} symbols."
         )
@@ -154,24 +154,24 @@ def _put(house: House, client: Client, request: ConfigurationPut | TransactChang
         content_type = request.contentType
         if not is_media_type(content_type):
             raise OutOfBounds("contentType must be a media type such as application/json")
-    description = _description(house, request.description)
+    description = _description(services, request.description)
     return Write(KIND, name, value.encode(), content_type, description, _expected(request))
 
 
-async def rollback(house: House, client: Client, request: ConfigurationRollback) -> Commit:
+async def rollback(services: Services, caller: Caller, request: ConfigurationRollback) -> PendingWrite[Reply]:
     """Write an earlier content and type as a new version."""
-    name = _name(client, request.name)
+    name = _name(caller, request.name)
     if (request.to is None) == (request.toRevision is None):
         raise InvalidParameters("give either to (a version) or toRevision")
-    description = _description(house, request.description)
-    earlier = await _earlier(house, name, request.to, request.toRevision)
+    description = _description(services, request.description)
+    earlier = await _earlier(services, name, request.to, request.toRevision)
     if earlier.content is None:
         raise OutOfBounds(f"Revision {earlier.revision} deleted '{name}'; use configuration/delete")
     write = Write(KIND, name, earlier.content, earlier.content_type, description, _expected(request))
-    return Commit(Transaction((write,), _author(client)), _written, refusal)
+    return PendingWrite(Transaction((write,), _author(caller)), _written, refusal)
 
 
-def transact(house: House, client: Client, request: ConfigurationTransact) -> Commit:
+def transact(services: Services, caller: Caller, request: ConfigurationTransact) -> PendingWrite[Reply]:
     """Several writes, all or nothing; the first that cannot be decides, and the error says which."""
     changes = request.changes
     if not changes or len(changes) > MAX_TRANSACTION:
@@ -180,23 +180,23 @@ def transact(house: House, client: Client, request: ConfigurationTransact) -> Co
     names: set[str] = set()
     for index, change in enumerate(changes):
         try:
-            write = _write(house, client, change)
+            write = _write(services, caller, change)
             if write.key in names:
                 raise OutOfBounds(f"'{write.key}' stands in changes twice")
         except WireError as error:
             raise _at(error, index) from None
         names.add(write.key)
         writes.append(write)
-    return Commit(
-        Transaction(writes, _author(client)), _transacted, lambda refused: _at(refusal(refused), refused.index)
+    return PendingWrite(
+        Transaction(writes, _author(caller)), _transacted, lambda refused: _at(refusal(refused), refused.index)
     )
 
 
-def _write(house: House, client: Client, change: TransactChange) -> Write:
+def _write(services: Services, caller: Caller, change: TransactChange) -> Write:
     if change.operation == "put":
-        return _put(house, client, change)
+        return _put(services, caller, change)
     if change.operation == "delete":
-        return _delete(house, client, change)
+        return _delete(services, caller, change)
     raise InvalidParameters("operation must be put or delete")
 
 
@@ -205,17 +205,17 @@ def _at(error: WireError, index: int) -> WireError:
     return type(error)(f"changes[{index}]: {error}", index=index, **error.members)
 
 
-def delete(house: House, client: Client, request: ConfigurationDelete) -> Commit:
+def delete(services: Services, caller: Caller, request: ConfigurationDelete) -> PendingWrite[Reply]:
     """Delete one; NotFound when there is none."""
-    return Commit(Transaction((_delete(house, client, request),), _author(client)), _deleted, refusal)
+    return PendingWrite(Transaction((_delete(services, caller, request),), _author(caller)), _deleted, refusal)
 
 
-def _delete(house: House, client: Client, request: ConfigurationDelete | TransactChange) -> Write:
-    name = _name(client, request.name)
-    return Write(KIND, name, None, "", _description(house, request.description), _expected(request))
+def _delete(services: Services, caller: Caller, request: ConfigurationDelete | TransactChange) -> Write:
+    name = _name(caller, request.name)
+    return Write(KIND, name, None, "", _description(services, request.description), _expected(request))
 
 
-def list_(house: House, client: Client, request: ConfigurationList) -> Reply:
+def list_(services: Services, caller: Caller, request: ConfigurationList) -> Reply:
     """A page by name of those that match the patterns and lie within the token's."""
     take = TAKE if request.take is None else request.take
     skip = request.skip or 0
@@ -223,10 +223,10 @@ def list_(house: House, client: Client, request: ConfigurationList) -> Reply:
         raise OutOfBounds(f"take must be between 0 and {MOST}")
     if skip < 0:
         raise OutOfBounds("skip must not be negative")
-    wanted = _identity(client).names
+    wanted = _identity(caller).names
     if request.names is not None:
         wanted = checked_patterns(request.names) & wanted
-    kind = house.ledger.kind(KIND)
+    kind = services.ledger.kind(KIND)
     ranges = list(kind.ranges(wanted))
     count = sum(end - start for start, end in ranges)
     first = kind.keys.bisect_right(request.after) if request.after is not None else 0
@@ -243,7 +243,7 @@ def list_(house: House, client: Client, request: ConfigurationList) -> Reply:
                 room -= LEAST_RESOURCE + len(key) + len(page[-1].value or "")
                 if room < 0:
                     raise TooLarge
-    return ConfigurationListReply(page, count, house.ledger.revision)
+    return ConfigurationListReply(page, count, services.ledger.revision)
 
 
 def checked_patterns(given: list[str]) -> Patterns:
@@ -256,9 +256,9 @@ def checked_patterns(given: list[str]) -> Patterns:
     return Patterns(given)
 
 
-def change_of(change: LedgerChange) -> Change:
+def change_of(change: Change) -> ChangeInfo:
     """A ledger change as the wire shows it."""
-    return Change(
+    return ChangeInfo(
         change.revision,
         "put" if change.content is not None else "delete",
         times.render(change.time),
@@ -286,29 +286,29 @@ def conflict(refused: Refused, failed: Precondition) -> VersionConflict:
     return VersionConflict(text, change=change_of(last) if last is not None else None)
 
 
-def _name(client: Client, name: str | None) -> str:
+def _name(caller: Caller, name: str | None) -> str:
     """The name of a request, if the caller may use it."""
     if name is None:
         raise InvalidParameters("Configuration name is wrong or empty")
-    if name == RESERVED or not _identity(client).reaches(name):
+    if name == RESERVED or not _identity(caller).reaches(name):
         raise AccessDenied
     if not name.isprintable() and (where := forbidden_character(name)) is not None:
         raise OutOfBounds(f"Configuration name has a forbidden character: {where}")
     return name
 
 
-def _identity(client: Client) -> Identity:
-    if client.identity is None:
+def _identity(caller: Caller) -> Identity:
+    if caller.identity is None:
         raise Unauthorized
-    return client.identity
+    return caller.identity
 
 
-def _author(client: Client) -> str:
-    return _identity(client).login
+def _author(caller: Caller) -> str:
+    return _identity(caller).login
 
 
-def _description(house: House, description: str | None) -> str | None:
-    most = house.settings.description_length
+def _description(services: Services, description: str | None) -> str | None:
+    most = services.settings.description_length
     if description is not None and len(description) > most:
         raise OutOfBounds(f"description is longer than {most} characters")
     return description
@@ -322,19 +322,19 @@ def _expected(
     return (Expected(request.entityVersion, request.revision),)
 
 
-def _written(changes: list[LedgerChange]) -> Reply:
+def _written(changes: list[Change]) -> Reply:
     return ConfigurationReply(resource_of(changes[0]), changes[0].revision)
 
 
-def _transacted(changes: list[LedgerChange]) -> Reply:
+def _transacted(changes: list[Change]) -> Reply:
     return ConfigurationTransactReply([resource_of(change) for change in changes], changes[0].revision)
 
 
-def _deleted(changes: list[LedgerChange]) -> Reply:
+def _deleted(changes: list[Change]) -> Reply:
     return RevisionReply(changes[0].revision)
 
 
-def resource_of(change: LedgerChange) -> Configuration:
+def resource_of(change: Change) -> Configuration:
     """The resource after a ledger change, as the wire shows it."""
     return resource(change.key, change.content, change.content_type, change.version)
 

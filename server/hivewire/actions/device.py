@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from hivewire.client import Client
-from hivewire.dispatch import House
-from hivewire_protocol.device import DeviceList, DeviceListReply
+from hivewire.caller import Caller
+from hivewire.services import Services
 from hivewire_protocol.messages import Reply
+from hivewire_protocol.nouns.device import DeviceList, DeviceListReply
 
 
-def list_(house: House, client: Client, request: DeviceList) -> Reply:
+def list_(services: Services, caller: Caller, request: DeviceList) -> Reply:
     """An empty list."""
     return DeviceListReply([])
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from hivewire.client import Client
-from hivewire.dispatch import House
-from hivewire_protocol.devicetype import DeviceTypeList, DeviceTypeListReply
+from hivewire.caller import Caller
+from hivewire.services import Services
 from hivewire_protocol.messages import Reply
+from hivewire_protocol.nouns.devicetype import DeviceTypeList, DeviceTypeListReply
 
 
-def list_(house: House, client: Client, request: DeviceTypeList) -> Reply:
+def list_(services: Services, caller: Caller, request: DeviceTypeList) -> Reply:
     """An empty list."""
     return DeviceTypeListReply([])
 

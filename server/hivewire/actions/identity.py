@@ -12,9 +12,9 @@ from hivewire.access.identity import Identity
 from hivewire.access.passwords import Busy
 from hivewire.access.tokens import MAX_TOKEN, SMALLEST_TIME, Claims, login_claims
 from hivewire.access.users import User
-from hivewire.client import Client
-from hivewire.dispatch import House, now
-from hivewire.turns import Crowded
+from hivewire.caller import Caller
+from hivewire.keyed_lock import TooManyWaiting
+from hivewire.services import Services, now
 from hivewire_protocol import coercion, times
 from hivewire_protocol.errors import (
     AccessDenied,
@@ -31,7 +31,8 @@ from hivewire_protocol.errors import (
     UserNotActive,
     WireError,
 )
-from hivewire_protocol.identity import (
+from hivewire_protocol.messages import NOTHING, Reply
+from hivewire_protocol.nouns.identity import (
     AccessTokenReply,
     Authenticate,
     AuthenticateReply,
@@ -41,29 +42,28 @@ from hivewire_protocol.identity import (
     TokenRefresh,
     TokensReply,
 )
-from hivewire_protocol.messages import NOTHING, Reply
+from hivewire_protocol.nouns.user import Role
 from hivewire_protocol.patterns import EVERYTHING, MAX_PATTERNS, Patterns, problem
 from hivewire_protocol.permissions import BY_NAME, Permission
-from hivewire_protocol.user import Role
 
 _BY_NUMBER: dict[int, Permission] = {int(permission): permission for permission in Permission}
 _IDS = re.compile(r"\*|\d{1,19}", re.ASCII)
 
 
-def authenticate(house: House, client: Client, request: Authenticate) -> Reply:
+def authenticate(services: Services, caller: Caller, request: Authenticate) -> Reply:
     """Take the identity of an access token; a failure leaves everything as it is."""
     try:
         if not request.token:
             raise Unauthorized
-        identity = house.tokens.verify(request.token, now())
+        identity = services.tokens.verify(request.token, now())
     except WireError as error:
-        house.telemetry.authentication_failed("authenticate", str(error), client.address)
+        services.telemetry.authentication_failed("authenticate", str(error), caller.address)
         raise
-    former, client.identity = client.identity, identity
-    user = house.users.by_id(identity.user_id)
+    former, caller.identity = caller.identity, identity
+    user = services.users.by_id(identity.user_id)
     if user is not None:
-        house.users.logged_in(user)
-    feed = client.feed
+        services.users.logged_in(user)
+    feed = caller.feed
     if feed is None:
         return NOTHING
     # Subscriptions are a user's: they go on under another token of it, and end under another user's.
@@ -72,32 +72,32 @@ def authenticate(house: House, client: Client, request: Authenticate) -> Reply:
     return AuthenticateReply(ended) if ended else NOTHING
 
 
-async def token(house: House, client: Client, request: Token) -> Reply:
+async def token(services: Services, caller: Caller, request: Token) -> Reply:
     """Log in. Wrong passwords are counted for the login from this address."""
     login, password = request.login, request.password
     if not login or not login.strip() or not password:
         raise InvalidParameters("Invalid or empty authorization request parameters")
     try:
-        user = await proved(house, client.address, login, password)
+        user = await proved(services, caller.address, login, password)
     except Unavailable:
         raise
     except WireError as error:
         # A login that nobody has may be a password in the wrong field.
-        known = login if house.users.by_login(login) is not None else None
-        house.telemetry.authentication_failed("token", type(error).__name__, client.address, known)
+        known = login if services.users.by_login(login) is not None else None
+        services.telemetry.authentication_failed("token", type(error).__name__, caller.address, known)
         raise
-    house.users.logged_in(user)
+    services.users.logged_in(user)
     moment = now()
-    tokens = house.tokens
+    tokens = services.tokens
     return TokensReply(
         *tokens.pair(login_claims(user), moment + tokens.access_lifetime, moment + tokens.refresh_lifetime)
     )
 
 
-async def proved(house: House, address: str, login: str, password: str) -> User:
+async def proved(services: Services, address: str, login: str, password: str) -> User:
     """The user whose login and password these are. Raises WireError: wrong, locked, throttled, or too many at once."""
-    _check_wait(house, login, address)
-    user = house.users.by_login(login)
+    _check_wait(services, login, address)
+    user = services.users.by_login(login)
     if user is None:
         raise UnknownLogin(UnknownLogin.text.format(login=login[:128]))
     if not user.active:
@@ -105,45 +105,45 @@ async def proved(house: House, address: str, login: str, password: str) -> User:
     if len(password) > 128:
         raise InvalidCredentials  # nobody's, so it is no guess either
     try:
-        async with house.throttle.turn(login, address):
-            _check_wait(house, login, address)  # those before it in the line may have used up the free attempts
-            right = await house.passwords.verify(user.profile.password_hash, password)
+        async with services.throttle.turn(login, address):
+            _check_wait(services, login, address)  # those before it in the line may have used up the free attempts
+            right = await services.passwords.verify(user.profile.password_hash, password)
             if not right:
-                house.throttle.fail(login, address)
+                services.throttle.fail(login, address)
                 raise InvalidCredentials
-            house.throttle.succeed(login, address)
-    except (Busy, Crowded):
+            services.throttle.succeed(login, address)
+    except (Busy, TooManyWaiting):
         raise Unavailable("Too many logins at a time; try again in a few seconds") from None
-    current = house.users.by_id(user.id)
+    current = services.users.by_id(user.id)
     if current is None or not current.active:  # it may have changed while the hash was worked out
         raise UserNotActive
     return current
 
 
-def _check_wait(house: House, login: str, address: str) -> None:
-    if wait := house.throttle.wait(login, address):
+def _check_wait(services: Services, login: str, address: str) -> None:
+    if wait := services.throttle.wait(login, address):
         seconds = -(-wait // 1_000)
         raise TooManyAttempts(TooManyAttempts.text.format(seconds=seconds), retryAfter=seconds)
 
 
-def token_refresh(house: House, client: Client, request: TokenRefresh) -> Reply:
+def token_refresh(services: Services, caller: Caller, request: TokenRefresh) -> Reply:
     """A new access token with the rights of the refresh token."""
     if not request.refreshToken:
         raise InvalidParameters("Missing or invalid payload in request")
     try:
-        access, user = house.tokens.refresh(request.refreshToken, now())
+        access, user = services.tokens.refresh(request.refreshToken, now())
     except WireError as error:
-        house.telemetry.authentication_failed("token/refresh", str(error), client.address)
+        services.telemetry.authentication_failed("token/refresh", str(error), caller.address)
         raise
-    house.users.logged_in(user)
+    services.users.logged_in(user)
     return AccessTokenReply(access)
 
 
-def token_create(house: House, client: Client, request: TokenCreate) -> Reply:
+def token_create(services: Services, caller: Caller, request: TokenCreate) -> Reply:
     """Mint tokens with no more rights than the caller's own."""
-    caller = client.identity
+    identity = caller.identity
     payload = request.payload
-    if caller is None:
+    if identity is None:
         raise Unauthorized
     if payload is None:
         raise InvalidParameters("Missing or invalid payload in request")
@@ -152,18 +152,18 @@ def token_create(house: House, client: Client, request: TokenCreate) -> Reply:
             "Error! Make sure, that the passed object is correct and properly structured. Validation failed: \n"
             "On property userId (value: null): must not be null ; "
         )
-    if payload.userId != caller.user_id and not caller.may(Permission.MANAGE_USER):
+    if payload.userId != identity.user_id and not identity.may(Permission.MANAGE_USER):
         raise AccessDenied
-    user = house.users.by_id(payload.userId)
+    user = services.users.by_id(payload.userId)
     if user is None:
         raise NotFound(f"User with id = {payload.userId} not found")
     if not user.active:
         raise NotAllowed(UserNotActive.text)
-    maker = house.users.by_id(caller.user_id)
+    maker = services.users.by_id(identity.user_id)
     if user.profile.role == Role.ADMIN and (maker is None or maker.profile.role != Role.ADMIN):
         raise AccessDenied  # as an administrator one may what no right says, such as setting passwords
-    claims = _claims(caller, user, payload)
-    tokens, moment = house.tokens, now()
+    claims = _claims(identity, user, payload)
+    tokens, moment = services.tokens, now()
     access_expiry = _time(payload.expiration, "expiration")
     refresh_expiry = _time(payload.refreshExpiration, "refreshExpiration")
     if refresh_expiry is None:
@@ -176,19 +176,19 @@ def token_create(house: House, client: Client, request: TokenCreate) -> Reply:
     return TokensReply(*pair)
 
 
-def _claims(caller: Identity, user: User, payload: TokenPayload) -> Claims:
+def _claims(granter: Identity, user: User, payload: TokenPayload) -> Claims:
     """What may be minted for this caller. Raises AccessDenied for anything beyond the caller's own rights."""
-    networks = _scope(payload.networkIds, caller.networks, "networkIds")
-    device_types = _scope(payload.deviceTypeIds, caller.device_types, "deviceTypeIds")
-    if user.profile.all_device_types_available and caller.device_types is not None:
+    networks = _scope(payload.networkIds, granter.networks, "networkIds")
+    device_types = _scope(payload.deviceTypeIds, granter.device_types, "deviceTypeIds")
+    if user.profile.all_device_types_available and granter.device_types is not None:
         raise AccessDenied  # the target's own flag would widen any list to all types (core protocol 3.5)
-    claims = Claims(_actions(caller, payload.actions), 0, 0, user.id, networks, device_types)
-    if (names := _names(caller, payload.configurations)) is not None:
+    claims = Claims(_actions(granter, payload.actions), 0, 0, user.id, networks, device_types)
+    if (names := _names(granter, payload.configurations)) is not None:
         claims.c = names
     return claims
 
 
-def _actions(caller: Identity, given: list[Raw] | None) -> list[int]:
+def _actions(granter: Identity, given: list[Raw] | None) -> list[int]:
     """The numbers for names and numbers; unknown ones are dropped, and `[1]` stands for nothing."""
     wanted: set[Permission] = set()
     for raw in given or ():
@@ -202,7 +202,7 @@ def _actions(caller: Identity, given: list[Raw] | None) -> list[int]:
         if permission is not None:
             wanted.add(permission)
     wanted.discard(Permission.NONE)
-    if not all(_grants(caller, permission) for permission in wanted):
+    if not all(_grants(granter, permission) for permission in wanted):
         raise AccessDenied
     return sorted(wanted) or [Permission.NONE]
 
@@ -215,10 +215,10 @@ def _item(raw: Raw) -> Any:
         return None
 
 
-def _grants(caller: Identity, permission: Permission) -> bool:
+def _grants(granter: Identity, permission: Permission) -> bool:
     if permission is Permission.ANY:
-        return all(caller.may(each) for each in Permission if each > Permission.NONE)
-    return caller.may(permission)
+        return all(granter.may(each) for each in Permission if each > Permission.NONE)
+    return granter.may(permission)
 
 
 def _scope(given: list[Raw] | None, own: frozenset[int] | None, field: str) -> list[str] | None:
@@ -234,16 +234,16 @@ def _scope(given: list[Raw] | None, own: frozenset[int] | None, field: str) -> l
     return ids
 
 
-def _names(caller: Identity, given: list[str] | None) -> list[str] | None:
+def _names(granter: Identity, given: list[str] | None) -> list[str] | None:
     """The name patterns of the new token, None for everything; absent ones are the caller's own."""
     if given is None:
-        return None if caller.names is EVERYTHING else list(caller.names.patterns)
+        return None if granter.names is EVERYTHING else list(granter.names.patterns)
     if len(given) > MAX_PATTERNS:
         raise OutOfBounds(f"more than {MAX_PATTERNS} name patterns")
     for index, pattern in enumerate(given):
         if (what := problem(pattern)) is not None:
             raise OutOfBounds(f"configurations[{index}]: {what}")
-        if not caller.names.contains(pattern):
+        if not granter.names.contains(pattern):
             raise AccessDenied
     return list(Patterns(given).patterns)
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from hivewire.client import Client
-from hivewire.dispatch import House
+from hivewire.caller import Caller
+from hivewire.services import Services
 from hivewire_protocol.messages import Reply
-from hivewire_protocol.network import NetworkList, NetworkListReply
+from hivewire_protocol.nouns.network import NetworkList, NetworkListReply
 
 
-def list_(house: House, client: Client, request: NetworkList) -> Reply:
+def list_(services: Services, caller: Caller, request: NetworkList) -> Reply:
     """An empty list."""
     return NetworkListReply([])
 

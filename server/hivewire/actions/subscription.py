@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+from hivewire import documents
 from hivewire.access.identity import Identity
-from hivewire.actions import documents
 from hivewire.actions.configuration import change_of, checked_patterns, resource_of
-from hivewire.client import Client
-from hivewire.dispatch import House, check_tenant
+from hivewire.caller import Caller
+from hivewire.dispatch import check_tenant
 from hivewire.hub.entries import Topic
 from hivewire.hub.feed import Feed
 from hivewire.ledger.records import Change
+from hivewire.services import Services
 from hivewire_protocol.codec import encode
 from hivewire_protocol.errors import AccessDenied, InvalidParameters, NotAllowed, NotFound, OutOfBounds, Unauthorized
 from hivewire_protocol.messages import NOTHING, Reply
-from hivewire_protocol.patterns import EVERYTHING, Patterns
-from hivewire_protocol.permissions import Permission
-from hivewire_protocol.subscription import (
+from hivewire_protocol.nouns.subscription import (
     ConfigurationSubscribe,
     ConfigurationUnsubscribe,
     SubscribeReply,
@@ -24,7 +23,9 @@ from hivewire_protocol.subscription import (
     SubscriptionListReply,
     parse_position,
 )
-from hivewire_protocol.tenancy import Privilege
+from hivewire_protocol.nouns.tenant import Privilege
+from hivewire_protocol.patterns import EVERYTHING, Patterns
+from hivewire_protocol.permissions import Permission
 
 MAX_HELD_PATTERNS = 10_000
 """Name patterns of all subscriptions of one connection together: some MiB at most."""
@@ -49,17 +50,17 @@ NO_NAMES = Patterns(())
 CONFIGURATION = Topic("configuration", "configuration", "configurations", _update, _entry, _served)
 
 
-def subscribe(house: House, client: Client, request: ConfigurationSubscribe) -> Reply:
+def subscribe(services: Services, caller: Caller, request: ConfigurationSubscribe) -> Reply:
     """State and changes in one step, or the changes after a position, or both anew when that is not to be had."""
-    topic, wanted = _wanted(house, client, request)
+    topic, wanted = _wanted(services, caller, request)
     since = _since(request.since)
-    feed = _feed(house, client)
-    if len(feed.subscriptions) >= house.settings.subscriptions:
-        raise OutOfBounds(f"this connection has {house.settings.subscriptions} subscriptions, the most there can be")
+    feed = _feed(services, caller)
+    if len(feed.subscriptions) >= services.settings.subscriptions:
+        raise OutOfBounds(f"this connection has {services.settings.subscriptions} subscriptions, the most there can be")
     if feed.patterns + len(wanted.patterns) > MAX_HELD_PATTERNS:
         raise OutOfBounds(f"more than {MAX_HELD_PATTERNS} name patterns in all subscriptions of this connection")
-    hub, revision = house.hub, house.ledger.revision
-    resumable = since is not None and since[0] == house.ledger.epoch and house.ledger.covers(since[1])
+    hub, revision = services.hub, services.ledger.revision
+    resumable = since is not None and since[0] == services.ledger.epoch and services.ledger.covers(since[1])
     sub = feed.subscribe(topic, wanted, since[1] if since is not None and resumable else revision)
     sub.conflate = request.conflate is not False
     if since is None and request.snapshot is False:
@@ -70,18 +71,18 @@ def subscribe(house: House, client: Client, request: ConfigurationSubscribe) -> 
     if since is None:
         return SubscribeReply(sub.id, "snapshot")
     sub.reset = True
-    return SubscribeReply(sub.id, "reset", oldest=house.ledger.oldest)
+    return SubscribeReply(sub.id, "reset", oldest=services.ledger.oldest)
 
 
-def _wanted(house: House, client: Client, request: ConfigurationSubscribe) -> tuple[Topic, Patterns]:
+def _wanted(services: Services, caller: Caller, request: ConfigurationSubscribe) -> tuple[Topic, Patterns]:
     """What is to be followed: configurations by name, or the document of a tenant."""
-    identity = client.identity
+    identity = caller.identity
     if identity is None:
         raise Unauthorized
     if request.tenant is not None:
         if request.names is not None:
             raise InvalidParameters("give either names or a tenant")
-        check_tenant(house, identity, request.tenant, Privilege.READ)
+        check_tenant(services, identity, request.tenant, Privilege.READ)
         return documents.TOPIC, Patterns((request.tenant,))
     if not identity.may(Permission.GET_CONFIGURATION):
         raise AccessDenied
@@ -95,31 +96,31 @@ def _since(text: str | None) -> tuple[str, int] | None:
         raise OutOfBounds("since is not a position: take it from a push or a reply of this gateway") from None
 
 
-def _feed(house: House, client: Client) -> Feed:
-    if client.identity is None:
+def _feed(services: Services, caller: Caller) -> Feed:
+    if caller.identity is None:
         raise Unauthorized
-    if client.feed is None:
-        if client.listener is None:
+    if caller.feed is None:
+        if caller.listener is None:
             raise NotAllowed("nothing can be pushed over this connection")
-        client.feed = house.hub.feed(client.listener, client.identity)
-    return client.feed
+        caller.feed = services.hub.feed(caller.listener, caller.identity)
+    return caller.feed
 
 
-def unsubscribe(house: House, client: Client, request: ConfigurationUnsubscribe) -> Reply:
+def unsubscribe(services: Services, caller: Caller, request: ConfigurationUnsubscribe) -> Reply:
     """Push nothing more behind this reply; NotFound for what this connection has not."""
     number = request.subscriptionId
     if number is None:
         raise InvalidParameters("subscriptionId is required")
-    sub = client.feed.find(number) if client.feed is not None else None
-    if client.feed is None or sub is None:
+    sub = caller.feed.find(number) if caller.feed is not None else None
+    if caller.feed is None or sub is None:
         raise NotFound(f"Subscription with id {number} was not found")
-    client.feed.end(sub)
+    caller.feed.end(sub)
     return NOTHING
 
 
-def list_(house: House, client: Client, request: SubscriptionList) -> Reply:
+def list_(services: Services, caller: Caller, request: SubscriptionList) -> Reply:
     """What this connection is subscribed to; nothing for a type that there is not."""
-    subscriptions = client.feed.subscriptions if client.feed is not None else []
+    subscriptions = caller.feed.subscriptions if caller.feed is not None else []
     return SubscriptionListReply(
         [
             SubscriptionItem(sub.id, sub.topic.name, list(sub.wanted.patterns), paused=not sub.served.patterns)

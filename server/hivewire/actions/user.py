@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 
 from hivewire.access.passwords import Busy
-from hivewire.access.users import Profile, User
-from hivewire.client import Client
-from hivewire.dispatch import House, unavailable
+from hivewire.access.users import User, UserProfile
+from hivewire.caller import Caller
+from hivewire.ledger.pending import unavailable
 from hivewire.ledger.records import Expected, Mismatch, NotDurable
+from hivewire.services import Services
 from hivewire_protocol import times
 from hivewire_protocol.errors import (
     InvalidParameters,
@@ -19,7 +20,7 @@ from hivewire_protocol.errors import (
     Unavailable,
 )
 from hivewire_protocol.messages import NOTHING, Reply
-from hivewire_protocol.user import (
+from hivewire_protocol.nouns.user import (
     Role,
     Status,
     UserCurrentReply,
@@ -38,76 +39,78 @@ _SORT_KEYS = {"id": lambda user: user.id, "login": lambda user: user.login}
 _PASSWORD = re.compile(r".{6,128}")
 
 
-def get_current(house: House, client: Client, request: UserGetCurrent) -> Reply:
+def get_current(services: Services, caller: Caller, request: UserGetCurrent) -> Reply:
     """The caller, with the networks that it belongs to: none until networks exist."""
-    user = house.users.by_id(client.identity.user_id) if client.identity is not None else None
+    user = services.users.by_id(caller.identity.user_id) if caller.identity is not None else None
     if user is None:
         raise Unauthorized
-    return UserCurrentReply(UserFull([], *_members(house, user)))
+    return UserCurrentReply(UserFull([], *_members(services, user)))
 
 
-def list_(house: House, client: Client, request: UserList) -> Reply:
+def list_(services: Services, caller: Caller, request: UserList) -> Reply:
     """Users that match, sorted and paged: 20 over a socket, all over HTTP, as DeviceHive has it."""
     sort_field, sort_order = (request.sortField or "").lower(), (request.sortOrder or "asc").lower()
     if (sort_field and sort_field not in _SORT_KEYS) or sort_order not in ("asc", "desc"):
         raise InvalidParameters
     skip = request.skip or 0
-    take = request.take if request.take is not None else None if client.http else TAKE_OVER_SOCKET
+    take = request.take if request.take is not None else None if caller.http else TAKE_OVER_SOCKET
     if skip < 0 or (take is not None and take < 0):
         raise OutOfBounds("take and skip must not be negative")
     pattern = re.sub("%+", "%", request.loginPattern) if request.loginPattern is not None else None
     if pattern is not None and len(pattern) > LONGEST_PATTERN:
         raise OutOfBounds(f"loginPattern is longer than {LONGEST_PATTERN} characters")
-    users = [user for user in house.users.all() if _matches(user, request, pattern)]
+    users = [user for user in services.users.all() if _matches(user, request, pattern)]
     if sort_field:
         users.sort(key=_SORT_KEYS[sort_field], reverse=sort_order == "desc")
     page = users[skip:] if take is None else users[skip : skip + take]
-    return UserListReply([UserListed(*_members(house, user)) for user in page])
+    return UserListReply([UserListed(*_members(services, user)) for user in page])
 
 
-async def update(house: House, client: Client, request: UserUpdate) -> Reply:
+async def update(services: Services, caller: Caller, request: UserUpdate) -> Reply:
     """Change a user. `data` is overwritten always: absent or null clears it, as DeviceHive has it."""
     fields = request.user
     if not isinstance(fields, UserUpdateFields):
         raise InvalidParameters("User is required")
     if request.userId is None:
         raise InvalidParameters("User id is wrong or empty")
-    user = house.users.by_id(request.userId)
+    user = services.users.by_id(request.userId)
     if user is None:
         raise NotFound(f"User with id = {request.userId} not found")
-    identity = client.identity
-    caller = house.users.by_id(identity.user_id) if identity is not None else None
-    if identity is None or caller is None:
+    identity = caller.identity
+    asker = services.users.by_id(identity.user_id) if identity is not None else None
+    if identity is None or asker is None:
         raise Unauthorized
     if any(value is not None for value in (fields.login, fields.role, fields.status, fields.password)):
         # The reference lets any holder of ManageUser set an administrator's password, and so become one. Not here,
         # and not with a token that an administrator has made for less.
-        if caller.profile.role != Role.ADMIN:
+        if asker.profile.role != Role.ADMIN:
             raise NotAllowed("Admin permissions required for this action")
         if not identity.unrestricted:
             raise NotAllowed("login, password, role and status need an administrator's unrestricted token: log in")
     if fields.login is not None and fields.login != user.login:
         raise NotAllowed("A login cannot be changed")
     if _steps_down(user, fields) and not any(
-        _is_active_admin(other) for other in house.users.all() if other is not user
+        _is_active_admin(other) for other in services.users.all() if other is not user
     ):
         raise NotAllowed("This is the last active administrator")
     _check(fields)
-    password_hash = await _hashed(house, fields.password) if fields.password else None
-    await _store(house, caller.login, user.id, fields, password_hash)
+    password_hash = await _hashed(services, fields.password) if fields.password else None
+    await _store(services, asker.login, user.id, fields, password_hash)
     if fields.status == Status.ACTIVE:
-        house.throttle.forgive(user.login)
+        services.throttle.forgive(user.login)
     return NOTHING
 
 
-async def _store(house: House, author: str, number: int, fields: UserUpdateFields, password_hash: str | None) -> None:
+async def _store(
+    services: Services, author: str, number: int, fields: UserUpdateFields, password_hash: str | None
+) -> None:
     """Write the changed profile over the one it was made from; start again when somebody else was faster."""
     while True:
-        user = house.users.by_id(number)
-        record = house.ledger.get("user", user.login) if user is not None else None
+        user = services.users.by_id(number)
+        record = services.ledger.get("user", user.login) if user is not None else None
         if user is None or record is None:
             raise NotFound(f"User with id = {number} not found")
-        profile = Profile(
+        profile = UserProfile(
             password_hash or user.profile.password_hash,
             _or(fields.role, user.profile.role),
             _or(fields.status, user.profile.status),
@@ -116,8 +119,8 @@ async def _store(house: House, author: str, number: int, fields: UserUpdateField
             user.profile.all_device_types_available,
         )
         try:
-            await house.ledger.commit(
-                house.users.write(user.login, profile, author, (Expected(revision=record.revision),))
+            await services.ledger.commit(
+                services.users.write(user.login, profile, author, (Expected(revision=record.revision),))
             )
             return
         except Mismatch:
@@ -145,14 +148,14 @@ def _check(fields: UserUpdateFields) -> None:
     if fields.password and not _PASSWORD.fullmatch(fields.password):
         raise OutOfBounds("Password can contain only from 6 to 128 symbols!")
     if fields.role is not None and fields.role not in tuple(Role):
-        raise OutOfBounds("role must be 0 (administrator) or 1 (client)")
+        raise OutOfBounds("role must be 0 (administrator) or 1 (caller)")
     if fields.status is not None and fields.status not in tuple(Status):
         raise OutOfBounds("status must be 0 (active), 1 (locked out) or 2 (disabled)")
 
 
-async def _hashed(house: House, password: str) -> str:
+async def _hashed(services: Services, password: str) -> str:
     try:
-        return await house.passwords.hash(password)
+        return await services.passwords.hash(password)
     except Busy:
         raise Unavailable("Too many logins at a time; try again in a few seconds") from None
 
@@ -180,8 +183,10 @@ def _like(pattern: str, text: str) -> bool:
     return row[-1]
 
 
-def _members(house: House, user: User) -> tuple[int, str, int, int, str | None, dict[str, object] | None, bool, bool]:
-    profile, last = user.profile, house.users.last_login(user)
+def _members(
+    services: Services, user: User
+) -> tuple[int, str, int, int, str | None, dict[str, object] | None, bool, bool]:
+    profile, last = user.profile, services.users.last_login(user)
     return (
         user.id,
         user.login,

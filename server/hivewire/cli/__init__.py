@@ -55,7 +55,7 @@ class _Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; what can be foreseen to fail ends in one line, not in a traceback."""
         from hivewire.cli.output import on_one_line
-        from hivewire.remote import BadAddress, RemoteError, Unreachable, Unsendable
+        from hivewire.cli.remote import BadAddress, RemoteError, Unreachable, Unsendable
 
         try:
             return super().invoke(ctx)

@@ -11,7 +11,7 @@ import click
 from hivewire.cli.gateway import reach, token_option, url_option
 from hivewire.cli.tenant import change_file, read_file
 from hivewire.cli.user import data_option
-from hivewire_protocol.tenancy import Privilege
+from hivewire_protocol.nouns.tenant import Privilege
 
 if TYPE_CHECKING:
     from hivewire.app import Store

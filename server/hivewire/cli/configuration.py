@@ -11,7 +11,7 @@ import click
 
 from hivewire.cli.gateway import connected, reach, token_option, url_option
 from hivewire.cli.output import echo_json, lines, on_one_line, printable, shortened
-from hivewire.remote import Remote, RemoteError
+from hivewire.cli.remote import Remote, RemoteError
 
 PAGE = 1_000
 

@@ -11,7 +11,7 @@ import click
 import msgspec
 
 from hivewire.cli.output import shortened
-from hivewire_protocol.configuration import RESERVED, TEXT, forbidden_character, is_media_type
+from hivewire_protocol.nouns.configuration import RESERVED, TEXT, forbidden_character, is_media_type
 
 FORMAT = 1
 """The number behind `hivewire` in a document. Another one is for a document that this command would misread."""

@@ -13,7 +13,7 @@ import msgspec
 
 from hivewire.cli.gateway import access, token_option, url_option
 from hivewire.cli.output import on_one_line, printable, printable_json
-from hivewire.remote import SECONDS, Remote, Unreachable
+from hivewire.cli.remote import SECONDS, Remote, Unreachable
 from hivewire_protocol import times
 from hivewire_protocol.tenant.dates import http_date
 from hivewire_protocol.tenant.differences import compare

@@ -11,7 +11,7 @@ import click
 
 from hivewire.cli import profile as profiles
 from hivewire.cli.profile import Profile, ProfileError
-from hivewire.remote import Remote, RemoteError, endpoint
+from hivewire.cli.remote import Remote, RemoteError, endpoint
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 

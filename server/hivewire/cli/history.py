@@ -11,7 +11,7 @@ import click
 from hivewire.cli.configuration import description_option, expect_option, expect_revision_option, shown, write
 from hivewire.cli.gateway import connected
 from hivewire.cli.output import echo_json, printable
-from hivewire.remote import Remote
+from hivewire.cli.remote import Remote
 
 PAGE = 100
 

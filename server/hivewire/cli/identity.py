@@ -16,7 +16,7 @@ from hivewire.cli import profile as profiles
 from hivewire.cli.gateway import DEFAULT_URL, reach, token_option, url_option
 from hivewire.cli.output import echo_json
 from hivewire.cli.profile import ProfileError
-from hivewire.remote import Remote
+from hivewire.cli.remote import Remote
 from hivewire_protocol.permissions import BY_NAME
 
 _UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
@@ -85,7 +85,7 @@ def _known_actions(context: click.Context, option: click.Parameter, names: tuple
 Examples:
   hivewire token --action ManageConfiguration --name 'limits.*'
   hivewire token --action GetConfiguration --expires 30d
-  hivewire token --user 3 --action GetConfiguration --name door.1 --expires 2027-01-01T00:00:00
+  hivewire token --user 3 --action GetConfiguration --name admission.1 --expires 2027-01-01T00:00:00
   HIVEWIRE_TOKEN=$(hivewire token --action GetConfiguration) hivewire list
 
 \b

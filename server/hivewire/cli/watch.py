@@ -19,7 +19,7 @@ import msgspec
 from hivewire.cli.configuration import shown
 from hivewire.cli.gateway import Access, access, token_option, url_option
 from hivewire.cli.output import echo_json, on_one_line, printable
-from hivewire.remote import Closed, Remote, RemoteError, Unreachable
+from hivewire.cli.remote import Closed, Remote, RemoteError, Unreachable
 from hivewire_protocol.close import TABLE, Code
 
 FIRST_WAIT, LONGEST_WAIT = 0.1, 5.0

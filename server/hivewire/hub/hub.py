@@ -15,7 +15,7 @@ from hivewire.hub.feed import SHAPES, Feed, Listener, Shape, Subscription
 from hivewire.hub.index import Index
 from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.records import Change
-from hivewire_protocol.subscription import render_position
+from hivewire_protocol.nouns.subscription import render_position
 
 FRAMES = 4_096
 """The most frames that are pushed in one go, about 10 ms; who would get more catches up in turns."""

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+from hivewire.ledger.engines.sqlite import inspect, location, new_epoch
 from hivewire.ledger.journal import JournalError
-from hivewire.ledger.sqlite import inspect, location, new_epoch
 
 NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
 """How file systems without hard links (FAT, some network mounts) refuse one."""

@@ -17,8 +17,8 @@ from defusedxml.expatreader import create_parser
 from msgspec import Struct
 
 from hivewire_protocol.errors import OutOfBounds, WireError
-from hivewire_protocol.markup import escape, escape_attribute
-from hivewire_protocol.properties import bare, charset_of, checked_description, checked_media_type, checked_name
+from hivewire_protocol.properties.markup import escape, escape_attribute
+from hivewire_protocol.properties.rules import bare, charset_of, checked_description, checked_media_type, checked_name
 
 MAX_DEPTH = 128
 """Of elements: as deep as JSON may be nested elsewhere."""
@@ -28,7 +28,7 @@ CARRIED = 8
 a long one that is used everywhere must not make gigabytes of a megabyte."""
 
 
-class Entry(Struct):
+class BatchEntry(Struct):
     """One property of a batch: to be written, or deleted when `content` is None. `problem` is why it cannot be.
 
     The content is in the charset that its type names, UTF-8 where it names none.
@@ -42,7 +42,7 @@ class Entry(Struct):
     problem: WireError | None = None
 
 
-def read_batch(data: bytes, charset: str | None = None) -> list[Entry]:
+def read_batch(data: bytes, charset: str | None = None) -> list[BatchEntry]:
     """The entries of a batch in document order. Raises OutOfBounds when the document as a whole is no good.
 
     `charset` is that of the Content-Type, which wins over the document's own declaration.
@@ -171,7 +171,7 @@ class _BatchHandler(ContentHandler, LexicalHandler):
 
     def __init__(self, room: int) -> None:
         super().__init__()
-        self.entries: list[Entry] = []
+        self.entries: list[BatchEntry] = []
         self._room = room
         self._path: list[str] = []
         self._scopes: list[dict[str, str]] = []
@@ -242,7 +242,7 @@ class _BatchHandler(ContentHandler, LexicalHandler):
         name = attributes.get("name")
         if not name:
             raise OutOfBounds("A property of the batch has no name")
-        entry = Entry(name, bare(attributes.get("etag") or "") or None)
+        entry = BatchEntry(name, bare(attributes.get("etag") or "") or None)
         self.entries.append(entry)
         try:
             checked_name(name)

@@ -12,26 +12,30 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from hivewire.dialects import devicehive as rest
+from hivewire.dialects import oauth, tenant
+from hivewire.dialects.properties import pages as properties
 from hivewire.dispatch import Dispatcher
-from hivewire.gate import oauth, properties, rest, tenant
-from hivewire.gate.door import PORTION, Door, HttpProtocol, cors
-from hivewire.gate.events import EventStreams
+from hivewire.http.cors import cors
 from hivewire.telemetry import CONTENT_TYPE
+from hivewire.transport.admission import Admission
+from hivewire.transport.connection import PORTION, HttpProtocol
+from hivewire.transport.events import EventStreams
 from hivewire_protocol.errors import InternalError, MethodNotAllowed, NotFound
 
 
 def application(
-    dispatcher: Dispatcher, door: Door, streams: EventStreams, not_ready: Callable[[], str | None]
+    dispatcher: Dispatcher, admission: Admission, streams: EventStreams, not_ready: Callable[[], str | None]
 ) -> ASGIApp:
     """Everything that is served over HTTP. `not_ready` gives the reason why new work should go elsewhere, or None."""
-    found = routes(dispatcher, door, streams, not_ready)
+    found = routes(dispatcher, admission, streams, not_ready)
     starlette = Starlette(routes=found, exception_handlers={HTTPException: _http_error, Exception: _unexpected})
     starlette.router.redirect_slashes = False
     return Face(starlette)
 
 
 def routes(
-    dispatcher: Dispatcher, door: Door, streams: EventStreams, not_ready: Callable[[], str | None]
+    dispatcher: Dispatcher, admission: Admission, streams: EventStreams, not_ready: Callable[[], str | None]
 ) -> list[BaseRoute]:
     """The routes of all dialects, and of those who look after the gateway."""
 
@@ -41,19 +45,19 @@ def routes(
     async def ready(request: Request) -> Response:
         if (reason := not_ready()) is not None:
             return JSONResponse({"status": "not ready", "reason": reason}, 503)
-        return JSONResponse({"status": "ready", "revision": dispatcher.house.ledger.revision})
+        return JSONResponse({"status": "ready", "revision": dispatcher.services.ledger.revision})
 
     async def metrics(request: Request) -> Response:
-        return Response(dispatcher.house.telemetry.exposition(), media_type=CONTENT_TYPE)
+        return Response(dispatcher.services.telemetry.exposition(), media_type=CONTENT_TYPE)
 
     return [
         Route("/health/live", live),
         Route("/health/ready", ready),
         Route("/metrics", metrics),
-        *rest.routes(dispatcher, door, streams),
-        *oauth.routes(dispatcher, door),
-        *properties.routes(dispatcher, door),
-        *tenant.routes(dispatcher, door),
+        *rest.routes(dispatcher, admission, streams),
+        *oauth.routes(dispatcher, admission),
+        *properties.routes(dispatcher, admission),
+        *tenant.routes(dispatcher, admission),
     ]
 
 
@@ -61,7 +65,7 @@ async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - what it is registered for
     refused = MethodNotAllowed() if error.status_code == 405 else NotFound()
     ours = request.scope["path"].startswith("/reltio/")
-    response = oauth.refusal(request, refused) if ours else rest.error_response(refused)
+    response = tenant.refusal(request, refused) if ours else rest.error_response(refused)
     response.headers.update(error.headers or {})
     return response
 

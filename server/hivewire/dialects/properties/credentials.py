@@ -15,12 +15,12 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 from starlette.requests import cookie_parser
 
-from hivewire.access.remembered import Remembered
-from hivewire.access.server_tokens import ServerTokens, parse_keys, same
-from hivewire.access.sessions import Sessions
 from hivewire.access.users import User
 from hivewire.actions.identity import proved
-from hivewire.dispatch import House, elapsed, now
+from hivewire.dialects.properties.remembered import Remembered
+from hivewire.dialects.properties.server_tokens import ServerTokens, parse_keys, same
+from hivewire.dialects.properties.sessions import Sessions
+from hivewire.services import Services, elapsed, now
 from hivewire_protocol.errors import (
     AccessDenied,
     InvalidCredentials,
@@ -29,7 +29,7 @@ from hivewire_protocol.errors import (
     UserNotActive,
     WireError,
 )
-from hivewire_protocol.user import Role
+from hivewire_protocol.nouns.user import Role
 
 COOKIE = "authtoken"
 
@@ -56,16 +56,16 @@ class Caller(Struct):
 class Credentials:
     """Tells callers apart. `origins` are those whose pages may use browser tokens."""
 
-    def __init__(self, house: House, origins: Collection[str]) -> None:
-        settings = house.settings
+    def __init__(self, services: Services, origins: Collection[str]) -> None:
+        settings = services.settings
         self._origins = origins
         self._browser_tokens = (settings.browser_tokens or "").split()
-        self._house = house
-        self._remembered = Remembered(house.users, elapsed)
-        self._server_tokens = ServerTokens(parse_keys(settings.server_tokens or ""), house.users)
-        key = house.tokens.derived_key("site properties session")
+        self._services = services
+        self._remembered = Remembered(services.users, elapsed)
+        self._server_tokens = ServerTokens(parse_keys(settings.server_tokens or ""), services.users)
+        key = services.tokens.derived_key("site properties session")
         self._proving: dict[tuple[str, str, str], asyncio.Task[User]] = {}
-        self._sessions = Sessions(key, house.users, settings.session_lifetime * 1_000)
+        self._sessions = Sessions(key, services.users, settings.session_lifetime * 1_000)
 
     async def administrator(self, asked: Asked, *, insists: bool) -> Caller:
         """A caller with the ADMIN right.
@@ -87,12 +87,12 @@ class Credentials:
         user = await self._basic(asked)
         if user is None:
             raise Unauthorized
-        self._house.users.logged_in(user)
-        return self._sessions.mint(user, now()), self._house.settings.session_lifetime
+        self._services.users.logged_in(user)
+        return self._sessions.mint(user, now()), self._services.settings.session_lifetime
 
     async def _caller(self, asked: Asked) -> Caller:
-        if (given := asked.query.get("apikey")) and self._house.settings.api_key is not None:
-            if same(given, self._house.settings.api_key):
+        if (given := asked.query.get("apikey")) and self._services.settings.api_key is not None:
+            if same(given, self._services.settings.api_key):
                 return Caller(self._impersonated(asked), everything=True)
             self._failed(asked, "apikey", "wrong key")
         token = asked.headers.get("x-deki-token")
@@ -113,7 +113,7 @@ class Credentials:
         number = asked.query.get("impersonateuserid")
         if number is None:
             return None
-        user = self._house.users.by_id(int(number)) if re.fullmatch(r"[0-9]{1,18}", number) else None
+        user = self._services.users.by_id(int(number)) if re.fullmatch(r"[0-9]{1,18}", number) else None
         if user is None:
             raise Unauthorized("impersonateuserid names no user")
         return self._active(asked, user, "apikey")
@@ -148,7 +148,7 @@ class Credentials:
             self._failed(asked, "basic", "malformed")
             raise Unauthorized
         # Who must wait must wait here too: what is remembered must not tell a right guess from a wrong one.
-        if not self._house.throttle.wait(login, asked.address):
+        if not self._services.throttle.wait(login, asked.address):
             user = self._remembered.find(login, password)
             if user is not None:
                 return user
@@ -176,16 +176,16 @@ class Credentials:
             proving.exception()  # looked at, even when everybody who waited for it has gone
 
     async def _prove(self, address: str, login: str, password: str) -> User:
-        before = self._house.users.by_login(login)
-        user = await proved(self._house, address, login, password)
+        before = self._services.users.by_login(login)
+        user = await proved(self._services, address, login, password)
         if user is before:  # else it was changed meanwhile, and what was proved may be the password it had
             self._remembered.remember(user, password)
         return user
 
     def _failed(self, asked: Asked, how: str, why: str, login: str | None = None) -> None:
         # A login that nobody has may be a password in the wrong field.
-        known = login if login is not None and self._house.users.by_login(login) is not None else None
-        self._house.telemetry.authentication_failed(how, why, asked.address, known)
+        known = login if login is not None and self._services.users.by_login(login) is not None else None
+        self._services.telemetry.authentication_failed(how, why, asked.address, known)
 
 
 def is_foreign(origin: str | None, host: str) -> bool:

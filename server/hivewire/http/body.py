@@ -6,7 +6,8 @@ import asyncio
 
 from starlette.requests import Request
 
-from hivewire.gate.door import LINGER_SECONDS, Door
+from hivewire.transport.admission import Admission
+from hivewire.transport.connection import LINGER_SECONDS
 from hivewire_protocol.errors import RequestTimeout, TooLarge
 
 THROWN_AWAY = 16 << 20
@@ -14,7 +15,11 @@ THROWN_AWAY = 16 << 20
 so what is over the limit is read to be thrown away, up to here."""
 
 
-async def read(request: Request, door: Door, limit: int, seconds: float) -> bytes:
+ANONYMOUS_BODY = 128 << 10
+"""Largest body of a caller without a token: enough to ask for one."""
+
+
+async def read(request: Request, admission: Admission, limit: int, seconds: float) -> bytes:
     """The whole body, of fixed length or chunked.
 
     Raises TooLarge over `limit` bytes, RequestTimeout when it takes longer than `seconds`, Unavailable when unfinished
@@ -32,7 +37,7 @@ async def read(request: Request, door: Door, limit: int, seconds: float) -> byte
                 if size > THROWN_AWAY:
                     break
                 if size <= limit:
-                    drawn = door.draw(drawn, size)
+                    drawn = admission.draw(drawn, size)
                     data += chunk
                 else:
                     soon = asyncio.get_running_loop().time() + LINGER_SECONDS
@@ -41,7 +46,7 @@ async def read(request: Request, door: Door, limit: int, seconds: float) -> byte
         if size <= limit:
             raise RequestTimeout(f"the body took over {seconds:g} s") from None
     finally:
-        door.draw(drawn, 0)
+        admission.draw(drawn, 0)
     if size > limit:
         raise too_large
     return bytes(data)

@@ -10,14 +10,15 @@ from collections.abc import Awaitable
 
 from starlette.types import Receive, Scope, Send
 
-from hivewire.client import Client
-from hivewire.dispatch import Dispatcher, now
-from hivewire.gate.door import HttpProtocol
+from hivewire.caller import Caller
+from hivewire.dispatch import Dispatcher
 from hivewire.hub.feed import Feed
+from hivewire.services import now
+from hivewire.transport.connection import HttpProtocol
 from hivewire_protocol.close import TABLE, Code
 from hivewire_protocol.codec import encode
 from hivewire_protocol.errors import Unavailable, WireError
-from hivewire_protocol.subscription import ConfigurationSubscribe, SubscribeReply
+from hivewire_protocol.nouns.subscription import ConfigurationSubscribe, SubscribeReply
 
 WRITE = 64 << 10
 """Bytes that are handed on at a time."""
@@ -40,24 +41,24 @@ class EventStreams:
         self.open: set[EventStream] = set()
         self.draining = False
 
-    def subscribe(self, client: Client, request: ConfigurationSubscribe) -> EventStream:
+    def subscribe(self, caller: Caller, request: ConfigurationSubscribe) -> EventStream:
         """The stream of a new subscription, an ASGI response. Raises WireError."""
         if self.draining:
             raise Unavailable("the gateway is stopping")
-        client.listener = stream = EventStream(self, client)
-        reply = self.dispatcher.start(client, request)
+        caller.listener = stream = EventStream(self, caller)
+        reply = self.dispatcher.start(caller, request)
         assert isinstance(reply, SubscribeReply)  # noqa: S101 - what subscribing returns
         stream.start(reply)
         return stream
 
     def closing(self) -> int:
-        """How many have said why they end, to a client that has not read it yet."""
+        """How many have said why they end, to a caller that has not read it yet."""
         return sum(stream.over for stream in self.open)
 
     def drain(self) -> None:
         """End all of them; clients are told to come back at a random time within the drain's spread."""
         self.draining = True
-        spread = self.dispatcher.house.settings.drain_spread
+        spread = self.dispatcher.services.settings.drain_spread
         for stream in self.open:
             milliseconds = random.randrange(int(spread * 1_000) + 1)  # noqa: S311 - no secret
             reason = TABLE[Code.GOING_AWAY].reason.format(ms=milliseconds)
@@ -67,10 +68,10 @@ class EventStreams:
 class EventStream:
     """One stream: a bounded queue of events, and the task of the request that empties it."""
 
-    def __init__(self, streams: EventStreams, client: Client) -> None:
+    def __init__(self, streams: EventStreams, caller: Caller) -> None:
         self._streams = streams
-        self._settings = streams.dispatcher.house.settings
-        self._client = client
+        self._settings = streams.dispatcher.services.settings
+        self._caller = caller
         self._out: deque[bytes] = deque()
         self._bytes = 0
         self._news = asyncio.Event()
@@ -102,7 +103,7 @@ class EventStream:
     def suspend(self) -> None:
         """The token does not count any more: there is no other way to give a new one than to come back."""
         try:
-            self._streams.dispatcher.admit(self._client, ConfigurationSubscribe)
+            self._streams.dispatcher.admit(self._caller, ConfigurationSubscribe)
         except WireError as error:
             self.finish(error.code, str(error))
 
@@ -114,18 +115,18 @@ class EventStream:
     # As a response.
 
     def start(self, reply: SubscribeReply) -> None:
-        """Say at once from where the client can resume, if that is known."""
+        """Say at once from where the caller can resume, if that is known."""
         if isinstance(reply.position, str):
             members = b'"position":"%b"' % reply.position.encode()
             self.push(self.frame("", 0, False, "bookmark", members, reply.position))
 
     @property
     def _feed(self) -> Feed:
-        assert self._client.feed is not None  # noqa: S101 - it has subscribed
-        return self._client.feed
+        assert self._caller.feed is not None  # noqa: S101 - it has subscribed
+        return self._caller.feed
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve the request until the client goes or the stream is finished."""
+        """Serve the request until the caller goes or the stream is finished."""
         self._streams.open.add(self)
         self._connection = scope["hivewire.connection"]
         gone = asyncio.create_task(self._wait_for_the_end(receive))

@@ -1,4 +1,4 @@
-"""The door: how many may come in, and how long and how loudly they may knock.
+"""The admission: how many may come in, and how long and how loudly they may knock.
 
 uvicorn bounds neither the bytes of a request's head nor the time to send them; this subclass of its httptools protocol
 does both, and limits connections for the process and for each address, before anything else is looked at.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -21,33 +20,15 @@ from uvicorn.server import ServerState
 from websockets.datastructures import Headers
 from websockets.http11 import Request
 
-from hivewire.addresses import household
-from hivewire.settings import Settings
+from hivewire.transport.admission import Admission
 from hivewire_protocol.codec import encode
-from hivewire_protocol.errors import Unavailable
-from hivewire_protocol.properties import owns
 
 SLICE = 16 << 10
 """Bytes looked at in one go, so that one loud connection does not hold up the others."""
 
 
-CORS = {
-    "Access-Control-Allow-Credentials": "true",
-    "Access-Control-Allow-Origin": "*",
-    "Access-Control-Allow-Methods": "OPTIONS, GET, POST, PUT, DELETE, HEAD",
-    "Access-Control-Max-Age": "0",
-    "Access-Control-Allow-Headers": "Origin, Authorization, Accept, Content-Type, Auth-DeviceID, Auth-DeviceKey, "
-    "If-Match, If-None-Match, X-HTTP-Method-Override",
-    "Access-Control-Expose-Headers": "ETag, Hivewire-Revision, Retry-After",
-}
-"""On every answer, as DeviceHive has it (core protocol, section 1.5), with our own headers added. Not on those of the
-property and tenant dialects (site properties, section 11, row 20; tenant configuration, section 13, row 21)."""
-
 LINGER_SECONDS = 2.0
 """After a refusal, what the peer still sends is thrown away for so long."""
-
-FREE = 16 << 10
-"""Bytes of an unfinished message that every connection may hold without drawing from the common budget."""
 
 GRACE_SECONDS = 3.0
 """An event stream that is not read says why it ends; after so long it is cut all the same."""
@@ -71,71 +52,6 @@ _PATH = re.compile(rb"(?:https?://[^/]*)?(/[^?]*)", re.IGNORECASE)
 """In the target of a request (RFC 9112, section 3.2)."""
 
 
-def cors(path: str) -> dict[str, str]:
-    """The CORS headers of an answer under a path as it was sent."""
-    return {} if owns(path) or path.startswith(("/reltio/", "/oauth/")) else CORS
-
-
-class Door:
-    """Counts who is inside, what messages and bodies that are not whole yet hold (`unfinished` bytes), and what answers
-    hold that their peers do not read (`unread` bytes)."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self.inside = 0
-        self.unfinished = 0
-        self.unread = 0
-        self._stalled: dict[HttpProtocol, int] = {}
-        self._by_household: Counter[str] = Counter()
-
-    def enter(self, address: str) -> bool:
-        """Whether one more connection from this address may come in; every one that may must `leave`."""
-        if self.inside >= self.settings.connections:
-            return False
-        household = self._household(address)
-        if household and self._by_household[household] >= self.settings.connections_per_address:
-            return False
-        self._by_household[household] += 1
-        self.inside += 1
-        return True
-
-    def leave(self, address: str) -> None:
-        """A connection that was let in has ended."""
-        self.inside -= 1
-        household = self._household(address)
-        self._by_household[household] -= 1
-        if not self._by_household[household]:
-            del self._by_household[household]
-
-    def draw(self, drawn: int, held: int) -> int:
-        """What a connection that has `drawn` so much of the common budget draws for an unfinished message of `held`
-        bytes; nothing when that is 0. Raises Unavailable when not so much is left."""
-        wanted = max(0, held - FREE)
-        if wanted > drawn and self.unfinished + wanted - drawn > self.settings.unfinished_bytes:
-            raise Unavailable("too many unfinished messages; try again later")
-        self.unfinished += wanted - drawn
-        return wanted
-
-    def stall(self, connection: HttpProtocol, held: int) -> None:
-        """A connection holds so many bytes, and its peer does not read. What is too much for all of them is taken from
-        those who have read nothing for longest: they are cut."""
-        self.resume(connection)
-        self._stalled[connection] = held
-        self.unread += held
-        while self.unread > self.settings.unread_bytes:
-            longest = next(iter(self._stalled))
-            self.resume(longest)
-            longest.transport.abort()
-
-    def resume(self, connection: HttpProtocol) -> None:
-        """Its peer has read, or it has ended."""
-        self.unread -= self._stalled.pop(connection, 0)
-
-    def _household(self, address: str) -> str:
-        """Empty for trusted proxies: there are many clients behind them, so only the limit for all counts."""
-        return "" if self.settings.trusts(address) else household(address)
-
-
 class Refusal(Exception):
     """What is answered in place of what was asked for: an error document, after which the connection is closed."""
 
@@ -155,19 +71,21 @@ class HttpProtocol(HttpToolsProtocol):
     """One HTTP connection, bounded; on an upgrade it hands over, together with its place inside.
 
     A refusal and an upgrade end it. Both come in their turn: what is answered before them is answered first, and
-    nothing behind them is parsed.
+    nothing behind them is parsed. `headers_of` gives the headers that every answer under a path has.
     """
 
     def __init__(
         self,
-        door: Door,
+        admission: Admission,
+        headers_of: Callable[[str], Mapping[str, str]],
         config: Config,
         server_state: ServerState,
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        self.door = door
+        self.admission = admission
+        self._headers_of = headers_of
         self.address = ""
         self.url = b""  # uvicorn sets it when the first request begins; a refusal may come before that
         self._admitted = False
@@ -185,7 +103,7 @@ class HttpProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         transport.set_write_buffer_limits(high=PORTION)  # under TLS there would be eight times as much
         self.address = peer_address(transport)
-        self._admitted = self.door.enter(self.address)
+        self._admitted = self.admission.enter(self.address)
         if not self._admitted:
             self.refuse(Refusal(503, "too many connections; try again later"))
             return
@@ -199,10 +117,10 @@ class HttpProtocol(HttpToolsProtocol):
             cycle.message_event.set()
         self._stop_timer()
         self._stop_slow_timer()
-        self.door.resume(self)
+        self.admission.resume(self)
         if self._admitted:
             self._admitted = False
-            self.door.leave(self.address)
+            self.admission.leave(self.address)
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser slice by slice and bound the head of each request."""
@@ -227,8 +145,12 @@ class HttpProtocol(HttpToolsProtocol):
         else:
             if not self._head_complete:
                 self._head_bytes += len(piece)
-                if self._head_bytes > self.door.settings.head_bytes:
+                if self._head_bytes > self.admission.settings.head_bytes:
                     self.refuse(self._head_too_large())
+
+    def abort(self) -> None:
+        """Cut it at once."""
+        self.transport.abort()
 
     def shutdown(self) -> None:
         """uvicorn stops. Under TLS, closing waits for the peer's goodbye, which an idle one may never say."""
@@ -251,13 +173,13 @@ class HttpProtocol(HttpToolsProtocol):
             super().on_header(name, value)
             return
         self._head_bytes += len(name) + len(value)
-        if self._head_bytes > self.door.settings.head_bytes:
-            raise Refusal(431, f"trailers are over {self.door.settings.head_bytes} bytes")
+        if self._head_bytes > self.admission.settings.head_bytes:
+            raise Refusal(431, f"trailers are over {self.admission.settings.head_bytes} bytes")
 
     def on_headers_complete(self) -> None:
         """The head is whole."""
         size = len(self.url) + sum(len(name) + len(value) + len(": \r\n") for name, value in self.headers)
-        if size > self.door.settings.head_bytes:
+        if size > self.admission.settings.head_bytes:
             raise self._head_too_large()
         if len(self.pipeline) >= PIPELINE:
             raise Refusal(503, "too many requests sent without waiting for answers")
@@ -334,7 +256,7 @@ class HttpProtocol(HttpToolsProtocol):
     def _write_refusal(self, refusal: Refusal) -> None:
         body = encode({"error": refusal.status, "message": str(refusal)})
         headers = {
-            **cors(self._path()),
+            **self._headers_of(self._path()),
             **refusal.headers,
             "Content-Type": "application/json",
             "Connection": "close",
@@ -364,7 +286,7 @@ class HttpProtocol(HttpToolsProtocol):
             self._write_refusal(refusal)
             return
         self._stop_slow_timer()
-        self.door.resume(self)
+        self.admission.resume(self)
         self.connections.discard(self)
         self._admitted = False
         self.transport.set_protocol(socket)
@@ -407,7 +329,7 @@ class HttpProtocol(HttpToolsProtocol):
             self._stall()
 
     def _stall(self) -> None:
-        self.door.stall(self, self._held + self.unsent)
+        self.admission.stall(self, self._held + self.unsent)
 
     def pause_writing(self) -> None:
         """The peer does not read its answer; it has as long for it as a slow socket."""
@@ -422,13 +344,13 @@ class HttpProtocol(HttpToolsProtocol):
             self.transport.abort()
             return
         self._slow_timer = self.loop.call_later(
-            self.door.settings.slow_seconds + GRACE_SECONDS, self._watch_progress, unsent
+            self.admission.settings.slow_seconds + GRACE_SECONDS, self._watch_progress, unsent
         )
 
     def resume_writing(self) -> None:
         """It has read most of it."""
         super().resume_writing()
-        self.door.resume(self)
+        self.admission.resume(self)
         if not self.transport.is_closing():
             self._stop_slow_timer()
 
@@ -444,16 +366,16 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _wait_for_head(self) -> None:
         self._stop_timer()
-        self._head_timer = self.loop.call_later(self.door.settings.head_seconds, self._head_late)
+        self._head_timer = self.loop.call_later(self.admission.settings.head_seconds, self._head_late)
 
     def _head_late(self) -> None:
         if self.flow.read_paused:
             self._wait_for_head()  # it is we who do not read
         else:
-            self.refuse(Refusal(408, f"request line and headers took over {self.door.settings.head_seconds:g} s"))
+            self.refuse(Refusal(408, f"request line and headers took over {self.admission.settings.head_seconds:g} s"))
 
     def _head_too_large(self) -> Refusal:
-        return Refusal(431, f"request line and headers are over {self.door.settings.head_bytes} bytes")
+        return Refusal(431, f"request line and headers are over {self.admission.settings.head_bytes} bytes")
 
     def _stop_timer(self) -> None:
         if self._head_timer is not None:

@@ -1,9 +1,4 @@
-"""Tokens as OAuth 2 gives them (RFC 6749), and what a program of the tenant dialect asks first.
-
-`POST /oauth/token` is another face of the actions `token` and `token/refresh`, and the only one for clients (tenant
-configuration, sections 1 and 2.5). `caller`, `refusal` and `Dispatcher.authorize_tenant` are for every path of that
-dialect: they find out who asks, and say no in its words.
-"""
+"""The token endpoint of OAuth 2, for clients of tenants and for users (tenant configuration, section 1)."""
 
 from __future__ import annotations
 
@@ -11,7 +6,7 @@ import base64
 import binascii
 from collections.abc import Awaitable, Callable
 from typing import Any
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import parse_qsl
 
 from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
@@ -20,52 +15,42 @@ from starlette.routing import BaseRoute, Route
 
 from hivewire.access.tenants import ApiClient, in_order
 from hivewire.access.throttle import Rate
-from hivewire.client import Client
-from hivewire.dispatch import Dispatcher, elapsed, now
-from hivewire.gate import body as bodies
-from hivewire.gate.door import Door
-from hivewire.gate.peer import origin_of
-from hivewire.gate.rest import ANONYMOUS_BODY, caller_of, header_of
+from hivewire.caller import Caller
+from hivewire.dispatch import Dispatcher
+from hivewire.http import body as bodies
+from hivewire.http.body import ANONYMOUS_BODY
+from hivewire.http.peer import header_of, origin_of
+from hivewire.services import elapsed, now
+from hivewire.transport.admission import Admission
 from hivewire_protocol import permissions
 from hivewire_protocol.codec import encode
 from hivewire_protocol.errors import (
     InternalError,
     InvalidParameters,
-    NotFound,
     RequestTimeout,
     TooLarge,
     TooManyAttempts,
     Unavailable,
     WireError,
 )
-from hivewire_protocol.identity import AccessTokenReply, Token, TokenRefresh, TokensReply
+from hivewire_protocol.nouns.identity import AccessTokenReply, Token, TokenRefresh, TokensReply
 from hivewire_protocol.permissions import Permission
-from hivewire_protocol.tenancy import Privilege
 
 MOST_A_SECOND = 10
 """Token requests of one client from one address (tenant configuration, section 1)."""
 
 MAX_PARAMETERS = 32
 
-BUSINESS_MODEL = "MDM.config.businessModel"
-"""What the privileges are about (tenant configuration, section 1)."""
-
 _NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 
 _Answer = Callable[[HttpRequest], Awaitable[Response]]
 
 
-def routes(dispatcher: Dispatcher, door: Door) -> list[BaseRoute]:
-    """The token endpoint and the neighbours of the tenant dialect."""
-    neighbours = Neighbours(dispatcher)
-    counted = dispatcher.house.telemetry.counted
-    permissions = counted("tenant/permissions", neighbours.permissions)
+def routes(dispatcher: Dispatcher, admission: Admission) -> list[BaseRoute]:
+    """The token endpoint."""
+    counted = dispatcher.services.telemetry.counted
     return [
-        Route("/oauth/token", counted("oauth/token", TokenEndpoint(dispatcher, door).answer), methods=["POST"]),
-        Route("/reltio/status", counted("tenant/status", neighbours.status), methods=["GET"]),
-        Route("/reltio/tenants", counted("tenant/list", neighbours.tenants), methods=["GET"]),
-        Route("/reltio/permissions/{tenantId}/", permissions, methods=["GET"]),
-        Route("/reltio/permissions/{tenantId}", permissions, methods=["GET"]),
+        Route("/oauth/token", counted("oauth/token", TokenEndpoint(dispatcher, admission).answer), methods=["POST"])
     ]
 
 
@@ -85,10 +70,10 @@ class Refused(Exception):
 class TokenEndpoint:
     """`POST /oauth/token`, for the grants `client_credentials`, `password` and `refresh_token`."""
 
-    def __init__(self, dispatcher: Dispatcher, door: Door) -> None:
+    def __init__(self, dispatcher: Dispatcher, admission: Admission) -> None:
         self._dispatcher = dispatcher
-        self._house = dispatcher.house
-        self._door = door
+        self._services = dispatcher.services
+        self._admission = admission
         self._rate = Rate(elapsed, MOST_A_SECOND)
         self._grants = {
             "client_credentials": self._for_client,
@@ -100,7 +85,7 @@ class TokenEndpoint:
         """The token, or why there is none. The client is looked at first: who is none cannot make us read a body."""
         try:
             peer = request.client.host if request.client else "local"
-            address, _ = origin_of(self._house.settings, peer, header_of(request), secure=False)
+            address, _ = origin_of(self._services.settings, peer, header_of(request), secure=False)
             client = self._client(request, address)
             parameters = await self._parameters(request)
             grant = self._grants.get(parameters.get("grant_type", ""))
@@ -121,12 +106,12 @@ class TokenEndpoint:
         name, secret = _basic(header_of(request)("authorization"))
         if wait := self._rate.wait(name, address):
             raise _too_often(wait, f"more than {MOST_A_SECOND} token requests a second")
-        known = self._house.tenants.client(name)
+        known = self._services.tenants.client(name)
         # Clients share the throttle with users; no login has a NUL in it.
-        throttle, key = self._house.throttle, f"\0{name}"
+        throttle, key = self._services.throttle, f"\0{name}"
         if known is not None and (wait := throttle.wait(key, address)):
             raise _too_often(wait, "too many wrong client secrets")
-        client = self._house.tenants.prove(name, secret)
+        client = self._services.tenants.prove(name, secret)
         if client is None:
             if known is not None:
                 throttle.fail(key, address)
@@ -137,13 +122,13 @@ class TokenEndpoint:
         return client
 
     def _failed(self, reason: str, address: str, name: str | None) -> None:
-        self._house.telemetry.authentication_failed("oauth/token", reason, address, name)
+        self._services.telemetry.authentication_failed("oauth/token", reason, address, name)
 
     async def _parameters(self, request: HttpRequest) -> dict[str, str]:
         """The parameters of body and query; those without a value are none (RFC 6749, section 3.2). Raises Refused."""
-        settings = self._house.settings
+        settings = self._services.settings
         limit = min(settings.message_bytes, ANONYMOUS_BODY)
-        body = await bodies.read(request, self._door, limit, settings.body_seconds)
+        body = await bodies.read(request, self._admission, limit, settings.body_seconds)
         if body.strip():
             content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
             if content_type != "application/x-www-form-urlencoded":
@@ -158,9 +143,9 @@ class TokenEndpoint:
         return parameters
 
     async def _for_client(self, client: ApiClient, address: str, parameters: dict[str, str]) -> dict[str, Any]:
-        grants = self._house.tenants.grants(client)
+        grants = self._services.tenants.grants(client)
         scope = [f"{tenant}:{privilege}" for tenant in sorted(grants) for privilege in in_order(grants[tenant])]
-        token, expires = self._house.tokens.of_client(client, now())
+        token, expires = self._services.tokens.of_client(client, now())
         return _granted(token, expires, scope, parameters)
 
     async def _for_password(self, client: ApiClient, address: str, parameters: dict[str, str]) -> dict[str, Any]:
@@ -180,11 +165,11 @@ class TokenEndpoint:
         return self._of_user(reply.accessToken, parameters)
 
     async def _ask(self, address: str, request: Token | TokenRefresh) -> Any:
-        answer = self._dispatcher.start(Client(address, "", http=True), request)
+        answer = self._dispatcher.start(Caller(address, "", http=True), request)
         return await answer if isinstance(answer, Awaitable) else answer
 
     def _of_user(self, token: str, parameters: dict[str, str]) -> dict[str, Any]:
-        claims = self._house.tokens.claims(token)
+        claims = self._services.tokens.claims(token)
         granted = permissions.effective(claims.a)
         everything = granted == permissions.ALL
         names = [Permission.ANY.wire_name] if everything else [found.wire_name for found in sorted(granted)]
@@ -253,69 +238,6 @@ def _no_token(refused: Refused) -> Response:
     if refused.status in (408, 413):
         headers["Connection"] = "close"  # the rest of the body is not read
     return _json({"error": refused.error, "error_description": str(refused)}, refused.status, headers)
-
-
-# The tenant dialect's neighbours, and how all of it says no.
-
-
-class Neighbours:
-    """Small things that programs ask around a tenant's configuration (tenant configuration, section 2.5)."""
-
-    def __init__(self, dispatcher: Dispatcher) -> None:
-        self._dispatcher = dispatcher
-
-    async def status(self, request: HttpRequest) -> Response:
-        """That somebody is here; for everybody."""
-        return _json({"status": "OK"})
-
-    async def tenants(self, request: HttpRequest) -> Response:
-        """The ids of the tenants that the caller may read."""
-        try:
-            identity = self._dispatcher.authenticated(caller(self._dispatcher, request))
-        except WireError as error:
-            return refusal(request, error)
-        known = self._dispatcher.house.tenants.all()
-        return _json([tenant for tenant in known if identity.may_tenant(tenant, Privilege.READ)])
-
-    async def permissions(self, request: HttpRequest) -> Response:
-        """What the caller may do in a tenant that it may read."""
-        try:
-            client = caller(self._dispatcher, request)
-            tenant = tenant_of(request)
-            self._dispatcher.authorize_tenant(client, tenant, Privilege.READ)
-        except WireError as error:
-            return refusal(request, error)
-        identity = self._dispatcher.authenticated(client)
-        return _json({BUSINESS_MODEL: [each for each in Privilege if identity.may_tenant(tenant, each)]})
-
-
-def caller(dispatcher: Dispatcher, request: HttpRequest) -> Client:
-    """Who asks, for `Dispatcher.authorize_tenant`. Raises Unauthorized or TokenExpired when its token is no good."""
-    return caller_of(dispatcher.house, request, "reltio")
-
-
-def tenant_of(request: HttpRequest) -> str:
-    """The tenant of the path parameter `tenantId`, as it was meant: the path is still percent-encoded."""
-    return unquote(request.path_params["tenantId"])
-
-
-def refusal(request: HttpRequest, error: WireError) -> Response:
-    """401, 404 and 403 as the tenant dialect has them (tenant configuration, sections 1, 7.2 and 10).
-
-    A 401 says `invalid_token` when a token was given, so that a program fetches a new one and tries again.
-    """
-    if error.code == 401:
-        given = (header_of(request)("authorization") or "").lower().startswith("bearer ")
-        word = "invalid_token" if given else "unauthorized"
-        challenge = f'Bearer realm="hivewire", error="{word}"' if given else 'Bearer realm="hivewire"'
-        return _json({"error": word, "error_description": str(error)}, 401, {"WWW-Authenticate": challenge})
-    problem = {
-        "severity": "Error",
-        "errorMessage": str(error),
-        "errorCode": 309 if isinstance(error, NotFound) else error.code,
-        "errorDetailMessage": (type(error).__doc__ or "").partition("\n\n")[0],
-    }
-    return _json(problem, error.code)
 
 
 def _json(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import codecs
 import random
+from collections.abc import Callable
 from time import monotonic
 
 from uvicorn.server import ServerState
@@ -19,15 +20,18 @@ from websockets.http11 import Request, Response
 from websockets.protocol import OPEN, SERVER, Protocol
 from websockets.server import ServerProtocol
 
-from hivewire.client import Client
+from hivewire.caller import Caller
 from hivewire.dispatch import Dispatcher
-from hivewire.gate.door import SLICE, Door, Refusal, peer_address
-from hivewire.gate.peer import client_of
 from hivewire.session import TURN_SECONDS, Session
 from hivewire.telemetry import log
+from hivewire.transport.admission import Admission
+from hivewire.transport.connection import SLICE, Refusal, peer_address
 from hivewire_protocol.close import TABLE, Code
 from hivewire_protocol.codec import push
 from hivewire_protocol.errors import NotFound, Unavailable, WireError
+
+Identify = Callable[..., Caller]
+"""Tells who sends a handshake request: see `hivewire.http.peer.caller_of`."""
 
 PATHS = {"/api/websocket": "api", "/dh/websocket": "dh"}
 """Where sockets are opened, and the context that DeviceHive clients know it by."""
@@ -45,7 +49,7 @@ CONTROL = 125
 """Most bytes that a control frame carries (RFC 6455, section 5.5)."""
 
 FIN = MASKED = 0x80
-"""The bit that the last frame of a message has in its first byte, and every frame of a client in its second."""
+"""The bit that the last frame of a message has in its first byte, and every frame of a caller in its second."""
 
 _NOTEWORTHY = (Code.INTERNAL_ERROR, Code.SLOW_CONSUMER, Code.TOO_MANY_FAILURES)
 
@@ -55,10 +59,11 @@ _validate = codecs.getincrementaldecoder("utf-8")
 class Gate:
     """All open sockets of one gateway, and what they share."""
 
-    def __init__(self, dispatcher: Dispatcher, door: Door) -> None:
+    def __init__(self, dispatcher: Dispatcher, admission: Admission, identify: Identify) -> None:
         self.dispatcher = dispatcher
-        self.door = door
-        self.settings = door.settings
+        self.admission = admission
+        self._identify = identify
+        self.settings = admission.settings
         self.sockets: set[WebSocket] = set()
         self.unfinished: set[WebSocket] = set()
         self.draining = False
@@ -72,8 +77,7 @@ class Gate:
                 raise NotFound
             if self.draining:
                 raise Unavailable("the gateway is stopping")
-            client = client_of(
-                self.dispatcher.house,
+            caller = self._identify(
                 peer_address(transport),
                 lambda name: _header(request, name),
                 context=context,
@@ -85,7 +89,7 @@ class Gate:
             raise Refusal(error.code, str(error), challenge) from None
         transport.write(_accept(request).serialize())
         transport.set_write_buffer_limits(high=self.settings.outbox_bytes)
-        socket = WebSocket(self, transport, client, server_state)
+        socket = WebSocket(self, transport, caller, server_state)
         self.sockets.add(socket)
         server_state.connections.add(socket)  # type: ignore[arg-type]
         return socket
@@ -144,14 +148,14 @@ class WebSocket(asyncio.Protocol):
     )
     count = 0
 
-    def __init__(self, gate: Gate, transport: asyncio.Transport, client: Client, server_state: ServerState) -> None:
+    def __init__(self, gate: Gate, transport: asyncio.Transport, caller: Caller, server_state: ServerState) -> None:
         self._gate = gate
         self._server_state = server_state
         self._loop = asyncio.get_running_loop()
         self.transport = transport
         self._address = peer_address(transport)
-        client.listener = self
-        self._session = Session(gate.dispatcher, client, self._send, self._settled)
+        caller.listener = self
+        self._session = Session(gate.dispatcher, caller, self._send, self._settled)
         # The limit is for a message, whole or in fragments. The core holds it against control frames between fragments
         # as well, so it has room for one, and what is too large is noticed here.
         self._conn = Protocol(SERVER, max_size=gate.settings.message_bytes + CONTROL)
@@ -186,8 +190,8 @@ class WebSocket(asyncio.Protocol):
         self._server_state.connections.discard(self)
         self._gate.sockets.discard(self)
         self._gate.unfinished.discard(self)
-        self._gate.door.draw(self._drawn, 0)
-        self._gate.door.leave(self._address)
+        self._gate.admission.draw(self._drawn, 0)
+        self._gate.admission.leave(self._address)
         if self._close_timer is not None:
             self._close_timer.cancel()
         self._session.close()
@@ -320,7 +324,7 @@ class WebSocket(asyncio.Protocol):
         try:
             self._split(data, self._gate.settings.message_bytes)
         except Exception as error:
-            self._gate.dispatcher.house.telemetry.unexpected("socket", error)
+            self._gate.dispatcher.services.telemetry.unexpected("socket", error)
             self.close(Code.INTERNAL_ERROR, "internal error")
         finally:
             self._receiving = False
@@ -341,7 +345,7 @@ class WebSocket(asyncio.Protocol):
             self._begun = None
             self._gate.unfinished.discard(self)
         try:
-            self._drawn = self._gate.door.draw(self._drawn, held)
+            self._drawn = self._gate.admission.draw(self._drawn, held)
         except Unavailable as error:
             self._give_up(Code.INTERNAL_ERROR, str(error))
 
@@ -466,7 +470,7 @@ class WebSocket(asyncio.Protocol):
                 self._reject(Code.INVALID_TEXT)
                 return
         self._session.receive(data)
-        if self._session.client.failures >= self._gate.settings.failed_authentications:
+        if self._session.caller.failures >= self._gate.settings.failed_authentications:
             self._reject(Code.TOO_MANY_FAILURES)
 
     def _fragment(self, frame: Frame) -> None:
@@ -548,7 +552,7 @@ class WebSocket(asyncio.Protocol):
 
     def _settled(self) -> None:
         """The session has answered something that was waited for."""
-        if self._session.client.failures >= self._gate.settings.failed_authentications:
+        if self._session.caller.failures >= self._gate.settings.failed_authentications:
             self._reject(Code.TOO_MANY_FAILURES)
         if self._verdict is not None and not self._session.owed:
             self.close(self._verdict)

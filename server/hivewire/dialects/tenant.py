@@ -19,15 +19,18 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
-from hivewire.actions.documents import Author, Documents, Stored
-from hivewire.dispatch import Dispatcher, unavailable
-from hivewire.gate import oauth
-from hivewire.gate.door import LINGER_SECONDS, Door
+from hivewire.caller import Caller as Asker
+from hivewire.dispatch import Dispatcher
+from hivewire.documents import Author, Documents, Stored
+from hivewire.http.peer import caller_of_request, header_of
+from hivewire.keyed_lock import KeyedLock
+from hivewire.ledger.pending import unavailable
 from hivewire.ledger.records import NotDurable
-from hivewire.turns import Turns
+from hivewire.transport.admission import Admission
+from hivewire.transport.connection import LINGER_SECONDS
 from hivewire_protocol.codec import encode
-from hivewire_protocol.errors import RequestTimeout, WireError
-from hivewire_protocol.tenancy import Privilege
+from hivewire_protocol.errors import NotFound, RequestTimeout, WireError
+from hivewire_protocol.nouns.tenant import Privilege
 from hivewire_protocol.tenant.dates import http_date
 from hivewire_protocol.tenant.documents import render
 from hivewire_protocol.tenant.errors import (
@@ -56,6 +59,9 @@ INFLATE = 256 << 10
 GZIP_MEMBERS = 64
 """A gzip body may have several members (RFC 1952, section 2.2); thousands of empty ones would cost and say nothing."""
 
+BUSINESS_MODEL = "MDM.config.businessModel"
+"""What the privileges are about (tenant configuration, section 1)."""
+
 PURGES = ("purgeAttributes", "purgeAllData")
 """What is to happen to the data of a deleted source (section 2.4); this gateway has none."""
 
@@ -82,11 +88,18 @@ _Endpoint = Callable[[HttpRequest], Awaitable[Response]]
 _PRIVILEGES = {"POST": Privilege.CREATE, "PUT": Privilege.UPDATE, "DELETE": Privilege.DELETE}
 
 
-def routes(dispatcher: Dispatcher, door: Door) -> list[BaseRoute]:
+def routes(dispatcher: Dispatcher, admission: Admission) -> list[BaseRoute]:
     """The routes of the tenant dialect that are about documents."""
-    face = TenantFace(dispatcher, door)
+    face = TenantFace(dispatcher, admission)
     at, read = "/reltio/api/{tenantId}/configuration", Privilege.READ
+    neighbours = Neighbours(dispatcher)
+    counted = dispatcher.services.telemetry.counted
+    permissions = counted("tenant/permissions", neighbours.permissions)
     return [
+        Route("/reltio/status", counted("tenant/status", neighbours.status), methods=["GET"]),
+        Route("/reltio/tenants", counted("tenant/list", neighbours.tenants), methods=["GET"]),
+        Route("/reltio/permissions/{tenantId}/", permissions, methods=["GET"]),
+        Route("/reltio/permissions/{tenantId}", permissions, methods=["GET"]),
         Route(at, face.endpoint(read, face.get), methods=["GET"]),
         Route(at, face.endpoint(Privilege.UPDATE, face.put), methods=["PUT"]),
         Route(f"{at}/_noInheritance", face.endpoint(read, face.own), methods=["GET"]),
@@ -112,12 +125,14 @@ def routes(dispatcher: Dispatcher, door: Door) -> list[BaseRoute]:
 class TenantFace:
     """What can be done with documents over HTTP."""
 
-    def __init__(self, dispatcher: Dispatcher, door: Door) -> None:
+    def __init__(self, dispatcher: Dispatcher, admission: Admission) -> None:
         self._dispatcher = dispatcher
-        self._house = dispatcher.house
-        self._door = door
-        self._documents = Documents(dispatcher.house)
-        self._validations: Turns[str] = Turns()
+        self._services = dispatcher.services
+        self._admission = admission
+        self._documents = Documents(
+            self._services.ledger, self._services.tenants, self._services.workers, self._services.settings
+        )
+        self._validations: KeyedLock[str] = KeyedLock()
 
     def endpoint(self, privilege: Privilege, work: _Work) -> _Endpoint:
         """Something to do for who has a privilege in the tenant of the path; errors become answers (section 7.2)."""
@@ -128,26 +143,26 @@ class TenantFace:
             except TenantError as error:
                 return _refusal(error)
             except WireError as error:
-                return _closing(oauth.refusal(request, error))
+                return _closing(refusal(request, error))
             except NotDurable as error:
-                return oauth.refusal(request, unavailable(error))
+                return refusal(request, unavailable(error))
             except ClientDisconnect:
                 return Response(status_code=400)
             except Exception as unexpected:
-                self._house.telemetry.unexpected("tenant configuration", unexpected)
+                self._services.telemetry.unexpected("tenant configuration", unexpected)
                 return _refusal(InternalError())
 
-        return self._house.telemetry.counted(f"document/{work.__name__}", answer)
+        return self._services.telemetry.counted(f"document/{work.__name__}", answer)
 
     def _caller(self, request: HttpRequest, privilege: Privilege) -> Caller:
         """401, then 404, then 403 (section 10). Raises WireError."""
-        client = oauth.caller(self._dispatcher, request)
-        tenant = oauth.tenant_of(request)
+        client = caller_for(self._dispatcher, request)
+        tenant = tenant_of(request)
         still = partial(self._dispatcher.authorize_tenant, client, tenant, privilege)
         still()
         identity = self._dispatcher.authenticated(client)
         may = [each for each in Privilege if identity.may_tenant(tenant, each)]
-        return Caller(tenant, self._house.tenants.number(tenant) or 0, identity.login, may, still)
+        return Caller(tenant, self._services.tenants.number(tenant) or 0, identity.login, may, still)
 
     # The whole document.
 
@@ -256,11 +271,11 @@ class TenantFace:
 
     @asynccontextmanager
     async def _body(self, request: HttpRequest) -> AsyncIterator[bytes]:
-        """The JSON of a body. What it holds is drawn from the door's budget until the work with it is over.
+        """The JSON of a body. What it holds is drawn from the admission's budget until the work with it is over.
 
         Raises TooLarge, UnsupportedMediaType, NotJson for gzip that is none, RequestTimeout and Unavailable.
         """
-        reader = Body(request, self._door)
+        reader = Body(request, self._admission)
         try:
             data = await reader.read()
             content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -277,10 +292,10 @@ class Body:
     The limit is that of the decompressed body; nothing beyond it is ever decompressed (section 13, row 22).
     """
 
-    def __init__(self, request: HttpRequest, door: Door) -> None:
+    def __init__(self, request: HttpRequest, admission: Admission) -> None:
         self._request = request
-        self._door = door
-        self._limit = door.settings.document_bytes
+        self._admission = admission
+        self._limit = admission.settings.document_bytes
         self._data = bytearray()
         self._drawn = 0
         coding = ",".join(request.headers.getlist("content-encoding")).strip().lower()
@@ -294,7 +309,7 @@ class Body:
         announced = self._request.headers.get("content-length", "")
         if "expect" in self._request.headers and announced.isdecimal() and int(announced) > self._limit:
             raise self._too_large()
-        seconds = self._door.settings.body_seconds
+        seconds = self._admission.settings.body_seconds
         refused: TenantError | None = None
         beyond = 0
         try:
@@ -322,7 +337,7 @@ class Body:
     def free(self) -> None:
         """What it held is not held any more."""
         self._data.clear()
-        self._drawn = self._door.draw(self._drawn, 0)
+        self._drawn = self._admission.draw(self._drawn, 0)
 
     async def _take(self, chunk: bytes) -> TenantError | None:
         """Add a piece; what is wrong with it, if anything."""
@@ -347,7 +362,7 @@ class Body:
     def _add(self, piece: bytes) -> TenantError | None:
         if len(self._data) + len(piece) > self._limit:
             return self._too_large()
-        self._drawn = self._door.draw(self._drawn, len(self._data) + len(piece))
+        self._drawn = self._admission.draw(self._drawn, len(self._data) + len(piece))
         self._data += piece
         return None
 
@@ -403,3 +418,70 @@ def _closing(response: Response) -> Response:
     if response.status_code in (408, 413, 415):
         response.headers["Connection"] = "close"  # the rest of the body is not read
     return response
+
+
+# The tenant dialect's neighbours, and how all of it says no.
+
+
+class Neighbours:
+    """Small things that programs ask around a tenant's configuration (tenant configuration, section 2.5)."""
+
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        self._dispatcher = dispatcher
+
+    async def status(self, request: HttpRequest) -> Response:
+        """That somebody is here; for everybody."""
+        return _plain({"status": "OK"})
+
+    async def tenants(self, request: HttpRequest) -> Response:
+        """The ids of the tenants that the caller may read."""
+        try:
+            identity = self._dispatcher.authenticated(caller_for(self._dispatcher, request))
+        except WireError as error:
+            return refusal(request, error)
+        known = self._dispatcher.services.tenants.all()
+        return _plain([tenant for tenant in known if identity.may_tenant(tenant, Privilege.READ)])
+
+    async def permissions(self, request: HttpRequest) -> Response:
+        """What the caller may do in a tenant that it may read."""
+        try:
+            client = caller_for(self._dispatcher, request)
+            tenant = tenant_of(request)
+            self._dispatcher.authorize_tenant(client, tenant, Privilege.READ)
+        except WireError as error:
+            return refusal(request, error)
+        identity = self._dispatcher.authenticated(client)
+        return _plain({BUSINESS_MODEL: [each for each in Privilege if identity.may_tenant(tenant, each)]})
+
+
+def caller_for(dispatcher: Dispatcher, request: HttpRequest) -> Asker:
+    """Who asks, for `Dispatcher.authorize_tenant`. Raises Unauthorized or TokenExpired when its token is no good."""
+    return caller_of_request(dispatcher.services, request, "reltio")
+
+
+def tenant_of(request: HttpRequest) -> str:
+    """The tenant of the path parameter `tenantId`, as it was meant: the path is still percent-encoded."""
+    return unquote(request.path_params["tenantId"])
+
+
+def refusal(request: HttpRequest, error: WireError) -> Response:
+    """401, 404 and 403 as the tenant dialect has them (tenant configuration, sections 1, 7.2 and 10).
+
+    A 401 says `invalid_token` when a token was given, so that a program fetches a new one and tries again.
+    """
+    if error.code == 401:
+        given = (header_of(request)("authorization") or "").lower().startswith("bearer ")
+        word = "invalid_token" if given else "unauthorized"
+        challenge = f'Bearer realm="hivewire", error="{word}"' if given else 'Bearer realm="hivewire"'
+        return _plain({"error": word, "error_description": str(error)}, 401, {"WWW-Authenticate": challenge})
+    problem = {
+        "severity": "Error",
+        "errorMessage": str(error),
+        "errorCode": 309 if isinstance(error, NotFound) else error.code,
+        "errorDetailMessage": (type(error).__doc__ or "").partition("\n\n")[0],
+    }
+    return _plain(problem, error.code)
+
+
+def _plain(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    return Response(encode(value), status, headers, "application/json")

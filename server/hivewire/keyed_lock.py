@@ -10,11 +10,11 @@ from typing import Generic, TypeVar
 _Key = TypeVar("_Key", bound=Hashable)
 
 
-class Crowded(Exception):
+class TooManyWaiting(Exception):
     """As many as may wait for this key's turn wait already."""
 
 
-class Turns(Generic[_Key]):
+class KeyedLock(Generic[_Key]):
     """The turns of any number of keys; a key that nobody holds or waits for takes no memory."""
 
     def __init__(self, most: int | None = None) -> None:
@@ -23,10 +23,10 @@ class Turns(Generic[_Key]):
 
     @asynccontextmanager
     async def turn(self, key: _Key) -> AsyncIterator[None]:
-        """Have the key to oneself. Raises Crowded at once when `most` have it or wait for it."""
+        """Have the key to oneself. Raises TooManyWaiting at once when `most` have it or wait for it."""
         queue = self._queues.setdefault(key, _Queue())
         if queue.count == self._most:
-            raise Crowded
+            raise TooManyWaiting
         queue.count += 1
         try:
             async with queue.lock:

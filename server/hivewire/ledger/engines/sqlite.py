@@ -318,7 +318,7 @@ def location(path: Path, mode: str) -> str:
 
 def creation_script() -> str:
     """The statements that make an empty file ours, in one transaction."""
-    schema = files("hivewire.ledger").joinpath("schema.sql").read_text()
+    schema = files("hivewire.ledger.engines").joinpath("schema.sql").read_text()
     return (  # both numbers and the epoch are ours
         f"BEGIN; PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION}; {schema}"
         f"INSERT INTO meta VALUES ('epoch', '{new_epoch()}'); COMMIT;"

@@ -23,21 +23,15 @@ from starlette.types import Receive, Scope, Send
 
 from hivewire.access.users import Users
 from hivewire.actions.configuration import KIND
-from hivewire.dispatch import Dispatcher, House, unavailable
-from hivewire.gate import body
-from hivewire.gate.credentials import COOKIE, Asked, Caller, Credentials, is_foreign
-from hivewire.gate.door import PORTION, Door
-from hivewire.gate.peer import origin_of
+from hivewire.dialects.properties.credentials import COOKIE, Asked, Caller, Credentials, is_foreign
+from hivewire.dispatch import Dispatcher
+from hivewire.http import body
+from hivewire.http.peer import origin_of
+from hivewire.ledger.pending import unavailable
 from hivewire.ledger.records import Change, Mismatch, NotDurable, Refused, Transaction, Write
-from hivewire_protocol import properties
-from hivewire_protocol.batches import Entry, read_batch
-from hivewire_protocol.configuration import (
-    ConfigurationDelete,
-    ConfigurationGet,
-    ConfigurationList,
-    ConfigurationPut,
-    ConfigurationTransact,
-)
+from hivewire.services import Services
+from hivewire.transport.admission import Admission
+from hivewire.transport.connection import PORTION
 from hivewire_protocol.errors import (
     AccessDenied,
     InvalidParameters,
@@ -51,11 +45,20 @@ from hivewire_protocol.errors import (
     VersionConflict,
     WireError,
 )
-from hivewire_protocol.identity import Token
-from hivewire_protocol.markup import Element, Form, carried, document, frame, part
 from hivewire_protocol.messages import Request
+from hivewire_protocol.nouns.configuration import (
+    ConfigurationDelete,
+    ConfigurationGet,
+    ConfigurationList,
+    ConfigurationPut,
+    ConfigurationTransact,
+)
+from hivewire_protocol.nouns.identity import Token
 from hivewire_protocol.patterns import Patterns
-from hivewire_protocol.properties import ROOTS, Abort, Author, Names, Property, Rule
+from hivewire_protocol.properties import rules as properties
+from hivewire_protocol.properties.batches import BatchEntry, read_batch
+from hivewire_protocol.properties.markup import Element, Form, carried, document, frame, part
+from hivewire_protocol.properties.rules import ROOTS, Abort, Author, Names, Property, Rule
 
 MOST_INLINE = 64 << 10
 """The most bytes of text that documents show, whatever `contentcutoff` says; longer ones are at their own address."""
@@ -83,22 +86,22 @@ CONTENT_HEADERS = {
 READING = ("GET", "HEAD")
 
 
-def routes(dispatcher: Dispatcher, door: Door) -> list[BaseRoute]:
+def routes(dispatcher: Dispatcher, admission: Admission) -> list[BaseRoute]:
     """Everything under the API's root, its 404s included. Paths are matched as they were sent, still encoded."""
-    site = Site(dispatcher, door)
+    site = Site(dispatcher, admission)
     return [Route(root + "{path:path}", site) for root in ROOTS]
 
 
 class Call:
     """One request: what it says, and what its answer depends on wherever that is made."""
 
-    def __init__(self, house: House, request: HttpRequest) -> None:
+    def __init__(self, services: Services, request: HttpRequest) -> None:
         self.request = request
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in request.scope["headers"]}
         pairs = parse_qsl(request.scope["query_string"].decode("utf-8", "replace"), keep_blank_values=True)
         query = dict(reversed(pairs))  # the first of several wins
         peer = request.client.host if request.client else "local"
-        address, self.secure = origin_of(house.settings, peer, headers.get, request.scope["scheme"] == "https")
+        address, self.secure = origin_of(services.settings, peer, headers.get, request.scope["scheme"] == "https")
         self.asked = Asked(headers, query, address)
         self.headers, self.query = headers, query
         self.method: str = request.method
@@ -167,18 +170,18 @@ class Page(NamedTuple):
 class Site:
     """All pages of the dialect: an ASGI application."""
 
-    def __init__(self, dispatcher: Dispatcher, door: Door) -> None:
+    def __init__(self, dispatcher: Dispatcher, admission: Admission) -> None:
         self.dispatcher = dispatcher
-        self.house = dispatcher.house
-        self.door = door
-        self._origins = {origin.strip() for origin in self.house.settings.property_origins.split(",")} - {""}
-        self.credentials = Credentials(self.house, self._origins)
+        self.services = dispatcher.services
+        self.admission = admission
+        self._origins = {origin.strip() for origin in self.services.settings.property_origins.split(",")} - {""}
+        self.credentials = Credentials(self.services, self._origins)
         self._large = asyncio.Semaphore(LARGE_BATCHES)
         self._waiting = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        call = Call(self.house, HttpRequest(scope, receive))
+        call = Call(self.services, HttpRequest(scope, receive))
         pages = _pages(call)
         page = pages.get("GET" if call.method == "HEAD" else call.method)
         if pages and call.method == "OPTIONS":
@@ -204,7 +207,7 @@ class Site:
         except Exception as unexpected:
             response = error_response(call, self.dispatcher.error(request, unexpected))
         action = f"property/{page.handler.__name__.strip('_')}" if page is not None else None
-        self.house.telemetry.answered(action, response.status_code, began)
+        self.services.telemetry.answered(action, response.status_code, began)
         return response
 
     async def _respond(self, call: Call, page: Page) -> Response:
@@ -252,7 +255,7 @@ class Site:
         return _listing(call, root, found, one, at_once=len(found) <= FEW and inline <= properties.INLINE)
 
     async def _matching(self, names: Names) -> list[Change]:
-        kind = self.house.ledger.kind(KIND)
+        kind = self.services.ledger.kind(KIND)
         ranges = kind.ranges(Patterns(names.patterns))
         keys = list(chain.from_iterable(kind.keys.islice(start, end) for start, end in ranges))
         found: list[Change] = []
@@ -278,7 +281,7 @@ class Site:
         return call.answer(properties.property_element(self.shown(self._found(call)), call.root, inline))
 
     def _found(self, call: Call) -> Change:
-        found = self.house.ledger.get(KIND, call.name)
+        found = self.services.ledger.get(KIND, call.name)
         if found is None:
             raise NotFound("There is no such property")
         return found
@@ -292,7 +295,7 @@ class Site:
             change.time,
             change.content or b"",
             change.content_type,
-            _author(self.house.users, change.author),
+            _author(self.services.users, change.author),
             change.description,
         )
 
@@ -300,7 +303,7 @@ class Site:
 
     async def put(self, call: Call, caller: Caller) -> Response:
         """Update the property (section 4.5), or create it where `abort` lets it."""
-        rules = properties.PUT_MAY_CREATE if self.house.settings.property_put_creates else properties.PUT
+        rules = properties.PUT_MAY_CREATE if self.services.settings.property_put_creates else properties.PUT
         return await self._put(call, caller, call.name, rules, "modified")
 
     async def post(self, call: Call, caller: Caller) -> Response:
@@ -357,7 +360,7 @@ class Site:
         status = 200 if succeeded == len(outcomes) else 207
         return _listing(call, root, outcomes, one, status, at_once=len(outcomes) <= FEW)
 
-    async def _write_batch(self, entries: list[Entry], caller: Caller) -> list[Done | Failed]:
+    async def _write_batch(self, entries: list[BatchEntry], caller: Caller) -> list[Done | Failed]:
         """What became of the entries: what the answer is made from, which is not more than was in memory before."""
         outcomes: list[Done | Failed] = []
         for start in range(0, len(entries), TOGETHER):
@@ -365,9 +368,9 @@ class Site:
             await asyncio.sleep(0)  # where all of them are no good, nothing else waits
         return outcomes
 
-    async def _write_entries(self, entries: list[Entry], caller: Caller) -> list[Done | Failed]:
+    async def _write_entries(self, entries: list[BatchEntry], caller: Caller) -> list[Done | Failed]:
         """The same for some of them, which are judged in their order."""
-        limit = self.house.settings.property_bytes
+        limit = self.services.settings.property_bytes
         writes: list[Write | WireError] = []
         for entry in entries:
             if entry.problem is not None:
@@ -389,12 +392,12 @@ class Site:
             for entry, write in zip(entries, writes, strict=True)
         ]
 
-    def _outcome(self, entry: Entry, write: Write | WireError, outcome: Change | BaseException) -> Done | Failed:
+    def _outcome(self, entry: BatchEntry, write: Write | WireError, outcome: Change | BaseException) -> Done | Failed:
         if isinstance(outcome, Change) and isinstance(write, Write):
             [condition] = write.preconditions
             if not isinstance(condition, Seen) or condition.last is None:
                 return Done(outcome)
-            return Done(condition.last, (_author(self.house.users, outcome.author), outcome.time))
+            return Done(condition.last, (_author(self.services.users, outcome.author), outcome.time))
         assert isinstance(outcome, BaseException)  # noqa: S101 - the only other outcome
         if isinstance(outcome, NotFound):
             outcome = InvalidParameters("There is neither such a property nor contents to make one")
@@ -408,14 +411,14 @@ class Site:
             raise UnsupportedMediaType("A content is taken as it is: no Content-Encoding but identity")
         if call.headers.get("transfer-encoding", "chunked").strip().lower() != "chunked":
             raise UnsupportedMediaType("A content is taken as it is: no Transfer-Encoding but chunked")
-        settings = self.house.settings
-        return await body.read(call.request, self.door, settings.property_bytes, settings.body_seconds)
+        settings = self.services.settings
+        return await body.read(call.request, self.admission, settings.property_bytes, settings.body_seconds)
 
     async def _commit(self, write: Write, caller: Caller) -> Change:
         """The change, once durable. Raises WireError."""
         author = caller.user.login if caller.user is not None else None
         try:
-            [change] = await self.house.ledger.commit(Transaction((write,), author))
+            [change] = await self.services.ledger.commit(Transaction((write,), author))
         except Mismatch as mismatch:
             assert isinstance(mismatch.failed, Condition)  # noqa: S101 - the only one that can fail
             raise mismatch.failed.error(mismatch.last) from None
@@ -427,8 +430,8 @@ class Site:
 
     def has_room(self) -> bool:
         """Whether one more property may be created."""
-        most = self.house.settings.property_count
-        return not most or len(self.house.ledger.kind(KIND).live) < most
+        most = self.services.settings.property_count
+        return not most or len(self.services.ledger.kind(KIND).live) < most
 
     # Logging in.
 

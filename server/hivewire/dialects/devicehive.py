@@ -21,28 +21,16 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
 from hivewire.actions.configuration import change_of
-from hivewire.client import Client
-from hivewire.dispatch import Commit, Dispatcher, House
-from hivewire.gate import body
-from hivewire.gate.door import Door
-from hivewire.gate.events import EventStream, EventStreams
-from hivewire.gate.peer import Header, client_of
+from hivewire.dispatch import Dispatcher
+from hivewire.http import body
+from hivewire.http.body import ANONYMOUS_BODY
+from hivewire.http.peer import caller_of_request
+from hivewire.ledger.pending import PendingWrite
 from hivewire.ledger.records import Change, Mismatch, Transaction, version_of
+from hivewire.transport.admission import Admission
+from hivewire.transport.events import EventStream, EventStreams
 from hivewire_protocol import codec, coercion
 from hivewire_protocol.codec import MAX_REPLY, encode
-from hivewire_protocol.configuration import (
-    ConfigurationDelete,
-    ConfigurationGet,
-    ConfigurationHistory,
-    ConfigurationList,
-    ConfigurationPut,
-    ConfigurationReply,
-    ConfigurationRollback,
-    ConfigurationTransact,
-    RevisionReply,
-)
-from hivewire_protocol.device import DeviceList
-from hivewire_protocol.devicetype import DeviceTypeList
 from hivewire_protocol.errors import (
     InvalidParameters,
     MalformedJson,
@@ -53,20 +41,27 @@ from hivewire_protocol.errors import (
     UnsupportedMediaType,
     WireError,
 )
-from hivewire_protocol.identity import Token, TokenCreate, TokenRefresh
 from hivewire_protocol.messages import Reply, Request
-from hivewire_protocol.network import NetworkList
-from hivewire_protocol.server_info import ClusterInfo, ServerCacheInfo, ServerInfo
-from hivewire_protocol.subscription import ConfigurationSubscribe
-from hivewire_protocol.tenancy import (
-    ClientDelete,
-    ClientInsert,
-    ClientList,
-    TenantDelete,
-    TenantInsert,
-    TenantList,
+from hivewire_protocol.nouns.client import ClientDelete, ClientInsert, ClientList
+from hivewire_protocol.nouns.configuration import (
+    ConfigurationDelete,
+    ConfigurationGet,
+    ConfigurationHistory,
+    ConfigurationList,
+    ConfigurationPut,
+    ConfigurationReply,
+    ConfigurationRollback,
+    ConfigurationTransact,
+    RevisionReply,
 )
-from hivewire_protocol.user import UserGetCurrent, UserList, UserUpdate
+from hivewire_protocol.nouns.device import DeviceList
+from hivewire_protocol.nouns.devicetype import DeviceTypeList
+from hivewire_protocol.nouns.identity import Token, TokenCreate, TokenRefresh
+from hivewire_protocol.nouns.network import NetworkList
+from hivewire_protocol.nouns.server import ClusterInfo, ServerCacheInfo, ServerInfo
+from hivewire_protocol.nouns.subscription import ConfigurationSubscribe
+from hivewire_protocol.nouns.tenant import TenantDelete, TenantInsert, TenantList
+from hivewire_protocol.nouns.user import UserGetCurrent, UserList, UserUpdate
 
 
 class Row(NamedTuple):
@@ -75,7 +70,7 @@ class Row(NamedTuple):
     `shows` is the member of the reply that becomes the whole body; None for all members as one object. `body` is the
     member of the request that the body becomes; None when the body's members are the request's. `auth` rows are there
     under `/auth/rest` too, where DeviceHive has a server of its own for tokens. `stream` is what the row stands for
-    when the client accepts an event stream.
+    when the caller accepts an event stream.
     """
 
     method: str
@@ -116,13 +111,10 @@ ROWS = (
     Row("GET", "/devicetype", DeviceTypeList, shows="deviceTypes"),
 )
 
-ANONYMOUS_BODY = 128 << 10
-"""Largest body of a caller without a token: enough to ask for one."""
-
 METHODS_WITH_BODY = ("POST", "PUT", "DELETE")
 
 
-def routes(dispatcher: Dispatcher, door: Door, streams: EventStreams) -> list[BaseRoute]:
+def routes(dispatcher: Dispatcher, admission: Admission, streams: EventStreams) -> list[BaseRoute]:
     """The routes of all contexts. They are matched against the path as it was sent, still percent-encoded."""
     found: list[BaseRoute] = []
     for context in ("api", "dh", "auth"):
@@ -135,7 +127,7 @@ def routes(dispatcher: Dispatcher, door: Door, streams: EventStreams) -> list[Ba
             # A word where a name could stand takes its own methods only: GET of a name `transact` goes on to the name.
             own = list(rows) if path.rpartition("/")[0] + "/{name}" in paths and "{" not in path else None
             found.append(
-                Route(f"/{context}/rest{path}", Resource(dispatcher, door, streams, context, rows), methods=own)
+                Route(f"/{context}/rest{path}", Resource(dispatcher, admission, streams, context, rows), methods=own)
             )
     return found
 
@@ -148,10 +140,10 @@ class Resource:
     """What can be done at one path: an ASGI application."""
 
     def __init__(
-        self, dispatcher: Dispatcher, door: Door, streams: EventStreams, context: str, methods: dict[str, Row]
+        self, dispatcher: Dispatcher, admission: Admission, streams: EventStreams, context: str, methods: dict[str, Row]
     ) -> None:
         self._dispatcher = dispatcher
-        self._door = door
+        self._admission = admission
         self._streams = streams
         self._context = context
         self._methods = methods
@@ -191,28 +183,28 @@ class Resource:
         except Exception as unexpected:
             error = self._dispatcher.error(row.request, unexpected)
             response, code = error_response(error), error.code
-        self._dispatcher.house.telemetry.answered(row.request, code, began)
+        self._dispatcher.services.telemetry.answered(row.request, code, began)
         return response
 
     async def _respond(self, request: HttpRequest, row: Row) -> Response | EventStream:
         """Rights first, then the body: who may not do it cannot make us read it."""
-        client = caller_of(self._dispatcher.house, request, self._context)
-        self._dispatcher.admit(client, row.request)
-        asked = await self._build(request, row, anonymous=client.identity is None)
+        caller = caller_of_request(self._dispatcher.services, request, self._context)
+        self._dispatcher.admit(caller, row.request)
+        asked = await self._build(request, row, anonymous=caller.identity is None)
         if isinstance(asked, ConfigurationSubscribe):
             asked.since = request.headers.get("last-event-id", asked.since)
-            return self._streams.subscribe(client, asked)
-        answer = self._dispatcher.start(client, asked)
+            return self._streams.subscribe(caller, asked)
+        answer = self._dispatcher.start(caller, asked)
         if isinstance(answer, Coroutine):
             answer = await answer
-        return _render(row, await self._commit(request, answer) if isinstance(answer, Commit) else answer)
+        return _render(row, await self._commit(request, answer) if isinstance(answer, PendingWrite) else answer)
 
     async def _build(self, request: HttpRequest, row: Row, *, anonymous: bool) -> Request:
         """The request out of body, query and path, the latter winning."""
         members: dict[str, Raw] = {}
         try:
             if row.method in METHODS_WITH_BODY:
-                limit = self._dispatcher.house.settings.message_bytes
+                limit = self._dispatcher.services.settings.message_bytes
                 members |= await self._body(request, row, min(limit, ANONYMOUS_BODY) if anonymous else limit)
             members |= _query(request, row.request)
             for name, value in request.path_params.items():
@@ -224,7 +216,7 @@ class Resource:
             raise InvalidParameters from None
 
     async def _body(self, request: HttpRequest, row: Row, limit: int) -> dict[str, Raw]:
-        data = await body.read(request, self._door, limit, self._dispatcher.house.settings.body_seconds)
+        data = await body.read(request, self._admission, limit, self._dispatcher.services.settings.body_seconds)
         if not data.strip():
             if row.method == "DELETE":
                 return {}
@@ -236,31 +228,19 @@ class Resource:
         members = coercion.decode_members(data)
         return members if row.body is None else {row.body: Raw(data)}
 
-    async def _commit(self, request: HttpRequest, commit: Commit) -> Reply:
+    async def _commit(self, request: HttpRequest, pending: PendingWrite[Reply]) -> Reply:
         """Write under the conditions of the headers as well; they fail with 412, those of the body with 409."""
-        transaction = _with_conditions(request, commit.transaction)
+        transaction = _with_conditions(request, pending.transaction)
         try:
-            outcome: Any = await self._dispatcher.house.ledger.commit(transaction)
+            outcome: Any = await self._dispatcher.services.ledger.commit(transaction)
         except Mismatch as mismatch:
             if isinstance(mismatch.failed, EntityTags):
                 current = change_of(mismatch.last) if mismatch.last is not None else None
                 raise PreconditionFailed(str(mismatch.failed), change=current) from None
-            raise commit.refuse(mismatch) from None
+            raise pending.refuse(mismatch) from None
         except Exception as error:
             outcome = error
-        return self._dispatcher.conclude(commit, outcome)
-
-
-def header_of(request: HttpRequest) -> Header:
-    """The headers of a request by name; what was sent in several is one, joined by commas."""
-    return lambda name: ", ".join(request.headers.getlist(name)) if name in request.headers else None
-
-
-def caller_of(house: House, request: HttpRequest, context: str) -> Client:
-    """The client behind a request. Raises Unauthorized or TokenExpired when its `Authorization` is no good."""
-    address = request.client.host if request.client else "local"
-    secure = request.url.scheme == "https"
-    return client_of(house, address, header_of(request), context=context, secure=secure, http=True)
+        return self._dispatcher.conclude(pending, outcome)
 
 
 class EntityTags(Struct):

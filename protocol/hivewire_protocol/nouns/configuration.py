@@ -32,7 +32,7 @@ class Configuration(Struct, gc=False):
     size: int | UnsetType = UNSET
 
 
-class Change(Struct):
+class ChangeInfo(Struct):
     """What happened to one configuration: a row of its history, and the current state in a conflict."""
 
     revision: int
@@ -147,7 +147,7 @@ class RevisionReply(Reply):
 class ConfigurationHistoryReply(Reply):
     """Changes, newest first."""
 
-    changes: list[Change]
+    changes: list[ChangeInfo]
 
 
 class ConfigurationTransactReply(Reply):
@@ -181,7 +181,7 @@ def is_media_type(text: str) -> bool:
 
 
 def resource(name: str, content: bytes | None, content_type: str, version: int) -> Configuration:
-    """The resource as every door shows it; `content` None is a deleted one."""
+    """The resource as every admission shows it; `content` None is a deleted one."""
     if content is None:
         return Configuration(name, None, version)
     value = _shown(content) if is_text(content_type) else None

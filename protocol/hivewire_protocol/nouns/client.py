@@ -1,18 +1,15 @@
-"""Tenants, and the clients that work in them (tenant configuration, section 1)."""
+"""Clients: programs that work in tenants (tenant configuration, section 1)."""
 
 from __future__ import annotations
 
 import re
-from enum import StrEnum
 from typing import ClassVar
 
 from msgspec import Struct
 
 from hivewire_protocol.messages import Reply, Request
+from hivewire_protocol.nouns.tenant import Privilege
 from hivewire_protocol.permissions import Permission
-
-TENANT_ID = re.compile(r"[A-Za-z0-9]{1,32}")
-"""Letters and digits; capitals count."""
 
 CLIENT_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 """Only what looks the same whether a program encodes the two halves of a Basic header (RFC 6749, section 2.3.1) or,
@@ -20,37 +17,6 @@ as most do, forgets to."""
 
 MAX_TENANTS = 100
 """Tenants of one client: they all stand in its token, which has to fit into a header."""
-
-
-class Privilege(StrEnum):
-    """What a client may do in a tenant."""
-
-    READ = "READ"
-    CREATE = "CREATE"
-    UPDATE = "UPDATE"
-    DELETE = "DELETE"
-
-
-class TenantInsert(Request, tag="tenant/insert"):
-    """Make a tenant; its id is 1 to 32 letters and digits."""
-
-    permission: ClassVar[Permission | None] = Permission.MANAGE_USER
-
-    tenantId: str | None = None
-
-
-class TenantList(Request, tag="tenant/list"):
-    """All tenants by id."""
-
-    permission: ClassVar[Permission | None] = Permission.MANAGE_USER
-
-
-class TenantDelete(Request, tag="tenant/delete"):
-    """Delete a tenant; privileges in it end, and do not come back with a new one of its name."""
-
-    permission: ClassVar[Permission | None] = Permission.MANAGE_USER
-
-    tenantId: str | None = None
 
 
 class ClientInsert(Request, tag="client/insert"):
@@ -76,29 +42,11 @@ class ClientDelete(Request, tag="client/delete"):
     clientId: str | None = None
 
 
-class TenantView(Struct):
-    """A tenant."""
-
-    tenantId: str
-
-
 class ClientView(Struct):
     """A client and its privileges in tenants that are still there."""
 
     clientId: str
     tenants: dict[str, list[Privilege]]
-
-
-class TenantReply(Reply):
-    """The answer to `tenant/insert`."""
-
-    tenant: TenantView
-
-
-class TenantListReply(Reply):
-    """The answer to `tenant/list`."""
-
-    tenants: list[TenantView]
 
 
 class ClientInsertReply(Reply):

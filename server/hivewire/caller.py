@@ -8,7 +8,7 @@ from hivewire.access.identity import Identity
 from hivewire.hub.feed import Feed, Listener
 
 
-class Client(Struct):
+class Caller(Struct):
     """A caller: its address, how it reached us, and the identity it has proved, if any.
 
     `host` is the Host header of its request and `context` the path before `/rest` or `/websocket`: what it must use to

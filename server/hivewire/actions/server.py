@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from hivewire.client import Client
-from hivewire.dispatch import House, now
+from hivewire.caller import Caller
+from hivewire.services import Services, now
 from hivewire_protocol import times
 from hivewire_protocol.messages import Reply
-from hivewire_protocol.server_info import (
+from hivewire_protocol.nouns.server import (
     API_VERSION,
     CacheInfo,
     CacheInfoReply,
@@ -19,25 +19,25 @@ from hivewire_protocol.server_info import (
 )
 
 
-def info(house: House, client: Client, request: ServerInfo) -> Reply:
+def info(services: Services, caller: Caller, request: ServerInfo) -> Reply:
     """Version, clock, and the address of the other face."""
     said = Info(API_VERSION, times.render(now()))
-    secure = "s" if client.secure else ""
+    secure = "s" if caller.secure else ""
     # Over the path of the auth service the sockets are those of the main one.
-    context = "api" if client.context == "auth" else client.context
-    if client.http:
-        said.webSocketServerUrl = f"ws{secure}://{client.host}/{context}/websocket"
+    context = "api" if caller.context == "auth" else caller.context
+    if caller.http:
+        said.webSocketServerUrl = f"ws{secure}://{caller.host}/{context}/websocket"
     else:
-        said.restServerUrl = f"http{secure}://{client.host}/{context}/rest"
+        said.restServerUrl = f"http{secure}://{caller.host}/{context}/rest"
     return InfoReply(said)
 
 
-def cache_info(house: House, client: Client, request: ServerCacheInfo) -> Reply:
+def cache_info(services: Services, caller: Caller, request: ServerCacheInfo) -> Reply:
     """Everything current is held in memory, so the statistics are one sentence."""
-    return CacheInfoReply(CacheInfo(times.render(now()), f"all in memory, ledger revision {house.ledger.revision}"))
+    return CacheInfoReply(CacheInfo(times.render(now()), f"all in memory, ledger revision {services.ledger.revision}"))
 
 
-def cluster_info(house: House, client: Client, request: ClusterInfo) -> Reply:
+def cluster_info(services: Services, caller: Caller, request: ClusterInfo) -> Reply:
     """No message bus stands behind this server."""
     return ClusterInfoReply({"bootstrap.servers": None, "zookeeper.connect": None})
 

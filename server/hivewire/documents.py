@@ -24,17 +24,18 @@ import msgspec
 from msgspec import Struct
 
 from hivewire.access.identity import Identity
-from hivewire.access.tenants import DOCUMENT
-from hivewire.dispatch import House
+from hivewire.access.tenants import DOCUMENT, Tenants
 from hivewire.hub.entries import Topic
+from hivewire.keyed_lock import KeyedLock
+from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.records import Change, Expected, Mismatch, Transaction, Write
-from hivewire.turns import Turns
-from hivewire.workers import Overdue
+from hivewire.settings import Settings
+from hivewire.workers import Overdue, Workers
 from hivewire_protocol import times
 from hivewire_protocol.codec import encode
 from hivewire_protocol.errors import Unavailable
+from hivewire_protocol.nouns.tenant import Privilege
 from hivewire_protocol.patterns import Patterns
-from hivewire_protocol.tenancy import Privilege
 from hivewire_protocol.tenant import dates, work
 from hivewire_protocol.tenant.differences import Differences
 from hivewire_protocol.tenant.errors import Finding, NotDefined
@@ -133,20 +134,21 @@ async def in_slices(steps: Steps[_T]) -> _T:
 class Documents:
     """The documents of all tenants of one gateway. One save and one reading of a tenant's large document at a time."""
 
-    def __init__(self, house: House) -> None:
-        settings = house.settings
-        self._house = house
+    def __init__(self, ledger: Ledger, tenants: Tenants, workers: Workers, settings: Settings) -> None:
+        self._ledger = ledger
+        self._tenants = tenants
+        self._workers = workers
         self._rules = work.Rules(
             settings.document_validation == "strict", settings.document_members == "known", settings.document_bytes
         )
-        self._saves: Turns[str] = Turns()
-        self._readings: Turns[str] = Turns()
+        self._saves: KeyedLock[str] = KeyedLock()
+        self._readings: KeyedLock[str] = KeyedLock()
 
     def stored(self, tenant: str) -> Stored | None:
         """The current version, or None before the first."""
-        change = self._house.ledger.get(DOCUMENT, tenant)
+        change = self._ledger.get(DOCUMENT, tenant)
         stored = stored_of(change) if change is not None else None
-        return stored if stored is not None and stored.header.tenant == self._house.tenants.number(tenant) else None
+        return stored if stored is not None and stored.header.tenant == self._tenants.number(tenant) else None
 
     async def collections(self, stored: Stored, names: list[str], privileges: list[str] | None) -> bytes:
         """Some collections of a version, or all, as JSON; with `access` in each element if privileges are given."""
@@ -160,7 +162,7 @@ class Documents:
         """This version and those before it, newest first, as long as they are kept; one at a time is in memory."""
         at = stored.change.revision
         while at and most > 0:
-            found = await self._house.ledger.journal.history(DOCUMENT, stored.change.key, revision=at, take=1)
+            found = await self._ledger.journal.history(DOCUMENT, stored.change.key, revision=at, take=1)
             if not found or found[0].content is None or found[0].id != stored.change.id:
                 return
             at = found[0].previous
@@ -199,9 +201,9 @@ class Documents:
         self, author: Author, body: bytes | None, since: Sequence[str], edit: work.Edit | None, stored: Stored | None
     ) -> tuple[Stored, bytes] | None:
         """One try to replace a version; None when another one took its place meanwhile."""
-        last = self._house.ledger.kind(DOCUMENT).last(author.tenant)
+        last = self._ledger.kind(DOCUMENT).last(author.tenant)
         before = stored.header if stored is not None else None
-        moment = self._house.ledger.now()
+        moment = self._ledger.now()
         # Whether the date allows to replace this version; the write expects just this version to be the last, so
         # nothing comes between the judgement and the write (section 4.1).
         stale = not dates.may_save(before.updatedTime if before is not None else None, since, moment)
@@ -216,7 +218,7 @@ class Documents:
         size = len(body or b"") + (stored.size if stored is not None else 0)
         saved = await self._do(size, work.save, body, edit, old, self._rules, members, stale=stale)
         author.still()
-        if self._house.tenants.number(author.tenant) != author.number:
+        if self._tenants.number(author.tenant) != author.number:
             raise NotDefined
         differences = _encoded(saved.differences)
         header = Header(counter=saved.counter, tenant=author.number, differences=len(differences), **members)
@@ -224,7 +226,7 @@ class Documents:
         expected = stored.change.revision if stored is not None else last.revision if last is not None else 0
         write = Write(DOCUMENT, author.tenant, content, "application/json", None, (Expected(revision=expected),))
         try:
-            changes = await self._house.ledger.commit(Transaction((write,), author.login))
+            changes = await self._ledger.commit(Transaction((write,), author.login))
         except Mismatch:
             return None
         return stored_of(changes[0]), saved.part
@@ -239,7 +241,7 @@ class Documents:
         if size < LARGE:
             return await in_slices(what(*values, **named))
         try:
-            return await self._house.workers.run(what, *values, **named)
+            return await self._workers.run(what, *values, **named)
         except Overdue as error:
             raise Unavailable(str(error)) from None
 

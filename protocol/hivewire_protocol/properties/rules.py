@@ -16,9 +16,9 @@ from urllib.parse import quote, unquote
 from msgspec import Struct
 
 from hivewire_protocol import times
-from hivewire_protocol.configuration import RESERVED, forbidden_character
 from hivewire_protocol.errors import AccessDenied, InvalidParameters, OutOfBounds, WireError
-from hivewire_protocol.markup import Element, carried
+from hivewire_protocol.nouns.configuration import RESERVED, forbidden_character
+from hivewire_protocol.properties.markup import Element, carried
 
 ROOTS = ("/@api/deki", "/%40api/deki")
 """The root of the API as clients send it; documents show the first one."""

@@ -1,0 +1,1 @@
+"""What can be asked and pushed, one noun a file: requests, replies and pushes as structs."""

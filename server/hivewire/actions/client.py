@@ -1,0 +1,68 @@
+"""Clients of tenants as administrators see them (tenant configuration, section 1)."""
+
+from __future__ import annotations
+
+from hivewire.access.tenants import ApiClient, TenancyError, generate_id, generate_secret, in_order
+from hivewire.actions.tenant import author, refusal, required
+from hivewire.caller import Caller
+from hivewire.ledger.pending import PendingWrite
+from hivewire.services import Services
+from hivewire_protocol.errors import NotAllowed, OutOfBounds, Unauthorized
+from hivewire_protocol.messages import NOTHING, Reply
+from hivewire_protocol.nouns.client import (
+    ClientDelete,
+    ClientInsert,
+    ClientInsertReply,
+    ClientList,
+    ClientListReply,
+    ClientView,
+)
+from hivewire_protocol.nouns.user import Role
+
+
+def insert(services: Services, caller: Caller, request: ClientInsert) -> PendingWrite[Reply]:
+    """Make a client; NotAllowed when there is one of this id."""
+    _check_administrator(services, caller)
+    name = request.clientId or generate_id()
+    secret = generate_secret()
+    try:
+        transaction = services.tenants.insert_client(name, request.tenants or {}, secret, author(caller))
+    except TenancyError as error:
+        raise OutOfBounds(str(error)) from None
+
+    def inserted(_: object) -> Reply:
+        made = services.tenants.client(name)
+        return ClientInsertReply(name, secret, _view(services, made).tenants if made is not None else {})
+
+    return PendingWrite(transaction, inserted, refusal)
+
+
+def list_(services: Services, caller: Caller, request: ClientList) -> Reply:
+    """All of them, by id."""
+    return ClientListReply([_view(services, found) for found in services.tenants.clients()])
+
+
+def delete(services: Services, caller: Caller, request: ClientDelete) -> PendingWrite[Reply]:
+    """Delete a client; NotFound when there is none."""
+    _check_administrator(services, caller)
+    name = required("clientId", request.clientId)
+    return PendingWrite(services.tenants.delete_client(name, author(caller)), lambda changes: NOTHING, refusal)
+
+
+def _check_administrator(services: Services, caller: Caller) -> None:
+    """A client can be given any privilege, so only who has them all may make one."""
+    identity = caller.identity
+    asker = services.users.by_id(identity.user_id) if identity is not None else None
+    if identity is None or asker is None:
+        raise Unauthorized
+    if asker.profile.role != Role.ADMIN or not identity.unrestricted:
+        raise NotAllowed("clients are made and deleted with an administrator's unrestricted token: log in as one")
+
+
+def _view(services: Services, client: ApiClient) -> ClientView:
+    grants = services.tenants.grants(client)
+    return ClientView(client.id, {tenant: in_order(privileges) for tenant, privileges in grants.items()})
+
+
+READS = {ClientList: list_}
+WRITES = {ClientInsert: insert, ClientDelete: delete}

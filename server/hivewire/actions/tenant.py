@@ -1,0 +1,66 @@
+"""Tenants as administrators see them (tenant configuration, section 1)."""
+
+from __future__ import annotations
+
+from hivewire.access.tenants import TenancyError
+from hivewire.caller import Caller
+from hivewire.ledger.pending import PendingWrite
+from hivewire.ledger.records import Mismatch, Refused
+from hivewire.services import Services
+from hivewire_protocol.errors import InvalidParameters, NotAllowed, NotFound, OutOfBounds, Unauthorized, WireError
+from hivewire_protocol.messages import NOTHING, Reply
+from hivewire_protocol.nouns.tenant import (
+    TenantDelete,
+    TenantInsert,
+    TenantList,
+    TenantListReply,
+    TenantReply,
+    TenantView,
+)
+
+
+def insert(services: Services, caller: Caller, request: TenantInsert) -> PendingWrite[Reply]:
+    """Make a tenant; NotAllowed when there is one of this id."""
+    tenant = required("tenantId", request.tenantId)
+    try:
+        transaction = services.tenants.insert_tenant(tenant, author(caller))
+    except TenancyError as error:
+        raise OutOfBounds(f"tenantId: {error}") from None
+    return PendingWrite(transaction, lambda changes: TenantReply(TenantView(tenant)), refusal)
+
+
+def list_(services: Services, caller: Caller, request: TenantList) -> Reply:
+    """All of them, by id."""
+    return TenantListReply([TenantView(tenant) for tenant in services.tenants.all()])
+
+
+def delete(services: Services, caller: Caller, request: TenantDelete) -> PendingWrite[Reply]:
+    """Delete a tenant; NotFound when there is none."""
+    tenant = required("tenantId", request.tenantId)
+    return PendingWrite(services.tenants.delete_tenant(tenant, author(caller)), lambda changes: NOTHING, refusal)
+
+
+def required(field: str, value: str | None) -> str:
+    """The value of a member that must be there. Raises InvalidParameters."""
+    if not value:
+        raise InvalidParameters(f"{field} is required")
+    return value
+
+
+def author(caller: Caller) -> str:
+    """The login that the change is noted under."""
+    if caller.identity is None:
+        raise Unauthorized
+    return caller.identity.login
+
+
+def refusal(refused: Refused) -> WireError:
+    """The error for a write that could not be."""
+    what, key = refused.write.kind.capitalize(), refused.write.key[:64]
+    if isinstance(refused, Mismatch):
+        return NotAllowed(f"{what} with id = {key} exists already")
+    return NotFound(f"{what} with id = {key} not found")
+
+
+READS = {TenantList: list_}
+WRITES = {TenantInsert: insert, TenantDelete: delete}

@@ -1,0 +1,1 @@
+"""The property dialect: pages, and who is asking in it."""

@@ -1,0 +1,22 @@
+"""The CORS headers of answers."""
+
+from __future__ import annotations
+
+from hivewire_protocol.properties.rules import owns
+
+CORS = {
+    "Access-Control-Allow-Credentials": "true",
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Allow-Methods": "OPTIONS, GET, POST, PUT, DELETE, HEAD",
+    "Access-Control-Max-Age": "0",
+    "Access-Control-Allow-Headers": "Origin, Authorization, Accept, Content-Type, Auth-DeviceID, Auth-DeviceKey, "
+    "If-Match, If-None-Match, X-HTTP-Method-Override",
+    "Access-Control-Expose-Headers": "ETag, Hivewire-Revision, Retry-After",
+}
+"""On every answer, as DeviceHive has it (core protocol, section 1.5), with our own headers added. Not on those of the
+property and tenant dialects (site properties, section 11, row 20; tenant configuration, section 13, row 21)."""
+
+
+def cors(path: str) -> dict[str, str]:
+    """The CORS headers of an answer under a path as it was sent."""
+    return {} if owns(path) or path.startswith(("/reltio/", "/oauth/")) else CORS

@@ -1,0 +1,63 @@
+"""Who is at the other end of a request: address, scheme, and the identity of its `Authorization` header."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from starlette.requests import Request as HttpRequest
+
+from hivewire.access.identity import Identity
+from hivewire.caller import Caller
+from hivewire.services import Services, now
+from hivewire.settings import Settings
+from hivewire_protocol.errors import InvalidCredentials, Unauthorized, WireError
+
+Header = Callable[[str], "str | None"]
+"""Gives the value of a request header by its lower-case name."""
+
+
+def caller_of(services: Services, address: str, header: Header, *, context: str, secure: bool, http: bool) -> Caller:
+    """The caller behind a request. Raises Unauthorized or TokenExpired when its `Authorization` is no good."""
+    address, secure = origin_of(services.settings, address, header, secure)
+    caller = Caller(address, header("host") or "", context, secure, http)
+    caller.identity = _identity(services, header("authorization"), address)
+    return caller
+
+
+def origin_of(settings: Settings, address: str, header: Header, secure: bool) -> tuple[str, bool]:
+    """The address that a request comes from, and whether it set out over TLS.
+
+    What is forwarded is believed from the proxies that the settings name, and from nobody else. The last address of
+    X-Forwarded-For is the one that the proxy itself saw.
+    """
+    if settings.trusts(address):
+        address = (header("x-forwarded-for") or address).rpartition(",")[2].strip() or address
+        secure = (header("x-forwarded-proto") or "").strip() == "https" or secure
+    return address, secure
+
+
+def _identity(services: Services, authorization: str | None, address: str) -> Identity | None:
+    """The identity of a bearer token; None without the header (core protocol, section 3.7)."""
+    if authorization is None:
+        return None
+    try:
+        if not authorization.startswith("Bearer "):
+            raise Unauthorized
+        return services.tokens.verify(authorization[7:].strip(), now())
+    except WireError as error:
+        services.telemetry.authentication_failed("bearer", str(error), address)
+        if isinstance(error, InvalidCredentials):
+            raise Unauthorized from None
+        raise
+
+
+def header_of(request: HttpRequest) -> Header:
+    """The headers of a request by name; what was sent in several is one, joined by commas."""
+    return lambda name: ", ".join(request.headers.getlist(name)) if name in request.headers else None
+
+
+def caller_of_request(services: Services, request: HttpRequest, context: str) -> Caller:
+    """The caller behind a request. Raises Unauthorized or TokenExpired when its `Authorization` is no good."""
+    address = request.client.host if request.client else "local"
+    secure = request.url.scheme == "https"
+    return caller_of(services, address, header_of(request), context=context, secure=secure, http=True)

@@ -1,0 +1,73 @@
+"""The one way to write: submit a transaction, wait until it is durable, turn its end into a reply or an error.
+
+Sockets, REST, site properties, tenant documents and users all come through here. A socket cannot wait, so it gives a
+callback (`submit`); everybody else waits (`commit`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Generic, TypeAlias, TypeVar
+
+from msgspec import Struct
+
+from hivewire.ledger.ledger import Ledger, Outcome
+from hivewire.ledger.records import Change, Refused, Transaction
+from hivewire_protocol.errors import Unavailable, WireError
+
+R = TypeVar("R")
+
+Settled: TypeAlias = "Callable[[R | Exception], None]"
+
+
+class PendingWrite(Struct, Generic[R], gc=False):
+    """What a writing handler asks for: a transaction, and how its end becomes a reply or an error."""
+
+    transaction: Transaction
+    answer: Callable[[list[Change]], R]
+    refuse: Callable[[Refused], WireError]
+
+
+def submit(ledger: Ledger, pending: PendingWrite[R], settled: Settled[R]) -> None:
+    """Have it written. `settled` gets the reply, or what went wrong, once the outcome is durable.
+
+    Raises NotDurable when it cannot even wait for its turn; `settled` is not called then.
+    """
+
+    def done(outcome: Outcome) -> None:
+        result: R | Exception = conclude(pending, outcome)
+        settled(result)
+
+    ledger.submit(pending.transaction, done)
+
+
+async def commit(ledger: Ledger, pending: PendingWrite[R]) -> R:
+    """The reply, once the write is durable. Raises WireError, or NotDurable."""
+    future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
+
+    def settled(result: R | Exception) -> None:
+        if future.cancelled():
+            return
+        if isinstance(result, Exception):
+            future.set_exception(result)
+        else:
+            future.set_result(result)
+
+    submit(ledger, pending, settled)
+    return await future
+
+
+def conclude(pending: PendingWrite[R], outcome: Outcome) -> R | Exception:
+    """The reply, or the error, that an outcome of the ledger stands for."""
+    if not isinstance(outcome, list):
+        return pending.refuse(outcome) if isinstance(outcome, Refused) else unavailable(outcome)
+    try:
+        return pending.answer(outcome)
+    except Exception as error:  # it is written, and whoever waits must hear something
+        return error
+
+
+def unavailable(error: BaseException) -> Unavailable:
+    """What a client is told when the journal could not take its change."""
+    return Unavailable(f"{Unavailable.text}: {error}; nothing was written")

@@ -1,0 +1,43 @@
+"""What handlers may use, and nothing else."""
+
+from __future__ import annotations
+
+import time
+
+from msgspec import Struct, field
+
+from hivewire.access.passwords import Passwords
+from hivewire.access.tenants import Tenants
+from hivewire.access.throttle import Throttle
+from hivewire.access.tokens import Tokens
+from hivewire.access.users import Users
+from hivewire.hub.hub import Hub
+from hivewire.ledger.ledger import Ledger
+from hivewire.settings import Settings
+from hivewire.telemetry import Telemetry
+from hivewire.workers import Workers
+
+
+class Services(Struct):
+    """The parts that actions work with."""
+
+    settings: Settings
+    ledger: Ledger
+    users: Users
+    tokens: Tokens
+    passwords: Passwords
+    throttle: Throttle
+    telemetry: Telemetry
+    hub: Hub
+    tenants: Tenants
+    workers: Workers = field(default_factory=Workers)
+
+
+def now() -> int:
+    """Milliseconds since 1970."""
+    return time.time_ns() // 1_000_000
+
+
+def elapsed() -> int:
+    """Milliseconds by a clock that nobody can set; it tells spans, not the time of day."""
+    return time.monotonic_ns() // 1_000_000
