@@ -22,8 +22,8 @@ from websockets.sync.server import ServerConnection
 from hivewire.cli import profile as profiles
 from hivewire.cli.gateway import Access
 from hivewire.cli.profile import Profile
-from hivewire.remote import Remote, endpoint
-from hivewire_protocol.user import Role, Status
+from hivewire.cli.remote import Remote, endpoint
+from hivewire_protocol.nouns.user import Role, Status
 from tests.running import PASSWORD, RunningGateway, Talk, serving
 from tests.users import ADMIN, write_users
 
