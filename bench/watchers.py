@@ -11,6 +11,7 @@ import json
 import re
 import sys
 import time
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import uvloop
@@ -208,9 +209,11 @@ def main() -> None:
     parser.add_argument("--fill", type=int, default=0, help="MiB that are put before, and not read by it")
     options = parser.parse_args()
     pin(GENERATOR_CORES)
+    work: Callable[[argparse.Namespace], Coroutine[Any, Any, dict[str, Any]]]
     work = {"resume": resume, "hold": hold}.get(options.kind, fan)
-    print(json.dumps(uvloop.run(work(options))), flush=True)
+    result: dict[str, Any] = uvloop.run(work(options))
+    print(json.dumps(result), flush=True)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
