@@ -132,9 +132,7 @@ def _same(connection: Connection) -> Connection:
 async def load(options: argparse.Namespace) -> None:
     """Requests per second over `seconds`, after a second to warm up."""
     loop = asyncio.get_running_loop()
-    kind: type[RandomRequests | ConditionalWriter] = (
-        RandomRequests if options.kind in ("put", "get") else ConditionalWriter
-    )
+    at_random = options.kind in ("put", "get")
     connections: list[Connection] = []
     for number in range(options.connections):
         connection: Connection

@@ -11,7 +11,6 @@ import json
 import re
 import sys
 import time
-from collections.abc import Callable, Coroutine
 from typing import Any
 
 import uvloop
@@ -209,9 +208,8 @@ def main() -> None:
     parser.add_argument("--fill", type=int, default=0, help="MiB that are put before, and not read by it")
     options = parser.parse_args()
     pin(GENERATOR_CORES)
-    work: Callable[[argparse.Namespace], Coroutine[Any, Any, dict[str, Any]]]
-    work = {"resume": resume, "hold": hold}.get(options.kind, fan)
-    result: dict[str, Any] = uvloop.run(work(options))
+    works = {"resume": resume, "hold": hold, "fan": fan, "others": fan}
+    result: dict[str, Any] = uvloop.run(works[options.kind](options))
     print(json.dumps(result), flush=True)
 
 
