@@ -223,14 +223,14 @@ class WebSocket(asyncio.Protocol):
         """The peer does not read: stop serving it until it does."""
         self.stalled_since = self._loop.time()
         self._unsent = self.transport.get_write_buffer_size()
-        self._session.hold()
+        self._session.pause()
         self._regulate()
 
     def resume_writing(self) -> None:
         """It reads again."""
         idle, self.idle = self.idle or self._idle_now(), False
         self.stalled_since = None
-        self._session.release(idle)
+        self._session.resume(idle)
         self._flush()
         self._regulate()
         if self._draining:
@@ -311,7 +311,7 @@ class WebSocket(asyncio.Protocol):
         self._close_timer = self._loop.call_later(seconds, self.transport.abort)
 
     def _say_goodbye(self) -> None:
-        if not self._session.owed and not self._rest and self._conn.state is OPEN:
+        if not self._session.pending and not self._rest and self._conn.state is OPEN:
             spread = random.randrange(int(self._gate.settings.drain_spread * 1_000) + 1)  # noqa: S311 - no secret
             self.close(Code.GOING_AWAY, TABLE[Code.GOING_AWAY].reason.format(ms=spread))
             self._draining = False
@@ -331,7 +331,7 @@ class WebSocket(asyncio.Protocol):
         self._flush()
         if self._unfinished or self._tail or self._core_owes or self._fragments is not None:
             self._account()
-        if self._session.owed and self._congested():
+        if self._session.pending and self._congested():
             self._regulate()
 
     def _account(self) -> None:
@@ -385,7 +385,7 @@ class WebSocket(asyncio.Protocol):
                 and self._conn.state is OPEN
             ):
                 self._message(apply_mask(data[start:end], data[start - 4 : start]))
-            elif self._session.owed and self._ends_it(data, position, end - start) and self._conn.state is OPEN:
+            elif self._session.pending and self._ends_it(data, position, end - start) and self._conn.state is OPEN:
                 self._rest = data[position:] + self._rest
                 self._stop_listening()
                 return
@@ -439,7 +439,7 @@ class WebSocket(asyncio.Protocol):
 
     def _reject(self, code: Code) -> None:
         """Close because of what the peer sent, when the requests before it are answered."""
-        if self._session.owed:
+        if self._session.pending:
             self._verdict = code
             self._stop_listening()
         else:
@@ -554,7 +554,7 @@ class WebSocket(asyncio.Protocol):
         """The session has answered something that was waited for."""
         if self._session.caller.failures >= self._gate.settings.failed_authentications:
             self._reject(Code.TOO_MANY_FAILURES)
-        if self._verdict is not None and not self._session.owed:
+        if self._verdict is not None and not self._session.pending:
             self.close(self._verdict)
         if not self._reading:
             self._regulate()
@@ -565,9 +565,9 @@ class WebSocket(asyncio.Protocol):
         settings, session = self._gate.settings, self._session
         return (
             self.stalled_since is not None
-            or (self._closing and session.owed > 0)
-            or session.owed >= settings.pipeline
-            or session.owed_bytes >= settings.message_bytes
+            or (self._closing and session.pending > 0)
+            or session.pending >= settings.pipeline
+            or session.pending_bytes >= settings.message_bytes
         )
 
     def _regulate(self) -> None:
