@@ -42,8 +42,8 @@ class Session:
     __slots__ = (
         "_busy",
         "_dispatcher",
-        "_paused",
         "_line",
+        "_paused",
         "_task",
         "_writing",
         "caller",
