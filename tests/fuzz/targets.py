@@ -60,7 +60,7 @@ from hivewire_protocol.tenant.steps import at_once
 from hivewire_protocol.tenant.validation import validate
 from tests.gate.wire import BINARY, CLOSE, CONTINUATION, PING, PONG, frame
 from tests.protocol import tenants
-from tests.rooms.test_actions import World
+from tests.world import World
 
 LARGEST = 16 << 10
 """Bytes of an input: enough for every limit on depth and count that is not one on size."""

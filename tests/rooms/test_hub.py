@@ -5,32 +5,23 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hivewire import actions
+import tests.world
 from hivewire.access.identity import Identity
-from hivewire.access.passwords import Passwords
-from hivewire.access.tenants import Tenants
-from hivewire.access.throttle import Throttle
-from hivewire.access.tokens import ACCESS, Claims, Key, Tokens
-from hivewire.access.users import UserProfile, Users
+from hivewire.access.tokens import ACCESS, Claims
+from hivewire.access.users import UserProfile
 from hivewire.caller import Caller
-from hivewire.dispatch import Dispatcher
 from hivewire.hub import catchup, entries, hub
 from hivewire.hub.entries import Entry, Recent
-from hivewire.hub.hub import Hub
 from hivewire.hub.index import Index
 from hivewire.ledger.engines.memory import MemoryJournal
-from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.records import Change, Transaction, Write
-from hivewire.services import Services
 from hivewire.session import Session
-from hivewire.settings import Settings
-from hivewire.telemetry import Telemetry
 from hivewire_protocol.close import Code
 from hivewire_protocol.codec import push
 from hivewire_protocol.nouns.configuration import TEXT
@@ -38,20 +29,12 @@ from hivewire_protocol.nouns.subscription import parse_position, render_position
 from hivewire_protocol.nouns.user import Role, Status
 from hivewire_protocol.patterns import EVERYTHING, Patterns
 from hivewire_protocol.permissions import Permission
+from tests.world import ALL, HOUR, Clock
 
-HOUR = 3_600_000
-ALL = sum(1 << permission for permission in Permission)
 READER = 1 << Permission.GET_CONFIGURATION
 
-
-class Clock:
-    """A clock that is moved by hand; it is far ahead of the real one, which the dispatcher asks about tokens."""
-
-    def __init__(self) -> None:
-        self.time = 3_900_000_000_000
-
-    def __call__(self) -> int:
-        return self.time
+LATER = 3_900_000_000_000
+"""Far ahead of the real time, which the dispatcher asks about tokens."""
 
 
 class SlowJournal(MemoryJournal):
@@ -121,43 +104,14 @@ class Peer:
         return found
 
 
-class World:
-    """A services on a journal in memory."""
+class World(tests.world.World):
+    """One with slow storage, where two administrators and their connections are."""
+
+    staff: ClassVar = {login: UserProfile("x", Role.ADMIN) for login in ("admin", "other")}
+    journal: SlowJournal
 
     def __init__(self, **changed: Any) -> None:
-        self.clock = Clock()
-        self.journal = SlowJournal()
-        ledger = self.ledger = Ledger(self.journal, self.clock)
-        users = self.users = Users(ledger)
-        self.unexpected: list[BaseException] = []
-        tenants = Tenants(ledger)
-        self.tokens = Tokens(Key("x" * 32, "utf8"), users, tenants, HOUR, HOUR)
-        self.hub = Hub(ledger, self.tokens, 10_000, lambda where, error: self.unexpected.append(error))
-        self.passwords = Passwords()
-        self.services = Services(
-            Settings(**changed),
-            ledger,
-            users,
-            self.tokens,
-            self.passwords,
-            Throttle(self.clock),
-            Telemetry(),
-            self.hub,
-            tenants,
-        )
-        self.dispatcher = Dispatcher(self.services, actions.READS, actions.WRITES)
-        self.number = 0
-
-    async def open(self) -> World:
-        await self.ledger.open()
-        for login in ("admin", "other"):
-            await self.ledger.commit(self.users.write(login, UserProfile("x", Role.ADMIN), None))
-        return self
-
-    async def close(self) -> None:
-        await self.ledger.close()
-        self.passwords.close()
-        assert not self.unexpected
+        super().__init__(SlowJournal(), Clock(LATER), **changed)
 
     def peer(self, *names: str, user: int = 1, rights: int = ALL, life: int = HOUR) -> Peer:
         login = "admin" if user == 1 else "other"
@@ -167,14 +121,7 @@ class World:
     def identity(self, *names: str, user: int = 1, rights: int = ALL) -> Identity:
         return self.peer(*names, user=user, rights=rights).caller.identity or pytest.fail()
 
-    async def put(self, *names: str, value: str = "v") -> int:
-        """Put them in one transaction; its revision."""
-        writes = [Write("configuration", name, value.encode(), TEXT) for name in names]
-        return (await self.ledger.commit(Transaction(writes, "admin")))[0].revision
-
-    async def delete(self, *names: str) -> int:
-        writes = [Write("configuration", name, None) for name in names]
-        return (await self.ledger.commit(Transaction(writes, "admin")))[0].revision
+    put, delete = tests.world.World.store, tests.world.World.remove
 
     async def user(self, status: Status) -> None:
         await self.ledger.commit(self.users.write("admin", UserProfile("x", Role.ADMIN, status), None))

@@ -6,23 +6,21 @@ import asyncio
 import gc
 import json
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
-from argon2 import PasswordHasher
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import tests.world
 from hivewire import actions
 from hivewire.access.identity import Identity
 from hivewire.access.passwords import Passwords
-from hivewire.access.tenants import Tenants
 from hivewire.access.throttle import Throttle
-from hivewire.access.tokens import Claims, Key, Tokens
+from hivewire.access.tokens import Claims
 from hivewire.access.users import UserProfile, Users
 from hivewire.caller import Caller
 from hivewire.dispatch import Dispatcher
-from hivewire.hub.hub import Hub
 from hivewire.ledger.engines.memory import MemoryJournal
 from hivewire.ledger.ledger import Ledger
 from hivewire.services import Services, now
@@ -32,8 +30,8 @@ from hivewire.telemetry import Telemetry
 from hivewire_protocol.errors import WireError
 from hivewire_protocol.nouns.user import Role
 from hivewire_protocol.permissions import Permission
+from tests.world import HASHER, HOUR
 
-HOUR = 3_600_000
 PASSWORD = "correct horse"
 
 
@@ -52,32 +50,23 @@ class GatedJournal(MemoryJournal):
         await super().append(changes)
 
 
-class World:
-    """A services on a journal in memory, and a session with an outbox that is a list."""
+class World(tests.world.World):
+    """One whose storage can be made to wait, with a conversation of the administrator under way."""
+
+    staff: ClassVar = {"admin": UserProfile(HASHER.hash(PASSWORD), Role.ADMIN)}
+    journal: GatedJournal
 
     def __init__(self) -> None:
-        self.journal = GatedJournal()
-        ledger = Ledger(self.journal, now)
-        users = Users(ledger)
-        passwords = Passwords(1, PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
-        tenants = Tenants(ledger)
-        tokens = Tokens(Key("x" * 32, "utf8"), users, tenants, HOUR, HOUR)
-        telemetry = Telemetry()
-        hub = Hub(ledger, tokens, 10_000, telemetry.unexpected)
-        self.services = Services(Settings(), ledger, users, tokens, passwords, Throttle(now), telemetry, hub, tenants)
-        self.dispatcher = Dispatcher(self.services, actions.READS, actions.WRITES)
-        self.settled = 0
+        super().__init__(GatedJournal())
+        self.answered = 0
         self.session, self.outbox = self.connect()
 
-    def connect(self, *permissions: Permission) -> tuple[Session, list[bytes]]:
-        """One more conversation of the administrator, with all rights unless told otherwise."""
-        granted = sum(1 << permission for permission in permissions or Permission)
-        identity = Identity(1, "admin", now() + HOUR, granted, None, None)
-        outbox: list[bytes] = []
-        return Session(self.dispatcher, Caller("10.0.0.1", "h", identity=identity), outbox.append, self._settle), outbox
+    async def close(self) -> None:
+        self.journal.gate.set()
+        await super().close()
 
-    def _settle(self) -> None:
-        self.settled += 1
+    def settled(self) -> None:
+        self.answered += 1
 
     def ask(self, action: str, request_id: object = None, **members: object) -> None:
         self.session.receive(json.dumps({"action": action, "requestId": request_id, **members}).encode())
@@ -101,25 +90,11 @@ class World:
         return found
 
 
-async def make() -> World:
-    world = World()
-    await world.services.ledger.open()
-    profile = UserProfile(await world.services.passwords.hash(PASSWORD), Role.ADMIN)
-    await world.services.ledger.commit(world.services.users.write("admin", profile, None))
-    return world
-
-
-async def unmake(world: World) -> None:
-    world.journal.gate.set()
-    await world.services.ledger.close()
-    world.services.passwords.close()
-
-
 @pytest.fixture
 async def world() -> AsyncIterator[World]:
-    world = await make()
+    world = await World().open()
     yield world
-    await unmake(world)
+    await world.close()
 
 
 def ids(answers: list[Any]) -> list[object]:
@@ -268,7 +243,7 @@ def timeless(line: bytes) -> Any:
 
 
 async def pipeline_is_like_one_by_one(steps: list[tuple[str, str]], pauses: set[int]) -> None:
-    fast, slow = await make(), await make()
+    fast, slow = await World().open(), await World().open()
     try:
         for number, (what, name) in enumerate(steps):
             step(fast, number, what, name)
@@ -281,8 +256,8 @@ async def pipeline_is_like_one_by_one(steps: list[tuple[str, str]], pauses: set[
         assert len(fast.outbox) == len(steps)
         assert fast.session.pending_bytes == slow.session.pending_bytes == 0
     finally:
-        await unmake(fast)
-        await unmake(slow)
+        await fast.close()
+        await slow.close()
 
 
 # Rights and the order of checks.
@@ -364,11 +339,11 @@ async def test_what_is_under_way_is_answered_also_when_held(world: World) -> Non
 async def test_the_owner_is_told_when_something_was_answered(world: World) -> None:
     """Each answer that was waited for is followed by a word, so that the owner may read on."""
     world.get(1)
-    assert world.settled == 0
+    assert world.answered == 0
     world.put(2)
     world.put(3)
     await world.quiet()
-    assert world.settled == 2
+    assert world.answered == 2
 
 
 async def test_what_is_owed_counts_requests_and_bytes(world: World) -> None:
@@ -395,7 +370,7 @@ async def test_after_close_nothing_is_sent_and_what_has_not_begun_is_dropped(wor
     assert world.outbox == []
     assert world.services.ledger.get("configuration", "n") is not None
     assert world.services.ledger.get("configuration", "later") is None
-    assert world.settled == 0
+    assert world.answered == 0
 
 
 @pytest.mark.parametrize("turns", [0, 1, 2])

@@ -34,9 +34,7 @@ from hivewire_protocol.nouns.subscription import ConfigurationSubscribe
 from hivewire_protocol.nouns.tenant import Privilege, TenantDelete, TenantInsert, TenantList
 from hivewire_protocol.nouns.user import UserGetCurrent, UserUpdate, UserUpdateFields
 from hivewire_protocol.permissions import Permission
-from tests.rooms.test_actions import ADMIN, HELPER, HOUR, JOHN, World, world
-
-__all__ = ["world"]
+from tests.world import ADMIN, HELPER, HOUR, JOHN, World
 
 READ, CREATE, UPDATE, DELETE = Privilege
 
