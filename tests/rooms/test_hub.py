@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tests.world
-from hivewire.access.identity import Identity
+from hivewire.access.identity import ANONYMOUS, Identity
 from hivewire.access.tokens import ACCESS, Claims
 from hivewire.access.users import UserProfile
 from hivewire.caller import Caller
@@ -745,7 +745,7 @@ async def test_anonymous_and_unentitled_callers_cannot_subscribe(world: World) -
     """401 without a token, 403 with one that does not grant it."""
     peer = world.peer(rights=1 << Permission.GET_DEVICE)
     assert peer.subscribe()["code"] == 403
-    peer.caller.identity = None
+    peer.caller.identity = ANONYMOUS
     assert peer.subscribe()["code"] == 401
 
 

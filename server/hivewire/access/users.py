@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -56,6 +56,8 @@ class Users:
         self._by_id: dict[int, User] = {}
         self._last_logins: dict[int, int] = {}
         self._unsaved: set[int] = set()
+        self.on_change: Callable[[], None] = lambda: None
+        """Called when any user has changed."""
         self._task: asyncio.Task[None] | None = None
         ledger.observers.append(self._apply)
 
@@ -76,6 +78,7 @@ class Users:
                 profile = msgspec.json.decode(change.content, type=UserProfile)
                 user = User(change.id, change.key, profile, profile.status == Status.ACTIVE)
                 self._by_login[user.login] = self._by_id[user.id] = user
+            self.on_change()
 
     def by_login(self, login: str) -> User | None:
         """The user with this login, to the letter."""
