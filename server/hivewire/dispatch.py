@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from time import time_ns
 from typing import Any, Protocol, TypeAlias
 
 from hivewire.access.identity import ANONYMOUS, Identity
@@ -40,6 +41,8 @@ class Dispatcher:
 
     def __init__(self, services: Services, reads: Table, writes: Table) -> None:
         self.services = services
+        self.ledger = services.ledger
+        self.telemetry = services.telemetry
         self.writes = frozenset(writes)
         self._tokens = services.tokens
         handlers = {**reads, **writes}
@@ -54,7 +57,7 @@ class Dispatcher:
             caller.permitted & bit
             and caller.permitted_to is caller.identity
             and caller.permitted_at == self._tokens.generation
-            and caller.identity.expires >= now()
+            and caller.identity.expires >= time_ns() // 1_000_000
         ):
             self.admit(caller, type(request))
         return handler(self.services, caller, request)
@@ -69,7 +72,7 @@ class Dispatcher:
             answer = await answer
         if isinstance(answer, Reply):
             return answer
-        return await commit(self.services.ledger, _under(conditions, answer) if conditions else answer)
+        return await commit(self.ledger, _under(conditions, answer) if conditions else answer)
 
     def admit(self, caller: Caller, shape: type[Request]) -> None:
         """Raise AccessDenied, or what `authenticated` raises, unless the caller may ask for this now."""
@@ -104,7 +107,7 @@ class Dispatcher:
             return error
         if isinstance(error, NotDurable):
             return unavailable(error)
-        self.services.telemetry.unexpected(action_of(request_type) if request_type else "decode", error)
+        self.telemetry.unexpected(action_of(request_type) if request_type else "decode", error)
         return InternalError()
 
 

@@ -33,10 +33,13 @@ def change_of(change: Change) -> ChangeInfo:
 
 
 class ResourceReply(Reply):
-    """The answer to get, put and rollback, made straight from the change: what `ConfigurationReply` says."""
+    """The answer to get, put and rollback, made straight from the change: what `ConfigurationReply` says.
+
+    `encoded` are its members as JSON.
+    """
 
     change: Change
-    resource: bytes
+    encoded: bytes
 
     @property
     def configuration(self) -> Configuration:
@@ -48,15 +51,21 @@ class ResourceReply(Reply):
         """That of the change."""
         return self.change.revision
 
+    @property
+    def resource(self) -> bytes:
+        """The resource alone, as JSON."""
+        return self.encoded[len(b'"configuration":') : self.encoded.rindex(b',"revision":')]
+
     def members(self) -> bytes:
         """As ConfigurationReply has them."""
-        return b'"configuration":%b,"revision":%d' % (self.resource, self.change.revision)
+        return self.encoded
 
 
 class Resources:
-    """Encoded resources, each beside the change that it shows, so that an old one is noticed. `limit` is in bytes.
+    """Encoded replies, each beside the change that it shows, so that an old one is noticed. `limit` is in bytes.
 
-    The one that came first goes first: to keep account of what was read last would cost more than it saves.
+    What is read is kept, and what is written when it was read before. The one that came first goes first: to keep
+    account of what was read last would cost more than it saves.
     """
 
     def __init__(self, limit: int = CACHE_BYTES) -> None:
@@ -65,25 +74,33 @@ class Resources:
         self._limit = limit
         self._kept: dict[str, tuple[Change, bytes]] = {}
 
-    def encoded(self, change: Change) -> bytes:
-        """The JSON of the resource after a change."""
+    def read(self, change: Change) -> ResourceReply:
+        """The reply that shows the resource after a change."""
         kept = self._kept.get(change.key)
-        if kept is not None:
-            if kept[0] is change:
-                return kept[1]
-            self.size -= _weight(kept)
-        data = encode(resource_of(change))
-        self._kept[change.key] = kept = change, data
-        self.size += _weight(kept)
-        while self.size > self._limit:
-            self.size -= _weight(self._kept.pop(next(iter(self._kept))))
-        return data
+        if kept is not None and kept[0] is change:
+            return ResourceReply(change, kept[1])
+        data = _encoded(change)
+        self._keep(kept, change, data)
+        return ResourceReply(change, data)
 
     def written(self, changes: list[Change]) -> ResourceReply:
         """The reply to a write of one configuration."""
-        return ResourceReply(changes[0], self.encoded(changes[0]))
+        change = changes[0]
+        data = _encoded(change)
+        kept = self._kept.get(change.key)
+        if kept is not None:
+            self._keep(kept, change, data)
+        return ResourceReply(change, data)
+
+    def _keep(self, former: tuple[Change, bytes] | None, change: Change, data: bytes) -> None:
+        if former is not None:
+            self.size -= ENTRY_BYTES + 2 * len(former[1])
+        self._kept[change.key] = change, data
+        # Twice, as the change of a record that was deleted since is kept by this alone.
+        self.size += ENTRY_BYTES + 2 * len(data)
+        while self.size > self._limit:
+            self.size -= ENTRY_BYTES + 2 * len(self._kept.pop(next(iter(self._kept)))[1])
 
 
-def _weight(kept: tuple[Change, bytes]) -> int:
-    """What an entry holds on to: a change that was replaced is kept by it alone."""
-    return ENTRY_BYTES + len(kept[1]) + len(kept[0].content or b"")
+def _encoded(change: Change) -> bytes:
+    return b'"configuration":%b,"revision":%d' % (encode(resource_of(change)), change.revision)

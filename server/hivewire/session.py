@@ -15,9 +15,9 @@ from time import monotonic
 
 from hivewire.caller import Caller
 from hivewire.dispatch import Dispatcher
-from hivewire.ledger.pending import PendingWrite, submit
-from hivewire_protocol import codec
-from hivewire_protocol.codec import Call
+from hivewire.ledger.ledger import Outcome
+from hivewire.ledger.pending import PendingWrite, conclude
+from hivewire_protocol.codec import Batch, Call, answer, decode, refuse
 from hivewire_protocol.errors import TooLarge
 from hivewire_protocol.messages import Reply
 from hivewire_protocol.nouns.configuration import ConfigurationGet, ConfigurationHistory, ConfigurationList
@@ -78,13 +78,13 @@ class Session:
 
     def receive(self, message: bytes) -> None:
         """Take one text message: valid UTF-8, whatever its content."""
-        call = codec.decode(message)
+        call = decode(message)
         if type(call) is not Call:
             assert isinstance(call, list)  # noqa: S101 - decode returns one of the two
             self._receive_batch(call, len(message))
             return
         call.size = len(message)
-        if self._line or not self._may_start(call):
+        if (self._writing or self._busy or self._paused or self._line) and (self._line or not self._may_start(call)):
             self._wait(call)
             self._queue().append(call)
         else:
@@ -116,7 +116,7 @@ class Session:
 
     def _receive_batch(self, calls: list[Call], size: int) -> None:
         """Take the calls of a JSON-RPC batch, but work on them for a moment at a time."""
-        batch = codec.Batch(len(calls))
+        batch = Batch(len(calls))
         calls[0].size = size
         for call in calls:
             call.batch = batch
@@ -164,15 +164,15 @@ class Session:
                 return
             if call.batch is not None and call.batch.full and isinstance(request, _MERE_READS):
                 raise TooLarge  # it changes nothing, and there is no room left for its answer
-            answer = self._dispatcher.start(self.caller, request)
-            if isinstance(answer, Reply):
-                self._succeed(call, answer)
-            elif isinstance(answer, PendingWrite):
-                self._submit(call, answer)
+            result = self._dispatcher.start(self.caller, request)
+            if isinstance(result, Reply):
+                self._succeed(call, result)
+            elif isinstance(result, PendingWrite):
+                self._submit(call, result)
             else:
                 self._wait(call)
                 self._busy = True
-                self._task = asyncio.get_running_loop().create_task(answer)
+                self._task = asyncio.get_running_loop().create_task(result)
                 self._task.add_done_callback(partial(self._waited, call))
         except Exception as error:
             if self._writing:
@@ -191,12 +191,13 @@ class Session:
         self._fail(call, call.error)
 
     def _submit(self, call: Call, write: PendingWrite[Reply]) -> None:
-        submit(self._dispatcher.services.ledger, write, partial(self._written, call))
+        self._dispatcher.ledger.submit(write.transaction, partial(self._written, call, write))
         self._wait(call)
         self._writing += 1
 
-    def _written(self, call: Call, result: Reply | Exception) -> None:
+    def _written(self, call: Call, write: PendingWrite[Reply], outcome: Outcome) -> None:
         self._writing -= 1
+        result = conclude(write, outcome)
         if isinstance(result, Reply):
             self._succeed(call, result)
         else:
@@ -241,16 +242,16 @@ class Session:
 
     def _succeed(self, call: Call, reply: Reply) -> None:
         """Send the success reply that the call gets."""
-        self._dispatcher.services.telemetry.succeeded[type(call.request)] += 1  # type: ignore[index]
-        self._emit(call, codec.answer(call, reply))
+        self._dispatcher.telemetry.succeeded[type(call.request)] += 1  # type: ignore[index]
+        self._emit(call, answer(call, reply))
 
     def _fail(self, call: Call, cause: BaseException) -> None:
         """Send the error reply that the call gets."""
         error = self._dispatcher.error(call.request_type, cause)
-        self._dispatcher.services.telemetry.requests[call.request_type, error.code] += 1
+        self._dispatcher.telemetry.requests[call.request_type, error.code] += 1
         if error.code in _UNAUTHENTICATED and call.request_type in _AUTHENTICATIONS:
             self.caller.failures += 1
-        self._emit(call, codec.refuse(call, error))
+        self._emit(call, refuse(call, error))
 
     def _emit(self, call: Call, data: bytes) -> None:
         if call.pending:

@@ -10,7 +10,7 @@ from hivewire.caller import Caller
 from hivewire.ledger.ledger import MAX_TRANSACTION
 from hivewire.ledger.pending import PendingWrite
 from hivewire.ledger.records import Change, Expected, Mismatch, Precondition, Refused, Transaction, Write, version_of
-from hivewire.resources import ResourceReply, change_of, resource_of
+from hivewire.resources import change_of, resource_of
 from hivewire.services import Services
 from hivewire_protocol import patterns
 from hivewire_protocol.codec import MAX_REPLY
@@ -62,7 +62,7 @@ def get(services: Services, caller: Caller, request: ConfigurationGet) -> Reply 
     found = services.ledger.get(KIND, name)
     if found is None:
         raise _not_found(name)
-    return ResourceReply(found, services.resources.encoded(found))
+    return services.resources.read(found)
 
 
 async def _get_earlier(services: Services, name: str, version: int | None, revision: int | None) -> Reply:

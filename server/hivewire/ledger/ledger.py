@@ -10,7 +10,7 @@ What is kept: `shorten` moves `oldest` on, `sweep` removes what neither the log 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
 from time import perf_counter
 from typing import Any, TypeAlias
@@ -148,7 +148,7 @@ class Ledger:
         self.observers: list[Observer] = []
         self.on_commit: Callable[[int, float], None] = lambda changes, seconds: None
         self._now = now
-        self._kinds: dict[str, Kind] = {}
+        self._kinds: defaultdict[str, Kind] = defaultdict(Kind)
         self._waiting: deque[tuple[Transaction, Done, int]] = deque()
         self._waiting_bytes = 0
         self._max_waiting = max_waiting
@@ -173,14 +173,11 @@ class Ledger:
 
     def kind(self, name: str) -> Kind:
         """The records of one kind, for reading."""
-        kind = self._kinds.get(name)
-        if kind is None:
-            kind = self._kinds[name] = Kind()
-        return kind
+        return self._kinds[name]
 
     def get(self, kind: str, key: str) -> Change | None:
         """The last change of a record that exists."""
-        return self.kind(kind).live.get(key)
+        return self._kinds[kind].live.get(key)
 
     @property
     def log_changes(self) -> int:
