@@ -1,4 +1,4 @@
-"""One conversation: decode, dispatch, encode, keep the order, know what is owed. No socket here.
+"""One conversation: decode, dispatch, encode, keep the order, know what is pending. No socket here.
 
 The promise: a request sees the effect of every request before it on the same connection, and answers come in the order
 of the requests. Writes in a row ride one batch; everything else waits for what is under way. A read with nothing before
@@ -36,20 +36,20 @@ class Session:
     """The requests of one caller, in order.
 
     `send` takes the bytes of one text message. `settled` is called when something that was waited for was answered, so
-    that the owner may read on or close. `owed` and `owed_bytes` are the requests not answered yet and their size.
+    that the owner may read on or close. `pending` and `pending_bytes` are the requests not answered yet and their size.
     """
 
     __slots__ = (
         "_busy",
         "_dispatcher",
-        "_held",
         "_line",
+        "_paused",
         "_task",
         "_writing",
         "caller",
         "closed",
-        "owed",
-        "owed_bytes",
+        "pending",
+        "pending_bytes",
         "send",
         "settled",
     )
@@ -65,13 +65,13 @@ class Session:
         self.send = send
         self.settled = settled
         self.closed = False
-        self.owed = 0
-        self.owed_bytes = 0
+        self.pending = 0
+        self.pending_bytes = 0
         self._dispatcher = dispatcher
         self._line: deque[Call] | None = None  # made when first needed: most sessions never do
         self._writing = 0
         self._busy = False
-        self._held = False
+        self._paused = False
         self._task: asyncio.Task[Reply | PendingWrite[Reply]] | None = None
 
     def receive(self, message: bytes) -> None:
@@ -88,17 +88,17 @@ class Session:
             call.batch = batch
         self._line_up(calls)
 
-    def hold(self) -> None:
+    def pause(self) -> None:
         """Start no more requests and push nothing: the peer does not read."""
-        self._held = True
+        self._paused = True
         if self.caller.feed is not None:
-            self.caller.feed.hold()
+            self.caller.feed.pause()
 
-    def release(self, idle: bool = False) -> None:
-        """Go on after `hold`; `idle`: the peer read nothing for so long that changes may be conflated."""
-        self._held = False
+    def resume(self, idle: bool = False) -> None:
+        """Go on after `pause`; `idle`: the peer read nothing for so long that changes may be conflated."""
+        self._paused = False
         if self.caller.feed is not None:
-            self.caller.feed.release(idle)
+            self.caller.feed.resume(idle)
         self._advance()
 
     def close(self) -> None:
@@ -111,8 +111,8 @@ class Session:
             self._task.cancel()
 
     def _enter(self, call: Call) -> None:
-        self.owed += 1
-        self.owed_bytes += call.size
+        self.pending += 1
+        self.pending_bytes += call.size
         if self._line or not self._may_start(call):
             if self._line is None:
                 self._line = deque()
@@ -122,8 +122,8 @@ class Session:
 
     def _line_up(self, calls: list[Call]) -> None:
         """Take the calls of a batch, but work on them for a moment at a time."""
-        self.owed += len(calls)
-        self.owed_bytes += calls[0].size
+        self.pending += len(calls)
+        self.pending_bytes += calls[0].size
         if self._line:
             self._line += calls
         else:
@@ -131,7 +131,7 @@ class Session:
             self._advance()
 
     def _may_start(self, call: Call) -> bool:
-        if self._held or self._busy:
+        if self._paused or self._busy:
             return False
         return self._writing == 0 or (call.error is None and call.request_type in self._dispatcher.writes)
 
@@ -226,8 +226,8 @@ class Session:
         self._emit(call, codec.refuse(call, error))
 
     def _emit(self, call: Call, data: bytes) -> None:
-        self.owed -= 1
-        self.owed_bytes -= call.size
+        self.pending -= 1
+        self.pending_bytes -= call.size
         if self.closed:
             return
         if call.batch is not None:

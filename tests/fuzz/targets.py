@@ -22,7 +22,7 @@ from hivewire.dialects.properties.server_tokens import ServerTokens, signature
 from hivewire.http.peer import caller_of
 from hivewire.ledger.records import Change
 from hivewire.transport.admission import Admission
-from hivewire.transport.websocket import Gate, WebSocket, _bounds
+from hivewire.transport.websocket import Sockets, WebSocket
 from hivewire_protocol import codec, coercion, patterns, times
 from hivewire_protocol.catalogue import REQUESTS
 from hivewire_protocol.errors import (
@@ -178,11 +178,9 @@ def _frames(data: bytes) -> None:
 
 async def _converse(world: World, pieces: list[bytes]) -> list[tuple[int, bytes]]:
     """The frames that come back: opcodes, with the payloads of those that are no answers."""
-    gate, transport = (
-        Gate(world.dispatcher, Admission(world.services.settings), partial(caller_of, world.services)),
-        _Transport(),
-    )
-    socket = WebSocket(gate, transport, Caller("10.0.0.1", "h"), ServerState())
+    admission, identify = Admission(world.services.settings), partial(caller_of, world.services)
+    sockets, transport = Sockets(world.dispatcher, admission, identify), _Transport()
+    socket = WebSocket(sockets, transport, Caller("10.0.0.1", "h"), ServerState(), 0)
     for piece in pieces:
         if not transport.ended:
             socket.data_received(piece)
@@ -194,9 +192,12 @@ async def _converse(world: World, pieces: list[bytes]) -> list[tuple[int, bytes]
     at = 0
     written = bytes(transport.written)
     while at < len(written):
-        start, end = _bounds(written, at)
-        found.append((written[at] & 15, written[start:end] if written[at] != 0x81 else b""))
-        at = end
+        size, start = written[at + 1], at + 2
+        if size >= 126:
+            start += 2 if size == 126 else 8
+            size = int.from_bytes(written[at + 2 : start])
+        found.append((written[at] & 15, written[start : start + size] if written[at] != 0x81 else b""))
+        at = start + size
         if found[-1][0] == CLOSE:
             break  # what comes behind a close frame may be thrown away
     return found

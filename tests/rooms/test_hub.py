@@ -77,7 +77,7 @@ class Peer:
     def _take(self, line: bytes) -> None:
         self.frames.append(json.loads(line))
         if self.room is not None and len(self.frames) >= self.room:
-            self.session.hold()
+            self.session.pause()
 
     def close(self, code: Code) -> None:
         self.closed = code
@@ -88,7 +88,7 @@ class Peer:
     def read(self, room: int | None = None, idle: bool = False) -> None:
         """Read on, for so many frames more."""
         self.room = len(self.frames) + room if room is not None else None
-        self.session.release(idle)
+        self.session.resume(idle)
 
     def ask(self, action: str, **members: Any) -> None:
         self.session.receive(json.dumps({"action": action, "requestId": 1, **members}).encode())
@@ -357,7 +357,7 @@ async def test_in_a_batch_the_reply_comes_before_the_first_push(world: World) ->
     calls = [("configuration/subscribe", {"snapshot": False}), ("configuration/put", {"name": "a", "value": "v"})]
     batch = [{"jsonrpc": "2.0", "id": n, "method": m, "params": p} for n, (m, p) in enumerate(calls)]
     peer.session.receive(json.dumps(batch).encode())
-    while peer.session.owed:
+    while peer.session.pending:
         await asyncio.sleep(0)
     await world.quiet()
     answers, update = peer.frames
@@ -482,7 +482,7 @@ async def test_a_slow_reader_gets_only_the_latest_of_each_name(world: World, con
     peer.subscribe(names=["a", "b", "c", "gone", "never"], conflate=conflate)
     await world.quiet()
     peer.taken()
-    peer.session.hold()
+    peer.session.pause()
     for _ in range(3):
         await world.put("a", "elsewhere")
     await world.put("c")
@@ -507,7 +507,7 @@ async def test_a_commit_that_is_not_announced_yet_is_no_reason_to_conflate(world
     peers = [world.peer() for _ in range(2)]
     for peer, conflate in zip(peers, (True, False), strict=True):
         peer.subscribe(snapshot=False, conflate=conflate)
-        peer.session.hold()
+        peer.session.pause()
     for _ in range(5):
         await world.put("a")
     put = asyncio.ensure_future(world.put("a"))
@@ -531,7 +531,7 @@ async def test_a_delete_during_a_conflated_run_is_not_lost(world: World, monkeyp
     peer.subscribe()
     await world.quiet()
     peer.taken()
-    peer.session.hold()
+    peer.session.pause()
     await world.put("a", "b", "c")
     peer.read(1, idle=True)
     await world.quiet()
@@ -558,7 +558,7 @@ async def test_a_conflated_run_repeats_nothing(world: World, monkeypatch: pytest
     expected = [(name, 1, first) for name in "abc"] + [("b", 2, last), ("d", 5, last - 1)]
     assert shown(peer.frames)[1:] == expected
     assert ["conflated" in frame for frame in peer.frames[1:]] == [False] * 3 + [True] * 2
-    peer.session.hold()
+    peer.session.pause()
     again = await world.put("a")
     peer.read()
     await world.quiet()
@@ -586,7 +586,7 @@ async def test_a_name_that_comes_and_goes_during_a_conflated_run(world: World, m
     peer.subscribe()
     await world.quiet()
     peer.taken()
-    peer.session.hold()
+    peer.session.pause()
     await world.delete("c")
     await world.delete("b")
     await world.delete("a")
@@ -624,7 +624,7 @@ async def test_no_conflation_without_need(world: World, idle: bool, changes: int
     world.hub.conflate_after = 5
     peer = world.peer()
     peer.subscribe(snapshot=False, names=["a"])
-    peer.session.hold()
+    peer.session.pause()
     for _ in range(changes):
         await world.put("a", "elsewhere")
     peer.read(idle=idle)
@@ -640,7 +640,7 @@ async def test_a_slow_reader_whom_the_log_does_not_cover_gets_the_state_anew(wor
         each.subscribe(conflate=conflate)
         await world.quiet()
         each.taken()
-        each.session.hold()
+        each.session.pause()
     await world.put("a")
     world.hub.recent.clear(world.ledger.revision)
     world.ledger.oldest = world.ledger.revision + 1

@@ -80,7 +80,7 @@ class World(tests.world.World):
     async def quiet(self, session: Session | None = None) -> None:
         """Until everything that was asked is answered."""
         session = session or self.session
-        while session.owed:
+        while session.pending:
             await asyncio.sleep(0)
 
     def answers(self) -> list[Any]:
@@ -112,7 +112,7 @@ async def test_a_read_with_nothing_before_it_is_answered_at_once(world: World) -
     """Nothing has to be waited for, so the answer is there when the request has been taken."""
     world.get(1)
     assert codes(world.answers()) == [404]
-    assert (world.session.owed, world.session.owed_bytes) == (0, 0)
+    assert (world.session.pending, world.session.pending_bytes) == (0, 0)
 
 
 async def test_pipelined_requests_see_what_was_before_them_and_are_answered_in_order(world: World) -> None:
@@ -122,13 +122,13 @@ async def test_pipelined_requests_see_what_was_before_them_and_are_answered_in_o
     world.put(3, value="b")
     world.get(4)
     assert world.outbox == []
-    assert world.session.owed == 4
+    assert world.session.pending == 4
     await world.quiet()
     answers = world.answers()
     assert ids(answers) == [1, 2, 3, 4]
     assert [answer["configuration"]["value"] for answer in answers] == ["a", "a", "b", "b"]
     assert [answer["configuration"]["entityVersion"] for answer in answers] == [1, 1, 2, 2]
-    assert world.session.owed_bytes == 0
+    assert world.session.pending_bytes == 0
 
 
 async def test_nothing_is_answered_before_it_is_durable(world: World) -> None:
@@ -254,7 +254,7 @@ async def pipeline_is_like_one_by_one(steps: list[tuple[str, str]], pauses: set[
         await fast.quiet()
         assert [timeless(line) for line in fast.outbox] == [timeless(line) for line in slow.outbox]
         assert len(fast.outbox) == len(steps)
-        assert fast.session.owed_bytes == slow.session.owed_bytes == 0
+        assert fast.session.pending_bytes == slow.session.pending_bytes == 0
     finally:
         await fast.close()
         await slow.close()
@@ -310,16 +310,16 @@ async def test_failed_authentications_are_counted(world: World) -> None:
 
 async def test_while_held_nothing_begins_and_release_goes_on_in_order(world: World) -> None:
     """A peer that does not read gets no more answers made for it; when it reads again all of them come."""
-    world.session.hold()
+    world.session.pause()
     world.put(1)
     world.get(2)
     world.session.receive(b"not json")
     for _ in range(20):
         await asyncio.sleep(0)
     assert world.outbox == []
-    assert world.session.owed == 3
+    assert world.session.pending == 3
     assert world.services.ledger.get("configuration", "n") is None
-    world.session.release()
+    world.session.resume()
     await world.quiet()
     assert codes(world.answers()) == [200, 200, 400]
 
@@ -327,12 +327,12 @@ async def test_while_held_nothing_begins_and_release_goes_on_in_order(world: Wor
 async def test_what_is_under_way_is_answered_also_when_held(world: World) -> None:
     """Holding stops new requests, not the answer to a write that was already handed to the storage."""
     world.put(1)
-    world.session.hold()
+    world.session.pause()
     world.get(2)
-    while world.session.owed > 1:
+    while world.session.pending > 1:
         await asyncio.sleep(0)
     assert ids(world.answers()) == [1]
-    world.session.release()
+    world.session.resume()
     assert ids(world.answers()) == [2]
 
 
@@ -352,9 +352,9 @@ async def test_what_is_owed_counts_requests_and_bytes(world: World) -> None:
     batch = b'[{"jsonrpc":"2.0","id":1,"method":"server/info"},{"jsonrpc":"2.0","method":"server/info"}]'
     world.session.receive(one)
     world.session.receive(batch)
-    assert (world.session.owed, world.session.owed_bytes) == (3, len(one) + len(batch))
+    assert (world.session.pending, world.session.pending_bytes) == (3, len(one) + len(batch))
     await world.quiet()
-    assert world.session.owed_bytes == 0
+    assert world.session.pending_bytes == 0
 
 
 # Closing.
@@ -407,7 +407,7 @@ async def test_a_notification_is_carried_out_and_never_answered(world: World) ->
     answers = world.answers()
     assert ids(answers) == [1]
     assert answers[0]["configuration"]["value"] == "v"
-    assert world.session.owed_bytes == 0
+    assert world.session.pending_bytes == 0
 
 
 async def test_a_batch_is_answered_by_one_array_in_order(world: World) -> None:
@@ -435,7 +435,7 @@ async def test_a_batch_is_worked_on_for_a_moment_at_a_time(world: World, monkeyp
     monkeypatch.setattr("hivewire.session.TURN_SECONDS", 0)
     batch = [{"jsonrpc": "2.0", "id": n, "method": "configuration/list"} for n in range(100)]
     world.session.receive(json.dumps(batch).encode())
-    assert world.session.owed >= 99
+    assert world.session.pending >= 99
     await world.quiet()
     assert [answer["id"] for answer in world.answers()[0]] == list(range(100))
 
@@ -547,13 +547,13 @@ async def test_a_long_line_of_waiting_requests_is_worked_off_to_the_end() -> Non
         Dispatcher(services, actions.READS, actions.WRITES),
         Caller("a", "h"),
         sent.append,
-        lambda: heard.append(session.owed),
+        lambda: heard.append(session.pending),
     )
     session.receive(b'{"action":"token","login":"nobody","password":"nothing"}')
     for _ in range(20_000):
         session.receive(b'{"action":"server/info"}')
     async with asyncio.timeout(30):
-        while session.owed:
+        while session.pending:
             await asyncio.sleep(0)
     assert (len(sent), heard[-1]) == (20_001, 0)
     await ledger.close()
