@@ -67,6 +67,7 @@ def pytest_runtest_makereport(
         return (yield)
     except SystemError as error:
         assert call.excinfo is not None
+        assert call.when != "collect"
         frames = traceback.walk_tb(call.excinfo.tb)
         places = [f"{frame.f_code.co_filename}:{line}: in {frame.f_code.co_name}" for frame, line in frames]
         told = "\n".join([*places, call.excinfo.exconly(), f"(the source is not shown: {error})"])

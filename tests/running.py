@@ -150,7 +150,7 @@ class Talk:
         self._connector = connector
         self.connection = connector.__enter__()
 
-    def __call__(self, action: str, **members: Any) -> dict[str, Any]:
+    def __call__(self, action: str, **members: Any) -> Any:
         """Send a request, return the answer."""
         return self.frame({"action": action, "requestId": 1, **members})
 

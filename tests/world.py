@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from argon2 import PasswordHasher
 
@@ -69,7 +69,7 @@ class Clock:
 class World:
     """Everything that actions work with, over a journal in memory."""
 
-    staff: Mapping[str, UserProfile] = STAFF
+    staff: ClassVar[Mapping[str, UserProfile]] = STAFF
 
     def __init__(self, journal: MemoryJournal | None = None, clock: Clock | None = None, **changed: Any) -> None:
         self.journal = journal or MemoryJournal()

@@ -47,7 +47,7 @@ class Station:
     def put(self, talk: Talk, name: str, value: str) -> dict[str, Any]:
         """Put and take note if it is answered with success; the answer, or how the socket ended as its error."""
         try:
-            answer = talk("configuration/put", name=name, value=value)
+            answer: dict[str, Any] = talk("configuration/put", name=name, value=value)
         except ConnectionClosed as closed:
             return {"status": "closed", "error": str(closed)}
         if answer["status"] == "success":
