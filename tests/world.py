@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from argon2 import PasswordHasher
 
@@ -67,7 +67,7 @@ class Clock:
 class World:
     """Everything that actions work with, over a journal in memory."""
 
-    staff: Mapping[str, UserProfile] = STAFF
+    staff: ClassVar[Mapping[str, UserProfile]] = STAFF
 
     def __init__(self, journal: MemoryJournal | None = None, clock: Clock | None = None, **changed: Any) -> None:
         self.journal = journal or MemoryJournal()

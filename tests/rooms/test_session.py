@@ -69,7 +69,7 @@ class World(tests.world.World):
     def settled(self) -> None:
         self.answered += 1
 
-    def ask(self, action: str, request_id: object = None, **members: object) -> None:
+    def ask(self, action: str, request_id: object = None, **members: object) -> None:  # type: ignore[override]
         self.session.receive(json.dumps({"action": action, "requestId": request_id, **members}).encode())
 
     def put(self, request_id: object, name: str = "n", value: str = "v", **members: object) -> None:
