@@ -32,7 +32,7 @@ from hivewire.dispatch import Dispatcher
 from hivewire.http.cors import cors
 from hivewire.http.peer import caller_of
 from hivewire.hub.hub import Hub
-from hivewire.ledger.engines.sqlite import SqliteJournal
+from hivewire.ledger.engines import journal_at
 from hivewire.ledger.journal import JournalError
 from hivewire.ledger.ledger import DEFAULT_RETENTION, Ledger
 from hivewire.ledger.records import NotDurable, Transaction, Write
@@ -54,12 +54,6 @@ BEATS = 30
 more when those would be more than a second apart."""
 
 SAVE_LOGINS_SECONDS = 60
-
-PROBE_SECONDS = 2
-"""While the disk is full, so often is looked whether it still is."""
-
-COMPACT_REST = 9
-"""A sweep of what is no longer needed rests nine times as long as it works."""
 
 LARGE_FILE = 64 << 20
 """Loading a file of this size takes seconds, so it is said that it began."""
@@ -114,12 +108,11 @@ async def serve(settings: Settings, started: Callable[[Started], None]) -> None:
         for work in (
             server.gate_ticks(),
             _save_logins(services),
-            _probe(services.ledger),
-            _compact(services.ledger, settings.compact_seconds),
             _bookmarks(services),
         ):
             task = asyncio.create_task(work)
             stack.callback(task.cancel)
+        services.ledger.start(settings.compact_seconds)
         gc.collect()
         gc.freeze()  # what was loaded stays; later collections need not walk it
         server.on_started = partial(_announce, settings, sock, services.ledger, foundation.password, started)
@@ -180,7 +173,7 @@ async def open_store(
         raise StartError(f"{data} is empty, not a Hivewire ledger; it was left untouched")
     passwords = Passwords()
     stack.callback(passwords.close)
-    ledger = Ledger(SqliteJournal(data), now, retention=retention)
+    ledger = Ledger(journal_at(data), now, retention=retention)
     users, tenants = Users(ledger), Tenants(ledger)
     stack.push_async_callback(ledger.close)
     try:
@@ -233,15 +226,7 @@ async def _build_services(settings: Settings, stack: contextlib.AsyncExitStack) 
         settings.access_token_lifetime * 1_000,
         settings.refresh_token_lifetime * 1_000,
     )
-    telemetry.gauges |= {
-        "ledger_revision": ("The ledger's revision.", lambda: ledger.revision),
-        "ledger_oldest": ("The first revision from which the log is complete.", lambda: ledger.oldest),
-        "ledger_log_changes": (
-            "Changes in the log that clients can resume from; those of one transaction share a revision.",
-            lambda: ledger.log_changes,
-        ),
-        "configurations": ("Configurations that exist.", lambda: len(ledger.kind("configuration").live)),
-    }
+    telemetry.gauges |= ledger.gauges()
     hub = Hub(ledger, tokens, settings.conflate_after, telemetry.unexpected)
     throttle = Throttle(elapsed)
     return Services(settings, ledger, users, tokens, passwords, throttle, telemetry, hub, store.tenants), foundation
@@ -295,25 +280,10 @@ async def _save_logins(services: Services) -> None:
             log.warning("last logins were not saved; trying again later", reason=str(error))
 
 
-async def _probe(ledger: Ledger) -> None:
-    while True:
-        await asyncio.sleep(PROBE_SECONDS)
-        await ledger.probe()
-
-
 async def _bookmarks(services: Services) -> None:
     while True:
         await asyncio.sleep(services.settings.bookmark_seconds)
         await services.hub.bookmarks()
-
-
-async def _compact(ledger: Ledger, seconds: float) -> None:
-    while True:
-        await asyncio.sleep(seconds)
-        try:
-            await ledger.compact(COMPACT_REST)
-        except Exception as error:  # whatever it was, it harms nobody to try again
-            log.warning("the log was not shortened; trying again later", reason=repr(error))
 
 
 async def _last_words(users: Users) -> None:

@@ -7,9 +7,8 @@ from typing import Any, TypeAlias
 
 from hivewire.access.identity import Identity
 from hivewire.caller import Caller
-from hivewire.ledger.ledger import Outcome
 from hivewire.ledger.pending import PendingWrite, conclude, unavailable
-from hivewire.ledger.records import NotDurable
+from hivewire.ledger.records import NotDurable, Outcome
 from hivewire.services import Services, now
 from hivewire_protocol.errors import (
     AccessDenied,

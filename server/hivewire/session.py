@@ -15,8 +15,8 @@ from time import monotonic
 
 from hivewire.caller import Caller
 from hivewire.dispatch import Dispatcher
-from hivewire.ledger.ledger import Outcome
 from hivewire.ledger.pending import PendingWrite
+from hivewire.ledger.records import Outcome
 from hivewire_protocol import codec
 from hivewire_protocol.codec import Call
 from hivewire_protocol.errors import TooLarge, WireError

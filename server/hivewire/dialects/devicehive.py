@@ -26,17 +26,17 @@ from hivewire.http import body
 from hivewire.http.body import ANONYMOUS_BODY
 from hivewire.http.peer import caller_of_request
 from hivewire.ledger.pending import PendingWrite
-from hivewire.ledger.records import Change, Mismatch, Transaction, version_of
+from hivewire.ledger.records import Change, PreconditionFailed, Transaction, View, version_of
 from hivewire.transport.admission import Admission
 from hivewire.transport.events import EventStream, EventStreams
 from hivewire_protocol import codec, coercion
 from hivewire_protocol.codec import MAX_REPLY, encode
 from hivewire_protocol.errors import (
+    HeaderConditionFailed,
     InvalidParameters,
     MalformedJson,
     MethodNotAllowed,
     OutOfBounds,
-    PreconditionFailed,
     TooLarge,
     UnsupportedMediaType,
     WireError,
@@ -233,11 +233,11 @@ class Resource:
         transaction = _with_conditions(request, pending.transaction)
         try:
             outcome: Any = await self._dispatcher.services.ledger.commit(transaction)
-        except Mismatch as mismatch:
-            if isinstance(mismatch.failed, EntityTags):
-                current = change_of(mismatch.last) if mismatch.last is not None else None
-                raise PreconditionFailed(str(mismatch.failed), change=current) from None
-            raise pending.refuse(mismatch) from None
+        except PreconditionFailed as failure:
+            if isinstance(failure.failed, EntityTags):
+                current = change_of(failure.last) if failure.last is not None else None
+                raise HeaderConditionFailed(str(failure.failed), change=current) from None
+            raise pending.refuse(failure) from None
         except Exception as error:
             outcome = error
         return self._dispatcher.conclude(pending, outcome)
@@ -253,7 +253,7 @@ class EntityTags(Struct):
     tags: tuple[str, ...]
     wanted: bool
 
-    def holds(self, last: Change | None) -> bool:
+    def holds(self, last: Change | None, view: View) -> bool:
         """Whether the record matches one of the tags, or none of them."""
         version = version_of(last)
         if not version or last is None:

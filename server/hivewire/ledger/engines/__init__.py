@@ -1,1 +1,13 @@
 """Storage engines, one a file, all behind `journal.py`. They do not know one another, nor the ledger above them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hivewire.ledger.engines.sqlite import SqliteJournal
+from hivewire.ledger.journal import Journal
+
+
+def journal_at(data: Path) -> Journal:
+    """The engine that keeps a ledger at this place, not open yet."""
+    return SqliteJournal(data)
