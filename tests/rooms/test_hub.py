@@ -42,10 +42,12 @@ class SlowJournal(MemoryJournal):
 
     reading = False
 
-    async def append(self, changes: Sequence[Change]) -> None:
-        await super().append(changes)
+    async def append(self, changes: Sequence[Change], *, behind: int) -> bool:
+        self._store(changes)
         for _ in range(3):
             await asyncio.sleep(0)
+        self._announce(changes)
+        return True
 
     async def since(self, revision: int, *, take: int) -> list[Change]:
         self.reading = True

@@ -364,7 +364,7 @@ async def test_a_tenant_is_looked_at_after_the_token_and_before_the_privilege(wo
     for missing in (world.caller(), world.caller(JOHN)):
         with pytest.raises(NotFound):
             world.dispatcher.authorize_tenant(missing, "none", READ)
-    identity = msgspec.structs.replace(caller.identity, expires=now() - 1)  # type: ignore[type-var]
+    identity = msgspec.structs.replace(caller.identity, expires=now() - 1)
     with pytest.raises(TokenExpired):
         world.dispatcher.authorize_tenant(Caller("10.0.0.1", "h", identity=identity), "none", READ)
 

@@ -25,7 +25,7 @@ from hivewire.dispatch import Dispatcher
 from hivewire.http import body
 from hivewire.http.body import ANONYMOUS_BODY
 from hivewire.http.peer import caller_of_request
-from hivewire.ledger.records import Change, version_of
+from hivewire.ledger.records import Change, View, version_of
 from hivewire.resources import ResourceReply, change_of
 from hivewire.transport.admission import Admission
 from hivewire.transport.events import EventStream, EventStreams
@@ -33,11 +33,11 @@ from hivewire_protocol import codec, coercion
 from hivewire_protocol.codec import MAX_REPLY
 from hivewire_protocol.encoding import encode
 from hivewire_protocol.errors import (
+    HeaderConditionFailed,
     InvalidParameters,
     MalformedJson,
     MethodNotAllowed,
     OutOfBounds,
-    PreconditionFailed,
     TooLarge,
     UnsupportedMediaType,
     WireError,
@@ -237,7 +237,7 @@ class EntityTags(Struct):
     tags: tuple[str, ...]
     wanted: bool
 
-    def holds(self, last: Change | None) -> bool:
+    def holds(self, last: Change | None, view: View) -> bool:
         """Whether the record matches one of the tags, or none of them."""
         version = version_of(last)
         if not version or last is None:
@@ -248,7 +248,7 @@ class EntityTags(Struct):
     def error(self, last: Change | None) -> WireError:
         """412, with the current change."""
         current = change_of(last) if last is not None else None
-        return PreconditionFailed(f"{self.header}: {', '.join(self.tags)} does not hold", change=current)
+        return HeaderConditionFailed(f"{self.header}: {', '.join(self.tags)} does not hold", change=current)
 
 
 _TAG = re.compile(r'(?:W/)?"[!#-~\x80-\xff]*"')
