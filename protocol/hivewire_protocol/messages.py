@@ -17,6 +17,7 @@ from typing import Annotated, ClassVar
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
+from hivewire_protocol.encoding import encode
 from hivewire_protocol.errors import (
     AccessDenied,
     ClientDeleted,
@@ -50,6 +51,10 @@ class Reply(Struct, gc=False):
     """
 
     bounded: ClassVar[bool] = True
+
+    def members(self) -> bytes:
+        """The members as JSON, without the braces around them."""
+        return encode(self)[1:-1]
 
 
 NOTHING = Reply()

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tests.world
-from hivewire.access.identity import Identity
+from hivewire.access.identity import ANONYMOUS, Identity
 from hivewire.access.tokens import ACCESS, Claims
 from hivewire.access.users import UserProfile
 from hivewire.caller import Caller
@@ -42,10 +42,12 @@ class SlowJournal(MemoryJournal):
 
     reading = False
 
-    async def append(self, changes: Sequence[Change]) -> None:
-        await super().append(changes)
+    async def append(self, changes: Sequence[Change], *, behind: int) -> bool:
+        self._store(changes)
         for _ in range(3):
             await asyncio.sleep(0)
+        self._announce(changes)
+        return True
 
     async def since(self, revision: int, *, take: int) -> list[Change]:
         self.reading = True
@@ -745,7 +747,7 @@ async def test_anonymous_and_unentitled_callers_cannot_subscribe(world: World) -
     """401 without a token, 403 with one that does not grant it."""
     peer = world.peer(rights=1 << Permission.GET_DEVICE)
     assert peer.subscribe()["code"] == 403
-    peer.caller.identity = None
+    peer.caller.identity = ANONYMOUS
     assert peer.subscribe()["code"] == 401
 
 
