@@ -52,7 +52,7 @@ class Authenticate(Request, tag="authenticate"):
 
     required = ("token",)
     reply = AuthenticateReply
-    errors = (InvalidCredentials, TokenExpired, UserNotActive, ClientDeleted)
+    errors = (Unauthorized, InvalidCredentials, TokenExpired, UserNotActive, ClientDeleted)
 
     token: Annotated[str | None, says("An access token.")] = None
 
