@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from msgspec import UNSET, Struct, UnsetType
 
@@ -104,6 +104,8 @@ class UserList(Request, tag="user/list"):
 
 class UserUpdateFields(Struct):
     """What to change of a user. A missing member stays as it is, except `data`."""
+
+    required: ClassVar[tuple[str, ...]] = ()
 
     login: Annotated[str | None, says("The login that the user has; it cannot be changed.")] = None
     password: Annotated[str | None, says("A new password, 6 to 128 characters.")] = None
