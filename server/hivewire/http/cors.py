@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hivewire_protocol.properties.rules import owns
+from hivewire_protocol.properties.paths import owns
 
 CORS = {
     "Access-Control-Allow-Credentials": "true",

@@ -55,10 +55,16 @@ from hivewire_protocol.nouns.configuration import (
 )
 from hivewire_protocol.nouns.identity import Token
 from hivewire_protocol.patterns import Patterns
-from hivewire_protocol.properties import rules as properties
+from hivewire_protocol.properties import documents, etags
+from hivewire_protocol.properties.aborts import ENTRY, POST, PUT, PUT_MAY_CREATE, Abort, Rule, abort_of, reason, verdict
 from hivewire_protocol.properties.batches import BatchEntry, read_batch
+from hivewire_protocol.properties.contents import BINARY, INLINE, charset_of, checked_description, checked_media_type
+from hivewire_protocol.properties.documents import Author, Property, error_element, failed, properties_element
+from hivewire_protocol.properties.etags import effective_etag
 from hivewire_protocol.properties.markup import Element, Form, carried, document, frame, part
-from hivewire_protocol.properties.rules import ROOTS, Abort, Author, Names, Property, Rule
+from hivewire_protocol.properties.names import Names, decoded_key, decoded_slug
+from hivewire_protocol.properties.parameters import boolean, integer
+from hivewire_protocol.properties.paths import REALM, ROOTS
 
 MOST_INLINE = 64 << 10
 """The most bytes of text that documents show, whatever `contentcutoff` says; longer ones are at their own address."""
@@ -117,15 +123,15 @@ class Call:
     @property
     def name(self) -> str:
         """The name in the path. Raises OutOfBounds, or AccessDenied for the reserved one."""
-        return properties.decoded_key(self.key)
+        return decoded_key(self.key)
 
     @property
     def inline(self) -> int:
         """The most bytes of text that documents show. Raises InvalidParameters."""
         cutoff = self.query.get("contentcutoff")
         if cutoff is None:
-            return properties.INLINE
-        return min(properties.integer("contentcutoff", cutoff, least=0), MOST_INLINE)
+            return INLINE
+        return min(integer("contentcutoff", cutoff, least=0), MOST_INLINE)
 
     def text(self, name: str) -> str | None:
         """A parameter that is any text. Raises InvalidParameters for one that documents could not show."""
@@ -144,13 +150,13 @@ class Call:
         if "dream.out.format" in query and query["dream.out.format"] not in (Form.XML.value, Form.JSON.value):
             raise InvalidParameters("dream.out.format must be xml or json")
         if "authenticate" in query:
-            properties.boolean("authenticate", query["authenticate"])
+            boolean("authenticate", query["authenticate"])
         if "redirects" in query:
-            properties.integer("redirects", query["redirects"])
+            integer("redirects", query["redirects"])
 
     def etag(self) -> str | None:
         """The etag that counts."""
-        return properties.effective_etag(self.headers.get("etag"), self.query.get("etag"))
+        return effective_etag(self.headers.get("etag"), self.query.get("etag"))
 
     def answer(self, root: Element, status: int = 200, **headers: str) -> Response:
         """A document in the form that was asked for."""
@@ -249,10 +255,10 @@ class Site:
         found = await self._matching(Names(call.text("names") or ""))
 
         def one(change: Change) -> Element:
-            return properties.property_element(self.shown(change), call.root, inline)
+            return documents.property_element(self.shown(change), call.root, inline)
 
-        root = properties.properties_element(len(found), call.root)
-        return _listing(call, root, found, one, at_once=len(found) <= FEW and inline <= properties.INLINE)
+        root = properties_element(len(found), call.root)
+        return _listing(call, root, found, one, at_once=len(found) <= FEW and inline <= INLINE)
 
     async def _matching(self, names: Names) -> list[Change]:
         kind = self.services.ledger.kind(KIND)
@@ -278,7 +284,7 @@ class Site:
     async def info(self, call: Call, caller: Caller) -> Response:
         """The property document."""
         inline = call.inline
-        return call.answer(properties.property_element(self.shown(self._found(call)), call.root, inline))
+        return call.answer(documents.property_element(self.shown(self._found(call)), call.root, inline))
 
     def _found(self, call: Call) -> Change:
         found = self.services.ledger.get(KIND, call.name)
@@ -303,7 +309,7 @@ class Site:
 
     async def put(self, call: Call, caller: Caller) -> Response:
         """Update the property (section 4.5), or create it where `abort` lets it."""
-        rules = properties.PUT_MAY_CREATE if self.services.settings.property_put_creates else properties.PUT
+        rules = PUT_MAY_CREATE if self.services.settings.property_put_creates else PUT
         return await self._put(call, caller, call.name, rules, "modified")
 
     async def post(self, call: Call, caller: Caller) -> Response:
@@ -311,18 +317,18 @@ class Site:
         slug = call.headers.get("slug")
         if not slug:
             raise InvalidParameters("The header Slug must name the property")
-        return await self._put(call, caller, properties.decoded_slug(slug), properties.POST, "exists")
+        return await self._put(call, caller, decoded_slug(slug), POST, "exists")
 
     async def _put(self, call: Call, caller: Caller, name: str, rules: dict[Abort, Rule], default: str) -> Response:
-        rule = rules[properties.abort_of(call.query.get("abort", default))]
-        description = properties.checked_description(call.text("description")) or None
-        content_type = properties.checked_media_type(call.headers.get("content-type") or properties.BINARY)
+        rule = rules[abort_of(call.query.get("abort", default))]
+        description = checked_description(call.text("description")) or None
+        content_type = checked_media_type(call.headers.get("content-type") or BINARY)
         content = await self._body(call)
         condition = Condition(rule, call.etag(), self.services.settings.property_count)
         write = Write(KIND, name, content, content_type, description, (condition,))
         change = await self._commit(write, caller)
         shown = self.shown(change)
-        return call.answer(properties.property_element(shown, call.root), ETag=shown.etag)
+        return call.answer(documents.property_element(shown, call.root), ETag=shown.etag)
 
     async def delete(self, call: Call, caller: Caller) -> Response:
         """Delete the property, whatever its etag (section 4.6)."""
@@ -334,7 +340,7 @@ class Site:
         content_type = call.headers.get("content-type", "text/xml")
         if content_type.partition(";")[0].strip().lower() not in ("application/xml", "text/xml"):
             raise InvalidParameters("A batch is application/xml or text/xml")
-        charset = properties.charset_of(content_type) if "charset" in content_type.lower() else None
+        charset = charset_of(content_type) if "charset" in content_type.lower() else None
         data = await self._body(call)
         if len(data) <= LARGE_BATCH:
             outcomes = await self._write_batch(read_batch(data, charset), caller)
@@ -353,10 +359,10 @@ class Site:
 
         def one(outcome: Done | Failed) -> Element:
             if isinstance(outcome, Failed):
-                return properties.failed(outcome.name, outcome.error)
-            return properties.succeeded(self.shown(outcome.shown), call.root, outcome.deleted)
+                return failed(outcome.name, outcome.error)
+            return documents.succeeded(self.shown(outcome.shown), call.root, outcome.deleted)
 
-        root = properties.properties_element(succeeded, call.root)
+        root = properties_element(succeeded, call.root)
         status = 200 if succeeded == len(outcomes) else 207
         return _listing(call, root, outcomes, one, status, at_once=len(outcomes) <= FEW)
 
@@ -380,7 +386,7 @@ class Site:
             elif len(entry.content) > limit:
                 writes.append(TooLarge(f"the content is over {limit} bytes"))
             else:
-                condition = Condition(properties.ENTRY, entry.etag, self.services.settings.property_count)
+                condition = Condition(ENTRY, entry.etag, self.services.settings.property_count)
                 write = Write(KIND, entry.name, entry.content, entry.content_type, entry.description, (condition,))
                 writes.append(write)
         outcomes = await asyncio.gather(
@@ -473,18 +479,18 @@ class Condition(Struct):
     def holds(self, last: Change | None, view: View) -> bool:
         """Whether the write may happen to the record as it is."""
         current = _etag(last)
-        if properties.verdict(self.rule, self.given, current) != 200:
+        if verdict(self.rule, self.given, current) != 200:
             return False
         return current is not None or not self.most or view.count(KIND) < self.most
 
     def error(self, last: Change | None) -> WireError:
         """Why it did not."""
         current = _etag(last)
-        status = properties.verdict(self.rule, self.given, current)
+        status = verdict(self.rule, self.given, current)
         if status == 200:
             return OutOfBounds("There are as many properties as there may be")
         kind = NotFound if status == NotFound.code else VersionConflict
-        return kind(properties.reason(self.rule, self.given, current))
+        return kind(reason(self.rule, self.given, current))
 
 
 class Seen(Struct):
@@ -536,7 +542,7 @@ def _listing(
 def _etag(last: Change | None) -> str | None:
     if last is None or last.content is None:
         return None
-    return properties.etag(last.id, last.version, last.time)
+    return etags.etag(last.id, last.version, last.time)
 
 
 def _author(users: Users, login: str | None) -> Author:
@@ -558,9 +564,9 @@ def _checked_redirect(uri: str) -> str:
 def error_response(call: Call, error: WireError) -> Response:
     """The error document (section 9)."""
     uri = call.base + call.request.scope["path"]  # without the query, which may hold a token
-    response = call.answer(properties.error_element(error, uri), error.code)
+    response = call.answer(error_element(error, uri), error.code)
     if error.code == 401:
-        response.headers["WWW-Authenticate"] = f'Basic realm="{properties.REALM}"'
+        response.headers["WWW-Authenticate"] = f'Basic realm="{REALM}"'
     if "retryAfter" in error.members:
         response.headers["Retry-After"] = str(error.members["retryAfter"])
     if error.code in (408, 413, 415):
