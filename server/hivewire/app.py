@@ -111,12 +111,14 @@ async def serve(settings: Settings, started: Callable[[Started], None]) -> None:
         stack.push_async_callback(services.workers.close)
         dispatcher = Dispatcher(services, actions.READS, actions.WRITES)
         server = _Server(settings, dispatcher)
+        services.telemetry.gauges |= services.hub.gauges()
+        services.hub.start()
+        stack.push_async_callback(services.hub.close)
         for work in (
             server.gate_ticks(),
             _save_logins(services),
             _probe(services.ledger),
             _compact(services.ledger, settings.compact_seconds),
-            _bookmarks(services),
         ):
             task = asyncio.create_task(work)
             stack.callback(task.cancel)
@@ -242,7 +244,7 @@ async def _build_services(settings: Settings, stack: contextlib.AsyncExitStack) 
         ),
         "configurations": ("Configurations that exist.", lambda: len(ledger.kind("configuration").live)),
     }
-    hub = Hub(ledger, tokens, settings.conflate_after, telemetry.unexpected)
+    hub = Hub(ledger, tokens, settings.conflate_after, telemetry.unexpected, settings.bookmark_seconds)
     throttle = Throttle(elapsed)
     return Services(settings, ledger, users, tokens, passwords, throttle, telemetry, hub, store.tenants), foundation
 
@@ -301,12 +303,6 @@ async def _probe(ledger: Ledger) -> None:
         await ledger.probe()
 
 
-async def _bookmarks(services: Services) -> None:
-    while True:
-        await asyncio.sleep(services.settings.bookmark_seconds)
-        await services.hub.bookmarks()
-
-
 async def _compact(ledger: Ledger, seconds: float) -> None:
     while True:
         await asyncio.sleep(seconds)
@@ -351,8 +347,6 @@ class _Server(uvicorn.Server):
         self._services.telemetry.gauges |= {
             "connections": ("Open connections, HTTP and WebSocket.", lambda: admission.inside),
             "sockets": ("Open WebSockets.", lambda: len(self.gate.sockets)),
-            "subscriptions": ("Subscriptions of all connections.", self._services.hub.count),
-            "pushes": ("Changes pushed to subscribers so far.", lambda: self._services.hub.pushes),
             "closing_streams": ("Streams that wait for their last words.", self._streams.closing),
             "streams": ("Open event streams.", lambda: len(self._streams.open)),
             "unfinished_bytes": ("Drawn by messages and bodies that are not whole yet.", lambda: admission.unfinished),

@@ -13,7 +13,7 @@ class Caller(Struct):
 
     `host` is the Host header of its request and `context` the path before `/rest` or `/websocket`: what it must use to
     come back. `failures` counts failed authentications on this connection. `listener` is where pushes go, None where
-    nothing can be pushed; `feed` are the subscriptions, once there was one.
+    nothing can be pushed; `feed` holds the subscriptions, from the first one on.
     """
 
     address: str

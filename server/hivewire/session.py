@@ -92,13 +92,13 @@ class Session:
         """Start no more requests and push nothing: the peer does not read."""
         self._held = True
         if self.caller.feed is not None:
-            self.caller.feed.hold()
+            self.caller.feed.pause()
 
     def release(self, idle: bool = False) -> None:
         """Go on after `hold`; `idle`: the peer read nothing for so long that changes may be conflated."""
         self._held = False
         if self.caller.feed is not None:
-            self.caller.feed.release(idle)
+            self.caller.feed.resume(idle)
         self._advance()
 
     def close(self) -> None:

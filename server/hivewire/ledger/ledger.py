@@ -12,10 +12,11 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from operator import attrgetter
 from time import perf_counter
 from typing import Any, TypeAlias
 
-from sortedcontainers import SortedList
+from sortedcontainers import SortedKeyList, SortedList
 
 from hivewire.ledger.journal import MAX_APPEND, Journal
 from hivewire.ledger.records import (
@@ -58,15 +59,19 @@ Done: TypeAlias = Callable[[Outcome], None]
 Observer: TypeAlias = Callable[[Sequence[Change]], None]
 
 
+_revision: Callable[[Change], int] = attrgetter("revision")
+
+
 class Kind:
     """The records of one kind: the live ones by key, the keys in order, the deleted ones, the id counter."""
 
-    __slots__ = ("deleted", "keys", "last_id", "live")
+    __slots__ = ("_deletes", "deleted", "keys", "last_id", "live")
 
     def __init__(self) -> None:
         self.live: dict[str, Change] = {}
         self.deleted: dict[str, Change] = {}
         self.keys: SortedList[str] = SortedList()
+        self._deletes: SortedKeyList[Change, int] = SortedKeyList(key=_revision)
         self.last_id = 0
 
     def last(self, key: str) -> Change | None:
@@ -79,13 +84,19 @@ class Kind:
         if change.content is not None:
             if key not in self.live:
                 self.keys.add(key)
-                self.deleted.pop(key, None)
+                self.forget(key)
                 self.last_id = max(self.last_id, change.id)
             self.live[key] = change
         else:
             if self.live.pop(key, None) is not None:
                 self.keys.remove(key)
             self.deleted[key] = change
+            self._deletes.add(change)
+
+    def forget(self, key: str) -> None:
+        """Know nothing of a delete any more, because the record was written again or no log needs it."""
+        if (change := self.deleted.pop(key, None)) is not None:
+            self._deletes.remove(change)
 
     def load(self, change: Change) -> None:
         """Take in the next change of the log; the keys are put in order when all are there."""
@@ -98,6 +109,15 @@ class Kind:
                 self.deleted.pop(change.key, None)
         if change.id > self.last_id:
             self.last_id = change.id
+
+    def sort(self) -> None:
+        """Put what was loaded in order, all at once, which is much faster than one by one."""
+        self.keys = SortedList(self.live)
+        self._deletes = SortedKeyList(self.deleted.values(), key=_revision)
+
+    def deleted_between(self, after: int, before: int) -> Iterator[Change]:
+        """The deletes between two revisions, both exclusive, of what does not exist now; newest first."""
+        return iter(self._deletes.irange_key(after, before, (False, False), reverse=True))
 
     def ranges(self, names: Patterns) -> Iterator[tuple[int, int]]:
         """Half-open index ranges of the ordered keys that the patterns cover, in order and disjoint."""
@@ -246,7 +266,7 @@ class Ledger:
             if portion:
                 self.revision = max(self.revision, portion[-1].revision)
         for kind in self._kinds.values():
-            kind.keys = SortedList(kind.live)
+            kind.sort()
         self._left, self._swept_at = self._log.left, self.now()
         self.failing = "the storage is read-only" if self.journal.read_only else None
         self._writer = asyncio.create_task(self._write(), name="ledger writer")
@@ -351,10 +371,10 @@ class Ledger:
     def _forget(self, removed: Sequence[Outline]) -> None:
         """A key is forgotten with its last tombstone, which stands behind all its other changes."""
         for outline in removed:
-            deleted = self.kind(outline.kind).deleted
-            last = deleted.get(outline.key)
+            kind = self.kind(outline.kind)
+            last = kind.deleted.get(outline.key)
             if last is not None and last.revision == outline.revision:
-                del deleted[outline.key]
+                kind.forget(outline.key)
 
     # The writer.
 
