@@ -162,7 +162,9 @@ class CatchUp:
     # From the log.
 
     async def _since(self, sub: Subscription, offset: int, take: int) -> list[Event]:
+        """Events from the log. One portion in a turn of the event loop, whoever asks: some logs do not wait at all."""
         async with self._log:
+            await asyncio.sleep(0)
             return await sub.channel.tail.source.since(offset, take=take)
 
     async def _read_on(self, sub: Subscription) -> None:
@@ -238,11 +240,11 @@ class CatchUp:
             while left >= 0:
                 if offset >= source.tip:
                     return
-                events = await self._since(sub, offset, PORTION)
-                if sub.generation != generation or not events:
+                last = offset
+                wanted, offset = await self._count(sub, last)
+                if sub.generation != generation or offset == last:
                     return
-                left -= sum([_wants(sub, event) for event in events])
-                offset = events[-1].offset
+                left -= wanted
         except NotKept:
             if sub.generation == generation:
                 self._start_over(sub)
@@ -251,6 +253,14 @@ class CatchUp:
             self._start_over(sub)
         else:
             sub.copy_state(floor=sub.offset)
+
+    async def _count(self, sub: Subscription, offset: int) -> tuple[int, int]:
+        """How many events of the next portion the subscription wants, and the last one's offset.
+
+        Numbers only: many wait for the log at the same time, and none of them may hold a portion meanwhile.
+        """
+        events = await self._since(sub, offset, PORTION)
+        return sum([_wants(sub, event) for event in events]), events[-1].offset if events else offset
 
     def _start_over(self, sub: Subscription) -> None:
         """The log does not go back so far: neither do its tombstones, so the state replaces what the client has."""

@@ -12,6 +12,8 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
+from msgspec import Struct
+
 from hivewire.access.identity import Identity
 from hivewire_protocol.patterns import Patterns
 
@@ -43,27 +45,25 @@ class Topic(NamedTuple):
     source: str = LEDGER
 
 
-class Event:
+class Event(Struct, gc=False):
     """One item at its offset, encoded at most once however many subscribers it has.
 
-    `removed`: the item takes its key out of the state. `size` is about the bytes that the event keeps in memory.
+    `size` is about the bytes that the event keeps in memory. `removed`: the item takes its key out of the state.
+    The garbage collector does not track events, there are many: an item must not refer to its event.
     """
 
-    __slots__ = ("_members", "item", "kind", "offset", "removed", "size")
-
-    def __init__(self, offset: int, kind: str, item: Any, size: int, removed: bool = False) -> None:
-        self.offset = offset
-        self.kind = kind
-        self.item = item
-        self.size = size
-        self.removed = removed
-        self._members: bytes | None = None
+    offset: int
+    kind: str
+    item: Any
+    size: int
+    removed: bool = False
+    encoded: bytes | None = None
 
     def members(self, topic: Topic) -> bytes:
         """The members of its push."""
-        if self._members is None:
-            self._members = topic.update(self.item)
-        return self._members
+        if self.encoded is None:
+            self.encoded = topic.update(self.item)
+        return self.encoded
 
 
 def transactions(events: Iterable[Event]) -> Iterator[list[Event]]:
