@@ -27,10 +27,11 @@ from hivewire.access.tenants import Tenants
 from hivewire.access.throttle import Throttle
 from hivewire.access.tokens import Key, SecretError, Tokens, generate_secret
 from hivewire.access.users import UserProfile, Users
-from hivewire.dialects.application import application
+from hivewire.dialects import DIALECTS
 from hivewire.dispatch import Dispatcher
-from hivewire.http.cors import cors
+from hivewire.http.application import Application
 from hivewire.http.peer import caller_of
+from hivewire.http.routes import Context
 from hivewire.hub.hub import Hub
 from hivewire.ledger.engines.sqlite import SqliteJournal
 from hivewire.ledger.journal import JournalError
@@ -333,9 +334,10 @@ class _Server(uvicorn.Server):
         self.gate = Gate(dispatcher, admission, partial(caller_of, dispatcher.services))
         self._streams = EventStreams(dispatcher)
         self.on_started: Callable[[], None] = lambda: None
+        application = Application(DIALECTS, Context(dispatcher, admission, self._streams, self._not_ready))
         config = uvicorn.Config(
-            application(dispatcher, admission, self._streams, self._not_ready),
-            http=partial(HttpProtocol, admission, cors),  # type: ignore[arg-type]
+            application,
+            http=partial(HttpProtocol, admission, application.headers_of),  # type: ignore[arg-type]
             ws=self.gate.open,  # type: ignore[arg-type]
             lifespan="off",
             log_config=None,

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, TypeAlias
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from typing import Any, Protocol, TypeAlias
 
 from hivewire.access.identity import Identity
 from hivewire.caller import Caller
 from hivewire.ledger.ledger import Outcome
-from hivewire.ledger.pending import PendingWrite, conclude, unavailable
-from hivewire.ledger.records import NotDurable
+from hivewire.ledger.pending import PendingWrite, commit, conclude, unavailable
+from hivewire.ledger.records import Change, Mismatch, NotDurable, Precondition, Refused
 from hivewire.services import Services, now
 from hivewire_protocol.errors import (
     AccessDenied,
@@ -28,6 +28,13 @@ from hivewire_protocol.permissions import Permission
 Answer: TypeAlias = "Reply | PendingWrite[Reply] | Coroutine[Any, Any, Reply | PendingWrite[Reply]]"
 Handler: TypeAlias = "Callable[[Services, Caller, Any], Answer]"
 Table: TypeAlias = "Mapping[type[Request], Handler]"
+
+
+class Condition(Precondition, Protocol):
+    """A precondition that knows the error for a record that does not meet it."""
+
+    def error(self, last: Change | None) -> WireError:
+        """Why it does not hold for the record's last change."""
 
 
 class Dispatcher:
@@ -71,6 +78,32 @@ class Dispatcher:
         if not self.services.tokens.active(identity):
             raise ClientDeleted if identity.client else UserNotActive
         return identity
+
+    async def carry_out(self, caller: Caller, request: Request, conditions: Iterable[Condition] = ()) -> Reply:
+        """The reply to a request, once what it writes is durable.
+
+        `conditions` are preconditions of the caller's surroundings, such as HTTP headers: they are evaluated before
+        those of the request, and the error of one that fails is its own. Raises WireError.
+        """
+        answer = self.start(caller, request)
+        if isinstance(answer, Coroutine):
+            answer = await answer
+        if not isinstance(answer, PendingWrite):
+            return answer
+        extra, refuse = (*conditions,), answer.refuse
+        if extra:
+            for write in answer.transaction.writes:
+                write.preconditions = (*extra, *write.preconditions)
+
+            def refused(outcome: Refused) -> WireError:
+                if isinstance(outcome, Mismatch):
+                    for condition in extra:
+                        if condition is outcome.failed:
+                            return condition.error(outcome.last)
+                return refuse(outcome)
+
+            answer = PendingWrite(answer.transaction, answer.answer, refused)
+        return await commit(self.services.ledger, answer)
 
     def conclude(self, pending: PendingWrite[Reply], outcome: Outcome) -> Reply:
         """The reply to a write that has ended. Raises WireError."""
