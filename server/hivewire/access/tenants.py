@@ -73,6 +73,8 @@ class Tenants:
         self._tenants: dict[str, int] = {}
         self._clients: dict[str, ApiClient] = {}
         self._by_number: dict[int, ApiClient] = {}
+        self.state = object()
+        """Another object after every change of a tenant or a client: whoever remembers something compares it."""
         ledger.observers.append(self._apply)
 
     def load(self) -> None:
@@ -82,6 +84,8 @@ class Tenants:
 
     def _apply(self, changes: Iterable[Change]) -> None:
         for change in changes:
+            if change.kind in (TENANT, CLIENT):
+                self.state = object()
             if change.kind == TENANT:
                 self._tenants.pop(change.key, None)
                 if change.content is not None:

@@ -7,6 +7,8 @@ import hmac
 import re
 import secrets
 import warnings
+from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any, Literal
 
 import jwt
@@ -35,6 +37,10 @@ MAX_TOKEN = 64 << 10
 
 SHORTEST = 1_000
 """Milliseconds; a client's token with less than that to live is not given out again."""
+
+CACHED_TOKENS, CACHED_BYTES = 4_096, 4 << 20
+"""Verified tokens that are remembered: how many, and characters of all of them. What a token grants takes about as much
+memory again. The one that was used longest ago goes first."""
 
 NO_NAMES = Patterns(())
 
@@ -103,18 +109,62 @@ def generate_secret() -> str:
     return secrets.token_urlsafe(48)
 
 
+class VerifiedTokens:
+    """Identities of tokens that were verified before, so that a client which sends one with every request is not
+    verified each time. Tokens are kept in memory only; one that is not good is never kept.
+
+    Each is kept with its owner: the user, or for a client the state of tenants and clients. Once that is another object
+    the token is verified again, so that a change, a lock or a deletion counts at once.
+    """
+
+    def __init__(self, most: int = CACHED_TOKENS, most_bytes: int = CACHED_BYTES) -> None:
+        self._most = most
+        self._most_bytes = most_bytes
+        self._entries: OrderedDict[str, tuple[Identity, object]] = OrderedDict()
+        self.bytes = 0
+
+    def find(self, token: str, owner_of: Callable[[Identity], object]) -> Identity | None:
+        """The identity that the token gave, if its owner is the same as then. It may have expired."""
+        entry = self._entries.get(token)
+        if entry is None:
+            return None
+        identity, owner = entry
+        if owner_of(identity) is not owner:
+            self.forget(token)
+            return None
+        self._entries.move_to_end(token)
+        return identity
+
+    def remember(self, token: str, identity: Identity, owner: object) -> None:
+        """The token was verified just now."""
+        self._entries[token] = (identity, owner)
+        self.bytes += len(token)
+        while len(self._entries) > self._most or self.bytes > self._most_bytes:
+            self.forget(next(iter(self._entries)))
+
+    def forget(self, token: str) -> None:
+        """Verify it anew when it comes again."""
+        del self._entries[token]
+        self.bytes -= len(token)
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._entries)
+
+
 class Tokens:
-    """Mints and verifies, and knows whose tokens count. Lifetimes are milliseconds."""
+    """Mints and verifies tokens, and knows which of them count. Lifetimes are milliseconds."""
 
     def __init__(self, key: Key, users: Users, tenants: Tenants, access_lifetime: int, refresh_lifetime: int) -> None:
         self._key = key
         self._users = users
         self._tenants = tenants
+        self._verified = VerifiedTokens()
         self.access_lifetime = access_lifetime
         self.refresh_lifetime = refresh_lifetime
 
     def derived_key(self, purpose: str) -> bytes:
-        """A key for something else than tokens, from which theirs cannot be told."""
+        """A key for another purpose, from which the key of the tokens cannot be worked out."""
         return hmac.digest(self._key.value, purpose.encode(), "sha256")
 
     def mint(self, claims: Claims) -> str:
@@ -137,6 +187,20 @@ class Tokens:
 
     def verify(self, token: str, now: int) -> Identity:
         """The identity that an access token gives (section 3.6); raises InvalidCredentials or TokenExpired."""
+        found = self._verified.find(token, self._owner_of)
+        if found is None:
+            found = self._verify(token, now)
+            self._verified.remember(token, found, self._owner_of(found))
+        if found.expires < now:
+            self._verified.forget(token)
+            raise TokenExpired
+        return found
+
+    def _owner_of(self, identity: Identity) -> object:
+        """What a verified token depends on besides itself: an object that every change replaces."""
+        return self._tenants.state if identity.client else self._users.by_id(identity.user_id)
+
+    def _verify(self, token: str, now: int) -> Identity:
         claims = self.claims(token)
         if claims.t == REFRESH:
             raise InvalidCredentials
@@ -160,7 +224,7 @@ class Tokens:
         return Identity(0, client.id, claims.e, 0, none, none, NO_NAMES, tenants, client.number)
 
     def active(self, identity: Identity) -> bool:
-        """Whether whose token it is still is there and may use it: a client, or a user that is not locked."""
+        """Whether the token still counts: its client exists, or its user exists and is not locked."""
         if identity.client:
             return self._tenants.by_number(identity.client) is not None
         user = self._users.by_id(identity.user_id)
