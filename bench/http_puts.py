@@ -1,4 +1,5 @@
-"""The load of conditional PUTs over HTTP: each connection keeps one value and puts it again with the etag it got last.
+"""The load of requests over HTTP: conditional PUTs, where each connection keeps one value and puts it again with the
+etag it got last, and GETs of it.
 
 Like `bench.generator` it speaks raw bytes from a process of its own, checks every answer, and prints one JSON object.
 """
@@ -41,6 +42,9 @@ class Writer(asyncio.Protocol):
                 options.secret.encode(),
             )
             self._condition, self._type, self._body = b"If-Match", b"application/json", b'{"value":"%b"}' % VALUE
+        self._get = (
+            b"" if options.kind != "rest-get" else self._head.replace(b"PUT", b"GET", 1) + b"\r\nHost: h\r\n\r\n"
+        )
         self._is_property = options.kind == "properties"
         self.answers = 0
         self.finished = False
@@ -55,7 +59,10 @@ class Writer(asyncio.Protocol):
             fail(b"the server gave up a connection: " + repr(exc or "closed").encode())
 
     def _put(self, etag: bytes | None) -> None:
-        """The first one writes whatever is there, those after it only what they have seen."""
+        """The first one writes whatever is there, those after it only what they have seen, or read it."""
+        if etag is not None and self._get:
+            self._transport.write(self._get)
+            return
         head = self._head
         if self._is_property:
             head %= b"never" if etag is None else b"modified"
@@ -105,7 +112,7 @@ async def load(options: argparse.Namespace) -> None:
 def main() -> None:
     """Run as told by the command line."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("kind", choices=["properties", "rest"])
+    parser.add_argument("kind", choices=["properties", "rest", "rest-get"])
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--login", default="admin")
     parser.add_argument("--secret", required=True, help="the password, or the token")
