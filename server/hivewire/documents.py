@@ -32,7 +32,7 @@ from hivewire.ledger.records import Change, Expected, Mismatch, Transaction, Wri
 from hivewire.settings import Settings
 from hivewire.workers import Overdue, Workers
 from hivewire_protocol import times
-from hivewire_protocol.codec import encode
+from hivewire_protocol.encoding import encode
 from hivewire_protocol.errors import Unavailable
 from hivewire_protocol.nouns.tenant import Privilege
 from hivewire_protocol.patterns import Patterns

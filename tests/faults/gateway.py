@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
-from hivewire import app, cli
+from hivewire import cli, store
 from hivewire.ledger.engines.sqlite import SqliteJournal
 from tests.faults.disk import Desk, Disk
 
@@ -21,7 +21,7 @@ def main() -> None:
         disk.install()
     really = time.time_ns
     time.time_ns = lambda: really() + desk.take()[1].clock * 1_000_000_000
-    app.SqliteJournal = _watched(disk)  # type: ignore[misc]
+    vars(store)["SqliteJournal"] = _watched(disk)
     cli.main()
 
 

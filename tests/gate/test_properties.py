@@ -27,10 +27,10 @@ from hivewire.transport.events import EventStreams
 from hivewire_protocol.nouns.user import Role, Status
 from tests.gate.wire import dial, memory
 from tests.protocol.test_properties import DEEP, POST_ROWS, PUT_ROWS, bomb
-from tests.rooms.test_actions import World
 from tests.running import PASSWORD, RunningGateway
 from tests.users import ADMIN as ADMINISTRATOR
 from tests.users import write_users
+from tests.world import World
 
 KEY, SECRET, API_KEY = "wiki", "a-secret-of-servers", "an api key, long enough"
 BROWSER_TOKENS = ("da28b6ec3ea350db524d", "a-second_key-of-a-page")
@@ -1160,10 +1160,11 @@ def test_authenticate_gives_a_session(gateway: RunningGateway, verb: str) -> Non
     ]
     for way in ways:
         assert httpx.get(url + "site/properties", **way).status_code == 200
-    for way in (
+    ways = [
         {"params": {"authtoken": "x"}, "headers": {"Cookie": f"authtoken={token}", "X-Authtoken": token}},
         {"headers": {"Cookie": "authtoken=x", "X-Authtoken": token}},
-    ):
+    ]
+    for way in ways:
         assert httpx.get(url + "site/properties", **way).status_code == 403
 
 

@@ -445,7 +445,7 @@ async def test_a_transaction_that_was_left_open_takes_nothing_with_it(data: Path
             assert journal._writers is not None
             await journal._writers.execute("BEGIN IMMEDIATE")
             await journal._writers.execute("INSERT INTO meta VALUES ('left', 'open')")
-            await write()
+            await write()  # type: ignore[no-untyped-call]
             assert reader.execute("SELECT 1 FROM meta WHERE name = 'left'").fetchall() == []
         assert [row[0] // 1_024 for row in reader.execute("SELECT place FROM change ORDER BY place")] == [1, 2]
         assert await journal.notes() == {"a": "b"}

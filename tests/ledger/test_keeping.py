@@ -70,15 +70,15 @@ class Mortal:
 
     async def append(self, changes: Sequence[Change]) -> None:
         self._write()
-        await super().append(changes)
+        await super().append(changes)  # type: ignore[misc]
 
     async def remove(self, places: Sequence[int]) -> None:
         self._write()
-        await super().remove(places)
+        await super().remove(places)  # type: ignore[misc]
 
     async def remember(self, notes: Mapping[str, str]) -> None:
         self._write()
-        await super().remember(notes)
+        await super().remember(notes)  # type: ignore[misc]
 
 
 class MortalMemory(Mortal, MemoryJournal):
@@ -121,7 +121,7 @@ class Model:
 
     def exists(self, name: tuple[str, str]) -> bool:
         line = self.lines.get(name)
-        return bool(line) and line[-1].content is not None
+        return line is not None and bool(line) and line[-1].content is not None
 
     def is_over(self, name: tuple[str, str], oldest: int) -> bool:
         """Whether the name was deleted before the log begins."""
@@ -191,6 +191,7 @@ class Keeping(RuleBasedStateMachine):
     async def written(self, batch: list[Transaction]) -> None:
         outcomes = await asyncio.gather(*(outcome_of(self.ledger, transaction) for transaction in batch))
         for transaction, outcome in zip(batch, outcomes, strict=True):
+            assert isinstance(outcome, list | Missing)
             if isinstance(outcome, Missing):
                 write = transaction.writes[outcome.index]
                 assert write.content is None

@@ -6,6 +6,7 @@ import asyncio
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -372,8 +373,12 @@ async def test_watchers_are_told_before_the_writer_is(ledger: Ledger) -> None:
     """Observers get the changes of a commit in order, before any of its writers gets an answer."""
     events: list[str] = []
     ledger.observers.append(lambda changes: events.extend(f"saw {change.key}" for change in changes))
+
+    def told(key: str, _: Outcome) -> None:
+        events.append(f"told {key}")
+
     for key in "abc":
-        ledger.submit(put(key), lambda _, key=key: events.append(f"told {key}"))
+        ledger.submit(put(key), partial(told, key))
     await ledger.commit(put("d"))
     assert events == ["saw a", "saw b", "saw c", "saw d", "told a", "told b", "told c"]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 from msgspec import Struct
@@ -73,8 +73,8 @@ class Tenants:
         self._tenants: dict[str, int] = {}
         self._clients: dict[str, ApiClient] = {}
         self._by_number: dict[int, ApiClient] = {}
-        self.state = object()
-        """Another object after every change of a tenant or a client: whoever remembers something compares it."""
+        self.on_change: Callable[[], None] = lambda: None
+        """Called when any tenant or client has changed."""
         ledger.observers.append(self._apply)
 
     def load(self) -> None:
@@ -85,7 +85,7 @@ class Tenants:
     def _apply(self, changes: Iterable[Change]) -> None:
         for change in changes:
             if change.kind in (TENANT, CLIENT):
-                self.state = object()
+                self.on_change()
             if change.kind == TENANT:
                 self._tenants.pop(change.key, None)
                 if change.content is not None:

@@ -8,7 +8,6 @@ import re
 import secrets
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable
 from typing import Any, Literal
 
 import jwt
@@ -111,45 +110,43 @@ def generate_secret() -> str:
 
 class VerifiedTokens:
     """Identities of tokens that were verified before, so that a client which sends one with every request is not
-    verified each time. Tokens are kept in memory only; one that is not good is never kept.
-
-    Each is kept with its owner: the user, or for a client the state of tenants and clients. Once that is another object
-    the token is verified again, so that a change, a lock or a deletion counts at once.
+    verified each time. Tokens are kept in memory only; one that is not good is never kept. The owner clears all of them
+    when something changes that a token depends on.
     """
 
     def __init__(self, most: int = CACHED_TOKENS, most_bytes: int = CACHED_BYTES) -> None:
         self._most = most
         self._most_bytes = most_bytes
-        self._entries: OrderedDict[str, tuple[Identity, object]] = OrderedDict()
+        self._identities: OrderedDict[str, Identity] = OrderedDict()
         self.bytes = 0
 
-    def find(self, token: str, owner_of: Callable[[Identity], object]) -> Identity | None:
-        """The identity that the token gave, if its owner is the same as then. It may have expired."""
-        entry = self._entries.get(token)
-        if entry is None:
-            return None
-        identity, owner = entry
-        if owner_of(identity) is not owner:
-            self.forget(token)
-            return None
-        self._entries.move_to_end(token)
-        return identity
+    def find(self, token: str) -> Identity | None:
+        """The identity that the token gave; it may have expired."""
+        found = self._identities.get(token)
+        if found is not None:
+            self._identities.move_to_end(token)
+        return found
 
-    def remember(self, token: str, identity: Identity, owner: object) -> None:
+    def remember(self, token: str, identity: Identity) -> None:
         """The token was verified just now."""
-        self._entries[token] = (identity, owner)
+        self._identities[token] = identity
         self.bytes += len(token)
-        while len(self._entries) > self._most or self.bytes > self._most_bytes:
-            self.forget(next(iter(self._entries)))
+        while len(self._identities) > self._most or self.bytes > self._most_bytes:
+            self.forget(next(iter(self._identities)))
 
     def forget(self, token: str) -> None:
         """Verify it anew when it comes again."""
-        del self._entries[token]
+        del self._identities[token]
         self.bytes -= len(token)
+
+    def clear(self) -> None:
+        """Verify all of them anew."""
+        self._identities.clear()
+        self.bytes = 0
 
     def __len__(self) -> int:
         """How many there are."""
-        return len(self._entries)
+        return len(self._identities)
 
 
 class Tokens:
@@ -162,6 +159,13 @@ class Tokens:
         self._verified = VerifiedTokens()
         self.access_lifetime = access_lifetime
         self.refresh_lifetime = refresh_lifetime
+        self.generation = 0
+        """Grows with every change of a user, a client or a tenant: what was decided before may not hold any more."""
+        users.on_change = tenants.on_change = self._begin_generation
+
+    def _begin_generation(self) -> None:
+        self.generation += 1
+        self._verified.clear()
 
     def derived_key(self, purpose: str) -> bytes:
         """A key for another purpose, from which the key of the tokens cannot be worked out."""
@@ -187,18 +191,14 @@ class Tokens:
 
     def verify(self, token: str, now: int) -> Identity:
         """The identity that an access token gives (section 3.6); raises InvalidCredentials or TokenExpired."""
-        found = self._verified.find(token, self._owner_of)
+        found = self._verified.find(token)
         if found is None:
             found = self._verify(token, now)
-            self._verified.remember(token, found, self._owner_of(found))
+            self._verified.remember(token, found)
         if found.expires < now:
             self._verified.forget(token)
             raise TokenExpired
         return found
-
-    def _owner_of(self, identity: Identity) -> object:
-        """What a verified token depends on besides itself: an object that every change replaces."""
-        return self._tenants.state if identity.client else self._users.by_id(identity.user_id)
 
     def _verify(self, token: str, now: int) -> Identity:
         claims = self.claims(token)

@@ -18,8 +18,8 @@ from hivewire.cli.gateway import reach, token_option, url_option
 from hivewire.cli.user import data_option
 
 if TYPE_CHECKING:
-    from hivewire.app import Store
     from hivewire.ledger.records import Transaction
+    from hivewire.store import Store
 
 
 @click.group(no_args_is_help=True)
@@ -126,7 +126,8 @@ def change_file(data: Path, make: Callable[[Store], Transaction]) -> None:
 
 async def _with_store(data: Path, work: Callable[[Store], Awaitable[None]]) -> None:
     """The lock of the file makes sure that no gateway is running on it."""
-    from hivewire.app import StartError, open_store
+    from hivewire.settings import StartError
+    from hivewire.store import open_store
 
     async with AsyncExitStack() as stack:
         try:

@@ -13,6 +13,7 @@ from urllib.parse import unquote
 
 from msgspec import Raw
 
+from hivewire.access.identity import ANONYMOUS
 from hivewire.caller import Caller
 from hivewire.http import body
 from hivewire.http.body import ANONYMOUS_BODY
@@ -22,8 +23,10 @@ from hivewire.http.peer import caller_of_request
 from hivewire.http.request import HttpRequest
 from hivewire.http.response import JSON, Response, error_document
 from hivewire.http.routes import Context, Dialect, Route, overridden
+from hivewire.resources import ResourceReply
 from hivewire_protocol import codec, coercion
-from hivewire_protocol.codec import MAX_REPLY, encode
+from hivewire_protocol.codec import MAX_REPLY
+from hivewire_protocol.encoding import encode
 from hivewire_protocol.errors import InvalidParameters, MalformedJson, TooLarge, UnsupportedMediaType, WireError
 from hivewire_protocol.messages import Reply, Request
 from hivewire_protocol.nouns.client import ClientDelete, ClientInsert, ClientList
@@ -174,8 +177,7 @@ class Rest:
         members: dict[str, Raw] = {}
         try:
             if row.method in METHODS_WITH_BODY:
-                limit = self._services.settings.message_bytes
-                members |= await self._body(request, row, limit if call.caller.identity else min(limit, ANONYMOUS_BODY))
+                members |= await self._body(request, row, self._limit(call.caller))
             members |= _query(request, row.request)
             for name, value in request.parameters.items():
                 members[name] = Raw(encode(unquote(value, errors="strict")))
@@ -184,6 +186,10 @@ class Rest:
             return coercion.build(row.request, members)
         except (MalformedJson, UnicodeDecodeError):
             raise InvalidParameters from None
+
+    def _limit(self, caller: Caller) -> int:
+        limit = self._services.settings.message_bytes
+        return min(limit, ANONYMOUS_BODY) if caller.identity is ANONYMOUS else limit
 
     async def _body(self, request: HttpRequest, row: Row, limit: int) -> dict[str, Raw]:
         data = await body.read(request, self._admission, limit)
@@ -220,13 +226,13 @@ def _list_fields(shape: type[Request]) -> frozenset[str]:
 
 def _render(row: Row, reply: Reply) -> Response:
     headers = {}
-    if isinstance(reply, ConfigurationReply):
+    if isinstance(reply, ConfigurationReply | ResourceReply):
         headers["ETag"] = f'"{reply.configuration.entityVersion}"'
-    if isinstance(reply, ConfigurationReply | RevisionReply):
+    if isinstance(reply, ConfigurationReply | ResourceReply | RevisionReply):
         headers["Hivewire-Revision"] = str(reply.revision)
     if row.status == 204:
         return Response(204, headers=headers)
-    content = encode(reply if row.shows is None else getattr(reply, row.shows))
+    content = b"{%b}" % reply.members() if row.shows is None else encode(getattr(reply, row.shows))
     if len(content) > MAX_REPLY and reply.bounded:
         raise TooLarge
     return Response(row.status, content, JSON, headers)

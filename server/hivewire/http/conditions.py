@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Sequence
+from functools import cached_property
+from typing import overload
 
 from msgspec import Struct
 
-from hivewire.actions.configuration import change_of
 from hivewire.http.request import HttpRequest
 from hivewire.ledger.records import Change, version_of
+from hivewire.resources import change_of
 from hivewire_protocol.errors import OutOfBounds, PreconditionFailed
 
 
@@ -41,20 +43,38 @@ _TAG = re.compile(r'(?:W/)?"[!#-~\x80-\xff]*"')
 _TAGS = re.compile(rf"\s*(?:\*|{_TAG.pattern}(?:\s*,\s*{_TAG.pattern})*)\s*")
 
 
-class HeaderConditions:
+class HeaderConditions(Sequence[EntityTags]):
     """The conditions of a request's headers. They are parsed when something is to be written, and not before: a read
-    ignores them. Iterating raises OutOfBounds when one cannot be read."""
+    ignores them. Looking at them raises OutOfBounds when one cannot be read."""
 
     def __init__(self, request: HttpRequest) -> None:
         self._request = request
 
-    def __iter__(self) -> Iterator[EntityTags]:
-        for header, wanted in (("If-Match", True), ("If-None-Match", False)):
-            text = self._request.header(header.lower())
-            if text is None:
-                continue
-            if not _TAGS.fullmatch(text):
-                raise OutOfBounds(f'{header} must be * or entity tags in double quotes, such as "7"')
-            # A weak tag keeps its mark, so that it matches nothing.
-            tags = ("*",) if text.strip() == "*" else tuple(_TAG.findall(text))
-            yield EntityTags(header, tags, wanted)
+    @cached_property
+    def _tags(self) -> tuple[EntityTags, ...]:
+        found = (_entity_tags(self._request, "If-Match", True), _entity_tags(self._request, "If-None-Match", False))
+        return tuple(tags for tags in found if tags is not None)
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._tags)
+
+    @overload
+    def __getitem__(self, index: int) -> EntityTags: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[EntityTags]: ...
+
+    def __getitem__(self, index: int | slice) -> EntityTags | Sequence[EntityTags]:
+        """One of them, or some."""
+        return self._tags[index]
+
+
+def _entity_tags(request: HttpRequest, header: str, wanted: bool) -> EntityTags | None:
+    text = request.header(header.lower())
+    if text is None:
+        return None
+    if not _TAGS.fullmatch(text):
+        raise OutOfBounds(f'{header} must be * or entity tags in double quotes, such as "7"')
+    # A weak tag keeps its mark, so that it matches nothing.
+    return EntityTags(header, ("*",) if text.strip() == "*" else tuple(_TAG.findall(text)), wanted)

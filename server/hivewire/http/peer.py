@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from hivewire.access.identity import Identity
+from hivewire.access.identity import ANONYMOUS, Identity
 from hivewire.caller import Caller
 from hivewire.http.request import HttpRequest
 from hivewire.services import Services, now
@@ -35,10 +35,10 @@ def origin_of(settings: Settings, address: str, header: Header, secure: bool) ->
     return address, secure
 
 
-def _identity(services: Services, authorization: str | None, address: str) -> Identity | None:
-    """The identity of a bearer token; None without the header (core protocol, section 3.7)."""
+def _identity(services: Services, authorization: str | None, address: str) -> Identity:
+    """The identity of a bearer token; ANONYMOUS without the header (core protocol, section 3.7)."""
     if authorization is None:
-        return None
+        return ANONYMOUS
     try:
         if not authorization.startswith("Bearer "):
             raise Unauthorized

@@ -8,7 +8,7 @@ from typing import Any
 from msgspec import Struct, field
 from starlette.types import ASGIApp
 
-from hivewire_protocol.codec import encode
+from hivewire_protocol.encoding import encode
 from hivewire_protocol.errors import WireError
 
 JSON = "application/json"

@@ -203,11 +203,11 @@ class Feed:
         if self._task is not None:
             self._task.cancel()
 
-    def hold(self) -> None:
+    def pause(self) -> None:
         """The peer does not read: push nothing more."""
         self.stalled = True
 
-    def release(self, idle: bool = False) -> None:
+    def resume(self, idle: bool = False) -> None:
         """It reads again; `idle`: it had not read anything for so long that changes may be conflated."""
         self.stalled = False
         for sub in self.subscriptions:

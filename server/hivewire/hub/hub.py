@@ -15,6 +15,7 @@ from hivewire.hub.feed import SHAPES, Feed, Listener, Shape, Subscription
 from hivewire.hub.index import Index
 from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.records import Change
+from hivewire.telemetry import Gauges
 from hivewire_protocol.nouns.subscription import render_position
 
 FRAMES = 4_096
@@ -31,7 +32,12 @@ class Hub:
     """All subscriptions of one gateway. `unexpected` is told of errors that nobody foresaw."""
 
     def __init__(
-        self, ledger: Ledger, tokens: Tokens, conflate_after: int, unexpected: Callable[[str, BaseException], None]
+        self,
+        ledger: Ledger,
+        tokens: Tokens,
+        conflate_after: int,
+        unexpected: Callable[[str, BaseException], None],
+        bookmark_seconds: float = 10.0,
     ) -> None:
         self.ledger = ledger
         self.conflate_after = conflate_after
@@ -40,8 +46,33 @@ class Hub:
         self.recent = Recent(ledger.revision)
         self.pushes = 0
         self._tokens = tokens
+        self._bookmark_seconds = bookmark_seconds
+        self._task: asyncio.Task[None] | None = None
         self._indexes: dict[str, Index[Subscription]] = {}
         ledger.observers.append(self._announce)
+
+    # The life of the component.
+
+    def start(self) -> None:
+        """Send bookmarks from now on."""
+        self._task = asyncio.create_task(self._send_bookmarks())
+
+    async def close(self) -> None:
+        """Send no more bookmarks; connections end by themselves."""
+        if self._task is not None:
+            self._task.cancel()
+
+    def gauges(self) -> Gauges:
+        """Metrics of all subscriptions."""
+        return {
+            "subscriptions": ("Subscriptions of all connections.", self.count),
+            "pushes": ("Changes pushed to subscribers so far.", lambda: self.pushes),
+        }
+
+    async def _send_bookmarks(self) -> None:
+        while True:
+            await asyncio.sleep(self._bookmark_seconds)
+            await self.bookmarks()
 
     # Who is here.
 

@@ -10,7 +10,7 @@ What is kept: `shorten` moves `oldest` on, `sweep` removes what neither the log 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
 from time import perf_counter
 from typing import Any, TypeAlias
@@ -33,6 +33,7 @@ from hivewire.ledger.records import (
     Write,
 )
 from hivewire.ledger.retention import Log, Retention
+from hivewire.telemetry import Gauges, log
 from hivewire_protocol.patterns import Patterns
 
 MAX_TRANSACTION = 1_000
@@ -48,6 +49,15 @@ SWEEP_BYTES = 1 << 20
 SWEEP_CHANGES = 1_000
 SWEEP_MILLISECONDS = 3_600_000
 """A sweep reads all that is older than the log, so it waits for so many changes to have left, or for so long."""
+
+PROBE_SECONDS = 2
+"""Retry interval while the disk is full."""
+
+COMPACT_SECONDS = 5.0
+"""Time between two looks at what need not be kept any more."""
+
+COMPACT_REST = 9
+"""A sweep rests nine times as long as it works."""
 
 DEFAULT_RETENTION = Retention()
 
@@ -128,6 +138,7 @@ class Ledger:
         now: Callable[[], int],
         max_waiting: int = 256 << 20,
         retention: Retention = DEFAULT_RETENTION,
+        compact_seconds: float = COMPACT_SECONDS,
     ) -> None:
         self.journal = journal
         self.revision = 0
@@ -137,7 +148,7 @@ class Ledger:
         self.observers: list[Observer] = []
         self.on_commit: Callable[[int, float], None] = lambda changes, seconds: None
         self._now = now
-        self._kinds: dict[str, Kind] = {}
+        self._kinds: defaultdict[str, Kind] = defaultdict(Kind)
         self._waiting: deque[tuple[Transaction, Done, int]] = deque()
         self._waiting_bytes = 0
         self._max_waiting = max_waiting
@@ -150,6 +161,8 @@ class Ledger:
         self._left = self._swept = 0  # changes that left the log until `oldest`, and until the last sweep
         self._older = 0  # changes older than the log that the last sweep found needed
         self._swept_at = 0
+        self._compact_seconds = compact_seconds
+        self._tasks: list[asyncio.Task[None]] = []
 
     # Reading.
 
@@ -160,14 +173,11 @@ class Ledger:
 
     def kind(self, name: str) -> Kind:
         """The records of one kind, for reading."""
-        kind = self._kinds.get(name)
-        if kind is None:
-            kind = self._kinds[name] = Kind()
-        return kind
+        return self._kinds[name]
 
     def get(self, kind: str, key: str) -> Change | None:
         """The last change of a record that exists."""
-        return self.kind(kind).live.get(key)
+        return self._kinds[kind].live.get(key)
 
     @property
     def log_changes(self) -> int:
@@ -251,6 +261,35 @@ class Ledger:
         self.failing = "the storage is read-only" if self.journal.read_only else None
         self._writer = asyncio.create_task(self._write(), name="ledger writer")
 
+    def start(self) -> None:
+        """Look after the log and after a failed disk from now on."""
+        self._tasks = [asyncio.create_task(work) for work in (self._probe_for_ever(), self._compact_for_ever())]
+
+    def gauges(self) -> Gauges:
+        """Metrics of the ledger."""
+        return {
+            "ledger_revision": ("The ledger's revision.", lambda: self.revision),
+            "ledger_oldest": ("The first revision from which the log is complete.", lambda: self.oldest),
+            "ledger_log_changes": (
+                "Changes in the log that clients can resume from; those of one transaction share a revision.",
+                lambda: self.log_changes,
+            ),
+            "configurations": ("Configurations that exist.", lambda: len(self.kind("configuration").live)),
+        }
+
+    async def _probe_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(PROBE_SECONDS)
+            await self.probe()
+
+    async def _compact_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(self._compact_seconds)
+            try:
+                await self.compact(COMPACT_REST)
+            except Exception as error:  # whatever it was, it harms nobody to try again
+                log.warning("the log was not shortened; trying again later", reason=repr(error))
+
     async def probe(self) -> None:
         """After a failed commit, see whether the journal takes writes again, so that `failing` is true of now.
 
@@ -269,6 +308,8 @@ class Ledger:
     async def close(self) -> None:
         """Write and answer what is waiting, then let go of the journal. May be called twice."""
         self._closing = True
+        for task in self._tasks:
+            task.cancel()
         self._wake.set()
         try:
             if self._writer is not None:

@@ -16,7 +16,7 @@ from hivewire.hub.feed import Feed
 from hivewire.services import now
 from hivewire.transport.connection import HttpProtocol
 from hivewire_protocol.close import TABLE, Code
-from hivewire_protocol.codec import encode
+from hivewire_protocol.encoding import encode
 from hivewire_protocol.errors import Unavailable, WireError
 from hivewire_protocol.nouns.subscription import ConfigurationSubscribe, SubscribeReply
 
@@ -94,7 +94,7 @@ class EventStream:
         self._bytes += len(data)
         self._news.set()
         if self._bytes >= self._settings.outbox_bytes:
-            self._feed.hold()
+            self._feed.pause()
 
     def close(self, code: Code) -> None:
         """Say why, then end."""
@@ -184,4 +184,4 @@ class EventStream:
             await self._write(send({"type": "http.response.body", "body": b"".join(piece), "more_body": True}), gone)
             self._bytes = max(0, self._bytes - size)
             if self._feed.stalled and self._bytes < self._settings.outbox_bytes // 2:
-                self._feed.release(idle=clock() - began >= self._settings.conflate_seconds)
+                self._feed.resume(idle=clock() - began >= self._settings.conflate_seconds)

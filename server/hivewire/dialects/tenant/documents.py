@@ -18,7 +18,7 @@ from hivewire.http.response import JSON, Response
 from hivewire.http.routes import Context, Route
 from hivewire.keyed_lock import KeyedLock
 from hivewire_protocol import errors as wire
-from hivewire_protocol.codec import encode
+from hivewire_protocol.encoding import encode
 from hivewire_protocol.nouns.tenant import Privilege
 from hivewire_protocol.tenant.dates import http_date
 from hivewire_protocol.tenant.documents import render

@@ -13,7 +13,9 @@ import asyncio
 import fcntl
 import os
 import secrets
+import shlex
 import sqlite3
+import stat
 import sys
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -28,9 +30,14 @@ import aiosqlite
 
 from hivewire.ledger.journal import MAX_APPEND, NO_HISTORY, SINCE_BYTES, JournalError
 from hivewire.ledger.records import Change, NotDurable, Outline
+from hivewire.telemetry import log
 
 APPLICATION_ID = 0x48765772  # "HvWr": tells our files from other SQLite databases
 SCHEMA_VERSION = 2
+
+LARGE_FILE = 64 << 20
+"""Loading a file of this size takes seconds, so the log says that it began."""
+
 PORTION = 1_000
 """Changes in one portion of `changes`: large enough that the thread hop is nothing, small enough for large contents."""
 
@@ -396,3 +403,18 @@ def _change(row: Iterable[Any]) -> Change:
         previous,
         ordinal,
     )
+
+
+def tell_of_loading(path: Path) -> None:
+    """Log that a large file is being loaded."""
+    size = path.stat().st_size if path.is_file() else 0
+    if size > LARGE_FILE:
+        log.info("loading", data=str(path), bytes=size)
+
+
+def tell_of_readers(path: Path) -> None:
+    """Warn of a file that others can open, as a copied one may be. It is left so: a backup by a group may be meant."""
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & (stat.S_IRWXG | stat.S_IRWXO):
+        remedy = f"chmod 600 {shlex.quote(os.path.abspath(path))}"
+        log.warning("other users can open the data file, which holds secrets", mode=f"{mode:04o}", remedy=remedy)
