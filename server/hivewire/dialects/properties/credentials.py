@@ -42,7 +42,7 @@ class Asked(Struct):
     address: str
 
 
-class Caller(Struct):
+class SiteCaller(Struct):
     """Who it is. `user` is None for anonymous callers, and with the API key that names nobody.
 
     `ambient` credentials are those that a browser adds by itself, also to what a foreign page makes it send.
@@ -67,7 +67,7 @@ class Credentials:
         self._proving: dict[tuple[str, str, str], asyncio.Task[User]] = {}
         self._sessions = Sessions(key, services.users, settings.session_lifetime * 1_000)
 
-    async def administrator(self, asked: Asked, *, insists: bool) -> Caller:
+    async def administrator(self, asked: Asked, *, insists: bool) -> SiteCaller:
         """A caller with the ADMIN right.
 
         Raises Unauthorized for rejected credentials, and for none when the request `insists`; AccessDenied for no
@@ -90,14 +90,14 @@ class Credentials:
         self._services.users.logged_in(user)
         return self._sessions.mint(user, now()), self._services.settings.session_lifetime
 
-    async def _caller(self, asked: Asked) -> Caller:
+    async def _caller(self, asked: Asked) -> SiteCaller:
         if (given := asked.query.get("apikey")) and self._services.settings.api_key is not None:
             if same(given, self._services.settings.api_key):
-                return Caller(self._impersonated(asked), everything=True)
+                return SiteCaller(self._impersonated(asked), everything=True)
             self._failed(asked, "apikey", "wrong key")
         token = asked.headers.get("x-deki-token")
         if token is not None and not self._is_from_registered_page(asked, token):
-            return Caller(self._active(asked, self._server_user(asked, token), "X-Deki-Token"))
+            return SiteCaller(self._active(asked, self._server_user(asked, token), "X-Deki-Token"))
         cookie = cookie_parser(asked.headers["cookie"]).get(COOKIE) if "cookie" in asked.headers else None
         for token, ambient in (
             (asked.query.get("authtoken"), False),
@@ -106,8 +106,8 @@ class Credentials:
         ):
             if token:
                 user = self._sessions.verify(token, now())
-                return Caller(user and self._active(asked, user, "authtoken"), ambient=ambient)
-        return Caller(await self._basic(asked), ambient=True)
+                return SiteCaller(user and self._active(asked, user, "authtoken"), ambient=ambient)
+        return SiteCaller(await self._basic(asked), ambient=True)
 
     def _impersonated(self, asked: Asked) -> User | None:
         number = asked.query.get("impersonateuserid")
