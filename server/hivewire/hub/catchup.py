@@ -120,6 +120,8 @@ async def _judge(hub: Hub, sub: Subscription) -> None:
         try:
             portion = await hub.ledger.since(at, take=PORTION)
         except NotKept:
+            if sub.turn != turn:
+                return
             break
         if sub.turn != turn or not portion:
             return
