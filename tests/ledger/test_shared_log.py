@@ -377,8 +377,9 @@ class Sites(RuleBasedStateMachine):
         scripts=st.lists(st.lists(steps, max_size=3), min_size=3, max_size=3),
         lose=st.lists(st.integers(0, 3), min_size=3, max_size=3),
         rival=transactions,
+        together=st.booleans(),
     )
-    def write(self, batches: Any, scripts: Any, lose: Any, rival: Transaction) -> None:
+    def write(self, batches: Any, scripts: Any, lose: Any, rival: Transaction, together: bool) -> None:
         for number, (journal, script, losing) in enumerate(zip(self.journals, scripts, lose, strict=True)):
             other = self.ledgers[(number + 1) % 3]
 
@@ -391,7 +392,8 @@ class Sites(RuleBasedStateMachine):
         self.journals[2].script = type(self.journals[2].script)(
             step for step in self.journals[2].script if step is None or isinstance(step, Fault)
         )
-        self.run(self.written(batches))
+        for some in [batches] if together else [[batch] for batch in batches]:
+            self.run(self.written(some))
 
     async def written(self, batches: Any) -> None:
         await asyncio.gather(
