@@ -62,7 +62,7 @@ class Users:
         ledger.observers.append(self._apply)
 
     async def load(self) -> None:
-        """Read what the ledger holds once it is open."""
+        """Read what the ledger holds; it must be open."""
         self._apply(list(self._ledger.kind(KIND).live.values()))
         for name, value in (await self._ledger.notes()).items():
             if name.startswith("lastLogin:"):
