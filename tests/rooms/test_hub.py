@@ -25,7 +25,7 @@ from hivewire.hub import catchup, hub, tail
 from hivewire.hub.feed import Copy, Feed
 from hivewire.hub.hub import Hub
 from hivewire.hub.index import Index
-from hivewire.hub.ledger_source import LedgerSource, event_of, key_of
+from hivewire.hub.ledger_source import LedgerSource, Records, event_of, key_of
 from hivewire.hub.source import Event, Topic
 from hivewire.hub.tail import Tail
 from hivewire.ledger.engines.memory import MemoryJournal
@@ -1295,3 +1295,22 @@ async def test_each_source_has_its_own_positions(world: World, messages: Message
     feed.renew(world.identity())
     await world.quiet()
     assert [frame["position"] for frame in peer.frames[2:]] == ["messages-2", world.position(revision + 1)]
+
+
+@given(st.lists(st.tuples(st.booleans(), some_names), max_size=12), st.integers(0, 14), st.integers(0, 14))
+def test_tombstones_of_the_ledger_are_what_a_scan_finds(
+    script: list[tuple[bool, set[str]]], after: int, before: int
+) -> None:
+    """Newest first, those of one revision together, without names that were written again or are forgotten."""
+    kind = Ledger(MemoryJournal(), Clock()).kind("configuration")
+    for revision, (write, names) in enumerate(script, 1):
+        for number, name in enumerate(NAMES):
+            if name in names and (write or name in kind.live):
+                kind.apply(Change(revision, "configuration", name, number, 1, b"" if write else None, "", 0))
+            elif name in names and len(names) > 3:
+                kind.forget(name)
+    deletes = [change for change in kind.deleted.values() if after < change.revision < before]
+    groups = list(Records(kind).tombstones(after, before))
+    assert [group[0][1] for group in groups] == sorted({change.revision for change in deletes}, reverse=True)
+    assert sorted(row[0] for group in groups for row in group) == sorted(change.key for change in deletes)
+    assert all(row[1] == group[0][1] == row[2].revision for group in groups for row in group)
