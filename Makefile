@@ -4,13 +4,16 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test check bench bench-peers soak faults fuzz clean
+.PHONY: help serve test check bench bench-peers bench-compare soak faults fuzz clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 serve: $(VENV)/.serve ## install what is needed and start the gateway (HIVEWIRE_PORT and HIVEWIRE_DATA are honoured)
 	@exec $(BIN)/hivewire serve
+
+# The suite starts Python a few hundred times. Without bytecode each start compiles everything again.
+test faults: export PYTHONDONTWRITEBYTECODE =
 
 test: $(VENV)/.test ## run the whole suite
 	$(BIN)/python -m pytest -n auto --maxprocesses 4
@@ -26,6 +29,9 @@ bench: $(VENV)/.test ## measure speed and memory on this machine, print a table 
 
 bench-peers: $(VENV)/.peers ## measure other stores at the same work (WRITE=1 renews docs/benchmarks.md)
 	$(BIN)/python -m bench.peers $(if $(WRITE),--write)
+
+bench-compare: $(VENV)/.test ## compare speed and memory with another checkout (WITH=folder), interleaved
+	$(BIN)/python -m bench.compare $(WITH)
 
 soak: $(VENV)/.test ## kill a gateway under full load for a minute (SECONDS=n) and see that watchers get everything, once
 	$(BIN)/python -m bench.soak --seconds $(or $(SECONDS),60)

@@ -10,6 +10,7 @@ import resource
 import shutil
 import signal
 import sys
+import sysconfig
 import tempfile
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -34,9 +35,16 @@ def machine() -> dict[str, str]:
         "cpu": f"{os.cpu_count()} cores, {model}",
         "system": f"{platform.system()} {platform.release()}",
         "files": filesystem(HERE),
-        "python": platform.python_version(),
+        "python": f"{platform.python_version()}, {built()}",
         "packages": ", ".join(f"{name} {version(name)}" for name in packages),
     }
+
+
+def built() -> str:
+    """How the interpreter was compiled, which can matter more than its version."""
+    flags = sysconfig.get_config_var("CONFIG_ARGS") or ""
+    found = [name for name, flag in (("PGO", "--enable-optimizations"), ("LTO", "--with-lto")) if flag in flags]
+    return f"built with {' and '.join(found)}" if found else "built without PGO and LTO"
 
 
 def filesystem(folder: Path) -> str:
@@ -99,7 +107,7 @@ def main() -> None:
         if options.only in (None, "rates"):
             rows += measures.rates(folder, rounds, seconds, say)
         if options.only in (None, "http"):
-            rows += measures.http_puts(folder, rounds, seconds, say)
+            rows += measures.http_requests(folder, rounds, seconds, say)
         if options.only in (None, "documents") and not options.quick:
             rows += measures.documents(folder, rounds, seconds, say)
         if options.only in (None, "live") and not options.quick:

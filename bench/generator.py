@@ -13,16 +13,19 @@ import base64
 import functools
 import json
 import os
+import random
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import uvloop
 
 from bench.servers import GENERATOR_CORES, pin
 
-NAMES = 20
-"""Configurations that each connection writes to in turn."""
+NAMES = 10_000
+"""Configurations that are read and written, each connection in a random order of its own: one hot name would show what
+a cache can do, not what a server does."""
 
 SUCCESS = b'"status":"success"'
 VALUE = b'"value":"vvvvvvvvvvvvvvvvvvvv"'
@@ -38,14 +41,25 @@ def masked(text: bytes) -> bytes:
     return head + mask + bytes(byte ^ mask[index & 3] for index, byte in enumerate(text))
 
 
+def name_of(number: int) -> str:
+    """The name of a configuration that is read and written."""
+    return f"bench.{number:05d}"
+
+
+@functools.cache
+def requests_of(kind: str) -> list[bytes]:
+    """A frame for each name."""
+    members = b",%b" % VALUE if kind == "put" else b""
+    action = b"configuration/put" if kind == "put" else b"configuration/get"
+    return [
+        masked(b'{"action":"%b","requestId":12345,"name":"%b"%b}' % (action, name_of(number).encode(), members))
+        for number in range(NAMES)
+    ]
+
+
 def frames(kind: str, number: int) -> list[bytes]:
-    """The requests that a connection sends in turn."""
-    if kind == "put":
-        return [
-            masked(b'{"action":"configuration/put","requestId":12345,"name":"bench.%d.%d",%b}' % (number, name, VALUE))
-            for name in range(NAMES)
-        ]
-    return [masked(b'{"action":"configuration/get","requestId":12345,"name":"bench.1.1"}')]
+    """The requests that a connection sends in turn; all of one length, since the floor tells them by it."""
+    return random.Random(number).sample(requests_of(kind), NAMES)
 
 
 def proof(kind: str) -> bytes | None:
@@ -152,6 +166,10 @@ class Connection(asyncio.Protocol):
         return found, data[:position]
 
 
+def _same(connection: Connection) -> Connection:
+    return connection
+
+
 def fail(data: bytes) -> None:
     print(f"unexpected answer: {data[:500]!r}", file=sys.stderr, flush=True)
     os._exit(1)
@@ -164,11 +182,8 @@ async def connect(options: argparse.Namespace, count: int, kind: type[Connection
     requests = functools.partial(frames, options.kind)
     found = []
     for number in range(count):
-        _, connection = await loop.create_connection(
-            lambda number=number: kind(options.path, token, requests(number), proof(options.kind)),
-            "127.0.0.1",
-            options.port,
-        )
+        connection = kind(options.path, token, requests(number), proof(options.kind))
+        await loop.create_connection(functools.partial(_same, connection), "127.0.0.1", options.port)
         await connection.ready
         found.append(connection)
     return found
@@ -202,7 +217,7 @@ async def hold(options: argparse.Namespace) -> None:
     finish(held)
 
 
-def finish(connections: list[Connection]) -> None:
+def finish(connections: Sequence[Connection]) -> None:
     """From here on connections may end."""
     for connection in connections:
         connection.finished = True

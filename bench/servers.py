@@ -24,6 +24,10 @@ SERVER_CORES, GENERATOR_CORES = {0}, {1}
 The gateway's writer thread has to share the gateway's core."""
 
 
+GENERATOR_SECONDS = 300
+"""A load generator that takes longer has lost an answer."""
+
+
 class Server(NamedTuple):
     """A running server."""
 
@@ -61,10 +65,10 @@ def command(module: str, *words: str, **options: object) -> list[str]:
     return found
 
 
-def generate(module: str, *words: str, timeout: float = 300, **options: object) -> Any:
+def generate(module: str, *words: str, **options: object) -> Any:
     """What a load generator prints, decoded. Raises RuntimeError with the end of what it complained of."""
     called = command(module, *words, **options)
-    run = subprocess.run(called, capture_output=True, text=True, timeout=timeout, check=False)
+    run = subprocess.run(called, capture_output=True, text=True, timeout=GENERATOR_SECONDS, check=False)
     if run.returncode:
         told = {name: value for name, value in options.items() if name not in ("token", "secret")}
         raise RuntimeError(f"{module} {' '.join(words)} {told}: {run.stderr.strip()[-1_000:]}")
@@ -72,8 +76,11 @@ def generate(module: str, *words: str, timeout: float = 300, **options: object) 
 
 
 @contextmanager
-def gateway(data: Path) -> Iterator[Server]:
-    """A gateway over a file, once it is ready. Raises RuntimeError, with the end of its log, when it does not start."""
+def gateway(data: Path, python: str = sys.executable) -> Iterator[Server]:
+    """A gateway over a file, once it is ready; `python` is the interpreter of another checkout's environment.
+
+    Raises RuntimeError, with the end of its log, when it does not start.
+    """
     port = free_port()
     environment = {name: value for name, value in os.environ.items() if not name.startswith("HIVEWIRE_")}
     environment |= {
@@ -81,7 +88,7 @@ def gateway(data: Path) -> Iterator[Server]:
         "HIVEWIRE_JWT_SECRET": SECRET,
         "HIVEWIRE_CONNECTIONS_PER_ADDRESS": "20000",  # all of them come from the loopback address here
     }
-    command = [sys.executable, "-m", "hivewire", "serve", "--port", str(port), "--data", str(data)]
+    command = [python, "-m", "hivewire", "serve", "--port", str(port), "--data", str(data)]
     log = data.with_suffix(".log")
     with log.open("wb") as output, started(command, environment, output) as process:
         try:
@@ -101,7 +108,8 @@ def free_port() -> int:
 def plain(kind: str, size: int = 0) -> Iterator[Server]:
     """`echo`: the bare `websockets` server; `floor`: it answers without looking; `fanout`: it also pushes to all.
 
-    `static` serves so many bytes over HTTP by the libraries that the gateway is made of, and nothing else.
+    `static` serves so many bytes over HTTP by the libraries that the gateway is made of, and nothing else; `rest`
+    answers REST requests of configurations with the bytes that the gateway answers.
     """
     command = [sys.executable, "-m", "bench.servers", kind, str(size)]
     with started(command, dict(os.environ), subprocess.PIPE) as process:
@@ -171,7 +179,7 @@ class _Floor(asyncio.Protocol):
 
     text = (
         b'{"action":"configuration/get","requestId":12345,"status":"success","configuration":'
-        b'{"name":"bench.1.1","value":"vvvvvvvvvvvvvvvvvvvv","entityVersion":1},"revision":12345}'
+        b'{"name":"bench.00001","value":"vvvvvvvvvvvvvvvvvvvv","entityVersion":1},"revision":12345}'
     )
     answer = b"\x81\x7e" + len(text).to_bytes(2, "big") + text
 
@@ -187,11 +195,11 @@ class _Floor(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if not self._open:
             self._open = True
-            self._transport.write(b"HTTP/1.1 101 Switching Protocols\r\n\r\n")  # type: ignore[attr-defined]
+            self._transport.write(b"HTTP/1.1 101 Switching Protocols\r\n\r\n")
             return
         self._frame_size = self._frame_size or 6 + (data[1] & 0x7F)
         count, self._rest = divmod(self._rest + len(data), self._frame_size)
-        self._transport.write(self.answer * count)  # type: ignore[attr-defined]
+        self._transport.write(self.answer * count)
 
 
 async def _floor() -> None:
@@ -258,10 +266,31 @@ async def _static() -> None:
     await uvicorn.Server(config).serve([listener])
 
 
+async def _rest() -> None:
+    import uvicorn
+    from starlette.applications import Starlette
+    from starlette.requests import Request
+    from starlette.responses import Response
+    from starlette.routing import Route
+
+    content = b'{"name":"bench.00001","value":"vvvvvvvvvvvvvvvvvvvv","entityVersion":1}'
+    headers = {"ETag": '"1"', "Hivewire-Revision": "12345"}
+
+    async def serve(request: Request) -> Response:
+        await request.body()
+        return Response(content, 200, headers, "application/json")
+
+    listener = socket.create_server(("127.0.0.1", 0))
+    print(listener.getsockname()[1], flush=True)
+    routes = [Route("/api/rest/configuration/{name}", serve, methods=["GET", "PUT"])]
+    config = uvicorn.Config(Starlette(routes=routes), http="httptools", access_log=False, log_config=None)
+    await uvicorn.Server(config).serve([listener])
+
+
 if __name__ == "__main__":
     import logging
 
     import uvloop
 
     logging.disable(logging.CRITICAL)  # connections that end without a close frame are no news here
-    uvloop.run({"echo": _echo, "floor": _floor, "fanout": _fanout, "static": _static}[sys.argv[1]]())
+    uvloop.run({"echo": _echo, "floor": _floor, "fanout": _fanout, "static": _static, "rest": _rest}[sys.argv[1]]())

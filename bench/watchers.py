@@ -208,9 +208,10 @@ def main() -> None:
     parser.add_argument("--fill", type=int, default=0, help="MiB that are put before, and not read by it")
     options = parser.parse_args()
     pin(GENERATOR_CORES)
-    work = {"resume": resume, "hold": hold}.get(options.kind, fan)
-    print(json.dumps(uvloop.run(work(options))), flush=True)
+    works = {"resume": resume, "hold": hold, "fan": fan, "others": fan}
+    result: dict[str, Any] = uvloop.run(works[options.kind](options))
+    print(json.dumps(result), flush=True)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 from hivewire.access.users import UserProfile
-from hivewire.app import open_store
+from hivewire.store import open_store
 from hivewire_protocol.nouns.user import Role, Status
 from tests.running import PASSWORD
 

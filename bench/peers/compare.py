@@ -172,7 +172,7 @@ class Load:
 
     def run(self, work: str, **options: object) -> dict[str, float]:
         """What the generator printed. Raises RuntimeError with what it complained of."""
-        found = servers.generate("bench.peers.load", self._program, work, timeout=120, **self._options, **options)
+        found = servers.generate("bench.peers.load", self._program, work, **self._options, **options)
         return cast(dict[str, float], found)
 
 

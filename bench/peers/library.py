@@ -14,9 +14,8 @@ from typing import Any
 import nats
 import uvloop
 
-from bench.generator import NAMES
 from bench.peers.load import WARM_SECONDS
-from bench.peers.peer import VALUE
+from bench.peers.peer import NAMES, VALUE
 from bench.servers import GENERATOR_CORES, cpu_seconds, pin
 
 

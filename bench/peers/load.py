@@ -16,9 +16,9 @@ from typing import Any
 
 import uvloop
 
-from bench.generator import NAMES, finish
+from bench.generator import finish
 from bench.peers import PEERS
-from bench.peers.peer import Peer
+from bench.peers.peer import NAMES, Peer
 from bench.servers import GENERATOR_CORES, cpu_seconds, pin
 from bench.watchers import Turn
 

@@ -18,12 +18,15 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from bench import servers
-from bench.generator import NAMES
 from bench.servers import Server
 from bench.watchers import Turn
 
 VALUE = b"v" * 20
 """What is written, everywhere."""
+
+NAMES = 20
+"""Names of each connection: the same work for every store."""
+
 BEGIN_SECONDS = 30
 """How long a server may take until it answers."""
 

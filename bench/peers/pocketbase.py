@@ -13,8 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from bench.generator import NAMES
-from bench.peers.peer import VALUE, Client, Peer, fail, opened, running, said
+from bench.peers.peer import NAMES, VALUE, Client, Peer, fail, opened, running, said
 from bench.servers import Server, free_port
 from bench.watchers import Turn
 

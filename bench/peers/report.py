@@ -147,7 +147,8 @@ def cause(run: dict[str, Any], row: dict[str, Any]) -> str:
             f"Hivewire's core was not full in this run ({part(own['server'])}, the client's {part(own['generator'])}; "
             f"rounds: {span(own['values'])} /s): {_waited(work)}. So this run does not tell how near the aim it comes."
         )
-    return CAUSES.get(name, lambda _: f"{UNEXPLAINED} Hivewire's core was full.")(run["figures"])
+    cause = CAUSES.get(name)
+    return cause(run["figures"]) if cause is not None else f"{UNEXPLAINED} Hivewire's core was full."
 
 
 def _of_growth(run: dict[str, Any], name: str) -> str:

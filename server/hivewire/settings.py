@@ -176,6 +176,10 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         return plain(address) in [plain(proxy.strip()) for proxy in self.trusted_proxies.split(",")]
 
 
+class StartError(Exception):
+    """The gateway cannot start; the message is a sentence for the operator."""
+
+
 class SettingsError(Exception):
     """A setting is unknown, of the wrong type or out of bounds; the message names it and where it came from."""
 

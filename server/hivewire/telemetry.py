@@ -11,7 +11,7 @@ import sys
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Iterable
 from time import perf_counter
-from typing import Any, Literal, ParamSpec, Protocol, TypeVar
+from typing import Any, Literal, ParamSpec, Protocol, TypeAlias, TypeVar
 
 import structlog
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
@@ -22,6 +22,9 @@ from hivewire_protocol.messages import Request, action_of
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 P = ParamSpec("P")
+
+Gauges: TypeAlias = dict[str, tuple[str, Callable[[], float]]]
+"""What is measured when somebody scrapes, by name: a sentence and a function."""
 
 
 class Answer(Protocol):
@@ -68,8 +71,9 @@ class Telemetry:
 
     def __init__(self) -> None:
         self.requests: defaultdict[tuple[type[Request] | str | None, int], int] = defaultdict(int)
+        self.succeeded: defaultdict[type[Request], int] = defaultdict(int)
         self.failed_authentications = 0
-        self.gauges: dict[str, tuple[str, Callable[[], float]]] = {}
+        self.gauges: Gauges = {}
         self.registry = CollectorRegistry()
         self.commit_seconds = Histogram(
             "hivewire_commit_seconds",
@@ -119,6 +123,8 @@ class Telemetry:
         counts: Counter[tuple[str, int]] = Counter()
         for (action, code), count in list(self.requests.items()):
             counts[_name(action), code] += count
+        for shape, count in list(self.succeeded.items()):
+            counts[_name(shape), 200] += count
         for (name, code), count in counts.items():
             requests.add_metric([name, str(code)], count)
         yield requests

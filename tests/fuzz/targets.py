@@ -22,9 +22,10 @@ from hivewire.dialects.properties.server_tokens import ServerTokens, signature
 from hivewire.http.peer import caller_of
 from hivewire.ledger.records import Change
 from hivewire.transport.admission import Admission
-from hivewire.transport.websocket import Gate, WebSocket, _bounds
+from hivewire.transport.websocket import Sockets, WebSocket
 from hivewire_protocol import codec, coercion, patterns, times
 from hivewire_protocol.catalogue import REQUESTS
+from hivewire_protocol.encoding import encode
 from hivewire_protocol.errors import (
     AccessDenied,
     InternalError,
@@ -60,7 +61,7 @@ from hivewire_protocol.tenant.steps import at_once
 from hivewire_protocol.tenant.validation import validate
 from tests.gate.wire import BINARY, CLOSE, CONTINUATION, PING, PONG, frame
 from tests.protocol import tenants
-from tests.rooms.test_actions import World
+from tests.world import World
 
 LARGEST = 16 << 10
 """Bytes of an input: enough for every limit on depth and count that is not one on size."""
@@ -132,7 +133,7 @@ async def _start(world: World, request: Request) -> None:
     if asyncio.iscoroutine(answer):
         answer.close()
     elif isinstance(answer, Reply):
-        codec.encode(answer)
+        encode(answer)
 
 
 class _Transport(asyncio.Transport):
@@ -178,11 +179,9 @@ def _frames(data: bytes) -> None:
 
 async def _converse(world: World, pieces: list[bytes]) -> list[tuple[int, bytes]]:
     """The frames that come back: opcodes, with the payloads of those that are no answers."""
-    gate, transport = (
-        Gate(world.dispatcher, Admission(world.services.settings), partial(caller_of, world.services)),
-        _Transport(),
-    )
-    socket = WebSocket(gate, transport, Caller("10.0.0.1", "h"), ServerState())
+    admission, identify = Admission(world.services.settings), partial(caller_of, world.services)
+    sockets, transport = Sockets(world.dispatcher, admission, identify), _Transport()
+    socket = WebSocket(sockets, transport, Caller("10.0.0.1", "h"), ServerState(), 0)
     for piece in pieces:
         if not transport.ended:
             socket.data_received(piece)
@@ -194,9 +193,12 @@ async def _converse(world: World, pieces: list[bytes]) -> list[tuple[int, bytes]
     at = 0
     written = bytes(transport.written)
     while at < len(written):
-        start, end = _bounds(written, at)
-        found.append((written[at] & 15, written[start:end] if written[at] != 0x81 else b""))
-        at = end
+        size, start = written[at + 1], at + 2
+        if size >= 126:
+            start += 2 if size == 126 else 8
+            size = int.from_bytes(written[at + 2 : start])
+        found.append((written[at] & 15, written[start : start + size] if written[at] != 0x81 else b""))
+        at = start + size
         if found[-1][0] == CLOSE:
             break  # what comes behind a close frame may be thrown away
     return found
@@ -267,7 +269,7 @@ def _media_type(data: bytes) -> None:
     for form in Form:
         document(properties.property_element(shown, "/@api/deki"), form)
     if taken:
-        codec.encode(resource("n", content, content_type, 1))
+        encode(resource("n", content, content_type, 1))
 
 
 def _tenant(data: bytes) -> None:
@@ -276,13 +278,13 @@ def _tenant(data: bytes) -> None:
     for strict in (False, True):
         findings = at_once(validate(found, strict=strict, known_members_only=strict))
         for level in ("all", "error", "warning"):
-            codec.encode(validation_answer(findings, level))
+            encode(validation_answer(findings, level))
     numbered = at_once(number(found, {}, 0))
     ids = at_once(ids_of(numbered.document))
     assert set(ids.values()) <= {str(given) for given in range(1, numbered.counter + 1)}
     assert at_once(number(numbered.document, ids, numbered.counter)).counter == numbered.counter
     assert render_sorted(at_once(parse(render(numbered.document)))) == render_sorted(numbered.document)
-    codec.encode(at_once(compare(None, found)))
+    encode(at_once(compare(None, found)))
     same = at_once(compare(found, numbered.document))
     assert same == Differences(), same
 

@@ -4,36 +4,26 @@ from __future__ import annotations
 
 import ast
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-from argon2 import PasswordHasher
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import UNSET, Raw
 
 import hivewire
 import hivewire_protocol
+import tests.world
 from hivewire import actions
-from hivewire.access.passwords import Passwords
-from hivewire.access.tenants import Tenants
-from hivewire.access.throttle import FREE_ATTEMPTS, Throttle
-from hivewire.access.tokens import ACCESS, REFRESH, Claims, Key, Tokens
-from hivewire.access.users import UserProfile, Users
+from hivewire.access.identity import ANONYMOUS
+from hivewire.access.throttle import FREE_ATTEMPTS
+from hivewire.access.tokens import ACCESS, REFRESH, Claims
+from hivewire.access.users import UserProfile
 from hivewire.caller import Caller
-from hivewire.dispatch import Dispatcher
-from hivewire.dispatch import now as real_now
-from hivewire.hub.hub import Hub
-from hivewire.ledger.engines.memory import MemoryJournal
-from hivewire.ledger.ledger import Ledger, Outcome
-from hivewire.ledger.pending import PendingWrite
-from hivewire.ledger.records import Transaction, Write
-from hivewire.services import Services
-from hivewire.settings import Settings
-from hivewire.telemetry import Telemetry
+from hivewire.services import now as real_now
 from hivewire_protocol.errors import (
     AccessDenied,
     InvalidCredentials,
@@ -60,82 +50,14 @@ from hivewire_protocol.nouns.configuration import (
 from hivewire_protocol.nouns.identity import Authenticate, Token, TokenCreate, TokenPayload, TokenRefresh
 from hivewire_protocol.nouns.user import Role, Status, UserGetCurrent, UserList, UserUpdate, UserUpdateFields
 from hivewire_protocol.permissions import CLIENT, Permission
-
-NOW = 1_772_357_400_123
-"""2026-03-01T09:30:00.123, the ledger's time."""
-
-HOUR = 3_600_000
-ADMIN, JOHN, LOCKED, BOUND, HELPER = 1, 2, 3, 4, 5
+from tests.world import ADMIN, BOUND, HELPER, HOUR, JOHN, LOCKED
 
 
-class Clock:
-    """A clock that is moved by hand."""
-
-    def __init__(self) -> None:
-        self.time = NOW
-
-    def __call__(self) -> int:
-        return self.time
-
-
-class World:
-    """A services on a journal in memory, and somebody to ask it things."""
-
-    def __init__(self, **changed: Any) -> None:
-        self.clock = Clock()
-        ledger = Ledger(MemoryJournal(), self.clock)
-        users, tenants = Users(ledger), Tenants(ledger)
-        passwords = Passwords(1, PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
-        tokens = Tokens(Key("x" * 32, "utf8"), users, tenants, HOUR, 10 * HOUR)
-        telemetry = Telemetry()
-        hub = Hub(ledger, tokens, 10_000, telemetry.unexpected)
-        throttle = Throttle(self.clock)
-        self.services = Services(
-            Settings(**changed), ledger, users, tokens, passwords, throttle, telemetry, hub, tenants
-        )
-        self.dispatcher = Dispatcher(self.services, actions.READS, actions.WRITES)
-        self.admin = Caller("10.0.0.1", "h")
-
-    async def open(self) -> World:
-        await self.services.ledger.open()
-        for login, profile in (
-            ("admin", UserProfile(await self.services.passwords.hash("admin's"), Role.ADMIN)),
-            ("john", UserProfile(await self.services.passwords.hash("john's"))),
-            ("locked", UserProfile("", status=Status.LOCKED_OUT)),
-            ("bound", UserProfile("", all_device_types_available=False)),
-            ("helper", UserProfile("")),
-        ):
-            await self.services.ledger.commit(self.services.users.write(login, profile, None))
-        self.admin = self.caller()
-        return self
-
-    async def close(self) -> None:
-        await self.services.ledger.close()
-        self.services.passwords.close()
-
-    def caller(self, user: int = ADMIN, a: list[int] | None = None, **claims: Any) -> Caller:
-        """Somebody with a token of these claims; everything unless told otherwise."""
-        given = {"n": ["*"], "dt": ["*"]} | claims
-        token = self.services.tokens.mint(Claims([0] if a is None else a, real_now() + HOUR, ACCESS, user, **given))
-        return Caller("10.0.0.1", "h", identity=self.services.tokens.verify(token, real_now()))
-
-    async def ask(self, request: Request, caller: Caller | None = None) -> Any:
-        """The reply; an error reply is raised."""
-        answer = self.dispatcher.start(caller or self.admin, request)
-        if isinstance(answer, PendingWrite):
-            future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-            self.services.ledger.submit(answer.transaction, future.set_result)
-            return self.dispatcher.conclude(answer, await future)
-        return await answer if asyncio.iscoroutine(answer) else answer
+class World(tests.world.World):
+    """The same, with a short word for the request that is made most often."""
 
     async def put(self, name: str, value: str = "v", caller: Caller | None = None, **members: Any) -> Any:
         return await self.ask(ConfigurationPut(name=name, value=value, **members), caller)
-
-    async def store(self, names: Iterable[str]) -> None:
-        """Make configurations through no admission at all."""
-        writes = [Write("configuration", name, b"v", TEXT) for name in names]
-        if writes:
-            await self.services.ledger.commit(Transaction(writes))
 
 
 @pytest.fixture
@@ -184,32 +106,23 @@ async def list_is_naive(
     skip: int | None,
     after: str | None,
 ) -> None:
-    ledger = Ledger(MemoryJournal(), real_now)
-    world = World.__new__(World)
-    users, tenants = Users(ledger), Tenants(ledger)
-    tokens = Tokens(Key("x" * 32, "utf8"), users, tenants, HOUR, HOUR)
-    none: Any = None
-    world.services = Services(Settings(), ledger, users, tokens, none, none, Telemetry(), none, tenants)
-    world.dispatcher = Dispatcher(world.services, actions.READS, actions.WRITES)
-    await ledger.open()
-    await ledger.commit(users.write("admin", UserProfile("", Role.ADMIN), None))
+    world = await World().open()
     caller = world.caller() if own is None else world.caller(c=own)
-    await world.store(sorted(existing | deleted))
-    for name in deleted:
-        await ledger.commit(Transaction([Write("configuration", name, None)]))
+    await world.store(*existing | deleted)
+    await world.remove(*deleted)
     reply = await world.ask(ConfigurationList(names=names, take=take, skip=skip, after=after), caller)
     found = sorted(name for name in existing - deleted if matches(own, name) and matches(names, name))
     rest = [name for name in found if after is None or name > after][skip or 0 :]
     assert [row.name for row in reply.configurations] == rest[: 1_000 if take is None else take]
     assert reply.count == len(found)
-    assert reply.revision == ledger.revision
-    await ledger.close()
+    assert reply.revision == world.ledger.revision
+    await world.close()
 
 
 async def test_a_list_has_bounds(world: World) -> None:
     """A page has 1,000 rows unless asked otherwise, 10,000 at most; what makes no sense is refused by name."""
-    await world.store(f"a{number:04}" for number in range(1_000))
-    await world.store(["b"])
+    await world.store(*(f"a{number:04}" for number in range(1_000)))
+    await world.store("b")
     reply = await world.ask(ConfigurationList())
     assert (len(reply.configurations), reply.count) == (1_000, 1_001)
     assert len((await world.ask(ConfigurationList(take=10_000))).configurations) == 1_001
@@ -272,7 +185,7 @@ async def test_a_name_out_of_bounds_cannot_be_created(name: str, length: int) ->
 async def test_a_longer_name_from_another_door_can_be_used_everywhere(world: World) -> None:
     """The bound is for creation only: what exists can be read, written, and deleted, but then not made again."""
     name = "x" * 200
-    await world.store([name])
+    await world.store(name)
     assert (await world.ask(ConfigurationGet(name=name))).configuration.entityVersion == 1
     assert (await world.put(name, "w")).configuration == Configuration(name, "w", 2)
     await world.ask(ConfigurationDelete(name=name))
@@ -478,6 +391,7 @@ async def test_reading_and_writing_are_separate_rights(world: World) -> None:
     for caller in (reader, manager):
         await world.ask(ConfigurationGet(name="n"), caller)
         await world.ask(ConfigurationList(), caller)
+    request: Request
     for request in (ConfigurationPut(name="n", value="v"), ConfigurationDelete(name="n")):
         with pytest.raises(AccessDenied):
             await world.ask(request, reader)
@@ -747,11 +661,18 @@ async def test_nobody_widens_device_types_through_somebody_elses_flag(world: Wor
 async def test_expiries_are_as_asked(world: World, given: dict[str, bytes], access: Any, refresh: Any) -> None:
     """The access expiry counts for the refresh token too unless it has its own; without either the defaults count."""
     moment = real_now()
-    payload = TokenPayload(ADMIN, **{key: Raw(value) for key, value in given.items()})
+    expiries: dict[str, Any] = {key: Raw(value) for key, value in given.items()}
+    payload = TokenPayload(ADMIN, **expiries)
     reply = await world.ask(TokenCreate(payload=payload))
     for token, expected, lifetime in ((reply.accessToken, access, HOUR), (reply.refreshToken, refresh, 10 * HOUR)):
         expiry = world.services.tokens.claims(token).e
         assert expiry == expected if expected is not None else moment + lifetime <= expiry <= real_now() + lifetime
+
+
+def payload_with(member: str, value: bytes) -> TokenPayload:
+    """An administrator's token with this member as it stands in JSON."""
+    members: dict[str, Any] = {member: Raw(value)}
+    return TokenPayload(ADMIN, **members)
 
 
 @pytest.mark.parametrize("member", ["expiration", "refreshExpiration"])
@@ -759,8 +680,8 @@ async def test_an_expiry_that_no_token_may_have_is_refused(world: World, member:
     """Such a token would be refused whenever it is used: a time in seconds is one in 1970 here."""
     for bad in (b"0", b"2147483647", b"1772357400"):
         with pytest.raises(OutOfBounds, match=f"^{member} is before 1970-01-25.*Milliseconds are meant"):
-            await world.ask(TokenCreate(payload=TokenPayload(ADMIN, **{member: Raw(bad)})))
-    await world.ask(TokenCreate(payload=TokenPayload(ADMIN, **{member: Raw(b"2147483648")})))
+            await world.ask(TokenCreate(payload=payload_with(member, bad)))
+    await world.ask(TokenCreate(payload=payload_with(member, b"2147483648")))
 
 
 async def test_a_token_that_would_be_too_long_is_not_minted(world: World) -> None:
@@ -777,7 +698,7 @@ async def test_an_expiry_that_is_no_time_is_refused(world: World, bad: bytes) ->
     """The words name the member."""
     for member in ("expiration", "refreshExpiration"):
         with pytest.raises(OutOfBounds, match=f"^{member} is not a timestamp"):
-            await world.ask(TokenCreate(payload=TokenPayload(ADMIN, **{member: Raw(bad)})))
+            await world.ask(TokenCreate(payload=payload_with(member, bad)))
 
 
 # Logging in.
@@ -787,7 +708,7 @@ async def test_a_login_gives_tokens_that_work(world: World) -> None:
     """The access token authenticates, the refresh token gives another one, and the last login is shown."""
     nobody = Caller("10.0.0.1", "h")
     tokens = await world.ask(Token(login="john", password="john's"), nobody)
-    assert nobody.identity is None
+    assert nobody.identity is ANONYMOUS
     await world.ask(Authenticate(token=tokens.accessToken), nobody)
     assert (await world.ask(UserGetCurrent(), nobody)).current.login == "john"
     assert nobody.identity is not None
@@ -874,7 +795,8 @@ async def test_who_waits_in_a_full_line_is_not_counted(world: World) -> None:
     here = Caller("10.0.0.1", "h")
     logins = [world.ask(Token(login="john", password="john's"), here) for _ in range(70)]
     other = world.ask(Token(login="admin", password="admin's"), here)
-    *answers, reply = await asyncio.gather(*logins, other, return_exceptions=True)
+    answered: list[Any] = await asyncio.gather(*logins, other, return_exceptions=True)
+    *answers, reply = answered
     assert [type(answer).__name__ for answer in answers] == ["TokensReply"] * 64 + ["Unavailable"] * 6
     assert reply.accessToken
     assert world.services.throttle.wait("john", "10.0.0.1") == 0
@@ -1005,7 +927,7 @@ async def test_a_token_that_was_made_for_less_cannot_become_more(
 
 
 @pytest.mark.parametrize("fields", [{"role": 1}, {"status": 1}, {"status": 2}])
-async def test_the_last_administrator_stays(world: World, fields: dict[str, int]) -> None:
+async def test_the_last_administrator_stays(world: World, fields: dict[str, Any]) -> None:
     """Nobody can make the gateway one that nobody administers; with a second administrator it is allowed."""
     with pytest.raises(NotAllowed, match="last active administrator"):
         await world.ask(UserUpdate(userId=ADMIN, user=UserUpdateFields(**fields)))
@@ -1110,19 +1032,15 @@ def test_a_login_pattern_is_sql_like(pattern: str) -> None:
     """`%` is any run of characters, `_` any one, everything else itself."""
 
     async def check() -> None:
-        ledger = Ledger(MemoryJournal(), real_now)
-        users = Users(ledger)
-        none: Any = None
-        services = Services(Settings(), ledger, users, none, none, none, Telemetry(), none, none)
-        await ledger.open()
+        world = World()
+        await world.ledger.open()
         names = ["a", "b", "ab", "ba", "aab", "abab", "b.a", "a_b", "aaaa"]
         for name in names:
-            await ledger.commit(users.write(name, UserProfile(""), None))
-        reply: Any = actions.READS[UserList](services, none_client, UserList(loginPattern=pattern))
+            await world.ledger.commit(world.users.write(name, UserProfile(""), None))
+        reply: Any = actions.READS[UserList](world.services, world.admin, UserList(loginPattern=pattern))
         assert [user.login for user in reply.users] == [name for name in names if like(pattern, name)]
-        await ledger.close()
+        await world.close()
 
-    none_client = Caller("10.0.0.1", "h")
     asyncio.run(check())
 
 

@@ -17,7 +17,7 @@ from hivewire_protocol.tenant.dates import http_date
 from hivewire_protocol.tenant.errors import NotDefined, Stale
 from tests.protocol import tenants
 from tests.protocol.tenants import STORE
-from tests.rooms.test_actions import NOW, World
+from tests.world import NOW, World
 
 BODY = msgspec.json.encode(tenants.document())
 

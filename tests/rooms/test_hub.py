@@ -6,24 +6,19 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hivewire import actions
-from hivewire.access.identity import Identity
-from hivewire.access.passwords import Passwords
-from hivewire.access.tenants import Tenants
-from hivewire.access.throttle import Throttle
-from hivewire.access.tokens import ACCESS, Claims, Key, Tokens
-from hivewire.access.users import UserProfile, Users
+import tests.world
+from hivewire.access.identity import ANONYMOUS, Identity
+from hivewire.access.tokens import ACCESS, Claims
+from hivewire.access.users import UserProfile
 from hivewire.caller import Caller
-from hivewire.dispatch import Dispatcher
 from hivewire.hub import catchup, hub, tail
 from hivewire.hub.feed import Copy, Feed
-from hivewire.hub.hub import Hub
 from hivewire.hub.index import Index
 from hivewire.hub.ledger_source import LedgerSource, Records, event_of, key_of
 from hivewire.hub.source import Event, Topic
@@ -31,10 +26,7 @@ from hivewire.hub.tail import Tail
 from hivewire.ledger.engines.memory import MemoryJournal
 from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.records import Change, NotKept, Transaction, Write
-from hivewire.services import Services
 from hivewire.session import Session
-from hivewire.settings import Settings
-from hivewire.telemetry import Telemetry
 from hivewire_protocol.close import Code
 from hivewire_protocol.codec import push
 from hivewire_protocol.nouns.configuration import TEXT
@@ -42,20 +34,12 @@ from hivewire_protocol.nouns.subscription import parse_position, render_position
 from hivewire_protocol.nouns.user import Role, Status
 from hivewire_protocol.patterns import EVERYTHING, Patterns
 from hivewire_protocol.permissions import Permission
+from tests.world import ALL, HOUR, Clock
 
-HOUR = 3_600_000
-ALL = sum(1 << permission for permission in Permission)
 READER = 1 << Permission.GET_CONFIGURATION
 
-
-class Clock:
-    """A clock that is moved by hand; it is far ahead of the real one, which the dispatcher asks about tokens."""
-
-    def __init__(self) -> None:
-        self.time = 3_900_000_000_000
-
-    def __call__(self) -> int:
-        return self.time
+LATER = 3_900_000_000_000
+"""Far ahead of the real time, which the dispatcher asks about tokens."""
 
 
 class SlowJournal(MemoryJournal):
@@ -63,10 +47,12 @@ class SlowJournal(MemoryJournal):
 
     reading = False
 
-    async def append(self, changes: Sequence[Change]) -> None:
-        await super().append(changes)
+    async def append(self, changes: Sequence[Change], *, behind: int) -> bool:
+        self._store(changes)
         for _ in range(3):
             await asyncio.sleep(0)
+        self._announce(changes)
+        return True
 
     async def since(self, revision: int, *, take: int) -> list[Change]:
         self.reading = True
@@ -98,7 +84,7 @@ class Peer:
     def _take(self, line: bytes) -> None:
         self.frames.append(json.loads(line))
         if self.room is not None and len(self.frames) >= self.room:
-            self.session.hold()
+            self.session.pause()
 
     def close(self, code: Code) -> None:
         self.closed = code
@@ -109,7 +95,7 @@ class Peer:
     def read(self, room: int | None = None, idle: bool = False) -> None:
         """Read on, for so many frames more."""
         self.room = len(self.frames) + room if room is not None else None
-        self.session.release(idle)
+        self.session.resume(idle)
 
     def ask(self, action: str, **members: Any) -> None:
         self.session.receive(json.dumps({"action": action, "requestId": 1, **members}).encode())
@@ -125,43 +111,14 @@ class Peer:
         return found
 
 
-class World:
-    """A services on a journal in memory."""
+class World(tests.world.World):
+    """One with slow storage, where two administrators and their connections are."""
+
+    staff: ClassVar = {login: UserProfile("x", Role.ADMIN) for login in ("admin", "other")}
+    journal: SlowJournal
 
     def __init__(self, **changed: Any) -> None:
-        self.clock = Clock()
-        self.journal = SlowJournal()
-        ledger = self.ledger = Ledger(self.journal, self.clock)
-        users = self.users = Users(ledger)
-        self.unexpected: list[BaseException] = []
-        tenants = Tenants(ledger)
-        self.tokens = Tokens(Key("x" * 32, "utf8"), users, tenants, HOUR, HOUR)
-        self.hub = Hub(ledger, self.tokens, 10_000, lambda where, error: self.unexpected.append(error))
-        self.passwords = Passwords()
-        self.services = Services(
-            Settings(**changed),
-            ledger,
-            users,
-            self.tokens,
-            self.passwords,
-            Throttle(self.clock),
-            Telemetry(),
-            self.hub,
-            tenants,
-        )
-        self.dispatcher = Dispatcher(self.services, actions.READS, actions.WRITES)
-        self.number = 0
-
-    async def open(self) -> World:
-        await self.ledger.open()
-        for login in ("admin", "other"):
-            await self.ledger.commit(self.users.write(login, UserProfile("x", Role.ADMIN), None))
-        return self
-
-    async def close(self) -> None:
-        await self.ledger.close()
-        self.passwords.close()
-        assert not self.unexpected
+        super().__init__(SlowJournal(), Clock(LATER), **changed)
 
     def peer(self, *names: str, user: int = 1, rights: int = ALL, life: int = HOUR) -> Peer:
         login = "admin" if user == 1 else "other"
@@ -171,14 +128,7 @@ class World:
     def identity(self, *names: str, user: int = 1, rights: int = ALL) -> Identity:
         return self.peer(*names, user=user, rights=rights).caller.identity or pytest.fail()
 
-    async def put(self, *names: str, value: str = "v") -> int:
-        """Put them in one transaction; its revision."""
-        writes = [Write("configuration", name, value.encode(), TEXT) for name in names]
-        return (await self.ledger.commit(Transaction(writes, "admin")))[0].revision
-
-    async def delete(self, *names: str) -> int:
-        writes = [Write("configuration", name, None) for name in names]
-        return (await self.ledger.commit(Transaction(writes, "admin")))[0].revision
+    put, delete = tests.world.World.store, tests.world.World.remove
 
     async def user(self, status: Status) -> None:
         await self.ledger.commit(self.users.write("admin", UserProfile("x", Role.ADMIN, status), None))
@@ -414,7 +364,7 @@ async def test_in_a_batch_the_reply_comes_before_the_first_push(world: World) ->
     calls = [("configuration/subscribe", {"snapshot": False}), ("configuration/put", {"name": "a", "value": "v"})]
     batch = [{"jsonrpc": "2.0", "id": n, "method": m, "params": p} for n, (m, p) in enumerate(calls)]
     peer.session.receive(json.dumps(batch).encode())
-    while peer.session.owed:
+    while peer.session.pending:
         await asyncio.sleep(0)
     await world.quiet()
     answers, update = peer.frames
@@ -541,7 +491,7 @@ async def test_a_slow_reader_gets_only_the_latest_of_each_name(world: World, con
     peer.subscribe(names=["a", "b", "c", "gone", "never"], conflate=conflate)
     await world.quiet()
     peer.taken()
-    peer.session.hold()
+    peer.session.pause()
     for _ in range(3):
         await world.put("a", "elsewhere")
     await world.put("c")
@@ -566,7 +516,7 @@ async def test_a_commit_that_is_not_announced_yet_is_no_reason_to_conflate(world
     peers = [world.peer() for _ in range(2)]
     for peer, conflate in zip(peers, (True, False), strict=True):
         peer.subscribe(snapshot=False, conflate=conflate)
-        peer.session.hold()
+        peer.session.pause()
     for _ in range(5):
         await world.put("a")
     put = asyncio.ensure_future(world.put("a"))
@@ -590,7 +540,7 @@ async def test_a_delete_during_a_conflated_run_is_not_lost(world: World, monkeyp
     peer.subscribe()
     await world.quiet()
     peer.taken()
-    peer.session.hold()
+    peer.session.pause()
     await world.put("a", "b", "c")
     peer.read(1, idle=True)
     await world.quiet()
@@ -617,7 +567,7 @@ async def test_a_conflated_run_repeats_nothing(world: World, monkeypatch: pytest
     expected = [(name, 1, first) for name in "abc"] + [("b", 2, last), ("d", 5, last - 1)]
     assert shown(peer.frames)[1:] == expected
     assert ["conflated" in frame for frame in peer.frames[1:]] == [False] * 3 + [True] * 2
-    peer.session.hold()
+    peer.session.pause()
     again = await world.put("a")
     peer.read()
     await world.quiet()
@@ -645,7 +595,7 @@ async def test_a_name_that_comes_and_goes_during_a_conflated_run(world: World, m
     peer.subscribe()
     await world.quiet()
     peer.taken()
-    peer.session.hold()
+    peer.session.pause()
     await world.delete("c")
     await world.delete("b")
     await world.delete("a")
@@ -683,7 +633,7 @@ async def test_no_conflation_without_need(world: World, idle: bool, changes: int
     world.hub.catch_up.conflate_after = 5
     peer = world.peer()
     peer.subscribe(snapshot=False, names=["a"])
-    peer.session.hold()
+    peer.session.pause()
     for _ in range(changes):
         await world.put("a", "elsewhere")
     peer.read(idle=idle)
@@ -699,7 +649,7 @@ async def test_a_slow_reader_whom_the_log_does_not_cover_gets_the_state_anew(wor
         each.subscribe(conflate=conflate)
         await world.quiet()
         each.taken()
-        each.session.hold()
+        each.session.pause()
     await world.put("a")
     world.hub.tail().clear()
     world.ledger.oldest = world.ledger.revision + 1
@@ -804,7 +754,7 @@ async def test_anonymous_and_unentitled_callers_cannot_subscribe(world: World) -
     """401 without a token, 403 with one that does not grant it."""
     peer = world.peer(rights=1 << Permission.GET_DEVICE)
     assert peer.subscribe()["code"] == 403
-    peer.caller.identity = None
+    peer.caller.identity = ANONYMOUS
     assert peer.subscribe()["code"] == 401
 
 
@@ -1057,7 +1007,7 @@ async def test_conflated_runs_work_in_bounded_steps(world: World, monkeypatch: p
     peers = [world.peer() for _ in range(4)]
     for peer in peers:
         peer.subscribe(snapshot=False)
-        peer.session.hold()
+        peer.session.pause()
     for number in range(50):
         await world.put(f"kept.{number}")
         await world.delete(f"gone.{number}")
@@ -1089,7 +1039,7 @@ async def test_a_run_whose_tombstones_left_the_log_starts_over(world: World, mon
     peer.subscribe()
     await world.quiet()
     peer.taken()
-    peer.session.hold()
+    peer.session.pause()
     await world.delete("a")
     await world.delete("b")
     peer.read(1, idle=True)
@@ -1309,7 +1259,7 @@ def test_tombstones_of_the_ledger_are_what_a_scan_finds(
                 kind.apply(Change(revision, "configuration", name, number, 1, b"" if write else None, "", 0))
             elif name in names and len(names) > 3:
                 kind.forget(name)
-    deletes = [change for change in kind.deleted.values() if after < change.revision < before]
+    deletes = [change for change in kind.tombstones.values() if after < change.revision < before]
     groups = list(Records(kind).tombstones(after, before))
     assert [group[0][1] for group in groups] == sorted({change.revision for change in deletes}, reverse=True)
     assert sorted(row[0] for group in groups for row in group) == sorted(change.key for change in deletes)

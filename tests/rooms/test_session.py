@@ -6,23 +6,22 @@ import asyncio
 import gc
 import json
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, ClassVar
 
+import msgspec
 import pytest
-from argon2 import PasswordHasher
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import tests.world
 from hivewire import actions
-from hivewire.access.identity import Identity
+from hivewire.access.identity import ANONYMOUS, Identity
 from hivewire.access.passwords import Passwords
-from hivewire.access.tenants import Tenants
 from hivewire.access.throttle import Throttle
-from hivewire.access.tokens import Claims, Key, Tokens
+from hivewire.access.tokens import Claims
 from hivewire.access.users import UserProfile, Users
 from hivewire.caller import Caller
 from hivewire.dispatch import Dispatcher
-from hivewire.hub.hub import Hub
 from hivewire.ledger.engines.memory import MemoryJournal
 from hivewire.ledger.ledger import Ledger
 from hivewire.services import Services, now
@@ -30,10 +29,10 @@ from hivewire.session import Session
 from hivewire.settings import Settings
 from hivewire.telemetry import Telemetry
 from hivewire_protocol.errors import WireError
-from hivewire_protocol.nouns.user import Role
+from hivewire_protocol.nouns.user import Role, Status
 from hivewire_protocol.permissions import Permission
+from tests.world import HASHER, HOUR
 
-HOUR = 3_600_000
 PASSWORD = "correct horse"
 
 
@@ -46,40 +45,31 @@ class GatedJournal(MemoryJournal):
         self.gate.set()
         self.appends = 0
 
-    async def append(self, changes: Any) -> None:
+    async def append(self, changes: Any, *, behind: int) -> bool:
         self.appends += 1
         await self.gate.wait()
-        await super().append(changes)
+        return await super().append(changes, behind=behind)
 
 
-class World:
-    """A services on a journal in memory, and a session with an outbox that is a list."""
+class World(tests.world.World):
+    """One whose storage can be made to wait, with a conversation of the administrator under way."""
+
+    staff: ClassVar = {"admin": UserProfile(HASHER.hash(PASSWORD), Role.ADMIN)}
+    journal: GatedJournal
 
     def __init__(self) -> None:
-        self.journal = GatedJournal()
-        ledger = Ledger(self.journal, now)
-        users = Users(ledger)
-        passwords = Passwords(1, PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
-        tenants = Tenants(ledger)
-        tokens = Tokens(Key("x" * 32, "utf8"), users, tenants, HOUR, HOUR)
-        telemetry = Telemetry()
-        hub = Hub(ledger, tokens, 10_000, telemetry.unexpected)
-        self.services = Services(Settings(), ledger, users, tokens, passwords, Throttle(now), telemetry, hub, tenants)
-        self.dispatcher = Dispatcher(self.services, actions.READS, actions.WRITES)
-        self.settled = 0
+        super().__init__(GatedJournal())
+        self.answered = 0
         self.session, self.outbox = self.connect()
 
-    def connect(self, *permissions: Permission) -> tuple[Session, list[bytes]]:
-        """One more conversation of the administrator, with all rights unless told otherwise."""
-        granted = sum(1 << permission for permission in permissions or Permission)
-        identity = Identity(1, "admin", now() + HOUR, granted, None, None)
-        outbox: list[bytes] = []
-        return Session(self.dispatcher, Caller("10.0.0.1", "h", identity=identity), outbox.append, self._settle), outbox
+    async def close(self) -> None:
+        self.journal.gate.set()
+        await super().close()
 
-    def _settle(self) -> None:
-        self.settled += 1
+    def settled(self) -> None:
+        self.answered += 1
 
-    def ask(self, action: str, request_id: object = None, **members: object) -> None:
+    def ask(self, action: str, request_id: object = None, **members: object) -> None:  # type: ignore[override]
         self.session.receive(json.dumps({"action": action, "requestId": request_id, **members}).encode())
 
     def put(self, request_id: object, name: str = "n", value: str = "v", **members: object) -> None:
@@ -91,7 +81,7 @@ class World:
     async def quiet(self, session: Session | None = None) -> None:
         """Until everything that was asked is answered."""
         session = session or self.session
-        while session.owed:
+        while session.pending:
             await asyncio.sleep(0)
 
     def answers(self) -> list[Any]:
@@ -101,25 +91,11 @@ class World:
         return found
 
 
-async def make() -> World:
-    world = World()
-    await world.services.ledger.open()
-    profile = UserProfile(await world.services.passwords.hash(PASSWORD), Role.ADMIN)
-    await world.services.ledger.commit(world.services.users.write("admin", profile, None))
-    return world
-
-
-async def unmake(world: World) -> None:
-    world.journal.gate.set()
-    await world.services.ledger.close()
-    world.services.passwords.close()
-
-
 @pytest.fixture
 async def world() -> AsyncIterator[World]:
-    world = await make()
+    world = await World().open()
     yield world
-    await unmake(world)
+    await world.close()
 
 
 def ids(answers: list[Any]) -> list[object]:
@@ -137,7 +113,7 @@ async def test_a_read_with_nothing_before_it_is_answered_at_once(world: World) -
     """Nothing has to be waited for, so the answer is there when the request has been taken."""
     world.get(1)
     assert codes(world.answers()) == [404]
-    assert (world.session.owed, world.session.owed_bytes) == (0, 0)
+    assert (world.session.pending, world.session.pending_bytes) == (0, 0)
 
 
 async def test_pipelined_requests_see_what_was_before_them_and_are_answered_in_order(world: World) -> None:
@@ -147,13 +123,13 @@ async def test_pipelined_requests_see_what_was_before_them_and_are_answered_in_o
     world.put(3, value="b")
     world.get(4)
     assert world.outbox == []
-    assert world.session.owed == 4
+    assert world.session.pending == 4
     await world.quiet()
     answers = world.answers()
     assert ids(answers) == [1, 2, 3, 4]
     assert [answer["configuration"]["value"] for answer in answers] == ["a", "a", "b", "b"]
     assert [answer["configuration"]["entityVersion"] for answer in answers] == [1, 1, 2, 2]
-    assert world.session.owed_bytes == 0
+    assert world.session.pending_bytes == 0
 
 
 async def test_nothing_is_answered_before_it_is_durable(world: World) -> None:
@@ -268,7 +244,7 @@ def timeless(line: bytes) -> Any:
 
 
 async def pipeline_is_like_one_by_one(steps: list[tuple[str, str]], pauses: set[int]) -> None:
-    fast, slow = await make(), await make()
+    fast, slow = await World().open(), await World().open()
     try:
         for number, (what, name) in enumerate(steps):
             step(fast, number, what, name)
@@ -279,10 +255,10 @@ async def pipeline_is_like_one_by_one(steps: list[tuple[str, str]], pauses: set[
         await fast.quiet()
         assert [timeless(line) for line in fast.outbox] == [timeless(line) for line in slow.outbox]
         assert len(fast.outbox) == len(steps)
-        assert fast.session.owed_bytes == slow.session.owed_bytes == 0
+        assert fast.session.pending_bytes == slow.session.pending_bytes == 0
     finally:
-        await unmake(fast)
-        await unmake(slow)
+        await fast.close()
+        await slow.close()
 
 
 # Rights and the order of checks.
@@ -291,7 +267,7 @@ async def pipeline_is_like_one_by_one(steps: list[tuple[str, str]], pauses: set[
 async def test_rights_are_checked_before_parameters(world: World) -> None:
     """A caller without rights hears 403, nobody in particular 401, before anything is said of their parameters."""
     session, outbox = world.connect(Permission.GET_CURRENT_USER)
-    for identity in (session.caller.identity, None):
+    for identity in (session.caller.identity, ANONYMOUS):
         session.caller.identity = identity
         session.receive(b'{"action":"configuration/get","requestId":1,"name":{}}')
         session.receive(b'{"action":"configuration/put","requestId":2}')
@@ -335,16 +311,16 @@ async def test_failed_authentications_are_counted(world: World) -> None:
 
 async def test_while_held_nothing_begins_and_release_goes_on_in_order(world: World) -> None:
     """A peer that does not read gets no more answers made for it; when it reads again all of them come."""
-    world.session.hold()
+    world.session.pause()
     world.put(1)
     world.get(2)
     world.session.receive(b"not json")
     for _ in range(20):
         await asyncio.sleep(0)
     assert world.outbox == []
-    assert world.session.owed == 3
+    assert world.session.pending == 3
     assert world.services.ledger.get("configuration", "n") is None
-    world.session.release()
+    world.session.resume()
     await world.quiet()
     assert codes(world.answers()) == [200, 200, 400]
 
@@ -352,23 +328,50 @@ async def test_while_held_nothing_begins_and_release_goes_on_in_order(world: Wor
 async def test_what_is_under_way_is_answered_also_when_held(world: World) -> None:
     """Holding stops new requests, not the answer to a write that was already handed to the storage."""
     world.put(1)
-    world.session.hold()
+    world.session.pause()
     world.get(2)
-    while world.session.owed > 1:
+    while world.session.pending > 1:
         await asyncio.sleep(0)
     assert ids(world.answers()) == [1]
-    world.session.release()
+    world.session.resume()
     assert ids(world.answers()) == [2]
 
 
-async def test_the_owner_is_told_when_something_was_answered(world: World) -> None:
-    """Each answer that was waited for is followed by a word, so that the owner may read on."""
+@pytest.mark.parametrize("status", [Status.LOCKED_OUT, Status.DISABLED])
+async def test_rights_that_are_remembered_end_at_once(world: World, status: Status) -> None:
+    """The same request again is refused as soon as its user is locked, and allowed as soon as it is not any more."""
+    for now_is, code in ((Status.ACTIVE, 404), (status, 401), (Status.ACTIVE, 404)):
+        profile = UserProfile("x", Role.ADMIN, now_is)
+        await world.services.ledger.commit(world.services.users.write("admin", profile, None))
+        world.get(1)
+        assert codes(world.answers()) == [code]
+
+
+async def test_rights_that_are_remembered_end_with_the_token(world: World) -> None:
+    """When it expires, and when another one takes its place that grants less."""
+    caller = world.session.caller
     world.get(1)
-    assert world.settled == 0
+    granted = caller.identity
+    caller.identity = msgspec.structs.replace(granted, expires=now() - 1)
+    world.get(2)
+    caller.identity = msgspec.structs.replace(granted, permissions=0)
+    world.get(3)
+    caller.identity = granted
+    world.get(4)
+    assert codes(world.answers()) == [404, 401, 403, 404]
+
+
+async def test_the_owner_is_told_when_something_was_answered(world: World) -> None:
+    """Once for all answers of a commit, so that the owner may write them together and read on."""
+    world.get(1)
+    assert world.answered == 0
     world.put(2)
     world.put(3)
     await world.quiet()
-    assert world.settled == 2
+    assert world.answered == 1
+    world.put(4)
+    await world.quiet()
+    assert world.answered == 2
 
 
 async def test_what_is_owed_counts_requests_and_bytes(world: World) -> None:
@@ -377,9 +380,9 @@ async def test_what_is_owed_counts_requests_and_bytes(world: World) -> None:
     batch = b'[{"jsonrpc":"2.0","id":1,"method":"server/info"},{"jsonrpc":"2.0","method":"server/info"}]'
     world.session.receive(one)
     world.session.receive(batch)
-    assert (world.session.owed, world.session.owed_bytes) == (3, len(one) + len(batch))
+    assert (world.session.pending, world.session.pending_bytes) == (3, len(one) + len(batch))
     await world.quiet()
-    assert world.session.owed_bytes == 0
+    assert world.session.pending_bytes == 0
 
 
 # Closing.
@@ -395,7 +398,7 @@ async def test_after_close_nothing_is_sent_and_what_has_not_begun_is_dropped(wor
     assert world.outbox == []
     assert world.services.ledger.get("configuration", "n") is not None
     assert world.services.ledger.get("configuration", "later") is None
-    assert world.settled == 0
+    assert world.answered == 0
 
 
 @pytest.mark.parametrize("turns", [0, 1, 2])
@@ -432,7 +435,7 @@ async def test_a_notification_is_carried_out_and_never_answered(world: World) ->
     answers = world.answers()
     assert ids(answers) == [1]
     assert answers[0]["configuration"]["value"] == "v"
-    assert world.session.owed_bytes == 0
+    assert world.session.pending_bytes == 0
 
 
 async def test_a_batch_is_answered_by_one_array_in_order(world: World) -> None:
@@ -460,7 +463,7 @@ async def test_a_batch_is_worked_on_for_a_moment_at_a_time(world: World, monkeyp
     monkeypatch.setattr("hivewire.session.TURN_SECONDS", 0)
     batch = [{"jsonrpc": "2.0", "id": n, "method": "configuration/list"} for n in range(100)]
     world.session.receive(json.dumps(batch).encode())
-    assert world.session.owed >= 99
+    assert world.session.pending >= 99
     await world.quiet()
     assert [answer["id"] for answer in world.answers()[0]] == list(range(100))
 
@@ -572,13 +575,13 @@ async def test_a_long_line_of_waiting_requests_is_worked_off_to_the_end() -> Non
         Dispatcher(services, actions.READS, actions.WRITES),
         Caller("a", "h"),
         sent.append,
-        lambda: heard.append(session.owed),
+        lambda: heard.append(session.pending),
     )
     session.receive(b'{"action":"token","login":"nobody","password":"nothing"}')
     for _ in range(20_000):
         session.receive(b'{"action":"server/info"}')
     async with asyncio.timeout(30):
-        while session.owed:
+        while session.pending:
             await asyncio.sleep(0)
     assert (len(sent), heard[-1]) == (20_001, 0)
     await ledger.close()

@@ -351,7 +351,7 @@ def test_a_start_that_fails_late_has_made_no_administrator(data: Path, monkeypat
         raise OSError("out of something")
 
     with monkeypatch.context() as patched, pytest.raises(OSError, match="out of something"):
-        patched.setattr(app, "_Server", broken)
+        patched.setattr(app, "Server", broken)
         asyncio.run(app.serve(Settings(port=0, data=str(data)), broken))
     fails(hivewire("user", "unlock", "admin", "--data", data), "there is no user admin")
     with RunningGateway(data, env={"HIVEWIRE_ADMIN_PASSWORD": ""}) as gateway:

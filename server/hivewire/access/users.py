@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
 from hivewire.ledger.ledger import Ledger
-from hivewire.ledger.records import Change, Precondition, Transaction, Write
+from hivewire.ledger.records import Change, NotDurable, Precondition, Transaction, Write
+from hivewire.telemetry import Gauges, log
 from hivewire_protocol.nouns.user import Role, Status
 
 KIND = "user"
+
+SAVE_LOGINS_SECONDS = 60
+"""Time between two writes of last logins, which are no changes of the ledger."""
 
 
 class UserProfile(Struct):
@@ -42,7 +47,7 @@ class User(Struct):
 class Users:
     """An index of the ledger's users that follows every change, and their last logins.
 
-    Last logins are no changes of the ledger: they are kept in memory and handed to `journal.remember` now and then.
+    Last logins are no changes of the ledger: they are kept in memory and saved as notes of the ledger now and then.
     """
 
     def __init__(self, ledger: Ledger) -> None:
@@ -51,12 +56,15 @@ class Users:
         self._by_id: dict[int, User] = {}
         self._last_logins: dict[int, int] = {}
         self._unsaved: set[int] = set()
+        self.on_change: Callable[[], None] = lambda: None
+        """Called when any user has changed."""
+        self._task: asyncio.Task[None] | None = None
         ledger.observers.append(self._apply)
 
     async def load(self) -> None:
         """Read what the ledger holds once it is open."""
         self._apply(list(self._ledger.kind(KIND).live.values()))
-        for name, value in (await self._ledger.journal.notes()).items():
+        for name, value in (await self._ledger.notes()).items():
             if name.startswith("lastLogin:"):
                 self._last_logins[int(name.removeprefix("lastLogin:"))] = int(value)
 
@@ -70,6 +78,7 @@ class Users:
                 profile = msgspec.json.decode(change.content, type=UserProfile)
                 user = User(change.id, change.key, profile, profile.status == Status.ACTIVE)
                 self._by_login[user.login] = self._by_id[user.id] = user
+            self.on_change()
 
     def by_login(self, login: str) -> User | None:
         """The user with this login, to the letter."""
@@ -100,8 +109,35 @@ class Users:
         return self._last_logins.get(user.id)
 
     async def save_last_logins(self) -> None:
-        """Hand the new ones to the journal. Raises NotDurable; they are then kept for the next time."""
+        """Save the new ones. Raises NotDurable; they are then kept for the next time."""
         unsaved: Sequence[int] = tuple(self._unsaved)
         if unsaved:
-            await self._ledger.journal.remember({f"lastLogin:{n}": str(self._last_logins[n]) for n in unsaved})
+            await self._ledger.remember({f"lastLogin:{n}": str(self._last_logins[n]) for n in unsaved})
             self._unsaved.difference_update(unsaved)
+
+    # The life of the component.
+
+    def start(self) -> None:
+        """Save last logins now and then."""
+        self._task = asyncio.create_task(self._save_for_ever())
+
+    async def close(self) -> None:
+        """Save them a last time."""
+        if self._task is not None:
+            self._task.cancel()
+        await self._try_to_save()
+
+    def gauges(self) -> Gauges:
+        """None: users are counted by nobody."""
+        return {}
+
+    async def _save_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(SAVE_LOGINS_SECONDS)
+            await self._try_to_save()
+
+    async def _try_to_save(self) -> None:
+        try:
+            await self.save_last_logins()
+        except NotDurable as error:
+            log.warning("last logins were not saved", reason=str(error))

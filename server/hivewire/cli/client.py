@@ -14,7 +14,7 @@ from hivewire.cli.user import data_option
 from hivewire_protocol.nouns.tenant import Privilege
 
 if TYPE_CHECKING:
-    from hivewire.app import Store
+    from hivewire.store import Store
 
 
 class _Words(click.Choice[str]):

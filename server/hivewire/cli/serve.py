@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from hivewire import settings as catalogue
-from hivewire.settings import Effective, Settings, SettingsError
+from hivewire.settings import Effective, Settings, SettingsError, StartError
 
 
 def _flags(command: click.Command) -> click.Command:
@@ -80,7 +80,7 @@ def serve(config: Path | None, check: bool, **flags: Any) -> None:
             _print_effective(effective)
         else:
             app.run(effective.settings, _welcome)
-    except app.StartError as error:
+    except StartError as error:
         raise click.ClickException(str(error)) from None
 
 

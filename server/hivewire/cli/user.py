@@ -79,7 +79,8 @@ def _update(login: str, fields: dict[str, Any], data: Path | None, url: str | No
 
 async def _update_file(login: str, fields: dict[str, Any], data: Path) -> None:
     """The same on the file itself; its lock makes sure that no gateway is running on it."""
-    from hivewire.app import StartError, open_store
+    from hivewire.settings import StartError
+    from hivewire.store import open_store
 
     async with AsyncExitStack() as stack:
         try:

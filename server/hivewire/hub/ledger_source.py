@@ -7,8 +7,9 @@ from itertools import groupby
 from operator import attrgetter
 
 from hivewire.hub.source import Event, Row
-from hivewire.ledger.ledger import Kind, Ledger
+from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.records import Change
+from hivewire.ledger.state import Kind
 from hivewire_protocol.patterns import Patterns
 
 EVENT_BYTES = 500

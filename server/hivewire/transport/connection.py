@@ -21,11 +21,8 @@ from websockets.datastructures import Headers
 from websockets.http11 import Request
 
 from hivewire.transport.admission import Admission
-from hivewire_protocol.codec import encode
-
-SLICE = 16 << 10
-"""Bytes looked at in one go, so that one loud connection does not hold up the others."""
-
+from hivewire.transport.backlog import SLICE
+from hivewire_protocol.encoding import encode
 
 LINGER_SECONDS = 2.0
 """After a refusal, what the peer still sends is thrown away for so long."""

@@ -1,0 +1,195 @@
+"""`python -m bench.compare OTHER`: this checkout beside another one, by the same load in interleaved rounds.
+
+The other checkout needs an environment of its own (`make .venv/.test` in it); nothing is imported from it, its gateway
+is only started. A figure is the median of its rounds, a ratio the median of the rounds' ratios: the speed of a shared
+machine drifts, and both halves of a round drift alike.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rich.console import Console
+from rich.table import Table
+
+from bench import servers
+from bench.measures import MOST_CHANGES, fill_names, log_in, send
+from bench.servers import Server, generate
+
+HERE = Path(__file__).parent
+ENTRIES = 100_000
+IDLE, WATCHERS, EACH = 2_000, 1_000, 10
+"""Idle sockets, and connections with so many subscriptions, whose memory is measured."""
+
+
+class Side(NamedTuple):
+    """One of the two gateways that are compared."""
+
+    server: Server
+    token: str
+
+
+Load = Callable[[Side, float], float]
+
+
+def sockets(kind: str, in_flight: int) -> Load:
+    """Requests a second over 50 WebSockets."""
+
+    def load(side: Side, seconds: float) -> float:
+        options = {"path": side.server.path, "in_flight": in_flight, "seconds": seconds, "token": side.token}
+        return float(generate("bench.generator", kind, port=side.server.port, **options)["rate"])
+
+    return load
+
+
+def rest(kind: str) -> Load:
+    """Requests a second over 50 keep-alive connections."""
+
+    def load(side: Side, seconds: float) -> float:
+        found = generate("bench.http_requests", kind, port=side.server.port, secret=side.token, seconds=seconds)
+        return float(found["rate"])
+
+    return load
+
+
+def fan_out(side: Side, seconds: float) -> float:
+    """Puts a second, one after the other, each of which 1,000 subscribers have before the next one is sent."""
+    options = {"path": side.server.path, "token": side.token, "puts": 100}
+    pushed = generate("bench.watchers", "fan", port=side.server.port, **options)["pushed"]
+    return 1 / float(statistics.median(pushed))
+
+
+LOADS: dict[str, Load] = {
+    "get, 50 x 1": sockets("get", 1),
+    "get, 50 x 16": sockets("get", 16),
+    "durable put, 50 x 1": sockets("put", 1),
+    "durable put, 50 x 16": sockets("put", 16),
+    "REST GET, 50 x 1": rest("get"),
+    "REST PUT, 50 x 1": rest("put"),
+    "put to 1,000 subscribers": fan_out,
+}
+
+
+@contextmanager
+def holder(side: Side, module: str, **options: object) -> Iterator[Callable[[int], None]]:
+    """A process that holds connections; calling gives it a number to hold more of, and waits until it does."""
+    command = servers.command(module, "hold", port=side.server.port, path=side.server.path, token=side.token, **options)
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    stdin, stdout = process.stdin, process.stdout
+    assert stdin is not None
+    assert stdout is not None
+    if module == "bench.watchers":
+        stdout.readline()
+
+    def more(count: int) -> None:
+        stdin.write(f"{count}\n")
+        stdin.flush()
+        if not stdout.readline():
+            raise RuntimeError("the connections were not held")
+        time.sleep(1)  # let the buffers of the handshakes go
+
+    try:
+        yield more
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def memory(side: Side) -> dict[str, float]:
+    """Bytes for one more idle socket, subscription and entry, in the gateway's resident memory."""
+    server, found = side.server, {}
+    before = server.rss()
+    for start in range(0, ENTRIES, MOST_CHANGES):
+        names = (f"entry.{number:08d}" for number in range(start, start + MOST_CHANGES))
+        changes = [{"operation": "put", "name": name, "value": "v" * 20} for name in names]
+        send(server, "POST", "/api/rest/configuration/transact", {"changes": changes}, side.token)
+    found["an entry"] = 1_024 * (server.rss() - before) / ENTRIES
+    before = server.rss()
+    with holder(side, "bench.generator") as more:
+        more(IDLE)
+        found["an idle socket"] = 1_024 * (server.rss() - before) / IDLE
+    with holder(side, "bench.watchers", watchers=WATCHERS) as more:
+        more(1)
+        before = server.rss()
+        more(EACH)
+        found["a subscription"] = 1_024 * (server.rss() - before) / (WATCHERS * EACH)
+    return found
+
+
+@contextmanager
+def started(folder: Path, name: str, python: str) -> Iterator[Side]:
+    """A gateway over a new file, with the names that are read and written at random."""
+    with servers.gateway(folder / f"{name}.db", python) as server:
+        token = log_in(server)
+        fill_names(server, token)
+        yield Side(server, token)
+
+
+def compare(other: Path, options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """Rates by load and side, one for each round, and the memory of each side."""
+    pythons = {"this": sys.executable, "other": str(other / ".venv/bin/python")}
+    wanted = [name for name in LOADS if not options.only or any(each in name for each in options.only)]
+    rates: dict[str, dict[str, list[float]]] = {name: {side: [] for side in pythons} for name in wanted}
+    with ExitStack() as stack:
+        sides = {name: stack.enter_context(started(folder, name, python)) for name, python in pythons.items()}
+        for number in range(options.rounds):
+            order = list(sides) if number % 2 else list(reversed(sides))
+            for name in wanted:
+                print(f"  round {number + 1} of {options.rounds}: {name}", file=sys.stderr, flush=True)
+                for side in order:
+                    rates[name][side].append(LOADS[name](sides[side], options.seconds))
+    found: dict[str, Any] = {"rates": rates, "memory": {}}
+    if not options.only:
+        for name, python in pythons.items():
+            print(f"  memory, {name}", file=sys.stderr, flush=True)
+            with started(folder, f"{name}-memory", python) as measured:
+                found["memory"][name] = memory(measured)
+    return found
+
+
+def show(found: dict[str, Any]) -> None:
+    """The table for people."""
+    table = Table("load", "other", "this", "unit", "this / other", "lowest", "highest", box=None, pad_edge=False)
+    for name, rates in found["rates"].items():
+        ratios = [this / other for this, other in zip(rates["this"], rates["other"], strict=True)]
+        medians = [statistics.median(rates[side]) for side in ("other", "this")]
+        spread = [statistics.median(ratios), min(ratios), max(ratios)]
+        table.add_row(name, *(f"{value:,.0f}" for value in medians), "/s", *(f"{value:.2f}" for value in spread))
+    if found["memory"]:
+        for name, this in found["memory"]["this"].items():
+            other = found["memory"]["other"][name]
+            table.add_row(f"memory of {name}", f"{other:,.0f}", f"{this:,.0f}", "bytes", f"{this / other:.2f}")
+    Console(width=None if sys.stdout.isatty() else 120).print(table)
+
+
+def main() -> None:
+    """Compare, print a table, and with `--json` keep every round."""
+    parser = argparse.ArgumentParser(prog="python -m bench.compare", description=__doc__)
+    parser.add_argument("other", type=Path, help="the folder of the other checkout")
+    parser.add_argument("--rounds", type=int, default=8, help="interleaved rounds (default 8)")
+    parser.add_argument("--seconds", type=float, default=1.5, help="length of one measurement (default 1.5)")
+    parser.add_argument("--only", action="append", help="loads with this in their name; may be given again; no memory")
+    parser.add_argument("--json", type=Path, help="a file for the figures of every round")
+    options = parser.parse_args()
+    if not (options.other / ".venv/bin/python").exists():
+        parser.error(f"{options.other} has no .venv; run `make .venv/.test` there first")
+    # Beside the program, not in /tmp: that may be in memory, and durability must cost what it costs.
+    with tempfile.TemporaryDirectory(dir=HERE, prefix=".data-") as folder:
+        found = compare(options.other, options, Path(folder))
+    show(found)
+    if options.json is not None:
+        options.json.write_text(json.dumps(found, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

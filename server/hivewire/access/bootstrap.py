@@ -1,0 +1,84 @@
+"""What a new ledger begins with: the first administrator and the secret that signs tokens."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from hivewire.access.passwords import Passwords, generate
+from hivewire.access.tokens import Key, SecretError, generate_secret
+from hivewire.access.users import UserProfile, Users
+from hivewire.ledger.ledger import Ledger
+from hivewire.ledger.records import NotDurable, Transaction, Write
+from hivewire.settings import Settings, StartError
+from hivewire.telemetry import log
+from hivewire_protocol.nouns.user import Role
+
+SECRET, SIGNING_KEY = "secret", "jwt"
+"""Kind and key of the record that keeps a generated signing secret. No action reads this kind."""
+
+
+class Bootstrap(Struct):
+    """The records of a new ledger, not written yet, and the signing secret if one was generated.
+
+    `password` is the administrator's when it was just generated: it is shown once.
+    """
+
+    writes: list[Write]
+    signing_secret: str | None
+    password: str | None
+
+    def __repr__(self) -> str:
+        return "Bootstrap(...)"
+
+    async def write(self, ledger: Ledger, data: str) -> None:
+        """Write them in one transaction, if there are any. Raises StartError.
+
+        Last of all steps of a start: one that is interrupted after this leaves a password that nobody was shown.
+        """
+        if not self.writes:
+            return
+        try:
+            await ledger.commit(Transaction(self.writes))
+        except NotDurable as error:
+            raise StartError(f"cannot write to {data}: {error}") from error
+
+
+async def prepare(settings: Settings, ledger: Ledger, users: Users, passwords: Passwords) -> Bootstrap:
+    """What is still missing in a loaded ledger."""
+    writes: list[Write] = []
+    signing_secret = password = None
+    if not users.all():
+        password = settings.admin_password or generate()
+        profile = UserProfile(await passwords.hash(password), Role.ADMIN)
+        writes += users.write(settings.admin_login, profile, None).writes
+    if settings.jwt_secret is None and ledger.get(SECRET, SIGNING_KEY) is None:
+        signing_secret = generate_secret()
+        writes.append(Write(SECRET, SIGNING_KEY, signing_secret.encode(), "text/plain; charset=utf-8"))
+    return Bootstrap(writes, signing_secret, password if settings.admin_password is None else None)
+
+
+def signing_key(settings: Settings, ledger: Ledger, bootstrap: Bootstrap) -> Key:
+    """The key of tokens: from the settings, or else the generated one. Raises StartError. A weak key is logged."""
+    key = key_of(settings, settings.jwt_secret or bootstrap.signing_secret or _stored_secret(ledger))
+    if key.weak:
+        log.warning(
+            "the JWT key is shorter than 32 bytes; tokens could be forged by trying keys",
+            bytes=len(key.value),
+        )
+    return key
+
+
+def key_of(settings: Settings, secret: str) -> Key:
+    """The key that a secret stands for. Raises StartError when it cannot be one."""
+    try:
+        # The rule is for a secret that was set; a generated one is ours, and long enough.
+        return Key(secret, settings.jwt_key_derivation if settings.jwt_secret is not None else "utf8")
+    except SecretError as error:
+        raise StartError(str(error)) from None
+
+
+def _stored_secret(ledger: Ledger) -> str:
+    record = ledger.get(SECRET, SIGNING_KEY)
+    if record is None or record.content is None:
+        raise StartError("the ledger has no signing secret and none is set; set HIVEWIRE_JWT_SECRET")
+    return record.content.decode()

@@ -1,0 +1,57 @@
+"""What is kept, opened: enough to look after users and tenants without a running gateway."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+from msgspec import Struct
+
+from hivewire.access.passwords import Passwords
+from hivewire.access.tenants import Tenants
+from hivewire.access.users import Users
+from hivewire.ledger.engines import journal_at
+from hivewire.ledger.journal import JournalError
+from hivewire.ledger.ledger import COMPACT_SECONDS, DEFAULT_RETENTION, Ledger
+from hivewire.ledger.records import NotDurable
+from hivewire.ledger.retention import Retention
+from hivewire.services import now
+from hivewire.settings import StartError
+
+
+class Store(Struct):
+    """The ledger, and what is read from it."""
+
+    ledger: Ledger
+    users: Users
+    tenants: Tenants
+    passwords: Passwords
+
+
+async def open_store(
+    data: Path,
+    stack: contextlib.AsyncExitStack,
+    retention: Retention = DEFAULT_RETENTION,
+    compact_seconds: float = COMPACT_SECONDS,
+    *,
+    existing: bool = False,
+) -> Store:
+    """Open the file and load it; the stack closes it. Raises StartError, with `existing` also for an empty one."""
+    if existing and _is_empty(data):
+        raise StartError(f"{data} is empty, not a Hivewire ledger; it was left untouched")
+    passwords = Passwords()
+    stack.callback(passwords.close)
+    ledger = Ledger(journal_at(data), now, retention=retention, compact_seconds=compact_seconds)
+    users, tenants = Users(ledger), Tenants(ledger)
+    stack.push_async_callback(ledger.close)
+    try:
+        await ledger.open()
+        await users.load()
+        tenants.load()
+    except (JournalError, NotDurable) as error:
+        raise StartError(str(error)) from error
+    return Store(ledger, users, tenants, passwords)
+
+
+def _is_empty(data: Path) -> bool:
+    return data.is_file() and not data.stat().st_size

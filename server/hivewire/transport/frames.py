@@ -1,0 +1,296 @@
+"""WebSocket frames (RFC 6455, section 5): a Sans-I/O reader of what a client sends, and the frames of a server.
+
+Bytes go in as TCP cuts them, events come out. Nothing here knows of sockets, clocks or what a message says. The same
+events come out however the bytes are cut.
+"""
+
+from __future__ import annotations
+
+import codecs
+from typing import TypeAlias
+
+from msgspec import Struct
+from websockets.exceptions import ProtocolError
+from websockets.frames import BINARY, CLOSE, CONT, PING, PONG, TEXT, Frame
+from websockets.frames import Close as CloseFrame
+from websockets.frames import apply_mask as apply_mask  # type: ignore[attr-defined]  # the C one where it was built
+
+from hivewire_protocol.close import TABLE, Code
+
+FIN = 0x80
+"""First byte: this frame ends its message."""
+
+MASKED = 0x80
+"""Second byte: the payload is masked, as everything from a client has to be (section 5.1)."""
+
+WHOLE_TEXT = FIN | TEXT
+"""First byte of a text frame that is a whole message. Nearly all frames of a client are of this kind."""
+
+OPCODE, RESERVED = 0x0F, 0x70
+"""The bits of the first byte that say what the frame is, and those that only extensions use."""
+
+CONTROL = 0x08
+"""The bit of an opcode that control frames have: close, ping, pong."""
+
+OPCODES = frozenset({CONT, TEXT, BINARY, CLOSE, PING, PONG})
+
+CONTROL_BYTES = 125
+"""The most that a control frame carries (section 5.5)."""
+
+_Utf8 = codecs.getincrementaldecoder("utf-8")
+
+
+class Ping(Struct, gc=False):
+    """The peer asks for a pong with the same payload (section 5.5.2)."""
+
+    payload: bytes
+
+
+class Pong(Struct, gc=False):
+    """The peer answers a ping, or says unasked that it is there (section 5.5.3)."""
+
+
+class Close(Struct, gc=False):
+    """The peer's close frame (section 5.5.1). The answer to it carries the same payload."""
+
+    payload: bytes
+
+
+class Unacceptable(Struct, gc=False):
+    """A message that is well-formed but not taken: the connection is closed by a handshake, for which the peer's close
+    frame is still read."""
+
+    code: Code
+
+
+class Failure(Struct, gc=False):
+    """A mistake after which the frames that follow cannot be told apart: nothing more is read (section 7.1.7)."""
+
+    code: Code
+    reason: str
+
+
+Event: TypeAlias = "bytes | Ping | Pong | Close | Unacceptable | Failure"
+"""Bytes are a text message: whole, unmasked, valid UTF-8."""
+
+NOTHING: list[Event] = []
+
+
+class FrameReader:
+    """Reads the frames of one client. `limit` is the most bytes of a message, whole or in fragments.
+
+    After a Close or a Failure nothing is read any more. After an Unacceptable, and after `only_close`, messages are
+    skipped, however large they are; only the peer's close frame and mistakes come out.
+    """
+
+    __slots__ = ("_fragments", "_limit", "_needed", "_only_close", "_skip", "_tail", "_utf8", "ended", "renewed")
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._tail: bytearray | None = None  # the beginning of a frame, as far as it came
+        self._needed = 0  # bytes that `_tail` must have before it is worth looking at again
+        self._skip = 0  # bytes of a skipped message that are still to come
+        self._fragments: bytearray | None = None  # the message so far, of which frames are missing
+        self._utf8: codecs.IncrementalDecoder | None = None
+        self._only_close = False
+        self.ended = False
+        """Whether nothing is read any more."""
+        self.renewed = False
+        """Set when a frame was complete and no message open: what is unfinished now began after it."""
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether a message or a frame has begun and is not complete."""
+        return self._tail is not None or self._fragments is not None or self._skip > 0
+
+    @property
+    def held(self) -> int:
+        """Bytes that are held of what is unfinished."""
+        return len(self._tail or b"") + len(self._fragments or b"")
+
+    def only_close(self) -> None:
+        """Skip messages from now on: the close frame is sent, and only the peer's is waited for (section 5.5.1)."""
+        self._only_close = True
+        self._fragments = self._utf8 = None
+
+    def end(self) -> None:
+        """Read nothing any more, and let go of what is held."""
+        self.ended = True
+        self._tail = self._fragments = self._utf8 = None
+        self._skip = 0
+
+    def feed(self, data: bytes) -> list[Event]:
+        """The events that are complete with these bytes, in order."""
+        if self.ended:
+            return NOTHING
+        if self._tail is not None:
+            self._tail += data
+            if len(self._tail) < self._needed:
+                return NOTHING
+            data, self._tail = bytes(self._tail), None
+        events: list[Event] = []
+        position, size = 0, len(data)
+        if self._skip:
+            position = min(self._skip, size)
+            self._skip -= position
+        while size - position >= 2:
+            first, second = data[position], data[position + 1]
+            # The shortcut: a whole text message. Every other frame takes the longer way below.
+            plain = first == WHOLE_TEXT and second >= MASKED and self._fragments is None and not self._only_close
+            if not plain and (mistake := self._mistake(first, second)) is not None:
+                return self._fail(Code.PROTOCOL_ERROR, mistake, events)
+            # Where the payload is: behind the length, which may take 2 or 8 bytes more, and the mask (section 5.2).
+            length, start = second & 0x7F, position + 6
+            if length >= 126:
+                start += 2 if length == 126 else 8
+                if start <= size:
+                    length = int.from_bytes(data[position + 2 : start - 4])
+            if start > size:
+                return self._keep(data, position, start, events)
+            if (length > CONTROL_BYTES or self._fragments is not None) and (
+                code := self._excess(first & OPCODE, length)
+            ) is not None:
+                return self._fail(code, TABLE[code].reason, events)
+            end = start + length
+            if end > size:
+                if self._only_close and not first & CONTROL:
+                    self._skip = end - size
+                    return events
+                return self._keep(data, position, end, events)
+            position = end
+            payload = apply_mask(data[start:end], data[start - 4 : start])
+            if plain:
+                self.renewed = True
+                events.append(payload if payload.isascii() or _is_utf8(payload) else self._refuse(Code.INVALID_TEXT))
+                continue
+            self._take(first, payload, events)
+            if self.ended:
+                return events
+        return self._keep(data, position, position + 2, events) if position < size else events
+
+    def _keep(self, data: bytes, position: int, end: int, events: list[Event]) -> list[Event]:
+        """Keep the beginning of a frame until the bytes up to `end` are there."""
+        self._tail = bytearray(data[position:])
+        self._needed = end - position
+        return events
+
+    def _fail(self, code: Code, reason: str, events: list[Event]) -> list[Event]:
+        self.end()
+        events.append(Failure(code, reason))
+        return events
+
+    def _refuse(self, code: Code) -> Unacceptable:
+        self.only_close()
+        return Unacceptable(code)
+
+    def _mistake(self, first: int, second: int) -> str | None:
+        """What is wrong with the first two bytes of a frame here; None when nothing is."""
+        opcode = first & OPCODE
+        if first & RESERVED:
+            return "reserved bits must be 0"  # no extension gives them a meaning (section 5.2)
+        if opcode not in OPCODES:
+            return "invalid opcode"
+        if second < MASKED:
+            return "incorrect masking"
+        if opcode & CONTROL:
+            return None if first & FIN else "fragmented control frame"  # section 5.4
+        if self._only_close:
+            return None
+        if opcode == CONT:
+            return "unexpected continuation frame" if self._fragments is None else None
+        return "expected a continuation frame" if self._fragments is not None else None
+
+    def _excess(self, opcode: int, length: int) -> Code | None:
+        """The close code when a frame is too large, or its message would be with it; None when it is not."""
+        if opcode & CONTROL:
+            return Code.PROTOCOL_ERROR if length > CONTROL_BYTES else None
+        if self._only_close or length + len(self._fragments or b"") <= self._limit:
+            return None
+        return Code.TOO_LARGE
+
+    def _take(self, first: int, payload: bytes, events: list[Event]) -> None:
+        """A frame that is not a whole text message."""
+        opcode = first & OPCODE
+        if opcode == CLOSE:
+            events.append(self._close(payload))
+        elif self._only_close:
+            return
+        elif opcode in (TEXT, CONT):
+            self._fragment(payload, first & FIN != 0, events)
+        elif opcode == BINARY:
+            events.append(self._refuse(Code.UNSUPPORTED_DATA))
+        else:
+            self.renewed = self.renewed or self._fragments is None
+            events.append(Ping(payload) if opcode == PING else Pong())
+
+    def _close(self, payload: bytes) -> Close | Failure:
+        """The peer's close frame, which may stand between fragments (section 5.4)."""
+        self.end()
+        try:
+            CloseFrame.parse(payload)
+        except ProtocolError as error:
+            return Failure(Code.PROTOCOL_ERROR, str(error))
+        except UnicodeDecodeError as error:
+            return Failure(Code.INVALID_TEXT, f"{error.reason} at position {error.start}")
+        return Close(payload)
+
+    def _fragment(self, payload: bytes, last: bool, events: list[Event]) -> None:
+        """Join fragments in one buffer, in which empty ones leave no trace; fail at the first that is not UTF-8.
+
+        A character may be cut by a frame, so the message has a decoder of its own (section 8.1).
+        """
+        if self._fragments is None or self._utf8 is None:
+            self._fragments, self._utf8 = bytearray(), _Utf8()
+        try:
+            self._utf8.decode(payload, last)
+        except UnicodeDecodeError:
+            events.append(self._refuse(Code.INVALID_TEXT))
+            return
+        self._fragments += payload
+        if last:
+            message, self._fragments, self._utf8 = bytes(self._fragments), None, None
+            self.renewed = True
+            events.append(message)
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        str(data, "utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+# What a server sends: frames that are whole and not masked (section 5.1).
+
+
+def text_head(size: int) -> bytes:
+    """What stands before a text message of so many bytes (section 5.2)."""
+    if size < 126:
+        return _SHORT_HEADS[size]
+    if size < 65_536:
+        return b"\x81\x7e" + size.to_bytes(2)
+    return b"\x81\x7f" + size.to_bytes(8)
+
+
+_SHORT_HEADS = [bytes((WHOLE_TEXT, size)) for size in range(126)]
+
+
+def ping() -> bytes:
+    """A ping without a payload."""
+    return Frame(PING, b"").serialize(mask=False)
+
+
+def pong(payload: bytes) -> bytes:
+    """The answer to a ping."""
+    return Frame(PONG, payload).serialize(mask=False)
+
+
+def close(code: Code, reason: str) -> bytes:
+    """A close frame of our own."""
+    return Frame(CLOSE, CloseFrame(code, reason).serialize()).serialize(mask=False)
+
+
+def closed(payload: bytes) -> bytes:
+    """The answer to the peer's close frame, to the letter."""
+    return Frame(CLOSE, payload).serialize(mask=False)

@@ -1,0 +1,165 @@
+"""The port: uvicorn's server with our connections, the signals that end it, and its TLS files."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import signal
+import socket
+import ssl
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from hivewire.settings import Settings, StartError
+from hivewire.telemetry import Gauges, log
+from hivewire.transport.admission import Admission
+from hivewire.transport.connection import HttpProtocol
+from hivewire.transport.events import EventStreams
+from hivewire.transport.websocket import Sockets
+
+
+class Server(uvicorn.Server):
+    """uvicorn with our HTTP connections and WebSockets. `headers_of` gives the headers of every answer under a path.
+
+    Its WebSockets and event streams start, stop and are measured with it.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        application: ASGIApp,
+        headers_of: Callable[[str], Mapping[str, str]],
+        admission: Admission,
+        sockets: Sockets,
+        streams: EventStreams,
+    ) -> None:
+        self._admission = admission
+        self._sockets = sockets
+        self._streams = streams
+        self.on_listening: Callable[[], None] = lambda: None
+        config = uvicorn.Config(
+            application,
+            http=partial(HttpProtocol, admission, headers_of),  # type: ignore[arg-type]
+            ws=sockets.open,  # type: ignore[arg-type]
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            backlog=4_096,
+            timeout_graceful_shutdown=max(1, round(settings.drain_seconds)),
+            ssl_certfile=settings.tls_certificate,
+            ssl_keyfile=settings.tls_key,
+        )
+        super().__init__(config)
+
+    def start(self) -> None:
+        """Look after sockets from now on; the port opens with `serve`."""
+        self._sockets.start()
+
+    async def close(self) -> None:
+        """The port is closed when `serve` returns; let go of the rest."""
+        await self._sockets.close()
+
+    def gauges(self) -> Gauges:
+        """Metrics of connections of all kinds."""
+        admission, streams = self._admission, self._streams
+        return {
+            "connections": ("Open connections, HTTP and WebSocket.", lambda: admission.inside),
+            **self._sockets.gauges(),
+            "closing_streams": ("Streams that wait for their last words.", streams.closing),
+            "streams": ("Open event streams.", lambda: len(streams.open)),
+            "unfinished_bytes": ("Drawn by messages and bodies that are not whole yet.", lambda: admission.unfinished),
+            "unread_bytes": ("Held by HTTP answers that their peers do not read.", lambda: admission.unread),
+        }
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Open the port, then say so."""
+        await super().startup(sockets)
+        self.on_listening()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop taking work, finish what is under way, close every socket with 1001."""
+        log.info("stopping", sockets=len(self._sockets.open_sockets))
+        self._sockets.draining = True
+        self._streams.drain()
+        await super().shutdown(sockets)
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """The listening socket, bound but not open yet: a taken port is found out before a file is made.
+
+    Raises StartError.
+    """
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind(address)
+        except OSError:
+            sock.close()
+            raise
+    except OSError as error:
+        reason = error.strerror or error
+        raise StartError(
+            f"cannot listen on {host} port {port}: {reason}; choose others with --host and --port"
+        ) from None
+    sock.setblocking(False)
+    return sock
+
+
+def url_of(sock: socket.socket, tls: bool) -> str:
+    """Where a bound socket is reached."""
+    host, port = sock.getsockname()[:2]
+    return f"http{'s' if tls else ''}://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def check_tls(settings: Settings) -> None:
+    """Try the TLS files, which only a start would read. Raises StartError."""
+    if settings.tls_certificate is None:
+        return
+    for name in ("tls_certificate", "tls_key"):
+        file = getattr(settings, name)
+        try:
+            if file is not None:
+                open(file, "rb").close()  # ssl does not say which of them it cannot read
+        except OSError as error:
+            raise StartError(f"cannot read {name} {file}: {error.strerror}") from None
+    try:
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(settings.tls_certificate, settings.tls_key)
+    except ssl.SSLError as error:
+        raise StartError(
+            f"cannot use tls_certificate {settings.tls_certificate} and tls_key {settings.tls_key}: they must be a"
+            f" certificate and its key, in PEM ({error.reason})"
+        ) from None
+
+
+def raise_file_limit() -> None:
+    """A connection takes a file descriptor: ask for as many as the system lets this user have."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+# Signals.
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+def stop_by_signal() -> None:
+    """Until the port is open, a signal cancels the start: whatever is open by then is closed."""
+    task = asyncio.current_task()
+    assert task is not None  # noqa: S101 - called from a coroutine
+    for number in _SIGNALS:
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+
+
+def leave_signals_to_uvicorn() -> None:
+    """uvicorn stops cleanly at a signal and then raises it once more, which must not make a failure of it."""
+    for number in _SIGNALS:
+        asyncio.get_running_loop().remove_signal_handler(number)
+        signal.signal(number, lambda *_: None)

@@ -1,0 +1,154 @@
+"""A whole gateway in memory: a ledger that keeps nothing, a list where a socket would be, a clock moved by hand.
+
+No socket, no file, no sleeping: what is asked is answered in the turns of the event loop that the test gives it. Each
+ring adds words of its own in a subclass; what a gateway is made of stands here alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, ClassVar, Self
+
+from argon2 import PasswordHasher
+
+from hivewire import actions
+from hivewire.access.identity import Identity
+from hivewire.access.passwords import Passwords
+from hivewire.access.tenants import Tenants
+from hivewire.access.throttle import Throttle
+from hivewire.access.tokens import ACCESS, Claims, Key, Tokens
+from hivewire.access.users import UserProfile, Users
+from hivewire.caller import Caller
+from hivewire.dispatch import Dispatcher
+from hivewire.hub.hub import Hub
+from hivewire.ledger.engines.memory import MemoryJournal
+from hivewire.ledger.ledger import Ledger
+from hivewire.ledger.records import Transaction, Write
+from hivewire.services import Services, now
+from hivewire.session import Session
+from hivewire.settings import Settings
+from hivewire.telemetry import Telemetry
+from hivewire_protocol.messages import Request
+from hivewire_protocol.nouns.configuration import TEXT
+from hivewire_protocol.nouns.user import Role, Status
+from hivewire_protocol.permissions import Permission
+
+NOW = 1_772_357_400_123
+"""2026-03-01T09:30:00.123, when the world begins."""
+
+HOUR = 3_600_000
+ALL = sum(1 << permission for permission in Permission)
+ADMIN, JOHN, LOCKED, BOUND, HELPER = 1, 2, 3, 4, 5
+
+HASHER = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+"""As quick as argon2 can be."""
+
+STAFF = {
+    "admin": UserProfile(HASHER.hash("admin's"), Role.ADMIN),
+    "john": UserProfile(HASHER.hash("john's")),
+    "locked": UserProfile("", status=Status.LOCKED_OUT),
+    "bound": UserProfile("", all_device_types_available=False),
+    "helper": UserProfile(""),
+}
+"""Who is there from the beginning, numbered from 1."""
+
+
+class Clock:
+    """The time of day in milliseconds; a test moves it by hand."""
+
+    def __init__(self, time: int = NOW) -> None:
+        self.time = time
+
+    def __call__(self) -> int:
+        return self.time
+
+
+class World:
+    """Everything that actions work with, over a journal in memory."""
+
+    staff: ClassVar[Mapping[str, UserProfile]] = STAFF
+
+    def __init__(self, journal: MemoryJournal | None = None, clock: Clock | None = None, **changed: Any) -> None:
+        self.journal = journal or MemoryJournal()
+        self.clock = clock or Clock()
+        self.unexpected: list[BaseException] = []
+        settings, telemetry = Settings(**changed), Telemetry()
+        self.ledger = Ledger(self.journal, self.clock)
+        self.users, self.tenants = Users(self.ledger), Tenants(self.ledger)
+        self.passwords = Passwords(1, HASHER)
+        self.tokens = Tokens(Key("x" * 32, "utf8"), self.users, self.tenants, HOUR, 10 * HOUR)
+        self.hub = Hub(
+            self.ledger, self.tokens, settings.conflate_after, lambda where, error: self.unexpected.append(error)
+        )
+        self.services = Services(
+            settings,
+            self.ledger,
+            self.users,
+            self.tokens,
+            self.passwords,
+            Throttle(self.clock),
+            telemetry,
+            self.hub,
+            self.tenants,
+        )
+        self.dispatcher = Dispatcher(self.services, actions.READS, actions.WRITES)
+        self.admin = Caller("10.0.0.1", "h")
+
+    async def open(self) -> Self:
+        """Load the ledger and write the staff; `admin` may do everything from then on."""
+        await self.ledger.open()
+        for login, profile in self.staff.items():
+            await self.ledger.commit(self.users.write(login, profile, None))
+        self.admin = self.caller()
+        return self
+
+    async def close(self) -> None:
+        """End what runs. Fails when the hub met an error that nobody foresaw."""
+        await self.ledger.close()
+        self.passwords.close()
+        assert not self.unexpected, self.unexpected
+
+    def caller(self, user: int = ADMIN, a: list[int] | None = None, **claims: Any) -> Caller:
+        """Somebody with a token of these claims; everything unless told otherwise."""
+        given = {"n": ["*"], "dt": ["*"]} | claims
+        token = self.tokens.mint(Claims([0] if a is None else a, now() + HOUR, ACCESS, user, **given))
+        return Caller("10.0.0.1", "h", identity=self.tokens.verify(token, now()))
+
+    async def ask(self, request: Request, caller: Caller | None = None) -> Any:
+        """The reply, once it is durable; an error reply is raised."""
+        return await self.dispatcher.carry_out(caller or self.admin, request)
+
+    def connect(self, *permissions: Permission) -> tuple[Session, list[bytes]]:
+        """A conversation of the administrator and its outbox; with all rights unless told otherwise."""
+        granted = sum(1 << permission for permission in permissions) or ALL
+        identity = Identity(ADMIN, "admin", now() + HOUR, granted, None, None)
+        outbox: list[bytes] = []
+        caller = Caller("10.0.0.1", "h", identity=identity)
+        return Session(self.dispatcher, caller, outbox.append, self.settled), outbox
+
+    def settled(self) -> None:
+        """What a socket does when something that was waited for is answered: here nothing."""
+
+    async def store(self, *names: str, value: str = "v") -> int:
+        """Put configurations in one transaction that no handler sees; the ledger's revision."""
+        return await self._commit(Write("configuration", name, value.encode(), TEXT) for name in names)
+
+    async def remove(self, *names: str) -> int:
+        """Delete configurations likewise."""
+        return await self._commit(Write("configuration", name, None) for name in names)
+
+    async def _commit(self, writes: Iterable[Write]) -> int:
+        if found := [*writes]:
+            await self.ledger.commit(Transaction(found, "admin"))
+        return self.ledger.revision
+
+
+@asynccontextmanager
+async def opened(**changed: Any) -> AsyncIterator[World]:
+    """A world with these settings, closed at the end."""
+    world = await World(**changed).open()
+    try:
+        yield world
+    finally:
+        await world.close()
