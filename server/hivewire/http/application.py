@@ -141,6 +141,9 @@ def _sending(request: HttpRequest, response: Response, common: list[tuple[bytes,
     async def send_on(message: Message) -> None:
         if message["type"] == "http.response.start":
             message["headers"] = [*message["headers"], *_encoded(response.headers), *common]
+            await send(message)
+            # The head does not wait for the first piece, which may be long in coming.
+            message = {"type": "http.response.body", "body": b"", "more_body": True}
         elif len(body := message.get("body", b"")) > PORTION:
             await connection.send_in_portions(body, message.get("more_body", False), send)
             return

@@ -114,10 +114,12 @@ _NONE: Mapping[str, str] = {}
 
 
 class Table:
-    """The routes of all dialects: a dictionary of fixed paths, and a tree of segments for those with parameters."""
+    """The routes of all dialects: dictionaries of fixed paths and of those that end in a name, the common ones, and a
+    tree of segments for all."""
 
     def __init__(self) -> None:
         self._fixed: dict[str, Place] = {}
+        self._named: dict[str, tuple[str, Place]] = {}
         self._root = _Node()
 
     def add(self, dialect: Dialect) -> None:
@@ -139,14 +141,22 @@ class Table:
             else:
                 node = node.children.setdefault(segment, _Node())
         node.place = node.place or Place(dialect)
+        before, _, last = path.rpartition("/")
         if "{" not in path:
             self._fixed[path] = node.place
+        elif "{" not in before:
+            self._named[before] = (last[1:-1], node.place)
         return node.place
 
     def find(self, path: str) -> list[Found]:
         """The places of a path, the most literal one first; more than one only where a word may also be a name."""
         place = self._fixed.get(path)
-        if place is not None and not place.also_name:
+        if place is None:
+            before, _, last = path.rpartition("/")
+            if last and before in self._named:
+                name, place = self._named[before]
+                return [(place, {name: last})]
+        elif not place.also_name:
             return [(place, _NONE)]
         found: list[Found] = []
         for each in _walk(self._root, path.split("/"), 0, _NONE):
