@@ -27,7 +27,7 @@ from hivewire.http.application import Application
 from hivewire.http.peer import caller_of
 from hivewire.http.routes import Context
 from hivewire.hub.hub import Hub
-from hivewire.ledger.engines.sqlite import tell_of_loading, tell_of_readers
+from hivewire.ledger.engines import tell_of_loading, tell_of_readers
 from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.retention import Retention
 from hivewire.services import Services, elapsed

@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeAlias
 from hivewire.access.identity import ANONYMOUS, Identity
 from hivewire.caller import Caller
 from hivewire.ledger.pending import PendingWrite, commit, unavailable
-from hivewire.ledger.records import Change, Mismatch, NotDurable, Precondition, Refused
+from hivewire.ledger.records import Change, NotDurable, Precondition, PreconditionFailed, Refused
 from hivewire.services import Services, now
 from hivewire_protocol.errors import (
     AccessDenied,
@@ -115,7 +115,7 @@ def _under(conditions: Sequence[Condition], write: PendingWrite[Reply]) -> Pendi
     """The same write under further conditions."""
 
     def refuse(refused: Refused) -> WireError:
-        if isinstance(refused, Mismatch):
+        if isinstance(refused, PreconditionFailed):
             for condition in conditions:
                 if refused.failed is condition:
                     return condition.error(refused.last)

@@ -25,7 +25,8 @@ from msgspec import Struct
 
 from hivewire.access.identity import Identity
 from hivewire.access.tenants import DOCUMENT, Tenants
-from hivewire.hub.entries import Topic
+from hivewire.hub.ledger_source import key_of
+from hivewire.hub.source import Topic
 from hivewire.keyed_lock import KeyedLock
 from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.pending import PendingWrite, commit
@@ -46,8 +47,8 @@ SLICE_SECONDS = 0.002
 """Seconds that work may take before other connections have a turn of the event loop."""
 
 LARGE = 64 << 10
-"""Bytes of documents from which on another process works with them. Smaller ones cannot take long, whatever they are made
-of."""
+"""Bytes of documents from which on another process works with them. Smaller ones cannot take long, whatever is in them.
+"""
 
 TRIES = 5
 """Only a deletion of the tenant can come between reading and writing, so the second try nearly always counts."""
@@ -163,7 +164,7 @@ class Documents:
         """This version and those before it, newest first, as long as they are kept; one at a time is in memory."""
         at = stored.change.revision
         while at and most > 0:
-            found = await self._ledger.journal.history(DOCUMENT, stored.change.key, revision=at, take=1)
+            found = await self._ledger.history(DOCUMENT, stored.change.key, revision=at, take=1)
             if not found or found[0].content is None or found[0].id != stored.change.id:
                 return
             at = found[0].previous
@@ -299,5 +300,5 @@ def _served(identity: Identity, wanted: Patterns) -> Patterns:
     return Patterns(tuple(name for name in wanted.exact if identity.may_tenant(name, Privilege.READ)))
 
 
-TOPIC = Topic("tenant", DOCUMENT, "tenants", _update, _entry, _served)
+TOPIC = Topic("tenant", DOCUMENT, _update, key_of, _served, "tenants", _entry)
 """Documents by tenant. Pushes tell what changed and never carry the document."""

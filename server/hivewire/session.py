@@ -15,8 +15,8 @@ from time import monotonic
 
 from hivewire.caller import Caller
 from hivewire.dispatch import Dispatcher
-from hivewire.ledger.ledger import Outcome
 from hivewire.ledger.pending import PendingWrite, conclude
+from hivewire.ledger.records import Outcome
 from hivewire_protocol.codec import Batch, Call, answer, decode, refuse
 from hivewire_protocol.errors import TooLarge
 from hivewire_protocol.messages import Reply

@@ -45,10 +45,10 @@ class GatedJournal(MemoryJournal):
         self.gate.set()
         self.appends = 0
 
-    async def append(self, changes: Any) -> None:
+    async def append(self, changes: Any, *, behind: int) -> bool:
         self.appends += 1
         await self.gate.wait()
-        await super().append(changes)
+        return await super().append(changes, behind=behind)
 
 
 class World(tests.world.World):

@@ -141,7 +141,7 @@ class Tenants:
     # What changes them. Raises TenancyError.
 
     def insert_tenant(self, tenant: str, author: str | None) -> Transaction:
-        """The transaction that makes a tenant; it is refused with Mismatch when there is one of this id."""
+        """The transaction that makes a tenant; it is refused with PreconditionFailed when there is one of this id."""
         if not TENANT_ID.fullmatch(tenant):
             raise TenancyError("the id of a tenant is 1 to 32 letters and digits")
         return Transaction([Write(TENANT, tenant, b"{}", "application/json", None, (Expected(version=0),))], author)
@@ -156,7 +156,7 @@ class Tenants:
     def insert_client(
         self, name: str, privileges: Mapping[str, Sequence[str]], secret: str, author: str | None
     ) -> Transaction:
-        """The transaction that makes a client; it is refused with Mismatch when there is one of this id."""
+        """The transaction that makes a client; it is refused with PreconditionFailed when there is one of this id."""
         if not CLIENT_ID.fullmatch(name):
             raise TenancyError("the id of a client is 1 to 64 letters, digits, dots, hyphens and underscores")
         if not 1 <= len(privileges) <= MAX_TENANTS:

@@ -47,7 +47,7 @@ class User(Struct):
 class Users:
     """An index of the ledger's users that follows every change, and their last logins.
 
-    Last logins are no changes of the ledger: they are kept in memory and handed to `journal.remember` now and then.
+    Last logins are no changes of the ledger: they are kept in memory and saved as notes of the ledger now and then.
     """
 
     def __init__(self, ledger: Ledger) -> None:
@@ -64,7 +64,7 @@ class Users:
     async def load(self) -> None:
         """Read what the ledger holds once it is open."""
         self._apply(list(self._ledger.kind(KIND).live.values()))
-        for name, value in (await self._ledger.journal.notes()).items():
+        for name, value in (await self._ledger.notes()).items():
             if name.startswith("lastLogin:"):
                 self._last_logins[int(name.removeprefix("lastLogin:"))] = int(value)
 
@@ -109,10 +109,10 @@ class Users:
         return self._last_logins.get(user.id)
 
     async def save_last_logins(self) -> None:
-        """Hand the new ones to the journal. Raises NotDurable; they are then kept for the next time."""
+        """Save the new ones. Raises NotDurable; they are then kept for the next time."""
         unsaved: Sequence[int] = tuple(self._unsaved)
         if unsaved:
-            await self._ledger.journal.remember({f"lastLogin:{n}": str(self._last_logins[n]) for n in unsaved})
+            await self._ledger.remember({f"lastLogin:{n}": str(self._last_logins[n]) for n in unsaved})
             self._unsaved.difference_update(unsaved)
 
     # The life of the component.

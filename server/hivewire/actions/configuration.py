@@ -7,9 +7,18 @@ from itertools import islice
 from typing import Any
 
 from hivewire.caller import Caller
-from hivewire.ledger.ledger import MAX_TRANSACTION
 from hivewire.ledger.pending import PendingWrite
-from hivewire.ledger.records import Change, Expected, Mismatch, Precondition, Refused, Transaction, Write, version_of
+from hivewire.ledger.records import (
+    MAX_TRANSACTION,
+    Change,
+    Expected,
+    Precondition,
+    PreconditionFailed,
+    Refused,
+    Transaction,
+    Write,
+    version_of,
+)
 from hivewire.resources import change_of, resource_of
 from hivewire.services import Services
 from hivewire_protocol import patterns
@@ -76,7 +85,7 @@ async def _earlier(services: Services, name: str, version: int | None, revision:
     if last is None:
         raise _not_found(name)
     if revision is not None:
-        found = await services.ledger.journal.history(KIND, name, revision=revision, take=1)
+        found = await services.ledger.history(KIND, name, revision=revision, take=1)
         if found and version in (None, found[0].version):
             return found[0]
         raise NotFound(f"Configuration '{name}' has no change of revision {revision}, or it is no longer kept")
@@ -84,7 +93,7 @@ async def _earlier(services: Services, name: str, version: int | None, revision:
         raise _not_found(name)
     at: Change | None = last
     while at is not None and version is not None and at.id == last.id and at.version >= version:
-        page = await services.ledger.journal.history(KIND, name, revision=at.revision, take=PAGE)
+        page = await services.ledger.history(KIND, name, revision=at.revision, take=PAGE)
         for change in page:
             if change.version == version and change.id == last.id:
                 return change
@@ -109,10 +118,10 @@ async def history(services: Services, caller: Caller, request: ConfigurationHist
     at = last.revision
     if request.before is not None and request.before <= at:
         # Whoever pages asks behind a change of this name, which is found at once; else it is walked to.
-        direct = await services.ledger.journal.history(KIND, name, revision=request.before, take=1)
+        direct = await services.ledger.history(KIND, name, revision=request.before, take=1)
         at = direct[0].previous if direct else at
     while at and len(found) < take:
-        page = await services.ledger.journal.history(KIND, name, revision=at, take=min(PAGE, take - len(found)))
+        page = await services.ledger.history(KIND, name, revision=at, take=min(PAGE, take - len(found)))
         found += [change for change in page if request.before is None or change.revision < request.before]
         if sum(len(change.content or b"") for change in found) > MAX_REPLY:
             raise TooLarge
@@ -257,7 +266,7 @@ def checked_patterns(given: list[str]) -> Patterns:
 
 def refusal(refused: Refused) -> WireError:
     """The error for a write that could not be."""
-    if isinstance(refused, Mismatch):
+    if isinstance(refused, PreconditionFailed):
         return conflict(refused, refused.failed)
     return _not_found(refused.write.key)
 

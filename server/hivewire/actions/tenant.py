@@ -5,7 +5,7 @@ from __future__ import annotations
 from hivewire.access.tenants import TenancyError
 from hivewire.caller import Caller
 from hivewire.ledger.pending import PendingWrite
-from hivewire.ledger.records import Mismatch, Refused
+from hivewire.ledger.records import PreconditionFailed, Refused
 from hivewire.services import Services
 from hivewire_protocol.errors import InvalidParameters, NotAllowed, NotFound, OutOfBounds, WireError
 from hivewire_protocol.messages import NOTHING, Reply
@@ -55,7 +55,7 @@ def author(caller: Caller) -> str:
 def refusal(refused: Refused) -> WireError:
     """The error for a write that could not be."""
     what, key = refused.write.kind.capitalize(), refused.write.key[:64]
-    if isinstance(refused, Mismatch):
+    if isinstance(refused, PreconditionFailed):
         return NotAllowed(f"{what} with id = {key} exists already")
     return NotFound(f"{what} with id = {key} not found")
 

@@ -8,7 +8,7 @@ from hivewire.access.passwords import Busy
 from hivewire.access.users import User, UserProfile
 from hivewire.caller import Caller
 from hivewire.ledger.pending import unavailable
-from hivewire.ledger.records import Expected, Mismatch, NotDurable
+from hivewire.ledger.records import Expected, NotDurable, PreconditionFailed
 from hivewire.services import Services
 from hivewire_protocol import times
 from hivewire_protocol.errors import (
@@ -123,7 +123,7 @@ async def _store(
                 services.users.write(user.login, profile, author, (Expected(revision=record.revision),))
             )
             return
-        except Mismatch:
+        except PreconditionFailed:
             continue
         except NotDurable as error:
             raise unavailable(error) from error

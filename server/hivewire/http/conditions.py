@@ -9,9 +9,9 @@ from typing import overload
 from msgspec import Struct
 
 from hivewire.http.request import HttpRequest
-from hivewire.ledger.records import Change, version_of
+from hivewire.ledger.records import Change, View, version_of
 from hivewire.resources import change_of
-from hivewire_protocol.errors import OutOfBounds, PreconditionFailed
+from hivewire_protocol.errors import HeaderConditionFailed, OutOfBounds
 
 
 class EntityTags(Struct):
@@ -24,7 +24,7 @@ class EntityTags(Struct):
     tags: tuple[str, ...]
     wanted: bool
 
-    def holds(self, last: Change | None) -> bool:
+    def holds(self, last: Change | None, view: View) -> bool:
         """Whether the record matches one of the tags, or none of them."""
         version = version_of(last)
         if not version or last is None:
@@ -32,10 +32,10 @@ class EntityTags(Struct):
         matches = not {"*", f'"{version}"', f'"{version}-{last.revision}"'}.isdisjoint(self.tags)
         return matches is self.wanted
 
-    def error(self, last: Change | None) -> PreconditionFailed:
+    def error(self, last: Change | None) -> HeaderConditionFailed:
         """The 412, with the record's current change."""
         text = f"{self.header}: {', '.join(self.tags)} does not hold"
-        return PreconditionFailed(text, change=change_of(last) if last is not None else None)
+        return HeaderConditionFailed(text, change=change_of(last) if last is not None else None)
 
 
 _TAG = re.compile(r'(?:W/)?"[!#-~\x80-\xff]*"')

@@ -12,8 +12,8 @@ from typing import Generic, TypeVar
 
 from msgspec import Struct
 
-from hivewire.ledger.ledger import Ledger, Outcome
-from hivewire.ledger.records import Change, Refused, Transaction
+from hivewire.ledger.ledger import Ledger
+from hivewire.ledger.records import Change, Outcome, Refused, Transaction, Undecided
 from hivewire_protocol.errors import Unavailable, WireError
 
 R = TypeVar("R")
@@ -56,4 +56,6 @@ def conclude(pending: PendingWrite[R], outcome: Outcome) -> R | Exception:
 
 def unavailable(error: BaseException) -> Unavailable:
     """What a client is told when the journal could not take its change."""
+    if isinstance(error, Undecided):
+        return Unavailable("not known whether this was written; read before trying again")
     return Unavailable(f"{Unavailable.text}: {error}; nothing was written")

@@ -91,7 +91,7 @@ class Batches:
             elif len(entry.content) > limit:
                 writes.append(TooLarge(f"the content is over {limit} bytes"))
             else:
-                condition = Condition(properties.ENTRY, entry.etag, self._store.has_room)
+                condition = Condition(properties.ENTRY, entry.etag, self._services.settings.property_count)
                 write = Write(KIND, entry.name, entry.content, entry.content_type, entry.description, (condition,))
                 writes.append(write)
         outcomes = await asyncio.gather(

@@ -99,7 +99,7 @@ class Pages:
         description = properties.checked_description(call.text("description")) or None
         content_type = properties.checked_media_type(call.headers.get("content-type") or properties.BINARY)
         content = await content_of(call, self._admission)
-        condition = Condition(rule, call.etag(), self._store.has_room)
+        condition = Condition(rule, call.etag(), self._services.settings.property_count)
         write = Write(KIND, name, content, content_type, description, (condition,))
         change = await self._store.commit(write, call.who.user)
         shown = self._store.shown(change)

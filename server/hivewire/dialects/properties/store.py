@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from msgspec import Struct
 
 from hivewire.access.users import User
 from hivewire.actions.configuration import KIND
 from hivewire.ledger.pending import PendingWrite, commit
-from hivewire.ledger.records import Change, Mismatch, Refused, Transaction, Write
+from hivewire.ledger.records import Change, PreconditionFailed, Refused, Transaction, View, Write
 from hivewire.services import Services
 from hivewire_protocol.errors import NotFound, OutOfBounds, VersionConflict, WireError
 from hivewire_protocol.properties import rules as properties
@@ -52,11 +50,6 @@ class Store:
         transaction = Transaction((write,), user.login if user is not None else None)
         return await commit(self._services.ledger, PendingWrite(transaction, _only, _refused))
 
-    def has_room(self) -> bool:
-        """Whether one more property may be created."""
-        most = self._services.settings.property_count
-        return not most or len(self._services.ledger.kind(KIND).live) < most
-
 
 def _only(changes: list[Change]) -> Change:
     [change] = changes
@@ -64,7 +57,7 @@ def _only(changes: list[Change]) -> Change:
 
 
 def _refused(refused: Refused) -> WireError:
-    if isinstance(refused, Mismatch):
+    if isinstance(refused, PreconditionFailed):
         assert isinstance(refused.failed, Condition)  # noqa: S101 - the only one that can fail
         return refused.failed.error(refused.last)
     return NotFound("There is no such property")
@@ -76,14 +69,15 @@ class Condition(Struct):
 
     rule: Rule
     given: str | None
-    has_room: Callable[[], bool]
+    most: int
+    """How many properties there may be; 0 for any number."""
 
-    def holds(self, last: Change | None) -> bool:
+    def holds(self, last: Change | None, view: View) -> bool:
         """Whether the write may happen to the record as it is."""
         current = _etag(last)
         if properties.verdict(self.rule, self.given, current) != 200:
             return False
-        return current is not None or self.has_room()
+        return current is not None or not self.most or view.count(KIND) < self.most
 
     def error(self, last: Change | None) -> WireError:
         """Why it did not."""
@@ -100,7 +94,7 @@ class Seen(Struct):
 
     last: Change | None = None
 
-    def holds(self, last: Change | None) -> bool:
+    def holds(self, last: Change | None, view: View) -> bool:
         """True."""
         self.last = last
         return True
