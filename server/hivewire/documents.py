@@ -51,14 +51,15 @@ LARGE = 64 << 10
 """
 
 TRIES = 5
-"""Only a deletion of the tenant can come between reading and writing, so the second try nearly always counts."""
+"""Saves of a tenant wait for each other, so only its deletion can come between reading and writing: two tries nearly
+always do."""
 
 _T = TypeVar("_T")
 
 
 class Author(NamedTuple):
-    """Who wants to save something in a tenant: `number` is that of the tenant's record when it was asked for, and
-    `still` raises WireError when the right has ended since."""
+    """Who saves in a tenant. `number` is that of the tenant's record when the request came; `still` raises WireError
+    when the right to save has ended since."""
 
     tenant: str
     number: int
