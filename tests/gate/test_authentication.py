@@ -452,7 +452,7 @@ def test_nobody_mints_more_than_the_own_rights(shared_gateway: RunningGateway, a
 
 
 def test_a_token_for_reading_cannot_write(shared_gateway: RunningGateway, talk: Talk) -> None:
-    """GetConfiguration reads and lists; put and delete are 403 over HTTP and sockets, before anything else is checked."""
+    """GetConfiguration reads and lists; put and delete are 403 over HTTP and sockets, before all else."""
     talk("configuration/put", name="auth.read", value="1")
     token = talk("token/create", payload={"userId": 1, "actions": ["GetConfiguration"]})["accessToken"]
     with shared_gateway.socket(token) as reader, shared_gateway.http(token) as client:

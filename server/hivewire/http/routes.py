@@ -21,6 +21,11 @@ from hivewire_protocol.messages import Request
 C = TypeVar("C")
 
 
+def encoded(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    """Headers as ASGI has them."""
+    return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+
+
 class Context(Struct, frozen=True):
     """What dialects work with. `not_ready` gives the reason why new work should go elsewhere, or None."""
 
@@ -60,13 +65,14 @@ def overridden(request: HttpRequest) -> str:
     return request.method
 
 
-class Dialect(Struct, frozen=True):
+class Dialect(Struct):
     """A table of routes, and how its errors look.
 
-    `refuse` renders a WireError, or one of `errors`, which are the dialect's own. `prefixes` are the paths that are
-    the dialect's even where no route is. `method` tells the method that counts, `options` whether OPTIONS is answered
-    everywhere. `headers` are on every answer, and `finish` may add others that depend on the request. `unknown_path`
-    is the text of a 404 without a route, and `count_unknown` whether such a request counts in the metrics.
+    - `refuse` renders a WireError, or one of `errors`, which are the dialect's own;
+    - `prefixes` are the paths that are the dialect's even where no route is, `unknown_path` is the text of the 404
+      there, and `count_unknown` whether it counts in the metrics;
+    - `method` tells the method that counts, and `options` whether OPTIONS is answered everywhere;
+    - `headers` are on every answer (`head` is the same, encoded), and `finish` may add others for a request.
     """
 
     routes: Iterable[Route[Any]]
@@ -76,9 +82,14 @@ class Dialect(Struct, frozen=True):
     method: Callable[[HttpRequest], str] = _as_sent
     options: bool = False
     headers: Mapping[str, str] = field(default_factory=dict)
+    head: list[tuple[bytes, bytes]] = field(default_factory=list)
     finish: Callable[[HttpRequest, Response], None] | None = None
     unknown_path: str | None = None
     count_unknown: bool = False
+
+    def __post_init__(self) -> None:
+        """Encode the headers once, not for every answer."""
+        self.head = encoded(self.headers)
 
 
 MakeDialect: TypeAlias = "Callable[[Context], Dialect]"
