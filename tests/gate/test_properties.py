@@ -1251,7 +1251,7 @@ def test_a_changed_password_counts_at_once(tmp_path: Path) -> None:
 
 
 def test_guessing_is_throttled(tmp_path: Path) -> None:
-    """After ten wrong passwords: 429 with Retry-After, for the right one too, and together with other doors."""
+    """After ten wrong passwords: 429 with Retry-After, for the right one too, and beside other ways to log in."""
     with started(tmp_path) as gateway:
         url = gateway.url + "/@api/deki/site/properties"
         assert httpx.get(url, auth=ADMIN).status_code == 200  # remembered now, which must not help
@@ -1379,7 +1379,7 @@ def test_no_cors_headers_unless_configured(gateway: RunningGateway, permissive_g
         (b"/site/properties HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nno size\r\n", 400),
     ],
 )
-def test_refusals_at_the_door_have_no_cors_headers_either(
+def test_refusals_before_a_route_have_no_cors_headers_either(
     gateway: RunningGateway, root: str, rest: bytes, status: int
 ) -> None:
     """What is refused before it is routed: the path is enough to know, and the same of other dialects keeps them."""

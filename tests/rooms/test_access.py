@@ -636,7 +636,7 @@ def test_a_clock_that_jumps_back_makes_nobody_wait_longer(throttle: Throttle, cl
 
 
 def test_the_memory_of_failures_is_bounded(throttle: Throttle) -> None:
-    """Guessing with ever new logins takes no more than a bounded room; the quietest is forgotten first."""
+    """Guessing with ever new logins takes bounded memory; the one that failed longest ago is forgotten first."""
     fail(throttle, 12, login="first")
     fail(throttle, 12, login="second")
     for number in range(MAX_TRACKED - 1):

@@ -32,10 +32,10 @@ from hivewire_protocol.permissions import Permission
 
 REFRESH, ACCESS = 0, 1
 MAX_TOKEN = 64 << 10
-"""Characters of a token that is looked at: room for 1,000 name patterns."""
+"""Characters of the longest token that is verified: room for 1,000 name patterns."""
 
 SHORTEST = 1_000
-"""Milliseconds; a client's token with less than that to live is not given out again."""
+"""Milliseconds; a client's token that expires sooner is not given out again."""
 
 CACHED_TOKENS, CACHED_BYTES = 4_096, 4 << 20
 """Verified tokens that are remembered: how many, and characters of all of them. What a token grants takes about as much
@@ -85,7 +85,7 @@ class Key:
             if not self.value:
                 raise SecretError("the JWT secret gives an empty key under `jwt_key_derivation = devicehive`")
             if self.weak:
-                # Accepted knowingly, with a warning of the gateway's own at start: not one more for each token.
+                # The gateway warns of it at start; PyJWT would warn again for each token.
                 warnings.filterwarnings("ignore", category=jwt.InsecureKeyLengthWarning)
 
     @property
@@ -214,7 +214,7 @@ class Tokens:
         return identity(claims, user)
 
     def _client_identity(self, claims: Claims, number: int) -> Identity:
-        """What a client's token grants: privileges in tenants that are still the same, and no action at all."""
+        """What a client's token grants: privileges in tenants that still exist, and no action at all."""
         client = self._tenants.by_number(number)
         if client is None or claims.u or claims.tn is UNSET:
             raise InvalidCredentials
@@ -231,7 +231,7 @@ class Tokens:
         return user is not None and user.active
 
     def current(self, identity: Identity) -> Identity:
-        """The identity with what still counts of its privileges: those in a tenant end with the tenant."""
+        """The identity with the privileges that still count: those in a tenant end with the tenant."""
         client = self._tenants.by_number(identity.client) if identity.client else None
         if client is None or identity.tenants is None:
             return identity

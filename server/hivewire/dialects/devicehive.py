@@ -1,7 +1,7 @@
 """DeviceHive's REST dialect and our own additions to it: parse, call the action, render.
 
-There is no second implementation: each row of the table names the request that also comes over a socket, and how its
-reply is shown (core protocol, sections 1.5 and 10; configuration contract, section 5).
+Each row of the table names the request that also comes over a socket, and how its reply is shown; there is no second
+implementation of any action (core protocol, sections 1.5 and 10; configuration contract, section 5).
 """
 
 from __future__ import annotations

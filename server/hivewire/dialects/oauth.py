@@ -1,4 +1,4 @@
-"""The token endpoint of OAuth 2, for clients of tenants and for users (tenant configuration, section 1)."""
+"""The OAuth dialect: the token endpoint for clients of tenants and for users (tenant configuration, section 1)."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from hivewire_protocol.nouns.identity import AccessTokenReply, Token, TokenRefre
 from hivewire_protocol.permissions import Permission
 
 MOST_A_SECOND = 10
-"""Token requests of one client from one address (tenant configuration, section 1)."""
+"""Token requests in a second of one client from one address (tenant configuration, section 1)."""
 
 MAX_PARAMETERS = 32
 
@@ -93,7 +93,7 @@ class TokenEndpoint:
         if client is None:
             if known is not None:
                 throttle.fail(key, address)
-            # A name that nobody has may be a slip, even a secret, and is not logged.
+            # An unknown name may be a typing error, even a secret, so it is not logged.
             self._failed("invalid_client", address, name if known is not None else None)
             raise _no_client()
         throttle.succeed(key, address)

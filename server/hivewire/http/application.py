@@ -14,7 +14,7 @@ from starlette.types import Message, Receive, Scope, Send
 from hivewire.http.body import ClientGone
 from hivewire.http.request import HttpRequest
 from hivewire.http.response import Response
-from hivewire.http.routes import Context, Dialect, Found, MakeDialect, Route, Table
+from hivewire.http.routes import Context, Dialect, Found, MakeDialect, Route, Table, encoded
 from hivewire.ledger.pending import unavailable
 from hivewire.ledger.records import NotDurable
 from hivewire.transport.connection import PORTION, HttpProtocol
@@ -34,7 +34,6 @@ class Application:
         self._table = Table()
         for dialect in self.dialects:
             self._table.add(dialect)
-        self._head = {id(dialect): _encoded(dialect.headers) for dialect in self.dialects}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -49,7 +48,7 @@ class Application:
             response.headers["Connection"] = "close"
         if dialect.finish is not None:
             dialect.finish(request, response)
-        await self._send(request, response, self._head[id(dialect)], send)
+        await self._send(request, response, dialect.head, send)
 
     def headers_of(self, path: str) -> Mapping[str, str]:
         """The headers of every answer under a path, also of one that refuses a request before it is read."""
@@ -119,7 +118,7 @@ class Application:
         if response.stream is not None:
             await response.stream(request.scope, request.receive, _sending(request, response, common, send))
             return
-        headers = _encoded(response.headers)
+        headers = encoded(response.headers)
         body = response.body
         if response.status not in (204, 304):
             headers.append((b"content-length", b"%d" % len(body)))
@@ -140,17 +139,16 @@ def _sending(request: HttpRequest, response: Response, common: list[tuple[bytes,
 
     async def send_on(message: Message) -> None:
         if message["type"] == "http.response.start":
-            message["headers"] = [*message["headers"], *_encoded(response.headers), *common]
+            message["headers"] = [*message["headers"], *encoded(response.headers), *common]
+            await send(message)
+            # The head does not wait for the first piece, which may be long in coming.
+            message = {"type": "http.response.body", "body": b"", "more_body": True}
         elif len(body := message.get("body", b"")) > PORTION:
             await connection.send_in_portions(body, message.get("more_body", False), send)
             return
         await send(message)
 
     return send_on
-
-
-def _encoded(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
-    return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
 
 
 def _allowed(dialect: Dialect, found: list[Found]) -> str:

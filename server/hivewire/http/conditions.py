@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from functools import cached_property
 from typing import overload
 
 from msgspec import Struct
@@ -49,11 +48,14 @@ class HeaderConditions(Sequence[EntityTags]):
 
     def __init__(self, request: HttpRequest) -> None:
         self._request = request
+        self._found: tuple[EntityTags, ...] | None = None
 
-    @cached_property
+    @property
     def _tags(self) -> tuple[EntityTags, ...]:
-        found = (_entity_tags(self._request, "If-Match", True), _entity_tags(self._request, "If-None-Match", False))
-        return tuple(tags for tags in found if tags is not None)
+        if self._found is None:
+            both = (_entity_tags(self._request, "If-Match", True), _entity_tags(self._request, "If-None-Match", False))
+            self._found = tuple(tags for tags in both if tags is not None)
+        return self._found
 
     def __len__(self) -> int:
         """How many there are."""

@@ -21,6 +21,11 @@ from hivewire_protocol.messages import Request
 C = TypeVar("C")
 
 
+def encoded(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    """Headers as ASGI has them."""
+    return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+
+
 class Context(Struct, frozen=True):
     """What dialects work with. `not_ready` gives the reason why new work should go elsewhere, or None."""
 
@@ -60,13 +65,14 @@ def overridden(request: HttpRequest) -> str:
     return request.method
 
 
-class Dialect(Struct, frozen=True):
+class Dialect(Struct):
     """A table of routes, and how its errors look.
 
-    `refuse` renders a WireError, or one of `errors`, which are the dialect's own. `prefixes` are the paths that are
-    the dialect's even where no route is. `method` tells the method that counts, `options` whether OPTIONS is answered
-    everywhere. `headers` are on every answer, and `finish` may add others that depend on the request. `unknown_path`
-    is the text of a 404 without a route, and `count_unknown` whether such a request counts in the metrics.
+    - `refuse` renders a WireError, or one of `errors`, which are the dialect's own;
+    - `prefixes` are the paths that are the dialect's even where no route is, `unknown_path` is the text of the 404
+      there, and `count_unknown` whether it counts in the metrics;
+    - `method` tells the method that counts, and `options` whether OPTIONS is answered everywhere;
+    - `headers` are on every answer (`head` is the same, encoded), and `finish` may add others for a request.
     """
 
     routes: Iterable[Route[Any]]
@@ -76,9 +82,14 @@ class Dialect(Struct, frozen=True):
     method: Callable[[HttpRequest], str] = _as_sent
     options: bool = False
     headers: Mapping[str, str] = field(default_factory=dict)
+    head: list[tuple[bytes, bytes]] = field(default_factory=list)
     finish: Callable[[HttpRequest, Response], None] | None = None
     unknown_path: str | None = None
     count_unknown: bool = False
+
+    def __post_init__(self) -> None:
+        """Encode the headers once, not for every answer."""
+        self.head = encoded(self.headers)
 
 
 MakeDialect: TypeAlias = "Callable[[Context], Dialect]"
@@ -114,10 +125,12 @@ _NONE: Mapping[str, str] = {}
 
 
 class Table:
-    """The routes of all dialects: a dictionary of fixed paths, and a tree of segments for those with parameters."""
+    """The routes of all dialects: dictionaries of fixed paths and of those that end in a name, the common ones, and a
+    tree of segments for all."""
 
     def __init__(self) -> None:
         self._fixed: dict[str, Place] = {}
+        self._named: dict[str, tuple[str, Place]] = {}
         self._root = _Node()
 
     def add(self, dialect: Dialect) -> None:
@@ -139,14 +152,22 @@ class Table:
             else:
                 node = node.children.setdefault(segment, _Node())
         node.place = node.place or Place(dialect)
+        before, _, last = path.rpartition("/")
         if "{" not in path:
             self._fixed[path] = node.place
+        elif "{" not in before:
+            self._named[before] = (last[1:-1], node.place)
         return node.place
 
     def find(self, path: str) -> list[Found]:
         """The places of a path, the most literal one first; more than one only where a word may also be a name."""
         place = self._fixed.get(path)
-        if place is not None and not place.also_name:
+        if place is None:
+            before, _, last = path.rpartition("/")
+            if last and before in self._named:
+                name, place = self._named[before]
+                return [(place, {name: last})]
+        elif not place.also_name:
             return [(place, _NONE)]
         found: list[Found] = []
         for each in _walk(self._root, path.split("/"), 0, _NONE):

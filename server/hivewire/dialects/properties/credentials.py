@@ -43,7 +43,7 @@ class Asked(Struct):
 
 
 class SiteCaller(Struct):
-    """Who it is. `user` is None for anonymous callers, and with the API key that names nobody.
+    """Who asks in this dialect. `user` is None for anonymous callers, and for the API key without a user.
 
     `ambient` credentials are those that a browser adds by itself, also to what a foreign page makes it send.
     """
@@ -54,7 +54,7 @@ class SiteCaller(Struct):
 
 
 class Credentials:
-    """Tells callers apart. `origins` are those whose pages may use browser tokens."""
+    """Finds out who asks. `origins` are those whose pages may use browser tokens."""
 
     def __init__(self, services: Services, origins: Collection[str]) -> None:
         settings = services.settings
@@ -147,7 +147,7 @@ class Credentials:
         if not found:
             self._failed(asked, "basic", "malformed")
             raise Unauthorized
-        # Who must wait must wait here too: what is remembered must not tell a right guess from a wrong one.
+        # The throttle counts here too: a remembered password must not tell a right guess from a wrong one.
         if not self._services.throttle.wait(login, asked.address):
             user = self._remembered.find(login, password)
             if user is not None:
@@ -173,7 +173,7 @@ class Credentials:
     def _proved(self, pair: tuple[str, str, str], proving: asyncio.Task[User]) -> None:
         del self._proving[pair]
         if not proving.cancelled():
-            proving.exception()  # looked at, even when everybody who waited for it has gone
+            proving.exception()  # retrieved, else asyncio reports it when nobody waits for it any more
 
     async def _prove(self, address: str, login: str, password: str) -> User:
         before = self._services.users.by_login(login)
@@ -183,7 +183,7 @@ class Credentials:
         return user
 
     def _failed(self, asked: Asked, how: str, why: str, login: str | None = None) -> None:
-        # A login that nobody has may be a password in the wrong field.
+        # An unknown login may be a password in the wrong field, so it is not logged.
         known = login if login is not None and self._services.users.by_login(login) is not None else None
         self._services.telemetry.authentication_failed(how, why, asked.address, known)
 
