@@ -25,7 +25,8 @@ from msgspec import Struct
 
 from hivewire.access.identity import Identity
 from hivewire.access.tenants import DOCUMENT, Tenants
-from hivewire.hub.entries import Topic
+from hivewire.hub.ledger_source import key_of
+from hivewire.hub.source import Topic
 from hivewire.keyed_lock import KeyedLock
 from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.records import Change, Expected, PreconditionFailed, Transaction, Write
@@ -287,5 +288,5 @@ def _served(identity: Identity, wanted: Patterns) -> Patterns:
     return Patterns(tuple(name for name in wanted.exact if identity.may_tenant(name, Privilege.READ)))
 
 
-TOPIC = Topic("tenant", DOCUMENT, "tenants", _update, _entry, _served)
+TOPIC = Topic("tenant", DOCUMENT, _update, key_of, _served, "tenants", _entry)
 """Documents by tenant. Pushes tell what changed and never carry the document."""

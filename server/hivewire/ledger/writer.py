@@ -141,7 +141,7 @@ class Writer:
 
     def _wake(self) -> None:
         sleeping, self._sleeping = self._sleeping, None
-        if sleeping is not None:
+        if sleeping is not None and not sleeping.done():  # else the task was cancelled
             sleeping.set_result(None)
 
     def _break(self, error: Exception) -> None:
