@@ -1,58 +1,21 @@
-"""The documentation's tables, made from the code: `python -m tests.tables` writes them, a test tells when to."""
+"""Tables and pages of the documentation, made from the code: `python -m tests.tables` writes them.
+
+A test fails while one of them is stale.
+"""
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from hivewire import settings
-from hivewire.dialects.devicehive import ROWS
-from hivewire_protocol.catalogue import REQUESTS
-from hivewire_protocol.close import TABLE
-from hivewire_protocol.errors import catalogue
 from hivewire_protocol.tenant.elements import COLLECTIONS, PARTS, ROOT
 from hivewire_protocol.tenant.validation import RULES, STRICT, WARNINGS
+from tests import reference
 
 README = Path(__file__).parent.parent / "README.md"
-DOCUMENTS = README.parent / "docs" / "tenant-configuration.md"
-
-
-def actions() -> list[str]:
-    """Action, what it needs, where it is over HTTP, and its sentence."""
-    rest = {row.request: f"`{row.method} {row.path}`" for row in ROWS}
-    lines = ["| action | permission | REST | what it does |", "| --- | --- | --- | --- |"]
-    for action, request in REQUESTS.items():
-        permission = f"`{request.permission.wire_name}`" if request.permission is not None else "none"
-        lines.append(f"| `{action}` | {permission} | {rest.get(request, '')} | {_sentence(request)} |")
-    return lines
-
-
-def errors() -> list[str]:
-    """Code, text and meaning of every error."""
-    lines = ["| code | text | JSON-RPC | when |", "| --- | --- | --- | --- |"]
-    for error in catalogue():
-        rpc = str(error.rpc_code or error.code).replace("-", "−")
-        lines.append(f"| {error.code} | `{error.text}` | {rpc} | {_sentence(error)} |")
-    return lines
-
-
-def close_codes() -> list[str]:
-    """Code, reason and advice."""
-    lines = ["| code | reason | reconnect |", "| --- | --- | --- |"]
-    return lines + [f"| {code.value} | `{close.reason}` | {close.reconnect} |" for code, close in TABLE.items()]
-
-
-def settings_table() -> list[str]:
-    """Name, default and sentence of every setting."""
-    lines = ["| setting | default | what it does |", "| --- | --- | --- |"]
-    defaults = settings.Settings()
-    for name in settings.names():
-        default = getattr(defaults, name)
-        shown = f"`{default}`" if default not in (None, "") else ""
-        lines.append(f"| `{name}` | {shown} | {settings.sentence(name)} |")
-    return lines
+DOCS = README.parent / "docs"
+DOCUMENTS, API, SETTINGS = DOCS / "tenant-configuration.md", DOCS / "api.md", DOCS / "settings.md"
 
 
 def benchmark() -> list[str]:
@@ -81,7 +44,7 @@ def rules() -> list[str]:
     for rule in RULES:
         codes = ", ".join(_marked(code) for code in rule.codes)
         layered = " Not above a base layer." if rule.complete else ""
-        lines.append(f"| {codes} | {_places(rule.kinds)} | {_sentence(rule.check)}{layered} |")
+        lines.append(f"| {codes} | {_places(rule.kinds)} | {reference.sentence(rule.check)}{layered} |")
     return lines
 
 
@@ -98,26 +61,20 @@ def _places(kinds: Sequence[str]) -> str:
     return ", ".join("the document" if kind == ROOT else f"`{kind}`" for kind in kinds)
 
 
-def _sentence(documented: object) -> str:
-    """What it is, without the place in a contract that the rule comes from: that is for who reads the code."""
-    text = re.sub(r"\s+", " ", (documented.__doc__ or "").split("\n\n")[0])
-    return re.sub(r" \([^()]*\bsection [^()]*\)", "", text).strip()
-
-
 PAGES: dict[Path, dict[str, Callable[[], list[str]]]] = {
-    README: {
-        "actions": actions,
-        "errors": errors,
-        "close codes": close_codes,
-        "settings": settings_table,
-        "benchmark": benchmark,
-    },
+    README: {"benchmark": benchmark},
     DOCUMENTS: {"rules": rules},
 }
+"""Pages written by hand, and the tables in them."""
+
+WHOLE: dict[Path, Callable[[], str]] = {API: reference.api, SETTINGS: reference.settings_page}
+"""Pages that are made from the code as a whole."""
 
 
 def up_to_date(page: Path) -> str:
-    """A page with its tables as they should be."""
+    """A page as it should be: made anew, or with its tables renewed."""
+    if page in WHOLE:
+        return WHOLE[page]()
     text = page.read_text()
     for name, make in PAGES[page].items():
         begin, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->"
@@ -130,5 +87,5 @@ def up_to_date(page: Path) -> str:
 
 
 if __name__ == "__main__":
-    for each in PAGES:
+    for each in (*PAGES, *WHOLE):
         each.write_text(up_to_date(each))

@@ -12,9 +12,9 @@ from tests import tables
 ROOT = tables.README.parent
 
 
-@pytest.mark.parametrize("page", tables.PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [*tables.PAGES, *tables.WHOLE], ids=lambda page: page.name)
 def test_the_tables_say_what_the_code_does(page: Path) -> None:
-    """Actions, errors, close codes, settings and the rules of documents stand there as they are in the code."""
+    """Actions, pushes, errors, close codes, settings and the rules of documents stand there as they are in the code."""
     assert page.read_text() == tables.up_to_date(page), "run `python -m tests.tables`"
 
 

@@ -34,6 +34,7 @@ from hivewire_protocol.nouns.subscription import parse_position, render_position
 from hivewire_protocol.nouns.user import Role, Status
 from hivewire_protocol.patterns import EVERYTHING, Patterns
 from hivewire_protocol.permissions import Permission
+from tests.contract import hold_push
 from tests.world import ALL, HOUR, Clock
 
 READER = 1 << Permission.GET_CONFIGURATION
@@ -79,6 +80,7 @@ class Peer:
 
     def push(self, data: bytes) -> None:
         for line in data.splitlines():
+            hold_push(line)
             self._take(line)
 
     def _take(self, line: bytes) -> None:
