@@ -379,9 +379,11 @@ async def test_a_subscription_made_in_a_full_batch_is_known(world: World) -> Non
         {"jsonrpc": "2.0", "id": n, "method": m, "params": p} for n, (m, p) in enumerate(calls)
     ]
     batch.append({"jsonrpc": "2.0", "method": "configuration/unsubscribe", "params": {"subscriptionId": 1}})
+    await world.quiet()
     peer.taken()
     peer.session.receive(json.dumps(batch).encode())
-    await world.quiet()
+    while peer.session.pending:
+        await asyncio.sleep(0)
     answers = peer.frames[0]
     assert answers[29]["error"]["code"] == 413
     assert answers[30]["result"]["subscriptionId"] == 2

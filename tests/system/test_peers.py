@@ -22,7 +22,7 @@ from bench.watchers import Turn, Watcher
 def short(part: str) -> str:
     """What a short run prints."""
     command = [sys.executable, "-m", "bench.peers", "--quick", "--only", part]
-    found = subprocess.run(command, capture_output=True, text=True, timeout=58)
+    found = subprocess.run(command, capture_output=True, text=True, timeout=170)
     assert found.returncode == 0, found.stdout + found.stderr
     return found.stdout
 
