@@ -28,7 +28,7 @@ from tests.running import PASSWORD, RunningGateway, Talk, serving
 from tests.users import ADMIN, write_users
 
 IN_A_HURRY = "from hivewire.cli import main, watch; watch.ASK_SECONDS = 0.05; main()"
-"""The command, but that it asks the gateway whether its token still counts all the time."""
+"""The command, which asks the gateway without a pause whether its token is still valid."""
 
 CLOCKLESS = IN_A_HURRY.replace("main()", "watch._seconds_left = lambda token: 0; main()")
 """The same, and it does not know how long a token is good, as with a clock that is wrong."""

@@ -192,7 +192,7 @@ def compacted_to_the_end(station: Station, faults: list[Fault]) -> list[str]:
 
 
 def dead_or_compacted(station: Station, gateway: RunningGateway) -> bool:
-    """Whether there is nothing more to wait for."""
+    """Whether the gateway has died, or has compacted everything."""
     return gateway.process.poll() is not None or compacted(station, gateway)
 
 

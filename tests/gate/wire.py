@@ -80,7 +80,7 @@ class Wire:
             self.socket.sendall(piece)
 
     def read(self, size: int) -> bytes:
-        """So many bytes."""
+        """Exactly this many bytes."""
         data = self._reader.read(size)
         assert len(data) == size, f"the connection ended after {data!r}"
         return data
