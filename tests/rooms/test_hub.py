@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any, ClassVar
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import tests.world
@@ -934,7 +934,6 @@ async def act(world: World, each: Watched, step: str, what: list[Any]) -> None:
         each.peer.subscribe(names=list(each.pattern.patterns), since=each.position)
 
 
-@settings(max_examples=300, deadline=None)
 @given(patterns=st.lists(st.sampled_from(["*", "a*", "a.*", "b"]), min_size=1, max_size=4), script=steps)
 def test_every_watcher_has_the_ledgers_changes_and_state(patterns: list[str], script: list[Any]) -> None:
     """Whatever happens in whatever order: groups are whole, in order, none twice, none missing, states are true."""
