@@ -24,7 +24,7 @@ from websockets.exceptions import ConnectionClosed
 from hivewire import app
 from hivewire.settings import Settings
 from tests.gate.wire import dial
-from tests.running import PASSWORD, RunningGateway, Talk
+from tests.running import PASSWORD, PATIENCE, RunningGateway, Talk
 
 
 def hivewire(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -35,7 +35,7 @@ def hivewire(*arguments: str | Path, **environment: str) -> subprocess.Completed
         env={**plain, **environment},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=PATIENCE,
     )
 
 
@@ -137,7 +137,7 @@ def test_a_stop_answers_what_is_under_way_and_says_goodbye(data: Path, number: i
             answers, closed = answers_until_close(busy)
             answers.insert(0, first)
             endings = [closed, answers_until_close(idle)[1], answers_until_close(stranger)[1]]
-            assert gateway.process.wait(20) == 0
+            assert gateway.process.wait(PATIENCE) == 0
         for ending in endings:
             assert ending.rcvd is not None
             assert ending.rcvd.code == 1001
@@ -182,7 +182,7 @@ def test_a_stop_during_the_start_is_a_stop(data: Path) -> None:
             pass  # the lock is the first thing that it makes, when it is far from ready
         process.send_signal(signal.SIGTERM)
         try:
-            process.communicate(timeout=10)
+            process.communicate(timeout=PATIENCE)
         except subprocess.TimeoutExpired:
             process.kill()
             pytest.fail("the gateway did not heed SIGTERM")
@@ -374,7 +374,7 @@ def welcome(gateway: RunningGateway) -> str:
     stdout = gateway.process.stdout
     assert stdout is not None
     gateway.process.send_signal(signal.SIGTERM)
-    gateway.process.wait(20)
+    gateway.process.wait(PATIENCE)
     return str(stdout.read())
 
 
