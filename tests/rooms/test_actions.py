@@ -18,6 +18,7 @@ import hivewire
 import hivewire_protocol
 import tests.world
 from hivewire import actions
+from hivewire.access.identity import ANONYMOUS
 from hivewire.access.throttle import FREE_ATTEMPTS
 from hivewire.access.tokens import ACCESS, REFRESH, Claims
 from hivewire.access.users import UserProfile
@@ -707,7 +708,7 @@ async def test_a_login_gives_tokens_that_work(world: World) -> None:
     """The access token authenticates, the refresh token gives another one, and the last login is shown."""
     nobody = Caller("10.0.0.1", "h")
     tokens = await world.ask(Token(login="john", password="john's"), nobody)
-    assert nobody.identity is None
+    assert nobody.identity is ANONYMOUS
     await world.ask(Authenticate(token=tokens.accessToken), nobody)
     assert (await world.ask(UserGetCurrent(), nobody)).current.login == "john"
     assert nobody.identity is not None
