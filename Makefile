@@ -4,11 +4,11 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 # What another Python may change: everything that needs no process of its own, and a little that does.
-SHORT := tests/protocol tests/rooms tests/ledger tests/gate/test_conformance.py tests/gate/test_configuration.py \
-	tests/gate/test_events.py tests/gate/test_subscriptions.py
+SHORT := tests/protocol tests/rooms tests/ledger tests/transport tests/gate/test_conformance.py \
+	tests/gate/test_configuration.py tests/gate/test_events.py tests/gate/test_subscriptions.py
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-newest coverage check bench bench-peers bench-compare soak faults fuzz clean
+.PHONY: help serve test test-newest test-long coverage check bench bench-peers bench-compare soak faults fuzz clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,7 +17,7 @@ serve: $(VENV)/.serve ## install what is needed and start the gateway (HIVEWIRE_
 	@exec $(BIN)/hivewire serve
 
 # The suite starts Python a few hundred times. Without bytecode each start compiles everything again.
-test test-newest coverage faults: export PYTHONDONTWRITEBYTECODE =
+test test-newest test-long coverage faults: export PYTHONDONTWRITEBYTECODE =
 
 test: $(VENV)/.test ## run the whole suite
 	$(BIN)/python -m pytest -n auto --maxprocesses 4
@@ -30,6 +30,9 @@ test-newest: $(VENV)/.test ## run a short form of the suite on the newest Python
 	$(VENV)/newest/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'; \
 	touch $(VENV)/newest/.test; \
 	$(VENV)/newest/bin/python -m pytest -n auto --maxprocesses 4 $(SHORT)
+
+test-long: $(VENV)/.test ## try ten times as many examples of every property (some minutes)
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --long tests/protocol tests/rooms tests/ledger
 
 coverage: $(VENV)/.test ## run the whole suite and say which lines and branches of the gateway it leaves out
 	@rm -rf .coverage && mkdir .coverage
