@@ -12,6 +12,9 @@ help: ## show this list
 serve: $(VENV)/.serve ## install what is needed and start the gateway (HIVEWIRE_PORT and HIVEWIRE_DATA are honoured)
 	@exec $(BIN)/hivewire serve
 
+# The suite starts Python a few hundred times. Without bytecode each start compiles everything again.
+test faults: export PYTHONDONTWRITEBYTECODE =
+
 test: $(VENV)/.test ## run the whole suite
 	$(BIN)/python -m pytest -n auto --maxprocesses 4
 

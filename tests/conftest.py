@@ -6,14 +6,20 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+import traceback
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from hivewire import cli
 from tests.command import Outcome, Run
 from tests.running import PASSWORD, RunningGateway, Talk
+
+# How long an example takes says how busy the machine is, not whether the code is right.
+settings.register_profile("short", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("long", settings.get_profile("short"), max_examples=1_000)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -24,11 +30,54 @@ def pytest_xdist_auto_num_workers() -> int:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`--long`: the tests that take minutes too."""
-    parser.addoption("--long", action="store_true", help="run the long forms of the tests for faults as well")
+    parser.addoption("--long", action="store_true", help="run the long forms of the tests as well")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The long form tries more examples, where a test does not say how many."""
+    settings.load_profile("long" if config.getoption("--long") else "short")
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(NamesAtOnce(config))
+
+
+class NamesAtOnce:
+    """Prints the name of each failure at once: a run that dies does not reach its summary."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        reporter = self._config.pluginmanager.get_plugin("terminalreporter")
+        if report.failed and isinstance(reporter, pytest.TerminalReporter):
+            reporter.ensure_newline()
+            reporter.write_line(f"FAILED {report.nodeid} ({report.when})")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A failure whose source cannot be shown is reported by its places.
+
+    pytest parses the source of each frame, and CPython 3.11 may answer that with "SystemError: AST constructor
+    recursion depth mismatch". The failure of the test would end its worker, and with it the whole run.
+    """
+    try:
+        return (yield)
+    except SystemError as error:
+        assert call.excinfo is not None
+        assert call.when != "collect"
+        frames = traceback.walk_tb(call.excinfo.tb)
+        places = [f"{frame.f_code.co_filename}:{line}: in {frame.f_code.co_name}" for frame, line in frames]
+        told = "\n".join([*places, call.excinfo.exconly(), f"(the source is not shown: {error})"])
+        return pytest.TestReport(
+            item.nodeid, item.location, {}, "failed", told, call.when, (), call.duration, call.start, call.stop
+        )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Without `--long`, the tests marked so are skipped, and said to be."""
+    """Without `--long`, the tests marked so are skipped, and the summary says that they were."""
     if not config.getoption("--long"):
         for item in items:
             if item.get_closest_marker("long"):

@@ -10,12 +10,15 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import httpx
 from websockets.sync.client import ClientConnection, connect
 from websockets.sync.server import ServerConnection, serve
+
+from tests.forked import Forked
 
 PASSWORD = "correct horse"
 SECRET = "a secret for tests, longer than 32 bytes"
@@ -29,33 +32,23 @@ class RunningGateway:
     """A gateway on a free port over the file `data`. `log` grows with its structured lines, as dictionaries."""
 
     def __init__(
-        self, data: Path, *flags: str, env: dict[str, str] | None = None, module: str = "hivewire", **popen: Any
+        self,
+        data: Path,
+        *flags: str,
+        env: dict[str, str] | None = None,
+        main: str = "hivewire.cli",
+        fresh: bool = False,
     ) -> None:
+        """`main` is the module with the command; `fresh` runs `python -m hivewire` itself, which takes longer."""
         self.data = data
         self.log: list[dict[str, Any]] = []
         self.noise: list[str] = []
         environment = {name: value for name, value in os.environ.items() if not name.startswith("HIVEWIRE_")}
         environment |= {"HIVEWIRE_ADMIN_PASSWORD": PASSWORD, "HIVEWIRE_JWT_SECRET": SECRET, **(env or {})}
-        self.process = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                module,
-                "serve",
-                "--port",
-                "0",
-                "--data",
-                str(data),
-                "--log-format",
-                "json",
-                *flags,
-            ],
-            env={name: value for name, value in environment.items() if value},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            **popen,
-        )
+        environment = {name: value for name, value in environment.items() if value}
+        arguments = ["serve", "--port=0", f"--data={data}", "--log-format=json", *flags]
+        started = _command if fresh else partial(Forked, main)
+        self.process: subprocess.Popen[str] | Forked = started(arguments, environment)
         assert self.process.stderr is not None
         for line in self.process.stderr:
             if self._take(line) == "started":
@@ -129,6 +122,16 @@ class RunningGateway:
         self.stop(signal.SIGKILL)
 
 
+def _command(arguments: list[str], environment: dict[str, str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "hivewire", *arguments],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
 @contextmanager
 def serving(handle: Callable[[ServerConnection], None]) -> Iterator[str]:
     """The address of a WebSocket server that does what a gateway would not: `handle` has each connection."""
@@ -147,7 +150,7 @@ class Talk:
         self._connector = connector
         self.connection = connector.__enter__()
 
-    def __call__(self, action: str, **members: Any) -> dict[str, Any]:
+    def __call__(self, action: str, **members: Any) -> Any:
         """Send a request, return the answer."""
         return self.frame({"action": action, "requestId": 1, **members})
 

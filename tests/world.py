@@ -6,10 +6,9 @@ ring adds words of its own in a subclass; what a gateway is made of stands here 
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from argon2 import PasswordHasher
 
@@ -24,8 +23,7 @@ from hivewire.caller import Caller
 from hivewire.dispatch import Dispatcher
 from hivewire.hub.hub import Hub
 from hivewire.ledger.engines.memory import MemoryJournal
-from hivewire.ledger.ledger import Ledger, Outcome
-from hivewire.ledger.pending import PendingWrite
+from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.records import Transaction, Write
 from hivewire.services import Services, now
 from hivewire.session import Session
@@ -69,7 +67,7 @@ class Clock:
 class World:
     """Everything that actions work with, over a journal in memory."""
 
-    staff: Mapping[str, UserProfile] = STAFF
+    staff: ClassVar[Mapping[str, UserProfile]] = STAFF
 
     def __init__(self, journal: MemoryJournal | None = None, clock: Clock | None = None, **changed: Any) -> None:
         self.journal = journal or MemoryJournal()
@@ -118,13 +116,8 @@ class World:
         return Caller("10.0.0.1", "h", identity=self.tokens.verify(token, now()))
 
     async def ask(self, request: Request, caller: Caller | None = None) -> Any:
-        """What a handler replies, a write committed as a session would; an error reply is raised."""
-        answer = self.dispatcher.start(caller or self.admin, request)
-        if isinstance(answer, PendingWrite):
-            future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-            self.ledger.submit(answer.transaction, future.set_result)
-            return self.dispatcher.conclude(answer, await future)
-        return await answer if asyncio.iscoroutine(answer) else answer
+        """The reply, once it is durable; an error reply is raised."""
+        return await self.dispatcher.carry_out(caller or self.admin, request)
 
     def connect(self, *permissions: Permission) -> tuple[Session, list[bytes]]:
         """A conversation of the administrator and its outbox; with all rights unless told otherwise."""

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import re
 from itertools import accumulate
-from typing import Any, Union
+from typing import Union
 
 import msgspec
 from msgspec import UNSET, Raw, Struct
 
 from hivewire_protocol import coercion
 from hivewire_protocol.catalogue import REQUESTS
+from hivewire_protocol.encoding import encode
 from hivewire_protocol.errors import (
     InvalidParameters,
     InvalidRpc,
@@ -27,7 +28,7 @@ from hivewire_protocol.errors import (
     UnknownAction,
     WireError,
 )
-from hivewire_protocol.messages import NOTHING, Reply, Request
+from hivewire_protocol.messages import Reply, Request
 
 MAX_DEPTH = 128
 """How deep objects and arrays may be nested in a request (configuration contract, section 2)."""
@@ -44,24 +45,31 @@ MAX_BATCH = 1_000
 NULL = Raw(b"null")
 
 
-class Call(Struct):
+class Call(Struct, gc=False):
     """One request on its way through: how to answer it, and what it asks or why it cannot be done.
 
-    `action` and `id` are what the answer echoes, as raw JSON; None in `action` means the frame could not be read at
-    all, and the answer has neither. With `error`, `request_type` is still set where the action was understood, so that
-    rights are checked before parameters are complained about. `reply_wanted` is false for JSON-RPC notifications.
-    `size` is the bytes of the message, counted once for a batch; `batch` is the one that the call belongs to.
+    `id` and `action` are what the answer echoes, as raw JSON; without an `action` it is that of the request. With
+    neither, the frame could not be read at all, and the answer has neither. With `error`, `refused` is still
+    set where the action was understood, so that rights are checked before parameters are complained about.
+    `reply_wanted` is false for JSON-RPC notifications. `size` is the bytes of the message, counted once for a batch;
+    `batch` is the one that the call belongs to. `pending` is for the session: whether it counts the call as unanswered.
     """
 
     request: Request | None
     id: Raw
     action: bytes | Raw | None = None
     error: WireError | None = None
-    request_type: type[Request] | None = None
+    refused: type[Request] | None = None
     rpc: bool = False
     reply_wanted: bool = True
     size: int = 0
     batch: Batch | None = None
+    pending: bool = False
+
+    @property
+    def request_type(self) -> type[Request] | None:
+        """What kind of request it is, also where it could not be built; None when the action was not understood."""
+        return type(self.request) if self.request is not None else self.refused
 
     def fail(self, error: WireError) -> None:
         """Keep what is wrong with it."""
@@ -104,24 +112,11 @@ class Batch:
         return b"[" + b",".join(self._answers) + b"]"
 
 
-_request = msgspec.json.Decoder(Union[tuple(REQUESTS.values())])  # noqa: UP007 - made at run time
+_decode = msgspec.json.Decoder(Union[tuple(REQUESTS.values())]).decode  # noqa: UP007 - made at run time
 _elements = msgspec.json.Decoder(list[Raw])
-_encoder = msgspec.json.Encoder()
-_LINE_SEPARATOR, _PARAGRAPH_SEPARATOR = "\u2028".encode(), "\u2029".encode()
-
-
-def encode(value: Any) -> bytes:
-    """Any struct or plain value to JSON bytes, with U+2028 and U+2029 escaped (core protocol, section 1.6)."""
-    data = _encoder.encode(value)
-    return _escape(data) if 0xE2 in data else data
-
-
-def _escape(data: bytes) -> bytes:
-    """For bytes with 0xE2 in them, with which both characters begin; most have none, and that is quickly seen."""
-    return data.replace(_LINE_SEPARATOR, rb"\u2028").replace(_PARAGRAPH_SEPARATOR, rb"\u2029")
-
 
 _ECHO = {found: f'"{action}"'.encode() for action, found in REQUESTS.items()}
+"""The action of each request as raw JSON."""
 
 
 def decode(data: bytes) -> Call | list[Call]:
@@ -132,7 +127,7 @@ def decode(data: bytes) -> Call | list[Call]:
     try:
         if len(data) > MAX_DEPTH and data.count(b"[") + data.count(b"{") > MAX_DEPTH:
             check_depth(data)
-        request = _request.decode(data)
+        request = _decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return _second_pass(data)
     except WireError as error:
@@ -140,8 +135,7 @@ def decode(data: bytes) -> Call | list[Call]:
     if request.jsonrpc is not UNSET:
         return _second_pass(data)
     request_id = request.requestId
-    shape = type(request)
-    return Call(request, NULL if request_id is UNSET else request_id, _ECHO[shape], None, shape)
+    return Call(request, NULL if request_id is UNSET else request_id)
 
 
 def check_depth(data: bytes) -> None:
@@ -195,10 +189,10 @@ def _action_call(members: dict[str, Raw]) -> Call:
 
 
 def _fill(call: Call, request_type: type[Request], members: dict[str, Raw]) -> None:
-    """Build the request; leave `request_type` unset when a common member is wrong: that comes before rights."""
+    """Build the request; leave `refused` unset when a common member is wrong: that comes before rights."""
     try:
         coercion.build(Request, members)
-        call.request_type = request_type
+        call.refused = request_type
         call.request = coercion.build(request_type, members)
     except WireError as error:
         call.fail(error)
@@ -218,7 +212,7 @@ def _rpc_call(members: dict[str, Raw]) -> Call:
     if (request_type := REQUESTS.get(name)) is None:
         call.error = UnknownAction(UnknownAction.text.format(action=name[:128]))
     elif params[:1] != b"{":
-        call.request_type = request_type
+        call.refused = request_type
         call.error = InvalidParameters("params must be an object: parameters are taken by name")
     else:
         given = coercion.decode_members(params)
@@ -250,15 +244,14 @@ def _element(data: bytes) -> Call:
 
 def answer(call: Call, reply: Reply) -> bytes:
     """The success reply to a call, encoded once; a 413 in its place when it is over 1 MiB."""
-    body = b"" if reply is NOTHING else _encoder.encode(reply)
-    if 0xE2 in body:
-        body = _escape(body)
-    if len(body) > MAX_REPLY and reply.bounded:
+    members = reply.members()
+    if len(members) > MAX_REPLY - 2 and reply.bounded:
         return refuse(call, TooLarge())
     if call.rpc:
-        return b'{"jsonrpc":"2.0","id":%b,"result":%b}' % (bytes(call.id), body or b"{}")
-    head = b"".join((b'{"action":', call.action or b"null", b',"requestId":', call.id, b',"status":"success"'))
-    return b"".join((head, b",", body[1:])) if body else head + b"}"
+        return b'{"jsonrpc":"2.0","id":%b,"result":{%b}}' % (bytes(call.id), members)
+    action = call.action if call.action is not None else _ECHO[type(call.request)]  # type: ignore[index]
+    success = b',"status":"success",' if members else b',"status":"success"'
+    return b"".join((b'{"action":', action, b',"requestId":', call.id, success, members, b"}"))
 
 
 def refuse(call: Call, error: WireError) -> bytes:
@@ -274,8 +267,9 @@ def refuse(call: Call, error: WireError) -> bytes:
             data,
         )
     echo = b""
-    if call.action is not None:
-        echo = b'"action":%b,"requestId":%b,' % (bytes(call.action), bytes(call.id))
+    action = call.action if call.request is None or call.action is not None else _ECHO[type(call.request)]
+    if action is not None:
+        echo = b'"action":%b,"requestId":%b,' % (bytes(action), bytes(call.id))
     members = b"," + encode(error.members)[1:-1] if error.members else b""
     return b'{%b"code":%d,"status":"error","error":%b%b}' % (echo, error.code, text, members)
 
@@ -287,8 +281,3 @@ def push(action: str, subscription_id: int, members: bytes, rpc: bool) -> bytes:
     else:
         head = b'{"action":"%b","subscriptionId":%d,%b}'
     return head % (action.encode(), subscription_id, members)
-
-
-def members_of(reply: Reply) -> dict[str, Any]:
-    """The members of a reply by wire name, for doors that show only one of them."""
-    return {name: getattr(reply, name) for name in reply.__struct_fields__}

@@ -194,7 +194,7 @@ class VersionConflict(WireError):
     text = "Configuration '{name}' is at {what} {current}, not {expected}"
 
 
-class PreconditionFailed(WireError):
+class HeaderConditionFailed(WireError):
     """An HTTP `If-Match` or `If-None-Match` header did not hold; `change` is the current change."""
 
     code = 412

@@ -13,6 +13,7 @@ from typing import Annotated, ClassVar
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
+from hivewire_protocol.encoding import encode
 from hivewire_protocol.permissions import Permission
 
 Integer = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
@@ -44,6 +45,10 @@ class Reply(Struct, gc=False):
     """
 
     bounded: ClassVar[bool] = True
+
+    def members(self) -> bytes:
+        """The members as JSON, without the braces around them."""
+        return encode(self)[1:-1]
 
 
 NOTHING = Reply()

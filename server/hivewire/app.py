@@ -26,7 +26,7 @@ from hivewire.dispatch import Dispatcher
 from hivewire.http.cors import cors
 from hivewire.http.peer import caller_of
 from hivewire.hub.hub import Hub
-from hivewire.ledger.engines.sqlite import tell_of_loading, tell_of_readers
+from hivewire.ledger.engines import tell_of_loading, tell_of_readers
 from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.retention import Retention
 from hivewire.services import Services, elapsed

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from hivewire.access.identity import Identity
+from hivewire.access.identity import ANONYMOUS, Identity
 from hivewire.hub.feed import Feed, Listener
 
 
 class Caller(Struct):
-    """A caller: its address, how it reached us, and the identity it has proved, if any.
+    """A caller: its address, how it reached us, and the identity that it has proved; ANONYMOUS before that.
 
     `host` is the Host header of its request and `context` the path before `/rest` or `/websocket`: what it must use to
     come back. `failures` counts failed authentications on this connection. `listener` is where pushes go, None where
-    nothing can be pushed; `feed` are the subscriptions, once there was one.
+    nothing can be pushed; `feed` holds the subscriptions, from the first one on.
+
+    `permitted` remembers what the dispatcher found that this caller may ask for, a bit for each kind of request. It
+    counts for the identity `permitted_to` and the generation of users and clients `permitted_at` alone.
     """
 
     address: str
@@ -21,7 +24,10 @@ class Caller(Struct):
     context: str = "api"
     secure: bool = False
     http: bool = False
-    identity: Identity | None = None
+    identity: Identity = ANONYMOUS
     failures: int = 0
     listener: Listener | None = None
     feed: Feed | None = None
+    permitted: int = 0
+    permitted_to: Identity = ANONYMOUS
+    permitted_at: int = -1

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, TypeAlias
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from time import time_ns
+from typing import Any, Protocol, TypeAlias
 
-from hivewire.access.identity import Identity
+from hivewire.access.identity import ANONYMOUS, Identity
 from hivewire.caller import Caller
-from hivewire.ledger.ledger import Outcome
-from hivewire.ledger.pending import PendingWrite, conclude, unavailable
-from hivewire.ledger.records import NotDurable
+from hivewire.ledger.pending import PendingWrite, commit, unavailable
+from hivewire.ledger.records import Change, NotDurable, Precondition, PreconditionFailed, Refused
 from hivewire.services import Services, now
 from hivewire_protocol.errors import (
     AccessDenied,
@@ -23,11 +23,17 @@ from hivewire_protocol.errors import (
 )
 from hivewire_protocol.messages import Reply, Request, action_of
 from hivewire_protocol.nouns.tenant import Privilege
-from hivewire_protocol.permissions import Permission
 
 Answer: TypeAlias = "Reply | PendingWrite[Reply] | Coroutine[Any, Any, Reply | PendingWrite[Reply]]"
 Handler: TypeAlias = "Callable[[Services, Caller, Any], Answer]"
 Table: TypeAlias = "Mapping[type[Request], Handler]"
+
+
+class Condition(Precondition, Protocol):
+    """A precondition from outside of the request, such as an HTTP header."""
+
+    def error(self, last: Change | None) -> WireError:
+        """What is said when it does not hold for the record's last change."""
 
 
 class Dispatcher:
@@ -35,26 +41,49 @@ class Dispatcher:
 
     def __init__(self, services: Services, reads: Table, writes: Table) -> None:
         self.services = services
+        self.ledger = services.ledger
+        self.telemetry = services.telemetry
         self.writes = frozenset(writes)
-        self._handlers = {**reads, **writes}
+        self._tokens = services.tokens
+        handlers = {**reads, **writes}
+        # Each kind of request has a bit of its own in `Caller.permitted`.
+        self._rows = {shape: (handler, 1 << number) for number, (shape, handler) in enumerate(handlers.items())}
 
     def start(self, caller: Caller, request: Request) -> Answer:
         """Check the caller's rights and begin. Raises WireError."""
-        self.admit(caller, type(request))
-        return self._handlers[type(request)](self.services, caller, request)
+        handler, bit = self._rows[type(request)]
+        # Rights are decided once for each caller and kind of request, until the token, a user or a client changes.
+        if not (
+            caller.permitted & bit
+            and caller.permitted_to is caller.identity
+            and caller.permitted_at == self._tokens.generation
+            and caller.identity.expires >= time_ns() // 1_000_000
+        ):
+            self.admit(caller, type(request))
+        return handler(self.services, caller, request)
 
-    def admit(self, caller: Caller, request: type[Request]) -> None:
+    async def carry_out(self, caller: Caller, request: Request, conditions: Sequence[Condition] = ()) -> Reply:
+        """The reply, when it is there. `conditions` hold for every write and come before the request's own.
+
+        Raises WireError: for a condition that does not hold, its own error.
+        """
+        answer = self.start(caller, request)
+        if isinstance(answer, Coroutine):
+            answer = await answer
+        if isinstance(answer, Reply):
+            return answer
+        return await commit(self.ledger, _under(conditions, answer) if conditions else answer)
+
+    def admit(self, caller: Caller, shape: type[Request]) -> None:
         """Raise AccessDenied, or what `authenticated` raises, unless the caller may ask for this now."""
-        if request.permission is None:
+        if shape.permission is None:
             return
         identity = self.authenticated(caller)
-        if not identity.may(request.permission) and not (request.or_tenant and identity.tenants):
+        if not identity.may(shape.permission) and not (shape.or_tenant and identity.tenants):
             raise AccessDenied
-
-    def authorize(self, caller: Caller, permission: Permission) -> None:
-        """Raise AccessDenied, or what `authenticated` raises, unless the caller may do this now."""
-        if not self.authenticated(caller).permissions >> permission & 1:
-            raise AccessDenied
+        if caller.permitted_to is not identity or caller.permitted_at != self._tokens.generation:
+            caller.permitted, caller.permitted_to, caller.permitted_at = 0, identity, self._tokens.generation
+        caller.permitted |= self._rows[shape][1]
 
     def authorize_tenant(self, caller: Caller, tenant: str, privilege: Privilege) -> None:
         """The same for a privilege in a tenant; an unknown tenant is NotFound, and comes before AccessDenied (tenant
@@ -64,20 +93,13 @@ class Dispatcher:
     def authenticated(self, caller: Caller) -> Identity:
         """Who the caller is, if its token counts. Raises Unauthorized, TokenExpired, UserNotActive or ClientDeleted."""
         identity = caller.identity
-        if identity is None:
+        if identity is ANONYMOUS:
             raise Unauthorized
         if identity.expires < now():
             raise TokenExpired
-        if not self.services.tokens.active(identity):
+        if not self._tokens.active(identity):
             raise ClientDeleted if identity.client else UserNotActive
         return identity
-
-    def conclude(self, pending: PendingWrite[Reply], outcome: Outcome) -> Reply:
-        """The reply to a write that has ended. Raises WireError."""
-        result = conclude(pending, outcome)
-        if isinstance(result, Exception):
-            raise result
-        return result
 
     def error(self, request_type: type[Request] | None, error: BaseException) -> WireError:
         """The error that the caller sees; one that nobody foresaw is logged and shown as an internal one."""
@@ -85,8 +107,23 @@ class Dispatcher:
             return error
         if isinstance(error, NotDurable):
             return unavailable(error)
-        self.services.telemetry.unexpected(action_of(request_type) if request_type else "decode", error)
+        self.telemetry.unexpected(action_of(request_type) if request_type else "decode", error)
         return InternalError()
+
+
+def _under(conditions: Sequence[Condition], write: PendingWrite[Reply]) -> PendingWrite[Reply]:
+    """The same write under further conditions."""
+
+    def refuse(refused: Refused) -> WireError:
+        if isinstance(refused, PreconditionFailed):
+            for condition in conditions:
+                if refused.failed is condition:
+                    return condition.error(refused.last)
+        return write.refuse(refused)
+
+    for each in write.transaction.writes:
+        each.preconditions = (*conditions, *each.preconditions)
+    return PendingWrite(write.transaction, write.answer, refuse)
 
 
 def check_tenant(services: Services, identity: Identity, tenant: str, privilege: Privilege) -> None:

@@ -25,14 +25,15 @@ from msgspec import Struct
 
 from hivewire.access.identity import Identity
 from hivewire.access.tenants import DOCUMENT, Tenants
-from hivewire.hub.entries import Topic
+from hivewire.hub.ledger_source import key_of
+from hivewire.hub.source import Topic
 from hivewire.keyed_lock import KeyedLock
 from hivewire.ledger.ledger import Ledger
-from hivewire.ledger.records import Change, Expected, Mismatch, Transaction, Write
+from hivewire.ledger.records import Change, Expected, PreconditionFailed, Transaction, Write
 from hivewire.settings import Settings
 from hivewire.workers import Overdue, Workers
 from hivewire_protocol import times
-from hivewire_protocol.codec import encode
+from hivewire_protocol.encoding import encode
 from hivewire_protocol.errors import Unavailable
 from hivewire_protocol.nouns.tenant import Privilege
 from hivewire_protocol.patterns import Patterns
@@ -162,7 +163,7 @@ class Documents:
         """This version and those before it, newest first, as long as they are kept; one at a time is in memory."""
         at = stored.change.revision
         while at and most > 0:
-            found = await self._ledger.journal.history(DOCUMENT, stored.change.key, revision=at, take=1)
+            found = await self._ledger.history(DOCUMENT, stored.change.key, revision=at, take=1)
             if not found or found[0].content is None or found[0].id != stored.change.id:
                 return
             at = found[0].previous
@@ -227,7 +228,7 @@ class Documents:
         write = Write(DOCUMENT, author.tenant, content, "application/json", None, (Expected(revision=expected),))
         try:
             changes = await self._ledger.commit(Transaction((write,), author.login))
-        except Mismatch:
+        except PreconditionFailed:
             return None
         return stored_of(changes[0]), saved.part
 
@@ -287,5 +288,5 @@ def _served(identity: Identity, wanted: Patterns) -> Patterns:
     return Patterns(tuple(name for name in wanted.exact if identity.may_tenant(name, Privilege.READ)))
 
 
-TOPIC = Topic("tenant", DOCUMENT, "tenants", _update, _entry, _served)
+TOPIC = Topic("tenant", DOCUMENT, _update, key_of, _served, "tenants", _entry)
 """Documents by tenant. Pushes tell what changed and never carry the document."""

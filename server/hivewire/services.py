@@ -13,6 +13,7 @@ from hivewire.access.tokens import Tokens
 from hivewire.access.users import Users
 from hivewire.hub.hub import Hub
 from hivewire.ledger.ledger import Ledger
+from hivewire.resources import Resources
 from hivewire.settings import Settings
 from hivewire.telemetry import Telemetry
 from hivewire.workers import Workers
@@ -31,6 +32,7 @@ class Services(Struct):
     hub: Hub
     tenants: Tenants
     workers: Workers = field(default_factory=Workers)
+    resources: Resources = field(default_factory=Resources)
 
 
 def now() -> int:

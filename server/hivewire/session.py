@@ -1,7 +1,7 @@
 """One conversation: decode, dispatch, encode, keep the order, know what is pending. No socket here.
 
 The promise: a request sees the effect of every request before it on the same connection, and answers come in the order
-of the requests. Writes in a row ride one batch; everything else waits for what is under way. A read with nothing before
+of the requests. Writes in a row share a commit; everything else waits for what is under way. A read with nothing before
 it is answered inside `receive`.
 """
 
@@ -15,11 +15,10 @@ from time import monotonic
 
 from hivewire.caller import Caller
 from hivewire.dispatch import Dispatcher
-from hivewire.ledger.ledger import Outcome
-from hivewire.ledger.pending import PendingWrite
-from hivewire_protocol import codec
-from hivewire_protocol.codec import Call
-from hivewire_protocol.errors import TooLarge, WireError
+from hivewire.ledger.pending import PendingWrite, conclude
+from hivewire.ledger.records import Outcome
+from hivewire_protocol.codec import Batch, Call, answer, decode, refuse
+from hivewire_protocol.errors import TooLarge
 from hivewire_protocol.messages import Reply
 from hivewire_protocol.nouns.configuration import ConfigurationGet, ConfigurationHistory, ConfigurationList
 from hivewire_protocol.nouns.identity import Authenticate, Token, TokenRefresh
@@ -35,8 +34,9 @@ TURN_SECONDS = 0.01
 class Session:
     """The requests of one caller, in order.
 
-    `send` takes the bytes of one text message. `settled` is called when something that was waited for was answered, so
-    that the owner may read on or close. `pending` and `pending_bytes` are the requests not answered yet and their size.
+    `send` takes the bytes of one text message. `settled` is called when requests that had to wait were answered, so
+    that the owner may write, read on or close. `pending` and `pending_bytes` are the requests that wait for their
+    answer and their size; what is answered inside `receive` is never among them.
     """
 
     __slots__ = (
@@ -44,6 +44,7 @@ class Session:
         "_dispatcher",
         "_line",
         "_paused",
+        "_settling",
         "_task",
         "_writing",
         "caller",
@@ -68,25 +69,26 @@ class Session:
         self.pending = 0
         self.pending_bytes = 0
         self._dispatcher = dispatcher
-        self._line: deque[Call] | None = None  # made when first needed: most sessions never do
-        self._writing = 0
-        self._busy = False
+        self._line: deque[Call] | None = None  # calls that have not begun; made when first needed
+        self._writing = 0  # calls whose write is under way
+        self._busy = False  # whether a call waits for something else
         self._paused = False
+        self._settling = False
         self._task: asyncio.Task[Reply | PendingWrite[Reply]] | None = None
 
     def receive(self, message: bytes) -> None:
         """Take one text message: valid UTF-8, whatever its content."""
-        calls = codec.decode(message)
-        if type(calls) is Call:
-            calls.size = len(message)
-            self._enter(calls)
+        call = decode(message)
+        if type(call) is not Call:
+            assert isinstance(call, list)  # noqa: S101 - decode returns one of the two
+            self._receive_batch(call, len(message))
             return
-        assert isinstance(calls, list)  # noqa: S101 - decode returns one of the two
-        calls[0].size = len(message)
-        batch = codec.Batch(len(calls))
-        for call in calls:
-            call.batch = batch
-        self._line_up(calls)
+        call.size = len(message)
+        if (self._writing or self._busy or self._paused or self._line) and (self._line or not self._may_start(call)):
+            self._wait(call)
+            self._queue().append(call)
+        else:
+            self._start(call)
 
     def pause(self) -> None:
         """Start no more requests and push nothing: the peer does not read."""
@@ -110,30 +112,38 @@ class Session:
         if self._task is not None:
             self._task.cancel()
 
-    def _enter(self, call: Call) -> None:
-        self.pending += 1
-        self.pending_bytes += call.size
-        if self._line or not self._may_start(call):
-            if self._line is None:
-                self._line = deque()
-            self._line.append(call)
-        else:
-            self._start(call)
+    # What has to wait.
 
-    def _line_up(self, calls: list[Call]) -> None:
-        """Take the calls of a batch, but work on them for a moment at a time."""
-        self.pending += len(calls)
-        self.pending_bytes += calls[0].size
-        if self._line:
-            self._line += calls
-        else:
-            self._line = deque(calls)
+    def _receive_batch(self, calls: list[Call], size: int) -> None:
+        """Take the calls of a JSON-RPC batch, but work on them for a moment at a time."""
+        batch = Batch(len(calls))
+        calls[0].size = size
+        for call in calls:
+            call.batch = batch
+            self._wait(call)
+        begin = not self._line
+        self._queue().extend(calls)
+        if begin:
             self._advance()
 
+    def _queue(self) -> deque[Call]:
+        if self._line is None:
+            self._line = deque()
+        return self._line
+
+    def _wait(self, call: Call) -> None:
+        """Count a call as pending until it is answered."""
+        if not call.pending:
+            call.pending = True
+            self.pending += 1
+            self.pending_bytes += call.size
+
     def _may_start(self, call: Call) -> bool:
+        """Whether all that it must see the effect of has happened: writes see one another, as they are judged in
+        their order."""
         if self._paused or self._busy:
             return False
-        return self._writing == 0 or (call.error is None and call.request_type in self._dispatcher.writes)
+        return not self._writing or (call.error is None and type(call.request) in self._dispatcher.writes)
 
     def _advance(self) -> None:
         """Start what may start now, for a moment at most: others want their turn."""
@@ -141,54 +151,61 @@ class Session:
         while self._line and not self.closed and self._may_start(self._line[0]):
             self._start(self._line.popleft())
             if monotonic() > end:
-                asyncio.get_running_loop().call_soon(self._settle)
+                self._settle_soon()
                 return
+
+    # One call, from its start to its answer.
 
     def _start(self, call: Call) -> None:
         try:
-            if call.error is not None:
-                self._refuse_late(call, call.error)
+            request = call.request
+            if request is None or call.error is not None:
+                self._refuse(call)
                 return
-            assert call.request is not None  # noqa: S101 - a call has a request or an error
-            if call.batch is not None and call.batch.full and isinstance(call.request, _MERE_READS):
+            if call.batch is not None and call.batch.full and isinstance(request, _MERE_READS):
                 raise TooLarge  # it changes nothing, and there is no room left for its answer
-            answer = self._dispatcher.start(self.caller, call.request)
-            if isinstance(answer, Reply):
-                self._finish(call, answer)
-            elif isinstance(answer, PendingWrite):
-                self._submit(call, answer)
+            result = self._dispatcher.start(self.caller, request)
+            if isinstance(result, Reply):
+                self._succeed(call, result)
+            elif isinstance(result, PendingWrite):
+                self._submit(call, result)
             else:
+                self._wait(call)
                 self._busy = True
-                self._task = asyncio.get_running_loop().create_task(answer)
+                self._task = asyncio.get_running_loop().create_task(result)
                 self._task.add_done_callback(partial(self._waited, call))
         except Exception as error:
             if self._writing:
                 # The answers of the writes before it come first.
                 call.fail(self._dispatcher.error(call.request_type, error))
-                self._line = self._line if self._line is not None else deque()
-                self._line.appendleft(call)
+                self._wait(call)
+                self._queue().appendleft(call)
             else:
                 self._fail(call, error)
 
-    def _refuse_late(self, call: Call, error: WireError) -> None:
+    def _refuse(self, call: Call) -> None:
         """Answer a call that was wrong from the start; where the action is known, rights are checked first."""
+        assert call.error is not None  # noqa: S101 - a call has a request or an error
         if call.request_type is not None:
             self._dispatcher.admit(self.caller, call.request_type)
-        self._fail(call, error)
+        self._fail(call, call.error)
 
-    def _written(self, call: Call, pending: PendingWrite[Reply], outcome: Outcome) -> None:
-        self._writing -= 1
-        try:
-            reply = self._dispatcher.conclude(pending, outcome)
-        except Exception as error:
-            self._fail(call, error)
-        else:
-            self._finish(call, reply)
-        self._settle()
-
-    def _submit(self, call: Call, pending: PendingWrite[Reply]) -> None:
-        self._dispatcher.services.ledger.submit(pending.transaction, partial(self._written, call, pending))
+    def _submit(self, call: Call, write: PendingWrite[Reply]) -> None:
+        self._dispatcher.ledger.submit(write.transaction, partial(self._written, call, write))
+        self._wait(call)
         self._writing += 1
+
+    def _written(self, call: Call, write: PendingWrite[Reply], outcome: Outcome) -> None:
+        self._writing -= 1
+        result = conclude(write, outcome)
+        if isinstance(result, Reply):
+            self._succeed(call, result)
+        else:
+            self._fail(call, result)
+        if self._writing:
+            self._settle_soon()  # most often the answers of the other writes come in this same turn
+        else:
+            self._settle()
 
     def _waited(self, call: Call, task: asyncio.Task[Reply | PendingWrite[Reply]]) -> None:
         self._task = None
@@ -203,31 +220,43 @@ class Session:
         except Exception as error:
             self._fail(call, error)
         else:
-            self._finish(call, result)
+            self._succeed(call, result)
         self._settle()
 
+    def _settle_soon(self) -> None:
+        if not self._settling:
+            self._settling = True
+            asyncio.get_running_loop().call_soon(self._settle_now)
+
+    def _settle_now(self) -> None:
+        if self._settling:
+            self._settle()
+
     def _settle(self) -> None:
+        """Requests that had to wait are answered: go on with those behind them, and tell the owner."""
+        self._settling = False
         if not self.closed:
             if self._line:
                 self._advance()
             self.settled()
 
-    def _finish(self, call: Call, reply: Reply) -> None:
+    def _succeed(self, call: Call, reply: Reply) -> None:
         """Send the success reply that the call gets."""
-        self._dispatcher.services.telemetry.requests[call.request_type, 200] += 1
-        self._emit(call, codec.answer(call, reply))
+        self._dispatcher.telemetry.succeeded[type(call.request)] += 1  # type: ignore[index]
+        self._emit(call, answer(call, reply))
 
     def _fail(self, call: Call, cause: BaseException) -> None:
         """Send the error reply that the call gets."""
         error = self._dispatcher.error(call.request_type, cause)
-        self._dispatcher.services.telemetry.requests[call.request_type, error.code] += 1
+        self._dispatcher.telemetry.requests[call.request_type, error.code] += 1
         if error.code in _UNAUTHENTICATED and call.request_type in _AUTHENTICATIONS:
             self.caller.failures += 1
-        self._emit(call, codec.refuse(call, error))
+        self._emit(call, refuse(call, error))
 
     def _emit(self, call: Call, data: bytes) -> None:
-        self.pending -= 1
-        self.pending_bytes -= call.size
+        if call.pending:
+            self.pending -= 1
+            self.pending_bytes -= call.size
         if self.closed:
             return
         if call.batch is not None:

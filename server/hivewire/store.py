@@ -10,7 +10,7 @@ from msgspec import Struct
 from hivewire.access.passwords import Passwords
 from hivewire.access.tenants import Tenants
 from hivewire.access.users import Users
-from hivewire.ledger.engines.sqlite import SqliteJournal
+from hivewire.ledger.engines import journal_at
 from hivewire.ledger.journal import JournalError
 from hivewire.ledger.ledger import COMPACT_SECONDS, DEFAULT_RETENTION, Ledger
 from hivewire.ledger.records import NotDurable
@@ -41,7 +41,7 @@ async def open_store(
         raise StartError(f"{data} is empty, not a Hivewire ledger; it was left untouched")
     passwords = Passwords()
     stack.callback(passwords.close)
-    ledger = Ledger(SqliteJournal(data), now, retention=retention, compact_seconds=compact_seconds)
+    ledger = Ledger(journal_at(data), now, retention=retention, compact_seconds=compact_seconds)
     users, tenants = Users(ledger), Tenants(ledger)
     stack.push_async_callback(ledger.close)
     try:

@@ -71,6 +71,7 @@ class Telemetry:
 
     def __init__(self) -> None:
         self.requests: defaultdict[tuple[type[Request] | str | None, int], int] = defaultdict(int)
+        self.succeeded: defaultdict[type[Request], int] = defaultdict(int)
         self.failed_authentications = 0
         self.gauges: Gauges = {}
         self.registry = CollectorRegistry()
@@ -122,6 +123,8 @@ class Telemetry:
         counts: Counter[tuple[str, int]] = Counter()
         for (action, code), count in list(self.requests.items()):
             counts[_name(action), code] += count
+        for shape, count in list(self.succeeded.items()):
+            counts[_name(shape), 200] += count
         for (name, code), count in counts.items():
             requests.add_metric([name, str(code)], count)
         yield requests

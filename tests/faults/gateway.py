@@ -8,9 +8,14 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
-from hivewire import cli, store
+from hivewire import cli
+from hivewire.ledger import engines
 from hivewire.ledger.engines.sqlite import SqliteJournal
 from tests.faults.disk import Desk, Disk
+
+# `_insert` rather than `append`, which also announces what it wrote: to die between the two must be possible.
+WATCHED = {"open": "load", "_insert": "append", "remember": "remember", "remove": "remove", "close": "close"}
+"""Methods of the engine, and what the orders of a test call them."""
 
 
 def main() -> None:
@@ -21,18 +26,18 @@ def main() -> None:
         disk.install()
     really = time.time_ns
     time.time_ns = lambda: really() + desk.take()[1].clock * 1_000_000_000
-    store.SqliteJournal = _watched(disk)  # type: ignore[misc]
+    vars(engines)["SqliteJournal"] = _watched(disk)
     cli.main()
 
 
 def _watched(disk: Disk) -> type[SqliteJournal]:
     """The engine, which tells the disk what it is about."""
 
-    def method(name: str) -> Callable[..., Coroutine[Any, Any, Any]]:
+    def method(name: str, what: str) -> Callable[..., Coroutine[Any, Any, Any]]:
         really = getattr(SqliteJournal, name)
 
         async def watched(*arguments: Any) -> Any:
-            disk.during = name
+            disk.during = what
             try:
                 done = await really(*arguments)
                 disk.operation("return")
@@ -42,8 +47,7 @@ def _watched(disk: Disk) -> type[SqliteJournal]:
 
         return watched
 
-    methods = {name: method(name) for name in ("load", "append", "remember", "remove", "close")}
-    return type("Watched", (SqliteJournal,), methods)
+    return type("Watched", (SqliteJournal,), {name: method(name, what) for name, what in WATCHED.items()})
 
 
 if __name__ == "__main__":

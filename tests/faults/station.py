@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -36,7 +37,7 @@ class Station:
             return RunningGateway(self.data, *flags)
         orders = {"FAULTS": str(self.data.with_name("orders")), "FAULTS_OF": self._faults}
         flags += ("--access-token-lifetime", "86400")  # for tests that move the clock
-        return RunningGateway(self.data, *flags, env=orders, module="tests.faults.gateway")
+        return RunningGateway(self.data, *flags, env=orders, main="tests.faults.gateway")
 
     def talk(self, gateway: RunningGateway) -> Talk:
         """A socket with the administrator's token, which outlives each gateway."""
@@ -46,7 +47,7 @@ class Station:
     def put(self, talk: Talk, name: str, value: str) -> dict[str, Any]:
         """Put and take note if it is answered with success; the answer, or how the socket ended as its error."""
         try:
-            answer = talk("configuration/put", name=name, value=value)
+            answer: dict[str, Any] = talk("configuration/put", name=name, value=value)
         except ConnectionClosed as closed:
             return {"status": "closed", "error": str(closed)}
         if answer["status"] == "success":
@@ -94,5 +95,5 @@ def status(gateway: RunningGateway, path: str) -> int:
 def settles(figure: Callable[[], float], most: float) -> float:
     """Wait until a figure is no more than this; the time limit of the test is the end of patience."""
     while (found := figure()) > most:
-        pass
+        time.sleep(0.01)
     return found

@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from itertools import count
 from pathlib import Path
 from time import perf_counter
@@ -72,7 +73,7 @@ class Besieged:
     def recovers(self, before: int, most: int) -> None:
         """All places and bytes are given back; memory is within `most` bytes of what it was."""
         for name in ("connections", "sockets", "unfinished_bytes"):
-            settles(lambda name=name: gauge(self.gateway, name), 2 if name == "connections" else 0)
+            settles(partial(gauge, self.gateway, name), 2 if name == "connections" else 0)
         assert settles(lambda: memory(self.gateway), before + most)
         self.serves_others()
         assert not self.gateway.events("unexpected error")

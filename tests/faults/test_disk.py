@@ -7,8 +7,9 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidMessage
@@ -175,7 +176,7 @@ def compacted_to_the_end(station: Station, faults: list[Fault]) -> list[str]:
     for fault in [*faults, None]:
         station.desk.give(fault)
         with station.start(*COMPACTING, "0.1") as gateway:
-            until(lambda gateway=gateway: gateway.process.poll() is not None or compacted(station, gateway))
+            until(partial(dead_or_compacted, station, gateway))
             if gateway.process.poll() is not None:
                 met += station.desk.met()
                 continue
@@ -188,6 +189,11 @@ def compacted_to_the_end(station: Station, faults: list[Fault]) -> list[str]:
             station.check_after_kill(gateway, *COMPACTING, "0.1")
             return met
     raise AssertionError("none survived")
+
+
+def dead_or_compacted(station: Station, gateway: RunningGateway) -> bool:
+    """Whether there is nothing more to wait for."""
+    return gateway.process.poll() is not None or compacted(station, gateway)
 
 
 def compacted(station: Station, gateway: RunningGateway) -> bool:
@@ -317,7 +323,7 @@ def test_a_disk_that_fails_refuses_puts_and_loses_nothing(station: Station, call
 REFUSALS = 2_000
 
 
-def unavailable(station: Station, break_: Callable[[], None], mend: Callable[[], None]) -> dict[str, object]:
+def unavailable(station: Station, break_: Callable[[], None], mend: Callable[[], None]) -> dict[str, Any]:
     """A gateway whose disk takes nothing for a while; how it refused a put."""
     with station.start() as gateway, station.talk(gateway) as talk:
         assert station.put(talk, "before", "1")["status"] == "success"

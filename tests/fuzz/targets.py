@@ -25,6 +25,7 @@ from hivewire.transport.admission import Admission
 from hivewire.transport.websocket import Sockets, WebSocket
 from hivewire_protocol import codec, coercion, patterns, times
 from hivewire_protocol.catalogue import REQUESTS
+from hivewire_protocol.encoding import encode
 from hivewire_protocol.errors import (
     AccessDenied,
     InternalError,
@@ -132,7 +133,7 @@ async def _start(world: World, request: Request) -> None:
     if asyncio.iscoroutine(answer):
         answer.close()
     elif isinstance(answer, Reply):
-        codec.encode(answer)
+        encode(answer)
 
 
 class _Transport(asyncio.Transport):
@@ -268,7 +269,7 @@ def _media_type(data: bytes) -> None:
     for form in Form:
         document(properties.property_element(shown, "/@api/deki"), form)
     if taken:
-        codec.encode(resource("n", content, content_type, 1))
+        encode(resource("n", content, content_type, 1))
 
 
 def _tenant(data: bytes) -> None:
@@ -277,13 +278,13 @@ def _tenant(data: bytes) -> None:
     for strict in (False, True):
         findings = at_once(validate(found, strict=strict, known_members_only=strict))
         for level in ("all", "error", "warning"):
-            codec.encode(validation_answer(findings, level))
+            encode(validation_answer(findings, level))
     numbered = at_once(number(found, {}, 0))
     ids = at_once(ids_of(numbered.document))
     assert set(ids.values()) <= {str(given) for given in range(1, numbered.counter + 1)}
     assert at_once(number(numbered.document, ids, numbered.counter)).counter == numbered.counter
     assert render_sorted(at_once(parse(render(numbered.document)))) == render_sorted(numbered.document)
-    codec.encode(at_once(compare(None, found)))
+    encode(at_once(compare(None, found)))
     same = at_once(compare(found, numbered.document))
     assert same == Differences(), same
 

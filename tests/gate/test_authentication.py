@@ -497,7 +497,7 @@ def test_the_reserved_name_is_closed_to_everybody(shared_gateway: RunningGateway
     with shared_gateway.http(admin_token) as client:
         for method, path in (("GET", ""), ("PUT", ""), ("DELETE", ""), ("GET", "/history"), ("POST", "/rollback")):
             for written in (name, "jwt%2Esecret"):
-                body = {"json": {"value": "x", "to": 1}} if method in ("PUT", "POST") else {}
+                body: Any = {"json": {"value": "x", "to": 1}} if method in ("PUT", "POST") else {}
                 answer = client.request(method, f"/configuration/{written}{path}", **body)
                 assert answer.status_code == 403, (method, path)
         answer = client.post("/configuration/transact", json={"changes": [{"operation": "delete", "name": name}]})

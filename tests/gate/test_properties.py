@@ -1147,10 +1147,11 @@ def test_authenticate_gives_a_session(gateway: RunningGateway, verb: str) -> Non
     ]
     for way in ways:
         assert httpx.get(url + "site/properties", **way).status_code == 200
-    for way in (
+    ways = [
         {"params": {"authtoken": "x"}, "headers": {"Cookie": f"authtoken={token}", "X-Authtoken": token}},
         {"headers": {"Cookie": "authtoken=x", "X-Authtoken": token}},
-    ):
+    ]
+    for way in ways:
         assert httpx.get(url + "site/properties", **way).status_code == 403
 
 

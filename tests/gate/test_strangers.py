@@ -19,8 +19,8 @@ from hivewire.transport.admission import Admission
 from hivewire.transport.events import EventStreams
 from hivewire.transport.websocket import PATHS
 from hivewire_protocol.messages import action_of
-from tests.rooms.test_actions import World
 from tests.running import PASSWORD, RunningGateway, Talk
+from tests.world import World
 
 ACTIONS = sorted(action_of(request) for request in {**actions.READS, **actions.WRITES})
 OPEN_ACTIONS = {"server/info", "server/cacheInfo", "cluster/info", "token", "token/refresh"}

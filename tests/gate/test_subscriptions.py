@@ -85,7 +85,8 @@ def test_requests_and_pushes_of_a_reader_that_stops_and_goes_on(data: Path) -> N
         wire.send(*(frame(request.encode()) for request in requests))
         for _ in range(50):
             writer("configuration/put", name="big", value=BIG)
-        answers, versions = [], []
+        answers: list[Any] = []
+        versions: list[int] = []
         while len(answers) < 50 or versions[-1] < 51:
             message = wire.answer()
             if "requestId" in message:

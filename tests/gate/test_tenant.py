@@ -154,7 +154,7 @@ def ids(value: Any) -> dict[str, str]:
     found: dict[str, str] = {}
     if isinstance(value, dict):
         if "id" in value:
-            found[value.get("URI", value.get("uri"))] = value["id"]
+            found[value["URI"] if "URI" in value else value["uri"]] = value["id"]
         value = [*value.values()]
     if isinstance(value, list):
         for inner in value:

@@ -21,7 +21,7 @@ from hivewire.transport.events import EventStreams
 from hivewire_protocol.properties import rules as properties
 from hivewire_protocol.properties.batches import BatchEntry
 from hivewire_protocol.properties.markup import Element
-from tests.rooms.test_actions import World
+from tests.world import World
 
 API_KEY = "an api key, long enough"
 MANY = 20 * TOGETHER
@@ -49,7 +49,7 @@ async def site() -> AsyncIterator[httpx.AsyncClient]:
     """A client of the whole application over many properties, in the event loop of the test."""
     world = await World(api_key=API_KEY, property_bytes=1 << 20).open()
     for start in range(0, MANY, TOGETHER):
-        await world.store(f"p.{number}" for number in range(start, start + TOGETHER))
+        await world.store(*(f"p.{number}" for number in range(start, start + TOGETHER)))
     admission, streams = Admission(world.services.settings), EventStreams(world.dispatcher)
     app = httpx.ASGITransport(OnConnection(application(world.dispatcher, admission, streams, lambda: None)))
     async with httpx.AsyncClient(transport=app, base_url="http://gateway", params={"apikey": API_KEY}) as client:

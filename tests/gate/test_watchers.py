@@ -70,7 +70,7 @@ class World:
                 return int(float(line.split()[1]))
         raise AssertionError("no such number")
 
-    def ask(self, action: str, **members: Any) -> dict[str, Any]:
+    def ask(self, action: str, **members: Any) -> Any:
         """A request beside everything else."""
         with self.gateway.socket(self.tokens["*",]) as talk:
             return talk(action, **members)

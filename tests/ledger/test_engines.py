@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -52,7 +52,8 @@ class Shelf:
     async def open(self) -> Journal:
         """Open the log, as a new object where the engine has one."""
         self.journal = self._memory if self._engine == "memory" else SqliteJournal(self._path)
-        await self.journal.load()
+        await self.journal.open()
+        await self.journal.follow(lambda entry: None)
         return self.journal
 
     async def reopen(self) -> Journal:
@@ -74,6 +75,11 @@ def change(revision: int, key: str = "a", version: int = 1, content: bytes | Non
     fields = SimpleNamespace(kind="configuration", id=1, content_type="text/plain", time=1_700_000_000_000)
     fields.__dict__.update(members)
     return Change(revision=revision, key=key, version=version, content=content, **fields.__dict__)
+
+
+async def append(journal: Journal, changes: Sequence[Change]) -> None:
+    """As the next entry, which nobody contests."""
+    assert await journal.append(changes, behind=journal.tip)
 
 
 async def everything(journal: Journal) -> list[Change]:
@@ -98,13 +104,13 @@ async def test_a_new_log_is_empty(shelf: Shelf) -> None:
 async def test_any_content_comes_back_byte_for_byte(shelf: Shelf, content: bytes) -> None:
     """Content of any bytes and length, the empty one included, is the same after the log was closed and opened."""
     written = change(1, content=content)
-    await shelf.journal.append([written])
+    await append(shelf.journal, [written])
     assert await everything(await shelf.reopen()) == [written]
 
 
 async def test_a_delete_is_told_from_empty_content(shelf: Shelf) -> None:
     """A delete stays a delete and an empty value stays an empty value."""
-    await shelf.journal.append([change(1, content=b""), change(2, version=2, content=None, previous=1)])
+    await append(shelf.journal, [change(1, content=b""), change(2, version=2, content=None, previous=1)])
     assert [found.content for found in await everything(await shelf.reopen())] == [b"", None]
 
 
@@ -112,7 +118,7 @@ async def test_a_delete_is_told_from_empty_content(shelf: Shelf) -> None:
 async def test_any_key_is_found_again(shelf: Shelf, key: str) -> None:
     """A key of any Unicode text is kept as it is, and its history is found under it."""
     written = [change(1, key=key), change(2, key=key, version=2, previous=1)]
-    await shelf.journal.append(written)
+    await append(shelf.journal, written)
     journal = await shelf.reopen()
     assert await everything(journal) == written
     assert await journal.history("configuration", key, revision=2, take=10) == written[::-1]
@@ -121,7 +127,7 @@ async def test_any_key_is_found_again(shelf: Shelf, key: str) -> None:
 async def test_keys_that_look_alike_are_different_records(shelf: Shelf) -> None:
     """Keys that differ only by case, a NUL, a space or the composition of an accent do not share a history."""
     keys = ["a", "A", "a\0", "a ", "a\0b", "é", "e\u0301"]
-    await shelf.journal.append([change(1, key=key, id=number) for number, key in enumerate(keys, 1)])
+    await append(shelf.journal, [change(1, key=key, id=number) for number, key in enumerate(keys, 1)])
     for number, key in enumerate(keys, 1):
         found = await shelf.journal.history("configuration", key, revision=1, take=10)
         assert [change.id for change in found] == [number], ascii(key)
@@ -142,8 +148,8 @@ async def test_every_member_of_a_change_is_kept(shelf: Shelf) -> None:
         ordinal=12,
     )
     plain = change(8, key="k", version=4, id=9, previous=7)
-    await shelf.journal.append([written])
-    await shelf.journal.append([plain])
+    await append(shelf.journal, [written])
+    await append(shelf.journal, [plain])
     assert await everything(await shelf.reopen()) == [written, plain]
 
 
@@ -151,14 +157,14 @@ async def test_every_member_of_a_change_is_kept(shelf: Shelf) -> None:
 async def test_a_batch_of_any_size_is_kept_in_order(shelf: Shelf, size: int) -> None:
     """From one change to the most that are allowed, a batch is there whole and in order after reopening."""
     written = [change(revision, key=f"key {size - revision}", id=revision) for revision in range(1, size + 1)]
-    await shelf.journal.append(written)
+    await append(shelf.journal, written)
     assert await everything(await shelf.reopen()) == written
 
 
 async def test_one_transaction_may_fill_a_batch(shelf: Shelf) -> None:
     """A thousand changes of one revision stay in the order in which they were written."""
     written = [change(5, key=f"key {1_000 - number}", id=number) for number in range(1, 1_001)]
-    await shelf.journal.append(written)
+    await append(shelf.journal, written)
     assert await everything(await shelf.reopen()) == written
     assert await shelf.journal.since(4, take=1) == written
 
@@ -167,7 +173,7 @@ async def test_batches_follow_one_another_with_gaps(shelf: Shelf) -> None:
     """Revisions may have gaps; the log is in the order of appending."""
     written = [change(1), change(10, version=2, previous=1), change(1_000_000, version=3, previous=10)]
     for one in written:
-        await shelf.journal.append([one])
+        await append(shelf.journal, [one])
     assert await everything(await shelf.reopen()) == written
 
 
@@ -176,18 +182,18 @@ async def test_batches_follow_one_another_with_gaps(shelf: Shelf) -> None:
 async def test_a_batch_that_fails_leaves_nothing(data: Path, size: int, kind: str) -> None:
     """When the last change of a batch cannot be kept, none of it is there, and the next batch is written as usual."""
     journal = SqliteJournal(data)
-    await journal.load()
+    await journal.open()
     try:
         before = change(1, key="before", kind=kind)
-        await journal.append([before])
+        await append(journal, [before])
         good = [change(2, key=f"key {number}", kind=kind) for number in range(size - 1)]
         impossible = change(3, key="\ud800", kind=kind)  # a lone surrogate has no UTF-8
-        await refused(lambda: journal.append([*good, impossible]))
+        await refused(lambda: append(journal, [*good, impossible]))
         twice = change(1, key="again", kind=kind)  # the place is taken
-        await refused(lambda: journal.append([*good, twice]))
+        await refused(lambda: append(journal, [*good, twice]))
         assert await everything(journal) == [before]
         after = change(2, key="after", kind=kind)
-        await journal.append([after])
+        await append(journal, [after])
         assert await everything(journal) == [before, after]
     finally:
         await journal.close()
@@ -200,7 +206,7 @@ async def test_a_refused_append_says_not_durable(data: Path) -> None:
     closed = SqliteJournal(data)
     for journal in (memory, closed):
         with pytest.raises(NotDurable):
-            await journal.append([change(1)])
+            await append(journal, [change(1)])
         with pytest.raises(NotDurable):
             await journal.remember({"a": "b"})
         with pytest.raises(NotDurable):
@@ -225,7 +231,7 @@ async def test_history_goes_backwards_through_all_lives(shelf: Shelf) -> None:
         if one in same_revision:
             continue
         batch = [one, *(other for other in same_revision if other.revision == one.revision)]
-        await shelf.journal.append(batch)
+        await append(shelf.journal, batch)
     journal = await shelf.reopen()
     assert await journal.history("configuration", "a", revision=12, take=100) == mine[::-1]
     assert await journal.history("configuration", "a", revision=8, take=100) == mine[3::-1]
@@ -238,7 +244,7 @@ async def test_a_long_history_is_read_in_pages(shelf: Shelf) -> None:
     """A history of 2,000 versions can be walked page by page."""
     written = [change(revision, version=revision, previous=revision - 1) for revision in range(1, 2_001)]
     for start in range(0, 2_000, 1_000):
-        await shelf.journal.append(written[start : start + 1_000])
+        await append(shelf.journal, written[start : start + 1_000])
     found: list[Change] = []
     revision = 2_000
     while revision:
@@ -254,7 +260,7 @@ async def test_since_gives_whole_transactions(shelf: Shelf) -> None:
     written = [
         change(revision, key=f"{revision} {number}") for revision, size in sizes.items() for number in range(size)
     ]
-    await shelf.journal.append(written)
+    await append(shelf.journal, written)
     journal = await shelf.reopen()
     for take in (1, 2, 3, 5, 6, 100):
         for start in range(11):
@@ -271,7 +277,7 @@ async def test_since_ends_when_it_has_enough_content(shelf: Shelf) -> None:
     half = SINCE_BYTES // 2
     sizes = {1: [half - 1], 2: [half], 3: [1], 4: [half, half, half], 5: [2 * SINCE_BYTES], 6: [0]}
     for revision, contents in sizes.items():
-        await shelf.journal.append([change(revision, f"{n}", content=bytes(size)) for n, size in enumerate(contents)])
+        await append(shelf.journal, [change(revision, f"{n}", content=bytes(size)) for n, size in enumerate(contents)])
     journal = await shelf.reopen()
     for start, revisions in ((0, [1, 2, 3]), (1, [2, 3, 4, 4, 4]), (3, [4, 4, 4]), (4, [5]), (5, [6]), (6, [])):
         assert [found.revision for found in await journal.since(start, take=1_000)] == revisions
@@ -280,8 +286,8 @@ async def test_since_ends_when_it_has_enough_content(shelf: Shelf) -> None:
 async def test_an_outline_tells_of_changes_without_their_content(shelf: Shelf) -> None:
     """It goes forwards from any place to a revision, in pages, and tells of a record's name, rank and size."""
     written = [change(1, "a", content=b"123"), change(1, "b", content=None, kind="device"), change(5, "é\0", ordinal=7)]
-    await shelf.journal.append(written)
-    await shelf.journal.append([change(6, content=b"")])
+    await append(shelf.journal, written)
+    await append(shelf.journal, [change(6, content=b"")])
     journal = await shelf.reopen()
     found = await journal.outline(0, before=7, take=10)
     assert [(one.revision, one.kind, one.key, one.ordinal, one.size) for one in found] == [
@@ -302,7 +308,7 @@ async def test_what_is_removed_is_gone_and_nothing_else(shelf: Shelf, size: int)
     """Removed changes are in no reading any more; their neighbours and the places of the others are as before."""
     written = [change(revision, f"key {revision}") for revision in range(1, size + 3)]
     for start in range(0, len(written), 1_000):
-        await shelf.journal.append(written[start : start + 1_000])
+        await append(shelf.journal, written[start : start + 1_000])
     outlines = await shelf.journal.outline(0, before=1 << 40, take=10_000)
     await shelf.journal.remove([outline.place for outline in outlines[1:-1]])
     journal = await shelf.reopen()
@@ -311,14 +317,14 @@ async def test_what_is_removed_is_gone_and_nothing_else(shelf: Shelf, size: int)
     assert await journal.since(0, take=10) == [written[0], written[-1]]
     await journal.remove([outlines[1].place])  # again: nothing to do
     after = change(size + 3)
-    await journal.append([after])
+    await append(journal, [after])
     assert await everything(journal) == [written[0], written[-1], after]
 
 
 async def test_a_history_ends_where_a_change_was_removed(shelf: Shelf) -> None:
     """What stands behind a removed change is not shown, also when it is still there."""
     written = [change(n, version=n, previous=n - 1, ordinal=n) for n in range(1, 7)]
-    await shelf.journal.append(written)
+    await append(shelf.journal, written)
     outlines = await shelf.journal.outline(0, before=7, take=10)
     await shelf.journal.remove([outlines[2].place])
     assert await shelf.journal.history("configuration", "a", revision=6, take=10) == written[:2:-1]
@@ -331,32 +337,33 @@ async def test_kinds_without_history_keep_the_last_change_only(shelf: Shelf, kin
     """Of users and secrets nothing older than the last change is kept, also within one batch, also after a delete."""
     other = change(1, key="b", kind=kind, id=2, content=b"other")
     kept = change(2, kind="configuration", content=b"kept")
-    await shelf.journal.append([change(1, kind=kind, content=b"hash 1"), other])
-    await shelf.journal.append([kept, change(3, kind="configuration", version=2, previous=2)])
-    await shelf.journal.append(
+    await append(shelf.journal, [change(1, kind=kind, content=b"hash 1"), other])
+    await append(shelf.journal, [kept, change(3, kind="configuration", version=2, previous=2)])
+    await append(
+        shelf.journal,
         [
             change(4, kind=kind, version=2, content=b"hash 2", previous=1),
             change(5, kind=kind, version=3, content=b"hash 3", previous=4),
-        ]
+        ],
     )
     last = change(6, kind=kind, version=4, content=b"hash 4", previous=5)
-    await shelf.journal.append([last])
+    await append(shelf.journal, [last])
     journal = await shelf.reopen()
     assert [found for found in await everything(journal) if found.kind == kind] == [other, last]
     assert [found.revision for found in await everything(journal) if found.kind == "configuration"] == [2, 3]
     assert await journal.history(kind, "a", revision=6, take=10) == [last]
 
     deleted = change(7, kind=kind, version=5, content=None, previous=6)
-    await journal.append([deleted])
+    await append(journal, [deleted])
     assert [found for found in await everything(journal) if found.kind == kind] == [other, deleted]
 
 
 async def test_reads_run_beside_appends(shelf: Shelf) -> None:
     """A long read sees the log as it was before an append or after it, never a part of a batch."""
-    await shelf.journal.append([change(revision, key=str(revision)) for revision in range(1, 1_001)])
+    await append(shelf.journal, [change(revision, key=str(revision)) for revision in range(1, 1_001)])
     reading = shelf.journal.changes()
     first = await anext(reading)
-    await shelf.journal.append([change(1_001, key="new"), change(1_001, key="newer")])
+    await append(shelf.journal, [change(1_001, key="new"), change(1_001, key="newer")])
     found = first + [change async for portion in reading for change in portion]
     assert len(found) in (1_000, 1_002)
 
@@ -376,7 +383,7 @@ async def test_the_epoch_names_one_history(shelf: Shelf, data: Path) -> None:
     assert len(epoch) >= 16
     assert (await shelf.reopen()).epoch == epoch
     other = SqliteJournal(data.with_name("other.db"))
-    await other.load()
+    await other.open()
     assert other.epoch not in ("", epoch)
     await other.close()
     assert MemoryJournal().epoch not in (MemoryJournal().epoch, epoch)
@@ -384,7 +391,7 @@ async def test_the_epoch_names_one_history(shelf: Shelf, data: Path) -> None:
 
 async def test_a_log_may_be_closed_twice(shelf: Shelf) -> None:
     """Closing again does no harm."""
-    await shelf.journal.append([change(1)])
+    await append(shelf.journal, [change(1)])
     await shelf.journal.close()
     await shelf.journal.close()
     assert await everything(await shelf.open()) == [change(1)]
@@ -393,13 +400,13 @@ async def test_a_log_may_be_closed_twice(shelf: Shelf) -> None:
 async def test_what_is_appended_beside_notes_is_durable_when_it_says_so(data: Path) -> None:
     """Notes that are saved at the same moment do not delay a commit behind its answer: a second reader sees it."""
     journal = SqliteJournal(data)
-    await journal.load()
+    await journal.open()
     reader = sqlite3.connect(data)
     try:
         for revision in range(1, 60):
             kind = "user" if revision % 2 else "configuration"
             note = asyncio.create_task(journal.remember({f"lastLogin:{revision}": "1"}))
-            await journal.append([Change(revision, kind, f"k{revision}", revision, 1, b"x", "text/plain", 1)])
+            await append(journal, [change(revision, f"k{revision}", kind=kind, id=revision)])
             (last,) = reader.execute("SELECT max(place) / 1024 FROM change").fetchone()
             assert last == revision
             await note
@@ -411,12 +418,12 @@ async def test_what_is_appended_beside_notes_is_durable_when_it_says_so(data: Pa
 async def test_reads_do_not_wait_for_a_commit(data: Path) -> None:
     """While a commit cannot get on, whoever reads gets what is there."""
     journal = SqliteJournal(data)
-    await journal.load()
+    await journal.open()
     blocker = sqlite3.connect(data, isolation_level=None)
     try:
-        await journal.append([change(1)])
+        await append(journal, [change(1)])
         blocker.execute("BEGIN IMMEDIATE")
-        commit = asyncio.create_task(journal.append([change(2, version=2, previous=1)]))
+        commit = asyncio.create_task(append(journal, [change(2, version=2, previous=1)]))
         await asyncio.sleep(0)
         assert await journal.since(0, take=10) == [change(1)]
         assert await journal.history("configuration", "a", revision=1, take=10) == [change(1)]
@@ -434,18 +441,18 @@ async def test_reads_do_not_wait_for_a_commit(data: Path) -> None:
 async def test_a_transaction_that_was_left_open_takes_nothing_with_it(data: Path) -> None:
     """When a failed transaction could not be rolled back, what is written next is durable all the same."""
     journal = SqliteJournal(data)
-    await journal.load()
+    await journal.open()
     reader = sqlite3.connect(data)
     try:
         for write in (
-            lambda: journal.append([change(1)]),
-            lambda: journal.append([change(2, kind="user")]),
+            lambda: append(journal, [change(1)]),
+            lambda: append(journal, [change(2, kind="user")]),
             lambda: journal.remember({"a": "b"}),
         ):
             assert journal._writers is not None
             await journal._writers.execute("BEGIN IMMEDIATE")
             await journal._writers.execute("INSERT INTO meta VALUES ('left', 'open')")
-            await write()
+            await write()  # type: ignore[no-untyped-call]
             assert reader.execute("SELECT 1 FROM meta WHERE name = 'left'").fetchall() == []
         assert [row[0] // 1_024 for row in reader.execute("SELECT place FROM change ORDER BY place")] == [1, 2]
         assert await journal.notes() == {"a": "b"}

@@ -14,12 +14,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from hivewire.ledger import ledger as room
+from hivewire.ledger import sweep
 from hivewire.ledger.engines.memory import MemoryJournal
 from hivewire.ledger.engines.sqlite import SqliteJournal
 from hivewire.ledger.journal import NO_HISTORY, Journal
-from hivewire.ledger.ledger import Ledger, Outcome
-from hivewire.ledger.records import Change, Missing, NotDurable, NotKept, Outline, Transaction, Write
+from hivewire.ledger.ledger import Ledger
+from hivewire.ledger.records import Change, Missing, NotDurable, NotKept, Outcome, Outline, Transaction, Write
 from hivewire.ledger.retention import DAY, SECTIONS, Log, Retention
 
 names = st.tuples(st.sampled_from(["configuration", "configuration", "device", "user"]), st.sampled_from("abc"))
@@ -68,17 +68,18 @@ class Mortal:
             raise NotDurable("dead")
         self.writes_left -= 1
 
-    async def append(self, changes: Sequence[Change]) -> None:
+    async def append(self, changes: Sequence[Change], *, behind: int) -> bool:
         self._write()
-        await super().append(changes)
+        stood: bool = await super().append(changes, behind=behind)  # type: ignore[misc]
+        return stood
 
     async def remove(self, places: Sequence[int]) -> None:
         self._write()
-        await super().remove(places)
+        await super().remove(places)  # type: ignore[misc]
 
     async def remember(self, notes: Mapping[str, str]) -> None:
         self._write()
-        await super().remember(notes)
+        await super().remember(notes)  # type: ignore[misc]
 
 
 class MortalMemory(Mortal, MemoryJournal):
@@ -121,7 +122,7 @@ class Model:
 
     def exists(self, name: tuple[str, str]) -> bool:
         line = self.lines.get(name)
-        return bool(line) and line[-1].content is not None
+        return line is not None and bool(line) and line[-1].content is not None
 
     def is_over(self, name: tuple[str, str], oldest: int) -> bool:
         """Whether the name was deleted before the log begins."""
@@ -168,7 +169,7 @@ class Keeping(RuleBasedStateMachine):
         self.model = Model(self.retention)
         self.memory = None if on_disk else MortalMemory()
         self.oldest = 1
-        self.take, room.SWEEP_TAKE = room.SWEEP_TAKE, 2  # so that a sweep has many steps, and can die between them
+        self.take, sweep.SWEEP_TAKE = sweep.SWEEP_TAKE, 2  # so that a sweep has many steps, and can die between them
         self.run(self.open())
 
     def run(self, work: Any) -> Any:
@@ -191,6 +192,7 @@ class Keeping(RuleBasedStateMachine):
     async def written(self, batch: list[Transaction]) -> None:
         outcomes = await asyncio.gather(*(outcome_of(self.ledger, transaction) for transaction in batch))
         for transaction, outcome in zip(batch, outcomes, strict=True):
+            assert isinstance(outcome, list | Missing)
             if isinstance(outcome, Missing):
                 write = transaction.writes[outcome.index]
                 assert write.content is None
@@ -304,7 +306,7 @@ class Keeping(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         if hasattr(self, "ledger"):
-            room.SWEEP_TAKE = self.take
+            sweep.SWEEP_TAKE = self.take
             self.run(self.ledger.close())
             self.loop.close()
             shutil.rmtree(self.folder)
@@ -334,7 +336,8 @@ class Kept:
         self.ledger: Ledger
 
     async def __aenter__(self) -> Kept:
-        self.ledger = Ledger(self._engine(), self.clock, retention=self._retention)
+        self.journal = self._engine()
+        self.ledger = Ledger(self.journal, self.clock, retention=self._retention)
         await self.ledger.open()
         return self
 
@@ -355,7 +358,7 @@ class Kept:
         """What is kept of a configuration, newest first."""
         last = self.ledger.kind("configuration").last(key)
         assert last is not None
-        found = await self.ledger.journal.history("configuration", key, revision=last.revision, take=1_000)
+        found = await self.ledger.history("configuration", key, revision=last.revision, take=1_000)
         return [change.version for change in found]
 
 
@@ -373,7 +376,7 @@ async def test_the_log_has_a_length(engine: Any) -> None:
         assert [kept.ledger.covers(revision) for revision in (49, 50, 53, 54)] == [False, True, True, False]
         await kept.reopen()
         assert kept.ledger.oldest == 51
-        assert len(await everything(kept.ledger.journal)) == 10
+        assert len(await everything(kept.journal)) == 10
 
 
 async def test_the_log_has_an_age(engine: Any) -> None:
@@ -396,7 +399,7 @@ async def test_the_log_has_an_age(engine: Any) -> None:
         await kept.compact()
         assert kept.ledger.oldest == 5
         assert await kept.ledger.since(4, take=10) == []
-        assert [change.revision for change in await everything(kept.ledger.journal)] == [3, 4]
+        assert [change.revision for change in await everything(kept.journal)] == [3, 4]
 
 
 async def test_a_clock_that_was_wrong_does_not_shorten_the_log(engine: Any) -> None:
@@ -423,7 +426,7 @@ async def test_each_name_keeps_so_many_changes(engine: Any) -> None:
         await kept.write(put("a"), put("c"))
         await kept.compact()
         assert await kept.versions("a") == [2, 1, 10]
-        assert len(await everything(kept.ledger.journal)) == 6
+        assert len(await everything(kept.journal)) == 6
 
 
 @pytest.mark.parametrize("kind", ["configuration", *sorted(NO_HISTORY)])
@@ -433,7 +436,7 @@ async def test_a_deleted_name_is_forgotten_with_the_log(engine: Any, kind: str) 
         await kept.write(put("a", kind=kind), put("a", kind=kind), delete("a", kind=kind), put("b"), put("b"))
         await kept.compact()
         assert kept.ledger.kind(kind).last("a") is None
-        assert {change.key for change in await everything(kept.ledger.journal)} == {"b"}
+        assert {change.key for change in await everything(kept.journal)} == {"b"}
         (again,) = await kept.write(put("a", kind=kind))
         assert (again.version, again.previous, again.ordinal) == (1, 0, 1)
 
@@ -444,7 +447,7 @@ async def test_numbers_are_not_given_again_after_everything_was_forgotten(engine
         await kept.write(put("a"), put("b", kind="user"), delete("a"), delete("b", kind="user"))
         kept.clock.time += 2 * DAY
         await kept.compact()
-        assert await everything(kept.ledger.journal) == []
+        assert await everything(kept.journal) == []
         await kept.reopen()
         assert (kept.ledger.revision, kept.ledger.oldest) == (4, 5)
         made = await kept.write(put("stays"), put("b", kind="user"))
@@ -452,7 +455,7 @@ async def test_numbers_are_not_given_again_after_everything_was_forgotten(engine
         await kept.write(put("c"), delete("c"), delete("b", kind="user"))
         kept.clock.time += 2 * DAY
         await kept.compact()
-        assert await everything(kept.ledger.journal) == made[:1]
+        assert await everything(kept.journal) == made[:1]
         await kept.reopen()
         assert (kept.ledger.revision, kept.ledger.oldest) == (9, 10)
         assert [(change.revision, change.id) for change in await kept.write(put("d"))] == [(10, 4)]
@@ -536,7 +539,7 @@ async def test_large_contents_are_removed_in_small_steps(data: Path) -> None:
         await kept.write(*(put("a", bytes(400_000)) for _ in range(8)))
         await kept.compact()
         assert removed == [3, 3, 1]
-        assert len(await everything(kept.ledger.journal)) == 1
+        assert len(await everything(kept.journal)) == 1
 
 
 async def test_whoever_reads_the_log_while_it_is_shortened_is_told() -> None:
@@ -557,10 +560,12 @@ async def test_what_is_durable_but_not_announced_is_not_read_from_the_log() -> N
     """A reader of the log never gets ahead of the observers, who would tell it the same once more."""
 
     class Early(MemoryJournal):
-        async def append(self, changes: Sequence[Change]) -> None:
-            await super().append(changes)
+        async def append(self, changes: Sequence[Change], *, behind: int) -> bool:
+            self._store(changes)
             if changes[0].revision > 1:
                 seen.append(await kept.ledger.since(0, take=10))
+            self._announce(changes)
+            return True
 
     seen: list[list[Change]] = []
     journal = Early()
@@ -586,6 +591,40 @@ async def test_a_storage_that_fails_is_not_compacted(data: Path) -> None:
         assert (kept.ledger.oldest, len(await everything(journal))) == (1, 2)
 
 
+def _change(revision: int, key: str) -> Change:
+    return Change(
+        revision=revision, kind="configuration", key=key, id=1, version=1, content=b"", content_type="", time=1
+    )
+
+
+async def test_the_log_is_shortened_again_and_again() -> None:
+    """The ledger compacts by itself, and an attempt that fails in whatever way is followed by another one."""
+
+    class Failing(MemoryJournal):
+        attempts = 0
+
+        async def remember(self, notes: Mapping[str, str]) -> None:
+            self.attempts += 1
+            if self.attempts == 1:
+                raise OSError("gone for a moment")
+            await super().remember(notes)
+
+    journal = Failing()
+    ledger = Ledger(journal, lambda: 1, retention=Retention(1, 1), compact_seconds=0)
+    await ledger.open()
+    ledger.start()
+    for _ in range(3):
+        (change,) = await ledger.commit(put("a"))
+        while ledger.oldest < change.revision:
+            await asyncio.sleep(0)
+    assert ledger.oldest == 3
+    await ledger.close()
+    attempts = journal.attempts
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert journal.attempts == attempts, "nothing goes on after the end"
+
+
 @given(
     most=st.integers(1, 5_000),
     sizes=st.lists(st.integers(1, 1_000), max_size=60),
@@ -594,7 +633,7 @@ def test_a_log_is_cut_close_to_its_length(most: int, sizes: list[int]) -> None:
     """A log has at least so many changes as told, and at most a thousandth and two transactions more."""
     log = Log(Retention(1, most))
     for revision, size in enumerate(sizes, 1):
-        log.add([Change(revision, "configuration", str(n), 1, 1, b"", "", 1) for n in range(size)])
+        log.add([_change(revision, str(n)) for n in range(size)])
     first = log.cut(1)
     within = sum(sizes[first - 1 :]) if first is not None else 0
     assert log.changes == within

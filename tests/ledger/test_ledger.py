@@ -6,6 +6,7 @@ import asyncio
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -18,18 +19,20 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from hivewire.ledger.engines.memory import MemoryJournal
 from hivewire.ledger.engines.sqlite import SqliteJournal
 from hivewire.ledger.journal import MAX_APPEND
-from hivewire.ledger.ledger import MAX_TRANSACTION, Ledger
+from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.records import (
+    MAX_TRANSACTION,
     Change,
     Expected,
     LedgerError,
-    Mismatch,
     Missing,
     NotDurable,
     Overloaded,
+    PreconditionFailed,
     Refused,
     Transaction,
     Unexpected,
+    View,
     Write,
 )
 from hivewire_protocol.patterns import Patterns
@@ -82,25 +85,25 @@ class Model:
             for expected in write.preconditions:
                 assert isinstance(expected, Expected)
                 if expected.version is not None and expected.version != version:
-                    return Mismatch, index
+                    return PreconditionFailed, index
                 if expected.revision is not None and expected.revision != (last.revision if last is not None else 0):
-                    return Mismatch, index
+                    return PreconditionFailed, index
             if write.content is None and not exists:
                 return Missing, index
             changes.append(
                 Change(
-                    0,
-                    write.kind,
-                    write.key,
-                    last.id if exists and last is not None else 0,
-                    version + 1,
-                    write.content,
-                    write.content_type,
-                    0,
-                    transaction.author,
-                    write.description,
-                    last.revision if last is not None else 0,
-                    last.ordinal + 1 if last is not None else 1,
+                    revision=0,
+                    kind=write.kind,
+                    key=write.key,
+                    id=last.id if exists and last is not None else 0,
+                    version=version + 1,
+                    content=write.content,
+                    content_type=write.content_type,
+                    time=0,
+                    author=transaction.author,
+                    description=write.description,
+                    previous=last.revision if last is not None else 0,
+                    ordinal=last.ordinal + 1 if last is not None else 1,
                 )
             )
         return changes
@@ -142,7 +145,8 @@ class Machine(RuleBasedStateMachine):
         self.loop.run_until_complete(self.open())
 
     async def open(self) -> None:
-        self.ledger = Ledger(SqliteJournal(self.folder / "model.db"), lambda: next(self.clock))
+        self.journal = SqliteJournal(self.folder / "model.db")
+        self.ledger = Ledger(self.journal, lambda: next(self.clock))
         self.ledger.observers.append(self.seen.extend)
         await self.ledger.open()
 
@@ -174,15 +178,13 @@ class Machine(RuleBasedStateMachine):
     def look_back(self, kind: str, key: str) -> None:
         last = self.model.last.get((kind, key))
         if last is not None:
-            found = self.loop.run_until_complete(
-                self.ledger.journal.history(kind, key, revision=last.revision, take=1_000)
-            )
+            found = self.loop.run_until_complete(self.ledger.history(kind, key, revision=last.revision, take=1_000))
             kept = [change for change in self.model.kept() if (change.kind, change.key) == (kind, key)]
             assert found == kept[::-1]
 
     @rule(revision=st.integers(0, 30))
     def read_on(self, revision: int) -> None:
-        found = self.loop.run_until_complete(self.ledger.journal.since(revision, take=10_000))
+        found = self.loop.run_until_complete(self.journal.since(revision, take=10_000))
         assert found == [change for change in self.model.kept() if change.revision > revision]
 
     @invariant()
@@ -250,12 +252,13 @@ class GatedJournal(MemoryJournal):
         self.gate.set()
         self.reached = asyncio.Event()
 
-    async def append(self, changes: Sequence[Change]) -> None:
+    async def append(self, changes: Sequence[Change], *, behind: int) -> bool:
         self.reached.set()
         await self.gate.wait()
         self.reached.clear()
-        await super().append(changes)
+        appended = await super().append(changes, behind=behind)
         self.batches.append(list(changes))
+        return appended
 
 
 @pytest.fixture
@@ -314,7 +317,7 @@ async def test_one_write_of_many_that_cannot_be_stops_them_all(ledger: Ledger) -
         Write("configuration", "a", None),
         Write("configuration", "a2", b"new", preconditions=(Expected(version=7),)),
     ]
-    with pytest.raises(Mismatch) as refused:
+    with pytest.raises(PreconditionFailed) as refused:
         await ledger.commit(Transaction(writes))
     assert (refused.value.index, refused.value.last, refused.value.failed) == (2, None, Expected(version=7))
     assert set(ledger.kind("configuration").live) == {"a"}
@@ -331,7 +334,7 @@ async def test_the_first_of_two_writers_wins(ledger: Ledger) -> None:
         ledger, [put("a", b"first", Expected(version=1)), put("a", b"second", Expected(version=1))]
     )
     assert isinstance(first, list)
-    assert isinstance(second, Mismatch)
+    assert isinstance(second, PreconditionFailed)
     assert second.last == first[0]
     assert ledger.get("configuration", "a") == first[0]
 
@@ -341,7 +344,7 @@ async def test_a_deleted_record_is_at_version_zero_but_keeps_its_revision(ledger
     await ledger.commit(put("a", b"", Expected(version=0, revision=0)))
     await ledger.commit(delete("a", Expected(version=1, revision=1)))
     for wrong in (Expected(version=2), Expected(version=1), Expected(revision=0), Expected(revision=1)):
-        with pytest.raises(Mismatch):
+        with pytest.raises(PreconditionFailed):
             await ledger.commit(put("a", b"", wrong))
     (again,) = await ledger.commit(put("a", b"", Expected(version=0, revision=2)))
     assert (again.version, again.previous) == (1, 2)
@@ -363,7 +366,7 @@ async def test_nothing_is_read_seen_or_answered_before_it_is_durable(ledger: Led
     journal.gate.set()
     (later,) = await ledger.commit(put("b"))
     assert isinstance(order[0], list)
-    assert isinstance(order[1], Mismatch)
+    assert isinstance(order[1], PreconditionFailed)
     assert order[1].last == order[0][0]
     assert seen == [order[0][0], later]
 
@@ -372,8 +375,12 @@ async def test_watchers_are_told_before_the_writer_is(ledger: Ledger) -> None:
     """Observers get the changes of a commit in order, before any of its writers gets an answer."""
     events: list[str] = []
     ledger.observers.append(lambda changes: events.extend(f"saw {change.key}" for change in changes))
+
+    def told(key: str, _: Outcome) -> None:
+        events.append(f"told {key}")
+
     for key in "abc":
-        ledger.submit(put(key), lambda _, key=key: events.append(f"told {key}"))
+        ledger.submit(put(key), partial(told, key))
     await ledger.commit(put("d"))
     assert events == ["saw a", "saw b", "saw c", "saw d", "told a", "told b", "told c"]
 
@@ -551,14 +558,14 @@ async def test_a_ledger_opened_again_is_the_same(data: Path) -> None:
     assert ledger.failing == "not open yet"
     await ledger.open()
     await submit_all(ledger, [put("a"), put("b"), delete("a"), put("a"), delete("b"), put("c", kind="user")])
-    states = [(dict(ledger.kind(kind).live), dict(ledger.kind(kind).deleted)) for kind in ("configuration", "user")]
+    states = [(dict(ledger.kind(kind).live), dict(ledger.kind(kind).tombstones)) for kind in ("configuration", "user")]
     revision, epoch = ledger.revision, ledger.epoch
     await ledger.close()
 
     again = Ledger(SqliteJournal(data), ticks.__next__)
     await again.open()
     assert (again.revision, again.epoch, again.failing) == (revision, epoch, None)
-    assert states == [(again.kind(kind).live, again.kind(kind).deleted) for kind in ("configuration", "user")]
+    assert states == [(again.kind(kind).live, again.kind(kind).tombstones) for kind in ("configuration", "user")]
     await again.close()
 
 
@@ -594,7 +601,7 @@ async def test_the_time_of_a_record_never_goes_back() -> None:
 class Awkward:
     """A precondition that breaks when it is looked at."""
 
-    def holds(self, last: Change | None) -> bool:
+    def holds(self, last: Change | None, view: View) -> bool:
         raise RuntimeError("awkward")
 
 
@@ -617,7 +624,7 @@ async def test_a_transaction_that_cannot_be_judged_fails_alone(ledger: Ledger, r
     assert "awkward" not in str(failed)
     assert isinstance(last, list)
     assert set(ledger.kind("configuration").live) == {"a", "c"}
-    assert reported == ["a transaction could not be judged: awkward"]
+    assert reported == ["a transaction could not be evaluated: awkward"]
     assert ledger.failing is None
 
 
@@ -671,9 +678,13 @@ async def test_a_probe_survives_an_engine_that_breaks_in_a_new_way() -> None:
         async def remember(self, notes: Mapping[str, str]) -> None:
             raise OSError("gone")
 
-    ledger = Ledger(Breaking(), lambda: 1)
+    journal = Breaking()
+    ledger = Ledger(journal, lambda: 1)
     await ledger.open()
-    ledger.failing = "no space left on device"
+    journal.broken = "no space left on device"
+    with pytest.raises(NotDurable):
+        await ledger.commit(put("a"))
+    assert ledger.failing == "no space left on device"
     await ledger.probe()
     assert ledger.failing == "gone"
     await ledger.close()

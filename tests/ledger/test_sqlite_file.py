@@ -19,7 +19,8 @@ from pathlib import Path
 import pytest
 
 from hivewire.ledger.backup import backup
-from hivewire.ledger.engines.sqlite import APPLICATION_ID, SCHEMA_VERSION, SqliteJournal, creation_script
+from hivewire.ledger.engines.sqlite import SqliteJournal
+from hivewire.ledger.engines.sqlite_file import APPLICATION_ID, SCHEMA_VERSION, creation_script
 from hivewire.ledger.journal import JournalError
 from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.records import Change, NotDurable, Transaction, Write
@@ -186,7 +187,7 @@ OPEN = """
     async def main():
         journal = SqliteJournal(Path(sys.argv[1]))
         try:
-            await journal.load()
+            await journal.open()
             print("opened")
         except JournalError as error:
             print(error)
@@ -577,21 +578,24 @@ async def test_a_full_disk_costs_only_the_batch(data: Path) -> None:
 async def test_a_closed_journal_writes_nothing(data: Path) -> None:
     """After closing, an append is NotDurable, and the file can be opened by the next one."""
     journal = SqliteJournal(data)
-    await journal.load()
+    await journal.open()
     await journal.close()
     with pytest.raises(NotDurable):
-        await journal.append([Change(1, "configuration", "a", 1, 1, b"", "", 1)])
+        await journal.append(
+            [Change(revision=1, kind="configuration", key="a", id=1, version=1, content=b"", content_type="", time=1)],
+            behind=0,
+        )
     assert (await state(data))[:2] == ({}, 0)
 
 
 async def test_a_link_to_the_file_is_the_same_file(data: Path) -> None:
     """A second gateway is kept out by whatever name it reaches the file."""
     first = SqliteJournal(data)
-    await first.load()
+    await first.open()
     link = data.with_name("link.db")
     link.symlink_to(data)
     second = SqliteJournal(link)
     with pytest.raises(JournalError, match="in use by another gateway"):
-        await second.load()
+        await second.open()
     await second.close()
     await first.close()

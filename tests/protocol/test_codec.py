@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hivewire_protocol import codec
 from hivewire_protocol.catalogue import REQUESTS
 from hivewire_protocol.codec import MAX_BATCH, MAX_REPLY, Batch, Call
+from hivewire_protocol.encoding import encode
 from hivewire_protocol.errors import InternalError, MalformedJson, Unavailable, VersionConflict
 from hivewire_protocol.messages import NOTHING, Reply
 from hivewire_protocol.nouns.configuration import (
@@ -498,7 +499,7 @@ def test_an_empty_batch_and_one_over_the_limit_get_a_single_error() -> None:
 
 def token_of(size: int) -> AccessTokenReply:
     """A reply whose members take exactly so many bytes."""
-    return AccessTokenReply("x" * (size - len(codec.encode(AccessTokenReply("")))))
+    return AccessTokenReply("x" * (size - len(encode(AccessTokenReply("")))))
 
 
 @pytest.mark.parametrize("data", [b'{"action":"token/refresh"}', b'{"jsonrpc":"2.0","id":1,"method":"token/refresh"}'])
@@ -643,7 +644,7 @@ def test_line_separators_are_escaped_in_answers_and_errors(rpc: bool) -> None:
     refused = codec.refuse(call, VersionConflict(SEPARATORS, change=SEPARATORS))
     assert b'"value":%b,' % ESCAPED in codec.answer(call, reply)
     assert refused.count(ESCAPED) == 2
-    assert codec.encode([SEPARATORS]) == b"[%b]" % ESCAPED
+    assert encode([SEPARATORS]) == b"[%b]" % ESCAPED
 
 
 @pytest.mark.parametrize(

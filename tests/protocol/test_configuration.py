@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hivewire_protocol import codec
+from hivewire_protocol.encoding import encode
 from hivewire_protocol.nouns.configuration import INLINE_CHARACTERS, TEXT, forbidden_character, is_text, resource
 
 
@@ -55,7 +55,7 @@ from hivewire_protocol.nouns.configuration import INLINE_CHARACTERS, TEXT, forbi
 )
 def test_the_resource_has_its_members_in_order(content: bytes | None, content_type: str, line: bytes) -> None:
     """Plain text shows three members; type and size follow for other types and whenever the value is left out."""
-    assert codec.encode(resource("n", content, content_type, 7)) == line
+    assert encode(resource("n", content, content_type, 7)) == line
 
 
 @pytest.mark.parametrize("character", ["x", "ä", "€", "😀"])

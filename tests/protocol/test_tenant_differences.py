@@ -118,7 +118,8 @@ def test_what_was_done_is_what_is_found(value: Document, data: st.DataObject) ->
     changed = data.draw(st.lists(st.sampled_from(elements), unique_by=id)) if elements else []
     for element in changed:
         element.value["changed"] = 1
-    dropped = data.draw(st.sampled_from(elements)) if elements and data.draw(st.booleans()) else None
+    drop: bool = bool(elements) and data.draw(st.booleans())
+    dropped = data.draw(st.sampled_from(elements)) if drop else None
     if dropped is not None:
         siblings = dropped.owner.value[dropped.kind] if dropped.owner else []
         siblings.remove(dropped.value)

@@ -299,7 +299,7 @@ def test_any_address_and_any_body_is_answered(value: Document, path: list[str], 
     before = copy.deepcopy(value)
     for action in (objects.get, objects.remove, objects.insert, objects.replace):
         try:
-            action(value, path, *([body] if action in (objects.insert, objects.replace) else []))  # type: ignore[operator]
+            action(value, path, *([body] if action in (objects.insert, objects.replace) else []))
         except (BadRequest, TypeIsNotFound, ValidationError):
             pass
     assert value == before

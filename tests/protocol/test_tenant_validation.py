@@ -633,7 +633,7 @@ def test_findings_in_an_element_are_in_the_order_of_its_members() -> None:
 
 def test_findings_in_an_array_are_in_the_order_of_its_entries() -> None:
     """Whichever rules find them."""
-    mapping = [{"attribute": "City"} for _ in range(11)]
+    mapping: list[dict[str, Any]] = [{"attribute": "City"} for _ in range(11)]
     mapping[2] = mapping[10] = {"attribute": f"{STORE}/attributes/City", "sourcesForOv": []}
     found = broken(document(**{f"{FIRST}.mapping": mapping, f"{FIRST}.default": True}))
     places = [int(path.rpartition("[")[2].partition("]")[0]) for _, path in found]
@@ -731,7 +731,7 @@ def test_a_circle_is_found_when_there_is_one(graph: dict[str, list[str]]) -> Non
         assert circle == ()
 
 
-NEW = {
+NEW: dict[str, dict[str, Any]] = {
     "entityTypes[3]": {"label": ""},
     "entityTypes[1].attributes[1]": {"label": "", "type": "String"},
     "entityTypes[0].matchGroups[1]": {"rule": {"and": {}}},

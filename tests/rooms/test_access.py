@@ -77,7 +77,8 @@ def tokens(users: Users) -> Tokens:
 
 def claims(**changed: Any) -> Claims:
     """Good claims of an access token, but for what is changed."""
-    return Claims(**{"a": [0], "e": NOW + HOUR, "t": ACCESS, "u": ADMIN, "n": ["*"], "dt": ["*"]} | changed)
+    members: dict[str, Any] = {"a": [0], "e": NOW + HOUR, "t": ACCESS, "u": ADMIN, "n": ["*"], "dt": ["*"]} | changed
+    return Claims(**members)
 
 
 def encoded(data: bytes) -> str:
@@ -147,7 +148,7 @@ def test_a_good_token_gives_its_identity(tokens: Tokens) -> None:
     identity = tokens.verify(tokens.mint(claims(a=[13], n=["7", "8"], c=["x*"], u=JOHN)), NOW)
     assert (identity.user_id, identity.login, identity.expires) == (JOHN, "john", NOW + HOUR)
     assert {found for found in Permission if identity.may(found)} == {13, 100}
-    assert identity.networks == {7, 8}
+    assert identity.networks == frozenset({7, 8})
     assert identity.reaches("xy")
     assert not identity.reaches("y")
 

@@ -18,11 +18,12 @@ import hivewire
 import hivewire_protocol
 import tests.world
 from hivewire import actions
+from hivewire.access.identity import ANONYMOUS
 from hivewire.access.throttle import FREE_ATTEMPTS
 from hivewire.access.tokens import ACCESS, REFRESH, Claims
 from hivewire.access.users import UserProfile
 from hivewire.caller import Caller
-from hivewire.dispatch import now as real_now
+from hivewire.services import now as real_now
 from hivewire_protocol.errors import (
     AccessDenied,
     InvalidCredentials,
@@ -390,6 +391,7 @@ async def test_reading_and_writing_are_separate_rights(world: World) -> None:
     for caller in (reader, manager):
         await world.ask(ConfigurationGet(name="n"), caller)
         await world.ask(ConfigurationList(), caller)
+    request: Request
     for request in (ConfigurationPut(name="n", value="v"), ConfigurationDelete(name="n")):
         with pytest.raises(AccessDenied):
             await world.ask(request, reader)
@@ -659,11 +661,18 @@ async def test_nobody_widens_device_types_through_somebody_elses_flag(world: Wor
 async def test_expiries_are_as_asked(world: World, given: dict[str, bytes], access: Any, refresh: Any) -> None:
     """The access expiry counts for the refresh token too unless it has its own; without either the defaults count."""
     moment = real_now()
-    payload = TokenPayload(ADMIN, **{key: Raw(value) for key, value in given.items()})
+    expiries: dict[str, Any] = {key: Raw(value) for key, value in given.items()}
+    payload = TokenPayload(ADMIN, **expiries)
     reply = await world.ask(TokenCreate(payload=payload))
     for token, expected, lifetime in ((reply.accessToken, access, HOUR), (reply.refreshToken, refresh, 10 * HOUR)):
         expiry = world.services.tokens.claims(token).e
         assert expiry == expected if expected is not None else moment + lifetime <= expiry <= real_now() + lifetime
+
+
+def payload_with(member: str, value: bytes) -> TokenPayload:
+    """An administrator's token with this member as it stands in JSON."""
+    members: dict[str, Any] = {member: Raw(value)}
+    return TokenPayload(ADMIN, **members)
 
 
 @pytest.mark.parametrize("member", ["expiration", "refreshExpiration"])
@@ -671,8 +680,8 @@ async def test_an_expiry_that_no_token_may_have_is_refused(world: World, member:
     """Such a token would be refused whenever it is used: a time in seconds is one in 1970 here."""
     for bad in (b"0", b"2147483647", b"1772357400"):
         with pytest.raises(OutOfBounds, match=f"^{member} is before 1970-01-25.*Milliseconds are meant"):
-            await world.ask(TokenCreate(payload=TokenPayload(ADMIN, **{member: Raw(bad)})))
-    await world.ask(TokenCreate(payload=TokenPayload(ADMIN, **{member: Raw(b"2147483648")})))
+            await world.ask(TokenCreate(payload=payload_with(member, bad)))
+    await world.ask(TokenCreate(payload=payload_with(member, b"2147483648")))
 
 
 async def test_a_token_that_would_be_too_long_is_not_minted(world: World) -> None:
@@ -689,7 +698,7 @@ async def test_an_expiry_that_is_no_time_is_refused(world: World, bad: bytes) ->
     """The words name the member."""
     for member in ("expiration", "refreshExpiration"):
         with pytest.raises(OutOfBounds, match=f"^{member} is not a timestamp"):
-            await world.ask(TokenCreate(payload=TokenPayload(ADMIN, **{member: Raw(bad)})))
+            await world.ask(TokenCreate(payload=payload_with(member, bad)))
 
 
 # Logging in.
@@ -699,7 +708,7 @@ async def test_a_login_gives_tokens_that_work(world: World) -> None:
     """The access token authenticates, the refresh token gives another one, and the last login is shown."""
     nobody = Caller("10.0.0.1", "h")
     tokens = await world.ask(Token(login="john", password="john's"), nobody)
-    assert nobody.identity is None
+    assert nobody.identity is ANONYMOUS
     await world.ask(Authenticate(token=tokens.accessToken), nobody)
     assert (await world.ask(UserGetCurrent(), nobody)).current.login == "john"
     assert nobody.identity is not None
@@ -786,7 +795,8 @@ async def test_who_waits_in_a_full_line_is_not_counted(world: World) -> None:
     here = Caller("10.0.0.1", "h")
     logins = [world.ask(Token(login="john", password="john's"), here) for _ in range(70)]
     other = world.ask(Token(login="admin", password="admin's"), here)
-    *answers, reply = await asyncio.gather(*logins, other, return_exceptions=True)
+    answered: list[Any] = await asyncio.gather(*logins, other, return_exceptions=True)
+    *answers, reply = answered
     assert [type(answer).__name__ for answer in answers] == ["TokensReply"] * 64 + ["Unavailable"] * 6
     assert reply.accessToken
     assert world.services.throttle.wait("john", "10.0.0.1") == 0
@@ -917,7 +927,7 @@ async def test_a_token_that_was_made_for_less_cannot_become_more(
 
 
 @pytest.mark.parametrize("fields", [{"role": 1}, {"status": 1}, {"status": 2}])
-async def test_the_last_administrator_stays(world: World, fields: dict[str, int]) -> None:
+async def test_the_last_administrator_stays(world: World, fields: dict[str, Any]) -> None:
     """Nobody can make the gateway one that nobody administers; with a second administrator it is allowed."""
     with pytest.raises(NotAllowed, match="last active administrator"):
         await world.ask(UserUpdate(userId=ADMIN, user=UserUpdateFields(**fields)))

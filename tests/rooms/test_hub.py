@@ -12,14 +12,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tests.world
-from hivewire.access.identity import Identity
+from hivewire.access.identity import ANONYMOUS, Identity
 from hivewire.access.tokens import ACCESS, Claims
 from hivewire.access.users import UserProfile
 from hivewire.caller import Caller
-from hivewire.hub import catchup, entries, hub
-from hivewire.hub.entries import Entry, Recent
+from hivewire.hub import catchup, hub, tail
 from hivewire.hub.index import Index
+from hivewire.hub.ledger_source import LedgerSource, event_of, key_of
+from hivewire.hub.source import Topic
+from hivewire.hub.tail import Tail
 from hivewire.ledger.engines.memory import MemoryJournal
+from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.records import Change, Transaction, Write
 from hivewire.session import Session
 from hivewire_protocol.close import Code
@@ -42,10 +45,12 @@ class SlowJournal(MemoryJournal):
 
     reading = False
 
-    async def append(self, changes: Sequence[Change]) -> None:
-        await super().append(changes)
+    async def append(self, changes: Sequence[Change], *, behind: int) -> bool:
+        self._store(changes)
         for _ in range(3):
             await asyncio.sleep(0)
+        self._announce(changes)
+        return True
 
     async def since(self, revision: int, *, take: int) -> list[Change]:
         self.reading = True
@@ -128,7 +133,7 @@ class World(tests.world.World):
 
     async def quiet(self) -> None:
         """Until nobody who reads is behind."""
-        while any(feed._task is not None for feed in self.hub.feeds):
+        while self.hub.catch_up.busy:
             await asyncio.sleep(0)
 
     def position(self, revision: int) -> str:
@@ -340,7 +345,7 @@ async def test_an_unsubscribe_in_the_middle_of_catching_up(world: World) -> None
     start = await world.put("a")
     for _ in range(5):
         await world.put("a")
-    world.hub.recent.clear(world.ledger.revision)
+    world.hub.tail().clear()
     peer = world.peer()
     peer.subscribe(since=world.position(start))
     while not world.journal.reading:
@@ -476,7 +481,7 @@ async def test_who_does_not_read_is_remembered_by_position_only(world: World, mo
 @pytest.mark.parametrize("conflate", [True, False])
 async def test_a_slow_reader_gets_only_the_latest_of_each_name(world: World, conflate: bool) -> None:
     """When it read nothing for a while and too much waits; with `conflate: false` it is closed with 4008 instead."""
-    world.hub.conflate_after = 5
+    world.hub.catch_up.conflate_after = 5
     await world.put("a", "b", "gone")
     peer = world.peer()
     peer.subscribe(names=["a", "b", "c", "gone", "never"], conflate=conflate)
@@ -525,7 +530,7 @@ async def test_a_commit_that_is_not_announced_yet_is_no_reason_to_conflate(world
 async def test_a_delete_during_a_conflated_run_is_not_lost(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also of a name that the run has not come to: the caller may still have it."""
     monkeypatch.setattr(catchup, "LOOK", 1)
-    world.hub.conflate_after = 1
+    world.hub.catch_up.conflate_after = 1
     await world.put("a", "b", "c")
     peer = world.peer()
     peer.subscribe()
@@ -545,7 +550,7 @@ async def test_a_delete_during_a_conflated_run_is_not_lost(world: World, monkeyp
 async def test_a_conflated_run_repeats_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was sent of a transaction before the peer stopped reading does not come again in the run."""
     monkeypatch.setattr(catchup, "WRITE", 1)
-    world.hub.conflate_after = 1
+    world.hub.catch_up.conflate_after = 1
     peer = world.peer()
     peer.subscribe(snapshot=False)
     peer.room = 3
@@ -580,7 +585,7 @@ async def test_a_snapshot_frame_is_within_its_bound(world: World) -> None:
 async def test_a_name_that_comes_and_goes_during_a_conflated_run(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its old delete is not sent behind its new one, nor beside the new record."""
     monkeypatch.setattr(catchup, "WRITE", 1)
-    world.hub.conflate_after = 1
+    world.hub.catch_up.conflate_after = 1
     await world.put("a", "b", "c")
     peer = world.peer()
     peer.subscribe()
@@ -621,7 +626,7 @@ async def test_a_token_that_reaches_less_in_the_middle_of_a_group(
 @pytest.mark.parametrize(("idle", "changes"), [(False, 20), (True, 5)])
 async def test_no_conflation_without_need(world: World, idle: bool, changes: int) -> None:
     """Neither for who was reading all the time, nor for a few changes: then every one of them comes."""
-    world.hub.conflate_after = 5
+    world.hub.catch_up.conflate_after = 5
     peer = world.peer()
     peer.subscribe(snapshot=False, names=["a"])
     peer.session.pause()
@@ -642,7 +647,7 @@ async def test_a_slow_reader_whom_the_log_does_not_cover_gets_the_state_anew(wor
         each.taken()
         each.session.pause()
     await world.put("a")
-    world.hub.recent.clear(world.ledger.revision)
+    world.hub.tail().clear()
     world.ledger.oldest = world.ledger.revision + 1
     for each in (peer, strict):
         each.read()
@@ -745,7 +750,7 @@ async def test_anonymous_and_unentitled_callers_cannot_subscribe(world: World) -
     """401 without a token, 403 with one that does not grant it."""
     peer = world.peer(rights=1 << Permission.GET_DEVICE)
     assert peer.subscribe()["code"] == 403
-    peer.caller.identity = None
+    peer.caller.identity = ANONYMOUS
     assert peer.subscribe()["code"] == 401
 
 
@@ -766,19 +771,19 @@ async def test_a_huge_transaction_does_not_hold_up_the_others(world: World, monk
 
 def test_the_end_of_the_log_in_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whole revisions are forgotten, and it knows from where on it has everything."""
-    monkeypatch.setattr(entries, "RECENT_CHANGES", 10)
-    recent = Recent(0)
+    monkeypatch.setattr(tail, "RECENT_EVENTS", 10)
+    recent = Tail[int](LedgerSource(Ledger(MemoryJournal(), Clock())))
     for revision in range(1, 30):
-        recent.add([Change(revision, "k", "n", 1, 1, b"", "", 0)] * 3)
+        recent.add([event_of(Change(revision, "k", "n", 1, 1, b"", "", 0))] * 3)
         found = recent.after(recent.since, 1_000)
         assert found is not None
-        assert [entry.revision for entry in found] == [n for n in range(recent.since + 1, revision + 1) for _ in "abc"]
+        assert [event.offset for event in found] == [n for n in range(recent.since + 1, revision + 1) for _ in "abc"]
         assert len(found) <= 10
         assert recent.after(recent.since - 1, 10) is None
     assert recent.after(29, 10) == []
     some = recent.after(27, 1)
     assert some is not None
-    assert [entry.revision for entry in some] == [28] * 3, "whole transactions"
+    assert [event.offset for event in some] == [28] * 3, "whole transactions"
 
 
 NAMES = ["a", "a.1", "a.1.x", "a.2", "b", "b.1", "ab"]
@@ -885,7 +890,7 @@ def state_at(log: dict[int, list[tuple[str, int, bool]]], revision: int, pattern
 
 async def play(patterns: list[str], script: list[Any]) -> None:
     world = await World().open()
-    world.hub.conflate_after = 3
+    world.hub.catch_up.conflate_after = 3
     log: dict[int, list[tuple[str, int, bool]]] = {}
     watched: list[Watched] = []
     for pattern in patterns:
@@ -904,7 +909,7 @@ async def play(patterns: list[str], script: list[Any]) -> None:
             for _ in range(what[0]):
                 await asyncio.sleep(0)
         elif step == "forget":
-            world.hub.recent.clear(world.ledger.revision)
+            world.hub.tail().clear()
         else:
             await act(world, watched[what[0] % len(watched)], step, what)
         for each in watched:
@@ -941,6 +946,7 @@ def test_every_watcher_has_the_ledgers_changes_and_state(patterns: list[str], sc
         patch.setattr(catchup, "SNAPSHOT_BYTES", 60)
         patch.setattr(catchup, "PORTION", 3)
         patch.setattr(catchup, "LOOK", 2)
+        patch.setattr(catchup, "SLICE_SECONDS", 0)
         patch.setattr(hub, "FRAMES", 5)
         asyncio.run(play(patterns, script))
 
@@ -953,7 +959,7 @@ def test_a_change_is_encoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
         calls.append(change)
         return b'"a":1'
 
-    topic = entries.Topic("t", "k", "ks", update, lambda change: b"", lambda identity, wanted: wanted)
-    entry = Entry(Change(1, "k", "n", 1, 1, b"", "", 0))
-    assert [entry.members(topic) for _ in range(3)] == [b'"a":1'] * 3
+    topic = Topic("t", "k", update, key_of, lambda identity, wanted: wanted)
+    event = event_of(Change(1, "k", "n", 1, 1, b"", "", 0))
+    assert [event.members(topic) for _ in range(3)] == [b'"a":1'] * 3
     assert len(calls) == 1

@@ -8,13 +8,14 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any, ClassVar
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tests.world
 from hivewire import actions
-from hivewire.access.identity import Identity
+from hivewire.access.identity import ANONYMOUS, Identity
 from hivewire.access.passwords import Passwords
 from hivewire.access.throttle import Throttle
 from hivewire.access.tokens import Claims
@@ -28,7 +29,7 @@ from hivewire.session import Session
 from hivewire.settings import Settings
 from hivewire.telemetry import Telemetry
 from hivewire_protocol.errors import WireError
-from hivewire_protocol.nouns.user import Role
+from hivewire_protocol.nouns.user import Role, Status
 from hivewire_protocol.permissions import Permission
 from tests.world import HASHER, HOUR
 
@@ -44,10 +45,10 @@ class GatedJournal(MemoryJournal):
         self.gate.set()
         self.appends = 0
 
-    async def append(self, changes: Any) -> None:
+    async def append(self, changes: Any, *, behind: int) -> bool:
         self.appends += 1
         await self.gate.wait()
-        await super().append(changes)
+        return await super().append(changes, behind=behind)
 
 
 class World(tests.world.World):
@@ -68,7 +69,7 @@ class World(tests.world.World):
     def settled(self) -> None:
         self.answered += 1
 
-    def ask(self, action: str, request_id: object = None, **members: object) -> None:
+    def ask(self, action: str, request_id: object = None, **members: object) -> None:  # type: ignore[override]
         self.session.receive(json.dumps({"action": action, "requestId": request_id, **members}).encode())
 
     def put(self, request_id: object, name: str = "n", value: str = "v", **members: object) -> None:
@@ -266,7 +267,7 @@ async def pipeline_is_like_one_by_one(steps: list[tuple[str, str]], pauses: set[
 async def test_rights_are_checked_before_parameters(world: World) -> None:
     """A caller without rights hears 403, nobody in particular 401, before anything is said of their parameters."""
     session, outbox = world.connect(Permission.GET_CURRENT_USER)
-    for identity in (session.caller.identity, None):
+    for identity in (session.caller.identity, ANONYMOUS):
         session.caller.identity = identity
         session.receive(b'{"action":"configuration/get","requestId":1,"name":{}}')
         session.receive(b'{"action":"configuration/put","requestId":2}')
@@ -336,12 +337,39 @@ async def test_what_is_under_way_is_answered_also_when_held(world: World) -> Non
     assert ids(world.answers()) == [2]
 
 
+@pytest.mark.parametrize("status", [Status.LOCKED_OUT, Status.DISABLED])
+async def test_rights_that_are_remembered_end_at_once(world: World, status: Status) -> None:
+    """The same request again is refused as soon as its user is locked, and allowed as soon as it is not any more."""
+    for now_is, code in ((Status.ACTIVE, 404), (status, 401), (Status.ACTIVE, 404)):
+        profile = UserProfile("x", Role.ADMIN, now_is)
+        await world.services.ledger.commit(world.services.users.write("admin", profile, None))
+        world.get(1)
+        assert codes(world.answers()) == [code]
+
+
+async def test_rights_that_are_remembered_end_with_the_token(world: World) -> None:
+    """When it expires, and when another one takes its place that grants less."""
+    caller = world.session.caller
+    world.get(1)
+    granted = caller.identity
+    caller.identity = msgspec.structs.replace(granted, expires=now() - 1)
+    world.get(2)
+    caller.identity = msgspec.structs.replace(granted, permissions=0)
+    world.get(3)
+    caller.identity = granted
+    world.get(4)
+    assert codes(world.answers()) == [404, 401, 403, 404]
+
+
 async def test_the_owner_is_told_when_something_was_answered(world: World) -> None:
-    """Each answer that was waited for is followed by a word, so that the owner may read on."""
+    """Once for all answers of a commit, so that the owner may write them together and read on."""
     world.get(1)
     assert world.answered == 0
     world.put(2)
     world.put(3)
+    await world.quiet()
+    assert world.answered == 1
+    world.put(4)
     await world.quiet()
     assert world.answered == 2
 

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator
 from pathlib import Path
 
 import pytest
@@ -24,36 +24,36 @@ async def workers() -> AsyncIterator[Workers]:
     await found.close()
 
 
-def doubled(value: bytes) -> Iterator[None]:
+def doubled(value: bytes) -> Generator[None, None, bytes]:
     yield
-    return value * 2  # type: ignore[return-value]
+    return value * 2
 
 
-def refused(findings: int) -> Iterator[None]:
+def refused(findings: int) -> Generator[None, None, None]:
     yield
     if not findings:
         raise NotJson("no", "why")
     raise Invalid([Finding(304, "label", "configuration", f"is wrong {number}", "x") for number in range(findings)])
 
 
-def broken() -> Iterator[None]:
+def broken() -> Generator[None, None, None]:
     yield
     raise ZeroDivisionError("unforeseen")
 
 
-def endless() -> Iterator[None]:
+def endless() -> Generator[None, None, None]:
     while True:
         yield
 
 
-def dying() -> Iterator[None]:
+def dying() -> Generator[None, None, None]:
     yield
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def process() -> Iterator[None]:
+def process() -> Generator[None, None, int]:
     yield
-    return os.getpid()  # type: ignore[return-value]
+    return os.getpid()
 
 
 async def test_the_result_comes_back_however_large(workers: Workers) -> None:

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -50,9 +51,9 @@ def agent(
             process.kill()
 
 
-def line(stream: object) -> str:
+def line(stream: Any) -> str:
     """The next line that the agent prints."""
-    return stream.readline().strip()  # type: ignore[attr-defined,no-any-return]
+    return str(stream.readline()).strip()
 
 
 def test_put_and_read_in_python(shared_gateway: RunningGateway, talk: Talk) -> None:

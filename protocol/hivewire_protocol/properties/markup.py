@@ -9,7 +9,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from hivewire_protocol.codec import encode
+from hivewire_protocol.encoding import encode
 
 
 class Element(Struct, gc=False):

@@ -58,3 +58,7 @@ class Identity(Struct, frozen=True):
     def reaches(self, name: str) -> bool:
         """Whether a configuration name is within the token's patterns."""
         return self.names is EVERYTHING or name in self.names
+
+
+ANONYMOUS = Identity(0, "", 0, 0, frozenset(), frozenset(), Patterns(()))
+"""Who has shown no token: nobody, with no rights."""

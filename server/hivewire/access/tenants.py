@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 from msgspec import Struct
@@ -73,6 +73,8 @@ class Tenants:
         self._tenants: dict[str, int] = {}
         self._clients: dict[str, ApiClient] = {}
         self._by_number: dict[int, ApiClient] = {}
+        self.on_change: Callable[[], None] = lambda: None
+        """Called when any tenant or client has changed."""
         ledger.observers.append(self._apply)
 
     def load(self) -> None:
@@ -82,6 +84,8 @@ class Tenants:
 
     def _apply(self, changes: Iterable[Change]) -> None:
         for change in changes:
+            if change.kind in (TENANT, CLIENT):
+                self.on_change()
             if change.kind == TENANT:
                 self._tenants.pop(change.key, None)
                 if change.content is not None:
@@ -137,7 +141,7 @@ class Tenants:
     # What changes them. Raises TenancyError.
 
     def insert_tenant(self, tenant: str, author: str | None) -> Transaction:
-        """The transaction that makes a tenant; it is refused with Mismatch when there is one of this id."""
+        """The transaction that makes a tenant; it is refused with PreconditionFailed when there is one of this id."""
         if not TENANT_ID.fullmatch(tenant):
             raise TenancyError("the id of a tenant is 1 to 32 letters and digits")
         return Transaction([Write(TENANT, tenant, b"{}", "application/json", None, (Expected(version=0),))], author)
@@ -152,7 +156,7 @@ class Tenants:
     def insert_client(
         self, name: str, privileges: Mapping[str, Sequence[str]], secret: str, author: str | None
     ) -> Transaction:
-        """The transaction that makes a client; it is refused with Mismatch when there is one of this id."""
+        """The transaction that makes a client; it is refused with PreconditionFailed when there is one of this id."""
         if not CLIENT_ID.fullmatch(name):
             raise TenancyError("the id of a client is 1 to 64 letters, digits, dots, hyphens and underscores")
         if not 1 <= len(privileges) <= MAX_TENANTS:

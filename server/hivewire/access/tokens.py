@@ -112,6 +112,12 @@ class Tokens:
         self._tenants = tenants
         self.access_lifetime = access_lifetime
         self.refresh_lifetime = refresh_lifetime
+        self.generation = 0
+        """Grows with every change of a user, a client or a tenant: what was decided before may not hold any more."""
+        users.on_change = tenants.on_change = self._begin_generation
+
+    def _begin_generation(self) -> None:
+        self.generation += 1
 
     def derived_key(self, purpose: str) -> bytes:
         """A key for something else than tokens, from which theirs cannot be told."""

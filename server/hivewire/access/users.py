@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -47,7 +47,7 @@ class User(Struct):
 class Users:
     """An index of the ledger's users that follows every change, and their last logins.
 
-    Last logins are no changes of the ledger: they are kept in memory and handed to `journal.remember` now and then.
+    Last logins are no changes of the ledger: they are kept in memory and saved as notes of the ledger now and then.
     """
 
     def __init__(self, ledger: Ledger) -> None:
@@ -56,13 +56,15 @@ class Users:
         self._by_id: dict[int, User] = {}
         self._last_logins: dict[int, int] = {}
         self._unsaved: set[int] = set()
+        self.on_change: Callable[[], None] = lambda: None
+        """Called when any user has changed."""
         self._task: asyncio.Task[None] | None = None
         ledger.observers.append(self._apply)
 
     async def load(self) -> None:
         """Read what the ledger holds once it is open."""
         self._apply(list(self._ledger.kind(KIND).live.values()))
-        for name, value in (await self._ledger.journal.notes()).items():
+        for name, value in (await self._ledger.notes()).items():
             if name.startswith("lastLogin:"):
                 self._last_logins[int(name.removeprefix("lastLogin:"))] = int(value)
 
@@ -76,6 +78,7 @@ class Users:
                 profile = msgspec.json.decode(change.content, type=UserProfile)
                 user = User(change.id, change.key, profile, profile.status == Status.ACTIVE)
                 self._by_login[user.login] = self._by_id[user.id] = user
+            self.on_change()
 
     def by_login(self, login: str) -> User | None:
         """The user with this login, to the letter."""
@@ -106,10 +109,10 @@ class Users:
         return self._last_logins.get(user.id)
 
     async def save_last_logins(self) -> None:
-        """Hand the new ones to the journal. Raises NotDurable; they are then kept for the next time."""
+        """Save the new ones. Raises NotDurable; they are then kept for the next time."""
         unsaved: Sequence[int] = tuple(self._unsaved)
         if unsaved:
-            await self._ledger.journal.remember({f"lastLogin:{n}": str(self._last_logins[n]) for n in unsaved})
+            await self._ledger.remember({f"lastLogin:{n}": str(self._last_logins[n]) for n in unsaved})
             self._unsaved.difference_update(unsaved)
 
     # The life of the component.

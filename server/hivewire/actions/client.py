@@ -52,8 +52,8 @@ def delete(services: Services, caller: Caller, request: ClientDelete) -> Pending
 def _check_administrator(services: Services, caller: Caller) -> None:
     """A client can be given any privilege, so only who has them all may make one."""
     identity = caller.identity
-    asker = services.users.by_id(identity.user_id) if identity is not None else None
-    if identity is None or asker is None:
+    asker = services.users.by_id(identity.user_id)
+    if asker is None:
         raise Unauthorized
     if asker.profile.role != Role.ADMIN or not identity.unrestricted:
         raise NotAllowed("clients are made and deleted with an administrator's unrestricted token: log in as one")

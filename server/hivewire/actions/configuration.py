@@ -6,13 +6,22 @@ from collections.abc import Coroutine
 from itertools import islice
 from typing import Any
 
-from hivewire.access.identity import Identity
 from hivewire.caller import Caller
-from hivewire.ledger.ledger import MAX_TRANSACTION
 from hivewire.ledger.pending import PendingWrite
-from hivewire.ledger.records import Change, Expected, Mismatch, Precondition, Refused, Transaction, Write, version_of
+from hivewire.ledger.records import (
+    MAX_TRANSACTION,
+    Change,
+    Expected,
+    Precondition,
+    PreconditionFailed,
+    Refused,
+    Transaction,
+    Write,
+    version_of,
+)
+from hivewire.resources import change_of, resource_of
 from hivewire.services import Services
-from hivewire_protocol import patterns, times
+from hivewire_protocol import patterns
 from hivewire_protocol.codec import MAX_REPLY
 from hivewire_protocol.errors import (
     AccessDenied,
@@ -20,7 +29,6 @@ from hivewire_protocol.errors import (
     NotFound,
     OutOfBounds,
     TooLarge,
-    Unauthorized,
     VersionConflict,
     WireError,
 )
@@ -28,7 +36,6 @@ from hivewire_protocol.messages import Reply
 from hivewire_protocol.nouns.configuration import (
     RESERVED,
     TEXT,
-    ChangeInfo,
     Configuration,
     ConfigurationDelete,
     ConfigurationGet,
@@ -45,9 +52,8 @@ from hivewire_protocol.nouns.configuration import (
     TransactChange,
     forbidden_character,
     is_media_type,
-    resource,
 )
-from hivewire_protocol.patterns import MAX_PATTERNS, Patterns
+from hivewire_protocol.patterns import EVERYTHING, MAX_PATTERNS, Patterns
 
 KIND = "configuration"
 TAKE, MOST = 1_000, 10_000
@@ -65,7 +71,7 @@ def get(services: Services, caller: Caller, request: ConfigurationGet) -> Reply 
     found = services.ledger.get(KIND, name)
     if found is None:
         raise _not_found(name)
-    return ConfigurationReply(resource_of(found), found.revision)
+    return services.resources.read(found)
 
 
 async def _get_earlier(services: Services, name: str, version: int | None, revision: int | None) -> Reply:
@@ -79,7 +85,7 @@ async def _earlier(services: Services, name: str, version: int | None, revision:
     if last is None:
         raise _not_found(name)
     if revision is not None:
-        found = await services.ledger.journal.history(KIND, name, revision=revision, take=1)
+        found = await services.ledger.history(KIND, name, revision=revision, take=1)
         if found and version in (None, found[0].version):
             return found[0]
         raise NotFound(f"Configuration '{name}' has no change of revision {revision}, or it is no longer kept")
@@ -87,7 +93,7 @@ async def _earlier(services: Services, name: str, version: int | None, revision:
         raise _not_found(name)
     at: Change | None = last
     while at is not None and version is not None and at.id == last.id and at.version >= version:
-        page = await services.ledger.journal.history(KIND, name, revision=at.revision, take=PAGE)
+        page = await services.ledger.history(KIND, name, revision=at.revision, take=PAGE)
         for change in page:
             if change.version == version and change.id == last.id:
                 return change
@@ -112,10 +118,10 @@ async def history(services: Services, caller: Caller, request: ConfigurationHist
     at = last.revision
     if request.before is not None and request.before <= at:
         # Whoever pages asks behind a change of this name, which is found at once; else it is walked to.
-        direct = await services.ledger.journal.history(KIND, name, revision=request.before, take=1)
+        direct = await services.ledger.history(KIND, name, revision=request.before, take=1)
         at = direct[0].previous if direct else at
     while at and len(found) < take:
-        page = await services.ledger.journal.history(KIND, name, revision=at, take=min(PAGE, take - len(found)))
+        page = await services.ledger.history(KIND, name, revision=at, take=min(PAGE, take - len(found)))
         found += [change for change in page if request.before is None or change.revision < request.before]
         if sum(len(change.content or b"") for change in found) > MAX_REPLY:
             raise TooLarge
@@ -125,7 +131,9 @@ async def history(services: Services, caller: Caller, request: ConfigurationHist
 
 def put(services: Services, caller: Caller, request: ConfigurationPut) -> PendingWrite[Reply]:
     """Create or update one; equal values count as updates too."""
-    return PendingWrite(Transaction((_put(services, caller, request),), _author(caller)), _written, refusal)
+    return PendingWrite(
+        Transaction((_put(services, caller, request),), caller.identity.login), services.resources.written, refusal
+    )
 
 
 def _put(services: Services, caller: Caller, request: ConfigurationPut | TransactChange) -> Write:
@@ -168,7 +176,7 @@ async def rollback(services: Services, caller: Caller, request: ConfigurationRol
     if earlier.content is None:
         raise OutOfBounds(f"Revision {earlier.revision} deleted '{name}'; use configuration/delete")
     write = Write(KIND, name, earlier.content, earlier.content_type, description, _expected(request))
-    return PendingWrite(Transaction((write,), _author(caller)), _written, refusal)
+    return PendingWrite(Transaction((write,), caller.identity.login), services.resources.written, refusal)
 
 
 def transact(services: Services, caller: Caller, request: ConfigurationTransact) -> PendingWrite[Reply]:
@@ -188,7 +196,7 @@ def transact(services: Services, caller: Caller, request: ConfigurationTransact)
         names.add(write.key)
         writes.append(write)
     return PendingWrite(
-        Transaction(writes, _author(caller)), _transacted, lambda refused: _at(refusal(refused), refused.index)
+        Transaction(writes, caller.identity.login), _transacted, lambda refused: _at(refusal(refused), refused.index)
     )
 
 
@@ -207,7 +215,7 @@ def _at(error: WireError, index: int) -> WireError:
 
 def delete(services: Services, caller: Caller, request: ConfigurationDelete) -> PendingWrite[Reply]:
     """Delete one; NotFound when there is none."""
-    return PendingWrite(Transaction((_delete(services, caller, request),), _author(caller)), _deleted, refusal)
+    return PendingWrite(Transaction((_delete(services, caller, request),), caller.identity.login), _deleted, refusal)
 
 
 def _delete(services: Services, caller: Caller, request: ConfigurationDelete | TransactChange) -> Write:
@@ -223,7 +231,7 @@ def list_(services: Services, caller: Caller, request: ConfigurationList) -> Rep
         raise OutOfBounds(f"take must be between 0 and {MOST}")
     if skip < 0:
         raise OutOfBounds("skip must not be negative")
-    wanted = _identity(caller).names
+    wanted = caller.identity.names
     if request.names is not None:
         wanted = checked_patterns(request.names) & wanted
     kind = services.ledger.kind(KIND)
@@ -256,21 +264,9 @@ def checked_patterns(given: list[str]) -> Patterns:
     return Patterns(given)
 
 
-def change_of(change: Change) -> ChangeInfo:
-    """A ledger change as the wire shows it."""
-    return ChangeInfo(
-        change.revision,
-        "put" if change.content is not None else "delete",
-        times.render(change.time),
-        change.author,
-        change.description,
-        resource_of(change),
-    )
-
-
 def refusal(refused: Refused) -> WireError:
     """The error for a write that could not be."""
-    if isinstance(refused, Mismatch):
+    if isinstance(refused, PreconditionFailed):
         return conflict(refused, refused.failed)
     return _not_found(refused.write.key)
 
@@ -290,21 +286,12 @@ def _name(caller: Caller, name: str | None) -> str:
     """The name of a request, if the caller may use it."""
     if name is None:
         raise InvalidParameters("Configuration name is wrong or empty")
-    if name == RESERVED or not _identity(caller).reaches(name):
+    names = caller.identity.names
+    if name == RESERVED or (names is not EVERYTHING and name not in names):
         raise AccessDenied
     if not name.isprintable() and (where := forbidden_character(name)) is not None:
         raise OutOfBounds(f"Configuration name has a forbidden character: {where}")
     return name
-
-
-def _identity(caller: Caller) -> Identity:
-    if caller.identity is None:
-        raise Unauthorized
-    return caller.identity
-
-
-def _author(caller: Caller) -> str:
-    return _identity(caller).login
 
 
 def _description(services: Services, description: str | None) -> str | None:
@@ -322,21 +309,12 @@ def _expected(
     return (Expected(request.entityVersion, request.revision),)
 
 
-def _written(changes: list[Change]) -> Reply:
-    return ConfigurationReply(resource_of(changes[0]), changes[0].revision)
-
-
 def _transacted(changes: list[Change]) -> Reply:
     return ConfigurationTransactReply([resource_of(change) for change in changes], changes[0].revision)
 
 
 def _deleted(changes: list[Change]) -> Reply:
     return RevisionReply(changes[0].revision)
-
-
-def resource_of(change: Change) -> Configuration:
-    """The resource after a ledger change, as the wire shows it."""
-    return resource(change.key, change.content, change.content_type, change.version)
 
 
 def _not_found(name: str) -> NotFound:

@@ -67,7 +67,7 @@ def authenticate(services: Services, caller: Caller, request: Authenticate) -> R
     if feed is None:
         return NOTHING
     # Subscriptions are a user's: they go on under another token of it, and end under another user's.
-    ended = feed.end_all() if former is None or former.subject != identity.subject else []
+    ended = feed.end_all() if former.subject != identity.subject else []
     feed.renew(identity)
     return AuthenticateReply(ended) if ended else NOTHING
 
@@ -143,8 +143,6 @@ def token_create(services: Services, caller: Caller, request: TokenCreate) -> Re
     """Mint tokens with no more rights than the caller's own."""
     identity = caller.identity
     payload = request.payload
-    if identity is None:
-        raise Unauthorized
     if payload is None:
         raise InvalidParameters("Missing or invalid payload in request")
     if payload.userId is None:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from hivewire import documents
 from hivewire.access.identity import Identity
-from hivewire.actions.configuration import change_of, checked_patterns, resource_of
+from hivewire.actions.configuration import checked_patterns
 from hivewire.caller import Caller
 from hivewire.dispatch import check_tenant
-from hivewire.hub.entries import Topic
 from hivewire.hub.feed import Feed
+from hivewire.hub.ledger_source import key_of
+from hivewire.hub.source import Topic
 from hivewire.ledger.records import Change
+from hivewire.resources import change_of, resource_of
 from hivewire.services import Services
-from hivewire_protocol.codec import encode
-from hivewire_protocol.errors import AccessDenied, InvalidParameters, NotAllowed, NotFound, OutOfBounds, Unauthorized
+from hivewire_protocol.encoding import encode
+from hivewire_protocol.errors import AccessDenied, InvalidParameters, NotAllowed, NotFound, OutOfBounds
 from hivewire_protocol.messages import NOTHING, Reply
 from hivewire_protocol.nouns.subscription import (
     ConfigurationSubscribe,
@@ -47,7 +49,7 @@ def _served(identity: Identity, wanted: Patterns) -> Patterns:
 
 NO_NAMES = Patterns(())
 
-CONFIGURATION = Topic("configuration", "configuration", "configurations", _update, _entry, _served)
+CONFIGURATION = Topic("configuration", "configuration", _update, key_of, _served, "configurations", _entry)
 
 
 def subscribe(services: Services, caller: Caller, request: ConfigurationSubscribe) -> Reply:
@@ -59,26 +61,19 @@ def subscribe(services: Services, caller: Caller, request: ConfigurationSubscrib
         raise OutOfBounds(f"this connection has {services.settings.subscriptions} subscriptions, the most there can be")
     if feed.patterns + len(wanted.patterns) > MAX_HELD_PATTERNS:
         raise OutOfBounds(f"more than {MAX_HELD_PATTERNS} name patterns in all subscriptions of this connection")
-    hub, revision = services.hub, services.ledger.revision
-    resumable = since is not None and since[0] == services.ledger.epoch and services.ledger.covers(since[1])
-    sub = feed.subscribe(topic, wanted, since[1] if since is not None and resumable else revision)
+    sub = feed.subscribe(topic, wanted)
     sub.conflate = request.conflate is not False
-    if since is None and request.snapshot is False:
-        return SubscribeReply(sub.id, "live", hub.position(revision))
-    if resumable:
-        return SubscribeReply(sub.id, "resumed", hub.position(sub.at))
-    sub.copy_from(revision)
-    if since is None:
-        return SubscribeReply(sub.id, "snapshot")
-    sub.reset = True
-    return SubscribeReply(sub.id, "reset", oldest=services.ledger.oldest)
+    mode = sub.start(since, snapshot=request.snapshot is not False)
+    if mode in ("live", "resumed"):
+        return SubscribeReply(sub.id, mode, sub.position)
+    if mode == "reset":
+        return SubscribeReply(sub.id, mode, oldest=sub.channel.tail.source.oldest)
+    return SubscribeReply(sub.id, mode)
 
 
 def _wanted(services: Services, caller: Caller, request: ConfigurationSubscribe) -> tuple[Topic, Patterns]:
     """What is to be followed: configurations by name, or the document of a tenant."""
     identity = caller.identity
-    if identity is None:
-        raise Unauthorized
     if request.tenant is not None:
         if request.names is not None:
             raise InvalidParameters("give either names or a tenant")
@@ -97,8 +92,6 @@ def _since(text: str | None) -> tuple[str, int] | None:
 
 
 def _feed(services: Services, caller: Caller) -> Feed:
-    if caller.identity is None:
-        raise Unauthorized
     if caller.feed is None:
         if caller.listener is None:
             raise NotAllowed("nothing can be pushed over this connection")

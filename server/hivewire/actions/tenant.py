@@ -5,9 +5,9 @@ from __future__ import annotations
 from hivewire.access.tenants import TenancyError
 from hivewire.caller import Caller
 from hivewire.ledger.pending import PendingWrite
-from hivewire.ledger.records import Mismatch, Refused
+from hivewire.ledger.records import PreconditionFailed, Refused
 from hivewire.services import Services
-from hivewire_protocol.errors import InvalidParameters, NotAllowed, NotFound, OutOfBounds, Unauthorized, WireError
+from hivewire_protocol.errors import InvalidParameters, NotAllowed, NotFound, OutOfBounds, WireError
 from hivewire_protocol.messages import NOTHING, Reply
 from hivewire_protocol.nouns.tenant import (
     TenantDelete,
@@ -49,15 +49,13 @@ def required(field: str, value: str | None) -> str:
 
 def author(caller: Caller) -> str:
     """The login that the change is noted under."""
-    if caller.identity is None:
-        raise Unauthorized
     return caller.identity.login
 
 
 def refusal(refused: Refused) -> WireError:
     """The error for a write that could not be."""
     what, key = refused.write.kind.capitalize(), refused.write.key[:64]
-    if isinstance(refused, Mismatch):
+    if isinstance(refused, PreconditionFailed):
         return NotAllowed(f"{what} with id = {key} exists already")
     return NotFound(f"{what} with id = {key} not found")
 

@@ -8,7 +8,7 @@ from hivewire.access.passwords import Busy
 from hivewire.access.users import User, UserProfile
 from hivewire.caller import Caller
 from hivewire.ledger.pending import unavailable
-from hivewire.ledger.records import Expected, Mismatch, NotDurable
+from hivewire.ledger.records import Expected, NotDurable, PreconditionFailed
 from hivewire.services import Services
 from hivewire_protocol import times
 from hivewire_protocol.errors import (
@@ -41,7 +41,7 @@ _PASSWORD = re.compile(r".{6,128}")
 
 def get_current(services: Services, caller: Caller, request: UserGetCurrent) -> Reply:
     """The caller, with the networks that it belongs to: none until networks exist."""
-    user = services.users.by_id(caller.identity.user_id) if caller.identity is not None else None
+    user = services.users.by_id(caller.identity.user_id)
     if user is None:
         raise Unauthorized
     return UserCurrentReply(UserFull([], *_members(services, user)))
@@ -77,8 +77,8 @@ async def update(services: Services, caller: Caller, request: UserUpdate) -> Rep
     if user is None:
         raise NotFound(f"User with id = {request.userId} not found")
     identity = caller.identity
-    asker = services.users.by_id(identity.user_id) if identity is not None else None
-    if identity is None or asker is None:
+    asker = services.users.by_id(identity.user_id)
+    if asker is None:
         raise Unauthorized
     if any(value is not None for value in (fields.login, fields.role, fields.status, fields.password)):
         # The reference lets any holder of ManageUser set an administrator's password, and so become one. Not here,
@@ -123,7 +123,7 @@ async def _store(
                 services.users.write(user.login, profile, author, (Expected(revision=record.revision),))
             )
             return
-        except Mismatch:
+        except PreconditionFailed:
             continue
         except NotDurable as error:
             raise unavailable(error) from error

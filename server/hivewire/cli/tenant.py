@@ -109,7 +109,7 @@ def read_file(data: Path, read: Callable[[Store], list[str]]) -> list[str]:
 def change_file(data: Path, make: Callable[[Store], Transaction]) -> None:
     """Write a transaction to the file of a stopped gateway. Raises ClickException when it cannot be."""
     from hivewire.access.tenants import TenancyError
-    from hivewire.ledger.records import Mismatch, NotDurable, Refused
+    from hivewire.ledger.records import NotDurable, PreconditionFailed, Refused
 
     async def work(store: Store) -> None:
         try:
@@ -118,7 +118,7 @@ def change_file(data: Path, make: Callable[[Store], Transaction]) -> None:
             raise click.ClickException(str(error)) from None
         except Refused as refused:
             what = f"{refused.write.kind} {refused.write.key}"
-            problem = f"there is a {what} already" if isinstance(refused, Mismatch) else f"there is no {what}"
+            problem = f"there is a {what} already" if isinstance(refused, PreconditionFailed) else f"there is no {what}"
             raise click.ClickException(f"{problem} in {data}") from None
 
     asyncio.run(_with_store(data, work))

@@ -21,7 +21,7 @@ from hivewire.cli.document import Entry, parse, render
 from hivewire.cli.gateway import reach, token_option, url_option
 from hivewire.cli.output import printable, printable_json, shortened
 from hivewire.cli.remote import Remote, RemoteError, Unreachable
-from hivewire.ledger.ledger import MAX_TRANSACTION
+from hivewire.ledger.records import MAX_TRANSACTION
 from hivewire.settings import Settings
 from hivewire_protocol.nouns.configuration import TEXT
 from hivewire_protocol.patterns import MAX_LENGTH, MAX_PATTERNS

@@ -7,10 +7,10 @@ reply is shown (core protocol, sections 1.5 and 10; configuration contract, sect
 from __future__ import annotations
 
 import re
-from collections.abc import Coroutine, Iterable
+from collections.abc import Iterable
 from functools import cache
 from time import perf_counter
-from typing import Any, NamedTuple, get_type_hints
+from typing import NamedTuple, get_type_hints
 from urllib.parse import unquote
 
 from msgspec import Raw, Struct
@@ -20,23 +20,24 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
-from hivewire.actions.configuration import change_of
+from hivewire.access.identity import ANONYMOUS
 from hivewire.dispatch import Dispatcher
 from hivewire.http import body
 from hivewire.http.body import ANONYMOUS_BODY
 from hivewire.http.peer import caller_of_request
-from hivewire.ledger.pending import PendingWrite
-from hivewire.ledger.records import Change, Mismatch, Transaction, version_of
+from hivewire.ledger.records import Change, View, version_of
+from hivewire.resources import ResourceReply, change_of
 from hivewire.transport.admission import Admission
 from hivewire.transport.events import EventStream, EventStreams
 from hivewire_protocol import codec, coercion
-from hivewire_protocol.codec import MAX_REPLY, encode
+from hivewire_protocol.codec import MAX_REPLY
+from hivewire_protocol.encoding import encode
 from hivewire_protocol.errors import (
+    HeaderConditionFailed,
     InvalidParameters,
     MalformedJson,
     MethodNotAllowed,
     OutOfBounds,
-    PreconditionFailed,
     TooLarge,
     UnsupportedMediaType,
     WireError,
@@ -190,14 +191,11 @@ class Resource:
         """Rights first, then the body: who may not do it cannot make us read it."""
         caller = caller_of_request(self._dispatcher.services, request, self._context)
         self._dispatcher.admit(caller, row.request)
-        asked = await self._build(request, row, anonymous=caller.identity is None)
+        asked = await self._build(request, row, anonymous=caller.identity is ANONYMOUS)
         if isinstance(asked, ConfigurationSubscribe):
             asked.since = request.headers.get("last-event-id", asked.since)
             return self._streams.subscribe(caller, asked)
-        answer = self._dispatcher.start(caller, asked)
-        if isinstance(answer, Coroutine):
-            answer = await answer
-        return _render(row, await self._commit(request, answer) if isinstance(answer, PendingWrite) else answer)
+        return _render(row, await self._dispatcher.carry_out(caller, asked, _conditions(request)))
 
     async def _build(self, request: HttpRequest, row: Row, *, anonymous: bool) -> Request:
         """The request out of body, query and path, the latter winning."""
@@ -228,20 +226,6 @@ class Resource:
         members = coercion.decode_members(data)
         return members if row.body is None else {row.body: Raw(data)}
 
-    async def _commit(self, request: HttpRequest, pending: PendingWrite[Reply]) -> Reply:
-        """Write under the conditions of the headers as well; they fail with 412, those of the body with 409."""
-        transaction = _with_conditions(request, pending.transaction)
-        try:
-            outcome: Any = await self._dispatcher.services.ledger.commit(transaction)
-        except Mismatch as mismatch:
-            if isinstance(mismatch.failed, EntityTags):
-                current = change_of(mismatch.last) if mismatch.last is not None else None
-                raise PreconditionFailed(str(mismatch.failed), change=current) from None
-            raise pending.refuse(mismatch) from None
-        except Exception as error:
-            outcome = error
-        return self._dispatcher.conclude(pending, outcome)
-
 
 class EntityTags(Struct):
     """The condition of an `If-Match` or `If-None-Match` header (RFC 9110, sections 13.1.1 and 13.1.2).
@@ -253,7 +237,7 @@ class EntityTags(Struct):
     tags: tuple[str, ...]
     wanted: bool
 
-    def holds(self, last: Change | None) -> bool:
+    def holds(self, last: Change | None, view: View) -> bool:
         """Whether the record matches one of the tags, or none of them."""
         version = version_of(last)
         if not version or last is None:
@@ -261,15 +245,18 @@ class EntityTags(Struct):
         matches = not {"*", f'"{version}"', f'"{version}-{last.revision}"'}.isdisjoint(self.tags)
         return matches is self.wanted
 
-    def __str__(self) -> str:
-        return f"{self.header}: {', '.join(self.tags)} does not hold"
+    def error(self, last: Change | None) -> WireError:
+        """412, with the current change."""
+        current = change_of(last) if last is not None else None
+        return HeaderConditionFailed(f"{self.header}: {', '.join(self.tags)} does not hold", change=current)
 
 
 _TAG = re.compile(r'(?:W/)?"[!#-~\x80-\xff]*"')
 _TAGS = re.compile(rf"\s*(?:\*|{_TAG.pattern}(?:\s*,\s*{_TAG.pattern})*)\s*")
 
 
-def _with_conditions(request: HttpRequest, transaction: Transaction) -> Transaction:
+def _conditions(request: HttpRequest) -> list[EntityTags]:
+    """The conditions of the headers. Raises OutOfBounds for what is no list of tags."""
     conditions = []
     for header, wanted in (("If-Match", True), ("If-None-Match", False)):
         if header not in request.headers:
@@ -280,9 +267,7 @@ def _with_conditions(request: HttpRequest, transaction: Transaction) -> Transact
         # A weak tag keeps its mark, so that it matches nothing.
         tags = ("*",) if text.strip() == "*" else tuple(_TAG.findall(text))
         conditions.append(EntityTags(header, tags, wanted))
-    for write in transaction.writes:
-        write.preconditions = (*conditions, *write.preconditions)
-    return transaction
+    return conditions
 
 
 def _accepts_events(request: HttpRequest) -> bool:
@@ -309,13 +294,13 @@ def _list_fields(shape: type[Request]) -> frozenset[str]:
 
 def _render(row: Row, reply: Reply) -> Response:
     headers = {}
-    if isinstance(reply, ConfigurationReply):
+    if isinstance(reply, ConfigurationReply | ResourceReply):
         headers["ETag"] = f'"{reply.configuration.entityVersion}"'
-    if isinstance(reply, ConfigurationReply | RevisionReply):
+    if isinstance(reply, ConfigurationReply | ResourceReply | RevisionReply):
         headers["Hivewire-Revision"] = str(reply.revision)
     if row.status == 204:
         return Response(status_code=204, headers=headers)
-    body = encode(reply if row.shows is None else getattr(reply, row.shows))
+    body = b"{%b}" % reply.members() if row.shows is None else encode(getattr(reply, row.shows))
     if len(body) > MAX_REPLY and reply.bounded:
         return error_response(TooLarge())
     return Response(body, row.status, headers, "application/json")

@@ -23,7 +23,7 @@ from hivewire.http.peer import header_of, origin_of
 from hivewire.services import elapsed, now
 from hivewire.transport.admission import Admission
 from hivewire_protocol import permissions
-from hivewire_protocol.codec import encode
+from hivewire_protocol.encoding import encode
 from hivewire_protocol.errors import (
     InternalError,
     InvalidParameters,

@@ -28,7 +28,7 @@ from hivewire.ledger.pending import unavailable
 from hivewire.ledger.records import NotDurable
 from hivewire.transport.admission import Admission
 from hivewire.transport.connection import LINGER_SECONDS
-from hivewire_protocol.codec import encode
+from hivewire_protocol.encoding import encode
 from hivewire_protocol.errors import NotFound, RequestTimeout, WireError
 from hivewire_protocol.nouns.tenant import Privilege
 from hivewire_protocol.tenant.dates import http_date

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from starlette.requests import Request as HttpRequest
 
-from hivewire.access.identity import Identity
+from hivewire.access.identity import ANONYMOUS, Identity
 from hivewire.caller import Caller
 from hivewire.services import Services, now
 from hivewire.settings import Settings
@@ -36,10 +36,10 @@ def origin_of(settings: Settings, address: str, header: Header, secure: bool) ->
     return address, secure
 
 
-def _identity(services: Services, authorization: str | None, address: str) -> Identity | None:
-    """The identity of a bearer token; None without the header (core protocol, section 3.7)."""
+def _identity(services: Services, authorization: str | None, address: str) -> Identity:
+    """The identity of a bearer token; ANONYMOUS without the header (core protocol, section 3.7)."""
     if authorization is None:
-        return None
+        return ANONYMOUS
     try:
         if not authorization.startswith("Bearer "):
             raise Unauthorized

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
-from hivewire.ledger.engines.sqlite import inspect, location, new_epoch
+from hivewire.ledger.engines.sqlite_file import inspect, location, new_epoch
 from hivewire.ledger.journal import JournalError
 
 NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})

@@ -1,24 +1,29 @@
-"""The contract of a durable engine.
+"""The contract of a storage engine.
 
-An engine is an ordered log of changes, grouped in batches that are durable and visible as a whole or not at all. One
-contract suite (`tests/ledger/test_engines.py`) holds every engine to these promises:
+An engine is an ordered log of entries. An entry is a batch of changes that is durable and visible as a whole or not at
+all. The log may be shared: other gateways append to it too, and then `append` can come too late. One contract suite
+(`tests/ledger/test_engines.py`) holds every engine to these promises:
 
-* When `append` returns, its changes survive a crash of the process and of the machine. When it raises NotDurable, none
-  of them is there, and none comes back once a later write succeeded. Only a process that dies between the two may find
-  them when it reads the log again: somebody was told "not written" and it was.
+* When `append` returns True, its changes survive a crash of the process and of the machine. When it returns False or
+  raises NotDurable (but not Undecided), none of them is there, and none comes back once a later write succeeded. Only a
+  process that dies between the two may find them when it reads the log again: somebody was told "not written" and it
+  was.
+* Every entry behind what `changes` told goes to `take` of `follow`, once and in order, whoever appended it.
 * Revisions of appended changes never decrease. An engine may be asked to append revisions with gaps.
 * Of kinds in NO_HISTORY only the last change is kept: an older one is gone when `append` returns.
-* Nothing else is removed but what `remove` names. What is needed is for the ledger to know.
+* Nothing else is removed but what `remove` names. The ledger knows what is needed.
 * `epoch` names this history. It is random, made when the history begins, and a copy gets another one.
 * Reads may run while an append is under way and show the log before it or after it.
 
-Nothing here speaks of tables, files or rows, so that a replicated log with per-key compare-and-set can be an engine.
+Nothing here speaks of tables, files or rows, so that a replicated log can be an engine.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Protocol
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import Protocol, TypeAlias
+
+from msgspec import Struct
 
 from hivewire.ledger.records import Change, Outline
 
@@ -28,14 +33,33 @@ NO_HISTORY = frozenset({"secret", "user", "client"})
 MAX_APPEND = 1_024
 """The most changes in one `append` or `remove`."""
 
+BATCH_BYTES = 4 << 20
+"""What `batch_bytes` is where nothing else bounds it: nobody waits behind hundreds of megabytes."""
+
 SINCE_BYTES = 4 << 20
 """`since` stops behind the transaction with which this much content is reached, so that no reader takes all memory."""
 
 
-class Journal(Protocol):
-    """A durable engine, opened for this ledger alone."""
+class Entry(Struct, gc=False):
+    """One batch of changes in the log, which may be empty. `place` is the engine's number of it and grows."""
 
-    async def load(self) -> None:
+    place: int
+    changes: Sequence[Change]
+
+
+Take: TypeAlias = Callable[[Entry], None]
+
+
+class Journal(Protocol):
+    """A storage engine, opened for this ledger alone."""
+
+    tip: int
+    """The place of the last entry that `take` had, or that `changes` told. It moves only together with them."""
+
+    batch_bytes: int
+    """A batch is closed once it holds this much content."""
+
+    async def open(self) -> None:
         """Open the log. Raises JournalError when it cannot be used, and leaves it as it was."""
 
     @property
@@ -49,8 +73,25 @@ class Journal(Protocol):
     def changes(self) -> AsyncIterator[list[Change]]:
         """Everything that is kept, in the order in which it was appended, in portions."""
 
-    async def append(self, changes: Sequence[Change]) -> None:
-        """Make the changes durable, all or none. Raises NotDurable."""
+    async def follow(self, take: Take) -> None:
+        """From now on, hand every entry behind what `changes` told to `take`.
+
+        Once, in order, on the event loop, when it is durable and `since` and `history` show it; those of our own before
+        `append` returns. `take` does not raise. An entry may come at any time, also while `append` or `confirm` runs.
+        """
+
+    async def append(self, changes: Sequence[Change], *, behind: int) -> bool:
+        """Make the changes durable, all or none, as the entry directly behind the one at `behind`.
+
+        False says that another entry stands there, which `take` had meanwhile; this one never will be there. Raises
+        NotDurable, and Undecided when nobody knows: should the entry turn up later, `take` gets it like any other.
+        """
+
+    async def confirm(self) -> None:
+        """Return when `take` had everything that was durable when this was called. Raises NotDurable.
+
+        After an append that failed it writes something first, so that it tells whether the storage works again.
+        """
 
     async def history(self, kind: str, key: str, *, revision: int, take: int) -> list[Change]:
         """The record's change of this revision and those before it, newest first, up to the first that was removed.
@@ -71,7 +112,7 @@ class Journal(Protocol):
         """
 
     async def remove(self, places: Sequence[int]) -> None:
-        """Let go for ever of the changes at these places, all or none, MAX_APPEND at most. Raises NotDurable."""
+        """Remove the changes at these places for ever, all or none, MAX_APPEND at most. Raises NotDurable."""
 
     async def notes(self) -> dict[str, str]:
         """The small facts outside of the log."""
@@ -80,7 +121,7 @@ class Journal(Protocol):
         """Keep small facts outside of the log: no revision, no history, the last one wins. Raises NotDurable."""
 
     async def close(self) -> None:
-        """Let go of everything; called on every way out, also after a failed load, and may be called twice."""
+        """Release everything. It is called on every way out, also after a failed open, and may be called twice."""
 
 
 class JournalError(Exception):

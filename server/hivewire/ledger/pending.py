@@ -1,24 +1,22 @@
 """The one way to write: submit a transaction, wait until it is durable, turn its end into a reply or an error.
 
-Sockets, REST, site properties, tenant documents and users all come through here. A socket cannot wait, so it gives a
-callback (`submit`); everybody else waits (`commit`).
+Sockets, REST, site properties, tenant documents and users all end in `conclude`. A session goes on meanwhile, so it
+gives the ledger a callback; everybody else waits with `commit`.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Generic, TypeAlias, TypeVar
+from typing import Generic, TypeVar
 
 from msgspec import Struct
 
-from hivewire.ledger.ledger import Ledger, Outcome
-from hivewire.ledger.records import Change, Refused, Transaction
+from hivewire.ledger.ledger import Ledger
+from hivewire.ledger.records import Change, Outcome, Refused, Transaction, Undecided
 from hivewire_protocol.errors import Unavailable, WireError
 
 R = TypeVar("R")
-
-Settled: TypeAlias = "Callable[[R | Exception], None]"
 
 
 class PendingWrite(Struct, Generic[R], gc=False):
@@ -29,32 +27,20 @@ class PendingWrite(Struct, Generic[R], gc=False):
     refuse: Callable[[Refused], WireError]
 
 
-def submit(ledger: Ledger, pending: PendingWrite[R], settled: Settled[R]) -> None:
-    """Have it written. `settled` gets the reply, or what went wrong, once the outcome is durable.
-
-    Raises NotDurable when it cannot even wait for its turn; `settled` is not called then.
-    """
-
-    def done(outcome: Outcome) -> None:
-        result: R | Exception = conclude(pending, outcome)
-        settled(result)
-
-    ledger.submit(pending.transaction, done)
-
-
 async def commit(ledger: Ledger, pending: PendingWrite[R]) -> R:
     """The reply, once the write is durable. Raises WireError, or NotDurable."""
     future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
 
-    def settled(result: R | Exception) -> None:
+    def done(outcome: Outcome) -> None:
         if future.cancelled():
             return
+        result: R | Exception = conclude(pending, outcome)
         if isinstance(result, Exception):
             future.set_exception(result)
         else:
             future.set_result(result)
 
-    submit(ledger, pending, settled)
+    ledger.submit(pending.transaction, done)
     return await future
 
 
@@ -70,4 +56,6 @@ def conclude(pending: PendingWrite[R], outcome: Outcome) -> R | Exception:
 
 def unavailable(error: BaseException) -> Unavailable:
     """What a client is told when the journal could not take its change."""
+    if isinstance(error, Undecided):
+        return Unavailable("not known whether this was written; read before trying again")
     return Unavailable(f"{Unavailable.text}: {error}; nothing was written")

@@ -1,21 +1,23 @@
-"""What the ledger holds: changes; and what it is asked to do: transactions of writes with preconditions."""
+"""What the ledger holds: changes. What it is asked to do: transactions of writes, with preconditions."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeAlias
 
 from msgspec import Struct
 
 
 class Change(Struct, gc=False):
-    """One committed write of one record; a record's current state is its last change.
+    """One committed write of one record. The current state of a record is its last change.
 
     `content` None is a delete. `id` counts the records of a kind and is never reused; `version` is 1 at creation and
     grows by one with every write; `revision` is the ledger's, shared by the changes of one transaction; `time` is
     milliseconds since 1970; `previous` is the revision of the record's change before this one, 0 for its first.
-    `ordinal` counts the changes of one key through all its lives: how far a change lies behind the last one is told by
-    these two alone. It starts again at 1 only when the key was forgotten.
+    `ordinal` counts the changes of one key through all its lives, so the difference of two ordinals is how many changes
+    lie between them. It starts again at 1 only when the key was forgotten.
+
+    Write it with keywords: several members have the same type.
     """
 
     revision: int
@@ -46,11 +48,25 @@ class Outline(Struct, gc=False):
     size: int
 
 
-class Precondition(Protocol):
-    """What must be true of a record for a write to happen."""
+class View(Protocol):
+    """The ledger at the moment of an evaluation.
 
-    def holds(self, last: Change | None) -> bool:
-        """Judge the record's last change: None when it was never heard of, `content` None when it is deleted."""
+    Everything that comes before the write is part of it: what is committed, the transactions before it in the same
+    commit, and the writes before it in the same transaction.
+    """
+
+    def last(self, kind: str, key: str) -> Change | None:
+        """The record's last change: None when there is none, `content` None when the record is deleted."""
+
+    def count(self, kind: str) -> int:
+        """How many records of this kind exist."""
+
+
+class Precondition(Protocol):
+    """What must be true for a write to happen. It may be evaluated several times; the last time counts."""
+
+    def holds(self, last: Change | None, view: View) -> bool:
+        """Whether it is true, given the record's last change (see `View.last`) and everything else."""
 
 
 class Expected(Struct, gc=False):
@@ -59,7 +75,7 @@ class Expected(Struct, gc=False):
     version: int | None = None
     revision: int | None = None
 
-    def holds(self, last: Change | None) -> bool:
+    def holds(self, last: Change | None, view: View) -> bool:
         """Whether both, where given, are those of the record."""
         if self.version is not None and self.version != version_of(last):
             return False
@@ -72,7 +88,10 @@ def version_of(last: Change | None) -> int:
 
 
 class Write(Struct, gc=False):
-    """Put `content` under a key, or delete the record with content None, if every precondition holds."""
+    """Put `content` under a key, or delete the record with content None, if every precondition holds.
+
+    To delete a record that does not exist is refused, unless `if_present` says that this is no change.
+    """
 
     kind: str
     key: str
@@ -80,41 +99,75 @@ class Write(Struct, gc=False):
     content_type: str = ""
     description: str | None = None
     preconditions: tuple[Precondition, ...] = ()
+    if_present: bool = False
+
+
+class Guard(Struct, gc=False):
+    """A record that a transaction does not write, and what must be true of it for the transaction to happen."""
+
+    kind: str
+    key: str
+    preconditions: tuple[Precondition, ...]
+
+
+MAX_TRANSACTION = 1_000
+"""Writes in one transaction (configuration contract, section 4)."""
+
+WRITE_BYTES = 1_024
+"""About how much memory a write takes beside its content."""
 
 
 class Transaction(Struct, gc=False):
-    """Writes that happen together, under one revision, or not at all."""
+    """Writes that happen together, under one revision, or not at all. Guards are evaluated before the writes."""
 
     writes: Sequence[Write]
     author: str | None = None
+    guards: Sequence[Guard] = ()
 
     @property
     def size(self) -> int:
-        """About how many bytes it holds on to while it waits: its content, and 1 KiB of objects for each write."""
+        """About how many bytes it takes while it waits."""
         size = 0
         for write in self.writes:
-            size += 1_024 + len(write.content or b"")
-        return size
+            size += WRITE_BYTES if write.content is None else WRITE_BYTES + len(write.content)
+        return size + WRITE_BYTES * len(self.guards) if self.guards else size
 
 
 class LedgerError(Exception):
-    """The base of what can go wrong here."""
+    """The base of what can go wrong here.
+
+    ```text
+    LedgerError
+        Refused                 evaluated, and not possible
+            PreconditionFailed
+            Missing             nothing there to delete
+        Unexpected              a mistake of the gateway
+        NotKept                 the log does not reach back so far
+        NotDurable              the storage did not take it: it was not written
+            Overloaded
+            Undecided           nobody knows whether it was written
+    ```
+    """
 
 
 class Refused(LedgerError):
-    """A write of a transaction could not be; nothing was written. `last` is the record's last change, if any."""
+    """A transaction is not possible; nothing was written.
 
-    def __init__(self, index: int, write: Write, last: Change | None) -> None:
+    `write` is what it was refused for and `index` its place in the transaction; guards count on behind the writes.
+    `last` is the record's last change, if any.
+    """
+
+    def __init__(self, index: int, write: Write | Guard, last: Change | None) -> None:
         super().__init__(f"{write.kind} {write.key!r}")
         self.index = index
         self.write = write
         self.last = last
 
 
-class Mismatch(Refused):
-    """A precondition did not hold."""
+class PreconditionFailed(Refused):
+    """A precondition did not hold: `failed`."""
 
-    def __init__(self, index: int, write: Write, last: Change | None, failed: Precondition) -> None:
+    def __init__(self, index: int, write: Write | Guard, last: Change | None, failed: Precondition) -> None:
         super().__init__(index, write, last)
         self.failed = failed
 
@@ -124,7 +177,7 @@ class Missing(Refused):
 
 
 class Unexpected(LedgerError):
-    """The gateway itself failed while it judged the transaction: it was not written."""
+    """The gateway itself failed while it evaluated the transaction: it was not written."""
 
 
 class NotKept(LedgerError):
@@ -132,8 +185,22 @@ class NotKept(LedgerError):
 
 
 class NotDurable(LedgerError):
-    """The journal could not take the change (disk full, read-only, I/O error, closing): it was not written."""
+    """The storage could not take the change (disk full, read-only, I/O error, closing): it was not written."""
 
 
 class Overloaded(NotDurable):
-    """Too many changes wait for the journal already: it was not written."""
+    """Too many changes are waiting for the storage already: it was not written."""
+
+
+class Undecided(NotDurable):
+    """Nobody knows whether it was written: the storage did not answer in time.
+
+    If it was, the ledger hears of it later as it hears of the changes of other gateways.
+    """
+
+
+Outcome: TypeAlias = "list[Change] | LedgerError"
+"""What a transaction comes to: its changes (none when it changes nothing), or why there are none."""
+
+Done: TypeAlias = Callable[[Outcome], None]
+"""Gets the outcome of a transaction once it is durable."""

@@ -22,7 +22,7 @@ from websockets.http11 import Request
 
 from hivewire.transport.admission import Admission
 from hivewire.transport.backlog import SLICE
-from hivewire_protocol.codec import encode
+from hivewire_protocol.encoding import encode
 
 LINGER_SECONDS = 2.0
 """After a refusal, what the peer still sends is thrown away for so long."""

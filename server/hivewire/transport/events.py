@@ -16,7 +16,7 @@ from hivewire.hub.feed import Feed
 from hivewire.services import now
 from hivewire.transport.connection import HttpProtocol
 from hivewire_protocol.close import TABLE, Code
-from hivewire_protocol.codec import encode
+from hivewire_protocol.encoding import encode
 from hivewire_protocol.errors import Unavailable, WireError
 from hivewire_protocol.nouns.subscription import ConfigurationSubscribe, SubscribeReply
 

@@ -352,9 +352,9 @@ class WebSocket(asyncio.Protocol):
         if self._state is OPEN:
             if not self._out and not self._receiving:
                 self._loop.call_soon(self._flush)
-            self._out.append(text_head(len(data)))
-            self._out.append(data)
-            self._out_bytes += len(data)
+            size = len(data)
+            self._out += (text_head(size), data)
+            self._out_bytes += size
             if self._out_bytes >= ENOUGH:
                 self._flush()  # now, so that the transport can say stop before the next answer is made
 

@@ -28,7 +28,7 @@ from hivewire.dispatch import Dispatcher
 from hivewire.http import body
 from hivewire.http.peer import origin_of
 from hivewire.ledger.pending import unavailable
-from hivewire.ledger.records import Change, Mismatch, NotDurable, Refused, Transaction, Write
+from hivewire.ledger.records import Change, NotDurable, PreconditionFailed, Refused, Transaction, View, Write
 from hivewire.services import Services
 from hivewire.transport.admission import Admission
 from hivewire.transport.connection import PORTION
@@ -318,7 +318,7 @@ class Site:
         description = properties.checked_description(call.text("description")) or None
         content_type = properties.checked_media_type(call.headers.get("content-type") or properties.BINARY)
         content = await self._body(call)
-        condition = Condition(rule, call.etag(), self.has_room)
+        condition = Condition(rule, call.etag(), self.services.settings.property_count)
         write = Write(KIND, name, content, content_type, description, (condition,))
         change = await self._commit(write, caller)
         shown = self.shown(change)
@@ -380,7 +380,7 @@ class Site:
             elif len(entry.content) > limit:
                 writes.append(TooLarge(f"the content is over {limit} bytes"))
             else:
-                condition = Condition(properties.ENTRY, entry.etag, self.has_room)
+                condition = Condition(properties.ENTRY, entry.etag, self.services.settings.property_count)
                 write = Write(KIND, entry.name, entry.content, entry.content_type, entry.description, (condition,))
                 writes.append(write)
         outcomes = await asyncio.gather(
@@ -419,19 +419,14 @@ class Site:
         author = caller.user.login if caller.user is not None else None
         try:
             [change] = await self.services.ledger.commit(Transaction((write,), author))
-        except Mismatch as mismatch:
-            assert isinstance(mismatch.failed, Condition)  # noqa: S101 - the only one that can fail
-            raise mismatch.failed.error(mismatch.last) from None
+        except PreconditionFailed as failure:
+            assert isinstance(failure.failed, Condition)  # noqa: S101 - the only one that can fail
+            raise failure.failed.error(failure.last) from None
         except Refused:
             raise NotFound("There is no such property") from None
         except NotDurable as error:
             raise unavailable(error) from None
         return change
-
-    def has_room(self) -> bool:
-        """Whether one more property may be created."""
-        most = self.services.settings.property_count
-        return not most or len(self.services.ledger.kind(KIND).live) < most
 
     # Logging in.
 
@@ -472,14 +467,15 @@ class Condition(Struct):
 
     rule: Rule
     given: str | None
-    has_room: Callable[[], bool]
+    most: int
+    """How many properties there may be; 0 for any number."""
 
-    def holds(self, last: Change | None) -> bool:
+    def holds(self, last: Change | None, view: View) -> bool:
         """Whether the write may happen to the record as it is."""
         current = _etag(last)
         if properties.verdict(self.rule, self.given, current) != 200:
             return False
-        return current is not None or self.has_room()
+        return current is not None or not self.most or view.count(KIND) < self.most
 
     def error(self, last: Change | None) -> WireError:
         """Why it did not."""
@@ -496,7 +492,7 @@ class Seen(Struct):
 
     last: Change | None = None
 
-    def holds(self, last: Change | None) -> bool:
+    def holds(self, last: Change | None, view: View) -> bool:
         """True."""
         self.last = last
         return True

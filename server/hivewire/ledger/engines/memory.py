@@ -6,18 +6,24 @@ import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
 from itertools import islice
 
-from hivewire.ledger.journal import NO_HISTORY, SINCE_BYTES
+from hivewire.ledger.journal import BATCH_BYTES, NO_HISTORY, SINCE_BYTES, Entry, Take
 from hivewire.ledger.records import Change, NotDurable, Outline
 
 
 class MemoryJournal:
-    """The log is a dictionary by place. `broken`, when set, is the text of the NotDurable that every write raises."""
+    """The log is a dictionary by place; the place of an entry is that of its last change.
+
+    `broken`, when set, is the text of the NotDurable that every write raises.
+    """
 
     def __init__(self) -> None:
         self.epoch = secrets.token_hex(8)
         self.broken: str | None = None
+        self.tip = 0
+        self.batch_bytes = BATCH_BYTES
         self._log: dict[int, Change] = {}
-        self._places = 0
+        self._take: Take = lambda entry: None
+        self._in_doubt = False
         self._notes: dict[str, str] = {}
 
     @property
@@ -25,21 +31,40 @@ class MemoryJournal:
         """Never."""
         return False
 
-    async def load(self) -> None:
+    async def open(self) -> None:
         """Nothing to open."""
 
     async def changes(self) -> AsyncIterator[list[Change]]:
         """All in one portion."""
         yield list(self._log.values())
 
-    async def append(self, changes: Sequence[Change]) -> None:
+    async def follow(self, take: Take) -> None:
+        """Nobody else appends."""
+        self._take = take
+
+    async def append(self, changes: Sequence[Change], *, behind: int) -> bool:
         """At the next places, unless `broken`."""
+        self._in_doubt = self.broken is not None
         self._fail_if_broken()
-        for change in changes:
+        self._store(changes)
+        self._announce(changes)
+        return True
+
+    def _store(self, changes: Sequence[Change]) -> None:
+        for place, change in enumerate(changes, self.tip + 1):
             if change.kind in NO_HISTORY:
                 self._drop(change.kind, change.key)
-            self._places += 1
-            self._log[self._places] = change
+            self._log[place] = change
+
+    def _announce(self, changes: Sequence[Change]) -> None:
+        self.tip += len(changes)
+        self._take(Entry(self.tip, changes))
+
+    async def confirm(self) -> None:
+        """Nothing to wait for; after a failed append, a note shows whether the log still is `broken`."""
+        if self._in_doubt:
+            await self.remember({"probe": ""})
+            self._in_doubt = False
 
     def _drop(self, kind: str, key: str) -> None:
         for place in [place for place, change in self._log.items() if (change.kind, change.key) == (kind, key)]:
@@ -98,4 +123,4 @@ class MemoryJournal:
             raise NotDurable(self.broken)
 
     async def close(self) -> None:
-        """Nothing to let go of: a ledger opened on this object again finds everything."""
+        """Nothing to release: a ledger opened on this object again finds everything."""

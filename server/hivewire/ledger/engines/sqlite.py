@@ -1,49 +1,44 @@
 """The embedded engine: one SQLite file in WAL mode with `synchronous=FULL`, reached through aiosqlite.
 
 A batch is one INSERT statement in autocommit mode, so one thread hop, one implicit transaction and one fsync. It is one
-statement because the `sqlite3` module lets go of the interpreter lock at every step: beside a busy event loop, a
-statement for each row came to 6,000 changes a second where one statement for all came to 76,000.
+statement because the `sqlite3` module releases the interpreter lock at every step: beside a busy event loop, one
+statement for each row came to 6,000 changes a second, where one for all came to 76,000.
 
 Reads have a connection, and so a thread, of their own: in WAL mode neither waits for the other.
+
+The file belongs to this process, so an append never comes too late. The place of an entry is its last revision.
 """
 
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import os
-import secrets
-import shlex
 import sqlite3
-import stat
-import sys
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import cache, partial
-from importlib.resources import files
 from pathlib import Path
 from sys import intern
+from time import time_ns
 from typing import Any
-from urllib.parse import quote
 
 import aiosqlite
+from msgspec.structs import astuple
 
-from hivewire.ledger.journal import MAX_APPEND, NO_HISTORY, SINCE_BYTES, JournalError
+from hivewire.ledger.engines.file_lock import FileLock
+from hivewire.ledger.engines.sqlite_file import creation_script, inspect, location
+from hivewire.ledger.journal import BATCH_BYTES, MAX_APPEND, NO_HISTORY, SINCE_BYTES, Entry, JournalError, Take
 from hivewire.ledger.records import Change, NotDurable, Outline
-from hivewire.telemetry import log
-
-APPLICATION_ID = 0x48765772  # "HvWr": tells our files from other SQLite databases
-SCHEMA_VERSION = 2
-
-LARGE_FILE = 64 << 20
-"""Loading a file of this size takes seconds, so the log says that it began."""
 
 PORTION = 1_000
 """Changes in one portion of `changes`: large enough that the thread hop is nothing, small enough for large contents."""
 
-_COLUMNS = "place, kind, key, id, version, previous, ordinal, time, content_type, author, description, content"
-_WIDTH = _COLUMNS.count(",") + 1
 _ROOM = 1_024  # places of a revision: at least MAX_APPEND, see schema.sql
+
+# Columns are the fields of a Change, by their names and in their order; `place` stands for the revision.
+_WIDTH = len(Change.__struct_fields__)
+_INSERTED = ", ".join(("place", *Change.__struct_fields__[1:]))
+_SELECTED = _INSERTED.replace("place", f"place / {_ROOM}")
 
 _HISTORY = f"""
 WITH RECURSIVE step (revision, place) AS (
@@ -56,7 +51,7 @@ WITH RECURSIVE step (revision, place) AS (
     FROM step JOIN change ON change.place = step.place
     LIMIT ?4
 )
-SELECT {_COLUMNS} FROM step JOIN change USING (place) ORDER BY place DESC
+SELECT {_SELECTED} FROM step JOIN change USING (place) ORDER BY place DESC
 """
 
 
@@ -67,11 +62,15 @@ class SqliteJournal:
         self.path = Path(os.path.realpath(path))  # by whatever link it is named, it has one lock
         self.epoch = ""
         self.read_only = False
+        self.tip = 0
+        self.batch_bytes = BATCH_BYTES
         self._lock = FileLock(self.path)
         self._readers: aiosqlite.Connection | None = None
         self._writers: aiosqlite.Connection | None = None
         # A statement that slipped into somebody else's transaction would be answered before that is committed.
         self._one_writer = asyncio.Lock()
+        self._take: Take = lambda entry: None
+        self._in_doubt = False  # whether the last append failed, for whatever reason
 
     @property
     def _reading(self) -> aiosqlite.Connection:
@@ -93,16 +92,17 @@ class SqliteJournal:
             except sqlite3.Error as error:
                 raise NotDurable(str(error)) from error
 
-    async def load(self) -> None:
-        """Take the lock, look at the file without writing to it, then open it. Raises JournalError."""
+    async def open(self) -> None:
+        """Take the lock, check the file without writing to it, then open it. Raises JournalError."""
         try:
             self._lock.acquire()
             await asyncio.to_thread(inspect, self.path)
             if self.path.exists() and not self.path.stat().st_size:
                 self.path.chmod(0o600)  # as one that is made here: there will be secrets in it
             self.read_only = self.path.exists() and not os.access(self.path, os.W_OK)
-            await self._open()
+            await self._connect()
             rows = list(await self._reading.execute_fetchall("SELECT value FROM meta WHERE name = 'epoch'"))
+            [(self.tip,)] = await self._reading.execute_fetchall(f"SELECT ifnull(max(place), 0) / {_ROOM} FROM change")
         except (OSError, sqlite3.Error) as error:
             reason = getattr(error, "strerror", None) or error
             raise JournalError(f"cannot use {self.path}: {reason}") from error
@@ -110,7 +110,7 @@ class SqliteJournal:
             raise JournalError(f"{self.path} is damaged (it has no epoch); restore a backup")
         self.epoch = rows[0][0]
 
-    async def _open(self) -> None:
+    async def _connect(self) -> None:
         mode = "ro" if self.read_only else "rw"
         # No statement of ours is implicitly opened: autocommit makes each statement its own transaction.
         connect = partial(
@@ -133,12 +133,27 @@ class SqliteJournal:
 
     async def changes(self) -> AsyncIterator[list[Change]]:
         """The log from its beginning."""
-        async with self._reading.execute(f"SELECT {_COLUMNS} FROM change ORDER BY place") as cursor:
+        async with self._reading.execute(f"SELECT {_SELECTED} FROM change ORDER BY place") as cursor:
             while rows := await cursor.fetchmany(PORTION):
                 yield [_change(row) for row in rows]
 
-    async def append(self, changes: Sequence[Change]) -> None:
+    async def follow(self, take: Take) -> None:
+        """Only this process appends, so these are the entries of `append`."""
+        self._take = take
+
+    async def append(self, changes: Sequence[Change], *, behind: int) -> bool:
         """One statement, one transaction, one fsync (with a second statement for kinds without history)."""
+        try:
+            await self._insert(changes)
+        except BaseException:
+            self._in_doubt = True
+            raise
+        self._in_doubt = False
+        self.tip = changes[-1].revision
+        self._take(Entry(self.tip, changes))
+        return True
+
+    async def _insert(self, changes: Sequence[Change]) -> None:
         size = _size(len(changes))
         values = _values(changes) + [0] * (size - len(changes)) * _WIDTH
         outdated = [change for change in changes if change.kind in NO_HISTORY]
@@ -159,6 +174,17 @@ class SqliteJournal:
                     await connection.execute("ROLLBACK")
                 raise
 
+    async def confirm(self) -> None:
+        """Nothing to wait for, as nobody else writes; but after a failed append a note shows whether the disk works.
+
+        Like any commit, the note makes an end of one before it whose fsync failed. The frames of that one stand in the
+        WAL, and would count if it was read after a crash; but they are not in the WAL's index. So the next commit
+        writes its own frames over the first of them, and those behind do not continue its checksum.
+        """
+        if self._in_doubt and not self.read_only:
+            await self.remember({"probe": str(time_ns() // 1_000_000)})
+            self._in_doubt = False
+
     async def history(self, kind: str, key: str, *, revision: int, take: int) -> list[Change]:
         """Backwards from change to change of the record."""
         return await self._read(_HISTORY, (kind, key, revision, take))
@@ -175,7 +201,7 @@ class SqliteJournal:
                 break
         # To the end of the transaction at the edge, which may go on behind the limit.
         return await self._read(
-            f"SELECT {_COLUMNS} FROM change WHERE place BETWEEN ? AND ? ORDER BY place", (start, _places(edge)[1])
+            f"SELECT {_SELECTED} FROM change WHERE place BETWEEN ? AND ? ORDER BY place", (start, _places(edge)[1])
         )
 
     async def _read(self, query: str, parameters: Iterable[Any]) -> list[Change]:
@@ -206,9 +232,6 @@ class SqliteJournal:
 
     async def remember(self, notes: Mapping[str, str]) -> None:
         """Into the meta table, one statement for a few hundred of them."""
-        # Like any commit, it makes an end of one before it whose fsync failed. That one's frames stand in the WAL, and
-        # would count if it was read after a crash; but they are not in the WAL's index. So the next commit writes its
-        # own frames over the first of them, and those behind do not continue its checksum.
         rows = [value for name, note in notes.items() for value in ("note:" + name, note)]
         async with self._writing() as connection:
             for start in range(0, len(rows), 1_000):
@@ -217,7 +240,7 @@ class SqliteJournal:
                 await connection.execute(f"INSERT OR REPLACE INTO meta VALUES {places}", part)
 
     async def close(self) -> None:
-        """Close the connections (an open one keeps its thread, and so the interpreter), then let go of the lock."""
+        """Close the connections (an open one keeps its thread, and so the interpreter), then release the lock."""
         async with AsyncExitStack() as stack:
             stack.callback(self._lock.release)
             # The one for writing goes last: whichever does tidies the WAL away.
@@ -225,116 +248,6 @@ class SqliteJournal:
                 if connection is not None:
                     stack.push_async_callback(connection.close)
             self._writers = self._readers = None
-
-
-class FileLock:
-    """Keeps a second process out, by whatever name it reaches the file: OS locks on `FILE.lock` and on the file.
-
-    The first says who has it. The second is a `flock`, which on Linux SQLite's own locks (`fcntl`) do not meet, so that
-    a backup can still read. Elsewhere the two may be of one kind, and we would keep SQLite out.
-
-    To close any descriptor of a file drops all `fcntl` locks that the process has on it. So the lock is taken before
-    SQLite opens the file, and released after SQLite closed it.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._guarded = path
-        self._descriptors: list[int] = []
-
-    def acquire(self) -> None:
-        """Take the lock, on a file that is made if need be, or raise JournalError that says who has it."""
-        if not self._guarded.parent.is_dir():
-            raise JournalError(f"cannot use {self._guarded}: the directory {self._guarded.parent} does not exist")
-        if self._guarded.is_dir():
-            raise JournalError(f"cannot use {self._guarded}: it is a directory; name a file")
-        path = self._guarded.with_name(self._guarded.name + ".lock")
-        try:
-            self._take(path, os.O_RDWR | os.O_CREAT)
-        except OSError:
-            # A read-only directory: the lock that is there serves, or the file itself, since nobody can make another.
-            if path.exists():
-                self._take(path, os.O_RDONLY)
-            elif not self._guarded.exists():
-                raise
-        if not self._guarded.exists():
-            # Made here rather than by SQLite, so that nobody else can read it at any time.
-            os.close(os.open(self._guarded, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-        if sys.platform == "linux" or not self._descriptors:
-            self._take(self._guarded, os.O_RDONLY)
-        if os.access(path, os.W_OK):
-            os.truncate(path, 0)
-            os.pwrite(self._descriptors[0], f"{os.getpid()}\n".encode(), 0)
-
-    def _take(self, path: Path, flags: int) -> None:
-        descriptor = os.open(path, flags | os.O_CLOEXEC, 0o600)
-        self._descriptors.append(descriptor)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.read(descriptor, 20).decode(errors="replace").strip()
-            self.release()
-            raise JournalError(
-                f"{self._guarded} is in use by another gateway"
-                + (f" (process {holder})" if holder.isdigit() else "")
-                + "; stop it first, or name another file with --data"
-            ) from None
-
-    def release(self) -> None:
-        """Let go; the files stay, because removing one would let two processes lock two files of one name."""
-        while self._descriptors:
-            os.close(self._descriptors.pop())
-
-
-def inspect(path: Path) -> None:
-    """Raise JournalError for a file that is not ours, too new or damaged, without having written to it."""
-    if not path.exists() or path.stat().st_size == 0:
-        return
-    with path.open("rb") as file:
-        header = file.read(100)
-    if not header.startswith(b"SQLite format 3\0") or len(header) < 100:
-        raise JournalError(f"{path} is not a Hivewire ledger (not an SQLite database); it was left untouched")
-    if int.from_bytes(header[68:72]) != APPLICATION_ID:
-        raise JournalError(f"{path} is an SQLite database of another application; it was left untouched")
-    version = int.from_bytes(header[60:64])
-    if version != SCHEMA_VERSION:
-        raise JournalError(
-            f"{path} has schema version {version}, this Hivewire knows {SCHEMA_VERSION}; it was left untouched."
-            " Use the version of Hivewire that wrote it"
-        )
-    journal = path.with_name(path.name + "-journal")
-    if journal.exists() and journal.stat().st_size:
-        return  # its creation was cut short: SQLite rolls it back when the file is opened, and it is made anew
-    try:
-        connection = sqlite3.connect(location(path, "ro"), uri=True)
-        try:
-            (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-        finally:
-            connection.close()
-    except sqlite3.DatabaseError as error:
-        verdict = str(error)
-    if verdict != "ok":
-        raise JournalError(f"{path} is damaged ({verdict}); it was left untouched. Restore a backup")
-
-
-def location(path: Path, mode: str) -> str:
-    """The SQLite URI of a file; a read-only one in a read-only directory is opened as immutable (it has no WAL)."""
-    wal = path.with_name(path.name + "-wal")
-    immutable = mode == "ro" and not os.access(path.parent, os.W_OK) and not wal.exists()
-    return f"file:{quote(str(path.absolute()))}?mode={mode}" + ("&immutable=1" if immutable else "")
-
-
-def creation_script() -> str:
-    """The statements that make an empty file ours, in one transaction."""
-    schema = files("hivewire.ledger.engines").joinpath("schema.sql").read_text()
-    return (  # both numbers and the epoch are ours
-        f"BEGIN; PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION}; {schema}"
-        f"INSERT INTO meta VALUES ('epoch', '{new_epoch()}'); COMMIT;"
-    )
-
-
-def new_epoch() -> str:
-    """A name that no other history has."""
-    return secrets.token_hex(8)
 
 
 def _size(count: int) -> int:
@@ -354,7 +267,7 @@ def _insertion(size: int) -> str:
     """
     assert size <= MAX_APPEND  # noqa: S101 - the ledger makes no larger batch
     row = "(" + ",".join("?" * _WIDTH) + ")"
-    return f"INSERT INTO change ({_COLUMNS}) SELECT * FROM (VALUES {','.join([row] * size)}) WHERE column1 > 0"
+    return f"INSERT INTO change ({_INSERTED}) SELECT * FROM (VALUES {','.join([row] * size)}) WHERE column1 > 0"
 
 
 def _places(revision: int) -> tuple[int, int]:
@@ -369,52 +282,17 @@ def _values(changes: Sequence[Change]) -> list[Any]:
     for change in changes:
         position = position + 1 if change.revision == revision else 0
         revision = change.revision
-        values += (
-            revision * _ROOM + position,
-            change.kind,
-            change.key,
-            change.id,
-            change.version,
-            change.previous,
-            change.ordinal,
-            change.time,
-            change.content_type,
-            change.author,
-            change.description,
-            change.content,
-        )
+        start = len(values)
+        values += astuple(change)
+        values[start] = revision * _ROOM + position
     return values
 
 
 def _change(row: Iterable[Any]) -> Change:
-    place, kind, key, number, version, previous, ordinal, time, content_type, author, description, content = row
+    change = Change(*row)
     # A million records share a handful of kinds, types and authors.
-    return Change(
-        place // _ROOM,
-        intern(kind),
-        key,
-        number,
-        version,
-        content,
-        intern(content_type),
-        time,
-        intern(author) if author is not None else None,
-        description,
-        previous,
-        ordinal,
-    )
-
-
-def tell_of_loading(path: Path) -> None:
-    """Log that a large file is being loaded."""
-    size = path.stat().st_size if path.is_file() else 0
-    if size > LARGE_FILE:
-        log.info("loading", data=str(path), bytes=size)
-
-
-def tell_of_readers(path: Path) -> None:
-    """Warn of a file that others can open, as a copied one may be. It is left so: a backup by a group may be meant."""
-    mode = stat.S_IMODE(path.stat().st_mode)
-    if mode & (stat.S_IRWXG | stat.S_IRWXO):
-        remedy = f"chmod 600 {shlex.quote(os.path.abspath(path))}"
-        log.warning("other users can open the data file, which holds secrets", mode=f"{mode:04o}", remedy=remedy)
+    change.kind = intern(change.kind)
+    change.content_type = intern(change.content_type)
+    if change.author is not None:
+        change.author = intern(change.author)
+    return change

@@ -1,0 +1,153 @@
+"""Evaluation: what transactions come to at a certain tip of the log, one on top of the other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hivewire.ledger.records import (
+    Change,
+    Guard,
+    Missing,
+    Outcome,
+    PreconditionFailed,
+    Refused,
+    Transaction,
+    Unexpected,
+    Write,
+)
+from hivewire.ledger.reports import report
+from hivewire.ledger.state import Kind, State
+
+
+class Draft:
+    """One kind of records as the batch leaves it: the committed state, with the changes of the batch over it."""
+
+    __slots__ = ("changes", "count", "last_id", "live", "tombstones")
+
+    def __init__(self, kind: Kind) -> None:
+        self.changes: dict[str, Change] = {}
+        self.live = kind.live
+        self.tombstones = kind.tombstones
+        self.count = len(kind.live)
+        self.last_id = kind.last_id
+
+    def last(self, key: str) -> Change | None:
+        """The record's last change."""
+        return self.changes.get(key) or self.live.get(key) or self.tombstones.get(key)
+
+    def take_back(self, change: Change, before: Change | None) -> None:
+        """Undo the latest change, which stood on top of `before`."""
+        if before is None:
+            del self.changes[change.key]
+        else:
+            self.changes[change.key] = before
+        self.count += (before is not None and before.content is not None) - (change.content is not None)
+        if change.version == 1:
+            self.last_id -= 1
+
+
+class Batch:
+    """Transactions evaluated together, as they will be if their changes are appended directly behind `tip`.
+
+    Ids, versions, revisions and times are given here, for this tip. If another entry gets there first, they mean
+    nothing, and the same transactions are evaluated again in a new batch. Preconditions get the batch as their `View`.
+    """
+
+    __slots__ = ("_befores", "_drafts", "_revision", "_state", "_time", "changes", "tip")
+
+    def __init__(self, state: State, tip: int, time: int) -> None:
+        self.tip = tip
+        self.changes: list[Change] = []
+        """What all transactions so far come to."""
+        self._befores: list[Change | None] = []  # for each change what it stands on, to take it back
+        self._drafts: dict[str, Draft] = {}
+        self._state = state
+        self._revision = state.revision
+        self._time = time
+
+    def evaluate(self, transaction: Transaction) -> Outcome:
+        """What the transaction comes to, on top of everything evaluated before it."""
+        start = len(self.changes)
+        error: Refused | Unexpected
+        try:
+            if transaction.guards:
+                self._check(transaction.guards, len(transaction.writes))
+            for index, write in enumerate(transaction.writes):
+                self._write(index, write, transaction.author)
+        except Refused as refused:
+            error = refused
+        except Exception as unexpected:
+            report("a transaction could not be evaluated", unexpected)
+            error = Unexpected("internal error")
+        else:
+            changes = self.changes[start:]
+            if changes:
+                self._revision += 1
+            return changes
+        self._take_back(start)
+        return error
+
+    def _check(self, guards: Sequence[Guard], index: int) -> None:
+        for number, guard in enumerate(guards, index):
+            last = self.last(guard.kind, guard.key)
+            for precondition in guard.preconditions:
+                if not precondition.holds(last, self):
+                    raise PreconditionFailed(number, guard, last, precondition)
+
+    def _write(self, index: int, write: Write, author: str | None) -> None:
+        draft = self._drafts.get(write.kind) or self._draft(write.kind)
+        key, content = write.key, write.content
+        last = draft.changes.get(key) or draft.live.get(key) or draft.tombstones.get(key)
+        for precondition in write.preconditions:
+            if not precondition.holds(last, self):
+                raise PreconditionFailed(index, write, last, precondition)
+        if last is not None and last.content is not None:
+            number, version = last.id, last.version + 1
+            draft.count -= content is None
+        elif content is not None:
+            number, version = draft.last_id + 1, 1
+            draft.last_id = number
+            draft.count += 1
+        elif write.if_present:
+            return
+        else:
+            raise Missing(index, write, last)
+        change = draft.changes[key] = Change(
+            revision=self._revision + 1,
+            kind=write.kind,
+            key=key,
+            id=number,
+            version=version,
+            content=content,
+            content_type=write.content_type,
+            # The time of a record never goes back, whatever the clock does.
+            time=self._time if last is None or last.time < self._time else last.time,
+            author=author,
+            description=write.description,
+            previous=0 if last is None else last.revision,
+            ordinal=1 if last is None else last.ordinal + 1,
+        )
+        self.changes.append(change)
+        self._befores.append(last)
+
+    def _take_back(self, start: int) -> None:
+        """Undo the first writes of a transaction whose later one was refused."""
+        while len(self.changes) > start:
+            change = self.changes.pop()
+            self._drafts[change.kind].take_back(change, self._befores.pop())
+
+    def _draft(self, kind: str) -> Draft:
+        draft = self._drafts.get(kind)
+        if draft is None:
+            draft = self._drafts[kind] = Draft(self._state.kind(kind))
+        return draft
+
+    # The view of preconditions.
+
+    def last(self, kind: str, key: str) -> Change | None:
+        """The record's last change."""
+        return self._draft(kind).last(key)
+
+    def count(self, kind: str) -> int:
+        """How many records of this kind exist."""
+        return self._draft(kind).count

@@ -1,0 +1,22 @@
+"""Reporting what must not happen, and must not harm anybody else when it does."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import ParamSpec
+
+P = ParamSpec("P")
+
+
+def report(message: str, error: Exception) -> None:
+    """Hand an error to the exception handler of the event loop, which logs it."""
+    asyncio.get_running_loop().call_exception_handler({"message": message, "exception": error})
+
+
+def safely(message: str, call: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
+    """Call somebody whose error is reported under `message` and goes no further."""
+    try:
+        call(*args, **kwargs)
+    except Exception as error:
+        report(message, error)

@@ -1,0 +1,136 @@
+"""The current state of all records, in memory. It changes in one way only: by applying committed changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from operator import attrgetter
+
+from sortedcontainers import SortedKeyList, SortedList
+
+from hivewire.ledger.records import Change
+from hivewire_protocol.patterns import Patterns
+
+_revision: Callable[[Change], int] = attrgetter("revision")
+
+
+class Kind:
+    """The records of one kind: `live` by key, their keys in order, the deleted ones, the id counter.
+
+    `tombstones` are the deletes of records that do not exist any more, by key, as long as the log knows them.
+    """
+
+    __slots__ = ("_deletes", "keys", "last_id", "live", "tombstones")
+
+    def __init__(self) -> None:
+        self.live: dict[str, Change] = {}
+        self.tombstones: dict[str, Change] = {}
+        self.keys: SortedList[str] = SortedList()
+        self._deletes: SortedKeyList[Change, int] = SortedKeyList(key=_revision)
+        self.last_id = 0
+
+    def last(self, key: str) -> Change | None:
+        """The record's last change, a delete included."""
+        return self.live.get(key) or self.tombstones.get(key)
+
+    def apply(self, change: Change) -> None:
+        """Make a committed change the record's current state."""
+        key = change.key
+        if change.content is not None:
+            if key not in self.live:
+                self.keys.add(key)
+                self.forget(key)
+                self.last_id = max(self.last_id, change.id)
+            self.live[key] = change
+        else:
+            if self.live.pop(key, None) is not None:
+                self.keys.remove(key)
+            self.tombstones[key] = change
+            self._deletes.add(change)
+
+    def forget(self, key: str) -> None:
+        """Drop a tombstone, because the record was written again or no log needs it."""
+        if (change := self.tombstones.pop(key, None)) is not None:
+            self._deletes.remove(change)
+
+    def load(self, change: Change) -> None:
+        """Apply the next change of the log at start; `sort` is called when all are there."""
+        if change.content is None:
+            self.live.pop(change.key, None)
+            self.tombstones[change.key] = change
+        else:
+            self.live[change.key] = change
+            if change.version == 1:
+                self.tombstones.pop(change.key, None)
+        if change.id > self.last_id:
+            self.last_id = change.id
+
+    def sort(self) -> None:
+        """Put the keys in order, all at once, which is much faster than one by one."""
+        self.keys = SortedList(self.live)
+        self._deletes = SortedKeyList(self.tombstones.values(), key=_revision)
+
+    def deleted_between(self, after: int, before: int) -> Iterator[Change]:
+        """The tombstones between two revisions, both exclusive, newest first."""
+        return iter(self._deletes.irange_key(after, before, (False, False), reverse=True))
+
+    def ranges(self, names: Patterns) -> Iterator[tuple[int, int]]:
+        """Half-open index ranges of the ordered keys that the patterns cover, in order and disjoint."""
+        found = []
+        for name in names.exact:
+            if name in self.live:
+                start = self.keys.bisect_left(name)
+                found.append((start, start + 1))
+        for prefix in names.prefixes:
+            found.append((self.keys.bisect_left(prefix), self._end_of(prefix)))
+        return iter(sorted(found))
+
+    def _end_of(self, prefix: str) -> int:
+        """The index behind the last key with this prefix."""
+        while prefix:
+            if prefix[-1] < "\U0010ffff":
+                return int(self.keys.bisect_left(prefix[:-1] + chr(ord(prefix[-1]) + 1)))
+            prefix = prefix[:-1]
+        return len(self.keys)
+
+
+class State:
+    """The records of all kinds at `revision`, the ledger's.
+
+    `oldest` is the first revision from which the log of changes is complete. It never decreases.
+    """
+
+    def __init__(self) -> None:
+        self.revision = 0
+        self.oldest = 1
+        self.kinds: dict[str, Kind] = {}
+
+    def kind(self, name: str) -> Kind:
+        """The records of one kind, for reading."""
+        kind = self.kinds.get(name)
+        if kind is None:
+            kind = self.kinds[name] = Kind()
+        return kind
+
+    def get(self, kind: str, key: str) -> Change | None:
+        """The last change of a record that exists."""
+        found = self.kinds.get(kind)
+        return found.live.get(key) if found is not None else None
+
+    def apply(self, changes: Sequence[Change]) -> None:
+        """Apply one or more committed changes, the next in the log."""
+        kinds = self.kinds
+        for change in changes:
+            (kinds.get(change.kind) or self.kind(change.kind)).apply(change)
+        self.revision = changes[-1].revision
+
+    def load(self, changes: Iterable[Change]) -> None:
+        """Apply the next changes of the log at start; `sort` is called when all are there."""
+        for change in changes:
+            self.kind(change.kind).load(change)
+            if change.revision > self.revision:
+                self.revision = change.revision
+
+    def sort(self) -> None:
+        """Put the keys of all kinds in order."""
+        for kind in self.kinds.values():
+            kind.sort()

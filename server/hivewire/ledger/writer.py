@@ -1,0 +1,228 @@
+"""The one writer: group commit. Everything that enters the state comes through `take`, own and foreign alike.
+
+While a batch is on its way to the disk the next one gathers. A batch is evaluated in order against the state, appended
+to the journal as one entry, and only then applied, announced and answered. Refusals leave after the commit too, because
+they may rest on writes of the same batch.
+
+Where several gateways share the log, another entry may get in first. Then the journal hands that one to `take`, and the
+transactions go back to the head of the queue, to be evaluated again together with those that came since.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from time import perf_counter
+from typing import TypeAlias
+
+from hivewire.ledger.batch import Batch
+from hivewire.ledger.journal import MAX_APPEND, Entry, Journal
+from hivewire.ledger.records import MAX_TRANSACTION, Change, Done, NotDurable, Outcome, Overloaded, Transaction, Write
+from hivewire.ledger.reports import report, safely
+from hivewire.ledger.state import State
+
+Observer: TypeAlias = Callable[[Sequence[Change]], None]
+
+Waiting: TypeAlias = tuple[Transaction, Done, int]
+"""A transaction in the queue, who waits for its outcome, and its size in bytes."""
+
+
+class Writer:
+    """Takes transactions, writes them in batches, keeps the state up to date and tells `observers`.
+
+    `failing` says why nothing can be written, None while it can. `on_commit` gets the number of changes of each own
+    commit and the seconds until it was durable.
+    """
+
+    def __init__(self, state: State, journal: Journal, now: Callable[[], int], max_waiting: int) -> None:
+        self.failing: str | None = "not open yet"
+        self.observers: list[Observer] = []
+        self.on_commit: Callable[[int, float], None] = lambda changes, seconds: None
+        self._state = state
+        self._journal = journal
+        self._now = now
+        self._queue: deque[Waiting] = deque()
+        self._queue_bytes = 0
+        self._max_waiting = max_waiting
+        self._closed: str | None = None  # why no transaction is accepted any more
+        self._broken = False  # the state may be wrong: nothing is written any more
+        self._sleeping: asyncio.Future[None] | None = None  # set while there is nothing to write
+        self._durable_at = 0.0  # when the last entry was taken
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to write, once the state is loaded and the journal is followed."""
+        self.failing = "the storage is read-only" if self._journal.read_only else None
+        self._task = asyncio.create_task(self._run(), name="ledger writer")
+
+    async def close(self) -> None:
+        """Write and answer what is waiting; refuse what comes from now on."""
+        if self._closed is None:
+            self._closed = "the gateway is stopping"
+        self._wake()
+        if self._task is not None:
+            await self._task
+
+    def submit(self, transaction: Transaction, done: Done) -> None:
+        """Have a transaction evaluated and written; `done` gets its outcome once that is durable.
+
+        Transactions are evaluated in the order of submission and `done` is called in that order. Raises Overloaded when
+        too much is waiting, NotDurable when the ledger is closing; `done` is not called then.
+        """
+        if len(transaction.writes) != 1:
+            _check(transaction.writes)
+        if self._closed is not None:
+            raise NotDurable(self._closed)
+        if self._queue_bytes > self._max_waiting:
+            raise Overloaded("too many changes are waiting to be written")
+        size = transaction.size
+        self._queue_bytes += size
+        self._queue.append((transaction, done, size))
+        if self._sleeping is not None:
+            self._wake()
+
+    async def probe(self) -> None:
+        """After a failed commit, find out whether the storage takes writes again, so that `failing` is up to date."""
+        if self.failing is None or self._journal.read_only or self._closed is not None:
+            return
+        failing = None
+        try:
+            await self._journal.confirm()
+        except Exception as error:
+            failing = str(error)
+        if not self._broken:
+            self.failing = failing
+
+    def take(self, entry: Entry) -> None:
+        """Apply and announce the next entry of the log, whoever wrote it. Never raises."""
+        self._durable_at = perf_counter()
+        if not entry.changes or self._broken:
+            return
+        try:
+            self._state.apply(entry.changes)
+        except Exception as error:
+            self._break(error)
+            return
+        for observe in self.observers:
+            safely("an observer of the ledger failed", observe, entry.changes)
+
+    # The task.
+
+    async def _run(self) -> None:
+        try:
+            while not self._broken:
+                if self._queue:
+                    await self._gather()
+                    if not self._broken:
+                        await self._write_batch()
+                elif self._closed is None:
+                    await self._sleep()
+                else:
+                    return
+        except Exception as error:
+            self._break(error)
+        except BaseException:
+            self._refuse("the writer was stopped")
+            raise
+        finally:
+            self._sleeping = None
+            if self._broken:
+                self._answer(list(self._queue), [NotDurable(str(self.failing))] * len(self._queue))
+                self._queue.clear()
+
+    async def _sleep(self) -> None:
+        """Until there is something to do."""
+        self._sleeping = asyncio.get_running_loop().create_future()
+        await self._sleeping
+
+    def _wake(self) -> None:
+        sleeping, self._sleeping = self._sleeping, None
+        if sleeping is not None and not sleeping.done():  # else the task was cancelled
+            sleeping.set_result(None)
+
+    def _break(self, error: Exception) -> None:
+        """After an error that nobody foresaw, the state may be wrong: write nothing more."""
+        report("the writer of the ledger ended", error)
+        self._refuse(f"the writer ended: {error!r}; restart the gateway")
+
+    def _refuse(self, reason: str) -> None:
+        self._broken = True
+        self.failing = self._closed = reason
+        self._wake()
+
+    async def _gather(self) -> None:
+        """Let the queue grow as long as every iteration of the event loop brings more to it.
+
+        A commit beside a busy event loop fights it for the interpreter: with 50 connections of 16 requests in flight,
+        every second batch was one connection's and took as long as all of them together.
+        """
+        before = 0
+        while before < len(self._queue) < MAX_APPEND:
+            before = len(self._queue)
+            await asyncio.sleep(0)
+
+    async def _write_batch(self) -> None:
+        """Evaluate what is waiting, append it and answer; or put it back when another entry got in first."""
+        batch, taken, outcomes = self._evaluate()
+        started = perf_counter()
+        try:
+            if not await self._append(batch):
+                self._put_back(taken)
+                return
+        except Exception as error:
+            # Whatever it was, the writer goes on: the next batch may find room on the disk again.
+            self.failing = str(error)
+            failure = error if isinstance(error, NotDurable) else NotDurable(repr(error))
+            # Refusals fail as well: they may rest on what was not written.
+            self._answer(taken, [failure] * len(taken))
+            return
+        if batch.changes and not self._broken:
+            self.failing = None
+        self._answer(taken, outcomes)
+        if batch.changes:
+            seconds = self._durable_at - started
+            safely("the commit was not measured", self.on_commit, len(batch.changes), seconds)
+
+    def _evaluate(self) -> tuple[Batch, list[Waiting], list[Outcome]]:
+        """As much of the queue as fits into one entry, and at least one transaction."""
+        batch = Batch(self._state, self._journal.tip, self._now())
+        taken: list[Waiting] = []
+        outcomes: list[Outcome] = []
+        queue, most, size = self._queue, self._journal.batch_bytes, 0
+        while queue:
+            transaction = queue[0][0]
+            if taken and (size >= most or len(batch.changes) + len(transaction.writes) > MAX_APPEND):
+                break
+            waiting = queue.popleft()
+            size += waiting[2]
+            taken.append(waiting)
+            outcomes.append(batch.evaluate(transaction))
+        self._queue_bytes -= size
+        return batch, taken, outcomes
+
+    async def _append(self, batch: Batch) -> bool:
+        """Whether the batch stands, durable: its changes directly behind its tip, or its refusals at the tip of now."""
+        if batch.changes:
+            return await self._journal.append(batch.changes, behind=batch.tip)
+        await self._journal.confirm()
+        return self._journal.tip == batch.tip
+
+    def _put_back(self, taken: Sequence[Waiting]) -> None:
+        self._queue.extendleft(reversed(taken))
+        self._queue_bytes += sum(size for _, _, size in taken)
+
+    def _answer(self, taken: Sequence[Waiting], outcomes: Sequence[Outcome]) -> None:
+        for (_, done, _), outcome in zip(taken, outcomes, strict=True):
+            try:
+                done(outcome)
+            except Exception as error:
+                report("an answer from the ledger was not taken", error)
+
+
+def _check(writes: Sequence[Write]) -> None:
+    """Raise ValueError for a transaction that no caller may ask for."""
+    if not 1 <= len(writes) <= MAX_TRANSACTION:
+        raise ValueError(f"a transaction has 1 to {MAX_TRANSACTION} writes")
+    if len({(write.kind, write.key) for write in writes}) < len(writes):
+        raise ValueError("a transaction writes a record at most once")

@@ -1,0 +1,56 @@
+"""The suite itself: whatever happens, a failure is told by its name."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+FAILURES = """
+import ast, os
+import _pytest._code.source as source
+
+def down(depth):
+    assert depth, "the bottom"
+    down(depth - 1)
+
+class Broken:
+    def __getattr__(self, name):
+        if name == "parse":
+            raise SystemError("AST constructor recursion depth mismatch (before=1, after=2)")
+        return getattr(ast, name)
+
+def test_deep():
+    down(600)
+
+def test_unparsed(monkeypatch):
+    source.ast = Broken()
+    down(600)
+
+def test_behind():
+    source.ast = ast
+
+def test_crash():
+    os._exit(7)
+
+def test_after_the_crash():
+    pass
+"""
+
+
+def test_failures_are_named_whatever_happens(tmp_path: Path) -> None:
+    """In a deep stack, when the parser of Python gives up on their source, and when a worker dies."""
+    (tmp_path / "test_failures.py").write_text(FAILURES)
+    arguments = ["-p", "tests.conftest", "-n", "1", "-c", "/dev/null", "--rootdir", str(tmp_path), str(tmp_path)]
+    found = subprocess.run(
+        [sys.executable, "-m", "pytest", *arguments, "-p", "no:cacheprovider"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parents[2],
+    )
+    assert "3 failed, 2 passed" in found.stdout, found.stdout + found.stderr
+    for name in ("test_deep (call)", "test_unparsed (call)", "test_crash (???)"):
+        assert f"FAILED test_failures.py::{name}" in found.stdout
+    assert "test_failures.py:7: in down" in found.stdout
+    assert "INTERNALERROR" not in found.stdout
