@@ -1,5 +1,5 @@
 """What is on the wire: messages, errors, close codes and the two framings.
 
-Rules of the room: pure functions and plain structs. No sockets, clock, threads, files or logging here; the same
+Rules of this package: pure functions and plain structs. No sockets, clock, threads, files or logging here; the same
 input always gives the same output.
 """

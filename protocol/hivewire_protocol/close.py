@@ -1,4 +1,4 @@
-"""Every close code that the gateway sends, why, and whether to come back (configuration contract, section 9)."""
+"""Every close code that the gateway sends, its reason, and whether to reconnect (configuration contract, section 9)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The slow and forgiving way from JSON members to a request: the scalar coercions of core protocol section 1.6.
+"""The slow, lenient way from JSON members to a request: the scalar coercions of core protocol section 1.6.
 
-The codec comes here only when the strict, single-pass decoding has failed, or the members come from a path, a query
+The codec uses it only when the strict, single-pass decoding has failed, or the members come from a path, a query
 or the `params` of a JSON-RPC frame.
 """
 
@@ -123,7 +123,7 @@ def integer(raw: bytes) -> int | None:
     elif _WHOLE.fullmatch(raw):
         number = int(raw)
     elif raw[:1] in b"-0123456789":
-        # As float first: `1e999999999` must not be worked out digit by digit.
+        # As a float first: Decimal would compute every digit of `1e999999999`.
         number = int(Decimal(raw.decode())) if abs(float(raw)) < _LARGEST else _LARGEST
     else:
         raise MalformedJson

@@ -6,7 +6,7 @@ WireError                    code, text, extra members, JSON-RPC code
 ├── InvalidParameters        400  a required parameter is missing, empty or ill-typed
 ├── OutOfBounds              400  a parameter is there and well-typed, but beyond its bounds
 ├── MissingAction, UnknownAction ...
-├── Unauthorized             401  and its kin: InvalidCredentials, TokenExpired, UserNotActive ...
+├── Unauthorized             401  and others: InvalidCredentials, TokenExpired, UserNotActive ...
 ├── AccessDenied             403
 ├── NotFound                 404
 ├── VersionConflict          409
@@ -37,8 +37,8 @@ class WireError(Exception):
         return str(self.args[0])
 
     def alone(self) -> Self:
-        """The same to be kept for a while: without the frames that it came through, which hold everything around it
-        (the call, the message) until the garbage collector looks."""
+        """The error without its traceback, for keeping: the frames in a traceback hold the call and its message in
+        memory until the garbage collector runs."""
         self.__traceback__ = self.__context__ = self.__cause__ = None
         return self
 
@@ -50,7 +50,7 @@ class InternalError(WireError):
 
 
 class MalformedJson(WireError):
-    """A frame: not JSON, not an object, nested deeper than 128, or a common member of a type that cannot be coerced."""
+    """The message is not JSON, not an object, nested deeper than 128, or has a common member of the wrong type."""
 
     code = 400
     text = "Malformed Json received."
@@ -58,7 +58,7 @@ class MalformedJson(WireError):
 
 
 class InvalidRpc(WireError):
-    """A frame with `jsonrpc` that is not a JSON-RPC 2.0 request, or a batch that is empty or over 1,000."""
+    """The message has `jsonrpc` and is not a JSON-RPC 2.0 request, or it is a batch of none or over 1,000."""
 
     code = 400
     text = "Not a JSON-RPC 2.0 request"
@@ -82,7 +82,7 @@ class UnknownAction(WireError):
 
 
 class InvalidParameters(WireError):
-    """A required parameter is missing, null or of the wrong type. Or an HTTP body is not JSON."""
+    """A required parameter is missing, null or of the wrong type; or an HTTP body is not JSON."""
 
     code = 400
     text = "Invalid request parameters"
@@ -111,14 +111,14 @@ class InvalidCredentials(WireError):
 
 
 class TokenExpired(WireError):
-    """The access token was good once; refresh it and authenticate again."""
+    """The access token has expired; refresh it and authenticate again."""
 
     code = 401
     text = "Token expired"
 
 
 class RefreshTokenExpired(WireError):
-    """The refresh token was good once; log in again."""
+    """The refresh token has expired; log in again."""
 
     code = 401
     text = "Token has expired"
@@ -146,21 +146,21 @@ class UserNotActive(WireError):
 
 
 class ClientDeleted(WireError):
-    """An administrator has deleted the client whose token was shown on this connection."""
+    """An administrator has deleted the client that the token belongs to."""
 
     code = 401
     text = "Client does not exist any more"
 
 
 class AccessDenied(WireError):
-    """Logged in, but the token grants neither this action nor this name."""
+    """The token does not grant this action, or not for this name."""
 
     code = 403
     text = "Access is denied"
 
 
 class NotAllowed(WireError):
-    """The action itself is allowed, this particular use of it is not; the text says why."""
+    """The token grants the action, but this use of it is not allowed; the text says why."""
 
     code = 403
     text = "Not allowed"
@@ -181,7 +181,7 @@ class MethodNotAllowed(WireError):
 
 
 class RequestTimeout(WireError):
-    """An HTTP body took too long to come."""
+    """The HTTP body did not arrive in time."""
 
     code = 408
     text = "HTTP 408 Request Timeout"
@@ -209,7 +209,7 @@ class TooLarge(WireError):
 
 
 class UnsupportedMediaType(WireError):
-    """An HTTP body of a type other than JSON."""
+    """The HTTP body has a type other than JSON."""
 
     code = 415
     text = "HTTP 415 Unsupported Media Type"
@@ -223,14 +223,14 @@ class TooManyAttempts(WireError):
 
 
 class NotImplementedHere(WireError):
-    """A site property in a `dream.in.format` other than XML."""
+    """A site property was sent in a `dream.in.format` other than XML."""
 
     code = 501
     text = "HTTP 501 Not Implemented"
 
 
 class Unavailable(WireError):
-    """The change could not be made durable (disk full, read-only, stopping) or too much is waiting; not written."""
+    """Nothing was written: the disk is full or read-only, the gateway is stopping, or too many requests wait."""
 
     code = 503
     text = "Service is not available"

@@ -1,6 +1,6 @@
 """Name patterns: an exact name, or a prefix that ends in `*` (configuration contract, section 3).
 
-Two patterns either exclude each other or one contains the other, so a set of them is always a few disjoint pieces.
+Two patterns either exclude each other or one contains the other, so any set of them can be kept as disjoint pieces.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ MAX_LENGTH = 1_024
 
 
 def problem(pattern: str) -> str | None:
-    """What is wrong with a pattern, in words that a person can act on; None when it is well formed."""
+    """What is wrong with a pattern, in words for its author; None when it is well formed."""
     if not pattern:
         return "a name pattern is empty"
     if len(pattern) > MAX_LENGTH:
@@ -29,7 +29,7 @@ _NONE: frozenset[str] = frozenset()
 
 
 class Patterns:
-    """A set of names, given by patterns: which names are in it, and which part of another set."""
+    """A set of names, given by patterns. It can be searched for a name and intersected with another set."""
 
     __slots__ = ("_exact", "_prefixes")
 
@@ -37,14 +37,14 @@ class Patterns:
         given = set(patterns)
         prefixes: list[str] = []
         for prefix in sorted(pattern[:-1] for pattern in given if pattern.endswith("*")):
-            if not prefixes or not prefix.startswith(prefixes[-1]):  # else the one before holds it already
+            if not prefixes or not prefix.startswith(prefixes[-1]):  # the prefix before covers it already
                 prefixes.append(prefix)
         self._prefixes = tuple(prefixes)
         exact = [name for name in given if not name.endswith("*") and not self._has_prefix_of(name)]
-        self._exact = frozenset(exact) if exact else _NONE  # there are many sets, and an empty one takes 200 bytes too
+        self._exact = frozenset(exact) if exact else _NONE  # one for all: an empty set takes 200 bytes
 
     def _has_prefix_of(self, name: str) -> bool:
-        """Whether a prefix of the set covers the name: only the last one not behind it in order can."""
+        """Whether a prefix of the set covers the name. Only the last prefix that sorts before the name can."""
         position = bisect_right(self._prefixes, name)
         return position > 0 and name.startswith(self._prefixes[position - 1])
 
@@ -70,7 +70,7 @@ class Patterns:
 
     @property
     def patterns(self) -> tuple[str, ...]:
-        """The fewest patterns for the set: names, then prefixes, each kind in order."""
+        """The shortest list of patterns for the set: sorted names, then sorted prefixes."""
         return (*sorted(self._exact), *(prefix + "*" for prefix in self._prefixes))
 
     @property

@@ -45,7 +45,7 @@ CLIENT = frozenset(
 BY_NAME: dict[str, Permission] = {
     permission.wire_name.lower(): permission
     for permission in Permission
-    if permission is not Permission.NONE  # number 1 has no name
+    if permission is not Permission.NONE  # number 1 has no name on the wire
 }
 
 

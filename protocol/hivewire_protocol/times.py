@@ -39,7 +39,7 @@ def parse(text: str) -> int:
     else:
         try:
             moment = parsedate_to_datetime(text)
-        except (OverflowError, TypeError, IndexError):  # as the library answers some nonsense
+        except (OverflowError, TypeError, IndexError):  # the library raises these for some malformed dates
             raise ValueError("not a timestamp") from None
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=UTC)

@@ -25,7 +25,7 @@ def abort_of(text: str) -> Abort:
 
 
 class Rule(NamedTuple):
-    """The status of a write: of an existing property by how the etag compares with its own, and of a new one."""
+    """The status of a write: to an existing property by how the etag compares with its own, and to a new one."""
 
     match: int
     stale: int
@@ -46,14 +46,14 @@ POST = {
     Abort.NEVER: Rule(200, 200, 200, 200, 200),
 }
 PUT_MAY_CREATE = {**PUT, Abort.MODIFIED: POST[Abort.MODIFIED]}
-"""As the open-source server had it (section 11, row 2)."""
+"""PUT creates, as in the open-source server (section 11, row 2)."""
 
 ENTRY = Rule(200, 409, 409, 200, 200)
 """An entry of a batch with contents (section 7.3)."""
 
 
 def verdict(rule: Rule, given: str | None, current: str | None) -> int:
-    """The status of a write with the etag `given` to a property whose etag is `current`; None where there is none."""
+    """The status of a write with the etag `given` to a property whose etag is `current`; None stands for none."""
     if current is None:
         return rule.new if given is None else rule.new_with_etag
     if given is None:
@@ -62,7 +62,7 @@ def verdict(rule: Rule, given: str | None, current: str | None) -> int:
 
 
 def reason(rule: Rule, given: str | None, current: str | None) -> str:
-    """Why such a write was refused, for people."""
+    """Why such a write was refused, for the error text."""
     if current is None:
         return "There is no such property" if rule.new == 404 else "There is no such property that the etag could match"
     if rule.match != 200:

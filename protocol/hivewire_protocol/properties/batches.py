@@ -1,6 +1,6 @@
 """Batches of site properties: the XML document that creates, updates and deletes many (site properties, section 4.7).
 
-What comes from outside is parsed by `defusedxml`, event by event, and given up at the first thing that does not belong.
+The document is parsed by `defusedxml`, event by event, and refused at the first thing that does not belong in it.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from hivewire_protocol.properties.markup import escape, escape_attribute
 from hivewire_protocol.properties.names import checked_name
 
 MAX_DEPTH = 128
-"""Of elements: as deep as JSON may be nested elsewhere."""
+"""The deepest nesting of elements: the same as for JSON elsewhere."""
 
 CARRIED = 8
-"""The namespaces whose declarations are written onto contents are in all at most so many times as long as the batch:
-a long one that is used everywhere must not make gigabytes of a megabyte."""
+"""The most that namespace declarations may add to the contents of a batch, as a multiple of its length. Without a bound
+a long namespace used in every entry would turn a megabyte into gigabytes."""
 
 
 class BatchEntry(Struct):
-    """One property of a batch: to be written, or deleted when `content` is None. `problem` is why it cannot be.
+    """One property to write, or to delete when `content` is None. `problem` says why the entry is refused.
 
     The content is in the charset that its type names, UTF-8 where it names none.
     """
@@ -45,7 +45,7 @@ class BatchEntry(Struct):
 
 
 def read_batch(data: bytes, charset: str | None = None) -> list[BatchEntry]:
-    """The entries of a batch in document order. Raises OutOfBounds when the document as a whole is no good.
+    """The entries of a batch in document order. Raises OutOfBounds when the whole document is refused.
 
     `charset` is that of the Content-Type, which wins over the document's own declaration.
     """
@@ -60,8 +60,8 @@ def read_batch(data: bytes, charset: str | None = None) -> list[BatchEntry]:
     try:
         parser.parse(source)
     except (SAXException, DefusedXmlException, LookupError, ValueError) as error:
-        what = "a document type" if isinstance(error, DefusedXmlException) else "what is not well-formed"
-        raise OutOfBounds(f"The body is not XML that is taken here: there is {what}") from None
+        what = "it has a document type" if isinstance(error, DefusedXmlException) else "it is not well-formed"
+        raise OutOfBounds(f"The body is not XML that is accepted here: {what}") from None
     names = [entry.name for entry in handler.entries]
     if len(set(names)) < len(names):
         raise OutOfBounds("A name stands in the batch twice")
@@ -69,8 +69,8 @@ def read_batch(data: bytes, charset: str | None = None) -> list[BatchEntry]:
 
 
 class _Contents:
-    """What is inside of a `contents` element. Without markup it is text. Otherwise it is the markup, written out again:
-    as it came but for the quotes of attributes, the form of empty elements, and references to characters; and the
+    """What is inside a `contents` element. Without markup it is text. Otherwise it is the markup, serialised again:
+    the same except for the quotes of attributes, the form of empty elements, and references to characters; and the
     outermost elements declare the namespaces that are used in them and were declared further out."""
 
     def __init__(self, scopes: list[dict[str, str]], room: int) -> None:
@@ -148,7 +148,7 @@ class _Contents:
                 self._use(key)
 
     def _use(self, name: str) -> None:
-        """A name is used, so what its prefix stands for must be declared. Raises OutOfBounds."""
+        """A name is used, so its prefix must be declared. Raises OutOfBounds."""
         prefix, colon, _ = name.rpartition(":")
         key = "xmlns" + colon + prefix
         if key in self._carried or self._bound[key]:

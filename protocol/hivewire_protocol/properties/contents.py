@@ -15,7 +15,7 @@ INLINE = 2_047
 """Bytes of text that a document shows unless `contentcutoff` says otherwise (section 5: less than 2048)."""
 
 BINARY = "application/octet-stream"
-"""The media type of a content that came without one."""
+"""The media type of content that was sent without one."""
 
 
 def checked_description(text: str | None) -> str | None:
@@ -42,11 +42,11 @@ _ENCODINGS = frozenset(
     + [f"cp125{number}" for number in range(9)]
     + ["shift_jis", "euc_jp", "euc_kr", "gb2312", "gbk", "gb18030", "big5"]
 )
-"""Charsets of texts. Python knows more, some of which run programs or take long."""
+"""Charsets that are decoded. Python knows more, but some of its codecs are slow or not for text."""
 
 
 def charset_of(content_type: str) -> str | None:
-    """The charset of a media type as Python calls it, UTF-8 without one; None where it is not known here."""
+    """The charset of a media type as Python calls it, UTF-8 without one; None when it is not supported."""
     found = _CHARSET.search(content_type)
     if found is None:
         return "utf-8"
@@ -58,7 +58,7 @@ def charset_of(content_type: str) -> str | None:
 
 
 def inlined(content: bytes, content_type: str, most: int) -> str:
-    """The content as the document shows it: text up to so many bytes, else nothing (section 5, section 11 row 5)."""
+    """The content as the document shows it: text of at most `most` bytes, or nothing (sections 5 and 11)."""
     if len(content) > most or content_type[:5].lower() != "text/":
         return ""
     charset = charset_of(content_type)

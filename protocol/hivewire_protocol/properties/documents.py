@@ -17,7 +17,7 @@ from hivewire_protocol.properties.names import encoded_key
 
 
 class Author(Struct, frozen=True):
-    """Who wrote: `number` is the user's id, 0 when there is no such user (any more)."""
+    """Who wrote: `number` is the user's id, 0 when the user does not exist or was deleted."""
 
     number: int
     login: str
@@ -64,7 +64,7 @@ def _user(tag: str, author: Author, root: str) -> Element:
 
 
 def properties_element(count: int, root: str) -> Element:
-    """The root of a list and of a batch's answer, without what it holds."""
+    """The root element of a list and of a batch's answer, without its children."""
     return Element("properties", {"count": str(count), "href": root + "/site/properties"})
 
 

@@ -21,7 +21,7 @@ _QUOTED = re.compile(r'(?:W/)?"(.*)"', re.DOTALL)
 
 
 def bare(given: str) -> str:
-    """An etag as a client sent it without what libraries and proxies put around it (section 11, row 3): one pair of
+    """A client's etag without what libraries and proxies add to it (section 11, row 3): one pair of
     quotes, `W/`, the suffix `-gzip`."""
     text = given.strip().removesuffix("-gzip")
     quoted = _QUOTED.fullmatch(text)
@@ -29,5 +29,5 @@ def bare(given: str) -> str:
 
 
 def effective_etag(header: str | None, query: str | None) -> str | None:
-    """The etag that counts (section 7, first table): the header's when there is one, an empty one included."""
+    """The etag that a write uses (section 7, first table): the header's, even an empty one, before the query's."""
     return bare(query or "" if header is None else header) or None

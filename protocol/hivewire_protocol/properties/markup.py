@@ -13,7 +13,7 @@ from hivewire_protocol.encoding import encode
 
 
 class Element(Struct, gc=False):
-    """One element. Where there are children there is no text: no document of ours mixes them."""
+    """One element. An element with children has no text: no document of this dialect mixes them."""
 
     tag: str
     attributes: Mapping[str, str] = {}
@@ -103,12 +103,12 @@ def carried(text: str) -> bool:
 
 def escape(text: str) -> str:
     """Text between tags; what XML cannot carry becomes U+FFFD."""
-    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")  # much faster where there are many
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")  # faster than the pattern
     return _TROUBLE_IN_TEXT.sub(_escaped, text)
 
 
 def escape_attribute(text: str) -> str:
-    """Text between double quotes, such that a parser reads it back with its line ends and tabs."""
+    """Text between double quotes; line ends and tabs are escaped, so that a parser keeps them."""
     return _TROUBLE_IN_ATTRIBUTE.sub(_escaped, text)
 
 

@@ -27,8 +27,8 @@ def decoded_slug(slug: str) -> str:
 
 
 def encoded_key(name: str) -> str:
-    """The path segment for a name, encoded twice. Dots alone are encoded, too: clients take `.` and `..` out of paths,
-    and `%2E` as well."""
+    """The path segment for a name, encoded twice. In a name of dots only they are encoded too, because clients remove
+    `.` and `..` from paths, and `%2E` as well."""
     once = quote(name, safe="") if name.strip(".") else name.replace(".", "%2E")
     return quote(once, safe="")
 
@@ -41,7 +41,7 @@ def _decoded(text: str) -> str:
 
 
 def checked_name(name: str) -> str:
-    """The name itself. Raises OutOfBounds where no property can have it, AccessDenied for the reserved one."""
+    """The name itself. Raises OutOfBounds for a name that no property can have, AccessDenied for the reserved one."""
     if name == RESERVED:
         raise AccessDenied
     if not 1 <= len(name) <= NAME_LENGTH:
@@ -52,10 +52,10 @@ def checked_name(name: str) -> str:
 
 
 class Names:
-    """The `names` parameter: a list with commas, `*` at the start or end of an item stands for anything.
+    """The `names` parameter: a list with commas, in which `*` at the start or end of an item stands for anything.
 
-    `patterns` are exact names and prefixes that cover all of it; `__contains__` decides, and takes `effort` comparisons
-    at most. Raises OutOfBounds for too many items.
+    `patterns` are exact names and prefixes that cover all matches; `in` decides, in at most `effort` comparisons.
+    Raises OutOfBounds for too many items.
     """
 
     def __init__(self, text: str) -> None:

@@ -11,11 +11,11 @@ ids.py            generated ids, and the members that the server sets
 dates.py          updatedTime, If-Unmodified-Since, Last-Modified
 differences.py    which elements two versions add, remove and modify
 objects.py        reading and changing one type or one part of it
-work.py           the whole of it, from bytes to bytes: finding what is wrong, saving, showing
+work.py           whole operations from bytes to bytes: validating, saving, showing
 steps.py          long work in slices
 ```
 
-Rules of the room: those of the package above. Documents are plain dictionaries and lists; no function changes the
+Rules of this package: those of the one above. Documents are plain dictionaries and lists; no function changes the
 document it is given. Work that grows with the document comes in steps (`steps.py`). Section numbers are those of the
 tenant configuration contract.
 """

@@ -63,7 +63,7 @@ def parse_http_date(text: str, now: int) -> int | None:
     try:
         date = datetime(year, _MONTHS.index(found["month"]) + 1, int(found["day"]), tzinfo=UTC)
     except ValueError:
-        return None  # the 31st of a shorter month, the year 0
+        return None  # such as the 31st of a shorter month, or the year 0
     hours, minutes, seconds = int(found["hour"]), int(found["minute"]), int(found["second"])
     return (date - _EPOCH).days * 86400 + hours * 3600 + minutes * 60 + seconds
 

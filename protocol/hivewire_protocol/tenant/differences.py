@@ -11,7 +11,7 @@ from hivewire_protocol.tenant.ids import SERVER_MEMBERS
 from hivewire_protocol.tenant.steps import Steps
 
 MAX_LISTED = 1_000
-"""URIs in each list."""
+"""The most URIs in each list."""
 
 _SLICE = 500
 """Elements between two steps."""
@@ -21,9 +21,9 @@ class Differences(Struct):
     """URIs in document order, those removed in the order of the old version; `configuration` is the document itself.
 
     An element is modified when a member of its own has changed: anything but `id`, its parts and, for the document,
-    what the server sets. Parts count for themselves: a new attribute is added, and its type not thereby modified.
-    But the order of the parts that stay is the owner's own. The order of members, and how a string is escaped, is
-    nobody's. `truncated` says that a list had more than 1,000.
+    what the server sets. Parts count for themselves: a new attribute is added, which does not make
+    its type modified. The order of the parts that stay belongs to their owner. The order of members, and how a string
+    is escaped, never count. `truncated` says that a list had more than 1,000.
     """
 
     added: list[str] = msgspec.field(default_factory=list)
@@ -74,7 +74,7 @@ def _is_same(one: Element, other: Element, before: dict[str, Element], after: di
 
 
 def _own(element: Element) -> bytes:
-    """The members of an element that are its own, as bytes: for Python 1, 1.0 and True would be the same."""
+    """The members of an element without its parts, as bytes: as values, 1, 1.0 and True would be equal in Python."""
     parts = PARTS[element.kind]
     left_out = SERVER_MEMBERS if element.kind == ROOT else ("id",)
     return render_sorted(

@@ -17,14 +17,14 @@ from hivewire_protocol.tenant.steps import Steps
 Document: TypeAlias = dict[str, Any]
 
 MAX_BODY = 16 << 20
-"""Bytes of a document, unless a setting says otherwise (section 9); ten times the largest real one."""
+"""The largest document in bytes, unless a setting says otherwise (section 9); ten times the largest real one."""
 
 MAX_DEPTH = 64
 """How deep objects and arrays may be nested (section 9); real documents reach 14."""
 
 
 class Number(float):
-    """A number whose text is not how it would be written anew, such as `1.50`, `1e2` or `-0`."""
+    """A number whose text differs from how Python would write it, such as `1.50`, `1e2` or `-0`."""
 
     __slots__ = ("text",)
     text: str
@@ -79,7 +79,7 @@ def parse_value(body: bytes) -> Steps[Any]:
     return wrapped[""]
 
 
-_HALF_A_PAIR = re.compile(r"\\u[dD][89a-fA-F]")  # or a whole one: the encoder tells
+_HALF_A_PAIR = re.compile(r"\\u[dD][89a-fA-F]")  # or half of a whole pair: the encoder decides
 _space = re.compile(r"[ \t\n\r]*").match
 
 
@@ -91,7 +91,7 @@ def _skip(text: str, at: int) -> int:
 def _document(text: str) -> Steps[Document]:
     at = _skip(text, 0)
     if text[at : at + 1] != "{":
-        _value(text, at, "what should be an object")  # raises if it is not JSON at all
+        _value(text, at, "what should be an object")  # raises when it is not JSON
         raise NotJson("The request body is not a JSON object")
     document: Document = {}
     at = _skip(text, at + 1)
@@ -180,12 +180,12 @@ def _refusal(error: Exception, place: str) -> Unacceptable:
 
 
 def _shown(name: str) -> str:
-    """A name out of the body as it can stand in an answer: not too long, and without half a surrogate pair."""
+    """A name from the body, fit for an answer: cut when too long, and without half a surrogate pair."""
     return name[:200].encode(errors="replace").decode()
 
 
 def check_depth(value: Any, depth: int = MAX_DEPTH) -> None:
-    """Raise Unacceptable for containers nested deeper than that; level by level, each value looked at once."""
+    """Raise Unacceptable for containers nested too deep. It goes level by level and visits each value once."""
     level = [value] if type(value) in _CONTAINERS else []
     while level:
         if not depth:
@@ -224,7 +224,7 @@ def _float(text: str) -> float:
     value = float(text)
     if value - value != 0:
         raise Unacceptable(f"The number {text[:30]} is out of range")
-    return value if repr(value) == text and "e" not in text else _as_written(text)  # exponents are written in two ways
+    return value if repr(value) == text and "e" not in text else _as_written(text)  # exponents have several forms
 
 
 def _as_written(text: str) -> Number:
@@ -237,5 +237,5 @@ def _constant(text: str) -> NoReturn:
     raise NotJson(f"The request body is not JSON: {text} is not a JSON value")
 
 
-# The scanner of the standard library runs in C with these hooks; msgspec would not tell names that occur twice.
+# The scanner of the standard library runs in C with these hooks; msgspec does not report names that occur twice.
 _decoder = json.JSONDecoder(object_pairs_hook=_object, parse_int=_integer, parse_float=_float, parse_constant=_constant)

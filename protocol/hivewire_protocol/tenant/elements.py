@@ -1,4 +1,4 @@
-"""The walk over everything in a document that is defined there: types, sources, attributes and so on (section 5)."""
+"""The walk over every definition in a document: types, sources, attributes and so on (section 5)."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ PARTS: dict[str, tuple[str, ...]] = {
 
 
 MAX_URI = 1_024
-"""Characters of a URI; no source gives a limit, and without one a short reference could stand for megabytes."""
+"""The longest URI in characters. No source gives a limit; without one a short reference could stand for megabytes."""
 
 
 def uri_of(value: Document) -> str | None:
-    """The URI in either spelling (section 5); None when there is none, or none that can be used."""
+    """The URI in either spelling (section 5); None when it is absent or unusable."""
     uri = value.get("URI", value.get("uri"))
     return uri if type(uri) is str and 0 < len(uri) <= MAX_URI else None
 
@@ -97,7 +97,7 @@ class Element(Struct, eq=False):
         return element
 
     def text(self, member: str) -> str | None:
-        """A member, if it is a string that is not empty."""
+        """A member, when it is a non-empty string."""
         value = self.value.get(member)
         return value if type(value) is str and value else None
 
@@ -111,7 +111,7 @@ class Element(Struct, eq=False):
 
 
 def objects(value: Any) -> list[Document]:
-    """The objects in an array; nothing for whatever is no array."""
+    """The objects in an array; nothing when the value is not an array."""
     return [item for item in value if type(item) is dict] if type(value) is list else []
 
 
@@ -124,12 +124,12 @@ class TooLong(Exception):
 
 
 def strings(value: Any) -> list[str]:
-    """The strings in an array that rules look through; nothing for whatever is no array. Raises TooLong."""
+    """The strings in an array that rules look through; nothing when it is not an array. Raises TooLong."""
     return [item for item in _entries(value) if type(item) is str]
 
 
 def entries(value: Any) -> list[Document]:
-    """The objects in an array that rules look through; nothing for whatever is no array. Raises TooLong."""
+    """The objects in an array that rules look through; nothing when it is not an array. Raises TooLong."""
     return [item for item in _entries(value) if type(item) is dict]
 
 
@@ -160,7 +160,7 @@ def strings_in(value: Any) -> Iterator[str | None]:
 def walk(document: Document) -> Iterator[Element]:
     """Every definition in the document, itself first: owners before their parts, in document order.
 
-    What is not an object is passed over, as is what stands for a collection and is not an array.
+    Entries that are not objects are skipped, and so are collections that are not arrays.
     """
     root = Element(document, ROOT, ROOT)
     yield root
@@ -176,7 +176,7 @@ def walk(document: Document) -> Iterator[Element]:
 
 
 def _parts(owner: Element) -> Iterator[Element]:
-    """What is defined right inside an element."""
+    """The definitions directly inside an element."""
     parts = PARTS[owner.kind]
     for member, items in owner.value.items():
         if member in parts and type(items) is list:

@@ -3,7 +3,7 @@
 ```text
 TenantError              status, code; `body()` is what the client gets (section 7.2)
 ├── NotJson              400  306  not JSON in UTF-8, or not an object
-├── Unacceptable         400  305  legal JSON that is not taken: duplicate names, too deep, numbers out of range
+├── Unacceptable         400  305  valid JSON that is refused: duplicate names, too deep, numbers out of range
 ├── Invalid              400  the finding's own code, or 270 with `foundErrors`
 │   └── ValidationError  400  the same in the words of "manage by object type": VALIDATION_ERROR
 ├── TypeIsNotFound       400  TYPE_IS_NOT_FOUND
@@ -76,14 +76,14 @@ def validation_answer(findings: Iterable[Finding], level: str = "all") -> dict[s
 
 
 class TenantError(Exception):
-    """An error answer. `text` is its one line, `detail` the longer text; both can be given anew where it arises."""
+    """An error answer. `text` is one line, `detail` the longer text; whoever raises it can give others."""
 
     status: ClassVar[int] = 500
     code: ClassVar[int] = 500
     text: ClassVar[str] = "Internal server error"
     detail: ClassVar[str] = "Something failed inside the server; its log has the cause."
     word: ClassVar[str] = ""
-    """Leads the message where the contract says so (section 13, row 18)."""
+    """What the message begins with, where the contract says so (section 13, row 18)."""
 
     def __init__(self, text: str | None = None, detail: str | None = None) -> None:
         super().__init__(text or self.text, detail or self.detail)
@@ -117,7 +117,7 @@ class NotJson(TenantError):
 
 
 class Unacceptable(TenantError):
-    """The body is legal JSON that is not taken."""
+    """The body is valid JSON that is refused."""
 
     status = 400
     code = 305
@@ -143,7 +143,7 @@ class Invalid(TenantError):
             )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.findings,)  # an exception is made anew from its texts otherwise
+        return type(self), (self.findings,)  # by default pickling would rebuild the exception from its texts
 
     def body(self) -> Body:
         """A single finding under its own code, or the envelope 270 with `foundErrors` (section 7.4)."""
@@ -171,7 +171,7 @@ class TypeIsNotFound(TenantError):
 
 
 class BadRequest(TenantError):
-    """The request does not fit: the type exists already, names differ, a parameter is unknown."""
+    """The request is wrong: the type exists already, names differ, a parameter is unknown."""
 
     status = 400
     code = 400
@@ -181,7 +181,7 @@ class BadRequest(TenantError):
 
 
 class AccessDenied(TenantError):
-    """The token is good, but does not give this right."""
+    """The token is valid, but does not grant this."""
 
     status = 403
     code = 403

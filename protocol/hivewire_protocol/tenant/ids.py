@@ -1,7 +1,7 @@
 """Members that the server puts into a document: generated ids, and who saved it when (sections 3 and 11).
 
-What has to be kept for ids is the counter, beside the stored version itself: its ids say which URI has which, and a
-URI that went and came back is not among them, so it gets the next number. No number is given twice.
+Only a counter has to be kept beside the stored version, whose ids say which URI has which. A URI that was removed and
+added again is not in that version, so it gets the next number. No number is given twice.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the rules know of the whole document: who has which URI, and which attributes a type has."""
+"""What the rules know of the whole document: which element has which URI, and which attributes a type has."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from hivewire_protocol.tenant.errors import Finding
 from hivewire_protocol.tenant.steps import Steps
 
 Found: TypeAlias = Iterator[Finding | None]
-"""What a rule finds, and None for each entry of an array that it looks through: so long arrays come in slices."""
+"""What a rule finds, and None for each array entry that it visits, so that long arrays are processed in slices."""
 
 COMPLEX = ("Nested", "Reference")
 """Attribute types that are made of other attributes; all others are simple (section 6)."""
 
 SYSTEM_SOURCES = ("configuration/sources/Reltio", "configuration/sources/ReltioCleanser")
-"""The default source and the one used for cleansing: there in every tenant, without being defined."""
+"""The default source and the one for cleansing: every tenant has them without a definition."""
 
 MAX_ANCESTORS = 16
-"""How many `extendsTypeURI` are followed from one type; keeps a long chain, or a circle, from costing much."""
+"""How many `extendsTypeURI` are followed from one type; bounds the cost of a long chain or a circle."""
 
 MAX_STEPS = 32
 """How many attributes a URI may lead through; real ones reach five, and references can go in circles."""
 
 
 class Model:
-    """One document on its way through the rules.
+    """One document while the rules check it.
 
     `layered` says that it has a base layer elsewhere (`referenceConfigurationURI`), so that references may point
     there. `seen` is for rules to remember what they have met, `counts` what they have counted.
@@ -52,11 +52,11 @@ class Model:
         if element.uri is not None:
             self.by_uri.setdefault(element.uri, element)
             if element.kind == "attributes" and "dependentLookupAttributes" in element.value:
-                with suppress(TooLong):  # a rule finds it later
+                with suppress(TooLong):  # a rule reports it later
                     self.dependents.setdefault(element.uri, element.strings("dependentLookupAttributes"))
 
     def complete(self) -> Iterator[None]:
-        """Say that all elements are there; yields for each piece of work."""
+        """Index the document after the last element was added; yields for each piece of work."""
         self.lookup_cycle = yield from cycle(self.dependents)
 
     def is_kind(self, uri: object, *kinds: str) -> bool:
@@ -69,7 +69,7 @@ class Model:
         return uri in SYSTEM_SOURCES or self.is_kind(uri, "sources")
 
     def attribute(self, uri: str) -> Element | None:
-        """The definition of the attribute that is meant by a URI; None when there is none.
+        """The definition of the attribute that a URI refers to; None when there is none.
 
         A URI may lead through a reference attribute into the entity or relation type it refers to, and to an attribute
         that the type inherits by `extendsTypeURI`.
@@ -112,8 +112,8 @@ def is_simple(attribute: Element) -> bool:
 
 
 def cycle(graph: Mapping[str, Sequence[str]]) -> Steps[Sequence[str]]:
-    """The nodes of a circle in a graph of who depends on whom, the first one again at the end; empty when there is
-    none. Yields for each node and edge."""
+    """The nodes of a circle in a dependency graph, the first one again at the end; empty when there is none.
+    Yields for each node and edge."""
     done: set[str] = set()
     for start in graph:
         path = {start: iter(graph[start])} if start not in done else {}

@@ -76,7 +76,7 @@ def get(document: Document, address: Address) -> Any:
 
 
 def insert(document: Document, address: Address, value: Any) -> Document:
-    """The document with one type, part or source more, at the end of its collection.
+    """The document with a type, part or source added at the end of its collection.
 
     The address is that of the element, or of its collection. Raises BadRequest for an element that exists, whose URI
     or name do not fit the address, or that cannot be added one by one, and TypeIsNotFound for an unknown place.
@@ -100,7 +100,7 @@ def insert(document: Document, address: Address, value: Any) -> Document:
 
 
 def replace(document: Document, address: Address, value: Any) -> Document:
-    """The document with another type or part in the place of the one that is there, or with other parts of a type.
+    """The document with a type or part replaced, or with all parts of one kind of a type.
 
     Raises TypeIsNotFound when the type or part is not there, and BadRequest for a value that does not fit the address.
     """
@@ -121,7 +121,7 @@ def replace(document: Document, address: Address, value: Any) -> Document:
 def remove(document: Document, address: Address) -> Document:
     """The document without a type, a source, a part or a collection of parts.
 
-    Raises TypeIsNotFound when it is not there, BadRequest where the contract has no deletion, and ValidationError for
+    Raises TypeIsNotFound when it is not there, BadRequest when it cannot be deleted, and ValidationError for
     a type or source that something else in the document refers to (section 13, row 16).
     """
     found = get(document, address)
@@ -155,7 +155,7 @@ def with_source_publish_date(document: Document, source: str, body: Any) -> Docu
 
 
 def _check_address(address: Address) -> None:
-    """Raise TypeIsNotFound for an address at which there can be nothing."""
+    """Raise TypeIsNotFound for an address that cannot exist."""
     collection = address[0] if address else ""
     known = collection in READABLE and len(address) <= 4
     if known and len(address) > 2:

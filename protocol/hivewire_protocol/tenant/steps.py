@@ -1,6 +1,6 @@
 """Long work in slices: a generator that yields about every few milliseconds and returns its result.
 
-Whoever owns an event loop lets others run at each yield; whoever does not calls `at_once`.
+A caller on an event loop lets other tasks run at each yield; one in a worker process calls `at_once`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ Steps: TypeAlias = Generator[None, None, T]
 
 
 def at_once(steps: Steps[T]) -> T:
-    """The result of the work, done without a break."""
+    """The result of the work, done without pauses."""
     while True:
         try:
             next(steps)

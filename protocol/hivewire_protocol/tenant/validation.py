@@ -1,4 +1,4 @@
-"""A document to findings: one walk to learn what is there, then the rules on each element, in document order."""
+"""From a document to findings: one walk builds the model, then the rules check each element in document order."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hivewire_protocol.tenant.rules import attributes, limits, matching, referen
 from hivewire_protocol.tenant.steps import Steps
 
 MAX_FINDINGS = 1_000
-"""Of errors, and of warnings; who has more of either will not read them to the end."""
+"""The most errors, and the most warnings, that are reported: nobody reads more."""
 
 WARNINGS = frozenset((1800, 1805, 1806))
 """Codes that never keep a document from being saved (section 9)."""
@@ -92,7 +92,7 @@ def validate(document: Document, *, strict: bool = False, known_members_only: bo
 
 
 def _found(element: Element, model: Model, checks: Sequence[Check]) -> Found:
-    """What the rules find in an element; its arrays are only looked through to a certain length."""
+    """What the rules find in an element. Arrays are checked up to a bounded length."""
     try:
         for check in checks:
             yield from check(element, model)
@@ -127,7 +127,7 @@ def _in_order(element: Element, findings: list[Finding]) -> Steps[list[Finding]]
 
 
 def _place(path: str, element: Element) -> tuple[str, int]:
-    """The member that a path inside an element begins with, and which entry of it; -1 for the whole member."""
+    """The first member of a path inside an element, and the index of its entry; -1 for the whole member."""
     if path in element.value:
         return path, -1
     name, _, rest = re.split(r"([.\[]|$)", path, maxsplit=1)

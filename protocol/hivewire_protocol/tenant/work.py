@@ -1,7 +1,7 @@
-"""What is done with documents, from bytes to bytes: finding what is wrong, saving, showing.
+"""Whole operations on documents, from bytes to bytes: validating, saving, showing.
 
-Each is a function of plain values that gives steps, and raises TenantError. So the same work can be done in slices
-beside other things, or at once in another process.
+Each takes plain values, runs in steps and raises TenantError, so it can run in slices on the event loop or at once in
+a worker process.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from hivewire_protocol.tenant.validation import errors, validate
 
 
 class Rules(Struct, frozen=True):
-    """By what a document is judged: the settings of the gateway. `limit` is bytes of a document as it is stored."""
+    """The settings that validation depends on. `limit` is the largest stored document in bytes."""
 
     strict: bool
     known_members_only: bool
@@ -53,7 +53,7 @@ class Version(Struct, frozen=True):
 
 
 class Saved(Struct, frozen=True):
-    """A document as it is to be stored. `part` is what the edit was about, as it stands there now; null if removed."""
+    """A document ready to be stored. `part` is the edited part as the document has it now; null when removed."""
 
     document: bytes
     counter: int
@@ -62,7 +62,7 @@ class Saved(Struct, frozen=True):
 
 
 def find(body: bytes, rules: Rules) -> Steps[list[Finding]]:
-    """What is wrong with a document that is not to be saved. Raises TenantError when it cannot be read."""
+    """The findings in a document, without saving it. Raises TenantError when it cannot be read."""
     document = yield from parse(body)
     return (yield from _check(document, rules))
 
@@ -76,10 +76,10 @@ def save(
     *,
     stale: bool,
 ) -> Steps[Saved]:
-    """What to store for a whole document (`edit` is None) or an edit of the stored one, which must then be there.
+    """What to store for a whole document (`edit` is None), or for an edit of the stored one, which must exist.
 
-    `members` are what the server sets. `stale` says that the precondition does not hold, which comes after what is
-    wrong with the document (section 10). Raises TenantError, and nothing is to be saved.
+    `members` are what the server sets. `stale` says that the precondition does not hold; errors in the
+    document are reported first (section 10). Raises TenantError when nothing may be saved.
     """
     value: Any = None
     if edit is None or old is None:
@@ -162,7 +162,7 @@ def _edited(document: Document, edit: Edit, value: Any) -> Document:
 
 
 def _place(edit: Edit, value: Any) -> tuple[str, ...]:
-    """The address of what an edit was about: one that was added to a collection is in it under its name."""
+    """The address of the edited part: one added to a collection stands there under its name."""
     if edit.verb == "insert" and len(edit.address) % 2:
         return (*edit.address, (uri_of(value) or "").rpartition("/")[2])
     return edit.address

@@ -41,7 +41,7 @@ def known_type(element: Element, model: Model) -> Found:
 
 
 def members_of_type(element: Element, model: Model) -> Found:
-    """Only references refer, and only nested and reference attributes have attributes."""
+    """Only reference attributes refer to types, and only nested and reference attributes have attributes."""
     kind = element.value.get("type")
     if type(kind) is not str or kind not in TYPES:
         return
@@ -84,8 +84,8 @@ def _number(value: Any) -> float | None:
 
 
 def default_value(element: Element, model: Model) -> Found:
-    """A default value fits the type: numbers and booleans can be read as such, no moment is a boolean, and no simple
-    value is an object or an array."""
+    """A default value fits the type: numbers and booleans can be parsed, a date is not a boolean, and a simple value is
+    not an object or an array."""
     default, kind = element.value.get("defaultValue"), element.value.get("type")
     if default is None or default == "" or type(kind) is not str or kind not in TYPES or kind in COMPLEX:
         return
@@ -137,7 +137,7 @@ def dependent_lookups(element: Element, model: Model) -> Found:
 
 
 def reference_targets(element: Element, model: Model) -> Found:
-    """A reference attribute says to which entity type and by which relation type, and both exist."""
+    """A reference attribute names its entity type and its relation type, and both exist."""
     if element.value.get("type") != "Reference":
         return
     for member, kind, code in (

@@ -1,4 +1,4 @@
-"""How many there may be (section 9)."""
+"""Limits on how many attributes and relation types there are (section 9)."""
 
 from __future__ import annotations
 

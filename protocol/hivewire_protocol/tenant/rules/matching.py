@@ -33,7 +33,7 @@ def rule_form(element: Element, model: Model) -> Found:
 
 
 def attributes_of_rule(element: Element, model: Model) -> Found:
-    """The attributes in a rule exist, and what is compared is simple or says which fields to match."""
+    """The attributes in a rule exist, and a compared attribute is simple or names the fields to match."""
     owner = element.owner
     if owner is None or owner.uri is None:
         return

@@ -35,7 +35,7 @@ def ends_of_relation(element: Element, model: Model) -> Found:
 
 
 def direction_of_relation(element: Element, model: Model) -> Found:
-    """A relation type is directed, undirected or bidirectional, if it says so."""
+    """The direction of a relation type is directed, undirected or bidirectional, when it is given."""
     direction = element.value.get("direction")
     if direction is not None and direction not in _DIRECTIONS:
         yield element.found(304, "direction", f"is {clip(direction)}", f"It is one of {', '.join(_DIRECTIONS)}.")
@@ -83,7 +83,7 @@ def relations_of_graph(element: Element, model: Model) -> Found:
 
 
 def attributes_of_type(element: Element, model: Model) -> Found:
-    """What an entity type says of its own attributes names some that it has."""
+    """Members of an entity type that name its attributes name attributes that it has."""
     own = f"{element.uri}/attributes/"
     for member in ("imageAttributeURIs", "defaultFacetedAttributes"):
         for uri in element.strings(member):
@@ -116,7 +116,7 @@ def surrogate_crosswalks(element: Element, model: Model) -> Found:
 
 
 def cleansing(element: Element, model: Model) -> Found:
-    """Attributes of the type and sources that a cleanse configuration names exist, wherever they stand in it."""
+    """The attributes and sources that a cleanse configuration names exist, wherever it names them."""
     own = f"{element.uri}/attributes/"
     for uri in strings_in(element.value.get("cleanseConfig")):
         yield None

@@ -1,4 +1,4 @@
-"""Members and URIs: what is there, of which type and under which name (sections 3, 5, 7.4 and 12)."""
+"""Members and URIs: which are required, their types and their names (sections 3, 5, 7.4 and 12)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from hivewire_protocol.tenant.elements import COLLECTIONS, MAX_URI, PARTS, ROOT, Element
 from hivewire_protocol.tenant.model import Found, Model
 
-# What each kind needs beside its URI: the document always, elements by the spelling of their URI member (section 12).
+# The members that each kind requires beside its URI: of elements by the spelling of their URI member (section 12).
 _DOCUMENT = ("label", "schemaVersion", "entityTypes")
 _REQUIRED = {
     ("entityTypes", "URI"): ("name", "label", "attributes"),
@@ -43,13 +43,13 @@ _TWICE = {"attributes": 1907, "survivorshipStrategies": 1912, "survivorshipGroup
 
 
 def clip(text: Any) -> str:
-    """Something out of the document in quotes, short enough for one line."""
+    """A value from the document in quotes, short enough for one line."""
     shown = "{...}" if type(text) is dict else "[...]" if type(text) is list else str(text)
     return f"'{shown}'" if len(shown) <= 200 else f"'{shown[:200]}...'"
 
 
 def uri_member(element: Element, model: Model) -> Found:
-    """Each element has `URI` or `uri`, not both, and it can be used."""
+    """Each element has `URI` or `uri`, not both, and its value is valid."""
     value = element.value
     if "URI" in value and "uri" in value:
         yield element.found(304, "uri", "is there beside URI", "Give the URI of an element under one of the two names.")
@@ -64,7 +64,7 @@ def uri_member(element: Element, model: Model) -> Found:
 
 
 def required_members(element: Element, model: Model) -> Found:
-    """Members that are required are there; an element spelled `uri` is held to less, to nothing above a base layer."""
+    """Required members are present. Entity types with `uri` need fewer; above a base layer elements with `uri` need none."""
     value = element.value
     if element.kind == ROOT:
         required: tuple[str, ...] = _DOCUMENT
@@ -114,13 +114,13 @@ def member_types(element: Element, model: Model) -> Found:
 
 
 def one_at_most(element: Element, model: Model) -> Found:
-    """There is one type of change requests, or none."""
+    """There is at most one type of change requests."""
     if element.kind == "changeRequestTypes" and element.index:
         yield element.found(304, "", "is not the only element", "changeRequestTypes holds at most one element.")
 
 
 def known_members(element: Element, model: Model) -> Found:
-    """No unknown member at top level, and none in entity and relation types if the setting says so."""
+    """The top level has no unknown member; nor have entity and relation types with `document_members = known`."""
     if element.kind != ROOT and not model.known_members_only:
         return
     known = KNOWN_MEMBERS[element.kind]

@@ -48,7 +48,7 @@ def mapped_attributes(element: Element, model: Model) -> Found:
 
 
 def comparison_attributes(element: Element, model: Model) -> Found:
-    """What a nested attribute is compared by is a simple attribute in it; filters look at simple attributes."""
+    """A nested attribute is compared by a simple attribute in it, and filters use simple attributes."""
     for index, entry in enumerate(_mapping(element)):
         yield None
         uri, by = entry.get("attribute"), entry.get("comparisonAttributeUri", entry.get("comparisonAttributeURI"))
@@ -73,7 +73,7 @@ def comparison_attributes(element: Element, model: Model) -> Found:
 
 
 def sources_of_mapping(element: Element, model: Model) -> Found:
-    """Sources in a mapping are defined, and a list of those that count is not empty."""
+    """Sources in a mapping are defined, and a list of sources is not empty."""
     for index, entry in enumerate(_mapping(element)):
         yield None
         if entry.get("sourcesForOv") == []:
@@ -88,7 +88,7 @@ def sources_of_mapping(element: Element, model: Model) -> Found:
 
 
 def no_circle(element: Element, model: Model) -> Found:
-    """Attributes do not win by one another in a circle."""
+    """Attributes do not decide about one another in a circle."""
     graph: dict[str, list[str]] = {}
     for entry in _mapping(element):
         yield None
@@ -112,7 +112,7 @@ _BY_SOURCE = "configuration/survivorshipStrategies/SRC_SYS"
 
 
 def complete_strategy(element: Element, model: Model) -> Found:
-    """A custom strategy that is made of SRC_SYS says which source it prefers."""
+    """A custom strategy based on SRC_SYS names the source that it prefers."""
     if element.text("parentStrategyURI") == _BY_SOURCE and element.text("mainSourceType") is None:
         advice = f"A strategy made of {clip(_BY_SOURCE)} needs the URI of the source that wins."
         yield element.found(1913, "mainSourceType", "is missing", advice)
@@ -123,7 +123,7 @@ def _mapping(element: Element) -> list[Document]:
 
 
 def _filtered(entry: Document) -> Iterator[str | None]:
-    """The URIs that the filter of an entry looks at, and None for what is none."""
+    """The URIs in the filter of an entry, and None for values that are not URIs."""
     conditions = entry.get("filter")
     if type(conditions) is dict:
         for operands in conditions.values():
