@@ -64,7 +64,7 @@ def uri_member(element: Element, model: Model) -> Found:
 
 
 def required_members(element: Element, model: Model) -> Found:
-    """Required members are present. Entity types with `uri` need fewer; above a base layer elements with `uri` need none."""
+    """Required members are present. Entity types with `uri` need fewer, and above a base layer such elements need none."""
     value = element.value
     if element.kind == ROOT:
         required: tuple[str, ...] = _DOCUMENT
