@@ -302,4 +302,4 @@ def _served(identity: Identity, wanted: Patterns) -> Patterns:
 
 
 TOPIC = Topic("tenant", DOCUMENT, _update, key_of, _served, "tenants", _entry)
-"""Documents by tenant. Pushes tell what changed and never carry the document."""
+"""Documents, by tenant. A push says what changed and does not carry the document."""

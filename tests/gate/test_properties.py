@@ -873,6 +873,17 @@ def test_there_may_be_a_limit_of_properties(permissive_gateway: RunningGateway, 
         permissive.delete(at(f"many.{n}"))
 
 
+def test_a_batch_stops_at_the_limit(permissive: httpx.Client) -> None:
+    """Section 11, row 8: entries of one batch count, so a batch makes no more properties than there may be."""
+    room = 20 - int(document(permissive.get("site/properties")).attrib["count"])
+    entries = [f'<property name="limit.{n}"><contents type="a/b">x</contents></property>' for n in range(room + 5)]
+    answer = batch(permissive, f"<properties>{''.join(entries)}</properties>")
+    assert (answer.status_code, document(answer).attrib["count"]) == (207, str(room))
+    assert document(permissive.get("site/properties")).attrib["count"] == "20"
+    for n in range(room + 5):
+        permissive.delete(at(f"limit.{n}"))
+
+
 # One store.
 
 

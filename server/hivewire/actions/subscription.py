@@ -1,4 +1,4 @@
-"""Subscribing, over whatever can be pushed to (configuration contract, sections 4 and 6)."""
+"""Subscribing, over every connection that can be pushed to (configuration contract, sections 4 and 6)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from hivewire_protocol.patterns import EVERYTHING, Patterns
 from hivewire_protocol.permissions import Permission
 
 MAX_HELD_PATTERNS = 10_000
-"""Name patterns of all subscriptions of one connection together: some MiB at most."""
+"""The most name patterns in all subscriptions of one connection; they take a few MiB."""
 
 
 def _update(change: Change) -> bytes:
@@ -53,17 +53,33 @@ CONFIGURATION = Topic("configuration", "configuration", _update, key_of, _served
 
 
 def subscribe(services: Services, caller: Caller, request: ConfigurationSubscribe) -> Reply:
-    """State and changes in one step, or the changes after a position, or both anew when that is not to be had."""
+    """Follow names or a tenant: the state and its changes, or the changes after a position (see `follow`)."""
     topic, wanted = _wanted(services, caller, request)
-    since = _since(request.since)
-    feed = _feed(services, caller)
-    if len(feed.subscriptions) >= services.settings.subscriptions:
-        raise OutOfBounds(f"this connection has {services.settings.subscriptions} subscriptions, the most there can be")
+    snapshot, conflate = request.snapshot is not False, request.conflate is not False
+    return follow(services, caller, topic, wanted, _since(request.since), snapshot, conflate)
+
+
+def follow(
+    services: Services,
+    caller: Caller,
+    topic: Topic,
+    wanted: Patterns,
+    since: tuple[str, int] | None,
+    snapshot: bool,
+    conflate: bool,
+) -> SubscribeReply:
+    """Subscribe the caller to a topic; the reply says what follows it (configuration contract, section 4).
+
+    Raises OutOfBounds when the connection has as much as it may have, NotAllowed when nothing can be pushed over it.
+    """
+    feed, most = _feed(services, caller), services.settings.subscriptions
+    if len(feed.subscriptions) >= most:
+        raise OutOfBounds(f"this connection has {most} subscriptions, the most there can be")
     if feed.patterns + len(wanted.patterns) > MAX_HELD_PATTERNS:
         raise OutOfBounds(f"more than {MAX_HELD_PATTERNS} name patterns in all subscriptions of this connection")
     sub = feed.subscribe(topic, wanted)
-    sub.conflate = request.conflate is not False
-    mode = sub.start(since, snapshot=request.snapshot is not False)
+    sub.conflate = conflate
+    mode = sub.start(since, snapshot)
     if mode in ("live", "resumed"):
         return SubscribeReply(sub.id, mode, sub.position)
     if mode == "reset":
@@ -72,7 +88,7 @@ def subscribe(services: Services, caller: Caller, request: ConfigurationSubscrib
 
 
 def _wanted(services: Services, caller: Caller, request: ConfigurationSubscribe) -> tuple[Topic, Patterns]:
-    """What is to be followed: configurations by name, or the document of a tenant."""
+    """What the request asks to follow: configurations by name, or the document of a tenant. Checks the rights."""
     identity = caller.identity
     if request.tenant is not None:
         if request.names is not None:
@@ -100,7 +116,7 @@ def _feed(services: Services, caller: Caller) -> Feed:
 
 
 def unsubscribe(services: Services, caller: Caller, request: ConfigurationUnsubscribe) -> Reply:
-    """Push nothing more behind this reply; NotFound for what this connection has not."""
+    """End a subscription: nothing is pushed after this reply. Raises NotFound for a number that is not in use here."""
     number = request.subscriptionId
     if number is None:
         raise InvalidParameters("subscriptionId is required")
@@ -112,7 +128,7 @@ def unsubscribe(services: Services, caller: Caller, request: ConfigurationUnsubs
 
 
 def list_(services: Services, caller: Caller, request: SubscriptionList) -> Reply:
-    """What this connection is subscribed to; nothing for a type that there is not."""
+    """What this connection is subscribed to; nothing for an unknown type."""
     subscriptions = caller.feed.subscriptions if caller.feed is not None else []
     return SubscriptionListReply(
         [

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator, Iterable
+from functools import partial
 from time import perf_counter
 from typing import Any, TypeAlias
 
@@ -19,13 +20,13 @@ from hivewire.ledger.records import NotKept
 from hivewire_protocol.close import Code
 
 SLICE_SECONDS = 0.002
-"""Steps are done for so long in one turn of the event loop, for all feeds together."""
+"""Time for steps in one turn of the event loop, for all feeds together."""
 
 PORTION = 1_000
 """Events that are read from the log at a time."""
 
 WRITE = 64 << 10
-"""Bytes of frames that are gathered for one write; after each it is looked whether the peer keeps up."""
+"""Bytes of frames that are gathered for one write. After each write a peer that does not keep up is left alone."""
 
 SNAPSHOT_BYTES = 256 << 10
 """The most in one snapshot frame, unless it is a single record (configuration contract, section 4)."""
@@ -36,7 +37,7 @@ ENVELOPE = 512
 LOOK = 5_000
 """Records and tombstones that one step of a conflated run looks at: about a millisecond."""
 
-Reading: TypeAlias = Coroutine[Any, Any, None]
+Reading: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
 Steps: TypeAlias = Generator[Reading | None, None, None]
 
 
@@ -65,7 +66,7 @@ class CatchUp:
         return self._runner is not None or bool(self._readers)
 
     async def close(self) -> None:
-        """Stop in the middle of whatever it is."""
+        """Stop whatever is being done."""
         tasks = [*self._readers, *([self._runner] if self._runner is not None else [])]
         for task in tasks:
             task.cancel()
@@ -83,7 +84,7 @@ class CatchUp:
             self._runner = asyncio.get_running_loop().create_task(self._run())
 
     async def _run(self) -> None:
-        """Do steps, those of each feed in turn, until nobody who reads is behind; one slice in a turn of the loop."""
+        """Do steps, one of each feed in turn, until nobody who reads is behind. One slice in each turn of the loop."""
         try:
             while self._waiting:
                 began = perf_counter()
@@ -96,6 +97,7 @@ class CatchUp:
             self._runner = None
 
     def _step(self, steps: Steps) -> None:
+        """One step of one feed, which then goes to the end of the queue, at once or when it has read from the log."""
         try:
             reading = next(steps)
         except StopIteration:
@@ -108,8 +110,9 @@ class CatchUp:
         task.add_done_callback(self._readers.discard)
 
     async def _read(self, reading: Reading, steps: Steps) -> None:
+        """Read for one feed. What goes wrong is an error of its steps, and ends them."""
         try:
-            await reading
+            await reading()
         except Exception as error:
             try:
                 steps.throw(error)
@@ -118,7 +121,7 @@ class CatchUp:
         self._enqueue(steps)
 
     def _steps(self, feed: Feed) -> Steps:
-        """Each `next` is one step of one subscription. What it gives is to be awaited before the next step."""
+        """Each `next` does one step of one subscription. If it gives a reading, that comes before the next step."""
         try:
             while not feed.stalled and (behind := feed.behind()):
                 for sub in behind:
@@ -139,11 +142,11 @@ class CatchUp:
         tail = sub.channel.tail
         idle, sub.idle = sub.idle, False
         if idle and sub.copy is None and sub.channel.stateful:  # what is being copied is the latest anyway
-            return self._evaluate(sub)
+            return partial(self._evaluate, sub)
         if sub.offset < tail.source.tip:
             events = tail.after(sub.offset, PORTION)
             if events is None:
-                return self._read_on(sub)
+                return partial(self._read_on, sub)
             self._deliver_or_skip(sub, events, tail.source.tip)
         elif sub.copy is None:
             self._go_live(sub)
@@ -168,7 +171,10 @@ class CatchUp:
             return await sub.channel.tail.source.since(offset, take=take)
 
     async def _read_on(self, sub: Subscription) -> None:
-        tip, generation = sub.channel.tail.source.tip, sub.generation
+        """Deliver the next portion of the log."""
+        tip = sub.channel.tail.source.tip
+        # Whatever changes while this waits for the log (unsubscribed, other names, a state to copy) counts up.
+        generation = sub.generation
         try:
             events = await self._since(sub, sub.offset, PORTION)
         except NotKept:

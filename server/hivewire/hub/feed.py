@@ -229,7 +229,7 @@ class Feed:
         for sub in starting:
             if rpc:
                 sub.shape = shape_of(self.listener.frame, sub.topic, sub.id, True)
-            sub.live = sub.copy is None and sub.offset == sub.channel.tail.source.tip
+            sub.live = sub.copy is None and not sub.reset and sub.offset == sub.channel.tail.source.tip
         self._host.serve(self)
 
     def find(self, number: int) -> Subscription | None:

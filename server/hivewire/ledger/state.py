@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from operator import attrgetter
+from collections.abc import Iterable, Iterator, Sequence
 
 from sortedcontainers import SortedKeyList, SortedList
 
 from hivewire.ledger.records import Change
 from hivewire_protocol.patterns import Patterns
 
-_revision: Callable[[Change], int] = attrgetter("revision")
+ID_BITS = 40
+"""More ids than a kind ever gives."""
+
+
+def _place(change: Change) -> int:
+    """Orders changes of one kind by revision. Unique, so that a delete is found among a thousand of one revision."""
+    return change.revision << ID_BITS | change.id
 
 
 class Kind:
@@ -25,7 +30,7 @@ class Kind:
         self.live: dict[str, Change] = {}
         self.tombstones: dict[str, Change] = {}
         self.keys: SortedList[str] = SortedList()
-        self._deletes: SortedKeyList[Change, int] = SortedKeyList(key=_revision)
+        self._deletes: SortedKeyList[Change, int] = SortedKeyList(key=_place)
         self.last_id = 0
 
     def last(self, key: str) -> Change | None:
@@ -67,11 +72,11 @@ class Kind:
     def sort(self) -> None:
         """Put the keys in order, all at once, which is much faster than one by one."""
         self.keys = SortedList(self.live)
-        self._deletes = SortedKeyList(self.tombstones.values(), key=_revision)
+        self._deletes = SortedKeyList(self.tombstones.values(), key=_place)
 
     def deleted_between(self, after: int, before: int) -> Iterator[Change]:
         """The tombstones between two revisions, both exclusive, newest first."""
-        return iter(self._deletes.irange_key(after, before, (False, False), reverse=True))
+        return iter(self._deletes.irange_key((after + 1) << ID_BITS, before << ID_BITS, (True, False), reverse=True))
 
     def ranges(self, names: Patterns) -> Iterator[tuple[int, int]]:
         """Half-open index ranges of the ordered keys that the patterns cover, in order and disjoint."""
