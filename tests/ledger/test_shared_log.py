@@ -298,7 +298,7 @@ writes = st.builds(
     expectations,
     st.booleans(),
 )
-guards = st.just([]) | st.lists(st.builds(Guard, st.just(KIND), keys, expectations), max_size=1)
+guards: st.SearchStrategy[list[Guard]] = st.lists(st.builds(Guard, st.just(KIND), keys, expectations), max_size=1)
 transactions = st.builds(
     Transaction,
     st.lists(writes, min_size=1, max_size=3, unique_by=lambda write: (write.kind, write.key)),
