@@ -800,7 +800,7 @@ def test_the_end_of_the_log_in_memory_is_bounded(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(tail, "RECENT_EVENTS", 10)
     recent = Tail[int](LedgerSource(Ledger(MemoryJournal(), Clock())))
     for revision in range(1, 30):
-        recent.add([event_of(Change(revision, "k", "n", 1, 1, b"", "", 0))] * 3)
+        recent.add([Change(revision, "k", "n", 1, 1, b"", "", 0)] * 3)
         found = recent.after(recent.since, 1_000)
         assert found is not None
         assert [event.offset for event in found] == [n for n in range(recent.since + 1, revision + 1) for _ in "abc"]
