@@ -64,7 +64,7 @@ def uri_member(element: Element, model: Model) -> Found:
 
 
 def required_members(element: Element, model: Model) -> Found:
-    """Required members are present. Entity types with `uri` need fewer, and above a base layer such elements need none."""
+    """Required members are present. With `uri` entity types need fewer, and elements above a base layer need none."""
     value = element.value
     if element.kind == ROOT:
         required: tuple[str, ...] = _DOCUMENT
