@@ -18,6 +18,7 @@ import httpx
 from websockets.sync.client import ClientConnection, connect
 from websockets.sync.server import ServerConnection, serve
 
+from tests.contract import hold_push
 from tests.forked import Forked
 
 PASSWORD = "correct horse"
@@ -171,8 +172,12 @@ class Talk:
         return self.receive()
 
     def receive(self) -> Any:
-        """The next message."""
-        return json.loads(self.connection.recv(timeout=PATIENCE))
+        """The next message. A push has the form of its struct."""
+        line = self.connection.recv(timeout=PATIENCE)
+        found = json.loads(line)
+        if isinstance(found, dict) and "position" in found and "status" not in found:
+            hold_push(line.encode() if isinstance(line, str) else line)
+        return found
 
     def __enter__(self) -> Talk:
         return self
