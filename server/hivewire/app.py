@@ -27,12 +27,11 @@ from hivewire.http.application import Application
 from hivewire.http.peer import caller_of
 from hivewire.http.routes import Context
 from hivewire.hub.hub import Hub
-from hivewire.ledger.engines import tell_of_loading, tell_of_readers
 from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.retention import Retention
 from hivewire.services import Services, elapsed
 from hivewire.settings import Settings, StartError
-from hivewire.store import Store, open_store
+from hivewire.store import Store, open_store, tell_of_loading, tell_of_readers
 from hivewire.telemetry import Gauges, Telemetry, configure_logging, log
 from hivewire.transport import server as port
 from hivewire.transport.admission import Admission
