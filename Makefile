@@ -3,8 +3,12 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
+# What another Python may change: everything that needs no process of its own, and a little that does.
+SHORT := tests/protocol tests/rooms tests/ledger tests/transport tests/gate/test_conformance.py \
+	tests/gate/test_configuration.py tests/gate/test_events.py tests/gate/test_subscriptions.py
+
 .DEFAULT_GOAL := help
-.PHONY: help serve test check bench bench-peers bench-compare soak faults fuzz clean
+.PHONY: help serve test test-newest test-long coverage check bench bench-peers bench-compare soak faults fuzz clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -13,10 +17,28 @@ serve: $(VENV)/.serve ## install what is needed and start the gateway (HIVEWIRE_
 	@exec $(BIN)/hivewire serve
 
 # The suite starts Python a few hundred times. Without bytecode each start compiles everything again.
-test faults: export PYTHONDONTWRITEBYTECODE =
+test test-newest test-long coverage faults: export PYTHONDONTWRITEBYTECODE =
 
 test: $(VENV)/.test ## run the whole suite
 	$(BIN)/python -m pytest -n auto --maxprocesses 4
+
+test-newest: $(VENV)/.test ## run a short form of the suite on the newest Python of this machine, if it is newer than ours
+	@python=$$($(BIN)/python .ci/newest-python); \
+	if [ -z "$$python" ]; then echo "No Python here is newer than ours and runs: nothing more to test."; exit; fi; \
+	echo "Testing with $$($$python --version), $$python ..."; \
+	set -e; [ -e $(VENV)/newest/.test ] || $$python -m venv --clear $(VENV)/newest; \
+	$(VENV)/newest/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'; \
+	touch $(VENV)/newest/.test; \
+	$(VENV)/newest/bin/python -m pytest -n auto --maxprocesses 4 $(SHORT)
+
+test-long: $(VENV)/.test ## try ten times as many examples of every property (some minutes)
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --long tests/protocol tests/rooms tests/ledger
+
+coverage: $(VENV)/.test ## run the whole suite and say which lines and branches of the gateway it leaves out
+	@rm -rf .coverage && mkdir .coverage
+	$(BIN)/coverage run -m pytest -n auto --maxprocesses 4
+	@$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
 
 check: $(VENV)/.test ## lint, format, types, who may import whom
 	$(BIN)/ruff check .
@@ -43,7 +65,7 @@ fuzz: $(VENV)/.fuzz ## try what strangers send, guided by coverage, for a minute
 	$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),60)
 
 clean: ## remove the virtual environment and caches (never data)
-	rm -rf $(VENV) .fuzz .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .coverage .fuzz .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

@@ -1,4 +1,4 @@
-"""A device agent: keep a local file equal to one configuration value, through every kind of trouble.
+"""A device agent: keep a local file equal to one configuration value, through restarts and broken connections.
 
     HIVEWIRE_TOKEN=... python device_agent.py door.1.settings /etc/door/settings
 
@@ -32,7 +32,7 @@ LONGEST_WAIT = 60.0  # seconds between two attempts to connect
 
 
 class Refused(Exception):
-    """The gateway said no."""
+    """The gateway refused the request."""
 
     def __init__(self, reply: dict[str, Any]) -> None:
         super().__init__(f"{reply['code']} {reply['error']}")
@@ -40,7 +40,7 @@ class Refused(Exception):
 
 
 async def ask(connection: ClientConnection, action: str, **members: Any) -> dict[str, Any]:
-    """One request and its answer. A gateway that says nothing for 30 s counts as gone."""
+    """One request and its answer. A gateway that does not answer for 30 s counts as gone."""
     async with asyncio.timeout(30):
         await connection.send(json.dumps({"action": action, "requestId": 1, **members}))
         reply: dict[str, Any] = json.loads(await connection.recv())
@@ -60,7 +60,7 @@ async def authenticate(connection: ClientConnection) -> None:
 
 
 def apply(value: str, file: Path) -> None:
-    """Replace the file at once: whoever reads it sees the old value or the new one, also after a power cut."""
+    """Replace the file atomically: readers see the old value or the new one, also after a power cut."""
     descriptor, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
     try:
         with open(descriptor, "w", encoding="utf-8", newline="") as handle:
@@ -104,7 +104,7 @@ class Agent:
         print(f"applied {self.name} version {configuration['entityVersion']}", flush=True)
 
     async def stay_connected(self) -> None:
-        """One connection: authenticate, then look again and again. A second look without a change costs nothing."""
+        """One connection: authenticate, then read the value at intervals. A read without a change writes nothing."""
         async with connect(URL.replace("http", "ws", 1) + "/api/websocket") as connection:
             await authenticate(connection)
             while True:
@@ -119,7 +119,7 @@ class Agent:
                     pass
 
     async def run(self) -> None:
-        """Connect again for as long as it takes."""
+        """Reconnect until it works."""
         while True:
             try:
                 await self.stay_connected()
@@ -127,7 +127,7 @@ class Agent:
             except ConnectionClosed as closed:
                 reason, wait = str(closed), self.wait_after(closed)
             except Refused as refused:
-                # A new connection logs in again, which helps when the token has expired. Nothing else would.
+                # A new connection logs in again, which is what an expired token needs.
                 if refused.code not in (401, 429, 503) or self.once or os.environ.get("HIVEWIRE_TOKEN"):
                     raise SystemExit(f"refused: {refused}") from None
                 reason, wait = str(refused), self.backoff()
@@ -149,7 +149,7 @@ class Agent:
         return self.backoff()
 
     def backoff(self) -> float:
-        """Twice as long after every failure, and a little random."""
+        """Exponential back-off with jitter."""
         self.failures += 1
         return min(LONGEST_WAIT, 0.5 * 2 ** min(self.failures, 10)) * random.uniform(0.5, 1)
 

@@ -21,7 +21,7 @@ URL = os.environ.get("HIVEWIRE_URL", "http://127.0.0.1:8080")
 
 
 class Refused(Exception):
-    """The gateway said no; `reply` is all that it said."""
+    """The gateway refused the request; `reply` is its answer."""
 
     def __init__(self, reply: dict[str, Any]) -> None:
         super().__init__(f"{reply['code']} {reply['error']}")
@@ -30,7 +30,7 @@ class Refused(Exception):
 
 
 class Gateway:
-    """Requests over one socket. Each gets exactly one answer, in order, so that one may simply wait for it."""
+    """Requests over one socket. Each gets exactly one answer, in order, so the next message is the answer."""
 
     def __init__(self, connection: ClientConnection) -> None:
         self._connection = connection
@@ -56,7 +56,7 @@ async def authenticate(ask: Gateway) -> None:
 
 
 async def add_one(ask: Gateway, name: str, seen: dict[str, Any]) -> dict[str, Any]:
-    """Count up from the state that we have seen. If somebody was faster, count up from what they wrote."""
+    """Count up from the state that we have seen. If another writer was faster, count up from its value."""
     while True:
         value = str(int(seen["value"] or "0") + 1)
         try:

@@ -1,4 +1,4 @@
-"""Keep a file equal to a set of configurations: a watcher that misses nothing, whoever is restarted.
+"""Keep a file equal to a set of configurations: a watcher that misses nothing across restarts on both sides.
 
     HIVEWIRE_TOKEN=... python watch_to_file.py limits.json 'limits.*'
 
@@ -30,11 +30,11 @@ URL = os.environ.get("HIVEWIRE_URL", "http://127.0.0.1:8080")
 ASK = 30.0  # seconds without a push after which the gateway is asked whether our token still counts
 LONGEST_WAIT = 30.0  # seconds between two attempts to connect
 RESET: dict[str, Any] = {"action": "reset"}  # held before a state that replaces ours
-IN_VAIN = (1002, 1003, 1007, 1009)  # close codes after which another attempt would end like this one
+IN_VAIN = (1002, 1003, 1007, 1009)  # close codes after which a new attempt would fail in the same way
 
 
 class Refused(Exception):
-    """The gateway said no."""
+    """The gateway refused the request."""
 
     def __init__(self, reply: dict[str, Any]) -> None:
         super().__init__(f"{reply['code']} {reply['error']}")
@@ -57,7 +57,7 @@ class State:
                 raise SystemExit(f"{file} is no file that this program wrote: remove it, or name another") from None
 
     def apply(self, frames: list[dict[str, Any]], position: str) -> None:
-        """Take in what leads to a position: a state that replaces ours, or changes, or both."""
+        """Apply a complete group: a state that replaces ours, or changes, or both."""
         for frame in frames:
             if frame is RESET:
                 self.configurations = {}
@@ -73,7 +73,7 @@ class State:
         self.save()
 
     def save(self) -> None:
-        """Replace the file at once: after a crash it is the old one or the new one, each with its own position."""
+        """Replace the file atomically: after a crash it is the old one or the new one, each with its own position."""
         whole = {"position": self.position, "names": self.names, "configurations": self.configurations}
         descriptor, temporary = tempfile.mkstemp(dir=self.file.parent, prefix=f".{self.file.name}.")
         try:
@@ -88,7 +88,7 @@ class State:
 
 
 class Watcher:
-    """One subscription over as many connections as it takes."""
+    """One subscription over any number of connections."""
 
     def __init__(self, state: State) -> None:
         self.state = state
@@ -96,7 +96,7 @@ class Watcher:
         self.held: list[dict[str, Any]] = []
 
     async def ask(self, connection: ClientConnection, action: str, **members: Any) -> dict[str, Any]:
-        """One request and its answer; what is pushed before the answer is taken as well."""
+        """One request and its answer; pushes that arrive before the answer are handled as well."""
         await connection.send(json.dumps({"action": action, "requestId": 1, **members}))
         while True:
             frame: dict[str, Any] = json.loads(await asyncio.wait_for(connection.recv(), 30))
@@ -108,7 +108,7 @@ class Watcher:
                 return frame
 
     def take(self, frame: dict[str, Any]) -> None:
-        """Hold back what has no position: it is part of a group, and comes again if the connection ends before."""
+        """Collect frames without a position: they are part of a group, and come again if it is cut off."""
         if frame.get("reset"):
             self.held = [RESET]
         self.held.append(frame)
@@ -118,7 +118,7 @@ class Watcher:
             print(f"at {self.state.position}: {len(self.state.configurations)} configurations", flush=True)
 
     async def follow(self) -> None:
-        """One connection: log in, subscribe, take what comes."""
+        """One connection: log in, subscribe, handle pushes."""
         async with connect(URL.replace("http", "ws", 1) + "/api/websocket", max_size=None) as connection:
             token = os.environ.get("HIVEWIRE_TOKEN")
             if not token:
@@ -142,7 +142,7 @@ class Watcher:
                         return
 
     async def known(self, connection: ClientConnection) -> bool:
-        """Whether our token still counts: when it has expired the gateway just falls silent."""
+        """Whether our token still counts: when it has expired, the gateway pushes nothing more."""
         try:
             await self.ask(connection, "subscription/list")
         except Refused as refused:
@@ -152,7 +152,7 @@ class Watcher:
         return True
 
     async def run(self) -> None:
-        """Connect again for as long as it takes."""
+        """Reconnect until it works."""
         while True:
             try:
                 await self.follow()
@@ -178,7 +178,7 @@ class Watcher:
         return int(told[1]) / 1_000 if told else self.backoff()
 
     def backoff(self) -> float:
-        """Twice as long after every failure, and a little random."""
+        """Exponential back-off with jitter."""
         self.failures += 1
         return min(LONGEST_WAIT, 0.1 * 2 ** min(self.failures, 10)) * random.uniform(0.5, 1)
 

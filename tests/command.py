@@ -10,6 +10,8 @@ import sys
 from collections.abc import Callable
 from typing import NamedTuple
 
+from tests.running import PATIENCE
+
 
 class Outcome(NamedTuple):
     """How a command ended."""
@@ -40,5 +42,5 @@ def on_terminal(*arguments: str, columns: int = 200) -> str:
                 text += data
         except OSError:
             pass  # how Linux says that the other side of a terminal is closed
-    assert process.wait(20) == 0, text
+    assert process.wait(PATIENCE) == 0, text
     return re.sub(r"\x1b\[[\d;]*m", "", text.decode()).replace("\r\n", "\n")

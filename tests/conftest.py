@@ -50,8 +50,7 @@ class NamesAtOnce:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         reporter = self._config.pluginmanager.get_plugin("terminalreporter")
         if report.failed and isinstance(reporter, pytest.TerminalReporter):
-            reporter.ensure_newline()
-            reporter.write_line(f"FAILED {report.nodeid} ({report.when})")
+            reporter.write(f"\nFAILED {report.nodeid} ({report.when})\n")
 
 
 @pytest.hookimpl(wrapper=True)

@@ -23,6 +23,12 @@ from tests.forked import Forked
 PASSWORD = "correct horse"
 SECRET = "a secret for tests, longer than 32 bytes"
 
+PATIENCE = 100
+"""Seconds after which an answer or an end is not waited for any more. It only ends what hangs, on any machine."""
+
+END = signal.SIGTERM if "coverage" in sys.modules else signal.SIGKILL
+"""How a gateway ends that a test is done with: at once, but not before it could say which lines it ran."""
+
 
 class NotStarted(AssertionError):
     """The process of a gateway ended before it listened."""
@@ -54,7 +60,7 @@ class RunningGateway:
             if self._take(line) == "started":
                 break
         else:
-            code = self.process.wait(30)
+            code = self.process.wait(PATIENCE)
             self._close_pipes()
             raise NotStarted(f"the gateway did not start ({code}): {self.noise} {self.log}")
         self.url: str = self.log[-1]["url"]
@@ -85,7 +91,7 @@ class RunningGateway:
 
     def token(self, login: str = "admin", password: str = PASSWORD) -> str:
         """An access token."""
-        answer = httpx.post(self.rest_url + "/token", json={"login": login, "password": password})
+        answer = httpx.post(self.rest_url + "/token", json={"login": login, "password": password}, timeout=PATIENCE)
         assert answer.status_code == 201, answer.text
         return str(answer.json()["accessToken"])
 
@@ -93,20 +99,21 @@ class RunningGateway:
         """An HTTP client for the REST API, authorised with a token (the administrator's by default; "" for none)."""
         token = self.token() if token is None else token
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        return httpx.Client(base_url=self.rest_url, headers=headers)
+        return httpx.Client(base_url=self.rest_url, headers=headers, timeout=PATIENCE)
 
     def socket(self, token: str | None = None, **options: Any) -> Talk:
         """A WebSocket client, authorised like `http`."""
         token = self.token() if token is None else token
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        return Talk(connect(self.socket_url, additional_headers=headers, compression=None, **options))
+        options = {"compression": None, "open_timeout": PATIENCE, **options}
+        return Talk(connect(self.socket_url, additional_headers=headers, **options))
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Ask it to stop and wait; its exit code."""
         if self.process.poll() is None:
             self.process.send_signal(number)
-        code = self.process.wait(30)
-        self._reader.join(5)
+        code = self.process.wait(PATIENCE)
+        self._reader.join(PATIENCE)
         self._close_pipes()
         return code
 
@@ -119,7 +126,7 @@ class RunningGateway:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.stop(signal.SIGKILL)
+        self.stop(END)
 
 
 def _command(arguments: list[str], environment: dict[str, str]) -> subprocess.Popen[str]:
@@ -165,7 +172,7 @@ class Talk:
 
     def receive(self) -> Any:
         """The next message."""
-        return json.loads(self.connection.recv(timeout=20))
+        return json.loads(self.connection.recv(timeout=PATIENCE))
 
     def __enter__(self) -> Talk:
         return self

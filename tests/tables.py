@@ -1,63 +1,44 @@
-"""The documentation's tables, made from the code: `python -m tests.tables` writes them, a test tells when to."""
+"""Tables and pages of the documentation, made from the code: `python -m tests.tables` writes them.
+
+A test fails while one of them is stale.
+"""
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
-from hivewire import settings
-from hivewire.dialects.devicehive import ROWS
-from hivewire_protocol.catalogue import REQUESTS
-from hivewire_protocol.close import TABLE
-from hivewire_protocol.errors import catalogue
 from hivewire_protocol.tenant.elements import COLLECTIONS, PARTS, ROOT
 from hivewire_protocol.tenant.validation import RULES, STRICT, WARNINGS
+from tests import reference
 
 README = Path(__file__).parent.parent / "README.md"
-DOCUMENTS = README.parent / "docs" / "tenant-configuration.md"
+DOCS = README.parent / "docs"
+API, SETTINGS, BENCHMARKS = DOCS / "api.md", DOCS / "settings.md", DOCS / "benchmarks.md"
+DOCUMENTS = DOCS / "tenant-configuration.md"
+
+# The README's five figures: names of rows in `docs/benchmark.json`.
+FIGURES = (
+    "get, 50 x 16",
+    "put, 50 x 16",
+    "put until 1,000 subscribers have it, p50",
+    "memory for each of 5,000 idle connections",
+    "start with 100,000 entries",
+)
 
 
-def actions() -> list[str]:
-    """Action, what it needs, where it is over HTTP, and its sentence."""
-    rest = {row.request: f"`{row.method} {row.path}`" for row in ROWS}
-    lines = ["| action | permission | REST | what it does |", "| --- | --- | --- | --- |"]
-    for action, request in REQUESTS.items():
-        permission = f"`{request.permission.wire_name}`" if request.permission is not None else "none"
-        lines.append(f"| `{action}` | {permission} | {rest.get(request, '')} | {_sentence(request)} |")
-    return lines
-
-
-def errors() -> list[str]:
-    """Code, text and meaning of every error."""
-    lines = ["| code | text | JSON-RPC | when |", "| --- | --- | --- | --- |"]
-    for error in catalogue():
-        rpc = str(error.rpc_code or error.code).replace("-", "−")
-        lines.append(f"| {error.code} | `{error.text}` | {rpc} | {_sentence(error)} |")
-    return lines
-
-
-def close_codes() -> list[str]:
-    """Code, reason and advice."""
-    lines = ["| code | reason | reconnect |", "| --- | --- | --- |"]
-    return lines + [f"| {code.value} | `{close.reason}` | {close.reconnect} |" for code, close in TABLE.items()]
-
-
-def settings_table() -> list[str]:
-    """Name, default and sentence of every setting."""
-    lines = ["| setting | default | what it does |", "| --- | --- | --- |"]
-    defaults = settings.Settings()
-    for name in settings.names():
-        default = getattr(defaults, name)
-        shown = f"`{default}`" if default not in (None, "") else ""
-        lines.append(f"| `{name}` | {shown} | {settings.sentence(name)} |")
-    return lines
+def figures() -> list[str]:
+    """Five figures of that run, for the README."""
+    rows = {row["name"]: row for row in _run()["rows"]}
+    lines = ["| what | value | unit |", "| --- | ---: | --- |"]
+    return lines + [f"| {name} | {_value(rows[name])} | {rows[name]['unit']} |" for name in FIGURES]
 
 
 def benchmark() -> list[str]:
-    """The figures of the run that the README quotes: `docs/benchmark.json`, a copy of what `make bench` wrote."""
-    run = json.loads((README.parent / "docs" / "benchmark.json").read_text())
+    """All figures of the run that the pages quote: `docs/benchmark.json`, a copy of what `make bench` wrote."""
+    run = _run()
     lines = ["| what | value | unit | bound |", "| --- | ---: | --- | --- |"]
     for row in run["rows"]:
         bound = ""
@@ -65,8 +46,7 @@ def benchmark() -> list[str]:
             bound = f"at least {row['at_least']:g}"
         elif row["at_most"] is not None:
             bound = f"at most {row['at_most']:g}"
-        value = f"{row['value']:,.0f}" if row["value"] >= 1_000 else f"{row['value']:.2f}"
-        lines.append(f"| {row['name']} | {value} | {row['unit']} | {bound} |")
+        lines.append(f"| {row['name']} | {_value(row)} | {row['unit']} | {bound} |")
     machine = run["machine"]
     return [
         *lines,
@@ -75,13 +55,21 @@ def benchmark() -> list[str]:
     ]
 
 
+def _run() -> Any:
+    return json.loads((DOCS / "benchmark.json").read_text())
+
+
+def _value(row: dict[str, Any]) -> str:
+    return f"{row['value']:,.0f}" if row["value"] >= 1_000 else f"{row['value']:.2f}"
+
+
 def rules() -> list[str]:
     """Codes of findings in tenant documents, what they are found in, and the rule that is broken."""
     lines = ["| codes | in | what is checked |", "| --- | --- | --- |"]
     for rule in RULES:
         codes = ", ".join(_marked(code) for code in rule.codes)
         layered = " Not above a base layer." if rule.complete else ""
-        lines.append(f"| {codes} | {_places(rule.kinds)} | {_sentence(rule.check)}{layered} |")
+        lines.append(f"| {codes} | {_places(rule.kinds)} | {reference.sentence(rule.check)}{layered} |")
     return lines
 
 
@@ -98,26 +86,21 @@ def _places(kinds: Sequence[str]) -> str:
     return ", ".join("the document" if kind == ROOT else f"`{kind}`" for kind in kinds)
 
 
-def _sentence(documented: object) -> str:
-    """What it is, without the place in a contract that the rule comes from: that is for who reads the code."""
-    text = re.sub(r"\s+", " ", (documented.__doc__ or "").split("\n\n")[0])
-    return re.sub(r" \([^()]*\bsection [^()]*\)", "", text).strip()
-
-
 PAGES: dict[Path, dict[str, Callable[[], list[str]]]] = {
-    README: {
-        "actions": actions,
-        "errors": errors,
-        "close codes": close_codes,
-        "settings": settings_table,
-        "benchmark": benchmark,
-    },
+    README: {"benchmark": figures},
+    BENCHMARKS: {"benchmark": benchmark},
     DOCUMENTS: {"rules": rules},
 }
+"""Pages written by hand, and the tables in them."""
+
+WHOLE: dict[Path, Callable[[], str]] = {API: reference.api, SETTINGS: reference.settings_page}
+"""Pages that are made from the code as a whole."""
 
 
 def up_to_date(page: Path) -> str:
-    """A page with its tables as they should be."""
+    """A page as it should be: made anew, or with its tables renewed."""
+    if page in WHOLE:
+        return WHOLE[page]()
     text = page.read_text()
     for name, make in PAGES[page].items():
         begin, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->"
@@ -130,5 +113,5 @@ def up_to_date(page: Path) -> str:
 
 
 if __name__ == "__main__":
-    for each in PAGES:
+    for each in (*PAGES, *WHOLE):
         each.write_text(up_to_date(each))

@@ -179,7 +179,7 @@ def _with(monkeypatch: pytest.MonkeyPatch, name: str, value: str, run: Run, *arg
         return run(*arguments)
 
 
-# Wrong usage is told before anything is connected to.
+# Wrong usage is an error before anything is connected to.
 
 
 @pytest.mark.parametrize(
@@ -688,7 +688,7 @@ def test_a_refused_value_is_not_repeated(logged_in: Run, value: str, problem: st
 
 
 def test_a_value_larger_than_a_message_is_refused(logged_in: Run) -> None:
-    """The gateway hangs up amid it, and whether its reason gets through or not, the size is said to be the matter."""
+    """The gateway closes the connection meanwhile; whether or not its reason arrives, the error names the size."""
     outcome = logged_in("put", "cli.huge", "--file", "-", stdin=b"x" * (2 << 20))
     assert outcome.code in (1, 3)
     assert re.search("larger than a message|too large", outcome.err)

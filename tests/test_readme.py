@@ -12,17 +12,19 @@ from tests import tables
 ROOT = tables.README.parent
 
 
-@pytest.mark.parametrize("page", tables.PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [*tables.PAGES, *tables.WHOLE], ids=lambda page: page.name)
 def test_the_tables_say_what_the_code_does(page: Path) -> None:
-    """Actions, errors, close codes, settings and the rules of documents stand there as they are in the code."""
+    """Actions, pushes, errors, close codes, settings and the rules of documents stand there as they are in the code."""
     assert page.read_text() == tables.up_to_date(page), "run `python -m tests.tables`"
 
 
 def test_every_file_that_the_documentation_names_is_there() -> None:
-    """A relative link in the README or the docs leads to a file of the repository."""
-    for page in [tables.README, *sorted((ROOT / "docs").glob("*.md"))]:
-        for target in _links(page):
-            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+    """A relative link of a page leads to a file of the repository, and its fragment to a heading there."""
+    for page in [*ROOT.glob("*.md"), *sorted((ROOT / "docs").glob("*.md"))]:
+        for target, _, fragment in _links(page):
+            file = page.parent / target if target else page
+            assert file.exists(), f"{page.name} links to {target}"
+            assert not fragment or fragment in _anchors(file), f"{page.name} links to {target}#{fragment}"
 
 
 def test_every_test_that_the_documentation_names_is_there() -> None:
@@ -35,7 +37,13 @@ def test_every_test_that_the_documentation_names_is_there() -> None:
     assert found
 
 
-def _links(page: Path) -> list[str]:
+def _links(page: Path) -> list[tuple[str, str, str]]:
     parts = page.read_text().split("](")[1:]
-    targets = [part.partition(")")[0].partition("#")[0] for part in parts]
-    return [target for target in targets if target and "://" not in target]
+    targets = [part.partition(")")[0] for part in parts]
+    return [target.partition("#") for target in targets if "://" not in target]
+
+
+def _anchors(page: Path) -> set[str]:
+    """The headings of a page, as GitHub writes them in addresses."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}

@@ -24,11 +24,11 @@ from hivewire.cli.gateway import Access
 from hivewire.cli.profile import Profile
 from hivewire.cli.remote import Remote, endpoint
 from hivewire_protocol.nouns.user import Role, Status
-from tests.running import PASSWORD, RunningGateway, Talk, serving
+from tests.running import PASSWORD, PATIENCE, RunningGateway, Talk, serving
 from tests.users import ADMIN, write_users
 
 IN_A_HURRY = "from hivewire.cli import main, watch; watch.ASK_SECONDS = 0.05; main()"
-"""The command, but that it asks the gateway whether its token still counts all the time."""
+"""The command, which asks the gateway without a pause whether its token is still valid."""
 
 CLOCKLESS = IN_A_HURRY.replace("main()", "watch._seconds_left = lambda token: 0; main()")
 """The same, and it does not know how long a token is good, as with a clock that is wrong."""
@@ -69,7 +69,7 @@ class Watching:
     def interrupt(self) -> int:
         """Ctrl-C; the exit code."""
         self.process.send_signal(signal.SIGINT)
-        return self.process.wait(20)
+        return self.process.wait(PATIENCE)
 
 
 def environment(place: Path, url: str, token: str | None) -> dict[str, str]:
@@ -239,7 +239,7 @@ def test_on_a_terminal_there_are_lines_for_the_eye(
         assert line.endswith("y…")
         process.send_signal(signal.SIGINT)
         position = screen.until("--since")[-1].rpartition(" ")[2]
-        assert process.wait(20) == 130
+        assert process.wait(PATIENCE) == 130
         assert re.fullmatch(r"[0-9a-zA-Z]+-\d+", position)
     finally:
         process.kill()
@@ -355,7 +355,7 @@ def test_it_does_not_come_back_when_it_is_told_not_to(watching: Any, stub: Any, 
     """Close codes whose advice is not to reconnect end it with what the gateway said."""
     url = stub([], ({"mode": "live", "position": "e-1"}, [], (code, "the reason")))
     with watching(url, token="t") as running:
-        assert running.process.wait(20) == 1
+        assert running.process.wait(PATIENCE) == 1
         assert re.search(rf"hivewire: error: .* {code} .*the reason", running.notes())
 
 
@@ -368,7 +368,7 @@ def test_a_refusal_when_it_comes_back_ends_it(watching: Any, stub: Any) -> None:
         ({"status": "error", "code": 403, "error": "Access is denied"}, [], None),
     )
     with watching(url, token="t") as running:
-        assert running.process.wait(20) == 1
+        assert running.process.wait(PATIENCE) == 1
         assert running.note().startswith("hivewire: disconnected (")
         assert running.notes() == "hivewire: error: Access is denied\n"
 
@@ -384,7 +384,7 @@ def test_what_the_gateway_refuses_ends_it(watching: Any, shared_gateway: Running
         ([], "no.token", "the token of --token or HIVEWIRE_TOKEN is refused"),
     ):
         with watching(shared_gateway, *arguments, token=token) as running:
-            assert running.process.wait(20) == 1
+            assert running.process.wait(PATIENCE) == 1
             error = running.notes()
             assert words in error
             assert error.count("\n") == 1
@@ -393,7 +393,7 @@ def test_what_the_gateway_refuses_ends_it(watching: Any, shared_gateway: Running
 def test_nothing_to_connect_to_at_first_is_an_error(watching: Any) -> None:
     """Exit code 3, like every other command: only a gateway that was there is waited for."""
     with watching("http://127.0.0.1:1", token="t") as running:
-        assert running.process.wait(20) == 3
+        assert running.process.wait(PATIENCE) == 3
         assert "cannot reach a gateway" in running.notes()
 
 
@@ -404,7 +404,7 @@ def test_a_token_that_is_refused_after_a_restart_ends_it(watching: Any, data: Pa
         gateway.stop()
         other = {"HIVEWIRE_JWT_SECRET": "another secret that has its 32 bytes"}
         with RunningGateway(data, "--port", str(gateway.port), env=other):
-            assert running.process.wait(30) == 1
+            assert running.process.wait(PATIENCE) == 1
             assert "disconnected" in running.note()
             assert "HIVEWIRE_TOKEN is refused" in running.note()
 
@@ -443,7 +443,7 @@ def test_a_login_that_was_locked_out_ends_it(watching: Any, data: Path, tmp_path
         with watching(gateway, token=None, code=IN_A_HURRY) as running:
             assert running.item()["type"] == "snapshot"
             assert http.put("/user/1", json={"status": 1}).status_code == 204
-            assert running.process.wait(20) == 1
+            assert running.process.wait(PATIENCE) == 1
             assert "the login has ended" in running.notes()
 
 
@@ -471,7 +471,7 @@ def test_a_given_token_ends_it_when_it_expires(watching: Any, shared_gateway: Ru
     token = talk("token/create", payload=payload)["accessToken"]
     with watching(shared_gateway, "watch.token", token=token) as running:
         assert running.item()["type"] == "snapshot"
-        assert running.process.wait(20) == 1
+        assert running.process.wait(PATIENCE) == 1
         assert running.notes() == (
             "hivewire: error: the token of --token or HIVEWIRE_TOKEN is refused: Token expired\n"
         )
@@ -499,5 +499,5 @@ def test_a_reader_that_goes_away_ends_it(watching: Any, shared_gateway: RunningG
     with watching(shared_gateway, "watch.reader") as running:
         assert running.item()["type"] == "snapshot"
         running.process.stdout.close()
-        assert running.process.wait(20) == 1
+        assert running.process.wait(PATIENCE) == 1
         assert running.notes() == ""

@@ -29,10 +29,12 @@ from hivewire.services import Services, now
 from hivewire.session import Session
 from hivewire.settings import Settings
 from hivewire.telemetry import Telemetry
+from hivewire_protocol.errors import WireError
 from hivewire_protocol.messages import Request
 from hivewire_protocol.nouns.configuration import TEXT
 from hivewire_protocol.nouns.user import Role, Status
 from hivewire_protocol.permissions import Permission
+from tests.contract import hold_error, hold_reply
 
 NOW = 1_772_357_400_123
 """2026-03-01T09:30:00.123, when the world begins."""
@@ -117,7 +119,13 @@ class World:
 
     async def ask(self, request: Request, caller: Caller | None = None) -> Any:
         """The reply, once it is durable; an error reply is raised."""
-        return await self.dispatcher.carry_out(caller or self.admin, request)
+        try:
+            reply = await self.dispatcher.carry_out(caller or self.admin, request)
+        except WireError as error:
+            hold_error(type(request), error)
+            raise
+        hold_reply(type(request), reply)
+        return reply
 
     def connect(self, *permissions: Permission) -> tuple[Session, list[bytes]]:
         """A conversation of the administrator and its outbox; with all rights unless told otherwise."""

@@ -195,8 +195,8 @@ def _get_nats(figures: Figures) -> str:
     if most < due:
         text += f" The aim is {number(due)} /s, more than the client could ask for at all: {number(most)} /s."
     return (
-        f"{text} System calls alone cost much with one request in flight on each connection: `floor, 50 x 1` in the "
-        "README is a server under the same event loop that answers without looking; `get, 50 x 16` has more in flight."
+        f"{text} System calls alone cost much with one request in flight on each connection: `floor, 50 x 1` below "
+        "is a server under the same event loop that answers without looking; `get, 50 x 16` has more in flight."
     )
 
 

@@ -1,25 +1,37 @@
-"""All nouns joined: the one list of everything that can be asked."""
+"""All nouns joined: everything that can be asked, and everything that is pushed.
+
+A noun is a module in `nouns`. Its classes are found by what they derive from, so a new request or push needs no entry
+in any list.
+"""
 
 from __future__ import annotations
 
 from importlib import import_module
 from pkgutil import iter_modules
+from typing import TypeVar
 
 from hivewire_protocol import nouns
-from hivewire_protocol.messages import Request, action_of
+from hivewire_protocol.messages import Push, Request, action_of
+
+_Message = TypeVar("_Message", Request, Push)
 
 NOUNS = tuple(sorted(module.name for module in iter_modules(nouns.__path__)))
 """The names of the modules in `nouns`, such as `configuration`."""
 
 
-def _requests(noun: str) -> list[type[Request]]:
-    module = import_module(f"{nouns.__name__}.{noun}")
-    return [
-        found
-        for found in vars(module).values()
-        if isinstance(found, type) and issubclass(found, Request) and found.__module__ == module.__name__
-    ]
+def _found(base: type[_Message]) -> dict[str, type[_Message]]:
+    """The classes that derive from `base`, by action, in the order in which they stand in the modules."""
+    modules = [import_module(f"{nouns.__name__}.{noun}") for noun in NOUNS]
+    return {
+        action_of(each): each
+        for module in modules
+        for each in vars(module).values()
+        if isinstance(each, type) and issubclass(each, base) and each.__module__ == module.__name__
+    }
 
 
-REQUESTS: dict[str, type[Request]] = {action_of(found): found for noun in NOUNS for found in _requests(noun)}
+REQUESTS: dict[str, type[Request]] = _found(Request)
 """Action name to request struct, noun by noun."""
+
+PUSHES: dict[str, type[Push]] = _found(Push)
+"""Action name to push struct, noun by noun."""

@@ -237,7 +237,7 @@ class Unavailable(WireError):
 
 
 def catalogue() -> list[type[WireError]]:
-    """All error classes by code, then name: what the README's table of errors must list."""
+    """All error classes by code, then name: the table of errors in docs/api.md."""
     found: list[type[WireError]] = []
     pending = [WireError]
     while pending:

@@ -1,7 +1,11 @@
-"""The envelope: what every request and every reply has in common.
+"""The envelope: what every request, reply and push has in common.
 
-A request is a struct whose tag is the wire's own action name; a reply is a struct with just the members that the
-action answers. `requestId` is any JSON value and is echoed byte for byte, so it stays `Raw` from end to end.
+A request is a struct whose tag is the wire's own action name, and it says everything about its action: the permission,
+the required members, the reply and the errors. A reply is a struct with just the members that the action answers. A
+push is a struct whose tag is the action that it is sent under. Every member has a sentence in its `Meta`; the pages of
+the API are made from these structs.
+
+`requestId` is any JSON value and is echoed byte for byte, so it stays `Raw` from end to end.
 
 Requests and replies hold plain values and no way back to themselves, so the garbage collector need not know them
 (`gc=False`); they are freed with their last reference.
@@ -14,34 +18,36 @@ from typing import Annotated, ClassVar
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from hivewire_protocol.encoding import encode
+from hivewire_protocol.errors import (
+    AccessDenied,
+    ClientDeleted,
+    InternalError,
+    InvalidParameters,
+    InvalidRpc,
+    MalformedJson,
+    MissingAction,
+    TokenExpired,
+    TooLarge,
+    Unauthorized,
+    UnknownAction,
+    UserNotActive,
+    WireError,
+)
 from hivewire_protocol.permissions import Permission
 
 Integer = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 """A whole number of the wire: 64 bits, as in the reference (core protocol, section 1.1)."""
 
 
-class Request(Struct, tag_field="action", gc=False):
-    """What a client asks for. The subclass's tag is the action; `permission` is what the caller's token must grant.
-
-    `or_tenant`: a privilege in some tenant will do as well, and the action itself decides how far that goes.
-
-    `deviceId`, `networkId` and `deviceTypeId` are looked at in every request, before rights (core protocol 1.3).
-    """
-
-    requestId: Raw | UnsetType = UNSET
-    jsonrpc: Raw | UnsetType = UNSET  # there only to notice a JSON-RPC frame that also has an `action`
-    deviceId: str | None = None
-    networkId: Integer | None = None
-    deviceTypeId: Integer | None = None
-
-    permission: ClassVar[Permission | None] = None
-    or_tenant: ClassVar[bool] = False
+def says(sentence: str) -> Meta:
+    """What the pages of the API say about a member."""
+    return Meta(description=sentence)
 
 
 class Reply(Struct, gc=False):
     """The members of a success reply, in the wire's order; this one has none.
 
-    `bounded`: it may be refused for its size. What was written is written, so the answer to that is not.
+    `bounded`: it may be refused for its size. The reply to a write is never refused, because the write is done.
     """
 
     bounded: ClassVar[bool] = True
@@ -54,8 +60,67 @@ class Reply(Struct, gc=False):
 NOTHING = Reply()
 
 
-def action_of(request_type: type[Request]) -> str:
-    """The wire name of a request's action, such as `configuration/put`."""
-    tag = request_type.__struct_config__.tag
-    assert isinstance(tag, str)  # noqa: S101 - a request without a tag is a mistake in this package
+class Request(Struct, tag_field="action", gc=False):
+    """What a caller asks for. The subclass's tag is the action; its class variables say the rest about the action.
+
+    `permission`: what the caller's token must grant; None when no token is needed.
+    `or_tenant`: a privilege in some tenant is enough as well, and the handler decides how far it goes.
+    `required`: the members that the handler refuses to do without. Decoding accepts a request without them, because
+    rights are checked before parameters.
+    `reply`: the struct of the success reply.
+    `errors`: what the handler can raise, beyond COMMON_ERRORS and CALLER_ERRORS.
+
+    The decoder checks `deviceId`, `networkId` and `deviceTypeId` in every request, before rights (core protocol 1.3).
+    """
+
+    requestId: Annotated[Raw | UnsetType, says("Any JSON value; the reply repeats it.")] = UNSET
+    # Decoded only to notice a JSON-RPC frame that also has an `action`.
+    jsonrpc: Annotated[Raw | UnsetType, says("`2.0` makes the message a JSON-RPC request.")] = UNSET
+    deviceId: Annotated[str | None, says("The device that the request is about.")] = None
+    networkId: Annotated[Integer | None, says("The network that the request is about.")] = None
+    deviceTypeId: Annotated[Integer | None, says("The device type that the request is about.")] = None
+
+    permission: ClassVar[Permission | None] = None
+    or_tenant: ClassVar[bool] = False
+    required: ClassVar[tuple[str, ...]] = ()
+    reply: ClassVar[type[Reply]]
+    errors: ClassVar[tuple[type[WireError], ...]] = ()
+
+
+class Push(Struct, tag_field="action", gc=False, kw_only=True):
+    """A message that the gateway sends unasked. The subclass's tag is its action.
+
+    The hub joins the bytes by hand, once for all subscribers; these structs say what the bytes mean, and a test decodes
+    every kind of frame with them.
+    """
+
+    subscriptionId: Annotated[int, says("The subscription that it belongs to, numbered from 1 in its connection.")]
+
+
+COMMON_ERRORS: tuple[type[WireError], ...] = (
+    MalformedJson,
+    InvalidRpc,
+    MissingAction,
+    UnknownAction,
+    InvalidParameters,
+    TooLarge,
+    InternalError,
+)
+"""What every message can be answered with."""
+
+CALLER_ERRORS: tuple[type[WireError], ...] = (Unauthorized, TokenExpired, UserNotActive, ClientDeleted, AccessDenied)
+"""What every request that needs a permission can be answered with."""
+
+
+def errors_of(request_type: type[Request]) -> frozenset[type[WireError]]:
+    """Every error that a request can be answered with over a socket."""
+    return frozenset(
+        (*COMMON_ERRORS, *(CALLER_ERRORS if request_type.permission is not None else ()), *request_type.errors)
+    )
+
+
+def action_of(message_type: type[Request | Push]) -> str:
+    """The wire name of a request's or push's action, such as `configuration/put`."""
+    tag = message_type.__struct_config__.tag
+    assert isinstance(tag, str)  # noqa: S101 - a message without a tag is a mistake in this package
     return tag

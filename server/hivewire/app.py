@@ -22,10 +22,11 @@ from hivewire import actions
 from hivewire.access import bootstrap
 from hivewire.access.throttle import Throttle
 from hivewire.access.tokens import Key, Tokens
-from hivewire.dialects.application import application
+from hivewire.dialects import DIALECTS
 from hivewire.dispatch import Dispatcher
-from hivewire.http.cors import cors
+from hivewire.http.application import Application
 from hivewire.http.peer import caller_of
+from hivewire.http.routes import Context
 from hivewire.hub.hub import Hub
 from hivewire.ledger.engines import tell_of_loading, tell_of_readers
 from hivewire.ledger.retention import Retention
@@ -133,8 +134,8 @@ def _server(dispatcher: Dispatcher) -> Server:
     def not_ready() -> str | None:
         return "the gateway is stopping" if sockets.draining else ledger.failing
 
-    served = application(dispatcher, admission, streams, not_ready)
-    return Server(settings, served, cors, admission, sockets, streams)
+    application = Application(DIALECTS, Context(dispatcher, admission, streams, not_ready))
+    return Server(settings, application, application.headers_of, admission, sockets, streams)
 
 
 def _start(component: Component, telemetry: Telemetry, stack: contextlib.AsyncExitStack) -> None:

@@ -13,7 +13,7 @@ class Caller(Struct):
 
     `host` is the Host header of its request and `context` the path before `/rest` or `/websocket`: what it must use to
     come back. `failures` counts failed authentications on this connection. `listener` is where pushes go, None where
-    nothing can be pushed; `feed` are the subscriptions, once there was one.
+    nothing can be pushed; `feed` holds the subscriptions, from the first one on.
 
     `permitted` remembers what the dispatcher found that this caller may ask for, a bit for each kind of request. It
     counts for the identity `permitted_to` and the generation of users and clients `permitted_at` alone.

@@ -25,15 +25,17 @@ from msgspec import Struct
 
 from hivewire.access.identity import Identity
 from hivewire.access.tenants import DOCUMENT, Tenants
-from hivewire.hub.entries import Topic
+from hivewire.hub.ledger_source import key_of
+from hivewire.hub.source import Topic
 from hivewire.keyed_lock import KeyedLock
 from hivewire.ledger.ledger import Ledger
-from hivewire.ledger.records import Change, Expected, PreconditionFailed, Transaction, Write
+from hivewire.ledger.pending import PendingWrite, commit
+from hivewire.ledger.records import Change, Expected, Refused, Transaction, Write
 from hivewire.settings import Settings
 from hivewire.workers import Overdue, Workers
 from hivewire_protocol import times
 from hivewire_protocol.encoding import encode
-from hivewire_protocol.errors import Unavailable
+from hivewire_protocol.errors import Unavailable, VersionConflict, WireError
 from hivewire_protocol.nouns.tenant import Privilege
 from hivewire_protocol.patterns import Patterns
 from hivewire_protocol.tenant import dates, work
@@ -42,21 +44,22 @@ from hivewire_protocol.tenant.errors import Finding, NotDefined
 from hivewire_protocol.tenant.steps import Steps
 
 SLICE_SECONDS = 0.002
-"""Work is put aside after so long, for one turn of the event loop."""
+"""Seconds that work may take before other connections have a turn of the event loop."""
 
 LARGE = 64 << 10
-"""Bytes of documents from which on work with them is left to another process. What is smaller cannot take long, not
-even in one slice, whatever it is made of."""
+"""Bytes of documents from which on another process works with them. Smaller ones cannot take long, whatever is in them.
+"""
 
 TRIES = 5
-"""Only a deletion of the tenant can come between reading and writing, so the second try nearly always counts."""
+"""Saves of a tenant wait for each other, so only its deletion can come between reading and writing: two tries nearly
+always do."""
 
 _T = TypeVar("_T")
 
 
 class Author(NamedTuple):
-    """Who wants to save something in a tenant: `number` is that of the tenant's record when it was asked for, and
-    `still` raises WireError when the right has ended since."""
+    """Who saves in a tenant. `number` is that of the tenant's record when the request came; `still` raises WireError
+    when the right to save has ended since."""
 
     tenant: str
     number: int
@@ -118,7 +121,7 @@ def stored_of(change: Change) -> Stored:
 
 
 async def in_slices(steps: Steps[_T]) -> _T:
-    """The result of long work, with a turn of the event loop every few milliseconds."""
+    """The result of long work; other connections have a turn of the event loop every few milliseconds."""
     began = perf_counter()
     while True:
         try:
@@ -201,11 +204,10 @@ class Documents:
         self, author: Author, body: bytes | None, since: Sequence[str], edit: work.Edit | None, stored: Stored | None
     ) -> tuple[Stored, bytes] | None:
         """One try to replace a version; None when another one took its place meanwhile."""
-        last = self._ledger.kind(DOCUMENT).last(author.tenant)
         before = stored.header if stored is not None else None
         moment = self._ledger.now()
-        # Whether the date allows to replace this version; the write expects just this version to be the last, so
-        # nothing comes between the judgement and the write (section 4.1).
+        # The write below expects just this version to be the last one, so what the date allows now still holds when it
+        # is written (section 4.1).
         stale = not dates.may_save(before.updatedTime if before is not None else None, since, moment)
         time = dates.next_time(before.updatedTime if before is not None else None, moment)
         members: dict[str, Any] = {
@@ -214,6 +216,7 @@ class Documents:
             "updatedTime": time,
             "updatedBy": author.login,
         }
+        last = self._ledger.kind(DOCUMENT).last(author.tenant)
         old = work.Version(stored.document, stored.header.counter) if stored is not None else None
         size = len(body or b"") + (stored.size if stored is not None else 0)
         saved = await self._do(size, work.save, body, edit, old, self._rules, members, stale=stale)
@@ -226,14 +229,14 @@ class Documents:
         expected = stored.change.revision if stored is not None else last.revision if last is not None else 0
         write = Write(DOCUMENT, author.tenant, content, "application/json", None, (Expected(revision=expected),))
         try:
-            changes = await self._ledger.commit(Transaction((write,), author.login))
-        except PreconditionFailed:
+            version = await commit(self._ledger, PendingWrite(Transaction((write,), author.login), _only, _overtaken))
+        except VersionConflict:
             return None
-        return stored_of(changes[0]), saved.part
+        return version, saved.part
 
     async def _read(self, tenant: str, size: int, what: Callable[..., Steps[_T]], *values: Any) -> _T:
-        """Work that saves nothing. That with large documents of one tenant waits for its turn, so that no tenant takes
-        all workers for itself."""
+        """Work that saves nothing. One tenant's large documents are worked on one after the other, so that no tenant
+        takes all workers."""
         async with self._readings.turn(tenant) if size >= LARGE else nullcontext():
             return await self._do(size, what, *values)
 
@@ -244,6 +247,17 @@ class Documents:
             return await self._workers.run(what, *values, **named)
         except Overdue as error:
             raise Unavailable(str(error)) from None
+
+
+def _only(changes: list[Change]) -> Stored:
+    """The version that a transaction of one write made."""
+    [change] = changes
+    return stored_of(change)
+
+
+def _overtaken(refused: Refused) -> WireError:
+    """Another version took the place of the one that was to be replaced; never shown."""
+    return VersionConflict(VersionConflict.text)
 
 
 def _encoded(differences: Differences) -> bytes:
@@ -287,5 +301,5 @@ def _served(identity: Identity, wanted: Patterns) -> Patterns:
     return Patterns(tuple(name for name in wanted.exact if identity.may_tenant(name, Privilege.READ)))
 
 
-TOPIC = Topic("tenant", DOCUMENT, "tenants", _update, _entry, _served)
-"""Documents by tenant. Pushes tell what changed and never carry the document."""
+TOPIC = Topic("tenant", DOCUMENT, _update, key_of, _served, "tenants", _entry)
+"""Documents, by tenant. A push says what changed and does not carry the document."""

@@ -168,7 +168,9 @@ class Session:
             if isinstance(result, Reply):
                 self._succeed(call, result)
             elif isinstance(result, PendingWrite):
-                self._submit(call, result)
+                self._dispatcher.ledger.submit(result.transaction, partial(self._written, call, result))
+                self._wait(call)
+                self._writing += 1
             else:
                 self._wait(call)
                 self._busy = True
@@ -190,11 +192,6 @@ class Session:
             self._dispatcher.admit(self.caller, call.request_type)
         self._fail(call, call.error)
 
-    def _submit(self, call: Call, write: PendingWrite[Reply]) -> None:
-        self._dispatcher.ledger.submit(write.transaction, partial(self._written, call, write))
-        self._wait(call)
-        self._writing += 1
-
     def _written(self, call: Call, write: PendingWrite[Reply], outcome: Outcome) -> None:
         self._writing -= 1
         result = conclude(write, outcome)
@@ -215,7 +212,8 @@ class Session:
         try:
             result = task.result()
             if isinstance(result, PendingWrite):
-                self._submit(call, result)
+                self._dispatcher.ledger.submit(result.transaction, partial(self._written, call, result))
+                self._writing += 1
                 return
         except Exception as error:
             self._fail(call, error)

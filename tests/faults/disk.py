@@ -120,7 +120,7 @@ class _Vfs(ctypes.Structure):
 
 
 def reachable() -> bool:
-    """Whether this interpreter's SQLite lets itself be reached: a statically linked one may hide its names."""
+    """Whether the functions of this interpreter's SQLite can be found: a statically linked one may hide their names."""
     return hasattr(ctypes.CDLL(_sqlite3.__file__), "sqlite3_vfs_find")
 
 

@@ -32,7 +32,7 @@ class Station:
         self._token = ""
 
     def start(self, *flags: str) -> RunningGateway:
-        """A gateway that follows the orders on the desk."""
+        """A gateway that follows the orders of this test."""
         if self._faults == "none":
             return RunningGateway(self.data, *flags)
         orders = {"FAULTS": str(self.data.with_name("orders")), "FAULTS_OF": self._faults}
@@ -45,7 +45,7 @@ class Station:
         return gateway.socket(self._token)
 
     def put(self, talk: Talk, name: str, value: str) -> dict[str, Any]:
-        """Put and take note if it is answered with success; the answer, or how the socket ended as its error."""
+        """Put, and remember it if the answer is success; returns the answer, or the end of the socket as its error."""
         try:
             answer: dict[str, Any] = talk("configuration/put", name=name, value=value)
         except ConnectionClosed as closed:
@@ -55,18 +55,18 @@ class Station:
         return answer
 
     def found(self, gateway: RunningGateway) -> dict[str, tuple[str, int]]:
-        """Name to value and version of everything that is there."""
+        """Everything that is there: name to value and version."""
         with self.talk(gateway) as talk:
             listed = talk("configuration/list", take=10_000)["configurations"]
         return {one["name"]: (one["value"], one["entityVersion"]) for one in listed}
 
     def check(self, gateway: RunningGateway) -> None:
-        """Everything answered is there and nothing else, readiness says yes, and a new put works."""
+        """Check that the answered puts are there and nothing else, that it is ready, and that a new put works."""
         assert self.found(gateway) == self.answered
         self.check_alive(gateway)
 
     def check_alive(self, gateway: RunningGateway) -> None:
-        """Somebody new is served: readiness says yes, a put is written, and can be read."""
+        """Check that a new client is served: the gateway is ready, a put is written, and can be read."""
         assert status(gateway, "/health/ready") == 200
         with self.talk(gateway) as talk:
             count = self.answered.get("alive", ("0", 0))[1] + 1
@@ -74,7 +74,7 @@ class Station:
             assert talk("configuration/get", name="alive")["configuration"]["value"] == str(count)
 
     def check_after_kill(self, gateway: RunningGateway, *flags: str) -> None:
-        """Kill -9, and another gateway over the same file has it all."""
+        """Kill the gateway with SIGKILL; another one over the same file has everything."""
         gateway.process.kill()
         gateway.process.wait()
         with self.start(*flags) as restarted:
@@ -83,7 +83,7 @@ class Station:
 
 
 def status(gateway: RunningGateway, path: str) -> int:
-    """How a GET of this path is answered."""
+    """The HTTP status of a GET."""
     try:
         with urllib.request.urlopen(gateway.url + path) as answer:
             return int(answer.status)
@@ -93,7 +93,7 @@ def status(gateway: RunningGateway, path: str) -> int:
 
 
 def settles(figure: Callable[[], float], most: float) -> float:
-    """Wait until a figure is no more than this; the time limit of the test is the end of patience."""
+    """Wait until a figure is no more than this; the time limit of the test ends the waiting."""
     while (found := figure()) > most:
         time.sleep(0.01)
     return found

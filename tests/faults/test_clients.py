@@ -34,7 +34,7 @@ ELSEWHERE = "127.0.0.2"
 """The address of those who mean no harm."""
 
 SOFT, HARD = resource.getrlimit(resource.RLIMIT_NOFILE)
-"""So many files a process may have open; the second once it has raised its own limit, as the gateway does."""
+"""How many files a process may have open: at first, and once it has raised its own limit, as the gateway does."""
 
 PLACES = Settings().connections_per_address
 if HARD != resource.RLIM_INFINITY:
@@ -129,7 +129,7 @@ def flood(besieged: Besieged) -> None:
             last.send(b"GET /health/live HTTP/1.1\r\nHost: g\r\n\r\n")
             assert last.head()[0] == 200  # it stood in line behind them: each of them is in, or refused
         take(0)
-        left = answers[408]  # whoever was put out before that has made room for another
+        left = answers[408]  # a connection that was closed before that has made place for another
         besieged.serves_others()
         while poll.get_map():
             take(None)
@@ -175,7 +175,7 @@ def test_a_tls_handshake_that_never_comes(tmp_path: Path, certificate: tuple[Pat
 
 
 def drip(besieged: Besieged, stack: ExitStack, number: int, begun: bytes, drop: Callable[[int], bytes]) -> list[int]:
-    """Begin so many requests, then send a little of each in turn until all are answered; their status codes."""
+    """Begin this many requests, then send a little of each in turn until all are answered; their status codes."""
     waiting = [stack.enter_context(dial(besieged.gateway)) for _ in range(number)]
     for wire in waiting:
         wire.send(begun)
@@ -223,7 +223,7 @@ def test_slow_bodies(besieged: Besieged, before: int) -> None:
 
 @pytest.mark.parametrize("guesses", [1_000, pytest.param(10_000, marks=LONG)])
 def test_thousands_of_wrong_passwords(besieged: Besieged, before: int, guesses: int) -> None:
-    """Ten of one address are looked at, the others are told to wait, the right one too; elsewhere one logs in."""
+    """Ten guesses of an address are checked; more get 429, as does the right password. Others can log in."""
     body = json.dumps({"login": "admin", "password": "wrong password"}).encode()
     request = b"POST /api/rest/token HTTP/1.1\r\nHost: g\r\nContent-Type: application/json\r\n"
     request += b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
@@ -246,8 +246,17 @@ def test_thousands_of_wrong_passwords(besieged: Besieged, before: int, guesses: 
     assert 10 <= statuses.count(401) <= 15  # ten at once; then one a second, two seconds, four, eight ...
     assert {*statuses} <= {401, 429, 503}
     with httpx.Client(transport=httpx.HTTPTransport(local_address=source)) as http:
-        right = {"login": "admin", "password": PASSWORD}
-        assert http.post(f"{besieged.gateway.rest_url}/token", json=right).status_code == 429
+
+        def login(password: str) -> int:
+            answer = http.post(f"{besieged.gateway.rest_url}/token", json={"login": "admin", "password": password})
+            return answer.status_code
+
+        def wait() -> bool:
+            """Right after somebody who guesses was told to wait; the wait may be over by then on a busy machine."""
+            until(lambda: login("wrong password") == 429)
+            return login(PASSWORD) == 429
+
+        until(wait)
     besieged.recovers(before, 80 * MEBI)  # a hash takes 64 MiB while it is worked out
 
 
@@ -271,7 +280,7 @@ def test_frames_of_64_mebibytes_are_announced(besieged: Besieged, before: int, b
 
 
 def test_frames_of_64_mebibytes_that_do_come(besieged: Besieged, before: int) -> None:
-    """Whoever goes on sending all of it is told the same, and nothing of it is kept."""
+    """A client that sends all of it gets the same answer, and nothing of it is kept."""
     with opened(besieged.gateway) as wire:
         wire.send(frame(b"", TEXT, announced=64 << 20))
         try:

@@ -19,7 +19,7 @@ from hivewire.ledger.ledger import Ledger
 from tests.faults.disk import Fault, reachable
 from tests.faults.station import Station, status
 from tests.gate.wire import memory, until
-from tests.running import NotStarted, RunningGateway
+from tests.running import PATIENCE, NotStarted, RunningGateway
 
 pytestmark = pytest.mark.skipif(not reachable(), reason="the SQLite of this Python hides its functions")
 
@@ -58,7 +58,7 @@ def test_a_gateway_that_dies_anywhere_in_a_commit_loses_nothing_answered(
                 if station.put(talk, "last", last[0])["status"] == "success":
                     break
                 met += station.desk.met()
-                assert gateway.process.wait(20) == -9
+                assert gateway.process.wait(PATIENCE) == -9
     assert met == ["write .db-wal", "write .db-wal", "sync .db-wal", "return"]
 
 
@@ -101,7 +101,7 @@ def test_writes_that_share_a_commit_are_there_in_order_and_each_of_them_whole(
                     break
                 except ConnectionClosed:
                     met += station.desk.met()
-                    assert gateway.process.wait(20) == -9
+                    assert gateway.process.wait(PATIENCE) == -9
     assert len(met) >= 10 // step
     assert step > 1 or met[-1] == "return"
 
@@ -192,7 +192,7 @@ def compacted_to_the_end(station: Station, faults: list[Fault]) -> list[str]:
 
 
 def dead_or_compacted(station: Station, gateway: RunningGateway) -> bool:
-    """Whether there is nothing more to wait for."""
+    """Whether the gateway has died, or has compacted everything."""
     return gateway.process.poll() is not None or compacted(station, gateway)
 
 
@@ -249,7 +249,7 @@ def test_a_gateway_that_dies_in_a_checkpoint_at_work_loses_nothing(
             value = f"{number:3}" * 20_000
             if station.put(talk, f"name {number % 5}", value)["status"] != "success":
                 break
-        assert gateway.process.wait(20) == -9
+        assert gateway.process.wait(PATIENCE) == -9
         assert station.desk.met() == [f"{call} .db"]
     station.desk.give()
     with station.start() as gateway:

@@ -103,7 +103,7 @@ def _codec(data: bytes) -> None:
 
 @cache
 def _world() -> tuple[asyncio.Runner, World]:
-    """A services in memory. Nobody commits to it, so that each input finds the same."""
+    """A gateway in memory. Nobody commits to it, so that each input finds the same."""
     runner = asyncio.Runner()
     world = runner.run(World().open())
     unexpected: Any = _fail

@@ -60,7 +60,7 @@ def two_administrators(data: Any) -> Iterator[RunningGateway]:
 # Logging in.
 
 
-def test_a_login_opens_the_door_over_both_faces(shared_gateway: RunningGateway) -> None:
+def test_a_login_works_over_http_and_over_a_socket(shared_gateway: RunningGateway) -> None:
     """Login and password give two tokens, over a socket and HTTP alike; the access token works on both."""
     posted = httpx.post(shared_gateway.rest_url + "/token", json={"login": "admin", "password": PASSWORD})
     assert (posted.status_code, list(posted.json())) == (201, ["accessToken", "refreshToken"])
@@ -299,7 +299,7 @@ def test_refreshing_keeps_the_rights_of_the_refresh_token(shared_gateway: Runnin
 def test_a_refresh_token_that_is_no_good_says_why(
     shared_gateway: RunningGateway, token: Any, code: int, words: str
 ) -> None:
-    """The words are the same over both faces."""
+    """The words are the same over HTTP and over a socket."""
     bad = token()
     refused = httpx.post(shared_gateway.rest_url + "/token/refresh", json={"refreshToken": bad})
     assert (refused.status_code, refused.json()["message"]) == (code, words)
@@ -452,7 +452,7 @@ def test_nobody_mints_more_than_the_own_rights(shared_gateway: RunningGateway, a
 
 
 def test_a_token_for_reading_cannot_write(shared_gateway: RunningGateway, talk: Talk) -> None:
-    """GetConfiguration reads and lists; put and delete are 403 over both faces, before anything is looked at."""
+    """GetConfiguration reads and lists; put and delete are 403 over HTTP and sockets, before all else."""
     talk("configuration/put", name="auth.read", value="1")
     token = talk("token/create", payload={"userId": 1, "actions": ["GetConfiguration"]})["accessToken"]
     with shared_gateway.socket(token) as reader, shared_gateway.http(token) as client:

@@ -19,14 +19,18 @@ from xml.etree import ElementTree
 import httpx
 import pytest
 
-from hivewire.dialects.properties.pages import PAGES
+from hivewire.dialects import properties
 from hivewire.dialects.properties.server_tokens import signature
+from hivewire.http.routes import Context
+from hivewire.transport.admission import Admission
+from hivewire.transport.events import EventStreams
 from hivewire_protocol.nouns.user import Role, Status
 from tests.gate.wire import dial, memory
 from tests.protocol.test_properties import DEEP, POST_ROWS, PUT_ROWS, bomb
 from tests.running import PASSWORD, RunningGateway
 from tests.users import ADMIN as ADMINISTRATOR
 from tests.users import write_users
+from tests.world import World
 
 KEY, SECRET, API_KEY = "wiki", "a-secret-of-servers", "an api key, long enough"
 BROWSER_TOKENS = ("da28b6ec3ea350db524d", "a-second_key-of-a-page")
@@ -120,9 +124,18 @@ EVERY_PAGE = [
 ]
 
 
-def test_no_page_is_left_out_here() -> None:
-    """The list of pages above is the whole table of the dialect, and that of section 1."""
-    assert sorted(EVERY_PAGE) == sorted((verb, path) for path, pages in PAGES.items() for verb in pages)
+PAGES = {path: {verb for verb, page in EVERY_PAGE if page == path} for _, path in EVERY_PAGE}
+
+
+async def test_no_page_is_left_out_here() -> None:
+    """The list of pages above is the whole table of the dialect, and that of section 1, under both roots."""
+    world = await World().open()
+    admission, streams = Admission(world.services.settings), EventStreams(world.dispatcher)
+    routes = list(properties.dialect(Context(world.dispatcher, admission, streams, lambda: None)).routes)
+    await world.close()
+    under = [f"{root}/{path}" for root in ("/@api/deki", "/%40api/deki") for _, path in EVERY_PAGE]
+    assert sorted(under) == sorted(route.path for route in routes)
+    assert {*EVERY_PAGE} == {(route.method, route.path.split("/", 3)[3]) for route in routes}
 
 
 @pytest.mark.parametrize("root", ["/@api/deki", "/%40api/deki"])
@@ -170,7 +183,7 @@ def test_the_life_of_a_property(gateway: RunningGateway, root: str) -> None:
 @pytest.mark.parametrize("path", [*PAGES, "site/properties/{key}/"])
 def test_a_verb_that_is_not_offered_is_405(site: httpx.Client, verb: str, path: str) -> None:
     """With the list of those that are; an unknown path is 404, both with an error document."""
-    pages = PAGES.get(path, {})
+    pages: set[str] = PAGES.get(path, set())
     if {"HEAD": "GET"}.get(verb, verb) in pages:
         return
     answer = site.request(verb, path.replace("{key}", "k"))
@@ -860,6 +873,17 @@ def test_there_may_be_a_limit_of_properties(permissive_gateway: RunningGateway, 
         permissive.delete(at(f"many.{n}"))
 
 
+def test_a_batch_stops_at_the_limit(permissive: httpx.Client) -> None:
+    """Section 11, row 8: entries of one batch count, so a batch makes no more properties than there may be."""
+    room = 20 - int(document(permissive.get("site/properties")).attrib["count"])
+    entries = [f'<property name="limit.{n}"><contents type="a/b">x</contents></property>' for n in range(room + 5)]
+    answer = batch(permissive, f"<properties>{''.join(entries)}</properties>")
+    assert (answer.status_code, document(answer).attrib["count"]) == (207, str(room))
+    assert document(permissive.get("site/properties")).attrib["count"] == "20"
+    for n in range(room + 5):
+        permissive.delete(at(f"limit.{n}"))
+
+
 # One store.
 
 
@@ -1227,7 +1251,7 @@ def test_a_changed_password_counts_at_once(tmp_path: Path) -> None:
 
 
 def test_guessing_is_throttled(tmp_path: Path) -> None:
-    """After ten wrong passwords: 429 with Retry-After, for the right one too, and together with other doors."""
+    """After ten wrong passwords: 429 with Retry-After, for the right one too, and beside other ways to log in."""
     with started(tmp_path) as gateway:
         url = gateway.url + "/@api/deki/site/properties"
         assert httpx.get(url, auth=ADMIN).status_code == 200  # remembered now, which must not help
@@ -1355,7 +1379,7 @@ def test_no_cors_headers_unless_configured(gateway: RunningGateway, permissive_g
         (b"/site/properties HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nno size\r\n", 400),
     ],
 )
-def test_refusals_at_the_door_have_no_cors_headers_either(
+def test_refusals_before_a_route_have_no_cors_headers_either(
     gateway: RunningGateway, root: str, rest: bytes, status: int
 ) -> None:
     """What is refused before it is routed: the path is enough to know, and the same of other dialects keeps them."""

@@ -174,10 +174,10 @@ def test_a_forwarded_address_from_anybody_is_not_believed(data: Any) -> None:
 # Configuration.
 
 
-def test_what_is_written_through_one_face_is_read_through_the_other(
+def test_what_is_written_over_http_is_read_over_a_socket_and_back(
     shared_gateway: RunningGateway, talk: Talk, admin_token: str
 ) -> None:
-    """One ledger, two faces: the same resource, version and revision, there and gone."""
+    """One ledger, two protocols: the same resource, version and revision, there and gone."""
     with shared_gateway.http(admin_token) as client:
         put = client.put("/configuration/rest.both", json={"value": "1", "description": "first"})
         assert put.json() == {"name": "rest.both", "value": "1", "entityVersion": 1}
@@ -238,7 +238,7 @@ def test_scalars_are_taken_by_their_literal_text(shared_gateway: RunningGateway,
 def test_a_put_out_of_bounds_says_what_is_wrong(
     shared_gateway: RunningGateway, talk: Talk, admin_token: str, name: str, body: dict[str, Any], words: str
 ) -> None:
-    """The words are the same over both faces, and nothing is written."""
+    """The words are the same over HTTP and over a socket, and nothing is written."""
     with shared_gateway.http(admin_token) as client:
         refused = client.put(f"/configuration/{name}", json=body)
         assert refused.status_code == 400
@@ -445,7 +445,7 @@ def test_a_list_is_paged_and_filtered_as_over_a_socket(
 
 
 def test_an_answer_over_one_mebibyte_is_refused_with_413(data: Any) -> None:
-    """A list that is too large says `ask for less`, over both faces, and a page of it is answered."""
+    """A list that is too large says `ask for less`, over HTTP and over a socket, and a page of it is answered."""
     with RunningGateway(data) as gateway:
         token = gateway.token()
         with gateway.socket(token) as talk, gateway.http(token) as client:
@@ -491,7 +491,7 @@ def test_a_token_is_minted_over_http_as_over_a_socket(
 
 
 def test_users_never_show_a_password(shared_gateway: RunningGateway, talk: Talk, admin_token: str) -> None:
-    """The list and the current user are the same over both faces, and hold neither password nor hash."""
+    """The list and the current user are the same over HTTP and over a socket, and hold neither password nor hash."""
     with shared_gateway.http(admin_token) as client:
         users = client.get("/user")
         current = client.get("/user/current")
@@ -588,7 +588,7 @@ def test_metrics_count_the_dialects_of_other_systems(data: Any) -> None:
 
 
 def test_metrics_count_what_happened(data: Any) -> None:
-    """Requests by action and code over both faces, failures, commits and gauges, in the format of Prometheus."""
+    """Requests by action and code over HTTP and sockets, failures, commits and gauges, in the format of Prometheus."""
     with RunningGateway(data) as gateway:
         with gateway.socket() as talk, gateway.http() as client:
             talk("configuration/put", name="a", value="1")

@@ -9,12 +9,11 @@ from itertools import product
 
 import httpx
 import pytest
-from starlette.routing import Route
 from websockets.sync.client import connect
 
 from hivewire import actions
-from hivewire.dialects.application import routes
-from hivewire.dialects.properties.pages import PAGES
+from hivewire.dialects import DIALECTS
+from hivewire.http.routes import Context
 from hivewire.transport.admission import Admission
 from hivewire.transport.events import EventStreams
 from hivewire.transport.websocket import PATHS
@@ -38,21 +37,16 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE")
 
 
 async def every_page() -> list[tuple[str, str]]:
-    """Method and path of every route, with names filled in; those that are not there are answered with 405."""
+    """Every method with the path of every route, names filled in; those that are not there are answered with 405."""
     world = await World().open()
     try:
         admission = Admission(world.services.settings)
-        found = routes(world.dispatcher, admission, EventStreams(world.dispatcher), lambda: None)
+        context = Context(world.dispatcher, admission, EventStreams(world.dispatcher), lambda: None)
+        paths = {route.path for make in DIALECTS for route in make(context).routes}
     finally:
         await world.close()
-    pages: list[tuple[str, str]] = []
-    for route in found:
-        assert isinstance(route, Route)
-        methods = METHODS if route.methods is None else sorted(route.methods)
-        for path in ["/" + page for page in PAGES] if route.path.endswith("{path:path}") else [""]:
-            whole = route.path.replace("{path:path}", path).replace(":path", "").replace("{", "").replace("}", "")
-            pages += product(methods, [whole])
-    return pages
+    words = (path.replace(":path", "").replace("{", "").replace("}", "") for path in sorted(paths))
+    return list(product(METHODS, words))
 
 
 @pytest.fixture(scope="module")

@@ -34,7 +34,7 @@ def versions_until(wire: Wire, last: int) -> list[int]:
 
 
 def test_a_socket_that_does_not_read_is_bounded_and_loses_nothing(data: Path) -> None:
-    """12 MB are put for it; it holds its budget and no more, and has every change in order when it reads."""
+    """12 MB are put for it; the gateway keeps no more than its budget; when it reads, it gets every change in order."""
     with (
         RunningGateway(data, "--outbox-bytes", "65536") as gateway,
         gateway.socket() as writer,

@@ -767,7 +767,7 @@ def test_an_element_made_to_hurt_holds_nobody_up(tenant: Tenant, unit: bytes) ->
 
 
 def test_who_may_only_read_holds_one_body_at_a_time(place: Place) -> None:
-    """A validation waits until the body of the one before it is there, so slow ones cannot take all room for bodies."""
+    """A validation waits until the body of the one before it is there, so slow ones cannot use up the budget."""
     tenant = place.tenant()
     reader, body = place.client(tenant.name, "READ"), json.dumps(tenants.document()).encode()
     waiting: list[http.client.HTTPConnection] = []
@@ -808,7 +808,7 @@ def test_what_is_not_there_is_said_in_the_words_of_the_dialect(
 
 
 def test_pages_of_other_origins_are_not_let_in(tenant: Tenant) -> None:
-    """No answer of this dialect has CORS headers (section 13, row 21), the door's own refusals neither."""
+    """No answer of this dialect has CORS headers (section 13, row 21), refusals before a route neither."""
     headers = {"Origin": "https://elsewhere.example", "X-Long": "x" * 5_000, "Authorization": f"Bearer {tenant.token}"}
     for path in (
         f"/reltio/api/{tenant.name}/configuration",

@@ -13,9 +13,11 @@ from typing import Any
 import httpx
 import pytest
 
-from hivewire.dialects.application import application
-from hivewire.dialects.properties import pages as gate
-from hivewire.dialects.properties.pages import TOGETHER
+from hivewire.dialects import DIALECTS
+from hivewire.dialects.properties import batches
+from hivewire.dialects.properties.listing import TOGETHER
+from hivewire.http.application import Application
+from hivewire.http.routes import Context
 from hivewire.transport.admission import Admission
 from hivewire.transport.events import EventStreams
 from hivewire_protocol.properties import rules as properties
@@ -51,7 +53,8 @@ async def site() -> AsyncIterator[httpx.AsyncClient]:
     for start in range(0, MANY, TOGETHER):
         await world.store(*(f"p.{number}" for number in range(start, start + TOGETHER)))
     admission, streams = Admission(world.services.settings), EventStreams(world.dispatcher)
-    app = httpx.ASGITransport(OnConnection(application(world.dispatcher, admission, streams, lambda: None)))
+    application = Application(DIALECTS, Context(world.dispatcher, admission, streams, lambda: None))
+    app = httpx.ASGITransport(OnConnection(application))
     async with httpx.AsyncClient(transport=app, base_url="http://gateway", params={"apikey": API_KEY}) as client:
         yield client
     await world.close()
@@ -126,7 +129,7 @@ async def test_a_long_batch_is_done_in_many_turns(
     """It is parsed beside the loop; and what is asked for after it is answered before it."""
     parsed_in: list[int] = []
     order: list[str] = []
-    read = gate.read_batch
+    read = batches.read_batch
 
     def read_batch(data: bytes, charset: str | None) -> list[BatchEntry]:
         parsed_in.append(threading.get_ident())
@@ -137,7 +140,7 @@ async def test_a_long_batch_is_done_in_many_turns(
         order.append(path)
         return answer
 
-    monkeypatch.setattr(gate, "read_batch", read_batch)
+    monkeypatch.setattr(batches, "read_batch", read_batch)
     inner = "" if deleting else '<contents type="text/plain">new</contents>'
     entries = "".join(f'<property name="{"p" if deleting else "n"}.{n}">{inner}</property>' for n in range(MANY))
     async with rendered_in_each_turn(monkeypatch) as counts:
@@ -152,7 +155,7 @@ async def test_a_long_batch_is_done_in_many_turns(
 
 async def test_large_batches_are_few_at_a_time(site: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever is over that is told so at once, and writes nothing; small ones are always taken."""
-    monkeypatch.setattr(gate, "WAITING_BATCHES", 3)
+    monkeypatch.setattr(batches, "WAITING_BATCHES", 3)
     large = "<properties>" + "".join(f'<property name="nothing.{n}"/>' for n in range(2_000)) + "</properties>"
     small = '<properties><property name="few"><contents type="text/plain">x</contents></property></properties>'
     puts = [site.put(SITE, content=large, headers=XML) for _ in range(5)]

@@ -433,7 +433,7 @@ class Script:
     # The end.
 
     def run(self, steps: Sequence[tuple[str, dict[str, Any]]]) -> None:
-        """Do the steps, let everybody come to the end of the history, then judge."""
+        """Do the steps, let everybody come to the end of the history, then check."""
         try:
             for name, arguments in steps:
                 getattr(self, name)(**arguments)
@@ -497,7 +497,7 @@ def flood(newcomer: bool, slow: bool) -> tuple[str, dict[str, Any]]:
 
 
 def read(which: int, most: int) -> tuple[str, dict[str, Any]]:
-    """So many frames."""
+    """This many frames."""
     return ("read", {"which": which, "most": most})
 
 
@@ -530,7 +530,7 @@ def test_whatever_clients_do_each_watcher_gets_what_the_ledger_owes_it(
 
 
 def play(world: World, examples: int) -> None:
-    """Run so many scripts, and those that are worth running always."""
+    """Run this many scripts, and those that are always worth running."""
 
     # Not shrunk: what happens depends on how fast kernel and gateway are, so a smaller script may fare differently.
     @settings(max_examples=examples, deadline=None, phases=[Phase.explicit, Phase.generate])

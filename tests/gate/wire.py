@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.running import RunningGateway
+from tests.running import PATIENCE, RunningGateway
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
 MASK = b"\x12\x34\x56\x78"
@@ -67,7 +67,7 @@ class Wire:
         self.socket = socket.socket()
         if source:
             self.socket.bind((source, 0))
-        self.socket.settimeout(20)
+        self.socket.settimeout(PATIENCE)
         if receive_buffer is not None:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self.socket.connect(("127.0.0.1", gateway.port))
@@ -80,7 +80,7 @@ class Wire:
             self.socket.sendall(piece)
 
     def read(self, size: int) -> bytes:
-        """So many bytes."""
+        """Exactly this many bytes."""
         data = self._reader.read(size)
         assert len(data) == size, f"the connection ended after {data!r}"
         return data

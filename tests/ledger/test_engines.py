@@ -12,10 +12,11 @@ import pytest
 
 from hivewire.ledger.engines.memory import MemoryJournal
 from hivewire.ledger.engines.sqlite import SqliteJournal
-from hivewire.ledger.journal import MAX_APPEND, NO_HISTORY, SINCE_BYTES, Journal
+from hivewire.ledger.journal import MAX_APPEND, NO_HISTORY, SINCE_BYTES, Entry, Journal
 from hivewire.ledger.records import Change, NotDurable
+from tests.ledger.shared import SharedLog
 
-ENGINES = ("memory", "sqlite")
+ENGINES = ("memory", "sqlite", "shared")
 CONTENTS = {
     "empty": b"",
     "with NULs": b"a\0b\0",
@@ -44,17 +45,23 @@ class Shelf:
     """A place where one engine keeps its log, so that it can be closed and opened again."""
 
     def __init__(self, engine: str, path: Path) -> None:
-        self._memory = MemoryJournal()
+        self._memory = MemoryJournal() if engine == "memory" else SharedLog().journal()
         self._engine = engine
         self._path = path
         self.journal: Journal
 
     async def open(self) -> Journal:
         """Open the log, as a new object where the engine has one."""
-        self.journal = self._memory if self._engine == "memory" else SqliteJournal(self._path)
+        self.journal = SqliteJournal(self._path) if self._engine == "sqlite" else self._memory
         await self.journal.open()
-        await self.journal.follow(lambda entry: None)
+        self.entries: list[Entry] = []
+        self.tips: list[int] = []
+        await self.journal.follow(self._take)
         return self.journal
+
+    def _take(self, entry: Entry) -> None:
+        self.entries.append(entry)
+        self.tips.append(self.journal.tip)
 
     async def reopen(self) -> Journal:
         """Close it and open it again."""
@@ -112,6 +119,53 @@ async def test_a_delete_is_told_from_empty_content(shelf: Shelf) -> None:
     """A delete stays a delete and an empty value stays an empty value."""
     await append(shelf.journal, [change(1, content=b""), change(2, version=2, content=None, previous=1)])
     assert [found.content for found in await everything(await shelf.reopen())] == [b"", None]
+
+
+async def test_entries_are_taken_before_append_returns(shelf: Shelf) -> None:
+    """Every entry is taken once, in order, when it can be read; its place is the tip then, and grows."""
+    before = shelf.journal.tip
+    batches = [[change(1)], [change(2, "b"), change(2, "c")], [change(9, version=2, previous=1)]]
+    for number, batch in enumerate(batches, 1):
+        assert await shelf.journal.append(batch, behind=shelf.journal.tip)
+        assert [list(entry.changes) for entry in shelf.entries] == batches[:number]
+    assert [entry.place for entry in shelf.entries] == shelf.tips == sorted({*shelf.tips, shelf.tips[0]})
+    assert before < shelf.tips[0]
+    assert shelf.journal.tip == shelf.tips[-1]
+    journal = await shelf.reopen()
+    assert shelf.entries == [], "what `changes` tells is not taken"
+    await append(journal, [change(10, "d")])
+    assert [list(entry.changes) for entry in shelf.entries] == [[change(10, "d")]]
+
+
+async def test_a_confirmation_moves_nothing_where_nothing_came(shelf: Shelf) -> None:
+    """To confirm writes no change and no note, and the tip stays."""
+    await append(shelf.journal, [change(1)])
+    tip = shelf.journal.tip
+    await shelf.journal.confirm()
+    assert (shelf.journal.tip, len(shelf.entries)) == (tip, 1)
+    assert await shelf.journal.notes() == {}
+
+
+async def test_a_confirmation_after_a_failed_append_tells_the_truth(data: Path) -> None:
+    """It writes a note first: while that fails it says NotDurable, and afterwards it writes no more."""
+    memory = MemoryJournal()
+    memory.broken = "no space left"
+    with pytest.raises(NotDurable):
+        await append(memory, [change(1)])
+    with pytest.raises(NotDurable, match="no space left"):
+        await memory.confirm()
+    memory.broken = None
+    await memory.confirm()
+    memory.broken = "no space left"
+    await memory.confirm()
+    sqlite = SqliteJournal(data)
+    await sqlite.open()
+    await refused(lambda: append(sqlite, [change(1, "\ud800")]))
+    await sqlite.confirm()
+    probe = (await sqlite.notes())["probe"]
+    await sqlite.confirm()
+    assert await sqlite.notes() == {"probe": probe}
+    await sqlite.close()
 
 
 @pytest.mark.parametrize("key", KEYS, ids=ascii)

@@ -471,6 +471,18 @@ async def test_a_log_that_is_made_longer_does_not_promise_what_is_gone(engine: A
             assert kept.ledger.oldest == oldest
 
 
+async def test_changes_of_a_forgotten_life_are_not_needed() -> None:
+    """Where a key was forgotten and made anew, what a removal left behind of its life before goes with the next one."""
+    journal = MemoryJournal()
+    old, new = _change(1, "a"), _change(2, "a")
+    old.ordinal = 5
+    for change in (old, new, _change(3, "b")):
+        assert await journal.append([change], behind=journal.tip)
+    async with Kept(lambda: journal, Retention(history=10, log_changes=1)) as kept:
+        await kept.compact()
+        assert [change.revision for change in await everything(journal)] == [2, 3]
+
+
 class Counting(MemoryJournal):
     """Counts the looks at what is older than the log, and can be stopped before one."""
 

@@ -593,7 +593,6 @@ ANYTHING = st.text(max_size=40) | st.lists(PIECES, max_size=25).map("".join) | V
 
 
 @given(ANYTHING)
-@settings(max_examples=600)
 def test_any_text_gets_calls_and_each_call_an_answer_in_json(text: str) -> None:
     """Whatever text comes, it is one call or a batch of some, and the answer is one line of valid JSON."""
     calls = codec.decode(text.encode())

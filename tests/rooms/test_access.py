@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import UNSET
 
+from hivewire.access.identity import Identity
 from hivewire.access.passwords import Busy, Passwords, generate
 from hivewire.access.tenants import Tenants
 from hivewire.access.throttle import FORGET_AFTER, FREE_ATTEMPTS, LONGEST, MAX_TRACKED, Rate, Throttle
@@ -29,12 +30,14 @@ from hivewire.access.tokens import (
     Key,
     SecretError,
     Tokens,
+    VerifiedTokens,
     generate_secret,
     login_claims,
 )
 from hivewire.access.users import UserProfile, Users
 from hivewire.ledger.engines.memory import MemoryJournal
 from hivewire.ledger.ledger import Ledger
+from hivewire.ledger.records import Transaction, Write
 from hivewire_protocol.errors import (
     InvalidCredentials,
     InvalidTokenType,
@@ -334,6 +337,89 @@ async def test_a_token_dies_with_the_activity_of_its_user(tokens: Tokens, users:
                 tokens.verify(token, NOW)
 
 
+# Verified tokens.
+
+
+class CountingTokens(Tokens):
+    """Counts how often a signature is looked at."""
+
+    looked_at = 0
+
+    def claims(self, token: str) -> Claims:
+        self.looked_at += 1
+        return super().claims(token)
+
+
+@pytest.fixture
+def counting(users: Users) -> CountingTokens:
+    return CountingTokens(Key(SECRET, "utf8"), users, Tenants(users._ledger), HOUR, 10 * HOUR)
+
+
+def test_a_token_that_was_good_is_verified_once(counting: CountingTokens) -> None:
+    """The same text gives the same identity without another look at its signature; another text does not."""
+    john, admin = counting.mint(claims(u=JOHN)), counting.mint(claims())
+    first = counting.verify(john, NOW)
+    assert counting.verify("".join(john), NOW + 1) is first
+    assert counting.verify(admin, NOW).login == "admin"
+    assert counting.looked_at == 2
+
+
+def test_a_remembered_token_expires_all_the_same(counting: CountingTokens) -> None:
+    """To the millisecond, and then nothing of it is kept."""
+    token = counting.mint(claims(e=NOW + 5))
+    assert counting.verify(token, NOW + 5) is counting.verify(token, NOW + 5)
+    for _ in range(2):
+        with pytest.raises(TokenExpired):
+            counting.verify(token, NOW + 6)
+    assert len(counting._verified) == 0
+
+
+async def test_a_remembered_token_follows_its_user(counting: CountingTokens, users: Users) -> None:
+    """A lock and a deletion count with the next request, and so does another role."""
+    token, ledger = counting.mint(claims()), users._ledger
+    assert counting.verify(token, NOW).tenants is None
+    await ledger.commit(users.write("admin", UserProfile("", Role.CLIENT), None))
+    assert counting.verify(token, NOW).tenants == {}
+    await ledger.commit(users.write("admin", UserProfile("", Role.ADMIN, Status.LOCKED_OUT), None))
+    with pytest.raises(InvalidCredentials):
+        counting.verify(token, NOW)
+    await ledger.commit(users.write("admin", UserProfile("", Role.ADMIN), None))
+    assert counting.verify(token, NOW).tenants is None
+    await ledger.commit(Transaction([Write("user", "admin", None)]))
+    with pytest.raises(InvalidCredentials):
+        counting.verify(token, NOW)
+
+
+async def test_a_token_that_was_not_good_is_looked_at_again(counting: CountingTokens, users: Users) -> None:
+    """A failure is not remembered: a user who comes later finds its tokens good."""
+    token = counting.mint(claims(u=BOUND + 1))
+    for _ in range(2):
+        with pytest.raises(InvalidCredentials):
+            counting.verify(token, NOW)
+    assert (counting.looked_at, len(counting._verified)) == (2, 0)
+    await users._ledger.commit(users.write("late", UserProfile(""), None))
+    assert counting.verify(token, NOW).login == "late"
+
+
+def test_remembered_tokens_are_bounded_in_number_and_bytes() -> None:
+    """The one that was used longest ago goes first."""
+    verified = VerifiedTokens(most=3, most_bytes=10)
+    identity = Identity(1, "john", NOW, 0, None, None)
+
+    def kept(*tokens: str) -> list[str]:
+        return [token for token in tokens if verified.find(token) is not None]
+
+    for token in ("a", "b", "c"):
+        verified.remember(token, identity)
+    assert kept("a") == ["a"]
+    verified.remember("d", identity)
+    assert (kept("a", "b", "c", "d"), verified.bytes) == (["a", "c", "d"], 3)
+    verified.remember("e" * 9, identity)
+    assert (kept("a", "c", "d", "e" * 9), verified.bytes) == (["d", "e" * 9], 10)
+    verified.remember("f" * 11, identity)
+    assert (len(verified), verified.bytes) == (0, 0)
+
+
 # Refreshing.
 
 
@@ -550,7 +636,7 @@ def test_a_clock_that_jumps_back_makes_nobody_wait_longer(throttle: Throttle, cl
 
 
 def test_the_memory_of_failures_is_bounded(throttle: Throttle) -> None:
-    """Guessing with ever new logins takes no more than a bounded room; the quietest is forgotten first."""
+    """Guessing with ever new logins takes bounded memory; the one that failed longest ago is forgotten first."""
     fail(throttle, 12, login="first")
     fail(throttle, 12, login="second")
     for number in range(MAX_TRACKED - 1):

@@ -172,14 +172,14 @@ def test_secrets_are_compared_whole() -> None:
     assert not any(same(given, "key") for given in ("", "ke", "keyy", "KEY"))
 
 
-@pytest.mark.parametrize("door", ["key", "session", "server token", "remembered", "client"])
-def test_secrets_are_compared_in_constant_time(place: Place, monkeypatch: pytest.MonkeyPatch, door: str) -> None:
+@pytest.mark.parametrize("way", ["key", "session", "server token", "remembered", "client"])
+def test_secrets_are_compared_in_constant_time(place: Place, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
     """The library's comparison that takes the same time for any two decides, and not another one."""
     admin = place.users.all()[0]
     place.remembered.remember(admin, "right")
     tenants = Tenants(place.ledger)
     session = place.sessions.mint(admin, NOW)
-    doors: dict[str, Callable[[], Any]] = {
+    ways: dict[str, Callable[[], Any]] = {
         "key": lambda: same("key", "key"),
         "session": lambda: place.sessions.verify(session, NOW),
         "server token": lambda: place.tokens.verify(KNOWN, NOW),
@@ -188,7 +188,7 @@ def test_secrets_are_compared_in_constant_time(place: Place, monkeypatch: pytest
     }
     compared = []
     monkeypatch.setattr(hmac, "compare_digest", lambda *two: bool(compared.append(two)))
-    assert not doors[door]()
+    assert not ways[way]()
     assert compared
 
 

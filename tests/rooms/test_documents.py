@@ -1,4 +1,4 @@
-"""Saving a tenant's document: in slices or by a worker, one at a time, and on the version that was judged."""
+"""Saving a tenant's document: in slices or by a worker, one at a time, and on the version that was evaluated."""
 
 from __future__ import annotations
 
@@ -72,8 +72,8 @@ async def test_long_work_lets_others_have_their_turn(monkeypatch: pytest.MonkeyP
     assert await in_slices(steps()) is None  # type: ignore[arg-type]
 
 
-async def test_what_was_judged_is_what_is_replaced(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A write in between is noticed: everything is judged again, and now the date is that of an older version."""
+async def test_what_was_evaluated_is_what_is_replaced(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A write in between is noticed: everything is evaluated again, and now the date is that of an older version."""
     store = documents_of(world)
     first = await put(world, store)
     other = Write(DOCUMENT, "t1", _later(first.change), "application/json")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
-from typing import Any, ClassVar
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from types import SimpleNamespace
+from typing import Any, ClassVar, NamedTuple
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import tests.world
@@ -16,11 +17,15 @@ from hivewire.access.identity import ANONYMOUS, Identity
 from hivewire.access.tokens import ACCESS, Claims
 from hivewire.access.users import UserProfile
 from hivewire.caller import Caller
-from hivewire.hub import catchup, entries, hub
-from hivewire.hub.entries import Entry, Recent
+from hivewire.hub import catchup, hub, tail
+from hivewire.hub.feed import Copy, Feed
 from hivewire.hub.index import Index
+from hivewire.hub.ledger_source import LedgerSource, Records, event_of, key_of
+from hivewire.hub.source import Event, Topic
+from hivewire.hub.tail import Tail
 from hivewire.ledger.engines.memory import MemoryJournal
-from hivewire.ledger.records import Change, Transaction, Write
+from hivewire.ledger.ledger import Ledger
+from hivewire.ledger.records import Change, NotKept, Transaction, Write
 from hivewire.session import Session
 from hivewire_protocol.close import Code
 from hivewire_protocol.codec import push
@@ -29,6 +34,7 @@ from hivewire_protocol.nouns.subscription import parse_position, render_position
 from hivewire_protocol.nouns.user import Role, Status
 from hivewire_protocol.patterns import EVERYTHING, Patterns
 from hivewire_protocol.permissions import Permission
+from tests.contract import hold_push
 from tests.world import ALL, HOUR, Clock
 
 READER = 1 << Permission.GET_CONFIGURATION
@@ -74,6 +80,7 @@ class Peer:
 
     def push(self, data: bytes) -> None:
         for line in data.splitlines():
+            hold_push(line)
             self._take(line)
 
     def _take(self, line: bytes) -> None:
@@ -130,7 +137,7 @@ class World(tests.world.World):
 
     async def quiet(self) -> None:
         """Until nobody who reads is behind."""
-        while any(feed._task is not None for feed in self.hub.feeds):
+        while self.hub.catch_up.busy:
             await asyncio.sleep(0)
 
     def position(self, revision: int) -> str:
@@ -342,7 +349,7 @@ async def test_an_unsubscribe_in_the_middle_of_catching_up(world: World) -> None
     start = await world.put("a")
     for _ in range(5):
         await world.put("a")
-    world.hub.recent.clear(world.ledger.revision)
+    world.hub.tail().clear()
     peer = world.peer()
     peer.subscribe(since=world.position(start))
     while not world.journal.reading:
@@ -375,15 +382,18 @@ async def test_a_subscription_made_in_a_full_batch_is_known(world: World) -> Non
     await world.put("big", value="x" * 60_000)
     peer = world.peer()
     peer.subscribe(names=["never"])
+    await world.quiet()
     calls: list[tuple[str, dict[str, Any]]] = [("configuration/get", {"name": "big"})] * 30
     calls.append(("configuration/subscribe", {"names": ["never"]}))
     batch: list[dict[str, Any]] = [
         {"jsonrpc": "2.0", "id": n, "method": m, "params": p} for n, (m, p) in enumerate(calls)
     ]
     batch.append({"jsonrpc": "2.0", "method": "configuration/unsubscribe", "params": {"subscriptionId": 1}})
+    await world.quiet()
     peer.taken()
     peer.session.receive(json.dumps(batch).encode())
-    await world.quiet()
+    while not peer.frames:
+        await asyncio.sleep(0)
     answers = peer.frames[0]
     assert answers[29]["error"]["code"] == 413
     assert answers[30]["result"]["subscriptionId"] == 2
@@ -478,7 +488,7 @@ async def test_who_does_not_read_is_remembered_by_position_only(world: World, mo
 @pytest.mark.parametrize("conflate", [True, False])
 async def test_a_slow_reader_gets_only_the_latest_of_each_name(world: World, conflate: bool) -> None:
     """When it read nothing for a while and too much waits; with `conflate: false` it is closed with 4008 instead."""
-    world.hub.conflate_after = 5
+    world.hub.catch_up.conflate_after = 5
     await world.put("a", "b", "gone")
     peer = world.peer()
     peer.subscribe(names=["a", "b", "c", "gone", "never"], conflate=conflate)
@@ -527,7 +537,7 @@ async def test_a_commit_that_is_not_announced_yet_is_no_reason_to_conflate(world
 async def test_a_delete_during_a_conflated_run_is_not_lost(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also of a name that the run has not come to: the caller may still have it."""
     monkeypatch.setattr(catchup, "LOOK", 1)
-    world.hub.conflate_after = 1
+    world.hub.catch_up.conflate_after = 1
     await world.put("a", "b", "c")
     peer = world.peer()
     peer.subscribe()
@@ -547,7 +557,7 @@ async def test_a_delete_during_a_conflated_run_is_not_lost(world: World, monkeyp
 async def test_a_conflated_run_repeats_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was sent of a transaction before the peer stopped reading does not come again in the run."""
     monkeypatch.setattr(catchup, "WRITE", 1)
-    world.hub.conflate_after = 1
+    world.hub.catch_up.conflate_after = 1
     peer = world.peer()
     peer.subscribe(snapshot=False)
     peer.room = 3
@@ -582,7 +592,7 @@ async def test_a_snapshot_frame_is_within_its_bound(world: World) -> None:
 async def test_a_name_that_comes_and_goes_during_a_conflated_run(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its old delete is not sent behind its new one, nor beside the new record."""
     monkeypatch.setattr(catchup, "WRITE", 1)
-    world.hub.conflate_after = 1
+    world.hub.catch_up.conflate_after = 1
     await world.put("a", "b", "c")
     peer = world.peer()
     peer.subscribe()
@@ -623,7 +633,7 @@ async def test_a_token_that_reaches_less_in_the_middle_of_a_group(
 @pytest.mark.parametrize(("idle", "changes"), [(False, 20), (True, 5)])
 async def test_no_conflation_without_need(world: World, idle: bool, changes: int) -> None:
     """Neither for who was reading all the time, nor for a few changes: then every one of them comes."""
-    world.hub.conflate_after = 5
+    world.hub.catch_up.conflate_after = 5
     peer = world.peer()
     peer.subscribe(snapshot=False, names=["a"])
     peer.session.pause()
@@ -644,7 +654,7 @@ async def test_a_slow_reader_whom_the_log_does_not_cover_gets_the_state_anew(wor
         each.taken()
         each.session.pause()
     await world.put("a")
-    world.hub.recent.clear(world.ledger.revision)
+    world.hub.tail().clear()
     world.ledger.oldest = world.ledger.revision + 1
     for each in (peer, strict):
         each.read()
@@ -768,19 +778,19 @@ async def test_a_huge_transaction_does_not_hold_up_the_others(world: World, monk
 
 def test_the_end_of_the_log_in_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whole revisions are forgotten, and it knows from where on it has everything."""
-    monkeypatch.setattr(entries, "RECENT_CHANGES", 10)
-    recent = Recent(0)
+    monkeypatch.setattr(tail, "RECENT_EVENTS", 10)
+    recent = Tail[int](LedgerSource(Ledger(MemoryJournal(), Clock())))
     for revision in range(1, 30):
-        recent.add([Change(revision, "k", "n", 1, 1, b"", "", 0)] * 3)
+        recent.add([event_of(Change(revision, "k", "n", 1, 1, b"", "", 0))] * 3)
         found = recent.after(recent.since, 1_000)
         assert found is not None
-        assert [entry.revision for entry in found] == [n for n in range(recent.since + 1, revision + 1) for _ in "abc"]
+        assert [event.offset for event in found] == [n for n in range(recent.since + 1, revision + 1) for _ in "abc"]
         assert len(found) <= 10
         assert recent.after(recent.since - 1, 10) is None
     assert recent.after(29, 10) == []
     some = recent.after(27, 1)
     assert some is not None
-    assert [entry.revision for entry in some] == [28] * 3, "whole transactions"
+    assert [event.offset for event in some] == [28] * 3, "whole transactions"
 
 
 NAMES = ["a", "a.1", "a.1.x", "a.2", "b", "b.1", "ab"]
@@ -887,7 +897,7 @@ def state_at(log: dict[int, list[tuple[str, int, bool]]], revision: int, pattern
 
 async def play(patterns: list[str], script: list[Any]) -> None:
     world = await World().open()
-    world.hub.conflate_after = 3
+    world.hub.catch_up.conflate_after = 3
     log: dict[int, list[tuple[str, int, bool]]] = {}
     watched: list[Watched] = []
     for pattern in patterns:
@@ -906,7 +916,7 @@ async def play(patterns: list[str], script: list[Any]) -> None:
             for _ in range(what[0]):
                 await asyncio.sleep(0)
         elif step == "forget":
-            world.hub.recent.clear(world.ledger.revision)
+            world.hub.tail().clear()
         else:
             await act(world, watched[what[0] % len(watched)], step, what)
         for each in watched:
@@ -934,7 +944,6 @@ async def act(world: World, each: Watched, step: str, what: list[Any]) -> None:
         each.peer.subscribe(names=list(each.pattern.patterns), since=each.position)
 
 
-@settings(max_examples=300, deadline=None)
 @given(patterns=st.lists(st.sampled_from(["*", "a*", "a.*", "b"]), min_size=1, max_size=4), script=steps)
 def test_every_watcher_has_the_ledgers_changes_and_state(patterns: list[str], script: list[Any]) -> None:
     """Whatever happens in whatever order: groups are whole, in order, none twice, none missing, states are true."""
@@ -943,6 +952,7 @@ def test_every_watcher_has_the_ledgers_changes_and_state(patterns: list[str], sc
         patch.setattr(catchup, "SNAPSHOT_BYTES", 60)
         patch.setattr(catchup, "PORTION", 3)
         patch.setattr(catchup, "LOOK", 2)
+        patch.setattr(catchup, "SLICE_SECONDS", 0)
         patch.setattr(hub, "FRAMES", 5)
         asyncio.run(play(patterns, script))
 
@@ -955,7 +965,304 @@ def test_a_change_is_encoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
         calls.append(change)
         return b'"a":1'
 
-    topic = entries.Topic("t", "k", "ks", update, lambda change: b"", lambda identity, wanted: wanted)
-    entry = Entry(Change(1, "k", "n", 1, 1, b"", "", 0))
-    assert [entry.members(topic) for _ in range(3)] == [b'"a":1'] * 3
+    topic = Topic("t", "k", update, key_of, lambda identity, wanted: wanted)
+    event = event_of(Change(1, "k", "n", 1, 1, b"", "", 0))
+    assert [event.members(topic) for _ in range(3)] == [b'"a":1'] * 3
     assert len(calls) == 1
+
+
+# Slices: what one turn of the event loop does for those who are behind.
+
+
+class Counted:
+    """The ledger as a source that counts the rows of its states that were looked at."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._source = LedgerSource(ledger)
+        self.rows = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._source, name)
+
+    def state(self, kind: str) -> Any:
+        state = self._source.state(kind)
+        counted = SimpleNamespace(event=state.event)
+        counted.tombstones = lambda after, before: self._count(state.tombstones(after, before), len)
+        counted.records = lambda names, after: self._count(state.records(names, after), lambda row: 1)
+        return counted
+
+    def _count(self, rows: Iterator[Any], weight: Callable[[Any], int]) -> Iterator[Any]:
+        for row in rows:
+            self.rows += weight(row)
+            yield row
+
+
+async def test_conflated_runs_work_in_bounded_steps(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many are behind, a turn of the loop looks at a few rows; each of them holds two cursors, and no list."""
+    monkeypatch.setattr(catchup, "LOOK", 10)
+    monkeypatch.setattr(catchup, "SLICE_SECONDS", 0)
+    world.hub.catch_up.conflate_after = 5
+    source = Counted(world.ledger)
+    world.hub.tail().source = source
+    for number in range(50):
+        await world.put(f"gone.{number}", f"kept.{number}")
+    peers = [world.peer() for _ in range(4)]
+    for peer in peers:
+        peer.subscribe(snapshot=False)
+        peer.session.pause()
+    for number in range(50):
+        await world.put(f"kept.{number}")
+        await world.delete(f"gone.{number}")
+    for peer in peers:
+        peer.read(idle=True)
+    before, most, copies = 0, 0, 0
+    while world.hub.catch_up.busy:
+        await asyncio.sleep(0)
+        most, before = max(most, source.rows - before), source.rows
+        for peer in peers:
+            for sub in peer.caller.feed.subscriptions if peer.caller.feed is not None else ():
+                held = [getattr(sub.copy, name) for name in Copy.__slots__] if sub.copy is not None else []
+                copies += bool(held)
+                assert all(type(value) in (int, str) for value in held)
+    assert 0 < most <= 11, "the row that ends a step is looked at again by the next"
+    assert copies > 40
+    assert source.rows >= 4 * 100
+    for peer in peers:
+        assert len(peer.frames) == 1 + 100
+        assert parse_position(peer.frames[-1]["position"])[1] == world.ledger.revision
+
+
+async def test_a_run_whose_tombstones_left_the_log_starts_over(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Deletes may be missing then, so the state replaces what the client has."""
+    monkeypatch.setattr(catchup, "WRITE", 1)
+    world.hub.catch_up.conflate_after = 1
+    await world.put("a", "b", "c")
+    peer = world.peer()
+    peer.subscribe()
+    await world.quiet()
+    peer.taken()
+    peer.session.pause()
+    await world.delete("a")
+    await world.delete("b")
+    peer.read(1, idle=True)
+    await world.quiet()
+    assert [name for name, *_ in shown(peer.taken())] == ["b"]
+    world.ledger.oldest = world.ledger.revision + 1
+    peer.read()
+    await world.quiet()
+    assert shown(peer.frames) == [["c"]]
+    assert peer.frames[0]["reset"] is True
+
+
+async def test_one_portion_of_the_log_is_read_at_a_time(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So memory does not grow with those who are behind; all of them get everything."""
+    start = await world.put("a")
+    for _ in range(20):
+        await world.put("a")
+    world.hub.tail().clear()
+    reading = most = 0
+    since = Ledger.since
+
+    async def counted(ledger: Ledger, revision: int, *, take: int) -> list[Change]:
+        nonlocal reading, most
+        reading += 1
+        most = max(most, reading)
+        found = await since(ledger, revision, take=take)
+        reading -= 1
+        return found
+
+    monkeypatch.setattr(Ledger, "since", counted)
+    monkeypatch.setattr(catchup, "PORTION", 3)
+    peers = [world.peer() for _ in range(5)]
+    for peer in peers:
+        peer.subscribe(since=world.position(start))
+    await world.quiet()
+    assert most == 1
+    for peer in peers:
+        assert [version for _, version, _ in shown(peer.frames)[1:]] == list(range(2, 22))
+
+
+# Another source: messages of devices have no state, expire, and are followed by device, network or type.
+
+
+class Message(NamedTuple):
+    device: str
+    network: int
+    text: str
+
+
+class Messages:
+    """A log of messages in memory, as a source."""
+
+    epoch = "messages"
+
+    def __init__(self) -> None:
+        self.tip, self.oldest = 0, 1
+        self.log: list[Event] = []
+        self.observer: Callable[[Iterable[Event]], None] = lambda events: None
+
+    def covers(self, offset: int) -> bool:
+        return self.oldest - 1 <= offset <= self.tip
+
+    async def since(self, offset: int, *, take: int) -> list[Event]:
+        if not self.covers(offset):
+            raise NotKept
+        return [event for event in self.log if event.offset > offset][:take]
+
+    def follow(self, observer: Callable[[Iterable[Event]], None]) -> None:
+        self.observer = observer
+
+    def state(self, kind: str) -> None:
+        return None
+
+    def insert(self, device: str, network: int, text: str) -> None:
+        self.tip += 1
+        self.log.append(Event(self.tip, "message", Message(device, network, text), 100))
+        self.observer(self.log[-1:])
+
+    def expire(self) -> None:
+        """Everything so far, also from the memory of the hub."""
+        self.log.clear()
+        self.oldest = self.tip + 1
+
+
+def message_keys(message: Message) -> tuple[str, ...]:
+    return (f"device/{message.device}", f"network/{message.network}", "all")
+
+
+MESSAGES = Topic(
+    name="message",
+    kind="message",
+    update=lambda message: b'"text":"%b"' % message.text.encode(),
+    keys=message_keys,
+    served=lambda identity, wanted: wanted & identity.names,
+    source="messages",
+)
+
+
+@pytest.fixture
+def messages(world: World) -> Messages:
+    source = Messages()
+    world.hub.add("messages", source)
+    return source
+
+
+def follow(world: World, *scopes: str, reach: str = "*", since: tuple[str, int] | None = None) -> tuple[Peer, Feed]:
+    """A peer that follows messages in these scopes, as a handler would subscribe it; its first frame is the mode."""
+    peer = world.peer(reach)
+    feed = peer.caller.feed = world.hub.feed(peer, peer.caller.identity or pytest.fail())
+    sub = feed.subscribe(MESSAGES, Patterns(scopes))
+    peer.frames.append(sub.start(since, snapshot=True))
+    feed.begin(rpc=False)
+    return peer, feed
+
+
+def texts(peer: Peer) -> list[Any]:
+    return [frame["text"] for frame in peer.frames[1:]]
+
+
+async def test_messages_are_followed_by_scope(world: World, messages: Messages) -> None:
+    """By device, by network, by both and yet once, by everything; only within what the identity reaches."""
+    scopes = [("device/a",), ("network/1",), ("device/a", "network/1"), ("all",), ("device/*",)]
+    peers = [follow(world, *each)[0] for each in scopes]
+    within, _ = follow(world, "all", "network/1", reach="network/*")
+    assert peers[0].frames == ["live"], "there is no state that a snapshot could show"
+    for text, device, network in (("one", "a", 1), ("two", "a", 2), ("three", "b", 1), ("four", "c", 3)):
+        messages.insert(device, network, text)
+    expected = [["one", "two"], ["one", "three"], ["one", "two", "three"], ["one", "two", "three", "four"]]
+    assert [texts(peer) for peer in peers] == [*expected, expected[-1]]
+    assert texts(within) == ["one", "three"]
+    assert peers[0].frames[1] == {
+        "action": "message/update",
+        "subscriptionId": 1,
+        "position": "messages-1",
+        "text": "one",
+    }
+
+
+async def test_messages_are_resumed_and_reset(world: World, messages: Messages) -> None:
+    """From a position everything behind it; from none that is kept everything that there is, and the first says so."""
+    for number in range(1, 4):
+        messages.insert("a", 1, str(number))
+    resumed, _ = follow(world, "all", since=("messages", 1))
+    other, _ = follow(world, "all", since=("another", 1))
+    await world.quiet()
+    assert resumed.frames[0] == "resumed"
+    assert texts(resumed) == ["2", "3"]
+    assert other.frames[0] == "reset"
+    assert texts(other) == ["1", "2", "3"]
+    assert [frame.get("reset") for frame in other.frames[1:]] == [True, None, None]
+    messages.expire()
+    world.hub.tail("messages").clear()
+    late, _ = follow(world, "all", since=("messages", 1))
+    await world.quiet()
+    messages.insert("a", 1, "4")
+    assert late.frames[0] == "reset"
+    assert late.frames[1] == {
+        "action": "message/bookmark",
+        "subscriptionId": 1,
+        "position": "messages-3",
+        "reset": True,
+    }
+    assert late.frames[2]["text"] == "4"
+    assert "reset" not in late.frames[2]
+
+
+async def test_a_slow_reader_of_messages_gets_all_that_is_kept(world: World, messages: Messages) -> None:
+    """Nothing is conflated, because a message is not the latest of anything; what expired meanwhile is a reset."""
+    world.hub.catch_up.conflate_after = 2
+    peer, feed = follow(world, "device/a")
+    feed.pause()
+    for number in range(10):
+        messages.insert("ab"[number % 2], 1, str(number))
+    feed.resume(idle=True)
+    await world.quiet()
+    assert texts(peer) == ["0", "2", "4", "6", "8"]
+    feed.pause()
+    messages.insert("a", 1, "lost")
+    messages.expire()
+    world.hub.tail("messages").clear()
+    messages.insert("a", 1, "kept")
+    feed.resume()
+    await world.quiet()
+    assert texts(peer)[5:] == ["kept"]
+    assert peer.frames[-1]["reset"] is True
+
+
+async def test_each_source_has_its_own_positions(world: World, messages: Messages) -> None:
+    """A bookmark says how far the source of its subscription has come, and an expired token pauses each where it is."""
+    peer, feed = follow(world, "device/a")
+    feed.begin(rpc=False)
+    peer.ask("configuration/subscribe", snapshot=False)
+    peer.frames.clear()
+    messages.insert("b", 1, "elsewhere")
+    revision = await world.put("a")
+    await world.hub.bookmarks()
+    assert [frame["position"] for frame in peer.frames] == [world.position(revision), "messages-1"]
+    world.clock.time += 2 * HOUR
+    await world.hub.bookmarks()
+    messages.insert("a", 1, "later")
+    await world.put("a")
+    assert len(peer.frames) == 2
+    feed.renew(world.identity())
+    await world.quiet()
+    assert [frame["position"] for frame in peer.frames[2:]] == ["messages-2", world.position(revision + 1)]
+
+
+@given(st.lists(st.tuples(st.booleans(), some_names), max_size=12), st.integers(0, 14), st.integers(0, 14))
+def test_tombstones_of_the_ledger_are_what_a_scan_finds(
+    script: list[tuple[bool, set[str]]], after: int, before: int
+) -> None:
+    """Newest first, those of one revision together, without names that were written again or are forgotten."""
+    kind = Ledger(MemoryJournal(), Clock()).kind("configuration")
+    for revision, (write, names) in enumerate(script, 1):
+        for number, name in enumerate(NAMES):
+            if name in names and (write or name in kind.live):
+                kind.apply(Change(revision, "configuration", name, number, 1, b"" if write else None, "", 0))
+            elif name in names and len(names) > 3:
+                kind.forget(name)
+    deletes = [change for change in kind.tombstones.values() if after < change.revision < before]
+    groups = list(Records(kind).tombstones(after, before))
+    assert [group[0][1] for group in groups] == sorted({change.revision for change in deletes}, reverse=True)
+    assert sorted(row[0] for group in groups for row in group) == sorted(change.key for change in deletes)
+    assert all(row[1] == group[0][1] == row[2].revision for group in groups for row in group)

@@ -350,6 +350,21 @@ async def test_privileges_end_with_their_tenant_and_do_not_come_back(world: Worl
     assert await listed(world) == [{"clientId": "sync", "tenants": {"t2": ["READ"]}}]
 
 
+async def test_a_remembered_token_of_a_client_follows_tenants_and_client(world: World) -> None:
+    """A tenant that is deleted is gone from the identity at the next request, and the client itself too."""
+    await tenant(world, "a", "b")
+    await client(world, a=["READ"], b=["READ"])
+    token, tokens = token_of(world), world.services.tokens
+    assert tokens.verify(token, now()) is tokens.verify(token, now())
+    await world.ask(TenantDelete(tenantId="a"))
+    assert tokens.verify(token, now()).tenants == {"b": frozenset({READ})}
+    await tenant(world, "a")
+    assert tokens.verify(token, now()).tenants == {"b": frozenset({READ})}
+    await world.ask(ClientDelete(clientId="sync"))
+    with pytest.raises(InvalidCredentials):
+        tokens.verify(token, now())
+
+
 async def test_a_tenant_is_looked_at_after_the_token_and_before_the_privilege(world: World) -> None:
     """401, then 404, then 403."""
     await tenant(world, "t1")

@@ -24,7 +24,7 @@ from websockets.exceptions import ConnectionClosed
 from hivewire import app
 from hivewire.settings import Settings
 from tests.gate.wire import dial
-from tests.running import PASSWORD, RunningGateway, Talk
+from tests.running import PASSWORD, PATIENCE, RunningGateway, Talk
 
 
 def hivewire(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -35,7 +35,7 @@ def hivewire(*arguments: str | Path, **environment: str) -> subprocess.Completed
         env={**plain, **environment},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=PATIENCE,
     )
 
 
@@ -85,7 +85,7 @@ def versions(gateway: RunningGateway) -> dict[str, tuple[str, int]]:
 def test_what_was_answered_is_there_after_kill_9(data: Path, answered_before: int) -> None:
     """Killed in the middle of 1,000 puts, the gateway has every answered one, and nothing that was not sent."""
     frames = put_frames(1_000)
-    with RunningGateway(data) as gateway, gateway.socket() as talk:
+    with RunningGateway(data, fresh=True) as gateway, gateway.socket() as talk:
         with ThreadPoolExecutor(1) as pool:
             sending = pool.submit(lambda: [talk.connection.send(frame, text=True) for frame in frames])
             answers = [talk.receive() for _ in range(answered_before)]
@@ -110,7 +110,7 @@ def test_what_was_answered_is_there_after_kill_9(data: Path, answered_before: in
 
 def test_revisions_go_on_after_kill_9(data: Path) -> None:
     """After a crash the next put continues version and revision of the last answered one."""
-    with RunningGateway(data) as gateway, gateway.socket() as talk:
+    with RunningGateway(data, fresh=True) as gateway, gateway.socket() as talk:
         last = [talk("configuration/put", name="a", value=str(n)) for n in range(5)][-1]
         gateway.process.kill()
         gateway.process.wait()
@@ -127,7 +127,7 @@ def test_revisions_go_on_after_kill_9(data: Path) -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
 def test_a_stop_answers_what_is_under_way_and_says_goodbye(data: Path, number: int) -> None:
     """Asked to stop, it answers the puts that it took, closes every socket with 1001 and a time, and exits with 0."""
-    with RunningGateway(data, "--drain-spread", "7") as gateway:
+    with RunningGateway(data, "--drain-spread", "7", fresh=True) as gateway:
         token = gateway.token()
         with gateway.socket(token) as busy, gateway.socket(token) as idle, gateway.socket("") as stranger:
             for frame in put_frames(300):
@@ -137,7 +137,7 @@ def test_a_stop_answers_what_is_under_way_and_says_goodbye(data: Path, number: i
             answers, closed = answers_until_close(busy)
             answers.insert(0, first)
             endings = [closed, answers_until_close(idle)[1], answers_until_close(stranger)[1]]
-            assert gateway.process.wait(20) == 0
+            assert gateway.process.wait(PATIENCE) == 0
         for ending in endings:
             assert ending.rcvd is not None
             assert ending.rcvd.code == 1001
@@ -182,7 +182,7 @@ def test_a_stop_during_the_start_is_a_stop(data: Path) -> None:
             pass  # the lock is the first thing that it makes, when it is far from ready
         process.send_signal(signal.SIGTERM)
         try:
-            process.communicate(timeout=10)
+            process.communicate(timeout=PATIENCE)
         except subprocess.TimeoutExpired:
             process.kill()
             pytest.fail("the gateway did not heed SIGTERM")
@@ -251,7 +251,7 @@ def test_a_second_gateway_on_the_same_file_does_not_start(data: Path) -> None:
 
 
 def test_a_port_in_use_is_told(data: Path) -> None:
-    """A taken port is told with its number, and no file is made."""
+    """The error names a port that is taken, and no file is made."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         fails(
@@ -261,13 +261,13 @@ def test_a_port_in_use_is_told(data: Path) -> None:
 
 
 def test_an_address_that_is_not_ours_is_told(data: Path) -> None:
-    """An address of another machine is told, and no file is made."""
+    """The error names an address of another machine, and no file is made."""
     fails(hivewire("serve", "--host", "192.0.2.1", "--data", data), "cannot listen on 192.0.2.1", "--host")
     assert os.listdir(data.parent) == []
 
 
 def test_a_bad_place_for_the_data_is_told(tmp_path: Path) -> None:
-    """A directory that is not there, or a directory in place of the file, is told, and nothing is made."""
+    """The error names a directory that is missing or stands in place of the file, and nothing is made."""
     missing = tmp_path / "missing" / "hivewire.db"
     fails(hivewire("serve", "--port", "0", "--data", missing), str(missing.parent), "does not exist")
     fails(hivewire("serve", "--port", "0", "--data", tmp_path), "is a directory")
@@ -374,14 +374,14 @@ def welcome(gateway: RunningGateway) -> str:
     stdout = gateway.process.stdout
     assert stdout is not None
     gateway.process.send_signal(signal.SIGTERM)
-    gateway.process.wait(20)
+    gateway.process.wait(PATIENCE)
     return str(stdout.read())
 
 
 def test_the_generated_password_is_printed_once_and_works(data: Path) -> None:
     """The first start prints a password with which one can log in; the second start does not print it."""
     nothing_set = {"HIVEWIRE_ADMIN_PASSWORD": "", "HIVEWIRE_JWT_SECRET": ""}
-    with RunningGateway(data, env=nothing_set) as gateway:
+    with RunningGateway(data, env=nothing_set, fresh=True) as gateway:
         stdout = gateway.process.stdout
         assert stdout is not None
         lines = [stdout.readline()]
@@ -421,7 +421,7 @@ def test_a_set_password_counts_at_the_first_start_only(data: Path) -> None:
 
 def test_a_start_and_a_stop_are_one_line_each(data: Path) -> None:
     """The log tells address, file, number of configurations and version at the start, and the revision at the stop."""
-    with RunningGateway(data) as gateway:
+    with RunningGateway(data, fresh=True) as gateway:
         with gateway.socket() as talk:
             revision = talk("configuration/put", name="a", value="1")["revision"]
         assert gateway.stop() == 0

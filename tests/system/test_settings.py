@@ -180,7 +180,7 @@ def test_secrets_are_known_as_such() -> None:
     ],
 )
 def test_shared_secrets_are_long_and_never_shown(name: str, value: str) -> None:
-    """Server tokens are `key:secret` pairs with secrets of 16 characters or more, and so long are the other keys."""
+    """Server tokens are `key:secret` pairs with secrets of at least 16 characters, as the other keys have."""
     words = refusal(environment={f"HIVEWIRE_{name}": value})
     assert words.startswith(f"setting {name.lower()} (HIVEWIRE_{name}): ")
     assert value not in words

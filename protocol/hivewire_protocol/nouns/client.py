@@ -3,64 +3,80 @@
 from __future__ import annotations
 
 import re
-from typing import ClassVar
+from typing import Annotated
 
 from msgspec import Struct
 
-from hivewire_protocol.messages import Reply, Request
+from hivewire_protocol.errors import NotAllowed, NotFound, OutOfBounds, Unavailable
+from hivewire_protocol.messages import Reply, Request, says
 from hivewire_protocol.nouns.tenant import Privilege
 from hivewire_protocol.permissions import Permission
 
 CLIENT_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-"""Only what looks the same whether a program encodes the two halves of a Basic header (RFC 6749, section 2.3.1) or,
-as most do, forgets to."""
+"""Only characters that form encoding leaves alone: RFC 6749, section 2.3.1, wants the two halves of a Basic header
+encoded, and most programs do not do it."""
 
 MAX_TENANTS = 100
-"""Tenants of one client: they all stand in its token, which has to fit into a header."""
+"""Tenants of one client: all of them stand in its token, which has to fit into a header."""
 
-
-class ClientInsert(Request, tag="client/insert"):
-    """Make a client with its privileges in `tenants`; the reply has its secret, this once. Administrators only."""
-
-    permission: ClassVar[Permission | None] = Permission.MANAGE_USER
-
-    clientId: str | None = None
-    tenants: dict[str, list[str]] | None = None
-
-
-class ClientList(Request, tag="client/list"):
-    """All clients by id, without their secrets."""
-
-    permission: ClassVar[Permission | None] = Permission.MANAGE_USER
-
-
-class ClientDelete(Request, tag="client/delete"):
-    """Delete a client; its tokens count no more from that moment on. Administrators only."""
-
-    permission: ClassVar[Permission | None] = Permission.MANAGE_USER
-
-    clientId: str | None = None
+_Id = Annotated[str, says("The client's id.")]
+_Grants = Annotated[dict[str, list[Privilege]], says("What it may do: tenant id to privileges.")]
 
 
 class ClientView(Struct):
-    """A client and its privileges in tenants that are still there."""
+    """A client and its privileges in the tenants that still exist."""
 
-    clientId: str
-    tenants: dict[str, list[Privilege]]
+    clientId: _Id
+    tenants: _Grants
 
 
 class ClientInsertReply(Reply):
-    """The answer to `client/insert`: the only time that the secret is told."""
+    """The new client. No other reply shows the secret."""
 
-    clientId: str
-    clientSecret: str
-    tenants: dict[str, list[Privilege]]
+    clientId: _Id
+    clientSecret: Annotated[str, says("The secret, shown only here; the gateway keeps a hash of it.")]
+    tenants: _Grants
 
     def __repr__(self) -> str:
         return f"ClientInsertReply({self.clientId!r}, ...)"
 
 
 class ClientListReply(Reply):
-    """The answer to `client/list`."""
+    """The clients."""
 
-    clients: list[ClientView]
+    clients: Annotated[list[ClientView], says("All clients, by id.")]
+
+
+class ClientInsert(Request, tag="client/insert"):
+    """Create a client with privileges in `tenants`; the reply shows its secret, once. Administrators only."""
+
+    permission = Permission.MANAGE_USER
+    required = ("tenants",)
+    reply = ClientInsertReply
+    errors = (NotAllowed, OutOfBounds, Unavailable)
+
+    clientId: Annotated[
+        str | None, says("1 to 64 letters, digits, dots, hyphens and underscores; generated when absent.")
+    ] = None
+    tenants: Annotated[
+        dict[str, list[str]] | None,
+        says("1 to 100 tenant ids, each with some of `READ`, `CREATE`, `UPDATE`, `DELETE`."),
+    ] = None
+
+
+class ClientList(Request, tag="client/list"):
+    """List all clients by id, without their secrets."""
+
+    permission = Permission.MANAGE_USER
+    reply = ClientListReply
+
+
+class ClientDelete(Request, tag="client/delete"):
+    """Delete a client; its tokens are invalid from that moment on. Administrators only."""
+
+    permission = Permission.MANAGE_USER
+    required = ("clientId",)
+    reply = Reply
+    errors = (NotAllowed, NotFound, Unavailable)
+
+    clientId: Annotated[str | None, says("The client's id.")] = None

@@ -3,172 +3,214 @@
 from __future__ import annotations
 
 import re
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from msgspec import UNSET, Struct, UnsetType
 
-from hivewire_protocol.messages import Integer, Reply, Request
+from hivewire_protocol.errors import NotFound, OutOfBounds, Unavailable, VersionConflict
+from hivewire_protocol.messages import Integer, Reply, Request, says
 from hivewire_protocol.permissions import Permission
 
 TEXT = "text/plain; charset=utf-8"
 """The content type of a value that was put without one."""
 
 INLINE_CHARACTERS = 65_536
-"""A longer content is left out of the resource: `value` is null and `size` says how much there is."""
+"""A longer content is left out of the resource: `value` is null and `size` gives its length in bytes."""
 
 RESERVED = "jwt.secret"
-"""A name that DeviceHive kept its signing secret under: nobody reads or writes it here."""
+"""The name under which DeviceHive kept its signing secret. Nobody can read or write it here."""
 
 _MEDIA_TYPE = re.compile(r"[!#$&^\w.+-]{1,64}/[!#$&^\w.+-]{1,64}( *; *[!-~ ]{1,120})?", re.ASCII)
 
 
-class Configuration(Struct, gc=False):
-    """The resource. `contentType` and `size` (bytes) follow when the type is not plain text, or the value left out."""
+# Members that several requests and replies share.
+_Name = Annotated[str | None, says("The configuration's name.")]
+_Value = Annotated[str | None, says("The new content, at least one character.")]
+_Description = Annotated[str | None, says("Why it is changed; kept in the history.")]
+_ContentType = Annotated[str | None, says("The media type of the content; `text/plain; charset=utf-8` when absent.")]
+_ExpectedVersion = Annotated[
+    Integer | None, says("The version that the writer believes current; 0: it must not exist. Else 409.")
+]
+_ExpectedRevision = Annotated[
+    Integer | None, says("The revision of the last change that the writer knows; another one gives 409.")
+]
+Revision = Annotated[int, says("The ledger-wide number of the change.")]
 
-    name: str
-    value: str | None
-    entityVersion: int
-    contentType: str | UnsetType = UNSET
-    size: int | UnsetType = UNSET
+
+class Configuration(Struct, gc=False):
+    """A configuration. `contentType` and `size` are there when the type is not plain text or the value is left out."""
+
+    name: Annotated[str, says("Its name.")]
+    value: Annotated[
+        str | None,
+        says("Its content; null when deleted, not text, or longer than 65,536 characters: read that over HTTP."),
+    ]
+    entityVersion: Annotated[int, says("1 at creation, one more with every change.")]
+    contentType: Annotated[str | UnsetType, says("The media type of the content.")] = UNSET
+    size: Annotated[int | UnsetType, says("The length of the content in bytes.")] = UNSET
 
 
 class ChangeInfo(Struct):
-    """What happened to one configuration: a row of its history, and the current state in a conflict."""
+    """One change of one configuration: a row of its history, and the current state in a conflict."""
 
-    revision: int
-    operation: str
-    modified: str
-    modifiedBy: str | None
-    description: str | None
-    configuration: Configuration
+    revision: Revision
+    operation: Annotated[str, says("`put` or `delete`.")]
+    modified: Annotated[str, says("When, in UTC: `2026-03-01T09:30:00.123`.")]
+    modifiedBy: Annotated[str | None, says("The login of the writer.")]
+    description: Annotated[str | None, says("Why, as the writer said.")]
+    configuration: Annotated[Configuration, says("The configuration after the change.")]
+
+
+class ConfigurationReply(Reply):
+    """The configuration, and its last change's revision."""
+
+    configuration: Annotated[Configuration, says("The configuration.")]
+    revision: Annotated[int, says("The revision of its last change.")]
+
+
+class RevisionReply(Reply):
+    """The revision of the delete."""
+
+    revision: Annotated[int, says("The revision of the delete.")]
+
+
+class ConfigurationHistoryReply(Reply):
+    """Changes of one name."""
+
+    changes: Annotated[list[ChangeInfo], says("The changes, newest first.")]
+
+
+class ConfigurationTransactReply(Reply):
+    """What the transaction wrote."""
+
+    bounded: ClassVar[bool] = False
+
+    configurations: Annotated[
+        list[Configuration], says("The configurations in the order of `changes`; a deleted one has the value null.")
+    ]
+    revision: Annotated[int, says("The one revision of all these changes.")]
+
+
+class ConfigurationListReply(Reply):
+    """A page of configurations."""
+
+    configurations: Annotated[list[Configuration], says("The configurations by name, in order of code points.")]
+    count: Annotated[int, says("How many match, before paging.")]
+    revision: Annotated[int, says("The revision of the ledger at which the list is true.")]
 
 
 class ConfigurationGet(Request, tag="configuration/get"):
-    """Read one configuration; with `entityVersion` that version of its current life, with `revision` that change."""
+    """Read a configuration, or an earlier version or change of it that is still kept."""
 
-    permission: ClassVar[Permission | None] = Permission.GET_CONFIGURATION
+    permission = Permission.GET_CONFIGURATION
+    required = ("name",)
+    reply = ConfigurationReply
+    errors = (NotFound, OutOfBounds)
 
-    name: str | None = None
-    entityVersion: Integer | None = None
-    revision: Integer | None = None
+    name: _Name = None
+    entityVersion: Annotated[Integer | None, says("Read this version, of its life since it was last created.")] = None
+    revision: Annotated[Integer | None, says("Read this change, also one before the last delete.")] = None
 
 
 class ConfigurationPut(Request, tag="configuration/put"):
-    """Create or update one; `entityVersion` (0 = must not exist) and `revision` are what the writer expects."""
+    """Create or update a configuration; equal content is an update too."""
 
-    permission: ClassVar[Permission | None] = Permission.MANAGE_CONFIGURATION
+    permission = Permission.MANAGE_CONFIGURATION
+    required = ("name", "value")
+    reply = ConfigurationReply
+    errors = (OutOfBounds, VersionConflict, Unavailable)
 
-    name: str | None = None
-    value: str | None = None
-    description: str | None = None
-    contentType: str | None = None
-    entityVersion: Integer | None = None
-    revision: Integer | None = None
+    name: _Name = None
+    value: _Value = None
+    description: _Description = None
+    contentType: _ContentType = None
+    entityVersion: _ExpectedVersion = None
+    revision: _ExpectedRevision = None
 
 
 class ConfigurationDelete(Request, tag="configuration/delete"):
-    """Delete one; the expected `entityVersion` and `revision` as for put."""
+    """Delete a configuration."""
 
-    permission: ClassVar[Permission | None] = Permission.MANAGE_CONFIGURATION
+    permission = Permission.MANAGE_CONFIGURATION
+    required = ("name",)
+    reply = RevisionReply
+    errors = (NotFound, OutOfBounds, VersionConflict, Unavailable)
 
-    name: str | None = None
-    description: str | None = None
-    entityVersion: Integer | None = None
-    revision: Integer | None = None
+    name: _Name = None
+    description: _Description = None
+    entityVersion: _ExpectedVersion = None
+    revision: _ExpectedRevision = None
 
 
 class ConfigurationList(Request, tag="configuration/list"):
-    """List by name, ordinal: those that match `names` (patterns), after the name `after`, `skip`ped, `take` of them."""
+    """List the configurations whose names match, a page at a time."""
 
-    permission: ClassVar[Permission | None] = Permission.GET_CONFIGURATION
+    permission = Permission.GET_CONFIGURATION
+    reply = ConfigurationListReply
+    errors = (OutOfBounds,)
 
-    names: list[str] | None = None
-    take: Integer | None = None
-    skip: Integer | None = None
-    after: str | None = None
+    names: Annotated[list[str] | None, says("Exact names, or prefixes that end in `*`; everything when absent.")] = None
+    take: Annotated[Integer | None, says("The most to answer: 0 to 10,000, 1,000 when absent.")] = None
+    skip: Annotated[Integer | None, says("How many to leave out at the beginning of the page.")] = None
+    after: Annotated[str | None, says("Begin behind this name: the last one of the page before.")] = None
 
 
 class ConfigurationHistory(Request, tag="configuration/history"):
-    """The changes of one name, newest first, deletes and earlier lives too; `before` is a revision."""
+    """The changes of one name, newest first; deletes, and what was before them, are included."""
 
-    permission: ClassVar[Permission | None] = Permission.GET_CONFIGURATION
+    permission = Permission.GET_CONFIGURATION
+    required = ("name",)
+    reply = ConfigurationHistoryReply
+    errors = (NotFound, OutOfBounds)
 
-    name: str | None = None
-    take: Integer | None = None
-    before: Integer | None = None
+    name: _Name = None
+    take: Annotated[Integer | None, says("The most to answer: 0 to 1,000, 20 when absent.")] = None
+    before: Annotated[Integer | None, says("Only changes before this revision: that of the last one answered.")] = None
 
 
 class ConfigurationRollback(Request, tag="configuration/rollback"):
     """Write the content and type of an earlier version (`to`) or change (`toRevision`) as a new version."""
 
-    permission: ClassVar[Permission | None] = Permission.MANAGE_CONFIGURATION
+    permission = Permission.MANAGE_CONFIGURATION
+    required = ("name",)
+    reply = ConfigurationReply
+    errors = (NotFound, OutOfBounds, VersionConflict, Unavailable)
 
-    name: str | None = None
-    to: Integer | None = None
-    toRevision: Integer | None = None
-    description: str | None = None
-    entityVersion: Integer | None = None
-    revision: Integer | None = None
+    name: _Name = None
+    to: Annotated[Integer | None, says("The version to go back to; give either this or `toRevision`.")] = None
+    toRevision: Annotated[Integer | None, says("The revision of the change to go back to.")] = None
+    description: _Description = None
+    entityVersion: _ExpectedVersion = None
+    revision: _ExpectedRevision = None
 
 
 class TransactChange(Struct, gc=False):
-    """One write of a transaction: `put` or `delete`, with what those requests take."""
+    """One write of a transaction: a put or a delete, with the members of that request."""
 
-    operation: str | None = None
-    name: str | None = None
-    value: str | None = None
-    description: str | None = None
-    contentType: str | None = None
-    entityVersion: Integer | None = None
-    revision: Integer | None = None
+    required: ClassVar[tuple[str, ...]] = ("operation", "name")
+
+    operation: Annotated[str | None, says("`put` or `delete`.")] = None
+    name: _Name = None
+    value: Annotated[str | None, says("The new content, at least one character; required for a put.")] = None
+    description: _Description = None
+    contentType: _ContentType = None
+    entityVersion: _ExpectedVersion = None
+    revision: _ExpectedRevision = None
 
 
 class ConfigurationTransact(Request, tag="configuration/transact"):
-    """Write 1 to 1,000 names, each at most once, all or nothing, under one revision."""
+    """Write several configurations under one revision, all or nothing. An error says in `index` which one failed."""
 
-    permission: ClassVar[Permission | None] = Permission.MANAGE_CONFIGURATION
+    permission = Permission.MANAGE_CONFIGURATION
+    required = ("changes",)
+    reply = ConfigurationTransactReply
+    errors = (NotFound, OutOfBounds, VersionConflict, Unavailable)
 
-    changes: list[TransactChange] | None = None
-
-
-class ConfigurationReply(Reply):
-    """The resource and the `revision` of its last change: the answer to get and put."""
-
-    configuration: Configuration
-    revision: int
-
-
-class RevisionReply(Reply):
-    """The `revision` of the delete."""
-
-    revision: int
-
-
-class ConfigurationHistoryReply(Reply):
-    """Changes, newest first."""
-
-    changes: list[ChangeInfo]
-
-
-class ConfigurationTransactReply(Reply):
-    """The resources in the order of the changes, a deleted one with value null, and the revision of all of them."""
-
-    bounded: ClassVar[bool] = False
-
-    configurations: list[Configuration]
-    revision: int
-
-
-class ConfigurationListReply(Reply):
-    """A page of resources, the `count` before paging, and the ledger's `revision` at which both are true."""
-
-    configurations: list[Configuration]
-    count: int
-    revision: int
+    changes: Annotated[list[TransactChange] | None, says("1 to 1,000 writes, each name at most once.")] = None
 
 
 def is_text(content_type: str) -> bool:
-    """Whether a content of this type is shown in `value`: text/*, JSON and XML and what is built on them."""
+    """Whether content of this type is shown in `value`: text/*, JSON, XML, and types built on these two."""
     if content_type == TEXT:
         return True
     media_type = content_type.partition(";")[0].strip().lower()
@@ -181,7 +223,7 @@ def is_media_type(text: str) -> bool:
 
 
 def resource(name: str, content: bytes | None, content_type: str, version: int) -> Configuration:
-    """The resource as every admission shows it; `content` None is a deleted one."""
+    """The resource as every dialect shows it. `content` is None when the configuration is deleted."""
     if content is None:
         return Configuration(name, None, version)
     value = _shown(content) if is_text(content_type) else None
@@ -191,7 +233,7 @@ def resource(name: str, content: bytes | None, content_type: str, version: int) 
 
 
 def _shown(content: bytes) -> str | None:
-    """The content as text; None when it is not UTF-8 or too long, and is shown by its size only."""
+    """The content as text; None when it is not UTF-8 or too long, and only its size is shown."""
     if len(content) > 4 * INLINE_CHARACTERS:
         return None
     try:
@@ -202,7 +244,7 @@ def _shown(content: bytes) -> str | None:
 
 
 def forbidden_character(name: str) -> str | None:
-    """The first character of a name that no name may have (section 1), as `U+XXXX at position N`; None if fine."""
+    """The first forbidden character of a name (section 1), as `U+XXXX at position N`; None when there is none."""
     for position, character in enumerate(name):
         if character < " " or "\ud800" <= character <= "\udfff" or character in "\ufffe\uffff":
             return f"U+{ord(character):04X} at position {position}"

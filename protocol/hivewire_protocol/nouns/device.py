@@ -1,20 +1,21 @@
-"""Devices: none exist yet, so the one thing that can be asked is a list, and it is empty."""
+"""Devices: none can be registered yet, so there is only a list, and it is empty."""
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Annotated, Any
 
-from hivewire_protocol.messages import Reply, Request
+from hivewire_protocol.messages import Reply, Request, says
 from hivewire_protocol.permissions import Permission
 
 
-class DeviceList(Request, tag="device/list"):
-    """What the caller may see, which is nothing until devices can be registered."""
-
-    permission: ClassVar[Permission | None] = Permission.GET_DEVICE
-
-
 class DeviceListReply(Reply):
-    """The answer to `device/list`."""
+    """The devices."""
 
-    devices: list[dict[str, Any]]
+    devices: Annotated[list[dict[str, Any]], says("Empty: no devices can be registered yet.")]
+
+
+class DeviceList(Request, tag="device/list"):
+    """List the devices that the caller may see: none until devices can be registered."""
+
+    permission = Permission.GET_DEVICE
+    reply = DeviceListReply

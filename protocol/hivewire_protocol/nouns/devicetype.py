@@ -1,20 +1,21 @@
-"""DeviceTypes: none exist yet, so the one thing that can be asked is a list, and it is empty."""
+"""Device types: none can be registered yet, so there is only a list, and it is empty."""
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Annotated, Any
 
-from hivewire_protocol.messages import Reply, Request
+from hivewire_protocol.messages import Reply, Request, says
 from hivewire_protocol.permissions import Permission
 
 
-class DeviceTypeList(Request, tag="devicetype/list"):
-    """What the caller may see, which is nothing until devicetypes can be registered."""
-
-    permission: ClassVar[Permission | None] = Permission.GET_DEVICE_TYPE
-
-
 class DeviceTypeListReply(Reply):
-    """The answer to `devicetype/list`."""
+    """The device types."""
 
-    deviceTypes: list[dict[str, Any]]
+    deviceTypes: Annotated[list[dict[str, Any]], says("Empty: no device types can be registered yet.")]
+
+
+class DeviceTypeList(Request, tag="devicetype/list"):
+    """List the device types that the caller may see: none until device types can be registered."""
+
+    permission = Permission.GET_DEVICE_TYPE
+    reply = DeviceTypeListReply

@@ -2,67 +2,111 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
-from msgspec import Raw, Struct
+from msgspec import UNSET, Raw, Struct, UnsetType
 
-from hivewire_protocol.messages import Integer, Reply, Request
+from hivewire_protocol.errors import (
+    ClientDeleted,
+    InvalidCredentials,
+    InvalidTokenType,
+    NotAllowed,
+    NotFound,
+    OutOfBounds,
+    RefreshTokenExpired,
+    TokenExpired,
+    TooManyAttempts,
+    Unauthorized,
+    Unavailable,
+    UnknownLogin,
+    UserNotActive,
+)
+from hivewire_protocol.messages import Integer, Reply, Request, says
 from hivewire_protocol.permissions import Permission
 
 
-class Authenticate(Request, tag="authenticate"):
-    """Give this socket the identity of an access token; a failure leaves the identity as it was."""
-
-    token: str | None = None
-
-
 class AuthenticateReply(Reply):
-    """The numbers of the subscriptions that ended, because the socket has another user now."""
+    """The numbers of the subscriptions that ended, when the socket had another user before."""
 
-    ended: list[int]
-
-
-class Token(Request, tag="token"):
-    """Log in: an access and a refresh token for a login and its password."""
-
-    login: str | None = None
-    password: str | None = None
-
-
-class TokenPayload(Struct):
-    """What `token/create` is to mint. Times as in section 1.6; `configurations` are name patterns."""
-
-    userId: Integer | None = None
-    actions: list[Raw] | None = None
-    networkIds: list[Raw] | None = None
-    deviceTypeIds: list[Raw] | None = None
-    expiration: Raw | None = None
-    refreshExpiration: Raw | None = None
-    configurations: list[str] | None = None
-
-
-class TokenCreate(Request, tag="token/create"):
-    """Mint tokens with no more rights than one's own (configuration contract, section 3)."""
-
-    permission: ClassVar[Permission | None] = Permission.MANAGE_TOKEN
-
-    payload: TokenPayload | None = None
-
-
-class TokenRefresh(Request, tag="token/refresh"):
-    """A fresh access token with the rights of a refresh token."""
-
-    refreshToken: str | None = None
+    ended: Annotated[
+        list[int] | UnsetType,
+        says("The subscriptions that ended because the socket has another user now; absent when none did."),
+    ] = UNSET
 
 
 class TokensReply(Reply):
     """Both tokens, compact JWS."""
 
-    accessToken: str
-    refreshToken: str
+    accessToken: Annotated[str, says("The token for `authenticate` and `Authorization: Bearer`.")]
+    refreshToken: Annotated[str, says("The token for `token/refresh`.")]
 
 
 class AccessTokenReply(Reply):
     """The access token, compact JWS."""
 
-    accessToken: str
+    accessToken: Annotated[str, says("The token for `authenticate` and `Authorization: Bearer`.")]
+
+
+class Authenticate(Request, tag="authenticate"):
+    """Give this socket the identity of an access token; a failure leaves the identity as it was."""
+
+    required = ("token",)
+    reply = AuthenticateReply
+    errors = (Unauthorized, InvalidCredentials, TokenExpired, UserNotActive, ClientDeleted)
+
+    token: Annotated[str | None, says("An access token.")] = None
+
+
+class Token(Request, tag="token"):
+    """Log in: get an access token and a refresh token for a login and its password."""
+
+    required = ("login", "password")
+    reply = TokensReply
+    errors = (InvalidCredentials, UnknownLogin, UserNotActive, TooManyAttempts, Unavailable)
+
+    login: Annotated[str | None, says("The user's login.")] = None
+    password: Annotated[str | None, says("The user's password.")] = None
+
+
+class TokenPayload(Struct):
+    """The claims of the tokens that `token/create` mints."""
+
+    required: ClassVar[tuple[str, ...]] = ("userId",)
+
+    userId: Annotated[Integer | None, says("The user that the tokens are for; another one needs `ManageUser`.")] = None
+    actions: Annotated[
+        list[Raw] | None, says("Permissions by name or number; `*` or 0 for all. Without any the token grants nothing.")
+    ] = None
+    networkIds: Annotated[list[Raw] | None, says("The networks that it reaches: ids, or `*`.")] = None
+    deviceTypeIds: Annotated[list[Raw] | None, says("The device types that it reaches: ids, or `*`.")] = None
+    expiration: Annotated[
+        Raw | None,
+        says("When the access token expires: milliseconds since 1970, or ISO 8601; as after a login when absent."),
+    ] = None
+    refreshExpiration: Annotated[
+        Raw | None, says("When the refresh token expires; with the access token when only that is given.")
+    ] = None
+    configurations: Annotated[
+        list[str] | None, says("Patterns of the configuration names that it reaches; the caller's own when absent.")
+    ] = None
+
+
+class TokenCreate(Request, tag="token/create"):
+    """Mint tokens with no more rights than the caller's own (configuration contract, section 3)."""
+
+    permission = Permission.MANAGE_TOKEN
+    required = ("payload",)
+    reply = TokensReply
+    errors = (NotAllowed, NotFound, OutOfBounds)
+
+    payload: Annotated[TokenPayload | None, says("What the tokens are to grant.")] = None
+
+
+class TokenRefresh(Request, tag="token/refresh"):
+    """Get a new access token with the rights of a refresh token."""
+
+    required = ("refreshToken",)
+    reply = AccessTokenReply
+    errors = (InvalidTokenType, RefreshTokenExpired, Unauthorized)
+
+    refreshToken: Annotated[str | None, says("A refresh token.")] = None

@@ -1,20 +1,21 @@
-"""Networks: none exist yet, so the one thing that can be asked is a list, and it is empty."""
+"""Networks: none can be registered yet, so there is only a list, and it is empty."""
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Annotated, Any
 
-from hivewire_protocol.messages import Reply, Request
+from hivewire_protocol.messages import Reply, Request, says
 from hivewire_protocol.permissions import Permission
 
 
-class NetworkList(Request, tag="network/list"):
-    """What the caller may see, which is nothing until networks can be registered."""
-
-    permission: ClassVar[Permission | None] = Permission.GET_NETWORK
-
-
 class NetworkListReply(Reply):
-    """The answer to `network/list`."""
+    """The networks."""
 
-    networks: list[dict[str, Any]]
+    networks: Annotated[list[dict[str, Any]], says("Empty: no networks can be registered yet.")]
+
+
+class NetworkList(Request, tag="network/list"):
+    """List the networks that the caller may see: none until networks can be registered."""
+
+    permission = Permission.GET_NETWORK
+    reply = NetworkListReply

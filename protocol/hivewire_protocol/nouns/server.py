@@ -1,56 +1,68 @@
-"""What the server says of itself to anybody (core protocol, sections 2.2-2.4)."""
+"""What the gateway tells anybody about itself (core protocol, sections 2.2-2.4)."""
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from msgspec import UNSET, Struct, UnsetType
 
-from hivewire_protocol.messages import Reply, Request
+from hivewire_protocol.messages import Reply, Request, says
 
 API_VERSION = "4.1.0"
-"""The DeviceHive API that this gateway speaks; its clients read it as the server's version."""
+"""The DeviceHive API that this gateway speaks; DeviceHive's clients read it as the version of the server."""
 
-
-class ServerInfo(Request, tag="server/info"):
-    """Version, clock, and where the other face of the server is."""
-
-
-class ServerCacheInfo(Request, tag="server/cacheInfo"):
-    """Free text about what is held in memory."""
-
-
-class ClusterInfo(Request, tag="cluster/info"):
-    """The addresses of the message bus behind the server: there is none, so both are null."""
+_Clock = Annotated[str, says("The gateway's clock, in UTC: `2026-03-01T09:30:00.123`.")]
 
 
 class Info(Struct):
-    """`restServerUrl` over WebSocket, `webSocketServerUrl` over HTTP; the other one is absent."""
+    """Version and clock; each transport shows the address of the other one."""
 
-    apiVersion: str
-    serverTimestamp: str
-    restServerUrl: str | UnsetType = UNSET
-    webSocketServerUrl: str | UnsetType = UNSET
+    apiVersion: Annotated[str, says("The version of DeviceHive's API.")]
+    serverTimestamp: _Clock
+    restServerUrl: Annotated[str | UnsetType, says("Where REST is; only over a socket.")] = UNSET
+    webSocketServerUrl: Annotated[str | UnsetType, says("Where sockets are opened; only over HTTP.")] = UNSET
 
 
 class InfoReply(Reply):
-    """The answer to `server/info`."""
+    """About the gateway."""
 
-    info: Info
+    info: Annotated[Info, says("Version, clock and address.")]
 
 
 class CacheInfo(Struct):
-    """When, and what."""
+    """What is in memory, and at what time."""
 
-    serverTimestamp: str
-    cacheStats: str
+    serverTimestamp: _Clock
+    cacheStats: Annotated[str, says("A sentence for people.")]
 
 
 class CacheInfoReply(Reply):
-    """The answer to `server/cacheInfo`."""
+    """About what is in memory."""
 
-    cacheInfo: CacheInfo
+    cacheInfo: Annotated[CacheInfo, says("What is in memory.")]
 
 
 class ClusterInfoReply(Reply):
-    """The answer to `cluster/info`; its keys have dots in them."""
+    """About the message bus."""
 
-    clusterInfo: dict[str, str | None]
+    clusterInfo: Annotated[
+        dict[str, str | None], says("`bootstrap.servers` and `zookeeper.connect`, both null: there is no such bus.")
+    ]
+
+
+class ServerInfo(Request, tag="server/info"):
+    """Version and clock; over a socket the address of REST, over HTTP that of the socket."""
+
+    reply = InfoReply
+
+
+class ServerCacheInfo(Request, tag="server/cacheInfo"):
+    """A sentence about what is held in memory."""
+
+    reply = CacheInfoReply
+
+
+class ClusterInfo(Request, tag="cluster/info"):
+    """The addresses of the message bus behind the server; both are null, because there is none."""
+
+    reply = ClusterInfoReply

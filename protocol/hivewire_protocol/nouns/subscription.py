@@ -1,91 +1,188 @@
 """Subscriptions: live changes over a socket, and the positions to resume from (configuration contract, sections 4-6).
 
-A position is opaque to clients. Inside it is the name of the ledger's history and a revision of it, so that one from
-another ledger, or from before a restored backup, is noticed.
+A position is opaque to clients. Inside it are the epoch of the ledger and a revision, so that a position of another
+ledger, or from before a restored backup, is recognised.
 """
 
 from __future__ import annotations
 
 import re
-from typing import ClassVar
+from typing import Annotated
 
 from msgspec import UNSET, Struct, UnsetType
 
-from hivewire_protocol.messages import Integer, Reply, Request
+from hivewire_protocol.errors import NotAllowed, NotFound, OutOfBounds
+from hivewire_protocol.messages import Integer, Push, Reply, Request, says
+from hivewire_protocol.nouns.configuration import Configuration
 from hivewire_protocol.permissions import Permission
 
 _POSITION = re.compile(r"([0-9a-zA-Z]{1,64})-(\d{1,18})", re.ASCII)
 
 
 def render_position(epoch: str, revision: int) -> str:
-    """The position behind a revision of a history."""
+    """The position behind a revision of an epoch."""
     return f"{epoch}-{revision}"
 
 
 def parse_position(text: str) -> tuple[str, int]:
-    """The epoch and the revision of a position. Raises ValueError for what is none."""
+    """The epoch and the revision of a position. Raises ValueError when the text is not a position."""
     match = _POSITION.fullmatch(text)
     if match is None:
         raise ValueError("not a position")
     return match[1], int(match[2])
 
 
+class SubscribeReply(Reply):
+    """The new subscription, and what its connection gets next."""
+
+    subscriptionId: Annotated[int, says("The number of the subscription, from 1 in each connection.")]
+    mode: Annotated[str, says("`snapshot`, `live`, `resumed` or `reset`: what follows.")]
+    position: Annotated[str | UnsetType, says("Where `live` and `resumed` begin.")] = UNSET
+    oldest: Annotated[int | UnsetType, says("With `reset`: the first revision from which the log is complete.")] = UNSET
+
+
+class SubscriptionItem(Struct, gc=False, omit_defaults=True):
+    """One subscription of this socket."""
+
+    subscriptionId: Annotated[int, says("Its number.")]
+    type: Annotated[str, says("`configuration` or `tenant`.")]
+    names: Annotated[list[str], says("The name patterns, or the tenant, that it follows.")]
+    paused: Annotated[
+        bool, says("True when the rights of the socket cover nothing of it any more; absent otherwise.")
+    ] = False
+
+
+class SubscriptionListReply(Reply):
+    """The subscriptions of this socket."""
+
+    subscriptions: Annotated[list[SubscriptionItem], says("The subscriptions, by number.")]
+
+
 class ConfigurationSubscribe(Request, tag="configuration/subscribe"):
-    """Follow the names that match `names`, or the document of a `tenant`: state and changes, or changes after `since`.
+    """Follow configurations, or the document of a `tenant`: the state and every change, or the changes after `since`.
 
     `tenant` takes the place of `names` and needs the privilege READ in that tenant, not the permission.
     """
 
-    permission: ClassVar[Permission | None] = Permission.GET_CONFIGURATION
-    or_tenant: ClassVar[bool] = True
+    permission = Permission.GET_CONFIGURATION
+    or_tenant = True
+    reply = SubscribeReply
+    errors = (NotAllowed, NotFound, OutOfBounds)
 
-    names: list[str] | None = None
-    tenant: str | None = None
-    since: str | None = None
-    snapshot: bool | None = None
-    conflate: bool | None = None
+    names: Annotated[list[str] | None, says("Exact names, or prefixes that end in `*`; everything when absent.")] = None
+    tenant: Annotated[str | None, says("A tenant whose document to follow, in place of `names`.")] = None
+    since: Annotated[str | None, says("The last `position` that the client has: resume behind it.")] = None
+    snapshot: Annotated[bool | None, says("False: changes only, without the state at the beginning.")] = None
+    conflate: Annotated[
+        bool | None, says("False: close the connection (4008) rather than leave out changes for a slow reader.")
+    ] = None
 
 
 class ConfigurationUnsubscribe(Request, tag="configuration/unsubscribe"):
-    """Stop following: nothing more is pushed after the reply."""
+    """End a subscription: nothing more is pushed after the reply."""
 
-    permission: ClassVar[Permission | None] = Permission.GET_CONFIGURATION
-    or_tenant: ClassVar[bool] = True
+    permission = Permission.GET_CONFIGURATION
+    or_tenant = True
+    required = ("subscriptionId",)
+    reply = Reply
+    errors = (NotFound,)
 
-    subscriptionId: Integer | None = None
+    subscriptionId: Annotated[Integer | None, says("The number of the subscription.")] = None
 
 
 class SubscriptionList(Request, tag="subscription/list"):
-    """The subscriptions of this socket; `type` narrows them to one type."""
+    """The subscriptions of this socket."""
 
-    permission: ClassVar[Permission | None] = Permission.GET_CONFIGURATION
-    or_tenant: ClassVar[bool] = True
+    permission = Permission.GET_CONFIGURATION
+    or_tenant = True
+    reply = SubscriptionListReply
 
-    type: str | None = None
-
-
-class SubscribeReply(Reply):
-    """The new subscription's number; `mode` is `snapshot`, `live`, `resumed` or `reset` and says what follows.
-
-    `position` is where `live` and `resumed` begin; `oldest` comes with `reset`: the first revision that the log has.
-    """
-
-    subscriptionId: int
-    mode: str
-    position: str | UnsetType = UNSET
-    oldest: int | UnsetType = UNSET
+    type: Annotated[str | None, says("Only those of this type, `configuration` or `tenant`.")] = None
 
 
-class SubscriptionItem(Struct, gc=False, omit_defaults=True):
-    """One subscription of this socket. `paused`: nothing of it is within the rights that the socket still has."""
+# Members that several pushes share.
+_Position = Annotated[
+    str | UnsetType, says("Where to resume once this message is applied; absent while a group goes on.")
+]
+_More = Annotated[
+    bool | UnsetType, says("True in place of a position: more of the same group follows; apply it as a whole.")
+]
+_Conflated = Annotated[
+    bool | UnsetType, says("True: a slow reader gets only the latest change of each name, others are left out.")
+]
+_Last = Annotated[bool, says("True in the last frame of the snapshot, the one with the position.")]
+_Reset = Annotated[
+    bool | UnsetType, says("True in the first frame of a snapshot that replaces everything that the client holds.")
+]
+_Caught = Annotated[str, says("Where to resume: nothing up to here matched that was not pushed.")]
 
-    subscriptionId: int
-    type: str
-    names: list[str]
-    paused: bool = False
+
+class ConfigurationUpdate(Push, tag="configuration/update", kw_only=True):
+    """A configuration changed; the members behind the position are those of a change."""
+
+    position: _Position = UNSET
+    more: _More = UNSET
+    conflated: _Conflated = UNSET
+    revision: Annotated[int, says("The ledger-wide number of the change.")]
+    operation: Annotated[str, says("`put` or `delete`.")]
+    modified: Annotated[str, says("When, in UTC: `2026-03-01T09:30:00.123`.")]
+    modifiedBy: Annotated[str | None, says("The login of the writer.")]
+    description: Annotated[str | None, says("Why, as the writer said.")]
+    configuration: Annotated[Configuration, says("The configuration after the change.")]
 
 
-class SubscriptionListReply(Reply):
-    """All of them, in the order of their numbers."""
+class ConfigurationSnapshot(Push, tag="configuration/snapshot", kw_only=True):
+    """A part of the state, in the order of names."""
 
-    subscriptions: list[SubscriptionItem]
+    position: _Position = UNSET
+    reset: _Reset = UNSET
+    configurations: Annotated[list[Configuration], says("Configurations, each as it is now.")]
+    last: _Last
+
+
+class ConfigurationBookmark(Push, tag="configuration/bookmark", kw_only=True):
+    """A newer position, when nothing matched for a while."""
+
+    position: _Caught
+
+
+class TenantUpdate(Push, tag="tenant/update", kw_only=True):
+    """The document of a tenant changed. The lists have at most 1,000 URIs each."""
+
+    position: _Position = UNSET
+    more: _More = UNSET
+    conflated: _Conflated = UNSET
+    revision: Annotated[int, says("The ledger-wide number of the change.")]
+    modified: Annotated[str, says("When, in UTC: `2026-03-01T09:30:00.123`.")]
+    modifiedBy: Annotated[str | None, says("The login or client id of the writer.")]
+    tenant: Annotated[str, says("The tenant's id.")]
+    updatedTime: Annotated[
+        int | None, says("The document's `updatedTime`, milliseconds since 1970; null when it went with its tenant.")
+    ]
+    added: Annotated[list[str], says("URIs of elements that are new.")]
+    removed: Annotated[list[str], says("URIs of elements that are gone.")]
+    modifiedUris: Annotated[list[str], says("URIs of elements that have changed themselves.")]
+    truncated: Annotated[bool, says("Whether a list had more than 1,000 URIs.")]
+
+
+class TenantState(Struct):
+    """Which version of its document a tenant has."""
+
+    tenant: Annotated[str, says("The tenant's id.")]
+    updatedTime: Annotated[int, says("The document's `updatedTime`, milliseconds since 1970.")]
+    revision: Annotated[int, says("The revision of its last change.")]
+
+
+class TenantSnapshot(Push, tag="tenant/snapshot", kw_only=True):
+    """The state of the tenant's document."""
+
+    position: _Position = UNSET
+    reset: _Reset = UNSET
+    tenants: Annotated[list[TenantState], says("The tenant, or nothing when it has no document yet.")]
+    last: _Last
+
+
+class TenantBookmark(Push, tag="tenant/bookmark", kw_only=True):
+    """A newer position, when nothing matched for a while."""
+
+    position: _Caught

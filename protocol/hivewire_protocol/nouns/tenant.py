@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 from enum import StrEnum
-from typing import ClassVar
+from typing import Annotated
 
 from msgspec import Struct
 
-from hivewire_protocol.messages import Reply, Request
+from hivewire_protocol.errors import NotAllowed, NotFound, OutOfBounds, Unavailable
+from hivewire_protocol.messages import Reply, Request, says
 from hivewire_protocol.permissions import Permission
 
 TENANT_ID = re.compile(r"[A-Za-z0-9]{1,32}")
-"""Letters and digits; capitals count."""
+"""Letters and digits; upper and lower case differ."""
 
 
 class Privilege(StrEnum):
@@ -24,41 +25,48 @@ class Privilege(StrEnum):
     DELETE = "DELETE"
 
 
-class TenantInsert(Request, tag="tenant/insert"):
-    """Make a tenant; its id is 1 to 32 letters and digits."""
-
-    permission: ClassVar[Permission | None] = Permission.MANAGE_USER
-
-    tenantId: str | None = None
-
-
-class TenantList(Request, tag="tenant/list"):
-    """All tenants by id."""
-
-    permission: ClassVar[Permission | None] = Permission.MANAGE_USER
-
-
-class TenantDelete(Request, tag="tenant/delete"):
-    """Delete a tenant; privileges in it end, and do not come back with a new one of its name."""
-
-    permission: ClassVar[Permission | None] = Permission.MANAGE_USER
-
-    tenantId: str | None = None
-
-
 class TenantView(Struct):
     """A tenant."""
 
-    tenantId: str
+    tenantId: Annotated[str, says("The tenant's id.")]
 
 
 class TenantReply(Reply):
-    """The answer to `tenant/insert`."""
+    """The new tenant."""
 
-    tenant: TenantView
+    tenant: Annotated[TenantView, says("The tenant.")]
 
 
 class TenantListReply(Reply):
-    """The answer to `tenant/list`."""
+    """The tenants."""
 
-    tenants: list[TenantView]
+    tenants: Annotated[list[TenantView], says("All tenants, by id.")]
+
+
+class TenantInsert(Request, tag="tenant/insert"):
+    """Create a tenant."""
+
+    permission = Permission.MANAGE_USER
+    required = ("tenantId",)
+    reply = TenantReply
+    errors = (NotAllowed, OutOfBounds, Unavailable)
+
+    tenantId: Annotated[str | None, says("1 to 32 letters and digits; upper and lower case differ.")] = None
+
+
+class TenantList(Request, tag="tenant/list"):
+    """List all tenants by id."""
+
+    permission = Permission.MANAGE_USER
+    reply = TenantListReply
+
+
+class TenantDelete(Request, tag="tenant/delete"):
+    """Delete a tenant and its document. Privileges in it end, also when a tenant of the same id is created later."""
+
+    permission = Permission.MANAGE_USER
+    required = ("tenantId",)
+    reply = Reply
+    errors = (NotFound, Unavailable)
+
+    tenantId: Annotated[str | None, says("The tenant's id.")] = None

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from msgspec import UNSET, Struct, UnsetType
 
-from hivewire_protocol.messages import Integer, Reply, Request
+from hivewire_protocol.errors import NotAllowed, NotFound, OutOfBounds, Unavailable
+from hivewire_protocol.messages import Integer, Reply, Request, says
 from hivewire_protocol.permissions import Permission
 
 
@@ -19,88 +20,110 @@ class Role(IntEnum):
 
 
 class Status(IntEnum):
-    """Whether the user may log in; set by an administrator only."""
+    """Whether the user may log in; only an administrator sets it."""
 
     ACTIVE = 0
     LOCKED_OUT = 1
     DISABLED = 2
 
 
+_Id = Annotated[int, says("The user's number.")]
+_Login = Annotated[str, says("The user's login.")]
+_Role = Annotated[int, says("0: administrator, 1: client.")]
+_Status = Annotated[int, says("0: active, 1: locked out, 2: disabled.")]
+_LastLogin = Annotated[str | None, says("When the user last logged in, in UTC; null: never.")]
+_Data = Annotated[dict[str, Any] | None, says("Any JSON object that applications keep with the user.")]
+_IntroReviewed = Annotated[bool, says("Whether the user has seen the introduction of DeviceHive's console.")]
+_AllDeviceTypes = Annotated[bool, says("Whether the user reaches all device types.")]
+
+
 class UserListed(Struct):
     """A user as a row of a list; never with a password or its hash."""
 
-    id: int
-    login: str
-    role: int
-    status: int
-    lastLogin: str | None
-    data: dict[str, Any] | None
-    introReviewed: bool
-    allDeviceTypesAvailable: bool
+    id: _Id
+    login: _Login
+    role: _Role
+    status: _Status
+    lastLogin: _LastLogin
+    data: _Data
+    introReviewed: _IntroReviewed
+    allDeviceTypesAvailable: _AllDeviceTypes
 
 
 class UserFull(Struct):
     """A user with the networks it belongs to."""
 
-    networks: list[dict[str, Any]]
-    id: int
-    login: str
-    role: int
-    status: int
-    lastLogin: str | None
-    data: dict[str, Any] | None
-    introReviewed: bool
-    allDeviceTypesAvailable: bool
-
-
-class UserGetCurrent(Request, tag="user/getCurrent"):
-    """The user of one's own token, read fresh from the store."""
-
-    permission: ClassVar[Permission | None] = Permission.GET_CURRENT_USER
-
-
-class UserList(Request, tag="user/list"):
-    """Users, filtered and paged (section 6.2)."""
-
-    permission: ClassVar[Permission | None] = Permission.MANAGE_USER
-
-    login: str | None = None
-    loginPattern: str | None = None
-    role: Integer | None = None
-    status: Integer | None = None
-    sortField: str | None = None
-    sortOrder: str | None = None
-    take: Integer | None = None
-    skip: Integer | None = None
-
-
-class UserUpdateFields(Struct):
-    """What to change of a user; a missing member stays as it is, except `data`, which an absent or null one clears."""
-
-    login: str | None = None
-    password: str | None = None
-    role: Integer | None = None
-    status: Integer | None = None
-    data: dict[str, Any] | None = None
-    introReviewed: bool | None = None
-
-
-class UserUpdate(Request, tag="user/update"):
-    """Change a user; administrators only."""
-
-    permission: ClassVar[Permission | None] = Permission.MANAGE_USER
-
-    userId: Integer | None = None
-    user: UserUpdateFields | UnsetType | None = UNSET
+    networks: Annotated[list[dict[str, Any]], says("The networks that the user belongs to.")]
+    id: _Id
+    login: _Login
+    role: _Role
+    status: _Status
+    lastLogin: _LastLogin
+    data: _Data
+    introReviewed: _IntroReviewed
+    allDeviceTypesAvailable: _AllDeviceTypes
 
 
 class UserCurrentReply(Reply):
-    """The answer to `user/getCurrent`."""
+    """The caller's own user."""
 
-    current: UserFull
+    current: Annotated[UserFull, says("The user.")]
 
 
 class UserListReply(Reply):
-    """The answer to `user/list`."""
+    """The users."""
 
-    users: list[UserListed]
+    users: Annotated[list[UserListed], says("The users that match.")]
+
+
+class UserGetCurrent(Request, tag="user/getCurrent"):
+    """The user whose token it is, as stored now."""
+
+    permission = Permission.GET_CURRENT_USER
+    reply = UserCurrentReply
+
+
+class UserList(Request, tag="user/list"):
+    """List users, filtered, sorted and paged (section 6.2)."""
+
+    permission = Permission.MANAGE_USER
+    reply = UserListReply
+    errors = (OutOfBounds,)
+
+    login: Annotated[str | None, says("Only the user with this login.")] = None
+    loginPattern: Annotated[
+        str | None, says("Only logins like this: `%` stands for any characters, `_` for one; goes before `login`.")
+    ] = None
+    role: Annotated[Integer | None, says("Only users of this role.")] = None
+    status: Annotated[Integer | None, says("Only users of this status.")] = None
+    sortField: Annotated[str | None, says("`id` or `login`.")] = None
+    sortOrder: Annotated[str | None, says("`asc`, as when absent, or `desc`.")] = None
+    take: Annotated[Integer | None, says("The most to answer; when absent, 20 over a socket and all over HTTP.")] = None
+    skip: Annotated[Integer | None, says("How many to leave out at the beginning.")] = None
+
+
+class UserUpdateFields(Struct):
+    """What to change of a user. A missing member stays as it is, except `data`."""
+
+    required: ClassVar[tuple[str, ...]] = ()
+
+    login: Annotated[str | None, says("The login that the user has; it cannot be changed.")] = None
+    password: Annotated[str | None, says("A new password, 6 to 128 characters.")] = None
+    role: Annotated[Integer | None, says("0: administrator, 1: client.")] = None
+    status: Annotated[Integer | None, says("0: active, 1: locked out, 2: disabled.")] = None
+    data: Annotated[dict[str, Any] | None, says("Any JSON object. Absent or null clears it, as in DeviceHive.")] = None
+    introReviewed: Annotated[
+        bool | None, says("Whether the user has seen the introduction of DeviceHive's console.")
+    ] = None
+
+
+class UserUpdate(Request, tag="user/update"):
+    """Change a user. Login, password, role and status need an administrator's unrestricted token."""
+
+    permission = Permission.MANAGE_USER
+    required = ("userId", "user")
+    reply = Reply
+    errors = (NotAllowed, NotFound, OutOfBounds, Unavailable)
+
+    userId: Annotated[Integer | None, says("The user's number.")] = None
+    user: Annotated[UserUpdateFields | UnsetType | None, says("What to change.")] = UNSET

@@ -1,4 +1,4 @@
-"""Password hashing with argon2id, off the event loop and in a line of bounded length."""
+"""Password hashing with argon2id, in threads and with a bounded queue."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatc
 _T = TypeVar("_T")
 
 MAX_WAITING = 64
-"""Hashes in line. At about 50 ms each on one core, a longer line would only make people wait for a time-out."""
+"""Hashes that may wait. At about 50 ms each on one core, a longer queue would only make people wait for a time-out."""
 
 
 class Busy(Exception):
-    """The line is full."""
+    """Too many hashes wait already."""
 
 
 class Passwords:
@@ -59,7 +59,7 @@ class Passwords:
             self._waiting -= 1
 
     def close(self) -> None:
-        """Let the threads end; work in hand is finished, work in line is dropped."""
+        """Stop the threads: hashes under way are finished, waiting ones are dropped."""
         self._pool.shutdown(wait=True, cancel_futures=True)
 
 

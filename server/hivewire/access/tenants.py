@@ -78,7 +78,7 @@ class Tenants:
         ledger.observers.append(self._apply)
 
     def load(self) -> None:
-        """Read what the ledger holds once it is open."""
+        """Read what the ledger holds; it must be open."""
         for kind in (TENANT, CLIENT):
             self._apply(self._ledger.kind(kind).live.values())
 

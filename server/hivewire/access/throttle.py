@@ -1,7 +1,7 @@
-"""How often a password may be guessed: counted for a login from an address, so that nobody can lock others out.
+"""Limits on guessing passwords: counted for a login from an address, so that nobody can lock others out.
 
 After 10 wrong ones the next attempt waits 1 s, then 2, 4 ... up to 15 min (configuration contract, section 2).
-Only logins that exist are counted: guesses at others lead nowhere, and must not crowd those out.
+Only logins that exist are counted: guesses at others lead nowhere, and must not push those out of memory.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ from hivewire.keyed_lock import KeyedLock
 FREE_ATTEMPTS = 10
 LONGEST = 15 * 60_000
 MAX_TRACKED = 100_000
-"""Pairs of login and address that are remembered, about 20 MiB; the one that was quiet longest is forgotten first."""
+"""Pairs of login and address that are remembered, about 20 MiB; the one that failed longest ago is forgotten first."""
 
 FORGET_AFTER = 24 * 3_600_000
 
-MAX_IN_LINE = 64
+MAX_WAITING = 64
 """Attempts at one login from one address that may wait for each other."""
 
 
 class Throttle:
-    """Counts wrong passwords; `now` is milliseconds, by a clock that is never set: else all that wait would wait on."""
+    """Counts wrong passwords; `now` is milliseconds of a monotonic clock: setting the time changes no wait."""
 
     def __init__(self, now: Callable[[], int]) -> None:
         self._now = now
         self._failures: OrderedDict[tuple[str, str], tuple[int, int]] = OrderedDict()
-        self._turns: KeyedLock[tuple[str, str]] = KeyedLock(MAX_IN_LINE)
+        self._turns: KeyedLock[tuple[str, str]] = KeyedLock(MAX_WAITING)
 
     def wait(self, login: str, address: str) -> int:
-        """Milliseconds until the next attempt is looked at; 0 when it may be now."""
+        """Milliseconds until the next attempt is allowed; 0 when it is now."""
         count, last = self._failures.get(_pair(login, address), (0, 0))
         if count < FREE_ATTEMPTS:
             return 0
@@ -58,7 +58,7 @@ class Throttle:
             self._failures.popitem(last=False)
 
     def succeed(self, login: str, address: str) -> None:
-        """A right one: start counting anew."""
+        """A right password: start counting from zero."""
         self._failures.pop(_pair(login, address), None)
 
     def forgive(self, login: str) -> None:
@@ -68,7 +68,7 @@ class Throttle:
 
 
 class Rate:
-    """Lets a name from an address by so many times in any second; `now` is milliseconds."""
+    """A limit of calls in any second, for each name from an address; `now` is milliseconds."""
 
     def __init__(self, now: Callable[[], int], most: int) -> None:
         self._now = now
@@ -76,7 +76,7 @@ class Rate:
         self._times: OrderedDict[tuple[str, str], deque[int]] = OrderedDict()
 
     def wait(self, name: str, address: str) -> int:
-        """0 when this call is let by, and counts; else the milliseconds until another would be."""
+        """0 when this call is allowed, and it counts; else the milliseconds until the next one is."""
         pair, moment = _pair(name, address), self._now()
         times = self._times.pop(pair, None) or deque(maxlen=self._most)
         self._times[pair] = times

@@ -7,6 +7,7 @@ import hmac
 import re
 import secrets
 import warnings
+from collections import OrderedDict
 from typing import Any, Literal
 
 import jwt
@@ -31,10 +32,14 @@ from hivewire_protocol.permissions import Permission
 
 REFRESH, ACCESS = 0, 1
 MAX_TOKEN = 64 << 10
-"""Characters of a token that is looked at: room for 1,000 name patterns."""
+"""Characters of the longest token that is verified: room for 1,000 name patterns."""
 
 SHORTEST = 1_000
-"""Milliseconds; a client's token with less than that to live is not given out again."""
+"""Milliseconds; a client's token that expires sooner is not given out again."""
+
+CACHED_TOKENS, CACHED_BYTES = 4_096, 4 << 20
+"""Verified tokens that are remembered: how many, and characters of all of them. What a token grants takes about as much
+memory again. The one that was used longest ago goes first."""
 
 NO_NAMES = Patterns(())
 
@@ -80,7 +85,7 @@ class Key:
             if not self.value:
                 raise SecretError("the JWT secret gives an empty key under `jwt_key_derivation = devicehive`")
             if self.weak:
-                # Accepted knowingly, with a warning of the gateway's own at start: not one more for each token.
+                # The gateway warns of it at start; PyJWT would warn again for each token.
                 warnings.filterwarnings("ignore", category=jwt.InsecureKeyLengthWarning)
 
     @property
@@ -103,13 +108,55 @@ def generate_secret() -> str:
     return secrets.token_urlsafe(48)
 
 
+class VerifiedTokens:
+    """Identities of tokens that were verified before, so that a client which sends one with every request is not
+    verified each time. Tokens are kept in memory only; one that is not good is never kept. The owner clears all of them
+    when something changes that a token depends on.
+    """
+
+    def __init__(self, most: int = CACHED_TOKENS, most_bytes: int = CACHED_BYTES) -> None:
+        self._most = most
+        self._most_bytes = most_bytes
+        self._identities: OrderedDict[str, Identity] = OrderedDict()
+        self.bytes = 0
+
+    def find(self, token: str) -> Identity | None:
+        """The identity that the token gave; it may have expired."""
+        found = self._identities.get(token)
+        if found is not None:
+            self._identities.move_to_end(token)
+        return found
+
+    def remember(self, token: str, identity: Identity) -> None:
+        """The token was verified just now."""
+        self._identities[token] = identity
+        self.bytes += len(token)
+        while len(self._identities) > self._most or self.bytes > self._most_bytes:
+            self.forget(next(iter(self._identities)))
+
+    def forget(self, token: str) -> None:
+        """Verify it anew when it comes again."""
+        del self._identities[token]
+        self.bytes -= len(token)
+
+    def clear(self) -> None:
+        """Verify all of them anew."""
+        self._identities.clear()
+        self.bytes = 0
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._identities)
+
+
 class Tokens:
-    """Mints and verifies, and knows whose tokens count. Lifetimes are milliseconds."""
+    """Mints and verifies tokens, and knows which of them count. Lifetimes are milliseconds."""
 
     def __init__(self, key: Key, users: Users, tenants: Tenants, access_lifetime: int, refresh_lifetime: int) -> None:
         self._key = key
         self._users = users
         self._tenants = tenants
+        self._verified = VerifiedTokens()
         self.access_lifetime = access_lifetime
         self.refresh_lifetime = refresh_lifetime
         self.generation = 0
@@ -118,9 +165,10 @@ class Tokens:
 
     def _begin_generation(self) -> None:
         self.generation += 1
+        self._verified.clear()
 
     def derived_key(self, purpose: str) -> bytes:
-        """A key for something else than tokens, from which theirs cannot be told."""
+        """A key for another purpose, from which the key of the tokens cannot be worked out."""
         return hmac.digest(self._key.value, purpose.encode(), "sha256")
 
     def mint(self, claims: Claims) -> str:
@@ -143,6 +191,16 @@ class Tokens:
 
     def verify(self, token: str, now: int) -> Identity:
         """The identity that an access token gives (section 3.6); raises InvalidCredentials or TokenExpired."""
+        found = self._verified.find(token)
+        if found is None:
+            found = self._verify(token, now)
+            self._verified.remember(token, found)
+        if found.expires < now:
+            self._verified.forget(token)
+            raise TokenExpired
+        return found
+
+    def _verify(self, token: str, now: int) -> Identity:
         claims = self.claims(token)
         if claims.t == REFRESH:
             raise InvalidCredentials
@@ -156,7 +214,7 @@ class Tokens:
         return identity(claims, user)
 
     def _client_identity(self, claims: Claims, number: int) -> Identity:
-        """What a client's token grants: privileges in tenants that are still the same, and no action at all."""
+        """What a client's token grants: privileges in tenants that still exist, and no action at all."""
         client = self._tenants.by_number(number)
         if client is None or claims.u or claims.tn is UNSET:
             raise InvalidCredentials
@@ -166,14 +224,14 @@ class Tokens:
         return Identity(0, client.id, claims.e, 0, none, none, NO_NAMES, tenants, client.number)
 
     def active(self, identity: Identity) -> bool:
-        """Whether whose token it is still is there and may use it: a client, or a user that is not locked."""
+        """Whether the token still counts: its client exists, or its user exists and is not locked."""
         if identity.client:
             return self._tenants.by_number(identity.client) is not None
         user = self._users.by_id(identity.user_id)
         return user is not None and user.active
 
     def current(self, identity: Identity) -> Identity:
-        """The identity with what still counts of its privileges: those in a tenant end with the tenant."""
+        """The identity with the privileges that still count: those in a tenant end with the tenant."""
         client = self._tenants.by_number(identity.client) if identity.client else None
         if client is None or identity.tenants is None:
             return identity

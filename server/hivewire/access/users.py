@@ -62,7 +62,7 @@ class Users:
         ledger.observers.append(self._apply)
 
     async def load(self) -> None:
-        """Read what the ledger holds once it is open."""
+        """Read what the ledger holds; it must be open."""
         self._apply(list(self._ledger.kind(KIND).live.values()))
         for name, value in (await self._ledger.notes()).items():
             if name.startswith("lastLogin:"):
@@ -72,13 +72,13 @@ class Users:
         for change in changes:
             if change.kind != KIND:
                 continue
+            self.on_change()  # first: whatever goes wrong below, no rights are remembered
             if (former := self._by_login.pop(change.key, None)) is not None:
                 self._by_id.pop(former.id, None)
             if change.content is not None:
                 profile = msgspec.json.decode(change.content, type=UserProfile)
                 user = User(change.id, change.key, profile, profile.status == Status.ACTIVE)
                 self._by_login[user.login] = self._by_id[user.id] = user
-            self.on_change()
 
     def by_login(self, login: str) -> User | None:
         """The user with this login, to the letter."""

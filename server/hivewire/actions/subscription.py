@@ -1,4 +1,4 @@
-"""Subscribing, over whatever can be pushed to (configuration contract, sections 4 and 6)."""
+"""Subscribing, over every connection that can be pushed to (configuration contract, sections 4 and 6)."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from hivewire.access.identity import Identity
 from hivewire.actions.configuration import checked_patterns
 from hivewire.caller import Caller
 from hivewire.dispatch import check_tenant
-from hivewire.hub.entries import Topic
 from hivewire.hub.feed import Feed
+from hivewire.hub.ledger_source import key_of
+from hivewire.hub.source import Topic
 from hivewire.ledger.records import Change
 from hivewire.resources import change_of, resource_of
 from hivewire.services import Services
@@ -29,7 +30,7 @@ from hivewire_protocol.patterns import EVERYTHING, Patterns
 from hivewire_protocol.permissions import Permission
 
 MAX_HELD_PATTERNS = 10_000
-"""Name patterns of all subscriptions of one connection together: some MiB at most."""
+"""The most name patterns in all subscriptions of one connection; they take a few MiB."""
 
 
 def _update(change: Change) -> bytes:
@@ -48,35 +49,46 @@ def _served(identity: Identity, wanted: Patterns) -> Patterns:
 
 NO_NAMES = Patterns(())
 
-CONFIGURATION = Topic("configuration", "configuration", "configurations", _update, _entry, _served)
+CONFIGURATION = Topic("configuration", "configuration", _update, key_of, _served, "configurations", _entry)
 
 
 def subscribe(services: Services, caller: Caller, request: ConfigurationSubscribe) -> Reply:
-    """State and changes in one step, or the changes after a position, or both anew when that is not to be had."""
+    """Follow names or a tenant: the state and its changes, or the changes after a position (see `follow`)."""
     topic, wanted = _wanted(services, caller, request)
-    since = _since(request.since)
-    feed = _feed(services, caller)
-    if len(feed.subscriptions) >= services.settings.subscriptions:
-        raise OutOfBounds(f"this connection has {services.settings.subscriptions} subscriptions, the most there can be")
+    snapshot, conflate = request.snapshot is not False, request.conflate is not False
+    return follow(services, caller, topic, wanted, _since(request.since), snapshot, conflate)
+
+
+def follow(
+    services: Services,
+    caller: Caller,
+    topic: Topic,
+    wanted: Patterns,
+    since: tuple[str, int] | None,
+    snapshot: bool,
+    conflate: bool,
+) -> SubscribeReply:
+    """Subscribe the caller to a topic; the reply says what follows it (configuration contract, section 4).
+
+    Raises OutOfBounds when the connection has as much as it may have, NotAllowed when nothing can be pushed over it.
+    """
+    feed, most = _feed(services, caller), services.settings.subscriptions
+    if len(feed.subscriptions) >= most:
+        raise OutOfBounds(f"this connection has {most} subscriptions, the most there can be")
     if feed.patterns + len(wanted.patterns) > MAX_HELD_PATTERNS:
         raise OutOfBounds(f"more than {MAX_HELD_PATTERNS} name patterns in all subscriptions of this connection")
-    hub, revision = services.hub, services.ledger.revision
-    resumable = since is not None and since[0] == services.ledger.epoch and services.ledger.covers(since[1])
-    sub = feed.subscribe(topic, wanted, since[1] if since is not None and resumable else revision)
-    sub.conflate = request.conflate is not False
-    if since is None and request.snapshot is False:
-        return SubscribeReply(sub.id, "live", hub.position(revision))
-    if resumable:
-        return SubscribeReply(sub.id, "resumed", hub.position(sub.at))
-    sub.copy_from(revision)
-    if since is None:
-        return SubscribeReply(sub.id, "snapshot")
-    sub.reset = True
-    return SubscribeReply(sub.id, "reset", oldest=services.ledger.oldest)
+    sub = feed.subscribe(topic, wanted)
+    sub.conflate = conflate
+    mode = sub.start(since, snapshot)
+    if mode in ("live", "resumed"):
+        return SubscribeReply(sub.id, mode, sub.position)
+    if mode == "reset":
+        return SubscribeReply(sub.id, mode, oldest=sub.channel.tail.source.oldest)
+    return SubscribeReply(sub.id, mode)
 
 
 def _wanted(services: Services, caller: Caller, request: ConfigurationSubscribe) -> tuple[Topic, Patterns]:
-    """What is to be followed: configurations by name, or the document of a tenant."""
+    """What the request asks to follow: configurations by name, or the document of a tenant. Checks the rights."""
     identity = caller.identity
     if request.tenant is not None:
         if request.names is not None:
@@ -104,7 +116,7 @@ def _feed(services: Services, caller: Caller) -> Feed:
 
 
 def unsubscribe(services: Services, caller: Caller, request: ConfigurationUnsubscribe) -> Reply:
-    """Push nothing more behind this reply; NotFound for what this connection has not."""
+    """End a subscription: nothing is pushed after this reply. Raises NotFound for a number that is not in use here."""
     number = request.subscriptionId
     if number is None:
         raise InvalidParameters("subscriptionId is required")
@@ -116,7 +128,7 @@ def unsubscribe(services: Services, caller: Caller, request: ConfigurationUnsubs
 
 
 def list_(services: Services, caller: Caller, request: SubscriptionList) -> Reply:
-    """What this connection is subscribed to; nothing for a type that there is not."""
+    """What this connection is subscribed to; nothing for an unknown type."""
     subscriptions = caller.feed.subscriptions if caller.feed is not None else []
     return SubscriptionListReply(
         [

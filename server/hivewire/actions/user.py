@@ -7,8 +7,8 @@ import re
 from hivewire.access.passwords import Busy
 from hivewire.access.users import User, UserProfile
 from hivewire.caller import Caller
-from hivewire.ledger.pending import unavailable
-from hivewire.ledger.records import Expected, NotDurable, PreconditionFailed
+from hivewire.ledger.pending import PendingWrite, commit
+from hivewire.ledger.records import Expected, Refused
 from hivewire.services import Services
 from hivewire_protocol import times
 from hivewire_protocol.errors import (
@@ -18,6 +18,8 @@ from hivewire_protocol.errors import (
     OutOfBounds,
     Unauthorized,
     Unavailable,
+    VersionConflict,
+    WireError,
 )
 from hivewire_protocol.messages import NOTHING, Reply
 from hivewire_protocol.nouns.user import (
@@ -118,15 +120,17 @@ async def _store(
             bool(_or(fields.introReviewed, user.profile.intro_reviewed)),
             user.profile.all_device_types_available,
         )
+        transaction = services.users.write(user.login, profile, author, (Expected(revision=record.revision),))
         try:
-            await services.ledger.commit(
-                services.users.write(user.login, profile, author, (Expected(revision=record.revision),))
-            )
+            await commit(services.ledger, PendingWrite(transaction, lambda changes: NOTHING, _overtaken))
             return
-        except PreconditionFailed:
+        except VersionConflict:
             continue
-        except NotDurable as error:
-            raise unavailable(error) from error
+
+
+def _overtaken(refused: Refused) -> WireError:
+    """Somebody else has changed the user meanwhile. Nobody is shown this."""
+    return VersionConflict(f"user {refused.write.key} has changed")
 
 
 def _is_active_admin(user: User) -> bool:

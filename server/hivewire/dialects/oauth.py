@@ -1,60 +1,49 @@
-"""The token endpoint of OAuth 2, for clients of tenants and for users (tenant configuration, section 1)."""
+"""The OAuth dialect: the token endpoint for clients of tenants and for users (tenant configuration, section 1)."""
 
 from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
-
-from starlette.requests import ClientDisconnect
-from starlette.requests import Request as HttpRequest
-from starlette.responses import Response
-from starlette.routing import BaseRoute, Route
 
 from hivewire.access.tenants import ApiClient, in_order
 from hivewire.access.throttle import Rate
 from hivewire.caller import Caller
-from hivewire.dispatch import Dispatcher
 from hivewire.http import body as bodies
 from hivewire.http.body import ANONYMOUS_BODY
-from hivewire.http.peer import header_of, origin_of
+from hivewire.http.peer import origin_of
+from hivewire.http.request import HttpRequest
+from hivewire.http.response import Response, error_document, json
+from hivewire.http.routes import Context, Dialect, Route
 from hivewire.services import elapsed, now
-from hivewire.transport.admission import Admission
 from hivewire_protocol import permissions
-from hivewire_protocol.encoding import encode
 from hivewire_protocol.errors import (
     InternalError,
     InvalidParameters,
+    MethodNotAllowed,
+    NotFound,
     RequestTimeout,
     TooLarge,
     TooManyAttempts,
     Unavailable,
-    WireError,
 )
 from hivewire_protocol.nouns.identity import AccessTokenReply, Token, TokenRefresh, TokensReply
 from hivewire_protocol.permissions import Permission
 
 MOST_A_SECOND = 10
-"""Token requests of one client from one address (tenant configuration, section 1)."""
+"""Token requests in a second of one client from one address (tenant configuration, section 1)."""
 
 MAX_PARAMETERS = 32
 
 _NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 
-_Answer = Callable[[HttpRequest], Awaitable[Response]]
 
-
-def routes(dispatcher: Dispatcher, admission: Admission) -> list[BaseRoute]:
+def dialect(context: Context) -> Dialect:
     """The token endpoint."""
-    counted = dispatcher.services.telemetry.counted
-    return [
-        Route("/oauth/token", counted("oauth/token", TokenEndpoint(dispatcher, admission).answer), methods=["POST"])
-    ]
-
-
-# The token endpoint.
+    endpoint = TokenEndpoint(context)
+    route = Route("POST", "/oauth/token", endpoint.client, endpoint.answer, "oauth/token")
+    return Dialect([route], _refuse, errors=(Refused,), prefixes=("/oauth/",))
 
 
 class Refused(Exception):
@@ -67,13 +56,21 @@ class Refused(Exception):
         self.retry_after = retry_after
 
 
+class Call(NamedTuple):
+    """A token request of a client that has proved itself, and the address it comes from."""
+
+    request: HttpRequest
+    client: ApiClient
+    address: str
+
+
 class TokenEndpoint:
     """`POST /oauth/token`, for the grants `client_credentials`, `password` and `refresh_token`."""
 
-    def __init__(self, dispatcher: Dispatcher, admission: Admission) -> None:
-        self._dispatcher = dispatcher
-        self._services = dispatcher.services
-        self._admission = admission
+    def __init__(self, context: Context) -> None:
+        self._dispatcher = context.dispatcher
+        self._services = context.dispatcher.services
+        self._admission = context.admission
         self._rate = Rate(elapsed, MOST_A_SECOND)
         self._grants = {
             "client_credentials": self._for_client,
@@ -81,29 +78,10 @@ class TokenEndpoint:
             "refresh_token": self._for_refresh_token,
         }
 
-    async def answer(self, request: HttpRequest) -> Response:
-        """The token, or why there is none. The client is looked at first: who is none cannot make us read a body."""
-        try:
-            peer = request.client.host if request.client else "local"
-            address, _ = origin_of(self._services.settings, peer, header_of(request), secure=False)
-            client = self._client(request, address)
-            parameters = await self._parameters(request)
-            grant = self._grants.get(parameters.get("grant_type", ""))
-            if "grant_type" not in parameters:
-                raise Refused("invalid_request", "grant_type is missing")
-            if grant is None:
-                raise Refused("unsupported_grant_type", f"grant_type is one of {', '.join(self._grants)}")
-            return _json(await grant(client, address, parameters), 200, _NO_STORE)
-        except Refused as refused:
-            return _no_token(refused)
-        except ClientDisconnect:
-            return Response(status_code=400)
-        except Exception as unexpected:
-            return _no_token(_refused(self._dispatcher.error(Token, unexpected)))
-
-    def _client(self, request: HttpRequest, address: str) -> ApiClient:
-        """The client that has proved itself. Raises Refused."""
-        name, secret = _basic(header_of(request)("authorization"))
+    async def client(self, request: HttpRequest) -> Call:
+        """The client that has proved itself, before a body is read. Raises Refused."""
+        address, _ = origin_of(self._services.settings, request.address, request.header, secure=False)
+        name, secret = _basic(request.header("authorization"))
         if wait := self._rate.wait(name, address):
             raise _too_often(wait, f"more than {MOST_A_SECOND} token requests a second")
         known = self._services.tenants.client(name)
@@ -115,11 +93,21 @@ class TokenEndpoint:
         if client is None:
             if known is not None:
                 throttle.fail(key, address)
-            # A name that nobody has may be a slip, even a secret, and is not logged.
+            # An unknown name may be a typing error, even a secret, so it is not logged.
             self._failed("invalid_client", address, name if known is not None else None)
             raise _no_client()
         throttle.succeed(key, address)
-        return client
+        return Call(request, client, address)
+
+    async def answer(self, call: Call) -> Response:
+        """The token. Raises Refused, or WireError."""
+        parameters = await self._parameters(call.request)
+        grant = self._grants.get(parameters.get("grant_type", ""))
+        if "grant_type" not in parameters:
+            raise Refused("invalid_request", "grant_type is missing")
+        if grant is None:
+            raise Refused("unsupported_grant_type", f"grant_type is one of {', '.join(self._grants)}")
+        return json(await grant(call.client, call.address, parameters), 200, _NO_STORE)
 
     def _failed(self, reason: str, address: str, name: str | None) -> None:
         self._services.telemetry.authentication_failed("oauth/token", reason, address, name)
@@ -128,11 +116,9 @@ class TokenEndpoint:
         """The parameters of body and query; those without a value are none (RFC 6749, section 3.2). Raises Refused."""
         settings = self._services.settings
         limit = min(settings.message_bytes, ANONYMOUS_BODY)
-        body = await bodies.read(request, self._admission, limit, settings.body_seconds)
-        if body.strip():
-            content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-            if content_type != "application/x-www-form-urlencoded":
-                raise Refused("invalid_request", "the body must be application/x-www-form-urlencoded")
+        body = await bodies.read(request, self._admission, limit)
+        if body.strip() and request.media_type() != "application/x-www-form-urlencoded":
+            raise Refused("invalid_request", "the body must be application/x-www-form-urlencoded")
         try:
             pairs = [*_form(request.scope["query_string"]), *_form(body.strip())]
         except ValueError:
@@ -165,8 +151,7 @@ class TokenEndpoint:
         return self._of_user(reply.accessToken, parameters)
 
     async def _ask(self, address: str, request: Token | TokenRefresh) -> Any:
-        answer = self._dispatcher.start(Caller(address, "", http=True), request)
-        return await answer if isinstance(answer, Awaitable) else answer
+        return await self._dispatcher.carry_out(Caller(address, "", http=True), request)
 
     def _of_user(self, token: str, parameters: dict[str, str]) -> dict[str, Any]:
         claims = self._services.tokens.claims(token)
@@ -214,7 +199,7 @@ def _too_often(milliseconds: int, words: str) -> Refused:
     return Refused("temporarily_unavailable", f"{words}; try again in {seconds} s", 429, seconds)
 
 
-def _refused(error: WireError) -> Refused:
+def _refused(error: Exception) -> Refused:
     """What an action's error is called here."""
     if isinstance(error, TooManyAttempts):
         return Refused("temporarily_unavailable", str(error), 429, error.members["retryAfter"])
@@ -229,16 +214,14 @@ def _refused(error: WireError) -> Refused:
     return Refused("invalid_grant", "the login, the password or the refresh token is not good, or no longer")
 
 
-def _no_token(refused: Refused) -> Response:
+def _refuse(request: HttpRequest, error: Exception) -> Response:
+    """The error document of RFC 6749, section 5.2; a wrong path or method has one like anywhere."""
+    if isinstance(error, MethodNotAllowed | NotFound):
+        return error_document(error)
+    refused = error if isinstance(error, Refused) else _refused(error)
     headers = dict(_NO_STORE)
     if refused.status == 401:
         headers["WWW-Authenticate"] = 'Basic realm="hivewire", charset="UTF-8"'
     if refused.retry_after is not None:
         headers["Retry-After"] = str(refused.retry_after)
-    if refused.status in (408, 413):
-        headers["Connection"] = "close"  # the rest of the body is not read
-    return _json({"error": refused.error, "error_description": str(refused)}, refused.status, headers)
-
-
-def _json(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    return Response(encode(value), status, headers, "application/json")
+    return json({"error": refused.error, "error_description": str(refused)}, refused.status, headers)

@@ -3,50 +3,153 @@
 from __future__ import annotations
 
 import asyncio
+import zlib
+from typing import Any
 
-from starlette.requests import Request
-
+from hivewire.http.request import HttpRequest
 from hivewire.transport.admission import Admission
 from hivewire.transport.connection import LINGER_SECONDS
 from hivewire_protocol.errors import RequestTimeout, TooLarge
 
 THROWN_AWAY = 16 << 20
-"""Bytes of a body that are read in all. A client that is still sending when the connection closes never reads the 413,
-so what is over the limit is read to be thrown away, up to here."""
-
+"""Bytes beyond the limit that are read and dropped: a client that is still sending when the connection closes never
+reads the 413."""
 
 ANONYMOUS_BODY = 128 << 10
 """Largest body of a caller without a token: enough to ask for one."""
 
+INFLATE = 256 << 10
+"""Bytes that are decompressed at a time."""
 
-async def read(request: Request, admission: Admission, limit: int, seconds: float) -> bytes:
-    """The whole body, of fixed length or chunked.
+GZIP_MEMBERS = 64
+"""A gzip body may have several members (RFC 1952, section 2.2); thousands of empty ones would cost and say nothing."""
 
-    Raises TooLarge over `limit` bytes, RequestTimeout when it takes longer than `seconds`, Unavailable when unfinished
-    bodies and messages hold too much already, ClientDisconnect when the client is gone.
+
+class ClientGone(Exception):
+    """The client closed the connection before its body was whole; nobody reads an answer."""
+
+
+class NotGzip(Exception):
+    """A body is not the gzip stream that it claims to be; the message goes on from "The request body"."""
+
+
+def coding_of(request: HttpRequest) -> str | None:
+    """How the body is coded: `identity`, `gzip`, or None for any other coding."""
+    coding = ",".join(request.all("content-encoding")).strip().lower()
+    return {"": "identity", "identity": "identity", "gzip": "gzip", "x-gzip": "gzip"}.get(coding)
+
+
+class Body:
+    """The whole body, of fixed length or chunked, decompressed where it is `gzip`.
+
+    What it holds is drawn from the budget until `free`. `limit` is in bytes after decompression, and nothing beyond it
+    is ever decompressed.
+
+    Reading raises TooLarge, RequestTimeout, NotGzip, ClientGone, and Unavailable when unfinished bodies and messages
+    hold too much already.
     """
-    too_large = TooLarge(f"the body is over {limit} bytes")
-    announced = request.headers.get("content-length", "")
-    if "expect" in request.headers and announced.isdecimal() and int(announced) > limit:
-        raise too_large
-    data, size, drawn = bytearray(), 0, 0
+
+    def __init__(self, request: HttpRequest, admission: Admission, limit: int, *, gzip: bool = False) -> None:
+        self._request = request
+        self._admission = admission
+        self._limit = limit
+        self._data = bytearray()
+        self._drawn = 0
+        self._members = 0
+        self._inflate = _member() if gzip else None
+
+    async def read(self) -> bytes:
+        """All of it; raises as said above, and holds nothing then."""
+        headers = self._request.headers
+        announced = headers.get("content-length")
+        if announced is None and "transfer-encoding" not in headers:
+            return self._whole()  # RFC 9112, section 6.3: there is no body
+        if "expect" in headers and announced is not None and announced.isdecimal() and int(announced) > self._limit:
+            raise self._too_large()  # before the client sends it
+        try:
+            await self._read()
+            return self._whole()
+        except BaseException:
+            self.free()
+            raise
+
+    async def _read(self) -> None:
+        """Take it all. An error waits until the client has stopped sending, so that it reads the answer."""
+        wrong: TooLarge | NotGzip | None = None
+        beyond = 0
+        seconds = self._admission.settings.body_seconds
+        try:
+            async with asyncio.timeout(seconds) as deadline:
+                more = True
+                while more and beyond <= THROWN_AWAY:
+                    message = await self._request.receive()
+                    if message["type"] == "http.disconnect":
+                        raise ClientGone
+                    chunk, more = message.get("body", b""), message.get("more_body", False)
+                    if wrong is not None:
+                        beyond += len(chunk)
+                        continue
+                    try:
+                        await self._take(chunk)
+                    except (TooLarge, NotGzip) as error:
+                        wrong = error
+                        self._data.clear()
+                        soon = asyncio.get_running_loop().time() + LINGER_SECONDS
+                        deadline.reschedule(min(soon, deadline.when() or soon))
+        except TimeoutError:
+            if wrong is None:
+                raise RequestTimeout(f"the body took over {seconds:g} s") from None
+        if wrong is not None:
+            raise wrong
+
+    async def _take(self, chunk: bytes) -> None:
+        """Add what one message carries."""
+        if self._inflate is None:
+            self._add(chunk)
+            return
+        while chunk:
+            if self._inflate.eof:
+                self._members += 1
+                if self._members > GZIP_MEMBERS:
+                    raise NotGzip(f"has more than {GZIP_MEMBERS} gzip members")
+                self._inflate = _member()
+            try:
+                piece = self._inflate.decompress(chunk, INFLATE)
+            except zlib.error as error:
+                raise NotGzip(f"is not gzip: {error}") from None
+            self._add(piece)
+            chunk = self._inflate.unused_data if self._inflate.eof else self._inflate.unconsumed_tail
+            await asyncio.sleep(0)
+
+    def _add(self, piece: bytes) -> None:
+        size = len(self._data) + len(piece)
+        if size > self._limit:
+            raise self._too_large()
+        self._drawn = self._admission.draw(self._drawn, size)
+        self._data += piece
+
+    def _whole(self) -> bytes:
+        if self._inflate is not None and not self._inflate.eof:
+            raise NotGzip("is no whole gzip stream")
+        return bytes(self._data)
+
+    def free(self) -> None:
+        """What it held is not held any more."""
+        self._data.clear()
+        self._drawn = self._admission.draw(self._drawn, 0)
+
+    def _too_large(self) -> TooLarge:
+        return TooLarge(f"the body is over {self._limit} bytes")
+
+
+def _member() -> Any:
+    return zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+
+
+async def read(request: HttpRequest, admission: Admission, limit: int) -> bytes:
+    """The whole body, which does not count against the budget any more. Raises as `Body`."""
+    body = Body(request, admission, limit)
     try:
-        async with asyncio.timeout(seconds) as deadline:
-            async for chunk in request.stream():
-                size += len(chunk)
-                if size > THROWN_AWAY:
-                    break
-                if size <= limit:
-                    drawn = admission.draw(drawn, size)
-                    data += chunk
-                else:
-                    soon = asyncio.get_running_loop().time() + LINGER_SECONDS
-                    deadline.reschedule(min(soon, deadline.when() or soon))
-    except TimeoutError:
-        if size <= limit:
-            raise RequestTimeout(f"the body took over {seconds:g} s") from None
+        return await body.read()
     finally:
-        admission.draw(drawn, 0)
-    if size > limit:
-        raise too_large
-    return bytes(data)
+        body.free()

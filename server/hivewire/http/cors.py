@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from hivewire_protocol.properties.rules import owns
-
 CORS = {
     "Access-Control-Allow-Credentials": "true",
     "Access-Control-Allow-Origin": "*",
@@ -14,9 +12,4 @@ CORS = {
     "Access-Control-Expose-Headers": "ETag, Hivewire-Revision, Retry-After",
 }
 """On every answer, as DeviceHive has it (core protocol, section 1.5), with our own headers added. Not on those of the
-property and tenant dialects (site properties, section 11, row 20; tenant configuration, section 13, row 21)."""
-
-
-def cors(path: str) -> dict[str, str]:
-    """The CORS headers of an answer under a path as it was sent."""
-    return {} if owns(path) or path.startswith(("/reltio/", "/oauth/")) else CORS
+property, tenant and OAuth dialects (site properties, section 11, row 20; tenant configuration, section 13, row 21)."""

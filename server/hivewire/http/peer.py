@@ -1,13 +1,12 @@
-"""Who is at the other end of a request: address, scheme, and the identity of its `Authorization` header."""
+"""Who sent a request: address, scheme, and the identity of its `Authorization` header."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from starlette.requests import Request as HttpRequest
-
 from hivewire.access.identity import ANONYMOUS, Identity
 from hivewire.caller import Caller
+from hivewire.http.request import HttpRequest
 from hivewire.services import Services, now
 from hivewire.settings import Settings
 from hivewire_protocol.errors import InvalidCredentials, Unauthorized, WireError
@@ -25,10 +24,10 @@ def caller_of(services: Services, address: str, header: Header, *, context: str,
 
 
 def origin_of(settings: Settings, address: str, header: Header, secure: bool) -> tuple[str, bool]:
-    """The address that a request comes from, and whether it set out over TLS.
+    """The address that a request comes from, and whether the client used TLS.
 
-    What is forwarded is believed from the proxies that the settings name, and from nobody else. The last address of
-    X-Forwarded-For is the one that the proxy itself saw.
+    Forwarding headers count only from the proxies that the settings name. The last address of X-Forwarded-For is the
+    one that the proxy itself saw; those before it are the client's own words.
     """
     if settings.trusts(address):
         address = (header("x-forwarded-for") or address).rpartition(",")[2].strip() or address
@@ -51,13 +50,6 @@ def _identity(services: Services, authorization: str | None, address: str) -> Id
         raise
 
 
-def header_of(request: HttpRequest) -> Header:
-    """The headers of a request by name; what was sent in several is one, joined by commas."""
-    return lambda name: ", ".join(request.headers.getlist(name)) if name in request.headers else None
-
-
 def caller_of_request(services: Services, request: HttpRequest, context: str) -> Caller:
     """The caller behind a request. Raises Unauthorized or TokenExpired when its `Authorization` is no good."""
-    address = request.client.host if request.client else "local"
-    secure = request.url.scheme == "https"
-    return caller_of(services, address, header_of(request), context=context, secure=secure, http=True)
+    return caller_of(services, request.address, request.header, context=context, secure=request.secure, http=True)

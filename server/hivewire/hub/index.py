@@ -1,4 +1,4 @@
-"""Which subscriptions match a name: one lookup for the exact name, and one for each prefix length that is in use."""
+"""Which subscriptions match a key: one lookup for the exact key, and one for each prefix length that is in use."""
 
 from __future__ import annotations
 
@@ -8,39 +8,39 @@ from typing import Generic, TypeVar
 
 from hivewire_protocol.patterns import Patterns
 
-_L = TypeVar("_L")
+_S = TypeVar("_S")
 
 
-class Index(Generic[_L]):
-    """Listeners by name patterns. The cost of `find` does not grow with the patterns that do not match.
+class Index(Generic[_S]):
+    """Subscriptions by patterns over keys. The cost of `find` does not grow with the patterns that do not match.
 
-    The pieces of one pattern set are disjoint, so a name finds a listener at most once.
+    The pieces of one pattern set are disjoint, so a key finds a subscription at most once.
     """
 
     __slots__ = ("_exact", "_lengths", "_prefixes", "_used")
 
     def __init__(self) -> None:
-        # In the order in which they came: they lie in memory as they came, and a fan-out touches each of them.
-        self._exact: dict[str, dict[_L, None]] = {}
-        self._prefixes: dict[str, dict[_L, None]] = {}
+        # Dictionaries keep the order of subscribing: that is how they lie in memory, and a fan-out touches each.
+        self._exact: dict[str, dict[_S, None]] = {}
+        self._prefixes: dict[str, dict[_S, None]] = {}
         self._used: Counter[int] = Counter()
         self._lengths: list[int] = []
 
-    def add(self, patterns: Patterns, listener: _L) -> None:
-        """From now on the listener is found by every name of the set."""
-        for name in patterns.exact:
-            self._exact.setdefault(name, {})[listener] = None
+    def add(self, patterns: Patterns, sub: _S) -> None:
+        """From now on the subscription is found by every key of the set."""
+        for key in patterns.exact:
+            self._exact.setdefault(key, {})[sub] = None
         for prefix in patterns.prefixes:
-            self._prefixes.setdefault(prefix, {})[listener] = None
+            self._prefixes.setdefault(prefix, {})[sub] = None
         self._count(patterns.prefixes, 1)
 
-    def remove(self, patterns: Patterns, listener: _L) -> None:
+    def remove(self, patterns: Patterns, sub: _S) -> None:
         """Undo an `add` of the same set."""
         for table, keys in ((self._exact, patterns.exact), (self._prefixes, patterns.prefixes)):
             for key in keys:
-                listeners = table[key]
-                listeners.pop(listener, None)
-                if not listeners:
+                matching = table[key]
+                matching.pop(sub, None)
+                if not matching:
                     del table[key]
         self._count(patterns.prefixes, -1)
 
@@ -50,15 +50,15 @@ class Index(Generic[_L]):
         self._used = +self._used  # lengths that nobody uses any more are forgotten
         self._lengths = sorted(self._used)
 
-    def find(self, name: str) -> list[_L]:
-        """Those that match the name, each once."""
-        found = list(self._exact.get(name, ()))
+    def find(self, key: str) -> list[_S]:
+        """Those that match the key, each once."""
+        found = list(self._exact.get(key, ()))
         prefixes = self._prefixes
-        size = len(name)
+        size = len(key)
         for length in self._lengths:
             if length > size:
                 break
-            listeners = prefixes.get(name[:length])
-            if listeners is not None:
-                found += listeners
+            matching = prefixes.get(key[:length])
+            if matching is not None:
+                found += matching
         return found

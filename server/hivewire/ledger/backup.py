@@ -13,10 +13,10 @@ from hivewire.ledger.engines.sqlite_file import inspect, location, new_epoch
 from hivewire.ledger.journal import JournalError
 
 NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
-"""How file systems without hard links (FAT, some network mounts) refuse one."""
+"""Errors of file systems that have no hard links (FAT, some network mounts)."""
 
 PAGES = 1_000
-"""Pages copied between two reports of progress."""
+"""Pages that are copied between two reports of progress."""
 
 
 def backup(source: Path, target: Path, progress: Callable[[int, int], None] = lambda done, total: None) -> None:

@@ -95,8 +95,9 @@ class Batch:
                     raise PreconditionFailed(number, guard, last, precondition)
 
     def _write(self, index: int, write: Write, author: str | None) -> None:
-        draft = self._drafts.get(write.kind) or self._draft(write.kind)
-        key, content = write.key, write.content
+        # Every put comes through here, so lookups are written out instead of calling `last`.
+        kind, key, content = write.kind, write.key, write.content
+        draft = self._drafts.get(kind) or self._draft(kind)
         last = draft.changes.get(key) or draft.live.get(key) or draft.tombstones.get(key)
         for precondition in write.preconditions:
             if not precondition.holds(last, self):
@@ -112,20 +113,24 @@ class Batch:
             return
         else:
             raise Missing(index, write, last)
+        time, previous, ordinal = self._time, 0, 1
+        if last is not None:
+            previous, ordinal = last.revision, last.ordinal + 1
+            if last.time > time:
+                time = last.time  # the time of a record never goes back, whatever the clock does
         change = draft.changes[key] = Change(
             revision=self._revision + 1,
-            kind=write.kind,
+            kind=kind,
             key=key,
             id=number,
             version=version,
             content=content,
             content_type=write.content_type,
-            # The time of a record never goes back, whatever the clock does.
-            time=self._time if last is None or last.time < self._time else last.time,
+            time=time,
             author=author,
             description=write.description,
-            previous=0 if last is None else last.revision,
-            ordinal=1 if last is None else last.ordinal + 1,
+            previous=previous,
+            ordinal=ordinal,
         )
         self.changes.append(change)
         self._befores.append(last)

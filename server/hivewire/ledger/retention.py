@@ -11,7 +11,7 @@ from hivewire.ledger.records import Change
 
 DAY = 86_400_000
 SECTIONS = 1_000
-"""By number and by age about so many sections make a full log: where to cut it is known to a thousandth of it."""
+"""Sections in a full log, counted by changes or by age: the log is cut to a thousandth of its length exactly."""
 
 
 class Retention(Struct, frozen=True):
@@ -34,13 +34,13 @@ class Section(Struct):
 
 
 class Log:
-    """The log in sections, oldest first, so that the place to cut it is known without asking the engine."""
+    """The log in sections, oldest first, to know where to cut it without asking the engine."""
 
     def __init__(self, retention: Retention) -> None:
         self.changes = 0
-        """How many are in it."""
+        """How many changes are in it."""
         self.left = 0
-        """How many have left it."""
+        """How many changes have left it."""
         self._most = retention.log_changes
         self._age = round(retention.log_days * DAY)
         self._length = max(1, self._most // SECTIONS)
@@ -49,7 +49,7 @@ class Log:
         self._end = 0
 
     def add(self, changes: Iterable[Change]) -> None:
-        """Take in the next changes; sections that the number of changes pushes out are forgotten at once."""
+        """Add the next changes. Sections beyond the greatest number of changes leave the log at once."""
         section = self._sections[-1] if self._sections else Section(0, 0, self._length)
         for change in changes:
             if change.revision > self._end and (
@@ -66,10 +66,10 @@ class Log:
     def cut(self, now: int) -> int | None:
         """The first revision that is still within the log at this time, None when there is none.
 
-        The sections are looked at from the oldest one on, so that a clock that was wrong for a while shortens nothing
-        that stands behind younger changes.
+        Only the oldest sections are compared with the time. So a clock that was wrong for a while does not shorten the
+        log at changes that stand behind younger ones.
         """
-        latest = now - self._age - self._span  # a section goes when the last of it is old enough
+        latest = now - self._age - self._span  # a section leaves when its last change is old enough
         while self._sections and self._sections[0].time <= latest:
             self._drop()
         return self._sections[0].first if self._sections else None

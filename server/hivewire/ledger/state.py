@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from sortedcontainers import SortedList
+from sortedcontainers import SortedKeyList, SortedList
 
 from hivewire.ledger.records import Change
 from hivewire_protocol.patterns import Patterns
+
+ID_BITS = 40
+"""More ids than a kind ever gives."""
+
+
+def _place(change: Change) -> int:
+    """Orders changes of one kind by revision. Unique, so that a delete is found among a thousand of one revision."""
+    return change.revision << ID_BITS | change.id
 
 
 class Kind:
@@ -16,12 +24,13 @@ class Kind:
     `tombstones` are the deletes of records that do not exist any more, by key, as long as the log knows them.
     """
 
-    __slots__ = ("keys", "last_id", "live", "tombstones")
+    __slots__ = ("_deletes", "keys", "last_id", "live", "tombstones")
 
     def __init__(self) -> None:
         self.live: dict[str, Change] = {}
         self.tombstones: dict[str, Change] = {}
         self.keys: SortedList[str] = SortedList()
+        self._deletes: SortedKeyList[Change, int] = SortedKeyList(key=_place)
         self.last_id = 0
 
     def last(self, key: str) -> Change | None:
@@ -34,13 +43,19 @@ class Kind:
         if change.content is not None:
             if key not in self.live:
                 self.keys.add(key)
-                self.tombstones.pop(key, None)
+                self.forget(key)
                 self.last_id = max(self.last_id, change.id)
             self.live[key] = change
         else:
             if self.live.pop(key, None) is not None:
                 self.keys.remove(key)
             self.tombstones[key] = change
+            self._deletes.add(change)
+
+    def forget(self, key: str) -> None:
+        """Drop a tombstone, because the record was written again or no log needs it."""
+        if (change := self.tombstones.pop(key, None)) is not None:
+            self._deletes.remove(change)
 
     def load(self, change: Change) -> None:
         """Apply the next change of the log at start; `sort` is called when all are there."""
@@ -57,6 +72,11 @@ class Kind:
     def sort(self) -> None:
         """Put the keys in order, all at once, which is much faster than one by one."""
         self.keys = SortedList(self.live)
+        self._deletes = SortedKeyList(self.tombstones.values(), key=_place)
+
+    def deleted_between(self, after: int, before: int) -> Iterator[Change]:
+        """The tombstones between two revisions, both exclusive, newest first."""
+        return iter(self._deletes.irange_key((after + 1) << ID_BITS, before << ID_BITS, (True, False), reverse=True))
 
     def ranges(self, names: Patterns) -> Iterator[tuple[int, int]]:
         """Half-open index ranges of the ordered keys that the patterns cover, in order and disjoint."""
@@ -98,7 +118,8 @@ class State:
 
     def get(self, kind: str, key: str) -> Change | None:
         """The last change of a record that exists."""
-        return self.kind(kind).live.get(key)
+        found = self.kinds.get(kind)
+        return found.live.get(key) if found is not None else None
 
     def apply(self, changes: Sequence[Change]) -> None:
         """Apply one or more committed changes, the next in the log."""

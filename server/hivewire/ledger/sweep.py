@@ -118,7 +118,7 @@ class Sweep:
     def _forget(self, removed: Sequence[Outline]) -> None:
         """Forget a key with its last tombstone, which stands behind all its other changes."""
         for outline in removed:
-            tombstones = self._state.kind(outline.kind).tombstones
-            last = tombstones.get(outline.key)
+            kind = self._state.kind(outline.kind)
+            last = kind.tombstones.get(outline.key)
             if last is not None and last.revision == outline.revision:
-                del tombstones[outline.key]
+                kind.forget(outline.key)

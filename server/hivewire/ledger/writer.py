@@ -105,7 +105,10 @@ class Writer:
             self._break(error)
             return
         for observe in self.observers:
-            safely("an observer of the ledger failed", observe, entry.changes)
+            try:
+                observe(entry.changes)
+            except Exception as error:
+                report("an observer of the ledger failed", error)
 
     # The task.
 
@@ -167,15 +170,20 @@ class Writer:
         batch, taken, outcomes = self._evaluate()
         started = perf_counter()
         try:
-            if not await self._append(batch):
-                self._put_back(taken)
-                return
+            if batch.changes:
+                stands = await self._journal.append(batch.changes, behind=batch.tip)
+            else:
+                await self._journal.confirm()  # refusals count for the tip of now
+                stands = self._journal.tip == batch.tip
         except Exception as error:
             # Whatever it was, the writer goes on: the next batch may find room on the disk again.
             self.failing = str(error)
             failure = error if isinstance(error, NotDurable) else NotDurable(repr(error))
             # Refusals fail as well: they may rest on what was not written.
             self._answer(taken, [failure] * len(taken))
+            return
+        if not stands:
+            self._put_back(taken)
             return
         if batch.changes and not self._broken:
             self.failing = None
@@ -200,13 +208,6 @@ class Writer:
             outcomes.append(batch.evaluate(transaction))
         self._queue_bytes -= size
         return batch, taken, outcomes
-
-    async def _append(self, batch: Batch) -> bool:
-        """Whether the batch stands, durable: its changes directly behind its tip, or its refusals at the tip of now."""
-        if batch.changes:
-            return await self._journal.append(batch.changes, behind=batch.tip)
-        await self._journal.confirm()
-        return self._journal.tip == batch.tip
 
     def _put_back(self, taken: Sequence[Waiting]) -> None:
         self._queue.extendleft(reversed(taken))

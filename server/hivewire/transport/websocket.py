@@ -211,7 +211,8 @@ class WebSocket(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Handle received bytes, a slice in one iteration of the event loop: other connections go in between."""
         if len(data) <= SLICE and not self._backlog and not self._events:
-            self._receive(data)
+            self._handle(self._reader.feed(data))
+            self._received()
         else:
             self._backlog.add(data)
             self._regulate()
@@ -259,10 +260,8 @@ class WebSocket(asyncio.Protocol):
 
     # Reading.
 
-    def _receive(self, data: bytes) -> None:
-        events = self._reader.feed(data)
-        if events:
-            self._handle(events)
+    def _received(self) -> None:
+        """Write what was answered at once, and keep account of what was not."""
         self._flush()
         if self._reader.unfinished or self._begun is not None or self._drawn:
             self._account()
@@ -531,7 +530,8 @@ class WebSocket(asyncio.Protocol):
             self._handle(events)
             self._flush()
         else:
-            self._receive(self._backlog.take())
+            self._handle(self._reader.feed(self._backlog.take()))
+            self._received()
         self._regulate()
         self._close_if_drained()
 

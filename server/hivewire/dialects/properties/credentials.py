@@ -42,8 +42,8 @@ class Asked(Struct):
     address: str
 
 
-class Caller(Struct):
-    """Who it is. `user` is None for anonymous callers, and with the API key that names nobody.
+class SiteCaller(Struct):
+    """Who asks in this dialect. `user` is None for anonymous callers, and for the API key without a user.
 
     `ambient` credentials are those that a browser adds by itself, also to what a foreign page makes it send.
     """
@@ -54,7 +54,7 @@ class Caller(Struct):
 
 
 class Credentials:
-    """Tells callers apart. `origins` are those whose pages may use browser tokens."""
+    """Finds out who asks. `origins` are those whose pages may use browser tokens."""
 
     def __init__(self, services: Services, origins: Collection[str]) -> None:
         settings = services.settings
@@ -67,7 +67,7 @@ class Credentials:
         self._proving: dict[tuple[str, str, str], asyncio.Task[User]] = {}
         self._sessions = Sessions(key, services.users, settings.session_lifetime * 1_000)
 
-    async def administrator(self, asked: Asked, *, insists: bool) -> Caller:
+    async def administrator(self, asked: Asked, *, insists: bool) -> SiteCaller:
         """A caller with the ADMIN right.
 
         Raises Unauthorized for rejected credentials, and for none when the request `insists`; AccessDenied for no
@@ -90,14 +90,14 @@ class Credentials:
         self._services.users.logged_in(user)
         return self._sessions.mint(user, now()), self._services.settings.session_lifetime
 
-    async def _caller(self, asked: Asked) -> Caller:
+    async def _caller(self, asked: Asked) -> SiteCaller:
         if (given := asked.query.get("apikey")) and self._services.settings.api_key is not None:
             if same(given, self._services.settings.api_key):
-                return Caller(self._impersonated(asked), everything=True)
+                return SiteCaller(self._impersonated(asked), everything=True)
             self._failed(asked, "apikey", "wrong key")
         token = asked.headers.get("x-deki-token")
         if token is not None and not self._is_from_registered_page(asked, token):
-            return Caller(self._active(asked, self._server_user(asked, token), "X-Deki-Token"))
+            return SiteCaller(self._active(asked, self._server_user(asked, token), "X-Deki-Token"))
         cookie = cookie_parser(asked.headers["cookie"]).get(COOKIE) if "cookie" in asked.headers else None
         for token, ambient in (
             (asked.query.get("authtoken"), False),
@@ -106,8 +106,8 @@ class Credentials:
         ):
             if token:
                 user = self._sessions.verify(token, now())
-                return Caller(user and self._active(asked, user, "authtoken"), ambient=ambient)
-        return Caller(await self._basic(asked), ambient=True)
+                return SiteCaller(user and self._active(asked, user, "authtoken"), ambient=ambient)
+        return SiteCaller(await self._basic(asked), ambient=True)
 
     def _impersonated(self, asked: Asked) -> User | None:
         number = asked.query.get("impersonateuserid")
@@ -147,7 +147,7 @@ class Credentials:
         if not found:
             self._failed(asked, "basic", "malformed")
             raise Unauthorized
-        # Who must wait must wait here too: what is remembered must not tell a right guess from a wrong one.
+        # The throttle counts here too: a remembered password must not tell a right guess from a wrong one.
         if not self._services.throttle.wait(login, asked.address):
             user = self._remembered.find(login, password)
             if user is not None:
@@ -173,7 +173,7 @@ class Credentials:
     def _proved(self, pair: tuple[str, str, str], proving: asyncio.Task[User]) -> None:
         del self._proving[pair]
         if not proving.cancelled():
-            proving.exception()  # looked at, even when everybody who waited for it has gone
+            proving.exception()  # retrieved, else asyncio reports it when nobody waits for it any more
 
     async def _prove(self, address: str, login: str, password: str) -> User:
         before = self._services.users.by_login(login)
@@ -183,7 +183,7 @@ class Credentials:
         return user
 
     def _failed(self, asked: Asked, how: str, why: str, login: str | None = None) -> None:
-        # A login that nobody has may be a password in the wrong field.
+        # An unknown login may be a password in the wrong field, so it is not logged.
         known = login if login is not None and self._services.users.by_login(login) is not None else None
         self._services.telemetry.authentication_failed(how, why, asked.address, known)
 

@@ -1,4 +1,4 @@
-"""Passwords that were right a moment ago, so that a script which sends one with each request is not hashed each time.
+"""Passwords that were proved a moment ago, so that one which comes with every request is not hashed every time.
 
 Neither the password nor anything to guess it by is kept: only an HMAC under a key that this process made for itself.
 """
@@ -47,7 +47,7 @@ class Remembered:
         return proved.user if hmac.compare_digest(proved.mark, self._mark(login, password)) else None
 
     def remember(self, user: User, password: str) -> None:
-        """The password was proved just now."""
+        """Remember a password that was proved just now."""
         self._proved[user.login] = _Proved(self._mark(user.login, password), user, self._now() + REMEMBERED)
 
     def _mark(self, login: str, password: str) -> bytes:

@@ -13,7 +13,7 @@ from hivewire.access.users import User, Users
 
 _TICKS_IN_1970 = 621_355_968_000_000_000
 _TICKS = 10_000
-"""In a millisecond."""
+"""Ticks in a millisecond."""
 
 _TOKEN = re.compile(r"(\d{1,18})_(\d{18})_([0-9a-f]{32})", re.ASCII)
 

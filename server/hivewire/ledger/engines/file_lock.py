@@ -13,10 +13,10 @@ from hivewire.ledger.journal import JournalError
 class FileLock:
     """Keeps a second process out, by whatever name it reaches the file: OS locks on `FILE.lock` and on the file.
 
-    The first says who has it. The second is a `flock`, which on Linux SQLite's own locks (`fcntl`) do not meet, so that
-    a backup can still read. Elsewhere the two may be of one kind, and we would keep SQLite out.
+    The first holds the number of the process that has it. The second is a `flock`. On Linux it does not conflict with
+    the locks of SQLite (`fcntl`), so a backup can still read; elsewhere it might, so it is taken on Linux only.
 
-    To close any descriptor of a file drops all `fcntl` locks that the process has on it. So the lock is taken before
+    Closing any descriptor of a file drops all `fcntl` locks that the process has on it. So the lock is taken before
     SQLite opens the file, and released after SQLite closed it.
     """
 
@@ -25,7 +25,7 @@ class FileLock:
         self._descriptors: list[int] = []
 
     def acquire(self) -> None:
-        """Take the lock, on a file that is made if need be, or raise JournalError that says who has it."""
+        """Take the lock; make the file if it is not there. Raises JournalError that says who has the lock."""
         if not self._guarded.parent.is_dir():
             raise JournalError(f"cannot use {self._guarded}: the directory {self._guarded.parent} does not exist")
         if self._guarded.is_dir():
@@ -34,13 +34,13 @@ class FileLock:
         try:
             self._take(path, os.O_RDWR | os.O_CREAT)
         except OSError:
-            # A read-only directory: the lock that is there serves, or the file itself, since nobody can make another.
+            # A read-only directory: use the lock that is there, or the file itself, since nobody can make another.
             if path.exists():
                 self._take(path, os.O_RDONLY)
             elif not self._guarded.exists():
                 raise
         if not self._guarded.exists():
-            # Made here rather than by SQLite, so that nobody else can read it at any time.
+            # Made here rather than by SQLite, so that at no time others can read it.
             os.close(os.open(self._guarded, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         if sys.platform == "linux" or not self._descriptors:
             self._take(self._guarded, os.O_RDONLY)
@@ -63,6 +63,6 @@ class FileLock:
             ) from None
 
     def release(self) -> None:
-        """Let go; the files stay, because removing one would let two processes lock two files of one name."""
+        """Release the lock. The files stay: if one was removed, two processes could lock two files of one name."""
         while self._descriptors:
             os.close(self._descriptors.pop())

@@ -11,7 +11,7 @@ from hivewire.ledger.records import Change, NotDurable, Outline
 
 
 class MemoryJournal:
-    """The log is a dictionary by place; the place of an entry is that of its last change.
+    """The log is a dictionary of changes by place; entries are counted from 1 on.
 
     `broken`, when set, is the text of the NotDurable that every write raises.
     """
@@ -22,6 +22,7 @@ class MemoryJournal:
         self.tip = 0
         self.batch_bytes = BATCH_BYTES
         self._log: dict[int, Change] = {}
+        self._places = 0
         self._take: Take = lambda entry: None
         self._in_doubt = False
         self._notes: dict[str, str] = {}
@@ -51,13 +52,14 @@ class MemoryJournal:
         return True
 
     def _store(self, changes: Sequence[Change]) -> None:
-        for place, change in enumerate(changes, self.tip + 1):
+        for change in changes:
             if change.kind in NO_HISTORY:
                 self._drop(change.kind, change.key)
-            self._log[place] = change
+            self._places += 1
+            self._log[self._places] = change
 
     def _announce(self, changes: Sequence[Change]) -> None:
-        self.tip += len(changes)
+        self.tip += 1
         self._take(Entry(self.tip, changes))
 
     async def confirm(self) -> None:

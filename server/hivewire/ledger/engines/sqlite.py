@@ -59,7 +59,7 @@ class SqliteJournal:
     """A log in the file at `path`, made when it is not there. One process at a time: see FileLock."""
 
     def __init__(self, path: Path) -> None:
-        self.path = Path(os.path.realpath(path))  # by whatever link it is named, it has one lock
+        self.path = Path(os.path.realpath(path))  # one lock, whatever link leads to the file
         self.epoch = ""
         self.read_only = False
         self.tip = 0
@@ -67,7 +67,7 @@ class SqliteJournal:
         self._lock = FileLock(self.path)
         self._readers: aiosqlite.Connection | None = None
         self._writers: aiosqlite.Connection | None = None
-        # A statement that slipped into somebody else's transaction would be answered before that is committed.
+        # Without it a statement could slip into another one's open transaction, and be answered before the commit.
         self._one_writer = asyncio.Lock()
         self._take: Take = lambda entry: None
         self._in_doubt = False  # whether the last append failed, for whatever reason
@@ -80,13 +80,13 @@ class SqliteJournal:
 
     @asynccontextmanager
     async def _writing(self) -> AsyncIterator[aiosqlite.Connection]:
-        """The connection for writing, for one at a time. Whatever goes wrong in SQLite becomes NotDurable."""
+        """The connection for writing, for one user at a time. Every error of SQLite becomes NotDurable."""
         async with self._one_writer:
             if self._writers is None:
                 raise NotDurable(f"{self.path} is {'read-only' if self.read_only else 'not open'}")
             try:
                 if self._writers.in_transaction:
-                    # A failed one that could not be rolled back: what came now would be lost with it.
+                    # It failed and could not be rolled back. What is written now would be lost with it.
                     await self._writers.execute("ROLLBACK")
                 yield self._writers
             except sqlite3.Error as error:
@@ -98,7 +98,7 @@ class SqliteJournal:
             self._lock.acquire()
             await asyncio.to_thread(inspect, self.path)
             if self.path.exists() and not self.path.stat().st_size:
-                self.path.chmod(0o600)  # as one that is made here: there will be secrets in it
+                self.path.chmod(0o600)  # like a file made here, because it will hold secrets
             self.read_only = self.path.exists() and not os.access(self.path, os.W_OK)
             await self._connect()
             rows = list(await self._reading.execute_fetchall("SELECT value FROM meta WHERE name = 'epoch'"))
@@ -190,7 +190,7 @@ class SqliteJournal:
         return await self._read(_HISTORY, (kind, key, revision, take))
 
     async def since(self, revision: int, *, take: int) -> list[Change]:
-        """Forwards through the log: first a look at how large the changes are, then those that are answered."""
+        """Forwards through the log: first the sizes only, to find the end of the page, then its changes."""
         start, edge, size = (revision + 1) * _ROOM, revision, 0
         for place, length in await self._reading.execute_fetchall(
             "SELECT place, length(content) FROM change WHERE place >= ? ORDER BY place LIMIT ?", (start, take)
@@ -243,7 +243,7 @@ class SqliteJournal:
         """Close the connections (an open one keeps its thread, and so the interpreter), then release the lock."""
         async with AsyncExitStack() as stack:
             stack.callback(self._lock.release)
-            # The one for writing goes last: whichever does tidies the WAL away.
+            # The one for writing is closed last, because the last one to close removes the WAL.
             for connection in (self._writers, self._readers):
                 if connection is not None:
                     stack.push_async_callback(connection.close)
@@ -251,8 +251,11 @@ class SqliteJournal:
 
 
 def _size(count: int) -> int:
-    """Rows of the statement for so many changes: a few at first, then steps of 8, then of 64. Two dozen statements in
-    all, which SQLite keeps prepared, and little in them that is not used: an unused row costs a sixth of a used one."""
+    """Rows in the statement for so many changes: powers of two up to 8, then steps of 8, then of 64.
+
+    That makes two dozen different statements, which SQLite keeps prepared, and few unused rows: one costs a sixth of a
+    used row.
+    """
     if count <= 8:
         return 1 << (count - 1).bit_length()
     step = 8 if count <= 64 else 64
@@ -261,9 +264,10 @@ def _size(count: int) -> int:
 
 @cache
 def _insertion(size: int) -> str:
-    """The statement for a batch of up to `size` changes; unused places are 0 and fall through the filter.
+    """The statement for a batch of up to `size` changes; rows that are not used have the place 0 and are filtered out.
 
-    Not NULL: the `sqlite3` module asks for adapters of every None, which takes ten times as long as to bind a number.
+    They hold 0 and not NULL, because the `sqlite3` module looks for an adapter of every None: binding one takes ten
+    times as long as binding a number.
     """
     assert size <= MAX_APPEND  # noqa: S101 - the ledger makes no larger batch
     row = "(" + ",".join("?" * _WIDTH) + ")"

@@ -1,4 +1,4 @@
-"""What makes an SQLite file a ledger: its identity, its schema, and how it is looked at before it is opened."""
+"""What makes an SQLite file a ledger: its identity and schema, and the check before it is opened."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SCHEMA_VERSION = 2
 
 
 def inspect(path: Path) -> None:
-    """Raise JournalError for a file that is not ours, too new or damaged, without having written to it."""
+    """Raise JournalError for a file that is not ours, of another version or damaged. Never writes to it."""
     if not path.exists() or path.stat().st_size == 0:
         return
     with path.open("rb") as file:
@@ -33,7 +33,7 @@ def inspect(path: Path) -> None:
         )
     journal = path.with_name(path.name + "-journal")
     if journal.exists() and journal.stat().st_size:
-        return  # its creation was cut short: SQLite rolls it back when the file is opened, and it is made anew
+        return  # its creation was interrupted: SQLite rolls that back on opening, and the file is made anew
     try:
         connection = sqlite3.connect(location(path, "ro"), uri=True)
         try:
@@ -47,7 +47,7 @@ def inspect(path: Path) -> None:
 
 
 def location(path: Path, mode: str) -> str:
-    """The SQLite URI of a file; a read-only one in a read-only directory is opened as immutable (it has no WAL)."""
+    """The SQLite URI of a file. In a read-only directory and without a WAL it is opened as immutable."""
     wal = path.with_name(path.name + "-wal")
     immutable = mode == "ro" and not os.access(path.parent, os.W_OK) and not wal.exists()
     return f"file:{quote(str(path.absolute()))}?mode={mode}" + ("&immutable=1" if immutable else "")
@@ -56,7 +56,7 @@ def location(path: Path, mode: str) -> str:
 def creation_script() -> str:
     """The statements that make an empty file ours, in one transaction."""
     schema = files("hivewire.ledger.engines").joinpath("schema.sql").read_text()
-    return (  # both numbers and the epoch are ours
+    return (  # only constants and the epoch are put in
         f"BEGIN; PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION}; {schema}"
         f"INSERT INTO meta VALUES ('epoch', '{new_epoch()}'); COMMIT;"
     )

@@ -1,0 +1,38 @@
+"""What operators and their tools ask: whether the gateway lives, whether it takes work, and its metrics."""
+
+from __future__ import annotations
+
+from hivewire.http.cors import CORS
+from hivewire.http.request import HttpRequest
+from hivewire.http.response import Response, error_document, json
+from hivewire.http.routes import Context, Dialect, Route
+from hivewire.telemetry import CONTENT_TYPE
+from hivewire_protocol.errors import WireError
+
+
+def dialect(context: Context) -> Dialect:
+    """Pages that need no token and are not counted: a probe should not change what it looks at."""
+    services = context.dispatcher.services
+
+    async def live(request: HttpRequest) -> Response:
+        return json({"status": "live"})
+
+    async def ready(request: HttpRequest) -> Response:
+        if (reason := context.not_ready()) is not None:
+            return json({"status": "not ready", "reason": reason}, 503)
+        return json({"status": "ready", "revision": services.ledger.revision})
+
+    async def metrics(request: HttpRequest) -> Response:
+        return Response(200, services.telemetry.exposition(), CONTENT_TYPE)
+
+    pages = {"/health/live": live, "/health/ready": ready, "/metrics": metrics}
+    return Dialect([Route("GET", path, _anyone, page) for path, page in pages.items()], _refuse, headers=CORS)
+
+
+async def _anyone(request: HttpRequest) -> HttpRequest:
+    return request
+
+
+def _refuse(request: HttpRequest, error: Exception) -> Response:
+    assert isinstance(error, WireError)  # noqa: S101 - the dialect has no errors of its own
+    return error_document(error)

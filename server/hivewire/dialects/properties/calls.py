@@ -1,0 +1,134 @@
+"""A request of the property dialect: what it says, who asks, and how its errors look."""
+
+from __future__ import annotations
+
+from collections.abc import Set
+from urllib.parse import parse_qsl
+
+from hivewire.dialects.properties.credentials import Asked, Credentials, SiteCaller, is_foreign
+from hivewire.http.peer import origin_of
+from hivewire.http.request import HttpRequest
+from hivewire.http.response import Response
+from hivewire.services import Services
+from hivewire_protocol.errors import AccessDenied, InvalidParameters, WireError
+from hivewire_protocol.properties import rules as properties
+from hivewire_protocol.properties.markup import Element, Form, carried, document
+from hivewire_protocol.properties.rules import ROOTS
+
+MOST_INLINE = 64 << 10
+"""The most bytes of text that documents show, whatever `contentcutoff` says; longer ones are at their own address."""
+
+READING = ("GET", "HEAD")
+
+
+def _query(request: HttpRequest) -> dict[str, str]:
+    text = request.scope["query_string"]
+    return dict(reversed(parse_qsl(text.decode("utf-8", "replace"), keep_blank_values=True))) if text else {}
+
+
+def method_of(request: HttpRequest) -> str:
+    """The method that counts: a POST may name another one in its query or a header."""
+    if request.method != "POST":
+        return request.method
+    override = _query(request).get("dream.in.verb") or request.headers.get("x-http-method-override")
+    return override.upper() if override else "POST"
+
+
+class Call:
+    """One request: what it says, and what its answer depends on wherever that is made."""
+
+    def __init__(self, services: Services, request: HttpRequest) -> None:
+        self.request = request
+        self.who = SiteCaller()
+        # Of several headers the last one counts in this dialect, of several parameters the first one.
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in request.scope["headers"]}
+        query = _query(request)
+        address, self.secure = origin_of(services.settings, request.address, headers.get, request.secure)
+        self.asked = Asked(headers, query, address)
+        self.headers, self.query = headers, query
+        self.method = method_of(request)
+        self.host = headers.get("host", "localhost")
+        self.base = f"http{'s' if self.secure else ''}://{self.host}"
+        self.root = self.base + ROOTS[0]
+        self.form = Form.JSON if query.get("dream.out.format") == Form.JSON.value else Form.XML
+
+    @property
+    def name(self) -> str:
+        """The name in the path. Raises OutOfBounds, or AccessDenied for the reserved one."""
+        return properties.decoded_key(self.request.parameters["key"])
+
+    @property
+    def inline(self) -> int:
+        """The most bytes of text that documents show. Raises InvalidParameters."""
+        cutoff = self.query.get("contentcutoff")
+        if cutoff is None:
+            return properties.INLINE
+        return min(properties.integer("contentcutoff", cutoff, least=0), MOST_INLINE)
+
+    def text(self, name: str) -> str | None:
+        """A parameter that is any text. Raises InvalidParameters for one that documents could not show."""
+        text = self.query.get(name)
+        if text is not None and ("\ufffd" in text or not carried(text)):  # U+FFFD: where it was not UTF-8
+            raise InvalidParameters(f"{name} must be UTF-8 text without control characters")
+        return text
+
+    def insists(self) -> bool:
+        """Whether credentials are demanded; a value that is no boolean is refused later."""
+        return self.query.get("authenticate", "").lower() in ("true", "1")
+
+    def check(self) -> None:
+        """The parameters that every page has (section 2). Raises WireError."""
+        query = self.query
+        if "dream.out.format" in query and query["dream.out.format"] not in (Form.XML.value, Form.JSON.value):
+            raise InvalidParameters("dream.out.format must be xml or json")
+        if "authenticate" in query:
+            properties.boolean("authenticate", query["authenticate"])
+        if "redirects" in query:
+            properties.integer("redirects", query["redirects"])
+
+    def etag(self) -> str | None:
+        """The etag that counts."""
+        return properties.effective_etag(self.headers.get("etag"), self.query.get("etag"))
+
+    def answer(self, root: Element, status: int = 200, **headers: str) -> Response:
+        """A document in the form that was asked for."""
+        return Response(status, document(root, self.form), self.form.media_type, headers)
+
+
+class Callers:
+    """Tells who asks: the `admit` of the routes. `origins` are those whose pages may use browser tokens."""
+
+    def __init__(self, services: Services, origins: Set[str]) -> None:
+        self._services = services
+        self._origins = origins
+        self.credentials = Credentials(services, origins)
+
+    async def anyone(self, request: HttpRequest) -> Call:
+        """No credentials are needed: the page looks at them itself."""
+        return Call(self._services, request)
+
+    async def administrator(self, request: HttpRequest) -> Call:
+        """Somebody with the ADMIN right. Raises WireError, also for parameters that no page takes."""
+        call = Call(self._services, request)
+        call.who = await self.credentials.administrator(call.asked, insists=call.insists())
+        if call.who.ambient and call.method not in READING and self._is_foreign(call):
+            raise AccessDenied("A page of another origin may not write with the credentials of a browser")
+        call.check()
+        return call
+
+    def _is_foreign(self, call: Call) -> bool:
+        origin = call.headers.get("origin")
+        return is_foreign(origin, call.host) and origin not in self._origins
+
+
+def refuse(services: Services, request: HttpRequest, error: Exception) -> Response:
+    """The error document (section 9)."""
+    assert isinstance(error, WireError)  # noqa: S101 - the dialect has no errors of its own
+    call = Call(services, request)
+    uri = call.base + request.path  # without the query, which may hold a token
+    response = call.answer(properties.error_element(error, uri), error.code)
+    if error.code == 401:
+        response.headers["WWW-Authenticate"] = f'Basic realm="{properties.REALM}"'
+    if "retryAfter" in error.members:
+        response.headers["Retry-After"] = str(error.members["retryAfter"])
+    return response

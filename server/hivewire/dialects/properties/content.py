@@ -1,0 +1,19 @@
+"""The body of a write: a property's content, or a batch."""
+
+from __future__ import annotations
+
+from hivewire.dialects.properties.calls import Call
+from hivewire.http import body
+from hivewire.transport.admission import Admission
+from hivewire_protocol.errors import NotImplementedHere, UnsupportedMediaType
+
+
+async def content_of(call: Call, admission: Admission) -> bytes:
+    """The whole body, byte for byte. Raises WireError when it is too large, late, or coded in some way."""
+    if call.query.get("dream.in.format") in ("json", "php"):
+        raise NotImplementedHere
+    if call.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
+        raise UnsupportedMediaType("A content is taken as it is: no Content-Encoding but identity")
+    if call.headers.get("transfer-encoding", "chunked").strip().lower() != "chunked":
+        raise UnsupportedMediaType("A content is taken as it is: no Transfer-Encoding but chunked")
+    return await body.read(call.request, admission, admission.settings.property_bytes)

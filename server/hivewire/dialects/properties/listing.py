@@ -1,0 +1,54 @@
+"""Long documents, rendered while they are sent."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import TypeVar
+
+from starlette.responses import StreamingResponse
+
+from hivewire.dialects.properties.calls import Call
+from hivewire.http.response import Response
+from hivewire.transport.connection import PORTION
+from hivewire_protocol.properties.markup import Element, frame, part
+
+TOGETHER = 256
+"""Elements that are rendered before other connections have their turn."""
+
+FEW = 32
+"""Elements that are short enough together to be rendered whole."""
+
+_Item = TypeVar("_Item")
+
+
+def listing(
+    call: Call,
+    root: Element,
+    items: Sequence[_Item],
+    one: Callable[[_Item], Element],
+    status: int = 200,
+    *,
+    at_once: bool,
+) -> Response:
+    """The root with an element for each item, which is made when it is to be sent: a list is never whole in memory.
+    Only what is known to be short is made `at_once`, and so has a Content-Length."""
+    head, between, tail = frame(root, call.form, len(items))
+    if at_once:
+        content = head + between.join(part(one(item), call.form) for item in items) + tail
+        return Response(status, content, call.form.media_type)
+
+    async def portions() -> AsyncIterator[bytes]:
+        gathered = [head]
+        size = 0
+        for number, item in enumerate(items):
+            gathered.append((between if number else b"") + part(one(item), call.form))
+            size += len(gathered[-1])
+            if size >= PORTION or number % TOGETHER == TOGETHER - 1:
+                portion = b"".join(gathered)
+                gathered, size = [], 0
+                yield portion
+                await asyncio.sleep(0)  # others have their turn, however long the list is
+        yield b"".join(gathered) + tail
+
+    return Response(status, stream=StreamingResponse(portions(), status, media_type=call.form.media_type))

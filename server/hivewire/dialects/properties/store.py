@@ -1,0 +1,106 @@
+"""Properties in the ledger: how a record is shown, and the one way to write one."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from hivewire.access.users import User
+from hivewire.actions.configuration import KIND
+from hivewire.ledger.pending import PendingWrite, commit
+from hivewire.ledger.records import Change, PreconditionFailed, Refused, Transaction, View, Write
+from hivewire.services import Services
+from hivewire_protocol.errors import NotFound, OutOfBounds, VersionConflict, WireError
+from hivewire_protocol.properties import rules as properties
+from hivewire_protocol.properties.rules import Author, Property, Rule
+
+
+class Store:
+    """The properties of one gateway."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    def found(self, name: str) -> Change:
+        """The change that a property is at. Raises NotFound."""
+        found = self._services.ledger.get(KIND, name)
+        if found is None:
+            raise NotFound("There is no such property")
+        return found
+
+    def shown(self, change: Change) -> Property:
+        """A change with a content as a property."""
+        return Property(
+            change.key,
+            change.id,
+            change.version,
+            change.time,
+            change.content or b"",
+            change.content_type,
+            self.author(change.author),
+            change.description,
+        )
+
+    def author(self, login: str | None) -> Author:
+        """Who wrote something, as documents show it."""
+        user = self._services.users.by_login(login) if login is not None else None
+        return Author(user.id if user is not None else 0, login or "Anonymous")
+
+    async def commit(self, write: Write, user: User | None) -> Change:
+        """The change, once it is durable. Raises WireError, or NotDurable."""
+        transaction = Transaction((write,), user.login if user is not None else None)
+        return await commit(self._services.ledger, PendingWrite(transaction, _only, _refused))
+
+
+def _only(changes: list[Change]) -> Change:
+    [change] = changes
+    return change
+
+
+def _refused(refused: Refused) -> WireError:
+    if isinstance(refused, PreconditionFailed):
+        assert isinstance(refused.failed, Condition)  # noqa: S101 - the only one that can fail
+        return refused.failed.error(refused.last)
+    return NotFound("There is no such property")
+
+
+class Condition(Struct):
+    """The etag and the abort mode of a write. The ledger evaluates it when it writes, so of two writers with the same
+    etag the second one finds what the first one wrote."""
+
+    rule: Rule
+    given: str | None
+    most: int
+    """How many properties there may be; 0 for any number."""
+
+    def holds(self, last: Change | None, view: View) -> bool:
+        """Whether the write may happen to the record as it is."""
+        current = _etag(last)
+        if properties.verdict(self.rule, self.given, current) != 200:
+            return False
+        return current is not None or not self.most or view.count(KIND) < self.most
+
+    def error(self, last: Change | None) -> WireError:
+        """Why it did not."""
+        current = _etag(last)
+        status = properties.verdict(self.rule, self.given, current)
+        if status == 200:
+            return OutOfBounds("There are as many properties as there may be")
+        kind = NotFound if status == NotFound.code else VersionConflict
+        return kind(properties.reason(self.rule, self.given, current))
+
+
+class Seen(Struct):
+    """Holds always, and keeps what was there, which the answer to a delete shows."""
+
+    last: Change | None = None
+
+    def holds(self, last: Change | None, view: View) -> bool:
+        """True."""
+        self.last = last
+        return True
+
+
+def _etag(last: Change | None) -> str | None:
+    if last is None or last.content is None:
+        return None
+    return properties.etag(last.id, last.version, last.time)

@@ -1,0 +1,20 @@
+"""The tenant dialect, `/reltio`: configuration documents of tenants, and what programs ask around them.
+
+The paths are those of the tenant configuration contract, section 2. What is checked comes in the order of its section
+10: who asks, the tenant, the right, the size of the body, its type, and then what is in it.
+"""
+
+from __future__ import annotations
+
+from hivewire.dialects.tenant import documents, lists
+from hivewire.dialects.tenant.calls import Callers
+from hivewire.dialects.tenant.errors import refuse
+from hivewire.http.routes import Context, Dialect
+from hivewire_protocol.tenant.errors import TenantError
+
+
+def dialect(context: Context) -> Dialect:
+    """Everything under `/reltio`."""
+    callers = Callers(context.dispatcher)
+    routes = [*lists.routes(callers), *documents.routes(context, callers)]
+    return Dialect(routes, refuse, errors=(TenantError,), prefixes=("/reltio/",))

@@ -1,0 +1,249 @@
+"""A tenant's configuration over HTTP: the whole document, its history, and single types and parts of it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
+from urllib.parse import unquote
+
+from starlette.responses import StreamingResponse
+
+from hivewire.dialects.tenant.calls import Call, Callers
+from hivewire.documents import Documents, Stored
+from hivewire.http.body import Body, NotGzip, coding_of
+from hivewire.http.request import HttpRequest
+from hivewire.http.response import JSON, Response
+from hivewire.http.routes import Context, Route
+from hivewire.keyed_lock import KeyedLock
+from hivewire_protocol import errors as wire
+from hivewire_protocol.encoding import encode
+from hivewire_protocol.nouns.tenant import Privilege
+from hivewire_protocol.tenant.dates import http_date
+from hivewire_protocol.tenant.documents import render
+from hivewire_protocol.tenant.errors import (
+    BadRequest,
+    NotDefined,
+    NotJson,
+    TooLarge,
+    UnsupportedMediaType,
+    validation_answer,
+)
+from hivewire_protocol.tenant.work import Edit
+
+HISTORY_MAX = 10
+"""Versions in a history answer when `max` is not given (section 2.1)."""
+
+MOST_HISTORY = 1_000
+
+PURGES = ("purgeAttributes", "purgeAllData")
+"""What is to happen to the data of a deleted source (section 2.4); this gateway has none."""
+
+CONFIGURATION = "/reltio/api/{tenantId}/configuration"
+
+
+def routes(context: Context, callers: Callers) -> Iterator[Route[Call]]:
+    """The routes that are about documents. What no word of ours takes is the address of a type or part."""
+    pages = Pages(context)
+    part = CONFIGURATION + "/{address:path}"
+    for method, path, privilege, handle in (
+        ("GET", CONFIGURATION, Privilege.READ, pages.get),
+        ("PUT", CONFIGURATION, Privilege.UPDATE, pages.put),
+        ("GET", CONFIGURATION + "/_noInheritance", Privilege.READ, pages.own),
+        ("GET", CONFIGURATION + "/_noinheritance", Privilege.READ, pages.own),
+        ("GET", CONFIGURATION + "/_history", Privilege.READ, pages.history),
+        ("POST", CONFIGURATION + "/_validation", Privilege.READ, pages.validate),
+        ("GET", CONFIGURATION + "/_validateTenantConfiguration", Privilege.READ, pages.validate_stored),
+        ("GET", "/reltio/tenants/{tenantId}/_validateTenantConfiguration", Privilege.READ, pages.validate_stored),
+        ("GET", part, Privilege.READ, pages.get_part),
+        ("POST", part, Privilege.CREATE, pages.insert),
+        ("PUT", part, Privilege.UPDATE, pages.replace),
+        ("DELETE", part, Privilege.DELETE, pages.remove),
+    ):
+        admit, action = partial(callers.having, privilege), f"document/{handle.__name__}"
+        yield Route(method, path, admit, handle, action, also_name="configuration/_" in path)
+
+
+class Pages:
+    """What can be done with documents over HTTP."""
+
+    def __init__(self, context: Context) -> None:
+        services = context.dispatcher.services
+        self._admission = context.admission
+        self._limit = services.settings.document_bytes
+        self._documents = Documents(services.ledger, services.tenants, services.workers, services.settings)
+        self._validations: KeyedLock[str] = KeyedLock()
+
+    # The whole document.
+
+    async def get(self, call: Call) -> Response:
+        """The document as it was saved, or some collections of it, or with what the caller may do in each element."""
+        stored = self._stored(call)
+        names = [name for given in _values(call, "select") for name in given.split(",") if name]
+        access = "showAccess" in ",".join(_values(call, "options")).split(",")
+        if not names and not access:
+            return _document(stored)
+        found = await self._documents.collections(stored, names, [*call.may] if access else None)
+        return Response(200, found, JSON, _dated(stored))
+
+    async def own(self, call: Call) -> Response:
+        """The document as it was saved; an empty one before that (section 13, row 2)."""
+        stored = self._documents.stored(call.tenant)
+        return _document(stored) if stored is not None else _json({})
+
+    async def put(self, call: Call) -> Response:
+        """Replace the document (section 3)."""
+        async with self._body(call.request) as body:
+            since = call.request.all("if-unmodified-since")
+            stored, _ = await self._documents.save(call.author, body, since)
+            return _document(stored)
+
+    async def history(self, call: Call) -> Response:
+        """Versions, newest first; one after the other is read and sent, however large they are together."""
+        most = _number(call, "max", HISTORY_MAX)
+        offset = _number(call, "offset", 0)
+        stored = self._documents.stored(call.tenant)
+
+        async def pieces() -> AsyncIterator[bytes]:
+            lead = b"["
+            if stored is not None:
+                async for version in self._documents.history(stored, most, offset):
+                    header = version.header
+                    tail = encode({"timestamp": header.updatedTime, "updatedBy": header.updatedBy})
+                    yield b"".join((lead, b'{"configuration":', version.view, b",", tail[1:]))
+                    lead = b","
+            yield b"]" if lead == b"," else b"[]"
+
+        return Response(stream=StreamingResponse(pieces(), 200, None, JSON))
+
+    async def validate(self, call: Call) -> Response:
+        """What is wrong with a document, which is not saved."""
+        level = _level(call)
+        # Before the body is read: whoever may only read holds one body of a tenant at a time, however slow it comes.
+        async with self._validations.turn(call.tenant), self._body(call.request) as body:
+            return _json(validation_answer(await self._documents.find(call.tenant, body), level))
+
+    async def validate_stored(self, call: Call) -> Response:
+        """What is wrong with the stored document."""
+        level, stored = _level(call), self._stored(call)
+        return _json(validation_answer(await self._documents.find(call.tenant, stored.document), level))
+
+    def _stored(self, call: Call) -> Stored:
+        stored = self._documents.stored(call.tenant)
+        if stored is None:
+            raise NotDefined(f"Tenant {call.tenant!r} has no configuration yet")
+        return stored
+
+    # One type, one part of it, or a source (sections 2.2 to 2.4).
+
+    async def get_part(self, call: Call) -> Response:
+        """A collection, a type, or a part of one."""
+        address = _address(call)
+        stored = self._stored(call)
+        return Response(200, await self._documents.part(stored, address), JSON, _dated(stored))
+
+    async def insert(self, call: Call) -> Response:
+        """Add one."""
+        return await self._edit(call, Edit("insert", _address(call)), 201)
+
+    async def replace(self, call: Call) -> Response:
+        """Put another in its place. A survivorship group is answered with 202, as section 2.3 has it."""
+        address = _address(call)
+        status = 202 if "survivorshipGroups" in address[2:3] else 200
+        return await self._edit(call, Edit("replace", address), status)
+
+    async def remove(self, call: Call) -> Response:
+        """Take it away: 204, but 200 with a body for a survivorship group and a source.
+
+        That for a source names the task that purges its data (section 2.4); there is none here, so it is done at once.
+        """
+        address = _address(call)
+        option = _value(call, "option")
+        option = PURGES[0] if option is None else option
+        if address[0] == "sources" and option not in PURGES:
+            raise BadRequest(f"option is one of {', '.join(PURGES)}")
+        since = call.request.all("if-unmodified-since")
+        stored, _ = await self._documents.save(call.author, None, since, Edit("remove", address))
+        if "survivorshipGroups" in address[2:3]:
+            return _json({"successful": True}, stored=stored)
+        if address[0] == "sources":
+            task = {"id": str(stored.change.revision), "type": option, "status": "COMPLETED"}
+            uri = f"configuration/{'/'.join(address)}"
+            return _json({"uri": uri, "successful": True, "backgroundTask": task}, stored=stored)
+        return Response(204, headers=_dated(stored))
+
+    async def _edit(self, call: Call, edit: Edit, status: int) -> Response:
+        async with self._body(call.request) as body:
+            since = call.request.all("if-unmodified-since")
+            stored, part = await self._documents.save(call.author, body, since, edit)
+        return Response(status, part, JSON, _dated(stored))
+
+    @asynccontextmanager
+    async def _body(self, request: HttpRequest) -> AsyncIterator[bytes]:
+        """The JSON of a body, which counts against the budget of unfinished bodies until the work with it is over.
+
+        A body in an unknown coding is read all the same: that it is too large comes before its type (section 10).
+        Raises TooLarge, UnsupportedMediaType, NotJson for gzip that is none, RequestTimeout and Unavailable.
+        """
+        coding = coding_of(request)
+        body = Body(request, self._admission, self._limit, gzip=coding == "gzip")
+        try:
+            data = await body.read()
+        except wire.TooLarge:
+            raise TooLarge(f"The request body is over {self._limit} bytes", "Nothing was changed.") from None
+        except NotGzip as error:
+            raise NotJson(f"The request body {error}") from None
+        try:
+            if request.media_type() != JSON or coding is None:
+                raise UnsupportedMediaType
+            yield data
+        finally:
+            body.free()
+
+
+# The path, the query, the answer.
+
+
+def _address(call: Call) -> tuple[str, ...]:
+    """The path below `configuration`, unquoted. The path is still percent-encoded, so a name may have a slash in it."""
+    return tuple(unquote(segment) for segment in call.request.parameters["address"].rstrip("/").split("/"))
+
+
+def _values(call: Call, name: str) -> list[str]:
+    """Every value of a parameter of the query."""
+    return [value for given, value in call.request.query() if given == name]
+
+
+def _value(call: Call, name: str) -> str | None:
+    """The last value of a parameter of the query."""
+    return next(iter(reversed(_values(call, name))), None)
+
+
+def _number(call: Call, name: str, default: int) -> int:
+    text = _value(call, name)
+    if not text:
+        return default
+    if not (text.isascii() and text.isdigit()) or len(text) > 9:
+        raise BadRequest(f"{name} is a whole number, not negative")
+    return min(int(text), MOST_HISTORY)
+
+
+def _level(call: Call) -> str:
+    """The value of `validationErrorLevel`. Raises BadRequest for one that is none, before anything is read."""
+    level = _value(call, "validationErrorLevel")
+    level = "all" if level is None else level
+    validation_answer((), level)
+    return level
+
+
+def _dated(stored: Stored) -> dict[str, str]:
+    return {"Last-Modified": http_date(stored.header.updatedTime)}
+
+
+def _document(stored: Stored) -> Response:
+    return Response(200, stored.view, JSON, _dated(stored))
+
+
+def _json(value: Any, status: int = 200, stored: Stored | None = None) -> Response:
+    return Response(status, render(value), JSON, _dated(stored) if stored is not None else {})

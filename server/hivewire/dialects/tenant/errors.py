@@ -1,0 +1,37 @@
+"""How errors look in the tenant dialect (tenant configuration, sections 1, 7.2 and 10)."""
+
+from __future__ import annotations
+
+from hivewire.http.request import HttpRequest
+from hivewire.http.response import Response, json
+from hivewire_protocol import errors as wire
+from hivewire_protocol.errors import NotFound, WireError
+from hivewire_protocol.tenant.errors import InternalError, TenantError
+
+
+def refuse(request: HttpRequest, error: Exception) -> Response:
+    """The error document."""
+    if isinstance(error, wire.InternalError):
+        error = InternalError()
+    if isinstance(error, TenantError):
+        return json(error.body(), error.status)
+    assert isinstance(error, WireError)  # noqa: S101 - the only other one
+    return _unauthorized(request, error) if error.code == 401 else _problem(error)
+
+
+def _unauthorized(request: HttpRequest, error: WireError) -> Response:
+    """It says `invalid_token` when a token was given, so that a program fetches a new one and tries again."""
+    given = (request.header("authorization") or "").lower().startswith("bearer ")
+    word = "invalid_token" if given else "unauthorized"
+    challenge = f'Bearer realm="hivewire", error="{word}"' if given else 'Bearer realm="hivewire"'
+    return json({"error": word, "error_description": str(error)}, 401, {"WWW-Authenticate": challenge})
+
+
+def _problem(error: WireError) -> Response:
+    problem = {
+        "severity": "Error",
+        "errorMessage": str(error),
+        "errorCode": 309 if isinstance(error, NotFound) else error.code,
+        "errorDetailMessage": (type(error).__doc__ or "").partition("\n\n")[0],
+    }
+    return json(problem, error.code)

@@ -1,0 +1,161 @@
+"""The one pipeline from a request to its answer, for all dialects (ASGI).
+
+In this order: wait until the peer reads what it asked for before; find the route; find out who asks; answer; count.
+Whatever goes wrong on the way becomes an error document of the path's dialect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from time import perf_counter
+
+from starlette.types import Message, Receive, Scope, Send
+
+from hivewire.http.body import ClientGone
+from hivewire.http.request import HttpRequest
+from hivewire.http.response import Response
+from hivewire.http.routes import Context, Dialect, Found, MakeDialect, Route, Table, encoded
+from hivewire.ledger.pending import unavailable
+from hivewire.ledger.records import NotDurable
+from hivewire.transport.connection import PORTION, HttpProtocol
+from hivewire_protocol.errors import InternalError, MethodNotAllowed, NotFound, WireError
+from hivewire_protocol.messages import action_of
+
+BODY_NOT_READ = (408, 413, 415)
+"""After these the rest of the request's body is not read, so the connection cannot go on."""
+
+
+class Application:
+    """Everything that is served over HTTP. The first dialect is that of paths that belong to none."""
+
+    def __init__(self, dialects: Iterable[MakeDialect], context: Context) -> None:
+        self._telemetry = context.dispatcher.services.telemetry
+        self.dialects = [make(context) for make in dialects]
+        self._table = Table()
+        for dialect in self.dialects:
+            self._table.add(dialect)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        connection: HttpProtocol = scope["hivewire.connection"]
+        if connection.flow.write_paused:
+            await connection.flow.drain()
+        request = HttpRequest(scope, receive)
+        found = self._table.find(request.path)
+        dialect = found[0][0].dialect if found else self._owner(request.path)
+        response = await self._respond(request, dialect, found)
+        if response.status in BODY_NOT_READ:
+            response.headers["Connection"] = "close"
+        if dialect.finish is not None:
+            dialect.finish(request, response)
+        await self._send(request, response, dialect.head, send)
+
+    def headers_of(self, path: str) -> Mapping[str, str]:
+        """The headers of every answer under a path, also of one that refuses a request before it is read."""
+        return self._owner(path).headers
+
+    def _owner(self, path: str) -> Dialect:
+        """The dialect that a path belongs to, whether there is a route or not."""
+        for dialect in self.dialects:
+            if path.startswith(dialect.prefixes):
+                return dialect
+        return self.dialects[0]
+
+    async def _respond(self, request: HttpRequest, dialect: Dialect, found: list[Found]) -> Response:
+        method = dialect.method(request)
+        if found and method == "OPTIONS" and dialect.options:
+            return Response(204, headers={"Allow": _allowed(dialect, found)})
+        wanted = "GET" if method == "HEAD" else method
+        route: Route[object] | None = None
+        for place, request.parameters in found:
+            if (route := place.routes.get(wanted)) is not None:
+                break
+        if route is not None and route.stream is not None and request.method == "GET" and request.accepts_events():
+            route = route.stream
+        response = await self._serve(request, dialect, route, found)
+        if method == "HEAD" and request.method == "POST":
+            # uvicorn leaves out the body of a HEAD; for a POST in its place that is up to us.
+            return Response(response.status, headers=response.headers)
+        return response
+
+    async def _serve(
+        self, request: HttpRequest, dialect: Dialect, route: Route[object] | None, found: list[Found]
+    ) -> Response:
+        """Who asks comes first: who may not do it cannot make us read the body."""
+        began = perf_counter()
+        try:
+            if route is None:
+                raise MethodNotAllowed if found else NotFound(dialect.unknown_path)
+            response = await route.handle(await route.admit(request))
+        except ClientGone:
+            return Response(400)
+        except Exception as error:
+            response = dialect.refuse(request, self._expected(error, dialect, route))
+        if route is None:
+            if found:
+                response.headers["Allow"] = _allowed(dialect, found)
+            if dialect.count_unknown:
+                self._telemetry.answered(None, response.status, began)
+        elif route.action is not None:
+            self._telemetry.answered(route.action, response.status, began)
+        return response
+
+    def _expected(self, error: Exception, dialect: Dialect, route: Route[object] | None) -> Exception:
+        """An error that the dialect can render; one that nobody foresaw is logged and shown as an internal one."""
+        if isinstance(error, (WireError, *dialect.errors)):
+            return error
+        if isinstance(error, NotDurable):
+            return unavailable(error)
+        action = route.action if route is not None else None
+        self._telemetry.unexpected(
+            action if isinstance(action, str) else action_of(action) if action else "http", error
+        )
+        return InternalError()
+
+    async def _send(
+        self, request: HttpRequest, response: Response, common: list[tuple[bytes, bytes]], send: Send
+    ) -> None:
+        if response.stream is not None:
+            await response.stream(request.scope, request.receive, _sending(request, response, common, send))
+            return
+        headers = encoded(response.headers)
+        body = response.body
+        if response.status not in (204, 304):
+            headers.append((b"content-length", b"%d" % len(body)))
+        if response.media_type is not None:
+            headers.append((b"content-type", response.media_type.encode("latin-1")))
+        headers += common
+        await send({"type": "http.response.start", "status": response.status, "headers": headers})
+        if len(body) > PORTION:
+            connection: HttpProtocol = request.scope["hivewire.connection"]
+            await connection.send_in_portions(body, False, send)
+        else:
+            await send({"type": "http.response.body", "body": body})
+
+
+def _sending(request: HttpRequest, response: Response, common: list[tuple[bytes, bytes]], send: Send) -> Send:
+    """What a stream sends by: the headers of the answer are added, and large pieces go as the peer reads them."""
+    connection: HttpProtocol = request.scope["hivewire.connection"]
+
+    async def send_on(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message["headers"], *encoded(response.headers), *common]
+            await send(message)
+            # The head does not wait for the first piece, which may be long in coming.
+            message = {"type": "http.response.body", "body": b"", "more_body": True}
+        elif len(body := message.get("body", b"")) > PORTION:
+            await connection.send_in_portions(body, message.get("more_body", False), send)
+            return
+        await send(message)
+
+    return send_on
+
+
+def _allowed(dialect: Dialect, found: list[Found]) -> str:
+    """The value of `Allow` for a path."""
+    methods = {method for place, _ in found for method in place.routes}
+    if "GET" in methods:
+        methods.add("HEAD")
+    if dialect.options:
+        methods.add("OPTIONS")
+    return ", ".join(sorted(methods))

@@ -1,0 +1,70 @@
+"""A request as the dialects read it, straight from the ASGI scope."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from urllib.parse import parse_qsl
+
+from starlette.types import Receive, Scope
+
+
+class HttpRequest:
+    """The head of a request, and where its body comes from.
+
+    `path` is as it was sent, still percent-encoded, so that `a%2Fb` is one name; `parameters` are the parts of it that
+    the route names, encoded as well. `headers` have lower-case names; of several with one name the first counts here,
+    and `all` gives every one.
+    """
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    parameters: Mapping[str, str]
+
+    __slots__ = ("headers", "method", "parameters", "path", "receive", "scope")
+
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        self.scope = scope
+        self.receive = receive
+        self.method = scope["method"]
+        self.path = scope["raw_path"].decode("ascii")
+        self.headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(scope["headers"])}
+        self.parameters = {}
+
+    @property
+    def address(self) -> str:
+        """The address of the peer, without its port; of the proxy, where there is one."""
+        client: tuple[str, int] | None = self.scope["client"]
+        return client[0] if client else "local"
+
+    @property
+    def secure(self) -> bool:
+        """Whether the peer speaks TLS to us."""
+        return bool(self.scope["scheme"] == "https")
+
+    def all(self, name: str) -> list[str]:
+        """Every value of a header that may come several times."""
+        if len(self.headers) == len(self.scope["headers"]):  # no header came twice
+            return [self.headers[name]] if name in self.headers else []
+        wanted = name.encode("latin-1")
+        return [value.decode("latin-1") for given, value in self.scope["headers"] if given == wanted]
+
+    def header(self, name: str) -> str | None:
+        """The value of a header; several are one, joined by commas (RFC 9110, section 5.3)."""
+        return ", ".join(self.all(name)) if name in self.headers else None
+
+    def media_type(self, default: str = "") -> str:
+        """The media type of the body in lower case, without parameters."""
+        return self.headers.get("content-type", default).partition(";")[0].strip().lower()
+
+    def query(self) -> list[tuple[str, str]]:
+        """The parameters of the query, in order; bytes that are no UTF-8 become U+FFFD."""
+        text = self.scope["query_string"]
+        return parse_qsl(text.decode("latin-1"), keep_blank_values=True) if text else []
+
+    def accepts_events(self) -> bool:
+        """Whether `Accept` names event streams."""
+        if "accept" not in self.headers:
+            return False
+        ranges = ",".join(self.all("accept")).split(",")
+        return "text/event-stream" in [media_range.partition(";")[0].strip().lower() for media_range in ranges]

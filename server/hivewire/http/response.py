@@ -1,0 +1,43 @@
+"""An answer: what a dialect makes of a reply or an error."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec import Struct, field
+from starlette.types import ASGIApp
+
+from hivewire_protocol.encoding import encode
+from hivewire_protocol.errors import WireError
+
+JSON = "application/json"
+
+
+class Response(Struct):
+    """A status, a body, its media type and further headers.
+
+    A `memoryview` is of something that is in memory anyway; bytes are the answer's own and count against the budget of
+    unread answers. `stream` is an ASGI application that sends the answer by itself, in place of the body.
+    """
+
+    status: int = 200
+    body: bytes | memoryview = b""
+    media_type: str | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+    stream: ASGIApp | None = None
+
+
+def json(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """An answer in JSON."""
+    return Response(status, encode(value), JSON, dict(headers or {}))
+
+
+def error_document(error: WireError) -> Response:
+    """`{"error":code,"message":text}` and further members: DeviceHive's form, and that of paths of no dialect."""
+    response = json({"error": error.code, "message": str(error), **error.members}, error.code)
+    if error.code == 401:
+        response.headers["WWW-Authenticate"] = "Bearer"
+    if "retryAfter" in error.members:
+        response.headers["Retry-After"] = str(error.members["retryAfter"])
+    return response

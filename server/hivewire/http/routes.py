@@ -1,0 +1,193 @@
+"""What a dialect is made of, and how a path finds its route.
+
+Paths are matched as they were sent, still percent-encoded. `{name}` stands for one segment that is not empty,
+`{name:path}` at the end for everything that is left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from typing import Any, Generic, TypeAlias, TypeVar
+
+from msgspec import Struct, field
+
+from hivewire.dispatch import Dispatcher
+from hivewire.http.request import HttpRequest
+from hivewire.http.response import Response
+from hivewire.transport.admission import Admission
+from hivewire.transport.events import EventStreams
+from hivewire_protocol.messages import Request
+
+C = TypeVar("C")
+
+
+def encoded(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    """Headers as ASGI has them."""
+    return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+
+
+class Context(Struct, frozen=True):
+    """What dialects work with. `not_ready` gives the reason why new work should go elsewhere, or None."""
+
+    dispatcher: Dispatcher
+    admission: Admission
+    streams: EventStreams
+    not_ready: Callable[[], str | None]
+
+
+class Route(Struct, Generic[C], frozen=True):
+    """One method of one path.
+
+    `admit` says what the route needs: it finds out who asks and gives a call, or raises, before anything else of the
+    request is looked at. `handle` answers the call. `action` is the name in the metrics; without one the route is not
+    counted. `stream` answers instead when the caller accepts an event stream.
+
+    `also_name`: the last word of the path could be a name, so its other methods are those of the name.
+    """
+
+    method: str
+    path: str
+    admit: Callable[[HttpRequest], Awaitable[C]]
+    handle: Callable[[C], Awaitable[Response]]
+    action: type[Request] | str | None = None
+    stream: Route[C] | None = None
+    also_name: bool = False
+
+
+def _as_sent(request: HttpRequest) -> str:
+    return request.method
+
+
+def overridden(request: HttpRequest) -> str:
+    """The method, for which a POST may name another one in `X-HTTP-Method-Override`."""
+    if request.method == "POST" and "x-http-method-override" in request.headers:
+        return request.headers["x-http-method-override"].upper()
+    return request.method
+
+
+class Dialect(Struct):
+    """A table of routes, and how its errors look.
+
+    - `refuse` renders a WireError, or one of `errors`, which are the dialect's own;
+    - `prefixes` are the paths that are the dialect's even where no route is, `unknown_path` is the text of the 404
+      there, and `count_unknown` whether it counts in the metrics;
+    - `method` tells the method that counts, and `options` whether OPTIONS is answered everywhere;
+    - `headers` are on every answer (`head` is the same, encoded), and `finish` may add others for a request.
+    """
+
+    routes: Iterable[Route[Any]]
+    refuse: Callable[[HttpRequest, Exception], Response]
+    errors: tuple[type[Exception], ...] = ()
+    prefixes: tuple[str, ...] = ()
+    method: Callable[[HttpRequest], str] = _as_sent
+    options: bool = False
+    headers: Mapping[str, str] = field(default_factory=dict)
+    head: list[tuple[bytes, bytes]] = field(default_factory=list)
+    finish: Callable[[HttpRequest, Response], None] | None = None
+    unknown_path: str | None = None
+    count_unknown: bool = False
+
+    def __post_init__(self) -> None:
+        """Encode the headers once, not for every answer."""
+        self.head = encoded(self.headers)
+
+
+MakeDialect: TypeAlias = "Callable[[Context], Dialect]"
+
+
+class Place:
+    """A path and its methods."""
+
+    __slots__ = ("also_name", "dialect", "routes")
+
+    def __init__(self, dialect: Dialect) -> None:
+        self.dialect = dialect
+        self.routes: dict[str, Route[Any]] = {}
+        self.also_name = False
+
+
+class _Node:
+    """A segment of the tree of paths, by what may follow it."""
+
+    __slots__ = ("children", "parameter", "place", "rest")
+
+    def __init__(self) -> None:
+        self.place: Place | None = None
+        self.children: dict[str, _Node] = {}
+        self.parameter: tuple[str, _Node] | None = None
+        self.rest: tuple[str, Place] | None = None
+
+
+Found: TypeAlias = "tuple[Place, Mapping[str, str]]"
+"""A place, and the parameters of the path that led there."""
+
+_NONE: Mapping[str, str] = {}
+
+
+class Table:
+    """The routes of all dialects: dictionaries of fixed paths and of those that end in a name, the common ones, and a
+    tree of segments for all."""
+
+    def __init__(self) -> None:
+        self._fixed: dict[str, Place] = {}
+        self._named: dict[str, tuple[str, Place]] = {}
+        self._root = _Node()
+
+    def add(self, dialect: Dialect) -> None:
+        """Take the routes of a dialect."""
+        for route in dialect.routes:
+            place = self._place(dialect, route.path)
+            place.routes.setdefault(route.method, route)
+            place.also_name = place.also_name or route.also_name
+
+    def _place(self, dialect: Dialect, path: str) -> Place:
+        node = self._root
+        for segment in path.split("/"):
+            if segment.endswith(":path}"):
+                node.rest = node.rest or (segment[1:-6], Place(dialect))
+                return node.rest[1]
+            if segment.startswith("{"):
+                node.parameter = node.parameter or (segment[1:-1], _Node())
+                node = node.parameter[1]
+            else:
+                node = node.children.setdefault(segment, _Node())
+        node.place = node.place or Place(dialect)
+        before, _, last = path.rpartition("/")
+        if "{" not in path:
+            self._fixed[path] = node.place
+        elif "{" not in before:
+            self._named[before] = (last[1:-1], node.place)
+        return node.place
+
+    def find(self, path: str) -> list[Found]:
+        """The places of a path, the most literal one first; more than one only where a word may also be a name."""
+        place = self._fixed.get(path)
+        if place is None:
+            before, _, last = path.rpartition("/")
+            if last and before in self._named:
+                name, place = self._named[before]
+                return [(place, {name: last})]
+        elif not place.also_name:
+            return [(place, _NONE)]
+        found: list[Found] = []
+        for each in _walk(self._root, path.split("/"), 0, _NONE):
+            found.append(each)
+            if not each[0].also_name:
+                break
+        return found
+
+
+def _walk(node: _Node, segments: list[str], depth: int, parameters: Mapping[str, str]) -> Iterator[Found]:
+    if depth == len(segments):
+        if node.place is not None:
+            yield node.place, parameters
+        return
+    segment = segments[depth]
+    if (child := node.children.get(segment)) is not None:
+        yield from _walk(child, segments, depth + 1, parameters)
+    if node.parameter is not None and segment:
+        name, child = node.parameter
+        yield from _walk(child, segments, depth + 1, {**parameters, name: segment})
+    if node.rest is not None:
+        name, place = node.rest
+        yield place, {**parameters, name: "/".join(segments[depth:])}

@@ -1,0 +1,60 @@
+"""How pushes look on the wire. A frame is made once for all subscriptions that get the same bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import TypeAlias
+
+from hivewire.hub.source import Event, Topic
+
+Frame: TypeAlias = Callable[[str, int, bool, str, bytes, "str | None"], bytes]
+"""See Listener.frame."""
+
+SHAPES = 4_096
+"""The most shapes that are cached, and the most frames of one round of bookmarks."""
+
+
+class Shape:
+    """How the frames of a subscription look: how its connection frames, topic, number, whether it speaks JSON-RPC.
+
+    Equal ones are the same object, so that they can be keys of the frames made so far.
+    """
+
+    __slots__ = ("frame", "id", "rpc", "topic")
+
+    def __init__(self, frame: Frame, topic: Topic, number: int, rpc: bool) -> None:
+        self.frame = frame
+        self.topic = topic
+        self.id = number
+        self.rpc = rpc
+
+    def update(self, event: Event, position: str | None, conflated: bool = False, reset: bool = False, /) -> bytes:
+        """The frame of one event. Without a position it says that more of its group follows."""
+        head = b'"position":"%b",' % position.encode() if position is not None else b'"more":true,'
+        if conflated:
+            head += b'"conflated":true,'
+        if reset:
+            head += b'"reset":true,'
+        topic = self.topic
+        return self.frame(topic.name, self.id, self.rpc, "update", head + event.members(topic), position)
+
+    def bookmark(self, position: str, reset: bool = False) -> bytes:
+        """The frame that only says how far the source has come."""
+        members = b'"position":"%b"' % position.encode()
+        if reset:
+            members += b',"reset":true'
+        return self.frame(self.topic.name, self.id, self.rpc, "bookmark", members, position)
+
+    def snapshot(self, elements: Sequence[bytes], position: str | None, reset: bool) -> bytes:
+        """A frame of a snapshot; the last one, and only that, has the position at which all of it is true."""
+        last = b"false" if position is None else b"true"
+        members = b'"%b":[%b],"last":%b' % (self.topic.elements.encode(), b",".join(elements), last)
+        if reset:
+            members = b'"reset":true,' + members
+        if position is not None:
+            members = b'"position":"%b",%b' % (position.encode(), members)
+        return self.frame(self.topic.name, self.id, self.rpc, "snapshot", members, position)
+
+
+shape_of = lru_cache(SHAPES)(Shape)

@@ -1,0 +1,119 @@
+"""What can be followed: sources, their events, and topics. This module is a contract; it knows no ledger and no hub.
+
+A *source* is an ordered log that others append to. Each entry is an *event* at an *offset*; the events of one offset
+are one transaction and belong together. Offsets ascend, with gaps. A *position*, what clients resume from, is the
+source's epoch and an offset. A *topic* is what a subscription follows: one kind of event of one source.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import groupby
+from operator import attrgetter
+from typing import Any, NamedTuple, Protocol, TypeAlias
+
+from msgspec import Struct
+
+from hivewire.access.identity import Identity
+from hivewire_protocol.patterns import Patterns
+
+LEDGER = "ledger"
+"""The name of the source that every hub has."""
+
+Row: TypeAlias = tuple[str, int, Any]
+"""A key of a state, the offset at which its item was written or removed, and the item."""
+
+
+class Topic(NamedTuple):
+    """Something that can be followed. To use one in a subscription is all that is needed to register it.
+
+    `kind` says which events of the `source` belong to the topic. `keys` gives the keys of an item: a subscription is a
+    set of patterns over keys and gets an item when one of its keys matches. `served` is the part of the wanted patterns
+    that an identity may follow. `update` encodes the members of an item's push, JSON without the braces.
+
+    A topic with state also has `entry`, which encodes an item as an element of a snapshot, and `elements`, the member
+    of a snapshot frame that holds them. Its items have one key each.
+    """
+
+    name: str
+    kind: str
+    update: Callable[[Any], bytes]
+    keys: Callable[[Any], Sequence[str]]
+    served: Callable[[Identity, Patterns], Patterns]
+    elements: str = ""
+    entry: Callable[[Any], bytes] | None = None
+    source: str = LEDGER
+
+
+class Event(Struct, gc=False):
+    """One item at its offset, encoded at most once however many subscribers it has.
+
+    `size` is about the bytes that the event keeps in memory. `removed`: the item takes its key out of the state.
+    The garbage collector does not track events, there are many: an item must not refer to its event.
+    """
+
+    offset: int
+    kind: str
+    item: Any
+    size: int
+    removed: bool = False
+    encoded: bytes | None = None
+
+    def members(self, topic: Topic) -> bytes:
+        """The members of its push."""
+        if self.encoded is None:
+            self.encoded = topic.update(self.item)
+        return self.encoded
+
+
+def transactions(events: Iterable[Event]) -> Iterator[list[Event]]:
+    """The events of each offset."""
+    for _, group in groupby(events, attrgetter("offset")):
+        yield list(group)
+
+
+class State(Protocol):
+    """What a log comes to: the latest item of each key. Iterators are used up before anything else can change it."""
+
+    def records(self, names: Patterns, after: str) -> Iterator[Row]:
+        """What exists within the patterns behind a key, in the order of keys; from the beginning behind ''."""
+
+    def tombstones(self, after: int, before: int) -> Iterator[list[Row]]:
+        """What was removed between two offsets, both exclusive, and not written again. Newest first, a list an offset.
+
+        Complete as long as the source covers `after`.
+        """
+
+    def event(self, row: Row) -> Event:
+        """The row as an event."""
+
+
+class Source(Protocol):
+    """A log that the hub follows. Everything that it reports has been announced; `tip` is the last such offset."""
+
+    @property
+    def epoch(self) -> str:
+        """The name of this history, letters and digits: positions of another one are reset."""
+
+    @property
+    def tip(self) -> int:
+        """The offset up to which everything was announced."""
+
+    @property
+    def oldest(self) -> int:
+        """The first offset from which the log is complete; never decreases."""
+
+    def covers(self, offset: int) -> bool:
+        """Whether everything that happened after this offset can be told."""
+
+    async def since(self, offset: int, *, take: int) -> list[Event]:
+        """The events behind an offset in order: whole transactions, about `take` events or a few MiB.
+
+        Nothing means that there is nothing (yet). Raises NotKept when the log does not cover the offset.
+        """
+
+    def follow(self, observer: Callable[[Iterable[Event]], None]) -> None:
+        """Have the observer told of new events, whole transactions in order, after `tip` has moved over them."""
+
+    def state(self, kind: str) -> State | None:
+        """The state of one kind of events; None when they have none."""

@@ -1,0 +1,496 @@
+"""Several ledgers on one log: who comes too late is evaluated again, and all of them end up with the same."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from hivewire.ledger.ledger import Ledger
+from hivewire.ledger.pending import PendingWrite, commit
+from hivewire.ledger.records import (
+    Change,
+    Expected,
+    Guard,
+    Missing,
+    NotDurable,
+    Outcome,
+    PreconditionFailed,
+    Refused,
+    Transaction,
+    Undecided,
+    View,
+    Write,
+    version_of,
+)
+from hivewire_protocol.errors import InternalError, Unavailable
+from tests.ledger.shared import UNDECIDED, Fault, SharedJournal, SharedLog
+
+KIND = "configuration"
+
+
+def put(key: str, content: bytes = b"x", *expected: Expected) -> Transaction:
+    return Transaction([Write(KIND, key, content, "text/plain", preconditions=expected)])
+
+
+class Site:
+    """Ledgers on one log."""
+
+    def __init__(self) -> None:
+        self.log = SharedLog()
+        self.ledgers: list[Ledger] = []
+        self.journals: list[SharedJournal] = []
+
+    async def gateway(self) -> tuple[Ledger, SharedJournal]:
+        """One more ledger, opened."""
+        journal = self.log.journal()
+        ledger = Ledger(journal, lambda: 1)
+        await ledger.open()
+        self.ledgers.append(ledger)
+        self.journals.append(journal)
+        return ledger, journal
+
+    async def settle(self) -> None:
+        """Everybody hears everything."""
+        for journal in self.journals:
+            await journal.confirm()
+
+
+@pytest.fixture
+async def site() -> AsyncIterator[Site]:
+    site = Site()
+    yield site
+    for ledger in site.ledgers:
+        await ledger.close()
+
+
+def state(ledger: Ledger) -> Any:
+    kinds = {
+        name: (kind.live, kind.tombstones, list(kind.keys), kind.last_id)
+        for name, kind in ledger.kinds.items()
+        if kind.last_id
+    }
+    return ledger.revision, kinds
+
+
+async def test_a_write_that_comes_too_late_is_evaluated_again(site: Site) -> None:
+    """When another gateway's entry got in first, ids, versions and revisions are given anew on top of it."""
+    mine, journal = await site.gateway()
+    other, _ = await site.gateway()
+    seen: list[tuple[int, str, int]] = []
+    mine.observers.append(lambda changes: seen.extend((c.revision, c.key, c.version) for c in changes))
+    journal.script.append(lambda: other.commit(put("a", b"theirs")))
+    (change,) = await mine.commit(put("a", b"mine"))
+    assert (change.id, change.version, change.revision, change.previous) == (1, 2, 2, 1)
+    assert seen == [(1, "a", 1), (2, "a", 2)], "foreign changes are announced like our own, in order"
+    await site.settle()
+    assert state(mine) == state(other)
+
+
+async def test_a_condition_holds_for_the_log_as_it_is(site: Site) -> None:
+    """A condition that was true when it was first evaluated is evaluated again and refused, and shows the winner."""
+    mine, journal = await site.gateway()
+    other, _ = await site.gateway()
+    journal.script.append(lambda: other.commit(put("a", b"theirs")))
+    with pytest.raises(PreconditionFailed) as refused:
+        await mine.commit(put("a", b"mine", Expected(version=0)))
+    assert refused.value.last is not None
+    assert refused.value.last.content == b"theirs"
+    assert len(site.log.entries) == 1
+
+
+async def test_a_refusal_can_become_a_write(site: Site) -> None:
+    """What was refused at an old tip is written when the condition holds at the new one, in the order of submission."""
+    mine, journal = await site.gateway()
+    other, _ = await site.gateway()
+    journal.script.append(lambda: other.commit(put("a")))
+    answers: list[tuple[int, Outcome]] = []
+    mine.submit(put("b"), lambda outcome: answers.append((1, outcome)))
+    mine.submit(put("a", b"second", Expected(version=1)), lambda outcome: answers.append((2, outcome)))
+    await mine.commit(put("c"))
+    assert [number for number, _ in answers] == [1, 2]
+    assert [change.revision for _, outcome in answers for change in outcome] == [2, 3]  # type: ignore[union-attr]
+
+
+async def test_what_gathers_meanwhile_is_evaluated_with_what_lost(site: Site) -> None:
+    """The next try takes along what came since, in one entry."""
+    mine, journal = await site.gateway()
+    other, _ = await site.gateway()
+    late: list[Outcome] = []
+
+    async def rival() -> None:
+        mine.submit(put("late"), late.append)
+        await other.commit(put("theirs"))
+
+    journal.script.append(rival)
+    await mine.commit(put("mine"))
+    assert [[change.key for change in entry] for entry in site.log.entries] == [["theirs"], ["mine", "late"]]
+    assert isinstance(late[0], list)
+
+
+async def test_a_refusal_alone_is_confirmed(site: Site) -> None:
+    """A refusal that writes nothing waits until this gateway has heard everything, and is evaluated again if so."""
+    mine, journal = await site.gateway()
+    other, _ = await site.gateway()
+    journal.lose = 1
+    await other.commit(put("a"))
+    await asyncio.sleep(0)
+    assert mine.get(KIND, "a") is None, "the feed lost it"
+    with pytest.raises(Missing):
+        await mine.commit(Transaction([Write(KIND, "b", None)]))
+    assert mine.get(KIND, "a") is not None
+    assert journal.confirms == 2, "the tip moved, so the refusal was evaluated and confirmed once more"
+    journal.lose = 1
+    await other.commit(put("b"))
+    (gone,) = await mine.commit(Transaction([Write(KIND, "b", None)]))
+    assert (gone.version, len(site.log.entries)) == (2, 3), "deleted, though it was not known here at first"
+
+
+async def test_a_gap_in_the_feed_is_closed(site: Site) -> None:
+    """An entry that the feed lost is taken before the one behind it, so nobody sees them out of order."""
+    mine, journal = await site.gateway()
+    other, _ = await site.gateway()
+    seen: list[int] = []
+    mine.observers.append(lambda changes: seen.extend(change.revision for change in changes))
+    journal.lose = 2
+    for key in "abc":
+        await other.commit(put(key))
+    await asyncio.sleep(0)
+    assert seen == [1, 2, 3]
+    assert await mine.since(0, take=10) == site.log.changes()
+
+
+@pytest.mark.parametrize("fault", [Fault.SILENT, Fault.LOST, Fault.LATE])
+async def test_nobody_is_told_what_nobody_knows(site: Site, fault: Fault) -> None:
+    """A write without an answer is abandoned and its writer told so; the next one finds out what stands there."""
+    mine, journal = await site.gateway()
+    journal.script.append(fault)
+    outcomes: list[Outcome] = []
+    mine.submit(put("a", b"first"), outcomes.append)
+    mine.submit(put("b", b"", Expected(version=7)), outcomes.append)
+    while len(outcomes) < 2:
+        await asyncio.sleep(0)
+    assert [type(outcome) for outcome in outcomes] == [Undecided, Undecided]
+    assert mine.failing == UNDECIDED
+    (second,) = await mine.commit(put("a", b"second"))
+    site.log.deliver_late()
+    assert mine.failing is None
+    assert (second.version, second.revision) == ((2, 2) if fault is Fault.SILENT else (1, 1))
+    assert [change.content for change in site.log.changes()][-1] == b"second"
+    assert len(site.log.entries) == second.revision
+
+
+async def test_what_turns_up_later_is_taken_like_any_other(site: Site) -> None:
+    """An abandoned entry that is stored after all reaches the state and the observers of everybody."""
+    mine, journal = await site.gateway()
+    other, _ = await site.gateway()
+    seen: list[Change] = []
+    mine.observers.append(seen.extend)
+    journal.script.append(Fault.LATE)
+    with pytest.raises(Undecided):
+        await mine.commit(put("a"))
+    site.log.deliver_late()
+    await site.settle()
+    assert [change.key for change in seen] == ["a"]
+    assert state(mine) == state(other)
+
+
+async def test_a_client_is_told_to_read_before_trying_again(site: Site) -> None:
+    """Undecided is 503 in words of its own; a refusal of the log is the 503 that says that nothing was written."""
+    mine, journal = await site.gateway()
+    pending = PendingWrite(put("a"), lambda changes: changes, lambda refused: InternalError())
+    journal.script += [Fault.LOST, Fault.REFUSED]
+    with pytest.raises(Unavailable) as undecided:
+        await commit(mine, pending)
+    assert str(undecided.value) == "not known whether this was written; read before trying again"
+    with pytest.raises(Unavailable, match="the log is full; nothing was written"):
+        await commit(mine, pending)
+
+
+async def test_a_log_that_fails_costs_only_the_batch(site: Site) -> None:
+    """What the log refuses is not written anywhere; the next batch is."""
+    mine, journal = await site.gateway()
+    journal.script.append(Fault.REFUSED)
+    with pytest.raises(NotDurable):
+        await mine.commit(put("a"))
+    (change,) = await mine.commit(put("a"))
+    assert (change.version, change.revision, len(site.log.entries)) == (1, 1, 1)
+
+
+async def test_more_refusals_than_fit_into_an_entry_become_writes(site: Site) -> None:
+    """When thousands of refusals are evaluated again and all succeed, they are spread over entries that can be kept."""
+    mine, journal = await site.gateway()
+    other, _ = await site.gateway()
+    await other.commit(put("switch"))
+    await site.settle()
+    journal.script.append(lambda: other.commit(put("switch")))
+    on = (Guard(KIND, "switch", (Expected(version=2),)),)
+    outcomes: list[Outcome] = []
+    for number in range(2_000):
+        mine.submit(Transaction([Write(KIND, str(number), b"")], None, on), outcomes.append)
+    await mine.commit(put("end"))
+    assert all(isinstance(outcome, list) for outcome in outcomes)
+    assert [len(entry) for entry in site.log.entries] == [1, 1, 1_024, 977]
+
+
+async def test_a_ledger_that_joins_late_has_everything(site: Site) -> None:
+    """A gateway that is opened later reads the log, also what is appended while it reads."""
+    first, _ = await site.gateway()
+    await first.commit(put("a"))
+    journal = site.log.journal()
+    second = Ledger(journal, lambda: 1)
+    site.ledgers.append(second)
+    site.journals.append(journal)
+    notes = journal.notes
+
+    async def busy() -> dict[str, str]:
+        await first.commit(put("b"))
+        return await notes()
+
+    journal.notes = busy  # type: ignore[method-assign]
+    await second.open()
+    assert state(first) == state(second)
+    assert [change.key for change in await second.since(0, take=10)] == ["a", "b"]
+
+
+async def test_a_foreign_entry_that_cannot_be_applied_stops_the_writer(site: Site) -> None:
+    """When the state may be wrong, the ledger says that it is not ready and writes nothing more."""
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: None)
+    mine, _ = await site.gateway()
+    other, _ = await site.gateway()
+    await mine.commit(put("a"))
+    del mine.kind(KIND).keys
+    await other.commit(put("b"))
+    await asyncio.sleep(0)
+    with pytest.raises(NotDurable, match="the writer ended"):
+        await mine.commit(put("c"))
+    assert len(site.log.entries) == 2
+    loop.set_exception_handler(None)
+
+
+# The model: whatever happens on the way, the log is right and everybody agrees on it.
+
+keys = st.sampled_from("abc")
+expectations = st.just(()) | st.builds(lambda version: (Expected(version=version),), st.integers(0, 2))
+MOST = 3
+
+
+class AtMost:
+    """No more than MOST records: counted in the view."""
+
+    def holds(self, last: Change | None, view: View) -> bool:
+        return version_of(last) > 0 or view.count(KIND) < MOST
+
+
+writes = st.builds(
+    lambda kind, key, content, expected, if_present: Write(
+        kind, key, content, "", None, (*expected, *((AtMost(),) if content is not None else ())), if_present
+    ),
+    st.sampled_from([KIND, KIND, "user"]),
+    keys | st.sampled_from("de"),
+    st.none() | st.binary(max_size=2),
+    expectations,
+    st.booleans(),
+)
+guards: st.SearchStrategy[list[Guard]] = st.just([]) | st.lists(
+    st.builds(Guard, st.just(KIND), keys, expectations), max_size=1
+)
+transactions = st.builds(
+    Transaction,
+    st.lists(writes, min_size=1, max_size=3, unique_by=lambda write: (write.kind, write.key)),
+    st.none(),
+    guards,
+)
+steps = st.sampled_from([None, None, None, *Fault, "rival", "rival"])
+
+
+class Replay:
+    """What the log says, transaction by transaction: the plainest ledger, as a `View`."""
+
+    def __init__(self) -> None:
+        self.records: dict[tuple[str, str], Change] = {}
+
+    def last(self, kind: str, key: str) -> Change | None:
+        return self.records.get((kind, key))
+
+    def count(self, kind: str) -> int:
+        return sum(of == kind and change.content is not None for (of, _), change in self.records.items())
+
+    def refuses(self, transaction: Transaction) -> tuple[type[Refused], int] | None:
+        """Why a transaction is not possible here, if it is not; the records are as before."""
+        before = dict(self.records)
+        try:
+            for index, guard in enumerate(transaction.guards, len(transaction.writes)):
+                if not all(p.holds(self.last(guard.kind, guard.key), self) for p in guard.preconditions):
+                    return PreconditionFailed, index
+            for index, write in enumerate(transaction.writes):
+                last = self.last(write.kind, write.key)
+                if not all(p.holds(last, self) for p in write.preconditions):
+                    return PreconditionFailed, index
+                version = version_of(last)
+                if write.content is None and not version:
+                    if write.if_present:
+                        continue
+                    return Missing, index
+                self.records[write.kind, write.key] = Change(
+                    revision=0,
+                    kind=write.kind,
+                    key=write.key,
+                    id=0,
+                    version=version + 1,
+                    content=write.content,
+                    content_type="",
+                    time=0,
+                )
+            return None
+        finally:
+            self.records = before
+
+
+class Sites(RuleBasedStateMachine):
+    """Random transactions on three ledgers of one log: rivals, silence, refusals, late entries, a lossy feed."""
+
+    @initialize()
+    def begin(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self.log = SharedLog()
+        self.asked: list[tuple[Transaction, Outcome, int, int]] = []
+        self.seen: list[list[Change]] = [[], [], []]
+        self.run(self.open())
+
+    def run(self, work: Any) -> Any:
+        return self.loop.run_until_complete(work)
+
+    async def open(self) -> None:
+        self.journals = [self.log.journal() for _ in range(3)]
+        self.ledgers = [Ledger(journal, lambda: 1) for journal in self.journals]
+        for ledger, seen in zip(self.ledgers, self.seen, strict=True):
+            ledger.observers.append(seen.extend)
+            await ledger.open()
+
+    @rule(
+        batches=st.lists(st.tuples(st.integers(0, 2), st.lists(transactions, min_size=1, max_size=4)), max_size=4),
+        scripts=st.lists(st.lists(steps, max_size=3), min_size=3, max_size=3),
+        lose=st.lists(st.integers(0, 3), min_size=3, max_size=3),
+        rival=transactions,
+        together=st.booleans(),
+    )
+    def write(self, batches: Any, scripts: Any, lose: Any, rival: Transaction, together: bool) -> None:
+        for number, (journal, script, losing) in enumerate(zip(self.journals, scripts, lose, strict=True)):
+            other = self.ledgers[(number + 1) % 3]
+
+            async def go_first(other: Ledger = other) -> None:
+                await self.ask(other, rival)
+
+            journal.script.extend(go_first if step == "rival" else step for step in script)
+            journal.lose = losing
+        # Rivals have no rivals, or two appends would wait for one another.
+        self.journals[2].script = type(self.journals[2].script)(
+            step for step in self.journals[2].script if step is None or isinstance(step, Fault)
+        )
+        for some in [batches] if together else [[batch] for batch in batches]:
+            self.run(self.written(some))
+
+    async def written(self, batches: Any) -> None:
+        await asyncio.gather(
+            *(self.ask(self.ledgers[number], transaction) for number, batch in batches for transaction in batch)
+        )
+
+    async def ask(self, ledger: Ledger, transaction: Transaction) -> None:
+        began = len(self.log.changes())
+        outcome: Outcome
+        try:
+            outcome = await ledger.commit(transaction)
+        except (Refused, NotDurable) as error:
+            outcome = error
+        self.asked.append((transaction, outcome, began, len(self.log.changes())))
+
+    @rule()
+    def arrive_late(self) -> None:
+        async def deliver() -> None:
+            self.log.deliver_late()
+
+        self.run(deliver())
+
+    @rule(number=st.integers(0, 2))
+    def restart(self, number: int) -> None:
+        """A gateway that forgot everything reads the log anew."""
+
+        async def again() -> None:
+            await self.ledgers[number].close()
+            self.seen[number].clear()
+            self.seen[number] += self.log.changes()
+            journal = self.journals[number] = self.log.journal()
+            ledger = self.ledgers[number] = Ledger(journal, lambda: 1)
+            ledger.observers.append(self.seen[number].extend)
+            await ledger.open()
+
+        self.run(again())
+
+    @invariant()
+    def all_agree(self) -> None:
+        if not hasattr(self, "ledgers"):
+            return
+
+        async def hear() -> None:
+            for journal in self.journals:
+                await journal.confirm()
+
+        self.run(hear())
+        changes = self.log.changes()
+        assert [state(ledger) for ledger in self.ledgers] == [state(self.ledgers[0])] * 3
+        assert self.seen == [changes] * 3, "each announced everything, once and in order"
+        revisions = [change.revision for change in changes]
+        assert revisions == sorted(revisions)
+        assert len({(change.kind, change.id, change.version) for change in changes}) == len(changes)
+        assert len({(change.kind, change.key, change.revision) for change in changes}) == len(changes)
+        assert self.ledgers[0].kind(KIND).last_id == 0 or len(self.ledgers[0].kind(KIND).live) <= MOST
+        self.answers_are_true(changes)
+
+    def answers_are_true(self, changes: list[Change]) -> None:
+        for transaction, outcome, began, ended in self.asked:
+            if isinstance(outcome, list):
+                where = [changes.index(change) for change in outcome]
+                assert all(changes.count(change) == 1 for change in outcome), "an answered write stands once"
+                assert where == list(range(where[0], where[0] + len(where))) if where else True
+                assert {change.key for change in outcome} <= {write.key for write in transaction.writes}
+            elif isinstance(outcome, Refused):
+                assert self.refused_rightly(changes, transaction, outcome, began, ended)
+        self.asked.clear()
+
+    def refused_rightly(
+        self, changes: list[Change], transaction: Transaction, refused: Refused, began: int, ended: int
+    ) -> bool:
+        """Whether it was so at some moment between question and answer; no older state counts."""
+        replay = Replay()
+        for number in range(ended + 1):
+            boundary = number == len(changes) or number == 0 or changes[number].revision > changes[number - 1].revision
+            if (
+                number >= began
+                and boundary
+                and replay.last(refused.write.kind, refused.write.key) == refused.last
+                and replay.refuses(transaction) == (type(refused), refused.index)
+            ):
+                return True
+            if number < len(changes):
+                replay.records[changes[number].kind, changes[number].key] = changes[number]
+        return False
+
+    def teardown(self) -> None:
+        if hasattr(self, "ledgers"):
+            for ledger in self.ledgers:
+                self.run(ledger.close())
+            self.loop.close()
+
+
+TestSites = Sites.TestCase
+TestSites.settings = settings(
+    max_examples=80, stateful_step_count=15, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+TestSites.__doc__ = """All ledgers agree, every answered write stands once, and every refusal was right when given."""

@@ -1,0 +1,85 @@
+"""The structs say everything that the pages of the API need."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from msgspec import Struct, inspect
+
+from hivewire_protocol import nouns
+from hivewire_protocol.catalogue import NOUNS, PUSHES, REQUESTS
+from hivewire_protocol.errors import catalogue
+from hivewire_protocol.messages import CALLER_ERRORS, COMMON_ERRORS, Reply, Request, action_of, errors_of
+
+
+def _parts(found: Any) -> Iterable[Any]:
+    """The types that a type of msgspec's is made of."""
+    for name in ("type", "item_type", "value_type"):
+        if hasattr(found, name):
+            yield getattr(found, name)
+    yield from getattr(found, "types", ())
+
+
+def _structs(found: Any) -> Iterator[inspect.StructType]:
+    if isinstance(found, inspect.StructType):
+        yield found
+        for field in found.fields:
+            yield from _structs(field.type)
+    else:
+        for part in _parts(found):
+            yield from _structs(part)
+
+
+MESSAGES = [*REQUESTS.values(), *(request.reply for request in REQUESTS.values()), *PUSHES.values()]
+STRUCTS = {found.cls: found for message in MESSAGES for found in _structs(inspect.type_info(message))}
+
+
+@pytest.mark.parametrize("shape", STRUCTS, ids=lambda shape: shape.__name__)
+def test_every_member_of_every_message_has_a_sentence(shape: type[Struct]) -> None:
+    """Requests, replies, pushes and what is inside of them say what they are, and what each member is."""
+    assert (shape.__dict__.get("__doc__") or "").strip().endswith((".", ").")), "no docstring"
+    for field in STRUCTS[shape].fields:
+        described = field.type.extra_json_schema if isinstance(field.type, inspect.Metadata) else None
+        sentence = (described or {}).get("description", "")
+        assert sentence.endswith("."), f"{shape.__name__}.{field.name} has no sentence"
+        assert sentence == sentence.strip()
+
+
+@pytest.mark.parametrize("request_type", REQUESTS.values(), ids=REQUESTS.keys())
+def test_every_request_says_what_it_requires_and_answers(request_type: type[Request]) -> None:
+    """A request names its reply itself, and requires and fails with nothing that does not exist."""
+    assert issubclass(request_type.__dict__["reply"], Reply)
+    assert {*request_type.required} <= {*request_type.__struct_fields__}
+    assert {*request_type.errors} <= {*catalogue()}
+    extra = COMMON_ERRORS if request_type.permission is None else (*COMMON_ERRORS, *CALLER_ERRORS)
+    assert errors_of(request_type) == {*extra, *request_type.errors}
+    assert not {*extra} & {*request_type.errors}, "it stands in the errors of all requests already"
+
+
+@pytest.mark.parametrize("request_type", REQUESTS.values(), ids=REQUESTS.keys())
+def test_every_member_is_optional_in_decoding(request_type: type[Request]) -> None:
+    """A request without any member is decoded: rights are checked before it is said what is missing."""
+    assert msgspec.json.decode(b'{"action":"%b"}' % action_of(request_type).encode(), type=request_type)
+
+
+@pytest.mark.parametrize("noun", NOUNS)
+def test_a_class_in_a_noun_is_found(noun: str) -> None:
+    """Whoever adds a request or a push to a noun's file, or a file, need not register it anywhere."""
+    text = (Path(str(nouns.__file__)).parent / f"{noun}.py").read_text()
+    found = {**REQUESTS, **PUSHES}
+    tags = [line.partition('tag="')[2].partition('"')[0] for line in text.splitlines() if 'tag="' in line]
+    assert tags
+    for tag in tags:
+        assert found[tag].__module__ == f"hivewire_protocol.nouns.{noun}"
+    assert [tag for tag in found if found[tag].__module__.endswith("." + noun)] == tags
+
+
+def test_a_schema_can_be_made_of_every_message() -> None:
+    """OpenAPI and AsyncAPI documents can be made from the structs as they are."""
+    _, components = msgspec.json.schema_components(STRUCTS)
+    assert components["ConfigurationPut"]["properties"]["name"]["description"]
+    assert {shape.__name__ for shape in STRUCTS} <= {*components}
