@@ -33,7 +33,7 @@ class Condition(Precondition, Protocol):
     """A precondition from outside of the request, such as an HTTP header."""
 
     def error(self, last: Change | None) -> WireError:
-        """What is said when it does not hold for the record's last change."""
+        """The error for a record whose last change does not meet it."""
 
 
 class Dispatcher:
@@ -63,9 +63,10 @@ class Dispatcher:
         return handler(self.services, caller, request)
 
     async def carry_out(self, caller: Caller, request: Request, conditions: Sequence[Condition] = ()) -> Reply:
-        """The reply, when it is there. `conditions` hold for every write and come before the request's own.
+        """The reply to a request, once what it writes is durable.
 
-        Raises WireError: for a condition that does not hold, its own error.
+        `conditions` are preconditions of every write, evaluated before the request's own. Raises WireError; for a
+        condition that does not hold, that condition's error.
         """
         answer = self.start(caller, request)
         if isinstance(answer, Coroutine):
@@ -86,8 +87,8 @@ class Dispatcher:
         caller.permitted |= self._rows[shape][1]
 
     def authorize_tenant(self, caller: Caller, tenant: str, privilege: Privilege) -> None:
-        """The same for a privilege in a tenant; an unknown tenant is NotFound, and comes before AccessDenied (tenant
-        configuration, section 10)."""
+        """Raise NotFound when there is no such tenant, AccessDenied when the caller lacks the privilege in it, or what
+        `authenticated` raises. NotFound comes before AccessDenied (tenant configuration, section 10)."""
         check_tenant(self.services, self.authenticated(caller), tenant, privilege)
 
     def authenticated(self, caller: Caller) -> Identity:
@@ -102,7 +103,7 @@ class Dispatcher:
         return identity
 
     def error(self, request_type: type[Request] | None, error: BaseException) -> WireError:
-        """The error that the caller sees; one that nobody foresaw is logged and shown as an internal one."""
+        """The error that the caller sees. An unexpected one is logged and shown as an internal error."""
         if isinstance(error, WireError):
             return error
         if isinstance(error, NotDurable):
@@ -127,7 +128,7 @@ def _under(conditions: Sequence[Condition], write: PendingWrite[Reply]) -> Pendi
 
 
 def check_tenant(services: Services, identity: Identity, tenant: str, privilege: Privilege) -> None:
-    """Raise NotFound when there is no such tenant, AccessDenied when the identity has not this privilege in it."""
+    """Raise NotFound when there is no such tenant, AccessDenied when the identity lacks this privilege in it."""
     if not services.tenants.exists(tenant):
         raise NotFound(f"Tenant {tenant[:64]!r} is not defined")
     # A socket's identity may be older than the tenant.

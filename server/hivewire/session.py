@@ -28,7 +28,7 @@ _UNAUTHENTICATED = (401, 429)
 _MERE_READS = (ConfigurationGet, ConfigurationList, ConfigurationHistory)
 
 TURN_SECONDS = 0.01
-"""A connection that has kept the gateway busy for so long lets the others have their turn."""
+"""The longest that one connection may keep the event loop busy before the others are served."""
 
 
 class Session:
@@ -115,7 +115,7 @@ class Session:
     # What has to wait.
 
     def _receive_batch(self, calls: list[Call], size: int) -> None:
-        """Take the calls of a JSON-RPC batch, but work on them for a moment at a time."""
+        """Take the calls of a JSON-RPC batch, and work on them for TURN_SECONDS at a time."""
         batch = Batch(len(calls))
         calls[0].size = size
         for call in calls:
@@ -139,14 +139,14 @@ class Session:
             self.pending_bytes += call.size
 
     def _may_start(self, call: Call) -> bool:
-        """Whether all that it must see the effect of has happened: writes see one another, as they are judged in
-        their order."""
+        """Whether everything before it has taken effect. Only a write may start behind writes that are under way: the
+        ledger evaluates them in order."""
         if self._paused or self._busy:
             return False
         return not self._writing or (call.error is None and type(call.request) in self._dispatcher.writes)
 
     def _advance(self) -> None:
-        """Start what may start now, for a moment at most: others want their turn."""
+        """Start what may start now, for TURN_SECONDS at most, so that the other connections are served too."""
         end = monotonic() + TURN_SECONDS
         while self._line and not self.closed and self._may_start(self._line[0]):
             self._start(self._line.popleft())
@@ -178,7 +178,7 @@ class Session:
                 self._task.add_done_callback(partial(self._waited, call))
         except Exception as error:
             if self._writing:
-                # The answers of the writes before it come first.
+                # Answers come in order: this one waits in front of the line until the writes before it are answered.
                 call.fail(self._dispatcher.error(call.request_type, error))
                 self._wait(call)
                 self._queue().appendleft(call)
@@ -200,7 +200,9 @@ class Session:
         else:
             self._fail(call, result)
         if self._writing:
-            self._settle_soon()  # most often the answers of the other writes come in this same turn
+            # The other writes of this session are most often in the same commit, and answered right after this one:
+            # a callback runs behind all of them, so that the session settles once.
+            self._settle_soon()
         else:
             self._settle()
 
@@ -231,7 +233,7 @@ class Session:
             self._settle()
 
     def _settle(self) -> None:
-        """Requests that had to wait are answered: go on with those behind them, and tell the owner."""
+        """Go on with what waited for the requests that are answered now, and tell the owner."""
         self._settling = False
         if not self.closed:
             if self._line:

@@ -39,10 +39,15 @@ from hivewire_protocol.messages import NOTHING, Reply, Request
 from hivewire_protocol.nouns.configuration import is_media_type, is_text, resource
 from hivewire_protocol.nouns.subscription import parse_position, render_position
 from hivewire_protocol.patterns import Patterns
-from hivewire_protocol.properties import rules as properties
+from hivewire_protocol.properties import documents
+from hivewire_protocol.properties.aborts import POST, PUT, PUT_MAY_CREATE, abort_of, reason, verdict
 from hivewire_protocol.properties.batches import read_batch
+from hivewire_protocol.properties.contents import charset_of, checked_description, checked_media_type, inlined
+from hivewire_protocol.properties.documents import Author, Property, failed
+from hivewire_protocol.properties.etags import effective_etag, etag
 from hivewire_protocol.properties.markup import Form, document
-from hivewire_protocol.properties.rules import Author, Names, Property
+from hivewire_protocol.properties.names import Names, checked_name, decoded_key, decoded_slug, encoded_key
+from hivewire_protocol.properties.parameters import boolean, integer
 from hivewire_protocol.tenant import objects
 from hivewire_protocol.tenant.dates import http_date, may_save, parse_http_date
 from hivewire_protocol.tenant.differences import Differences, compare
@@ -207,49 +212,49 @@ async def _converse(world: World, pieces: list[bytes]) -> list[tuple[int, bytes]
 def _batch(data: bytes) -> None:
     content_type, _, body = data.partition(b"\n")
     header = content_type.decode("latin-1")
-    charset = properties.charset_of(header) if "charset" in header.lower() else None
+    charset = charset_of(header) if "charset" in header.lower() else None
     for entry in read_batch(body, charset):
         if entry.problem is None:
-            properties.checked_name(entry.name)
-            properties.checked_description(entry.description)
+            checked_name(entry.name)
+            checked_description(entry.description)
             if entry.content is not None:
-                properties.checked_media_type(entry.content_type)
-        shown = properties.failed(entry.name, entry.problem or OutOfBounds("no problem"))
+                checked_media_type(entry.content_type)
+        shown = failed(entry.name, entry.problem or OutOfBounds("no problem"))
         for form in Form:
             document(shown, form)
 
 
 def _name(data: bytes) -> None:
-    name = properties.decoded_key(_text(data))
-    assert properties.decoded_key(properties.encoded_key(name)) == name
+    name = decoded_key(_text(data))
+    assert decoded_key(encoded_key(name)) == name
 
 
 def _slug(data: bytes) -> None:
-    properties.checked_name(properties.decoded_slug(data.decode("latin-1")))
+    checked_name(decoded_slug(data.decode("latin-1")))
 
 
 def _etag(data: bytes) -> None:
     header, _, query = data.partition(b"\n")
-    found = properties.effective_etag(header.decode("latin-1") if header else None, _text(query))
+    found = effective_etag(header.decode("latin-1") if header else None, _text(query))
     assert found is None or found
-    current = properties.etag(1, 2, NOW)
-    for rules in (properties.PUT, properties.POST, properties.PUT_MAY_CREATE):
+    current = etag(1, 2, NOW)
+    for rules in (PUT, POST, PUT_MAY_CREATE):
         for rule in rules.values():
-            assert properties.verdict(rule, found, current) in (200, 404, 409)
-            assert properties.reason(rule, found, current)
-    assert properties.effective_etag(f'W/"{current}-gzip"', None) == current
+            assert verdict(rule, found, current) in (200, 404, 409)
+            assert reason(rule, found, current)
+    assert effective_etag(f'W/"{current}-gzip"', None) == current
 
 
 def _query(data: bytes) -> None:
     which, text = data[:1], _text(data[1:])
     if which == b"b":
-        properties.boolean("p", text)
+        boolean("p", text)
     elif which == b"i":
-        assert -(10**18) < properties.integer("p", text) < 10**18
+        assert -(10**18) < integer("p", text) < 10**18
     elif which == b"a":
-        properties.abort_of(text)
+        abort_of(text)
     elif which == b"d":
-        properties.checked_description(text)
+        checked_description(text)
     else:
         names = Names(text)
         covered = Patterns(names.patterns)
@@ -261,13 +266,13 @@ def _media_type(data: bytes) -> None:
     header, _, content = data.partition(b"\n")
     content_type = header.decode("latin-1")
     is_text(content_type)
-    properties.inlined(content, content_type, 100)
+    inlined(content, content_type, 100)
     taken = is_media_type(content_type)
-    properties.checked_media_type(content_type)
+    checked_media_type(content_type)
     user = Author(1, "ann")
     shown = Property("n", 1, 2, NOW, content, content_type, user, _text(content)[:255])
     for form in Form:
-        document(properties.property_element(shown, "/@api/deki"), form)
+        document(documents.property_element(shown, "/@api/deki"), form)
     if taken:
         encode(resource("n", content, content_type, 1))
 

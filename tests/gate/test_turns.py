@@ -20,7 +20,7 @@ from hivewire.http.application import Application
 from hivewire.http.routes import Context
 from hivewire.transport.admission import Admission
 from hivewire.transport.events import EventStreams
-from hivewire_protocol.properties import rules as properties
+from hivewire_protocol.properties import documents
 from hivewire_protocol.properties.batches import BatchEntry
 from hivewire_protocol.properties.markup import Element
 from tests.world import World
@@ -65,7 +65,7 @@ async def rendered_in_each_turn(monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
     """How many properties are rendered in each turn of the loop, by its number."""
     turn = 0
     counts: Counter[int] = Counter()
-    render = properties.property_element
+    render = documents.property_element
 
     async def count_turns() -> None:
         nonlocal turn
@@ -77,7 +77,7 @@ async def rendered_in_each_turn(monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
         counts[turn] += 1
         return render(*arguments, **options)
 
-    monkeypatch.setattr(properties, "property_element", counted)
+    monkeypatch.setattr(documents, "property_element", counted)
     counting = asyncio.create_task(count_turns())
     yield counts
     counting.cancel()

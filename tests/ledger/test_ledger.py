@@ -688,3 +688,19 @@ async def test_a_probe_survives_an_engine_that_breaks_in_a_new_way() -> None:
     await ledger.probe()
     assert ledger.failing == "gone"
     await ledger.close()
+
+
+async def test_readiness_comes_back_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From `start` on, the ledger finds out by itself that the storage takes writes again."""
+    monkeypatch.setattr("hivewire.ledger.ledger.PROBE_SECONDS", 0)
+    journal = MemoryJournal()
+    ledger = Ledger(journal, lambda: 1)
+    await ledger.open()
+    ledger.start(compact_seconds=3_600)
+    journal.broken = "no space left on device"
+    with pytest.raises(NotDurable):
+        await ledger.commit(put("a"))
+    journal.broken = None
+    while ledger.failing is not None:
+        await asyncio.sleep(0)
+    await ledger.close()

@@ -13,24 +13,15 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from hivewire_protocol.errors import AccessDenied, InvalidParameters, NotFound, OutOfBounds, VersionConflict, WireError
-from hivewire_protocol.properties import rules as properties
+from hivewire_protocol.properties import etags
+from hivewire_protocol.properties.aborts import ENTRY, POST, PUT, PUT_MAY_CREATE, Abort, Rule, abort_of, reason, verdict
 from hivewire_protocol.properties.batches import BatchEntry, read_batch
+from hivewire_protocol.properties.contents import INLINE, checked_media_type, inlined
+from hivewire_protocol.properties.documents import Author, Property, error_element, properties_element, property_element
+from hivewire_protocol.properties.etags import bare, effective_etag
 from hivewire_protocol.properties.markup import Element, Form, document, frame, part
-from hivewire_protocol.properties.rules import (
-    ENTRY,
-    POST,
-    PUT,
-    PUT_MAY_CREATE,
-    Abort,
-    Author,
-    Names,
-    Property,
-    abort_of,
-    effective_etag,
-    inlined,
-    property_element,
-    verdict,
-)
+from hivewire_protocol.properties.names import Names, decoded_key, decoded_slug, encoded_key
+from hivewire_protocol.properties.parameters import boolean, integer
 
 ROOT = "http://host/@api/deki"
 MATCH, STALE = "41.r2_ts2010-01-13T21:13:23Z", "41.r1_ts2010-01-13T20:19:26Z"
@@ -108,12 +99,12 @@ def test_the_rows_of_an_entry_with_contents(current: str | None, given: str | No
 
 
 @pytest.mark.parametrize("rules", [PUT, PUT_MAY_CREATE, POST])
-def test_every_refusal_has_words_of_its_own_kind(rules: dict[Abort, properties.Rule]) -> None:
+def test_every_refusal_has_words_of_its_own_kind(rules: dict[Abort, Rule]) -> None:
     """A 404 speaks of a missing property, a 409 of what is in the way."""
     for rule in rules.values():
         for current in (None, MATCH):
             for sent in (None, MATCH, STALE):
-                status, words = verdict(rule, sent, current), properties.reason(rule, sent, current)
+                status, words = verdict(rule, sent, current), reason(rule, sent, current)
                 assert status in (200, NotFound.code, VersionConflict.code)
                 assert (words == "There is no such property") or status != 404
 
@@ -152,7 +143,7 @@ def test_the_effective_etag(header: str | None, query: str | None, effective: st
 
 def test_an_etag_has_whole_seconds_and_no_quotes() -> None:
     """Section 6; what is left of a second is dropped, not rounded."""
-    assert properties.etag(41, 2, 1_263_417_203_999) == MATCH
+    assert etags.etag(41, 2, 1_263_417_203_999) == MATCH
 
 
 @given(st.integers(1, 10**12), st.integers(1, 10**9), st.integers(0, 253_402_300_799_999), st.sampled_from("abcdefg"))
@@ -160,7 +151,7 @@ def test_an_etag_survives_what_libraries_and_proxies_put_around_it(
     number: int, version: int, moment: int, way: str
 ) -> None:
     """Section 11, row 3: quotes, a weak mark and `-gzip` are taken off before comparing."""
-    etag = properties.etag(number, version, moment)
+    etag = etags.etag(number, version, moment)
     dressed = {
         "a": etag,
         "b": f'"{etag}"',
@@ -176,7 +167,7 @@ def test_an_etag_survives_what_libraries_and_proxies_put_around_it(
 @given(st.text(max_size=40))
 def test_only_one_pair_of_quotes_is_taken_off(text: str) -> None:
     """What is quoted twice is still quoted, so it is no etag of ours."""
-    assert properties.bare(f'""{text}""') == f'"{text}"'.removesuffix("-gzip")
+    assert bare(f'""{text}""') == f'"{text}"'.removesuffix("-gzip")
 
 
 @given(
@@ -194,11 +185,11 @@ def test_a_name_encoded_twice_is_read_back(name: str) -> None:
     if name == "jwt.secret":
         return
     once = quote(name, safe="")
-    assert properties.decoded_key(quote(once, safe="")) == name
-    assert properties.decoded_key(properties.encoded_key(name)) == name
-    assert properties.decoded_slug(once) == name
+    assert decoded_key(quote(once, safe="")) == name
+    assert decoded_key(encoded_key(name)) == name
+    assert decoded_slug(once) == name
     if "%" not in name:
-        assert properties.decoded_key(once) == name
+        assert decoded_key(once) == name
 
 
 @pytest.mark.parametrize(
@@ -216,13 +207,13 @@ def test_a_name_encoded_twice_is_read_back(name: str) -> None:
 def test_names_that_no_property_can_have(segment: str, error: type[WireError]) -> None:
     """Too long, not UTF-8, control characters; and the reserved one."""
     with pytest.raises(error):
-        properties.decoded_key(segment)
+        decoded_key(segment)
 
 
 def test_a_slug_must_be_encoded() -> None:
     """What is not ASCII was not encoded, and nobody can tell what it means."""
     with pytest.raises(OutOfBounds):
-        properties.decoded_slug("ü")
+        decoded_slug("ü")
 
 
 @pytest.mark.parametrize(
@@ -309,14 +300,14 @@ def test_names_are_encoded_twice_in_addresses() -> None:
 )
 def test_a_name_of_dots_is_encoded_too(name: str, segment: str) -> None:
     """Clients take `.` and `..` out of paths, also as `%2E`."""
-    assert properties.encoded_key(name) == segment
-    assert properties.decoded_key(segment) == name
+    assert encoded_key(name) == segment
+    assert decoded_key(segment) == name
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3])
 def test_a_list_holds_none_one_or_several(count: int) -> None:
     """In JSON `property` is absent, an object or an array; in XML it is always elements."""
-    root = properties.properties_element(count, ROOT)
+    root = properties_element(count, ROOT)
     elements = [property_element(MOTD, ROOT)] * count
     for form in Form:
         head, between, tail = frame(root, form, count)
@@ -334,7 +325,7 @@ def test_a_list_holds_none_one_or_several(count: int) -> None:
 @pytest.mark.parametrize("form", list(Form))
 def test_the_error_document(form: Form) -> None:
     """Section 9."""
-    text = document(properties.error_element(VersionConflict("no & no"), "http://h/x"), form)
+    text = document(error_element(VersionConflict("no & no"), "http://h/x"), form)
     members = {"status": "409", "title": "Conflict", "message": "no & no", "uri": "http://h/x"}
     if form is Form.JSON:
         assert json.loads(text) == members
@@ -397,23 +388,23 @@ def test_json_is_mapped_from_the_tree(element: Element) -> None:
 @pytest.mark.parametrize(
     ("content", "content_type", "most", "shown"),
     [
-        (b"x" * 2_047, "text/plain", properties.INLINE, True),
-        (b"x" * 2_048, "text/plain", properties.INLINE, False),
+        (b"x" * 2_047, "text/plain", INLINE, True),
+        (b"x" * 2_048, "text/plain", INLINE, False),
         (b"x" * 2_048, "text/plain", 2_048, True),
         (b"xy", "text/plain", 1, False),
-        ("ü".encode() * 1_024, "text/plain; charset=utf-8", properties.INLINE, False),
-        ("ü".encode("latin-1"), "text/plain; charset=ISO-8859-1", properties.INLINE, True),
-        ("ü".encode("utf-16"), 'TEXT/css;charset="utf-16"', properties.INLINE, True),
-        (b"\xff", "text/plain", properties.INLINE, False),
-        (b"\xff", "text/plain; charset=ascii", properties.INLINE, False),
-        (b"a\x00b", "text/plain", properties.INLINE, False),
-        ("a\ufffe".encode(), "text/plain", properties.INLINE, False),
-        (b"abc", "text/plain; charset=rot13", properties.INLINE, False),
-        (b"abc", "text/plain; charset=idna", properties.INLINE, False),
-        (b"abc", "text/plain; charset=nonsense", properties.INLINE, False),
-        (b"{}", "application/json", properties.INLINE, False),
-        (b"<a/>", "application/xml", properties.INLINE, False),
-        (b"x", "textual/plain", properties.INLINE, False),
+        ("ü".encode() * 1_024, "text/plain; charset=utf-8", INLINE, False),
+        ("ü".encode("latin-1"), "text/plain; charset=ISO-8859-1", INLINE, True),
+        ("ü".encode("utf-16"), 'TEXT/css;charset="utf-16"', INLINE, True),
+        (b"\xff", "text/plain", INLINE, False),
+        (b"\xff", "text/plain; charset=ascii", INLINE, False),
+        (b"a\x00b", "text/plain", INLINE, False),
+        ("a\ufffe".encode(), "text/plain", INLINE, False),
+        (b"abc", "text/plain; charset=rot13", INLINE, False),
+        (b"abc", "text/plain; charset=idna", INLINE, False),
+        (b"abc", "text/plain; charset=nonsense", INLINE, False),
+        (b"{}", "application/json", INLINE, False),
+        (b"<a/>", "application/xml", INLINE, False),
+        (b"x", "textual/plain", INLINE, False),
     ],
 )
 def test_what_is_shown_inside_of_the_document(content: bytes, content_type: str, most: int, shown: bool) -> None:
@@ -427,7 +418,7 @@ def test_what_is_shown_inside_of_the_document(content: bytes, content_type: str,
 )
 def test_media_types(text: str) -> None:
     """Type, subtype and parameters, up to 255 characters."""
-    assert properties.checked_media_type(text) == text
+    assert checked_media_type(text) == text
 
 
 @pytest.mark.parametrize(
@@ -436,7 +427,7 @@ def test_media_types(text: str) -> None:
 def test_what_is_no_media_type(text: str) -> None:
     """Section 8."""
     with pytest.raises(OutOfBounds):
-        properties.checked_media_type(text)
+        checked_media_type(text)
 
 
 @pytest.mark.parametrize(
@@ -444,22 +435,22 @@ def test_what_is_no_media_type(text: str) -> None:
 )
 def test_booleans(text: str, value: bool) -> None:
     """Section 2."""
-    assert properties.boolean("b", text) is value
+    assert boolean("b", text) is value
 
 
 @pytest.mark.parametrize("text", ["", "yes", "2"])
 def test_what_is_no_boolean(text: str) -> None:
     """Bad value: 400."""
     with pytest.raises(InvalidParameters):
-        properties.boolean("b", text)
+        boolean("b", text)
 
 
 @pytest.mark.parametrize("text", ["", "x", "1.0", "-1", "1" * 19, "１", "1 "])
 def test_what_is_no_integer_from_0(text: str) -> None:
     """Bad value: 400."""
     with pytest.raises(InvalidParameters):
-        properties.integer("i", text, least=0)
-    assert properties.integer("i", "-1") == -1
+        integer("i", text, least=0)
+    assert integer("i", "-1") == -1
 
 
 # Batches.

@@ -11,6 +11,8 @@ import pytest
 from hivewire import documents
 from hivewire.access.tenants import DOCUMENT
 from hivewire.documents import Author, Documents, Stored, in_slices
+from hivewire.ledger.ledger import Ledger
+from hivewire.ledger.pending import PendingWrite
 from hivewire.ledger.records import Change, Transaction, Write
 from hivewire_protocol.errors import Unavailable
 from hivewire_protocol.tenant.dates import http_date
@@ -45,16 +47,16 @@ async def put(
     return (await store.save(Author(tenant, number, login, lambda: None), BODY, since))[0]
 
 
-def interrupt(world: World, monkeypatch: pytest.MonkeyPatch, between: list[Transaction]) -> None:
+def interrupt(monkeypatch: pytest.MonkeyPatch, between: list[Transaction]) -> None:
     """Have each of these written right before what is committed next."""
-    commit = world.services.ledger.commit
+    commit = documents.commit
 
-    async def late(transaction: Transaction) -> list[Change]:
+    async def late(ledger: Ledger, pending: PendingWrite[Stored]) -> Stored:
         if between:
-            await commit(between.pop(0))
-        return await commit(transaction)
+            await ledger.commit(between.pop(0))
+        return await commit(ledger, pending)
 
-    monkeypatch.setattr(world.services.ledger, "commit", late)
+    monkeypatch.setattr(documents, "commit", late)
 
 
 async def test_long_work_lets_others_have_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,13 +79,13 @@ async def test_what_was_evaluated_is_what_is_replaced(world: World, monkeypatch:
     store = documents_of(world)
     first = await put(world, store)
     other = Write(DOCUMENT, "t1", _later(first.change), "application/json")
-    interrupt(world, monkeypatch, [Transaction((other,), "bob")])
+    interrupt(monkeypatch, [Transaction((other,), "bob")])
     with pytest.raises(Stale):
         await put(world, store, "ann", [http_date(first.header.updatedTime)])
     current = store.stored("t1")
     assert current is not None
     assert (current.change.author, current.change.version) == ("bob", 2)
-    interrupt(world, monkeypatch, [Transaction((other,), "bob")])
+    interrupt(monkeypatch, [Transaction((other,), "bob")])
     saved = await put(world, store)
     assert (saved.change.author, saved.change.version) == ("ann", 4)
     assert saved.header.updatedTime == (first.header.updatedTime // 1_000 + 10) * 1_000
@@ -102,7 +104,7 @@ async def test_who_is_always_late_is_told_so(world: World, monkeypatch: pytest.M
     store = documents_of(world)
     first = await put(world, store)
     other = Write(DOCUMENT, "t1", first.change.content, "application/json")
-    interrupt(world, monkeypatch, [Transaction((other,), "bob") for _ in range(documents.TRIES)])
+    interrupt(monkeypatch, [Transaction((other,), "bob") for _ in range(documents.TRIES)])
     with pytest.raises(Unavailable):
         await put(world, store)
     await put(world, store)
@@ -120,7 +122,7 @@ async def test_a_tenant_that_goes_takes_its_document_along(world: World, monkeyp
     with pytest.raises(NotDefined):
         await put(world, store)
     await services.ledger.commit(services.tenants.insert_tenant("t1", None))
-    interrupt(world, monkeypatch, [services.tenants.delete_tenant("t1", None)])
+    interrupt(monkeypatch, [services.tenants.delete_tenant("t1", None)])
     late = await put(world, store)
     await services.ledger.commit(services.tenants.insert_tenant("t1", None))
     assert services.ledger.get(DOCUMENT, "t1") is late.change

@@ -360,6 +360,25 @@ async def test_an_unsubscribe_in_the_middle_of_catching_up(world: World) -> None
     assert shown(peer.frames) == ["resumed", "success"]
 
 
+@pytest.mark.parametrize("idle", [False, True])
+async def test_an_unsubscribe_before_the_log_is_read(world: World, idle: bool) -> None:
+    """Nothing is pushed for it, and nobody is closed because of what it would have missed."""
+    world.hub.catch_up.conflate_after = 2
+    peer = world.peer()
+    peer.subscribe(snapshot=False, conflate=False)
+    peer.session.pause()
+    for _ in range(5):
+        await world.put("a")
+    world.hub.tail().clear()
+    peer.read(idle=idle)
+    while not world.hub.catch_up._readers:
+        await asyncio.sleep(0)
+    peer.ask("configuration/unsubscribe", subscriptionId=1)
+    await world.quiet()
+    assert peer.closed is None
+    assert shown(peer.frames) == ["live", "success"]
+
+
 async def test_in_a_batch_the_reply_comes_before_the_first_push(world: World) -> None:
     """A JSON-RPC batch is answered as a whole: what was subscribed in it starts behind the answer, as notifications."""
     peer = world.peer()
@@ -781,7 +800,7 @@ def test_the_end_of_the_log_in_memory_is_bounded(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(tail, "RECENT_EVENTS", 10)
     recent = Tail[int](LedgerSource(Ledger(MemoryJournal(), Clock())))
     for revision in range(1, 30):
-        recent.add([event_of(Change(revision, "k", "n", 1, 1, b"", "", 0))] * 3)
+        recent.add([Change(revision, "k", "n", 1, 1, b"", "", 0)] * 3)
         found = recent.after(recent.since, 1_000)
         assert found is not None
         assert [event.offset for event in found] == [n for n in range(recent.since + 1, revision + 1) for _ in "abc"]

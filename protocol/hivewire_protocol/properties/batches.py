@@ -17,8 +17,10 @@ from defusedxml.expatreader import create_parser
 from msgspec import Struct
 
 from hivewire_protocol.errors import OutOfBounds, WireError
+from hivewire_protocol.properties.contents import charset_of, checked_description, checked_media_type
+from hivewire_protocol.properties.etags import bare
 from hivewire_protocol.properties.markup import escape, escape_attribute
-from hivewire_protocol.properties.rules import bare, charset_of, checked_description, checked_media_type, checked_name
+from hivewire_protocol.properties.names import checked_name
 
 MAX_DEPTH = 128
 """Of elements: as deep as JSON may be nested elsewhere."""

@@ -47,7 +47,7 @@ class Identity(Struct, frozen=True):
 
     @property
     def unrestricted(self) -> bool:
-        """Whether the token holds back nothing of what its user may do."""
+        """Whether the token grants everything that its user may do."""
         return (
             all(self.may(permission) for permission in ALL)
             and self.names.contains("*")
@@ -61,4 +61,4 @@ class Identity(Struct, frozen=True):
 
 
 ANONYMOUS = Identity(0, "", 0, 0, frozenset(), frozenset(), Patterns(()))
-"""Who has shown no token: nobody, with no rights."""
+"""A caller that has shown no token. It has no rights."""

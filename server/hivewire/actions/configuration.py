@@ -104,7 +104,7 @@ async def _earlier(services: Services, name: str, version: int | None, revision:
 
 
 async def history(services: Services, caller: Caller, request: ConfigurationHistory) -> Reply:
-    """What happened to a name, newest first; NotFound when it was never heard of."""
+    """What happened to a name, newest first; NotFound when nothing is known of it."""
     name = _name(caller, request.name)
     take = HISTORY_TAKE if request.take is None else request.take
     if not 0 <= take <= MOST_HISTORY:
@@ -117,7 +117,7 @@ async def history(services: Services, caller: Caller, request: ConfigurationHist
     found: list[Change] = []
     at = last.revision
     if request.before is not None and request.before <= at:
-        # Whoever pages asks behind a change of this name, which is found at once; else it is walked to.
+        # Paging gives the revision of a change of this name, which is found directly. Any other is searched for.
         direct = await services.ledger.history(KIND, name, revision=request.before, take=1)
         at = direct[0].previous if direct else at
     while at and len(found) < take:
@@ -140,7 +140,7 @@ def _put(services: Services, caller: Caller, request: ConfigurationPut | Transac
     """The write that a put asks for."""
     name = _name(caller, request.name)
     settings = services.settings
-    # A longer name may have been made through another admission; then it is written here like any other.
+    # A longer name may have been written through another dialect; then it can be written here too.
     if not 1 <= len(name) <= settings.name_length and services.ledger.get(KIND, name) is None:
         raise OutOfBounds(
             f"Name cannot be empty. The name's length should not be more than {settings.name_length} symbols."
@@ -180,7 +180,7 @@ async def rollback(services: Services, caller: Caller, request: ConfigurationRol
 
 
 def transact(services: Services, caller: Caller, request: ConfigurationTransact) -> PendingWrite[Reply]:
-    """Several writes, all or nothing; the first that cannot be decides, and the error says which."""
+    """Several writes, all or nothing. The error says which of them is the first that was refused."""
     changes = request.changes
     if not changes or len(changes) > MAX_TRANSACTION:
         raise InvalidParameters(f"changes must be a list of 1 to {MAX_TRANSACTION}")
@@ -239,7 +239,7 @@ def list_(services: Services, caller: Caller, request: ConfigurationList) -> Rep
     count = sum(end - start for start, end in ranges)
     first = kind.keys.bisect_right(request.after) if request.after is not None else 0
     page: list[Configuration] = []
-    room = MAX_REPLY  # more cannot be answered, so it is not even gathered
+    room = MAX_REPLY  # stop as soon as the reply is too large to be sent
     for start, end in ranges:
         start = max(start, first)
         skipped = min(skip, max(0, end - start))
@@ -265,14 +265,14 @@ def checked_patterns(given: list[str]) -> Patterns:
 
 
 def refusal(refused: Refused) -> WireError:
-    """The error for a write that could not be."""
+    """The error for a refused write."""
     if isinstance(refused, PreconditionFailed):
         return conflict(refused, refused.failed)
     return _not_found(refused.write.key)
 
 
 def conflict(refused: Refused, failed: Precondition) -> VersionConflict:
-    """A 409 that says what is, what was expected, and carries the current change."""
+    """A 409 that says what was expected and what is current, with the current change."""
     last = refused.last
     assert isinstance(failed, Expected)  # noqa: S101 - the preconditions of a request
     what, current, expected = "version", version_of(last), failed.version

@@ -138,15 +138,19 @@ class CatchUp:
             feed.serving = False
 
     def _advance(self, sub: Subscription) -> Reading | None:
-        """Bring a subscription nearer to the present; it is live when it has got there."""
+        """Bring a subscription nearer to the present; it is live when it has got there.
+
+        A reading is told the generation of now: whatever changes before it starts or while it waits for the log
+        (unsubscribed, other names, a state to copy) counts up.
+        """
         tail = sub.channel.tail
         idle, sub.idle = sub.idle, False
         if idle and sub.copy is None and sub.channel.stateful:  # what is being copied is the latest anyway
-            return partial(self._evaluate, sub)
+            return partial(self._evaluate, sub, sub.generation)
         if sub.offset < tail.source.tip:
             events = tail.after(sub.offset, PORTION)
             if events is None:
-                return partial(self._read_on, sub)
+                return partial(self._read_on, sub, sub.generation)
             self._deliver_or_skip(sub, events, tail.source.tip)
         elif sub.copy is None:
             self._go_live(sub)
@@ -170,11 +174,9 @@ class CatchUp:
             await asyncio.sleep(0)
             return await sub.channel.tail.source.since(offset, take=take)
 
-    async def _read_on(self, sub: Subscription) -> None:
+    async def _read_on(self, sub: Subscription, generation: int) -> None:
         """Deliver the next portion of the log."""
         tip = sub.channel.tail.source.tip
-        # Whatever changes while this waits for the log (unsubscribed, other names, a state to copy) counts up.
-        generation = sub.generation
         try:
             events = await self._since(sub, sub.offset, PORTION)
         except NotKept:
@@ -230,9 +232,9 @@ class CatchUp:
 
     # Conflation.
 
-    async def _evaluate(self, sub: Subscription) -> None:
+    async def _evaluate(self, sub: Subscription, generation: int) -> None:
         """The peer had not read for a while: conflate if it would have to read too many events."""
-        source, generation = sub.channel.tail.source, sub.generation
+        source = sub.channel.tail.source
         try:
             if sub.sent:
                 # What it has of a transaction would come again in the run: it gets the rest first.

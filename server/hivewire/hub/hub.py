@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import chain
+from typing import Any
 
 from hivewire.access.identity import Identity
 from hivewire.access.tenants import CLIENT, TENANT
@@ -108,12 +109,12 @@ class Hub:
 
     # What the sources and the clock bring.
 
-    def _announce(self, tail: Tail[Subscription], events: Iterable[Event]) -> None:
-        """Push new events, each transaction whole. Whoever cannot take one falls behind at `tail.offset`, before it."""
+    def _announce(self, tail: Tail[Subscription], items: Sequence[Any]) -> None:
+        """Push what is new, whole transactions. Whoever cannot take one falls behind at `tail.offset`, before it."""
         if not self.feeds:
             tail.clear()
             return
-        added = tail.add(events)
+        added = tail.add(items)
         moment, room = self._now(), FRAMES
         for transaction in transactions(added):
             if any(event.kind in SUBJECTS for event in transaction):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from operator import attrgetter
 
@@ -35,6 +35,7 @@ class LedgerSource:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self.covers = ledger.covers
+        self.as_event = event_of
 
     @property
     def epoch(self) -> str:
@@ -55,13 +56,9 @@ class LedgerSource:
         """The changes after a revision. Raises NotKept when the log does not cover it."""
         return [event_of(change) for change in await self._ledger.since(offset, take=take)]
 
-    def follow(self, observer: Callable[[Iterable[Event]], None]) -> None:
-        """Tell of commits from now on. The events are made only when the observer takes them."""
-
-        def announce(changes: Sequence[Change]) -> None:
-            observer(map(event_of, changes))
-
-        self._ledger.observers.append(announce)
+    def follow(self, observer: Callable[[Sequence[Change]], None]) -> None:
+        """Tell of the changes of each commit from now on."""
+        self._ledger.observers.append(observer)
 
     def state(self, kind: str) -> Records:
         """The records of one kind."""

@@ -112,8 +112,14 @@ class Source(Protocol):
         Nothing means that there is nothing (yet). Raises NotKept when the log does not cover the offset.
         """
 
-    def follow(self, observer: Callable[[Iterable[Event]], None]) -> None:
-        """Have the observer told of new events, whole transactions in order, after `tip` has moved over them."""
+    def follow(self, observer: Callable[[Sequence[Any]], None]) -> None:
+        """Have the observer told of what is new, whole transactions in order, after `tip` has moved over them.
+
+        It is told in the source's own form, so that nothing is made of it while nobody listens: see `as_event`.
+        """
+
+    def as_event(self, item: Any) -> Event:
+        """What an observer was told of, as an event."""
 
     def state(self, kind: str) -> State | None:
         """The state of one kind of events; None when they have none."""

@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterable
 from itertools import chain
 from operator import attrgetter
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from hivewire.hub.index import Index
 from hivewire.hub.source import Event, Source, Topic
@@ -34,9 +34,9 @@ class Tail(Generic[_S]):
         self._events: list[Event] = []
         self._bytes = 0
 
-    def add(self, events: Iterable[Event]) -> list[Event]:
-        """Keep new events, the next of the log; they come back as a list."""
-        added = list(events)
+    def add(self, items: Iterable[Any]) -> list[Event]:
+        """Keep what the source told of, the next of its log; it comes back as events."""
+        added = list(map(self.source.as_event, items))
         self._events += added
         self._bytes += sum([event.size for event in added])
         if len(self._events) > RECENT_EVENTS or self._bytes > RECENT_BYTES:

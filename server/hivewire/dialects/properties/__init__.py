@@ -16,7 +16,7 @@ from hivewire.dialects.properties.store import Store
 from hivewire.http.request import HttpRequest
 from hivewire.http.response import Response
 from hivewire.http.routes import Context, Dialect, Route
-from hivewire_protocol.properties.rules import ROOTS
+from hivewire_protocol.properties.paths import ROOTS
 
 
 def dialect(context: Context) -> Dialect:

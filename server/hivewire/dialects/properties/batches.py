@@ -16,10 +16,12 @@ from hivewire.http.routes import Context
 from hivewire.ledger.records import Change, Write
 from hivewire_protocol.errors import InvalidParameters, NotFound, TooLarge, Unavailable, WireError
 from hivewire_protocol.nouns.configuration import ConfigurationTransact
-from hivewire_protocol.properties import rules as properties
+from hivewire_protocol.properties import documents
+from hivewire_protocol.properties.aborts import ENTRY
 from hivewire_protocol.properties.batches import BatchEntry, read_batch
+from hivewire_protocol.properties.contents import charset_of
+from hivewire_protocol.properties.documents import Author, failed, properties_element
 from hivewire_protocol.properties.markup import Element
-from hivewire_protocol.properties.rules import Author
 
 LARGE_BATCH = 16 << 10
 """Bytes of a batch from which on it is parsed in a thread, because it takes so long."""
@@ -45,7 +47,7 @@ class Batches:
         content_type = call.headers.get("content-type", "text/xml")
         if content_type.partition(";")[0].strip().lower() not in ("application/xml", "text/xml"):
             raise InvalidParameters("A batch is application/xml or text/xml")
-        charset = properties.charset_of(content_type) if "charset" in content_type.lower() else None
+        charset = charset_of(content_type) if "charset" in content_type.lower() else None
         data = await content_of(call, self._admission)
         if len(data) <= LARGE_BATCH:
             outcomes = await self._write_batch(read_batch(data, charset), call.who.user)
@@ -64,10 +66,10 @@ class Batches:
 
         def one(outcome: Done | Failed) -> Element:
             if isinstance(outcome, Failed):
-                return properties.failed(outcome.name, outcome.error)
-            return properties.succeeded(self._store.shown(outcome.shown), call.root, outcome.deleted)
+                return failed(outcome.name, outcome.error)
+            return documents.succeeded(self._store.shown(outcome.shown), call.root, outcome.deleted)
 
-        root = properties.properties_element(succeeded, call.root)
+        root = properties_element(succeeded, call.root)
         status = 200 if succeeded == len(outcomes) else 207
         return listing(call, root, outcomes, one, status, at_once=len(outcomes) <= FEW)
 
@@ -91,7 +93,7 @@ class Batches:
             elif len(entry.content) > limit:
                 writes.append(TooLarge(f"the content is over {limit} bytes"))
             else:
-                condition = Condition(properties.ENTRY, entry.etag, self._services.settings.property_count)
+                condition = Condition(ENTRY, entry.etag, self._services.settings.property_count)
                 write = Write(KIND, entry.name, entry.content, entry.content_type, entry.description, (condition,))
                 writes.append(write)
         outcomes = await asyncio.gather(

@@ -11,9 +11,13 @@ from hivewire.http.request import HttpRequest
 from hivewire.http.response import Response
 from hivewire.services import Services
 from hivewire_protocol.errors import AccessDenied, InvalidParameters, WireError
-from hivewire_protocol.properties import rules as properties
+from hivewire_protocol.properties.contents import INLINE
+from hivewire_protocol.properties.documents import error_element
+from hivewire_protocol.properties.etags import effective_etag
 from hivewire_protocol.properties.markup import Element, Form, carried, document
-from hivewire_protocol.properties.rules import ROOTS
+from hivewire_protocol.properties.names import decoded_key
+from hivewire_protocol.properties.parameters import boolean, integer
+from hivewire_protocol.properties.paths import REALM, ROOTS
 
 MOST_INLINE = 64 << 10
 """The most bytes of text that documents show, whatever `contentcutoff` says; longer ones are at their own address."""
@@ -55,15 +59,15 @@ class Call:
     @property
     def name(self) -> str:
         """The name in the path. Raises OutOfBounds, or AccessDenied for the reserved one."""
-        return properties.decoded_key(self.request.parameters["key"])
+        return decoded_key(self.request.parameters["key"])
 
     @property
     def inline(self) -> int:
         """The most bytes of text that documents show. Raises InvalidParameters."""
         cutoff = self.query.get("contentcutoff")
         if cutoff is None:
-            return properties.INLINE
-        return min(properties.integer("contentcutoff", cutoff, least=0), MOST_INLINE)
+            return INLINE
+        return min(integer("contentcutoff", cutoff, least=0), MOST_INLINE)
 
     def text(self, name: str) -> str | None:
         """A parameter that is any text. Raises InvalidParameters for one that documents could not show."""
@@ -82,13 +86,13 @@ class Call:
         if "dream.out.format" in query and query["dream.out.format"] not in (Form.XML.value, Form.JSON.value):
             raise InvalidParameters("dream.out.format must be xml or json")
         if "authenticate" in query:
-            properties.boolean("authenticate", query["authenticate"])
+            boolean("authenticate", query["authenticate"])
         if "redirects" in query:
-            properties.integer("redirects", query["redirects"])
+            integer("redirects", query["redirects"])
 
     def etag(self) -> str | None:
         """The etag that counts."""
-        return properties.effective_etag(self.headers.get("etag"), self.query.get("etag"))
+        return effective_etag(self.headers.get("etag"), self.query.get("etag"))
 
     def answer(self, root: Element, status: int = 200, **headers: str) -> Response:
         """A document in the form that was asked for."""
@@ -126,9 +130,9 @@ def refuse(services: Services, request: HttpRequest, error: Exception) -> Respon
     assert isinstance(error, WireError)  # noqa: S101 - the dialect has no errors of its own
     call = Call(services, request)
     uri = call.base + request.path  # without the query, which may hold a token
-    response = call.answer(properties.error_element(error, uri), error.code)
+    response = call.answer(error_element(error, uri), error.code)
     if error.code == 401:
-        response.headers["WWW-Authenticate"] = f'Basic realm="{properties.REALM}"'
+        response.headers["WWW-Authenticate"] = f'Basic realm="{REALM}"'
     if "retryAfter" in error.members:
         response.headers["Retry-After"] = str(error.members["retryAfter"])
     return response

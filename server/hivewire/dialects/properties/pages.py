@@ -19,9 +19,12 @@ from hivewire.services import Services
 from hivewire.transport.admission import Admission
 from hivewire_protocol.errors import InvalidParameters
 from hivewire_protocol.patterns import Patterns
-from hivewire_protocol.properties import rules as properties
+from hivewire_protocol.properties import documents
+from hivewire_protocol.properties.aborts import POST, PUT, PUT_MAY_CREATE, Abort, Rule, abort_of
+from hivewire_protocol.properties.contents import BINARY, INLINE, checked_description, checked_media_type
+from hivewire_protocol.properties.documents import properties_element
 from hivewire_protocol.properties.markup import Element
-from hivewire_protocol.properties.rules import Abort, Names, Rule
+from hivewire_protocol.properties.names import Names, decoded_slug
 
 CONTENT_HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -48,10 +51,10 @@ class Pages:
         found = await self._matching(Names(call.text("names") or ""))
 
         def one(change: Change) -> Element:
-            return properties.property_element(self._store.shown(change), call.root, inline)
+            return documents.property_element(self._store.shown(change), call.root, inline)
 
-        root = properties.properties_element(len(found), call.root)
-        return listing(call, root, found, one, at_once=len(found) <= FEW and inline <= properties.INLINE)
+        root = properties_element(len(found), call.root)
+        return listing(call, root, found, one, at_once=len(found) <= FEW and inline <= INLINE)
 
     async def _matching(self, names: Names) -> list[Change]:
         kind = self._services.ledger.kind(KIND)
@@ -77,14 +80,14 @@ class Pages:
         """The property document."""
         inline = call.inline
         return call.answer(
-            properties.property_element(self._store.shown(self._store.found(call.name)), call.root, inline)
+            documents.property_element(self._store.shown(self._store.found(call.name)), call.root, inline)
         )
 
     # Writing.
 
     async def put(self, call: Call) -> Response:
         """Update the property (section 4.5), or create it where `abort` lets it."""
-        rules = properties.PUT_MAY_CREATE if self._services.settings.property_put_creates else properties.PUT
+        rules = PUT_MAY_CREATE if self._services.settings.property_put_creates else PUT
         return await self._put(call, call.name, rules, "modified")
 
     async def post(self, call: Call) -> Response:
@@ -92,18 +95,18 @@ class Pages:
         slug = call.headers.get("slug")
         if not slug:
             raise InvalidParameters("The header Slug must name the property")
-        return await self._put(call, properties.decoded_slug(slug), properties.POST, "exists")
+        return await self._put(call, decoded_slug(slug), POST, "exists")
 
     async def _put(self, call: Call, name: str, rules: dict[Abort, Rule], default: str) -> Response:
-        rule = rules[properties.abort_of(call.query.get("abort", default))]
-        description = properties.checked_description(call.text("description")) or None
-        content_type = properties.checked_media_type(call.headers.get("content-type") or properties.BINARY)
+        rule = rules[abort_of(call.query.get("abort", default))]
+        description = checked_description(call.text("description")) or None
+        content_type = checked_media_type(call.headers.get("content-type") or BINARY)
         content = await content_of(call, self._admission)
         condition = Condition(rule, call.etag(), self._services.settings.property_count)
         write = Write(KIND, name, content, content_type, description, (condition,))
         change = await self._store.commit(write, call.who.user)
         shown = self._store.shown(change)
-        return call.answer(properties.property_element(shown, call.root), ETag=shown.etag)
+        return call.answer(documents.property_element(shown, call.root), ETag=shown.etag)
 
     async def delete(self, call: Call) -> Response:
         """Delete the property, whatever its etag (section 4.6)."""

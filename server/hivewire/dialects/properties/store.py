@@ -10,8 +10,9 @@ from hivewire.ledger.pending import PendingWrite, commit
 from hivewire.ledger.records import Change, PreconditionFailed, Refused, Transaction, View, Write
 from hivewire.services import Services
 from hivewire_protocol.errors import NotFound, OutOfBounds, VersionConflict, WireError
-from hivewire_protocol.properties import rules as properties
-from hivewire_protocol.properties.rules import Author, Property, Rule
+from hivewire_protocol.properties.aborts import Rule, reason, verdict
+from hivewire_protocol.properties.documents import Author, Property
+from hivewire_protocol.properties.etags import etag
 
 
 class Store:
@@ -75,18 +76,18 @@ class Condition(Struct):
     def holds(self, last: Change | None, view: View) -> bool:
         """Whether the write may happen to the record as it is."""
         current = _etag(last)
-        if properties.verdict(self.rule, self.given, current) != 200:
+        if verdict(self.rule, self.given, current) != 200:
             return False
         return current is not None or not self.most or view.count(KIND) < self.most
 
     def error(self, last: Change | None) -> WireError:
         """Why it did not."""
         current = _etag(last)
-        status = properties.verdict(self.rule, self.given, current)
+        status = verdict(self.rule, self.given, current)
         if status == 200:
             return OutOfBounds("There are as many properties as there may be")
         kind = NotFound if status == NotFound.code else VersionConflict
-        return kind(properties.reason(self.rule, self.given, current))
+        return kind(reason(self.rule, self.given, current))
 
 
 class Seen(Struct):
@@ -103,4 +104,4 @@ class Seen(Struct):
 def _etag(last: Change | None) -> str | None:
     if last is None or last.content is None:
         return None
-    return properties.etag(last.id, last.version, last.time)
+    return etag(last.id, last.version, last.time)

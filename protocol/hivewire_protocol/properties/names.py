@@ -1,0 +1,82 @@
+"""Names of properties, and how paths, `Slug` headers and the `names` parameter carry them (site properties, 1)."""
+
+from __future__ import annotations
+
+from urllib.parse import quote, unquote
+
+from hivewire_protocol.errors import AccessDenied, OutOfBounds
+from hivewire_protocol.nouns.configuration import RESERVED, forbidden_character
+
+NAME_LENGTH = 255
+"""In characters (section 8)."""
+
+MAX_NAMES = 1_000
+"""Items of a `names` parameter: as many as patterns elsewhere."""
+
+
+def decoded_key(segment: str) -> str:
+    """The name in a path segment: decoded as a URI, then as a name. Raises OutOfBounds."""
+    return checked_name(_decoded(_decoded(segment)))
+
+
+def decoded_slug(slug: str) -> str:
+    """The name in a `Slug` header, encoded once. Raises OutOfBounds."""
+    if not slug.isascii():
+        raise OutOfBounds("Slug must be percent-encoded")
+    return checked_name(_decoded(slug))
+
+
+def encoded_key(name: str) -> str:
+    """The path segment for a name, encoded twice. Dots alone are encoded, too: clients take `.` and `..` out of paths,
+    and `%2E` as well."""
+    once = quote(name, safe="") if name.strip(".") else name.replace(".", "%2E")
+    return quote(once, safe="")
+
+
+def _decoded(text: str) -> str:
+    try:
+        return unquote(text, errors="strict")
+    except UnicodeDecodeError:
+        raise OutOfBounds("The name is not UTF-8") from None
+
+
+def checked_name(name: str) -> str:
+    """The name itself. Raises OutOfBounds where no property can have it, AccessDenied for the reserved one."""
+    if name == RESERVED:
+        raise AccessDenied
+    if not 1 <= len(name) <= NAME_LENGTH:
+        raise OutOfBounds(f"A property name has 1 to {NAME_LENGTH} characters")
+    if not name.isprintable() and (where := forbidden_character(name)) is not None:
+        raise OutOfBounds(f"The property name has a forbidden character: {where}")
+    return name
+
+
+class Names:
+    """The `names` parameter: a list with commas, `*` at the start or end of an item stands for anything.
+
+    `patterns` are exact names and prefixes that cover all of it; `__contains__` decides, and takes `effort` comparisons
+    at most. Raises OutOfBounds for too many items.
+    """
+
+    def __init__(self, text: str) -> None:
+        items = set(text.split(",")) - {""}
+        if len(items) > MAX_NAMES:
+            raise OutOfBounds(f"More than {MAX_NAMES} names")
+        self._exact = frozenset(item for item in items if not item.startswith("*") and not item.endswith("*"))
+        self._prefixes = tuple(item[:-1] for item in items if item.endswith("*") and not item.startswith("*"))
+        self._suffixes = tuple(item[1:] for item in items if item.startswith("*") and not item.endswith("*"))
+        self._middles = [item[1:-1] for item in items if item.startswith("*") and item.endswith("*")]
+        self.patterns = [*self._exact, *(prefix + "*" for prefix in self._prefixes)]
+        if not items or self._suffixes or self._middles:
+            self.patterns = ["*"]
+        self.effort = 1 + len(self._prefixes) + len(self._suffixes) + len(self._middles)
+        self._all = not items
+
+    def __contains__(self, name: str) -> bool:
+        return (
+            self._all
+            or name in self._exact
+            or name.startswith(self._prefixes)
+            or name.endswith(self._suffixes)
+            or any(middle in name for middle in self._middles)
+        )

@@ -1,0 +1,15 @@
+"""Where the dialect lives: the roots of its paths and its realm (site properties, section 1)."""
+
+from __future__ import annotations
+
+ROOTS = ("/@api/deki", "/%40api/deki")
+"""The root of the API as clients send it; documents show the first one."""
+
+
+def owns(path: str) -> bool:
+    """Whether a path as it was sent is of this dialect."""
+    return path.startswith(ROOTS)
+
+
+REALM = "DekiWiki"
+"""The realm of `WWW-Authenticate`, as wikis have it."""
