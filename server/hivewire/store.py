@@ -1,4 +1,4 @@
-"""What is kept, opened: enough to look after users and tenants without a running gateway."""
+"""Opens the data file with its users and tenants: for a gateway, and for commands on the file of a stopped one."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LARGE_FILE = 64 << 20
 
 
 class Store(Struct):
-    """The ledger, and what is read from it."""
+    """An open ledger, and the indexes over it."""
 
     ledger: Ledger
     users: Users
