@@ -1,4 +1,4 @@
-"""Network addresses, as far as they tell clients from each other."""
+"""IP addresses: when two of them count as the same client."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 
 
 def plain(text: str) -> IPv4Address | IPv6Address | str:
-    """The address that a text stands for, an IPv4-mapped one as IPv4; the text itself when it is no address."""
+    """The parsed address, an IPv4-mapped one as IPv4; the text itself when it is not an address."""
     try:
         address = ip_address(text)
     except ValueError:
@@ -16,6 +16,6 @@ def plain(text: str) -> IPv4Address | IPv6Address | str:
 
 
 def network_prefix(text: str) -> str:
-    """What counts as one address: with IPv6 the network /64, of which a single client has all addresses."""
+    """What limits count as one address: of IPv6 the /64 network, because one client usually has all of it."""
     address = plain(text)
     return str(IPv6Address(int(address) >> 64 << 64)) if isinstance(address, IPv6Address) else str(address)

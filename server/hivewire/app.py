@@ -1,6 +1,7 @@
-"""Wiring: builds the components, starts them in order, and stops them in the opposite one.
+"""Wiring: builds the components, starts them in order, and closes them in the reverse order.
 
-A component owns its background tasks, its metrics and what it has open: `start()`, `async close()`, `gauges()`.
+A component owns its background tasks, its metrics and what it has open: `start()`, `async close()` and `gauges()`. To
+add one, build it below and put it into the tuple in `serve`.
 """
 
 from __future__ import annotations
@@ -27,12 +28,10 @@ from hivewire.http.application import Application
 from hivewire.http.peer import caller_of
 from hivewire.http.routes import Context
 from hivewire.hub.hub import Hub
-from hivewire.ledger.engines import tell_of_loading, tell_of_readers
-from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.retention import Retention
 from hivewire.services import Services, elapsed
 from hivewire.settings import Settings, StartError
-from hivewire.store import Store, open_store
+from hivewire.store import Store, open_store, tell_of_loading, tell_of_readers
 from hivewire.telemetry import Gauges, Telemetry, configure_logging, log
 from hivewire.transport import server as port
 from hivewire.transport.admission import Admission
@@ -42,20 +41,20 @@ from hivewire.transport.websocket import Sockets
 
 
 class Component(Protocol):
-    """A part of the gateway with background work."""
+    """A part of the gateway that has a life of its own."""
 
     def start(self) -> None:
-        """Begin the background work."""
+        """Begin background work. Called once, in the running event loop."""
 
     async def close(self) -> None:
-        """End it, and let go of what is open. Called on every way out."""
+        """End background work and close what is open. Called on every way out."""
 
     def gauges(self) -> Gauges:
-        """Its metrics by name."""
+        """Its metrics by name, which are read at each scrape."""
 
 
 class Started(Struct):
-    """What there is to tell once the port is open; `password` only when it was just generated."""
+    """What to tell the operator once the port is open; `password` is set only when it was just generated."""
 
     url: str
     data: str
@@ -78,7 +77,7 @@ def run(settings: Settings, started: Callable[[Started], None]) -> None:
 
 
 async def serve(settings: Settings, started: Callable[[Started], None]) -> None:
-    """The life of one gateway: everything that was opened is closed on every way out."""
+    """Run one gateway until it is stopped. Everything that was opened is closed, however it ends. Raises StartError."""
     async with contextlib.AsyncExitStack() as stack:
         port.stop_by_signal()
         check(settings)
@@ -88,18 +87,19 @@ async def serve(settings: Settings, started: Callable[[Started], None]) -> None:
         retention = Retention(settings.history, settings.log_changes, settings.log_days)
         store = await open_store(Path(settings.data), stack, retention, settings.compact_seconds)
         tell_of_readers(Path(settings.data))
-        beginning = await bootstrap.prepare(settings, store.ledger, store.users, store.passwords)
-        services = _services(settings, store, bootstrap.signing_key(settings, store.ledger, beginning))
+        first = await bootstrap.prepare(settings, store.ledger, store.users, store.passwords)
+        services = _services(settings, store, bootstrap.signing_key(settings, store.ledger, first))
         server = _server(Dispatcher(services, actions.READS, actions.WRITES))
-        stack.push_async_callback(services.workers.close)
-        for component in (store.ledger, store.users, services.hub, server):
+        for component in (services.workers, store.ledger, store.users, services.hub, server):
             _start(component, services.telemetry, stack)
         gc.collect()
-        gc.freeze()  # what was loaded stays; later collections need not walk it
-        await beginning.write(store.ledger, settings.data)
+        gc.freeze()  # later collections need not walk what was loaded
+        await first.write(store.ledger, settings.data)
         port.leave_signals_to_uvicorn()
         url = port.url_of(sock, settings.tls_certificate is not None)
-        server.on_listening = partial(_announce, settings, url, store.ledger, beginning.password, started)
+        records = len(store.ledger.kind("configuration").live)
+        news = Started(url, os.path.abspath(settings.data), settings.admin_login, first.password, records)  # noqa: ASYNC240 - no I/O
+        server.on_listening = partial(_tell, news, started)
         try:
             await server.serve(sockets=[sock])
         finally:
@@ -107,7 +107,7 @@ async def serve(settings: Settings, started: Callable[[Started], None]) -> None:
 
 
 def check(settings: Settings) -> None:
-    """Try what only a start would find out, before a file is made. Raises StartError."""
+    """Check what the settings refer to, before a data file is created. Raises StartError."""
     if settings.jwt_secret is not None:
         bootstrap.key_of(settings, settings.jwt_secret)
     port.check_tls(settings)
@@ -119,9 +119,8 @@ def _services(settings: Settings, store: Store, key: Key) -> Services:
     telemetry = Telemetry()
     store.ledger.on_commit = telemetry.committed
     hub = Hub(store.ledger, tokens, settings.conflate_after, telemetry.unexpected, settings.bookmark_seconds)
-    throttle = Throttle(elapsed)
     return Services(
-        settings, store.ledger, store.users, tokens, store.passwords, throttle, telemetry, hub, store.tenants
+        settings, store.ledger, store.users, tokens, store.passwords, Throttle(elapsed), telemetry, hub, store.tenants
     )
 
 
@@ -144,10 +143,6 @@ def _start(component: Component, telemetry: Telemetry, stack: contextlib.AsyncEx
     component.start()
 
 
-def _announce(
-    settings: Settings, url: str, ledger: Ledger, password: str | None, started: Callable[[Started], None]
-) -> None:
-    records = len(ledger.kind("configuration").live)
-    news = Started(url, os.path.abspath(settings.data), settings.admin_login, password, records)
+def _tell(news: Started, started: Callable[[Started], None]) -> None:
     log.info("started", url=news.url, data=news.data, configurations=news.records, version=version("hivewire"))
     started(news)

@@ -1,4 +1,4 @@
-"""One after the other, for each key: who comes while somebody else has the turn waits for it, in order."""
+"""A lock for each key. Those that wait for the same key get it in the order in which they asked."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ _Key = TypeVar("_Key", bound=Hashable)
 
 
 class TooManyWaiting(Exception):
-    """As many as may wait for this key's turn wait already."""
+    """The limit of those that hold a key or wait for it is reached."""
 
 
 class KeyedLock(Generic[_Key]):
-    """The turns of any number of keys; a key that nobody holds or waits for takes no memory."""
+    """Locks of any number of keys. A key that nobody holds or waits for takes no memory."""
 
     def __init__(self, most: int | None = None) -> None:
         self._most = most
@@ -23,7 +23,7 @@ class KeyedLock(Generic[_Key]):
 
     @asynccontextmanager
     async def turn(self, key: _Key) -> AsyncIterator[None]:
-        """Have the key to oneself. Raises TooManyWaiting at once when `most` have it or wait for it."""
+        """Hold the lock of a key. Raises TooManyWaiting at once when `most` hold it or wait for it."""
         queue = self._queues.setdefault(key, _Queue())
         if queue.count == self._most:
             raise TooManyWaiting
@@ -37,12 +37,12 @@ class KeyedLock(Generic[_Key]):
                 del self._queues[key]
 
     def __len__(self) -> int:
-        """Keys that somebody has or waits for."""
+        """Number of keys that are held or waited for."""
         return len(self._queues)
 
 
 class _Queue:
-    """Who has the turn of one key or waits for it."""
+    """The lock of one key, and how many hold it or wait for it."""
 
     def __init__(self) -> None:
         self.lock = asyncio.Lock()

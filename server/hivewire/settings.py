@@ -1,7 +1,7 @@
-"""Every setting: its type, default, bounds and a sentence. A file loses to the environment, which loses to a flag.
+"""Every setting: its type, default, limits and a sentence. A flag overrides the environment, which overrides the file.
 
-The struct below is the only list; flags, environment names, the `--check` table, the README's table and the checks of
-values all come from it.
+The struct below is the only list. Flags, environment variables, the `--check` table, the table in the documentation and
+the validation of values come from it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from hivewire.addresses import plain
 ENVIRONMENT = "HIVEWIRE_"
 
 CLIENT_VARIABLES = frozenset({"URL", "TOKEN", "PROFILE", "LOGIN", "PASSWORD", "CONFIG"})
-"""Variables with the same beginning that are read by the command line, not settings of the gateway."""
+"""Variables with the same prefix that are not settings of the gateway: the command line reads them."""
 
 _Port = Annotated[int, Meta(ge=0, le=65_535)]
 _Count = Annotated[int, Meta(ge=1, le=10_000_000)]
@@ -40,90 +40,97 @@ def _says(sentence: str, secret: bool = False) -> Meta:
 
 
 class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What a gateway runs with. Durations are seconds, sizes are bytes unless the sentence says otherwise."""
+    """The settings of a gateway. Durations are in seconds and sizes in bytes, unless the sentence says otherwise."""
 
     host: Annotated[str, _says("Address to listen on.")] = "127.0.0.1"
     port: Annotated[_Port, _says("Port to listen on; 0 picks a free one.")] = 8080
-    data: Annotated[str, _says("The SQLite file; made when it is not there.")] = "hivewire.db"
+    data: Annotated[str, _says("The SQLite file; created if it does not exist.")] = "hivewire.db"
     admin_login: Annotated[
         str,
         Meta(min_length=3, max_length=128, pattern=r"^[\w@.-]+$"),
-        _says("Login of the first administrator; counts when the file is made."),
+        _says("Login of the first administrator; used when the file is created."),
     ] = "admin"
     admin_password: Annotated[
         str | None,
         _says(
-            "Its password (6-128 characters); counts when the file is made. Generated when missing.",
+            "Its password (6-128 characters); used when the file is created. Generated if not set.",
             secret=True,
         ),
     ] = None
     jwt_secret: Annotated[
         str | None,
-        _says("Signs the tokens, 32 bytes or more. Generated and kept in the file when missing.", secret=True),
+        _says("Secret that signs tokens, 32 bytes or more. Generated and kept in the file if not set.", secret=True),
     ] = None
     jwt_key_derivation: Annotated[
         Literal["utf8", "devicehive"],
         _says("How the secret becomes the key: `devicehive` keeps the tokens of a DeviceHive installation valid."),
     ] = "utf8"
-    access_token_lifetime: Annotated[_Lifetime, _says("Life of an access token, in s.")] = 1_800
-    refresh_token_lifetime: Annotated[_Lifetime, _says("Life of a refresh token, in s.")] = 15_724_800
-    tls_certificate: Annotated[str | None, _says("PEM file of the certificate chain; turns TLS on.")] = None
-    tls_key: Annotated[str | None, _says("PEM file of its private key.")] = None
-    session_lifetime: Annotated[_Lifetime, _says("Life of a session token of `users/authenticate`, in s.")] = 86_400
+    access_token_lifetime: Annotated[_Lifetime, _says("Lifetime of an access token, in s.")] = 1_800
+    refresh_token_lifetime: Annotated[_Lifetime, _says("Lifetime of a refresh token, in s.")] = 15_724_800
+    tls_certificate: Annotated[str | None, _says("PEM file of the certificate chain; enables TLS.")] = None
+    tls_key: Annotated[str | None, _says("PEM file of the private key of the certificate.")] = None
+    session_lifetime: Annotated[_Lifetime, _says("Lifetime of a session token of `users/authenticate`, in s.")] = 86_400
     server_tokens: Annotated[
         _KeysAndSecrets | None,
-        _says("What signs X-Deki-Token: `key:secret` pairs, a space between, secrets of 16 or more.", secret=True),
+        _says(
+            "What signs X-Deki-Token: `key:secret` pairs, separated by spaces; a secret has 16 characters or more.",
+            secret=True,
+        ),
     ] = None
     browser_tokens: Annotated[
         _Keys | None,
         _says(
-            "Keys of 16 or more, a space between, that pages of `property_origins` may send as X-Deki-Token beside the "
-            "credentials of their user.",
+            "Keys, separated by spaces, that pages of `property_origins` may send as X-Deki-Token together with the "
+            "credentials of their user; a key has 16 characters or more.",
             secret=True,
         ),
     ] = None
     api_key: Annotated[
         Annotated[str, Meta(min_length=16)] | None,
-        _says("Whoever knows it (16 characters or more) may do everything with site properties.", secret=True),
+        _says("Key (16 characters or more) that gives full access to site properties.", secret=True),
     ] = None
     history: Annotated[
         _Count,
-        _says("Changes kept of each name, for its history and rollback; what is more goes in the background, later."),
+        _says("Changes kept of each name, for its history and rollback. Older ones are removed in the background."),
     ] = 100
     log_changes: Annotated[
-        _Count, _says("Changes kept of all names together, for clients that resume; or those of `log_days`, if fewer.")
+        _Count,
+        _says("Changes kept of all names together, for clients that resume; fewer if `log_days` removes them earlier."),
     ] = 1_000_000
-    log_days: Annotated[_Days, _says("The age, in days, at which a change leaves that log.")] = 7.0
+    log_days: Annotated[_Days, _says("Age in days at which a change is removed from that log.")] = 7.0
     log_format: Annotated[
         Literal["auto", "console", "json"], _says("`auto` is console on a terminal, JSON elsewhere.")
     ] = "auto"
     trusted_proxies: Annotated[
         str,
-        _says("Addresses, separated by commas, whose X-Forwarded-For and X-Forwarded-Proto are believed."),
+        _says("IP addresses, separated by commas, whose X-Forwarded-For and X-Forwarded-Proto are trusted."),
     ] = ""
-    name_length: Annotated[_Length, _says("Longest name that may be created, in characters.")] = 32
-    value_length: Annotated[_Count, _says("Longest value over frames and REST, in characters.")] = 65_536
+    name_length: Annotated[_Length, _says("Longest name of a new configuration, in characters.")] = 32
+    value_length: Annotated[_Count, _says("Longest value written over WebSocket or REST, in characters.")] = 65_536
     description_length: Annotated[_Count, _says("Longest description, in characters.")] = 1_024
     property_bytes: Annotated[
-        Annotated[int, Meta(ge=1, le=256 << 20)], _says("Largest content of a site property, and largest batch.")
+        Annotated[int, Meta(ge=1, le=256 << 20)],
+        _says("Largest content of a site property, and largest batch of them."),
     ] = 1 << 20
     property_count: Annotated[
-        Annotated[int, Meta(ge=0)], _says("Most configurations beside which a site property may be created; 0: any.")
+        Annotated[int, Meta(ge=0)],
+        _says("Number of configurations at which no more site properties can be created; 0: no limit."),
     ] = 0
     property_put_creates: Annotated[
-        bool, _says("PUT of a site property that is not there creates it, as old wikis do, instead of 404.")
+        bool, _says("PUT creates a site property that does not exist, as old wikis do, instead of answering 404.")
     ] = False
     property_origins: Annotated[
-        str, _says("Web origins, separated by commas, whose pages may use site properties. None: no CORS headers.")
+        str,
+        _says("Web origins, separated by commas, whose pages may use site properties (CORS). Empty: no CORS headers."),
     ] = ""
-    compact_seconds: Annotated[_Seconds, _says("Time between two looks at what need not be kept any more.")] = 5.0
+    compact_seconds: Annotated[_Seconds, _says("Interval of removing changes that need not be kept any more.")] = 5.0
     message_bytes: Annotated[_Bytes, _says("Largest WebSocket message and REST body.")] = 1 << 20
     document_bytes: Annotated[_Bytes, _says("Largest configuration document of a tenant, after decompression.")] = (
         16 << 20
     )
     document_validation: Annotated[
         Literal["lenient", "strict"],
-        _says("`strict` refuses documents for what is a warning otherwise: rules that real documents break."),
+        _says("`strict` refuses documents that break rules which otherwise give warnings: real documents break them."),
     ] = "lenient"
     document_members: Annotated[
         Literal["any", "known"],
@@ -131,46 +138,54 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     ] = "any"
     unfinished_bytes: Annotated[
         _Bytes,
-        _says("What messages and bodies that are not whole yet may hold together, beyond 16 KiB of each connection."),
+        _says("Memory for incomplete messages and bodies of all connections, beyond 16 KiB for each connection."),
     ] = 64 << 20
     unread_bytes: Annotated[
         Annotated[int, Meta(ge=1 << 20, le=1 << 40)],
         _says(
-            "What unread HTTP answers may hold together, beyond 64 KiB of each connection; "
-            "then those are cut who have read nothing for longest."
+            "Memory for unread HTTP answers of all connections, beyond 64 KiB for each connection. "
+            "When it is exceeded, the connections that have read nothing for longest are cut."
         ),
     ] = 128 << 20
-    head_bytes: Annotated[_Bytes, _says("Largest HTTP request line with headers.")] = 64 << 10
-    head_seconds: Annotated[_Seconds, _says("Time to send them.")] = 10.0
+    head_bytes: Annotated[_Bytes, _says("Largest HTTP request line together with its headers.")] = 64 << 10
+    head_seconds: Annotated[_Seconds, _says("Time to send the request line and headers.")] = 10.0
     body_seconds: Annotated[_Seconds, _says("Time to send a REST body or a WebSocket message.")] = 30.0
-    connections: Annotated[_Count, _says("Most connections at a time.")] = 20_000
+    connections: Annotated[_Count, _says("Most open connections.")] = 20_000
     connections_per_address: Annotated[
         _Count,
-        _says("Most of them from one address; an IPv6 network /64 is one address, trusted proxies are exempt."),
+        _says(
+            "Most open connections from one address; an IPv6 /64 network is one address, trusted proxies are exempt."
+        ),
     ] = 5_000
-    pipeline: Annotated[
-        _Count, _says("Unanswered requests of one connection after which no more are read from it.")
-    ] = 1_024
+    pipeline: Annotated[_Count, _says("Unanswered requests at which no more are read from a connection.")] = 1_024
     outbox_bytes: Annotated[
         _Bytes,
-        _says("Unread answers of one connection, beyond the kernel's buffers, after which it is not served."),
+        _says("Unread answers at which a connection is not served until it reads, beyond the kernel's buffers."),
     ] = 1 << 20
-    subscriptions: Annotated[_Count, _says("Most subscriptions of one connection.")] = 1_000
+    subscriptions: Annotated[_Count, _says("Most subscriptions of a connection.")] = 1_000
     bookmark_seconds: Annotated[
-        _Seconds, _says("Subscribers are told at most so often that the ledger moved on without a match.")
+        _Seconds, _says("Shortest interval of telling subscribers that the ledger moved on without a match.")
     ] = 10.0
     conflate_after: Annotated[
-        _Count, _says("A slow subscriber that has more changes to read gets only the latest of each name.")
+        _Count, _says("Changes after which a slow subscriber gets only the latest of each name.")
     ] = 10_000
-    conflate_seconds: Annotated[_Seconds, _says("Slow is who has read nothing for so long.")] = 5.0
-    slow_seconds: Annotated[_Seconds, _says("A peer that reads nothing for so long is closed (4008).")] = 60.0
-    ping_seconds: Annotated[_Seconds, _says("Time between pings, and time to answer one (1011).")] = 30.0
-    failed_authentications: Annotated[_Count, _says("Failures after which a socket is closed (4029).")] = 20
-    drain_seconds: Annotated[_Seconds, _says("Time for open requests and sockets to finish at a stop.")] = 10.0
-    drain_spread: Annotated[_Seconds, _says("Clients are told to reconnect at a random time within this span.")] = 30.0
+    conflate_seconds: Annotated[_Seconds, _says("Time without reading after which a subscriber is slow.")] = 5.0
+    slow_seconds: Annotated[_Seconds, _says("Time without reading after which a connection is closed (4008).")] = 60.0
+    ping_seconds: Annotated[
+        _Seconds, _says("Interval of pings, and time to answer one before the connection is closed (1011).")
+    ] = 30.0
+    failed_authentications: Annotated[
+        _Count, _says("Failed authentications after which a WebSocket is closed (4029).")
+    ] = 20
+    drain_seconds: Annotated[
+        _Seconds, _says("Time for open requests and WebSockets to finish when the gateway stops.")
+    ] = 10.0
+    drain_spread: Annotated[
+        _Seconds, _says("Time within which clients reconnect after a stop; each is told a random moment.")
+    ] = 30.0
 
     def trusts(self, address: str) -> bool:
-        """Whether a peer is one of the trusted proxies. An IPv4-mapped address is the IPv4 address."""
+        """Whether an address is one of the trusted proxies. An IPv4-mapped address counts as the IPv4 address."""
         if not self.trusted_proxies:
             return False
         return plain(address) in [plain(proxy.strip()) for proxy in self.trusted_proxies.split(",")]
@@ -185,7 +200,7 @@ class SettingsError(Exception):
 
 
 class Effective(Struct, frozen=True):
-    """The settings in force, and for each the place that it came from."""
+    """The settings in force, and for each the place it came from."""
 
     settings: Settings
     sources: dict[str, str]
@@ -278,7 +293,7 @@ def _nearest(name: str, known: tuple[str, ...] | list[str]) -> str:
 
 def _check(name: str, value: Any, source: str, typed: bool) -> Any:
     try:
-        # Text from flags and the environment may stand for a number; a TOML value has a type of its own.
+        # Flags and variables are text that is converted to the type of the setting; TOML values have types.
         return msgspec.convert(value, _HINTS[name], strict=typed)
     except msgspec.ValidationError as error:
         shown = "" if is_secret(name) else f" is {value!r}"

@@ -1,8 +1,11 @@
-"""What is kept, opened: enough to look after users and tenants without a running gateway."""
+"""Opens the data file with its users and tenants: for a gateway, and for commands on the file of a stopped one."""
 
 from __future__ import annotations
 
 import contextlib
+import os
+import shlex
+import stat
 from pathlib import Path
 
 from msgspec import Struct
@@ -17,10 +20,14 @@ from hivewire.ledger.records import NotDurable
 from hivewire.ledger.retention import Retention
 from hivewire.services import now
 from hivewire.settings import StartError
+from hivewire.telemetry import log
+
+LARGE_FILE = 64 << 20
+"""Loading a file of this size takes seconds, so the log says that it began."""
 
 
 class Store(Struct):
-    """The ledger, and what is read from it."""
+    """An open ledger, and the indexes over it."""
 
     ledger: Ledger
     users: Users
@@ -55,3 +62,18 @@ async def open_store(
 
 def _is_empty(data: Path) -> bool:
     return data.is_file() and not data.stat().st_size
+
+
+def tell_of_loading(data: Path) -> None:
+    """Log that a large file is being loaded."""
+    size = data.stat().st_size if data.is_file() else 0
+    if size > LARGE_FILE:
+        log.info("loading", data=str(data), bytes=size)
+
+
+def tell_of_readers(data: Path) -> None:
+    """Warn of a file that others can open, as a copied one may be. It is left so: a backup by a group may be meant."""
+    mode = stat.S_IMODE(data.stat().st_mode)
+    if mode & (stat.S_IRWXG | stat.S_IRWXO):
+        remedy = f"chmod 600 {shlex.quote(os.path.abspath(data))}"
+        log.warning("other users can open the data file, which holds secrets", mode=f"{mode:04o}", remedy=remedy)

@@ -24,11 +24,11 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 P = ParamSpec("P")
 
 Gauges: TypeAlias = dict[str, tuple[str, Callable[[], float]]]
-"""What is measured when somebody scrapes, by name: a sentence and a function."""
+"""Metrics that are read at a scrape, by name: the help text, and a function that gives the value."""
 
 
 class Answer(Protocol):
-    """What has a status of HTTP."""
+    """An HTTP response."""
 
     status_code: int
 
@@ -39,21 +39,21 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger("hivewire")
 
 
 def configure_logging(form: Literal["auto", "console", "json"]) -> None:
-    """Structured lines on standard error: for people on a terminal, JSON elsewhere, or as told."""
+    """Log structured lines to standard error; `auto` is readable text on a terminal and JSON elsewhere."""
     console = form == "console" or (form == "auto" and sys.stderr.isatty())
     common: list[Any] = [
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
     ]
-    # Plain tracebacks: the pretty ones show local variables, and those may be passwords and values.
+    # Plain tracebacks: rich ones show local variables, which may hold passwords and values.
     renderer: Any = structlog.processors.JSONRenderer()
     if console:
         renderer = structlog.dev.ConsoleRenderer(
             colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
         )
     structlog.configure(processors=[*common, renderer], logger_factory=structlog.PrintLoggerFactory(sys.stderr))
-    # Libraries speak only when something is wrong, and in the same form.
+    # Libraries log warnings and errors only, in the same format.
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
@@ -65,9 +65,12 @@ def configure_logging(form: Literal["auto", "console", "json"]) -> None:
 
 
 class Telemetry:
-    """The numbers of one gateway. `requests` counts answers by action and code, where an action is a request type, for
-    dialects of other systems a name such as `document/put`, and None for what is no request. Names come from the code
-    alone, so there are not more than were written there. Gauges are functions, asked at the time of a scrape."""
+    """The metrics of one gateway.
+
+    `requests` counts answers by action and code. An action is a request type, a name such as `document/put` in dialects
+    without request types, or None for input that is not a request. Actions come from the code and never from a peer, so
+    their number is fixed. Components add their `gauges`, which are read at a scrape.
+    """
 
     def __init__(self) -> None:
         self.requests: defaultdict[tuple[type[Request] | str | None, int], int] = defaultdict(int)
@@ -97,17 +100,17 @@ class Telemetry:
         self.registry.register(self)
 
     def committed(self, changes: int, seconds: float) -> None:
-        """Note one commit."""
+        """Count one commit of so many changes."""
         self.batch_changes.observe(changes)
         self.commit_seconds.observe(seconds)
 
     def answered(self, action: type[Request] | str | None, code: int, began: float) -> None:
-        """Note the answer to an HTTP request that began then, in seconds of `time.perf_counter`."""
+        """Count and time the answer to an HTTP request; `began` is a time of `time.perf_counter`."""
         self.requests[action, code] += 1
         self.http_seconds.labels(_name(action)).observe(perf_counter() - began)
 
     def counted(self, action: str, endpoint: Callable[P, Awaitable[A]]) -> Callable[P, Awaitable[A]]:
-        """The same endpoint, whose answers are counted and timed under this action."""
+        """The endpoint, with its answers counted and timed under this action."""
 
         async def counting(*args: P.args, **kwargs: P.kwargs) -> A:
             began = perf_counter()
@@ -137,16 +140,16 @@ class Telemetry:
             yield GaugeMetricFamily(f"hivewire_{name}", sentence, value=value())
 
     def exposition(self) -> bytes:
-        """Everything in the text format of Prometheus."""
+        """All metrics in the text format of Prometheus."""
         return generate_latest(self.registry)
 
     def authentication_failed(self, how: str, reason: str, address: str, login: str | None = None) -> None:
-        """One line for a failed authentication: how it was tried, why it failed, from where; never the credential."""
+        """Count and log a failed authentication: the method, the reason and the address; never the credential."""
         self.failed_authentications += 1
         log.warning("authentication failed", how=how, reason=reason, address=address, login=login)
 
     def unexpected(self, where: str, error: BaseException) -> None:
-        """One line, with the traceback, for an error that nobody foresaw."""
+        """Log an unexpected error with its traceback."""
         log.error("unexpected error", where=where, exc_info=error)
 
 

@@ -1,9 +1,9 @@
-"""Work of a tenth of a second and more, in processes of their own: the event loop does not wait for any of it.
+"""Worker processes for work of a tenth of a second and more, so that the event loop never waits for it.
 
-A thread would not do: one that runs Python makes the loop wait for the interpreter lock up to 5 ms at each of its
-turns, and one that is within a long call of C for as long as that takes. A worker is started when it is needed, does
-one piece of work at a time, and is ended when there was none for a while; it ends by itself with the gateway, however
-that ends, because its input does.
+Threads are no alternative: one that runs Python delays each iteration of the event loop by up to 5 ms, the switch
+interval of the interpreter lock, and one in a long C call that keeps the lock delays it until the call returns.
+A worker is started on demand, does one job at a time, and is killed after IDLE_SECONDS without one. It exits by itself
+when the gateway ends in any way, because its standard input ends.
 """
 
 from __future__ import annotations
@@ -22,33 +22,33 @@ from hivewire_protocol.tenant.errors import TenantError
 from hivewire_protocol.tenant.steps import Steps, at_once
 
 MOST = 2
-"""Workers at a time: a large document is in memory ten times its text, and its owner's machine has other work."""
+"""Most workers at a time: a large document takes ten times its size in memory, and the machine has other work."""
 
 IDLE_SECONDS = 30.0
-"""A worker without work is ended after so long, and its memory is free."""
+"""Idle time after which a worker is killed, to free its memory."""
 
 WORK_SECONDS = 60.0
-"""Work that takes longer is given up, and its worker killed."""
+"""Longest time of a job; then its worker is killed."""
 
 NICE = 5
-"""Workers stand back behind the event loop, where they share a core."""
+"""Niceness of workers, so that the event loop goes first where they share a core."""
 
 _SIZE = 8
-"""Bytes before each message that say how long it is."""
+"""Bytes of the length before each message."""
 
 _T = TypeVar("_T")
 
 
 class Overdue(Exception):
-    """The work took too long and was given up."""
+    """The work took over WORK_SECONDS and was stopped."""
 
 
 class WorkerError(Exception):
-    """The work failed in a way that nobody foresaw; the text has the traceback."""
+    """The work failed with an unexpected error; the text is the traceback."""
 
 
 class Workers:
-    """At most MOST processes. Work is a function of plain values that gives steps."""
+    """At most MOST worker processes. Work is a function of values that can be pickled, and yields between its steps."""
 
     def __init__(self) -> None:
         self._places = asyncio.Semaphore(MOST)
@@ -64,7 +64,7 @@ class Workers:
                 async with asyncio.timeout(WORK_SECONDS):
                     answer = await _ask(worker, message)
             except BaseException as error:
-                _kill(worker)  # what it still does or says is about this work
+                _kill(worker)  # its next output would belong to this job
                 if isinstance(error, TimeoutError):
                     raise Overdue(f"the work took over {WORK_SECONDS:g} s") from None
                 if isinstance(error, OSError | EOFError):
@@ -80,14 +80,23 @@ class Workers:
         found: _T = result
         return found
 
+    # The life of the component.
+
+    def start(self) -> None:
+        """Nothing to do: workers are started on demand."""
+
     async def close(self) -> None:
-        """End all workers; what they were doing is lost."""
+        """Kill idle workers now, and each busy one when its job ends."""
         self._closed = True
         while self._idle:
             worker, timer = self._idle.pop()
             timer.cancel()
             _kill(worker)
             await worker.wait()
+
+    def gauges(self) -> dict[str, tuple[str, Callable[[], float]]]:
+        """No metrics."""
+        return {}
 
     async def _worker(self) -> Process:
         while self._idle:
@@ -131,9 +140,9 @@ def _kill(worker: Process) -> None:
 
 
 def main() -> None:
-    """A worker: do what comes in until nothing comes any more."""
+    """Run as a worker: do jobs from standard input until it ends."""
     os.nice(NICE)
-    gc.disable()  # it would walk a document's million objects again and again, and they are all in use
+    gc.disable()  # a collection would walk the million live objects of a large document, again and again
     source, sink = sys.stdin.buffer, sys.stdout.buffer
     while size := source.read(_SIZE):
         message = source.read(int.from_bytes(size, "big"))

@@ -694,9 +694,9 @@ async def test_readiness_comes_back_by_itself(monkeypatch: pytest.MonkeyPatch) -
     """From `start` on, the ledger finds out by itself that the storage takes writes again."""
     monkeypatch.setattr("hivewire.ledger.ledger.PROBE_SECONDS", 0)
     journal = MemoryJournal()
-    ledger = Ledger(journal, lambda: 1)
+    ledger = Ledger(journal, lambda: 1, compact_seconds=3_600)
     await ledger.open()
-    ledger.start(compact_seconds=3_600)
+    ledger.start()
     journal.broken = "no space left on device"
     with pytest.raises(NotDurable):
         await ledger.commit(put("a"))

@@ -23,4 +23,4 @@ def test_nobody_above_the_ledger_touches_the_journal() -> None:
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("hivewire.ledger.engines"):
                 asked.append((name, node.module))
     assert found == []
-    assert asked == [("app.py", "hivewire.ledger.engines")]
+    assert asked == [("store.py", "hivewire.ledger.engines")]

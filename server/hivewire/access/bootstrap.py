@@ -18,9 +18,10 @@ SECRET, SIGNING_KEY = "secret", "jwt"
 
 
 class Bootstrap(Struct):
-    """The records of a new ledger, not written yet, and the signing secret if one was generated.
+    """The first records of a new ledger, not written yet.
 
-    `password` is the administrator's when it was just generated: it is shown once.
+    `signing_secret` and the administrator's `password` are set when they were just generated; the password is shown
+    once.
     """
 
     writes: list[Write]
@@ -33,7 +34,7 @@ class Bootstrap(Struct):
     async def write(self, ledger: Ledger, data: str) -> None:
         """Write them in one transaction, if there are any. Raises StartError.
 
-        Last of all steps of a start: one that is interrupted after this leaves a password that nobody was shown.
+        This is the last step of a start, because a start that stops after it leaves a password that nobody saw.
         """
         if not self.writes:
             return
@@ -44,7 +45,7 @@ class Bootstrap(Struct):
 
 
 async def prepare(settings: Settings, ledger: Ledger, users: Users, passwords: Passwords) -> Bootstrap:
-    """What is still missing in a loaded ledger."""
+    """The records that a loaded ledger still lacks. Hashes the password of a new administrator."""
     writes: list[Write] = []
     signing_secret = password = None
     if not users.all():
@@ -58,7 +59,7 @@ async def prepare(settings: Settings, ledger: Ledger, users: Users, passwords: P
 
 
 def signing_key(settings: Settings, ledger: Ledger, bootstrap: Bootstrap) -> Key:
-    """The key of tokens: from the settings, or else the generated one. Raises StartError. A weak key is logged."""
+    """The key that signs tokens, from the settings or else from the ledger. Logs a weak one. Raises StartError."""
     key = key_of(settings, settings.jwt_secret or bootstrap.signing_secret or _stored_secret(ledger))
     if key.weak:
         log.warning(
@@ -69,9 +70,9 @@ def signing_key(settings: Settings, ledger: Ledger, bootstrap: Bootstrap) -> Key
 
 
 def key_of(settings: Settings, secret: str) -> Key:
-    """The key that a secret stands for. Raises StartError when it cannot be one."""
+    """The key that is derived from a secret. Raises StartError when the secret is not valid."""
     try:
-        # The rule is for a secret that was set; a generated one is ours, and long enough.
+        # `jwt_key_derivation` is for a secret that was set; a generated one is always used as it is.
         return Key(secret, settings.jwt_key_derivation if settings.jwt_secret is not None else "utf8")
     except SecretError as error:
         raise StartError(str(error)) from None

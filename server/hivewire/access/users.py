@@ -118,8 +118,8 @@ class Users:
     # The life of the component.
 
     def start(self) -> None:
-        """Save last logins now and then."""
-        self._task = asyncio.create_task(self._save_for_ever())
+        """Begin to save last logins periodically."""
+        self._task = asyncio.create_task(self._keep_saving())
 
     async def close(self) -> None:
         """Save them a last time."""
@@ -128,10 +128,10 @@ class Users:
         await self._try_to_save()
 
     def gauges(self) -> Gauges:
-        """None: users are counted by nobody."""
+        """No metrics."""
         return {}
 
-    async def _save_for_ever(self) -> None:
+    async def _keep_saving(self) -> None:
         while True:
             await asyncio.sleep(SAVE_LOGINS_SECONDS)
             await self._try_to_save()

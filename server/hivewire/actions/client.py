@@ -50,7 +50,7 @@ def delete(services: Services, caller: Caller, request: ClientDelete) -> Pending
 
 
 def _check_administrator(services: Services, caller: Caller) -> None:
-    """A client can be given any privilege, so only who has them all may make one."""
+    """A client can be given any privilege, so only an administrator with an unrestricted token may make one."""
     identity = caller.identity
     asker = services.users.by_id(identity.user_id)
     if asker is None:

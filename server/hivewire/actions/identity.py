@@ -82,7 +82,7 @@ async def token(services: Services, caller: Caller, request: Token) -> Reply:
     except Unavailable:
         raise
     except WireError as error:
-        # A login that nobody has may be a password in the wrong field.
+        # An unknown login may be a password in the wrong field.
         known = login if services.users.by_login(login) is not None else None
         services.telemetry.authentication_failed("token", type(error).__name__, caller.address, known)
         raise
@@ -103,10 +103,10 @@ async def proved(services: Services, address: str, login: str, password: str) ->
     if not user.active:
         raise UserNotActive
     if len(password) > 128:
-        raise InvalidCredentials  # nobody's, so it is no guess either
+        raise InvalidCredentials  # an unknown login: no user's password was guessed
     try:
         async with services.throttle.turn(login, address):
-            _check_wait(services, login, address)  # those before it in the line may have used up the free attempts
+            _check_wait(services, login, address)  # attempts that waited before this one may have used up the free ones
             right = await services.passwords.verify(user.profile.password_hash, password)
             if not right:
                 services.throttle.fail(login, address)
@@ -115,7 +115,7 @@ async def proved(services: Services, address: str, login: str, password: str) ->
     except (Busy, TooManyWaiting):
         raise Unavailable("Too many logins at a time; try again in a few seconds") from None
     current = services.users.by_id(user.id)
-    if current is None or not current.active:  # it may have changed while the hash was worked out
+    if current is None or not current.active:  # it may have changed while the password was hashed
         raise UserNotActive
     return current
 
@@ -159,7 +159,7 @@ def token_create(services: Services, caller: Caller, request: TokenCreate) -> Re
         raise NotAllowed(UserNotActive.text)
     maker = services.users.by_id(identity.user_id)
     if user.profile.role == Role.ADMIN and (maker is None or maker.profile.role != Role.ADMIN):
-        raise AccessDenied  # as an administrator one may what no right says, such as setting passwords
+        raise AccessDenied  # administrators may do what no permission covers, such as setting passwords
     claims = _claims(identity, user, payload)
     tokens, moment = services.tokens, now()
     access_expiry = _time(payload.expiration, "expiration")
@@ -206,7 +206,7 @@ def _actions(granter: Identity, given: list[Raw] | None) -> list[int]:
 
 
 def _item(raw: Raw) -> Any:
-    """The value itself; None for what is out of range or, in a body, not UTF-8: that was not looked at so far."""
+    """The value itself; None for what is out of range or, in a body, not UTF-8: nothing has checked it before."""
     try:
         return msgspec.json.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError):

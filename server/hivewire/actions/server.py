@@ -20,10 +20,10 @@ from hivewire_protocol.nouns.server import (
 
 
 def info(services: Services, caller: Caller, request: ServerInfo) -> Reply:
-    """Version, clock, and the address of the other face."""
+    """Version, clock, and where the other transport (WebSocket or REST) is found."""
     said = Info(API_VERSION, times.render(now()))
     secure = "s" if caller.secure else ""
-    # Over the path of the auth service the sockets are those of the main one.
+    # The auth service has no sockets of its own: clients use those of the main path.
     context = "api" if caller.context == "auth" else caller.context
     if caller.http:
         said.webSocketServerUrl = f"ws{secure}://{caller.host}/{context}/websocket"
@@ -38,7 +38,7 @@ def cache_info(services: Services, caller: Caller, request: ServerCacheInfo) -> 
 
 
 def cluster_info(services: Services, caller: Caller, request: ClusterInfo) -> Reply:
-    """No message bus stands behind this server."""
+    """The cluster of a server without a message bus: empty."""
     return ClusterInfoReply({"bootstrap.servers": None, "zookeeper.connect": None})
 
 

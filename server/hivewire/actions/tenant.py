@@ -48,12 +48,12 @@ def required(field: str, value: str | None) -> str:
 
 
 def author(caller: Caller) -> str:
-    """The login that the change is noted under."""
+    """The login that is recorded as the author of the change."""
     return caller.identity.login
 
 
 def refusal(refused: Refused) -> WireError:
-    """The error for a write that could not be."""
+    """The error for a refused write."""
     what, key = refused.write.kind.capitalize(), refused.write.key[:64]
     if isinstance(refused, PreconditionFailed):
         return NotAllowed(f"{what} with id = {key} exists already")

@@ -106,7 +106,7 @@ async def update(services: Services, caller: Caller, request: UserUpdate) -> Rep
 async def _store(
     services: Services, author: str, number: int, fields: UserUpdateFields, password_hash: str | None
 ) -> None:
-    """Write the changed profile over the one it was made from; start again when somebody else was faster."""
+    """Write the changed profile over the one it was made from; start again when somebody else changed it first."""
     while True:
         user = services.users.by_id(number)
         record = services.ledger.get("user", user.login) if user is not None else None
@@ -138,7 +138,7 @@ def _is_active_admin(user: User) -> bool:
 
 
 def _steps_down(user: User, fields: UserUpdateFields) -> bool:
-    """Whether an administrator who can log in would be none any more."""
+    """Whether the change ends an active administrator's role or status."""
     return _is_active_admin(user) and (
         fields.role not in (None, Role.ADMIN) or fields.status not in (None, Status.ACTIVE)
     )

@@ -1,4 +1,4 @@
 """Bytes: admission, HTTP and WebSocket connections, event streams.
 
-Rules of the room: the only folder that knows uvicorn and websockets.
+Only this folder, `http` and the command line know network libraries.
 """

@@ -10,19 +10,19 @@ from hivewire.settings import Settings
 from hivewire_protocol.errors import Unavailable
 
 FREE = 16 << 10
-"""Bytes of an unfinished message that every connection may hold without drawing from the common budget."""
+"""Bytes of an incomplete message that each connection may hold without drawing from the shared budget."""
 
 
 class Stallable(Protocol):
     """A connection whose peer may stop reading."""
 
     def abort(self) -> None:
-        """Cut it at once."""
+        """Cut the connection at once."""
 
 
 class Admission:
-    """Counts who is inside, what messages and bodies that are not whole yet hold (`unfinished` bytes), and what answers
-    hold that their peers do not read (`unread` bytes)."""
+    """Counts open connections (`inside`), bytes of incomplete messages and bodies beyond FREE (`unfinished`), and bytes
+    of answers that their peers do not read (`unread`)."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -33,7 +33,7 @@ class Admission:
         self._by_network_prefix: Counter[str] = Counter()
 
     def enter(self, address: str) -> bool:
-        """Whether one more connection from this address may come in; every one that may must `leave`."""
+        """Whether one more connection from this address is admitted. An admitted connection must `leave`."""
         if self.inside >= self.settings.connections:
             return False
         network_prefix = self._network_prefix(address)
@@ -44,7 +44,7 @@ class Admission:
         return True
 
     def leave(self, address: str) -> None:
-        """A connection that was let in has ended."""
+        """An admitted connection has ended."""
         self.inside -= 1
         network_prefix = self._network_prefix(address)
         self._by_network_prefix[network_prefix] -= 1
@@ -52,8 +52,11 @@ class Admission:
             del self._by_network_prefix[network_prefix]
 
     def draw(self, drawn: int, held: int) -> int:
-        """What a connection that has `drawn` so much of the common budget draws for an unfinished message of `held`
-        bytes; nothing when that is 0. Raises Unavailable when not so much is left."""
+        """Change what a connection draws from the shared budget, and return the new amount.
+
+        `drawn` is the amount so far, `held` the bytes of its incomplete message. Raises Unavailable when the budget
+        does not suffice.
+        """
         wanted = max(0, held - FREE)
         if wanted > drawn and self.unfinished + wanted - drawn > self.settings.unfinished_bytes:
             raise Unavailable("too many unfinished messages; try again later")
@@ -61,8 +64,10 @@ class Admission:
         return wanted
 
     def stall(self, connection: Stallable, held: int) -> None:
-        """A connection holds so many bytes, and its peer does not read. What is too much for all of them is taken from
-        those who have read nothing for longest: they are cut."""
+        """Count the bytes that a connection holds because its peer does not read.
+
+        When all of them exceed `unread_bytes`, the connections that have read nothing for longest are cut.
+        """
         self.resume(connection)
         self._stalled[connection] = held
         self.unread += held
@@ -72,9 +77,9 @@ class Admission:
             longest.abort()
 
     def resume(self, connection: Stallable) -> None:
-        """Its peer has read, or it has ended."""
+        """The peer has read, or the connection has ended."""
         self.unread -= self._stalled.pop(connection, 0)
 
     def _network_prefix(self, address: str) -> str:
-        """Empty for trusted proxies: there are many clients behind them, so only the limit for all counts."""
+        """Empty for trusted proxies: many clients share their address, so only the limit of the process applies."""
         return "" if self.settings.trusts(address) else network_prefix(address)

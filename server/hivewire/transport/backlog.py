@@ -1,4 +1,4 @@
-"""Back-pressure on what a peer sends: bytes that wait to be looked at, and whether the transport reads more."""
+"""Back-pressure on what a peer sends: received bytes that wait, and whether the transport reads more."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import Callable
 
 SLICE = 16 << 10
-"""Bytes looked at in one go, so that one busy connection does not hold up the others."""
+"""Bytes handled without a pause, so that one busy connection does not delay the others."""
 
 
 class Backlog:
-    """The bytes of one connection that were received and not looked at yet."""
+    """Bytes of one connection that were received and not handled yet."""
 
     __slots__ = ("_data", "_due", "_transport", "reading")
 
@@ -19,13 +19,13 @@ class Backlog:
         self._data = b""
         self._due = False
         self.reading = True
-        """Whether the transport reads; what the peer sends meanwhile stays in the kernel's buffers."""
+        """Whether the transport reads. While it does not, TCP slows the peer down."""
 
     def __bool__(self) -> bool:
         return bool(self._data)
 
     def add(self, data: bytes) -> None:
-        """Keep bytes for later. One read of the transport is the most that comes together here."""
+        """Keep bytes for later. They are never more than one read: the transport pauses while any are left."""
         self._data += data
 
     def take(self) -> bytes:
@@ -34,11 +34,11 @@ class Backlog:
         return data
 
     def drop(self) -> None:
-        """Nobody will look at them."""
+        """Discard everything."""
         self._data = b""
 
     def read(self, reading: bool) -> None:
-        """Have the transport read, or not."""
+        """Resume or pause reading."""
         if reading != self.reading and not self._transport.is_closing():
             self.reading = reading
             if reading:
@@ -47,7 +47,7 @@ class Backlog:
                 self._transport.pause_reading()
 
     def schedule(self, work: Callable[[], None]) -> None:
-        """Call this once in the next iteration of the event loop, however often it is asked for until then."""
+        """Call `work` once in the next iteration of the event loop, however often this is called until then."""
         if not self._due:
             self._due = True
             asyncio.get_running_loop().call_soon(self._work, work)

@@ -1,7 +1,7 @@
-"""The admission: how many may come in, and how long and how loudly they may knock.
+"""HTTP connections: uvicorn's httptools protocol, with bounds on what a peer may send, hold and leave unread.
 
-uvicorn bounds neither the bytes of a request's head nor the time to send them; this subclass of its httptools protocol
-does both, and limits connections for the process and for each address, before anything else is looked at.
+uvicorn limits neither the bytes of a request's head nor the time to send them. This subclass limits both, and admits a
+connection before it reads anything: there is a limit for the process and one for each address.
 """
 
 from __future__ import annotations
@@ -26,32 +26,32 @@ from hivewire.transport.backlog import SLICE
 from hivewire_protocol.encoding import encode
 
 LINGER_SECONDS = 2.0
-"""After a refusal, what the peer still sends is thrown away for so long."""
+"""How long input is discarded after a refusal, before the connection is cut."""
 
 GRACE_SECONDS = 3.0
-"""An event stream that is not read says why it ends; after so long it is cut all the same."""
+"""How much longer than `slow_seconds` a slow event stream has, to read the event that says why it ends."""
 
 PORTION = 64 << 10
-"""Bytes of an answer that are written at a time, and that a connection may have unread without drawing from the budget
-for them: when there are more it is waited until the peer reads."""
+"""Bytes of an answer that are written at a time. A connection may have as many unread without drawing from the budget;
+with more, the next portion waits until the peer reads."""
 
 VIEW = 512 << 10
-"""The same for what is in memory anyway: each portion costs a turn, and none of them a copy."""
+"""The same for an answer that is in memory anyway. A portion costs an iteration of the event loop but no copy."""
 
 PIPELINE = 64
-"""Requests of one HTTP connection that may wait behind an unanswered one. Browsers and libraries send none."""
+"""Pipelined requests of one HTTP connection that may wait for their answers. Browsers and libraries send none."""
 
 
 _OTHER_UPGRADE = re.compile(rb"\r\nupgrade:(?![ \t]*websocket[ \t]*(?:\r\n|$))", re.IGNORECASE)
-"""An offer to speak something else, such as h2c: a server may ignore it (RFC 9110, section 7.8), but the parser would
-take what follows for the other protocol, the body of the request included. So it is shown another header's name."""
+"""An offer to switch to another protocol than WebSocket, such as h2c. A server may ignore it (RFC 9110, section 7.8),
+but the parser would take the body of the request for that protocol. So the header is renamed before it is parsed."""
 
 _PATH = re.compile(rb"(?:https?://[^/]*)?(/[^?]*)", re.IGNORECASE)
-"""In the target of a request (RFC 9112, section 3.2)."""
+"""The path in the target of a request (RFC 9112, section 3.2)."""
 
 
 class Refusal(Exception):
-    """What is answered in place of what was asked for: an error document, after which the connection is closed."""
+    """The request is answered with an error document, and the connection is closed."""
 
     def __init__(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(message)
@@ -108,10 +108,10 @@ class HeadWithBody:
 
 
 class HttpProtocol(HttpToolsProtocol):
-    """One HTTP connection, bounded; on an upgrade it hands over, together with its place inside.
+    """One HTTP connection within its limits. On an upgrade a WebSocket takes over the transport and the admission.
 
-    A refusal and an upgrade end it. Both come in their turn: what is answered before them is answered first, and
-    nothing behind them is parsed. `headers_of` gives the headers that every answer under a path has.
+    A refusal and an upgrade end the HTTP connection. The requests before them are answered first, and nothing behind
+    them is parsed. `headers_of` gives the headers that every answer under a path has.
     """
 
     def __init__(
@@ -127,7 +127,7 @@ class HttpProtocol(HttpToolsProtocol):
         self.admission = admission
         self._headers_of = headers_of
         self.address = ""
-        self.url = b""  # uvicorn sets it when the first request begins; a refusal may come before that
+        self.url = b""  # uvicorn sets it when the first request begins, and a refusal may come earlier
         self._admitted = False
         self._unanswered: list[RequestResponseCycle] = []
         self._end: Callable[[], None] | None = None
@@ -139,7 +139,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._held = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Let it in, or say that there is no room."""
+        """Admit the connection, or refuse it with 503."""
         super().connection_made(transport)
         transport.set_write_buffer_limits(high=PORTION)  # under TLS there would be eight times as much
         self.address = peer_address(transport)
@@ -150,9 +150,9 @@ class HttpProtocol(HttpToolsProtocol):
         self._expect_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Give the place back, unless it went with an upgrade."""
+        """Leave the admission, unless a WebSocket has taken it over."""
         super().connection_lost(exc)
-        for cycle in self._unanswered:  # uvicorn tells the last one only, which may be waiting behind others
+        for cycle in self._unanswered:  # uvicorn tells only the last one, which may still wait for others
             cycle.disconnected = True
             cycle.message_event.set()
         self._stop_timer()
@@ -189,11 +189,11 @@ class HttpProtocol(HttpToolsProtocol):
                     self.refuse(self._head_too_large())
 
     def abort(self) -> None:
-        """Cut it at once."""
+        """Cut the connection at once."""
         self.transport.abort()
 
     def shutdown(self) -> None:
-        """uvicorn stops. Under TLS, closing waits for the peer's goodbye, which an idle one may never say."""
+        """uvicorn stops. Under TLS, closing waits for the peer's close_notify, which an idle peer may never send."""
         super().shutdown()
         if self.transport.is_closing():
             self.loop.call_later(LINGER_SECONDS, self.transport.abort)
@@ -201,14 +201,14 @@ class HttpProtocol(HttpToolsProtocol):
     # What the parser calls. A Refusal raised here stops it.
 
     def on_message_begin(self) -> None:
-        """The first byte of a request: nothing less keeps an idle connection open."""
+        """The first byte of a request, which ends the keep-alive timeout; line breaks before it do not."""
         self._unset_keepalive_if_required()
         super().on_message_begin()
         if self._head_complete:
             self._expect_head()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """A header, or a trailer behind a chunked body: those count as well."""
+        """A header, or a trailer of a chunked body. Trailers are limited as headers are."""
         if not self._head_complete:
             super().on_header(name, value)
             return
@@ -217,7 +217,7 @@ class HttpProtocol(HttpToolsProtocol):
             raise Refusal(431, f"trailers are over {self.admission.settings.head_bytes} bytes")
 
     def on_headers_complete(self) -> None:
-        """The head is whole."""
+        """Every header is there: check the limits, then let uvicorn begin to answer."""
         size = len(self.url) + sum(len(name) + len(value) + len(": \r\n") for name, value in self.headers)
         if size > self.admission.settings.head_bytes:
             raise self._head_too_large()
@@ -234,14 +234,14 @@ class HttpProtocol(HttpToolsProtocol):
             self._in_body = True
 
     def on_message_complete(self) -> None:
-        """The body is whole."""
+        """The body is complete."""
         self._in_body = False
         super().on_message_complete()
 
     # How it ends.
 
     def refuse(self, refusal: Refusal) -> None:
-        """Answer with an error document and close. A request that is not whole yet gets this answer and no other."""
+        """Answer with an error document and close. For a request whose body is incomplete this is its only answer."""
         if self._in_body and not self.cycle.response_started:
             self._in_body = False
             self._unanswered.pop()
@@ -256,17 +256,17 @@ class HttpProtocol(HttpToolsProtocol):
         if self._should_upgrade():
             self._end_with(partial(self._hand_over, rest))
         else:
-            self._in_body = True  # it was taken for plain HTTP and must not be answered as such
+            self._in_body = True  # uvicorn began to answer it as plain HTTP: `refuse` replaces that answer
             self.refuse(Refusal(400, "there is no protocol to upgrade to but websocket"))
 
     def _end_with(self, end: Callable[[], None]) -> None:
-        """Do this once all requests before it are answered."""
+        """Call `end` once all earlier requests are answered, and read nothing until then."""
         if self._end is not None or self.transport.is_closing():
             return
         self._stop_timer()
         self._end = end
         if self._unanswered:
-            # Behind the back of `flow`, which would read on at the start of each request that waits.
+            # Not through `flow`: uvicorn resumes it at the start of every request that waits.
             self.flow.resume_reading()
             self.transport.pause_reading()
         else:
@@ -278,7 +278,7 @@ class HttpProtocol(HttpToolsProtocol):
         super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:
-        """Called when a request is answered."""
+        """Called by uvicorn when a request is answered."""
         answered = self._unanswered.pop(0)
         if isinstance(answered.transport, HeadWithBody):
             answered.transport.flush()
@@ -291,12 +291,12 @@ class HttpProtocol(HttpToolsProtocol):
             self._see_it_closed()
 
     def timeout_keep_alive_handler(self) -> None:
-        """No request has come for a while."""
+        """Close a connection that sent no request for a while."""
         super().timeout_keep_alive_handler()
         self._see_it_closed()
 
     def _see_it_closed(self) -> None:
-        """Closing waits until everything is read; not for longer than otherwise."""
+        """Closing waits until the peer has read everything: cut it when it makes no progress."""
         if self._slow_timer is None:
             self._watch_progress()
 
@@ -312,19 +312,19 @@ class HttpProtocol(HttpToolsProtocol):
         head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         self.transport.write(STATUS_LINE[refusal.status] + head.encode() + b"\r\n" + body)
         if self.transport.can_write_eof():
-            # Closed at once, the connection would be reset by what is still on its way here, and the answer lost.
+            # Closing at once would reset the connection when data is still on its way, and the answer would be lost.
             self.transport.write_eof()
             self._head_timer = self.loop.call_later(LINGER_SECONDS, self.transport.abort)
         else:
             self.transport.close()
 
     def _path(self) -> str:
-        """The path of the request that is refused, as far as it was read; empty where nothing was."""
+        """The path of the refused request, as far as it was read."""
         match = _PATH.match(self.url)
         return match[1].decode("latin-1") if match else ""
 
     def _hand_over(self, rest: bytes) -> None:
-        """Let a WebSocket take over, with what the client sent without waiting for an answer."""
+        """Let a WebSocket take over the transport; `rest` is what the client sent without waiting for the 101."""
         assert self.ws_protocol_class is not None  # noqa: S101 - asked in _should_upgrade
         upgrade: Any = self.ws_protocol_class
         try:
@@ -343,14 +343,14 @@ class HttpProtocol(HttpToolsProtocol):
             socket.data_received(rest)
 
     def _handshake(self) -> Request:
-        """The request that was parsed here, as the WebSocket library knows requests."""
+        """The parsed request as the `websockets` library represents it."""
         headers = Headers((name.decode("latin-1"), value.decode("latin-1")) for name, value in self.headers)
         if "Transfer-Encoding" in headers or not {*headers.get_all("Content-Length")} <= {"0"}:
             raise Refusal(400, "a handshake has no body")
         method, version = self.scope["method"], self.scope["http_version"]
         return Request(self.url.decode("latin-1"), headers, method, f"HTTP/{version}")
 
-    # Answers, and the patience with those who do not read them.
+    # Writing answers, and peers that do not read them.
 
     @property
     def unsent(self) -> int:
@@ -358,9 +358,12 @@ class HttpProtocol(HttpToolsProtocol):
         return self.transport.get_write_buffer_size()
 
     async def send_in_portions(self, body: bytes | memoryview, more: bool, send: Send) -> None:
-        """Write a large body as the peer reads it. Bytes are the answer's own: they draw from the budget until all are
-        written, and portions are copies, so that the last one does not keep the whole. A view is of what is in memory
-        anyway, and so are portions of it."""
+        """Write a large body as the peer reads it.
+
+        Bytes belong to this answer alone: they draw from the budget of unread answers until all are written, and each
+        portion is a copy, so that an unread one does not keep the whole body. A view is of data that is in memory
+        anyway: it draws nothing, and its portions are not copied.
+        """
         held, size = (len(body), PORTION) if isinstance(body, bytes) else (0, VIEW)
         self._hold(held)
         try:
@@ -379,13 +382,13 @@ class HttpProtocol(HttpToolsProtocol):
         self.admission.stall(self, self._held + self.unsent)
 
     def pause_writing(self) -> None:
-        """The peer does not read its answer; it has as long for it as a slow socket."""
+        """The peer does not read its answer: count the bytes, and cut the connection when it makes no progress."""
         super().pause_writing()
         self._stall()
         self._watch_progress()
 
     def _watch_progress(self, unsent_before: int | None = None) -> None:
-        """Cut the connection when nothing was read for `slow_seconds`, and a little for a stream's last words."""
+        """Cut the connection when the peer reads nothing for `slow_seconds` and GRACE_SECONDS."""
         unsent = self.unsent
         if unsent_before is not None and unsent >= unsent_before:
             self.transport.abort()
@@ -395,7 +398,7 @@ class HttpProtocol(HttpToolsProtocol):
         )
 
     def resume_writing(self) -> None:
-        """It has read most of it."""
+        """The peer has read most of what was written."""
         super().resume_writing()
         self.admission.resume(self)
         if not self.transport.is_closing():
@@ -417,7 +420,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _head_late(self) -> None:
         if self.flow.read_paused:
-            self._wait_for_head()  # it is we who do not read
+            self._wait_for_head()  # the peer is not late: we do not read
         else:
             self.refuse(Refusal(408, f"request line and headers took over {self.admission.settings.head_seconds:g} s"))
 

@@ -21,15 +21,15 @@ from hivewire_protocol.errors import Unavailable, WireError
 from hivewire_protocol.nouns.subscription import ConfigurationSubscribe, SubscribeReply
 
 WRITE = 64 << 10
-"""Bytes that are handed on at a time."""
+"""Bytes of events that are written at a time."""
 
 LOOK_SECONDS = 0.5
-"""So often is looked whether a peer that is waited for reads."""
+"""Interval of checking whether a slow peer has read anything."""
 
 HEADERS = [
     (b"content-type", b"text/event-stream"),
     (b"cache-control", b"no-store"),
-    (b"x-accel-buffering", b"no"),  # a proxy must not gather what is to arrive at once
+    (b"x-accel-buffering", b"no"),  # nginx must not buffer events
 ]
 
 
@@ -52,11 +52,11 @@ class EventStreams:
         return stream
 
     def closing(self) -> int:
-        """How many have said why they end, to a caller that has not read it yet."""
+        """How many streams are finished, but their callers have not read the last event yet."""
         return sum(stream.over for stream in self.open)
 
     def drain(self) -> None:
-        """End all of them; clients are told to come back at a random time within the drain's spread."""
+        """End all streams. Each client is told to reconnect at a random time within `drain_spread`."""
         self.draining = True
         spread = self.dispatcher.services.settings.drain_spread
         for stream in self.open:
@@ -78,7 +78,7 @@ class EventStream:
         self.over = False
         self._connection: HttpProtocol
 
-    # As a listener of the hub.
+    # The listener that the hub pushes to.
 
     @staticmethod
     def frame(topic: str, number: int, rpc: bool, what: str, members: bytes, position: str | None) -> bytes:
@@ -87,7 +87,7 @@ class EventStream:
         return b"event: %b\n%bdata: {%b}\n\n" % (what.encode(), identity, members)
 
     def push(self, data: bytes) -> None:
-        """Put it into the queue; when that is full nothing more is wanted until it has been read."""
+        """Queue an event. When the queue is full, the feed pauses until half of it is written."""
         if self.over:
             return
         self._out.append(data)
@@ -97,25 +97,25 @@ class EventStream:
             self._feed.pause()
 
     def close(self, code: Code) -> None:
-        """Say why, then end."""
+        """End with an event that gives the code and the reason."""
         self.finish(code, TABLE[code].reason)
 
     def suspend(self) -> None:
-        """The token does not count any more: there is no other way to give a new one than to come back."""
+        """End the stream if its token is no longer valid: a client can send a new one only by reconnecting."""
         try:
             self._streams.dispatcher.admit(self._caller, ConfigurationSubscribe)
         except WireError as error:
             self.finish(error.code, str(error))
 
     def finish(self, code: int, reason: str, fields: bytes = b"") -> None:
-        """The last event, behind what is in the queue."""
+        """Queue the last event behind all others."""
         self.push(b"event: close\n%bdata: %b\n\n" % (fields, encode({"code": code, "reason": reason})))
         self.over = True
 
-    # As a response.
+    # The ASGI response.
 
     def start(self, reply: SubscribeReply) -> None:
-        """Say at once from where the caller can resume, if that is known."""
+        """Queue a bookmark with the position from which the caller can resume, if it is known."""
         if isinstance(reply.position, str):
             members = b'"position":"%b"' % reply.position.encode()
             self.push(self.frame("", 0, False, "bookmark", members, reply.position))
@@ -126,7 +126,7 @@ class EventStream:
         return self._caller.feed
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve the request until the caller goes or the stream is finished."""
+        """Send events until the caller disconnects or the stream is finished."""
         self._streams.open.add(self)
         self._connection = scope["hivewire.connection"]
         gone = asyncio.create_task(self._wait_for_the_end(receive))
@@ -142,7 +142,7 @@ class EventStream:
             self._feed.close()
 
     async def _write(self, sending: Awaitable[None], gone: asyncio.Task[None]) -> None:
-        """Wait until it is written; a peer that reads nothing for too long gets no more than the reason."""
+        """Wait for `sending`. For a peer that reads nothing for `slow_seconds` the reason replaces the queue."""
         clock = asyncio.get_running_loop().time
         task = asyncio.ensure_future(sending)
         unsent, since = self._connection.unsent, clock()
@@ -164,7 +164,7 @@ class EventStream:
         self._news.set()
 
     async def _send_on(self, send: Send, gone: asyncio.Task[None]) -> None:
-        """Wait for events and send them; without any for a while, a comment, so that nobody thinks it dead."""
+        """Wait for events and send them. After `ping_seconds` without one, a comment keeps the connection open."""
         clock = asyncio.get_running_loop().time
         left = max(0.0, (self._feed.expires + 1 - now()) / 1_000)
         try:

@@ -18,24 +18,24 @@ from websockets.frames import apply_mask as apply_mask  # type: ignore[attr-defi
 from hivewire_protocol.close import TABLE, Code
 
 FIN = 0x80
-"""First byte: this frame ends its message."""
+"""Bit of the first byte: this frame ends its message."""
 
 MASKED = 0x80
-"""Second byte: the payload is masked, as everything from a client has to be (section 5.1)."""
+"""Bit of the second byte: the payload is masked, as every frame of a client must be (section 5.1)."""
 
 WHOLE_TEXT = FIN | TEXT
-"""First byte of a text frame that is a whole message. Nearly all frames of a client are of this kind."""
+"""First byte of a text frame that is a whole message, as nearly all frames of a client are."""
 
 OPCODE, RESERVED = 0x0F, 0x70
-"""The bits of the first byte that say what the frame is, and those that only extensions use."""
+"""Bits of the first byte: the kind of frame, and those reserved for extensions."""
 
 CONTROL = 0x08
-"""The bit of an opcode that control frames have: close, ping, pong."""
+"""The bit of an opcode that marks control frames: close, ping and pong."""
 
 OPCODES = frozenset({CONT, TEXT, BINARY, CLOSE, PING, PONG})
 
 CONTROL_BYTES = 125
-"""The most that a control frame carries (section 5.5)."""
+"""The largest payload of a control frame (section 5.5)."""
 
 _Utf8 = codecs.getincrementaldecoder("utf-8")
 
@@ -47,7 +47,7 @@ class Ping(Struct, gc=False):
 
 
 class Pong(Struct, gc=False):
-    """The peer answers a ping, or says unasked that it is there (section 5.5.3)."""
+    """The peer answers a ping, or sends an unsolicited heartbeat (section 5.5.3)."""
 
 
 class Close(Struct, gc=False):
@@ -57,46 +57,46 @@ class Close(Struct, gc=False):
 
 
 class Unacceptable(Struct, gc=False):
-    """A message that is well-formed but not taken: the connection is closed by a handshake, for which the peer's close
-    frame is still read."""
+    """A well-formed message that is not accepted. The connection is closed by a handshake, so the peer's close frame is
+    still read."""
 
     code: Code
 
 
 class Failure(Struct, gc=False):
-    """A mistake after which the frames that follow cannot be told apart: nothing more is read (section 7.1.7)."""
+    """A protocol error, after which nothing more is read (section 7.1.7)."""
 
     code: Code
     reason: str
 
 
 Event: TypeAlias = "bytes | Ping | Pong | Close | Unacceptable | Failure"
-"""Bytes are a text message: whole, unmasked, valid UTF-8."""
+"""Bytes are a text message: complete, unmasked, valid UTF-8."""
 
 NOTHING: list[Event] = []
 
 
 class FrameReader:
-    """Reads the frames of one client. `limit` is the most bytes of a message, whole or in fragments.
+    """Reads the frames of one client. `limit` is the largest message in bytes, fragmented or not.
 
     After a Close or a Failure nothing is read any more. After an Unacceptable, and after `only_close`, messages are
-    skipped, however large they are; only the peer's close frame and mistakes come out.
+    skipped, however large they are; only the peer's close frame and protocol errors come out.
     """
 
     __slots__ = ("_fragments", "_limit", "_needed", "_only_close", "_skip", "_tail", "_utf8", "ended", "renewed")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._tail: bytearray | None = None  # the beginning of a frame, as far as it came
-        self._needed = 0  # bytes that `_tail` must have before it is worth looking at again
+        self._tail: bytearray | None = None  # an incomplete frame
+        self._needed = 0  # size of `_tail` at which parsing goes on
         self._skip = 0  # bytes of a skipped message that are still to come
-        self._fragments: bytearray | None = None  # the message so far, of which frames are missing
+        self._fragments: bytearray | None = None  # the frames so far of an incomplete message
         self._utf8: codecs.IncrementalDecoder | None = None
         self._only_close = False
         self.ended = False
         """Whether nothing is read any more."""
         self.renewed = False
-        """Set when a frame was complete and no message open: what is unfinished now began after it."""
+        """Set when a message was completed: what is unfinished now began after it. The owner resets it."""
 
     @property
     def unfinished(self) -> bool:
@@ -105,22 +105,22 @@ class FrameReader:
 
     @property
     def held(self) -> int:
-        """Bytes that are held of what is unfinished."""
+        """Bytes in memory of an unfinished message or frame."""
         return len(self._tail or b"") + len(self._fragments or b"")
 
     def only_close(self) -> None:
-        """Skip messages from now on: the close frame is sent, and only the peer's is waited for (section 5.5.1)."""
+        """Skip messages from now on: our close frame is sent, and only the peer's is expected (section 5.5.1)."""
         self._only_close = True
         self._fragments = self._utf8 = None
 
     def end(self) -> None:
-        """Read nothing any more, and let go of what is held."""
+        """Read nothing more, and free what is held."""
         self.ended = True
         self._tail = self._fragments = self._utf8 = None
         self._skip = 0
 
     def feed(self, data: bytes) -> list[Event]:
-        """The events that are complete with these bytes, in order."""
+        """The events that these bytes complete, in order."""
         if self.ended:
             return NOTHING
         if self._tail is not None:
@@ -135,11 +135,11 @@ class FrameReader:
             self._skip -= position
         while size - position >= 2:
             first, second = data[position], data[position + 1]
-            # The shortcut: a whole text message. Every other frame takes the longer way below.
+            # A whole text message skips the checks and the dispatch that every other frame needs.
             plain = first == WHOLE_TEXT and second >= MASKED and self._fragments is None and not self._only_close
             if not plain and (mistake := self._mistake(first, second)) is not None:
                 return self._fail(Code.PROTOCOL_ERROR, mistake, events)
-            # Where the payload is: behind the length, which may take 2 or 8 bytes more, and the mask (section 5.2).
+            # The payload begins behind the length, which may have 2 or 8 more bytes, and the mask (section 5.2).
             length, start = second & 0x7F, position + 6
             if length >= 126:
                 start += 2 if length == 126 else 8
@@ -169,7 +169,7 @@ class FrameReader:
         return self._keep(data, position, position + 2, events) if position < size else events
 
     def _keep(self, data: bytes, position: int, end: int, events: list[Event]) -> list[Event]:
-        """Keep the beginning of a frame until the bytes up to `end` are there."""
+        """Keep an incomplete frame until the bytes up to `end` are there."""
         self._tail = bytearray(data[position:])
         self._needed = end - position
         return events
@@ -184,10 +184,10 @@ class FrameReader:
         return Unacceptable(code)
 
     def _mistake(self, first: int, second: int) -> str | None:
-        """What is wrong with the first two bytes of a frame here; None when nothing is."""
+        """What is wrong with the first two bytes of a frame; None when nothing is."""
         opcode = first & OPCODE
         if first & RESERVED:
-            return "reserved bits must be 0"  # no extension gives them a meaning (section 5.2)
+            return "reserved bits must be 0"  # no extension was negotiated (section 5.2)
         if opcode not in OPCODES:
             return "invalid opcode"
         if second < MASKED:
@@ -201,7 +201,7 @@ class FrameReader:
         return "expected a continuation frame" if self._fragments is not None else None
 
     def _excess(self, opcode: int, length: int) -> Code | None:
-        """The close code when a frame is too large, or its message would be with it; None when it is not."""
+        """The close code for a frame that is too large or makes its message too large; None for any other."""
         if opcode & CONTROL:
             return Code.PROTOCOL_ERROR if length > CONTROL_BYTES else None
         if self._only_close or length + len(self._fragments or b"") <= self._limit:
@@ -209,7 +209,7 @@ class FrameReader:
         return Code.TOO_LARGE
 
     def _take(self, first: int, payload: bytes, events: list[Event]) -> None:
-        """A frame that is not a whole text message."""
+        """Add the events of a frame that is not a whole text message."""
         opcode = first & OPCODE
         if opcode == CLOSE:
             events.append(self._close(payload))
@@ -224,7 +224,7 @@ class FrameReader:
             events.append(Ping(payload) if opcode == PING else Pong())
 
     def _close(self, payload: bytes) -> Close | Failure:
-        """The peer's close frame, which may stand between fragments (section 5.4)."""
+        """The event of the peer's close frame, which may come between fragments (section 5.4)."""
         self.end()
         try:
             CloseFrame.parse(payload)
@@ -235,9 +235,9 @@ class FrameReader:
         return Close(payload)
 
     def _fragment(self, payload: bytes, last: bool, events: list[Event]) -> None:
-        """Join fragments in one buffer, in which empty ones leave no trace; fail at the first that is not UTF-8.
+        """Join fragments in one buffer, where empty ones take no memory; refuse the message at the first invalid UTF-8.
 
-        A character may be cut by a frame, so the message has a decoder of its own (section 8.1).
+        A character may be split between frames, so each message has an incremental decoder (section 8.1).
         """
         if self._fragments is None or self._utf8 is None:
             self._fragments, self._utf8 = bytearray(), _Utf8()
@@ -261,11 +261,11 @@ def _is_utf8(data: bytes) -> bool:
     return True
 
 
-# What a server sends: frames that are whole and not masked (section 5.1).
+# What a server sends: unmasked frames (section 5.1), never fragmented.
 
 
 def text_head(size: int) -> bytes:
-    """What stands before a text message of so many bytes (section 5.2)."""
+    """The head of the frame of a text message of so many bytes (section 5.2)."""
     if size < 126:
         return _SHORT_HEADS[size]
     if size < 65_536:
@@ -292,5 +292,5 @@ def close(code: Code, reason: str) -> bytes:
 
 
 def closed(payload: bytes) -> bytes:
-    """The answer to the peer's close frame, to the letter."""
+    """The answer to the peer's close frame, with the same payload."""
     return Frame(CLOSE, payload).serialize(mask=False)

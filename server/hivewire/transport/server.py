@@ -1,4 +1,4 @@
-"""The port: uvicorn's server with our connections, the signals that end it, and its TLS files."""
+"""The server: uvicorn with our connections, the port, the signals that stop it, and its TLS files."""
 
 from __future__ import annotations
 
@@ -57,11 +57,11 @@ class Server(uvicorn.Server):
         super().__init__(config)
 
     def start(self) -> None:
-        """Look after sockets from now on; the port opens with `serve`."""
+        """Begin to look after sockets. `serve` opens the port."""
         self._sockets.start()
 
     async def close(self) -> None:
-        """The port is closed when `serve` returns; let go of the rest."""
+        """Stop looking after sockets. `serve` has closed the port."""
         await self._sockets.close()
 
     def gauges(self) -> Gauges:
@@ -70,19 +70,22 @@ class Server(uvicorn.Server):
         return {
             "connections": ("Open connections, HTTP and WebSocket.", lambda: admission.inside),
             **self._sockets.gauges(),
-            "closing_streams": ("Streams that wait for their last words.", streams.closing),
+            "closing_streams": ("Event streams whose last event waits to be read.", streams.closing),
             "streams": ("Open event streams.", lambda: len(streams.open)),
-            "unfinished_bytes": ("Drawn by messages and bodies that are not whole yet.", lambda: admission.unfinished),
-            "unread_bytes": ("Held by HTTP answers that their peers do not read.", lambda: admission.unread),
+            "unfinished_bytes": (
+                "Bytes of incomplete messages and bodies, beyond 16 KiB of each connection.",
+                lambda: admission.unfinished,
+            ),
+            "unread_bytes": ("Bytes of HTTP answers that their peers do not read.", lambda: admission.unread),
         }
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Open the port, then say so."""
+        """Open the port, then call `on_listening`."""
         await super().startup(sockets)
         self.on_listening()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stop taking work, finish what is under way, close every socket with 1001."""
+        """Accept no more work, finish what was begun, and close every socket with 1001."""
         log.info("stopping", sockets=len(self._sockets.open_sockets))
         self._sockets.draining = True
         self._streams.drain()
@@ -90,7 +93,7 @@ class Server(uvicorn.Server):
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """The listening socket, bound but not open yet: a taken port is found out before a file is made.
+    """A socket that is bound and does not listen yet, so that a port in use is noticed before the data file is made.
 
     Raises StartError.
     """
@@ -113,20 +116,20 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 def url_of(sock: socket.socket, tls: bool) -> str:
-    """Where a bound socket is reached."""
+    """The URL at which a bound socket is reached."""
     host, port = sock.getsockname()[:2]
     return f"http{'s' if tls else ''}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def check_tls(settings: Settings) -> None:
-    """Try the TLS files, which only a start would read. Raises StartError."""
+    """Load the TLS files to find mistakes early. Raises StartError."""
     if settings.tls_certificate is None:
         return
     for name in ("tls_certificate", "tls_key"):
         file = getattr(settings, name)
         try:
             if file is not None:
-                open(file, "rb").close()  # ssl does not say which of them it cannot read
+                open(file, "rb").close()  # the error of `load_cert_chain` does not name the file
         except OSError as error:
             raise StartError(f"cannot read {name} {file}: {error.strerror}") from None
     try:
@@ -139,7 +142,7 @@ def check_tls(settings: Settings) -> None:
 
 
 def raise_file_limit() -> None:
-    """A connection takes a file descriptor: ask for as many as the system lets this user have."""
+    """Raise the limit of file descriptors to the most this process may have: each connection takes one."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -151,7 +154,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def stop_by_signal() -> None:
-    """Until the port is open, a signal cancels the start: whatever is open by then is closed."""
+    """Let a signal cancel the start, so that everything opened so far is closed."""
     task = asyncio.current_task()
     assert task is not None  # noqa: S101 - called from a coroutine
     for number in _SIGNALS:
@@ -159,7 +162,10 @@ def stop_by_signal() -> None:
 
 
 def leave_signals_to_uvicorn() -> None:
-    """uvicorn stops cleanly at a signal and then raises it once more, which must not make a failure of it."""
+    """Let uvicorn handle signals from now on.
+
+    After a clean stop it raises the signal once more, so a handler that does nothing keeps the exit code at 0.
+    """
     for number in _SIGNALS:
         asyncio.get_running_loop().remove_signal_handler(number)
         signal.signal(number, lambda *_: None)

@@ -1,8 +1,8 @@
 """WebSocket connections: the asyncio shell around the frame reader and the session.
 
-`Sockets.open` makes a connection of a handshake request. The shell owes what neither frames nor sessions know of: when
-to read (back-pressure), when to write, pings and missed pongs, the deadlines of messages and of the close handshake,
-and the end of the gateway.
+`Sockets.open` answers a handshake request and makes the connection. The shell does what neither frames nor sessions
+know of: when to read (back-pressure), when to write, pings and missed pongs, the deadlines of messages and of the close
+handshake, and the stop of the gateway.
 """
 
 from __future__ import annotations
@@ -33,35 +33,35 @@ from hivewire_protocol.codec import push
 from hivewire_protocol.errors import NotFound, Unavailable, WireError
 
 Identify = Callable[..., Caller]
-"""Tells who sends a handshake request: see `hivewire.http.peer.caller_of`."""
+"""Finds the caller of a handshake request: see `hivewire.http.peer.caller_of`."""
 
 PATHS = {"/api/websocket": "api", "/dh/websocket": "dh"}
-"""Where sockets are opened, and the context that DeviceHive clients know it by."""
+"""The paths of WebSockets, and the context of each in the words of DeviceHive."""
 
 BEATS = 30
-"""Each socket is looked after once in `ping_seconds`; the sockets are spread over so many moments within it, or over
-more when those would be more than a second apart."""
+"""Ticks within `ping_seconds`; there are more where they would be over a second apart. Each tick pings a share of the
+sockets, so that every socket is pinged once in `ping_seconds` and the pings are spread."""
 
 CLOSE_SECONDS = 5.0
-"""After our close frame the peer has so long to finish the handshake; then the connection is cut."""
+"""Time for the peer to answer our close frame; then the connection is cut."""
 
 ENOUGH = 64 << 10
-"""Bytes of answers that are gathered for one write."""
+"""Bytes of answers after which they are written before the next request is carried out."""
 
 CLOCK_EVENTS = 16
-"""The clock is looked at after so many messages of one segment: more often costs more than it is worth."""
+"""The clock is read once for so many messages: reading it for each costs more than it gives."""
 
 _NOTEWORTHY = (Code.INTERNAL_ERROR, Code.SLOW_CONSUMER, Code.TOO_MANY_FAILURES)
 
 
 class State(IntEnum):
-    """How far a connection is on its way to the end (RFC 6455, section 7.1)."""
+    """The stages of closing a connection (RFC 6455, section 7.1)."""
 
     OPEN = 0
     CLOSING = 1
-    """Our close frame is sent. Nothing but the peer's counts any more."""
+    """Our close frame is sent. Everything but the peer's close frame is ignored."""
     CLOSED = 2
-    """Nothing more is sent. What still comes is read and thrown away until the peer ends the connection."""
+    """Nothing more is sent. Input is read and discarded until the peer ends the connection."""
 
 
 OPEN, CLOSING, CLOSED = State
@@ -83,7 +83,7 @@ class Sockets:
         self._task: asyncio.Task[None] | None = None
 
     def open(self, transport: asyncio.Transport, request: Request, server_state: ServerState) -> WebSocket:
-        """The socket that a handshake request asks for, with its 101 written. Raises Refusal."""
+        """Answer a handshake request with 101 and return its connection. Raises Refusal."""
         context = PATHS.get(request.path.partition("?")[0])
         try:
             if context is None:
@@ -108,11 +108,11 @@ class Sockets:
         return socket
 
     def start(self) -> None:
-        """Look after the sockets from now on."""
-        self._task = asyncio.create_task(self._tick_for_ever())
+        """Begin to tick."""
+        self._task = asyncio.create_task(self._keep_ticking())
 
     async def close(self) -> None:
-        """Stop looking after them; the server closes them."""
+        """Stop ticking. The server has closed the sockets by now."""
         if self._task is not None:
             self._task.cancel()
 
@@ -127,16 +127,16 @@ class Sockets:
         """Bytes that peers have not read yet, over all sockets."""
         return sum(socket.transport.get_write_buffer_size() for socket in self.open_sockets)
 
-    async def _tick_for_ever(self) -> None:
+    async def _keep_ticking(self) -> None:
         beats = max(BEATS, math.ceil(self.settings.ping_seconds))
         while True:
             await asyncio.sleep(self.settings.ping_seconds / beats)
             self.tick(beats)
 
     def tick(self, beats: int) -> None:
-        """Look after a share of the sockets: called `beats` times within `ping_seconds`.
+        """Ping a share of the sockets, and check the deadlines of all; called `beats` times within `ping_seconds`.
 
-        One timer for all: a timer for each socket would cost more memory than the rest of an idle one's state.
+        One timer serves all sockets: a timer for each would take more memory than the rest of an idle one.
         """
         self._beat = (self._beat + 1) % beats
         for socket in [socket for socket in self.open_sockets if socket.number % beats == self._beat]:
@@ -148,7 +148,7 @@ class Sockets:
 
 
 class WebSocket(asyncio.Protocol):
-    """A connection from after its handshake to its end."""
+    """A connection, from its handshake to its end."""
 
     __slots__ = (
         "_address",
@@ -191,17 +191,17 @@ class WebSocket(asyncio.Protocol):
         # Reading.
         self._reader = FrameReader(sockets.settings.message_bytes)
         self._backlog = Backlog(transport)
-        self._events: Sequence[Event] = ()  # read, and put off until others had their turn or answers are out
-        self._ending: Close | Failure | Unacceptable | None = None  # what ends the connection, once all is answered
+        self._events: Sequence[Event] = ()  # read, and wait for other connections or for answers
+        self._ending: Close | Failure | Unacceptable | None = None  # closes, once all is answered
         self._receiving = False
-        self._begun: float | None = None  # since when a message is unfinished
-        self._drawn = 0  # what it draws from the budget of unfinished messages
+        self._begun: float | None = None  # when the unfinished message began
+        self._drawn = 0  # what it draws from the shared budget of unfinished messages
         # Writing.
         self._out: list[bytes] = []
         self._out_bytes = 0
-        self._unread = 0  # bytes that the peer had not read when it was last looked at
+        self._unread = 0  # bytes that the peer had not read at the last check
         self.stalled_since: float | None = None
-        self._idle = False  # it read nothing for so long that changes may be conflated
+        self._idle = False  # it read nothing for `conflate_seconds`, so that changes may be conflated
         self._pong_due = False
         self._draining = False
         self._close_timer: asyncio.TimerHandle | None = None
@@ -209,7 +209,7 @@ class WebSocket(asyncio.Protocol):
     # What asyncio and uvicorn call.
 
     def data_received(self, data: bytes) -> None:
-        """Look at what came, a slice at a time: between slices the other connections have their turn."""
+        """Handle received bytes, a slice in one iteration of the event loop: other connections go in between."""
         if len(data) <= SLICE and not self._backlog and not self._events:
             self._handle(self._reader.feed(data))
             self._received()
@@ -221,10 +221,10 @@ class WebSocket(asyncio.Protocol):
         """The peer will send nothing more; asyncio closes the connection."""
         self._flush()
         self._state = CLOSED
-        self._session.close()  # nothing can be written any more, and it may take long until the connection is lost
+        self._session.close()  # no answer can be written any more, and `connection_lost` may come much later
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The end, however it came."""
+        """The connection has ended, for whatever reason."""
         self._state = CLOSED
         self._server_state.connections.discard(self)
         self._sockets.open_sockets.discard(self)
@@ -236,27 +236,27 @@ class WebSocket(asyncio.Protocol):
         self._session.close()
 
     def pause_writing(self) -> None:
-        """The peer does not read: stop serving it until it does."""
+        """The peer does not read: pause its session until it does."""
         self.stalled_since = self._loop.time()
         self._unread = self.transport.get_write_buffer_size()
         self._session.pause()
         self._regulate()
 
     def resume_writing(self) -> None:
-        """It reads again."""
+        """The peer reads again: go on with its session."""
         idle, self._idle = self._idle or self._idle_now(), False
         self.stalled_since = None
         self._session.resume(idle)
         self._flush()
         self._regulate()
-        self._say_goodbye()
+        self._close_if_drained()
 
     def shutdown(self) -> None:
-        """The server stops: read nothing more, answer what was read, then say goodbye."""
+        """The server stops: read nothing more, answer what was read, then close with 1001."""
         self._draining = True
         self._cut_after(self._sockets.settings.drain_seconds)
         self._regulate()
-        self._say_goodbye()
+        self._close_if_drained()
 
     # Reading.
 
@@ -269,7 +269,7 @@ class WebSocket(asyncio.Protocol):
             self._regulate()
 
     def _handle(self, events: Sequence[Event]) -> None:
-        """Carry out events in order, for a moment at most. What must wait stays in `_events`."""
+        """Carry out events in order, for TURN_SECONDS at most. Those that have to wait stay in `_events`."""
         session, caller = self._session, self._session.caller
         most_failures = self._sockets.settings.failed_authentications
         turn_ends = monotonic() + TURN_SECONDS
@@ -297,18 +297,18 @@ class WebSocket(asyncio.Protocol):
             self._receiving = False
 
     def _put_off(self, events: Sequence[Event]) -> None:
-        """Others have their turn first."""
+        """Handle these in a later iteration of the event loop: other connections go first."""
         self._events = events
         self._regulate()
 
     def _control(self, event: Event) -> bool:
-        """Carry out what is not a text message; False when it has to wait for answers, and all behind it with it."""
+        """Carry out an event that is not a text message. False when it, and all behind it, must wait for answers."""
         if type(event) is Ping:
             if self._state is OPEN:
-                self._write(frames.pong(event.payload))  # it keeps its place among the answers
+                self._write(frames.pong(event.payload))  # behind the answers so far
         elif isinstance(event, Close | Failure | Unacceptable):
             if self._session.pending and self._state is OPEN:
-                # The requests before it are answered first, for a while. Nothing more is read.
+                # Requests that came before it are answered first, if that takes no longer than a drain.
                 self._ending = event
                 self._cut_after(self._sockets.settings.drain_seconds)
                 return False
@@ -318,7 +318,7 @@ class WebSocket(asyncio.Protocol):
         return True
 
     def _end(self, event: Close | Failure | Unacceptable) -> None:
-        """Close as the peer asked for, or because of what it sent."""
+        """Close the connection: the peer asked for it, or sent what is not accepted."""
         if type(event) is Unacceptable:
             self.close(event.code)
         elif type(event) is Failure:
@@ -329,10 +329,10 @@ class WebSocket(asyncio.Protocol):
             self._hang_up()
 
     def _account(self) -> None:
-        """Keep account of a message that is not complete: since when, and what it holds."""
+        """Note when an incomplete message began, and draw its bytes from the shared budget."""
         reader = self._reader
         if reader.renewed:
-            reader.renewed, self._begun = False, None  # what is unfinished now began later
+            reader.renewed, self._begun = False, None  # the message that is unfinished now began later
         if reader.unfinished:
             self._begun = self._begun or self._loop.time()
             self._sockets.unfinished.add(self)
@@ -347,7 +347,7 @@ class WebSocket(asyncio.Protocol):
     # Writing.
 
     def _send(self, data: bytes) -> None:
-        """One text message, unless a close frame went out before it."""
+        """Queue one text message, to be written with the other answers of this batch; nothing after our close frame."""
         if self._state is OPEN:
             if not self._out and not self._receiving:
                 self._loop.call_soon(self._flush)
@@ -355,10 +355,10 @@ class WebSocket(asyncio.Protocol):
             self._out += (text_head(size), data)
             self._out_bytes += size
             if self._out_bytes >= ENOUGH:
-                self._flush()  # now, so that the transport can say stop before the next answer is made
+                self._flush()  # now, so that the transport can pause the session before the next answer is made
 
     def _write(self, frame: bytes) -> None:
-        """A frame of the protocol's own, behind the answers."""
+        """Queue a control frame behind the answers so far."""
         self._out.append(frame)
         if not self._receiving:
             self._flush()
@@ -370,7 +370,7 @@ class WebSocket(asyncio.Protocol):
         return text_head(len(data)) + data
 
     def push(self, data: bytes) -> None:
-        """Frames for a subscriber, behind what is on its way to it already."""
+        """Write frames for a subscriber, behind the answers so far."""
         if self._state is not OPEN:
             return
         if self._out:
@@ -380,10 +380,10 @@ class WebSocket(asyncio.Protocol):
             self.transport.write(data)
 
     def suspend(self) -> None:
-        """The peer learns of it by the 401 to its next request."""
+        """Nothing to do: the peer gets a 401 for its next request."""
 
     def _flush(self) -> None:
-        """Write everything that gathered since the last time in one go."""
+        """Write everything that is queued in one go."""
         if self._out:
             out, self._out, self._out_bytes = self._out, [], 0
             self.transport.write(b"".join(out))
@@ -391,7 +391,7 @@ class WebSocket(asyncio.Protocol):
     # Ending.
 
     def close(self, code: Code, reason: str | None = None) -> None:
-        """Send what is answered, then our close frame; cut the connection when the handshake takes too long."""
+        """Write the answers so far and our close frame, and cut the connection if the handshake takes CLOSE_SECONDS."""
         if self._state is not OPEN:
             return
         self._note(code)
@@ -402,7 +402,7 @@ class WebSocket(asyncio.Protocol):
         self._cut_after(CLOSE_SECONDS)
 
     def _fail(self, code: Code, reason: str) -> None:
-        """Close without waiting for the peer, and let go of what came of a message (RFC 6455, section 7.1.7)."""
+        """Fail the connection: close it without the peer's close frame, and drop partial input (section 7.1.7)."""
         if self._state is OPEN:
             self._note(code)
             self._out.append(frames.close(code, reason))
@@ -411,16 +411,15 @@ class WebSocket(asyncio.Protocol):
         self._account()
 
     def _hang_up(self) -> None:
-        """Send nothing more, and wait for the peer's end.
+        """Send nothing more, and wait for the peer to end the connection.
 
-        To close at once would reset the connection when data is still on its way here, and the reset would overtake the
-        close frame with its reason.
+        Closing at once would reset the connection when data is still on its way, and the peer would not get the reason.
         """
         self._flush()
         self._state = CLOSED
         if self.transport.is_closing():
             return
-        if not self.transport.can_write_eof():  # TLS
+        if not self.transport.can_write_eof():  # TLS has no half-closed connections here
             self.transport.close()
             return
         self.transport.write_eof()
@@ -436,8 +435,8 @@ class WebSocket(asyncio.Protocol):
             self._close_timer.cancel()
         self._close_timer = self._loop.call_later(seconds, self.transport.abort)
 
-    def _say_goodbye(self) -> None:
-        """When the server stops: close once everything that was read is answered."""
+    def _close_if_drained(self) -> None:
+        """Close with 1001 if the server stops and everything that was read is answered."""
         if not self._draining or self._session.pending or self._waiting() or self._state is not OPEN:
             return
         spread = random.randrange(int(self._sockets.settings.drain_spread * 1_000) + 1)  # noqa: S311 - no secret
@@ -448,7 +447,7 @@ class WebSocket(asyncio.Protocol):
     # Looking after the peer.
 
     def keep_alive(self) -> None:
-        """Ping it, or close when the last ping was never answered. Not while reading is paused: no pong could come."""
+        """Send a ping; close if the last one was not answered. A pong cannot be read while reading is paused."""
         if not self._backlog.reading or self._state is not OPEN:
             return
         if self._pong_due:
@@ -458,7 +457,7 @@ class WebSocket(asyncio.Protocol):
         self._write(frames.ping())
 
     def check_progress(self) -> None:
-        """Close a peer that has read nothing for too long."""
+        """Close a peer that has read nothing for `slow_seconds`."""
         if self._state is not OPEN:
             return
         now, unread = self._loop.time(), self.transport.get_write_buffer_size()
@@ -468,24 +467,24 @@ class WebSocket(asyncio.Protocol):
         self._idle = self._idle or self._idle_now()
         if self.stalled_since is not None and now - self.stalled_since >= self._sockets.settings.slow_seconds:
             self.close(Code.SLOW_CONSUMER)
-            self._cut_after(1)  # the close frame stands behind everything that was not read either
+            self._cut_after(1)  # the close frame is behind everything else that the peer does not read
 
     def _idle_now(self) -> bool:
         since = self.stalled_since
         return since is not None and self._loop.time() - since >= self._sockets.settings.conflate_seconds
 
     def check_message(self) -> None:
-        """Close a peer that does not finish the message that it began."""
+        """Close a peer that does not complete its message within `body_seconds`."""
         now, seconds = self._loop.time(), self._sockets.settings.body_seconds
         if not self._backlog.reading or self._begun is None:
-            self._begun = now  # it is not the peer's fault when we do not read
+            self._begun = now  # the time does not count while we do not read
         elif now - self._begun >= seconds and self._state is OPEN:
             self._fail(Code.PROTOCOL_ERROR, f"the message took over {seconds:g} s")
 
     # Back-pressure.
 
     def _settled(self) -> None:
-        """The session has answered something that was waited for."""
+        """Called by the session when pending requests were answered."""
         if self._session.caller.failures >= self._sockets.settings.failed_authentications and self._ending is None:
             self._control(Unacceptable(Code.TOO_MANY_FAILURES))
         if self._ending is not None and not self._session.pending:
@@ -493,14 +492,14 @@ class WebSocket(asyncio.Protocol):
             self._end(ending)
         if not self._backlog.reading:
             self._regulate()
-        self._say_goodbye()
+        self._close_if_drained()
 
     def _waiting(self) -> bool:
-        """Whether something was received and not looked at yet."""
+        """Whether something was received and not handled yet."""
         return bool(self._events or self._backlog)
 
     def _congested(self) -> bool:
-        """Whether the peer has to wait: it does not read, has too much unanswered, or said what ends the connection."""
+        """Whether no more is read: the peer does not read, has too much pending, or sent what ends the connection."""
         settings, session = self._sockets.settings, self._session
         return (
             self.stalled_since is not None
@@ -510,13 +509,13 @@ class WebSocket(asyncio.Protocol):
         )
 
     def _regulate(self) -> None:
-        """Read from the transport only while there is room for more, and nothing read already is left over."""
+        """Read from the transport only while there is room for more, and everything already read is handled."""
         if self._state is CLOSED:
-            self._backlog.drop()  # what still comes is read to be thrown away
+            self._backlog.drop()  # input is read to be discarded
             self._events = ()
             room = reading = True
         elif self._state is CLOSING:
-            room, reading = True, not self._waiting()  # only the peer's close frame counts, wherever it stands
+            room, reading = True, not self._waiting()  # to find the peer's close frame
         else:
             room = not self._congested()
             reading = room and not self._waiting() and not self._draining
@@ -525,7 +524,7 @@ class WebSocket(asyncio.Protocol):
             self._backlog.schedule(self._go_on)
 
     def _go_on(self) -> None:
-        """The next turn of what waits."""
+        """Handle the next part of what waits, in an iteration of the event loop of its own."""
         if self._events:
             events, self._events = self._events, ()
             self._handle(events)
@@ -534,11 +533,11 @@ class WebSocket(asyncio.Protocol):
             self._handle(self._reader.feed(self._backlog.take()))
             self._received()
         self._regulate()
-        self._say_goodbye()
+        self._close_if_drained()
 
 
 def _accept(request: Request) -> Response:
-    """The 101 to a handshake request. Raises Refusal, with the headers that say what would be right."""
+    """The 101 to a handshake request. Raises Refusal, with the headers that tell what is supported (section 4.2.2)."""
     versions = request.headers.get_all("Sec-WebSocket-Version")
     if versions and versions != ["13"]:
         spoken = {"Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
