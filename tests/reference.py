@@ -27,6 +27,7 @@ API_INTRODUCTION = """\
 # API reference
 
 Everything that can be asked of the gateway, what it answers, what it pushes, and every error.
+[configuration.md](configuration.md) shows how to use it, [following.md](following.md) how to follow changes, [tokens.md](tokens.md) how to get tokens.
 This page is made from the code: `python -m tests.tables` writes it.
 
 ## Messages
