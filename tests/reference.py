@@ -34,6 +34,7 @@ This page is made from the code: `python -m tests.tables` writes it.
 
 Open a socket at `/api/websocket` or `/dh/websocket` and send one JSON object a message:
 
+<!-- not run: it shows the form of messages -->
 ```text
 > {"action":"configuration/put","requestId":7,"name":"limits.max","value":"42"}
 < {"action":"configuration/put","requestId":7,"status":"success","configuration":{"name":"limits.max","value":"42","entityVersion":1},"revision":5}
