@@ -28,7 +28,7 @@ from bench.servers import Server, generate
 
 HERE = Path(__file__).parent
 ENTRIES = 100_000
-IDLE, WATCHERS, EACH = 2_000, 1_000, 10
+IDLE, WATCHERS, EACH = 2_000, 1_000, 30
 """Idle sockets, and connections with so many subscriptions, whose memory is measured."""
 
 

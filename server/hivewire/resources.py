@@ -6,7 +6,7 @@ from hivewire.ledger.records import Change
 from hivewire_protocol import times
 from hivewire_protocol.encoding import encode
 from hivewire_protocol.messages import Reply
-from hivewire_protocol.nouns.configuration import ChangeInfo, Configuration, resource
+from hivewire_protocol.nouns.configuration import INLINE_CHARACTERS, TEXT, ChangeInfo, Configuration, resource
 
 CACHE_BYTES = 16 << 20
 """The most that encoded resources may take: those of some 40,000 small configurations."""
@@ -103,4 +103,13 @@ class Resources:
 
 
 def _encoded(change: Change) -> bytes:
-    return b'"configuration":%b,"revision":%d' % (encode(resource_of(change)), change.revision)
+    content = change.content
+    # Nearly all are short plain text, and need not be looked at as closely as other types of content.
+    if change.content_type == TEXT and content is not None and len(content) <= INLINE_CHARACTERS:
+        try:
+            shown = Configuration(change.key, content.decode(), change.version)
+        except UnicodeDecodeError:
+            shown = resource_of(change)
+    else:
+        shown = resource_of(change)
+    return b'"configuration":%b,"revision":%d' % (encode(shown), change.revision)

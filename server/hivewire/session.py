@@ -169,8 +169,9 @@ class Session:
                 self._succeed(call, result)
             elif isinstance(result, PendingWrite):
                 self._dispatcher.ledger.submit(result.transaction, partial(self._written, call, result))
-                self._wait(call)
                 self._writing += 1
+                if not call.pending:
+                    self._wait(call)
             else:
                 self._wait(call)
                 self._busy = True

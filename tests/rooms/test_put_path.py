@@ -45,7 +45,11 @@ TO_THE_CALLER = (
     "session.Session._emit",
     "transport.websocket.WebSocket._send",
 )
-THEN_WRITTEN = ("transport.websocket.WebSocket._flush",)
+THEN_WRITTEN = (
+    "session.Session._settle",
+    "transport.websocket.WebSocket._settled",
+    "transport.websocket.WebSocket._flush",
+)
 
 MOST = 12
 """Hand-overs from bytes to push: from each function of the path to the next one."""

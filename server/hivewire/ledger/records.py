@@ -127,10 +127,11 @@ class Transaction(Struct, gc=False):
     @property
     def size(self) -> int:
         """About how many bytes it takes while it waits."""
-        size = 0
+        size = WRITE_BYTES * (len(self.writes) + len(self.guards))
         for write in self.writes:
-            size += WRITE_BYTES if write.content is None else WRITE_BYTES + len(write.content)
-        return size + WRITE_BYTES * len(self.guards) if self.guards else size
+            if write.content is not None:
+                size += len(write.content)
+        return size
 
 
 class LedgerError(Exception):

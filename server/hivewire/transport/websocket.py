@@ -349,8 +349,6 @@ class WebSocket(asyncio.Protocol):
     def _send(self, data: bytes) -> None:
         """Queue one text message, to be written with the other answers of this batch; nothing after our close frame."""
         if self._state is OPEN:
-            if not self._out and not self._receiving:
-                self._loop.call_soon(self._flush)
             size = len(data)
             self._out += (text_head(size), data)
             self._out_bytes += size
@@ -484,7 +482,8 @@ class WebSocket(asyncio.Protocol):
     # Back-pressure.
 
     def _settled(self) -> None:
-        """Called by the session when pending requests were answered."""
+        """Called by the session when pending requests were answered: write the answers, then read on or close."""
+        self._flush()
         if self._session.caller.failures >= self._sockets.settings.failed_authentications and self._ending is None:
             self._control(Unacceptable(Code.TOO_MANY_FAILURES))
         if self._ending is not None and not self._session.pending:
