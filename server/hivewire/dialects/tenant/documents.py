@@ -121,7 +121,7 @@ class Pages:
         """What is wrong with a document, which is not saved."""
         level = _level(call)
         # Before the body is read: whoever may only read holds one body of a tenant at a time, however slow it comes.
-        async with self._validations.turn(call.tenant), self._body(call.request) as body:
+        async with self._validations.lock(call.tenant), self._body(call.request) as body:
             return _json(validation_answer(await self._documents.find(call.tenant, body), level))
 
     async def validate_stored(self, call: Call) -> Response:
