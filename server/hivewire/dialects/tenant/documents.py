@@ -8,13 +8,11 @@ from functools import partial
 from typing import Any
 from urllib.parse import unquote
 
-from starlette.responses import StreamingResponse
-
 from hivewire.dialects.tenant.calls import Call, Callers
 from hivewire.documents import Documents, Stored
 from hivewire.http.body import Body, NotGzip, coding_of
 from hivewire.http.request import HttpRequest
-from hivewire.http.response import JSON, Response
+from hivewire.http.response import JSON, Response, streamed
 from hivewire.http.routes import Context, Route
 from hivewire.keyed_lock import KeyedLock
 from hivewire_protocol import errors as wire
@@ -115,7 +113,7 @@ class Pages:
                     lead = b","
             yield b"]" if lead == b"," else b"[]"
 
-        return Response(stream=StreamingResponse(pieces(), 200, None, JSON))
+        return streamed(pieces(), JSON)
 
     async def validate(self, call: Call) -> Response:
         """What is wrong with a document, which is not saved."""
