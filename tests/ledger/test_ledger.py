@@ -157,7 +157,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(batch=st.lists(transactions, min_size=1, max_size=8))
     def write(self, batch: list[Transaction]) -> None:
-        """All of them are submitted at once, so they are judged on top of one another and share a commit."""
+        """All of them are submitted at once, so each is evaluated on top of those before it and all share a commit."""
         outcomes = self.loop.run_until_complete(submit_all(self.ledger, batch))
         for transaction, outcome in zip(batch, outcomes, strict=True):
             expected = self.model.foresee(transaction)
