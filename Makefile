@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 # What another Python may change: everything that needs no process of its own, and a little that does.
-SHORT := tests/protocol tests/rooms tests/ledger tests/transport tests/gate/test_conformance.py \
+SHORT := tests/protocol tests/rooms tests/ledger tests/transport tests/http tests/gate/test_conformance.py \
 	tests/gate/test_configuration.py tests/gate/test_events.py tests/gate/test_subscriptions.py
 
 .DEFAULT_GOAL := help
@@ -58,7 +58,7 @@ bench-compare: $(VENV)/.test ## compare speed and memory with another checkout (
 soak: $(VENV)/.test ## kill a gateway under full load for a minute (SECONDS=n) and see that watchers get everything, once
 	$(BIN)/python -m bench.soak --seconds $(or $(SECONDS),60)
 
-faults: $(VENV)/.test ## kill, fill, break, tear, flood and besiege gateways, in the long forms too (some minutes)
+faults: $(VENV)/.test ## run all forms of the fault tests: kills, full disks, broken files, floods, slow clients (some minutes)
 	$(BIN)/python -m pytest tests/faults --long
 
 fuzz: $(VENV)/.fuzz ## try what strangers send, guided by coverage, for a minute (SECONDS=n); Linux only

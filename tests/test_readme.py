@@ -37,6 +37,21 @@ def test_every_test_that_the_documentation_names_is_there() -> None:
     assert found
 
 
+def test_the_architecture_page_names_every_package() -> None:
+    """Its tree has each package and module of the gateway and of the protocol, and no other."""
+    tree = (ROOT / "docs" / "architecture.md").read_text().partition("```text\n")[2].partition("```")[0]
+    for package in ("server/hivewire", "protocol/hivewire_protocol"):
+        part = tree.partition(f"{package}/ ")[2].partition("\n")[2]
+        part = re.split(r"^\S", part, maxsplit=1, flags=re.MULTILINE)[0]
+        # One entry or several stand before the text that explains them, two spaces or more away.
+        entries = [re.split(r" {3,}", line.strip())[0] for line in part.splitlines() if not line.startswith(" " * 8)]
+        named = {name.removesuffix("/").removesuffix(".py") for entry in entries for name in entry.split()}
+        found = {
+            path.stem for path in (ROOT / package).iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()
+        }
+        assert named == found - {"__init__", "__main__"}
+
+
 def _links(page: Path) -> list[tuple[str, str, str]]:
     parts = page.read_text().split("](")[1:]
     targets = [part.partition(")")[0] for part in parts]

@@ -183,7 +183,7 @@ def _put_etcd(figures: Figures) -> str:
     due = 1e6 / (AIMS["put"]["etcd"] * figures["put"]["etcd"]["value"])
     return (
         f"Hivewire's core is full: it spends {put:.0f} µs on a put, {get:.0f} µs of them what it spends on a get "
-        "(reading and writing a socket, reading a frame, rights); the rest is Python and SQLite that judge, store, "
+        "(reading and writing a socket, reading a frame, rights); the rest is Python and SQLite that evaluate, store, "
         f"apply, announce and answer, and the fsync that puts at the same time share. The aim is {due:.0f} µs in all."
     )
 

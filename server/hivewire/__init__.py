@@ -1,1 +1,1 @@
-"""Hivewire: the configuration gateway. `app.py` builds it, `gate` is its outside, `ledger` its memory."""
+"""Hivewire: the configuration gateway. `app.py` builds it; docs/architecture.md describes the packages."""

@@ -190,7 +190,7 @@ class Documents:
         `since` are the values of If-Unmodified-Since. With the new version comes what the edit was about, as JSON.
         Raises TenantError, and WireError when the tenant or the right to save has gone meanwhile.
         """
-        async with self._saves.turn(author.tenant):
+        async with self._saves.lock(author.tenant):
             for _ in range(TRIES):
                 author.still()
                 stored = self.stored(author.tenant)
@@ -237,7 +237,7 @@ class Documents:
     async def _read(self, tenant: str, size: int, what: Callable[..., Steps[_T]], *values: Any) -> _T:
         """Work that saves nothing. One tenant's large documents are worked on one after the other, so that no tenant
         takes all workers."""
-        async with self._readings.turn(tenant) if size >= LARGE else nullcontext():
+        async with self._readings.lock(tenant) if size >= LARGE else nullcontext():
             return await self._do(size, what, *values)
 
     async def _do(self, size: int, what: Callable[..., Steps[_T]], *values: Any, **named: Any) -> _T:

@@ -1,4 +1,4 @@
-"""A lock for each key. Those that wait for the same key get it in the order in which they asked."""
+"""A lock for each key. Tasks that wait for the same key get its lock in the order in which they asked."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ _Key = TypeVar("_Key", bound=Hashable)
 
 
 class TooManyWaiting(Exception):
-    """The limit of those that hold a key or wait for it is reached."""
+    """Too many tasks hold the lock of a key or wait for it."""
 
 
 class KeyedLock(Generic[_Key]):
-    """Locks of any number of keys. A key that nobody holds or waits for takes no memory."""
+    """Locks for any number of keys. A key takes no memory while its lock is free."""
 
     def __init__(self, most: int | None = None) -> None:
         self._most = most
         self._queues: dict[_Key, _Queue] = {}
 
     @asynccontextmanager
-    async def turn(self, key: _Key) -> AsyncIterator[None]:
-        """Hold the lock of a key. Raises TooManyWaiting at once when `most` hold it or wait for it."""
+    async def lock(self, key: _Key) -> AsyncIterator[None]:
+        """The lock of a key. Raises TooManyWaiting at once when `most` tasks hold it or wait for it."""
         queue = self._queues.setdefault(key, _Queue())
         if queue.count == self._most:
             raise TooManyWaiting
@@ -37,12 +37,12 @@ class KeyedLock(Generic[_Key]):
                 del self._queues[key]
 
     def __len__(self) -> int:
-        """Number of keys that are held or waited for."""
+        """Number of keys whose lock is held."""
         return len(self._queues)
 
 
 class _Queue:
-    """The lock of one key, and how many hold it or wait for it."""
+    """The lock of one key, and the number of tasks that hold it or wait for it."""
 
     def __init__(self) -> None:
         self.lock = asyncio.Lock()

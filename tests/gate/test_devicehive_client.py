@@ -12,7 +12,7 @@ from devicehive.api import Api
 from tests.running import PASSWORD, RunningGateway
 
 LOGIN = {"login": "admin", "password": PASSWORD}
-FACES = ["ws api", "ws dh", "http api", "http dh"]
+ENDPOINTS = ["ws api", "ws dh", "http api", "http dh"]
 
 
 class Job(Handler):  # type: ignore[misc]  # the client has no types
@@ -30,9 +30,9 @@ class Job(Handler):  # type: ignore[misc]  # the client has no types
             self.api.disconnect()
 
 
-def address(gateway: RunningGateway, face: str) -> str:
+def address(gateway: RunningGateway, endpoint: str) -> str:
     """Where the client connects to."""
-    scheme, context = face.split()
+    scheme, context = endpoint.split()
     page = "websocket" if scheme == "ws" else "rest"
     return f"{scheme}://127.0.0.1:{gateway.port}/{context}/{page}"
 
@@ -55,13 +55,13 @@ def run(url: str, work: Callable[[Api], Any], **credentials: str) -> Any:
     return client.handler.result
 
 
-@pytest.mark.parametrize("face", FACES)
+@pytest.mark.parametrize("endpoint", ENDPOINTS)
 @pytest.mark.parametrize("credential", ["login", "access token", "refresh token"])
 def test_the_client_connects_with_each_kind_of_credential(
-    shared_gateway: RunningGateway, face: str, credential: str
+    shared_gateway: RunningGateway, endpoint: str, credential: str
 ) -> None:
     """Login and password, an access token or a refresh token: the client is in and sees who it is."""
-    url = address(shared_gateway, face)
+    url = address(shared_gateway, endpoint)
     credentials = LOGIN
     if credential != "login":
         tokens = run(url, lambda api: api.create_token(1, actions=["*"]), **LOGIN)
@@ -72,9 +72,9 @@ def test_the_client_connects_with_each_kind_of_credential(
         return api.get_info(), api.get_cluster_info(), api.get_current_user().login
 
     info, cluster, login = run(url, work, **credentials)
-    context = face.split()[1]
+    context = endpoint.split()[1]
     assert info["api_version"] == "4.1.0"
-    if face.startswith("ws"):
+    if endpoint.startswith("ws"):
         assert info["rest_server_url"] == f"http://127.0.0.1:{shared_gateway.port}/{context}/rest"
     else:
         assert info["websocket_server_url"] == f"ws://127.0.0.1:{shared_gateway.port}/{context}/websocket"
@@ -82,10 +82,10 @@ def test_the_client_connects_with_each_kind_of_credential(
     assert login == "admin"
 
 
-@pytest.mark.parametrize("face", FACES)
-def test_the_client_keeps_properties(shared_gateway: RunningGateway, face: str) -> None:
+@pytest.mark.parametrize("endpoint", ENDPOINTS)
+def test_the_client_keeps_properties(shared_gateway: RunningGateway, endpoint: str) -> None:
     """Set, get, set again and delete a property; then it is gone, with the client's own error."""
-    name = f"client.{face.replace(' ', '.')}"
+    name = f"client.{endpoint.replace(' ', '.')}"
 
     def work(api: Api) -> None:
         assert api.set_property(name, "first") == {"entity_version": 1}
@@ -97,13 +97,13 @@ def test_the_client_keeps_properties(shared_gateway: RunningGateway, face: str) 
             api.get_property(name)
         assert missing.value.code == 404
 
-    run(address(shared_gateway, face), work, **LOGIN)
+    run(address(shared_gateway, endpoint), work, **LOGIN)
 
 
-@pytest.mark.parametrize("face", FACES)
-def test_the_client_makes_and_refreshes_tokens(shared_gateway: RunningGateway, face: str) -> None:
+@pytest.mark.parametrize("endpoint", ENDPOINTS)
+def test_the_client_makes_and_refreshes_tokens(shared_gateway: RunningGateway, endpoint: str) -> None:
     """A token that the client made opens a connection of its own; its refresh token gives new access tokens."""
-    url = address(shared_gateway, face)
+    url = address(shared_gateway, endpoint)
 
     def work(api: Api) -> Any:
         api.refresh_token()
@@ -123,21 +123,21 @@ def test_the_client_makes_and_refreshes_tokens(shared_gateway: RunningGateway, f
     assert renewed
 
 
-@pytest.mark.parametrize("face", FACES)
-def test_the_client_lists_what_does_not_exist_yet(shared_gateway: RunningGateway, face: str) -> None:
+@pytest.mark.parametrize("endpoint", ENDPOINTS)
+def test_the_client_lists_what_does_not_exist_yet(shared_gateway: RunningGateway, endpoint: str) -> None:
     """Devices, networks and device types are empty lists, and there is the one user."""
 
     def work(api: Api) -> tuple[Any, ...]:
         users = [user.login for user in api.list_users()]
         return api.list_devices(), api.list_networks(), api.list_device_types(), users
 
-    assert run(address(shared_gateway, face), work, **LOGIN) == ([], [], [], ["admin"])
+    assert run(address(shared_gateway, endpoint), work, **LOGIN) == ([], [], [], ["admin"])
 
 
-@pytest.mark.parametrize("face", FACES)
-def test_the_client_tells_a_wrong_password(shared_gateway: RunningGateway, face: str) -> None:
+@pytest.mark.parametrize("endpoint", ENDPOINTS)
+def test_the_client_tells_a_wrong_password(shared_gateway: RunningGateway, endpoint: str) -> None:
     """The error of a login is the client's own, with code and words."""
     with pytest.raises(ApiResponseError) as refused:
-        run(address(shared_gateway, face), lambda api: None, login="client.nobody", password="wrong horse")
+        run(address(shared_gateway, endpoint), lambda api: None, login="client.nobody", password="wrong horse")
     assert refused.value.code == 401
     assert "client.nobody" in str(refused.value)

@@ -21,6 +21,7 @@ from hivewire.ledger.journal import NO_HISTORY, Journal
 from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.records import Change, Missing, NotDurable, NotKept, Outcome, Outline, Transaction, Write
 from hivewire.ledger.retention import DAY, SECTIONS, Log, Retention
+from tests.ledger.shared import SharedLog
 
 names = st.tuples(st.sampled_from(["configuration", "configuration", "device", "user"]), st.sampled_from("abc"))
 transactions = st.lists(
@@ -319,11 +320,13 @@ TestKeeping.settings = settings(
 TestKeeping.__doc__ = """Nothing that is promised is ever missing, and after a compaction nothing else is there."""
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "shared"])
 def engine(request: pytest.FixtureRequest, data: Path) -> Any:
     """Makes an engine on the same log again and again."""
-    memory = MemoryJournal()
-    return (lambda: memory) if request.param == "memory" else (lambda: SqliteJournal(data))
+    if request.param == "sqlite":
+        return lambda: SqliteJournal(data)
+    journal = MemoryJournal() if request.param == "memory" else SharedLog().journal()
+    return lambda: journal
 
 
 class Kept:

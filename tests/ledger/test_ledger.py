@@ -18,7 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from hivewire.ledger.engines.memory import MemoryJournal
 from hivewire.ledger.engines.sqlite import SqliteJournal
-from hivewire.ledger.journal import MAX_APPEND
+from hivewire.ledger.journal import MAX_APPEND, Journal
 from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.records import (
     MAX_TRANSACTION,
@@ -36,6 +36,7 @@ from hivewire.ledger.records import (
     Write,
 )
 from hivewire_protocol.patterns import Patterns
+from tests.ledger.shared import SharedLog
 
 Outcome = list[Change] | LedgerError
 
@@ -144,15 +145,19 @@ class Machine(RuleBasedStateMachine):
     def first_open(self) -> None:
         self.loop.run_until_complete(self.open())
 
+    def journal_again(self) -> Journal:
+        """The log as it is opened again."""
+        return SqliteJournal(self.folder / "model.db")
+
     async def open(self) -> None:
-        self.journal = SqliteJournal(self.folder / "model.db")
+        self.journal: Journal = self.journal_again()
         self.ledger = Ledger(self.journal, lambda: next(self.clock))
         self.ledger.observers.append(self.seen.extend)
         await self.ledger.open()
 
     @rule(batch=st.lists(transactions, min_size=1, max_size=8))
     def write(self, batch: list[Transaction]) -> None:
-        """All of them are submitted at once, so they are judged on top of one another and share a commit."""
+        """All of them are submitted at once, so each is evaluated on top of those before it and all share a commit."""
         outcomes = self.loop.run_until_complete(submit_all(self.ledger, batch))
         for transaction, outcome in zip(batch, outcomes, strict=True):
             expected = self.model.foresee(transaction)
@@ -233,10 +238,24 @@ async def submit_all(ledger: Ledger, batch: Sequence[Transaction]) -> list[Outco
     return [outcome for _, outcome in answered]
 
 
+class SharedMachine(Machine):
+    """The same over a log that other gateways may share: each start knows nothing of it and reads it whole."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.log = SharedLog()
+
+    def journal_again(self) -> Journal:
+        return self.log.journal()
+
+
 TestModel = Machine.TestCase
 TestModel.settings = settings(
     max_examples=60, stateful_step_count=20, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
+
+TestModelOfASharedLog = SharedMachine.TestCase
+TestModelOfASharedLog.settings = settings(TestModel.settings, max_examples=30)
 
 
 # A ledger whose journal can be held up and broken.

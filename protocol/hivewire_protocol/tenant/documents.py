@@ -16,9 +16,6 @@ from hivewire_protocol.tenant.steps import Steps
 
 Document: TypeAlias = dict[str, Any]
 
-MAX_BODY = 16 << 20
-"""The largest document in bytes, unless a setting says otherwise (section 9); ten times the largest real one."""
-
 MAX_DEPTH = 64
 """How deep objects and arrays may be nested (section 9); real documents reach 14."""
 

@@ -25,9 +25,6 @@ DOCUMENT = "tenantConfiguration"
 """The kind of the record that holds a tenant's configuration document, under the tenant's id; it goes with the tenant.
 """
 
-Grants = Mapping[str, frozenset[Privilege]]
-"""Privileges by tenant id."""
-
 
 class TenancyError(ValueError):
     """A tenant or a client cannot be as it was asked for; the message is a sentence that says why."""

@@ -30,7 +30,7 @@ class Throttle:
     def __init__(self, now: Callable[[], int]) -> None:
         self._now = now
         self._failures: OrderedDict[tuple[str, str], tuple[int, int]] = OrderedDict()
-        self._turns: KeyedLock[tuple[str, str]] = KeyedLock(MAX_WAITING)
+        self._locks: KeyedLock[tuple[str, str]] = KeyedLock(MAX_WAITING)
 
     def wait(self, login: str, address: str) -> int:
         """Milliseconds until the next attempt is allowed; 0 when it is now."""
@@ -40,12 +40,12 @@ class Throttle:
         delay = min(1_000 << min(count - FREE_ATTEMPTS, 20), LONGEST)
         return min(max(0, last + delay - self._now()), delay)
 
-    def turn(self, login: str, address: str) -> AbstractAsyncContextManager[None]:
+    def attempt(self, login: str, address: str) -> AbstractAsyncContextManager[None]:
         """One attempt after the other, so that many at a time learn no more than many in a row.
 
         Raises TooManyWaiting.
         """
-        return self._turns.turn(_pair(login, address))
+        return self._locks.lock(_pair(login, address))
 
     def fail(self, login: str, address: str) -> None:
         """A wrong password."""

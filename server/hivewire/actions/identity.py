@@ -105,7 +105,7 @@ async def proved(services: Services, address: str, login: str, password: str) ->
     if len(password) > 128:
         raise InvalidCredentials  # an unknown login: no user's password was guessed
     try:
-        async with services.throttle.turn(login, address):
+        async with services.throttle.attempt(login, address):
             _check_wait(services, login, address)  # attempts that waited before this one may have used up the free ones
             right = await services.passwords.verify(user.profile.password_hash, password)
             if not right:

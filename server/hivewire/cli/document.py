@@ -20,15 +20,15 @@ MEMBERS = ("name", "value", "entityVersion", "contentType")
 """What an entry may have; `entityVersion` tells a reader how old it is and is not imported."""
 
 REPORTED = 20
-"""Bad entries that are told one by one."""
+"""Bad entries that are listed one by one."""
 
 
 class DocumentError(click.ClickException):
     """The document cannot be imported; the message says where and why."""
 
 
-class Entry(NamedTuple):
-    """A configuration that should be."""
+class ImportEntry(NamedTuple):
+    """A configuration as the file wants it."""
 
     name: str
     value: str
@@ -54,7 +54,7 @@ def render(resources: Iterable[dict[str, Any]], **head: Any) -> bytes:
     return b"\n".join([*lines, b"]}\n"])
 
 
-def parse(data: bytes) -> list[Entry]:
+def parse(data: bytes) -> list[ImportEntry]:
     """The entries of a document, if every one of them is good. Raises DocumentError that lists the bad ones.
 
     What a setting of the gateway decides, such as the longest name, is left to the gateway.
@@ -72,7 +72,7 @@ def parse(data: bytes) -> list[Entry]:
         more = [f"  and {len(problems) - REPORTED:,} more"] if len(problems) > REPORTED else []
         first_line = f"nothing is imported, because {len(problems):,} of {len(entries):,} entries are bad:"
         raise DocumentError("\n".join([first_line, *problems[:REPORTED], *more]))
-    return [Entry(entry["name"], entry["value"], entry.get("contentType") or TEXT) for entry in entries]
+    return [ImportEntry(entry["name"], entry["value"], entry.get("contentType") or TEXT) for entry in entries]
 
 
 def _json(data: bytes) -> Any:

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from hivewire.cli.configuration import description_option, pages, shown, why
-from hivewire.cli.document import Entry, parse, render
+from hivewire.cli.document import ImportEntry, parse, render
 from hivewire.cli.gateway import reach, token_option, url_option
 from hivewire.cli.output import printable, printable_json, shortened
 from hivewire.cli.remote import Remote, RemoteError, Unreachable
@@ -145,7 +145,7 @@ def import_(url: str | None, given_token: str | None, file: BinaryIO, dry_run: b
             changes = _differences(entries, _there(remote, entries, report))
         if dry_run:
             for change in changes:
-                click.echo(_told(change).encode())
+                click.echo(_described(change).encode())
         else:
             with _progress("writing") as report:
                 _write(remote, changes, description, report)
@@ -163,10 +163,10 @@ class State(NamedTuple):
     consistent: bool
 
 
-class Change(NamedTuple):
+class Difference(NamedTuple):
     """An entry of the file that differs from what was seen on the gateway; None when nothing was there."""
 
-    entry: Entry
+    entry: ImportEntry
     seen: dict[str, Any] | None
 
 
@@ -250,7 +250,7 @@ def _print(data: bytes) -> None:
         raise click.ClickException(f"cannot write to standard output: {error.strerror}") from None
 
 
-def _there(remote: Remote, entries: list[Entry], report: _Report) -> dict[str, dict[str, Any]]:
+def _there(remote: Remote, entries: list[ImportEntry], report: _Report) -> dict[str, dict[str, Any]]:
     """The resources of those entries that exist and may be seen, by name."""
     found: dict[str, dict[str, Any]] = {}
     done = 0
@@ -282,13 +282,13 @@ def _one(remote: Remote, name: str) -> dict[str, Any] | None:
         return None
 
 
-def _differences(entries: list[Entry], there: dict[str, dict[str, Any]]) -> list[Change]:
+def _differences(entries: list[ImportEntry], there: dict[str, dict[str, Any]]) -> list[Difference]:
     """What is to be written, in the order in which to write it."""
     changes = []
     for entry in entries:
         seen = there.get(entry.name)
         if seen is None or (entry.value, entry.content_type) != (seen["value"], seen.get("contentType", TEXT)):
-            changes.append(Change(entry, seen))
+            changes.append(Difference(entry, seen))
     # What only a gateway with other than default settings takes goes first: it is refused before anything is written.
     usual = Settings()
     changes.sort(
@@ -297,7 +297,7 @@ def _differences(entries: list[Entry], there: dict[str, dict[str, Any]]) -> list
     return changes
 
 
-def _told(change: Change) -> str:
+def _described(change: Difference) -> str:
     """A line of a dry run."""
     name, (_, new, new_type) = shortened(change.entry.name, 80), change.entry
     if change.seen is None:
@@ -318,7 +318,7 @@ def _excerpt(text: str, start: int = 0) -> str:
     return ("..." if start > 0 else "") + shortened(text[max(0, start) :], SHOWN)
 
 
-def _write(remote: Remote, changes: list[Change], description: str | None, report: _Report) -> None:
+def _write(remote: Remote, changes: list[Difference], description: str | None, report: _Report) -> None:
     """Write the changes, each only over what was seen. Raises when one is refused, saying how far it came."""
     done, total = 0, len(changes)
     for batch in _batches((_wire(change, description) for change in changes), MAX_TRANSACTION):
@@ -338,7 +338,7 @@ def _write(remote: Remote, changes: list[Change], description: str | None, repor
         report(done, total)
 
 
-def _wire(change: Change, description: str | None) -> dict[str, Any]:
+def _wire(change: Difference, description: str | None) -> dict[str, Any]:
     """The change as `configuration/transact` takes it."""
     name, value, content_type = change.entry
     version = change.seen["entityVersion"] if change.seen is not None else 0

@@ -43,10 +43,10 @@ def dialect(context: Context) -> Dialect:
     """The token endpoint."""
     endpoint = TokenEndpoint(context)
     route = Route("POST", "/oauth/token", endpoint.client, endpoint.answer, "oauth/token")
-    return Dialect([route], _refuse, errors=(Refused,), prefixes=("/oauth/",))
+    return Dialect([route], _refuse, errors=(TokenRefused,), prefixes=("/oauth/",))
 
 
-class Refused(Exception):
+class TokenRefused(Exception):
     """No token: an error code of RFC 6749, section 5.2, what to say about it, and the status."""
 
     def __init__(self, error: str, description: str, status: int = 400, retry_after: int | None = None) -> None:
@@ -79,7 +79,7 @@ class TokenEndpoint:
         }
 
     async def client(self, request: HttpRequest) -> Call:
-        """The client that has proved itself, before a body is read. Raises Refused."""
+        """The client that has proved itself, before a body is read. Raises TokenRefused."""
         address, _ = origin_of(self._services.settings, request.address, request.header, secure=False)
         name, secret = _basic(request.header("authorization"))
         if wait := self._rate.wait(name, address):
@@ -100,32 +100,35 @@ class TokenEndpoint:
         return Call(request, client, address)
 
     async def answer(self, call: Call) -> Response:
-        """The token. Raises Refused, or WireError."""
+        """The token. Raises TokenRefused, or WireError."""
         parameters = await self._parameters(call.request)
         grant = self._grants.get(parameters.get("grant_type", ""))
         if "grant_type" not in parameters:
-            raise Refused("invalid_request", "grant_type is missing")
+            raise TokenRefused("invalid_request", "grant_type is missing")
         if grant is None:
-            raise Refused("unsupported_grant_type", f"grant_type is one of {', '.join(self._grants)}")
+            raise TokenRefused("unsupported_grant_type", f"grant_type is one of {', '.join(self._grants)}")
         return json(await grant(call.client, call.address, parameters), 200, _NO_STORE)
 
     def _failed(self, reason: str, address: str, name: str | None) -> None:
         self._services.telemetry.authentication_failed("oauth/token", reason, address, name)
 
     async def _parameters(self, request: HttpRequest) -> dict[str, str]:
-        """The parameters of body and query; those without a value are none (RFC 6749, section 3.2). Raises Refused."""
+        """The parameters of body and query; those without a value do not count (RFC 6749, section 3.2).
+
+        Raises TokenRefused.
+        """
         settings = self._services.settings
         limit = min(settings.message_bytes, ANONYMOUS_BODY)
         body = await bodies.read(request, self._admission, limit)
         if body.strip() and request.media_type() != "application/x-www-form-urlencoded":
-            raise Refused("invalid_request", "the body must be application/x-www-form-urlencoded")
+            raise TokenRefused("invalid_request", "the body must be application/x-www-form-urlencoded")
         try:
             pairs = [*_form(request.scope["query_string"]), *_form(body.strip())]
         except ValueError:
-            raise Refused("invalid_request", "the parameters are no form in UTF-8, or too many") from None
+            raise TokenRefused("invalid_request", "the parameters are no form in UTF-8, or too many") from None
         parameters = dict(pairs)
         if len(parameters) < len(pairs):
-            raise Refused("invalid_request", "a parameter was given twice")
+            raise TokenRefused("invalid_request", "a parameter was given twice")
         return parameters
 
     async def _for_client(self, client: ApiClient, address: str, parameters: dict[str, str]) -> dict[str, Any]:
@@ -137,7 +140,7 @@ class TokenEndpoint:
     async def _for_password(self, client: ApiClient, address: str, parameters: dict[str, str]) -> dict[str, Any]:
         login, password = parameters.get("username"), parameters.get("password")
         if login is None or password is None:
-            raise Refused("invalid_request", "username or password is missing")
+            raise TokenRefused("invalid_request", "username or password is missing")
         reply = await self._ask(address, Token(login=login, password=password))
         assert isinstance(reply, TokensReply)  # noqa: S101 - what a login returns
         return self._of_user(reply.accessToken, parameters) | {"refresh_token": reply.refreshToken}
@@ -145,7 +148,7 @@ class TokenEndpoint:
     async def _for_refresh_token(self, client: ApiClient, address: str, parameters: dict[str, str]) -> dict[str, Any]:
         """Refresh tokens are the user's and not bound to a client: `token/refresh` takes them without any."""
         if "refresh_token" not in parameters:
-            raise Refused("invalid_request", "refresh_token is missing")
+            raise TokenRefused("invalid_request", "refresh_token is missing")
         reply = await self._ask(address, TokenRefresh(refreshToken=parameters["refresh_token"]))
         assert isinstance(reply, AccessTokenReply)  # noqa: S101 - what refreshing returns
         return self._of_user(reply.accessToken, parameters)
@@ -162,7 +165,7 @@ class TokenEndpoint:
 
 
 def _basic(header: str | None) -> tuple[str, str]:
-    """Id and secret of a Basic header. Raises Refused."""
+    """Id and secret of a Basic header. Raises TokenRefused."""
     scheme, _, credentials = (header or "").partition(" ")
     if scheme.lower() != "basic":
         raise _no_client()
@@ -185,40 +188,40 @@ def _granted(token: str, expires: int, scope: list[str], parameters: dict[str, s
     """The answer of RFC 6749, section 5.1. A token has all that its subject has: asking for less changes nothing, and
     the answer says so (section 3.3); asking for more is an error."""
     if not {*parameters.get("scope", "").split()} <= {*scope}:
-        raise Refused("invalid_scope", "the scope is more than there is to grant")
+        raise TokenRefused("invalid_scope", "the scope is more than there is to grant")
     seconds = max(0, expires - now()) // 1_000
     return {"access_token": token, "token_type": "bearer", "expires_in": seconds, "scope": " ".join(scope)}
 
 
-def _no_client() -> Refused:
-    return Refused("invalid_client", "no such client, or not its secret; they belong into a Basic header", 401)
+def _no_client() -> TokenRefused:
+    return TokenRefused("invalid_client", "no such client, or not its secret; they belong into a Basic header", 401)
 
 
-def _too_often(milliseconds: int, words: str) -> Refused:
+def _too_often(milliseconds: int, words: str) -> TokenRefused:
     seconds = -(-milliseconds // 1_000)
-    return Refused("temporarily_unavailable", f"{words}; try again in {seconds} s", 429, seconds)
+    return TokenRefused("temporarily_unavailable", f"{words}; try again in {seconds} s", 429, seconds)
 
 
-def _refused(error: Exception) -> Refused:
+def _refused(error: Exception) -> TokenRefused:
     """What an action's error is called here."""
     if isinstance(error, TooManyAttempts):
-        return Refused("temporarily_unavailable", str(error), 429, error.members["retryAfter"])
+        return TokenRefused("temporarily_unavailable", str(error), 429, error.members["retryAfter"])
     if isinstance(error, Unavailable):
-        return Refused("temporarily_unavailable", str(error), 503)
+        return TokenRefused("temporarily_unavailable", str(error), 503)
     if isinstance(error, TooLarge | RequestTimeout):
-        return Refused("invalid_request", str(error), error.code)
+        return TokenRefused("invalid_request", str(error), error.code)
     if isinstance(error, InvalidParameters):
-        return Refused("invalid_request", str(error))
+        return TokenRefused("invalid_request", str(error))
     if isinstance(error, InternalError):
-        return Refused("server_error", str(error), 500)
-    return Refused("invalid_grant", "the login, the password or the refresh token is not good, or no longer")
+        return TokenRefused("server_error", str(error), 500)
+    return TokenRefused("invalid_grant", "the login, the password or the refresh token is not good, or no longer")
 
 
 def _refuse(request: HttpRequest, error: Exception) -> Response:
     """The error document of RFC 6749, section 5.2; a wrong path or method has one like anywhere."""
     if isinstance(error, MethodNotAllowed | NotFound):
         return error_document(error)
-    refused = error if isinstance(error, Refused) else _refused(error)
+    refused = error if isinstance(error, TokenRefused) else _refused(error)
     headers = dict(_NO_STORE)
     if refused.status == 401:
         headers["WWW-Authenticate"] = 'Basic realm="hivewire", charset="UTF-8"'

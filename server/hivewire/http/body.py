@@ -59,7 +59,7 @@ class Body:
         self._inflate = _member() if gzip else None
 
     async def read(self) -> bytes:
-        """All of it; raises as said above, and holds nothing then."""
+        """All of it. Raises as said above; then nothing is drawn from the budget."""
         headers = self._request.headers
         announced = headers.get("content-length")
         if announced is None and "transfer-encoding" not in headers:
@@ -134,7 +134,7 @@ class Body:
         return bytes(self._data)
 
     def free(self) -> None:
-        """What it held is not held any more."""
+        """Drop the data, and give back what was drawn from the budget."""
         self._data.clear()
         self._drawn = self._admission.draw(self._drawn, 0)
 

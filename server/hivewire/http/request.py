@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from urllib.parse import parse_qsl
 
+from starlette.requests import cookie_parser
 from starlette.types import Receive, Scope
 
 
@@ -68,3 +69,8 @@ class HttpRequest:
             return False
         ranges = ",".join(self.all("accept")).split(",")
         return "text/event-stream" in [media_range.partition(";")[0].strip().lower() for media_range in ranges]
+
+
+def cookie(headers: Mapping[str, str], name: str) -> str | None:
+    """The value of a cookie in the headers of a request."""
+    return cookie_parser(headers["cookie"]).get(name) if "cookie" in headers else None

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterable, Mapping
 from typing import Any
 
 from msgspec import Struct, field
+from starlette.responses import StreamingResponse
 from starlette.types import ASGIApp
 
 from hivewire_protocol.encoding import encode
@@ -31,6 +32,11 @@ class Response(Struct):
 def json(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """An answer in JSON."""
     return Response(status, encode(value), JSON, dict(headers or {}))
+
+
+def streamed(pieces: AsyncIterable[bytes], media_type: str, status: int = 200) -> Response:
+    """An answer whose body is made piece by piece, while it is sent."""
+    return Response(status, stream=StreamingResponse(pieces, status, media_type=media_type))
 
 
 def error_document(error: WireError) -> Response:

@@ -168,12 +168,12 @@ class Ledger(State):
 
     @property
     def on_commit(self) -> Callable[[int, float], None]:
-        """Told of each own commit: how many changes, and how many seconds until they were durable."""
+        """Called after each own commit, with the number of changes and the seconds until they were durable."""
         return self._writer.on_commit
 
     @on_commit.setter
-    def on_commit(self, told: Callable[[int, float], None]) -> None:
-        self._writer.on_commit = told
+    def on_commit(self, observer: Callable[[int, float], None]) -> None:
+        self._writer.on_commit = observer
 
     @property
     def log_changes(self) -> int:

@@ -13,13 +13,13 @@ from functools import partial
 from urllib.parse import urlsplit
 
 from msgspec import Struct
-from starlette.requests import cookie_parser
 
 from hivewire.access.users import User
 from hivewire.actions.identity import proved
 from hivewire.dialects.properties.remembered import Remembered
 from hivewire.dialects.properties.server_tokens import ServerTokens, parse_keys, same
 from hivewire.dialects.properties.sessions import Sessions
+from hivewire.http.request import cookie
 from hivewire.services import Services, elapsed, now
 from hivewire_protocol.errors import (
     AccessDenied,
@@ -98,10 +98,10 @@ class Credentials:
         token = asked.headers.get("x-deki-token")
         if token is not None and not self._is_from_registered_page(asked, token):
             return SiteCaller(self._active(asked, self._server_user(asked, token), "X-Deki-Token"))
-        cookie = cookie_parser(asked.headers["cookie"]).get(COOKIE) if "cookie" in asked.headers else None
+        session = cookie(asked.headers, COOKIE)
         for token, ambient in (
             (asked.query.get("authtoken"), False),
-            (cookie, True),
+            (session, True),
             (asked.headers.get("x-authtoken"), False),
         ):
             if token:

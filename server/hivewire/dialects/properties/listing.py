@@ -6,10 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import TypeVar
 
-from starlette.responses import StreamingResponse
-
 from hivewire.dialects.properties.calls import Call
-from hivewire.http.response import Response
+from hivewire.http.response import Response, streamed
 from hivewire.transport.connection import PORTION
 from hivewire_protocol.properties.markup import Element, frame, part
 
@@ -51,4 +49,4 @@ def listing(
                 await asyncio.sleep(0)  # others have their turn, however long the list is
         yield b"".join(gathered) + tail
 
-    return Response(status, stream=StreamingResponse(portions(), status, media_type=call.form.media_type))
+    return streamed(portions(), call.form.media_type, status)

@@ -8,13 +8,11 @@ from functools import partial
 from typing import Any
 from urllib.parse import unquote
 
-from starlette.responses import StreamingResponse
-
 from hivewire.dialects.tenant.calls import Call, Callers
 from hivewire.documents import Documents, Stored
 from hivewire.http.body import Body, NotGzip, coding_of
 from hivewire.http.request import HttpRequest
-from hivewire.http.response import JSON, Response
+from hivewire.http.response import JSON, Response, streamed
 from hivewire.http.routes import Context, Route
 from hivewire.keyed_lock import KeyedLock
 from hivewire_protocol import errors as wire
@@ -115,13 +113,13 @@ class Pages:
                     lead = b","
             yield b"]" if lead == b"," else b"[]"
 
-        return Response(stream=StreamingResponse(pieces(), 200, None, JSON))
+        return streamed(pieces(), JSON)
 
     async def validate(self, call: Call) -> Response:
         """What is wrong with a document, which is not saved."""
         level = _level(call)
         # Before the body is read: whoever may only read holds one body of a tenant at a time, however slow it comes.
-        async with self._validations.turn(call.tenant), self._body(call.request) as body:
+        async with self._validations.lock(call.tenant), self._body(call.request) as body:
             return _json(validation_answer(await self._documents.find(call.tenant, body), level))
 
     async def validate_stored(self, call: Call) -> Response:

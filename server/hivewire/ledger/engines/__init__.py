@@ -9,5 +9,5 @@ from hivewire.ledger.journal import Journal
 
 
 def journal_at(data: Path) -> Journal:
-    """The engine that keeps a ledger at this place, not open yet."""
+    """The engine that keeps a ledger at this place, not open yet. The one place that chooses an engine."""
     return SqliteJournal(data)
