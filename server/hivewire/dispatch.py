@@ -86,10 +86,12 @@ class Dispatcher:
             caller.permitted, caller.permitted_to, caller.permitted_at = 0, identity, self._tokens.generation
         caller.permitted |= self._rows[shape][1]
 
-    def authorize_tenant(self, caller: Caller, tenant: str, privilege: Privilege) -> None:
+    def authorize_tenant(self, caller: Caller, tenant: str, privilege: Privilege) -> Identity:
         """Raise NotFound when there is no such tenant, AccessDenied when the caller lacks the privilege in it, or what
         `authenticated` raises. NotFound comes before AccessDenied (tenant configuration, section 10)."""
-        check_tenant(self.services, self.authenticated(caller), tenant, privilege)
+        identity = self.authenticated(caller)
+        check_tenant(self.services, identity, tenant, privilege)
+        return identity
 
     def authenticated(self, caller: Caller) -> Identity:
         """Who the caller is, if its token counts. Raises Unauthorized, TokenExpired, UserNotActive or ClientDeleted."""

@@ -64,7 +64,7 @@ class Author(NamedTuple):
     tenant: str
     number: int
     login: str
-    still: Callable[[], None]
+    still: Callable[[], object]
 
 
 class Header(Struct):

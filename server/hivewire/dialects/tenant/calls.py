@@ -27,7 +27,7 @@ class Call(NamedTuple):
     number: int
     login: str
     may: list[Privilege]
-    still: Callable[[], None]
+    still: Callable[[], object]
 
     @property
     def author(self) -> Author:
@@ -55,7 +55,6 @@ class Callers:
         caller = caller_of_request(self._dispatcher.services, request, "reltio")
         tenant = unquote(request.parameters["tenantId"])
         still = partial(self._dispatcher.authorize_tenant, caller, tenant, privilege)
-        still()
-        identity = self._dispatcher.authenticated(caller)
+        identity = still()
         may = [each for each in Privilege if identity.may_tenant(tenant, each)]
         return Call(request, tenant, self.tenants.number(tenant) or 0, identity.login, may, still)
