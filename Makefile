@@ -20,7 +20,7 @@ serve: $(VENV)/.serve ## install what is needed and start the gateway (HIVEWIRE_
 test test-newest test-long coverage faults: export PYTHONDONTWRITEBYTECODE =
 
 test: $(VENV)/.test ## run the whole suite
-	$(BIN)/python -m pytest -n auto --maxprocesses 4
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 test-newest: $(VENV)/.test ## run a short form of the suite on the newest Python of this machine, if it is newer than ours
 	@python=$$($(BIN)/python .ci/newest-python); \
@@ -29,14 +29,14 @@ test-newest: $(VENV)/.test ## run a short form of the suite on the newest Python
 	set -e; [ -e $(VENV)/newest/.test ] || $$python -m venv --clear $(VENV)/newest; \
 	$(VENV)/newest/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'; \
 	touch $(VENV)/newest/.test; \
-	$(VENV)/newest/bin/python -m pytest -n auto --maxprocesses 4 $(SHORT)
+	$(VENV)/newest/bin/python -m pytest -n auto --maxprocesses 4 --dist worksteal $(SHORT)
 
 test-long: $(VENV)/.test ## try ten times as many examples of every property (some minutes)
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --long tests/protocol tests/rooms tests/ledger
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal --long tests/protocol tests/rooms tests/ledger
 
 coverage: $(VENV)/.test ## run the whole suite and say which lines and branches of the gateway it leaves out
 	@rm -rf .coverage && mkdir .coverage
-	$(BIN)/coverage run -m pytest -n auto --maxprocesses 4
+	$(BIN)/coverage run -m pytest -n auto --maxprocesses 4 --dist worksteal
 	@$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 

@@ -24,8 +24,8 @@ settings.register_profile("long", settings.get_profile("short"), max_examples=1_
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """One more process than there are cores: tests wait for gateways a good part of their time."""
-    return (os.cpu_count() or 1) + 1
+    """Two more processes than there are cores: tests wait for gateways a good part of their time."""
+    return (os.cpu_count() or 1) + 2
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
