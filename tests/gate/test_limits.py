@@ -937,6 +937,7 @@ def test_a_post_may_stand_for_another_method(shared_gateway: RunningGateway, adm
 def test_a_post_may_stand_for_head(shared_gateway: RunningGateway) -> None:
     """The override works for HEAD, which has no body to send and gets none."""
     answer = httpx.post(shared_gateway.rest_url + "/info", headers={"X-HTTP-Method-Override": "HEAD"})
+    assert answer.headers["content-type"] == "application/json"
     assert (answer.status_code, answer.content) == (200, b"")
 
 

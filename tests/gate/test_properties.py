@@ -213,6 +213,15 @@ def test_a_root_that_goes_on_without_a_slash_is_404(gateway: RunningGateway) -> 
         assert httpx.get(gateway.url + root, auth=ADMIN).status_code == 404
 
 
+def test_of_several_overrides_the_last_one_counts(site: httpx.Client) -> None:
+    """As with every header of this dialect: `X-HTTP-Method-Override` may come more than once."""
+    name = fresh()
+    create(site, name)
+    overrides = [("X-HTTP-Method-Override", "PUT"), ("X-HTTP-Method-Override", "DELETE")]
+    assert site.post(at(name), params={"abort": "never"}, headers=overrides).status_code == 200
+    assert site.get(at(name)).status_code == 404
+
+
 @pytest.mark.parametrize(
     ("verb", "query", "headers", "as_verb"),
     [

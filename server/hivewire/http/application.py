@@ -75,7 +75,7 @@ class Application:
         response = await self._serve(request, dialect, route, found)
         if method == "HEAD" and request.method == "POST":
             # uvicorn leaves out the body of a HEAD; for a POST in its place that is up to us.
-            return Response(response.status, headers=response.headers)
+            return Response(response.status, b"", response.media_type, response.headers)
         return response
 
     async def _serve(

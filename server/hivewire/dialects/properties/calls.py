@@ -34,7 +34,7 @@ def method_of(request: HttpRequest) -> str:
     """The method that counts: a POST may name another one in its query or a header."""
     if request.method != "POST":
         return request.method
-    override = _query(request).get("dream.in.verb") or request.headers.get("x-http-method-override")
+    override = _query(request).get("dream.in.verb") or (request.all("x-http-method-override") or [""])[-1]
     return override.upper() if override else "POST"
 
 
