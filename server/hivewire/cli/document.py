@@ -1,4 +1,4 @@
-"""The document of `hivewire export` and `hivewire import`: configurations in one JSON file, one a line."""
+"""The document of `hivewire export` and `hivewire import`: configurations in one JSON file, one per line."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from hivewire.cli.output import shortened
 from hivewire_protocol.nouns.configuration import RESERVED, TEXT, forbidden_character, is_media_type
 
 FORMAT = 1
-"""The number behind `hivewire` in a document. Another one is for a document that this command would misread."""
+"""The value of `hivewire` in a document. It changes when an older command would misread the document."""
 
 MEMBERS = ("name", "value", "entityVersion", "contentType")
-"""What an entry may have; `entityVersion` tells a reader how old it is and is not imported."""
+"""The members of an entry. `entityVersion` is there for readers and is not imported."""
 
 REPORTED = 20
-"""Bad entries that are told one by one."""
+"""Bad entries that an error lists one by one."""
 
 
 class DocumentError(click.ClickException):
@@ -28,7 +28,7 @@ class DocumentError(click.ClickException):
 
 
 class Entry(NamedTuple):
-    """A configuration that should be."""
+    """A configuration to import."""
 
     name: str
     value: str
@@ -36,7 +36,7 @@ class Entry(NamedTuple):
 
 
 class _Object(dict[str, Any]):
-    """A JSON object. `repeated` is a member that stands in it more than once; a dictionary keeps only the last."""
+    """A JSON object. `repeated` is a member name that occurs more than once, of which a dictionary keeps the last."""
 
     def __init__(self, members: list[tuple[str, Any]]) -> None:
         super().__init__(members)
@@ -45,7 +45,7 @@ class _Object(dict[str, Any]):
 
 
 def render(resources: Iterable[dict[str, Any]], **head: Any) -> bytes:
-    """The document with these resources; `head` are the members that stand before them."""
+    """The document with these resources; `head` are the members before them."""
     lines = [msgspec.json.encode({"hivewire": FORMAT, **head})[:-1] + b',"configurations":[']
     for resource in resources:
         lines.append(msgspec.json.encode({name: resource[name] for name in MEMBERS if name in resource}) + b",")
@@ -55,9 +55,9 @@ def render(resources: Iterable[dict[str, Any]], **head: Any) -> bytes:
 
 
 def parse(data: bytes) -> list[Entry]:
-    """The entries of a document, if every one of them is good. Raises DocumentError that lists the bad ones.
+    """The entries of a document. Raises DocumentError, which lists the bad entries if there are any.
 
-    What a setting of the gateway decides, such as the longest name, is left to the gateway.
+    Limits that are settings of the gateway, such as the longest name, are checked by the gateway.
     """
     entries = _entries(_json(data))
     problems = []
@@ -77,7 +77,7 @@ def parse(data: bytes) -> list[Entry]:
 
 def _json(data: bytes) -> Any:
     try:
-        # Some editors put a byte order mark in front of UTF-8.
+        # Some editors put a byte order mark before UTF-8.
         return json.loads(data.decode("utf-8-sig"), object_pairs_hook=_Object, parse_constant=_refuse_constant)
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
@@ -92,11 +92,11 @@ def _json(data: bytes) -> Any:
 
 
 def _refuse_constant(name: str) -> None:
-    raise ValueError(name)  # Python's parser knows NaN and Infinity, JSON does not
+    raise ValueError(name)  # Python's parser accepts NaN and Infinity; JSON has neither
 
 
 def _entries(document: Any) -> list[Any]:
-    """The list of entries of a document whose outer shape is right."""
+    """The list of entries. Raises DocumentError when the document is not an export."""
     if not isinstance(document, _Object) or "hivewire" not in document:
         raise DocumentError('the file is no export: it must be an object with "hivewire" and "configurations"')
     if document.repeated is not None:
@@ -115,7 +115,7 @@ def _place(index: int, entry: Any) -> str:
 
 
 def _problem(entry: Any) -> str | None:
-    """What is wrong with an entry, None when the gateway could take it."""
+    """What is wrong with an entry; None when the gateway could accept it."""
     if not isinstance(entry, _Object):
         return "not an object"
     if entry.repeated is not None:

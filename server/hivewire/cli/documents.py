@@ -22,7 +22,7 @@ from hivewire_protocol.tenant.errors import TenantError
 from hivewire_protocol.tenant.steps import at_once
 
 SHOWN = 20
-"""Findings that are told one by one."""
+"""Findings that an error lists one by one."""
 
 _SOCKET = "/api/websocket"
 
@@ -30,14 +30,14 @@ file_argument = click.argument("file", type=click.Path(dir_okay=False, path_type
 
 
 class Answer(NamedTuple):
-    """What the gateway said."""
+    """The answer of the gateway."""
 
     status: int
     body: bytes
 
 
-class Face:
-    """The HTTP face of one tenant. It follows no redirects and uses no proxy, which would get the token."""
+class TenantApi:
+    """The HTTP API of one tenant. It follows no redirects and uses no proxy, because they would get the token."""
 
     def __init__(self, endpoint: str, token: str, tenant: str) -> None:
         self._parts = urlsplit(endpoint)
@@ -64,12 +64,12 @@ class Face:
             connection.close()
 
 
-def face_of(tenant: str, url: str | None, token: str | None) -> Face:
-    """The face of a tenant, with a token that is good: one of the profile is renewed when it has expired."""
+def api_of(tenant: str, url: str | None, token: str | None) -> TenantApi:
+    """The API of a tenant with a valid token. An expired token of the profile is renewed."""
     entry = access(url, token)
     with Remote(entry.url) as remote:
         entry.authenticate(remote)
-        return Face(remote.url, entry.token, tenant)
+        return TenantApi(remote.url, entry.token, tenant)
 
 
 @click.command(
@@ -84,9 +84,9 @@ Examples:
 def get(name: str, url: str | None, given_token: str | None) -> None:
     """Print the configuration of the tenant NAME.
 
-    Its `updatedTime` says which version it is: `put` looks at it.
+    Its `updatedTime` says which version it is; `put` checks it.
     """
-    answer = _expected(face_of(name, url, given_token).ask("GET"))
+    answer = _expected(api_of(name, url, given_token).ask("GET"))
     click.echo(printable_json(msgspec.json.format(answer.body)).encode())
 
 
@@ -102,26 +102,26 @@ nothing is written. A FILE without updatedTime can only be the first configurati
 )
 @click.argument("name")
 @file_argument
-@click.option("--overwrite", is_flag=True, help="Replace whatever is there.")
+@click.option("--overwrite", is_flag=True, help="Replace any version.")
 @url_option
 @token_option
 def put(name: str, file: Path, overwrite: bool, url: str | None, given_token: str | None) -> None:
     """Save FILE as the configuration of the tenant NAME."""
     data, document = _read(file)
-    face = face_of(name, url, given_token)
+    api = api_of(name, url, given_token)
     time = document.get("updatedTime")
-    # Anything that is stored is later than 1970, and nothing stored accepts every date.
+    # A file without updatedTime sends the year 1970: it is before every stored version, and a first save accepts it.
     based_on = time if type(time) is int and 0 <= time < 1 << 47 else 0
-    answer = face.ask("PUT", "", data, None if overwrite else http_date(based_on))
+    answer = api.ask("PUT", "", data, None if overwrite else http_date(based_on))
     if answer.status == 412:
-        raise click.ClickException(_conflict(face, name, file, based_on))
+        raise click.ClickException(_conflict(api, name, file, based_on))
     saved = _json(_expected(answer).body)
     click.echo(f"{name} is saved, {_moment(saved.get('updatedTime'))}; get it again before you change it further")
 
 
-def _conflict(face: Face, name: str, file: Path, based_on: int) -> str:
-    """Who was faster, and what can be done."""
-    current = _json(_expected(face.ask("GET")).body)
+def _conflict(api: TenantApi, name: str, file: Path, based_on: int) -> str:
+    """Who saved in between, and the commands that help."""
+    current = _json(_expected(api.ask("GET")).body)
     who, when = printable(str(current.get("updatedBy"))), _moment(current.get("updatedTime"))
     mine = f"{file} is based on the version of {_moment(based_on)}" if based_on else f"{file} has no updatedTime"
     quoted = shlex.quote(str(file))
@@ -154,7 +154,7 @@ A line for each element: + is only in FILE, - only in the gateway, ~ in both and
 def diff(name: str, file: Path, url: str | None, given_token: str | None) -> None:
     """Print which elements FILE would add to the configuration of the tenant NAME, remove and modify."""
     _, document = _read(file)
-    answer = _expected(face_of(name, url, given_token).ask("GET", "/_noInheritance"))
+    answer = _expected(api_of(name, url, given_token).ask("GET", "/_noInheritance"))
     differences = at_once(compare(at_once(parse(answer.body)), document))
     for sign, uris in (("+", differences.added), ("-", differences.removed), ("~", differences.modified)):
         for uri in uris:
@@ -178,7 +178,7 @@ A line for each version, newest first: time, author, schemaVersion and label, se
 @token_option
 def history(name: str, most: int, url: str | None, given_token: str | None) -> None:
     """List the versions of the configuration of the tenant NAME."""
-    answer = _expected(face_of(name, url, given_token).ask("GET", f"/_history?max={most}"))
+    answer = _expected(api_of(name, url, given_token).ask("GET", f"/_history?max={most}"))
     for version in msgspec.json.decode(answer.body, type=list[dict[str, Any]]):
         found = version["configuration"]
         fields = (version["updatedBy"], found.get("schemaVersion"), found.get("label"))
@@ -193,12 +193,13 @@ def _read(file: Path) -> tuple[bytes, Document]:
     except OSError as error:
         raise click.ClickException(f"cannot read {file}: {error.strerror}") from None
     except TenantError as error:
-        words = on_one_line(str(error)).removeprefix("The request body ")  # here it is a file
+        # The parser is the server's, whose messages are about a request body; here it is a file.
+        words = on_one_line(str(error)).removeprefix("The request body ")
         raise click.ClickException(f"{file} {words}" if words.startswith("is ") else f"{file}: {words}") from None
 
 
 def _expected(answer: Answer) -> Answer:
-    """The answer if it is a success. Raises ClickException with what the gateway says is wrong."""
+    """The same answer when it is a success. Raises ClickException with the gateway's error."""
     if answer.status == 200:
         return answer
     try:
@@ -223,5 +224,5 @@ def _json(body: bytes) -> dict[str, Any]:
 
 
 def _moment(time: Any) -> str:
-    """Milliseconds for people."""
+    """A time in milliseconds, for people."""
     return times.render(time) if type(time) is int else "at an unknown time"

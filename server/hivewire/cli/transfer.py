@@ -27,13 +27,13 @@ from hivewire_protocol.nouns.configuration import TEXT
 from hivewire_protocol.patterns import MAX_LENGTH, MAX_PATTERNS
 
 ATTEMPTS = 5
-"""How often an export reads a state that changes meanwhile."""
+"""Attempts of an export to read a state that keeps changing."""
 
 MESSAGE_BYTES = 1 << 19
-"""Of JSON in one request: half of what a gateway with default settings takes, and its answer is no larger."""
+"""JSON in one request: half the default `message_bytes` of a gateway. The reply is no larger."""
 
 SHOWN = 60
-"""Characters of a value in a dry run."""
+"""Characters of a value that a dry run shows."""
 
 _T = TypeVar("_T")
 _Report = Callable[[int, int], None]
@@ -62,7 +62,7 @@ had after several attempts, a warning says so and the file has
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Write to this file, whole or not at all, and only for you to read when it is new.",
+    help="Write to this file, whole or not at all. Only you can read a new file.",
 )
 @click.option("--force", is_flag=True, help="Overwrite the file of --output.")
 @click.option(
@@ -82,8 +82,8 @@ def export(
 ) -> None:
     """Write configurations as one JSON document: all that you may see, or those that match a PATTERN.
 
-    A PATTERN is a name, or a prefix*. Values and content types are exported, not their history; for everything
-    there is, see hivewire backup.
+    A PATTERN is a name, or a prefix*. Values and content types are exported, but not the history. `hivewire backup`
+    copies everything.
     """
     if output is not None:
         _check_target(output, force)
@@ -129,10 +129,10 @@ middle, and says what is written. To repeat it is safe.""",
 @url_option
 @token_option
 def import_(url: str | None, given_token: str | None, file: BinaryIO, dry_run: bool, description: str | None) -> None:
-    """Create and update what stands in FILE; - is standard input. Nothing is deleted.
+    """Create and update the configurations in FILE; - is standard input. Nothing is deleted.
 
-    The whole file is checked before anything is written. What is on the gateway already is left as it is. Nobody is
-    overwritten: when somebody changes one of the configurations meanwhile, the import stops and shows the change.
+    The whole file is checked before anything is written. Configurations that are equal already are not written.
+    When somebody else changes one of the configurations meanwhile, the import stops and shows that change.
     """
     if any("\ud800" <= character <= "\udfff" for character in description or ""):
         raise click.UsageError("the description is not UTF-8 text")
@@ -156,7 +156,7 @@ def import_(url: str | None, given_token: str | None, file: BinaryIO, dry_run: b
 
 
 class State(NamedTuple):
-    """What an export found: `consistent` when all of it was true at `revision`."""
+    """What an export read. It is `consistent` when all of it is the state at `revision`."""
 
     resources: list[dict[str, Any]]
     revision: int
@@ -173,8 +173,8 @@ class Change(NamedTuple):
 def _read_moment(remote: Remote, patterns: tuple[str, ...], report: _Report) -> State:
     """All resources that match, at one revision.
 
-    Where the ledger moves on between the pages, they are read again. What was the same in two readings was so between
-    them, and the count says that nothing else was there: so writes to other names do no harm.
+    When the revision changes between the pages, all are read again. If two readings are equal and the count is right,
+    the resources did not change between them, so writes to other names do not make an export inconsistent.
     """
     former: list[dict[str, Any]] = []
     for _ in range(ATTEMPTS):
@@ -192,7 +192,7 @@ def _read_moment(remote: Remote, patterns: tuple[str, ...], report: _Report) -> 
 
 
 def _refuse_or_warn(unreadable: list[dict[str, Any]], skip: bool) -> None:
-    """Say which resources have a content that a list does not carry."""
+    """Report the resources whose content is not in a list. Raises ClickException unless they may be skipped."""
     lines = [f"  {shortened(resource['name'], 80)} {shown(resource)}" for resource in unreadable[:5]]
     if len(unreadable) > 5:
         lines.append(f"  and {len(unreadable) - 5:,} more")
@@ -204,7 +204,7 @@ def _refuse_or_warn(unreadable: list[dict[str, Any]], skip: bool) -> None:
 
 
 def _check_target(target: Path, force: bool) -> None:
-    """Refuse early what `_save` would not write."""
+    """Refuse early a target that `_save` would refuse."""
     if not target.parent.is_dir():
         raise click.ClickException(f"cannot write {target}: {target.parent}: no such directory")
     if target.exists() and not target.is_file():
@@ -215,7 +215,7 @@ def _check_target(target: Path, force: bool) -> None:
 
 def _save(data: bytes, target: Path, force: bool) -> None:
     """Write the file whole or not at all: a new one with mode 0600, an old one with the mode it has."""
-    place = Path(os.path.realpath(target))  # a link stays one
+    place = Path(os.path.realpath(target))  # a symbolic link stays, and its target is replaced
     try:
         descriptor, temporary = tempfile.mkstemp(dir=place.parent, prefix=".export")
         try:
@@ -225,7 +225,7 @@ def _save(data: bytes, target: Path, force: bool) -> None:
                 os.fsync(descriptor)
                 if force and place.exists():
                     os.fchmod(descriptor, stat.S_IMODE(place.stat().st_mode))
-            # Unlike a rename, a link fails when somebody made the file meanwhile.
+            # Unlike a rename, a link fails when the file was created meanwhile.
             (os.replace if force else os.link)(temporary, place)
         finally:
             Path(temporary).unlink(missing_ok=True)
@@ -236,7 +236,7 @@ def _save(data: bytes, target: Path, force: bool) -> None:
 
 
 def _print(data: bytes) -> None:
-    """Write to standard output, past its buffer, so that a full disk is noticed here."""
+    """Write to standard output without its buffer, so that a full disk is noticed here."""
     if sys.stdout.isatty():
         click.echo(printable_json(data), nl=False)
         return
@@ -256,7 +256,7 @@ def _there(remote: Remote, entries: list[Entry], report: _Report) -> dict[str, d
     done = 0
     for batch in _batches([entry.name for entry in entries], MAX_PATTERNS):
         patterns = [name for name in batch if _is_pattern(name)]
-        for reply in pages(remote, patterns) if patterns else ():  # no patterns at all would stand for everything
+        for reply in pages(remote, patterns) if patterns else ():  # an empty list of patterns means everything
             found.update((resource["name"], resource) for resource in reply["configurations"])
         for name in batch:
             if not _is_pattern(name) and (resource := _one(remote, name)) is not None:
@@ -267,7 +267,7 @@ def _there(remote: Remote, entries: list[Entry], report: _Report) -> dict[str, d
 
 
 def _is_pattern(name: str) -> bool:
-    """Whether the name as a pattern stands for itself alone."""
+    """Whether the name, used as a pattern, matches only itself."""
     return "*" not in name and len(name) <= MAX_LENGTH
 
 
@@ -277,19 +277,19 @@ def _one(remote: Remote, name: str) -> dict[str, Any] | None:
         assert isinstance(resource, dict)  # noqa: S101 - what a gateway answers
         return resource
     except RemoteError as error:
-        if error.code not in (403, 404):  # as with a list, what may not be seen is not there; a write will tell
+        if error.code not in (403, 404):  # like a list, treat what may not be seen as absent; a write will tell
             raise
         return None
 
 
 def _differences(entries: list[Entry], there: dict[str, dict[str, Any]]) -> list[Change]:
-    """What is to be written, in the order in which to write it."""
+    """The changes to write, in order."""
     changes = []
     for entry in entries:
         seen = there.get(entry.name)
         if seen is None or (entry.value, entry.content_type) != (seen["value"], seen.get("contentType", TEXT)):
             changes.append(Change(entry, seen))
-    # What only a gateway with other than default settings takes goes first: it is refused before anything is written.
+    # Entries over the default limits go first, so that a gateway which refuses them does so before anything is written.
     usual = Settings()
     changes.sort(
         key=lambda change: len(change.entry.name) <= usual.name_length and len(change.entry.value) <= usual.value_length
@@ -319,7 +319,7 @@ def _excerpt(text: str, start: int = 0) -> str:
 
 
 def _write(remote: Remote, changes: list[Change], description: str | None, report: _Report) -> None:
-    """Write the changes, each only over what was seen. Raises when one is refused, saying how far it came."""
+    """Write the changes, each only over the version that was seen. An error says how many are written."""
     done, total = 0, len(changes)
     for batch in _batches((_wire(change, description) for change in changes), MAX_TRANSACTION):
         so_far = f"{done:,} of {total:,} changes are written"
@@ -351,7 +351,7 @@ def _wire(change: Change, description: str | None) -> dict[str, Any]:
 
 
 def _refusal(error: RemoteError, batch: list[dict[str, Any]]) -> list[str]:
-    """The lines that tell which change of a transaction was refused, and why."""
+    """Lines that say which change of a transaction was refused, and why."""
     lines, index = why(error), error.reply.get("index")
     if not isinstance(index, int) or not 0 <= index < len(batch):
         return lines
@@ -360,7 +360,7 @@ def _refusal(error: RemoteError, batch: list[dict[str, Any]]) -> list[str]:
 
 
 def _batches(items: Iterable[_T], most: int) -> Iterator[list[_T]]:
-    """The items in lists of at most so many and MESSAGE_BYTES of JSON, or of one that is larger."""
+    """Split items into lists of at most `most` and MESSAGE_BYTES of JSON. A larger item has a list of its own."""
     batch: list[_T] = []
     size = 0
     for item in items:
@@ -376,7 +376,7 @@ def _batches(items: Iterable[_T], most: int) -> Iterator[list[_T]]:
 
 @contextmanager
 def _progress(words: str) -> Iterator[_Report]:
-    """A bar on standard error while it is a terminal; what is called with done and total moves it."""
+    """A progress bar on standard error if that is a terminal. Call the result with `done` and `total`."""
     with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
         task = bar.add_task(words, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
