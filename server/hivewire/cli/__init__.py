@@ -1,4 +1,4 @@
-"""The command `hivewire`. Its parts are loaded when they are called, so that `hivewire get` starts quickly."""
+"""The command `hivewire`. A subcommand is imported when it is called, so that `hivewire get` starts quickly."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ COMMANDS = {
     "client": "client:client",
     "backup": "backup:backup",
 }
-"""Name of the command to module and function."""
+"""The module and the function of each command."""
 
 
 class NotReached(click.ClickException):
-    """There was no gateway to talk to."""
+    """No gateway could be reached."""
 
     exit_code = 3
 
@@ -40,7 +40,7 @@ class _Commands(click.Group):
     """A group that imports a command when it is asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """In the order of the table: the order in which one needs them."""
+        """In the order of the table, which is the order in which a new user needs them."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
@@ -53,7 +53,7 @@ class _Commands(click.Group):
         return command
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; what can be foreseen to fail ends in one line, not in a traceback."""
+        """Run the command. An expected error ends it with one line and no traceback."""
         from hivewire.cli.output import on_one_line
         from hivewire.cli.remote import BadAddress, RemoteError, Unreachable, Unsendable
 
@@ -96,7 +96,7 @@ def main() -> None:
     except click.ClickException as error:
         message = error.format_message()
         if isinstance(error, click.UsageError):
-            message = " ".join(message.split())  # click lists choices one a line
+            message = " ".join(message.split())  # click lists choices on lines of their own
             if isinstance(error, click.NoSuchOption) and not error.possibilities:
                 message += " A value that begins with a dash goes behind --, as in: hivewire put name -- -5"
             if error.ctx is not None:
@@ -105,8 +105,8 @@ def main() -> None:
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)
-    except OSError as error:  # a full disk behind `>`, mostly; a closed pipe is click's
-        with open(os.devnull, "wb") as nowhere:  # or what is buffered would fail once more, at exit
+    except OSError as error:  # mostly a full disk behind `>`; click handles a closed pipe
+        with open(os.devnull, "wb") as nowhere:  # otherwise the buffered output fails again at exit
             os.dup2(nowhere.fileno(), sys.stdout.fileno())
         where = f"{error.filename}: " if error.filename is not None else ""
         click.echo(f"hivewire: error: {where}{error.strerror or error}", err=True)

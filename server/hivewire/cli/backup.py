@@ -31,9 +31,9 @@ To restore, stop the gateway and start it on the copy:
 def backup(file: Path, data: str | None, config: Path | None) -> None:
     """Copy the data of a gateway, running or not, to the new file FILE.
 
-    It is run on the gateway's machine by a user who may read the data file: the copy holds everything, the password
-    hashes and the signing secret included, and only its owner can read it. The copy is one moment's state. It gets a
-    new epoch, so that clients which watch notice when it is restored.
+    Run it on the gateway's machine as a user who may read the data file. The copy holds everything, including the
+    password hashes and the signing secret, and only its owner can read it. It is the state of one moment. It gets a
+    new epoch, so that clients that watch notice when it is restored.
     """
     try:
         source = Path(catalogue.load({"data": data}, file=config).settings.data)

@@ -17,17 +17,17 @@ if TYPE_CHECKING:
     from hivewire.store import Store
 
 
-class _Words(click.Choice[str]):
-    """A choice of words in capitals, however they are typed."""
+class _Capitals(click.Choice[str]):
+    """A choice of words in capitals, which may be typed in small letters."""
 
     def normalize_choice(self, choice: object, ctx: click.Context | None) -> str:
-        """In capitals, which is how an error lists them."""
+        """The word in capitals, as an error lists it."""
         return str(choice).upper()
 
 
 @click.group(no_args_is_help=True)
 def client() -> None:
-    """Look after clients: programs that have privileges in tenants, and a secret in place of a password."""
+    """Manage clients: programs that have privileges in tenants, and a secret instead of a password."""
 
 
 @client.command(
@@ -39,17 +39,17 @@ Examples:
   hivewire client add sync --tenant shop --data hivewire.db      (the gateway is stopped)
 
 \b
-On a terminal the secret is shown with what it is for; into a pipe goes the secret alone."""
+On a terminal the secret is shown with a label; into a pipe goes the secret alone."""
 )
 @click.argument("name")
-@click.option("--tenant", "tenants", multiple=True, required=True, metavar="NAME", help="Where it works.")
+@click.option("--tenant", "tenants", multiple=True, required=True, metavar="NAME", help="A tenant in which it works.")
 @click.option(
     "--privilege",
     "privileges",
     multiple=True,
-    type=_Words([str(each) for each in Privilege], case_sensitive=False),
+    type=_Capitals([str(each) for each in Privilege], case_sensitive=False),
     metavar="|".join(Privilege),
-    help="What it may do in all of them; READ when not given. UPDATE includes READ.",
+    help="What it may do in each of them; default READ. UPDATE includes READ.",
 )
 @data_option
 @url_option
@@ -62,7 +62,7 @@ def add(
     url: str | None,
     given_token: str | None,
 ) -> None:
-    """Make the client NAME, and print its secret: this once, for the gateway keeps only a hash of it."""
+    """Create the client NAME and print its secret once: the gateway keeps only a hash of it."""
     given = {tenant: list(privileges) or [str(Privilege.READ)] for tenant in tenants}
     if data is not None:
         from hivewire.access.tenants import generate_secret
@@ -116,7 +116,7 @@ Examples:
 @url_option
 @token_option
 def delete(name: str, data: Path | None, url: str | None, given_token: str | None) -> None:
-    """Delete the client NAME; its tokens count no more from that moment on."""
+    """Delete the client NAME. Its tokens stop working immediately."""
     if data is not None:
         change_file(data, lambda store: store.tenants.delete_client(name, None))
     else:
@@ -136,5 +136,5 @@ def _lines_of_file(store: Store) -> list[str]:
 
 
 def _lines(name: str, tenants: dict[str, list[str]]) -> list[str]:
-    """One for each tenant; one without any for a client whose tenants are gone."""
+    """One line for each tenant; a single line without a tenant when all its tenants were deleted."""
     return [f"{name}\t{tenant}\t{','.join(given)}" for tenant, given in sorted(tenants.items())] or [f"{name}\t\t"]

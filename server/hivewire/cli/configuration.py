@@ -16,7 +16,7 @@ from hivewire.cli.remote import Remote, RemoteError
 PAGE = 1_000
 
 _VALUE_PROBLEM = re.compile(r"On property value \(value: .*\): (.*?)\s*;?\s*$", re.DOTALL)
-"""DeviceHive's words for a value it does not take (core protocol, section 1.8), which quote the value."""
+"""DeviceHive's message about an invalid value (core protocol, section 1.8). It quotes the value."""
 
 expect_option = click.option(
     "--expect",
@@ -30,7 +30,7 @@ expect_revision_option = click.option(
     metavar="REVISION",
     help="Only if its last change has this revision.",
 )
-description_option = click.option("--description", help="Why, for whoever reads the history.")
+description_option = click.option("--description", help="The reason, which the history shows.")
 
 
 @click.command(
@@ -44,8 +44,8 @@ Examples:
 )
 @click.argument("name")
 @click.argument("value", required=False)
-@click.option("--file", type=click.File("rb"), help="Take the value from a file as it stands; - is standard input.")
-@click.option("--content-type", help="Its media type; text/plain when not given.")
+@click.option("--file", type=click.File("rb"), help="Read the value from a file, unchanged; - is standard input.")
+@click.option("--content-type", help="Its media type; default text/plain.")
 @description_option
 @expect_option
 @expect_revision_option
@@ -64,8 +64,8 @@ def put(
 ) -> None:
     """Create or update the configuration NAME. VALUE `-` is standard input, without the newline at its end.
 
-    With --expect the gateway refuses to overwrite what you have not seen, and this command shows what is there. A
-    VALUE that begins with a minus sign stands behind `--`.
+    With --expect the gateway does not overwrite a version that you have not seen; the command then shows the current
+    one. Put `--` before a VALUE that begins with a minus sign.
     """
     content = _content(value, file)
     with reach(url, given_token) as remote:
@@ -96,7 +96,7 @@ Examples:
 def get(remote: Remote, name: str, as_json: bool) -> None:
     """Print the value of the configuration NAME.
 
-    On a terminal a newline follows; into a file or a pipe goes the value and nothing else.
+    On a terminal a newline follows; a file or a pipe gets the value alone.
     """
     reply = remote.request("configuration/get", name=name)
     resource = reply["configuration"]
@@ -105,7 +105,7 @@ def get(remote: Remote, name: str, as_json: bool) -> None:
     elif resource["value"] is None:
         raise click.ClickException(f"{name} cannot be printed as text: it is {shown(resource)[1:-1]}")
     else:
-        # Bytes, so that what was put comes out again whatever the locale.
+        # Bytes, so that the locale cannot change the value.
         on_terminal = sys.stdout.isatty()
         click.echo((lines(resource["value"]) if on_terminal else resource["value"]).encode(), nl=on_terminal)
 
@@ -125,9 +125,9 @@ each configuration: name, version and the whole value, separated by tabs, with
 \\t, \\n, \\r and \\\\ escaped.""",
 )
 @click.argument("patterns", nargs=-1, metavar="[PATTERN]...")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
-@click.option("--after", help="Start behind this name.")
-@click.option("--take", type=click.IntRange(min=0), help="So many at most; everything when not given.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
+@click.option("--after", help="Start after this name.")
+@click.option("--take", type=click.IntRange(min=0), help="At most this many; default all.")
 @connected
 def list_(remote: Remote, patterns: tuple[str, ...], as_json: bool, after: str | None, take: int | None) -> None:
     """List configurations by name: all that you may see, or those that match a PATTERN (a name, or a prefix*)."""
@@ -168,7 +168,7 @@ def delete(remote: Remote, name: str, description: str | None, expect: int | Non
 
 
 def _content(value: str | None, file: BinaryIO | None) -> str:
-    """The value to put, from wherever it was given. Raises UsageError, or ClickException when it is not text."""
+    """The value from the argument, a file or standard input. Raises UsageError, or ClickException for a non-text."""
     if (value is None) == (file is None):
         raise click.UsageError("give either VALUE or --file")
     try:
@@ -184,7 +184,7 @@ def _content(value: str | None, file: BinaryIO | None) -> str:
 
 
 def write(remote: Remote, action: str, **members: Any) -> dict[str, Any]:
-    """A write; a refusal ends the command with the lines that tell why."""
+    """The reply to a write. Raises ClickException with the reason when the gateway refuses it."""
     try:
         return remote.request(action, **members)
     except RemoteError as error:
@@ -192,7 +192,7 @@ def write(remote: Remote, action: str, **members: Any) -> dict[str, Any]:
 
 
 def why(error: RemoteError) -> list[str]:
-    """Lines that tell why a write is refused: a conflict with what is there now; a refused value is not repeated."""
+    """Lines that say why a write was refused. A conflict shows the current version; a refused value is not shown."""
     if error.code == 409:
         return [on_one_line(str(error)), *_current(error.reply.get("change"))]
     if problem := _VALUE_PROBLEM.search(str(error)):
@@ -213,7 +213,7 @@ def _current(change: dict[str, Any] | None) -> list[str]:
 
 
 def _print_table(found: Iterable[dict[str, Any]]) -> None:
-    """One line for each, as wide as the terminal: a value is cut rather than wrapped."""
+    """One line for each configuration. A value that is too wide for the terminal is cut, not wrapped."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -228,7 +228,7 @@ def _print_table(found: Iterable[dict[str, Any]]) -> None:
 def pages(
     remote: Remote, names: Sequence[str], after: str | None = None, take: int | None = None
 ) -> Iterator[dict[str, Any]]:
-    """The replies of a list of everything that matches, page by page; smaller pages where the values are large."""
+    """The list of everything that matches, as one reply for each page. Pages get smaller where values are large."""
     left, size = take, PAGE
     while left is None or left > 0:
         asked = size if left is None else min(size, left)
@@ -249,7 +249,7 @@ def pages(
 
 
 def shown(resource: dict[str, Any]) -> str:
-    """The value, or what is there in its place."""
+    """The value, or its type and size in parentheses when it is not text."""
     value = resource["value"]
     return str(value) if value is not None else f"({resource['contentType']}, {resource['size']} bytes)"
 

@@ -40,9 +40,9 @@ def connected(command: _F) -> Callable[..., Any]:
 
 
 class Access:
-    """Where a command's gateway is, and who one is there: an access token, and the profile if it is from one.
+    """The address of a gateway, an access token for it, and the profile that the token is from, if any.
 
-    It can be used for one connection after another, and during a long one.
+    One Access serves any number of connections, one after the other.
     """
 
     def __init__(self, url: str, token: str, profile: Profile | None = None) -> None:
@@ -51,9 +51,9 @@ class Access:
         self.profile = profile
 
     def authenticate(self, remote: Remote) -> None:
-        """Show who one is, with a fresh token of the profile's login when the gateway does not take the one there is.
+        """Authenticate a connection. A token that the gateway refuses is renewed first, if it is from a profile.
 
-        Raises ClickException when no token is good any more.
+        Raises ClickException when there is no valid token.
         """
         try:
             remote.request("authenticate", token=self.token)
@@ -63,9 +63,9 @@ class Access:
             self.renew(remote, error)
 
     def renew(self, remote: Remote, why: RemoteError | None = None) -> None:
-        """Get a fresh access token, show it, and remember it. `why` is how the present one was refused, if it was.
+        """Get a new access token, authenticate with it and save it. `why` is the refusal of the old one, if any.
 
-        Raises ClickException when there is nothing to get one with, or the login has ended.
+        Raises ClickException when there is no refresh token, or it is no longer valid.
         """
         if self.profile is None:
             raise click.ClickException(f"the token of --token or HIVEWIRE_TOKEN is refused: {why}")
@@ -84,23 +84,23 @@ class Access:
         place = profiles.path()
         try:
             kept = profiles.load(place)
-            # Somebody may have logged in anew since it was read, and that login is not to be undone.
+            # A new login since the profile was read must not be overwritten.
             if kept is not None and kept.refresh_token == profile.refresh_token:
                 profiles.save(profile, place)
         except ProfileError as error:
-            # What was asked for can be done all the same; the next command will have to refresh again.
+            # The command can go on without the profile; the next command has to refresh again.
             click.echo(f"hivewire: warning: {error.format_message()}", err=True)
 
 
 def access(url: str | None, token: str | None) -> Access:
-    """What the flags, the environment and the profile give. Raises ClickException when that is no token for the url."""
+    """The access from flags, environment or profile. Raises ClickException when none has a token for the url."""
     if token is not None:
         return Access(url or _address_of_profile(), token)
     profile = profiles.load(profiles.path())
     if profile is None:
         raise click.ClickException(f"nobody is logged in: run {_login_command(url)}, or give --token")
     if url is not None and endpoint(url) != endpoint(profile.url):
-        # A token is for the gateway that gave it, and is shown to no other.
+        # A token is sent only to the gateway that issued it.
         raise click.ClickException(
             f"the login that is remembered is for {profile.url}, not for {url}, and is not shown to another gateway:"
             f" run {_login_command(url)}, or give --token"
@@ -110,7 +110,7 @@ def access(url: str | None, token: str | None) -> Access:
 
 @contextmanager
 def reach(url: str | None, token: str | None) -> Iterator[Remote]:
-    """An authenticated connection; an expired token of the profile is renewed and remembered.
+    """An authenticated connection; an expired token of the profile is renewed and saved.
 
     Raises ClickException when there is no token for this address, RemoteError when it is refused.
     """

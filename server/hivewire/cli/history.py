@@ -27,11 +27,11 @@ Examples:
 On a terminal it is a table; into a pipe goes one JSON object a line."""
 )
 @click.argument("name")
-@click.option("--take", type=click.IntRange(min=1), default=20, show_default=True, help="So many at most.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@click.option("--take", type=click.IntRange(min=1), default=20, show_default=True, help="At most this many changes.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 @connected
 def history(remote: Remote, name: str, take: int, as_json: bool) -> None:
-    """Show what happened to the configuration NAME, newest first, deletes and earlier lives too."""
+    """Show the changes of the configuration NAME, newest first, including deletes and what came before them."""
     changes = _changes(remote, name, take)
     if as_json or not sys.stdout.isatty():
         for change in changes:
@@ -65,7 +65,7 @@ Examples:
 )
 @click.argument("name")
 @click.argument("version", type=click.IntRange(min=1), required=False)
-@click.option("--revision", type=click.IntRange(min=1), help="Back to the change of this revision instead.")
+@click.option("--revision", type=click.IntRange(min=1), help="Go back to the change with this revision instead.")
 @description_option
 @expect_option
 @expect_revision_option
@@ -79,7 +79,7 @@ def rollback(
     expect: int | None,
     expect_revision: int | None,
 ) -> None:
-    """Write what the configuration NAME was at VERSION as a new version. `hivewire history` shows the versions."""
+    """Write the configuration NAME as it was at VERSION as a new version. `hivewire history` shows the versions."""
     if (version is None) == (revision is None):
         raise click.UsageError("give either VERSION or --revision")
     reply = write(

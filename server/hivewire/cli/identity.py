@@ -31,10 +31,10 @@ Examples:
   HIVEWIRE_PASSWORD=... hivewire login"""
 )
 @url_option
-@click.option("--login", "name", envvar="HIVEWIRE_LOGIN", default="admin", show_default=True, help="Who.")
+@click.option("--login", "name", envvar="HIVEWIRE_LOGIN", default="admin", show_default=True, help="Login of the user.")
 @click.option("--password-stdin", is_flag=True, help="Read the password from standard input, without asking.")
 def login(url: str | None, name: str, password_stdin: bool) -> None:
-    """Log in and remember it for the other commands.
+    """Log in, for the commands that follow.
 
     The address and the tokens are written to a profile that only you can read (HIVEWIRE_PROFILE, or
     ~/.config/hivewire/profile.json). The password is not kept.
@@ -53,12 +53,12 @@ def _last_address(place: Path) -> str:
     try:
         profile = profiles.load(place)
     except ProfileError:
-        profile = None  # a login replaces it, so it must not be in the way of one
+        profile = None  # this login replaces the profile, so a broken one does not matter
     return profile.url if profile is not None else DEFAULT_URL
 
 
 def read_password(prompt: str, from_stdin: bool, confirm: bool = False) -> str:
-    """A password from standard input when that is no terminal or was asked for, else typed without showing it."""
+    """A password from standard input when that is not a terminal or `from_stdin` is set; otherwise from a prompt."""
     if from_stdin or not sys.stdin.isatty():
         try:
             password = sys.stdin.buffer.readline().decode().rstrip("\r\n")
@@ -71,7 +71,7 @@ def read_password(prompt: str, from_stdin: bool, confirm: bool = False) -> str:
 
 
 def _known_actions(context: click.Context, option: click.Parameter, names: tuple[str, ...]) -> tuple[str, ...]:
-    """The gateway drops names that it does not know, so a slip of the pen would make a token that may do nothing."""
+    """Check the names here: the gateway ignores unknown ones, so a typing error would give a token without rights."""
     for name in names:
         if name.lower() not in BY_NAME:
             near = difflib.get_close_matches(name.lower(), BY_NAME, n=1)
@@ -103,7 +103,7 @@ On a terminal both tokens are shown; into a pipe goes the access token alone."""
 @click.option(
     "--name", "names", multiple=True, metavar="PATTERN", help="Which configurations it reaches: a name, or a prefix*."
 )
-@click.option("--user", "user_id", type=int, metavar="ID", help="Id of the user it is for; you when not given.")
+@click.option("--user", "user_id", type=int, metavar="ID", help="Id of the user it is for; default you.")
 @click.option("--expires", help="End of the access token: 90s, 30m, 12h, 7d, or a time (UTC).")
 @click.option("--refresh-expires", help="End of the refresh token, in the same forms.")
 @click.option("--json", "as_json", is_flag=True, help="Print both tokens as one JSON object.")
@@ -119,10 +119,10 @@ def token(
     refresh_expires: str | None,
     as_json: bool,
 ) -> None:
-    """Make an access and a refresh token with some of your own rights.
+    """Create an access token and a refresh token with some of your own rights.
 
-    It may do what --action names, once for each. Without --name it reaches the same names as your own token. The
-    refresh token ends with the access token when only --expires is given.
+    Give --action once for each action. Without --name the token reaches the same names as your own. With --expires
+    alone the refresh token ends together with the access token.
     """
     payload = {
         "userId": user_id,

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 
 class ProfileError(click.ClickException):
-    """The profile cannot be read or written; the message says why and quotes nothing of it."""
+    """The profile cannot be read or written; the message says why and quotes nothing from it."""
 
 
 class Profile(Struct):
@@ -29,7 +29,7 @@ class Profile(Struct):
 
 
 def path(environment: Mapping[str, str] = os.environ) -> Path:
-    """Where it is: HIVEWIRE_PROFILE, or `hivewire/profile.json` in the user's configuration directory."""
+    """The path of the profile: HIVEWIRE_PROFILE, or `hivewire/profile.json` in the user's configuration directory."""
     if environment.get("HIVEWIRE_PROFILE"):
         return Path(environment["HIVEWIRE_PROFILE"])
     base = environment.get("XDG_CONFIG_HOME") or os.path.join(os.path.expanduser("~"), ".config")
@@ -52,7 +52,7 @@ def save(profile: Profile, place: Path) -> None:
     """Write it whole, with mode 0600 from the first byte on. Raises ProfileError."""
     try:
         place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # mkstemp makes the file for its owner only.
+        # mkstemp creates the file with mode 0600.
         descriptor, temporary = tempfile.mkstemp(dir=place.parent, prefix=".profile")
         try:
             with os.fdopen(descriptor, "wb") as file:

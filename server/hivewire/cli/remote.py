@@ -1,8 +1,8 @@
 """A client of a running gateway, for the command line: action frames over one WebSocket.
 
-Its calls wait for what they want. The connection itself belongs to an event loop in a thread of its own, which answers
-pings whatever the command does meanwhile. A connection that is read in one thread and written in another would not do:
-over TLS it hangs now and then.
+Its calls block. The connection itself belongs to an event loop in a thread of its own, which answers pings while the
+command does something else. A connection that one thread reads while another writes is no alternative: over TLS it
+hangs now and then.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ LARGE = 1 << 20
 
 
 class RemoteError(Exception):
-    """The gateway refused a request: its code, its words, and the whole reply."""
+    """The gateway refused a request: the code, the message and the whole reply."""
 
     def __init__(self, code: int, text: str, reply: dict[str, Any]) -> None:
         super().__init__(text)
@@ -41,11 +41,11 @@ class RemoteError(Exception):
 
 
 class Unreachable(Exception):
-    """There is no conversation: nothing listens, TLS fails, it is no gateway, or the connection broke."""
+    """The gateway cannot be reached: nothing listens, TLS fails, it is not a gateway, or the connection broke."""
 
 
 class Closed(Unreachable):
-    """The connection ended. `code` and `reason` are the gateway's, None and empty when it broke without a word."""
+    """The connection ended. `code` and `reason` are the gateway's; None and empty without a close frame."""
 
     def __init__(self, text: str, code: int | None, reason: str) -> None:
         super().__init__(text)
@@ -58,7 +58,7 @@ class BadAddress(ValueError):
 
 
 class Unsendable(ValueError):
-    """What was to be sent is not Unicode text, as a command's argument can be: it comes as bytes."""
+    """The data to send is not Unicode text. Arguments of a command come as bytes, so they can be anything."""
 
 
 _DEFAULT_PORTS = {"ws": 80, "wss": 443}
@@ -77,7 +77,7 @@ def endpoint(url: str) -> str:
         host.encode("idna")  # as the socket module will; it raises UnicodeError, which is a ValueError
     except (KeyError, ValueError):
         host, port = "", None
-    if "@" in url:  # before anything is echoed: what stands in front of it may be a password
+    if "@" in url:  # checked before an error quotes the address, which may have a password in it
         raise BadAddress("an address has no login or password in it: use hivewire login, or a token")
     if not host or port == 0 or any(character.isspace() for character in url):
         raise BadAddress(f"{url!r} is no address of a gateway; write it like http://127.0.0.1:8080")
@@ -102,7 +102,7 @@ class Remote:
         try:
             with ExitStack() as stack:
                 self._portal: BlockingPortal = stack.enter_context(start_blocking_portal())
-                # On a socket that is there it follows no redirects to other hosts, which would get the token.
+                # With a connected socket it follows no redirects to other hosts, because they would get the token.
                 link = stack.enter_context(socket.create_connection(self._address, SECONDS))
                 limits: dict[str, Any] = {"open_timeout": SECONDS, "close_timeout": 2, "max_size": None}
                 connector = connect(self.url, sock=link, compression=None, proxy=None, **limits)
@@ -145,7 +145,7 @@ class Remote:
         return reply
 
     def push(self, seconds: float) -> dict[str, Any] | None:
-        """The next message that nobody asked for, in the order in which they came; None when none comes in time.
+        """The next pushed message, in the order of arrival; None when none comes in time.
 
         Raises Closed when the connection has ended.
         """
@@ -157,7 +157,7 @@ class Remote:
             return None
 
     def _exchange(self, data: bytes, number: int) -> dict[str, Any]:
-        """Send a frame and wait for the answer with its number; pushes that come before it are kept for `push`."""
+        """Send a frame and wait for the reply with its requestId. Pushes that come before it are kept for `push`."""
         try:
             self._portal.call(self._connection.send, data.decode())
             while True:
@@ -176,7 +176,7 @@ class Remote:
             raise Unreachable(f"{self.url}: {reason}") from None
 
     def _receive(self, seconds: float) -> dict[str, Any]:
-        """The next message. Raises TimeoutError, and Unreachable when it is nothing that a gateway sends."""
+        """The next message. Raises TimeoutError, and Unreachable when it is not a message of a gateway."""
         try:
             return msgspec.json.decode(self._portal.call(_next, self._connection, seconds), type=dict[str, Any])
         except ConnectionClosed as error:
@@ -185,19 +185,19 @@ class Remote:
             raise Unreachable(f"{self.url}: not an answer of a gateway: {error}") from None
 
     def _closed(self, error: ConnectionClosed) -> Closed:
-        """How it ended, in words."""
+        """The end of the connection as an exception."""
         text = f"{self.url} closed the connection: {error.rcvd or 'without a word'}"
         if error.rcvd is None:
             return Closed(text, None, "")
         return Closed(text, error.rcvd.code, error.rcvd.reason)
 
     def _told(self, closed: Closed, data: bytes) -> Exception:
-        """What the end of the connection means for the request that it was the answer to."""
+        """The exception for a request during which the connection ended; `data` is what was sent."""
         if closed.code == CloseCode.MESSAGE_TOO_BIG:
-            # The gateway is there and says no, so this is a refusal.
+            # The gateway was reached and refused the request.
             return RemoteError(413, "this is larger than a message to the gateway may be", {})
         if closed.code is None and len(data) > LARGE:
-            # A gateway that hangs up amid a large frame may not get its reason through: the reset overtakes it.
+            # When the gateway closes in the middle of a large frame, a TCP reset can overtake its close frame.
             return Closed(f"{closed}, perhaps because a message of {len(data):,} bytes is too large", None, "")
         return closed
 

@@ -16,7 +16,7 @@ from hivewire.settings import Effective, Settings, SettingsError, StartError
 
 
 def _flags(command: click.Command) -> click.Command:
-    """Add one option for each setting that is no secret; the default is left to the settings themselves."""
+    """Add one option for each setting that is not secret. The defaults come from the settings."""
     for name in catalogue.names():
         if catalogue.is_secret(name):
             continue
@@ -60,19 +60,19 @@ stopped:  hivewire user password admin --data hivewire.db"""
 @click.option(
     "--check",
     is_flag=True,
-    help="Try secrets and TLS files, print the settings and where each is from, exit.",
+    help="Test secrets and TLS files, print each setting and where it comes from, and exit.",
 )
 def serve(config: Path | None, check: bool, **flags: Any) -> None:
     """Start the gateway: DeviceHive's WebSocket and REST API over one durable ledger.
 
-    The first start makes the data file and an administrator, and prints the password once. Ctrl-C or SIGTERM stops
-    it cleanly: what is under way is answered, sockets are closed with 1001, and the exit code is 0.
+    The first start creates the data file and an administrator, and prints the password once. Ctrl-C or SIGTERM stops
+    it cleanly: open requests are answered, WebSockets are closed with 1001, and the exit code is 0.
     """
     try:
         effective = catalogue.load(flags, file=config)
     except SettingsError as error:
         raise click.UsageError(str(error)) from None
-    from hivewire import app  # here, so that --help need not load the gateway
+    from hivewire import app  # imported here, so that --help does not load the gateway
 
     try:
         if check:
@@ -101,7 +101,7 @@ def _print_effective(effective: Effective) -> None:
 
 
 def _welcome(news: Any) -> None:
-    """Where it listens and what to paste first; the generated password this once."""
+    """Print the addresses, the first commands to try, and the generated password, which is shown only here."""
     command = Path(sys.argv[0]).absolute()
     hivewire = shlex.quote(str(command)) if command.name == "hivewire" else f"{shlex.quote(sys.executable)} -m hivewire"
     if Path.cwd() in command.parents and command.name == "hivewire":

@@ -1,6 +1,6 @@
 """`hivewire tenant`: `add`, `list` and `delete` on a running gateway, or on the file of a stopped one.
 
-What is done with the configuration document of a tenant is in `documents.py`.
+The commands for the configuration document of a tenant are in `documents.py`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @click.group(no_args_is_help=True)
 def tenant() -> None:
-    """Look after tenants: spaces of their own, in which clients work, each with a configuration document."""
+    """Manage tenants: separate spaces in which clients work, each with a configuration document."""
 
 
 @tenant.command(
@@ -38,7 +38,7 @@ Examples:
 @url_option
 @token_option
 def add(name: str, data: Path | None, url: str | None, given_token: str | None) -> None:
-    """Make the tenant NAME: 1 to 32 letters and digits."""
+    """Create the tenant NAME: 1 to 32 letters and digits."""
     if data is not None:
         change_file(data, lambda store: store.tenants.insert_tenant(name, None))
     else:
@@ -58,7 +58,7 @@ Examples:
 @url_option
 @token_option
 def list_(data: Path | None, url: str | None, given_token: str | None) -> None:
-    """List the tenants, one a line."""
+    """List the tenants, one per line."""
     if data is not None:
         found = read_file(data, lambda store: store.tenants.all())
     else:
@@ -81,7 +81,7 @@ Examples:
 def delete(name: str, data: Path | None, url: str | None, given_token: str | None) -> None:
     """Delete the tenant NAME.
 
-    Privileges in it end, and do not come back with a new tenant of its name.
+    Privileges in it end. A new tenant of the same name does not restore them.
     """
     if data is not None:
         change_file(data, lambda store: store.tenants.delete_tenant(name, None))
@@ -96,7 +96,7 @@ for _command in (documents.get, documents.put, documents.diff, documents.history
 
 
 def read_file(data: Path, read: Callable[[Store], list[str]]) -> list[str]:
-    """What is in the file of a stopped gateway. Raises ClickException."""
+    """Lines that `read` makes from the file of a stopped gateway. Raises ClickException."""
     found: list[str] = []
 
     async def work(store: Store) -> None:
@@ -107,7 +107,7 @@ def read_file(data: Path, read: Callable[[Store], list[str]]) -> list[str]:
 
 
 def change_file(data: Path, make: Callable[[Store], Transaction]) -> None:
-    """Write a transaction to the file of a stopped gateway. Raises ClickException when it cannot be."""
+    """Write a transaction to the file of a stopped gateway. Raises ClickException when it is refused."""
     from hivewire.access.tenants import TenancyError
     from hivewire.ledger.records import NotDurable, PreconditionFailed, Refused
 
@@ -125,7 +125,7 @@ def change_file(data: Path, make: Callable[[Store], Transaction]) -> None:
 
 
 async def _with_store(data: Path, work: Callable[[Store], Awaitable[None]]) -> None:
-    """The lock of the file makes sure that no gateway is running on it."""
+    """Open the file and work on it. Its lock ensures that no gateway is running on it."""
     from hivewire.settings import StartError
     from hivewire.store import open_store
 

@@ -15,14 +15,14 @@ from hivewire.cli.identity import read_password
 data_option = click.option(
     "--data",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="The file of a gateway that is stopped.",
+    help="Work on this data file; its gateway must be stopped.",
 )
 ACTIVE = 0
 
 
 @click.group(no_args_is_help=True)
 def user() -> None:
-    """Look after users: set a password, unlock."""
+    """Manage users: set a password, unlock."""
 
 
 @user.command(
@@ -40,7 +40,7 @@ Examples:
 def password(login: str, password_stdin: bool, data: Path | None, url: str | None, given_token: str | None) -> None:
     """Set the password of the user LOGIN.
 
-    Tokens that the user has stay valid until they expire.
+    The tokens of the user stay valid until they expire.
     """
     new = read_password("New password", password_stdin, confirm=True)
     if not 6 <= len(new) <= 128:
@@ -60,7 +60,7 @@ Examples:
 @url_option
 @token_option
 def unlock(login: str, data: Path | None, url: str | None, given_token: str | None) -> None:
-    """Make the user LOGIN active again, and forget its wrong passwords."""
+    """Make the user LOGIN active again and reset the count of its wrong passwords."""
     _update(login, {"status": ACTIVE}, data, url, given_token)
     click.echo(f"{login} is active")
 
@@ -73,12 +73,12 @@ def _update(login: str, fields: dict[str, Any], data: Path | None, url: str | No
         found = remote.request("user/list", login=login)["users"]
         if not found:
             raise click.ClickException(f"there is no user {login}")
-        # The gateway overwrites `data` with every update, so it is sent back as it was.
+        # The gateway overwrites `data` with every update, so it is sent back unchanged.
         remote.request("user/update", userId=found[0]["id"], user={**fields, "data": found[0]["data"]})
 
 
 async def _update_file(login: str, fields: dict[str, Any], data: Path) -> None:
-    """The same on the file itself; its lock makes sure that no gateway is running on it."""
+    """The same on the file itself. Its lock ensures that no gateway is running on it."""
     from hivewire.settings import StartError
     from hivewire.store import open_store
 

@@ -1,4 +1,4 @@
-"""`hivewire watch`: follow configurations through restarts of the gateway and past the end of tokens."""
+"""`hivewire watch`: follow configurations, also when the gateway restarts or a token expires."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from hivewire.cli.remote import Closed, Remote, RemoteError, Unreachable
 from hivewire_protocol.close import TABLE, Code
 
 FIRST_WAIT, LONGEST_WAIT = 0.1, 5.0
-"""Seconds between attempts to come back: twice as long after each, and a little random."""
+"""Seconds between attempts to reconnect: doubled after each attempt, with some randomness."""
 
 LOOK_SECONDS = 1.0
-"""While nothing is pushed, the reader of our output is looked at so often."""
+"""While nothing is pushed, check this often that somebody still reads the output."""
 
 ASK_SECONDS = 30.0
-"""The gateway does not say when a token has expired, it just pushes nothing more: so it is asked so often."""
+"""Seconds between checks of the token. The gateway does not report that it expired; it only stops pushing."""
 
 Item = dict[str, Any]
 """A pushed message, with `type` in place of the action and without the number of the subscription."""
@@ -64,10 +64,10 @@ does not reach back to where one stood, it prints `reset` and the state anew
 (with --no-snapshot `reset` alone).""",
 )
 @click.argument("patterns", nargs=-1, metavar="[PATTERN]...")
-@click.option("--since", metavar="POSITION", help="Go on behind this position instead of beginning with the state.")
+@click.option("--since", metavar="POSITION", help="Resume after this position instead of beginning with the state.")
 @click.option("--no-snapshot", is_flag=True, help="Changes from now on, without the state.")
 @click.option("--no-conflate", is_flag=True, help="Every change, even if this command is too slow to read them.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line, on a terminal too.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line, also on a terminal.")
 @url_option
 @token_option
 def watch(
@@ -79,7 +79,7 @@ def watch(
     no_conflate: bool,
     as_json: bool,
 ) -> None:
-    """Show what configurations are and how they change: all that you may see, or those that match a PATTERN.
+    """Show configurations and their changes: all that you may see, or those that match a PATTERN.
 
     A PATTERN is a name, or a prefix*. Ctrl-C ends it.
     """
@@ -98,10 +98,10 @@ def watch(
 
 
 class Watcher:
-    """One subscription over as many connections as it takes. `position` is behind what has been shown.
+    """One subscription over any number of connections. `position` follows what has been shown.
 
-    What is pushed is held back until a message has a position: when the connection ends before that, it is forgotten
-    and comes again over the next one.
+    Messages are held back until one has a position. When the connection ends before that, they are dropped, and the
+    next connection brings them again.
     """
 
     def __init__(self, entry: Access, wanted: Item, since: str | None, show: Callable[[Item], None]) -> None:
@@ -116,7 +116,7 @@ class Watcher:
         self._entered = self._ask_at = self._renew_at = 0.0
 
     def run(self) -> None:
-        """Until there is a reason to stop: what the gateway refuses, or that it cannot be reached at first."""
+        """Run until the gateway refuses something, or cannot be reached at the start."""
         while True:
             try:
                 with Remote(self._access.url) as remote:
@@ -153,7 +153,7 @@ class Watcher:
             if frame is not None:
                 self._take(frame)
             elif _reader_is_gone():
-                raise BrokenPipeError(errno.EPIPE, "nobody reads the output")  # click ends quietly at this
+                raise BrokenPipeError(errno.EPIPE, "nobody reads the output")  # click ends without a message on this
             self._keep_known(remote)
 
     def _take(self, frame: Item) -> None:
@@ -162,7 +162,7 @@ class Watcher:
         frame.pop("subscriptionId", None)
         item = {"type": action.removeprefix("configuration/"), **frame}
         if item.get("reset"):
-            self._held = [{"type": "reset"}]  # what came of an unfinished group is in the new state
+            self._held = [{"type": "reset"}]  # the new state includes the unfinished group
         if item["type"] == "snapshot" and self._wanted["snapshot"] is False:
             item = {"type": "bookmark", "position": position}
         if item["type"] != "bookmark" or position is not None:
@@ -176,15 +176,15 @@ class Watcher:
     # Tokens.
 
     def _plan(self) -> None:
-        """When to look after the token next: a login's is renewed in time, one that was given is asked about."""
+        """Schedule the next work on the token: one of a login is renewed in time, a given one is checked."""
         now, left = time.monotonic(), _seconds_left(self._access.token)
         self._ask_at, self._renew_at = now + ASK_SECONDS, math.inf
         if left <= 0:
-            return  # it was taken, so the two clocks differ: asking will tell
+            return  # the gateway accepted it, so the two clocks differ; only a check can tell
         if self._access.profile is not None:
             self._renew_at = now + 0.75 * left
         else:
-            self._ask_at = min(self._ask_at, now + left + 0.1)  # the token is still good in its last millisecond
+            self._ask_at = min(self._ask_at, now + left + 0.1)  # the token is still valid in its last millisecond
 
     def _keep_known(self, remote: Remote) -> None:
         now = time.monotonic()
@@ -200,7 +200,7 @@ class Watcher:
                 self._access.renew(remote, error)
             self._plan()
 
-    # Coming back.
+    # Reconnecting.
 
     def _wait_after(self, error: Unreachable | RemoteError) -> float:
         """Seconds to wait before the next attempt; raises the error when another one would not help."""
@@ -219,12 +219,12 @@ class Watcher:
 
 
 def _advice(code: int) -> str:
-    """Whether to reconnect after a close code; codes that are not the gateway's come from what stands before it."""
+    """Whether to reconnect after a close code; other codes come from a proxy in between, so try again."""
     return TABLE[Code(code)].reconnect if code in TABLE else "yes"
 
 
 def _seconds_left(token: str) -> float:
-    """How long an access token is good, by this machine's clock; 0 when it does not show."""
+    """How long an access token is still valid by this machine's clock; 0 when it cannot be read."""
     try:
         part = token.split(".")[1]
         claims = msgspec.json.decode(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
@@ -234,12 +234,12 @@ def _seconds_left(token: str) -> float:
 
 
 def _reader_is_gone() -> bool:
-    """Whether nobody can read any more what is printed, as after `| head -1`."""
+    """Whether the reader of the output has ended, as after `| head -1`."""
     try:
         output = select.poll()
         output.register(sys.stdout.fileno(), 0)
         return any(event & (select.POLLERR | select.POLLHUP) for _, event in output.poll(0))
-    except (OSError, ValueError):  # standard output is no file
+    except (OSError, ValueError):  # standard output is not a file
         return False
 
 
@@ -248,7 +248,7 @@ def _note(text: str) -> None:
 
 
 class Lines:
-    """Configurations and changes for the eye, each on a line that is cut to the terminal's width."""
+    """Prints configurations and changes for people, each on a line that is cut to the terminal's width."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -259,7 +259,7 @@ class Lines:
         self._in_snapshot = False
 
     def show(self, item: Item) -> None:
-        """Print what there is to see of a message; of a bookmark there is nothing."""
+        """Print a message; a bookmark prints nothing."""
         if item["type"] == "snapshot":
             self._snapshot(item)
         elif item["type"] == "update":
