@@ -3,13 +3,13 @@
 A document is a record of kind `tenantConfiguration` under its tenant's id. Its content is two lines and the document:
 
 ```text
-{"counter":4,"updatedTime":1716203045000,...}     Header: what a save has to know, and where the document begins
-{"added":[...],"removed":[...],...}               how it differs from the version before it, for subscribers
-{"label":"Shop",...}                              the document as it is served, not parsed again for that
+{"counter":4,"updatedTime":1716203045000,...}     Header: what the next save needs, and where the document begins
+{"added":[...],"removed":[...],...}               the differences from the version before, for subscribers
+{"label":"Shop",...}                              the document as it is served, without parsing it again
 ```
 
-So the counter of ids and the differences are written with the document or not at all. What is done with a small
-document is done in slices on the event loop, and with a larger one in a process of its own (`workers.py`).
+One record holds all three, so the id counter and the differences are written atomically with the document. Small
+documents are processed in slices on the event loop, large ones in a worker process (`workers.py`).
 """
 
 from __future__ import annotations
@@ -44,22 +44,21 @@ from hivewire_protocol.tenant.errors import Finding, NotDefined
 from hivewire_protocol.tenant.steps import Steps
 
 SLICE_SECONDS = 0.002
-"""Seconds that work may take before other connections have a turn of the event loop."""
+"""Seconds that work may take before it yields to the event loop."""
 
 LARGE = 64 << 10
-"""Bytes of documents from which on another process works with them. Smaller ones cannot take long, whatever is in them.
-"""
+"""Size in bytes from which documents go to a worker process. Smaller ones cannot take long, whatever they contain."""
 
 TRIES = 5
-"""Saves of a tenant wait for each other, so only its deletion can come between reading and writing: two tries nearly
-always do."""
+"""Most attempts of a save. Saves of one tenant are serialized, so only the tenant's deletion can come between reading
+and writing, and two attempts are nearly always enough."""
 
 _T = TypeVar("_T")
 
 
 class Author(NamedTuple):
-    """Who saves in a tenant. `number` is that of the tenant's record when the request came; `still` raises WireError
-    when the right to save has ended since."""
+    """The caller that saves a document. `number` is the number of the tenant's record when the request came in; `still`
+    raises WireError when the caller has lost the right to save since."""
 
     tenant: str
     number: int
@@ -68,8 +67,8 @@ class Author(NamedTuple):
 
 
 class Header(Struct):
-    """The first line. `tenant` is the number of the tenant's record, so that a new tenant of an old name starts empty;
-    `differences` the length of the second line."""
+    """The first line. `tenant` is the number of the tenant's record, so that a tenant that is created again under its
+    old id starts empty. `differences` is the length of the second line."""
 
     counter: int
     updatedTime: int
@@ -81,7 +80,7 @@ class Header(Struct):
 
 
 class Stored(Struct):
-    """A version of a document."""
+    """One stored version of a document."""
 
     header: Header
     change: Change
@@ -113,7 +112,7 @@ class Stored(Struct):
 
 
 def stored_of(change: Change) -> Stored:
-    """The version that a change wrote; it must not be a delete."""
+    """The version that a change wrote. The change must not be a delete."""
     content = change.content or b""
     end = content.index(b"\n")
     header = msgspec.json.decode(content[:end], type=Header)
@@ -121,7 +120,7 @@ def stored_of(change: Change) -> Stored:
 
 
 async def in_slices(steps: Steps[_T]) -> _T:
-    """The result of long work; other connections have a turn of the event loop every few milliseconds."""
+    """The result of long work, done with a pause every few milliseconds in which the event loop serves others."""
     began = perf_counter()
     while True:
         try:
@@ -135,7 +134,7 @@ async def in_slices(steps: Steps[_T]) -> _T:
 
 
 class Documents:
-    """The documents of all tenants of one gateway. One save and one reading of a tenant's large document at a time."""
+    """The documents of all tenants. For each tenant one save, and one read of a large document, runs at a time."""
 
     def __init__(self, ledger: Ledger, tenants: Tenants, workers: Workers, settings: Settings) -> None:
         self._ledger = ledger
@@ -154,7 +153,7 @@ class Documents:
         return stored if stored is not None and stored.header.tenant == self._tenants.number(tenant) else None
 
     async def collections(self, stored: Stored, names: list[str], privileges: list[str] | None) -> bytes:
-        """Some collections of a version, or all, as JSON; with `access` in each element if privileges are given."""
+        """The named collections of a version, or all, as JSON. With `privileges`, each element gets `access`."""
         return await self._read(stored.change.key, stored.size, work.collections, stored.document, names, privileges)
 
     async def part(self, stored: Stored, address: tuple[str, ...]) -> bytes:
@@ -162,7 +161,7 @@ class Documents:
         return await self._read(stored.change.key, stored.size, work.part, stored.document, address)
 
     async def history(self, stored: Stored, most: int, offset: int) -> AsyncIterator[Stored]:
-        """This version and those before it, newest first, as long as they are kept; one at a time is in memory."""
+        """Kept versions from this one backwards, newest first. Only one at a time is in memory."""
         at = stored.change.revision
         while at and most > 0:
             found = await self._ledger.history(DOCUMENT, stored.change.key, revision=at, take=1)
@@ -179,7 +178,7 @@ class Documents:
             yield version
 
     async def find(self, tenant: str, body: bytes) -> list[Finding]:
-        """What is wrong with a document that is not to be saved. Raises TenantError when it cannot be read."""
+        """The findings in a document, without saving it. Raises TenantError when it cannot be read."""
         return await self._read(tenant, len(body), work.find, body, self._rules)
 
     async def save(
@@ -187,8 +186,8 @@ class Documents:
     ) -> tuple[Stored, bytes]:
         """Save a whole document (section 3), or an edit of the stored one (sections 2.2 to 2.4).
 
-        `since` are the values of If-Unmodified-Since. With the new version comes what the edit was about, as JSON.
-        Raises TenantError, and WireError when the tenant or the right to save has gone meanwhile.
+        `since` are the values of If-Unmodified-Since. Returns the new version and the edited part as JSON.
+        Raises TenantError, and WireError when the tenant or the right to save is gone by then.
         """
         async with self._saves.lock(author.tenant):
             for _ in range(TRIES):
@@ -203,11 +202,11 @@ class Documents:
     async def _try(
         self, author: Author, body: bytes | None, since: Sequence[str], edit: work.Edit | None, stored: Stored | None
     ) -> tuple[Stored, bytes] | None:
-        """One try to replace a version; None when another one took its place meanwhile."""
+        """One attempt to replace a version; None when the stored version changed meanwhile."""
         before = stored.header if stored is not None else None
         moment = self._ledger.now()
-        # The write below expects just this version to be the last one, so what the date allows now still holds when it
-        # is written (section 4.1).
+        # The write below expects that this version is still the last one, so the date check still holds when it is
+        # committed (section 4.1).
         stale = not dates.may_save(before.updatedTime if before is not None else None, since, moment)
         time = dates.next_time(before.updatedTime if before is not None else None, moment)
         members: dict[str, Any] = {
@@ -220,7 +219,7 @@ class Documents:
         old = work.Version(stored.document, stored.header.counter) if stored is not None else None
         size = len(body or b"") + (stored.size if stored is not None else 0)
         saved = await self._do(size, work.save, body, edit, old, self._rules, members, stale=stale)
-        author.still()
+        author.still()  # again: the work above may have taken seconds in a worker
         if self._tenants.number(author.tenant) != author.number:
             raise NotDefined
         differences = _encoded(saved.differences)
@@ -235,8 +234,8 @@ class Documents:
         return version, saved.part
 
     async def _read(self, tenant: str, size: int, what: Callable[..., Steps[_T]], *values: Any) -> _T:
-        """Work that saves nothing. One tenant's large documents are worked on one after the other, so that no tenant
-        takes all workers."""
+        """Work that saves nothing. Each tenant has one large document in work at a time, so that no tenant takes all
+        workers."""
         async with self._readings.lock(tenant) if size >= LARGE else nullcontext():
             return await self._do(size, what, *values)
 
@@ -250,18 +249,18 @@ class Documents:
 
 
 def _only(changes: list[Change]) -> Stored:
-    """The version that a transaction of one write made."""
+    """The reply of a save: the version that its only write made."""
     [change] = changes
     return stored_of(change)
 
 
 def _overtaken(refused: Refused) -> WireError:
-    """Another version took the place of the one that was to be replaced; never shown."""
+    """The stored version changed before the commit. Only `_try` sees this error."""
     return VersionConflict(VersionConflict.text)
 
 
 def _encoded(differences: Differences) -> bytes:
-    """As members of a push."""
+    """The second line of a record, which holds members of a push."""
     return encode(
         {
             "added": differences.added,
@@ -276,7 +275,7 @@ def _encoded(differences: Differences) -> bytes:
 
 
 def _update(change: Change) -> bytes:
-    """The members of a push; a deletion, which comes with that of the tenant, has no `updatedTime`."""
+    """The members of a push. A delete, which only happens with the tenant, has `updatedTime` null."""
     members = {
         "revision": change.revision,
         "modified": times.render(change.time),

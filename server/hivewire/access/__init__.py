@@ -1,4 +1,4 @@
-"""Who may do what: tokens, passwords, users, and how often a password may be guessed.
+"""Access control: tokens, passwords, users, tenants, and limits on guessing passwords.
 
-The rule here: a secret never leaves, not in logs, not in errors, not in `repr`.
+Rule of this package: secrets never appear in logs, errors or `repr`.
 """

@@ -1,4 +1,4 @@
-"""What a new ledger begins with: the first administrator and the secret that signs tokens."""
+"""The first records of a new ledger: the administrator and the secret that signs tokens."""
 
 from __future__ import annotations
 
@@ -20,8 +20,7 @@ SECRET, SIGNING_KEY = "secret", "jwt"
 class Bootstrap(Struct):
     """The first records of a new ledger, not written yet.
 
-    `signing_secret` and the administrator's `password` are set when they were just generated; the password is shown
-    once.
+    `signing_secret` and the administrator's `password` are set if they were generated; the password is shown once.
     """
 
     writes: list[Write]
@@ -32,9 +31,9 @@ class Bootstrap(Struct):
         return "Bootstrap(...)"
 
     async def write(self, ledger: Ledger, data: str) -> None:
-        """Write them in one transaction, if there are any. Raises StartError.
+        """Write the records in one transaction, if there are any. Raises StartError.
 
-        This is the last step of a start, because a start that stops after it leaves a password that nobody saw.
+        This must be the last step of a start: if a later one failed, the password would be stored but never shown.
         """
         if not self.writes:
             return
@@ -45,7 +44,7 @@ class Bootstrap(Struct):
 
 
 async def prepare(settings: Settings, ledger: Ledger, users: Users, passwords: Passwords) -> Bootstrap:
-    """The records that a loaded ledger still lacks. Hashes the password of a new administrator."""
+    """The records that are missing in a loaded ledger. Hashes the password of a new administrator."""
     writes: list[Write] = []
     signing_secret = password = None
     if not users.all():
@@ -59,7 +58,7 @@ async def prepare(settings: Settings, ledger: Ledger, users: Users, passwords: P
 
 
 def signing_key(settings: Settings, ledger: Ledger, bootstrap: Bootstrap) -> Key:
-    """The key that signs tokens, from the settings or else from the ledger. Logs a weak one. Raises StartError."""
+    """The key that signs tokens, from the settings or else from the ledger. Warns of a weak key. Raises StartError."""
     key = key_of(settings, settings.jwt_secret or bootstrap.signing_secret or _stored_secret(ledger))
     if key.weak:
         log.warning(
@@ -70,7 +69,7 @@ def signing_key(settings: Settings, ledger: Ledger, bootstrap: Bootstrap) -> Key
 
 
 def key_of(settings: Settings, secret: str) -> Key:
-    """The key that is derived from a secret. Raises StartError when the secret is not valid."""
+    """The key derived from a secret. Raises StartError when the secret is not valid."""
     try:
         # `jwt_key_derivation` is for a secret that was set; a generated one is always used as it is.
         return Key(secret, settings.jwt_key_derivation if settings.jwt_secret is not None else "utf8")

@@ -1,4 +1,4 @@
-"""An identity: what a verified access token says about who is asking."""
+"""An identity: what a verified access token says about the caller."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from hivewire_protocol.permissions import ALL, Permission
 class Identity(Struct, frozen=True):
     """A user or a client, and what its token grants until `expires` (milliseconds since 1970).
 
-    `permissions` has a bit for each granted Permission, because testing it is part of every request. `networks` and
-    `device_types` are ids; None stands for all of them. `names` are the configuration names that the token reaches.
-    `tenants` are privileges by tenant id; None stands for all privileges in all tenants. `client` is the number of a
-    client, whose id is the `login` then, and `user_id` is 0, which is nobody's.
+    `permissions` is a bit set of granted Permissions, because every request tests one. `networks` and `device_types`
+    are ids; None stands for all of them. `names` are the configuration names that the token covers. `tenants` are
+    privileges by tenant id; None stands for all privileges in all tenants. For a client, `client` is its number,
+    `login` is its id, and `user_id` is 0, which no user has.
     """
 
     user_id: int
@@ -34,7 +34,7 @@ class Identity(Struct, frozen=True):
 
     @property
     def subject(self) -> tuple[str, int]:
-        """Whose token it is: kind and number of its record."""
+        """The owner of the token: kind and number of its record."""
         return (CLIENT, self.client) if self.client else (USER, self.user_id)
 
     def may(self, permission: Permission) -> bool:
@@ -47,7 +47,7 @@ class Identity(Struct, frozen=True):
 
     @property
     def unrestricted(self) -> bool:
-        """Whether the token grants everything that its user may do."""
+        """Whether the token grants all actions on all names, networks and device types."""
         return (
             all(self.may(permission) for permission in ALL)
             and self.names.contains("*")
@@ -61,4 +61,4 @@ class Identity(Struct, frozen=True):
 
 
 ANONYMOUS = Identity(0, "", 0, 0, frozenset(), frozenset(), Patterns(()))
-"""A caller that has shown no token. It has no rights."""
+"""A caller without a token. It has no rights."""

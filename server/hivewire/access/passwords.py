@@ -15,17 +15,18 @@ from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatc
 _T = TypeVar("_T")
 
 MAX_WAITING = 64
-"""Hashes that may wait. At about 50 ms each on one core, a longer queue would only make people wait for a time-out."""
+"""Hashes that may wait. One takes about 50 ms, so callers further back in a longer queue would time out anyway."""
 
 
 class Busy(Exception):
-    """Too many hashes wait already."""
+    """Too many hashes are waiting already."""
 
 
 class Passwords:
-    """Hashes and verifies. At most half of the cores (one at least) hash at a time, each with 64 MiB of memory.
+    """Hashes and verifies passwords. At most half of the cores (at least one) hash at a time, with 64 MiB each.
 
-    That is the second recommended option of RFC 9106, section 4, on one lane: the threads are the parallelism here.
+    The parameters are the second recommended option of RFC 9106, section 4, except for one lane instead of four:
+    the threads already work in parallel.
     """
 
     def __init__(self, threads: int | None = None, hasher: PasswordHasher | None = None) -> None:
@@ -59,11 +60,11 @@ class Passwords:
             self._waiting -= 1
 
     def close(self) -> None:
-        """Stop the threads: hashes under way are finished, waiting ones are dropped."""
+        """Stop the threads: running hashes finish, waiting ones are dropped."""
         self._pool.shutdown(wait=True, cancel_futures=True)
 
 
 def generate() -> str:
-    """A password of 20 letters and digits that nobody confuses with each other (116 bits)."""
+    """A password of 20 letters and digits that are not easily confused, such as 0 and O (116 bits)."""
     alphabet = "abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789"
     return "".join(secrets.choice(alphabet) for _ in range(20))

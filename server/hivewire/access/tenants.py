@@ -1,7 +1,7 @@
 """Tenants and clients: records of kinds `tenant` and `client` in the ledger, read into an index.
 
-A **client** is a program that works in tenants (tenant configuration, section 1). It proves itself by a secret that the
-gateway has made, and has privileges in certain tenants and nothing else.
+A **client** is a program that works in tenants (tenant configuration, section 1). It authenticates with a secret that
+the gateway generated. It has privileges in certain tenants and no other rights.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ from hivewire_protocol.nouns.tenant import TENANT_ID, Privilege
 TENANT, CLIENT = "tenant", "client"
 
 DOCUMENT = "tenantConfiguration"
-"""The kind of the record that holds a tenant's configuration document, under the tenant's id; it goes with the tenant.
-"""
+"""The kind of the record with a tenant's configuration document. Its key is the tenant's id; it is deleted with the
+tenant."""
 
 
 class TenancyError(ValueError):
-    """A tenant or a client cannot be as it was asked for; the message is a sentence that says why."""
+    """The requested tenant or client is not valid; the message is a sentence that says why."""
 
 
 class Grant(Struct):
-    """Privileges in one tenant, which is known by the number of its record: that is never given again."""
+    """Privileges in one tenant. `tenant` is the number of its record, which is never used for another tenant."""
 
     tenant: int
     privileges: list[Privilege]
 
 
 class ClientProfile(Struct):
-    """What is stored of a client besides its id: the content of the record."""
+    """The content of a client's record. The key of the record is the client's id."""
 
     secret_hash: str
     grants: dict[str, Grant]
@@ -48,9 +48,10 @@ class ClientProfile(Struct):
 
 
 class ApiClient(Struct):
-    """A client as it is now; a new object with every change of its record.
+    """A client as it is now. Every change of its record makes a new object.
 
-    `number` is the record's, which is never given again. `token` is the one that was issued last, and its expiry.
+    `number` is the number of the record, which is never used for another client. `token` is the token that was issued
+    last, with its expiry.
     """
 
     number: int
@@ -71,7 +72,7 @@ class Tenants:
         self._clients: dict[str, ApiClient] = {}
         self._by_number: dict[int, ApiClient] = {}
         self.on_change: Callable[[], None] = lambda: None
-        """Called when any tenant or client has changed."""
+        """Called when any tenant or client changes."""
         ledger.observers.append(self._apply)
 
     def load(self) -> None:
@@ -95,14 +96,14 @@ class Tenants:
                     client = ApiClient(change.id, change.key, profile)
                     self._clients[client.id] = self._by_number[client.number] = client
 
-    # Who and what there is.
+    # Reading.
 
     def exists(self, tenant: str) -> bool:
-        """Whether there is a tenant of this id, to the letter."""
+        """Whether there is a tenant with exactly this id."""
         return tenant in self._tenants
 
     def number(self, tenant: str) -> int | None:
-        """The number of a tenant's record, which is never given again; None when there is no such tenant."""
+        """The number of a tenant's record, which is never used again; None when there is no such tenant."""
         return self._tenants.get(tenant)
 
     def all(self) -> list[str]:
@@ -110,7 +111,7 @@ class Tenants:
         return sorted(self._tenants)
 
     def client(self, name: str) -> ApiClient | None:
-        """The client of this id, to the letter."""
+        """The client with exactly this id."""
         return self._clients.get(name)
 
     def by_number(self, number: int) -> ApiClient | None:
@@ -122,7 +123,7 @@ class Tenants:
         return [self._clients[name] for name in sorted(self._clients)]
 
     def grants(self, client: ApiClient) -> dict[str, frozenset[Privilege]]:
-        """The privileges that count: those in tenants that were there when they were given, and still are."""
+        """The privileges that are valid now. A tenant that was deleted and created again under its id gives none."""
         return {
             tenant: effective(grant.privileges)
             for tenant, grant in client.profile.grants.items()
@@ -130,21 +131,21 @@ class Tenants:
         }
 
     def prove(self, name: str, secret: str) -> ApiClient | None:
-        """The client whose id and secret these are. An unknown one takes as long as a wrong secret."""
+        """The client with this id and secret. An unknown id takes as long as a wrong secret."""
         client = self._clients.get(name)
-        right = hmac.compare_digest(_hash(secret), client.profile.secret_hash if client is not None else _NOBODY)
-        return client if right else None
+        expected = client.profile.secret_hash if client is not None else _NOBODY
+        return client if hmac.compare_digest(_hash(secret), expected) else None
 
-    # What changes them. Raises TenancyError.
+    # Transactions that change them. They raise TenancyError.
 
     def insert_tenant(self, tenant: str, author: str | None) -> Transaction:
-        """The transaction that makes a tenant; it is refused with PreconditionFailed when there is one of this id."""
+        """The transaction that creates a tenant. Its commit raises PreconditionFailed when the id exists."""
         if not TENANT_ID.fullmatch(tenant):
             raise TenancyError("the id of a tenant is 1 to 32 letters and digits")
         return Transaction([Write(TENANT, tenant, b"{}", "application/json", None, (Expected(version=0),))], author)
 
     def delete_tenant(self, tenant: str, author: str | None) -> Transaction:
-        """The transaction that deletes a tenant and its document; refused with Missing when there is none."""
+        """The transaction that deletes a tenant and its document. Its commit raises Missing when there is none."""
         writes = [Write(TENANT, tenant, None)]
         if self._ledger.get(DOCUMENT, tenant) is not None:
             writes.append(Write(DOCUMENT, tenant, None))
@@ -153,7 +154,7 @@ class Tenants:
     def insert_client(
         self, name: str, privileges: Mapping[str, Sequence[str]], secret: str, author: str | None
     ) -> Transaction:
-        """The transaction that makes a client; it is refused with PreconditionFailed when there is one of this id."""
+        """The transaction that creates a client. Its commit raises PreconditionFailed when the id exists."""
         if not CLIENT_ID.fullmatch(name):
             raise TenancyError("the id of a client is 1 to 64 letters, digits, dots, hyphens and underscores")
         if not 1 <= len(privileges) <= MAX_TENANTS:
@@ -171,18 +172,18 @@ class Tenants:
         return Grant(number, [privilege for privilege in Privilege if privilege in given])
 
     def delete_client(self, name: str, author: str | None) -> Transaction:
-        """The transaction that deletes a client; it is refused with Missing when there is none."""
+        """The transaction that deletes a client. Its commit raises Missing when there is none."""
         return Transaction([Write(CLIENT, name, None)], author)
 
 
 def effective(privileges: Iterable[Privilege]) -> frozenset[Privilege]:
-    """What privileges amount to: who may update may read."""
+    """The privileges with those that they imply: UPDATE includes READ."""
     found = frozenset(privileges)
     return found | {Privilege.READ} if Privilege.UPDATE in found else found
 
 
 def in_order(privileges: Iterable[Privilege]) -> list[Privilege]:
-    """READ, CREATE, UPDATE, DELETE, as far as they are there."""
+    """The privileges in the order READ, CREATE, UPDATE, DELETE."""
     found = frozenset(privileges)
     return [privilege for privilege in Privilege if privilege in found]
 
@@ -193,13 +194,13 @@ def generate_secret() -> str:
 
 
 def generate_id() -> str:
-    """An id for a client that was not given one."""
+    """An id for a client that was created without one."""
     return secrets.token_hex(8)
 
 
 def _hash(secret: str) -> str:
-    """A fast hash is enough here. Slow ones make up for passwords that people can think of, and so others can guess;
-    nobody tries 2**256 secrets, however fast, and a salt has nothing to tell apart."""
+    """The stored form of a secret. A fast hash without a salt is enough: secrets are 256 random bits, which cannot be
+    guessed at any speed, and no two are equal. Slow, salted hashes protect passwords that people choose."""
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
 
 

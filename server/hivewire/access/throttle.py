@@ -1,7 +1,7 @@
-"""Limits on guessing passwords: counted for a login from an address, so that nobody can lock others out.
+"""Limits on guessing passwords. Failures are counted for each login and address, so nobody can lock others out.
 
-After 10 wrong ones the next attempt waits 1 s, then 2, 4 ... up to 15 min (configuration contract, section 2).
-Only logins that exist are counted: guesses at others lead nowhere, and must not push those out of memory.
+After 10 failures the next attempt has to wait 1 s, then 2, 4 ... up to 15 min (configuration contract, section 2).
+Only logins that exist are counted: guesses at others cannot succeed, and must not evict real counts from memory.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from hivewire.keyed_lock import KeyedLock
 FREE_ATTEMPTS = 10
 LONGEST = 15 * 60_000
 MAX_TRACKED = 100_000
-"""Pairs of login and address that are remembered, about 20 MiB; the one that failed longest ago is forgotten first."""
+"""Pairs of login and address that are counted, about 20 MiB. The pair that failed longest ago is evicted first."""
 
 FORGET_AFTER = 24 * 3_600_000
 
 MAX_WAITING = 64
-"""Attempts at one login from one address that may wait for each other."""
+"""Attempts at one login from one address that may be queued."""
 
 
 class Throttle:
-    """Counts wrong passwords; `now` is milliseconds of a monotonic clock: setting the time changes no wait."""
+    """Counts wrong passwords. `now` gives milliseconds of a monotonic clock, so setting the time changes no delay."""
 
     def __init__(self, now: Callable[[], int]) -> None:
         self._now = now
@@ -33,7 +33,7 @@ class Throttle:
         self._locks: KeyedLock[tuple[str, str]] = KeyedLock(MAX_WAITING)
 
     def wait(self, login: str, address: str) -> int:
-        """Milliseconds until the next attempt is allowed; 0 when it is now."""
+        """Milliseconds until the next attempt is allowed; 0 when it is allowed now."""
         count, last = self._failures.get(_pair(login, address), (0, 0))
         if count < FREE_ATTEMPTS:
             return 0
@@ -41,14 +41,14 @@ class Throttle:
         return min(max(0, last + delay - self._now()), delay)
 
     def attempt(self, login: str, address: str) -> AbstractAsyncContextManager[None]:
-        """One attempt after the other, so that many at a time learn no more than many in a row.
+        """A lock for one attempt at a login from an address, so that parallel attempts cannot outrun the count.
 
-        Raises TooManyWaiting.
+        Entering it raises TooManyWaiting.
         """
         return self._locks.lock(_pair(login, address))
 
     def fail(self, login: str, address: str) -> None:
-        """A wrong password."""
+        """Count a wrong password."""
         pair = _pair(login, address)
         count, last = self._failures.pop(pair, (0, 0))
         if self._now() - last > FORGET_AFTER:
@@ -58,17 +58,17 @@ class Throttle:
             self._failures.popitem(last=False)
 
     def succeed(self, login: str, address: str) -> None:
-        """A right password: start counting from zero."""
+        """Forget the failures after a right password."""
         self._failures.pop(_pair(login, address), None)
 
     def forgive(self, login: str) -> None:
-        """Forget the failures of a login from everywhere: an administrator unlocked it."""
+        """Forget the failures of a login from all addresses, because an administrator unlocked it."""
         for pair in [pair for pair in self._failures if pair[0] == login]:
             del self._failures[pair]
 
 
 class Rate:
-    """A limit of calls in any second, for each name from an address; `now` is milliseconds."""
+    """A limit on calls within any second, for each pair of name and address. `now` gives milliseconds."""
 
     def __init__(self, now: Callable[[], int], most: int) -> None:
         self._now = now
@@ -76,7 +76,7 @@ class Rate:
         self._times: OrderedDict[tuple[str, str], deque[int]] = OrderedDict()
 
     def wait(self, name: str, address: str) -> int:
-        """0 when this call is allowed, and it counts; else the milliseconds until the next one is."""
+        """0 when this call is allowed, which also counts it; otherwise milliseconds until the next one is allowed."""
         pair, moment = _pair(name, address), self._now()
         times = self._times.pop(pair, None) or deque(maxlen=self._most)
         self._times[pair] = times

@@ -32,26 +32,26 @@ from hivewire_protocol.permissions import Permission
 
 REFRESH, ACCESS = 0, 1
 MAX_TOKEN = 64 << 10
-"""Characters of the longest token that is verified: room for 1,000 name patterns."""
+"""Longest token that is verified, in characters: enough for 1,000 name patterns."""
 
 SHORTEST = 1_000
-"""Milliseconds; a client's token that expires sooner is not given out again."""
+"""Remaining lifetime in ms below which a client gets a new token instead of the one issued before."""
 
 CACHED_TOKENS, CACHED_BYTES = 4_096, 4 << 20
-"""Verified tokens that are remembered: how many, and characters of all of them. What a token grants takes about as much
-memory again. The one that was used longest ago goes first."""
+"""Bounds of the cache of verified tokens: how many, and how many characters together. Their identities take about as
+much memory again. The least recently used token is evicted first."""
 
 NO_NAMES = Patterns(())
 
 SMALLEST_TIME = 1 << 31
-"""A smaller `e` is in seconds or nonsense, and such a token is not valid (section 3.1)."""
+"""A smaller `e` is in seconds or nonsense, so the token is rejected (section 3.1)."""
 
 
 class Claims(Struct, omit_defaults=False):
     """The payload: actions, expiry (ms), type, user id, network ids, device type ids, and our own name patterns.
 
-    A client's token has its number in `cl` and its privileges by tenant in `tn`, and its user id is 0. The number and
-    not the id, so that a client which takes the place of a deleted one does not revive its tokens.
+    A client's token has the client's number in `cl`, its privileges by tenant in `tn`, and user id 0. It has the number
+    and not the id, so that a new client with the id of a deleted one does not revive the old tokens.
     """
 
     a: list[int] | None
@@ -70,7 +70,7 @@ class SecretError(Exception):
 
 
 class Key:
-    """The HMAC key, out of the secret by one of two rules (configuration contract, section 2)."""
+    """The HMAC key, derived from the secret by one of two rules (configuration contract, section 2)."""
 
     def __init__(self, secret: str, derivation: Literal["utf8", "devicehive"]) -> None:
         if derivation == "utf8":
@@ -85,12 +85,12 @@ class Key:
             if not self.value:
                 raise SecretError("the JWT secret gives an empty key under `jwt_key_derivation = devicehive`")
             if self.weak:
-                # The gateway warns of it at start; PyJWT would warn again for each token.
+                # The gateway warns once at start; PyJWT would warn again for every token.
                 warnings.filterwarnings("ignore", category=jwt.InsecureKeyLengthWarning)
 
     @property
     def weak(self) -> bool:
-        """Whether it is shorter than HMAC-SHA256 asks for (RFC 7518, section 3.2): possible with `devicehive` only."""
+        """Whether it is shorter than RFC 7518, section 3.2 requires for HS256; only `devicehive` allows that."""
         return len(self.value) < 32
 
     def __repr__(self) -> str:
@@ -98,20 +98,21 @@ class Key:
 
 
 def _lenient_base64(secret: str) -> bytes:
-    """The reference server's rule: skip what is not Base64, decode whole groups of four (section 3.2)."""
+    """The reference server's rule: skip characters outside Base64, decode whole groups of four (section 3.2)."""
     characters = re.sub(r"[^A-Za-z0-9+/]", "", secret)
     return base64.b64decode(characters[: len(characters) // 4 * 4])
 
 
 def generate_secret() -> str:
-    """A secret of 48 random bytes as text."""
+    """A signing secret: 48 random bytes as text."""
     return secrets.token_urlsafe(48)
 
 
 class VerifiedTokens:
-    """Identities of tokens that were verified before, so that a client which sends one with every request is not
-    verified each time. Tokens are kept in memory only; one that is not good is never kept. The owner clears all of them
-    when something changes that a token depends on.
+    """A cache of verified tokens and their identities, because REST callers send the same token with every request.
+
+    Only valid tokens are cached, and only in memory. The owner clears the cache when any user, client or tenant
+    changes, since an identity depends on them.
     """
 
     def __init__(self, most: int = CACHED_TOKENS, most_bytes: int = CACHED_BYTES) -> None:
@@ -121,36 +122,36 @@ class VerifiedTokens:
         self.bytes = 0
 
     def find(self, token: str) -> Identity | None:
-        """The identity that the token gave; it may have expired."""
+        """The identity of a cached token, which may have expired; None when it is not cached."""
         found = self._identities.get(token)
         if found is not None:
             self._identities.move_to_end(token)
         return found
 
     def remember(self, token: str, identity: Identity) -> None:
-        """The token was verified just now."""
+        """Cache a token that was verified just now."""
         self._identities[token] = identity
         self.bytes += len(token)
         while len(self._identities) > self._most or self.bytes > self._most_bytes:
             self.forget(next(iter(self._identities)))
 
     def forget(self, token: str) -> None:
-        """Verify it anew when it comes again."""
+        """Remove a cached token."""
         del self._identities[token]
         self.bytes -= len(token)
 
     def clear(self) -> None:
-        """Verify all of them anew."""
+        """Remove all tokens."""
         self._identities.clear()
         self.bytes = 0
 
     def __len__(self) -> int:
-        """How many there are."""
+        """The number of cached tokens."""
         return len(self._identities)
 
 
 class Tokens:
-    """Mints and verifies tokens, and knows which of them count. Lifetimes are milliseconds."""
+    """Mints and verifies tokens, and says which are still accepted. Lifetimes are milliseconds."""
 
     def __init__(self, key: Key, users: Users, tenants: Tenants, access_lifetime: int, refresh_lifetime: int) -> None:
         self._key = key
@@ -160,7 +161,7 @@ class Tokens:
         self.access_lifetime = access_lifetime
         self.refresh_lifetime = refresh_lifetime
         self.generation = 0
-        """Grows with every change of a user, a client or a tenant: what was decided before may not hold any more."""
+        """Grows with every change of a user, client or tenant. Cached decisions about rights depend on it."""
         users.on_change = tenants.on_change = self._begin_generation
 
     def _begin_generation(self) -> None:
@@ -168,16 +169,16 @@ class Tokens:
         self._verified.clear()
 
     def derived_key(self, purpose: str) -> bytes:
-        """A key for another purpose, from which the key of the tokens cannot be worked out."""
+        """A key for another purpose, which does not reveal the key of the tokens."""
         return hmac.digest(self._key.value, purpose.encode(), "sha256")
 
     def mint(self, claims: Claims) -> str:
-        """The compact form, header exactly `{"alg":"HS256"}`."""
+        """The token in compact form; its header is exactly `{"alg":"HS256"}`."""
         payload = {"payload": msgspec.to_builtins(claims)}
         return jwt.encode(payload, self._key.value, algorithm="HS256", headers={"typ": None})
 
     def claims(self, token: str) -> Claims:
-        """The payload of a token with a good signature and the right shape; raises InvalidCredentials otherwise."""
+        """The payload of a token with a valid signature and shape, expired or not; raises InvalidCredentials."""
         if len(token) > MAX_TOKEN:
             raise InvalidCredentials
         try:
@@ -190,7 +191,7 @@ class Tokens:
         return claims
 
     def verify(self, token: str, now: int) -> Identity:
-        """The identity that an access token gives (section 3.6); raises InvalidCredentials or TokenExpired."""
+        """The identity of an access token (section 3.6); raises InvalidCredentials or TokenExpired."""
         found = self._verified.find(token)
         if found is None:
             found = self._verify(token, now)
@@ -214,7 +215,7 @@ class Tokens:
         return identity(claims, user)
 
     def _client_identity(self, claims: Claims, number: int) -> Identity:
-        """What a client's token grants: privileges in tenants that still exist, and no action at all."""
+        """The identity of a client's token: privileges in tenants that still exist, and no permissions."""
         client = self._tenants.by_number(number)
         if client is None or claims.u or claims.tn is UNSET:
             raise InvalidCredentials
@@ -224,14 +225,14 @@ class Tokens:
         return Identity(0, client.id, claims.e, 0, none, none, NO_NAMES, tenants, client.number)
 
     def active(self, identity: Identity) -> bool:
-        """Whether the token still counts: its client exists, or its user exists and is not locked."""
+        """Whether the token is still accepted: its client exists, or its user exists and is not locked."""
         if identity.client:
             return self._tenants.by_number(identity.client) is not None
         user = self._users.by_id(identity.user_id)
         return user is not None and user.active
 
     def current(self, identity: Identity) -> Identity:
-        """The identity with the privileges that still count: those in a tenant end with the tenant."""
+        """The identity without privileges in tenants that were deleted since; the same object if nothing changed."""
         client = self._tenants.by_number(identity.client) if identity.client else None
         if client is None or identity.tenants is None:
             return identity
@@ -240,7 +241,7 @@ class Tokens:
         return identity if tenants == identity.tenants else structs.replace(identity, tenants=tenants)
 
     def of_client(self, client: ApiClient, now: int) -> tuple[str, int]:
-        """A client's access token and its expiry: the same one until it expires, or the client changes."""
+        """A client's access token and its expiry. It is the same one until it expires or the client changes."""
         if client.token is None or client.token[1] - now < SHORTEST:
             tenants = {tenant: in_order(given) for tenant, given in self._tenants.grants(client).items()}
             claims = Claims(
@@ -250,7 +251,7 @@ class Tokens:
         return client.token
 
     def refresh(self, token: str, now: int) -> tuple[str, User]:
-        """A new access token with the rights of a refresh token (section 3.11), and whose it is."""
+        """A new access token with the rights of a refresh token (section 3.11), and its user."""
         try:
             claims = self.claims(token)
         except InvalidCredentials:
@@ -266,7 +267,7 @@ class Tokens:
         return self.mint(claims), user
 
     def _owner(self, claims: Claims) -> User | None:
-        """The user of a token, if it is a user's who still exists and is active."""
+        """The user of a token; None for a client's token, a deleted user and a locked one."""
         if claims.cl is not UNSET:
             return None
         user = self._users.by_id(claims.u)
@@ -286,11 +287,11 @@ _OPTIONS: Any = {
         ("verify_exp", "verify_nbf", "verify_iat", "verify_aud", "verify_iss", "verify_sub", "verify_jti"), False
     ),
 }
-# The payload has an expiry of its own; registered claims beside it mean nothing here.
+# The payload has its own expiry (`e`); registered claims beside it are ignored.
 
 
 def identity(claims: Claims, user: User) -> Identity:
-    """What the claims grant (sections 3.4 and 3.5); raises InvalidCredentials for ids that stand for nothing."""
+    """What the claims grant (sections 3.4 and 3.5); raises InvalidCredentials for malformed ids or patterns."""
     try:
         granted = sum(1 << permission for permission in permissions.effective(claims.a))
         all_types = user.profile.all_device_types_available
@@ -305,13 +306,14 @@ def identity(claims: Claims, user: User) -> Identity:
         names = Patterns(claims.c)
     found = Identity(user.id, user.login, claims.e, granted, networks, device_types, names)
     if user.profile.role == Role.ADMIN and found.unrestricted:
-        # All tenants or none: a token that was made for less was not made for tenants, which it cannot name.
+        # A user's token cannot name tenants. An administrator's token for everything includes them all; one that was
+        # narrowed on purpose must not.
         return structs.replace(found, tenants=None)
     return found
 
 
 def _ids(texts: list[str] | None) -> frozenset[int] | None:
-    """The ids of a scope list: None for all, nothing for a missing list."""
+    """The ids in a list of scopes: None when it contains `*`, none when the list is missing. Raises ValueError."""
     if not all(text == "*" or (text.isascii() and text.isdecimal()) for text in texts or ()):
         raise ValueError("neither a number nor '*'")
     if texts and "*" in texts:

@@ -17,11 +17,11 @@ from hivewire_protocol.nouns.user import Role, Status
 KIND = "user"
 
 SAVE_LOGINS_SECONDS = 60
-"""Time between two writes of last logins, which are no changes of the ledger."""
+"""Interval of saving last logins. They are notes, not changes, so that a login is not a durable write."""
 
 
 class UserProfile(Struct):
-    """What is stored of a user besides its login: the content of the record."""
+    """The content of a user's record. The key of the record is the login."""
 
     password_hash: str
     role: int = Role.CLIENT
@@ -41,13 +41,13 @@ class User(Struct):
     login: str
     profile: UserProfile
     active: bool
-    """Whether it may log in and its tokens count."""
+    """Whether the user may log in and its tokens are accepted."""
 
 
 class Users:
     """An index of the ledger's users that follows every change, and their last logins.
 
-    Last logins are no changes of the ledger: they are kept in memory and saved as notes of the ledger now and then.
+    Last logins are kept in memory and saved every minute as notes of the ledger; they are not changes.
     """
 
     def __init__(self, ledger: Ledger) -> None:
@@ -57,7 +57,7 @@ class Users:
         self._last_logins: dict[int, int] = {}
         self._unsaved: set[int] = set()
         self.on_change: Callable[[], None] = lambda: None
-        """Called when any user has changed."""
+        """Called when any user changes."""
         self._task: asyncio.Task[None] | None = None
         ledger.observers.append(self._apply)
 
@@ -72,7 +72,7 @@ class Users:
         for change in changes:
             if change.kind != KIND:
                 continue
-            self.on_change()  # first: whatever goes wrong below, no rights are remembered
+            self.on_change()  # first, so that cached rights are dropped even if the profile cannot be decoded
             if (former := self._by_login.pop(change.key, None)) is not None:
                 self._by_id.pop(former.id, None)
             if change.content is not None:
@@ -81,7 +81,7 @@ class Users:
                 self._by_login[user.login] = self._by_id[user.id] = user
 
     def by_login(self, login: str) -> User | None:
-        """The user with this login, to the letter."""
+        """The user with exactly this login."""
         return self._by_login.get(login)
 
     def by_id(self, number: int) -> User | None:
@@ -100,16 +100,16 @@ class Users:
         return Transaction([Write(KIND, login, content, "application/json", None, preconditions)], author)
 
     def logged_in(self, user: User) -> None:
-        """Note the time of a login."""
+        """Remember the time of a login."""
         self._last_logins[user.id] = self._ledger.now()
         self._unsaved.add(user.id)
 
     def last_login(self, user: User) -> int | None:
-        """Milliseconds since 1970, or None when it never logged in."""
+        """Milliseconds since 1970, or None when the user never logged in."""
         return self._last_logins.get(user.id)
 
     async def save_last_logins(self) -> None:
-        """Save the new ones. Raises NotDurable; they are then kept for the next time."""
+        """Save the last logins that are not saved yet. Raises NotDurable; the next call then tries again."""
         unsaved: Sequence[int] = tuple(self._unsaved)
         if unsaved:
             await self._ledger.remember({f"lastLogin:{n}": str(self._last_logins[n]) for n in unsaved})
@@ -122,7 +122,7 @@ class Users:
         self._task = asyncio.create_task(self._keep_saving())
 
     async def close(self) -> None:
-        """Save them a last time."""
+        """Save last logins once more and stop."""
         if self._task is not None:
             self._task.cancel()
         await self._try_to_save()
