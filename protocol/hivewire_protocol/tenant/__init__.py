@@ -1,10 +1,10 @@
-"""The tenant configuration dialect: what its documents mean, apart from HTTP and storage.
+"""The tenant configuration dialect: the meaning of its documents, without HTTP and storage.
 
 ```text
-documents.py      bytes to a document and back; which members are known
+documents.py      from bytes to a document and back
 elements.py       the walk over everything in a document that has a URI of its own
-validation.py     a document to findings: the table of rules
-model.py          what the rules know of the whole document
+validation.py     from a document to findings; the table of rules
+model.py          an index of the whole document for the rules
 rules/            the rules themselves, one subject a file
 errors.py         every error of the dialect, with its status, code and words
 ids.py            generated ids, and the members that the server sets
@@ -15,7 +15,7 @@ work.py           whole operations from bytes to bytes: validating, saving, show
 steps.py          long work in slices
 ```
 
-Rules of this package: those of the one above. Documents are plain dictionaries and lists; no function changes the
+The rules of the parent package apply here too. Documents are plain dictionaries and lists; no function changes the
 document it is given. Work that grows with the document comes in steps (`steps.py`). Section numbers are those of the
 tenant configuration contract.
 """

@@ -14,7 +14,7 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 _day, _long_day, _month = f"(?:{'|'.join(_DAYS)})", f"(?:{'|'.join(_LONG_DAYS)})", f"(?P<month>{'|'.join(_MONTHS)})"
 _clock = "(?P<hour>[01][0-9]|2[0-3]):(?P<minute>[0-5][0-9]):(?P<second>[0-5][0-9]|60)"
 
-# The three forms of an HTTP date (RFC 9110, section 5.6.7), to the letter.
+# The three forms of an HTTP date (RFC 9110, section 5.6.7).
 _FORMS = tuple(
     re.compile(form)
     for form in (
@@ -26,7 +26,7 @@ _FORMS = tuple(
 
 
 def next_time(stored: int | None, now: int) -> int:
-    """The `updatedTime` of a save: now, but never in the second of the version before it (section 4.2).
+    """The `updatedTime` of a save: now, but in a later second than the version before (section 4.2).
 
     `stored` is the `updatedTime` of that version; None for the first save.
     """
@@ -36,8 +36,8 @@ def next_time(stored: int | None, now: int) -> int:
 def may_save(stored: int | None, if_unmodified_since: Sequence[str], now: int) -> bool:
     """Whether the precondition of a save holds (section 4.1); `if_unmodified_since` has each value of the header.
 
-    It holds for a first save, and without the header or with one that has to be ignored: malformed, or given more
-    than once. Otherwise the date has to be that of the stored version, in whole seconds, or later.
+    It holds for a first save, without the header, and with a header that must be ignored because it is malformed or
+    repeated. Otherwise the date must not be earlier than the stored version, in whole seconds.
     """
     if stored is None or len(if_unmodified_since) != 1:
         return True
@@ -48,8 +48,8 @@ def may_save(stored: int | None, if_unmodified_since: Sequence[str], now: int) -
 def parse_http_date(text: str, now: int) -> int | None:
     """Seconds since 1970 of an HTTP date in one of its three forms; None for everything else (section 4.3).
 
-    The day of the week has to be one, but need not be that of the date. Two digits of a year mean the year that is at
-    most 50 years after `now`.
+    The name of the weekday has to be valid, but is not compared with the date. A year of two digits is at most 50
+    years after `now`.
     """
     found = next(filter(None, (form.fullmatch(text) for form in _FORMS)), None)
     if found is None:

@@ -11,7 +11,7 @@ from hivewire_protocol.tenant.ids import SERVER_MEMBERS
 from hivewire_protocol.tenant.steps import Steps
 
 MAX_LISTED = 1_000
-"""The most URIs in each list."""
+"""Most URIs in each list."""
 
 _SLICE = 500
 """Elements between two steps."""
@@ -20,10 +20,10 @@ _SLICE = 500
 class Differences(Struct):
     """URIs in document order, those removed in the order of the old version; `configuration` is the document itself.
 
-    An element is modified when a member of its own has changed: anything but `id`, its parts and, for the document,
-    what the server sets. Parts count for themselves: a new attribute is added, which does not make
-    its type modified. The order of the parts that stay belongs to their owner. The order of members, and how a string
-    is escaped, never count. `truncated` says that a list had more than 1,000.
+    An element is modified when one of its own members has changed. These do not include `id`, its parts and, for the
+    document, the members that the server sets. A new attribute, for example, is added, and its type is not modified;
+    the type is modified when the order of its remaining parts changes. The order of members and the escaping of strings
+    are ignored. `truncated` is true when a list had more than 1,000 URIs.
     """
 
     added: list[str] = msgspec.field(default_factory=list)

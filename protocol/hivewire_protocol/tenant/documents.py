@@ -1,6 +1,6 @@
 """Bytes to a document and back (sections 5, 7.1 and 9).
 
-A document is a dictionary as it stands in the JSON: members keep their order and numbers their text.
+A document is a dictionary. Members keep their order, and numbers keep their text.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ def _write(value: Any) -> msgspec.Raw:
 
 
 render = msgspec.json.Encoder(enc_hook=_write).encode
-"""A document, or anything in one, to compact JSON in UTF-8; numbers as they were sent."""
+"""A document, or a part of one, as compact JSON in UTF-8. Numbers look as they were sent."""
 
 render_sorted = msgspec.json.Encoder(enc_hook=_write, order="deterministic").encode
-"""The same with the members of every object sorted, to compare two pieces of JSON."""
+"""The same with sorted members in every object, so that equal values give equal bytes."""
 
 
 def parse(body: bytes) -> Steps[Document]:
@@ -64,9 +64,9 @@ def parse(body: bytes) -> Steps[Document]:
 
 
 def parse_value(body: bytes) -> Steps[Any]:
-    """The same for a body that may be something else than an object, such as the array of a type's attributes.
+    """The same for a body that need not be an object, such as the array of a type's attributes.
 
-    What is not an object is read as a member of one, and must not be more than that.
+    Any other value is wrapped into an object and read as its only member.
     """
     if body.lstrip(b" \t\n\r")[:1] == b"{":
         return (yield from parse(body))
@@ -151,7 +151,7 @@ def _array(text: str, at: int, name: str) -> Steps[tuple[list[Any], int]]:
 _comma_or_end = re.compile(r"[ \t\n\r]*(?:,[ \t\n\r]*|(\]))").match
 
 _SLICE = 64 << 10
-"""Characters read between two steps, or one element more; a millisecond or two."""
+"""Characters read in one step, which may end one element later: one or two milliseconds."""
 
 
 def _expect(text: str, at: int, sign: str) -> int:
@@ -177,7 +177,7 @@ def _refusal(error: Exception, place: str) -> Unacceptable:
 
 
 def _shown(name: str) -> str:
-    """A name from the body, fit for an answer: cut when too long, and without half a surrogate pair."""
+    """A name from the body for an error message: cut when too long, without unpaired surrogates."""
     return name[:200].encode(errors="replace").decode()
 
 

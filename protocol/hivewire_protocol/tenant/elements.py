@@ -29,7 +29,7 @@ COLLECTIONS = (
     "survivorshipStrategies",
 )
 
-# What is defined inside an element of each kind. Everything else in an element is its own, however it is nested.
+# Collections of definitions inside an element of each kind. All other members belong to the element, however nested.
 _ATTRIBUTES = ("attributes",)
 _NOTHING: tuple[str, ...] = ()
 PARTS: dict[str, tuple[str, ...]] = {
@@ -47,17 +47,17 @@ PARTS: dict[str, tuple[str, ...]] = {
 
 
 MAX_URI = 1_024
-"""The longest URI in characters. No source gives a limit; without one a short reference could stand for megabytes."""
+"""Longest URI in characters. The contract gives no limit; without one, short references could expand to megabytes."""
 
 
 def uri_of(value: Document) -> str | None:
-    """The URI in either spelling (section 5); None when it is absent or unusable."""
+    """The URI in either spelling (section 5); None when it is absent or not valid."""
     uri = value.get("URI", value.get("uri"))
     return uri if type(uri) is str and 0 < len(uri) <= MAX_URI else None
 
 
 class Element(Struct, eq=False):
-    """One definition: its members, its kind (the collection it is in), its place and whose part it is.
+    """One definition: its members, its kind (the collection that it is in), its place and its owner.
 
     The document itself is the element without an owner; its kind and URI are `configuration`.
     """
@@ -70,13 +70,13 @@ class Element(Struct, eq=False):
 
     @property
     def path(self) -> str:
-        """Where it stands: `entityTypes[0].attributes[3]`; empty for the document."""
+        """Its path in the document, such as `entityTypes[0].attributes[3]`; empty for the document itself."""
         if self.owner is None:
             return ""
         return self.owner.at(f"{self.kind}[{self.index}]")
 
     def at(self, member: str) -> str:
-        """The path of a member of it."""
+        """The path of one of its members."""
         path = self.path
         return f"{path}.{member}" if path and member else path or member
 
@@ -90,7 +90,7 @@ class Element(Struct, eq=False):
 
     @property
     def type_element(self) -> Element:
-        """The element of a top-level collection that it is, or is a part of."""
+        """The element of a top-level collection that contains it, or itself."""
         element = self
         while element.owner is not None and element.owner.owner is not None:
             element = element.owner
@@ -102,7 +102,7 @@ class Element(Struct, eq=False):
         return value if type(value) is str and value else None
 
     def strings(self, member: str) -> list[str]:
-        """The strings of a member that is an array, or nothing. Raises TooLong."""
+        """The strings in a member; none when it is not an array. Raises TooLong."""
         return strings(self.value.get(member))
 
     def found(self, code: int, member: str, problem: str, advice: str) -> Finding:
@@ -116,11 +116,11 @@ def objects(value: Any) -> list[Document]:
 
 
 MAX_ENTRIES = 100_000
-"""Entries of an array that rules look through; real documents have a few hundred at most. Bounds the time they take."""
+"""Most array entries that a rule looks through, to bound its time; real documents have a few hundred at most."""
 
 
 class TooLong(Exception):
-    """An array has more entries than rules look through."""
+    """An array has more than MAX_ENTRIES entries."""
 
 
 def strings(value: Any) -> list[str]:

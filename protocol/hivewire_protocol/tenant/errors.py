@@ -1,11 +1,11 @@
-"""Every error of the tenant configuration dialect: one class each, with its HTTP status, code and words.
+"""Every error of the tenant configuration dialect: one class each, with its HTTP status, code and text.
 
 ```text
 TenantError              status, code; `body()` is what the client gets (section 7.2)
 ├── NotJson              400  306  not JSON in UTF-8, or not an object
 ├── Unacceptable         400  305  valid JSON that is refused: duplicate names, too deep, numbers out of range
 ├── Invalid              400  the finding's own code, or 270 with `foundErrors`
-│   └── ValidationError  400  the same in the words of "manage by object type": VALIDATION_ERROR
+│   └── ValidationError  400  the same for "manage by object type": VALIDATION_ERROR
 ├── TypeIsNotFound       400  TYPE_IS_NOT_FOUND
 ├── BadRequest           400  BAD_REQUEST
 ├── AccessDenied         403
@@ -31,7 +31,7 @@ ENVELOPE = 270
 """The code of an error body that carries several findings (section 7.2)."""
 
 LEVELS = {"all": ("errors", "warnings"), "error": ("errors",), "warning": ("warnings",)}
-"""The values of `validationErrorLevel`, and what each of them shows (section 2.1)."""
+"""The values of `validationErrorLevel`, and which findings each of them shows (section 2.1)."""
 
 Body = dict[str, Any]
 
@@ -39,8 +39,8 @@ Body = dict[str, Any]
 class Finding(Struct, frozen=True):
     """One thing that is wrong with a document.
 
-    `path` leads to it (`entityTypes[0].label`), `uri` is that of the element it is in, `problem` continues the path
-    to a sentence, `advice` says what is expected. A warning does not keep a document from being saved.
+    `path` is where (`entityTypes[0].label`), `uri` is the URI of the element, `problem` completes the path to a
+    sentence, and `advice` says what is expected. A document with warnings can be saved.
     """
 
     code: int
@@ -52,7 +52,7 @@ class Finding(Struct, frozen=True):
 
     @property
     def message(self) -> str:
-        """One line for people, beginning with the path."""
+        """One readable line that begins with the path."""
         return f"Business model is not valid: {self.path or 'the document'} {self.problem}"
 
     def body(self) -> Body:
@@ -76,14 +76,14 @@ def validation_answer(findings: Iterable[Finding], level: str = "all") -> dict[s
 
 
 class TenantError(Exception):
-    """An error answer. `text` is one line, `detail` the longer text; whoever raises it can give others."""
+    """An error answer. `text` is one line, `detail` a longer text; both can be given when it is raised."""
 
     status: ClassVar[int] = 500
     code: ClassVar[int] = 500
     text: ClassVar[str] = "Internal server error"
     detail: ClassVar[str] = "Something failed inside the server; its log has the cause."
     word: ClassVar[str] = ""
-    """What the message begins with, where the contract says so (section 13, row 18)."""
+    """The beginning of the message, where the contract gives one (section 13, row 18)."""
 
     def __init__(self, text: str | None = None, detail: str | None = None) -> None:
         super().__init__(text or self.text, detail or self.detail)
@@ -101,7 +101,7 @@ class InternalError(TenantError):
 
 
 class Unreadable(TenantError):
-    """The server's own schema, or a document that it stored, cannot be read."""
+    """The server cannot read its own schema or a stored document."""
 
     code = 303
     text = "The stored configuration cannot be read"
@@ -129,7 +129,7 @@ class Unacceptable(TenantError):
 
 
 class Invalid(TenantError):
-    """The document was understood and breaks rules; `findings` has them in document order."""
+    """The document breaks rules; `findings` are in document order."""
 
     status = 400
 
@@ -217,7 +217,7 @@ class TooLarge(TenantError):
 
 
 class UnsupportedMediaType(TenantError):
-    """The Content-Type is not JSON, or the Content-Encoding not known."""
+    """The Content-Type is not JSON, or the Content-Encoding is unknown."""
 
     status = 415
     code = 415

@@ -1,7 +1,7 @@
-"""Members that the server puts into a document: generated ids, and who saved it when (sections 3 and 11).
+"""Members that the server sets in a document: generated ids, and who saved it when (sections 3 and 11).
 
-Only a counter has to be kept beside the stored version, whose ids say which URI has which. A URI that was removed and
-added again is not in that version, so it gets the next number. No number is given twice.
+The stored version itself says which URI has which id, so only a counter is kept beside it. A URI that was removed and
+added again is not in that version, so it gets a new id. No id is used twice.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _SLICE = 2_000
 
 
 class Numbered(NamedTuple):
-    """A document in which every definition has its id, and the last number given in this tenant."""
+    """A document in which every definition has an id, and the last number used in this tenant."""
 
     document: Document
     counter: int
@@ -40,11 +40,11 @@ def ids_of(document: Document) -> Steps[dict[str, str]]:
 
 
 def number(document: Document, ids: Mapping[str, str], counter: int) -> Steps[Numbered]:
-    """The document with ids, in steps: those in `ids` for the URIs there, the numbers after `counter` for the others.
+    """The document with ids, in steps: those of `ids` for known URIs, the numbers after `counter` for new ones.
 
-    Owners come before their parts, in document order. `id` stands before the first collection of parts in an element,
-    or last; one in the request is ignored. A URI that occurs twice is one element: both get the same id. Everything
-    but elements and their collections is shared with the document that was given. (Section 11)
+    New numbers follow document order, owners before their parts. `id` is placed before the first collection of parts,
+    or last; an `id` in the request is ignored. A URI that occurs twice is one element, so both get the same id. The
+    result shares everything but elements and their collections with the given document. (Section 11)
     """
     numbers = _Numbers(dict(ids), counter)
     new: Document = {}
@@ -101,7 +101,7 @@ class _Numbers:
 def stamp(document: Document, members: Mapping[str, Any]) -> Document:
     """The document with members that the server sets, such as `{"updatedTime": 1716203045000}`.
 
-    A member that is there keeps its place, others stand before the first collection.
+    An existing member keeps its place; a new one is placed before the first collection.
     """
     new: Document = {}
     absent = {member: value for member, value in members.items() if member not in document}

@@ -1,4 +1,4 @@
-"""What the rules know of the whole document: which element has which URI, and which attributes a type has."""
+"""An index of the whole document for the rules: elements by URI, and the attributes of each type."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ COMPLEX = ("Nested", "Reference")
 """Attribute types that are made of other attributes; all others are simple (section 6)."""
 
 SYSTEM_SOURCES = ("configuration/sources/Reltio", "configuration/sources/ReltioCleanser")
-"""The default source and the one for cleansing: every tenant has them without a definition."""
+"""The default source and the cleansing source, which exist in every tenant without a definition."""
 
 MAX_ANCESTORS = 16
-"""How many `extendsTypeURI` are followed from one type; bounds the cost of a long chain or a circle."""
+"""Most `extendsTypeURI` that are followed from one type, because they can form long chains and cycles."""
 
 MAX_STEPS = 32
-"""How many attributes a URI may lead through; real ones reach five, and references can go in circles."""
+"""Most attributes that a URI may lead through; real ones reach five, and references can form cycles."""
 
 
 class Model:
     """One document while the rules check it.
 
-    `layered` says that it has a base layer elsewhere (`referenceConfigurationURI`), so that references may point
-    there. `seen` is for rules to remember what they have met, `counts` what they have counted.
+    `layered` says that it extends a base layer (`referenceConfigurationURI`), into which references may point. Rules
+    keep in `seen` and `counts` what they have met and counted so far.
     """
 
     def __init__(self, document: Document, *, known_members_only: bool = False) -> None:
@@ -47,7 +47,7 @@ class Model:
         self._steps: dict[tuple[int, str], Element | None] = {}
 
     def add(self, element: Element) -> None:
-        """Take the next element of the walk; the first one with a URI is what references to it mean."""
+        """Index the next element of the walk. References to a URI mean the first element that has it."""
         self.elements.append(element)
         if element.uri is not None:
             self.by_uri.setdefault(element.uri, element)
@@ -56,7 +56,7 @@ class Model:
                     self.dependents.setdefault(element.uri, element.strings("dependentLookupAttributes"))
 
     def complete(self) -> Iterator[None]:
-        """Index the document after the last element was added; yields for each piece of work."""
+        """Finish the index after the last element; yields for each piece of work."""
         self.lookup_cycle = yield from cycle(self.dependents)
 
     def is_kind(self, uri: object, *kinds: str) -> bool:
@@ -65,7 +65,7 @@ class Model:
         return found is not None and found.kind in kinds
 
     def has_source(self, uri: object) -> bool:
-        """Whether this is the URI of a source that is defined, or of one that every tenant has."""
+        """Whether this is the URI of a defined source, or of one that every tenant has."""
         return uri in SYSTEM_SOURCES or self.is_kind(uri, "sources")
 
     def attribute(self, uri: str) -> Element | None:
@@ -112,7 +112,7 @@ def is_simple(attribute: Element) -> bool:
 
 
 def cycle(graph: Mapping[str, Sequence[str]]) -> Steps[Sequence[str]]:
-    """The nodes of a circle in a dependency graph, the first one again at the end; empty when there is none.
+    """The nodes of a cycle in a dependency graph, with the first one again at the end; empty when there is none.
     Yields for each node and edge."""
     done: set[str] = set()
     for start in graph:

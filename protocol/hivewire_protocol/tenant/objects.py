@@ -1,7 +1,7 @@
 """Manage configuration by object type: one type, one part of it, or a source, of a document (sections 2.2 to 2.4).
 
-An address is the path below `/configuration/`, unquoted: `("entityTypes", "Store", "attributes", "City")`. Changes
-give a new document, in which what has not changed is shared with the old one; the caller validates it as a whole.
+An address is the path below `/configuration/`, unquoted: `("entityTypes", "Store", "attributes", "City")`. A change
+returns a new document, which shares unchanged parts with the old one. The caller validates it as a whole.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ WHOLE_PARTS: dict[str, tuple[type, str]] = {
 
 
 def select(document: Document, names: Iterable[str]) -> Document:
-    """The document with these collections only, in document order; those that it does not have are left out.
+    """The document with these collections only, in document order. Collections that it does not have are left out.
 
-    Raises BadRequest for a name that is not that of a collection (section 13, row 15).
+    Raises BadRequest for a name that is no collection (section 13, row 15).
     """
     wanted = set(names)
     if unknown := wanted.difference(COLLECTIONS):
@@ -59,7 +59,7 @@ def select(document: Document, names: Iterable[str]) -> Document:
 def get(document: Document, address: Address) -> Any:
     """A collection (an array), a type, a collection of parts, or one part.
 
-    A collection that may be there and is not is an empty array. Raises TypeIsNotFound for anything else.
+    A collection that the document may have, but does not, is an empty array. Raises TypeIsNotFound for anything else.
     """
     _check_address(address)
     value: Any = document
@@ -185,7 +185,7 @@ def _check_fits(document: Document, address: Address, value: Any) -> None:
 
 
 def _check_unused(rest: Document, uri: str) -> None:
-    """Raise ValidationError when a string in the document is this URI, or leads to something inside it."""
+    """Raise ValidationError when a string in the document is this URI or the URI of something inside it."""
     quoted = render(uri)
     data = render(rest)
     if quoted not in data and quoted[:-1] + b"/" not in data:
@@ -198,7 +198,7 @@ def _check_unused(rest: Document, uri: str) -> None:
 
 
 def _strings_in_elements(document: Document) -> Iterator[tuple[Element, str]]:
-    """Every string of the document with the element it is in."""
+    """Every string of the document with the element that contains it."""
     for element in walk(document):
         parts = PARTS[element.kind]
         pending = [value for member, value in element.value.items() if member not in parts]
@@ -229,7 +229,7 @@ def _not_found(address: Address) -> TypeIsNotFound:
 
 
 def _with(document: Document, address: Address, new: Any) -> Document:
-    """A copy of the document in which an address holds something new; None takes a member away."""
+    """A copy of the document with another value at an address; None removes the member."""
     changed: Document = _copy(document, address, new)
     return changed
 

@@ -1,4 +1,4 @@
-"""Long work in slices: a generator that yields about every few milliseconds and returns its result.
+"""Long work in slices: a generator that yields every few milliseconds and returns its result.
 
 A caller on an event loop lets other tasks run at each yield; one in a worker process calls `at_once`.
 """

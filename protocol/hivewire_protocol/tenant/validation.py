@@ -16,28 +16,28 @@ from hivewire_protocol.tenant.rules import attributes, limits, matching, referen
 from hivewire_protocol.tenant.steps import Steps
 
 MAX_FINDINGS = 1_000
-"""The most errors, and the most warnings, that are reported: nobody reads more."""
+"""Most errors, and most warnings, that are reported."""
 
 WARNINGS = frozenset((1800, 1805, 1806))
-"""Codes that never keep a document from being saved (section 9)."""
+"""Codes that are always warnings (section 9)."""
 
 STRICT = frozenset((373, 1905, 1913, 1960))
-"""Codes that are errors under strict validation and warnings otherwise: real documents break 373 and 1960 (section 13,
-row 20), whether a type may be overridden (1905) is a setting (section 8), and what makes a custom strategy incomplete
-(1913) is known for one kind of them only."""
+"""Codes that are errors under strict validation and warnings otherwise. Real documents break 373 and 1960 (section 13,
+row 20). Whether a type may be overridden (1905) is a setting (section 8). What makes a custom strategy incomplete
+(1913) is known for only one kind of strategy."""
 
 MAX_ELEMENTS = 250_000
-"""Definitions in one document; the five real ones that were counted have 4,000 together. Bounds time and memory."""
+"""Most definitions in one document, to bound time and memory. Five real documents had 4,000 together."""
 
 _SLICE = 2_000
-"""Units of work between two steps: an element is ten of them, an entry of an array that a rule looks through is one.
-Together two to five milliseconds."""
+"""Units of work in one step, which takes two to five milliseconds. An element counts ten, an array entry that a rule
+looks through counts one."""
 
 Check = Callable[[Element, Model], Found]
 
 
 class Rule(NamedTuple):
-    """What is checked, on which kinds of element; `complete` rules need every layer of the configuration there."""
+    """A check, and the kinds of element that it applies to. `complete` rules are skipped when there is a base layer."""
 
     codes: tuple[int, ...]
     name: str
@@ -47,10 +47,10 @@ class Rule(NamedTuple):
 
 
 def validate(document: Document, *, strict: bool = False, known_members_only: bool = False) -> Steps[list[Finding]]:
-    """Everything that is wrong with a document, owners before their parts, in document order; in steps.
+    """The findings in a document, in document order, owners before their parts; in steps.
 
-    At most 1,000 errors and 1,000 warnings. Never raises, whatever JSON the document holds. `strict` makes errors of
-    some findings that are warnings otherwise; `known_members_only` reports unknown members of entity and relation
+    At most 1,000 errors and 1,000 warnings. Never raises, whatever JSON the document holds. `strict` turns
+    some warnings into errors; `known_members_only` reports unknown members of entity and relation
     types as well as of the document (section 13, rows 12 and 20). A document can be saved when no finding is an error.
     """
     model = Model(document, known_members_only=known_members_only)
@@ -92,7 +92,7 @@ def validate(document: Document, *, strict: bool = False, known_members_only: bo
 
 
 def _found(element: Element, model: Model, checks: Sequence[Check]) -> Found:
-    """What the rules find in an element. Arrays are checked up to a bounded length."""
+    """The findings in an element. An array that is too long to check is a finding itself."""
     try:
         for check in checks:
             yield from check(element, model)
@@ -102,10 +102,10 @@ def _found(element: Element, model: Model, checks: Sequence[Check]) -> Found:
 
 
 def _in_order(element: Element, findings: list[Finding]) -> Steps[list[Finding]]:
-    """The findings in an element by the member they are about, as the members stand in it.
+    """The findings in an element, in the order of its members.
 
-    First come those about the element itself, last those about members that are not there; findings about one member
-    stay in the order of the rules, those about entries of an array in that of the entries.
+    Findings about the element itself come first, those about missing members last. Findings about one member keep the
+    order of the rules, and those about array entries the order of the entries.
     """
     start = len(element.at("x")) - 1
     places = {finding.path: _place(finding.path[start:], element) for finding in findings}
@@ -136,7 +136,7 @@ def _place(path: str, element: Element) -> tuple[str, int]:
 
 
 def errors(findings: Sequence[Finding]) -> list[Finding]:
-    """The findings that keep a document from being saved."""
+    """The findings that are not warnings: a document with any of them cannot be saved."""
     return [finding for finding in findings if not finding.warning]
 
 

@@ -1,7 +1,7 @@
 """Whole operations on documents, from bytes to bytes: validating, saving, showing.
 
-Each takes plain values, runs in steps and raises TenantError, so it can run in slices on the event loop or at once in
-a worker process.
+Each takes plain values and runs in steps, so it can run in slices on the event loop or without pauses in a worker
+process. Each raises TenantError.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from hivewire_protocol.tenant.validation import errors, validate
 
 
 class Rules(Struct, frozen=True):
-    """The settings that validation depends on. `limit` is the largest stored document in bytes."""
+    """The settings that saving depends on. `limit` is the size of the largest stored document in bytes."""
 
     strict: bool
     known_members_only: bool
@@ -39,21 +39,21 @@ class Rules(Struct, frozen=True):
 
 
 class Edit(Struct, frozen=True):
-    """What is to be done with one type, part or source of a document (sections 2.2 to 2.4)."""
+    """A change of one type, part or source of a document (sections 2.2 to 2.4)."""
 
     verb: Literal["insert", "replace", "remove"]
     address: tuple[str, ...]
 
 
 class Version(Struct, frozen=True):
-    """A stored version, and the number of the last id that was given."""
+    """A stored version, and the last number that was used for an id."""
 
     document: bytes
     counter: int
 
 
 class Saved(Struct, frozen=True):
-    """A document ready to be stored. `part` is the edited part as the document has it now; null when removed."""
+    """A document ready to be stored. `part` is the edited part as JSON; `null` when it was removed."""
 
     document: bytes
     counter: int
@@ -78,8 +78,8 @@ def save(
 ) -> Steps[Saved]:
     """What to store for a whole document (`edit` is None), or for an edit of the stored one, which must exist.
 
-    `members` are what the server sets. `stale` says that the precondition does not hold; errors in the
-    document are reported first (section 10). Raises TenantError when nothing may be saved.
+    `members` are those that the server sets. `stale` says that the precondition does not hold; errors in the document
+    are reported before it (section 10). Raises TenantError when nothing may be saved.
     """
     value: Any = None
     if edit is None or old is None:
@@ -162,7 +162,7 @@ def _edited(document: Document, edit: Edit, value: Any) -> Document:
 
 
 def _place(edit: Edit, value: Any) -> tuple[str, ...]:
-    """The address of the edited part: one added to a collection stands there under its name."""
+    """The address of the edited part. A part that was added to a collection is found there by its name."""
     if edit.verb == "insert" and len(edit.address) % 2:
         return (*edit.address, (uri_of(value) or "").rpartition("/")[2])
     return edit.address

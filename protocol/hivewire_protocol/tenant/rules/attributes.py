@@ -77,7 +77,7 @@ def cardinality(element: Element, model: Model) -> Found:
 
 
 def _number(value: Any) -> float | None:
-    """A number, also as a string: real files write some of their scalars so (section 13, row 14)."""
+    """A number, also as a string, because real files write some numbers as strings (section 13, row 14)."""
     if type(value) is str and _WHOLE(value):
         return int(value)
     return value if isinstance(value, (int, float)) and type(value) is not bool else None
@@ -113,7 +113,7 @@ def nested_keys(element: Element, model: Model) -> Found:
 
 
 def dependent_lookups(element: Element, model: Model) -> Found:
-    """Lookups depend on one another only where both are simple, have a `lookupCode`, and do not go in a circle."""
+    """Lookups depend on one another only where both are simple, have a `lookupCode`, and form no cycle."""
     dependents = element.strings("dependentLookupAttributes")
     if not dependents:
         return

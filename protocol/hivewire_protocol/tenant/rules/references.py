@@ -1,4 +1,4 @@
-"""References from types to other things (section 7.4, rule 11); not applied above a base layer they may point into."""
+"""References from types (section 7.4, rule 11). With a base layer they are not checked: they may point into it."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ KNOWN_MEMBERS: dict[str, frozenset[str]] = {
     ),
     "relationTypes": frozenset(_ENTRY).union(("startObject", "endObject", "direction", "survivorshipGroups")),
 }
-"""The members that the contract names (section 5); its lists for entity and relation types say "notable" only."""
+"""The members that the contract names (section 5). Its lists for entity and relation types are not complete."""
 
 # Codes for something that is defined twice, where it is not 1963.
 _TWICE = {"attributes": 1907, "survivorshipStrategies": 1912, "survivorshipGroups": 1917, "matchGroups": 1924}
@@ -114,7 +114,7 @@ def member_types(element: Element, model: Model) -> Found:
 
 
 def one_at_most(element: Element, model: Model) -> Found:
-    """There is at most one type of change requests."""
+    """There is at most one change request type."""
     if element.kind == "changeRequestTypes" and element.index:
         yield element.found(304, "", "is not the only element", "changeRequestTypes holds at most one element.")
 
@@ -134,7 +134,7 @@ def known_members(element: Element, model: Model) -> Found:
 def uri_place(element: Element, model: Model) -> Found:
     """A URI says where its element stands: the owner's URI, the collection, a name of one segment.
 
-    With more segments, or with none, it could be the URI of another element or of a part of one, and get its id.
+    With more segments, or with none, it could equal the URI of another element or part, and would get its id.
     """
     uri, owner = element.uri, element.owner
     if uri is None or owner is None:

@@ -88,7 +88,7 @@ def sources_of_mapping(element: Element, model: Model) -> Found:
 
 
 def no_circle(element: Element, model: Model) -> Found:
-    """Attributes do not decide about one another in a circle."""
+    """The attributes that decide about other attributes form no cycle."""
     graph: dict[str, list[str]] = {}
     for entry in _mapping(element):
         yield None
