@@ -1,7 +1,7 @@
-"""Every setting: its type, default, limits and a sentence. A flag overrides the environment, which overrides the file.
+"""Every setting: type, default, limits and description. Flags override the environment, which overrides the file.
 
 The struct below is the only list. Flags, environment variables, the `--check` table, the table in the documentation and
-the validation of values come from it.
+the validation of values are derived from it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from hivewire.addresses import plain
 ENVIRONMENT = "HIVEWIRE_"
 
 CLIENT_VARIABLES = frozenset({"URL", "TOKEN", "PROFILE", "LOGIN", "PASSWORD", "CONFIG"})
-"""Variables with the same prefix that are not settings of the gateway: the command line reads them."""
+"""Variables with the same prefix that the command line reads; they are not settings of the gateway."""
 
 _Port = Annotated[int, Meta(ge=0, le=65_535)]
 _Count = Annotated[int, Meta(ge=1, le=10_000_000)]
@@ -40,26 +40,27 @@ def _says(sentence: str, secret: bool = False) -> Meta:
 
 
 class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The settings of a gateway. Durations are in seconds and sizes in bytes, unless the sentence says otherwise."""
+    """The settings of a gateway. Durations are in seconds and sizes in bytes, unless the description says otherwise."""
 
     host: Annotated[str, _says("Address to listen on.")] = "127.0.0.1"
     port: Annotated[_Port, _says("Port to listen on; 0 picks a free one.")] = 8080
-    data: Annotated[str, _says("The SQLite file; created if it does not exist.")] = "hivewire.db"
+    data: Annotated[str, _says("Path of the SQLite file; created if it does not exist.")] = "hivewire.db"
     admin_login: Annotated[
         str,
         Meta(min_length=3, max_length=128, pattern=r"^[\w@.-]+$"),
-        _says("Login of the first administrator; used when the file is created."),
+        _says("Login of the first administrator; used only when the file is created."),
     ] = "admin"
     admin_password: Annotated[
         str | None,
         _says(
-            "Its password (6-128 characters); used when the file is created. Generated if not set.",
+            "Password of the first administrator (6-128 characters); used only when the file is created. "
+            "Generated if not set.",
             secret=True,
         ),
     ] = None
     jwt_secret: Annotated[
         str | None,
-        _says("Secret that signs tokens, 32 bytes or more. Generated and kept in the file if not set.", secret=True),
+        _says("Secret that signs tokens, at least 32 bytes. Generated and stored in the file if not set.", secret=True),
     ] = None
     jwt_key_derivation: Annotated[
         Literal["utf8", "devicehive"],
@@ -73,101 +74,103 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     server_tokens: Annotated[
         _KeysAndSecrets | None,
         _says(
-            "What signs X-Deki-Token: `key:secret` pairs, separated by spaces; a secret has 16 characters or more.",
+            "Keys and secrets that sign X-Deki-Token: `key:secret` pairs separated by spaces; "
+            "each secret has at least 16 characters.",
             secret=True,
         ),
     ] = None
     browser_tokens: Annotated[
         _Keys | None,
         _says(
-            "Keys, separated by spaces, that pages of `property_origins` may send as X-Deki-Token together with the "
-            "credentials of their user; a key has 16 characters or more.",
+            "Keys separated by spaces, which pages of `property_origins` may send as X-Deki-Token with the credentials "
+            "of their user; each key has at least 16 characters.",
             secret=True,
         ),
     ] = None
     api_key: Annotated[
         Annotated[str, Meta(min_length=16)] | None,
-        _says("Key (16 characters or more) that gives full access to site properties.", secret=True),
+        _says("Key (at least 16 characters) that gives full access to site properties.", secret=True),
     ] = None
     history: Annotated[
         _Count,
-        _says("Changes kept of each name, for its history and rollback. Older ones are removed in the background."),
+        _says("Changes kept for each name, for history and rollback. Older ones are removed in the background."),
     ] = 100
     log_changes: Annotated[
         _Count,
-        _says("Changes kept of all names together, for clients that resume; fewer if `log_days` removes them earlier."),
+        _says("Changes kept in the log of all names, for clients that resume; `log_days` can remove them earlier."),
     ] = 1_000_000
-    log_days: Annotated[_Days, _says("Age in days at which a change is removed from that log.")] = 7.0
+    log_days: Annotated[_Days, _says("Age in days at which a change is removed from the log.")] = 7.0
     log_format: Annotated[
-        Literal["auto", "console", "json"], _says("`auto` is console on a terminal, JSON elsewhere.")
+        Literal["auto", "console", "json"], _says("Log format; `auto` is `console` on a terminal and `json` elsewhere.")
     ] = "auto"
     trusted_proxies: Annotated[
         str,
-        _says("IP addresses, separated by commas, whose X-Forwarded-For and X-Forwarded-Proto are trusted."),
+        _says("IP addresses of proxies, separated by commas, whose X-Forwarded-For and X-Forwarded-Proto are trusted."),
     ] = ""
     name_length: Annotated[_Length, _says("Longest name of a new configuration, in characters.")] = 32
     value_length: Annotated[_Count, _says("Longest value written over WebSocket or REST, in characters.")] = 65_536
     description_length: Annotated[_Count, _says("Longest description, in characters.")] = 1_024
     property_bytes: Annotated[
         Annotated[int, Meta(ge=1, le=256 << 20)],
-        _says("Largest content of a site property, and largest batch of them."),
+        _says("Largest content of a site property, and largest batch of site properties."),
     ] = 1 << 20
     property_count: Annotated[
         Annotated[int, Meta(ge=0)],
-        _says("Number of configurations at which no more site properties can be created; 0: no limit."),
+        _says("Number of configurations at which no more site properties can be created; 0 means no limit."),
     ] = 0
     property_put_creates: Annotated[
-        bool, _says("PUT creates a site property that does not exist, as old wikis do, instead of answering 404.")
+        bool, _says("Whether PUT creates a site property that does not exist, as in old wikis, or answers 404.")
     ] = False
     property_origins: Annotated[
         str,
-        _says("Web origins, separated by commas, whose pages may use site properties (CORS). Empty: no CORS headers."),
+        _says("Web origins, separated by commas, that may use site properties (CORS). Empty: no CORS headers."),
     ] = ""
-    compact_seconds: Annotated[_Seconds, _says("Interval of removing changes that need not be kept any more.")] = 5.0
+    compact_seconds: Annotated[_Seconds, _says("Interval of removing changes that are no longer needed.")] = 5.0
     message_bytes: Annotated[_Bytes, _says("Largest WebSocket message and REST body.")] = 1 << 20
     document_bytes: Annotated[_Bytes, _says("Largest configuration document of a tenant, after decompression.")] = (
         16 << 20
     )
     document_validation: Annotated[
         Literal["lenient", "strict"],
-        _says("`strict` refuses documents that break rules which otherwise give warnings: real documents break them."),
+        _says("`strict` refuses documents that break certain rules; `lenient` only warns: real documents break them."),
     ] = "lenient"
     document_members: Annotated[
         Literal["any", "known"],
-        _says("`known` refuses unknown members in entity and relation types of a document."),
+        _says("`known` refuses unknown members in the entity and relation types of a document."),
     ] = "any"
     unfinished_bytes: Annotated[
         _Bytes,
-        _says("Memory for incomplete messages and bodies of all connections, beyond 16 KiB for each connection."),
+        _says("Memory for incomplete messages and bodies of all connections, in addition to 16 KiB for each one."),
     ] = 64 << 20
     unread_bytes: Annotated[
         Annotated[int, Meta(ge=1 << 20, le=1 << 40)],
         _says(
-            "Memory for unread HTTP answers of all connections, beyond 64 KiB for each connection. "
-            "When it is exceeded, the connections that have read nothing for longest are cut."
+            "Memory for unread HTTP answers of all connections, in addition to 64 KiB for each one. "
+            "When it is exceeded, the connections that have not read for longest are closed."
         ),
     ] = 128 << 20
-    head_bytes: Annotated[_Bytes, _says("Largest HTTP request line together with its headers.")] = 64 << 10
+    head_bytes: Annotated[_Bytes, _says("Largest HTTP head: the request line and all headers.")] = 64 << 10
     head_seconds: Annotated[_Seconds, _says("Time to send the request line and headers.")] = 10.0
     body_seconds: Annotated[_Seconds, _says("Time to send a REST body or a WebSocket message.")] = 30.0
-    connections: Annotated[_Count, _says("Most open connections.")] = 20_000
+    connections: Annotated[_Count, _says("Maximum number of open connections.")] = 20_000
     connections_per_address: Annotated[
         _Count,
         _says(
-            "Most open connections from one address; an IPv6 /64 network is one address, trusted proxies are exempt."
+            "Maximum number of open connections from one address. An IPv6 /64 network is one address; "
+            "trusted proxies are exempt."
         ),
     ] = 5_000
-    pipeline: Annotated[_Count, _says("Unanswered requests at which no more are read from a connection.")] = 1_024
+    pipeline: Annotated[_Count, _says("Unanswered requests of a connection at which reading from it pauses.")] = 1_024
     outbox_bytes: Annotated[
         _Bytes,
-        _says("Unread answers at which a connection is not served until it reads, beyond the kernel's buffers."),
+        _says("Unread answers of a connection, beyond the kernel's buffers, at which it is not served until it reads."),
     ] = 1 << 20
-    subscriptions: Annotated[_Count, _says("Most subscriptions of a connection.")] = 1_000
+    subscriptions: Annotated[_Count, _says("Maximum number of subscriptions of a connection.")] = 1_000
     bookmark_seconds: Annotated[
-        _Seconds, _says("Shortest interval of telling subscribers that the ledger moved on without a match.")
+        _Seconds, _says("Interval of bookmarks, which tell a subscriber the current position when no change matched.")
     ] = 10.0
     conflate_after: Annotated[
-        _Count, _says("Changes after which a slow subscriber gets only the latest of each name.")
+        _Count, _says("Unread changes above which a slow subscriber gets only the latest change of each name.")
     ] = 10_000
     conflate_seconds: Annotated[_Seconds, _says("Time without reading after which a subscriber is slow.")] = 5.0
     slow_seconds: Annotated[_Seconds, _says("Time without reading after which a connection is closed (4008).")] = 60.0
