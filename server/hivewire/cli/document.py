@@ -1,4 +1,4 @@
-"""The document of `hivewire export` and `hivewire import`: configurations in one JSON file, one a line."""
+"""The file format of `hivewire export` and `hivewire import`: JSON with one configuration a line."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from hivewire.cli.output import shortened
 from hivewire_protocol.nouns.configuration import RESERVED, TEXT, forbidden_character, is_media_type
 
 FORMAT = 1
-"""The number behind `hivewire` in a document. Another one is for a document that this command would misread."""
+"""The value of `hivewire` in a document: the version of its format. Other versions are refused."""
 
 MEMBERS = ("name", "value", "entityVersion", "contentType")
-"""What an entry may have; `entityVersion` tells a reader how old it is and is not imported."""
+"""Members of an entry. `entityVersion` is information for readers and is not imported."""
 
 REPORTED = 20
-"""Bad entries that are listed one by one."""
+"""Invalid entries that are listed one by one."""
 
 
 class DocumentError(click.ClickException):
@@ -28,7 +28,7 @@ class DocumentError(click.ClickException):
 
 
 class ImportEntry(NamedTuple):
-    """A configuration as the file wants it."""
+    """A configuration in the file."""
 
     name: str
     value: str
@@ -36,7 +36,7 @@ class ImportEntry(NamedTuple):
 
 
 class _Object(dict[str, Any]):
-    """A JSON object. `repeated` is a member that stands in it more than once; a dictionary keeps only the last."""
+    """A JSON object. `repeated` is a member that occurs more than once; the dictionary has only the last one."""
 
     def __init__(self, members: list[tuple[str, Any]]) -> None:
         super().__init__(members)
@@ -45,7 +45,7 @@ class _Object(dict[str, Any]):
 
 
 def render(resources: Iterable[dict[str, Any]], **head: Any) -> bytes:
-    """The document with these resources; `head` are the members that stand before them."""
+    """The document with these resources; `head` are the members before them."""
     lines = [msgspec.json.encode({"hivewire": FORMAT, **head})[:-1] + b',"configurations":[']
     for resource in resources:
         lines.append(msgspec.json.encode({name: resource[name] for name in MEMBERS if name in resource}) + b",")
@@ -55,9 +55,9 @@ def render(resources: Iterable[dict[str, Any]], **head: Any) -> bytes:
 
 
 def parse(data: bytes) -> list[ImportEntry]:
-    """The entries of a document, if every one of them is good. Raises DocumentError that lists the bad ones.
+    """The entries of a document. Raises DocumentError, which lists the entries that are not valid.
 
-    What a setting of the gateway decides, such as the longest name, is left to the gateway.
+    Limits that are settings of the gateway, such as the longest name, are left to the gateway.
     """
     entries = _entries(_json(data))
     problems = []
@@ -88,7 +88,7 @@ def _json(data: bytes) -> Any:
     except RecursionError:
         raise DocumentError("the file is nested too deeply") from None
     except ValueError:
-        raise DocumentError("the file is not JSON: it has a number in it that is too large or none at all") from None
+        raise DocumentError("the file is not JSON: a number in it is too large, or is NaN or Infinity") from None
 
 
 def _refuse_constant(name: str) -> None:
@@ -96,13 +96,13 @@ def _refuse_constant(name: str) -> None:
 
 
 def _entries(document: Any) -> list[Any]:
-    """The list of entries of a document whose outer shape is right."""
+    """The list of entries of a document. Raises DocumentError when it is not an export."""
     if not isinstance(document, _Object) or "hivewire" not in document:
         raise DocumentError('the file is no export: it must be an object with "hivewire" and "configurations"')
     if document.repeated is not None:
         raise DocumentError(f"the file is no export: it has '{shortened(document.repeated, 80)}' more than once")
     if document["hivewire"] is True or document["hivewire"] != FORMAT:
-        raise DocumentError(f'the file has another format than this command knows, which is "hivewire":{FORMAT}')
+        raise DocumentError(f'the file has another format than "hivewire":{FORMAT}, which this command reads')
     entries = document.get("configurations")
     if not isinstance(entries, list):
         raise DocumentError('the file is no export: "configurations" must be a list')
@@ -115,7 +115,7 @@ def _place(index: int, entry: Any) -> str:
 
 
 def _problem(entry: Any) -> str | None:
-    """What is wrong with an entry, None when the gateway could take it."""
+    """What is wrong with an entry; None when it is valid."""
     if not isinstance(entry, _Object):
         return "not an object"
     if entry.repeated is not None:

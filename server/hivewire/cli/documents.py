@@ -22,7 +22,7 @@ from hivewire_protocol.tenant.errors import TenantError
 from hivewire_protocol.tenant.steps import at_once
 
 SHOWN = 20
-"""Findings that are listed one by one."""
+"""Findings that are listed one by one; only the number of the others is shown."""
 
 _SOCKET = "/api/websocket"
 
@@ -30,14 +30,14 @@ file_argument = click.argument("file", type=click.Path(dir_okay=False, path_type
 
 
 class Answer(NamedTuple):
-    """What the gateway said."""
+    """The response of the gateway."""
 
     status: int
     body: bytes
 
 
 class TenantApi:
-    """The HTTP API of one tenant. It follows no redirects and uses no proxy, which would get the token."""
+    """The HTTP API of one tenant. Redirects and proxies are not followed, because they would get the token."""
 
     def __init__(self, endpoint: str, token: str, tenant: str) -> None:
         self._parts = urlsplit(endpoint)
@@ -65,7 +65,7 @@ class TenantApi:
 
 
 def tenant_api(tenant: str, url: str | None, token: str | None) -> TenantApi:
-    """The API of a tenant, with a valid token: that of the profile is renewed when it has expired."""
+    """The API of a tenant, with a valid token. An expired token of the profile is renewed first."""
     entry = access(url, token)
     with Remote(entry.url) as remote:
         entry.authenticate(remote)
@@ -84,7 +84,7 @@ Examples:
 def get(name: str, url: str | None, given_token: str | None) -> None:
     """Print the configuration of the tenant NAME.
 
-    Its `updatedTime` says which version it is: `put` looks at it.
+    Its `updatedTime` identifies the version. `put` uses it to detect changes by others.
     """
     answer = _expected(tenant_api(name, url, given_token).ask("GET"))
     click.echo(printable_json(msgspec.json.format(answer.body)).encode())
@@ -97,12 +97,12 @@ Examples:
   hivewire tenant put shop shop.json --overwrite
 
 \b
-FILE is a document as `get` printed it, changed. When somebody has saved another since,
+FILE is an edited document from `get`. If somebody else has saved the tenant since,
 nothing is written. A FILE without updatedTime can only be the first configuration."""
 )
 @click.argument("name")
 @file_argument
-@click.option("--overwrite", is_flag=True, help="Replace whatever is there.")
+@click.option("--overwrite", is_flag=True, help="Replace the stored version, whatever it is.")
 @url_option
 @token_option
 def put(name: str, file: Path, overwrite: bool, url: str | None, given_token: str | None) -> None:
@@ -110,7 +110,7 @@ def put(name: str, file: Path, overwrite: bool, url: str | None, given_token: st
     data, document = _read(file)
     api = tenant_api(name, url, given_token)
     time = document.get("updatedTime")
-    # Anything that is stored is later than 1970, and nothing stored accepts every date.
+    # 0 fits a FILE without a date: it is older than any stored version, and a first save accepts every date.
     based_on = time if type(time) is int and 0 <= time < 1 << 47 else 0
     answer = api.ask("PUT", "", data, None if overwrite else http_date(based_on))
     if answer.status == 412:
@@ -120,7 +120,7 @@ def put(name: str, file: Path, overwrite: bool, url: str | None, given_token: st
 
 
 def _conflict(api: TenantApi, name: str, file: Path, based_on: int) -> str:
-    """Who was faster, and what can be done."""
+    """The message of a conflict: who saved meanwhile, and the commands that help."""
     current = _json(_expected(api.ask("GET")).body)
     who, when = printable(str(current.get("updatedBy"))), _moment(current.get("updatedTime"))
     mine = f"{file} is based on the version of {_moment(based_on)}" if based_on else f"{file} has no updatedTime"
@@ -128,7 +128,7 @@ def _conflict(api: TenantApi, name: str, file: Path, based_on: int) -> str:
     commands = {
         f"hivewire tenant diff {name} {quoted}": "what FILE would change now",
         f"hivewire tenant get {name}": "the version to start from",
-        f"hivewire tenant put {name} {quoted} --overwrite": "save FILE all the same; what others changed since is lost",
+        f"hivewire tenant put {name} {quoted} --overwrite": "save FILE anyway; what others changed since is lost",
     }
     width = max(map(len, commands))
     return "\n".join(
@@ -160,7 +160,7 @@ def diff(name: str, file: Path, url: str | None, given_token: str | None) -> Non
         for uri in uris:
             click.echo(f"{sign} {printable(uri)}")
     if differences.truncated:
-        click.echo("hivewire: there are more: 1,000 of a sort are shown", err=True)
+        click.echo("hivewire: there are more; at most 1,000 of each kind are shown", err=True)
 
 
 @click.command(
@@ -198,7 +198,7 @@ def _read(file: Path) -> tuple[bytes, Document]:
 
 
 def _expected(answer: Answer) -> Answer:
-    """The answer if it is a success. Raises ClickException with what the gateway says is wrong."""
+    """The answer, if it is 200. Raises ClickException with the errors that the gateway reports."""
     if answer.status == 200:
         return answer
     try:
@@ -219,9 +219,9 @@ def _json(body: bytes) -> dict[str, Any]:
     try:
         return msgspec.json.decode(body, type=dict[str, Any])
     except (msgspec.DecodeError, UnicodeDecodeError):
-        raise Unreachable("this is not an answer of a gateway") from None
+        raise Unreachable("the answer does not come from a gateway") from None
 
 
 def _moment(time: Any) -> str:
-    """Milliseconds for people."""
+    """A time in milliseconds, as text."""
     return times.render(time) if type(time) is int else "at an unknown time"

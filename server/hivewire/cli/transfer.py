@@ -27,13 +27,13 @@ from hivewire_protocol.nouns.configuration import TEXT
 from hivewire_protocol.patterns import MAX_LENGTH, MAX_PATTERNS
 
 ATTEMPTS = 5
-"""How often an export reads a state that changes meanwhile."""
+"""Most times that an export reads the configurations while they change."""
 
 MESSAGE_BYTES = 1 << 19
-"""Of JSON in one request: half of what a gateway with default settings takes, and its answer is no larger."""
+"""Most bytes of JSON in one request: half of the default `message_bytes`. Its answer is not larger."""
 
 SHOWN = 60
-"""Characters of a value in a dry run."""
+"""Characters of a value that a dry run shows."""
 
 _T = TypeVar("_T")
 _Report = Callable[[int, int], None]
@@ -48,27 +48,27 @@ Examples:
   hivewire export | hivewire import - --url https://other.example.com --token ...
 
 \b
-It is UTF-8 with a line for each configuration, by name, which git compares
-well. When not everything can be exported, nothing is written. A shell empties
-the file behind `>` before that, --output leaves it as it was.
+The output is UTF-8 with one line for each configuration, sorted by name, so
+git shows changes well. If anything cannot be exported, nothing is written: the
+file of --output stays as it was, but a shell has already emptied one after `>`.
 
 \b
-It is one moment's state, whatever is written meanwhile. When that cannot be
-had after several attempts, a warning says so and the file has
-"consistent":false: each configuration in it is right for itself."""
+The export is a consistent state of one revision. If the configurations keep
+changing during several attempts, a warning says so and the file has
+"consistent":false: each configuration is correct, but not of one moment."""
 )
 @click.argument("patterns", nargs=-1, metavar="[PATTERN]...")
 @click.option(
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Write to this file, whole or not at all, and only for you to read when it is new.",
+    help="Write to this file atomically. A new file has mode 0600.",
 )
 @click.option("--force", is_flag=True, help="Overwrite the file of --output.")
 @click.option(
     "--skip-binary",
     is_flag=True,
-    help='Leave out what is no text, empty or over 65,536 characters, with the names in "omitted". Else refused.',
+    help='Leave out values that are not text, empty or over 65,536 characters, and list them in "omitted".',
 )
 @url_option
 @token_option
@@ -82,8 +82,8 @@ def export(
 ) -> None:
     """Write configurations as one JSON document: all that you may see, or those that match a PATTERN.
 
-    A PATTERN is a name, or a prefix*. Values and content types are exported, not their history; for everything
-    there is, see hivewire backup.
+    A PATTERN is a name, or a prefix*. Values and content types are exported, but not their history; hivewire backup
+    copies everything.
     """
     if output is not None:
         _check_target(output, force)
@@ -92,7 +92,7 @@ def export(
     head: dict[str, Any] = {"revision": state.revision}
     if not state.consistent:
         head["consistent"] = False
-        _warn("the configurations changed all the time; each is right for itself, together they are no moment's state")
+        _warn("the configurations changed all the time; each is correct, but together they are not of one moment")
     if unreadable := [resource for resource in state.resources if not resource["value"]]:
         _refuse_or_warn(unreadable, skip_binary)
         head["omitted"] = [resource["name"] for resource in unreadable]
@@ -114,14 +114,14 @@ Examples:
   jq . all.json | hivewire import -
 
 \b
-The file is what hivewire export writes. By hand it is
+The file is an export, or written by hand:
   {"hivewire":1,"configurations":[{"name":"limits.max","value":"42"}]}
-with a "contentType" where it is not plain text.
+Give a "contentType" for a value that is not plain text.
 
 \b
-Changes are written in transactions of at most 1,000 and half a MiB. What fits
-into one is written wholly or not at all; a larger import may end in the
-middle, and says what is written. To repeat it is safe.""",
+Changes are written in transactions of at most 1,000 changes and 512 KiB. Each
+transaction is atomic. A larger import that fails may be written in part, and
+says how much. It is safe to repeat an import.""",
 )
 @click.argument("file", type=click.File("rb"))
 @click.option("--dry-run", is_flag=True, help="Show what would be created and updated, and write nothing.")
@@ -129,10 +129,10 @@ middle, and says what is written. To repeat it is safe.""",
 @url_option
 @token_option
 def import_(url: str | None, given_token: str | None, file: BinaryIO, dry_run: bool, description: str | None) -> None:
-    """Create and update what stands in FILE; - is standard input. Nothing is deleted.
+    """Create and update the configurations in FILE; - is standard input. Nothing is deleted.
 
-    The whole file is checked before anything is written. What is on the gateway already is left as it is. Nobody is
-    overwritten: when somebody changes one of the configurations meanwhile, the import stops and shows the change.
+    The whole file is checked before anything is written. Configurations that are equal already are not written. If
+    somebody changes one of the configurations during the import, it stops and shows the change.
     """
     if any("\ud800" <= character <= "\udfff" for character in description or ""):
         raise click.UsageError("the description is not UTF-8 text")
@@ -156,7 +156,7 @@ def import_(url: str | None, given_token: str | None, file: BinaryIO, dry_run: b
 
 
 class State(NamedTuple):
-    """What an export found: `consistent` when all of it was true at `revision`."""
+    """What an export read. `consistent`: it is the state at `revision`."""
 
     resources: list[dict[str, Any]]
     revision: int
@@ -164,7 +164,7 @@ class State(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """An entry of the file that differs from what was seen on the gateway; None when nothing was there."""
+    """An entry of the file that differs from the gateway. `seen` is the resource there; None when there is none."""
 
     entry: ImportEntry
     seen: dict[str, Any] | None
@@ -173,8 +173,8 @@ class Difference(NamedTuple):
 def _read_moment(remote: Remote, patterns: tuple[str, ...], report: _Report) -> State:
     """All resources that match, at one revision.
 
-    Where the ledger moves on between the pages, they are read again. What was the same in two readings was so between
-    them, and the count says that nothing else was there: so writes to other names do no harm.
+    Pages can be of different revisions; then everything is read again. Two equal readings, whose count shows that
+    nothing is missing, were true between the two. So writes to other names do not make an export fail.
     """
     former: list[dict[str, Any]] = []
     for _ in range(ATTEMPTS):
@@ -192,7 +192,7 @@ def _read_moment(remote: Remote, patterns: tuple[str, ...], report: _Report) -> 
 
 
 def _refuse_or_warn(unreadable: list[dict[str, Any]], skip: bool) -> None:
-    """Say which resources have a content that a list does not carry."""
+    """Report resources whose content a list does not carry: raise ClickException, or only warn when `skip` is set."""
     lines = [f"  {shortened(resource['name'], 80)} {shown(resource)}" for resource in unreadable[:5]]
     if len(unreadable) > 5:
         lines.append(f"  and {len(unreadable) - 5:,} more")
@@ -204,18 +204,18 @@ def _refuse_or_warn(unreadable: list[dict[str, Any]], skip: bool) -> None:
 
 
 def _check_target(target: Path, force: bool) -> None:
-    """Refuse early what `_save` would not write."""
+    """Raise ClickException before anything is read if `_save` could not write the target."""
     if not target.parent.is_dir():
         raise click.ClickException(f"cannot write {target}: {target.parent}: no such directory")
     if target.exists() and not target.is_file():
-        raise click.ClickException(f"{target} is no file that could be replaced")
+        raise click.ClickException(f"{target} is not a regular file")
     if target.exists() and not force:
         raise click.ClickException(f"{target} exists already; --force overwrites it")
 
 
 def _save(data: bytes, target: Path, force: bool) -> None:
-    """Write the file whole or not at all: a new one with mode 0600, an old one with the mode it has."""
-    place = Path(os.path.realpath(target))  # a link stays one
+    """Write the file atomically. A new file gets mode 0600, an existing one keeps its mode."""
+    place = Path(os.path.realpath(target))  # so that the target of a symbolic link is replaced, not the link
     try:
         descriptor, temporary = tempfile.mkstemp(dir=place.parent, prefix=".export")
         try:
@@ -225,7 +225,7 @@ def _save(data: bytes, target: Path, force: bool) -> None:
                 os.fsync(descriptor)
                 if force and place.exists():
                     os.fchmod(descriptor, stat.S_IMODE(place.stat().st_mode))
-            # Unlike a rename, a link fails when somebody made the file meanwhile.
+            # Unlike a rename, a link fails when the file was created meanwhile.
             (os.replace if force else os.link)(temporary, place)
         finally:
             Path(temporary).unlink(missing_ok=True)
@@ -236,7 +236,7 @@ def _save(data: bytes, target: Path, force: bool) -> None:
 
 
 def _print(data: bytes) -> None:
-    """Write to standard output, past its buffer, so that a full disk is noticed here."""
+    """Write to standard output without its buffer, so that a full disk is an error here."""
     if sys.stdout.isatty():
         click.echo(printable_json(data), nl=False)
         return
@@ -251,12 +251,12 @@ def _print(data: bytes) -> None:
 
 
 def _there(remote: Remote, entries: list[ImportEntry], report: _Report) -> dict[str, dict[str, Any]]:
-    """The resources of those entries that exist and may be seen, by name."""
+    """The resources of the entries that exist on the gateway and are visible to the caller, by name."""
     found: dict[str, dict[str, Any]] = {}
     done = 0
     for batch in _batches([entry.name for entry in entries], MAX_PATTERNS):
         patterns = [name for name in batch if _is_pattern(name)]
-        for reply in pages(remote, patterns) if patterns else ():  # no patterns at all would stand for everything
+        for reply in pages(remote, patterns) if patterns else ():  # without patterns a list has everything
             found.update((resource["name"], resource) for resource in reply["configurations"])
         for name in batch:
             if not _is_pattern(name) and (resource := _one(remote, name)) is not None:
@@ -267,7 +267,7 @@ def _there(remote: Remote, entries: list[ImportEntry], report: _Report) -> dict[
 
 
 def _is_pattern(name: str) -> bool:
-    """Whether the name as a pattern stands for itself alone."""
+    """Whether the name can be used as a pattern that matches only itself."""
     return "*" not in name and len(name) <= MAX_LENGTH
 
 
@@ -277,19 +277,19 @@ def _one(remote: Remote, name: str) -> dict[str, Any] | None:
         assert isinstance(resource, dict)  # noqa: S101 - what a gateway answers
         return resource
     except RemoteError as error:
-        if error.code not in (403, 404):  # as with a list, what may not be seen is not there; a write will tell
+        if error.code not in (403, 404):  # as in a list, invisible is absent; the write will be refused
             raise
         return None
 
 
 def _differences(entries: list[ImportEntry], there: dict[str, dict[str, Any]]) -> list[Difference]:
-    """What is to be written, in the order in which to write it."""
+    """The changes to write, in the order of writing."""
     changes = []
     for entry in entries:
         seen = there.get(entry.name)
         if seen is None or (entry.value, entry.content_type) != (seen["value"], seen.get("contentType", TEXT)):
             changes.append(Difference(entry, seen))
-    # What only a gateway with other than default settings takes goes first: it is refused before anything is written.
+    # Changes beyond the default limits go first: if the gateway refuses them, nothing is written yet.
     usual = Settings()
     changes.sort(
         key=lambda change: len(change.entry.name) <= usual.name_length and len(change.entry.value) <= usual.value_length
@@ -319,7 +319,7 @@ def _excerpt(text: str, start: int = 0) -> str:
 
 
 def _write(remote: Remote, changes: list[Difference], description: str | None, report: _Report) -> None:
-    """Write the changes, each only over what was seen. Raises when one is refused, saying how far it came."""
+    """Write the changes; each expects the version that was seen. An error says how many were written before."""
     done, total = 0, len(changes)
     for batch in _batches((_wire(change, description) for change in changes), MAX_TRANSACTION):
         so_far = f"{done:,} of {total:,} changes are written"
@@ -351,7 +351,7 @@ def _wire(change: Difference, description: str | None) -> dict[str, Any]:
 
 
 def _refusal(error: RemoteError, batch: list[dict[str, Any]]) -> list[str]:
-    """The lines that tell which change of a transaction was refused, and why."""
+    """The lines of an error: which change of a transaction was refused, and why."""
     lines, index = why(error), error.reply.get("index")
     if not isinstance(index, int) or not 0 <= index < len(batch):
         return lines
@@ -360,7 +360,7 @@ def _refusal(error: RemoteError, batch: list[dict[str, Any]]) -> list[str]:
 
 
 def _batches(items: Iterable[_T], most: int) -> Iterator[list[_T]]:
-    """The items in lists of at most so many and MESSAGE_BYTES of JSON, or of one that is larger."""
+    """The items in lists of at most `most` items and MESSAGE_BYTES of JSON. A larger item is alone in its list."""
     batch: list[_T] = []
     size = 0
     for item in items:
@@ -376,7 +376,7 @@ def _batches(items: Iterable[_T], most: int) -> Iterator[list[_T]]:
 
 @contextmanager
 def _progress(words: str) -> Iterator[_Report]:
-    """A bar on standard error while it is a terminal; what is called with done and total moves it."""
+    """A progress bar on standard error if that is a terminal. Gives a function that takes done and total."""
     with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
         task = bar.add_task(words, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
