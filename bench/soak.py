@@ -1,8 +1,9 @@
 """`python -m bench.soak`: kill a gateway again and again under full load, and see whether every promise is kept.
 
 Writers note what they were answered, watchers every frame that they got. At the end the ledger tells its history, and
-by it are judged: each answered write, each watcher's frames and state, each transaction. Exit code 1 and the first
-evidence if anything was lost, came twice, out of order, half or differently.
+by it are judged: each answered write, each watcher's frames and state, each transaction. Further clients have names of
+their own and note each call and each answer: there must be an order of the calls that explains all answers. Exit code 1
+and the first evidence if anything was lost, came twice, out of order, half or differently.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ import uvloop
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
 
-from bench import servers
+from bench import histories, linearizability, servers
 from bench.measures import log_in
 from bench.watching import KINDS, Broken, Change, Cut, History, Judge, Pushed, Watch, brief, change_of
 
@@ -46,6 +47,9 @@ FORGETTING = ("--history", "--log")
 
 NAMES = [f"{group}.{number:02}" for group in "abcd" for number in range(40)]
 WRITERS, IN_FLIGHT, LARGE = 4, 32, 8_000
+RECORDED = (histories.Socket, histories.Socket, histories.Socket, histories.Rest, histories.Rest)
+"""Clients of whom each call is noted."""
+
 PAGE = 100
 """Changes of a history in one answer, so that it is under 1 MiB even if all of them are large."""
 
@@ -151,6 +155,7 @@ class Soak:
         self.refused: set[str] = set()
         self.versions: dict[str, int] = {}
         self.watches = [Watch(f"watcher {number}", *names) for number, names in enumerate(_wanted())]
+        self.history = histories.History(self.random)
         self.floor = 0
         self.final: int | None = None
         self.restarts: Counter[str] = Counter()
@@ -232,6 +237,16 @@ class Soak:
         self.floor = max(self.floor, revision)
         self.versions |= {change.name: change.version for change in told}
 
+    async def record(self, over: type[histories.Socket] | type[histories.Rest]) -> None:
+        """Call and note, over as many connections as it takes."""
+        while self.running:
+            await self.gateway.up.wait()
+            try:
+                async with histories.connected(self.gateway.port, self.token, over) as client:
+                    await self.history.work(client, lambda: self.running)
+            except histories.GONE:
+                await asyncio.sleep(0.01)
+
     # Watching.
 
     async def watch(self, watch: Watch, slow: bool) -> None:
@@ -283,6 +298,7 @@ class Soak:
             await asyncio.sleep(pause)
             number = signal.SIGTERM if self.random.random() < 0.2 else signal.SIGKILL
             await self.gateway.end(number)
+            self.history.crashed()
             await self.gateway.start()
             self.restarts[number.name] += 1
 
@@ -313,7 +329,8 @@ class Soak:
             for number, watch in enumerate(self.watches)
         ]
         progress = asyncio.create_task(self.progress())
-        await asyncio.gather(*(self.guard(self.write(writer)) for writer in range(WRITERS)), self.kill(most))
+        writing = [self.guard(self.write(writer)) for writer in range(WRITERS)]
+        await asyncio.gather(*writing, *(self.record(over) for over in RECORDED), self.kill(most))
         async with self.connect() as connection:
             self.final = await self.conclude(connection)
             done, late = await asyncio.wait(watching, timeout=60)
@@ -325,6 +342,11 @@ class Soak:
             ledger = [each async for each in _histories(connection)]
             listed = await _listed(connection)
         self.judge(ledger, listed)
+        print("  looking for an order of what was recorded ...", file=sys.stderr, flush=True)
+        try:
+            linearizability.check(self.history.events)
+        except linearizability.NotLinearizable as error:
+            self.broken.append(Broken("not linearizable", str(error)))
 
     async def guard(self, work: Any) -> None:
         """A client that sees a promise broken ends, and tells."""
@@ -457,7 +479,8 @@ class Truth:
 
 def _wanted() -> Iterator[tuple[Sequence[str]]]:
     """The names of each watcher; every third reads slowly."""
-    yield from ((["*"],), (["a*", "b.1*"],), (["*"],), (["*"],), (NAMES[::7],), (["c*", "d*"],), (["b*"],), (["d.0*"],))
+    all_ = [f"{group}*" for group in "abcd"]  # of NAMES, not of those that are recorded
+    yield from ((all_,), (["a*", "b.1*"],), (all_,), (all_,), (NAMES[::7],), (["c*", "d*"],), (["b*"],), (["d.0*"],))
 
 
 def _subscription(watch: Watch) -> dict[str, Any]:
@@ -517,6 +540,7 @@ def report(soak: Soak) -> bool:
         "writes answered": len(soak.answers),
         "writes refused, as asked for": len(soak.refused),
         "writes whose answer was lost": len(soak.writes) - len(soak.answers) - len(soak.refused),
+        "calls recorded": sum(isinstance(event, linearizability.Call) for event in soak.history.events),
         "changes pushed": soak.pushed(),
         "restarts survived": soak.restarts.total(),
         "of these after kill -9": soak.restarts["SIGKILL"],

@@ -48,7 +48,7 @@ class Broken(AssertionError):
         self.kind = kind
 
 
-KINDS = ("lost", "duplicated", "out of order", "half transactions", "contradictions")
+KINDS = ("lost", "duplicated", "out of order", "half transactions", "contradictions", "not linearizable")
 
 
 def brief(value: str | None) -> str | None:

@@ -23,8 +23,9 @@ from msgspec import Struct
 class Fault(Struct, frozen=True, omit_defaults=True):
     """What goes wrong, and at which operation of the disk: the first that fits, or after `skip` of those that do."""
 
-    action: Literal["kill", "power cut", "EIO", "ENOSPC"]
-    """`kill` is SIGKILL with half of the write done; a power cut moreover loses everything that was not synced."""
+    action: Literal["kill", "power cut", "EIO", "ENOSPC", "hang"]
+    """`kill` is SIGKILL with half of the write done; a power cut moreover loses everything that was not synced. What
+    hangs is done as soon as there are other orders."""
     call: str = ""
     """`read`, `write`, `truncate`, `sync`, or `return`: the engine's method is about to return. Empty: any but read."""
     during: str = ""
@@ -203,6 +204,10 @@ class Disk:
         if fault.action in ("kill", "power cut"):
             os.kill(os.getpid(), signal.SIGKILL)
             time.sleep(60)  # it is on its way
+        if fault.action == "hang":
+            while self._desk.take()[0] == number:  # by the end of the test its gateway is killed
+                time.sleep(0.005)
+            return 0
         return _FULL if fault.action == "ENOSPC" else _ERRORS[call]
 
     def _concerns(self, fault: Fault, call: str, path: Path | None) -> bool:

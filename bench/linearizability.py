@@ -1,0 +1,211 @@
+"""Whether the answers of a store are those of one that carries out one request at a time.
+
+A history is what clients did, in the order in which it happened: calls, returns, and crashes of the store. It is
+linearizable (Herlihy and Wing, 1990) when each request can be given a moment between its call and its return, so that
+a sequential store which carries them out in the order of these moments gives the same answers. The object here is the
+whole store, not one name of it. So transactions and lists are single requests, and a history that passes is
+linearizable for each name and strictly serializable.
+
+The method is just-in-time linearization (Lowe, "Testing for linearizability", 2017): all states in which the store may
+be are followed through the history, and a request takes effect as late as it can. No sockets here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+
+class Entry(NamedTuple):
+    """What a name holds."""
+
+    value: str
+    version: int
+
+
+class Write(NamedTuple):
+    """A put, or a delete with the value None. `expected` is the version that the writer believes current (0: none)."""
+
+    name: str
+    value: str | None
+    expected: int | None = None
+
+
+class Request(NamedTuple):
+    """Either names that are read together, or writes that are done together or not at all."""
+
+    reads: tuple[str, ...] = ()
+    writes: tuple[Write, ...] = ()
+
+
+class Read(NamedTuple):
+    """The entries that were asked for, in that order; None for a name that does not exist."""
+
+    entries: tuple[Entry | None, ...]
+
+
+class Written(NamedTuple):
+    """The versions that the writes made, in their order; None for a delete."""
+
+    versions: tuple[int | None, ...]
+
+
+class Refused(NamedTuple):
+    """Nothing was written: which write was the first that could not be, and what its name holds."""
+
+    place: int
+    current: Entry | None
+
+
+class NotDone(NamedTuple):
+    """The store said that it did nothing, and that this has nothing to do with what it holds (503)."""
+
+
+Answer = Read | Written | Refused | NotDone
+
+
+class Call(NamedTuple):
+    """A client is about to send a request. Each call has an id of its own."""
+
+    id: int
+    request: Request
+
+
+class Return(NamedTuple):
+    """A client got the answer to the call with this id. A call may stay without."""
+
+    id: int
+    answer: Answer
+
+
+class Crash(NamedTuple):
+    """The store has ended: what was called before has taken effect by now, or never will."""
+
+
+Event = Call | Return | Crash
+State = frozenset[tuple[str, Entry]]
+"""What exists, by name."""
+
+NOTHING: State = frozenset()
+
+
+class World(NamedTuple):
+    """What the store may be like: its state, and the calls under way that have taken effect."""
+
+    state: State
+    done: frozenset[int]
+
+
+class NotLinearizable(AssertionError):
+    """No order of the requests explains an answer; the text says which, and what was possible."""
+
+
+def carry_out(request: Request, state: State) -> tuple[Answer, State]:
+    """What a store in this state answers, and its state afterwards."""
+    entries = dict(state)
+    if request.reads:
+        return Read(tuple(entries.get(name) for name in request.reads)), state
+    versions: list[int | None] = []
+    for index, (name, value, expected) in enumerate(request.writes):
+        entry = entries.get(name)
+        version = entry.version if entry is not None else 0
+        if expected not in (None, version) or (entry is None and value is None):
+            return Refused(index, entry), state
+        if value is None:
+            del entries[name]
+            versions.append(None)
+        else:
+            entries[name] = Entry(value, version + 1)
+            versions.append(version + 1)
+    return Written(tuple(versions)), frozenset(entries.items())
+
+
+def check(history: Sequence[Event], state: State = NOTHING) -> None:
+    """Return if the history, of a store that begins with this state, is linearizable. Raises NotLinearizable."""
+    answers = {event.id: event.answer for event in history if isinstance(event, Return)}
+    under_way: dict[int, Request] = {}
+    worlds = {World(state, frozenset())}
+    for place, event in enumerate(history):
+        if isinstance(event, Call):
+            if not isinstance(answers.get(event.id), NotDone):
+                under_way[event.id] = event.request
+        elif isinstance(event, Crash):
+            worlds = _spread(worlds, under_way, answers)
+            unanswered = under_way.keys() - answers.keys()
+            worlds = {World(state, done - unanswered) for state, done in worlds}
+            under_way = {}
+        elif not isinstance(event.answer, NotDone):
+            reached = _spread(worlds, _together(event.id, under_way), answers, event.id)
+            found = {World(state, done - {event.id}) for state, done in reached if event.id in done}
+            if not found:
+                raise NotLinearizable(_evidence(history, place, worlds))
+            worlds = found
+            under_way.pop(event.id, None)
+
+
+def _together(id: int, under_way: Mapping[int, Request]) -> dict[int, Request]:
+    """A call, and those under way that must be tried before it: all that share names with it, and so on.
+
+    Others can take effect afterwards with the same result.
+    """
+    found: dict[int, Request] = {}
+    todo = [id] if id in under_way else []
+    while todo:
+        found[at] = request = under_way[(at := todo.pop())]
+        todo += [other for other in under_way.keys() - found.keys() - set(todo) if _meet(request, under_way[other])]
+    return found
+
+
+def _meet(one: Request, other: Request) -> bool:
+    """Whether the order of two requests may matter."""
+    mine, its = {write.name for write in one.writes}, {write.name for write in other.writes}
+    return not (mine.isdisjoint(its) and mine.isdisjoint(other.reads) and its.isdisjoint(one.reads))
+
+
+def _spread(
+    worlds: Iterable[World], calls: Mapping[int, Request], answers: Mapping[int, Answer], goal: int | None = None
+) -> set[World]:
+    """All worlds into which some of these calls, or none, may lead, with the answers that they will get.
+
+    Those in which the goal has taken effect are not followed any further: what else is under way can be done later.
+    """
+    found = {_settled(world, calls, answers) for world in worlds}
+    todo = list(found)
+    while todo:
+        world = todo.pop()
+        for id, request in calls.items() if goal not in world.done else ():
+            if id in world.done:
+                continue
+            answer, state = carry_out(request, world.state)
+            if state != world.state and answers.get(id, answer) == answer:
+                after = _settled(World(state, world.done | {id}), calls, answers)
+                if after not in found:
+                    found.add(after)
+                    todo.append(after)
+    return found
+
+
+def _settled(world: World, calls: Mapping[int, Request], answers: Mapping[int, Answer]) -> World:
+    """The same after everything that changes nothing and fits: nothing can be gained by doing that later."""
+    fitting = {
+        id
+        for id, request in calls.items()
+        if id not in world.done and carry_out(request, world.state) == (answers.get(id), world.state)
+    }
+    return World(world.state, world.done | fitting) if fitting else world
+
+
+def _evidence(history: Sequence[Event], place: int, worlds: Iterable[World]) -> str:
+    """What no order explains, and what was known before."""
+    event = history[place]
+    assert isinstance(event, Return)
+    calls = {each.id: (number, each.request) for number, each in enumerate(history) if isinstance(each, Call)}
+    number, request = calls[event.id]
+    names = {*request.reads, *(write.name for write in request.writes)}
+    states = {tuple(sorted(entry for entry in world.state if entry[0] in names)) for world in worlds}
+    last = [each for each in history[max(0, number - 10) : place] if isinstance(each, Return)]
+    return (
+        f"call {event.id} ({request}, event {number}) was answered {event.answer} (event {place}).\n"
+        f"Before the calls under way, these names held one of: {sorted(states)[:5]}.\n"
+        f"Under way or answered meanwhile: {[(calls[each.id][1], each.answer) for each in last]}"
+    )
