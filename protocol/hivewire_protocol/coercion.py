@@ -6,8 +6,9 @@ or the `params` of a JSON-RPC frame.
 
 from __future__ import annotations
 
+import difflib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from functools import cache
 from types import UnionType
@@ -16,7 +17,7 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 import msgspec
 from msgspec import Raw, Struct, UnsetType
 
-from hivewire_protocol.errors import MalformedJson
+from hivewire_protocol.errors import InvalidParameters, MalformedJson
 
 _S = TypeVar("_S", bound=Struct)
 _LARGEST = 2**63
@@ -25,13 +26,48 @@ _WHOLE = re.compile(rb"-?\d{1,20}")
 _as_text = msgspec.json.Decoder(str)
 
 
-def build(shape: type[_S], members: Mapping[str, Raw]) -> _S:
-    """A struct of this shape out of raw JSON members; unknown members are ignored, missing ones keep their default.
+ENVELOPE = frozenset(("action", "requestId", "jsonrpc", "id", "method"))
+"""Members of both framings, which are never about the request itself."""
 
-    Raises MalformedJson when a member's JSON type cannot be coerced to the field's.
+READ_BACK = frozenset(("name", "value", "entityVersion", "contentType", "size"))
+"""Members of a configuration: whoever sends back what was read has them all, also in a request that takes fewer."""
+
+_OTHER_WORDS = {"expect": "entityVersion", "expected": "entityVersion", "dry_run": "dryRun", "type": "contentType"}
+"""What people write for members whose names look different, such as the words of the command line."""
+
+
+def build(shape: type[_S], members: Mapping[str, Raw]) -> _S:
+    """A struct of this shape out of raw JSON members; missing ones keep their default, and unknown ones are ignored
+    unless the struct forbids them.
+
+    Raises MalformedJson when a member's JSON type cannot be coerced to the field's, and InvalidParameters for a
+    forbidden member.
     """
     coercers = _coercers(shape)
+    if shape.__struct_config__.forbid_unknown_fields:
+        refuse_unknown(shape, members)
     return shape(**{name: coercers[name](bytes(raw)) for name, raw in members.items() if name in coercers})
+
+
+def refuse_unknown(shape: type[Struct], members: Iterable[str]) -> None:
+    """Raise InvalidParameters for the first member that the shape does not have; it names the nearest one.
+
+    A misspelt expected version would be no expected version at all, and the write would overwrite what it must not.
+    """
+    known = _coercers(shape)
+    for name in members:
+        if name not in known and name not in ENVELOPE and name not in READ_BACK:
+            raise InvalidParameters(f"Unknown member '{name[:64]}'{_nearest(name[:64], shape)}")
+
+
+def _nearest(name: str, shape: type[Struct]) -> str:
+    """What may have been meant: the member of the nearest name, or all that the request has of its own."""
+    own = {field.lower(): field for field in shape.__struct_fields__ if field in shape.__annotations__}
+    meant = _OTHER_WORDS.get(name.lower())
+    if meant not in own.values():
+        close = difflib.get_close_matches(name.lower(), own, n=1, cutoff=0.5)
+        meant = own[close[0]] if close else None
+    return f"; did you mean '{meant}'?" if meant else f"; this request takes {', '.join(own.values())}"
 
 
 def decode_members(data: bytes) -> dict[str, Raw]:
@@ -48,10 +84,12 @@ _members = msgspec.json.Decoder(dict[str, Raw])
 @cache
 def _coercers(shape: type[Struct]) -> dict[str, Callable[[bytes], Any]]:
     hints = get_type_hints(shape)
-    return {field.encode_name: _coercer(hints[field.name]) for field in msgspec.structs.fields(shape)}
+    return {
+        field.encode_name: _coercer(hints[field.name], field.encode_name) for field in msgspec.structs.fields(shape)
+    }
 
 
-def _coercer(hint: Any) -> Callable[[bytes], Any]:
+def _coercer(hint: Any, name: str) -> Callable[[bytes], Any]:
     """The coercion for a field's type; types with no rule of their own are decoded strictly."""
     options = set(get_args(hint)) if get_origin(hint) in (Union, UnionType) else {hint}
     for option, coerce in ((Raw, Raw), (str, text), (bool, boolean), (int, integer)):
@@ -62,13 +100,24 @@ def _coercer(hint: Any) -> Callable[[bytes], Any]:
     lists = [option for option in options if get_origin(option) is list and _is_struct(get_args(option)[0])]
     if lists:
         shape = get_args(lists[0])[0]
-        return lambda raw: None if raw == b"null" else [build(shape, decode_members(bytes(e))) for e in _elements(raw)]
+        return lambda raw: None if raw == b"null" else _built(shape, name, _elements(raw))
     structs = [option for option in options if _is_struct(option)]
     if structs:
         return lambda raw: None if raw == b"null" else build(structs[0], decode_members(raw))
     accepted: Any = Union.__getitem__(tuple(options - {UnsetType}))
     decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(accepted)
     return lambda raw: _strict(decoder, raw)
+
+
+def _built(shape: type[Struct], name: str, elements: list[Raw]) -> list[Struct]:
+    """A struct for each element of a member. The error for a forbidden member says which element has it."""
+    found = []
+    for index, element in enumerate(elements):
+        try:
+            found.append(build(shape, decode_members(bytes(element))))
+        except InvalidParameters as error:
+            raise InvalidParameters(f"{name}[{index}]: {error}", index=index) from None
+    return found
 
 
 def _is_struct(option: Any) -> bool:

@@ -413,6 +413,18 @@ def test_an_expectation_may_stand_in_the_query(client: httpx.Client) -> None:
     assert client.delete("/configuration/rest.tag?entityVersion=2").status_code == 204
 
 
+def test_a_misspelt_member_of_a_body_writes_nothing(client: httpx.Client) -> None:
+    """400 names it; a parameter of the query that nobody knows is ignored."""
+    client.put("/configuration/rest.strict", json={"value": "1"})
+    for method, under in (("PUT", ""), ("DELETE", ""), ("POST", "/rollback")):
+        body = {"value": "2", "to": 1, "entityversion": 7} if under else {"value": "2", "entityversion": 7}
+        refused = client.request(method, f"/configuration/rest.strict{under}", json=body)
+        assert (refused.status_code, "did you mean 'entityVersion'?" in refused.json()["message"]) == (400, True)
+    assert client.get("/configuration/rest.strict").json()["value"] == "1"
+    taken = client.put("/configuration/rest.strict", params={"cache": "no"}, json={"value": "3", "size": 1, "id": 1})
+    assert (taken.status_code, taken.json()["value"]) == (200, "3")
+
+
 # Lists.
 
 

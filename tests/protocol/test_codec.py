@@ -16,7 +16,7 @@ from hivewire_protocol import codec
 from hivewire_protocol.catalogue import REQUESTS
 from hivewire_protocol.codec import MAX_BATCH, MAX_REPLY, Batch, Call
 from hivewire_protocol.encoding import encode
-from hivewire_protocol.errors import InternalError, MalformedJson, Unavailable, VersionConflict
+from hivewire_protocol.errors import InternalError, InvalidParameters, MalformedJson, Unavailable, VersionConflict
 from hivewire_protocol.messages import NOTHING, Reply
 from hivewire_protocol.nouns.configuration import (
     ChangeInfo,
@@ -343,6 +343,62 @@ def test_unknown_members_are_ignored() -> None:
     assert one(b'{"action":"configuration/get","name":"a","x":{"y":[1]},"":null}').request == ConfigurationGet(name="a")
 
 
+@pytest.mark.parametrize(
+    ("action", "members", "words"),
+    [
+        ("put", '"name":"a","value":"b","entityversion":3', "'entityversion'; did you mean 'entityVersion'?"),
+        ("put", '"name":"a","value":"b","expect":3', "'expect'; did you mean 'entityVersion'?"),
+        ("put", '"name":"a","value":"b","contenttype":"text/x"', "'contenttype'; did you mean 'contentType'?"),
+        ("put", '"name":"a","value":"b","Revision":3', "'Revision'; did you mean 'revision'?"),
+        ("put", '"name":"a","value":"b","revison":3', "'revison'; did you mean 'revision'?"),
+        ("delete", '"name":"a","entityVersion ":3', "'entityVersion '; did you mean 'entityVersion'?"),
+        (
+            "delete",
+            '"name":"a","value":"b","x":1',
+            "'x'; this request takes name, description, entityVersion, revision",
+        ),
+        ("rollback", '"name":"a","toRevison":3', "'toRevison'; did you mean 'toRevision'?"),
+        ("transact", '"change":[]', "'change'; did you mean 'changes'?"),
+    ],
+)
+def test_a_write_refuses_members_that_it_does_not_know(action: str, members: str, words: str) -> None:
+    """A misspelt expectation would be none at all: both framings name the member and the nearest one; rights first."""
+    for frame in (
+        f'{{"action":"configuration/{action}","requestId":1,{members}}}',
+        f'{{"jsonrpc":"2.0","id":1,"method":"configuration/{action}","params":{{{members}}}}}',
+    ):
+        call = one(frame.encode())
+        assert (type(call.error), call.refused) == (InvalidParameters, REQUESTS[f"configuration/{action}"])
+        assert str(call.error) == f"Unknown member {words}"
+
+
+def test_a_change_of_a_transaction_refuses_unknown_members_too() -> None:
+    """The error says which change it is about."""
+    changes = '[{"operation":"put","name":"a","value":"b"},{"operation":"delete","name":"b","entityversion":1}]'
+    call = one(f'{{"action":"configuration/transact","changes":{changes}}}'.encode())
+    assert str(call.error) == "changes[1]: Unknown member 'entityversion'; did you mean 'entityVersion'?"
+    assert call.error is not None
+    assert call.error.members == {"index": 1}
+
+
+def test_a_write_takes_back_what_was_read() -> None:
+    """The resource's own `size`, and members of both envelopes, are no mistakes."""
+    asked = ConfigurationPut(name="a", value="b", entityVersion=1, contentType="text/x", requestId=msgspec.Raw(b"1"))
+    resource = '"id":7,"name":"a","value":"b","entityVersion":1,"contentType":"text/x","size":1'
+    call = one(f'{{"action":"configuration/put","requestId":1,{resource}}}'.encode())
+    assert (call.error, bytes(call.id)) == (None, b"1")
+    assert call.request == msgspec.structs.replace(asked, requestId=msgspec.UNSET)
+    rpc = one(f'{{"jsonrpc":"2.0","id":1,"method":"configuration/put","params":{{"action":"x",{resource}}}}}'.encode())
+    assert (rpc.error, rpc.request) == (None, call.request)
+
+
+def test_an_unknown_member_is_shown_as_far_as_a_line_goes() -> None:
+    """A long name is cut."""
+    call = one(b'{"action":"configuration/put","%b":1}' % (b"x" * 100_000))
+    assert str(call.error).startswith("Unknown member 'xxx")
+    assert len(str(call.error)) < 200
+
+
 # Nesting.
 
 DEEPEST = 128
@@ -381,8 +437,8 @@ def test_nesting_is_counted_over_the_whole_message_in_json_rpc_too() -> None:
 @pytest.mark.parametrize("text", ["[" * 500, '"' + "[{" * 300, "\\" * 7 + "[" * 300, "]}" * 200, '\\"[' * 200 + "\\"])
 def test_brackets_inside_texts_do_not_count(text: str) -> None:
     """A value full of brackets, quotes and backslashes is only a text."""
-    frame = json.dumps({"action": "configuration/put", "name": "n", "value": text, text: text}).encode()
-    assert one(frame).request == ConfigurationPut(name="n", value=text)
+    frame = json.dumps({"action": "configuration/get", "name": text, text: text}).encode()
+    assert one(frame).request == ConfigurationGet(name=text)
 
 
 def test_many_brackets_side_by_side_are_not_deep() -> None:

@@ -112,7 +112,7 @@ class ConfigurationGet(Request, tag="configuration/get"):
     revision: Annotated[Integer | None, says("Read this change, also one before the last delete.")] = None
 
 
-class ConfigurationPut(Request, tag="configuration/put"):
+class ConfigurationPut(Request, tag="configuration/put", forbid_unknown_fields=True):
     """Create or update a configuration; equal content is an update too."""
 
     permission = Permission.MANAGE_CONFIGURATION
@@ -128,7 +128,7 @@ class ConfigurationPut(Request, tag="configuration/put"):
     revision: _ExpectedRevision = None
 
 
-class ConfigurationDelete(Request, tag="configuration/delete"):
+class ConfigurationDelete(Request, tag="configuration/delete", forbid_unknown_fields=True):
     """Delete a configuration."""
 
     permission = Permission.MANAGE_CONFIGURATION
@@ -168,7 +168,7 @@ class ConfigurationHistory(Request, tag="configuration/history"):
     before: Annotated[Integer | None, says("Only changes before this revision: that of the last one answered.")] = None
 
 
-class ConfigurationRollback(Request, tag="configuration/rollback"):
+class ConfigurationRollback(Request, tag="configuration/rollback", forbid_unknown_fields=True):
     """Write the content and type of an earlier version (`to`) or change (`toRevision`) as a new version."""
 
     permission = Permission.MANAGE_CONFIGURATION
@@ -184,7 +184,7 @@ class ConfigurationRollback(Request, tag="configuration/rollback"):
     revision: _ExpectedRevision = None
 
 
-class TransactChange(Struct, gc=False):
+class TransactChange(Struct, gc=False, forbid_unknown_fields=True):
     """One write of a transaction: a put or a delete, with the members of that request."""
 
     required: ClassVar[tuple[str, ...]] = ("operation", "name")
@@ -198,7 +198,7 @@ class TransactChange(Struct, gc=False):
     revision: _ExpectedRevision = None
 
 
-class ConfigurationTransact(Request, tag="configuration/transact"):
+class ConfigurationTransact(Request, tag="configuration/transact", forbid_unknown_fields=True):
     """Write several configurations under one revision, all or nothing. An error says in `index` which one failed."""
 
     permission = Permission.MANAGE_CONFIGURATION

@@ -209,10 +209,15 @@ async def _welcome(call: Call) -> Response:
 
 
 def _query(request: HttpRequest, shape: type[Request]) -> dict[str, Raw]:
-    """The query's parameters as raw JSON strings; repeated ones as a list where the request takes a list."""
+    """The query's parameters as raw JSON strings; repeated ones as a list where the request takes a list.
+
+    Parameters that the request does not have are ignored: proxies and programs add their own.
+    """
     values: dict[str, list[str]] = {}
+    known = shape.__struct_fields__
     for name, value in request.query():
-        values.setdefault(name, []).append(value)
+        if name in known:
+            values.setdefault(name, []).append(value)
     if not values:
         return {}
     lists = _list_fields(shape)
