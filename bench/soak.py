@@ -1,4 +1,4 @@
-"""`python -m bench.soak`: kill a gateway again and again under full load, and see whether every promise is kept.
+"""`python -m bench.soak`: kill a gateway repeatedly under full load, and check that every guarantee holds.
 
 Writers note what they were answered, watchers every frame that they got. At the end the ledger tells its history, and
 by it are judged: each answered write, each watcher's frames and state, each transaction. Further clients have names of
@@ -34,16 +34,27 @@ from websockets.exceptions import WebSocketException
 
 from bench import histories, linearizability, servers
 from bench.measures import log_in
-from bench.watching import KINDS, Broken, Change, Cut, History, Judge, Pushed, Watch, brief, change_of
+from bench.watching import (
+    KINDS,
+    Checker,
+    Disconnected,
+    History,
+    ObservedChange,
+    Update,
+    Violation,
+    Watch,
+    brief,
+    change_of,
+)
 
 FLAGS = (
     *("--bookmark-seconds", "0.2", "--outbox-bytes", "65536", "--conflate-after", "200", "--conflate-seconds", "0.2"),
     *("--drain-seconds", "1", "--drain-spread", "0.1"),
 )
-"""So that slow readers stall and are conflated within seconds."""
+"""Small bounds, so that slow readers stall and are conflated within seconds."""
 
 FORGETTING = ("--history", "--log")
-"""Beginnings of the flags with which a ledger does not keep everything."""
+"""Prefixes of flags with which the ledger does not keep everything."""
 
 NAMES = [f"{group}.{number:02}" for group in "abcd" for number in range(40)]
 WRITERS, IN_FLIGHT, LARGE = 4, 32, 8_000
@@ -54,11 +65,11 @@ PAGE = 100
 """Changes of a history in one answer, so that it is under 1 MiB even if all of them are large."""
 
 GONE = (OSError, WebSocketException, asyncio.TimeoutError)
-"""How a connection ends when the gateway is killed, or does not exist."""
+"""Errors of a connection when the gateway is killed or not running."""
 
 
 class Write(NamedTuple):
-    """What was asked for: changes as name and value, None to delete; long values are kept in brief."""
+    """A requested write: changes as name and value, where None deletes."""
 
     writer: int
     number: int
@@ -69,7 +80,7 @@ class Write(NamedTuple):
         return f"{self.writer}.{self.number}"
 
     def request(self, expected: int | None) -> dict[str, Any]:
-        """Its frame; each change carries in its description who asked for it."""
+        """The request; the description of each change identifies the write and the change."""
         changes = []
         for index, (name, value) in enumerate(self.changes):
             operation = {"operation": "delete"} if value is None else {"operation": "put", "value": value}
@@ -81,21 +92,21 @@ class Write(NamedTuple):
         return {"action": action, "requestId": self.number, **changes[0], **version}
 
     def kept(self) -> Write:
-        """The same in brief."""
+        """The same with long values replaced, to save memory."""
         return Write(self.writer, self.number, [(name, brief(value)) for name, value in self.changes])
 
 
 class Answer(NamedTuple):
-    """What a writer was told: the revision, and what became of each change where that was said."""
+    """The answer to a write: its revision, and the resulting changes if the answer has them."""
 
     revision: int
-    changes: tuple[Change, ...]
+    changes: tuple[ObservedChange, ...]
 
 
-class Told(NamedTuple):
-    """A change as the ledger's history tells it, with the write that it came from and its place in that."""
+class HistoryRow(NamedTuple):
+    """A change in the ledger's history, with the id of its write and its index in that write."""
 
-    change: Change
+    change: ObservedChange
     write: str
     place: int
 
@@ -124,26 +135,26 @@ class Gateway:
         self.up.set()
 
     async def end(self, number: int) -> None:
-        """End it by a signal."""
+        """Send it a signal and wait until it has ended."""
         assert self._process is not None
         self.up.clear()
         self._process.send_signal(number)
         await asyncio.to_thread(self._process.wait, 30)
 
     def abandon(self) -> None:
-        """See to it that it does not outlive us."""
+        """Kill it if it still runs."""
         if self._process is not None and self._process.poll() is None:
             self._process.kill()
             self._process.wait()
 
-    def mishaps(self) -> list[str]:
-        """What it says in its log that nobody foresaw."""
+    def unexpected_lines(self) -> list[str]:
+        """Unexpected errors, and anything but JSON, in its log."""
         lines = self.log.read_text(errors="replace").splitlines()
         return [line for line in lines if "unexpected error" in line or not line.startswith("{")]
 
 
 class Soak:
-    """The load, and everything that was seen of its effects."""
+    """The load, and a record of everything that was observed."""
 
     def __init__(self, gateway: Gateway, seconds: float, seed: int) -> None:
         self.gateway = gateway
@@ -159,16 +170,16 @@ class Soak:
         self.floor = 0
         self.final: int | None = None
         self.restarts: Counter[str] = Counter()
-        self.broken: list[Broken] = []
+        self.violations: list[Violation] = []
         self._shared: dict[Any, Any] = {}
 
     @property
     def running(self) -> bool:
-        """Whether the load goes on: for its time, and at least until the gateway was restarted."""
+        """Whether the load goes on: until its time is over and the gateway was restarted at least once."""
         return time.monotonic() < self.ends or not self.restarts
 
     def connect(self, slow: bool = False) -> connect:
-        """A connection; the kernel holds less for a slow one."""
+        """A connection; a slow one has a small receive buffer."""
         headers = {"Authorization": f"Bearer {self.token}"}
         options: dict[str, Any] = {"max_queue": 1 if slow else 64}
         if slow:
@@ -186,7 +197,7 @@ class Soak:
     # Writing.
 
     async def write(self, writer: int) -> None:
-        """Keep requests in flight, over as many connections as it takes."""
+        """Keep requests in flight, and reconnect whenever the gateway is killed."""
         number = 0
         while self.running:
             await self.gateway.up.wait()
@@ -201,10 +212,10 @@ class Soak:
                         reply = msgspec.json.decode(await asyncio.wait_for(connection.recv(), 20))
                         self.note(under_way.popleft(), reply)
             except GONE:
-                await asyncio.sleep(0.01)  # what is under way may be in the ledger or not
+                await asyncio.sleep(0.01)  # requests in flight may have been committed or not
 
     def invent(self, writer: int, number: int) -> Write:
-        """Something to write: mostly one put."""
+        """A random write, mostly one put."""
         chance = self.random.random()
         count = self.random.randint(2, 6) if chance < 0.2 else 1
         changes: list[tuple[str, str | None]] = []
@@ -216,26 +227,28 @@ class Soak:
         return Write(writer, number, changes)
 
     def encode(self, write: Write) -> bytes:
-        """Its frame, noted; one in three says which version it expects, and may be wrong."""
+        """Record a write and encode it. Every third expects a version, which may be outdated."""
         known = self.versions.get(write.changes[0][0]) if write.number % 3 == 0 else None
         self.writes[write.id] = write.kept()
         return msgspec.json.encode(write.request(known))
 
     def note(self, write: Write, reply: dict[str, Any]) -> None:
-        """The answer to a write."""
+        """Record the answer to a write. Raises Violation."""
         if reply["requestId"] != write.number:
-            raise Broken("contradictions", f"an answer to another request than {write}: {reply}")
+            raise Violation("contradictions", f"an answer to another request than {write}: {reply}")
         if reply["status"] != "success":
             if reply["code"] not in (404, 409, 503):
-                raise Broken("contradictions", f"{write.changes} was answered {reply}")
+                raise Violation("contradictions", f"{write.changes} was answered {reply}")
             self.refused.add(write.id)
             return
         revision = reply["revision"]
         resources = [reply["configuration"]] if "configuration" in reply else reply.get("configurations", ())
-        told = [Change(revision, each["name"], each["entityVersion"], brief(each["value"])) for each in resources]
-        self.answers[write.id] = Answer(revision, tuple(told))
+        changes = [
+            ObservedChange(revision, each["name"], each["entityVersion"], brief(each["value"])) for each in resources
+        ]
+        self.answers[write.id] = Answer(revision, tuple(changes))
         self.floor = max(self.floor, revision)
-        self.versions |= {change.name: change.version for change in told}
+        self.versions |= {change.name: change.version for change in changes}
 
     async def record(self, over: type[histories.Socket] | type[histories.Rest]) -> None:
         """Call and note, over as many connections as it takes."""
@@ -250,7 +263,7 @@ class Soak:
     # Watching.
 
     async def watch(self, watch: Watch, slow: bool) -> None:
-        """Follow to the end: reconnect with the last position whenever the connection ends, if slow not at once."""
+        """Follow until the final revision; resume from the last position whenever the connection ends."""
         watch.share(self._shared)
         while self.late(watch):
             await self.gateway.up.wait()
@@ -263,15 +276,15 @@ class Soak:
             except GONE:
                 await asyncio.sleep(0.01)
             finally:
-                if self.late(watch) and watch.events and not isinstance(watch.events[-1], Cut):
+                if self.late(watch) and watch.events and not isinstance(watch.events[-1], Disconnected):
                     watch.cut()
 
     def late(self, watch: Watch) -> bool:
-        """Whether there is more to come for it."""
+        """Whether the watcher has not reached the final revision yet."""
         return self.final is None or watch.reached < self.final
 
     async def follow(self, watch: Watch, slow: bool, connection: ClientConnection) -> None:
-        """Take what is pushed; hang up now and then, and if slow, read nothing for a while, or stay away."""
+        """Record pushes. Hang up at times; if slow, also stop reading or stay disconnected for a while."""
         while self.late(watch):
             data = await asyncio.wait_for(connection.recv(decode=False), 20)
             members = msgspec.json.decode(data)
@@ -289,9 +302,9 @@ class Soak:
     # Killing.
 
     async def kill(self, most: float) -> None:
-        """End the gateway at random moments and start it again: mostly without a warning."""
+        """Stop the gateway at random moments, mostly with SIGKILL, and start it again."""
         while True:
-            # Often in quick succession; sometimes it lives long enough to look after its log.
+            # Mostly in quick succession; sometimes it runs long enough to sweep its log.
             pause = self.random.choice((0.1, 0.2, 1)) * self.random.uniform(most / 2, most)
             if self.restarts and time.monotonic() + pause > self.ends - 0.5:
                 return
@@ -303,7 +316,7 @@ class Soak:
             self.restarts[number.name] += 1
 
     async def progress(self) -> None:
-        """A line every few seconds."""
+        """Print a line every few seconds."""
         began = time.monotonic()
         while True:
             await asyncio.sleep(5)
@@ -315,13 +328,13 @@ class Soak:
             )
 
     def pushed(self) -> int:
-        """Changes that watchers got so far."""
+        """Changes received by all watchers so far."""
         return sum(watch.seen[what] for watch in self.watches for what in ("updates", "conflated", "pushed between"))
 
-    # The whole.
+    # The whole run.
 
     async def run(self, most: float) -> None:
-        """The load, to its end; then everybody comes to the present, and the ledger is asked and all is judged."""
+        """Run the load; then let all watchers catch up, read the history and check everything."""
         await self.gateway.start()
         self.token = await asyncio.to_thread(log_in, servers.Server(0, self.gateway.port, ""))
         watching = [
@@ -341,73 +354,75 @@ class Soak:
             print("  asking the ledger for its history ...", file=sys.stderr, flush=True)
             ledger = [each async for each in _histories(connection)]
             listed = await _listed(connection)
-        self.judge(ledger, listed)
+        self.check(ledger, listed)
         print("  looking for an order of what was recorded ...", file=sys.stderr, flush=True)
         try:
             linearizability.check(self.history.events)
         except linearizability.NotLinearizable as error:
-            self.broken.append(Broken("not linearizable", str(error)))
+            self.violations.append(Violation("not linearizable", str(error)))
 
     async def guard(self, work: Any) -> None:
-        """A client that sees a promise broken ends, and tells."""
+        """Run a client; a Violation ends it and is recorded."""
         try:
             await work
-        except Broken as broken:
-            self.broken.append(broken)
+        except Violation as violation:
+            self.violations.append(violation)
 
     async def conclude(self, connection: ClientConnection) -> int:
-        """The last write of all; its revision."""
+        """Make the last write; its revision is the final one."""
         write = Write(WRITERS, 1, [(NAMES[0], f"{WRITERS}.1/0 the end")])
         await connection.send(self.encode(write), text=True)
         self.note(write, msgspec.json.decode(await connection.recv()))
         return self.floor
 
-    def judge(self, ledger: list[Told], listed: dict[str, tuple[int, str | None]]) -> None:
-        """Hold everything that was seen against what the ledger says."""
+    def check(self, ledger: list[HistoryRow], listed: dict[str, tuple[int, str | None]]) -> None:
+        """Compare everything that was observed with the ledger."""
         assert self.final is not None
-        truth = Truth(self, ledger)
-        self.broken += truth.broken
-        history = History(truth.changes())
+        check = HistoryCheck(self, ledger)
+        self.violations += check.violations
+        history = History(check.changes())
         for watch in self.watches:
-            judge = Judge(watch, history, compare_every=1_000)
+            checker = Checker(watch, history, compare_every=1_000)
             try:
-                state = judge.judge()
-                judge.finish(self.final)
+                state = checker.check()
+                checker.finish(self.final)
                 found = {name: (change.version, change.value) for name, change in state.items()}
                 wanted = {name: each for name, each in listed.items() if watch.serves(name)}
                 if found != wanted:
                     odd = sorted(found.items() ^ wanted.items())[:4]
-                    raise Broken("contradictions", f"{watch.label} has another state than configuration/list: {odd}")
-            except Broken as broken:
-                self.broken.append(broken)
-        self.broken += [Broken("contradictions", f"the gateway's log says {line}") for line in self.gateway.mishaps()]
+                    raise Violation("contradictions", f"{watch.label} has another state than configuration/list: {odd}")
+            except Violation as violation:
+                self.violations.append(violation)
+        self.violations += [
+            Violation("contradictions", f"the gateway's log says {line}") for line in self.gateway.unexpected_lines()
+        ]
 
 
-class Truth:
-    """The ledger's history as it tells it, held against what the writers asked for and were answered.
+class HistoryCheck:
+    """Compares the ledger's history with the requests and answers of the writers.
 
-    A ledger that forgets tells only the end of it; the rest is known from answers and pushes.
+    With a short history or log, older changes are taken from answers and pushes.
     """
 
-    def __init__(self, soak: Soak, ledger: list[Told]) -> None:
-        self.broken: list[Broken] = []
+    def __init__(self, soak: Soak, ledger: list[HistoryRow]) -> None:
+        self.violations: list[Violation] = []
         self._soak = soak
         self._forgets = any(flag.startswith(FORGETTING) for flag in soak.gateway._command)
-        self._changes: dict[tuple[int, str], Change] = {}
+        self._changes: dict[tuple[int, str], ObservedChange] = {}
         self._first: dict[str, int] = {}
-        self._writes: dict[str, dict[int, Change]] = {}
+        self._writes: dict[str, dict[int, ObservedChange]] = {}
         self._origin: dict[int, str] = {}
-        for told in sorted(ledger, key=lambda told: (told.change.revision, told.place)):
-            self._take(told)
+        for row in sorted(ledger, key=lambda row: (row.change.revision, row.place)):
+            self._take(row)
         for write in soak.writes.values():
             self._check(write, self._writes.get(write.id, {}))
         self._check_order()
 
-    def changes(self) -> list[Change]:
-        """All that is known, in the ledger's order."""
+    def changes(self) -> list[ObservedChange]:
+        """All known changes, in the ledger's order."""
         if self._forgets:
             pushed = (
-                event.change for watch in self._soak.watches for event in watch.events if isinstance(event, Pushed)
+                event.change for watch in self._soak.watches for event in watch.events if isinstance(event, Update)
             )
             for change in pushed:
                 self._changes.setdefault((change.revision, change.name), change)
@@ -415,32 +430,32 @@ class Truth:
                     self._origin[change.revision] = change.value.partition("/")[0]
         return sorted(self._changes.values(), key=self._order)
 
-    def _order(self, change: Change) -> tuple[int, int]:
-        """By revision, and in a transaction as its writer put it; of deletes that nobody tells more of, by chance."""
+    def _order(self, change: ObservedChange) -> tuple[int, int]:
+        """By revision, and in a transaction as in its request. The order of deletes of unknown writes is arbitrary."""
         write = self._soak.writes.get(self._origin.get(change.revision, ""))
         names = [name for name, _ in write.changes] if write is not None else []
         return change.revision, names.index(change.name) if change.name in names else 0
 
-    def _break(self, kind: str, evidence: str) -> None:
-        self.broken.append(Broken(kind, evidence))
+    def _fail(self, kind: str, evidence: str) -> None:
+        self.violations.append(Violation(kind, evidence))
 
-    def _take(self, told: Told) -> None:
-        change, id, index = told
+    def _take(self, row: HistoryRow) -> None:
+        change, id, index = row
         self._changes[change.revision, change.name] = change
         self._origin[change.revision] = id
         self._first[change.name] = min(change.revision, self._first.get(change.name, change.revision))
         write = self._soak.writes.get(id)
         if write is None or write.id in self._soak.refused:
-            self._break("contradictions", f"the history has {told}, which nobody wrote, or which was refused")
+            self._fail("contradictions", f"the history has {row}, whose write is unknown or was refused")
             return
         if write.changes[index] != (change.name, change.value):
-            self._break("contradictions", f"the history has {told}, asked for was {write.changes[index]}")
+            self._fail("contradictions", f"the history has {row}, requested was {write.changes[index]}")
         if index in self._writes.setdefault(id, {}):
-            self._break("duplicated", f"the history has {told}, and the same as {self._writes[id]}")
+            self._fail("duplicated", f"the history has {row}, and the same as {self._writes[id]}")
         self._writes[id][index] = change
 
-    def _check(self, write: Write, found: dict[int, Change]) -> None:
-        """Whole, and answered as it is; or not there at all, and never answered."""
+    def _check(self, write: Write, found: dict[int, ObservedChange]) -> None:
+        """Check a write: committed whole and as answered, or not committed and never answered with success."""
         reply = self._soak.answers.get(write.id)
         revisions = {change.revision for change in found.values()}
         if reply is not None:
@@ -449,36 +464,36 @@ class Truth:
         if not revisions:
             return
         if len(revisions) > 1:
-            self._break("contradictions", f"{write.id} was answered with {reply}, the history has {found}")
+            self._fail("contradictions", f"{write.id} was answered with {reply}, the history has {found}")
         revision = max(revisions)
         missing = [name for index, (name, _) in enumerate(write.changes) if index not in found]
         if self._forgets:
             missing = [name for name in missing if revision >= self._first.get(name, 0)]
         if missing:
             kind = "half transactions" if found else "lost"
-            self._break(kind, f"{missing} of write {write.id} are not in the history, answered was {reply}")
+            self._fail(kind, f"{missing} of write {write.id} are not in the history, answered was {reply}")
         if reply is not None:
             self._compare(found, reply)
 
-    def _compare(self, found: dict[int, Change], answer: Answer) -> None:
-        for index, told in enumerate(answer.changes):
-            if found.get(index, told) != told:
-                self._break("contradictions", f"answered was {told}, the history has {found[index]}")
-            self._changes.setdefault((told.revision, told.name), told)
+    def _compare(self, found: dict[int, ObservedChange], answer: Answer) -> None:
+        for index, answered in enumerate(answer.changes):
+            if found.get(index, answered) != answered:
+                self._fail("contradictions", f"answered was {answered}, the history has {found[index]}")
+            self._changes.setdefault((answered.revision, answered.name), answered)
 
     def _check_order(self) -> None:
-        """What one writer asked for in a row stands in the ledger in that order."""
+        """Check that the writes of each writer were committed in the order of its requests."""
         last = dict.fromkeys(range(WRITERS + 1), 0)
         for id in self._soak.writes:
             revision = max((change.revision for change in self._writes.get(id, {}).values()), default=None)
             writer = self._soak.writes[id].writer
             if revision is not None and revision <= last[writer]:
-                self._break("out of order", f"write {id} has revision {revision}, one before it has {last[writer]}")
+                self._fail("out of order", f"write {id} has revision {revision}, one before it has {last[writer]}")
             last[writer] = revision or last[writer]
 
 
 def _wanted() -> Iterator[tuple[Sequence[str]]]:
-    """The names of each watcher; every third reads slowly."""
+    """The names of each watcher; every third one reads slowly."""
     all_ = [f"{group}*" for group in "abcd"]  # of NAMES, not of those that are recorded
     yield from ((all_,), (["a*", "b.1*"],), (all_,), (all_,), (NAMES[::7],), (["c*", "d*"],), (["b*"],), (["d.0*"],))
 
@@ -489,7 +504,7 @@ def _subscription(watch: Watch) -> dict[str, Any]:
 
 
 def _small(port: int) -> socket.socket:
-    """A connection with a small buffer for what comes in."""
+    """A connection with a small receive buffer."""
     sock = socket.socket()
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16_384)
     try:
@@ -506,23 +521,23 @@ async def _ask(connection: ClientConnection, action: str, **members: Any) -> dic
     return reply
 
 
-async def _histories(connection: ClientConnection) -> AsyncIterator[Told]:
-    """Every change that the ledger still tells of."""
+async def _histories(connection: ClientConnection) -> AsyncIterator[HistoryRow]:
+    """Every change in the history of every name."""
     for name in NAMES:
         before: dict[str, int] = {}
         while True:
             found = await _ask(connection, "configuration/history", name=name, take=PAGE, **before)
-            changes = found.get("changes", [])  # 404 for what was never heard of
+            changes = found.get("changes", [])  # 404 for a name that never existed
             for members in changes:
                 id, _, index = (members["description"] or "?/0").partition("/")
-                yield Told(change_of(members), id, int(index))
+                yield HistoryRow(change_of(members), id, int(index))
             if len(changes) < PAGE:
                 break
             before = {"before": changes[-1]["revision"]}
 
 
 async def _listed(connection: ClientConnection) -> dict[str, tuple[int, str | None]]:
-    """What exists, by name: version and value."""
+    """The current state by name: version and value."""
     found: dict[str, tuple[int, str | None]] = {}
     after: dict[str, str] = {}
     while page := (await _ask(connection, "configuration/list", take=PAGE, **after))["configurations"]:
@@ -532,7 +547,7 @@ async def _listed(connection: ClientConnection) -> dict[str, tuple[int, str | No
 
 
 def report(soak: Soak) -> bool:
-    """Print the figures, and the first evidence if there is any; whether all promises were kept."""
+    """Print the figures and the first evidence, if any. True when all guarantees held."""
     seen: Counter[str] = Counter()
     for watch in soak.watches:
         seen += watch.seen
@@ -548,13 +563,13 @@ def report(soak: Soak) -> bool:
         "cut inside a group": seen["cut inside a group"],
         "conflated runs": seen["conflated runs"],
         "resets": seen["reset"] + seen["resets on the way"],
-        **{kind: sum(broken.kind == kind for broken in soak.broken) for kind in KINDS},
+        **{kind: sum(violation.kind == kind for violation in soak.violations) for kind in KINDS},
     }
     for name, figure in figures.items():
         print(f"{name:<30}{figure:>12,}")
-    if soak.broken:
-        print(f"\nThe first evidence: {str(soak.broken[0])[:3_000]}")
-    return not soak.broken
+    if soak.violations:
+        print(f"\nThe first evidence: {str(soak.violations[0])[:3_000]}")
+    return not soak.violations
 
 
 def main() -> None:
@@ -562,10 +577,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.soak", description=__doc__)
     parser.add_argument("--seconds", type=float, default=60, help="how long the load lasts (default 60)")
     parser.add_argument("--gateway", default="", help='more flags for the gateway, such as "--bookmark-seconds 1"')
-    parser.add_argument("--seed", type=int, default=None, help="of what is random here; when it happens stays random")
+    parser.add_argument("--seed", type=int, default=None, help="seed of the random choices; timing stays random")
     options = parser.parse_args()
-    # Beside the program, not in /tmp: that may be in memory.
-    gc.disable()  # what is noted only grows: to look through it again and again would be most of the work
+    gc.disable()  # the records only grow, and collecting them again and again would be most of the work
+    # Not in /tmp, which may be in memory.
     folder = Path(tempfile.mkdtemp(dir=Path(__file__).parent, prefix=".data-"))
 
     async def soak() -> Soak:

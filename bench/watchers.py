@@ -23,15 +23,14 @@ UPDATE, BOOKMARK = b'"action":"configuration/update"', b'"action":"configuration
 
 
 class Watcher(Connection):
-    """A connection that passes what comes to its `turn`, shared by those that wait for the same.
+    """A connection that counts down a latch, shared with others, for each frame that it receives.
 
-    Replies have to say success and updates to bring the value. Bookmarks are not counted: they come when nothing else
-    does, and say nothing new.
+    Replies have to be successes, and updates to have the value. Bookmarks are not counted, because they come by time.
     """
 
-    def __init__(self, options: argparse.Namespace, turn: Turn, requests: list[bytes] | None = None) -> None:
+    def __init__(self, options: argparse.Namespace, latch: Latch, requests: list[bytes] | None = None) -> None:
         super().__init__(options.path, options.token or None, requests or [], None)
-        self._watched = turn
+        self._watched = latch
 
     def _count(self, data: bytes) -> None:
         found, whole = self._texts(data)
@@ -52,8 +51,8 @@ def masked_long(text: bytes) -> bytes:
     return b"\x81\xfe" + len(text).to_bytes(2, "big") + b"\0\0\0\0" + text
 
 
-class Turn:
-    """What is waited for: so many frames from all watchers together."""
+class Latch:
+    """Waits for a number of frames from all watchers together."""
 
     def __init__(self) -> None:
         self.left = 0
@@ -62,7 +61,7 @@ class Turn:
         self.keep = False
 
     def expect(self, frames: int) -> asyncio.Future[None]:
-        """A future that is done when they are here; at once if none are due."""
+        """A future that is done when that many frames have arrived."""
         self.left = frames
         self.done = asyncio.get_running_loop().create_future()
         if not frames:
@@ -79,15 +78,15 @@ class Turn:
             self.done.set_result(None)
 
 
-async def watch(options: argparse.Namespace, turn: Turn, count: int, patterns: list[str | None]) -> list[Watcher]:
-    """So many watchers, subscribed without a snapshot (with pattern None: connected only)."""
+async def watch(options: argparse.Namespace, latch: Latch, count: int, patterns: list[str | None]) -> list[Watcher]:
+    """This many watchers, subscribed without a snapshot (with pattern None: connected only)."""
     loop, found = asyncio.get_running_loop(), []
     for _ in range(count):
-        _, watcher = await loop.create_connection(lambda: Watcher(options, turn), "127.0.0.1", options.port)
+        _, watcher = await loop.create_connection(lambda: Watcher(options, latch), "127.0.0.1", options.port)
         await watcher.ready
         found.append(watcher)
     if options.token and patterns != [None]:
-        ready = turn.expect(count)
+        ready = latch.expect(count)
         for number, watcher in enumerate(found):
             pattern = patterns[number % len(patterns)]
             watcher.ask(action="configuration/subscribe", requestId=1, names=[pattern], snapshot=False)
@@ -97,10 +96,10 @@ async def watch(options: argparse.Namespace, turn: Turn, count: int, patterns: l
 
 async def fan(options: argparse.Namespace) -> dict[str, Any]:
     """Seconds from sending a put until the last push of it has come, for each of `puts` one after the other."""
-    turn, answers = Turn(), Turn()
+    latch, answers = Latch(), Latch()
     matching = options.kind != "others"
     patterns: list[str | None] = ["fan.*"] if matching else [f"other.{n}.*" for n in range(options.watchers)]
-    watchers = await watch(options, turn, options.watchers, patterns if options.watchers else [None])
+    watchers = await watch(options, latch, options.watchers, patterns if options.watchers else [None])
     (writer,) = await watch(options, answers, 1, [None])
     deaf = await stop_reading(options) if options.stalled else []
     if options.fill:
@@ -108,7 +107,7 @@ async def fan(options: argparse.Namespace) -> dict[str, Any]:
     frame = masked_long(json.dumps(PUT).encode())
     pushed, answered = [], []
     for number in range(options.puts + 10):
-        everything = turn.expect(len(watchers) if matching else 0)
+        everything = latch.expect(len(watchers) if matching else 0)
         answer = answers.expect(1)
         started = time.perf_counter()
         writer._transport.write(frame)
@@ -124,13 +123,13 @@ async def fan(options: argparse.Namespace) -> dict[str, Any]:
 
 async def stop_reading(options: argparse.Namespace) -> list[Watcher]:
     """One more watcher, of everything, that does not read."""
-    turn = Turn()
-    (deaf,) = await watch(options, turn, 1, ["*"])
+    latch = Latch()
+    (deaf,) = await watch(options, latch, 1, ["*"])
     deaf._transport.pause_reading()
     return [deaf]
 
 
-async def fill(writer: Watcher, answers: Turn, megabytes: int) -> None:
+async def fill(writer: Watcher, answers: Latch, megabytes: int) -> None:
     """Put so much, in large values, under a name that only the deaf one watches."""
     value = "v" * 60_000
     text = json.dumps({**PUT, "name": "big", "value": value}).encode()
@@ -143,14 +142,14 @@ async def fill(writer: Watcher, answers: Turn, megabytes: int) -> None:
 
 async def hold(options: argparse.Namespace) -> dict[str, Any]:
     """Hold idle connections; each line of input is a number of subscriptions that each of them makes, of its own."""
-    turn, made = Turn(), 0
-    watchers = await watch(options, turn, options.watchers, [None])
+    latch, made = Latch(), 0
+    watchers = await watch(options, latch, options.watchers, [None])
     print(len(watchers), flush=True)
     reader = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     while line := await reader.readline():
         for _ in range(int(line)):
-            ready, made = turn.expect(len(watchers)), made + 1
+            ready, made = latch.expect(len(watchers)), made + 1
             for number, watcher in enumerate(watchers):
                 names = [f"held.{number}.{made}.*"]
                 watcher.ask(action="configuration/subscribe", requestId=1, names=names, snapshot=False)
@@ -162,21 +161,21 @@ async def hold(options: argparse.Namespace) -> dict[str, Any]:
 
 async def resume(options: argparse.Namespace) -> dict[str, Any]:
     """Changes a second: pushed live, and after a resume behind `puts` missed ones."""
-    turn, answers = Turn(), Turn()
-    (live,) = await watch(options, turn, 1, [None])
-    turn.keep = True
-    subscribed = turn.expect(1)
+    latch, answers = Latch(), Latch()
+    (live,) = await watch(options, latch, 1, [None])
+    latch.keep = True
+    subscribed = latch.expect(1)
     live.ask(action="configuration/subscribe", requestId=1, names=["fan.*"], snapshot=False)
     await subscribed
-    position = re.search(rb'"position":"([^"]+)"', turn.data[live])
+    position = re.search(rb'"position":"([^"]+)"', latch.data[live])
     if position is None:
-        fail(turn.data[live])
+        fail(latch.data[live])
         raise AssertionError
-    turn.keep = False
+    latch.keep = False
     writers = await watch(options, answers, 50, [None])
     frame = masked_long(json.dumps(PUT).encode()) * 16
     rounds = options.puts // (50 * 16)
-    everything = turn.expect(rounds * 50 * 16)
+    everything = latch.expect(rounds * 50 * 16)
     started = time.perf_counter()
     for _ in range(rounds):
         written = answers.expect(50 * 16)
@@ -185,8 +184,8 @@ async def resume(options: argparse.Namespace) -> dict[str, Any]:
         await written
     await everything
     live_rate = rounds * 50 * 16 / (time.perf_counter() - started)
-    (late,) = await watch(options, turn, 1, [None])
-    everything = turn.expect(1 + rounds * 50 * 16)
+    (late,) = await watch(options, latch, 1, [None])
+    everything = latch.expect(1 + rounds * 50 * 16)
     started = time.perf_counter()
     late.ask(action="configuration/subscribe", requestId=1, names=["fan.*"], since=position[1].decode())
     await everything

@@ -10,7 +10,7 @@ from typing import Any
 
 from bench.peers.peer import VALUE, Client, Peer, fail, opened, running, said
 from bench.servers import Server, free_port
-from bench.watchers import Turn
+from bench.watchers import Latch
 
 DATA, HEADERS, SETTINGS, PING, WINDOW_UPDATE = 0, 1, 4, 6, 8
 END_STREAM, ACK, END_HEADERS = 1, 1, 4
@@ -50,8 +50,8 @@ def call(method: str, message: bytes, last: bool = True) -> bytes:
 class EtcdClient(Client):
     """One connection; each request is a stream of its own."""
 
-    def __init__(self, options: argparse.Namespace, number: int, requests: list[bytes], turn: Turn | None) -> None:
-        super().__init__(options, number, [], turn)
+    def __init__(self, options: argparse.Namespace, number: int, requests: list[bytes], latch: Latch | None) -> None:
+        super().__init__(options, number, [], latch)
         self._parts = [_parts(request) for request in requests]
         self._messages = self._ends = 0
 
@@ -59,9 +59,9 @@ class EtcdClient(Client):
         self.transport.write(OPENING)
 
     def send(self, count: int) -> None:
-        for turn in range(self._sent, self._sent + count):
-            head, middle, rest = self._parts[turn % len(self._parts)]
-            stream = (2 * turn + 1).to_bytes(4, "big")
+        for request in range(self._sent, self._sent + count):
+            head, middle, rest = self._parts[request % len(self._parts)]
+            stream = (2 * request + 1).to_bytes(4, "big")
             self.transport.write(head + stream + middle + stream + rest)
         self._sent += count
 
@@ -135,12 +135,14 @@ class Etcd(Peer):
             return [call("KV/Put", field(1, name.encode()) + field(2, VALUE)) for name in names]
         return [call("KV/Range", field(1, name.encode())) for name in names]
 
-    async def connect(self, options: argparse.Namespace, number: int, requests: list[bytes], turn: Turn | None) -> Any:
-        return await opened(options, EtcdClient(options, number, requests, turn))
+    async def connect(
+        self, options: argparse.Namespace, number: int, requests: list[bytes], latch: Latch | None
+    ) -> Any:
+        return await opened(options, EtcdClient(options, number, requests, latch))
 
-    async def watch(self, options: argparse.Namespace, number: int, turn: Turn) -> Any:
-        client = await opened(options, EtcdClient(options, number, [], turn))
-        ready = turn.expect(1)
+    async def watch(self, options: argparse.Namespace, number: int, latch: Latch) -> Any:
+        client = await opened(options, EtcdClient(options, number, [], latch))
+        ready = latch.expect(1)
         client.watch()
         await ready
         return client

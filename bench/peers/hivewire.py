@@ -14,7 +14,7 @@ from bench import generator, measures, servers
 from bench.generator import Connection
 from bench.peers.peer import VALUE, Peer
 from bench.servers import Server
-from bench.watchers import Turn, Watcher, masked_long
+from bench.watchers import Latch, Watcher, masked_long
 
 
 class Hivewire(Peer):
@@ -47,15 +47,17 @@ class Hivewire(Peer):
         text = b'{"action":"configuration/%b","requestId":12345,"name":"%b"%b}'
         return [masked_long(text % (work.encode(), name.encode(), value)) for name in names]
 
-    async def connect(self, options: argparse.Namespace, number: int, requests: list[bytes], turn: Turn | None) -> Any:
-        if turn is not None:
-            return await _opened(options, Watcher(options, turn, requests))
+    async def connect(
+        self, options: argparse.Namespace, number: int, requests: list[bytes], latch: Latch | None
+    ) -> Any:
+        if latch is not None:
+            return await _opened(options, Watcher(options, latch, requests))
         proof = generator.proof("get" if options.work == "get" else "put")
         return await _opened(options, Connection(options.path, options.token, requests, proof))
 
-    async def watch(self, options: argparse.Namespace, number: int, turn: Turn) -> Any:
-        client = await _opened(options, Watcher(options, turn))
-        ready = turn.expect(1)
+    async def watch(self, options: argparse.Namespace, number: int, latch: Latch) -> Any:
+        client = await _opened(options, Watcher(options, latch))
+        ready = latch.expect(1)
         client.ask(action="configuration/subscribe", requestId=1, names=["fan.*"], snapshot=False)
         await ready
         return client

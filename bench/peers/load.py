@@ -20,7 +20,7 @@ from bench.generator import finish
 from bench.peers import PEERS
 from bench.peers.peer import NAMES, Peer
 from bench.servers import GENERATOR_CORES, cpu_seconds, pin
-from bench.watchers import Turn
+from bench.watchers import Latch
 
 WARM_SECONDS = 0.5
 WARM_PUTS = 10
@@ -76,15 +76,15 @@ def _clocks(options: argparse.Namespace) -> tuple[float, float, float]:
 
 async def fan(peer: Peer, options: argparse.Namespace) -> dict[str, Any]:
     """Milliseconds from sending a put until the last watcher has it: the median, and the 99th percentile."""
-    turn, answers = Turn(), Turn()
-    watchers = [await peer.watch(options, number, turn) for number in range(options.connections)]
+    latch, answers = Latch(), Latch()
+    watchers = [await peer.watch(options, number, latch) for number in range(options.connections)]
     writer = await peer.connect(options, len(watchers), peer.requests("put", ["fan.1"]), answers)
     times = []
     before = (0.0, 0.0, 0.0)
     for number in range(options.puts + WARM_PUTS):
         if number == WARM_PUTS:
             before = _clocks(options)
-        everything, answer = turn.expect(len(watchers)), answers.expect(1)
+        everything, answer = latch.expect(len(watchers)), answers.expect(1)
         started = time.perf_counter()
         writer.send(1)
         await everything
@@ -105,13 +105,13 @@ async def fan(peer: Peer, options: argparse.Namespace) -> dict[str, Any]:
 
 async def hold(peer: Peer, options: argparse.Namespace) -> dict[str, Any]:
     """Hold idle watchers; each line of input says how many more, each line of output that they are."""
-    turn = Turn()
+    latch = Latch()
     held: list[Any] = []
     reader = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     while line := await reader.readline():
         for _ in range(int(line)):
-            held.append(await peer.watch(options, len(held), turn))
+            held.append(await peer.watch(options, len(held), latch))
         print(len(held), flush=True)
     finish(held)
     return {}

@@ -12,7 +12,7 @@ from typing import Any
 
 from bench.peers.peer import VALUE, Client, Peer, fail, opened, running, said
 from bench.servers import Server, free_port
-from bench.watchers import Turn
+from bench.watchers import Latch
 
 CONNECT = (
     b'CONNECT {"verbose":false,"pedantic":false,"headers":true,"no_responders":true,"lang":"bench","protocol":1}\r\n'
@@ -134,13 +134,15 @@ class Nats(Peer):
             return [b"PUB $KV.bench.%b in.#.r %d\r\n%b\r\n" % (name.encode(), len(VALUE), VALUE) for name in names]
         return [b"PUB $JS.API.DIRECT.GET.KV_bench.$KV.bench.%b in.#.r 0\r\n\r\n" % name.encode() for name in names]
 
-    async def connect(self, options: argparse.Namespace, number: int, requests: list[bytes], turn: Turn | None) -> Any:
+    async def connect(
+        self, options: argparse.Namespace, number: int, requests: list[bytes], latch: Latch | None
+    ) -> Any:
         own = [request.replace(b"#", b"%d" % number, 1) for request in requests]  # each its own inbox
-        return await opened(options, NatsClient(options, number, own, turn))
+        return await opened(options, NatsClient(options, number, own, latch))
 
-    async def watch(self, options: argparse.Namespace, number: int, turn: Turn) -> Any:
-        client = await opened(options, NatsClient(options, number, [], turn))
-        ready = turn.expect(1)
+    async def watch(self, options: argparse.Namespace, number: int, latch: Latch) -> Any:
+        client = await opened(options, NatsClient(options, number, [], latch))
+        ready = latch.expect(1)
         client.watch()
         await ready
         return client

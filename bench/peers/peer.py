@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 
 from bench import servers
 from bench.servers import Server
-from bench.watchers import Turn
+from bench.watchers import Latch
 
 VALUE = b"v" * 20
 """What is written, everywhere."""
@@ -32,13 +32,13 @@ BEGIN_SECONDS = 30
 
 
 class Client(asyncio.Protocol):
-    """One connection: opens, then keeps requests in flight, or with a turn passes to it what comes."""
+    """One connection: opens, then keeps requests in flight, or counts down a latch for what it receives."""
 
-    def __init__(self, options: argparse.Namespace, number: int, requests: list[bytes], turn: Turn | None) -> None:
+    def __init__(self, options: argparse.Namespace, number: int, requests: list[bytes], latch: Latch | None) -> None:
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.answers = 0
         self.finished = False
-        self.options, self.number, self.turn = options, number, turn
+        self.options, self.number, self.latch = options, number, latch
         self._requests = requests
         self._sent = 0
         self._rest = b""
@@ -62,15 +62,15 @@ class Client(asyncio.Protocol):
         if not found:
             return
         self.answers += found
-        if self.turn is not None:
-            self.turn.take(found, data, self)  # type: ignore[arg-type]
+        if self.latch is not None:
+            self.latch.take(found, data, self)  # type: ignore[arg-type]
         elif self._sent:
             self.send(found)
 
     def send(self, count: int) -> None:
         """Put more requests in flight."""
-        for turn in range(self._sent, self._sent + count):
-            self.transport.write(self._requests[turn % len(self._requests)])
+        for request in range(self._sent, self._sent + count):
+            self.transport.write(self._requests[request % len(self._requests)])
         self._sent += count
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -115,10 +115,12 @@ class Peer(ABC):
         """The bytes of a `put` or `get` of each name."""
 
     @abstractmethod
-    async def connect(self, options: argparse.Namespace, number: int, requests: list[bytes], turn: Turn | None) -> Any:
+    async def connect(
+        self, options: argparse.Namespace, number: int, requests: list[bytes], latch: Latch | None
+    ) -> Any:
         """A connection that is ready: a Client or what looks like one."""
 
-    async def watch(self, options: argparse.Namespace, number: int, turn: Turn) -> Any:
+    async def watch(self, options: argparse.Namespace, number: int, latch: Latch) -> Any:
         """A connection that watches `fan.*`, once it does; changes only, not what there is."""
         raise NotImplementedError
 

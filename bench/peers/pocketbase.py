@@ -15,7 +15,7 @@ from typing import Any
 
 from bench.peers.peer import NAMES, VALUE, Client, Peer, fail, opened, running, said
 from bench.servers import Server, free_port
-from bench.watchers import Turn
+from bench.watchers import Latch
 
 RECORDS = "/api/collections/bench/records"
 CLIENTS = 50
@@ -114,11 +114,13 @@ class PocketBase(Peer):
         head = f"Host: bench\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n{body}"
         return [f"PATCH {RECORDS}/{record_id(name)} HTTP/1.1\r\n{head}".encode() for name in names]
 
-    async def connect(self, options: argparse.Namespace, number: int, requests: list[bytes], turn: Turn | None) -> Any:
-        return await opened(options, PocketBaseClient(options, number, requests, turn))
+    async def connect(
+        self, options: argparse.Namespace, number: int, requests: list[bytes], latch: Latch | None
+    ) -> Any:
+        return await opened(options, PocketBaseClient(options, number, requests, latch))
 
-    async def watch(self, options: argparse.Namespace, number: int, turn: Turn) -> Any:
-        client = await opened(options, StreamClient(options, number, [], turn))
+    async def watch(self, options: argparse.Namespace, number: int, latch: Latch) -> Any:
+        client = await opened(options, StreamClient(options, number, [], latch))
         await client.subscribe()
         return client
 

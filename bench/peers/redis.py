@@ -14,7 +14,7 @@ from typing import Any
 
 from bench.peers.peer import VALUE, Client, Peer, fail, opened, running, said
 from bench.servers import GENERATOR_CORES, Server, cpu_seconds, free_port, pin
-from bench.watchers import Turn
+from bench.watchers import Latch
 
 STORED = b"+OK\r\n"
 FETCHED = b"$%d\r\n%b\r\n" % (len(VALUE), VALUE)
@@ -58,8 +58,10 @@ class Redis(Peer):
             return [_command(b"SET", name.encode(), VALUE) for name in names]
         return [_command(b"GET", name.encode()) for name in names]
 
-    async def connect(self, options: argparse.Namespace, number: int, requests: list[bytes], turn: Turn | None) -> Any:
-        return await opened(options, RedisClient(options, number, requests, turn))
+    async def connect(
+        self, options: argparse.Namespace, number: int, requests: list[bytes], latch: Latch | None
+    ) -> Any:
+        return await opened(options, RedisClient(options, number, requests, latch))
 
 
 def _command(*words: bytes) -> bytes:

@@ -1,7 +1,7 @@
-"""Watchers and writers over real sockets: whatever they do, each gets what the ledger's history owes it.
+"""Watchers and writers over real sockets: whatever they do, each watcher gets what the ledger's history has for it.
 
 A random script of steps runs against a gateway with small bounds, so that slow readers stall and are conflated. The
-writers' replies are the history; the frames of each watcher are judged by it at the end of each script.
+writers' replies are the history; at the end of each script the frames of each watcher are checked against it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 
 import httpx
 import pytest
-from bench.watching import Broken, Change, Cut, History, Judge, Watch, brief, change_of
+from bench.watching import Checker, Disconnected, History, ObservedChange, Violation, Watch, brief, change_of
 from hypothesis import Phase, event, example, given, settings
 from hypothesis import strategies as st
 
@@ -28,7 +28,7 @@ from tests.gate.wire import CLOSE, PING, PONG, TEXT, Wire, frame, upgrade
 from tests.running import RunningGateway
 
 FORGETFUL = ("--history", "2", "--log-changes", "30", "--compact-seconds", "0.1")
-"""A log so short that who is away for a moment is reset."""
+"""A log so short that a watcher that is away for a moment is reset."""
 
 FLAGS = ("--bookmark-seconds", "0.1", "--outbox-bytes", "8192", "--conflate-after", "10", "--conflate-seconds", "0.1")
 NAMES = ("a", "a.1", "a.2", "ab", "b", "b.1", "c")
@@ -38,7 +38,7 @@ TOKENS = (("*",), ("*",), ("a*",), ("a.1", "b*"))
 LARGE, ENOUGH = 60_000, 96
 """Characters of a large value, and how many such are more than the kernel takes."""
 SLOW = 0.2
-"""Seconds behind which the gateway takes a reader that reads nothing for slow."""
+"""Seconds without reading after which the gateway takes a reader for slow."""
 
 
 class World:
@@ -46,7 +46,7 @@ class World:
 
     def __init__(self, gateway: RunningGateway) -> None:
         self.gateway = gateway
-        self.changes: list[Change] = []
+        self.changes: list[ObservedChange] = []
         self.revision = 0
         self.values = 0
         self.seen: Counter[str] = Counter()
@@ -93,7 +93,7 @@ class World:
             self.written(request, self.ask(**request))
 
     def written(self, request: dict[str, Any], reply: dict[str, Any]) -> None:
-        """Note what a writer was told."""
+        """Record the answer to a writer."""
         if reply["status"] != "success":
             assert reply["code"] in (404, 409), reply
             return
@@ -107,7 +107,9 @@ class World:
             lives = [change for change in self.changes if change.name == request["name"] and change.revision < revision]
             version = max(lives).version + 1  # of the change before: all that come before it are answered by now
             found = [{"name": request["name"], "entityVersion": version, "value": None}]
-        self.changes += [Change(revision, each["name"], each["entityVersion"], brief(each["value"])) for each in found]
+        self.changes += [
+            ObservedChange(revision, each["name"], each["entityVersion"], brief(each["value"])) for each in found
+        ]
 
 
 class Line:
@@ -161,7 +163,9 @@ class Line:
     def _pushed(self, what: str, members: dict[str, Any], rpc: bool, size: int) -> None:
         number = members["subscriptionId"]
         if number not in self.watches or self.watches[number][1] != rpc:
-            raise Broken("contradictions", f"subscriptions {self.watches}, but pushed was {members} in JSON-RPC: {rpc}")
+            raise Violation(
+                "contradictions", f"subscriptions {self.watches}, but pushed was {members} in JSON-RPC: {rpc}"
+            )
         noun, _, kind = what.partition("/")
         assert noun == "configuration"
         self.watches[number][0].take(kind, members, size)
@@ -328,7 +332,7 @@ class Script:
     # What is written and read.
 
     def write(self, writes: list[tuple[Any, ...]], together: bool) -> None:
-        """Several requests in a row, by one writer or in turn by two."""
+        """Several requests in a row, by one writer or alternately by two."""
         requests = [self.request(*each) for each in writes]
         self.send([(self.world.writers[number % 2 if together else 0], each) for number, each in enumerate(requests)])
 
@@ -378,7 +382,7 @@ class Script:
 
     def resting(self) -> list[Watch]:
         """The watchers without a subscription."""
-        return [watch for watch in self.watches if watch.events and isinstance(watch.events[-1], Cut)]
+        return [watch for watch in self.watches if watch.events and isinstance(watch.events[-1], Disconnected)]
 
     def request(self, what: str, *rest: Any) -> dict[str, Any]:
         """A write as it is sent."""
@@ -415,7 +419,7 @@ class Script:
         action = {"action": "configuration/subscribe", "names": list(watch.names)}
         reply = line.reply(line.send({**action, **options, **since, **conflate}, rpc))
         if reply is None:
-            watch.events.append(Cut())
+            watch.events.append(Disconnected())
             return
         assert reply["status"] == "success", reply
         assert reply["subscriptionId"] not in line.watches
@@ -454,9 +458,9 @@ class Script:
                 line.read()
         history = History(self.world.changes)
         for watch in self.watches:
-            judge = Judge(watch, history)
-            judge.judge()
-            judge.finish(self.world.revision)
+            checker = Checker(watch, history)
+            checker.check()
+            checker.finish(self.world.revision)
             self.note(watch)
 
     def behind(self) -> list[Line]:
@@ -518,10 +522,10 @@ KEPT = ("stalls", "conflated", "of several", "pushed between", "resumed", "bookm
 @pytest.mark.parametrize(
     ("flags", "examples", "seen"), [((), 40, KEPT), (FORGETFUL, 15, ("reset", "resumed"))], ids=["kept", "forgetful"]
 )
-def test_whatever_clients_do_each_watcher_gets_what_the_ledger_owes_it(
+def test_whatever_clients_do_each_watcher_gets_what_the_history_has_for_it(
     data: Path, flags: tuple[str, ...], examples: int, seen: tuple[str, ...]
 ) -> None:
-    """Nothing lost, nothing twice, in order, nothing half; who was conflated or reset has the ledger's state."""
+    """Nothing is lost, duplicated, out of order or incomplete; after conflation or a reset the state is right."""
     with small(data, *flags) as world:
         play(world, examples)
         assert flags or not world.seen["reset"]

@@ -16,7 +16,7 @@ from bench.peers.nats import NatsClient
 from bench.peers.peer import VALUE, Client
 from bench.peers.pocketbase import PocketBaseClient, StreamClient, record_id
 from bench.peers.redis import RedisClient
-from bench.watchers import Turn, Watcher
+from bench.watchers import Latch, Watcher
 
 
 def short(part: str) -> str:
@@ -248,9 +248,9 @@ class Wire:
         self.written += data
 
 
-def made(kind: type[Client], work: str, requests: list[bytes], turn: Turn | None = None) -> tuple[Client, Wire]:
+def made(kind: type[Client], work: str, requests: list[bytes], latch: Latch | None = None) -> tuple[Client, Wire]:
     """A client that is connected to a wire."""
-    client, wire = kind(argparse.Namespace(work=work), 7, requests, turn), Wire()
+    client, wire = kind(argparse.Namespace(work=work), 7, requests, latch), Wire()
     client.connection_made(wire)
     return client, wire
 
@@ -355,19 +355,19 @@ async def test_a_bookmark_is_nothing_that_is_waited_for() -> None:
     """However the frames are cut, a watcher counts its updates alone; bookmarks come whenever it is idle for long."""
     data = MARKED + CHANGED + MARKED + MARKED + CHANGED + MARKED
     for cut in range(len(data)):
-        turn = Turn()
-        done = turn.expect(2)
-        watcher = Watcher(argparse.Namespace(path="/", token=""), turn)
+        latch = Latch()
+        done = latch.expect(2)
+        watcher = Watcher(argparse.Namespace(path="/", token=""), latch)
         watcher.connection_made(Wire())
         for part in (OPEN, data[:cut], data[cut:]):
             watcher.data_received(part)
-        assert (turn.left, done.done()) == (0, True), cut
+        assert (latch.left, done.done()) == (0, True), cut
 
 
 async def test_an_answer_of_hivewire_has_the_value_in_it() -> None:
     """A get counts with its value and ends the run without it, and so does a push."""
     getter = generator.Connection("/", None, [], generator.proof("get"))
-    watcher = Watcher(argparse.Namespace(path="/", token=""), Turn())
+    watcher = Watcher(argparse.Namespace(path="/", token=""), Latch())
     for connection in (getter, watcher):
         connection.connection_made(Wire())
         connection.data_received(OPEN)
