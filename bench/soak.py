@@ -1,9 +1,9 @@
 """`python -m bench.soak`: kill a gateway repeatedly under full load, and check that every guarantee holds.
 
-Writers note what they were answered, watchers every frame that they got. At the end the ledger tells its history, and
-by it are judged: each answered write, each watcher's frames and state, each transaction. Further clients have names of
-their own and note each call and each answer: there must be an order of the calls that explains all answers. Exit code 1
-and the first evidence if anything was lost, came twice, out of order, half or differently.
+Writers record the answers that they got, watchers every frame. At the end, each answered write, each transaction, and
+the frames and state of each watcher are compared with the ledger's history. Further clients have names of their own and
+record each call and each answer: an order of the calls must explain all answers. If anything was lost, duplicated, out
+of order, incomplete or different, the first evidence is printed and the exit code is 1.
 """
 
 from __future__ import annotations

@@ -118,7 +118,7 @@ class Reader:
                 text=True,
                 timeout=30,
             )
-            return self._judge(block, ran.stdout + ran.stderr, "failed" if ran.returncode else "")
+            return self._compare(block, ran.stdout + ran.stderr, "failed" if ran.returncode else "")
         if block.language == "text" and block.text.startswith("> "):
             return self._messages(text)
         return None
@@ -158,9 +158,9 @@ class Reader:
             if line == "@ end of the block\n":
                 break
             printed += line
-        return self._judge(block, printed, (self._folder / "failed").read_text())
+        return self._compare(block, printed, (self._folder / "failed").read_text())
 
-    def _judge(self, block: Block, printed: str, failed: str) -> str | None:
+    def _compare(self, block: Block, printed: str, failed: str) -> str | None:
         refused = block.text.count("# refused")
         if failed.count("failed") != refused:
             return f"{failed.count('failed')} commands failed, not {refused}: {printed}"

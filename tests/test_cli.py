@@ -636,7 +636,7 @@ def test_no_value_steers_a_terminal(logged_in: Run) -> None:
 
 
 def test_no_name_steers_a_terminal(logged_in: Run) -> None:
-    """A name without control characters can still turn the direction of what follows: it is shown as an escape."""
+    """A character that reverses the direction of text is not a control character; it is shown as an escape, too."""
     name = "cli.turned.\u202eeman"
     assert logged_in("put", name, "1").code == 0
     for arguments in (("list", "cli.turned.*"), ("history", name)):

@@ -1,7 +1,7 @@
-"""A whole gateway in memory: a ledger that keeps nothing, a list where a socket would be, a clock moved by hand.
+"""A whole gateway in memory: a ledger without a file, lists instead of sockets, a clock moved by hand.
 
-No socket, no file, no sleeping: what is asked is answered in the turns of the event loop that the test gives it. Each
-ring adds words of its own in a subclass; what a gateway is made of stands here alone.
+No socket, no file, no sleeping: requests are answered while the test lets the event loop run. Each ring of tests adds
+its own helpers in a subclass; only this file knows what a gateway is made of.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ class World:
         return self
 
     async def close(self) -> None:
-        """End what runs. Fails when the hub met an error that nobody foresaw."""
+        """Close all parts. Fails when the hub met an unexpected error."""
         await self.ledger.close()
         self.passwords.close()
         assert not self.unexpected, self.unexpected

@@ -145,7 +145,7 @@ def test_ten_thousand_connections_that_send_nothing(
 ) -> None:
     """One address gets 5,000 places, the others are refused with 503; others are served; all are put out in time.
 
-    The process keeps the room that the first flood took, for the next; ten floods take no more than one.
+    The process keeps the memory of the first flood and uses it for the next; ten floods take no more than one.
     """
     record_property("MiB before", before // MEBI)
     for number in range(rounds):
@@ -158,7 +158,7 @@ def test_ten_thousand_connections_that_send_nothing(
 @pytest.mark.long
 @pytest.mark.timeout(180)
 def test_a_tls_handshake_that_never_comes(tmp_path: Path, certificate: tuple[Path, Path]) -> None:
-    """Whoever connects and says nothing, or stops in its first flight, is cut off after a minute; others are served."""
+    """A peer that connects and sends nothing, or half a handshake, is cut off after a minute; others are served."""
     chain, key = certificate
     trust = ssl.create_default_context(cafile=str(chain))
     with (
@@ -175,7 +175,7 @@ def test_a_tls_handshake_that_never_comes(tmp_path: Path, certificate: tuple[Pat
 
 
 def drip(besieged: Besieged, stack: ExitStack, number: int, begun: bytes, drop: Callable[[int], bytes]) -> list[int]:
-    """Begin this many requests, then send a little of each in turn until all are answered; their status codes."""
+    """Begin this many requests, then send a little of each, round after round, until all are answered: their codes."""
     waiting = [stack.enter_context(dial(besieged.gateway)) for _ in range(number)]
     for wire in waiting:
         wire.send(begun)

@@ -52,7 +52,7 @@ def test_versions_and_times_go_on(station: Station) -> None:
 
 
 def test_changes_are_not_kept_in_memory(data: Path) -> None:
-    """28 MiB of changes of one name, none of which is old enough to leave the log, are in the file only."""
+    """28 MiB of changes of one name, all too young to leave the log, are in the file only."""
     station = Station(data, faults="clock")
     with station.start() as gateway, station.talk(gateway) as talk:
 

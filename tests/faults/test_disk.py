@@ -136,7 +136,7 @@ COMPACTING = ("--log-changes", "10", "--history", "1", "--compact-seconds")
 
 @pytest.fixture
 def overgrown(station: Station) -> Station:
-    """A file with 1,500 changes of 500 names, of which 500 are needed."""
+    """A file with 1,500 changes of 500 names; 500 of the changes are needed."""
     with station.start(*COMPACTING, "86400") as gateway, station.talk(gateway) as talk:
         for turn in range(3):
             changes = [{"operation": "put", "name": f"n{n}", "value": f"{turn}" * 500} for n in range(500)]
@@ -296,7 +296,7 @@ class Small:
 
 @pytest.fixture(params=["a small disk", pytest.param("told so", marks=LONG)])
 def full(request: pytest.FixtureRequest, station: Station) -> Iterator[Full | Small]:
-    """A disk without room: a real one where the tests may mount one, else one that only SQLite takes for full."""
+    """A full disk: a real one where the tests may mount one, else a limit inside SQLite."""
     folder = station.data.parent
     mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "none", str(folder)]
     if request.param == "told so" or subprocess.run(mount, capture_output=True).returncode:
@@ -307,7 +307,7 @@ def full(request: pytest.FixtureRequest, station: Station) -> Iterator[Full | Sm
 
 
 def test_a_full_disk_refuses_puts_and_loses_nothing(station: Station, full: Full | Small) -> None:
-    """Puts get 503 and gets go on; with room again puts work; what was refused is never there, not after kill -9."""
+    """Puts get 503 and gets work; with space again puts work; a refused write never appears, even after kill -9."""
     refused = unavailable(station, full.fill, full.free)
     assert "full" in refused["error"]
 

@@ -117,7 +117,7 @@ def _world() -> tuple[asyncio.Runner, World]:
 
 
 def _fail(_where: str, error: BaseException) -> None:
-    """In place of the log: an error that nobody foresaw is what is looked for."""
+    """Stands in for the log: an unexpected error is a finding."""
     raise error
 
 

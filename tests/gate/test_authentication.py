@@ -148,7 +148,7 @@ def test_the_right_password_waits_too_and_tokens_go_on(fresh: RunningGateway) ->
 
 
 def test_guesses_over_a_socket_and_over_rest_count_together(fresh: RunningGateway) -> None:
-    """Five here and five there make whoever guessed wait at both."""
+    """Five guesses over a socket and five over REST make the guesser wait at both."""
     wrong = {"login": "admin", "password": "wrong horse"}
     with fresh.socket() as talk:
         for _ in range(5):
@@ -368,7 +368,7 @@ def test_a_new_password_replaces_the_old_one(fresh: RunningGateway) -> None:
 
 @pytest.fixture
 def narrow(shared_gateway: RunningGateway, talk: Talk) -> str:
-    """A token for the names auth.mine and auth.team.* only, with three configurations of which two are within."""
+    """A token for the names auth.mine and auth.team.* only, and three configurations, two of them covered."""
     for name in ("auth.mine", "auth.team.a", "auth.other"):
         assert talk("configuration/put", name=name, value="v")["status"] == "success"
     minted = talk(

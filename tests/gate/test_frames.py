@@ -244,7 +244,7 @@ def test_the_largest_message_is_answered_and_one_byte_more_closes_with_1009(shar
 
 @pytest.mark.parametrize("length", [MESSAGE_BYTES + 1, 1 << 32, (1 << 63) - 1])
 def test_a_length_over_the_limit_closes_before_the_bytes_come(wire: Wire, length: int) -> None:
-    """Announcing a huge frame is enough for 1009: nobody waits for it or keeps room for it."""
+    """Announcing a huge frame is enough for 1009: the gateway neither waits for it nor allocates memory for it."""
     wire.send(frame(announced=length))
     assert wire.closed()[0] == 1009
 
@@ -469,8 +469,8 @@ def test_a_close_frame_behind_answers_that_are_not_read_is_not_waited_for_long(d
         token = gateway.token()
         with gateway.socket(token) as talk, opened(gateway, token, receive_buffer=4096) as wire:
             talk("configuration/put", name="big", value="😀" * 65_000)
-            # 4 MB of answers are more than the system takes. 15 requests are carried out together with what is behind
-            # them: only after 16 does the gateway look whether it is the turn of others.
+            # 4 MB of answers are more than the system buffers. 15 requests are handled together with what is behind
+            # them, because the gateway looks for other work only after 16.
             wire.send(frame(b'{"action":"configuration/get","name":"big"}') * 15 + GOODBYE)
             until(lambda: gauge(gateway, "outbox_bytes") > 65_536)
             until(lambda: gauge(gateway, "sockets") == 1)

@@ -84,7 +84,7 @@ def test_the_bound_is_for_each_request_of_a_connection(strict: RunningGateway) -
 
 @pytest.mark.parametrize("sent", [b"", b"GET", b"GET / HTTP/1.1\r\nHost: g\r\n", upgrade()[:-20]])
 def test_a_head_that_does_not_come_is_answered_with_408(strict: RunningGateway, sent: bytes) -> None:
-    """Whoever connects and says nothing, or half a request, or half a handshake, is told 408 and put out."""
+    """A peer that connects and sends nothing, half a request or half a handshake gets 408 and is disconnected."""
     with dial(strict) as wire:
         wire.send(sent)
         status, headers, body = wire.response()
@@ -550,7 +550,7 @@ def test_the_size_of_a_message_is_a_setting(strict: RunningGateway) -> None:
 
 @pytest.fixture(scope="module")
 def tight(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGateway]:
-    """A gateway with room for 64 KiB of unfinished messages and bodies."""
+    """A gateway with memory for 64 KiB of unfinished messages and bodies."""
     data = tmp_path_factory.mktemp("tight") / "hivewire.db"
     with RunningGateway(data, "--unfinished-bytes", str(64 << 10)) as gateway:
         yield gateway
@@ -570,7 +570,7 @@ def one_frame(message: bytes) -> bytes:
 
 
 def two_frames(message: bytes) -> bytes:
-    """The message in two fragments, of which the second is its last byte."""
+    """The message in two fragments; the second is its last byte."""
     return frame(message[:-1], fin=False) + frame(message[-1:], CONTINUATION)
 
 
@@ -619,7 +619,7 @@ def test_what_an_unfinished_message_held_is_free_when_its_sender_is_gone(
 
 
 def test_unfinished_bodies_draw_from_the_same_budget(tight: RunningGateway) -> None:
-    """A body that needs more than is left gets 503; the one before it is finished, and its room is free again."""
+    """A body that needs more than is left gets 503; the one before it is finished, and its memory is free again."""
     head, value = put_head(tight.token(), f"Content-Length: {60 << 10}"), b'{"value":"1"}'.ljust(60 << 10)
     with dial(tight) as first, dial(tight) as second, opened(tight) as socket:
         first.send(head, value[:-1])

@@ -1,5 +1,5 @@
-"""Whoever has no token: every action and every page there is, taken from the gateway's own tables, so that a new one is
-tried here by itself."""
+"""Callers without a token: every action and every page is tried. They come from the gateway's own tables, so a new one
+is tried here without a change."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def cookie(shared_gateway: RunningGateway) -> Iterator[str]:
 def test_a_cookie_opens_no_page_but_site_properties(
     shared_gateway: RunningGateway, pages: list[tuple[str, str]], cookie: str
 ) -> None:
-    """Whoever has nothing but the session is a stranger to REST and to tenants, in whatever way it is sent."""
+    """With nothing but the session of site properties, REST and tenants answer as without a token."""
     ways = ({"Cookie": f"authtoken={cookie}"}, {"X-Authtoken": cookie}, {"Authorization": f"Bearer {cookie}"})
     closed = [
         (method, path)

@@ -51,7 +51,7 @@ def test_a_socket_that_does_not_read_is_bounded_and_loses_nothing(data: Path) ->
 
 
 def test_a_slow_socket_gets_the_latest_only(data: Path) -> None:
-    """It read nothing for a while and too much waits: conflated frames, the last of which has the position."""
+    """After a while without reading it gets conflated frames; the last one has the position."""
     flags = ("--outbox-bytes", "1024", "--conflate-after", "3", "--conflate-seconds", "0.1")
     with (
         RunningGateway(data, *flags) as gateway,
@@ -156,7 +156,7 @@ def test_positions_outlive_the_process(data: Path, restart: str) -> None:
         assert [socket.receive()["configuration"]["name"] for _ in range(5)] == [f"n{n}" for n in range(5)]
 
 
-def test_whoever_says_that_it_is_done_is_pushed_nothing_more(shared_gateway: RunningGateway) -> None:
+def test_a_peer_that_ends_its_side_is_pushed_nothing_more(shared_gateway: RunningGateway) -> None:
     """A peer that ends its side of the connection without a close frame, in the middle of many snapshots."""
     request = frame(b'{"action":"configuration/subscribe","requestId":1}')
     for _ in range(5):

@@ -32,7 +32,7 @@ def tenant_of(gateway: RunningGateway) -> Tenant:
 
 @pytest.fixture(scope="module")
 def tenant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tenant]:
-    """In a gateway with room for one large answer that is not read."""
+    """A tenant of a gateway with memory for one large unread answer."""
     data = tmp_path_factory.mktemp("unread") / "hivewire.db"
     with RunningGateway(data, "--unread-bytes", str(LARGE + 4 * MEBI)) as gateway:
         yield tenant_of(gateway)
@@ -86,9 +86,9 @@ def test_what_the_ledger_holds_is_not_held_again_for_those_who_do_not_read(tenan
     until(lambda: gauge(tenant.gateway, "unread_bytes") == 0)
 
 
-def test_who_reads_nothing_for_longest_makes_room(tenant: Tenant) -> None:
-    """When unread answers are too much together, the connection that has not read for longest is cut; the one that came
-    last gets its answer, and everything is free again."""
+def test_the_connection_that_has_not_read_for_longest_is_closed(tenant: Tenant) -> None:
+    """When unread answers exceed the limit together, the connection that has not read for longest is closed; the last
+    one gets its answer, and all memory is free again."""
     with dial(tenant.gateway, 4_096) as first, dial(tenant.gateway, 4_096) as second:
         first.send(ask(tenant, MADE))
         until(lambda: gauge(tenant.gateway, "unread_bytes") > LARGE)
@@ -148,7 +148,7 @@ RESET = b"\x01\0\0\0\0\0\0\0"
 """SO_LINGER: close with a reset, at once."""
 
 
-def test_whoever_goes_while_requests_wait_behind_others_is_no_error(tenant: Tenant) -> None:
+def test_a_reset_with_waiting_requests_is_no_error(tenant: Tenant) -> None:
     """A connection that is reset in the middle of an answer that has others behind it is forgotten in silence."""
     gateway = tenant.gateway
     with dial(gateway, receive_buffer=4_096) as wire:

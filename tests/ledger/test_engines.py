@@ -71,7 +71,7 @@ class Shelf:
 
 @pytest.fixture(params=ENGINES)
 async def shelf(request: pytest.FixtureRequest, data: Path) -> AsyncIterator[Shelf]:
-    """An open, empty log of each engine in turn."""
+    """An open, empty log, for each engine."""
     shelf = Shelf(request.param, data)
     await shelf.open()
     yield shelf
@@ -470,7 +470,7 @@ async def test_what_is_appended_beside_notes_is_durable_when_it_says_so(data: Pa
 
 
 async def test_reads_do_not_wait_for_a_commit(data: Path) -> None:
-    """While a commit cannot get on, whoever reads gets what is there."""
+    """While a commit is stuck, readers get what is stored."""
     journal = SqliteJournal(data)
     await journal.open()
     blocker = sqlite3.connect(data, isolation_level=None)

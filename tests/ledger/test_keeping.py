@@ -557,7 +557,7 @@ async def test_large_contents_are_removed_in_small_steps(data: Path) -> None:
         assert len(await everything(kept.journal)) == 1
 
 
-async def test_whoever_reads_the_log_while_it_is_shortened_is_told() -> None:
+async def test_a_reader_of_the_log_is_told_that_it_was_shortened() -> None:
     """A reader whose position left the log while it read gets no answer with a gap in it."""
     journal = Counting()
     async with Kept(lambda: journal, Retention(1, 2)) as kept:

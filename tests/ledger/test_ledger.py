@@ -483,8 +483,8 @@ async def test_too_much_that_waits_is_refused_at_once(journal: GatedJournal) -> 
     assert f"key {number}" not in ledger.kind("configuration").live
 
 
-async def test_room_is_found_again_after_an_overload(journal: GatedJournal) -> None:
-    """Once what waited is written, writers are served again."""
+async def test_writes_are_accepted_again_after_an_overload(journal: GatedJournal) -> None:
+    """Once the waiting writes are stored, new ones are accepted again."""
     ledger = Ledger(journal, lambda: 1, max_waiting=10_000)
     await ledger.open()
     await submit_all(ledger, [put("large", bytes(100_000))])
@@ -589,7 +589,7 @@ async def test_a_ledger_opened_again_is_the_same(data: Path) -> None:
 
 
 async def test_a_ledger_that_failed_finds_out_that_it_can_write_again() -> None:
-    """After a full disk, readiness comes back by itself when there is room again, without anybody's write."""
+    """After a full disk, readiness comes back by itself when there is space again, without a write."""
     journal = MemoryJournal()
     ledger = Ledger(journal, lambda: 1)
     await ledger.open()
@@ -634,8 +634,8 @@ async def reported() -> AsyncIterator[list[str]]:
     loop.set_exception_handler(None)
 
 
-async def test_a_transaction_that_cannot_be_judged_fails_alone(ledger: Ledger, reported: list[str]) -> None:
-    """A mistake of the gateway in one transaction is that one's error; the others of its batch are written."""
+async def test_a_transaction_that_cannot_be_evaluated_fails_alone(ledger: Ledger, reported: list[str]) -> None:
+    """A bug of the gateway in one transaction is an error of that transaction; the others of its batch are written."""
     awkward = Transaction([Write("configuration", "b", b"", preconditions=(Awkward(),))])
     first, failed, last = await submit_all(ledger, [put("a"), awkward, put("c")])
     assert isinstance(first, list)

@@ -76,7 +76,7 @@ async def together(ledger: Ledger, *transactions: Transaction) -> list[Outcome]:
 
 
 async def test_a_limit_counts_what_stands_before_it_in_the_commit(ledger: Ledger) -> None:
-    """Of many creations in one commit only as many as fit are written; a delete before them makes room."""
+    """Of many creations in one commit only as many as the limit allows are written; a delete before them counts."""
     outcomes = await together(
         ledger,
         *(Transaction([write(str(number), b"x", AtMost(3))]) for number in range(5)),

@@ -536,7 +536,7 @@ async def test_a_backup_beside_a_writer_is_one_moment(data: Path, tmp_path: Path
 
 
 async def test_a_full_disk_costs_only_the_batch(data: Path) -> None:
-    """A commit that does not fit fails whole; when there is room again the next one is written."""
+    """A commit that does not fit fails as a whole; when there is space again the next one is written."""
     found = process(
         """
         import asyncio, resource, sys

@@ -68,7 +68,7 @@ def test_every_member_is_optional_in_decoding(request_type: type[Request]) -> No
 
 @pytest.mark.parametrize("noun", NOUNS)
 def test_a_class_in_a_noun_is_found(noun: str) -> None:
-    """Whoever adds a request or a push to a noun's file, or a file, need not register it anywhere."""
+    """A new request or push in a noun's file, or a new file, need not be registered anywhere."""
     text = (Path(str(nouns.__file__)).parent / f"{noun}.py").read_text()
     found = {**REQUESTS, **PUSHES}
     tags = [line.partition('tag="')[2].partition('"')[0] for line in text.splitlines() if 'tag="' in line]

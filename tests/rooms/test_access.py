@@ -613,7 +613,7 @@ def test_an_unlocked_login_is_forgiven_everywhere(throttle: Throttle) -> None:
     ],
 )
 def test_an_address_is_what_one_client_has(throttle: Throttle, one: str, other: str, same: bool) -> None:
-    """A whole /64 with IPv6, of which anybody can take a new address for each guess."""
+    """A whole /64 with IPv6, because a guesser can take a new address in it for each guess."""
     fail(throttle, 12, address=one)
     assert (throttle.wait("john", other) > 0) is same
 

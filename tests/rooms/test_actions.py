@@ -182,8 +182,8 @@ async def test_a_name_out_of_bounds_cannot_be_created(name: str, length: int) ->
     await world.close()
 
 
-async def test_a_longer_name_from_another_door_can_be_used_everywhere(world: World) -> None:
-    """The bound is for creation only: what exists can be read, written, and deleted, but then not made again."""
+async def test_a_longer_name_from_another_dialect_can_be_used_everywhere(world: World) -> None:
+    """The limit is for creation only: an existing name can be read, written and deleted, but not created again."""
     name = "x" * 200
     await world.store(name)
     assert (await world.ask(ConfigurationGet(name=name))).configuration.entityVersion == 1

@@ -59,16 +59,16 @@ def interrupt(monkeypatch: pytest.MonkeyPatch, between: list[Transaction]) -> No
     monkeypatch.setattr(documents, "commit", late)
 
 
-async def test_long_work_lets_others_have_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One turn of the loop for each step that is over its time."""
+async def test_long_work_lets_the_event_loop_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The event loop runs once after each step that takes longer than a slice."""
     monkeypatch.setattr(documents, "SLICE_SECONDS", 0)
-    turns: list[int] = []
+    served: list[int] = []
 
     def steps() -> Iterator[None]:
         for number in range(5):
-            loop.call_soon(turns.append, number)
+            loop.call_soon(served.append, number)
             yield
-            assert turns == [*range(number + 1)]
+            assert served == [*range(number + 1)]
 
     loop = asyncio.get_running_loop()
     assert await in_slices(steps()) is None  # type: ignore[arg-type]

@@ -64,7 +64,7 @@ class SlowJournal(MemoryJournal):
 
 
 class Peer:
-    """A connection: what it got, in order. `room` is how many frames it takes before it does not read any more."""
+    """A connection: what it got, in order. `room` is how many more frames it takes before it stops reading."""
 
     def __init__(self, world: World, identity: Identity) -> None:
         self.frames: list[Any] = []
@@ -782,7 +782,7 @@ async def test_anonymous_and_unentitled_callers_cannot_subscribe(world: World) -
 
 
 async def test_a_huge_transaction_does_not_hold_up_the_others(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Beyond so many frames in one go subscribers catch up in turns; they get the same."""
+    """Beyond a number of frames at once, the other subscribers catch up one after the other and get the same."""
     monkeypatch.setattr(hub, "FRAMES", 7)
     peers = [world.peer() for _ in range(5)]
     for peer in peers:
@@ -822,7 +822,7 @@ PATTERNS = [*NAMES, "*", "a*", "a.*", "a.1*", "b.*", "zzz*"]
     removed=st.sets(st.integers(0, 5)),
 )
 def test_the_index_finds_what_a_scan_finds(sets: list[set[str]], removed: set[int]) -> None:
-    """Whoever matches is found once; who was removed is not."""
+    """A subscriber that matches is found once; a removed one is not found."""
     index: Index[int] = Index()
     patterns = [Patterns(given) for given in sets]
     for number, each in enumerate(patterns):
@@ -1018,7 +1018,7 @@ class Counted:
 
 
 async def test_conflated_runs_work_in_bounded_steps(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many are behind, a turn of the loop looks at a few rows; each of them holds two cursors, and no list."""
+    """However many are behind, a slice looks at a few rows; each subscription holds two cursors and no list."""
     monkeypatch.setattr(catchup, "LOOK", 10)
     monkeypatch.setattr(catchup, "SLICE_SECONDS", 0)
     world.hub.catch_up.conflate_after = 5

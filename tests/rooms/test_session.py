@@ -195,7 +195,7 @@ async def test_a_login_holds_up_what_comes_after_it(world: World) -> None:
 
 
 async def test_a_request_after_authenticate_has_the_new_identity(world: World) -> None:
-    """Requests pipelined behind a put and an authenticate are judged by the identity of their place in the line."""
+    """Requests pipelined behind a put and an authenticate are checked with the identity of their place in the order."""
     weak = world.services.tokens.mint(Claims([1], now() + HOUR, 1, 1, ["*"], ["*"]))
     world.put(1)
     world.ask("authenticate", 2, token=weak)
@@ -374,8 +374,8 @@ async def test_the_owner_is_told_when_something_was_answered(world: World) -> No
     assert world.answered == 2
 
 
-async def test_what_is_owed_counts_requests_and_bytes(world: World) -> None:
-    """The owner can bound what one connection has open."""
+async def test_pending_counts_requests_and_bytes(world: World) -> None:
+    """The owner of a session can see how much of a connection is unanswered, and bound it."""
     one = b'{"action":"configuration/put","name":"n","value":"v"}'
     batch = b'[{"jsonrpc":"2.0","id":1,"method":"server/info"},{"jsonrpc":"2.0","method":"server/info"}]'
     world.session.receive(one)
@@ -459,7 +459,7 @@ async def test_a_batch_is_answered_by_one_array_in_order(world: World) -> None:
 
 
 async def test_a_batch_is_worked_on_for_a_moment_at_a_time(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many calls there are in one message, others have their turn between them."""
+    """However many calls are in one message, other connections are served between them."""
     monkeypatch.setattr("hivewire.session.TURN_SECONDS", 0)
     batch = [{"jsonrpc": "2.0", "id": n, "method": "configuration/list"} for n in range(100)]
     world.session.receive(json.dumps(batch).encode())
@@ -561,7 +561,7 @@ async def test_an_unforeseen_failure_is_one_internal_error_and_the_session_goes_
 
 
 async def test_a_long_line_of_waiting_requests_is_worked_off_to_the_end() -> None:
-    """Thousands of requests behind a login are all answered, although each turn is short, and the owner hears of it."""
+    """Thousands of requests behind a login are all answered in short slices, and the owner is told."""
     ledger = Ledger(MemoryJournal(), lambda: 1)
     await ledger.open()
     none: Any = None

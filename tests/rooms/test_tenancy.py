@@ -253,7 +253,7 @@ async def test_an_index_that_is_loaded_knows_what_one_that_followed_knows(world:
 
 
 async def test_a_token_of_a_client_grants_privileges_and_no_action(world: World) -> None:
-    """It names the caller and its privileges; whoever has it writes under the client's id, and may no action."""
+    """It names the client and its privileges; its holder writes under the client's id and has no permission."""
     await tenant(world, "t1", "t2", "t3")
     await client(world, t1=["READ"], t2=["UPDATE"])
     token = token_of(world)

@@ -274,7 +274,7 @@ PYTHON_EXAMPLES = (("put_and_read.py",), ("device_agent.py", "door", "file"), ("
 def test_a_missing_password_is_told_in_a_line(
     shared_gateway: RunningGateway, tmp_path: Path, example: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever forgets it reads what to set."""
+    """Without a password the error says which variable to set."""
     monkeypatch.chdir(tmp_path)
     interpreter = () if example[0].endswith(".sh") else (sys.executable,)
     done = run(shared_gateway, *interpreter, EXAMPLES / example[0], *example[1:], HIVEWIRE_PASSWORD="")

@@ -180,8 +180,8 @@ def test_a_ratio_is_never_rounded_to_its_bound() -> None:
     assert report.times({"value": 1.2004, "at_least": None, "at_most": 1.2}) == "1.21"
 
 
-def test_the_page_judges_every_aim() -> None:
-    """Of a run in which all took part."""
+def test_the_page_shows_every_aim() -> None:
+    """In a run with all programs, each aim stands in the row of its figure."""
     page = "\n".join(report.figures(kept()))
     names = {program: kind.name for program, kind in PEERS.items()}
     titles = compare.works(compare.FULL)
@@ -379,7 +379,7 @@ async def test_an_answer_of_hivewire_has_the_value_in_it() -> None:
 
 
 async def test_the_next_request_goes_out_with_each_answer() -> None:
-    """One stays in flight, in turn; etcd's have each the next odd number."""
+    """One request stays in flight, the next of the list each time; etcd's streams have the next odd number."""
     client, wire = made(RedisClient, "put", [b"a", b"b"])
     client.send(1)
     client.data_received(b"+OK\r\n" * 2)

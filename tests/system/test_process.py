@@ -192,7 +192,7 @@ def test_a_stop_during_the_start_is_a_stop(data: Path) -> None:
 
 
 def test_a_full_disk_refuses_puts_and_loses_nothing(data: Path) -> None:
-    """While the disk is full puts get 503 and reads go on; with room again puts work, and a restart finds all."""
+    """While the disk is full, puts get 503 and reads work; with space again puts work, and a restart finds all."""
     value = "x" * 50_000
     with RunningGateway(data) as gateway, gateway.socket() as talk, gateway.http() as http:
         pid = gateway.process.pid
@@ -298,7 +298,7 @@ def test_a_weak_key_of_an_existing_installation_is_warned_of_at_each_start(data:
 
 @pytest.mark.parametrize("form", ["console", "json"])
 def test_a_traceback_in_the_log_shows_no_local_variables(form: str) -> None:
-    """An error that nobody foresaw tells where it was; what was in hand there may have been a password."""
+    """The traceback of an unexpected error has no values of variables, which may be passwords."""
     script = f"""
 from hivewire.telemetry import Telemetry, configure_logging
 configure_logging({form!r})

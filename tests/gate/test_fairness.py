@@ -1,4 +1,4 @@
-"""Long lists and batches of site properties let others have their turn: counted in turns of the event loop."""
+"""Long lists and batches of site properties do not hold up other requests: counted in iterations of the event loop."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ XML = {"Content-Type": "application/xml"}
 
 
 class OnConnection:
-    """In the place of a connection whose peer reads everything at once."""
+    """Stands in for a connection whose peer reads everything at once."""
 
     flow = SimpleNamespace(write_paused=False)
 
@@ -61,33 +61,33 @@ async def site() -> AsyncIterator[httpx.AsyncClient]:
 
 
 @asynccontextmanager
-async def rendered_in_each_turn(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Counter[int]]:
-    """How many properties are rendered in each turn of the loop, by its number."""
-    turn = 0
+async def rendered_in_each_iteration(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Counter[int]]:
+    """How many properties are rendered in each iteration of the event loop, by its number."""
+    iteration = 0
     counts: Counter[int] = Counter()
     render = documents.property_element
 
-    async def count_turns() -> None:
-        nonlocal turn
+    async def count_iterations() -> None:
+        nonlocal iteration
         while True:
-            turn += 1
+            iteration += 1
             await asyncio.sleep(0)
 
     def counted(*arguments: Any, **options: Any) -> Element:
-        counts[turn] += 1
+        counts[iteration] += 1
         return render(*arguments, **options)
 
     monkeypatch.setattr(documents, "property_element", counted)
-    counting = asyncio.create_task(count_turns())
+    counting = asyncio.create_task(count_iterations())
     yield counts
     counting.cancel()
 
 
 @pytest.mark.parametrize("query", [{}, {"names": "p.*"}, {"contentcutoff": "60000", "dream.out.format": "json"}])
-async def test_a_long_list_is_rendered_in_many_turns(
+async def test_a_long_list_is_rendered_in_slices(
     site: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, query: dict[str, str]
 ) -> None:
-    """And what is asked for after it is answered before it."""
+    """A short request that comes after it is answered before it."""
     order: list[str] = []
 
     async def ask(path: str, **params: str) -> httpx.Response:
@@ -95,7 +95,7 @@ async def test_a_long_list_is_rendered_in_many_turns(
         order.append(path)
         return answer
 
-    async with rendered_in_each_turn(monkeypatch) as counts:
+    async with rendered_in_each_iteration(monkeypatch) as counts:
         answers = await asyncio.gather(ask(SITE, **query), ask(f"{SITE}/p.1"))
     assert [answer.status_code for answer in answers] == [200, 200]
     assert counts.total() == MANY
@@ -103,30 +103,28 @@ async def test_a_long_list_is_rendered_in_many_turns(
     assert order == [f"{SITE}/p.1", SITE]
 
 
-async def test_many_wildcards_are_compared_in_many_turns(
-    site: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """With names that no wildcard fits: nothing is rendered, but everything compared."""
-    turns = 0
+async def test_many_wildcards_are_compared_in_slices(site: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When no name matches, nothing is rendered, but all names are compared."""
+    iterations = 0
 
-    async def count_turns() -> None:
-        nonlocal turns
+    async def count_iterations() -> None:
+        nonlocal iterations
         while True:
-            turns += 1
+            iterations += 1
             await asyncio.sleep(0)
 
-    counting = asyncio.create_task(count_turns())
+    counting = asyncio.create_task(count_iterations())
     answer = await site.get(SITE, params={"names": ",".join(f"*x{number}" for number in range(1_000))})
     counting.cancel()
     assert 'count="0"' in answer.text
-    assert turns > MANY * 1_000 / 5_000
+    assert iterations > MANY * 1_000 / 5_000
 
 
 @pytest.mark.parametrize("deleting", [False, True])
-async def test_a_long_batch_is_done_in_many_turns(
+async def test_a_long_batch_is_done_in_slices(
     site: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, deleting: bool
 ) -> None:
-    """It is parsed beside the loop; and what is asked for after it is answered before it."""
+    """It is parsed in another thread, and a short request that comes after it is answered before it."""
     parsed_in: list[int] = []
     order: list[str] = []
     read = batches.read_batch
@@ -143,7 +141,7 @@ async def test_a_long_batch_is_done_in_many_turns(
     monkeypatch.setattr(batches, "read_batch", read_batch)
     inner = "" if deleting else '<contents type="text/plain">new</contents>'
     entries = "".join(f'<property name="{"p" if deleting else "n"}.{n}">{inner}</property>' for n in range(MANY))
-    async with rendered_in_each_turn(monkeypatch) as counts:
+    async with rendered_in_each_iteration(monkeypatch) as counts:
         batch = ask("PUT", SITE, content=f"<properties>{entries}</properties>", headers=XML)
         answers = await asyncio.gather(batch, ask("GET", f"{SITE}/p.1"))
     assert answers[0].status_code == 200
@@ -154,7 +152,7 @@ async def test_a_long_batch_is_done_in_many_turns(
 
 
 async def test_large_batches_are_few_at_a_time(site: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever is over that is told so at once, and writes nothing; small ones are always taken."""
+    """Large batches over the limit get 503 at once and write nothing; small ones are always accepted."""
     monkeypatch.setattr(batches, "WAITING_BATCHES", 3)
     large = "<properties>" + "".join(f'<property name="nothing.{n}"/>' for n in range(2_000)) + "</properties>"
     small = '<properties><property name="few"><contents type="text/plain">x</contents></property></properties>'
