@@ -175,10 +175,12 @@ class Tokens:
     def mint(self, claims: Claims) -> str:
         """The token in compact form; its header is exactly `{"alg":"HS256"}`."""
         payload = {"payload": msgspec.to_builtins(claims)}
+        # Without `typ`, which PyJWT adds by default.
         return jwt.encode(payload, self._key.value, algorithm="HS256", headers={"typ": None})
 
     def claims(self, token: str) -> Claims:
         """The payload of a token with a valid signature and shape, expired or not; raises InvalidCredentials."""
+        # Anybody can send a token: the work is bounded first, and malformed input of any kind gives the same error.
         if len(token) > MAX_TOKEN:
             raise InvalidCredentials
         try:
@@ -196,14 +198,14 @@ class Tokens:
         if found is None:
             found = self._verify(token, now)
             self._verified.remember(token, found)
-        if found.expires < now:
+        if found.expires < now:  # while it was cached; its owner's changes clear the cache
             self._verified.forget(token)
             raise TokenExpired
         return found
 
     def _verify(self, token: str, now: int) -> Identity:
         claims = self.claims(token)
-        if claims.t == REFRESH:
+        if claims.t == REFRESH:  # it lives for months and may only be exchanged for access tokens
             raise InvalidCredentials
         if claims.e < now:
             raise TokenExpired
@@ -219,6 +221,8 @@ class Tokens:
         client = self._tenants.by_number(number)
         if client is None or claims.u or claims.tn is UNSET:
             raise InvalidCredentials
+        # A token cannot have more than its client has now: privileges end with a tenant, and a new tenant of its id
+        # does not bring them back.
         now = self._tenants.grants(client)
         tenants = {tenant: effective(given) & now[tenant] for tenant, given in claims.tn.items() if tenant in now}
         none: frozenset[int] = frozenset()

@@ -1,8 +1,8 @@
-"""Catching up: subscriptions that are not live are served from the log, or by copying them the state.
+"""Catching up: subscriptions that are not live are served from the log, or get a copy of the state.
 
-This is configuration contract, section 8. Work is done in steps of a few milliseconds, and everything that a step
-leaves behind is in its subscription: an offset and, while a state is copied, a cursor. So a thousand subscriptions that
-are behind hold no messages, and between two slices of steps the event loop serves everybody else.
+This is configuration contract, section 8. Work is done in steps of a few milliseconds. Between two steps a subscription
+keeps only an offset and, while the state is copied, a cursor. So a thousand subscriptions that are behind hold no
+messages, and the event loop serves others between two slices of steps.
 """
 
 from __future__ import annotations
@@ -20,32 +20,32 @@ from hivewire.ledger.records import NotKept
 from hivewire_protocol.close import Code
 
 SLICE_SECONDS = 0.002
-"""Time for steps in one turn of the event loop, for all feeds together."""
+"""Time for steps in one iteration of the event loop, for all feeds together."""
 
 PORTION = 1_000
 """Events that are read from the log at a time."""
 
 WRITE = 64 << 10
-"""Bytes of frames that are gathered for one write. After each write a peer that does not keep up is left alone."""
+"""Bytes of frames that are joined for one write. After each write it is checked whether the peer still reads."""
 
 SNAPSHOT_BYTES = 256 << 10
-"""The most in one snapshot frame, unless it is a single record (configuration contract, section 4)."""
+"""Largest snapshot frame, unless it has a single record (configuration contract, section 4)."""
 
 ENVELOPE = 512
-"""What is around the records of a snapshot frame, at most."""
+"""Most bytes of a snapshot frame around its records."""
 
 LOOK = 5_000
-"""Records and tombstones that one step of a conflated run looks at: about a millisecond."""
+"""Records and tombstones that one step of a conflated run looks at, in about a millisecond."""
 
 Reading: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
 Steps: TypeAlias = Generator[Reading | None, None, None]
 
 
 class CatchUp:
-    """Brings feeds that are behind nearer to the present, one step for each in turn.
+    """Lets feeds catch up, one step of each feed after the other.
 
-    A step that needs only memory is done by the one runner. A step that needs the log is a task, because it waits for
-    the disk; one portion is read at a time, so that no more than that is in memory however many are behind.
+    One runner does the steps that need only memory. A step that reads the log is a task of its own, because it waits
+    for the disk. Only one portion is read at a time, which bounds the memory however many subscriptions are behind.
     """
 
     def __init__(
@@ -62,18 +62,18 @@ class CatchUp:
 
     @property
     def busy(self) -> bool:
-        """Whether something is being done."""
+        """Whether any feed is catching up."""
         return self._runner is not None or bool(self._readers)
 
     async def close(self) -> None:
-        """Stop whatever is being done."""
+        """Stop all work."""
         tasks = [*self._readers, *([self._runner] if self._runner is not None else [])]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def serve(self, feed: Feed) -> None:
-        """See to it that the feed's subscriptions which are behind catch up, unless its peer does not read."""
+        """Let the feed's subscriptions that are behind catch up, unless its peer does not read."""
         if not feed.serving and not feed.stalled and feed.behind():
             feed.serving = True
             self._enqueue(self._steps(feed))
@@ -84,7 +84,7 @@ class CatchUp:
             self._runner = asyncio.get_running_loop().create_task(self._run())
 
     async def _run(self) -> None:
-        """Do steps, one of each feed in turn, until nobody who reads is behind. One slice in each turn of the loop."""
+        """Do one step of each feed after the other, in slices, until no step is waiting."""
         try:
             while self._waiting:
                 began = perf_counter()
@@ -97,7 +97,7 @@ class CatchUp:
             self._runner = None
 
     def _step(self, steps: Steps) -> None:
-        """One step of one feed, which then goes to the end of the queue, at once or when it has read from the log."""
+        """Do one step of a feed. The feed then returns to the end of the queue, after reading the log if it has to."""
         try:
             reading = next(steps)
         except StopIteration:
@@ -110,7 +110,7 @@ class CatchUp:
         task.add_done_callback(self._readers.discard)
 
     async def _read(self, reading: Reading, steps: Steps) -> None:
-        """Read for one feed. What goes wrong is an error of its steps, and ends them."""
+        """Read the log for a feed. An error is raised in its steps, which report it and close the connection."""
         try:
             await reading()
         except Exception as error:
@@ -121,12 +121,13 @@ class CatchUp:
         self._enqueue(steps)
 
     def _steps(self, feed: Feed) -> Steps:
-        """Each `next` does one step of one subscription. If it gives a reading, that comes before the next step."""
+        """The steps of a feed. A step that yields a reading has to be followed by it before the next step."""
         try:
             while not feed.stalled and (behind := feed.behind()):
                 for sub in behind:
                     if feed.stalled or sub.live or sub.ended:
                         continue
+                    # Before every step, because rights can end while others are served.
                     if not self._allows(feed):
                         feed.suspend()
                         return
@@ -138,14 +139,17 @@ class CatchUp:
             feed.serving = False
 
     def _advance(self, sub: Subscription) -> Reading | None:
-        """Bring a subscription nearer to the present; it is live when it has got there.
+        """Do one step of a subscription: read on in the log, go live, or copy a part of the state.
 
-        A reading is told the generation of now: whatever changes before it starts or while it waits for the log
-        (unsubscribed, other names, a state to copy) counts up.
+        The log comes before the state. The state in memory is always that of the tip, so a part of it may only be
+        copied when everything up to the tip was sent for the parts before it.
+
+        A reading gets the current generation. It drops what it read if that has changed by then, because of an
+        unsubscribe, other names or a new copy.
         """
         tail = sub.channel.tail
         idle, sub.idle = sub.idle, False
-        if idle and sub.copy is None and sub.channel.stateful:  # what is being copied is the latest anyway
+        if idle and sub.copy is None and sub.channel.stateful:  # a copy has only the latest changes anyway
             return partial(self._evaluate, sub, sub.generation)
         if sub.offset < tail.source.tip:
             events = tail.after(sub.offset, PORTION)
@@ -162,20 +166,21 @@ class CatchUp:
 
     def _go_live(self, sub: Subscription) -> None:
         sub.live = True
-        if sub.reset:  # without a state, and the log had nothing for it: no frame has told of the reset yet
+        if sub.reset:  # a topic without state whose log had nothing to send: no frame has carried the reset
             sub.reset, sub.last_position = False, sub.offset
             sub.feed.listener.push(sub.shape.bookmark(sub.position, reset=True))
 
     # From the log.
 
     async def _since(self, sub: Subscription, offset: int, take: int) -> list[Event]:
-        """Events from the log. One portion in a turn of the event loop, whoever asks: some logs do not wait at all."""
+        """Events from the log. It pauses first, because a log in memory would read without ever yielding."""
         async with self._log:
             await asyncio.sleep(0)
             return await sub.channel.tail.source.since(offset, take=take)
 
     async def _read_on(self, sub: Subscription, generation: int) -> None:
         """Deliver the next portion of the log."""
+        # Taken before reading: if nothing was found, what comes during the read must not be skipped.
         tip = sub.channel.tail.source.tip
         try:
             events = await self._since(sub, sub.offset, PORTION)
@@ -190,13 +195,13 @@ class CatchUp:
         if events:
             self.deliver(sub, transactions(events))
         else:
-            sub.offset = tip  # what was there left no trace, such as an old state of a user
+            sub.offset = tip  # these offsets have no events (any more), such as those of removed versions
 
     def deliver(self, sub: Subscription, portion: Iterable[list[Event]]) -> None:
-        """Push what matches of these transactions, and stop as soon as the peer does not keep up.
+        """Push the matching events of these transactions, and stop as soon as the peer does not keep up.
 
-        A transaction may be broken off: `sent` then says how many of its events are out, and the next delivery goes on
-        behind them. Its position stands on the last one only, so nobody can resume in the middle.
+        It may stop inside a transaction. `sent` then counts the events that were pushed, and the next delivery
+        continues after them. Only the last event has the position, so that no client can resume in the middle.
         """
         out: list[bytes] = []
         size = 0
@@ -207,6 +212,7 @@ class CatchUp:
             events = [event for event in transaction if _wants(sub, event)]
             for number in range(sub.sent, len(events)):
                 whole = number + 1 == len(events)
+                # During a copy there is no position either: the client does not have the rest of the state yet.
                 position = tail.position(offset) if whole and sub.copy is None else None
                 out.append(self._update(sub, events[number], position, conflated))
                 size += len(out[-1])
@@ -224,7 +230,7 @@ class CatchUp:
         self.pushes += 1
         if position is not None:
             sub.last_position = event.offset
-        # Only without a state: with one the first frame is of a snapshot.
+        # Only for topics without state; for the others the first snapshot frame carries the reset.
         reset = sub.reset and sub.copy is None
         if reset:
             sub.reset = False
@@ -233,17 +239,18 @@ class CatchUp:
     # Conflation.
 
     async def _evaluate(self, sub: Subscription, generation: int) -> None:
-        """The peer had not read for a while: conflate if it would have to read too many events."""
+        """After a long pause of the peer: begin a conflated run if too many events wait for it."""
         source = sub.channel.tail.source
         try:
             if sub.sent:
-                # What it has of a transaction would come again in the run: it gets the rest first.
+                # A part of a transaction was sent. It would be repeated in the run, so the rest is sent first.
                 broken_off = await self._since(sub, sub.offset, 1)
                 if sub.generation != generation or not self._allows(sub.feed):
                     return
                 self.deliver(sub, transactions(broken_off))
                 if sub.sent or sub.feed.stalled:
                     return
+            # Count the waiting events; with no more than `conflate_after` it catches up from the log as usual.
             offset, left = sub.offset, self.conflate_after
             while left >= 0:
                 if offset >= source.tip:
@@ -263,15 +270,18 @@ class CatchUp:
             sub.copy_state(floor=sub.offset)
 
     async def _count(self, sub: Subscription, offset: int) -> tuple[int, int]:
-        """How many events of the next portion the subscription wants, and the last one's offset.
+        """How many events of the next portion match, and the offset of the last event.
 
-        Numbers only: many wait for the log at the same time, and none of them may hold a portion meanwhile.
+        Only numbers are returned: many tasks wait for the log at the same time, and must not hold portions meanwhile.
         """
         events = await self._since(sub, offset, PORTION)
         return sum([_wants(sub, event) for event in events]), events[-1].offset if events else offset
 
     def _start_over(self, sub: Subscription) -> None:
-        """The log does not go back so far: neither do its tombstones, so the state replaces what the client has."""
+        """The log does not reach back far enough, and so neither do its tombstones: replace the client's state.
+
+        A subscription that refused conflation loses its connection instead.
+        """
         if sub.conflate:
             sub.start_over()
         else:
@@ -281,7 +291,7 @@ class CatchUp:
     # From the state.
 
     def _copy(self, sub: Subscription, copy: Copy) -> None:
-        """The next frame of a snapshot. It goes out in the same moment in which it is known to be up to date."""
+        """Push the next frame of a snapshot. There is no pause since `_advance` found that `offset` is the tip."""
         encode = sub.topic.entry
         assert encode is not None  # noqa: S101 - only topics with a state are copied
         elements: list[bytes] = []
@@ -298,14 +308,16 @@ class CatchUp:
         sub.reset = False
         if last:
             _finish(sub)
+        # Last, because a push can pause or close the feed.
         sub.feed.listener.push(frame)
 
     def _copy_changed(self, sub: Subscription, copy: Copy) -> None:
-        """The next frames of a conflated run. The last one has the position; if there is none, a bookmark has it."""
+        """Push the next frames of a conflated run. Its last frame has the position, if need be a bookmark."""
         if not sub.channel.tail.source.covers(copy.floor):
             self._start_over(sub)  # tombstones may be missing
             return
         events, finished = _gather(sub, copy)
+        # Each event but the very last says that more follows: the state is right only at the end.
         last = events.pop() if finished and events else None
         frames = [self._update(sub, event, None, True) for event in events]
         if finished:
@@ -323,10 +335,11 @@ def _state(sub: Subscription) -> State:
 
 
 def _gather(sub: Subscription, copy: Copy) -> tuple[list[Event], bool]:
-    """What one step of a conflated run finds, and whether the run ends with it. Moves the cursors.
+    """The events of one step of a conflated run, and whether the run ends with them. Moves the cursors.
 
-    A step ends when it has looked at LOOK rows or has WRITE bytes; tombstones of one offset are not torn apart, because
-    the cursor over them is an offset.
+    A step ends after LOOK rows or WRITE bytes. Tombstones of one offset stay together, because their cursor is an
+    offset. Tombstones go from the newest to the oldest, so those added during the run lie outside the rest of the range
+    and come from the log.
     """
     state, events = _state(sub), list[Event]()
     looked = size = 0
@@ -338,7 +351,7 @@ def _gather(sub: Subscription, copy: Copy) -> tuple[list[Event], bool]:
         looked += len(group)
         size += sum([event.size for event in found])
         copy.before = group[0][1]
-    copy.before = copy.floor
+    copy.before = copy.floor  # the tombstones are done
     for row in state.records(sub.served, copy.cursor):
         if looked >= LOOK or size >= WRITE:
             return events, False
@@ -351,18 +364,18 @@ def _gather(sub: Subscription, copy: Copy) -> tuple[list[Event], bool]:
 
 
 def _finish(sub: Subscription) -> None:
-    """All of the state is there."""
+    """All of the state was copied."""
     sub.copy, sub.live, sub.last_position = None, True, sub.offset
 
 
 def _wants(sub: Subscription, event: Event) -> bool:
-    """Whether it is about a key that the subscription has by now, or does not have to get any more."""
+    """Whether an event matches and has to be sent now; during a copy others come later with their records."""
     topic, copy = sub.channel.topic, sub.copy
     if event.kind != topic.kind:
         return False
     keys = topic.keys(event.item)
     if keys[0] not in sub.served and (len(keys) == 1 or not any(key in sub.served for key in keys)):
         return False
-    # In a conflated run a later delete goes out at once: of what was deleted before it began there is a cursor, and
-    # the record that it would have come to is gone.
+    # In a conflated run a delete is sent at once, wherever its key is: its record is gone, so the cursor over records
+    # would not meet it, and its tombstone is too new for the cursor over tombstones.
     return copy is None or keys[0] <= copy.cursor or (copy.floor > 0 and event.removed)

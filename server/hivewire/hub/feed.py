@@ -1,4 +1,4 @@
-"""Subscriptions, and the feed that holds those of one connection. What they are sent is decided above."""
+"""Subscriptions, and feeds, which hold the subscriptions of one connection. Hub and catch-up decide what they get."""
 
 from __future__ import annotations
 
@@ -13,29 +13,31 @@ from hivewire_protocol.patterns import Patterns
 
 
 class Listener(Protocol):
-    """A connection, as seen from here."""
+    """A connection as feeds see it."""
 
     @staticmethod
     def frame(topic: str, number: int, rpc: bool, what: str, members: bytes, position: str | None, /) -> bytes:
-        """What goes over the wire: `what` is `update`, `snapshot` or `bookmark`, `number` the subscription's, `rpc`
-        whether it was made in JSON-RPC; `members` is JSON without braces, `position` stands in it if there is one."""
+        """Encode a push. `what` is `update`, `snapshot` or `bookmark`; `number` is the subscription's; `rpc` says that
+        it was made in JSON-RPC; `members` is JSON without braces and includes `position`, if there is one."""
 
     def push(self, data: bytes) -> None:
-        """Send what `frame` has made, one or several."""
+        """Send one or several encoded frames."""
 
     def close(self, code: Code) -> None:
-        """End the connection with one of our close codes."""
+        """Close the connection with one of our close codes."""
 
     def suspend(self) -> None:
-        """The identity behind the subscriptions does not count any more; nothing is pushed until another comes."""
+        """The identity is no longer valid. Nothing is pushed until the connection has another one."""
 
 
 class Copy:
-    """How far the state has been copied to a subscription, by key and, for conflated runs, by offset.
+    """The progress of copying the state to a subscription: by key and, for conflated runs, by offset.
 
-    Everything up to the key `cursor` is there ('' at the beginning). A `floor` of 0 is a snapshot: all records. With a
-    floor it is a conflated run: only what changed after that offset, the tombstones first, from the newest on; those at
-    `before` and later are done.
+    All records up to the key `cursor` were sent ('' at the beginning). With a `floor` of 0 it is a snapshot of all
+    records. With another floor it is a conflated run of what changed after that offset: first the tombstones, from the
+    newest to the oldest, of which those at `before` and later were sent; then the records.
+
+    Two cursors are all that is kept, whatever the size of the state and however many subscriptions copy it.
     """
 
     __slots__ = ("before", "cursor", "floor")
@@ -47,7 +49,7 @@ class Copy:
 
 
 class Subscription:
-    """What one subscription wants, and how far it has come.
+    """One subscription: what it follows, and how far it has come.
 
     ```text
                begin            its peer does not read, its token expires, too much at once
@@ -61,15 +63,16 @@ class Subscription:
     (ended) <--- unsubscribe, connection closed, another user --- from each of them            |
     ```
 
-    * live: gets events as they are announced; how far it has come is its tail's `offset`, not its own.
-    * behind: was sent everything up to `offset`, and `sent` matching events of the transaction behind it.
-    * copying (`copy`): the same, as far as the state has been copied. The events up to `offset` of keys that are copied
-      were sent; those of other keys come with their records.
+    * live: gets events as they are announced. Its progress is the `offset` of its tail, so that a push to thousands
+      does not write to each of them; its own `offset` is not valid.
+    * behind: was sent everything up to `offset`, and `sent` matching events of the next transaction.
+    * copying (`copy`): the same for the keys that were copied already. Events of the other keys are not sent, because
+      their records will be copied later and include them.
 
-    `wanted` is what was asked for, `served` the part of it that the identity may follow. `last_position` is the offset
-    of the last position that it was sent, for bookmarks. `generation` counts what was decided from outside, so that
-    whoever waited for the log notices that it has become another question. `idle`: its peer had read nothing for long
-    when it fell behind, so events may be conflated. `reset`: its next frame tells that it replaces what the client has.
+    `wanted` are the requested patterns, `served` the part of them that the identity may follow. `last_position` is the
+    offset of the last position that was sent, for bookmarks. `generation` grows when the subscription is changed from
+    outside; a task that has waited for the log compares it and drops its result. `idle`: the peer had not read for long
+    when it fell behind, so events may be conflated. `reset`: the next frame says that it replaces the client's state.
     """
 
     __slots__ = (
@@ -113,16 +116,16 @@ class Subscription:
 
     @property
     def topic(self) -> Topic:
-        """What it follows."""
+        """The topic that it follows."""
         return self.channel.topic
 
     @property
     def position(self) -> str:
-        """The position that it has reached while it is not live."""
+        """Its position; only valid while it is not live."""
         return self.channel.tail.position(self.offset)
 
     def start(self, since: tuple[str, int] | None, snapshot: bool) -> str:
-        """Go on behind a position, an epoch and an offset, or begin with the present. The mode of what follows."""
+        """Resume after a position (epoch and offset), or begin at the tip. Returns the mode for the reply."""
         source = self.channel.tail.source
         if since is not None:
             epoch, offset = since
@@ -137,14 +140,14 @@ class Subscription:
         return "live"
 
     def copy_state(self, floor: int = 0) -> None:
-        """Begin a snapshot, or with a floor a conflated run, of the state as it is now."""
+        """Begin a snapshot, or with a floor a conflated run, of the current state."""
         self.live, self.sent = False, 0
         self.offset = self.channel.tail.source.tip
         self.copy = Copy(floor, self.offset)
         self.generation += 1
 
     def start_over(self) -> None:
-        """Replace what the client has by the state, or without a state by everything that the log still has."""
+        """Replace the client's state by a snapshot, or for a topic without state by what the log still has."""
         if self.channel.stateful:
             self.copy_state()
         else:
@@ -154,13 +157,13 @@ class Subscription:
         self.reset = True
 
     def fall_behind(self) -> None:
-        """From now on it catches up from the log."""
-        if self.live:
+        """Catch up from the log from now on."""
+        if self.live:  # otherwise its own offset is valid already
             self.live = False
             self.offset = self.channel.tail.offset
 
     def serve(self, names: Patterns) -> None:
-        """From now on it is found by other keys."""
+        """Serve other patterns from now on."""
         index = self.channel.index
         index.remove(self.served, self)
         self.served = names
@@ -169,13 +172,13 @@ class Subscription:
 
 
 class Host(Protocol):
-    """What a feed needs of the hub above it."""
+    """What a feed needs of the hub, as a protocol, so that the two do not import each other."""
 
     def tail(self, name: str) -> Tail[Subscription]:
         """A source as the hub follows it."""
 
     def serve(self, feed: Feed) -> None:
-        """See to it that the feed's subscriptions which are behind catch up, unless its peer does not read."""
+        """Let the feed's subscriptions that are behind catch up, unless its peer does not read."""
 
     def forget(self, feed: Feed) -> None:
         """The connection is gone."""
@@ -184,8 +187,9 @@ class Host(Protocol):
 class Feed:
     """The subscriptions of one connection.
 
-    `stalled`: its peer does not read, so nothing is pushed to it. `starting`: those whose request has not been answered
-    yet. `patterns` counts the name patterns of all of them. `serving`: some of them are being brought up to date.
+    `stalled`: the peer does not read, so nothing is pushed. `starting`: subscriptions whose reply has not been sent
+    yet, which a push must not overtake. `patterns` counts the name patterns of all subscriptions. `serving`: a catch-up
+    of some of them is running.
     """
 
     __slots__ = (
@@ -214,7 +218,7 @@ class Feed:
         self.subscriptions: list[Subscription] = []
 
     def subscribe(self, topic: Topic, wanted: Patterns) -> Subscription:
-        """A new subscription at the present; pushes begin with `begin`."""
+        """A new subscription at the tip of its source. Pushes start with `begin`."""
         self._last_id += 1
         sub = Subscription(self, self._host.tail(topic.source).channel(topic), self._last_id, wanted)
         self.subscriptions.append(sub)
@@ -224,20 +228,21 @@ class Feed:
         return sub
 
     def begin(self, rpc: bool) -> None:
-        """The replies to the requests of the new ones are out: pushes may follow."""
+        """Start pushing to new subscriptions, because the replies to their requests were sent."""
         starting, self.starting = self.starting, []
         for sub in starting:
+            # The source may have moved on since the request; then the subscription catches up before it is live.
             if rpc:
                 sub.shape = shape_of(self.listener.frame, sub.topic, sub.id, True)
             sub.live = sub.copy is None and not sub.reset and sub.offset == sub.channel.tail.source.tip
         self._host.serve(self)
 
     def find(self, number: int) -> Subscription | None:
-        """The subscription of this number."""
+        """The subscription with this number."""
         return next((sub for sub in self.subscriptions if sub.id == number), None)
 
     def end(self, sub: Subscription) -> None:
-        """Push nothing more to it."""
+        """End a subscription."""
         sub.channel.index.remove(sub.served, sub)
         sub.live, sub.ended = False, True
         sub.generation += 1
@@ -247,7 +252,7 @@ class Feed:
             self.starting.remove(sub)
 
     def end_all(self) -> list[int]:
-        """Push nothing more to any; the numbers of those that there were."""
+        """End all subscriptions; returns their numbers."""
         ended = [sub.id for sub in self.subscriptions]
         for sub in list(self.subscriptions):
             self.end(sub)
@@ -259,24 +264,24 @@ class Feed:
         self._host.forget(self)
 
     def pause(self) -> None:
-        """The peer does not read: push nothing more."""
+        """Stop pushing, because the peer does not read."""
         self.stalled = True
 
     def resume(self, idle: bool = False) -> None:
-        """It reads again; `idle`: it had not read anything for so long that events may be conflated."""
+        """Continue pushing: the peer reads again. `idle`: it had paused so long that events may be conflated."""
         self.stalled = False
         for sub in self.subscriptions:
             sub.idle = idle and not sub.live
         self._host.serve(self)
 
     def suspend(self) -> None:
-        """The identity does not count any more: everything stops behind what has been pushed."""
+        """Stop pushing, because the identity is no longer valid. Every subscription keeps its place."""
         for sub in self.subscriptions:
             sub.fall_behind()
         self.listener.suspend()
 
     def renew(self, identity: Identity) -> None:
-        """Another token of the same user: go on where each stood, with the names that it reaches (section 6)."""
+        """Continue with another token of the same user, which may cover other names (section 6)."""
         self.identity = identity
         self.expires = identity.expires
         for sub in self.subscriptions:
@@ -286,13 +291,16 @@ class Feed:
             narrower = all(sub.served.contains(pattern) for pattern in served.patterns)
             sub.fall_behind()
             sub.serve(served)
-            if not narrower or sub.sent:  # what was counted as sent is not what would be counted now
+            # With more names the client lacks their records. And `sent` counted events of the old names, so in the
+            # middle of a transaction it would skip the wrong ones.
+            if not narrower or sub.sent:
                 sub.start_over()
+        # The feed may have been suspended for so long that the log was shortened.
         for sub in self.subscriptions:
             if not sub.live and not sub.channel.tail.source.covers(sub.offset):
                 sub.start_over()
         self._host.serve(self)
 
     def behind(self) -> list[Subscription]:
-        """Those that have to catch up."""
+        """The subscriptions that have to catch up."""
         return [sub for sub in self.subscriptions if not sub.live and sub not in self.starting]

@@ -1,4 +1,4 @@
-"""The hub: follows its sources, pushes each event to those that are live, and lets the others catch up."""
+"""The hub: follows its sources, pushes each event to live subscriptions, and lets the others catch up."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from hivewire.hub.tail import Tail
 from hivewire.ledger.ledger import Ledger
 
 FRAMES = 4_096
-"""The most frames that are pushed by one announcement, about 10 ms; who would get more catches up."""
+"""Most frames pushed by one announcement, which takes about 10 ms. The other subscriptions catch up in slices."""
 
 SUBJECTS = frozenset({USER, CLIENT})
-"""Kinds of records that tokens are of."""
+"""Kinds of records that own tokens."""
 
 BOOKMARKS = 500
-"""About how many bookmarks are sent before the event loop serves others."""
+"""About how many bookmarks are sent before the event loop runs other tasks."""
 
 
 class Hub:
-    """All subscriptions of one gateway. `unexpected` is told of errors that nobody foresaw.
+    """All subscriptions of one gateway. `unexpected` is called with errors that are bugs of the gateway.
 
-    The ledger is followed from the beginning; other sources are added under the name that their topics give.
+    The ledger is followed from the start; other sources are added under the name that their topics use.
     """
 
     def __init__(
@@ -58,11 +58,11 @@ class Hub:
     # The life of the component.
 
     def start(self) -> None:
-        """Send bookmarks from now on."""
+        """Start sending bookmarks."""
         self._task = asyncio.create_task(self._send_bookmarks(), name="bookmarks")
 
     async def close(self) -> None:
-        """Push nothing more; connections are closed by those who hold them."""
+        """Stop pushing. Connections are closed by their owners."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -75,19 +75,20 @@ class Hub:
             "pushes": ("Changes pushed to subscribers so far.", lambda: self.catch_up.pushes),
         }
 
-    # Who follows what.
+    # Sources and feeds.
 
     def add(self, name: str, source: Source) -> None:
-        """Follow one more source, for the topics that name it."""
+        """Follow another source, for the topics that name it."""
         tail = self._tails[name] = Tail[Subscription](source)
         source.follow(partial(self._announce, tail))
 
     def tail(self, name: str = LEDGER) -> Tail[Subscription]:
-        """A source as it is followed here. Raises KeyError when it was not added."""
+        """The tail of a source. Raises KeyError when the source was not added."""
         return self._tails[name]
 
     def feed(self, listener: Listener, identity: Identity) -> Feed:
-        """The subscriptions of a new connection, none yet."""
+        """The feed of a new connection, without subscriptions."""
+        # Nothing is kept while there is no feed, so the first one begins at the tip of each source.
         if not self.feeds:
             for tail in self._tails.values():
                 tail.clear()
@@ -104,31 +105,37 @@ class Hub:
         return sum(len(feed.subscriptions) for feed in self.feeds)
 
     def allows(self, feed: Feed) -> bool:
-        """Whether the identity behind it still counts."""
+        """Whether the feed's identity is still valid: its token has not expired and its owner is active."""
         return feed.expires >= self._now() and self._tokens.active(feed.identity)
 
-    # What the sources and the clock bring.
+    # Pushing.
 
     def _announce(self, tail: Tail[Subscription], items: Sequence[Any]) -> None:
-        """Push what is new, whole transactions. Whoever cannot take one falls behind at `tail.offset`, before it."""
+        """Push new items, whole transactions at a time. A subscription that cannot take one falls behind before it."""
         if not self.feeds:
             tail.clear()
             return
         added = tail.add(items)
         moment, room = self._now(), FRAMES
         for transaction in transactions(added):
+            # Before the push: a user that this transaction locks must not receive it.
             if any(event.kind in SUBJECTS for event in transaction):
                 self._recheck(transaction)
             if len(transaction) == 1:
                 room -= self._publish(tail, transaction[0], moment, room)
             else:
                 room -= self._publish_all(tail, transaction, moment, room)
+            # Only now: until here a subscription that falls behind starts again before this transaction.
             tail.offset = transaction[0].offset
+        # After the pushes: those who follow a document are still told of its delete, which comes with the tenant's.
         if any(event.kind == TENANT and event.removed for event in added):
             self._narrow()
 
     def _publish(self, tail: Tail[Subscription], event: Event, moment: int, room: int) -> int:
-        """Push a transaction of one event to those who are live; how many they were."""
+        """Push a transaction of one event to live subscriptions; returns how many got it.
+
+        This is the path of nearly every put. The frame is made once for each shape, not for each subscription.
+        """
         found = tail.find(event)
         if not found:
             return 0
@@ -151,7 +158,7 @@ class Hub:
         return pushed
 
     def _publish_all(self, tail: Tail[Subscription], transaction: list[Event], moment: int, room: int) -> int:
-        """The same for a transaction of several events: first it is worked out who gets how many of them."""
+        """The same for a transaction of several events; returns how many frames were pushed."""
         concerned = Counter(chain.from_iterable(map(tail.find, transaction)))
         offset, pushed = transaction[0].offset, 0
         for sub, count in concerned.items():
@@ -163,10 +170,13 @@ class Hub:
             pushed += count
             self.catch_up.deliver(sub, [transaction])
             if sub.offset < offset:
-                sub.live = False  # the peer did not keep up
+                # The peer stopped reading in the middle. `deliver` has noted where, so `fall_behind`, which would
+                # start again before the transaction, is not called.
+                sub.live = False
         return pushed
 
     def _leave_behind(self, sub: Subscription, moment: int) -> None:
+        """Let a live subscription catch up later, or suspend its feed if the token has expired."""
         if sub.feed.expires < moment:
             sub.feed.suspend()
         else:
@@ -174,7 +184,7 @@ class Hub:
             self.serve(sub.feed)
 
     def _recheck(self, transaction: list[Event]) -> None:
-        """A user or client has changed: who may not log in any more gets nothing more, who may again goes on."""
+        """Suspend feeds whose user or client lost access by a change, and resume those that regained it."""
         changed = {(event.kind, event.item.id) for event in transaction}
         for feed in [feed for feed in self.feeds if feed.identity.subject in changed]:
             if self.allows(feed):
@@ -183,7 +193,7 @@ class Hub:
                 feed.suspend()
 
     def _narrow(self) -> None:
-        """A tenant was deleted: who had privileges in it is not served what another tenant of its name will do."""
+        """Drop privileges in deleted tenants, so that they do not extend to a later tenant with the same id."""
         for feed in list(self.feeds):
             identity = self._tokens.current(feed.identity)
             if identity is not feed.identity:
@@ -195,10 +205,11 @@ class Hub:
             await self.bookmarks()
 
     async def bookmarks(self) -> None:
-        """Tell those who are live, but have long seen nothing that matched, how far their source has come."""
+        """Send the current position to live subscriptions for which nothing matched since their last position."""
         work = 0
         frames: dict[tuple[Shape, int], bytes] = {}
         for feed in list(self.feeds):
+            # Pushes check the expiry as well, but a feed without pushes would never notice.
             if feed.expires < self._now():
                 feed.suspend()
             due = self._due(feed, frames)
@@ -212,7 +223,7 @@ class Hub:
                 await asyncio.sleep(0)
 
     def _due(self, feed: Feed, frames: dict[tuple[Shape, int], bytes]) -> list[bytes]:
-        """The bookmarks of one feed. Each looks the same for all subscriptions of its shape, so it is made once."""
+        """The bookmarks of one feed. Subscriptions of one shape share the frame."""
         due: list[bytes] = []
         for sub in feed.subscriptions:
             tail = sub.channel.tail

@@ -1,4 +1,4 @@
-"""One source as the hub follows it: the end of its log in memory, and the subscriptions of each of its topics."""
+"""A source as the hub follows it: the end of its log in memory, and the subscriptions of its topics."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hivewire.hub.source import Event, Source, Topic
 from hivewire_protocol.nouns.subscription import render_position
 
 RECENT_EVENTS, RECENT_BYTES = 8_192, 8 << 20
-"""The bounds of what is kept in memory of a log's end."""
+"""Most events and bytes of a log that are kept in memory."""
 
 _offset: Callable[[Event], int] = attrgetter("offset")
 
@@ -21,9 +21,9 @@ _S = TypeVar("_S")
 
 
 class Tail(Generic[_S]):
-    """The end of a source's log, so that whoever is only a moment behind is served without reading the log.
+    """The end of a source's log in memory. Subscriptions that are a moment behind catch up without reading the disk.
 
-    `offset`: live subscriptions have been pushed everything up to here. `since`: everything behind this offset is kept.
+    `offset`: everything up to here was pushed to live subscriptions. `since`: all events after this offset are kept.
     `channels` are the topics that are followed, by the kind of their events.
     """
 
@@ -35,7 +35,7 @@ class Tail(Generic[_S]):
         self._bytes = 0
 
     def add(self, items: Iterable[Any]) -> list[Event]:
-        """Keep what the source told of, the next of its log; it comes back as events."""
+        """Keep the next items of the log, and return them as events."""
         added = list(map(self.source.as_event, items))
         self._events += added
         self._bytes += sum([event.size for event in added])
@@ -44,32 +44,34 @@ class Tail(Generic[_S]):
         return added
 
     def clear(self) -> None:
-        """Forget everything, because nobody follows: there is nothing to push up to the source's tip."""
+        """Forget all events and continue at the source's tip, because nobody follows."""
         self.offset = self.since = self.source.tip
         if self._events:
             self._events = []
             self._bytes = 0
 
     def _forget_half(self) -> None:
-        """Half at once, because to shorten a list costs as much as what stays in it."""
+        """Forget the older half. Half at once, because shortening a list copies what remains, which is then rare."""
         half = len(self._events) // 2
+        # All events of one offset go together: `since` has to lie between two transactions.
         self.since = self._events[half].offset
         self._events = self._events[bisect_right(self._events, self.since, key=_offset) :]
         self._bytes = sum([event.size for event in self._events])
 
     def after(self, offset: int, most: int) -> list[Event] | None:
-        """Whole transactions behind the offset, about `most` events; None when they are not all here any more."""
+        """Whole transactions after an offset, about `most` events; None when some of them are no longer kept."""
         if offset < self.since:
             return None
         events = self._events
         start = bisect_right(events, offset, key=_offset)
         end = min(start + most, len(events))
+        # Up to the end of the transaction.
         while 0 < end < len(events) and events[end].offset == events[end - 1].offset:
             end += 1
         return events[start:end]
 
     def channel(self, topic: Topic) -> Channel[_S]:
-        """The topic as it is followed here; from its first use on."""
+        """The channel of a topic, which is created on first use."""
         channel = self.channels.get(topic.kind)
         if channel is None:
             channel = self.channels[topic.kind] = Channel(topic, self)
@@ -81,17 +83,18 @@ class Tail(Generic[_S]):
         if channel is None:
             return ()
         keys = channel.topic.keys(event.item)
+        # With one key the index finds a subscription once; with several it may match by more than one of them.
         if len(keys) == 1:
             return channel.index.find(keys[0])
         return dict.fromkeys(chain.from_iterable(map(channel.index.find, keys)))
 
     def position(self, offset: int) -> str:
-        """The position behind an offset."""
+        """The position after an offset, as clients see it."""
         return render_position(self.source.epoch, offset)
 
 
 class Channel(Generic[_S]):
-    """One topic as this gateway follows it: its source, and which subscriptions match."""
+    """A topic that is followed: the tail of its source, and an index of its subscriptions."""
 
     __slots__ = ("index", "tail", "topic")
 
@@ -102,5 +105,5 @@ class Channel(Generic[_S]):
 
     @property
     def stateful(self) -> bool:
-        """Whether there is a state, for snapshots and conflation."""
+        """Whether the topic has a state, which snapshots and conflation need."""
         return self.topic.entry is not None

@@ -13,15 +13,16 @@ from hivewire.ledger.state import State
 
 SWEEP_TAKE = 1_000
 SWEEP_BYTES = 1 << 20
-"""Changes that one step of a sweep looks at, and content that it removes: a write waits for one such step at most."""
+"""Changes that one step of a sweep looks at, and bytes of content that it removes. A write waits for one step at
+most."""
 
 SWEEP_CHANGES = 1_000
 SWEEP_MILLISECONDS = 3_600_000
-"""A sweep reads all that is older than the log, so it waits until so many changes have left the log, or so long."""
+"""A sweep reads everything older than the log, so it waits until this many changes have left the log, or this long."""
 
 
 class Sweep:
-    """Knows how far the log reaches back, and removes what neither it nor a history needs."""
+    """Shortens the log, and removes changes that neither the log nor a history needs."""
 
     def __init__(self, state: State, journal: Journal, now: Callable[[], int], retention: Retention) -> None:
         self.log = Log(retention)
@@ -36,7 +37,7 @@ class Sweep:
     # At start.
 
     def recall(self, notes: Mapping[str, str]) -> None:
-        """Read what `shorten` noted, because the rest of the log cannot tell it any more."""
+        """Read the notes of `shorten`. They hold what cannot be derived from the rest of the log."""
         for name, note in notes.items():
             if name == "oldest":
                 self._state.oldest = int(note)
@@ -52,7 +53,7 @@ class Sweep:
         self.log.left += len(changes) - len(within)
 
     def begin(self) -> None:
-        """Remember where the log stands when all is loaded."""
+        """Begin counting, after everything was loaded."""
         self._left, self._swept_at = self.log.left, self._now()
 
     # While the ledger is open.
@@ -61,25 +62,31 @@ class Sweep:
         """Shorten the log, and sweep when enough has left it or `at_once`. Raises NotDurable."""
         await self.shorten()
         left = self._left - self._swept
+        # A sweep costs as much as there are older changes, so it waits until a tenth as many have left: the cost for
+        # each change stays constant however long the histories are.
         late = left > 0 and self._now() - self._swept_at >= SWEEP_MILLISECONDS
         if at_once or late or left >= max(SWEEP_CHANGES, self._older // 10):
             await self.sweep(rest)
 
     async def shorten(self) -> None:
-        """Move `oldest` to where the log begins now, by its retention. Raises NotDurable."""
+        """Move `oldest` to where the log begins by its retention. Raises NotDurable."""
         first = self.log.cut(self._now())
         first = self._state.revision + 1 if first is None else first
-        left = self.log.left
+        left = self.log.left  # before the pause below, in which a commit may push more changes out of the log
         if first > self._state.oldest:
-            # Before anything is removed, and with everything that could not be worked out from the rest of the log.
+            # Durable before anything is removed: a restart has to know `oldest`, and revisions and ids that the rest of
+            # the log may no longer contain.
             notes = {"oldest": str(first), "revision": str(self._state.revision)}
             notes |= {f"lastId:{name}": str(kind.last_id) for name, kind in self._state.kinds.items()}
             await self._journal.remember(notes)
             self._state.oldest, self._left = first, left
 
     async def sweep(self, rest: float) -> None:
-        """Look through what is older than the log and remove what no history needs, step by step. Raises NotDurable."""
-        oldest, left = self._state.oldest, self._left
+        """Remove changes older than the log that no history needs, step by step. Raises NotDurable.
+
+        After each step it pauses for `rest` times the step's duration, so that it never takes the engine for itself.
+        """
+        oldest, left = self._state.oldest, self._left  # as of now: what leaves the log meanwhile is for the next sweep
         place = kept = 0
         started = perf_counter()
         while outlines := await self._journal.outline(place, before=oldest, take=SWEEP_TAKE):
@@ -102,21 +109,22 @@ class Sweep:
         self._swept, self._older, self._swept_at = left, kept, self._now()
 
     def _needs(self, outline: Outline, oldest: int) -> bool:
-        """Whether a change older than the log is needed all the same.
+        """Whether a history needs a change that is older than the log.
 
-        This is decided before the removal, and a commit may come between the two. It can only make a change less
-        needed, never more.
+        A commit may come between this decision and the removal. That is safe, because a commit never makes an older
+        change needed again.
         """
         last = self._state.kind(outline.kind).last(outline.key)
         if last is None:
-            return True  # cannot be; what is not understood is not removed
+            return True  # should not happen; keep what cannot be explained
+        # The key was deleted and its tombstone has left the log: neither a history nor a resuming client needs it.
         if last.content is None and last.revision < oldest:
             return False
-        # Below 0: it is of a life before the key was forgotten, which a crash left behind.
+        # Negative for changes from before the key was forgotten and created again; a crash left them behind.
         return 0 <= last.ordinal - outline.ordinal < self._history
 
     def _forget(self, removed: Sequence[Outline]) -> None:
-        """Forget a key with its last tombstone, which stands behind all its other changes."""
+        """Forget keys whose last tombstone was removed. It comes after all their other changes, so nothing is left."""
         for outline in removed:
             kind = self._state.kind(outline.kind)
             last = kind.tombstones.get(outline.key)

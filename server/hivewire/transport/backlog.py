@@ -1,4 +1,4 @@
-"""Back-pressure on what a peer sends: received bytes that wait, and whether the transport reads more."""
+"""Back-pressure on a peer: received bytes that are not handled yet, and pausing of reads."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ SLICE = 16 << 10
 
 
 class Backlog:
-    """Bytes of one connection that were received and not handled yet."""
+    """Bytes that were received on one connection and not handled yet.
+
+    While requests wait, the owner pauses reading. The kernel's buffers then fill up, and TCP makes the peer wait. So
+    the memory for a connection is bounded without refusing anything.
+    """
 
     __slots__ = ("_data", "_due", "_transport", "reading")
 
@@ -19,13 +23,13 @@ class Backlog:
         self._data = b""
         self._due = False
         self.reading = True
-        """Whether the transport reads. While it does not, TCP slows the peer down."""
+        """Whether the transport reads."""
 
     def __bool__(self) -> bool:
         return bool(self._data)
 
     def add(self, data: bytes) -> None:
-        """Keep bytes for later. They are never more than one read: the transport pauses while any are left."""
+        """Keep bytes for later. They are never more than one read, because reading is paused while any are left."""
         self._data += data
 
     def take(self) -> bytes:
@@ -38,7 +42,7 @@ class Backlog:
         self._data = b""
 
     def read(self, reading: bool) -> None:
-        """Resume or pause reading."""
+        """Resume or pause reading. Does nothing once the transport is closing."""
         if reading != self.reading and not self._transport.is_closing():
             self.reading = reading
             if reading:
@@ -47,12 +51,12 @@ class Backlog:
                 self._transport.pause_reading()
 
     def schedule(self, work: Callable[[], None]) -> None:
-        """Call `work` once in the next iteration of the event loop, however often this is called until then."""
+        """Call `work` once in the next iteration of the event loop, so that others are served before."""
         if not self._due:
             self._due = True
             asyncio.get_running_loop().call_soon(self._work, work)
 
     def _work(self, work: Callable[[], None]) -> None:
-        self._due = False
+        self._due = False  # before the work, which may schedule more
         if not self._transport.is_closing():
             work()
