@@ -1,4 +1,4 @@
-"""Who is asking, on one connection or in one HTTP request."""
+"""The caller: the user or client behind a connection or an HTTP request."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ class Application:
     async def _serve(
         self, request: HttpRequest, dialect: Dialect, route: Route[object] | None, found: list[Found]
     ) -> Response:
-        """Who asks comes first: who may not do it cannot make us read the body."""
+        """Check the caller first, so that one without rights cannot make the gateway read a body."""
         began = perf_counter()
         try:
             if route is None:
@@ -101,7 +101,7 @@ class Application:
         return response
 
     def _expected(self, error: Exception, dialect: Dialect, route: Route[object] | None) -> Exception:
-        """An error that the dialect can render; one that nobody foresaw is logged and shown as an internal one."""
+        """An error that the dialect can render. An unexpected one is logged and becomes an internal error."""
         if isinstance(error, (WireError, *dialect.errors)):
             return error
         if isinstance(error, NotDurable):

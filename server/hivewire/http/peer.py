@@ -1,4 +1,4 @@
-"""Who sent a request: address, scheme, and the identity of its `Authorization` header."""
+"""The sender of a request: address, scheme, and the identity of its `Authorization` header."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Who follows what: committed changes are announced here, encoded once, and pushed to every subscription they match.
+"""Subscriptions: committed changes are announced here, encoded once, and pushed to every matching subscription.
 
-A subscription is either live, and gets each change as it is announced, or behind: then only the offset that it has
-reached is remembered, no message, and it catches up from the log when its peer reads again. The hub knows sources and
-topics (`source.py`); the ledger is one source.
+A live subscription gets each change as it is announced. One that is behind has no queue of messages, only the offset
+that it has reached; it catches up from the log when its peer reads again. The hub knows sources and topics
+(`source.py`); the ledger is one source.
 """

@@ -129,6 +129,7 @@ class Subscription:
         source = self.channel.tail.source
         if since is not None:
             epoch, offset = since
+            # Offsets of another epoch belong to another history. Those before the log cannot be resumed either.
             if epoch == source.epoch and source.covers(offset):
                 self.offset = self.last_position = offset
                 return "resumed"
@@ -144,7 +145,7 @@ class Subscription:
         self.live, self.sent = False, 0
         self.offset = self.channel.tail.source.tip
         self.copy = Copy(floor, self.offset)
-        self.generation += 1
+        self.generation += 1  # a reading of the log that is under way is of no use now
 
     def start_over(self) -> None:
         """Replace the client's state by a snapshot, or for a topic without state by what the log still has."""
@@ -224,6 +225,7 @@ class Feed:
         self.subscriptions.append(sub)
         self.patterns += len(wanted.exact) + len(wanted.prefixes)
         self.starting.append(sub)
+        # It is found from now on, but not live before `begin`; what is announced until then is read from the log.
         sub.channel.index.add(sub.served, sub)
         return sub
 
@@ -271,7 +273,7 @@ class Feed:
         """Continue pushing: the peer reads again. `idle`: it had paused so long that events may be conflated."""
         self.stalled = False
         for sub in self.subscriptions:
-            sub.idle = idle and not sub.live
+            sub.idle = idle and not sub.live  # a live one missed nothing: no change of its names came meanwhile
         self._host.serve(self)
 
     def suspend(self) -> None:

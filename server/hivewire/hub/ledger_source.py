@@ -13,7 +13,7 @@ from hivewire.ledger.state import Kind
 from hivewire_protocol.patterns import Patterns
 
 EVENT_BYTES = 500
-"""About what a change takes in memory beside its content."""
+"""Approximate memory of a change without its content, in bytes."""
 
 
 def key_of(change: Change) -> tuple[str]:
@@ -30,7 +30,7 @@ def event_of(change: Change) -> Event:
 
 
 class LedgerSource:
-    """The log of the ledger, as something that the hub follows."""
+    """The log of the ledger as a source."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger

@@ -50,7 +50,7 @@ def conclude(pending: PendingWrite[R], outcome: Outcome) -> R | Exception:
         return pending.refuse(outcome) if isinstance(outcome, Refused) else unavailable(outcome)
     try:
         return pending.answer(outcome)
-    except Exception as error:  # the change is durable all the same; whoever waits must get an answer
+    except Exception as error:  # the change is durable anyway, and the caller must get an answer
         return error
 
 

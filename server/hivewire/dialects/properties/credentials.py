@@ -1,6 +1,6 @@
-"""Who is asking in the property dialect: API key, server token, session token or Basic (site properties, section 3).
+"""The caller in the property dialect: API key, server token, session token or Basic (site properties, section 3).
 
-A browser token says from which page somebody asks, not who it is: a page's key is no secret, so it gives no right.
+A browser token identifies a web page, not a caller: the key of a page is no secret, so it grants no right.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ class Remembered:
     def find(self, login: str, password: str) -> User | None:
         """The user, if this very password was proved within the last minute and the user has not changed since.
 
-        Ask the throttle first: else whoever must wait could go on guessing here.
+        Ask the throttle first: otherwise a caller that has to wait could continue to guess here.
         """
         proved = self._proved.get(login)
         if proved is None:
