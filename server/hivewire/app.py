@@ -85,7 +85,9 @@ async def serve(settings: Settings, started: Callable[[Started], None]) -> None:
         stack.callback(sock.close)
         tell_of_loading(Path(settings.data))
         retention = Retention(settings.history, settings.log_changes, settings.log_days)
-        store = await open_store(Path(settings.data), stack, retention, settings.compact_seconds)
+        store = await open_store(
+            Path(settings.data), stack, retention, settings.compact_seconds, settings.stall_seconds
+        )
         tell_of_readers(Path(settings.data))
         first = await bootstrap.prepare(settings, store.ledger, store.users, store.passwords)
         services = _services(settings, store, bootstrap.signing_key(settings, store.ledger, first))
@@ -130,8 +132,10 @@ def _server(dispatcher: Dispatcher) -> Server:
     sockets = Sockets(dispatcher, admission, partial(caller_of, dispatcher.services))
     streams = EventStreams(dispatcher)
 
-    def not_ready() -> str | None:
-        return "the gateway is stopping" if sockets.draining else ledger.failing
+    def not_ready(for_writes: bool) -> str | None:
+        if sockets.draining:
+            return "the gateway is stopping"
+        return ledger.failing if for_writes or ledger.broken else None
 
     application = Application(DIALECTS, Context(dispatcher, admission, streams, not_ready))
     return Server(settings, application, application.headers_of, admission, sockets, streams)

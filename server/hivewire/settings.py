@@ -126,6 +126,9 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         _says("Web origins, separated by commas, that may use site properties (CORS). Empty: no CORS headers."),
     ] = ""
     compact_seconds: Annotated[_Seconds, _says("Interval of removing changes that are no longer needed.")] = 5.0
+    stall_seconds: Annotated[
+        _Seconds, _says("Time without an answer of the disk after which writes are refused until it answers.")
+    ] = 5.0
     message_bytes: Annotated[_Bytes, _says("Largest WebSocket message and REST body.")] = 1 << 20
     document_bytes: Annotated[_Bytes, _says("Largest configuration document of a tenant, after decompression.")] = (
         16 << 20

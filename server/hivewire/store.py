@@ -15,7 +15,7 @@ from hivewire.access.tenants import Tenants
 from hivewire.access.users import Users
 from hivewire.ledger.engines import journal_at
 from hivewire.ledger.journal import JournalError
-from hivewire.ledger.ledger import COMPACT_SECONDS, DEFAULT_RETENTION, Ledger
+from hivewire.ledger.ledger import COMPACT_SECONDS, DEFAULT_RETENTION, STALL_SECONDS, Ledger
 from hivewire.ledger.records import NotDurable
 from hivewire.ledger.retention import Retention
 from hivewire.services import now
@@ -40,6 +40,7 @@ async def open_store(
     stack: contextlib.AsyncExitStack,
     retention: Retention = DEFAULT_RETENTION,
     compact_seconds: float = COMPACT_SECONDS,
+    stall_seconds: float = STALL_SECONDS,
     *,
     existing: bool = False,
 ) -> Store:
@@ -48,7 +49,9 @@ async def open_store(
         raise StartError(f"{data} is empty, not a Hivewire ledger; it was left untouched")
     passwords = Passwords()
     stack.callback(passwords.close)
-    ledger = Ledger(journal_at(data), now, retention=retention, compact_seconds=compact_seconds)
+    ledger = Ledger(
+        journal_at(data), now, retention=retention, compact_seconds=compact_seconds, stall_seconds=stall_seconds
+    )
     users, tenants = Users(ledger), Tenants(ledger)
     stack.push_async_callback(ledger.close)
     try:

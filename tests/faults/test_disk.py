@@ -18,7 +18,7 @@ from hivewire.ledger.engines.sqlite import SqliteJournal
 from hivewire.ledger.ledger import Ledger
 from tests.faults.disk import Fault, reachable
 from tests.faults.station import Station, status
-from tests.gate.wire import memory, until
+from tests.gate.wire import gauge, memory, until
 from tests.running import PATIENCE, NotStarted, RunningGateway
 
 pytestmark = pytest.mark.skipif(not reachable(), reason="the SQLite of this Python hides its functions")
@@ -340,7 +340,8 @@ def unavailable(station: Station, break_: Callable[[], None], mend: Callable[[],
         for number in range(REFUSALS):
             assert station.put(talk, f"refused {number}", "x" * 20_000)["code"] == 503
         assert memory(gateway) < before + REFUSALS * 20_000 // 4, "refused puts are kept"
-        assert status(gateway, "/health/ready") == 503
+        assert status(gateway, "/health/ready?for=writes") == 503
+        assert status(gateway, "/health/ready") == 200, "it serves reads"
         assert status(gateway, "/health/live") == 200
         assert talk("configuration/get", name="before")["configuration"]["value"] == "1"
         mend()
@@ -394,6 +395,45 @@ def test_a_start_on_a_broken_disk_says_so_and_harms_nothing(station: Station) ->
     station.desk.give()
     with station.start() as gateway:
         station.check(gateway)
+
+
+def test_a_disk_that_hangs_holds_nobody_up(station: Station) -> None:
+    """Its writers are told that nobody knows, later ones are refused at once, and gets go on until it answers."""
+    gateway = station.start("--stall-seconds", "0.5")
+    with gateway, station.talk(gateway) as talk, station.talk(gateway) as other:
+        assert station.put(talk, "before", "1")["status"] == "success"
+        station.desk.give(Fault("hang", call="sync", during="append"))
+        hung = talk("configuration/put", name="hung", value="1")
+        assert (hung["code"], hung["error"]) == (503, "not known whether this was written; read before trying again")
+        refused = other("configuration/put", name="refused", value="1")
+        assert (refused["code"], "nothing was written" in refused["error"]) == (503, True)
+        assert other("configuration/get", name="before")["configuration"]["value"] == "1"
+        assert other("configuration/get", name="hung")["code"] == 404, "what may not be durable is not shown"
+        assert (status(gateway, "/health/ready"), status(gateway, "/health/ready?for=writes")) == (200, 503)
+        assert gauge(gateway, "commit_waiting_seconds") >= 0.5
+        [told] = gateway.events("nothing can be written")
+        assert told["level"] == "error"
+        station.desk.give()
+        until(lambda: status(gateway, "/health/ready?for=writes") == 200)
+        station.answered["hung"] = ("1", 1)
+        assert gauge(gateway, "commit_waiting_seconds") == 0
+        station.check(gateway)
+        station.check_after_kill(gateway)
+
+
+def test_what_a_failed_sync_left_is_written_over_before_anybody_is_told(station: Station) -> None:
+    """A put whose fsync failed is answered with 503; a gateway killed right then starts without it."""
+    with station.start() as gateway, station.talk(gateway) as talk:
+        assert station.put(talk, "before", "1")["status"] == "success"
+        station.desk.give(Fault("EIO", call="sync", during="append", times=1))
+        refused = station.put(talk, "refused", "1")
+        gateway.process.kill()
+        gateway.process.wait()
+        assert (refused["code"], "nothing was written" in refused["error"]) == (503, True)
+        assert station.desk.met()
+    station.desk.give()
+    with station.start() as restarted:
+        station.check(restarted)
 
 
 # Torn.

@@ -53,7 +53,7 @@ async def site() -> AsyncIterator[httpx.AsyncClient]:
     for start in range(0, MANY, TOGETHER):
         await world.store(*(f"p.{number}" for number in range(start, start + TOGETHER)))
     admission, streams = Admission(world.services.settings), EventStreams(world.dispatcher)
-    application = Application(DIALECTS, Context(world.dispatcher, admission, streams, lambda: None))
+    application = Application(DIALECTS, Context(world.dispatcher, admission, streams, lambda for_writes: None))
     app = httpx.ASGITransport(OnConnection(application))
     async with httpx.AsyncClient(transport=app, base_url="http://gateway", params={"apikey": API_KEY}) as client:
         yield client

@@ -131,7 +131,7 @@ async def test_no_page_is_left_out_here() -> None:
     """The list of pages above is the whole table of the dialect, and that of section 1, under both roots."""
     world = await World().open()
     admission, streams = Admission(world.services.settings), EventStreams(world.dispatcher)
-    routes = list(properties.dialect(Context(world.dispatcher, admission, streams, lambda: None)).routes)
+    routes = list(properties.dialect(Context(world.dispatcher, admission, streams, lambda for_writes: None)).routes)
     await world.close()
     under = [f"{root}/{path}" for root in ("/@api/deki", "/%40api/deki") for _, path in EVERY_PAGE]
     assert sorted(under) == sorted(route.path for route in routes)

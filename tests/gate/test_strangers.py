@@ -41,7 +41,7 @@ async def every_page() -> list[tuple[str, str]]:
     world = await World().open()
     try:
         admission = Admission(world.services.settings)
-        context = Context(world.dispatcher, admission, EventStreams(world.dispatcher), lambda: None)
+        context = Context(world.dispatcher, admission, EventStreams(world.dispatcher), lambda for_writes: None)
         paths = {route.path for make in DIALECTS for route in make(context).routes}
     finally:
         await world.close()

@@ -220,8 +220,11 @@ def test_a_full_disk_refuses_puts_and_loses_nothing(data: Path) -> None:
         assert talk("configuration/get", name="before.0")["configuration"]["entityVersion"] == 1
         assert talk("configuration/get", name=name)["code"] == 404
         assert http.get("/configuration/before.1").status_code == 200
-        ready = httpx.get(gateway.url + "/health/ready")
+        ready = httpx.get(gateway.url + "/health/ready", params={"for": "writes"})
         assert (ready.status_code, ready.json()["status"]) == (503, "not ready")
+        reads = httpx.get(gateway.url + "/health/ready")
+        assert reads.status_code == 200
+        assert reads.json()["writesRefused"] == ready.json()["reason"]
         assert httpx.get(gateway.url + "/health/live").status_code == 200
 
         resource.prlimit(pid, resource.RLIMIT_FSIZE, limits)

@@ -7,7 +7,7 @@ from hivewire.http.request import HttpRequest
 from hivewire.http.response import Response, error_document, json
 from hivewire.http.routes import Context, Dialect, Route
 from hivewire.telemetry import CONTENT_TYPE
-from hivewire_protocol.errors import WireError
+from hivewire_protocol.errors import InvalidParameters, WireError
 
 
 def dialect(context: Context) -> Dialect:
@@ -18,9 +18,12 @@ def dialect(context: Context) -> Dialect:
         return json({"status": "live"})
 
     async def ready(request: HttpRequest) -> Response:
-        if (reason := context.not_ready()) is not None:
+        purpose = dict(request.query()).get("for", "reads")
+        if purpose not in ("reads", "writes"):
+            raise InvalidParameters("for must be reads or writes")
+        if (reason := context.not_ready(purpose == "writes")) is not None:
             return json({"status": "not ready", "reason": reason}, 503)
-        return json({"status": "ready", "revision": services.ledger.revision})
+        return json({"status": "ready", "revision": services.ledger.revision, "writesRefused": services.ledger.failing})
 
     async def metrics(request: HttpRequest) -> Response:
         return Response(200, services.telemetry.exposition(), CONTENT_TYPE)

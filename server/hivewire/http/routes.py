@@ -27,12 +27,12 @@ def encoded(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
 
 
 class Context(Struct, frozen=True):
-    """What dialects work with. `not_ready` gives the reason why new work should go elsewhere, or None."""
+    """What dialects work with. `not_ready` gives the reason why reads, or writes too, should go elsewhere."""
 
     dispatcher: Dispatcher
     admission: Admission
     streams: EventStreams
-    not_ready: Callable[[], str | None]
+    not_ready: Callable[[bool], str | None]
 
 
 class Route(Struct, Generic[C], frozen=True):

@@ -5,9 +5,8 @@ all. The log may be shared: other gateways append to it too, and then `append` c
 (`tests/ledger/test_engines.py`) holds every engine to these promises:
 
 * When `append` returns True, its changes survive a crash of the process and of the machine. When it returns False or
-  raises NotDurable (but not Undecided), none of them is there, and none comes back once a later write succeeded. Only a
-  process that dies between the two may find them when it reads the log again: somebody was told "not written" and it
-  was.
+  raises NotDurable (but not Undecided), none of them is there, and none comes back once a later write succeeded, such
+  as that of `confirm`. Only a start after a process that died between the two may find them in the log.
 * Every entry behind what `changes` told goes to `take` of `follow`, once and in order, whoever appended it.
 * Revisions of appended changes never decrease. An engine may be asked to append revisions with gaps.
 * Of kinds in NO_HISTORY only the last change is kept: an older one is gone when `append` returns.

@@ -22,6 +22,12 @@ DEFAULT_RETENTION = Retention()
 PROBE_SECONDS = 2
 """Interval between two tries to write while the storage fails."""
 
+STALL_SECONDS = 5.0
+"""Time without an answer of the storage after which its writers are told and writes are refused."""
+
+WATCHES = 10
+"""How many times within that time it is looked whether the storage answers."""
+
 COMPACT_SECONDS = 5.0
 """Interval between two looks at what need not be kept any more."""
 
@@ -33,7 +39,8 @@ class Ledger(State):
     """Everything that is kept. Reads are plain calls and never wait; writes go through `submit` or `commit`.
 
     `now` gives milliseconds since 1970. `max_waiting` bounds the bytes that wait for the storage. `compact_seconds` is
-    the interval in which it looks for what need not be kept any more.
+    the interval in which it looks for what need not be kept any more. `stall_seconds` is how long the storage may take
+    for a commit before nobody waits for it any more.
     """
 
     def __init__(
@@ -43,6 +50,7 @@ class Ledger(State):
         max_waiting: int = 256 << 20,
         retention: Retention = DEFAULT_RETENTION,
         compact_seconds: float = COMPACT_SECONDS,
+        stall_seconds: float = STALL_SECONDS,
     ) -> None:
         super().__init__()
         self.now = now
@@ -50,6 +58,7 @@ class Ledger(State):
         self._writer = Writer(self, journal, now, max_waiting)
         self._sweep = Sweep(self, journal, now, retention)
         self._compact_seconds = compact_seconds
+        self._stall_seconds = stall_seconds
         self._tasks: list[asyncio.Task[None]] = []
         self.submit = self._writer.submit  # no call between a put and the queue
         self.probe = self._writer.probe
@@ -68,6 +77,11 @@ class Ledger(State):
     def failing(self) -> str | None:
         """Why nothing can be written now; None when it can."""
         return self._writer.failing
+
+    @property
+    def broken(self) -> bool:
+        """Whether the writer ended: what is read may be wrong, and only a restart helps."""
+        return self._writer.broken
 
     def covers(self, revision: int) -> bool:
         """Whether everything that happened after this revision can be told."""
@@ -137,9 +151,13 @@ class Ledger(State):
         self._writer.start()
 
     def start(self) -> None:
-        """Look after the storage from now on: probe it while it fails, and compact it now and then."""
-        for work in (_every(PROBE_SECONDS, self.probe), _every(self._compact_seconds, self._compact)):
-            self._tasks.append(asyncio.create_task(work))
+        """Look after the storage from now on: watch its commits, probe it while it fails, compact it now and then."""
+        for seconds, work in (
+            (self._stall_seconds / WATCHES, self._watch),
+            (PROBE_SECONDS, self.probe),
+            (self._compact_seconds, self._compact),
+        ):
+            self._tasks.append(asyncio.create_task(_every(seconds, work)))
 
     async def close(self) -> None:
         """Write and answer what is waiting, then release the storage. May be called twice."""
@@ -157,6 +175,9 @@ class Ledger(State):
         """
         if self.failing is None:
             await self._sweep.compact(rest, at_once)
+
+    async def _watch(self) -> None:
+        self._writer.watch(self._stall_seconds)
 
     async def _compact(self) -> None:
         try:
@@ -188,6 +209,10 @@ class Ledger(State):
             "ledger_log_changes": (
                 "Changes in the log that clients can resume from; those of one transaction share a revision.",
                 lambda: self.log_changes,
+            ),
+            "commit_waiting_seconds": (
+                "Age of the commit that waits for the storage; 0 when none does.",
+                self._writer.waiting_seconds,
             ),
             "configurations": ("Configurations that exist.", lambda: len(self.kind("configuration").live)),
         }

@@ -6,11 +6,15 @@ they may rest on writes of the same batch.
 
 Where several gateways share the log, another entry may get in first. Then the journal hands that one to `take`, and the
 transactions go back to the head of the queue, to be evaluated again together with those that came since.
+
+A storage that does not answer holds nobody up: `watch`, called by a timer, answers whoever waits for it, and writes are
+refused at once until it answers again.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Callable, Sequence
 from time import perf_counter
@@ -18,21 +22,37 @@ from typing import TypeAlias
 
 from hivewire.ledger.batch import Batch
 from hivewire.ledger.journal import MAX_APPEND, Entry, Journal
-from hivewire.ledger.records import MAX_TRANSACTION, Change, Done, NotDurable, Outcome, Overloaded, Transaction, Write
+from hivewire.ledger.records import (
+    MAX_TRANSACTION,
+    Change,
+    Done,
+    NotDurable,
+    Outcome,
+    Overloaded,
+    Transaction,
+    Undecided,
+    Write,
+)
 from hivewire.ledger.reports import report, safely
 from hivewire.ledger.state import State
+from hivewire.telemetry import log
 
 Observer: TypeAlias = Callable[[Sequence[Change]], None]
 
 Waiting: TypeAlias = tuple[Transaction, Done, int]
 """A transaction in the queue, who waits for its outcome, and its size in bytes."""
 
+PROBE_PATIENCE = 1.0
+"""Most seconds for which a failed commit is answered later, so that a probe can write over what it left behind."""
+
+STOPPING = "the gateway is stopping"
+
 
 class Writer:
     """Takes transactions, writes them in batches, keeps the state up to date and tells `observers`.
 
-    `failing` says why nothing can be written, None while it can. `on_commit` gets the number of changes of each own
-    commit and the seconds until it was durable.
+    `failing` says why nothing can be written, None while it can; `broken` that the writer ended. `on_commit` gets the
+    number of changes of each own commit and the seconds until it was durable.
     """
 
     def __init__(self, state: State, journal: Journal, now: Callable[[], int], max_waiting: int) -> None:
@@ -45,8 +65,12 @@ class Writer:
         self._queue: deque[Waiting] = deque()
         self._queue_bytes = 0
         self._max_waiting = max_waiting
-        self._closed: str | None = None  # why no transaction is accepted any more
-        self._broken = False  # the state may be wrong: nothing is written any more
+        self._refusing: str | None = None  # why no transaction is accepted
+        self._closing = False
+        self._waiting: tuple[float, list[Waiting], list[Outcome]] | None = None  # for the storage, and since when
+        self._stalled = False  # whether those who waited were answered because it takes too long
+        self._probing: asyncio.Task[None] | None = None
+        self.broken = False  # the state may be wrong: nothing is written any more
         self._sleeping: asyncio.Future[None] | None = None  # set while there is nothing to write
         self._durable_at = 0.0  # when the last entry was taken
         self._task: asyncio.Task[None] | None = None
@@ -58,8 +82,8 @@ class Writer:
 
     async def close(self) -> None:
         """Write and answer what is waiting; refuse what comes from now on."""
-        if self._closed is None:
-            self._closed = "the gateway is stopping"
+        self._closing = True
+        self._refusing = self._refusing or STOPPING
         self._wake()
         if self._task is not None:
             await self._task
@@ -68,12 +92,12 @@ class Writer:
         """Have a transaction evaluated and written; `done` gets its outcome once that is durable.
 
         Transactions are evaluated in the order of submission and `done` is called in that order. Raises Overloaded when
-        too much is waiting, NotDurable when the ledger is closing; `done` is not called then.
+        too much is waiting, NotDurable when the ledger is closing or stalled; `done` is not called then.
         """
         if len(transaction.writes) != 1:
             _check(transaction.writes)
-        if self._closed is not None:
-            raise NotDurable(self._closed)
+        if self._refusing is not None:
+            raise NotDurable(self._refusing)
         if self._queue_bytes > self._max_waiting:
             raise Overloaded("too many changes are waiting to be written")
         size = transaction.size
@@ -84,20 +108,61 @@ class Writer:
 
     async def probe(self) -> None:
         """After a failed commit, find out whether the storage takes writes again, so that `failing` is up to date."""
-        if self.failing is None or self._journal.read_only or self._closed is not None:
+        if self.failing is not None and not self._journal.read_only and self._refusing is None:
+            failing = None
+            try:
+                await self._journal.confirm()
+            except Exception as error:
+                failing = str(error)
+            self._tell(failing)
+
+    def waiting_seconds(self) -> float:
+        """How long the storage has been asked for the commit that is under way; 0 without one."""
+        return perf_counter() - self._waiting[0] if self._waiting is not None else 0.0
+
+    def watch(self, stall_seconds: float) -> None:
+        """Give up a commit that the storage has not answered for so long, and refuse writes until it does.
+
+        What is in that commit may be written or not, so its writers hear Undecided. Whoever is behind it, and whoever
+        is refused or changes nothing, hears NotDurable.
+        """
+        if self._waiting is None or self._stalled or self.broken or self.waiting_seconds() < stall_seconds:
             return
-        failing = None
-        try:
-            await self._journal.confirm()
-        except Exception as error:
-            failing = str(error)
-        if not self._broken:
-            self.failing = failing
+        self._stalled = True
+        self._refusing = f"the storage has not answered for {stall_seconds:g} s"
+        self._tell(self._refusing)
+        _, taken, outcomes = self._waiting
+        queued, unwritten = [*self._queue], NotDurable(self._refusing)
+        undecided = Undecided(self._refusing)
+        given_up = [undecided if isinstance(outcome, list) and outcome else unwritten for outcome in outcomes]
+        self._queue.clear()
+        self._queue_bytes = 0
+        self._answer([*taken, *queued], [*given_up, *[unwritten] * len(queued)])
+        taken.clear()  # nobody is left to answer when the storage does
+        outcomes.clear()
+
+    def _settle(self) -> None:
+        """The storage has answered, or failed."""
+        self._waiting = None
+        if self._stalled and not self.broken:
+            self._stalled = False
+            self._refusing = STOPPING if self._closing else None
+            self._tell(None)
+
+    def _tell(self, failing: str | None) -> None:
+        """Say from now on why nothing can be written, or that it can."""
+        if self.broken:
+            return
+        if failing is None and self.failing is not None:
+            log.info("writes work again")
+        elif failing is not None and self.failing is None:
+            log.error("nothing can be written", reason=failing)
+        self.failing = failing
 
     def take(self, entry: Entry) -> None:
         """Apply and announce the next entry of the log, whoever wrote it. Never raises."""
         self._durable_at = perf_counter()
-        if not entry.changes or self._broken:
+        if not entry.changes or self.broken:
             return
         try:
             self._state.apply(entry.changes)
@@ -114,12 +179,12 @@ class Writer:
 
     async def _run(self) -> None:
         try:
-            while not self._broken:
+            while not self.broken:
                 if self._queue:
                     await self._gather()
-                    if not self._broken:
+                    if not self.broken:
                         await self._write_batch()
-                elif self._closed is None:
+                elif not self._closing:
                     await self._sleep()
                 else:
                     return
@@ -130,7 +195,7 @@ class Writer:
             raise
         finally:
             self._sleeping = None
-            if self._broken:
+            if self.broken:
                 self._answer(list(self._queue), [NotDurable(str(self.failing))] * len(self._queue))
                 self._queue.clear()
 
@@ -150,8 +215,8 @@ class Writer:
         self._refuse(f"the writer ended: {error!r}; restart the gateway")
 
     def _refuse(self, reason: str) -> None:
-        self._broken = True
-        self.failing = self._closed = reason
+        self.broken = True
+        self.failing = self._refusing = reason
         self._wake()
 
     async def _gather(self) -> None:
@@ -169,6 +234,7 @@ class Writer:
         """Evaluate what is waiting, append it and answer; or put it back when another entry got in first."""
         batch, taken, outcomes = self._evaluate()
         started = perf_counter()
+        self._waiting = started, taken, outcomes
         try:
             if batch.changes:
                 stands = await self._journal.append(batch.changes, behind=batch.tip)
@@ -176,21 +242,34 @@ class Writer:
                 await self._journal.confirm()  # refusals count for the tip of now
                 stands = self._journal.tip == batch.tip
         except Exception as error:
-            # Whatever it was, the writer goes on: the next batch may find room on the disk again.
-            self.failing = str(error)
-            failure = error if isinstance(error, NotDurable) else NotDurable(repr(error))
-            # Refusals fail as well: they may rest on what was not written.
-            self._answer(taken, [failure] * len(taken))
+            self._settle()
+            await self._fail(taken, error)
             return
+        self._settle()
         if not stands:
             self._put_back(taken)
             return
-        if batch.changes and not self._broken:
-            self.failing = None
+        if self.failing is not None and batch.changes:
+            self._tell(None)
         self._answer(taken, outcomes)
         if batch.changes:
             seconds = self._durable_at - started
             safely("the commit was not measured", self.on_commit, len(batch.changes), seconds)
+
+    async def _fail(self, taken: list[Waiting], error: Exception) -> None:
+        """Answer a batch that the storage did not take. The writer goes on: the next one may find room again."""
+        self._tell(str(error))
+        if not isinstance(error, Undecided):
+            # Before anybody is told: until something is written over it, a start may find what has failed.
+            self._probing = asyncio.create_task(self._write_over(), name="probe of the storage")
+            await asyncio.wait({self._probing}, timeout=PROBE_PATIENCE)
+        failure = error if isinstance(error, NotDurable) else NotDurable(repr(error))
+        # Refusals fail as well: they may rest on what was not written.
+        self._answer(taken, [failure] * len(taken))
+
+    async def _write_over(self) -> None:
+        with contextlib.suppress(Exception):  # whether writes work again is found out by `probe`
+            await self._journal.confirm()
 
     def _evaluate(self) -> tuple[Batch, list[Waiting], list[Outcome]]:
         """As much of the queue as fits into one entry, and at least one transaction."""
