@@ -24,13 +24,13 @@ import msgspec
 from msgspec import Struct
 
 from hivewire.access.identity import Identity
-from hivewire.access.tenants import DOCUMENT, Tenants
+from hivewire.access.tenants import DOCUMENT, TENANT, Tenants
 from hivewire.hub.ledger_source import key_of
 from hivewire.hub.source import Topic
 from hivewire.keyed_lock import KeyedLock
 from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.pending import PendingWrite, commit
-from hivewire.ledger.records import Change, Expected, Refused, Transaction, Write
+from hivewire.ledger.records import Change, Exists, Expected, Guard, Refused, Transaction, Write
 from hivewire.settings import Settings
 from hivewire.workers import Overdue, Workers
 from hivewire_protocol import times
@@ -227,8 +227,11 @@ class Documents:
         content = b"\n".join((encode(header), differences, saved.document))
         expected = stored.change.revision if stored is not None else last.revision if last is not None else 0
         write = Write(DOCUMENT, author.tenant, content, "application/json", None, (Expected(revision=expected),))
+        # Where the first save meets the tenant's delete in one commit, there is no document yet for the two to meet on.
+        guard = Guard(TENANT, author.tenant, (Exists(author.number),))
+        transaction = Transaction((write,), author.login, (guard,))
         try:
-            version = await commit(self._ledger, PendingWrite(Transaction((write,), author.login), _only, _overtaken))
+            version = await commit(self._ledger, PendingWrite(transaction, _only, _overtaken))
         except VersionConflict:
             return None
         return version, saved.part
@@ -255,7 +258,7 @@ def _only(changes: list[Change]) -> Stored:
 
 
 def _overtaken(refused: Refused) -> WireError:
-    """The stored version changed before the commit. Only `_try` sees this error."""
+    """The stored version changed, or the tenant is gone, before the commit. Only `_try` sees this error."""
     return VersionConflict(VersionConflict.text)
 
 

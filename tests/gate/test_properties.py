@@ -21,10 +21,14 @@ import pytest
 
 from hivewire.dialects import properties
 from hivewire.dialects.properties.server_tokens import signature
+from hivewire.dialects.properties.store import Condition, Store
 from hivewire.http.routes import Context
+from hivewire.ledger.records import Write
 from hivewire.transport.admission import Admission
 from hivewire.transport.events import EventStreams
+from hivewire_protocol.errors import OutOfBounds
 from hivewire_protocol.nouns.user import Role, Status
+from hivewire_protocol.properties.aborts import ENTRY
 from tests.gate.wire import dial, memory
 from tests.protocol.test_properties import DEEP, POST_ROWS, PUT_ROWS, bomb
 from tests.running import PASSWORD, RunningGateway
@@ -891,6 +895,23 @@ def test_a_batch_stops_at_the_limit(permissive: httpx.Client) -> None:
     assert document(permissive.get("site/properties")).attrib["count"] == "20"
     for n in range(room + 5):
         permissive.delete(at(f"limit.{n}"))
+
+
+async def test_puts_of_one_commit_stop_at_the_limit() -> None:
+    """Section 11, row 8: what stands before a PUT in its commit counts, and so do updates and deletes there."""
+    world = await World().open()
+    store = Store(world.services)
+    await world.store("known")
+
+    def put(name: str) -> Write:
+        return Write("configuration", name, b"x", "a/b", None, (Condition(ENTRY, None, 4),))
+
+    writes = [put(f"new {n}") for n in range(5)]
+    writes += [Write("configuration", "new 0", None), put("another"), put("one too many")]
+    outcomes = await asyncio.gather(*(store.commit(write, None) for write in writes), return_exceptions=True)
+    await world.close()
+    refused = [write.key for write, outcome in zip(writes, outcomes, strict=True) if isinstance(outcome, OutOfBounds)]
+    assert refused == ["new 3", "new 4", "one too many"]
 
 
 # One store.

@@ -123,13 +123,29 @@ async def test_a_tenant_that_goes_takes_its_document_along(world: World, monkeyp
         await put(world, store)
     await services.ledger.commit(services.tenants.insert_tenant("t1", None))
     interrupt(monkeypatch, [services.tenants.delete_tenant("t1", None)])
-    late = await put(world, store)
+    with pytest.raises(NotDefined):
+        await put(world, store)
+    assert services.ledger.get(DOCUMENT, "t1") is None
     await services.ledger.commit(services.tenants.insert_tenant("t1", None))
-    assert services.ledger.get(DOCUMENT, "t1") is late.change
     assert store.stored("t1") is None
     fresh = await put(world, store, "bob", [http_date(0)])
-    assert fresh.header.counter == late.header.counter
     assert [version.change.author async for version in store.history(fresh, 10, 0)] == ["bob"]
+
+
+async def test_a_first_save_and_a_delete_of_its_tenant_in_one_commit_leave_no_document(world: World) -> None:
+    """Whichever of the two comes first: the delete takes the document along, or the save is refused."""
+    store, tenants, ledger = documents_of(world), world.services.tenants, world.services.ledger
+    outcomes: list[type] = []
+    for turns in range(12):
+        saving = asyncio.create_task(put(world, store))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await ledger.commit(tenants.delete_tenant("t1", None))
+        [outcome] = await asyncio.gather(saving, return_exceptions=True)
+        outcomes.append(type(outcome))
+        assert ledger.get(DOCUMENT, "t1") is None
+        await ledger.commit(tenants.insert_tenant("t1", None))
+    assert {NotDefined, Stored} == {*outcomes}
 
 
 async def test_saves_of_one_tenant_come_one_after_the_other(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

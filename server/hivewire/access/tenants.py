@@ -146,10 +146,7 @@ class Tenants:
 
     def delete_tenant(self, tenant: str, author: str | None) -> Transaction:
         """The transaction that deletes a tenant and its document. Its commit raises Missing when there is none."""
-        writes = [Write(TENANT, tenant, None)]
-        if self._ledger.get(DOCUMENT, tenant) is not None:
-            writes.append(Write(DOCUMENT, tenant, None))
-        return Transaction(writes, author)
+        return Transaction([Write(TENANT, tenant, None), Write(DOCUMENT, tenant, None, if_present=True)], author)
 
     def insert_client(
         self, name: str, privileges: Mapping[str, Sequence[str]], secret: str, author: str | None

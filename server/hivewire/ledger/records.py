@@ -82,6 +82,16 @@ class Expected(Struct, gc=False):
         return self.revision is None or self.revision == (0 if last is None else last.revision)
 
 
+class Exists(Struct, gc=False):
+    """The record with this id exists: not deleted, and not deleted and created again under the same key."""
+
+    id: int
+
+    def holds(self, last: Change | None, view: View) -> bool:
+        """Whether it does."""
+        return last is not None and last.content is not None and last.id == self.id
+
+
 def version_of(last: Change | None) -> int:
     """The version that a record is at: 0 when it does not exist (any more)."""
     return 0 if last is None or last.content is None else last.version
