@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hivewire_protocol.tenant.elements import COLLECTIONS, PARTS, ROOT
-from hivewire_protocol.tenant.validation import RULES, STRICT, WARNINGS
+from hivewire_protocol.tenant.validation import ALWAYS, NEVER, RULES, STRICT
 from tests import reference
 
 README = Path(__file__).parent.parent / "README.md"
@@ -65,16 +65,16 @@ def _value(row: dict[str, Any]) -> str:
 
 def rules() -> list[str]:
     """Codes of findings in tenant documents, what they are found in, and the rule that is broken."""
-    lines = ["| codes | in | what is checked |", "| --- | --- | --- |"]
+    lines = ["| codes | in | what is checked | otherwise |", "| --- | --- | --- | --- |"]
     for rule in RULES:
-        codes = ", ".join(_marked(code) for code in rule.codes)
+        codes = ", ".join(map(str, rule.codes))
         layered = " Not above a base layer." if rule.complete else ""
-        lines.append(f"| {codes} | {_places(rule.kinds)} | {reference.sentence(rule.check)}{layered} |")
+        checked = reference.sentence(rule.check) + layered
+        lines.append(f"| {codes} | {_places(rule.kinds)} | {checked} | {_OTHERWISE[rule.refuses]} |")
     return lines
 
 
-def _marked(code: int) -> str:
-    return f"{code} (warning)" if code in WARNINGS else f"{code} (strict)" if code in STRICT else str(code)
+_OTHERWISE = {ALWAYS: "refused", STRICT: "a warning", NEVER: "a warning, also when strict"}
 
 
 def _places(kinds: Sequence[str]) -> str:

@@ -231,7 +231,7 @@ GROUPS = (["user"], ["tenant"], ["client"])
     [
         *([], *([name] for name in cli.COMMANDS), ["user", "password"], ["user", "unlock"]),
         *([noun, verb] for noun in ("tenant", "client") for verb in ("add", "list", "delete")),
-        *(["tenant", verb] for verb in ("get", "put", "diff", "history")),
+        *(["tenant", verb] for verb in ("get", "put", "check", "diff", "history")),
     ],
 )
 def test_every_command_teaches_by_example(run: Run, command: list[str]) -> None:
@@ -510,6 +510,28 @@ def test_a_tenants_document_is_read_changed_and_written(logged_in: Run, tmp_path
     file.write_text("{")
     assert "not JSON" in logged_in("tenant", "put", "cliDoc", str(file)).err
     assert logged_in("tenant", "put", "cliDoc", str(tmp_path / "none")).err.startswith("hivewire: error: cannot read")
+
+
+def test_a_tenants_document_is_checked(logged_in: Run, tmp_path: Path) -> None:
+    """`put` says how many warnings there are and shows ten; `check` shows everything, and fails for errors only."""
+    assert logged_in("tenant", "add", "cliCheck").code == 0
+    file, roles = tmp_path / "doc.json", [{"label": f"role {number}"} for number in range(12)]
+    document = {"label": "one", "schemaVersion": "1", "entityTypes": [], "roles": roles}
+    file.write_text(json.dumps(document))
+    saved = logged_in("tenant", "put", "cliCheck", str(file))
+    assert (saved.code, saved.out.startswith("cliCheck is saved, 20")) == (0, True)
+    lines = saved.err.splitlines()
+    assert lines[:2] == ["hivewire: 12 warnings", "  304  roles[0].URI is missing"]
+    assert (len(lines), lines[-1]) == (12, "  and 2 more; hivewire tenant check lists them")
+    checked = logged_in("tenant", "check", str(file), "cliCheck")
+    assert (checked.code, checked.err) == (0, "")
+    assert checked.out.splitlines() == [f"warning  304  roles[{number}].URI is missing" for number in range(12)]
+    file.write_text(json.dumps(document | {"label": 1, "roles": []}))
+    wrong = logged_in("tenant", "check", str(file), "cliCheck")
+    assert (wrong.code, wrong.out) == (1, "error  304  label is not a string\n")
+    assert wrong.err == "hivewire: error: 1 error: cliCheck would not be saved\n"
+    file.write_text(json.dumps(document | {"roles": []}))
+    assert logged_in("tenant", "check", str(file), "cliCheck") == (0, f"{file} breaks no rule\n", "")
 
 
 def test_tenants_and_clients_are_looked_after_on_a_running_gateway(

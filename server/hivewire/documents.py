@@ -4,7 +4,7 @@ A document is a record of kind `tenantConfiguration` under its tenant's id. Its 
 
 ```text
 {"counter":4,"updatedTime":1716203045000,...}     Header: what the next save needs, and where the document begins
-{"added":[...],"removed":[...],...}               the differences from the version before, for subscribers
+{"added":[...],...,"warnings":0}                  the differences from the version before, for subscribers
 {"label":"Shop",...}                              the document as it is served, without parsing it again
 ```
 
@@ -111,6 +111,14 @@ class Stored(Struct):
         return self.change.content or b""
 
 
+class Save(NamedTuple):
+    """What a save made: the new version, the edited part as JSON, and the number of warnings."""
+
+    version: Stored
+    part: bytes
+    warnings: int
+
+
 def stored_of(change: Change) -> Stored:
     """The version that a change wrote. The change must not be a delete."""
     content = change.content or b""
@@ -183,11 +191,11 @@ class Documents:
 
     async def save(
         self, author: Author, body: bytes | None, since: Sequence[str], edit: work.Edit | None = None
-    ) -> tuple[Stored, bytes]:
+    ) -> Save:
         """Save a whole document (section 3), or an edit of the stored one (sections 2.2 to 2.4).
 
-        `since` are the values of If-Unmodified-Since. Returns the new version and the edited part as JSON.
-        Raises TenantError, and WireError when the tenant or the right to save is gone by then.
+        `since` are the values of If-Unmodified-Since. Raises TenantError, and WireError when the tenant or the
+        right to save is gone by then.
         """
         async with self._saves.lock(author.tenant):
             for _ in range(TRIES):
@@ -201,7 +209,7 @@ class Documents:
 
     async def _try(
         self, author: Author, body: bytes | None, since: Sequence[str], edit: work.Edit | None, stored: Stored | None
-    ) -> tuple[Stored, bytes] | None:
+    ) -> Save | None:
         """One attempt to replace a version; None when the stored version changed meanwhile."""
         before = stored.header if stored is not None else None
         moment = self._ledger.now()
@@ -222,7 +230,7 @@ class Documents:
         author.still()  # again: the work above may have taken seconds in a worker
         if self._tenants.number(author.tenant) != author.number:
             raise NotDefined
-        differences = _encoded(saved.differences)
+        differences = _encoded(saved.differences, saved.warnings)
         header = Header(counter=saved.counter, tenant=author.number, differences=len(differences), **members)
         content = b"\n".join((encode(header), differences, saved.document))
         expected = stored.change.revision if stored is not None else last.revision if last is not None else 0
@@ -234,7 +242,7 @@ class Documents:
             version = await commit(self._ledger, PendingWrite(transaction, _only, _overtaken))
         except VersionConflict:
             return None
-        return version, saved.part
+        return Save(version, saved.part, saved.warnings)
 
     async def _read(self, tenant: str, size: int, what: Callable[..., Steps[_T]], *values: Any) -> _T:
         """Work that saves nothing. Each tenant has one large document in work at a time, so that no tenant takes all
@@ -262,7 +270,7 @@ def _overtaken(refused: Refused) -> WireError:
     return VersionConflict(VersionConflict.text)
 
 
-def _encoded(differences: Differences) -> bytes:
+def _encoded(differences: Differences, warnings: int) -> bytes:
     """The second line of a record, which holds members of a push."""
     return encode(
         {
@@ -270,6 +278,7 @@ def _encoded(differences: Differences) -> bytes:
             "removed": differences.removed,
             "modifiedUris": differences.modified,
             "truncated": differences.truncated,
+            "warnings": warnings,
         }
     )
 
@@ -291,7 +300,7 @@ def _update(change: Change) -> bytes:
     return encode(members | {"updatedTime": stored.header.updatedTime})[1:-1] + b"," + stored.differences[1:-1]
 
 
-_NOTHING = {"added": [], "removed": [], "modifiedUris": [], "truncated": False}
+_NOTHING = {"added": [], "removed": [], "modifiedUris": [], "truncated": False, "warnings": 0}
 
 
 def _entry(change: Change) -> bytes:

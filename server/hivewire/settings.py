@@ -135,7 +135,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     )
     document_validation: Annotated[
         Literal["lenient", "strict"],
-        _says("`strict` refuses documents that break certain rules; `lenient` only warns: real documents break them."),
+        _says("`strict` refuses documents for most of what `lenient` only warns of: real documents break those rules."),
     ] = "lenient"
     document_members: Annotated[
         Literal["any", "known"],

@@ -20,9 +20,10 @@ from hypothesis import given, settings
 
 from hivewire_protocol.tenant.dates import http_date
 from hivewire_protocol.tenant.documents import Document
-from tests.documents import attributes_of, realistic
+from hivewire_protocol.tenant.elements import walk
+from tests.documents import SHAPES, WARNED, attributes_of, realistic, small
 from tests.protocol import tenants
-from tests.protocol.tenants import GONE, SHOP, STORE
+from tests.protocol.tenants import GONE, PLACE, SHOP, STORE
 from tests.running import RunningGateway
 
 SERVER_MEMBERS = ("id", "updatedTime", "createdTime", "createdBy", "updatedBy")
@@ -490,6 +491,48 @@ def test_validation_saves_nothing(tenant: Tenant) -> None:
     assert list(httpx.get(old, headers=tenant.http.headers).json()) == [f"{STORE}/matchGroups/Same"]
 
 
+def test_documents_in_use_are_saved_as_they_are(tenant: Tenant) -> None:
+    """All shapes that occur: the same comes back, without a warning, and every definition has an id."""
+    for shape, edits in SHAPES.items():
+        value = tenants.edited(small(), edits)
+        answer = tenant.put(value)
+        assert (answer.status_code, answer.headers.get("hivewire-warnings")) == (200, None), shape
+        assert json.dumps(without_server_members(answer.json())) == json.dumps(value), shape
+        found = [element for element in walk(answer.json()) if element.owner is not None]
+        given = [element.value["id"] for element in found if element.uri is not None]
+        assert len(set(given)) == len(given), shape
+
+
+def test_warnings_are_counted_and_change_nothing(tenant: Tenant) -> None:
+    """A save with warnings says how many in a header and in its push; _validation names the place of each."""
+    with tenant.gateway.socket(tenant.token) as talk:
+        talk("configuration/subscribe", tenant=tenant.name, snapshot=False)
+        for what, (code, path, edits) in WARNED.items():
+            value = tenants.edited(small(), edits)
+            answer = tenant.put(value)
+            assert answer.status_code == 200, what
+            assert json.dumps(without_server_members(answer.json())) == json.dumps(value), what
+            found = tenant.send("POST", "/_validation", value).json()
+            warnings = [each for of_one in found.values() for each in of_one["warnings"]]
+            assert not [each for of_one in found.values() for each in of_one["errors"]], what
+            assert any(each["errorCode"] == code and f": {path} " in each["errorMessage"] for each in warnings), what
+            assert {each["severity"] for each in warnings} == {"Warning"}
+            assert int(answer.headers["hivewire-warnings"]) == len(warnings) == talk.receive()["warnings"], what
+
+
+def test_very_many_warnings_are_counted(tenant: Tenant) -> None:
+    """100,000 of them: all are counted, 1,000 are listed, and the list says so."""
+    value = small()
+    nested = next(each for each in value["entityTypes"][0]["attributes"] if each["type"] == "Nested")
+    nested["matchFieldURIs"] = ["x"] * 100_000
+    answer = tenant.put(value)
+    assert (answer.status_code, answer.headers["hivewire-warnings"]) == (200, "100000")
+    found = tenant.send("POST", "/_validation", value).json()
+    assert len(found[nested["uri"]]["warnings"]) == 1_000
+    (cut,) = found["configuration"]["warnings"]
+    assert cut["errorMessage"].endswith("the document has 100,000 warnings; the first 1,000 are listed")
+
+
 # Single types and parts.
 
 
@@ -544,7 +587,10 @@ def test_parts_of_a_type(tenant: Tenant) -> None:
     assert tenant.send("POST", "/entityTypes/Store/attributes", size).status_code == 201
     assert tenant.send("PUT", "/entityTypes/Store/attributes/Size", size | {"label": "S"}).json()["label"] == "S"
     assert tenant.send("DELETE", "/entityTypes/Store/attributes/Size").status_code == 204
-    assert tenant.send("PUT", "/entityTypes/Place/attributes", []).status_code == 400
+    answer = tenant.send("PUT", "/entityTypes/Place/attributes", [])
+    assert (answer.status_code, answer.headers["hivewire-warnings"]) == (200, "2")  # what refers to its attribute
+    assert tenant.send("PUT", "/entityTypes/Place/attributes", [size]).status_code == 200
+    assert tenant.send("PUT", "/entityTypes/Place/attributes", [{"uri": f"{PLACE}/attributes/X"}]).status_code == 400
     group = {"uri": f"{STORE}/survivorshipGroups/third", "mapping": []}
     path = "/entityTypes/Store/survivorshipGroups/third"
     assert tenant.send("POST", path, group).status_code == 201
@@ -608,7 +654,9 @@ def test_saves_are_pushed(place: Place) -> None:
             "removed",
             "modifiedUris",
             "truncated",
+            "warnings",
         ]
+        assert push["warnings"] == 0
         assert (push["action"], push["tenant"], push["truncated"]) == ("tenant/update", tenant.name, False)
         assert (push["updatedTime"], push["modifiedBy"]) == (saved["updatedTime"], saved["updatedBy"])
         assert push["added"] == [new["uri"]]

@@ -118,7 +118,7 @@ def document(**edits: Any) -> Document:
 def edited(value: Document, edits: dict[str, Any]) -> Document:
     value = copy.deepcopy(value)
     for path, new in edits.items():
-        *outer, last = [int(step) if step.isdigit() else step for step in re.findall(r"\w+", path)]
+        *outer, last = [int(step) if step.isdigit() else step for step in re.findall(r"[\w$]+", path)]
         target: Any = value
         for step in outer:
             target = target[step]
@@ -132,7 +132,11 @@ def edited(value: Document, edits: dict[str, Any]) -> Document:
 
 
 def findings(value: Document, *, strict: bool = False, known_members_only: bool = False) -> list[Finding]:
-    return at_once(validate(value, strict=strict, known_members_only=known_members_only))
+    return at_once(validate(value, strict=strict, known_members_only=known_members_only)).findings
+
+
+def errors(found: list[Finding]) -> list[Finding]:
+    return [finding for finding in found if not finding.warning]
 
 
 def parsed(body: bytes) -> Document:

@@ -86,6 +86,25 @@ def test_an_element_with_another_uri_is_another_element() -> None:
     )
 
 
+def test_an_element_with_the_uri_of_another_is_compared_with_itself() -> None:
+    """A copied attribute that kept its old URI is one of its own."""
+    path = "entityTypes[1].attributes[1]"
+    copied = document(**{path: attribute(f"{STORE}/attributes/City", label="first")})
+    assert differences(document(), copied) == Differences(added=[f"{STORE}/attributes/City"])
+    changed = document(**{path: attribute(f"{STORE}/attributes/City", label="second")})
+    assert differences(copied, changed) == Differences(modified=[f"{STORE}/attributes/City"])
+
+
+def test_one_element_in_place_of_a_collection_is_an_element() -> None:
+    """What matters is what is in a collection. What has no URI there belongs to the owner."""
+    one = {"uri": "configuration/roles/Boss", "label": "x"}
+    assert differences(document(roles=[one]), document(roles=one)) == Differences()
+    found = differences(document(roles=one), document(roles=one | {"label": "y"}))
+    assert found == Differences(modified=["configuration/roles/Boss"])
+    for entry in ("Boss", {"label": "x"}):
+        assert differences(document(roles=[one]), document(roles=[one, entry])).modified == ["configuration"]
+
+
 def test_long_lists_end_with_a_sign() -> None:
     """Each list has at most 1,000 URIs, and says so if there were more."""
     many = [{"uri": f"configuration/roles/R{index}"} for index in range(MAX_LISTED + 1)]

@@ -11,7 +11,9 @@ from hivewire_protocol.tenant.documents import Document, render
 from hivewire_protocol.tenant.elements import walk
 from hivewire_protocol.tenant.ids import ids_of, number, stamp
 from hivewire_protocol.tenant.steps import at_once
-from tests.protocol.tenants import WEB, document, documents, parsed
+from tests.protocol.tenants import PLACE, STORE, WEB, document, documents, parsed
+
+CITY = f"{STORE}/attributes/City"
 
 
 def numbered(value: Document, before: Document | None = None, counter: int = 0) -> tuple[Document, int]:
@@ -54,6 +56,22 @@ def test_every_definition_gets_an_id_and_nothing_else_does() -> None:
     assert "id" not in value["relationTypes"][0]["startObject"]
     without, _ = numbered({"sources": [{"id": "7", "label": "no URI"}, "text"], "entityTypes": {}})
     assert without == {"sources": [{"label": "no URI"}, "text"], "entityTypes": {}}
+    only, counter = numbered({"sources": {"uri": WEB}, "entityTypes": [{"uri": STORE, "attributes": {"uri": CITY}}]})
+    store = {"uri": STORE, "id": "2", "attributes": {"uri": CITY, "id": "3"}}
+    assert (only, counter) == ({"sources": {"uri": WEB, "id": "1"}, "entityTypes": [store]}, 3)
+
+
+def test_an_element_with_the_uri_of_another_has_an_id_of_its_own() -> None:
+    """A copied attribute may still have its old URI: both keep their ids, whatever becomes of the other one."""
+    copied = {"uri": CITY, "attributes": [{"uri": f"{CITY}/attributes/A"}]}
+    value = {"entityTypes": [{"uri": STORE, "attributes": [copied]}, {"uri": PLACE, "attributes": [copied]}]}
+    first, counter = numbered(copy.deepcopy(value))
+    assert [element.value.get("id") for element in walk(first)][1:] == ["1", "2", "3", "4", "5", "6"]
+    turned: Document = {"entityTypes": first["entityTypes"][::-1]}
+    again, still = numbered(copy.deepcopy(turned), first, counter)
+    assert (again, still) == (turned, counter)
+    alone, _ = numbered({"entityTypes": [value["entityTypes"][1]]}, first, counter)
+    assert [element.value.get("id") for element in walk(alone)][1:] == ["4", "5", "6"]
 
 
 def test_ids_in_a_request_are_ignored() -> None:

@@ -303,3 +303,35 @@ def test_any_address_and_any_body_is_answered(value: Document, path: list[str], 
         except (BadRequest, TypeIsNotFound, ValidationError):
             pass
     assert value == before
+
+
+def test_one_element_in_place_of_a_collection_can_be_read_and_edited() -> None:
+    """A collection is an array for whoever reads it; an edit keeps the form as far as it can."""
+    boss, clerk = ({"uri": f"configuration/groupTypes/{name}", "label": name} for name in ("Boss", "Clerk"))
+    value = document(groupTypes=boss)
+    assert objects.get(value, ("groupTypes",)) == [boss]
+    assert objects.get(value, ("groupTypes", "Boss")) == boss
+    assert objects.replace(value, ("groupTypes", "Boss"), boss | {"label": "B"})["groupTypes"] == boss | {"label": "B"}
+    assert objects.insert(value, ("groupTypes", "Clerk"), clerk)["groupTypes"] == [boss, clerk]
+    assert objects.remove(value, ("groupTypes", "Boss"))["groupTypes"] == []
+
+
+def test_edits_keep_what_is_no_element() -> None:
+    """Entries that are no objects stay where they are."""
+    boss, clerk = ({"uri": f"configuration/groupTypes/{name}"} for name in ("Boss", "Clerk"))
+    value = document(groupTypes=["x", boss, 5])
+    assert objects.get(value, ("groupTypes",)) == [boss]
+    assert objects.insert(value, ("groupTypes", "Clerk"), clerk)["groupTypes"] == ["x", boss, 5, clerk]
+    assert objects.remove(value, ("groupTypes", "Boss"))["groupTypes"] == ["x", 5]
+
+
+def test_of_two_of_one_name_the_page_shows_the_one_that_belongs_there() -> None:
+    """The URI of the other one says that it stands elsewhere; alone, it can be read and replaced as it is."""
+    here, elsewhere = {"uri": f"{PLACE}/attributes/City"}, {"uri": f"{STORE}/attributes/City"}
+    value = document(**{"entityTypes[1].attributes": [elsewhere, here]})
+    address = ("entityTypes", "Place", "attributes", "City")
+    assert objects.get(value, address) == here
+    alone = document(**{"entityTypes[1].attributes": [elsewhere]})
+    assert (
+        objects.replace(alone, address, elsewhere | {"label": "x"})["entityTypes"][1]["attributes"][0]["label"] == "x"
+    )

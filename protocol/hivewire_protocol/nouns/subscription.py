@@ -163,6 +163,7 @@ class TenantUpdate(Push, tag="tenant/update", kw_only=True):
     removed: Annotated[list[str], says("URIs of elements that are gone.")]
     modifiedUris: Annotated[list[str], says("URIs of elements that have changed themselves.")]
     truncated: Annotated[bool, says("Whether a list had more than 1,000 URIs.")]
+    warnings: Annotated[int, says("How many findings in the document are warnings.")]
 
 
 class TenantState(Struct):

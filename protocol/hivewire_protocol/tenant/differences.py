@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 from msgspec import Struct
 
 from hivewire_protocol.tenant.documents import Document, render_sorted
-from hivewire_protocol.tenant.elements import PARTS, ROOT, Element, objects, uri_of, walk
+from hivewire_protocol.tenant.elements import PARTS, ROOT, Element, identity, objects, one_or_many, uri_of, walk
 from hivewire_protocol.tenant.ids import SERVER_MEMBERS
 from hivewire_protocol.tenant.steps import Steps
 
@@ -40,25 +42,25 @@ def compare(old: Document | None, new: Document) -> Steps[Differences]:
     for elements, document in ((before, old), (after, new)):
         for count, element in enumerate(walk(document) if document is not None else (), 1):
             if element.uri is not None:
-                elements.setdefault(element.uri, element)
+                elements.setdefault(element.identity, element)
             if not count % (5 * _SLICE):
                 yield
-    for count, (uri, element) in enumerate(after.items(), 1):
-        if uri not in before:
-            _list(differences, differences.added, uri)
-        elif not _is_same(before[uri], element, before, after):
-            _list(differences, differences.modified, uri)
+    for count, (known, element) in enumerate(after.items(), 1):
+        if known not in before:
+            _list(differences, differences.added, element)
+        elif not _is_same(before[known], element, before, after):
+            _list(differences, differences.modified, element)
         if not count % _SLICE:
             yield
-    for uri in before:
-        if uri not in after:
-            _list(differences, differences.removed, uri)
+    for known, element in before.items():
+        if known not in after:
+            _list(differences, differences.removed, element)
     return differences
 
 
-def _list(differences: Differences, uris: list[str], uri: str) -> None:
+def _list(differences: Differences, uris: list[str], element: Element) -> None:
     if len(uris) < MAX_LISTED:
-        uris.append(uri)
+        uris.append(element.uri or "")
     else:
         differences.truncated = True
 
@@ -67,20 +69,34 @@ def _is_same(one: Element, other: Element, before: dict[str, Element], after: di
     if _own(one) != _own(other):
         return False
     for part in PARTS[one.kind]:
-        kept = [uri for uri in map(uri_of, objects(one.value.get(part))) if uri in after]
-        if kept != [uri for uri in map(uri_of, objects(other.value.get(part))) if uri in before]:
+        kept = [known for known in _parts(one, part) if known in after]
+        if kept != [known for known in _parts(other, part) if known in before]:
             return False
     return True
 
 
+def _parts(owner: Element, part: str) -> list[str]:
+    """The identities of its parts of one kind that have a URI, in order."""
+    items = owner.value.get(part)
+    if not items:
+        return []
+    uris = map(uri_of, objects(items))
+    return [identity(owner.identity, part, uri, None) for uri in uris if uri is not None]
+
+
 def _own(element: Element) -> bytes:
-    """The members of an element without its parts, as bytes: as values, 1, 1.0 and True would be equal in Python."""
+    """The members of an element without its parts, as bytes: as values, 1, 1.0 and True would be equal in Python.
+
+    What stands among its parts without a URI is its own.
+    """
     parts = PARTS[element.kind]
     left_out = SERVER_MEMBERS if element.kind == ROOT else ("id",)
-    return render_sorted(
-        {
-            member: value
-            for member, value in element.value.items()
-            if member not in left_out and not (member in parts and type(value) is list)
-        }
-    )
+    own: dict[str, Any] = {}
+    for member, value in element.value.items():
+        if member in left_out:
+            continue
+        if member not in parts or type(value) not in (list, dict):
+            own[member] = value
+        elif rest := [item for item in one_or_many(value) if type(item) is not dict or uri_of(item) is None]:
+            own[member] = rest
+    return render_sorted(own)

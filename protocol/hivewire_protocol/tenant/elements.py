@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from hashlib import blake2b
 from typing import Any
 
 from msgspec import Struct
@@ -59,21 +60,23 @@ def uri_of(value: Document) -> str | None:
 class Element(Struct, eq=False):
     """One definition: its members, its kind (the collection that it is in), its place and its owner.
 
-    The document itself is the element without an owner; its kind and URI are `configuration`.
+    The document itself is the element without an owner; its kind, URI and identity are `configuration`. `index` is
+    None when the element stands in place of a collection. `identity` is what ids and differences know it by.
     """
 
     value: Document
     kind: str
     uri: str | None
+    identity: str
     owner: Element | None = None
-    index: int = 0
+    index: int | None = 0
 
     @property
     def path(self) -> str:
         """Its path in the document, such as `entityTypes[0].attributes[3]`; empty for the document itself."""
         if self.owner is None:
             return ""
-        return self.owner.at(f"{self.kind}[{self.index}]")
+        return self.owner.at(self.kind if self.index is None else f"{self.kind}[{self.index}]")
 
     def at(self, member: str) -> str:
         """The path of one of its members."""
@@ -102,7 +105,7 @@ class Element(Struct, eq=False):
         return value if type(value) is str and value else None
 
     def strings(self, member: str) -> list[str]:
-        """The strings in a member; none when it is not an array. Raises TooLong."""
+        """The strings in a member that is a string or an array of them. Raises TooLong."""
         return strings(self.value.get(member))
 
     def found(self, code: int, member: str, problem: str, advice: str) -> Finding:
@@ -110,9 +113,31 @@ class Element(Struct, eq=False):
         return Finding(code, self.at(member), self.nearest_uri, problem, advice)
 
 
+def one_or_many(value: Any) -> list[Any]:
+    """What a member that may repeat contains: the entries of an array, or the one value that stands in its place.
+
+    Documents that were written from an XML schema have one or the other anywhere (documents in use, section 2). Null
+    counts as absent.
+    """
+    return value if type(value) is list else [] if value is None else [value]
+
+
 def objects(value: Any) -> list[Document]:
-    """The objects in an array; nothing when the value is not an array."""
-    return [item for item in value if type(item) is dict] if type(value) is list else []
+    """The objects in a member that may repeat."""
+    return [item for item in one_or_many(value) if type(item) is dict]
+
+
+def identity(owner: str, kind: str, uri: str | None, index: int | None) -> str:
+    """What ids and differences know an element by: its URI, when that says where the element stands.
+
+    The URI of an element that stands elsewhere may be that of another one, and an element may have none. Such an
+    element is known by its owner's identity and its collection, together with its URI, or else its index.
+    """
+    prefix = f"{owner}/{kind}/"
+    if uri is not None and uri.startswith(prefix) and uri.find("/", len(prefix)) < 0:
+        return uri
+    place = f"{prefix}\0{index if uri is None else uri}"
+    return "\0" + blake2b(place.encode(errors="surrogatepass"), digest_size=16).hexdigest()
 
 
 MAX_ENTRIES = 100_000
@@ -124,21 +149,20 @@ class TooLong(Exception):
 
 
 def strings(value: Any) -> list[str]:
-    """The strings in an array that rules look through; nothing when it is not an array. Raises TooLong."""
+    """The strings in a member that may repeat and that rules look through. Raises TooLong."""
     return [item for item in _entries(value) if type(item) is str]
 
 
 def entries(value: Any) -> list[Document]:
-    """The objects in an array that rules look through; nothing when it is not an array. Raises TooLong."""
+    """The objects in a member that may repeat and that rules look through. Raises TooLong."""
     return [item for item in _entries(value) if type(item) is dict]
 
 
 def _entries(value: Any) -> list[Any]:
-    if type(value) is not list:
-        return []
-    if len(value) > MAX_ENTRIES:
+    found = one_or_many(value)
+    if len(found) > MAX_ENTRIES:
         raise TooLong
-    return value
+    return found
 
 
 def strings_in(value: Any) -> Iterator[str | None]:
@@ -160,9 +184,9 @@ def strings_in(value: Any) -> Iterator[str | None]:
 def walk(document: Document) -> Iterator[Element]:
     """Every definition in the document, itself first: owners before their parts, in document order.
 
-    Entries that are not objects are skipped, and so are collections that are not arrays.
+    Entries that are not objects are skipped. An object in place of a collection is its only element.
     """
-    root = Element(document, ROOT, ROOT)
+    root = Element(document, ROOT, ROOT, ROOT)
     yield root
     open_owners = [_parts(root)]
     while open_owners:
@@ -179,7 +203,9 @@ def _parts(owner: Element) -> Iterator[Element]:
     """The definitions directly inside an element."""
     parts = PARTS[owner.kind]
     for member, items in owner.value.items():
-        if member in parts and type(items) is list:
-            for index, item in enumerate(items):
+        if member in parts:
+            many = type(items) is list
+            for index, item in enumerate(items if many else (items,)):
                 if type(item) is dict:
-                    yield Element(item, member, uri_of(item), owner, index)
+                    uri, place = uri_of(item), index if many else None
+                    yield Element(item, member, uri, identity(owner.identity, member, uri, place), owner, place)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from hivewire_protocol.tenant.documents import Document
-from hivewire_protocol.tenant.elements import PARTS, ROOT, uri_of, walk
+from hivewire_protocol.tenant.elements import PARTS, ROOT, identity, uri_of, walk
 from hivewire_protocol.tenant.steps import Steps
 
 SERVER_MEMBERS = ("createdTime", "createdBy", "updatedTime", "updatedBy")
@@ -28,34 +28,35 @@ class Numbered(NamedTuple):
 
 
 def ids_of(document: Document) -> Steps[dict[str, str]]:
-    """The id of each URI in a stored version, in steps."""
+    """The id of each identity in a stored version, in steps; that is the URI of all that stand where it says."""
     ids: dict[str, str] = {}
     for count, element in enumerate(walk(document), 1):
         found = element.value.get("id")
         if element.owner is not None and element.uri is not None and type(found) is str:
-            ids.setdefault(element.uri, found)
+            ids.setdefault(element.identity, found)
         if not count % _SLICE:
             yield
     return ids
 
 
 def number(document: Document, ids: Mapping[str, str], counter: int) -> Steps[Numbered]:
-    """The document with ids, in steps: those of `ids` for known URIs, the numbers after `counter` for new ones.
+    """The document with ids, in steps: those of `ids` for known identities, the numbers after `counter` for new ones.
 
     New numbers follow document order, owners before their parts. `id` is placed before the first collection of parts,
-    or last; an `id` in the request is ignored. A URI that occurs twice is one element, so both get the same id. The
-    result shares everything but elements and their collections with the given document. (Section 11)
+    or last; an `id` in the request is ignored. A definition that is there twice in one collection is one element, so
+    both get the same id. The result shares everything but elements and their collections with the given document.
+    (Section 11)
     """
     numbers = _Numbers(dict(ids), counter)
     new: Document = {}
     count = 0
     for member, items in document.items():
         if member not in PARTS[ROOT] or type(items) is not list:
-            new[member] = items
+            new[member] = numbers.element(items, member, ROOT, None) if member in PARTS[ROOT] else items
             continue
         new[member] = numbered = []
-        for item in items:
-            numbered.append(numbers.element(item, member))
+        for index, item in enumerate(items):
+            numbered.append(numbers.element(item, member, ROOT, index))
             if numbers.given - count >= _SLICE:
                 count = numbers.given
                 yield
@@ -68,34 +69,37 @@ class _Numbers:
         self.counter = counter
         self.given = 0
 
-    def element(self, value: Any, kind: str) -> Any:
-        """A copy of an element and what is defined in it, with ids."""
+    def element(self, value: Any, kind: str, owner: str, index: int | None) -> Any:
+        """A copy of an element and what is defined in it, with ids. `owner` is the identity of its owner."""
         if type(value) is not dict:
             return value
         parts = PARTS[kind]
-        found = self._id(uri_of(value))
+        uri = uri_of(value)
+        known = identity(owner, kind, uri, index)
+        found = self._id(known) if uri is not None else None
         new: Document = {}
         for member, inner in value.items():
             if member == "id":
                 continue
-            if member in parts and type(inner) is list:
+            if member in parts and type(inner) in (list, dict):
                 if found is not None:
                     new.setdefault("id", found)
-                new[member] = [self.element(item, member) for item in inner]
+                if type(inner) is dict:
+                    new[member] = self.element(inner, member, known, None)
+                else:
+                    new[member] = [self.element(item, member, known, at) for at, item in enumerate(inner)]
             else:
                 new[member] = inner
         if found is not None:
             new.setdefault("id", found)
         return new
 
-    def _id(self, uri: str | None) -> str | None:
-        if uri is None:
-            return None
+    def _id(self, known: str) -> str:
         self.given += 1
-        if uri not in self.ids:
+        if known not in self.ids:
             self.counter += 1
-            self.ids[uri] = str(self.counter)
-        return self.ids[uri]
+            self.ids[known] = str(self.counter)
+        return self.ids[known]
 
 
 def stamp(document: Document, members: Mapping[str, Any]) -> Document:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeAlias
 
 from hivewire_protocol.tenant.documents import Document, render
-from hivewire_protocol.tenant.elements import COLLECTIONS, PARTS, ROOT, Element, objects, uri_of, walk
+from hivewire_protocol.tenant.elements import COLLECTIONS, PARTS, ROOT, Element, objects, one_or_many, uri_of, walk
 from hivewire_protocol.tenant.errors import BadRequest, Finding, TypeIsNotFound, ValidationError
 
 Address: TypeAlias = Sequence[str]
@@ -61,17 +61,24 @@ def get(document: Document, address: Address) -> Any:
 
     A collection that the document may have, but does not, is an empty array. Raises TypeIsNotFound for anything else.
     """
+    found = _find(document, address)
+    return objects(found) if len(address) % 2 and address[-1] not in WHOLE_PARTS else found
+
+
+def _find(document: Document, address: Address) -> Any:
+    """The same; a collection has everything that stands in it, also what is no object."""
     _check_address(address)
+    owner: Document = document
     value: Any = document
     for depth, segment in enumerate(address):
         if depth % 2:
-            value = value[_position(value, segment, address)]
+            owner = value = value[_position(value, owner, address[depth - 1], segment, address)]
         elif segment in WHOLE_PARTS:
             if segment not in value:
                 raise _not_found(address)
             return value[segment]
         else:
-            value = objects(value.get(segment))
+            value = one_or_many(value.get(segment))
     return value
 
 
@@ -88,7 +95,7 @@ def insert(document: Document, address: Address, value: Any) -> Document:
     _check_writable(address)
     collection = address if depth % 2 else address[:-1]
     name = _name(value) if depth % 2 else address[-1]
-    existing = get(document, collection)
+    existing = _find(document, collection)
     _check_fits(document, (*collection, name), value)
     if any(_name(other) == name for other in existing):
         raise BadRequest(f"{'/'.join((*collection, name))} exists", "Use PUT to replace it.")
@@ -108,9 +115,9 @@ def replace(document: Document, address: Address, value: Any) -> Document:
     _check_writable(address)
     if len(address) == 1 or address[0] == "sources":
         raise BadRequest(f"{'/'.join(address)} cannot be replaced as it is", "Send the whole configuration.")
-    get(document, address if len(address) % 2 == 0 else address[:2])
+    found = get(document, address if len(address) % 2 == 0 else address[:2])
     if len(address) % 2 == 0:
-        _check_fits(document, address, value)
+        _check_fits(document, address, value, uri_of(found))
     else:
         expected, words = WHOLE_PARTS.get(address[-1], (list, "an array"))
         if type(value) is not expected:
@@ -130,7 +137,7 @@ def remove(document: Document, address: Address) -> Document:
         raise BadRequest(f"{'/'.join(address)} cannot be deleted", "Send the whole configuration.")
     if len(address) % 2:
         return _with(document, address, None)
-    collection = get(document, address[:-1])
+    collection = _find(document, address[:-1])
     rest = _with(document, address[:-1], [other for other in collection if other is not found])
     if len(address) == 2:
         _check_unused(rest, uri_of(found) or "")
@@ -172,13 +179,16 @@ def _check_writable(address: Address) -> None:
         raise BadRequest(f"{address[0]} cannot be written one by one", "Send the whole configuration.")
 
 
-def _check_fits(document: Document, address: Address, value: Any) -> None:
-    """Raise BadRequest unless an element has the URI that its address asks for, and no other name (row 17)."""
+def _check_fits(document: Document, address: Address, value: Any, stored: str | None = None) -> None:
+    """Raise BadRequest unless an element has the URI that its address asks for, and no other name (row 17).
+
+    It may also keep the URI of what is stored there, which may belong elsewhere.
+    """
     owner = (uri_of(get(document, address[:2])) or "") if len(address) > 2 else ROOT
     expected = f"{owner}/{address[-2]}/{address[-1]}"
     if type(value) is not dict:
         raise BadRequest(f"{'/'.join(address)[:200]} is an object", "Send one element as an object.")
-    if uri_of(value) != expected:
+    if uri_of(value) not in (expected, stored or expected):
         raise BadRequest("the URI in the body is not that of the path", f"Here it is '{expected[:200]}'.")
     if value.get("name", address[-1]) != address[-1]:
         raise BadRequest("the name in the body is not that in the path", f"Here it is '{address[-1][:200]}'.")
@@ -217,11 +227,14 @@ def _name(value: Any) -> str:
     return (uri_of(value) or "").rpartition("/")[2] if type(value) is dict else ""
 
 
-def _position(elements: list[Document], name: str, address: Address) -> int:
-    for position, element in enumerate(elements):
-        if _name(element) == name:
-            return position
-    raise _not_found(address)
+def _position(elements: list[Any], owner: Document, kind: str, name: str, address: Address) -> int:
+    """Where an element of this name stands. One whose URI says that it stands here comes before all others."""
+    named = [position for position, element in enumerate(elements) if _name(element) == name]
+    if not named:
+        raise _not_found(address)
+    prefix = (uri_of(owner) or ROOT) if kind in PART_OWNERS else ROOT
+    here = f"{prefix}/{kind}/{name}"
+    return next((position for position in named if uri_of(elements[position]) == here), named[0])
 
 
 def _not_found(address: Address) -> TypeIsNotFound:
@@ -229,18 +242,17 @@ def _not_found(address: Address) -> TypeIsNotFound:
 
 
 def _with(document: Document, address: Address, new: Any) -> Document:
-    """A copy of the document with another value at an address; None removes the member."""
-    changed: Document = _copy(document, address, new)
-    return changed
-
-
-def _copy(value: Any, address: Address, new: Any) -> Any:
-    if not address:
-        return new
-    first, rest = address[0], address[1:]
-    if isinstance(value, list):
-        position = _position(value, first, address)
-        return [*value[:position], _copy(value[position], rest, new), *value[position + 1 :]]
-    if not rest and new is None:
-        return {member: inner for member, inner in value.items() if member != first}
-    return value | {first: _copy(value.get(first), rest, new)}
+    """A copy of an element with another value at an address; None removes the member."""
+    member, *rest = address
+    if not rest:
+        return (
+            document | {member: new}
+            if new is not None
+            else {name: document[name] for name in document if name != member}
+        )
+    items = one_or_many(document.get(member))
+    position = _position(items, document, member, rest[0], address)
+    changed = _with(items[position], rest[1:], new) if rest[1:] else new
+    if type(document.get(member)) is not list:
+        return document | {member: changed}
+    return document | {member: [*items[:position], changed, *items[position + 1 :]]}

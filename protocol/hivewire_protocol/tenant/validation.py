@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
 
 from hivewire_protocol.tenant.documents import Document
 from hivewire_protocol.tenant.elements import COLLECTIONS, MAX_ENTRIES, PARTS, ROOT, Element, TooLong, walk
-from hivewire_protocol.tenant.errors import Finding
+from hivewire_protocol.tenant.errors import ENVELOPE, Finding
 from hivewire_protocol.tenant.model import Found, Model
 from hivewire_protocol.tenant.rules import attributes, limits, matching, references, structure, survivorship
 from hivewire_protocol.tenant.steps import Steps
@@ -18,13 +18,13 @@ from hivewire_protocol.tenant.steps import Steps
 MAX_FINDINGS = 1_000
 """Most errors, and most warnings, that are reported."""
 
-WARNINGS = frozenset((1800, 1805, 1806))
-"""Codes that are always warnings (section 9)."""
+ALWAYS, STRICT, NEVER = "always", "strict", "never"
+"""When a finding keeps a document from being saved: always, when validation is strict, or never (documents in use,
+section 1).
 
-STRICT = frozenset((373, 1905, 1913, 1960))
-"""Codes that are errors under strict validation and warnings otherwise. Real documents break 373 and 1960 (section 13,
-row 20). Whether a type may be overridden (1905) is a setting (section 8). What makes a custom strategy incomplete
-(1913) is known for only one kind of strategy."""
+A rule refuses always only where the store itself could not keep its promises about such a document: ids, the pages of
+types, differences. What the document means for the business is for its owner to decide, so that is a warning.
+"""
 
 MAX_ELEMENTS = 250_000
 """Most definitions in one document, to bound time and memory. Five real documents had 4,000 together."""
@@ -37,68 +37,97 @@ Check = Callable[[Element, Model], Found]
 
 
 class Rule(NamedTuple):
-    """A check, and the kinds of element that it applies to. `complete` rules are skipped when there is a base layer."""
+    """A check, and the kinds of element that it applies to. `complete` rules are skipped when there is a base layer;
+    `refuses` is when a finding keeps the document from being saved."""
 
     codes: tuple[int, ...]
     name: str
     kinds: Sequence[str]
     check: Check
+    refuses: str = STRICT
     complete: bool = False
 
 
-def validate(document: Document, *, strict: bool = False, known_members_only: bool = False) -> Steps[list[Finding]]:
+class Checked(NamedTuple):
+    """The findings in a document, in document order, and the number of all its warnings, also of those not listed."""
+
+    findings: list[Finding]
+    warnings: int
+
+    @property
+    def errors(self) -> list[Finding]:
+        """The findings that keep the document from being saved."""
+        return [finding for finding in self.findings if not finding.warning]
+
+
+def validate(document: Document, *, strict: bool = False, known_members_only: bool = False) -> Steps[Checked]:
     """The findings in a document, in document order, owners before their parts; in steps.
 
-    At most 1,000 errors and 1,000 warnings. Never raises, whatever JSON the document holds. `strict` turns
-    some warnings into errors; `known_members_only` reports unknown members of entity and relation
-    types as well as of the document (section 13, rows 12 and 20). A document can be saved when no finding is an error.
+    At most 1,000 errors and 1,000 warnings; when there are more, a last finding says so. Never raises, whatever JSON
+    the document holds. `strict` turns most warnings into errors; `known_members_only` refuses unknown members of entity
+    and relation types and of the document (section 13, rows 12 and 20).
     """
     model = Model(document, known_members_only=known_members_only)
     for count, element in enumerate(walk(document), 1):
         if count > MAX_ELEMENTS:
             advice = f"A configuration has at most {MAX_ELEMENTS:,}."
-            return [Finding(304, "", ROOT, f"defines more than {MAX_ELEMENTS:,} elements", advice)]
+            return Checked([Finding(304, "", ROOT, f"defines more than {MAX_ELEMENTS:,} elements", advice)], 0)
         model.add(element)
         if not count % _SLICE:
             yield
     for count, _ in enumerate(model.complete(), 1):
         if not count % _SLICE:
             yield
-    checks = _checks(model)
+    rules = _rules(model)
+    refusing = (ALWAYS, STRICT) if strict else (ALWAYS,)
     findings: list[Finding] = []
-    room = {False: MAX_FINDINGS, True: MAX_FINDINGS}
+    found = {False: 0, True: 0}
     work = 0
     for element in model.elements:
         own: list[Finding] = []
         work += 10
-        for finding in _found(element, model, checks[element.kind]):
+        for rule, finding in _found(element, model, rules[element.kind]):
             work += 1
             if work > _SLICE:
                 work = 0
                 yield
             if finding is None:
                 continue
-            warning = finding.code in WARNINGS or (finding.code in STRICT and not strict)
-            if room[warning]:
-                room[warning] -= 1
+            warning = rule.refuses not in refusing
+            found[warning] += 1
+            if found[warning] <= MAX_FINDINGS:
                 own.append(msgspec.structs.replace(finding, warning=True) if warning else finding)
-            elif not room[False]:
-                return findings + (yield from _in_order(element, own))
+            elif not warning:
+                findings += yield from _in_order(element, own)
+                return Checked([*findings, *_cut(found)], found[True])
         findings += (yield from _in_order(element, own)) if len(own) > 1 else own
         if work > _SLICE:
             work = 0
             yield
-    return findings
+    return Checked([*findings, *_cut(found)], found[True])
 
 
-def _found(element: Element, model: Model, checks: Sequence[Check]) -> Found:
-    """The findings in an element. An array that is too long to check is a finding itself."""
-    try:
-        for check in checks:
-            yield from check(element, model)
-    except TooLong:
-        advice = f"An array has at most {MAX_ENTRIES:,} entries."
-        yield element.found(304, "", f"has an array of over {MAX_ENTRIES:,} entries", advice)
+def _cut(found: Mapping[bool, int]) -> Iterator[Finding]:
+    """What says that there are more findings than are listed. The search ends at the first error too many."""
+    for warning, count in found.items():
+        if count > MAX_FINDINGS:
+            there = f"{count:,} warnings" if warning else f"more than {MAX_FINDINGS:,} errors"
+            advice = "Mend what is listed, and validate again to see the others."
+            yield Finding(ENVELOPE, "", ROOT, f"has {there}; the first {MAX_FINDINGS:,} are listed", advice, warning)
+
+
+def _found(element: Element, model: Model, rules: Sequence[Rule]) -> Iterator[tuple[Rule, Finding | None]]:
+    """What the rules find in an element. An array that is too long to be looked through is a finding itself, once."""
+    too_long = False
+    for rule in rules:
+        try:
+            for finding in rule.check(element, model):
+                yield rule, finding
+        except TooLong:
+            if not too_long:
+                too_long = True
+                advice = f"Rules look through arrays of at most {MAX_ENTRIES:,} entries."
+                yield rule, element.found(304, "", f"has an array of over {MAX_ENTRIES:,} entries", advice)
 
 
 def _in_order(element: Element, findings: list[Finding]) -> Steps[list[Finding]]:
@@ -135,49 +164,52 @@ def _place(path: str, element: Element) -> tuple[str, int]:
     return name, int(entry) if entry.isdecimal() else -1
 
 
-def errors(findings: Sequence[Finding]) -> list[Finding]:
-    """The findings that are not warnings: a document with any of them cannot be saved."""
-    return [finding for finding in findings if not finding.warning]
-
-
-def _checks(model: Model) -> dict[str, tuple[Check, ...]]:
+def _rules(model: Model) -> dict[str, tuple[Rule, ...]]:
     rules = [rule for rule in RULES if not (rule.complete and model.layered)]
-    return {kind: tuple(rule.check for rule in rules if kind in rule.kinds) for kind in PARTS}
+    return {kind: tuple(rule for rule in rules if kind in rule.kinds) for kind in PARTS}
 
 
 _ELEMENTS = tuple(kind for kind in PARTS if kind != ROOT)
 _ALL = tuple(PARTS)
+_OTHERS = tuple(kind for kind in _ELEMENTS if kind not in ("entityTypes", "attributes"))
 
 RULES = (
-    Rule((304,), "one URI", _ALL, structure.uri_member),
-    Rule((304,), "required members", (ROOT, "entityTypes", "attributes"), structure.required_members),
-    Rule((304,), "JSON types", _ALL, structure.member_types),
+    Rule((304, 315), "one URI", _ALL, structure.one_uri, ALWAYS),
+    Rule((304,), "URI of types and attributes", ("entityTypes", "attributes"), structure.has_uri, ALWAYS),
+    Rule((304,), "URI of others", _OTHERS, structure.has_uri),
+    Rule((304,), "required members", (ROOT, "entityTypes", "attributes"), structure.required_members, ALWAYS),
+    Rule(
+        (304,), "JSON types of required members", (ROOT, "entityTypes", "attributes"), structure.required_types, ALWAYS
+    ),
+    Rule((304,), "JSON types of others", _ALL, structure.other_types),
     Rule((304,), "one element at most", ("changeRequestTypes",), structure.one_at_most),
-    Rule((304,), "known members", (ROOT, "entityTypes", "relationTypes"), structure.known_members),
-    Rule((315, 314), "URI fits the place", _ELEMENTS, structure.uri_place),
+    Rule((304,), "known members at the top", (ROOT,), structure.known_at_top),
+    Rule((304,), "known members", (ROOT, "entityTypes", "relationTypes"), structure.known_members, ALWAYS),
+    Rule((315,), "URI begins with configuration", _ELEMENTS, structure.uri_begins, ALWAYS),
+    Rule((314,), "URI fits the place", _ELEMENTS, structure.uri_place),
     Rule((1811,), "name is the end of the URI", _ELEMENTS, structure.name_of_uri),
-    Rule((1907, 1912, 1917, 1924, 1963), "defined once", _ELEMENTS, structure.unique),
+    Rule((1907, 1912, 1917, 1924, 1963), "defined once", _ELEMENTS, structure.unique, ALWAYS),
     Rule((304,), "known type", ("attributes",), attributes.known_type),
     Rule((281,), "members go with the type", ("attributes",), attributes.members_of_type),
     Rule((1006, 1007, 1008, 304), "cardinality", ("attributes",), attributes.cardinality),
     Rule((1009,), "default value", ("attributes",), attributes.default_value),
-    Rule((278, 383), "keys of nested attributes", ("attributes",), attributes.nested_keys, True),
-    Rule((333, 347, 348, 349), "dependent lookups", ("attributes",), attributes.dependent_lookups, True),
-    Rule((1970, 1971, 313, 170), "targets of references", ("attributes",), attributes.reference_targets, True),
+    Rule((278, 383), "keys of nested attributes", ("attributes",), attributes.nested_keys, complete=True),
+    Rule((333, 347, 348, 349), "dependent lookups", ("attributes",), attributes.dependent_lookups, complete=True),
+    Rule((1970, 1971, 313, 170), "targets of references", ("attributes",), attributes.reference_targets, complete=True),
     Rule((1964,), "a relation for each reference", ("attributes",), attributes.one_relation_each),
     Rule((1905,), "inherited type", ("attributes",), attributes.inherited_type),
     Rule((1960,), "one type for a path", ("attributes",), attributes.one_type_per_path),
-    Rule((313,), "extended type", COLLECTIONS, references.extended_type, True),
-    Rule((1951, 1952), "ends of relations", ("relationTypes",), references.ends_of_relation, True),
+    Rule((313,), "extended type", COLLECTIONS, references.extended_type, complete=True),
+    Rule((1951, 1952), "ends of relations", ("relationTypes",), references.ends_of_relation, ALWAYS, True),
     Rule((304,), "direction of relations", ("relationTypes",), references.direction_of_relation),
-    Rule((313,), "members of interactions", ("interactionTypes",), references.members_of_interaction, True),
+    Rule((313,), "members of interactions", ("interactionTypes",), references.members_of_interaction, complete=True),
     Rule((1963,), "members of interactions once", ("interactionTypes",), references.members_once),
-    Rule((313,), "members of groups", ("groupTypes",), references.members_of_group, True),
-    Rule((313,), "relations of graphs", ("graphTypes",), references.relations_of_graph, True),
-    Rule((170,), "attributes of the type", ("entityTypes",), references.attributes_of_type, True),
+    Rule((313,), "members of groups", ("groupTypes",), references.members_of_group, complete=True),
+    Rule((313,), "relations of graphs", ("graphTypes",), references.relations_of_graph, complete=True),
+    Rule((170,), "attributes of the type", ("entityTypes",), references.attributes_of_type, complete=True),
     Rule((334, 1961, 1962, 1967, 170), "surrogate crosswalks", ("entityTypes",), references.surrogate_crosswalks),
-    Rule((170, 1962), "cleansing", ("entityTypes",), references.cleansing, True),
-    Rule((373,), "match rule is there", ("matchGroups",), matching.has_rule, True),
+    Rule((170, 1962), "cleansing", ("entityTypes",), references.cleansing, complete=True),
+    Rule((373,), "match rule is there", ("matchGroups",), matching.has_rule, complete=True),
     Rule((353, 354), "form of match rules", ("matchGroups",), matching.rule_form),
     Rule((170, 375), "attributes of match rules", ("matchGroups",), matching.attributes_of_rule),
     Rule((1918, 1919), "survivorship groups", ("survivorshipGroups",), survivorship.groups_of_type),
@@ -185,9 +217,12 @@ RULES = (
     Rule((335, 336, 337, 338, 1922), "comparisons", ("survivorshipGroups",), survivorship.comparison_attributes),
     Rule((366, 1915), "sources of mappings", ("survivorshipGroups",), survivorship.sources_of_mapping),
     Rule((1914,), "survivorship circles", ("survivorshipGroups",), survivorship.no_circle),
-    Rule((1913,), "complete strategies", ("survivorshipStrategies",), survivorship.complete_strategy, True),
-    Rule((1915,), "sources of strategies", ("survivorshipStrategies",), survivorship.sources_of_strategy, True),
-    Rule((1800, 1900), "attributes of an entity type", ("entityTypes",), limits.attributes),
-    Rule((1805,), "attributes of a nested attribute", ("attributes",), limits.sub_attributes),
-    Rule((1806,), "relations between two types", ("relationTypes",), limits.relations_between),
+    Rule((1913,), "complete strategies", ("survivorshipStrategies",), survivorship.complete_strategy, complete=True),
+    Rule(
+        (1915,), "sources of strategies", ("survivorshipStrategies",), survivorship.sources_of_strategy, complete=True
+    ),
+    Rule((1800,), "attributes of an entity type", ("entityTypes",), limits.attributes, NEVER),
+    Rule((1900,), "references of an entity type", ("entityTypes",), limits.references),
+    Rule((1805,), "attributes of a nested attribute", ("attributes",), limits.sub_attributes, NEVER),
+    Rule((1806,), "relations between two types", ("relationTypes",), limits.relations_between, NEVER),
 )

@@ -27,7 +27,7 @@ from hivewire_protocol.tenant.errors import (
 )
 from hivewire_protocol.tenant.ids import ids_of, number, stamp
 from hivewire_protocol.tenant.steps import Steps
-from hivewire_protocol.tenant.validation import errors, validate
+from hivewire_protocol.tenant.validation import Checked, validate
 
 
 class Rules(Struct, frozen=True):
@@ -53,18 +53,20 @@ class Version(Struct, frozen=True):
 
 
 class Saved(Struct, frozen=True):
-    """A document ready to be stored. `part` is the edited part as JSON; `null` when it was removed."""
+    """A document ready to be stored. `part` is the edited part as the document has it now, null when it was removed;
+    `warnings` is the number of findings that did not keep it from being saved."""
 
     document: bytes
     counter: int
     differences: Differences
     part: bytes
+    warnings: int
 
 
 def find(body: bytes, rules: Rules) -> Steps[list[Finding]]:
     """The findings in a document, without saving it. Raises TenantError when it cannot be read."""
     document = yield from parse(body)
-    return (yield from _check(document, rules))
+    return (yield from _check(document, rules)).findings
 
 
 def save(
@@ -89,7 +91,8 @@ def save(
             value = yield from _value(body)
         document = _edited((yield from _stored(old.document)), edit, value)
         check_depth(document)
-    if wrong := errors((yield from _check(document, rules))):
+    checked = yield from _check(document, rules)
+    if wrong := checked.errors:
         raise Invalid(wrong) if edit is None else ValidationError(wrong)
     if stale:
         raise Stale
@@ -106,7 +109,7 @@ def save(
     shown = None
     if edit is not None and edit.verb != "remove":
         shown = _at(numbered.document, _place(edit, value))
-    return Saved(rendered, numbered.counter, differences, render(shown))
+    return Saved(rendered, numbered.counter, differences, render(shown), checked.warnings)
 
 
 def collections(document: bytes, names: list[str], privileges: list[str] | None) -> Steps[bytes]:
@@ -147,7 +150,7 @@ def _at(document: Document, address: tuple[str, ...]) -> Any:
     return objects.get(document, address)
 
 
-def _check(document: Document, rules: Rules) -> Steps[list[Finding]]:
+def _check(document: Document, rules: Rules) -> Steps[Checked]:
     return validate(document, strict=rules.strict, known_members_only=rules.known_members_only)
 
 

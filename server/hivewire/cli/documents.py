@@ -1,4 +1,4 @@
-"""`hivewire tenant get`, `put`, `diff` and `history`: a tenant's configuration document, over HTTP."""
+"""`hivewire tenant get`, `put`, `check`, `diff` and `history`: a tenant's configuration document, over HTTP."""
 
 from __future__ import annotations
 
@@ -22,7 +22,13 @@ from hivewire_protocol.tenant.errors import TenantError
 from hivewire_protocol.tenant.steps import at_once
 
 SHOWN = 20
-"""Findings that are listed one by one; only the number of the others is shown."""
+"""Errors that are listed one by one; only the number of the others is shown."""
+
+WARNINGS_SHOWN = 10
+"""Warnings that `put` lists; `check` lists all."""
+
+_FINDING = "Business model is not valid: "
+"""What the message of a finding begins with, before its place."""
 
 _SOCKET = "/api/websocket"
 
@@ -34,6 +40,7 @@ class Answer(NamedTuple):
 
     status: int
     body: bytes
+    warnings: int = 0
 
 
 class TenantApi:
@@ -57,7 +64,8 @@ class TenantApi:
         try:
             connection.request(method, self._path + path, body, headers)
             response = connection.getresponse()
-            return Answer(response.status, response.read())
+            counted = response.headers.get("hivewire-warnings", "")
+            return Answer(response.status, response.read(), int(counted) if counted.isdecimal() else 0)
         except (OSError, http.client.HTTPException) as error:
             raise Unreachable(f"no answer from {self._parts.netloc}: {on_one_line(str(error))}") from None
         finally:
@@ -117,6 +125,58 @@ def put(name: str, file: Path, overwrite: bool, url: str | None, given_token: st
         raise click.ClickException(_conflict(api, name, file, based_on))
     saved = _json(_expected(answer).body)
     click.echo(f"{name} is saved, {_moment(saved.get('updatedTime'))}; get it again before you change it further")
+    if answer.warnings:
+        found = [words for severity, words in _findings(api, data) if severity == "Warning"][:WARNINGS_SHOWN]
+        click.echo(f"hivewire: {_counted(answer.warnings, 'warning')}", err=True)
+        _list(found)
+        if answer.warnings > len(found):
+            click.echo(f"  and {answer.warnings - len(found):,} more; hivewire tenant check lists them", err=True)
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  hivewire tenant check shop.json shop
+
+\b
+A line for each finding: error or warning, its code, its place and what is wrong.
+Exits with 1 when there are errors: `put` would be refused."""
+)
+@file_argument
+@click.argument("name")
+@url_option
+@token_option
+def check(file: Path, name: str, url: str | None, given_token: str | None) -> None:
+    """Print what is wrong with FILE as the configuration of the tenant NAME, without saving it."""
+    data, _ = _read(file)
+    found = _findings(tenant_api(name, url, given_token), data)
+    for severity, words in found:
+        click.echo(f"{severity.lower()}  {words}")
+    errors = sum(severity == "Error" for severity, _ in found)
+    if not found:
+        click.echo(f"{file} breaks no rule")
+    if errors:
+        raise click.ClickException(f"{_counted(errors, 'error')}: {name} would not be saved")
+
+
+def _findings(api: TenantApi, data: bytes) -> list[tuple[str, str]]:
+    """What the gateway says about a document: severity, and a line with code and place. Errors of an element come
+    first. Raises ClickException."""
+    answer = _json(_expected(api.ask("POST", "/_validation", data)).body)
+    findings = (found for of_one in answer.values() for found in (*of_one["errors"], *of_one["warnings"]))
+    return [
+        (found["severity"], f"{found['errorCode']}  {on_one_line(found['errorMessage'].removeprefix(_FINDING))}")
+        for found in findings
+    ]
+
+
+def _list(lines: list[str]) -> None:
+    for line in lines:
+        click.echo(f"  {line}", err=True)
+
+
+def _counted(count: int, word: str) -> str:
+    return f"{count:,} {word}" if count == 1 else f"{count:,} {word}s"
 
 
 def _conflict(api: TenantApi, name: str, file: Path, based_on: int) -> str:

@@ -91,7 +91,7 @@ def delete(name: str, data: Path | None, url: str | None, given_token: str | Non
     click.echo(f"{name} is deleted")
 
 
-for _command in (documents.get, documents.put, documents.diff, documents.history):
+for _command in (documents.get, documents.put, documents.check, documents.diff, documents.history):
     tenant.add_command(_command)
 
 

@@ -21,6 +21,9 @@ _OTHERS = ("Dollar", "Boolean", "URL", "Image", "Image URL", "Enumerated", "SSN"
 TYPES = frozenset((*_FAMILIES, *_OTHERS))
 """Every type that an attribute may have (section 6)."""
 
+_WITH_ATTRIBUTES = (*COMPLEX, "Image", "Image URL")
+"""Types whose attributes have attributes: an image has its address, its width and so on."""
+
 _FOR_REFERENCES = ("referencedEntityTypeURI", "relationshipTypeURI", "referencedAttributeURIs")
 
 _WHOLE = re.compile(r"[+-]?[0-9]{1,19}").fullmatch
@@ -41,7 +44,7 @@ def known_type(element: Element, model: Model) -> Found:
 
 
 def members_of_type(element: Element, model: Model) -> Found:
-    """Only reference attributes refer to types, and only nested and reference attributes have attributes."""
+    """Only reference attributes refer to types, and only nested, reference and image attributes have attributes."""
     kind = element.value.get("type")
     if type(kind) is not str or kind not in TYPES:
         return
@@ -50,7 +53,7 @@ def members_of_type(element: Element, model: Model) -> Found:
             if element.value.get(member):
                 advice = f"The type is {kind}; only attributes of type Reference have {member}."
                 yield element.found(281, member, "does not go with the type", advice)
-    if kind not in COMPLEX and element.value.get("attributes"):
+    if kind not in _WITH_ATTRIBUTES and element.value.get("attributes"):
         advice = f"The type is {kind}; only attributes of type Nested have attributes."
         yield element.found(281, "attributes", "does not go with the type", advice)
 

@@ -1,32 +1,45 @@
-"""Match groups (section 7.3)."""
+"""Match groups (section 7.3; documents in use, section 2)."""
 
 from __future__ import annotations
 
-from hivewire_protocol.tenant.elements import Element, strings_in
+from collections.abc import Iterator
+from typing import Any
+
+from hivewire_protocol.tenant.elements import Element, one_or_many, strings_in
 from hivewire_protocol.tenant.model import Found, Model, is_simple
 from hivewire_protocol.tenant.rules.structure import clip
 
 _OPERATORS = ("and", "or", "not")
 
+_COMPARING = ("exact", "fuzzy", "exactOrNull", "exactOrAllNull", "notExact", "notExactSame", "notFuzzySame")
+"""Operators that compare values. Others look at whether there are any, name classes, or weigh."""
+
+_INSTEAD = ("rule", "negativeRule", "matchMethod", "matchMethodMetadata", "methods")
+"""What says how the group matches."""
+
+_FIELDS = ("matchFieldURIs", "matchFieldURIsExactOrNull", "matchFieldURIsExactOrAllNull")
+"""Members of an attribute that is not simple, which name what is compared."""
+
 
 def has_rule(element: Element, model: Model) -> Found:
-    """A match group has a rule, or a negative one."""
-    if not element.value.get("rule") and not element.value.get("negativeRule"):
+    """A match group has a rule, a negative one, or a method in place of a rule."""
+    if not any(element.value.get(member) for member in _INSTEAD):
         yield element.found(373, "rule", "is missing", "A match group needs a rule that is not empty.")
 
 
 def rule_form(element: Element, model: Model) -> Found:
-    """A rule is an object, and so is what its operators combine; a group has one rule, not two."""
+    """A rule is an object, or several, and so is what its operators combine, at any depth; a group has one kind of
+    rule, not two."""
     for member, code in (("rule", 353), ("negativeRule", 354)):
-        rule = element.value.get(member)
-        if rule is None:
-            continue
-        if type(rule) is not dict:
-            yield element.found(code, member, "is not an object", "Give a rule as an object.")
-            continue
-        for operator in _OPERATORS:
-            if operator in rule and type(rule[operator]) is not dict:
-                yield element.found(code, f"{member}.{operator}", "is not an object", "Give what it combines.")
+        pending = [(member, element.value.get(member))]
+        while pending:
+            path, value = pending.pop()
+            for rule in one_or_many(value):
+                yield None
+                if type(rule) is not dict:
+                    yield element.found(code, path, "is not an object", "Give one rule as an object, or several.")
+                    continue
+                pending += [(f"{path}.{operator}", rule[operator]) for operator in _OPERATORS if operator in rule]
     if element.value.get("rule") and element.value.get("negativeRule"):
         advice = "A match group has either of the two; make two groups of it."
         yield element.found(354, "negativeRule", "is there beside rule", advice)
@@ -39,19 +52,32 @@ def attributes_of_rule(element: Element, model: Model) -> Found:
         return
     own = f"{owner.uri}/attributes/"
     for member in ("rule", "negativeRule"):
-        rule = element.value.get(member)
-        if type(rule) is not dict:
-            continue
-        for part, value in rule.items():
-            for uri in strings_in(value):
-                yield None
-                if uri is None or not uri.startswith(own):
+        for operator, uri in _named(element.value.get(member)):
+            yield None
+            if uri is None or not uri.startswith(own):
+                continue
+            found = model.attribute(uri)
+            if found is None:
+                if not model.layered:
+                    yield element.found(170, member, f"names {clip(uri)}", "The entity type has no such attribute.")
+            elif operator in _COMPARING and not is_simple(found) and not any(map(found.value.get, _FIELDS)):
+                advice = "Compare simple attributes, or give the attribute matchFieldURIs."
+                yield element.found(375, member, f"compares {clip(uri)}", advice)
+
+
+def _named(value: Any) -> Iterator[tuple[str, str | None]]:
+    """The strings in a rule and in the rules that it combines, with the operator that each belongs to; None for
+    anything else. An entry of `multi` defines a URI of its own."""
+    pending = [value]
+    while pending:
+        for rule in one_or_many(pending.pop()):
+            if type(rule) is not dict:
+                continue
+            for operator, operands in rule.items():
+                if operator in _OPERATORS:
+                    pending.append(operands)
                     continue
-                found = model.attribute(uri)
-                if found is None:
-                    if not model.layered:
-                        advice = "The entity type has no such attribute."
-                        yield element.found(170, member, f"names {clip(uri)}", advice)
-                elif part in _OPERATORS and not is_simple(found) and not found.value.get("matchFieldURIs"):
-                    advice = "Compare simple attributes, or give the attribute matchFieldURIs."
-                    yield element.found(375, member, f"compares {clip(uri)}", advice)
+                if operator == "multi":
+                    operands = [entry.get("attributes") for entry in one_or_many(operands) if type(entry) is dict]
+                for uri in strings_in(operands):
+                    yield operator, uri

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hivewire_protocol.tenant.elements import COLLECTIONS, MAX_URI, PARTS, ROOT, Element
+from hivewire_protocol.tenant.elements import COLLECTIONS, MAX_URI, PARTS, ROOT, Element, one_or_many
 from hivewire_protocol.tenant.model import Found, Model
 
 # The members that each kind requires beside its URI: of elements by the spelling of their URI member (section 12).
@@ -16,16 +16,21 @@ _REQUIRED = {
     ("attributes", "uri"): ("name", "label", "type"),
 }
 
-_STRINGS = {
-    ROOT: ("uri", "URI", "label", "description", "schemaVersion", "referenceConfigurationURI"),
-    "entityTypes": ("name", "label", "description"),
+_REQUIRED_STRINGS = {
+    ROOT: ("uri", "URI", "label", "schemaVersion"),
+    "entityTypes": ("name", "label"),
     "attributes": ("name", "label", "type"),
 }
+_OTHER_STRINGS = {ROOT: ("description", "referenceConfigurationURI"), "entityTypes": ("description",)}
+
+_ARRAYS = {ROOT: ("entityTypes",), "entityTypes": ("attributes",)}
+"""Collections that section 3 requires of what is spelled `URI`, and of the document."""
 
 _ENTRY = ("uri", "URI", "id", "name", "label", "description", "abstract", "access", "extendsTypeURI", "attributes")
 KNOWN_MEMBERS: dict[str, frozenset[str]] = {
     ROOT: frozenset(COLLECTIONS).union(
-        ("uri", "URI", "label", "description", "schemaVersion", "abstract", "referenceConfigurationURI"),
+        ("$schema", "uri", "URI", "id", "label", "description", "schemaVersion", "abstract"),
+        ("referenceConfigurationURI",),
         ("createdTime", "updatedTime", "createdBy", "updatedBy", "rdmTenantId", "flatOvCalculation"),
         ("pinIgnoredPriority", "activity", "ratings", "matchActions"),
     ),
@@ -48,19 +53,22 @@ def clip(text: Any) -> str:
     return f"'{shown}'" if len(shown) <= 200 else f"'{shown[:200]}...'"
 
 
-def uri_member(element: Element, model: Model) -> Found:
-    """Each element has `URI` or `uri`, not both, and its value is valid."""
+def one_uri(element: Element, model: Model) -> Found:
+    """The URI of an element stands in it once, as `URI` or `uri`, and is a string that is not too long."""
     value = element.value
     if "URI" in value and "uri" in value:
         yield element.found(304, "uri", "is there beside URI", "Give the URI of an element under one of the two names.")
-    elif element.uri is None:
-        uri = value.get("URI", value.get("uri"))
-        if uri is None:
-            yield element.found(304, "URI", "is missing", "Each element needs a URI, spelled URI or uri.")
-        else:
-            member = "URI" if "URI" in value else "uri"
-            advice = f"A URI is a string of at most {MAX_URI:,} characters, and not empty."
-            yield element.found(304, member, "is not a URI", advice)
+    elif element.uri is None and (uri := value.get("URI", value.get("uri"))) is not None:
+        member = "URI" if "URI" in value else "uri"
+        code = 304 if element.kind in _REQUIRED_STRINGS and type(uri) is not str else 315
+        advice = f"A URI is a string of at most {MAX_URI:,} characters that begins with configuration/."
+        yield element.found(code, member, "is not a URI", advice)
+
+
+def has_uri(element: Element, model: Model) -> Found:
+    """Each element has a URI. One without gets no id and has no page of its own."""
+    if element.owner is not None and element.value.get("URI", element.value.get("uri")) is None:
+        yield element.found(304, "URI", "is missing", "Each element needs a URI, spelled URI or uri.")
 
 
 def required_members(element: Element, model: Model) -> Found:
@@ -89,28 +97,49 @@ _WHAT = {
 }
 
 
-def member_types(element: Element, model: Model) -> Found:
-    """Members that have to be strings, arrays or numbers are; null counts as absent."""
-    value = element.value
-    for member in _STRINGS.get(element.kind, ()):
-        if (found := value.get(member)) is not None and type(found) is not str:
-            yield element.found(304, member, "is not a string", f"Give {member} as a string.")
+def required_types(element: Element, model: Model) -> Found:
+    """Required members are strings and arrays of objects; null counts as absent. With `uri` one object can stand in
+    place of `attributes`."""
+    yield from _strings(element, _REQUIRED_STRINGS)
+    for member in PARTS[element.kind]:
+        items = element.value.get(member)
+        if member not in _ARRAYS.get(element.kind, ()) or items is None:
+            continue
+        if type(items) is not list and (type(items) is not dict or element.kind == ROOT or "URI" in element.value):
+            yield element.found(304, member, "is not an array", f"Give {member} as an array of objects.")
+        else:
+            yield from _entries(element, member)
+
+
+def other_types(element: Element, model: Model) -> Found:
+    """Other members that have to be strings, numbers, objects or arrays of objects are; null counts as absent."""
+    yield from _strings(element, _OTHER_STRINGS)
     if element.kind == ROOT:
-        time = value.get("updatedTime")
+        time = element.value.get("updatedTime")
         if time is not None and (type(time) is bool or not isinstance(time, (int, float))):
             advice = "Give milliseconds since 1970 UTC, or leave it out: the server sets it."
             yield element.found(304, "updatedTime", "is not a number", advice)
     for member in PARTS[element.kind]:
-        items = value.get(member)
-        if items is None:
+        if member in _ARRAYS.get(element.kind, ()):
             continue
-        if type(items) is not list:
-            yield element.found(304, member, "is not an array", f"Give {member} as an array of objects.")
-            continue
-        for index, item in enumerate(items):
-            yield None
-            if type(item) is not dict:
-                yield element.found(304, f"{member}[{index}]", "is not an object", "Give each element as an object.")
+        items = element.value.get(member)
+        if items is not None and type(items) not in (list, dict):
+            yield element.found(304, member, "is not an array", f"Give {member} as an array of objects, or as one.")
+        else:
+            yield from _entries(element, member)
+
+
+def _strings(element: Element, members: dict[str, tuple[str, ...]]) -> Found:
+    for member in members.get(element.kind, ()):
+        if (found := element.value.get(member)) is not None and type(found) is not str:
+            yield element.found(304, member, "is not a string", f"Give {member} as a string.")
+
+
+def _entries(element: Element, member: str) -> Found:
+    for index, item in enumerate(one_or_many(element.value.get(member))):
+        yield None
+        if type(item) is not dict:
+            yield element.found(304, f"{member}[{index}]", "is not an object", "Give each element as an object.")
 
 
 def one_at_most(element: Element, model: Model) -> Found:
@@ -119,10 +148,19 @@ def one_at_most(element: Element, model: Model) -> Found:
         yield element.found(304, "", "is not the only element", "changeRequestTypes holds at most one element.")
 
 
+def known_at_top(element: Element, model: Model) -> Found:
+    """The document has no unknown member at its top level."""
+    if not model.known_members_only:
+        yield from _unknown(element)
+
+
 def known_members(element: Element, model: Model) -> Found:
-    """The top level has no unknown member; nor have entity and relation types with `document_members = known`."""
-    if element.kind != ROOT and not model.known_members_only:
-        return
+    """With `document_members = known`, the document, entity types and relation types have no unknown member."""
+    if model.known_members_only:
+        yield from _unknown(element)
+
+
+def _unknown(element: Element) -> Found:
     known = KNOWN_MEMBERS[element.kind]
     for member in element.value:
         yield None
@@ -131,22 +169,22 @@ def known_members(element: Element, model: Model) -> Found:
             yield element.found(304, member[:200], "is an unknown member", f"It is not known in {where}: leave it out.")
 
 
-def uri_place(element: Element, model: Model) -> Found:
-    """A URI says where its element stands: the owner's URI, the collection, a name of one segment.
+def uri_begins(element: Element, model: Model) -> Found:
+    """A URI begins with `configuration/`."""
+    if element.uri is not None and not element.uri.startswith("configuration/"):
+        yield element.found(315, "", f"has the URI {clip(element.uri)}", "A URI begins with configuration/.")
 
-    With more segments, or with none, it could equal the URI of another element or part, and would get its id.
-    """
+
+def uri_place(element: Element, model: Model) -> Found:
+    """A URI says where its element stands: the owner's URI, the collection, a name of one segment."""
     uri, owner = element.uri, element.owner
-    if uri is None or owner is None:
+    if uri is None or owner is None or owner.uri is None or not uri.startswith("configuration/"):
         return
-    if not uri.startswith("configuration/"):
-        yield element.found(315, "", f"has the URI {clip(uri)}", "A URI begins with configuration/.")
-    elif owner.uri is not None:
-        prefix = f"{owner.uri}/{element.kind}/"
-        name = uri[len(prefix) :]
-        if not uri.startswith(prefix) or not name or "/" in name:
-            advice = f"Here a URI is {clip(prefix)} and a name without a slash."
-            yield element.found(314, "", f"has the URI {clip(uri)}", advice)
+    prefix = f"{owner.uri}/{element.kind}/"
+    name = uri[len(prefix) :]
+    if not uri.startswith(prefix) or not name or "/" in name:
+        advice = f"Here a URI is {clip(prefix)} and a name without a slash."
+        yield element.found(314, "", f"has the URI {clip(uri)}", advice)
 
 
 def name_of_uri(element: Element, model: Model) -> Found:

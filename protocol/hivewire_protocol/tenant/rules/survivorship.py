@@ -123,9 +123,13 @@ def _mapping(element: Element) -> list[Document]:
 
 
 def _filtered(entry: Document) -> Iterator[str | None]:
-    """The URIs in the filter of an entry, and None for values that are not URIs."""
-    conditions = entry.get("filter")
-    if type(conditions) is dict:
-        for operands in conditions.values():
+    """The URIs in the filter of an entry, also where it combines conditions, and None for values that are not URIs."""
+    pending = entries(entry.get("filter"))
+    while pending:
+        conditions = pending.pop()
+        for operator, operands in conditions.items():
             yield None
-            yield from map(uri_of, entries(operands))
+            found = entries(operands)
+            yield from map(uri_of, found)
+            if operator in ("and", "or"):
+                pending += found

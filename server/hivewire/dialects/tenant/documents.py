@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from hivewire.dialects.tenant.calls import Call, Callers
-from hivewire.documents import Documents, Stored
+from hivewire.documents import Documents, Save, Stored
 from hivewire.http.body import Body, NotGzip, coding_of
 from hivewire.http.request import HttpRequest
 from hivewire.http.response import JSON, Response, streamed
@@ -94,8 +94,8 @@ class Pages:
         """Replace the document (section 3)."""
         async with self._body(call.request) as body:
             since = call.request.all("if-unmodified-since")
-            stored, _ = await self._documents.save(call.author, body, since)
-            return _document(stored)
+            save = await self._documents.save(call.author, body, since)
+            return Response(200, save.version.view, JSON, _saved(save))
 
     async def history(self, call: Call) -> Response:
         """Versions, newest first; one after the other is read and sent, however large they are together."""
@@ -162,20 +162,20 @@ class Pages:
         if address[0] == "sources" and option not in PURGES:
             raise BadRequest(f"option is one of {', '.join(PURGES)}")
         since = call.request.all("if-unmodified-since")
-        stored, _ = await self._documents.save(call.author, None, since, Edit("remove", address))
+        save = await self._documents.save(call.author, None, since, Edit("remove", address))
         if "survivorshipGroups" in address[2:3]:
-            return _json({"successful": True}, stored=stored)
+            return _json({"successful": True}, headers=_saved(save))
         if address[0] == "sources":
-            task = {"id": str(stored.change.revision), "type": option, "status": "COMPLETED"}
+            task = {"id": str(save.version.change.revision), "type": option, "status": "COMPLETED"}
             uri = f"configuration/{'/'.join(address)}"
-            return _json({"uri": uri, "successful": True, "backgroundTask": task}, stored=stored)
-        return Response(204, headers=_dated(stored))
+            return _json({"uri": uri, "successful": True, "backgroundTask": task}, headers=_saved(save))
+        return Response(204, headers=_saved(save))
 
     async def _edit(self, call: Call, edit: Edit, status: int) -> Response:
         async with self._body(call.request) as body:
             since = call.request.all("if-unmodified-since")
-            stored, part = await self._documents.save(call.author, body, since, edit)
-        return Response(status, part, JSON, _dated(stored))
+            save = await self._documents.save(call.author, body, since, edit)
+        return Response(status, save.part, JSON, _saved(save))
 
     @asynccontextmanager
     async def _body(self, request: HttpRequest) -> AsyncIterator[bytes]:
@@ -239,9 +239,15 @@ def _dated(stored: Stored) -> dict[str, str]:
     return {"Last-Modified": http_date(stored.header.updatedTime)}
 
 
+def _saved(save: Save) -> dict[str, str]:
+    """Headers of the answer to a save; the number of warnings only when there are any."""
+    warnings = {"Hivewire-Warnings": str(save.warnings)} if save.warnings else {}
+    return _dated(save.version) | warnings
+
+
 def _document(stored: Stored) -> Response:
     return Response(200, stored.view, JSON, _dated(stored))
 
 
-def _json(value: Any, status: int = 200, stored: Stored | None = None) -> Response:
-    return Response(status, render(value), JSON, _dated(stored) if stored is not None else {})
+def _json(value: Any, headers: dict[str, str] | None = None) -> Response:
+    return Response(200, render(value), JSON, headers or {})
