@@ -135,11 +135,14 @@ class Watcher:
             print(f"following: {reply['mode']}", flush=True)
             while True:
                 try:
-                    self.take(json.loads(await asyncio.wait_for(connection.recv(), ASK)))
+                    frame = json.loads(await asyncio.wait_for(connection.recv(), ASK))
+                    paused = frame["action"] == "subscription/paused"
+                    self.take(frame)
                     self.failures = 0
                 except TimeoutError:
-                    if not await self.known(connection):
-                        return
+                    paused = True
+                if paused and not await self.known(connection):
+                    return
 
     async def known(self, connection: ClientConnection) -> bool:
         """Whether our token still counts: when it has expired, the gateway pushes nothing more."""

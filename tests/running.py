@@ -175,7 +175,7 @@ class Talk:
         """The next message. A push has the form of its struct."""
         line = self.connection.recv(timeout=PATIENCE)
         found = json.loads(line)
-        if isinstance(found, dict) and "position" in found and "status" not in found:
+        if isinstance(found, dict) and "subscriptionId" in found and "status" not in found:
             hold_push(line.encode() if isinstance(line, str) else line)
         return found
 

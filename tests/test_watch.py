@@ -336,6 +336,15 @@ def test_what_was_cut_off_is_shown_when_it_is_whole(watching: Any, stub: Any) ->
     assert asked == [common, common, {"since": "e-1", **common}, {"since": "e-2", **common}]
 
 
+def test_pushes_about_the_token_are_not_shown(watching: Any, stub: Any) -> None:
+    """They are no messages of the subscription; what comes after them is."""
+    about = [{"action": "token/expiring", "expires": "x"}, {"action": "subscription/paused", "reason": "x"}]
+    url = stub([], ({"mode": "live", "position": "e-1"}, [*about, update(2, "a", position="e-2")], None))
+    with watching(url, token="t") as running:
+        assert [running.item()["type"] for _ in range(2)] == ["bookmark", "update"]
+        assert running.interrupt() == 130
+
+
 def test_a_reset_amid_a_subscription_is_shown(watching: Any, stub: Any) -> None:
     """A snapshot that replaces the state is announced, and the group that it cut off is not shown."""
     url = stub(

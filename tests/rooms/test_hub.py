@@ -16,6 +16,7 @@ import tests.world
 from hivewire.access.identity import ANONYMOUS, Identity
 from hivewire.access.tokens import ACCESS, Claims
 from hivewire.access.users import UserProfile
+from hivewire.actions.subscription import CONFIGURATION
 from hivewire.caller import Caller
 from hivewire.hub import catchup, hub, tail
 from hivewire.hub.feed import Copy, Feed
@@ -27,6 +28,7 @@ from hivewire.ledger.engines.memory import MemoryJournal
 from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.records import Change, NotKept, Transaction, Write
 from hivewire.session import Session
+from hivewire_protocol import times
 from hivewire_protocol.close import Code
 from hivewire_protocol.codec import push
 from hivewire_protocol.nouns.configuration import TEXT
@@ -65,6 +67,8 @@ class SlowJournal(MemoryJournal):
 
 class Peer:
     """A connection: what it got, in order. `room` is how many more frames it takes before it stops reading."""
+
+    outlives_token = True
 
     def __init__(self, world: World, identity: Identity) -> None:
         self.frames: list[Any] = []
@@ -686,19 +690,84 @@ async def test_a_slow_reader_whom_the_log_does_not_cover_gets_the_state_anew(wor
 
 async def test_an_expired_token_pauses_and_a_new_one_resumes(world: World) -> None:
     """Nothing is pushed behind the expiry; another token of the same user goes on where it stood."""
-    peer = world.peer(life=1_000)
+    peer = world.peer()
     peer.subscribe(snapshot=False)
     first = await world.put("a")
-    world.clock.time += 2_000
+    world.clock.time += 2 * HOUR
     second = await world.put("b")
     await world.hub.bookmarks()
-    assert shown(peer.frames)[1:] == [("a", 1, first)]
+    assert shown(peer.frames)[1:] == [("a", 1, first), "paused"]
     assert peer.suspended
     feed = peer.caller.feed
     assert feed is not None
     feed.renew(world.identity())
     await world.quiet()
-    assert shown(peer.frames)[2:] == [("b", 1, second)]
+    assert shown(peer.frames)[3:] == [("b", 1, second)]
+
+
+async def test_each_subscription_is_told_that_its_token_expires_and_that_it_has(world: World) -> None:
+    """Once a minute before and once when it has expired, in its own framing; a new token is a new turn."""
+    peer = world.peer(life=HOUR)
+    peer.subscribe(snapshot=False)
+    asked = {"jsonrpc": "2.0", "id": 2, "method": "configuration/subscribe", "params": {"snapshot": False}}
+    peer.session.receive(json.dumps(asked).encode())
+    feed = peer.caller.feed
+    assert feed is not None
+    peer.taken()
+
+    def look(milliseconds: int) -> list[Any]:
+        world.clock.time += milliseconds
+        world.hub.look_at_token(feed)
+        return peer.taken()
+
+    assert look(HOUR - 60_001) == []
+    expires = {"expires": times.render(LATER + HOUR)}
+    assert look(1) == [
+        {"action": "token/expiring", "subscriptionId": 1, **expires},
+        {"jsonrpc": "2.0", "method": "token/expiring", "params": {"subscriptionId": 2, **expires}},
+    ]
+    assert look(60_000) == [], "it is valid in its last millisecond"
+    reason = {"reason": "Token expired"}
+    assert look(1) == [
+        {"action": "subscription/paused", "subscriptionId": 1, **reason},
+        {"jsonrpc": "2.0", "method": "subscription/paused", "params": {"subscriptionId": 2, **reason}},
+    ]
+    await world.put("a")
+    await world.hub.bookmarks()
+    await world.quiet()
+    assert look(0) == []
+    feed.renew(world.identity())
+    await world.quiet()
+    assert shown(peer.taken()) == [("a", 1, world.ledger.revision)] * 2
+    assert [frame.get("action") for frame in look(HOUR - 1_000)] == ["token/expiring", None]
+
+
+async def test_who_does_not_read_is_told_of_the_expiry_when_it_reads(world: World) -> None:
+    """Nothing is written to a peer that does not read; the one word comes before anything else."""
+    peer = world.peer(life=1_000)
+    peer.subscribe(snapshot=False)
+    feed = peer.caller.feed
+    assert feed is not None
+    peer.session.pause()
+    world.clock.time += 2_000
+    world.hub.look_at_token(feed)
+    await world.put("a")
+    assert len(peer.taken()) == 1
+    peer.read()
+    await world.quiet()
+    assert shown(peer.taken()) == ["paused"]
+
+
+async def test_a_topic_may_keep_the_expiry_to_itself(world: World) -> None:
+    """Clients that know no such push are not told, and nothing is pushed to them from then on either."""
+    peer = world.peer(life=1_000)
+    feed = peer.caller.feed = world.hub.feed(peer, peer.caller.identity)
+    feed.subscribe(CONFIGURATION._replace(name="plain", kind="plain", tells_expiry=False), EVERYTHING)
+    feed.begin(rpc=False)
+    world.hub.look_at_token(feed)
+    world.clock.time += 2_000
+    world.hub.look_at_token(feed)
+    assert (peer.frames, peer.suspended) == ([], 1)
 
 
 async def test_a_token_reaches_over_the_socket(world: World) -> None:
@@ -1161,6 +1230,7 @@ MESSAGES = Topic(
     keys=message_keys,
     served=lambda identity, wanted: wanted & identity.names,
     source="messages",
+    tells_expiry=False,
 )
 
 
@@ -1267,10 +1337,10 @@ async def test_each_source_has_its_own_positions(world: World, messages: Message
     await world.hub.bookmarks()
     messages.insert("a", 1, "later")
     await world.put("a")
-    assert len(peer.frames) == 2
+    assert peer.frames[2:] == [{"action": "subscription/paused", "subscriptionId": 2, "reason": "Token expired"}]
     feed.renew(world.identity())
     await world.quiet()
-    assert [frame["position"] for frame in peer.frames[2:]] == ["messages-2", world.position(revision + 1)]
+    assert [frame["position"] for frame in peer.frames[3:]] == ["messages-2", world.position(revision + 1)]
 
 
 @given(st.lists(st.tuples(st.booleans(), some_names), max_size=12), st.integers(0, 14), st.integers(0, 14))

@@ -445,6 +445,8 @@ async def test_what_a_user_mints_has_no_privileges_in_tenants_but_an_administrat
 class Peer:
     """A connection that only notes what happens to it."""
 
+    outlives_token = True
+
     def __init__(self) -> None:
         self.suspended = 0
 

@@ -21,7 +21,7 @@ from hivewire_protocol.errors import (
     UnknownLogin,
     UserNotActive,
 )
-from hivewire_protocol.messages import Integer, Reply, Request, says
+from hivewire_protocol.messages import Integer, Push, Reply, Request, says
 from hivewire_protocol.permissions import Permission
 
 
@@ -110,3 +110,9 @@ class TokenRefresh(Request, tag="token/refresh"):
     errors = (InvalidTokenType, RefreshTokenExpired, Unauthorized)
 
     refreshToken: Annotated[str | None, says("A refresh token.")] = None
+
+
+class TokenExpiring(Push, tag="token/expiring", kw_only=True):
+    """The token of the socket expires within a minute; told once for each token, to each subscription."""
+
+    expires: Annotated[str, says("When, in UTC: `2026-03-01T09:30:00.123`.")]

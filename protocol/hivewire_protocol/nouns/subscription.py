@@ -100,6 +100,12 @@ class SubscriptionList(Request, tag="subscription/list"):
     type: Annotated[str | None, says("Only those of this type, `configuration` or `tenant`.")] = None
 
 
+class SubscriptionPaused(Push, tag="subscription/paused", kw_only=True):
+    """The token of the socket has expired: nothing more is pushed until `authenticate` gives it another one."""
+
+    reason: Annotated[str, says("Why: the text of the error that a request would get.")]
+
+
 # Members that several pushes share.
 _Position = Annotated[
     str | UnsetType, says("Where to resume once this message is applied; absent while a group goes on.")

@@ -29,7 +29,7 @@ LOOK_SECONDS = 1.0
 """While nothing is pushed, check this often that somebody still reads the output."""
 
 ASK_SECONDS = 30.0
-"""Seconds between checks of the token. The gateway does not report that it expired; it only stops pushing."""
+"""Seconds between checks of the token, because an older gateway does not report that it expired."""
 
 Item = dict[str, Any]
 """A pushed message, with `type` in place of the action and without the number of the subscription."""
@@ -159,6 +159,10 @@ class Watcher:
     def _take(self, frame: Item) -> None:
         """Hold a message back; with a position, show it and everything held."""
         action, position = frame.pop("action"), frame.get("position")
+        if action == "subscription/paused":
+            self._ask_at = 0.0  # the answer says what is wrong with the token
+        if action in ("subscription/paused", "token/expiring"):
+            return
         frame.pop("subscriptionId", None)
         item = {"type": action.removeprefix("configuration/"), **frame}
         if item.get("reset"):

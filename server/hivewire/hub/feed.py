@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Protocol
 
 from hivewire.access.identity import Identity
 from hivewire.hub.frames import shape_of
 from hivewire.hub.source import Topic
 from hivewire.hub.tail import Channel, Tail
+from hivewire_protocol import times
 from hivewire_protocol.close import Code
+from hivewire_protocol.encoding import encode
 from hivewire_protocol.patterns import Patterns
 
 
 class Listener(Protocol):
-    """A connection as feeds see it."""
+    """A connection as feeds see it. `outlives_token`: it can get another token, so it is told that one expires."""
+
+    outlives_token: bool
 
     @staticmethod
     def frame(topic: str, number: int, rpc: bool, what: str, members: bytes, position: str | None, /) -> bytes:
@@ -181,6 +186,12 @@ class Host(Protocol):
     def serve(self, feed: Feed) -> None:
         """Let the feed's subscriptions that are behind catch up, unless its peer does not read."""
 
+    def watch_token(self, feed: Feed) -> None:
+        """Tell the feed in time that its token expires."""
+
+    def why_paused(self, feed: Feed) -> str | None:
+        """What its subscribers are told when the feed is suspended; None for nothing."""
+
     def forget(self, feed: Feed) -> None:
         """The connection is gone."""
 
@@ -190,7 +201,7 @@ class Feed:
 
     `stalled`: the peer does not read, so nothing is pushed. `starting`: subscriptions whose reply has not been sent
     yet, which a push must not overtake. `patterns` counts the name patterns of all subscriptions. `serving`: a catch-up
-    of some of them is running.
+    of some of them is running. `timer` looks after the token; `warned` and `paused` say what was told of its end.
     """
 
     __slots__ = (
@@ -200,10 +211,13 @@ class Feed:
         "identity",
         "listener",
         "patterns",
+        "paused",
         "serving",
         "stalled",
         "starting",
         "subscriptions",
+        "timer",
+        "warned",
     )
 
     def __init__(self, host: Host, listener: Listener, identity: Identity) -> None:
@@ -215,6 +229,8 @@ class Feed:
         self.stalled = False
         self.serving = False
         self.patterns = 0
+        self.warned = self.paused = False
+        self.timer: asyncio.TimerHandle | None = None
         self.starting: list[Subscription] = []
         self.subscriptions: list[Subscription] = []
 
@@ -262,6 +278,8 @@ class Feed:
 
     def close(self) -> None:
         """The connection is gone."""
+        if self.timer is not None:
+            self.timer.cancel()
         self.end_all()
         self._host.forget(self)
 
@@ -280,12 +298,30 @@ class Feed:
         """Stop pushing, because the identity is no longer valid. Every subscription keeps its place."""
         for sub in self.subscriptions:
             sub.fall_behind()
+        # A peer that does not read is told when it does, because it is served then.
+        if not self.paused and not self.stalled and (reason := self._host.why_paused(self)) is not None:
+            self.paused = True
+            self._tell("subscription", "paused", b'"reason":%b' % encode(reason))
         self.listener.suspend()
+
+    def warn(self) -> None:
+        """Tell the subscribers once that the token expires soon, unless they do not read."""
+        if not self.warned:
+            self.warned = True
+            self._tell("token", "expiring", b'"expires":%b' % encode(times.render(self.expires)))
+
+    def _tell(self, noun: str, what: str, members: bytes) -> None:
+        if self.listener.outlives_token and not self.stalled:
+            told = [sub for sub in self.subscriptions if sub.topic.tells_expiry and sub not in self.starting]
+            self.listener.push(b"".join([sub.shape.notice(noun, what, members) for sub in told]))
 
     def renew(self, identity: Identity) -> None:
         """Continue with another token of the same user, which may cover other names (section 6)."""
+        if identity.expires != self.expires:  # else it is the same token, with fewer rights
+            self.warned = self.paused = False
         self.identity = identity
         self.expires = identity.expires
+        self._host.watch_token(self)
         for sub in self.subscriptions:
             served = sub.topic.served(identity, sub.wanted)
             if served == sub.served:

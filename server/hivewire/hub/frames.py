@@ -39,6 +39,10 @@ class Shape:
         topic = self.topic
         return self.frame(topic.name, self.id, self.rpc, "update", head + event.members(topic), position)
 
+    def notice(self, noun: str, what: str, members: bytes) -> bytes:
+        """The frame of a push about the subscription itself."""
+        return self.frame(noun, self.id, self.rpc, what, members, None)
+
     def bookmark(self, position: str, reset: bool = False) -> bytes:
         """The frame that only says how far the source has come."""
         members = b'"position":"%b"' % position.encode()

@@ -20,12 +20,19 @@ from hivewire.hub.ledger_source import LedgerSource
 from hivewire.hub.source import LEDGER, Event, Source, transactions
 from hivewire.hub.tail import Tail
 from hivewire.ledger.ledger import Ledger
+from hivewire_protocol.errors import TokenExpired
 
 FRAMES = 4_096
 """Most frames pushed by one announcement, which takes about 10 ms. The other subscriptions catch up in slices."""
 
 SUBJECTS = frozenset({USER, CLIENT})
 """Kinds of records that own tokens."""
+
+EXPIRING = 60_000
+"""Milliseconds before its expiry at which the subscribers of a token are told."""
+
+LONGEST_TIMER = 86_400
+"""Seconds after which a token is looked at again, because the clock may have been set meanwhile."""
 
 BOOKMARKS = 500
 """About how many bookmarks are sent before the event loop runs other tasks."""
@@ -94,11 +101,35 @@ class Hub:
                 tail.clear()
         feed = Feed(self, listener, identity)
         self.feeds.add(feed)
+        self.watch_token(feed)
         return feed
 
     def forget(self, feed: Feed) -> None:
         """The connection is gone."""
         self.feeds.discard(feed)
+
+    def watch_token(self, feed: Feed) -> None:
+        """Look at the feed's token when it is about to expire."""
+        if feed.timer is not None:
+            feed.timer.cancel()
+        left = feed.expires - self._now()
+        wait = left + 1 if feed.warned else max(0, left - EXPIRING)
+        seconds = min(wait / 1_000, LONGEST_TIMER)
+        feed.timer = asyncio.get_running_loop().call_later(seconds, self.look_at_token, feed)
+
+    def look_at_token(self, feed: Feed) -> None:
+        """Suspend the feed if its token has expired, else warn it if that is near, and look again later."""
+        left = feed.expires - self._now()
+        if left < 0:
+            feed.suspend()
+            return
+        if left <= EXPIRING:
+            feed.warn()
+        self.watch_token(feed)
+
+    def why_paused(self, feed: Feed) -> str | None:
+        """The text of the error that a request would get for an expired token; a change of the user is not told."""
+        return TokenExpired.text if feed.expires < self._now() else None
 
     def count(self) -> int:
         """Subscriptions of all connections."""

@@ -31,6 +31,8 @@ class Topic(NamedTuple):
     set of patterns over keys and gets an item when one of its keys matches. `served` is the part of the wanted patterns
     that an identity may follow. `update` encodes the members of an item's push, JSON without the braces.
 
+    `tells_expiry`: its subscribers are told that their token expires, and that they are paused.
+
     A topic with state also has `entry`, which encodes an item as an element of a snapshot, and `elements`, the member
     of a snapshot frame that holds them. Its items have one key each.
     """
@@ -43,6 +45,7 @@ class Topic(NamedTuple):
     elements: str = ""
     entry: Callable[[Any], bytes] | None = None
     source: str = LEDGER
+    tells_expiry: bool = True
 
 
 class Event(Struct, gc=False):

@@ -68,6 +68,8 @@ class EventStreams:
 class EventStream:
     """One stream: a bounded queue of events, and the task of the request that empties it."""
 
+    outlives_token = False
+
     def __init__(self, streams: EventStreams, caller: Caller) -> None:
         self._streams = streams
         self._settings = streams.dispatcher.services.settings

@@ -150,6 +150,8 @@ class Sockets:
 class WebSocket(asyncio.Protocol):
     """A connection, from its handshake to its end."""
 
+    outlives_token = True
+
     __slots__ = (
         "_address",
         "_backlog",
