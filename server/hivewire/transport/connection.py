@@ -42,10 +42,6 @@ PIPELINE = 64
 """Pipelined requests of one HTTP connection that may wait for their answers. Browsers and libraries send none."""
 
 
-_OTHER_UPGRADE = re.compile(rb"\r\nupgrade:(?![ \t]*websocket[ \t]*(?:\r\n|$))", re.IGNORECASE)
-"""An offer to switch to another protocol than WebSocket, such as h2c. A server may ignore it (RFC 9110, section 7.8),
-but the parser would take the body of the request for that protocol. So the header is renamed before it is parsed."""
-
 _PATH = re.compile(rb"(?:https?://[^/]*)?(/[^?]*)", re.IGNORECASE)
 """The path in the target of a request (RFC 9112, section 3.2)."""
 
@@ -171,13 +167,15 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _feed(self, data: bytes, start: int) -> None:
         piece = data[start : start + SLICE]
-        if not self._head_complete:
-            head, end, body = piece.partition(b"\r\n\r\n")
-            piece = _OTHER_UPGRADE.sub(b"\r\nx-upgrd:", head) + end + body
         try:
             self.parser.feed_data(piece)
         except httptools.HttpParserUpgrade as upgrade:
-            self._upgrade(data[start + upgrade.args[0] :])
+            parsed: int = upgrade.args[0]
+            if self._should_upgrade():
+                self._end_with(partial(self._hand_over, data[start + parsed :]))
+            else:
+                self._head_bytes = 0
+                self.data_received(self._head_without_upgrade() + piece[parsed:])
         except httptools.HttpParserError as error:
             # What a callback of the parser raises comes as the context of the parser's own error.
             cause = error.__context__
@@ -221,6 +219,12 @@ class HttpProtocol(HttpToolsProtocol):
         size = len(self.url) + sum(len(name) + len(value) + len(": \r\n") for name, value in self.headers)
         if size > self.admission.settings.head_bytes:
             raise self._head_too_large()
+        if self.parser.should_upgrade():
+            if self.parser.get_method() == b"CONNECT":
+                raise Refusal(400, "this is no proxy")
+            self.scope["method"] = self.parser.get_method().decode()
+            self.scope["http_version"] = self.parser.get_http_version()
+            return  # `_feed` goes on
         if len(self.pipeline) >= PIPELINE:
             raise Refusal(503, "too many requests sent without waiting for answers")
         self._head_complete = True
@@ -235,8 +239,9 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """The body is complete."""
-        self._in_body = False
-        super().on_message_complete()
+        if not self.parser.should_upgrade():
+            self._in_body = False
+            super().on_message_complete()
 
     # How it ends.
 
@@ -252,12 +257,19 @@ class HttpProtocol(HttpToolsProtocol):
                 self.cycle.message_event.set()
         self._end_with(partial(self._write_refusal, refusal))
 
-    def _upgrade(self, rest: bytes) -> None:
-        if self._should_upgrade():
-            self._end_with(partial(self._hand_over, rest))
-        else:
-            self._in_body = True  # uvicorn began to answer it as plain HTTP: `refuse` replaces that answer
-            self.refuse(Refusal(400, "there is no protocol to upgrade to but websocket"))
+    def _should_upgrade(self) -> bool:
+        """Whether the upgrade that the parser found is one to WebSocket, and to nothing else."""
+        return [value.lower() for name, value in self.headers if name == b"upgrade"] == [b"websocket"]
+
+    def _head_without_upgrade(self) -> bytes:
+        """The head that was just parsed, without its offer to switch to another protocol, such as h2c.
+
+        A server may ignore such an offer (RFC 9110, section 7.8), but the parser takes the body for that protocol.
+        So it parses the request once more.
+        """
+        lines = [b"%b %b HTTP/%b" % (self.scope["method"].encode(), self.url, self.scope["http_version"].encode())]
+        lines += [b"%b: %b" % header for header in self.headers if header[0] != b"upgrade"]
+        return b"\r\n".join([*lines, b"", b""])
 
     def _end_with(self, end: Callable[[], None]) -> None:
         """Call `end` once all earlier requests are answered, and read nothing until then."""
