@@ -78,7 +78,8 @@ def test_the_client_connects_with_each_kind_of_credential(
         assert info["rest_server_url"] == f"http://127.0.0.1:{shared_gateway.port}/{context}/rest"
     else:
         assert info["websocket_server_url"] == f"ws://127.0.0.1:{shared_gateway.port}/{context}/websocket"
-    assert cluster == {"bootstrap.servers": None, "zookeeper.connect": None}
+    own = f"127.0.0.1:{shared_gateway.port}"
+    assert cluster == {"bootstrap.servers": own, "zookeeper.connect": own}
     assert login == "admin"
 
 

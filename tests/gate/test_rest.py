@@ -518,9 +518,29 @@ def test_users_never_show_a_password(shared_gateway: RunningGateway, talk: Talk,
 
 
 def test_an_unknown_user_is_404(client: httpx.Client) -> None:
-    """A user that is not there cannot be changed."""
-    missing = client.put("/user/4711", json={"introReviewed": True})
-    assert (missing.status_code, missing.json()) == (404, {"error": 404, "message": "User with id = 4711 not found"})
+    """A user that is not there cannot be changed, which is found before the body is looked at."""
+    for body in (b'{"introReviewed":true}', b"", b"{", b"[1]"):
+        missing = client.put("/user/4711", content=body, headers={"Content-Type": "application/json"})
+        expected = (404, {"error": 404, "message": "User with id = 4711 not found"})
+        assert (missing.status_code, missing.json()) == expected
+    assert client.put("/user/1", content=b"").status_code == 400
+    assert client.put("/user/none", content=b"").status_code == 400
+
+
+def test_an_empty_parameter_is_an_absent_one(client: httpx.Client) -> None:
+    """Clients send all the parameters that they have, filled or not."""
+    everybody = client.get("/user").json()
+    assert client.get("/user?login=&loginPattern=&role=&take=&skip=&sortField=&sortOrder=").json() == everybody
+    assert client.get("/configuration?names=", headers={"Accept": "text/event-stream"}).status_code == 400
+
+
+def test_the_console_sends_a_user_back_as_it_is(client: httpx.Client) -> None:
+    """Numbers as strings, members that only the server sets, and nulls for what is not to be changed."""
+    shown = client.get("/user/current").json()
+    sent = shown | {"role": str(shown["role"]), "status": "0", "password": None, "passwordConfirmation": None}
+    assert client.put("/user/1", json=sent).status_code == 204
+    after = client.get("/user/current").json()
+    assert after == shown
 
 
 # Health and metrics.

@@ -46,7 +46,7 @@ class ClusterInfoReply(Reply):
     """About the message bus."""
 
     clusterInfo: Annotated[
-        dict[str, str | None], says("`bootstrap.servers` and `zookeeper.connect`, both null: there is no such bus.")
+        dict[str, str], says("`bootstrap.servers` and `zookeeper.connect`, both the host and port of the gateway.")
     ]
 
 
@@ -63,6 +63,6 @@ class ServerCacheInfo(Request, tag="server/cacheInfo"):
 
 
 class ClusterInfo(Request, tag="cluster/info"):
-    """The addresses of the message bus behind the server; both are null, because there is none."""
+    """The addresses of the message bus behind the server; there is none, so they are the gateway's own."""
 
     reply = ClusterInfoReply

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from hivewire.caller import Caller
 from hivewire.services import Services, now
 from hivewire_protocol import times
@@ -17,6 +19,8 @@ from hivewire_protocol.nouns.server import (
     ServerCacheInfo,
     ServerInfo,
 )
+
+_PORT = re.compile(r":\d+$")
 
 
 def info(services: Services, caller: Caller, request: ServerInfo) -> Reply:
@@ -38,8 +42,11 @@ def cache_info(services: Services, caller: Caller, request: ServerCacheInfo) -> 
 
 
 def cluster_info(services: Services, caller: Caller, request: ClusterInfo) -> Reply:
-    """The cluster of a server without a message bus: empty."""
-    return ClusterInfoReply({"bootstrap.servers": None, "zookeeper.connect": None})
+    """The address at which this gateway was asked, for both: clients need strings, and there is no message bus."""
+    host = caller.host or f"{services.settings.host}:{services.settings.port}"
+    if not _PORT.search(host):
+        host += ":443" if caller.secure else ":80"
+    return ClusterInfoReply({"bootstrap.servers": host, "zookeeper.connect": host})
 
 
 READS = {ServerInfo: info, ServerCacheInfo: cache_info, ClusterInfo: cluster_info}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from hivewire.access.passwords import Busy
 from hivewire.access.users import User, UserProfile
@@ -68,6 +69,13 @@ def list_(services: Services, caller: Caller, request: UserList) -> Reply:
     return UserListReply([UserListed(*_members(services, user)) for user in page])
 
 
+def existing(services: Services, parameters: Mapping[str, str]) -> None:
+    """Raise NotFound unless there is the user whose number a path names; what is no number is left to decoding."""
+    number = parameters["userId"]
+    if number.isdecimal() and services.users.by_id(int(number[:20])) is None:
+        raise NotFound(f"User with id = {number[:20]} not found")
+
+
 async def update(services: Services, caller: Caller, request: UserUpdate) -> Reply:
     """Change a user. `data` is overwritten always: absent or null clears it, as DeviceHive has it."""
     fields = request.user
@@ -82,6 +90,8 @@ async def update(services: Services, caller: Caller, request: UserUpdate) -> Rep
     asker = services.users.by_id(identity.user_id)
     if asker is None:
         raise Unauthorized
+    if fields.login == user.login:
+        fields.login = None  # consoles send it back as it is
     if any(value is not None for value in (fields.login, fields.role, fields.status, fields.password)):
         # The reference lets any holder of ManageUser set an administrator's password, and so become one. Not here,
         # and not with a token that an administrator has made for less.
@@ -89,7 +99,7 @@ async def update(services: Services, caller: Caller, request: UserUpdate) -> Rep
             raise NotAllowed("Admin permissions required for this action")
         if not identity.unrestricted:
             raise NotAllowed("login, password, role and status need an administrator's unrestricted token: log in")
-    if fields.login is not None and fields.login != user.login:
+    if fields.login is not None:
         raise NotAllowed("A login cannot be changed")
     if _steps_down(user, fields) and not any(
         _is_active_admin(other) for other in services.users.all() if other is not user

@@ -6,7 +6,7 @@ implementation of any action (core protocol, sections 1.5 and 10; configuration 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache, partial
 from typing import NamedTuple, get_type_hints
 from urllib.parse import unquote
@@ -14,6 +14,7 @@ from urllib.parse import unquote
 from msgspec import Raw
 
 from hivewire.access.identity import ANONYMOUS
+from hivewire.actions import user
 from hivewire.caller import Caller
 from hivewire.http import body
 from hivewire.http.body import ANONYMOUS_BODY
@@ -24,6 +25,7 @@ from hivewire.http.request import HttpRequest
 from hivewire.http.response import JSON, Response, error_document
 from hivewire.http.routes import Context, Dialect, Route, overridden
 from hivewire.resources import ResourceReply
+from hivewire.services import Services
 from hivewire_protocol import codec, coercion
 from hivewire_protocol.codec import MAX_REPLY
 from hivewire_protocol.encoding import encode
@@ -57,7 +59,8 @@ class Row(NamedTuple):
     `shows` is the member of the reply that becomes the whole body; None for all members as one object. `body` is the
     member of the request that the body becomes; None when the body's members are the request's. `auth` rows are there
     under `/auth/rest` too, where DeviceHive has a server of its own for tokens. `stream` is what the row stands for
-    when the caller accepts an event stream.
+    when the caller accepts an event stream. `existing` raises NotFound when what the path names does not exist; it is
+    called before the body is looked at.
     """
 
     method: str
@@ -68,6 +71,7 @@ class Row(NamedTuple):
     body: str | None = None
     auth: bool = False
     stream: type[Request] | None = None
+    existing: Callable[[Services, Mapping[str, str]], None] | None = None
 
 
 ROWS = (
@@ -86,7 +90,7 @@ ROWS = (
     Row("DELETE", "/configuration/{name}", ConfigurationDelete, 204, auth=True),
     Row("GET", "/user", UserList, shows="users"),
     Row("GET", "/user/current", UserGetCurrent, shows="current", auth=True),
-    Row("PUT", "/user/{userId}", UserUpdate, 204, body="user"),
+    Row("PUT", "/user/{userId}", UserUpdate, 204, body="user", existing=user.existing),
     Row("GET", "/tenant", TenantList, shows="tenants"),
     Row("POST", "/tenant", TenantInsert, 201, shows="tenant"),
     Row("DELETE", "/tenant/{tenantId}", TenantDelete, 204),
@@ -160,6 +164,8 @@ class Rest:
         return Call(request, caller)
 
     async def _answer(self, row: Row, call: Call) -> Response:
+        if row.existing is not None:
+            row.existing(self._services, call.request.parameters)
         asked = await self._build(row, call)
         reply = await self._dispatcher.carry_out(call.caller, asked, HeaderConditions(call.request))
         return _render(row, reply)
@@ -211,12 +217,13 @@ async def _welcome(call: Call) -> Response:
 def _query(request: HttpRequest, shape: type[Request]) -> dict[str, Raw]:
     """The query's parameters as raw JSON strings; repeated ones as a list where the request takes a list.
 
-    Parameters that the request does not have are ignored: proxies and programs add their own.
+    Parameters that the request does not have are ignored: proxies and programs add their own. Empty ones are absent,
+    except `names=`, which names nothing.
     """
     values: dict[str, list[str]] = {}
     known = shape.__struct_fields__
     for name, value in request.query():
-        if name in known:
+        if name in known and (value or name == "names"):
             values.setdefault(name, []).append(value)
     if not values:
         return {}
