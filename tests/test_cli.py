@@ -411,7 +411,8 @@ def test_a_given_token_goes_to_the_address_of_the_profile(logged_in: Run, monkey
     token = logged_in("token", "--action", "getconfiguration", "--name", "cli.given*").out.strip()
     assert logged_in("list", "cli.given*", "--token", token).code == 0
     refused = _with(monkeypatch, "HIVEWIRE_TOKEN", token, logged_in, "put", "cli.given", "1")
-    assert refused == (1, "", "hivewire: error: Access is denied\n")
+    assert (refused.code, refused.out) == (1, "")
+    assert refused.err.startswith("hivewire: error: Access is denied: ")
 
 
 def test_a_given_token_that_is_refused_is_said_to_be_the_one(logged_in: Run) -> None:
@@ -699,14 +700,23 @@ def test_a_missing_name_is_in_the_gateways_words(logged_in: Run) -> None:
     assert outcome.err == "hivewire: error: Requested config with name = cli.missing not found in the database\n"
 
 
-@pytest.mark.parametrize(("value", "problem"), [("", "cannot be empty"), ("s3cret" * 20_000, "not be more than")])
+@pytest.mark.parametrize(("value", "problem"), [("", "Value is empty"), ("s3cret" * 20_000, "at most 65,536")])
 def test_a_refused_value_is_not_repeated(logged_in: Run, value: str, problem: str) -> None:
-    """The gateway's words quote it; what is shown is one line without it."""
+    """What is shown is one line without it."""
     outcome = logged_in("put", "cli.refused", "--file", "-", stdin=value.encode())
     assert outcome.code == 1
     assert problem in outcome.err
     assert "s3cret" not in outcome.err
     assert outcome.err.count("\n") == 1
+
+
+def test_a_value_of_a_json_type_is_checked(logged_in: Run) -> None:
+    """What is not JSON is refused with the place; --no-check stores it."""
+    put = ("put", "cli.json", "{a:1}", "--content-type", "application/json")
+    refused = logged_in(*put)
+    assert (refused.code, refused.err.count("\n")) == (1, 1)
+    assert refused.err.startswith("hivewire: error: Value is not JSON, as its contentType says: ")
+    assert logged_in(*put, "--no-check").code == 0
 
 
 def test_a_value_larger_than_a_message_is_refused(logged_in: Run) -> None:

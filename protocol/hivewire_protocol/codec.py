@@ -194,6 +194,9 @@ def _fill(call: Call, request_type: type[Request], members: dict[str, Raw]) -> N
         coercion.build(Request, members)
         call.refused = request_type
         call.request = coercion.build(request_type, members)
+    except MalformedJson as error:
+        # DeviceHive's clients know one text for every member of a wrong type (core protocol, section 1.4).
+        call.fail(error if call.rpc else MalformedJson())
     except WireError as error:
         call.fail(error)
 

@@ -40,13 +40,20 @@ def build(shape: type[_S], members: Mapping[str, Raw]) -> _S:
     """A struct of this shape out of raw JSON members; missing ones keep their default, and unknown ones are ignored
     unless the struct forbids them.
 
-    Raises MalformedJson when a member's JSON type cannot be coerced to the field's, and InvalidParameters for a
-    forbidden member.
+    Raises MalformedJson, which names it, for a member whose JSON type cannot be coerced to the field's, and
+    InvalidParameters for a forbidden member.
     """
     coercers = _coercers(shape)
     if shape.__struct_config__.forbid_unknown_fields:
         refuse_unknown(shape, members)
-    return shape(**{name: coercers[name](bytes(raw)) for name, raw in members.items() if name in coercers})
+    built = {}
+    for name, raw in members.items():
+        if name in coercers:
+            try:
+                built[name] = coercers[name](bytes(raw))
+            except MalformedJson:
+                raise MalformedJson(f"{name} {_WANTED.get(coercers[name], 'has the wrong JSON type')}") from None
+    return shape(**built)
 
 
 def refuse_unknown(shape: type[Struct], members: Iterable[str]) -> None:
@@ -190,3 +197,10 @@ def boolean(raw: bytes) -> bool | None:
     if raw[:1] != b'"':
         raise MalformedJson
     return str(text(raw)).lower() == "true"
+
+
+_WANTED: dict[Callable[[bytes], Any], str] = {
+    text: "must be a string",
+    integer: "must be a whole number",
+    boolean: "must be true or false",
+}

@@ -81,7 +81,7 @@ class Dispatcher:
             return
         identity = self.authenticated(caller)
         if not identity.may(shape.permission) and not (shape.or_tenant and identity.tenants):
-            raise AccessDenied
+            raise AccessDenied(f"{AccessDenied.text}: this needs {shape.permission.wire_name}")
         if caller.permitted_to is not identity or caller.permitted_at != self._tokens.generation:
             caller.permitted, caller.permitted_to, caller.permitted_at = 0, identity, self._tokens.generation
         caller.permitted |= self._rows[shape][1]

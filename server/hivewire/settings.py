@@ -107,7 +107,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         str,
         _says("IP addresses of proxies, separated by commas, whose X-Forwarded-For and X-Forwarded-Proto are trusted."),
     ] = ""
-    name_length: Annotated[_Length, _says("Longest name of a new configuration, in characters.")] = 32
+    name_length: Annotated[_Length, _says("Longest name of a new configuration, in characters.")] = 128
     value_length: Annotated[_Count, _says("Longest value written over WebSocket or REST, in characters.")] = 65_536
     description_length: Annotated[_Count, _says("Longest description, in characters.")] = 1_024
     property_bytes: Annotated[

@@ -284,7 +284,7 @@ def test_a_page_says_what_is_refused(shared_gateway: RunningGateway, talk: Talk)
         assert running.change()["replaced"]
     weak = talk("token/create", payload={"userId": 1, "actions": ["GetDevice"]})["accessToken"]
     with follow(shared_gateway, "page.x", token=weak) as running:
-        assert running.hear("status", "Access is denied") == ["403 Access is denied", True]
+        assert running.hear("status", "Access is denied") == ["403 Access is denied: this needs GetConfiguration", True]
 
 
 # What is seen.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, ClassVar
 
+import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from hivewire_protocol.errors import NotFound, OutOfBounds, Unavailable, VersionConflict
@@ -33,6 +34,9 @@ _ExpectedVersion = Annotated[
 ]
 _ExpectedRevision = Annotated[
     Integer | None, says("The revision of the last change that the writer knows; another one gives 409.")
+]
+_Check = Annotated[
+    bool | None, says("False: a value whose `contentType` is JSON is stored without a check that it is JSON.")
 ]
 Revision = Annotated[int, says("The ledger-wide number of the change.")]
 
@@ -124,6 +128,7 @@ class ConfigurationPut(Request, tag="configuration/put", forbid_unknown_fields=T
     value: _Value = None
     description: _Description = None
     contentType: _ContentType = None
+    check: _Check = None
     entityVersion: _ExpectedVersion = None
     revision: _ExpectedRevision = None
 
@@ -194,6 +199,7 @@ class TransactChange(Struct, gc=False, forbid_unknown_fields=True):
     value: Annotated[str | None, says("The new content, at least one character; required for a put.")] = None
     description: _Description = None
     contentType: _ContentType = None
+    check: _Check = None
     entityVersion: _ExpectedVersion = None
     revision: _ExpectedRevision = None
 
@@ -215,6 +221,25 @@ def is_text(content_type: str) -> bool:
         return True
     media_type = content_type.partition(";")[0].strip().lower()
     return media_type.startswith("text/") or media_type.endswith(("/json", "/xml", "+json", "+xml"))
+
+
+def is_json(content_type: str) -> bool:
+    """Whether content of this type is JSON: `application/json`, and types built on it."""
+    return content_type.partition(";")[0].strip().lower().endswith(("/json", "+json"))
+
+
+def json_problem(content: bytes) -> str | None:
+    """Why this is not JSON (RFC 8259), in UTF-8; None when it is."""
+    try:
+        _any_json.decode(content)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        return str(error)
+    except RecursionError:
+        return "it is nested too deep"
+    return None
+
+
+_any_json = msgspec.json.Decoder(msgspec.Raw)
 
 
 def is_media_type(text: str) -> bool:

@@ -64,7 +64,8 @@ def read_batch(data: bytes, charset: str | None = None) -> list[BatchEntry]:
         raise OutOfBounds(f"The body is not XML that is accepted here: {what}") from None
     names = [entry.name for entry in handler.entries]
     if len(set(names)) < len(names):
-        raise OutOfBounds("A name stands in the batch twice")
+        twice = next(name for index, name in enumerate(names) if name in names[:index])
+        raise OutOfBounds(f"The name '{twice[:128]}' stands in the batch twice")
     return handler.entries
 
 
@@ -243,7 +244,7 @@ class _BatchHandler(ContentHandler, LexicalHandler):
         self._texts = {}
         name = attributes.get("name")
         if not name:
-            raise OutOfBounds("A property of the batch has no name")
+            raise OutOfBounds(f"Property {len(self.entries) + 1} of the batch has no name")
         entry = BatchEntry(name, bare(attributes.get("etag") or "") or None)
         self.entries.append(entry)
         try:

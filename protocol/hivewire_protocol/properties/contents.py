@@ -21,7 +21,7 @@ BINARY = "application/octet-stream"
 def checked_description(text: str | None) -> str | None:
     """The description itself. Raises OutOfBounds when it is too long."""
     if text is not None and len(text) > DESCRIPTION_LENGTH:
-        raise OutOfBounds(f"A description has at most {DESCRIPTION_LENGTH} characters")
+        raise OutOfBounds(f"A description has at most {DESCRIPTION_LENGTH:,} characters; this one has {len(text):,}")
     return text
 
 

@@ -43,9 +43,9 @@ def _decoded(text: str) -> str:
 def checked_name(name: str) -> str:
     """The name itself. Raises OutOfBounds for a name that no property can have, AccessDenied for the reserved one."""
     if name == RESERVED:
-        raise AccessDenied
+        raise AccessDenied(f"{AccessDenied.text}: the name '{name}' is reserved")
     if not 1 <= len(name) <= NAME_LENGTH:
-        raise OutOfBounds(f"A property name has 1 to {NAME_LENGTH} characters")
+        raise OutOfBounds(f"A property name has 1 to {NAME_LENGTH:,} characters; this one has {len(name):,}")
     if not name.isprintable() and (where := forbidden_character(name)) is not None:
         raise OutOfBounds(f"The property name has a forbidden character: {where}")
     return name

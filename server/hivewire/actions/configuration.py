@@ -51,7 +51,9 @@ from hivewire_protocol.nouns.configuration import (
     RevisionReply,
     TransactChange,
     forbidden_character,
+    is_json,
     is_media_type,
+    json_problem,
 )
 from hivewire_protocol.patterns import EVERYTHING, MAX_PATTERNS, Patterns
 
@@ -142,28 +144,27 @@ def _put(services: Services, caller: Caller, request: ConfigurationPut | Transac
     settings = services.settings
     # A longer name may have been written through another dialect; then it can be written here too.
     if not 1 <= len(name) <= settings.name_length and services.ledger.get(KIND, name) is None:
-        raise OutOfBounds(
-            f"Name cannot be empty. The name's length should not be more than {settings.name_length} symbols."
-        )
+        raise _out_of_length("Name", name, settings.name_length, "name_length")
     value = request.value
     if value is None:
         raise InvalidParameters(_violation("value", "null", "value field cannot be null."))
     if not 1 <= len(value) <= settings.value_length:
-        shown = value if len(value) <= 128 else f"{value[:128]}... ({len(value)} characters)"
-        raise OutOfBounds(
-            _violation(
-                "value",
-                shown,
-                f"Field cannot be empty. The length of value should not be more than {settings.value_length} symbols.",
-            )
-        )
-    content_type = TEXT
+        raise _out_of_length("Value", value, settings.value_length, "value_length")
+    content, content_type = value.encode(), TEXT
     if request.contentType is not None:
         content_type = request.contentType
         if not is_media_type(content_type):
             raise OutOfBounds("contentType must be a media type such as application/json")
+        if request.check is not False and is_json(content_type) and (problem := json_problem(content)) is not None:
+            raise OutOfBounds(f"Value is not JSON, as its contentType says: {problem}")
     description = _description(services, request.description)
-    return Write(KIND, name, value.encode(), content_type, description, _expected(request))
+    return Write(KIND, name, content, content_type, description, _expected(request))
+
+
+def _out_of_length(what: str, text: str, most: int, setting: str) -> OutOfBounds:
+    if not text:
+        return OutOfBounds(f"{what} is empty; it has 1 to {most:,} characters, setting {setting}")
+    return OutOfBounds(f"{what} is {len(text):,} characters long; at most {most:,}, setting {setting}")
 
 
 async def rollback(services: Services, caller: Caller, request: ConfigurationRollback) -> PendingWrite[Reply]:
@@ -288,7 +289,8 @@ def _name(caller: Caller, name: str | None) -> str:
         raise InvalidParameters("Configuration name is wrong or empty")
     names = caller.identity.names
     if name == RESERVED or (names is not EVERYTHING and name not in names):
-        raise AccessDenied
+        problem = "is reserved" if name == RESERVED else "is not among those of the token"
+        raise AccessDenied(f"{AccessDenied.text}: the name '{name[:128]}' {problem}")
     if not name.isprintable() and (where := forbidden_character(name)) is not None:
         raise OutOfBounds(f"Configuration name has a forbidden character: {where}")
     return name
@@ -297,7 +299,7 @@ def _name(caller: Caller, name: str | None) -> str:
 def _description(services: Services, description: str | None) -> str | None:
     most = services.settings.description_length
     if description is not None and len(description) > most:
-        raise OutOfBounds(f"description is longer than {most} characters")
+        raise _out_of_length("Description", description, most, "description_length")
     return description
 
 

@@ -151,7 +151,7 @@ def token_create(services: Services, caller: Caller, request: TokenCreate) -> Re
             "On property userId (value: null): must not be null ; "
         )
     if payload.userId != identity.user_id and not identity.may(Permission.MANAGE_USER):
-        raise AccessDenied
+        raise _denied(f"a token for somebody else needs {Permission.MANAGE_USER.wire_name}")
     user = services.users.by_id(payload.userId)
     if user is None:
         raise NotFound(f"User with id = {payload.userId} not found")
@@ -159,7 +159,8 @@ def token_create(services: Services, caller: Caller, request: TokenCreate) -> Re
         raise NotAllowed(UserNotActive.text)
     maker = services.users.by_id(identity.user_id)
     if user.profile.role == Role.ADMIN and (maker is None or maker.profile.role != Role.ADMIN):
-        raise AccessDenied  # administrators may do what no permission covers, such as setting passwords
+        # Administrators may do what no permission covers, such as setting passwords.
+        raise _denied("only administrators make tokens for administrators")
     claims = _claims(identity, user, payload)
     tokens, moment = services.tokens, now()
     access_expiry = _time(payload.expiration, "expiration")
@@ -179,7 +180,8 @@ def _claims(granter: Identity, user: User, payload: TokenPayload) -> Claims:
     networks = _scope(payload.networkIds, granter.networks, "networkIds")
     device_types = _scope(payload.deviceTypeIds, granter.device_types, "deviceTypeIds")
     if user.profile.all_device_types_available and granter.device_types is not None:
-        raise AccessDenied  # the target's own flag would widen any list to all types (core protocol 3.5)
+        # The target's own flag would widen any list to all types (core protocol 3.5).
+        raise _denied("the user sees all device types, and the caller does not")
     claims = Claims(_actions(granter, payload.actions), 0, 0, user.id, networks, device_types)
     if (names := _names(granter, payload.configurations)) is not None:
         claims.c = names
@@ -200,9 +202,13 @@ def _actions(granter: Identity, given: list[Raw] | None) -> list[int]:
         if permission is not None:
             wanted.add(permission)
     wanted.discard(Permission.NONE)
-    if not all(_grants(granter, permission) for permission in wanted):
-        raise AccessDenied
+    if lacking := [each.wire_name for each in sorted(wanted) if not _grants(granter, each)]:
+        raise _denied(f"the caller's own token does not grant {', '.join(lacking)}")
     return sorted(wanted) or [Permission.NONE]
+
+
+def _denied(why: str) -> AccessDenied:
+    return AccessDenied(f"{AccessDenied.text}: {why}")
 
 
 def _item(raw: Raw) -> Any:
@@ -228,7 +234,7 @@ def _scope(given: list[Raw] | None, own: frozenset[int] | None, field: str) -> l
         if not _IDS.fullmatch(text):
             raise OutOfBounds(f"{field}[{index}] is neither a number nor '*'")
         if own is not None and (text == "*" or int(text) not in own):
-            raise AccessDenied
+            raise _denied(f"{field}[{index}] is not among those of the caller's own token")
     return ids
 
 
@@ -242,7 +248,7 @@ def _names(granter: Identity, given: list[str] | None) -> list[str] | None:
         if (what := problem(pattern)) is not None:
             raise OutOfBounds(f"configurations[{index}]: {what}")
         if not granter.names.contains(pattern):
-            raise AccessDenied
+            raise _denied(f"configurations[{index}] is not among those of the caller's own token")
     return list(Patterns(given).patterns)
 
 

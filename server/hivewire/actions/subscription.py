@@ -96,7 +96,7 @@ def _wanted(services: Services, caller: Caller, request: ConfigurationSubscribe)
         check_tenant(services, identity, request.tenant, Privilege.READ)
         return documents.TOPIC, Patterns((request.tenant,))
     if not identity.may(Permission.GET_CONFIGURATION):
-        raise AccessDenied
+        raise AccessDenied(f"{AccessDenied.text}: this needs {Permission.GET_CONFIGURATION.wire_name}")
     return CONFIGURATION, EVERYTHING if request.names is None else checked_patterns(request.names)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, BinaryIO
@@ -14,9 +13,6 @@ from hivewire.cli.output import echo_json, lines, on_one_line, printable, shorte
 from hivewire.cli.remote import Remote, RemoteError
 
 PAGE = 1_000
-
-_VALUE_PROBLEM = re.compile(r"On property value \(value: .*\): (.*?)\s*;?\s*$", re.DOTALL)
-"""DeviceHive's message about an invalid value (core protocol, section 1.8). It quotes the value."""
 
 expect_option = click.option(
     "--expect",
@@ -46,6 +42,7 @@ Examples:
 @click.argument("value", required=False)
 @click.option("--file", type=click.File("rb"), help="Read the value from a file, unchanged; - is standard input.")
 @click.option("--content-type", help="Its media type; default text/plain.")
+@click.option("--no-check", is_flag=True, help="Store a value of a JSON type even if it is not JSON.")
 @description_option
 @expect_option
 @expect_revision_option
@@ -58,6 +55,7 @@ def put(
     value: str | None,
     file: BinaryIO | None,
     content_type: str | None,
+    no_check: bool,
     description: str | None,
     expect: int | None,
     expect_revision: int | None,
@@ -75,6 +73,7 @@ def put(
             name=name,
             value=content,
             contentType=content_type,
+            check=False if no_check else None,
             description=description,
             entityVersion=expect,
             revision=expect_revision,
@@ -195,8 +194,6 @@ def why(error: RemoteError) -> list[str]:
     """Lines that say why a write was refused. A conflict shows the current version; a refused value is not shown."""
     if error.code == 409:
         return [on_one_line(str(error)), *_current(error.reply.get("change"))]
-    if problem := _VALUE_PROBLEM.search(str(error)):
-        return [f"the value is refused: {on_one_line(problem[1])}"]
     return [on_one_line(str(error))]
 
 

@@ -23,7 +23,7 @@ from hivewire.cli.output import printable, printable_json, shortened
 from hivewire.cli.remote import Remote, RemoteError, Unreachable
 from hivewire.ledger.records import MAX_TRANSACTION
 from hivewire.settings import Settings
-from hivewire_protocol.nouns.configuration import TEXT
+from hivewire_protocol.nouns.configuration import TEXT, is_json, json_problem
 from hivewire_protocol.patterns import MAX_LENGTH, MAX_PATTERNS
 
 ATTEMPTS = 5
@@ -125,10 +125,13 @@ says how much. It is safe to repeat an import.""",
 )
 @click.argument("file", type=click.File("rb"))
 @click.option("--dry-run", is_flag=True, help="Show what would be created and updated, and write nothing.")
+@click.option("--no-check", is_flag=True, help="Store values of a JSON type even if they are not JSON.")
 @description_option
 @url_option
 @token_option
-def import_(url: str | None, given_token: str | None, file: BinaryIO, dry_run: bool, description: str | None) -> None:
+def import_(
+    url: str | None, given_token: str | None, file: BinaryIO, dry_run: bool, no_check: bool, description: str | None
+) -> None:
     """Create and update the configurations in FILE; - is standard input. Nothing is deleted.
 
     The whole file is checked before anything is written. Configurations that are equal already are not written. If
@@ -148,7 +151,8 @@ def import_(url: str | None, given_token: str | None, file: BinaryIO, dry_run: b
                 click.echo(_described(change).encode())
         else:
             with _progress("writing") as report:
-                _write(remote, changes, description, report)
+                common = {"description": description, "check": False if no_check else None}
+                _write(remote, changes, common, report)
     created = sum(change.seen is None for change in changes)
     would = "would be " if dry_run else ""
     unchanged = len(entries) - len(changes)
@@ -289,12 +293,19 @@ def _differences(entries: list[ImportEntry], there: dict[str, dict[str, Any]]) -
         seen = there.get(entry.name)
         if seen is None or (entry.value, entry.content_type) != (seen["value"], seen.get("contentType", TEXT)):
             changes.append(Difference(entry, seen))
-    # Changes beyond the default limits go first: if the gateway refuses them, nothing is written yet.
+    # Changes that the gateway may refuse go first: nothing is written yet then.
     usual = Settings()
-    changes.sort(
-        key=lambda change: len(change.entry.name) <= usual.name_length and len(change.entry.value) <= usual.value_length
-    )
+    changes.sort(key=lambda change: _is_usual(change.entry, usual))
     return changes
+
+
+def _is_usual(entry: ImportEntry, usual: Settings) -> bool:
+    """Whether every gateway takes an entry: within the default limits, and JSON if its type says so."""
+    return (
+        len(entry.name) <= usual.name_length
+        and len(entry.value) <= usual.value_length
+        and (not is_json(entry.content_type) or json_problem(entry.value.encode()) is None)
+    )
 
 
 def _described(change: Difference) -> str:
@@ -318,10 +329,10 @@ def _excerpt(text: str, start: int = 0) -> str:
     return ("..." if start > 0 else "") + shortened(text[max(0, start) :], SHOWN)
 
 
-def _write(remote: Remote, changes: list[Difference], description: str | None, report: _Report) -> None:
+def _write(remote: Remote, changes: list[Difference], common: dict[str, Any], report: _Report) -> None:
     """Write the changes; each expects the version that was seen. An error says how many were written before."""
     done, total = 0, len(changes)
-    for batch in _batches((_wire(change, description) for change in changes), MAX_TRANSACTION):
+    for batch in _batches((_wire(change, common) for change in changes), MAX_TRANSACTION):
         so_far = f"{done:,} of {total:,} changes are written"
         unknown = f"{so_far}, and the next {len(batch):,} perhaps: import again to finish"
         try:
@@ -338,16 +349,14 @@ def _write(remote: Remote, changes: list[Difference], description: str | None, r
         report(done, total)
 
 
-def _wire(change: Difference, description: str | None) -> dict[str, Any]:
-    """The change as `configuration/transact` takes it."""
+def _wire(change: Difference, common: dict[str, Any]) -> dict[str, Any]:
+    """The change as `configuration/transact` takes it. `common` are members of all changes; None leaves one out."""
     name, value, content_type = change.entry
     version = change.seen["entityVersion"] if change.seen is not None else 0
     wire = {"operation": "put", "name": name, "value": value, "entityVersion": version}
     if content_type != TEXT:
         wire["contentType"] = content_type
-    if description is not None:
-        wire["description"] = description
-    return wire
+    return wire | {member: given for member, given in common.items() if given is not None}
 
 
 def _refusal(error: RemoteError, batch: list[dict[str, Any]]) -> list[str]:

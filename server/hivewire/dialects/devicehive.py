@@ -190,8 +190,10 @@ class Rest:
             for envelope in ("requestId", "jsonrpc"):
                 members.pop(envelope, None)
             return coercion.build(row.request, members)
-        except (MalformedJson, UnicodeDecodeError):
-            raise InvalidParameters from None
+        except MalformedJson as error:
+            raise InvalidParameters(f"{InvalidParameters.text}: {error}") from None
+        except UnicodeDecodeError:
+            raise InvalidParameters(f"{InvalidParameters.text}: the path is not UTF-8") from None
 
     def _limit(self, caller: Caller) -> int:
         limit = self._services.settings.message_bytes
@@ -205,8 +207,12 @@ class Rest:
             raise InvalidParameters("Error! Validation failed: Object is null")
         if request.media_type(JSON) != JSON:
             raise UnsupportedMediaType
-        codec.check_depth(data)
-        members = coercion.decode_members(data)
+        try:
+            codec.check_depth(data)
+            members = coercion.decode_members(data)
+        except MalformedJson:
+            what = f"the body is not a JSON object that is nested at most {codec.MAX_DEPTH} deep"
+            raise InvalidParameters(f"{InvalidParameters.text}: {what}") from None
         return members if row.body is None else {row.body: Raw(data)}
 
 

@@ -77,9 +77,9 @@ class Credentials:
         if caller.everything:
             return caller
         if caller.user is None:
-            raise Unauthorized if insists else AccessDenied
+            raise Unauthorized if insists else AccessDenied(f"{AccessDenied.text}: this needs a login")
         if caller.user.profile.role != Role.ADMIN:
-            raise AccessDenied
+            raise AccessDenied(f"{AccessDenied.text}: this needs an administrator")
         return caller
 
     async def log_in(self, asked: Asked) -> tuple[str, int]:
