@@ -117,6 +117,13 @@ class TokenExpired(WireError):
     text = "Token expired"
 
 
+class TokenRevoked(WireError):
+    """The token was revoked; log in again."""
+
+    code = 401
+    text = "Token revoked"
+
+
 class RefreshTokenExpired(WireError):
     """The refresh token has expired; log in again."""
 

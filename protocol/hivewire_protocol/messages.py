@@ -27,6 +27,7 @@ from hivewire_protocol.errors import (
     MalformedJson,
     MissingAction,
     TokenExpired,
+    TokenRevoked,
     TooLarge,
     Unauthorized,
     UnknownAction,
@@ -108,7 +109,14 @@ COMMON_ERRORS: tuple[type[WireError], ...] = (
 )
 """What every message can be answered with."""
 
-CALLER_ERRORS: tuple[type[WireError], ...] = (Unauthorized, TokenExpired, UserNotActive, ClientDeleted, AccessDenied)
+CALLER_ERRORS: tuple[type[WireError], ...] = (
+    Unauthorized,
+    TokenExpired,
+    TokenRevoked,
+    UserNotActive,
+    ClientDeleted,
+    AccessDenied,
+)
 """What every request that needs a permission can be answered with."""
 
 

@@ -91,6 +91,7 @@ async def serve(settings: Settings, started: Callable[[Started], None]) -> None:
         tell_of_readers(Path(settings.data))
         first = await bootstrap.prepare(settings, store.ledger, store.users, store.passwords)
         services = _services(settings, store, bootstrap.signing_key(settings, store.ledger, first))
+        services.tokens.previous = bootstrap.previous_key(settings, store.ledger)
         server = _server(Dispatcher(services, actions.READS, actions.WRITES))
         for component in (services.workers, store.ledger, store.users, services.hub, server):
             _start(component, services.telemetry, stack)
@@ -111,7 +112,7 @@ async def serve(settings: Settings, started: Callable[[Started], None]) -> None:
 def check(settings: Settings) -> None:
     """Check what the settings refer to, before a data file is created. Raises StartError."""
     if settings.jwt_secret is not None:
-        bootstrap.key_of(settings, settings.jwt_secret)
+        bootstrap.key_of(settings, settings.jwt_secret, settings.jwt_secret)
     port.check_tls(settings)
 
 
@@ -121,6 +122,7 @@ def _services(settings: Settings, store: Store, key: Key) -> Services:
     telemetry = Telemetry()
     store.ledger.on_commit = telemetry.committed
     hub = Hub(store.ledger, tokens, settings.conflate_after, telemetry.unexpected, settings.bookmark_seconds)
+    store.ledger.clock.on_set_back = hub.recheck
     return Services(
         settings, store.ledger, store.users, tokens, store.passwords, Throttle(elapsed), telemetry, hub, store.tenants
     )
@@ -135,7 +137,9 @@ def _server(dispatcher: Dispatcher) -> Server:
     def not_ready(for_writes: bool) -> str | None:
         if sockets.draining:
             return "the gateway is stopping"
-        return ledger.failing if for_writes or ledger.broken else None
+        if for_writes:
+            return ledger.failing or ledger.clock.problem
+        return ledger.failing if ledger.broken else None
 
     application = Application(DIALECTS, Context(dispatcher, admission, streams, not_ready))
     return Server(settings, application, application.headers_of, admission, sockets, streams)

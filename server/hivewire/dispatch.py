@@ -7,6 +7,7 @@ from time import time_ns
 from typing import Any, Protocol, TypeAlias
 
 from hivewire.access.identity import ANONYMOUS, Identity
+from hivewire.access.tokens import AHEAD
 from hivewire.caller import Caller
 from hivewire.ledger.pending import PendingWrite, commit, unavailable
 from hivewire.ledger.records import Change, NotDurable, Precondition, PreconditionFailed, Refused
@@ -17,6 +18,7 @@ from hivewire_protocol.errors import (
     InternalError,
     NotFound,
     TokenExpired,
+    TokenRevoked,
     Unauthorized,
     UserNotActive,
     WireError,
@@ -94,12 +96,19 @@ class Dispatcher:
         return identity
 
     def authenticated(self, caller: Caller) -> Identity:
-        """Who the caller is, if its token counts. Raises Unauthorized, TokenExpired, UserNotActive or ClientDeleted."""
+        """Who the caller is, if its token counts.
+
+        Raises Unauthorized, TokenExpired, TokenRevoked, UserNotActive or ClientDeleted.
+        """
         identity = caller.identity
         if identity is ANONYMOUS:
             raise Unauthorized
         if identity.expires < now():
             raise TokenExpired
+        if identity.issued > now() + AHEAD:
+            raise Unauthorized
+        if self._tokens.revoked(identity):
+            raise TokenRevoked
         if not self._tokens.active(identity):
             raise ClientDeleted if identity.client else UserNotActive
         return identity

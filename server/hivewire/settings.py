@@ -18,6 +18,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from hivewire.addresses import plain
+from hivewire_protocol import times
 
 ENVIRONMENT = "HIVEWIRE_"
 
@@ -66,6 +67,18 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         Literal["utf8", "devicehive"],
         _says("How the secret becomes the key: `devicehive` keeps the tokens of a DeviceHive installation valid."),
     ] = "utf8"
+    jwt_previous_secret: Annotated[
+        str | None,
+        _says(
+            "Secret that signed tokens before `jwt_secret`; the one generated and stored in the file if not set. "
+            "Accepted only with `jwt_previous_until`.",
+            secret=True,
+        ),
+    ] = None
+    jwt_previous_until: Annotated[
+        str | None,
+        _says("Time until which tokens of the previous secret are accepted, in UTC: `2026-03-01T09:30:00`."),
+    ] = None
     access_token_lifetime: Annotated[_Lifetime, _says("Lifetime of an access token, in s.")] = 1_800
     refresh_token_lifetime: Annotated[_Lifetime, _says("Lifetime of a refresh token, in s.")] = 15_724_800
     tls_certificate: Annotated[str | None, _says("PEM file of the certificate chain; enables TLS.")] = None
@@ -251,6 +264,14 @@ def load(flags: Mapping[str, Any], environment: Mapping[str, str] | None = None,
     settings = Settings(**values)
     if (settings.tls_certificate is None) != (settings.tls_key is None):
         raise SettingsError("tls_certificate and tls_key belong together: give both or neither")
+    if settings.jwt_previous_until is not None:
+        try:
+            times.parse(settings.jwt_previous_until)
+        except ValueError:
+            where = f"setting jwt_previous_until ({sources['jwt_previous_until']}) is {settings.jwt_previous_until!r}"
+            raise SettingsError(f"{where}: give a time such as 2026-03-01T09:30:00") from None
+    elif settings.jwt_previous_secret is not None:
+        raise SettingsError("jwt_previous_secret needs jwt_previous_until, the time until which it counts")
     for proxy in filter(None, map(str.strip, settings.trusted_proxies.split(","))):
         try:
             ip_address(proxy)

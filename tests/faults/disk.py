@@ -50,9 +50,11 @@ class Desk:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._met = path.with_name(path.name + ".met")
+        self.clock = 0
 
     def give(self, fault: Fault | None = None, clock: int = 0) -> None:
         """From now on this counts, in place of what was said before."""
+        self.clock = clock
         self._met.unlink(missing_ok=True)
         unfinished = self._path.with_name(self._path.name + ".unfinished")
         unfinished.write_bytes(msgspec.json.encode(Orders(clock, fault)))

@@ -29,7 +29,7 @@ class Station:
         self._faults = faults
         self.desk = Desk(data.with_name("orders"))
         self.answered: dict[str, tuple[str, int]] = {}
-        self._token = ""
+        self._token, self._token_clock = "", 0
 
     def start(self, *flags: str) -> RunningGateway:
         """A gateway that follows the orders of this test."""
@@ -40,8 +40,9 @@ class Station:
         return RunningGateway(self.data, *flags, env=orders, main="tests.faults.gateway")
 
     def talk(self, gateway: RunningGateway) -> Talk:
-        """A socket with the administrator's token, which outlives each gateway."""
-        self._token = self._token or gateway.token()
+        """A socket with the administrator's token, which outlives each gateway, but no setting of the clock."""
+        if not self._token or self._token_clock != self.desk.clock:
+            self._token, self._token_clock = gateway.token(), self.desk.clock
         return gateway.socket(self._token)
 
     def put(self, talk: Talk, name: str, value: str) -> dict[str, Any]:

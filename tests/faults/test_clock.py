@@ -1,4 +1,4 @@
-"""A clock that is set back an hour: nothing is lost, nothing goes backwards, and nobody is locked out."""
+"""A clock that is set: nothing is lost, nothing goes backwards, nobody is locked out, no token lives for longer."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_changes_are_not_kept_in_memory(data: Path) -> None:
 
 
 def test_tokens_and_logins_are_good(station: Station) -> None:
-    """Tokens of before stay good, new ones are good at once; who guessed wrong waits a second and not an hour."""
+    """New ones are good at once; who guessed wrong waits a second and not an hour."""
     with station.start() as gateway:
         station.check_alive(gateway)
         with gateway.http("") as http:
@@ -82,11 +82,42 @@ def test_tokens_and_logins_are_good(station: Station) -> None:
                 assert login("wrong password") == 401
             assert login(PASSWORD) == 429
             station.desk.give(clock=-HOUR)
-            station.check_alive(gateway)
             until(lambda: login(PASSWORD) == 201)
+            station.check_alive(gateway)
         with gateway.http() as http:
             assert http.get("/user/current").status_code == 200
         station.check_after_kill(gateway)
+
+
+def test_tokens_of_a_clock_that_was_ahead_end_when_it_is_set_right(station: Station) -> None:
+    """400 days: tokens and sessions of meanwhile do not count any more, on open sockets too; the operator is told."""
+    days = 400 * 24 * HOUR
+    with station.start() as gateway:
+        old = gateway.token()
+        station.desk.give(clock=days)
+        site = gateway.url + "/@api/deki/"
+        session = httpx.get(site + "users/authenticate", auth=("admin", PASSWORD)).text
+        with station.talk(gateway) as talk, gateway.http() as http:
+            assert talk("configuration/subscribe", snapshot=False)["status"] == "success"
+            assert http.put("/configuration/a", json={"value": "1"}).status_code == 200
+            assert talk.receive()["action"] == "configuration/update"
+            until(lambda: gateway.events("the clock was set"))
+            station.desk.give()
+            assert talk.receive() == {"action": "subscription/paused", "subscriptionId": 1, "reason": "Unauthorized"}
+            assert talk("configuration/list")["code"] == 401
+            assert http.get("/configuration/a").status_code == 401
+        assert httpx.get(site + "site/properties", headers={"X-Authtoken": session}).status_code == 403
+        assert httpx.get(gateway.url + "/health/ready").status_code == 200
+        ready = httpx.get(gateway.url + "/health/ready?for=writes")
+        assert (ready.status_code, "days behind" in ready.json()["reason"]) == (503, True)
+        until(lambda: gateway.events("the clock is behind the last change"))
+        assert [round(told["seconds"] / days) for told in gateway.events("the clock was set")] == [1, -1]
+        with gateway.http(old) as http:
+            assert http.get("/configuration/a").status_code == 200
+            assert http.put("/configuration/b", json={"value": "1"}).status_code == 200
+        assert httpx.get(gateway.url + "/health/ready?for=writes").status_code == 200
+        gateway.process.kill()
+        gateway.process.wait()
 
 
 def test_a_tenants_document_keeps_its_seconds(station: Station) -> None:
@@ -101,6 +132,7 @@ def test_a_tenants_document_keeps_its_seconds(station: Station) -> None:
 
         first = save("first")
         station.desk.give(clock=-HOUR)
+        http.headers["Authorization"] = f"Bearer {gateway.token()}"
         second = save("second", first.headers["last-modified"])
         assert second.status_code == 200
         assert second.json()["updatedTime"] // 1_000 == first.json()["updatedTime"] // 1_000 + 1

@@ -83,7 +83,7 @@ def test_a_token_has_the_claims_that_devicehive_gives(shared_gateway: RunningGat
     header = admin_token.split(".")[0]
     assert base64.urlsafe_b64decode(header + "==") == b'{"alg":"HS256"}'
     claims = jwt.decode(admin_token, SECRET, algorithms=["HS256"])["payload"]
-    assert list(claims) == ["a", "e", "t", "u", "n", "dt"]
+    assert list(claims) == ["a", "e", "t", "u", "n", "dt", "i", "j"]
     assert (claims["a"], claims["t"], claims["u"], claims["n"], claims["dt"]) == ([0], 1, 1, ["*"], ["*"])
     assert now() < claims["e"] <= now() + 1_800_000
 
@@ -349,6 +349,41 @@ def test_a_new_signing_secret_ends_every_token(data: Any) -> None:
 
     assert codes(SECRET) == [200, 201, 200, 200]
     assert codes(FOREIGN) == [401, 401, 403, 200]
+
+
+def test_a_previous_signing_secret_is_good_for_a_time(data: Any) -> None:
+    """Tokens and sessions that it signed are accepted until then, also those of a secret that was generated."""
+    with RunningGateway(data, env={"HIVEWIRE_JWT_SECRET": ""}) as gateway:
+        tokens = httpx.post(gateway.rest_url + "/token", json={"login": "admin", "password": PASSWORD}).json()
+        session = httpx.get(gateway.url + "/@api/deki/users/authenticate", auth=("admin", PASSWORD)).text
+        gateway.stop()
+
+    def codes(**settings: str) -> list[int]:
+        env = {"HIVEWIRE_JWT_SECRET": FOREIGN, **settings}
+        with RunningGateway(data, env=env) as gateway, gateway.http("") as client:
+            return [
+                client.get("/configuration", headers={"Authorization": f"Bearer {tokens['accessToken']}"}).status_code,
+                client.post("/token/refresh", json={"refreshToken": tokens["refreshToken"]}).status_code,
+                client.get(gateway.url + "/@api/deki/site/properties", headers={"X-Authtoken": session}).status_code,
+            ]
+
+    good, over = "HIVEWIRE_JWT_PREVIOUS_UNTIL", "2020-01-01T00:00:00"
+    assert codes(**{good: "2100-01-01T00:00:00"}) == [200, 201, 200]
+    assert codes(**{good: over}) == [401, 401, 403]
+    assert codes() == [401, 401, 403]
+
+
+def test_a_revoked_token_is_out_at_once(two_administrators: RunningGateway) -> None:
+    """On open sockets, which are told, and over HTTP."""
+    fresh = two_administrators
+    tokens = httpx.post(fresh.rest_url + "/token", json={"login": "second", "password": PASSWORD}).json()
+    with fresh.socket(tokens["accessToken"]) as second, fresh.http() as administrator:
+        assert second("configuration/subscribe", snapshot=False)["status"] == "success"
+        assert administrator.post("/token/revoke", json={"userId": 2}).status_code == 204
+        assert second.receive()["reason"] == "Token revoked"
+        assert second("configuration/list")["error"] == "Token revoked"
+        refreshed = administrator.post("/token/refresh", json={"refreshToken": tokens["refreshToken"]})
+        assert (refreshed.status_code, refreshed.json()["message"]) == (401, "Token revoked")
 
 
 def test_a_new_password_replaces_the_old_one(fresh: RunningGateway) -> None:

@@ -28,6 +28,7 @@ from hivewire.access.tokens import (
     REFRESH,
     Claims,
     Key,
+    Previous,
     SecretError,
     Tokens,
     VerifiedTokens,
@@ -43,6 +44,7 @@ from hivewire_protocol.errors import (
     InvalidTokenType,
     RefreshTokenExpired,
     TokenExpired,
+    TokenRevoked,
     Unauthorized,
     WireError,
 )
@@ -75,7 +77,7 @@ async def users() -> AsyncIterator[Users]:
 
 @pytest.fixture
 def tokens(users: Users) -> Tokens:
-    return Tokens(Key(SECRET, "utf8"), users, Tenants(users._ledger), HOUR, 10 * HOUR)
+    return Tokens(Key(SECRET, "utf8"), users, Tenants(users.ledger), HOUR, 10 * HOUR)
 
 
 def claims(**changed: Any) -> Claims:
@@ -124,9 +126,10 @@ def test_a_token_without_patterns_has_no_c(tokens: Tokens) -> None:
 
 def test_a_pair_has_the_same_rights_and_differs_in_type_and_expiry(tokens: Tokens) -> None:
     """The refresh token carries what the access token grants, the name patterns too."""
-    access, refresh = tokens.pair(claims(c=["x*"]), NOW + 1, NOW + 2)
-    assert tokens.claims(access) == claims(c=["x*"], t=ACCESS, e=NOW + 1)
-    assert tokens.claims(refresh) == claims(c=["x*"], t=REFRESH, e=NOW + 2)
+    access, refresh = tokens.pair(claims(c=["x*"]), NOW + 1, NOW + 2, NOW)
+    ours = {"c": ["x*"], "i": NOW, "j": tokens.claims(access).j}
+    assert tokens.claims(access) == claims(t=ACCESS, e=NOW + 1, **ours)
+    assert tokens.claims(refresh) == claims(t=REFRESH, e=NOW + 2, **ours)
 
 
 @given(
@@ -327,7 +330,7 @@ def test_a_token_is_good_until_its_last_millisecond(tokens: Tokens) -> None:
 async def test_a_token_dies_with_the_activity_of_its_user(tokens: Tokens, users: Users) -> None:
     """Locking a user makes its tokens invalid, unlocking makes them good again."""
     token = tokens.mint(claims(u=JOHN))
-    ledger = users._ledger
+    ledger = users.ledger
     for status, good in ((Status.DISABLED, False), (Status.ACTIVE, True)):
         await ledger.commit(users.write("john", UserProfile("", status=status), None))
         if good:
@@ -352,7 +355,7 @@ class CountingTokens(Tokens):
 
 @pytest.fixture
 def counting(users: Users) -> CountingTokens:
-    return CountingTokens(Key(SECRET, "utf8"), users, Tenants(users._ledger), HOUR, 10 * HOUR)
+    return CountingTokens(Key(SECRET, "utf8"), users, Tenants(users.ledger), HOUR, 10 * HOUR)
 
 
 def test_a_token_that_was_good_is_verified_once(counting: CountingTokens) -> None:
@@ -376,7 +379,7 @@ def test_a_remembered_token_expires_all_the_same(counting: CountingTokens) -> No
 
 async def test_a_remembered_token_follows_its_user(counting: CountingTokens, users: Users) -> None:
     """A lock and a deletion count with the next request, and so does another role."""
-    token, ledger = counting.mint(claims()), users._ledger
+    token, ledger = counting.mint(claims()), users.ledger
     assert counting.verify(token, NOW).tenants is None
     await ledger.commit(users.write("admin", UserProfile("", Role.CLIENT), None))
     assert counting.verify(token, NOW).tenants == {}
@@ -397,7 +400,7 @@ async def test_a_token_that_was_not_good_is_looked_at_again(counting: CountingTo
         with pytest.raises(InvalidCredentials):
             counting.verify(token, NOW)
     assert (counting.looked_at, len(counting._verified)) == (2, 0)
-    await users._ledger.commit(users.write("late", UserProfile(""), None))
+    await users.ledger.commit(users.write("late", UserProfile(""), None))
     assert counting.verify(token, NOW).login == "late"
 
 
@@ -420,6 +423,75 @@ def test_remembered_tokens_are_bounded_in_number_and_bytes() -> None:
     assert (len(verified), verified.bytes) == (0, 0)
 
 
+# Revoking, and clocks that were wrong.
+
+
+async def test_a_revoked_token_is_refused_with_all_that_come_of_it(tokens: Tokens, users: Users) -> None:
+    """By its id: the access token, also a cached one, and its refresh token; those of another login stay."""
+    access, refresh = tokens.pair(claims(), NOW + HOUR, NOW + HOUR, NOW)
+    other, _ = tokens.pair(claims(), NOW + HOUR, NOW + HOUR, NOW)
+    refreshed, _ = tokens.refresh(refresh, NOW)
+    identities = [tokens.verify(token, NOW) for token in (access, refreshed)]
+    await users.ledger.commit(tokens.revocations.revoke(identities[0].token, "admin"))
+    assert not any(map(tokens.active, identities))
+    for token in (access, refreshed):
+        with pytest.raises(TokenRevoked):
+            tokens.verify(token, NOW)
+    with pytest.raises(TokenRevoked):
+        tokens.refresh(refresh, NOW)
+    assert tokens.active(tokens.verify(other, NOW))
+    again = Tokens(Key(SECRET, "utf8"), users, Tenants(users.ledger), HOUR, HOUR)
+    with pytest.raises(TokenRevoked):
+        again.verify(access, NOW)
+
+
+async def test_a_new_generation_ends_all_tokens_of_a_user(tokens: Tokens, users: Users) -> None:
+    """Those of before, those that say no generation included; not those of later, nor of others."""
+    old, refresh = tokens.pair(claims(u=JOHN), NOW + HOUR, NOW + HOUR, NOW)
+    bare, others = tokens.mint(claims(u=JOHN)), tokens.mint(claims())
+    assert tokens.active(tokens.verify(old, NOW))
+    await users.ledger.commit(users.write("john", UserProfile("", generation=1), None))
+    for token in (old, bare):
+        with pytest.raises(TokenRevoked):
+            tokens.verify(token, NOW)
+    with pytest.raises(TokenRevoked):
+        tokens.refresh(refresh, NOW)
+    new, refresh = tokens.pair(claims(u=JOHN), NOW + HOUR, NOW + HOUR, NOW)
+    for token in (new, tokens.refresh(refresh, NOW)[0], others):
+        assert tokens.active(tokens.verify(token, NOW))
+
+
+def test_a_token_of_a_clock_that_was_ahead_does_not_count(tokens: Tokens) -> None:
+    """Issued up to a minute ahead it does; later it counts again, when that time has come."""
+    year = 400 * 24 * HOUR
+    access, refresh = tokens.pair(claims(), NOW + year + HOUR, NOW + year + HOUR, NOW + year)
+    assert tokens.verify(access, NOW + year - 60_000)
+    for moment in (NOW, NOW + year - 60_001):
+        with pytest.raises(InvalidCredentials):
+            tokens.verify(access, moment)
+        with pytest.raises(Unauthorized):
+            tokens.refresh(refresh, moment)
+
+
+def test_tokens_of_the_previous_key_are_good_for_a_time(tokens: Tokens, users: Users) -> None:
+    """Until then: as its expiry, both kinds; new ones are signed by the new key."""
+    old, refresh = tokens.pair(claims(), NOW + 9 * HOUR, NOW + 9 * HOUR, NOW)
+    tokens = Tokens(Key("n" * 32, "utf8"), users, Tenants(users.ledger), HOUR, HOUR)
+    with pytest.raises(InvalidCredentials):
+        tokens.verify(old, NOW)
+    tokens.previous = Previous(Key(SECRET, "utf8"), NOW + HOUR)
+    assert tokens.verify(old, NOW).expires == NOW + HOUR
+    new, _ = tokens.refresh(refresh, NOW)
+    with pytest.raises(TokenExpired):
+        tokens.verify(old, NOW + HOUR + 1)
+    with pytest.raises(RefreshTokenExpired):
+        tokens.refresh(refresh, NOW + HOUR + 1)
+    tokens.previous = None
+    assert tokens.verify(new, NOW).expires == NOW + HOUR
+    with pytest.raises(InvalidCredentials):
+        tokens.claims(old)
+
+
 # Refreshing.
 
 
@@ -428,7 +500,7 @@ def test_a_refresh_token_gives_a_fresh_access_token_with_its_rights(tokens: Toke
     given = claims(a=[2, 13], t=REFRESH, u=JOHN, n=["5"], dt=None, c=["x*"])
     access, user = tokens.refresh(tokens.mint(given), NOW)
     assert user.login == "john"
-    assert tokens.claims(access) == claims(a=[2, 13], t=ACCESS, u=JOHN, n=["5"], dt=None, c=["x*"], e=NOW + HOUR)
+    assert tokens.claims(access) == claims(a=[2, 13], t=ACCESS, u=JOHN, n=["5"], dt=None, c=["x*"], e=NOW + HOUR, i=NOW)
 
 
 @pytest.mark.parametrize(
@@ -520,7 +592,7 @@ def test_a_key_does_not_show_itself() -> None:
 
 def test_tokens_with_a_weak_key_of_the_reference_server_verify_without_warnings(users: Users) -> None:
     """An existing installation keeps its tokens, and its log is not flooded."""
-    tokens = Tokens(Key("devicehive", "devicehive"), users, Tenants(users._ledger), HOUR, HOUR)
+    tokens = Tokens(Key("devicehive", "devicehive"), users, Tenants(users.ledger), HOUR, HOUR)
     token = signed({"payload": GOOD}, key=bytes.fromhex("75ebe271e862"))
     assert tokens.verify(token, NOW).login == "admin"
     assert tokens.verify(tokens.mint(claims()), NOW).login == "admin"

@@ -31,6 +31,7 @@ from hivewire_protocol.errors import (
     NotAllowed,
     NotFound,
     OutOfBounds,
+    TokenRevoked,
     TooManyAttempts,
     Unauthorized,
     UnknownLogin,
@@ -49,7 +50,7 @@ from hivewire_protocol.nouns.configuration import (
     ConfigurationTransact,
     TransactChange,
 )
-from hivewire_protocol.nouns.identity import Authenticate, Token, TokenCreate, TokenPayload, TokenRefresh
+from hivewire_protocol.nouns.identity import Authenticate, Token, TokenCreate, TokenPayload, TokenRefresh, TokenRevoke
 from hivewire_protocol.nouns.user import Role, Status, UserGetCurrent, UserList, UserUpdate, UserUpdateFields
 from hivewire_protocol.permissions import CLIENT, Permission
 from tests.world import ADMIN, BOUND, HELPER, HOUR, JOHN, LOCKED
@@ -739,6 +740,76 @@ async def test_a_login_gives_tokens_that_work(world: World) -> None:
     await world.ask(Authenticate(token=refreshed.accessToken), Caller("10.0.0.1", "h"))
     (john,) = (await world.ask(UserList(login="john"))).users
     assert john.lastLogin == "2026-03-01T09:30:00.123"
+
+
+async def test_revoking_ends_tokens_on_open_connections(world: World) -> None:
+    """All of one's own without a member; an administrator ends those of others, by user, id or the token itself."""
+    john = world.caller(JOHN)
+    await world.ask(TokenRevoke(), john)
+    with pytest.raises(TokenRevoked):
+        await world.ask(UserGetCurrent(), john)
+    made = [await world.ask(Token(login="john", password="john's"), Caller("10.0.0.1", "h")) for _ in range(3)]
+    callers = []
+    for tokens in made:
+        callers.append(Caller("10.0.0.1", "h"))
+        await world.ask(Authenticate(token=tokens.accessToken), callers[-1])
+        await world.ask(UserGetCurrent(), callers[-1])
+    token_id = callers[0].identity.token
+    for number, request in enumerate(
+        (TokenRevoke(tokenId=token_id), TokenRevoke(token=made[1].refreshToken), TokenRevoke(userId=JOHN))
+    ):
+        for caller in callers[number:]:
+            await world.ask(UserGetCurrent(), caller)
+        await world.ask(request)
+        with pytest.raises(TokenRevoked):
+            await world.ask(UserGetCurrent(), callers[number])
+        with pytest.raises(TokenRevoked):
+            await world.ask(TokenRefresh(refreshToken=made[number].refreshToken), Caller("10.0.0.1", "h"))
+
+
+@pytest.mark.parametrize(
+    ("request_", "error"),
+    [
+        (TokenRevoke(userId=JOHN, tokenId="x"), InvalidParameters),
+        (TokenRevoke(userId=99), NotFound),
+        (TokenRevoke(tokenId=""), OutOfBounds),
+        (TokenRevoke(tokenId="x" * 65), OutOfBounds),
+        (TokenRevoke(token="x"), InvalidCredentials),
+    ],
+)
+async def test_what_cannot_be_revoked_is_told(world: World, request_: TokenRevoke, error: type[WireError]) -> None:
+    """And nothing is written."""
+    revision = world.ledger.revision
+    with pytest.raises(error):
+        await world.ask(request_)
+    assert world.ledger.revision == revision
+
+
+async def test_only_administrators_end_tokens_of_others_and_single_ones(world: World) -> None:
+    """With a token for everything; a narrow one, and other users, end all tokens of their own user at most."""
+    for caller in (world.caller(JOHN), world.caller(HELPER, [12, 15]), world.caller(ADMIN, [12, 15])):
+        for request in (TokenRevoke(userId=BOUND), TokenRevoke(tokenId="x"), TokenRevoke(token="x")):
+            with pytest.raises(NotAllowed):
+                await world.ask(request, caller)
+
+
+async def test_so_many_single_tokens_can_be_revoked(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is remembered for good, so their number has a bound; all of a user can be revoked at any time."""
+    monkeypatch.setattr("hivewire.access.revocations.MOST", 2)
+    for token_id in ("a", "b", "a"):
+        await world.ask(TokenRevoke(tokenId=token_id))
+    with pytest.raises(OutOfBounds):
+        await world.ask(TokenRevoke(tokenId="c"))
+    await world.ask(TokenRevoke(userId=JOHN))
+
+
+async def test_an_update_of_a_user_revives_no_token(world: World) -> None:
+    """What was revoked stays so."""
+    john = world.caller(JOHN)
+    await world.ask(TokenRevoke(userId=JOHN))
+    await world.ask(UserUpdate(userId=JOHN, user=UserUpdateFields(role=0, password="another")))
+    with pytest.raises(TokenRevoked):
+        await world.ask(UserGetCurrent(), john)
 
 
 async def test_a_failed_authentication_leaves_the_identity(world: World) -> None:

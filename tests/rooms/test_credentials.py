@@ -40,7 +40,7 @@ class Place:
         self.now = NOW
         self.ledger = Ledger(MemoryJournal(), lambda: NOW)
         self.users = Users(self.ledger)
-        self.sessions = Sessions(b"k" * 32, self.users, DAY)
+        self.sessions = Sessions(lambda now: [b"k" * 32], self.users, DAY)
         self.tokens = ServerTokens({"foo": "bar", "other": "secret", "foo_2": "baz"}, self.users)
         self.remembered = Remembered(self.users, lambda: self.now)
 
@@ -83,6 +83,33 @@ async def test_a_session_token_ends_with_the_password(place: Place) -> None:
     token = place.sessions.mint(place.users.all()[0], NOW)
     await place.store("admin", UserProfile("another hash", Role.ADMIN))
     assert place.sessions.verify(token, NOW) is None
+
+
+async def test_a_session_token_ends_with_all_tokens_of_its_user(place: Place) -> None:
+    """When they are revoked it is nobody's."""
+    token = place.sessions.mint(place.users.all()[0], NOW)
+    await place.store("admin", UserProfile("hash", Role.ADMIN, generation=1))
+    assert place.sessions.verify(token, NOW) is None
+    assert place.sessions.verify(place.sessions.mint(place.users.all()[0], NOW), NOW) is not None
+
+
+def test_a_session_token_of_a_clock_that_was_ahead_does_not_count(place: Place) -> None:
+    """From up to a minute ahead it does."""
+    token = place.sessions.mint(place.users.all()[0], NOW)
+    assert place.sessions.verify(token, NOW - 60_000) is not None
+    assert place.sessions.verify(token, NOW - 60_001) is None
+
+
+def test_a_session_token_of_another_good_key_counts(place: Place) -> None:
+    """That of before is good while it is among the keys; new ones are made with the first key."""
+    user = place.users.all()[0]
+    token = place.sessions.mint(user, NOW)
+    keys = [b"n" * 32, b"k" * 32]
+    later = Sessions(lambda now: keys, place.users, DAY)
+    assert later.verify(token, NOW) is user
+    assert place.sessions.verify(later.mint(user, NOW), NOW) is None
+    del keys[1]
+    assert later.verify(token, NOW) is None
 
 
 @given(st.data())

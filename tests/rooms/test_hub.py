@@ -11,6 +11,7 @@ from typing import Any, ClassVar, NamedTuple
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 import tests.world
 from hivewire.access.identity import ANONYMOUS, Identity
@@ -740,6 +741,41 @@ async def test_each_subscription_is_told_that_its_token_expires_and_that_it_has(
     await world.quiet()
     assert shown(peer.taken()) == [("a", 1, world.ledger.revision)] * 2
     assert [frame.get("action") for frame in look(HOUR - 1_000)] == ["token/expiring", None]
+
+
+async def test_a_revoked_token_stops_pushes_at_once(world: World) -> None:
+    """By its id or with all of its user; whoever has another token is pushed to, and a new one resumes."""
+    mine, other = world.peer(), world.peer()
+    for peer, token_id in ((mine, "one"), (other, "two")):
+        peer.caller.identity = structs.replace(peer.caller.identity, token=token_id)
+        peer.subscribe(snapshot=False)
+        peer.taken()
+    told = {"action": "subscription/paused", "subscriptionId": 1, "reason": "Token revoked"}
+    await world.ledger.commit(world.tokens.revocations.revoke("one", "admin"))
+    assert (mine.taken(), other.taken()) == ([told], [])
+    revision = await world.put("a")
+    assert (mine.taken(), shown(other.taken())) == ([], [("a", 1, revision)])
+    await world.ledger.commit(world.users.write("admin", UserProfile("x", Role.ADMIN, generation=1), None))
+    assert (mine.taken(), other.taken()) == ([], [told])
+    feed = mine.caller.feed
+    assert feed is not None
+    feed.renew(structs.replace(mine.caller.identity, token="three", generation=1))
+    await world.quiet()
+    assert shown(mine.taken()) == [("a", 1, revision)]
+
+
+async def test_a_clock_that_is_set_back_pauses_tokens_of_its_future(world: World) -> None:
+    """They were issued by a clock that was wrong; older ones go on."""
+    ahead, before = world.peer(life=500 * 24 * HOUR), world.peer(life=500 * 24 * HOUR)
+    for peer in (ahead, before):
+        peer.subscribe(snapshot=False)
+        peer.taken()
+    assert ahead.caller.feed is not None
+    ahead.caller.feed.identity = structs.replace(ahead.caller.identity, issued=LATER)
+    world.clock.time -= 400 * 24 * HOUR
+    world.hub.recheck()
+    assert [frame["reason"] for frame in ahead.taken()] == ["Unauthorized"]
+    assert before.taken() == []
 
 
 async def test_who_does_not_read_is_told_of_the_expiry_when_it_reads(world: World) -> None:

@@ -15,6 +15,7 @@ from hivewire_protocol.errors import (
     OutOfBounds,
     RefreshTokenExpired,
     TokenExpired,
+    TokenRevoked,
     TooManyAttempts,
     Unauthorized,
     Unavailable,
@@ -52,7 +53,7 @@ class Authenticate(Request, tag="authenticate"):
 
     required = ("token",)
     reply = AuthenticateReply
-    errors = (Unauthorized, InvalidCredentials, TokenExpired, UserNotActive, ClientDeleted)
+    errors = (Unauthorized, InvalidCredentials, TokenExpired, TokenRevoked, UserNotActive, ClientDeleted)
 
     token: Annotated[str | None, says("An access token.")] = None
 
@@ -107,9 +108,26 @@ class TokenRefresh(Request, tag="token/refresh"):
 
     required = ("refreshToken",)
     reply = AccessTokenReply
-    errors = (InvalidTokenType, RefreshTokenExpired, Unauthorized)
+    errors = (InvalidTokenType, RefreshTokenExpired, TokenRevoked, Unauthorized)
 
     refreshToken: Annotated[str | None, says("A refresh token.")] = None
+
+
+class TokenRevoke(Request, tag="token/revoke"):
+    """End tokens at once, on open sockets too: all of the caller's own user, unless one of the members is given.
+
+    Tokens of others, and single ones, need an administrator's unrestricted token.
+    """
+
+    permission = Permission.MANAGE_TOKEN
+    reply = Reply
+    errors = (InvalidCredentials, NotAllowed, NotFound, OutOfBounds)
+
+    userId: Annotated[Integer | None, says("The user whose tokens end, all that were made before now.")] = None
+    tokenId: Annotated[str | None, says("The claim `j` of the tokens that end.")] = None
+    token: Annotated[
+        str | None, says("A token that ends, with the other one of its pair and all that were made by refreshing it.")
+    ] = None
 
 
 class TokenExpiring(Push, tag="token/expiring", kw_only=True):

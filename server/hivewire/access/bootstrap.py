@@ -5,12 +5,13 @@ from __future__ import annotations
 from msgspec import Struct
 
 from hivewire.access.passwords import Passwords, generate
-from hivewire.access.tokens import Key, SecretError, generate_secret
+from hivewire.access.tokens import Key, Previous, SecretError, generate_secret
 from hivewire.access.users import UserProfile, Users
 from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.records import NotDurable, Transaction, Write
 from hivewire.settings import Settings, StartError
 from hivewire.telemetry import log
+from hivewire_protocol import times
 from hivewire_protocol.nouns.user import Role
 
 SECRET, SIGNING_KEY = "secret", "jwt"
@@ -59,7 +60,8 @@ async def prepare(settings: Settings, ledger: Ledger, users: Users, passwords: P
 
 def signing_key(settings: Settings, ledger: Ledger, bootstrap: Bootstrap) -> Key:
     """The key that signs tokens, from the settings or else from the ledger. Warns of a weak key. Raises StartError."""
-    key = key_of(settings, settings.jwt_secret or bootstrap.signing_secret or _stored_secret(ledger))
+    secret = settings.jwt_secret or bootstrap.signing_secret or _stored_secret(ledger)
+    key = key_of(settings, secret, settings.jwt_secret)
     if key.weak:
         log.warning(
             "the JWT key is shorter than 32 bytes; tokens could be forged by trying keys",
@@ -68,11 +70,19 @@ def signing_key(settings: Settings, ledger: Ledger, bootstrap: Bootstrap) -> Key
     return key
 
 
-def key_of(settings: Settings, secret: str) -> Key:
-    """The key derived from a secret. Raises StartError when the secret is not valid."""
+def previous_key(settings: Settings, ledger: Ledger) -> Previous | None:
+    """The key before, as long as the settings accept it. Raises StartError."""
+    if settings.jwt_previous_until is None:
+        return None
+    key = key_of(settings, settings.jwt_previous_secret or _stored_secret(ledger), settings.jwt_previous_secret)
+    return Previous(key, times.parse(settings.jwt_previous_until))
+
+
+def key_of(settings: Settings, secret: str, given: str | None) -> Key:
+    """The key derived from a secret, `given` in the settings or generated. Raises StartError for an invalid one."""
     try:
         # `jwt_key_derivation` is for a secret that was set; a generated one is always used as it is.
-        return Key(secret, settings.jwt_key_derivation if settings.jwt_secret is not None else "utf8")
+        return Key(secret, settings.jwt_key_derivation if given is not None else "utf8")
     except SecretError as error:
         raise StartError(str(error)) from None
 

@@ -19,7 +19,8 @@ class Identity(Struct, frozen=True):
     `permissions` is a bit set of granted Permissions, because every request tests one. `networks` and `device_types`
     are ids; None stands for all of them. `names` are the configuration names that the token covers. `tenants` are
     privileges by tenant id; None stands for all privileges in all tenants. For a client, `client` is its number,
-    `login` is its id, and `user_id` is 0, which no user has.
+    `login` is its id, and `user_id` is 0, which no user has. `issued` (milliseconds), `token` (an id) and `generation`
+    are those of the token, 0 and empty in one that does not say.
     """
 
     user_id: int
@@ -31,6 +32,9 @@ class Identity(Struct, frozen=True):
     names: Patterns = EVERYTHING
     tenants: Mapping[str, frozenset[Privilege]] | None = field(default_factory=dict)
     client: int = 0
+    issued: int = 0
+    token: str = ""
+    generation: int = 0
 
     @property
     def subject(self) -> tuple[str, int]:

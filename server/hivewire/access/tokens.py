@@ -15,6 +15,7 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType, structs
 
 from hivewire.access.identity import Identity
+from hivewire.access.revocations import Revocations
 from hivewire.access.tenants import ApiClient, Tenants, effective, in_order
 from hivewire.access.users import User, Users
 from hivewire_protocol import patterns, permissions
@@ -23,6 +24,7 @@ from hivewire_protocol.errors import (
     InvalidTokenType,
     RefreshTokenExpired,
     TokenExpired,
+    TokenRevoked,
     Unauthorized,
 )
 from hivewire_protocol.nouns.tenant import Privilege
@@ -43,12 +45,18 @@ much memory again. The least recently used token is evicted first."""
 
 NO_NAMES = Patterns(())
 
+AHEAD = 60_000
+"""Milliseconds that a token may be issued ahead of the clock; one from further ahead is of a clock that was wrong."""
+
 SMALLEST_TIME = 1 << 31
 """A smaller `e` is in seconds or nonsense, so the token is rejected (section 3.1)."""
 
 
 class Claims(Struct, omit_defaults=False):
-    """The payload: actions, expiry (ms), type, user id, network ids, device type ids, and our own name patterns.
+    """The payload: actions, expiry (ms), type, user id, network ids, device type ids, and our own members.
+
+    `c` are name patterns, `i` is when the token was issued (ms), and `j` its id, which all tokens have that were made
+    together or by refreshing. `g` is the generation of the user's tokens that it belongs to, 0 when absent.
 
     A client's token has the client's number in `cl`, its privileges by tenant in `tn`, and user id 0. It has the number
     and not the id, so that a new client with the id of a deleted one does not revive the old tokens.
@@ -63,6 +71,9 @@ class Claims(Struct, omit_defaults=False):
     c: list[str] | UnsetType = UNSET
     cl: int | UnsetType = UNSET
     tn: dict[str, list[Privilege]] | UnsetType = UNSET
+    i: int | UnsetType = UNSET
+    j: str | UnsetType = UNSET
+    g: int | UnsetType = UNSET
 
 
 class SecretError(Exception):
@@ -95,6 +106,13 @@ class Key:
 
     def __repr__(self) -> str:
         return "Key(...)"
+
+
+class Previous(Struct, frozen=True):
+    """A key that signs no more tokens; those that it has signed are accepted `until` then (milliseconds)."""
+
+    key: Key
+    until: int
 
 
 def _lenient_base64(secret: str) -> bytes:
@@ -155,22 +173,30 @@ class Tokens:
 
     def __init__(self, key: Key, users: Users, tenants: Tenants, access_lifetime: int, refresh_lifetime: int) -> None:
         self._key = key
+        self.previous: Previous | None = None
+        """The key before, whose tokens are still accepted for a time."""
         self._users = users
         self._tenants = tenants
+        self.revocations = Revocations(users.ledger)
         self._verified = VerifiedTokens()
         self.access_lifetime = access_lifetime
         self.refresh_lifetime = refresh_lifetime
         self.generation = 0
-        """Grows with every change of a user, client or tenant. Cached decisions about rights depend on it."""
-        users.on_change = tenants.on_change = self._begin_generation
+        """Grows with every change of a user, client or tenant, and with every revocation. Cached decisions about
+        rights depend on it."""
+        users.on_change = tenants.on_change = self.revocations.on_change = self.begin_generation
 
-    def _begin_generation(self) -> None:
+    def begin_generation(self) -> None:
+        """Decide all rights anew."""
         self.generation += 1
         self._verified.clear()
 
-    def derived_key(self, purpose: str) -> bytes:
-        """A key for another purpose, which does not reveal the key of the tokens."""
-        return hmac.digest(self._key.value, purpose.encode(), "sha256")
+    def derived_keys(self, purpose: str, now: int) -> list[bytes]:
+        """Keys for another purpose, which do not reveal those of the tokens; the first one is for signing."""
+        keys = [self._key]
+        if self.previous is not None and self.previous.until >= now:
+            keys.append(self.previous.key)
+        return [hmac.digest(key.value, purpose.encode(), "sha256") for key in keys]
 
     def mint(self, claims: Claims) -> str:
         """The token in compact form; its header is exactly `{"alg":"HS256"}`."""
@@ -183,9 +209,15 @@ class Tokens:
         # Anybody can send a token: the work is bounded first, and malformed input of any kind gives the same error.
         if len(token) > MAX_TOKEN:
             raise InvalidCredentials
+        previous = self.previous
         try:
-            body: dict[str, Any] = jwt.decode(token, self._key.value, algorithms=["HS256"], options=_OPTIONS)
-            claims = msgspec.convert(body["payload"], Claims)
+            try:
+                claims = _decoded(token, self._key)
+            except jwt.InvalidSignatureError:
+                if previous is None:
+                    raise
+                claims = _decoded(token, previous.key)
+                claims.e = min(claims.e, previous.until)  # it expires when its key does
         except (jwt.InvalidTokenError, msgspec.ValidationError, KeyError, RecursionError, UnicodeError):
             raise InvalidCredentials from None
         if claims.e < SMALLEST_TIME:
@@ -193,11 +225,13 @@ class Tokens:
         return claims
 
     def verify(self, token: str, now: int) -> Identity:
-        """The identity of an access token (section 3.6); raises InvalidCredentials or TokenExpired."""
+        """The identity of an access token (section 3.6); raises InvalidCredentials, TokenExpired or TokenRevoked."""
         found = self._verified.find(token)
         if found is None:
             found = self._verify(token, now)
             self._verified.remember(token, found)
+        if found.issued > now + AHEAD:
+            raise InvalidCredentials
         if found.expires < now:  # while it was cached; its owner's changes clear the cache
             self._verified.forget(token)
             raise TokenExpired
@@ -210,11 +244,14 @@ class Tokens:
         if claims.e < now:
             raise TokenExpired
         if claims.cl is not UNSET:
-            return self._client_identity(claims, claims.cl)
-        user = self._owner(claims)
-        if user is None:
+            found = self._client_identity(claims, claims.cl)
+        elif (user := self._owner(claims)) is not None:
+            found = identity(claims, user)
+        else:
             raise InvalidCredentials
-        return identity(claims, user)
+        if self.revoked(found):
+            raise TokenRevoked
+        return found
 
     def _client_identity(self, claims: Claims, number: int) -> Identity:
         """The identity of a client's token: privileges in tenants that still exist, and no permissions."""
@@ -226,14 +263,25 @@ class Tokens:
         now = self._tenants.grants(client)
         tenants = {tenant: effective(given) & now[tenant] for tenant, given in claims.tn.items() if tenant in now}
         none: frozenset[int] = frozenset()
-        return Identity(0, client.id, claims.e, 0, none, none, NO_NAMES, tenants, client.number)
+        found = Identity(0, client.id, claims.e, 0, none, none, NO_NAMES, tenants, client.number)
+        return structs.replace(found, issued=claims.i or 0, token=claims.j or "")
 
     def active(self, identity: Identity) -> bool:
-        """Whether the token is still accepted: its client exists, or its user exists and is not locked."""
+        """Whether the token is still accepted: it is not revoked, and its client exists, or its user and is not
+        locked."""
+        if self.revoked(identity):
+            return False
         if identity.client:
             return self._tenants.by_number(identity.client) is not None
         user = self._users.by_id(identity.user_id)
         return user is not None and user.active
+
+    def revoked(self, identity: Identity) -> bool:
+        """Whether the token was revoked, alone or with all tokens of its user."""
+        if identity.token in self.revocations:
+            return True
+        user = self._users.by_id(identity.user_id)
+        return user is not None and user.profile.generation != identity.generation
 
     def current(self, identity: Identity) -> Identity:
         """The identity without privileges in tenants that were deleted since; the same object if nothing changed."""
@@ -246,11 +294,12 @@ class Tokens:
 
     def of_client(self, client: ApiClient, now: int) -> tuple[str, int]:
         """A client's access token and its expiry. It is the same one until it expires or the client changes."""
-        if client.token is None or client.token[1] - now < SHORTEST:
+        if client.token is None or client.token[1] - now < SHORTEST or client.token_id in self.revocations:
             tenants = {tenant: in_order(given) for tenant, given in self._tenants.grants(client).items()}
             claims = Claims(
                 [Permission.NONE], now + self.access_lifetime, ACCESS, 0, [], [], cl=client.number, tn=tenants
             )
+            claims.i, claims.j = now, client.token_id = now, _token_id()
             client.token = self.mint(claims), claims.e
         return client.token
 
@@ -265,9 +314,11 @@ class Tokens:
         if claims.e < now:
             raise RefreshTokenExpired
         user = self._owner(claims)
-        if user is None:
+        if user is None or (claims.i or 0) > now + AHEAD:
             raise Unauthorized
-        claims.t, claims.e = ACCESS, now + self.access_lifetime
+        if (claims.j or "") in self.revocations or user.profile.generation != (claims.g or 0):
+            raise TokenRevoked
+        claims.t, claims.e, claims.i = ACCESS, now + self.access_lifetime, now
         return self.mint(claims), user
 
     def _owner(self, claims: Claims) -> User | None:
@@ -277,12 +328,26 @@ class Tokens:
         user = self._users.by_id(claims.u)
         return user if user is not None and user.active else None
 
-    def pair(self, claims: Claims, access_expiry: int, refresh_expiry: int) -> tuple[str, str]:
-        """An access and a refresh token with the same rights."""
+    def pair(self, claims: Claims, access_expiry: int, refresh_expiry: int, now: int) -> tuple[str, str]:
+        """An access and a refresh token with the same rights and the same id."""
+        claims.i, claims.j = now, _token_id()
+        user = self._users.by_id(claims.u)
+        if user is not None and user.profile.generation:
+            claims.g = user.profile.generation
         claims.t, claims.e = ACCESS, access_expiry
         access = self.mint(claims)
         claims.t, claims.e = REFRESH, refresh_expiry
         return access, self.mint(claims)
+
+
+def _token_id() -> str:
+    """72 random bits: no two tokens have the same."""
+    return secrets.token_urlsafe(9)
+
+
+def _decoded(token: str, key: Key) -> Claims:
+    body: dict[str, Any] = jwt.decode(token, key.value, algorithms=["HS256"], options=_OPTIONS)
+    return msgspec.convert(body["payload"], Claims)
 
 
 _OPTIONS: Any = {
@@ -308,7 +373,18 @@ def identity(claims: Claims, user: User) -> Identity:
         if any(patterns.problem(pattern) for pattern in claims.c):
             raise InvalidCredentials
         names = Patterns(claims.c)
-    found = Identity(user.id, user.login, claims.e, granted, networks, device_types, names)
+    found = Identity(
+        user.id,
+        user.login,
+        claims.e,
+        granted,
+        networks,
+        device_types,
+        names,
+        issued=claims.i or 0,
+        token=claims.j or "",
+        generation=claims.g or 0,
+    )
     if user.profile.role == Role.ADMIN and found.unrestricted:
         # A user's token cannot name tenants. An administrator's token for everything includes them all; one that was
         # narrowed on purpose must not.

@@ -29,6 +29,8 @@ class UserProfile(Struct):
     data: dict[str, Any] | None = None
     intro_reviewed: bool = False
     all_device_types_available: bool = True
+    generation: int = 0
+    """Only tokens of this generation are accepted. It grows when all tokens of the user are revoked."""
 
     def __repr__(self) -> str:
         return f"UserProfile(role={self.role}, status={self.status})"
@@ -51,7 +53,7 @@ class Users:
     """
 
     def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
+        self.ledger = ledger
         self._by_login: dict[str, User] = {}
         self._by_id: dict[int, User] = {}
         self._last_logins: dict[int, int] = {}
@@ -63,8 +65,8 @@ class Users:
 
     async def load(self) -> None:
         """Read what the ledger holds; it must be open."""
-        self._apply(list(self._ledger.kind(KIND).live.values()))
-        for name, value in (await self._ledger.notes()).items():
+        self._apply(list(self.ledger.kind(KIND).live.values()))
+        for name, value in (await self.ledger.notes()).items():
             if name.startswith("lastLogin:"):
                 self._last_logins[int(name.removeprefix("lastLogin:"))] = int(value)
 
@@ -101,7 +103,7 @@ class Users:
 
     def logged_in(self, user: User) -> None:
         """Remember the time of a login."""
-        self._last_logins[user.id] = self._ledger.now()
+        self._last_logins[user.id] = self.ledger.now()
         self._unsaved.add(user.id)
 
     def last_login(self, user: User) -> int | None:
@@ -112,7 +114,7 @@ class Users:
         """Save the last logins that are not saved yet. Raises NotDurable; the next call then tries again."""
         unsaved: Sequence[int] = tuple(self._unsaved)
         if unsaved:
-            await self._ledger.remember({f"lastLogin:{n}": str(self._last_logins[n]) for n in unsaved})
+            await self.ledger.remember({f"lastLogin:{n}": str(self._last_logins[n]) for n in unsaved})
             self._unsaved.difference_update(unsaved)
 
     # The life of the component.

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 import msgspec
-from msgspec import Raw
+from msgspec import Raw, structs
 
 from hivewire.access.identity import Identity
 from hivewire.access.passwords import Busy
@@ -14,6 +14,8 @@ from hivewire.access.tokens import MAX_TOKEN, SMALLEST_TIME, Claims, login_claim
 from hivewire.access.users import User
 from hivewire.caller import Caller
 from hivewire.keyed_lock import TooManyWaiting
+from hivewire.ledger.pending import PendingWrite, commit
+from hivewire.ledger.records import Expected, Refused
 from hivewire.services import Services, now
 from hivewire_protocol import coercion, times
 from hivewire_protocol.errors import (
@@ -29,6 +31,7 @@ from hivewire_protocol.errors import (
     Unavailable,
     UnknownLogin,
     UserNotActive,
+    VersionConflict,
     WireError,
 )
 from hivewire_protocol.messages import NOTHING, Reply
@@ -40,6 +43,7 @@ from hivewire_protocol.nouns.identity import (
     TokenCreate,
     TokenPayload,
     TokenRefresh,
+    TokenRevoke,
     TokensReply,
 )
 from hivewire_protocol.nouns.user import Role
@@ -47,6 +51,9 @@ from hivewire_protocol.patterns import EVERYTHING, MAX_PATTERNS, Patterns, probl
 from hivewire_protocol.permissions import BY_NAME, Permission
 
 _BY_NUMBER: dict[int, Permission] = {int(permission): permission for permission in Permission}
+MAX_TOKEN_ID = 64
+"""Longest id of a token that can be revoked, in characters."""
+
 _IDS = re.compile(r"\*|\d{1,19}", re.ASCII)
 
 
@@ -90,7 +97,7 @@ async def token(services: Services, caller: Caller, request: Token) -> Reply:
     moment = now()
     tokens = services.tokens
     return TokensReply(
-        *tokens.pair(login_claims(user), moment + tokens.access_lifetime, moment + tokens.refresh_lifetime)
+        *tokens.pair(login_claims(user), moment + tokens.access_lifetime, moment + tokens.refresh_lifetime, moment)
     )
 
 
@@ -169,10 +176,54 @@ def token_create(services: Services, caller: Caller, request: TokenCreate) -> Re
         refresh_expiry = access_expiry if access_expiry is not None else moment + tokens.refresh_lifetime
     if access_expiry is None:
         access_expiry = moment + tokens.access_lifetime
-    pair = tokens.pair(claims, access_expiry, refresh_expiry)
+    pair = tokens.pair(claims, access_expiry, refresh_expiry, moment)
     if max(map(len, pair)) > MAX_TOKEN:
         raise OutOfBounds(f"configurations: with so many patterns the token is over {MAX_TOKEN} characters")
     return TokensReply(*pair)
+
+
+async def token_revoke(services: Services, caller: Caller, request: TokenRevoke) -> Reply:
+    """End tokens: all of a user, or those of one id. Whoever is no administrator may end all of its own."""
+    given = (request.userId, request.tokenId, request.token)
+    if sum(value is not None for value in given) > 1:
+        raise InvalidParameters("give only one of userId, tokenId and token")
+    identity = caller.identity
+    own = request.userId == identity.user_id or given == (None, None, None)
+    if not own:
+        asker = services.users.by_id(identity.user_id)
+        if asker is None or asker.profile.role != Role.ADMIN or not identity.unrestricted:
+            raise NotAllowed("to end these tokens takes an administrator's unrestricted token")
+    if own or request.userId is not None:
+        return await _revoke_all(services, request.userId or identity.user_id, identity.login)
+    revocations, token_id = services.tokens.revocations, request.tokenId
+    if request.token is not None:
+        token_id = services.tokens.claims(request.token).j or None
+    if token_id is None or not 1 <= len(token_id) <= MAX_TOKEN_ID:
+        raise OutOfBounds("the token has no id: end all tokens of its user")
+    if revocations.full and token_id not in revocations:
+        raise OutOfBounds("too many tokens are revoked: end all tokens of the user")
+    transaction = revocations.revoke(token_id, identity.login)
+    return await commit(services.ledger, PendingWrite(transaction, lambda changes: NOTHING, _overtaken))
+
+
+async def _revoke_all(services: Services, number: int, author: str) -> Reply:
+    """Begin a new generation of the user's tokens."""
+    while True:
+        user = services.users.by_id(number)
+        record = services.ledger.get("user", user.login) if user is not None else None
+        if user is None or record is None:
+            raise NotFound(f"User with id = {number} not found")
+        profile = structs.replace(user.profile, generation=user.profile.generation + 1)
+        transaction = services.users.write(user.login, profile, author, (Expected(revision=record.revision),))
+        try:
+            return await commit(services.ledger, PendingWrite(transaction, lambda changes: NOTHING, _overtaken))
+        except VersionConflict:
+            continue
+
+
+def _overtaken(refused: Refused) -> WireError:
+    """Somebody else has changed the user meanwhile. Nobody is shown this."""
+    return VersionConflict(f"{refused.write.kind} {refused.write.key} has changed")
 
 
 def _claims(granter: Identity, user: User, payload: TokenPayload) -> Claims:
@@ -265,4 +316,10 @@ def _time(raw: Raw | None, field: str) -> int | None:
     return time
 
 
-READS = {Authenticate: authenticate, Token: token, TokenRefresh: token_refresh, TokenCreate: token_create}
+READS = {
+    Authenticate: authenticate,
+    Token: token,
+    TokenRefresh: token_refresh,
+    TokenCreate: token_create,
+    TokenRevoke: token_revoke,
+}

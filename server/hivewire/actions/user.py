@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from msgspec import structs
+
 from hivewire.access.passwords import Busy
-from hivewire.access.users import User, UserProfile
+from hivewire.access.users import User
 from hivewire.caller import Caller
 from hivewire.ledger.pending import PendingWrite, commit
 from hivewire.ledger.records import Expected, Refused
@@ -122,13 +124,13 @@ async def _store(
         record = services.ledger.get("user", user.login) if user is not None else None
         if user is None or record is None:
             raise NotFound(f"User with id = {number} not found")
-        profile = UserProfile(
-            password_hash or user.profile.password_hash,
-            _or(fields.role, user.profile.role),
-            _or(fields.status, user.profile.status),
-            fields.data,
-            bool(_or(fields.introReviewed, user.profile.intro_reviewed)),
-            user.profile.all_device_types_available,
+        profile = structs.replace(
+            user.profile,
+            password_hash=password_hash or user.profile.password_hash,
+            role=_or(fields.role, user.profile.role),
+            status=_or(fields.status, user.profile.status),
+            data=fields.data,
+            intro_reviewed=bool(_or(fields.introReviewed, user.profile.intro_reviewed)),
         )
         transaction = services.users.write(user.login, profile, author, (Expected(revision=record.revision),))
         try:

@@ -45,7 +45,7 @@ from hivewire_protocol.nouns.configuration import (
 )
 from hivewire_protocol.nouns.device import DeviceList
 from hivewire_protocol.nouns.devicetype import DeviceTypeList
-from hivewire_protocol.nouns.identity import Token, TokenCreate, TokenRefresh
+from hivewire_protocol.nouns.identity import Token, TokenCreate, TokenRefresh, TokenRevoke
 from hivewire_protocol.nouns.network import NetworkList
 from hivewire_protocol.nouns.server import ClusterInfo, ServerCacheInfo, ServerInfo
 from hivewire_protocol.nouns.subscription import ConfigurationSubscribe
@@ -81,6 +81,7 @@ ROWS = (
     Row("POST", "/token", Token, 201, auth=True),
     Row("POST", "/token/create", TokenCreate, 201, body="payload", auth=True),
     Row("POST", "/token/refresh", TokenRefresh, 201, auth=True),
+    Row("POST", "/token/revoke", TokenRevoke, 204, auth=True),
     Row("GET", "/configuration", ConfigurationList, stream=ConfigurationSubscribe),
     Row("POST", "/configuration/transact", ConfigurationTransact),
     Row("GET", "/configuration/{name}/history", ConfigurationHistory),

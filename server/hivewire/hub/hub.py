@@ -10,8 +10,9 @@ from itertools import chain
 from typing import Any
 
 from hivewire.access.identity import Identity
+from hivewire.access.revocations import REVOCATION
 from hivewire.access.tenants import CLIENT, TENANT
-from hivewire.access.tokens import Tokens
+from hivewire.access.tokens import AHEAD, Tokens
 from hivewire.access.users import KIND as USER
 from hivewire.hub.catchup import CatchUp
 from hivewire.hub.feed import Feed, Listener, Subscription
@@ -20,13 +21,13 @@ from hivewire.hub.ledger_source import LedgerSource
 from hivewire.hub.source import LEDGER, Event, Source, transactions
 from hivewire.hub.tail import Tail
 from hivewire.ledger.ledger import Ledger
-from hivewire_protocol.errors import TokenExpired
+from hivewire_protocol.errors import TokenExpired, TokenRevoked, Unauthorized
 
 FRAMES = 4_096
 """Most frames pushed by one announcement, which takes about 10 ms. The other subscriptions catch up in slices."""
 
-SUBJECTS = frozenset({USER, CLIENT})
-"""Kinds of records that own tokens."""
+SUBJECTS = frozenset({USER, CLIENT, REVOCATION})
+"""Kinds of records that own tokens, or end them."""
 
 EXPIRING = 60_000
 """Milliseconds before its expiry at which the subscribers of a token are told."""
@@ -128,16 +129,28 @@ class Hub:
         self.watch_token(feed)
 
     def why_paused(self, feed: Feed) -> str | None:
-        """The text of the error that a request would get for an expired token; a change of the user is not told."""
-        return TokenExpired.text if feed.expires < self._now() else None
+        """The text of the error that a request would get for its token; what becomes of its user is not told."""
+        if feed.expires < self._now():
+            return TokenExpired.text
+        if feed.identity.issued > self._now() + AHEAD:
+            return Unauthorized.text
+        return TokenRevoked.text if self._tokens.revoked(feed.identity) else None
 
     def count(self) -> int:
         """Subscriptions of all connections."""
         return sum(len(feed.subscriptions) for feed in self.feeds)
 
     def allows(self, feed: Feed) -> bool:
-        """Whether the feed's identity is still valid: its token has not expired and its owner is active."""
-        return feed.expires >= self._now() and self._tokens.active(feed.identity)
+        """Whether the feed's identity is still valid: its token has not expired and is not of a wrong clock, and its
+        owner is active."""
+        moment, identity = self._now(), feed.identity
+        return feed.expires >= moment and identity.issued <= moment + AHEAD and self._tokens.active(identity)
+
+    def recheck(self) -> None:
+        """The clock was set back, or keys have changed: decide all rights anew."""
+        self._tokens.begin_generation()
+        for feed in [feed for feed in self.feeds if not self.allows(feed)]:
+            feed.suspend()
 
     # Pushing.
 
@@ -217,7 +230,9 @@ class Hub:
     def _recheck(self, transaction: list[Event]) -> None:
         """Suspend feeds whose user or client lost access by a change, and resume those that regained it."""
         changed = {(event.kind, event.item.id) for event in transaction}
-        for feed in [feed for feed in self.feeds if feed.identity.subject in changed]:
+        revoked = {event.item.key for event in transaction if event.kind == REVOCATION}
+        concerned = [feed for feed in self.feeds if feed.identity.subject in changed or feed.identity.token in revoked]
+        for feed in concerned:
             if self.allows(feed):
                 self.serve(feed)
             else:

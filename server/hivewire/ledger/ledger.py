@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
+from hivewire.ledger.clock import ClockWatch
 from hivewire.ledger.journal import Journal
 from hivewire.ledger.records import Change, LedgerError, NotKept, Outcome, Transaction
 from hivewire.ledger.retention import Retention
@@ -55,6 +56,7 @@ class Ledger(State):
         super().__init__()
         self.now = now
         self._journal = journal
+        self.clock = ClockWatch(now)
         self._writer = Writer(self, journal, now, max_waiting)
         self._sweep = Sweep(self, journal, now, retention)
         self._compact_seconds = compact_seconds
@@ -64,7 +66,7 @@ class Ledger(State):
         self.probe = self._writer.probe
         self.observers: list[Observer] = self._writer.observers
         """Told of committed changes in the order of revisions, whoever made them, before the writer is answered."""
-        self.observers.append(self._sweep.log.add)
+        self.observers += [self._sweep.log.add, self.clock.note]
 
     # Reading.
 
@@ -143,6 +145,8 @@ class Ledger(State):
         await self._journal.open()
         self._sweep.recall(await self._journal.notes())
         async for portion in self._journal.changes():
+            if portion:
+                self.clock.note(portion)
             self.load(portion)
             self._sweep.load(portion)
         self.sort()
@@ -151,7 +155,8 @@ class Ledger(State):
         self._writer.start()
 
     def start(self) -> None:
-        """Look after the storage from now on: watch its commits, probe it while it fails, compact it now and then."""
+        """Look after storage and clock from now on: watch commits, probe what fails, compact now and then."""
+        self.clock.look()
         for seconds, work in (
             (self._stall_seconds / WATCHES, self._watch),
             (PROBE_SECONDS, self.probe),
@@ -178,6 +183,7 @@ class Ledger(State):
 
     async def _watch(self) -> None:
         self._writer.watch(self._stall_seconds)
+        self.clock.look()
 
     async def _compact(self) -> None:
         try:

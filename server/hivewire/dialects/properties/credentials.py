@@ -63,9 +63,9 @@ class Credentials:
         self._services = services
         self._remembered = Remembered(services.users, elapsed)
         self._server_tokens = ServerTokens(parse_keys(settings.server_tokens or ""), services.users)
-        key = services.tokens.derived_key("site properties session")
+        keys = partial(services.tokens.derived_keys, "site properties session")
         self._proving: dict[tuple[str, str, str], asyncio.Task[User]] = {}
-        self._sessions = Sessions(key, services.users, settings.session_lifetime * 1_000)
+        self._sessions = Sessions(keys, services.users, settings.session_lifetime * 1_000)
 
     async def administrator(self, asked: Asked, *, insists: bool) -> SiteCaller:
         """A caller with the ADMIN right.

@@ -1,0 +1,56 @@
+"""Notices a clock that is wrong: one that is set back while the gateway runs, or behind the ledger's last change."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+from hivewire.ledger.records import Change
+from hivewire.telemetry import log
+
+STEP = 60_000
+"""Milliseconds by which a clock may be set, or be behind the last change, without a word."""
+
+DAY = 86_400_000
+
+
+class ClockWatch:
+    """Compares the clock with a clock that nobody can set, and with the last change. `now` gives milliseconds.
+
+    `on_set_back` is called when it was set back by more than STEP. `last_change` is the time of the last change.
+    """
+
+    def __init__(self, now: Callable[[], int]) -> None:
+        self.on_set_back: Callable[[], None] = lambda: None
+        self.last_change = 0
+        self._now = now
+        self._offset = self._ahead()
+        self._behind = False
+
+    def note(self, changes: Sequence[Change]) -> None:
+        """Take the time of the last of these changes; an observer of the ledger."""
+        self.last_change = changes[-1].time
+
+    def look(self) -> None:
+        """Log what is wrong, once. Called by a timer."""
+        offset = self._ahead()
+        step, self._offset = offset - self._offset, offset
+        if abs(step) > STEP:
+            log.warning("the clock was set", seconds=step // 1_000)
+        if step < -STEP:
+            self.on_set_back()
+        behind = self.last_change - self._now()
+        if behind > STEP and not self._behind:
+            log.warning("the clock is behind the last change", seconds=behind // 1_000)
+        self._behind = behind > STEP
+
+    @property
+    def problem(self) -> str | None:
+        """Why it is not good enough to write by: it is over a day behind the last change."""
+        behind = self.last_change - self._now()
+        if behind <= DAY:
+            return None
+        return f"the clock is {behind // DAY} days behind the last change; set it, or write something to go on from it"
+
+    def _ahead(self) -> int:
+        return self._now() - time.monotonic_ns() // 1_000_000
