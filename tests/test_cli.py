@@ -18,12 +18,13 @@ from typing import Any
 
 import httpx
 import pytest
+import yaml
 from websockets.sync.server import ServerConnection
 
 from hivewire import cli
 from hivewire.cli import profile as profiles
 from hivewire.cli.identity import moment
-from hivewire.cli.output import on_one_line, printable
+from hivewire.cli.output import lines, on_one_line, printable
 from hivewire.cli.profile import Profile, ProfileError
 from hivewire.cli.remote import BadAddress, Remote, RemoteError, Unreachable, Unsendable, endpoint
 from tests.command import Outcome, Run, on_terminal
@@ -52,10 +53,14 @@ def profile_of(url: str, access: str = "an-access-token", refresh: str = "a-refr
         ("wss://h:80", "wss://h:80/api/websocket"),
         ("ws://h/dh/websocket", "ws://h/dh/websocket"),
         ("http://[::1]:9000", "ws://[::1]:9000/api/websocket"),
+        ("h", "ws://h/api/websocket"),
+        ("localhost:8080", "ws://localhost:8080/api/websocket"),
+        ("127.0.0.1:8080/dh/websocket", "ws://127.0.0.1:8080/dh/websocket"),
+        ("[::1]:9000", "ws://[::1]:9000/api/websocket"),
     ],
 )
 def test_an_address_leads_to_the_socket_of_its_gateway(url: str, expected: str) -> None:
-    """The path is /api/websocket unless one is given, and two spellings of an address are the same one."""
+    """The path is /api/websocket unless one is given, no scheme means http, and two spellings of one are the same."""
     assert endpoint(url) == expected
     assert endpoint(expected) == expected
 
@@ -63,7 +68,7 @@ def test_an_address_leads_to_the_socket_of_its_gateway(url: str, expected: str) 
 @pytest.mark.parametrize(
     "url",
     [
-        *["", "h", "127.0.0.1:8080", "localhost:8080", "ftp://h", "http://", "http://h:0", "http://h:99999"],
+        *["", "h:x", "h: 1", "localhost:99999", "ftp:h", "ftp://h", "http://", "http://h:0", "http://h:99999"],
         *["http://h:x", "http://[::1", "http://a b", "http://a..b", f"http://{'x' * 300}"],
     ],
 )
@@ -196,6 +201,8 @@ def _with(monkeypatch: pytest.MonkeyPatch, name: str, value: str, run: Run, *arg
         (["list", "--take", "-1"], "--take"),
         (["token"], "Missing option '--action'"),
         (["token", "--action", "GetConfigration"], "did you mean GetConfiguration?"),
+        (["token", "--action", "Bogus"], "ManageConfiguration, "),
+        (["user", "add", "alice", "--role", "boss"], "is not one of 'admin', 'client'"),
         (["token", "--action", "*", "--expires", "soon"], "neither a time nor a span"),
         (["login", "--password", "secret"], "No such option"),
         (["user", "password", "alice", "--data", "/no/such/file"], "does not exist"),
@@ -229,7 +236,9 @@ GROUPS = (["user"], ["tenant"], ["client"])
 @pytest.mark.parametrize(
     "command",
     [
-        *([], *([name] for name in cli.COMMANDS), ["user", "password"], ["user", "unlock"]),
+        [],
+        *([name] for name in cli.COMMANDS),
+        *(["user", verb] for verb in ("add", "list", "password", "lock", "unlock", "role")),
         *([noun, verb] for noun in ("tenant", "client") for verb in ("add", "list", "delete")),
         *(["tenant", verb] for verb in ("get", "put", "check", "diff", "history")),
     ],
@@ -466,6 +475,39 @@ def test_a_users_password_is_set_and_its_data_kept(logged_in: Run, shared_gatewa
     assert logged_in("user", "unlock", "nobody.here") == (1, "", "hivewire: error: there is no user nobody.here\n")
 
 
+def test_users_are_looked_after(logged_in: Run, shared_gateway: RunningGateway, run: Run) -> None:
+    """Add, list, lock, unlock and role; a locked user cannot log in."""
+    password = f"{PASSWORD}\n".encode()
+    added = logged_in("user", "add", "cli.alice", stdin=password)
+    assert re.fullmatch(r"cli\.alice is a client \(id \d+\)\n", added.out)
+    taken = "hivewire: error: User with such login already exists. Please, select another one\n"
+    assert logged_in("user", "add", "cli.alice", stdin=password) == (1, "", taken)
+    assert logged_in("user", "role", "cli.alice", "admin").out == "cli.alice is an admin\n"
+    assert logged_in("user", "lock", "cli.alice").out == "cli.alice is locked out\n"
+    table = logged_in("user", "list", "-o", "table").out
+    assert re.search(r"^\d+ +cli\.alice +admin +locked out +never$", table, re.MULTILINE)
+    assert re.search(r"^\d+ +admin +admin +active +\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \w+$", table, re.MULTILINE)
+    alice = ("login", "--profile", "alice", "--url", shared_gateway.url, "--login", "cli.alice")
+    assert run(*alice, stdin=password) == (1, "", "hivewire: error: User is locked or disabled\n")
+    assert logged_in("user", "unlock", "cli.alice").out == "cli.alice is active\n"
+    assert run(*alice, stdin=password).code == 0
+    assert "cli.alice" in logged_in("user", "list", "-o", "value").out.splitlines()
+
+
+def test_a_login_can_have_a_name(logged_in: Run, shared_gateway: RunningGateway, home: Path) -> None:
+    """--profile, or HIVEWIRE_PROFILE, keeps logins apart; the words of an error repeat it."""
+    token = profiles.path().read_text()
+    login = ("login", "--profile", "staging", "--url", shared_gateway.url)
+    assert logged_in(*login, stdin=PASSWORD.encode()).code == 0
+    assert profiles.path().read_text() == token
+    assert (profiles.path().parent / "profile-staging.json").exists()
+    assert profiles.path({"HIVEWIRE_PROFILE": "staging", "XDG_CONFIG_HOME": "/x"}).name == "profile-staging.json"
+    assert logged_in("list", "cli.none", "--profile", "staging").code == 0
+    outcome = logged_in("list", "--profile", "nobody")
+    words = "nobody is logged in: run hivewire login --profile nobody, or give --token"
+    assert outcome == (1, "", f"hivewire: error: {words}\n")
+
+
 # Tenants and clients.
 
 
@@ -541,17 +583,19 @@ def test_tenants_and_clients_are_looked_after_on_a_running_gateway(
     """Add, list, delete; into a pipe goes the secret alone, and it works."""
     for name in ("cliA", "cliB"):
         assert logged_in("tenant", "add", name) == (0, f"{name} is a tenant\n", "")
-    assert {"cliA", "cliB"} <= {*logged_in("tenant", "list").out.splitlines()}
+    assert {"cliA", "cliB"} <= {*logged_in("tenant", "list", "-o", "value").out.splitlines()}
     made = logged_in("client", "add", "cli.sync", "--tenant", "cliB", "--tenant", "cliA", "--privilege", "update")
     assert (made.code, made.err, made.out.count("\n")) == (0, "", 1)
     granted = gets_a_token(shared_gateway, "cli.sync", made.out.strip())
     assert granted["scope"] == "cliA:READ cliA:UPDATE cliB:READ cliB:UPDATE"
     listed = logged_in("client", "list").out.splitlines()
-    assert "cli.sync\tcliA\tREAD,UPDATE" in listed
-    assert "cli.sync\tcliB\tREAD,UPDATE" in listed
+    granted = {"cliA": ["READ", "UPDATE"], "cliB": ["READ", "UPDATE"]}
+    assert {"clientId": "cli.sync", "tenants": granted} in map(json.loads, listed)
+    table = logged_in("client", "list", "-o", "table").out
+    assert re.search(r"^cli\.sync +cliA: READ, UPDATE; cliB: READ, UPDATE$", table, re.MULTILINE)
     for name in ("cliA", "cliB"):
         assert logged_in("tenant", "delete", name) == (0, f"{name} is deleted\n", "")
-    assert "cli.sync\t\t" in logged_in("client", "list").out.splitlines()
+    assert '{"clientId":"cli.sync","tenants":{}}' in logged_in("client", "list").out.splitlines()
     assert logged_in("client", "delete", "cli.sync") == (0, "cli.sync is deleted\n", "")
     assert gets_a_token(shared_gateway, "cli.sync", made.out.strip())["error"] == "invalid_client"
 
@@ -601,10 +645,12 @@ def test_tenants_and_clients_are_looked_after_on_the_file_of_a_stopped_gateway(r
     on_file = ("--data", str(data))
     assert run("tenant", "add", "t1", *on_file).out == "t1 is a tenant\n"
     assert run("tenant", "add", "t2", *on_file).code == 0
-    assert run("tenant", "list", *on_file).out == "t1\nt2\n"
+    assert run("tenant", "list", *on_file).out == '{"tenantId":"t1"}\n{"tenantId":"t2"}\n'
     made = run("client", "add", "sync", "--tenant", "t1", "--privilege", "DELETE", "--privilege", "CREATE", *on_file)
     assert run("client", "add", "gone", "--tenant", "t2", *on_file).code == 0
-    assert run("client", "list", *on_file).out == "gone\tt2\tREAD\nsync\tt1\tCREATE,DELETE\n"
+    assert run("client", "list", *on_file).out == (
+        '{"clientId":"gone","tenants":{"t2":["READ"]}}\n{"clientId":"sync","tenants":{"t1":["CREATE","DELETE"]}}\n'
+    )
     assert run("client", "delete", "gone", *on_file).out == "gone is deleted\n"
     assert run("tenant", "delete", "t2", *on_file).out == "t2 is deleted\n"
     for arguments, words in [
@@ -677,7 +723,7 @@ def test_a_conflict_shows_what_is_there(logged_in: Run) -> None:
     first, now, put, reason = outcome.err.splitlines()
     assert first == "hivewire: error: Configuration 'cli.conflict' is at version 1, not 7"
     assert now == "  now: lunch"
-    assert re.fullmatch(r"  put by admin at \d{4}-\d\d-\d\dT\S+ UTC, version 1, revision \d+", put)
+    assert re.fullmatch(r"  put by admin at \d{4}-\d\d-\d\d \d\d:\d\d:\d\d \w+, version 1, revision \d+", put)
     assert reason == "  reason: the first"
     assert logged_in("get", "cli.conflict").out == "lunch"
     assert logged_in("put", "cli.conflict", "dinner", "--expect", "1").code == 0
@@ -743,18 +789,53 @@ def test_an_argument_that_is_not_text_is_wrong_usage(logged_in: Run, arguments: 
     assert "not UTF-8" in logged_in("put", "cli.bytes", "-", stdin=b"\xff").err
 
 
-def test_a_list_in_a_pipe_has_a_line_for_each(logged_in: Run) -> None:
-    """Name, version and value between tabs, escaped so that a value cannot look like a line."""
+def test_into_a_pipe_goes_an_object_for_each(logged_in: Run) -> None:
+    """A JSON object a line, of the members that the wire has; --after and --take say which."""
+    first = '{"name":"cli.list.a","value":"one\\ttwo\\nthree\\\\","entityVersion":1}\n'
+    second = '{"name":"cli.list.b","value":"3","entityVersion":2}\n'
     logged_in("put", "cli.list.a", "one\ttwo\nthree\\")
     logged_in("put", "cli.list.b", "2")
     logged_in("put", "cli.list.b", "3")
-    assert logged_in("list", "cli.list.*").out == "cli.list.a\t1\tone\\ttwo\\nthree\\\\\ncli.list.b\t2\t3\n"
-    assert logged_in("list", "cli.list.b", "cli.list.z").out == "cli.list.b\t2\t3\n"
-    assert logged_in("list", "cli.list.*", "--after", "cli.list.a").out == "cli.list.b\t2\t3\n"
-    assert logged_in("list", "cli.list.*", "--take", "1", "--json").out == (
-        '{"name":"cli.list.a","value":"one\\ttwo\\nthree\\\\","entityVersion":1}\n'
-    )
+    assert logged_in("list", "cli.list.*").out == first + second
+    assert logged_in("list", "cli.list.b", "cli.list.z") == (0, second, "")
+    assert logged_in("list", "cli.list.*", "--after", "cli.list.a").out == second
+    assert logged_in("list", "cli.list.*", "--take", "1", "--json").out == first
     assert logged_in("list", "cli.list.*", "--take", "0") == (0, "", "")
+
+
+def test_the_form_of_what_is_printed_can_be_chosen(logged_in: Run) -> None:
+    """-o table, json, yaml and value, for what was written, for one and for many."""
+    assert logged_in("put", "cli.form.a", "one", "-o", "value").out == "1\n"
+    put = json.loads(logged_in("put", "cli.form.b", "two", "-o", "json").out)
+    assert (put["name"], put["value"], put["entityVersion"]) == ("cli.form.b", "two", 1)
+    assert logged_in("list", "cli.form.*", "-o", "value").out == "one\ntwo\n"
+    table = "name        version  value\ncli.form.a  1        one\ncli.form.b  1        two\n"
+    assert logged_in("list", "cli.form.*", "-o", "table").out == table
+    documents = logged_in("list", "cli.form.*", "-o", "yaml").out
+    assert [each["name"] for each in yaml.safe_load_all(documents)] == ["cli.form.a", "cli.form.b"]
+    assert logged_in("get", "cli.form.a", "-o", "value").out == "one"
+    assert logged_in("get", "cli.form.a", "-o", "table").out == table.removesuffix("cli.form.b  1        two\n")
+    assert logged_in("history", "cli.form.a", "-o", "value").out == "one\n"
+    assert logged_in("history", "cli.form.a").out.startswith('{"revision":')
+    assert yaml.safe_load(logged_in("delete", "cli.form.a", "-o", "yaml").out)["name"] == "cli.form.a"
+
+
+@pytest.mark.parametrize("value", ["\x1b[31m\u202e", "no\n- one: 1\n", "été 設定", "yes", "0x1"])
+def test_yaml_is_read_back_as_what_was_put_and_steers_no_terminal(logged_in: Run, value: str) -> None:
+    """Escapes of YAML stand for characters that are not visible; text that looks like something else is quoted."""
+    assert logged_in("put", "cli.yaml", "--file", "-", stdin=value.encode()).code == 0
+    shown = logged_in("get", "cli.yaml", "-o", "yaml").out
+    assert yaml.safe_load(shown)["value"] == value
+    assert lines(shown) == shown
+
+
+def test_a_pattern_that_forgot_its_star_is_told(logged_in: Run) -> None:
+    """On standard error, only where nothing was found and the star would have found something."""
+    logged_in("put", "cli.hint.a", "1")
+    hint = "hivewire: there is no cli.hint; did you mean 'cli.hint*'?\n"
+    assert logged_in("list", "cli.hint") == (0, "", hint)
+    assert logged_in("list", "cli.nothing.at.all") == (0, "", "")
+    assert logged_in("list", "cli.hint", "cli.hint.a").err == ""
 
 
 def test_a_list_is_complete_however_many_and_however_large(logged_in: Run, talk: Talk) -> None:
@@ -764,7 +845,7 @@ def test_a_list_is_complete_however_many_and_however_large(logged_in: Run, talk:
     for number in range(40):
         talk("configuration/put", name=f"cli.large.{number:04}", value="x" * 60_000)
     many = logged_in("list", "cli.many.*").out.splitlines()
-    assert [line.split("\t")[0] for line in many] == [f"cli.many.{number:04}" for number in range(1_050)]
+    assert [json.loads(line)["name"] for line in many] == [f"cli.many.{number:04}" for number in range(1_050)]
     assert len(logged_in("list", "cli.many.*", "--take", "1020").out.splitlines()) == 1_020
     assert len(logged_in("list", "cli.large.*").out.splitlines()) == 40
 

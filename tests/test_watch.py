@@ -230,7 +230,9 @@ def test_on_a_terminal_there_are_lines_for_the_eye(
         assert row == r"  watch.tty.a  version 1  \x1b]0;owned\x07[bold]x"
         talk("configuration/put", name="watch.tty.b", value="42", description="for\nlunch")
         (line,) = screen.until("watch.tty.b")
-        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\S+  admin  watch\.tty\.b  version 1  42  for\\nlunch", line)
+        assert re.fullmatch(
+            r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \w+  admin  watch\.tty\.b  version 1  42  for\\nlunch", line
+        )
         talk("configuration/delete", name="watch.tty.b")
         assert screen.until("watch.tty.b")[0].endswith("  admin  watch.tty.b  version 2  deleted")
         talk("configuration/put", name="watch.tty.c", value="y" * 5_000)

@@ -51,7 +51,16 @@ from hivewire_protocol.nouns.configuration import (
     TransactChange,
 )
 from hivewire_protocol.nouns.identity import Authenticate, Token, TokenCreate, TokenPayload, TokenRefresh, TokenRevoke
-from hivewire_protocol.nouns.user import Role, Status, UserGetCurrent, UserList, UserUpdate, UserUpdateFields
+from hivewire_protocol.nouns.user import (
+    Role,
+    Status,
+    UserGetCurrent,
+    UserInsert,
+    UserInsertFields,
+    UserList,
+    UserUpdate,
+    UserUpdateFields,
+)
 from hivewire_protocol.permissions import CLIENT, Permission
 from tests.world import ADMIN, BOUND, HELPER, HOUR, JOHN, LOCKED
 
@@ -910,6 +919,63 @@ async def profile_of(world: World, number: int) -> UserProfile:
     user = world.services.users.by_id(number)
     assert user is not None
     return user.profile
+
+
+async def test_a_new_user_can_log_in_with_the_rights_of_its_role(world: World) -> None:
+    """The reply has its number and defaults, neither login nor password (core protocol, section 6.1)."""
+    fields = UserInsertFields(login=" mary ", password="mary's one", role=1)
+    created = (await world.ask(UserInsert(user=fields))).user
+    assert (created.lastLogin, created.data) == (None, None)
+    assert (created.introReviewed, created.allDeviceTypesAvailable) == (False, True)
+    assert (await profile_of(world, created.id)).role == Role.CLIENT
+    await world.ask(Token(login="mary", password="mary's one"), Caller("10.0.0.1", "h"))
+
+
+NEW: dict[str, Any] = {"login": "mary", "password": "mary's one", "role": 1}
+
+
+@pytest.mark.parametrize(
+    ("user", "error", "words"),
+    [
+        (None, InvalidParameters, "User is required"),
+        (NEW | {"login": None}, InvalidParameters, "login field cannot be null"),
+        (NEW | {"login": " ab "}, OutOfBounds, "from 3 to 128"),
+        (NEW | {"login": "x" * 129}, OutOfBounds, "from 3 to 128"),
+        (NEW | {"login": "mary\n1"}, OutOfBounds, "Login can contain only"),
+        (NEW | {"login": "märy"}, OutOfBounds, "Login can contain only"),
+        (NEW | {"login": "john"}, NotAllowed, "already exists"),
+        (NEW | {"role": None}, InvalidParameters, "role is invalid or empty"),
+        (NEW | {"role": 2}, OutOfBounds, "role"),
+        (NEW | {"status": 3}, OutOfBounds, "status"),
+        (NEW | {"password": None}, OutOfBounds, "from 6 to 128 symbols"),
+        (NEW | {"password": "12345"}, OutOfBounds, "from 6 to 128 symbols"),
+    ],
+)
+async def test_a_user_that_cannot_be_made_is_told(
+    world: World, user: dict[str, Any] | None, error: type[WireError], words: str
+) -> None:
+    """Nothing is written, and the words name what is wrong."""
+    before = world.services.ledger.revision
+    with pytest.raises(WireError, match=words) as caught:
+        await world.ask(UserInsert(user=UserInsertFields(**user) if user is not None else None))
+    assert type(caught.value) is error
+    assert world.services.ledger.revision == before
+
+
+async def test_only_an_administrator_with_all_rights_makes_users(world: World) -> None:
+    """One who may manage users otherwise, and a lesser token of an administrator, would gain rights by it."""
+    for caller in (world.caller(HELPER, [12]), world.caller(ADMIN, [12])):
+        with pytest.raises(NotAllowed):
+            await world.ask(UserInsert(user=UserInsertFields(**NEW)), caller)
+    with pytest.raises(AccessDenied):
+        await world.ask(UserInsert(user=UserInsertFields(**NEW)), world.caller(JOHN, [1]))
+
+
+async def test_of_two_users_with_one_login_the_first_stays(world: World) -> None:
+    """Also when both are made in the same moment."""
+    twice = [world.ask(UserInsert(user=UserInsertFields(**NEW))) for _ in range(2)]
+    results = await asyncio.gather(*twice, return_exceptions=True)
+    assert sorted(type(result).__name__ for result in results) == ["NotAllowed", "UserInsertReply"]
 
 
 async def test_an_update_changes_what_is_given_and_clears_data(world: World) -> None:

@@ -12,6 +12,7 @@ from hivewire_protocol.errors import InvalidParameters, NotAllowed, OutOfBounds,
 from hivewire_protocol.messages import Request
 from hivewire_protocol.nouns.configuration import TransactChange
 from hivewire_protocol.nouns.identity import Authenticate, Token, TokenPayload
+from hivewire_protocol.nouns.user import UserInsertFields
 from tests.contract import hold_error, hold_reply
 from tests.world import ADMIN, World
 
@@ -33,15 +34,19 @@ MEMBERS: dict[str, Any] = {
 }
 """A good value for every required member."""
 
-ALTERNATIVES = {"configuration/rollback": {"to": 1}}
-"""What is asked for besides required members, because one of several is needed."""
+ALTERNATIVES: dict[str, dict[str, Any]] = {
+    "configuration/rollback": {"to": 1},
+    "user/insert": {"user": {"login": "mary", "password": "mary's one", "role": 1}},
+}
+"""What is asked for besides required members: one of several, or members of a member."""
 
 CASES = [(action, member) for action, request_type in REQUESTS.items() for member in request_type.required]
 
 
 def _request(action: str, without: str | None = None) -> Request:
-    given = {member: MEMBERS[member] for member in REQUESTS[action].required if member != without}
-    return msgspec.convert({"action": action, **given, **ALTERNATIVES.get(action, {})}, REQUESTS[action])
+    whole = {member: MEMBERS[member] for member in REQUESTS[action].required} | ALTERNATIVES.get(action, {})
+    given = {member: value for member, value in whole.items() if member != without}
+    return msgspec.convert({"action": action, **given}, REQUESTS[action])
 
 
 async def _error(world: World, request: Request) -> WireError | None:
@@ -69,6 +74,7 @@ async def test_nothing_else_is_required(world: World, action: str) -> None:
 PARTS: list[tuple[str, type[Any], str]] = [
     *(("configuration/transact", TransactChange, member) for member in TransactChange.required),
     *(("token/create", TokenPayload, member) for member in TokenPayload.required),
+    *(("user/insert", UserInsertFields, member) for member in UserInsertFields.required),
 ]
 """The structs inside of requests that require something themselves."""
 
@@ -77,12 +83,12 @@ PARTS: list[tuple[str, type[Any], str]] = [
 async def test_a_required_member_of_a_part_is_required(
     world: World, action: str, shape: type[Any], member: str
 ) -> None:
-    """The entries of a transaction and the claims of a token have required members as well."""
+    """The entries of a transaction, the claims of a token and a new user have required members as well."""
     assert member in get_type_hints(shape)
     request: Any = _request(action)
-    part = request.changes[0] if shape is TransactChange else request.payload
-    setattr(part, member, None)
-    assert isinstance(await _error(world, request), InvalidParameters)
+    given = next(getattr(request, name) for name in ("changes", "payload", "user") if hasattr(request, name))
+    setattr(given[0] if isinstance(given, list) else given, member, None)
+    assert isinstance(await _error(world, request), (InvalidParameters, OutOfBounds))
 
 
 async def test_what_a_struct_does_not_say_is_noticed(world: World) -> None:

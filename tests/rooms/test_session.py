@@ -166,7 +166,7 @@ async def test_refused_writes_keep_their_place(world: World) -> None:
     """Refused before or in the storage, malformed or unknown: every answer stands where its request stood."""
     world.put(1)
     world.put(2, entityVersion=9)
-    world.put(3, name="x" * 33)
+    world.put(3, name="x" * 129)
     world.put(4, name="m")
     world.ask("configuration/delete", 5, name="nothing")
     world.ask("no/such", 6)

@@ -102,6 +102,53 @@ class UserList(Request, tag="user/list"):
     skip: Annotated[Integer | None, says("How many to leave out at the beginning.")] = None
 
 
+class UserCreated(Struct):
+    """A user that was just made: what the request did not say."""
+
+    id: _Id
+    lastLogin: _LastLogin
+    data: _Data
+    introReviewed: _IntroReviewed
+    allDeviceTypesAvailable: _AllDeviceTypes
+
+
+class UserInsertReply(Reply):
+    """The new user's number, and what it has by default."""
+
+    user: Annotated[UserCreated, says("The new user.")]
+
+
+class UserInsertFields(Struct):
+    """A new user. Members that are not known are ignored."""
+
+    required: ClassVar[tuple[str, ...]] = ("login", "password", "role")
+
+    login: Annotated[
+        str | None, says("3 to 128 letters, digits and `_@.-`; blanks around it are dropped. It cannot be changed.")
+    ] = None
+    password: Annotated[str | None, says("The password, 6 to 128 characters.")] = None
+    role: Annotated[Integer | None, says("0: administrator, 1: client.")] = None
+    status: Annotated[Integer | None, says("0: active, as when absent; 1: locked out, 2: disabled.")] = None
+    data: Annotated[dict[str, Any] | None, says("Any JSON object that applications keep with the user.")] = None
+    introReviewed: Annotated[
+        bool | None, says("Whether the user has seen the introduction of DeviceHive's console; false when absent.")
+    ] = None
+    allDeviceTypesAvailable: Annotated[
+        bool | None, says("Whether the user reaches all device types; true when absent.")
+    ] = None
+
+
+class UserInsert(Request, tag="user/insert"):
+    """Make a user. It needs an administrator's unrestricted token."""
+
+    permission = Permission.MANAGE_USER
+    required = ("user",)
+    reply = UserInsertReply
+    errors = (NotAllowed, OutOfBounds, Unavailable)
+
+    user: Annotated[UserInsertFields | UnsetType | None, says("The new user.")] = UNSET
+
+
 class UserUpdateFields(Struct):
     """What to change of a user. A missing member stays as it is, except `data`."""
 

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from msgspec import structs
 
 from hivewire.access.passwords import Busy
-from hivewire.access.users import User
+from hivewire.access.users import User, UserProfile
 from hivewire.caller import Caller
 from hivewire.ledger.pending import PendingWrite, commit
-from hivewire.ledger.records import Expected, Refused
+from hivewire.ledger.records import Change, Expected, Refused
 from hivewire.services import Services
 from hivewire_protocol import times
 from hivewire_protocol.errors import (
@@ -28,9 +28,13 @@ from hivewire_protocol.messages import NOTHING, Reply
 from hivewire_protocol.nouns.user import (
     Role,
     Status,
+    UserCreated,
     UserCurrentReply,
     UserFull,
     UserGetCurrent,
+    UserInsert,
+    UserInsertFields,
+    UserInsertReply,
     UserList,
     UserListed,
     UserListReply,
@@ -42,6 +46,8 @@ TAKE_OVER_SOCKET = 20
 LONGEST_PATTERN = 256
 _SORT_KEYS = {"id": lambda user: user.id, "login": lambda user: user.login}
 _PASSWORD = re.compile(r".{6,128}")
+_PASSWORD_RULE = "Password can contain only from 6 to 128 symbols!"  # noqa: S105 - a rule, no password
+_LOGIN = re.compile(r"[\w@.-]+", re.ASCII)
 
 
 def get_current(services: Services, caller: Caller, request: UserGetCurrent) -> Reply:
@@ -78,6 +84,73 @@ def existing(services: Services, parameters: Mapping[str, str]) -> None:
         raise NotFound(f"User with id = {number[:20]} not found")
 
 
+async def insert(services: Services, caller: Caller, request: UserInsert) -> Reply:
+    """Make a user; NotAllowed when its login is taken. Texts are DeviceHive's (core protocol, section 6.3)."""
+    fields = request.user
+    if not isinstance(fields, UserInsertFields):
+        raise InvalidParameters("User is required")
+    author = _administrator(services, caller)
+    login = _new_login(fields.login)
+    if fields.role is None:
+        raise InvalidParameters("User role is invalid or empty")
+    if services.users.by_login(login) is not None:
+        raise _taken(None)
+    if not fields.password:
+        raise OutOfBounds(_PASSWORD_RULE)
+    _check(fields)
+    profile = UserProfile(
+        await _hashed(services, fields.password),
+        fields.role,
+        _or(fields.status, Status.ACTIVE),
+        fields.data,
+        bool(fields.introReviewed),
+        fields.allDeviceTypesAvailable is not False,
+    )
+    transaction = services.users.write(login, profile, author, (Expected(version=0),))
+
+    def inserted(changes: list[Change]) -> Reply:
+        created = UserCreated(
+            changes[0].id, None, profile.data, profile.intro_reviewed, profile.all_device_types_available
+        )
+        return UserInsertReply(created)
+
+    return await commit(services.ledger, PendingWrite(transaction, inserted, _taken))
+
+
+def _new_login(given: str | None) -> str:
+    """The login without blanks around it. Raises OutOfBounds, or InvalidParameters when there is none."""
+    if given is None:
+        raise InvalidParameters("login field cannot be null.")
+    login = given.strip()
+    if not 3 <= len(login) <= 128:
+        raise OutOfBounds("Field cannot be empty. The length of login should be from 3 to 128 symbols.")
+    if not _LOGIN.fullmatch(login):
+        raise OutOfBounds(
+            "Login can contain only lowercase or uppercase letters, numbers, and some special symbols (_@.-)"
+        )
+    return login
+
+
+def _taken(refused: Refused | None) -> WireError:
+    return NotAllowed("User with such login already exists. Please, select another one")
+
+
+def _administrator(services: Services, caller: Caller) -> str:
+    """The login of an administrator who may make users and administrators of them. Raises NotAllowed for all others.
+
+    The reference lets any holder of ManageUser set an administrator's password, and so become one. Not here, and not
+    with a token that an administrator has made for less.
+    """
+    asker = services.users.by_id(caller.identity.user_id)
+    if asker is None:
+        raise Unauthorized
+    if asker.profile.role != Role.ADMIN:
+        raise NotAllowed("Admin permissions required for this action")
+    if not caller.identity.unrestricted:
+        raise NotAllowed("login, password, role and status need an administrator's unrestricted token: log in")
+    return asker.login
+
+
 async def update(services: Services, caller: Caller, request: UserUpdate) -> Reply:
     """Change a user. `data` is overwritten always: absent or null clears it, as DeviceHive has it."""
     fields = request.user
@@ -88,19 +161,13 @@ async def update(services: Services, caller: Caller, request: UserUpdate) -> Rep
     user = services.users.by_id(request.userId)
     if user is None:
         raise NotFound(f"User with id = {request.userId} not found")
-    identity = caller.identity
-    asker = services.users.by_id(identity.user_id)
+    asker = services.users.by_id(caller.identity.user_id)
     if asker is None:
         raise Unauthorized
     if fields.login == user.login:
         fields.login = None  # consoles send it back as it is
     if any(value is not None for value in (fields.login, fields.role, fields.status, fields.password)):
-        # The reference lets any holder of ManageUser set an administrator's password, and so become one. Not here,
-        # and not with a token that an administrator has made for less.
-        if asker.profile.role != Role.ADMIN:
-            raise NotAllowed("Admin permissions required for this action")
-        if not identity.unrestricted:
-            raise NotAllowed("login, password, role and status need an administrator's unrestricted token: log in")
+        _administrator(services, caller)
     if fields.login is not None:
         raise NotAllowed("A login cannot be changed")
     if _steps_down(user, fields) and not any(
@@ -160,9 +227,9 @@ def _or(given: int | None, current: int) -> int:
     return current if given is None else given
 
 
-def _check(fields: UserUpdateFields) -> None:
+def _check(fields: UserInsertFields | UserUpdateFields) -> None:
     if fields.password and not _PASSWORD.fullmatch(fields.password):
-        raise OutOfBounds("Password can contain only from 6 to 128 symbols!")
+        raise OutOfBounds(_PASSWORD_RULE)
     if fields.role is not None and fields.role not in tuple(Role):
         raise OutOfBounds("role must be 0 (administrator) or 1 (caller)")
     if fields.status is not None and fields.status not in tuple(Status):
@@ -215,4 +282,4 @@ def _members(
     )
 
 
-READS = {UserGetCurrent: get_current, UserList: list_, UserUpdate: update}
+READS = {UserGetCurrent: get_current, UserList: list_, UserInsert: insert, UserUpdate: update}

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from hivewire.cli.gateway import reach, token_option, url_option
+from hivewire.cli.output import Columns, Row, output_option, show, tell, value_in_pipes
 from hivewire.cli.tenant import change_file, read_file
 from hivewire.cli.user import data_option
 from hivewire_protocol.nouns.tenant import Privilege
@@ -51,11 +51,13 @@ On a terminal the secret is shown with a label; into a pipe goes the secret alon
     metavar="|".join(Privilege),
     help="What it may do in each of them; default READ. UPDATE includes READ.",
 )
+@output_option
 @data_option
 @url_option
 @token_option
 def add(
     name: str,
+    form: str | None,
     tenants: tuple[str, ...],
     privileges: tuple[str, ...],
     data: Path | None,
@@ -72,10 +74,8 @@ def add(
     else:
         with reach(url, given_token) as remote:
             secret = remote.request("client/insert", clientId=name, tenants=given)["clientSecret"]
-    if sys.stdout.isatty():
-        click.echo(f"client  {name}\nsecret  {secret}\n        (generated now and not shown again)")
-    else:
-        click.echo(secret)
+    words = f"client  {name}\nsecret  {secret}\n        (generated now and not shown again)"
+    tell({"clientId": name, "clientSecret": secret}, form or value_in_pipes(), words, secret)
 
 
 @client.command(
@@ -83,26 +83,21 @@ def add(
     epilog="""\b
 Examples:
   hivewire client list
-  hivewire client list | cut -f1
-  hivewire client list --data hivewire.db      (the gateway is stopped)
-
-\b
-A line for each client and tenant: client, tenant and privileges, separated by tabs.""",
+  hivewire client list --json | jq -r '.tenants.shop'
+  hivewire client list --data hivewire.db      (the gateway is stopped)""",
 )
+@output_option
 @data_option
 @url_option
 @token_option
-def list_(data: Path | None, url: str | None, given_token: str | None) -> None:
+def list_(form: str | None, data: Path | None, url: str | None, given_token: str | None) -> None:
     """List the clients and their privileges."""
     if data is not None:
-        found = read_file(data, _lines_of_file)
+        found = read_file(data, _of_file)
     else:
-        found = []
         with reach(url, given_token) as remote:
-            for listed in remote.request("client/list")["clients"]:
-                found += _lines(listed["clientId"], listed["tenants"])
-    for line in found:
-        click.echo(line)
+            found = remote.request("client/list")["clients"]
+    show(found, form, COLUMNS, "client")
 
 
 @client.command(
@@ -125,16 +120,21 @@ def delete(name: str, data: Path | None, url: str | None, given_token: str | Non
     click.echo(f"{name} is deleted")
 
 
-def _lines_of_file(store: Store) -> list[str]:
+def _of_file(store: Store) -> list[Row]:
     from hivewire.access.tenants import in_order
 
-    found = []
-    for known in store.tenants.clients():
-        grants = store.tenants.grants(known)
-        found += _lines(known.id, {tenant: [*map(str, in_order(given))] for tenant, given in grants.items()})
-    return found
+    return [
+        {
+            "clientId": known.id,
+            "tenants": {tenant: [*map(str, in_order(given))] for tenant, given in store.tenants.grants(known).items()},
+        }
+        for known in store.tenants.clients()
+    ]
 
 
-def _lines(name: str, tenants: dict[str, list[str]]) -> list[str]:
-    """One line for each tenant; a single line without a tenant when all its tenants were deleted."""
-    return [f"{name}\t{tenant}\t{','.join(given)}" for tenant, given in sorted(tenants.items())] or [f"{name}\t\t"]
+def _privileges(row: Row) -> str:
+    """Such as `shop: READ, UPDATE; store2: READ`; empty when all its tenants were deleted."""
+    return "; ".join(f"{tenant}: {', '.join(given)}" for tenant, given in sorted(row["tenants"].items()))
+
+
+COLUMNS: Columns = {"client": lambda row: row["clientId"], "privileges": _privileges}

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Any, BinaryIO
 
 import click
 
 from hivewire.cli.gateway import connected, reach, token_option, url_option
-from hivewire.cli.output import echo_json, lines, on_one_line, printable, shortened
+from hivewire.cli.output import (
+    Columns,
+    lines,
+    local,
+    on_one_line,
+    output_option,
+    printable,
+    shortened,
+    show,
+    tell,
+)
 from hivewire.cli.remote import Remote, RemoteError
 
 PAGE = 1_000
@@ -36,6 +47,7 @@ Examples:
   hivewire put limits.max 43 --expect 7 --description "for the sale"
   hivewire put temperature.min -- -5
   hivewire put banner --file banner.txt
+  hivewire put limits.max 43 -o value       (the new version, for --expect)
   jq -c . ports.json | hivewire put ports - --content-type application/json"""
 )
 @click.argument("name")
@@ -46,6 +58,7 @@ Examples:
 @description_option
 @expect_option
 @expect_revision_option
+@output_option
 @url_option
 @token_option
 def put(
@@ -59,6 +72,7 @@ def put(
     description: str | None,
     expect: int | None,
     expect_revision: int | None,
+    form: str | None,
 ) -> None:
     """Create or update the configuration NAME. VALUE `-` is standard input, without the newline at its end.
 
@@ -78,7 +92,7 @@ def put(
             entityVersion=expect,
             revision=expect_revision,
         )
-    click.echo(f"{name} is at version {reply['configuration']['entityVersion']} (revision {reply['revision']})")
+    told_written(reply, form, "")
 
 
 @click.command(
@@ -87,20 +101,20 @@ Examples:
   hivewire get limits.max
   max=$(hivewire get limits.max)
   hivewire get banner > banner.txt
-  hivewire get limits.max --json"""
+  hivewire get limits.max --json            (with its version and revision)"""
 )
 @click.argument("name")
-@click.option("--json", "as_json", is_flag=True, help="Print the whole resource with its version and revision.")
+@output_option
 @connected
-def get(remote: Remote, name: str, as_json: bool) -> None:
+def get(remote: Remote, name: str, form: str | None) -> None:
     """Print the value of the configuration NAME.
 
     On a terminal a newline follows; a file or a pipe gets the value alone.
     """
     reply = remote.request("configuration/get", name=name)
     resource = reply["configuration"]
-    if as_json:
-        echo_json(resource | {"revision": reply["revision"]})
+    if form not in (None, "value"):
+        show([resource | {"revision": reply["revision"]}], form, COLUMNS, "value")
     elif resource["value"] is None:
         raise click.ClickException(f"{name} cannot be printed as text: it is {shown(resource)[1:-1]}")
     else:
@@ -116,30 +130,31 @@ Examples:
   hivewire list
   hivewire list 'limits.*' ports
   hivewire list --json | jq .value
-  hivewire list | cut -f1
-
-\b
-On a terminal it is a table, with long values cut; into a pipe goes a line for
-each configuration: name, version and the whole value, separated by tabs, with
-\\t, \\n, \\r and \\\\ escaped.""",
+  hivewire list | cut -f1""",
 )
 @click.argument("patterns", nargs=-1, metavar="[PATTERN]...")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
+@output_option
 @click.option("--after", help="Start after this name.")
 @click.option("--take", type=click.IntRange(min=0), help="At most this many; default all.")
 @connected
-def list_(remote: Remote, patterns: tuple[str, ...], as_json: bool, after: str | None, take: int | None) -> None:
-    """List configurations by name: all that you may see, or those that match a PATTERN (a name, or a prefix*)."""
+def list_(remote: Remote, patterns: tuple[str, ...], form: str | None, after: str | None, take: int | None) -> None:
+    """List configurations by name: all that you may see, or those that match a PATTERN (a name, or a prefix*).
+
+    On a terminal it is a table; into a pipe goes a JSON object for each.
+    """
     found = (resource for reply in pages(remote, patterns, after, take) for resource in reply["configurations"])
-    if as_json:
-        for resource in found:
-            echo_json(resource)
-    elif sys.stdout.isatty():
-        _print_table(found)
-    else:
-        for resource in found:
-            fields = (resource["name"], str(resource["entityVersion"]), shown(resource))
-            click.echo("\t".join(map(_escaped, fields)).encode())
+    first = next(found, None)
+    show(found if first is None else chain([first], found), form, COLUMNS, "value")
+    if first is None and take != 0:
+        _hint(remote, patterns)
+
+
+def _hint(remote: Remote, patterns: tuple[str, ...]) -> None:
+    """Say on standard error which of the patterns would have found something with a star at its end."""
+    for pattern in patterns:
+        longer = f"{pattern}*"
+        if "*" not in pattern and remote.request("configuration/list", names=[longer], take=1)["configurations"]:
+            click.echo(f"hivewire: there is no {printable(pattern)}; did you mean '{printable(longer)}'?", err=True)
 
 
 @click.command(
@@ -152,8 +167,16 @@ Examples:
 @description_option
 @expect_option
 @expect_revision_option
+@output_option
 @connected
-def delete(remote: Remote, name: str, description: str | None, expect: int | None, expect_revision: int | None) -> None:
+def delete(
+    remote: Remote,
+    name: str,
+    description: str | None,
+    expect: int | None,
+    expect_revision: int | None,
+    form: str | None,
+) -> None:
     """Delete the configuration NAME. Its history is kept."""
     reply = write(
         remote,
@@ -163,7 +186,9 @@ def delete(remote: Remote, name: str, description: str | None, expect: int | Non
         entityVersion=expect,
         revision=expect_revision,
     )
-    click.echo(f"{name} is deleted (revision {reply['revision']})")
+    revision = reply["revision"]
+    row = {"name": name, "revision": revision}
+    tell(row, form, f"{printable(name)} is deleted (revision {revision})", str(revision))
 
 
 def _content(value: str | None, file: BinaryIO | None) -> str:
@@ -180,6 +205,14 @@ def _content(value: str | None, file: BinaryIO | None) -> str:
     except OSError as error:
         raise click.ClickException(f"cannot read the value: {error.strerror}") from None
     return value or ""
+
+
+def told_written(reply: dict[str, Any], form: str | None, how: str) -> None:
+    """Print what a put or a rollback made; `how` ends the sentence. The version alone is the value."""
+    resource, revision = reply["configuration"], reply["revision"]
+    version = resource["entityVersion"]
+    words = f"{printable(resource['name'])} is at version {version} (revision {revision}){how}"
+    tell(resource | {"revision": revision}, form, words, str(version))
 
 
 def write(remote: Remote, action: str, **members: Any) -> dict[str, Any]:
@@ -202,24 +235,13 @@ def _current(change: dict[str, Any] | None) -> list[str]:
         return ["  it has never existed"]
     resource = change["configuration"]
     who = printable(change["modifiedBy"] or "the gateway")
-    when = f"by {who} at {change['modified']} UTC, version {resource['entityVersion']}, revision {change['revision']}"
+    when = (
+        f"by {who} at {local(change['modified'])}, version {resource['entityVersion']}, revision {change['revision']}"
+    )
     why = [f"  reason: {printable(change['description'])}"] if change["description"] else []
     if change["operation"] == "delete":
         return [f"  deleted {when}", *why]
     return [f"  now: {shortened(shown(resource), 500)}", f"  put {when}", *why]
-
-
-def _print_table(found: Iterable[dict[str, Any]]) -> None:
-    """One line for each configuration. A value that is too wide for the terminal is cut, not wrapped."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table("name", "version", "value", box=None, pad_edge=False)
-    for resource in found:
-        value = Text(printable(shown(resource)[:1_000]), no_wrap=True, overflow="ellipsis")
-        table.add_row(Text(printable(resource["name"])), str(resource["entityVersion"]), value)
-    Console().print(table)
 
 
 def pages(
@@ -251,5 +273,8 @@ def shown(resource: dict[str, Any]) -> str:
     return str(value) if value is not None else f"({resource['contentType']}, {resource['size']} bytes)"
 
 
-def _escaped(field: str) -> str:
-    return field.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
+COLUMNS: Columns = {
+    "name": lambda row: row["name"],
+    "version": lambda row: str(row["entityVersion"]),
+    "value": shown,
+}

@@ -17,9 +17,16 @@ DEFAULT_URL = "http://127.0.0.1:8080"
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
-url_option = click.option(
+_url_option = click.option(
     "--url", envvar="HIVEWIRE_URL", help=f"The gateway's address [HIVEWIRE_URL; then the profile; then {DEFAULT_URL}]."
 )
+
+
+def url_option(command: _F) -> _F:
+    """Add `--url` and `--profile`, which say what gateway a command reaches and with which login."""
+    return _url_option(profiles.profile_option(command))
+
+
 token_option = click.option(
     "--token", "given_token", envvar="HIVEWIRE_TOKEN", help="An access token [HIVEWIRE_TOKEN; then the profile]."
 )
@@ -126,4 +133,5 @@ def _address_of_profile() -> str:
 
 
 def _login_command(url: str | None) -> str:
-    return "hivewire login" if url is None else f"hivewire login --url {url}"
+    profile = profiles.chosen()
+    return "hivewire login" + (f" --profile {profile}" if profile else "") + (f" --url {url}" if url else "")

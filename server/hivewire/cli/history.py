@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from typing import Any
 
 import click
 
-from hivewire.cli.configuration import description_option, expect_option, expect_revision_option, shown, write
+from hivewire.cli.configuration import (
+    description_option,
+    expect_option,
+    expect_revision_option,
+    shown,
+    told_written,
+    write,
+)
 from hivewire.cli.gateway import connected
-from hivewire.cli.output import echo_json, printable
+from hivewire.cli.output import Columns, local, output_option, show
 from hivewire.cli.remote import Remote
 
 PAGE = 100
@@ -28,32 +34,21 @@ On a terminal it is a table; into a pipe goes one JSON object a line."""
 )
 @click.argument("name")
 @click.option("--take", type=click.IntRange(min=1), default=20, show_default=True, help="At most this many changes.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
+@output_option
 @connected
-def history(remote: Remote, name: str, take: int, as_json: bool) -> None:
+def history(remote: Remote, name: str, take: int, form: str | None) -> None:
     """Show the changes of the configuration NAME, newest first, including deletes and what came before them."""
-    changes = _changes(remote, name, take)
-    if as_json or not sys.stdout.isatty():
-        for change in changes:
-            echo_json(change)
-        return
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+    show(_changes(remote, name, take), form, COLUMNS, "value")
 
-    table = Table("revision", "version", "when (UTC)", "who", "value", "why", box=None, pad_edge=False)
-    for change in changes:
-        resource = change["configuration"]
-        value = "(deleted)" if change["operation"] == "delete" else printable(shown(resource)[:1_000])
-        table.add_row(
-            str(change["revision"]),
-            str(resource["entityVersion"]),
-            change["modified"],
-            Text(printable(change["modifiedBy"] or "")),
-            Text(value, no_wrap=True, overflow="ellipsis"),
-            Text(printable(change["description"] or "")),
-        )
-    Console().print(table)
+
+COLUMNS: Columns = {
+    "revision": lambda row: str(row["revision"]),
+    "version": lambda row: str(row["configuration"]["entityVersion"]),
+    "when": lambda row: local(row["modified"]),
+    "who": lambda row: row["modifiedBy"] or "",
+    "value": lambda row: "(deleted)" if row["operation"] == "delete" else shown(row["configuration"]),
+    "why": lambda row: row["description"] or "",
+}
 
 
 @click.command(
@@ -69,6 +64,7 @@ Examples:
 @description_option
 @expect_option
 @expect_revision_option
+@output_option
 @connected
 def rollback(
     remote: Remote,
@@ -78,6 +74,7 @@ def rollback(
     description: str | None,
     expect: int | None,
     expect_revision: int | None,
+    form: str | None,
 ) -> None:
     """Write the configuration NAME as it was at VERSION as a new version. `hivewire history` shows the versions."""
     if (version is None) == (revision is None):
@@ -93,8 +90,7 @@ def rollback(
         revision=expect_revision,
     )
     back = f"version {version}" if version is not None else f"revision {revision}"
-    now = reply["configuration"]["entityVersion"]
-    click.echo(f"{name} is at version {now} (revision {reply['revision']}), as it was at {back}")
+    told_written(reply, form, f", as it was at {back}")
 
 
 def _changes(remote: Remote, name: str, take: int) -> Iterator[dict[str, Any]]:

@@ -14,7 +14,7 @@ import click
 
 from hivewire.cli import profile as profiles
 from hivewire.cli.gateway import DEFAULT_URL, reach, token_option, url_option
-from hivewire.cli.output import echo_json
+from hivewire.cli.output import output_option, tell, value_in_pipes
 from hivewire.cli.profile import ProfileError
 from hivewire.cli.remote import Remote
 from hivewire_protocol.permissions import BY_NAME
@@ -70,12 +70,16 @@ def read_password(prompt: str, from_stdin: bool, confirm: bool = False) -> str:
     return str(click.prompt(prompt, hide_input=True, confirmation_prompt=confirm, err=True))
 
 
+def _every_action() -> str:
+    return ", ".join(dict.fromkeys(permission.wire_name for permission in BY_NAME.values()))
+
+
 def _known_actions(context: click.Context, option: click.Parameter, names: tuple[str, ...]) -> tuple[str, ...]:
     """Check the names here: the gateway ignores unknown ones, so a typing error would give a token without rights."""
     for name in names:
         if name.lower() not in BY_NAME:
             near = difflib.get_close_matches(name.lower(), BY_NAME, n=1)
-            hint = f"; did you mean {BY_NAME[near[0]].wire_name}?" if near else ""
+            hint = f"; did you mean {BY_NAME[near[0]].wire_name}?" if near else f"; there are {_every_action()}"
             raise click.BadParameter(f"{name} is no action{hint}")
     return names
 
@@ -106,7 +110,7 @@ On a terminal both tokens are shown; into a pipe goes the access token alone."""
 @click.option("--user", "user_id", type=int, metavar="ID", help="Id of the user it is for; default you.")
 @click.option("--expires", help="End of the access token: 90s, 30m, 12h, 7d, or a time (UTC).")
 @click.option("--refresh-expires", help="End of the refresh token, in the same forms.")
-@click.option("--json", "as_json", is_flag=True, help="Print both tokens as one JSON object.")
+@output_option
 @url_option
 @token_option
 def token(
@@ -117,7 +121,7 @@ def token(
     user_id: int | None,
     expires: str | None,
     refresh_expires: str | None,
-    as_json: bool,
+    form: str | None,
 ) -> None:
     """Create an access token and a refresh token with some of your own rights.
 
@@ -138,12 +142,8 @@ def token(
             "token/create", payload={name: value for name, value in payload.items() if value is not None}
         )
     tokens = {"accessToken": reply["accessToken"], "refreshToken": reply["refreshToken"]}
-    if as_json:
-        echo_json(tokens)
-    elif sys.stdout.isatty():
-        click.echo(f"access token\n{tokens['accessToken']}\n\nrefresh token\n{tokens['refreshToken']}")
-    else:
-        click.echo(tokens["accessToken"])
+    words = f"access token\n{tokens['accessToken']}\n\nrefresh token\n{tokens['refreshToken']}"
+    tell(tokens, form or value_in_pipes(), words, tokens["accessToken"])
 
 
 def moment(text: str | None) -> int | None:

@@ -1,12 +1,113 @@
-"""Prints text that others wrote. A value can hold anything, so escape sequences in it must not reach the terminal."""
+"""What commands print, in the form that `-o` names. A value can hold anything that others wrote, so escape sequences
+in it must not reach the terminal.
+
+Without `-o` there are two forms of a list: a table on a terminal, and a JSON object a line anywhere else.
+"""
 
 from __future__ import annotations
 
 import json
-from typing import Any
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any, TypeVar
 
 import click
 import msgspec
+
+FORMS = ("table", "json", "yaml", "value")
+
+NARROWEST = 8
+"""No column is made narrower than this; on a terminal of a few columns the lines wrap."""
+
+Row = dict[str, Any]
+"""What a line is about, with the members of the wire."""
+
+Columns = Mapping[str, Callable[[Row], str]]
+"""The columns of a table: the heading, and the cell of a row. A cell that is too wide for the terminal is cut."""
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def output_option(command: _F) -> _F:
+    """Add `-o`, which says in what form to print, and `--json` as a short word for `-o json`; both are `form`."""
+    form = click.option(
+        "-o", "--output", "form", type=click.Choice(FORMS), help="The form of what is printed; value: the value alone."
+    )
+    return click.option("--json", "form", flag_value="json", help="The same as -o json: an object per line.")(
+        form(command)
+    )
+
+
+def show(rows: Iterable[Row], form: str | None, columns: Columns, value: str) -> None:
+    """Print rows: a table on a terminal, JSON into a pipe, unless `form` says which. `value` is a column's heading."""
+    form = form or ("table" if sys.stdout.isatty() else "json")
+    if form == "table":
+        _print_table(rows, columns)
+    else:
+        for row in rows:
+            print_row(row, form, columns[value](row))
+
+
+def tell(row: Row, form: str | None, words: str, value: str) -> None:
+    """Print what one thing is, or what was done to it: in words, unless `form` asks for the row or its value."""
+    if form in (None, "table"):
+        click.echo(words)
+    else:
+        print_row(row, form, value)
+
+
+def value_in_pipes() -> str | None:
+    """The form for what scripts keep in a variable: words on a terminal, the value alone into a pipe."""
+    return None if sys.stdout.isatty() else "value"
+
+
+def print_row(row: Row, form: str | None, value: str) -> None:
+    """Print one row in another form than a table; `value` is what stands alone."""
+    if form == "json":
+        echo_json(row)
+    elif form == "yaml":
+        click.echo(b"---\n" + _yaml(row), nl=False)
+    else:
+        click.echo((lines(value) if sys.stdout.isatty() else value).encode())
+
+
+def _yaml(row: Row) -> bytes:
+    """A YAML document. Text that could steer a terminal is written with the escapes of YAML."""
+    import yaml
+
+    text: str = yaml.safe_dump(row, allow_unicode=True, sort_keys=False, width=1_000_000)
+    if lines(text) != text:
+        text = yaml.safe_dump(row, allow_unicode=False, sort_keys=False, width=1_000_000)
+    return text.encode()
+
+
+def _print_table(rows: Iterable[Row], columns: Columns) -> None:
+    """A line for each row, in aligned columns. On a terminal the widest cells are cut until the lines fit."""
+    from rich.cells import cell_len
+
+    table = [[*columns], *([printable(cell(row)[:1_000]) for cell in columns.values()] for row in rows)]
+    widths = [max(map(cell_len, column)) for column in zip(*table, strict=True)]
+    room = (shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize) - 2 * (len(widths) - 1)
+    while sum(widths) > room and max(widths) > NARROWEST:
+        widths[widths.index(max(widths))] -= 1
+    for number, line in enumerate(table):
+        text = "  ".join(_fitted(cell, width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        click.echo(click.style(text, bold=True) if number == 0 else text)
+
+
+def _fitted(cell: str, width: int) -> str:
+    from rich.cells import cell_len, set_cell_size
+
+    return set_cell_size(cell, width) if cell_len(cell) <= width else set_cell_size(cell, width - 1) + "…"
+
+
+def local(time: str | None) -> str:
+    """A time of the wire, which is UTC, on this machine's clock and with its zone; empty for none."""
+    if time is None:
+        return ""
+    return datetime.fromisoformat(time).replace(tzinfo=UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
 
 
 def printable(text: str) -> str:

@@ -29,11 +29,41 @@ class Profile(Struct):
 
 
 def path(environment: Mapping[str, str] = os.environ) -> Path:
-    """The path of the profile: HIVEWIRE_PROFILE, or `hivewire/profile.json` in the user's configuration directory."""
-    if environment.get("HIVEWIRE_PROFILE"):
-        return Path(environment["HIVEWIRE_PROFILE"])
+    """The path of the profile that `--profile` or else HIVEWIRE_PROFILE names.
+
+    The profile NAME is `hivewire/profile-NAME.json` in the user's configuration directory; without a name it is
+    `hivewire/profile.json` there. What contains a slash is the path itself.
+    """
+    name = chosen() or environment.get("HIVEWIRE_PROFILE")
+    if name and "/" in name:
+        return Path(name)
     base = environment.get("XDG_CONFIG_HOME") or os.path.join(os.path.expanduser("~"), ".config")
-    return Path(base) / "hivewire" / "profile.json"
+    return Path(base) / "hivewire" / (f"profile-{name}.json" if name else "profile.json")
+
+
+def chosen() -> str | None:
+    """What `--profile` of this command says."""
+    context = click.get_current_context(silent=True)
+    name: str | None = context.meta.get(_NAME) if context is not None else None
+    return name
+
+
+def _remember_name(context: click.Context, option: click.Parameter, name: str | None) -> None:
+    if name is not None:
+        context.meta[_NAME] = name
+
+
+_NAME = "hivewire.profile"
+
+profile_option = click.option(
+    "--profile",
+    metavar="NAME",
+    expose_value=False,
+    is_eager=True,
+    callback=_remember_name,
+    help="Use the login of this name, such as staging [HIVEWIRE_PROFILE].",
+)
+"""Every command that reaches a gateway has it. `path` reads it, so nothing has to pass it on."""
 
 
 def load(place: Path) -> Profile | None:

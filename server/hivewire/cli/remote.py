@@ -8,6 +8,7 @@ hangs now and then.
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import ssl
 from collections import deque
@@ -61,17 +62,21 @@ class Unsendable(ValueError):
     """The data to send is not Unicode text. Arguments of a command come as bytes, so they can be anything."""
 
 
+_NO_SCHEME = re.compile(r"([\w.-]+|\[[\da-fA-F:.]+\])(:\d+)?(/|$)")
+"""Begins an address without a scheme: a host, perhaps a port, perhaps a path."""
+
 _DEFAULT_PORTS = {"ws": 80, "wss": 443}
 
 
 def endpoint(url: str) -> str:
     """The WebSocket endpoint of a gateway's address: `http://host:8080` is `ws://host:8080/api/websocket`.
 
+    Without a scheme it is http, so `host:8080` is the same.
     Two spellings of one address give the same endpoint: the scheme's own port is left out, the host in small letters.
     Raises BadAddress for anything but http, https, ws and wss addresses with a host.
     """
     try:
-        parts = urlsplit(url)
+        parts = urlsplit(f"http://{url}" if _NO_SCHEME.match(url) else url)
         scheme = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}[parts.scheme]
         port, host = parts.port, parts.hostname or ""
         host.encode("idna")  # as the socket module will; it raises UnicodeError, which is a ValueError

@@ -9,13 +9,16 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
 from hivewire.cli import documents
 from hivewire.cli.gateway import reach, token_option, url_option
+from hivewire.cli.output import output_option, show
 from hivewire.cli.user import data_option
+
+_T = TypeVar("_T")
 
 if TYPE_CHECKING:
     from hivewire.ledger.records import Transaction
@@ -52,20 +55,21 @@ def add(name: str, data: Path | None, url: str | None, given_token: str | None) 
     epilog="""\b
 Examples:
   hivewire tenant list
+  for tenant in $(hivewire tenant list -o value); do echo "$tenant"; done
   hivewire tenant list --data hivewire.db      (the gateway is stopped)""",
 )
+@output_option
 @data_option
 @url_option
 @token_option
-def list_(data: Path | None, url: str | None, given_token: str | None) -> None:
-    """List the tenants, one per line."""
+def list_(form: str | None, data: Path | None, url: str | None, given_token: str | None) -> None:
+    """List the tenants."""
     if data is not None:
         found = read_file(data, lambda store: store.tenants.all())
     else:
         with reach(url, given_token) as remote:
             found = [listed["tenantId"] for listed in remote.request("tenant/list")["tenants"]]
-    for name in found:
-        click.echo(name)
+    show(({"tenantId": name} for name in found), form, {"tenant": lambda row: row["tenantId"]}, "tenant")
 
 
 @tenant.command(
@@ -95,9 +99,9 @@ for _command in (documents.get, documents.put, documents.check, documents.diff, 
     tenant.add_command(_command)
 
 
-def read_file(data: Path, read: Callable[[Store], list[str]]) -> list[str]:
-    """Lines that `read` makes from the file of a stopped gateway. Raises ClickException."""
-    found: list[str] = []
+def read_file(data: Path, read: Callable[[Store], list[_T]]) -> list[_T]:
+    """What `read` makes of the file of a stopped gateway. Raises ClickException."""
+    found: list[_T] = []
 
     async def work(store: Store) -> None:
         found.extend(read(store))

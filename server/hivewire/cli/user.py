@@ -1,28 +1,105 @@
-"""`hivewire user password` and `hivewire user unlock`: on a running gateway, or on the file of a stopped one."""
+"""`hivewire user`: on a running gateway; where it gets nobody locked out, on the file of a stopped one as well."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import click
 
-from hivewire.cli.gateway import reach, token_option, url_option
+from hivewire.cli.gateway import connected, reach, token_option, url_option
 from hivewire.cli.identity import read_password
+from hivewire.cli.output import Columns, Row, local, output_option, show, tell
+from hivewire.cli.remote import Remote
+from hivewire_protocol.nouns.user import Role, Status
+
+PAGE = 1_000
 
 data_option = click.option(
     "--data",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Work on this data file; its gateway must be stopped.",
 )
-ACTIVE = 0
+
+
+ROLES = {"admin": Role.ADMIN, "client": Role.CLIENT}
+"""What `user add` and `user role` take. The login of a client reaches no configuration; a token for it may."""
+
+_role = click.Choice([*ROLES])
+_stdin_option = click.option(
+    "--password-stdin", is_flag=True, help="Read the password from standard input, without asking."
+)
+
+STATUSES = {Status.ACTIVE: "active", Status.LOCKED_OUT: "locked out", Status.DISABLED: "disabled"}
+
+COLUMNS: Columns = {
+    "id": lambda row: str(row["id"]),
+    "login": lambda row: row["login"],
+    "role": lambda row: _word(ROLES, row["role"]),
+    "status": lambda row: STATUSES.get(row["status"], str(row["status"])),
+    "last login": lambda row: local(row["lastLogin"]) or "never",
+}
 
 
 @click.group(no_args_is_help=True)
 def user() -> None:
-    """Manage users: set a password, unlock."""
+    """Manage users: people, who log in with a password. Programs are clients."""
+
+
+@user.command(
+    epilog="""\b
+Examples:
+  hivewire user add alice
+  hivewire user add bob --role admin --password-stdin < password.txt
+  id=$(hivewire user add carol --password-stdin -o value < password.txt)"""
+)
+@click.argument("login")
+@click.option("--role", type=_role, default="client", show_default=True, help="What kind of user.")
+@_stdin_option
+@output_option
+@url_option
+@token_option
+def add(
+    login: str, role: str, password_stdin: bool, form: str | None, url: str | None, given_token: str | None
+) -> None:
+    """Create the user LOGIN, and set the password that is asked for.
+
+    A login has 3 to 128 letters, digits and _@.- and cannot be changed. An admin may do everything. A client may log
+    in, but reaches configurations only with tokens that are made for it: hivewire token --user ID.
+    """
+    secret = _new_password("Password", password_stdin)
+    with reach(url, given_token) as remote:
+        made = remote.request("user/insert", user={"login": login, "password": secret, "role": ROLES[role]})["user"]
+    words = f"{login} is an {role}" if role == "admin" else f"{login} is a {role}"
+    tell({"login": login, **made}, form, f"{words} (id {made['id']})", str(made["id"]))
+
+
+@user.command(
+    "list",
+    epilog="""\b
+Examples:
+  hivewire user list
+  hivewire user list -o value
+  hivewire user list --json | jq -r 'select(.status == 1) | .login'""",
+)
+@output_option
+@connected
+def list_(remote: Remote, form: str | None) -> None:
+    """List the users with their roles, statuses and last logins."""
+    show(_users(remote), form, COLUMNS, "login")
+
+
+def _users(remote: Remote) -> Iterator[Row]:
+    skip = 0
+    while True:
+        page = remote.request("user/list", sortField="id", take=PAGE, skip=skip)["users"]
+        yield from page
+        if len(page) < PAGE:
+            return
+        skip += PAGE
 
 
 @user.command(
@@ -33,7 +110,7 @@ Examples:
   hivewire user password admin --data hivewire.db      (the gateway is stopped)"""
 )
 @click.argument("login")
-@click.option("--password-stdin", is_flag=True, help="Read the new password from standard input, without asking.")
+@_stdin_option
 @data_option
 @url_option
 @token_option
@@ -42,10 +119,7 @@ def password(login: str, password_stdin: bool, data: Path | None, url: str | Non
 
     The tokens of the user stay valid until they expire.
     """
-    new = read_password("New password", password_stdin, confirm=True)
-    if not 6 <= len(new) <= 128:
-        raise click.UsageError("a password has 6 to 128 characters")
-    _update(login, {"password": new}, data, url, given_token)
+    _update(login, {"password": _new_password("New password", password_stdin)}, data, url, given_token)
     click.echo(f"{login} has a new password")
 
 
@@ -61,8 +135,51 @@ Examples:
 @token_option
 def unlock(login: str, data: Path | None, url: str | None, given_token: str | None) -> None:
     """Make the user LOGIN active again and reset the count of its wrong passwords."""
-    _update(login, {"status": ACTIVE}, data, url, given_token)
+    _update(login, {"status": Status.ACTIVE}, data, url, given_token)
     click.echo(f"{login} is active")
+
+
+@user.command(
+    epilog="""\b
+Examples:
+  hivewire user lock alice"""
+)
+@click.argument("login")
+@data_option
+@url_option
+@token_option
+def lock(login: str, data: Path | None, url: str | None, given_token: str | None) -> None:
+    """Lock the user LOGIN out: no login, and its tokens are refused from now on, on open connections too."""
+    _update(login, {"status": Status.LOCKED_OUT}, data, url, given_token)
+    click.echo(f"{login} is locked out")
+
+
+@user.command(
+    epilog="""\b
+Examples:
+  hivewire user role alice admin
+  hivewire user role alice client"""
+)
+@click.argument("login")
+@click.argument("role", type=_role)
+@data_option
+@url_option
+@token_option
+def role(login: str, role: str, data: Path | None, url: str | None, given_token: str | None) -> None:
+    """Make the user LOGIN an admin, who may do everything, or a client. The next login has the rights of the role."""
+    _update(login, {"role": ROLES[role]}, data, url, given_token)
+    click.echo(f"{login} is an {role}" if role == "admin" else f"{login} is a {role}")
+
+
+def _new_password(prompt: str, from_stdin: bool) -> str:
+    new = read_password(prompt, from_stdin, confirm=True)
+    if not 6 <= len(new) <= 128:
+        raise click.UsageError("a password has 6 to 128 characters")
+    return new
+
+
+def _word(words: dict[str, Role], number: int) -> str:
+    return next((word for word, known in words.items() if known == number), str(number))
 
 
 def _update(login: str, fields: dict[str, Any], data: Path | None, url: str | None, token: str | None) -> None:
@@ -94,4 +211,5 @@ async def _update_file(login: str, fields: dict[str, Any], data: Path) -> None:
         if "password" in fields:
             profile.password_hash = await store.passwords.hash(fields["password"])
         profile.status = fields.get("status", profile.status)
+        profile.role = fields.get("role", profile.role)
         await store.ledger.commit(store.users.write(login, profile, None))

@@ -11,6 +11,7 @@ import select
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import click
@@ -18,7 +19,7 @@ import msgspec
 
 from hivewire.cli.configuration import shown
 from hivewire.cli.gateway import Access, access, token_option, url_option
-from hivewire.cli.output import echo_json, on_one_line, printable
+from hivewire.cli.output import local, on_one_line, output_option, print_row, printable
 from hivewire.cli.remote import Closed, Remote, RemoteError, Unreachable
 from hivewire_protocol.close import TABLE, Code
 
@@ -30,6 +31,9 @@ LOOK_SECONDS = 1.0
 
 ASK_SECONDS = 30.0
 """Seconds between checks of the token, because an older gateway does not report that it expired."""
+
+WIDEST = 40
+"""Columns of lines for people are aligned up to this many characters."""
 
 Item = dict[str, Any]
 """A pushed message, with `type` in place of the action and without the number of the subscription."""
@@ -67,7 +71,7 @@ does not reach back to where one stood, it prints `reset` and the state anew
 @click.option("--since", metavar="POSITION", help="Resume after this position instead of beginning with the state.")
 @click.option("--no-snapshot", is_flag=True, help="Changes from now on, without the state.")
 @click.option("--no-conflate", is_flag=True, help="Every change, even if this command is too slow to read them.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line, also on a terminal.")
+@output_option
 @url_option
 @token_option
 def watch(
@@ -77,7 +81,7 @@ def watch(
     since: str | None,
     no_snapshot: bool,
     no_conflate: bool,
-    as_json: bool,
+    form: str | None,
 ) -> None:
     """Show configurations and their changes: all that you may see, or those that match a PATTERN.
 
@@ -88,7 +92,8 @@ def watch(
         "snapshot": False if no_snapshot else None,
         "conflate": False if no_conflate else None,
     }
-    show = echo_json if as_json or not sys.stdout.isatty() else Lines().show
+    form = form or ("table" if sys.stdout.isatty() else "json")
+    show = Lines().show if form == "table" else partial(_print, form)
     watcher = Watcher(access(url, given_token), wanted, since, show)
     try:
         watcher.run()
@@ -222,6 +227,16 @@ class Watcher:
         return wait * random.uniform(0.5, 1)  # noqa: S311 - no secret
 
 
+def _print(form: str, item: Item) -> None:
+    """Print a message as it is; of form `value` each value that it brings, and nothing for a delete."""
+    if form != "value":
+        print_row(item, form, "")
+        return
+    changed = [item["configuration"]] if item["type"] == "update" and item["operation"] == "put" else []
+    for resource in item.get("configurations", changed):
+        print_row(resource, form, shown(resource))
+
+
 def _advice(code: int) -> str:
     """Whether to reconnect after a close code; other codes come from a proxy in between, so try again."""
     return TABLE[Code(code)].reconnect if code in TABLE else "yes"
@@ -261,6 +276,7 @@ class Lines:
         self._text = Text
         self._console = Console(highlight=False, markup=False)
         self._in_snapshot = False
+        self._widths: dict[str, int] = {}
 
     def show(self, item: Item) -> None:
         """Print a message; a bookmark prints nothing."""
@@ -274,8 +290,11 @@ class Lines:
     def _snapshot(self, item: Item) -> None:
         if not self._in_snapshot:
             self._line(("the state:", "bold"))
+        for resource in item["configurations"]:  # their widths first
+            self._wide("name", resource["name"])
+            self._wide("version", str(resource["entityVersion"]))
         for resource in item["configurations"]:
-            self._line("  ", *_resource(resource, shown(resource)))
+            self._line("  ", *self._resource(resource, shown(resource)))
         self._in_snapshot = not item["last"]
         if item["last"]:
             self._line(("changes:", "bold"))
@@ -285,16 +304,21 @@ class Lines:
         value = "deleted" if deleted else shown(change["configuration"])
         why = [("  " + printable(change["description"]), "dim")] if change["description"] else []
         self._line(
-            (f"{change['modified']}  {printable(change['modifiedBy'] or 'the gateway')}  ", "dim"),
-            *_resource(change["configuration"], value, "bold red" if deleted else "green"),
+            (f"{local(change['modified'])}  {self._wide('who', change['modifiedBy'] or 'the gateway')}  ", "dim"),
+            *self._resource(change["configuration"], value, "bold red" if deleted else "green"),
             *why,
         )
 
     def _line(self, *parts: str | tuple[str, str]) -> None:
         self._console.print(self._text.assemble(*parts), no_wrap=True, overflow="ellipsis", crop=True)
 
+    def _resource(self, resource: Item, value: str, style: str = "") -> list[str | tuple[str, str]]:
+        """Name, version and value of a configuration, in colours."""
+        version = f"  version {self._wide('version', str(resource['entityVersion']))}  "
+        return [(self._wide("name", resource["name"]), "bold"), version, (printable(value[:1_000]), style)]
 
-def _resource(resource: Item, value: str, style: str = "") -> list[str | tuple[str, str]]:
-    """Name, version and value of a configuration, in colours."""
-    version = f"  version {resource['entityVersion']}  "
-    return [(printable(resource["name"]), "bold"), version, (printable(value[:1_000]), style)]
+    def _wide(self, column: str, text: str) -> str:
+        """The text, as wide as the widest of its column so far, so that what follows stands below each other."""
+        text = printable(text)
+        self._widths[column] = max(self._widths.get(column, 0), min(len(text), WIDEST))
+        return text.ljust(self._widths[column])

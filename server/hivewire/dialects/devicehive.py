@@ -50,7 +50,7 @@ from hivewire_protocol.nouns.network import NetworkList
 from hivewire_protocol.nouns.server import ClusterInfo, ServerCacheInfo, ServerInfo
 from hivewire_protocol.nouns.subscription import ConfigurationSubscribe
 from hivewire_protocol.nouns.tenant import TenantDelete, TenantInsert, TenantList
-from hivewire_protocol.nouns.user import UserGetCurrent, UserList, UserUpdate
+from hivewire_protocol.nouns.user import UserGetCurrent, UserInsert, UserList, UserUpdate
 
 
 class Row(NamedTuple):
@@ -90,6 +90,7 @@ ROWS = (
     Row("PUT", "/configuration/{name}", ConfigurationPut, shows="configuration", auth=True),
     Row("DELETE", "/configuration/{name}", ConfigurationDelete, 204, auth=True),
     Row("GET", "/user", UserList, shows="users"),
+    Row("POST", "/user", UserInsert, 201, shows="user", body="user"),
     Row("GET", "/user/current", UserGetCurrent, shows="current", auth=True),
     Row("PUT", "/user/{userId}", UserUpdate, 204, body="user", existing=user.existing),
     Row("GET", "/tenant", TenantList, shows="tenants"),
