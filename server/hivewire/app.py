@@ -63,20 +63,23 @@ class Started(Struct):
     records: int
 
 
-def run(settings: Settings, started: Callable[[Started], None]) -> None:
-    """Serve until SIGTERM or SIGINT, then stop cleanly. Raises StartError."""
+def run(settings: Settings, started: Callable[[Started], None], *, accept_loss: bool = False) -> None:
+    """Serve until SIGTERM or SIGINT, then stop cleanly. Raises StartError.
+
+    `accept_loss` serves a data file also when it is known that its last changes are missing.
+    """
     import uvloop  # here, so that importing this module needs no event loop of a certain kind
 
     configure_logging(settings.log_format)
     port.raise_file_limit()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
-            runner.run(serve(settings, started))
+            runner.run(serve(settings, started, accept_loss=accept_loss))
         except asyncio.CancelledError:
             raise StartError("stopped before it was up") from None
 
 
-async def serve(settings: Settings, started: Callable[[Started], None]) -> None:
+async def serve(settings: Settings, started: Callable[[Started], None], *, accept_loss: bool = False) -> None:
     """Run one gateway until it is stopped. Everything that was opened is closed, however it ends. Raises StartError."""
     async with contextlib.AsyncExitStack() as stack:
         port.stop_by_signal()
@@ -86,7 +89,12 @@ async def serve(settings: Settings, started: Callable[[Started], None]) -> None:
         tell_of_loading(Path(settings.data))
         retention = Retention(settings.history, settings.log_changes, settings.log_days)
         store = await open_store(
-            Path(settings.data), stack, retention, settings.compact_seconds, settings.stall_seconds
+            Path(settings.data),
+            stack,
+            retention,
+            settings.compact_seconds,
+            settings.stall_seconds,
+            accept_loss=accept_loss,
         )
         tell_of_readers(Path(settings.data))
         first = await bootstrap.prepare(settings, store.ledger, store.users, store.passwords)

@@ -43,15 +43,18 @@ async def open_store(
     stall_seconds: float = STALL_SECONDS,
     *,
     existing: bool = False,
+    accept_loss: bool = False,
 ) -> Store:
-    """Open the file and load it; the stack closes it. Raises StartError, with `existing` also for an empty one."""
+    """Open the file and load it; the stack closes it. Raises StartError, with `existing` also for an empty one.
+
+    `accept_loss` opens it also when it is known that the last changes are missing.
+    """
     if existing and _is_empty(data):
         raise StartError(f"{data} is empty, not a Hivewire ledger; it was left untouched")
     passwords = Passwords()
     stack.callback(passwords.close)
-    ledger = Ledger(
-        journal_at(data), now, retention=retention, compact_seconds=compact_seconds, stall_seconds=stall_seconds
-    )
+    journal = journal_at(data, accept_loss=accept_loss)
+    ledger = Ledger(journal, now, retention=retention, compact_seconds=compact_seconds, stall_seconds=stall_seconds)
     users, tenants = Users(ledger), Tenants(ledger)
     stack.push_async_callback(ledger.close)
     try:

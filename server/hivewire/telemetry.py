@@ -38,6 +38,10 @@ A = TypeVar("A", bound=Answer)
 log: structlog.stdlib.BoundLogger = structlog.get_logger("hivewire")
 
 
+# Before `configure_logging`, as in commands that work on a data file: standard output is for what they print.
+structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
+
+
 def configure_logging(form: Literal["auto", "console", "json"]) -> None:
     """Log structured lines to standard error; `auto` is readable text on a terminal and JSON elsewhere."""
     console = form == "console" or (form == "auto" and sys.stderr.isatty())

@@ -131,6 +131,40 @@ def test_a_start_that_dies_while_it_makes_the_file_is_begun_again(
     assert step > 1 or met[-1] == "return"
 
 
+@pytest.mark.parametrize(
+    ("action", "step"),
+    [("kill", 9), ("power cut", 14), *(pytest.param(one, 1, marks=LONG) for one in ("kill", "power cut"))],
+)
+def test_a_start_that_dies_on_a_file_that_was_killed_is_begun_again(
+    station: Station, action: Literal["kill", "power cut"], step: int
+) -> None:
+    """A start writes back what the gateway before it left in the WAL, and begins a run: killed anywhere within it, the
+    next start has everything, and clients go on where they were."""
+    met: list[str] = []
+    epochs = set()
+    for skip in range(0, 1_000, step):
+        station.desk.give()
+        with station.start() as gateway, station.talk(gateway) as talk:
+            with station.talk(gateway) as watcher:
+                epochs.add(watcher("configuration/subscribe", snapshot=False)["position"][:16])
+            for number in range(3):
+                station.put(talk, f"name {number}", f"{skip} {number}")
+            gateway.process.kill()
+            gateway.process.wait()
+        station.desk.give(Fault(action, during="load", skip=skip))
+        try:
+            station.start().stop()
+            break
+        except NotStarted:
+            met += station.desk.met()
+        station.desk.give()
+        with station.start() as gateway:
+            station.check(gateway)
+    assert len(met) >= 20 // step
+    assert step > 1 or met[-1] == "return"
+    assert len(epochs) == 1
+
+
 COMPACTING = ("--log-changes", "10", "--history", "1", "--compact-seconds")
 
 

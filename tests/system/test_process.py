@@ -7,6 +7,7 @@ import json
 import os
 import re
 import resource
+import shutil
 import signal
 import socket
 import ssl
@@ -565,8 +566,8 @@ def test_a_misspelt_setting_is_told_with_the_nearest_one(tmp_path: Path) -> None
 # Backup.
 
 
-def test_a_backup_of_a_running_gateway_can_be_served(data: Path, tmp_path: Path) -> None:
-    """`hivewire backup` copies while the gateway works; a gateway started on the copy has it all, logins included."""
+def test_a_backup_of_a_running_gateway_can_be_restored(data: Path, tmp_path: Path) -> None:
+    """`hivewire backup` copies while the gateway works; what `hivewire restore` puts back has it all, with logins."""
     copy = tmp_path / "copies" / "now.db"
     copy.parent.mkdir()
     with RunningGateway(data) as gateway, gateway.socket() as talk:
@@ -583,7 +584,10 @@ def test_a_backup_of_a_running_gateway_can_be_served(data: Path, tmp_path: Path)
         before = versions(gateway)
         assert gateway.stop() == 0
     assert os.listdir(copy.parent) == ["now.db"]
-    with RunningGateway(copy) as restored:
+    found = hivewire("restore", "--data", data, copy)
+    assert (found.returncode, found.stderr.strip()) == (0, "")
+    assert "What was there before is now" in found.stdout
+    with RunningGateway(data) as restored:
         del before["later"]
         assert versions(restored) == before
         with restored.socket() as talk:
@@ -591,3 +595,27 @@ def test_a_backup_of_a_running_gateway_can_be_served(data: Path, tmp_path: Path)
             assert put["configuration"]["entityVersion"] == 3
         assert restored.stop() == 0
     fails(hivewire("backup", "--data", tmp_path / "none.db", tmp_path / "copy.db"), "there is no ledger")
+
+
+def test_what_operators_do_after_a_kill_is_told(data: Path, tmp_path: Path) -> None:
+    """Killed, a backup copied over the file: the backup is served, clients start from it, and the stale WAL is named.
+    Killed again, and moved without its WAL: refused in words, and served with --accept-loss."""
+    copy, moved = tmp_path / "copy.db", tmp_path / "moved.db"
+    with RunningGateway(data) as gateway, gateway.socket() as talk:
+        assert talk("configuration/put", name="a", value="old")["status"] == "success"
+        assert hivewire("backup", "--data", data, copy).returncode == 0
+        assert talk("configuration/put", name="a", value="new")["status"] == "success"
+        position = talk("configuration/subscribe", snapshot=False)["position"]
+        gateway.stop(signal.SIGKILL)
+    shutil.copy(copy, data)
+    with RunningGateway(data) as gateway, gateway.socket() as talk:
+        assert talk("configuration/get", name="a")["configuration"]["value"] == "old"
+        assert talk("configuration/subscribe", since=position)["mode"] == "reset"
+        [told] = gateway.events("a file that does not belong to the data file was set aside")
+        assert Path(told["now"]).stat().st_size > 0
+        [told] = gateway.events("the data file is not as it was last served; clients that follow changes begin anew")
+        gateway.stop(signal.SIGKILL)
+    data.rename(moved)
+    fails(hivewire("serve", "--port", "0", "--data", moved), "moved.db-wal, which is missing", "--accept-loss")
+    with RunningGateway(moved, "--accept-loss") as gateway, gateway.socket() as talk:
+        assert talk("configuration/get", name="a")["configuration"]["value"] == "old"

@@ -26,6 +26,7 @@ COMMANDS = {
     "tenant": "tenant:tenant",
     "client": "client:client",
     "backup": "backup:backup",
+    "restore": "backup:restore",
 }
 """The module and the function of each command."""
 

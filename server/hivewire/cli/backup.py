@@ -1,18 +1,54 @@
-"""`hivewire backup FILE`: a consistent copy of the data file, also while a gateway has it open."""
+"""`hivewire backup FILE` and `hivewire restore FILE`: a copy of the data file, and the way back."""
 
 from __future__ import annotations
 
+import signal
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 import click
 from rich.console import Console
 from rich.progress import Progress
 
 from hivewire import settings as catalogue
-from hivewire.ledger.backup import backup as copy
+from hivewire.ledger import backup as copies
 from hivewire.ledger.journal import JournalError
 from hivewire.settings import SettingsError
+
+data_option = click.option(
+    "--data", help="The gateway's data file; otherwise HIVEWIRE_DATA, the settings file, or hivewire.db."
+)
+config_option = click.option(
+    "--config", type=click.Path(dir_okay=False, path_type=Path), help="TOML file with settings."
+)
+
+
+def data_file(data: str | None, config: Path | None) -> Path:
+    """The data file that the settings name."""
+    try:
+        return Path(catalogue.load({"data": data}, file=config).settings.data)
+    except SettingsError as error:
+        raise click.UsageError(str(error)) from None
+
+
+@contextmanager
+def working(what: str) -> Iterator[Callable[[int, int], None]]:
+    """Shows the progress on a terminal; when the command is stopped by a signal, it cleans up first."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _stop)
+    try:
+        with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
+            task = progress.add_task(what, total=None)
+            yield lambda done, total: progress.update(task, completed=done, total=total)
+    except JournalError as error:
+        raise click.ClickException(str(error)) from None
+
+
+def _stop(number: int, frame: object) -> NoReturn:
+    sys.exit(128 + number)
 
 
 @click.command(
@@ -22,12 +58,12 @@ Examples:
   hivewire backup --data /var/lib/hivewire/hivewire.db /backup/now.db
 
 \b
-To restore, stop the gateway and start it on the copy:
-  hivewire serve --data /backup/hivewire-monday.db"""
+To restore, stop the gateway, and start it again afterwards:
+  hivewire restore /backup/hivewire-monday.db --data hivewire.db"""
 )
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--data", help="The gateway's data file; otherwise HIVEWIRE_DATA, the settings file, or hivewire.db.")
-@click.option("--config", type=click.Path(dir_okay=False, path_type=Path), help="TOML file with settings.")
+@data_option
+@config_option
 def backup(file: Path, data: str | None, config: Path | None) -> None:
     """Copy the data of a gateway, running or not, to the new file FILE.
 
@@ -35,13 +71,34 @@ def backup(file: Path, data: str | None, config: Path | None) -> None:
     password hashes and the signing secret, and only its owner can read it. It is the state of one moment. It gets a
     new epoch, so that clients that watch notice when it is restored.
     """
-    try:
-        source = Path(catalogue.load({"data": data}, file=config).settings.data)
-        with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
-            task = progress.add_task("copying", total=None)
-            copy(source, file, lambda done, total: progress.update(task, completed=done, total=total))
-    except SettingsError as error:
-        raise click.UsageError(str(error)) from None
-    except JournalError as error:
-        raise click.ClickException(str(error)) from None
+    source = data_file(data, config)
+    with working("copying") as progress:
+        copies.backup(source, file, progress)
     click.echo(f"{source} is copied to {file} ({file.stat().st_size:,} bytes)")
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  systemctl stop hivewire
+  hivewire restore /backup/hivewire-monday.db --data /var/lib/hivewire/hivewire.db"""
+)
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@data_option
+@config_option
+@click.option(
+    "--accept-loss", is_flag=True, help="Restore a file that was copied from a running gateway without its -wal."
+)
+def restore(file: Path, data: str | None, config: Path | None, accept_loss: bool) -> None:
+    """Put a copy of FILE in the place of the data file. The gateway must be stopped.
+
+    FILE is a backup, or any other copy of a data file; it is checked first. What was there is renamed, with everything
+    that belongs to it, and never deleted. The data get a new epoch, so that clients that follow changes start from
+    what is there now.
+    """
+    target = data_file(data, config)
+    with working("restoring") as progress:
+        old = copies.restore(file, target, progress, accept_loss=accept_loss)
+    click.echo(f"{target} is restored from {file} ({target.stat().st_size:,} bytes)")
+    if old is not None:
+        click.echo(f"What was there before is now {old}")

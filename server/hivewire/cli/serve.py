@@ -62,7 +62,12 @@ stopped:  hivewire user password admin --data hivewire.db"""
     is_flag=True,
     help="Test secrets and TLS files, print each setting and where it comes from, and exit.",
 )
-def serve(config: Path | None, check: bool, **flags: Any) -> None:
+@click.option(
+    "--accept-loss",
+    is_flag=True,
+    help="Start although the last changes are missing, because the data file was moved without its -wal.",
+)
+def serve(config: Path | None, check: bool, accept_loss: bool, **flags: Any) -> None:
     """Start the gateway: DeviceHive's WebSocket and REST API over one durable ledger.
 
     The first start creates the data file and an administrator, and prints the password once. Ctrl-C or SIGTERM stops
@@ -79,7 +84,7 @@ def serve(config: Path | None, check: bool, **flags: Any) -> None:
             app.check(effective.settings)
             _print_effective(effective)
         else:
-            app.run(effective.settings, _welcome)
+            app.run(effective.settings, _welcome, accept_loss=accept_loss)
     except StartError as error:
         raise click.ClickException(str(error)) from None
 

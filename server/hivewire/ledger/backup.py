@@ -1,25 +1,21 @@
-"""A consistent copy of a ledger file, also of one that a gateway has open."""
+"""Copies of a ledger file, and putting one back: what `hivewire backup` and `hivewire restore` do."""
 
 from __future__ import annotations
 
-import errno
 import os
 import sqlite3
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from hivewire.ledger.engines.sqlite_file import inspect, location, new_epoch
+from hivewire.ledger.engines.file_lock import FileLock, Note
+from hivewire.ledger.engines.sqlite_copy import NO_LINKS, Progress, copy, silent, sync
+from hivewire.ledger.engines.sqlite_file import beside, check, free_name, header_of
+from hivewire.ledger.engines.sqlite_start import require_whole
 from hivewire.ledger.journal import JournalError
 
-NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
-"""Errors of file systems that have no hard links (FAT, some network mounts)."""
 
-PAGES = 1_000
-"""Pages that are copied between two reports of progress."""
-
-
-def backup(source: Path, target: Path, progress: Callable[[int, int], None] = lambda done, total: None) -> None:
+def backup(source: Path, target: Path, progress: Progress = silent) -> None:
     """Copy the ledger at `source` as it is now into the new file `target`, under a new epoch.
 
     The new epoch makes every watcher notice a restore. `progress` gets pages done and in all. The copy appears whole,
@@ -31,61 +27,77 @@ def backup(source: Path, target: Path, progress: Callable[[int, int], None] = la
         raise JournalError(f"{target} exists already; a backup never overwrites a file")
     if not target.parent.is_dir():
         raise JournalError(f"cannot write {target}: {target.parent}: no such directory")
-    unfinished = target.with_name(target.name + ".unfinished")
     try:
-        inspect(source)
-        if not source.stat().st_size:
-            raise JournalError(f"{source} is empty, not a Hivewire ledger")
-        unfinished.unlink(missing_ok=True)
-        os.close(os.open(unfinished, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-        _copy(source, unfinished, progress)
-        _publish(unfinished, target)
-        _sync(target.parent)
+        with _told(f"cannot back up {source} to {target}"):
+            require_whole(source)
+            check(source)
+            copy(source, target, progress)
     except FileExistsError:
         raise JournalError(f"{target} exists already; a backup never overwrites a file") from None
-    except (OSError, sqlite3.Error) as error:
-        # Not the text of an OSError, which names the unfinished file.
-        reason = getattr(error, "strerror", None) or error
-        raise JournalError(f"cannot back up {source} to {target}: {reason}") from error
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
-def _copy(source: Path, target: Path, progress: Callable[[int, int], None]) -> None:
-    with closing(sqlite3.connect(location(source, "ro"), uri=True, isolation_level=None)) as original:
-        # One read transaction for the whole copy: it is the state of this moment, whatever is written meanwhile.
-        original.execute("BEGIN")
-        original.execute("SELECT count(*) FROM meta").fetchone()
-        with closing(sqlite3.connect(target, isolation_level=None)) as copy:
-            original.backup(copy, pages=PAGES, progress=lambda _, remaining, total: progress(total - remaining, total))
-            copy.execute("PRAGMA journal_mode = DELETE")
-            copy.execute("PRAGMA synchronous = FULL")
-            copy.execute("UPDATE meta SET value = ? WHERE name = 'epoch'", (new_epoch(),))
-            (verdict,) = copy.execute("PRAGMA quick_check(1)").fetchone()
-            if verdict != "ok":
-                raise JournalError(f"the copy of {source} is damaged ({verdict}); it was thrown away")
-    _sync(target)
+def restore(source: Path, target: Path, progress: Progress = silent, *, accept_loss: bool = False) -> Path | None:
+    """Put a copy of the ledger at `source` in the place of `target`, under a new epoch. Its gateway must be stopped.
 
-
-def _publish(unfinished: Path, target: Path) -> None:
-    """Give the finished copy its name. Raises FileExistsError when somebody made a file of that name meanwhile."""
-    try:
-        os.link(unfinished, target)  # unlike a rename, this overwrites nothing
-    except OSError as error:
-        if error.errno not in NO_LINKS:
-            raise
-        # The name is made ours first; a crash right here leaves an empty file, which a gateway takes for a new ledger.
-        os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    What was there is renamed together with its WAL; returns its new name, None when there was nothing. With
+    `accept_loss`, `source` may lack its WAL. Killed half way, the old file stands or is refused by the next start.
+    Raises JournalError, with a sentence for the operator.
+    """
+    if not source.exists():
+        raise JournalError(f"there is no file {source}")
+    if target.exists() and source.samefile(target):
+        raise JournalError(f"{source} is the data file itself; name a copy of it")
+    with _told(f"cannot restore {source} to {target}"):
+        if accept_loss and header_of(source) is not None:
+            check(source)
+        else:
+            require_whole(source)
+            check(source)
+        made = not target.exists()
+        lock = FileLock(target)
         try:
-            os.replace(unfinished, target)
-        except OSError:
-            target.unlink()
-            raise
+            lock.acquire()
+            copied = free_name(target, "restored")
+            copy(source, copied, progress)
+            old = _exchange(copied, target)
+            lock.note(Note())
+            made = False
+        finally:
+            lock.release()
+            if made:
+                target.unlink(missing_ok=True)
+    return old
 
 
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
+def _exchange(copied: Path, target: Path) -> Path | None:
+    """Put the file `copied` in the place of `target`, which is renamed with what belongs to it."""
+    old = free_name(target, "before-restore")
+    empty = not target.stat().st_size
+    if not empty:
+        try:
+            os.link(target, old)  # at no time is there no file, which a start would take for a new ledger
+        except OSError as error:
+            if error.errno not in NO_LINKS:
+                raise
+            target.rename(old)
+    for suffix in ("-wal", "-journal"):
+        with suppress(FileNotFoundError):
+            beside(target, suffix).rename(beside(old, suffix))
+    beside(target, "-shm").unlink(missing_ok=True)
+    sync(target.parent)
+    os.replace(copied, target)
+    sync(target.parent)
+    return None if empty else old
+
+
+@contextmanager
+def _told(what: str) -> Iterator[None]:
+    """Every error of the disk or of SQLite becomes a JournalError; FileExistsError stays."""
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        yield
+    except FileExistsError:
+        raise
+    except (OSError, sqlite3.Error) as error:
+        # Not the text of an OSError, which may name a file that the operator never heard of.
+        reason = getattr(error, "strerror", None) or error
+        raise JournalError(f"{what}: {reason}") from error

@@ -8,6 +8,9 @@ from hivewire.ledger.engines.sqlite import SqliteJournal
 from hivewire.ledger.journal import Journal
 
 
-def journal_at(data: Path) -> Journal:
-    """The engine that keeps a ledger at this place, not open yet. The one place that chooses an engine."""
-    return SqliteJournal(data)
+def journal_at(data: Path, *, accept_loss: bool = False) -> Journal:
+    """The engine that keeps a ledger at this place, not open yet. The one place that chooses an engine.
+
+    `accept_loss` opens it also when it is known that the last changes are missing.
+    """
+    return SqliteJournal(data, accept_loss=accept_loss)

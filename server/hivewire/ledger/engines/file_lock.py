@@ -1,28 +1,84 @@
-"""The lock that keeps a second process away from a file."""
+"""The lock that keeps a second process away from a file, and what is noted in it about the file."""
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+import re
 import sys
 from pathlib import Path
 
+from msgspec import Struct
+
 from hivewire.ledger.journal import JournalError
+
+NO_RUN = "0" * 16
+"""The run of a file that was not served since it was made, or not since its schema knows runs."""
+
+
+class Note(Struct, frozen=True):
+    """What the process that has the lock knows of the file and the file itself cannot tell.
+
+    `run` is the name that the file got when it was last opened, and `before` the one that it may still show instead.
+    The log reaches at least to `tail`. `shut` says that everything is in the file, and no WAL is needed.
+    """
+
+    run: str = NO_RUN
+    before: str = NO_RUN
+    tail: int = 0
+    shut: bool = True
+
+
+# The process on a line of its own, then the note. All parts have a fixed width, so each can be overwritten in place.
+_FORM = re.compile(rb"\d+ *\n(\d{20}) (open|shut) ([0-9a-f]{16}) ([0-9a-f]{16})\n")
+_TAIL_AT, _STATE_AT, _RUN_AT, _RUN_WIDTH, _WHOLE = 11, 32, 37, 16, 71
+
+
+def lock_of(path: Path) -> Path:
+    """The lock file of a data file."""
+    return path.with_name(path.name + ".lock")
+
+
+def noted(path: Path) -> Note | None:
+    """What is noted of a data file, whoever has it; None when nothing is."""
+    try:
+        descriptor = os.open(lock_of(path), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return None
+    try:
+        return _read(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _read(descriptor: int) -> Note | None:
+    found = _FORM.fullmatch(os.pread(descriptor, _WHOLE, 0))
+    if found is None:
+        return None
+    tail, state, run, before = found.groups()
+    return Note(run.decode(), before.decode(), int(tail), state == b"shut")
 
 
 class FileLock:
     """Keeps a second process out, by whatever name it reaches the file: OS locks on `FILE.lock` and on the file.
 
-    The first holds the number of the process that has it. The second is a `flock`. On Linux it does not conflict with
-    the locks of SQLite (`fcntl`), so a backup can still read; elsewhere it might, so it is taken on Linux only.
+    The first holds the number of the process that has it, and the note. The second is a `flock`. On Linux it does not
+    conflict with the locks of SQLite (`fcntl`), so a backup can still read; elsewhere it might, so it is taken on Linux
+    only.
 
     Closing any descriptor of a file drops all `fcntl` locks that the process has on it. So the lock is taken before
     SQLite opens the file, and released after SQLite closed it.
     """
 
     def __init__(self, path: Path) -> None:
+        self.noted: Note | None = None
+        """What the process before this one noted; None when there is nothing."""
         self._guarded = path
         self._descriptors: list[int] = []
+        self._writable = False
+        self._identity = (0, 0)
+        self._run = b""
 
     def acquire(self) -> None:
         """Take the lock; make the file if it is not there. Raises JournalError that says who has the lock."""
@@ -30,13 +86,16 @@ class FileLock:
             raise JournalError(f"cannot use {self._guarded}: the directory {self._guarded.parent} does not exist")
         if self._guarded.is_dir():
             raise JournalError(f"cannot use {self._guarded}: it is a directory; name a file")
-        path = self._guarded.with_name(self._guarded.name + ".lock")
+        path = lock_of(self._guarded)
         try:
-            self._take(path, os.O_RDWR | os.O_CREAT)
-        except OSError:
+            self._take(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW)
+            self._writable = True
+        except OSError as error:
+            if error.errno == errno.ELOOP:  # it would have been written to, wherever it leads
+                raise JournalError(f"cannot use {self._guarded}: {path} is a symbolic link; remove it") from None
             # A read-only directory: use the lock that is there, or the file itself, since nobody can make another.
             if path.exists():
-                self._take(path, os.O_RDONLY)
+                self._take(path, os.O_RDONLY | os.O_NOFOLLOW)
             elif not self._guarded.exists():
                 raise
         if not self._guarded.exists():
@@ -44,9 +103,11 @@ class FileLock:
             os.close(os.open(self._guarded, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         if sys.platform == "linux" or not self._descriptors:
             self._take(self._guarded, os.O_RDONLY)
-        if os.access(path, os.W_OK):
-            os.truncate(path, 0)
-            os.pwrite(self._descriptors[0], f"{os.getpid()}\n".encode(), 0)
+        found = self._guarded.stat()
+        self._identity = (found.st_dev, found.st_ino)
+        if self._writable:
+            self.noted = _read(self._descriptors[0])
+            os.pwrite(self._descriptors[0], f"{os.getpid():<10}\n".encode(), 0)
 
     def _take(self, path: Path, flags: int) -> None:
         descriptor = os.open(path, flags | os.O_CLOEXEC, 0o600)
@@ -54,7 +115,7 @@ class FileLock:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            holder = os.read(descriptor, 20).decode(errors="replace").strip()
+            holder = os.read(descriptor, 20).partition(b"\n")[0].decode(errors="replace").strip()
             self.release()
             raise JournalError(
                 f"{self._guarded} is in use by another gateway"
@@ -62,7 +123,42 @@ class FileLock:
                 + "; stop it first, or name another file with --data"
             ) from None
 
+    def note(self, note: Note) -> None:
+        """Replace the note, and wait until it is on the disk."""
+        if not self._writable:
+            raise JournalError(f"cannot use {self._guarded}: {lock_of(self._guarded)} is not writable")
+        state = "shut" if note.shut else "open"
+        text = f"{note.tail:020d} {state} {note.run} {note.before}\n"
+        os.pwrite(self._descriptors[0], text.encode(), _TAIL_AT)
+        os.fsync(self._descriptors[0])
+        self._run = note.run.encode()
+
+    def note_tail(self, tail: int) -> None:
+        """Note how far the log reaches. It costs a microsecond: it outlives the process, but not the machine."""
+        try:
+            os.pwrite(self._descriptors[0], b"%020d" % tail, _TAIL_AT)
+        except OSError:
+            pass  # the log is on the disk, and the note only claims less than it could
+
+    def note_shut(self) -> None:
+        """Note that no WAL is needed any more."""
+        os.pwrite(self._descriptors[0], b"shut", _STATE_AT)
+        os.fsync(self._descriptors[0])
+
+    def is_ours(self) -> bool:
+        """Whether the names still lead to the file and the note of this process.
+
+        Not when the file was replaced or removed, or when another host took it on a share whose locks do not work.
+        """
+        try:
+            found = os.stat(self._guarded)
+            run = os.pread(self._descriptors[0], _RUN_WIDTH, _RUN_AT)
+        except OSError:
+            return False
+        return (found.st_dev, found.st_ino) == self._identity and run == self._run
+
     def release(self) -> None:
         """Release the lock. The files stay: if one was removed, two processes could lock two files of one name."""
         while self._descriptors:
             os.close(self._descriptors.pop())
+        self._writable = False

@@ -1,4 +1,4 @@
--- Schema 2. `change` is the log, and nothing but the log: what is current is worked out when it is read at start, and a
+-- Schema 3. `change` is the log, and nothing but the log: what is current is worked out when it is read at start, and a
 -- record's history is followed backwards through `previous`. An index by key would cost a page for every put.
 -- `place` is revision * 1024 + the change's number in its transaction: order and revision in one key.
 CREATE TABLE change (
@@ -20,3 +20,8 @@ CREATE TABLE meta (
     name  TEXT PRIMARY KEY,
     value TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
+-- The one row names the time from one opening of the file to the next. It has a table of its own, so that its page is
+-- written at a start only and can be read without the WAL, also after a checkpoint that was cut short.
+CREATE TABLE life (
+    run TEXT NOT NULL
+) STRICT;

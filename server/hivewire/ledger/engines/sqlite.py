@@ -15,38 +15,40 @@ import asyncio
 import os
 import sqlite3
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
-from functools import cache, partial
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import cache
 from pathlib import Path
 from sys import intern
 from time import time_ns
 from typing import Any
 
 import aiosqlite
-from msgspec.structs import astuple
+from msgspec.structs import astuple, replace
 
-from hivewire.ledger.engines.file_lock import FileLock
-from hivewire.ledger.engines.sqlite_file import creation_script, inspect, location
+from hivewire.ledger.engines.file_lock import FileLock, Note
+from hivewire.ledger.engines.sqlite_file import ROOM, beside, location
+from hivewire.ledger.engines.sqlite_start import begin, require_readable
 from hivewire.ledger.journal import BATCH_BYTES, MAX_APPEND, NO_HISTORY, SINCE_BYTES, Entry, JournalError, Take
 from hivewire.ledger.records import Change, NotDurable, Outline
+
+WAL_BYTES = 64 << 20
+"""Once it is written back, a WAL that grew beyond this, because somebody read the file for long, is cut to it."""
 
 PORTION = 1_000
 """Changes in one portion of `changes`: large enough that the thread hop is nothing, small enough for large contents."""
 
-_ROOM = 1_024  # places of a revision: at least MAX_APPEND, see schema.sql
-
 # Columns are the fields of a Change, by their names and in their order; `place` stands for the revision.
 _WIDTH = len(Change.__struct_fields__)
 _INSERTED = ", ".join(("place", *Change.__struct_fields__[1:]))
-_SELECTED = _INSERTED.replace("place", f"place / {_ROOM}")
+_SELECTED = _INSERTED.replace("place", f"place / {ROOM}")
 
 _HISTORY = f"""
 WITH RECURSIVE step (revision, place) AS (
-    SELECT ?3, (SELECT place FROM change WHERE place BETWEEN ?3 * {_ROOM} AND ?3 * {_ROOM} + {_ROOM - 1}
+    SELECT ?3, (SELECT place FROM change WHERE place BETWEEN ?3 * {ROOM} AND ?3 * {ROOM} + {ROOM - 1}
                 AND kind = ?1 AND key = ?2)
     UNION ALL
     SELECT change.previous, (SELECT earlier.place FROM change AS earlier
-        WHERE earlier.place BETWEEN change.previous * {_ROOM} AND change.previous * {_ROOM} + {_ROOM - 1}
+        WHERE earlier.place BETWEEN change.previous * {ROOM} AND change.previous * {ROOM} + {ROOM - 1}
         AND earlier.kind = ?1 AND earlier.key = ?2)
     FROM step JOIN change ON change.place = step.place
     LIMIT ?4
@@ -58,13 +60,15 @@ SELECT {_SELECTED} FROM step JOIN change USING (place) ORDER BY place DESC
 class SqliteJournal:
     """A log in the file at `path`, made when it is not there. One process at a time: see FileLock."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, accept_loss: bool = False) -> None:
+        """`accept_loss`: open the file also when its WAL, and so its last changes, are missing."""
         self.path = Path(os.path.realpath(path))  # one lock, whatever link leads to the file
         self.epoch = ""
         self.read_only = False
         self.tip = 0
         self.batch_bytes = BATCH_BYTES
         self._lock = FileLock(self.path)
+        self._accept_loss = accept_loss
         self._readers: aiosqlite.Connection | None = None
         self._writers: aiosqlite.Connection | None = None
         # Without it a statement could slip into another one's open transaction, and be answered before the commit.
@@ -84,6 +88,8 @@ class SqliteJournal:
         async with self._one_writer:
             if self._writers is None:
                 raise NotDurable(f"{self.path} is {'read-only' if self.read_only else 'not open'}")
+            if not self._lock.is_ours():
+                raise NotDurable(f"{self.path} or its lock was replaced or removed; restart the gateway")
             try:
                 if self._writers.in_transaction:
                     # It failed and could not be rolled back. What is written now would be lost with it.
@@ -96,40 +102,40 @@ class SqliteJournal:
         """Take the lock, check the file without writing to it, then open it. Raises JournalError."""
         try:
             self._lock.acquire()
-            await asyncio.to_thread(inspect, self.path)
-            if self.path.exists() and not self.path.stat().st_size:
+            if not self.path.stat().st_size:
                 self.path.chmod(0o600)  # like a file made here, because it will hold secrets
-            self.read_only = self.path.exists() and not os.access(self.path, os.W_OK)
-            await self._connect()
+            # Beside a file that is written to, SQLite makes others.
+            self.read_only = not (os.access(self.path, os.W_OK) and os.access(self.path.parent, os.W_OK))
+            if self.read_only:
+                await asyncio.to_thread(require_readable, self.path, accept_loss=self._accept_loss)
+            else:
+                note = await asyncio.to_thread(begin, self.path, self._lock, accept_loss=self._accept_loss)
+                await self._connect_writers(note)
+            self._readers = await self._connect()
+            await self._readers.execute("PRAGMA query_only = ON")
             rows = list(await self._reading.execute_fetchall("SELECT value FROM meta WHERE name = 'epoch'"))
-            [(self.tip,)] = await self._reading.execute_fetchall(f"SELECT ifnull(max(place), 0) / {_ROOM} FROM change")
+            [(self.tip,)] = await self._reading.execute_fetchall(f"SELECT ifnull(max(place), 0) / {ROOM} FROM change")
         except (OSError, sqlite3.Error) as error:
             reason = getattr(error, "strerror", None) or error
             raise JournalError(f"cannot use {self.path}: {reason}") from error
         if not rows:
-            raise JournalError(f"{self.path} is damaged (it has no epoch); restore a backup")
+            raise JournalError(f"{self.path} is damaged (it has no epoch); restore a backup: hivewire restore")
         self.epoch = rows[0][0]
 
-    async def _connect(self) -> None:
-        mode = "ro" if self.read_only else "rw"
+    async def _connect(self) -> aiosqlite.Connection:
+        place = location(self.path, "ro" if self.read_only else "rw")
         # No statement of ours is implicitly opened: autocommit makes each statement its own transaction.
-        connect = partial(
-            aiosqlite.connect, location(self.path, mode), uri=True, isolation_level=None, cached_statements=64
-        )
-        if not self.read_only:
-            self._writers = await connect()
-            await self._prepare(self._writers)
-        self._readers = await connect()
-        await self._readers.execute("PRAGMA query_only = ON")
+        return await aiosqlite.connect(place, uri=True, isolation_level=None, cached_statements=64)
 
-    async def _prepare(self, connection: aiosqlite.Connection) -> None:
-        if not list(await connection.execute_fetchall("SELECT 1 FROM sqlite_master WHERE name = 'change'")):
-            # Before WAL mode is on, so that the identifying header stands in the main file from the start.
-            await connection.executescript(creation_script())
-        await connection.executescript(
+    async def _connect_writers(self, note: Note) -> None:
+        self._writers = await self._connect()
+        await self._writers.executescript(
             "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA secure_delete = ON;"
             "PRAGMA wal_autocheckpoint = 2000; PRAGMA cache_size = -32768; PRAGMA temp_store = MEMORY;"
+            f"PRAGMA journal_size_limit = {WAL_BYTES};"
         )
+        # Now there is a WAL, and from here on the file is not whole without it.
+        await asyncio.to_thread(self._lock.note, replace(note, shut=False))
 
     async def changes(self) -> AsyncIterator[list[Change]]:
         """The log from its beginning."""
@@ -150,6 +156,7 @@ class SqliteJournal:
             raise
         self._in_doubt = False
         self.tip = changes[-1].revision
+        self._lock.note_tail(self.tip)
         self._take(Entry(self.tip, changes))
         return True
 
@@ -191,11 +198,11 @@ class SqliteJournal:
 
     async def since(self, revision: int, *, take: int) -> list[Change]:
         """Forwards through the log: first the sizes only, to find the end of the page, then its changes."""
-        start, edge, size = (revision + 1) * _ROOM, revision, 0
+        start, edge, size = (revision + 1) * ROOM, revision, 0
         for place, length in await self._reading.execute_fetchall(
             "SELECT place, length(content) FROM change WHERE place >= ? ORDER BY place LIMIT ?", (start, take)
         ):
-            edge = place // _ROOM
+            edge = place // ROOM
             size += length or 0
             if size >= SINCE_BYTES:
                 break
@@ -212,10 +219,10 @@ class SqliteJournal:
         rows = await self._reading.execute_fetchall(
             "SELECT place, kind, key, ordinal, length(content) FROM change"
             " WHERE place > ? AND place < ? ORDER BY place LIMIT ?",
-            (after, before * _ROOM, take),
+            (after, before * ROOM, take),
         )
         return [
-            Outline(place, place // _ROOM, intern(kind), key, ordinal, size or 0)
+            Outline(place, place // ROOM, intern(kind), key, ordinal, size or 0)
             for place, kind, key, ordinal, size in rows
         ]
 
@@ -223,6 +230,8 @@ class SqliteJournal:
         """One statement, one transaction. The pages are used again; the file does not shrink."""
         padded = [*places, *[0] * (_size(len(places)) - len(places))]
         async with self._writing() as connection:
+            if max(places, default=0) >= self.tip * ROOM:
+                self._lock.note_tail(0)  # before it is true: the note never claims more than there is
             await connection.execute(f"DELETE FROM change WHERE place IN ({','.join('?' * len(padded))})", padded)
 
     async def notes(self) -> dict[str, str]:
@@ -243,11 +252,28 @@ class SqliteJournal:
         """Close the connections (an open one keeps its thread, and so the interpreter), then release the lock."""
         async with AsyncExitStack() as stack:
             stack.callback(self._lock.release)
-            # The one for writing is closed last, because the last one to close removes the WAL.
-            for connection in (self._writers, self._readers):
-                if connection is not None:
-                    stack.push_async_callback(connection.close)
+            # In the opposite order: only the last connection can take the file out of WAL mode.
+            if self._writers is not None:
+                stack.callback(self._note_closed)
+                stack.push_async_callback(self._writers.close)
+                stack.push_async_callback(_leave_wal_mode, self._writers)
+            if self._readers is not None:
+                stack.push_async_callback(self._readers.close)
             self._writers = self._readers = None
+
+    def _note_closed(self) -> None:
+        """Note that the file is whole without its WAL, also when somebody else who has it open keeps one."""
+        wal = beside(self.path, "-wal")
+        if self._lock.is_ours() and not (wal.exists() and wal.stat().st_size):
+            self._lock.note_shut()
+
+
+async def _leave_wal_mode(connection: aiosqlite.Connection) -> None:
+    """Write the WAL back and remove it. While somebody has the file open it can only be emptied, or not even that."""
+    await connection.execute("PRAGMA busy_timeout = 0")
+    for statement in ("PRAGMA journal_mode = DELETE", "PRAGMA wal_checkpoint(TRUNCATE)"):
+        with suppress(sqlite3.Error):  # a disk that fails: the WAL stays
+            await connection.execute_fetchall(statement)
 
 
 def _size(count: int) -> int:
@@ -276,7 +302,7 @@ def _insertion(size: int) -> str:
 
 def _places(revision: int) -> tuple[int, int]:
     """The first and the last place that changes of a revision can have."""
-    return revision * _ROOM, (revision + 1) * _ROOM - 1
+    return revision * ROOM, (revision + 1) * ROOM - 1
 
 
 def _values(changes: Sequence[Change]) -> list[Any]:
@@ -288,7 +314,7 @@ def _values(changes: Sequence[Change]) -> list[Any]:
         revision = change.revision
         start = len(values)
         values += astuple(change)
-        values[start] = revision * _ROOM + position
+        values[start] = revision * ROOM + position
     return values
 
 

@@ -5,20 +5,42 @@ from __future__ import annotations
 import os
 import secrets
 import sqlite3
+import time
+from contextlib import closing
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
+from msgspec import Struct
+
+from hivewire.ledger.engines.file_lock import NO_RUN
 from hivewire.ledger.journal import JournalError
 
 APPLICATION_ID = 0x48765772  # "HvWr": tells our files from other SQLite databases
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
+ROOM = 1_024
+"""Places of a revision: at least MAX_APPEND, see schema.sql."""
+
+RUNS = 3
+"""The first schema with a `run`, whose header also says whether the file was closed."""
 
 
-def inspect(path: Path) -> None:
-    """Raise JournalError for a file that is not ours, of another version or damaged. Never writes to it."""
+class Header(Struct, frozen=True):
+    """What the first bytes of a file of ours say: its schema, and whether it is in WAL mode.
+
+    A gateway that stops takes the file out of WAL mode. So `open` means that one is running, or that it was killed and
+    the WAL holds the last changes. Before schema RUNS all files are `open`, except for backups.
+    """
+
+    version: int
+    open: bool
+
+
+def header_of(path: Path) -> Header | None:
+    """The header; None when there is no file or an empty one. Raises JournalError for a file that is not ours."""
     if not path.exists() or path.stat().st_size == 0:
-        return
+        return None
     with path.open("rb") as file:
         header = file.read(100)
     if not header.startswith(b"SQLite format 3\0") or len(header) < 100:
@@ -26,42 +48,94 @@ def inspect(path: Path) -> None:
     if int.from_bytes(header[68:72]) != APPLICATION_ID:
         raise JournalError(f"{path} is an SQLite database of another application; it was left untouched")
     version = int.from_bytes(header[60:64])
-    if version != SCHEMA_VERSION:
+    if not 1 <= version <= SCHEMA_VERSION:
         raise JournalError(
             f"{path} has schema version {version}, this Hivewire knows {SCHEMA_VERSION}; it was left untouched."
             " Use the version of Hivewire that wrote it"
         )
-    journal = path.with_name(path.name + "-journal")
-    if journal.exists() and journal.stat().st_size:
-        return  # its creation was interrupted: SQLite rolls that back on opening, and the file is made anew
+    return Header(version, header[18] == 2)
+
+
+def run_of(path: Path, header: Header) -> str | None:
+    """The run that the file itself shows, whatever a WAL beside it says; None when that cannot be read."""
+    if header.version < RUNS:
+        return NO_RUN
+    found = _without_wal(path, "SELECT run FROM life")
+    return None if found is None else str(found)
+
+
+def tail_of(path: Path) -> int:
+    """The last revision in the file itself, whatever a WAL beside it says; 0 when that cannot be read."""
+    return int(_without_wal(path, f"SELECT max(place) / {ROOM} FROM change") or 0)
+
+
+def _without_wal(path: Path, query: str) -> Any:
     try:
-        connection = sqlite3.connect(location(path, "ro"), uri=True)
-        try:
+        with closing(sqlite3.connect(f"{_uri(path)}?mode=ro&immutable=1", uri=True)) as connection:
+            # When a checkpoint was cut short, the first page may announce pages that are only in the WAL.
+            connection.execute("PRAGMA writable_schema = ON")
+            return connection.execute(query).fetchone()[0]
+    except (sqlite3.DatabaseError, TypeError):
+        return None
+
+
+def check(path: Path) -> None:
+    """Raise JournalError for a file that is damaged. Never writes to it."""
+    journal = beside(path, "-journal")
+    if journal.exists() and journal.stat().st_size:
+        return  # a start was interrupted: SQLite rolls that back on opening
+    try:
+        with closing(sqlite3.connect(location(path, "ro"), uri=True)) as connection:
             (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-        finally:
-            connection.close()
     except sqlite3.DatabaseError as error:
         verdict = str(error)
     if verdict != "ok":
-        raise JournalError(f"{path} is damaged ({verdict}); it was left untouched. Restore a backup")
+        raise JournalError(f"{path} is damaged ({verdict}); it was left untouched. Restore a backup: hivewire restore")
 
 
 def location(path: Path, mode: str) -> str:
-    """The SQLite URI of a file. In a read-only directory and without a WAL it is opened as immutable."""
-    wal = path.with_name(path.name + "-wal")
-    immutable = mode == "ro" and not os.access(path.parent, os.W_OK) and not wal.exists()
-    return f"file:{quote(str(path.absolute()))}?mode={mode}" + ("&immutable=1" if immutable else "")
+    """The SQLite URI of a file.
+
+    For reading it is opened as immutable, which ignores a WAL, in a read-only directory without a WAL, and when the
+    file was closed: then a WAL beside it is of another file.
+    """
+    immutable = False
+    if mode == "ro":
+        header, wal = header_of(path), beside(path, "-wal").exists()
+        immutable = not os.access(path.parent, os.W_OK) and not wal
+        immutable |= wal and header is not None and not header.open
+    return f"{_uri(path)}?mode={mode}" + ("&immutable=1" if immutable else "")
 
 
-def creation_script() -> str:
+def _uri(path: Path) -> str:
+    return f"file:{quote(str(path.absolute()))}"
+
+
+def beside(path: Path, suffix: str) -> Path:
+    """The file of this suffix that SQLite keeps beside a data file."""
+    return path.with_name(path.name + suffix)
+
+
+def creation_script(run: str = NO_RUN) -> str:
     """The statements that make an empty file ours, in one transaction."""
     schema = files("hivewire.ledger.engines").joinpath("schema.sql").read_text()
-    return (  # only constants and the epoch are put in
+    return (  # only constants and random names are put in
         f"BEGIN; PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION}; {schema}"
-        f"INSERT INTO meta VALUES ('epoch', '{new_epoch()}'); COMMIT;"
+        f"INSERT INTO meta VALUES ('epoch', '{new_name()}'); INSERT INTO life VALUES ('{run}'); COMMIT;"
     )
 
 
-def new_epoch() -> str:
-    """A name that no other history has."""
+def new_name() -> str:
+    """A name that no other history and no other run has."""
     return secrets.token_hex(8)
+
+
+def free_name(path: Path, word: str) -> Path:
+    """A name beside this one that is not taken, with the word and the time."""
+    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    base = name = path.with_name(f"{path.name}.{word}-{stamp}")
+    count = 1
+    while name.exists():
+        count += 1
+        name = base.with_name(f"{base.name}-{count}")
+    return name

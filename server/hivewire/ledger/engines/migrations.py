@@ -1,0 +1,70 @@
+"""From each older schema to the next, in one transaction, with a copy of the file as it was beside it.
+
+To change the schema: change `schema.sql`, count SCHEMA_VERSION up, add the statements here, and put a file of the
+version before into `tests/ledger/files`.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from hivewire.ledger.engines.file_lock import NO_RUN
+from hivewire.ledger.engines.sqlite_copy import copy
+from hivewire.ledger.engines.sqlite_file import SCHEMA_VERSION, Header, free_name, location
+from hivewire.ledger.journal import JournalError
+from hivewire.telemetry import log
+
+# The changes of schema 1 were all kept, so what schema 2 has in addition can be counted.
+_TO_2 = """
+    ALTER TABLE change RENAME TO change_1;
+    CREATE TABLE change (
+        place        INTEGER PRIMARY KEY,
+        kind         TEXT    NOT NULL,
+        key          TEXT    NOT NULL,
+        id           INTEGER NOT NULL,
+        version      INTEGER NOT NULL,
+        previous     INTEGER NOT NULL,
+        ordinal      INTEGER NOT NULL,
+        time         INTEGER NOT NULL,
+        content_type TEXT    NOT NULL,
+        author       TEXT,
+        description  TEXT,
+        content      BLOB
+    ) STRICT;
+    INSERT INTO change
+        SELECT place, kind, key, id, version,
+            ifnull(lag(place / 1024) OVER of_key, 0), row_number() OVER of_key,
+            time, content_type, author, description, content
+        FROM change_1 WINDOW of_key AS (PARTITION BY kind, key ORDER BY place);
+    DROP TABLE change_1;
+"""
+
+_TO_3 = f"""
+    CREATE TABLE life (run TEXT NOT NULL) STRICT;
+    INSERT INTO life VALUES ('{NO_RUN}');
+"""
+
+MIGRATIONS = {1: _TO_2, 2: _TO_3}
+"""The statements that lead from a schema to the next."""
+
+
+def migrate(path: Path, header: Header) -> None:
+    """Bring a file that nobody has open to the schema of today. Raises JournalError, and leaves it as it was."""
+    if header.version == SCHEMA_VERSION:
+        return
+    if not os.access(path.parent, os.W_OK) or not os.access(path, os.W_OK):
+        raise JournalError(f"{path} has schema version {header.version}, and is read-only: it cannot be migrated")
+    kept = free_name(path, f"schema{header.version}")
+    script = "".join(MIGRATIONS[version] for version in range(header.version, SCHEMA_VERSION))
+    copy(path, kept)
+    try:
+        with closing(sqlite3.connect(location(path, "rw"), uri=True, isolation_level=None)) as connection:
+            connection.execute("PRAGMA journal_mode = DELETE")
+            connection.executescript(f"BEGIN IMMEDIATE; {script} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+    except sqlite3.Error:
+        kept.unlink()
+        raise
+    log.info("the data file was migrated", schema=SCHEMA_VERSION, before=header.version, copy=str(kept))

@@ -1,0 +1,102 @@
+"""A consistent copy of a file, also of one that a gateway has open."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import TypeAlias
+
+from hivewire.ledger.engines.sqlite_file import RUNS, header_of, location, new_name
+from hivewire.ledger.journal import JournalError
+
+NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
+"""Errors of file systems that have no hard links (FAT, some network mounts)."""
+
+PAGES = 1_000
+"""Pages that are copied between two reports of progress."""
+
+UNFINISHED = ".unfinished"
+
+Progress: TypeAlias = Callable[[int, int], None]
+"""Gets the pages that are done, and all of them."""
+
+
+def silent(done: int, total: int) -> None:
+    """Report no progress."""
+
+
+def copy(source: Path, target: Path, progress: Progress = silent) -> None:
+    """Copy the file at `source` as it is now into the new file `target`, with a new epoch and a new run.
+
+    The copy appears whole, readable by its owner only, or not at all. It is closed, and may have an older schema.
+    Raises FileExistsError, OSError, sqlite3.Error, and JournalError for a damaged copy.
+    """
+    unfinished = target.with_name(target.name + UNFINISHED)
+    _sweep(target.parent)
+    unfinished.unlink(missing_ok=True)
+    descriptor = os.open(unfinished, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _copy(source, unfinished, progress)
+        _publish(unfinished, target)
+        sync(target.parent)
+    finally:
+        unfinished.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what killed copies left behind: ledgers of that name that nobody has locked."""
+    for path in folder.glob("*" + UNFINISHED):
+        with suppress(OSError, JournalError), path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if header_of(path) is not None:
+                path.unlink()
+
+
+def _copy(source: Path, target: Path, progress: Progress) -> None:
+    with closing(sqlite3.connect(location(source, "ro"), uri=True, isolation_level=None)) as original:
+        # One read transaction for the whole copy: it is the state of this moment, whatever is written meanwhile.
+        original.execute("BEGIN")
+        original.execute("SELECT count(*) FROM meta").fetchone()
+        with closing(sqlite3.connect(target, isolation_level=None)) as made:
+            original.backup(made, pages=PAGES, progress=lambda _, remaining, total: progress(total - remaining, total))
+            made.execute("PRAGMA journal_mode = DELETE")
+            made.execute("PRAGMA synchronous = FULL")
+            made.execute("UPDATE meta SET value = ? WHERE name = 'epoch'", (new_name(),))
+            if made.execute("PRAGMA user_version").fetchone()[0] >= RUNS:
+                made.execute("UPDATE life SET run = ?", (new_name(),))
+            (verdict,) = made.execute("PRAGMA quick_check(1)").fetchone()
+            if verdict != "ok":
+                raise JournalError(f"the copy of {source} is damaged ({verdict}); it was thrown away")
+    sync(target)
+
+
+def _publish(unfinished: Path, target: Path) -> None:
+    """Give the finished copy its name. Raises FileExistsError when somebody made a file of that name meanwhile."""
+    try:
+        os.link(unfinished, target)  # unlike a rename, this overwrites nothing
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        # The name is made ours first; a crash right here leaves an empty file, which a gateway takes for a new ledger.
+        os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        try:
+            os.replace(unfinished, target)
+        except OSError:
+            target.unlink()
+            raise
+
+
+def sync(path: Path) -> None:
+    """Wait until the file, or the directory with its names, is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,177 @@
+"""What happens to a file before it is served: is it the one that was served last, with all that belongs to it?
+
+A clean stop leaves a closed file (`Header`). A start gives the file a new `run`, and notes it in `FILE.lock`. So what
+operators do to files between two starts can be told from each other:
+
+* a WAL beside a closed file is of another file, and is set aside;
+* a file that is open, and has no WAL, has lost it: the start is refused;
+* a file of another run than was noted, with fewer changes, or without a note, is not the one that was served last, and
+  gets a new epoch, so that no client resumes over the difference.
+
+Copies of the whole directory cannot be told from the original.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from hivewire.ledger.engines.file_lock import FileLock, Note, lock_of, noted
+from hivewire.ledger.engines.migrations import migrate
+from hivewire.ledger.engines.sqlite_file import (
+    ROOM,
+    RUNS,
+    Header,
+    beside,
+    check,
+    creation_script,
+    free_name,
+    header_of,
+    location,
+    new_name,
+    run_of,
+    tail_of,
+)
+from hivewire.ledger.journal import JournalError
+from hivewire.telemetry import log
+
+ACCEPT_LOSS = "; or go on without the changes in it: hivewire serve --accept-loss"
+
+
+def begin(path: Path, lock: FileLock, *, accept_loss: bool) -> Note:
+    """Check the file, make it if it is empty, bring it to this schema, and begin a run, which is noted.
+
+    The file is closed afterwards, if nobody else reads it. Raises JournalError, and leaves the file as it was.
+    """
+    header = header_of(path)
+    stranger = settle(path, header, lock.noted, accept_loss=accept_loss)
+    if header is not None:
+        check(path)
+        migrate(path, header)
+    with closing(sqlite3.connect(location(path, "rw"), uri=True, isolation_level=None, timeout=0)) as connection:
+        return _begin(path, lock, connection, stranger)
+
+
+def require_readable(path: Path, *, accept_loss: bool) -> None:
+    """Check a file that cannot be written, and is not written to. Raises JournalError."""
+    header = header_of(path)
+    if header is None:
+        raise JournalError(f"{path} is empty and read-only")
+    loss = loss_of(path, header, noted(path))
+    if loss is not None and not accept_loss:
+        raise JournalError(loss + ACCEPT_LOSS)
+    check(path)
+    migrate(path, header)
+
+
+def _begin(path: Path, lock: FileLock, connection: sqlite3.Connection, stranger: str | None) -> Note:
+    run = new_name()
+    if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'change'").fetchone():
+        lock.note(note := Note(run, run))
+        connection.executescript(creation_script(run))
+        return note
+    shut = close_wal(connection)
+    (tail,) = connection.execute(f"SELECT ifnull(max(place), 0) / {ROOM} FROM change").fetchone()
+    (before,) = connection.execute("SELECT run FROM life").fetchone()
+    if stranger is None and lock.noted is not None and tail < lock.noted.tail:
+        stranger = "it lacks changes that it had"
+    # Before the file has the new name: until the start is over, it may show either.
+    lock.note(Note(run, before, tail, shut))
+    connection.execute("BEGIN IMMEDIATE")
+    connection.execute("UPDATE life SET run = ?", (run,))
+    if stranger is not None:
+        connection.execute("UPDATE meta SET value = ? WHERE name = 'epoch'", (new_name(),))
+        log.warning(
+            "the data file is not as it was last served; clients that follow changes begin anew",
+            data=str(path),
+            reason=stranger,
+        )
+    connection.execute("COMMIT")
+    return Note(run, run if shut else before, tail, shut)
+
+
+def close_wal(connection: sqlite3.Connection) -> bool:
+    """Write the WAL back and remove it. False when that is not possible now, because somebody else reads the file."""
+    try:
+        return bool(connection.execute("PRAGMA journal_mode = DELETE").fetchone() == ("delete",))
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+            raise
+        return False
+
+
+def settle(path: Path, header: Header | None, note: Note | None, *, accept_loss: bool) -> str | None:
+    """Set aside what does not belong to the file. Returns why it needs a new epoch, if it does.
+
+    Raises JournalError when a part of it is missing and this was not accepted.
+    """
+    loss = loss_of(path, header, note)
+    if loss is not None and not accept_loss:
+        raise JournalError(loss + ACCEPT_LOSS)
+    foreign = _is_foreign(path, header, note)
+    if foreign or loss is not None or (header is not None and not header.open):
+        set_aside(beside(path, "-wal"))
+    if foreign:
+        set_aside(beside(path, "-journal"))
+    if header is None:
+        return None
+    if loss is not None:
+        return "the loss of changes was accepted"
+    if note is None:
+        return f"{lock_of(path).name} is missing or says nothing" if header.version >= RUNS else None
+    return "it is of another run than the one before" if foreign else None
+
+
+def loss_of(path: Path, header: Header | None, note: Note | None) -> str | None:
+    """What is missing of the file, and what the operator can do; None when it is whole as far as can be told."""
+    wal = beside(path, "-wal")
+    written = wal.exists() and wal.stat().st_size > 0
+    if header is None:
+        return f"{path} is missing or empty, but {wal} has changes of it: move the file here too" if written else None
+    if not header.open:
+        return None
+    foreign = _is_foreign(path, header, note)
+    # It is no loss when another program that opened the file wrote the WAL back.
+    whole = note is not None and not foreign and (note.shut or tail_of(path) >= note.tail)
+    if header.version >= RUNS and not wal.exists() and not whole:
+        return f"{path} was not closed, and its last changes are in {wal.name}, which is missing: move it here too"
+    if foreign and written:
+        return (
+            f"{path} is not the file that was served here last, and may not be the one that {wal.name} belongs to:"
+            f" if you moved both here, remove {lock_of(path).name}"
+        )
+    return None
+
+
+def _is_foreign(path: Path, header: Header | None, note: Note | None) -> bool:
+    """Whether the file was put here since the note was made."""
+    if header is None or note is None:
+        return False
+    run = run_of(path, header)
+    return run is not None and run not in (note.run, note.before)
+
+
+def require_whole(path: Path) -> Header:
+    """The header of a file that is only read, perhaps beside its gateway. Raises JournalError for less than all of it.
+
+    A backup, which is closed, is whole without anything beside it.
+    """
+    header = header_of(path)
+    if header is None:
+        raise JournalError(f"{path} is empty, not a Hivewire ledger")
+    loss = loss_of(path, header, noted(path))
+    if loss is not None:
+        raise JournalError(loss)
+    wal = beside(path, "-wal")
+    if not header.open and wal.exists() and wal.stat().st_size:
+        raise JournalError(f"{wal} does not belong to {path}; the next start of the gateway sets it aside")
+    return header
+
+
+def set_aside(path: Path) -> None:
+    """Rename a file that has something in it, so that SQLite does not find it. Tells the operator how it is called."""
+    if path.exists() and path.stat().st_size:
+        aside = free_name(path, "set-aside")
+        path.rename(aside)
+        log.warning("a file that does not belong to the data file was set aside", file=str(path), now=str(aside))

@@ -1,0 +1,544 @@
+"""What operators do to data files between two starts: nothing is lost, and nothing old comes back, without a word.
+
+A file as a killed gateway leaves it is a copy of the file, its WAL and its lock that is made while it is open.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from hivewire.ledger.backup import backup, restore
+from hivewire.ledger.engines.file_lock import Note, noted
+from hivewire.ledger.engines.sqlite import SqliteJournal
+from hivewire.ledger.engines.sqlite_file import SCHEMA_VERSION, header_of
+from hivewire.ledger.journal import JournalError
+from hivewire.ledger.ledger import Ledger
+from hivewire.ledger.records import NotDurable, Transaction, Write
+
+FILES = Path(__file__).parent / "files"
+"""Files of earlier schemas, made by the gateways of their time."""
+
+
+class Found:
+    """A ledger that is opened for a moment: what is in it, its epoch, and what the start said."""
+
+    def __init__(self, names: dict[str, str], epoch: str) -> None:
+        self.names = names
+        self.epoch = epoch
+
+
+async def opened(path: Path, *, accept_loss: bool = False) -> Ledger:
+    """A ledger on the file, which the caller closes."""
+    ledger = Ledger(SqliteJournal(path, accept_loss=accept_loss), lambda: 1)
+    try:
+        await ledger.open()
+    except JournalError:
+        await ledger.close()
+        raise
+    return ledger
+
+
+def names(ledger: Ledger) -> dict[str, str]:
+    """The configurations that exist."""
+    return {key: (last.content or b"").decode() for key, last in ledger.kind("configuration").live.items()}
+
+
+async def put(ledger: Ledger, **values: str) -> None:
+    """Write each of them in a transaction of its own."""
+    for key, value in values.items():
+        await ledger.commit(Transaction([Write("configuration", key, value.encode())]))
+
+
+async def written(path: Path, **values: str) -> Found:
+    """Open the file, write, and stop cleanly."""
+    ledger = await opened(path)
+    try:
+        await put(ledger, **values)
+        return Found(names(ledger), ledger.epoch)
+    finally:
+        await ledger.close()
+
+
+async def killed(path: Path, **values: str) -> str:
+    """Open the file, write, and leave it as if the process had been killed then. Returns the epoch."""
+    ledger = await opened(path)
+    kept = path.parent / "kept"
+    kept.mkdir()
+    try:
+        await put(ledger, **values)
+        for name in (path.name, path.name + "-wal", path.name + ".lock"):
+            shutil.copy(path.with_name(name), kept / name)
+    finally:
+        await ledger.close()
+    for file in kept.iterdir():
+        file.replace(path.with_name(file.name))
+    kept.rmdir()
+    return ledger.epoch
+
+
+async def refusal(path: Path) -> str:
+    """The words with which a start is refused, after which all files are as they were."""
+    before = contents(path.parent)
+    with pytest.raises(JournalError) as refused:
+        await opened(path)
+    assert contents(path.parent) == before
+    return str(refused.value)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """The files in a directory, aside from the locks, which change with every process."""
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.suffix != ".lock"}
+
+
+def wal_of(path: Path) -> Path:
+    return path.with_name(path.name + "-wal")
+
+
+def aside(path: Path) -> list[Path]:
+    """What was set aside beside the file."""
+    return sorted(path.parent.glob("*.set-aside-*"))
+
+
+# Nothing happened.
+
+
+async def test_a_stop_leaves_one_whole_file(data: Path) -> None:
+    """After a clean stop everything is in the file itself, which says that it is closed; the history goes on."""
+    first = await written(data, a="1")
+    header = header_of(data)
+    assert header is not None
+    assert not header.open
+    assert sorted(contents(data.parent)) == [data.name]
+    again = await written(data, b="2")
+    assert again.names == {"a": "1", "b": "2"}
+    assert again.epoch == first.epoch
+
+
+async def test_after_a_kill_the_history_goes_on(data: Path) -> None:
+    """A killed gateway's file is whole with its WAL: everything answered is there, under the same epoch."""
+    epoch = await killed(data, a="1", b="2")
+    again = await written(data)
+    assert again.names == {"a": "1", "b": "2"}
+    assert again.epoch == epoch
+    assert aside(data) == []
+
+
+# A file is put in the place of another.
+
+
+async def test_a_backup_over_a_killed_file_is_what_is_served(data: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """The WAL of the file that was there is not replayed on the backup: it is set aside, and the operator is told."""
+    await written(data, a="old")
+    copy = data.with_name("copy.db")
+    backup(data, copy)
+    epoch = await killed(data, a="newer", b="2")
+    wal = wal_of(data).read_bytes()
+    shutil.copy(copy, data)
+    found = await written(data)
+    assert found.names == {"a": "old"}
+    assert found.epoch != epoch
+    [kept] = aside(data)
+    assert kept.read_bytes() == wal
+    assert kept.name in capfd.readouterr().err
+
+
+async def test_an_older_copy_put_back_has_another_epoch(data: Path) -> None:
+    """A plain copy of the stopped file, put back after more was written, is not taken for the same history."""
+    await written(data, a="1")
+    shutil.copy(data, data.with_name("copy.db"))
+    later = await written(data, a="2")
+    shutil.copy(data.with_name("copy.db"), data)
+    found = await written(data)
+    assert found.names == {"a": "1"}
+    assert found.epoch != later.epoch
+
+
+async def test_a_file_that_was_copied_while_it_was_open_is_refused(data: Path) -> None:
+    """Over a killed file lies one that lacks a WAL of its own: the one that is there is not replayed on it."""
+    await written(data, a="old")
+    await killed(data, a="older")
+    shutil.copy(data, data.with_name("copy.db"))
+    await written(data)
+    await killed(data, a="newer")
+    shutil.copy(data.with_name("copy.db"), data)
+    said = await refusal(data)
+    assert "may not be the one that hivewire.db-wal belongs to" in said
+    assert "remove hivewire.db.lock" in said
+    ledger = await opened(data, accept_loss=True)
+    assert names(ledger) == {"a": "old"}
+    await ledger.close()
+    assert len(aside(data)) == 1
+
+
+async def test_a_file_with_fewer_changes_has_another_epoch(data: Path) -> None:
+    """When the end of the WAL is lost after the gateway was killed, clients do not resume as if nothing was missing."""
+    epoch = await killed(data, a="1", b="2")
+    os.truncate(wal_of(data), wal_of(data).stat().st_size - 4_000)
+    found = await written(data)
+    assert found.names == {"a": "1"}
+    assert found.epoch != epoch
+
+
+@pytest.mark.parametrize("mode", ["ro", "rw"])
+@pytest.mark.parametrize("busy", [True, False])
+async def test_a_file_that_a_reader_kept_open_goes_on(data: Path, mode: str, busy: bool) -> None:
+    """A program that has the file open while it is stopped, and goes later, is no reason to refuse it."""
+    ledger = await opened(data)
+    await put(ledger, a="1")
+    with closing(sqlite3.connect(f"file:{data}?mode={mode}", uri=True, isolation_level=None)) as reader:
+        if busy:
+            reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM change").fetchone()
+        await put(ledger, b="2")
+        await ledger.close()
+        header = header_of(data)
+        assert header is not None
+        assert header.open
+    found = await written(data)
+    assert found.names == {"a": "1", "b": "2"}
+    assert found.epoch == ledger.epoch
+
+
+async def test_a_killed_file_that_another_program_wrote_back_goes_on(data: Path) -> None:
+    """Whoever looks at a killed file with SQLite's own shell removes the WAL, but loses nothing."""
+    epoch = await killed(data, a="1")
+    with closing(sqlite3.connect(data)) as shell:
+        shell.execute("SELECT count(*) FROM change").fetchone()
+    assert not wal_of(data).exists()
+    found = await written(data)
+    assert found.names == {"a": "1"}
+    assert found.epoch == epoch
+
+
+async def test_a_start_while_somebody_reads_goes_on(data: Path) -> None:
+    """After a kill the file can be opened while a backup of before still reads it; killed again, it is whole."""
+    epoch = await killed(data, a="1")
+    with closing(sqlite3.connect(f"file:{data}?mode=ro", uri=True, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM change").fetchone()
+        ledger = await opened(data)
+        assert names(ledger) == {"a": "1"}
+        folder = data.parent / "killed"
+        folder.mkdir()
+        for name in (data.name, data.name + "-wal", data.name + ".lock"):
+            shutil.copy(data.with_name(name), folder / name)
+        await ledger.close()
+    found = await written(folder / data.name)
+    assert found.names == {"a": "1"}
+    assert found.epoch == epoch
+
+
+# A file is moved.
+
+
+async def test_a_file_moved_without_its_wal_is_refused(data: Path, tmp_path: Path) -> None:
+    """The words say what to move; whoever accepts the loss goes on without, under a new epoch."""
+    await written(data, a="1")
+    epoch = await killed(data, a="2", b="2")
+    moved = tmp_path / "moved.db"
+    data.rename(moved)
+    said = await refusal(moved)
+    assert "moved.db-wal, which is missing: move it here too" in said
+    assert "hivewire serve --accept-loss" in said
+    with pytest.raises(JournalError, match="which is missing"):
+        backup(moved, tmp_path / "copy.db")
+    ledger = await opened(moved, accept_loss=True)
+    assert names(ledger) == {"a": "1"}
+    assert ledger.epoch != epoch
+    await ledger.close()
+    assert (await written(moved)).names == {"a": "1"}
+
+
+async def test_it_is_refused_with_its_lock_too(data: Path, tmp_path: Path) -> None:
+    """A file that was moved with its lock but without its WAL is refused as well."""
+    await killed(data, a="1")
+    wal_of(data).unlink()
+    assert "hivewire.db-wal, which is missing" in await refusal(data)
+
+
+async def test_a_file_moved_with_its_wal_is_whole(data: Path, tmp_path: Path) -> None:
+    """Moved with its WAL it has everything; without its lock nobody knows whether it is the latest: a new epoch."""
+    epoch = await killed(data, a="1")
+    moved = tmp_path / "moved.db"
+    data.rename(moved)
+    wal_of(data).rename(wal_of(moved))
+    found = await written(moved)
+    assert found.names == {"a": "1"}
+    assert found.epoch != epoch
+
+
+async def test_a_directory_that_is_moved_is_as_before(data: Path, tmp_path: Path) -> None:
+    """With all files beside it, the history goes on where it was."""
+    folder = tmp_path / "one"
+    folder.mkdir()
+    path = folder / "x.db"
+    await written(path)
+    epoch = await killed(path, a="1")
+    folder.rename(tmp_path / "two")
+    found = await written(tmp_path / "two" / "x.db")
+    assert found.names == {"a": "1"}
+    assert found.epoch == epoch
+
+
+async def test_a_wal_without_its_file_is_not_deleted(data: Path) -> None:
+    """A start in a place where only the WAL is left is refused; SQLite would delete it."""
+    await killed(data, a="1")
+    data.unlink()
+    wal = wal_of(data).read_bytes()
+    with pytest.raises(JournalError, match=r"missing or empty, but .*hivewire\.db-wal has changes of it"):
+        await opened(data)
+    assert wal_of(data).read_bytes() == wal
+
+
+# While it is served.
+
+
+async def test_a_file_that_is_replaced_while_it_is_served_takes_no_more_writes(data: Path) -> None:
+    """What would be written to a file that has no name any more would be lost at the stop: it is refused."""
+    await written(data, a="1")
+    shutil.copy(data, data.with_name("copy.db"))
+    ledger = await opened(data)
+    try:
+        await put(ledger, a="2")
+        os.replace(data.with_name("copy.db"), data)
+        with pytest.raises(NotDurable, match="was replaced or removed"):
+            await put(ledger, a="3")
+        assert ledger.failing is not None
+        assert names(ledger) == {"a": "2"}
+    finally:
+        await ledger.close()
+
+
+async def test_a_second_host_on_a_share_without_locks_is_noticed(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where locks do not work, the gateway that was there first stops writing as soon as another one has opened it."""
+    monkeypatch.setattr("fcntl.flock", lambda *_: None)
+    first = await opened(data)
+    try:
+        await put(first, a="1")
+        second = await opened(data)
+        try:
+            with pytest.raises(NotDurable, match="was replaced or removed"):
+                await put(first, a="2")
+            await put(second, a="3")
+        finally:
+            await second.close()
+    finally:
+        await first.close()
+    assert (await written(data)).names == {"a": "3"}
+
+
+async def test_a_lock_that_is_a_link_is_not_followed(data: Path, tmp_path: Path) -> None:
+    """What a link in the place of the lock leads to is not written to."""
+    precious = tmp_path / "precious"
+    precious.write_text("keep me")
+    data.with_name(data.name + ".lock").symlink_to(precious)
+    with pytest.raises(JournalError, match=r"hivewire\.db\.lock is a symbolic link; remove it"):
+        await opened(data)
+    assert precious.read_text() == "keep me"
+    assert not data.exists()
+
+
+async def test_the_note_claims_no_more_than_there_is(data: Path) -> None:
+    """The note says how far the log reaches; when the end of the log is removed, it says nothing of it any more."""
+    ledger = await opened(data)
+    await put(ledger, a="1", b="2")
+    note = noted(data)
+    assert note is not None
+    assert (note.tail, note.shut) == (2, False)
+    journal = SqliteJournal(data.with_name("other.db"))
+    await ledger.close()
+    note = noted(data)
+    assert note is not None
+    assert (note.tail, note.shut) == (2, True)
+    await journal.close()
+
+    journal = SqliteJournal(data)
+    await journal.open()
+    try:
+        [*_, last] = await journal.outline(0, before=3, take=9)
+        await journal.remove([last.place])
+        epoch = journal.epoch
+    finally:
+        await journal.close()
+    assert (await written(data)).epoch == epoch
+
+
+# Restoring.
+
+
+async def test_a_restore_puts_a_copy_in_place_and_keeps_what_was_there(data: Path) -> None:
+    """The data file has the content of the copy under a new epoch; the old file can be restored in the same way."""
+    await written(data, a="1")
+    copy = data.with_name("copy.db")
+    backup(data, copy)
+    epoch = await killed(data, a="2")
+    old = restore(copy, data)
+    assert old is not None
+    found = await written(data)
+    assert found.names == {"a": "1"}
+    assert found.epoch != epoch
+    restore(old, data)
+    assert (await written(data)).names == {"a": "2"}
+    assert not [path for path in data.parent.iterdir() if path.name.endswith(".unfinished")]
+
+
+async def test_a_restore_in_an_empty_place(data: Path, tmp_path: Path) -> None:
+    """A copy is restored where there is nothing yet, and nothing is renamed."""
+    await written(data, a="1")
+    target = tmp_path / "new" / "x.db"
+    target.parent.mkdir()
+    assert restore(data, target) is None
+    assert (await written(target)).names == {"a": "1"}
+
+
+async def test_a_restore_of_what_is_not_whole_is_refused(data: Path, tmp_path: Path) -> None:
+    """Nothing, the file itself, a foreign or damaged file, one without its WAL, one in use: told, and nothing done."""
+    await written(data, a="1")
+    copy, text, damaged = tmp_path / "copy.db", tmp_path / "text", tmp_path / "damaged.db"
+    backup(data, copy)
+    text.write_text("no database " * 20)
+    content = bytearray(copy.read_bytes())
+    content[4_096:4_128] = bytes(32)
+    damaged.write_bytes(content)
+    torn = tmp_path / "torn.db"
+    ledger = await opened(data)
+    await put(ledger, b="2")
+    shutil.copy(data, torn)
+    try:
+        with pytest.raises(JournalError, match="in use by another gateway"):
+            restore(copy, data)
+    finally:
+        await ledger.close()
+    before = contents(tmp_path)
+    for source, words in (
+        (tmp_path / "none", "there is no file"),
+        (data, "is the data file itself"),
+        (text, "is not a Hivewire ledger"),
+        (damaged, "is damaged"),
+        (torn, "torn.db-wal, which is missing"),
+    ):
+        with pytest.raises(JournalError, match=words):
+            restore(source, data)
+    with pytest.raises(JournalError, match="is not a Hivewire ledger"):
+        restore(text, tmp_path / "new.db")
+    assert contents(tmp_path) == before
+    restore(torn, data, accept_loss=True)
+    assert (await written(data)).names == {"a": "1"}
+
+
+async def test_a_restore_that_was_killed_half_way_is_refused_or_as_before(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When it dies before the copy has its name, the next start says what is missing, or goes on with the old file."""
+    await written(data, a="1")
+    backup(data, data.with_name("copy.db"))
+    await killed(data, a="2")
+
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", die)
+    with pytest.raises(KeyboardInterrupt):
+        restore(data.with_name("copy.db"), data)
+    monkeypatch.undo()
+    assert "hivewire.db-wal, which is missing" in await refusal(data)
+    restore(data.with_name("copy.db"), data)
+    assert (await written(data)).names == {"a": "1"}
+
+
+# Migrations.
+
+
+EXPECTED = {"limits.max": "3", "greeting": "grüß dich", "again": "new"}
+
+
+@pytest.mark.parametrize("name", ["1", "1-previous", "2", "2-killed"])
+async def test_a_file_of_an_earlier_schema_is_migrated(data: Path, name: str) -> None:
+    """Everything is there with its history, under the same epoch; a copy of the file as it was lies beside it."""
+    shutil.copy(FILES / f"{name}.ledger", data)
+    if name == "2-killed":
+        shutil.copy(FILES / f"{name}.ledger-wal", wal_of(data))
+    version = int(name[0])
+    with closing(sqlite3.connect(f"file:{data}?mode=ro", uri=True)) as old:
+        (epoch,) = old.execute("SELECT value FROM meta WHERE name = 'epoch'").fetchone()
+    ledger = await opened(data)
+    try:
+        assert ledger.epoch == epoch
+        expected = EXPECTED if version == 1 else EXPECTED | {"a": "1", "b": "2"}
+        assert names(ledger) == expected
+        last = ledger.kind("configuration").live["limits.max"]
+        history = await ledger.history("configuration", "limits.max", revision=last.revision, take=9)
+        assert [(one.version, one.content, one.description) for one in history] == [
+            (n, str(n).encode(), f"number {n}") for n in (3, 2, 1)
+        ]
+        again = ledger.kind("configuration").live["again"]
+        lives = await ledger.history("configuration", "again", revision=again.revision, take=9)
+        assert [(one.version, one.ordinal, one.content) for one in lives] == [
+            (1, 3, b"new"),
+            (2, 2, None),
+            (1, 1, b"old"),
+        ]
+        assert [*ledger.kind("user").live] == ["admin"]
+        assert len(ledger.kind("secret").live) == 1
+        if version == 2:
+            assert [*ledger.kind("tenant").live] == [*ledger.kind("tenantConfiguration").live]
+            assert len(ledger.kind("client").live) == 1
+        await put(ledger, new="1")
+    finally:
+        await ledger.close()
+    [kept] = data.parent.glob(f"*.schema{version}-*")
+    header = header_of(kept)
+    assert header is not None
+    assert header.version == version
+    restore(kept, data)
+    assert (await written(data)).names == expected
+
+
+async def test_there_is_a_file_of_each_earlier_schema() -> None:
+    """Whoever counts the schema up adds one that its last gateway made."""
+    assert {int(path.name[0]) for path in FILES.glob("*.ledger")} == {*range(1, SCHEMA_VERSION)}
+
+
+async def test_a_migration_that_fails_leaves_the_file_as_it_was(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is one transaction, and no copy stays behind."""
+    shutil.copy(FILES / "2.ledger", data)
+    from hivewire.ledger.engines import migrations
+
+    broken = migrations.MIGRATIONS[2] + "INSERT INTO nowhere VALUES (1);"
+    monkeypatch.setitem(migrations.MIGRATIONS, 2, broken)
+    before = contents(data.parent)
+    with pytest.raises(JournalError, match="no such table: nowhere"):
+        await opened(data)
+    header = header_of(data)
+    assert header is not None
+    assert header.version == 2
+    assert [*contents(data.parent)] == [*before]
+    monkeypatch.undo()
+    assert len((await written(data)).names) == 5
+
+
+async def test_a_file_of_before_that_is_put_back_after_a_migration_has_another_epoch(data: Path) -> None:
+    """After a downgrade that was undone again, clients do not resume over what the older gateway wrote."""
+    shutil.copy(FILES / "2.ledger", data)
+    first = await written(data, a="newer")
+    shutil.copy(FILES / "2.ledger", data)
+    again = await written(data)
+    assert again.names["a"] == "1"
+    assert again.epoch != first.epoch
+
+
+def test_a_note_has_a_form_that_can_be_overwritten_in_place(data: Path) -> None:
+    """Only a whole note counts; what an older Hivewire left, or somebody else, is none."""
+    lock = data.with_name(data.name + ".lock")
+    assert noted(data) is None
+    for text in (b"", b"4711\n", b"x" * 71, b"4711      \n" + b"0" * 59 + b"\n"):
+        lock.write_bytes(text)
+        assert noted(data) is None
+    lock.write_bytes(b"4711      \n" + b"7".zfill(20) + b" open " + b"a" * 16 + b" " + b"b" * 16 + b"\n")
+    assert noted(data) == Note("a" * 16, "b" * 16, 7, shut=False)
