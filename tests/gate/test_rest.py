@@ -41,6 +41,14 @@ PAGES: list[tuple[str, str, Any, int, Any, bool]] = [
     ("GET", "/configuration", None, 200, ["configurations", "count", "revision"], False),
     ("GET", "/user", None, 200, [], False),
     (
+        "POST",
+        "/user",
+        {"login": "?", "password": PASSWORD, "role": 1},
+        201,
+        ["id", "lastLogin", "data", "introReviewed", "allDeviceTypesAvailable"],
+        False,
+    ),
+    (
         "GET",
         "/user/current",
         None,
@@ -97,6 +105,8 @@ def test_every_page_of_a_context_answers(shared_gateway: RunningGateway, admin_t
             page = path.replace("{name}", f"rest.page.{context}").replace("{userId}", "1")
             page = page.replace("{tenantId}", "page").replace("{clientId}", "page")
             sent = {"refreshToken": refresh} if path == "/token/refresh" else body
+            if (method, path) == ("POST", "/user"):
+                sent = body | {"login": f"rest.page.{context}"}
             answer = client.request(method, page, json=sent)
             if context == "auth" and not auth:
                 # There, `transact` is the name of a configuration like any other.
