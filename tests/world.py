@@ -77,6 +77,7 @@ class World:
         self.unexpected: list[BaseException] = []
         settings, telemetry = Settings(**changed), Telemetry()
         self.ledger = Ledger(self.journal, self.clock)
+        telemetry.on_failure = self.ledger.audit.failed
         self.users, self.tenants = Users(self.ledger), Tenants(self.ledger)
         self.passwords = Passwords(1, HASHER)
         self.tokens = Tokens(Key("x" * 32, "utf8"), self.users, self.tenants, HOUR, 10 * HOUR)

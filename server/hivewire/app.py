@@ -87,7 +87,9 @@ async def serve(settings: Settings, started: Callable[[Started], None], *, accep
         sock = port.bind(settings.host, settings.port)
         stack.callback(sock.close)
         tell_of_loading(Path(settings.data))
-        retention = Retention(settings.history, settings.log_changes, settings.log_days)
+        retention = Retention(
+            settings.history, settings.log_changes, settings.log_days, settings.audit_rows, settings.audit_days
+        )
         store = await open_store(
             Path(settings.data),
             stack,
@@ -129,6 +131,7 @@ def _services(settings: Settings, store: Store, key: Key) -> Services:
     tokens = Tokens(key, store.users, store.tenants, access, refresh)
     telemetry = Telemetry()
     store.ledger.on_commit = telemetry.committed
+    telemetry.on_failure = store.ledger.audit.failed
     hub = Hub(store.ledger, tokens, settings.conflate_after, telemetry.unexpected, settings.bookmark_seconds)
     store.ledger.clock.on_set_back = hub.recheck
     return Services(

@@ -113,6 +113,10 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         _says("Changes kept in the log of all names, for clients that resume; `log_days` can remove them earlier."),
     ] = 1_000_000
     log_days: Annotated[_Days, _says("Age in days at which a change is removed from the log.")] = 7.0
+    audit_rows: Annotated[
+        _Count, _says("Rows kept in the audit: so many activities of clients, and so many of everything else.")
+    ] = 100_000
+    audit_days: Annotated[_Days, _says("Age in days at which a row is removed from the audit.")] = 90.0
     log_format: Annotated[
         Literal["auto", "console", "json"], _says("Log format; `auto` is `console` on a terminal and `json` elsewhere.")
     ] = "auto"

@@ -80,6 +80,7 @@ class Telemetry:
         self.requests: defaultdict[tuple[type[Request] | str | None, int], int] = defaultdict(int)
         self.succeeded: defaultdict[type[Request], int] = defaultdict(int)
         self.failed_authentications = 0
+        self.on_failure: Callable[[str, str, str, str | None], None] = lambda how, reason, address, login: None
         self.gauges: Gauges = {}
         self.registry = CollectorRegistry()
         self.commit_seconds = Histogram(
@@ -151,6 +152,7 @@ class Telemetry:
         """Count and log a failed authentication: the method, the reason and the address; never the credential."""
         self.failed_authentications += 1
         log.warning("authentication failed", how=how, reason=reason, address=address, login=login)
+        self.on_failure(how, reason, address, login)
 
     def unexpected(self, where: str, error: BaseException) -> None:
         """Log an unexpected error with its traceback."""

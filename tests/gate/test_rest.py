@@ -67,6 +67,7 @@ PAGES: list[tuple[str, str, Any, int, Any, bool]] = [
         True,
     ),
     ("PUT", "/user/{userId}", {"introReviewed": False}, 204, None, False),
+    ("GET", "/audit", None, 200, ["rows"], False),
     ("GET", "/tenant", None, 200, [], False),
     ("POST", "/tenant", {"tenantId": "page"}, 201, ["tenantId"], False),
     ("GET", "/client", None, 200, [], False),

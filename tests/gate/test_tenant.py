@@ -6,6 +6,7 @@ import gzip
 import http.client
 import json
 import select
+import signal
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -901,3 +902,53 @@ def test_any_document_comes_back_as_it_was_sent(shared: Tenant, document: Docume
     assert json.dumps(without_server_members(saved)) == json.dumps(without_server_members(document))
     assert shared.get().json() == saved
     assert ids(shared.saved(document)) == ids(saved)
+
+
+# Activities.
+
+
+def test_activities_are_kept_and_read_newest_first(place: Place) -> None:
+    """Any object, with who and when; each tenant has its own, and so has a new one of an old name."""
+    tenant, other = place.tenant("READ"), place.tenant("READ")
+    url = f"{tenant.gateway.url}/reltio/api/{tenant.name}/activities"
+    before = [{"label": "Search", "description": f"number {number}", "items": [1.50]} for number in range(3)]
+    for activity in before:
+        answer = tenant.http.post("/activities", json=activity | {"user": "nobody", "timestamp": 1})
+        assert answer.status_code == 200
+        assert answer.json().items() >= (activity | {"user": tenant.client}).items()
+    found = tenant.http.get("/activities").json()
+    assert [{name: each[name] for name in before[0]} for each in found] == before[::-1]
+    assert {each["user"] for each in found} == {tenant.client}
+    assert len({each["uri"] for each in found}) == 3
+    assert found[0]["timestamp"] >= found[2]["timestamp"] > 1_700_000_000_000
+    assert tenant.http.get("/activities", params={"max": 1, "offset": 1}).json() == found[1:2]
+    assert tenant.http.get("/activities", params={"user": "somebody"}).json() == []
+    assert other.http.get("/activities").json() == []
+    marked = tenant.http.post("/activities", json={"label": "x"}, headers={"ActivityID": "d7f7-22cd"})
+    assert marked.json()["activityID"] == "d7f7-22cd"
+    place.admin.delete(f"/tenant/{tenant.name}")
+    place.admin.post("/tenant", json={"tenantId": tenant.name})
+    assert place.client(tenant.name, "READ").http.get("/activities").json() == []
+    assert httpx.get(url).status_code == 401
+    assert problem(tenant.http.get("/activities"))[0] == 403
+
+
+@pytest.mark.parametrize(
+    ("body", "status"), [(b"[1]", 400), (b"{", 400), (b'{"a":1,"a":2}', 400), (b'{"a":"%b"}' % (b"x" * 17_000), 413)]
+)
+def test_what_is_no_activity_is_refused(tenant: Tenant, body: bytes, status: int) -> None:
+    """Not JSON, no object, or over 16 KiB."""
+    answer = tenant.http.post("/activities", content=body, headers={"Content-Type": "application/json"})
+    assert problem(answer)[0] == status
+    assert tenant.http.get("/activities").json() == []
+
+
+def test_an_activity_that_was_answered_survives_a_kill(tmp_path: Path) -> None:
+    """Like anything that is answered."""
+    with RunningGateway(tmp_path / "hivewire.db") as gateway:
+        tenant = Place(gateway).tenant()
+        assert tenant.http.post("/activities", json={"label": "x"}).status_code == 200
+        gateway.stop(signal.SIGKILL)
+    with RunningGateway(tmp_path / "hivewire.db") as gateway, gateway.http() as admin:
+        url = f"{gateway.url}/reltio/api/{tenant.name}/activities"
+        assert [each["label"] for each in httpx.get(url, headers=admin.headers).json()] == ["x"]

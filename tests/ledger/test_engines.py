@@ -9,11 +9,12 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from msgspec.structs import replace
 
 from hivewire.ledger.engines.memory import MemoryJournal
 from hivewire.ledger.engines.sqlite import SqliteJournal
-from hivewire.ledger.journal import MAX_APPEND, NO_HISTORY, SINCE_BYTES, Entry, Journal
-from hivewire.ledger.records import Change, NotDurable
+from hivewire.ledger.journal import AUDITED, MAX_APPEND, NO_HISTORY, SINCE_BYTES, AuditFilter, Entry, Journal
+from hivewire.ledger.records import AuditRow, Change, NotDurable
 from tests.ledger.shared import SharedLog
 
 ENGINES = ("memory", "sqlite", "shared")
@@ -513,3 +514,62 @@ async def test_a_transaction_that_was_left_open_takes_nothing_with_it(data: Path
     finally:
         reader.close()
         await journal.close()
+
+
+# The audit.
+
+
+async def test_rows_of_the_audit_are_kept_beside_the_log(shelf: Shelf) -> None:
+    """They are read newest first, survive a restart, and are removed by number; the log knows nothing of them."""
+    assert await shelf.journal.recorded(AuditFilter(), before=1 << 62, take=10) == []
+    rows = [
+        AuditRow(1, "login", "ann", 0, "ann", "::1", 1, '{"how":"password"}'),
+        AuditRow(2, "activity", "t1", 7, "sync", None, 3, "{}"),
+        AuditRow(3, "token", "b\0ß", 0, None, None, 1, "{}"),
+    ]
+    await shelf.journal.record(rows[:2])
+    await shelf.journal.record(rows[2:])
+    if isinstance(shelf.journal, SqliteJournal):
+        await shelf.reopen()
+    found = await shelf.journal.recorded(AuditFilter(), before=1 << 62, take=10)
+    assert [replace(row, number=0) for row in found] == rows[::-1]
+    assert found[0].number > found[1].number > found[2].number > 0
+    for wanted, kinds in (
+        (AuditFilter(kind="login"), ["login"]),
+        (AuditFilter(kind="login", others=True), ["token", "activity"]),
+        (AuditFilter(subject="t1", record=7), ["activity"]),
+        (AuditFilter(record=8), []),
+        (AuditFilter(author="ann"), ["login"]),
+        (AuditFilter(until=2), ["activity", "login"]),
+    ):
+        assert [row.kind for row in await shelf.journal.recorded(wanted, before=1 << 62, take=10)] == kinds
+    later = await shelf.journal.recorded(AuditFilter(), before=found[0].number, take=1, skip=1)
+    assert [row.kind for row in later] == ["login"]
+    await shelf.journal.forget([found[0].number, found[2].number])
+    left = await shelf.journal.recorded(AuditFilter(), before=1 << 62, take=10)
+    assert [row.kind for row in left] == ["activity"]
+    assert await everything(shelf.journal) == []
+
+
+@pytest.mark.parametrize("kind", sorted(AUDITED))
+async def test_a_change_of_an_audited_kind_is_a_row_of_the_audit(shelf: Shelf, kind: str) -> None:
+    """From the moment of its own append, without its content; a change of another kind is none."""
+    await append(shelf.journal, [change(1, "ann", 1, b"a hash", kind=kind, author="bob"), change(1, "x")])
+    await append(shelf.journal, [change(2, "ann", 2, None, kind=kind, previous=1)])
+    found = await shelf.journal.recorded(AuditFilter(), before=1 << 62, take=10)
+    assert [(row.kind, row.subject, row.author, row.detail) for row in found] == [
+        (kind, "ann", None, '{"operation":"delete","version":2,"revision":2}'),
+        (kind, "ann", "bob", '{"operation":"put","version":1,"revision":1}'),
+    ]
+
+
+async def test_a_change_that_was_not_kept_is_no_row(data: Path) -> None:
+    """Both are in one transaction, whatever fails in it."""
+    journal = SqliteJournal(data)
+    await journal.open()
+    await append(journal, [change(1, "ann", kind="tenant")])
+    with pytest.raises(NotDurable):  # the place is taken
+        await journal.append([change(1, "bob", kind="tenant")], behind=1)
+    found = await journal.recorded(AuditFilter(), before=1 << 62, take=10)
+    assert [row.subject for row in found] == ["ann"]
+    await journal.close()

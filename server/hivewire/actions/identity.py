@@ -94,6 +94,7 @@ async def token(services: Services, caller: Caller, request: Token) -> Reply:
         services.telemetry.authentication_failed("token", type(error).__name__, caller.address, known)
         raise
     services.users.logged_in(user)
+    services.ledger.audit.note("login", user.login, user.login, caller.address, how="password")
     moment = now()
     tokens = services.tokens
     return TokensReply(
@@ -143,6 +144,7 @@ def token_refresh(services: Services, caller: Caller, request: TokenRefresh) -> 
         services.telemetry.authentication_failed("token/refresh", str(error), caller.address)
         raise
     services.users.logged_in(user)
+    services.ledger.audit.sum("token", user.login, user.login, caller.address, how="refresh")
     return AccessTokenReply(access)
 
 
@@ -179,6 +181,16 @@ def token_create(services: Services, caller: Caller, request: TokenCreate) -> Re
     pair = tokens.pair(claims, access_expiry, refresh_expiry, moment)
     if max(map(len, pair)) > MAX_TOKEN:
         raise OutOfBounds(f"configurations: with so many patterns the token is over {MAX_TOKEN} characters")
+    names = [Permission(number).wire_name for number in claims.a or ()]
+    services.ledger.audit.note(
+        "token",
+        user.login,
+        identity.login,
+        caller.address,
+        actions=names,
+        names=(claims.c or [])[:20],
+        expires=access_expiry,
+    )
     return TokensReply(*pair)
 
 

@@ -31,6 +31,7 @@ from hivewire_protocol.codec import MAX_REPLY
 from hivewire_protocol.encoding import encode
 from hivewire_protocol.errors import InvalidParameters, MalformedJson, TooLarge, UnsupportedMediaType, WireError
 from hivewire_protocol.messages import Reply, Request
+from hivewire_protocol.nouns.audit import AuditList
 from hivewire_protocol.nouns.client import ClientDelete, ClientInsert, ClientList
 from hivewire_protocol.nouns.configuration import (
     ConfigurationDelete,
@@ -93,6 +94,7 @@ ROWS = (
     Row("POST", "/user", UserInsert, 201, shows="user", body="user"),
     Row("GET", "/user/current", UserGetCurrent, shows="current", auth=True),
     Row("PUT", "/user/{userId}", UserUpdate, 204, body="user", existing=user.existing),
+    Row("GET", "/audit", AuditList),
     Row("GET", "/tenant", TenantList, shows="tenants"),
     Row("POST", "/tenant", TenantInsert, 201, shows="tenant"),
     Row("DELETE", "/tenant/{tenantId}", TenantDelete, 204),

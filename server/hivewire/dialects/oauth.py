@@ -135,6 +135,7 @@ class TokenEndpoint:
         grants = self._services.tenants.grants(client)
         scope = [f"{tenant}:{privilege}" for tenant in sorted(grants) for privilege in in_order(grants[tenant])]
         token, expires = self._services.tokens.of_client(client, now())
+        self._services.ledger.audit.sum("token", client.id, client.id, address, how="client_credentials")
         return _granted(token, expires, scope, parameters)
 
     async def _for_password(self, client: ApiClient, address: str, parameters: dict[str, str]) -> dict[str, Any]:

@@ -10,7 +10,8 @@ all. The log may be shared: other gateways append to it too, and then `append` c
 * Every entry behind what `changes` told goes to `take` of `follow`, once and in order, whoever appended it.
 * Revisions of appended changes never decrease. An engine may be asked to append revisions with gaps.
 * Of kinds in NO_HISTORY only the last change is kept: an older one is gone when `append` returns.
-* Nothing else is removed but what `remove` names. The ledger knows what is needed.
+* Of a change of a kind in AUDITED there is a row of the audit (`audit_row`), durable with it or not at all.
+* Nothing else is removed but what `remove` and `forget` name. The ledger knows what is needed.
 * `epoch` names this history. It is random, made when the history begins, and a copy gets another one.
 * Reads may run while an append is under way and show the log before it or after it.
 
@@ -24,13 +25,16 @@ from typing import Protocol, TypeAlias
 
 from msgspec import Struct
 
-from hivewire.ledger.records import Change, Outline
+from hivewire.ledger.records import AuditRow, Change, Outline
 
 NO_HISTORY = frozenset({"secret", "user", "client"})
 """Kinds whose older changes are not kept: no history of password hashes and signing secrets."""
 
+AUDITED = frozenset({"user", "client", "tenant", "revocation"})
+"""Kinds whose changes are rows of the audit too, from the same moment on."""
+
 MAX_APPEND = 1_024
-"""The most changes in one `append` or `remove`."""
+"""The most changes in one `append` or `remove`, and rows in one `record` or `forget`."""
 
 BATCH_BYTES = 4 << 20
 """What `batch_bytes` is where nothing else bounds it: nobody waits behind hundreds of megabytes."""
@@ -47,6 +51,34 @@ class Entry(Struct, gc=False):
 
 
 Take: TypeAlias = Callable[[Entry], None]
+
+
+class AuditFilter(Struct, frozen=True):
+    """Which rows of the audit are wanted: None means any. `others` turns `kind` round; `until` is the latest time."""
+
+    kind: str | None = None
+    others: bool = False
+    subject: str | None = None
+    record: int | None = None
+    author: str | None = None
+    until: int | None = None
+
+    def matches(self, row: AuditRow) -> bool:
+        """Whether a row is wanted."""
+        return (
+            (self.kind is None or (row.kind == self.kind) is not self.others)
+            and self.subject in (None, row.subject)
+            and self.record in (None, row.record)
+            and self.author in (None, row.author)
+            and (self.until is None or row.time <= self.until)
+        )
+
+
+def audit_row(change: Change) -> AuditRow:
+    """The row for a change of a kind in AUDITED. It has nothing of the content, which holds hashes of secrets."""
+    operation = "delete" if change.content is None else "put"
+    detail = f'{{"operation":"{operation}","version":{change.version},"revision":{change.revision}}}'
+    return AuditRow(change.time, change.kind, change.key, change.id, change.author, detail=detail)
 
 
 class Journal(Protocol):
@@ -112,6 +144,15 @@ class Journal(Protocol):
 
     async def remove(self, places: Sequence[int]) -> None:
         """Remove the changes at these places for ever, all or none, MAX_APPEND at most. Raises NotDurable."""
+
+    async def record(self, rows: Sequence[AuditRow]) -> None:
+        """Keep rows of the audit, all or none: outside of the log and of memory. Raises NotDurable."""
+
+    async def recorded(self, wanted: AuditFilter, *, before: int, take: int, skip: int = 0) -> list[AuditRow]:
+        """Rows of the audit with a number below `before`, newest first, without the first `skip`."""
+
+    async def forget(self, numbers: Sequence[int]) -> None:
+        """Remove rows of the audit for ever, MAX_APPEND at most. Raises NotDurable."""
 
     async def notes(self) -> dict[str, str]:
         """The small facts outside of the log."""

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
+from hivewire.ledger.audit import FLUSH_SECONDS, FORGET_SECONDS, Audit
 from hivewire.ledger.clock import ClockWatch
 from hivewire.ledger.journal import Journal
 from hivewire.ledger.records import Change, LedgerError, NotKept, Outcome, Transaction
@@ -59,6 +60,8 @@ class Ledger(State):
         self.clock = ClockWatch(now)
         self._writer = Writer(self, journal, now, max_waiting)
         self._sweep = Sweep(self, journal, now, retention)
+        self.audit = Audit(journal, now, retention)
+        """What people and programs did, beside the log."""
         self._compact_seconds = compact_seconds
         self._stall_seconds = stall_seconds
         self._tasks: list[asyncio.Task[None]] = []
@@ -161,6 +164,8 @@ class Ledger(State):
             (self._stall_seconds / WATCHES, self._watch),
             (PROBE_SECONDS, self.probe),
             (self._compact_seconds, self._compact),
+            (FLUSH_SECONDS, self.audit.try_to_flush),
+            (FORGET_SECONDS, self.audit.try_to_forget),
         ):
             self._tasks.append(asyncio.create_task(_every(seconds, work)))
 
@@ -170,6 +175,7 @@ class Ledger(State):
             task.cancel()
         try:
             await self._writer.close()
+            await self.audit.close()
         finally:
             await self._journal.close()
 

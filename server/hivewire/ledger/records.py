@@ -48,6 +48,25 @@ class Outline(Struct, gc=False):
     size: int
 
 
+class AuditRow(Struct, gc=False):
+    """What somebody did: a login, a token that was made, a change of a user, client or tenant, an activity of a client.
+
+    `subject` is whom or what it is about, and `record` the id of that record, because names are used again; 0 when it
+    is none. `count` is how many equal ones there were within a minute. `detail` is a JSON object. `number` grows with
+    the rows; the engine gives it.
+    """
+
+    time: int
+    kind: str
+    subject: str
+    record: int = 0
+    author: str | None = None
+    address: str | None = None
+    count: int = 1
+    detail: str = "{}"
+    number: int = 0
+
+
 class View(Protocol):
     """The ledger at the moment of an evaluation.
 

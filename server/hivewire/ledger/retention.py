@@ -17,12 +17,15 @@ SECTIONS = 1_000
 class Retention(Struct, frozen=True):
     """A change is needed as long as it is one of the last `history` of its record, or within the log.
 
-    The log is the last `log_changes` changes or those of the last `log_days`, whichever is less.
+    The log is the last `log_changes` changes or those of the last `log_days`, whichever is less. So is the audit the
+    last `audit_rows` rows or those of the last `audit_days`, activities and all others each for themselves.
     """
 
     history: int = 100
     log_changes: int = 1_000_000
     log_days: float = 7.0
+    audit_rows: int = 100_000
+    audit_days: float = 90.0
 
 
 class Section(Struct):

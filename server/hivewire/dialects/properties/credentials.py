@@ -88,6 +88,7 @@ class Credentials:
         if user is None:
             raise Unauthorized
         self._services.users.logged_in(user)
+        self._services.ledger.audit.note("login", user.login, user.login, asked.address, how="session")
         return self._sessions.mint(user, now()), self._services.settings.session_lifetime
 
     async def _caller(self, asked: Asked) -> SiteCaller:

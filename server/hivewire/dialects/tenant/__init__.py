@@ -6,7 +6,7 @@ The paths are those of the tenant configuration contract, section 2. What is che
 
 from __future__ import annotations
 
-from hivewire.dialects.tenant import documents, lists
+from hivewire.dialects.tenant import activities, documents, lists
 from hivewire.dialects.tenant.calls import Callers
 from hivewire.dialects.tenant.errors import refuse
 from hivewire.http.routes import Context, Dialect
@@ -16,5 +16,5 @@ from hivewire_protocol.tenant.errors import TenantError
 def dialect(context: Context) -> Dialect:
     """Everything under `/reltio`."""
     callers = Callers(context.dispatcher)
-    routes = [*lists.routes(callers), *documents.routes(context, callers)]
+    routes = [*lists.routes(callers), *documents.routes(context, callers), *activities.routes(context, callers)]
     return Dialect(routes, refuse, errors=(TenantError,), prefixes=("/reltio/",))

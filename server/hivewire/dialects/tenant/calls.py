@@ -1,8 +1,9 @@
-"""Who asks in the tenant dialect, and about which tenant."""
+"""Who asks in the tenant dialect, and about which tenant; the body and the query of a request."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import NamedTuple
 from urllib.parse import unquote
@@ -10,9 +11,14 @@ from urllib.parse import unquote
 from hivewire.access.identity import Identity
 from hivewire.dispatch import Dispatcher
 from hivewire.documents import Author
+from hivewire.http.body import Body, NotGzip, coding_of
 from hivewire.http.peer import caller_of_request
 from hivewire.http.request import HttpRequest
+from hivewire.http.response import JSON
+from hivewire.transport.admission import Admission
+from hivewire_protocol import errors as wire
 from hivewire_protocol.nouns.tenant import Privilege
+from hivewire_protocol.tenant.errors import BadRequest, NotJson, TooLarge, UnsupportedMediaType
 
 
 class Call(NamedTuple):
@@ -26,6 +32,7 @@ class Call(NamedTuple):
     tenant: str
     number: int
     login: str
+    address: str
     may: list[Privilege]
     still: Callable[[], object]
 
@@ -57,4 +64,47 @@ class Callers:
         still = partial(self._dispatcher.authorize_tenant, caller, tenant, privilege)
         identity = still()
         may = [each for each in Privilege if identity.may_tenant(tenant, each)]
-        return Call(request, tenant, self.tenants.number(tenant) or 0, identity.login, may, still)
+        return Call(request, tenant, self.tenants.number(tenant) or 0, identity.login, caller.address, may, still)
+
+
+@asynccontextmanager
+async def read_body(request: HttpRequest, admission: Admission, limit: int) -> AsyncIterator[bytes]:
+    """The JSON of a body, which counts against the budget of unfinished bodies until the work with it is over.
+
+    A body in an unknown coding is read all the same: that it is too large comes before its type (section 10).
+    Raises TooLarge, UnsupportedMediaType, NotJson for gzip that is none, RequestTimeout and Unavailable.
+    """
+    coding = coding_of(request)
+    body = Body(request, admission, limit, gzip=coding == "gzip")
+    try:
+        data = await body.read()
+    except wire.TooLarge:
+        raise TooLarge(f"The request body is over {limit} bytes", "Nothing was changed.") from None
+    except NotGzip as error:
+        raise NotJson(f"The request body {error}") from None
+    try:
+        if request.media_type() != JSON or coding is None:
+            raise UnsupportedMediaType
+        yield data
+    finally:
+        body.free()
+
+
+def values(call: Call, name: str) -> list[str]:
+    """Every value of a parameter of the query."""
+    return [value for given, value in call.request.query() if given == name]
+
+
+def value(call: Call, name: str) -> str | None:
+    """The last value of a parameter of the query."""
+    return next(iter(reversed(values(call, name))), None)
+
+
+def number(call: Call, name: str, default: int, most: int) -> int:
+    """A whole number in the query, at most so large. Raises BadRequest."""
+    text = value(call, name)
+    if not text:
+        return default
+    if not (text.isascii() and text.isdigit()) or len(text) > 9:
+        raise BadRequest(f"{name} is a whole number, not negative")
+    return min(int(text), most)

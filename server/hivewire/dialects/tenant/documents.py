@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 from urllib.parse import unquote
 
-from hivewire.dialects.tenant.calls import Call, Callers
+from hivewire.dialects.tenant.calls import Call, Callers, number, read_body, value, values
 from hivewire.documents import Documents, Save, Stored
-from hivewire.http.body import Body, NotGzip, coding_of
-from hivewire.http.request import HttpRequest
 from hivewire.http.response import JSON, Response, streamed
 from hivewire.http.routes import Context, Route
 from hivewire.keyed_lock import KeyedLock
-from hivewire_protocol import errors as wire
 from hivewire_protocol.encoding import encode
 from hivewire_protocol.nouns.tenant import Privilege
 from hivewire_protocol.tenant.dates import http_date
@@ -23,9 +19,6 @@ from hivewire_protocol.tenant.documents import render
 from hivewire_protocol.tenant.errors import (
     BadRequest,
     NotDefined,
-    NotJson,
-    TooLarge,
-    UnsupportedMediaType,
     validation_answer,
 )
 from hivewire_protocol.tenant.work import Edit
@@ -78,8 +71,8 @@ class Pages:
     async def get(self, call: Call) -> Response:
         """The document as it was saved, or some collections of it, or with what the caller may do in each element."""
         stored = self._stored(call)
-        names = [name for given in _values(call, "select") for name in given.split(",") if name]
-        access = "showAccess" in ",".join(_values(call, "options")).split(",")
+        names = [name for given in values(call, "select") for name in given.split(",") if name]
+        access = "showAccess" in ",".join(values(call, "options")).split(",")
         if not names and not access:
             return _document(stored)
         found = await self._documents.collections(stored, names, [*call.may] if access else None)
@@ -92,15 +85,15 @@ class Pages:
 
     async def put(self, call: Call) -> Response:
         """Replace the document (section 3)."""
-        async with self._body(call.request) as body:
+        async with read_body(call.request, self._admission, self._limit) as body:
             since = call.request.all("if-unmodified-since")
             save = await self._documents.save(call.author, body, since)
             return Response(200, save.version.view, JSON, _saved(save))
 
     async def history(self, call: Call) -> Response:
         """Versions, newest first; one after the other is read and sent, however large they are together."""
-        most = _number(call, "max", HISTORY_MAX)
-        offset = _number(call, "offset", 0)
+        most = number(call, "max", HISTORY_MAX, MOST_HISTORY)
+        offset = number(call, "offset", 0, MOST_HISTORY)
         stored = self._documents.stored(call.tenant)
 
         async def pieces() -> AsyncIterator[bytes]:
@@ -119,7 +112,7 @@ class Pages:
         """What is wrong with a document, which is not saved."""
         level = _level(call)
         # Before the body is read: whoever may only read holds one body of a tenant at a time, however slow it comes.
-        async with self._validations.lock(call.tenant), self._body(call.request) as body:
+        async with self._validations.lock(call.tenant), read_body(call.request, self._admission, self._limit) as body:
             return _json(validation_answer(await self._documents.find(call.tenant, body), level))
 
     async def validate_stored(self, call: Call) -> Response:
@@ -157,7 +150,7 @@ class Pages:
         That for a source names the task that purges its data (section 2.4); there is none here, so it is done at once.
         """
         address = _address(call)
-        option = _value(call, "option")
+        option = value(call, "option")
         option = PURGES[0] if option is None else option
         if address[0] == "sources" and option not in PURGES:
             raise BadRequest(f"option is one of {', '.join(PURGES)}")
@@ -172,32 +165,10 @@ class Pages:
         return Response(204, headers=_saved(save))
 
     async def _edit(self, call: Call, edit: Edit, status: int) -> Response:
-        async with self._body(call.request) as body:
+        async with read_body(call.request, self._admission, self._limit) as body:
             since = call.request.all("if-unmodified-since")
             save = await self._documents.save(call.author, body, since, edit)
         return Response(status, save.part, JSON, _saved(save))
-
-    @asynccontextmanager
-    async def _body(self, request: HttpRequest) -> AsyncIterator[bytes]:
-        """The JSON of a body, which counts against the budget of unfinished bodies until the work with it is over.
-
-        A body in an unknown coding is read all the same: that it is too large comes before its type (section 10).
-        Raises TooLarge, UnsupportedMediaType, NotJson for gzip that is none, RequestTimeout and Unavailable.
-        """
-        coding = coding_of(request)
-        body = Body(request, self._admission, self._limit, gzip=coding == "gzip")
-        try:
-            data = await body.read()
-        except wire.TooLarge:
-            raise TooLarge(f"The request body is over {self._limit} bytes", "Nothing was changed.") from None
-        except NotGzip as error:
-            raise NotJson(f"The request body {error}") from None
-        try:
-            if request.media_type() != JSON or coding is None:
-                raise UnsupportedMediaType
-            yield data
-        finally:
-            body.free()
 
 
 # The path, the query, the answer.
@@ -208,28 +179,9 @@ def _address(call: Call) -> tuple[str, ...]:
     return tuple(unquote(segment) for segment in call.request.parameters["address"].rstrip("/").split("/"))
 
 
-def _values(call: Call, name: str) -> list[str]:
-    """Every value of a parameter of the query."""
-    return [value for given, value in call.request.query() if given == name]
-
-
-def _value(call: Call, name: str) -> str | None:
-    """The last value of a parameter of the query."""
-    return next(iter(reversed(_values(call, name))), None)
-
-
-def _number(call: Call, name: str, default: int) -> int:
-    text = _value(call, name)
-    if not text:
-        return default
-    if not (text.isascii() and text.isdigit()) or len(text) > 9:
-        raise BadRequest(f"{name} is a whole number, not negative")
-    return min(int(text), MOST_HISTORY)
-
-
 def _level(call: Call) -> str:
     """The value of `validationErrorLevel`. Raises BadRequest for one that is none, before anything is read."""
-    level = _value(call, "validationErrorLevel")
+    level = value(call, "validationErrorLevel")
     level = "all" if level is None else level
     validation_answer((), level)
     return level

@@ -6,8 +6,19 @@ import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
 from itertools import islice
 
-from hivewire.ledger.journal import BATCH_BYTES, NO_HISTORY, SINCE_BYTES, Entry, Take
-from hivewire.ledger.records import Change, NotDurable, Outline
+from msgspec.structs import replace
+
+from hivewire.ledger.journal import (
+    AUDITED,
+    BATCH_BYTES,
+    NO_HISTORY,
+    SINCE_BYTES,
+    AuditFilter,
+    Entry,
+    Take,
+    audit_row,
+)
+from hivewire.ledger.records import AuditRow, Change, NotDurable, Outline
 
 
 class MemoryJournal:
@@ -26,6 +37,8 @@ class MemoryJournal:
         self._take: Take = lambda entry: None
         self._in_doubt = False
         self._notes: dict[str, str] = {}
+        self._rows: dict[int, AuditRow] = {}
+        self._numbers = 0
 
     @property
     def read_only(self) -> bool:
@@ -55,6 +68,8 @@ class MemoryJournal:
         for change in changes:
             if change.kind in NO_HISTORY:
                 self._drop(change.kind, change.key)
+            if change.kind in AUDITED:
+                self._keep(audit_row(change))
             self._places += 1
             self._log[self._places] = change
 
@@ -110,6 +125,27 @@ class MemoryJournal:
         self._fail_if_broken()
         for place in places:
             self._log.pop(place, None)
+
+    async def record(self, rows: Sequence[AuditRow]) -> None:
+        """Into a dictionary, unless `broken`."""
+        self._fail_if_broken()
+        for row in rows:
+            self._keep(row)
+
+    def _keep(self, row: AuditRow) -> None:
+        self._numbers += 1
+        self._rows[self._numbers] = replace(row, number=self._numbers)
+
+    async def recorded(self, wanted: AuditFilter, *, before: int, take: int, skip: int = 0) -> list[AuditRow]:
+        """Walk the rows backwards."""
+        found = (row for row in reversed(self._rows.values()) if row.number < before and wanted.matches(row))
+        return list(islice(found, skip, skip + take))
+
+    async def forget(self, numbers: Sequence[int]) -> None:
+        """Out of the dictionary, unless `broken`."""
+        self._fail_if_broken()
+        for number in numbers:
+            self._rows.pop(number, None)
 
     async def notes(self) -> dict[str, str]:
         """A copy."""

@@ -25,17 +25,32 @@ from typing import Any
 import aiosqlite
 from msgspec.structs import astuple, replace
 
+from hivewire.ledger.engines import sqlite_audit
 from hivewire.ledger.engines.file_lock import FileLock, Note
 from hivewire.ledger.engines.sqlite_file import ROOM, beside, location
 from hivewire.ledger.engines.sqlite_start import begin, require_readable
-from hivewire.ledger.journal import BATCH_BYTES, MAX_APPEND, NO_HISTORY, SINCE_BYTES, Entry, JournalError, Take
-from hivewire.ledger.records import Change, NotDurable, Outline
+from hivewire.ledger.journal import (
+    AUDITED,
+    BATCH_BYTES,
+    MAX_APPEND,
+    NO_HISTORY,
+    SINCE_BYTES,
+    AuditFilter,
+    Entry,
+    JournalError,
+    Take,
+    audit_row,
+)
+from hivewire.ledger.records import AuditRow, Change, NotDurable, Outline
 
 WAL_BYTES = 64 << 20
 """Once it is written back, a WAL that grew beyond this, because somebody read the file for long, is cut to it."""
 
 PORTION = 1_000
 """Changes in one portion of `changes`: large enough that the thread hop is nothing, small enough for large contents."""
+
+_SPECIAL = NO_HISTORY | AUDITED
+"""Kinds whose changes take more than one statement."""
 
 # Columns are the fields of a Change, by their names and in their order; `place` stands for the revision.
 _WIDTH = len(Change.__struct_fields__)
@@ -163,9 +178,9 @@ class SqliteJournal:
     async def _insert(self, changes: Sequence[Change]) -> None:
         size = _size(len(changes))
         values = _values(changes) + [0] * (size - len(changes)) * _WIDTH
-        outdated = [change for change in changes if change.kind in NO_HISTORY]
+        special = [change for change in changes if change.kind in _SPECIAL]
         async with self._writing() as connection:
-            if not outdated:
+            if not special:
                 await connection.execute(_insertion(size), values)
                 return
             await connection.execute("BEGIN IMMEDIATE")
@@ -173,8 +188,14 @@ class SqliteJournal:
                 await connection.execute(_insertion(size), values)
                 await connection.executemany(
                     "DELETE FROM change WHERE place BETWEEN ? AND ? AND kind = ? AND key = ?",
-                    [(*_places(change.previous), change.kind, change.key) for change in outdated],
+                    [
+                        (*_places(change.previous), change.kind, change.key)
+                        for change in special
+                        if change.kind in NO_HISTORY
+                    ],
                 )
+                if rows := [audit_row(change) for change in special if change.kind in AUDITED]:
+                    await sqlite_audit.insert(connection, rows)
                 await connection.execute("COMMIT")
             except BaseException:
                 if connection.in_transaction:
@@ -233,6 +254,27 @@ class SqliteJournal:
             if max(places, default=0) >= self.tip * ROOM:
                 self._lock.note_tail(0)  # before it is true: the note never claims more than there is
             await connection.execute(f"DELETE FROM change WHERE place IN ({','.join('?' * len(padded))})", padded)
+
+    async def record(self, rows: Sequence[AuditRow]) -> None:
+        """One transaction."""
+        async with self._writing() as connection:
+            await connection.execute("BEGIN IMMEDIATE")
+            try:
+                await sqlite_audit.insert(connection, rows)
+                await connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    await connection.execute("ROLLBACK")
+                raise
+
+    async def recorded(self, wanted: AuditFilter, *, before: int, take: int, skip: int = 0) -> list[AuditRow]:
+        """Backwards by number."""
+        return await sqlite_audit.select(self._reading, wanted, before, take, skip)
+
+    async def forget(self, numbers: Sequence[int]) -> None:
+        """One statement, one transaction."""
+        async with self._writing() as connection:
+            await sqlite_audit.delete(connection, numbers)
 
     async def notes(self) -> dict[str, str]:
         """From the meta table, under `note:`."""

@@ -1,0 +1,49 @@
+"""The audit: who logged in, made tokens, and changed users, clients and tenants (dashboard and clients, G4)."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Raw, Struct
+
+from hivewire_protocol.errors import OutOfBounds
+from hivewire_protocol.messages import Integer, Reply, Request, says
+from hivewire_protocol.permissions import Permission
+
+
+class AuditEntry(Struct):
+    """One thing that somebody did, or several equal ones within a minute."""
+
+    number: Annotated[int, says("Grows with the rows; the page before goes on with `before`.")]
+    time: Annotated[str, says("When, in UTC: `2026-03-01T09:30:00.123`.")]
+    kind: Annotated[
+        str, says("`login`, `token`, `failure`, `user`, `client`, `tenant`, `revocation`, `activity` or `lost`.")
+    ]
+    subject: Annotated[str, says("Whom or what it is about: a login, the id of a client or of a tenant.")]
+    user: Annotated[str | None, says("Who did it: a login, or the id of a client.")]
+    address: Annotated[str | None, says("The address of the peer, where it is known.")]
+    count: Annotated[int, says("How many equal ones there were within that minute.")]
+    detail: Annotated[Raw, says("More, as an object that depends on the kind.")]
+
+
+class AuditListReply(Reply):
+    """A page of the audit."""
+
+    rows: Annotated[list[AuditEntry], says("The rows, newest first.")]
+
+
+class AuditList(Request, tag="audit/list"):
+    """What people and programs did, newest first: logins, tokens, failures, changes of users, clients and tenants.
+
+    `lost` counts what could not be kept, because there was too much at once.
+    """
+
+    permission = Permission.MANAGE_USER
+    reply = AuditListReply
+    errors = (OutOfBounds,)
+
+    kind: Annotated[str | None, says("Only rows of this kind.")] = None
+    user: Annotated[str | None, says("Only what this login or client did.")] = None
+    subject: Annotated[str | None, says("Only what is about this login, client or tenant.")] = None
+    before: Annotated[Integer | None, says("Only rows before this number: that of the last one answered.")] = None
+    take: Annotated[Integer | None, says("The most to answer: 0 to 1,000, 100 when absent.")] = None

@@ -1,0 +1,85 @@
+"""What clients of a tenant say that they did: rows of the audit (tenant configuration, section 2.5)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from functools import partial
+
+from hivewire.dialects.tenant.calls import Call, Callers, number, read_body, value
+from hivewire.http.response import JSON, Response, streamed
+from hivewire.http.routes import Context, Route
+from hivewire.ledger.audit import ACTIVITY, Audit
+from hivewire.ledger.journal import AuditFilter
+from hivewire.ledger.pending import unavailable
+from hivewire.ledger.records import AuditRow, NotDurable
+from hivewire.services import now
+from hivewire_protocol.encoding import encode
+from hivewire_protocol.nouns.tenant import Privilege
+from hivewire_protocol.tenant.documents import parse, render
+from hivewire_protocol.tenant.steps import at_once
+
+PATH = "/reltio/api/{tenantId}/activities"
+
+ACTIVITY_BYTES = 16 << 10
+"""Largest activity: with the bound on their number, what all of them take on the disk."""
+
+MAX, MOST, MOST_OFFSET = 20, 1_000, 1_000_000
+PAGE = 100
+"""Activities that are read at a time."""
+
+SERVER_MEMBERS = ("uri", "user", "timestamp")
+
+
+def routes(context: Context, callers: Callers) -> Iterator[Route[Call]]:
+    """Posting and reading activities; whoever may read in the tenant may do both."""
+    activities = Activities(context)
+    for method, handle, action in (
+        ("POST", activities.post, "activity/post"),
+        ("GET", activities.list_, "activity/list"),
+    ):
+        yield Route(method, PATH, partial(callers.having, Privilege.READ), handle, action)
+
+
+class Activities:
+    """The activities of all tenants."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._audit: Audit = context.dispatcher.services.ledger.audit
+
+    async def post(self, call: Call) -> Response:
+        """Keep an activity, any JSON object; answered with what is kept, once it is durable."""
+        async with read_body(call.request, self._context.admission, ACTIVITY_BYTES) as body:
+            activity = at_once(parse(body))
+        call.still()
+        given = {member: activity[member] for member in activity if member not in SERVER_MEMBERS}
+        if (identifier := call.request.header("activityid")) and "activityID" not in given:
+            given["activityID"] = identifier[:128]
+        row = AuditRow(now(), ACTIVITY, call.tenant, call.number, call.login, call.address, 1, render(given).decode())
+        try:
+            await self._audit.write(row)
+        except NotDurable as error:
+            raise unavailable(error) from None
+        return Response(200, render({"user": row.author, "timestamp": row.time} | given), JSON)
+
+    async def list_(self, call: Call) -> Response:
+        """Activities of the tenant, newest first; `max` and `offset` page them, `user` names who posted them."""
+        most, offset = number(call, "max", MAX, MOST), number(call, "offset", 0, MOST_OFFSET)
+        wanted = AuditFilter(ACTIVITY, subject=call.tenant, record=call.number, author=value(call, "user"))
+
+        async def pieces() -> AsyncIterator[bytes]:
+            lead, skip, left = b"[", offset, most
+            before: int | None = None
+            while left > 0 and (rows := await self._audit.read(wanted, before=before, take=min(left, PAGE), skip=skip)):
+                for row in rows:
+                    yield lead + _shown(row)
+                    lead = b","
+                left, skip, before = left - len(rows), 0, rows[-1].number
+            yield b"]" if lead == b"," else b"[]"
+
+        return streamed(pieces(), JSON)
+
+
+def _shown(row: AuditRow) -> bytes:
+    head = encode({"uri": f"activities/{row.number}", "user": row.author, "timestamp": row.time})
+    return head if row.detail == "{}" else b"%b,%b" % (head[:-1], row.detail[1:].encode())

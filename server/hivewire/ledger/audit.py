@@ -1,0 +1,152 @@
+"""The audit: who logged in, made tokens, changed users, clients and tenants, and what clients say that they did.
+
+Its rows are beside the log: they have no revision, are not in memory, and are bounded in number and age. Changes are
+rows from the moment of their own commit (`journal.AUDITED`). What is noted here is written a second later, together
+with what else came in between; failures are summed by the minute. An activity is durable before `write` returns.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from hivewire.ledger.journal import MAX_APPEND, AuditFilter, Journal
+from hivewire.ledger.records import AuditRow, NotDurable
+from hivewire.ledger.retention import DAY, Retention
+from hivewire.telemetry import log
+
+ACTIVITY = "activity"
+"""The kind of what clients post. It has a bound of its own, so that they cannot push out logins and changes."""
+
+MOST_NOTED = 10_000
+"""Rows that may wait in memory: what else is noted then is only counted."""
+
+PORTION = 256
+"""Rows that are removed at a time."""
+
+FLUSH_SECONDS = 1.0
+FORGET_SECONDS = 60.0
+MINUTE = 60_000
+NEWEST = 1 << 62
+
+_Key = tuple[int, str, str, str | None, str | None, str]
+
+
+class Audit:
+    """The audit of one gateway. `now` gives milliseconds since 1970."""
+
+    def __init__(self, journal: Journal, now: Callable[[], int], retention: Retention) -> None:
+        self._journal = journal
+        self._now = now
+        self._most = retention.audit_rows
+        self._age = round(retention.audit_days * DAY)
+        self._noted: list[AuditRow] = []
+        self._sums: dict[_Key, int] = {}
+        self._asked: list[tuple[AuditRow, asyncio.Future[None]]] = []
+        self._writing: asyncio.Task[None] | None = None
+        self._lost = 0
+
+    async def read(self, wanted: AuditFilter, *, before: int | None = None, take: int, skip: int = 0) -> list[AuditRow]:
+        """Rows with a number below `before`, newest first, as far as they have been written."""
+        before = NEWEST if before is None else min(before, NEWEST)
+        return await self._journal.recorded(wanted, before=before, take=take, skip=skip)
+
+    def note(
+        self, kind: str, subject: str, author: str | None = None, address: str | None = None, **detail: Any
+    ) -> None:
+        """Note that something happened; it is written in about a second."""
+        if len(self._noted) >= MOST_NOTED:
+            self._lost += 1
+            return
+        text = msgspec.json.encode(detail).decode()
+        self._noted.append(AuditRow(self._now(), kind, subject, 0, author, address, detail=text))
+
+    def sum(
+        self, kind: str, subject: str, author: str | None = None, address: str | None = None, **detail: Any
+    ) -> None:
+        """Note something that can come very often: equal ones within a minute become one row."""
+        key = (self._now() // MINUTE, kind, subject, author, address, msgspec.json.encode(detail).decode())
+        if key not in self._sums and len(self._sums) >= MOST_NOTED:
+            key = (key[0], kind, "", None, None, '{"others":true}')
+        self._sums[key] = self._sums.get(key, 0) + 1
+
+    def failed(self, how: str, reason: str, address: str, login: str | None = None) -> None:
+        """Note a failed authentication."""
+        self.sum("failure", login or "", None, address, how=how, reason=reason)
+
+    async def write(self, row: AuditRow) -> None:
+        """Keep a row; those that come meanwhile are written together. Raises NotDurable: then it is not kept."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._asked.append((row, done))
+        if self._writing is None:
+            self._writing = asyncio.create_task(self._write_asked())
+        await done
+
+    async def _write_asked(self) -> None:
+        try:
+            while self._asked:
+                batch, self._asked = self._asked[:MAX_APPEND], self._asked[MAX_APPEND:]
+                error: BaseException | None = None
+                try:
+                    await self._journal.record([row for row, _ in batch])
+                except Exception as failed:  # whatever it was, everybody who waits is told
+                    error = failed if isinstance(failed, NotDurable) else NotDurable(repr(failed))
+                for _, done in batch:
+                    if not done.done():
+                        done.set_result(None) if error is None else done.set_exception(error)
+        finally:
+            self._writing = None
+
+    # What runs in the background.
+
+    async def flush(self, *, everything: bool = False) -> None:
+        """Write what was noted, and the sums of minutes that are over. Raises NotDurable; nothing is lost then."""
+        await self._write_noted()
+        minute = self._now() // MINUTE
+        for key in [key for key in self._sums if everything or key[0] < minute]:
+            time, kind, subject, author, address, detail = key
+            count = self._sums.pop(key)
+            self._noted.append(AuditRow(time * MINUTE, kind, subject, 0, author, address, count, detail))
+        if self._lost:
+            self._noted.append(AuditRow(self._now(), "lost", "", count=self._lost))
+            self._lost = 0
+        await self._write_noted()
+
+    async def _write_noted(self) -> None:
+        while self._noted:
+            batch = self._noted[:MAX_APPEND]
+            await self._journal.record(batch)
+            del self._noted[: len(batch)]
+
+    async def forget(self) -> None:
+        """Remove rows that are too old or too many, a portion at a time. Raises NotDurable."""
+        oldest = self._now() - self._age
+        for others in (False, True):
+            wanted = AuditFilter(ACTIVITY, others)
+            for doomed, skip in ((replace(wanted, until=oldest), 0), (wanted, self._most)):
+                while rows := await self._journal.recorded(doomed, before=NEWEST, take=PORTION, skip=skip):
+                    await self._journal.forget([row.number for row in rows])
+
+    async def try_to_flush(self) -> None:
+        """The same as `flush`; what cannot be written now waits."""
+        await self._try(self.flush)
+
+    async def try_to_forget(self) -> None:
+        """The same as `forget`; what cannot be removed now stays."""
+        await self._try(self.forget)
+
+    async def _try(self, work: Callable[[], Any]) -> None:
+        try:
+            await work()
+        except Exception as error:  # whatever it was, it harms nobody to try again
+            log.warning("the audit was not kept; trying again later", reason=repr(error))
+
+    async def close(self) -> None:
+        """Write what was noted, if it can be."""
+        if self._writing is not None:
+            await self._writing
+        await self._try(lambda: self.flush(everything=True))

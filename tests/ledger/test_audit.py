@@ -1,0 +1,117 @@
+"""The audit: what is noted, summed, written and forgotten."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from hivewire.ledger.audit import ACTIVITY, MINUTE, MOST_NOTED, PORTION, Audit
+from hivewire.ledger.engines.memory import MemoryJournal
+from hivewire.ledger.journal import AuditFilter
+from hivewire.ledger.records import AuditRow, NotDurable
+from hivewire.ledger.retention import DAY, Retention
+from tests.world import NOW, Clock
+
+ANY = AuditFilter()
+
+
+class Room:
+    """An audit over a journal in memory, with a clock that is moved by hand."""
+
+    def __init__(self, retention: Retention) -> None:
+        self.journal, self.clock = MemoryJournal(), Clock()
+        self.audit = Audit(self.journal, self.clock, retention)
+
+    async def rows(self, wanted: AuditFilter = ANY) -> list[AuditRow]:
+        return await self.audit.read(wanted, take=1_000_000)
+
+    async def activities(self, count: int) -> None:
+        for number in range(count):
+            await self.audit.write(AuditRow(self.clock.time, ACTIVITY, f"t{number}"))
+
+
+@pytest.fixture
+async def room() -> AsyncIterator[Room]:
+    """One that keeps ten rows for a day."""
+    room = Room(Retention(audit_rows=10, audit_days=1))
+    yield room
+    await room.audit.close()
+
+
+async def test_what_is_noted_is_written_together_and_read_newest_first(room: Room) -> None:
+    """With who, from where, and more as JSON."""
+    room.audit.note("login", "ann", "ann", "10.0.0.1", how="password")
+    room.audit.note("token", "bob", "ann")
+    assert await room.rows() == []
+    await room.audit.flush()
+    assert [(row.kind, row.subject, row.author, row.address, row.detail) for row in await room.rows()] == [
+        ("token", "bob", "ann", None, "{}"),
+        ("login", "ann", "ann", "10.0.0.1", '{"how":"password"}'),
+    ]
+    assert [row.kind for row in await room.rows(AuditFilter(subject="ann"))] == ["login"]
+    assert [row.kind for row in await room.rows(AuditFilter(kind="login", others=True))] == ["token"]
+    newest = (await room.rows())[0].number
+    assert [row.kind for row in await room.audit.read(ANY, before=newest, take=5)] == ["login"]
+
+
+async def test_failures_are_summed_by_the_minute(room: Room) -> None:
+    """One row for equal ones, written once the minute is over."""
+    for login in ("ann", "ann", "bob", "ann"):
+        room.audit.failed("token", "InvalidCredentials", "10.0.0.1", login)
+    await room.audit.flush()
+    assert await room.rows() == []
+    room.clock.time += MINUTE
+    room.audit.failed("token", "InvalidCredentials", "10.0.0.1", "ann")
+    await room.audit.flush()
+    assert [(row.subject, row.count, row.time) for row in await room.rows()] == [
+        ("bob", 1, NOW // MINUTE * MINUTE),
+        ("ann", 3, NOW // MINUTE * MINUTE),
+    ]
+    await room.audit.close()
+    assert len(await room.rows()) == 3
+
+
+async def test_a_flood_is_counted_and_not_kept(room: Room) -> None:
+    """Memory is bounded: further failures of a minute share a row, and further notes are counted."""
+    for number in range(MOST_NOTED + 500):
+        room.audit.failed("bearer", "expired", f"10.0.{number // 250}.{number % 250}")
+        room.audit.note("login", "ann")
+    await room.audit.flush(everything=True)
+    (lost,) = await room.rows(AuditFilter(kind="lost"))
+    (others,) = [row for row in await room.rows(AuditFilter(kind="failure")) if row.address is None]
+    assert (lost.count, others.count, others.detail) == (500, 500, '{"others":true}')
+    assert len(await room.rows()) == 2 * MOST_NOTED + 2
+
+
+async def test_what_could_not_be_written_is_written_later(room: Room) -> None:
+    """A storage that fails loses nothing that was noted; what is not kept is said to be so."""
+    room.audit.note("login", "ann")
+    room.journal.broken = "disk full"
+    await room.audit.try_to_flush()
+    with pytest.raises(NotDurable):
+        await room.activities(1)
+    room.journal.broken = None
+    await room.audit.flush()
+    assert [row.kind for row in await room.rows()] == ["login"]
+
+
+async def test_rows_are_bounded_in_number(room: Room) -> None:
+    """The newest stay; activities have a bound of their own, so they push out nothing else."""
+    for number in range(12):
+        room.audit.note("login", f"u{number}")
+    await room.audit.flush()
+    await room.activities(PORTION * 2 + 11)
+    await room.audit.forget()
+    assert [row.subject for row in await room.rows(AuditFilter(kind="login"))] == [f"u{n}" for n in range(11, 1, -1)]
+    found = [row.subject for row in await room.rows(AuditFilter(kind=ACTIVITY))]
+    assert found == [f"t{number}" for number in range(PORTION * 2 + 10, PORTION * 2, -1)]
+
+
+async def test_rows_are_bounded_in_age(room: Room) -> None:
+    """A row that is older than the setting is removed."""
+    await room.activities(2)
+    room.clock.time += DAY
+    await room.activities(1)
+    await room.audit.forget()
+    assert [(row.subject, row.time) for row in await room.rows()] == [("t0", NOW + DAY)]

@@ -1,0 +1,52 @@
+"""What of the gateway's own work is in the audit, and who may read it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+from msgspec import Raw
+
+from hivewire.caller import Caller
+from hivewire_protocol.errors import AccessDenied, OutOfBounds, WireError
+from hivewire_protocol.nouns.audit import AuditList
+from hivewire_protocol.nouns.client import ClientInsert
+from hivewire_protocol.nouns.identity import Token, TokenCreate, TokenPayload
+from hivewire_protocol.nouns.tenant import TenantInsert
+from hivewire_protocol.permissions import Permission
+from tests.world import JOHN, STAFF, World, opened
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[World]:
+    """A gateway with its staff."""
+    async with opened() as world:
+        yield world
+
+
+async def test_logins_tokens_and_changes_are_in_the_audit(world: World) -> None:
+    """Newest first, with who and from where, for those who manage users; no secret is in it."""
+    login = await world.ask(Token(login="john", password="john's"), Caller("10.0.0.7", "h"))
+    await world.ask(TokenCreate(payload=TokenPayload(userId=JOHN, actions=[Raw(b'"GetConfiguration"')])))
+    await world.ask(TenantInsert(tenantId="t1"))
+    made = await world.ask(ClientInsert(clientId="sync", tenants={"t1": ["READ"]}))
+    with pytest.raises(WireError):
+        await world.ask(Token(login="john", password="wrong"), Caller("10.0.0.8", "h"))
+    await world.ledger.audit.flush(everything=True)
+    rows = (await world.ask(AuditList(take=20))).rows
+    assert [(row.kind, row.subject, row.user, row.address) for row in rows if row.user or row.address] == [
+        ("failure", "john", None, "10.0.0.8"),
+        ("token", "john", "admin", "10.0.0.1"),
+        ("login", "john", "john", "10.0.0.7"),
+        ("client", "sync", "admin", None),
+        ("tenant", "t1", "admin", None),
+    ]
+    assert bytes(rows[1].detail).startswith(b'{"actions":["GetConfiguration"],"names":[]')
+    assert [row.subject for row in (await world.ask(AuditList(kind="user"))).rows] == [*STAFF][::-1]
+    assert [row.kind for row in (await world.ask(AuditList(user="john"))).rows] == ["login"]
+    shown = b"".join(bytes(row.detail) for row in rows)
+    assert not any(secret.encode() in shown for secret in (login.accessToken, made.clientSecret, "john's", "argon2"))
+    with pytest.raises(AccessDenied):
+        await world.ask(AuditList(), world.caller(JOHN, [Permission.GET_CONFIGURATION]))
+    with pytest.raises(OutOfBounds):
+        await world.ask(AuditList(take=1_001))
