@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 import traceback
 from collections.abc import Generator, Iterator
@@ -15,7 +14,7 @@ from hypothesis import HealthCheck, settings
 
 from hivewire import cli
 from tests.command import Outcome, Run
-from tests.running import PASSWORD, RunningGateway, Talk
+from tests.running import PASSWORD, RunningGateway, Talk, make_certificate
 
 # How long an example takes says how busy the machine is, not whether the code is right.
 settings.register_profile("short", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -157,15 +156,4 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path
     """A certificate for localhost that signs itself, and its key."""
     if shutil.which("openssl") is None:
         pytest.skip("openssl is not installed")
-    folder = tmp_path_factory.mktemp("tls")
-    chain, key = folder / "cert.pem", folder / "key.pem"
-    subprocess.run(
-        [
-            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"),
-            *("-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"),
-            *("-keyout", str(key), "-out", str(chain)),
-        ],
-        check=True,
-        capture_output=True,
-    )
-    yield chain, key
+    yield make_certificate(tmp_path_factory.mktemp("tls"))

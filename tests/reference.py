@@ -73,7 +73,9 @@ An unknown name is an error that suggests the nearest known one.
 
 Secrets have no flag, because other users of a machine can read the command line of a process.
 Durations are in seconds and sizes in bytes unless the sentence says otherwise.
-`hivewire serve --check` prints the value of each setting and where it comes from, without secrets."""
+`hivewire serve --check` prints the value of each setting and where it comes from, without secrets.
+
+Settings that are *reloaded* are read again from the file at [SIGHUP](operations.md#reloading); the others need a restart."""
 
 
 def api() -> str:
@@ -168,7 +170,7 @@ def close_codes() -> list[str]:
 
 def settings_page() -> str:
     """The whole page of settings."""
-    columns = ("setting", "flag", "environment", "default", "values", "what it does")
+    columns = ("setting", "flag", "environment", "default", "values", "reloaded", "what it does")
     lines = [f"| {' | '.join(columns)} |", f"|{' --- |' * len(columns)}"]
     fields = {field.name: field for field in _fields(settings.Settings)}
     for name in settings.names():
@@ -177,7 +179,7 @@ def settings_page() -> str:
         default = "" if field.default in (None, "") else f"`{_literal(field.default)}`"
         lines.append(
             f"| `{name}` | {flag} | `{settings.ENVIRONMENT}{name.upper()}` | {default} | {_values(field.type)} "
-            f"| {settings.sentence(name)} |"
+            f"| {'yes' if name in settings.RELOADED else 'restart'} | {settings.sentence(name)} |"
         )
     return SETTINGS_INTRODUCTION + "\n\n" + "\n".join(lines) + "\n"
 

@@ -140,6 +140,22 @@ def _command(arguments: list[str], environment: dict[str, str]) -> subprocess.Po
     )
 
 
+def make_certificate(folder: Path) -> tuple[Path, Path]:
+    """A certificate for localhost that signs itself, and its key, made with `openssl`."""
+    folder.mkdir(exist_ok=True)
+    chain, key = folder / "cert.pem", folder / "key.pem"
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"),
+            *("-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"),
+            *("-keyout", str(key), "-out", str(chain)),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    return chain, key
+
+
 @contextmanager
 def serving(handle: Callable[[ServerConnection], None]) -> Iterator[str]:
     """The address of a WebSocket server that does what a gateway would not: `handle` has each connection."""

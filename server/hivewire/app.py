@@ -13,7 +13,6 @@ import os
 from collections.abc import Callable
 from functools import partial
 from importlib.metadata import version
-from pathlib import Path
 from typing import Protocol
 
 from msgspec import Struct
@@ -28,10 +27,10 @@ from hivewire.http.application import Application
 from hivewire.http.peer import caller_of
 from hivewire.http.routes import Context
 from hivewire.hub.hub import Hub
-from hivewire.ledger.retention import Retention
+from hivewire.reload import Reloader
 from hivewire.services import Services, elapsed
 from hivewire.settings import Settings, StartError
-from hivewire.store import Store, open_store, tell_of_loading, tell_of_readers
+from hivewire.store import Store, open_for
 from hivewire.telemetry import Gauges, Telemetry, configure_logging, log
 from hivewire.transport import server as port
 from hivewire.transport.admission import Admission
@@ -63,44 +62,44 @@ class Started(Struct):
     records: int
 
 
-def run(settings: Settings, started: Callable[[Started], None], *, accept_loss: bool = False) -> None:
-    """Serve until SIGTERM or SIGINT, then stop cleanly. Raises StartError.
+def run(
+    settings: Settings,
+    load: Callable[[], Settings],
+    started: Callable[[Started], None],
+    *,
+    accept_loss: bool = False,
+) -> None:
+    """Serve until SIGTERM or SIGINT, then stop cleanly. SIGHUP loads the settings again. Raises StartError.
 
     `accept_loss` serves a data file also when it is known that its last changes are missing.
     """
     import uvloop  # here, so that importing this module needs no event loop of a certain kind
 
-    configure_logging(settings.log_format)
+    configure_logging(settings.log_format, settings.log_level)
     port.raise_file_limit()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
-            runner.run(serve(settings, started, accept_loss=accept_loss))
+            runner.run(serve(settings, load, started, accept_loss=accept_loss))
         except asyncio.CancelledError:
             raise StartError("stopped before it was up") from None
 
 
-async def serve(settings: Settings, started: Callable[[Started], None], *, accept_loss: bool = False) -> None:
+async def serve(
+    settings: Settings,
+    load: Callable[[], Settings],
+    started: Callable[[Started], None],
+    *,
+    accept_loss: bool = False,
+) -> None:
     """Run one gateway until it is stopped. Everything that was opened is closed, however it ends. Raises StartError."""
     async with contextlib.AsyncExitStack() as stack:
         port.stop_by_signal()
         check(settings)
         sock = port.bind(settings.host, settings.port)
         stack.callback(sock.close)
-        tell_of_loading(Path(settings.data))
-        retention = Retention(
-            settings.history, settings.log_changes, settings.log_days, settings.audit_rows, settings.audit_days
-        )
-        store = await open_store(
-            Path(settings.data),
-            stack,
-            retention,
-            settings.compact_seconds,
-            settings.stall_seconds,
-            accept_loss=accept_loss,
-        )
-        tell_of_readers(Path(settings.data))
+        store = await open_for(settings, stack, accept_loss=accept_loss)
         first = await bootstrap.prepare(settings, store.ledger, store.users, store.passwords)
-        services = _services(settings, store, bootstrap.signing_key(settings, store.ledger, first))
+        services = _services(settings, store, bootstrap.signing_key(settings, store.ledger, first.signing_secret))
         services.tokens.previous = bootstrap.previous_key(settings, store.ledger)
         server = _server(Dispatcher(services, actions.READS, actions.WRITES))
         for component in (services.workers, store.ledger, store.users, services.hub, server):
@@ -108,7 +107,7 @@ async def serve(settings: Settings, started: Callable[[Started], None], *, accep
         gc.collect()
         gc.freeze()  # later collections need not walk what was loaded
         await first.write(store.ledger, settings.data)
-        port.leave_signals_to_uvicorn()
+        port.leave_signals_to_uvicorn(Reloader(services, server, load))
         url = port.url_of(sock, settings.tls_certificate is not None)
         records = len(store.ledger.kind("configuration").live)
         news = Started(url, os.path.abspath(settings.data), settings.admin_login, first.password, records)  # noqa: ASYNC240 - no I/O

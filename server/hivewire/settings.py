@@ -120,6 +120,9 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     log_format: Annotated[
         Literal["auto", "console", "json"], _says("Log format; `auto` is `console` on a terminal and `json` elsewhere.")
     ] = "auto"
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], _says("Least severe log lines that are written.")
+    ] = "info"
     trusted_proxies: Annotated[
         str,
         _says("IP addresses of proxies, separated by commas, whose X-Forwarded-For and X-Forwarded-Proto are trusted."),
@@ -212,6 +215,48 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         if not self.trusted_proxies:
             return False
         return plain(address) in [plain(proxy.strip()) for proxy in self.trusted_proxies.split(",")]
+
+
+RELOADED = frozenset(
+    [
+        "jwt_secret",
+        "jwt_key_derivation",
+        "jwt_previous_secret",
+        "jwt_previous_until",
+        "access_token_lifetime",
+        "refresh_token_lifetime",
+        "session_lifetime",
+        "server_tokens",
+        "browser_tokens",
+        "api_key",
+        "tls_certificate",
+        "tls_key",
+        "log_level",
+        "name_length",
+        "value_length",
+        "description_length",
+        "property_bytes",
+        "property_count",
+        "property_put_creates",
+        "message_bytes",
+        "unfinished_bytes",
+        "unread_bytes",
+        "head_bytes",
+        "head_seconds",
+        "body_seconds",
+        "connections",
+        "connections_per_address",
+        "pipeline",
+        "outbox_bytes",
+        "subscriptions",
+        "conflate_seconds",
+        "slow_seconds",
+        "ping_seconds",
+        "failed_authentications",
+        "drain_spread",
+    ]
+)
+"""Settings that SIGHUP reads again; the others need a restart. Open connections keep those that they began with."""
 
 
 class StartError(Exception):

@@ -19,7 +19,7 @@ from hivewire.ledger.ledger import COMPACT_SECONDS, DEFAULT_RETENTION, STALL_SEC
 from hivewire.ledger.records import NotDurable
 from hivewire.ledger.retention import Retention
 from hivewire.services import now
-from hivewire.settings import StartError
+from hivewire.settings import Settings, StartError
 from hivewire.telemetry import log
 
 LARGE_FILE = 64 << 20
@@ -66,18 +66,31 @@ async def open_store(
     return Store(ledger, users, tenants, passwords)
 
 
+async def open_for(settings: Settings, stack: contextlib.AsyncExitStack, *, accept_loss: bool) -> Store:
+    """The store of a gateway. Logs that a large file is loaded, and that others can open it. Raises StartError."""
+    data = Path(settings.data)
+    _tell_of_loading(data)
+    retention = Retention(
+        settings.history, settings.log_changes, settings.log_days, settings.audit_rows, settings.audit_days
+    )
+    seconds = settings.compact_seconds, settings.stall_seconds
+    store = await open_store(data, stack, retention, *seconds, accept_loss=accept_loss)
+    _tell_of_readers(data)
+    return store
+
+
 def _is_empty(data: Path) -> bool:
     return data.is_file() and not data.stat().st_size
 
 
-def tell_of_loading(data: Path) -> None:
+def _tell_of_loading(data: Path) -> None:
     """Log that a large file is being loaded."""
     size = data.stat().st_size if data.is_file() else 0
     if size > LARGE_FILE:
         log.info("loading", data=str(data), bytes=size)
 
 
-def tell_of_readers(data: Path) -> None:
+def _tell_of_readers(data: Path) -> None:
     """Warn of a file that others can open, as a copied one may be. It is left so: a backup by a group may be meant."""
     mode = stat.S_IMODE(data.stat().st_mode)
     if mode & (stat.S_IRWXG | stat.S_IRWXO):

@@ -42,8 +42,14 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger("hivewire")
 structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
 
 
-def configure_logging(form: Literal["auto", "console", "json"]) -> None:
-    """Log structured lines to standard error; `auto` is readable text on a terminal and JSON elsewhere."""
+def configure_logging(
+    form: Literal["auto", "console", "json"], level: Literal["debug", "info", "warning", "error"] = "info"
+) -> None:
+    """Log structured lines of this level and above to standard error.
+
+    `auto` is readable text on a terminal and JSON elsewhere.
+    """
+    least = logging.getLevelNamesMapping()[level.upper()]
     console = form == "console" or (form == "auto" and sys.stderr.isatty())
     common: list[Any] = [
         structlog.processors.add_log_level,
@@ -56,7 +62,11 @@ def configure_logging(form: Literal["auto", "console", "json"]) -> None:
         renderer = structlog.dev.ConsoleRenderer(
             colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
         )
-    structlog.configure(processors=[*common, renderer], logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    structlog.configure(
+        processors=[*common, renderer],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        wrapper_class=structlog.make_filtering_bound_logger(least),
+    )
     # Libraries log warnings and errors only, in the same format.
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
@@ -65,7 +75,7 @@ def configure_logging(form: Literal["auto", "console", "json"]) -> None:
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
         )
     )
-    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    logging.basicConfig(level=max(least, logging.WARNING), handlers=[handler], force=True)
 
 
 class Telemetry:

@@ -52,6 +52,7 @@ LEFT_OUT = [
     ("operations.md", "it writes to /opt and downloads the dependencies"),
     ("operations.md", "it needs root and systemd"),
     ("operations.md", "it needs a certificate and root for port 443; tests/system/test_process.py serves over TLS"),
+    ("operations.md", "it needs systemd"),
     ("operations.md", "the gateway that this page is tried on is running"),
     ("tokens.md", "it serves in the foreground"),
     ("CONTRIBUTING.md", "they run the suite itself"),

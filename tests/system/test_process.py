@@ -356,7 +356,8 @@ def test_a_start_that_fails_late_has_made_no_administrator(data: Path, monkeypat
 
     with monkeypatch.context() as patched, pytest.raises(OSError, match="out of something"):
         patched.setattr(app, "Server", broken)
-        asyncio.run(app.serve(Settings(port=0, data=str(data)), broken))
+        settings = Settings(port=0, data=str(data))
+        asyncio.run(app.serve(settings, lambda: settings, broken))
     fails(hivewire("user", "unlock", "admin", "--data", data), "there is no user admin")
     with RunningGateway(data, env={"HIVEWIRE_ADMIN_PASSWORD": ""}) as gateway:
         assert re.search(r"^Password +(\S+)$", welcome(gateway), re.MULTILINE)

@@ -58,9 +58,12 @@ async def prepare(settings: Settings, ledger: Ledger, users: Users, passwords: P
     return Bootstrap(writes, signing_secret, password if settings.admin_password is None else None)
 
 
-def signing_key(settings: Settings, ledger: Ledger, bootstrap: Bootstrap) -> Key:
-    """The key that signs tokens, from the settings or else from the ledger. Warns of a weak key. Raises StartError."""
-    secret = settings.jwt_secret or bootstrap.signing_secret or _stored_secret(ledger)
+def signing_key(settings: Settings, ledger: Ledger, generated: str | None = None) -> Key:
+    """The key that signs tokens: from the settings, generated just now, or from the ledger.
+
+    Warns of a weak key. Raises StartError.
+    """
+    secret = settings.jwt_secret or generated or _stored_secret(ledger)
     key = key_of(settings, secret, settings.jwt_secret)
     if key.weak:
         log.warning(

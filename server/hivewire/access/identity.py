@@ -20,7 +20,7 @@ class Identity(Struct, frozen=True):
     are ids; None stands for all of them. `names` are the configuration names that the token covers. `tenants` are
     privileges by tenant id; None stands for all privileges in all tenants. For a client, `client` is its number,
     `login` is its id, and `user_id` is 0, which no user has. `issued` (milliseconds), `token` (an id) and `generation`
-    are those of the token, 0 and empty in one that does not say.
+    are those of the token, 0 and empty in one that does not say; `key` tells the key that signed it.
     """
 
     user_id: int
@@ -35,6 +35,7 @@ class Identity(Struct, frozen=True):
     issued: int = 0
     token: str = ""
     generation: int = 0
+    key: bytes = b""
 
     @property
     def subject(self) -> tuple[str, int]:

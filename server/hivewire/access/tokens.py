@@ -99,6 +99,9 @@ class Key:
                 # The gateway warns once at start; PyJWT would warn again for every token.
                 warnings.filterwarnings("ignore", category=jwt.InsecureKeyLengthWarning)
 
+        self.mark = hmac.digest(self.value, b"mark", "sha256")
+        """Tells this key from others, and reveals nothing of it."""
+
     @property
     def weak(self) -> bool:
         """Whether it is shorter than RFC 7518, section 3.2 requires for HS256; only `devicehive` allows that."""
@@ -191,6 +194,11 @@ class Tokens:
         self.generation += 1
         self._verified.clear()
 
+    def use(self, key: Key, previous: Previous | None) -> None:
+        """Sign with this key from now on. Tokens of keys that are neither of the two are refused."""
+        self._key, self.previous = key, previous
+        self.begin_generation()
+
     def derived_keys(self, purpose: str, now: int) -> list[bytes]:
         """Keys for another purpose, which do not reveal those of the tokens; the first one is for signing."""
         keys = [self._key]
@@ -206,23 +214,27 @@ class Tokens:
 
     def claims(self, token: str) -> Claims:
         """The payload of a token with a valid signature and shape, expired or not; raises InvalidCredentials."""
-        # Anybody can send a token: the work is bounded first, and malformed input of any kind gives the same error.
+        return self._read(token)[0]
+
+    def _read(self, token: str) -> tuple[Claims, Key]:
+        """The same, and the key that signed it."""
         if len(token) > MAX_TOKEN:
             raise InvalidCredentials
-        previous = self.previous
+        key, previous = self._key, self.previous
         try:
             try:
-                claims = _decoded(token, self._key)
+                claims = _decoded(token, key)
             except jwt.InvalidSignatureError:
                 if previous is None:
                     raise
-                claims = _decoded(token, previous.key)
+                key = previous.key
+                claims = _decoded(token, key)
                 claims.e = min(claims.e, previous.until)  # it expires when its key does
         except (jwt.InvalidTokenError, msgspec.ValidationError, KeyError, RecursionError, UnicodeError):
             raise InvalidCredentials from None
         if claims.e < SMALLEST_TIME:
             raise InvalidCredentials
-        return claims
+        return claims, key
 
     def verify(self, token: str, now: int) -> Identity:
         """The identity of an access token (section 3.6); raises InvalidCredentials, TokenExpired or TokenRevoked."""
@@ -238,7 +250,7 @@ class Tokens:
         return found
 
     def _verify(self, token: str, now: int) -> Identity:
-        claims = self.claims(token)
+        claims, key = self._read(token)
         if claims.t == REFRESH:  # it lives for months and may only be exchanged for access tokens
             raise InvalidCredentials
         if claims.e < now:
@@ -251,7 +263,7 @@ class Tokens:
             raise InvalidCredentials
         if self.revoked(found):
             raise TokenRevoked
-        return found
+        return structs.replace(found, key=key.mark)
 
     def _client_identity(self, claims: Claims, number: int) -> Identity:
         """The identity of a client's token: privileges in tenants that still exist, and no permissions."""
@@ -277,8 +289,10 @@ class Tokens:
         return user is not None and user.active
 
     def revoked(self, identity: Identity) -> bool:
-        """Whether the token was revoked, alone or with all tokens of its user."""
+        """Whether the token was revoked: alone, with all tokens of its user, or with the key that signed it."""
         if identity.token in self.revocations:
+            return True
+        if identity.key not in (b"", self._key.mark, self.previous.key.mark if self.previous is not None else b""):
             return True
         user = self._users.by_id(identity.user_id)
         return user is not None and user.profile.generation != identity.generation

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
@@ -71,7 +72,8 @@ def serve(config: Path | None, check: bool, accept_loss: bool, **flags: Any) -> 
     """Start the gateway: DeviceHive's WebSocket and REST API over one durable ledger.
 
     The first start creates the data file and an administrator, and prints the password once. Ctrl-C or SIGTERM stops
-    it cleanly: open requests are answered, WebSockets are closed with 1001, and the exit code is 0.
+    it cleanly: open requests are answered, WebSockets are closed with 1001, and the exit code is 0. SIGHUP reads the
+    file with the settings and the TLS files again.
     """
     try:
         effective = catalogue.load(flags, file=config)
@@ -84,12 +86,16 @@ def serve(config: Path | None, check: bool, accept_loss: bool, **flags: Any) -> 
             app.check(effective.settings)
             _print_effective(effective)
         else:
-            app.run(effective.settings, _welcome, accept_loss=accept_loss)
+            app.run(effective.settings, partial(_load, flags, config), _welcome, accept_loss=accept_loss)
     except StartError as error:
         raise click.ClickException(str(error)) from None
 
 
 _flags(serve)
+
+
+def _load(flags: dict[str, Any], config: Path | None) -> Settings:
+    return catalogue.load(flags, file=config).settings
 
 
 def _print_effective(effective: Effective) -> None:

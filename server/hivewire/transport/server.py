@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import resource
 import signal
 import socket
@@ -63,6 +64,12 @@ class Server(uvicorn.Server):
     async def close(self) -> None:
         """Stop looking after sockets. `serve` has closed the port."""
         await self._sockets.close()
+
+    def reload(self, settings: Settings) -> None:
+        """Use other settings from now on, and the TLS files as they are now, which have been checked."""
+        self._admission.settings = self._sockets.settings = settings
+        if self.config.ssl is not None and settings.tls_certificate is not None:
+            self.config.ssl.load_cert_chain(settings.tls_certificate, settings.tls_key)
 
     def gauges(self) -> Gauges:
         """Metrics of connections of all kinds."""
@@ -159,13 +166,24 @@ def stop_by_signal() -> None:
     assert task is not None  # noqa: S101 - called from a coroutine
     for number in _SIGNALS:
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, lambda: None)  # nothing to reload yet
 
 
-def leave_signals_to_uvicorn() -> None:
-    """Let uvicorn handle signals from now on.
+def leave_signals_to_uvicorn(reload: Callable[[], None]) -> None:
+    """Let uvicorn handle the signals that stop the gateway from now on, and call `reload` for SIGHUP.
 
     After a clean stop it raises the signal once more, so a handler that does nothing keeps the exit code at 0.
     """
     for number in _SIGNALS:
         asyncio.get_running_loop().remove_signal_handler(number)
         signal.signal(number, lambda *_: None)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _hang_up, reload, os.isatty(2))
+
+
+def _hang_up(reload: Callable[[], None], began_on_terminal: bool) -> None:
+    """Reload; but when the terminal that the gateway began on was closed, end as every program does."""
+    if began_on_terminal and not os.isatty(2):
+        asyncio.get_running_loop().remove_signal_handler(signal.SIGHUP)
+        os.kill(os.getpid(), signal.SIGHUP)
+    else:
+        reload()

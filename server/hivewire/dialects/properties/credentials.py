@@ -21,6 +21,7 @@ from hivewire.dialects.properties.server_tokens import ServerTokens, parse_keys,
 from hivewire.dialects.properties.sessions import Sessions
 from hivewire.http.request import cookie
 from hivewire.services import Services, elapsed, now
+from hivewire.settings import Settings
 from hivewire_protocol.errors import (
     AccessDenied,
     InvalidCredentials,
@@ -57,15 +58,19 @@ class Credentials:
     """Finds out who asks. `origins` are those whose pages may use browser tokens."""
 
     def __init__(self, services: Services, origins: Collection[str]) -> None:
-        settings = services.settings
         self._origins = origins
-        self._browser_tokens = (settings.browser_tokens or "").split()
         self._services = services
         self._remembered = Remembered(services.users, elapsed)
-        self._server_tokens = ServerTokens(parse_keys(settings.server_tokens or ""), services.users)
-        keys = partial(services.tokens.derived_keys, "site properties session")
         self._proving: dict[tuple[str, str, str], asyncio.Task[User]] = {}
-        self._sessions = Sessions(keys, services.users, settings.session_lifetime * 1_000)
+        self._read(services.settings)
+
+    def _read(self, settings: Settings) -> None:
+        users = self._services.users
+        self._settings = settings
+        self._browser_tokens = (settings.browser_tokens or "").split()
+        self._server_tokens = ServerTokens(parse_keys(settings.server_tokens or ""), users)
+        keys = partial(self._services.tokens.derived_keys, "site properties session")
+        self._sessions = Sessions(keys, users, settings.session_lifetime * 1_000)
 
     async def administrator(self, asked: Asked, *, insists: bool) -> SiteCaller:
         """A caller with the ADMIN right.
@@ -89,9 +94,11 @@ class Credentials:
             raise Unauthorized
         self._services.users.logged_in(user)
         self._services.ledger.audit.note("login", user.login, user.login, asked.address, how="session")
-        return self._sessions.mint(user, now()), self._services.settings.session_lifetime
+        return self._sessions.mint(user, now()), self._settings.session_lifetime
 
     async def _caller(self, asked: Asked) -> SiteCaller:
+        if self._settings is not self._services.settings:  # they were reloaded
+            self._read(self._services.settings)
         if (given := asked.query.get("apikey")) and self._services.settings.api_key is not None:
             if same(given, self._services.settings.api_key):
                 return SiteCaller(self._impersonated(asked), everything=True)

@@ -1,0 +1,56 @@
+"""Reloading: SIGHUP reads the settings and the TLS files again, without an interruption."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from msgspec import Struct, structs
+
+from hivewire.access import bootstrap
+from hivewire.services import Services
+from hivewire.settings import RELOADED, Settings, SettingsError, StartError, names
+from hivewire.telemetry import configure_logging, log
+from hivewire.transport.server import Server, check_tls
+
+SECRETS = frozenset({"jwt_secret", "jwt_key_derivation", "jwt_previous_secret", "jwt_previous_until"})
+"""Settings from which the keys of tokens are made."""
+
+
+class Reloader(Struct):
+    """What a signal calls. `load` reads the settings from where the start had them; it raises SettingsError."""
+
+    services: Services
+    server: Server
+    load: Callable[[], Settings]
+
+    def __call__(self) -> None:
+        """Use the settings as they are now. When one is wrong, nothing changes. The log says what came of it."""
+        old = self.services.settings
+        try:
+            fresh = self.load()
+            different = {name for name in names() if getattr(fresh, name) != getattr(old, name)}
+            reloaded = different & RELOADED
+            if (fresh.tls_certificate is None) != (old.tls_certificate is None):
+                reloaded -= {"tls_certificate", "tls_key"}  # to begin with TLS, or to end it, is for a restart
+            self._take(structs.replace(old, **{name: getattr(fresh, name) for name in reloaded}), different)
+        except (SettingsError, StartError) as error:
+            log.error("the settings were not reloaded", reason=str(error))
+            return
+        log.info("reloaded", changed=sorted(reloaded))
+        if left := sorted(different - reloaded):
+            log.warning("settings have changed that need a restart", settings=left)
+
+    def _take(self, settings: Settings, different: set[str]) -> None:
+        """Everything that can fail comes first."""
+        check_tls(settings)
+        tokens = self.services.tokens
+        key = bootstrap.signing_key(settings, self.services.ledger)
+        previous = bootstrap.previous_key(settings, self.services.ledger)
+        self.server.reload(settings)
+        self.services.settings = settings
+        configure_logging(settings.log_format, settings.log_level)
+        tokens.access_lifetime = settings.access_token_lifetime * 1_000
+        tokens.refresh_lifetime = settings.refresh_token_lifetime * 1_000
+        if different & SECRETS:
+            tokens.use(key, previous)
+            self.services.hub.recheck()

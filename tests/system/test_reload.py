@@ -1,0 +1,161 @@
+"""SIGHUP: settings, secrets and certificates are read again while the gateway goes on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import ssl
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from hivewire import settings
+from tests.gate.wire import until
+from tests.running import PASSWORD, PATIENCE, RunningGateway, make_certificate
+
+OLD, NEW = "the secret of before, longer than 32 bytes", "the secret from now on, longer than 32 bytes"
+SITE = "/@api/deki/site/properties"
+
+
+class Configured:
+    """A gateway whose settings are in a file."""
+
+    def __init__(self, data: Path, text: str) -> None:
+        self.file = data.with_name("settings.toml")
+        self.file.write_text(text)
+        env = {"HIVEWIRE_JWT_SECRET": "", "HIVEWIRE_CONFIG": str(self.file)}
+        self.gateway = RunningGateway(data, env=env)
+
+    def reload(self, text: str | None = None, event: str = "reloaded") -> dict[str, Any]:
+        """Send SIGHUP with this in the file; the line of the log that says what came of it."""
+        if text is not None:
+            self.file.write_text(text)
+        before = len(self.gateway.events(event))
+        os.kill(self.gateway.process.pid, signal.SIGHUP)
+        until(lambda: len(self.gateway.events(event)) > before)
+        return self.gateway.events(event)[-1]
+
+
+def test_limits_and_secrets_are_read_again(data: Path) -> None:
+    """What can change changes at once, also for who is connected; what needs a restart is named and stays."""
+    configured = Configured(data, f'jwt_secret = "{OLD}"\nname_length = 32\nhistory = 50')
+    with configured.gateway as gateway, gateway.socket() as talk, gateway.http() as http:
+        name = "x" * 40
+        assert talk("configuration/put", name=name, value="1")["code"] == 400
+        text = f'jwt_secret = "{OLD}"\nname_length = 64\nhistory = 60\napi_key = "a new key for everything"'
+        told = configured.reload(text + '\nserver_tokens = "wiki:a-secret-of-servers"')
+        assert told["changed"] == ["api_key", "name_length", "server_tokens"]
+        [left] = gateway.events("settings have changed that need a restart")
+        assert (left["settings"], left["level"]) == (["history"], "warning")
+        assert talk("configuration/put", name=name, value="1")["status"] == "success"
+        assert http.put(f"/configuration/{name}", json={"value": "2"}).status_code == 200
+        assert httpx.get(gateway.url + SITE, params={"apikey": "a new key for everything"}).status_code == 200
+        assert configured.reload(text)["changed"] == ["server_tokens"]
+        assert gateway.stop() == 0
+
+
+def test_a_new_signing_secret_ends_tokens_without_a_restart(data: Path) -> None:
+    """On open sockets too, unless the one before is accepted for a time."""
+    configured = Configured(data, f'jwt_secret = "{OLD}"')
+    with configured.gateway as gateway, gateway.socket() as talk, gateway.http() as http:
+        assert talk("configuration/subscribe", snapshot=False)["status"] == "success"
+        previous = f'jwt_secret = "{NEW}"\njwt_previous_secret = "{OLD}"\njwt_previous_until = "2100-01-01T00:00:00"'
+        configured.reload(previous)
+        assert http.get("/configuration").status_code == 200
+        assert talk("configuration/list")["status"] == "success"
+        configured.reload(f'jwt_secret = "{NEW}"')
+        assert http.get("/configuration").status_code == 401
+        assert talk.receive() == {"action": "subscription/paused", "subscriptionId": 1, "reason": "Token revoked"}
+        assert talk("configuration/list")["error"] == "Token revoked"
+        with gateway.http() as later:
+            assert later.get("/configuration").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "text", ["name_length = 0", "no_such_setting = 1", "name_length =", 'jwt_secret = "short"', 'tls_key = "x"']
+)
+def test_settings_that_are_wrong_change_nothing(data: Path, text: str) -> None:
+    """The log says what is wrong, and the gateway goes on with those that it has."""
+    configured = Configured(data, f'jwt_secret = "{OLD}"\nvalue_length = 5')
+    with configured.gateway as gateway, gateway.socket() as talk:
+        told = configured.reload(text, event="the settings were not reloaded")
+        assert told["level"] == "error"
+        assert "short" not in told["reason"].replace("shorter", "")
+        assert talk("configuration/put", name="a", value="123456")["code"] == 400
+        assert talk("configuration/put", name="a", value="12345")["status"] == "success"
+
+
+def test_the_log_level_is_a_setting_and_read_again(data: Path) -> None:
+    """With `error` a failed login leaves no line, with `info` it does."""
+    configured = Configured(data, "")
+    with configured.gateway as gateway:
+
+        def fail() -> None:
+            httpx.post(gateway.rest_url + "/token", json={"login": "nobody", "password": PASSWORD})
+
+        fail()
+        until(lambda: len(gateway.events("authentication failed")) == 1)
+        configured.file.write_text('log_level = "error"')
+        os.kill(gateway.process.pid, signal.SIGHUP)
+        until(lambda: fail() or _quiet(gateway))
+        configured.reload("")
+        before = len(gateway.events("authentication failed"))
+        fail()
+        until(lambda: len(gateway.events("authentication failed")) == before + 1)
+
+
+def _quiet(gateway: RunningGateway) -> bool:
+    """Whether a failed login has left no line: the counter has it, the log has not."""
+    text = httpx.get(gateway.url + "/metrics").text
+    [counted] = [line for line in text.splitlines() if line.startswith("hivewire_failed_authentications_total ")]
+    return float(counted.split()[1]) > len(gateway.events("authentication failed")) + 1
+
+
+def test_a_certificate_is_replaced_while_connections_go_on(data: Path, certificate: tuple[Path, Path]) -> None:
+    """New connections get the new one; one that is open stays; one that does not fit its key changes nothing."""
+    files = (data.with_name("chain.pem"), data.with_name("key.pem"))
+    for source, copy in zip(certificate, files, strict=True):
+        copy.write_bytes(source.read_bytes())
+    configured = Configured(data, f'tls_certificate = "{files[0]}"\ntls_key = "{files[1]}"')
+    with configured.gateway as gateway:
+        old = ssl.create_default_context(cafile=str(certificate[0]))
+        with httpx.Client(base_url=gateway.url, verify=old) as open_:
+            assert open_.get("/health/live").status_code == 200
+            replacement = make_certificate(data.parent / "replacement")
+            files[0].write_bytes(replacement[0].read_bytes())
+            configured.reload(event="the settings were not reloaded")
+            assert httpx.get(gateway.url + "/health/live", verify=old).status_code == 200
+            files[1].write_bytes(replacement[1].read_bytes())
+            configured.reload()
+            new = ssl.create_default_context(cafile=str(replacement[0]))
+            assert httpx.get(gateway.url + "/health/live", verify=new).status_code == 200
+            with pytest.raises(httpx.ConnectError):
+                httpx.get(gateway.url + "/health/live", verify=old)
+            assert open_.get("/health/live").status_code == 200
+
+
+def test_a_terminal_that_is_closed_ends_the_gateway(data: Path) -> None:
+    """Its shell sends SIGHUP as well; nobody would see what a gateway does that goes on without its terminal."""
+    master, slave = os.openpty()
+    command = [sys.executable, "-m", "hivewire", "serve", "--port=0", f"--data={data}"]
+    process = subprocess.Popen(command, stderr=slave, stdout=slave, start_new_session=True)
+    os.close(slave)
+    written = b""
+    while b"Ctrl-C stops it." not in written:
+        written += os.read(master, 4_096)
+    process.send_signal(signal.SIGHUP)
+    while b"reloaded" not in written:
+        written += os.read(master, 4_096)
+    os.close(master)
+    process.send_signal(signal.SIGHUP)
+    assert process.wait(PATIENCE) == -signal.SIGHUP
+
+
+def test_what_is_reloaded_are_settings() -> None:
+    """The list names no other, and none that a running gateway cannot take."""
+    assert {*settings.names()} > settings.RELOADED
+    assert not {"host", "port", "data", "history", "trusted_proxies"} & settings.RELOADED
