@@ -25,6 +25,7 @@ PAGES: list[tuple[str, str, Any, int, Any, bool]] = [
     ("POST", "/token", LOGIN, 201, ["accessToken", "refreshToken"], True),
     ("POST", "/token/create", {"userId": 1, "actions": ["*"]}, 201, ["accessToken", "refreshToken"], True),
     ("POST", "/token/refresh", {"refreshToken": "?"}, 201, ["accessToken"], True),
+    ("POST", "/token/revoke", {"token": "?"}, 204, None, True),
     ("PUT", "/configuration/{name}", {"value": "1"}, 200, ["name", "value", "entityVersion"], True),
     ("GET", "/configuration/{name}", None, 200, ["name", "value", "entityVersion"], True),
     ("GET", "/configuration/{name}/history", None, 200, ["changes"], False),
@@ -85,6 +86,7 @@ PAGES: list[tuple[str, str, Any, int, Any, bool]] = [
     ("GET", "/network", None, 200, [], False),
     ("GET", "/devicetype", None, 200, [], False),
 ]
+TAKES_TOKEN = {"/token/refresh": "refreshToken", "/token/revoke": "token"}
 PUBLIC = ("/info", "/info/cache", "/info/config/cluster", "/token", "/token/refresh")
 
 
@@ -105,7 +107,7 @@ def test_every_page_of_a_context_answers(shared_gateway: RunningGateway, admin_t
         for method, path, body, status, members, auth in PAGES:
             page = path.replace("{name}", f"rest.page.{context}").replace("{userId}", "1")
             page = page.replace("{tenantId}", "page").replace("{clientId}", "page")
-            sent = {"refreshToken": refresh} if path == "/token/refresh" else body
+            sent = {member: refresh} if (member := TAKES_TOKEN.get(path)) is not None else body
             if (method, path) == ("POST", "/user"):
                 sent = body | {"login": f"rest.page.{context}"}
             answer = client.request(method, page, json=sent)
@@ -506,6 +508,8 @@ def test_a_token_is_minted_over_http_as_over_a_socket(
     claims = [
         jwt.decode(tokens["accessToken"], SECRET, algorithms=["HS256"])["payload"] for tokens in payload_of.values()
     ]
+    for each in claims:
+        assert (type(each.pop("i")), type(each.pop("j"))) == (int, str)  # when, and which token
     assert claims[0] == claims[1]
     assert claims[0] == {
         "a": [3, 13, 100],
