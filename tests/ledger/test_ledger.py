@@ -31,6 +31,7 @@ from hivewire.ledger.records import (
     PreconditionFailed,
     Refused,
     Transaction,
+    Undecided,
     Unexpected,
     View,
     Write,
@@ -481,6 +482,93 @@ async def test_too_much_that_waits_is_refused_at_once(journal: GatedJournal) -> 
     await ledger.close()
     assert len(answered) == number + 1
     assert f"key {number}" not in ledger.kind("configuration").live
+
+
+async def test_a_storage_that_hangs_holds_nobody_up(ledger: Ledger, journal: GatedJournal) -> None:
+    """What it was given is undecided, everything else is not written, and when it answers, what it wrote counts."""
+    await ledger.commit(put("a"))
+    seen: list[Change] = []
+    ledger.observers.append(seen.extend)
+    journal.gate.clear()
+    outcomes: list[Outcome] = []
+    unchanged = Transaction([Write("configuration", "nothing", None, if_present=True)])
+    for transaction in (put("b"), put("a", b"never", Expected(version=9)), unchanged):
+        ledger.submit(transaction, outcomes.append)
+    await journal.reached.wait()
+    ledger.submit(put("queued"), outcomes.append)
+    ledger._writer.watch(3_600)
+    assert (outcomes, ledger.failing) == ([], None)
+    ledger._writer.watch(0)
+    assert [type(outcome) for outcome in outcomes] == [Undecided, NotDurable, NotDurable, NotDurable]
+    assert "has not answered" in str(ledger.failing)
+    with pytest.raises(NotDurable, match="has not answered"):
+        ledger.submit(put("late"), outcomes.append)
+    await ledger.probe()
+    ledger._writer.watch(0)
+    assert (len(outcomes), seen, ledger.get("configuration", "b")) == (4, [], None)
+    assert ledger.failing is not None, "a probe cannot tell while the storage hangs"
+
+    journal.gate.set()
+    while ledger.failing is not None:
+        await asyncio.sleep(0)
+    assert ([change.key for change in seen], len(outcomes)) == (["b"], 4)
+    (change,) = await ledger.commit(put("b"))
+    assert change.version == 2
+
+
+async def test_a_storage_that_hangs_and_then_fails_has_written_nothing(ledger: Ledger, journal: GatedJournal) -> None:
+    """Nobody is answered twice, and it is asked again."""
+    journal.gate.clear()
+    outcomes: list[Outcome] = []
+    ledger.submit(put("a"), outcomes.append)
+    await journal.reached.wait()
+    ledger._writer.watch(0)
+    journal.broken = "input/output error"
+    journal.gate.set()
+    while ledger.failing != "input/output error":
+        await asyncio.sleep(0)
+    assert [type(outcome) for outcome in outcomes] == [Undecided]
+    journal.broken = None
+    (change,) = await ledger.commit(put("a"))
+    assert change.version == 1
+
+
+async def test_closing_while_the_storage_hangs_refuses_what_comes(ledger: Ledger, journal: GatedJournal) -> None:
+    """Also once it has answered."""
+    journal.gate.clear()
+    outcomes: list[Outcome] = []
+    ledger.submit(put("a"), outcomes.append)
+    await journal.reached.wait()
+    ledger._writer.watch(0)
+    closing = asyncio.create_task(ledger.close())
+    await asyncio.sleep(0)
+    journal.gate.set()
+    await closing
+    with pytest.raises(NotDurable, match="stopping"):
+        ledger.submit(put("late"), outcomes.append)
+    assert "a" in ledger.kind("configuration").live
+
+
+async def test_a_failed_commit_is_answered_though_its_probe_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The probe is waited for so long and no longer; it ends by itself."""
+    monkeypatch.setattr("hivewire.ledger.writer.PROBE_PATIENCE", 0)
+    probing = asyncio.Event()
+
+    class Hanging(MemoryJournal):
+        async def confirm(self) -> None:
+            await probing.wait()
+
+    journal = Hanging()
+    ledger = Ledger(journal, lambda: 1)
+    await ledger.open()
+    journal.broken = "input/output error"
+    with pytest.raises(NotDurable, match="input/output"):
+        await ledger.commit(put("a"))
+    journal.broken = None
+    (change,) = await ledger.commit(put("a"))
+    assert change.version == 1
+    probing.set()
+    await ledger.close()
 
 
 async def test_writes_are_accepted_again_after_an_overload(journal: GatedJournal) -> None:

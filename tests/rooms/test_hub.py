@@ -743,6 +743,20 @@ async def test_each_subscription_is_told_that_its_token_expires_and_that_it_has(
     assert [frame.get("action") for frame in look(HOUR - 1_000)] == ["token/expiring", None]
 
 
+async def test_a_timer_is_set_only_for_tokens_that_expire_soon(world: World) -> None:
+    """Each round of bookmarks sets those that are due before the round after next."""
+    peer = world.peer(life=HOUR)
+    peer.subscribe(snapshot=False)
+    feed = peer.caller.feed
+    assert feed is not None
+    for milliseconds, armed in ((0, False), (HOUR - 80_001, False), (1, True)):
+        world.clock.time += milliseconds
+        await world.hub.bookmarks()
+        assert (feed.timer is not None) is armed
+    feed.renew(world.identity())
+    assert feed.timer is None
+
+
 async def test_a_revoked_token_stops_pushes_at_once(world: World) -> None:
     """By its id or with all of its user; whoever has another token is pushed to, and a new one resumes."""
     mine, other = world.peer(), world.peer()

@@ -32,9 +32,6 @@ SUBJECTS = frozenset({USER, CLIENT, REVOCATION})
 EXPIRING = 60_000
 """Milliseconds before its expiry at which the subscribers of a token are told."""
 
-LONGEST_TIMER = 86_400
-"""Seconds after which a token is looked at again, because the clock may have been set meanwhile."""
-
 BOOKMARKS = 500
 """About how many bookmarks are sent before the event loop runs other tasks."""
 
@@ -110,13 +107,17 @@ class Hub:
         self.feeds.discard(feed)
 
     def watch_token(self, feed: Feed) -> None:
-        """Look at the feed's token when it is about to expire."""
+        """Set a timer if there will be something to say of the feed's token before the round of bookmarks after next.
+
+        Each round asks again, so that few feeds have a timer at a time: with those of all a feed took twice the memory.
+        """
         if feed.timer is not None:
             feed.timer.cancel()
+            feed.timer = None
         left = feed.expires - self._now()
-        wait = left + 1 if feed.warned else max(0, left - EXPIRING)
-        seconds = min(wait / 1_000, LONGEST_TIMER)
-        feed.timer = asyncio.get_running_loop().call_later(seconds, self.look_at_token, feed)
+        seconds = (left + 1 if feed.warned else max(0, left - EXPIRING)) / 1_000
+        if seconds <= 2 * self._bookmark_seconds:
+            feed.timer = asyncio.get_running_loop().call_later(seconds, self.look_at_token, feed)
 
     def look_at_token(self, feed: Feed) -> None:
         """Suspend the feed if its token has expired, else warn it if that is near, and look again later."""
@@ -258,6 +259,8 @@ class Hub:
             # Pushes check the expiry as well, but a feed without pushes would never notice.
             if feed.expires < self._now():
                 feed.suspend()
+            elif feed.timer is None:
+                self.watch_token(feed)
             due = self._due(feed, frames)
             if due:
                 feed.listener.push(b"".join(due))
