@@ -16,6 +16,7 @@ class Code(IntEnum):
     TOO_LARGE = 1009
     INTERNAL_ERROR = 1011
     SLOW_CONSUMER = 4008
+    NOT_AUTHENTICATED = 4010
     TOO_MANY_FAILURES = 4029
 
 
@@ -34,5 +35,6 @@ TABLE: dict[Code, Close] = {
     Code.TOO_LARGE: Close("message larger than the limit", "no"),
     Code.INTERNAL_ERROR: Close("internal error, or no pong", "yes"),
     Code.SLOW_CONSUMER: Close("slow consumer", "yes"),
+    Code.NOT_AUTHENTICATED: Close("not authenticated in time", "yes, and authenticate"),
     Code.TOO_MANY_FAILURES: Close("too many failed authentications", "yes, later"),
 }

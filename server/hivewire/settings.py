@@ -163,19 +163,34 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     ] = "any"
     unfinished_bytes: Annotated[
         _Bytes,
-        _says("Memory for incomplete messages and bodies of all connections, in addition to 16 KiB for each one."),
+        _says("Memory for incomplete messages and bodies of all connections, in addition to 4 KiB for each one."),
     ] = 64 << 20
+    anonymous_bytes: Annotated[
+        Annotated[int, Meta(ge=4 << 20, le=1 << 30)],
+        _says(
+            "Memory for incomplete messages, bodies and unread answers of all connections on which nobody has logged "
+            "in; a sixteenth of it for those of one address. When it is exceeded, those that have held memory for "
+            "longest are closed."
+        ),
+    ] = 16 << 20
     unread_bytes: Annotated[
         Annotated[int, Meta(ge=1 << 20, le=1 << 40)],
         _says(
-            "Memory for unread HTTP answers of all connections, in addition to 64 KiB for each one. "
+            "Memory for unread answers of all connections, in addition to 64 KiB for each one. "
             "When it is exceeded, the connections that have not read for longest are closed."
         ),
     ] = 128 << 20
     head_bytes: Annotated[_Bytes, _says("Largest HTTP head: the request line and all headers.")] = 64 << 10
     head_seconds: Annotated[_Seconds, _says("Time to send the request line and headers.")] = 10.0
     body_seconds: Annotated[_Seconds, _says("Time to send a REST body or a WebSocket message.")] = 30.0
-    connections: Annotated[_Count, _says("Maximum number of open connections.")] = 20_000
+    connections: Annotated[
+        _Count,
+        _says(
+            "Maximum number of open connections. Above it, the connection gives way on which nobody has logged in for "
+            "longest; 16 further ones are served health checks and metrics."
+        ),
+    ] = 20_000
+    login_seconds: Annotated[_Seconds, _says("Time for a WebSocket to authenticate before it is closed (4010).")] = 60.0
     connections_per_address: Annotated[
         _Count,
         _says(
@@ -240,11 +255,13 @@ RELOADED = frozenset(
         "property_put_creates",
         "message_bytes",
         "unfinished_bytes",
+        "anonymous_bytes",
         "unread_bytes",
         "head_bytes",
         "head_seconds",
         "body_seconds",
         "connections",
+        "login_seconds",
         "connections_per_address",
         "pipeline",
         "outbox_bytes",

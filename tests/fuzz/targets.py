@@ -156,6 +156,9 @@ class _Transport(asyncio.Transport):
     def get_write_buffer_size(self) -> int:
         return 0
 
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        return
+
     def is_closing(self) -> bool:
         return self.ended
 

@@ -11,7 +11,7 @@ from tests.running import RunningGateway
 
 
 @pytest.fixture
-def wire(shared_gateway: RunningGateway) -> Iterator[Wire]:
-    """An anonymous socket."""
-    with opened(shared_gateway) as wire:
+def wire(shared_gateway: RunningGateway, admin_token: str) -> Iterator[Wire]:
+    """A socket of the administrator."""
+    with opened(shared_gateway, admin_token) as wire:
         yield wire

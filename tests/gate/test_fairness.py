@@ -35,12 +35,15 @@ class OnConnection:
     """Stands in for a connection whose peer reads everything at once."""
 
     flow = SimpleNamespace(write_paused=False)
+    stranger = False
 
     def __init__(self, app: Any) -> None:
         self._app = app
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         await self._app(scope | {"hivewire.connection": self}, receive, send)
+
+    def logged_in(self) -> None: ...
 
     async def send_in_portions(self, body: bytes, more: bool, send: Any) -> None:
         await send({"type": "http.response.body", "body": body, "more_body": more})

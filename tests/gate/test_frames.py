@@ -231,15 +231,14 @@ def test_requests_before_a_binary_frame_are_answered_first(wire: Wire) -> None:
     assert wire.ended()
 
 
-def test_the_largest_message_is_answered_and_one_byte_more_closes_with_1009(shared_gateway: RunningGateway) -> None:
+def test_the_largest_message_is_answered_and_one_byte_more_closes_with_1009(wire: Wire) -> None:
     """A message of exactly 1 MiB is read; a larger one closes with 1009."""
     text = b'{"action":"server/info","pad":"%b"}'
     padding = MESSAGE_BYTES - len(text % b"")
-    with opened(shared_gateway) as wire:
-        wire.send(frame(text % (b"x" * padding)))
-        assert wire.answer()["status"] == "success"
-        wire.send(frame(text % (b"x" * (padding + 1))))
-        assert wire.closed()[0] == 1009
+    wire.send(frame(text % (b"x" * padding)))
+    assert wire.answer()["status"] == "success"
+    wire.send(frame(text % (b"x" * (padding + 1))))
+    assert wire.closed()[0] == 1009
 
 
 @pytest.mark.parametrize("length", [MESSAGE_BYTES + 1, 1 << 32, (1 << 63) - 1])

@@ -97,6 +97,8 @@ class Peer:
     def close(self, code: Code) -> None:
         self.closed = code
 
+    def authenticated(self) -> None: ...
+
     def suspend(self) -> None:
         self.suspended += 1
 

@@ -458,6 +458,8 @@ class Peer:
 
     def close(self, code: Any) -> None: ...
 
+    def authenticated(self) -> None: ...
+
     def suspend(self) -> None:
         self.suspended += 1
 

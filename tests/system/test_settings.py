@@ -8,6 +8,7 @@ import pytest
 
 from hivewire import settings
 from hivewire.settings import Settings, SettingsError
+from hivewire.transport.admission import SHARES
 
 
 def refusal(
@@ -40,7 +41,8 @@ def test_the_bounds_that_the_pages_name_are_the_defaults() -> None:
     """What is promised to somebody who sets nothing."""
     by_default = Settings()
     assert by_default.failed_authentications == 20
-    assert by_default.slow_seconds == 60
+    assert (by_default.slow_seconds, by_default.login_seconds) == (60, 60)
+    assert (by_default.anonymous_bytes, by_default.anonymous_bytes // SHARES) == (16 << 20, 1 << 20)
     assert (by_default.connections, by_default.connections_per_address) == (20_000, 5_000)
 
 

@@ -67,6 +67,8 @@ def authenticate(services: Services, caller: Caller, request: Authenticate) -> R
         services.telemetry.authentication_failed("authenticate", str(error), caller.address)
         raise
     former, caller.identity = caller.identity, identity
+    if caller.listener is not None:
+        caller.listener.authenticated()
     user = services.users.by_id(identity.user_id)
     if user is not None:
         services.users.logged_in(user)

@@ -97,6 +97,7 @@ class TokenEndpoint:
             self._failed("invalid_client", address, name if known is not None else None)
             raise _no_client()
         throttle.succeed(key, address)
+        request.connection.logged_in()
         return Call(request, client, address)
 
     async def answer(self, call: Call) -> Response:

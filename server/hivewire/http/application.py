@@ -127,15 +127,13 @@ class Application:
         headers += common
         await send({"type": "http.response.start", "status": response.status, "headers": headers})
         if len(body) > PORTION:
-            connection: HttpProtocol = request.scope["hivewire.connection"]
-            await connection.send_in_portions(body, False, send)
+            await request.connection.send_in_portions(body, False, send)
         else:
             await send({"type": "http.response.body", "body": body})
 
 
 def _sending(request: HttpRequest, response: Response, common: list[tuple[bytes, bytes]], send: Send) -> Send:
     """What a stream sends by: the headers of the answer are added, and large pieces go as the peer reads them."""
-    connection: HttpProtocol = request.scope["hivewire.connection"]
 
     async def send_on(message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -144,7 +142,7 @@ def _sending(request: HttpRequest, response: Response, common: list[tuple[bytes,
             # The head does not wait for the first piece, which may be long in coming.
             message = {"type": "http.response.body", "body": b"", "more_body": True}
         elif len(body := message.get("body", b"")) > PORTION:
-            await connection.send_in_portions(body, message.get("more_body", False), send)
+            await request.connection.send_in_portions(body, message.get("more_body", False), send)
             return
         await send(message)
 

@@ -125,7 +125,8 @@ class Body:
         size = len(self._data) + len(piece)
         if size > self._limit:
             raise self._too_large()
-        self._drawn = self._admission.draw(self._drawn, size)
+        if not self._request.connection.stranger:  # what a stranger sent is counted with its connection
+            self._drawn = self._admission.draw(self._drawn, size)
         self._data += piece
 
     def _whole(self) -> bytes:

@@ -52,4 +52,7 @@ def _identity(services: Services, authorization: str | None, address: str) -> Id
 
 def caller_of_request(services: Services, request: HttpRequest, context: str) -> Caller:
     """The caller behind a request. Raises Unauthorized or TokenExpired when its `Authorization` is no good."""
-    return caller_of(services, request.address, request.header, context=context, secure=request.secure, http=True)
+    caller = caller_of(services, request.address, request.header, context=context, secure=request.secure, http=True)
+    if caller.identity is not ANONYMOUS:
+        request.connection.logged_in()
+    return caller

@@ -8,6 +8,8 @@ from urllib.parse import parse_qsl
 from starlette.requests import cookie_parser
 from starlette.types import Receive, Scope
 
+from hivewire.transport.connection import HttpProtocol
+
 
 class HttpRequest:
     """The head of a request, and where its body comes from.
@@ -42,6 +44,12 @@ class HttpRequest:
     def secure(self) -> bool:
         """Whether the peer speaks TLS to us."""
         return bool(self.scope["scheme"] == "https")
+
+    @property
+    def connection(self) -> HttpProtocol:
+        """The connection that it came over."""
+        connection: HttpProtocol = self.scope["hivewire.connection"]
+        return connection
 
     def all(self, name: str) -> list[str]:
         """Every value of a header that may come several times."""

@@ -31,6 +31,9 @@ class Listener(Protocol):
     def close(self, code: Code) -> None:
         """Close the connection with one of our close codes."""
 
+    def authenticated(self) -> None:
+        """The caller has proved an identity."""
+
     def suspend(self) -> None:
         """The identity is no longer valid. Nothing is pushed until the connection has another one."""
 

@@ -1,4 +1,9 @@
-"""Admission: how many connections may be open, and how much memory all of them may hold."""
+"""Admission: how many connections may be open, and how much memory all of them may hold.
+
+A connection on which nobody has logged in is a stranger. Strangers share a budget of their own, and give way: when
+places or their budget run out, those that came first, or that have held memory for longest, are cut. So no stranger
+takes anything from those with a token, and none is refused because of strangers that stay.
+"""
 
 from __future__ import annotations
 
@@ -9,50 +14,154 @@ from hivewire.addresses import network_prefix
 from hivewire.settings import Settings
 from hivewire_protocol.errors import Unavailable
 
-FREE = 16 << 10
-"""Bytes of an incomplete message that each connection may hold without drawing from the shared budget."""
+FREE = 4 << 10
+"""Bytes of an incomplete message that each connection may hold without drawing from a budget, and of answers that a
+stranger may leave unread."""
+
+SHARES = 16
+"""One address may hold this part of the budget of strangers."""
+
+SPARE = 16
+"""Further connections when no place is left: they are answered health checks and metrics only."""
 
 
-class Stallable(Protocol):
-    """A connection whose peer may stop reading."""
+class Connection(Protocol):
+    """A connection as the admission sees it."""
 
     def abort(self) -> None:
         """Cut the connection at once."""
 
+    def give_way(self) -> None:
+        """Cut the connection at once. It has left already."""
+
+
+class Budget:
+    """Bytes that connections hold together."""
+
+    __slots__ = ("_holders", "held")
+
+    def __init__(self) -> None:
+        self.held = 0
+        self._holders: dict[Connection, int] = {}  # those that have given nothing back for longest come first
+
+    def hold(self, connection: Connection, size: int) -> None:
+        """Set what a connection holds."""
+        before = self._holders.get(connection, 0)
+        if size < before:
+            del self._holders[connection]
+        if size:
+            self._holders[connection] = size
+        self.held += size - before
+
+    def beyond(self, limit: int) -> Connection | None:
+        """The connection that has held bytes for longest, if all hold more than the limit together."""
+        return next(iter(self._holders)) if self.held > limit else None
+
 
 class Admission:
-    """Counts open connections (`inside`), bytes of incomplete messages and bodies beyond FREE (`unfinished`), and bytes
-    of answers that their peers do not read (`unread`)."""
+    """Counts open connections (`inside`) and what they hold: bytes of incomplete messages and bodies beyond FREE
+    (`unfinished`), bytes of answers that their peers do not read (`unread`), and both of strangers (`anonymous`)."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.inside = 0
         self.unfinished = 0
-        self.unread = 0
-        self._stalled: dict[Stallable, int] = {}
+        self.unread = Budget()
+        self.anonymous = Budget()
+        self._anonymous_of: dict[str, Budget] = {}  # by network prefix
+        self._strangers: dict[Connection, str] = {}  # their network prefixes; those that came first come first
+        self._spare: dict[Connection, None] = {}
         self._by_network_prefix: Counter[str] = Counter()
 
-    def enter(self, address: str) -> bool:
-        """Whether one more connection from this address is admitted. An admitted connection must `leave`."""
-        if self.inside >= self.settings.connections:
+    # Places.
+
+    def enter(self, connection: Connection, address: str) -> bool:
+        """Admit a connection, which must `leave`. False: to a spare place, where it is served health and metrics only.
+
+        When no place is left, or the address has as many as it may have, the stranger gives way that came first.
+        """
+        prefix = self._network_prefix(address)
+        if not self._make_room(prefix):
+            if len(self._spare) >= SPARE:
+                first = next(iter(self._spare))
+                del self._spare[first]
+                first.give_way()
+            self._spare[connection] = None
             return False
-        network_prefix = self._network_prefix(address)
-        if network_prefix and self._by_network_prefix[network_prefix] >= self.settings.connections_per_address:
-            return False
-        self._by_network_prefix[network_prefix] += 1
+        self._by_network_prefix[prefix] += 1
         self.inside += 1
+        self._strangers[connection] = prefix
         return True
 
-    def leave(self, address: str) -> None:
+    def _make_room(self, prefix: str) -> bool:
+        if prefix and self._by_network_prefix[prefix] >= self.settings.connections_per_address:
+            first = next((stranger for stranger, its in self._strangers.items() if its == prefix), None)
+        elif self.inside >= self.settings.connections:
+            first = next(iter(self._strangers), None)
+        else:
+            return True
+        if first is not None:
+            self._expel(first)
+        return first is not None
+
+    def leave(self, connection: Connection, address: str) -> None:
         """An admitted connection has ended."""
+        if connection in self._spare:
+            del self._spare[connection]
+            return
+        self.login(connection)
+        self.resume(connection)
+        self._free(self._network_prefix(address))
+
+    def _free(self, prefix: str) -> None:
         self.inside -= 1
-        network_prefix = self._network_prefix(address)
-        self._by_network_prefix[network_prefix] -= 1
-        if not self._by_network_prefix[network_prefix]:
-            del self._by_network_prefix[network_prefix]
+        self._by_network_prefix[prefix] -= 1
+        if not self._by_network_prefix[prefix]:
+            del self._by_network_prefix[prefix]
+
+    def _expel(self, stranger: Connection) -> None:
+        prefix = self._strangers[stranger]
+        self.login(stranger)
+        self._free(prefix)
+        stranger.give_way()
+
+    # Strangers.
+
+    def login(self, connection: Connection) -> None:
+        """Somebody has logged in on it: it is no stranger any more, and what it holds counts elsewhere from now on."""
+        self.hold(connection, 0)
+        self._strangers.pop(connection, None)
+
+    def hand_over(self, connection: Connection, socket: Connection, address: str) -> None:
+        """A socket takes the place of the connection on which it was opened; on the socket nobody has logged in yet."""
+        self.login(connection)
+        self.resume(connection)
+        self._strangers[socket] = self._network_prefix(address)
+
+    def hold(self, stranger: Connection, size: int) -> None:
+        """Set the bytes that a stranger holds, unfinished and unread together.
+
+        When strangers, or those of one address, hold too much, the ones that have held it for longest are cut.
+        """
+        prefix = self._strangers.get(stranger)
+        if prefix is None:
+            return
+        limit = self.settings.anonymous_bytes
+        budgets = [(self.anonymous, limit)]
+        if prefix:  # first, so that others do not pay for this address
+            budgets.insert(0, (self._anonymous_of.setdefault(prefix, Budget()), limit // SHARES))
+        for budget, _ in budgets:
+            budget.hold(stranger, size)
+        for budget, most in budgets:
+            while (longest := budget.beyond(most)) is not None:
+                self._expel(longest)
+        if prefix and not budgets[0][0].held:
+            self._anonymous_of.pop(prefix, None)
+
+    # Everybody else.
 
     def draw(self, drawn: int, held: int) -> int:
-        """Change what a connection draws from the shared budget, and return the new amount.
+        """Change what a connection draws from the budget of unfinished messages, and return the new amount.
 
         `drawn` is the amount so far, `held` the bytes of its incomplete message. Raises Unavailable when the budget
         does not suffice.
@@ -63,22 +172,19 @@ class Admission:
         self.unfinished += wanted - drawn
         return wanted
 
-    def stall(self, connection: Stallable, held: int) -> None:
-        """Count the bytes that a connection holds because its peer does not read.
+    def stall(self, connection: Connection, held: int) -> None:
+        """Set the bytes that a connection holds because its peer does not read.
 
         When all of them exceed `unread_bytes`, the connections that have read nothing for longest are cut.
         """
-        self.resume(connection)
-        self._stalled[connection] = held
-        self.unread += held
-        while self.unread > self.settings.unread_bytes:
-            longest = next(iter(self._stalled))
+        self.unread.hold(connection, held)
+        while (longest := self.unread.beyond(self.settings.unread_bytes)) is not None:
             self.resume(longest)
             longest.abort()
 
-    def resume(self, connection: Stallable) -> None:
+    def resume(self, connection: Connection) -> None:
         """The peer has read, or the connection has ended."""
-        self.unread -= self._stalled.pop(connection, 0)
+        self.unread.hold(connection, 0)
 
     def _network_prefix(self, address: str) -> str:
         """Empty for trusted proxies: many clients share their address, so only the limit of the process applies."""

@@ -25,8 +25,8 @@ class Backlog:
         self.reading = True
         """Whether the transport reads."""
 
-    def __bool__(self) -> bool:
-        return bool(self._data)
+    def __len__(self) -> int:
+        return len(self._data)
 
     def add(self, data: bytes) -> None:
         """Keep bytes for later. They are never more than one read, because reading is paused while any are left."""

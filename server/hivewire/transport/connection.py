@@ -21,7 +21,7 @@ from uvicorn.server import ServerState
 from websockets.datastructures import Headers
 from websockets.http11 import Request
 
-from hivewire.transport.admission import Admission
+from hivewire.transport.admission import FREE, Admission
 from hivewire.transport.backlog import SLICE
 from hivewire_protocol.encoding import encode
 
@@ -41,6 +41,9 @@ VIEW = 512 << 10
 PIPELINE = 64
 """Pipelined requests of one HTTP connection that may wait for their answers. Browsers and libraries send none."""
 
+
+PROBED = frozenset({b"/health/live", b"/health/ready", b"/metrics"})
+"""What is served when no place is left: balancers and operators need it most then."""
 
 _PATH = re.compile(rb"(?:https?://[^/]*)?(/[^?]*)", re.IGNORECASE)
 """The path in the target of a request (RFC 9112, section 3.2)."""
@@ -124,7 +127,11 @@ class HttpProtocol(HttpToolsProtocol):
         self._headers_of = headers_of
         self.address = ""
         self.url = b""  # uvicorn sets it when the first request begins, and a refusal may come earlier
+        self.stranger = True
+        """Whether nobody has logged in on this connection yet."""
         self._admitted = False
+        self._spare = False
+        self._taken = 0  # bytes of a stranger's requests that are not answered yet
         self._unanswered: list[RequestResponseCycle] = []
         self._end: Callable[[], None] | None = None
         self._head_bytes = 0
@@ -135,14 +142,12 @@ class HttpProtocol(HttpToolsProtocol):
         self._held = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Admit the connection, or refuse it with 503."""
+        """Admit the connection. In a spare place, all but health and metrics is refused with 503."""
         super().connection_made(transport)
-        transport.set_write_buffer_limits(high=PORTION)  # under TLS there would be eight times as much
+        transport.set_write_buffer_limits(high=FREE)
         self.address = peer_address(transport)
-        self._admitted = self.admission.enter(self.address)
-        if not self._admitted:
-            self.refuse(Refusal(503, "too many connections; try again later"))
-            return
+        self._admitted = True
+        self._spare = not self.admission.enter(self, self.address)
         self._expect_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -156,10 +161,17 @@ class HttpProtocol(HttpToolsProtocol):
         self.admission.resume(self)
         if self._admitted:
             self._admitted = False
-            self.admission.leave(self.address)
+            self.admission.leave(self, self.address)
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser slice by slice and bound the head of each request."""
+        if self.stranger:
+            # Counted when the requests that are complete have had the chance to prove who asks.
+            self._taken += len(data)
+            self.loop.call_soon(self._account)
+        self._feed_all(data)
+
+    def _feed_all(self, data: bytes) -> None:
         for start in range(0, len(data), SLICE):
             if self._end is not None or self.transport.is_closing():
                 return
@@ -175,7 +187,7 @@ class HttpProtocol(HttpToolsProtocol):
                 self._end_with(partial(self._hand_over, data[start + parsed :]))
             else:
                 self._head_bytes = 0
-                self.data_received(self._head_without_upgrade() + piece[parsed:])
+                self._feed_all(self._head_without_upgrade() + piece[parsed:])
         except httptools.HttpParserError as error:
             # What a callback of the parser raises comes as the context of the parser's own error.
             cause = error.__context__
@@ -189,6 +201,25 @@ class HttpProtocol(HttpToolsProtocol):
     def abort(self) -> None:
         """Cut the connection at once."""
         self.transport.abort()
+
+    def give_way(self) -> None:
+        """Cut the connection at once. It has left already."""
+        self._admitted = False
+        self.abort()
+
+    def logged_in(self) -> None:
+        """A request has proved who asks: the connection is no stranger any more."""
+        if self.stranger:
+            self.stranger = False
+            self.admission.login(self)
+            self.transport.set_write_buffer_limits(high=PORTION)  # under TLS there would be eight times as much
+            if self.flow.write_paused:
+                self._stall()
+
+    def _account(self) -> None:
+        """Set what this stranger holds: the bytes of its requests, and the answers that it does not read."""
+        if self.stranger and self._admitted:
+            self.admission.hold(self, self._taken + (self.unsent if self.flow.write_paused else 0))
 
     def shutdown(self) -> None:
         """uvicorn stops. Under TLS, closing waits for the peer's close_notify, which an idle peer may never send."""
@@ -219,6 +250,8 @@ class HttpProtocol(HttpToolsProtocol):
         size = len(self.url) + sum(len(name) + len(value) + len(": \r\n") for name, value in self.headers)
         if size > self.admission.settings.head_bytes:
             raise self._head_too_large()
+        if self._spare and self._path() not in PROBED:
+            raise Refusal(503, "too many connections; try again later")
         if self.parser.should_upgrade():
             if self.parser.get_method() == b"CONNECT":
                 raise Refusal(400, "this is no proxy")
@@ -295,6 +328,9 @@ class HttpProtocol(HttpToolsProtocol):
         if isinstance(answered.transport, HeadWithBody):
             answered.transport.flush()
         super().on_response_complete()
+        if self.stranger and not self._unanswered:
+            self._taken = 0 if self._head_complete else self._head_bytes
+            self._account()
         if self._end is not None and not self._unanswered and not self.transport.is_closing():
             self._unset_keepalive_if_required()
             self.transport.resume_reading()
@@ -315,7 +351,7 @@ class HttpProtocol(HttpToolsProtocol):
     def _write_refusal(self, refusal: Refusal) -> None:
         body = encode({"error": refusal.status, "message": str(refusal)})
         headers = {
-            **self._headers_of(self._path()),
+            **self._headers_of(self._path().decode("latin-1")),
             **refusal.headers,
             "Content-Type": "application/json",
             "Connection": "close",
@@ -330,10 +366,10 @@ class HttpProtocol(HttpToolsProtocol):
         else:
             self.transport.close()
 
-    def _path(self) -> str:
-        """The path of the refused request, as far as it was read."""
+    def _path(self) -> bytes:
+        """The path of the request that is read, as far as it was read."""
         match = _PATH.match(self.url)
-        return match[1].decode("latin-1") if match else ""
+        return match[1] if match else b""
 
     def _hand_over(self, rest: bytes) -> None:
         """Let a WebSocket take over the transport; `rest` is what the client sent without waiting for the 101."""
@@ -345,7 +381,9 @@ class HttpProtocol(HttpToolsProtocol):
             self._write_refusal(refusal)
             return
         self._stop_slow_timer()
-        self.admission.resume(self)
+        self.admission.hand_over(self, socket, self.address)
+        if not socket.stranger:
+            self.admission.login(socket)
         self.connections.discard(self)
         self._admitted = False
         self.transport.set_protocol(socket)
@@ -391,7 +429,10 @@ class HttpProtocol(HttpToolsProtocol):
             self._stall()
 
     def _stall(self) -> None:
-        self.admission.stall(self, self._held + self.unsent)
+        if self.stranger:
+            self._account()
+        else:
+            self.admission.stall(self, self._held + self.unsent)
 
     def pause_writing(self) -> None:
         """The peer does not read its answer: count the bytes, and cut the connection when it makes no progress."""
@@ -413,6 +454,7 @@ class HttpProtocol(HttpToolsProtocol):
         """The peer has read most of what was written."""
         super().resume_writing()
         self.admission.resume(self)
+        self._account()
         if not self.transport.is_closing():
             self._stop_slow_timer()
 

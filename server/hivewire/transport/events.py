@@ -102,6 +102,9 @@ class EventStream:
         """End with an event that gives the code and the reason."""
         self.finish(code, TABLE[code].reason)
 
+    def authenticated(self) -> None:
+        """Nothing to do: it is opened by those who are."""
+
     def suspend(self) -> None:
         """End the stream if its token is no longer valid: a client can send a new one only by reconnecting."""
         try:

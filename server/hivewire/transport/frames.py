@@ -108,6 +108,11 @@ class FrameReader:
         """Bytes in memory of an unfinished message or frame."""
         return len(self._tail or b"") + len(self._fragments or b"")
 
+    @property
+    def announced(self) -> int:
+        """The size of an unfinished message as far as it is known, with the head of its last frame."""
+        return len(self._fragments or b"") + (self._needed if self._tail is not None else 0)
+
     def only_close(self) -> None:
         """Skip messages from now on: our close frame is sent, and only the peer's is expected (section 5.5.1)."""
         self._only_close = True

@@ -80,10 +80,14 @@ class Server(uvicorn.Server):
             "closing_streams": ("Event streams whose last event waits to be read.", streams.closing),
             "streams": ("Open event streams.", lambda: len(streams.open)),
             "unfinished_bytes": (
-                "Bytes of incomplete messages and bodies, beyond 16 KiB of each connection.",
+                "Bytes of incomplete messages and bodies, beyond 4 KiB of each connection.",
                 lambda: admission.unfinished,
             ),
-            "unread_bytes": ("Bytes of HTTP answers that their peers do not read.", lambda: admission.unread),
+            "unread_bytes": ("Bytes of answers that their peers do not read.", lambda: admission.unread.held),
+            "anonymous_bytes": (
+                "Bytes that connections hold on which nobody has logged in.",
+                lambda: admission.anonymous.held,
+            ),
         }
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:

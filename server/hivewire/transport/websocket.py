@@ -12,21 +12,22 @@ import math
 import random
 from collections.abc import Callable, Sequence
 from enum import IntEnum
-from itertools import count
+from itertools import count, takewhile
 from time import monotonic
 
 from uvicorn.server import ServerState
 from websockets.http11 import Request, Response
 from websockets.server import ServerProtocol
 
+from hivewire.access.identity import ANONYMOUS
 from hivewire.caller import Caller
 from hivewire.dispatch import Dispatcher
 from hivewire.session import TURN_SECONDS, Session
 from hivewire.telemetry import Gauges, log
 from hivewire.transport import frames
-from hivewire.transport.admission import Admission
+from hivewire.transport.admission import FREE, Admission
 from hivewire.transport.backlog import SLICE, Backlog
-from hivewire.transport.connection import Refusal, peer_address
+from hivewire.transport.connection import PORTION, Refusal, peer_address
 from hivewire.transport.frames import Close, Event, Failure, FrameReader, Ping, Unacceptable, text_head
 from hivewire_protocol.close import TABLE, Code
 from hivewire_protocol.codec import push
@@ -47,6 +48,9 @@ CLOSE_SECONDS = 5.0
 
 ENOUGH = 64 << 10
 """Bytes of answers after which they are written before the next request is carried out."""
+
+STRANGERS_MESSAGE = 80 << 10
+"""Largest message before login: the longest token fits."""
 
 CLOCK_EVENTS = 16
 """The clock is read once for so many messages: reading it for each costs more than it gives."""
@@ -76,7 +80,9 @@ class Sockets:
         self.settings = admission.settings
         self.open_sockets: set[WebSocket] = set()
         self.unfinished: set[WebSocket] = set()
+        self.strangers: dict[WebSocket, float] = {}  # since when; nobody has logged in on these
         self.draining = False
+        self._unread: set[WebSocket] = set()  # whose unread answers were counted at the last tick
         self._identify = identify
         self._numbers = count()
         self._beat = 0
@@ -101,8 +107,8 @@ class Sockets:
             challenge = {"WWW-Authenticate": "Bearer"} if error.code == 401 else None
             raise Refusal(error.code, str(error), challenge) from None
         transport.write(_accept(request).serialize())
-        transport.set_write_buffer_limits(high=self.settings.outbox_bytes)
         socket = WebSocket(self, transport, caller, server_state, next(self._numbers))
+        transport.set_write_buffer_limits(high=FREE if socket.stranger else self.settings.outbox_bytes)
         self.open_sockets.add(socket)
         server_state.connections.add(socket)  # type: ignore[arg-type]
         return socket
@@ -145,6 +151,14 @@ class Sockets:
             socket.check_progress()
         for socket in list(self.unfinished):
             socket.check_message()
+        unread = {socket for socket in self.open_sockets if socket.transport.get_write_buffer_size() > PORTION}
+        for socket in unread | self._unread & self.open_sockets:
+            socket.count_unread()
+        self._unread = unread
+        late = asyncio.get_running_loop().time() - self.settings.login_seconds
+        for socket in list(takewhile(lambda socket: self.strangers[socket] <= late, self.strangers)):
+            socket.close(Code.NOT_AUTHENTICATED)
+            del self.strangers[socket]
 
 
 class WebSocket(asyncio.Protocol):
@@ -154,6 +168,7 @@ class WebSocket(asyncio.Protocol):
 
     __slots__ = (
         "_address",
+        "_admitted",
         "_backlog",
         "_begun",
         "_close_timer",
@@ -173,8 +188,10 @@ class WebSocket(asyncio.Protocol):
         "_sockets",
         "_state",
         "_unread",
+        "_watched",
         "number",
         "stalled_since",
+        "stranger",
         "transport",
     )
 
@@ -190,6 +207,11 @@ class WebSocket(asyncio.Protocol):
         caller.listener = self
         self._session = Session(sockets.dispatcher, caller, self._send, self._settled)
         self._state: State = OPEN
+        self._admitted = True
+        self.stranger = caller.identity is ANONYMOUS
+        """Whether nobody has logged in on this socket yet."""
+        if self.stranger:
+            sockets.strangers[self] = self._loop.time()
         # Reading.
         self._reader = FrameReader(sockets.settings.message_bytes)
         self._backlog = Backlog(transport)
@@ -198,6 +220,7 @@ class WebSocket(asyncio.Protocol):
         self._receiving = False
         self._begun: float | None = None  # when the unfinished message began
         self._drawn = 0  # what it draws from the shared budget of unfinished messages
+        self._watched = self.stranger  # whether it is accounted for after each read
         # Writing.
         self._out: list[bytes] = []
         self._out_bytes = 0
@@ -231,8 +254,10 @@ class WebSocket(asyncio.Protocol):
         self._server_state.connections.discard(self)
         self._sockets.open_sockets.discard(self)
         self._sockets.unfinished.discard(self)
+        self._sockets.strangers.pop(self, None)
         self._sockets.admission.draw(self._drawn, 0)
-        self._sockets.admission.leave(self._address)
+        if self._admitted:
+            self._sockets.admission.leave(self, self._address)
         if self._close_timer is not None:
             self._close_timer.cancel()
         self._session.close()
@@ -243,15 +268,34 @@ class WebSocket(asyncio.Protocol):
         self._unread = self.transport.get_write_buffer_size()
         self._session.pause()
         self._regulate()
+        self.count_unread()
 
     def resume_writing(self) -> None:
         """The peer reads again: go on with its session."""
         idle, self._idle = self._idle or self._idle_now(), False
         self.stalled_since = None
+        self.count_unread()
         self._session.resume(idle)
         self._flush()
         self._regulate()
         self._close_if_drained()
+
+    def abort(self) -> None:
+        """Cut the connection at once."""
+        self.transport.abort()
+
+    def give_way(self) -> None:
+        """Cut the connection at once. It has left the admission already."""
+        self._admitted = False
+        self.abort()
+
+    def authenticated(self) -> None:
+        """The caller has proved who it is: this is no stranger's socket any more."""
+        if self.stranger:
+            self.stranger = False
+            self._sockets.strangers.pop(self, None)
+            self._sockets.admission.login(self)
+            self.transport.set_write_buffer_limits(high=self._sockets.settings.outbox_bytes)
 
     def shutdown(self) -> None:
         """The server stops: read nothing more, answer what was read, then close with 1001."""
@@ -265,7 +309,7 @@ class WebSocket(asyncio.Protocol):
     def _received(self) -> None:
         """Write what was answered at once, and keep account of what was not."""
         self._flush()
-        if self._reader.unfinished or self._begun is not None or self._drawn:
+        if self._watched or self._reader.unfinished:
             self._account()
         if self._session.pending and self._congested():
             self._regulate()
@@ -341,10 +385,22 @@ class WebSocket(asyncio.Protocol):
         else:
             self._begun = None
             self._sockets.unfinished.discard(self)
+        if self.stranger:
+            self._account_stranger()
+            return
         try:
             self._drawn = self._sockets.admission.draw(self._drawn, reader.held)
         except Unavailable as error:
             self._fail(Code.INTERNAL_ERROR, str(error))
+        self._watched = self._begun is not None or self._drawn > 0
+
+    def _account_stranger(self) -> None:
+        """Count all that is in memory for a stranger, and refuse a message that is longer than any login."""
+        if self._reader.announced > STRANGERS_MESSAGE and self._ending is None:
+            self._control(Failure(Code.TOO_LARGE, "message larger than the limit before login"))
+        unread = self.transport.get_write_buffer_size() if self.stalled_since is not None else 0
+        waiting = self._reader.held + len(self._backlog) + self._session.pending_bytes
+        self._sockets.admission.hold(self, waiting + unread)
 
     # Writing.
 
@@ -468,6 +524,14 @@ class WebSocket(asyncio.Protocol):
         if self.stalled_since is not None and now - self.stalled_since >= self._sockets.settings.slow_seconds:
             self.close(Code.SLOW_CONSUMER)
             self._cut_after(1)  # the close frame is behind everything else that the peer does not read
+
+    def count_unread(self) -> None:
+        """Count what the peer has not read."""
+        if self.stranger:
+            self._account_stranger()
+        else:
+            unread = self.transport.get_write_buffer_size()
+            self._sockets.admission.stall(self, unread if unread > PORTION else 0)
 
     def _idle_now(self) -> bool:
         since = self.stalled_since

@@ -1,0 +1,286 @@
+"""Strangers, who have not logged in, take nothing from those who have: places, memory, answers."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from hivewire.settings import Settings
+from hivewire.transport.admission import SHARES, SPARE, Admission
+from hivewire.transport.websocket import STRANGERS_MESSAGE
+from tests.gate.wire import INFO, Wire, dial, frame, gauge, memory, opened, until
+from tests.running import RunningGateway
+
+KIBI, MEBI = 1 << 10, 1 << 20
+SHARE = 4 * MEBI // SHARES
+"""What one address may hold with the least `--anonymous-bytes`."""
+
+
+def get(path: str, *headers: str) -> bytes:
+    """A request without a body."""
+    return "\r\n".join([f"GET {path} HTTP/1.1", "Host: g", *headers, "", ""]).encode()
+
+
+def action(name: str, /, **members: object) -> bytes:
+    """The message of a request."""
+    return json.dumps({"action": name, "requestId": 1, **members}).encode()
+
+
+def by_header(gateway: RunningGateway, stack: ExitStack) -> Wire:
+    """A socket that was opened with a token."""
+    return stack.enter_context(opened(gateway, gateway.token()))
+
+
+def by_action(gateway: RunningGateway, stack: ExitStack) -> Wire:
+    """A socket that has authenticated."""
+    token, wire = gateway.token(), stack.enter_context(opened(gateway))
+    wire.send(frame(action("authenticate", token=token)))
+    assert wire.answer()["status"] == "success"
+    return wire
+
+
+def answers(wire: Wire) -> bool:
+    """Whether a socket is served."""
+    wire.send(frame(INFO))
+    return bool(wire.answer()["status"] == "success")
+
+
+# Places.
+
+
+@pytest.mark.parametrize("flag", ["--connections", "--connections-per-address"])
+@pytest.mark.parametrize("login", [by_header, by_action])
+def test_the_stranger_who_came_first_gives_way(data: Path, flag: str, login: object) -> None:
+    """When places run out a newcomer is served in place of the stranger who came first, never of one who logged in."""
+    with RunningGateway(data, flag, "3") as gateway, ExitStack() as stack:
+        member = login(gateway, stack)  # type: ignore[operator]
+        first, second = stack.enter_context(dial(gateway)), stack.enter_context(opened(gateway))
+        for _ in range(5):
+            newcomer = stack.enter_context(opened(gateway))
+            assert first.ended()
+            assert answers(newcomer)
+            assert answers(member)
+            first, second = second, newcomer
+
+
+def test_a_request_with_a_token_keeps_the_place_of_its_connection(data: Path) -> None:
+    """A connection over which a request with a token came is none of a stranger."""
+    with RunningGateway(data, "--connections", "2") as gateway, ExitStack() as stack:
+        member = stack.enter_context(dial(gateway))
+        request = get("/api/rest/configuration", f"Authorization: Bearer {gateway.token()}")
+        member.send(request)
+        assert member.response()[0] == 200
+        for _ in range(5):
+            assert answers(stack.enter_context(opened(gateway)))
+            member.send(request)
+            assert member.response()[0] == 200
+
+
+@pytest.mark.parametrize("flag", ["--connections", "--connections-per-address"])
+def test_without_places_health_and_metrics_are_served_and_all_else_gets_503(data: Path, flag: str) -> None:
+    """Those who have logged in hold every place: probes are answered all the same, however many idle connections come,
+    and a place that is left is free."""
+    with RunningGateway(data, flag, "2") as gateway, ExitStack() as stack:
+        members = [by_header(gateway, stack) for _ in range(2)]
+        for _ in range(SPARE + 4):
+            stack.enter_context(dial(gateway))
+        for path in ("/health/live", "/health/ready", "/metrics"):
+            with dial(gateway) as probe:
+                probe.send(get(path))
+                assert probe.head()[0] == 200
+        for request in (get("/api/rest/info"), get("/api/websocket", "Connection: Upgrade", "Upgrade: websocket")):
+            with dial(gateway) as other:
+                other.send(request)
+                status, headers, body = other.response()
+                assert (status, headers["connection"]) == (503, "close")
+                assert body == {"error": 503, "message": "too many connections; try again later"}
+                assert other.ended()
+        assert all(map(answers, members))
+        members[0].close()
+
+        def room() -> bool:
+            with dial(gateway) as again:
+                again.send(get("/api/rest/info"))
+                return again.response()[0] == 200
+
+        until(room)
+
+
+def test_a_socket_that_never_authenticates_is_closed(data: Path) -> None:
+    """After `login_seconds` with 4010; those with a token, in the handshake or by the action, stay."""
+    with RunningGateway(data, "--login-seconds", "0.3", "--ping-seconds", "2") as gateway, ExitStack() as stack:
+        members = [by_header(gateway, stack), by_action(gateway, stack)]
+        for _ in range(2):
+            with opened(gateway) as stranger:
+                assert stranger.closed() == (4010, "not authenticated in time")
+        assert all(map(answers, members))
+
+
+# Memory.
+
+
+class Peer:
+    """A connection that notes how it ends."""
+
+    def __init__(self) -> None:
+        self.end = ""
+
+    def abort(self) -> None:
+        self.end = "cut"
+
+    def give_way(self) -> None:
+        self.end = "gave way"
+
+
+def test_strangers_share_a_budget_and_those_of_an_address_a_part_of_it() -> None:
+    """Who holds memory for longest gives way: of an address that holds too much, or of all when all do."""
+    admission = Admission(Settings(anonymous_bytes=4 * MEBI))
+    peers = [Peer() for _ in range(20)]
+    for number, peer in enumerate(peers):
+        assert admission.enter(peer, f"10.0.0.{number}")
+    for peer in peers[:15]:
+        admission.hold(peer, SHARE)
+    admission.hold(peers[0], SHARE - 1)  # the others hold theirs for longer now
+    admission.hold(peers[15], SHARE)
+    assert not any(peer.end for peer in peers)
+    admission.hold(peers[16], SHARE)
+    assert [peer.end for peer in peers[:3]] == ["", "gave way", ""]
+    admission.hold(peers[17], SHARE + 1)
+    assert [peer for peer in peers if peer.end] == [peers[1], peers[17]]
+    assert admission.inside == 18
+    for number, peer in enumerate(peers):
+        if not peer.end:
+            admission.leave(peer, f"10.0.0.{number}")
+    assert (admission.inside, admission.anonymous.held) == (0, 0)
+
+
+@pytest.fixture(scope="module")
+def tight(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGateway]:
+    """A gateway with little memory for strangers, and less for the unfinished messages of all others."""
+    data = tmp_path_factory.mktemp("tight") / "hivewire.db"
+    with RunningGateway(data, "--anonymous-bytes", str(4 * MEBI), "--unfinished-bytes", str(64 * KIBI)) as gateway:
+        yield gateway
+        assert not gateway.events("unexpected error"), gateway.events("unexpected error")
+        assert not gateway.noise, gateway.noise
+
+
+def test_half_messages_of_strangers_take_nothing_from_those_with_a_token(tight: RunningGateway) -> None:
+    """However much strangers leave unfinished, messages and bodies with a token are taken; the oldest half messages
+    are dropped with their sockets."""
+    half = frame(action("server/info", pad="x" * 60_000))[:-1]
+    token = tight.token()
+    body = b'{"value":"1"}'.ljust(60_000)
+    head = f"PUT /api/rest/configuration/admission HTTP/1.1\r\nHost: g\r\nAuthorization: Bearer {token}\r\n"
+    with ExitStack() as stack:
+        strangers = [stack.enter_context(opened(tight)) for _ in range(8)]
+        for number, stranger in enumerate(strangers, 1):
+            stranger.send(half)
+            if number <= 4:
+                until(lambda number=number: gauge(tight, "anonymous_bytes") >= number * 60_000)  # type: ignore[misc]
+        assert strangers[0].ended()
+        assert gauge(tight, "anonymous_bytes") <= SHARE
+        assert gauge(tight, "unfinished_bytes") == 0
+        with dial(tight) as client, opened(tight, token) as member:
+            client.send(f"{head}Content-Length: 60000\r\n\r\n".encode(), body[:-1])
+            until(lambda: gauge(tight, "unfinished_bytes") > 40_000)
+            client.send(body[-1:])
+            assert client.response()[0] == 200
+            member.send(half)
+            until(lambda: gauge(tight, "unfinished_bytes") > 40_000)
+            member.send(frame(action("server/info", pad="x" * 60_000))[-1:])
+            assert member.answer()["status"] == "success"
+    until(lambda: gauge(tight, "anonymous_bytes") < KIBI)
+
+
+def test_unread_answers_of_strangers_are_bounded(tight: RunningGateway) -> None:
+    """Many strangers ask for long answers and read nothing: what all hold stays within the share of their address."""
+    message = frame(json.dumps({"action": "server/info", "requestId": "x" * 60_000}).encode())
+    before = memory(tight)
+    with ExitStack() as stack:
+        for _ in range(30):
+            stranger = stack.enter_context(opened(tight, receive_buffer=4_096))
+            stranger.socket.settimeout(0.05)
+            with stack.enter_context(ExitStack()):
+                try:
+                    while True:
+                        stranger.send(message)
+                except (TimeoutError, ConnectionError):
+                    pass
+        assert gauge(tight, "anonymous_bytes") <= SHARE
+        assert memory(tight) - before < 12 * MEBI
+    until(lambda: gauge(tight, "anonymous_bytes") < KIBI)
+
+
+HALF_HEAD = b"GET / HTTP/1.1\r\nX: " + b"x" * 50_000
+HALF_BODY = b"POST /api/rest/token HTTP/1.1\r\nHost: g\r\nContent-Length: 60000\r\n\r\n" + b" " * 50_000
+
+
+@pytest.mark.parametrize("sent", [HALF_HEAD, HALF_BODY], ids=["head", "body"])
+def test_half_requests_of_strangers_are_counted_from_the_first_byte(tight: RunningGateway, sent: bytes) -> None:
+    """Heads as well as bodies; the connection that has held the most for longest is cut, the others are answered."""
+    with ExitStack() as stack:
+        strangers = [stack.enter_context(dial(tight)) for _ in range(8)]
+        for stranger in strangers:
+            stranger.send(sent)
+        assert strangers[0].ended()
+        until(lambda: 100_000 < gauge(tight, "anonymous_bytes") <= SHARE)
+        assert gauge(tight, "unfinished_bytes") == 0
+        assert tight.token()
+    until(lambda: gauge(tight, "anonymous_bytes") < KIBI)
+
+
+def test_a_stranger_may_send_the_longest_token_and_no_longer_message(tight: RunningGateway) -> None:
+    """Announcing more than 80 KiB before login closes with 1009; nothing of it is waited for."""
+    with opened(tight) as stranger:
+        stranger.send(frame(action("server/info", pad="x" * (STRANGERS_MESSAGE - KIBI))))
+        assert stranger.answer()["status"] == "success"
+        stranger.send(frame(INFO), frame(announced=STRANGERS_MESSAGE + 100))
+        assert stranger.answer()["status"] == "success"
+        assert stranger.closed() == (1009, "message larger than the limit before login")
+    with opened(tight) as stranger:
+        for _ in range(9):
+            stranger.send(frame(b"x" * 10_000, 1 if not _ else 0, fin=False))
+        assert stranger.closed()[0] == 1009
+
+
+def test_what_follows_a_login_in_the_same_bytes_is_no_strangers(tight: RunningGateway) -> None:
+    """A client need not wait for the answer to its login before it sends a long message, whole or unfinished."""
+    login = frame(action("authenticate", token=tight.token()))
+    long = frame(action("configuration/put", name="admission.long", value="x" * 60_000, description="d" * 50_000))
+    with opened(tight) as wire:
+        wire.send(login + long)
+        assert wire.answer()["status"] == "success"
+        assert wire.closed()[0] == 1011  # more than 64 KiB unfinished: those with a token have their own budget
+    half = frame(action("server/info", pad="x" * 60_000))
+    with opened(tight) as wire:
+        wire.send(login + half[:-1])
+        assert wire.answer()["status"] == "success"
+        until(lambda: gauge(tight, "unfinished_bytes") > 40_000)
+        assert gauge(tight, "anonymous_bytes") < KIBI
+        wire.send(half[-1:])
+        assert wire.answer()["status"] == "success"
+    until(lambda: gauge(tight, "unfinished_bytes") == 0)
+
+
+def test_unread_answers_of_sockets_draw_on_the_budget_of_all(data: Path) -> None:
+    """When the answers that sockets do not read exceed `unread_bytes`, the one that has not read for longest is cut."""
+    with RunningGateway(data, "--unread-bytes", str(2 * MEBI), "--value-length", "100000") as gateway:
+        token = gateway.token()
+        with gateway.socket(token) as talk:
+            talk("configuration/put", name="long", value="x" * 60_000)
+        with ExitStack() as stack:
+            wires = [stack.enter_context(opened(gateway, token, receive_buffer=4_096)) for _ in range(3)]
+            for number, wire in enumerate(wires):
+                wire.send(frame(action("configuration/get", name="long")) * 200)
+                if not number:
+                    until(lambda: gauge(gateway, "unread_bytes") > MEBI)
+            until(lambda: gauge(gateway, "sockets") < 3)
+            assert MEBI < gauge(gateway, "unread_bytes") < 2 * MEBI
+            wires[0].socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, MEBI)
+            assert sum(1 for _ in range(200) if wires[2].answer()["status"] == "success") == 200
+        until(lambda: gauge(gateway, "unread_bytes") == 0)
