@@ -611,3 +611,32 @@ def test_what_is_exported_from_one_gateway_and_imported_into_another_is_the_same
 
 def without_version(resource: dict[str, Any]) -> dict[str, Any]:
     return {member: value for member, value in resource.items() if member != "entityVersion"}
+
+
+# The data file itself.
+
+
+def test_a_data_file_is_dumped_loaded_and_vacuumed(run: Run, data: Path, tmp_path: Path) -> None:
+    """A gateway's file, dumped while it runs, is loaded as another one that a gateway serves, logins included."""
+    dumped, loaded = tmp_path / "ledger.jsonl", tmp_path / "loaded.db"
+    with RunningGateway(data) as gateway, gateway.socket() as talk:
+        assert talk("configuration/put", name="a", value="1", description="why")["status"] == "success"
+        outcome = run("dump", str(dumped), "--data", str(data))
+        assert (outcome.code, outcome.out) == (0, "")
+        assert outcome.err.startswith(f"{data} is dumped: ")
+        assert dumped.stat().st_mode & 0o777 == 0o600
+        piped = run("dump", "--data", str(data))
+        assert piped.out.encode() == dumped.read_bytes()
+        assert run("dump", str(dumped), "--data", str(data)).code == 1
+        assert "in use by another gateway" in run("vacuum", "--data", str(data)).err
+    assert run("load", "-", "--data", str(loaded), stdin=dumped.read_bytes()).code == 0
+    assert "exists already" in run("load", str(dumped), "--data", str(loaded)).err
+    assert run("vacuum", "--data", str(loaded)).out.startswith(f"{loaded} has ")
+    with RunningGateway(loaded) as gateway, gateway.socket() as talk:
+        [change] = talk("configuration/history", name="a")["changes"]
+        assert (change["configuration"]["value"], change["description"]) == ("1", "why")
+    cut = dumped.read_bytes()[:-20]
+    outcome = run("load", "-", "--data", str(tmp_path / "cut.db"), stdin=cut)
+    assert (outcome.code, outcome.out) == (1, "")
+    assert outcome.err.startswith("hivewire: error: line ")
+    assert not (tmp_path / "cut.db").exists()

@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from hivewire.ledger.backup import backup
+from hivewire.ledger.engines import sqlite
 from hivewire.ledger.engines.sqlite import SqliteJournal
 from hivewire.ledger.engines.sqlite_file import APPLICATION_ID, SCHEMA_VERSION, creation_script
 from hivewire.ledger.journal import JournalError
@@ -479,10 +480,54 @@ async def test_a_backup_of_nothing_or_to_nowhere_is_told(data: Path, tmp_path: P
 async def test_an_abandoned_backup_is_no_obstacle(data: Path, tmp_path: Path) -> None:
     """What a killed backup left behind is swept away by the next one."""
     await filled(data)
-    (tmp_path / "copy.db.unfinished").write_bytes(b"half")
+    (tmp_path / "copy.db.hivewire-unfinished").write_bytes(b"half")
     backup(data, tmp_path / "copy.db")
     assert len((await state(tmp_path / "copy.db"))[0]) == 500
-    assert not (tmp_path / "copy.db.unfinished").exists()
+    assert not (tmp_path / "copy.db.hivewire-unfinished").exists()
+
+
+BACKUP = """
+    import sys
+    from hivewire import cli
+    sys.argv = ["hivewire", "backup", "--data", sys.argv[1], sys.argv[2]]
+    cli.main()
+    """
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+async def test_a_backup_that_is_stopped_or_killed_leaves_nothing_for_long(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    """A backup that a signal ends cleans up; what a killed one leaves behind, the next one of another name removes.
+    While it was stopped the WAL grew; written back after it went, the WAL is cut to its bound."""
+    folder = tmp_path / "copies"
+    folder.mkdir()
+    (folder / "notes.unfinished").write_text("somebody else's")
+    monkeypatch.setattr(sqlite, "WAL_BYTES", 12 << 20)
+    await filled(data, 20_000)
+    ledger = Ledger(SqliteJournal(data), lambda: 1)
+    await ledger.open()
+    try:
+        with subprocess.Popen([sys.executable, "-c", textwrap.dedent(BACKUP), data, folder / "copy.db"]) as process:
+            unfinished = folder / "copy.db.hivewire-unfinished"
+            while not (unfinished.exists() and unfinished.stat().st_size):
+                assert process.poll() is None
+            process.send_signal(signal.SIGSTOP)
+            for n in range(4):
+                await ledger.commit(Transaction([Write("configuration", str(n), bytes(4 << 20))]))
+            wal = data.with_name(data.name + "-wal")
+            assert wal.stat().st_size > 12 << 20
+            process.send_signal(number)
+            process.send_signal(signal.SIGCONT)
+        assert process.returncode == (-9 if number == signal.SIGKILL else 128 + number)
+        assert unfinished.exists() == (number == signal.SIGKILL)
+        for n in range(4):
+            await ledger.commit(Transaction([Write("configuration", str(n), bytes(4 << 20))]))
+        assert wal.stat().st_size <= 12 << 20
+    finally:
+        await ledger.close()
+    backup(data, folder / "again.db")
+    assert sorted(os.listdir(folder)) == ["again.db", "notes.unfinished"]
 
 
 async def test_a_backup_beside_a_writer_is_one_moment(data: Path, tmp_path: Path) -> None:

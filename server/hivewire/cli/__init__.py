@@ -27,6 +27,9 @@ COMMANDS = {
     "client": "client:client",
     "backup": "backup:backup",
     "restore": "backup:restore",
+    "dump": "dump:dump",
+    "load": "dump:load",
+    "vacuum": "dump:vacuum",
 }
 """The module and the function of each command."""
 

@@ -37,14 +37,16 @@ def data_file(data: str | None, config: Path | None) -> Path:
 @contextmanager
 def working(what: str) -> Iterator[Callable[[int, int], None]]:
     """Shows the progress on a terminal; when the command is stopped by a signal, it cleans up first."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _stop)
+    before = {number: signal.signal(number, _stop) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
         with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
             task = progress.add_task(what, total=None)
             yield lambda done, total: progress.update(task, completed=done, total=total)
     except JournalError as error:
         raise click.ClickException(str(error)) from None
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _stop(number: int, frame: object) -> NoReturn:

@@ -1,17 +1,17 @@
-"""Copies of a ledger file, and putting one back: what `hivewire backup` and `hivewire restore` do."""
+"""What `hivewire backup`, `restore` and `vacuum` do with data files."""
 
 from __future__ import annotations
 
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from hivewire.ledger.engines.file_lock import FileLock, Note
 from hivewire.ledger.engines.sqlite_copy import NO_LINKS, Progress, copy, silent, sync
-from hivewire.ledger.engines.sqlite_file import beside, check, free_name, header_of
-from hivewire.ledger.engines.sqlite_start import require_whole
+from hivewire.ledger.engines.sqlite_file import beside, check, free_name, header_of, location
+from hivewire.ledger.engines.sqlite_start import begin, require_whole
 from hivewire.ledger.journal import JournalError
 
 
@@ -28,7 +28,7 @@ def backup(source: Path, target: Path, progress: Progress = silent) -> None:
     if not target.parent.is_dir():
         raise JournalError(f"cannot write {target}: {target.parent}: no such directory")
     try:
-        with _told(f"cannot back up {source} to {target}"):
+        with told(f"cannot back up {source} to {target}"):
             require_whole(source)
             check(source)
             copy(source, target, progress)
@@ -47,7 +47,7 @@ def restore(source: Path, target: Path, progress: Progress = silent, *, accept_l
         raise JournalError(f"there is no file {source}")
     if target.exists() and source.samefile(target):
         raise JournalError(f"{source} is the data file itself; name a copy of it")
-    with _told(f"cannot restore {source} to {target}"):
+    with told(f"cannot restore {source} to {target}"):
         if accept_loss and header_of(source) is not None:
             check(source)
         else:
@@ -90,8 +90,33 @@ def _exchange(copied: Path, target: Path) -> Path | None:
     return None if empty else old
 
 
+def vacuum(path: Path) -> tuple[int, int]:
+    """Give the unused pages of a data file back to the disk; returns its size in bytes before and after.
+
+    Its gateway must be stopped. The disk needs room for the file once more meanwhile. A file of an older schema is
+    migrated first. Raises JournalError, with a sentence for the operator.
+    """
+    if not path.exists() or not path.stat().st_size:
+        raise JournalError(f"there is no ledger at {path}; name it with --data")
+    lock = FileLock(path)
+    try:
+        with told(f"cannot vacuum {path}"):
+            lock.acquire()
+            note = begin(path, lock, accept_loss=False)
+            before = path.stat().st_size
+            if not note.shut:
+                raise JournalError(f"{path} is being read, perhaps by a backup; try again when that is over")
+            with closing(sqlite3.connect(location(path, "rw"), uri=True, isolation_level=None)) as connection:
+                connection.execute("PRAGMA secure_delete = ON")
+                connection.execute("VACUUM")
+            lock.note(note)
+            return before, path.stat().st_size
+    finally:
+        lock.release()
+
+
 @contextmanager
-def _told(what: str) -> Iterator[None]:
+def told(what: str) -> Iterator[None]:
     """Every error of the disk or of SQLite becomes a JournalError; FileExistsError stays."""
     try:
         yield

@@ -304,18 +304,16 @@ class SqliteJournal:
             self._writers = self._readers = None
 
     def _note_closed(self) -> None:
-        """Note that the file is whole without its WAL, also when somebody else who has it open keeps one."""
-        wal = beside(self.path, "-wal")
-        if self._lock.is_ours() and not (wal.exists() and wal.stat().st_size):
+        """Note that the file is whole, if nobody else who has it open keeps its WAL."""
+        if self._lock.is_ours() and not beside(self.path, "-wal").exists():
             self._lock.note_shut()
 
 
 async def _leave_wal_mode(connection: aiosqlite.Connection) -> None:
-    """Write the WAL back and remove it. While somebody has the file open it can only be emptied, or not even that."""
-    await connection.execute("PRAGMA busy_timeout = 0")
-    for statement in ("PRAGMA journal_mode = DELETE", "PRAGMA wal_checkpoint(TRUNCATE)"):
-        with suppress(sqlite3.Error):  # a disk that fails: the WAL stays
-            await connection.execute_fetchall(statement)
+    """Write the WAL back and remove it, unless somebody else has the file open or the disk fails: then it stays."""
+    with suppress(sqlite3.Error):
+        await connection.execute("PRAGMA busy_timeout = 0")
+        await connection.execute("PRAGMA journal_mode = DELETE")
 
 
 def _size(count: int) -> int:

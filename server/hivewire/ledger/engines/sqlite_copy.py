@@ -6,12 +6,12 @@ import errno
 import fcntl
 import os
 import sqlite3
-from collections.abc import Callable
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TypeAlias
 
-from hivewire.ledger.engines.sqlite_file import RUNS, header_of, location, new_name
+from hivewire.ledger.engines.sqlite_file import RUNS, beside, location, new_name
 from hivewire.ledger.journal import JournalError
 
 NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
@@ -20,7 +20,8 @@ NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS
 PAGES = 1_000
 """Pages that are copied between two reports of progress."""
 
-UNFINISHED = ".unfinished"
+UNFINISHED = ".hivewire-unfinished"
+"""The end of the name of a file that is being made: nobody else calls a file so."""
 
 Progress: TypeAlias = Callable[[int, int], None]
 """Gets the pages that are done, and all of them."""
@@ -33,8 +34,18 @@ def silent(done: int, total: int) -> None:
 def copy(source: Path, target: Path, progress: Progress = silent) -> None:
     """Copy the file at `source` as it is now into the new file `target`, with a new epoch and a new run.
 
-    The copy appears whole, readable by its owner only, or not at all. It is closed, and may have an older schema.
-    Raises FileExistsError, OSError, sqlite3.Error, and JournalError for a damaged copy.
+    The copy is closed, and may have an older schema. Raises FileExistsError, OSError, sqlite3.Error, and JournalError
+    for a damaged copy.
+    """
+    with new_file(target) as unfinished:
+        _copy(source, unfinished, progress)
+
+
+@contextmanager
+def new_file(target: Path) -> Iterator[Path]:
+    """An empty file to fill, which then appears at `target`: whole, readable by its owner only, or not at all.
+
+    What is left of it when the process is killed is removed by the next one in that directory.
     """
     unfinished = target.with_name(target.name + UNFINISHED)
     _sweep(target.parent)
@@ -42,7 +53,8 @@ def copy(source: Path, target: Path, progress: Progress = silent) -> None:
     descriptor = os.open(unfinished, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        _copy(source, unfinished, progress)
+        yield unfinished
+        sync(unfinished)
         _publish(unfinished, target)
         sync(target.parent)
     finally:
@@ -51,12 +63,12 @@ def copy(source: Path, target: Path, progress: Progress = silent) -> None:
 
 
 def _sweep(folder: Path) -> None:
-    """Remove what killed copies left behind: ledgers of that name that nobody has locked."""
+    """Remove what killed processes left behind: files of that name that nobody has locked."""
     for path in folder.glob("*" + UNFINISHED):
-        with suppress(OSError, JournalError), path.open("rb") as file:
+        with suppress(OSError), path.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if header_of(path) is not None:
-                path.unlink()
+            beside(path, "-journal").unlink(missing_ok=True)
+            path.unlink()
 
 
 def _copy(source: Path, target: Path, progress: Progress) -> None:
@@ -65,6 +77,7 @@ def _copy(source: Path, target: Path, progress: Progress) -> None:
         original.execute("BEGIN")
         original.execute("SELECT count(*) FROM meta").fetchone()
         with closing(sqlite3.connect(target, isolation_level=None)) as made:
+            made.execute("PRAGMA journal_mode = OFF")  # what is not finished is thrown away
             original.backup(made, pages=PAGES, progress=lambda _, remaining, total: progress(total - remaining, total))
             made.execute("PRAGMA journal_mode = DELETE")
             made.execute("PRAGMA synchronous = FULL")
@@ -74,7 +87,6 @@ def _copy(source: Path, target: Path, progress: Progress) -> None:
             (verdict,) = made.execute("PRAGMA quick_check(1)").fetchone()
             if verdict != "ok":
                 raise JournalError(f"the copy of {source} is damaged ({verdict}); it was thrown away")
-    sync(target)
 
 
 def _publish(unfinished: Path, target: Path) -> None:

@@ -1,0 +1,97 @@
+"""`hivewire dump`, `hivewire load` and `hivewire vacuum`: on the data file itself."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import click
+
+from hivewire.cli.backup import config_option, data_file, data_option, working
+from hivewire.ledger import backup as files
+from hivewire.ledger import dump as dumps
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  hivewire dump ledger.jsonl
+  hivewire dump --data /var/lib/hivewire/hivewire.db | gzip > ledger.jsonl.gz
+  hivewire load ledger.jsonl --data new.db"""
+)
+@click.argument("file", type=click.Path(path_type=Path, allow_dash=True), default=Path("-"))
+@data_option
+@config_option
+def dump(file: Path, data: str | None, config: Path | None) -> None:
+    """Write everything that the data file holds as lines of JSON to the new file FILE, or to standard output.
+
+    The dump has all values with their history, users, clients, tenants and their documents, the password hashes and
+    the signing secret. Its form stays the same over versions. The gateway may be running.
+    """
+    source = data_file(data, config)
+    with working("dumping"), _output(file) as output:
+        count = dumps.dump(source, output.write)
+    click.echo(f"{source} is dumped: {count:,} changes", err=True)
+
+
+@contextmanager
+def _output(file: Path) -> Iterator[BinaryIO]:
+    if str(file) == "-":
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    if file.exists():
+        raise click.ClickException(f"{file} exists already; a dump never overwrites a file")
+    try:
+        with os.fdopen(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as output:
+            yield output
+            output.flush()
+            os.fsync(output.fileno())
+    except BaseException:
+        file.unlink(missing_ok=True)
+        raise
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  hivewire load ledger.jsonl --data new.db
+  zcat ledger.jsonl.gz | hivewire load - --data new.db
+  hivewire serve --data new.db"""
+)
+@click.argument("file", type=click.File("rb"))
+@data_option
+@config_option
+def load(file: BinaryIO, data: str | None, config: Path | None) -> None:
+    """Make a new data file from FILE, a dump.
+
+    All of the dump is checked, and the data file appears whole or not at all. It never overwrites a file.
+    """
+    target = data_file(data, config)
+    with working("loading"):
+        count = dumps.load(file, target)
+    click.echo(f"{target} is loaded: {count:,} changes")
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  systemctl stop hivewire
+  hivewire vacuum --data /var/lib/hivewire/hivewire.db
+  systemctl start hivewire"""
+)
+@data_option
+@config_option
+def vacuum(data: str | None, config: Path | None) -> None:
+    """Give the unused space in the data file back to the disk. The gateway must be stopped.
+
+    Meanwhile the disk needs room for the file once more. It does not change what the file holds.
+    """
+    path = data_file(data, config)
+    with working("vacuuming"):
+        before, after = files.vacuum(path)
+    click.echo(f"{path} has {after:,} bytes; it had {before:,}")

@@ -1,0 +1,182 @@
+"""A whole ledger as lines of JSON, and back: what `hivewire dump` and `hivewire load` do.
+
+The form is documented in docs/dump.md and does not change with the schema of the data file: what format 1 says today
+can be loaded by every later version.
+"""
+
+from __future__ import annotations
+
+import base64
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from hivewire.ledger.backup import told
+from hivewire.ledger.engines.sqlite_copy import new_file
+from hivewire.ledger.engines.sqlite_file import ROOM, SCHEMA_VERSION, check, creation_script, location, new_name
+from hivewire.ledger.engines.sqlite_start import require_whole
+from hivewire.ledger.journal import JournalError
+
+FORMAT = 1
+
+Number: TypeAlias = Annotated[int, Meta(ge=0, le=1 << 52)]
+"""What a revision can be, so that its place in the file is one that SQLite has."""
+
+
+class Head(Struct, tag="dump", tag_field="line", forbid_unknown_fields=True):
+    """The first line."""
+
+    format: int
+
+
+class Note(Struct, tag="note", tag_field="line", forbid_unknown_fields=True):
+    """A small fact beside the log."""
+
+    name: str
+    value: str
+
+
+class Logged(Struct, tag="change", tag_field="line", rename="camel", forbid_unknown_fields=True):
+    """A change. Its content is `text`, or `base64` when it is not UTF-8; a delete has neither."""
+
+    revision: Number
+    kind: str
+    key: str
+    id: Number
+    version: Number
+    previous: Number
+    ordinal: Number
+    time: Number
+    content_type: str
+    author: str | None
+    description: str | None
+    text: str | UnsetType = UNSET
+    base64: str | UnsetType = UNSET
+
+
+class End(Struct, tag="end", tag_field="line", forbid_unknown_fields=True):
+    """The last line: how many changes there are, so that a dump that was cut off is noticed."""
+
+    changes: int
+
+
+Line: TypeAlias = Head | Note | Logged | End
+
+_COLUMNS = "kind, key, id, version, previous, ordinal, time, content_type, author, description, content"
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Line).decode
+
+
+def dump(source: Path, write: Callable[[bytes], object]) -> int:
+    """Hand everything in the ledger at `source` to `write`, a line at a time. Returns the number of changes.
+
+    It is the state of one moment, also while a gateway runs. Raises JournalError, with a sentence for the operator.
+    """
+    if not source.exists():
+        raise JournalError(f"there is no ledger at {source}; name it with --data")
+    with told(f"cannot dump {source}"):
+        version = require_whole(source).version
+        if version != SCHEMA_VERSION:
+            raise JournalError(f"{source} has schema version {version}; start the gateway once, which migrates it")
+        check(source)
+        count = 0
+        with closing(sqlite3.connect(location(source, "ro"), uri=True, isolation_level=None)) as connection:
+            connection.execute("BEGIN")
+            for line in _lines(connection):
+                count += isinstance(line, Logged)
+                write(_encode(line) + b"\n")
+        write(_encode(End(count)) + b"\n")
+    return count
+
+
+def _lines(connection: sqlite3.Connection) -> Iterator[Line]:
+    yield Head(FORMAT)
+    for name, value in connection.execute(
+        "SELECT substr(name, 6), value FROM meta WHERE name LIKE 'note:%' ORDER BY name"
+    ):
+        yield Note(name, value)
+    for *members, content in connection.execute(f"SELECT place / {ROOM}, {_COLUMNS} FROM change ORDER BY place"):
+        change = Logged(*members)
+        if content is not None:
+            try:
+                change.text = content.decode()
+            except UnicodeDecodeError:
+                change.base64 = base64.b64encode(content).decode()
+        yield change
+
+
+def load(lines: Iterable[bytes], target: Path) -> int:
+    """Make the new ledger `target` from the lines of a dump, under a new epoch. Returns the number of changes.
+
+    It appears whole or not at all. Raises JournalError, with a sentence for the operator.
+    """
+    if target.exists():
+        raise JournalError(f"{target} exists already; a dump is loaded into a new file")
+    if not target.parent.is_dir():
+        raise JournalError(f"cannot write {target}: {target.parent}: no such directory")
+    with (
+        told(f"cannot load into {target}"),
+        new_file(target) as unfinished,
+        closing(sqlite3.connect(unfinished, isolation_level=None)) as connection,
+    ):
+        connection.executescript(creation_script(new_name()))
+        connection.execute("BEGIN")
+        count = _fill(connection, lines)
+        connection.execute("COMMIT")
+    return count
+
+
+def _fill(connection: sqlite3.Connection, lines: Iterable[bytes]) -> int:
+    count = last = position = 0
+    line: Line | None = None
+    for number, text in enumerate(lines, 1):
+        if isinstance(line, End):
+            raise JournalError(f"line {number}: nothing follows the end")
+        line = _line(number, text)
+        match line:
+            case Note():
+                connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", ("note:" + line.name, line.value))
+            case Logged():
+                if line.revision < max(last, 1):
+                    raise JournalError(f"line {number}: revision {line.revision} comes after {last}")
+                position = position + 1 if line.revision == last else 0
+                if position == ROOM:
+                    raise JournalError(f"line {number}: revision {last} has more than {ROOM} changes")
+                last = line.revision
+                count += 1
+                _insert(connection, line, last * ROOM + position, number)
+            case End() if line.changes != count:
+                raise JournalError(f"line {number}: it should end after {line.changes} changes, but has {count}")
+    if not isinstance(line, End):
+        raise JournalError("the dump has no end; it was cut off")
+    return count
+
+
+def _line(number: int, text: bytes) -> Line:
+    try:
+        line: Line = _decode(text)
+    except msgspec.DecodeError as error:
+        raise JournalError(f"line {number} is not a line of a dump: {error}") from None
+    if isinstance(line, Head) != (number == 1):
+        raise JournalError(f"line {number}: a dump begins with its only line of the kind 'dump'")
+    if isinstance(line, Head) and line.format != FORMAT:
+        raise JournalError(f"the dump has format {line.format}, this Hivewire knows {FORMAT}")
+    return line
+
+
+def _insert(connection: sqlite3.Connection, line: Logged, place: int, number: int) -> None:
+    content: bytes | None = None
+    if line.text is not UNSET:
+        content = line.text.encode()
+    elif line.base64 is not UNSET:
+        try:
+            content = base64.b64decode(line.base64, validate=True)
+        except ValueError as error:
+            raise JournalError(f"line {number}: base64: {error}") from None
+    members = [place, *(getattr(line, name) for name in _COLUMNS.split(", ")[:-1]), content]
+    connection.execute(f"INSERT INTO change (place, {_COLUMNS}) VALUES ({','.join('?' * len(members))})", members)

@@ -1,0 +1,195 @@
+"""`dump` and `load`: a whole ledger as lines of JSON that stay the same over versions; and `vacuum`."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hivewire.ledger.backup import vacuum
+from hivewire.ledger.dump import dump, load
+from hivewire.ledger.engines.sqlite import SqliteJournal
+from hivewire.ledger.journal import JournalError
+from hivewire.ledger.ledger import Ledger
+from hivewire.ledger.records import Change, Transaction, Write
+from hivewire.ledger.retention import Retention
+
+FILES = Path(__file__).parent / "files"
+
+
+def dumped(path: Path) -> list[bytes]:
+    """The lines of a dump."""
+    lines: list[bytes] = []
+    assert dump(path, lines.append) == sum(b'"line":"change"' in line for line in lines)
+    return lines
+
+
+async def everything(path: Path) -> tuple[list[Change], dict[str, str], int, int]:
+    """All changes, the notes, and the ledger's revision and oldest revision."""
+    ledger = Ledger(SqliteJournal(path), lambda: 1)
+    await ledger.open()
+    try:
+        return await ledger.since(ledger.oldest - 1, take=10_000), await ledger.notes(), ledger.revision, ledger.oldest
+    finally:
+        await ledger.close()
+
+
+async def filled(path: Path, retention: Retention) -> None:
+    """A ledger with all that a ledger can hold, shortened, and closed."""
+    ledger = Ledger(SqliteJournal(path), lambda: 1, retention=retention)
+    await ledger.open()
+    contents = [b"text", "grüß".encode(), b"\xff\x00binary", b"", b'{"a":\n1}', None]
+    for number, content in enumerate(contents):
+        writes = [Write("configuration", "a\n\0é", b"x"), Write("user", f"u{number}", b"{}", "application/json", "why")]
+        await ledger.commit(Transaction(writes, author="admin"))
+        await ledger.commit(Transaction([Write("configuration", "a\n\0é", content, "t/x")]))
+    await ledger.commit(Transaction([Write("secret", "jwt", b"very secret")]))
+    await ledger.remember({"lastLogin:1": "7"})
+    await ledger.compact(at_once=True)
+    await ledger.close()
+
+
+@pytest.mark.parametrize("log_changes", [5, 1_000])
+async def test_what_is_loaded_is_what_was_dumped(data: Path, log_changes: int) -> None:
+    """Every change, note, id and revision is there again, and the dump of it is the same; only the epoch is new."""
+    await filled(data, Retention(2, log_changes, 7.0))
+    lines = dumped(data)
+    copy = data.with_name("copy.db")
+    load(lines, copy)
+    assert stat.S_IMODE(copy.stat().st_mode) == 0o600
+    assert dumped(copy) == lines
+    assert await everything(copy) == await everything(data)
+    assert b"very secret" in b"".join(lines)
+
+
+async def test_a_dump_of_format_1_is_read_by_every_version(data: Path) -> None:
+    """The dump that the first version wrote is loaded, and dumped again it is the same to the byte."""
+    lines = (FILES / "format1.jsonl").read_bytes().splitlines(keepends=True)
+    assert load(lines, data) == len(lines) - 3  # its head, a note and its end
+    assert dumped(data) == lines
+    changes, _, revision, _ = await everything(data)
+    assert revision == 15
+    assert {change.kind for change in changes} >= {"configuration", "user", "secret", "tenant", "client"}
+
+
+async def test_a_running_ledger_is_dumped(data: Path) -> None:
+    """What is in the WAL is in the dump."""
+    ledger = Ledger(SqliteJournal(data), lambda: 1)
+    await ledger.open()
+    await ledger.commit(Transaction([Write("configuration", "a", b"1")]))
+    lines = dumped(data)
+    await ledger.close()
+    assert [json.loads(line) for line in lines] == [
+        {"line": "dump", "format": 1},
+        {
+            "line": "change",
+            "revision": 1,
+            "kind": "configuration",
+            "key": "a",
+            "id": 1,
+            "version": 1,
+            "previous": 0,
+            "ordinal": 1,
+            "time": 1,
+            "contentType": "",
+            "author": None,
+            "description": None,
+            "text": "1",
+        },
+        {"line": "end", "changes": 1},
+    ]
+
+
+def change(**members: Any) -> bytes:
+    """A line of a dump with these members changed."""
+    line = {
+        "line": "change",
+        "revision": 1,
+        "kind": "configuration",
+        "key": "a",
+        "id": 1,
+        "version": 1,
+        "previous": 0,
+        "ordinal": 1,
+        "time": 1,
+        "contentType": "",
+        "author": None,
+        "description": None,
+    }
+    return json.dumps(line | members).encode()
+
+
+HEAD, END = b'{"line":"dump","format":1}', b'{"line":"end","changes":1}'
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        ([], "has no end"),
+        ([HEAD], "has no end; it was cut off"),
+        ([HEAD, change()], "has no end"),
+        ([change(), END], "line 1: a dump begins with"),
+        ([HEAD, HEAD], "line 2: a dump begins with"),
+        ([b'{"line":"dump","format":2}'], "has format 2, this Hivewire knows 1"),
+        ([HEAD, change(), change(), END], "line 4: it should end after 1 changes, but has 2"),
+        ([HEAD, END], "line 2: it should end after 1 changes, but has 0"),
+        ([HEAD, change(), END, change()], "line 4: nothing follows the end"),
+        ([HEAD, change(revision=2), change(), END], "line 3: revision 1 comes after 2"),
+        ([HEAD, change(revision=0), END], "line 2: revision 0 comes after 0"),
+        ([HEAD, *[change()] * 1_025], "more than 1024 changes"),
+        ([HEAD, change(revision=1 << 60), END], "line 2 is not a line of a dump: Expected `int` <="),
+        ([HEAD, change(base64="!"), END], "line 2: base64: "),
+        ([HEAD, change(vesion=1), END], "line 2 is not a line of a dump: .*vesion"),
+        ([HEAD, b'{"line":"change"}', END], "line 2 is not a line of a dump: .*missing required field"),
+        ([HEAD, b'{"line":"change","key":"\\ud800"}', END], "line 2 is not a line of a dump"),
+        ([HEAD, b"\x1f\x8b", END], "line 2 is not a line of a dump"),
+    ],
+)
+def test_what_is_no_whole_dump_is_not_loaded(data: Path, lines: list[bytes], words: str) -> None:
+    """The line is named, and nothing is made."""
+    with pytest.raises(JournalError, match=words):
+        load(lines, data)
+    assert os.listdir(data.parent) == []
+
+
+async def test_bad_places_for_a_dump_are_told(data: Path, tmp_path: Path) -> None:
+    """No ledger, one of an older schema, a file that is there already, a directory that is missing."""
+    with pytest.raises(JournalError, match="there is no ledger"):
+        dumped(data)
+    shutil.copy(FILES / "2.ledger", data)
+    with pytest.raises(JournalError, match="has schema version 2; start the gateway once"):
+        dumped(data)
+    with pytest.raises(JournalError, match="exists already"):
+        load([], data)
+    with pytest.raises(JournalError, match="no such directory"):
+        load([], tmp_path / "nowhere" / "x.db")
+
+
+async def test_a_vacuum_makes_the_file_smaller_and_changes_nothing(data: Path) -> None:
+    """What was deleted gives its space back; content and epoch stay, and a file in use is refused."""
+    ledger = Ledger(SqliteJournal(data), lambda: 1, retention=Retention(1, 1, 7.0))
+    await ledger.open()
+    for n in range(100):
+        await ledger.commit(Transaction([Write("configuration", str(n % 10), os.urandom(20_000))]))
+    await ledger.compact(at_once=True)
+    with pytest.raises(JournalError, match="in use by another gateway"):
+        vacuum(data)
+    await ledger.close()
+    whole = await everything(data)
+    before, after = vacuum(data)
+    assert before > 1_500_000
+    assert after < 400_000
+    assert data.stat().st_size == after
+    assert await everything(data) == whole
+    again = Ledger(SqliteJournal(data), lambda: 1)
+    await again.open()
+    assert again.epoch == ledger.epoch
+    await again.close()
+    with pytest.raises(JournalError, match="there is no ledger"):
+        vacuum(data.with_name("none.db"))
+    assert not data.with_name("none.db").exists()
