@@ -4,7 +4,7 @@ A document is a record of kind `tenantConfiguration` under its tenant's id. Its 
 
 ```text
 {"counter":4,"updatedTime":1716203045000,...}     Header: what the next save needs, and where the document begins
-{"added":[...],...,"warnings":0}                  the differences from the version before, for subscribers
+{"added":[...],"removed":[...],...}               the differences from the version before, for subscribers
 {"label":"Shop",...}                              the document as it is served, without parsing it again
 ```
 
@@ -68,7 +68,7 @@ class Author(NamedTuple):
 
 class Header(Struct):
     """The first line. `tenant` is the number of the tenant's record, so that a tenant that is created again under its
-    old id starts empty. `differences` is the length of the second line."""
+    old id starts empty. `differences` is the length of the second line, `warnings` the number of findings."""
 
     counter: int
     updatedTime: int
@@ -77,6 +77,7 @@ class Header(Struct):
     updatedBy: str | None
     tenant: int
     differences: int
+    warnings: int = 0
 
 
 class Stored(Struct):
@@ -112,11 +113,10 @@ class Stored(Struct):
 
 
 class Save(NamedTuple):
-    """What a save made: the new version, the edited part as JSON, and the number of warnings."""
+    """What a save made: the new version, and the edited part as JSON."""
 
     version: Stored
     part: bytes
-    warnings: int
 
 
 def stored_of(change: Change) -> Stored:
@@ -230,8 +230,14 @@ class Documents:
         author.still()  # again: the work above may have taken seconds in a worker
         if self._tenants.number(author.tenant) != author.number:
             raise NotDefined
-        differences = _encoded(saved.differences, saved.warnings)
-        header = Header(counter=saved.counter, tenant=author.number, differences=len(differences), **members)
+        differences = _encoded(saved.differences)
+        header = Header(
+            counter=saved.counter,
+            tenant=author.number,
+            differences=len(differences),
+            warnings=saved.warnings,
+            **members,
+        )
         content = b"\n".join((encode(header), differences, saved.document))
         expected = stored.change.revision if stored is not None else last.revision if last is not None else 0
         write = Write(DOCUMENT, author.tenant, content, "application/json", None, (Expected(revision=expected),))
@@ -242,7 +248,7 @@ class Documents:
             version = await commit(self._ledger, PendingWrite(transaction, _only, _overtaken))
         except VersionConflict:
             return None
-        return Save(version, saved.part, saved.warnings)
+        return Save(version, saved.part)
 
     async def _read(self, tenant: str, size: int, what: Callable[..., Steps[_T]], *values: Any) -> _T:
         """Work that saves nothing. Each tenant has one large document in work at a time, so that no tenant takes all
@@ -270,7 +276,7 @@ def _overtaken(refused: Refused) -> WireError:
     return VersionConflict(VersionConflict.text)
 
 
-def _encoded(differences: Differences, warnings: int) -> bytes:
+def _encoded(differences: Differences) -> bytes:
     """The second line of a record, which holds members of a push."""
     return encode(
         {
@@ -278,7 +284,6 @@ def _encoded(differences: Differences, warnings: int) -> bytes:
             "removed": differences.removed,
             "modifiedUris": differences.modified,
             "truncated": differences.truncated,
-            "warnings": warnings,
         }
     )
 
@@ -297,7 +302,8 @@ def _update(change: Change) -> bytes:
     if change.content is None:
         return encode(members | {"updatedTime": None} | _NOTHING)[1:-1]
     stored = stored_of(change)
-    return encode(members | {"updatedTime": stored.header.updatedTime})[1:-1] + b"," + stored.differences[1:-1]
+    head = encode(members | {"updatedTime": stored.header.updatedTime})[1:-1]
+    return b'%b,%b,"warnings":%d' % (head, stored.differences[1:-1], stored.header.warnings)
 
 
 _NOTHING = {"added": [], "removed": [], "modifiedUris": [], "truncated": False, "warnings": 0}

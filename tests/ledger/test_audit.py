@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
 from hivewire.ledger.audit import ACTIVITY, MINUTE, MOST_NOTED, PORTION, Audit
 from hivewire.ledger.engines.memory import MemoryJournal
 from hivewire.ledger.journal import AuditFilter
-from hivewire.ledger.records import AuditRow, NotDurable
+from hivewire.ledger.records import AuditRow, NotDurable, Undecided
 from hivewire.ledger.retention import DAY, Retention
 from tests.world import NOW, Clock
 
@@ -115,3 +116,22 @@ async def test_rows_are_bounded_in_age(room: Room) -> None:
     await room.activities(1)
     await room.audit.forget()
     assert [(row.subject, row.time) for row in await room.rows()] == [("t0", NOW + DAY)]
+
+
+async def test_nobody_waits_for_a_storage_that_does_not_answer() -> None:
+    """A row whose write hangs is answered with "not known"; those behind it are not kept waiting for ever either."""
+    journal, go_on = MemoryJournal(), asyncio.Event()
+    record = journal.record
+
+    async def hanging(rows: Sequence[AuditRow]) -> None:
+        await go_on.wait()
+        await record(rows)
+
+    journal.record = hanging  # type: ignore[method-assign]
+    audit = Audit(journal, Clock(), Retention(), stall_seconds=0.01)
+    for kind in (ACTIVITY, ACTIVITY):
+        with pytest.raises(Undecided):
+            await audit.write(AuditRow(NOW, kind, "t1"))
+    go_on.set()
+    await audit.close()
+    assert len(await audit.read(ANY, take=10)) == 2

@@ -15,7 +15,7 @@ import msgspec
 from msgspec.structs import replace
 
 from hivewire.ledger.journal import MAX_APPEND, AuditFilter, Journal
-from hivewire.ledger.records import AuditRow, NotDurable
+from hivewire.ledger.records import AuditRow, NotDurable, Undecided
 from hivewire.ledger.retention import DAY, Retention
 from hivewire.telemetry import log
 
@@ -37,9 +37,12 @@ _Key = tuple[int, str, str, str | None, str | None, str]
 
 
 class Audit:
-    """The audit of one gateway. `now` gives milliseconds since 1970."""
+    """The audit of one gateway. `now` gives milliseconds since 1970; nobody waits for the storage for longer than
+    `stall_seconds`."""
 
-    def __init__(self, journal: Journal, now: Callable[[], int], retention: Retention) -> None:
+    def __init__(
+        self, journal: Journal, now: Callable[[], int], retention: Retention, stall_seconds: float = 5.0
+    ) -> None:
         self._journal = journal
         self._now = now
         self._most = retention.audit_rows
@@ -49,6 +52,8 @@ class Audit:
         self._asked: list[tuple[AuditRow, asyncio.Future[None]]] = []
         self._writing: asyncio.Task[None] | None = None
         self._lost = 0
+        self._stall_seconds = stall_seconds
+        self._flushing: asyncio.Task[None] | None = None
 
     async def read(self, wanted: AuditFilter, *, before: int | None = None, take: int, skip: int = 0) -> list[AuditRow]:
         """Rows with a number below `before`, newest first, as far as they have been written."""
@@ -79,12 +84,18 @@ class Audit:
         self.sum("failure", login or "", None, address, how=how, reason=reason)
 
     async def write(self, row: AuditRow) -> None:
-        """Keep a row; those that come meanwhile are written together. Raises NotDurable: then it is not kept."""
+        """Keep a row; those that come meanwhile are written together.
+
+        Raises NotDurable: then it is not kept; and Undecided when the storage does not answer.
+        """
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._asked.append((row, done))
         if self._writing is None:
             self._writing = asyncio.create_task(self._write_asked())
-        await done
+        try:
+            await asyncio.wait_for(done, self._stall_seconds)
+        except TimeoutError:
+            raise Undecided("the storage does not answer") from None
 
     async def _write_asked(self) -> None:
         try:
@@ -132,8 +143,10 @@ class Audit:
                     await self._journal.forget([row.number for row in rows])
 
     async def try_to_flush(self) -> None:
-        """The same as `flush`; what cannot be written now waits."""
-        await self._try(self.flush)
+        """The same as `flush`; what cannot be written now waits. Whoever cancels it does not cut a write short."""
+        if self._flushing is None or self._flushing.done():
+            self._flushing = asyncio.create_task(self._try(self.flush))
+        await asyncio.shield(self._flushing)
 
     async def try_to_forget(self) -> None:
         """The same as `forget`; what cannot be removed now stays."""
@@ -147,6 +160,7 @@ class Audit:
 
     async def close(self) -> None:
         """Write what was noted, if it can be."""
-        if self._writing is not None:
-            await self._writing
+        for task in (self._writing, self._flushing):
+            if task is not None:
+                await task
         await self._try(lambda: self.flush(everything=True))

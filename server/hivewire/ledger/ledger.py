@@ -60,7 +60,7 @@ class Ledger(State):
         self.clock = ClockWatch(now)
         self._writer = Writer(self, journal, now, max_waiting)
         self._sweep = Sweep(self, journal, now, retention)
-        self.audit = Audit(journal, now, retention)
+        self.audit = Audit(journal, now, retention, stall_seconds)
         """What people and programs did, beside the log."""
         self._compact_seconds = compact_seconds
         self._stall_seconds = stall_seconds

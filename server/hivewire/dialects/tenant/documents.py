@@ -193,8 +193,8 @@ def _dated(stored: Stored) -> dict[str, str]:
 
 def _saved(save: Save) -> dict[str, str]:
     """Headers of the answer to a save; the number of warnings only when there are any."""
-    warnings = {"Hivewire-Warnings": str(save.warnings)} if save.warnings else {}
-    return _dated(save.version) | warnings
+    warnings = save.version.header.warnings
+    return _dated(save.version) | ({"Hivewire-Warnings": str(warnings)} if warnings else {})
 
 
 def _document(stored: Stored) -> Response:
