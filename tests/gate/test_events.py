@@ -112,6 +112,24 @@ def test_a_stream_that_cannot_be_is_an_error_document(
     assert (response.status_code, response.json()["error"]) == (code, code)
 
 
+def test_a_browsers_event_source_sends_its_token_in_the_query(shared_gateway: RunningGateway, admin_token: str) -> None:
+    """It cannot set headers. Lists and writes take no such token, and no log has it (RFC 6750, section 2.3)."""
+    page, given = shared_gateway.rest_url + "/configuration", {"access_token": admin_token, "names": "sse.query"}
+    with httpx.stream("GET", page, params=given, headers=ACCEPT) as response:
+        assert response.status_code == 200
+        assert Stream(response).next()["event"] == "snapshot"
+    bearer = {"Authorization": f"Bearer {admin_token}"}
+    assert httpx.get(page, params=given).status_code == 401
+    assert httpx.put(page + "/sse.query", params=given, json={"value": "1"}).status_code == 401
+    assert httpx.get(page, params=given, headers=ACCEPT | bearer).status_code == 400
+    wrong = httpx.get(page, params={"access_token": "wr0ng"}, headers=ACCEPT)
+    assert (wrong.status_code, "wr0ng" in wrong.text) == (401, False)
+    assert httpx.get(page, params=[("access_token", admin_token)] * 2, headers=ACCEPT).status_code == 400
+    log = f"{shared_gateway.log} {shared_gateway.noise}"
+    assert "wr0ng" not in log
+    assert admin_token not in log
+
+
 @pytest.mark.parametrize("accept", ["application/json", "*/*", "text/event-streams"])
 def test_who_does_not_ask_for_a_stream_gets_the_list(
     shared_gateway: RunningGateway, admin_token: str, accept: str

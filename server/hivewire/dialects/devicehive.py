@@ -154,16 +154,21 @@ class Rest:
             stream: Route[Call] | None = None
             if row.stream is not None:
                 streamed = row._replace(request=row.stream)
-                admit_stream = partial(self._admit, context, row.stream)
+                admit_stream = partial(self._admit, context, row.stream, query_token=True)
                 stream = Route("GET", root + row.path, admit_stream, partial(self._follow, streamed), row.stream)
             yield Route(row.method, root + row.path, admit, handle, row.request, stream, also_name)
 
     async def _anyone(self, request: HttpRequest) -> Call:
         return Call(request, Caller(request.address, ""))
 
-    async def _admit(self, context: str, wanted: type[Request], request: HttpRequest) -> Call:
-        """Who asks, if it may ask for this. A bad token is refused even where none is needed (core, section 1.5)."""
-        caller = caller_of_request(self._services, request, context)
+    async def _admit(
+        self, context: str, wanted: type[Request], request: HttpRequest, query_token: bool = False
+    ) -> Call:
+        """Who asks, if it may ask for this. A bad token is refused even where none is needed (core, section 1.5).
+
+        `query_token`: the token may stand in the query, because `EventSource` in browsers cannot set headers.
+        """
+        caller = caller_of_request(self._services, request, context, query_token=query_token)
         self._dispatcher.admit(caller, wanted)
         return Call(request, caller)
 

@@ -9,7 +9,7 @@ from hivewire.caller import Caller
 from hivewire.http.request import HttpRequest
 from hivewire.services import Services, now
 from hivewire.settings import Settings
-from hivewire_protocol.errors import InvalidCredentials, Unauthorized, WireError
+from hivewire_protocol.errors import InvalidCredentials, InvalidParameters, Unauthorized, WireError
 
 Header = Callable[[str], "str | None"]
 """Gives the value of a request header by its lower-case name."""
@@ -50,9 +50,19 @@ def _identity(services: Services, authorization: str | None, address: str) -> Id
         raise
 
 
-def caller_of_request(services: Services, request: HttpRequest, context: str) -> Caller:
-    """The caller behind a request. Raises Unauthorized or TokenExpired when its `Authorization` is no good."""
-    caller = caller_of(services, request.address, request.header, context=context, secure=request.secure, http=True)
+def caller_of_request(services: Services, request: HttpRequest, context: str, *, query_token: bool = False) -> Caller:
+    """The caller behind a request. Raises Unauthorized or TokenExpired when its token is no good.
+
+    With `query_token` the token may come as `access_token` in the query instead of the header (RFC 6750, section 2.3).
+    Raises InvalidParameters when it comes in both ways or twice.
+    """
+    header: Header = request.header
+    if query_token and (tokens := [value for name, value in request.query() if name == "access_token"]):
+        if len(tokens) > 1 or header("authorization") is not None:
+            raise InvalidParameters("the token came in more than one way")
+        given = f"Bearer {tokens[0]}"
+        header = lambda name: given if name == "authorization" else request.header(name)  # noqa: E731
+    caller = caller_of(services, request.address, header, context=context, secure=request.secure, http=True)
     if caller.identity is not ANONYMOUS:
         request.connection.logged_in()
     return caller

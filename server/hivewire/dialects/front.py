@@ -1,0 +1,78 @@
+"""What a person or a program finds that knows the address alone: what this is, and where to go from here."""
+
+from __future__ import annotations
+
+from html import escape
+from importlib.metadata import version
+
+from hivewire.http.cors import CORS
+from hivewire.http.request import HttpRequest
+from hivewire.http.response import Response, error_document, json
+from hivewire.http.routes import Context, Dialect, Route
+from hivewire.transport.websocket import PATHS
+from hivewire_protocol.errors import WireError
+
+PLACES = {
+    "websocket": ("/api/websocket", "actions and pushes, one JSON object per message"),
+    "rest": ("/api/rest/", "the same actions over plain HTTP; event streams of changes"),
+    "properties": ("/@api/deki/site/properties", "site properties, as wikis have them"),
+    "tenants": ("/reltio/tenants", "configuration documents of tenants"),
+    "oauth": ("/oauth/token", "tokens for clients"),
+    "health": ("/health/ready", "whether requests are served"),
+}
+"""Where the interfaces are, by the words of the JSON form."""
+
+HEADERS = {"Vary": "Accept", "X-Content-Type-Options": "nosniff"} | CORS
+STYLE = "body{font:16px/1.5 system-ui;margin:3em auto;max-width:42em;padding:0 1em}td{padding:.2em 1em .2em 0}"
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src 'self'; frame-ancestors 'none'"
+
+ICON = (
+    b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32">'
+    b'<path d="M16 2l12 7v14l-12 7-12-7V9z" fill="#e8a317"/><path d="M9 16h4l3-6 3 12 2-6h3" fill="none" '
+    b'stroke="#fff" stroke-width="2.5"/></svg>'
+)
+
+
+def dialect(context: Context) -> Dialect:
+    """The first page, its icon, and what sockets answer to requests that are no handshake. None needs a token."""
+    pages = {"/": _front, "/favicon.ico": _icon, **dict.fromkeys(PATHS, _upgrade)}
+    return Dialect([Route("GET", path, _anyone, page) for path, page in pages.items()], _refuse, headers=HEADERS)
+
+
+async def _front(request: HttpRequest) -> Response:
+    """HTML for browsers, JSON for everything else."""
+    if "text/html" in request.headers.get("accept", ""):
+        return Response(200, _html(), "text/html; charset=utf-8", {"Content-Security-Policy": POLICY})
+    paths = {name: path for name, (path, _) in PLACES.items()}
+    return json({"name": "hivewire", "version": version("hivewire"), **paths})
+
+
+def _html() -> bytes:
+    rows = "".join(f"<tr><td><code>{path}</code><td>{escape(what)}" for path, what in PLACES.values())
+    return (
+        '<!doctype html><html lang="en"><title>Hivewire</title><link rel="icon" href="/favicon.ico">'
+        f"<style>{STYLE}</style><h1>Hivewire {escape(version('hivewire'))}</h1>"
+        "<p>This is a configuration server for programs that stay connected: it stores named, versioned values and "
+        "pushes every change to those that follow them. It is used by programs, not in a browser.</p>"
+        f"<table>{rows}</table><p>To look around: <code>hivewire login --url</code> and this address, then "
+        "<code>hivewire list</code>. The README of Hivewire and its folder <code>docs</code> tell more.</p>"
+    ).encode()
+
+
+async def _icon(request: HttpRequest) -> Response:
+    return Response(200, ICON, "image/svg+xml", {"Cache-Control": "public, max-age=86400"})
+
+
+async def _upgrade(request: HttpRequest) -> Response:
+    """A WebSocket opens here, but this request is no handshake (RFC 9110, section 15.5.22)."""
+    words = "A WebSocket opens here: the request needs the headers Connection: Upgrade and Upgrade: websocket"
+    return json({"error": 426, "message": words}, 426, {"Upgrade": "websocket", "Connection": "Upgrade"})
+
+
+async def _anyone(request: HttpRequest) -> HttpRequest:
+    return request
+
+
+def _refuse(request: HttpRequest, error: Exception) -> Response:
+    assert isinstance(error, WireError)  # noqa: S101 - the dialect has no errors of its own
+    return error_document(error)
