@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -506,6 +507,51 @@ def test_a_login_can_have_a_name(logged_in: Run, shared_gateway: RunningGateway,
     outcome = logged_in("list", "--profile", "nobody")
     words = "nobody is logged in: run hivewire login --profile nobody, or give --token"
     assert outcome == (1, "", f"hivewire: error: {words}\n")
+
+
+def test_status_needs_no_login(run: Run, logged_in: Run, shared_gateway: RunningGateway) -> None:
+    """The gateway's state and version; with a login also whose it is, and what there is to see."""
+    at = ("--url", shared_gateway.url)
+    told = json.loads(logged_in("status", "-o", "json").out)
+    assert (told["state"], told["login"], told["url"]) == ("ready", "admin", endpoint(shared_gateway.url))
+    assert told["version"] == version("hivewire") and told["revision"] > 0
+    profiles.path().unlink()
+    assert run("status", "-o", "value", *at) == (0, "ready\n", "")
+    assert re.search(r"^login +nobody is logged in$", run("status", *at).out, re.MULTILINE)
+    assert run("status", "--url", NOWHERE).code == 3
+
+
+def test_whoami_says_what_a_token_is_good_for(logged_in: Run) -> None:
+    """Its login, actions, names and end; a token that may not read its user shows the number."""
+    assert logged_in("whoami", "-o", "value").out == "admin\n"
+    token = logged_in("token", "--action", "GetConfiguration", "--name", "cli.who*", "--expires", "2100-01-01").out
+    shown = logged_in("whoami", "--token", token.strip()).out
+    assert re.match(r"login +user \d+\nactions +GetConfiguration\nnames +cli\.who\*\nvalid until +\S+ \S+ \w+\n", shown)
+    told = json.loads(logged_in("whoami", "--token", token.strip(), "--json").out)
+    assert (told["actions"], told["names"]) == (["GetConfiguration"], ["cli.who*"])
+    assert told["expires"] == "2100-01-01T00:00:00"
+
+
+def test_logout_ends_the_tokens_of_the_login(logged_in: Run, shared_gateway: RunningGateway) -> None:
+    """At the gateway too, and the profile is gone; tokens that were made for others stay valid."""
+    profile = profiles.load(profiles.path())
+    assert profile is not None
+    made = logged_in("token", "--action", "GetConfiguration").out.strip()
+    at = ("--url", shared_gateway.url, "--token")
+    assert logged_in("logout") == (0, "admin is logged out\n", "")
+    assert not profiles.path().exists()
+    assert logged_in("list", "cli.none", *at, profile.access_token).code == 1
+    assert logged_in("list", "cli.none", *at, made).code == 0
+    assert logged_in("logout") == (1, "", "hivewire: error: nobody is logged in\n")
+
+
+def test_logout_forgets_the_login_of_a_gateway_that_is_gone(run: Run, home: Path) -> None:
+    """And says that the tokens stay valid."""
+    profile_of(NOWHERE)
+    outcome = run("logout")
+    assert outcome.code == 0
+    assert "its tokens stay valid until they expire (cannot reach a gateway" in outcome.out
+    assert not profiles.path().exists()
 
 
 # Tenants and clients.

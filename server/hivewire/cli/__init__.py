@@ -12,6 +12,9 @@ import click
 COMMANDS = {
     "serve": "serve:serve",
     "login": "identity:login",
+    "logout": "identity:logout",
+    "whoami": "status:whoami",
+    "status": "status:status",
     "put": "configuration:put",
     "get": "configuration:get",
     "list": "configuration:list_",

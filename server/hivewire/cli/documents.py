@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import http.client
 import shlex
 from pathlib import Path
-from typing import Any, NamedTuple
-from urllib.parse import quote, urlsplit
+from typing import Any
+from urllib.parse import quote
 
 import click
 import msgspec
 
+from hivewire.cli import plain
 from hivewire.cli.gateway import access, token_option, url_option
 from hivewire.cli.output import on_one_line, printable, printable_json
-from hivewire.cli.remote import SECONDS, Remote, Unreachable
+from hivewire.cli.plain import Answer
+from hivewire.cli.remote import Remote, Unreachable
 from hivewire_protocol import times
 from hivewire_protocol.tenant.dates import http_date
 from hivewire_protocol.tenant.differences import compare
@@ -30,46 +31,25 @@ WARNINGS_SHOWN = 10
 _FINDING = "Business model is not valid: "
 """What the message of a finding begins with, before its place."""
 
-_SOCKET = "/api/websocket"
-
 file_argument = click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 
 
-class Answer(NamedTuple):
-    """The response of the gateway."""
-
-    status: int
-    body: bytes
-    warnings: int = 0
-
-
 class TenantApi:
-    """The HTTP API of one tenant. Redirects and proxies are not followed, because they would get the token."""
+    """The HTTP API of one tenant."""
 
     def __init__(self, endpoint: str, token: str, tenant: str) -> None:
-        self._parts = urlsplit(endpoint)
+        self._endpoint = endpoint
         self._token = token
-        self._path = f"{self._parts.path.removesuffix(_SOCKET)}/reltio/api/{quote(tenant, safe='')}/configuration"
+        self._path = f"/reltio/api/{quote(tenant, safe='')}/configuration"
 
     def ask(self, method: str, path: str = "", body: bytes | None = None, since: str | None = None) -> Answer:
         """One request. Raises Unreachable."""
-        headers = {"Authorization": f"Bearer {self._token}"}
+        headers = {}
         if body is not None:
             headers["Content-Type"] = "application/json"
         if since is not None:
             headers["If-Unmodified-Since"] = since
-        secure = self._parts.scheme == "wss"
-        make = http.client.HTTPSConnection if secure else http.client.HTTPConnection
-        connection = make(self._parts.hostname or "", self._parts.port, timeout=SECONDS)
-        try:
-            connection.request(method, self._path + path, body, headers)
-            response = connection.getresponse()
-            counted = response.headers.get("hivewire-warnings", "")
-            return Answer(response.status, response.read(), int(counted) if counted.isdecimal() else 0)
-        except (OSError, http.client.HTTPException) as error:
-            raise Unreachable(f"no answer from {self._parts.netloc}: {on_one_line(str(error))}") from None
-        finally:
-            connection.close()
+        return plain.ask(self._endpoint, method, self._path + path, self._token, body, headers)
 
 
 def tenant_api(tenant: str, url: str | None, token: str | None) -> TenantApi:
@@ -125,12 +105,12 @@ def put(name: str, file: Path, overwrite: bool, url: str | None, given_token: st
         raise click.ClickException(_conflict(api, name, file, based_on))
     saved = _json(_expected(answer).body)
     click.echo(f"{name} is saved, {_moment(saved.get('updatedTime'))}; get it again before you change it further")
-    if answer.warnings:
+    if warnings := _warnings(answer):
         found = [words for severity, words in _findings(api, data) if severity == "Warning"][:WARNINGS_SHOWN]
-        click.echo(f"hivewire: {_counted(answer.warnings, 'warning')}", err=True)
+        click.echo(f"hivewire: {_counted(warnings, 'warning')}", err=True)
         _list(found)
-        if answer.warnings > len(found):
-            click.echo(f"  and {answer.warnings - len(found):,} more; hivewire tenant check lists them", err=True)
+        if warnings > len(found):
+            click.echo(f"  and {warnings - len(found):,} more; hivewire tenant check lists them", err=True)
 
 
 @click.command(
@@ -168,6 +148,11 @@ def _findings(api: TenantApi, data: bytes) -> list[tuple[str, str]]:
         (found["severity"], f"{found['errorCode']}  {on_one_line(found['errorMessage'].removeprefix(_FINDING))}")
         for found in findings
     ]
+
+
+def _warnings(answer: Answer) -> int:
+    counted = answer.headers.get("hivewire-warnings", "")
+    return int(counted) if counted.isdecimal() else 0
 
 
 def _list(lines: list[str]) -> None:

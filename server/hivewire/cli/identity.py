@@ -1,4 +1,4 @@
-"""`hivewire login` and `hivewire token`."""
+"""`hivewire login`, `logout` and `token`."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from pathlib import Path
 import click
 
 from hivewire.cli import profile as profiles
-from hivewire.cli.gateway import DEFAULT_URL, reach, token_option, url_option
+from hivewire.cli.gateway import DEFAULT_URL, Access, reach, token_option, url_option
 from hivewire.cli.output import output_option, tell, value_in_pipes
 from hivewire.cli.profile import ProfileError
-from hivewire.cli.remote import Remote
+from hivewire.cli.remote import Remote, RemoteError, Unreachable
 from hivewire_protocol.permissions import BY_NAME
 
 _UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
@@ -47,6 +47,34 @@ def login(url: str | None, name: str, password_stdin: bool) -> None:
         reply = remote.request("token", login=name, password=password)
     profiles.save(profiles.Profile(remote.url, name, reply["accessToken"], reply["refreshToken"]), place)
     click.echo(f"{name} is logged in at {remote.url}")
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  hivewire logout
+  hivewire logout --profile staging"""
+)
+@profiles.profile_option
+def logout() -> None:
+    """End the login: the gateway refuses its tokens from now on, and the profile is deleted.
+
+    Tokens that were made with `hivewire token` stay valid.
+    """
+    place = profiles.path()
+    profile = profiles.load(place)
+    if profile is None:
+        raise click.ClickException("nobody is logged in")
+    try:
+        with Remote(profile.url) as remote:
+            Access(profile.url, profile.access_token, profile).authenticate(remote)
+            remote.request("token/revoke", token=profile.refresh_token)
+        kept = ""
+    except (click.ClickException, RemoteError, Unreachable) as error:
+        # Only an administrator may end single tokens.
+        kept = f"; the gateway was not told, so its tokens stay valid until they expire ({error})"
+    place.unlink(missing_ok=True)
+    click.echo(f"{profile.login} is logged out{kept}")
 
 
 def _last_address(place: Path) -> str:

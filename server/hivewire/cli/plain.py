@@ -1,0 +1,49 @@
+"""One plain HTTP request to a gateway: for what does not fit into a message, such as documents and binaries."""
+
+from __future__ import annotations
+
+import http.client
+from collections.abc import Mapping
+from email.message import Message
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from hivewire.cli.output import on_one_line
+from hivewire.cli.remote import SECONDS, Unreachable
+
+_SOCKETS = ("/api/websocket", "/dh/websocket")
+
+
+class Answer(NamedTuple):
+    """The response of the gateway."""
+
+    status: int
+    headers: Message
+    body: bytes
+
+
+def ask(
+    endpoint: str,
+    method: str,
+    path: str,
+    token: str | None = None,
+    body: bytes | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Answer:
+    """Ask the gateway of a WebSocket endpoint. Raises Unreachable.
+
+    Redirects and proxies are not followed, because they would get the token.
+    """
+    parts = urlsplit(endpoint)
+    root = next((parts.path.removesuffix(end) for end in _SOCKETS if parts.path.endswith(end)), parts.path)
+    make = http.client.HTTPSConnection if parts.scheme == "wss" else http.client.HTTPConnection
+    connection = make(parts.hostname or "", parts.port, timeout=SECONDS)
+    given = dict(headers or {}) | ({"Authorization": f"Bearer {token}"} if token is not None else {})
+    try:
+        connection.request(method, root + path, body, given)
+        response = connection.getresponse()
+        return Answer(response.status, response.headers, response.read())
+    except (OSError, http.client.HTTPException) as error:
+        raise Unreachable(f"no answer from {parts.netloc}: {on_one_line(str(error))}") from None
+    finally:
+        connection.close()

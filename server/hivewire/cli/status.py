@@ -1,0 +1,155 @@
+"""`hivewire status` and `hivewire whoami`: what a gateway says of itself, and of the one who asks."""
+
+from __future__ import annotations
+
+import base64
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+import msgspec
+
+from hivewire.cli import plain
+from hivewire.cli import profile as profiles
+from hivewire.cli.gateway import DEFAULT_URL, Access, access, token_option, url_option
+from hivewire.cli.output import Row, local, on_one_line, output_option, printable, tell
+from hivewire.cli.remote import Remote, RemoteError, endpoint
+from hivewire_protocol.permissions import effective
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  hivewire status
+  hivewire status --url config.example.com
+  hivewire status -o value        (ready, reads only, or not ready)
+
+\b
+Exits with 1 when writes are refused, and with 3 when no gateway is reached."""
+)
+@output_option
+@url_option
+@token_option
+def status(form: str | None, url: str | None, given_token: str | None) -> None:
+    """Show whether a gateway is there and takes writes, its version, and who is logged in. No login is needed."""
+    entry = _entry(url, given_token)
+    place = entry.url if entry is not None else endpoint(url or DEFAULT_URL)
+    row: Row = {"url": place, "version": None, "state": None, "revision": None, "configurations": None, "login": None}
+    with Remote(place) as remote:
+        row["version"] = _member(plain.ask(place, "GET", "/", headers={"Accept": "application/json"}), "version")
+        row["state"] = _state(place)
+        if entry is not None:
+            row |= _seen(remote, entry)
+    words = {
+        "gateway": place,
+        "version": row["version"] or "not told",
+        "state": row["state"],
+        "configurations": "not told" if row["revision"] is None else f"{row['configurations']:,}",
+        "revision": "not told" if row["revision"] is None else str(row["revision"]),
+        "login": row["login"] or "nobody is logged in",
+    }
+    tell(row, form, _aligned(words), row["state"].partition(":")[0])
+    if row["state"] != "ready":
+        raise click.exceptions.Exit(1)
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  hivewire whoami
+  hivewire whoami -o value        (the login)
+  hivewire whoami --token "$TOKEN" """
+)
+@output_option
+@url_option
+@token_option
+def whoami(form: str | None, url: str | None, given_token: str | None) -> None:
+    """Show whose the token is, what it allows, which names it reaches, and when it ends."""
+    entry = access(url, given_token)
+    with Remote(entry.url) as remote:
+        entry.authenticate(remote)
+        claims = _claims(entry.token)
+        row: Row = {"login": _login(remote, claims), "actions": _actions(claims), "names": claims.get("c")}
+    row["expires"] = (
+        datetime.fromtimestamp(claims.get("e", 0) / 1_000, UTC).replace(tzinfo=None).isoformat("T", "seconds")
+    )
+    words = {
+        "login": row["login"],
+        "actions": ", ".join(row["actions"]) or "none",
+        "names": "all" if row["names"] is None else ", ".join(map(printable, row["names"])) or "none",
+        "valid until": local(row["expires"]) + ("" if entry.profile is None else ", and then renewed"),
+        "gateway": entry.url,
+    }
+    tell(row, form, _aligned(words), row["login"])
+
+
+def _entry(url: str | None, token: str | None) -> Access | None:
+    """The access, if there is a token for this address."""
+    profile = None if token is not None else profiles.load(profiles.path())
+    if token is None and (profile is None or (url is not None and endpoint(url) != endpoint(profile.url))):
+        return None
+    return access(url, token)
+
+
+def _state(place: str) -> str:
+    """`ready`, or what does not work and why. The pages may be hidden by a proxy."""
+    reads = plain.ask(place, "GET", "/health/ready")
+    if reads.status == 404:
+        return "ready"
+    if reads.status != 200:
+        return f"not ready: {on_one_line(str(_member(reads, 'reason')))}"
+    writes = plain.ask(place, "GET", "/health/ready?for=writes")
+    return "ready" if writes.status == 200 else f"reads only: {on_one_line(str(_member(writes, 'reason')))}"
+
+
+def _seen(remote: Remote, entry: Access) -> Row:
+    """What only those see who are logged in."""
+    entry.authenticate(remote)
+    seen: Row = {"login": _login(remote, _claims(entry.token))}
+    try:
+        found = remote.request("configuration/list", take=0)
+    except RemoteError as error:
+        if error.code != 403:
+            raise
+        return seen
+    return seen | {"revision": found["revision"], "configurations": found["count"]}
+
+
+def _login(remote: Remote, claims: dict[str, Any]) -> str:
+    """The login; the number of the user or client where the token does not let it be read."""
+    if "cl" in claims:
+        return f"client {claims['cl']}"
+    try:
+        return printable(remote.request("user/getCurrent")["current"]["login"])
+    except RemoteError as error:
+        if error.code != 403:
+            raise
+        return f"user {claims.get('u')}"
+
+
+def _actions(claims: dict[str, Any]) -> list[str]:
+    if 0 in (given := claims.get("a") or ()):
+        return ["*"]
+    return [permission.wire_name for permission in sorted(effective(claims.get("a")))] if given is not None else []
+
+
+def _claims(token: str) -> dict[str, Any]:
+    """What an access token says; empty when it cannot be read."""
+    try:
+        part = token.split(".")[1]
+        claims = msgspec.json.decode(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))["payload"]
+        return claims if isinstance(claims, dict) else {}
+    except (IndexError, KeyError, TypeError, ValueError, msgspec.DecodeError):
+        return {}
+
+
+def _member(answer: plain.Answer, name: str) -> Any:
+    try:
+        return msgspec.json.decode(answer.body, type=dict[str, Any]).get(name)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
+
+def _aligned(words: dict[str, str]) -> str:
+    width = max(map(len, words))
+    return "\n".join(f"{name:{width}}  {text}" for name, text in words.items())
