@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from time import perf_counter
 from typing import Any
 
 import msgspec
 from msgspec.structs import replace
 
 from hivewire.ledger.journal import MAX_APPEND, AuditFilter, Journal
-from hivewire.ledger.records import AuditRow, NotDurable, Undecided
+from hivewire.ledger.records import AuditRow, NotDurable, Overloaded, Undecided
 from hivewire.ledger.retention import DAY, Retention
 from hivewire.telemetry import log
 
@@ -51,6 +52,7 @@ class Audit:
         self._sums: dict[_Key, int] = {}
         self._asked: list[tuple[AuditRow, asyncio.Future[None]]] = []
         self._writing: asyncio.Task[None] | None = None
+        self._began: float | None = None  # when the storage was asked to keep the rows that are under way
         self._lost = 0
         self._stall_seconds = stall_seconds
         self._flushing: asyncio.Task[None] | None = None
@@ -88,6 +90,10 @@ class Audit:
 
         Raises NotDurable: then it is not kept; and Undecided when the storage does not answer.
         """
+        if self._began is not None and perf_counter() - self._began > self._stall_seconds:
+            raise NotDurable("the storage does not answer")
+        if len(self._asked) >= MOST_NOTED:
+            raise Overloaded("too many rows are waiting to be written")
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._asked.append((row, done))
         if self._writing is None:
@@ -102,6 +108,7 @@ class Audit:
             while self._asked:
                 batch, self._asked = self._asked[:MAX_APPEND], self._asked[MAX_APPEND:]
                 error: BaseException | None = None
+                self._began = perf_counter()
                 try:
                     await self._journal.record([row for row, _ in batch])
                 except Exception as failed:  # whatever it was, everybody who waits is told
@@ -110,7 +117,7 @@ class Audit:
                     if not done.done():
                         done.set_result(None) if error is None else done.set_exception(error)
         finally:
-            self._writing = None
+            self._writing = self._began = None
 
     # What runs in the background.
 
