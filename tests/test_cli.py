@@ -239,7 +239,7 @@ GROUPS = (["user"], ["tenant"], ["client"])
     [
         [],
         *([name] for name in cli.COMMANDS),
-        *(["user", verb] for verb in ("add", "list", "password", "lock", "unlock", "role")),
+        *(["user", verb] for verb in ("add", "list", "password", "lock", "unlock", "revoke", "role")),
         *([noun, verb] for noun in ("tenant", "client") for verb in ("add", "list", "delete")),
         *(["tenant", verb] for verb in ("get", "put", "check", "diff", "history")),
     ],
@@ -491,6 +491,12 @@ def test_users_are_looked_after(logged_in: Run, shared_gateway: RunningGateway, 
     alice = ("login", "--profile", "alice", "--url", shared_gateway.url, "--login", "cli.alice")
     assert run(*alice, stdin=password) == (1, "", "hivewire: error: User is locked or disabled\n")
     assert logged_in("user", "unlock", "cli.alice").out == "cli.alice is active\n"
+    assert run(*alice, stdin=password).code == 0
+    assert run("list", "--profile", "alice").code == 0
+    assert logged_in("user", "revoke", "cli.alice").out == "the tokens of cli.alice have ended\n"
+    assert run("list", "--profile", "alice").code == 1
+    assert logged_in("list").code == 0
+    assert logged_in("user", "revoke", "nobody.here") == (1, "", "hivewire: error: there is no user nobody.here\n")
     assert run(*alice, stdin=password).code == 0
     assert "cli.alice" in logged_in("user", "list", "-o", "value").out.splitlines()
 

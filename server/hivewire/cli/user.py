@@ -117,7 +117,7 @@ Examples:
 def password(login: str, password_stdin: bool, data: Path | None, url: str | None, given_token: str | None) -> None:
     """Set the password of the user LOGIN.
 
-    The tokens of the user stay valid until they expire.
+    The tokens of the user stay valid until they expire: `hivewire user revoke LOGIN` ends them.
     """
     _update(login, {"password": _new_password("New password", password_stdin)}, data, url, given_token)
     click.echo(f"{login} has a new password")
@@ -157,6 +157,22 @@ def lock(login: str, data: Path | None, url: str | None, given_token: str | None
 @user.command(
     epilog="""\b
 Examples:
+  hivewire user revoke alice"""
+)
+@click.argument("login")
+@connected
+def revoke(remote: Remote, login: str) -> None:
+    """End all tokens of the user LOGIN, on open connections too: each program has to log in again.
+
+    Your own tokens end as well when it is your login.
+    """
+    remote.request("token/revoke", userId=_found(remote, login)["id"])
+    click.echo(f"the tokens of {login} have ended")
+
+
+@user.command(
+    epilog="""\b
+Examples:
   hivewire user role alice admin
   hivewire user role alice client"""
 )
@@ -187,11 +203,17 @@ def _update(login: str, fields: dict[str, Any], data: Path | None, url: str | No
         asyncio.run(_update_file(login, fields, data))
         return
     with reach(url, token) as remote:
-        found = remote.request("user/list", login=login)["users"]
-        if not found:
-            raise click.ClickException(f"there is no user {login}")
+        found = _found(remote, login)
         # The gateway overwrites `data` with every update, so it is sent back unchanged.
-        remote.request("user/update", userId=found[0]["id"], user={**fields, "data": found[0]["data"]})
+        remote.request("user/update", userId=found["id"], user={**fields, "data": found["data"]})
+
+
+def _found(remote: Remote, login: str) -> Row:
+    """The user with this login."""
+    users: list[Row] = remote.request("user/list", login=login)["users"]
+    if not users:
+        raise click.ClickException(f"there is no user {login}")
+    return users[0]
 
 
 async def _update_file(login: str, fields: dict[str, Any], data: Path) -> None:
