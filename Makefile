@@ -19,7 +19,7 @@ serve: $(VENV)/.serve ## install what is needed and start the gateway (HIVEWIRE_
 # The suite starts Python a few hundred times. Without bytecode each start compiles everything again.
 test test-newest test-long coverage faults: export PYTHONDONTWRITEBYTECODE =
 
-test: $(VENV)/.test ## run the whole suite
+test: $(VENV)/.test $(VENV)/.clients ## run the whole suite
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 test-newest: $(VENV)/.test ## run a short form of the suite on the newest Python of this machine, if it is newer than ours
@@ -34,7 +34,7 @@ test-newest: $(VENV)/.test ## run a short form of the suite on the newest Python
 test-long: $(VENV)/.test ## try ten times as many examples of every property (some minutes)
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal --long tests/protocol tests/rooms tests/ledger
 
-coverage: $(VENV)/.test ## run the whole suite and say which lines and branches of the gateway it leaves out
+coverage: $(VENV)/.test $(VENV)/.clients ## run the whole suite and say which lines and branches of the gateway it leaves out
 	@rm -rf .coverage && mkdir .coverage
 	$(BIN)/coverage run -m pytest -n auto --maxprocesses 4 --dist worksteal
 	@$(BIN)/coverage combine --quiet
@@ -81,6 +81,11 @@ $(VENV)/.test: pyproject.toml | $(BIN)/python
 	@echo "Installing Hivewire and what its tests need into $(VENV) ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
 	@touch $@ $(VENV)/.serve
+
+$(VENV)/.clients: tests/gate/clients/package-lock.json | $(BIN)/python
+	@mkdir -p $(VENV)/clients && cp tests/gate/clients/package*.json $(VENV)/clients
+	@npm ci --prefix $(VENV)/clients --silent --no-audit --no-fund || echo "Without npm, its client is not tested." >&2
+	@touch $@
 
 $(VENV)/.peers: pyproject.toml | $(BIN)/python
 	@echo "Installing Hivewire and the stores that it is measured beside into $(VENV) ..."
