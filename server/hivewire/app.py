@@ -106,6 +106,7 @@ async def serve(
             _start(component, services.telemetry, stack)
         gc.collect()
         gc.freeze()  # later collections need not walk what was loaded
+        gc.set_threshold(10_000, 20, 50)  # nor a thousand waiting puts several times before they are written
         await first.write(store.ledger, settings.data)
         port.leave_signals_to_uvicorn(Reloader(services, server, load))
         url = port.url_of(sock, settings.tls_certificate is not None)
