@@ -118,6 +118,9 @@ _elements = msgspec.json.Decoder(list[Raw])
 _ECHO = {found: f'"{action}"'.encode() for action, found in REQUESTS.items()}
 """The action of each request as raw JSON."""
 
+_HEADS = {found: b'{"action":%b,"requestId":' % action for found, action in _ECHO.items()}
+"""How the success reply to each request begins."""
+
 
 def decode(data: bytes) -> Call | list[Call]:
     """The call in one text message, or the calls of a JSON-RPC batch. Never raises: what is wrong is in the call.
@@ -252,9 +255,8 @@ def answer(call: Call, reply: Reply) -> bytes:
         return refuse(call, TooLarge())
     if call.rpc:
         return b'{"jsonrpc":"2.0","id":%b,"result":{%b}}' % (bytes(call.id), members)
-    action = call.action if call.action is not None else _ECHO[type(call.request)]  # type: ignore[index]
-    success = b',"status":"success",' if members else b',"status":"success"'
-    return b"".join((b'{"action":', action, b',"requestId":', call.id, success, members, b"}"))
+    head = _HEADS[type(call.request)] if call.action is None else b'{"action":%b,"requestId":' % bytes(call.action)  # type: ignore[index]
+    return b"".join((head, call.id, b',"status":"success",' if members else b',"status":"success"', members, b"}"))
 
 
 def refuse(call: Call, error: WireError) -> bytes:

@@ -16,30 +16,28 @@ class Backlog:
     the memory for a connection is bounded without refusing anything.
     """
 
-    __slots__ = ("_data", "_due", "_transport", "reading")
+    __slots__ = ("_due", "_transport", "data", "reading")
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self._transport = transport
-        self._data = b""
+        self.data = b""
+        """What waits."""
         self._due = False
         self.reading = True
         """Whether the transport reads."""
 
-    def __len__(self) -> int:
-        return len(self._data)
-
     def add(self, data: bytes) -> None:
         """Keep bytes for later. They are never more than one read, because reading is paused while any are left."""
-        self._data += data
+        self.data += data
 
     def take(self) -> bytes:
         """The next slice."""
-        data, self._data = self._data[:SLICE], self._data[SLICE:]
+        data, self.data = self.data[:SLICE], self.data[SLICE:]
         return data
 
     def drop(self) -> None:
         """Discard everything."""
-        self._data = b""
+        self.data = b""
 
     def read(self, reading: bool) -> None:
         """Resume or pause reading. Does nothing once the transport is closing."""

@@ -23,6 +23,9 @@ FIN = 0x80
 MASKED = 0x80
 """Bit of the second byte: the payload is masked, as every frame of a client must be (section 5.1)."""
 
+LONG = MASKED | 126
+"""Second byte of a masked frame from which on the length stands in further bytes (section 5.2)."""
+
 WHOLE_TEXT = FIN | TEXT
 """First byte of a text frame that is a whole message, as nearly all frames of a client are."""
 
@@ -73,8 +76,6 @@ class Failure(Struct, gc=False):
 Event: TypeAlias = "bytes | Ping | Pong | Close | Unacceptable | Failure"
 """Bytes are a text message: complete, unmasked, valid UTF-8."""
 
-NOTHING: list[Event] = []
-
 
 class FrameReader:
     """Reads the frames of one client. `limit` is the largest message in bytes, fragmented or not.
@@ -83,7 +84,19 @@ class FrameReader:
     skipped, however large they are; only the peer's close frame and protocol errors come out.
     """
 
-    __slots__ = ("_fragments", "_limit", "_needed", "_only_close", "_skip", "_tail", "_utf8", "ended", "renewed")
+    __slots__ = (
+        "_fragments",
+        "_limit",
+        "_needed",
+        "_only_close",
+        "_plain",
+        "_skip",
+        "_tail",
+        "_utf8",
+        "ended",
+        "renewed",
+        "unfinished",
+    )
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -93,15 +106,13 @@ class FrameReader:
         self._fragments: bytearray | None = None  # the frames so far of an incomplete message
         self._utf8: codecs.IncrementalDecoder | None = None
         self._only_close = False
+        self._plain = True  # nothing is unfinished, and text messages are read
         self.ended = False
         """Whether nothing is read any more."""
+        self.unfinished = False
+        """Whether a message or a frame has begun and is not complete."""
         self.renewed = False
         """Set when a message was completed: what is unfinished now began after it. The owner resets it."""
-
-    @property
-    def unfinished(self) -> bool:
-        """Whether a message or a frame has begun and is not complete."""
-        return self._tail is not None or self._fragments is not None or self._skip > 0
 
     @property
     def held(self) -> int:
@@ -117,72 +128,98 @@ class FrameReader:
         """Skip messages from now on: our close frame is sent, and only the peer's is expected (section 5.5.1)."""
         self._only_close = True
         self._fragments = self._utf8 = None
+        self._update()
 
     def end(self) -> None:
         """Read nothing more, and free what is held."""
         self.ended = True
         self._tail = self._fragments = self._utf8 = None
         self._skip = 0
+        self._update()
 
     def feed(self, data: bytes) -> list[Event]:
         """The events that these bytes complete, in order."""
+        if not self._plain:
+            data = self._resume(data)
+        events: list[Event] = []
+        position, size = 0, len(data)
+        plain = self._plain
+        while position < size:
+            # Nearly all frames are short text messages, whole and in one piece. They skip the checks of all others.
+            start = position + 6
+            if plain and start <= size and data[position] == WHOLE_TEXT and MASKED <= data[position + 1] < LONG:
+                end = start + data[position + 1] - MASKED
+                if end <= size:
+                    payload = apply_mask(data[start:end], data[position + 2 : start])
+                    if payload.isascii():
+                        events.append(payload)
+                        self.renewed = True
+                        position = end
+                        continue
+            position = self._frame(data, position, events)
+            plain = self._plain
+        return events
+
+    def _resume(self, data: bytes) -> bytes:
+        """What is to be read now that these bytes came; nothing while they do not complete what was begun."""
         if self.ended:
-            return NOTHING
+            return b""
         if self._tail is not None:
             self._tail += data
             if len(self._tail) < self._needed:
-                return NOTHING
+                return b""
             data, self._tail = bytes(self._tail), None
-        events: list[Event] = []
-        position, size = 0, len(data)
-        if self._skip:
-            position = min(self._skip, size)
-            self._skip -= position
-        while size - position >= 2:
-            first, second = data[position], data[position + 1]
-            # A whole text message skips the checks and the dispatch that every other frame needs.
-            plain = first == WHOLE_TEXT and second >= MASKED and self._fragments is None and not self._only_close
-            if not plain and (mistake := self._mistake(first, second)) is not None:
-                return self._fail(Code.PROTOCOL_ERROR, mistake, events)
-            # The payload begins behind the length, which may have 2 or 8 more bytes, and the mask (section 5.2).
-            length, start = second & 0x7F, position + 6
-            if length >= 126:
-                start += 2 if length == 126 else 8
-                if start <= size:
-                    length = int.from_bytes(data[position + 2 : start - 4])
-            if start > size:
-                return self._keep(data, position, start, events)
-            if (length > CONTROL_BYTES or self._fragments is not None) and (
-                code := self._excess(first & OPCODE, length)
-            ) is not None:
-                return self._fail(code, TABLE[code].reason, events)
-            end = start + length
-            if end > size:
-                if self._only_close and not first & CONTROL:
-                    self._skip = end - size
-                    return events
-                return self._keep(data, position, end, events)
-            position = end
-            payload = apply_mask(data[start:end], data[start - 4 : start])
-            if plain:
-                self.renewed = True
-                events.append(payload if payload.isascii() or _is_utf8(payload) else self._refuse(Code.INVALID_TEXT))
-                continue
-            self._take(first, payload, events)
-            if self.ended:
-                return events
-        return self._keep(data, position, position + 2, events) if position < size else events
+        skipped = min(self._skip, len(data))
+        self._skip -= skipped
+        self._update()
+        return data[skipped:]
 
-    def _keep(self, data: bytes, position: int, end: int, events: list[Event]) -> list[Event]:
+    def _update(self) -> None:
+        self.unfinished = self._tail is not None or self._fragments is not None or self._skip > 0
+        self._plain = not (self.unfinished or self._only_close or self.ended)
+
+    def _frame(self, data: bytes, position: int, events: list[Event]) -> int:
+        """Read the frame at `position`, of whatever kind, and return where the next one begins.
+
+        An incomplete one is kept, or skipped, with everything behind it.
+        """
+        size = len(data)
+        if size - position < 2:
+            return self._keep(data, position, position + 2)
+        first, second = data[position], data[position + 1]
+        if (mistake := self._mistake(first, second)) is not None:
+            return self._fail(Code.PROTOCOL_ERROR, mistake, events, size)
+        # The payload begins behind the length, which may have 2 or 8 more bytes, and the mask (section 5.2).
+        length, start = second & 0x7F, position + 6
+        if length >= 126:
+            start += 2 if length == 126 else 8
+            if start <= size:
+                length = int.from_bytes(data[position + 2 : start - 4])
+        if start > size:
+            return self._keep(data, position, start)
+        if (code := self._excess(first & OPCODE, length)) is not None:
+            return self._fail(code, TABLE[code].reason, events, size)
+        end = start + length
+        if end > size and self._only_close and not first & CONTROL:
+            self._skip = end - size
+        elif end > size:
+            return self._keep(data, position, end)
+        else:
+            self._take(first, apply_mask(data[start:end], data[start - 4 : start]), events)
+        self._update()
+        return size if self.ended else min(end, size)
+
+    def _keep(self, data: bytes, position: int, end: int) -> int:
         """Keep an incomplete frame until the bytes up to `end` are there."""
         self._tail = bytearray(data[position:])
         self._needed = end - position
-        return events
+        self._update()
+        return len(data)
 
-    def _fail(self, code: Code, reason: str, events: list[Event]) -> list[Event]:
+    def _fail(self, code: Code, reason: str, events: list[Event], size: int) -> int:
         self.end()
         events.append(Failure(code, reason))
-        return events
+        return size
 
     def _refuse(self, code: Code) -> Unacceptable:
         self.only_close()
@@ -214,12 +251,15 @@ class FrameReader:
         return Code.TOO_LARGE
 
     def _take(self, first: int, payload: bytes, events: list[Event]) -> None:
-        """Add the events of a frame that is not a whole text message."""
+        """Add the events of a whole frame that is not wrong."""
         opcode = first & OPCODE
         if opcode == CLOSE:
             events.append(self._close(payload))
         elif self._only_close:
             return
+        elif first == WHOLE_TEXT:
+            self.renewed = True
+            events.append(payload if payload.isascii() or _is_utf8(payload) else self._refuse(Code.INVALID_TEXT))
         elif opcode in (TEXT, CONT):
             self._fragment(payload, first & FIN != 0, events)
         elif opcode == BINARY:
@@ -272,13 +312,14 @@ def _is_utf8(data: bytes) -> bool:
 def text_head(size: int) -> bytes:
     """The head of the frame of a text message of so many bytes (section 5.2)."""
     if size < 126:
-        return _SHORT_HEADS[size]
+        return bytes((WHOLE_TEXT, size))
     if size < 65_536:
         return b"\x81\x7e" + size.to_bytes(2)
     return b"\x81\x7f" + size.to_bytes(8)
 
 
-_SHORT_HEADS = [bytes((WHOLE_TEXT, size)) for size in range(126)]
+TEXT_HEADS = [text_head(size) for size in range(1_024)]
+"""Those of the sizes that nearly all answers have."""
 
 
 def ping() -> bytes:

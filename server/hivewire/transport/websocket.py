@@ -28,7 +28,7 @@ from hivewire.transport import frames
 from hivewire.transport.admission import FREE, Admission
 from hivewire.transport.backlog import SLICE, Backlog
 from hivewire.transport.connection import PORTION, Refusal, peer_address
-from hivewire.transport.frames import Close, Event, Failure, FrameReader, Ping, Unacceptable, text_head
+from hivewire.transport.frames import TEXT_HEADS, Close, Event, Failure, FrameReader, Ping, Unacceptable, text_head
 from hivewire_protocol.close import TABLE, Code
 from hivewire_protocol.codec import push
 from hivewire_protocol.errors import NotFound, Unavailable, WireError
@@ -53,7 +53,7 @@ STRANGERS_MESSAGE = 80 << 10
 """Largest message before login: the longest token fits."""
 
 CLOCK_EVENTS = 16
-"""The clock is read once for so many messages: reading it for each costs more than it gives."""
+"""So many messages that came together are handled without a look at the clock: it costs more than it gives."""
 
 _NOTEWORTHY = (Code.INTERNAL_ERROR, Code.SLOW_CONSUMER, Code.TOO_MANY_FAILURES)
 
@@ -182,7 +182,6 @@ class WebSocket(asyncio.Protocol):
         "_out_bytes",
         "_pong_due",
         "_reader",
-        "_receiving",
         "_server_state",
         "_session",
         "_sockets",
@@ -217,7 +216,6 @@ class WebSocket(asyncio.Protocol):
         self._backlog = Backlog(transport)
         self._events: Sequence[Event] = ()  # read, and wait for other connections or for answers
         self._ending: Close | Failure | Unacceptable | None = None  # closes, once all is answered
-        self._receiving = False
         self._begun: float | None = None  # when the unfinished message began
         self._drawn = 0  # what it draws from the shared budget of unfinished messages
         self._watched = self.stranger  # whether it is accounted for after each read
@@ -235,7 +233,7 @@ class WebSocket(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Handle received bytes, a slice in one iteration of the event loop: other connections go in between."""
-        if len(data) <= SLICE and not self._backlog and not self._events:
+        if len(data) <= SLICE and not self._backlog.data and not self._events:
             self._handle(self._reader.feed(data))
             self._received()
         else:
@@ -308,7 +306,8 @@ class WebSocket(asyncio.Protocol):
 
     def _received(self) -> None:
         """Write what was answered at once, and keep account of what was not."""
-        self._flush()
+        if self._out:
+            self._flush()
         if self._watched or self._reader.unfinished:
             self._account()
         if self._session.pending and self._congested():
@@ -316,31 +315,31 @@ class WebSocket(asyncio.Protocol):
 
     def _handle(self, events: Sequence[Event]) -> None:
         """Carry out events in order, for TURN_SECONDS at most. Those that have to wait stay in `_events`."""
-        session, caller = self._session, self._session.caller
-        most_failures = self._sockets.settings.failed_authentications
-        turn_ends = monotonic() + TURN_SECONDS
-        self._receiving = True
+        receive, caller = self._session.receive, self._session.caller
+        turn_ends = monotonic() + TURN_SECONDS if len(events) > CLOCK_EVENTS else None
+        left = iter(events)
         try:
-            for number, event in enumerate(events, 1):
+            for event in left:
                 if type(event) is bytes:
                     if self._state is not OPEN:
                         continue
-                    session.receive(event)
-                    if caller.failures >= most_failures:
+                    receive(event)
+                    if caller.failures and self._failed_too_often():
                         event = Unacceptable(Code.TOO_MANY_FAILURES)
-                    elif number % CLOCK_EVENTS or monotonic() <= turn_ends:
+                    elif turn_ends is None or monotonic() <= turn_ends:
                         continue
                     else:
-                        self._put_off(events[number:])
+                        self._put_off(list(left))
                         return
                 if not self._control(event):
-                    self._events = events[number:]
+                    self._events = list(left)
                     return
         except Exception as error:
             self._sockets.dispatcher.services.telemetry.unexpected("socket", error)
             self.close(Code.INTERNAL_ERROR, "internal error")
-        finally:
-            self._receiving = False
+
+    def _failed_too_often(self) -> bool:
+        return self._session.caller.failures >= self._sockets.settings.failed_authentications
 
     def _put_off(self, events: Sequence[Event]) -> None:
         """Handle these in a later iteration of the event loop: other connections go first."""
@@ -351,7 +350,7 @@ class WebSocket(asyncio.Protocol):
         """Carry out an event that is not a text message. False when it, and all behind it, must wait for answers."""
         if type(event) is Ping:
             if self._state is OPEN:
-                self._write(frames.pong(event.payload))  # behind the answers so far
+                self._out.append(frames.pong(event.payload))  # behind the answers so far
         elif isinstance(event, Close | Failure | Unacceptable):
             if self._session.pending and self._state is OPEN:
                 # Requests that came before it are answered first, if that takes no longer than a drain.
@@ -371,7 +370,7 @@ class WebSocket(asyncio.Protocol):
             self._fail(event.code, event.reason)
         elif type(event) is Close:
             if self._state is OPEN:
-                self._write(frames.closed(event.payload))
+                self._out.append(frames.closed(event.payload))
             self._hang_up()
 
     def _account(self) -> None:
@@ -399,7 +398,7 @@ class WebSocket(asyncio.Protocol):
         if self._reader.announced > STRANGERS_MESSAGE and self._ending is None:
             self._control(Failure(Code.TOO_LARGE, "message larger than the limit before login"))
         unread = self.transport.get_write_buffer_size() if self.stalled_since is not None else 0
-        waiting = self._reader.held + len(self._backlog) + self._session.pending_bytes
+        waiting = self._reader.held + len(self._backlog.data) + self._session.pending_bytes
         self._sockets.admission.hold(self, waiting + unread)
 
     # Writing.
@@ -408,16 +407,10 @@ class WebSocket(asyncio.Protocol):
         """Queue one text message, to be written with the other answers of this batch; nothing after our close frame."""
         if self._state is OPEN:
             size = len(data)
-            self._out += (text_head(size), data)
+            self._out += (TEXT_HEADS[size] if size < len(TEXT_HEADS) else text_head(size), data)
             self._out_bytes += size
             if self._out_bytes >= ENOUGH:
                 self._flush()  # now, so that the transport can pause the session before the next answer is made
-
-    def _write(self, frame: bytes) -> None:
-        """Queue a control frame behind the answers so far."""
-        self._out.append(frame)
-        if not self._receiving:
-            self._flush()
 
     @staticmethod
     def frame(topic: str, number: int, rpc: bool, what: str, members: bytes, position: str | None) -> bytes:
@@ -510,7 +503,8 @@ class WebSocket(asyncio.Protocol):
             self.close(Code.INTERNAL_ERROR, "no pong")
             return
         self._pong_due = True
-        self._write(frames.ping())
+        self._out.append(frames.ping())
+        self._flush()
 
     def check_progress(self) -> None:
         """Close a peer that has read nothing for `slow_seconds`."""
@@ -550,7 +544,7 @@ class WebSocket(asyncio.Protocol):
     def _settled(self) -> None:
         """Called by the session when pending requests were answered: write the answers, then read on or close."""
         self._flush()
-        if self._session.caller.failures >= self._sockets.settings.failed_authentications and self._ending is None:
+        if self._failed_too_often() and self._ending is None:
             self._control(Unacceptable(Code.TOO_MANY_FAILURES))
         if self._ending is not None and not self._session.pending:
             ending, self._ending = self._ending, None
@@ -561,7 +555,7 @@ class WebSocket(asyncio.Protocol):
 
     def _waiting(self) -> bool:
         """Whether something was received and not handled yet."""
-        return bool(self._events or self._backlog)
+        return bool(self._events or self._backlog.data)
 
     def _congested(self) -> bool:
         """Whether no more is read: the peer does not read, has too much pending, or sent what ends the connection."""
