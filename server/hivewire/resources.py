@@ -80,24 +80,26 @@ class Resources:
         if kept is not None and kept[0] is change:
             return ResourceReply(change, kept[1])
         data = _encoded(change)
-        self._keep(kept, change, data)
+        self._keep(change, data)
         return ResourceReply(change, data)
 
     def written(self, changes: list[Change]) -> ResourceReply:
         """The reply to a write of one configuration."""
         change = changes[0]
         data = _encoded(change)
-        kept = self._kept.get(change.key)
-        if kept is not None:
-            self._keep(kept, change, data)
+        if change.key in self._kept:
+            self._keep(change, data)
         return ResourceReply(change, data)
 
-    def _keep(self, former: tuple[Change, bytes] | None, change: Change, data: bytes) -> None:
+    def _keep(self, change: Change, data: bytes) -> None:
+        key = change.key
+        former = self._kept.get(key)
+        self._kept[key] = change, data
+        # Counted twice, as the change of a record that was deleted since is kept by this alone.
         if former is not None:
-            self.size -= ENTRY_BYTES + 2 * len(former[1])
-        self._kept[change.key] = change, data
-        # Twice, as the change of a record that was deleted since is kept by this alone.
-        self.size += ENTRY_BYTES + 2 * len(data)
+            self.size += 2 * (len(data) - len(former[1]))
+        else:
+            self.size += ENTRY_BYTES + 2 * len(data)
         while self.size > self._limit:
             self.size -= ENTRY_BYTES + 2 * len(self._kept.pop(next(iter(self._kept)))[1])
 

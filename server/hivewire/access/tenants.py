@@ -20,6 +20,7 @@ from hivewire_protocol.nouns.client import CLIENT_ID, MAX_TENANTS
 from hivewire_protocol.nouns.tenant import TENANT_ID, Privilege
 
 TENANT, CLIENT = "tenant", "client"
+KINDS = frozenset({TENANT, CLIENT})
 
 DOCUMENT = "tenantConfiguration"
 """The kind of the record with a tenant's configuration document. Its key is the tenant's id; it is deleted with the
@@ -83,13 +84,14 @@ class Tenants:
 
     def _apply(self, changes: Iterable[Change]) -> None:
         for change in changes:
-            if change.kind in (TENANT, CLIENT):
-                self.on_change()
+            if change.kind not in KINDS:
+                continue
+            self.on_change()
             if change.kind == TENANT:
                 self._tenants.pop(change.key, None)
                 if change.content is not None:
                     self._tenants[change.key] = change.id
-            elif change.kind == CLIENT:
+            else:
                 if (former := self._clients.pop(change.key, None)) is not None:
                     del self._by_number[former.number]
                 if change.content is not None:

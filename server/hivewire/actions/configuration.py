@@ -157,7 +157,7 @@ def _put(services: Services, caller: Caller, request: ConfigurationPut | Transac
             raise OutOfBounds("contentType must be a media type such as application/json")
         if request.check is not False and is_json(content_type) and (problem := json_problem(content)) is not None:
             raise OutOfBounds(f"Value is not JSON, as its contentType says: {problem}")
-    description = _description(services, request.description)
+    description = request.description and _description(services, request.description)
     return Write(KIND, name, content, content_type, description, _expected(request))
 
 

@@ -104,7 +104,8 @@ class Batch:
                 raise PreconditionFailed(index, write, last, precondition)
         if last is not None and last.content is not None:
             number, version = last.id, last.version + 1
-            draft.count -= content is None
+            if content is None:
+                draft.count -= 1
         elif content is not None:
             number, version = draft.last_id + 1, 1
             draft.last_id = number
@@ -113,11 +114,6 @@ class Batch:
             return
         else:
             raise Missing(index, write, last)
-        time, previous, ordinal = self._time, 0, 1
-        if last is not None:
-            previous, ordinal = last.revision, last.ordinal + 1
-            if last.time > time:
-                time = last.time  # the time of a record never goes back, whatever the clock does
         change = draft.changes[key] = Change(
             revision=self._revision + 1,
             kind=kind,
@@ -126,11 +122,12 @@ class Batch:
             version=version,
             content=content,
             content_type=write.content_type,
-            time=time,
+            # The time of a record never goes back, whatever the clock does.
+            time=self._time if last is None or last.time <= self._time else last.time,
             author=author,
             description=write.description,
-            previous=previous,
-            ordinal=ordinal,
+            previous=0 if last is None else last.revision,
+            ordinal=1 if last is None else last.ordinal + 1,
         )
         self.changes.append(change)
         self._befores.append(last)

@@ -158,8 +158,7 @@ class Transaction(Struct, gc=False):
         """About how many bytes it takes while it waits."""
         size = WRITE_BYTES * (len(self.writes) + len(self.guards))
         for write in self.writes:
-            if write.content is not None:
-                size += len(write.content)
+            size += len(write.content or b"")
         return size
 
 

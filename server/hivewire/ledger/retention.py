@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from msgspec import Struct
 
@@ -51,18 +51,19 @@ class Log:
         self._sections: deque[Section] = deque()
         self._end = 0
 
-    def add(self, changes: Iterable[Change]) -> None:
+    def add(self, changes: Sequence[Change]) -> None:
         """Add the next changes. Sections beyond the greatest number of changes leave the log at once."""
         section = self._sections[-1] if self._sections else Section(0, 0, self._length)
+        count, end, length, span = section.changes, self._end, self._length, self._span
         for change in changes:
-            if change.revision > self._end and (
-                section.changes >= self._length or change.time - section.time >= self._span
-            ):
+            if change.revision > end and (count >= length or change.time - section.time >= span):
+                section.changes, count = count, 0
                 section = Section(change.revision, change.time, 0)
                 self._sections.append(section)
-            section.changes += 1
-            self.changes += 1
-            self._end = change.revision
+            count += 1
+            end = change.revision
+        section.changes, self._end = count, end
+        self.changes += len(changes)
         while self._sections and self.changes - self._sections[0].changes >= self._most:
             self._drop()
 

@@ -276,15 +276,16 @@ class Writer:
         batch = Batch(self._state, self._journal.tip, self._now())
         taken: list[Waiting] = []
         outcomes: list[Outcome] = []
-        queue, most, size = self._queue, self._journal.batch_bytes, 0
+        queue, most, size, evaluate, changes = self._queue, self._journal.batch_bytes, 0, batch.evaluate, batch.changes
         while queue:
-            transaction = queue[0][0]
-            if taken and (size >= most or len(batch.changes) + len(transaction.writes) > MAX_APPEND):
+            waiting = queue[0]
+            transaction = waiting[0]
+            if taken and (size >= most or len(changes) + len(transaction.writes) > MAX_APPEND):
                 break
-            waiting = queue.popleft()
+            queue.popleft()
             size += waiting[2]
             taken.append(waiting)
-            outcomes.append(batch.evaluate(transaction))
+            outcomes.append(evaluate(transaction))
         self._queue_bytes -= size
         return batch, taken, outcomes
 
