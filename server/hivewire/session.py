@@ -85,7 +85,7 @@ class Session:
             self._receive_batch(call, len(message))
             return
         call.size = len(message)
-        if (self._writing or self._busy or self._paused or self._line) and (self._line or not self._may_start(call)):
+        if self._line or self._busy or self._paused or (self._writing and not self._is_write(call)):
             self._wait(call)
             self._queue().append(call)
         else:
@@ -140,11 +140,12 @@ class Session:
             self.pending_bytes += call.size
 
     def _may_start(self, call: Call) -> bool:
-        """Whether everything before it has taken effect. Only a write may start behind writes that are under way: the
-        ledger evaluates them in order."""
-        if self._paused or self._busy:
-            return False
-        return not self._writing or (call.error is None and type(call.request) in self._dispatcher.writes)
+        """Whether everything before it has taken effect."""
+        return not (self._busy or self._paused or (self._writing and not self._is_write(call)))
+
+    def _is_write(self, call: Call) -> bool:
+        """Whether it may start behind writes that are under way: the ledger evaluates writes in order."""
+        return call.error is None and type(call.request) in self._dispatcher.writes
 
     def _advance(self) -> None:
         """Start what may start now, for TURN_SECONDS at most, so that the other connections are served too."""

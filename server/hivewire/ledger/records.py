@@ -142,9 +142,6 @@ class Guard(Struct, gc=False):
 MAX_TRANSACTION = 1_000
 """Writes in one transaction (configuration contract, section 4)."""
 
-WRITE_BYTES = 1_024
-"""About how much memory a write takes beside its content."""
-
 
 class Transaction(Struct, gc=False):
     """Writes that happen together, under one revision, or not at all. Guards are evaluated before the writes."""
@@ -152,14 +149,6 @@ class Transaction(Struct, gc=False):
     writes: Sequence[Write]
     author: str | None = None
     guards: Sequence[Guard] = ()
-
-    @property
-    def size(self) -> int:
-        """About how many bytes it takes while it waits."""
-        size = WRITE_BYTES * (len(self.writes) + len(self.guards))
-        for write in self.writes:
-            size += len(write.content or b"")
-        return size
 
 
 class LedgerError(Exception):

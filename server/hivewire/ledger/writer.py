@@ -39,6 +39,9 @@ from hivewire.telemetry import log
 
 Observer: TypeAlias = Callable[[Sequence[Change]], None]
 
+WRITE_BYTES = 1_024
+"""About how much memory a write takes beside its content while it waits."""
+
 Waiting: TypeAlias = tuple[Transaction, Done, int]
 """A transaction in the queue, who waits for its outcome, and its size in bytes."""
 
@@ -94,13 +97,16 @@ class Writer:
         Transactions are evaluated in the order of submission and `done` is called in that order. Raises Overloaded when
         too much is waiting, NotDurable when the ledger is closing or stalled; `done` is not called then.
         """
-        if len(transaction.writes) != 1:
-            _check(transaction.writes)
+        writes = transaction.writes
+        if len(writes) != 1:
+            _check(writes)
         if self._refusing is not None:
             raise NotDurable(self._refusing)
         if self._queue_bytes > self._max_waiting:
             raise Overloaded("too many changes are waiting to be written")
-        size = transaction.size
+        size = WRITE_BYTES * (len(writes) + len(transaction.guards))
+        for write in writes:
+            size += len(write.content or b"")
         self._queue_bytes += size
         self._queue.append((transaction, done, size))
         if self._sleeping is not None:
