@@ -828,7 +828,7 @@ def test_an_empty_body_is_said_to_be_missing(shared_gateway: RunningGateway, adm
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/api", "/api/rest", "/api/rest/nothing", "/api/rest/configuration/", "/api/rest/configuration/a/b/c"]
+    "path", ["/api", "/api/rest", "/api/rest/nothing", "/api/rest/configuration/", "/api/rest/configuration/a/b/c"]
 )
 def test_an_unknown_path_gets_404_as_json(shared_gateway: RunningGateway, path: str) -> None:
     """Nothing there: an error document, not a page."""
@@ -843,7 +843,7 @@ def test_an_unknown_path_gets_404_as_json(shared_gateway: RunningGateway, path: 
         ("POST", "/info", "GET, HEAD, OPTIONS"),
         ("PATCH", "/configuration/a", "DELETE, GET, HEAD, OPTIONS, PUT"),
         ("GET", "/token", "OPTIONS, POST"),
-        ("TRACE", "/user", "GET, HEAD, OPTIONS"),
+        ("TRACE", "/user", "GET, HEAD, OPTIONS, POST"),
     ],
 )
 def test_another_method_gets_405_with_those_that_are_allowed(
