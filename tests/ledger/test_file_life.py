@@ -8,12 +8,16 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+import subprocess
+import sys
+import textwrap
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from hivewire.ledger.backup import backup, restore
+from hivewire.ledger.dump import dump
 from hivewire.ledger.engines.file_lock import Note, noted
 from hivewire.ledger.engines.sqlite import SqliteJournal
 from hivewire.ledger.engines.sqlite_file import SCHEMA_VERSION, header_of
@@ -92,8 +96,13 @@ async def refusal(path: Path) -> str:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """The files in a directory, aside from the locks, which change with every process."""
-    return {path.name: path.read_bytes() for path in folder.iterdir() if path.suffix != ".lock"}
+    """The files in a directory, aside from the locks, and from what SQLite makes to read a file in WAL mode."""
+    found = {path.name: path.read_bytes() for path in folder.iterdir()}
+    return {
+        name: content
+        for name, content in found.items()
+        if not name.endswith((".lock", "-shm")) and not (name.endswith("-wal") and not content)
+    }
 
 
 def wal_of(path: Path) -> Path:
@@ -296,6 +305,16 @@ async def test_a_wal_without_its_file_is_not_deleted(data: Path) -> None:
     assert wal_of(data).read_bytes() == wal
 
 
+async def test_a_file_that_is_gone_is_told(data: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Where a ledger was served before and is none now, a new one is made, and the operator is told."""
+    await written(data, a="1")
+    assert "gone" not in capfd.readouterr().err
+    data.unlink()
+    assert (await written(data, b="2")).names == {"b": "2"}
+    assert "hivewire.db" in (said := capfd.readouterr().err)
+    assert "the data file that was served here last is gone; a new one was made" in said
+
+
 # While it is served.
 
 
@@ -450,6 +469,45 @@ async def test_a_restore_that_was_killed_half_way_is_refused_or_as_before(
     assert "hivewire.db-wal, which is missing" in await refusal(data)
     restore(data.with_name("copy.db"), data)
     assert (await written(data)).names == {"a": "1"}
+
+
+FULL = """
+    import resource, sys
+    from hivewire import cli
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
+    sys.argv = ["hivewire", *sys.argv[1:]]
+    cli.main()
+    """
+
+
+async def test_a_full_disk_leaves_the_old_file_in_place(data: Path, tmp_path: Path) -> None:
+    """A backup, a restore, a load, a vacuum and a migration that find no room say so, and have changed nothing."""
+    await written(data, **{f"n{n}": "x" * 10_000 for n in range(20)})
+    copy, lines = tmp_path / "copy.db", tmp_path / "ledger.jsonl"
+    backup(data, copy)
+    with lines.open("wb") as file:
+        dump(data, file.write)
+    old = tmp_path / "old.db"
+    with closing(sqlite3.connect(FILES / "2.ledger")) as source, closing(sqlite3.connect(old)) as target:
+        source.backup(target)
+        target.execute(
+            "INSERT INTO change VALUES (99999,'configuration','big',9,1,0,1,1,'',NULL,NULL,zeroblob(150000))"
+        )
+        target.commit()
+    before = contents(tmp_path)
+    for command in (
+        ["backup", tmp_path / "new.db", "--data", data],
+        ["restore", copy, "--data", data],
+        ["load", lines, "--data", tmp_path / "new.db"],
+        ["vacuum", "--data", old],
+        ["user", "unlock", "admin", "--data", old],
+    ):
+        code = textwrap.dedent(FULL)
+        found = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True, timeout=50)
+        assert (found.returncode, found.stdout) == (1, "")
+        assert found.stderr.startswith("hivewire: error: cannot ")
+        assert contents(tmp_path) == before
+    assert len((await written(data)).names) == 20
 
 
 # Migrations.

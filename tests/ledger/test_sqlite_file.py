@@ -20,6 +20,7 @@ import pytest
 
 from hivewire.ledger.backup import backup
 from hivewire.ledger.engines import sqlite
+from hivewire.ledger.engines.file_lock import FileLock
 from hivewire.ledger.engines.sqlite import SqliteJournal
 from hivewire.ledger.engines.sqlite_file import APPLICATION_ID, SCHEMA_VERSION, creation_script
 from hivewire.ledger.journal import JournalError
@@ -213,6 +214,17 @@ async def test_a_second_process_is_kept_out(data: Path) -> None:
     assert process(OPEN, data).stdout == "opened\n"
 
 
+async def test_a_second_process_does_not_wait_for_the_file(data: Path) -> None:
+    """It is refused before it reads anything of the file, however large or damaged that is."""
+    data.write_bytes(b"not even a database")
+    lock = FileLock(data)
+    lock.acquire()
+    try:
+        assert "in use by another gateway" in await refusal(data)
+    finally:
+        lock.release()
+
+
 @pytest.mark.parametrize("new", [True, False])
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere this lock would keep SQLite out as well")
 async def test_a_hard_link_to_the_file_is_the_same_file(data: Path, new: bool) -> None:
@@ -286,13 +298,14 @@ READ_AND_TRY_TO_WRITE = """
     """
 
 
-@pytest.mark.parametrize("folder_mode", [0o700, 0o500])
-async def test_a_read_only_file_can_be_read(data: Path, folder_mode: int) -> None:
-    """A file that may not be written is served for reading, every write is refused, and the file stays as it is."""
+@pytest.mark.parametrize(("mode", "folder_mode"), [(0o400, 0o700), (0o400, 0o500), (0o600, 0o500)])
+async def test_a_read_only_file_can_be_read(data: Path, mode: int, folder_mode: int) -> None:
+    """A file that may not be written, or beside which nothing can be made, is served for reading: every write is
+    refused, and the file stays as it is."""
     await filled(data)
     before = data.read_bytes()
     data.with_name(data.name + ".lock").unlink()
-    data.chmod(0o400)
+    data.chmod(mode)
     data.parent.chmod(folder_mode)
     try:
         found = process(READ_AND_TRY_TO_WRITE, data, powerless=True)

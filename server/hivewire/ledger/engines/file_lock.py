@@ -103,8 +103,6 @@ class FileLock:
             os.close(os.open(self._guarded, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         if sys.platform == "linux" or not self._descriptors:
             self._take(self._guarded, os.O_RDONLY)
-        found = self._guarded.stat()
-        self._identity = (found.st_dev, found.st_ino)
         if self._writable:
             self.noted = _read(self._descriptors[0])
             os.pwrite(self._descriptors[0], f"{os.getpid():<10}\n".encode(), 0)
@@ -124,7 +122,7 @@ class FileLock:
             ) from None
 
     def note(self, note: Note) -> None:
-        """Replace the note, and wait until it is on the disk."""
+        """Replace the note, and wait until it is on the disk. From now on, what has the file's name is the file."""
         if not self._writable:
             raise JournalError(f"cannot use {self._guarded}: {lock_of(self._guarded)} is not writable")
         state = "shut" if note.shut else "open"
@@ -132,6 +130,8 @@ class FileLock:
         os.pwrite(self._descriptors[0], text.encode(), _TAIL_AT)
         os.fsync(self._descriptors[0])
         self._run = note.run.encode()
+        found = os.stat(self._guarded)  # not earlier: on some file systems the first write gives a file another number
+        self._identity = (found.st_dev, found.st_ino)
 
     def note_tail(self, tail: int) -> None:
         """Note how far the log reaches. It costs a microsecond: it outlives the process, but not the machine."""

@@ -68,6 +68,8 @@ def require_readable(path: Path, *, accept_loss: bool) -> None:
 def _begin(path: Path, lock: FileLock, connection: sqlite3.Connection, stranger: str | None) -> Note:
     run = new_name()
     if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'change'").fetchone():
+        if lock.noted is not None and lock.noted.tail:
+            log.warning("the data file that was served here last is gone; a new one was made", data=str(path))
         lock.note(note := Note(run, run))
         connection.executescript(creation_script(run))
         return note
