@@ -503,7 +503,9 @@ async def test_a_full_disk_leaves_the_old_file_in_place(data: Path, tmp_path: Pa
         ["user", "unlock", "admin", "--data", old],
     ):
         code = textwrap.dedent(FULL)
-        found = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True, timeout=50)
+        found = subprocess.run(
+            [sys.executable, "-c", code, *map(str, command)], capture_output=True, text=True, timeout=50
+        )
         assert (found.returncode, found.stdout) == (1, "")
         assert found.stderr.startswith("hivewire: error: cannot ")
         assert contents(tmp_path) == before
