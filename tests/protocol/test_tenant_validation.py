@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hivewire_protocol.tenant.documents import Document
+from hivewire_protocol.tenant import work
+from hivewire_protocol.tenant.documents import Document, render
 from hivewire_protocol.tenant.elements import MAX_ENTRIES
+from hivewire_protocol.tenant.errors import Invalid
 from hivewire_protocol.tenant.model import cycle
 from hivewire_protocol.tenant.steps import at_once
 from hivewire_protocol.tenant.validation import MAX_ELEMENTS, MAX_FINDINGS, RULES, validate
@@ -31,6 +33,7 @@ from tests.protocol.tenants import (
     edited,
     errors,
     findings,
+    parsed,
     shapeless,
 )
 
@@ -547,6 +550,29 @@ def test_only_what_the_store_could_not_keep_is_refused(
     required = code == 304 and path in REFUSED and finding.problem != "is 'string'"
     both = finding.problem == "is there beside URI"
     assert finding.warning == (not (definition or required or both)), finding
+
+
+@pytest.mark.parametrize(("code", "path", "breaks", "keeps"), CASES)
+def test_a_document_is_stored_as_it_is_or_refused(
+    code: int, path: str, breaks: dict[str, Any], keeps: dict[str, Any]
+) -> None:
+    """A warning changes nothing of what is stored; an error stores nothing."""
+    value = document(**breaks)
+    (finding,) = findings(value)
+    saving = work.save(render(value), None, None, work.Rules(False, False, 1 << 20), {}, stale=False)
+    if finding.warning:
+        saved = at_once(saving)
+        assert saved.warnings == 1
+        assert without_ids(parsed(saved.document)) == value
+    else:
+        with pytest.raises(Invalid):
+            at_once(saving)
+
+
+def without_ids(value: Any) -> Any:
+    if isinstance(value, list):
+        return [*map(without_ids, value)]
+    return {name: without_ids(value[name]) for name in value if name != "id"} if isinstance(value, dict) else value
 
 
 def test_real_documents_break_some_rules_unless_validation_is_strict() -> None:
