@@ -195,11 +195,15 @@ def _fill(call: Call, request_type: type[Request], members: dict[str, Raw]) -> N
     """Build the request; leave `refused` unset when a common member is wrong: that comes before rights."""
     try:
         coercion.build(Request, members)
-        call.refused = request_type
+    except MalformedJson:
+        call.fail(MalformedJson())
+        return
+    call.refused = request_type
+    try:
         call.request = coercion.build(request_type, members)
     except MalformedJson as error:
-        # DeviceHive's clients know one text for every member of a wrong type (core protocol, section 1.4).
-        call.fail(error if call.rpc else MalformedJson())
+        # DeviceHive's clients know the first sentence (core protocol, section 1.4); the second one names the member.
+        call.fail(MalformedJson(f"{MalformedJson.text} {error}"))
     except WireError as error:
         call.fail(error)
 

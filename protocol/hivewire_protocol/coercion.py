@@ -51,8 +51,8 @@ def build(shape: type[_S], members: Mapping[str, Raw]) -> _S:
         if name in coercers:
             try:
                 built[name] = coercers[name](bytes(raw))
-            except MalformedJson:
-                raise MalformedJson(f"{name} {_WANTED.get(coercers[name], 'has the wrong JSON type')}") from None
+            except MalformedJson as error:
+                raise _misfit(name, coercers[name], error) from None
     return shape(**built)
 
 
@@ -116,12 +116,23 @@ def _coercer(hint: Any, name: str) -> Callable[[bytes], Any]:
     return lambda raw: _strict(decoder, raw)
 
 
+def _misfit(name: str, coerce: Callable[[bytes], Any], error: MalformedJson) -> MalformedJson:
+    """The error that names a member; for one inside of it, the whole way there: `changes[0].value`."""
+    inner = str(error)
+    if inner == MalformedJson.text:
+        return MalformedJson(f"{name} {_WANTED.get(coerce, 'has the wrong JSON type')}")
+    return MalformedJson(f"{name}{inner}" if inner.startswith("[") else f"{name}.{inner}")
+
+
 def _built(shape: type[Struct], name: str, elements: list[Raw]) -> list[Struct]:
     """A struct for each element of a member. The error for a forbidden member says which element has it."""
     found = []
     for index, element in enumerate(elements):
         try:
             found.append(build(shape, decode_members(bytes(element))))
+        except MalformedJson as error:
+            named = str(error) != MalformedJson.text
+            raise MalformedJson(f"[{index}].{error}" if named else f"[{index}] must be an object") from None
         except InvalidParameters as error:
             raise InvalidParameters(f"{name}[{index}]: {error}", index=index) from None
     return found

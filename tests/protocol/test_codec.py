@@ -399,6 +399,36 @@ def test_an_unknown_member_is_shown_as_far_as_a_line_goes() -> None:
     assert len(str(call.error)) < 200
 
 
+@pytest.mark.parametrize(
+    ("members", "words"),
+    [
+        ('"name":"a","value":{"a":1}', "value must be a string"),
+        ('"name":["a"],"value":"b"', "name must be a string"),
+        ('"name":"a","value":"b","entityVersion":"1.0"', "entityVersion must be a whole number"),
+        ('"name":"a","value":"b","check":1', "check must be true or false"),
+    ],
+)
+def test_a_member_of_a_wrong_type_is_named(members: str, words: str) -> None:
+    """Behind the sentence that DeviceHive's clients know, in both framings."""
+    for frame in (
+        f'{{"action":"configuration/put","requestId":1,{members}}}',
+        f'{{"jsonrpc":"2.0","id":1,"method":"configuration/put","params":{{{members}}}}}',
+    ):
+        call = one(frame.encode())
+        assert (type(call.error), str(call.error)) == (MalformedJson, f"Malformed Json received. {words}")
+
+
+def test_a_member_inside_of_another_is_named_with_the_way_there() -> None:
+    """`changes[1].value` of a transaction; an entry that is no object, too."""
+    changes = '[{"operation":"put","name":"a","value":"b"},{"operation":"put","name":"b","value":[1]}]'
+    call = one(f'{{"action":"configuration/transact","changes":{changes}}}'.encode())
+    assert str(call.error) == "Malformed Json received. changes[1].value must be a string"
+    call = one(b'{"action":"configuration/transact","changes":[5]}')
+    assert str(call.error) == "Malformed Json received. changes[0] must be an object"
+    call = one(b'{"action":"configuration/transact","changes":5}')
+    assert str(call.error) == "Malformed Json received. changes has the wrong JSON type"
+
+
 # Nesting.
 
 DEEPEST = 128
