@@ -100,7 +100,7 @@ class Dispatcher:
 
         Raises Unauthorized, TokenExpired, TokenRevoked, UserNotActive or ClientDeleted.
         """
-        identity = caller.identity
+        identity = caller.identity = self._tokens.bounded(caller.identity)
         if identity is ANONYMOUS:
             raise Unauthorized
         if identity.expires < now():

@@ -23,13 +23,14 @@ from hivewire_protocol.errors import (
     NotFound,
     OutOfBounds,
     TokenExpired,
+    TokenRevoked,
     Unauthorized,
     WireError,
 )
 from hivewire_protocol.messages import Request
 from hivewire_protocol.nouns.client import MAX_TENANTS, ClientDelete, ClientInsert, ClientList
 from hivewire_protocol.nouns.configuration import ConfigurationGet, ConfigurationPut
-from hivewire_protocol.nouns.identity import Authenticate, Token, TokenCreate, TokenPayload, TokenRefresh
+from hivewire_protocol.nouns.identity import Authenticate, Token, TokenCreate, TokenPayload, TokenRefresh, TokenRevoke
 from hivewire_protocol.nouns.subscription import ConfigurationSubscribe
 from hivewire_protocol.nouns.tenant import Privilege, TenantDelete, TenantInsert, TenantList
 from hivewire_protocol.nouns.user import UserGetCurrent, UserList, UserUpdate, UserUpdateFields
@@ -309,6 +310,19 @@ async def test_the_same_token_comes_back_until_it_expires_or_the_client_changes(
     await world.ask(ClientDelete(clientId="sync"))
     await client(world, t1=["READ"])
     assert token_of(world) not in (first, second)
+
+
+async def test_a_revoked_token_of_a_client_is_replaced_by_another(world: World) -> None:
+    """It is refused, and the client gets a new one."""
+    await tenant(world, "t1")
+    await client(world, t1=["READ"])
+    token = token_of(world)
+    identity = world.tokens.verify(token, now())
+    assert token_of(world) == token
+    await world.ask(TokenRevoke(tokenId=identity.token))
+    with pytest.raises(TokenRevoked):
+        world.tokens.verify(token, now())
+    assert world.tokens.verify(token_of(world), now()).login == "sync"
 
 
 async def test_a_deleted_client_is_out_at_once_and_for_ever(world: World) -> None:

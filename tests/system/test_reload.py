@@ -7,6 +7,7 @@ import signal
 import ssl
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import httpx
 import pytest
 
 from hivewire import settings
+from hivewire_protocol import times
 from tests.gate.wire import until
 from tests.running import PASSWORD, PATIENCE, RunningGateway, make_certificate
 
@@ -73,6 +75,18 @@ def test_a_new_signing_secret_ends_tokens_without_a_restart(data: Path) -> None:
         assert talk("configuration/list")["error"] == "Token revoked"
         with gateway.http() as later:
             assert later.get("/configuration").status_code == 200
+
+
+def test_the_time_of_the_previous_secret_counts_on_open_sockets_too(data: Path) -> None:
+    """A socket whose token would live on for half an hour is told that it expires when its key does."""
+    configured = Configured(data, f'jwt_secret = "{OLD}"')
+    with configured.gateway as gateway, gateway.socket() as talk:
+        assert talk("configuration/subscribe", snapshot=False)["status"] == "success"
+        until_ = times.render(time.time_ns() // 1_000_000 + 1_000)
+        configured.reload(f'jwt_secret = "{NEW}"\njwt_previous_secret = "{OLD}"\njwt_previous_until = "{until_}"')
+        assert talk.receive() == {"action": "token/expiring", "subscriptionId": 1, "expires": until_}
+        assert talk.receive() == {"action": "subscription/paused", "subscriptionId": 1, "reason": "Token expired"}
+        assert talk("configuration/list")["error"] == "Token expired"
 
 
 @pytest.mark.parametrize(

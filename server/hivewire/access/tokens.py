@@ -199,6 +199,13 @@ class Tokens:
         self._key, self.previous = key, previous
         self.begin_generation()
 
+    def bounded(self, identity: Identity) -> Identity:
+        """The identity with an expiry no later than that of the key that signed its token."""
+        previous = self.previous
+        if previous is None or identity.key != previous.key.mark or identity.expires <= previous.until:
+            return identity
+        return structs.replace(identity, expires=previous.until)
+
     def derived_keys(self, purpose: str, now: int) -> list[bytes]:
         """Keys for another purpose, which do not reveal those of the tokens; the first one is for signing."""
         keys = [self._key]

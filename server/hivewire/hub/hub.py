@@ -150,8 +150,13 @@ class Hub:
     def recheck(self) -> None:
         """The clock was set back, or keys have changed: decide all rights anew."""
         self._tokens.begin_generation()
-        for feed in [feed for feed in self.feeds if not self.allows(feed)]:
-            feed.suspend()
+        for feed in list(self.feeds):
+            feed.identity = self._tokens.bounded(feed.identity)
+            feed.expires = feed.identity.expires
+            if self.allows(feed):
+                self.watch_token(feed)
+            else:
+                feed.suspend()
 
     # Pushing.
 
