@@ -881,6 +881,31 @@ def test_yaml_is_read_back_as_what_was_put_and_steers_no_terminal(logged_in: Run
     assert lines(shown) == shown
 
 
+def test_binaries_are_put_and_got(logged_in: Run, tmp_path: Path) -> None:
+    """With the type that the file's name stands for; a conflict shows who else wrote, as for text."""
+    logo = tmp_path / "logo.png"
+    logo.write_bytes(b"\x89PNG\x00\xff\n")
+    assert re.match(r"cli\.logo is at version 1 ", logged_in("put", "cli.logo", "--file", str(logo)).out)
+    listed = json.loads(logged_in("list", "cli.logo").out)
+    assert (listed["contentType"], listed["size"]) == ("image/png", 7)
+    command = [sys.executable, "-m", "hivewire", "get", "cli.logo"]
+    assert subprocess.run(command, capture_output=True, check=True).stdout == logo.read_bytes()
+    refused = logged_in("put", "cli.logo", "--file", str(logo), "--expect", "7")
+    assert refused.code == 1
+    assert "is at version 1, not 7\n  now: (image/png, 7 bytes)\n  put by admin" in refused.err
+    assert logged_in("get", "cli.never", "-o", "value").code == 1
+
+
+def test_a_long_text_is_got_whole(logged_in: Run, shared_gateway: RunningGateway, admin_token: str) -> None:
+    """The gateway leaves it out of a message."""
+    text = "é" * 100_000
+    place, bearer = f"{shared_gateway.rest_url}/configuration/cli.long/content", f"Bearer {admin_token}"
+    headers = {"Authorization": bearer, "Content-Type": "text/plain; charset=utf-8"}
+    assert httpx.put(place, content=text.encode(), headers=headers).status_code == 200
+    command = [sys.executable, "-m", "hivewire", "get", "cli.long"]
+    assert subprocess.run(command, capture_output=True, check=True).stdout.decode() == text
+
+
 def test_a_pattern_that_forgot_its_star_is_told(logged_in: Run) -> None:
     """On standard error, only where nothing was found and the star would have found something."""
     logged_in("put", "cli.hint.a", "1")

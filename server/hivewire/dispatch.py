@@ -75,7 +75,11 @@ class Dispatcher:
             answer = await answer
         if isinstance(answer, Reply):
             return answer
-        return await commit(self.ledger, _under(conditions, answer) if conditions else answer)
+        return await self.write(answer, conditions)
+
+    async def write(self, pending: PendingWrite[Reply], conditions: Sequence[Condition] = ()) -> Reply:
+        """The reply to a write of a caller who was admitted, once it is durable. Raises as `carry_out`."""
+        return await commit(self.ledger, _under(conditions, pending) if conditions else pending)
 
     def admit(self, caller: Caller, shape: type[Request]) -> None:
         """Raise AccessDenied, or what `authenticated` raises, unless the caller may ask for this now."""

@@ -76,6 +76,19 @@ def get(services: Services, caller: Caller, request: ConfigurationGet) -> Reply 
     return services.resources.read(found)
 
 
+async def changed(services: Services, caller: Caller, request: ConfigurationGet) -> Change:
+    """The change that a get asks for; its content may be anything. Raises as `get`, NotFound for a delete too."""
+    name = _name(caller, request.name)
+    found: Change | None
+    if request.entityVersion is not None or request.revision is not None:
+        found = await _earlier(services, name, request.entityVersion, request.revision)
+    else:
+        found = services.ledger.get(KIND, name)
+    if found is None or found.content is None:
+        raise _not_found(name)
+    return found
+
+
 async def _get_earlier(services: Services, name: str, version: int | None, revision: int | None) -> Reply:
     found = await _earlier(services, name, version, revision)
     return ConfigurationReply(resource_of(found), found.revision)
@@ -140,11 +153,8 @@ def put(services: Services, caller: Caller, request: ConfigurationPut) -> Pendin
 
 def _put(services: Services, caller: Caller, request: ConfigurationPut | TransactChange) -> Write:
     """The write that a put asks for."""
-    name = _name(caller, request.name)
+    name = _name_to_put(services, caller, request.name)
     settings = services.settings
-    # A longer name may have been written through another dialect; then it can be written here too.
-    if not 1 <= len(name) <= settings.name_length and services.ledger.get(KIND, name) is None:
-        raise _out_of_length("Name", name, settings.name_length, "name_length")
     value = request.value
     if value is None:
         raise InvalidParameters(_violation("value", "null", "value field cannot be null."))
@@ -159,6 +169,29 @@ def _put(services: Services, caller: Caller, request: ConfigurationPut | Transac
             raise OutOfBounds(f"Value is not JSON, as its contentType says: {problem}")
     description = request.description and _description(services, request.description)
     return Write(KIND, name, content, content_type, description, _expected(request))
+
+
+def put_content(services: Services, caller: Caller, request: ConfigurationPut, content: bytes) -> PendingWrite[Reply]:
+    """Create or update one with any bytes of the type in `request`, whose `value` does not count."""
+    name = _name_to_put(services, caller, request.name)
+    content_type = request.contentType or TEXT
+    if not is_media_type(content_type):
+        raise OutOfBounds("contentType must be a media type such as application/json")
+    if not content:
+        raise OutOfBounds("The content is empty")
+    if request.check is not False and is_json(content_type) and (problem := json_problem(content)) is not None:
+        raise OutOfBounds(f"The content is not JSON, as its contentType says: {problem}")
+    description = _description(services, request.description)
+    write = Write(KIND, name, content, content_type, description, _expected(request))
+    return PendingWrite(Transaction((write,), caller.identity.login), services.resources.written, refusal)
+
+
+def _name_to_put(services: Services, caller: Caller, given: str | None) -> str:
+    name, most = _name(caller, given), services.settings.name_length
+    # A longer name may have been written through another dialect; then it can be written here too.
+    if not 1 <= len(name) <= most and services.ledger.get(KIND, name) is None:
+        raise _out_of_length("Name", name, most, "name_length")
+    return name
 
 
 def _out_of_length(what: str, text: str, most: int, setting: str) -> OutOfBounds:

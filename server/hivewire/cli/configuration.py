@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import mimetypes
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import chain
 from typing import Any, BinaryIO
 
 import click
 
+from hivewire.cli import contents
 from hivewire.cli.gateway import connected, reach, token_option, url_option
 from hivewire.cli.output import (
     Columns,
@@ -16,6 +19,7 @@ from hivewire.cli.output import (
     local,
     on_one_line,
     output_option,
+    print_bytes,
     printable,
     shortened,
     show,
@@ -47,13 +51,14 @@ Examples:
   hivewire put limits.max 43 --expect 7 --description "for the sale"
   hivewire put temperature.min -- -5
   hivewire put banner --file banner.txt
+  hivewire put logo --file logo.png
   hivewire put limits.max 43 -o value       (the new version, for --expect)
   jq -c . ports.json | hivewire put ports - --content-type application/json"""
 )
 @click.argument("name")
 @click.argument("value", required=False)
 @click.option("--file", type=click.File("rb"), help="Read the value from a file, unchanged; - is standard input.")
-@click.option("--content-type", help="Its media type; default text/plain.")
+@click.option("--content-type", help="Its media type; default text/plain, for bytes what the file's name says.")
 @click.option("--no-check", is_flag=True, help="Store a value of a JSON type even if it is not JSON.")
 @description_option
 @expect_option
@@ -80,18 +85,18 @@ def put(
     one. Put `--` before a VALUE that begins with a minus sign.
     """
     content = _content(value, file)
+    asked = {
+        "check": False if no_check else None,
+        "description": description,
+        "entityVersion": expect,
+        "revision": expect_revision,
+    }
     with reach(url, given_token) as remote:
-        reply = write(
-            remote,
-            "configuration/put",
-            name=name,
-            value=content,
-            contentType=content_type,
-            check=False if no_check else None,
-            description=description,
-            entityVersion=expect,
-            revision=expect_revision,
-        )
+        if isinstance(content, bytes):
+            with telling_why():
+                reply = contents.put(remote, name, content, content_type or _guessed(file), asked)
+        else:
+            reply = write(remote, "configuration/put", name=name, value=content, contentType=content_type, **asked)
     told_written(reply, form, "")
 
 
@@ -101,6 +106,7 @@ Examples:
   hivewire get limits.max
   max=$(hivewire get limits.max)
   hivewire get banner > banner.txt
+  hivewire get logo > logo.png
   hivewire get limits.max --json            (with its version and revision)"""
 )
 @click.argument("name")
@@ -116,7 +122,9 @@ def get(remote: Remote, name: str, form: str | None) -> None:
     if form not in (None, "value"):
         show([resource | {"revision": reply["revision"]}], form, COLUMNS, "value")
     elif resource["value"] is None:
-        raise click.ClickException(f"{name} cannot be printed as text: it is {shown(resource)[1:-1]}")
+        if sys.stdout.isatty():
+            raise click.ClickException(f"{name} is {shown(resource)[1:-1]}: send it to a file with >")
+        print_bytes(contents.get(remote, name, reply["revision"]))
     else:
         # Bytes, so that the locale cannot change the value.
         on_terminal = sys.stdout.isatty()
@@ -191,20 +199,35 @@ def delete(
     tell(row, form, f"{printable(name)} is deleted (revision {revision})", str(revision))
 
 
-def _content(value: str | None, file: BinaryIO | None) -> str:
-    """The value from the argument, a file or standard input. Raises UsageError, or ClickException for a non-text."""
+def _content(value: str | None, file: BinaryIO | None) -> str | bytes:
+    """The value from the argument, a file or standard input; bytes where a file is no text.
+
+    Raises UsageError, or ClickException for what cannot be read.
+    """
     if (value is None) == (file is None):
         raise click.UsageError("give either VALUE or --file")
     try:
         if file is not None:
-            return file.read().decode()
+            return _text_or_bytes(file.read())
         if value == "-":
             return sys.stdin.buffer.read().decode().removesuffix("\n")
     except UnicodeDecodeError:
-        raise click.ClickException("the value is not UTF-8 text") from None
+        raise click.ClickException("the value is not UTF-8 text; --file takes any bytes") from None
     except OSError as error:
         raise click.ClickException(f"cannot read the value: {error.strerror}") from None
     return value or ""
+
+
+def _text_or_bytes(data: bytes) -> str | bytes:
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return data
+
+
+def _guessed(file: BinaryIO | None) -> str:
+    """The media type that the file's name stands for."""
+    return mimetypes.guess_type(getattr(file, "name", None) or "")[0] or "application/octet-stream"
 
 
 def told_written(reply: dict[str, Any], form: str | None, how: str) -> None:
@@ -217,8 +240,15 @@ def told_written(reply: dict[str, Any], form: str | None, how: str) -> None:
 
 def write(remote: Remote, action: str, **members: Any) -> dict[str, Any]:
     """The reply to a write. Raises ClickException with the reason when the gateway refuses it."""
-    try:
+    with telling_why():
         return remote.request(action, **members)
+
+
+@contextmanager
+def telling_why() -> Iterator[None]:
+    """Make a refusal of a write a ClickException with the reason."""
+    try:
+        yield
     except RemoteError as error:
         raise click.ClickException("\n".join(why(error))) from None
 

@@ -7,6 +7,7 @@ Without `-o` there are two forms of a list: a table on a terminal, and a JSON ob
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Mapping
@@ -140,3 +141,15 @@ def printable_json(data: bytes) -> str:
 def shortened(text: str, most: int) -> str:
     """The beginning of a text that others wrote, on one line."""
     return printable(text[:most]) + ("..." if len(text) > most else "")
+
+
+def print_bytes(data: bytes) -> None:
+    """Write to standard output, past its buffer, so that a full disk is noticed here. Raises ClickException."""
+    try:
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.write(sys.stdout.fileno(), rest) :]
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise click.ClickException(f"cannot write to standard output: {error.strerror}") from None

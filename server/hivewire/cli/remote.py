@@ -94,13 +94,14 @@ def endpoint(url: str) -> str:
 
 
 class Remote:
-    """One connection to a gateway, as a context manager. Raises Unreachable."""
+    """One connection to a gateway, as a context manager; `token` is whose it is. Raises Unreachable."""
 
     def __init__(self, url: str) -> None:
         self.url = endpoint(url)
         parts = urlsplit(self.url)
         self._address = (parts.hostname, parts.port or _DEFAULT_PORTS[parts.scheme])
         self._numbers = count(1)
+        self.token: str | None = None
         self._pushed: deque[dict[str, Any]] = deque()
 
     def __enter__(self) -> Remote:
@@ -147,6 +148,8 @@ class Remote:
         if reply.get("status") != "success":
             code = reply.get("code")
             raise RemoteError(code if isinstance(code, int) else 500, str(reply.get("error")), reply)
+        if action == "authenticate":
+            self.token = members["token"]
         return reply
 
     def push(self, seconds: float) -> dict[str, Any] | None:

@@ -19,7 +19,7 @@ from rich.progress import Progress
 from hivewire.cli.configuration import description_option, pages, shown, why
 from hivewire.cli.document import ImportEntry, parse, render
 from hivewire.cli.gateway import reach, token_option, url_option
-from hivewire.cli.output import printable, printable_json, shortened
+from hivewire.cli.output import print_bytes, printable, printable_json, shortened
 from hivewire.cli.remote import Remote, RemoteError, Unreachable
 from hivewire.ledger.records import MAX_TRANSACTION
 from hivewire.settings import Settings
@@ -99,7 +99,10 @@ def export(
     readable = [resource for resource in state.resources if resource["value"]]
     document = render(readable, **head)
     if output is None:
-        _print(document)
+        if sys.stdout.isatty():
+            click.echo(printable_json(document), nl=False)
+        else:
+            print_bytes(document)
     else:
         _save(document, output, force)
         click.echo(f"{_count(len(readable))} exported to {output} (revision {state.revision})")
@@ -237,21 +240,6 @@ def _save(data: bytes, target: Path, force: bool) -> None:
         raise click.ClickException(f"{target} exists already; --force overwrites it") from None
     except OSError as error:
         raise click.ClickException(f"cannot write {target}: {error.strerror}") from None
-
-
-def _print(data: bytes) -> None:
-    """Write to standard output without its buffer, so that a full disk is an error here."""
-    if sys.stdout.isatty():
-        click.echo(printable_json(data), nl=False)
-        return
-    try:
-        rest = memoryview(data)
-        while rest:
-            rest = rest[os.write(sys.stdout.fileno(), rest) :]
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise click.ClickException(f"cannot write to standard output: {error.strerror}") from None
 
 
 def _there(remote: Remote, entries: list[ImportEntry], report: _Report) -> dict[str, dict[str, Any]]:

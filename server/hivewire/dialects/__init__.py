@@ -1,6 +1,14 @@
 """What is served over HTTP. To add a dialect: one module that makes a `Dialect`, and one line here."""
 
-from hivewire.dialects import devicehive, front, health, oauth, properties, tenant
+from hivewire.dialects import contents, devicehive, front, health, oauth, properties, tenant
 
-DIALECTS = (devicehive.dialect, oauth.dialect, properties.dialect, tenant.dialect, health.dialect, front.dialect)
+DIALECTS = (
+    devicehive.dialect,
+    contents.dialect,
+    oauth.dialect,
+    properties.dialect,
+    tenant.dialect,
+    health.dialect,
+    front.dialect,
+)
 """All of them. The first one answers paths that belong to none."""

@@ -1,0 +1,47 @@
+"""Contents that do not fit into a message: bytes that are no text, and long texts. They go over plain HTTP."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import msgspec
+
+from hivewire.cli import plain
+from hivewire.cli.plain import Answer
+from hivewire.cli.remote import Remote, RemoteError, Unreachable
+
+
+def get(remote: Remote, name: str, revision: int) -> bytes:
+    """The content after the change of that revision. Raises RemoteError, Unreachable."""
+    return _expected(plain.ask(remote.url, "GET", _path(name, {"revision": revision}), remote.token)).body
+
+
+def put(remote: Remote, name: str, content: bytes, content_type: str, asked: dict[str, Any]) -> dict[str, Any]:
+    """What `configuration/put` answers. `asked` are members of the request. Raises RemoteError, Unreachable."""
+    headers = {"Content-Type": content_type}
+    answer = _expected(plain.ask(remote.url, "PUT", _path(name, asked), remote.token, content, headers))
+    return {"configuration": _object(answer), "revision": int(answer.headers["hivewire-revision"])}
+
+
+def _path(name: str, asked: dict[str, Any]) -> str:
+    given = {
+        member: str(value).lower() if isinstance(value, bool) else value
+        for member, value in asked.items()
+        if value is not None
+    }
+    return f"/api/rest/configuration/{quote(name, safe='')}/content?{urlencode(given)}"
+
+
+def _expected(answer: Answer) -> Answer:
+    if answer.status != 200:
+        told = _object(answer)
+        raise RemoteError(answer.status, str(told.get("message")), told)
+    return answer
+
+
+def _object(answer: Answer) -> dict[str, Any]:
+    try:
+        return msgspec.json.decode(answer.body, type=dict[str, Any])
+    except msgspec.DecodeError:
+        raise Unreachable(f"HTTP {answer.status} does not come from a gateway") from None

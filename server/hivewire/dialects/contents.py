@@ -1,0 +1,111 @@
+"""The content of a configuration as it is, byte for byte: text of any length, images, archives.
+
+Everything else about it is the DeviceHive dialect's: tokens and rights, conditions in headers, errors. Only there the
+value is a member of a JSON object, which cannot hold bytes.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import NamedTuple, TypeVar
+from urllib.parse import unquote
+
+from msgspec import Raw
+
+from hivewire.actions.configuration import changed, put_content
+from hivewire.caller import Caller
+from hivewire.http import body
+from hivewire.http.conditions import HeaderConditions
+from hivewire.http.cors import CORS
+from hivewire.http.peer import caller_of_request
+from hivewire.http.request import HttpRequest
+from hivewire.http.response import JSON, Response, error_document
+from hivewire.http.routes import Context, Dialect, Route, overridden
+from hivewire.resources import ResourceReply
+from hivewire_protocol import coercion
+from hivewire_protocol.encoding import encode
+from hivewire_protocol.errors import InvalidParameters, UnsupportedMediaType, WireError
+from hivewire_protocol.messages import Request
+from hivewire_protocol.nouns.configuration import ConfigurationGet, ConfigurationPut
+from hivewire_protocol.properties.contents import BINARY
+
+CONTEXTS = ("api", "dh")
+
+HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'none'; sandbox",
+    "Cache-Control": "private, no-cache",
+}
+"""On contents: what somebody stored must not run as a page of this origin."""
+
+
+class Call(NamedTuple):
+    """A request of this dialect, and who asks."""
+
+    request: HttpRequest
+    caller: Caller
+
+
+def dialect(context: Context) -> Dialect:
+    """`/configuration/{name}/content` of the REST API."""
+    contents = Contents(context)
+    rows = (("GET", ConfigurationGet, contents.get), ("PUT", ConfigurationPut, contents.put))
+    routes = [
+        Route(method, f"/{root}/rest/configuration/{{name}}/content", partial(contents.admit, root, shape), page, shape)
+        for root in CONTEXTS
+        for method, shape, page in rows
+    ]
+    return Dialect(routes, _refuse, method=overridden, options=True, headers=CORS)
+
+
+class Contents:
+    """The two pages."""
+
+    def __init__(self, context: Context) -> None:
+        self._dispatcher = context.dispatcher
+        self._services = context.dispatcher.services
+        self._admission = context.admission
+
+    async def admit(self, root: str, shape: type[Request], request: HttpRequest) -> Call:
+        """Who asks, if it may. Raises WireError."""
+        caller = caller_of_request(self._services, request, root)
+        self._dispatcher.admit(caller, shape)
+        return Call(request, caller)
+
+    async def get(self, call: Call) -> Response:
+        """The current content, or an earlier one by `entityVersion` or `revision`, with its type."""
+        found = await changed(self._services, call.caller, _asked(ConfigurationGet, call.request))
+        tags = {"ETag": f'"{found.version}"', "Hivewire-Revision": str(found.revision)}
+        return Response(200, memoryview(found.content or b""), found.content_type, tags | HEADERS)
+
+    async def put(self, call: Call) -> Response:
+        """Store the body with its `Content-Type`; description and expectations stand in the query or in headers."""
+        request = call.request
+        asked = _asked(ConfigurationPut, request)
+        asked.contentType = request.headers.get("content-type") or BINARY
+        if request.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
+            raise UnsupportedMediaType("A content is taken as it is: no Content-Encoding but identity")
+        content = await body.read(request, self._admission, self._services.settings.property_bytes)
+        pending = put_content(self._services, call.caller, asked, content)
+        reply = await self._dispatcher.write(pending, HeaderConditions(request))
+        assert isinstance(reply, ResourceReply)  # noqa: S101 - what a put answers
+        tags = {"ETag": f'"{reply.configuration.entityVersion}"', "Hivewire-Revision": str(reply.revision)}
+        return Response(200, reply.resource, JSON, tags)
+
+
+R = TypeVar("R", bound=Request)
+
+
+def _asked(shape: type[R], request: HttpRequest) -> R:
+    """The request that path and query stand for. Raises WireError."""
+    members = {name: Raw(encode(value)) for name, value in request.query() if name in shape.__struct_fields__}
+    try:
+        members["name"] = Raw(encode(unquote(request.parameters["name"], errors="strict")))
+    except UnicodeDecodeError:
+        raise InvalidParameters from None
+    return coercion.build(shape, members)
+
+
+def _refuse(request: HttpRequest, error: Exception) -> Response:
+    assert isinstance(error, WireError)  # noqa: S101 - the dialect has no errors of its own
+    return error_document(error)
