@@ -16,7 +16,7 @@ from hivewire.ledger.dump import dump, load
 from hivewire.ledger.engines.sqlite import SqliteJournal
 from hivewire.ledger.journal import JournalError
 from hivewire.ledger.ledger import Ledger
-from hivewire.ledger.records import Change, Transaction, Write
+from hivewire.ledger.records import AuditRow, Change, Transaction, Write
 from hivewire.ledger.retention import Retention
 
 FILES = Path(__file__).parent / "files"
@@ -50,6 +50,8 @@ async def filled(path: Path, retention: Retention) -> None:
         await ledger.commit(Transaction([Write("configuration", "a\n\0é", content, "t/x")]))
     await ledger.commit(Transaction([Write("secret", "jwt", b"very secret")]))
     await ledger.remember({"lastLogin:1": "7"})
+    ledger.audit.note("login", "ann", "ann", "::1", how="password")
+    await ledger.audit.write(AuditRow(1, "activity", "t1", 3, None, None, 2, '{"a":1.50}'))
     await ledger.compact(at_once=True)
     await ledger.close()
 
@@ -65,6 +67,9 @@ async def test_what_is_loaded_is_what_was_dumped(data: Path, log_changes: int) -
     assert dumped(copy) == lines
     assert await everything(copy) == await everything(data)
     assert b"very secret" in b"".join(lines)
+    audited = [json.loads(line) for line in lines if b'"line":"audit"' in line]
+    assert [row["kind"] for row in audited] == ["user"] * 6 + ["activity", "login"]
+    assert audited[6].items() >= {"subject": "t1", "record": 3, "count": 2, "detail": {"a": 1.5}, "number": 7}.items()
 
 
 async def test_a_dump_of_format_1_is_read_by_every_version(data: Path) -> None:

@@ -17,6 +17,8 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from hivewire.ledger.backup import told
+from hivewire.ledger.engines.sqlite_audit import COLUMNS as AUDIT_COLUMNS
+from hivewire.ledger.engines.sqlite_audit import TABLE as AUDIT_TABLE
 from hivewire.ledger.engines.sqlite_copy import new_file
 from hivewire.ledger.engines.sqlite_file import ROOM, SCHEMA_VERSION, check, creation_script, location, new_name
 from hivewire.ledger.engines.sqlite_start import require_whole
@@ -59,13 +61,27 @@ class Logged(Struct, tag="change", tag_field="line", rename="camel", forbid_unkn
     base64: str | UnsetType = UNSET
 
 
+class Audited(Struct, tag="audit", tag_field="line", forbid_unknown_fields=True):
+    """A row of the audit."""
+
+    time: Number
+    kind: str
+    subject: str
+    record: Number
+    author: str | None
+    address: str | None
+    count: Number
+    detail: msgspec.Raw
+    number: Number
+
+
 class End(Struct, tag="end", tag_field="line", forbid_unknown_fields=True):
     """The last line: how many changes there are, so that a dump that was cut off is noticed."""
 
     changes: int
 
 
-Line: TypeAlias = Head | Note | Logged | End
+Line: TypeAlias = Head | Note | Logged | Audited | End
 
 _COLUMNS = "kind, key, id, version, previous, ordinal, time, content_type, author, description, content"
 _encode = msgspec.json.Encoder().encode
@@ -108,6 +124,10 @@ def _lines(connection: sqlite3.Connection) -> Iterator[Line]:
             except UnicodeDecodeError:
                 change.base64 = base64.b64encode(content).decode()
         yield change
+    if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'audit'").fetchone():
+        for row in connection.execute(f"SELECT {AUDIT_COLUMNS} FROM audit ORDER BY number"):
+            members = dict(zip(Audited.__struct_fields__, row, strict=True))
+            yield Audited(**members | {"detail": msgspec.Raw(members["detail"].encode())})
 
 
 def load(lines: Iterable[bytes], target: Path) -> int:
@@ -150,6 +170,12 @@ def _fill(connection: sqlite3.Connection, lines: Iterable[bytes]) -> int:
                 last = line.revision
                 count += 1
                 _insert(connection, line, last * ROOM + position, number)
+            case Audited():
+                connection.execute(AUDIT_TABLE)
+                row = (*msgspec.structs.astuple(line)[:-2], bytes(line.detail).decode(), line.number)
+                connection.execute(
+                    f"INSERT OR REPLACE INTO audit ({AUDIT_COLUMNS}) VALUES ({','.join('?' * len(row))})", row
+                )
             case End() if line.changes != count:
                 raise JournalError(f"line {number}: it should end after {line.changes} changes, but has {count}")
     if not isinstance(line, End):

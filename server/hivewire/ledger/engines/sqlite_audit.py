@@ -28,8 +28,9 @@ CREATE TABLE IF NOT EXISTS audit (
     number  INTEGER PRIMARY KEY
 ) STRICT
 """
-# Columns are the fields of an AuditRow, by their names and in their order.
-_COLUMNS = ", ".join(AuditRow.__struct_fields__)
+COLUMNS = ", ".join(AuditRow.__struct_fields__)
+"""The columns are the fields of an AuditRow, by their names and in their order."""
+
 _WIDTH = len(AuditRow.__struct_fields__)
 
 
@@ -38,7 +39,7 @@ async def insert(connection: aiosqlite.Connection, rows: Sequence[AuditRow]) -> 
     await connection.execute(TABLE)
     place = f"({','.join('?' * _WIDTH)})"
     values = [value for row in rows for value in (*astuple(row)[:-1], None)]  # NULL: the next number
-    await connection.execute(f"INSERT INTO audit ({_COLUMNS}) VALUES {','.join([place] * len(rows))}", values)
+    await connection.execute(f"INSERT INTO audit ({COLUMNS}) VALUES {','.join([place] * len(rows))}", values)
 
 
 async def select(
@@ -55,7 +56,7 @@ async def select(
     ]
     given = [(text, value) for text, value in conditions if value is not None]
     where = " AND ".join(text for text, _ in given)
-    query = f"SELECT {_COLUMNS} FROM audit WHERE {where} ORDER BY number DESC LIMIT ? OFFSET ?"
+    query = f"SELECT {COLUMNS} FROM audit WHERE {where} ORDER BY number DESC LIMIT ? OFFSET ?"
     try:
         rows = await connection.execute_fetchall(query, [*(value for _, value in given), take, skip])
     except sqlite3.OperationalError as error:
