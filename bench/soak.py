@@ -237,6 +237,8 @@ class Soak:
         if reply["requestId"] != write.number:
             raise Violation("contradictions", f"an answer to another request than {write}: {reply}")
         if reply["status"] != "success":
+            if reply["code"] == 503 and histories.UNDECIDED in reply["error"]:
+                return  # the disk took too long: it may be there, as if the answer had been lost
             if reply["code"] not in (404, 409, 503):
                 raise Violation("contradictions", f"{write.changes} was answered {reply}")
             self.refused.add(write.id)

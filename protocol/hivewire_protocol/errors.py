@@ -237,7 +237,8 @@ class NotImplementedHere(WireError):
 
 
 class Unavailable(WireError):
-    """Nothing was written: the disk is full or read-only, the gateway is stopping, or too many requests wait."""
+    """The disk is full, read-only or hangs, the gateway is stopping, or too many requests wait. Nothing was written,
+    unless the text says that this is not known."""
 
     code = 503
     text = "Service is not available"
