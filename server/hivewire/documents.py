@@ -32,7 +32,7 @@ from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.pending import PendingWrite, commit
 from hivewire.ledger.records import Change, Exists, Expected, Guard, Refused, Transaction, Write
 from hivewire.settings import Settings
-from hivewire.workers import Overdue, Workers
+from hivewire.workers import Ended, Overdue, Workers
 from hivewire_protocol import times
 from hivewire_protocol.encoding import encode
 from hivewire_protocol.errors import Unavailable, VersionConflict, WireError
@@ -261,7 +261,7 @@ class Documents:
             return await in_slices(what(*values, **named))
         try:
             return await self._workers.run(what, *values, **named)
-        except Overdue as error:
+        except (Overdue, Ended) as error:
             raise Unavailable(str(error)) from None
 
 

@@ -43,6 +43,10 @@ class Overdue(Exception):
     """The work took over WORK_SECONDS and was stopped."""
 
 
+class Ended(Exception):
+    """The worker ended before the work was done: somebody killed it, or it ran out of memory."""
+
+
 class WorkerError(Exception):
     """The work failed with an unexpected error; the text is the traceback."""
 
@@ -56,7 +60,7 @@ class Workers:
         self._closed = False
 
     async def run(self, work: Callable[..., Steps[_T]], *values: Any, **named: Any) -> _T:
-        """The result of the work. Raises the TenantError that it raises, Overdue, and WorkerError."""
+        """The result of the work. Raises the TenantError that it raises, Overdue, Ended, and WorkerError."""
         message = pickle.dumps((work, values, named))
         async with self._places:
             worker = await self._worker()
@@ -67,8 +71,8 @@ class Workers:
                 _kill(worker)  # its next output would belong to this job
                 if isinstance(error, TimeoutError):
                     raise Overdue(f"the work took over {WORK_SECONDS:g} s") from None
-                if isinstance(error, OSError | EOFError):
-                    raise WorkerError(f"the worker ended: {error!r}") from None
+                if isinstance(error, Exception):  # of its pipes; uvloop raises RuntimeError for closed ones
+                    raise Ended("the process that did the work ended; try again") from None
                 raise
             self._keep(worker)
         del message

@@ -145,6 +145,15 @@ def test_what_is_not_http_is_answered_with_400(shared_gateway: RunningGateway, s
         assert wire.ended()
 
 
+def test_two_host_headers_are_refused(shared_gateway: RunningGateway) -> None:
+    """Of two the gateway and a proxy before it might believe different ones."""
+    with dial(shared_gateway) as wire:
+        wire.send(b"GET /api/rest/info HTTP/1.1\r\nHost: g\r\nHost: g\r\n\r\n")
+        status, _, body = wire.response()
+        assert (status, body) == (400, {"error": 400, "message": "more than one Host header"})
+        assert wire.ended()
+
+
 # How many may come in.
 
 

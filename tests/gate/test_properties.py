@@ -1226,11 +1226,17 @@ def test_who_gets_a_session(gateway: RunningGateway, pair: tuple[str, str] | Non
 
 
 def test_authenticate_redirects(gateway: RunningGateway) -> None:
-    """302 with the cookie, to web addresses only."""
+    """302 with the cookie, to whole web addresses and to paths here only."""
     url = gateway.url + "/@api/deki/users/authenticate"
     for uri, status in (
         ("http://wiki.example/page?a=b", 302),
         ("/page", 302),
+        ("page", 302),
+        ("//evil.example/page", 400),
+        ("/\\evil.example", 400),
+        ("\\\\evil.example", 400),
+        ("http:evil", 400),
+        ("http:///evil.example", 400),
         ("javascript:alert(1)", 400),
         ("http://a/\r\nX: y", 400),
         ("http://[", 400),

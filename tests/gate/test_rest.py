@@ -9,8 +9,11 @@ from typing import Any
 import httpx
 import jwt
 import pytest
+from websockets.sync.client import connect
 
 from hivewire.dialects.devicehive import ROWS
+from hivewire.http.peer import origin_of
+from hivewire.settings import Settings
 from hivewire_protocol.tenant.elements import ROOT
 from tests.running import PASSWORD, SECRET, RunningGateway, Talk
 
@@ -164,6 +167,46 @@ def test_a_proxy_is_believed_only_when_it_is_named(data: Any) -> None:
         httpx.post(gateway.rest_url + "/token", json={"login": "x", "password": "y"}, headers=headers)
         gateway.stop()
         assert [line["address"] for line in gateway.events("authentication failed")] == ["198.51.100.7"]
+
+
+@pytest.mark.parametrize(
+    ("forwarded", "address"),
+    [
+        ("203.0.113.9, 198.51.100.7:4711", "198.51.100.7"),
+        ("2001:db8::7", "2001:db8::7"),
+        ("[2001:db8::7]", "2001:db8::7"),
+        ("[2001:db8::7]:4711", "2001:db8::7"),
+        ("198.51.100.7, unknown", "10.0.0.1"),
+        ("198.51.100.7:x", "10.0.0.1"),
+        ("[nowhere]:1", "10.0.0.1"),
+        ("198.51.100.7,", "10.0.0.1"),
+    ],
+)
+def test_what_a_proxy_adds_to_an_address_does_not_count(forwarded: str, address: str) -> None:
+    """A port and brackets are left out, so that a client is the same on each of its connections; what is no address
+    counts as the proxy's."""
+    settings = Settings(trusted_proxies="10.0.0.1")
+    assert origin_of(settings, "10.0.0.1", {"x-forwarded-for": forwarded}.get, False) == (address, False)
+
+
+def test_guesses_through_a_proxy_that_adds_ports_are_throttled(data: Any) -> None:
+    """They count for the address of the client, whatever the port."""
+    guess = {"login": "admin", "password": "wrong"}
+    with RunningGateway(data, "--trusted-proxies", "127.0.0.1") as gateway:
+        codes = [
+            httpx.post(gateway.rest_url + "/token", json=guess, headers={"X-Forwarded-For": f"203.0.113.1:{n}"})
+            for n in range(4_000, 4_011)
+        ]
+        assert [answer.status_code for answer in codes] == [401] * 10 + [429]
+
+
+@pytest.mark.parametrize("scheme", ["bearer", "BEARER"])
+def test_the_scheme_of_a_token_has_no_case(shared_gateway: RunningGateway, admin_token: str, scheme: str) -> None:
+    """RFC 9110, section 11.1: over HTTP, and in the handshake of a socket."""
+    headers = {"Authorization": f"{scheme} {admin_token}"}
+    assert httpx.get(shared_gateway.rest_url + "/configuration", headers=headers).status_code == 200
+    with Talk(connect(shared_gateway.socket_url, additional_headers=headers, compression=None)) as talk:
+        assert talk("configuration/list")["status"] == "success"
 
 
 def test_a_forwarded_scheme_from_anybody_is_not_believed(shared_gateway: RunningGateway) -> None:

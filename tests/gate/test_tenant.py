@@ -5,9 +5,11 @@ from __future__ import annotations
 import gzip
 import http.client
 import json
+import os
 import select
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -813,6 +815,23 @@ def test_an_element_made_to_hurt_holds_nobody_up(tenant: Tenant, unit: bytes) ->
         work.join()
     assert answers[0].status_code == 200, answers[0].text
     assert asked >= 3
+
+
+def test_a_worker_that_is_killed_is_no_fault_of_the_gateway(tenant: Tenant) -> None:
+    """What it worked on gets 503, as at a machine that runs out of memory; the next worker does it."""
+    document = tenants.document() | {"description": "x" * 2_000_000}
+    answers: list[httpx.Response] = []
+    work = threading.Thread(target=lambda: answers.append(tenant.put(document)))
+    work.start()
+    gateway = Path(f"/proc/{tenant.gateway.process.pid}/task")
+    while not answers:
+        for task in gateway.iterdir():
+            for pid in (task / "children").read_text().split():
+                os.kill(int(pid), signal.SIGKILL)
+        time.sleep(0.01)
+    work.join()
+    assert problem(answers[0])[0] == 503
+    assert tenant.put(document).status_code == 200
 
 
 def test_who_may_only_read_holds_one_body_at_a_time(place: Place) -> None:

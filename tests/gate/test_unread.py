@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from tests.gate.test_tenant import OPEN, Place, Tenant
-from tests.gate.wire import Wire, dial, gauge, memory, until
+from tests.gate.wire import BINARY, CLOSE, INFO, Wire, dial, frame, gauge, memory, until, upgrade
 from tests.protocol import tenants
 from tests.running import RunningGateway
 
@@ -46,6 +46,11 @@ def ask(tenant: Tenant, query: str, method: str = "GET") -> bytes:
     """A request for the document."""
     path = f"/reltio/api/{tenant.name}/configuration{query}"
     return f"{method} {path} HTTP/1.1\r\nHost: g\r\nAuthorization: Bearer {tenant.token}\r\n\r\n".encode()
+
+
+def ask_info(times: int) -> bytes:
+    """The same request, so many times."""
+    return b"GET /api/rest/info HTTP/1.1\r\nHost: g\r\n\r\n" * times
 
 
 def received(wire: Wire) -> int:
@@ -160,6 +165,32 @@ def test_a_reset_with_waiting_requests_is_no_error(tenant: Tenant) -> None:
     httpx.post(gateway.rest_url + "/token", json={"login": "nobody", "password": "nothing"})
     until(lambda: len(gateway.events("authentication failed")) > told)  # what was logged before has been read, too
     assert not [entry for entry in gateway.log if entry["level"] == "error"]
+
+
+PIPELINED = {
+    "requests": ask_info(60),
+    "and no HTTP": ask_info(30) + b"nonsense\r\n\r\n",
+    "and a socket": ask_info(30) + upgrade() + frame(INFO) * 100,
+    "a socket": upgrade() + frame(INFO) * 2_000,
+    "a socket that closes": upgrade() + frame(INFO) * 100 + frame(b"\x03\xe8", CLOSE),
+    "a socket that errs": upgrade() + frame(INFO) * 100 + frame(b"x", BINARY),
+}
+
+
+@pytest.mark.parametrize("sent", PIPELINED.values(), ids=PIPELINED.keys())
+def test_a_reset_behind_pipelined_requests_is_no_error(tenant: Tenant, sent: bytes) -> None:
+    """Whatever was sent before it, and however far the gateway has come: it is forgotten in silence."""
+    gateway = tenant.gateway
+    before = gauge(gateway, "connections")
+    for number in range(50):
+        with dial(gateway, receive_buffer=4_096) as wire:
+            wire.send(sent)
+            for _ in range(number % 3):
+                gauge(gateway, "connections")
+            wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+    until(lambda: gauge(gateway, "connections") <= before)
+    assert not [entry for entry in gateway.log if entry["level"] == "error"]
+    assert not gateway.noise
 
 
 def test_a_stream_with_a_request_behind_it_ends_with_its_connection(data: Path) -> None:

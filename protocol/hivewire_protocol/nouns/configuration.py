@@ -271,6 +271,11 @@ def _shown(content: bytes) -> str | None:
 def forbidden_character(name: str) -> str | None:
     """The first forbidden character of a name (section 1), as `U+XXXX at position N`; None when there is none."""
     for position, character in enumerate(name):
-        if character < " " or "\ud800" <= character <= "\udfff" or character in "\ufffe\uffff":
+        if (
+            character < " "
+            or "\x7f" <= character <= "\x9f"
+            or "\ud800" <= character <= "\udfff"
+            or character in "\ufffe\uffff"
+        ):
             return f"U+{ord(character):04X} at position {position}"
     return None

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from hivewire.access.identity import ANONYMOUS, Identity
+from hivewire.addresses import plain
 from hivewire.caller import Caller
 from hivewire.http.request import HttpRequest
 from hivewire.services import Services, now
 from hivewire.settings import Settings
 from hivewire_protocol.errors import InvalidCredentials, InvalidParameters, Unauthorized, WireError
+
+_WITH_PORT = re.compile(r"\[([^]]*)](?::\d+)?|([^:]*):\d+")
 
 Header = Callable[[str], "str | None"]
 """Gives the value of a request header by its lower-case name."""
@@ -27,12 +31,20 @@ def origin_of(settings: Settings, address: str, header: Header, secure: bool) ->
     """The address that a request comes from, and whether the client used TLS.
 
     Forwarding headers count only from the proxies that the settings name. The last address of X-Forwarded-For is the
-    one that the proxy itself saw; those before it are the client's own words.
+    one that the proxy itself saw; those before it are the client's own words. What is no address counts as the proxy's.
     """
     if settings.trusts(address):
-        address = (header("x-forwarded-for") or address).rpartition(",")[2].strip() or address
+        address = _forwarded((header("x-forwarded-for") or "").rpartition(",")[2].strip()) or address
         secure = (header("x-forwarded-proto") or "").strip() == "https" or secure
     return address, secure
+
+
+def _forwarded(text: str) -> str | None:
+    """The address in an element of X-Forwarded-For, to which some proxies add a port, and brackets to IPv6."""
+    match = _WITH_PORT.fullmatch(text)
+    if match is not None:
+        text = match[1] or match[2]
+    return None if isinstance(plain(text), str) else text
 
 
 def _identity(services: Services, authorization: str | None, address: str) -> Identity:
@@ -40,9 +52,10 @@ def _identity(services: Services, authorization: str | None, address: str) -> Id
     if authorization is None:
         return ANONYMOUS
     try:
-        if not authorization.startswith("Bearer "):
+        scheme, _, token = authorization.partition(" ")
+        if scheme.lower() != "bearer":  # RFC 9110, section 11.1: in any case
             raise Unauthorized
-        return services.tokens.verify(authorization[7:].strip(), now())
+        return services.tokens.verify(token.strip(), now())
     except WireError as error:
         services.telemetry.authentication_failed("bearer", str(error), address)
         if isinstance(error, InvalidCredentials):

@@ -250,6 +250,8 @@ class HttpProtocol(HttpToolsProtocol):
         size = len(self.url) + sum(len(name) + len(value) + len(": \r\n") for name, value in self.headers)
         if size > self.admission.settings.head_bytes:
             raise self._head_too_large()
+        if sum(name == b"host" for name, _ in self.headers) > 1:
+            raise Refusal(400, "more than one Host header")  # RFC 9112, section 3.2
         if self._spare and self._path() not in PROBED:
             raise Refusal(503, "too many connections; try again later")
         if self.parser.should_upgrade():

@@ -135,11 +135,15 @@ class Pages:
 
 
 def _checked_redirect(uri: str) -> str:
-    """An address that a browser may be sent to. Raises InvalidParameters."""
+    """An address that a browser may be sent to: a whole one, or a path here. Raises InvalidParameters.
+
+    `//host` and `http:path` are neither, and for browsers a backslash is a slash.
+    """
     try:
-        scheme = urlsplit(uri).scheme
+        parts = urlsplit(uri)
+        good = (parts.scheme in ("http", "https") and bool(parts.netloc)) or (not parts.scheme and not parts.netloc)
     except ValueError:
-        scheme = "?"
-    if scheme not in ("", "http", "https") or not uri.isascii() or not uri.isprintable():
-        raise InvalidParameters("redirect must be an http or https address, percent-encoded")
+        good = False
+    if not good or "\\" in uri or not uri.isascii() or not uri.isprintable():
+        raise InvalidParameters("redirect must be an http or https address or a path, percent-encoded")
     return uri
