@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 
 import pytest
+from structlog.testing import capture_logs
 
 from hivewire.ledger.audit import ACTIVITY, MINUTE, MOST_NOTED, PORTION, Audit
 from hivewire.ledger.engines.memory import MemoryJournal
@@ -86,10 +87,13 @@ async def test_a_flood_is_counted_and_not_kept(room: Room) -> None:
 
 
 async def test_what_could_not_be_written_is_written_later(room: Room) -> None:
-    """A storage that fails loses nothing that was noted; what is not kept is said to be so."""
+    """A storage that fails loses nothing that was noted, and is logged once; what is not kept is said to be so."""
     room.audit.note("login", "ann")
     room.journal.broken = "disk full"
-    await room.audit.try_to_flush()
+    with capture_logs() as logged:
+        for _ in range(3):
+            await room.audit.try_to_flush()
+    assert [entry["event"] for entry in logged] == ["the audit was not kept; trying again later"]
     with pytest.raises(NotDurable):
         await room.activities(1)
     room.journal.broken = None

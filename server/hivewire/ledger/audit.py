@@ -55,6 +55,7 @@ class Audit:
         self._began: float | None = None  # when the storage was asked to keep the rows that are under way
         self._lost = 0
         self._stall_seconds = stall_seconds
+        self._failing = False
         self._flushing: asyncio.Task[None] | None = None
 
     async def read(self, wanted: AuditFilter, *, before: int | None = None, take: int, skip: int = 0) -> list[AuditRow]:
@@ -163,7 +164,11 @@ class Audit:
         try:
             await work()
         except Exception as error:  # whatever it was, it harms nobody to try again
-            log.warning("the audit was not kept; trying again later", reason=repr(error))
+            if not self._failing:  # once, not every second while a disk is full
+                log.warning("the audit was not kept; trying again later", reason=repr(error))
+            self._failing = True
+        else:
+            self._failing = False
 
     async def close(self) -> None:
         """Write what was noted, if it can be."""
