@@ -2,13 +2,16 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+RELEASE := $(VENV)/release/bin
+COMPILE = $(RELEASE)/uv pip compile pyproject.toml --quiet --no-header --universal --python-version 3.11 --generate-hashes
 
 # What another Python may change: everything that needs no process of its own, and a little that does.
 SHORT := tests/protocol tests/rooms tests/ledger tests/transport tests/http tests/gate/test_conformance.py \
 	tests/gate/test_configuration.py tests/gate/test_events.py tests/gate/test_subscriptions.py
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-newest test-long coverage check bench bench-peers bench-compare soak faults fuzz clean
+.PHONY: help serve test test-newest test-long coverage check bench bench-peers bench-compare soak faults fuzz lock sbom clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,6 +67,15 @@ faults: $(VENV)/.test ## run all forms of the fault tests: kills, full disks, br
 fuzz: $(VENV)/.fuzz ## try what strangers send, guided by coverage, for a minute (SECONDS=n); Linux only
 	$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),60)
 
+lock: $(VENV)/.release ## write the lock files anew: the newest version of each package that pyproject.toml lets in, with hashes
+	@$(COMPILE) --upgrade --extra test --output-file requirements-test.lock
+	@$(COMPILE) --constraints requirements-test.lock --output-file requirements.lock
+
+sbom: $(VENV)/.release ## install what requirements.lock says, nothing else, and list it with licences in dist/sbom.json (CycloneDX)
+	@mkdir -p dist && $(RELEASE)/uv venv --quiet --clear $(VENV)/locked
+	@$(RELEASE)/uv pip sync --quiet --require-hashes --python $(VENV)/locked requirements.lock
+	$(RELEASE)/cyclonedx-py environment --pyproject pyproject.toml --output-file dist/sbom.json $(VENV)/locked
+
 clean: ## remove the virtual environment and caches (never data)
 	rm -rf $(VENV) .coverage .fuzz .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
@@ -72,14 +84,16 @@ $(BIN)/python:
 		|| { echo "Hivewire needs Python 3.11 or newer; $(PYTHON) is older. Try: make PYTHON=python3.12 ..." >&2; exit 1; }
 	@$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.serve: pyproject.toml | $(BIN)/python
+$(VENV)/.serve: pyproject.toml requirements.lock | $(BIN)/python
 	@echo "Installing Hivewire into $(VENV) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@$(INSTALL) --require-hashes --requirement requirements.lock
+	@$(INSTALL) --editable .
 	@touch $@
 
-$(VENV)/.test: pyproject.toml | $(BIN)/python
+$(VENV)/.test: pyproject.toml requirements-test.lock | $(BIN)/python
 	@echo "Installing Hivewire and what its tests need into $(VENV) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	@$(INSTALL) --require-hashes --requirement requirements-test.lock
+	@$(INSTALL) --editable '.[test]'
 	@touch $@ $(VENV)/.serve
 
 $(VENV)/.clients: tests/gate/clients/package-lock.json | $(BIN)/python
@@ -89,10 +103,15 @@ $(VENV)/.clients: tests/gate/clients/package-lock.json | $(BIN)/python
 
 $(VENV)/.peers: pyproject.toml | $(BIN)/python
 	@echo "Installing Hivewire and the stores that it is measured beside into $(VENV) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,peers]'
+	@$(INSTALL) --editable '.[test,peers]'
 	@touch $@ $(VENV)/.test $(VENV)/.serve
+
+$(VENV)/.release: | $(BIN)/python
+	@$(PYTHON) -m venv --clear $(VENV)/release
+	@$(RELEASE)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.13,<0.14' 'cyclonedx-bom>=7,<8'
+	@touch $@
 
 $(VENV)/.fuzz: pyproject.toml | $(BIN)/python
 	@echo "Installing Hivewire and what its fuzzer needs into $(VENV) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,fuzz]'
+	@$(INSTALL) --editable '.[test,fuzz]'
 	@touch $@ $(VENV)/.test $(VENV)/.serve

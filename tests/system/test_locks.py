@@ -1,0 +1,46 @@
+"""The lock files say for each package one version and its hashes, and fit what the project asks for."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+PROJECT = tomllib.loads(Path("pyproject.toml").read_text())["project"]
+NEEDED, TESTS = PROJECT["dependencies"], PROJECT["optional-dependencies"]["test"]
+
+
+def locked(path: str) -> dict[str, Requirement]:
+    """What a lock file pins, by name. Fails where a package has no version of its own, or no hash."""
+    entries = re.sub(r"#.*", "", Path(path).read_text()).replace("\\\n", " ")
+    found: dict[str, Requirement] = {}
+    for entry in filter(str.strip, entries.splitlines()):
+        requirement, *hashes = entry.split(" --hash=")
+        pinned = Requirement(requirement.strip())
+        assert hashes, f"{pinned.name} has no hash"
+        assert [each.operator for each in pinned.specifier] == ["=="], pinned
+        found[canonicalize_name(pinned.name)] = pinned
+    return found
+
+
+@pytest.mark.parametrize(
+    ("path", "wanted"), [("requirements.lock", NEEDED), ("requirements-test.lock", NEEDED + TESTS)], ids=["run", "test"]
+)
+def test_a_lock_has_what_the_project_asks_for(path: str, wanted: list[str]) -> None:
+    """Each dependency is in it, in a version that the project lets in; `make lock` writes it anew."""
+    pinned = locked(path)
+    for requirement in map(Requirement, wanted):
+        (version,) = (each.version for each in pinned[canonicalize_name(requirement.name)].specifier)
+        assert requirement.specifier.contains(version), f"{requirement} is locked at {version}: make lock"
+
+
+def test_what_is_tested_is_what_runs() -> None:
+    """A package has the same version in both."""
+    run, test = locked("requirements.lock"), locked("requirements-test.lock")
+    assert {name: str(each.specifier) for name, each in run.items()}.items() <= {
+        name: str(each.specifier) for name, each in test.items()
+    }.items()

@@ -1,0 +1,66 @@
+"""What `transport` uses of uvicorn beyond its documented interface, by name, and the versions in which that was tried.
+
+Whoever lets in another version reads what it changed there, and runs the whole suite with it.
+"""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import inspect
+import tomllib
+from importlib.metadata import version
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from uvicorn import Config, Server
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.server import ServerState
+
+from hivewire.transport import connection, server
+
+SERIES = ["0.54"]
+"""Series of uvicorn with which the suite has passed."""
+
+PROTOCOL = {
+    *("connection_made", "connection_lost", "data_received", "pause_writing", "resume_writing", "shutdown"),
+    *("on_message_begin", "on_header", "on_headers_complete", "on_message_complete", "on_response_complete"),
+    *("_should_upgrade", "_start_asgi_task", "_unset_keepalive_if_required", "timeout_keep_alive_handler"),
+    *("connections", "cycle", "flow", "headers", "loop", "parser", "pipeline", "scope", "server_state", "transport"),
+    "ws_protocol_class",
+}
+"""Members of `HttpToolsProtocol` that our subclass overrides, calls, reads or sets."""
+
+CYCLE = {"disconnected", "message_event", "response_started", "transport"}
+SERVER = {"config", "startup", "shutdown"}
+
+
+def mentioned(owner: type) -> set[str]:
+    """All names of members that the source of a class defines or uses, whoever's they are."""
+    tree = ast.walk(ast.parse(inspect.getsource(owner)))
+    return {node.attr for node in tree if isinstance(node, ast.Attribute)} | vars(owner).keys()
+
+
+def members(thing: object) -> set[str]:
+    """The names of members of an object that not every object has."""
+    return set(dir(thing)) - set(dir(object)) - {"__module__"}
+
+
+def test_the_versions_that_are_let_in_are_those_that_were_tried() -> None:
+    """The range of the project holds the series of this page and no other, and one of them is installed."""
+    project = tomllib.loads(Path("pyproject.toml").read_text())["project"]
+    (found,) = (each for each in map(Requirement, project["dependencies"]) if each.name == "uvicorn")
+    assert [f"0.{minor}" for minor in range(200) if found.specifier.contains(f"0.{minor}.0")] == SERIES
+    assert version("uvicorn").rpartition(".")[0] in SERIES
+
+
+async def test_our_connections_and_theirs_share_the_members_that_are_named_here() -> None:
+    """None that we use is gone, and none of theirs has by chance the name of one of ours."""
+    config = Config(lambda scope: None, http="httptools", ws="none", log_config=None)
+    theirs = HttpToolsProtocol(config, ServerState(), {}, asyncio.get_running_loop())
+    assert mentioned(connection.HttpProtocol) & members(theirs) == PROTOCOL
+    assert mentioned(server.Server) & members(Server(config)) == SERVER
+    assert "connections" in members(ServerState())
+    assert set(inspect.signature(RequestResponseCycle).parameters) >= {"transport", "message_event", "keep_alive"}
+    assert mentioned(RequestResponseCycle) >= CYCLE
+    assert STATUS_LINE[200] == b"HTTP/1.1 200 OK\r\n"
