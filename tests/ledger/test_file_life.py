@@ -407,13 +407,15 @@ async def test_a_restore_puts_a_copy_in_place_and_keeps_what_was_there(data: Pat
     assert not [path for path in data.parent.iterdir() if path.name.endswith(".unfinished")]
 
 
-async def test_a_restore_in_an_empty_place(data: Path, tmp_path: Path) -> None:
-    """A copy is restored where there is nothing yet, and nothing is renamed."""
+async def test_a_restore_in_an_empty_place(data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """A copy is restored where there is nothing yet, nothing is renamed, and the next start has nothing to tell."""
     await written(data, a="1")
     target = tmp_path / "new" / "x.db"
     target.parent.mkdir()
     assert restore(data, target) is None
+    capfd.readouterr()
     assert (await written(target)).names == {"a": "1"}
+    assert capfd.readouterr().err == ""
 
 
 async def test_a_restore_of_what_is_not_whole_is_refused(data: Path, tmp_path: Path) -> None:

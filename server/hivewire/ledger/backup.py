@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
-from hivewire.ledger.engines.file_lock import FileLock, Note
+from hivewire.ledger.engines.file_lock import NO_RUN, FileLock, Note
 from hivewire.ledger.engines.sqlite_copy import NO_LINKS, Progress, copy, silent, sync
-from hivewire.ledger.engines.sqlite_file import beside, check, free_name, header_of, location
+from hivewire.ledger.engines.sqlite_file import beside, check, free_name, header_of, location, run_of, tail_of
 from hivewire.ledger.engines.sqlite_start import begin, require_whole
 from hivewire.ledger.journal import JournalError
 
@@ -60,7 +60,7 @@ def restore(source: Path, target: Path, progress: Progress = silent, *, accept_l
             copied = free_name(target, "restored")
             copy(source, copied, progress)
             old = _exchange(copied, target)
-            lock.note(Note())
+            _note_restored(lock, target)
             made = False
         finally:
             lock.release()
@@ -88,6 +88,13 @@ def _exchange(copied: Path, target: Path) -> Path | None:
     os.replace(copied, target)
     sync(target.parent)
     return None if empty else old
+
+
+def _note_restored(lock: FileLock, path: Path) -> None:
+    """Note that this is the file to be served next, so that its start finds nothing to tell."""
+    header = header_of(path)
+    run = None if header is None else run_of(path, header)
+    lock.note(Note(run or NO_RUN, run or NO_RUN, tail_of(path)))
 
 
 def vacuum(path: Path) -> tuple[int, int]:

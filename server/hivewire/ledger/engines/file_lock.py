@@ -75,6 +75,7 @@ class FileLock:
         self.noted: Note | None = None
         """What the process before this one noted; None when there is nothing."""
         self._guarded = path
+        self._name = str(path)  # which `os.stat` takes in half of the time
         self._descriptors: list[int] = []
         self._writable = False
         self._identity = (0, 0)
@@ -151,7 +152,7 @@ class FileLock:
         Not when the file was replaced or removed, or when another host took it on a share whose locks do not work.
         """
         try:
-            found = os.stat(self._guarded)
+            found = os.stat(self._name)
             run = os.pread(self._descriptors[0], _RUN_WIDTH, _RUN_AT)
         except OSError:
             return False
