@@ -561,7 +561,7 @@ def test_secrets_that_go_in_come_out_nowhere(data: Any) -> None:
             *good.split(".")[1:],
             *forged.split(".")[1:],
         )
-        authorizations = [f"Bearer {secret}", f"Bearer {forged}", f"bearer {good}", good, _basic("admin", secret)]
+        authorizations = [f"Bearer {secret}", f"Bearer {forged}", f"Token {good}", good, _basic("admin", secret)]
         with gateway.http("") as client:
             for authorization in authorizations:
                 for ask in (client.get, client.delete):
