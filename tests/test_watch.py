@@ -16,6 +16,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from websockets.sync.server import ServerConnection
 
@@ -207,6 +208,33 @@ class Screen:
         before, found, rest = self._text.partition(words)
         line, _, self._text = rest.partition("\n")
         return (before + found + line).split("\n")
+
+
+def test_a_command_runs_for_each_configuration_and_change(
+    watching: Any, shared_gateway: RunningGateway, talk: Talk
+) -> None:
+    """The value is on its standard input, also one that is no text; what it prints is what the watch prints."""
+    bearer = {"Authorization": f"Bearer {shared_gateway.token()}", "Content-Type": "image/png"}
+    place = shared_gateway.rest_url + "/configuration/watch.exec.b/content"
+    talk("configuration/put", name="watch.exec.a", value="one two")
+    assert httpx.put(place, content=b"\xff\x00", headers=bearer).status_code == 200
+    command = 'echo "[\\"$HIVEWIRE_OPERATION\\",\\"$HIVEWIRE_NAME\\",$HIVEWIRE_VERSION,$(wc -c)]"'
+    with watching(shared_gateway, "watch.exec.*", "--exec", command) as running:
+        assert running.item() == ["put", "watch.exec.a", 1, 7]
+        assert running.item() == ["put", "watch.exec.b", 1, 2]
+        talk("configuration/put", name="watch.exec.a", value="1")
+        assert running.item() == ["put", "watch.exec.a", 2, 1]
+        talk("configuration/delete", name="watch.exec.a")
+        assert running.item() == ["delete", "watch.exec.a", 3, 0]
+        assert running.interrupt() == 130
+
+
+def test_a_command_that_fails_ends_the_watch(watching: Any, shared_gateway: RunningGateway, talk: Talk) -> None:
+    """With the name of the configuration, so that nothing is passed over without a word."""
+    talk("configuration/put", name="watch.fails", value="1")
+    with watching(shared_gateway, "watch.fails", "--exec", "exit 3") as running:
+        assert running.process.wait(PATIENCE) == 1
+        assert running.notes() == "hivewire: error: the command failed with 3 for watch.fails\n"
 
 
 def test_on_a_terminal_there_are_lines_for_the_eye(

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 import click
 
 from hivewire.cli import contents
-from hivewire.cli.gateway import connected, reach, token_option, url_option
+from hivewire.cli.gateway import complete_names, connected, reach, token_option, url_option
 from hivewire.cli.output import (
     Columns,
     lines,
@@ -29,6 +29,8 @@ from hivewire.cli.remote import Remote, RemoteError
 
 PAGE = 1_000
 
+name_argument = click.argument("name", shell_complete=complete_names)
+patterns_argument = click.argument("patterns", nargs=-1, metavar="[PATTERN]...", shell_complete=complete_names)
 expect_option = click.option(
     "--expect",
     type=click.IntRange(min=0),
@@ -55,7 +57,7 @@ Examples:
   hivewire put limits.max 43 -o value       (the new version, for --expect)
   jq -c . ports.json | hivewire put ports - --content-type application/json"""
 )
-@click.argument("name")
+@name_argument
 @click.argument("value", required=False)
 @click.option("--file", type=click.File("rb"), help="Read the value from a file, unchanged; - is standard input.")
 @click.option("--content-type", help="Its media type; default text/plain, for bytes what the file's name says.")
@@ -109,7 +111,7 @@ Examples:
   hivewire get logo > logo.png
   hivewire get limits.max --json            (with its version and revision)"""
 )
-@click.argument("name")
+@name_argument
 @output_option
 @connected
 def get(remote: Remote, name: str, form: str | None) -> None:
@@ -124,7 +126,7 @@ def get(remote: Remote, name: str, form: str | None) -> None:
     elif resource["value"] is None:
         if sys.stdout.isatty():
             raise click.ClickException(f"{name} is {shown(resource)[1:-1]}: send it to a file with >")
-        print_bytes(contents.get(remote, name, reply["revision"]))
+        print_bytes(contents.get(remote.url, remote.token, name, reply["revision"]))
     else:
         # Bytes, so that the locale cannot change the value.
         on_terminal = sys.stdout.isatty()
@@ -140,7 +142,7 @@ Examples:
   hivewire list --json | jq .value
   hivewire list | cut -f1""",
 )
-@click.argument("patterns", nargs=-1, metavar="[PATTERN]...")
+@patterns_argument
 @output_option
 @click.option("--after", help="Start after this name.")
 @click.option("--take", type=click.IntRange(min=0), help="At most this many; default all.")
@@ -171,7 +173,7 @@ Examples:
   hivewire delete limits.max
   hivewire delete limits.max --expect 7 --description "no longer used\""""
 )
-@click.argument("name")
+@name_argument
 @description_option
 @expect_option
 @expect_revision_option

@@ -12,9 +12,9 @@ from hivewire.cli.plain import Answer
 from hivewire.cli.remote import Remote, RemoteError, Unreachable
 
 
-def get(remote: Remote, name: str, revision: int) -> bytes:
-    """The content after the change of that revision. Raises RemoteError, Unreachable."""
-    return _expected(plain.ask(remote.url, "GET", _path(name, {"revision": revision}), remote.token)).body
+def get(url: str, token: str | None, name: str, revision: int | None) -> bytes:
+    """The content after the change of that revision, or the current one. Raises RemoteError, Unreachable."""
+    return _expected(plain.ask(url, "GET", _path(name, {"revision": revision}), token)).body
 
 
 def put(remote: Remote, name: str, content: bytes, content_type: str, asked: dict[str, Any]) -> dict[str, Any]:

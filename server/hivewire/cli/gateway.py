@@ -11,9 +11,10 @@ import click
 
 from hivewire.cli import profile as profiles
 from hivewire.cli.profile import Profile, ProfileError
-from hivewire.cli.remote import Remote, RemoteError, endpoint
+from hivewire.cli.remote import BadAddress, Remote, RemoteError, Unreachable, endpoint
 
 DEFAULT_URL = "http://127.0.0.1:8080"
+COMPLETION_SECONDS, MOST_COMPLETED = 2, 100
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -125,6 +126,19 @@ def reach(url: str | None, token: str | None) -> Iterator[Remote]:
     with Remote(entry.url) as remote:
         entry.authenticate(remote)
         yield remote
+
+
+def complete_names(context: click.Context, argument: click.Parameter, incomplete: str) -> list[str]:
+    """Names of configurations that begin so, for the completion of a shell; none when the gateway does not answer."""
+    try:
+        with context.scope(cleanup=False):  # where `--profile` is remembered
+            entry = access(context.params.get("url"), context.params.get("given_token"))
+        with Remote(entry.url, COMPLETION_SECONDS) as remote:
+            entry.authenticate(remote)
+            found = remote.request("configuration/list", names=[f"{incomplete}*"], take=MOST_COMPLETED)
+    except (click.ClickException, RemoteError, Unreachable, BadAddress):
+        return []
+    return [resource["name"] for resource in found["configurations"] if resource["name"].isprintable()]
 
 
 def _address_of_profile() -> str:

@@ -11,6 +11,7 @@ from hivewire.cli.configuration import (
     description_option,
     expect_option,
     expect_revision_option,
+    name_argument,
     shown,
     told_written,
     write,
@@ -32,7 +33,7 @@ Examples:
 \b
 On a terminal it is a table; into a pipe goes one JSON object a line."""
 )
-@click.argument("name")
+@name_argument
 @click.option("--take", type=click.IntRange(min=1), default=20, show_default=True, help="At most this many changes.")
 @output_option
 @connected
@@ -58,7 +59,7 @@ Examples:
   hivewire rollback limits.max 7 --expect 9 --description "9 was a typing error"
   hivewire rollback limits.max --revision 1042      (also of a deleted name)"""
 )
-@click.argument("name")
+@name_argument
 @click.argument("version", type=click.IntRange(min=1), required=False)
 @click.option("--revision", type=click.IntRange(min=1), help="Go back to the change with this revision instead.")
 @description_option

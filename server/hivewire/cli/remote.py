@@ -94,10 +94,14 @@ def endpoint(url: str) -> str:
 
 
 class Remote:
-    """One connection to a gateway, as a context manager; `token` is whose it is. Raises Unreachable."""
+    """One connection to a gateway, as a context manager; `token` is whose it is. Raises Unreachable.
 
-    def __init__(self, url: str) -> None:
+    `seconds` is the longest wait for the connection, and for each answer.
+    """
+
+    def __init__(self, url: str, seconds: float = SECONDS) -> None:
         self.url = endpoint(url)
+        self._seconds = seconds
         parts = urlsplit(self.url)
         self._address = (parts.hostname, parts.port or _DEFAULT_PORTS[parts.scheme])
         self._numbers = count(1)
@@ -109,8 +113,8 @@ class Remote:
             with ExitStack() as stack:
                 self._portal: BlockingPortal = stack.enter_context(start_blocking_portal())
                 # With a connected socket it follows no redirects to other hosts, because they would get the token.
-                link = stack.enter_context(socket.create_connection(self._address, SECONDS))
-                limits: dict[str, Any] = {"open_timeout": SECONDS, "close_timeout": 2, "max_size": None}
+                link = stack.enter_context(socket.create_connection(self._address, self._seconds))
+                limits: dict[str, Any] = {"open_timeout": self._seconds, "close_timeout": 2, "max_size": None}
                 connector = connect(self.url, sock=link, compression=None, proxy=None, **limits)
                 self._connection = stack.enter_context(self._portal.wrap_async_context_manager(connector))
                 self._open = stack.pop_all()
@@ -169,7 +173,7 @@ class Remote:
         try:
             self._portal.call(self._connection.send, data.decode())
             while True:
-                reply = self._receive(SECONDS)
+                reply = self._receive(self._seconds)
                 # An error without a requestId says that the frame itself was not understood.
                 if reply.get("requestId") == number or ("requestId" not in reply and reply.get("status") == "error"):
                     return reply

@@ -16,7 +16,7 @@ import msgspec
 from rich.console import Console
 from rich.progress import Progress
 
-from hivewire.cli.configuration import description_option, pages, shown, why
+from hivewire.cli.configuration import description_option, pages, patterns_argument, shown, why
 from hivewire.cli.document import ImportEntry, parse, render
 from hivewire.cli.gateway import reach, token_option, url_option
 from hivewire.cli.output import print_bytes, printable, printable_json, shortened
@@ -57,7 +57,7 @@ The export is a consistent state of one revision. If the configurations keep
 changing during several attempts, a warning says so and the file has
 "consistent":false: each configuration is correct, but not of one moment."""
 )
-@click.argument("patterns", nargs=-1, metavar="[PATTERN]...")
+@patterns_argument
 @click.option(
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),

@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 import errno
 import math
+import os
 import random
 import re
 import select
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -17,9 +19,10 @@ from typing import Any
 import click
 import msgspec
 
-from hivewire.cli.configuration import shown
+from hivewire.cli import contents
+from hivewire.cli.configuration import patterns_argument, shown
 from hivewire.cli.gateway import Access, access, token_option, url_option
-from hivewire.cli.output import local, on_one_line, output_option, print_row, printable
+from hivewire.cli.output import local, on_one_line, output_option, print_row, printable, shortened
 from hivewire.cli.remote import Closed, Remote, RemoteError, Unreachable
 from hivewire_protocol.close import TABLE, Code
 
@@ -46,6 +49,7 @@ Examples:
   hivewire watch 'limits.*' ports
   hivewire watch 'limits.*' | jq -r 'select(.type == "update") | .configuration.value'
   hivewire watch --no-snapshot --json
+  hivewire watch 'nginx.*' --exec 'cat > "/etc/app/$HIVEWIRE_NAME"'
   hivewire watch --since "$(tail -1 changes.json | jq -r .position)" >> changes.json
 
 \b
@@ -62,15 +66,21 @@ all but the last of a transaction ("more":true) or of a large snapshot
 ("last":false), are printed only together with the one that has it.
 
 \b
+With --exec CMD the value is on the standard input of CMD, and HIVEWIRE_NAME,
+HIVEWIRE_VERSION and HIVEWIRE_OPERATION (put or delete) in its environment. One
+CMD runs at a time; when it fails, the watch ends.
+
+\b
 It comes back by itself when the gateway does, without a gap and without
 printing anything twice; it says so on standard error. When the gateway's log
 does not reach back to where one stood, it prints `reset` and the state anew
 (with --no-snapshot `reset` alone).""",
 )
-@click.argument("patterns", nargs=-1, metavar="[PATTERN]...")
+@patterns_argument
 @click.option("--since", metavar="POSITION", help="Resume after this position instead of beginning with the state.")
 @click.option("--no-snapshot", is_flag=True, help="Changes from now on, without the state.")
 @click.option("--no-conflate", is_flag=True, help="Every change, even if this command is too slow to read them.")
+@click.option("--exec", "command", metavar="CMD", help="Run CMD in a shell for each configuration and each change.")
 @output_option
 @url_option
 @token_option
@@ -81,6 +91,7 @@ def watch(
     since: str | None,
     no_snapshot: bool,
     no_conflate: bool,
+    command: str | None,
     form: str | None,
 ) -> None:
     """Show configurations and their changes: all that you may see, or those that match a PATTERN.
@@ -94,7 +105,10 @@ def watch(
     }
     form = form or ("table" if sys.stdout.isatty() else "json")
     show = Lines().show if form == "table" else partial(_print, form)
-    watcher = Watcher(access(url, given_token), wanted, since, show)
+    entry = access(url, given_token)
+    if command is not None:
+        show = partial(_execute, command, entry)
+    watcher = Watcher(entry, wanted, since, show)
     try:
         watcher.run()
     finally:
@@ -225,6 +239,36 @@ class Watcher:
         wait = LONGEST_WAIT if code == Code.TOO_MANY_FAILURES else min(LONGEST_WAIT, FIRST_WAIT * 2**self._failures)
         self._failures = min(self._failures + 1, 10)
         return wait * random.uniform(0.5, 1)  # noqa: S311 - no secret
+
+
+def _execute(command: str, entry: Access, item: Item) -> None:
+    """Run the command for each configuration of a message, one after the other. Raises ClickException if it fails."""
+    found = item.get("configurations") or ([item["configuration"]] if "configuration" in item else [])
+    for resource in found:
+        given = {
+            "HIVEWIRE_OPERATION": item.get("operation", "put"),
+            "HIVEWIRE_NAME": resource["name"],
+            "HIVEWIRE_VERSION": str(resource["entityVersion"]),
+        }
+        value = b"" if given["HIVEWIRE_OPERATION"] == "delete" else _content(entry, resource, item.get("revision"))
+        if value is None:
+            continue
+        done = subprocess.run(command, shell=True, input=value, env=os.environ | given, check=False)  # noqa: S602
+        if done.returncode:
+            name = shortened(resource["name"], 80)
+            raise click.ClickException(f"the command failed with {done.returncode} for {name}")
+
+
+def _content(entry: Access, resource: Item, revision: int | None) -> bytes | None:
+    """The content, also one that a message leaves out; None when it is gone already, which a later message says."""
+    if resource["value"] is not None:
+        return str(resource["value"]).encode()
+    try:
+        return contents.get(entry.url, entry.token, resource["name"], revision)
+    except RemoteError as error:
+        if error.code != 404:
+            raise
+        return None
 
 
 def _print(form: str, item: Item) -> None:

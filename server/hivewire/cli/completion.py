@@ -1,0 +1,53 @@
+"""`hivewire completion`: what a shell needs to complete commands, options and names."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+from click.shell_completion import get_completion_class
+
+LINE = 'eval "$(hivewire completion zsh)"'
+"""Zsh has no directory of one's own from which it would read functions by itself."""
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  hivewire completion bash --install
+  hivewire completion fish --install
+  eval "$(hivewire completion zsh)"        (in ~/.zshrc)
+
+\b
+Names of configurations come from the gateway that one is logged in at."""
+)
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.option("--install", is_flag=True, help="Write it to where the shell finds it, for the next start of the shell.")
+@click.pass_context
+def completion(context: click.Context, shell: str, install: bool) -> None:
+    """Print the script that completes commands, options and names in SHELL."""
+    made = get_completion_class(shell)
+    assert made is not None  # noqa: S101 - click knows all three
+    script = made(context.find_root().command, {}, "hivewire", "_HIVEWIRE_COMPLETE").source()
+    if not install:
+        click.echo(script)
+        return
+    place = _place(shell)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    if shell == "zsh":
+        if not place.exists() or LINE not in place.read_text():
+            with place.open("a") as file:
+                file.write(f"\n{LINE}\n")
+    else:
+        place.write_text(script + "\n")
+    click.echo(f"written to {place}; start a new {shell}")
+
+
+def _place(shell: str) -> Path:
+    home = Path.home()
+    if shell == "zsh":
+        return Path(os.environ.get("ZDOTDIR") or home) / ".zshrc"
+    if shell == "fish":
+        return Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config") / "fish/completions/hivewire.fish"
+    return Path(os.environ.get("XDG_DATA_HOME") or home / ".local/share") / "bash-completion/completions/hivewire"

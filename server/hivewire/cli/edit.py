@@ -1,0 +1,179 @@
+"""`hivewire edit`, `diff` and `transact`."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tempfile
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import click
+import msgspec
+
+from hivewire.cli import contents
+from hivewire.cli.configuration import description_option, name_argument, shown, telling_why, told_written, write
+from hivewire.cli.gateway import connected, reach, token_option, url_option
+from hivewire.cli.output import on_one_line, output_option, printable, tell
+from hivewire.cli.remote import Remote, RemoteError
+from hivewire_protocol.nouns.configuration import TEXT, is_json
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  hivewire edit limits
+  EDITOR='code --wait' hivewire edit limits --description "for the sale\""""
+)
+@name_argument
+@description_option
+@output_option
+@connected
+def edit(remote: Remote, name: str, description: str | None, form: str | None) -> None:
+    """Open the configuration NAME in $VISUAL or $EDITOR, and put what was saved; a new one where there is none.
+
+    What somebody else wrote since it was opened is not overwritten: the edited text is then kept in a file.
+    """
+    resource = _current(remote, name)
+    version = resource["entityVersion"] if resource is not None else 0
+    content_type = resource.get("contentType") if resource is not None else None
+    before = _text(remote, name, resource) if resource is not None else ""
+    suffix = ".json" if content_type is not None and is_json(content_type) else ".txt"
+    descriptor, file = tempfile.mkstemp(prefix="hivewire-", suffix=suffix)  # only for its owner to read
+    with os.fdopen(descriptor, "wb") as opened:
+        opened.write(before.encode())
+    click.edit(filename=file)
+    place = Path(file)
+    after = _as_edited(before, place)
+    if after == before:
+        place.unlink()
+        click.echo(f"{printable(name)} is not changed")
+        return
+    try:
+        with telling_why():
+            asked = {"description": description, "contentType": content_type, "entityVersion": version}
+            reply = remote.request("configuration/put", name=name, value=after, **asked)
+    except click.ClickException as error:
+        raise click.ClickException(f"{error.format_message()}\n  what you wrote is in {file}") from None
+    place.unlink()
+    told_written(reply, form, "")
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  hivewire diff limits                  (what the last change did)
+  hivewire diff limits 3                (from version 3 to now)
+  hivewire diff limits 3 5
+  hivewire diff limits --file limits.json"""
+)
+@name_argument
+@click.argument("versions", nargs=-1, type=click.IntRange(min=1), metavar="[VERSION [VERSION]]")
+@click.option("--file", type=click.File("rb"), help="Compare the current content with this file instead.")
+@connected
+def diff(remote: Remote, name: str, versions: tuple[int, ...], file: BinaryIO | None) -> None:
+    """Show in what lines two versions of the configuration NAME differ; JSON is formatted first."""
+    if len(versions) > 2 or (versions and file is not None):
+        raise click.UsageError("give at most two versions, or --file")
+    now = _current(remote, name)
+    if now is None:
+        raise click.ClickException(f"there is no {printable(name)}")
+    first = versions[0] if versions else max(1, now["entityVersion"] - (file is None))
+    second = versions[1] if len(versions) == 2 else now["entityVersion"]
+    old, new = (_version(remote, name, number, now) for number in ((first, second) if file is None else (second,) * 2))
+    before, after = _lines(remote, name, old), _lines(remote, name, new)
+    label = f"version {second}"
+    if file is not None:
+        first, label = second, file.name
+        after = _formatted(file.read().decode(errors="replace"), now).splitlines()
+    found = difflib.unified_diff(before, after, f"version {first}", label, lineterm="")
+    for line in map(printable, found):
+        colour = {"+": "green", "-": "red", "@": "cyan"}.get(line[:1])
+        click.secho(line, fg=colour)
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  hivewire transact changes.json
+  jq -n '{changes: [{operation: "put", name: "a", value: "1"}]}' | hivewire transact -
+
+\b
+FILE is JSON, as configuration/transact takes it:
+  {"changes":[
+    {"operation":"put","name":"limits.max","value":"43","entityVersion":7},
+    {"operation":"delete","name":"limits.old"}]}"""
+)
+@click.argument("file", type=click.File("rb"))
+@output_option
+@url_option
+@token_option
+def transact(file: BinaryIO, form: str | None, url: str | None, given_token: str | None) -> None:
+    """Write the changes in FILE all at once, or none of them; - is standard input."""
+    try:
+        given = msgspec.json.decode(file.read(), type=dict[str, Any] | list[Any])
+    except OSError as error:
+        raise click.ClickException(f"cannot read the file: {error.strerror}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise click.UsageError(f"{file.name} is not JSON of changes: {on_one_line(str(error))}") from None
+    members = given if isinstance(given, dict) else {"changes": given}
+    if not isinstance(members.get("changes"), list) or len(members) != 1:
+        raise click.UsageError(f"{file.name} is not an object with a list of changes")
+    with reach(url, given_token) as remote:
+        reply = write(remote, "configuration/transact", **members)
+    revision, count = reply["revision"], len(members["changes"])
+    row = {"configurations": reply["configurations"], "revision": revision}
+    words = "1 change is" if count == 1 else f"{count:,} changes are"
+    tell(row, form, f"{words} written (revision {revision})", str(revision))
+
+
+def _current(remote: Remote, name: str) -> dict[str, Any] | None:
+    try:
+        return _got(remote, name=name)
+    except RemoteError as error:
+        if error.code != 404:
+            raise
+        return None
+
+
+def _version(remote: Remote, name: str, number: int, now: dict[str, Any]) -> dict[str, Any]:
+    return now if number == now["entityVersion"] else _got(remote, name=name, entityVersion=number)
+
+
+def _got(remote: Remote, **asked: Any) -> dict[str, Any]:
+    reply = remote.request("configuration/get", **asked)
+    resource: dict[str, Any] = reply["configuration"]
+    return resource | {"revision": reply["revision"]}
+
+
+def _text(remote: Remote, name: str, resource: dict[str, Any]) -> str:
+    """The content, also of a text that a message leaves out. Raises ClickException when it is no text."""
+    if resource["value"] is not None:
+        return str(resource["value"])
+    try:
+        return contents.get(remote.url, remote.token, name, resource["revision"]).decode()
+    except UnicodeDecodeError:
+        raise click.ClickException(f"{printable(name)} is not text: it is {shown(resource)[1:-1]}") from None
+
+
+def _lines(remote: Remote, name: str, resource: dict[str, Any]) -> list[str]:
+    return _formatted(_text(remote, name, resource), resource).splitlines()
+
+
+def _formatted(text: str, resource: dict[str, Any]) -> str:
+    """JSON with a line for each member, where it is JSON."""
+    if not is_json(resource.get("contentType", TEXT)):
+        return text
+    try:
+        return msgspec.json.format(text)
+    except msgspec.DecodeError:
+        return text
+
+
+def _as_edited(before: str, file: Path) -> str:
+    """What was saved. Editors end a file with a newline; where there was none before, that one does not count."""
+    try:
+        after = file.read_bytes().decode()
+    except UnicodeDecodeError:
+        raise click.ClickException(f"{file} is not UTF-8 text any more; nothing is written") from None
+    return after if before.endswith("\n") else after.removesuffix("\n")

@@ -1,0 +1,134 @@
+"""The command line: editing, comparing, transactions, and what shells complete."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hivewire import cli
+from tests.command import Run
+from tests.running import Talk
+
+
+@pytest.fixture
+def editor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A program in the place of an editor; the test writes its lines."""
+    program = tmp_path / "editor"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    monkeypatch.delenv("VISUAL", raising=False)
+    monkeypatch.setenv("EDITOR", str(program))
+    return program
+
+
+def test_an_edited_text_is_a_new_version(logged_in: Run, editor: Path, talk: Talk) -> None:
+    """The newline that an editor adds does not count, and the type stays; unchanged text writes nothing."""
+    talk("configuration/put", name="edit.a", value='{"a":1}', contentType="application/json")
+    assert logged_in("edit", "edit.a") == (0, "edit.a is not changed\n", "")
+    editor.write_text('#!/bin/sh\necho \'{"a":2}\' > "$1"\n')
+    assert re.match(r"edit\.a is at version 2 ", logged_in("edit", "edit.a", "--description", "two").out)
+    (change,) = talk("configuration/history", name="edit.a", take=1)["changes"]
+    assert (change["configuration"]["value"], change["description"]) == ('{"a":2}', "two")
+    assert change["configuration"]["contentType"] == "application/json"
+    editor.write_text('#!/bin/sh\nprintf new > "$1"\n')
+    assert re.match(r"edit\.new is at version 1 ", logged_in("edit", "edit.new").out)
+    assert logged_in("get", "edit.new").out == "new"
+
+
+def test_an_edit_overwrites_nobody_and_is_not_lost(logged_in: Run, editor: Path, tmp_path: Path) -> None:
+    """When somebody wrote meanwhile, the error shows it and where the edited text is."""
+    logged_in("put", "edit.conflict", "1")
+    put = f"{sys.executable} -m hivewire put edit.conflict theirs"
+    editor.write_text(f'#!/bin/sh\n{put} > {tmp_path}/out\nprintf mine > "$1"\n')
+    outcome = logged_in("edit", "edit.conflict")
+    assert outcome.code == 1
+    assert "is at version 2, not 1\n  now: theirs\n" in outcome.err
+    kept = Path(outcome.err.rstrip().rpartition("what you wrote is in ")[2])
+    assert kept.read_text() == "mine"
+    kept.unlink()
+    assert logged_in("get", "edit.conflict").out == "theirs"
+
+
+def test_differences_are_shown_line_by_line(logged_in: Run, tmp_path: Path) -> None:
+    """Of the last change, of two versions, of a file; JSON is formatted first."""
+    for value in ("one\ntwo", "one\n2", "1\n2"):
+        logged_in("put", "diff.a", value)
+    assert logged_in("diff", "diff.a").out == "--- version 2\n+++ version 3\n@@ -1,2 +1,2 @@\n-one\n+1\n 2\n"
+    assert "-two\n+2\n" in logged_in("diff", "diff.a", "1", "2").out
+    assert logged_in("diff", "diff.a", "3", "3").out == ""
+    logged_in("put", "diff.json", '{"a":1,"b":2}', "--content-type", "application/json")
+    file = tmp_path / "new.json"
+    file.write_text('{"a":1,"b":3}')
+    assert '   "a": 1,\n-  "b": 2\n+  "b": 3\n' in logged_in("diff", "diff.json", "--file", str(file)).out
+    assert logged_in("diff", "diff.none") == (1, "", "hivewire: error: there is no diff.none\n")
+    assert logged_in("diff", "diff.a", "1", "2", "3").code == 2
+
+
+def test_a_transaction_comes_from_a_file(logged_in: Run, tmp_path: Path) -> None:
+    """An object or a list of changes; the one that is refused is named, and then nothing is written."""
+    file = tmp_path / "changes.json"
+    changes = [{"operation": "put", "name": f"transact.{name}", "value": "1"} for name in "ab"]
+    file.write_text(json.dumps({"changes": changes}))
+    assert re.fullmatch(r"2 changes are written \(revision \d+\)\n", logged_in("transact", str(file)).out)
+    bad = json.dumps([{"operation": "delete", "name": "transact.a"}, {"operation": "delete", "name": "transact.c"}])
+    refused = logged_in("transact", "-", stdin=bad.encode())
+    assert refused.code == 1
+    assert refused.err.startswith("hivewire: error: changes[1]: ")
+    assert logged_in("get", "transact.a").out == "1"
+    good = bad.replace("transact.c", "transact.b").encode()
+    assert json.loads(logged_in("transact", "-", "--json", stdin=good).out)["configurations"][0]["value"] is None
+    for wrong in (b"nonsense", b"{}", b"1", b'{"changes":[],"more":1}'):
+        assert logged_in("transact", "-", stdin=wrong).code == 2
+
+
+def completed(words: str) -> list[str]:
+    """What bash is told for the last one of some words."""
+    given = {"COMP_WORDS": words, "COMP_CWORD": str(len(words.split(" ")) - 1), "_HIVEWIRE_COMPLETE": "bash_complete"}
+    code = "from hivewire import cli; cli.main()"
+    done = subprocess.run([sys.executable, "-c", code], env=os.environ | given, capture_output=True, check=False)
+    assert done.stderr == b""
+    return [line.partition(",")[2] for line in done.stdout.decode().splitlines() if line]
+
+
+def test_a_shell_completes_commands_and_names(logged_in: Run, talk: Talk) -> None:
+    """Names are those of the gateway that one is logged in at; without one there are none, and no error."""
+    assert completed("hivewire tran") == ["transact"]
+    for name in ("complete.one", "complete.two"):
+        talk("configuration/put", name=name, value="1")
+    assert completed("hivewire get complete.") == ["complete.one", "complete.two"]
+    assert completed("hivewire watch complete.t") == ["complete.two"]
+    assert completed("hivewire get --profile nobody complete.") == []
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_is_installed_where_the_shell_looks(
+    run: Run, shell: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Twice does no harm; without --install the script is printed."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("XDG_CONFIG_HOME", "XDG_DATA_HOME", "ZDOTDIR"):
+        monkeypatch.delenv(name, raising=False)
+    assert "_HIVEWIRE_COMPLETE" in run("completion", shell).out
+    places = {
+        "bash": ".local/share/bash-completion/completions/hivewire",
+        "zsh": ".zshrc",
+        "fish": ".config/fish/completions/hivewire.fish",
+    }
+    for _ in range(2):
+        assert str(tmp_path / places[shell]) in run("completion", shell, "--install").out
+    assert (tmp_path / places[shell]).read_text().count("hivewire completion zsh") == (shell == "zsh")
+
+
+def test_every_name_of_the_table_is_a_command() -> None:
+    """What the table leads to can be imported."""
+    group = cli._hivewire
+    for name in cli.COMMANDS:
+        command = group.get_command(None, name)  # type: ignore[arg-type] # the group does not look at it
+        assert command is not None
+        assert command.name == name
