@@ -27,6 +27,7 @@ OPEN_ACTIONS = {"server/info", "server/cacheInfo", "cluster/info", "token", "tok
 
 OPEN_PAGES = {
     *(("GET", path) for path in ("/health/live", "/health/ready", "/metrics", "/reltio/status")),
+    *(("GET", path) for path in ("/", "/favicon.ico", *PATHS)),  # what this is, and that a socket takes an upgrade
     *(("GET", f"/{context}/rest{path}") for context in ("api", "dh", "auth") for path in ("/", "/info")),
     *(("GET", f"/{context}/rest/info{path}") for context in ("api", "dh") for path in ("/cache", "/config/cluster")),
     *(("POST", f"/{context}/rest/token{path}") for context in ("api", "dh", "auth") for path in ("", "/refresh")),
