@@ -163,10 +163,7 @@ def _put(services: Services, caller: Caller, request: ConfigurationPut | Transac
     content, content_type = value.encode(), TEXT
     if request.contentType is not None:
         content_type = request.contentType
-        if not is_media_type(content_type):
-            raise OutOfBounds("contentType must be a media type such as application/json")
-        if request.check is not False and is_json(content_type) and (problem := json_problem(content)) is not None:
-            raise OutOfBounds(f"Value is not JSON, as its contentType says: {problem}")
+        _check_type(request, content_type, content)
     description = request.description and _description(services, request.description)
     return Write(KIND, name, content, content_type, description, _expected(request))
 
@@ -175,15 +172,20 @@ def put_content(services: Services, caller: Caller, request: ConfigurationPut, c
     """Create or update one with any bytes of the type in `request`, whose `value` does not count."""
     name = _name_to_put(services, caller, request.name)
     content_type = request.contentType or TEXT
-    if not is_media_type(content_type):
-        raise OutOfBounds("contentType must be a media type such as application/json")
     if not content:
         raise OutOfBounds("The content is empty")
-    if request.check is not False and is_json(content_type) and (problem := json_problem(content)) is not None:
-        raise OutOfBounds(f"The content is not JSON, as its contentType says: {problem}")
+    _check_type(request, content_type, content)
     description = _description(services, request.description)
     write = Write(KIND, name, content, content_type, description, _expected(request))
     return PendingWrite(Transaction((write,), caller.identity.login), services.resources.written, refusal)
+
+
+def _check_type(request: ConfigurationPut | TransactChange, content_type: str, content: bytes) -> None:
+    """Raise OutOfBounds for what is no media type, and for content that is not JSON although its type says so."""
+    if not is_media_type(content_type):
+        raise OutOfBounds("contentType must be a media type such as application/json")
+    if request.check is not False and is_json(content_type) and (problem := json_problem(content)) is not None:
+        raise OutOfBounds(f"Value is not JSON, as its contentType says: {problem}")
 
 
 def _name_to_put(services: Services, caller: Caller, given: str | None) -> str:
