@@ -79,51 +79,56 @@ def apply(value: str, file: Path) -> None:
 
 
 class Agent:
-    """Follows one configuration and remembers which of its changes is applied."""
+    """Follows one configuration and remembers what of it is applied."""
 
-    def __init__(self, name: str, file: Path, every: float, once: bool) -> None:
-        self.name, self.file, self.every, self.once = name, file, every, once
-        self.applied: int | None = None  # revision: unlike a version it never comes again, not even after a delete
+    def __init__(self, name: str, file: Path, once: bool) -> None:
+        self.name, self.file, self.once = name, file, once
+        self.applied: tuple[int, str] | None = None
         self.failures = 0
 
-    async def check(self, connection: ClientConnection) -> None:
-        """Read the value, and apply it if it is not the one that we have."""
-        try:
-            reply = await ask(connection, "configuration/get", name=self.name)
-        except Refused as refused:
-            if refused.code != 404 or self.once:
-                raise
-            return  # not set (any more): stay with what we have
-        if reply["revision"] == self.applied:
-            return
-        configuration = reply["configuration"]
-        if configuration["value"] is None:
-            raise SystemExit(f"{self.name} is no text")
-        apply(configuration["value"], self.file)
-        self.applied = reply["revision"]
-        print(f"applied {self.name} version {configuration['entityVersion']}", flush=True)
+    def take(self, configuration: dict[str, Any]) -> None:
+        """Apply the value, if it is not the one that we have."""
+        version, value = configuration["entityVersion"], configuration["value"]
+        if value is None:
+            raise SystemExit(f"{self.name} is no text, or longer than 65,536 characters")
+        if (version, value) != self.applied:
+            apply(value, self.file)
+            self.applied = version, value
+            print(f"applied {self.name} version {version}", flush=True)
 
     async def stay_connected(self) -> None:
-        """One connection: authenticate, then read the value at intervals. A read without a change writes nothing."""
+        """One connection: read the value, then be told of every change. Returns when the login has to be renewed."""
         async with connect(URL.replace("http", "ws", 1) + "/api/websocket") as connection:
             await authenticate(connection)
+            try:
+                self.take((await ask(connection, "configuration/get", name=self.name))["configuration"])
+            except Refused as refused:
+                if refused.code != 404 or self.once:
+                    raise  # 403: the token does not reach this name, so nothing would ever come
+            if self.once:
+                return
+            # The state comes first, so nothing is missed between the read and this, or while we were away.
+            await ask(connection, "configuration/subscribe", names=[self.name])
+            self.failures = 0
             while True:
-                await self.check(connection)
-                self.failures = 0
-                if self.once:
+                push = json.loads(await connection.recv())
+                if push["action"] == "configuration/snapshot":
+                    for configuration in push["configurations"]:
+                        self.take(configuration)
+                elif push["action"] == "configuration/update" and push["operation"] == "put":
+                    self.take(push["configuration"])  # after a delete we stay with what we have
+                elif push["action"] == "subscription/paused":
+                    print("the token has expired", file=sys.stderr, flush=True)
                     return
-                try:
-                    # Nothing is pushed to us here, so this ends when the time is up or when the connection does.
-                    await asyncio.wait_for(connection.recv(), self.every)
-                except TimeoutError:
-                    pass
 
     async def run(self) -> None:
         """Reconnect until it works."""
         while True:
             try:
                 await self.stay_connected()
-                return
+                if self.once:
+                    return
+                continue
             except ConnectionClosed as closed:
                 reason, wait = str(closed), self.wait_after(closed)
             except Refused as refused:
@@ -158,13 +163,12 @@ async def main() -> None:
     parser = argparse.ArgumentParser(description="Keep a local file equal to one configuration value.")
     parser.add_argument("name", help="the configuration")
     parser.add_argument("file", type=Path, help="the file that its value is written to")
-    parser.add_argument("--every", type=float, default=5, metavar="SECONDS", help="how often to look (5)")
     parser.add_argument("--once", action="store_true", help="apply the current value, then exit; 1 if that fails")
     options = parser.parse_args()
     if options.file.is_dir() or not os.access(options.file.absolute().parent, os.W_OK):
         parser.error(f"cannot write {options.file}: its directory is missing or closed to us, or it is one itself")
 
-    running = asyncio.create_task(Agent(options.name, options.file, options.every, options.once).run())
+    running = asyncio.create_task(Agent(options.name, options.file, options.once).run())
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, running.cancel)
     try:

@@ -123,7 +123,7 @@ def test_a_device_follows_changes(shared_gateway: RunningGateway, talk: Talk, tm
     """A running agent applies every later change, outlives a delete, and stops when it is asked to."""
     talk("configuration/put", name="door.3", value="one")
     file = tmp_path / "settings"
-    with agent(shared_gateway.url, "door.3", file, "--every", "0.02") as process:
+    with agent(shared_gateway.url, "door.3", file) as process:
         assert line(process.stdout) == "applied door.3 version 1"
         assert file.read_text() == "one"
         talk("configuration/put", name="door.3", value="two")
@@ -144,7 +144,7 @@ def test_a_device_comes_back_when_the_gateway_says(data: Path, tmp_path: Path) -
     with RunningGateway(data, *spread) as gateway:
         with gateway.socket() as talk:
             talk("configuration/put", name="door.4", value="one")
-        with agent(gateway.url, "door.4", file, "--every", "0.05") as process:
+        with agent(gateway.url, "door.4", file) as process:
             assert line(process.stdout) == "applied door.4 version 1"
             assert gateway.stop() == 0
             told = line(process.stderr)
@@ -156,6 +156,23 @@ def test_a_device_comes_back_when_the_gateway_says(data: Path, tmp_path: Path) -
                     talk("configuration/put", name="door.4", value="two")
                 assert line(process.stdout) == "applied door.4 version 2"
             assert file.read_text() == "two"
+
+
+def test_a_device_logs_in_again_when_its_token_has_expired(data: Path, tmp_path: Path) -> None:
+    """One with a login follows on; one with a token that has expired ends, because only people can give it another."""
+    file = tmp_path / "settings"
+    with RunningGateway(data, "--access-token-lifetime", "1") as gateway:
+        with gateway.socket() as talk:
+            given = {"userId": 1, "actions": ["*"], "expiration": "2100-01-01T00:00:00.000"}
+            long = talk("token/create", payload=given)["accessToken"]
+        with gateway.socket(long) as talk, agent(gateway.url, "door.5", file) as process:
+            assert line(process.stderr) == "the token has expired"
+            talk("configuration/put", name="door.5", value="one")
+            assert line(process.stdout) == "applied door.5 version 1"
+        with agent(gateway.url, "door.5", file, HIVEWIRE_TOKEN=gateway.token()) as process:
+            assert process.wait(30) == 1
+            assert process.stderr is not None
+            assert "refused: 401 " in process.stderr.read()
 
 
 def watcher(url: str, file: Path, *names: str, **more: str) -> AbstractContextManager[subprocess.Popen[str]]:
