@@ -145,6 +145,35 @@ def test_what_is_not_http_is_answered_with_400(shared_gateway: RunningGateway, s
         assert wire.ended()
 
 
+def test_a_client_that_stops_sending_gets_its_answers(shared_gateway: RunningGateway, admin_token: str) -> None:
+    """Complete requests followed by the end of what I send (a half-closed connection) are carried out and answered;
+    an incomplete one behind them is not."""
+    value = b'{"value":"half"}'
+    head = put_head(admin_token, f"Content-Length: {len(value)}")
+    for sent, answers in ((head + value, 1), ((head + value) * 5, 5), ((head + value) * 5 + head[:-9], 5)):
+        with dial(shared_gateway) as wire:
+            wire.send(sent)
+            wire.socket.shutdown(socket.SHUT_WR)
+            assert [wire.response()[0] for _ in range(answers)] == [200] * answers
+            assert wire.ended()
+    with dial(shared_gateway) as wire:
+        wire.send((head + value) * 2 + head + value[:-1])
+        wire.socket.shutdown(socket.SHUT_WR)
+        assert [wire.response()[0] for _ in range(3)] == [200, 200, 400]
+        assert wire.ended()
+
+
+def test_a_stream_ends_when_its_client_stops_sending(shared_gateway: RunningGateway, admin_token: str) -> None:
+    """A client that has gone looks the same."""
+    before = gauge(shared_gateway, "streams")
+    with dial(shared_gateway) as wire:
+        head = f"GET /api/rest/configuration?names=none HTTP/1.1\r\nHost: g\r\nAuthorization: Bearer {admin_token}\r\n"
+        wire.send(f"{head}Accept: text/event-stream\r\n\r\n".encode())
+        until(lambda: gauge(shared_gateway, "streams") > before)
+        wire.socket.shutdown(socket.SHUT_WR)
+        until(lambda: gauge(shared_gateway, "streams") == before)
+
+
 def test_two_host_headers_are_refused(shared_gateway: RunningGateway) -> None:
     """Of two the gateway and a proxy before it might believe different ones."""
     with dial(shared_gateway) as wire:

@@ -129,6 +129,8 @@ class HttpProtocol(HttpToolsProtocol):
         self.url = b""  # uvicorn sets it when the first request begins, and a refusal may come earlier
         self.stranger = True
         """Whether nobody has logged in on this connection yet."""
+        self.streaming = False
+        """Whether the answer that is under way is an event stream."""
         self._admitted = False
         self._spare = False
         self._taken = 0  # bytes of a stranger's requests that are not answered yet
@@ -197,6 +199,20 @@ class HttpProtocol(HttpToolsProtocol):
                 self._head_bytes += len(piece)
                 if self._head_bytes > self.admission.settings.head_bytes:
                     self.refuse(self._head_too_large())
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """The peer sends nothing more: its complete requests are answered, then the connection is closed.
+
+        A stream ends at once, because a client that has gone looks the same. TLS has no half-closed connections here.
+        """
+        if self.streaming or self.scheme == "https" or self.transport.is_closing():
+            return False
+        if self._in_body and len(self._unanswered) > 1:
+            self.refuse(Refusal(400, "the body is incomplete"))
+        if self._in_body or not self._unanswered:
+            return False
+        self._end_with(self.transport.close)
+        return True
 
     def abort(self) -> None:
         """Cut the connection at once."""

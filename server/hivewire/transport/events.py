@@ -134,6 +134,7 @@ class EventStream:
         """Send events until the caller disconnects or the stream is finished."""
         self._streams.open.add(self)
         self._connection = scope["hivewire.connection"]
+        self._connection.streaming = True
         gone = asyncio.create_task(self._wait_for_the_end(receive))
         try:
             await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
@@ -143,6 +144,7 @@ class EventStream:
             await send({"type": "http.response.body", "body": b""})
         finally:
             gone.cancel()
+            self._connection.streaming = False
             self._streams.open.discard(self)
             self._feed.close()
 

@@ -266,6 +266,7 @@ class WebSocket(asyncio.Protocol):
         self._unread = self.transport.get_write_buffer_size()
         self._session.pause()
         self._regulate()
+        self._loop.call_soon(self._look_ahead)  # when what is being handled now is done
         self.count_unread()
 
     def resume_writing(self) -> None:
@@ -581,6 +582,18 @@ class WebSocket(asyncio.Protocol):
         self._backlog.read(reading)
         if room and self._waiting():
             self._backlog.schedule(self._go_on)
+
+    def _look_ahead(self) -> None:
+        """Find what ends the connection behind requests whose answers the peer does not read: it is not waited for
+        longer than a drain then. Strangers are cut soon enough without it."""
+        if self.stalled_since is None or self._state is not OPEN or self.stranger:
+            return
+        events = [*self._events]
+        while self._backlog.data:
+            events += self._reader.feed(self._backlog.take())
+        self._events = events
+        if self._close_timer is None and any(isinstance(event, Close | Failure | Unacceptable) for event in events):
+            self._cut_after(self._sockets.settings.drain_seconds)
 
     def _go_on(self) -> None:
         """Handle the next part of what waits, in an iteration of the event loop of its own."""
