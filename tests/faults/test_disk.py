@@ -21,6 +21,9 @@ from tests.faults.station import Station, status
 from tests.gate.wire import gauge, memory, until
 from tests.running import PATIENCE, NotStarted, RunningGateway
 
+OLD = Path(__file__).parents[1] / "ledger" / "files"
+"""Files that gateways with an earlier schema made."""
+
 pytestmark = pytest.mark.skipif(not reachable(), reason="the SQLite of this Python hides its functions")
 
 
@@ -163,6 +166,41 @@ def test_a_start_that_dies_on_a_file_that_was_killed_is_begun_again(
     assert len(met) >= 20 // step
     assert step > 1 or met[-1] == "return"
     assert len(epochs) == 1
+
+
+@pytest.mark.parametrize(
+    ("action", "step"), [("kill", 13), *(pytest.param(one, 3, marks=LONG) for one in ("kill", "power cut"))]
+)
+def test_a_migration_that_dies_is_begun_again(tmp_path: Path, action: Literal["kill", "power cut"], step: int) -> None:
+    """A start on a file of an earlier schema, killed anywhere within it: the next one has everything."""
+    met: list[str] = []
+    epochs = set()
+    for skip in range(0, 1_000, step):
+        folder = tmp_path / str(skip)
+        folder.mkdir()
+        station = Station(folder / "hivewire.db")
+        shutil.copy(OLD / "2-killed.ledger", station.data)
+        shutil.copy(OLD / "2-killed.ledger-wal", folder / "hivewire.db-wal")
+        station.answered = {
+            "limits.max": ("3", 3),
+            "greeting": ("grüß dich", 1),
+            "again": ("new", 1),
+            "a": ("1", 1),
+            "b": ("2", 1),
+        }
+        station.desk.give(Fault(action, during="load", skip=skip))
+        try:
+            station.start().stop()
+            break
+        except NotStarted:
+            met += station.desk.met()
+        station.desk.give()
+        with station.start() as gateway:
+            station.check(gateway)
+            with station.talk(gateway) as talk:
+                epochs.add(talk("configuration/subscribe", snapshot=False)["position"][:16])
+    assert len(met) >= 40 // step
+    assert len(epochs) == 1, "clients can go on where they were"
 
 
 COMPACTING = ("--log-changes", "10", "--history", "1", "--compact-seconds")

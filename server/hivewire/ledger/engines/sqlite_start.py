@@ -45,12 +45,23 @@ def begin(path: Path, lock: FileLock, *, accept_loss: bool) -> Note:
     The file is closed afterwards, if nobody else reads it. Raises JournalError, and leaves the file as it was.
     """
     header = header_of(path)
+    if not _is_foreign(path, header, lock.noted):
+        _roll_back(path)
+        header = header_of(path)
     stranger = settle(path, header, lock.noted, accept_loss=accept_loss)
     if header is not None:
         check(path)
         migrate(path, header)
     with closing(sqlite3.connect(location(path, "rw"), uri=True, isolation_level=None, timeout=0)) as connection:
         return _begin(path, lock, connection, stranger)
+
+
+def _roll_back(path: Path) -> None:
+    """Undo what an earlier start did not finish, before anything is read: a copy could not do it."""
+    journal = beside(path, "-journal")
+    if journal.exists() and journal.stat().st_size:
+        with closing(sqlite3.connect(location(path, "rw"), uri=True)) as connection:
+            connection.execute("SELECT count(*) FROM sqlite_master")
 
 
 def require_readable(path: Path, *, accept_loss: bool) -> None:
