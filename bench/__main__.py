@@ -86,7 +86,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds of each rate (default 5)")
     parser.add_argument("--seconds", type=float, default=2, help="length of one measurement (default 2)")
-    parts = ["rates", "http", "documents", "live", "idle", "growth"]
+    parts = ["rates", "http", "documents", "live", "returning", "idle", "growth"]
     parser.add_argument("--only", choices=parts, help="one part; results.json is then left alone")
     parser.add_argument("--quick", action="store_true", help="one short round of the rates, to see that it works")
     options = parser.parse_args()
@@ -113,6 +113,8 @@ def main() -> None:
         if options.only in (None, "live") and not options.quick:
             rows += measures.live(folder, rounds, say)
             rows += measures.subscription_memory(folder, say)
+        if options.only in (None, "returning") and not options.quick:
+            rows += measures.returning(folder, say)
         if options.only in (None, "idle") and not options.quick:
             rows += measures.idle_memory(folder, say)
         if options.only in (None, "growth") and not options.quick:

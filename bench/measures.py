@@ -176,6 +176,61 @@ def subscription_memory(folder: Path, say: Callable[[str], None]) -> list[Row]:
     return rows
 
 
+def returning(folder: Path, say: Callable[[str], None], watchers: int = 10_000) -> list[Row]:
+    """What it costs when this many come back at once after a restart, each with its position; over TLS too."""
+    rows = []
+    for over, flags in (("", ()), (" over TLS", certified(folder))):
+        what = f"{watchers:,} watchers come back{over}"
+        say(what)
+        data = folder / f"returning{len(flags)}.db"
+        with servers.gateway(data) as server:
+            token = log_in(server)
+            since = generate("bench.returning", "position", port=server.port, path=server.path, token=token)["position"]
+        with servers.gateway(data, flags=flags) as server:
+            options: dict[str, Any] = {"port": server.port, "path": server.path, "token": token}
+            if flags:
+                options["tls"] = True
+            writer = subprocess.Popen(
+                servers.command("bench.returning", "writer", **options), stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            )
+            assert writer.stdout is not None
+            writer.stdout.readline()
+            before = servers.cpu_seconds(server.pid)
+            assert writer.stdin is not None
+            writer.stdin.write(b"\n")
+            writer.stdin.flush()
+            back = generate("bench.returning", "watchers", since=since, watchers=watchers, **options)
+            worked = servers.cpu_seconds(server.pid) - before
+            taken = json.loads(writer.communicate()[0])["taken"]
+        rows += [
+            Row(f"{what}: all are live after", back["seconds"], "s"),
+            Row(f"{what}: processor time of the gateway", worked, "s"),
+            Row(f"{what}: a writer's put meanwhile, p50", statistics.median(taken) * 1_000, "ms"),
+            Row(f"{what}: a writer's put meanwhile, p99", statistics.quantiles(taken, n=100)[98] * 1_000, "ms"),
+            Row(f"{what}: generator's core", 100 * back["busy"], "%"),
+        ]
+    return rows
+
+
+def certified(folder: Path) -> tuple[str, ...]:
+    """The flags of a gateway with a certificate that signs itself. Needs `openssl`."""
+    chain, key = folder / "cert.pem", folder / "key.pem"
+    made = (
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+        "-days",
+        "2",
+    )
+    subprocess.run([*made, "-subj", "/CN=localhost", "-keyout", key, "-out", chain], check=True, capture_output=True)
+    return ("--tls-certificate", str(chain), "--tls-key", str(key))
+
+
 def _run(server: Server, token: str, load: Load, seconds: float) -> dict[str, float]:
     found = generate(
         "bench.generator",

@@ -7,12 +7,13 @@ import json
 import os
 import secrets
 import socket
+import ssl
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, ClassVar, NamedTuple
@@ -23,6 +24,10 @@ SERVER_CORES, GENERATOR_CORES = {0}, {1}
 """With two cores or more every server has the first one and the generator the second: nobody measures the scheduler.
 The gateway's writer thread has to share the gateway's core."""
 
+
+TRUSTING = ssl.create_default_context()
+"""For gateways on this machine whose certificate has signed itself."""
+TRUSTING.check_hostname, TRUSTING.verify_mode = False, ssl.CERT_NONE
 
 GENERATOR_SECONDS = 300
 """A load generator that takes longer has lost an answer."""
@@ -76,7 +81,7 @@ def generate(module: str, *words: str, **options: object) -> Any:
 
 
 @contextmanager
-def gateway(data: Path, python: str = sys.executable) -> Iterator[Server]:
+def gateway(data: Path, python: str = sys.executable, flags: Sequence[str] = ()) -> Iterator[Server]:
     """A gateway over a file, once it is ready; `python` is the interpreter of another checkout's environment.
 
     Raises RuntimeError, with the end of its log, when it does not start.
@@ -88,11 +93,11 @@ def gateway(data: Path, python: str = sys.executable) -> Iterator[Server]:
         "HIVEWIRE_JWT_SECRET": SECRET,
         "HIVEWIRE_CONNECTIONS_PER_ADDRESS": "20000",  # all of them come from the loopback address here
     }
-    command = [python, "-m", "hivewire", "serve", "--port", str(port), "--data", str(data)]
+    command = [python, "-m", "hivewire", "serve", "--port", str(port), "--data", str(data), *flags]
     log = data.with_suffix(".log")
     with log.open("wb") as output, started(command, environment, output) as process:
         try:
-            wait_until_ready(process, port)
+            wait_until_ready(process, port, scheme="https" if "--tls-certificate" in flags else "http")
         except RuntimeError as error:
             raise RuntimeError(f"{error}\n{log.read_text(errors='replace')[-1_000:]}") from None
         yield Server(process.pid, port, "/api/websocket", data)
@@ -145,14 +150,14 @@ def started(
             process.stdout.close()
 
 
-def wait_until_ready(process: subprocess.Popen[bytes], port: int, seconds: float = 120) -> None:
+def wait_until_ready(process: subprocess.Popen[bytes], port: int, seconds: float = 120, scheme: str = "http") -> None:
     """Return as soon as `/health/ready` says 200. Raises RuntimeError when the process ends or takes too long."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if process.poll() is not None:
             raise RuntimeError(f"the gateway ended with code {process.returncode}")
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health/ready", timeout=5):
+            with urllib.request.urlopen(f"{scheme}://127.0.0.1:{port}/health/ready", timeout=5, context=TRUSTING):
                 return
         except (OSError, urllib.error.URLError):
             time.sleep(0.005)
