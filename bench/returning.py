@@ -83,7 +83,7 @@ async def writer(options: argparse.Namespace) -> dict[str, Any]:
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     await reader.readline()
     frame = masked_long(json.dumps({**PUT, "name": "quiet"}).encode())
-    taken = []
+    taken: list[float] = []
     while not reader.at_eof() or len(taken) < 10:
         answered = answers.expect(1)
         started = time.perf_counter()

@@ -24,10 +24,17 @@ SERIES = ["0.54"]
 
 PROTOCOL = {
     *("connection_made", "connection_lost", "data_received", "pause_writing", "resume_writing", "shutdown"),
-    *("on_message_begin", "on_header", "on_headers_complete", "on_message_complete", "on_response_complete"),
+    *(
+        "eof_received",
+        "on_message_begin",
+        "on_header",
+        "on_headers_complete",
+        "on_message_complete",
+        "on_response_complete",
+    ),
     *("_should_upgrade", "_start_asgi_task", "_unset_keepalive_if_required", "timeout_keep_alive_handler"),
     *("connections", "cycle", "flow", "headers", "loop", "parser", "pipeline", "scope", "server_state", "transport"),
-    "ws_protocol_class",
+    *("scheme", "ws_protocol_class"),
 }
 """Members of `HttpToolsProtocol` that our subclass overrides, calls, reads or sets."""
 
