@@ -89,11 +89,13 @@ async def test_killed_in_its_commits_it_answers_as_if_one_thing_came_after_the_o
 
 
 @pytest.mark.parametrize("lives", [4, pytest.param(40, marks=LONG)])
-async def test_while_the_disk_hangs_nothing_is_seen_that_may_be_lost(station: Station, lives: int) -> None:
-    """Reads are answered meanwhile; whether the disk goes on or the gateway is killed, an order explains them all."""
+@pytest.mark.parametrize("stall", ["0.1", "60"], ids=["refused", "waiting"])
+async def test_while_the_disk_hangs_nothing_is_seen_that_may_be_lost(station: Station, stall: str, lives: int) -> None:
+    """Reads are answered meanwhile, writes wait or are refused; whether the disk goes on or the gateway is killed, an
+    order explains all answers."""
     history = History(random.Random(lives))
     for life in range(lives):
-        with station.start() as gateway:
+        with station.start("--stall-seconds", stall) as gateway:
             clients = Clients(gateway, history)
             await clients.start()
             await clients.returned(30)
@@ -102,6 +104,8 @@ async def test_while_the_disk_hangs_nothing_is_seen_that_may_be_lost(station: St
             async with connected(gateway.port, clients.token, Socket) as client:
                 for _ in range(5):
                     await history.call(client, Request(reads=NAMES))
+            if stall == "0.1":
+                await clients.returned(30)
             if life % 2:
                 station.desk.give()
                 await clients.returned(30)
