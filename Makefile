@@ -11,7 +11,7 @@ SHORT := tests/protocol tests/rooms tests/ledger tests/transport tests/http test
 	tests/gate/test_configuration.py tests/gate/test_events.py tests/gate/test_subscriptions.py
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-newest test-long coverage check bench bench-peers bench-compare soak faults fuzz lock sbom clean
+.PHONY: help serve test test-newest test-long coverage check bench bench-peers bench-compare soak siege faults fuzz lock sbom clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,6 +60,9 @@ bench-compare: $(VENV)/.test ## compare speed and memory with another checkout (
 
 soak: $(VENV)/.test ## kill a gateway under full load for a minute (SECONDS=n) and see that watchers get everything, once
 	$(BIN)/python -m bench.soak --seconds $(or $(SECONDS),60)
+
+siege: $(VENV)/.test ## let strangers attack every shared bound for some seconds each (SECONDS=n), and see that a client with a token is served
+	$(BIN)/python -m bench.siege --seconds $(or $(SECONDS),5)
 
 faults: $(VENV)/.test ## run all forms of the fault tests: kills, full disks, broken files, floods, slow clients (some minutes)
 	$(BIN)/python -m pytest tests/faults --long
