@@ -13,7 +13,6 @@ import os
 from collections.abc import Callable
 from functools import partial
 from importlib.metadata import version
-from typing import Protocol
 
 from msgspec import Struct
 
@@ -21,6 +20,7 @@ from hivewire import actions
 from hivewire.access import bootstrap
 from hivewire.access.throttle import Throttle
 from hivewire.access.tokens import Key, Tokens
+from hivewire.component import Component
 from hivewire.dialects import DIALECTS
 from hivewire.dispatch import Dispatcher
 from hivewire.http.application import Application
@@ -31,25 +31,12 @@ from hivewire.reload import Reloader
 from hivewire.services import Services, elapsed
 from hivewire.settings import Settings, StartError
 from hivewire.store import Store, open_for
-from hivewire.telemetry import Gauges, Telemetry, configure_logging, log
+from hivewire.telemetry import Telemetry, configure_logging, log
 from hivewire.transport import server as port
 from hivewire.transport.admission import Admission
 from hivewire.transport.events import EventStreams
 from hivewire.transport.server import Server
 from hivewire.transport.websocket import Sockets
-
-
-class Component(Protocol):
-    """A part of the gateway that has a life of its own."""
-
-    def start(self) -> None:
-        """Begin background work. Called once, in the running event loop."""
-
-    async def close(self) -> None:
-        """End background work and close what is open. Called on every way out."""
-
-    def gauges(self) -> Gauges:
-        """Its metrics by name, which are read at each scrape."""
 
 
 class Started(Struct):
@@ -62,13 +49,13 @@ class Started(Struct):
     records: int
 
 
-def run(
-    settings: Settings,
-    load: Callable[[], Settings],
-    started: Callable[[Started], None],
-    *,
-    accept_loss: bool = False,
-) -> None:
+Load = Callable[[], Settings]
+"""Reads the settings again from where the start had them."""
+
+Tell = Callable[[Started], None]
+
+
+def run(settings: Settings, load: Load, started: Tell, *, accept_loss: bool = False) -> None:
     """Serve until SIGTERM or SIGINT, then stop cleanly. SIGHUP loads the settings again. Raises StartError.
 
     `accept_loss` serves a data file also when it is known that its last changes are missing.
@@ -84,13 +71,7 @@ def run(
             raise StartError("stopped before it was up") from None
 
 
-async def serve(
-    settings: Settings,
-    load: Callable[[], Settings],
-    started: Callable[[Started], None],
-    *,
-    accept_loss: bool = False,
-) -> None:
+async def serve(settings: Settings, load: Load, started: Tell, *, accept_loss: bool = False) -> None:
     """Run one gateway until it is stopped. Everything that was opened is closed, however it ends. Raises StartError."""
     async with contextlib.AsyncExitStack() as stack:
         port.stop_by_signal()
@@ -121,8 +102,7 @@ async def serve(
 
 def check(settings: Settings) -> None:
     """Check what the settings refer to, before a data file is created. Raises StartError."""
-    if settings.jwt_secret is not None:
-        bootstrap.key_of(settings, settings.jwt_secret, settings.jwt_secret)
+    bootstrap.check_secret(settings)
     port.check_tls(settings)
 
 
@@ -133,7 +113,6 @@ def _services(settings: Settings, store: Store, key: Key) -> Services:
     store.ledger.on_commit = telemetry.committed
     telemetry.on_failure = store.ledger.audit.failed
     hub = Hub(store.ledger, tokens, settings.conflate_after, telemetry.unexpected, settings.bookmark_seconds)
-    store.ledger.clock.on_set_back = hub.recheck
     return Services(
         settings, store.ledger, store.users, tokens, store.passwords, Throttle(elapsed), telemetry, hub, store.tenants
     )
@@ -146,11 +125,7 @@ def _server(dispatcher: Dispatcher) -> Server:
     streams = EventStreams(dispatcher)
 
     def not_ready(for_writes: bool) -> str | None:
-        if sockets.draining:
-            return "the gateway is stopping"
-        if for_writes:
-            return ledger.failing or ledger.clock.problem
-        return ledger.failing if ledger.broken else None
+        return "the gateway is stopping" if sockets.draining else ledger.not_ready(for_writes)
 
     application = Application(DIALECTS, Context(dispatcher, admission, streams, not_ready))
     return Server(settings, application, application.headers_of, admission, sockets, streams)
@@ -162,6 +137,6 @@ def _start(component: Component, telemetry: Telemetry, stack: contextlib.AsyncEx
     component.start()
 
 
-def _tell(news: Started, started: Callable[[Started], None]) -> None:
+def _tell(news: Started, started: Tell) -> None:
     log.info("started", url=news.url, data=news.data, configurations=news.records, version=version("hivewire"))
     started(news)

@@ -720,7 +720,7 @@ def test_messages_that_are_always_cut_somewhere_are_no_unfinished_one(strict: Ru
 @pytest.mark.timeout(30)
 def test_a_message_that_the_gateway_does_not_read_is_not_late(data: Path) -> None:
     """While I do not read my answers nothing is read from me, so the end of my message may wait as well."""
-    flags = ("--outbox-bytes", "65536", "--body-seconds", "0.4", "--head-seconds", "0.4")
+    flags = ("--outbox-bytes", "65536", "--body-seconds", "1", "--head-seconds", "0.5")
     with RunningGateway(data, *flags) as gateway:
         token = gateway.token()
         with gateway.socket(token) as other, opened(gateway, token, receive_buffer=4096) as wire:

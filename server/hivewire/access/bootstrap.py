@@ -81,6 +81,12 @@ def previous_key(settings: Settings, ledger: Ledger) -> Previous | None:
     return Previous(key, times.parse(settings.jwt_previous_until))
 
 
+def check_secret(settings: Settings) -> None:
+    """Raise StartError for a signing secret in the settings that cannot be used."""
+    if settings.jwt_secret is not None:
+        key_of(settings, settings.jwt_secret, settings.jwt_secret)
+
+
 def key_of(settings: Settings, secret: str, given: str | None) -> Key:
     """The key derived from a secret, `given` in the settings or generated. Raises StartError for an invalid one."""
     try:

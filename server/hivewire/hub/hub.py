@@ -54,6 +54,7 @@ class Hub:
         self.catch_up = CatchUp(self.allows, unexpected, conflate_after)
         self.serve = self.catch_up.serve
         self._now = ledger.now
+        ledger.clock.on_set_back = self.recheck
         self._tokens = tokens
         self._bookmark_seconds = bookmark_seconds
         self._task: asyncio.Task[None] | None = None

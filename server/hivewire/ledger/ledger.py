@@ -83,10 +83,11 @@ class Ledger(State):
         """Why nothing can be written now; None when it can."""
         return self._writer.failing
 
-    @property
-    def broken(self) -> bool:
-        """Whether the writer ended: what is read may be wrong, and only a restart helps."""
-        return self._writer.broken
+    def not_ready(self, for_writes: bool) -> str | None:
+        """Why nothing should be read here now, or written; None when it can."""
+        if for_writes:
+            return self.failing or self.clock.problem
+        return self.failing if self._writer.broken else None  # what is read may be wrong; only a restart helps
 
     def covers(self, revision: int) -> bool:
         """Whether everything that happened after this revision can be told."""

@@ -579,6 +579,8 @@ class WebSocket(asyncio.Protocol):
         else:
             room = not self._congested()
             reading = room and not self._waiting() and not self._draining
+        if reading and not self._backlog.reading and self._begun is not None:
+            self._begun = self._loop.time()  # the peer can only go on with its message from now on
         self._backlog.read(reading)
         if room and self._waiting():
             self._backlog.schedule(self._go_on)
