@@ -599,8 +599,14 @@ def test_a_tenants_document_is_read_changed_and_written(logged_in: Run, tmp_path
     wrong = logged_in("tenant", "put", "cliDoc", str(file), "--overwrite")
     assert wrong.code == 1
     assert "304  Business model is not valid: label is missing" in wrong.err
-    lines = [line.split("\t") for line in logged_in("tenant", "history", "cliDoc").out.splitlines()]
-    assert [line[1:] for line in lines] == [["admin", "1", "two"]] * 2 + [["admin", "1", "one"]]
+    versions = [json.loads(line) for line in logged_in("tenant", "history", "cliDoc").out.splitlines()]
+    assert [(each["updatedBy"], each["schemaVersion"], each["label"]) for each in versions] == [
+        *[("admin", "1", "two")] * 2,
+        ("admin", "1", "one"),
+    ]
+    heading, *rows = logged_in("tenant", "history", "cliDoc", "-o", "table").out.splitlines()
+    assert heading.split() == ["when", "who", "schemaVersion", "label"]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \w+  admin  1 +two", rows[0])
     assert len(logged_in("tenant", "history", "cliDoc", "--max", "1").out.splitlines()) == 1
     file.write_text("{")
     assert "not JSON" in logged_in("tenant", "put", "cliDoc", str(file)).err

@@ -12,7 +12,7 @@ import msgspec
 
 from hivewire.cli import plain
 from hivewire.cli.gateway import access, token_option, url_option
-from hivewire.cli.output import on_one_line, printable, printable_json
+from hivewire.cli.output import Columns, Row, local, on_one_line, output_option, printable, printable_json, show
 from hivewire.cli.plain import Answer
 from hivewire.cli.remote import Remote, Unreachable
 from hivewire_protocol import times
@@ -213,21 +213,33 @@ def diff(name: str, file: Path, url: str | None, given_token: str | None) -> Non
 Examples:
   hivewire tenant history shop
   hivewire tenant history shop --max 3
-
-\b
-A line for each version, newest first: time, author, schemaVersion and label, separated by tabs."""
+  hivewire tenant history shop | jq -r .updatedBy"""
 )
 @click.argument("name")
 @click.option("--max", "most", type=click.IntRange(0, 1_000), default=10, show_default=True, help="Versions.")
+@output_option
 @url_option
 @token_option
-def history(name: str, most: int, url: str | None, given_token: str | None) -> None:
-    """List the versions of the configuration of the tenant NAME."""
+def history(name: str, most: int, form: str | None, url: str | None, given_token: str | None) -> None:
+    """List the versions of the configuration of the tenant NAME, newest first."""
     answer = _expected(tenant_api(name, url, given_token).ask("GET", f"/_history?max={most}"))
-    for version in msgspec.json.decode(answer.body, type=list[dict[str, Any]]):
-        found = version["configuration"]
-        fields = (version["updatedBy"], found.get("schemaVersion"), found.get("label"))
-        click.echo("\t".join((_moment(version["timestamp"]), *(printable(str(field)) for field in fields))))
+    versions = msgspec.json.decode(answer.body, type=list[dict[str, Any]])
+    show(map(_summary, versions), form, COLUMNS, "when")
+
+
+def _summary(version: Row) -> Row:
+    """A version without the document itself."""
+    document = version["configuration"]
+    stated = {name: document.get(name) for name in ("schemaVersion", "label")}
+    return {"timestamp": version["timestamp"], "updatedBy": version["updatedBy"], **stated}
+
+
+COLUMNS: Columns = {
+    "when": lambda row: local(times.render(row["timestamp"])),
+    "who": lambda row: str(row["updatedBy"]),
+    "schemaVersion": lambda row: str(row["schemaVersion"] or ""),
+    "label": lambda row: str(row["label"] or ""),
+}
 
 
 def _read(file: Path) -> tuple[bytes, Document]:
