@@ -505,7 +505,7 @@ def test_what_is_pushed_while_an_answer_is_waited_for_is_kept() -> None:
 
 def test_a_given_token_ends_it_when_it_expires(watching: Any, shared_gateway: RunningGateway, talk: Talk) -> None:
     """Also while nothing is pushed, with the reason."""
-    soon = int(time.time() * 1_000) + 1_500
+    soon = int(time.time() * 1_000) + 4_000
     payload = {"userId": 1, "actions": ["GetConfiguration"], "expiration": soon}
     token = talk("token/create", payload=payload)["accessToken"]
     with watching(shared_gateway, "watch.token", token=token) as running:

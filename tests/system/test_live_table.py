@@ -249,7 +249,7 @@ def test_a_page_keeps_its_login(data: Path, clock: str) -> None:
 
 def test_a_page_asks_for_another_token_and_goes_on(shared_gateway: RunningGateway, talk: Talk) -> None:
     """An access token that expires is noticed though nothing is pushed; with another one it resumes where it stood."""
-    payload = {"userId": 1, "actions": ["GetConfiguration"], "expiration": int(time.time() * 1_000) + 700}
+    payload = {"userId": 1, "actions": ["GetConfiguration"], "expiration": int(time.time() * 1_000) + 3_000}
     token = talk("token/create", payload=payload)["accessToken"]
     with follow(shared_gateway, "page.token", token=token, ask=50) as running:
         running.change()
@@ -265,7 +265,7 @@ def test_a_token_that_reaches_more_begins_with_the_state(shared_gateway: Running
     for name in ("wide.a", "wide.b"):
         talk("configuration/put", name=name, value="1")
     payload = {"userId": 1, "actions": ["GetConfiguration"], "configurations": ["wide.a"]}
-    soon = int(time.time() * 1_000) + 700
+    soon = int(time.time() * 1_000) + 3_000
     token = talk("token/create", payload={**payload, "expiration": soon})["accessToken"]
     with follow(shared_gateway, "wide.*", token=token, ask=50) as running:
         assert running.change()["rows"] == {"wide.a": "1"}
