@@ -931,6 +931,9 @@ def test_a_list_is_complete_however_many_and_however_large(logged_in: Run, talk:
     assert [json.loads(line)["name"] for line in many] == [f"cli.many.{number:04}" for number in range(1_050)]
     assert len(logged_in("list", "cli.many.*", "--take", "1020").out.splitlines()) == 1_020
     assert len(logged_in("list", "cli.large.*").out.splitlines()) == 40
+    # Other tests list all that this gateway has.
+    deletes = [{"operation": "delete", "name": f"cli.large.{number:04}"} for number in range(40)]
+    assert talk("configuration/transact", changes=deletes)["status"] == "success"
 
 
 def test_a_table_on_a_terminal_has_a_line_for_each_and_obeys_no_value(logged_in: Run) -> None:
