@@ -29,11 +29,11 @@ def editor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_an_edited_text_is_a_new_version(logged_in: Run, editor: Path, talk: Talk) -> None:
     """The newline that an editor adds does not count, and the type stays; unchanged text writes nothing."""
-    talk("configuration/put", name="edit.a", value='{"a":1}', contentType="application/json")
-    assert logged_in("edit", "edit.a") == (0, "edit.a is not changed\n", "")
+    talk("configuration/put", name="edit.text", value='{"a":1}', contentType="application/json")
+    assert logged_in("edit", "edit.text") == (0, "edit.text is not changed\n", "")
     editor.write_text('#!/bin/sh\necho \'{"a":2}\' > "$1"\n')
-    assert re.match(r"edit\.a is at version 2 ", logged_in("edit", "edit.a", "--description", "two").out)
-    (change,) = talk("configuration/history", name="edit.a", take=1)["changes"]
+    assert re.match(r"edit\.text is at version 2 ", logged_in("edit", "edit.text", "--description", "two").out)
+    (change,) = talk("configuration/history", name="edit.text", take=1)["changes"]
     assert (change["configuration"]["value"], change["description"]) == ('{"a":2}', "two")
     assert change["configuration"]["contentType"] == "application/json"
     editor.write_text('#!/bin/sh\nprintf new > "$1"\n')
