@@ -105,6 +105,16 @@ def test_one_element_in_place_of_a_collection_is_an_element() -> None:
         assert differences(document(roles=[one]), document(roles=[one, entry])).modified == ["configuration"]
 
 
+def test_an_id_makes_no_difference_in_an_element_without_a_uri() -> None:
+    """The server drops ids of elements that it does not know, also in their parts."""
+    parts = {"attributes": [{"id": "8"}]}
+    old: Document = {"uri": "configuration", "entityTypes": [{"label": "x", "id": "7", **parts}]}
+    new: Document = {"uri": "configuration", "entityTypes": [{"label": "x", "attributes": [{}]}]}
+    assert at_once(compare(old, new)) == Differences()
+    other: Document = {"uri": "configuration", "entityTypes": [{"label": "y", "attributes": [{}]}]}
+    assert at_once(compare(old, other)).modified == ["configuration"]
+
+
 def test_long_lists_end_with_a_sign() -> None:
     """Each list has at most 1,000 URIs, and says so if there were more."""
     many = [{"uri": f"configuration/roles/R{index}"} for index in range(MAX_LISTED + 1)]

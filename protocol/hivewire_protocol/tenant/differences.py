@@ -98,5 +98,21 @@ def _own(element: Element) -> bytes:
         if member not in parts or type(value) not in (list, dict):
             own[member] = value
         elif rest := [item for item in one_or_many(value) if type(item) is not dict or uri_of(item) is None]:
-            own[member] = rest
+            own[member] = [_without_ids(item, member) for item in rest]
     return render_sorted(own)
+
+
+def _without_ids(value: Any, kind: str) -> Any:
+    """A definition without the ids that the server gives, or drops, in it and in its parts."""
+    if type(value) is not dict:
+        return value
+    parts = PARTS[kind]
+    found: Document = {}
+    for member, inner in value.items():
+        if member == "id":
+            continue
+        if member in parts and type(inner) is list:
+            found[member] = [_without_ids(item, member) for item in inner]
+        else:
+            found[member] = _without_ids(inner, member) if member in parts else inner
+    return found
