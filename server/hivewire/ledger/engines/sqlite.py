@@ -117,6 +117,19 @@ class SqliteJournal:
             except sqlite3.Error as error:
                 raise NotDurable(str(error)) from error
 
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[aiosqlite.Connection]:
+        """The connection for writing, for several statements that happen together or not at all."""
+        async with self._writing() as connection:
+            await connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                await connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    await connection.execute("ROLLBACK")
+                raise
+
     async def open(self) -> None:
         """Take the lock, check the file without writing to it, then open it. Raises JournalError."""
         try:
@@ -183,28 +196,20 @@ class SqliteJournal:
         size = _size(len(changes))
         values = _values(changes) + [0] * (size - len(changes)) * _WIDTH
         special = [change for change in changes if change.kind in _SPECIAL]
-        async with self._writing() as connection:
-            if not special:
+        if not special:
+            async with self._writing() as connection:
                 await connection.execute(_insertion(size), values)
-                return
-            await connection.execute("BEGIN IMMEDIATE")
-            try:
-                await connection.execute(_insertion(size), values)
-                await connection.executemany(
-                    "DELETE FROM change WHERE place BETWEEN ? AND ? AND kind = ? AND key = ?",
-                    [
-                        (*_places(change.previous), change.kind, change.key)
-                        for change in special
-                        if change.kind in NO_HISTORY
-                    ],
-                )
-                if rows := [audit_row(change) for change in special if change.kind in AUDITED]:
-                    await sqlite_audit.insert(connection, rows)
-                await connection.execute("COMMIT")
-            except BaseException:
-                if connection.in_transaction:
-                    await connection.execute("ROLLBACK")
-                raise
+            return
+        outdated = [
+            (*_places(change.previous), change.kind, change.key) for change in special if change.kind in NO_HISTORY
+        ]
+        async with self._transaction() as connection:
+            await connection.execute(_insertion(size), values)
+            await connection.executemany(
+                "DELETE FROM change WHERE place BETWEEN ? AND ? AND kind = ? AND key = ?", outdated
+            )
+            if rows := [audit_row(change) for change in special if change.kind in AUDITED]:
+                await sqlite_audit.insert(connection, rows)
 
     async def confirm(self) -> None:
         """Nothing to wait for, as nobody else writes; but after a failed append a note shows whether the disk works.
@@ -261,15 +266,8 @@ class SqliteJournal:
 
     async def record(self, rows: Sequence[AuditRow]) -> None:
         """One transaction."""
-        async with self._writing() as connection:
-            await connection.execute("BEGIN IMMEDIATE")
-            try:
-                await sqlite_audit.insert(connection, rows)
-                await connection.execute("COMMIT")
-            except BaseException:
-                if connection.in_transaction:
-                    await connection.execute("ROLLBACK")
-                raise
+        async with self._transaction() as connection:
+            await sqlite_audit.insert(connection, rows)
 
     async def recorded(self, wanted: AuditFilter, *, before: int, take: int, skip: int = 0) -> list[AuditRow]:
         """Backwards by number."""
