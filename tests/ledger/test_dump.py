@@ -21,6 +21,22 @@ from hivewire.ledger.retention import Retention
 
 FILES = Path(__file__).parent / "files"
 
+LINE: dict[str, object] = {
+    "line": "change",
+    "revision": 1,
+    "kind": "configuration",
+    "key": "a",
+    "id": 1,
+    "version": 1,
+    "previous": 0,
+    "ordinal": 1,
+    "time": 1,
+    "contentType": "",
+    "author": None,
+    "description": None,
+}
+"""A change of a dump, without its content."""
+
 
 def dumped(path: Path) -> list[bytes]:
     """The lines of a dump."""
@@ -91,42 +107,14 @@ async def test_a_running_ledger_is_dumped(data: Path) -> None:
     await ledger.close()
     assert [json.loads(line) for line in lines] == [
         {"line": "dump", "format": 1},
-        {
-            "line": "change",
-            "revision": 1,
-            "kind": "configuration",
-            "key": "a",
-            "id": 1,
-            "version": 1,
-            "previous": 0,
-            "ordinal": 1,
-            "time": 1,
-            "contentType": "",
-            "author": None,
-            "description": None,
-            "text": "1",
-        },
+        LINE | {"text": "1"},
         {"line": "end", "changes": 1},
     ]
 
 
 def change(**members: Any) -> bytes:
     """A line of a dump with these members changed."""
-    line = {
-        "line": "change",
-        "revision": 1,
-        "kind": "configuration",
-        "key": "a",
-        "id": 1,
-        "version": 1,
-        "previous": 0,
-        "ordinal": 1,
-        "time": 1,
-        "contentType": "",
-        "author": None,
-        "description": None,
-    }
-    return json.dumps(line | members).encode()
+    return json.dumps(LINE | members).encode()
 
 
 HEAD, END = b'{"line":"dump","format":1}', b'{"line":"end","changes":1}'

@@ -405,6 +405,15 @@ async def test_watchers_are_told_before_the_writer_is(ledger: Ledger) -> None:
     assert events == ["saw a", "saw b", "saw c", "saw d", "told a", "told b", "told c"]
 
 
+async def under_way(ledger: Ledger, journal: GatedJournal, transaction: Transaction) -> list[Outcome]:
+    """The outcomes to come of a transaction that the storage works on until `journal.gate` is set."""
+    journal.gate.clear()
+    outcomes: list[Outcome] = []
+    ledger.submit(transaction, outcomes.append)
+    await journal.reached.wait()
+    return outcomes
+
+
 async def test_writes_that_come_together_share_a_commit(ledger: Ledger, journal: GatedJournal) -> None:
     """What arrives while a commit is under way is written by the next one, all of it at once."""
     journal.gate.clear()
@@ -470,10 +479,7 @@ async def test_too_much_that_waits_is_refused_at_once(journal: GatedJournal) -> 
     """When more waits than memory is set aside for, a writer hears so and nothing of it is written."""
     ledger = Ledger(journal, lambda: 1, max_waiting=10_000)
     await ledger.open()
-    journal.gate.clear()
-    answered: list[Outcome] = []
-    ledger.submit(put("under way"), answered.append)
-    await journal.reached.wait()
+    answered = await under_way(ledger, journal, put("under way"))
     with pytest.raises(Overloaded):
         for number in range(1_000):
             ledger.submit(put(f"key {number}"), answered.append)
@@ -518,10 +524,7 @@ async def test_a_storage_that_hangs_holds_nobody_up(ledger: Ledger, journal: Gat
 
 async def test_a_storage_that_hangs_and_then_fails_has_written_nothing(ledger: Ledger, journal: GatedJournal) -> None:
     """Nobody is answered twice, and it is asked again."""
-    journal.gate.clear()
-    outcomes: list[Outcome] = []
-    ledger.submit(put("a"), outcomes.append)
-    await journal.reached.wait()
+    outcomes = await under_way(ledger, journal, put("a"))
     ledger._writer.watch(0)
     journal.broken = "input/output error"
     journal.gate.set()
@@ -535,10 +538,7 @@ async def test_a_storage_that_hangs_and_then_fails_has_written_nothing(ledger: L
 
 async def test_closing_while_the_storage_hangs_refuses_what_comes(ledger: Ledger, journal: GatedJournal) -> None:
     """Also once it has answered."""
-    journal.gate.clear()
-    outcomes: list[Outcome] = []
-    ledger.submit(put("a"), outcomes.append)
-    await journal.reached.wait()
+    outcomes = await under_way(ledger, journal, put("a"))
     ledger._writer.watch(0)
     closing = asyncio.create_task(ledger.close())
     await asyncio.sleep(0)
@@ -584,10 +584,7 @@ async def test_closing_writes_what_waits(journal: GatedJournal) -> None:
     """What was submitted before the ledger is closed is written and answered; what comes later is refused."""
     ledger = Ledger(journal, lambda: 1)
     await ledger.open()
-    journal.gate.clear()
-    answered: list[Outcome] = []
-    ledger.submit(put("first"), answered.append)
-    await journal.reached.wait()
+    answered = await under_way(ledger, journal, put("first"))
     for number in range(2_000):
         ledger.submit(put(f"key {number}"), answered.append)
     closing = asyncio.create_task(ledger.close())
@@ -756,10 +753,7 @@ async def test_a_writer_that_ends_leaves_nobody_waiting(
 ) -> None:
     """When the gateway itself breaks after a commit, it says that it is not ready, and every writer gets an answer."""
     await ledger.commit(put("a"))
-    journal.gate.clear()
-    outcomes: list[Outcome] = []
-    ledger.submit(put("a"), outcomes.append)
-    await journal.reached.wait()
+    outcomes = await under_way(ledger, journal, put("a"))
     ledger.submit(put("b"), outcomes.append)
     del ledger.kind("configuration").keys  # what is in memory cannot be kept up to date any more
     ledger.kind("configuration").live.clear()
