@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from pluggy import PluggyTeardownRaisedWarning
 
 from hivewire import cli
 from tests.command import Outcome, Run
@@ -63,7 +64,7 @@ def pytest_runtest_makereport(
     """
     try:
         return (yield)
-    except SystemError as error:
+    except (SystemError, PluggyTeardownRaisedWarning) as error:  # the warning of it, where warnings are errors
         assert call.excinfo is not None
         assert call.when != "collect"
         frames = traceback.walk_tb(call.excinfo.tb)
