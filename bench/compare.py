@@ -2,7 +2,7 @@
 
 The other checkout needs an environment of its own (`make .venv/.test` in it); nothing is imported from it, its gateway
 is only started. A figure is the median of its rounds, a ratio the median of the rounds' ratios: the speed of a shared
-machine drifts, and both halves of a round drift alike.
+machine drifts, and both halves of a round drift alike. So a round is short, and there are many.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,15 +39,40 @@ class Side(NamedTuple):
     token: str
 
 
-Load = Callable[[Side, float], float]
+Turn = Callable[[], float]
+"""Measures once, and returns a rate."""
+Load = Callable[[Side, float], "AbstractContextManager[Turn]"]
+"""Starts what sends the load, which is stopped at the end; seconds of one turn."""
+
+
+@contextmanager
+def turns(module: str, *words: str, **options: object) -> Iterator[Turn]:
+    """A load generator whose connections wait between two turns (`bench.turns`)."""
+    command = servers.command(module, *words, turns=True, **options)
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    stdin, stdout = process.stdin, process.stdout
+    assert stdin is not None
+    assert stdout is not None
+
+    def turn() -> float:
+        stdin.write("\n")
+        stdin.flush()
+        return float(json.loads(stdout.readline())["rate"])
+
+    try:
+        stdout.readline()  # once it is connected
+        yield turn
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def sockets(kind: str, in_flight: int) -> Load:
     """Requests a second over 50 WebSockets."""
 
-    def load(side: Side, seconds: float) -> float:
+    def load(side: Side, seconds: float) -> AbstractContextManager[Turn]:
         options = {"path": side.server.path, "in_flight": in_flight, "seconds": seconds, "token": side.token}
-        return float(generate("bench.generator", kind, port=side.server.port, **options)["rate"])
+        return turns("bench.generator", kind, port=side.server.port, **options)
 
     return load
 
@@ -55,29 +80,33 @@ def sockets(kind: str, in_flight: int) -> Load:
 def rest(kind: str) -> Load:
     """Requests a second over 50 keep-alive connections."""
 
-    def load(side: Side, seconds: float) -> float:
-        found = generate("bench.http_requests", kind, port=side.server.port, secret=side.token, seconds=seconds)
-        return float(found["rate"])
+    def load(side: Side, seconds: float) -> AbstractContextManager[Turn]:
+        return turns("bench.http_requests", kind, port=side.server.port, secret=side.token, seconds=seconds)
 
     return load
 
 
-def fan_out(side: Side, seconds: float) -> float:
+def fan_out(side: Side, seconds: float) -> AbstractContextManager[Turn]:
     """Puts a second, one after the other, each of which 1,000 subscribers have before the next one is sent."""
     options = {"path": side.server.path, "token": side.token, "puts": 100}
-    pushed = generate("bench.watchers", "fan", port=side.server.port, **options)["pushed"]
-    return 1 / float(statistics.median(pushed))
+
+    def turn() -> float:
+        pushed = generate("bench.watchers", "fan", port=side.server.port, **options)["pushed"]
+        return 1 / float(statistics.median(pushed))
+
+    return nullcontext(turn)
 
 
-LOADS: dict[str, Load] = {
-    "get, 50 x 1": sockets("get", 1),
-    "get, 50 x 16": sockets("get", 16),
-    "durable put, 50 x 1": sockets("put", 1),
-    "durable put, 50 x 16": sockets("put", 16),
-    "REST GET, 50 x 1": rest("get"),
-    "REST PUT, 50 x 1": rest("put"),
-    "put to 1,000 subscribers": fan_out,
+LOADS: dict[str, tuple[Load, int]] = {
+    "get, 50 x 1": (sockets("get", 1), 1),
+    "get, 50 x 16": (sockets("get", 16), 1),
+    "durable put, 50 x 1": (sockets("put", 1), 1),
+    "durable put, 50 x 16": (sockets("put", 16), 1),
+    "REST GET, 50 x 1": (rest("get"), 1),
+    "REST PUT, 50 x 1": (rest("put"), 1),
+    "put to 1,000 subscribers": (fan_out, 4),
 }
+"""Each with the number by which its rounds are divided: a turn of the last takes longer."""
 
 
 @contextmanager
@@ -140,14 +169,18 @@ def compare(other: Path, options: argparse.Namespace, folder: Path) -> dict[str,
     pythons = {"this": sys.executable, "other": str(other / ".venv/bin/python")}
     wanted = [name for name in LOADS if not options.only or any(each in name for each in options.only)]
     rates: dict[str, dict[str, list[float]]] = {name: {side: [] for side in pythons} for name in wanted}
-    with ExitStack() as stack:
-        sides = {name: stack.enter_context(started(folder, name, python)) for name, python in pythons.items()}
-        for number in range(options.rounds):
-            order = list(sides) if number % 2 else list(reversed(sides))
-            for name in wanted:
-                print(f"  round {number + 1} of {options.rounds}: {name}", file=sys.stderr, flush=True)
-                for side in order:
-                    rates[name][side].append(LOADS[name](sides[side], options.seconds))
+    with ExitStack() as gateways:
+        sides = {name: gateways.enter_context(started(folder, name, python)) for name, python in pythons.items()}
+        for name in wanted:
+            print(f"  {name}", file=sys.stderr, flush=True)
+            load, divided = LOADS[name]
+            with ExitStack() as stack:
+                turns = {name: stack.enter_context(load(side, options.seconds)) for name, side in sides.items()}
+                for number in range(-1, max(1, options.rounds // divided)):
+                    for side in turns if number % 2 else reversed(turns):
+                        rate = turns[side]()
+                        if number >= 0:  # the round before the first one warms up
+                            rates[name][side].append(rate)
     found: dict[str, Any] = {"rates": rates, "memory": {}}
     if not options.only:
         for name, python in pythons.items():
@@ -176,8 +209,8 @@ def main() -> None:
     """Compare, print a table, and with `--json` keep every round."""
     parser = argparse.ArgumentParser(prog="python -m bench.compare", description=__doc__)
     parser.add_argument("other", type=Path, help="the folder of the other checkout")
-    parser.add_argument("--rounds", type=int, default=8, help="interleaved rounds (default 8)")
-    parser.add_argument("--seconds", type=float, default=1.5, help="length of one measurement (default 1.5)")
+    parser.add_argument("--rounds", type=int, default=40, help="interleaved rounds (default 40)")
+    parser.add_argument("--seconds", type=float, default=0.25, help="length of one measurement (default 0.25)")
     parser.add_argument("--only", action="append", help="loads with this in their name; may be given again; no memory")
     parser.add_argument("--json", type=Path, help="a file for the figures of every round")
     options = parser.parse_args()

@@ -19,8 +19,9 @@ import msgspec
 import uvloop
 from tests.documents import realistic
 
-from bench.generator import Connection, connect, fail, finish
+from bench.generator import Connection, connect
 from bench.servers import GENERATOR_CORES, pin
+from bench.turns import fail, finish
 
 LENGTH = re.compile(rb"\r\ncontent-length: (\d+)\r\n", re.IGNORECASE)
 

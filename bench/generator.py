@@ -14,14 +14,13 @@ import functools
 import json
 import os
 import random
-import sys
-import time
-from collections.abc import Sequence
 from typing import Any
 
 import uvloop
 
+from bench import turns
 from bench.servers import GENERATOR_CORES, pin
+from bench.turns import fail
 
 NAMES = 10_000
 """Configurations that are read and written, each connection in a random order of its own: one hot name would show what
@@ -76,12 +75,14 @@ class Connection(asyncio.Protocol):
     def __init__(self, path: str, token: str | None, requests: list[bytes], proof: bytes | None) -> None:
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.answers = 0
+        self.going = False
         self.finished = False
+        self.in_flight = 1
         self._path = path
         self._token = token
         self._requests = requests
         self._proof = proof
-        self._turn = 0
+        self._sent = 0
         self._rest = b""
         self._stage = self._handshake
 
@@ -100,11 +101,19 @@ class Connection(asyncio.Protocol):
         if not self.finished:  # the others would go on, and their rate would pass for that of all
             fail(b"the server gave up a connection: " + repr(exc or "closed").encode() + b" after " + self._rest)
 
-    def send(self, count: int) -> None:
-        """Put more requests in flight."""
-        turns = range(self._turn, self._turn + count)
-        self._transport.write(b"".join(self._requests[turn % len(self._requests)] for turn in turns))
-        self._turn += count
+    @property
+    def waiting(self) -> bool:
+        """Whether an answer is still to come."""
+        return self.answers < self._sent
+
+    def start(self) -> None:
+        """Put the first requests in flight."""
+        self._send(self.in_flight)
+
+    def _send(self, count: int) -> None:
+        numbers = range(self._sent, self._sent + count)
+        self._transport.write(b"".join(self._requests[number % len(self._requests)] for number in numbers))
+        self._sent += count
 
     def _handshake(self, data: bytes) -> None:
         self._rest += data
@@ -131,8 +140,8 @@ class Connection(asyncio.Protocol):
     def _count(self, data: bytes) -> None:
         found = self._answers(data)
         self.answers += found
-        if found and self._turn:
-            self.send(found)
+        if found and self.going:
+            self._send(found)
 
     def _answers(self, data: bytes) -> int:
         """How many answers are complete with this, each of them checked."""
@@ -170,19 +179,13 @@ def _same(connection: Connection) -> Connection:
     return connection
 
 
-def fail(data: bytes) -> None:
-    print(f"unexpected answer: {data[:500]!r}", file=sys.stderr, flush=True)
-    os._exit(1)
-
-
 async def connect(options: argparse.Namespace, count: int, kind: type[Connection] = Connection) -> list[Connection]:
     """So many connections of a kind, ready."""
     loop = asyncio.get_running_loop()
     token = options.token or None
-    requests = functools.partial(frames, options.kind)
     found = []
     for number in range(count):
-        connection = kind(options.path, token, requests(number), proof(options.kind))
+        connection = kind(options.path, token, frames(options.kind, number), proof(options.kind))
         await loop.create_connection(functools.partial(_same, connection), "127.0.0.1", options.port)
         await connection.ready
         found.append(connection)
@@ -190,49 +193,31 @@ async def connect(options: argparse.Namespace, count: int, kind: type[Connection
 
 
 async def load(options: argparse.Namespace) -> None:
-    """Requests per second over `seconds`, after half a second to warm up."""
+    """Requests per second."""
     connections = await connect(options, options.connections)
     for connection in connections:
-        connection.send(options.in_flight)
-    await asyncio.sleep(0.5)
-    started, before, cpu = time.perf_counter(), sum(each.answers for each in connections), time.process_time()
-    await asyncio.sleep(options.seconds)
-    elapsed = time.perf_counter() - started
-    done = sum(each.answers for each in connections) - before
-    finish(connections)
-    busy = (time.process_time() - cpu) / elapsed
-    if not done:
-        fail(b"no answers at all")
-    print(json.dumps({"rate": done / elapsed, "busy": busy}), flush=True)
+        connection.in_flight = options.in_flight
+    await turns.measure(connections, options)
 
 
 async def hold(options: argparse.Namespace) -> None:
     """Hold idle authenticated connections; each line of input says how many more, each line of output that they are."""
     held: list[Connection] = []
-    reader = asyncio.StreamReader()
-    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    reader = await turns.lines()
     while line := await reader.readline():
         held += await connect(options, int(line))
         print(len(held), flush=True)
-    finish(held)
-
-
-def finish(connections: Sequence[Connection]) -> None:
-    """From here on connections may end."""
-    for connection in connections:
-        connection.finished = True
+    turns.finish(held)
 
 
 def main() -> None:
     """Run as told by the command line."""
     parser = argparse.ArgumentParser()
     parser.add_argument("kind", choices=["echo", "floor", "get", "put", "hold"])
-    parser.add_argument("--port", type=int, required=True)
+    turns.arguments(parser)
     parser.add_argument("--path", default="/")
     parser.add_argument("--token", default="")
-    parser.add_argument("--connections", type=int, default=50)
     parser.add_argument("--in-flight", type=int, default=1)
-    parser.add_argument("--seconds", type=float, default=2)
     options = parser.parse_args()
     pin(GENERATOR_CORES)
     uvloop.run(hold(options) if options.kind == "hold" else load(options))

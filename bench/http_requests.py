@@ -11,17 +11,17 @@ import argparse
 import asyncio
 import base64
 import functools
-import json
 import random
 import re
-import time
 from collections.abc import Iterator
 from typing import Any
 
 import uvloop
 
-from bench.generator import NAMES, fail, name_of
+from bench import turns
+from bench.generator import NAMES, name_of
 from bench.servers import GENERATOR_CORES, pin
+from bench.turns import fail
 
 VALUE = b"v" * 20
 BODY = b'{"value":"%b"}' % VALUE
@@ -34,17 +34,24 @@ class Connection(asyncio.Protocol):
 
     def __init__(self) -> None:
         self.answers = 0
+        self.going = False
+        self.waiting = False
         self.finished = False
         self.transport: Any = None
+        self._etag: bytes | None = None  # that of the last answer
         self._rest = b""
 
     def ask(self, etag: bytes | None) -> None:
         """Send the next request; `etag` is that of the answer before."""
         raise NotImplementedError
 
+    def start(self) -> None:
+        """Send the first request of a turn."""
+        self.waiting = True
+        self.ask(self._etag)
+
     def connection_made(self, transport: Any) -> None:
         self.transport = transport
-        self.ask(None)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self.finished:
@@ -65,7 +72,11 @@ class Connection(asyncio.Protocol):
             fail(self._rest)
         self._rest = b""
         self.answers += 1
-        self.ask(etag[1])
+        self._etag = etag[1]
+        if self.going:
+            self.ask(self._etag)
+        else:
+            self.waiting = False
 
 
 class ConditionalWriter(Connection):
@@ -130,7 +141,7 @@ def _same(connection: Connection) -> Connection:
 
 
 async def load(options: argparse.Namespace) -> None:
-    """Requests per second over `seconds`, after a second to warm up."""
+    """Requests per second."""
     loop = asyncio.get_running_loop()
     at_random = options.kind in ("put", "get")
     connections: list[Connection] = []
@@ -139,27 +150,16 @@ async def load(options: argparse.Namespace) -> None:
         connection = RandomRequests(options, number) if at_random else ConditionalWriter(options, number)
         await loop.create_connection(functools.partial(_same, connection), "127.0.0.1", options.port)
         connections.append(connection)
-    await asyncio.sleep(1)
-    started, before, cpu = time.perf_counter(), sum(each.answers for each in connections), time.process_time()
-    await asyncio.sleep(options.seconds)
-    elapsed = time.perf_counter() - started
-    done = sum(each.answers for each in connections) - before
-    for connection in connections:
-        connection.finished = True
-    if not done:
-        fail(b"no answers at all")
-    print(json.dumps({"rate": done / elapsed, "busy": (time.process_time() - cpu) / elapsed}), flush=True)
+    await turns.measure(connections, options)
 
 
 def main() -> None:
     """Run as told by the command line."""
     parser = argparse.ArgumentParser()
     parser.add_argument("kind", choices=["properties", "rest", "put", "get"])
-    parser.add_argument("--port", type=int, required=True)
+    turns.arguments(parser)
     parser.add_argument("--login", default="admin")
     parser.add_argument("--secret", required=True, help="the password, or the token")
-    parser.add_argument("--connections", type=int, default=50)
-    parser.add_argument("--seconds", type=float, default=2)
     options = parser.parse_args()
     pin(GENERATOR_CORES)
     uvloop.run(load(options))

@@ -19,8 +19,8 @@ from typing import Any
 
 import uvloop
 
-from bench.generator import finish
 from bench.servers import GENERATOR_CORES, TRUSTING, pin
+from bench.turns import finish
 from bench.watchers import PUT, Latch, Watcher, masked_long
 
 MISSED = 5

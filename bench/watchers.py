@@ -15,8 +15,9 @@ from typing import Any
 
 import uvloop
 
-from bench.generator import SUCCESS, VALUE, Connection, fail, finish, masked
+from bench.generator import SUCCESS, VALUE, Connection, masked
 from bench.servers import GENERATOR_CORES, pin
+from bench.turns import fail, finish
 
 PUT = {"action": "configuration/put", "requestId": 12345, "name": "fan.1", "value": "v" * 20}
 UPDATE, BOOKMARK = b'"action":"configuration/update"', b'"action":"configuration/bookmark"'

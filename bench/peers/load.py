@@ -16,10 +16,10 @@ from typing import Any
 
 import uvloop
 
-from bench.generator import finish
 from bench.peers import PEERS
 from bench.peers.peer import NAMES, Peer
 from bench.servers import GENERATOR_CORES, cpu_seconds, pin
+from bench.turns import finish
 from bench.watchers import Latch
 
 WARM_SECONDS = 0.5
