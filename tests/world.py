@@ -25,6 +25,7 @@ from hivewire.hub.hub import Hub
 from hivewire.ledger.engines.memory import MemoryJournal
 from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.records import Transaction, Write
+from hivewire.resources import Resources
 from hivewire.services import Services, now
 from hivewire.session import Session
 from hivewire.settings import Settings
@@ -94,6 +95,7 @@ class World:
             telemetry,
             self.hub,
             self.tenants,
+            Resources(self.ledger),
         )
         self.dispatcher = Dispatcher(self.services, actions.READS, actions.WRITES)
         self.admin = Caller("10.0.0.1", "h")

@@ -36,6 +36,9 @@ MAX_DEPTH = 128
 MAX_REPLY = 1 << 20
 """Bytes; a larger answer is refused with 413 (configuration contract, section 4)."""
 
+MAX_MEMBERS = MAX_REPLY - len("{}")
+"""Bytes of the members of a reply without the braces around them."""
+
 SMALL = 512
 """Bytes that are reserved in the answer to a batch for each call: so small answers always fit."""
 
@@ -255,7 +258,7 @@ def _element(data: bytes) -> Call:
 def answer(call: Call, reply: Reply) -> bytes:
     """The success reply to a call, encoded once; a 413 in its place when it is over 1 MiB."""
     members = reply.members()
-    if len(members) > MAX_REPLY - 2 and reply.bounded:
+    if len(members) > MAX_MEMBERS and reply.bounded:
         return refuse(call, TooLarge())
     if call.rpc:
         return b'{"jsonrpc":"2.0","id":%b,"result":{%b}}' % (bytes(call.id), members)

@@ -28,6 +28,7 @@ from hivewire.http.peer import caller_of
 from hivewire.http.routes import Context
 from hivewire.hub.hub import Hub
 from hivewire.reload import Reloader
+from hivewire.resources import Resources
 from hivewire.services import Services, elapsed
 from hivewire.settings import Settings, StartError
 from hivewire.store import Store, open_for
@@ -114,7 +115,16 @@ def _services(settings: Settings, store: Store, key: Key) -> Services:
     telemetry.on_failure = store.ledger.audit.failed
     hub = Hub(store.ledger, tokens, settings.conflate_after, telemetry.unexpected, settings.bookmark_seconds)
     return Services(
-        settings, store.ledger, store.users, tokens, store.passwords, Throttle(elapsed), telemetry, hub, store.tenants
+        settings,
+        store.ledger,
+        store.users,
+        tokens,
+        store.passwords,
+        Throttle(elapsed),
+        telemetry,
+        hub,
+        store.tenants,
+        Resources(store.ledger),
     )
 
 

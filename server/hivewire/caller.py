@@ -16,7 +16,8 @@ class Caller(Struct):
     nothing can be pushed; `feed` holds the subscriptions, from the first one on.
 
     `permitted` remembers what the dispatcher found that this caller may ask for, a bit for each kind of request. It
-    counts for the identity `permitted_to` and the generation of users and clients `permitted_at` alone.
+    counts for the identity `permitted_to` and the generation of users and clients `permitted_at` alone, and until the
+    token expires, at `permitted_until` in nanoseconds.
     """
 
     address: str
@@ -31,3 +32,4 @@ class Caller(Struct):
     permitted: int = 0
     permitted_to: Identity = ANONYMOUS
     permitted_at: int = -1
+    permitted_until: int = 0

@@ -59,7 +59,7 @@ class Dispatcher:
             caller.permitted & bit
             and caller.permitted_to is caller.identity
             and caller.permitted_at == self._tokens.generation
-            and caller.identity.expires >= time_ns() // 1_000_000
+            and caller.permitted_until > time_ns()
         ):
             self.admit(caller, type(request))
         return handler(self.services, caller, request)
@@ -90,6 +90,7 @@ class Dispatcher:
             raise AccessDenied(f"{AccessDenied.text}: this needs {shape.permission.wire_name}")
         if caller.permitted_to is not identity or caller.permitted_at != self._tokens.generation:
             caller.permitted, caller.permitted_to, caller.permitted_at = 0, identity, self._tokens.generation
+            caller.permitted_until = (identity.expires + 1) * 1_000_000
         caller.permitted |= self._rows[shape][1]
 
     def authorize_tenant(self, caller: Caller, tenant: str, privilege: Privilege) -> Identity:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.records import Change
 from hivewire_protocol import times
 from hivewire_protocol.encoding import encode
 from hivewire_protocol.messages import Reply
 from hivewire_protocol.nouns.configuration import INLINE_CHARACTERS, TEXT, ChangeInfo, Configuration, resource
 
+KIND = "configuration"
+"""The kind of their records."""
+
 CACHE_BYTES = 16 << 20
 """The most that encoded resources may take: those of some 40,000 small configurations."""
 
 ENTRY_BYTES = 300
-"""What an entry of the cache takes beside the encoded resource: a tuple, two places in a dictionary, its key."""
+"""What an entry of the cache takes beside the encoded resource: a reply, two places in a dictionary, its key."""
 
 
 def resource_of(change: Change) -> Configuration:
@@ -62,46 +68,58 @@ class ResourceReply(Reply):
 
 
 class Resources:
-    """Encoded replies, each beside the change that it shows, so that an old one is noticed. `limit` is in bytes.
+    """Encoded replies by name, each made when the resource is read first. `limit` is in bytes.
 
-    What is read is kept, and what is written when it was read before. The one that came first goes first: to keep
-    account of what was read last would cost more than it saves.
+    They follow every change of the ledger, so none is ever old, and a read needs no other look at the state. The one
+    that came first goes first: to keep account of what was read last would cost more than it saves.
     """
 
-    def __init__(self, limit: int = CACHE_BYTES) -> None:
+    def __init__(self, ledger: Ledger, limit: int = CACHE_BYTES) -> None:
         self.size = 0
         """Bytes that are taken now."""
         self._limit = limit
-        self._kept: dict[str, tuple[Change, bytes]] = {}
+        self._live = ledger.kind(KIND).live
+        self._kept: dict[str, ResourceReply] = {}
+        ledger.observers.append(self._apply)
 
-    def read(self, change: Change) -> ResourceReply:
-        """The reply that shows the resource after a change."""
-        kept = self._kept.get(change.key)
-        if kept is not None and kept[0] is change:
-            return ResourceReply(change, kept[1])
-        data = _encoded(change)
-        self._keep(change, data)
-        return ResourceReply(change, data)
+    def read(self, name: str) -> ResourceReply | None:
+        """The reply that shows the resource, or None when there is none."""
+        reply = self._kept.get(name)
+        if reply is None and (change := self._live.get(name)) is not None:
+            reply = ResourceReply(change, _encoded(change))
+            self._keep(reply)
+        return reply
 
     def written(self, changes: list[Change]) -> ResourceReply:
         """The reply to a write of one configuration."""
         change = changes[0]
-        data = _encoded(change)
-        if change.key in self._kept:
-            self._keep(change, data)
-        return ResourceReply(change, data)
+        reply = self._kept.get(change.key)
+        if reply is None or reply.change is not change:
+            reply = ResourceReply(change, _encoded(change))
+        return reply
 
-    def _keep(self, change: Change, data: bytes) -> None:
-        key = change.key
+    def _apply(self, changes: Iterable[Change]) -> None:
+        for change in changes:
+            if change.key in self._kept and change.kind == KIND:
+                if change.content is not None:
+                    self._keep(ResourceReply(change, _encoded(change)))
+                else:
+                    self._drop(change.key)
+
+    def _keep(self, reply: ResourceReply) -> None:
+        key, data = reply.change.key, reply.encoded
         former = self._kept.get(key)
-        self._kept[key] = change, data
+        self._kept[key] = reply
         # Counted twice, as the change of a record that was deleted since is kept by this alone.
         if former is not None:
-            self.size += 2 * (len(data) - len(former[1]))
+            self.size += 2 * (len(data) - len(former.encoded))
         else:
             self.size += ENTRY_BYTES + 2 * len(data)
         while self.size > self._limit:
-            self.size -= ENTRY_BYTES + 2 * len(self._kept.pop(next(iter(self._kept)))[1])
+            self._drop(next(iter(self._kept)))
+
+    def _drop(self, key: str) -> None:
+        self.size -= ENTRY_BYTES + 2 * len(self._kept.pop(key).encoded)
 
 
 def _encoded(change: Change) -> bytes:

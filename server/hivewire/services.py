@@ -31,8 +31,8 @@ class Services(Struct):
     telemetry: Telemetry
     hub: Hub
     tenants: Tenants
+    resources: Resources
     workers: Workers = field(default_factory=Workers)
-    resources: Resources = field(default_factory=Resources)
 
 
 def now() -> int:

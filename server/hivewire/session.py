@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from functools import partial
 from time import monotonic
+from types import CoroutineType
 from typing import Any
 
 from hivewire.caller import Caller
@@ -172,11 +173,10 @@ class Session:
                 self._writing += 1
                 if not call.pending:
                     self._wait(call)
-            elif isinstance(result, Reply):
-                self._succeed(call, result)
-            else:
-                assert isinstance(result, Coroutine)  # noqa: S101 - what else a handler returns
+            elif isinstance(result, CoroutineType):
                 self._wait_for(call, result)
+            else:
+                self._succeed(call, result)  # type: ignore[arg-type]  # it is a Reply, as nothing else is left
         except Exception as error:
             if self._writing:
                 # Answers come in order: this one waits in front of the line until the writes before it are answered.

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
+from hivewire.ledger.engines.memory import MemoryJournal
+from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.records import Change
-from hivewire.resources import ENTRY_BYTES, ResourceReply, Resources
+from hivewire.resources import CACHE_BYTES, ENTRY_BYTES, ResourceReply, Resources
 from hivewire_protocol.encoding import encode
 from hivewire_protocol.nouns.configuration import TEXT, ConfigurationGet, ConfigurationPut, ConfigurationReply
 from tests.world import World
@@ -29,43 +33,94 @@ def change(key: str, revision: int, content: bytes | None = b"v", content_type: 
     )
 
 
+def resources_of(limit: int = CACHE_BYTES) -> tuple[Resources, Callable[[Change], None]]:
+    """Resources over a ledger that is not open, and what makes a change of its log known."""
+    ledger = Ledger(MemoryJournal(), lambda: 1)
+    resources = Resources(ledger, limit)
+
+    def take(change: Change) -> None:
+        ledger.apply([change])
+        for observe in ledger.observers:
+            observe([change])
+
+    return resources, take
+
+
+def read(resources: Resources, name: str) -> ResourceReply:
+    """The reply for a resource that exists."""
+    reply = resources.read(name)
+    assert reply is not None
+    return reply
+
+
 @given(st.text(), st.binary(), st.sampled_from([TEXT, "application/json", "image/png"]), st.integers(1, 2**53))
 def test_a_reply_made_from_a_change_says_what_the_struct_says(
     key: str, content: bytes, content_type: str, revision: int
 ) -> None:
     """Byte for byte, whatever the name and the content are, and when it is read the second time as well."""
-    resources, stored = Resources(), change(key, revision, content, content_type)
-    first, again = resources.read(stored), resources.read(stored)
+    resources, take = resources_of()
+    take(change(key, revision, content, content_type))
+    first, again = read(resources, key), read(resources, key)
     expected = ConfigurationReply(first.configuration, first.revision)
     assert first.members() == again.members() == expected.members()
     assert first.resource == encode(expected.configuration)
 
 
-def test_what_is_kept_is_shown_for_its_change_alone() -> None:
-    """A newer change of a name has a reply of its own, whether it was written here or came from elsewhere."""
-    resources = Resources()
-    assert b'"v"' in resources.read(change("n", 1)).members()
-    assert b'"w"' in resources.written([change("n", 2, b"w")]).members()
-    assert b'"x"' in resources.read(change("n", 3, b"x")).members()
+def test_a_read_shows_the_last_change_of_the_ledger() -> None:
+    """Also when the name was read before, and whoever wrote it; a record of another kind is not."""
+    resources, take = resources_of()
+    assert resources.read("n") is None
+    take(change("n", 1))
+    assert b'"v"' in read(resources, "n").members()
+    take(change("n", 2, b"w"))
+    assert b'"w"' in read(resources, "n").members()
+    take(replace(change("n", 3, b"other"), kind="tenant"))
+    assert b'"w"' in read(resources, "n").members()
+    take(change("n", 4, None))
+    assert resources.read("n") is None
+    take(change("n", 5, b"x"))
+    assert b'"x"' in read(resources, "n").members()
 
 
 def test_a_reply_is_encoded_once_for_all_who_read_the_record() -> None:
-    """The second reader gets the same bytes, and after a write the writer's."""
-    resources, first, second = Resources(), change("n", 1), change("n", 2)
-    assert resources.read(first).encoded is resources.read(first).encoded
-    assert resources.written([second]).encoded is resources.read(second).encoded
+    """The second reader gets the same bytes, and after a write the writer and the readers do."""
+    resources, take = resources_of()
+    first, second = change("n", 1), change("n", 2)
+    take(first)
+    assert read(resources, "n").encoded is read(resources, "n").encoded
+    take(second)
+    assert resources.written([second]).encoded is read(resources, "n").encoded
+
+
+def test_a_write_is_answered_with_its_own_change() -> None:
+    """Even when another one of the same commit has replaced it already."""
+    resources, take = resources_of()
+    first, second = change("n", 1, b"a"), change("n", 2, b"b")
+    take(first)
+    read(resources, "n")
+    take(second)
+    assert b'"a"' in resources.written([first]).members()
+    assert b'"b"' in resources.written([second]).members()
 
 
 @pytest.mark.parametrize("limit", [0, 1_000, 50_000])
 def test_the_cache_never_takes_more_than_its_limit(limit: int) -> None:
     """Under reads and writes at random of many names, small and large; what it says of its size is true."""
-    resources, dice = Resources(limit), random.Random(1)
+    (resources, take), dice = resources_of(limit), random.Random(1)
+    last: dict[str, Change] = {}
     for revision in range(1, 2_000):
-        stored = change(str(dice.randrange(200)), revision, b"v" * dice.choice([1, 100, 3_000]))
-        reply = resources.read(stored) if dice.random() < 0.6 else resources.written([stored])
-        assert json.loads(b"{%b}" % reply.members())["revision"] == revision
+        name, chance = str(dice.randrange(200)), dice.random()
+        if chance < 0.4:
+            last[name] = change(name, revision, b"v" * dice.choice([1, 100, 3_000]))
+            take(last[name])
+            assert json.loads(b"{%b}" % resources.written([last[name]]).members())["revision"] == revision
+        elif chance < 0.5 and name in last:
+            del last[name]
+            take(change(name, revision, None))
+        reply = resources.read(name)
+        assert (reply and reply.change) is last.get(name)
         assert 0 <= resources.size <= limit
-    held = sum(ENTRY_BYTES + 2 * len(data) for _, data in resources._kept.values())
+    held = sum(ENTRY_BYTES + 2 * len(reply.encoded) for reply in resources._kept.values())
     assert resources.size == held
 
 

@@ -19,7 +19,7 @@ from hivewire.ledger.records import (
     Write,
     version_of,
 )
-from hivewire.resources import change_of, resource_of
+from hivewire.resources import KIND, change_of, resource_of
 from hivewire.services import Services
 from hivewire_protocol import patterns
 from hivewire_protocol.codec import MAX_REPLY
@@ -57,7 +57,6 @@ from hivewire_protocol.nouns.configuration import (
 )
 from hivewire_protocol.patterns import EVERYTHING, MAX_PATTERNS, Patterns
 
-KIND = "configuration"
 TAKE, MOST = 1_000, 10_000
 HISTORY_TAKE, MOST_HISTORY = 20, 1_000
 LEAST_RESOURCE = len('{"name":"","value":"","entityVersion":1},')
@@ -70,10 +69,10 @@ def get(services: Services, caller: Caller, request: ConfigurationGet) -> Reply 
     name = _name(caller, request.name)
     if request.entityVersion is not None or request.revision is not None:
         return _get_earlier(services, name, request.entityVersion, request.revision)
-    found = services.ledger.get(KIND, name)
+    found = services.resources.read(name)
     if found is None:
         raise _not_found(name)
-    return services.resources.read(found)
+    return found
 
 
 async def changed(services: Services, caller: Caller, request: ConfigurationGet) -> Change:

@@ -26,6 +26,9 @@ MASKED = 0x80
 LONG = MASKED | 126
 """Second byte of a masked frame from which on the length stands in further bytes (section 5.2)."""
 
+SHORT_LENGTHS = [length - MASKED if MASKED <= length < LONG else 1 << 63 for length in range(256)]
+"""By the second byte of a frame: the length of a short masked payload. Any other is longer than all data."""
+
 WHOLE_TEXT = FIN | TEXT
 """First byte of a text frame that is a whole message, as nearly all frames of a client are."""
 
@@ -142,13 +145,12 @@ class FrameReader:
         if not self._plain:
             data = self._resume(data)
         events: list[Event] = []
-        position, size = 0, len(data)
-        plain = self._plain
+        position, size, plain = 0, len(data), self._plain
         while position < size:
             # Nearly all frames are short text messages, whole and in one piece. They skip the checks of all others.
             start = position + 6
-            if plain and start <= size and data[position] == WHOLE_TEXT and MASKED <= data[position + 1] < LONG:
-                end = start + data[position + 1] - MASKED
+            if plain and start <= size and data[position] == WHOLE_TEXT:
+                end = start + SHORT_LENGTHS[data[position + 1]]
                 if end <= size:
                     payload = apply_mask(data[start:end], data[position + 2 : start])
                     if payload.isascii():

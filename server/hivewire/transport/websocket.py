@@ -49,6 +49,12 @@ CLOSE_SECONDS = 5.0
 ENOUGH = 64 << 10
 """Bytes of answers after which they are written before the next request is carried out."""
 
+SHORT = len(TEXT_HEADS)
+"""Answers below so many bytes are counted, not measured, because nearly all are short."""
+
+MANY = 2 * ENOUGH // SHORT
+"""Heads and short answers after which they are written, like ENOUGH."""
+
 STRANGERS_MESSAGE = 80 << 10
 """Largest message before login: the longest token fits."""
 
@@ -407,11 +413,17 @@ class WebSocket(asyncio.Protocol):
     def _send(self, data: bytes) -> None:
         """Queue one text message, to be written with the other answers of this batch; nothing after our close frame."""
         if self._state is OPEN:
-            size = len(data)
-            self._out += (TEXT_HEADS[size] if size < len(TEXT_HEADS) else text_head(size), data)
-            self._out_bytes += size
-            if self._out_bytes >= ENOUGH:
-                self._flush()  # now, so that the transport can pause the session before the next answer is made
+            size, out = len(data), self._out
+            if size < SHORT:
+                out += (TEXT_HEADS[size], data)
+                if len(out) < MANY:
+                    return
+            else:
+                out += (text_head(size), data)
+                self._out_bytes += size
+                if self._out_bytes < ENOUGH:
+                    return
+            self._flush()  # now, so that the transport can pause the session before the next answer is made
 
     @staticmethod
     def frame(topic: str, number: int, rpc: bool, what: str, members: bytes, position: str | None) -> bytes:

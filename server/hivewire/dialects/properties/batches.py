@@ -6,7 +6,6 @@ import asyncio
 from typing import NamedTuple
 
 from hivewire.access.users import User
-from hivewire.actions.configuration import KIND
 from hivewire.dialects.properties.calls import Call
 from hivewire.dialects.properties.content import content_of
 from hivewire.dialects.properties.listing import FEW, TOGETHER, listing
@@ -14,6 +13,7 @@ from hivewire.dialects.properties.store import Condition, Seen, Store
 from hivewire.http.response import Response
 from hivewire.http.routes import Context
 from hivewire.ledger.records import Change, Write
+from hivewire.resources import KIND
 from hivewire_protocol.errors import InvalidParameters, NotFound, TooLarge, Unavailable, WireError
 from hivewire_protocol.nouns.configuration import ConfigurationTransact
 from hivewire_protocol.properties import documents

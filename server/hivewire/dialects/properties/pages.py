@@ -7,7 +7,6 @@ import http.cookies
 from itertools import chain
 from urllib.parse import urlsplit
 
-from hivewire.actions.configuration import KIND
 from hivewire.dialects.properties.calls import Call, Callers
 from hivewire.dialects.properties.content import content_of
 from hivewire.dialects.properties.credentials import COOKIE
@@ -15,6 +14,7 @@ from hivewire.dialects.properties.listing import FEW, listing
 from hivewire.dialects.properties.store import Condition, Store
 from hivewire.http.response import Response
 from hivewire.ledger.records import Change, Write
+from hivewire.resources import KIND
 from hivewire.services import Services
 from hivewire.transport.admission import Admission
 from hivewire_protocol.errors import InvalidParameters

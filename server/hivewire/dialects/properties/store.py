@@ -5,9 +5,9 @@ from __future__ import annotations
 from msgspec import Struct
 
 from hivewire.access.users import User
-from hivewire.actions.configuration import KIND
 from hivewire.ledger.pending import PendingWrite, commit
 from hivewire.ledger.records import Change, PreconditionFailed, Refused, Transaction, View, Write
+from hivewire.resources import KIND
 from hivewire.services import Services
 from hivewire_protocol.errors import NotFound, OutOfBounds, VersionConflict, WireError
 from hivewire_protocol.properties.aborts import Rule, reason, verdict
