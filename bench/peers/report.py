@@ -37,7 +37,7 @@ def aim(row: dict[str, Any]) -> str:
 
 
 def times(row: dict[str, Any]) -> str:
-    """The value of a row, never rounded towards its bound: 4.997 is no 5."""
+    """The value of a row, never rounded towards its bound: 4.997 is not shown as 5."""
     if row["at_least"] is not None:
         return f"{math.floor(100 * row['value']) / 100:.2f}"
     return f"{math.ceil(100 * row['value']) / 100:.2f}" if row["at_most"] is not None else f"{row['value']:.2f}"
@@ -54,7 +54,7 @@ def part(share: float) -> str:
 
 
 def stores(run: dict[str, Any]) -> list[str]:
-    """Who takes part, and how."""
+    """The stores, their versions, and how each is used."""
     lines = ["| store | version | from | its client | a put is answered | a watcher is |", "| --- " * 6 + "|"]
     for about in run["peers"].values():
         version = about["version"] or f"left out: {about['absent']}"
@@ -182,28 +182,28 @@ def _put_etcd(figures: Figures) -> str:
     put, get = (1e6 * figures[work][HIVEWIRE]["server"] / figures[work][HIVEWIRE]["value"] for work in ("put", "get"))
     due = 1e6 / (AIMS["put"]["etcd"] * figures["put"]["etcd"]["value"])
     return (
-        f"Hivewire's core is full: it spends {put:.0f} µs on a put, {get:.0f} µs of them what it spends on a get "
+        f"Hivewire's core is full: it spends {put:.0f} µs on a put. {get:.0f} µs of these are the cost of a get "
         "(reading and writing a socket, reading a frame, rights); the rest is Python and SQLite that evaluate, store, "
-        f"apply, announce and answer, and the fsync that puts at the same time share. The aim is {due:.0f} µs in all."
+        f"apply, announce and answer, and the fsync that concurrent puts share. The aim is {due:.0f} µs in total."
     )
 
 
 def _get_nats(figures: Figures) -> str:
     own, nats = figures["get"][HIVEWIRE], figures["get"]["nats-server"]
-    text = f"Hivewire's core is full, that of NATS is busy for {part(nats['server'])} of the time."
+    text = f"Hivewire's core is full; the core of NATS is busy for {part(nats['server'])} of the time."
     due, most = AIMS["get"]["nats-server"] * nats["value"], own["value"] / min(own["generator"], 1)
     if most < due:
-        text += f" The aim is {number(due)} /s, more than the client could ask for at all: {number(most)} /s."
+        text += f" The aim is {number(due)} /s, more than the client can request: {number(most)} /s."
     return (
-        f"{text} System calls alone cost much with one request in flight on each connection: `floor, 50 x 1` below "
-        "is a server under the same event loop that answers without looking; `get, 50 x 16` has more in flight."
+        f"{text} With one request in flight on each connection, system calls alone are expensive: `floor, 50 x 1` "
+        "below is a server under the same event loop that does not parse requests; `get, 50 x 16` has more in flight."
     )
 
 
 def _get_redis(figures: Figures) -> str:
     busy = figures["get"]["redis-server"]["generator"]
-    return "Hivewire's core is full: it answers from Python what Redis answers from C." + (
-        " There even the client's core is full." if busy >= FULL_CORE else ""
+    return "Hivewire's core is full: it answers in Python, Redis in C." + (
+        " With Redis even the client's core is full." if busy >= FULL_CORE else ""
     )
 
 
