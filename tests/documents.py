@@ -308,6 +308,63 @@ SHAPES: dict[str, Document] = {
             {"uri": f"{_ROOT}/groupTypes/Group", "groupElements": {"x": 1}, "memberTypes": {"objectTypeURI": TYPE}}
         ],
     },
+    "an export of another layer": {
+        "uri": f"{_ROOT}/_vertical/pack-2022",
+        "rdmTenantId": "{{rdmTenant}}",
+        f"{_SIMPLE_0}.access": ["CREATE", "READ", "READ_MASKED", "INITIATE_CHANGE_REQUEST"],
+        f"{_SIMPLE_0}.skipInDataAccess": False,
+        f"{_SIMPLE_0}.indexingConfig": {"enabled": True, "attributes": ["x"]},
+        f"{_SIMPLE_0}.attributeOrdering": {"fieldURI": KEY, "orderType": "ASC", "orderingStrategy": "FieldBased"},
+        f"{_NESTED_0}.matchFieldURIsExactOrNull": [],
+        "entityTypes[0].lifecycleActions": {"beforeSave": ["Vendor/DVFAction"], "validate": []},
+        f"{_GROUP}.postEvaluation": {"type": "common_assets", "assetsList": [f"{TYPE}/matchAssets/Name"]},
+    },
+    "groups of records": {
+        "groupingTypes": [
+            {
+                "uri": f"{_ROOT}/groupingTypes/Household",
+                "source": _source(1),
+                "entityType": TYPE,
+                "groupForSingleEntity": True,
+                "members": [{"entityType": TYPE, "groupingRule": f"{TYPE}/matchGroups/Group0"}] * 2,
+                "attributeMappings": [
+                    {"uri": KEY, "function": {"type": "topK", "config": {"attribute": TEXT, "maxValues": 3}}},
+                    {"uri": KEY, "function": {"type": "count", "config": {}}},
+                ],
+            }
+        ],
+        "hierarchyTypes": [{"uri": f"{_ROOT}/hierarchyTypes/Tree", "allowedEntityTypes": [TYPE]}],
+        "groupTypes": [],
+        "attributeTypes": [{"uri": f"{_ROOT}/attributeTypes/Email", "valueType": "String", "matchTokenClass": {}}],
+        "interactionTypes": [
+            {
+                "uri": f"{_ROOT}/interactionTypes/Order",
+                "label": "Order",
+                "hasMembers": True,
+                "memberTypes": [
+                    {"uri": f"{_ROOT}/interactionTypes/Order/memberTypes/{name}", "objectTypeURI": TYPE}
+                    for name in ("Buyer", "Seller")
+                ],
+            }
+        ],
+    },
+    "fallbacks in fallbacks": {
+        f"{_SURVIVAL}.mapping": [
+            {
+                "attribute": TEXT,
+                "primaryAttributeUri": KEY,
+                "survivorshipStrategy": "OtherAttributeWinnerCrosswalk",
+                "fallbackUsingCriteria": "ZERO_OR_MORE_THAN_ONE",
+                "fallbackStrategies": [
+                    {
+                        "attribute": TEXT,
+                        "primaryAttributeUri": PART,
+                        "fallbackStrategies": [{"attribute": TEXT, "survivorshipStrategy": "LUD"}],
+                    }
+                ],
+            }
+        ]
+    },
     "one element in place of a collection": {
         "roles": {"uri": f"{_ROOT}/roles/Only", "label": "Only"},
         "entityTypes[0].matchGroups": {"uri": f"{TYPE}/matchGroups/Only", "rule": {"exact": KEY}},
@@ -370,6 +427,7 @@ WARNED: dict[str, tuple[int, str, Document]] = {
         "entityTypes[0].survivorshipGroups[1].default",
         {"entityTypes[0].survivorshipGroups[1]": {"uri": f"{TYPE}/survivorshipGroups/Second", "default": "true"}},
     ),
+    "an attribute without a name": (304, f"{_SIMPLE_1}.name", {f"{_SIMPLE_1}.name": None}),
     "a minimum below 0": (1006, f"{_SIMPLE_0}.cardinality.minValue", {f"{_SIMPLE_0}.cardinality": {"minValue": -1}}),
     "an incompatible type": (1960, "entityTypes[1].attributes[1].type", {"entityTypes[1].attributes[1].type": "Date"}),
     "an unknown member": (304, "entitytypes", {"entitytypes": []}),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from codecs import BOM_UTF8
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hivewire_protocol.tenant.documents import MAX_DEPTH, Number, parse, render, render_sorted
+from hivewire_protocol.tenant.documents import MAX_DEPTH, Number, parse, parse_value, render, render_sorted
 from hivewire_protocol.tenant.errors import NotJson, TenantError, Unacceptable
 from hivewire_protocol.tenant.steps import at_once
 from tests.protocol.tenants import documents, json_values, parsed
@@ -81,7 +82,8 @@ def test_sorted_rendering_is_for_comparison() -> None:
         b'{"a":NaN}',
         b'{"a":[Infinity]}',
         b'{"a":-Infinity}',
-        b"\xef\xbb\xbf{}",
+        b"\xef\xbb\xbf\xef\xbb\xbf{}",
+        b"{}\xef\xbb\xbf",
         b'{"a":"\xff"}',
         b'{"a":"\xed\xa0\x80"}',
         "{}".encode("utf-16"),
@@ -92,6 +94,12 @@ def test_what_is_not_json_is_306(body: bytes) -> None:
     with pytest.raises(NotJson) as caught:
         parsed(body)
     assert caught.value.body()["errorCode"] == 306
+
+
+def test_a_byte_order_mark_is_ignored() -> None:
+    """Some editors write one in front of UTF-8 (RFC 8259 8.1)."""
+    assert parsed(BOM_UTF8 + b'{"a":1}') == {"a": 1}
+    assert at_once(parse_value(BOM_UTF8 + b"[1]")) == [1]
 
 
 @pytest.mark.parametrize(

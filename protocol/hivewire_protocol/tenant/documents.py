@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from codecs import BOM_UTF8
 from typing import Any, NoReturn, TypeAlias
 
 import msgspec
@@ -45,10 +46,11 @@ def parse(body: bytes) -> Steps[Document]:
 
     Raises NotJson (306) for what is not JSON in UTF-8 or not an object, and Unacceptable (305) for a member name that
     occurs twice in an object, nesting over 64, an integer beyond 64 bits, a number beyond a double, and half a
-    surrogate pair. NaN and Infinity are not JSON. (Section 7.1; section 13, row 13)
+    surrogate pair. NaN and Infinity are not JSON. A byte order mark, which some editors write, is ignored (RFC 8259
+    8.1). (Section 7.1; section 13, row 13)
     """
     try:
-        text = body.decode()
+        text = body.removeprefix(BOM_UTF8).decode()
     except UnicodeDecodeError as error:
         raise NotJson(f"The request body is not UTF-8 at byte {error.start}") from None
     try:
@@ -68,6 +70,7 @@ def parse_value(body: bytes) -> Steps[Any]:
 
     Any other value is wrapped into an object and read as its only member.
     """
+    body = body.removeprefix(BOM_UTF8)
     if body.lstrip(b" \t\n\r")[:1] == b"{":
         return (yield from parse(body))
     wrapped = yield from parse(b'{"":%b}' % body)

@@ -181,6 +181,7 @@ RULES = (
     Rule(
         (304,), "JSON types of required members", (ROOT, "entityTypes", "attributes"), structure.required_types, ALWAYS
     ),
+    Rule((304,), "name of attributes", ("attributes",), structure.has_name),
     Rule((304,), "JSON types of others", _ALL, structure.other_types),
     Rule((304,), "one element at most", ("changeRequestTypes",), structure.one_at_most),
     Rule((304,), "known members at the top", (ROOT,), structure.known_at_top),

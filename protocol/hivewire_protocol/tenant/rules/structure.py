@@ -13,7 +13,7 @@ _REQUIRED = {
     ("entityTypes", "URI"): ("name", "label", "attributes"),
     ("entityTypes", "uri"): ("label",),
     ("attributes", "URI"): ("name", "label", "type"),
-    ("attributes", "uri"): ("name", "label", "type"),
+    ("attributes", "uri"): ("label", "type"),
 }
 
 _REQUIRED_STRINGS = {
@@ -72,7 +72,7 @@ def has_uri(element: Element, model: Model) -> Found:
 
 
 def required_members(element: Element, model: Model) -> Found:
-    """Required members are present. With `uri` entity types need fewer, and elements above a base layer need none."""
+    """Required members are present. With `uri` an element needs fewer, and above a base layer none."""
     value = element.value
     if element.kind == ROOT:
         required: tuple[str, ...] = _DOCUMENT
@@ -84,6 +84,13 @@ def required_members(element: Element, model: Model) -> Found:
     for member in required:
         if value.get(member) is None:
             yield element.found(304, member, "is missing", f"{_WHO[element.kind]} needs {_WHAT[member]}.")
+
+
+def has_name(element: Element, model: Model) -> Found:
+    """An attribute with `uri` has a name. Without one it is called what its URI ends with."""
+    value = element.value
+    if "URI" not in value and value.get("name") is None and not model.layered:
+        yield element.found(304, "name", "is missing", "Each attribute needs a name: the last segment of its URI.")
 
 
 _WHO = {ROOT: "The configuration", "entityTypes": "Each entity type", "attributes": "Each attribute"}
