@@ -68,10 +68,10 @@ class ResourceReply(Reply):
 
 
 class Resources:
-    """Encoded replies by name, each made when the resource is read first. `limit` is in bytes.
+    """Encoded replies by name, of resources that were read since they were written. `limit` is in bytes.
 
-    They follow every change of the ledger, so none is ever old, and a read needs no other look at the state. The one
-    that came first goes first: to keep account of what was read last would cost more than it saves.
+    A change drops the reply, so none is ever old, and a read needs no other look at the state. The one that came first
+    goes first: to keep account of what was read last would cost more than it saves.
     """
 
     def __init__(self, ledger: Ledger, limit: int = CACHE_BYTES) -> None:
@@ -80,46 +80,33 @@ class Resources:
         self._limit = limit
         self._live = ledger.kind(KIND).live
         self._kept: dict[str, ResourceReply] = {}
-        ledger.observers.append(self._apply)
+        ledger.observe(self._apply, KIND)
 
     def read(self, name: str) -> ResourceReply | None:
         """The reply that shows the resource, or None when there is none."""
         reply = self._kept.get(name)
         if reply is None and (change := self._live.get(name)) is not None:
-            reply = ResourceReply(change, _encoded(change))
-            self._keep(reply)
+            reply = self._kept[change.key] = ResourceReply(change, _encoded(change))
+            self.size += _taken(reply)
+            while self.size > self._limit:
+                self._drop(next(iter(self._kept)))
         return reply
 
     def written(self, changes: list[Change]) -> ResourceReply:
         """The reply to a write of one configuration."""
-        change = changes[0]
-        reply = self._kept.get(change.key)
-        if reply is None or reply.change is not change:
-            reply = ResourceReply(change, _encoded(change))
-        return reply
+        return ResourceReply(changes[0], _encoded(changes[0]))
 
     def _apply(self, changes: Iterable[Change]) -> None:
         for change in changes:
             if change.key in self._kept and change.kind == KIND:
-                if change.content is not None:
-                    self._keep(ResourceReply(change, _encoded(change)))
-                else:
-                    self._drop(change.key)
-
-    def _keep(self, reply: ResourceReply) -> None:
-        key, data = reply.change.key, reply.encoded
-        former = self._kept.get(key)
-        self._kept[key] = reply
-        # Counted twice, as the change of a record that was deleted since is kept by this alone.
-        if former is not None:
-            self.size += 2 * (len(data) - len(former.encoded))
-        else:
-            self.size += ENTRY_BYTES + 2 * len(data)
-        while self.size > self._limit:
-            self._drop(next(iter(self._kept)))
+                self._drop(change.key)
 
     def _drop(self, key: str) -> None:
-        self.size -= ENTRY_BYTES + 2 * len(self._kept.pop(key).encoded)
+        self.size -= _taken(self._kept.pop(key))
+
+
+def _taken(reply: ResourceReply) -> int:
+    return ENTRY_BYTES + len(reply.encoded)
 
 
 def _encoded(change: Change) -> bytes:

@@ -169,7 +169,7 @@ class Session:
                 raise TooLarge  # it changes nothing, and there is no room left for its answer
             result = self._dispatcher.start(self.caller, request)
             if type(result) is PendingWrite:  # `isinstance` takes longer for structs
-                self._dispatcher.ledger.submit(result.transaction, partial(self._written, call, result))
+                self._dispatcher.ledger.submit(result.transaction, self._written, call, result)
                 self._writing += 1
                 if not call.pending:
                     self._wait(call)
@@ -200,7 +200,7 @@ class Session:
             self._dispatcher.admit(self.caller, call.request_type)
         self._fail(call, call.error)
 
-    def _written(self, call: Call, write: PendingWrite[Reply], outcome: Outcome) -> None:
+    def _written(self, outcome: Outcome, call: Call, write: PendingWrite[Reply]) -> None:
         self._writing -= 1
         result = conclude(write, outcome)
         if isinstance(result, Exception):
@@ -222,7 +222,7 @@ class Session:
         try:
             result = task.result()
             if isinstance(result, PendingWrite):
-                self._dispatcher.ledger.submit(result.transaction, partial(self._written, call, result))
+                self._dispatcher.ledger.submit(result.transaction, self._written, call, result)
                 self._writing += 1
                 return
         except Exception as error:

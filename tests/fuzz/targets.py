@@ -363,8 +363,8 @@ def _patterns(data: bytes) -> None:
 class _Ledger:
     """What users and tenants ask of a ledger to begin with."""
 
-    def __init__(self) -> None:
-        self.observers: list[Callable[[Iterable[Change]], None]] = []
+    def observe(self, observer: Callable[[Iterable[Change]], None], *kinds: str) -> None:
+        """Nothing is written."""
 
     def kind(self, name: str) -> Kind:
         """No records."""

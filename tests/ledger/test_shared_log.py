@@ -83,7 +83,7 @@ async def test_a_write_that_comes_too_late_is_evaluated_again(site: Site) -> Non
     mine, journal = await site.gateway()
     other, _ = await site.gateway()
     seen: list[tuple[int, str, int]] = []
-    mine.observers.append(lambda changes: seen.extend((c.revision, c.key, c.version) for c in changes))
+    mine.observe(lambda changes: seen.extend((c.revision, c.key, c.version) for c in changes))
     journal.script.append(lambda: other.commit(put("a", b"theirs")))
     (change,) = await mine.commit(put("a", b"mine"))
     assert (change.id, change.version, change.revision, change.previous) == (1, 2, 2, 1)
@@ -156,7 +156,7 @@ async def test_a_gap_in_the_feed_is_closed(site: Site) -> None:
     mine, journal = await site.gateway()
     other, _ = await site.gateway()
     seen: list[int] = []
-    mine.observers.append(lambda changes: seen.extend(change.revision for change in changes))
+    mine.observe(lambda changes: seen.extend(change.revision for change in changes))
     journal.lose = 2
     for key in "abc":
         await other.commit(put(key))
@@ -190,7 +190,7 @@ async def test_what_turns_up_later_is_taken_like_any_other(site: Site) -> None:
     mine, journal = await site.gateway()
     other, _ = await site.gateway()
     seen: list[Change] = []
-    mine.observers.append(seen.extend)
+    mine.observe(seen.extend)
     journal.script.append(Fault.LATE)
     with pytest.raises(Undecided):
         await mine.commit(put("a"))
@@ -371,7 +371,7 @@ class Sites(RuleBasedStateMachine):
         self.journals = [self.log.journal() for _ in range(3)]
         self.ledgers = [Ledger(journal, lambda: 1) for journal in self.journals]
         for ledger, seen in zip(self.ledgers, self.seen, strict=True):
-            ledger.observers.append(seen.extend)
+            ledger.observe(seen.extend)
             await ledger.open()
 
     @rule(
@@ -428,7 +428,7 @@ class Sites(RuleBasedStateMachine):
             self.seen[number] += self.log.changes()
             journal = self.journals[number] = self.log.journal()
             ledger = self.ledgers[number] = Ledger(journal, lambda: 1)
-            ledger.observers.append(self.seen[number].extend)
+            ledger.observe(self.seen[number].extend)
             await ledger.open()
 
         self.run(again())

@@ -909,7 +909,7 @@ async def test_a_huge_transaction_does_not_hold_up_the_others(world: World, monk
     for peer in peers:
         peer.subscribe(snapshot=False)
     at_once: list[int] = []
-    world.ledger.observers.append(lambda changes: at_once.append(sum(len(peer.frames) - 1 for peer in peers)))
+    world.ledger.observe(lambda changes: at_once.append(sum(len(peer.frames) - 1 for peer in peers)))
     revision = await world.put("a", "b", "c", "d")
     assert at_once == [8]
     await world.quiet()

@@ -23,7 +23,7 @@ class Revocations:
         self._ids: set[str] = set(ledger.kind(REVOCATION).live)
         self.on_change: Callable[[], None] = lambda: None
         """Called when tokens were revoked."""
-        ledger.observers.append(self._apply)
+        ledger.observe(self._apply, REVOCATION)
 
     def _apply(self, changes: Iterable[Change]) -> None:
         revoked = [change.key for change in changes if change.kind == REVOCATION]

@@ -75,7 +75,7 @@ class Tenants:
         self._by_number: dict[int, ApiClient] = {}
         self.on_change: Callable[[], None] = lambda: None
         """Called when any tenant or client changes."""
-        ledger.observers.append(self._apply)
+        ledger.observe(self._apply, *KINDS)
 
     def load(self) -> None:
         """Read what the ledger holds; it must be open."""

@@ -61,7 +61,7 @@ class Users:
         self.on_change: Callable[[], None] = lambda: None
         """Called when any user changes."""
         self._task: asyncio.Task[None] | None = None
-        ledger.observers.append(self._apply)
+        ledger.observe(self._apply, KIND)
 
     async def load(self) -> None:
         """Read what the ledger holds; it must be open."""

@@ -58,7 +58,7 @@ class LedgerSource:
 
     def follow(self, observer: Callable[[Sequence[Change]], None]) -> None:
         """Tell of the changes of each commit from now on."""
-        self._ledger.observers.append(observer)
+        self._ledger.observe(observer)
 
     def state(self, kind: str) -> Records:
         """The records of one kind."""

@@ -102,6 +102,10 @@ class Batch:
         for precondition in write.preconditions:
             if not precondition.holds(last, self):
                 raise PreconditionFailed(index, write, last, precondition)
+        if last is not None:
+            # One and the same string for all changes of a record: it takes memory once, and dictionaries find it
+            # without comparing characters.
+            key = last.key
         if last is not None and last.content is not None:
             number, version = last.id, last.version + 1
             if content is None:

@@ -67,9 +67,8 @@ class Ledger(State):
         self._tasks: list[asyncio.Task[None]] = []
         self.submit = self._writer.submit  # no call between a put and the queue
         self.probe = self._writer.probe
-        self.observers: list[Observer] = self._writer.observers
-        """Told of committed changes in the order of revisions, whoever made them, before the writer is answered."""
-        self.observers += [self._sweep.log.add, self.clock.note]
+        self.observe(self._sweep.log.add)
+        self.observe(self.clock.note)
 
     # Reading.
 
@@ -114,6 +113,16 @@ class Ledger(State):
         if revision > self.revision:
             return []
         return await self._journal.history(kind, key, revision=revision, take=take)
+
+    def observe(self, observer: Observer, *kinds: str) -> None:
+        """Tell of the changes of each commit, in the order of revisions, whoever made them, before they are answered.
+
+        With `kinds`, only of commits with a change of one of them; those observers come before all others.
+        """
+        for kind in kinds:
+            self._writer.observers_of[kind].append(observer)
+        if not kinds:
+            self._writer.observers.append(observer)
 
     # Writing.
 

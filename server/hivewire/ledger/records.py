@@ -220,5 +220,5 @@ class Undecided(NotDurable):
 Outcome: TypeAlias = "list[Change] | LedgerError"
 """What a transaction comes to: its changes (none when it changes nothing), or why there are none."""
 
-Done: TypeAlias = Callable[[Outcome], None]
-"""Gets the outcome of a transaction once it is durable."""
+Done: TypeAlias = Callable[..., None]
+"""Gets the outcome of a transaction once it is durable, and whatever was submitted with it."""

@@ -41,7 +41,7 @@ class Kind:
         """Make a committed change the record's current state."""
         key = change.key
         if change.content is not None:
-            if key not in self.live:
+            if change.version == 1:  # a new record
                 self.keys.add(key)
                 self.forget(key)
                 self.last_id = max(self.last_id, change.id)

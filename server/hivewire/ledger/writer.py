@@ -15,10 +15,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 from time import perf_counter
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from hivewire.ledger.batch import Batch
 from hivewire.ledger.journal import MAX_APPEND, Entry, Journal
@@ -42,8 +42,8 @@ Observer: TypeAlias = Callable[[Sequence[Change]], None]
 WRITE_BYTES = 1_024
 """About how much memory a write takes beside its content while it waits."""
 
-Waiting: TypeAlias = tuple[Transaction, Done, int]
-"""A transaction in the queue, who waits for its outcome, and its size in bytes."""
+Waiting: TypeAlias = tuple[Transaction, int, Done, tuple[Any, ...]]
+"""A transaction in the queue, its size in bytes, and what is called with its outcome and these further arguments."""
 
 PROBE_PATIENCE = 1.0
 """Most seconds for which a failed commit is answered later, so that a probe can write over what it left behind."""
@@ -52,8 +52,9 @@ STOPPING = "the gateway is stopping"
 
 
 class Writer:
-    """Takes transactions, writes them in batches, keeps the state up to date and tells `observers`.
+    """Takes transactions, writes them in batches, keeps the state up to date and tells observers.
 
+    `observers` are told of every commit, `observers_of` a kind of those with a change of that kind, before the others.
     `failing` says why nothing can be written, None while it can; `broken` that the writer ended. `on_commit` gets the
     number of changes of each own commit and the seconds until it was durable.
     """
@@ -61,6 +62,7 @@ class Writer:
     def __init__(self, state: State, journal: Journal, now: Callable[[], int], max_waiting: int) -> None:
         self.failing: str | None = "not open yet"
         self.observers: list[Observer] = []
+        self.observers_of: defaultdict[str, list[Observer]] = defaultdict(list)
         self.on_commit: Callable[[int, float], None] = lambda changes, seconds: None
         self._state = state
         self._journal = journal
@@ -91,8 +93,8 @@ class Writer:
         if self._task is not None:
             await self._task
 
-    def submit(self, transaction: Transaction, done: Done) -> None:
-        """Have a transaction evaluated and written; `done` gets its outcome once that is durable.
+    def submit(self, transaction: Transaction, done: Done, *about: Any) -> None:
+        """Have a transaction evaluated and written; `done` gets its outcome, and `about`, once that is durable.
 
         Transactions are evaluated in the order of submission and `done` is called in that order. Raises Overloaded when
         too much is waiting, NotDurable when the ledger is closing or stalled; `done` is not called then.
@@ -108,7 +110,7 @@ class Writer:
         for write in writes:
             size += len(write.content or b"")
         self._queue_bytes += size
-        self._queue.append((transaction, done, size))
+        self._queue.append((transaction, size, done, about))
         if self._sleeping is not None:
             self._wake()
 
@@ -175,7 +177,9 @@ class Writer:
         except Exception as error:
             self._break(error)
             return
-        for observe in self.observers:
+        kinds = {change.kind for change in entry.changes}
+        concerned = [observer for kind in kinds for observer in self.observers_of.get(kind, ())]
+        for observe in concerned + self.observers:
             try:
                 observe(entry.changes)
             except Exception as error:
@@ -255,12 +259,13 @@ class Writer:
         if not stands:
             self._put_back(taken)
             return
-        if self.failing is not None and batch.changes:
+        changes = len(batch.changes)
+        if self.failing is not None and changes:
             self._tell(None)
+        del batch
         self._answer(taken, outcomes)
-        if batch.changes:
-            seconds = self._durable_at - started
-            safely("the commit was not measured", self.on_commit, len(batch.changes), seconds)
+        if changes:
+            safely("the commit was not measured", self.on_commit, changes, self._durable_at - started)
 
     async def _fail(self, taken: list[Waiting], error: Exception) -> None:
         """Answer a batch that the storage did not take. The writer goes on: the next one may find room again."""
@@ -289,7 +294,7 @@ class Writer:
             if taken and (size >= most or len(changes) + len(transaction.writes) > MAX_APPEND):
                 break
             queue.popleft()
-            size += waiting[2]
+            size += waiting[1]
             taken.append(waiting)
             outcomes.append(evaluate(transaction))
         self._queue_bytes -= size
@@ -297,12 +302,17 @@ class Writer:
 
     def _put_back(self, taken: Sequence[Waiting]) -> None:
         self._queue.extendleft(reversed(taken))
-        self._queue_bytes += sum(size for _, _, size in taken)
+        self._queue_bytes += sum(size for _, size, _, _ in taken)
 
-    def _answer(self, taken: Sequence[Waiting], outcomes: Sequence[Outcome]) -> None:
-        for (_, done, _), outcome in zip(taken, outcomes, strict=True):
+    def _answer(self, taken: list[Waiting], outcomes: list[Outcome]) -> None:
+        """Hand out the outcomes, and empty both lists: what is let go of one by one is still in the processor's cache,
+        and to free all of a large batch afterwards took longer than a tenth of a put."""
+        taken.reverse()
+        outcomes.reverse()
+        while taken:
+            _, _, done, about = taken.pop()
             try:
-                done(outcome)
+                done(outcomes.pop(), *about)
             except Exception as error:
                 report("an answer from the ledger was not taken", error)
 

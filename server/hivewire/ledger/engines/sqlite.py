@@ -16,23 +16,22 @@ import os
 import sqlite3
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from functools import cache
 from pathlib import Path
 from sys import intern
 from time import time_ns
 from typing import Any
 
 import aiosqlite
-from msgspec.structs import astuple, replace
+from msgspec.structs import replace
 
 from hivewire.ledger.engines import sqlite_audit
 from hivewire.ledger.engines.file_lock import FileLock, Note
 from hivewire.ledger.engines.sqlite_file import ROOM, beside, location
+from hivewire.ledger.engines.sqlite_rows import SELECTED, change_of, insertion, rounded
 from hivewire.ledger.engines.sqlite_start import begin, require_readable
 from hivewire.ledger.journal import (
     AUDITED,
     BATCH_BYTES,
-    MAX_APPEND,
     NO_HISTORY,
     SINCE_BYTES,
     AuditFilter,
@@ -52,15 +51,6 @@ PORTION = 1_000
 _SPECIAL = NO_HISTORY | AUDITED
 """Kinds whose changes take more than one statement."""
 
-# Columns are the fields of a Change, by their names and in their order; `place` stands for the revision.
-_WIDTH = len(Change.__struct_fields__)
-_INSERTED = ", ".join(("place", *Change.__struct_fields__[1:]))
-_SELECTED = _INSERTED.replace("place", f"place / {ROOM}")
-_NULLABLE = [Change.__struct_fields__.index(name) for name in ("content", "author", "description")]
-_BOUND = ", ".join(
-    f"nullif(column{index + 1}, 0)" if index in _NULLABLE else f"column{index + 1}" for index in range(_WIDTH)
-)
-
 _HISTORY = f"""
 WITH RECURSIVE step (revision, place) AS (
     SELECT ?3, (SELECT place FROM change WHERE place BETWEEN ?3 * {ROOM} AND ?3 * {ROOM} + {ROOM - 1}
@@ -72,7 +62,7 @@ WITH RECURSIVE step (revision, place) AS (
     FROM step JOIN change ON change.place = step.place
     LIMIT ?4
 )
-SELECT {_SELECTED} FROM step JOIN change USING (place) ORDER BY place DESC
+SELECT {SELECTED} FROM step JOIN change USING (place) ORDER BY place DESC
 """
 
 
@@ -171,9 +161,9 @@ class SqliteJournal:
 
     async def changes(self) -> AsyncIterator[list[Change]]:
         """The log from its beginning."""
-        async with self._reading.execute(f"SELECT {_SELECTED} FROM change ORDER BY place") as cursor:
+        async with self._reading.execute(f"SELECT {SELECTED} FROM change ORDER BY place") as cursor:
             while rows := await cursor.fetchmany(PORTION):
-                yield [_change(row) for row in rows]
+                yield [change_of(row) for row in rows]
 
     async def follow(self, take: Take) -> None:
         """Only this process appends, so these are the entries of `append`."""
@@ -193,18 +183,17 @@ class SqliteJournal:
         return True
 
     async def _insert(self, changes: Sequence[Change]) -> None:
-        size = _size(len(changes))
-        values = _values(changes) + [0] * (size - len(changes)) * _WIDTH
+        statement, values = insertion(changes)
         special = [change for change in changes if change.kind in _SPECIAL]
         if not special:
             async with self._writing() as connection:
-                await connection.execute(_insertion(size), values)
+                await connection.execute(statement, values)
             return
         outdated = [
             (*_places(change.previous), change.kind, change.key) for change in special if change.kind in NO_HISTORY
         ]
         async with self._transaction() as connection:
-            await connection.execute(_insertion(size), values)
+            await connection.execute(statement, values)
             await connection.executemany(
                 "DELETE FROM change WHERE place BETWEEN ? AND ? AND kind = ? AND key = ?", outdated
             )
@@ -238,11 +227,11 @@ class SqliteJournal:
                 break
         # To the end of the transaction at the edge, which may go on behind the limit.
         return await self._read(
-            f"SELECT {_SELECTED} FROM change WHERE place BETWEEN ? AND ? ORDER BY place", (start, _places(edge)[1])
+            f"SELECT {SELECTED} FROM change WHERE place BETWEEN ? AND ? ORDER BY place", (start, _places(edge)[1])
         )
 
     async def _read(self, query: str, parameters: Iterable[Any]) -> list[Change]:
-        return [_change(row) for row in await self._reading.execute_fetchall(query, parameters)]
+        return [change_of(row) for row in await self._reading.execute_fetchall(query, parameters)]
 
     async def outline(self, after: int, *, before: int, take: int) -> list[Outline]:
         """By key of the table; SQLite knows the length of a content without reading it."""
@@ -258,7 +247,7 @@ class SqliteJournal:
 
     async def remove(self, places: Sequence[int]) -> None:
         """One statement, one transaction. The pages are used again; the file does not shrink."""
-        padded = [*places, *[0] * (_size(len(places)) - len(places))]
+        padded = [*places, *[0] * (rounded(len(places)) - len(places))]
         async with self._writing() as connection:
             if max(places, default=0) >= self.tip * ROOM:
                 self._lock.note_tail(0)  # before it is true: the note never claims more than there is
@@ -318,57 +307,6 @@ async def _leave_wal_mode(connection: aiosqlite.Connection) -> None:
         await connection.execute("PRAGMA journal_mode = DELETE")
 
 
-def _size(count: int) -> int:
-    """Rows in the statement for so many changes: powers of two up to 8, then steps of 8, then of 64.
-
-    That makes two dozen different statements, which SQLite keeps prepared, and few unused rows: one costs a sixth of a
-    used row.
-    """
-    if count <= 8:
-        return 1 << (count - 1).bit_length()
-    step = 8 if count <= 64 else 64
-    return -(-count // step) * step
-
-
-@cache
-def _insertion(size: int) -> str:
-    """The statement for a batch of up to `size` changes; rows that are not used have the place 0 and are filtered out.
-
-    The number 0 is bound for None, because the `sqlite3` module looks for an adapter of every None: binding one takes
-    ten times as long. No text or blob equals a number in SQLite, so `nullif` makes NULL of nothing else.
-    """
-    assert size <= MAX_APPEND  # noqa: S101 - the ledger makes no larger batch
-    row = "(" + ",".join("?" * _WIDTH) + ")"
-    rows = ",".join([row] * size)
-    return f"INSERT INTO change ({_INSERTED}) SELECT {_BOUND} FROM (VALUES {rows}) WHERE column1 > 0"
-
-
 def _places(revision: int) -> tuple[int, int]:
     """The first and the last place that changes of a revision can have."""
     return revision * ROOM, (revision + 1) * ROOM - 1
-
-
-def _values(changes: Sequence[Change]) -> list[Any]:
-    """The bound parameters of all changes in a row; 0 stands for None."""
-    values: list[Any] = []
-    revision = position = -1
-    for change in changes:
-        position = position + 1 if change.revision == revision else 0
-        revision = change.revision
-        start = len(values)
-        values += astuple(change)
-        values[start] = revision * ROOM + position
-        for index in _NULLABLE:
-            if values[start + index] is None:
-                values[start + index] = 0
-    return values
-
-
-def _change(row: Iterable[Any]) -> Change:
-    change = Change(*row)
-    # A million records share a handful of kinds, types and authors.
-    change.kind = intern(change.kind)
-    change.content_type = intern(change.content_type)
-    if change.author is not None:
-        change.author = intern(change.author)
-    return change
