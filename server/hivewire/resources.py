@@ -7,9 +7,15 @@ from collections.abc import Iterable
 from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.records import Change
 from hivewire_protocol import times
-from hivewire_protocol.encoding import encode
 from hivewire_protocol.messages import Reply
-from hivewire_protocol.nouns.configuration import INLINE_CHARACTERS, TEXT, ChangeInfo, Configuration, resource
+from hivewire_protocol.nouns.configuration import (
+    INLINE_CHARACTERS,
+    TEXT,
+    ChangeInfo,
+    Configuration,
+    ConfigurationReply,
+    resource,
+)
 
 KIND = "configuration"
 """The kind of their records."""
@@ -67,6 +73,11 @@ class ResourceReply(Reply):
         return self.encoded
 
 
+def written(changes: list[Change]) -> ResourceReply:
+    """The reply to a write of one configuration."""
+    return ResourceReply(changes[0], _encoded(changes[0]))
+
+
 class Resources:
     """Encoded replies by name, of resources that were read since they were written. `limit` is in bytes.
 
@@ -92,10 +103,6 @@ class Resources:
                 self._drop(next(iter(self._kept)))
         return reply
 
-    def written(self, changes: list[Change]) -> ResourceReply:
-        """The reply to a write of one configuration."""
-        return ResourceReply(changes[0], _encoded(changes[0]))
-
     def _apply(self, changes: Iterable[Change]) -> None:
         for change in changes:
             if change.key in self._kept and change.kind == KIND:
@@ -119,4 +126,4 @@ def _encoded(change: Change) -> bytes:
             shown = resource_of(change)
     else:
         shown = resource_of(change)
-    return b'"configuration":%b,"revision":%d' % (encode(shown), change.revision)
+    return ConfigurationReply(shown, change.revision).members()

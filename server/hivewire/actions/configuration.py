@@ -19,7 +19,7 @@ from hivewire.ledger.records import (
     Write,
     version_of,
 )
-from hivewire.resources import KIND, change_of, resource_of
+from hivewire.resources import KIND, change_of, resource_of, written
 from hivewire.services import Services
 from hivewire_protocol import patterns
 from hivewire_protocol.codec import MAX_REPLY
@@ -145,9 +145,7 @@ async def history(services: Services, caller: Caller, request: ConfigurationHist
 
 def put(services: Services, caller: Caller, request: ConfigurationPut) -> PendingWrite[Reply]:
     """Create or update one; equal values count as updates too."""
-    return PendingWrite(
-        Transaction((_put(services, caller, request),), caller.identity.login), services.resources.written, refusal
-    )
+    return PendingWrite(Transaction((_put(services, caller, request),), caller.identity.login), written, refusal)
 
 
 def _put(services: Services, caller: Caller, request: ConfigurationPut | TransactChange) -> Write:
@@ -176,7 +174,7 @@ def put_content(services: Services, caller: Caller, request: ConfigurationPut, c
     _check_type(request, content_type, content)
     description = _description(services, request.description)
     write = Write(KIND, name, content, content_type, description, _expected(request))
-    return PendingWrite(Transaction((write,), caller.identity.login), services.resources.written, refusal)
+    return PendingWrite(Transaction((write,), caller.identity.login), written, refusal)
 
 
 def _check_type(request: ConfigurationPut | TransactChange, content_type: str, content: bytes) -> None:
@@ -211,7 +209,7 @@ async def rollback(services: Services, caller: Caller, request: ConfigurationRol
     if earlier.content is None:
         raise OutOfBounds(f"Revision {earlier.revision} deleted '{name}'; use configuration/delete")
     write = Write(KIND, name, earlier.content, earlier.content_type, description, _expected(request))
-    return PendingWrite(Transaction((write,), caller.identity.login), services.resources.written, refusal)
+    return PendingWrite(Transaction((write,), caller.identity.login), written, refusal)
 
 
 def transact(services: Services, caller: Caller, request: ConfigurationTransact) -> PendingWrite[Reply]:
