@@ -49,7 +49,7 @@ def test_an_edit_overwrites_nobody_and_is_not_lost(logged_in: Run, editor: Path,
     outcome = logged_in("edit", "edit.conflict")
     assert outcome.code == 1
     assert "is at version 2, not 1\n  now: theirs\n" in outcome.err
-    kept = Path(outcome.err.rstrip().rpartition("what you wrote is in ")[2])
+    kept = Path(outcome.err.rstrip().rpartition("your text is in ")[2])
     assert kept.read_text() == "mine"
     kept.unlink()
     assert logged_in("get", "edit.conflict").out == "theirs"

@@ -269,7 +269,7 @@ def test_an_export_that_is_no_moments_state_says_so(logged_in: Run, talk: Talk, 
     before("configuration/list", *[lambda: put(talk, "ex.two.a")] * 50)
     outcome = logged_in("export", two_pages)
     assert outcome.code == 0
-    assert outcome.err.startswith("hivewire: warning: the configurations changed all the time")
+    assert outcome.err.startswith("hivewire: warning: the configurations kept changing")
     assert json.loads(outcome.out)["consistent"] is False
     assert len(values_in(outcome.out)) == 3
 
@@ -356,13 +356,13 @@ def test_a_dry_run_shows_what_would_change_and_writes_nothing(logged_in: Run, ta
         (b'{"hivewire":NaN}', "not JSON"),
         (b'{"hivewire":' + b"1" * 5_000 + b"}", "not JSON"),
         (b"[" * 100_000, "nested too deeply"),
-        (b"[]", "no export"),
-        (b'{"configurations":[]}', "no export"),
+        (b"[]", "not an export"),
+        (b'{"configurations":[]}', "not an export"),
         (b'{"hivewire":1}', '"configurations" must be a list'),
         (b'{"hivewire":1,"configurations":{}}', '"configurations" must be a list'),
-        (b'{"hivewire":2,"configurations":[]}', "another format"),
-        (b'{"hivewire":true,"configurations":[]}', "another format"),
-        (b'{"hivewire":1,"configurations":[],"configurations":[]}', "'configurations' more than once"),
+        (b'{"hivewire":2,"configurations":[]}', "does not have the format"),
+        (b'{"hivewire":true,"configurations":[]}', "does not have the format"),
+        (b'{"hivewire":1,"configurations":[],"configurations":[]}', "'configurations' occurs more than once"),
         (document(1), "configurations[0]: not an object"),
         (document({}), "configurations[0]: no name"),
         (document({"name": 1, "value": "x"}), "configurations[0]: the name is not text"),
@@ -375,7 +375,7 @@ def test_a_dry_run_shows_what_would_change_and_writes_nothing(logged_in: Run, ta
         (document({"name": "a", "value": None}), "the value is not text"),
         (document({"name": "a", "value": 42}), "the value is not text"),
         (document(entry("a", "")), "the value is empty"),
-        (document(entry("a", "x\udfff")), "half a surrogate pair, which is no character: position 1"),
+        (document(entry("a", "x\udfff")), "an unpaired surrogate, which is not a character: position 1"),
         (document(entry("a", contentType=1)), "contentType is not text"),
         (document(entry("a", contentType="json")), "contentType must be a media type"),
         (document(entry("a", entityVersion="1")), "entityVersion is not a whole number"),
@@ -383,7 +383,7 @@ def test_a_dry_run_shows_what_would_change_and_writes_nothing(logged_in: Run, ta
         (document(entry("a", contenttype="text/html")), "unknown member 'contenttype'"),
         (
             b'{"hivewire":1,"configurations":[{"name":"a","value":"1","value":"2"}]}',
-            "configurations[0] 'a': 'value' stands in it more than once",
+            "configurations[0] 'a': 'value' occurs more than once",
         ),
     ],
 )
@@ -400,7 +400,7 @@ def test_every_bad_entry_is_told_with_its_place(logged_in: Run, talk: Talk) -> N
     """The first twenty, and how many more; the good ones are not written either."""
     outcome = logged_in("import", "-", stdin=document(*[entry("bad.good"), *[entry("bad.x", "")] * 23]))
     lines = outcome.err.splitlines()
-    assert lines[0] == "hivewire: error: nothing is imported, because 23 of 24 entries are bad:"
+    assert lines[0] == "hivewire: error: nothing is imported, because 23 of 24 entries are not valid:"
     assert lines[1:21] == [f"  configurations[{index}] 'bad.x': the value is empty" for index in range(1, 21)]
     assert lines[21:] == ["  and 3 more"]
     assert listed(talk, "bad.*") == {}
@@ -480,7 +480,7 @@ def test_values_of_a_json_type_are_checked_unless_told_otherwise(logged_in: Run,
     broken = {"name": "js.2", "value": "{", "contentType": "application/json"}
     file = document(entry("js.1"), broken)
     outcome = logged_in("import", "-", stdin=file)
-    assert (outcome.code, "'js.2' is refused: Value is not JSON" in outcome.err) == (1, True)
+    assert (outcome.code, "'js.2' is refused: Value is not valid JSON" in outcome.err) == (1, True)
     assert listed(talk, "js.*") == {}
     assert logged_in("import", "-", "--no-check", stdin=file).code == 0
     assert listed(talk, "js.*").keys() == {"js.1", "js.2"}

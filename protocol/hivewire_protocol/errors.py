@@ -1,4 +1,4 @@
-"""Every error that a client can see: one class each, with its code and its words.
+"""Every error that a client can see, one class each, with its code and its text.
 
 ```text
 WireError                    code, text, extra members, JSON-RPC code
@@ -13,7 +13,7 @@ WireError                    code, text, extra members, JSON-RPC code
 └── ...
 ```
 
-Texts that DeviceHive clients know are kept to the letter (DeviceHive core protocol, sections 1.4, 3 and 5).
+Texts that DeviceHive clients know are unchanged (DeviceHive core protocol, sections 1.4, 3 and 5).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any, ClassVar, Self
 
 
 class WireError(Exception):
-    """An error reply. `code` reuses HTTP numbers, `text` says what and where, `members` are further members."""
+    """An error reply. `code` is a number as in HTTP, `text` says what is wrong, `members` are further members."""
 
     code: ClassVar[int] = 500
     text: ClassVar[str] = "Internal server error"
@@ -37,8 +37,8 @@ class WireError(Exception):
         return str(self.args[0])
 
     def alone(self) -> Self:
-        """The error without its traceback, for keeping: the frames in a traceback hold the call and its message in
-        memory until the garbage collector runs."""
+        """The error without its traceback, to be stored: the frames in a traceback would keep the call and its message
+        in memory until the garbage collector runs."""
         self.__traceback__ = self.__context__ = self.__cause__ = None
         return self
 
@@ -58,7 +58,7 @@ class MalformedJson(WireError):
 
 
 class InvalidRpc(WireError):
-    """The message has `jsonrpc` and is not a JSON-RPC 2.0 request, or it is a batch of none or over 1,000."""
+    """The message has `jsonrpc` and is not a JSON-RPC 2.0 request, or it is an empty batch or one of over 1,000."""
 
     code = 400
     text = "Not a JSON-RPC 2.0 request"
@@ -74,7 +74,7 @@ class MissingAction(WireError):
 
 
 class UnknownAction(WireError):
-    """`action` names nothing that this gateway does."""
+    """`action` is not an action of this gateway."""
 
     code = 400
     text = "Illegal argument: {action}"

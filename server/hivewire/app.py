@@ -69,7 +69,7 @@ def run(settings: Settings, load: Load, started: Tell, *, accept_loss: bool = Fa
         try:
             runner.run(serve(settings, load, started, accept_loss=accept_loss))
         except asyncio.CancelledError:
-            raise StartError("stopped before it was up") from None
+            raise StartError("stopped during the start") from None
 
 
 async def serve(settings: Settings, load: Load, started: Tell, *, accept_loss: bool = False) -> None:

@@ -205,7 +205,7 @@ class Documents:
                     raise NotDefined
                 if (saved := await self._try(author, body, since, edit, stored)) is not None:
                     return saved
-            raise Unavailable("the configuration changes all the time")
+            raise Unavailable("the configuration is being changed too often; try again")
 
     async def _try(
         self, author: Author, body: bytes | None, since: Sequence[str], edit: work.Edit | None, stored: Stored | None

@@ -337,13 +337,13 @@ def load(flags: Mapping[str, Any], environment: Mapping[str, str] | None = None,
             where = f"setting jwt_previous_until ({sources['jwt_previous_until']}) is {settings.jwt_previous_until!r}"
             raise SettingsError(f"{where}: give a time such as 2026-03-01T09:30:00") from None
     elif settings.jwt_previous_secret is not None:
-        raise SettingsError("jwt_previous_secret needs jwt_previous_until, the time until which it counts")
+        raise SettingsError("jwt_previous_secret needs jwt_previous_until, the time until which it is accepted")
     for proxy in filter(None, map(str.strip, settings.trusted_proxies.split(","))):
         try:
             ip_address(proxy)
         except ValueError:
             where = f"setting trusted_proxies ({sources['trusted_proxies']}) is {settings.trusted_proxies!r}"
-            raise SettingsError(f"{where}: {proxy!r} is no IP address") from None
+            raise SettingsError(f"{where}: {proxy!r} is not an IP address") from None
     if settings.admin_password is not None and not 6 <= len(settings.admin_password) <= 128:
         raise SettingsError(f"admin_password ({sources['admin_password']}) must have 6 to 128 characters")
     return Effective(settings, sources)

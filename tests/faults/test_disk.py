@@ -487,7 +487,7 @@ def test_a_disk_that_hangs_holds_nobody_up(station: Station) -> None:
         assert other("configuration/get", name="hung")["code"] == 404, "what may not be durable is not shown"
         assert (status(gateway, "/health/ready"), status(gateway, "/health/ready?for=writes")) == (200, 503)
         assert gauge(gateway, "commit_waiting_seconds") >= 0.5
-        [told] = gateway.events("nothing can be written")
+        [told] = gateway.events("writes fail")
         assert told["level"] == "error"
         station.desk.give()
         until(lambda: status(gateway, "/health/ready?for=writes") == 200)

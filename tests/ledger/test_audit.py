@@ -93,7 +93,7 @@ async def test_what_could_not_be_written_is_written_later(room: Room) -> None:
     with capture_logs() as logged:
         for _ in range(3):
             await room.audit.try_to_flush()
-    assert [entry["event"] for entry in logged] == ["the audit was not kept; trying again later"]
+    assert [entry["event"] for entry in logged] == ["the audit was not written; trying again later"]
     with pytest.raises(NotDurable):
         await room.activities(1)
     room.journal.broken = None

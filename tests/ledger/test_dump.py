@@ -124,14 +124,14 @@ HEAD, END = b'{"line":"dump","format":1}', b'{"line":"end","changes":1}'
     ("lines", "words"),
     [
         ([], "has no end"),
-        ([HEAD], "has no end; it was cut off"),
+        ([HEAD], "has no end line; it is incomplete"),
         ([HEAD, change()], "has no end"),
         ([change(), END], "line 1: a dump begins with"),
         ([HEAD, HEAD], "line 2: a dump begins with"),
-        ([b'{"line":"dump","format":2}'], "has format 2, this Hivewire knows 1"),
-        ([HEAD, change(), change(), END], "line 4: it should end after 1 changes, but has 2"),
-        ([HEAD, END], "line 2: it should end after 1 changes, but has 0"),
-        ([HEAD, change(), END, change()], "line 4: nothing follows the end"),
+        ([b'{"line":"dump","format":2}'], "has format 2, but this version of Hivewire reads format 1"),
+        ([HEAD, change(), change(), END], "line 4: the end line says 1 changes, but the dump has 2"),
+        ([HEAD, END], "line 2: the end line says 1 changes, but the dump has 0"),
+        ([HEAD, change(), END, change()], "line 4: the dump continues after its end line"),
         ([HEAD, change(revision=2), change(), END], "line 3: revision 1 comes after 2"),
         ([HEAD, change(revision=0), END], "line 2: revision 0 comes after 0"),
         ([HEAD, *[change()] * 1_025], "more than 1024 changes"),
@@ -152,7 +152,7 @@ def test_what_is_no_whole_dump_is_not_loaded(data: Path, lines: list[bytes], wor
 
 async def test_bad_places_for_a_dump_are_told(data: Path, tmp_path: Path) -> None:
     """No ledger, one of an older schema, a file that is there already, a directory that is missing."""
-    with pytest.raises(JournalError, match="there is no ledger"):
+    with pytest.raises(JournalError, match="there is no data file"):
         dumped(data)
     shutil.copy(FILES / "2.ledger", data)
     with pytest.raises(JournalError, match="has schema version 2; start the gateway once"):
@@ -183,6 +183,6 @@ async def test_a_vacuum_makes_the_file_smaller_and_changes_nothing(data: Path) -
     await again.open()
     assert again.epoch == ledger.epoch
     await again.close()
-    with pytest.raises(JournalError, match="there is no ledger"):
+    with pytest.raises(JournalError, match="there is no data file"):
         vacuum(data.with_name("none.db"))
     assert not data.with_name("none.db").exists()

@@ -312,7 +312,7 @@ async def test_a_file_that_is_gone_is_told(data: Path, capfd: pytest.CaptureFixt
     data.unlink()
     assert (await written(data, b="2")).names == {"b": "2"}
     assert "hivewire.db" in (said := capfd.readouterr().err)
-    assert "the data file that was served here last is gone; a new one was made" in said
+    assert "the previous data file is missing; a new one was created" in said
 
 
 # While it is served.

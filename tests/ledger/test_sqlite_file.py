@@ -128,7 +128,7 @@ async def test_a_file_of_another_version_is_refused(data: Path, version: int) ->
         connection.execute("PRAGMA journal_mode = DELETE")
     said = await refusal(data)
     assert f"schema version {version}" in said
-    assert f"knows {SCHEMA_VERSION}" in said
+    assert f"uses {SCHEMA_VERSION}" in said
     assert "Use the version of Hivewire that wrote it" in said
 
 
@@ -478,7 +478,7 @@ async def test_a_backup_of_nothing_or_to_nowhere_is_told(data: Path, tmp_path: P
     damaged.write_bytes(content)
     before = company(tmp_path / "copy.db")
     for source, target, words in (
-        (tmp_path / "missing.db", tmp_path / "copy.db", "there is no ledger"),
+        (tmp_path / "missing.db", tmp_path / "copy.db", "there is no data file"),
         (text, tmp_path / "copy.db", "is not a Hivewire ledger"),
         (damaged, tmp_path / "copy.db", "is damaged"),
         (tmp_path, tmp_path / "copy.db", "copy.db: Is a directory$"),

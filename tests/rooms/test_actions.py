@@ -204,10 +204,10 @@ async def test_a_name_out_of_bounds_cannot_be_created(name: str, length: int, wo
 async def test_a_value_that_is_declared_json_is_json(world: World, type_: str) -> None:
     """What is not JSON is refused with the place, in a put and in a transaction, unless the request says otherwise."""
     for value in ("{a:1}", "[1,]", "NaN", '{"a":1', "01", '"\\x"', "1 2", " ", "[" * 60_000):
-        with pytest.raises(OutOfBounds, match="Value is not JSON, as its contentType says: "):
+        with pytest.raises(OutOfBounds, match="Value is not valid JSON, which its contentType requires: "):
             await world.ask(ConfigurationPut(name="n", value=value, contentType=type_))
         change = TransactChange(operation="put", name="n", value=value, contentType=type_)
-        with pytest.raises(OutOfBounds, match=r"changes\[0\]: Value is not JSON"):
+        with pytest.raises(OutOfBounds, match=r"changes\[0\]: Value is not valid JSON"):
             await world.ask(ConfigurationTransact(changes=[change]))
     for value in ("null", ' {"a":[1,2.5e3,"\\u00e4"]}\n', '"text"'):
         await world.ask(ConfigurationPut(name="n", value=value, contentType=type_))
@@ -711,7 +711,7 @@ def payload_with(member: str, value: bytes) -> TokenPayload:
 async def test_an_expiry_that_no_token_may_have_is_refused(world: World, member: str) -> None:
     """Such a token would be refused whenever it is used: a time in seconds is one in 1970 here."""
     for bad in (b"0", b"2147483647", b"1772357400"):
-        with pytest.raises(OutOfBounds, match=f"^{member} is before 1970-01-25.*Milliseconds are meant"):
+        with pytest.raises(OutOfBounds, match=f"^{member} is before 1970-01-25.*It has to be in milliseconds"):
             await world.ask(TokenCreate(payload=payload_with(member, bad)))
     await world.ask(TokenCreate(payload=payload_with(member, b"2147483648")))
 
@@ -719,7 +719,7 @@ async def test_an_expiry_that_no_token_may_have_is_refused(world: World, member:
 async def test_a_token_that_would_be_too_long_is_not_minted(world: World) -> None:
     """It would be refused whenever it is used."""
     names = [f"{number:03}" + "x" * 100 for number in range(900)]
-    with pytest.raises(OutOfBounds, match=r"^configurations: .* over 65536 characters"):
+    with pytest.raises(OutOfBounds, match=r"^configurations: .* longer than 65536 characters"):
         await world.ask(TokenCreate(payload=TokenPayload(ADMIN, configurations=names)))
     reply = await world.ask(TokenCreate(payload=TokenPayload(ADMIN, configurations=names[:400])))
     assert "000" + "x" * 100 in world.services.tokens.verify(reply.accessToken, real_now()).names

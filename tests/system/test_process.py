@@ -587,7 +587,7 @@ def test_a_backup_of_a_running_gateway_can_be_restored(data: Path, tmp_path: Pat
     assert os.listdir(copy.parent) == ["now.db"]
     found = hivewire("restore", "--data", data, copy)
     assert (found.returncode, found.stderr.strip()) == (0, "")
-    assert "What was there before is now" in found.stdout
+    assert "The previous data file is now" in found.stdout
     with RunningGateway(data) as restored:
         del before["later"]
         assert versions(restored) == before
@@ -595,7 +595,7 @@ def test_a_backup_of_a_running_gateway_can_be_restored(data: Path, tmp_path: Pat
             put = talk("configuration/put", name="burst.0", value="goes on", entityVersion=2)
             assert put["configuration"]["entityVersion"] == 3
         assert restored.stop() == 0
-    fails(hivewire("backup", "--data", tmp_path / "none.db", tmp_path / "copy.db"), "there is no ledger")
+    fails(hivewire("backup", "--data", tmp_path / "none.db", tmp_path / "copy.db"), "there is no data file")
 
 
 def test_what_operators_do_after_a_kill_is_told(data: Path, tmp_path: Path) -> None:
@@ -612,9 +612,11 @@ def test_what_operators_do_after_a_kill_is_told(data: Path, tmp_path: Path) -> N
     with RunningGateway(data) as gateway, gateway.socket() as talk:
         assert talk("configuration/get", name="a")["configuration"]["value"] == "old"
         assert talk("configuration/subscribe", since=position)["mode"] == "reset"
-        [told] = gateway.events("a file that does not belong to the data file was set aside")
+        [told] = gateway.events("a file that does not belong to the data file was renamed")
         assert Path(told["now"]).stat().st_size > 0
-        [told] = gateway.events("the data file is not as it was last served; clients that follow changes begin anew")
+        [told] = gateway.events(
+            "the data file has changed since it was last served; clients that follow changes get the whole state"
+        )
         gateway.stop(signal.SIGKILL)
     data.rename(moved)
     fails(hivewire("serve", "--port", "0", "--data", moved), "moved.db-wal, which is missing", "--accept-loss")

@@ -99,5 +99,5 @@ def key_of(settings: Settings, secret: str, given: str | None) -> Key:
 def _stored_secret(ledger: Ledger) -> str:
     record = ledger.get(SECRET, SIGNING_KEY)
     if record is None or record.content is None:
-        raise StartError("the ledger has no signing secret and none is set; set HIVEWIRE_JWT_SECRET")
+        raise StartError("the data file has no signing secret and none is configured; set HIVEWIRE_JWT_SECRET")
     return record.content.decode()

@@ -94,7 +94,7 @@ class Key:
         else:
             self.value = _lenient_base64(secret)
             if not self.value:
-                raise SecretError("the JWT secret gives an empty key under `jwt_key_derivation = devicehive`")
+                raise SecretError("the JWT secret becomes an empty key with `jwt_key_derivation = devicehive`")
             if self.weak:
                 # The gateway warns once at start; PyJWT would warn again for every token.
                 warnings.filterwarnings("ignore", category=jwt.InsecureKeyLengthWarning)

@@ -56,7 +56,7 @@ def _check_administrator(services: Services, caller: Caller) -> None:
     if asker is None:
         raise Unauthorized
     if asker.profile.role != Role.ADMIN or not identity.unrestricted:
-        raise NotAllowed("clients are made and deleted with an administrator's unrestricted token: log in as one")
+        raise NotAllowed("creating and deleting clients needs an administrator's unrestricted token")
 
 
 def _view(services: Services, client: ApiClient) -> ClientView:

@@ -182,7 +182,7 @@ def _check_type(request: ConfigurationPut | TransactChange, content_type: str, c
     if not is_media_type(content_type):
         raise OutOfBounds("contentType must be a media type such as application/json")
     if request.check is not False and is_json(content_type) and (problem := json_problem(content)) is not None:
-        raise OutOfBounds(f"Value is not JSON, as its contentType says: {problem}")
+        raise OutOfBounds(f"Value is not valid JSON, which its contentType requires: {problem}")
 
 
 def _name_to_put(services: Services, caller: Caller, given: str | None) -> str:
@@ -203,7 +203,7 @@ async def rollback(services: Services, caller: Caller, request: ConfigurationRol
     """Write an earlier content and type as a new version."""
     name = _name(caller, request.name)
     if (request.to is None) == (request.toRevision is None):
-        raise InvalidParameters("give either to (a version) or toRevision")
+        raise InvalidParameters("give either 'to' (a version) or 'toRevision'")
     description = _description(services, request.description)
     earlier = await _earlier(services, name, request.to, request.toRevision)
     if earlier.content is None:
@@ -223,7 +223,7 @@ def transact(services: Services, caller: Caller, request: ConfigurationTransact)
         try:
             write = _write(services, caller, change)
             if write.key in names:
-                raise OutOfBounds(f"'{write.key}' stands in changes twice")
+                raise OutOfBounds(f"'{write.key}' occurs twice in changes")
         except WireError as error:
             raise _at(error, index) from None
         names.add(write.key)

@@ -123,7 +123,7 @@ async def proved(services: Services, address: str, login: str, password: str) ->
                 raise InvalidCredentials
             services.throttle.succeed(login, address)
     except (Busy, TooManyWaiting):
-        raise Unavailable("Too many logins at a time; try again in a few seconds") from None
+        raise Unavailable("Too many logins at the same time; try again in a few seconds") from None
     current = services.users.by_id(user.id)
     if current is None or not current.active:  # it may have changed while the password was hashed
         raise UserNotActive
@@ -182,7 +182,9 @@ def token_create(services: Services, caller: Caller, request: TokenCreate) -> Re
         access_expiry = moment + tokens.access_lifetime
     pair = tokens.pair(claims, access_expiry, refresh_expiry, moment)
     if max(map(len, pair)) > MAX_TOKEN:
-        raise OutOfBounds(f"configurations: with so many patterns the token is over {MAX_TOKEN} characters")
+        raise OutOfBounds(
+            f"configurations: with this many patterns the token would be longer than {MAX_TOKEN} characters"
+        )
     names = [Permission(number).wire_name for number in claims.a or ()]
     services.ledger.audit.note(
         "token",
@@ -206,7 +208,7 @@ async def token_revoke(services: Services, caller: Caller, request: TokenRevoke)
     if not own:
         asker = services.users.by_id(identity.user_id)
         if asker is None or asker.profile.role != Role.ADMIN or not identity.unrestricted:
-            raise NotAllowed("to end these tokens takes an administrator's unrestricted token")
+            raise NotAllowed("ending these tokens needs an administrator's unrestricted token")
     if own or request.userId is not None:
         return await _revoke_all(services, request.userId or identity.user_id, identity.login)
     revocations, token_id = services.tokens.revocations, request.tokenId
@@ -326,7 +328,9 @@ def _time(raw: Raw | None, field: str) -> int | None:
     except (ValueError, OverflowError, MalformedJson):
         raise OutOfBounds(f"{field} is not a timestamp: milliseconds since 1970, or ISO 8601") from None
     if time is not None and time < SMALLEST_TIME:
-        raise OutOfBounds(f"{field} is before {times.render(SMALLEST_TIME)}: is it in seconds? Milliseconds are meant")
+        raise OutOfBounds(
+            f"{field} is before {times.render(SMALLEST_TIME)}: is it in seconds? It has to be in milliseconds"
+        )
     return time
 
 

@@ -74,7 +74,7 @@ def follow(
     """
     feed, most = _feed(services, caller), services.settings.subscriptions
     if len(feed.subscriptions) >= most:
-        raise OutOfBounds(f"this connection has {most} subscriptions, the most there can be")
+        raise OutOfBounds(f"this connection already has {most} subscriptions, the maximum")
     if feed.patterns + len(wanted.patterns) > MAX_HELD_PATTERNS:
         raise OutOfBounds(f"more than {MAX_HELD_PATTERNS} name patterns in all subscriptions of this connection")
     sub = feed.subscribe(topic, wanted)
@@ -92,7 +92,7 @@ def _wanted(services: Services, caller: Caller, request: ConfigurationSubscribe)
     identity = caller.identity
     if request.tenant is not None:
         if request.names is not None:
-            raise InvalidParameters("give either names or a tenant")
+            raise InvalidParameters("give either names or tenant")
         check_tenant(services, identity, request.tenant, Privilege.READ)
         return documents.TOPIC, Patterns((request.tenant,))
     if not identity.may(Permission.GET_CONFIGURATION):
@@ -110,7 +110,7 @@ def _since(text: str | None) -> tuple[str, int] | None:
 def _feed(services: Services, caller: Caller) -> Feed:
     if caller.feed is None:
         if caller.listener is None:
-            raise NotAllowed("nothing can be pushed over this connection")
+            raise NotAllowed("this connection cannot receive pushes")
         caller.feed = services.hub.feed(caller.listener, caller.identity)
     return caller.feed
 

@@ -231,7 +231,7 @@ def _check(fields: UserInsertFields | UserUpdateFields) -> None:
     if fields.password and not _PASSWORD.fullmatch(fields.password):
         raise OutOfBounds(_PASSWORD_RULE)
     if fields.role is not None and fields.role not in tuple(Role):
-        raise OutOfBounds("role must be 0 (administrator) or 1 (caller)")
+        raise OutOfBounds("role must be 0 (administrator) or 1 (client)")
     if fields.status is not None and fields.status not in tuple(Status):
         raise OutOfBounds("status must be 0 (active), 1 (locked out) or 2 (disabled)")
 
@@ -240,7 +240,7 @@ async def _hashed(services: Services, password: str) -> str:
     try:
         return await services.passwords.hash(password)
     except Busy:
-        raise Unavailable("Too many logins at a time; try again in a few seconds") from None
+        raise Unavailable("Too many logins at the same time; try again in a few seconds") from None
 
 
 def _matches(user: User, request: UserList, pattern: str | None) -> bool:

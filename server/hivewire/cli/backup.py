@@ -1,4 +1,4 @@
-"""`hivewire backup FILE` and `hivewire restore FILE`: a copy of the data file, and the way back."""
+"""`hivewire backup FILE` and `hivewire restore FILE`: copy the data file, and put a copy back."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def data_file(data: str | None, config: Path | None) -> Path:
 
 @contextmanager
 def working(what: str) -> Iterator[Callable[[int, int], None]]:
-    """Shows the progress on a terminal; when the command is stopped by a signal, it cleans up first."""
+    """Show the progress on a terminal; when a signal stops the command, clean up first."""
     before = {number: signal.signal(number, _stop) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
         with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
@@ -69,9 +69,9 @@ To restore, stop the gateway, and start it again afterwards:
 def backup(file: Path, data: str | None, config: Path | None) -> None:
     """Copy the data of a gateway, running or not, to the new file FILE.
 
-    Run it on the gateway's machine as a user who may read the data file. The copy holds everything, including the
+    Run it on the gateway's machine as a user who may read the data file. The copy contains everything, including the
     password hashes and the signing secret, and only its owner can read it. It is the state of one moment. It gets a
-    new epoch, so that clients that watch notice when it is restored.
+    new epoch, so that clients that follow changes notice when it is restored.
     """
     source = data_file(data, config)
     with working("copying") as progress:
@@ -92,15 +92,15 @@ Examples:
     "--accept-loss", is_flag=True, help="Restore a file that was copied from a running gateway without its -wal."
 )
 def restore(file: Path, data: str | None, config: Path | None, accept_loss: bool) -> None:
-    """Put a copy of FILE in the place of the data file. The gateway must be stopped.
+    """Replace the data file with a copy of FILE. The gateway must be stopped.
 
-    FILE is a backup, or any other copy of a data file; it is checked first. What was there is renamed, with everything
-    that belongs to it, and never deleted. The data get a new epoch, so that clients that follow changes start from
-    what is there now.
+    FILE is a backup, or any other copy of a data file; it is checked first. The previous data file is renamed, with
+    the files that belong to it, and never deleted. The data get a new epoch, so that clients that follow changes get
+    the whole state.
     """
     target = data_file(data, config)
     with working("restoring") as progress:
         old = copies.restore(file, target, progress, accept_loss=accept_loss)
     click.echo(f"{target} is restored from {file} ({target.stat().st_size:,} bytes)")
     if old is not None:
-        click.echo(f"What was there before is now {old}")
+        click.echo(f"The previous data file is now {old}")

@@ -39,10 +39,10 @@ Examples:
   hivewire client add sync --tenant shop --data hivewire.db      (the gateway is stopped)
 
 \b
-On a terminal the secret is shown with a label; into a pipe goes the secret alone."""
+On a terminal it prints the secret with a label, into a pipe only the secret."""
 )
 @click.argument("name")
-@click.option("--tenant", "tenants", multiple=True, required=True, metavar="NAME", help="A tenant in which it works.")
+@click.option("--tenant", "tenants", multiple=True, required=True, metavar="NAME", help="A tenant that it may use.")
 @click.option(
     "--privilege",
     "privileges",

@@ -1,4 +1,4 @@
-"""`hivewire completion`: what a shell needs to complete commands, options and names."""
+"""`hivewire completion`: shell completion of commands, options and names."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import click
 from click.shell_completion import get_completion_class
 
 LINE = 'eval "$(hivewire completion zsh)"'
-"""Zsh has no directory of one's own from which it would read functions by itself."""
+"""Zsh has no directory in the user's home from which it loads functions by default."""
 
 
 @click.command(
@@ -20,10 +20,10 @@ Examples:
   eval "$(hivewire completion zsh)"        (in ~/.zshrc)
 
 \b
-Names of configurations come from the gateway that one is logged in at."""
+Names of configurations are read from the gateway of the saved login."""
 )
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
-@click.option("--install", is_flag=True, help="Write it to where the shell finds it, for the next start of the shell.")
+@click.option("--install", is_flag=True, help="Write it to the place where a new shell finds it.")
 @click.pass_context
 def completion(context: click.Context, shell: str, install: bool) -> None:
     """Print the script that completes commands, options and names in SHELL."""

@@ -60,8 +60,8 @@ Examples:
 @name_argument
 @click.argument("value", required=False)
 @click.option("--file", type=click.File("rb"), help="Read the value from a file, unchanged; - is standard input.")
-@click.option("--content-type", help="Its media type; default text/plain, for bytes what the file's name says.")
-@click.option("--no-check", is_flag=True, help="Store a value of a JSON type even if it is not JSON.")
+@click.option("--content-type", help="The media type; default text/plain, for binary files guessed from the name.")
+@click.option("--no-check", is_flag=True, help="Store a value of a JSON type even if it is not valid JSON.")
 @description_option
 @expect_option
 @expect_revision_option
@@ -117,7 +117,7 @@ Examples:
 def get(remote: Remote, name: str, form: str | None) -> None:
     """Print the value of the configuration NAME.
 
-    On a terminal a newline follows; a file or a pipe gets the value alone.
+    On a terminal a newline follows; a file or a pipe gets only the value.
     """
     reply = remote.request("configuration/get", name=name)
     resource = reply["configuration"]
@@ -202,9 +202,9 @@ def delete(
 
 
 def _content(value: str | None, file: BinaryIO | None) -> str | bytes:
-    """The value from the argument, a file or standard input; bytes where a file is no text.
+    """The value from the argument, a file or standard input; bytes if a file is not text.
 
-    Raises UsageError, or ClickException for what cannot be read.
+    Raises UsageError, or ClickException when it cannot be read.
     """
     if (value is None) == (file is None):
         raise click.UsageError("give either VALUE or --file")
@@ -228,12 +228,12 @@ def _text_or_bytes(data: bytes) -> str | bytes:
 
 
 def _guessed(file: BinaryIO | None) -> str:
-    """The media type that the file's name stands for."""
+    """The media type that belongs to the file's name."""
     return mimetypes.guess_type(getattr(file, "name", None) or "")[0] or "application/octet-stream"
 
 
 def told_written(reply: dict[str, Any], form: str | None, how: str) -> None:
-    """Print what a put or a rollback made; `how` ends the sentence. The version alone is the value."""
+    """Print the result of a put or a rollback; `how` ends the sentence. The value is the version."""
     resource, revision = reply["configuration"], reply["revision"]
     version = resource["entityVersion"]
     words = f"{printable(resource['name'])} is at version {version} (revision {revision}){how}"
@@ -248,7 +248,7 @@ def write(remote: Remote, action: str, **members: Any) -> dict[str, Any]:
 
 @contextmanager
 def telling_why() -> Iterator[None]:
-    """Make a refusal of a write a ClickException with the reason."""
+    """Turn a refused write into a ClickException with the reason."""
     try:
         yield
     except RemoteError as error:
@@ -279,7 +279,7 @@ def _current(change: dict[str, Any] | None) -> list[str]:
 def pages(
     remote: Remote, names: Sequence[str], after: str | None = None, take: int | None = None
 ) -> Iterator[dict[str, Any]]:
-    """The list of everything that matches, as one reply for each page. Pages get smaller where values are large."""
+    """Everything that matches, as one reply for each page. Pages get smaller where values are large."""
     left, size = take, PAGE
     while left is None or left > 0:
         asked = size if left is None else min(size, left)

@@ -1,4 +1,4 @@
-"""Contents that do not fit into a message: bytes that are no text, and long texts. They go over plain HTTP."""
+"""Contents that do not fit into a message: binary data and long texts. They are sent over plain HTTP."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def get(url: str, token: str | None, name: str, revision: int | None) -> bytes:
 
 
 def put(remote: Remote, name: str, content: bytes, content_type: str, asked: dict[str, Any]) -> dict[str, Any]:
-    """What `configuration/put` answers. `asked` are members of the request. Raises RemoteError, Unreachable."""
+    """The reply of `configuration/put`. `asked` are members of the request. Raises RemoteError, Unreachable."""
     headers = {"Content-Type": content_type}
     answer = _expected(plain.ask(remote.url, "PUT", _path(name, asked), remote.token, content, headers))
     return {"configuration": _object(answer), "revision": int(answer.headers["hivewire-revision"])}

@@ -70,7 +70,7 @@ def parse(data: bytes) -> list[ImportEntry]:
             problems.append(f"  {_place(index, entry)}: {problem}")
     if problems:
         more = [f"  and {len(problems) - REPORTED:,} more"] if len(problems) > REPORTED else []
-        first_line = f"nothing is imported, because {len(problems):,} of {len(entries):,} entries are bad:"
+        first_line = f"nothing is imported, because {len(problems):,} of {len(entries):,} entries are not valid:"
         raise DocumentError("\n".join([first_line, *problems[:REPORTED], *more]))
     return [ImportEntry(entry["name"], entry["value"], entry.get("contentType") or TEXT) for entry in entries]
 
@@ -98,14 +98,14 @@ def _refuse_constant(name: str) -> None:
 def _entries(document: Any) -> list[Any]:
     """The list of entries of a document. Raises DocumentError when it is not an export."""
     if not isinstance(document, _Object) or "hivewire" not in document:
-        raise DocumentError('the file is no export: it must be an object with "hivewire" and "configurations"')
+        raise DocumentError('the file is not an export: it must be an object with "hivewire" and "configurations"')
     if document.repeated is not None:
-        raise DocumentError(f"the file is no export: it has '{shortened(document.repeated, 80)}' more than once")
+        raise DocumentError(f"the file is not an export: '{shortened(document.repeated, 80)}' occurs more than once")
     if document["hivewire"] is True or document["hivewire"] != FORMAT:
-        raise DocumentError(f'the file has another format than "hivewire":{FORMAT}, which this command reads')
+        raise DocumentError(f'the file does not have the format "hivewire":{FORMAT}, which this command reads')
     entries = document.get("configurations")
     if not isinstance(entries, list):
-        raise DocumentError('the file is no export: "configurations" must be a list')
+        raise DocumentError('the file is not an export: "configurations" must be a list')
     return entries
 
 
@@ -119,9 +119,9 @@ def _problem(entry: Any) -> str | None:
     if not isinstance(entry, _Object):
         return "not an object"
     if entry.repeated is not None:
-        return f"'{shortened(entry.repeated, 80)}' stands in it more than once"
+        return f"'{shortened(entry.repeated, 80)}' occurs more than once"
     if unknown := [name for name in entry if name not in MEMBERS]:
-        return f"unknown member '{shortened(unknown[0], 80)}'; there are {', '.join(MEMBERS)}"
+        return f"unknown member '{shortened(unknown[0], 80)}'; known members are {', '.join(MEMBERS)}"
     if type(entry.get("entityVersion", 0)) is not int:
         return "entityVersion is not a whole number"
     return _problem_of_name(entry) or _problem_of_value(entry) or _problem_of_type(entry.get("contentType"))
@@ -148,7 +148,7 @@ def _problem_of_value(entry: _Object) -> str | None:
     try:
         value.encode()
     except UnicodeEncodeError as error:
-        return f"the value has half a surrogate pair, which is no character: position {error.start}"
+        return f"the value has an unpaired surrogate, which is not a character: position {error.start}"
     return None
 
 

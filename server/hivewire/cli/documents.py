@@ -134,7 +134,7 @@ def check(file: Path, name: str, url: str | None, given_token: str | None) -> No
         click.echo(f"{severity.lower()}  {words}")
     errors = sum(severity == "Error" for severity, _ in found)
     if not found:
-        click.echo(f"{file} breaks no rule")
+        click.echo(f"{file} has no errors and no warnings")
     if errors:
         raise click.ClickException(f"{_counted(errors, 'error')}: {name} would not be saved")
 

@@ -27,10 +27,10 @@ Examples:
 @data_option
 @config_option
 def dump(file: Path, data: str | None, config: Path | None) -> None:
-    """Write everything that the data file holds as lines of JSON to the new file FILE, or to standard output.
+    """Write the whole content of the data file as lines of JSON to the new file FILE, or to standard output.
 
-    The dump has all values with their history, users, clients, tenants and their documents, the password hashes and
-    the signing secret. Its form stays the same over versions. The gateway may be running.
+    The dump contains all values with their history, users, clients, tenants and their documents, the password hashes
+    and the signing secret. Its format is the same in all versions. The gateway may be running.
     """
     source = data_file(data, config)
     with working("dumping"), _output(file) as output:
@@ -67,9 +67,9 @@ Examples:
 @data_option
 @config_option
 def load(file: BinaryIO, data: str | None, config: Path | None) -> None:
-    """Make a new data file from FILE, a dump.
+    """Create a new data file from the dump FILE.
 
-    All of the dump is checked, and the data file appears whole or not at all. It never overwrites a file.
+    The whole dump is checked. The data file is created completely or not at all, and never overwrites a file.
     """
     target = data_file(data, config)
     with working("loading"):
@@ -87,9 +87,9 @@ Examples:
 @data_option
 @config_option
 def vacuum(data: str | None, config: Path | None) -> None:
-    """Give the unused space in the data file back to the disk. The gateway must be stopped.
+    """Remove unused space from the data file. The gateway must be stopped.
 
-    Meanwhile the disk needs room for the file once more. It does not change what the file holds.
+    This temporarily needs disk space for a second copy of the file. The content does not change.
     """
     path = data_file(data, config)
     with working("vacuuming"):

@@ -30,9 +30,9 @@ Examples:
 @output_option
 @connected
 def edit(remote: Remote, name: str, description: str | None, form: str | None) -> None:
-    """Open the configuration NAME in $VISUAL or $EDITOR, and put what was saved; a new one where there is none.
+    """Open the configuration NAME in $VISUAL or $EDITOR, and put the saved text. NAME does not have to exist.
 
-    What somebody else wrote since it was opened is not overwritten: the edited text is then kept in a file.
+    If somebody else changed it meanwhile, nothing is overwritten, and your text is kept in a file.
     """
     resource = _current(remote, name)
     version = resource["entityVersion"] if resource is not None else 0
@@ -54,7 +54,7 @@ def edit(remote: Remote, name: str, description: str | None, form: str | None) -
             asked = {"description": description, "contentType": content_type, "entityVersion": version}
             reply = remote.request("configuration/put", name=name, value=after, **asked)
     except click.ClickException as error:
-        raise click.ClickException(f"{error.format_message()}\n  what you wrote is in {file}") from None
+        raise click.ClickException(f"{error.format_message()}\n  your text is in {file}") from None
     place.unlink()
     told_written(reply, form, "")
 
@@ -72,7 +72,7 @@ Examples:
 @click.option("--file", type=click.File("rb"), help="Compare the current content with this file instead.")
 @connected
 def diff(remote: Remote, name: str, versions: tuple[int, ...], file: BinaryIO | None) -> None:
-    """Show in what lines two versions of the configuration NAME differ; JSON is formatted first."""
+    """Show the lines in which two versions of the configuration NAME differ. JSON is formatted first."""
     if len(versions) > 2 or (versions and file is not None):
         raise click.UsageError("give at most two versions, or --file")
     now = _current(remote, name)
@@ -99,7 +99,7 @@ Examples:
   jq -n '{changes: [{operation: "put", name: "a", value: "1"}]}' | hivewire transact -
 
 \b
-FILE is JSON, as configuration/transact takes it:
+FILE is JSON, in the form of a configuration/transact request:
   {"changes":[
     {"operation":"put","name":"limits.max","value":"43","entityVersion":7},
     {"operation":"delete","name":"limits.old"}]}"""
@@ -109,13 +109,13 @@ FILE is JSON, as configuration/transact takes it:
 @url_option
 @token_option
 def transact(file: BinaryIO, form: str | None, url: str | None, given_token: str | None) -> None:
-    """Write the changes in FILE all at once, or none of them; - is standard input."""
+    """Write all changes in FILE as one transaction; - is standard input."""
     try:
         given = msgspec.json.decode(file.read(), type=dict[str, Any] | list[Any])
     except OSError as error:
         raise click.ClickException(f"cannot read the file: {error.strerror}") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise click.UsageError(f"{file.name} is not JSON of changes: {on_one_line(str(error))}") from None
+        raise click.UsageError(f"{file.name} is not a JSON list of changes: {on_one_line(str(error))}") from None
     members = given if isinstance(given, dict) else {"changes": given}
     if not isinstance(members.get("changes"), list) or len(members) != 1:
         raise click.UsageError(f"{file.name} is not an object with a list of changes")
@@ -147,7 +147,7 @@ def _got(remote: Remote, **asked: Any) -> dict[str, Any]:
 
 
 def _text(remote: Remote, name: str, resource: dict[str, Any]) -> str:
-    """The content, also of a text that a message leaves out. Raises ClickException when it is no text."""
+    """The content, also of a text that is too long for a message. Raises ClickException when it is not text."""
     if resource["value"] is not None:
         return str(resource["value"])
     try:
@@ -171,7 +171,7 @@ def _formatted(text: str, resource: dict[str, Any]) -> str:
 
 
 def _as_edited(before: str, file: Path) -> str:
-    """What was saved. Editors end a file with a newline; where there was none before, that one does not count."""
+    """The saved text. Editors end a file with a newline; if the value had none before, it is removed again."""
     try:
         after = file.read_bytes().decode()
     except UnicodeDecodeError:

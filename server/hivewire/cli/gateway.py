@@ -1,4 +1,4 @@
-"""How a command reaches its gateway: address and token from flags, then the environment, then the profile."""
+"""The gateway that a command uses: address and token from flags, then the environment, then the profile."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _url_option = click.option(
 
 
 def url_option(command: _F) -> _F:
-    """Add `--url` and `--profile`, which say what gateway a command reaches and with which login."""
+    """Add `--url` and `--profile`, which choose the gateway and the login of a command."""
     return _url_option(profiles.profile_option(command))
 
 
@@ -36,7 +36,7 @@ token_option = click.option(
 def connected(command: _F) -> Callable[..., Any]:
     """Add `--url` and `--token` to a command and call it with an authenticated Remote as its first argument.
 
-    A command whose arguments can be wrong in ways that click does not see checks them first and calls `reach` itself.
+    A command whose arguments need more checks than click's makes these checks first and calls `reach` itself.
     """
 
     @functools.wraps(command)
@@ -76,7 +76,7 @@ class Access:
         Raises ClickException when there is no refresh token, or it is no longer valid.
         """
         if self.profile is None:
-            raise click.ClickException(f"the token of --token or HIVEWIRE_TOKEN is refused: {why}")
+            raise click.ClickException(f"the gateway refused the token of --token or HIVEWIRE_TOKEN: {why}")
         try:
             reply = remote.request("token/refresh", refreshToken=self.profile.refresh_token)
             self.token = reply["accessToken"]
@@ -84,7 +84,9 @@ class Access:
         except RemoteError as error:
             if error.code != 401:
                 raise
-            raise click.ClickException(f"the login has ended ({error}): run {_login_command(remote.url)}") from None
+            raise click.ClickException(
+                f"the saved login is no longer valid ({error}): run {_login_command(remote.url)}"
+            ) from None
         self._remember(self.profile)
 
     def _remember(self, profile: Profile) -> None:
@@ -96,7 +98,7 @@ class Access:
             if kept is not None and kept.refresh_token == profile.refresh_token:
                 profiles.save(profile, place)
         except ProfileError as error:
-            # The command can go on without the profile; the next command has to refresh again.
+            # The command can continue without the profile; the next command has to refresh again.
             click.echo(f"hivewire: warning: {error.format_message()}", err=True)
 
 
@@ -106,11 +108,11 @@ def access(url: str | None, token: str | None) -> Access:
         return Access(url or _address_of_profile(), token)
     profile = profiles.load(profiles.path())
     if profile is None:
-        raise click.ClickException(f"nobody is logged in: run {_login_command(url)}, or give --token")
+        raise click.ClickException(f"not logged in: run {_login_command(url)}, or give --token")
     if url is not None and endpoint(url) != endpoint(profile.url):
         # A token is sent only to the gateway that issued it.
         raise click.ClickException(
-            f"the login that is remembered is for {profile.url}, not for {url}, and is not shown to another gateway:"
+            f"the saved login is for {profile.url}, not for {url}, and is not sent to another gateway:"
             f" run {_login_command(url)}, or give --token"
         )
     return Access(profile.url, profile.access_token, profile)
@@ -129,7 +131,7 @@ def reach(url: str | None, token: str | None) -> Iterator[Remote]:
 
 
 def complete_names(context: click.Context, argument: click.Parameter, incomplete: str) -> list[str]:
-    """Names of configurations that begin so, for the completion of a shell; none when the gateway does not answer."""
+    """Names of configurations with this prefix, for shell completion; none when the gateway does not answer."""
     try:
         with context.scope(cleanup=False):  # where `--profile` is remembered
             entry = access(context.params.get("url"), context.params.get("given_token"))

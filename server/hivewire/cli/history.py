@@ -31,7 +31,7 @@ Examples:
   hivewire history limits.max --json | jq -r .configuration.value
 
 \b
-On a terminal it is a table; into a pipe goes one JSON object a line."""
+On a terminal it prints a table, into a pipe one JSON object per line."""
 )
 @name_argument
 @click.option("--take", type=click.IntRange(min=1), default=20, show_default=True, help="At most this many changes.")

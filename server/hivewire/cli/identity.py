@@ -34,10 +34,10 @@ Examples:
 @click.option("--login", "name", envvar="HIVEWIRE_LOGIN", default="admin", show_default=True, help="Login of the user.")
 @click.option("--password-stdin", is_flag=True, help="Read the password from standard input, without asking.")
 def login(url: str | None, name: str, password_stdin: bool) -> None:
-    """Log in, for the commands that follow.
+    """Log in and save the tokens for the other commands.
 
     The address and the tokens are written to a profile that only you can read (HIVEWIRE_PROFILE, or
-    ~/.config/hivewire/profile.json). The password is not kept.
+    ~/.config/hivewire/profile.json). The password is not saved.
     """
     place = profiles.path()
     with Remote(url or _last_address(place)) as remote:
@@ -57,14 +57,14 @@ Examples:
 )
 @profiles.profile_option
 def logout() -> None:
-    """End the login: the gateway refuses its tokens from now on, and the profile is deleted.
+    """Log out: the gateway revokes the tokens of the login, and the profile is deleted.
 
     Tokens that were made with `hivewire token` stay valid.
     """
     place = profiles.path()
     profile = profiles.load(place)
     if profile is None:
-        raise click.ClickException("nobody is logged in")
+        raise click.ClickException("not logged in")
     try:
         with Remote(profile.url) as remote:
             Access(profile.url, profile.access_token, profile).authenticate(remote)
@@ -72,7 +72,7 @@ def logout() -> None:
         kept = ""
     except (click.ClickException, RemoteError, Unreachable) as error:
         # Only an administrator may end single tokens.
-        kept = f"; the gateway was not told, so its tokens stay valid until they expire ({error})"
+        kept = f"; the gateway did not revoke its tokens, so they stay valid until they expire ({error})"
     place.unlink(missing_ok=True)
     click.echo(f"{profile.login} is logged out{kept}")
 
@@ -103,12 +103,12 @@ def _every_action() -> str:
 
 
 def _known_actions(context: click.Context, option: click.Parameter, names: tuple[str, ...]) -> tuple[str, ...]:
-    """Check the names here: the gateway ignores unknown ones, so a typing error would give a token without rights."""
+    """Check the names here: the gateway ignores unknown names, so a typing error would make a token without rights."""
     for name in names:
         if name.lower() not in BY_NAME:
             near = difflib.get_close_matches(name.lower(), BY_NAME, n=1)
-            hint = f"; did you mean {BY_NAME[near[0]].wire_name}?" if near else f"; there are {_every_action()}"
-            raise click.BadParameter(f"{name} is no action{hint}")
+            hint = f"; did you mean {BY_NAME[near[0]].wire_name}?" if near else f"; known actions are {_every_action()}"
+            raise click.BadParameter(f"{name} is not an action{hint}")
     return names
 
 
@@ -121,7 +121,7 @@ Examples:
   HIVEWIRE_TOKEN=$(hivewire token --action GetConfiguration) hivewire list
 
 \b
-On a terminal both tokens are shown; into a pipe goes the access token alone."""
+On a terminal it prints both tokens, into a pipe only the access token."""
 )
 @click.option(
     "--action",
@@ -130,14 +130,14 @@ On a terminal both tokens are shown; into a pipe goes the access token alone."""
     required=True,
     metavar="NAME",
     callback=_known_actions,
-    help="What it may do, such as GetConfiguration; '*' for everything.",
+    help="An action that the token allows, such as GetConfiguration; '*' for all.",
 )
 @click.option(
-    "--name", "names", multiple=True, metavar="PATTERN", help="Which configurations it reaches: a name, or a prefix*."
+    "--name", "names", multiple=True, metavar="PATTERN", help="Limit it to these configurations: a name, or a prefix*."
 )
-@click.option("--user", "user_id", type=int, metavar="ID", help="Id of the user it is for; default you.")
-@click.option("--expires", help="End of the access token: 90s, 30m, 12h, 7d, or a time (UTC).")
-@click.option("--refresh-expires", help="End of the refresh token, in the same forms.")
+@click.option("--user", "user_id", type=int, metavar="ID", help="Id of the user that it is for; default you.")
+@click.option("--expires", help="When the access token expires: 90s, 30m, 12h, 7d, or a time (UTC).")
+@click.option("--refresh-expires", help="When the refresh token expires, in the same forms.")
 @output_option
 @url_option
 @token_option
@@ -153,8 +153,8 @@ def token(
 ) -> None:
     """Create an access token and a refresh token with some of your own rights.
 
-    Give --action once for each action. Without --name the token reaches the same names as your own. With --expires
-    alone the refresh token ends together with the access token.
+    Repeat --action for each action. Without --name the token reaches the same names as your own. With only --expires,
+    the refresh token expires together with the access token.
     """
     payload = {
         "userId": user_id,
@@ -183,5 +183,5 @@ def moment(text: str | None) -> int | None:
     try:
         found = datetime.fromisoformat(text)
     except ValueError:
-        raise click.UsageError(f"{text!r} is neither a time nor a span such as 90s, 30m, 12h or 7d") from None
+        raise click.UsageError(f"{text!r} is neither a time nor a duration such as 90s, 30m, 12h or 7d") from None
     return int((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp() * 1_000)

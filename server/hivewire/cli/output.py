@@ -1,7 +1,7 @@
-"""What commands print, in the form that `-o` names. A value can hold anything that others wrote, so escape sequences
-in it must not reach the terminal.
+"""The output of commands, in the form that `-o` names. Other people wrote the values, so escape sequences in them must
+not reach the terminal.
 
-Without `-o` there are two forms of a list: a table on a terminal, and a JSON object a line anywhere else.
+Without `-o` a list is a table on a terminal, and one JSON object per line elsewhere.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ NARROWEST = 8
 """No column is made narrower than this; on a terminal of a few columns the lines wrap."""
 
 Row = dict[str, Any]
-"""What a line is about, with the members of the wire."""
+"""The object that a line shows, with the members of the API."""
 
 Columns = Mapping[str, Callable[[Row], str]]
 """The columns of a table: the heading, and the cell of a row. A cell that is too wide for the terminal is cut."""
@@ -32,17 +32,17 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 
 
 def output_option(command: _F) -> _F:
-    """Add `-o`, which says in what form to print, and `--json` as a short word for `-o json`; both are `form`."""
+    """Add `-o`, the form of the output, and `--json` as a shorthand for `-o json`; both set `form`."""
     form = click.option(
-        "-o", "--output", "form", type=click.Choice(FORMS), help="The form of what is printed; value: the value alone."
+        "-o", "--output", "form", type=click.Choice(FORMS), help="The output format; 'value' prints only the value."
     )
-    return click.option("--json", "form", flag_value="json", help="The same as -o json: an object per line.")(
+    return click.option("--json", "form", flag_value="json", help="The same as -o json: one object per line.")(
         form(command)
     )
 
 
 def show(rows: Iterable[Row], form: str | None, columns: Columns, value: str) -> None:
-    """Print rows: a table on a terminal, JSON into a pipe, unless `form` says which. `value` is a column's heading."""
+    """Print rows: in `form`, or else a table on a terminal and JSON into a pipe. `value` is a column's heading."""
     form = form or ("table" if sys.stdout.isatty() else "json")
     if form == "table":
         _print_table(rows, columns)
@@ -52,7 +52,7 @@ def show(rows: Iterable[Row], form: str | None, columns: Columns, value: str) ->
 
 
 def tell(row: Row, form: str | None, words: str, value: str) -> None:
-    """Print what one thing is, or what was done to it: in words, unless `form` asks for the row or its value."""
+    """Print a result: the sentence `words`, unless `form` asks for the row or its value."""
     if form in (None, "table"):
         click.echo(words)
     else:
@@ -60,12 +60,12 @@ def tell(row: Row, form: str | None, words: str, value: str) -> None:
 
 
 def value_in_pipes() -> str | None:
-    """The form for what scripts keep in a variable: words on a terminal, the value alone into a pipe."""
+    """The form of output that scripts keep in a variable: a sentence on a terminal, only the value into a pipe."""
     return None if sys.stdout.isatty() else "value"
 
 
 def print_row(row: Row, form: str | None, value: str) -> None:
-    """Print one row in another form than a table; `value` is what stands alone."""
+    """Print one row as JSON, as YAML, or only its `value`."""
     if form == "json":
         echo_json(row)
     elif form == "yaml":
@@ -75,7 +75,7 @@ def print_row(row: Row, form: str | None, value: str) -> None:
 
 
 def _yaml(row: Row) -> bytes:
-    """A YAML document. Text that could steer a terminal is written with the escapes of YAML."""
+    """A YAML document. Characters that could control a terminal are written as YAML escapes."""
     import yaml
 
     text: str = yaml.safe_dump(row, allow_unicode=True, sort_keys=False, width=1_000_000)
@@ -105,7 +105,7 @@ def _fitted(cell: str, width: int) -> str:
 
 
 def local(time: str | None) -> str:
-    """A time of the wire, which is UTC, on this machine's clock and with its zone; empty for none."""
+    """A UTC time of the API as local time with its zone; empty for None."""
     if time is None:
         return ""
     return datetime.fromisoformat(time).replace(tzinfo=UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
@@ -139,7 +139,7 @@ def printable_json(data: bytes) -> str:
 
 
 def shortened(text: str, most: int) -> str:
-    """The beginning of a text that others wrote, on one line."""
+    """The beginning of a text from other people, on one line."""
     return printable(text[:most]) + ("..." if len(text) > most else "")
 
 

@@ -1,4 +1,4 @@
-"""One plain HTTP request to a gateway: for what does not fit into a message, such as documents and binaries."""
+"""One plain HTTP request to a gateway, for data that does not fit into a message: documents and binary contents."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def ask(
     body: bytes | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Answer:
-    """Ask the gateway of a WebSocket endpoint. Raises Unreachable.
+    """Send a request to the gateway of a WebSocket endpoint. Raises Unreachable.
 
-    Redirects and proxies are not followed, because they would get the token.
+    It follows no redirects and uses no proxies, because they would get the token.
     """
     parts = urlsplit(endpoint)
     root = next((parts.path.removesuffix(end) for end in _SOCKETS if parts.path.endswith(end)), parts.path)

@@ -1,8 +1,7 @@
 """A client of a running gateway, for the command line: action frames over one WebSocket.
 
-Its calls block. The connection itself belongs to an event loop in a thread of its own, which answers pings while the
-command does something else. A connection that one thread reads while another writes is no alternative: over TLS it
-hangs now and then.
+Calls block. The connection belongs to an event loop in a separate thread, which answers pings while the command does
+something else. (With one thread that reads and another that writes, a TLS connection hangs now and then.)
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ class RemoteError(Exception):
 
 
 class Unreachable(Exception):
-    """The gateway cannot be reached: nothing listens, TLS fails, it is not a gateway, or the connection broke."""
+    """The gateway cannot be reached: nothing listens, TLS fails, the peer is not a gateway, or the connection broke."""
 
 
 class Closed(Unreachable):
@@ -59,11 +58,11 @@ class BadAddress(ValueError):
 
 
 class Unsendable(ValueError):
-    """The data to send is not Unicode text. Arguments of a command come as bytes, so they can be anything."""
+    """The data to send is not Unicode text. Arguments of a command are bytes, so they can be anything."""
 
 
 _NO_SCHEME = re.compile(r"([\w.-]+|\[[\da-fA-F:.]+\])(:\d+)?(/|$)")
-"""Begins an address without a scheme: a host, perhaps a port, perhaps a path."""
+"""Matches the start of an address without a scheme: a host, an optional port, an optional path."""
 
 _DEFAULT_PORTS = {"ws": 80, "wss": 443}
 
@@ -83,9 +82,9 @@ def endpoint(url: str) -> str:
     except (KeyError, ValueError):
         host, port = "", None
     if "@" in url:  # checked before an error quotes the address, which may have a password in it
-        raise BadAddress("an address has no login or password in it: use hivewire login, or a token")
+        raise BadAddress("the address must not contain a login or password: use hivewire login, or a token")
     if not host or port == 0 or any(character.isspace() for character in url):
-        raise BadAddress(f"{url!r} is no address of a gateway; write it like http://127.0.0.1:8080")
+        raise BadAddress(f"{url!r} is not the address of a gateway; write it like http://127.0.0.1:8080")
     place = f"[{host}]" if ":" in host else host
     if port is not None and port != _DEFAULT_PORTS[scheme]:
         place += f":{port}"
@@ -94,7 +93,7 @@ def endpoint(url: str) -> str:
 
 
 class Remote:
-    """One connection to a gateway, as a context manager; `token` is whose it is. Raises Unreachable.
+    """One connection to a gateway, as a context manager; `token` is its access token. Raises Unreachable.
 
     `seconds` is the longest wait for the connection, and for each answer.
     """
@@ -121,14 +120,14 @@ class Remote:
         except InvalidStatus as error:
             raise Unreachable(f"{self.url} answers with HTTP {error.response.status_code}: is it a gateway?") from None
         except (InvalidURI, InvalidHandshake) as error:
-            raise Unreachable(f"{self.url} does not speak WebSocket: {error}") from None
+            raise Unreachable(f"{self.url} does not support WebSocket: {error}") from None
         except ssl.SSLError as error:
             raise Unreachable(f"no secure connection to {self.url}: {_why_tls_failed(error)}") from None
         except (OSError, WebSocketException) as error:
             reason = "timed out" if isinstance(error, TimeoutError) else getattr(error, "strerror", None) or error
             raise Unreachable(f"cannot reach a gateway at {self.url}: {reason}") from None
         except ValueError as error:
-            raise Unreachable(f"{self.url} is no gateway: {error}") from None
+            raise Unreachable(f"{self.url} is not a gateway: {error}") from None
         return self
 
     def __exit__(
@@ -139,7 +138,7 @@ class Remote:
     def request(self, action: str, **members: Any) -> dict[str, Any]:
         """The success reply to a request; members with value None are left out.
 
-        Raises RemoteError when it is refused, Unsendable when it is not text, Unreachable when no answer comes.
+        Raises RemoteError when it is refused, Unsendable when it is not text, Unreachable when there is no answer.
         """
         number = next(self._numbers)
         frame = {"action": action, "requestId": number}
@@ -147,7 +146,7 @@ class Remote:
         try:
             data = msgspec.json.encode(frame)
         except UnicodeEncodeError:
-            raise Unsendable("what was given is not UTF-8 text") from None
+            raise Unsendable("the arguments are not UTF-8 text") from None
         reply = self._exchange(data, number)
         if reply.get("status") != "success":
             code = reply.get("code")
@@ -157,7 +156,7 @@ class Remote:
         return reply
 
     def push(self, seconds: float) -> dict[str, Any] | None:
-        """The next pushed message, in the order of arrival; None when none comes in time.
+        """The next pushed message, in the order of arrival; None when none arrives in time.
 
         Raises Closed when the connection has ended.
         """
@@ -169,7 +168,7 @@ class Remote:
             return None
 
     def _exchange(self, data: bytes, number: int) -> dict[str, Any]:
-        """Send a frame and wait for the reply with its requestId. Pushes that come before it are kept for `push`."""
+        """Send a frame and wait for the reply with its requestId. Earlier pushes are kept for `push`."""
         try:
             self._portal.call(self._connection.send, data.decode())
             while True:
@@ -198,7 +197,7 @@ class Remote:
 
     def _closed(self, error: ConnectionClosed) -> Closed:
         """The end of the connection as an exception."""
-        text = f"{self.url} closed the connection: {error.rcvd or 'without a word'}"
+        text = f"{self.url} closed the connection: {error.rcvd or 'no close frame'}"
         if error.rcvd is None:
             return Closed(text, None, "")
         return Closed(text, error.rcvd.code, error.rcvd.reason)
@@ -207,7 +206,7 @@ class Remote:
         """The exception for a request during which the connection ended; `data` is what was sent."""
         if closed.code == CloseCode.MESSAGE_TOO_BIG:
             # The gateway was reached and refused the request.
-            return RemoteError(413, "this is larger than a message to the gateway may be", {})
+            return RemoteError(413, "this is larger than the gateway's limit for a message", {})
         if closed.code is None and len(data) > LARGE:
             # When the gateway closes in the middle of a large frame, a TCP reset can overtake its close frame.
             return Closed(f"{closed}, perhaps because a message of {len(data):,} bytes is too large", None, "")

@@ -48,14 +48,15 @@ Examples:
       --tls-certificate cert.pem --tls-key key.pem
 
 \b
-Every setting can also stand in the environment (HIVEWIRE_PORT=9000) or in a
-TOML file (port = 9000). A flag wins over the environment, that over the file.
-Secrets are no flags, because other users can see those: use
-HIVEWIRE_ADMIN_PASSWORD, HIVEWIRE_JWT_SECRET and so on, or the file.
+Every setting can also be an environment variable (HIVEWIRE_PORT=9000) or a
+line of a TOML file (port = 9000). A flag overrides the environment, and the
+environment overrides the file. Secrets have no flags, because other users can
+see those: use HIVEWIRE_ADMIN_PASSWORD, HIVEWIRE_JWT_SECRET and so on, or the
+file.
 
 \b
-A lost password, the generated one too, is replaced while the gateway is
-stopped:  hivewire user password admin --data hivewire.db"""
+To replace a lost administrator's password, stop the gateway and run
+  hivewire user password admin --data hivewire.db"""
 )
 @click.option("--config", type=click.Path(dir_okay=False, path_type=Path), help="TOML file with settings.")
 @click.option(
@@ -72,8 +73,8 @@ def serve(config: Path | None, check: bool, accept_loss: bool, **flags: Any) -> 
     """Start the gateway: DeviceHive's WebSocket and REST API over one durable ledger.
 
     The first start creates the data file and an administrator, and prints the password once. Ctrl-C or SIGTERM stops
-    it cleanly: open requests are answered, WebSockets are closed with 1001, and the exit code is 0. SIGHUP reads the
-    file with the settings and the TLS files again.
+    it cleanly: open requests are answered, WebSockets are closed with 1001, and the exit code is 0. SIGHUP reloads
+    the settings file and the TLS files.
     """
     try:
         effective = catalogue.load(flags, file=config)

@@ -1,4 +1,4 @@
-"""`hivewire status` and `hivewire whoami`: what a gateway says of itself, and of the one who asks."""
+"""`hivewire status` and `hivewire whoami`: the state of a gateway, and the owner of a token."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ Examples:
   hivewire status -o value        (ready, reads only, or not ready)
 
 \b
-Exits with 1 when writes are refused, and with 3 when no gateway is reached."""
+Exits with 1 if writes are refused, and with 3 if no gateway can be reached."""
 )
 @output_option
 @url_option
 @token_option
 def status(form: str | None, url: str | None, given_token: str | None) -> None:
-    """Show whether a gateway is there and takes writes, its version, and who is logged in. No login is needed."""
+    """Show whether a gateway runs and accepts writes, its version, and who is logged in. It needs no login."""
     entry = _entry(url, given_token)
     place = entry.url if entry is not None else endpoint(url or DEFAULT_URL)
     row: Row = {"url": place, "version": None, "state": None, "revision": None, "configurations": None, "login": None}
@@ -42,11 +42,11 @@ def status(form: str | None, url: str | None, given_token: str | None) -> None:
             row |= _seen(remote, entry)
     words = {
         "gateway": place,
-        "version": row["version"] or "not told",
+        "version": row["version"] or "unknown",
         "state": row["state"],
-        "configurations": "not told" if row["revision"] is None else f"{row['configurations']:,}",
-        "revision": "not told" if row["revision"] is None else str(row["revision"]),
-        "login": row["login"] or "nobody is logged in",
+        "configurations": "unknown" if row["revision"] is None else f"{row['configurations']:,}",
+        "revision": "unknown" if row["revision"] is None else str(row["revision"]),
+        "login": row["login"] or "not logged in",
     }
     tell(row, form, _aligned(words), row["state"].partition(":")[0])
     if row["state"] != "ready":
@@ -64,7 +64,7 @@ Examples:
 @url_option
 @token_option
 def whoami(form: str | None, url: str | None, given_token: str | None) -> None:
-    """Show whose the token is, what it allows, which names it reaches, and when it ends."""
+    """Show the owner of the token, its actions, the names that it reaches, and when it expires."""
     entry = access(url, given_token)
     with Remote(entry.url) as remote:
         entry.authenticate(remote)
@@ -77,7 +77,7 @@ def whoami(form: str | None, url: str | None, given_token: str | None) -> None:
         "login": row["login"],
         "actions": ", ".join(row["actions"]) or "none",
         "names": "all" if row["names"] is None else ", ".join(map(printable, row["names"])) or "none",
-        "valid until": local(row["expires"]) + ("" if entry.profile is None else ", and then renewed"),
+        "valid until": local(row["expires"]) + ("" if entry.profile is None else ", then renewed"),
         "gateway": entry.url,
     }
     tell(row, form, _aligned(words), row["login"])
@@ -92,7 +92,7 @@ def _entry(url: str | None, token: str | None) -> Access | None:
 
 
 def _state(place: str) -> str:
-    """`ready`, or what does not work and why. The pages may be hidden by a proxy."""
+    """`ready`, or what does not work and why. A proxy may hide the pages for health."""
     reads = plain.ask(place, "GET", "/health/ready")
     if reads.status == 404:
         return "ready"
@@ -103,7 +103,7 @@ def _state(place: str) -> str:
 
 
 def _seen(remote: Remote, entry: Access) -> Row:
-    """What only those see who are logged in."""
+    """What only a logged-in caller can see."""
     entry.authenticate(remote)
     seen: Row = {"login": _login(remote, _claims(entry.token))}
     try:
@@ -116,7 +116,7 @@ def _seen(remote: Remote, entry: Access) -> Row:
 
 
 def _login(remote: Remote, claims: dict[str, Any]) -> str:
-    """The login; the number of the user or client where the token does not let it be read."""
+    """The login; the number of the user or client if the token does not allow reading it."""
     if "cl" in claims:
         return f"client {claims['cl']}"
     try:
@@ -134,7 +134,7 @@ def _actions(claims: dict[str, Any]) -> list[str]:
 
 
 def _claims(token: str) -> dict[str, Any]:
-    """What an access token says; empty when it cannot be read."""
+    """The claims of an access token; empty when they cannot be read."""
     try:
         part = token.split(".")[1]
         claims = msgspec.json.decode(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))["payload"]

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @click.group(no_args_is_help=True)
 def tenant() -> None:
-    """Manage tenants: separate spaces in which clients work, each with a configuration document."""
+    """Manage tenants: separate areas for clients, each with a configuration document."""
 
 
 @tenant.command(
@@ -47,7 +47,7 @@ def add(name: str, data: Path | None, url: str | None, given_token: str | None) 
     else:
         with reach(url, given_token) as remote:
             remote.request("tenant/insert", tenantId=name)
-    click.echo(f"{name} is a tenant")
+    click.echo(f"tenant {name} is created")
 
 
 @tenant.command(

@@ -92,7 +92,7 @@ def export(
     head: dict[str, Any] = {"revision": state.revision}
     if not state.consistent:
         head["consistent"] = False
-        _warn("the configurations changed all the time; each is correct, but together they are not of one moment")
+        _warn("the configurations kept changing; each value is correct, but they are not from one revision")
     if unreadable := [resource for resource in state.resources if not resource["value"]]:
         _refuse_or_warn(unreadable, skip_binary)
         head["omitted"] = [resource["name"] for resource in unreadable]

@@ -1,4 +1,4 @@
-"""`hivewire user`: on a running gateway; where it gets nobody locked out, on the file of a stopped one as well."""
+"""`hivewire user`: on a running gateway; commands that can undo a lock-out also work on the file of a stopped one."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ data_option = click.option(
 
 
 ROLES = {"admin": Role.ADMIN, "client": Role.CLIENT}
-"""What `user add` and `user role` take. The login of a client reaches no configuration; a token for it may."""
+"""The values of `--role`. The login of a client reaches no configuration; a token made for it may."""
 
 _role = click.Choice([*ROLES])
 _stdin_option = click.option(
@@ -57,7 +57,7 @@ Examples:
   id=$(hivewire user add carol --password-stdin -o value < password.txt)"""
 )
 @click.argument("login")
-@click.option("--role", type=_role, default="client", show_default=True, help="What kind of user.")
+@click.option("--role", type=_role, default="client", show_default=True, help="The role of the user.")
 @_stdin_option
 @output_option
 @url_option
@@ -65,10 +65,10 @@ Examples:
 def add(
     login: str, role: str, password_stdin: bool, form: str | None, url: str | None, given_token: str | None
 ) -> None:
-    """Create the user LOGIN, and set the password that is asked for.
+    """Create the user LOGIN; the command asks for the password.
 
     A login has 3 to 128 letters, digits and _@.- and cannot be changed. An admin may do everything. A client may log
-    in, but reaches configurations only with tokens that are made for it: hivewire token --user ID.
+    in, but reaches configurations only with tokens that somebody makes for it: hivewire token --user ID.
     """
     secret = _new_password("Password", password_stdin)
     with reach(url, given_token) as remote:
@@ -149,7 +149,7 @@ Examples:
 @url_option
 @token_option
 def lock(login: str, data: Path | None, url: str | None, given_token: str | None) -> None:
-    """Lock the user LOGIN out: no login, and its tokens are refused from now on, on open connections too."""
+    """Lock the user LOGIN: logins and tokens are refused from now on, on open connections too."""
     _update(login, {"status": Status.LOCKED_OUT}, data, url, given_token)
     click.echo(f"{login} is locked out")
 
@@ -164,7 +164,7 @@ Examples:
 def revoke(remote: Remote, login: str) -> None:
     """End all tokens of the user LOGIN, on open connections too: each program has to log in again.
 
-    Your own tokens end as well when it is your login.
+    If LOGIN is you, your own tokens end as well.
     """
     remote.request("token/revoke", userId=_found(remote, login)["id"])
     click.echo(f"the tokens of {login} have ended")
@@ -182,7 +182,7 @@ Examples:
 @url_option
 @token_option
 def role(login: str, role: str, data: Path | None, url: str | None, given_token: str | None) -> None:
-    """Make the user LOGIN an admin, who may do everything, or a client. The next login has the rights of the role."""
+    """Make the user LOGIN an admin, who may do everything, or a client. The role counts from the next login on."""
     _update(login, {"role": ROLES[role]}, data, url, given_token)
     click.echo(f"{login} is an {role}" if role == "admin" else f"{login} is a {role}")
 

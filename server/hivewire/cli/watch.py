@@ -53,32 +53,32 @@ Examples:
   hivewire watch --since "$(tail -1 changes.json | jq -r .position)" >> changes.json
 
 \b
-On a terminal there is a line for each configuration and each change; into a
-pipe goes one JSON object a line, as the gateway pushes it (`type` is its kind):
+On a terminal it prints a line for each configuration and each change. Into a
+pipe it prints one JSON object per line, as the gateway pushes it, with a `type`:
   {"type":"snapshot","configurations":[...],"last":true,"position":"..."}
   {"type":"update","position":"...","revision":7,"operation":"put",
    "modified":"...","modifiedBy":"...","description":"...",
    "configuration":{"name":"...","value":"...","entityVersion":3}}
-  {"type":"bookmark","position":"..."}   nothing new, but the position is
-  {"type":"reset"}                       forget the state: a snapshot follows
-A line with a `position` is a place to go on from. Lines without one, such as
-all but the last of a transaction ("more":true) or of a large snapshot
-("last":false), are printed only together with the one that has it.
+  {"type":"bookmark","position":"..."}   a newer position without a change
+  {"type":"reset"}                       discard the state: a snapshot follows
+You can resume from any line with a `position`. Lines without one, such as all
+but the last of a transaction ("more":true) or of a large snapshot
+("last":false), are printed only together with the line that has the position.
 
 \b
 With --exec CMD the value is on the standard input of CMD, and HIVEWIRE_NAME,
-HIVEWIRE_VERSION and HIVEWIRE_OPERATION (put or delete) in its environment. One
-CMD runs at a time; when it fails, the watch ends.
+HIVEWIRE_VERSION and HIVEWIRE_OPERATION (put or delete) are in its environment.
+One CMD runs at a time; if it fails, the watch ends.
 
 \b
-It comes back by itself when the gateway does, without a gap and without
-printing anything twice; it says so on standard error. When the gateway's log
-does not reach back to where one stood, it prints `reset` and the state anew
-(with --no-snapshot `reset` alone).""",
+After a restart of the gateway it reconnects, and misses and repeats nothing;
+it reports this on standard error. If the gateway's log does not reach back to
+the last position, it prints `reset` and the whole state (with --no-snapshot
+only `reset`).""",
 )
 @patterns_argument
-@click.option("--since", metavar="POSITION", help="Resume after this position instead of beginning with the state.")
-@click.option("--no-snapshot", is_flag=True, help="Changes from now on, without the state.")
+@click.option("--since", metavar="POSITION", help="Resume after this position instead of starting with the state.")
+@click.option("--no-snapshot", is_flag=True, help="Only changes from now on, without the state.")
 @click.option("--no-conflate", is_flag=True, help="Every change, even if this command is too slow to read them.")
 @click.option("--exec", "command", metavar="CMD", help="Run CMD in a shell for each configuration and each change.")
 @output_option
@@ -94,7 +94,7 @@ def watch(
     command: str | None,
     form: str | None,
 ) -> None:
-    """Show configurations and their changes: all that you may see, or those that match a PATTERN.
+    """Show configurations and their changes: all that you may read, or those that match a PATTERN.
 
     A PATTERN is a name, or a prefix*. Ctrl-C ends it.
     """
@@ -113,7 +113,7 @@ def watch(
         watcher.run()
     finally:
         if watcher.position is not None and sys.stderr.isatty():
-            click.echo(f"\nhivewire: to go on from here: --since {watcher.position}", err=True)
+            click.echo(f"\nhivewire: to resume from here: --since {watcher.position}", err=True)
 
 
 class Watcher:
@@ -147,7 +147,7 @@ class Watcher:
                 wait = self._wait_after(error)
                 if not self._away:
                     self._away = True
-                    _note(f"disconnected ({on_one_line(str(error))}); trying to come back")
+                    _note(f"disconnected ({on_one_line(str(error))}); reconnecting")
                 time.sleep(wait)
 
     def _enter(self, remote: Remote) -> None:
@@ -158,7 +158,7 @@ class Watcher:
             self._held.append({"type": "reset", "oldest": reply["oldest"]})
             _note("the gateway's log does not go back to that position: changes in between may be missing")
         elif self._away:
-            _note("connected again, nothing is missing")
+            _note("reconnected, nothing is missing")
         if reply["mode"] == "live":
             self._take({"action": "bookmark", "position": reply["position"]})
         self._subscribed, self._away = True, False
@@ -329,11 +329,11 @@ class Lines:
         elif item["type"] == "update":
             self._update(item)
         elif item["type"] == "reset":
-            self._line(("reset: what was shown so far is replaced by the state that follows", "bold yellow"))
+            self._line(("reset: the following state replaces everything above", "bold yellow"))
 
     def _snapshot(self, item: Item) -> None:
         if not self._in_snapshot:
-            self._line(("the state:", "bold"))
+            self._line(("state:", "bold"))
         for resource in item["configurations"]:  # their widths first
             self._wide("name", resource["name"])
             self._wide("version", str(resource["entityVersion"]))

@@ -131,7 +131,7 @@ class Body:
 
     def _whole(self) -> bytes:
         if self._inflate is not None and not self._inflate.eof:
-            raise NotGzip("is no whole gzip stream")
+            raise NotGzip("is not a complete gzip stream")
         return bytes(self._data)
 
     def free(self) -> None:

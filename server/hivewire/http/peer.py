@@ -72,7 +72,7 @@ def caller_of_request(services: Services, request: HttpRequest, context: str, *,
     header: Header = request.header
     if query_token and (tokens := [value for name, value in request.query() if name == "access_token"]):
         if len(tokens) > 1 or header("authorization") is not None:
-            raise InvalidParameters("the token came in more than one way")
+            raise InvalidParameters("the request has more than one token")
         given = f"Bearer {tokens[0]}"
         header = lambda name: given if name == "authorization" else request.header(name)  # noqa: E731
     caller = caller_of(services, request.address, header, context=context, secure=request.secure, http=True)

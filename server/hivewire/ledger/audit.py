@@ -165,7 +165,7 @@ class Audit:
             await work()
         except Exception as error:  # whatever it was, it harms nobody to try again
             if not self._failing:  # once, not every second while a disk is full
-                log.warning("the audit was not kept; trying again later", reason=repr(error))
+                log.warning("the audit was not written; trying again later", reason=repr(error))
             self._failing = True
         else:
             self._failing = False

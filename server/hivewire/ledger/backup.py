@@ -22,7 +22,7 @@ def backup(source: Path, target: Path, progress: Progress = silent) -> None:
     readable by its owner only, or not at all. Raises JournalError, with a sentence for the operator.
     """
     if not source.exists():
-        raise JournalError(f"there is no ledger at {source}; name it with --data")
+        raise JournalError(f"there is no data file at {source}; give its path with --data")
     if target.exists():
         raise JournalError(f"{target} exists already; a backup never overwrites a file")
     if not target.parent.is_dir():
@@ -46,7 +46,7 @@ def restore(source: Path, target: Path, progress: Progress = silent, *, accept_l
     if not source.exists():
         raise JournalError(f"there is no file {source}")
     if target.exists() and source.samefile(target):
-        raise JournalError(f"{source} is the data file itself; name a copy of it")
+        raise JournalError(f"{source} is the data file itself; give the path of a copy")
     with told(f"cannot restore {source} to {target}"):
         if accept_loss and header_of(source) is not None:
             check(source)
@@ -104,7 +104,7 @@ def vacuum(path: Path) -> tuple[int, int]:
     migrated first. Raises JournalError, with a sentence for the operator.
     """
     if not path.exists() or not path.stat().st_size:
-        raise JournalError(f"there is no ledger at {path}; name it with --data")
+        raise JournalError(f"there is no data file at {path}; give its path with --data")
     lock = FileLock(path)
     try:
         with told(f"cannot vacuum {path}"):
@@ -112,7 +112,7 @@ def vacuum(path: Path) -> tuple[int, int]:
             note = begin(path, lock, accept_loss=False)
             before = path.stat().st_size
             if not note.shut:
-                raise JournalError(f"{path} is being read, perhaps by a backup; try again when that is over")
+                raise JournalError(f"{path} is being read by another process, perhaps a backup; try again later")
             with closing(sqlite3.connect(location(path, "rw"), uri=True, isolation_level=None)) as connection:
                 connection.execute("PRAGMA secure_delete = ON")
                 connection.execute("VACUUM")

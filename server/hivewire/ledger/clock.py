@@ -50,7 +50,8 @@ class ClockWatch:
         behind = self.last_change - self._now()
         if behind <= DAY:
             return None
-        return f"the clock is {behind // DAY} days behind the last change; set it, or write something to go on from it"
+        advice = "set it, or write any value to accept the current time"
+        return f"the clock is {behind // DAY} days behind the last change; {advice}"
 
     def _ahead(self) -> int:
         return self._now() - time.monotonic_ns() // 1_000_000

@@ -94,7 +94,7 @@ def dump(source: Path, write: Callable[[bytes], object]) -> int:
     It is the state of one moment, also while a gateway runs. Raises JournalError, with a sentence for the operator.
     """
     if not source.exists():
-        raise JournalError(f"there is no ledger at {source}; name it with --data")
+        raise JournalError(f"there is no data file at {source}; give its path with --data")
     with told(f"cannot dump {source}"):
         version = require_whole(source).version
         if version != SCHEMA_VERSION:
@@ -156,7 +156,7 @@ def _fill(connection: sqlite3.Connection, lines: Iterable[bytes]) -> int:
     line: Line | None = None
     for number, text in enumerate(lines, 1):
         if isinstance(line, End):
-            raise JournalError(f"line {number}: nothing follows the end")
+            raise JournalError(f"line {number}: the dump continues after its end line")
         line = _line(number, text)
         match line:
             case Note():
@@ -177,9 +177,9 @@ def _fill(connection: sqlite3.Connection, lines: Iterable[bytes]) -> int:
                     f"INSERT OR REPLACE INTO audit ({AUDIT_COLUMNS}) VALUES ({','.join('?' * len(row))})", row
                 )
             case End() if line.changes != count:
-                raise JournalError(f"line {number}: it should end after {line.changes} changes, but has {count}")
+                raise JournalError(f"line {number}: the end line says {line.changes} changes, but the dump has {count}")
     if not isinstance(line, End):
-        raise JournalError("the dump has no end; it was cut off")
+        raise JournalError("the dump has no end line; it is incomplete")
     return count
 
 
@@ -191,7 +191,7 @@ def _line(number: int, text: bytes) -> Line:
     if isinstance(line, Head) != (number == 1):
         raise JournalError(f"line {number}: a dump begins with its only line of the kind 'dump'")
     if isinstance(line, Head) and line.format != FORMAT:
-        raise JournalError(f"the dump has format {line.format}, this Hivewire knows {FORMAT}")
+        raise JournalError(f"the dump has format {line.format}, but this version of Hivewire reads format {FORMAT}")
     return line
 
 

@@ -205,7 +205,7 @@ class Ledger(State):
         try:
             await self.compact(COMPACT_REST)
         except Exception as error:  # whatever it was, it harms nobody to try again
-            log.warning("the log was not shortened; trying again later", reason=repr(error))
+            log.warning("the log was not compacted; trying again later", reason=repr(error))
 
     # Metrics.
 

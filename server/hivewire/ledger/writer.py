@@ -164,7 +164,7 @@ class Writer:
         if failing is None and self.failing is not None:
             log.info("writes work again")
         elif failing is not None and self.failing is None:
-            log.error("nothing can be written", reason=failing)
+            log.error("writes fail", reason=failing)
         self.failing = failing
 
     def take(self, entry: Entry) -> None:

@@ -272,7 +272,7 @@ class HttpProtocol(HttpToolsProtocol):
             raise Refusal(503, "too many connections; try again later")
         if self.parser.should_upgrade():
             if self.parser.get_method() == b"CONNECT":
-                raise Refusal(400, "this is no proxy")
+                raise Refusal(400, "this is not a proxy")
             self.scope["method"] = self.parser.get_method().decode()
             self.scope["http_version"] = self.parser.get_http_version()
             return  # `_feed` goes on

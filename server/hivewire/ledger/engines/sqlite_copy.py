@@ -86,7 +86,7 @@ def _copy(source: Path, target: Path, progress: Progress) -> None:
                 made.execute("UPDATE life SET run = ?", (new_name(),))
             (verdict,) = made.execute("PRAGMA quick_check(1)").fetchone()
             if verdict != "ok":
-                raise JournalError(f"the copy of {source} is damaged ({verdict}); it was thrown away")
+                raise JournalError(f"the copy of {source} is damaged ({verdict}); it was deleted")
 
 
 def _publish(unfinished: Path, target: Path) -> None:

@@ -50,8 +50,8 @@ def header_of(path: Path) -> Header | None:
     version = int.from_bytes(header[60:64])
     if not 1 <= version <= SCHEMA_VERSION:
         raise JournalError(
-            f"{path} has schema version {version}, this Hivewire knows {SCHEMA_VERSION}; it was left untouched."
-            " Use the version of Hivewire that wrote it"
+            f"{path} has schema version {version}, but this version of Hivewire uses {SCHEMA_VERSION};"
+            " it was left untouched. Use the version of Hivewire that wrote it"
         )
     return Header(version, header[18] == 2)
 

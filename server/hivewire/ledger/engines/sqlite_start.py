@@ -80,7 +80,7 @@ def _begin(path: Path, lock: FileLock, connection: sqlite3.Connection, stranger:
     run = new_name()
     if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'change'").fetchone():
         if lock.noted is not None and lock.noted.tail:
-            log.warning("the data file that was served here last is gone; a new one was made", data=str(path))
+            log.warning("the previous data file is missing; a new one was created", data=str(path))
         lock.note(note := Note(run, run))
         connection.executescript(creation_script(run))
         return note
@@ -96,7 +96,7 @@ def _begin(path: Path, lock: FileLock, connection: sqlite3.Connection, stranger:
     if stranger is not None:
         connection.execute("UPDATE meta SET value = ? WHERE name = 'epoch'", (new_name(),))
         log.warning(
-            "the data file is not as it was last served; clients that follow changes begin anew",
+            "the data file has changed since it was last served; clients that follow changes get the whole state",
             data=str(path),
             reason=stranger,
         )
@@ -178,7 +178,7 @@ def require_whole(path: Path) -> Header:
         raise JournalError(loss)
     wal = beside(path, "-wal")
     if not header.open and wal.exists() and wal.stat().st_size:
-        raise JournalError(f"{wal} does not belong to {path}; the next start of the gateway sets it aside")
+        raise JournalError(f"{wal} does not belong to {path}; the next start of the gateway renames it")
     return header
 
 
@@ -187,4 +187,4 @@ def set_aside(path: Path) -> None:
     if path.exists() and path.stat().st_size:
         aside = free_name(path, "set-aside")
         path.rename(aside)
-        log.warning("a file that does not belong to the data file was set aside", file=str(path), now=str(aside))
+        log.warning("a file that does not belong to the data file was renamed", file=str(path), now=str(aside))
