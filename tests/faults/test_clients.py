@@ -149,10 +149,8 @@ def flood(besieged: Besieged) -> None:
 def test_ten_thousand_connections_that_send_nothing(
     besieged: Besieged, before: int, files: None, rounds: int, record_property: Callable[[str, object], None]
 ) -> None:
-    """One address gets 5,000 places, and those that came first give way; others are served; all are put out in time.
-
-    The process keeps the memory of the first flood and uses it for the next; ten floods take no more than one.
-    """
+    """One address gets 5,000 places and the oldest connections give way; others are served; all are closed in time. The
+    process keeps the memory of the first flood for the next; ten floods take no more than one."""
     record_property("MiB before", before // MEBI)
     for number in range(rounds):
         flood(besieged)
@@ -164,7 +162,8 @@ def test_ten_thousand_connections_that_send_nothing(
 @pytest.mark.long
 @pytest.mark.timeout(180)
 def test_a_tls_handshake_that_never_comes(tmp_path: Path, certificate: tuple[Path, Path]) -> None:
-    """A peer that connects and sends nothing, or half a handshake, is cut off after a minute; others are served."""
+    """A peer that connects and sends nothing, or half a handshake, is disconnected after a minute; others are
+    served."""
     chain, key = certificate
     trust = ssl.create_default_context(cafile=str(chain))
     with (
@@ -205,7 +204,7 @@ def drip(besieged: Besieged, stack: ExitStack, number: int, begun: bytes, drop: 
 
 
 def test_slow_handshakes(besieged: Besieged, before: int) -> None:
-    """500 handshakes that drip byte by byte are all answered with 408 when their time is over."""
+    """500 handshakes that arrive byte by byte are all answered with 408 when their time is over."""
     with ExitStack() as stack:
         statuses = drip(besieged, stack, SLOW, upgrade()[:-2] + b"X-Slow: ", lambda turn: b"x")
     assert statuses == [408] * SLOW
@@ -213,7 +212,7 @@ def test_slow_handshakes(besieged: Besieged, before: int) -> None:
 
 
 def test_slow_bodies(besieged: Besieged, before: int) -> None:
-    """500 puts whose bodies drip are all answered with 408 when their time is over; none of them is written."""
+    """500 puts whose bodies arrive byte by byte are all answered with 408 when their time is over; none is written."""
     token = besieged.others.headers["Authorization"]
     head = f"PUT /api/rest/configuration/slow HTTP/1.1\r\nHost: g\r\nAuthorization: {token}\r\n"
     head += "Content-Type: application/json\r\nContent-Length: 900000\r\n\r\n" + '{"value":"'
@@ -229,7 +228,7 @@ def test_slow_bodies(besieged: Besieged, before: int) -> None:
 
 @pytest.mark.parametrize("guesses", [1_000, pytest.param(10_000, marks=LONG)])
 def test_thousands_of_wrong_passwords(besieged: Besieged, before: int, guesses: int) -> None:
-    """Ten guesses of an address are checked; more get 429, as does the right password. Others can log in."""
+    """Ten guesses from an address are checked; more get 429, as does the right password. Others can log in."""
     body = json.dumps({"login": "admin", "password": "wrong password"}).encode()
     request = b"POST /api/rest/token HTTP/1.1\r\nHost: g\r\nContent-Type: application/json\r\n"
     request += b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
@@ -275,7 +274,7 @@ def test_thousands_of_wrong_passwords(besieged: Besieged, before: int, guesses: 
     ids=["a frame", "a fragment"],
 )
 def test_frames_of_64_mebibytes_are_announced(besieged: Besieged, before: int, begun: bytes) -> None:
-    """50 at a time: each is closed with 1009 at the announcement, before anything of it is kept."""
+    """50 at a time: each is closed with 1009 after its header, before any payload is kept."""
     with ExitStack() as stack:
         wires = [stack.enter_context(opened(besieged.gateway)) for _ in range(50)]
         for wire in wires:
@@ -286,7 +285,7 @@ def test_frames_of_64_mebibytes_are_announced(besieged: Besieged, before: int, b
 
 
 def test_frames_of_64_mebibytes_that_do_come(besieged: Besieged, before: int) -> None:
-    """A client that sends all of it gets the same answer, and nothing of it is kept."""
+    """A client that sends the whole frame gets the same answer, and the gateway keeps none of it."""
     with opened(besieged.gateway) as wire:
         wire.send(frame(b"", TEXT, announced=64 << 20))
         try:
@@ -335,7 +334,7 @@ def test_compression_of_frames_is_not_offered(besieged: Besieged, before: int) -
 
 
 def test_compression_bombs(besieged: Besieged, before: int) -> None:
-    """Eight bodies at a time that unpack to a gigabyte each: 413 at 16 MiB, and no document comes of them."""
+    """Eight bodies at a time that unpack to a gigabyte each get 413 at 16 MiB, and no document is saved."""
     made = besieged.others.post("/tenant", json={"tenantId": f"t{next(NUMBERS)}"}).json()["tenantId"]
     url = f"{besieged.gateway.url}/reltio/api/{made}/configuration"
     bomb = gzip.compress(bytes(16 * MEBI)) * 64
@@ -366,10 +365,8 @@ def test_compression_bombs(besieged: Besieged, before: int) -> None:
 def test_distinct_names(
     tmp_path_factory: pytest.TempPathFactory, names: int, record_property: Callable[[str, object], None]
 ) -> None:
-    """A million of them are kept, found again after kill -9, and deleted; memory is bounded for each.
-
-    48 MiB are for what does not grow with them, the caches of SQLite above all.
-    """
+    """A million names are kept, found again after kill -9, and deleted; the memory for each is bounded. 48 MiB are for
+    memory that does not grow with them, above all the caches of SQLite."""
     station = Station(tmp_path_factory.mktemp("names") / "hivewire.db", faults="none")
     flags = ("--log-changes", "1000", "--compact-seconds", "0.2")
 

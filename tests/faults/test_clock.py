@@ -70,7 +70,7 @@ def test_changes_are_not_kept_in_memory(data: Path) -> None:
 
 
 def test_tokens_and_logins_are_good(station: Station) -> None:
-    """New ones are good at once; who guessed wrong waits a second and not an hour."""
+    """New tokens are valid at once; a login that has to wait waits a second and not an hour."""
     with station.start() as gateway:
         station.check_alive(gateway)
         with gateway.http("") as http:
@@ -90,7 +90,7 @@ def test_tokens_and_logins_are_good(station: Station) -> None:
 
 
 def test_tokens_of_a_clock_that_was_ahead_end_when_it_is_set_right(station: Station) -> None:
-    """400 days: tokens and sessions of meanwhile do not count any more, on open sockets too; the operator is told."""
+    """400 days: tokens and sessions from that time are refused, on open sockets too; the operator is told."""
     days = 400 * 24 * HOUR
     with station.start() as gateway:
         old = gateway.token()
@@ -121,7 +121,7 @@ def test_tokens_of_a_clock_that_was_ahead_end_when_it_is_set_right(station: Stat
 
 
 def test_a_tenants_document_keeps_its_seconds(station: Station) -> None:
-    """Each save is dated a second after the one before, so that `If-Unmodified-Since` still tells who is late."""
+    """Each save is dated a second after the previous one, so that `If-Unmodified-Since` still detects a late writer."""
     with station.start() as gateway, gateway.http() as http:
         assert http.post("/tenant", json={"tenantId": "t"}).status_code == 201
         url = f"{gateway.url}/reltio/api/t/configuration"

@@ -39,7 +39,7 @@ def station(data: Path) -> Station:
 def test_a_gateway_that_dies_anywhere_in_a_commit_loses_nothing_answered(
     station: Station, action: Literal["kill", "power cut"]
 ) -> None:
-    """Killed half way in each write, before and after the sync: the put under way is there whole or not at all."""
+    """Killed half way in each write, before and after the sync: the current put is there completely or not at all."""
     last = ("nothing", 0)
     met: list[str] = []
     for skip in range(20):
@@ -73,7 +73,7 @@ LONG = (pytest.mark.long, pytest.mark.timeout(600))
 def test_writes_that_share_a_commit_are_there_in_order_and_each_of_them_whole(
     station: Station, action: Literal["kill", "power cut"], step: int
 ) -> None:
-    """A put, a transaction of five names and a put are under way at once: after the restart stand the first few."""
+    """Of a put, a transaction of five names and a put in progress at once, a prefix is there after the restart."""
     states: list[dict[str, str]] = [{}]
     answered = 0
     met: list[str] = []
@@ -129,7 +129,7 @@ def dies_in_a_start(station: Station, fault: Fault) -> list[str] | None:
 def test_a_start_that_dies_while_it_makes_the_file_is_begun_again(
     tmp_path: Path, action: Literal["kill", "power cut"], step: int
 ) -> None:
-    """The one change of schema that there is: a start killed anywhere within it is followed by one that works."""
+    """A start killed at any operation of the only change of schema is followed by one that works."""
     met = []
     for skip in range(0, 1_000, step):
         folder = tmp_path / str(skip)
@@ -150,8 +150,8 @@ def test_a_start_that_dies_while_it_makes_the_file_is_begun_again(
 def test_a_start_that_dies_on_a_file_that_was_killed_is_begun_again(
     station: Station, action: Literal["kill", "power cut"], step: int
 ) -> None:
-    """A start writes back what the gateway before it left in the WAL, and begins a run: killed anywhere within it, the
-    next start has everything, and clients go on where they were."""
+    """A start writes back the WAL of the killed gateway and begins a run. When it is killed at any operation, the next
+    start has everything, and clients resume where they were."""
     met: list[str] = []
     epochs = set()
     for skip in range(0, 1_000, step):
@@ -230,7 +230,8 @@ POINTS = [
 
 
 def test_a_gateway_that_dies_while_it_compacts_loses_nothing(overgrown: Station) -> None:
-    """Killed while it notes where the log begins and while it removes: the needed stays, and the next one goes on."""
+    """Killed while it notes where the log begins and while it removes: needed changes stay, and compaction
+    continues."""
     points = [("remember", 0), ("remove", 0), ("remove", 20)]
     met = compacted_to_the_end(overgrown, [Fault("kill", during=during, skip=skip) for during, skip in points])
     assert len(met) == 3
@@ -242,7 +243,7 @@ def test_a_gateway_that_dies_while_it_compacts_loses_nothing(overgrown: Station)
 def test_a_compaction_can_be_cut_short_anywhere(
     overgrown: Station, action: Literal["kill", "power cut"], during: str, call: str, skip: int
 ) -> None:
-    """The long form of the one before: each operation by itself."""
+    """The long form of the previous test: each operation by itself."""
     assert len(compacted_to_the_end(overgrown, [Fault(action, during=during, call=call, skip=skip)])) == 1
 
 
@@ -318,7 +319,7 @@ CHECKPOINTS_AT_WORK = [
 def test_a_gateway_that_dies_in_a_checkpoint_at_work_loses_nothing(
     station: Station, action: Literal["kill", "power cut"], call: str, skip: int
 ) -> None:
-    """The same while puts go on: SQLite writes the WAL back within the put that made it long enough."""
+    """The same during puts: SQLite writes the WAL back within the put that made it long enough."""
     with station.start() as gateway, station.talk(gateway) as talk:
         station.desk.give(Fault(action, call=call, during="append", file=".db", skip=skip))
         for number in range(200):
@@ -427,7 +428,7 @@ def unavailable(station: Station, break_: Callable[[], None], mend: Callable[[],
     return refused
 
 
-def test_a_checkpoint_that_fails_harms_no_put(station: Station) -> None:
+def test_a_failed_checkpoint_affects_no_put(station: Station) -> None:
     """The WAL takes what the file itself does not; puts are answered, and all are there after kill -9."""
     with station.start() as gateway, station.talk(gateway) as talk:
         station.desk.give(Fault("EIO", call="write", file=".db"))
@@ -439,8 +440,8 @@ def test_a_checkpoint_that_fails_harms_no_put(station: Station) -> None:
         station.check_after_kill(gateway)
 
 
-def test_a_disk_that_cannot_be_read_fails_only_who_reads_from_it(station: Station) -> None:
-    """A history that the disk does not give is an error for who asks, a put is refused; gets go on."""
+def test_an_unreadable_disk_fails_only_requests_that_read_it(station: Station) -> None:
+    """A history that cannot be read is an error for its caller, and puts are refused; gets still work."""
     with station.start() as gateway, station.talk(gateway) as talk:
         for number in range(300):
             station.put(talk, f"name {number % 3}", f"{number}" * 5_000)
@@ -459,8 +460,8 @@ def test_a_disk_that_cannot_be_read_fails_only_who_reads_from_it(station: Statio
 
 
 @pytest.mark.long
-def test_a_start_on_a_broken_disk_says_so_and_harms_nothing(station: Station) -> None:
-    """It ends with a line for people, and the next start finds everything."""
+def test_a_start_on_a_broken_disk_says_so_and_changes_nothing(station: Station) -> None:
+    """It ends with one readable line, and the next start finds everything."""
     with station.start() as gateway, station.talk(gateway) as talk:
         station.put(talk, "before", "1")
         gateway.process.kill()
@@ -474,7 +475,7 @@ def test_a_start_on_a_broken_disk_says_so_and_harms_nothing(station: Station) ->
 
 
 def test_a_disk_that_hangs_holds_nobody_up(station: Station) -> None:
-    """Its writers are told that nobody knows, later ones are refused at once, and gets go on until it answers."""
+    """Its writers are told that the outcome is unknown, later ones are refused at once, and gets work all the time."""
     gateway = station.start("--stall-seconds", "0.5")
     with gateway, station.talk(gateway) as talk, station.talk(gateway) as other:
         assert station.put(talk, "before", "1")["status"] == "success"
@@ -497,7 +498,7 @@ def test_a_disk_that_hangs_holds_nobody_up(station: Station) -> None:
         station.check_after_kill(gateway)
 
 
-def test_what_a_failed_sync_left_is_written_over_before_anybody_is_told(station: Station) -> None:
+def test_a_commit_whose_sync_failed_is_overwritten_before_its_writers_are_told(station: Station) -> None:
     """A put whose fsync failed is answered with 503; a gateway killed right then starts without it."""
     with station.start() as gateway, station.talk(gateway) as talk:
         assert station.put(talk, "before", "1")["status"] == "success"
@@ -517,7 +518,7 @@ def test_what_a_failed_sync_left_is_written_over_before_anybody_is_told(station:
 
 @pytest.mark.parametrize("step", [1_031, pytest.param(53, marks=LONG)])
 async def test_a_torn_end_of_the_wal_costs_only_the_commit_in_it(station: Station, tmp_path: Path, step: int) -> None:
-    """Cut off or garbled anywhere behind what was answered, the WAL still gives all of that, and nothing in part."""
+    """Cut off or damaged anywhere after the answered writes, the WAL still has all of those, and no part of others."""
     with station.start() as gateway, station.talk(gateway) as talk:
         for number in range(5):
             station.put(talk, f"name {number}", f"{number}" * 3_000)

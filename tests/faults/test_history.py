@@ -70,10 +70,10 @@ async def holds(condition: Callable[[], object]) -> None:
 
 @pytest.mark.parametrize("lives", [4, pytest.param(40, marks=LONG)])
 @pytest.mark.parametrize("action", ["kill", "power cut"])
-async def test_killed_in_its_commits_it_answers_as_if_one_thing_came_after_the_other(
+async def test_one_order_explains_the_answers_of_a_gateway_killed_in_its_commits(
     station: Station, action: Literal["kill", "power cut"], lives: int
 ) -> None:
-    """One order explains what all clients were answered in all lives of the gateway."""
+    """One order explains the answers to all clients across all restarts of the gateway."""
     history = History(random.Random(lives))
     for life in range(lives):
         station.desk.give()
@@ -91,8 +91,8 @@ async def test_killed_in_its_commits_it_answers_as_if_one_thing_came_after_the_o
 @pytest.mark.parametrize("lives", [4, pytest.param(40, marks=LONG)])
 @pytest.mark.parametrize("stall", ["0.1", "60"], ids=["refused", "waiting"])
 async def test_while_the_disk_hangs_nothing_is_seen_that_may_be_lost(station: Station, stall: str, lives: int) -> None:
-    """Reads are answered meanwhile, writes wait or are refused; whether the disk goes on or the gateway is killed, an
-    order explains all answers."""
+    """Reads are answered meanwhile, writes wait or are refused. One order explains all answers, whether the disk
+    continues or the gateway is killed."""
     history = History(random.Random(lives))
     for life in range(lives):
         with station.start("--stall-seconds", stall) as gateway:

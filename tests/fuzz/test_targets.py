@@ -26,14 +26,14 @@ _pieces = st.one_of(
     ("target", "seed"), [(name, seed) for name, target in TARGETS.items() for seed in range(len(target.seeds))]
 )
 def test_a_seed(target: str, seed: int) -> None:
-    """What leads into a target returns, or raises what is documented."""
+    """A target returns for its seeds, or raises a documented exception."""
     TARGETS[target](TARGETS[target].seeds[seed])
 
 
 @pytest.mark.timeout(SLOWEST)
 @pytest.mark.parametrize("case", KEPT, ids=str)
 def test_a_kept_case(case: Path) -> None:
-    """What once did not: each case that the fuzzer found stays right."""
+    """Every input with which the fuzzer found a bug is handled correctly."""
     TARGETS[case.parts[0]]((CASES / case).read_bytes())
 
 
@@ -50,5 +50,5 @@ def test_changed_seeds(target: str, data: st.DataObject) -> None:
 
 
 def test_every_folder_of_cases_has_its_target() -> None:
-    """A case under a name that is no target would never be tried."""
+    """A case in a folder without a target would never run."""
     assert {case.parts[0] for case in KEPT} <= set(TARGETS)

@@ -55,8 +55,8 @@ def answers(wire: Wire) -> bool:
 
 @pytest.mark.parametrize("flag", ["--connections", "--connections-per-address"])
 @pytest.mark.parametrize("login", [by_header, by_action])
-def test_the_stranger_who_came_first_gives_way(data: Path, flag: str, login: object) -> None:
-    """When places run out a newcomer is served in place of the stranger who came first, never of one who logged in."""
+def test_the_oldest_connection_without_a_login_gives_way(data: Path, flag: str, login: object) -> None:
+    """When places run out a new connection replaces the oldest one without a login, never one with a login."""
     with RunningGateway(data, flag, "3") as gateway, ExitStack() as stack:
         member = login(gateway, stack)  # type: ignore[operator]
         first, second = stack.enter_context(dial(gateway)), stack.enter_context(opened(gateway))
@@ -69,7 +69,7 @@ def test_the_stranger_who_came_first_gives_way(data: Path, flag: str, login: obj
 
 
 def test_a_request_with_a_token_keeps_the_place_of_its_connection(data: Path) -> None:
-    """A connection over which a request with a token came is none of a stranger."""
+    """A connection with one authenticated request does not count as anonymous any more."""
     with RunningGateway(data, "--connections", "2") as gateway, ExitStack() as stack:
         member = stack.enter_context(dial(gateway))
         request = get("/api/rest/configuration", f"Authorization: Bearer {gateway.token()}")
@@ -83,8 +83,8 @@ def test_a_request_with_a_token_keeps_the_place_of_its_connection(data: Path) ->
 
 @pytest.mark.parametrize("flag", ["--connections", "--connections-per-address"])
 def test_without_places_health_and_metrics_are_served_and_all_else_gets_503(data: Path, flag: str) -> None:
-    """Those who have logged in hold every place: probes are answered all the same, however many idle connections come,
-    and a place that is left is free."""
+    """Connections with a login hold every place: probes are answered all the same, however many idle connections
+    arrive, and a place that becomes free is usable."""
     with RunningGateway(data, flag, "2") as gateway, ExitStack() as stack:
         members = [by_header(gateway, stack) for _ in range(2)]
         for _ in range(SPARE + 4):
@@ -137,8 +137,8 @@ class Peer:
         self.end = "gave way"
 
 
-def test_strangers_share_a_budget_and_those_of_an_address_a_part_of_it() -> None:
-    """Who holds memory for longest gives way: of an address that holds too much, or of all when all do."""
+def test_anonymous_connections_share_a_budget_and_each_address_a_part_of_it() -> None:
+    """The connection that has held memory for longest is closed: of an address over its share, or of all."""
     admission = Admission(Settings(anonymous_bytes=4 * MEBI))
     peers = [Peer() for _ in range(20)]
     for number, peer in enumerate(peers):
@@ -169,9 +169,9 @@ def tight(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGateway]:
         assert not gateway.noise, gateway.noise
 
 
-def test_half_messages_of_strangers_take_nothing_from_those_with_a_token(tight: RunningGateway) -> None:
-    """However much strangers leave unfinished, messages and bodies with a token are taken; the oldest half messages
-    are dropped with their sockets."""
+def test_incomplete_anonymous_messages_take_nothing_from_callers_with_a_token(tight: RunningGateway) -> None:
+    """However much anonymous connections leave unfinished, messages and bodies with a token are accepted; the sockets
+    with the oldest incomplete messages are closed."""
     half = frame(action("server/info", pad="x" * 60_000))[:-1]
     token = tight.token()
     body = b'{"value":"1"}'.ljust(60_000)
@@ -197,8 +197,9 @@ def test_half_messages_of_strangers_take_nothing_from_those_with_a_token(tight: 
     until(lambda: gauge(tight, "anonymous_bytes") < KIBI)
 
 
-def test_unread_answers_of_strangers_are_bounded(tight: RunningGateway) -> None:
-    """Many strangers ask for long answers and read nothing: what all hold stays within the share of their address."""
+def test_unread_answers_of_anonymous_connections_are_bounded(tight: RunningGateway) -> None:
+    """Many anonymous clients request long answers and read nothing: together they stay within the share of their
+    address."""
     message = frame(json.dumps({"action": "server/info", "requestId": "x" * 60_000}).encode())
     before = memory(tight)
     with ExitStack() as stack:
@@ -221,8 +222,8 @@ HALF_BODY = b"POST /api/rest/token HTTP/1.1\r\nHost: g\r\nContent-Length: 60000\
 
 
 @pytest.mark.parametrize("sent", [HALF_HEAD, HALF_BODY], ids=["head", "body"])
-def test_half_requests_of_strangers_are_counted_from_the_first_byte(tight: RunningGateway, sent: bytes) -> None:
-    """Heads as well as bodies; the connection that has held the most for longest is cut, the others are answered."""
+def test_incomplete_anonymous_requests_are_counted_from_the_first_byte(tight: RunningGateway, sent: bytes) -> None:
+    """Heads as well as bodies: the connection that has held memory for longest is closed, the others are answered."""
     with ExitStack() as stack:
         strangers = [stack.enter_context(dial(tight)) for _ in range(8)]
         for stranger in strangers:
@@ -234,8 +235,8 @@ def test_half_requests_of_strangers_are_counted_from_the_first_byte(tight: Runni
     until(lambda: gauge(tight, "anonymous_bytes") < KIBI)
 
 
-def test_a_stranger_may_send_the_longest_token_and_no_longer_message(tight: RunningGateway) -> None:
-    """Announcing more than 80 KiB before login closes with 1009; nothing of it is waited for."""
+def test_an_anonymous_message_may_be_as_long_as_the_longest_token(tight: RunningGateway) -> None:
+    """A header over 80 KiB before login closes with 1009, without waiting for the payload."""
     with opened(tight) as stranger:
         stranger.send(frame(action("server/info", pad="x" * (STRANGERS_MESSAGE - KIBI))))
         assert stranger.answer()["status"] == "success"
@@ -248,8 +249,8 @@ def test_a_stranger_may_send_the_longest_token_and_no_longer_message(tight: Runn
         assert stranger.closed()[0] == 1009
 
 
-def test_what_follows_a_login_in_the_same_bytes_is_no_strangers(tight: RunningGateway) -> None:
-    """A client need not wait for the answer to its login before it sends a long message, whole or unfinished."""
+def test_bytes_right_after_a_login_count_as_authenticated(tight: RunningGateway) -> None:
+    """A client need not wait for the answer to its login before it sends a long message, complete or unfinished."""
     login = frame(action("authenticate", token=tight.token()))
     long = frame(action("configuration/put", name="admission.long", value="x" * 60_000, description="d" * 50_000))
     with opened(tight) as wire:

@@ -79,7 +79,7 @@ def test_a_login_works_over_http_and_over_a_socket(shared_gateway: RunningGatewa
 
 
 def test_a_token_has_the_claims_that_devicehive_gives(shared_gateway: RunningGateway, admin_token: str) -> None:
-    """Header and payload are as the reference writes them, signed with HMAC-SHA256 of the secret."""
+    """Header and payload are those of the reference server, signed with HMAC-SHA256 of the secret."""
     header = admin_token.split(".")[0]
     assert base64.urlsafe_b64decode(header + "==") == b'{"alg":"HS256"}'
     claims = jwt.decode(admin_token, SECRET, algorithms=["HS256"])["payload"]
@@ -115,7 +115,7 @@ def test_the_tokens_of_a_login_live_for_half_an_hour_and_half_a_year(shared_gate
 def test_a_login_that_is_wrong_says_so_in_the_known_words(
     own: RunningGateway, credentials: dict[str, Any], code: int, words: str
 ) -> None:
-    """Wrong password, unknown login, nothing at all: the code and text that DeviceHive clients know."""
+    """Wrong password, unknown login, no parameters: the code and text that DeviceHive clients know."""
     refused = httpx.post(own.rest_url + "/token", json=credentials)
     assert (refused.status_code, refused.json()) == (code, {"error": code, "message": words})
     with own.socket("") as talk:
@@ -123,8 +123,8 @@ def test_a_login_that_is_wrong_says_so_in_the_known_words(
         assert (answer["code"], answer["error"]) == (code, words)
 
 
-def test_after_ten_wrong_passwords_one_has_to_wait(fresh: RunningGateway) -> None:
-    """The eleventh attempt hears 429 with `Retry-After`; guesses at a login that does not exist count for nothing."""
+def test_after_ten_wrong_passwords_a_login_has_to_wait(fresh: RunningGateway) -> None:
+    """The eleventh attempt gets 429 with `Retry-After`; guesses at a login that does not exist do not count."""
     guess = {"login": "admin", "password": "wrong"}
     for _ in range(10):
         assert httpx.post(fresh.rest_url + "/token", json=guess | {"login": "nobody"}).status_code == 401
@@ -135,8 +135,8 @@ def test_after_ten_wrong_passwords_one_has_to_wait(fresh: RunningGateway) -> Non
     assert httpx.post(fresh.rest_url + "/token", json=guess | {"login": "nobody"}).status_code == 401
 
 
-def test_the_right_password_waits_too_and_tokens_go_on(fresh: RunningGateway) -> None:
-    """Once guessing is throttled even the right password has to wait, but nobody is locked out of what is open."""
+def test_the_right_password_waits_too_and_tokens_stay_valid(fresh: RunningGateway) -> None:
+    """Once guessing is throttled even the right password has to wait, but open connections keep working."""
     with fresh.socket() as talk:
         for _ in range(10):
             assert talk("token", login="admin", password="wrong horse")["code"] == 401
@@ -200,7 +200,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("bad", BAD.values(), ids=BAD)
-def test_a_token_that_is_no_good_is_refused_everywhere(shared_gateway: RunningGateway, bad: Any) -> None:
+def test_an_invalid_token_is_refused_everywhere(shared_gateway: RunningGateway, bad: Any) -> None:
     """Forged, foreign, tampered or unsigned tokens open neither the socket nor a REST page, not even public ones."""
     token = bad()
     with shared_gateway.socket("") as talk:
@@ -215,7 +215,8 @@ def test_a_token_that_is_no_good_is_refused_everywhere(shared_gateway: RunningGa
 
 
 def test_an_expired_token_says_that_it_is_expired(shared_gateway: RunningGateway) -> None:
-    """So that a client knows to refresh instead of asking for the password."""
+    """The answer differs from that for a wrong token, so a client knows to refresh instead of asking for the
+    password."""
     token = mint(e=now() - 1)
     with shared_gateway.socket("") as talk:
         assert talk("authenticate", token=token)["error"] == "Token expired"
@@ -225,13 +226,13 @@ def test_an_expired_token_says_that_it_is_expired(shared_gateway: RunningGateway
 
 @pytest.mark.parametrize("token", [None, ""])
 def test_authenticate_without_a_token_is_unauthorized(shared_gateway: RunningGateway, token: str | None) -> None:
-    """No token is not a wrong token."""
+    """A missing token gets another error than a wrong one."""
     with shared_gateway.socket("") as talk:
         assert talk("authenticate", token=token)["error"] == "Unauthorized"
 
 
-def test_nobody_is_let_in_without_a_token(shared_gateway: RunningGateway) -> None:
-    """Everything but the public pages is 401 for a stranger."""
+def test_callers_without_a_token_get_401(shared_gateway: RunningGateway) -> None:
+    """Everything but the public pages is 401 for an anonymous caller."""
     with shared_gateway.socket("") as talk, shared_gateway.http("") as client:
         for action in ("configuration/get", "configuration/put", "configuration/delete", "user/list", "token/create"):
             answer = talk(action, name="a", value="b")
@@ -241,7 +242,7 @@ def test_nobody_is_let_in_without_a_token(shared_gateway: RunningGateway) -> Non
 
 
 def test_a_failed_authenticate_leaves_the_identity_as_it_was(talk: Talk) -> None:
-    """A bad token does not log me out."""
+    """A socket that sends a bad token stays logged in."""
     assert talk("authenticate", token="bad")["code"] == 401
     assert talk("configuration/list")["status"] == "success"
 
@@ -250,7 +251,7 @@ def test_a_failed_authenticate_leaves_the_identity_as_it_was(talk: Talk) -> None
 
 
 def test_a_token_that_expires_on_an_open_socket_gets_401_until_a_new_one_comes(shared_gateway: RunningGateway) -> None:
-    """The socket stays open at expiry; requests hear `Token expired`, and `authenticate` makes all well again."""
+    """The socket stays open at expiry; requests get `Token expired` until `authenticate` sends another token."""
     with shared_gateway.socket(mint(e=now() + 500)) as talk:
         until(lambda: talk("configuration/list")["status"] != "success")
         answer = talk("configuration/list")
@@ -273,7 +274,7 @@ def test_lifetimes_are_settings(data: Any) -> None:
 
 
 def test_refreshing_keeps_the_rights_of_the_refresh_token(shared_gateway: RunningGateway, admin_token: str) -> None:
-    """What was minted narrow stays narrow when it is refreshed."""
+    """A refreshed token has the limited rights of its refresh token."""
     with shared_gateway.http(admin_token) as client:
         narrow = client.post(
             "/token/create", json={"userId": 1, "actions": ["GetConfiguration"], "configurations": ["auth.narrow.*"]}
@@ -296,10 +297,8 @@ def test_refreshing_keeps_the_rights_of_the_refresh_token(shared_gateway: Runnin
         (lambda: None, 400, "Missing or invalid payload in request"),
     ],
 )
-def test_a_refresh_token_that_is_no_good_says_why(
-    shared_gateway: RunningGateway, token: Any, code: int, words: str
-) -> None:
-    """The words are the same over HTTP and over a socket."""
+def test_an_invalid_refresh_token_says_why(shared_gateway: RunningGateway, token: Any, code: int, words: str) -> None:
+    """The text is the same over HTTP and over a socket."""
     bad = token()
     refused = httpx.post(shared_gateway.rest_url + "/token/refresh", json={"refreshToken": bad})
     assert (refused.status_code, refused.json()["message"]) == (code, words)
@@ -312,8 +311,8 @@ def test_a_refresh_token_that_is_no_good_says_why(
 
 
 @pytest.mark.parametrize("status", [1, 2])
-def test_a_user_who_is_locked_loses_everything_at_once(two_administrators: RunningGateway, status: int) -> None:
-    """Locked or disabled: open sockets, HTTP, login, refresh and authenticate are closed from that moment on."""
+def test_a_locked_user_loses_all_access_at_once(two_administrators: RunningGateway, status: int) -> None:
+    """When a user is locked or disabled, open sockets, HTTP, login, refresh and authenticate are refused at once."""
     fresh = two_administrators
     tokens = httpx.post(fresh.rest_url + "/token", json={"login": "admin", "password": PASSWORD}).json()
     token = tokens["accessToken"]
@@ -331,7 +330,7 @@ def test_a_user_who_is_locked_loses_everything_at_once(two_administrators: Runni
 
 
 def test_a_new_signing_secret_ends_every_token(data: Any) -> None:
-    """After a theft: tokens of both kinds and sessions of site properties are refused, the password is good."""
+    """Tokens of both kinds and sessions of site properties are refused; the password still works."""
     with RunningGateway(data) as gateway:
         tokens = httpx.post(gateway.rest_url + "/token", json={"login": "admin", "password": PASSWORD}).json()
         session = httpx.get(gateway.url + "/@api/deki/users/authenticate", auth=("admin", PASSWORD)).text
@@ -351,8 +350,8 @@ def test_a_new_signing_secret_ends_every_token(data: Any) -> None:
     assert codes(FOREIGN) == [401, 401, 403, 200]
 
 
-def test_a_previous_signing_secret_is_good_for_a_time(data: Any) -> None:
-    """Tokens and sessions that it signed are accepted until then, also those of a secret that was generated."""
+def test_a_previous_signing_secret_is_accepted_for_a_time(data: Any) -> None:
+    """Its tokens and sessions are accepted until then, also those of a generated secret."""
     with RunningGateway(data, env={"HIVEWIRE_JWT_SECRET": ""}) as gateway:
         tokens = httpx.post(gateway.rest_url + "/token", json={"login": "admin", "password": PASSWORD}).json()
         session = httpx.get(gateway.url + "/@api/deki/users/authenticate", auth=("admin", PASSWORD)).text
@@ -373,8 +372,8 @@ def test_a_previous_signing_secret_is_good_for_a_time(data: Any) -> None:
     assert codes() == [401, 401, 403]
 
 
-def test_a_revoked_token_is_out_at_once(two_administrators: RunningGateway) -> None:
-    """On open sockets, which are told, and over HTTP."""
+def test_a_revoked_token_is_refused_at_once(two_administrators: RunningGateway) -> None:
+    """On open sockets, which get a push about it, and over HTTP."""
     fresh = two_administrators
     tokens = httpx.post(fresh.rest_url + "/token", json={"login": "second", "password": PASSWORD}).json()
     with fresh.socket(tokens["accessToken"]) as second, fresh.http() as administrator:
@@ -387,7 +386,7 @@ def test_a_revoked_token_is_out_at_once(two_administrators: RunningGateway) -> N
 
 
 def test_a_new_password_replaces_the_old_one(fresh: RunningGateway) -> None:
-    """After a change only the new password logs in; tokens that are out stay valid."""
+    """After a change only the new password logs in; existing tokens stay valid."""
     with fresh.socket() as talk:
         changed = talk("user/update", userId=1, user={"password": "battery staple"})
         assert changed == {"action": "user/update", "requestId": 1, "status": "success"}
@@ -415,7 +414,7 @@ def narrow(shared_gateway: RunningGateway, talk: Talk) -> str:
 
 
 def test_a_token_with_names_sees_and_writes_only_those(shared_gateway: RunningGateway, narrow: str) -> None:
-    """Lists leave the other names out silently and do not count them; getting or writing one is 403, there or not."""
+    """Lists leave other names out and do not count them; getting or writing one is 403, whether it exists or not."""
     with shared_gateway.socket(narrow) as talk, shared_gateway.http(narrow) as client:
         listed = talk("configuration/list")
         assert [each["name"] for each in listed["configurations"]] == ["auth.mine", "auth.team.a"]
@@ -437,7 +436,7 @@ def test_a_token_with_names_sees_and_writes_only_those(shared_gateway: RunningGa
 def test_a_token_with_names_sees_no_other_history_and_rolls_nothing_else_back(
     shared_gateway: RunningGateway, talk: Talk, narrow: str
 ) -> None:
-    """What a name was, also before it was deleted, is as closed as what it is; so is bringing it back."""
+    """Earlier values of a name, also before its deletion, are as protected as the current one; so is rollback."""
     talk("configuration/put", name="auth.gone", value="1")
     talk("configuration/delete", name="auth.gone")
     with shared_gateway.socket(narrow) as socket, shared_gateway.http(narrow) as client:
@@ -461,8 +460,8 @@ def test_a_token_with_names_sees_no_other_history_and_rolls_nothing_else_back(
     assert talk("configuration/get", name="auth.other")["configuration"]["value"] == "v"
 
 
-def test_nobody_mints_more_than_the_own_rights(shared_gateway: RunningGateway, admin_token: str) -> None:
-    """With a narrow token I can make narrower ones, and nothing else."""
+def test_no_caller_mints_more_than_its_own_rights(shared_gateway: RunningGateway, admin_token: str) -> None:
+    """With a limited token a caller can make more limited ones, and nothing else."""
     with shared_gateway.http(admin_token) as client:
         token = client.post(
             "/token/create",
@@ -509,7 +508,7 @@ def test_a_token_for_reading_cannot_write(shared_gateway: RunningGateway, talk: 
 
 @pytest.mark.parametrize("actions", [None, [], ["NoSuchAction"], [4_711]])
 def test_a_token_with_nothing_left_grants_nothing(talk: Talk, shared_gateway: RunningGateway, actions: Any) -> None:
-    """No action that is known: a token that is valid and opens nothing."""
+    """A token whose actions are all unknown is valid but allows nothing."""
     minted = talk("token/create", payload={"userId": 1, "actions": actions})
     assert jwt.decode(minted["accessToken"], SECRET, algorithms=["HS256"])["payload"]["a"] == [1]
     with shared_gateway.socket(minted["accessToken"]) as nothing:
@@ -518,7 +517,7 @@ def test_a_token_with_nothing_left_grants_nothing(talk: Talk, shared_gateway: Ru
 
 
 def test_the_reserved_name_is_closed_to_everybody(shared_gateway: RunningGateway, talk: Talk, admin_token: str) -> None:
-    """`jwt.secret` is neither read nor written by anybody, and a stranger hears 401 first."""
+    """`jwt.secret` cannot be read or written by anybody; an anonymous caller gets 401 first."""
     name = "jwt.secret"
     for action in ("get", "put", "delete", "history", "rollback"):
         given = {"to": 1} if action == "rollback" else {"value": "x"}
@@ -547,8 +546,8 @@ def test_the_reserved_name_is_closed_to_everybody(shared_gateway: RunningGateway
 # What the log and the errors say.
 
 
-def test_secrets_that_go_in_come_out_nowhere(data: Any) -> None:
-    """Whatever admission a password or token is tried at, neither the log nor an error repeats it."""
+def test_submitted_secrets_are_never_repeated(data: Any) -> None:
+    """Wherever a password or token is submitted, neither the log nor an error repeats it."""
     secret = "hush-hush"
     forged = mint(FOREIGN, t=0)
     said: list[str] = []
@@ -615,8 +614,8 @@ def _refused_upgrade(url: str, headers: dict[str, str]) -> str:
     return repr(caught.value.response)
 
 
-def test_what_succeeds_leaves_no_line_in_the_log(data: Any) -> None:
-    """Logins, minted tokens and changes of users, tenants and clients: the log has the start and the stop only."""
+def test_successful_requests_leave_no_line_in_the_log(data: Any) -> None:
+    """Logins, new tokens and changes of users, tenants and clients are not logged; start and stop are."""
     with RunningGateway(data) as gateway:
         with gateway.socket() as talk, gateway.http() as client:
             minted = talk("token/create", payload={"userId": 1})
@@ -634,7 +633,7 @@ def test_what_succeeds_leaves_no_line_in_the_log(data: Any) -> None:
 
 
 def test_nothing_secret_is_in_the_log(data: Any) -> None:
-    """Failed logins and bad tokens leave a line each, without a password, a token or a value."""
+    """Failed logins and bad tokens are logged, without a password, a token or a value."""
     secrets = ["hush-value", "hush-new-password", "hush-wrong-password", "hush-token", PASSWORD, SECRET]
     with RunningGateway(data) as gateway:
         tokens = httpx.post(gateway.rest_url + "/token", json={"login": "admin", "password": PASSWORD}).json()

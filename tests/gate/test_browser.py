@@ -52,7 +52,7 @@ def page(gateway: RunningGateway, script: str, token: str = "") -> list[Any]:
 
 
 def test_a_page_logs_in_writes_and_reads(shared_gateway: RunningGateway, admin_token: str) -> None:
-    """What a browser cannot do with headers it does with `authenticate`; then the socket closes cleanly."""
+    """A page cannot set headers, so it uses `authenticate`; then the socket closes cleanly."""
     denied, entered, put, got, closed = page(
         shared_gateway,
         """

@@ -161,7 +161,7 @@ WEBSOCKETS = {
 def test_an_http_client_writes_meets_a_conflict_and_sends_much(
     gateway: RunningGateway, tmp_path: Path, client: str
 ) -> None:
-    """Six requests on a connection that is kept; the pool of Node's `fetch` may open a second one."""
+    """Six requests use one keep-alive connection; the pool of Node's `fetch` may open a second one."""
     name = f"http.{client.replace(' ', '.')}"
     path, token = f"/api/rest/configuration/{name}", gateway.token()
     steps = [

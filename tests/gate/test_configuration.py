@@ -16,7 +16,7 @@ def test_a_value_that_was_put_is_read_back_with_version_one(talk: Talk) -> None:
 
 
 def test_a_list_that_is_too_long_to_answer_is_refused_and_shorter_ones_are_not(talk: Talk) -> None:
-    """Values of more than 1 MiB together get 413 and the advice to ask for less, which then works."""
+    """Values of more than 1 MiB together get 413 and the advice to ask for less; a smaller page works."""
     for number in range(20):
         talk("configuration/put", name=f"main.large.{number:02}", value="v" * 60_000)
     refused = talk("configuration/list", names=["main.large.*"], take=10_000)

@@ -103,7 +103,7 @@ def test_a_long_text_in_small_segments(wire: Wire, size: int) -> None:
 
 @pytest.mark.parametrize("size", [0, 125, 126, 127, 128, 65_535, 65_536])
 def test_binary_of_every_length_of_head(wire: Wire, size: int) -> None:
-    """1.2.1-1.2.8: binary messages are not spoken, whatever their length."""
+    """1.2.1-1.2.8: binary messages are not supported, whatever their length."""
     wire.send(frame(b"\xfe" * size, BINARY))
     assert wire.closed()[0] == 1003
 
@@ -326,8 +326,8 @@ def test_invalid_utf_8_fails_fast(wire: Wire, payload: bytes) -> None:
 
 
 @pytest.mark.parametrize("payload", [b"\xce", b"\xe1\xbd", b"\xf0\x9f\x98"], ids=bytes.hex)
-def test_half_a_character_is_no_mistake_yet(wire: Wire, payload: bytes) -> None:
-    """6.4, 6.6: what may still become a character is waited for; the ping in between tells that nothing is closed."""
+def test_an_incomplete_character_is_not_an_error_yet(wire: Wire, payload: bytes) -> None:
+    """6.4, 6.6: bytes that may still become a character are kept; the ping in between shows that nothing is closed."""
     wire.send(frame(payload, fin=False) + frame(b"", PING))
     assert wire.frame() == (PONG, b"")
     wire.send(frame(b"", CONTINUATION, fin=False) + frame(b"", PING))
@@ -419,8 +419,8 @@ def test_an_invalid_close_code(wire: Wire, code: int, reason: bytes) -> None:
 
 @pytest.mark.timeout(4)
 @pytest.mark.parametrize("count", [1, 5_000, 20_001])
-def test_the_close_handshake_ends_behind_much_that_does_not_count(wire: Wire, count: int) -> None:
-    """7.1.6 the other way round: my answer to a close frame is found behind what I had sent, and nobody waits."""
+def test_the_close_handshake_ends_after_many_ignored_bytes(wire: Wire, count: int) -> None:
+    """7.1.6 in the other direction: the peer's close frame is found after earlier input, without a timeout."""
     wire.send(frame(b"x", BINARY) + frame(INFO) * count)
     assert wire.closed()[0] == 1003
     wire.send(say(1003))
@@ -429,8 +429,10 @@ def test_the_close_handshake_ends_behind_much_that_does_not_count(wire: Wire, co
 
 @pytest.mark.timeout(4)
 @pytest.mark.parametrize("count", [1, 2_000])
-def test_so_it_does_when_answers_were_waited_for(shared_gateway: RunningGateway, admin_token: str, count: int) -> None:
-    """Though the mistake and half a frame behind it came while a put was being written."""
+def test_the_close_handshake_ends_after_pending_answers_too(
+    shared_gateway: RunningGateway, admin_token: str, count: int
+) -> None:
+    """The protocol error and half a frame after it arrive while a put is being written."""
     put = b'{"action":"configuration/put","name":"conformance.close","value":"v"}'
     with opened(shared_gateway, admin_token) as wire:
         wire.send(frame(put) + frame(b"\xff") + frame(INFO) * count + frame(INFO)[:9])

@@ -24,7 +24,8 @@ def http(admin_token: str) -> Any:
 
 
 def test_bytes_come_back_as_they_were_put(shared_gateway: RunningGateway, http: httpx.Client, talk: Talk) -> None:
-    """With their type, and so that no browser runs them; the resource tells type and size, and history has it all."""
+    """With their type, and with headers that keep browsers from running them; the resource has type and size, and the
+    history has all versions."""
     place = page(shared_gateway, "content.a%2Fb")
     put = http.put(place, content=IMAGE, headers=PNG, params={"description": "a logo"})
     assert put.json() == {
@@ -48,7 +49,7 @@ def test_bytes_come_back_as_they_were_put(shared_gateway: RunningGateway, http: 
 
 
 def test_a_content_is_written_under_the_same_conditions(shared_gateway: RunningGateway, http: httpx.Client) -> None:
-    """Expectations in the query are 409, in headers 412; JSON is checked, nothing is not stored."""
+    """Expectations in the query are 409, in headers 412; JSON is checked, and empty content is refused."""
     place = page(shared_gateway, "content.conditions")
     assert http.put(place, content=IMAGE, headers={"If-None-Match": "*"}).status_code == 200
     assert http.put(place, content=IMAGE, headers={"If-None-Match": "*"}).status_code == 412
@@ -67,7 +68,7 @@ def test_a_content_is_written_under_the_same_conditions(shared_gateway: RunningG
 def test_a_content_needs_the_rights_of_its_configuration(
     shared_gateway: RunningGateway, http: httpx.Client, talk: Talk
 ) -> None:
-    """A token that may read does not write, and reaches its own names only; without one nothing is there."""
+    """A token for reading does not write, and reaches its own names only; without a token it is 401."""
     place = page(shared_gateway, "content.rights")
     http.put(place, content=IMAGE)
     given = {"userId": 1, "actions": ["GetConfiguration"], "configurations": ["content.rights"]}

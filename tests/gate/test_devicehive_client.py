@@ -60,7 +60,7 @@ def run(url: str, work: Callable[[Api], Any], **credentials: str) -> Any:
 def test_the_client_connects_with_each_kind_of_credential(
     shared_gateway: RunningGateway, endpoint: str, credential: str
 ) -> None:
-    """Login and password, an access token or a refresh token: the client is in and sees who it is."""
+    """Login and password, an access token or a refresh token: the client is logged in and sees its user."""
     url = address(shared_gateway, endpoint)
     credentials = LOGIN
     if credential != "login":

@@ -82,13 +82,13 @@ def test_state_then_changes_with_ids(shared_gateway: RunningGateway, talk: Talk)
 
 
 def test_a_position_of_another_ledger_resets(shared_gateway: RunningGateway) -> None:
-    """The snapshot says that it replaces what the client has, there being no reply that could."""
+    """The snapshot says that it replaces the client's state, because an event stream has no reply that could."""
     with stream(shared_gateway, names="none.*", last="0123456789abcdef-5") as events:
         assert events.next()["data"]["reset"] is True
 
 
 def test_without_a_snapshot_the_stream_begins_with_its_position(shared_gateway: RunningGateway) -> None:
-    """So that a client which is cut off at once can resume."""
+    """A client that is disconnected at once can resume."""
     with stream(shared_gateway, snapshot="false") as events:
         event = events.next()
         assert (event["event"], event["id"]) == ("bookmark", event["data"]["position"])
@@ -103,17 +103,17 @@ def test_without_a_snapshot_the_stream_begins_with_its_position(shared_gateway: 
         ({}, {"Authorization": "Bearer x"}, 401),
     ],
 )
-def test_a_stream_that_cannot_be_is_an_error_document(
+def test_a_refused_stream_is_an_error_document(
     shared_gateway: RunningGateway, admin_token: str, query: dict[str, str], headers: dict[str, str], code: int
 ) -> None:
-    """Before the first event, so with an HTTP status."""
+    """The error comes before the first event, so with an HTTP status."""
     with shared_gateway.http(admin_token) as http:
         response = http.get("/configuration", params=query, headers=ACCEPT | headers)
     assert (response.status_code, response.json()["error"]) == (code, code)
 
 
 def test_a_browsers_event_source_sends_its_token_in_the_query(shared_gateway: RunningGateway, admin_token: str) -> None:
-    """It cannot set headers. Lists and writes take no such token, and no log has it (RFC 6750, section 2.3)."""
+    """It cannot set headers. Lists and writes take no such token, and it is never logged (RFC 6750, section 2.3)."""
     page, given = shared_gateway.rest_url + "/configuration", {"access_token": admin_token, "names": "sse.query"}
     with httpx.stream("GET", page, params=given, headers=ACCEPT) as response:
         assert response.status_code == 200
@@ -131,10 +131,10 @@ def test_a_browsers_event_source_sends_its_token_in_the_query(shared_gateway: Ru
 
 
 @pytest.mark.parametrize("accept", ["application/json", "*/*", "text/event-streams"])
-def test_who_does_not_ask_for_a_stream_gets_the_list(
+def test_a_request_without_the_stream_media_type_gets_the_list(
     shared_gateway: RunningGateway, admin_token: str, accept: str
 ) -> None:
-    """The path is that of the list."""
+    """The path is the same."""
     with shared_gateway.http(admin_token) as http:
         response = http.get("/configuration", params={"names": "none.*"}, headers={"Accept": accept})
     assert response.json()["configurations"] == []
@@ -151,7 +151,7 @@ def test_a_stream_ends_with_its_token(data: Path) -> None:
 
 
 def test_a_stream_of_a_locked_user_ends(data: Path) -> None:
-    """At once, with the words that a request would get."""
+    """At once, with the error that a request would get."""
     write_users(data, ADMIN, ("second", Role.ADMIN, Status.ACTIVE))
     with RunningGateway(data) as gateway, gateway.socket() as admin:
         user = gateway.token()
@@ -163,7 +163,7 @@ def test_a_stream_of_a_locked_user_ends(data: Path) -> None:
 
 
 def test_streams_end_when_the_gateway_stops(data: Path) -> None:
-    """With 1001 and the time after which to come back, as `retry` of the stream too; the gateway stops cleanly."""
+    """With 1001 and the time after which to reconnect, also as `retry`; the gateway stops cleanly."""
     with RunningGateway(data, "--drain-spread", "5") as gateway, stream(gateway, snapshot="false") as events:
         events.next()
         gateway.process.send_signal(signal.SIGTERM)
@@ -177,7 +177,7 @@ def test_streams_end_when_the_gateway_stops(data: Path) -> None:
 
 
 def test_a_stream_that_nobody_reads_is_bounded(data: Path) -> None:
-    """What waits for it stays within its budget; when it is read again everything comes, in order."""
+    """Its unread frames stay within the budget; when it is read again everything arrives, in order."""
     flags = ("--outbox-bytes", "65536", "--bookmark-seconds", "0.1")
     value, puts = "x" * 60_000, 200
     with RunningGateway(data, *flags) as gateway, gateway.socket() as writer, dial(gateway, 4_096) as wire:
@@ -221,7 +221,7 @@ def test_a_stream_that_must_not_be_conflated_is_closed(data: Path) -> None:
 
 
 def test_a_stream_that_is_not_read_says_why_it_ends(data: Path) -> None:
-    """Who reads nothing for `slow_seconds` finds `close` with 4008 behind what was on its way."""
+    """A client that reads nothing for `slow_seconds` finds `close` with 4008 after the frames in flight."""
     flags = ("--outbox-bytes", "65536", "--slow-seconds", "0.5")
     with RunningGateway(data, *flags) as gateway, gateway.socket() as writer, dial(gateway, 4_096) as wire:
         head = f"GET /api/rest/configuration HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {gateway.token()}"

@@ -60,8 +60,8 @@ def still_open(wire: Wire) -> bool:
         "true",
     ],
 )
-def test_text_that_is_no_json_object_is_answered_and_the_socket_stays_open(wire: Wire, text: str) -> None:
-    """Whatever text I send, I get `Malformed Json received.` without action and requestId, and may go on."""
+def test_text_that_is_not_a_json_object_is_answered_and_the_socket_stays_open(wire: Wire, text: str) -> None:
+    """Any text gets `Malformed Json received.` without action and requestId, and the socket stays open."""
     wire.send(frame(text.encode()))
     assert wire.answer() == MALFORMED
     assert still_open(wire)
@@ -69,7 +69,7 @@ def test_text_that_is_no_json_object_is_answered_and_the_socket_stays_open(wire:
 
 @pytest.mark.parametrize("opening", ["[", '{"a":', '{"action":"server/info","a":[', '[{"a":'])
 def test_nesting_without_end_is_malformed(wire: Wire, opening: str) -> None:
-    """A megabyte of opening brackets gets an answer and harms nobody."""
+    """A megabyte of opening brackets gets an answer and affects no other client."""
     wire.send(frame((opening * (MESSAGE_BYTES // len(opening))).encode()))
     assert wire.answer() == MALFORMED
     assert still_open(wire)
@@ -83,7 +83,7 @@ def test_nesting_is_allowed_up_to_128(talk: Talk) -> None:
     assert talk.raw(b'{"action":"server/info","requestId":[%b]}' % deepest) == MALFORMED
 
 
-def test_brackets_in_strings_are_no_nesting(talk: Talk) -> None:
+def test_brackets_in_strings_do_not_count_as_nesting(talk: Talk) -> None:
     """A value full of brackets and escaped quotes is stored as it is."""
     value = '[{"' * 1_000 + "\\" * 3
     assert talk("configuration/put", name="frames.brackets", value=value)["configuration"]["value"] == value
@@ -94,7 +94,7 @@ def test_brackets_in_strings_are_no_nesting(talk: Talk) -> None:
     [b"\xff", b'{"action":"\xc3"}', b'{"action":"\xc0\xaf"}', b'"\xed\xa0\x80"', b'"\xf4\x90\x80\x80"', INFO + b"\x80"],
 )
 def test_text_that_is_not_utf_8_closes_with_1007(wire: Wire, payload: bytes) -> None:
-    """Bytes that are no UTF-8 in a text frame end the conversation with 1007."""
+    """Bytes that are not UTF-8 in a text frame close the socket with 1007."""
     wire.send(frame(payload))
     assert wire.closed() == (1007, "text that is not UTF-8")
 
@@ -137,8 +137,8 @@ def test_an_unknown_action_is_named_in_the_answer(talk: Talk) -> None:
 
 
 @pytest.mark.parametrize("members", ["", '"action":null,', '"action":"",', '"action":{"a":1},', '"action":["a"],'])
-def test_a_missing_action_is_said(talk: Talk, members: str) -> None:
-    """Without an action that is text I am told so, and my requestId is echoed."""
+def test_a_missing_action_is_an_error(talk: Talk, members: str) -> None:
+    """A message without an action of type string gets an error that says so, with its requestId."""
     answer = talk.raw("{" + members + '"requestId":7}')
     assert (answer["code"], answer["status"], answer["requestId"]) == (400, "error", 7)
     assert answer["error"] == "'action' field could not be parsed to known endpoint"
@@ -214,7 +214,7 @@ def test_reads_between_writes_see_the_writes_before_them(shared_gateway: Running
 
 
 def test_a_binary_frame_closes_with_1003_and_says_why(wire: Wire) -> None:
-    """Binary messages are not spoken here: 1003 with that reason, and after my close frame the end."""
+    """Binary messages are not supported: 1003 with that reason, and the end after the peer's close frame."""
     wire.send(frame(INFO, BINARY))
     assert wire.closed() == (1003, "binary frames are not spoken here")
     wire.send(frame((1003).to_bytes(2), CLOSE))
@@ -222,7 +222,7 @@ def test_a_binary_frame_closes_with_1003_and_says_why(wire: Wire) -> None:
 
 
 def test_requests_before_a_binary_frame_are_answered_first(wire: Wire) -> None:
-    """What I sent before my mistake is answered, what I sent after it is not."""
+    """Requests before the binary frame are answered, those after it are not."""
     wire.send(frame(INFO) * 3 + frame(b"x", BINARY) + frame(INFO))
     for _ in range(3):
         assert wire.answer()["status"] == "success"
@@ -320,7 +320,7 @@ def test_a_character_that_is_cut_off_at_the_end_closes_with_1007(wire: Wire) -> 
     ],
     ids=lambda sent: sent[:12].hex(),
 )
-def test_what_breaks_the_protocol_closes_with_1002(wire: Wire, sent: bytes) -> None:
+def test_a_protocol_error_closes_with_1002(wire: Wire, sent: bytes) -> None:
     """Frames against RFC 6455 (no start, no mask, reserved bits or opcodes, bad control frames) close with 1002."""
     wire.send(sent)
     opcode, payload = wire.frame()
@@ -333,7 +333,7 @@ def test_what_breaks_the_protocol_closes_with_1002(wire: Wire, sent: bytes) -> N
 
 
 def test_a_close_reason_that_is_not_utf_8_is_not_accepted(wire: Wire) -> None:
-    """A close frame whose reason is no UTF-8 is itself an error."""
+    """A close frame whose reason is not UTF-8 is itself an error."""
     wire.send(frame((1000).to_bytes(2) + b"\xff", CLOSE))
     assert wire.closed()[0] in (1002, 1007)
 
@@ -389,7 +389,7 @@ def test_a_pong_that_nobody_asked_for_is_ignored(wire: Wire) -> None:
 
 @pytest.mark.parametrize("payload", [(1000).to_bytes(2) + b"bye", (4321).to_bytes(2), b""])
 def test_my_close_frame_is_echoed_and_the_connection_ends(wire: Wire, payload: bytes) -> None:
-    """The close handshake: my code comes back, then the gateway hangs up."""
+    """The close handshake: the client's code is echoed, then the gateway ends the connection."""
     wire.send(frame(payload, CLOSE))
     opcode, echoed = wire.frame()
     assert opcode == CLOSE
@@ -401,7 +401,7 @@ GOODBYE = frame((1000).to_bytes(2) + b"bye", CLOSE)
 
 
 def test_requests_before_my_close_frame_are_answered(shared_gateway: RunningGateway, admin_token: str) -> None:
-    """Puts, gets and a login that stand before my close frame, in one segment, are answered before it is echoed."""
+    """Puts, gets and a login before the client's close frame, in one segment, are answered before it is echoed."""
     login = json.dumps({"action": "token", "login": "admin", "password": PASSWORD}).encode()
     for count in (1, 40, 400):
         with opened(shared_gateway, admin_token) as wire:
@@ -433,10 +433,10 @@ def test_requests_before_my_close_frame_are_answered(shared_gateway: RunningGate
         (frame(opcode=PONG, announced=1 << 40), 1002),
     ],
 )
-def test_requests_before_a_mistake_are_answered(
+def test_requests_before_a_protocol_error_are_answered(
     shared_gateway: RunningGateway, admin_token: str, last: bytes, code: int
 ) -> None:
-    """Also those that take a while: what was asked before is carried out and answered, then the socket is closed."""
+    """Also slow ones: earlier requests are carried out and answered, then the socket is closed."""
     puts = [{"action": "configuration/put", "requestId": n, "name": "frames.mistake", "value": "v"} for n in range(9)]
     gets = [{"action": "configuration/get", "requestId": n, "name": "frames.mistake"} for n in range(9)]
     requests = [json.dumps(request) for pair in zip(puts, gets, strict=True) for request in pair]
@@ -449,7 +449,7 @@ def test_requests_before_a_mistake_are_answered(
 
 
 def test_notifications_before_my_close_frame_are_carried_out(shared_gateway: RunningGateway, admin_token: str) -> None:
-    """JSON-RPC notifications get no answer; they are carried out all the same before the close frame is echoed."""
+    """JSON-RPC notifications get no answer, but are carried out before the close frame is echoed."""
     notification = b'{"jsonrpc":"2.0","method":"configuration/%b","params":{"name":"frames.%b","value":"1"}}'
     with opened(shared_gateway, admin_token) as wire:
         calls = ((b"put", b"first"), (b"delete", b"first"), (b"get", b"first"), (b"put", b"second"))
@@ -462,7 +462,7 @@ def test_notifications_before_my_close_frame_are_carried_out(shared_gateway: Run
 
 
 def test_a_close_frame_behind_answers_that_are_not_read_is_not_waited_for_long(data: Path) -> None:
-    """Who says goodbye and does not read the answers before it is cut off after `--drain-seconds`."""
+    """A client that sends a close frame without reading its answers is disconnected after `--drain-seconds`."""
     flags = ("--outbox-bytes", "65536", "--drain-seconds", "2", "--slow-seconds", "600")
     with RunningGateway(data, *flags) as gateway:
         token = gateway.token()
@@ -475,8 +475,8 @@ def test_a_close_frame_behind_answers_that_are_not_read_is_not_waited_for_long(d
             until(lambda: gauge(gateway, "sockets") == 1)
 
 
-def test_what_was_read_before_a_stop_is_answered(data: Path) -> None:
-    """At a stop the requests that were sent in one go with answered ones are answered too; then comes the goodbye."""
+def test_requests_read_before_a_stop_are_answered(data: Path) -> None:
+    """At a stop all requests of a segment are answered if one of them was; then the close frame follows."""
     with RunningGateway(data, "--pipeline", "2", "--drain-seconds", "30") as gateway, opened(gateway) as wire:
         login = {"action": "token", "login": "admin", "password": PASSWORD, "pad": "x" * 4_000}
         wire.send(b"".join(frame(json.dumps(login | {"requestId": n}).encode()) for n in range(7)))
@@ -516,7 +516,7 @@ def test_a_peer_that_does_not_answer_a_ping_is_closed_with_1011(data: Path) -> N
 
 
 def test_a_peer_that_never_finishes_the_close_handshake_is_cut_off(shared_gateway: RunningGateway) -> None:
-    """After the gateway's close frame I cannot keep the connection open by saying nothing."""
+    """After the gateway's close frame a silent peer cannot keep the connection open."""
     with opened(shared_gateway) as wire:
         wire.send(frame(b"x", BINARY))
         assert wire.closed()[0] == 1003

@@ -9,7 +9,7 @@ from tests.running import RunningGateway
 
 
 def test_the_first_page_says_what_this_is_and_where_to_go(shared_gateway: RunningGateway) -> None:
-    """HTML for a browser, JSON for a program; every place that it names is there."""
+    """HTML for a browser, JSON for a program; every path that it names exists."""
     page = httpx.get(shared_gateway.url, headers={"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"})
     assert (page.status_code, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
     told = httpx.get(shared_gateway.url)
@@ -29,6 +29,6 @@ def test_browsers_find_an_icon(shared_gateway: RunningGateway) -> None:
 
 @pytest.mark.parametrize("path", ["/api/websocket", "/dh/websocket"])
 def test_the_address_of_a_socket_says_that_it_is_one(shared_gateway: RunningGateway, path: str) -> None:
-    """A plain GET is 426 with the protocol that is spoken (RFC 9110, section 15.5.22)."""
+    """A plain GET is 426 with the supported protocol (RFC 9110, section 15.5.22)."""
     answer = httpx.get(shared_gateway.url + path)
     assert (answer.status_code, answer.json()["error"], answer.headers["upgrade"]) == (426, 426, "websocket")

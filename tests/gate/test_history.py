@@ -27,7 +27,7 @@ def two_lives(talk: Talk, name: str) -> list[int]:
 
 
 def test_history_shows_every_change_of_every_life_newest_first(talk: Talk) -> None:
-    """Deletes and what was before them stand in it, with who, when and why."""
+    """Deletes and the changes before them are in it, with author, time and reason."""
     revisions = two_lives(talk, "history.lives")
     changes = talk("configuration/history", name="history.lives")["changes"]
     assert shown(changes) == [("put", "c", 1), ("delete", None, 3), ("put", "b", 2), ("put", "a", 1)]
@@ -84,7 +84,7 @@ def test_a_rollback_is_a_new_version_with_the_old_content(talk: Talk) -> None:
 
 
 def test_a_deleted_name_comes_back_by_its_revision(talk: Talk) -> None:
-    """`toRevision` reaches behind a delete; the delete itself is nothing to go back to."""
+    """`toRevision` can name a change before a delete; a delete itself is not a content to go back to."""
     first = talk("configuration/put", name="history.gone", value="here")["revision"]
     deleted = talk("configuration/delete", name="history.gone")["revision"]
     assert talk("configuration/rollback", name="history.gone", to=1)["code"] == 404
@@ -148,7 +148,7 @@ def test_a_configuration_may_be_called_transact(shared_gateway: RunningGateway, 
 
 
 def test_the_command_line_shows_history_and_rolls_back(shared_gateway: RunningGateway, admin_token: str) -> None:
-    """`hivewire history` prints one JSON object a line into a pipe, `hivewire rollback` writes the old content anew."""
+    """`hivewire history` prints one JSON object per line into a pipe, `hivewire rollback` writes the old content."""
 
     def hivewire(*arguments: str) -> subprocess.CompletedProcess[str]:
         environment = {**os.environ, "HIVEWIRE_URL": shared_gateway.url, "HIVEWIRE_TOKEN": admin_token}
@@ -177,8 +177,10 @@ def test_a_rollback_over_http_heeds_if_match(shared_gateway: RunningGateway, adm
         assert (done.status_code, done.json()["configuration"]["entityVersion"]) == (200, 3)
 
 
-def test_what_was_written_is_never_answered_with_a_refusal(shared_gateway: RunningGateway, admin_token: str) -> None:
-    """The answer to a transaction may be larger than any other: the names are there, and it says so."""
+def test_a_written_transaction_is_never_answered_with_a_refusal(
+    shared_gateway: RunningGateway, admin_token: str
+) -> None:
+    """The answer to a transaction may be larger than any other; then it has the names, and says so."""
     changes = [{"operation": "put", "name": f"history.large.{n}", "value": "\u2028" * 60_000} for n in range(5)]
     frame = json.dumps({"action": "configuration/transact", "changes": changes}, ensure_ascii=False)
     with shared_gateway.socket(admin_token, max_size=None) as talk:

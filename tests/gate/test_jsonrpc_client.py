@@ -60,7 +60,7 @@ def test_an_action_without_members_has_an_empty_result(talk: Talk, admin_token: 
     ],
 )
 def test_errors_have_the_codes_of_json_rpc_or_of_http(talk: Talk, method: str, params: Any, code: int) -> None:
-    """What is wrong with the call itself has JSON-RPC's codes, everything else those of HTTP."""
+    """Errors of the call itself have JSON-RPC's codes, all others those of HTTP."""
     made = request(method, params)
     error = parsed(talk.frame(made))
     assert isinstance(error, Error)
@@ -118,8 +118,8 @@ def test_a_batch_of_notifications_is_not_answered(talk: Talk) -> None:
 
 
 @pytest.mark.parametrize("frame", [[], [1], {"jsonrpc": "1.0", "id": 1, "method": "server/info"}, {"jsonrpc": "2.0"}])
-def test_what_is_no_request_gets_minus_32600(talk: Talk, frame: Any) -> None:
-    """Empty batches, elements that are no requests, another version, no method."""
+def test_an_invalid_request_gets_minus_32600(talk: Talk, frame: Any) -> None:
+    """Empty batches, elements that are not requests, another version, no method."""
     answer = talk.frame(frame)
     error = answer[0] if isinstance(answer, list) else answer
     assert isinstance(answer, list) == (frame == [1])
@@ -134,15 +134,15 @@ def test_a_batch_of_more_than_a_thousand_gets_a_single_error(talk: Talk) -> None
 
 
 def test_both_framings_mix_on_one_socket(talk: Talk) -> None:
-    """What JSON-RPC wrote an action frame reads, in order; a frame with both is JSON-RPC."""
+    """A value written by JSON-RPC can be read with an action frame, in order; a frame with both is JSON-RPC."""
     assert call(talk, "configuration/put", name="rpc.mixed", value="1").result
     assert talk("configuration/get", name="rpc.mixed")["configuration"]["value"] == "1"
     both = talk.frame({**request("server/info"), "action": "configuration/list", "requestId": 5})
     assert "info" in parsed(both).result
 
 
-def test_text_that_is_no_json_is_answered_as_an_action_frame(talk: Talk) -> None:
-    """Nothing says which framing was meant."""
+def test_text_that_is_not_json_is_answered_as_an_action_frame(talk: Talk) -> None:
+    """Such a message does not say which framing it means."""
     assert talk.raw('{"jsonrpc":"2.0",') == {"code": 400, "status": "error", "error": "Malformed Json received."}
 
 

@@ -93,7 +93,7 @@ def test_a_head_that_does_not_come_is_answered_with_408(strict: RunningGateway, 
         assert wire.ended()
 
 
-def test_a_head_that_drips_wins_no_time(strict: RunningGateway) -> None:
+def test_a_dripping_head_gets_no_extra_time(strict: RunningGateway) -> None:
     """Sending a byte now and then does not make the gateway wait longer."""
     with dial(strict) as wire:
         wire.send(b"GET /")
@@ -109,7 +109,7 @@ def test_a_head_that_drips_wins_no_time(strict: RunningGateway) -> None:
 
 
 def test_an_open_socket_is_not_held_to_the_time_for_heads(strict: RunningGateway) -> None:
-    """Once the handshake is done I may stay silent as long as I like."""
+    """After the handshake a socket may stay silent for longer."""
     with opened(strict) as wire, dial(strict) as late:
         assert late.response()[0] == 408
         wire.send(frame(INFO))
@@ -146,8 +146,7 @@ def test_what_is_not_http_is_answered_with_400(shared_gateway: RunningGateway, s
 
 
 def test_a_client_that_stops_sending_gets_its_answers(shared_gateway: RunningGateway, admin_token: str) -> None:
-    """Complete requests followed by the end of what I send (a half-closed connection) are carried out and answered;
-    an incomplete one behind them is not."""
+    """Complete requests before a half-close are carried out and answered; an incomplete one after them is not."""
     value = b'{"value":"half"}'
     head = put_head(admin_token, f"Content-Length: {len(value)}")
     for sent, answers in ((head + value, 1), ((head + value) * 5, 5), ((head + value) * 5 + head[:-9], 5)):
@@ -164,7 +163,7 @@ def test_a_client_that_stops_sending_gets_its_answers(shared_gateway: RunningGat
 
 
 def test_a_stream_ends_when_its_client_stops_sending(shared_gateway: RunningGateway, admin_token: str) -> None:
-    """A client that has gone looks the same."""
+    """A half-close cannot be told from a client that has gone."""
     before = gauge(shared_gateway, "streams")
     with dial(shared_gateway) as wire:
         head = f"GET /api/rest/configuration?names=none HTTP/1.1\r\nHost: g\r\nAuthorization: Bearer {admin_token}\r\n"
@@ -175,7 +174,7 @@ def test_a_stream_ends_when_its_client_stops_sending(shared_gateway: RunningGate
 
 
 def test_two_host_headers_are_refused(shared_gateway: RunningGateway) -> None:
-    """Of two the gateway and a proxy before it might believe different ones."""
+    """The gateway and a proxy in front of it might use different ones."""
     with dial(shared_gateway) as wire:
         wire.send(b"GET /api/rest/info HTTP/1.1\r\nHost: g\r\nHost: g\r\n\r\n")
         status, _, body = wire.response()
@@ -218,7 +217,8 @@ class Peer:
 
 
 def test_a_network_of_ipv6_addresses_counts_as_one() -> None:
-    """A client has a whole /64 of addresses and gains nothing by using many; what left is free again."""
+    """A client has a whole /64 of addresses and gains nothing by using many; places of closed connections are free
+    again."""
     admission = Admission(Settings(connections_per_address=2, trusted_proxies="2001:db8::cafe"))
 
     def enter(address: str) -> bool:
@@ -245,7 +245,7 @@ def test_a_network_of_ipv6_addresses_counts_as_one() -> None:
 
 @pytest.mark.parametrize("path", ["/", "/api", "/websocket", "/api/websocket/", "/auth/websocket", "/api/rest/info"])
 def test_a_websocket_on_another_path_gets_404_as_json(shared_gateway: RunningGateway, path: str) -> None:
-    """Sockets are opened at /api/websocket and /dh/websocket; elsewhere I get an error document."""
+    """Sockets are at /api/websocket and /dh/websocket; elsewhere the answer is an error document."""
     with dial(shared_gateway) as wire:
         wire.send(upgrade(path))
         status, headers, body = wire.response()
@@ -267,7 +267,7 @@ def test_both_paths_open_a_socket(shared_gateway: RunningGateway, path: str) -> 
 
 @pytest.mark.parametrize("value", ["Bearer nonsense", "Bearer ", "bearer x", "Basic YTpi", "x"])
 def test_an_upgrade_with_a_bad_authorization_gets_401_as_json(shared_gateway: RunningGateway, value: str) -> None:
-    """A handshake with a header that proves nothing is refused, not let in as anonymous."""
+    """A handshake with an invalid header is refused, and does not become anonymous."""
     with dial(shared_gateway) as wire:
         wire.send(upgrade()[:-2] + b"Authorization: " + value.encode() + b"\r\n\r\n")
         status, headers, body = wire.response()
@@ -289,10 +289,10 @@ def test_an_upgrade_with_a_bad_authorization_gets_401_as_json(shared_gateway: Ru
         (b"Host: gateway", b"Transfer-Encoding: chunked", 400, "a handshake has no body"),
     ],
 )
-def test_a_handshake_that_is_wrong_is_refused(
+def test_an_invalid_handshake_is_refused(
     shared_gateway: RunningGateway, old: bytes, new: bytes, status: int, message: str
 ) -> None:
-    """Another version of the protocol, no proper key, a body: an error document that says what is wrong, no socket."""
+    """Another version of the protocol, an invalid key, a body: an error document says what is wrong."""
     with dial(shared_gateway) as wire:
         wire.send(upgrade().replace(old, new) + b"{}\r\n")
         found, headers, body = wire.response()
@@ -304,7 +304,7 @@ def test_a_handshake_that_is_wrong_is_refused(
 
 
 def test_a_refused_handshake_says_what_would_be_right(shared_gateway: RunningGateway) -> None:
-    """A 426 names the version that is spoken, a 405 the method, a 401 the kind of credentials."""
+    """A 426 names the supported version, a 405 the method, a 401 the kind of credentials."""
     for old, new, name, value in (
         (b"Version: 13", b"Version: 12", "sec-websocket-version", "13"),
         (b"Version: 13", b"Version: 12", "upgrade", "websocket"),
@@ -341,7 +341,7 @@ def test_frames_in_the_segment_of_the_handshake_are_answered(shared_gateway: Run
 
 
 def test_half_a_frame_in_the_segment_of_the_handshake_is_kept(shared_gateway: RunningGateway) -> None:
-    """Wherever the segment ends, the rest may follow."""
+    """Wherever the segment ends, the rest of the frame may follow."""
     message = frame(INFO)
     for size in range(len(message)):
         with dial(shared_gateway) as wire:
@@ -393,7 +393,7 @@ def test_a_refusal_waits_for_the_answers_before_it(
 
 @pytest.mark.timeout(20)
 def test_a_late_head_is_refused_behind_the_answers_that_were_not_read(data: Path) -> None:
-    """Half a head behind requests whose answers I am slow to read: I get all of them, and then the 408."""
+    """Half a head after requests whose answers the client reads slowly: it gets all answers, and then the 408."""
     with RunningGateway(data, "--head-seconds", "0.4") as gateway:
         token = gateway.token()
         with gateway.socket(token) as other, dial(gateway, receive_buffer=4096) as wire:
@@ -416,7 +416,7 @@ def test_an_upgrade_behind_a_request_comes_after_its_answer(shared_gateway: Runn
 
 @pytest.mark.timeout(20)
 def test_an_upgrade_behind_answers_that_are_read_slowly(data: Path) -> None:
-    """The patience for an HTTP answer ends with HTTP: a socket that stands behind large answers stays open."""
+    """The timeout for reading an HTTP answer does not apply to a socket that was opened after large answers."""
     with RunningGateway(data, "--slow-seconds", "0.5", "--head-seconds", "0.7") as gateway:
         token = gateway.token()
         with gateway.socket(token) as other, dial(gateway, receive_buffer=4096) as wire:
@@ -445,9 +445,8 @@ def fill(talk: Talk) -> None:
 
 
 @pytest.mark.timeout(20)
-def test_a_client_that_never_reads_is_closed_and_harms_nobody(data: Path) -> None:
-    """It asks for far more than fits its outbox and reads nothing: closed with 4008 and forgotten, while others are
-    served."""
+def test_a_client_that_never_reads_is_closed_and_others_are_served(data: Path) -> None:
+    """It requests far more than fits its outbox and reads nothing: closed with 4008, while others are served."""
     flags = ("--outbox-bytes", "65536", "--slow-seconds", "0.5", "--ping-seconds", "6")
     with RunningGateway(data, *flags) as gateway:
         token = gateway.token()
@@ -468,7 +467,7 @@ def test_a_client_that_never_reads_is_closed_and_harms_nobody(data: Path) -> Non
 
 @pytest.mark.timeout(20)
 @pytest.mark.parametrize("action", ["configuration/get", "configuration/list"])
-def test_what_is_kept_for_a_client_that_does_not_read_is_bounded(data: Path, action: str) -> None:
+def test_the_unread_answers_of_a_client_are_bounded(data: Path, action: str) -> None:
     """Hundreds of requests in one segment, each with a large answer: no more are answered than fit the outbox."""
     with RunningGateway(data, "--outbox-bytes", "65536") as gateway:
         token = gateway.token()
@@ -480,7 +479,7 @@ def test_what_is_kept_for_a_client_that_does_not_read_is_bounded(data: Path, act
 
 
 def test_a_client_that_reads_late_gets_every_answer(data: Path) -> None:
-    """Being slow costs nothing but time: as long as I read at last, all answers come, in order."""
+    """A slow client loses nothing: when it reads at last, all answers arrive, in order."""
     with RunningGateway(data, "--outbox-bytes", "65536") as gateway:
         token = gateway.token()
         with gateway.socket(token) as other, opened(gateway, token, receive_buffer=4096) as wire:
@@ -523,7 +522,7 @@ def test_too_many_failed_authentications_close_with_4029(strict: RunningGateway)
 
 
 def test_guessing_passwords_and_refresh_tokens_counts_too(strict: RunningGateway) -> None:
-    """Every way to fail counts, mixed as you like; errors of other kinds do not."""
+    """Failures of all kinds of credentials count together; errors of other kinds do not."""
     with strict.socket("") as talk:
         for _ in range(5):
             assert talk("configuration/get", name="x")["code"] == 401
@@ -538,7 +537,7 @@ def test_guessing_passwords_and_refresh_tokens_counts_too(strict: RunningGateway
 
 
 def test_more_requests_than_the_pipeline_takes_are_answered_all_the_same(strict: RunningGateway) -> None:
-    """`--pipeline` bounds what is under way, not what I may send: a thousand puts are answered in order."""
+    """`--pipeline` bounds concurrent work, not what a client may send: a thousand puts are answered in order."""
     with opened(strict, strict.token()) as wire:
         put = '{"action":"configuration/put","requestId":%d,"name":"limits.pipeline","value":"v"}'
         wire.send(b"".join(frame((put % number).encode()) for number in range(1_000)))
@@ -546,7 +545,7 @@ def test_more_requests_than_the_pipeline_takes_are_answered_all_the_same(strict:
 
 
 def test_http_requests_without_waiting_are_answered_in_order(shared_gateway: RunningGateway) -> None:
-    """Sixty-four requests may wait behind one; a flood is answered so far, then comes 503 and the end."""
+    """Sixty-four requests may wait behind one; of a flood so many are answered, then follow 503 and the end."""
     ask = b"GET /health/%b HTTP/1.1\r\nHost: g\r\n\r\n"
     with dial(shared_gateway) as wire:
         wire.send(b"".join(ask % name for name in (b"live", b"gone") * 30))
@@ -602,8 +601,8 @@ def two_frames(message: bytes) -> bytes:
 
 @pytest.mark.parametrize("cut", [one_frame, two_frames])
 def test_unfinished_messages_share_a_budget(tight: RunningGateway, cut: Callable[[bytes], bytes]) -> None:
-    """Who needs more than is left for unfinished messages is closed with 1011 and may come back; the others finish
-    theirs, and what they held is free again."""
+    """A socket that exceeds the budget for unfinished messages is closed with 1011 and may reconnect; the others finish
+    theirs, and their memory is free again."""
     message, token = cut(info_of(60 << 10)), tight.token()
     with opened(tight, token) as first, opened(tight, token) as second, opened(tight, token) as third:
         first.send(message[:-1])
@@ -619,7 +618,7 @@ def test_unfinished_messages_share_a_budget(tight: RunningGateway, cut: Callable
 
 
 def test_small_unfinished_messages_are_always_taken(tight: RunningGateway) -> None:
-    """4 KiB of an unfinished message are free for every connection, however many there are."""
+    """4 KiB of an unfinished message do not count for any connection, however many there are."""
     message, token = frame(info_of(4 << 10)), tight.token()
     with ExitStack() as stack:
         wires = [stack.enter_context(opened(tight, token)) for _ in range(20)]
@@ -632,10 +631,10 @@ def test_small_unfinished_messages_are_always_taken(tight: RunningGateway) -> No
 
 
 @pytest.mark.parametrize("cut", [one_frame, two_frames])
-def test_what_an_unfinished_message_held_is_free_when_its_sender_is_gone(
+def test_the_memory_of_an_unfinished_message_is_free_when_its_sender_is_gone(
     tight: RunningGateway, cut: Callable[[bytes], bytes]
 ) -> None:
-    """Hanging up in the middle of a message, or a mistake in it, gives everything back."""
+    """A disconnect in the middle of a message, or an error in it, gives everything back."""
     token = tight.token()
     for behind in (b"", frame(b"x", BINARY)):
         with opened(tight, token) as wire:
@@ -693,8 +692,8 @@ def while_others_are_late(gateway: RunningGateway) -> Iterator[None]:
     ],
     ids=["half a head", "half a frame", "a fragment", "a fragment and a ping", "half a ping"],
 )
-def test_a_message_that_does_not_come_to_its_end_closes_with_1002(strict: RunningGateway, begun: bytes) -> None:
-    """A message that is begun must be whole within `--body-seconds`; answers before it come first."""
+def test_a_message_that_is_not_finished_in_time_closes_with_1002(strict: RunningGateway, begun: bytes) -> None:
+    """A message must be complete within `--body-seconds` of its start; answers before it are sent first."""
     with opened(strict) as wire:
         wire.send(frame(INFO) + begun)
         assert wire.answer()["status"] == "success"
@@ -702,8 +701,8 @@ def test_a_message_that_does_not_come_to_its_end_closes_with_1002(strict: Runnin
         assert wire.ended()
 
 
-def test_messages_that_are_always_cut_somewhere_are_no_unfinished_one(strict: RunningGateway) -> None:
-    """It is each message that has its time: segments that end in the middle of the next one are fine for ever."""
+def test_the_time_for_a_message_starts_anew_with_each_message(strict: RunningGateway) -> None:
+    """Segments that always end in the middle of the next message are allowed for ever."""
     for message, answer in (
         (frame(INFO), TEXT),
         (frame(INFO[:9], fin=False) + frame(INFO[9:], CONTINUATION), TEXT),
@@ -719,7 +718,8 @@ def test_messages_that_are_always_cut_somewhere_are_no_unfinished_one(strict: Ru
 
 @pytest.mark.timeout(30)
 def test_a_message_that_the_gateway_does_not_read_is_not_late(data: Path) -> None:
-    """While I do not read my answers nothing is read from me, so the end of my message may wait as well."""
+    """While a client does not read its answers the gateway reads nothing from it, so its message may be late as
+    well."""
     flags = ("--outbox-bytes", "65536", "--body-seconds", "1", "--head-seconds", "0.5")
     with RunningGateway(data, *flags) as gateway:
         token = gateway.token()
@@ -740,7 +740,7 @@ def test_a_message_that_the_gateway_does_not_read_is_not_late(data: Path) -> Non
 
 @pytest.mark.parametrize("path", ["/token", "/token/refresh"])
 def test_the_body_of_an_anonymous_caller_is_small(shared_gateway: RunningGateway, admin_token: str, path: str) -> None:
-    """Without a token 128 KiB must do, and one byte more is refused with 413; with one the limit is that of all."""
+    """Without a token a body may have 128 KiB, and one byte more gets 413; with a token the common limit applies."""
     url, body = shared_gateway.rest_url + path, b'{"login":"admin","password":"wrong","refreshToken":"x"}'
     assert httpx.post(url, content=body.ljust(128 << 10)).status_code == 401
     refused = httpx.post(url, content=body.ljust((128 << 10) + 1))
@@ -778,8 +778,8 @@ def test_an_endless_body_is_cut_off(strict: RunningGateway) -> None:
         assert wire.ended()
 
 
-def test_nobody_who_may_not_write_makes_the_gateway_read_a_body(strict: RunningGateway) -> None:
-    """Without a token the answer comes before the body does."""
+def test_a_body_is_not_read_without_the_right_to_write(strict: RunningGateway) -> None:
+    """Without a token the answer is sent before the body."""
     with dial(strict) as wire:
         wire.send(b"PUT /api/rest/configuration/a HTTP/1.1\r\nHost: g\r\nContent-Length: 4000\r\n\r\n")
         assert wire.response()[0] == 401
@@ -832,7 +832,8 @@ def test_json_is_taken_with_any_spelling_of_its_type(
     "body", ["{", "[]", "1", "null", '"x"', '{"value":{}}', '{"value":"1"} x', "\x00", "[" * 9_999]
 )
 def test_a_malformed_body_gets_400(shared_gateway: RunningGateway, admin_token: str, body: str) -> None:
-    """A body that is no JSON object, or has members of a wrong type, is `Invalid request parameters`; it says which."""
+    """A body that is not a JSON object, or has members of a wrong type, is `Invalid request parameters`; it says
+    which."""
     with shared_gateway.http(admin_token) as client:
         refused = client.put("/configuration/limits.malformed", content=body)
     assert refused.status_code == 400
@@ -841,7 +842,7 @@ def test_a_malformed_body_gets_400(shared_gateway: RunningGateway, admin_token: 
 
 
 def test_a_body_that_is_not_utf_8_gets_400(shared_gateway: RunningGateway, admin_token: str) -> None:
-    """Bytes that are no text are refused."""
+    """Bytes that are not text are refused."""
     with shared_gateway.http(admin_token) as client:
         assert client.put("/configuration/limits.utf", content=b'{"value":"\xff"}').status_code == 400
 
@@ -855,8 +856,8 @@ def test_a_body_nested_deeper_than_128_gets_400(shared_gateway: RunningGateway, 
         assert client.put("/user/1", content="{}").status_code == 204
 
 
-def test_an_empty_body_is_said_to_be_missing(shared_gateway: RunningGateway, admin_token: str) -> None:
-    """A PUT without a body is told that the object is null."""
+def test_an_empty_body_is_reported_as_missing(shared_gateway: RunningGateway, admin_token: str) -> None:
+    """A PUT without a body gets the error that the object is null."""
     with shared_gateway.http(admin_token) as client:
         refused = client.put("/configuration/limits.empty")
     assert refused.json() == {"error": 400, "message": "Error! Validation failed: Object is null"}
@@ -869,7 +870,7 @@ def test_an_empty_body_is_said_to_be_missing(shared_gateway: RunningGateway, adm
     "path", ["/api", "/api/rest", "/api/rest/nothing", "/api/rest/configuration/", "/api/rest/configuration/a/b/c"]
 )
 def test_an_unknown_path_gets_404_as_json(shared_gateway: RunningGateway, path: str) -> None:
-    """Nothing there: an error document, not a page."""
+    """The answer is an error document, not a page."""
     missing = httpx.get(shared_gateway.url + path)
     assert (missing.status_code, missing.headers["content-type"]) == (404, "application/json")
     assert missing.json() == {"error": 404, "message": "HTTP 404 Not Found"}
@@ -944,14 +945,14 @@ def test_every_answer_has_the_cors_headers(shared_gateway: RunningGateway, metho
     assert "ETag" in answer.headers["access-control-expose-headers"].split(", ")
 
 
-def test_options_lists_what_can_be_done(shared_gateway: RunningGateway) -> None:
+def test_options_lists_the_methods(shared_gateway: RunningGateway) -> None:
     """A preflight needs no token."""
     options = httpx.options(shared_gateway.rest_url + "/configuration/a")
     assert options.headers["allow"] == "DELETE, GET, HEAD, OPTIONS, PUT"
 
 
 def test_a_post_may_stand_for_another_method(shared_gateway: RunningGateway, admin_token: str) -> None:
-    """Behind a proxy that lets only POST through, `X-HTTP-Method-Override` says what is meant."""
+    """Behind a proxy that passes only POST, `X-HTTP-Method-Override` names the method."""
     path, header = "/configuration/limits.override", "X-HTTP-Method-Override"
     with shared_gateway.http(admin_token) as client:
         put = client.post(path, json={"value": "1"}, headers={header: "PUT"})
@@ -1075,10 +1076,8 @@ def test_a_name_in_a_path_is_decoded_once(
 
 
 @pytest.mark.parametrize("encoded", ["%FF", "%C3", "%ED%A0%80", "%00", "%0A", "%EF%BF%BF"])
-def test_a_name_in_a_path_that_is_no_name_gets_400(
-    shared_gateway: RunningGateway, admin_token: str, encoded: str
-) -> None:
-    """Percent-encoded bytes that are no UTF-8, and characters that no name may have, are refused."""
+def test_an_invalid_name_in_a_path_gets_400(shared_gateway: RunningGateway, admin_token: str, encoded: str) -> None:
+    """Percent-encoded bytes that are not UTF-8, and characters that a name may not have, are refused."""
     with shared_gateway.http(admin_token) as client:
         assert client.get(f"/configuration/{encoded}").status_code == 400
 
@@ -1087,7 +1086,7 @@ def test_a_name_in_a_path_that_is_no_name_gets_400(
 
 
 def test_sockets_that_end_in_any_way_leave_nothing_behind(shared_gateway: RunningGateway) -> None:
-    """Sockets that end well, badly or in the middle of a frame give their places back."""
+    """Sockets that end cleanly, with an error or in the middle of a frame free their places."""
     before = gauge(shared_gateway, "sockets")
     for number in range(200):
         with opened(shared_gateway) as wire:

@@ -83,7 +83,7 @@ def refused(answer: httpx.Response) -> tuple[int, str]:
 
 
 def test_a_client_gets_a_token_for_its_own_credentials(oauth: OAuth) -> None:
-    """Type, expiry and scope are told, nothing on the way keeps the answer, and there is no refresh token."""
+    """The answer has type, expiry and scope, must not be cached, and has no refresh token."""
     oauth.client("plain", t1=["UPDATE"], t2=["DELETE"])
     answer = oauth.ask("plain", data=ONE)
     assert answer.status_code == 200
@@ -112,14 +112,14 @@ def test_a_client_gets_a_token_for_its_own_credentials(oauth: OAuth) -> None:
     ids=["form", "query", "query, empty json", "charset", "unknown parameter", "some scope", "no scope"],
 )
 def test_parameters_come_in_the_body_or_in_the_query(oauth: OAuth, options: dict[str, Any]) -> None:
-    """Unknown ones and those without a value count for nothing."""
+    """Unknown parameters and those without a value are ignored."""
     answer = oauth.ask(f"how{len(oauth.secrets)}", **options)
     assert answer.status_code == 200, answer.text
     assert answer.json()["scope"] == "t1:READ t1:UPDATE"
 
 
-def test_the_same_token_comes_back_and_has_less_and_less_to_live(oauth: OAuth) -> None:
-    """A program may ask as often as it likes; a client that is made anew gets another one."""
+def test_the_same_token_is_returned_until_it_is_about_to_expire(oauth: OAuth) -> None:
+    """A program may ask as often as it likes; a client that is created again gets another one."""
     first = oauth.ask("again", data=ONE).json()
     answers = [first]
 
@@ -137,7 +137,7 @@ def test_the_same_token_comes_back_and_has_less_and_less_to_live(oauth: OAuth) -
 
 
 def test_a_token_that_has_expired_is_replaced(data: Path) -> None:
-    """With a lifetime of two seconds, a program that asks again soon holds another one."""
+    """With a lifetime of two seconds, a program that asks again soon has another one."""
     with RunningGateway(data, "--access-token-lifetime", "2") as gateway, OAuth(gateway) as oauth:
         first = oauth.token("short")
         until(lambda: oauth.get("/reltio/tenants", first).status_code == 401)
@@ -166,8 +166,8 @@ def test_a_user_gets_its_own_tokens_through_a_client(oauth: OAuth) -> None:
     assert rest.status_code == 201
 
 
-def test_a_token_that_was_made_for_less_says_what_it_is_for(oauth: OAuth) -> None:
-    """The scope of a user's token are the names of its actions."""
+def test_a_restricted_token_says_what_it_is_for(oauth: OAuth) -> None:
+    """The scope of a user's token is the names of its actions."""
     minted = oauth.admin.post(
         "/token/create", json={"userId": 1, "actions": ["GetConfiguration", "ManageUser"], "networkIds": ["*"]}
     ).json()
@@ -209,8 +209,8 @@ def test_curl_gets_a_token_the_way_everybody_tries_first(oauth: OAuth) -> None:
         "Digest x",
     ],
 )
-def test_who_is_no_client_gets_no_token_and_is_told_how_to_prove_itself(oauth: OAuth, auth: Any) -> None:
-    """401 with a challenge, and the words do not say whether there is such a client."""
+def test_a_caller_that_is_not_a_client_gets_401_with_a_challenge(oauth: OAuth, auth: Any) -> None:
+    """The text does not say whether the client exists."""
     oauth.client("bad")
     headers = {"Authorization": auth.encode()} if isinstance(auth, str) else {}
     answer = oauth.ask("bad", data=ONE, auth=auth if isinstance(auth, tuple) else None, headers=headers)
@@ -220,7 +220,7 @@ def test_who_is_no_client_gets_no_token_and_is_told_how_to_prove_itself(oauth: O
 
 
 def test_the_secret_of_one_client_does_not_open_another(oauth: OAuth) -> None:
-    """And it goes nowhere but into the header."""
+    """And it is sent in the header only."""
     _, secret = oauth.client("one")
     oauth.client("two")
     assert refused(oauth.ask("two", data=ONE, auth=("two", secret))) == (401, "invalid_client")
@@ -261,7 +261,7 @@ def test_a_request_that_cannot_be_granted_says_why(oauth: OAuth, options: dict[s
 
 
 def test_a_wrong_password_and_tokens_of_the_wrong_kind_are_an_invalid_grant(oauth: OAuth) -> None:
-    """Who knows the client's secret still learns nothing about users."""
+    """A client with a valid secret learns nothing about users."""
     wrong = oauth.ask("grants", data={"grant_type": "password", "username": "admin", "password": "wrong horse"})
     unknown = oauth.ask("grants", data={"grant_type": "password", "username": "nobody", "password": "wrong horse"})
     assert refused(wrong) == refused(unknown) == (400, "invalid_grant")
@@ -271,8 +271,8 @@ def test_a_wrong_password_and_tokens_of_the_wrong_kind_are_an_invalid_grant(oaut
         assert refused(answer) == (400, "invalid_grant")
 
 
-def test_other_methods_are_told_that_there_is_post(oauth: OAuth) -> None:
-    """405 with `Allow`."""
+def test_other_methods_get_405(oauth: OAuth) -> None:
+    """`Allow` names POST."""
     answer = httpx.get(oauth.gateway.url + "/oauth/token")
     assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
 
@@ -287,8 +287,8 @@ def test_a_body_over_128_kib_is_too_large(oauth: OAuth) -> None:
     assert answer.headers["connection"] == "close"
 
 
-def test_who_is_no_client_cannot_make_us_read_a_body(oauth: OAuth) -> None:
-    """The refusal comes before a byte of it does."""
+def test_a_body_is_not_read_from_a_caller_that_is_not_a_client(oauth: OAuth) -> None:
+    """The refusal is sent before the body arrives."""
     with dial(oauth.gateway) as wire:
         head = f"POST /oauth/token HTTP/1.1\r\nHost: h\r\nContent-Type: {FORM}\r\nContent-Length: 1000\r\n\r\n"
         wire.send(head.encode())
@@ -300,7 +300,7 @@ def test_who_is_no_client_cannot_make_us_read_a_body(oauth: OAuth) -> None:
 
 
 def test_more_than_ten_requests_a_second_are_too_many(oauth: OAuth) -> None:
-    """429 says when to come back; other clients do not notice, and soon all is well again."""
+    """429 says when to retry; other clients are not affected, and the next second is free again."""
     auth = oauth.client("eager")
     with httpx.Client(base_url=oauth.gateway.url, auth=auth) as client:
         answers = []
@@ -313,7 +313,7 @@ def test_more_than_ten_requests_a_second_are_too_many(oauth: OAuth) -> None:
 
 
 def test_after_ten_wrong_secrets_a_client_has_to_wait_and_its_tokens_go_on(oauth: OAuth) -> None:
-    """The right secret waits as well, and a user of the same name does not."""
+    """The right secret waits as well; a user of the same name does not, and tokens stay valid."""
     token = oauth.token("guessed")
     name, secret = oauth.client("guessed")
     wrong = 0
@@ -351,15 +351,15 @@ def test_guessing_a_password_through_a_client_is_throttled_like_everywhere(data:
 # What a token opens.
 
 
-def test_everybody_may_ask_whether_somebody_is_here(oauth: OAuth) -> None:
-    """Without a token, and with one that is no good."""
+def test_the_status_page_needs_no_token(oauth: OAuth) -> None:
+    """It answers without a token, and with an invalid one."""
     for token in (None, "rubbish"):
         assert oauth.get("/reltio/status", token).status_code == 200
 
 
 @pytest.mark.parametrize("path", ["/reltio/tenants", "/reltio/permissions/t1/", "/reltio/permissions/none/"])
-def test_without_a_good_token_nothing_of_tenants_is_told(oauth: OAuth, path: str) -> None:
-    """`invalid_token` makes a program fetch a new token, so it stands there only when one was given."""
+def test_without_a_valid_token_tenants_are_hidden(oauth: OAuth, path: str) -> None:
+    """`invalid_token` makes a program fetch a new token, so it is used only when a token was sent."""
     refresh = oauth.ask("opens", data={"grant_type": "password", "username": "admin", "password": PASSWORD}).json()
     expired = jwt.encode({"payload": {"a": [0], "e": 1_700_000_000_000, "t": 1, "u": 1}}, SECRET, headers={"typ": None})
     for token, scheme, error in [
@@ -378,7 +378,7 @@ def test_without_a_good_token_nothing_of_tenants_is_told(oauth: OAuth, path: str
 
 
 def test_a_caller_sees_the_tenants_that_it_may_read(oauth: OAuth) -> None:
-    """A client those of its privileges, an administrator all, another token of an administrator none."""
+    """A client sees those of its privileges, an administrator all, another token of an administrator none."""
     oauth.client("sees", t2=["READ"], t1=["CREATE", "DELETE"])
     assert oauth.get("/reltio/tenants", oauth.token("sees")).json() == ["t2"]
     assert oauth.get("/reltio/tenants", oauth.gateway.token()).json() == ["t1", "t2"]
@@ -387,7 +387,7 @@ def test_a_caller_sees_the_tenants_that_it_may_read(oauth: OAuth) -> None:
 
 
 def test_a_caller_sees_its_privileges_in_a_tenant(oauth: OAuth) -> None:
-    """404 for a tenant that there is not comes before 403 for one that it may not read."""
+    """404 for an unknown tenant comes before 403 for one that the caller may not read."""
     oauth.client("may", t1=["UPDATE", "CREATE"], t2=["DELETE"])
     token = oauth.token("may")
     for path in ("/reltio/permissions/t1/", "/reltio/permissions/t1", "/reltio/permissions/%741/"):
@@ -429,7 +429,7 @@ def test_a_clients_token_opens_nothing_else(oauth: OAuth) -> None:
 
 
 def test_all_is_as_before_after_a_restart(data: Path) -> None:
-    """Secrets, privileges and tokens that are out outlive the process."""
+    """Secrets, privileges and existing tokens survive the process."""
     with RunningGateway(data) as gateway, OAuth(gateway) as before:
         auth, token = before.client("stays"), before.token("stays")
         assert gateway.stop() == 0
@@ -439,7 +439,7 @@ def test_all_is_as_before_after_a_restart(data: Path) -> None:
 
 
 def test_no_secret_is_ever_logged(data: Path) -> None:
-    """Neither right nor wrong ones, neither passwords nor tokens, wherever they were given."""
+    """Right and wrong passwords, secrets and tokens, wherever they were sent."""
     with RunningGateway(data) as gateway, OAuth(gateway) as oauth:
         name, secret = oauth.client("hush")
         password = {"grant_type": "password", "username": "admin", "password": PASSWORD}

@@ -186,7 +186,7 @@ def test_the_life_of_a_property(gateway: RunningGateway, root: str) -> None:
 @pytest.mark.parametrize("verb", ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "LOCK"])
 @pytest.mark.parametrize("path", [*PAGES, "site/properties/{key}/"])
 def test_a_verb_that_is_not_offered_is_405(site: httpx.Client, verb: str, path: str) -> None:
-    """With the list of those that are; an unknown path is 404, both with an error document."""
+    """`Allow` has the verbs that are; an unknown path is 404; both have an error document."""
     pages: set[str] = PAGES.get(path, set())
     if {"HEAD": "GET"}.get(verb, verb) in pages:
         return
@@ -288,8 +288,8 @@ def test_names_of_all_kinds(site: httpx.Client, name: str) -> None:
 
 
 @pytest.mark.parametrize("slug", [None, "", "n" * 256, "%ff", "a%00", "a%0Ab"])
-def test_a_slug_that_is_no_name_is_400(site: httpx.Client, slug: str | None) -> None:
-    """Row 10 of POST, and names that cannot be."""
+def test_an_invalid_slug_is_400(site: httpx.Client, slug: str | None) -> None:
+    """Row 10 of POST, and invalid names."""
     headers = {} if slug is None else {"Slug": slug}
     for abort in ("exists", "never", "modified"):
         error(answer := site.post("site/properties", params={"abort": abort}, content="x", headers=headers))
@@ -297,7 +297,7 @@ def test_a_slug_that_is_no_name_is_400(site: httpx.Client, slug: str | None) -> 
 
 
 def test_the_reserved_name_is_403(site: httpx.Client) -> None:
-    """Through every page, but 401 comes first."""
+    """On every page; 401 is checked first."""
     for verb, path in (("GET", ""), ("PUT", "?abort=never"), ("DELETE", ""), ("GET", "/info")):
         for key in ("jwt.secret", "jwt%252Esecret"):
             assert site.request(verb, f"site/properties/{key}{path}").status_code == 403
@@ -406,7 +406,7 @@ def test_the_effective_etag(site: httpx.Client) -> None:
 
 
 def test_conditions_of_http_are_ignored(site: httpx.Client) -> None:
-    """Section 7: `If-Match` and its kin are no part of this dialect; 304 and 412 are never used."""
+    """Section 7: `If-Match` and similar headers are not part of this dialect; 304 and 412 are never used."""
     name = fresh()
     etag = create(site, name)
     conditions = {
@@ -528,8 +528,8 @@ def test_a_batch_is_as_long_as_its_body_may_be(site: httpx.Client) -> None:
 
 
 def test_the_answer_to_a_batch_is_never_whole_in_memory(tmp_path: Path) -> None:
-    """A short body may delete much, and what was there is shown, five times as long when it is escaped. The gateway
-    holds a portion of that at a time."""
+    """A short body may delete much, and the deleted content is shown, five times as long when escaped. The gateway
+    holds a portion of the answer at a time."""
     number, text = 2_000, "&amp;" * 2_000
     names = [f"much.{n}" for n in range(number)]
     made = [f'<property name="{name}"><contents type="text/plain">{text}</contents></property>' for name in names]
@@ -545,7 +545,7 @@ def test_the_answer_to_a_batch_is_never_whole_in_memory(tmp_path: Path) -> None:
 
 
 def test_an_entry_that_grows_over_the_limit_is_413(site: httpx.Client) -> None:
-    """Markup is written out again, and may be longer then than it came."""
+    """Markup is serialized again, and may become longer."""
     quotes = '"' * 20_000
     entry = f'<property name="{fresh()}"><contents type="text/xml"><c a=\'{quotes}\'/></contents></property>'
     answer = document(batch(site, f"<properties>{entry}</properties>"))
@@ -630,7 +630,7 @@ def test_of_two_writers_with_the_same_etag_one_wins(gateway: RunningGateway, sit
 
 
 def test_one_request_has_one_answer(site: httpx.Client) -> None:
-    """Each wrong thing is told before those behind it: path, credentials, right, parameters, existence, etag."""
+    """Of several errors the first in this order is reported: path, credentials, right, parameters, existence, etag."""
     name = fresh()
     create(site, name)
     wrong: dict[str, Any] = {"params": {"abort": "wrong"}, "content": b"x" * 200_000, "headers": {"ETag": STALE}}
@@ -673,8 +673,8 @@ def test_a_bad_cutoff_is_400(site: httpx.Client, cutoff: str) -> None:
         assert site.get(path, params={"contentcutoff": cutoff}).status_code == 400
 
 
-def test_good_and_unknown_parameters_are_taken(site: httpx.Client) -> None:
-    """`redirects`, `authenticate` and what nobody knows change nothing."""
+def test_valid_and_unknown_parameters_are_accepted(site: httpx.Client) -> None:
+    """`redirects`, `authenticate` and unknown parameters change nothing."""
     query = {"redirects": "0", "authenticate": "false", "dream.out.format": "xml", "whatever": "x"}
     assert site.get("site/properties", params=query).status_code == 200
 
@@ -699,8 +699,9 @@ def test_too_long_a_description_or_type_is_400(site: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize("text", ["%ff%00x", "%ff", "a%00", "%1b[2J", "%7f%ed%a0%80", "%ef%bf%bf"])
-def test_a_parameter_that_is_no_text_is_400(site: httpx.Client, text: str) -> None:
-    """What is not UTF-8 or could not be shown in a document; nothing is written. What is not read does no harm."""
+def test_a_parameter_that_is_not_text_is_400(site: httpx.Client, text: str) -> None:
+    """A parameter that is not UTF-8, or cannot be shown in a document, is refused and nothing is written; one that is
+    not used is ignored."""
     name = fresh()
     etag = create(site, name)
     raw = text.encode()
@@ -731,7 +732,7 @@ def test_errors_as_json(site: httpx.Client) -> None:
 @pytest.mark.parametrize("content_type", ["text/plain", "text/html; charset=ISO-8859-1", "image/png", 'a/b; c="d;e"'])
 @pytest.mark.parametrize("content", [b"", b"\x00\x01\xff\xfe", b"a\r\nb", bytes(range(256)) * 300])
 def test_a_content_comes_back_byte_for_byte(site: httpx.Client, content: bytes, content_type: str) -> None:
-    """With its media type to the letter; and a HEAD tells the same without the content."""
+    """With its exact media type; HEAD has the same headers without the content."""
     name = fresh()
     etag = create(site, name, content, content_type)
     for params in ({}, {"dream.out.format": "json"}):
@@ -817,7 +818,7 @@ def test_a_content_is_taken_as_it_is(site: httpx.Client, coding: str, status: in
 
 
 def test_a_content_is_not_coded_for_its_transfer(gateway: RunningGateway) -> None:
-    """But in chunks; what else there is would be stored as it came."""
+    """Chunked is the only transfer encoding; others would be stored as they were sent."""
     pair = base64.b64encode(f"admin:{PASSWORD}".encode()).decode()
     with dial(gateway) as wire:
         wire.send(
@@ -875,7 +876,7 @@ def test_no_names_are_all(site: httpx.Client) -> None:
 
 
 def test_there_may_be_a_limit_of_properties(permissive_gateway: RunningGateway, permissive: httpx.Client) -> None:
-    """Section 11, row 8: no more are created here, but those that are can be changed."""
+    """Section 11, row 8: no more can be created here, but existing ones can be changed."""
     statuses = [permissive.put(at(f"many.{n}"), params={"abort": "never"}, content="x").status_code for n in range(25)]
     assert sorted(set(statuses)) == [200, 400]
     assert document(permissive.get("site/properties")).attrib["count"] == "20"
@@ -887,7 +888,7 @@ def test_there_may_be_a_limit_of_properties(permissive_gateway: RunningGateway, 
 
 
 def test_a_batch_stops_at_the_limit(permissive: httpx.Client) -> None:
-    """Section 11, row 8: entries of one batch count, so a batch makes no more properties than there may be."""
+    """Section 11, row 8: entries of one batch count, so a batch cannot exceed the limit."""
     room = 20 - int(document(permissive.get("site/properties")).attrib["count"])
     entries = [f'<property name="limit.{n}"><contents type="a/b">x</contents></property>' for n in range(room + 5)]
     answer = batch(permissive, f"<properties>{''.join(entries)}</properties>")
@@ -898,7 +899,7 @@ def test_a_batch_stops_at_the_limit(permissive: httpx.Client) -> None:
 
 
 async def test_puts_of_one_commit_stop_at_the_limit() -> None:
-    """Section 11, row 8: what stands before a PUT in its commit counts, and so do updates and deletes there."""
+    """Section 11, row 8: writes before a PUT in its commit count, updates and deletes too."""
     world = await World().open()
     store = Store(world.services)
     await world.store("known")
@@ -917,8 +918,8 @@ async def test_puts_of_one_commit_stop_at_the_limit() -> None:
 # One store.
 
 
-def test_a_socket_sees_what_is_put_here(gateway: RunningGateway, site: httpx.Client) -> None:
-    """Pushes, versions that are the etag's revision, and values as the configuration contract says."""
+def test_a_socket_sees_properties_that_are_put(gateway: RunningGateway, site: httpx.Client) -> None:
+    """Pushes, versions that equal the etag's revision, and values as in the configuration contract."""
     name = "store." + fresh()
     with gateway.socket() as talk:
         talk("configuration/subscribe", names=["store.*"], snapshot=False)
@@ -948,8 +949,8 @@ def test_a_socket_sees_what_is_put_here(gateway: RunningGateway, site: httpx.Cli
         assert [each["name"] for each in listed["configurations"]] == [long]
 
 
-def test_what_a_socket_puts_has_an_etag_here(gateway: RunningGateway, site: httpx.Client) -> None:
-    """The etag's revision is the `entityVersion`; it can be put here with it, and conflicts are mutual."""
+def test_a_configuration_put_over_a_socket_has_an_etag(gateway: RunningGateway, site: httpx.Client) -> None:
+    """The etag's revision is the `entityVersion`; a PUT with it works, and conflicts are mutual."""
     name = fresh()
     with gateway.socket() as talk:
         talk("configuration/put", name=name, value="1")
@@ -1015,7 +1016,7 @@ CASES: list[tuple[str, dict[str, Any], int, int]] = [
 
 @pytest.mark.parametrize(("what", "sent", "status", "insisting"), CASES, ids=[case[0] for case in CASES])
 @pytest.mark.parametrize("verb", ["GET", "PUT"])
-def test_who_may(
+def test_rights_by_credential(
     gateway: RunningGateway, what: str, sent: dict[str, Any], status: int, insisting: int, verb: str
 ) -> None:
     """Section 3, the table of situations, for reading and for writing."""
@@ -1034,11 +1035,11 @@ def test_who_may(
 
 @pytest.mark.parametrize("verb", ["", "HEAD", "POST"])
 @pytest.mark.parametrize(("verb_of_page", "path"), [page for page in EVERY_PAGE if not page[1].startswith("users/")])
-def test_who_may_not_may_not_on_any_page(
+def test_refused_callers_are_refused_on_every_page(
     gateway: RunningGateway, site: httpx.Client, verb_of_page: str, path: str, verb: str
 ) -> None:
-    """Section 3, the situations that are refused, on every page: under each verb, and under POST in its place; whatever
-    else is wrong with the request, and nothing is done."""
+    """Section 3, the refused situations, on every page, under each verb and under POST in its place: whatever else is
+    wrong with the request, nothing is done."""
     if verb == "HEAD" and verb_of_page != "GET":
         return
     name = fresh()
@@ -1102,7 +1103,7 @@ def test_who_may_not_may_not_on_any_page(
     ],
 )
 def test_server_tokens(gateway: RunningGateway, user: str, epoch: int | None, status: int) -> None:
-    """Section 3: signed by another server for a user, who needs the right like anybody."""
+    """Section 3: signed by another server for a user, who needs the right as with any credential."""
     for prefix in ("", "tkn_"):
         headers = {"X-Deki-Token": prefix + server_token(user, epoch)}
         answer = httpx.get(gateway.url + "/@api/deki/site/properties", headers=headers)
@@ -1163,8 +1164,8 @@ def test_a_browser_token_is_for_pages_of_registered_origins(
                     assert answer.headers.get("www-authenticate") == (CHALLENGE if code == 401 else None)
 
 
-def test_who_wrote_is_told(gateway: RunningGateway, site: httpx.Client) -> None:
-    """`user.modified` is the caller, by whatever credential; nobody's id is 0."""
+def test_the_writer_is_shown(gateway: RunningGateway, site: httpx.Client) -> None:
+    """`user.modified` is the caller, by whatever credential; an absent writer has id 0."""
     name = fresh()
     url = f"{gateway.url}/@api/deki/{at(name)}"
     cases: list[tuple[dict[str, Any], str, str]] = [
@@ -1183,7 +1184,7 @@ def test_who_wrote_is_told(gateway: RunningGateway, site: httpx.Client) -> None:
 
 @pytest.mark.parametrize("verb", ["GET", "POST"])
 def test_authenticate_gives_a_session(gateway: RunningGateway, verb: str) -> None:
-    """The token as text and as a cookie; good in the query, the cookie and the header, in this order."""
+    """The token as text and as a cookie; accepted in the query, the cookie and the header, in this order."""
     url = gateway.url + "/@api/deki/"
     answer = httpx.request(verb, url + "users/authenticate", auth=ADMIN)
     token = answer.text
@@ -1213,8 +1214,8 @@ def test_authenticate_gives_a_session(gateway: RunningGateway, verb: str) -> Non
     ("pair", "status"),
     [(JOHN, 200), (LOCKED, 403), (("john_doe", "wrong horse"), 401), (("nobody", "x"), 401), (None, 401)],
 )
-def test_who_gets_a_session(gateway: RunningGateway, pair: tuple[str, str] | None, status: int) -> None:
-    """Every user who is active; the right is looked at when the token is used. Failure: 401 with the challenge."""
+def test_every_active_user_gets_a_session(gateway: RunningGateway, pair: tuple[str, str] | None, status: int) -> None:
+    """The right is checked when the token is used. A failure is 401 with the challenge."""
     answer = httpx.get(gateway.url + "/@api/deki/users/authenticate", auth=pair)
     assert answer.status_code == status
     assert answer.headers.get("www-authenticate") == (CHALLENGE if status == 401 else None)
@@ -1226,7 +1227,7 @@ def test_who_gets_a_session(gateway: RunningGateway, pair: tuple[str, str] | Non
 
 
 def test_authenticate_redirects(gateway: RunningGateway) -> None:
-    """302 with the cookie, to whole web addresses and to paths here only."""
+    """302 with the cookie, only to absolute web addresses and to local paths."""
     url = gateway.url + "/@api/deki/users/authenticate"
     for uri, status in (
         ("http://wiki.example/page?a=b", 302),
@@ -1249,7 +1250,7 @@ def test_authenticate_redirects(gateway: RunningGateway) -> None:
 
 
 def test_a_session_ends(permissive_gateway: RunningGateway) -> None:
-    """After `--session-lifetime` its token is nobody's."""
+    """After `--session-lifetime` its token is invalid."""
     url = permissive_gateway.url + "/@api/deki/site/properties"
     headers = {"X-Authtoken": session(permissive_gateway)}
     assert httpx.get(url, headers=headers).status_code in (200, 403)
@@ -1268,7 +1269,7 @@ def test_a_session_over_tls_stays_there(gateway: RunningGateway, tmp_path: Path)
 
 
 def test_a_changed_password_counts_at_once(tmp_path: Path) -> None:
-    """The old one, though right a moment ago, and sessions made with it are refused; so is a user who was locked."""
+    """The old one, though cached, and sessions made with it are refused; so is a user who was locked."""
     with started(tmp_path) as gateway, gateway.http() as rest:
         url = gateway.url + "/@api/deki/site/properties"
         headers = {"X-Authtoken": session(gateway)}
@@ -1287,7 +1288,7 @@ def test_a_changed_password_counts_at_once(tmp_path: Path) -> None:
 
 
 def test_guessing_is_throttled(tmp_path: Path) -> None:
-    """After ten wrong passwords: 429 with Retry-After, for the right one too, and beside other ways to log in."""
+    """After ten wrong passwords: 429 with Retry-After, for the right one too; other ways to log in count as well."""
     with started(tmp_path) as gateway:
         url = gateway.url + "/@api/deki/site/properties"
         assert httpx.get(url, auth=ADMIN).status_code == 200  # remembered now, which must not help
@@ -1303,7 +1304,7 @@ def test_guessing_is_throttled(tmp_path: Path) -> None:
 
 
 def test_wrong_keys_and_server_tokens_are_logged_and_never_wait(tmp_path: Path) -> None:
-    """They are too long to be guessed, so the hundredth is refused like the first; then the right one is let in."""
+    """They are too long to be guessed, so the hundredth is refused like the first; then the right one is accepted."""
     with started(tmp_path) as gateway, httpx.Client(base_url=gateway.url + "/@api/deki/") as plain:
         for n in range(100):
             assert plain.get("site/properties", params={"apikey": f"{API_KEY} {n}"}).status_code == 403
@@ -1331,7 +1332,7 @@ def test_many_connections_prove_one_password_once(tmp_path: Path) -> None:
 
 
 def test_no_secret_is_logged(tmp_path: Path) -> None:
-    """Whatever fails: neither passwords nor keys nor tokens stand in the log."""
+    """Failed requests log no passwords, keys or tokens."""
     with started(tmp_path) as gateway:
         url = gateway.url + "/@api/deki/site/properties"
         token = session(gateway)
@@ -1353,8 +1354,8 @@ FOREIGN = "https://evil.example"
 
 
 def test_a_foreign_page_cannot_write_with_the_browsers_credentials(gateway: RunningGateway) -> None:
-    """Cookie and Basic are sent by browsers on their own, so a write with a foreign Origin is 403; explicit tokens,
-    one's own pages and programs without an Origin may."""
+    """Browsers send cookie and Basic automatically, so a write with a foreign Origin is 403; explicit tokens, own pages
+    and programs without an Origin may write."""
     url = f"{gateway.url}/@api/deki/site/properties/browser"
     assert httpx.put(url, params={"abort": "never"}, auth=ADMIN).status_code == 200
     cookie = {"Cookie": "authtoken=" + session(gateway)}
@@ -1418,7 +1419,7 @@ def test_no_cors_headers_unless_configured(gateway: RunningGateway, permissive_g
 def test_refusals_before_a_route_have_no_cors_headers_either(
     gateway: RunningGateway, root: str, rest: bytes, status: int
 ) -> None:
-    """What is refused before it is routed: the path is enough to know, and the same of other dialects keeps them."""
+    """The path is enough to recognize the dialect; the same refusals of other dialects have the headers."""
     for start, shared in ((root.encode(), False), (b"/api/rest", True)):
         with dial(gateway) as wire:
             wire.send(b"GET " + start + rest)
@@ -1475,7 +1476,7 @@ def test_curl_follows_addresses_to_any_name(gateway: RunningGateway, site: httpx
 
 @needs_curl
 def test_a_plus_in_a_query_is_a_space(gateway: RunningGateway, site: httpx.Client) -> None:
-    """As curl, forms and most libraries write it; a plus itself travels encoded."""
+    """As in curl, forms and most libraries; a plus itself is sent encoded."""
     create(site, "c++ 17")
     url = f"{gateway.url}/@api/deki/site/properties"
     for query in (["-G", "--data-urlencode", "names=c++ 17", url], [url + "?names=c%2B%2B+17"]):
@@ -1485,8 +1486,8 @@ def test_a_plus_in_a_query_is_a_space(gateway: RunningGateway, site: httpx.Clien
     assert document(site.get("site/properties?names=c+++17")).attrib["count"] == "0"
 
 
-def test_no_list_is_made_of_endless_contents(site: httpx.Client) -> None:
-    """Whatever `contentcutoff` says, texts over 64 KiB are not in documents; those below are, however many they are."""
+def test_long_contents_are_not_in_lists(site: httpx.Client) -> None:
+    """Whatever `contentcutoff` says, texts over 64 KiB are not in documents; shorter ones are, however many."""
     for number, size in enumerate((65_536, 65_537, 60_000, 60_000, 60_000, 60_000)):
         create(site, f"cut.{number}", b"&" * size)
     answer = site.get(

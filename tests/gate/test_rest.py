@@ -101,8 +101,8 @@ def test_no_page_is_left_out_here() -> None:
 
 @pytest.mark.parametrize("context", ["api", "dh", "auth"])
 def test_every_page_of_a_context_answers(shared_gateway: RunningGateway, admin_token: str, context: str) -> None:
-    """Each page is under /api/rest and /dh/rest, those that DeviceHive's auth service has under /auth/rest as well,
-    with the documented status and members in their order; the others are 404 there."""
+    """Each page is under /api/rest and /dh/rest, those of DeviceHive's auth service under /auth/rest as well, with the
+    documented status and members in order; other pages are 404 there."""
     refresh = httpx.post(shared_gateway.rest_url + "/token", json=LOGIN).json()["refreshToken"]
     headers = {"Authorization": f"Bearer {admin_token}"}
     with httpx.Client(base_url=f"{shared_gateway.url}/{context}/rest", headers=headers) as client:
@@ -148,7 +148,7 @@ def test_a_page_that_the_token_does_not_grant_says_403(
 
 @pytest.mark.parametrize("context", ["api", "dh", "auth"])
 def test_info_names_the_socket_of_the_address_that_was_asked(shared_gateway: RunningGateway, context: str) -> None:
-    """`webSocketServerUrl` has my own Host, and can be connected to."""
+    """`webSocketServerUrl` has the Host of the request, and can be connected to."""
     info = httpx.get(f"{shared_gateway.url}/{context}/rest/info").json()
     assert info["apiVersion"] == "4.1.0"
     assert TIME.fullmatch(info["serverTimestamp"])
@@ -158,8 +158,8 @@ def test_info_names_the_socket_of_the_address_that_was_asked(shared_gateway: Run
     assert named["webSocketServerUrl"] == f"ws://example.org/{shown}/websocket"
 
 
-def test_a_proxy_is_believed_only_when_it_is_named(data: Any) -> None:
-    """`X-Forwarded-Proto` and `X-Forwarded-For` count from `--trusted-proxies` and from nobody else."""
+def test_a_proxy_is_trusted_only_when_it_is_configured(data: Any) -> None:
+    """`X-Forwarded-Proto` and `X-Forwarded-For` count only from `--trusted-proxies`."""
     headers = {"X-Forwarded-Proto": "https", "X-Forwarded-For": "203.0.113.9, 198.51.100.7", "Host": "example.org"}
     with RunningGateway(data, "--trusted-proxies", "127.0.0.1, 10.0.0.1") as gateway:
         info = httpx.get(gateway.rest_url + "/info", headers=headers).json()
@@ -182,9 +182,8 @@ def test_a_proxy_is_believed_only_when_it_is_named(data: Any) -> None:
         ("198.51.100.7,", "10.0.0.1"),
     ],
 )
-def test_what_a_proxy_adds_to_an_address_does_not_count(forwarded: str, address: str) -> None:
-    """A port and brackets are left out, so that a client is the same on each of its connections; what is no address
-    counts as the proxy's."""
+def test_ports_and_brackets_of_a_forwarded_address_are_ignored(forwarded: str, address: str) -> None:
+    """So a client is the same on each of its connections; a value that is not an address counts as the proxy's."""
     settings = Settings(trusted_proxies="10.0.0.1")
     assert origin_of(settings, "10.0.0.1", {"x-forwarded-for": forwarded}.get, False) == (address, False)
 
@@ -209,14 +208,14 @@ def test_the_scheme_of_a_token_has_no_case(shared_gateway: RunningGateway, admin
         assert talk("configuration/list")["status"] == "success"
 
 
-def test_a_forwarded_scheme_from_anybody_is_not_believed(shared_gateway: RunningGateway) -> None:
-    """Without the setting the headers of a proxy are words of a stranger."""
+def test_a_forwarded_scheme_is_ignored_without_a_trusted_proxy(shared_gateway: RunningGateway) -> None:
+    """Any client could send the header."""
     info = httpx.get(shared_gateway.rest_url + "/info", headers={"X-Forwarded-Proto": "https"}).json()
     assert info["webSocketServerUrl"].startswith("ws://")
 
 
-def test_a_forwarded_address_from_anybody_is_not_believed(data: Any) -> None:
-    """Who is no trusted proxy cannot choose the address that guesses are counted for, nor hide the own from the log."""
+def test_a_forwarded_address_is_ignored_without_a_trusted_proxy(data: Any) -> None:
+    """A client cannot choose the address for which its guesses count, nor hide its own from the log."""
     guess = {"login": "admin", "password": "wrong"}
     with RunningGateway(data, "--trusted-proxies", "10.0.0.1") as gateway:
         codes = [
@@ -256,7 +255,7 @@ def test_what_is_written_over_http_is_read_over_a_socket_and_back(
 
 
 def test_the_name_in_the_path_wins_over_the_one_in_the_body(shared_gateway: RunningGateway, admin_token: str) -> None:
-    """A resource that was read can be put back at another name."""
+    """A resource that was read can be put at another name."""
     with shared_gateway.http(admin_token) as client:
         put = client.put("/configuration/rest.path", json={"name": "rest.body", "value": "1", "requestId": {}})
         assert put.json()["name"] == "rest.path"
@@ -264,7 +263,7 @@ def test_the_name_in_the_path_wins_over_the_one_in_the_body(shared_gateway: Runn
 
 
 def test_content_types_are_shown_when_they_are_not_plain_text(shared_gateway: RunningGateway, admin_token: str) -> None:
-    """A value with a type of its own comes back with `contentType` and `size`."""
+    """A value with another type has `contentType` and `size`."""
     with shared_gateway.http(admin_token) as client:
         client.put("/configuration/rest.type", json={"value": "[1]", "contentType": "application/json"})
         shown = {"name": "rest.type", "value": "[1]", "entityVersion": 1, "contentType": "application/json", "size": 3}
@@ -299,7 +298,7 @@ def test_scalars_are_taken_by_their_literal_text(shared_gateway: RunningGateway,
 def test_a_put_out_of_bounds_says_what_is_wrong(
     shared_gateway: RunningGateway, talk: Talk, admin_token: str, name: str, body: dict[str, Any], words: str
 ) -> None:
-    """The words are the same over HTTP and over a socket, and nothing is written."""
+    """The text is the same over HTTP and over a socket, and nothing is written."""
     with shared_gateway.http(admin_token) as client:
         refused = client.put(f"/configuration/{name}", json=body)
         assert refused.status_code == 400
@@ -332,7 +331,7 @@ def revision(client: httpx.Client) -> str:
 )
 @pytest.mark.parametrize("method", ["PUT", "DELETE"])
 def test_if_match_that_holds_lets_the_write_through(client: httpx.Client, method: str, tags: str) -> None:
-    """The current version, alone or with its revision, in a list, or `*`: written, and the next one counts on."""
+    """The current version, alone or with its revision, in a list, or `*`: written with the next version."""
     headers = {"If-Match": tags.replace("{revision}", revision(client))}
     answer = client.request(method, "/configuration/rest.tag", json={"value": "3"}, headers=headers)
     assert answer.status_code == (200 if method == "PUT" else 204)
@@ -367,7 +366,7 @@ def test_if_match_that_fails_is_412_with_the_current_change(client: httpx.Client
 @pytest.mark.parametrize("tags", ["2", '"2', '2"', "**", '"2" "3"', '"2",*', 'w/"2"', "W/2", '"2";', '"a b"', ","])
 @pytest.mark.parametrize("header", ["If-Match", "If-None-Match"])
 def test_a_condition_that_cannot_be_read_is_400(client: httpx.Client, header: str, tags: str) -> None:
-    """A condition is never ignored: what cannot be read is refused, and nothing is written."""
+    """A condition is never ignored: an unreadable one is refused, and nothing is written."""
     refused = client.put("/configuration/rest.tag", json={"value": "3"}, headers={header: tags})
     assert refused.status_code == 400
     assert header in refused.json()["message"]
@@ -405,16 +404,16 @@ def test_a_tag_of_an_earlier_life_holds_only_without_its_revision(client: httpx.
     assert client.put("/configuration/rest.tag", json={"value": "3"}, headers={"If-Match": '"2"'}).status_code == 200
 
 
-def test_if_match_on_what_was_never_there_is_412_without_a_change(client: httpx.Client) -> None:
-    """A condition on a name that nobody ever wrote fails, and there is no change to show."""
+def test_if_match_on_a_name_that_never_existed_is_412_without_a_change(client: httpx.Client) -> None:
+    """There is no change to show."""
     for method, tags in (("PUT", "*"), ("PUT", '"1"'), ("DELETE", "*")):
         refused = client.request(method, "/configuration/rest.never", json={"value": "1"}, headers={"If-Match": tags})
         assert (refused.status_code, refused.json()["change"]) == (412, None)
     assert client.get("/configuration/rest.never").status_code == 404
 
 
-def test_if_match_on_what_was_deleted_shows_the_delete(client: httpx.Client) -> None:
-    """Who comes too late learns that it was deleted."""
+def test_if_match_on_a_deleted_name_shows_the_delete(client: httpx.Client) -> None:
+    """The late writer learns that it was deleted."""
     client.delete("/configuration/rest.tag")
     refused = client.put("/configuration/rest.tag", json={"value": "3"}, headers={"If-Match": '"2"'})
     assert refused.status_code == 412
@@ -450,7 +449,7 @@ def test_a_repeated_header_is_one_list(client: httpx.Client) -> None:
 def test_an_expectation_in_the_body_that_fails_is_409(
     client: httpx.Client, talk: Talk, method: str, expected: dict[str, Any], words: str
 ) -> None:
-    """What the body expects and is not so: 409 in words, with the current change, the same as over a socket."""
+    """The answer has the current change, the same as over a socket."""
     refused = client.request(method, "/configuration/rest.tag", json={"value": "3", **expected})
     assert refused.status_code == 409
     assert refused.json()["message"] == words.format(revision=revision(client))
@@ -468,14 +467,14 @@ def test_headers_are_looked_at_before_the_body(client: httpx.Client) -> None:
     assert client.put("/configuration/rest.tag", json=body, headers={"If-Match": '"2"'}).status_code == 409
 
 
-def test_an_expectation_may_stand_in_the_query(client: httpx.Client) -> None:
+def test_an_expectation_may_be_in_the_query(client: httpx.Client) -> None:
     """A DELETE needs no body for it."""
     assert client.delete("/configuration/rest.tag?entityVersion=1").status_code == 409
     assert client.delete("/configuration/rest.tag?entityVersion=2").status_code == 204
 
 
 def test_a_misspelt_member_of_a_body_writes_nothing(client: httpx.Client) -> None:
-    """400 names it; a parameter of the query that nobody knows is ignored."""
+    """400 names it; an unknown query parameter is ignored."""
     client.put("/configuration/rest.strict", json={"value": "1"})
     for method, under in (("PUT", ""), ("DELETE", ""), ("POST", "/rollback")):
         body = {"value": "2", "to": 1, "entityversion": 7} if under else {"value": "2", "entityversion": 7}
@@ -566,7 +565,7 @@ def test_a_token_is_minted_over_http_as_over_a_socket(
 
 
 def test_users_never_show_a_password(shared_gateway: RunningGateway, talk: Talk, admin_token: str) -> None:
-    """The list and the current user are the same over HTTP and over a socket, and hold neither password nor hash."""
+    """The list and the current user are the same over HTTP and over a socket, and have neither password nor hash."""
     with shared_gateway.http(admin_token) as client:
         users = client.get("/user")
         current = client.get("/user/current")
@@ -598,7 +597,7 @@ def test_an_empty_parameter_is_an_absent_one(client: httpx.Client) -> None:
 
 
 def test_the_console_sends_a_user_back_as_it_is(client: httpx.Client) -> None:
-    """Numbers as strings, members that only the server sets, and nulls for what is not to be changed."""
+    """Numbers as strings, members that only the server sets, and nulls for members that stay."""
     shown = client.get("/user/current").json()
     sent = shown | {"role": str(shown["role"]), "status": "0", "password": None, "passwordConfirmation": None}
     assert client.put("/user/1", json=sent).status_code == 204
@@ -609,7 +608,7 @@ def test_the_console_sends_a_user_back_as_it_is(client: httpx.Client) -> None:
 # Health and metrics.
 
 
-def test_health_tells_that_it_lives_and_is_ready(shared_gateway: RunningGateway, talk: Talk) -> None:
+def test_health_pages_say_live_and_ready(shared_gateway: RunningGateway, talk: Talk) -> None:
     """Two pages for the orchestrator, without a token; the second has the ledger's revision."""
     written = talk("configuration/put", name="rest.health", value="1")["revision"]
     live, ready = (httpx.get(f"{shared_gateway.url}/health/{page}") for page in ("live", "ready"))
@@ -618,7 +617,7 @@ def test_health_tells_that_it_lives_and_is_ready(shared_gateway: RunningGateway,
 
 
 def test_metrics_count_the_dialects_of_other_systems(data: Any) -> None:
-    """Documents of tenants, site properties and tokens by OAuth, under names that say nothing of paths or tenants."""
+    """Tenant documents, site properties and tokens by OAuth, under names without paths or tenants."""
     with RunningGateway(data) as gateway, gateway.http() as admin, httpx.Client(base_url=gateway.url) as client:
         admin.post("/tenant", json={"tenantId": "hidden"})
         secret = admin.post("/client", json={"clientId": "sync", "tenants": {"hidden": ["UPDATE", "CREATE"]}}).json()
@@ -714,8 +713,8 @@ def test_metrics_count_what_happened(data: Any) -> None:
         assert metrics["hivewire_batch_changes_sum"] >= 2
 
 
-def test_metrics_name_nobody_and_nothing(data: Any) -> None:
-    """Neither logins nor names, tenants, clients or addresses become labels, whether there is such a thing or not."""
+def test_metrics_contain_no_names(data: Any) -> None:
+    """Logins, names, tenants, clients and addresses never become labels, whether they exist or not."""
     with RunningGateway(data, env={"HIVEWIRE_ADMIN_LOGIN": "zyx-login"}) as gateway, ExitStack() as stack:
         token = gateway.token("zyx-login")
         client, talk = stack.enter_context(gateway.http(token)), stack.enter_context(gateway.socket(token))

@@ -57,8 +57,8 @@ def pages() -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_no_action_is_for_strangers_but_those_named(shared_gateway: RunningGateway, path: str) -> None:
-    """Every action but a handful is 401 over a socket without a token, as an action and as JSON-RPC."""
+def test_only_the_listed_actions_are_open_without_a_token(shared_gateway: RunningGateway, path: str) -> None:
+    """Every other action is 401 over a socket without a token, as an action and as JSON-RPC."""
     url = shared_gateway.socket_url.replace("/api/websocket", path)
     with Talk(connect(url, compression=None)) as talk:
         for action in ACTIONS:
@@ -71,8 +71,10 @@ def test_no_action_is_for_strangers_but_those_named(shared_gateway: RunningGatew
                 assert codes == [401, 401], (action, plain, rpc)
 
 
-def test_no_page_is_for_strangers_but_those_named(shared_gateway: RunningGateway, pages: list[tuple[str, str]]) -> None:
-    """Every page of every dialect but a handful is 401 without a token, whatever the method and what is accepted."""
+def test_only_the_listed_pages_are_open_without_a_token(
+    shared_gateway: RunningGateway, pages: list[tuple[str, str]]
+) -> None:
+    """Every other page of every dialect is 401 without a token, whatever the method and the Accept header."""
     asked = set()
     with httpx.Client(base_url=shared_gateway.url, params={"authenticate": "true"}) as client:
         for (method, path), accept in product(pages, ("*/*", "text/event-stream")):
@@ -118,7 +120,7 @@ def test_a_cookie_opens_no_page_but_site_properties(
 
 
 def test_a_cookie_opens_no_socket(shared_gateway: RunningGateway, cookie: str) -> None:
-    """A handshake with it is one of nobody in particular: its requests are 401, and it is no token."""
+    """A handshake with a session cookie is anonymous: its requests are 401, and the cookie is not a token."""
     with shared_gateway.socket("") as unknown:
         assert unknown("authenticate", token=cookie)["code"] == 401
     with Talk(connect(shared_gateway.socket_url, additional_headers={"Cookie": f"authtoken={cookie}"})) as talk:

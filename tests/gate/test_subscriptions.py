@@ -98,7 +98,7 @@ def test_requests_and_pushes_of_a_reader_that_stops_and_goes_on(data: Path) -> N
 
 
 def test_a_token_expires_on_an_open_socket(data: Path) -> None:
-    """It is told so, pushes stop at the expiry, and another token of the user brings what was missed."""
+    """It gets `token/expiring`, pushes stop at the expiry, and another token of the user resumes."""
     with (
         RunningGateway(data, "--access-token-lifetime", "1") as gateway,
         gateway.socket() as reader,
@@ -118,7 +118,7 @@ def test_a_token_expires_on_an_open_socket(data: Path) -> None:
 
 
 def test_subscribers_are_told_when_the_gateway_stops(data: Path) -> None:
-    """What was committed is pushed before the goodbye, 1001 with the time after which to come back."""
+    """Committed changes are pushed before the close frame, 1001 with the time after which to reconnect."""
     with RunningGateway(data) as gateway, gateway.socket() as writer, opened(gateway, gateway.token()) as wire:
         ask(wire, "configuration/subscribe", snapshot=False)
         writer("configuration/put", name="a", value="v")
@@ -158,8 +158,8 @@ def test_positions_outlive_the_process(data: Path, restart: str) -> None:
         assert [socket.receive()["configuration"]["name"] for _ in range(5)] == [f"n{n}" for n in range(5)]
 
 
-def test_a_peer_that_ends_its_side_is_pushed_nothing_more(shared_gateway: RunningGateway) -> None:
-    """A peer that ends its side of the connection without a close frame, in the middle of many snapshots."""
+def test_a_half_closed_socket_gets_no_more_pushes(shared_gateway: RunningGateway) -> None:
+    """The peer half-closes without a close frame in the middle of many snapshots."""
     request = frame(b'{"action":"configuration/subscribe","requestId":1}')
     for _ in range(5):
         with opened(shared_gateway, shared_gateway.token()) as wire:

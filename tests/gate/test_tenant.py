@@ -187,7 +187,7 @@ def test_the_sample_of_the_contract(tenant: Tenant) -> None:
 
 
 def test_before_the_first_save_there_is_nothing(tenant: Tenant) -> None:
-    """404 with code 309, and an empty object from `_noInheritance`; no history."""
+    """404 with code 309, an empty object from `_noInheritance`, and no history."""
     assert problem(tenant.get()) == (404, 309)
     assert problem(tenant.get("/entityTypes")) == (404, 309)
     assert problem(tenant.send("POST", "/sources", {"uri": "configuration/sources/A"})) == (404, 309)
@@ -198,7 +198,7 @@ def test_before_the_first_save_there_is_nothing(tenant: Tenant) -> None:
     assert tenant.get("/_history").json() == []
 
 
-def test_what_is_saved_can_be_read_and_sent_back(tenant: Tenant) -> None:
+def test_a_saved_document_can_be_read_and_sent_back(tenant: Tenant) -> None:
     """All answers have the same bytes; without the server's members they are what was sent, members in order."""
     body = json.dumps(tenants.document(label="Läden")).encode()
     answer = tenant.put(body)
@@ -215,8 +215,8 @@ def test_what_is_saved_can_be_read_and_sent_back(tenant: Tenant) -> None:
     assert again.json()["createdTime"] == answer.json()["createdTime"]
 
 
-def test_ids_stay_and_are_never_given_again(tenant: Tenant) -> None:
-    """A URI that goes and comes back is a new element."""
+def test_ids_are_stable_and_never_reused(tenant: Tenant) -> None:
+    """A URI that is removed and added again is a new element."""
     first = ids(tenant.saved())
     attributes = tenants.document()["entityTypes"][0]["attributes"]
     less = ids(tenant.saved(tenants.document(**{"entityTypes[2].attributes": []})))
@@ -287,7 +287,7 @@ def test_a_malformed_date_is_ignored(tenant: Tenant, since: str) -> None:
     assert tenant.put(tenants.document(), since).status_code == 200
 
 
-def test_two_dates_are_none(tenant: Tenant) -> None:
+def test_two_dates_count_as_no_date(tenant: Tenant) -> None:
     """Row 9, the other half."""
     tenant.saved()
     headers = [("Content-Type", "application/json"), *[("If-Unmodified-Since", http_date(0))] * 2]
@@ -311,7 +311,7 @@ def test_an_invalid_document_is_refused_before_its_date(tenant: Tenant, seconds:
     assert problem(tenant.put(tenants.document(label=GONE), date(saved, seconds))) == (400, 304)
 
 
-def test_of_two_with_one_date_one_is_saved(tenant: Tenant, place: Place) -> None:
+def test_of_two_saves_with_one_date_one_succeeds(tenant: Tenant, place: Place) -> None:
     """Every time, over two connections."""
     other = Tenant(place.gateway, tenant.name, tenant.token)
     with ThreadPoolExecutor(2) as pool:
@@ -329,8 +329,8 @@ def test_of_two_with_one_date_one_is_saved(tenant: Tenant, place: Place) -> None
             assert tenant.get().json()["label"] == winner
 
 
-def test_a_burst_of_saves_has_seconds_of_its_own(tenant: Tenant) -> None:
-    """No update hides inside the second of another (section 4.2)."""
+def test_each_save_of_a_burst_has_its_own_second(tenant: Tenant) -> None:
+    """No update is hidden within the second of another (section 4.2)."""
     times = [tenant.saved()["updatedTime"] // 1_000 for _ in range(4)]
     assert times == sorted(set(times))
 
@@ -351,8 +351,8 @@ def test_a_burst_of_saves_has_seconds_of_its_own(tenant: Tenant) -> None:
         (b"{}", 270),
     ],
 )
-def test_bodies_that_are_no_document(tenant: Tenant, body: bytes, code: int) -> None:
-    """Each with its code, and nothing saved."""
+def test_bodies_that_are_not_a_document(tenant: Tenant, body: bytes, code: int) -> None:
+    """Each has its code, and nothing is saved."""
     assert problem(tenant.put(body)) == (400, code)
     assert problem(tenant.get()) == (404, 309)
 
@@ -374,8 +374,8 @@ def test_the_type_of_a_body(tenant: Tenant) -> None:
         assert problem(tenant.put(b"{", **headers)) == (415, 415)
 
 
-def test_gzip_is_taken(tenant: Tenant) -> None:
-    """In one member or several; what is none, or not whole, is 306."""
+def test_gzip_is_accepted(tenant: Tenant) -> None:
+    """In one member or several; an invalid or incomplete stream is 306."""
     body = json.dumps(tenants.document()).encode()
     packed = gzip.compress(body)
     halves = gzip.compress(body[:500]) + gzip.compress(body[500:])
@@ -388,7 +388,7 @@ def test_gzip_is_taken(tenant: Tenant) -> None:
 
 
 def test_bodies_have_a_limit_after_decompression(tenant: Tenant) -> None:
-    """As they come and decompressed; a bomb is not unpacked beyond it."""
+    """As sent and decompressed; a bomb is not unpacked beyond the limit."""
     fits = tenants.document(description="x" * (LIMIT - 10_000))
     assert tenant.put(fits).status_code == 200
     assert problem(tenant.put(tenants.document(description="x" * LIMIT))) == (413, 413)
@@ -414,7 +414,7 @@ def test_a_document_does_not_grow_beyond_the_limit_part_by_part(tenant: Tenant) 
 
 
 def test_rights(place: Place) -> None:
-    """401 before 404 before 403, and all of them before the body is looked at."""
+    """401 before 404 before 403, and all of them before the body is read."""
     writer = place.tenant("UPDATE")
     reader = place.client(writer.name, "READ")
     stranger = place.tenant("UPDATE", "READ")
@@ -495,7 +495,7 @@ def test_validation_saves_nothing(tenant: Tenant) -> None:
 
 
 def test_documents_in_use_are_saved_as_they_are(tenant: Tenant) -> None:
-    """All shapes that occur: the same comes back, without a warning, and every definition has an id."""
+    """All variants that occur are stored unchanged, without a warning, and every definition has an id."""
     for shape, edits in SHAPES.items():
         value = tenants.edited(small(), edits)
         answer = tenant.put(value)
@@ -524,7 +524,7 @@ def test_warnings_are_counted_and_change_nothing(tenant: Tenant) -> None:
 
 
 def test_very_many_warnings_are_counted(tenant: Tenant) -> None:
-    """100,000 of them: all are counted, 1,000 are listed, and the list says so."""
+    """Of 100,000 warnings all are counted, 1,000 are listed, and the list says so."""
     value = small()
     nested = next(each for each in value["entityTypes"][0]["attributes"] if each["type"] == "Nested")
     nested["matchFieldURIs"] = ["x"] * 100_000
@@ -629,7 +629,7 @@ def test_sources(tenant: Tenant) -> None:
 
 
 def test_saves_are_pushed(place: Place) -> None:
-    """Which elements changed, never the document; a resume tells the same."""
+    """The push names the changed elements and never has the document; a resume pushes the same."""
     tenant = place.tenant()
     tenant.saved()
     reader = place.client(tenant.name, "READ")
@@ -677,8 +677,8 @@ def test_saves_are_pushed(place: Place) -> None:
         assert talk.receive()["updatedTime"] is None
 
 
-def test_who_may_follow(place: Place) -> None:
-    """READ in that tenant, and nothing else with it."""
+def test_following_needs_read(place: Place) -> None:
+    """READ in that tenant, and it gives access to nothing else."""
     tenant, other = place.tenant("READ"), place.tenant("CREATE")
     with place.gateway.socket(tenant.token) as talk:
         assert talk("configuration/subscribe", tenant=tenant.name, snapshot=False)["mode"] == "live"
@@ -710,7 +710,7 @@ def test_an_event_stream_of_a_document(place: Place) -> None:
 
 
 def test_privileges_end_with_their_tenant_on_an_open_socket(place: Place) -> None:
-    """A new tenant of the name is another one: a subscription to the old one tells nothing of it."""
+    """A new tenant of the name is another one: a subscription to the old one gets nothing about it."""
     tenant = place.tenant()
     with place.gateway.socket(tenant.token) as talk, place.gateway.socket() as admin:
         for each in (talk, admin):
@@ -733,7 +733,7 @@ def test_privileges_end_with_their_tenant_on_an_open_socket(place: Place) -> Non
 
 
 def test_strict_settings(tmp_path: Path) -> None:
-    """What is a warning otherwise, and unknown members of types."""
+    """Faults that are otherwise warnings, and unknown members of types, are refused."""
     flags = ("--document-validation", "strict", "--document-members", "known")
     with RunningGateway(tmp_path / "hivewire.db", *flags) as gateway:
         tenant = Place(gateway).tenant()
@@ -744,7 +744,7 @@ def test_strict_settings(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("gone", ["client", "tenant"])
 def test_rights_are_those_at_the_end_of_the_body(place: Place, gone: str) -> None:
-    """A body that comes slowly outlives neither the client's right nor the tenant, though one of its name is there."""
+    """A slow body outlives neither the client's right nor the tenant, even if a new tenant has the name."""
     tenant = place.tenant()
     body = json.dumps(tenants.document()).encode()
     connection = http.client.HTTPConnection("127.0.0.1", tenant.gateway.port)
@@ -773,7 +773,7 @@ def test_rights_are_those_at_the_end_of_the_body(place: Place, gone: str) -> Non
 
 @pytest.mark.parametrize("padding", [0, 100_000])
 def test_an_edit_cannot_nest_too_deep(tenant: Tenant, padding: int) -> None:
-    """What fits alone, but not at its place in the document, is refused; small documents and large ones alike."""
+    """A part that fits alone, but not at its place in the document, is refused, in small and large documents."""
     saved = tenant.saved(tenants.document(label="x" * padding))
     nested = b'{"a":' * 62 + b"1" + b"}" * 62
     answer = tenant.send("PUT", "/entityTypes/Store/cleanseConfig", nested)
@@ -783,7 +783,7 @@ def test_an_edit_cannot_nest_too_deep(tenant: Tenant, padding: int) -> None:
 
 
 def test_a_document_counts_as_it_is_stored(tenant: Tenant) -> None:
-    """With its ids: what was saved can be sent back, so over the limit with ids is too large; less is always taken."""
+    """The ids count: a document over the limit with ids is too large, and a stored one can always be sent back."""
     document = tenants.document()
     sources = [{"uri": f"configuration/sources/S{number}", "label": "s"} for number in range(75_000)]
     document["sources"] += sources
@@ -796,8 +796,8 @@ def test_a_document_counts_as_it_is_stored(tenant: Tenant) -> None:
 
 
 @pytest.mark.parametrize("unit", [b"-0", b"1e2", b"{}", b'{"":0}', b"[]", b'"abc"'])
-def test_an_element_made_to_hurt_holds_nobody_up(tenant: Tenant, unit: bytes) -> None:
-    """Two megabytes in one element, worked on by a worker: others are answered first, whatever it is made of."""
+def test_a_malicious_element_delays_nobody(tenant: Tenant, unit: bytes) -> None:
+    """A worker processes two megabytes in one element: others are answered first, whatever it contains."""
     hurting = b",".join([unit] * (2_000_000 // (len(unit) + 1)))
     source = b'{"uri":"configuration/sources/CRM","label":"CRM","more":[%b]}' % hurting
     body = (
@@ -817,8 +817,8 @@ def test_an_element_made_to_hurt_holds_nobody_up(tenant: Tenant, unit: bytes) ->
     assert asked >= 3
 
 
-def test_a_worker_that_is_killed_is_no_fault_of_the_gateway(tenant: Tenant) -> None:
-    """What it worked on gets 503, as at a machine that runs out of memory; the next worker does it."""
+def test_a_killed_worker_fails_only_its_own_request(tenant: Tenant) -> None:
+    """Its request gets 503, as on a machine that runs out of memory; the next worker repeats it."""
     document = tenants.document() | {"description": "x" * 2_000_000}
     answers: list[httpx.Response] = []
     work = threading.Thread(target=lambda: answers.append(tenant.put(document)))
@@ -834,8 +834,8 @@ def test_a_worker_that_is_killed_is_no_fault_of_the_gateway(tenant: Tenant) -> N
     assert tenant.put(document).status_code == 200
 
 
-def test_who_may_only_read_holds_one_body_at_a_time(place: Place) -> None:
-    """A validation waits until the body of the one before it is there, so slow ones cannot use up the budget."""
+def test_validations_of_a_tenant_read_one_body_at_a_time(place: Place) -> None:
+    """A validation waits until the previous body is complete, so slow bodies cannot use up the budget."""
     tenant = place.tenant()
     reader, body = place.client(tenant.name, "READ"), json.dumps(tenants.document()).encode()
     waiting: list[http.client.HTTPConnection] = []
@@ -867,10 +867,10 @@ def test_a_malformed_part_is_a_bad_request(tenant: Tenant, body: bytes) -> None:
 
 
 @pytest.mark.parametrize(("method", "path", "status"), [("PATCH", "", 405), ("GET", "/../nothing", 404)])
-def test_what_is_not_there_is_said_in_the_words_of_the_dialect(
+def test_errors_for_missing_things_have_the_form_of_the_dialect(
     tenant: Tenant, method: str, path: str, status: int
 ) -> None:
-    """Section 7.2: also where no page is."""
+    """Section 7.2: also on paths that do not exist."""
     answer = tenant.send(method, path)
     assert (answer.status_code, problem(answer)[0]) == (status, status)
 
@@ -927,7 +927,7 @@ def test_any_document_comes_back_as_it_was_sent(shared: Tenant, document: Docume
 
 
 def test_activities_are_kept_and_read_newest_first(place: Place) -> None:
-    """Any object, with who and when; each tenant has its own, and so has a new one of an old name."""
+    """Any object, with author and time; each tenant has its own, and so has a new one of an old name."""
     tenant, other = place.tenant("READ"), place.tenant("READ")
     url = f"{tenant.gateway.url}/reltio/api/{tenant.name}/activities"
     before = [{"label": "Search", "description": f"number {number}", "items": [1.50]} for number in range(3)]
@@ -955,8 +955,8 @@ def test_activities_are_kept_and_read_newest_first(place: Place) -> None:
 @pytest.mark.parametrize(
     ("body", "status"), [(b"[1]", 400), (b"{", 400), (b'{"a":1,"a":2}', 400), (b'{"a":"%b"}' % (b"x" * 17_000), 413)]
 )
-def test_what_is_no_activity_is_refused(tenant: Tenant, body: bytes, status: int) -> None:
-    """Not JSON, no object, or over 16 KiB."""
+def test_an_invalid_activity_is_refused(tenant: Tenant, body: bytes, status: int) -> None:
+    """Not JSON, not an object, or over 16 KiB."""
     answer = tenant.http.post("/activities", content=body, headers={"Content-Type": "application/json"})
     assert problem(answer)[0] == status
     assert tenant.http.get("/activities").json() == []

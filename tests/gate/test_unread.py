@@ -65,7 +65,7 @@ def received(wire: Wire) -> int:
 
 
 def test_large_answers_come_whole_one_behind_the_other(tenant: Tenant) -> None:
-    """Whatever they are made from, whether or not they are read at once; HEAD has the length of GET and no body."""
+    """Whatever they are built from, whether or not they are read at once; HEAD has the length of GET and no body."""
     expected = tenant.get().content
     with dial(tenant.gateway, 4_096) as wire:
         wire.send(ask(tenant, STORED), ask(tenant, STORED, "HEAD"), ask(tenant, MADE), ask(tenant, STORED))
@@ -79,8 +79,8 @@ def test_large_answers_come_whole_one_behind_the_other(tenant: Tenant) -> None:
     until(lambda: gauge(tenant.gateway, "unread_bytes") == 0)
 
 
-def test_what_the_ledger_holds_is_not_held_again_for_those_who_do_not_read(tenant: Tenant) -> None:
-    """However many ask for a document and do not read it, it is in memory once."""
+def test_unread_documents_share_the_ledgers_memory(tenant: Tenant) -> None:
+    """However many clients request a document and do not read it, it is in memory once."""
     before, number = memory(tenant.gateway), 30
     with ExitStack() as stack:
         for asked in range(1, number + 1):
@@ -106,8 +106,8 @@ def test_the_connection_that_has_not_read_for_longest_is_closed(tenant: Tenant) 
         assert gauge(tenant.gateway, "unread_bytes") == 0
 
 
-def test_nothing_is_made_for_a_peer_that_has_not_read_what_it_asked_for_before(tenant: Tenant) -> None:
-    """Requests behind an unread answer wait with nothing in their hands."""
+def test_no_answer_is_built_while_an_earlier_one_is_unread(tenant: Tenant) -> None:
+    """Requests after an unread answer wait, and hold no memory."""
     gateway, token, number = tenant.gateway, tenant.gateway.token(), 10
     medium = f"GET /api/rest/configuration/medium HTTP/1.1\r\nHost: g\r\nAuthorization: Bearer {token}\r\n\r\n"
     with gateway.http(token) as admin, ExitStack() as stack:
@@ -124,8 +124,8 @@ def test_nothing_is_made_for_a_peer_that_has_not_read_what_it_asked_for_before(t
     until(lambda: gauge(gateway, "unread_bytes") == 0)
 
 
-def test_a_peer_that_never_reads_is_cut(data: Path) -> None:
-    """After `slow_seconds`, and three more; what it held is free."""
+def test_a_peer_that_never_reads_is_disconnected(data: Path) -> None:
+    """After `slow_seconds`, and three more; its memory is free again."""
     with RunningGateway(data, "--slow-seconds", "0.1") as gateway:
         tenant = tenant_of(gateway)
         with dial(gateway, 4_096) as wire:
@@ -153,8 +153,8 @@ RESET = b"\x01\0\0\0\0\0\0\0"
 """SO_LINGER: close with a reset, at once."""
 
 
-def test_a_reset_with_waiting_requests_is_no_error(tenant: Tenant) -> None:
-    """A connection that is reset in the middle of an answer that has others behind it is forgotten in silence."""
+def test_a_reset_with_waiting_requests_is_not_logged(tenant: Tenant) -> None:
+    """A connection that is reset in the middle of an answer, with requests waiting, is closed without an error."""
     gateway = tenant.gateway
     with dial(gateway, receive_buffer=4_096) as wire:
         wire.send(ask(tenant, MADE), ask(tenant, STORED))
@@ -178,8 +178,8 @@ PIPELINED = {
 
 
 @pytest.mark.parametrize("sent", PIPELINED.values(), ids=PIPELINED.keys())
-def test_a_reset_behind_pipelined_requests_is_no_error(tenant: Tenant, sent: bytes) -> None:
-    """Whatever was sent before it, and however far the gateway has come: it is forgotten in silence."""
+def test_a_reset_after_pipelined_requests_is_not_logged(tenant: Tenant, sent: bytes) -> None:
+    """Whatever was sent before, and however far the gateway is, the connection is closed without an error."""
     gateway = tenant.gateway
     before = gauge(gateway, "connections")
     for number in range(50):
@@ -194,7 +194,7 @@ def test_a_reset_behind_pipelined_requests_is_no_error(tenant: Tenant, sent: byt
 
 
 def test_a_stream_with_a_request_behind_it_ends_with_its_connection(data: Path) -> None:
-    """Nothing is read behind a request that waits, so it is noticed at the stream's next comment."""
+    """Nothing is read after a waiting request, so the end is noticed at the stream's next comment."""
     with RunningGateway(data, "--ping-seconds", "0.2") as gateway:
         head = f"Host: g\r\nAuthorization: Bearer {gateway.token()}\r\n"
         stream = f"GET /api/rest/configuration HTTP/1.1\r\n{head}Accept: text/event-stream\r\n\r\n"
