@@ -622,8 +622,8 @@ def test_a_data_file_is_dumped_loaded_and_vacuumed(run: Run, data: Path, tmp_pat
     with RunningGateway(data) as gateway, gateway.socket() as talk:
         assert talk("configuration/put", name="a", value="1", description="why")["status"] == "success"
         outcome = run("dump", str(dumped), "--data", str(data))
-        assert (outcome.code, outcome.out) == (0, "")
-        assert outcome.err.startswith(f"{data} is dumped: ")
+        assert (outcome.code, outcome.err) == (0, "")
+        assert outcome.out.startswith(f"{data} is dumped: ")
         assert dumped.stat().st_mode & 0o777 == 0o600
         piped = run("dump", "--data", str(data))
         assert piped.out.encode() == dumped.read_bytes()

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from hivewire import settings as catalogue
+from hivewire.cli.output import output_option, tell
 from hivewire.ledger import backup as copies
 from hivewire.ledger.journal import JournalError
 from hivewire.settings import SettingsError
@@ -66,7 +67,8 @@ To restore, stop the gateway, and start it again afterwards:
 @click.argument("file", type=click.Path(path_type=Path))
 @data_option
 @config_option
-def backup(file: Path, data: str | None, config: Path | None) -> None:
+@output_option
+def backup(file: Path, data: str | None, config: Path | None, form: str | None) -> None:
     """Copy the data of a gateway, running or not, to the new file FILE.
 
     Run it on the gateway's machine as a user who may read the data file. The copy contains everything, including the
@@ -76,7 +78,9 @@ def backup(file: Path, data: str | None, config: Path | None) -> None:
     source = data_file(data, config)
     with working("copying") as progress:
         copies.backup(source, file, progress)
-    click.echo(f"{source} is copied to {file} ({file.stat().st_size:,} bytes)")
+    size = file.stat().st_size
+    row = {"path": str(file), "data": str(source), "bytes": size}
+    tell(row, form, f"{source} is copied to {file} ({size:,} bytes)", str(file))
 
 
 @click.command(
@@ -91,7 +95,8 @@ Examples:
 @click.option(
     "--accept-loss", is_flag=True, help="Restore a file that was copied from a running gateway without its -wal."
 )
-def restore(file: Path, data: str | None, config: Path | None, accept_loss: bool) -> None:
+@output_option
+def restore(file: Path, data: str | None, config: Path | None, accept_loss: bool, form: str | None) -> None:
     """Replace the data file with a copy of FILE. The gateway must be stopped.
 
     FILE is a backup, or any other copy of a data file; it is checked first. The previous data file is renamed, with
@@ -101,6 +106,9 @@ def restore(file: Path, data: str | None, config: Path | None, accept_loss: bool
     target = data_file(data, config)
     with working("restoring") as progress:
         old = copies.restore(file, target, progress, accept_loss=accept_loss)
-    click.echo(f"{target} is restored from {file} ({target.stat().st_size:,} bytes)")
+    size = target.stat().st_size
+    words = f"{target} is restored from {file} ({size:,} bytes)"
     if old is not None:
-        click.echo(f"The previous data file is now {old}")
+        words += f"\nThe previous data file is now {old}"
+    row = {"data": str(target), "path": str(file), "bytes": size, "before": None if old is None else str(old)}
+    tell(row, form, words, str(target))

@@ -107,17 +107,18 @@ Examples:
   hivewire client delete sync --data hivewire.db      (the gateway is stopped)"""
 )
 @click.argument("name")
+@output_option
 @data_option
 @url_option
 @token_option
-def delete(name: str, data: Path | None, url: str | None, given_token: str | None) -> None:
+def delete(name: str, form: str | None, data: Path | None, url: str | None, given_token: str | None) -> None:
     """Delete the client NAME. Its tokens stop working immediately."""
     if data is not None:
         change_file(data, lambda store: store.tenants.delete_client(name, None))
     else:
         with reach(url, given_token) as remote:
             remote.request("client/delete", clientId=name)
-    click.echo(f"{name} is deleted")
+    tell({"clientId": name}, form, f"{name} is deleted", name)
 
 
 def _of_file(store: Store) -> list[Row]:

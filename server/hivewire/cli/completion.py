@@ -8,6 +8,8 @@ from pathlib import Path
 import click
 from click.shell_completion import get_completion_class
 
+from hivewire.cli.output import output_option, tell
+
 LINE = 'eval "$(hivewire completion zsh)"'
 """Zsh has no directory in the user's home from which it loads functions by default."""
 
@@ -24,14 +26,15 @@ Names of configurations are read from the gateway of the saved login."""
 )
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.option("--install", is_flag=True, help="Write it to the place where a new shell finds it.")
+@output_option
 @click.pass_context
-def completion(context: click.Context, shell: str, install: bool) -> None:
+def completion(context: click.Context, shell: str, install: bool, form: str | None) -> None:
     """Print the script that completes commands, options and names in SHELL."""
     made = get_completion_class(shell)
     assert made is not None  # noqa: S101 - click knows all three
     script = made(context.find_root().command, {}, "hivewire", "_HIVEWIRE_COMPLETE").source()
     if not install:
-        click.echo(script)
+        tell({"shell": shell, "script": script}, form, script, script)
         return
     place = _place(shell)
     place.parent.mkdir(parents=True, exist_ok=True)
@@ -41,7 +44,7 @@ def completion(context: click.Context, shell: str, install: bool) -> None:
                 file.write(f"\n{LINE}\n")
     else:
         place.write_text(script + "\n")
-    click.echo(f"written to {place}; start a new {shell}")
+    tell({"shell": shell, "path": str(place)}, form, f"written to {place}; start a new {shell}", str(place))
 
 
 def _place(shell: str) -> Path:

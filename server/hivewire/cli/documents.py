@@ -12,7 +12,19 @@ import msgspec
 
 from hivewire.cli import plain
 from hivewire.cli.gateway import access, token_option, url_option
-from hivewire.cli.output import Columns, Row, local, on_one_line, output_option, printable, printable_json, show
+from hivewire.cli.output import (
+    Columns,
+    Row,
+    in_words,
+    local,
+    on_one_line,
+    output_option,
+    print_row,
+    printable,
+    printable_json,
+    show,
+    tell,
+)
 from hivewire.cli.plain import Answer
 from hivewire.cli.remote import Remote, Unreachable
 from hivewire_protocol import times
@@ -67,15 +79,20 @@ Examples:
   hivewire tenant get shop | jq '.entityTypes[].uri'"""
 )
 @click.argument("name")
+@output_option
 @url_option
 @token_option
-def get(name: str, url: str | None, given_token: str | None) -> None:
+def get(name: str, form: str | None, url: str | None, given_token: str | None) -> None:
     """Print the configuration of the tenant NAME.
 
     Its `updatedTime` identifies the version. `put` uses it to detect changes by others.
     """
     answer = _expected(tenant_api(name, url, given_token).ask("GET"))
-    click.echo(printable_json(msgspec.json.format(answer.body)).encode())
+    if form == "yaml":
+        print_row(_json(answer.body), form, "")
+    else:
+        made = msgspec.json.format(answer.body, indent=-1 if form == "json" else 2)  # numbers keep their text
+        click.echo(printable_json(made).encode())
 
 
 @click.command(
@@ -91,9 +108,10 @@ nothing is written. A FILE without updatedTime can only be the first configurati
 @click.argument("name")
 @file_argument
 @click.option("--overwrite", is_flag=True, help="Replace the stored version, whatever it is.")
+@output_option
 @url_option
 @token_option
-def put(name: str, file: Path, overwrite: bool, url: str | None, given_token: str | None) -> None:
+def put(name: str, file: Path, overwrite: bool, form: str | None, url: str | None, given_token: str | None) -> None:
     """Save FILE as the configuration of the tenant NAME."""
     data, document = _read(file)
     api = tenant_api(name, url, given_token)
@@ -103,10 +121,12 @@ def put(name: str, file: Path, overwrite: bool, url: str | None, given_token: st
     answer = api.ask("PUT", "", data, None if overwrite else http_date(based_on))
     if answer.status == 412:
         raise click.ClickException(_conflict(api, name, file, based_on))
-    saved = _json(_expected(answer).body)
-    click.echo(f"{name} is saved, {_moment(saved.get('updatedTime'))}; get it again before you change it further")
-    if warnings := _warnings(answer):
-        found = [words for severity, words in _findings(api, data) if severity == "Warning"][:WARNINGS_SHOWN]
+    time = _json(_expected(answer).body).get("updatedTime")
+    warnings = _warnings(answer)
+    row = {"tenantId": name, "updatedTime": time, "warnings": warnings, "bytes": len(answer.body)}
+    tell(row, form, f"{name} is saved, {_moment(time)}; get it again before you change it further", str(time))
+    if warnings:
+        found = [_line(row) for row in _findings(api, data) if row["severity"] == "Warning"][:WARNINGS_SHOWN]
         click.echo(f"hivewire: {_counted(warnings, 'warning')}", err=True)
         _list(found)
         if warnings > len(found):
@@ -124,30 +144,31 @@ Exits with 1 when there are errors: `put` would be refused."""
 )
 @file_argument
 @click.argument("name")
+@output_option
 @url_option
 @token_option
-def check(file: Path, name: str, url: str | None, given_token: str | None) -> None:
+def check(file: Path, name: str, form: str | None, url: str | None, given_token: str | None) -> None:
     """Print what is wrong with FILE as the configuration of the tenant NAME, without saving it."""
     data, _ = _read(file)
     found = _findings(tenant_api(name, url, given_token), data)
-    for severity, words in found:
-        click.echo(f"{severity.lower()}  {words}")
-    errors = sum(severity == "Error" for severity, _ in found)
-    if not found:
+    for row in found:
+        tell(row, form, f"{row['severity'].lower()}  {_line(row)}", _line(row))
+    errors = sum(row["severity"] == "Error" for row in found)
+    if not found and in_words(form):
         click.echo(f"{file} has no errors and no warnings")
     if errors:
         raise click.ClickException(f"{_counted(errors, 'error')}: {name} would not be saved")
 
 
-def _findings(api: TenantApi, data: bytes) -> list[tuple[str, str]]:
-    """What the gateway says about a document: severity, and a line with code and place. Errors of an element come
-    first. Raises ClickException."""
+def _findings(api: TenantApi, data: bytes) -> list[Row]:
+    """What the gateway says about a document, as it says it. Errors of an element come first. Raises ClickException."""
     answer = _json(_expected(api.ask("POST", "/_validation", data)).body)
-    findings = (found for of_one in answer.values() for found in (*of_one["errors"], *of_one["warnings"]))
-    return [
-        (found["severity"], f"{found['errorCode']}  {on_one_line(found['errorMessage'].removeprefix(_FINDING))}")
-        for found in findings
-    ]
+    return [found for of_one in answer.values() for found in (*of_one["errors"], *of_one["warnings"])]
+
+
+def _line(finding: Row) -> str:
+    """The code of a finding, its place, and what is wrong there."""
+    return f"{finding['errorCode']}  {on_one_line(finding['errorMessage'].removeprefix(_FINDING))}"
 
 
 def _warnings(answer: Answer) -> int:
@@ -194,17 +215,18 @@ A line for each element: + is only in FILE, - only in the gateway, ~ in both and
 )
 @click.argument("name")
 @file_argument
+@output_option
 @url_option
 @token_option
-def diff(name: str, file: Path, url: str | None, given_token: str | None) -> None:
+def diff(name: str, file: Path, form: str | None, url: str | None, given_token: str | None) -> None:
     """Print which elements FILE would add to the configuration of the tenant NAME, remove and modify."""
     _, document = _read(file)
     answer = _expected(tenant_api(name, url, given_token).ask("GET", "/_noInheritance"))
     differences = at_once(compare(at_once(parse(answer.body)), document))
-    for sign, uris in (("+", differences.added), ("-", differences.removed), ("~", differences.modified)):
-        for uri in uris:
-            click.echo(f"{sign} {printable(uri)}")
-    if differences.truncated:
+    kinds = (("+", differences.added), ("-", differences.removed), ("~", differences.modified))
+    lines = "\n".join(f"{sign} {printable(uri)}" for sign, uris in kinds for uri in uris)
+    tell(msgspec.to_builtins(differences), form, lines, lines)
+    if differences.truncated and in_words(form):
         click.echo("hivewire: there are more; at most 1,000 of each kind are shown", err=True)
 
 

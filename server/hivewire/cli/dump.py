@@ -12,6 +12,7 @@ from typing import BinaryIO
 import click
 
 from hivewire.cli.backup import config_option, data_file, data_option, working
+from hivewire.cli.output import output_option, tell
 from hivewire.ledger import backup as files
 from hivewire.ledger import dump as dumps
 
@@ -26,7 +27,8 @@ Examples:
 @click.argument("file", type=click.Path(path_type=Path, allow_dash=True), default=Path("-"))
 @data_option
 @config_option
-def dump(file: Path, data: str | None, config: Path | None) -> None:
+@output_option
+def dump(file: Path, data: str | None, config: Path | None, form: str | None) -> None:
     """Write the whole content of the data file as lines of JSON to the new file FILE, or to standard output.
 
     The dump contains all values with their history, users, clients, tenants and their documents, the password hashes
@@ -35,7 +37,12 @@ def dump(file: Path, data: str | None, config: Path | None) -> None:
     source = data_file(data, config)
     with working("dumping"), _output(file) as output:
         count = dumps.dump(source, output.write)
-    click.echo(f"{source} is dumped: {count:,} changes", err=True)
+    words = f"{source} is dumped: {count:,} changes"
+    if str(file) == "-":
+        click.echo(words, err=True)
+    else:
+        row = {"path": str(file), "data": str(source), "changes": count, "bytes": file.stat().st_size}
+        tell(row, form, words, str(file))
 
 
 @contextmanager
@@ -66,7 +73,8 @@ Examples:
 @click.argument("file", type=click.File("rb"))
 @data_option
 @config_option
-def load(file: BinaryIO, data: str | None, config: Path | None) -> None:
+@output_option
+def load(file: BinaryIO, data: str | None, config: Path | None, form: str | None) -> None:
     """Create a new data file from the dump FILE.
 
     The whole dump is checked. The data file is created completely or not at all, and never overwrites a file.
@@ -74,7 +82,7 @@ def load(file: BinaryIO, data: str | None, config: Path | None) -> None:
     target = data_file(data, config)
     with working("loading"):
         count = dumps.load(file, target)
-    click.echo(f"{target} is loaded: {count:,} changes")
+    tell({"data": str(target), "changes": count}, form, f"{target} is loaded: {count:,} changes", str(target))
 
 
 @click.command(
@@ -86,7 +94,8 @@ Examples:
 )
 @data_option
 @config_option
-def vacuum(data: str | None, config: Path | None) -> None:
+@output_option
+def vacuum(data: str | None, config: Path | None, form: str | None) -> None:
     """Remove unused space from the data file. The gateway must be stopped.
 
     This temporarily needs disk space for a second copy of the file. The content does not change.
@@ -94,4 +103,5 @@ def vacuum(data: str | None, config: Path | None) -> None:
     path = data_file(data, config)
     with working("vacuuming"):
         before, after = files.vacuum(path)
-    click.echo(f"{path} has {after:,} bytes; it had {before:,}")
+    row = {"data": str(path), "bytes": after, "bytesBefore": before}
+    tell(row, form, f"{path} has {after:,} bytes; it had {before:,}", str(after))

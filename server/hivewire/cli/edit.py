@@ -47,7 +47,8 @@ def edit(remote: Remote, name: str, description: str | None, form: str | None) -
     after = _as_edited(before, place)
     if after == before:
         place.unlink()
-        click.echo(f"{printable(name)} is not changed")
+        row = {"name": name} if resource is None else resource
+        tell(row, form, f"{printable(name)} is not changed", str(version))
         return
     try:
         with telling_why():
@@ -70,8 +71,9 @@ Examples:
 @name_argument
 @click.argument("versions", nargs=-1, type=click.IntRange(min=1), metavar="[VERSION [VERSION]]")
 @click.option("--file", type=click.File("rb"), help="Compare the current content with this file instead.")
+@output_option
 @connected
-def diff(remote: Remote, name: str, versions: tuple[int, ...], file: BinaryIO | None) -> None:
+def diff(remote: Remote, name: str, versions: tuple[int, ...], file: BinaryIO | None, form: str | None) -> None:
     """Show the lines in which two versions of the configuration NAME differ. JSON is formatted first."""
     if len(versions) > 2 or (versions and file is not None):
         raise click.UsageError("give at most two versions, or --file")
@@ -86,10 +88,9 @@ def diff(remote: Remote, name: str, versions: tuple[int, ...], file: BinaryIO | 
     if file is not None:
         first, label = second, file.name
         after = _formatted(file.read().decode(errors="replace"), now).splitlines()
-    found = difflib.unified_diff(before, after, f"version {first}", label, lineterm="")
-    for line in map(printable, found):
-        colour = {"+": "green", "-": "red", "@": "cyan"}.get(line[:1])
-        click.secho(line, fg=colour)
+    found = [*difflib.unified_diff(before, after, f"version {first}", label, lineterm="")]
+    row = {"name": name, "from": f"version {first}", "to": label, "lines": found}
+    tell(row, form, "\n".join(map(_coloured, found)), "\n".join(found))
 
 
 @click.command(
@@ -125,6 +126,10 @@ def transact(file: BinaryIO, form: str | None, url: str | None, given_token: str
     row = {"configurations": reply["configurations"], "revision": revision}
     words = "1 change is" if count == 1 else f"{count:,} changes are"
     tell(row, form, f"{words} written (revision {revision})", str(revision))
+
+
+def _coloured(line: str) -> str:
+    return click.style(printable(line), fg={"+": "green", "-": "red", "@": "cyan"}.get(line[:1]))
 
 
 def _current(remote: Remote, name: str) -> dict[str, Any] | None:

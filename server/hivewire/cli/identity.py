@@ -33,7 +33,8 @@ Examples:
 @url_option
 @click.option("--login", "name", envvar="HIVEWIRE_LOGIN", default="admin", show_default=True, help="Login of the user.")
 @click.option("--password-stdin", is_flag=True, help="Read the password from standard input, without asking.")
-def login(url: str | None, name: str, password_stdin: bool) -> None:
+@output_option
+def login(url: str | None, name: str, password_stdin: bool, form: str | None) -> None:
     """Log in and save the tokens for the other commands.
 
     The address and the tokens are written to a profile that only you can read (HIVEWIRE_PROFILE, or
@@ -46,7 +47,8 @@ def login(url: str | None, name: str, password_stdin: bool) -> None:
             password = read_password("Password", password_stdin)
         reply = remote.request("token", login=name, password=password)
     profiles.save(profiles.Profile(remote.url, name, reply["accessToken"], reply["refreshToken"]), place)
-    click.echo(f"{name} is logged in at {remote.url}")
+    row = {"login": name, "url": remote.url, "profile": str(place)}
+    tell(row, form, f"{name} is logged in at {remote.url}", name)
 
 
 @click.command(
@@ -56,7 +58,8 @@ Examples:
   hivewire logout --profile staging"""
 )
 @profiles.profile_option
-def logout() -> None:
+@output_option
+def logout(form: str | None) -> None:
     """Log out: the gateway revokes the tokens of the login, and the profile is deleted.
 
     Tokens that were made with `hivewire token` stay valid.
@@ -74,7 +77,8 @@ def logout() -> None:
         # Only an administrator may end single tokens.
         kept = f"; the gateway did not revoke its tokens, so they stay valid until they expire ({error})"
     place.unlink(missing_ok=True)
-    click.echo(f"{profile.login} is logged out{kept}")
+    row = {"login": profile.login, "url": profile.url, "tokensEnded": not kept}
+    tell(row, form, f"{profile.login} is logged out{kept}", profile.login)
 
 
 def _last_address(place: Path) -> str:

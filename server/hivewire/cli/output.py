@@ -31,14 +31,17 @@ Columns = Mapping[str, Callable[[Row], str]]
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
-def output_option(command: _F) -> _F:
-    """Add `-o`, the form of the output, and `--json` as a shorthand for `-o json`; both set `form`."""
+def form_option(*flags: str) -> Callable[[_F], _F]:
+    """Add an option for the form of the output, and `--json` as a shorthand for `-o json`; both set `form`."""
     form = click.option(
-        "-o", "--output", "form", type=click.Choice(FORMS), help="The output format; 'value' prints only the value."
+        *flags, "form", type=click.Choice(FORMS), help="The output format; 'value' prints only the value."
     )
-    return click.option("--json", "form", flag_value="json", help="The same as -o json: one object per line.")(
-        form(command)
-    )
+    short = click.option("--json", "form", flag_value="json", help="The same as -o json: one object per line.")
+    return lambda command: short(form(command))
+
+
+output_option = form_option("-o", "--output")
+"""What every command that prints has."""
 
 
 def show(rows: Iterable[Row], form: str | None, columns: Columns, value: str) -> None:
@@ -53,10 +56,15 @@ def show(rows: Iterable[Row], form: str | None, columns: Columns, value: str) ->
 
 def tell(row: Row, form: str | None, words: str, value: str) -> None:
     """Print a result: the sentence `words`, unless `form` asks for the row or its value."""
-    if form in (None, "table"):
-        click.echo(words)
-    else:
+    if not in_words(form):
         print_row(row, form, value)
+    elif words:
+        click.echo(words)
+
+
+def in_words(form: str | None) -> bool:
+    """Whether one thing is printed for people: a table of one row is a sentence."""
+    return form in (None, "table")
 
 
 def value_in_pipes() -> str | None:

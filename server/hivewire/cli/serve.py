@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from hivewire import settings as catalogue
+from hivewire.cli.output import Columns, Row, output_option, show
 from hivewire.settings import Effective, Settings, SettingsError, StartError
 
 
@@ -69,7 +69,8 @@ To replace a lost administrator's password, stop the gateway and run
     is_flag=True,
     help="Start although the last changes are missing, because the data file was moved without its -wal.",
 )
-def serve(config: Path | None, check: bool, accept_loss: bool, **flags: Any) -> None:
+@output_option
+def serve(config: Path | None, check: bool, accept_loss: bool, form: str | None, **flags: Any) -> None:
     """Start the gateway: DeviceHive's WebSocket and REST API over one durable ledger.
 
     The first start creates the data file and an administrator, and prints the password once. Ctrl-C or SIGTERM stops
@@ -85,7 +86,7 @@ def serve(config: Path | None, check: bool, accept_loss: bool, **flags: Any) -> 
     try:
         if check:
             app.check(effective.settings)
-            _print_effective(effective)
+            show(_rows(effective), form or "table", COLUMNS, "value")
         else:
             app.run(effective.settings, partial(_load, flags, config), _welcome, accept_loss=accept_loss)
     except StartError as error:
@@ -99,17 +100,19 @@ def _load(flags: dict[str, Any], config: Path | None) -> Settings:
     return catalogue.load(flags, file=config).settings
 
 
-def _print_effective(effective: Effective) -> None:
-    table = Table("setting", "value", "from", box=None, pad_edge=False)
+def _rows(effective: Effective) -> Iterator[Row]:
+    """Each setting with its value, but for secrets, and where that comes from."""
     for name in catalogue.names():
         value = getattr(effective.settings, name)
-        if catalogue.is_secret(name):
-            shown = "(not set)" if value is None else "********"
-        else:
-            shown = "(not set)" if value is None else str(value) or "(empty)"
-        table.add_row(name, shown, effective.sources[name])
-    width = None if sys.stdout.isatty() else 160
-    Console(width=width, highlight=False, markup=False).print(table)
+        hidden = catalogue.is_secret(name) and value is not None
+        yield {"setting": name, "value": "********" if hidden else value, "from": effective.sources[name]}
+
+
+COLUMNS: Columns = {
+    "setting": lambda row: row["setting"],
+    "value": lambda row: "(not set)" if row["value"] is None else str(row["value"]) or "(empty)",
+    "from": lambda row: row["from"],
+}
 
 
 def _welcome(news: Any) -> None:

@@ -15,7 +15,7 @@ import click
 
 from hivewire.cli import documents
 from hivewire.cli.gateway import reach, token_option, url_option
-from hivewire.cli.output import output_option, show
+from hivewire.cli.output import output_option, show, tell
 from hivewire.cli.user import data_option
 
 _T = TypeVar("_T")
@@ -37,17 +37,18 @@ Examples:
   hivewire tenant add shop --data hivewire.db      (the gateway is stopped)"""
 )
 @click.argument("name")
+@output_option
 @data_option
 @url_option
 @token_option
-def add(name: str, data: Path | None, url: str | None, given_token: str | None) -> None:
+def add(name: str, form: str | None, data: Path | None, url: str | None, given_token: str | None) -> None:
     """Create the tenant NAME: 1 to 32 letters and digits."""
     if data is not None:
         change_file(data, lambda store: store.tenants.insert_tenant(name, None))
     else:
         with reach(url, given_token) as remote:
             remote.request("tenant/insert", tenantId=name)
-    click.echo(f"tenant {name} is created")
+    tell({"tenantId": name}, form, f"tenant {name} is created", name)
 
 
 @tenant.command(
@@ -79,10 +80,11 @@ Examples:
   hivewire tenant delete shop --data hivewire.db      (the gateway is stopped)"""
 )
 @click.argument("name")
+@output_option
 @data_option
 @url_option
 @token_option
-def delete(name: str, data: Path | None, url: str | None, given_token: str | None) -> None:
+def delete(name: str, form: str | None, data: Path | None, url: str | None, given_token: str | None) -> None:
     """Delete the tenant NAME.
 
     Privileges in it end. A new tenant of the same name does not restore them.
@@ -92,7 +94,7 @@ def delete(name: str, data: Path | None, url: str | None, given_token: str | Non
     else:
         with reach(url, given_token) as remote:
             remote.request("tenant/delete", tenantId=name)
-    click.echo(f"{name} is deleted")
+    tell({"tenantId": name}, form, f"{name} is deleted", name)
 
 
 for _command in (documents.get, documents.put, documents.check, documents.diff, documents.history):

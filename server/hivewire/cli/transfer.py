@@ -19,7 +19,17 @@ from rich.progress import Progress
 from hivewire.cli.configuration import description_option, pages, patterns_argument, shown, why
 from hivewire.cli.document import ImportEntry, parse, render
 from hivewire.cli.gateway import reach, token_option, url_option
-from hivewire.cli.output import print_bytes, printable, printable_json, shortened
+from hivewire.cli.output import (
+    form_option,
+    in_words,
+    output_option,
+    print_bytes,
+    print_row,
+    printable,
+    printable_json,
+    shortened,
+    tell,
+)
 from hivewire.cli.remote import Remote, RemoteError, Unreachable
 from hivewire.ledger.records import MAX_TRANSACTION
 from hivewire.settings import Settings
@@ -65,6 +75,7 @@ changing during several attempts, a warning says so and the file has
     help="Write to this file atomically. A new file has mode 0600.",
 )
 @click.option("--force", is_flag=True, help="Overwrite the file of --output.")
+@form_option("-o")
 @click.option(
     "--skip-binary",
     is_flag=True,
@@ -79,6 +90,7 @@ def export(
     output: Path | None,
     force: bool,
     skip_binary: bool,
+    form: str | None,
 ) -> None:
     """Write configurations as one JSON document: all that you may see, or those that match a PATTERN.
 
@@ -105,7 +117,8 @@ def export(
             print_bytes(document)
     else:
         _save(document, output, force)
-        click.echo(f"{_count(len(readable))} exported to {output} (revision {state.revision})")
+        row = {"path": str(output), "configurations": len(readable), "bytes": len(document), **head}
+        tell(row, form, f"{_count(len(readable))} exported to {output} (revision {state.revision})", str(output))
 
 
 @click.command(
@@ -130,10 +143,17 @@ says how much. It is safe to repeat an import.""",
 @click.option("--dry-run", is_flag=True, help="Show what would be created and updated, and write nothing.")
 @click.option("--no-check", is_flag=True, help="Store values of a JSON type even if they are not JSON.")
 @description_option
+@output_option
 @url_option
 @token_option
 def import_(
-    url: str | None, given_token: str | None, file: BinaryIO, dry_run: bool, no_check: bool, description: str | None
+    url: str | None,
+    given_token: str | None,
+    file: BinaryIO,
+    dry_run: bool,
+    no_check: bool,
+    description: str | None,
+    form: str | None,
 ) -> None:
     """Create and update the configurations in FILE; - is standard input. Nothing is deleted.
 
@@ -150,16 +170,21 @@ def import_(
         with _progress("comparing") as report:
             changes = _differences(entries, _there(remote, entries, report))
         if dry_run:
-            for change in changes:
+            for change in changes if in_words(form) else ():
                 click.echo(_described(change).encode())
         else:
             with _progress("writing") as report:
                 common = {"description": description, "check": False if no_check else None}
                 _write(remote, changes, common, report)
-    created = sum(change.seen is None for change in changes)
-    would = "would be " if dry_run else ""
+    created = [change.entry.name for change in changes if change.seen is None]
+    updated = [change.entry.name for change in changes if change.seen is not None]
     unchanged = len(entries) - len(changes)
-    click.echo(f"{would}{created:,} created, {len(changes) - created:,} updated, {unchanged:,} unchanged", err=True)
+    if in_words(form):
+        would = "would be " if dry_run else ""
+        click.echo(f"{would}{len(created):,} created, {len(updated):,} updated, {unchanged:,} unchanged", err=True)
+    else:
+        row = {"created": created, "updated": updated, "unchanged": unchanged, "dryRun": dry_run}
+        print_row(row, form, "\n".join((*created, *updated)))
 
 
 class State(NamedTuple):

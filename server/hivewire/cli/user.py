@@ -73,8 +73,7 @@ def add(
     secret = _new_password("Password", password_stdin)
     with reach(url, given_token) as remote:
         made = remote.request("user/insert", user={"login": login, "password": secret, "role": ROLES[role]})["user"]
-    words = f"{login} is an {role}" if role == "admin" else f"{login} is a {role}"
-    tell({"login": login, **made}, form, f"{words} (id {made['id']})", str(made["id"]))
+    tell({"login": login, **made}, form, f"{_is_a(login, role)} (id {made['id']})", str(made["id"]))
 
 
 @user.command(
@@ -111,16 +110,19 @@ Examples:
 )
 @click.argument("login")
 @_stdin_option
+@output_option
 @data_option
 @url_option
 @token_option
-def password(login: str, password_stdin: bool, data: Path | None, url: str | None, given_token: str | None) -> None:
+def password(
+    login: str, password_stdin: bool, form: str | None, data: Path | None, url: str | None, given_token: str | None
+) -> None:
     """Set the password of the user LOGIN.
 
     The tokens of the user stay valid until they expire: `hivewire user revoke LOGIN` ends them.
     """
     _update(login, {"password": _new_password("New password", password_stdin)}, data, url, given_token)
-    click.echo(f"{login} has a new password")
+    tell({"login": login}, form, f"{login} has a new password", login)
 
 
 @user.command(
@@ -130,13 +132,14 @@ Examples:
   hivewire user unlock admin --data hivewire.db      (the gateway is stopped)"""
 )
 @click.argument("login")
+@output_option
 @data_option
 @url_option
 @token_option
-def unlock(login: str, data: Path | None, url: str | None, given_token: str | None) -> None:
+def unlock(login: str, form: str | None, data: Path | None, url: str | None, given_token: str | None) -> None:
     """Make the user LOGIN active again and reset the count of its wrong passwords."""
     _update(login, {"status": Status.ACTIVE}, data, url, given_token)
-    click.echo(f"{login} is active")
+    tell({"login": login, "status": Status.ACTIVE.value}, form, f"{login} is active", login)
 
 
 @user.command(
@@ -145,13 +148,14 @@ Examples:
   hivewire user lock alice"""
 )
 @click.argument("login")
+@output_option
 @data_option
 @url_option
 @token_option
-def lock(login: str, data: Path | None, url: str | None, given_token: str | None) -> None:
+def lock(login: str, form: str | None, data: Path | None, url: str | None, given_token: str | None) -> None:
     """Lock the user LOGIN: logins and tokens are refused from now on, on open connections too."""
     _update(login, {"status": Status.LOCKED_OUT}, data, url, given_token)
-    click.echo(f"{login} is locked out")
+    tell({"login": login, "status": Status.LOCKED_OUT.value}, form, f"{login} is locked out", login)
 
 
 @user.command(
@@ -160,14 +164,16 @@ Examples:
   hivewire user revoke alice"""
 )
 @click.argument("login")
+@output_option
 @connected
-def revoke(remote: Remote, login: str) -> None:
+def revoke(remote: Remote, login: str, form: str | None) -> None:
     """End all tokens of the user LOGIN, on open connections too: each program has to log in again.
 
     If LOGIN is you, your own tokens end as well.
     """
-    remote.request("token/revoke", userId=_found(remote, login)["id"])
-    click.echo(f"the tokens of {login} have ended")
+    found = _found(remote, login)
+    remote.request("token/revoke", userId=found["id"])
+    tell({"login": login, "id": found["id"]}, form, f"the tokens of {login} have ended", login)
 
 
 @user.command(
@@ -178,13 +184,14 @@ Examples:
 )
 @click.argument("login")
 @click.argument("role", type=_role)
+@output_option
 @data_option
 @url_option
 @token_option
-def role(login: str, role: str, data: Path | None, url: str | None, given_token: str | None) -> None:
+def role(login: str, role: str, form: str | None, data: Path | None, url: str | None, given_token: str | None) -> None:
     """Make the user LOGIN an admin, who may do everything, or a client. The role counts from the next login on."""
     _update(login, {"role": ROLES[role]}, data, url, given_token)
-    click.echo(f"{login} is an {role}" if role == "admin" else f"{login} is a {role}")
+    tell({"login": login, "role": ROLES[role].value}, form, _is_a(login, role), login)
 
 
 def _new_password(prompt: str, from_stdin: bool) -> str:
@@ -192,6 +199,10 @@ def _new_password(prompt: str, from_stdin: bool) -> str:
     if not 6 <= len(new) <= 128:
         raise click.UsageError("a password has 6 to 128 characters")
     return new
+
+
+def _is_a(login: str, role: str) -> str:
+    return f"{login} is an {role}" if role == "admin" else f"{login} is a {role}"
 
 
 def _word(words: dict[str, Role], number: int) -> str:

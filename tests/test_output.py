@@ -1,0 +1,141 @@
+"""What commands print with `-o`: each one that prints has it, and the page of the operations says what comes."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+from hivewire import cli
+from tests.command import Run
+from tests.running import PASSWORD, RunningGateway
+from tests.tables import DOCS
+
+TABLE = "| command | the members of `-o json` | `-o value` |"
+DOCUMENT = '{"label":"Shop","schemaVersion":"1","entityTypes":[]}'
+
+
+def commands(group: click.Command, *names: str) -> Iterator[tuple[str, click.Command]]:
+    if not isinstance(group, click.Group):
+        yield " ".join(names), group
+        return
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        yield from commands(command, *names, name)
+
+
+def documented() -> dict[str, set[str]]:
+    """The members of the object that each command prints, as the page has them."""
+    rows = (DOCS / "operations.md").read_text().partition(TABLE)[2].split("\n\n")[0].splitlines()[2:]
+    cells = [[re.findall(r"`([^`]+)`", cell) for cell in row.split("|")[1:-1]] for row in rows]
+    return {command: {*members} for names, members, _ in cells for command in names if not command.startswith("--")}
+
+
+def test_every_command_has_the_option_and_is_on_the_page() -> None:
+    """Also those that print a sentence."""
+    found = dict(commands(cli._hivewire))
+    assert found.keys() == documented().keys()
+    for name, command in found.items():
+        assert [option for option in command.params if option.name == "form" and "-o" in option.opts], name
+
+
+class Asked:
+    """Runs commands with `-o json`, and holds what they print against the page."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._documented = documented()
+
+    def __call__(self, name: str, *arguments: str, stdin: bytes = b"") -> dict[str, Any]:
+        outcome = self._run(*name.split(), *arguments, "-o", "json", stdin=stdin)
+        assert (outcome.code, outcome.out.count("\n")) == (0, 1), (name, outcome)
+        made: dict[str, Any] = json.loads(outcome.out)
+        assert not self._documented[name] or made.keys() == self._documented[name], name
+        return made
+
+
+def test_what_was_done_is_an_object(logged_in: Run, tmp_path: Path) -> None:
+    """What a script needs is in it: versions, paths, bytes, ids."""
+    ask = Asked(logged_in)
+    password = f"{PASSWORD}\n".encode()
+    assert ask("put", "out.a", "1")["entityVersion"] == 1
+    assert ask("put", "out.a", "2")["entityVersion"] == 2
+    assert ask("get", "out.a")["value"] == "2"
+    assert ask("list", "out.a")["name"] == "out.a"
+    assert ask("diff", "out.a")["lines"][-2:] == ["-1", "+2"]
+    assert ask("rollback", "out.a", "1")["entityVersion"] == 3
+    file = tmp_path / "out.json"
+    exported = ask("export", "out.*", "--output", str(file))
+    assert (exported["path"], exported["bytes"]) == (str(file), file.stat().st_size)
+    assert ask("delete", "out.a")["name"] == "out.a"
+    assert ask("import", str(file), "--dry-run")["dryRun"]
+    assert ask("import", str(file))["created"] == ["out.a"]
+    assert ask("transact", "-", stdin=b'[{"operation":"delete","name":"out.a"}]')["revision"]
+    alice = ask("user add", "out.alice", stdin=password)
+    assert ask("user password", "out.alice", stdin=password) == {"login": "out.alice"}
+    assert ask("user role", "out.alice", "admin") == {"login": "out.alice", "role": 0}
+    assert ask("user lock", "out.alice") == {"login": "out.alice", "status": 1}
+    assert ask("user unlock", "out.alice") == {"login": "out.alice", "status": 0}
+    assert ask("user revoke", "out.alice") == {"login": "out.alice", "id": alice["id"]}
+    assert logged_in("user", "lock", "out.alice", "-o", "value").out == "out.alice\n"
+    assert ask("tenant add", "outShop") == {"tenantId": "outShop"}
+    assert ask("client add", "out.sync", "--tenant", "outShop")["clientId"] == "out.sync"
+    file.write_text(DOCUMENT)
+    saved = ask("tenant put", "outShop", str(file))
+    assert saved["bytes"] == len(logged_in("tenant", "get", "outShop", "-o", "json").out) - 1
+    assert json.loads(logged_in("tenant", "get", "outShop").out)["updatedTime"] == saved["updatedTime"]
+    assert "label: Shop\n" in logged_in("tenant", "get", "outShop", "-o", "yaml").out
+    file.write_text(DOCUMENT[:-1] + ',"roles":[{"uri":"configuration/roles/A"}],"rolls":[]}')
+    assert ask("tenant diff", "outShop", str(file))["added"] == ["configuration/roles/A"]
+    assert ask("tenant check", str(file), "outShop")["severity"] == "Warning"
+    assert ask("tenant history", "outShop")["label"] == "Shop"
+    assert ask("client delete", "out.sync") == {"clientId": "out.sync"}
+    assert ask("tenant delete", "outShop") == {"tenantId": "outShop"}
+    assert ask("completion", "bash")["script"].strip()
+    assert ask("token", "--action", "GetConfiguration").keys() == {"accessToken", "refreshToken"}
+    assert ask("whoami")["login"] == "admin"
+    assert ask("status")["state"] == "ready"
+
+
+def test_a_login_is_an_object(run: Run, shared_gateway: RunningGateway) -> None:
+    """And so is its end."""
+    ask = Asked(run)
+    made = ask("login", "--url", shared_gateway.url, stdin=f"{PASSWORD}\n".encode())
+    assert (made["login"], made["url"]) == ("admin", shared_gateway.socket_url)
+    assert Path(made["profile"]).is_file()
+    assert ask("logout")["tokensEnded"] is True
+    assert run("login", "--url", shared_gateway.url, "-o", "value", stdin=PASSWORD.encode()).out == "admin\n"
+
+
+def test_what_is_done_to_files_is_an_object(run: Run, data: Path, tmp_path: Path) -> None:
+    """Where they are, and how large."""
+    ask = Asked(run)
+    with RunningGateway(data) as gateway:
+        assert gateway.stop() == 0
+    at = ("--data", str(data))
+    copy, lines, loaded = (tmp_path / name for name in ("copy.db", "lines.jsonl", "loaded.db"))
+    made = ask("backup", str(copy), *at)
+    assert made == {"path": str(copy), "data": str(data), "bytes": copy.stat().st_size}
+    assert run("backup", str(tmp_path / "second.db"), *at, "-o", "value").out == f"{tmp_path / 'second.db'}\n"
+    assert Path(ask("restore", str(copy), *at)["before"]).is_file()
+    made = ask("dump", str(lines), *at)
+    assert (made["path"], made["bytes"]) == (str(lines), lines.stat().st_size)
+    assert ask("load", str(lines), "--data", str(loaded)) == {"data": str(loaded), "changes": made["changes"]}
+    assert ask("vacuum", "--data", str(loaded))["bytes"] == loaded.stat().st_size
+    assert ask("user unlock", "admin", *at) == {"login": "admin", "status": 0}
+
+
+@pytest.mark.parametrize("form", ["json", "yaml", "value"])
+def test_the_effective_settings_in_each_form(run: Run, form: str) -> None:
+    """One after another, each with where it comes from."""
+    outcome = run("serve", "--check", "--port", "9003", "-o", form)
+    expected = {"json": '{"setting":"port","value":9003,"from":"--port"}\n', "yaml": "value: 9003\n", "value": "9003\n"}
+    assert outcome.code == 0
+    assert expected[form] in outcome.out
