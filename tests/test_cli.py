@@ -73,8 +73,8 @@ def test_an_address_leads_to_the_socket_of_its_gateway(url: str, expected: str) 
         *["http://h:x", "http://[::1", "http://a b", "http://a..b", f"http://{'x' * 300}"],
     ],
 )
-def test_what_is_no_address_is_wrong_usage(run: Run, url: str) -> None:
-    """It is said so in one line, with an example of one, before anything is connected to."""
+def test_an_invalid_address_is_wrong_usage(run: Run, url: str) -> None:
+    """The error is one line with an example, before any connection is made."""
     with pytest.raises(BadAddress):
         endpoint(url)
     if url:  # an empty --url counts as none
@@ -86,7 +86,7 @@ def test_what_is_no_address_is_wrong_usage(run: Run, url: str) -> None:
 
 @pytest.mark.parametrize("url", ["http://admin:s3cret@h", "http://admin:s3cret@", "s3cret@h"])
 def test_a_password_in_an_address_is_refused_and_not_repeated(run: Run, url: str) -> None:
-    """It would be dropped without a word otherwise, and end up in the profile of nobody."""
+    """It would otherwise be dropped silently, and be saved in the profile."""
     outcome = run("login", "--url", url)
     assert outcome.code == 2
     assert "s3cret" not in outcome.err
@@ -95,7 +95,7 @@ def test_a_password_in_an_address_is_refused_and_not_repeated(run: Run, url: str
 # The profile.
 
 
-def test_the_profile_is_in_the_configuration_directory_or_where_one_says(home: Path) -> None:
+def test_the_path_of_the_profile(home: Path) -> None:
     """HIVEWIRE_PROFILE, XDG_CONFIG_HOME, ~/.config: in this order."""
     assert profiles.path({"HIVEWIRE_PROFILE": "/p.json", "XDG_CONFIG_HOME": "/x"}) == Path("/p.json")
     assert profiles.path({"XDG_CONFIG_HOME": "/x"}) == Path("/x/hivewire/profile.json")
@@ -120,7 +120,7 @@ def test_only_its_owner_can_read_the_profile(home: Path) -> None:
 def test_the_profile_is_never_readable_by_others_while_it_is_written(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is moved into place has its mode already."""
+    """The temporary file has its mode before it is moved into place."""
     modes = []
     replace = os.replace
 
@@ -134,11 +134,11 @@ def test_the_profile_is_never_readable_by_others_while_it_is_written(
 
 
 def test_a_profile_does_not_show_its_tokens(home: Path) -> None:
-    """Its repr, as in a traceback or a log, names the address and the login only."""
+    """Its repr, as in a traceback or a log, has only the address and the login."""
     assert "token" not in repr(profile_of(NOWHERE)).lower()
 
 
-def test_without_a_profile_one_is_told_to_log_in(run: Run) -> None:
+def test_without_a_profile_the_error_says_to_log_in(run: Run) -> None:
     """No gateway is asked."""
     outcome = run("get", "x")
     assert outcome.code == 1
@@ -146,10 +146,10 @@ def test_without_a_profile_one_is_told_to_log_in(run: Run) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"nonsense", b"{}", b'{"url": "\xff"}', b"[1]"])
-def test_a_broken_profile_is_said_to_be_one_and_does_not_hinder_a_login(
+def test_a_broken_profile_is_an_error_but_a_login_replaces_it(
     home: Path, run: Run, shared_gateway: RunningGateway, content: bytes
 ) -> None:
-    """The advice to log in again can be followed; what the file holds is not quoted."""
+    """The advice to log in again works; the content of the file is not quoted."""
     place = profiles.path()
     place.parent.mkdir(parents=True)
     place.write_bytes(content)
@@ -287,8 +287,8 @@ def test_a_time_is_utc_unless_it_says() -> None:
 # Text of others.
 
 
-def test_text_of_others_cannot_steer_the_terminal() -> None:
-    """Escape sequences, also those of one character, line breaks and text direction marks are shown, not obeyed."""
+def test_text_of_others_cannot_control_the_terminal() -> None:
+    """Escape sequences, also of one character, line breaks and text direction marks are shown, not executed."""
     assert printable("plain été 設定") == "plain été 設定"
     assert printable("\x1b[31m\x9b\n\u202e") == "\\x1b[31m\\x9b\\n\\u202e"
     assert on_one_line("a\n  b \x1b[0m\n") == "a b \\x1b[0m"
@@ -307,8 +307,8 @@ def test_nothing_listens(run: Run) -> None:
     )
 
 
-def test_what_answers_is_not_a_gateway(run: Run, shared_gateway: RunningGateway) -> None:
-    """A path without a socket, and TLS where there is none, are exit code 3 as well."""
+def test_a_peer_that_is_not_a_gateway(run: Run, shared_gateway: RunningGateway) -> None:
+    """A path without a socket, and TLS without a TLS server, are exit code 3 as well."""
     for url in (shared_gateway.url + "/elsewhere", shared_gateway.url.replace("http", "https")):
         outcome = run("get", "x", "--url", url, "--token", "s3cret")
         assert outcome.code == 3
@@ -384,8 +384,8 @@ def test_a_redirect_to_another_host_is_not_followed() -> None:
             elsewhere.accept()
 
 
-def test_what_is_not_text_is_not_sent(stub: Any) -> None:
-    """A command's argument can hold bytes that are no UTF-8; Python has them as surrogates."""
+def test_an_argument_that_is_not_text_is_not_sent(stub: Any) -> None:
+    """A command's argument can hold bytes that are not UTF-8; Python has them as surrogates."""
     with Remote(stub(lambda _: "nonsense")) as remote, pytest.raises(Unsendable):
         remote.request("configuration/get", name="\udcff")
 
@@ -396,7 +396,7 @@ def test_what_is_not_text_is_not_sent(stub: Any) -> None:
 def test_login_takes_the_password_from_a_pipe_or_the_environment(
     run: Run, shared_gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With or without --password-stdin; the flag wins over HIVEWIRE_PASSWORD. The password is not kept."""
+    """With or without --password-stdin; the flag overrides HIVEWIRE_PASSWORD. The password is not saved."""
     login = ("login", "--url", shared_gateway.url)
     assert run(*login, stdin=PASSWORD.encode() + b"\n").code == 0
     assert PASSWORD not in profiles.path().read_text()
@@ -409,7 +409,7 @@ def test_login_takes_the_password_from_a_pipe_or_the_environment(
 
 @pytest.mark.parametrize(("stdin", "words"), [(b"", "no password"), (b"\n", "no password"), (b"\xff\n", "not UTF-8")])
 def test_no_password_is_one_line(run: Run, shared_gateway: RunningGateway, stdin: bytes, words: str) -> None:
-    """Nothing is asked of the gateway."""
+    """Nothing is requested from the gateway."""
     outcome = run("login", "--url", shared_gateway.url, stdin=stdin)
     assert outcome.code == 1
     assert words in outcome.err
@@ -425,7 +425,7 @@ def test_a_given_token_goes_to_the_address_of_the_profile(logged_in: Run, monkey
     assert refused.err.startswith("hivewire: error: Access is denied: ")
 
 
-def test_a_given_token_that_is_refused_is_said_to_be_the_one(logged_in: Run) -> None:
+def test_the_error_for_a_refused_token_names_its_source(logged_in: Run) -> None:
     """The profile's login is not used instead, and the token is not shown."""
     expired = logged_in("token", "--action", "*", "--expires", "2020-01-01").out.strip()
     outcome = logged_in("list", "--token", expired)
@@ -437,7 +437,7 @@ def test_a_given_token_that_is_refused_is_said_to_be_the_one(logged_in: Run) -> 
 
 
 def test_an_expired_login_is_renewed_and_remembered(logged_in: Run) -> None:
-    """With the refresh token, without a word; the next command uses the new access token."""
+    """With the refresh token, silently; the next command uses the new access token."""
     place = profiles.path()
     profile = profiles.load(place)
     assert profile is not None
@@ -451,7 +451,7 @@ def test_an_expired_login_is_renewed_and_remembered(logged_in: Run) -> None:
 
 
 def test_a_login_that_has_ended_says_what_to_do(run: Run, shared_gateway: RunningGateway) -> None:
-    """Neither token is taken any more."""
+    """Neither token is accepted any more."""
     profile_of(shared_gateway.url)
     outcome = run("list")
     assert outcome.code == 1
@@ -459,7 +459,7 @@ def test_a_login_that_has_ended_says_what_to_do(run: Run, shared_gateway: Runnin
     assert "a-refresh-token" not in outcome.err
 
 
-def test_a_token_goes_alone_into_a_pipe(logged_in: Run) -> None:
+def test_only_the_access_token_goes_into_a_pipe(logged_in: Run) -> None:
     """With --json both; on a terminal both with their names."""
     piped = logged_in("token", "--action", "GetConfiguration")
     assert re.fullmatch(r"[\w-]+\.[\w-]+\.[\w-]+\n", piped.out)
@@ -480,7 +480,7 @@ def test_a_users_password_is_set_and_its_data_kept(logged_in: Run, shared_gatewa
     assert logged_in("user", "unlock", "nobody.here") == (1, "", "hivewire: error: there is no user nobody.here\n")
 
 
-def test_users_are_looked_after(logged_in: Run, shared_gateway: RunningGateway, run: Run) -> None:
+def test_users_are_managed(logged_in: Run, shared_gateway: RunningGateway, run: Run) -> None:
     """Add, list, lock, unlock and role; a locked user cannot log in."""
     password = f"{PASSWORD}\n".encode()
     added = logged_in("user", "add", "cli.alice", stdin=password)
@@ -520,7 +520,7 @@ def test_a_login_can_have_a_name(logged_in: Run, shared_gateway: RunningGateway,
 
 
 def test_status_needs_no_login(run: Run, logged_in: Run, shared_gateway: RunningGateway) -> None:
-    """The gateway's state and version; with a login also whose it is, and what there is to see."""
+    """It shows the gateway's state and version; with a login also the user and the number of configurations."""
     at = ("--url", shared_gateway.url)
     told = json.loads(logged_in("status", "-o", "json").out)
     assert (told["state"], told["login"], told["url"]) == ("ready", "admin", endpoint(shared_gateway.url))
@@ -531,8 +531,8 @@ def test_status_needs_no_login(run: Run, logged_in: Run, shared_gateway: Running
     assert run("status", "--url", NOWHERE).code == 3
 
 
-def test_whoami_says_what_a_token_is_good_for(logged_in: Run) -> None:
-    """Its login, actions, names and end; a token that may not read its user shows the number."""
+def test_whoami_shows_what_a_token_allows(logged_in: Run) -> None:
+    """Its login, actions, names and expiry; a token that may not read its user shows the number."""
     assert logged_in("whoami", "-o", "value").out == "admin\n"
     token = logged_in("token", "--action", "GetConfiguration", "--name", "cli.who*", "--expires", "2100-01-01").out
     shown = logged_in("whoami", "--token", token.strip()).out
@@ -543,7 +543,7 @@ def test_whoami_says_what_a_token_is_good_for(logged_in: Run) -> None:
 
 
 def test_logout_ends_the_tokens_of_the_login(logged_in: Run, shared_gateway: RunningGateway) -> None:
-    """At the gateway too, and the profile is gone; tokens that were made for others stay valid."""
+    """The gateway revokes them and the profile is deleted; tokens that were made for others stay valid."""
     profile = profiles.load(profiles.path())
     assert profile is not None
     made = logged_in("token", "--action", "GetConfiguration").out.strip()
@@ -556,7 +556,7 @@ def test_logout_ends_the_tokens_of_the_login(logged_in: Run, shared_gateway: Run
 
 
 def test_logout_forgets_the_login_of_a_gateway_that_is_gone(run: Run, home: Path) -> None:
-    """And says that the tokens stay valid."""
+    """It says that the tokens stay valid."""
     profile_of(NOWHERE)
     outcome = run("logout")
     assert outcome.code == 0
@@ -618,7 +618,7 @@ def test_a_tenants_document_is_read_changed_and_written(logged_in: Run, tmp_path
 
 
 def test_a_tenants_document_is_checked(logged_in: Run, tmp_path: Path) -> None:
-    """`put` says how many warnings there are and shows ten; `check` shows everything, and fails for errors only."""
+    """`put` gives the number of warnings and ten of them; `check` shows all, and fails only for errors."""
     assert logged_in("tenant", "add", "cliCheck").code == 0
     file, roles = tmp_path / "doc.json", [{"label": f"role {number}"} for number in range(12)]
     document = {"label": "one", "schemaVersion": "1", "entityTypes": [], "roles": roles}
@@ -639,10 +639,8 @@ def test_a_tenants_document_is_checked(logged_in: Run, tmp_path: Path) -> None:
     assert logged_in("tenant", "check", str(file), "cliCheck") == (0, f"{file} has no errors and no warnings\n", "")
 
 
-def test_tenants_and_clients_are_looked_after_on_a_running_gateway(
-    logged_in: Run, shared_gateway: RunningGateway
-) -> None:
-    """Add, list, delete; into a pipe goes the secret alone, and it works."""
+def test_tenants_and_clients_are_managed_on_a_running_gateway(logged_in: Run, shared_gateway: RunningGateway) -> None:
+    """Add, list, delete; only the secret goes into a pipe, and it works."""
     for name in ("cliA", "cliB"):
         assert logged_in("tenant", "add", name) == (0, f"tenant {name} is created\n", "")
     assert {"cliA", "cliB"} <= {*logged_in("tenant", "list", "-o", "value").out.splitlines()}
@@ -662,8 +660,8 @@ def test_tenants_and_clients_are_looked_after_on_a_running_gateway(
     assert gets_a_token(shared_gateway, "cli.sync", made.out.strip())["error"] == "invalid_client"
 
 
-def test_what_a_gateway_refuses_about_tenants_and_clients_is_one_line(logged_in: Run) -> None:
-    """In its own words."""
+def test_refusals_about_tenants_and_clients_are_one_line(logged_in: Run) -> None:
+    """With the gateway's text."""
     assert logged_in("tenant", "add", "cliC").code == 0
     for arguments, words in [
         (["tenant", "add", "cliC"], "Tenant with id = cliC exists already"),
@@ -676,7 +674,7 @@ def test_what_a_gateway_refuses_about_tenants_and_clients_is_one_line(logged_in:
 
 
 def test_a_secret_is_shown_once_on_a_terminal(logged_in: Run, shared_gateway: RunningGateway) -> None:
-    """With what it is for, and that it will not be shown again; nothing else shows it."""
+    """With its purpose, and a note that it is not shown again; nothing else shows it."""
     assert logged_in("tenant", "add", "cliE").code == 0
     shown = on_terminal("client", "add", "cli.terminal", "--tenant", "cliE")
     secret = re.search(r"^secret +(\S{43})\s*$", shown, re.MULTILINE)
@@ -688,7 +686,7 @@ def test_a_secret_is_shown_once_on_a_terminal(logged_in: Run, shared_gateway: Ru
 
 @pytest.mark.parametrize("command", [["user", "unlock", "admin"], ["tenant", "add", "t1"]])
 def test_an_empty_file_is_left_as_it_is(run: Run, tmp_path: Path, command: list[str]) -> None:
-    """Only a gateway makes a ledger of one."""
+    """Only a gateway makes a data file of it."""
     empty = tmp_path / "empty.db"
     empty.touch()
     outcome = run(*command, "--data", str(empty))
@@ -697,8 +695,8 @@ def test_an_empty_file_is_left_as_it_is(run: Run, tmp_path: Path, command: list[
     assert not empty.stat().st_size
 
 
-def test_tenants_and_clients_are_looked_after_on_the_file_of_a_stopped_gateway(run: Run, data: Path) -> None:
-    """With --data nobody has to be logged in; while a gateway has the file, nothing is done."""
+def test_tenants_and_clients_are_managed_on_the_file_of_a_stopped_gateway(run: Run, data: Path) -> None:
+    """--data needs no login; while a gateway uses the file, nothing is done."""
     with RunningGateway(data) as gateway:
         busy = run("tenant", "add", "t1", "--data", str(data))
         assert busy.code == 1
@@ -742,8 +740,8 @@ def test_what_was_put_comes_out_again_to_the_byte(logged_in: Run, home: Path, va
     assert logged_in("get", "cli.exact").out == value
 
 
-def test_the_newline_that_echo_adds_is_no_part_of_a_piped_value(logged_in: Run) -> None:
-    """`echo 42 | hivewire put x -` puts 42; a value behind `--` may begin with a minus sign."""
+def test_the_newline_of_echo_is_removed_from_a_piped_value(logged_in: Run) -> None:
+    """`echo 42 | hivewire put x -` puts 42; a value after `--` may start with a minus sign."""
     assert logged_in("put", "cli.echo", "-", stdin=b"42\n").code == 0
     assert logged_in("get", "cli.echo").out == "42"
     assert logged_in("put", "cli.echo", "--", "-5").code == 0
@@ -751,13 +749,13 @@ def test_the_newline_that_echo_adds_is_no_part_of_a_piped_value(logged_in: Run) 
 
 
 def test_on_a_terminal_a_newline_follows_the_value(logged_in: Run) -> None:
-    """So that the prompt stands on a line of its own."""
+    """The prompt starts on a new line."""
     logged_in("put", "cli.shown", "42")
     assert on_terminal("get", "cli.shown") == "42\n"
 
 
-def test_no_value_steers_a_terminal(logged_in: Run) -> None:
-    """Lines and tabs are shown as such; as JSON everything else is escaped, and the same value."""
+def test_no_value_controls_a_terminal(logged_in: Run) -> None:
+    """Lines and tabs are shown as such; JSON escapes everything else, and has the same value."""
     value = "a\tb\n\x1b]0;owned\x07\x9b\u202ec"
     logged_in("put", "cli.steering", value)
     assert on_terminal("get", "cli.steering") == "a\tb\n\\x1b]0;owned\\x07\\x9b\\u202ec\n"
@@ -766,7 +764,7 @@ def test_no_value_steers_a_terminal(logged_in: Run) -> None:
     assert json.loads(as_json)["value"] == value
 
 
-def test_no_name_steers_a_terminal(logged_in: Run) -> None:
+def test_no_name_controls_a_terminal(logged_in: Run) -> None:
     """A character that reverses the direction of text is not a control character; it is shown as an escape, too."""
     name = "cli.turned.\u202eeman"
     assert logged_in("put", name, "1").code == 0
@@ -776,8 +774,8 @@ def test_no_name_steers_a_terminal(logged_in: Run) -> None:
     assert "cli.turned.\\u202eeman" in on_terminal("list", "cli.turned.*")
 
 
-def test_a_conflict_shows_what_is_there(logged_in: Run) -> None:
-    """The gateway's words, the current value, its version, who, when and why; nothing is written."""
+def test_a_conflict_shows_the_current_version(logged_in: Run) -> None:
+    """The gateway's text, the current value, its version, author, time and reason; nothing is written."""
     logged_in("put", "cli.conflict", "lunch", "--description", "the first")
     outcome = logged_in("put", "cli.conflict", "dinner", "--expect", "7")
     assert outcome.code == 1
@@ -801,7 +799,7 @@ def test_expecting_nothing_creates_only(logged_in: Run) -> None:
     assert logged_in("put", "cli.create", "2", "--expect", "0").code == 1
 
 
-def test_a_missing_name_is_in_the_gateways_words(logged_in: Run) -> None:
+def test_a_missing_name_has_the_gateways_error(logged_in: Run) -> None:
     """Exit code 1."""
     outcome = logged_in("get", "cli.missing")
     assert outcome.code == 1
@@ -810,7 +808,7 @@ def test_a_missing_name_is_in_the_gateways_words(logged_in: Run) -> None:
 
 @pytest.mark.parametrize(("value", "problem"), [("", "Value is empty"), ("s3cret" * 20_000, "at most 65,536")])
 def test_a_refused_value_is_not_repeated(logged_in: Run, value: str, problem: str) -> None:
-    """What is shown is one line without it."""
+    """The error is one line without it."""
     outcome = logged_in("put", "cli.refused", "--file", "-", stdin=value.encode())
     assert outcome.code == 1
     assert problem in outcome.err
@@ -819,7 +817,7 @@ def test_a_refused_value_is_not_repeated(logged_in: Run, value: str, problem: st
 
 
 def test_a_value_of_a_json_type_is_checked(logged_in: Run) -> None:
-    """What is not JSON is refused with the place; --no-check stores it."""
+    """Invalid JSON is refused with the place; --no-check stores it."""
     put = ("put", "cli.json", "{a:1}", "--content-type", "application/json")
     refused = logged_in(*put)
     assert (refused.code, refused.err.count("\n")) == (1, 1)
@@ -844,15 +842,15 @@ def test_a_refusal_for_size_that_gets_through_is_a_refusal(stub: Any) -> None:
 
 @pytest.mark.parametrize("arguments", [["put", "cli.bytes", "\udcff"], ["get", "\udcff"], ["list", "\udcff"]])
 def test_an_argument_that_is_not_text_is_wrong_usage(logged_in: Run, arguments: list[str]) -> None:
-    """As is a value on standard input that is none."""
+    """So is a value on standard input that is not text."""
     outcome = logged_in(*arguments)
     assert outcome.code == 2
     assert "not UTF-8" in outcome.err
     assert "not UTF-8" in logged_in("put", "cli.bytes", "-", stdin=b"\xff").err
 
 
-def test_into_a_pipe_goes_an_object_for_each(logged_in: Run) -> None:
-    """A JSON object a line, of the members that the wire has; --after and --take say which."""
+def test_a_list_in_a_pipe_is_one_object_per_line(logged_in: Run) -> None:
+    """JSON objects with the members of the API; --after and --take choose the rows."""
     first = '{"name":"cli.list.a","value":"one\\ttwo\\nthree\\\\","entityVersion":1}\n'
     second = '{"name":"cli.list.b","value":"3","entityVersion":2}\n'
     logged_in("put", "cli.list.a", "one\ttwo\nthree\\")
@@ -865,8 +863,8 @@ def test_into_a_pipe_goes_an_object_for_each(logged_in: Run) -> None:
     assert logged_in("list", "cli.list.*", "--take", "0") == (0, "", "")
 
 
-def test_the_form_of_what_is_printed_can_be_chosen(logged_in: Run) -> None:
-    """-o table, json, yaml and value, for what was written, for one and for many."""
+def test_the_output_format_can_be_chosen(logged_in: Run) -> None:
+    """-o table, json, yaml and value, for writes, for one row and for many."""
     assert logged_in("put", "cli.form.a", "one", "-o", "value").out == "1\n"
     put = json.loads(logged_in("put", "cli.form.b", "two", "-o", "json").out)
     assert (put["name"], put["value"], put["entityVersion"]) == ("cli.form.b", "two", 1)
@@ -883,8 +881,8 @@ def test_the_form_of_what_is_printed_can_be_chosen(logged_in: Run) -> None:
 
 
 @pytest.mark.parametrize("value", ["\x1b[31m\u202e", "no\n- one: 1\n", "été 設定", "yes", "0x1"])
-def test_yaml_is_read_back_as_what_was_put_and_steers_no_terminal(logged_in: Run, value: str) -> None:
-    """Escapes of YAML stand for characters that are not visible; text that looks like something else is quoted."""
+def test_yaml_is_read_back_as_it_was_put_and_controls_no_terminal(logged_in: Run, value: str) -> None:
+    """Invisible characters are YAML escapes; text that looks like another type is quoted."""
     assert logged_in("put", "cli.yaml", "--file", "-", stdin=value.encode()).code == 0
     shown = logged_in("get", "cli.yaml", "-o", "yaml").out
     assert yaml.safe_load(shown)["value"] == value
@@ -892,7 +890,7 @@ def test_yaml_is_read_back_as_what_was_put_and_steers_no_terminal(logged_in: Run
 
 
 def test_binaries_are_put_and_got(logged_in: Run, tmp_path: Path) -> None:
-    """With the type that the file's name stands for; a conflict shows who else wrote, as for text."""
+    """With the type that belongs to the file's name; a conflict shows the other writer, as for text."""
     logo = tmp_path / "logo.png"
     logo.write_bytes(b"\x89PNG\x00\xff\n")
     assert re.match(r"cli\.logo is at version 1 ", logged_in("put", "cli.logo", "--file", str(logo)).out)
@@ -916,8 +914,8 @@ def test_a_long_text_is_got_whole(logged_in: Run, shared_gateway: RunningGateway
     assert subprocess.run(command, capture_output=True, check=True).stdout.decode() == text
 
 
-def test_a_pattern_that_forgot_its_star_is_told(logged_in: Run) -> None:
-    """On standard error, only where nothing was found and the star would have found something."""
+def test_a_pattern_without_its_star_gets_a_hint(logged_in: Run) -> None:
+    """On standard error, only if nothing matched and the star would have matched something."""
     logged_in("put", "cli.hint.a", "1")
     hint = "hivewire: there is no cli.hint; did you mean 'cli.hint*'?\n"
     assert logged_in("list", "cli.hint") == (0, "", hint)
@@ -962,7 +960,7 @@ def test_a_disk_that_is_full_is_one_line(logged_in: Run) -> None:
     assert done.stderr.startswith(b"hivewire: error: ") and b"No space left" in done.stderr
 
 
-def test_a_reader_that_goes_away_is_no_error(logged_in: Run) -> None:
+def test_a_closed_pipe_is_not_an_error(logged_in: Run) -> None:
     """`hivewire list | head -1` says nothing on standard error."""
     logged_in("put", "cli.pipe.a", "x" * 60_000)
     reading, writing = os.pipe()
@@ -975,7 +973,7 @@ def test_a_reader_that_goes_away_is_no_error(logged_in: Run) -> None:
 
 
 def test_a_directory_that_is_missing_is_named(run: Run, data: Path) -> None:
-    """Before anything is read, and without the name of a file that only the program knows of."""
+    """Before anything is read, and without the name of the temporary file."""
     data.touch()
     for command in (["backup", "--data", str(data), "/no/such/file"], ["export", "--output", "/no/such/file"]):
         assert run(*command) == (1, "", "hivewire: error: cannot write /no/such/file: /no/such: no such directory\n")
@@ -992,8 +990,8 @@ def test_a_privilege_is_taken_in_small_letters(run: Run, data: Path) -> None:
     ("content", "words"),
     [(b"", "is not JSON: "), (b"\xff", "is not UTF-8 at byte 0"), (b"[]", "is not a JSON object")],
 )
-def test_a_file_that_is_no_document_is_named(run: Run, tmp_path: Path, content: bytes, words: str) -> None:
-    """Before anything is asked of a gateway, and in words that fit a file."""
+def test_an_invalid_document_is_named(run: Run, tmp_path: Path, content: bytes, words: str) -> None:
+    """Before anything is requested from a gateway, and with the name of the file."""
     file = tmp_path / "shop.json"
     file.write_bytes(content)
     outcome = run("tenant", "put", "shop", str(file))

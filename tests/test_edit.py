@@ -42,7 +42,7 @@ def test_an_edited_text_is_a_new_version(logged_in: Run, editor: Path, talk: Tal
 
 
 def test_an_edit_overwrites_nobody_and_is_not_lost(logged_in: Run, editor: Path, tmp_path: Path) -> None:
-    """When somebody wrote meanwhile, the error shows it and where the edited text is."""
+    """When somebody wrote meanwhile, the error shows that version and the file with the edited text."""
     logged_in("put", "edit.conflict", "1")
     put = f"{sys.executable} -m hivewire put edit.conflict theirs"
     editor.write_text(f'#!/bin/sh\n{put} > {tmp_path}/out\nprintf mine > "$1"\n')
@@ -56,7 +56,7 @@ def test_an_edit_overwrites_nobody_and_is_not_lost(logged_in: Run, editor: Path,
 
 
 def test_differences_are_shown_line_by_line(logged_in: Run, tmp_path: Path) -> None:
-    """Of the last change, of two versions, of a file; JSON is formatted first."""
+    """Those of the last change, between two versions, and to a file; JSON is formatted first."""
     for value in ("one\ntwo", "one\n2", "1\n2"):
         logged_in("put", "diff.a", value)
     assert logged_in("diff", "diff.a").out == "--- version 2\n+++ version 3\n@@ -1,2 +1,2 @@\n-one\n+1\n 2\n"
@@ -97,7 +97,7 @@ def completed(words: str) -> list[str]:
 
 
 def test_a_shell_completes_commands_and_names(logged_in: Run, talk: Talk) -> None:
-    """Names are those of the gateway that one is logged in at; without one there are none, and no error."""
+    """Names are those of the saved login's gateway; without a login there are none, and no error."""
     assert completed("hivewire tran") == ["transact"]
     for name in ("complete.one", "complete.two"):
         talk("configuration/put", name=name, value="1")
@@ -110,7 +110,7 @@ def test_a_shell_completes_commands_and_names(logged_in: Run, talk: Talk) -> Non
 def test_completion_is_installed_where_the_shell_looks(
     run: Run, shell: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Twice does no harm; without --install the script is printed."""
+    """Twice changes nothing; without --install the script is printed."""
     monkeypatch.setenv("HOME", str(tmp_path))
     for name in ("XDG_CONFIG_HOME", "XDG_DATA_HOME", "ZDOTDIR"):
         monkeypatch.delenv(name, raising=False)
@@ -126,7 +126,7 @@ def test_completion_is_installed_where_the_shell_looks(
 
 
 def test_every_name_of_the_table_is_a_command() -> None:
-    """What the table leads to can be imported."""
+    """Each entry of the table can be imported."""
     group = cli._hivewire
     for name in cli.COMMANDS:
         command = group.get_command(None, name)  # type: ignore[arg-type] # the group does not look at it

@@ -153,8 +153,8 @@ def test_a_file_that_somebody_makes_meanwhile_is_not_overwritten(
     assert os.listdir(file.parent) == ["all.json"]
 
 
-def test_what_cannot_be_written_to_is_one_line(logged_in: Run, home: Path) -> None:
-    """A directory that is not there, what is no file even with --force, and a full disk behind standard output."""
+def test_an_unwritable_output_is_one_line(logged_in: Run, home: Path) -> None:
+    """A missing directory, a target that is not a file even with --force, and a full disk behind standard output."""
     for target in (home / "nowhere" / "all.json", Path("/dev/null")):
         outcome = logged_in("export", "ex.none", "--output", str(target), "--force")
         assert outcome.code == 1
@@ -168,8 +168,10 @@ def test_what_cannot_be_written_to_is_one_line(logged_in: Run, home: Path) -> No
     assert done.stderr == b"hivewire: error: cannot write to standard output: No space left on device\n"
 
 
-def test_what_could_not_be_imported_again_is_not_exported(logged_in: Run, shared_gateway: RunningGateway) -> None:
-    """A site property may be empty, a value over a socket may not: the export says so, not the import some day."""
+def test_a_value_that_could_not_be_imported_again_is_not_exported(
+    logged_in: Run, shared_gateway: RunningGateway
+) -> None:
+    """A site property may be empty, a value over a socket may not: the export says so, not a later import."""
     site = f"{shared_gateway.url}/@api/deki/site/properties"
     headers = {"Slug": "ex.empty", "Content-Type": "text/plain"}
     made = httpx.post(site, content=b"", headers=headers, auth=("admin", PASSWORD))
@@ -180,8 +182,8 @@ def test_what_could_not_be_imported_again_is_not_exported(logged_in: Run, shared
     assert json.loads(logged_in("export", "ex.empty", "--skip-binary").out)["omitted"] == ["ex.empty"]
 
 
-def test_what_a_list_does_not_carry_is_never_left_out_silently(logged_in: Run, talk: Talk, home: Path) -> None:
-    """The export is refused with the names; with --skip-binary it warns, and the file names what is not in it."""
+def test_contents_that_a_list_leaves_out_are_never_left_out_silently(logged_in: Run, talk: Talk, home: Path) -> None:
+    """The export is refused with the names; with --skip-binary it warns, and the file names the missing ones."""
     file = home / "all.json"
     put(talk, "ex.bin.text", "1")
     for number in range(7):
@@ -223,7 +225,7 @@ def nothing() -> None:
 def test_an_export_is_read_again_when_something_changes_between_its_pages(
     logged_in: Run, talk: Talk, before: Before, two_pages: str
 ) -> None:
-    """What was written to the first page and then to the second is there in both, or in none."""
+    """A write to the first page and a later one to the second are both in it, or neither."""
 
     def both() -> None:
         put(talk, "ex.two.a", "1")
@@ -249,10 +251,10 @@ def test_writes_to_other_names_do_not_keep_an_export_from_being_one_moments_stat
     assert "consistent" not in outcome.out
 
 
-def test_what_comes_and_goes_between_two_readings_is_noticed(
+def test_a_name_that_exists_only_between_two_readings_is_noticed(
     logged_in: Run, talk: Talk, before: Before, two_pages: str
 ) -> None:
-    """Both readings find the same three, but a fourth was there in between: it takes a third reading."""
+    """Both readings find the same three, but a fourth existed in between: it takes a third reading."""
     steps = [
         *(nothing, lambda: put(talk, "ex.other")),
         *(lambda: put(talk, "ex.two.d"), lambda: talk("configuration/delete", name="ex.two.d")),
@@ -264,7 +266,9 @@ def test_what_comes_and_goes_between_two_readings_is_noticed(
     assert "consistent" not in outcome.out
 
 
-def test_an_export_that_is_no_moments_state_says_so(logged_in: Run, talk: Talk, before: Before, two_pages: str) -> None:
+def test_an_export_that_is_not_of_one_moment_says_so(
+    logged_in: Run, talk: Talk, before: Before, two_pages: str
+) -> None:
     """After several attempts: a warning, and `consistent` in the document."""
     before("configuration/list", *[lambda: put(talk, "ex.two.a")] * 50)
     outcome = logged_in("export", two_pages)
@@ -275,7 +279,7 @@ def test_an_export_that_is_no_moments_state_says_so(logged_in: Run, talk: Talk, 
 
 
 def test_on_a_terminal_an_export_obeys_no_value(logged_in: Run, talk: Talk, home: Path) -> None:
-    """What could steer it is written as JSON's own escapes; the bar is gone in the end."""
+    """Control characters are JSON escapes; the progress bar is gone at the end."""
     value = "\x1b[31m\x9b\u202e été"
     put(talk, "ex.terminal", value)
     shown = on_terminal("export", "ex.terminal")
@@ -388,7 +392,7 @@ def test_a_dry_run_shows_what_would_change_and_writes_nothing(logged_in: Run, ta
     ],
 )
 def test_a_bad_file_is_refused_before_anything_is_asked_of_the_gateway(run: Run, file: bytes, words: str) -> None:
-    """Nobody is logged in, and yet the file is what the error is about."""
+    """Without a login the error is still about the file."""
     outcome = run("import", "-", stdin=file)
     assert outcome.code == 1
     assert outcome.err.startswith("hivewire: error: ")
@@ -396,8 +400,8 @@ def test_a_bad_file_is_refused_before_anything_is_asked_of_the_gateway(run: Run,
     assert outcome.out == ""
 
 
-def test_every_bad_entry_is_told_with_its_place(logged_in: Run, talk: Talk) -> None:
-    """The first twenty, and how many more; the good ones are not written either."""
+def test_every_invalid_entry_is_listed_with_its_place(logged_in: Run, talk: Talk) -> None:
+    """The first twenty, and the number of others; the valid ones are not written either."""
     outcome = logged_in("import", "-", stdin=document(*[entry("bad.good"), *[entry("bad.x", "")] * 23]))
     lines = outcome.err.splitlines()
     assert lines[0] == "hivewire: error: nothing is imported, because 23 of 24 entries are not valid:"
@@ -425,7 +429,7 @@ def test_names_that_look_like_patterns_stand_for_themselves(logged_in: Run, talk
 
 
 def test_an_import_of_nothing_does_nothing(logged_in: Run) -> None:
-    """It is no error."""
+    """It is not an error."""
     assert logged_in("import", "-", stdin=document()) == (0, "", "0 created, 0 updated, 0 unchanged\n")
 
 
@@ -433,7 +437,7 @@ def test_an_import_of_nothing_does_nothing(logged_in: Run) -> None:
 def test_a_writer_at_the_same_time_is_never_overwritten(
     logged_in: Run, talk: Talk, before: Before, there: bool
 ) -> None:
-    """What changed after it was compared is shown, and nothing of its transaction is written."""
+    """A change after the comparison is shown, and nothing of its transaction is written."""
     name = f"race.{there}"
     if there:
         put(talk, name, "old")
@@ -465,8 +469,8 @@ def test_an_import_that_ends_in_the_middle_says_how_far_it_came_and_is_finished_
     assert logged_in("import", "-", stdin=file).err == "499 created, 1 updated, 1,000 unchanged\n"
 
 
-def test_what_only_some_gateways_take_is_tried_first(logged_in: Run, talk: Talk) -> None:
-    """A name that is too long for this one is refused before anything is written, although it stands last."""
+def test_entries_that_a_gateway_may_refuse_are_tried_first(logged_in: Run, talk: Talk) -> None:
+    """A name that is too long for this one is refused before anything is written, although it is last."""
     names = [*(f"first.{number:04}" for number in range(1_500)), "first." + "x" * 140]
     outcome = logged_in("import", "-", stdin=document(*map(entry, names)))
     assert outcome.code == 1
@@ -476,7 +480,7 @@ def test_what_only_some_gateways_take_is_tried_first(logged_in: Run, talk: Talk)
 
 
 def test_values_of_a_json_type_are_checked_unless_told_otherwise(logged_in: Run, talk: Talk) -> None:
-    """One that is not JSON is tried first, so nothing is written; --no-check imports it as it was."""
+    """Invalid JSON is tried first, so nothing is written; --no-check imports it as it was."""
     broken = {"name": "js.2", "value": "{", "contentType": "application/json"}
     file = document(entry("js.1"), broken)
     outcome = logged_in("import", "-", stdin=file)
@@ -487,7 +491,7 @@ def test_values_of_a_json_type_are_checked_unless_told_otherwise(logged_in: Run,
 
 
 def test_a_value_that_the_gateway_refuses_is_not_repeated(logged_in: Run) -> None:
-    """Its name and the reason are told."""
+    """The error has its name and the reason."""
     outcome = logged_in("import", "-", stdin=document(entry("im.refused", "s3cret" * 20_000)))
     assert outcome.code == 1
     assert (
@@ -497,7 +501,7 @@ def test_a_value_that_the_gateway_refuses_is_not_repeated(logged_in: Run) -> Non
 
 
 def test_names_out_of_reach_are_refused_by_name(logged_in: Run, talk: Talk) -> None:
-    """The token reaches other names only; one that looks like a pattern is no exception."""
+    """The token reaches only other names; one that looks like a pattern is no exception."""
     token = logged_in("token", "--action", "ManageConfiguration", "--name", "reach.in*").out.strip()
     for name in ("reach.out", "reach.o*t"):
         put(talk, name)
@@ -520,7 +524,7 @@ def test_large_values_go_in_several_messages(logged_in: Run, talk: Talk) -> None
 
 
 def test_an_import_whose_gateway_dies_says_what_is_not_known(run: Run, data: Path, before: Before) -> None:
-    """Exit code 3, what is written for sure, and what to do."""
+    """Exit code 3, the entries that were certainly written, and what to do."""
     with RunningGateway(data) as gateway:
         before("configuration/transact", nothing, lambda: gateway.stop(signal.SIGKILL))
         file = document(*[entry(f"dies.{number:04}") for number in range(1_500)])

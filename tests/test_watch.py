@@ -119,8 +119,8 @@ def log_in(gateway: RunningGateway, place: Path) -> Profile:
 # What it prints.
 
 
-def test_into_a_pipe_goes_what_is_pushed(watching: Any, shared_gateway: RunningGateway, talk: Talk) -> None:
-    """One JSON object a line: the state of what matches, then each change with its members, also a deletion."""
+def test_pushes_go_into_a_pipe_as_json(watching: Any, shared_gateway: RunningGateway, talk: Talk) -> None:
+    """One object per line: the matching state, then each change with its members, also a deletion."""
     talk("configuration/put", name="watch.a.1", value="one")
     talk("configuration/put", name="watch.b.1", value="not this one")
     with watching(shared_gateway, "watch.a.*", "watch.c") as running:
@@ -160,10 +160,10 @@ def test_a_transaction_is_shown_whole(watching: Any, shared_gateway: RunningGate
     assert len({item["revision"] for item in items}) == 1
 
 
-def test_without_a_snapshot_it_begins_with_where_it_stands(
+def test_without_a_snapshot_it_begins_with_its_position(
     watching: Any, shared_gateway: RunningGateway, talk: Talk
 ) -> None:
-    """A bookmark with the position, then changes only; with --since all that came behind a position."""
+    """A bookmark with the position, then changes only; with --since everything after a position."""
     talk("configuration/put", name="watch.s", value="one")
     with watching(shared_gateway, "watch.s", "--no-snapshot") as running:
         start = running.item()
@@ -180,7 +180,7 @@ def test_without_a_snapshot_it_begins_with_where_it_stands(
 def test_a_position_of_another_ledger_is_answered_with_the_state(
     watching: Any, shared_gateway: RunningGateway, talk: Talk
 ) -> None:
-    """`reset` says that it replaces what one has; without a snapshot `reset` stands for itself. It is said in words."""
+    """`reset` says that it replaces the state; without a snapshot there is only `reset`, and a message."""
     talk("configuration/put", name="watch.reset", value="one")
     with watching(shared_gateway, "watch.reset", "--since", "another-5") as running:
         assert running.item()["type"] == "reset"
@@ -213,7 +213,7 @@ class Screen:
 def test_a_command_runs_for_each_configuration_and_change(
     watching: Any, shared_gateway: RunningGateway, talk: Talk
 ) -> None:
-    """The value is on its standard input, also one that is no text; what it prints is what the watch prints."""
+    """The value is on its standard input, also binary; its output is the output of the watch."""
     bearer = {"Authorization": f"Bearer {shared_gateway.token()}", "Content-Type": "image/png"}
     place = shared_gateway.rest_url + "/configuration/watch.exec.b/content"
     talk("configuration/put", name="watch.exec.a", value="one two")
@@ -230,7 +230,7 @@ def test_a_command_runs_for_each_configuration_and_change(
 
 
 def test_a_command_that_fails_ends_the_watch(watching: Any, shared_gateway: RunningGateway, talk: Talk) -> None:
-    """With the name of the configuration, so that nothing is passed over without a word."""
+    """With the name of the configuration, so that none is skipped silently."""
     talk("configuration/put", name="watch.fails", value="1")
     with watching(shared_gateway, "watch.fails", "--exec", "exit 3") as running:
         assert running.process.wait(PATIENCE) == 1
@@ -282,7 +282,7 @@ def test_on_a_terminal_there_are_lines_for_the_eye(
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_it_outlives_the_gateway(watching: Any, data: Path, number: int) -> None:
-    """After a stop and after a crash it comes back, and what happened in between is there: all of it, once."""
+    """After a stop and after a crash it reconnects and shows every change from in between, once."""
     spread = ("--drain-spread", "0.1")
     with RunningGateway(data, *spread) as gateway:
         with gateway.socket() as talk:
@@ -346,8 +346,8 @@ def stub() -> Iterator[Callable[..., str]]:
         yield start
 
 
-def test_what_was_cut_off_is_shown_when_it_is_whole(watching: Any, stub: Any) -> None:
-    """Half a snapshot and half a transaction leave no trace, and come again over the next connection."""
+def test_incomplete_groups_are_not_shown(watching: Any, stub: Any) -> None:
+    """An incomplete snapshot or transaction leaves no trace, and is sent again over the next connection."""
     first, second = update(2, "a", more=True), update(2, "b", position="e-2")
     asked: list[dict[str, Any]] = []
     url = stub(
@@ -390,8 +390,8 @@ def test_a_reset_amid_a_subscription_is_shown(watching: Any, stub: Any) -> None:
 
 
 @pytest.mark.parametrize("code", [1002, 1003, 1007, 1009])
-def test_it_does_not_come_back_when_it_is_told_not_to(watching: Any, stub: Any, code: int) -> None:
-    """Close codes whose advice is not to reconnect end it with what the gateway said."""
+def test_it_does_not_reconnect_when_told_not_to(watching: Any, stub: Any, code: int) -> None:
+    """Close codes with the advice not to reconnect end it with the gateway's reason."""
     url = stub([], ({"mode": "live", "position": "e-1"}, [], (code, "the reason")))
     with watching(url, token="t") as running:
         assert running.process.wait(PATIENCE) == 1
@@ -412,8 +412,9 @@ def test_a_refusal_when_it_comes_back_ends_it(watching: Any, stub: Any) -> None:
         assert running.notes() == "hivewire: error: Access is denied\n"
 
 
-def test_what_the_gateway_refuses_ends_it(watching: Any, shared_gateway: RunningGateway, talk: Talk) -> None:
-    """A bad pattern, a bad position, a token without the right or that is none: exit code 1 and the gateway's words."""
+def test_a_refusal_ends_it(watching: Any, shared_gateway: RunningGateway, talk: Talk) -> None:
+    """A bad pattern, a bad position, a token without the right or an invalid one: exit code 1 and the gateway's
+    text."""
     payload = {"userId": 1, "actions": ["GetDevice"]}
     weak = talk("token/create", payload=payload)["accessToken"]
     for arguments, token, words in (
@@ -437,7 +438,7 @@ def test_nothing_to_connect_to_at_first_is_an_error(watching: Any) -> None:
 
 
 def test_a_token_that_is_refused_after_a_restart_ends_it(watching: Any, data: Path) -> None:
-    """The new gateway has another secret: it is no use to knock again and again."""
+    """The new gateway has another secret, so reconnecting would never succeed."""
     with RunningGateway(data, "--drain-spread", "0.1") as gateway, watching(gateway, "w") as running:
         assert running.item()["configurations"] == []
         gateway.stop()
@@ -486,8 +487,8 @@ def test_a_login_that_was_locked_out_ends_it(watching: Any, data: Path, tmp_path
             assert "the saved login is no longer valid" in running.notes()
 
 
-def test_what_is_pushed_while_an_answer_is_waited_for_is_kept() -> None:
-    """Pushes come in their order, after the answer that they came before."""
+def test_pushes_before_an_answer_are_kept() -> None:
+    """They are shown in their order, after the answer."""
     numbers = iter(range(1, 9))
 
     def handle(connection: ServerConnection) -> None:
@@ -519,7 +520,7 @@ def test_a_given_token_ends_it_when_it_expires(watching: Any, shared_gateway: Ru
 def test_a_later_login_is_not_undone(
     shared_gateway: RunningGateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who logged in anew meanwhile finds that login in the profile, not the old one with a fresh token."""
+    """A login during the watch stays in the profile and is not replaced by the old one with a renewed token."""
     monkeypatch.setenv("HIVEWIRE_PROFILE", str(tmp_path / "profile.json"))
     old = log_in(shared_gateway, tmp_path)
     later = Profile(old.url, "somebody", "an access token", "a refresh token")
@@ -533,7 +534,7 @@ def test_a_later_login_is_not_undone(
 # Its reader.
 
 
-def test_a_reader_that_goes_away_ends_it(watching: Any, shared_gateway: RunningGateway, talk: Talk) -> None:
+def test_a_closed_pipe_ends_it(watching: Any, shared_gateway: RunningGateway, talk: Talk) -> None:
     """`| head -1`: no traceback, and it does not wait for the next change to notice."""
     with watching(shared_gateway, "watch.reader") as running:
         assert running.item()["type"] == "snapshot"

@@ -41,8 +41,8 @@ async def room() -> AsyncIterator[Room]:
     await room.audit.close()
 
 
-async def test_what_is_noted_is_written_together_and_read_newest_first(room: Room) -> None:
-    """With who, from where, and more as JSON."""
+async def test_rows_are_written_together_and_read_newest_first(room: Room) -> None:
+    """With author, address, and details as JSON."""
     room.audit.note("login", "ann", "ann", "10.0.0.1", how="password")
     room.audit.note("token", "bob", "ann")
     assert await room.rows() == []
@@ -58,7 +58,7 @@ async def test_what_is_noted_is_written_together_and_read_newest_first(room: Roo
 
 
 async def test_failures_are_summed_by_the_minute(room: Room) -> None:
-    """One row for equal ones, written once the minute is over."""
+    """Equal failures share a row, which is written when the minute is over."""
     for login in ("ann", "ann", "bob", "ann"):
         room.audit.failed("token", "InvalidCredentials", "10.0.0.1", login)
     await room.audit.flush()
@@ -86,8 +86,8 @@ async def test_a_flood_is_counted_and_not_kept(room: Room) -> None:
     assert len(await room.rows()) == 2 * MOST_NOTED + 2
 
 
-async def test_what_could_not_be_written_is_written_later(room: Room) -> None:
-    """A storage that fails loses nothing that was noted, and is logged once; what is not kept is said to be so."""
+async def test_rows_that_could_not_be_written_are_written_later(room: Room) -> None:
+    """A failing storage loses no noted row and is logged once; rows that are dropped are counted in a row."""
     room.audit.note("login", "ann")
     room.journal.broken = "disk full"
     with capture_logs() as logged:
@@ -102,7 +102,7 @@ async def test_what_could_not_be_written_is_written_later(room: Room) -> None:
 
 
 async def test_rows_are_bounded_in_number(room: Room) -> None:
-    """The newest stay; activities have a bound of their own, so they push out nothing else."""
+    """The newest stay; activities have their own limit, so they displace no other rows."""
     for number in range(12):
         room.audit.note("login", f"u{number}")
     await room.audit.flush()
@@ -123,7 +123,7 @@ async def test_rows_are_bounded_in_age(room: Room) -> None:
 
 
 async def test_nobody_waits_for_a_storage_that_does_not_answer() -> None:
-    """A row whose write hangs is answered with "not known"; those that come later are refused at once."""
+    """A row whose write hangs is answered with "not known"; later ones are refused at once."""
     journal, go_on = MemoryJournal(), asyncio.Event()
     record = journal.record
 

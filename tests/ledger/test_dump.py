@@ -99,7 +99,7 @@ async def test_a_dump_of_format_1_is_read_by_every_version(data: Path) -> None:
 
 
 async def test_a_running_ledger_is_dumped(data: Path) -> None:
-    """What is in the WAL is in the dump."""
+    """The dump includes changes that are only in the WAL."""
     ledger = Ledger(SqliteJournal(data), lambda: 1)
     await ledger.open()
     await ledger.commit(Transaction([Write("configuration", "a", b"1")]))
@@ -143,15 +143,15 @@ HEAD, END = b'{"line":"dump","format":1}', b'{"line":"end","changes":1}'
         ([HEAD, b"\x1f\x8b", END], "line 2 is not a line of a dump"),
     ],
 )
-def test_what_is_no_whole_dump_is_not_loaded(data: Path, lines: list[bytes], words: str) -> None:
-    """The line is named, and nothing is made."""
+def test_an_incomplete_or_invalid_dump_is_not_loaded(data: Path, lines: list[bytes], words: str) -> None:
+    """The error names the line, and no file is created."""
     with pytest.raises(JournalError, match=words):
         load(lines, data)
     assert os.listdir(data.parent) == []
 
 
-async def test_bad_places_for_a_dump_are_told(data: Path, tmp_path: Path) -> None:
-    """No ledger, one of an older schema, a file that is there already, a directory that is missing."""
+async def test_bad_paths_for_a_dump_are_refused(data: Path, tmp_path: Path) -> None:
+    """No data file, one of an older schema, a target that exists, a missing directory."""
     with pytest.raises(JournalError, match="there is no data file"):
         dumped(data)
     shutil.copy(FILES / "2.ledger", data)
@@ -164,7 +164,7 @@ async def test_bad_places_for_a_dump_are_told(data: Path, tmp_path: Path) -> Non
 
 
 async def test_a_vacuum_makes_the_file_smaller_and_changes_nothing(data: Path) -> None:
-    """What was deleted gives its space back; content and epoch stay, and a file in use is refused."""
+    """It returns the space of deleted values; content and epoch stay, and a file in use is refused."""
     ledger = Ledger(SqliteJournal(data), lambda: 1, retention=Retention(1, 1, 7.0))
     await ledger.open()
     for n in range(100):

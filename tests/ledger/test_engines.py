@@ -339,7 +339,7 @@ async def test_since_ends_when_it_has_enough_content(shelf: Shelf) -> None:
 
 
 async def test_an_outline_tells_of_changes_without_their_content(shelf: Shelf) -> None:
-    """It goes forwards from any place to a revision, in pages, and tells of a record's name, rank and size."""
+    """It goes forwards from any place to a revision, in pages, and has a record's name, rank and size."""
     written = [change(1, "a", content=b"123"), change(1, "b", content=None, kind="device"), change(5, "é\0", ordinal=7)]
     await append(shelf.journal, written)
     await append(shelf.journal, [change(6, content=b"")])
@@ -377,7 +377,7 @@ async def test_what_is_removed_is_gone_and_nothing_else(shelf: Shelf, size: int)
 
 
 async def test_a_history_ends_where_a_change_was_removed(shelf: Shelf) -> None:
-    """What stands behind a removed change is not shown, also when it is still there."""
+    """Changes before a removed one are not shown, even if they still exist."""
     written = [change(n, version=n, previous=n - 1, ordinal=n) for n in range(1, 7)]
     await append(shelf.journal, written)
     outlines = await shelf.journal.outline(0, before=7, take=10)
@@ -389,7 +389,7 @@ async def test_a_history_ends_where_a_change_was_removed(shelf: Shelf) -> None:
 
 @pytest.mark.parametrize("kind", sorted(NO_HISTORY))
 async def test_kinds_without_history_keep_the_last_change_only(shelf: Shelf, kind: str) -> None:
-    """Of users and secrets nothing older than the last change is kept, also within one batch, also after a delete."""
+    """Users and secrets keep only their last change, also within one batch and after a delete."""
     other = change(1, key="b", kind=kind, id=2, content=b"other")
     kept = change(2, kind="configuration", content=b"kept")
     await append(shelf.journal, [change(1, kind=kind, content=b"hash 1"), other])
@@ -445,15 +445,15 @@ async def test_the_epoch_names_one_history(shelf: Shelf, data: Path) -> None:
 
 
 async def test_a_log_may_be_closed_twice(shelf: Shelf) -> None:
-    """Closing again does no harm."""
+    """Closing again does nothing."""
     await append(shelf.journal, [change(1)])
     await shelf.journal.close()
     await shelf.journal.close()
     assert await everything(await shelf.open()) == [change(1)]
 
 
-async def test_what_is_appended_beside_notes_is_durable_when_it_says_so(data: Path) -> None:
-    """Notes that are saved at the same moment do not delay a commit behind its answer: a second reader sees it."""
+async def test_an_append_with_concurrent_notes_is_durable_when_it_returns(data: Path) -> None:
+    """Notes that are saved at the same moment do not delay a commit beyond its answer: a second reader sees it."""
     journal = SqliteJournal(data)
     await journal.open()
     reader = sqlite3.connect(data)
@@ -494,7 +494,7 @@ async def test_reads_do_not_wait_for_a_commit(data: Path) -> None:
 
 
 async def test_a_transaction_that_was_left_open_takes_nothing_with_it(data: Path) -> None:
-    """When a failed transaction could not be rolled back, what is written next is durable all the same."""
+    """When a failed transaction could not be rolled back, the next write is durable nevertheless."""
     journal = SqliteJournal(data)
     await journal.open()
     reader = sqlite3.connect(data)
@@ -553,7 +553,7 @@ async def test_rows_of_the_audit_are_kept_beside_the_log(shelf: Shelf) -> None:
 
 @pytest.mark.parametrize("kind", sorted(AUDITED))
 async def test_a_change_of_an_audited_kind_is_a_row_of_the_audit(shelf: Shelf, kind: str) -> None:
-    """From the moment of its own append, without its content; a change of another kind is none."""
+    """The row is written with the change, without its content; other kinds have none."""
     await append(shelf.journal, [change(1, "ann", 1, b"a hash", kind=kind, author="bob"), change(1, "x")])
     await append(shelf.journal, [change(2, "ann", 2, None, kind=kind, previous=1)])
     found = await shelf.journal.recorded(AuditFilter(), before=1 << 62, take=10)
@@ -563,7 +563,7 @@ async def test_a_change_of_an_audited_kind_is_a_row_of_the_audit(shelf: Shelf, k
     ]
 
 
-async def test_a_change_that_was_not_kept_is_no_row(data: Path) -> None:
+async def test_a_change_that_failed_has_no_row(data: Path) -> None:
     """Both are in one transaction, whatever fails in it."""
     journal = SqliteJournal(data)
     await journal.open()

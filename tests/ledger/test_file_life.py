@@ -141,8 +141,8 @@ async def test_after_a_kill_the_history_goes_on(data: Path) -> None:
 # A file is put in the place of another.
 
 
-async def test_a_backup_over_a_killed_file_is_what_is_served(data: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """The WAL of the file that was there is not replayed on the backup: it is set aside, and the operator is told."""
+async def test_a_backup_copied_over_a_killed_file_is_served(data: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """The WAL of the old file is not replayed on the backup: it is renamed, and the operator is told."""
     await written(data, a="old")
     copy = data.with_name("copy.db")
     backup(data, copy)
@@ -169,7 +169,7 @@ async def test_an_older_copy_put_back_has_another_epoch(data: Path) -> None:
 
 
 async def test_a_file_that_was_copied_while_it_was_open_is_refused(data: Path) -> None:
-    """Over a killed file lies one that lacks a WAL of its own: the one that is there is not replayed on it."""
+    """A copy without its own WAL lies over a killed file: the WAL that is there is not replayed on it."""
     await written(data, a="old")
     await killed(data, a="older")
     shutil.copy(data, data.with_name("copy.db"))
@@ -197,7 +197,7 @@ async def test_a_file_with_fewer_changes_has_another_epoch(data: Path) -> None:
 @pytest.mark.parametrize("mode", ["ro", "rw"])
 @pytest.mark.parametrize("busy", [True, False])
 async def test_a_file_that_a_reader_kept_open_goes_on(data: Path, mode: str, busy: bool) -> None:
-    """A program that has the file open while it is stopped, and goes later, is no reason to refuse it."""
+    """A program that has the file open during the stop, and closes it later, is not a reason to refuse it."""
     ledger = await opened(data)
     await put(ledger, a="1")
     with closing(sqlite3.connect(f"file:{data}?mode={mode}", uri=True, isolation_level=None)) as reader:
@@ -215,7 +215,7 @@ async def test_a_file_that_a_reader_kept_open_goes_on(data: Path, mode: str, bus
 
 
 async def test_a_killed_file_that_another_program_wrote_back_goes_on(data: Path) -> None:
-    """Whoever looks at a killed file with SQLite's own shell removes the WAL, but loses nothing."""
+    """Opening a killed file with SQLite's own shell removes the WAL, but loses nothing."""
     epoch = await killed(data, a="1")
     with closing(sqlite3.connect(data)) as shell:
         shell.execute("SELECT count(*) FROM change").fetchone()
@@ -247,7 +247,7 @@ async def test_a_start_while_somebody_reads_goes_on(data: Path) -> None:
 
 
 async def test_a_file_moved_without_its_wal_is_refused(data: Path, tmp_path: Path) -> None:
-    """The words say what to move; whoever accepts the loss goes on without, under a new epoch."""
+    """The error says which file is missing; with --accept-loss the start continues under a new epoch."""
     await written(data, a="1")
     epoch = await killed(data, a="2", b="2")
     moved = tmp_path / "moved.db"
@@ -305,8 +305,8 @@ async def test_a_wal_without_its_file_is_not_deleted(data: Path) -> None:
     assert wal_of(data).read_bytes() == wal
 
 
-async def test_a_file_that_is_gone_is_told(data: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """Where a ledger was served before and is none now, a new one is made, and the operator is told."""
+async def test_a_missing_file_is_reported(data: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Where a data file was served before and is missing now, a new one is created, and the operator is told."""
     await written(data, a="1")
     assert "gone" not in capfd.readouterr().err
     data.unlink()
@@ -319,7 +319,7 @@ async def test_a_file_that_is_gone_is_told(data: Path, capfd: pytest.CaptureFixt
 
 
 async def test_a_file_that_is_replaced_while_it_is_served_takes_no_more_writes(data: Path) -> None:
-    """What would be written to a file that has no name any more would be lost at the stop: it is refused."""
+    """Writes to a file that has no name any more would be lost at the stop, so they are refused."""
     await written(data, a="1")
     shutil.copy(data, data.with_name("copy.db"))
     ledger = await opened(data)
@@ -353,7 +353,7 @@ async def test_a_second_host_on_a_share_without_locks_is_noticed(data: Path, mon
 
 
 async def test_a_lock_that_is_a_link_is_not_followed(data: Path, tmp_path: Path) -> None:
-    """What a link in the place of the lock leads to is not written to."""
+    """The target of a link in the place of the lock is not written to."""
     precious = tmp_path / "precious"
     precious.write_text("keep me")
     data.with_name(data.name + ".lock").symlink_to(precious)
@@ -364,7 +364,7 @@ async def test_a_lock_that_is_a_link_is_not_followed(data: Path, tmp_path: Path)
 
 
 async def test_the_note_claims_no_more_than_there_is(data: Path) -> None:
-    """The note says how far the log reaches; when the end of the log is removed, it says nothing of it any more."""
+    """The note says how far the log reaches; when the end of the log is removed, the note is corrected first."""
     ledger = await opened(data)
     await put(ledger, a="1", b="2")
     note = noted(data)
@@ -418,8 +418,9 @@ async def test_a_restore_in_an_empty_place(data: Path, tmp_path: Path, capfd: py
     assert capfd.readouterr().err == ""
 
 
-async def test_a_restore_of_what_is_not_whole_is_refused(data: Path, tmp_path: Path) -> None:
-    """Nothing, the file itself, a foreign or damaged file, one without its WAL, one in use: told, and nothing done."""
+async def test_a_restore_of_an_unusable_file_is_refused(data: Path, tmp_path: Path) -> None:
+    """A missing file, the data file itself, a foreign or damaged file, one without its WAL, one in use: refused, and
+    nothing changes."""
     await written(data, a="1")
     copy, text, damaged = tmp_path / "copy.db", tmp_path / "text", tmp_path / "damaged.db"
     backup(data, copy)
@@ -483,7 +484,7 @@ FULL = """
 
 
 async def test_a_full_disk_leaves_the_old_file_in_place(data: Path, tmp_path: Path) -> None:
-    """A backup, a restore, a load, a vacuum and a migration that find no room say so, and have changed nothing."""
+    """A backup, a restore, a load, a vacuum and a migration without disk space say so, and change nothing."""
     await written(data, **{f"n{n}": "x" * 10_000 for n in range(20)})
     copy, lines = tmp_path / "copy.db", tmp_path / "ledger.jsonl"
     backup(data, copy)
@@ -563,7 +564,7 @@ async def test_a_file_of_an_earlier_schema_is_migrated(data: Path, name: str) ->
 
 
 async def test_there_is_a_file_of_each_earlier_schema() -> None:
-    """Whoever counts the schema up adds one that its last gateway made."""
+    """A new schema version needs a file that the last gateway of the previous version made."""
     assert {int(path.name[0]) for path in FILES.glob("*.ledger")} == {*range(1, SCHEMA_VERSION)}
 
 
@@ -596,7 +597,7 @@ async def test_a_file_of_before_that_is_put_back_after_a_migration_has_another_e
 
 
 def test_a_note_has_a_form_that_can_be_overwritten_in_place(data: Path) -> None:
-    """Only a whole note counts; what an older Hivewire left, or somebody else, is none."""
+    """Only a complete note counts; a note of an older Hivewire, or any other text, does not."""
     lock = data.with_name(data.name + ".lock")
     assert noted(data) is None
     for text in (b"", b"4711\n", b"x" * 71, b"4711      \n" + b"0" * 59 + b"\n"):

@@ -366,7 +366,7 @@ class Kept:
 
 
 async def test_the_log_has_a_length(engine: Any) -> None:
-    """Of many changes the log keeps the last ones, in whole transactions; what is older cannot be resumed from."""
+    """The log keeps the last changes, in whole transactions; older positions cannot be resumed."""
     async with Kept(engine, Retention(history=1, log_changes=10)) as kept:
         await kept.write(*(put("a") for _ in range(50)))
         await kept.write(Transaction([Write("configuration", f"many {n}", b"") for n in range(8)]), put("a"), put("a"))
@@ -383,7 +383,7 @@ async def test_the_log_has_a_length(engine: Any) -> None:
 
 
 async def test_the_log_has_an_age(engine: Any) -> None:
-    """What is older than told leaves the log, also when nothing new is written; a resumed client misses nothing."""
+    """Changes over the age leave the log, even if nothing is written; a resumed client misses nothing."""
     async with Kept(engine, Retention(history=1, log_days=1)) as kept:
         await kept.write(put("a"), put("a"))
         kept.clock.time += DAY // 2
@@ -406,7 +406,7 @@ async def test_the_log_has_an_age(engine: Any) -> None:
 
 
 async def test_a_clock_that_was_wrong_does_not_shorten_the_log(engine: Any) -> None:
-    """Changes that were made while the clock stood in the past stay as long as those before them."""
+    """Changes that were made while the clock was behind stay as long as those before them."""
     async with Kept(engine, Retention(history=1, log_days=1)) as kept:
         kept.clock.time += 10 * DAY
         await kept.write(put("a"))
@@ -434,7 +434,7 @@ async def test_each_name_keeps_so_many_changes(engine: Any) -> None:
 
 @pytest.mark.parametrize("kind", ["configuration", *sorted(NO_HISTORY)])
 async def test_a_deleted_name_is_forgotten_with_the_log(engine: Any, kind: str) -> None:
-    """Once the log does not know the delete any more, nothing of the name is kept; created again, it begins anew."""
+    """When the delete leaves the log, nothing of the name is kept; created again, it starts at version 1."""
     async with Kept(engine, Retention(history=5, log_changes=2)) as kept:
         await kept.write(put("a", kind=kind), put("a", kind=kind), delete("a", kind=kind), put("b"), put("b"))
         await kept.compact()
@@ -444,8 +444,8 @@ async def test_a_deleted_name_is_forgotten_with_the_log(engine: Any, kind: str) 
         assert (again.version, again.previous, again.ordinal) == (1, 0, 1)
 
 
-async def test_numbers_are_not_given_again_after_everything_was_forgotten(engine: Any) -> None:
-    """Revisions, ids and `oldest` go on after a restart with an empty log and no trace of what they were given to."""
+async def test_numbers_are_never_reused_even_if_everything_is_forgotten(engine: Any) -> None:
+    """Revisions, ids and `oldest` continue after a restart with an empty log."""
     async with Kept(engine, Retention(log_days=1)) as kept:
         await kept.write(put("a"), put("b", kind="user"), delete("a"), delete("b", kind="user"))
         kept.clock.time += 2 * DAY
@@ -464,7 +464,7 @@ async def test_numbers_are_not_given_again_after_everything_was_forgotten(engine
         assert [(change.revision, change.id) for change in await kept.write(put("d"))] == [(10, 4)]
 
 
-async def test_a_log_that_is_made_longer_does_not_promise_what_is_gone(engine: Any) -> None:
+async def test_a_longer_log_does_not_promise_removed_changes(engine: Any) -> None:
     """After a restart with a longer log, `oldest` stays where it was; with a shorter one it moves on."""
     async with Kept(engine, Retention(1, 3)) as kept:
         await kept.write(*(put("a") for _ in range(10)))
@@ -475,7 +475,7 @@ async def test_a_log_that_is_made_longer_does_not_promise_what_is_gone(engine: A
 
 
 async def test_changes_of_a_forgotten_life_are_not_needed() -> None:
-    """Where a key was forgotten and made anew, what a removal left behind of its life before goes with the next one."""
+    """When a forgotten key is created again, leftovers of its earlier life are removed by the next sweep."""
     journal = MemoryJournal()
     old, new = _change(1, "a"), _change(2, "a")
     old.ordinal = 5
@@ -506,7 +506,7 @@ class Counting(MemoryJournal):
 
 
 async def test_a_sweep_waits_until_it_is_worth_while() -> None:
-    """What is older than the log is looked at when much has left the log, or an hour after something did."""
+    """A sweep starts when much has left the log, or an hour after something did."""
     journal = Counting()
     async with Kept(lambda: journal, Retention(1, 1)) as kept:
         await kept.write(put("a"), put("a"))
@@ -528,7 +528,7 @@ async def test_a_sweep_waits_until_it_is_worth_while() -> None:
 
 
 async def test_a_sweep_waits_longer_when_there_is_much_to_look_at() -> None:
-    """Where many old changes are needed, as many as a tenth of them leave the log before they are looked at again."""
+    """If many old changes are needed, a tenth as many have to leave the log before the next sweep."""
     journal = Counting()
     async with Kept(lambda: journal, Retention(1, 1)) as kept:
         for start in range(0, 20_000, 1_000):
@@ -558,7 +558,7 @@ async def test_large_contents_are_removed_in_small_steps(data: Path) -> None:
 
 
 async def test_a_reader_of_the_log_is_told_that_it_was_shortened() -> None:
-    """A reader whose position left the log while it read gets no answer with a gap in it."""
+    """A reader whose position leaves the log during the read gets no answer with a gap."""
     journal = Counting()
     async with Kept(lambda: journal, Retention(1, 2)) as kept:
         await kept.write(put("a"), put("a"), put("a"))
@@ -571,8 +571,8 @@ async def test_a_reader_of_the_log_is_told_that_it_was_shortened() -> None:
             await reading
 
 
-async def test_what_is_durable_but_not_announced_is_not_read_from_the_log() -> None:
-    """A reader of the log never gets ahead of the observers, who would tell it the same once more."""
+async def test_changes_that_are_not_announced_yet_are_not_read_from_the_log() -> None:
+    """A reader of the log never overtakes the observers, which would announce the changes again."""
 
     class Early(MemoryJournal):
         async def append(self, changes: Sequence[Change], *, behind: int) -> bool:
@@ -592,7 +592,7 @@ async def test_what_is_durable_but_not_announced_is_not_read_from_the_log() -> N
 
 
 async def test_a_storage_that_fails_is_not_compacted(data: Path) -> None:
-    """While writes fail nothing is removed, and `oldest` stays: it moves only when that is noted."""
+    """While writes fail nothing is removed, and `oldest` stays: it moves only when the new value is stored."""
     journal = MemoryJournal()
     async with Kept(lambda: journal, Retention(1, 1)) as kept:
         await kept.write(put("a"), put("a"))
@@ -613,7 +613,7 @@ def _change(revision: int, key: str) -> Change:
 
 
 async def test_the_log_is_shortened_again_and_again() -> None:
-    """The ledger compacts by itself, and an attempt that fails in whatever way is followed by another one."""
+    """The ledger compacts by itself, and repeats an attempt that failed in any way."""
 
     class Failing(MemoryJournal):
         attempts = 0
@@ -645,7 +645,7 @@ async def test_the_log_is_shortened_again_and_again() -> None:
     sizes=st.lists(st.integers(1, 1_000), max_size=60),
 )
 def test_a_log_is_cut_close_to_its_length(most: int, sizes: list[int]) -> None:
-    """A log has at least so many changes as told, and at most a thousandth and two transactions more."""
+    """A log has at least its number of changes, and at most a thousandth and two transactions more."""
     log = Log(Retention(1, most))
     for revision, size in enumerate(sizes, 1):
         log.add([_change(revision, str(n)) for n in range(size)])

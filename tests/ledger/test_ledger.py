@@ -348,7 +348,8 @@ async def test_one_write_of_many_that_cannot_be_stops_them_all(ledger: Ledger) -
 
 
 async def test_the_first_of_two_writers_wins(ledger: Ledger) -> None:
-    """Of two writers who saw the same version the first one is written, the second one is shown the first one's."""
+    """Of two writers who saw the same version the first is written; the second is refused and gets the first's
+    change."""
     await ledger.commit(put("a", b"old"))
     first, second = await submit_all(
         ledger, [put("a", b"first", Expected(version=1)), put("a", b"second", Expected(version=1))]
@@ -415,7 +416,7 @@ async def under_way(ledger: Ledger, journal: GatedJournal, transaction: Transact
 
 
 async def test_writes_that_come_together_share_a_commit(ledger: Ledger, journal: GatedJournal) -> None:
-    """What arrives while a commit is under way is written by the next one, all of it at once."""
+    """Writes that arrive during a commit are all in the next one."""
     journal.gate.clear()
     waiting = [asyncio.create_task(ledger.commit(put("first")))]
     await journal.reached.wait()
@@ -439,8 +440,8 @@ async def test_a_commit_has_bounds(ledger: Ledger, journal: GatedJournal) -> Non
     assert [len(found) for found in journal.batches] == [4, 4, 1]
 
 
-async def test_a_failing_disk_fails_everybody_who_rests_on_it(ledger: Ledger, journal: GatedJournal) -> None:
-    """When a commit fails, its writers and those it would have refused all hear it, and the state is as before."""
+async def test_a_failed_commit_fails_all_writers_of_its_batch(ledger: Ledger, journal: GatedJournal) -> None:
+    """Its writers and the refused ones all get the error, and the state is as before."""
     await ledger.commit(put("a", b"old"))
     before = ledger.get("configuration", "a")
     seen: list[Change] = []
@@ -475,8 +476,8 @@ async def test_an_engine_that_breaks_in_a_new_way_does_not_stop_the_ledger(data:
         await ledger.close()
 
 
-async def test_too_much_that_waits_is_refused_at_once(journal: GatedJournal) -> None:
-    """When more waits than memory is set aside for, a writer hears so and nothing of it is written."""
+async def test_writes_beyond_the_bound_of_the_queue_are_refused_at_once(journal: GatedJournal) -> None:
+    """The writer gets an error, and nothing of its transaction is written."""
     ledger = Ledger(journal, lambda: 1, max_waiting=10_000)
     await ledger.open()
     answered = await under_way(ledger, journal, put("under way"))
@@ -491,7 +492,7 @@ async def test_too_much_that_waits_is_refused_at_once(journal: GatedJournal) -> 
 
 
 async def test_a_storage_that_hangs_holds_nobody_up(ledger: Ledger, journal: GatedJournal) -> None:
-    """What it was given is undecided, everything else is not written, and when it answers, what it wrote counts."""
+    """The writes in the hanging commit are undecided, all others are not written, and a late answer counts."""
     await ledger.commit(put("a"))
     seen: list[Change] = []
     ledger.observe(seen.extend)
@@ -536,8 +537,8 @@ async def test_a_storage_that_hangs_and_then_fails_has_written_nothing(ledger: L
     assert change.version == 1
 
 
-async def test_closing_while_the_storage_hangs_refuses_what_comes(ledger: Ledger, journal: GatedJournal) -> None:
-    """Also once it has answered."""
+async def test_closing_while_the_storage_hangs_refuses_later_writes(ledger: Ledger, journal: GatedJournal) -> None:
+    """Also after the storage has answered."""
     outcomes = await under_way(ledger, journal, put("a"))
     ledger._writer.watch(0)
     closing = asyncio.create_task(ledger.close())
@@ -550,7 +551,7 @@ async def test_closing_while_the_storage_hangs_refuses_what_comes(ledger: Ledger
 
 
 async def test_a_failed_commit_is_answered_though_its_probe_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The probe is waited for so long and no longer; it ends by itself."""
+    """The probe is awaited for a limited time, and ends by itself."""
     monkeypatch.setattr("hivewire.ledger.writer.PROBE_PATIENCE", 0)
     probing = asyncio.Event()
 
@@ -580,8 +581,8 @@ async def test_writes_are_accepted_again_after_an_overload(journal: GatedJournal
     await ledger.close()
 
 
-async def test_closing_writes_what_waits(journal: GatedJournal) -> None:
-    """What was submitted before the ledger is closed is written and answered; what comes later is refused."""
+async def test_closing_writes_everything_that_was_submitted(journal: GatedJournal) -> None:
+    """Transactions from before the close are written and answered; later ones are refused."""
     ledger = Ledger(journal, lambda: 1)
     await ledger.open()
     answered = await under_way(ledger, journal, put("first"))
@@ -599,8 +600,8 @@ async def test_closing_writes_what_waits(journal: GatedJournal) -> None:
     assert sum(len(batch) for batch in journal.batches) == 2_001
 
 
-async def test_a_writer_who_left_does_not_disturb_the_others(ledger: Ledger, journal: GatedJournal) -> None:
-    """A write whose asker has gone away is made all the same, and the others get their answers."""
+async def test_a_cancelled_writer_does_not_disturb_the_others(ledger: Ledger, journal: GatedJournal) -> None:
+    """Its write is made nevertheless, and the others get their answers."""
     journal.gate.clear()
     gone = asyncio.create_task(ledger.commit(put("gone")))
     stays = asyncio.create_task(ledger.commit(put("stays")))
@@ -674,7 +675,7 @@ async def test_a_ledger_opened_again_is_the_same(data: Path) -> None:
 
 
 async def test_a_ledger_that_failed_finds_out_that_it_can_write_again() -> None:
-    """After a full disk, readiness comes back by itself when there is space again, without a write."""
+    """After a full disk, readiness returns by itself when there is space again, without a write."""
     journal = MemoryJournal()
     ledger = Ledger(journal, lambda: 1)
     await ledger.open()
@@ -732,8 +733,8 @@ async def test_a_transaction_that_cannot_be_evaluated_fails_alone(ledger: Ledger
     assert ledger.failing is None
 
 
-async def test_an_observer_that_breaks_harms_nobody(ledger: Ledger, reported: list[str]) -> None:
-    """When an observer or a measurement fails, it is reported; the next observer and the writer hear the news."""
+async def test_a_failing_observer_affects_nobody_else(ledger: Ledger, reported: list[str]) -> None:
+    """When an observer or a measurement fails, it is reported; the next observer and the writer are still notified."""
 
     def broken(*_: object) -> None:
         raise RuntimeError("broken")
@@ -752,7 +753,7 @@ async def test_an_observer_that_breaks_harms_nobody(ledger: Ledger, reported: li
 async def test_a_writer_that_ends_leaves_nobody_waiting(
     ledger: Ledger, journal: GatedJournal, reported: list[str]
 ) -> None:
-    """When the gateway itself breaks after a commit, it says that it is not ready, and every writer gets an answer."""
+    """When the gateway itself fails after a commit, readiness fails, and every writer gets an answer."""
     outcomes = await under_way(ledger, journal, put("a"))
     ledger.submit(put("b"), outcomes.append)
     del ledger.kind("configuration").keys  # what is in memory cannot be kept up to date any more
@@ -791,7 +792,7 @@ async def test_a_probe_survives_an_engine_that_breaks_in_a_new_way() -> None:
 
 
 async def test_readiness_comes_back_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    """From `start` on, the ledger finds out by itself that the storage takes writes again."""
+    """From `start` on, the ledger detects that the storage accepts writes again."""
     monkeypatch.setattr("hivewire.ledger.ledger.PROBE_SECONDS", 0)
     journal = MemoryJournal()
     ledger = Ledger(journal, lambda: 1, compact_seconds=3_600)

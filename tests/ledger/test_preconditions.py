@@ -75,7 +75,7 @@ async def together(ledger: Ledger, *transactions: Transaction) -> list[Outcome]:
     return outcomes
 
 
-async def test_a_limit_counts_what_stands_before_it_in_the_commit(ledger: Ledger) -> None:
+async def test_a_limit_counts_earlier_writes_of_its_commit(ledger: Ledger) -> None:
     """Of many creations in one commit only as many as the limit allows are written; a delete before them counts."""
     outcomes = await together(
         ledger,
@@ -119,8 +119,8 @@ async def test_a_guard_is_not_written(ledger: Ledger) -> None:
     assert sorted(ledger.kind(KIND).live) == ["a", "switch"]
 
 
-async def test_deleting_what_may_not_be_there(ledger: Ledger) -> None:
-    """With `if_present` an absent record is no change; a transaction of nothing else has no revision."""
+async def test_deleting_an_optional_record(ledger: Ledger) -> None:
+    """With `if_present` an absent record is not an error; a transaction without any change has no revision."""
     assert await ledger.commit(Transaction([write("a", None, if_present=True)])) == []
     assert ledger.revision == 0
     (made,) = await ledger.commit(Transaction([write("a", None, if_present=True), write("b")]))

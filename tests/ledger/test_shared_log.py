@@ -105,7 +105,7 @@ async def test_a_condition_holds_for_the_log_as_it_is(site: Site) -> None:
 
 
 async def test_a_refusal_can_become_a_write(site: Site) -> None:
-    """What was refused at an old tip is written when the condition holds at the new one, in the order of submission."""
+    """A transaction that was refused at an old tip is written when its condition holds at the new one, in order."""
     mine, journal = await site.gateway()
     other, _ = await site.gateway()
     journal.script.append(lambda: other.commit(put("a")))
@@ -117,8 +117,8 @@ async def test_a_refusal_can_become_a_write(site: Site) -> None:
     assert [change.revision for _, outcome in answers for change in outcome] == [2, 3]  # type: ignore[union-attr]
 
 
-async def test_what_gathers_meanwhile_is_evaluated_with_what_lost(site: Site) -> None:
-    """The next try takes along what came since, in one entry."""
+async def test_newer_transactions_are_evaluated_with_those_that_lost(site: Site) -> None:
+    """The next attempt includes newer transactions, in one entry."""
     mine, journal = await site.gateway()
     other, _ = await site.gateway()
     late: list[Outcome] = []
@@ -166,8 +166,8 @@ async def test_a_gap_in_the_feed_is_closed(site: Site) -> None:
 
 
 @pytest.mark.parametrize("fault", [Fault.SILENT, Fault.LOST, Fault.LATE])
-async def test_nobody_is_told_what_nobody_knows(site: Site, fault: Fault) -> None:
-    """A write without an answer is abandoned and its writer told so; the next one finds out what stands there."""
+async def test_an_unknown_outcome_is_reported_as_unknown(site: Site, fault: Fault) -> None:
+    """A write without an answer is abandoned and its writer is told so; the next one finds out the outcome."""
     mine, journal = await site.gateway()
     journal.script.append(fault)
     outcomes: list[Outcome] = []
@@ -185,8 +185,8 @@ async def test_nobody_is_told_what_nobody_knows(site: Site, fault: Fault) -> Non
     assert len(site.log.entries) == second.revision
 
 
-async def test_what_turns_up_later_is_taken_like_any_other(site: Site) -> None:
-    """An abandoned entry that is stored after all reaches the state and the observers of everybody."""
+async def test_an_abandoned_entry_that_appears_later_is_applied(site: Site) -> None:
+    """It reaches the state and the observers of all gateways."""
     mine, journal = await site.gateway()
     other, _ = await site.gateway()
     seen: list[Change] = []
@@ -201,7 +201,7 @@ async def test_what_turns_up_later_is_taken_like_any_other(site: Site) -> None:
 
 
 async def test_a_client_is_told_to_read_before_trying_again(site: Site) -> None:
-    """Undecided is 503 in words of its own; a refusal of the log is the 503 that says that nothing was written."""
+    """Undecided is 503 with its own text; a refusal of the log is the 503 that says that nothing was written."""
     mine, journal = await site.gateway()
     pending = PendingWrite(put("a"), lambda changes: changes, lambda refused: InternalError())
     journal.script += [Fault.LOST, Fault.REFUSED]
@@ -213,7 +213,7 @@ async def test_a_client_is_told_to_read_before_trying_again(site: Site) -> None:
 
 
 async def test_a_log_that_fails_costs_only_the_batch(site: Site) -> None:
-    """What the log refuses is not written anywhere; the next batch is."""
+    """A batch that the log refuses is not written anywhere; the next batch is."""
     mine, journal = await site.gateway()
     journal.script.append(Fault.REFUSED)
     with pytest.raises(NotDurable):

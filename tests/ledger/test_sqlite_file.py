@@ -101,8 +101,8 @@ def process(code: str, *arguments: object, powerless: bool = False) -> subproces
 
 
 @pytest.mark.parametrize("content", [b"# my notes\n" * 50, b"x", b"SQLite format 3\0", bytes(8_192)])
-async def test_a_file_that_is_no_database_is_refused(data: Path, content: bytes) -> None:
-    """A text, or anything else that is no database, is refused and left as it is."""
+async def test_a_file_that_is_not_a_database_is_refused(data: Path, content: bytes) -> None:
+    """A text, or any other file that is not a database, is refused and left as it is."""
     data.write_bytes(content)
     assert "is not a Hivewire ledger" in (said := await refusal(data))
     assert str(data) in said
@@ -121,7 +121,7 @@ async def test_a_database_of_another_application_is_refused(data: Path, mode: st
 
 @pytest.mark.parametrize("version", [0, SCHEMA_VERSION + 1])
 async def test_a_file_of_another_version_is_refused(data: Path, version: int) -> None:
-    """A file with a schema from the future, or with none, is refused, and both versions are told."""
+    """A file with a newer schema, or with none, is refused, and the error names both versions."""
     await filled(data)
     with contextlib.closing(sqlite3.connect(data)) as connection:
         connection.execute(f"PRAGMA user_version = {version}")
@@ -167,8 +167,8 @@ async def test_a_ledger_without_its_epoch_is_refused(data: Path) -> None:
         await ledger.close()
 
 
-async def test_bad_places_are_told(tmp_path: Path) -> None:
-    """A missing directory, or a directory in place of the file, is told, and nothing is made."""
+async def test_bad_paths_are_refused(tmp_path: Path) -> None:
+    """A missing directory, or a directory in place of the file: an error, and nothing is created."""
     for place, words in ((tmp_path / "missing" / "x.db", "does not exist"), (tmp_path, "is a directory")):
         ledger = Ledger(SqliteJournal(place), lambda: 1)
         with pytest.raises(JournalError, match=words):
@@ -228,7 +228,7 @@ async def test_a_second_process_does_not_wait_for_the_file(data: Path) -> None:
 @pytest.mark.parametrize("new", [True, False])
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere this lock would keep SQLite out as well")
 async def test_a_hard_link_to_the_file_is_the_same_file(data: Path, new: bool) -> None:
-    """A second process is kept out also when it knows the file by a name that has a lock of its own."""
+    """A second process is kept out even if it opens the file by another name, which has another lock file."""
     if not new:
         await filled(data)
     ledger = Ledger(SqliteJournal(data), lambda: 1)
@@ -352,8 +352,8 @@ async def test_an_empty_file_becomes_a_ledger(data: Path) -> None:
     assert int.from_bytes(header[60:64]) == SCHEMA_VERSION
 
 
-def test_a_killed_writer_loses_nothing_that_it_said(data: Path) -> None:
-    """Every batch that a killed process had acknowledged is there, whole, and nothing of a later one in part."""
+def test_a_killed_writer_loses_nothing_that_it_acknowledged(data: Path) -> None:
+    """Every acknowledged batch is there completely, and no later one in part."""
     writer = subprocess.Popen(
         [
             sys.executable,
@@ -413,7 +413,7 @@ def test_a_killed_writer_loses_nothing_that_it_said(data: Path) -> None:
 
 
 async def test_a_backup_is_a_ledger_of_its_own(data: Path, tmp_path: Path) -> None:
-    """A copy has the same content and revision, another epoch, mode 0600, and no company."""
+    """A copy has the same content and revision, another epoch, mode 0600, and no other files."""
     await filled(data)
     folder = tmp_path / "backups"
     folder.mkdir()
@@ -467,8 +467,8 @@ async def test_a_backup_needs_no_hard_links(
     assert not [name for name in os.listdir(tmp_path) if "unfinished" in name]
 
 
-async def test_a_backup_of_nothing_or_to_nowhere_is_told(data: Path, tmp_path: Path) -> None:
-    """A missing, foreign or damaged source, or a directory that is not there, is told, and nothing is made."""
+async def test_a_backup_from_or_to_a_bad_path_is_refused(data: Path, tmp_path: Path) -> None:
+    """A missing, foreign or damaged source, or a missing directory: an error, and nothing is created."""
     await filled(data)
     text = tmp_path / "text"
     text.write_text("no database " * 20)
@@ -490,8 +490,8 @@ async def test_a_backup_of_nothing_or_to_nowhere_is_told(data: Path, tmp_path: P
     assert not (tmp_path / "copy.db").exists()
 
 
-async def test_an_abandoned_backup_is_no_obstacle(data: Path, tmp_path: Path) -> None:
-    """What a killed backup left behind is swept away by the next one."""
+async def test_the_remains_of_a_killed_backup_are_removed(data: Path, tmp_path: Path) -> None:
+    """By the next backup."""
     await filled(data)
     (tmp_path / "copy.db.hivewire-unfinished").write_bytes(b"half")
     backup(data, tmp_path / "copy.db")
@@ -647,7 +647,7 @@ async def test_a_closed_journal_writes_nothing(data: Path) -> None:
 
 
 async def test_a_link_to_the_file_is_the_same_file(data: Path) -> None:
-    """A second gateway is kept out by whatever name it reaches the file."""
+    """A second gateway is kept out by whatever name it opens the file."""
     first = SqliteJournal(data)
     await first.open()
     link = data.with_name("link.db")

@@ -239,14 +239,14 @@ def test_without_a_request_id_null_is_echoed() -> None:
         b"[1]x",
     ],
 )
-def test_what_is_not_json_is_answered_without_an_echo(data: bytes) -> None:
-    """The lenient dialect is not spoken: anything but strict JSON, and anything but an object, is malformed."""
+def test_text_that_is_not_json_is_answered_without_an_echo(data: bytes) -> None:
+    """The gateway is not lenient: anything but strict JSON, and anything but an object, is malformed."""
     assert line(data) == MALFORMED
 
 
 @pytest.mark.parametrize("raw", [b"null", b"{}", b"[]", b'""', b'{"a":1}', b'"\\u0061"', b"1", b"true", b"1.50"])
-def test_an_action_that_cannot_be_one_is_echoed_raw(raw: bytes) -> None:
-    """Null, objects, arrays and empty text are no action; numbers and booleans are looked up as text."""
+def test_an_invalid_action_is_echoed_raw(raw: bytes) -> None:
+    """Null, objects, arrays and empty text are not actions; numbers and booleans are looked up as text."""
     found = line(b'{"action":%b,"requestId":1}' % raw)
     error = {
         b"1": b"Illegal argument: 1",
@@ -285,16 +285,16 @@ def test_every_known_action_is_understood_in_both_framings(name: str) -> None:
 
 
 @pytest.mark.parametrize("member", [b'"deviceId":{}', b'"networkId":"x"', b'"deviceTypeId":true'])
-def test_a_bad_common_member_is_complained_about_before_rights(member: bytes) -> None:
-    """The three members that every action has are looked at first, so the caller's rights play no part."""
+def test_a_bad_common_member_is_reported_before_rights(member: bytes) -> None:
+    """The three members that every action has are decoded first, so the caller's rights do not matter."""
     call = one(b'{"action":"configuration/get","requestId":1,"name":"n",%b}' % member)
     assert type(call.error) is MalformedJson
     assert call.request_type is None
     assert call.action is not None
 
 
-def test_a_bad_member_of_the_action_is_complained_about_after_rights() -> None:
-    """The call still knows its action, so that a caller without rights learns nothing about parameters."""
+def test_a_bad_member_of_the_action_is_reported_after_rights() -> None:
+    """The call still has its action, so a caller without rights learns nothing about parameters."""
     call = one(b'{"action":"configuration/get","requestId":1,"name":{}}')
     assert type(call.error) is MalformedJson
     assert call.request_type is ConfigurationGet
@@ -305,7 +305,7 @@ def test_a_bad_member_of_the_action_is_complained_about_after_rights() -> None:
 
 
 def test_an_unknown_action_wins_over_a_bad_common_member() -> None:
-    """The action is resolved before anything else is looked at."""
+    """The action is resolved before anything else is decoded."""
     assert b"Illegal argument: x" in line(b'{"action":"x","deviceId":{}}')
 
 
@@ -362,7 +362,8 @@ def test_unknown_members_are_ignored() -> None:
     ],
 )
 def test_a_write_refuses_members_that_it_does_not_know(action: str, members: str, words: str) -> None:
-    """A misspelt expectation would be none at all: both framings name the member and the nearest one; rights first."""
+    """A misspelt expectation would otherwise be ignored: both framings name the member and the nearest one; rights come
+    first."""
     for frame in (
         f'{{"action":"configuration/{action}","requestId":1,{members}}}',
         f'{{"jsonrpc":"2.0","id":1,"method":"configuration/{action}","params":{{{members}}}}}',
@@ -418,8 +419,8 @@ def test_a_member_of_a_wrong_type_is_named(members: str, words: str) -> None:
         assert (type(call.error), str(call.error)) == (MalformedJson, f"Malformed Json received. {words}")
 
 
-def test_a_member_inside_of_another_is_named_with_the_way_there() -> None:
-    """`changes[1].value` of a transaction; an entry that is no object, too."""
+def test_a_nested_member_is_named_with_its_path() -> None:
+    """`changes[1].value` of a transaction; also an entry that is not an object."""
     changes = '[{"operation":"put","name":"a","value":"b"},{"operation":"put","name":"b","value":[1]}]'
     call = one(f'{{"action":"configuration/transact","changes":{changes}}}'.encode())
     assert str(call.error) == "Malformed Json received. changes[1].value must be a string"
@@ -599,8 +600,8 @@ def test_an_answer_over_a_mebibyte_is_replaced(data: bytes) -> None:
     assert len(refused) < 200
 
 
-def test_in_a_batch_what_does_not_fit_gets_413() -> None:
-    """The answers of a batch together stay under 1 MiB: one that would go over is refused, small ones follow."""
+def test_in_a_batch_answers_that_do_not_fit_get_413() -> None:
+    """The answers of a batch together stay under 1 MiB: one that would exceed it is refused, small ones follow."""
     calls = codec.decode(
         b"[" + b",".join(b'{"jsonrpc":"2.0","id":%d,"method":"token/refresh"}' % n for n in (1, 2, 3)) + b"]"
     )
@@ -743,7 +744,7 @@ def test_line_separators_are_escaped_in_answers_and_errors(rpc: bool) -> None:
     ],
 )
 def test_a_call_that_is_wrong_is_gone_with_its_last_reference(message: bytes) -> None:
-    """Its error does not hold it, nor what it was read from: nothing waits for the garbage collector, or forever."""
+    """Its error does not reference it or its message, so its memory is free at once, without the garbage collector."""
     gc.disable()
     try:
         call = codec.decode(message)

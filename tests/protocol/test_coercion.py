@@ -117,7 +117,7 @@ def test_an_accepted_scalar_becomes_the_value_of_the_table(
     cases(coercion.text, NO_TEXTS) + cases(coercion.integer, NO_INTEGERS) + cases(coercion.boolean, NO_BOOLEANS),
 )
 def test_a_scalar_that_cannot_be_coerced_is_refused(coerce: Callable[[bytes], Any], raw: str) -> None:
-    """What is not in the table is a malformed request, not a guess."""
+    """A scalar that is not in the table is a malformed request, not a guess."""
     with pytest.raises(MalformedJson):
         coerce(raw.encode())
 
@@ -152,7 +152,7 @@ def test_a_text_field_of_a_frame_refuses_the_rest(raw: str) -> None:
 
 @pytest.mark.parametrize("raw", NO_INTEGERS)
 def test_an_integer_field_of_a_frame_refuses_the_rest(raw: str) -> None:
-    """A revision that is no 64-bit integer is refused, however it is spelled."""
+    """A revision that is not a 64-bit integer is refused, however it is written."""
     with pytest.raises(MalformedJson):
         field("revision", raw, "configuration/put", "revision")
 
@@ -172,8 +172,8 @@ def test_every_text_survives(value: str) -> None:
     assert coercion.text(msgspec.json.encode(value)) == value
 
 
-def test_build_ignores_what_it_does_not_know_and_leaves_out_what_is_not_there() -> None:
-    """Unknown members do no harm and absent ones keep their default, in nested objects too."""
+def test_build_ignores_unknown_members_and_keeps_defaults() -> None:
+    """Unknown members are ignored and absent ones keep their default, in nested objects too."""
     members = coercion.decode_members(b'{"userId":"7","user":{"status":"1","introReviewed":"TRUE","x":[]},"y":{}}')
     assert coercion.build(UserUpdate, members) == UserUpdate(
         userId=7, user=UserUpdateFields(status=1, introReviewed=True)
@@ -184,7 +184,7 @@ def test_build_ignores_what_it_does_not_know_and_leaves_out_what_is_not_there() 
 
 @pytest.mark.parametrize("raw", ['"x"', "1", "[]", "true"])
 def test_a_nested_object_must_be_one(raw: str) -> None:
-    """A text, number or array where an object belongs is refused; so is free data that is no object."""
+    """A text, number or array in place of an object is refused; so is free data that is not an object."""
     with pytest.raises(MalformedJson):
         coercion.build(UserUpdate, {"user": Raw(raw.encode())})
     with pytest.raises(MalformedJson):

@@ -33,7 +33,7 @@ def test_the_catalogue_is_complete_and_ordered() -> None:
 
 @pytest.mark.parametrize("found", CLASSES, ids=lambda found: found.__name__)
 def test_every_error_says_what_it_means(found: type[WireError]) -> None:
-    """Every error has an HTTP-like code, words for the client, and a sentence for the handbook."""
+    """Every error has an HTTP-like code, a text for the client, and a sentence for the documentation."""
     assert 400 <= found.code <= 599
     assert found.text
     assert found.__dict__.get("__doc__", "").strip().endswith(".")
@@ -67,8 +67,8 @@ def test_every_error_has_the_envelope_of_json_rpc(found: type[WireError]) -> Non
     assert codec.refuse(call, found(change=None)) == head + b',"data":{"change":null}}}'
 
 
-def test_words_with_quotes_and_newlines_stay_valid_json() -> None:
-    """An error that repeats what the client sent is still one well-formed line."""
+def test_texts_with_quotes_and_newlines_stay_valid_json() -> None:
+    """An error that repeats client input is still one well-formed line."""
     text = 'a "quoted"\n\x00 ä \\ word'
     for rpc in (False, True):
         line = codec.refuse(Call(None, codec.NULL, b"null", rpc=rpc), WireError(text))

@@ -51,7 +51,7 @@ def test_a_contained_pattern_stands_for_nothing_outside(patterns: list[str], pat
 @given(LISTS)
 @settings(max_examples=300)
 def test_the_normal_form_means_the_same_and_has_no_overlaps(patterns: list[str]) -> None:
-    """What a token repeats of its patterns is the same set, each piece once."""
+    """The normal form of a token's patterns is the same set, without repetitions."""
     found = Patterns(patterns)
     assert Patterns(found.patterns).patterns == found.patterns
     assert len(set(found.patterns)) == len(found.patterns)

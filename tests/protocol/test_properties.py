@@ -166,7 +166,7 @@ def test_an_etag_survives_what_libraries_and_proxies_put_around_it(
 
 @given(st.text(max_size=40))
 def test_only_one_pair_of_quotes_is_taken_off(text: str) -> None:
-    """What is quoted twice is still quoted, so it is no etag of ours."""
+    """An etag in two pairs of quotes is still quoted, so it is not a valid etag."""
     assert bare(f'""{text}""') == f'"{text}"'.removesuffix("-gzip")
 
 
@@ -211,7 +211,7 @@ def test_names_that_no_property_can_have(segment: str, error: type[WireError]) -
 
 
 def test_a_slug_must_be_encoded() -> None:
-    """What is not ASCII was not encoded, and nobody can tell what it means."""
+    """Bytes that are not ASCII were not encoded, and their meaning is unknown."""
     with pytest.raises(OutOfBounds):
         decoded_slug("ü")
 
@@ -375,7 +375,7 @@ def test_xml_is_read_back_as_it_was(element: Element) -> None:
 
 @given(elements(TEXTS))
 def test_xml_is_well_formed_whatever_is_in_it(element: Element) -> None:
-    """What XML cannot carry does not break the document."""
+    """Characters that XML cannot represent do not break the document."""
     ElementTree.fromstring(document(element, Form.XML))
 
 
@@ -424,7 +424,7 @@ def test_media_types(text: str) -> None:
 @pytest.mark.parametrize(
     "text", ["", "text", "text/", "/x", "te xt/plain", "a/b\r\nX: y", "a/ü", "text/plain; " + "x" * 244]
 )
-def test_what_is_no_media_type(text: str) -> None:
+def test_invalid_media_types(text: str) -> None:
     """Section 8."""
     with pytest.raises(OutOfBounds):
         checked_media_type(text)
@@ -439,14 +439,14 @@ def test_booleans(text: str, value: bool) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "yes", "2"])
-def test_what_is_no_boolean(text: str) -> None:
+def test_invalid_booleans(text: str) -> None:
     """Bad value: 400."""
     with pytest.raises(InvalidParameters):
         boolean("b", text)
 
 
 @pytest.mark.parametrize("text", ["", "x", "1.0", "-1", "1" * 19, "１", "1 "])
-def test_what_is_no_integer_from_0(text: str) -> None:
+def test_invalid_integers_from_0(text: str) -> None:
     """Bad value: 400."""
     with pytest.raises(InvalidParameters):
         integer("i", text, least=0)
@@ -524,7 +524,7 @@ def test_namespaces_declared_further_out_are_carried(inner: str, content: str) -
 
 
 def test_each_entry_has_its_own_namespaces() -> None:
-    """What one declares is nothing to the next."""
+    """Declarations of one entry do not apply to the next."""
     contents = '<contents type="a/b"><p:c/></contents>'
     one = f'<property name="1" xmlns:p="urn:1">{contents}</property>'
     entries = read_batch(f'<properties>{one}<property name="2">{contents}</property></properties>'.encode())
@@ -598,7 +598,7 @@ def test_any_text_and_any_markup_comes_through(text: str, element: Element) -> N
     ],
 )
 def test_contents_are_in_the_charset_of_their_type(content_type: str, content: bytes | None) -> None:
-    """Whatever that of the batch is, so that who reads them reads what was written; or they are refused."""
+    """Whatever the charset of the batch is, so that readers get what was written; or they are refused."""
     found = entry(f"<contents type='{content_type}'>ä€</contents>")
     if content is None:
         assert found.problem is not None
@@ -634,8 +634,8 @@ def test_both_spellings_of_the_description(inner: str, description: str | None) 
         ('<property name="jwt.secret"/>', 403),
     ],
 )
-def test_an_entry_that_is_no_good_is_told_alone(text: str, code: int) -> None:
-    """The others of the batch are not touched by it."""
+def test_an_invalid_entry_fails_alone(text: str, code: int) -> None:
+    """The others of the batch are not affected."""
     bad, good = read_batch(f'<properties>{text}<property name="good"/></properties>'.encode())
     assert bad.problem is not None
     assert bad.problem.code == code
@@ -685,7 +685,7 @@ DEEP_CONTENTS = (
     ],
 )
 def test_documents_that_are_refused_as_a_whole(data: bytes) -> None:
-    """Section 4.7: not XML, not properties, a name twice; and what is made to do harm."""
+    """Section 4.7: not XML, not properties, a name twice; and malicious documents."""
     with pytest.raises(OutOfBounds):
         read_batch(data)
 

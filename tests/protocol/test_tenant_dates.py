@@ -92,8 +92,8 @@ def test_years_of_two_digits(digits: str, year: int) -> None:
         "Mon, 23 Feb 2026 07:05:48 GMT, Mon, 23 Feb 2026 07:05:48 GMT",
     ],
 )
-def test_near_misses_are_no_dates(text: str) -> None:
-    """The grammars are matched to the letter; whatever else a library would read is no date (section 4.3)."""
+def test_near_misses_are_not_dates(text: str) -> None:
+    """The grammars are matched exactly; other forms that a library would accept are not dates (section 4.3)."""
     assert parse_http_date(text, NOW) is None
     assert may_save(NOW, [text], NOW)
 
@@ -151,8 +151,8 @@ def test_each_save_has_a_second_of_its_own(stored: int | None, now: int, expecte
 
 
 @given(st.lists(st.integers(0, 3_000), min_size=2), st.integers(0, 4_000_000_000_000))
-def test_what_a_client_read_decides(waits: list[int], now: int) -> None:
-    """Sending back the date of what one has read saves if nothing was saved since, and fails if something was."""
+def test_a_save_depends_on_the_date_that_was_read(waits: list[int], now: int) -> None:
+    """Sending back the date of the version that was read saves if nothing was saved since, and fails otherwise."""
     times = []
     stored = None
     for wait in waits:

@@ -96,7 +96,7 @@ def test_an_element_with_the_uri_of_another_is_compared_with_itself() -> None:
 
 
 def test_one_element_in_place_of_a_collection_is_an_element() -> None:
-    """What matters is what is in a collection. What has no URI there belongs to the owner."""
+    """The content of a collection counts, not its form. Elements without a URI there belong to the owner."""
     one = {"uri": "configuration/roles/Boss", "label": "x"}
     assert differences(document(roles=[one]), document(roles=one)) == Differences()
     found = differences(document(roles=one), document(roles=one | {"label": "y"}))

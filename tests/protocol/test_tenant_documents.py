@@ -119,8 +119,8 @@ def test_a_byte_order_mark_is_ignored() -> None:
         (b'{"\\udc00":1}', "surrogate"),
     ],
 )
-def test_json_that_is_not_taken_is_305(body: bytes, said: str) -> None:
-    """Names that repeat, numbers out of range and half characters are refused with 305, and the place is named."""
+def test_unacceptable_json_is_305(body: bytes, said: str) -> None:
+    """Repeated names, numbers out of range and unpaired surrogates are refused with 305 and their place."""
     with pytest.raises(Unacceptable) as caught:
         parsed(body)
     assert said in caught.value.body()["errorMessage"]
@@ -156,7 +156,7 @@ def test_parsing_comes_in_steps() -> None:
 
 @given(documents())
 def test_documents_round_trip(document: dict[str, Any]) -> None:
-    """What is rendered is read as it was, in the same order."""
+    """Parsing a rendered document gives the same document, in the same order."""
     body = render(document)
     assert render(parsed(body)) == body
     assert parsed(body) == document

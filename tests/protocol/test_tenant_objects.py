@@ -70,8 +70,8 @@ def test_reading() -> None:
         "entityTypes/Nothing/attributes",
     ],
 )
-def test_what_is_not_there(path: str) -> None:
-    """Whatever is missing is TYPE_IS_NOT_FOUND, for reading and removing, and never another error (section 2.2)."""
+def test_missing_elements(path: str) -> None:
+    """Every missing element is TYPE_IS_NOT_FOUND, for reading and removing, and never another error (section 2.2)."""
     for action in (objects.get, objects.remove):
         with pytest.raises(TypeIsNotFound) as caught:
             action(document(), address(path))
@@ -140,8 +140,8 @@ def test_adding(path: str, value: Document, place: str) -> None:
         ("sources", {}),
     ],
 )
-def test_what_cannot_be_added(path: str, value: Any) -> None:
-    """What exists, has another URI or name than its address, or cannot be added one by one is BAD_REQUEST."""
+def test_additions_that_are_refused(path: str, value: Any) -> None:
+    """An element that exists, has another URI or name than its address, or cannot be added alone is BAD_REQUEST."""
     with pytest.raises(BadRequest) as caught:
         objects.insert(document(), address(path), value)
     assert caught.value.body()["errorMessage"].startswith("BAD_REQUEST: ")
@@ -200,8 +200,8 @@ def test_replacing(path: str, value: Any) -> None:
         ("roles/Clerk", {"uri": "configuration/roles/Clerk"}, BadRequest),
     ],
 )
-def test_what_cannot_be_replaced(path: str, value: Any, error: type[Exception]) -> None:
-    """What is not there is TYPE_IS_NOT_FOUND; what does not fit its address is BAD_REQUEST."""
+def test_replacements_that_are_refused(path: str, value: Any, error: type[Exception]) -> None:
+    """A missing element is TYPE_IS_NOT_FOUND; one that does not fit its address is BAD_REQUEST."""
     with pytest.raises(error):
         objects.replace(document(), address(path), value)
 
@@ -232,8 +232,8 @@ def test_removing(path: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["entityTypes", "sources", "relationTypes/At/survivorshipGroups", "roles/Clerk"])
-def test_what_cannot_be_removed(path: str) -> None:
-    """Collections, roles and survivorship groups of relation types have no deletion (section 2.3)."""
+def test_removals_that_are_refused(path: str) -> None:
+    """Collections, roles and survivorship groups of relation types cannot be deleted (section 2.3)."""
     with pytest.raises(BadRequest):
         objects.remove(document(), address(path))
 
@@ -248,8 +248,8 @@ def test_what_cannot_be_removed(path: str) -> None:
         ("sources/CRM", "survivorshipStrategies[0]"),
     ],
 )
-def test_what_is_in_use_stays(path: str, user: str) -> None:
-    """A type or source that something refers to cannot be removed; the error says what does (section 13, row 16)."""
+def test_an_element_in_use_cannot_be_removed(path: str, user: str) -> None:
+    """The error says which element refers to the type or source (section 13, row 16)."""
     with pytest.raises(ValidationError) as caught:
         objects.remove(document(), address(path))
     body = caught.value.body()
@@ -282,7 +282,7 @@ def test_the_publish_date_of_a_source() -> None:
 
 @given(documents(), st.data())
 def test_adding_and_removing_undo_each_other(value: Document, data: st.DataObject) -> None:
-    """What was added at the end and is removed again leaves the document as it was."""
+    """An element that is added at the end and removed again leaves the document as it was."""
     types = objects.get(value, ("entityTypes",))
     places = [("entityTypes",), *(("entityTypes", element["label"], "attributes") for element in types)]
     place = data.draw(st.sampled_from(places))
@@ -316,8 +316,8 @@ def test_one_element_in_place_of_a_collection_can_be_read_and_edited() -> None:
     assert objects.remove(value, ("groupTypes", "Boss"))["groupTypes"] == []
 
 
-def test_edits_keep_what_is_no_element() -> None:
-    """Entries that are no objects stay where they are."""
+def test_edits_keep_entries_that_are_not_elements() -> None:
+    """Entries that are not objects stay where they are."""
     boss, clerk = ({"uri": f"configuration/groupTypes/{name}"} for name in ("Boss", "Clerk"))
     value = document(groupTypes=["x", boss, 5])
     assert objects.get(value, ("groupTypes",)) == [boss]

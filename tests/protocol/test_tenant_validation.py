@@ -514,8 +514,8 @@ def test_a_document_above_a_base_layer_may_have_stubs() -> None:
 
 
 @pytest.mark.parametrize("base", [1, {"a": 1}, True, ["x"]])
-def test_what_is_no_base_layer_relaxes_nothing(base: Any) -> None:
-    """A `referenceConfigurationURI` that is no string is wrong itself and does not hide what else is."""
+def test_an_invalid_base_layer_relaxes_nothing(base: Any) -> None:
+    """A `referenceConfigurationURI` that is not a string is an error itself and hides no other."""
     value = document(referenceConfigurationURI=base, **{f"{CITY}.dependentLookupAttributes[0]": NOWHERE})
     assert broken(value) == [
         (304, "referenceConfigurationURI"),
@@ -596,7 +596,7 @@ def test_shapes_of_documents_in_use_draw_no_finding(shape: str) -> None:
 
 
 @pytest.mark.parametrize("what", WARNED)
-def test_what_a_document_means_for_the_business_is_a_warning(what: str) -> None:
+def test_faults_in_the_business_model_are_warnings(what: str) -> None:
     """Each kind names its place and refuses nothing."""
     code, path, edits = WARNED[what]
     found = findings(edited(small(), edits))
@@ -688,7 +688,7 @@ def test_findings_are_in_document_order() -> None:
 
 
 def test_findings_in_an_element_are_in_the_order_of_its_members() -> None:
-    """What is about the element comes first, then its members as they stand, then the members that are not there."""
+    """Findings about the element come first, then about its members in order, then about missing members."""
     assert broken({"x.y[3]": 1, "label": 5, "entityTypes": 5, "x": 1}) == [
         (304, "x.y[3]"),
         (304, "label"),
@@ -727,8 +727,8 @@ def test_findings_quote_little_of_the_document() -> None:
         assert len(finding.message) + len(finding.advice) < 1500
 
 
-def test_there_is_an_end_to_findings() -> None:
-    """Of errors and of warnings at most 1,000 each are listed; a last finding says that there are more."""
+def test_findings_are_bounded() -> None:
+    """At most 1,000 errors and 1,000 warnings are listed; a last finding says that there are more."""
     sources = [{"uri": "x"} for _ in range(2 * MAX_FINDINGS)]
     found = errors(findings(document(sources=sources)))
     assert [finding.code for finding in found[MAX_FINDINGS:]] == [270]
@@ -749,7 +749,7 @@ def test_a_hundred_thousand_warnings_are_counted_and_not_kept() -> None:
     assert checked.findings[0].path == f"{HOURS}.matchFieldURIs"
 
 
-def test_there_is_an_end_to_elements() -> None:
+def test_elements_are_bounded() -> None:
     """A document that defines more than 250,000 elements is refused before it costs time and memory."""
     value = document(sources=[{}] * MAX_ELEMENTS)
     (finding,) = findings(value)

@@ -71,7 +71,7 @@ def test_every_accepted_form_is_read(text: str, expected: int) -> None:
     ],
 )
 def test_anything_else_is_refused(text: str) -> None:
-    """A text that is no timestamp is refused instead of guessed at."""
+    """A text that is not a timestamp is refused and not guessed at."""
     with pytest.raises(ValueError):
         times.parse(text)
 
@@ -96,8 +96,8 @@ PIECES = st.sampled_from(
 @example("1 Jan 99999 00:00:00")
 @example("\x00")
 @settings(max_examples=500)
-def test_nothing_but_a_value_error_comes_of_bad_text(text: str) -> None:
-    """Whatever somebody sends as a timestamp is read or refused, and never breaks the server."""
+def test_bad_text_raises_only_value_errors(text: str) -> None:
+    """Any text is read as a timestamp or refused, and never breaks the server."""
     try:
         assert isinstance(times.parse(text), int)
     except ValueError:

@@ -208,7 +208,7 @@ def test_without_patterns_every_name_is_reached_and_with_none_no_name(tokens: To
     ],
 )
 def test_a_token_of_another_server_with_the_same_key_is_good(tokens: Tokens, body: dict[str, Any]) -> None:
-    """Order of keys, unknown keys, missing scopes and a `typ` in the header do not matter."""
+    """The order of keys, unknown keys, missing scopes and a `typ` in the header do not matter."""
     assert tokens.verify(signed({"payload": body}), NOW).user_id == 1
     assert tokens.verify(signed({"payload": body}, b'{"typ":"JWT","alg":"HS256"}'), NOW).user_id == 1
 
@@ -264,13 +264,13 @@ BAD_BODIES: dict[str, Any] = {
 
 @pytest.mark.parametrize("body", BAD_BODIES.values(), ids=BAD_BODIES)
 def test_a_token_with_bad_content_is_invalid(tokens: Tokens, body: Any) -> None:
-    """A good signature is not enough: what is missing, ill-typed or stands for nothing makes the token invalid."""
+    """A valid signature is not enough: missing, ill-typed or unknown claims make the token invalid."""
     with pytest.raises(InvalidCredentials):
         tokens.verify(signed(body), NOW)
 
 
 def test_a_token_with_another_signature_is_invalid(tokens: Tokens) -> None:
-    """Unsigned, signed with another key or algorithm, cut, tampered with: none is believed."""
+    """Unsigned, signed with another key or algorithm, truncated, tampered with: all are refused."""
     head, body, signature = tokens.mint(claims()).split(".")
     payload = {"payload": GOOD}
     weaker = encoded(json.dumps({"payload": GOOD | {"u": JOHN}}).encode())
@@ -319,7 +319,7 @@ def test_any_text_as_a_token_is_only_invalid(text: str) -> None:
 
 
 def test_a_token_is_good_until_its_last_millisecond(tokens: Tokens) -> None:
-    """Expired is strictly after the expiry, without leeway; an expired token of anybody says so."""
+    """A token has expired strictly after its expiry, without leeway; any expired token gets that error."""
     token = tokens.mint(claims())
     assert tokens.verify(token, NOW + HOUR).expires == NOW + HOUR
     for found in (token, tokens.mint(claims(u=LOCKED)), tokens.mint(claims(u=99))):
@@ -327,8 +327,8 @@ def test_a_token_is_good_until_its_last_millisecond(tokens: Tokens) -> None:
             tokens.verify(found, NOW + HOUR + 1)
 
 
-async def test_a_token_dies_with_the_activity_of_its_user(tokens: Tokens, users: Users) -> None:
-    """Locking a user makes its tokens invalid, unlocking makes them good again."""
+async def test_tokens_are_valid_only_while_their_user_is_active(tokens: Tokens, users: Users) -> None:
+    """Locking a user makes its tokens invalid, unlocking makes them valid again."""
     token = tokens.mint(claims(u=JOHN))
     ledger = users.ledger
     for status, good in ((Status.DISABLED, False), (Status.ACTIVE, True)):
@@ -359,7 +359,7 @@ def counting(users: Users) -> CountingTokens:
 
 
 def test_a_token_that_was_good_is_verified_once(counting: CountingTokens) -> None:
-    """The same text gives the same identity without another look at its signature; another text does not."""
+    """The same text gives the same identity without another check of its signature; another text does not."""
     john, admin = counting.mint(claims(u=JOHN)), counting.mint(claims())
     first = counting.verify(john, NOW)
     assert counting.verify("".join(john), NOW + 1) is first
@@ -368,7 +368,7 @@ def test_a_token_that_was_good_is_verified_once(counting: CountingTokens) -> Non
 
 
 def test_a_remembered_token_expires_all_the_same(counting: CountingTokens) -> None:
-    """To the millisecond, and then nothing of it is kept."""
+    """To the millisecond; then it leaves the cache."""
     token = counting.mint(claims(e=NOW + 5))
     assert counting.verify(token, NOW + 5) is counting.verify(token, NOW + 5)
     for _ in range(2):
@@ -378,7 +378,7 @@ def test_a_remembered_token_expires_all_the_same(counting: CountingTokens) -> No
 
 
 async def test_a_remembered_token_follows_its_user(counting: CountingTokens, users: Users) -> None:
-    """A lock and a deletion count with the next request, and so does another role."""
+    """A lock, a deletion and a new role take effect at the next request."""
     token, ledger = counting.mint(claims()), users.ledger
     assert counting.verify(token, NOW).tenants is None
     await ledger.commit(users.write("admin", UserProfile("", Role.CLIENT), None))
@@ -393,8 +393,8 @@ async def test_a_remembered_token_follows_its_user(counting: CountingTokens, use
         counting.verify(token, NOW)
 
 
-async def test_a_token_that_was_not_good_is_looked_at_again(counting: CountingTokens, users: Users) -> None:
-    """A failure is not remembered: a user who comes later finds its tokens good."""
+async def test_an_invalid_token_is_not_cached(counting: CountingTokens, users: Users) -> None:
+    """A user who is created later can use its tokens."""
     token = counting.mint(claims(u=BOUND + 1))
     for _ in range(2):
         with pytest.raises(InvalidCredentials):
@@ -405,7 +405,7 @@ async def test_a_token_that_was_not_good_is_looked_at_again(counting: CountingTo
 
 
 def test_remembered_tokens_are_bounded_in_number_and_bytes() -> None:
-    """The one that was used longest ago goes first."""
+    """The least recently used one is dropped first."""
     verified = VerifiedTokens(most=3, most_bytes=10)
     identity = Identity(1, "john", NOW, 0, None, None)
 
@@ -426,7 +426,7 @@ def test_remembered_tokens_are_bounded_in_number_and_bytes() -> None:
 # Revoking, and clocks that were wrong.
 
 
-async def test_a_revoked_token_is_refused_with_all_that_come_of_it(tokens: Tokens, users: Users) -> None:
+async def test_a_revoked_token_is_refused_with_those_made_from_it(tokens: Tokens, users: Users) -> None:
     """By its id: the access token, also a cached one, and its refresh token; those of another login stay."""
     access, refresh = tokens.pair(claims(), NOW + HOUR, NOW + HOUR, NOW)
     other, _ = tokens.pair(claims(), NOW + HOUR, NOW + HOUR, NOW)
@@ -446,7 +446,7 @@ async def test_a_revoked_token_is_refused_with_all_that_come_of_it(tokens: Token
 
 
 async def test_a_new_generation_ends_all_tokens_of_a_user(tokens: Tokens, users: Users) -> None:
-    """Those of before, those that say no generation included; not those of later, nor of others."""
+    """Earlier ones, also those without a generation; not later ones, nor those of other users."""
     old, refresh = tokens.pair(claims(u=JOHN), NOW + HOUR, NOW + HOUR, NOW)
     bare, others = tokens.mint(claims(u=JOHN)), tokens.mint(claims())
     assert tokens.active(tokens.verify(old, NOW))
@@ -462,7 +462,7 @@ async def test_a_new_generation_ends_all_tokens_of_a_user(tokens: Tokens, users:
 
 
 def test_a_token_of_a_clock_that_was_ahead_does_not_count(tokens: Tokens) -> None:
-    """Issued up to a minute ahead it does; later it counts again, when that time has come."""
+    """A token issued up to a minute ahead is valid; others become valid when their time has come."""
     year = 400 * 24 * HOUR
     access, refresh = tokens.pair(claims(), NOW + year + HOUR, NOW + year + HOUR, NOW + year)
     assert tokens.verify(access, NOW + year - 60_000)
@@ -474,7 +474,7 @@ def test_a_token_of_a_clock_that_was_ahead_does_not_count(tokens: Tokens) -> Non
 
 
 def test_tokens_of_the_previous_key_are_good_for_a_time(tokens: Tokens, users: Users) -> None:
-    """Until then: as its expiry, both kinds; new ones are signed by the new key."""
+    """Until then both kinds are valid; new ones are signed with the new key."""
     old, refresh = tokens.pair(claims(), NOW + 9 * HOUR, NOW + 9 * HOUR, NOW)
     tokens = Tokens(Key("n" * 32, "utf8"), users, Tenants(users.ledger), HOUR, HOUR)
     with pytest.raises(InvalidCredentials):
@@ -515,8 +515,8 @@ def test_a_refresh_token_gives_a_fresh_access_token_with_its_rights(tokens: Toke
         ({"e": 5}, Unauthorized),
     ],
 )
-def test_what_cannot_be_refreshed_is_told(tokens: Tokens, changed: dict[str, Any], error: type[WireError]) -> None:
-    """The type is looked at before the age, and both before the user."""
+def test_refreshing_an_invalid_token_says_why(tokens: Tokens, changed: dict[str, Any], error: type[WireError]) -> None:
+    """The type is checked before the age, and both before the user."""
     with pytest.raises(error):
         tokens.refresh(tokens.mint(claims(**{"t": REFRESH} | changed)), NOW)
 
@@ -551,15 +551,16 @@ def test_a_login_gets_the_rights_of_its_role(users: Users) -> None:
     ],
 )
 def test_a_secret_of_the_reference_server_gives_its_key(secret: str, value: str) -> None:
-    """What is not Base64 is skipped and an incomplete group dropped, so tokens of that server stay valid."""
+    """Characters that are not Base64 are skipped and an incomplete group dropped, so tokens of that server stay
+    valid."""
     key = Key(secret, "devicehive")
     assert key.value.hex() == value
     assert key.weak
 
 
 @pytest.mark.parametrize("secret", ["", "abc", "----", "äöü", "a-b-c"])
-def test_a_secret_that_comes_to_an_empty_key_is_refused(secret: str) -> None:
-    """A key that anybody could guess is no key."""
+def test_a_secret_that_becomes_an_empty_key_is_refused(secret: str) -> None:
+    """Anybody could guess such a key."""
     with pytest.raises(SecretError, match="empty key"):
         Key(secret, "devicehive")
 
@@ -584,8 +585,8 @@ def test_a_generated_secret_is_long_and_never_the_same() -> None:
     assert len(Key(generate_secret(), "utf8").value) == 64
 
 
-def test_a_key_does_not_show_itself() -> None:
-    """Neither in words nor in a traceback."""
+def test_a_key_is_not_shown() -> None:
+    """Neither its repr nor a traceback contains it."""
     assert SECRET not in repr(Key(SECRET, "utf8"))
     assert "a-stored-hash" not in repr(UserProfile("a-stored-hash"))
 
@@ -647,14 +648,14 @@ def test_ten_wrong_passwords_are_free_and_then_the_wait_doubles(throttle: Thrott
 
 
 def test_another_address_and_another_login_do_not_wait(throttle: Throttle) -> None:
-    """Nobody can lock somebody else out by guessing."""
+    """Nobody can lock out somebody else by guessing."""
     fail(throttle, 50)
     assert throttle.wait("john", "10.0.0.2") == 0
     assert throttle.wait("admin", "10.0.0.1") == 0
     assert throttle.wait("john", "10.0.0.1") > 0
 
 
-def test_a_right_password_starts_counting_anew(throttle: Throttle) -> None:
+def test_a_right_password_resets_the_count(throttle: Throttle) -> None:
     """After a success there are ten free attempts again, for this address only."""
     fail(throttle, 12)
     fail(throttle, 12, address="10.0.0.2")
@@ -665,7 +666,7 @@ def test_a_right_password_starts_counting_anew(throttle: Throttle) -> None:
 
 
 def test_an_unlocked_login_is_forgiven_everywhere(throttle: Throttle) -> None:
-    """An administrator who activates a user ends its waiting from every address, and nobody else's."""
+    """When an administrator activates a user, its login does not wait at any address; other logins do."""
     fail(throttle, 12)
     fail(throttle, 12, address="10.0.0.2")
     fail(throttle, 12, login="admin")
@@ -690,8 +691,8 @@ def test_an_address_is_what_one_client_has(throttle: Throttle, one: str, other: 
     assert (throttle.wait("john", other) > 0) is same
 
 
-def test_a_day_of_quiet_is_forgotten(throttle: Throttle, clock: Clock) -> None:
-    """Failures of yesterday do not count against today."""
+def test_failures_are_forgotten_after_a_day(throttle: Throttle, clock: Clock) -> None:
+    """Failures of yesterday do not count today."""
     fail(throttle, 15)
     clock.time += FORGET_AFTER + 1
     fail(throttle, FREE_ATTEMPTS - 1)
@@ -718,7 +719,7 @@ def test_the_memory_of_failures_is_bounded(throttle: Throttle) -> None:
 
 
 def test_endless_logins_are_counted_by_their_beginning(throttle: Throttle) -> None:
-    """A login of a megabyte is neither kept whole nor a way around the brake."""
+    """A login of a megabyte is neither stored completely nor a way around the throttle."""
     fail(throttle, FREE_ATTEMPTS, login="x" * 1_000_000)
     assert throttle.wait("x" * 1_000_000, "10.0.0.1") == 1_000
 
@@ -773,7 +774,7 @@ class StuckHasher(PasswordHasher):
 
 
 async def test_the_line_of_hashes_is_bounded() -> None:
-    """Beyond 64 in line the next is refused at once, and served again when the line is shorter."""
+    """When 64 hashes wait, the next is refused at once, and accepted when the queue is shorter."""
     hasher = StuckHasher()
     passwords = Passwords(1, hasher)
     waiting = [asyncio.create_task(passwords.hash("x")) for _ in range(64)]
@@ -802,7 +803,7 @@ def test_a_generated_password_is_long_and_unambiguous() -> None:
 
 
 def test_ten_calls_in_any_second_are_let_by_and_no_more() -> None:
-    """The second slides: what was let by counts for exactly one second, what was not counts for nothing."""
+    """The window slides: an accepted call counts for exactly one second, a refused one does not count."""
     clock = Clock()
     rate = Rate(clock, 10)
     for step in range(10):
@@ -818,7 +819,7 @@ def test_ten_calls_in_any_second_are_let_by_and_no_more() -> None:
     assert rate.wait("c", "10.0.0.1") == 50
 
 
-def test_a_household_has_one_rate_and_a_clock_that_is_set_back_locks_nobody_out() -> None:
+def test_a_network_has_one_rate_and_a_clock_set_back_locks_nobody_out() -> None:
     """All addresses of an IPv6 /64 count together."""
     clock = Clock()
     rate = Rate(clock, 2)
@@ -827,7 +828,7 @@ def test_a_household_has_one_rate_and_a_clock_that_is_set_back_locks_nobody_out(
     assert rate.wait("c", "2001:db8::4") == 0
 
 
-def test_a_rate_remembers_so_many_names_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rate_tracks_a_bounded_number_of_names(monkeypatch: pytest.MonkeyPatch) -> None:
     """Made-up names do not fill the memory; the one that was quiet longest is forgotten."""
     monkeypatch.setattr("hivewire.access.throttle.MAX_TRACKED", 3)
     rate = Rate(lambda: NOW, 1)

@@ -132,7 +132,7 @@ async def list_is_naive(
 
 
 async def test_a_list_has_bounds(world: World) -> None:
-    """A page has 1,000 rows unless asked otherwise, 10,000 at most; what makes no sense is refused by name."""
+    """A page has 1,000 rows by default and 10,000 at most; invalid bounds are refused by name."""
     await world.store(*(f"a{number:04}" for number in range(1_000)))
     await world.store("b")
     reply = await world.ask(ConfigurationList())
@@ -156,7 +156,7 @@ async def test_a_list_has_bounds(world: World) -> None:
 
 
 async def test_put_get_and_delete_count_versions_and_revisions(world: World) -> None:
-    """1 at creation, one more for every put, equal values too; after a delete a new life begins at 1."""
+    """1 at creation, one more for every put, of equal values too; after a delete a new life starts at 1."""
     first = await world.put("n", "42")
     assert first.configuration == Configuration("n", "42", 1)
     second = await world.put("n", "42")
@@ -175,7 +175,7 @@ async def test_put_get_and_delete_count_versions_and_revisions(world: World) -> 
 
 
 async def test_names_are_case_sensitive_and_may_be_anything_printable(world: World) -> None:
-    """Every name is its own, whatever its script."""
+    """Every spelling is another name, in any script."""
     for name in ("n", "N", " ", "a/b", "*", "ä", "a\u0308", "😀", "x" * 128, "😀" * 128):
         await world.put(name, name)
     for name in ("n", "N", " ", "a/b", "*", "ä", "a\u0308", "😀"):
@@ -191,7 +191,7 @@ async def test_names_are_case_sensitive_and_may_be_anything_printable(world: Wor
     ],
 )
 async def test_a_name_out_of_bounds_cannot_be_created(name: str, length: int, words: str) -> None:
-    """Empty and too long names are refused in words that say how long, and at the bound that is set."""
+    """The error for an empty or too long name has its length and the limit."""
     world = await World(name_length=length).open()
     with pytest.raises(OutOfBounds) as caught:
         await world.put(name)
@@ -202,7 +202,7 @@ async def test_a_name_out_of_bounds_cannot_be_created(name: str, length: int, wo
 
 @pytest.mark.parametrize("type_", ["application/json", "Application/JSON; charset=utf-8", "application/problem+json"])
 async def test_a_value_that_is_declared_json_is_json(world: World, type_: str) -> None:
-    """What is not JSON is refused with the place, in a put and in a transaction, unless the request says otherwise."""
+    """Invalid JSON is refused with the place, in a put and in a transaction, unless the request disables the check."""
     for value in ("{a:1}", "[1,]", "NaN", '{"a":1', "01", '"\\x"', "1 2", " ", "[" * 60_000):
         with pytest.raises(OutOfBounds, match="Value is not valid JSON, which its contentType requires: "):
             await world.ask(ConfigurationPut(name="n", value=value, contentType=type_))
@@ -255,10 +255,8 @@ async def test_a_longer_name_from_another_dialect_can_be_used_everywhere(world: 
         (ConfigurationDelete(name="n", description="x" * 1_025), OutOfBounds, "Description is 1,025"),
     ],
 )
-async def test_what_cannot_be_asked_is_told(
-    world: World, request_: Request, error: type[WireError], words: str
-) -> None:
-    """Missing and ill-formed parameters are refused in words that name them, and nothing is written."""
+async def test_bad_parameters_are_named(world: World, request_: Request, error: type[WireError], words: str) -> None:
+    """Missing and ill-formed parameters are refused by name, and nothing is written."""
     before = world.services.ledger.revision
     with pytest.raises(WireError) as caught:
         await world.ask(request_)
@@ -269,7 +267,7 @@ async def test_what_cannot_be_asked_is_told(
 
 
 async def test_values_and_descriptions_at_their_bounds_are_taken() -> None:
-    """The bounds are settings, count characters, and include their number."""
+    """The limits are settings, count characters, and are inclusive."""
     world = await World(value_length=3, description_length=2).open()
     assert (await world.put("n", "😀" * 3, description="éé")).configuration.value == "😀" * 3
     with pytest.raises(OutOfBounds, match="Value is 4 characters long; at most 3"):
@@ -300,7 +298,7 @@ async def test_a_content_type_is_kept_and_shown(world: World) -> None:
     ["", "json", "a/", "/b", "a/b/c", "a b/c", "text/plain\r\nX: y", "text/plain;", "ä/b", "a/b; é", "x" * 65 + "/b"],
 )
 async def test_a_bad_content_type_is_refused(world: World, bad: str) -> None:
-    """What would not be a header over HTTP is not taken over frames."""
+    """A type that could not be an HTTP header is refused in frames too."""
     with pytest.raises(OutOfBounds, match="contentType"):
         await world.put("n", contentType=bad)
 
@@ -317,7 +315,7 @@ async def conflict_of(world: World, request: Request) -> VersionConflict:
 
 
 async def test_an_expected_version_must_be_the_current_one(world: World) -> None:
-    """Who expects another version writes nothing, and is shown what is there now."""
+    """A writer who expects another version writes nothing, and gets the current change."""
     await world.put("n", "a", description="first")
     put = await world.put("n", "b", entityVersion=1, description="lunch")
     for request in (
@@ -338,7 +336,7 @@ async def test_an_expected_version_must_be_the_current_one(world: World) -> None
 
 
 async def test_version_zero_means_must_not_exist(world: World) -> None:
-    """Creation is safe too: of two that expect nothing to be there, one wins."""
+    """Creation is safe too: of two writers that expect no record, one wins."""
     await world.put("n", "a", entityVersion=0)
     error = await conflict_of(world, ConfigurationPut(name="n", value="b", entityVersion=0))
     assert str(error) == "Configuration 'n' is at version 1, not 0"
@@ -379,15 +377,15 @@ async def test_a_revision_tells_two_lives_apart_that_a_version_does_not(world: W
         await world.put("n", "d", revision=0)
 
 
-async def test_when_both_are_wrong_the_version_is_told(world: World) -> None:
-    """One sentence is enough, and the version is the one that people know."""
+async def test_when_both_are_wrong_the_error_names_the_version(world: World) -> None:
+    """One sentence is enough, and people know versions."""
     await world.put("n")
     error = await conflict_of(world, ConfigurationPut(name="n", value="c", entityVersion=5, revision=999))
     assert str(error) == "Configuration 'n' is at version 1, not 5"
 
 
 async def test_a_revision_of_a_deleted_record_is_that_of_the_delete(world: World) -> None:
-    """Who saw the delete may re-create on top of it, who saw the put before may not."""
+    """A writer who saw the delete may create the record again, one who saw the put before may not."""
     put = await world.put("n")
     gone = await world.ask(ConfigurationDelete(name="n"))
     error = await conflict_of(world, ConfigurationPut(name="n", value="c", revision=put.revision))
@@ -409,7 +407,7 @@ async def test_a_revision_of_a_deleted_record_is_that_of_the_delete(world: World
     ],
 )
 async def test_the_name_of_the_signing_secret_is_out_of_reach(world: World, request_: Request) -> None:
-    """Administrators hear 403 for `jwt.secret`; nobody in particular hears 401 first."""
+    """Administrators get 403 for `jwt.secret`; anonymous callers get 401 first."""
     with pytest.raises(AccessDenied):
         await world.ask(request_)
     with pytest.raises(Unauthorized):
@@ -417,7 +415,7 @@ async def test_the_name_of_the_signing_secret_is_out_of_reach(world: World, requ
 
 
 async def test_reading_and_writing_are_separate_rights(world: World) -> None:
-    """GetConfiguration reads, ManageConfiguration does both, the caller set neither."""
+    """GetConfiguration reads, ManageConfiguration does both, the client set neither."""
     await world.put("n")
     reader, manager = world.caller(a=[100]), world.caller(a=[13])
     for caller in (reader, manager):
@@ -435,7 +433,7 @@ async def test_reading_and_writing_are_separate_rights(world: World) -> None:
 
 
 async def test_a_token_with_patterns_reaches_only_its_names(world: World) -> None:
-    """A name outside is 403 whether it exists or not; lists leave it out without a word."""
+    """Another name is 403 whether it exists or not; lists leave it out silently."""
     for name in ("a.1", "a.2", "b", "ab"):
         await world.put(name)
     caller = world.caller(c=["a.*", "b"])
@@ -518,10 +516,8 @@ async def mint(world: World, caller: Caller, **payload: Any) -> Claims:
 async def test_actions_are_minted_from_the_callers_own(
     world: World, own: list[int], asked: list[object] | None, given: list[int] | None
 ) -> None:
-    """Names in any case and numbers become numbers, unknown ones are dropped, more than one's own is refused.
-
-    Where nothing is left the token grants nothing: never the empty list, which would mean the caller set.
-    """
+    """Names in any case and numbers become numbers, unknown ones are dropped, rights beyond the caller's are refused.
+    If none is left the token grants nothing: never the empty list, which would mean the client set."""
     caller = world.caller(a=own)
     if given is None:
         with pytest.raises(AccessDenied):
@@ -535,8 +531,8 @@ async def test_actions_are_minted_from_the_callers_own(
     st.none() | st.lists(st.integers(-1, 20) | st.just(100), max_size=4),
 )
 @settings(max_examples=60)
-def test_no_minted_token_may_more_than_its_maker(own: list[int], asked: list[int] | None) -> None:
-    """Whatever is asked for, the new token's rights are among the caller's."""
+def test_no_minted_token_grants_more_than_its_makers(own: list[int], asked: list[int] | None) -> None:
+    """Whatever is requested, the new token's rights are among the caller's."""
 
     async def check() -> None:
         world = await World().open()
@@ -557,14 +553,14 @@ def test_no_minted_token_may_more_than_its_maker(own: list[int], asked: list[int
 
 @pytest.mark.parametrize("bad", [b"1e400", b"-" + b"9" * 5_000, b'"\xff"', b'["\xff"]'], ids=lambda bad: str(bad[:5]))
 async def test_an_action_that_cannot_be_read_is_refused(world: World, bad: bytes) -> None:
-    """Numbers out of range and text of a body that is not UTF-8 are not looked at before they come here."""
+    """Numbers out of range, and text that is not UTF-8, are decoded only here."""
     with pytest.raises(OutOfBounds, match="Actions list should contain only Strings or Integers"):
         await world.ask(TokenCreate(payload=TokenPayload(userId=ADMIN, actions=[msgspec.Raw(b"2"), msgspec.Raw(bad)])))
 
 
 @pytest.mark.parametrize("bad", [None, True, 1.5, {}, [2]], ids=str)
 async def test_an_action_that_is_neither_name_nor_number_is_refused(world: World, bad: object) -> None:
-    """The words are those that clients know."""
+    """The text is the one that clients know."""
     with pytest.raises(OutOfBounds, match="Actions list should contain only Strings or Integers"):
         await mint(world, world.admin, actions=[2, bad])
 
@@ -642,7 +638,7 @@ async def test_name_patterns_are_minted_from_the_callers_own(
 
 
 async def test_for_whom_tokens_are_minted(world: World) -> None:
-    """For oneself with ManageToken, for others only with ManageUser too; for active users that exist."""
+    """For the caller with ManageToken, for others only with ManageUser too; for active users that exist."""
     assert (await mint(world, world.caller(JOHN, [15]), userId=JOHN)).u == JOHN
     with pytest.raises(AccessDenied):
         await mint(world, world.caller(JOHN, [15]), userId=ADMIN)
@@ -666,7 +662,7 @@ async def test_for_whom_tokens_are_minted(world: World) -> None:
 
 
 async def test_nobody_widens_device_types_through_somebody_elses_flag(world: World) -> None:
-    """A caller bound to some device types mints for users bound alike, not for one who has them all."""
+    """A caller limited to some device types mints for users limited alike, not for one who has them all."""
     caller = world.caller(BOUND, [12, 15], dt=["4"])
     assert (await mint(world, caller, userId=BOUND, deviceTypeIds=[4])).dt == ["4"]
     with pytest.raises(AccessDenied):
@@ -709,7 +705,7 @@ def payload_with(member: str, value: bytes) -> TokenPayload:
 
 @pytest.mark.parametrize("member", ["expiration", "refreshExpiration"])
 async def test_an_expiry_that_no_token_may_have_is_refused(world: World, member: str) -> None:
-    """Such a token would be refused whenever it is used: a time in seconds is one in 1970 here."""
+    """Such a token would always be refused: a time in seconds is one in 1970 here."""
     for bad in (b"0", b"2147483647", b"1772357400"):
         with pytest.raises(OutOfBounds, match=f"^{member} is before 1970-01-25.*It has to be in milliseconds"):
             await world.ask(TokenCreate(payload=payload_with(member, bad)))
@@ -717,7 +713,7 @@ async def test_an_expiry_that_no_token_may_have_is_refused(world: World, member:
 
 
 async def test_a_token_that_would_be_too_long_is_not_minted(world: World) -> None:
-    """It would be refused whenever it is used."""
+    """It would always be refused."""
     names = [f"{number:03}" + "x" * 100 for number in range(900)]
     with pytest.raises(OutOfBounds, match=r"^configurations: .* longer than 65536 characters"):
         await world.ask(TokenCreate(payload=TokenPayload(ADMIN, configurations=names)))
@@ -726,8 +722,8 @@ async def test_a_token_that_would_be_too_long_is_not_minted(world: World) -> Non
 
 
 @pytest.mark.parametrize("bad", [b'"soon"', b"1.5", b"true", b"{}", b"[]", b'"2017-07"', b"9" * 40])
-async def test_an_expiry_that_is_no_time_is_refused(world: World, bad: bytes) -> None:
-    """The words name the member."""
+async def test_an_invalid_expiry_is_refused(world: World, bad: bytes) -> None:
+    """The error names the member."""
     for member in ("expiration", "refreshExpiration"):
         with pytest.raises(OutOfBounds, match=f"^{member} is not a timestamp"):
             await world.ask(TokenCreate(payload=payload_with(member, bad)))
@@ -752,7 +748,7 @@ async def test_a_login_gives_tokens_that_work(world: World) -> None:
 
 
 async def test_revoking_ends_tokens_on_open_connections(world: World) -> None:
-    """All of one's own without a member; an administrator ends those of others, by user, id or the token itself."""
+    """Without a member it ends all of the caller's own; an administrator ends those of others, by user, id or token."""
     john = world.caller(JOHN)
     await world.ask(TokenRevoke(), john)
     with pytest.raises(TokenRevoked):
@@ -786,7 +782,7 @@ async def test_revoking_ends_tokens_on_open_connections(world: World) -> None:
         (TokenRevoke(token="x"), InvalidCredentials),
     ],
 )
-async def test_what_cannot_be_revoked_is_told(world: World, request_: TokenRevoke, error: type[WireError]) -> None:
+async def test_an_invalid_revocation_is_refused(world: World, request_: TokenRevoke, error: type[WireError]) -> None:
     """And nothing is written."""
     revision = world.ledger.revision
     with pytest.raises(error):
@@ -802,8 +798,8 @@ async def test_only_administrators_end_tokens_of_others_and_single_ones(world: W
                 await world.ask(request, caller)
 
 
-async def test_so_many_single_tokens_can_be_revoked(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each is remembered for good, so their number has a bound; all of a user can be revoked at any time."""
+async def test_the_number_of_single_revocations_is_bounded(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Revocations are never forgotten, so their number is bounded; all tokens of a user can be revoked at any time."""
     monkeypatch.setattr("hivewire.access.revocations.MOST", 2)
     for token_id in ("a", "b", "a"):
         await world.ask(TokenRevoke(tokenId=token_id))
@@ -813,7 +809,7 @@ async def test_so_many_single_tokens_can_be_revoked(world: World, monkeypatch: p
 
 
 async def test_an_update_of_a_user_revives_no_token(world: World) -> None:
-    """What was revoked stays so."""
+    """A revoked token stays revoked."""
     john = world.caller(JOHN)
     await world.ask(TokenRevoke(userId=JOHN))
     await world.ask(UserUpdate(userId=JOHN, user=UserUpdateFields(role=0, password="another")))
@@ -849,7 +845,7 @@ async def test_a_failed_authentication_leaves_the_identity(world: World) -> None
 async def test_a_login_that_fails_says_why(
     world: World, login: str | None, password: str | None, error: type[WireError]
 ) -> None:
-    """The words are those that clients know."""
+    """The texts are those that clients know."""
     with pytest.raises(WireError) as caught:
         await world.ask(Token(login=login, password=password), Caller("10.0.0.1", "h"))
     assert type(caught.value) is error
@@ -858,7 +854,7 @@ async def test_a_login_that_fails_says_why(
 
 
 async def test_guessing_is_slowed_down_and_an_administrator_ends_that(world: World) -> None:
-    """After ten wrong passwords even the right one waits, but only from there; activating the user forgives."""
+    """After ten wrong passwords even the right one waits, but only from that address; activating the user resets it."""
     here, there = Caller("10.0.0.1", "h"), Caller("10.0.0.2", "h")
     for _ in range(FREE_ATTEMPTS):
         with pytest.raises(InvalidCredentials):
@@ -877,7 +873,7 @@ async def test_guessing_is_slowed_down_and_an_administrator_ends_that(world: Wor
 
 
 async def test_guesses_at_a_time_learn_no_more_than_guesses_in_a_row(world: World) -> None:
-    """Of a hundred in parallel ten are looked at, and the wait is that of ten."""
+    """Of a hundred parallel guesses ten are checked, and the wait is that of ten."""
     here = Caller("10.0.0.1", "h")
     guesses = [world.ask(Token(login="john", password=f"wrong {n}"), here) for n in range(60)]
     answers = await asyncio.gather(*guesses, return_exceptions=True)
@@ -892,8 +888,8 @@ async def test_right_passwords_at_a_time_all_get_in(world: World) -> None:
     assert all(reply.accessToken for reply in await asyncio.gather(*logins))
 
 
-async def test_who_waits_in_a_full_line_is_not_counted(world: World) -> None:
-    """503, and other logins go on."""
+async def test_a_login_refused_by_a_full_queue_is_not_counted(world: World) -> None:
+    """It gets 503, and other logins continue."""
     here = Caller("10.0.0.1", "h")
     logins = [world.ask(Token(login="john", password="john's"), here) for _ in range(70)]
     other = world.ask(Token(login="admin", password="admin's"), here)
@@ -905,7 +901,7 @@ async def test_who_waits_in_a_full_line_is_not_counted(world: World) -> None:
 
 
 async def test_guesses_at_logins_that_do_not_exist_count_for_nothing(world: World) -> None:
-    """So they crowd nobody out of the memory of failures."""
+    """They displace no other failures from memory."""
     for number in range(30):
         with pytest.raises(UnknownLogin):
             await world.ask(Token(login="nobody", password=f"{number}"), Caller("10.0.0.1", "h"))
@@ -951,10 +947,10 @@ NEW: dict[str, Any] = {"login": "mary", "password": "mary's one", "role": 1}
         (NEW | {"password": "12345"}, OutOfBounds, "from 6 to 128 symbols"),
     ],
 )
-async def test_a_user_that_cannot_be_made_is_told(
+async def test_an_invalid_user_is_refused(
     world: World, user: dict[str, Any] | None, error: type[WireError], words: str
 ) -> None:
-    """Nothing is written, and the words name what is wrong."""
+    """Nothing is written, and the error names the fault."""
     before = world.services.ledger.revision
     with pytest.raises(WireError, match=words) as caught:
         await world.ask(UserInsert(user=UserInsertFields(**user) if user is not None else None))
@@ -963,7 +959,7 @@ async def test_a_user_that_cannot_be_made_is_told(
 
 
 async def test_only_an_administrator_with_all_rights_makes_users(world: World) -> None:
-    """One who may manage users otherwise, and a lesser token of an administrator, would gain rights by it."""
+    """Another user with ManageUser, or a restricted token of an administrator, would gain rights by it."""
     for caller in (world.caller(HELPER, [12]), world.caller(ADMIN, [12])):
         with pytest.raises(NotAllowed):
             await world.ask(UserInsert(user=UserInsertFields(**NEW)), caller)
@@ -979,7 +975,7 @@ async def test_of_two_users_with_one_login_the_first_stays(world: World) -> None
 
 
 async def test_an_update_changes_what_is_given_and_clears_data(world: World) -> None:
-    """Members that are left out stay, except `data`, which is what the request says or nothing."""
+    """Absent members stay, except `data`, which the request replaces or clears."""
     await world.ask(UserUpdate(userId=JOHN, user=UserUpdateFields(data={"a": [1]}, introReviewed=True)))
     before = await profile_of(world, JOHN)
     assert (before.data, before.intro_reviewed) == ({"a": [1]}, True)
@@ -998,8 +994,8 @@ async def test_a_new_password_replaces_the_old_one(world: World) -> None:
         await world.ask(Token(login="john", password="john's"), Caller("10.0.0.1", "h"))
 
 
-async def test_a_locked_user_is_out_at_once(world: World) -> None:
-    """Its open connections and its logins are refused until it is active again."""
+async def test_a_locked_user_is_refused_at_once(world: World) -> None:
+    """On its open connections and for logins, until it is active again."""
     john = world.caller(JOHN)
     await world.ask(UserUpdate(userId=JOHN, user=UserUpdateFields(status=1)))
     with pytest.raises(UserNotActive):
@@ -1026,10 +1022,10 @@ async def test_a_locked_user_is_out_at_once(world: World) -> None:
         (UserUpdate(userId=JOHN, user=UserUpdateFields(status=3)), OutOfBounds, "status"),
     ],
 )
-async def test_an_update_that_cannot_be_is_told(
+async def test_an_invalid_update_is_refused(
     world: World, request_: UserUpdate, error: type[WireError], words: str
 ) -> None:
-    """Nothing is written, and the words name what is wrong."""
+    """Nothing is written, and the error names the fault."""
     before = world.services.ledger.revision
     with pytest.raises(WireError, match=words) as caught:
         await world.ask(request_)
@@ -1053,10 +1049,10 @@ async def test_an_update_that_cannot_be_is_told(
         (HELPER, {"login": "john"}, False),
     ],
 )
-async def test_who_manages_users_without_being_administrator_cannot_become_one(
+async def test_a_user_manager_cannot_become_an_administrator(
     world: World, number: int, fields: dict[str, Any], allowed: bool
 ) -> None:
-    """Roles, statuses, logins and passwords are for administrators by role, not only by right."""
+    """Roles, statuses, logins and passwords can be changed only by administrators, not by everybody with ManageUser."""
     helper = world.caller(HELPER, [12])
     request = UserUpdate(userId=number, user=UserUpdateFields(**fields))
     if allowed:
@@ -1074,10 +1070,10 @@ async def test_who_manages_users_without_being_administrator_cannot_become_one(
     ids=["one right", "some rights", "names", "no networks", "one network"],
 )
 @pytest.mark.parametrize("fields", [{"password": "taken over"}, {"role": 0}, {"status": 0}])
-async def test_a_token_that_was_made_for_less_cannot_become_more(
+async def test_a_restricted_token_cannot_gain_rights(
     world: World, restricted: dict[str, Any], fields: dict[str, Any]
 ) -> None:
-    """With an administrator's token for managing users one could set its password, and log in to everything."""
+    """With an administrator's token for managing users a caller could otherwise set its password and log in."""
     request = UserUpdate(userId=ADMIN, user=UserUpdateFields(**fields))
     with pytest.raises(NotAllowed, match="unrestricted token"):
         await world.ask(request, world.caller(ADMIN, **restricted))
@@ -1088,7 +1084,7 @@ async def test_a_token_that_was_made_for_less_cannot_become_more(
 
 @pytest.mark.parametrize("fields", [{"role": 1}, {"status": 1}, {"status": 2}])
 async def test_the_last_administrator_stays(world: World, fields: dict[str, Any]) -> None:
-    """Nobody can make the gateway one that nobody administers; with a second administrator it is allowed."""
+    """The last administrator can be neither demoted nor locked; with a second one that is allowed."""
     with pytest.raises(NotAllowed, match="last active administrator"):
         await world.ask(UserUpdate(userId=ADMIN, user=UserUpdateFields(**fields)))
     await world.ask(UserUpdate(userId=ADMIN, user=UserUpdateFields(introReviewed=True, role=0, status=0)))
@@ -1169,10 +1165,8 @@ async def test_a_list_of_users_has_twenty_over_a_socket_and_all_over_http(world:
         ({"skip": -1}, OutOfBounds),
     ],
 )
-async def test_a_list_of_users_that_cannot_be_is_refused(
-    world: World, asked: dict[str, Any], error: type[WireError]
-) -> None:
-    """Where the reference server stays silent, this one answers."""
+async def test_an_invalid_list_of_users_is_refused(world: World, asked: dict[str, Any], error: type[WireError]) -> None:
+    """The reference server stays silent there, this one answers."""
     with pytest.raises(error):
         await world.ask(UserList(**asked))
 
@@ -1204,15 +1198,15 @@ def test_a_login_pattern_is_sql_like(pattern: str) -> None:
     asyncio.run(check())
 
 
-async def test_a_pattern_made_to_hurt_is_harmless(world: World) -> None:
-    """Many wildcards cost no more than their number, and none is forgotten."""
+async def test_a_malicious_pattern_is_harmless(world: World) -> None:
+    """Many wildcards cost no more than their number, and all are applied."""
     assert await logins(world, loginPattern="%a" * 100) == []
     assert await logins(world, loginPattern="%" * 256 + "nobody") == []
     assert await logins(world, loginPattern="%" * 200 + "john") == ["john"]
 
 
 def test_no_input_becomes_a_regular_expression() -> None:
-    """What a function searches for is written there, or stands in a constant of the module."""
+    """Every pattern of a search is a literal or a constant of the module."""
     sources = [path for package in (hivewire, hivewire_protocol) for path in Path(package.__path__[0]).rglob("*.py")]
     assert len(sources) > 50
     for path in sources:

@@ -72,21 +72,21 @@ def test_a_session_token_has_its_shape_and_tells_its_user(place: Place) -> None:
 
 
 def test_a_session_token_expires(place: Place) -> None:
-    """It is good for its life and not a millisecond longer."""
+    """It is valid for its lifetime and not a millisecond longer."""
     token = place.sessions.mint(place.users.all()[0], NOW)
     assert place.sessions.verify(token, NOW + DAY - 1) is not None
     assert place.sessions.verify(token, NOW + DAY) is None
 
 
 async def test_a_session_token_ends_with_the_password(place: Place) -> None:
-    """After a change of password it is nobody's."""
+    """After a change of password it is invalid."""
     token = place.sessions.mint(place.users.all()[0], NOW)
     await place.store("admin", UserProfile("another hash", Role.ADMIN))
     assert place.sessions.verify(token, NOW) is None
 
 
 async def test_a_session_token_ends_with_all_tokens_of_its_user(place: Place) -> None:
-    """When they are revoked it is nobody's."""
+    """When they are revoked it is invalid."""
     token = place.sessions.mint(place.users.all()[0], NOW)
     await place.store("admin", UserProfile("hash", Role.ADMIN, generation=1))
     assert place.sessions.verify(token, NOW) is None
@@ -101,7 +101,7 @@ def test_a_session_token_of_a_clock_that_was_ahead_does_not_count(place: Place) 
 
 
 def test_a_session_token_of_another_good_key_counts(place: Place) -> None:
-    """That of before is good while it is among the keys; new ones are made with the first key."""
+    """The previous key's tokens are valid while it is among the keys; new ones are made with the first key."""
     user = place.users.all()[0]
     token = place.sessions.mint(user, NOW)
     keys = [b"n" * 32, b"k" * 32]
@@ -127,8 +127,8 @@ def test_a_session_token_cannot_be_altered(place: Place, data: st.DataObject) ->
 @pytest.mark.parametrize(
     "token", ["", "1", "1_2_3", "x" * 100_000, "9" * 5_000 + "_" + "1" * 18 + "_" + "a" * 32, "１_1_a"]
 )
-def test_what_is_no_session_token(place: Place, token: str) -> None:
-    """Malformed ones are nobody's."""
+def test_malformed_session_tokens(place: Place, token: str) -> None:
+    """All are refused."""
     assert place.sessions.verify(token, NOW) is None
 
 
@@ -178,8 +178,8 @@ def test_a_server_token_is_good_for_five_minutes_around_its_time(place: Place, s
         f"foo_{EPOCH}__{signature('bar', 'foo', str(EPOCH), '')}",
     ],
 )
-def test_what_is_no_server_token(place: Place, token: str) -> None:
-    """Another key, user, time, hash or form; and good ones for users that are not there."""
+def test_invalid_server_tokens(place: Place, token: str) -> None:
+    """Another key, user, time, hash or form; and valid ones for unknown users."""
     assert place.tokens.verify(token, NOW) is None
 
 
@@ -201,7 +201,7 @@ def test_secrets_are_compared_whole() -> None:
 
 @pytest.mark.parametrize("way", ["key", "session", "server token", "remembered", "client"])
 def test_secrets_are_compared_in_constant_time(place: Place, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
-    """The library's comparison that takes the same time for any two decides, and not another one."""
+    """The library's comparison in constant time decides, and no other one."""
     admin = place.users.all()[0]
     place.remembered.remember(admin, "right")
     tenants = Tenants(place.ledger)
@@ -246,7 +246,7 @@ async def test_a_password_is_remembered_for_a_minute(place: Place) -> None:
         UserProfile("hash", Role.CLIENT),
     ],
 )
-async def test_a_change_of_the_user_is_forgetting(place: Place, profile: UserProfile) -> None:
+async def test_a_change_of_the_user_empties_the_cache(place: Place, profile: UserProfile) -> None:
     """Password, status or role: at once."""
     place.remembered.remember(place.users.all()[0], "right")
     await place.store("admin", profile)
@@ -287,7 +287,7 @@ def credentials_of(place: Place, passwords: ChangingPasswords) -> Credentials:
 
 
 async def test_a_password_that_was_changed_meanwhile_is_not_remembered(place: Place) -> None:
-    """What was proved is the old one then: it is asked for again."""
+    """The old password was verified, so the next request needs a verification again."""
     passwords = ChangingPasswords(place)
     credentials = credentials_of(place, passwords)
     for changes, verified in ((True, 1), (False, 2), (False, 2)):
@@ -328,6 +328,6 @@ async def test_no_setting_of_the_clock_makes_a_password_be_remembered_longer(
         ("http://[", True),
     ],
 )
-def test_foreign_origins_are_told(origin: str | None, foreign: bool) -> None:
-    """The origin of a page is ours when its host and port are those that were asked."""
+def test_foreign_origins_are_recognized(origin: str | None, foreign: bool) -> None:
+    """The origin of a page is ours when its host and port are those of the request."""
     assert is_foreign(origin, "host:8080") is foreign

@@ -74,8 +74,8 @@ async def test_long_work_lets_the_event_loop_run(monkeypatch: pytest.MonkeyPatch
     assert await in_slices(steps()) is None  # type: ignore[arg-type]
 
 
-async def test_what_was_evaluated_is_what_is_replaced(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A write in between is noticed: everything is evaluated again, and now the date is that of an older version."""
+async def test_a_save_replaces_the_version_that_it_evaluated(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A write in between is noticed: everything is evaluated again, with the date of an older version."""
     store = documents_of(world)
     first = await put(world, store)
     other = Write(DOCUMENT, "t1", _later(first.change), "application/json")
@@ -99,8 +99,8 @@ def _later(change: Change) -> bytes:
     return msgspec.json.encode(header) + b"\n" + rest
 
 
-async def test_who_is_always_late_is_told_so(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After some tries."""
+async def test_a_save_that_is_always_late_is_refused(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After some attempts."""
     store = documents_of(world)
     first = await put(world, store)
     other = Write(DOCUMENT, "t1", first.change.content, "application/json")
@@ -110,8 +110,8 @@ async def test_who_is_always_late_is_told_so(world: World, monkeypatch: pytest.M
     await put(world, store)
 
 
-async def test_a_tenant_that_goes_takes_its_document_along(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Even one that is saved in the same moment is not that of a new tenant of the name."""
+async def test_a_deleted_tenant_takes_its_document_along(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even a document that is saved in the same moment does not belong to a new tenant of the name."""
     store, services = (
         documents_of(world),
         world.services,

@@ -331,7 +331,7 @@ async def test_the_bounds_of_a_connection() -> None:
 
 
 async def test_unsubscribe_ends_it_and_an_unknown_one_is_404(world: World) -> None:
-    """After the reply nothing comes any more; the other subscription goes on."""
+    """Nothing is pushed after the reply; the other subscription continues."""
     peer = world.peer()
     peer.subscribe(snapshot=False)
     peer.subscribe(snapshot=False, names=["a"])
@@ -370,7 +370,7 @@ async def test_an_unsubscribe_in_the_middle_of_catching_up(world: World) -> None
 
 @pytest.mark.parametrize("idle", [False, True])
 async def test_an_unsubscribe_before_the_log_is_read(world: World, idle: bool) -> None:
-    """Nothing is pushed for it, and nobody is closed because of what it would have missed."""
+    """Nothing is pushed for it, and its connection is not closed for changes that it would have missed."""
     world.hub.catch_up.conflate_after = 2
     peer = world.peer()
     peer.subscribe(snapshot=False, conflate=False)
@@ -405,7 +405,8 @@ async def test_in_a_batch_the_reply_comes_before_the_first_push(world: World) ->
 
 
 async def test_a_subscription_made_in_a_full_batch_is_known(world: World) -> None:
-    """Its answer fits, however much the others say; and what is no mere read is carried out even as a notification."""
+    """Its answer fits, however large the others are; and a request that is not a mere read is carried out even as a
+    notification."""
     await world.put("big", value="x" * 60_000)
     peer = world.peer()
     peer.subscribe(names=["never"])
@@ -428,7 +429,7 @@ async def test_a_subscription_made_in_a_full_batch_is_known(world: World) -> Non
 
 
 async def test_only_names_that_the_token_reaches(world: World) -> None:
-    """What lies outside is left out silently: of the snapshot, of changes, of groups."""
+    """Other names are left out silently: of the snapshot, of changes, of groups."""
     await world.put("a.1", "b.1")
     peer = world.peer("a.*", "c")
     peer.subscribe(names=["b.*", "a.1", "c*"])
@@ -474,7 +475,7 @@ async def test_changes_while_a_snapshot_is_on_its_way(world: World, monkeypatch:
 
 
 async def test_a_bookmark_says_that_the_ledger_moved_on(world: World) -> None:
-    """Only when nothing that matched has said so."""
+    """Only when no matching change has said so."""
     peer = world.peer()
     peer.subscribe(names=["a"], snapshot=False)
     await world.hub.bookmarks()
@@ -491,8 +492,8 @@ async def test_a_bookmark_says_that_the_ledger_moved_on(world: World) -> None:
     }
 
 
-async def test_who_does_not_read_is_remembered_by_position_only(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is queued for it; when it reads again it gets everything, from where it stood in a transaction on."""
+async def test_a_client_that_does_not_read_costs_only_a_position(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is queued for it; when it reads again it gets everything, from its place within a transaction on."""
     monkeypatch.setattr(catchup, "WRITE", 1)
     peer, other = world.peer(), world.peer()
     peer.subscribe(snapshot=False)
@@ -582,7 +583,7 @@ async def test_a_delete_during_a_conflated_run_is_not_lost(world: World, monkeyp
 
 
 async def test_a_conflated_run_repeats_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was sent of a transaction before the peer stopped reading does not come again in the run."""
+    """Changes of a transaction that were sent before the peer stopped reading are not sent again in the run."""
     monkeypatch.setattr(catchup, "WRITE", 1)
     world.hub.catch_up.conflate_after = 1
     peer = world.peer()
@@ -642,7 +643,7 @@ async def test_a_name_that_comes_and_goes_during_a_conflated_run(world: World, m
 async def test_a_token_that_reaches_less_in_the_middle_of_a_group(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What was counted as sent is not what would be counted now: the state comes anew."""
+    """The number of sent changes would be counted differently now, so the whole state is sent."""
     monkeypatch.setattr(catchup, "WRITE", 1)
     peer = world.peer()
     peer.subscribe(snapshot=False)
@@ -659,7 +660,7 @@ async def test_a_token_that_reaches_less_in_the_middle_of_a_group(
 
 @pytest.mark.parametrize(("idle", "changes"), [(False, 20), (True, 5)])
 async def test_no_conflation_without_need(world: World, idle: bool, changes: int) -> None:
-    """Neither for who was reading all the time, nor for a few changes: then every one of them comes."""
+    """Neither for a client that was reading all the time, nor for a few changes: then each of them is sent."""
     world.hub.catch_up.conflate_after = 5
     peer = world.peer()
     peer.subscribe(snapshot=False, names=["a"])
@@ -672,8 +673,8 @@ async def test_no_conflation_without_need(world: World, idle: bool, changes: int
     assert not any("conflated" in frame for frame in peer.frames)
 
 
-async def test_a_slow_reader_whom_the_log_does_not_cover_gets_the_state_anew(world: World) -> None:
-    """Deletes may be forgotten by then, so the state replaces what the caller has."""
+async def test_a_slow_reader_that_the_log_does_not_cover_gets_the_whole_state(world: World) -> None:
+    """Deletes may be forgotten by then, so the state replaces the client's."""
     peer, strict = world.peer(), world.peer()
     for each, conflate in ((peer, True), (strict, False)):
         each.subscribe(conflate=conflate)
@@ -692,7 +693,7 @@ async def test_a_slow_reader_whom_the_log_does_not_cover_gets_the_state_anew(wor
 
 
 async def test_an_expired_token_pauses_and_a_new_one_resumes(world: World) -> None:
-    """Nothing is pushed behind the expiry; another token of the same user goes on where it stood."""
+    """Nothing is pushed after the expiry; another token of the same user resumes at the same place."""
     peer = world.peer()
     peer.subscribe(snapshot=False)
     first = await world.put("a")
@@ -709,7 +710,7 @@ async def test_an_expired_token_pauses_and_a_new_one_resumes(world: World) -> No
 
 
 async def test_each_subscription_is_told_that_its_token_expires_and_that_it_has(world: World) -> None:
-    """Once a minute before and once when it has expired, in its own framing; a new token is a new turn."""
+    """A minute before and when it has expired, once each, in its own framing; a new token starts again."""
     peer = world.peer(life=HOUR)
     peer.subscribe(snapshot=False)
     asked = {"jsonrpc": "2.0", "id": 2, "method": "configuration/subscribe", "params": {"snapshot": False}}
@@ -760,7 +761,7 @@ async def test_a_timer_is_set_only_for_tokens_that_expire_soon(world: World) -> 
 
 
 async def test_a_revoked_token_stops_pushes_at_once(world: World) -> None:
-    """By its id or with all of its user; whoever has another token is pushed to, and a new one resumes."""
+    """By its id or with all of its user; callers with other tokens get pushes, and a new token resumes."""
     mine, other = world.peer(), world.peer()
     for peer, token_id in ((mine, "one"), (other, "two")):
         peer.caller.identity = structs.replace(peer.caller.identity, token=token_id)
@@ -794,8 +795,8 @@ async def test_a_clock_that_is_set_back_pauses_tokens_of_its_future(world: World
     assert before.taken() == []
 
 
-async def test_who_does_not_read_is_told_of_the_expiry_when_it_reads(world: World) -> None:
-    """Nothing is written to a peer that does not read; the one word comes before anything else."""
+async def test_a_client_that_does_not_read_is_told_of_the_expiry_when_it_reads(world: World) -> None:
+    """Nothing is written to a peer that does not read; the push about the expiry comes before anything else."""
     peer = world.peer(life=1_000)
     peer.subscribe(snapshot=False)
     feed = peer.caller.feed
@@ -811,7 +812,7 @@ async def test_who_does_not_read_is_told_of_the_expiry_when_it_reads(world: Worl
 
 
 async def test_a_topic_may_keep_the_expiry_to_itself(world: World) -> None:
-    """Clients that know no such push are not told, and nothing is pushed to them from then on either."""
+    """Clients that do not know such a push get none, and pushes stop all the same."""
     peer = world.peer(life=1_000)
     feed = peer.caller.feed = world.hub.feed(peer, peer.caller.identity)
     feed.subscribe(CONFIGURATION._replace(name="plain", kind="plain", tells_expiry=False), EVERYTHING)
@@ -895,7 +896,7 @@ async def test_a_locked_user_gets_nothing_more(world: World) -> None:
 
 
 async def test_anonymous_and_unentitled_callers_cannot_subscribe(world: World) -> None:
-    """401 without a token, 403 with one that does not grant it."""
+    """401 without a token, 403 with one that lacks the right."""
     peer = world.peer(rights=1 << Permission.GET_DEVICE)
     assert peer.subscribe()["code"] == 403
     peer.caller.identity = ANONYMOUS
@@ -1196,7 +1197,7 @@ async def test_a_run_whose_tombstones_left_the_log_starts_over(world: World, mon
 
 
 async def test_one_portion_of_the_log_is_read_at_a_time(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """So memory does not grow with those who are behind; all of them get everything."""
+    """Memory does not grow with the number of subscribers that are behind; all of them get everything."""
     start = await world.put("a")
     for _ in range(20):
         await world.put("a")
@@ -1308,7 +1309,7 @@ def texts(peer: Peer) -> list[Any]:
 
 
 async def test_messages_are_followed_by_scope(world: World, messages: Messages) -> None:
-    """By device, by network, by both and yet once, by everything; only within what the identity reaches."""
+    """By device, by network, by both (each message once), by everything; only within the identity's scope."""
     scopes = [("device/a",), ("network/1",), ("device/a", "network/1"), ("all",), ("device/*",)]
     peers = [follow(world, *each)[0] for each in scopes]
     within, _ = follow(world, "all", "network/1", reach="network/*")
@@ -1327,7 +1328,8 @@ async def test_messages_are_followed_by_scope(world: World, messages: Messages) 
 
 
 async def test_messages_are_resumed_and_reset(world: World, messages: Messages) -> None:
-    """From a position everything behind it; from none that is kept everything that there is, and the first says so."""
+    """From a position everything after it; from one that is not kept everything that is, with a reset in the first
+    frame."""
     for number in range(1, 4):
         messages.insert("a", 1, str(number))
     resumed, _ = follow(world, "all", since=("messages", 1))
@@ -1355,7 +1357,7 @@ async def test_messages_are_resumed_and_reset(world: World, messages: Messages) 
 
 
 async def test_a_slow_reader_of_messages_gets_all_that_is_kept(world: World, messages: Messages) -> None:
-    """Nothing is conflated, because a message is not the latest of anything; what expired meanwhile is a reset."""
+    """Nothing is conflated, because a message is not the latest of anything; expired ones lead to a reset."""
     world.hub.catch_up.conflate_after = 2
     peer, feed = follow(world, "device/a")
     feed.pause()

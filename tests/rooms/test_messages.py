@@ -67,7 +67,7 @@ async def test_a_required_member_is_required(world: World, action: str, member: 
 
 @pytest.mark.parametrize("action", REQUESTS)
 async def test_nothing_else_is_required(world: World, action: str) -> None:
-    """With its required members a request is not told that something is missing."""
+    """A request with its required members gets no error about a missing one."""
     assert not isinstance(await _error(world, _request(action)), InvalidParameters)
 
 

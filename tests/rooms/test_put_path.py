@@ -108,7 +108,7 @@ class Recorder:
 
 
 async def test_a_put_is_carried_by_few_functions_from_its_bytes_to_the_push(tmp_path: Path) -> None:
-    """Nobody between the frame and the subscriber, or the answer, but those that the architecture page lists."""
+    """Only the functions that the architecture page lists are between the frame and the push or the answer."""
     world = await World(SqliteJournal(tmp_path / "ledger.db")).open()  # type: ignore[arg-type]
     recorder = Recorder()
     sockets = Sockets(world.dispatcher, Admission(world.services.settings), lambda: Caller("", ""))

@@ -50,10 +50,10 @@ def read(resources: Resources, name: str) -> ResourceReply:
 
 
 @given(st.text(), st.binary(), st.sampled_from([TEXT, "application/json", "image/png"]), st.integers(1, 2**53))
-def test_a_reply_made_from_a_change_says_what_the_struct_says(
+def test_a_reply_made_from_a_change_equals_the_encoded_struct(
     key: str, content: bytes, content_type: str, revision: int
 ) -> None:
-    """Byte for byte, whatever the name and the content are, and when it is read the second time as well."""
+    """Byte for byte, whatever the name and the content are, also when it is read a second time."""
     resources, take = resources_of()
     take(change(key, revision, content, content_type))
     first, again = read(resources, key), read(resources, key)
@@ -78,8 +78,8 @@ def test_a_read_shows_the_last_change_of_the_ledger() -> None:
     assert b'"x"' in read(resources, "n").members()
 
 
-def test_a_reply_is_encoded_once_for_all_who_read_the_record() -> None:
-    """The second reader gets the same bytes as the first."""
+def test_a_reply_is_encoded_once_for_all_readers() -> None:
+    """The second reader gets the same bytes, and after a write the writer and the readers do."""
     resources, take = resources_of()
     take(change("n", 1))
     assert read(resources, "n").encoded is read(resources, "n").encoded

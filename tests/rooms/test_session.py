@@ -110,7 +110,7 @@ def codes(answers: list[Any]) -> list[int]:
 
 
 async def test_a_read_with_nothing_before_it_is_answered_at_once(world: World) -> None:
-    """Nothing has to be waited for, so the answer is there when the request has been taken."""
+    """Its answer is there when `receive` returns, because nothing has to be awaited."""
     world.get(1)
     assert codes(world.answers()) == [404]
     assert (world.session.pending, world.session.pending_bytes) == (0, 0)
@@ -133,7 +133,7 @@ async def test_pipelined_requests_see_what_was_before_them_and_are_answered_in_o
 
 
 async def test_nothing_is_answered_before_it_is_durable(world: World) -> None:
-    """While the storage works on a write, neither its answer nor what it wrote can be seen by anybody."""
+    """While the storage writes, nobody can see the answer or the new value."""
     other, seen = world.connect()
     world.journal.gate.clear()
     world.put(1)
@@ -163,7 +163,7 @@ async def test_writes_in_a_row_share_a_commit(world: World) -> None:
 
 
 async def test_refused_writes_keep_their_place(world: World) -> None:
-    """Refused before or in the storage, malformed or unknown: every answer stands where its request stood."""
+    """Refused before or in the storage, malformed or unknown: every answer is at the place of its request."""
     world.put(1)
     world.put(2, entityVersion=9)
     world.put(3, name="x" * 129)
@@ -265,7 +265,7 @@ async def pipeline_is_like_one_by_one(steps: list[tuple[str, str]], pauses: set[
 
 
 async def test_rights_are_checked_before_parameters(world: World) -> None:
-    """A caller without rights hears 403, nobody in particular 401, before anything is said of their parameters."""
+    """A caller without rights gets 403, an anonymous one 401, before any error about parameters."""
     session, outbox = world.connect(Permission.GET_CURRENT_USER)
     for identity in (session.caller.identity, ANONYMOUS):
         session.caller.identity = identity
@@ -280,7 +280,7 @@ async def test_rights_are_checked_before_parameters(world: World) -> None:
 
 
 async def test_an_expired_token_says_so_and_open_requests_go_on(world: World) -> None:
-    """An identity that has run out on a living socket is told apart from nobody; public requests still work."""
+    """An expired identity gets another error than none; public requests still work."""
     identity = world.session.caller.identity
     assert identity is not None
     world.session.caller.identity = Identity(1, "admin", now() - 1, identity.permissions, None, None)
@@ -310,7 +310,7 @@ async def test_failed_authentications_are_counted(world: World) -> None:
 
 
 async def test_while_held_nothing_begins_and_release_goes_on_in_order(world: World) -> None:
-    """A peer that does not read gets no more answers made for it; when it reads again all of them come."""
+    """No answers are made for a peer that does not read; when it reads again, all of them follow."""
     world.session.pause()
     world.put(1)
     world.get(2)
@@ -325,8 +325,8 @@ async def test_while_held_nothing_begins_and_release_goes_on_in_order(world: Wor
     assert codes(world.answers()) == [200, 200, 400]
 
 
-async def test_what_is_under_way_is_answered_also_when_held(world: World) -> None:
-    """Holding stops new requests, not the answer to a write that was already handed to the storage."""
+async def test_requests_in_progress_are_answered_also_when_held(world: World) -> None:
+    """Holding stops new requests, not the answer to a write that the storage already has."""
     world.put(1)
     world.session.pause()
     world.get(2)
@@ -362,7 +362,7 @@ async def test_rights_that_are_remembered_end_with_the_token(world: World) -> No
 
 
 async def test_the_owner_is_told_when_something_was_answered(world: World) -> None:
-    """Once for all answers of a commit, so that the owner may write them together and read on."""
+    """Once for all answers of a commit, so that the owner may write them together and continue reading."""
     world.get(1)
     assert world.answered == 0
     world.put(2)
@@ -388,8 +388,8 @@ async def test_pending_counts_requests_and_bytes(world: World) -> None:
 # Closing.
 
 
-async def test_after_close_nothing_is_sent_and_what_has_not_begun_is_dropped(world: World) -> None:
-    """Writes under way are finished and answered to nobody; those behind them in the line never happen."""
+async def test_after_close_nothing_is_sent_and_waiting_requests_are_dropped(world: World) -> None:
+    """Writes in progress are finished without an answer; those waiting after them are never carried out."""
     world.put(1)
     world.get(2)
     world.put(3, name="later")
@@ -404,7 +404,7 @@ async def test_after_close_nothing_is_sent_and_what_has_not_begun_is_dropped(wor
 @pytest.mark.parametrize("turns", [0, 1, 2])
 @pytest.mark.parametrize("action", ["token", "user/update"])
 async def test_a_peer_that_leaves_during_a_login_leaves_nothing_behind(world: World, action: str, turns: int) -> None:
-    """Closing while a password is hashed, or before that has even begun, is no error and no warning."""
+    """Closing while a password is hashed, or before hashing has started, causes no error and no warning."""
     session, outbox = world.connect()
     members = {"login": "admin", "password": PASSWORD, "userId": 1, "user": {"password": PASSWORD}}
     session.receive(json.dumps({"action": action, **members}).encode())
@@ -423,7 +423,7 @@ async def test_a_peer_that_leaves_during_a_login_leaves_nothing_behind(world: Wo
 
 
 async def test_a_notification_is_carried_out_and_never_answered(world: World) -> None:
-    """JSON-RPC requests without an id do their work in silence, good or bad."""
+    """JSON-RPC requests without an id are carried out without an answer, valid or not."""
     world.session.receive(
         b'{"jsonrpc":"2.0","method":"configuration/put","params":{"name":"n","value":"v"}}',
     )
@@ -488,7 +488,7 @@ async def test_an_empty_batch_is_answered_by_one_object(world: World) -> None:
 
 
 async def test_a_conflict_in_json_rpc_carries_the_change_as_data(world: World) -> None:
-    """Who lost a race sees the current change, in this framing too."""
+    """A writer who lost a race gets the current change in this framing too."""
     world.put(1)
     world.session.receive(
         b'{"jsonrpc":"2.0","id":2,"method":"configuration/put","params":{"name":"n","value":"w","entityVersion":0}}'
@@ -503,7 +503,7 @@ async def test_a_conflict_in_json_rpc_carries_the_change_as_data(world: World) -
 
 
 async def test_when_the_storage_fails_writes_get_503_and_reads_go_on(world: World) -> None:
-    """Nothing is answered as written that is not; what was there can be read; later writes may succeed again."""
+    """No failed write is answered as written; existing values can be read; later writes may succeed again."""
     world.put(1, value="before")
     await world.quiet()
     world.journal.broken = "disk full"
@@ -531,7 +531,7 @@ async def test_when_the_storage_fails_writes_get_503_and_reads_go_on(world: Worl
 
 
 async def test_when_the_gateway_is_stopping_a_write_is_refused(world: World) -> None:
-    """A write that comes too late is told so, in its place."""
+    """A write that arrives too late gets an error, in order."""
     world.put(1)
     closing = asyncio.create_task(world.services.ledger.close())
     await asyncio.sleep(0)
@@ -545,7 +545,7 @@ async def test_when_the_gateway_is_stopping_a_write_is_refused(world: World) -> 
 
 
 async def test_an_unforeseen_failure_is_one_internal_error_and_the_session_goes_on(world: World) -> None:
-    """A mistake inside the gateway costs the one request, tells nothing of its cause, and is logged."""
+    """A bug in the gateway fails one request, does not reveal its cause, and is logged."""
     seen: list[BaseException] = []
     world.services.telemetry.unexpected = lambda where, error: seen.append(error)  # type: ignore[method-assign]
     world.services.tokens.verify = None  # type: ignore[assignment,method-assign]
@@ -599,8 +599,8 @@ async def test_a_long_line_of_waiting_requests_is_worked_off_to_the_end() -> Non
         b'[{"jsonrpc":"2.0","id":1,"method":"configuration/get","params":{"name":[]}},1]',
     ],
 )
-async def test_what_was_refused_is_not_kept(world: World, message: bytes) -> None:
-    """Once answered, also behind a write, a wrong request leaves nothing behind that could not be freed."""
+async def test_refused_requests_are_not_kept(world: World, message: bytes) -> None:
+    """Once answered, also after a write, an invalid request leaves nothing in memory."""
     gc.collect()
     before = sum(isinstance(found, WireError) for found in gc.get_objects())
     for _ in range(50):

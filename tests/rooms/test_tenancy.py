@@ -113,10 +113,10 @@ async def test_the_id_of_a_tenant_is_letters_and_digits(world: World, name: str)
         (ClientInsert(clientId="a", tenants={"t1": ["READ", "ALL"]}), OutOfBounds, "some of READ"),
     ],
 )
-async def test_what_cannot_be_is_told_and_not_written(
+async def test_invalid_requests_are_refused_and_not_written(
     world: World, request_: Request, error: type[WireError], words: str
 ) -> None:
-    """The words name what is wrong."""
+    """The error names the fault."""
     await tenant(world, "t1")
     await client(world, t1=["READ"])
     before = world.services.ledger.revision
@@ -140,7 +140,7 @@ EVERY = [
 
 @pytest.mark.parametrize("request_", EVERY, ids=lambda request: type(request).__name__)
 async def test_tenants_and_clients_need_the_right_to_manage_users(world: World, request_: Request) -> None:
-    """Nobody, a caller of DeviceHive's kind, every other right, and a caller of a tenant are all refused."""
+    """Anonymous callers, users of role client, every other right, and a tenant's client are all refused."""
     await tenant(world, "t1")
     await client(world, t1=["READ", "CREATE", "UPDATE", "DELETE"])
     with pytest.raises(Unauthorized):
@@ -157,7 +157,7 @@ async def test_tenants_and_clients_need_the_right_to_manage_users(world: World, 
 async def test_only_an_unrestricted_administrator_makes_and_deletes_clients(
     world: World, user: int, claims: dict[str, Any]
 ) -> None:
-    """A caller can be given any privilege, so a token that was made for less must not make one."""
+    """A client can have any privilege, so a restricted token must not make one."""
     await tenant(world, "t1")
     await client(world, t1=["READ"])
     caller = world.caller(user, **{"a": [0], **claims})
@@ -171,8 +171,8 @@ async def test_only_an_unrestricted_administrator_makes_and_deletes_clients(
     await world.ask(TenantInsert(tenantId="t2"), world.caller(HELPER, [12]))
 
 
-async def test_who_is_administrator_no_more_makes_no_client_with_an_old_token(world: World) -> None:
-    """The role is looked at when it is asked, not when the token was made."""
+async def test_a_former_administrator_makes_no_client_with_an_old_token(world: World) -> None:
+    """The current role decides, not that at the creation of the token."""
     await tenant(world, "t1")
     await world.ask(UserUpdate(userId=HELPER, user=UserUpdateFields(role=0)))
     helper = world.caller(HELPER)
@@ -185,8 +185,8 @@ async def test_who_is_administrator_no_more_makes_no_client_with_an_old_token(wo
 # Clients.
 
 
-async def test_a_client_gets_a_secret_that_is_told_once_and_kept_as_a_hash(world: World) -> None:
-    """256 bits, another for each; neither the list nor the ledger nor any repr has it."""
+async def test_a_clients_secret_is_shown_once_and_stored_as_a_hash(world: World) -> None:
+    """256 bits, different for each client; neither the list nor the ledger nor any repr has it."""
     await tenant(world, "t1", "t2")
     made = await world.ask(ClientInsert(clientId="sync", tenants={"t2": ["DELETE", "UPDATE"], "t1": ["READ", "READ"]}))
     assert msgspec.to_builtins(made) == {
@@ -211,7 +211,7 @@ async def test_a_client_gets_a_secret_that_is_told_once_and_kept_as_a_hash(world
     assert stored not in f"{known!r} {known.profile!r} {made!r}"
 
 
-async def test_a_client_is_proved_by_its_own_secret_only(world: World) -> None:
+async def test_a_client_is_authenticated_by_its_own_secret_only(world: World) -> None:
     """Not by another client's, not by its hash, not by nothing, and not under another spelling of its id."""
     await tenant(world, "t1")
     secret, other = await client(world, t1=["READ"]), await client(world, "other", t1=["READ"])
@@ -274,14 +274,14 @@ async def test_a_token_of_a_client_grants_privileges_and_no_action(world: World)
 
 
 async def test_tokens_of_users_have_no_claims_of_clients(world: World) -> None:
-    """Behind the claims of the reference stand when they were issued and their id."""
+    """After the claims of the reference server they have their time of issue and their id."""
     reply = await world.ask(Token(login="admin", password="admin's"), Caller("10.0.0.1", "h"))
     claims = world.services.tokens.claims(reply.accessToken)
     assert list(json.loads(msgspec.json.encode(claims))) == ["a", "e", "t", "u", "n", "dt", "i", "j"]
 
 
 async def test_only_an_administrators_unrestricted_token_has_privileges(world: World) -> None:
-    """All in all tenants; one that was made for less has none, and neither has any other user."""
+    """All privileges in all tenants; a restricted one has none, nor has any other user."""
     for caller, expected in [
         (world.caller(), True),
         (world.caller(a=[int(each) for each in Permission if each > 1]), True),
@@ -297,7 +297,7 @@ async def test_only_an_administrators_unrestricted_token_has_privileges(world: W
 
 
 async def test_the_same_token_comes_back_until_it_expires_or_the_client_changes(world: World) -> None:
-    """A program that asks again and again does not fill the world with tokens."""
+    """A program that asks again and again does not create more tokens."""
     await tenant(world, "t1")
     await client(world, t1=["READ"])
     found, tokens = world.services.tenants.client("sync"), world.services.tokens
@@ -325,8 +325,8 @@ async def test_a_revoked_token_of_a_client_is_replaced_by_another(world: World) 
     assert world.tokens.verify(token_of(world), now()).login == "sync"
 
 
-async def test_a_deleted_client_is_out_at_once_and_for_ever(world: World) -> None:
-    """On open connections too, and a new caller of its id does not bring its tokens back."""
+async def test_a_deleted_client_is_refused_at_once_and_for_ever(world: World) -> None:
+    """On open connections too; a new client with its id does not make its tokens valid again."""
     await tenant(world, "t1")
     await client(world, t1=["READ"])
     token = token_of(world)
@@ -350,7 +350,7 @@ async def test_a_deleted_client_is_out_at_once_and_for_ever(world: World) -> Non
 
 
 async def test_privileges_end_with_their_tenant_and_do_not_come_back(world: World) -> None:
-    """A new tenant of the same id is another one: neither the caller nor a token that is out reaches it."""
+    """A new tenant of the same id is a different one: neither the client nor an existing token reaches it."""
     await tenant(world, "t1", "t2")
     await client(world, t1=["UPDATE"], t2=["READ"])
     token = token_of(world)
@@ -379,7 +379,7 @@ async def test_a_remembered_token_of_a_client_follows_tenants_and_client(world: 
         tokens.verify(token, now())
 
 
-async def test_a_tenant_is_looked_at_after_the_token_and_before_the_privilege(world: World) -> None:
+async def test_a_tenant_is_checked_after_the_token_and_before_the_privilege(world: World) -> None:
     """401, then 404, then 403."""
     await tenant(world, "t1")
     await client(world, t1=["READ"])
@@ -403,8 +403,8 @@ async def test_a_tenant_is_looked_at_after_the_token_and_before_the_privilege(wo
     [{"u": ADMIN}, {"tn": msgspec.UNSET}, {"cl": 99}, {"cl": 0}, {"t": REFRESH}],
     ids=["a user too", "no privileges", "unknown", "nobody", "refresh token"],
 )
-async def test_claims_that_do_not_fit_together_are_no_token(world: World, changed: dict[str, Any]) -> None:
-    """Even under our own signature."""
+async def test_contradictory_claims_are_refused(world: World, changed: dict[str, Any]) -> None:
+    """Even with a valid signature."""
     await tenant(world, "t1")
     await client(world, t1=["READ"])
     good: dict[str, Any] = {"a": [0], "e": now() + HOUR, "t": ACCESS, "u": 0, "cl": 1, "tn": {"t1": [READ]}}
@@ -415,7 +415,7 @@ async def test_claims_that_do_not_fit_together_are_no_token(world: World, change
 
 
 async def test_a_token_grants_no_more_than_the_client_has(world: World) -> None:
-    """What is in the token and what is in the ledger both have to allow it."""
+    """The token and the client's record both have to allow it."""
     await tenant(world, "t1", "t2")
     await client(world, t1=["READ"])
     claims = Claims([1], now() + HOUR, ACCESS, 0, cl=1, tn={"t1": [UPDATE, DELETE], "t2": [READ], "t3": [READ]})
@@ -479,7 +479,7 @@ class Peer:
 
 
 async def test_a_socket_takes_a_clients_token_and_ends_what_a_user_had_there(world: World) -> None:
-    """A caller is somebody else than the user before it, and another caller somebody else again."""
+    """A client is another subject than the user before it, and another client is another subject again."""
     world.clock.time = now()
     await tenant(world, "t1")
     await client(world, t1=["READ"])
@@ -506,7 +506,7 @@ async def test_a_socket_takes_a_clients_token_and_ends_what_a_user_had_there(wor
 
 
 async def test_a_user_and_a_client_of_one_number_are_not_taken_for_each_other(world: World) -> None:
-    """Deleting the caller of number 1 does not disturb the user of number 1."""
+    """Deleting the client with number 1 does not affect the user with number 1."""
     await tenant(world, "t1")
     await client(world, t1=["READ"])
     found = world.services.tenants.client("sync")

@@ -65,8 +65,8 @@ async def test_the_result_comes_back_however_large(workers: Workers) -> None:
     assert await workers.run(process) == first
 
 
-async def test_what_the_work_raises_comes_back(workers: Workers) -> None:
-    """Foreseen errors with all that they say, and the worker goes on; anything else with its traceback."""
+async def test_exceptions_of_the_work_are_raised(workers: Workers) -> None:
+    """Expected errors with all their members, and the worker continues; others with their traceback."""
     with pytest.raises(NotJson) as one:
         await workers.run(refused, 0)
     assert one.value.body() == NotJson("no", "why").body()
@@ -79,7 +79,7 @@ async def test_what_the_work_raises_comes_back(workers: Workers) -> None:
 
 
 async def test_a_worker_that_ends_takes_nothing_with_it(workers: Workers) -> None:
-    """Its work fails, and the next one is done by another."""
+    """Its work fails, and another worker does the next."""
     with pytest.raises(Ended):
         await workers.run(dying)
     assert await workers.run(doubled, b"a") == b"aa"
@@ -109,13 +109,13 @@ async def test_a_worker_without_work_is_ended(workers: Workers, monkeypatch: pyt
     assert await workers.run(process) != number
 
 
-async def test_never_more_than_so_many(workers: Workers) -> None:
-    """Whatever is asked for at once."""
+async def test_the_number_of_workers_is_bounded(workers: Workers) -> None:
+    """Whatever is requested at once."""
     assert len(set(await asyncio.gather(*(workers.run(process) for _ in range(3 * MOST))))) <= MOST
 
 
-def test_a_worker_ends_with_who_started_it() -> None:
-    """However that ended: its input ends."""
+def test_a_worker_ends_with_its_gateway() -> None:
+    """However that ended, because its standard input ends."""
     with subprocess.Popen(
         [sys.executable, "-m", "hivewire.workers"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as worker:

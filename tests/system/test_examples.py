@@ -57,7 +57,7 @@ def line(stream: Any) -> str:
 
 
 def test_put_and_read_in_python(shared_gateway: RunningGateway, talk: Talk) -> None:
-    """The Python example puts, reads, meets a conflict and gets over it."""
+    """The Python example puts, reads, gets a conflict and resolves it."""
     first = run(shared_gateway, sys.executable, EXAMPLES / "put_and_read.py")
     assert (first.returncode, first.stderr) == (0, "")
     assert first.stdout.splitlines() == [
@@ -76,7 +76,7 @@ def test_put_and_read_in_python(shared_gateway: RunningGateway, talk: Talk) -> N
 
 @needs_curl
 def test_put_and_read_with_curl(shared_gateway: RunningGateway, talk: Talk) -> None:
-    """The shell example logs in, puts, reads, and is shown what was in the way of its last put."""
+    """The shell example logs in, puts, reads, and gets the change that conflicts with its last put."""
     first = run(shared_gateway, EXAMPLES / "put_and_read.sh")
     assert (first.returncode, first.stderr) == (0, "")
     assert '{"name":"example.greeting","value":"good morning","entityVersion":1}' in first.stdout
@@ -120,7 +120,7 @@ def test_a_device_applies_a_value_once(shared_gateway: RunningGateway, talk: Tal
 
 
 def test_a_device_follows_changes(shared_gateway: RunningGateway, talk: Talk, tmp_path: Path) -> None:
-    """A running agent applies every later change, outlives a delete, and stops when it is asked to."""
+    """A running agent applies every later change, survives a delete, and stops on request."""
     talk("configuration/put", name="door.3", value="one")
     file = tmp_path / "settings"
     with agent(shared_gateway.url, "door.3", file) as process:
@@ -138,7 +138,7 @@ def test_a_device_follows_changes(shared_gateway: RunningGateway, talk: Talk, tm
 
 
 def test_a_device_comes_back_when_the_gateway_says(data: Path, tmp_path: Path) -> None:
-    """When the gateway stops, the agent waits as long as it was told to, comes back and applies what is new."""
+    """When the gateway stops, the agent waits for the given time, reconnects and applies new values."""
     file = tmp_path / "settings"
     spread = ("--drain-spread", "0.1")
     with RunningGateway(data, *spread) as gateway:
@@ -159,7 +159,7 @@ def test_a_device_comes_back_when_the_gateway_says(data: Path, tmp_path: Path) -
 
 
 def test_a_device_logs_in_again_when_its_token_has_expired(data: Path, tmp_path: Path) -> None:
-    """One with a login follows on; one with a token that has expired ends, because only people can give it another."""
+    """An agent with a login continues; one with an expired token ends, because only people can give it another."""
     file = tmp_path / "settings"
     with RunningGateway(data, "--access-token-lifetime", "1") as gateway:
         with gateway.socket() as talk:
@@ -191,8 +191,8 @@ def holds(process: subprocess.Popen[str], file: Path, expected: dict[str, str]) 
 
 
 def test_a_watcher_that_was_killed_misses_nothing(shared_gateway: RunningGateway, talk: Talk, tmp_path: Path) -> None:
-    """What changes while it is dead, deletions too, it finds when it is started again: by resuming, not from the
-    beginning. With other names it begins anew, because a position says nothing about names."""
+    """After its restart it gets changes and deletions from in between, by resuming. With other names it starts from the
+    state, because a position does not depend on names."""
     file = tmp_path / "state.json"
     talk("configuration/put", name="file.a", value="1")
     talk("configuration/put", name="file.b", value="1")
@@ -288,10 +288,10 @@ PYTHON_EXAMPLES = (("put_and_read.py",), ("device_agent.py", "door", "file"), ("
 
 
 @pytest.mark.parametrize("example", [*PYTHON_EXAMPLES, pytest.param(("put_and_read.sh",), marks=needs_curl)])
-def test_a_missing_password_is_told_in_a_line(
+def test_a_missing_password_is_one_line(
     shared_gateway: RunningGateway, tmp_path: Path, example: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without a password the error says which variable to set."""
+    """The error says which variable to set."""
     monkeypatch.chdir(tmp_path)
     interpreter = () if example[0].endswith(".sh") else (sys.executable,)
     done = run(shared_gateway, *interpreter, EXAMPLES / example[0], *example[1:], HIVEWIRE_PASSWORD="")
@@ -301,7 +301,7 @@ def test_a_missing_password_is_told_in_a_line(
 @pytest.mark.parametrize(
     ("example", "url"), list(zip(PYTHON_EXAMPLES, ("nonsense", "http://127.0.0.1:99999", "nonsense"), strict=True))
 )
-def test_an_address_that_is_none_is_told_in_a_line(
+def test_an_invalid_address_is_one_line(
     tmp_path: Path, example: tuple[str, ...], url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is not tried again and again."""
@@ -311,8 +311,8 @@ def test_an_address_that_is_none_is_told_in_a_line(
     assert done.stderr.startswith(f"cannot reach {url}: ")
 
 
-def test_no_gateway_and_no_right_are_told_in_a_line(shared_gateway: RunningGateway) -> None:
-    """The first example that a newcomer runs ends in words, not in a traceback."""
+def test_a_missing_gateway_or_right_is_one_line(shared_gateway: RunningGateway) -> None:
+    """The first example that a newcomer runs ends with a sentence, not with a traceback."""
     command = (sys.executable, EXAMPLES / "put_and_read.py")
     unreachable = run("http://127.0.0.1:9", *command)
     assert (unreachable.returncode, unreachable.stderr.count("\n")) == (1, 1)
@@ -322,8 +322,8 @@ def test_no_gateway_and_no_right_are_told_in_a_line(shared_gateway: RunningGatew
 
 
 @pytest.mark.parametrize("example", PYTHON_EXAMPLES[1:])
-def test_a_file_that_cannot_be_written_is_told_in_a_line(tmp_path: Path, example: tuple[str, ...]) -> None:
-    """Before anything is asked of the gateway."""
+def test_an_unwritable_file_is_one_line(tmp_path: Path, example: tuple[str, ...]) -> None:
+    """Before anything is requested from the gateway."""
     for file in (tmp_path / "missing" / "file", tmp_path):
         done = run("http://127.0.0.1:9", sys.executable, EXAMPLES / example[0], *example[1:-1], file)
         assert done.returncode == 2
@@ -332,7 +332,7 @@ def test_a_file_that_cannot_be_written_is_told_in_a_line(tmp_path: Path, example
 
 @pytest.mark.parametrize("content", [b"", b"[]"])
 def test_a_file_of_somebody_else_is_left_alone(tmp_path: Path, content: bytes) -> None:
-    """An empty file, too, is no state to resume from."""
+    """An empty file is not a state to resume from either."""
     file = tmp_path / "state.json"
     file.write_bytes(content)
     done = run("http://127.0.0.1:9", sys.executable, EXAMPLES / "watch_to_file.py", file)

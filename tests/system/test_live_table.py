@@ -145,7 +145,8 @@ def refresh_token(talk: Talk) -> str:
 
 
 def test_rows_are_the_state_and_every_change(shared_gateway: RunningGateway, talk: Talk) -> None:
-    """Puts, deletions and whole transactions; who and when come with a change, and are looked up for the rest."""
+    """Puts, deletions and whole transactions; author and time arrive with a change, and are fetched for the other
+    rows."""
     talk("configuration/put", name="page.a", value="1")
     with follow(shared_gateway, "page.*") as running:
         first = running.change()
@@ -164,7 +165,7 @@ def test_rows_are_the_state_and_every_change(shared_gateway: RunningGateway, tal
 
 
 def test_a_page_outlives_the_gateway(data: Path, tmp_path: Path) -> None:
-    """After a stop it waits as long as it was told and resumes; on another ledger it is given the state anew."""
+    """After a stop it waits for the given time and resumes; on another ledger it gets the whole state."""
     spread = ("--drain-spread", "0.1")
     with RunningGateway(data, *spread) as gateway:
         with gateway.socket() as talk:
@@ -188,8 +189,8 @@ def test_a_page_outlives_the_gateway(data: Path, tmp_path: Path) -> None:
                 assert running.change()["rows"] == {"new": "1"}
 
 
-def test_a_page_does_not_knock_again_when_told_not_to(shared_gateway: RunningGateway) -> None:
-    """A close code whose advice is no: it says so and stays away."""
+def test_a_page_does_not_reconnect_when_told_not_to(shared_gateway: RunningGateway) -> None:
+    """On a close code with the advice not to reconnect it says so and stays disconnected."""
     with follow(shared_gateway, "page.no") as running:
         running.change()
         running.do("follower.socket.send(new Uint8Array([1]))")
@@ -223,8 +224,8 @@ def test_half_of_something_is_never_seen(shared_gateway: RunningGateway) -> None
 
 @pytest.mark.parametrize("clock", ["", "Date.now = () => Infinity;"])
 def test_a_page_keeps_its_login(data: Path, clock: str) -> None:
-    """With a refresh token it goes on past the end of access tokens, over the same socket; a clock that is wrong does
-    no harm."""
+    """With a refresh token it continues past the end of access tokens, over the same socket, even with a wrong
+    clock."""
     with RunningGateway(data, "--access-token-lifetime", "1") as gateway:
         with gateway.socket() as talk:
             refresh = refresh_token(talk)
@@ -277,7 +278,7 @@ def test_a_token_that_reaches_more_begins_with_the_state(shared_gateway: Running
 
 
 def test_a_page_says_what_is_refused(shared_gateway: RunningGateway, talk: Talk) -> None:
-    """A token that is none is asked for again; a token without the right ends it."""
+    """After an invalid token it asks for another; a token without the right ends it."""
     with follow(shared_gateway, "page.x", token="no.token") as running:
         assert "Invalid credentials" in running.hear("tokenWanted")
         running.do(f"follower.setToken({json.dumps(shared_gateway.token())})")
@@ -323,8 +324,7 @@ def test_the_table_shows_rows_in_order_and_no_markup(shared_gateway: RunningGate
 
 
 def test_an_edit_that_came_too_late_shows_the_conflict(shared_gateway: RunningGateway, talk: Talk) -> None:
-    """A value is written with the version that was seen when the editing began; who saves again overwrites what the
-    conflict showed."""
+    """A value is written with the version at the start of the edit; saving again overwrites the shown conflict."""
     talk("configuration/put", name="edit.a", value="{}", contentType="application/json")
     with document(shared_gateway, "edit.a") as running:
         running.do("until('table', () => table().length === 1)")
@@ -353,7 +353,7 @@ def test_an_edit_that_came_too_late_shows_the_conflict(shared_gateway: RunningGa
 
 
 def test_a_page_from_the_disk_is_let_in(shared_gateway: RunningGateway, admin_token: str) -> None:
-    """A browser says `Origin: null` for it."""
+    """A browser sends `Origin: null` for it."""
     with shared_gateway.socket(admin_token, origin="null") as talk:
         assert talk("configuration/subscribe")["mode"] == "snapshot"
 

@@ -52,7 +52,7 @@ def test_the_short_form_measures_a_store_that_is_here(program: str, compared: st
 
 
 def test_the_short_form_measures_growth() -> None:
-    """Of everything that there may be more of."""
+    """For entries, connections and subscriptions."""
     printed = short("growth")
     assert all(f"put, from {counts[0]}" in printed for counts in growth.QUICK_SIZES.values()), printed
 
@@ -138,7 +138,7 @@ def test_slower_growth_is_told_with_its_rounds_and_the_core() -> None:
     assert "Not explained." in missing(run, name)
 
 
-def test_the_page_names_who_was_not_there() -> None:
+def test_the_page_names_stores_that_were_absent() -> None:
     """No table is empty, and no aim is evaluated that was not measured."""
     run = kept()
     run["peers"]["etcd"] |= {"version": None, "absent": "no `etcd` was found"}
@@ -173,7 +173,7 @@ def test_every_table_is_one() -> None:
 
 
 def test_a_ratio_is_never_rounded_to_its_bound() -> None:
-    """4.997 is no 5, and 1.2004 not at most 1.2."""
+    """4.997 is not shown as 5, nor 1.2004 as at most 1.2."""
     assert report.times({"value": 4.997, "at_least": 5, "at_most": None}) == "4.99"
     assert report.times({"value": 1.2004, "at_least": None, "at_most": 1.2}) == "1.21"
 
@@ -318,7 +318,7 @@ ERRORS: dict[str, tuple[type[Client], str, bytes]] = {
 
 
 @pytest.mark.parametrize("case", ERRORS)
-async def test_what_is_no_answer_ends_the_run(case: str) -> None:
+async def test_an_invalid_answer_ends_the_run(case: str) -> None:
     """An error, or a get without the value, is not counted."""
     kind, work, data = ERRORS[case]
     client, _ = made(kind, work, [call("KV/Put", b"")] if kind is EtcdClient else [])

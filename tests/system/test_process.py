@@ -126,8 +126,8 @@ def test_revisions_go_on_after_kill_9(data: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
-def test_a_stop_answers_what_is_under_way_and_says_goodbye(data: Path, number: int) -> None:
-    """Asked to stop, it answers the puts that it took, closes every socket with 1001 and a time, and exits with 0."""
+def test_a_stop_answers_open_requests_and_closes_sockets(data: Path, number: int) -> None:
+    """On SIGTERM it answers the puts in progress, closes every socket with 1001 and a time, and exits with 0."""
     with RunningGateway(data, "--drain-spread", "7", fresh=True) as gateway:
         token = gateway.token()
         with gateway.socket(token) as busy, gateway.socket(token) as idle, gateway.socket("") as stranger:
@@ -254,8 +254,8 @@ def test_a_second_gateway_on_the_same_file_does_not_start(data: Path) -> None:
         assert gateway.stop() == 0
 
 
-def test_a_port_in_use_is_told(data: Path) -> None:
-    """The error names a port that is taken, and no file is made."""
+def test_a_port_in_use_is_an_error(data: Path) -> None:
+    """The error names the port, and no file is created."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         fails(
@@ -264,14 +264,14 @@ def test_a_port_in_use_is_told(data: Path) -> None:
     assert os.listdir(data.parent) == []
 
 
-def test_an_address_that_is_not_ours_is_told(data: Path) -> None:
-    """The error names an address of another machine, and no file is made."""
+def test_an_address_of_another_machine_is_an_error(data: Path) -> None:
+    """The error names the address, and no file is created."""
     fails(hivewire("serve", "--host", "192.0.2.1", "--data", data), "cannot listen on 192.0.2.1", "--host")
     assert os.listdir(data.parent) == []
 
 
-def test_a_bad_place_for_the_data_is_told(tmp_path: Path) -> None:
-    """The error names a directory that is missing or stands in place of the file, and nothing is made."""
+def test_a_bad_path_for_the_data_is_an_error(tmp_path: Path) -> None:
+    """The error names a missing directory, or one in place of the file, and nothing is created."""
     missing = tmp_path / "missing" / "hivewire.db"
     fails(hivewire("serve", "--port", "0", "--data", missing), str(missing.parent), "does not exist")
     fails(hivewire("serve", "--port", "0", "--data", tmp_path), "is a directory")
@@ -287,8 +287,8 @@ def test_a_short_jwt_secret_is_refused(data: Path, secret: str) -> None:
     assert os.listdir(data.parent) == []
 
 
-def test_a_weak_key_of_an_existing_installation_is_warned_of_at_each_start(data: Path) -> None:
-    """Its tokens go on, and the log says what they are worth, without the key."""
+def test_a_weak_key_of_an_existing_installation_causes_a_warning_at_each_start(data: Path) -> None:
+    """Its tokens stay valid, and the log names the risk, without the key."""
     for _ in range(2):
         with RunningGateway(
             data, "--jwt-key-derivation", "devicehive", env={"HIVEWIRE_JWT_SECRET": "devicehive"}
@@ -324,7 +324,7 @@ except KeyError as error:
 
 
 def test_bad_tls_files_are_refused(data: Path, tmp_path: Path) -> None:
-    """TLS files that are missing or no PEM are told, and no file is made."""
+    """TLS files that are missing or not PEM are an error, and no file is created."""
     folder = tmp_path / "tls"
     folder.mkdir()
     text = folder / "text.pem"
@@ -442,8 +442,8 @@ def test_a_start_and_a_stop_are_one_line_each(data: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o602, 0o600])
-def test_a_data_file_that_others_can_open_is_told_of(data: Path, mode: int) -> None:
-    """Each start warns and names the remedy; the file stays as somebody made it."""
+def test_a_data_file_that_others_can_open_causes_a_warning(data: Path, mode: int) -> None:
+    """Each start warns and names the remedy; the permissions stay."""
     with RunningGateway(data) as gateway:
         assert gateway.stop() == 0
         assert not [line for line in gateway.log if line["level"] == "warning"]
@@ -500,8 +500,8 @@ def client_hello(version: int) -> bytes:
     return b"\x16\x03\x01" + (len(body) + 4).to_bytes(2) + b"\x01" + len(body).to_bytes(3) + body
 
 
-def test_no_tls_older_than_1_2_is_spoken(data: Path, certificate: tuple[Path, Path]) -> None:
-    """A client that knows no more than SSL 3.0, TLS 1.0 or 1.1 gets no handshake; 1.2 and 1.3 are spoken."""
+def test_tls_older_than_1_2_is_refused(data: Path, certificate: tuple[Path, Path]) -> None:
+    """A client that knows only SSL 3.0, TLS 1.0 or 1.1 gets no handshake; 1.2 and 1.3 work."""
     chain, key = certificate
     with RunningGateway(data, "--tls-certificate", str(chain), "--tls-key", str(key)) as gateway:
         for version in (0x0300, 0x0301, 0x0302, 0x0303):
@@ -553,8 +553,8 @@ def test_check_shows_every_setting_and_where_it_comes_from(tmp_path: Path) -> No
     fails(hivewire("serve", "--check", "--tls-certificate", missing, "--tls-key", missing), str(missing))
 
 
-def test_a_misspelt_setting_is_told_with_the_nearest_one(tmp_path: Path) -> None:
-    """A wrong name in the file, the environment or a flag ends in one line that names the right one."""
+def test_a_misspelt_setting_is_an_error_with_the_nearest_name(tmp_path: Path) -> None:
+    """A wrong name in the file, the environment or a flag ends in one line with the right one."""
     file = tmp_path / "hivewire.toml"
     file.write_text("name_lenght = 3\n")
     fails(hivewire("serve", "--check", "--config", file), "'name_lenght'", "'name_length'", str(file), code=2)
@@ -598,9 +598,9 @@ def test_a_backup_of_a_running_gateway_can_be_restored(data: Path, tmp_path: Pat
     fails(hivewire("backup", "--data", tmp_path / "none.db", tmp_path / "copy.db"), "there is no data file")
 
 
-def test_what_operators_do_after_a_kill_is_told(data: Path, tmp_path: Path) -> None:
-    """Killed, a backup copied over the file: the backup is served, clients start from it, and the stale WAL is named.
-    Killed again, and moved without its WAL: refused in words, and served with --accept-loss."""
+def test_file_operations_after_a_kill_are_reported(data: Path, tmp_path: Path) -> None:
+    """Killed, a backup copied over the file: the backup is served, clients get its state, and the log names the stale
+    WAL. Killed again, and moved without its WAL: refused with a reason, and served with --accept-loss."""
     copy, moved = tmp_path / "copy.db", tmp_path / "moved.db"
     with RunningGateway(data) as gateway, gateway.socket() as talk:
         assert talk("configuration/put", name="a", value="old")["status"] == "success"

@@ -43,7 +43,8 @@ class Configured:
 
 
 def test_limits_and_secrets_are_read_again(data: Path) -> None:
-    """What can change changes at once, also for who is connected; what needs a restart is named and stays."""
+    """Reloadable settings change at once, also for open connections; settings that need a restart are named and
+    stay."""
     configured = Configured(data, f'jwt_secret = "{OLD}"\nname_length = 32\nhistory = 50')
     with configured.gateway as gateway, gateway.socket() as talk, gateway.http() as http:
         name = "x" * 40
@@ -93,7 +94,7 @@ def test_the_time_of_the_previous_secret_counts_on_open_sockets_too(data: Path) 
     "text", ["name_length = 0", "no_such_setting = 1", "name_length =", 'jwt_secret = "short"', 'tls_key = "x"']
 )
 def test_settings_that_are_wrong_change_nothing(data: Path, text: str) -> None:
-    """The log says what is wrong, and the gateway goes on with those that it has."""
+    """The log says what is wrong, and the gateway keeps its settings."""
     configured = Configured(data, f'jwt_secret = "{OLD}"\nvalue_length = 5')
     with configured.gateway as gateway, gateway.socket() as talk:
         told = configured.reload(text, event="the settings were not reloaded")
@@ -153,7 +154,7 @@ def test_a_certificate_is_replaced_while_connections_go_on(data: Path, certifica
 
 
 def test_a_terminal_that_is_closed_ends_the_gateway(data: Path) -> None:
-    """Its shell sends SIGHUP as well; nobody would see what a gateway does that goes on without its terminal."""
+    """Its shell sends SIGHUP as well; nobody would notice a gateway that continues without its terminal."""
     master, slave = os.openpty()
     command = [sys.executable, "-m", "hivewire", "serve", "--port=0", f"--data={data}"]
     process = subprocess.Popen(command, stderr=slave, stdout=slave, start_new_session=True)

@@ -32,13 +32,13 @@ def test_without_any_setting_the_defaults_are_in_force() -> None:
     assert set(effective.sources) == set(settings.names())
 
 
-def test_by_default_only_this_machine_is_listened_to() -> None:
-    """Passwords go over the network in the clear only where somebody chose so."""
+def test_by_default_the_gateway_listens_on_loopback() -> None:
+    """Passwords are sent unencrypted over the network only if somebody configures that."""
     assert Settings().host == "127.0.0.1"
 
 
 def test_the_bounds_that_the_pages_name_are_the_defaults() -> None:
-    """What is promised to somebody who sets nothing."""
+    """The documented limits apply without any setting."""
     by_default = Settings()
     assert by_default.failed_authentications == 20
     assert (by_default.slow_seconds, by_default.login_seconds) == (60, 60)
@@ -79,7 +79,7 @@ def test_the_file_can_be_named_in_the_environment(file: Path, tmp_path: Path) ->
 
 
 def test_an_empty_variable_is_as_good_as_none() -> None:
-    """HIVEWIRE_PORT= does not hide what a file or the default says."""
+    """HIVEWIRE_PORT= does not hide the file's value or the default."""
     assert settings.load({}, {"HIVEWIRE_PORT": ""}).settings.port == 8080
 
 
@@ -89,8 +89,8 @@ def test_what_clients_read_does_not_disturb_the_gateway(name: str) -> None:
     assert settings.load({}, {f"HIVEWIRE_{name}": "x"}).settings == Settings()
 
 
-def test_an_unknown_name_is_told_with_the_nearest_one(file: Path) -> None:
-    """A misspelt setting is an error that names the place and the nearest known one."""
+def test_an_unknown_name_is_an_error_with_the_nearest_one(file: Path) -> None:
+    """The error names the misspelt setting, its place and the nearest known one."""
     file.write_text("prot = 1\n")
     assert refusal(file=file) == f"{file}: unknown setting 'prot'; did you mean 'port'?"
     said = refusal(environment={"HIVEWIRE_NAME_LENGHT": "3"})
@@ -121,8 +121,8 @@ def test_an_unknown_name_is_told_with_the_nearest_one(file: Path) -> None:
         ("trusted_proxies", "127.0.0.1, proxy.example"),
     ],
 )
-def test_a_wrong_value_is_told_with_its_setting_and_source(name: str, value: str) -> None:
-    """A value of the wrong type or out of bounds is an error that names the setting, the value and the place."""
+def test_a_wrong_value_is_an_error_with_its_setting_and_source(name: str, value: str) -> None:
+    """A value of the wrong type or out of bounds is an error with the setting, the value and the place."""
     variable = f"HIVEWIRE_{name.upper()}"
     said = refusal(environment={variable: value})
     assert said.startswith(f"setting {name} ({variable}) is {value!r}: ")
@@ -138,14 +138,14 @@ def test_a_file_has_types(file: Path, line: str) -> None:
 
 
 @pytest.mark.parametrize("content", [b"port = \n", b"\xff\xfe", b"port = 1\nport = 2\n"])
-def test_a_file_that_is_no_toml_is_told(file: Path, content: bytes) -> None:
-    """A file that cannot be read as TOML is an error with its name."""
+def test_a_file_that_is_not_toml_is_an_error(file: Path, content: bytes) -> None:
+    """The error has the name of the file."""
     file.write_bytes(content)
     assert refusal(file=file).startswith(f"cannot read the settings in {file}: ")
 
 
-def test_a_missing_file_is_told(file: Path) -> None:
-    """A file that is not there is an error with its name, also when the environment names it."""
+def test_a_missing_file_is_an_error(file: Path) -> None:
+    """The error has the name of the file, also when the environment names it."""
     assert str(file) in refusal(file=file)
     assert str(file) in refusal(environment={"HIVEWIRE_CONFIG": str(file)})
 

@@ -82,8 +82,8 @@ def test_whole_messages_and_control_frames_come_out_in_order(data: bytes, events
 
 
 @pytest.mark.parametrize(("data", "event"), LAST, ids=range(len(LAST)))
-def test_nothing_is_read_behind_a_close_frame_or_a_mistake(data: bytes, event: Event) -> None:
-    """It is the last event, whatever stands behind it: another message, or garbage."""
+def test_nothing_is_read_after_a_close_frame_or_an_error(data: bytes, event: Event) -> None:
+    """It is the last event, whatever follows: another message, or garbage."""
     for behind in (b"", frame(b"more"), b"\xff" * 40):
         assert read([data + behind])[-1] == event
         assert read([frame(b"before"), *octets(data + behind)])[-1] == event
@@ -91,8 +91,8 @@ def test_nothing_is_read_behind_a_close_frame_or_a_mistake(data: bytes, event: E
 
 
 @pytest.mark.parametrize(("data", "code"), SKIPPED, ids=range(len(SKIPPED)))
-def test_behind_what_is_not_taken_only_the_close_frame_counts(data: bytes, code: Code) -> None:
-    """Messages are skipped, also larger ones than the limit, without being held; pings are not answered."""
+def test_after_a_refusal_only_the_close_frame_counts(data: bytes, code: Code) -> None:
+    """Messages are skipped without being buffered, also those over the limit; pings are not answered."""
     behind = frame(b"more") + frame(b"p", PING) + frame(b"x" * (5 * LIMIT)) + frame(b"x", BINARY)
     expected = [Unacceptable(code), Close(b"")]
     assert read([data + behind + frame(b"", CLOSE)]) == expected
@@ -104,14 +104,14 @@ def test_behind_what_is_not_taken_only_the_close_frame_counts(data: bytes, code:
     assert reader.feed(b"\xff") == []
 
 
-def test_a_mistake_is_noticed_in_the_head_of_a_frame() -> None:
-    """Not only when the payload has come."""
+def test_an_error_is_noticed_in_the_header_of_a_frame() -> None:
+    """Not only when the payload has arrived."""
     for data in (frame(b"a", masked=False)[:2], frame(b"a", reserved=2)[:2], frame(announced=1 << 40)[:14]):
         assert isinstance(read(octets(data))[-1], Failure)
 
 
-def test_what_is_unfinished_is_told_and_counted() -> None:
-    """So that it can be bounded in time and bytes; what ends the connection lets go of it."""
+def test_unfinished_input_is_reported_and_counted() -> None:
+    """So it can be limited in time and bytes; whatever ends the connection releases it."""
     reader = FrameReader(LIMIT)
     assert not reader.unfinished
     reader.feed(frame(b"abc", fin=False) + frame(b"defg", CONTINUATION)[:8])
@@ -140,7 +140,7 @@ def test_any_bytes_give_the_same_events_however_they_are_cut(data: bytes, cut: i
 
 @pytest.mark.parametrize("size", [0, 1, 125, 126, 65_535, 65_536])
 def test_the_head_of_a_text_message_is_what_a_client_expects(size: int) -> None:
-    """Whole and not masked; the reader of the other side would find the same length."""
+    """Complete and not masked; a client's parser finds the same length."""
     payload = b"x" * size
     assert text_head(size) + payload == frame(payload, TEXT, masked=False)
 

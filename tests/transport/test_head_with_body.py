@@ -50,7 +50,7 @@ def test_the_head_waits_for_the_body(written: Written, body: bytes | memoryview)
 
 
 def test_an_empty_piece_sends_the_head_alone(written: Written) -> None:
-    """So a stream can begin before it has anything to say."""
+    """A stream can begin before it has any data."""
     transport = answer(written)
     transport.write(b"head")
     transport.write(b"")
@@ -71,7 +71,7 @@ def test_a_head_without_a_body_is_written_when_it_is_flushed_or_closed(written: 
     assert written.pieces == [b"head", b"last"]
 
 
-def test_what_comes_before_the_answer_does_not_wait(written: Written) -> None:
+def test_an_interim_response_does_not_wait(written: Written) -> None:
     """A client that expects `100 Continue` sends nothing before it has it."""
     answer(written, started=False).write(b"HTTP/1.1 100 Continue")
     assert written.pieces == [b"HTTP/1.1 100 Continue"]
