@@ -74,28 +74,33 @@ class Body:
             raise
 
     async def _read(self) -> None:
-        """Take it all. An error waits until the client has stopped sending, so that it reads the answer."""
+        """Take it all. An error waits until the client has stopped sending, so that it reads the answer.
+
+        The client is late by the time that is spent on waiting for it, not by that of decompressing what it sent.
+        """
         wrong: TooLarge | NotGzip | None = None
         beyond = 0
-        seconds = self._admission.settings.body_seconds
+        now = asyncio.get_running_loop().time
+        left = seconds = self._admission.settings.body_seconds
         try:
-            async with asyncio.timeout(seconds) as deadline:
-                more = True
-                while more and beyond <= THROWN_AWAY:
+            more = True
+            while more and beyond <= THROWN_AWAY:
+                begun = now()
+                async with asyncio.timeout(left):
                     message = await self._request.receive()
-                    if message["type"] == "http.disconnect":
-                        raise ClientGone
-                    chunk, more = message.get("body", b""), message.get("more_body", False)
-                    if wrong is not None:
-                        beyond += len(chunk)
-                        continue
-                    try:
-                        await self._take(chunk)
-                    except (TooLarge, NotGzip) as error:
-                        wrong = error
-                        self._data.clear()
-                        soon = asyncio.get_running_loop().time() + LINGER_SECONDS
-                        deadline.reschedule(min(soon, deadline.when() or soon))
+                left -= now() - begun
+                if message["type"] == "http.disconnect":
+                    raise ClientGone
+                chunk, more = message.get("body", b""), message.get("more_body", False)
+                if wrong is not None:
+                    beyond += len(chunk)
+                    continue
+                try:
+                    await self._take(chunk)
+                except (TooLarge, NotGzip) as error:
+                    wrong = error
+                    self._data.clear()
+                    left = min(left, LINGER_SECONDS)
         except TimeoutError:
             if wrong is None:
                 raise RequestTimeout(f"the body took over {seconds:g} s") from None
