@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import shutil
 import sys
@@ -9,17 +10,22 @@ import traceback
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from hypothesis import HealthCheck, settings
 from pluggy import PluggyTeardownRaisedWarning
 
 from hivewire import cli
 from tests.command import Outcome, Run
-from tests.running import PASSWORD, RunningGateway, Talk, make_certificate
+from tests.running import PASSWORD, PATIENCE, RunningGateway, Talk, make_certificate
 
 # How long an example takes says how busy the machine is, not whether the code is right.
 settings.register_profile("short", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("long", settings.get_profile("short"), max_examples=1_000)
+
+# The five seconds that httpx waits by itself are over on a busy machine: all its functions share this one default.
+WAITS = inspect.signature(httpx.request).parameters["timeout"].default
+WAITS.connect = WAITS.read = WAITS.write = WAITS.pool = PATIENCE
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -26,7 +26,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.running import PASSWORD, RunningGateway, Talk
+from tests.running import PASSWORD, PATIENCE, RunningGateway, Talk
 
 ROOT = Path(__file__).parent.parent
 ADDRESS = "http://127.0.0.1:8080"
@@ -116,7 +116,7 @@ class Reader:
                 env=self._environment,
                 capture_output=True,
                 text=True,
-                timeout=30,
+                timeout=PATIENCE,
             )
             return self._compare(block, ran.stdout + ran.stderr, "failed" if ran.returncode else "")
         if block.language == "text" and block.text.startswith("> "):
@@ -135,12 +135,12 @@ class Reader:
     def __exit__(self, *_: object) -> None:
         for _block, _output, process in self._background:
             process.terminate()
-            process.wait(10)
+            process.wait(PATIENCE)
         if self._talk is not None:
             self._talk.__exit__()
         assert self._shell.stdin is not None and self._shell.stdout is not None
         self._shell.stdin.close()
-        self._shell.wait(10)
+        self._shell.wait(PATIENCE)
         self._shell.stdout.close()
 
     def _tell(self, line: str) -> None:
@@ -194,15 +194,15 @@ class Reader:
                 json.loads(message)
                 self._talk.connection.send(message)
             elif line.startswith("< "):
-                received = str(self._talk.connection.recv(timeout=20, decode=True))
+                received = str(self._talk.connection.recv(timeout=PATIENCE, decode=True))
                 if not matches(line[2:], received):
                     return f"received is {received}"
         return None
 
 
 def _await(block: Block, output: Path) -> str | None:
-    """What a program in another terminal did not print within ten seconds."""
-    end = time.monotonic() + 10
+    """What a program in another terminal did not print in time."""
+    end = time.monotonic() + PATIENCE
     while block.shown is not None and not matches(block.shown.strip() + "…", output.read_text()):
         if time.monotonic() > end:
             return f"printed is:\n{output.read_text()}"

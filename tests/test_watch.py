@@ -203,7 +203,7 @@ class Screen:
     def until(self, words: str) -> list[str]:
         """The lines up to the one with these words."""
         while not re.search(re.escape(words) + ".*\n", self._text):
-            assert select.select([self._descriptor], [], [], 30)[0], self._text
+            assert select.select([self._descriptor], [], [], PATIENCE)[0], self._text
             self._text += re.sub(r"\x1b\[[\d;]*m", "", os.read(self._descriptor, 65_536).decode()).replace("\r", "")
         before, found, rest = self._text.partition(words)
         line, _, self._text = rest.partition("\n")

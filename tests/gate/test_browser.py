@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.running import RunningGateway
+from tests.running import PATIENCE, RunningGateway
 
 PREAMBLE = """
 const [url, token] = process.argv.slice(1);
@@ -31,7 +31,7 @@ def has_websocket() -> bool:
     if NODE is None:
         return False
     probe = [NODE, "--experimental-websocket", "-e", "process.exit(typeof WebSocket === 'function' ? 0 : 1)"]
-    return subprocess.run(probe, capture_output=True, timeout=30).returncode == 0
+    return subprocess.run(probe, capture_output=True, timeout=PATIENCE).returncode == 0
 
 
 pytestmark = pytest.mark.skipif(not has_websocket(), reason="there is no Node with a WebSocket like that of browsers")
@@ -45,7 +45,7 @@ def page(gateway: RunningGateway, script: str, token: str = "") -> list[Any]:
         [NODE, "--experimental-websocket", "--no-warnings", "-e", program, gateway.socket_url, token],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=PATIENCE,
     )
     assert ran.returncode == 0, ran.stderr
     return [json.loads(line) for line in ran.stdout.splitlines()]

@@ -51,7 +51,7 @@ def stream(
     headers = ACCEPT | ({"Last-Event-ID": last} if last is not None else {})
     with (
         gateway.http(token) as http,
-        http.stream("GET", "/configuration", params=query, headers=headers, timeout=20) as response,
+        http.stream("GET", "/configuration", params=query, headers=headers) as response,
     ):
         assert response.status_code == 200, response.read()
         assert response.headers["content-type"] == "text/event-stream"

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.running import PASSWORD, RunningGateway
+from tests.running import PASSWORD, PATIENCE, RunningGateway
 
 NODE, NPM = shutil.which("node"), shutil.which("npm")
 PACKAGE = "mindtouch-http.js@2.1.4"
@@ -58,12 +58,12 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if NODE is None or NPM is None:
         pytest.skip("there is no node with npm")
     fetches = [NODE, "-e", "process.exit(typeof fetch === 'function' ? 0 : 1)"]
-    if subprocess.run(fetches, capture_output=True, timeout=30).returncode:
+    if subprocess.run(fetches, capture_output=True, timeout=PATIENCE).returncode:
         pytest.skip("this node has no fetch of its own (18 or newer has)")
     folder = tmp_path_factory.mktemp("npm")
     command = [NPM, "install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", str(folder), PACKAGE]
     ran = subprocess.run(
-        command, capture_output=True, text=True, timeout=55, env={**os.environ, "npm_config_loglevel": "error"}
+        command, capture_output=True, text=True, timeout=PATIENCE, env={**os.environ, "npm_config_loglevel": "error"}
     )
     if ran.returncode:
         pytest.skip(f"npm could not install {PACKAGE}: {ran.stderr.strip()[-300:]}")
@@ -81,7 +81,7 @@ def test_the_client_creates_updates_meets_a_conflict_and_forces(shared_gateway: 
             [NODE, "-e", SCRIPT, str(package), shared_gateway.url + "/@api/deki", f"Basic {credentials}", name],
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=PATIENCE,
         )
         assert ran.returncode == 0, ran.stderr
         made, read, info, chosen, updated, stale, stale_query, forced, gone, missing, anonymous = map(

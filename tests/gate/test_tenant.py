@@ -46,7 +46,7 @@ class Tenant:
         self.client = ""
         self.token = token
         self.http = httpx.Client(
-            base_url=f"{gateway.url}/reltio/api/{name}", headers={"Authorization": f"Bearer {token}"}, timeout=60
+            base_url=f"{gateway.url}/reltio/api/{name}", headers={"Authorization": f"Bearer {token}"}
         )
         OPEN.append(self.http)
 
@@ -700,7 +700,7 @@ def test_an_event_stream_of_a_document(place: Place) -> None:
     url, headers = place.gateway.rest_url + "/configuration", {**tenant.http.headers, "Accept": "text/event-stream"}
     assert httpx.get(url, headers=headers).status_code == 403
     assert httpx.get(url, headers=tenant.http.headers).status_code == 403
-    with httpx.stream("GET", url, params={"tenant": tenant.name}, headers=headers, timeout=20) as stream:
+    with httpx.stream("GET", url, params={"tenant": tenant.name}, headers=headers) as stream:
         lines = stream.iter_lines()
         assert next(lines) == "event: snapshot"
         saved = tenant.saved()

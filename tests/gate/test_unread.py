@@ -15,7 +15,7 @@ import pytest
 from tests.gate.test_tenant import OPEN, Place, Tenant
 from tests.gate.wire import BINARY, CLOSE, INFO, Wire, dial, frame, gauge, memory, until, upgrade
 from tests.protocol import tenants
-from tests.running import RunningGateway
+from tests.running import PATIENCE, RunningGateway
 
 MEBI = 1 << 20
 LARGE = 8 * MEBI
@@ -146,7 +146,7 @@ def test_an_answer_that_is_being_read_is_finished_before_a_stop(data: Path) -> N
             until(lambda: gateway.events("stopping"))
             assert len(wire.response()[2]["description"]) == LARGE
             assert wire.ended()
-        assert gateway.process.wait(20) == 0
+        assert gateway.process.wait(PATIENCE) == 0
 
 
 RESET = b"\x01\0\0\0\0\0\0\0"

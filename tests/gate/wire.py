@@ -169,6 +169,16 @@ def until(holds: Callable[[], Any]) -> None:
         time.sleep(0.01)
 
 
+def guess(once: Callable[[], int]) -> list[int]:
+    """The statuses of a guess that is made again until the guesser has to wait.
+
+    The first waits are a second or two: who is slow may guess once more after them, and then waits longer.
+    """
+    statuses = [once()]
+    until(lambda: statuses[-1] == 429 or statuses.append(once()))
+    return statuses
+
+
 def gauge(gateway: RunningGateway, name: str) -> float:
     """A metric without labels, as it is now."""
     with urllib.request.urlopen(gateway.url + "/metrics") as answer:

@@ -24,6 +24,7 @@ from hivewire.ledger.engines.sqlite_file import SCHEMA_VERSION, header_of
 from hivewire.ledger.journal import JournalError
 from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.records import NotDurable, Transaction, Write
+from tests.running import PATIENCE
 
 FILES = Path(__file__).parent / "files"
 """Files of earlier schemas, made by the gateways of their time."""
@@ -507,7 +508,7 @@ async def test_a_full_disk_leaves_the_old_file_in_place(data: Path, tmp_path: Pa
     ):
         code = textwrap.dedent(FULL)
         found = subprocess.run(
-            [sys.executable, "-c", code, *map(str, command)], capture_output=True, text=True, timeout=50
+            [sys.executable, "-c", code, *map(str, command)], capture_output=True, text=True, timeout=PATIENCE
         )
         assert (found.returncode, found.stdout) == (1, "")
         assert found.stderr.startswith("hivewire: error: cannot ")

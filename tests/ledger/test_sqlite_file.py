@@ -26,6 +26,7 @@ from hivewire.ledger.engines.sqlite_file import APPLICATION_ID, SCHEMA_VERSION, 
 from hivewire.ledger.journal import JournalError
 from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.records import Change, NotDurable, Transaction, Write
+from tests.running import PATIENCE
 
 PAGE = 4_096
 
@@ -94,7 +95,7 @@ def process(code: str, *arguments: object, powerless: bool = False) -> subproces
             subprocess.run([*command[:3], "true"], check=True, capture_output=True)
         except (OSError, subprocess.CalledProcessError) as error:
             pytest.skip(f"root cannot be made to obey permissions here: {error}")
-    return subprocess.run(command, capture_output=True, text=True, timeout=50)
+    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
 
 
 # What is refused.

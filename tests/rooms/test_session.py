@@ -31,6 +31,7 @@ from hivewire.telemetry import Telemetry
 from hivewire_protocol.errors import WireError
 from hivewire_protocol.nouns.user import Role, Status
 from hivewire_protocol.permissions import Permission
+from tests.running import PATIENCE
 from tests.world import HASHER, HOUR
 
 PASSWORD = "correct horse"
@@ -580,7 +581,7 @@ async def test_a_long_line_of_waiting_requests_is_worked_off_to_the_end() -> Non
     session.receive(b'{"action":"token","login":"nobody","password":"nothing"}')
     for _ in range(20_000):
         session.receive(b'{"action":"server/info"}')
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         while session.pending:
             await asyncio.sleep(0)
     assert (len(sent), heard[-1]) == (20_001, 0)

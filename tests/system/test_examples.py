@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.running import PASSWORD, RunningGateway, Talk
+from tests.running import PASSWORD, PATIENCE, RunningGateway, Talk
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -29,7 +29,7 @@ def environment(url: str, **more: str) -> dict[str, str]:
 
 def run(gateway: RunningGateway | str, *command: str | Path, **more: str) -> subprocess.CompletedProcess[str]:
     url = gateway if isinstance(gateway, str) else gateway.url
-    return subprocess.run(command, env=environment(url, **more), capture_output=True, text=True, timeout=30)
+    return subprocess.run(command, env=environment(url, **more), capture_output=True, text=True, timeout=PATIENCE)
 
 
 @contextmanager

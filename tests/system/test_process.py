@@ -314,7 +314,7 @@ except KeyError as error:
     Telemetry().unexpected("token", error)
 """
     logged = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=30
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=PATIENCE
     ).stderr
     assert "unexpected error" in logged
     assert "Traceback" in logged

@@ -1,0 +1,110 @@
+"""The shell of a socket, with a transport that keeps what is written and a clock moved by hand."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from uvicorn.server import ServerState
+
+from hivewire.caller import Caller
+from hivewire.transport.admission import Admission
+from hivewire.transport.websocket import Sockets, WebSocket
+from tests.gate.wire import CLOSE, CONTINUATION, INFO, PING, frame
+from tests.world import World, opened
+
+LATE = frame((1002).to_bytes(2) + b"the message took over 10 s", CLOSE, masked=False)
+
+
+class Wire(asyncio.Transport):
+    """The gateway's end of a connection whose peer reads everything, until it is told that the peer does not."""
+
+    def __init__(self) -> None:
+        super().__init__({"peername": ("10.0.0.1", 1)})
+        self.written = b""
+
+    def write(self, data: Any) -> None:
+        self.written += data
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def is_closing(self) -> bool:
+        return False
+
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
+
+    def can_write_eof(self) -> bool:
+        return True
+
+    def write_eof(self) -> None: ...
+
+
+class Shell:
+    """A socket of the administrator, who has ten seconds for each message."""
+
+    def __init__(self, world: World) -> None:
+        self.wire = Wire()
+        self.sockets = Sockets(world.dispatcher, Admission(world.services.settings), lambda: Caller("", ""))
+        self.socket = WebSocket(self.sockets, self.wire, world.caller(), ServerState(), 1)
+        self.moment = asyncio.get_running_loop().time()
+
+    def pass_by(self, seconds: float) -> None:
+        """So much later the sockets are looked after."""
+        self.moment += seconds
+        self.sockets.tick(30)
+
+    def written(self) -> bytes:
+        """What was written since the last call."""
+        found, self.wire.written = self.wire.written, b""
+        return found
+
+
+@pytest.fixture
+async def shell(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Shell]:
+    async with opened(body_seconds=10) as world:
+        shell = Shell(world)
+        monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: shell.moment)
+        yield shell
+        monkeypatch.undo()
+
+
+@pytest.mark.parametrize(
+    "message",
+    [frame(INFO), frame(INFO[:9], fin=False) + frame(INFO[9:], CONTINUATION), frame(b"x" * 9, PING)],
+    ids=["text", "fragments", "ping"],
+)
+async def test_the_time_for_a_message_starts_anew_with_each_message(shell: Shell, message: bytes) -> None:
+    """Segments that always end in the middle of the next message are fine for ever; one that does not end is late."""
+    shell.socket.data_received(message[:-9])
+    for _ in range(6):
+        shell.pass_by(9)
+        shell.socket.data_received(message[-9:] + message[:-9])
+        answer = shell.written()
+        assert answer
+        assert not answer.endswith(LATE)
+    shell.pass_by(11)
+    assert shell.written() == LATE
+
+
+async def test_a_message_that_the_gateway_does_not_read_is_not_late(shell: Shell) -> None:
+    """While a client does not read its answers the gateway reads nothing from it, so its message may be late as
+    well."""
+    shell.socket.data_received(frame(INFO)[:-1])
+    shell.pass_by(9)
+    shell.socket.pause_writing()
+    for _ in range(3):
+        shell.pass_by(15)
+    shell.moment += 9
+    shell.socket.resume_writing()
+    shell.pass_by(9)
+    assert not shell.written()
+    shell.socket.data_received(frame(INFO)[-1:])
+    assert b"success" in shell.written()
+    shell.socket.data_received(frame(INFO)[:-1])
+    shell.pass_by(11)
+    assert shell.written() == LATE
