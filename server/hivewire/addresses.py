@@ -16,6 +16,6 @@ def plain(text: str) -> IPv4Address | IPv6Address | str:
 
 
 def network_prefix(text: str) -> str:
-    """What limits count as one address: of IPv6 the /64 network, because one client usually has all of it."""
+    """The unit that limits count as one address: for IPv6 the /64 network, because one client usually has all of it."""
     address = plain(text)
     return str(IPv6Address(int(address) >> 64 << 64)) if isinstance(address, IPv6Address) else str(address)

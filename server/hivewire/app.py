@@ -41,7 +41,7 @@ from hivewire.transport.websocket import Sockets
 
 
 class Started(Struct):
-    """What to tell the operator once the port is open; `password` is set only when it was just generated."""
+    """The welcome for the operator once the port is open; `password` is set only when it was just generated."""
 
     url: str
     data: str

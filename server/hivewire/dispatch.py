@@ -35,7 +35,7 @@ class Condition(Precondition, Protocol):
     """A precondition from outside of the request, such as an HTTP header."""
 
     def error(self, last: Change | None) -> WireError:
-        """The error for a record whose last change does not meet it."""
+        """The error for a record whose last change does not satisfy it."""
 
 
 class Dispatcher:
@@ -101,7 +101,7 @@ class Dispatcher:
         return identity
 
     def authenticated(self, caller: Caller) -> Identity:
-        """Who the caller is, if its token counts.
+        """The identity of the caller, if its token is valid.
 
         Raises Unauthorized, TokenExpired, TokenRevoked, UserNotActive or ClientDeleted.
         """

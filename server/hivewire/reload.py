@@ -17,7 +17,7 @@ SECRETS = frozenset({"jwt_secret", "jwt_key_derivation", "jwt_previous_secret", 
 
 
 class Reloader(Struct):
-    """What a signal calls. `load` reads the settings from where the start had them; it raises SettingsError."""
+    """The handler of SIGHUP. `load` reads the settings from the sources of the start; it raises SettingsError."""
 
     services: Services
     server: Server

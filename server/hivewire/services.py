@@ -1,4 +1,4 @@
-"""What handlers may use, and nothing else."""
+"""Everything that handlers may use."""
 
 from __future__ import annotations
 
@@ -41,5 +41,5 @@ def now() -> int:
 
 
 def elapsed() -> int:
-    """Milliseconds by a clock that nobody can set; it tells spans, not the time of day."""
+    """Milliseconds of the monotonic clock, for durations, not for the time of day."""
     return time.monotonic_ns() // 1_000_000

@@ -99,14 +99,14 @@ class Session:
             self.caller.feed.pause()
 
     def resume(self, idle: bool = False) -> None:
-        """Go on after `pause`; `idle`: the peer read nothing for so long that changes may be conflated."""
+        """Continue after `pause`; `idle`: the peer read nothing for so long that changes may be conflated."""
         self._paused = False
         if self.caller.feed is not None:
             self.caller.feed.resume(idle)
         self._advance()
 
     def close(self) -> None:
-        """The peer is gone: drop what has not begun. Writes under way are finished, and answered to nobody."""
+        """The peer is gone: drop requests that have not started. Writes in progress are finished without an answer."""
         self.closed = True
         self._line = None
         if self.caller.feed is not None:
@@ -166,7 +166,7 @@ class Session:
                 self._refuse(call)
                 return
             if call.batch is not None and call.batch.full and isinstance(request, _MERE_READS):
-                raise TooLarge  # it changes nothing, and there is no room left for its answer
+                raise TooLarge  # it changes nothing, and its answer would not fit
             result = self._dispatcher.start(self.caller, request)
             if type(result) is PendingWrite:  # `isinstance` takes longer for structs
                 self._dispatcher.ledger.submit(result.transaction, self._written, call, result)

@@ -44,7 +44,7 @@ class Overdue(Exception):
 
 
 class Ended(Exception):
-    """The worker ended before the work was done: somebody killed it, or it ran out of memory."""
+    """The worker ended before the work was done: it was killed, or ran out of memory."""
 
 
 class WorkerError(Exception):

@@ -118,7 +118,7 @@ async def _earlier(services: Services, name: str, version: int | None, revision:
 
 
 async def history(services: Services, caller: Caller, request: ConfigurationHistory) -> Reply:
-    """What happened to a name, newest first; NotFound when nothing is known of it."""
+    """The changes of a name, newest first. Raises NotFound when there are none."""
     name = _name(caller, request.name)
     take = HISTORY_TAKE if request.take is None else request.take
     if not 0 <= take <= MOST_HISTORY:
@@ -166,7 +166,7 @@ def _put(services: Services, caller: Caller, request: ConfigurationPut | Transac
 
 
 def put_content(services: Services, caller: Caller, request: ConfigurationPut, content: bytes) -> PendingWrite[Reply]:
-    """Create or update one with any bytes of the type in `request`, whose `value` does not count."""
+    """Create or update one with any bytes of the type in `request`; its `value` is ignored."""
     name = _name_to_put(services, caller, request.name)
     content_type = request.contentType or TEXT
     if not content:
@@ -178,7 +178,7 @@ def put_content(services: Services, caller: Caller, request: ConfigurationPut, c
 
 
 def _check_type(request: ConfigurationPut | TransactChange, content_type: str, content: bytes) -> None:
-    """Raise OutOfBounds for what is no media type, and for content that is not JSON although its type says so."""
+    """Raise OutOfBounds for an invalid media type, and for content of a JSON type that is not valid JSON."""
     if not is_media_type(content_type):
         raise OutOfBounds("contentType must be a media type such as application/json")
     if request.check is not False and is_json(content_type) and (problem := json_problem(content)) is not None:
@@ -356,7 +356,7 @@ def _not_found(name: str) -> NotFound:
 
 
 def _violation(field: str, value: str, message: str) -> str:
-    """The reference server's words for a rejected field (core protocol, section 1.8)."""
+    """The reference server's text for a rejected field (core protocol, section 1.8)."""
     return (
         "Error! Make sure, that the passed object is correct and properly structured. Validation failed: \n"
         f"On property {field} (value: {value}): {message} ; "

@@ -199,7 +199,7 @@ def token_create(services: Services, caller: Caller, request: TokenCreate) -> Re
 
 
 async def token_revoke(services: Services, caller: Caller, request: TokenRevoke) -> Reply:
-    """End tokens: all of a user, or those of one id. Whoever is no administrator may end all of its own."""
+    """End tokens: all of a user, or those of one id. Users who are not administrators may end all of their own."""
     given = (request.userId, request.tokenId, request.token)
     if sum(value is not None for value in given) > 1:
         raise InvalidParameters("give only one of userId, tokenId and token")
@@ -238,12 +238,12 @@ async def _revoke_all(services: Services, number: int, author: str) -> Reply:
 
 
 def _overtaken(refused: Refused) -> WireError:
-    """Somebody else has changed the user meanwhile. Nobody is shown this."""
+    """The user was changed concurrently. Never shown to a caller."""
     return VersionConflict(f"{refused.write.kind} {refused.write.key} has changed")
 
 
 def _claims(granter: Identity, user: User, payload: TokenPayload) -> Claims:
-    """What may be minted for this caller. Raises AccessDenied for anything beyond the caller's own rights."""
+    """The requested rights, checked. Raises AccessDenied for anything beyond the caller's own rights."""
     networks = _scope(payload.networkIds, granter.networks, "networkIds")
     device_types = _scope(payload.deviceTypeIds, granter.device_types, "deviceTypeIds")
     if user.profile.all_device_types_available and granter.device_types is not None:

@@ -1,4 +1,4 @@
-"""What the server tells anybody (core protocol, sections 2.2-2.4)."""
+"""Public information about the server (core protocol, sections 2.2-2.4)."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def cache_info(services: Services, caller: Caller, request: ServerCacheInfo) -> 
 
 
 def cluster_info(services: Services, caller: Caller, request: ClusterInfo) -> Reply:
-    """The address at which this gateway was asked, for both: clients need strings, and there is no message bus."""
+    """The address of this request for both: there is no message bus, but clients need strings."""
     host = caller.host or f"{services.settings.host}:{services.settings.port}"
     if not _PORT.search(host):
         host += ":443" if caller.secure else ":80"

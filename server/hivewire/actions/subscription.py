@@ -88,7 +88,7 @@ def follow(
 
 
 def _wanted(services: Services, caller: Caller, request: ConfigurationSubscribe) -> tuple[Topic, Patterns]:
-    """What the request asks to follow: configurations by name, or the document of a tenant. Checks the rights."""
+    """The topic and patterns of a request: configurations by name, or a tenant's document. Checks the rights."""
     identity = caller.identity
     if request.tenant is not None:
         if request.names is not None:
@@ -128,7 +128,7 @@ def unsubscribe(services: Services, caller: Caller, request: ConfigurationUnsubs
 
 
 def list_(services: Services, caller: Caller, request: SubscriptionList) -> Reply:
-    """What this connection is subscribed to; nothing for an unknown type."""
+    """The subscriptions of this connection; none for an unknown type."""
     subscriptions = caller.feed.subscriptions if caller.feed is not None else []
     return SubscriptionListReply(
         [

@@ -78,7 +78,7 @@ def list_(services: Services, caller: Caller, request: UserList) -> Reply:
 
 
 def existing(services: Services, parameters: Mapping[str, str]) -> None:
-    """Raise NotFound unless there is the user whose number a path names; what is no number is left to decoding."""
+    """Raise NotFound unless the user in a path exists; decoding refuses what is not a number."""
     number = parameters["userId"]
     if number.isdecimal() and services.users.by_id(int(number[:20])) is None:
         raise NotFound(f"User with id = {number[:20]} not found")
@@ -185,7 +185,7 @@ async def update(services: Services, caller: Caller, request: UserUpdate) -> Rep
 async def _store(
     services: Services, author: str, number: int, fields: UserUpdateFields, password_hash: str | None
 ) -> None:
-    """Write the changed profile over the one it was made from; start again when somebody else changed it first."""
+    """Replace the profile; start again when somebody else changed it first."""
     while True:
         user = services.users.by_id(number)
         record = services.ledger.get("user", user.login) if user is not None else None
@@ -208,7 +208,7 @@ async def _store(
 
 
 def _overtaken(refused: Refused) -> WireError:
-    """Somebody else has changed the user meanwhile. Nobody is shown this."""
+    """The user was changed concurrently. Never shown to a caller."""
     return VersionConflict(f"user {refused.write.key} has changed")
 
 

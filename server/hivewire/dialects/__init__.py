@@ -1,4 +1,4 @@
-"""What is served over HTTP. To add a dialect: one module that makes a `Dialect`, and one line here."""
+"""The HTTP dialects. To add one, write a module that makes a `Dialect`, and add a line here."""
 
 from hivewire.dialects import contents, devicehive, front, health, oauth, properties, tenant
 

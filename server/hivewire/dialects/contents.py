@@ -36,7 +36,7 @@ HEADERS = {
     "Content-Security-Policy": "default-src 'none'; sandbox",
     "Cache-Control": "private, no-cache",
 }
-"""On contents: what somebody stored must not run as a page of this origin."""
+"""On contents: a stored page must not run in this origin."""
 
 
 class Call(NamedTuple):
@@ -67,7 +67,7 @@ class Contents:
         self._admission = context.admission
 
     async def admit(self, root: str, shape: type[Request], request: HttpRequest) -> Call:
-        """Who asks, if it may. Raises WireError."""
+        """The caller, if it has the right. Raises WireError."""
         caller = caller_of_request(self._services, request, root)
         self._dispatcher.admit(caller, shape)
         return Call(request, caller)
@@ -97,7 +97,7 @@ R = TypeVar("R", bound=Request)
 
 
 def _asked(shape: type[R], request: HttpRequest) -> R:
-    """The request that path and query stand for. Raises WireError."""
+    """The request made from path and query. Raises WireError."""
     members = {name: Raw(encode(value)) for name, value in request.query() if name in shape.__struct_fields__}
     try:
         members["name"] = Raw(encode(unquote(request.parameters["name"], errors="strict")))

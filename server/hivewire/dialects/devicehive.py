@@ -110,7 +110,7 @@ METHODS_WITH_BODY = ("POST", "PUT", "DELETE")
 
 
 CONTEXTS = ("api", "dh", "auth")
-"""What may stand before `/rest`: our own, DeviceHive's, and DeviceHive's server for tokens."""
+"""The contexts before `/rest`: our own, DeviceHive's, and that of DeviceHive's auth server."""
 
 
 def dialect(context: Context) -> Dialect:
@@ -164,7 +164,7 @@ class Rest:
     async def _admit(
         self, context: str, wanted: type[Request], request: HttpRequest, query_token: bool = False
     ) -> Call:
-        """Who asks, if it may ask for this. A bad token is refused even where none is needed (core, section 1.5).
+        """The caller, if it has the right. A bad token is refused even where none is needed (core, section 1.5).
 
         `query_token`: the token may stand in the query, because `EventSource` in browsers cannot set headers.
         """

@@ -1,4 +1,4 @@
-"""What a person or a program finds that knows the address alone: what this is, and where to go from here."""
+"""The front page, for people and programs that know only the address: what this is, and where the interfaces are."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PLACES = {
     "oauth": ("/oauth/token", "tokens for clients"),
     "health": ("/health/ready", "whether requests are served"),
 }
-"""Where the interfaces are, by the words of the JSON form."""
+"""The interfaces, by their member in the JSON form."""
 
 HEADERS = {"Vary": "Accept", "X-Content-Type-Options": "nosniff"} | CORS
 STYLE = "body{font:16px/1.5 system-ui;margin:3em auto;max-width:42em;padding:0 1em}td{padding:.2em 1em .2em 0}"
@@ -34,7 +34,7 @@ ICON = (
 
 
 def dialect(context: Context) -> Dialect:
-    """The first page, its icon, and what sockets answer to requests that are no handshake. None needs a token."""
+    """The first page, its icon, and the answer to requests at a socket path without a handshake. None needs a token."""
     pages = {"/": _front, "/favicon.ico": _icon, **dict.fromkeys(PATHS, _upgrade)}
     return Dialect([Route("GET", path, _anyone, page) for path, page in pages.items()], _refuse, headers=HEADERS)
 
@@ -64,7 +64,7 @@ async def _icon(request: HttpRequest) -> Response:
 
 
 async def _upgrade(request: HttpRequest) -> Response:
-    """A WebSocket opens here, but this request is no handshake (RFC 9110, section 15.5.22)."""
+    """This path opens WebSockets, but the request is not a handshake (RFC 9110, section 15.5.22)."""
     words = "A WebSocket opens here: the request needs the headers Connection: Upgrade and Upgrade: websocket"
     return json({"error": 426, "message": words}, 426, {"Upgrade": "websocket", "Connection": "Upgrade"})
 

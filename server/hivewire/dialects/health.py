@@ -1,4 +1,4 @@
-"""What operators and their tools ask: whether the gateway lives, whether it takes work, and its metrics."""
+"""Pages for operators and their tools: liveness, readiness and metrics."""
 
 from __future__ import annotations
 

@@ -205,7 +205,7 @@ def _too_often(milliseconds: int, words: str) -> TokenRefused:
 
 
 def _refused(error: Exception) -> TokenRefused:
-    """What an action's error is called here."""
+    """The OAuth error for an action's error."""
     if isinstance(error, TooManyAttempts):
         return TokenRefused("temporarily_unavailable", str(error), 429, error.members["retryAfter"])
     if isinstance(error, Unavailable):

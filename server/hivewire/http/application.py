@@ -74,7 +74,7 @@ class Application:
             route = route.stream
         response = await self._serve(request, dialect, route, found)
         if method == "HEAD" and request.method == "POST":
-            # uvicorn leaves out the body of a HEAD; for a POST in its place that is up to us.
+            # uvicorn leaves out the body of a HEAD; for a POST with an override we have to do it.
             return Response(response.status, b"", response.media_type, response.headers)
         return response
 

@@ -26,7 +26,7 @@ GZIP_MEMBERS = 64
 
 
 class ClientGone(Exception):
-    """The client closed the connection before its body was whole; nobody reads an answer."""
+    """The client closed the connection before its body was complete; nobody reads an answer."""
 
 
 class NotGzip(Exception):
@@ -130,7 +130,7 @@ class Body:
         size = len(self._data) + len(piece)
         if size > self._limit:
             raise self._too_large()
-        if not self._request.connection.stranger:  # what a stranger sent is counted with its connection
+        if not self._request.connection.stranger:  # anonymous input is counted with its connection
             self._drawn = self._admission.draw(self._drawn, size)
         self._data += piece
 

@@ -20,7 +20,7 @@ Header = Callable[[str], "str | None"]
 
 
 def caller_of(services: Services, address: str, header: Header, *, context: str, secure: bool, http: bool) -> Caller:
-    """The caller behind a request. Raises Unauthorized or TokenExpired when its `Authorization` is no good."""
+    """The caller behind a request. Raises Unauthorized or TokenExpired when its `Authorization` is not valid."""
     address, secure = origin_of(services.settings, address, header, secure)
     caller = Caller(address, header("host") or "", context, secure, http)
     caller.identity = _identity(services, header("authorization"), address)
@@ -64,7 +64,7 @@ def _identity(services: Services, authorization: str | None, address: str) -> Id
 
 
 def caller_of_request(services: Services, request: HttpRequest, context: str, *, query_token: bool = False) -> Caller:
-    """The caller behind a request. Raises Unauthorized or TokenExpired when its token is no good.
+    """The caller behind a request. Raises Unauthorized or TokenExpired when its token is not valid.
 
     With `query_token` the token may come as `access_token` in the query instead of the header (RFC 6750, section 2.3).
     Raises InvalidParameters when it comes in both ways or twice.

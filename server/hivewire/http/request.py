@@ -42,7 +42,7 @@ class HttpRequest:
 
     @property
     def secure(self) -> bool:
-        """Whether the peer speaks TLS to us."""
+        """Whether the connection uses TLS."""
         return bool(self.scope["scheme"] == "https")
 
     @property
@@ -67,7 +67,7 @@ class HttpRequest:
         return self.headers.get("content-type", default).partition(";")[0].strip().lower()
 
     def query(self) -> list[tuple[str, str]]:
-        """The parameters of the query, in order; bytes that are no UTF-8 become U+FFFD."""
+        """The parameters of the query, in order; bytes that are not UTF-8 become U+FFFD."""
         text = self.scope["query_string"]
         return parse_qsl(text.decode("latin-1"), keep_blank_values=True) if text else []
 

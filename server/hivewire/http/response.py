@@ -35,7 +35,7 @@ def json(value: Any, status: int = 200, headers: Mapping[str, str] | None = None
 
 
 def streamed(pieces: AsyncIterable[bytes], media_type: str, status: int = 200) -> Response:
-    """An answer whose body is made piece by piece, while it is sent."""
+    """An answer whose body is produced piece by piece while it is sent."""
     return Response(status, stream=StreamingResponse(pieces, status, media_type=media_type))
 
 

@@ -1,4 +1,4 @@
-"""What a dialect is made of, and how a path finds its route.
+"""Dialects and their routes, and how a path finds its route.
 
 Paths are matched as they were sent, still percent-encoded. `{name}` stands for one segment that is not empty,
 `{name:path}` at the end for everything that is left.
@@ -27,7 +27,7 @@ def encoded(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
 
 
 class Context(Struct, frozen=True):
-    """What dialects work with. `not_ready` gives the reason why reads, or writes too, should go elsewhere."""
+    """Everything that dialects use. `not_ready` gives the reason why reads, or writes, should go elsewhere."""
 
     dispatcher: Dispatcher
     admission: Admission

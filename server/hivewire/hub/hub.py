@@ -30,7 +30,7 @@ SUBJECTS = frozenset({USER, CLIENT, REVOCATION})
 """Kinds of records that own tokens, or end them."""
 
 EXPIRING = 60_000
-"""Milliseconds before its expiry at which the subscribers of a token are told."""
+"""Milliseconds before the expiry of a token at which its subscribers get a push about it."""
 
 BOOKMARKS = 500
 """About how many bookmarks are sent before the event loop runs other tasks."""
@@ -75,7 +75,7 @@ class Hub:
         await self.catch_up.close()
 
     def gauges(self) -> dict[str, tuple[str, Callable[[], float]]]:
-        """What to measure: a sentence and a function for each name."""
+        """The metrics: a sentence and a function for each name."""
         return {
             "subscriptions": ("Subscriptions of all connections.", self.count),
             "pushes": ("Changes pushed to subscribers so far.", lambda: self.catch_up.pushes),
@@ -131,7 +131,7 @@ class Hub:
         self.watch_token(feed)
 
     def why_paused(self, feed: Feed) -> str | None:
-        """The text of the error that a request would get for its token; what becomes of its user is not told."""
+        """The text of the error that a request would get for its token; None if access ended for another reason."""
         if feed.expires < self._now():
             return TokenExpired.text
         if feed.identity.issued > self._now() + AHEAD:
@@ -149,7 +149,7 @@ class Hub:
         return feed.expires >= moment and identity.issued <= moment + AHEAD and self._tokens.active(identity)
 
     def recheck(self) -> None:
-        """The clock was set back, or keys have changed: decide all rights anew."""
+        """The clock was set back, or keys have changed: check all rights again."""
         self._tokens.begin_generation()
         for feed in list(self.feeds):
             feed.identity = self._tokens.bounded(feed.identity)
@@ -178,7 +178,7 @@ class Hub:
                 room -= self._publish_all(tail, transaction, moment, room)
             # Only now: until here a subscription that falls behind starts again before this transaction.
             tail.offset = transaction[0].offset
-        # After the pushes: those who follow a document are still told of its delete, which comes with the tenant's.
+        # After the pushes, so that followers of a document still get its delete, which is part of the tenant's delete.
         if any(event.kind == TENANT and event.removed for event in added):
             self._narrow()
 

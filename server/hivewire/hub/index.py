@@ -47,7 +47,7 @@ class Index(Generic[_S]):
     def _count(self, prefixes: Iterable[str], step: int) -> None:
         for prefix in prefixes:
             self._used[len(prefix)] += step
-        self._used = +self._used  # lengths that nobody uses any more are forgotten
+        self._used = +self._used  # drops lengths that are not in use any more
         self._lengths = sorted(self._used)
 
     def find(self, key: str) -> list[_S]:

@@ -57,7 +57,7 @@ class LedgerSource:
         return [event_of(change) for change in await self._ledger.since(offset, take=take)]
 
     def follow(self, observer: Callable[[Sequence[Change]], None]) -> None:
-        """Tell of the changes of each commit from now on."""
+        """Call the observer with the changes of each commit from now on."""
         self._ledger.observe(observer)
 
     def state(self, kind: str) -> Records:
@@ -72,7 +72,7 @@ class Records:
         self._kind = kind
 
     def records(self, names: Patterns, after: str) -> Iterator[Row]:
-        """Those within the patterns behind a name, by name."""
+        """Those within the patterns after a name, in the order of names."""
         keys, live = self._kind.keys, self._kind.live
         first = keys.bisect_right(after) if after else 0
         for start, end in self._kind.ranges(names):

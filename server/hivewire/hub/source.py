@@ -1,4 +1,4 @@
-"""What can be followed: sources, their events, and topics. This module is a contract; it knows no ledger and no hub.
+"""What can be followed: sources, their events, and topics. A contract that depends on neither the ledger nor the hub.
 
 A *source* is an ordered log that others append to. Each entry is an *event* at an *offset*; the events of one offset
 are one transaction and belong together. Offsets ascend, with gaps. A *position*, what clients resume from, is the
@@ -31,7 +31,7 @@ class Topic(NamedTuple):
     set of patterns over keys and gets an item when one of its keys matches. `served` is the part of the wanted patterns
     that an identity may follow. `update` encodes the members of an item's push, JSON without the braces.
 
-    `tells_expiry`: its subscribers are told that their token expires, and that they are paused.
+    `tells_expiry`: its subscribers get pushes when their token expires soon, and when they are paused.
 
     A topic with state also has `entry`, which encodes an item as an element of a snapshot, and `elements`, the member
     of a snapshot frame that holds them. Its items have one key each.
@@ -76,13 +76,13 @@ def transactions(events: Iterable[Event]) -> Iterator[list[Event]]:
 
 
 class State(Protocol):
-    """What a log comes to: the latest item of each key. Iterators are used up before anything else can change it."""
+    """The result of a log: the latest item of each key. Iterators are consumed before anything else can change it."""
 
     def records(self, names: Patterns, after: str) -> Iterator[Row]:
-        """What exists within the patterns behind a key, in the order of keys; from the beginning behind ''."""
+        """What exists within the patterns after a key, in the order of keys; after '' is from the beginning."""
 
     def tombstones(self, after: int, before: int) -> Iterator[list[Row]]:
-        """What was removed between two offsets, both exclusive, and not written again. Newest first, a list an offset.
+        """What was removed between two offsets, both exclusive, and not written again. Newest first, a list per offset.
 
         Complete as long as the source covers `after`.
         """
@@ -107,22 +107,22 @@ class Source(Protocol):
         """The first offset from which the log is complete; never decreases."""
 
     def covers(self, offset: int) -> bool:
-        """Whether everything that happened after this offset can be told."""
+        """Whether the log still has everything after this offset."""
 
     async def since(self, offset: int, *, take: int) -> list[Event]:
-        """The events behind an offset in order: whole transactions, about `take` events or a few MiB.
+        """The events after an offset in order: whole transactions, about `take` events or a few MiB.
 
         Nothing means that there is nothing (yet). Raises NotKept when the log does not cover the offset.
         """
 
     def follow(self, observer: Callable[[Sequence[Any]], None]) -> None:
-        """Have the observer told of what is new, whole transactions in order, after `tip` has moved over them.
+        """Call the observer with new items, whole transactions in order, after `tip` has moved past them.
 
-        It is told in the source's own form, so that nothing is made of it while nobody listens: see `as_event`.
+        Items are in the source's own form, so that no events are built while nobody follows: see `as_event`.
         """
 
     def as_event(self, item: Any) -> Event:
-        """What an observer was told of, as an event."""
+        """An item that an observer got, as an event."""
 
     def state(self, kind: str) -> State | None:
         """The state of one kind of events; None when they have none."""

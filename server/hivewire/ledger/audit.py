@@ -38,7 +38,7 @@ _Key = tuple[int, str, str, str | None, str | None, str]
 
 
 class Audit:
-    """The audit of one gateway. `now` gives milliseconds since 1970; nobody waits for the storage for longer than
+    """The audit of one gateway. `now` gives milliseconds since 1970; no caller waits for the storage for longer than
     `stall_seconds`."""
 
     def __init__(
@@ -87,7 +87,7 @@ class Audit:
         self.sum("failure", login or "", None, address, how=how, reason=reason)
 
     async def write(self, row: AuditRow) -> None:
-        """Keep a row; those that come meanwhile are written together.
+        """Write a row; rows that arrive in the meantime are written together.
 
         Raises NotDurable: then it is not kept; and Undecided when the storage does not answer.
         """
@@ -112,7 +112,7 @@ class Audit:
                 self._began = perf_counter()
                 try:
                     await self._journal.record([row for row, _ in batch])
-                except Exception as failed:  # whatever it was, everybody who waits is told
+                except Exception as failed:  # whatever it is, all waiting callers get it
                     error = failed if isinstance(failed, NotDurable) else NotDurable(repr(failed))
                 for _, done in batch:
                     if not done.done():
@@ -151,7 +151,7 @@ class Audit:
                     await self._journal.forget([row.number for row in rows])
 
     async def try_to_flush(self) -> None:
-        """The same as `flush`; what cannot be written now waits. Whoever cancels it does not cut a write short."""
+        """The same as `flush`; rows that cannot be written now wait. Cancelling it does not interrupt a write."""
         if self._flushing is None or self._flushing.done():
             self._flushing = asyncio.create_task(self._try(self.flush))
         await asyncio.shield(self._flushing)
@@ -163,7 +163,7 @@ class Audit:
     async def _try(self, work: Callable[[], Any]) -> None:
         try:
             await work()
-        except Exception as error:  # whatever it was, it harms nobody to try again
+        except Exception as error:  # whatever it is, trying again does no harm
             if not self._failing:  # once, not every second while a disk is full
                 log.warning("the audit was not written; trying again later", reason=repr(error))
             self._failing = True

@@ -1,4 +1,4 @@
-"""What `hivewire backup`, `restore` and `vacuum` do with data files."""
+"""The work of `hivewire backup`, `restore` and `vacuum` on data files."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def restore(source: Path, target: Path, progress: Progress = silent, *, accept_l
     """Put a copy of the ledger at `source` in the place of `target`, under a new epoch. Its gateway must be stopped.
 
     What was there is renamed together with its WAL; returns its new name, None when there was nothing. With
-    `accept_loss`, `source` may lack its WAL. Killed half way, the old file stands or is refused by the next start.
+    `accept_loss`, `source` may lack its WAL. If it is killed, the old file is in place or the next start refuses.
     Raises JournalError, with a sentence for the operator.
     """
     if not source.exists():
@@ -70,7 +70,7 @@ def restore(source: Path, target: Path, progress: Progress = silent, *, accept_l
 
 
 def _exchange(copied: Path, target: Path) -> Path | None:
-    """Put the file `copied` in the place of `target`, which is renamed with what belongs to it."""
+    """Put the file `copied` in the place of `target`, which is renamed with the files that belong to it."""
     old = free_name(target, "before-restore")
     empty = not target.stat().st_size
     if not empty:
@@ -100,7 +100,7 @@ def _note_restored(lock: FileLock, path: Path) -> None:
 def vacuum(path: Path) -> tuple[int, int]:
     """Give the unused pages of a data file back to the disk; returns its size in bytes before and after.
 
-    Its gateway must be stopped. The disk needs room for the file once more meanwhile. A file of an older schema is
+    Its gateway must be stopped. The disk needs space for a second copy of the file. A file of an older schema is
     migrated first. Raises JournalError, with a sentence for the operator.
     """
     if not path.exists() or not path.stat().st_size:

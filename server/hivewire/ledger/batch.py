@@ -1,4 +1,4 @@
-"""Evaluation: what transactions come to at a certain tip of the log, one on top of the other."""
+"""Evaluation of transactions at a certain tip of the log, each against the result of those before it."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Draft:
 
 
 class Batch:
-    """Transactions evaluated together, as they will be if their changes are appended directly behind `tip`.
+    """Transactions evaluated together, valid if their changes are appended directly after `tip`.
 
     Ids, versions, revisions and times are given here, for this tip. If another entry gets there first, they mean
     nothing, and the same transactions are evaluated again in a new batch. Preconditions get the batch as their `View`.
@@ -58,15 +58,15 @@ class Batch:
     def __init__(self, state: State, tip: int, time: int) -> None:
         self.tip = tip
         self.changes: list[Change] = []
-        """What all transactions so far come to."""
-        self._befores: list[Change | None] = []  # for each change what it stands on, to take it back
+        """The changes of all transactions so far."""
+        self._befores: list[Change | None] = []  # for each change the previous one of its record, to undo it
         self._drafts: dict[str, Draft] = {}
         self._state = state
         self._revision = state.revision
         self._time = time
 
     def evaluate(self, transaction: Transaction) -> Outcome:
-        """What the transaction comes to, on top of everything evaluated before it."""
+        """The outcome of the transaction, after everything evaluated before it."""
         start = len(self.changes)
         error: Refused | Unexpected
         try:

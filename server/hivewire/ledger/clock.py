@@ -1,4 +1,4 @@
-"""Notices a clock that is wrong: one that is set back while the gateway runs, or behind the ledger's last change."""
+"""Detects a wrong clock: one that is set back while the gateway runs, or is behind the ledger's last change."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from hivewire.ledger.records import Change
 from hivewire.telemetry import log
 
 STEP = 60_000
-"""Milliseconds by which a clock may be set, or be behind the last change, without a word."""
+"""Milliseconds by which a clock may be set, or be behind the last change, without a log line."""
 
 DAY = 86_400_000
 
 
 class ClockWatch:
-    """Compares the clock with a clock that nobody can set, and with the last change. `now` gives milliseconds.
+    """Compares the clock with the monotonic clock, and with the last change. `now` gives milliseconds.
 
     `on_set_back` is called when it was set back by more than STEP. `last_change` is the time of the last change.
     """
@@ -46,7 +46,7 @@ class ClockWatch:
 
     @property
     def problem(self) -> str | None:
-        """Why it is not good enough to write by: it is over a day behind the last change."""
+        """Why writes should not use it: it is over a day behind the last change. None when it is right."""
         behind = self.last_change - self._now()
         if behind <= DAY:
             return None

@@ -76,7 +76,7 @@ class Audited(Struct, tag="audit", tag_field="line", forbid_unknown_fields=True)
 
 
 class End(Struct, tag="end", tag_field="line", forbid_unknown_fields=True):
-    """The last line: how many changes there are, so that a dump that was cut off is noticed."""
+    """The last line: the number of changes, so that an incomplete dump is noticed."""
 
     changes: int
 

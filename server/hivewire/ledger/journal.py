@@ -31,16 +31,16 @@ NO_HISTORY = frozenset({"secret", "user", "client"})
 """Kinds whose older changes are not kept: no history of password hashes and signing secrets."""
 
 AUDITED = frozenset({"user", "client", "tenant", "revocation"})
-"""Kinds whose changes are rows of the audit too, from the same moment on."""
+"""Kinds whose changes are rows of the audit too, written in the same append."""
 
 MAX_APPEND = 1_024
 """The most changes in one `append` or `remove`, and rows in one `record` or `forget`."""
 
 BATCH_BYTES = 4 << 20
-"""What `batch_bytes` is where nothing else bounds it: nobody waits behind hundreds of megabytes."""
+"""The default of `batch_bytes`, so that no write waits behind hundreds of megabytes."""
 
 SINCE_BYTES = 4 << 20
-"""`since` stops behind the transaction with which this much content is reached, so that no reader takes all memory."""
+"""`since` stops after the transaction that reaches this much content, so that a reader cannot use all memory."""
 
 
 class Entry(Struct, gc=False):
@@ -85,7 +85,7 @@ class Journal(Protocol):
     """A storage engine, opened for this ledger alone."""
 
     tip: int
-    """The place of the last entry that `take` had, or that `changes` told. It moves only together with them."""
+    """The place of the last entry that `take` or `changes` delivered. It moves only together with them."""
 
     batch_bytes: int
     """A batch is closed once it holds this much content."""
@@ -105,14 +105,14 @@ class Journal(Protocol):
         """Everything that is kept, in the order in which it was appended, in portions."""
 
     async def follow(self, take: Take) -> None:
-        """From now on, hand every entry behind what `changes` told to `take`.
+        """From now on, hand every entry after those of `changes` to `take`.
 
         Once, in order, on the event loop, when it is durable and `since` and `history` show it; those of our own before
         `append` returns. `take` does not raise. An entry may come at any time, also while `append` or `confirm` runs.
         """
 
     async def append(self, changes: Sequence[Change], *, behind: int) -> bool:
-        """Make the changes durable, all or none, as the entry directly behind the one at `behind`.
+        """Make the changes durable, all or none, as the entry directly after the one at `behind`.
 
         False says that another entry stands there, which `take` had meanwhile; this one never will be there. Raises
         NotDurable, and Undecided when nobody knows: should the entry turn up later, `take` gets it like any other.
@@ -137,7 +137,7 @@ class Journal(Protocol):
         """
 
     async def outline(self, after: int, *, before: int, take: int) -> list[Outline]:
-        """Of up to `take` changes behind the place `after`, in order, as long as their revision is below `before`.
+        """Of up to `take` changes after the place `after`, in order, as long as their revision is below `before`.
 
         Costs no more for large contents than for small ones.
         """

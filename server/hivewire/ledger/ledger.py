@@ -61,7 +61,7 @@ class Ledger(State):
         self._writer = Writer(self, journal, now, max_waiting)
         self._sweep = Sweep(self, journal, now, retention)
         self.audit = Audit(journal, now, retention, stall_seconds)
-        """What people and programs did, beside the log."""
+        """The audit: what people and programs did."""
         self._compact_seconds = compact_seconds
         self._stall_seconds = stall_seconds
         self._tasks: list[asyncio.Task[None]] = []
@@ -89,11 +89,11 @@ class Ledger(State):
         return self.failing if self._writer.broken else None  # what is read may be wrong; only a restart helps
 
     def covers(self, revision: int) -> bool:
-        """Whether everything that happened after this revision can be told."""
+        """Whether the log still has everything after this revision."""
         return self.oldest - 1 <= revision <= self.revision
 
     async def since(self, revision: int, *, take: int) -> list[Change]:
-        """What was announced after a revision, in order; whole transactions, about `take` changes or SINCE_BYTES.
+        """The announced changes after a revision, in order; whole transactions, about `take` changes or SINCE_BYTES.
 
         Nothing means that there is nothing (yet). Raises NotKept when the log does not cover the revision.
         """
@@ -115,7 +115,7 @@ class Ledger(State):
         return await self._journal.history(kind, key, revision=revision, take=take)
 
     def observe(self, observer: Observer, *kinds: str) -> None:
-        """Tell of the changes of each commit, in the order of revisions, whoever made them, before they are answered.
+        """Call an observer with the changes of each commit, own or foreign, in order of revisions, before the answers.
 
         With `kinds`, only of commits with a change of one of them; those observers come before all others.
         """
@@ -204,7 +204,7 @@ class Ledger(State):
     async def _compact(self) -> None:
         try:
             await self.compact(COMPACT_REST)
-        except Exception as error:  # whatever it was, it harms nobody to try again
+        except Exception as error:  # whatever it is, trying again does no harm
             log.warning("the log was not compacted; trying again later", reason=repr(error))
 
     # Metrics.
@@ -224,7 +224,7 @@ class Ledger(State):
         return self._sweep.log.changes
 
     def gauges(self) -> Gauges:
-        """What to measure: a sentence and a function for each name."""
+        """The metrics: a sentence and a function for each name."""
         return {
             "ledger_revision": ("The ledger's revision.", lambda: self.revision),
             "ledger_oldest": ("The first revision from which the log is complete.", lambda: self.oldest),

@@ -20,7 +20,7 @@ R = TypeVar("R")
 
 
 class PendingWrite(Struct, Generic[R], gc=False):
-    """What a writing handler asks for: a transaction, and how its end becomes a reply or an error."""
+    """The result of a writing handler: a transaction, and how its outcome becomes a reply or an error."""
 
     transaction: Transaction
     answer: Callable[[list[Change]], R]
@@ -45,7 +45,7 @@ async def commit(ledger: Ledger, pending: PendingWrite[R]) -> R:
 
 
 def conclude(pending: PendingWrite[R], outcome: Outcome) -> R | Exception:
-    """The reply, or the error, that an outcome of the ledger stands for."""
+    """The reply or the error for an outcome of the ledger."""
     if not isinstance(outcome, list):
         return pending.refuse(outcome) if isinstance(outcome, Refused) else unavailable(outcome)
     try:
@@ -55,7 +55,7 @@ def conclude(pending: PendingWrite[R], outcome: Outcome) -> R | Exception:
 
 
 def unavailable(error: BaseException) -> Unavailable:
-    """What a client is told when the journal could not take its change."""
+    """The error for a client whose change the journal could not write."""
     if isinstance(error, Undecided):
         return Unavailable("not known whether this was written; read before trying again")
     return Unavailable(f"{Unavailable.text}: {error}; nothing was written")

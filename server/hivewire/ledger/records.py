@@ -1,4 +1,4 @@
-"""What the ledger holds: changes. What it is asked to do: transactions of writes, with preconditions."""
+"""The data of the ledger (changes), and its input (transactions of writes, with preconditions)."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Change(Struct, gc=False):
 
 
 class Outline(Struct, gc=False):
-    """What is known of a change without reading its content.
+    """A change without its content.
 
     `place` is the engine's own number of it: it grows along the log and never changes. `size` is its content in bytes.
     """
@@ -82,7 +82,7 @@ class View(Protocol):
 
 
 class Precondition(Protocol):
-    """What must be true for a write to happen. It may be evaluated several times; the last time counts."""
+    """A condition for a write. It may be evaluated several times; the last evaluation counts."""
 
     def holds(self, last: Change | None, view: View) -> bool:
         """Whether it is true, given the record's last change (see `View.last`) and everything else."""
@@ -171,7 +171,7 @@ class LedgerError(Exception):
 class Refused(LedgerError):
     """A transaction is not possible; nothing was written.
 
-    `write` is what it was refused for and `index` its place in the transaction; guards count on behind the writes.
+    `write` is the refused write and `index` its place in the transaction; guards are numbered after the writes.
     `last` is the record's last change, if any.
     """
 
@@ -211,14 +211,14 @@ class Overloaded(NotDurable):
 
 
 class Undecided(NotDurable):
-    """Nobody knows whether it was written: the storage did not answer in time.
+    """It is not known whether it was written: the storage did not answer in time.
 
-    If it was, the ledger hears of it later as it hears of the changes of other gateways.
+    If it was, the ledger gets it later, like the changes of other gateways.
     """
 
 
 Outcome: TypeAlias = "list[Change] | LedgerError"
-"""What a transaction comes to: its changes (none when it changes nothing), or why there are none."""
+"""The outcome of a transaction: its changes (none when it changes nothing), or the error."""
 
 Done: TypeAlias = Callable[..., None]
 """Gets the outcome of a transaction once it is durable, and whatever was submitted with it."""

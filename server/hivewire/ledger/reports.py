@@ -1,4 +1,4 @@
-"""Reporting what must not happen, and must not harm anybody else when it does."""
+"""Reporting unexpected errors of one task or callback, so that they do not affect others."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def report(message: str, error: Exception) -> None:
 
 
 def safely(message: str, call: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
-    """Call somebody whose error is reported under `message` and goes no further."""
+    """Call a function; its error is reported under `message` and not raised."""
     try:
         call(*args, **kwargs)
     except Exception as error:

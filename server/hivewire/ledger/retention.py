@@ -1,4 +1,4 @@
-"""What is kept: so many changes of each record, and a log of the last changes of all (configuration contract, 7)."""
+"""Retention: the last changes of each record, and a log of the last changes of all (configuration contract, 7)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Retention(Struct, frozen=True):
 
 
 class Section(Struct):
-    """A run of whole transactions, made at about the same time: the first one's revision and time, how many changes."""
+    """Consecutive transactions of about the same time: revision and time of the first, and the number of changes."""
 
     first: int
     time: int
@@ -71,7 +71,7 @@ class Log:
         """The first revision that is still within the log at this time, None when there is none.
 
         Only the oldest sections are compared with the time. So a clock that was wrong for a while does not shorten the
-        log at changes that stand behind younger ones.
+        log at old changes that come after younger ones.
         """
         latest = now - self._age - self._span  # a section leaves when its last change is old enough
         while self._sections and self._sections[0].time <= latest:

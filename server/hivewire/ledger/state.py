@@ -90,7 +90,7 @@ class Kind:
         return iter(sorted(found))
 
     def _end_of(self, prefix: str) -> int:
-        """The index behind the last key with this prefix."""
+        """The index after the last key with this prefix."""
         while prefix:
             if prefix[-1] < "\U0010ffff":
                 return int(self.keys.bisect_left(prefix[:-1] + chr(ord(prefix[-1]) + 1)))

@@ -120,7 +120,7 @@ class Sweep:
         # The key was deleted and its tombstone has left the log: neither a history nor a resuming client needs it.
         if last.content is None and last.revision < oldest:
             return False
-        # Negative for changes from before the key was forgotten and created again; a crash left them behind.
+        # Negative for leftovers of a crash, from before the key was forgotten and created again.
         return 0 <= last.ordinal - outline.ordinal < self._history
 
     def _forget(self, removed: Sequence[Outline]) -> None:

@@ -1,14 +1,14 @@
-"""The one writer: group commit. Everything that enters the state comes through `take`, own and foreign alike.
+"""The only writer: group commit. Every entry, own or foreign, enters the state through `take`.
 
-While a batch is on its way to the disk the next one gathers. A batch is evaluated in order against the state, appended
-to the journal as one entry, and only then applied, announced and answered. Refusals leave after the commit too, because
-they may rest on writes of the same batch.
+While one batch is on its way to the disk, the next one fills. A batch is evaluated in order against the state, appended
+to the journal as one entry, and only then applied, announced and answered. Refusals are sent after the commit too,
+because they may depend on writes of the same batch.
 
-Where several gateways share the log, another entry may get in first. Then the journal hands that one to `take`, and the
-transactions go back to the head of the queue, to be evaluated again together with those that came since.
+Where several gateways share the log, another gateway may append an entry first. Then the journal hands that entry to
+`take`, and the transactions return to the head of the queue, to be evaluated again together with newer ones.
 
-A storage that does not answer holds nobody up: `watch`, called by a timer, answers whoever waits for it, and writes are
-refused at once until it answers again.
+A storage that does not answer blocks no caller: `watch`, called by a timer, answers the waiting transactions, and new
+ones are refused until the storage answers.
 """
 
 from __future__ import annotations
@@ -43,20 +43,20 @@ WRITE_BYTES = 1_024
 """About how much memory a write takes beside its content while it waits."""
 
 Waiting: TypeAlias = tuple[Transaction, int, Done, tuple[Any, ...]]
-"""A transaction in the queue, its size in bytes, and what is called with its outcome and these further arguments."""
+"""A transaction in the queue, its size in bytes, and the callback with the arguments that follow the outcome."""
 
 PROBE_PATIENCE = 1.0
-"""Most seconds for which a failed commit is answered later, so that a probe can write over what it left behind."""
+"""Longest delay of the answer to a failed commit, in which a probe can overwrite what the commit left."""
 
 STOPPING = "the gateway is stopping"
 
 
 class Writer:
-    """Takes transactions, writes them in batches, keeps the state up to date and tells observers.
+    """Takes transactions, writes them in batches, updates the state and notifies observers.
 
-    `observers` are told of every commit, `observers_of` a kind of those with a change of that kind, before the others.
-    `failing` says why nothing can be written, None while it can; `broken` that the writer ended. `on_commit` gets the
-    number of changes of each own commit and the seconds until it was durable.
+    `observers` get every commit, `observers_of` a kind those with a change of that kind, before the others.
+    `failing` is the reason why writes fail, None while they work; `broken` says that the writer ended. `on_commit` gets
+    the number of changes of each own commit and the seconds until it was durable.
     """
 
     def __init__(self, state: State, journal: Journal, now: Callable[[], int], max_waiting: int) -> None:
@@ -73,7 +73,7 @@ class Writer:
         self._refusing: str | None = None  # why no transaction is accepted
         self._closing = False
         self._waiting: tuple[float, list[Waiting], list[Outcome]] | None = None  # for the storage, and since when
-        self._stalled = False  # whether those who waited were answered because it takes too long
+        self._stalled = False  # whether its callers were answered, because it took too long
         self._probing: asyncio.Task[None] | None = None
         self.broken = False  # the state may be wrong: nothing is written any more
         self._sleeping: asyncio.Future[None] | None = None  # set while there is nothing to write
@@ -86,7 +86,7 @@ class Writer:
         self._task = asyncio.create_task(self._run(), name="ledger writer")
 
     async def close(self) -> None:
-        """Write and answer what is waiting; refuse what comes from now on."""
+        """Write and answer the waiting transactions; refuse new ones."""
         self._closing = True
         self._refusing = self._refusing or STOPPING
         self._wake()
@@ -115,7 +115,7 @@ class Writer:
             self._wake()
 
     async def probe(self) -> None:
-        """After a failed commit, find out whether the storage takes writes again, so that `failing` is up to date."""
+        """After a failed commit, find out whether the storage accepts writes again, and update `failing`."""
         if self.failing is not None and not self._journal.read_only and self._refusing is None:
             failing = None
             try:
@@ -125,14 +125,14 @@ class Writer:
             self._tell(failing)
 
     def waiting_seconds(self) -> float:
-        """How long the storage has been asked for the commit that is under way; 0 without one."""
+        """The age of the commit that the storage has not finished; 0 without one."""
         return perf_counter() - self._waiting[0] if self._waiting is not None else 0.0
 
     def watch(self, stall_seconds: float) -> None:
-        """Give up a commit that the storage has not answered for so long, and refuse writes until it does.
+        """Give up a commit that takes longer than this, and refuse writes until the storage answers.
 
-        What is in that commit may be written or not, so its writers hear Undecided. Whoever is behind it, and whoever
-        is refused or changes nothing, hears NotDurable.
+        Whether that commit was written is not known, so its writers get Undecided. Transactions after it, and those
+        that were refused or change nothing, get NotDurable.
         """
         if self._waiting is None or self._stalled or self.broken or self.waiting_seconds() < stall_seconds:
             return
@@ -150,7 +150,7 @@ class Writer:
         outcomes.clear()
 
     def _settle(self) -> None:
-        """The storage has answered, or failed."""
+        """The storage has finished the commit, or failed."""
         self._waiting = None
         if self._stalled and not self.broken:
             self._stalled = False
@@ -158,7 +158,7 @@ class Writer:
             self._tell(None)
 
     def _tell(self, failing: str | None) -> None:
-        """Say from now on why nothing can be written, or that it can."""
+        """Set `failing`, and log when writes start or stop failing."""
         if self.broken:
             return
         if failing is None and self.failing is not None:
@@ -168,7 +168,7 @@ class Writer:
         self.failing = failing
 
     def take(self, entry: Entry) -> None:
-        """Apply and announce the next entry of the log, whoever wrote it. Never raises."""
+        """Apply and announce the next entry of the log, own or foreign. Never raises."""
         self._durable_at = perf_counter()
         if not entry.changes or self.broken:
             return
@@ -210,7 +210,7 @@ class Writer:
                 self._queue.clear()
 
     async def _sleep(self) -> None:
-        """Until there is something to do."""
+        """Wait until there is something to write."""
         self._sleeping = asyncio.get_running_loop().create_future()
         await self._sleeping
 
@@ -220,7 +220,7 @@ class Writer:
             sleeping.set_result(None)
 
     def _break(self, error: Exception) -> None:
-        """After an error that nobody foresaw, the state may be wrong: write nothing more."""
+        """After an unexpected error the state may be wrong: write nothing more."""
         report("the writer of the ledger ended", error)
         self._refuse(f"the writer ended: {error!r}; restart the gateway")
 
@@ -230,10 +230,10 @@ class Writer:
         self._wake()
 
     async def _gather(self) -> None:
-        """Let the queue grow as long as every iteration of the event loop brings more to it.
+        """Let the queue grow as long as every iteration of the event loop adds to it.
 
-        A commit beside a busy event loop fights it for the interpreter: with 50 connections of 16 requests in flight,
-        every second batch was one connection's and took as long as all of them together.
+        The writer thread competes with a busy event loop for the interpreter lock. With 50 connections of 16 requests
+        in flight, every second batch had the puts of one connection only, and took as long as one with all of them.
         """
         before = 0
         while before < len(self._queue) < MAX_APPEND:
@@ -241,7 +241,7 @@ class Writer:
             await asyncio.sleep(0)
 
     async def _write_batch(self) -> None:
-        """Evaluate what is waiting, append it and answer; or put it back when another entry got in first."""
+        """Evaluate the queue, append the batch and answer; or put it back when another entry was appended first."""
         batch, taken, outcomes = self._evaluate()
         started = perf_counter()
         self._waiting = started, taken, outcomes
@@ -249,7 +249,7 @@ class Writer:
             if batch.changes:
                 stands = await self._journal.append(batch.changes, behind=batch.tip)
             else:
-                await self._journal.confirm()  # refusals count for the tip of now
+                await self._journal.confirm()  # refusals are valid for the current tip
                 stands = self._journal.tip == batch.tip
         except Exception as error:
             self._settle()
@@ -268,14 +268,14 @@ class Writer:
             safely("the commit was not measured", self.on_commit, changes, self._durable_at - started)
 
     async def _fail(self, taken: list[Waiting], error: Exception) -> None:
-        """Answer a batch that the storage did not take. The writer goes on: the next one may find room again."""
+        """Answer a batch that the storage did not write. The writer continues: there may be space for the next one."""
         self._tell(str(error))
         if not isinstance(error, Undecided):
-            # Before anybody is told: until something is written over it, a start may find what has failed.
+            # Before the writers are told: until something overwrites it, a start may find the failed commit.
             self._probing = asyncio.create_task(self._write_over(), name="probe of the storage")
             await asyncio.wait({self._probing}, timeout=PROBE_PATIENCE)
         failure = error if isinstance(error, NotDurable) else NotDurable(repr(error))
-        # Refusals fail as well: they may rest on what was not written.
+        # Refusals fail as well: they may depend on writes that failed.
         self._answer(taken, [failure] * len(taken))
 
     async def _write_over(self) -> None:
@@ -305,8 +305,8 @@ class Writer:
         self._queue_bytes += sum(size for _, size, _, _ in taken)
 
     def _answer(self, taken: list[Waiting], outcomes: list[Outcome]) -> None:
-        """Hand out the outcomes, and empty both lists: what is let go of one by one is still in the processor's cache,
-        and to free all of a large batch afterwards took longer than a tenth of a put."""
+        """Hand out the outcomes, and empty both lists on the way: objects that are freed one by one are still in the
+        processor's cache. Freeing a large batch at the end took more than a tenth of the time of its puts."""
         taken.reverse()
         outcomes.reverse()
         while taken:
@@ -318,7 +318,7 @@ class Writer:
 
 
 def _check(writes: Sequence[Write]) -> None:
-    """Raise ValueError for a transaction that no caller may ask for."""
+    """Raise ValueError for a transaction that no caller may submit."""
     if not 1 <= len(writes) <= MAX_TRANSACTION:
         raise ValueError(f"a transaction has 1 to {MAX_TRANSACTION} writes")
     if len({(write.kind, write.key) for write in writes}) < len(writes):

@@ -1,8 +1,8 @@
 """Admission: how many connections may be open, and how much memory all of them may hold.
 
-A connection on which nobody has logged in is a stranger. Strangers share a budget of their own, and give way: when
-places or their budget run out, those that came first, or that have held memory for longest, are cut. So no stranger
-takes anything from those with a token, and none is refused because of strangers that stay.
+A connection without a login is a *stranger*. Strangers share a separate budget and give way: when places run out, the
+oldest stranger is disconnected; when their budget runs out, the one that has held memory for longest. So strangers take
+nothing from connections with a login, and cannot keep new connections out by staying.
 """
 
 from __future__ import annotations
@@ -15,34 +15,34 @@ from hivewire.settings import Settings
 from hivewire_protocol.errors import Unavailable
 
 FREE = 4 << 10
-"""Bytes of an incomplete message that each connection may hold without drawing from a budget, and of answers that a
-stranger may leave unread."""
+"""Bytes of an incomplete message that do not count for any connection, and bytes of answers that a stranger may leave
+unread."""
 
 SHARES = 16
-"""One address may hold this part of the budget of strangers."""
+"""The strangers of one address may hold at most this fraction of their budget."""
 
 SPARE = 16
-"""Further connections when no place is left: they are answered health checks and metrics only."""
+"""Further connections when no place is left; they can only get health checks and metrics."""
 
 
 class Connection(Protocol):
-    """A connection as the admission sees it."""
+    """The part of a connection that the admission uses."""
 
     def abort(self) -> None:
-        """Cut the connection at once."""
+        """Disconnect at once."""
 
     def give_way(self) -> None:
-        """Cut the connection at once. It has left already."""
+        """Disconnect at once. The admission does not count the connection any more."""
 
 
 class Budget:
-    """Bytes that connections hold together."""
+    """The bytes that connections hold together, and who has held some for longest."""
 
     __slots__ = ("_holders", "held")
 
     def __init__(self) -> None:
         self.held = 0
-        self._holders: dict[Connection, int] = {}  # those that have given nothing back for longest come first
+        self._holders: dict[Connection, int] = {}  # longest without giving bytes back first
 
     def hold(self, connection: Connection, size: int) -> None:
         """Set what a connection holds."""
@@ -54,13 +54,13 @@ class Budget:
         self.held += size - before
 
     def beyond(self, limit: int) -> Connection | None:
-        """The connection that has held bytes for longest, if all hold more than the limit together."""
+        """The connection that has held bytes for longest, if all together exceed the limit."""
         return next(iter(self._holders)) if self.held > limit else None
 
 
 class Admission:
-    """Counts open connections (`inside`) and what they hold: bytes of incomplete messages and bodies beyond FREE
-    (`unfinished`), bytes of answers that their peers do not read (`unread`), and both of strangers (`anonymous`)."""
+    """Counts open connections (`inside`) and their memory: bytes of incomplete messages and bodies beyond FREE
+    (`unfinished`), bytes of unread answers (`unread`), and both of strangers (`anonymous`)."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -69,16 +69,16 @@ class Admission:
         self.unread = Budget()
         self.anonymous = Budget()
         self._anonymous_of: dict[str, Budget] = {}  # by network prefix
-        self._strangers: dict[Connection, str] = {}  # their network prefixes; those that came first come first
+        self._strangers: dict[Connection, str] = {}  # with network prefix, oldest first
         self._spare: dict[Connection, None] = {}
         self._by_network_prefix: Counter[str] = Counter()
 
     # Places.
 
     def enter(self, connection: Connection, address: str) -> bool:
-        """Admit a connection, which must `leave`. False: to a spare place, where it is served health and metrics only.
+        """Admit a connection, which must `leave`. False: it has a spare place, and can only get health and metrics.
 
-        When no place is left, or the address has as many as it may have, the stranger gives way that came first.
+        When no place is left, or the address has reached its limit, the oldest stranger gives way.
         """
         prefix = self._network_prefix(address)
         if not self._make_room(prefix):
@@ -128,12 +128,12 @@ class Admission:
     # Strangers.
 
     def login(self, connection: Connection) -> None:
-        """Somebody has logged in on it: it is no stranger any more, and what it holds counts elsewhere from now on."""
+        """The connection is not a stranger any more; its memory counts towards the common budgets from now on."""
         self.hold(connection, 0)
         self._strangers.pop(connection, None)
 
     def hand_over(self, connection: Connection, socket: Connection, address: str) -> None:
-        """A socket takes the place of the connection on which it was opened; on the socket nobody has logged in yet."""
+        """A socket takes the place of the HTTP connection on which it was opened, as a stranger."""
         self.login(connection)
         self.resume(connection)
         self._strangers[socket] = self._network_prefix(address)
@@ -141,7 +141,7 @@ class Admission:
     def hold(self, stranger: Connection, size: int) -> None:
         """Set the bytes that a stranger holds, unfinished and unread together.
 
-        When strangers, or those of one address, hold too much, the ones that have held it for longest are cut.
+        When all strangers, or those of one address, exceed their budget, the longest holders are disconnected.
         """
         prefix = self._strangers.get(stranger)
         if prefix is None:
@@ -158,13 +158,13 @@ class Admission:
         if prefix and not budgets[0][0].held:
             self._anonymous_of.pop(prefix, None)
 
-    # Everybody else.
+    # All other connections.
 
     def draw(self, drawn: int, held: int) -> int:
-        """Change what a connection draws from the budget of unfinished messages, and return the new amount.
+        """Change the bytes of a connection in the budget of unfinished messages, and return the new number.
 
-        `drawn` is the amount so far, `held` the bytes of its incomplete message. Raises Unavailable when the budget
-        does not suffice.
+        `drawn` is the number so far, `held` the bytes of its incomplete message. Raises Unavailable when the budget is
+        exhausted.
         """
         wanted = max(0, held - FREE)
         if wanted > drawn and self.unfinished + wanted - drawn > self.settings.unfinished_bytes:
@@ -175,7 +175,7 @@ class Admission:
     def stall(self, connection: Connection, held: int) -> None:
         """Set the bytes that a connection holds because its peer does not read.
 
-        When all of them exceed `unread_bytes`, the connections that have read nothing for longest are cut.
+        When all of them exceed `unread_bytes`, the connections that have read nothing for longest are disconnected.
         """
         self.unread.hold(connection, held)
         while (longest := self.unread.beyond(self.settings.unread_bytes)) is not None:

@@ -77,7 +77,7 @@ class Call:
         return text
 
     def insists(self) -> bool:
-        """Whether credentials are demanded; a value that is no boolean is refused later."""
+        """Whether credentials are required; a value that is not a boolean is refused later."""
         return self.query.get("authenticate", "").lower() in ("true", "1")
 
     def check(self) -> None:
@@ -100,7 +100,7 @@ class Call:
 
 
 class Callers:
-    """Tells who asks: the `admit` of the routes. `origins` are those whose pages may use browser tokens."""
+    """The `admit` of the routes: finds the caller. Pages of `origins` may use browser tokens."""
 
     def __init__(self, services: Services, origins: Set[str]) -> None:
         self._services = services
@@ -112,7 +112,7 @@ class Callers:
         return Call(self._services, request)
 
     async def administrator(self, request: HttpRequest) -> Call:
-        """Somebody with the ADMIN right. Raises WireError, also for parameters that no page takes."""
+        """A caller with the ADMIN right. Raises WireError, also for bad values of parameters that all pages share."""
         call = Call(self._services, request)
         call.who = await self.credentials.administrator(call.asked, insists=call.insists())
         if call.who.ambient and call.method not in READING and self._is_foreign(call):

@@ -36,7 +36,7 @@ COOKIE = "authtoken"
 
 
 class Asked(Struct):
-    """What a request says about who asks: headers by lower-case name, query parameters, cleaned address."""
+    """The part of a request that identifies the caller: headers by lower-case name, query, cleaned address."""
 
     headers: dict[str, str]
     query: dict[str, str]
@@ -44,7 +44,7 @@ class Asked(Struct):
 
 
 class SiteCaller(Struct):
-    """Who asks in this dialect. `user` is None for anonymous callers, and for the API key without a user.
+    """The caller in this dialect. `user` is None for anonymous callers, and for the API key without a user.
 
     `ambient` credentials are those that a browser adds by itself, also to what a foreign page makes it send.
     """
@@ -55,7 +55,7 @@ class SiteCaller(Struct):
 
 
 class Credentials:
-    """Finds out who asks. `origins` are those whose pages may use browser tokens."""
+    """Finds the caller of a request. Pages of `origins` may use browser tokens."""
 
     def __init__(self, services: Services, origins: Collection[str]) -> None:
         self._origins = origins

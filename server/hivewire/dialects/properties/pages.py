@@ -31,7 +31,7 @@ CONTENT_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; sandbox",
     "Cache-Control": "private, no-cache",
 }
-"""On raw contents: whatever somebody stored must not run as a page of this origin, which has the session cookie."""
+"""On raw contents: a stored page must not run in this origin, which has the session cookie."""
 
 
 class Pages:

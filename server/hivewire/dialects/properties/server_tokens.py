@@ -45,5 +45,5 @@ class ServerTokens:
 
 
 def same(given: str, secret: str) -> bool:
-    """Whether two secrets are the same, in a time that tells neither content nor length."""
+    """Whether two secrets are equal, in a time that reveals neither content nor length."""
     return hmac.compare_digest(hashlib.sha256(given.encode()).digest(), hashlib.sha256(secret.encode()).digest())

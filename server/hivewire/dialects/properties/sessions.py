@@ -36,7 +36,7 @@ class Sessions:
         return f"{user.id}_{ticks:018}_{_mark(self._keys(now)[0], user, str(ticks))}"
 
     def verify(self, token: str, now: int) -> User | None:
-        """Whose token it is, active or not; None when it is malformed, unknown or too old."""
+        """The user of a token, active or not; None when it is malformed, unknown or too old."""
         match = _TOKEN.fullmatch(token)
         user = self._users.by_id(int(match[1])) if match else None
         if match is None or user is None:

@@ -1,4 +1,4 @@
-"""Storage engines, one a file, all behind `journal.py`. They do not know one another, nor the ledger above them."""
+"""Storage engines, one per file, all behind `journal.py`. They depend neither on one another nor on the ledger."""
 
 from __future__ import annotations
 

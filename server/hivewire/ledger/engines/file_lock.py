@@ -41,7 +41,7 @@ def lock_of(path: Path) -> Path:
 
 
 def noted(path: Path) -> Note | None:
-    """What is noted of a data file, whoever has it; None when nothing is."""
+    """The note about a data file, whichever process has the lock; None when there is none."""
     try:
         descriptor = os.open(lock_of(path), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError:
@@ -73,7 +73,7 @@ class FileLock:
 
     def __init__(self, path: Path) -> None:
         self.noted: Note | None = None
-        """What the process before this one noted; None when there is nothing."""
+        """The note of the previous process; None when there is none."""
         self._guarded = path
         self._name = str(path)  # which `os.stat` takes in half of the time
         self._descriptors: list[int] = []
@@ -94,7 +94,7 @@ class FileLock:
         except OSError as error:
             if error.errno == errno.ELOOP:  # it would have been written to, wherever it leads
                 raise JournalError(f"cannot use {self._guarded}: {path} is a symbolic link; remove it") from None
-            # A read-only directory: use the lock that is there, or the file itself, since nobody can make another.
+            # A read-only directory: use the existing lock file, or the data file itself; no process can create another.
             if path.exists():
                 self._take(path, os.O_RDONLY | os.O_NOFOLLOW)
             elif not self._guarded.exists():

@@ -53,7 +53,7 @@ class MemoryJournal:
         yield list(self._log.values())
 
     async def follow(self, take: Take) -> None:
-        """Nobody else appends."""
+        """Does nothing, because no other process appends."""
         self._take = take
 
     async def append(self, changes: Sequence[Change], *, behind: int) -> bool:

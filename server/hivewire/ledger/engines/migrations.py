@@ -52,7 +52,7 @@ MIGRATIONS = {1: _TO_2, 2: _TO_3}
 
 
 def migrate(path: Path, header: Header) -> None:
-    """Bring a file that nobody has open to the schema of today. Raises JournalError, and leaves it as it was."""
+    """Migrate a file that no process has open to the current schema. Raises JournalError, and leaves it as it was."""
     if header.version == SCHEMA_VERSION:
         return
     if not os.access(path.parent, os.W_OK) or not os.access(path, os.W_OK):

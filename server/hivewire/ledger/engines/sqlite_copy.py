@@ -21,7 +21,7 @@ PAGES = 1_000
 """Pages that are copied between two reports of progress."""
 
 UNFINISHED = ".hivewire-unfinished"
-"""The end of the name of a file that is being made: nobody else calls a file so."""
+"""The end of the name of an unfinished file, which no other program uses."""
 
 Progress: TypeAlias = Callable[[int, int], None]
 """Gets the pages that are done, and all of them."""
@@ -43,7 +43,7 @@ def copy(source: Path, target: Path, progress: Progress = silent) -> None:
 
 @contextmanager
 def new_file(target: Path) -> Iterator[Path]:
-    """An empty file to fill, which then appears at `target`: whole, readable by its owner only, or not at all.
+    """An empty file to fill, which then appears at `target`: complete and readable by its owner only, or not at all.
 
     What is left of it when the process is killed is removed by the next one in that directory.
     """
@@ -63,7 +63,7 @@ def new_file(target: Path) -> Iterator[Path]:
 
 
 def _sweep(folder: Path) -> None:
-    """Remove what killed processes left behind: files of that name that nobody has locked."""
+    """Remove the unfinished files of killed processes: those that no process has locked."""
     for path in folder.glob("*" + UNFINISHED):
         with suppress(OSError), path.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -73,11 +73,11 @@ def _sweep(folder: Path) -> None:
 
 def _copy(source: Path, target: Path, progress: Progress) -> None:
     with closing(sqlite3.connect(location(source, "ro"), uri=True, isolation_level=None)) as original:
-        # One read transaction for the whole copy: it is the state of this moment, whatever is written meanwhile.
+        # One read transaction for the whole copy, which is the state of this moment, whatever is written during it.
         original.execute("BEGIN")
         original.execute("SELECT count(*) FROM meta").fetchone()
         with closing(sqlite3.connect(target, isolation_level=None)) as made:
-            made.execute("PRAGMA journal_mode = OFF")  # what is not finished is thrown away
+            made.execute("PRAGMA journal_mode = OFF")  # an unfinished copy is deleted anyway
             original.backup(made, pages=PAGES, progress=lambda _, remaining, total: progress(total - remaining, total))
             made.execute("PRAGMA journal_mode = DELETE")
             made.execute("PRAGMA synchronous = FULL")
@@ -90,7 +90,7 @@ def _copy(source: Path, target: Path, progress: Progress) -> None:
 
 
 def _publish(unfinished: Path, target: Path) -> None:
-    """Give the finished copy its name. Raises FileExistsError when somebody made a file of that name meanwhile."""
+    """Give the finished copy its name. Raises FileExistsError when a file of that name exists by now."""
     try:
         os.link(unfinished, target)  # unlike a rename, this overwrites nothing
     except OSError as error:

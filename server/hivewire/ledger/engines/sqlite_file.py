@@ -1,4 +1,4 @@
-"""What makes an SQLite file a ledger: its identity and schema, and the check before it is opened."""
+"""The identity and schema of a data file, and the check before it is opened."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ RUNS = 3
 
 
 class Header(Struct, frozen=True):
-    """What the first bytes of a file of ours say: its schema, and whether it is in WAL mode.
+    """The first bytes of a data file: its schema, and whether it is in WAL mode.
 
     A gateway that stops takes the file out of WAL mode. So `open` means that one is running, or that it was killed and
     the WAL holds the last changes. Before schema RUNS all files are `open`, except for backups.
@@ -72,7 +72,7 @@ def tail_of(path: Path) -> int:
 def _without_wal(path: Path, query: str) -> Any:
     try:
         with closing(sqlite3.connect(f"{_uri(path)}?mode=ro&immutable=1", uri=True)) as connection:
-            # When a checkpoint was cut short, the first page may announce pages that are only in the WAL.
+            # After an interrupted checkpoint the first page may announce pages that are only in the WAL.
             connection.execute("PRAGMA writable_schema = ON")
             return connection.execute(query).fetchone()[0]
     except (sqlite3.DatabaseError, TypeError):
@@ -131,7 +131,7 @@ def new_name() -> str:
 
 
 def free_name(path: Path, word: str) -> Path:
-    """A name beside this one that is not taken, with the word and the time."""
+    """An unused name beside this one, with the word and the time."""
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     base = name = path.with_name(f"{path.name}.{word}-{stamp}")
     count = 1

@@ -1,4 +1,4 @@
-"""What happens to a file before it is served: is it the one that was served last, with all that belongs to it?
+"""The check of a file before it is served: is it the one that was served last, with all files that belong to it?
 
 A clean stop leaves a closed file (`Header`). A start gives the file a new `run`, and notes it in `FILE.lock`. So what
 operators do to files between two starts can be told from each other:
@@ -42,7 +42,7 @@ ACCEPT_LOSS = "; or go on without the changes in it: hivewire serve --accept-los
 def begin(path: Path, lock: FileLock, *, accept_loss: bool) -> Note:
     """Check the file, make it if it is empty, bring it to this schema, and begin a run, which is noted.
 
-    The file is closed afterwards, if nobody else reads it. Raises JournalError, and leaves the file as it was.
+    The file is closed afterwards, if no other process reads it. Raises JournalError, and leaves the file as it was.
     """
     header = header_of(path)
     if not _is_foreign(path, header, lock.noted):
@@ -105,7 +105,7 @@ def _begin(path: Path, lock: FileLock, connection: sqlite3.Connection, stranger:
 
 
 def close_wal(connection: sqlite3.Connection) -> bool:
-    """Write the WAL back and remove it. False when that is not possible now, because somebody else reads the file."""
+    """Write the WAL back and remove it. False when that is not possible now, because another process reads the file."""
     try:
         return bool(connection.execute("PRAGMA journal_mode = DELETE").fetchone() == ("delete",))
     except sqlite3.OperationalError as error:
@@ -137,7 +137,7 @@ def settle(path: Path, header: Header | None, note: Note | None, *, accept_loss:
 
 
 def loss_of(path: Path, header: Header | None, note: Note | None) -> str | None:
-    """What is missing of the file, and what the operator can do; None when it is whole as far as can be told."""
+    """What is missing, and what the operator can do; None when the file is complete as far as can be determined."""
     wal = beside(path, "-wal")
     written = wal.exists() and wal.stat().st_size > 0
     if header is None:
@@ -145,7 +145,7 @@ def loss_of(path: Path, header: Header | None, note: Note | None) -> str | None:
     if not header.open:
         return None
     foreign = _is_foreign(path, header, note)
-    # It is no loss when another program that opened the file wrote the WAL back.
+    # Nothing is lost when another program that opened the file wrote the WAL back.
     whole = note is not None and not foreign and (note.shut or tail_of(path) >= note.tail)
     if header.version >= RUNS and not wal.exists() and not whole:
         return f"{path} was not closed, and its last changes are in {wal.name}, which is missing: move it here too"
