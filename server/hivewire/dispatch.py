@@ -7,20 +7,15 @@ from time import time_ns
 from typing import Any, Protocol, TypeAlias
 
 from hivewire.access.identity import ANONYMOUS, Identity
-from hivewire.access.tokens import AHEAD
 from hivewire.caller import Caller
 from hivewire.ledger.pending import PendingWrite, commit, unavailable
 from hivewire.ledger.records import Change, NotDurable, Precondition, PreconditionFailed, Refused
 from hivewire.services import Services, now
 from hivewire_protocol.errors import (
     AccessDenied,
-    ClientDeleted,
     InternalError,
     NotFound,
-    TokenExpired,
-    TokenRevoked,
     Unauthorized,
-    UserNotActive,
     WireError,
 )
 from hivewire_protocol.messages import Reply, Request, action_of
@@ -108,14 +103,8 @@ class Dispatcher:
         identity = caller.identity = self._tokens.bounded(caller.identity)
         if identity is ANONYMOUS:
             raise Unauthorized
-        if identity.expires < now():
-            raise TokenExpired
-        if identity.issued > now() + AHEAD:
-            raise Unauthorized
-        if self._tokens.revoked(identity):
-            raise TokenRevoked
-        if not self._tokens.active(identity):
-            raise ClientDeleted if identity.client else UserNotActive
+        if (refusal := self._tokens.refusal(identity, now())) is not None:
+            raise refusal
         return identity
 
     def error(self, request_type: type[Request] | None, error: BaseException) -> WireError:

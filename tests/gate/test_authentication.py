@@ -345,6 +345,28 @@ def test_a_locked_user_loses_all_access_at_once(two_administrators: RunningGatew
         assert talk("server/info")["status"] == "success"
 
 
+def test_a_locked_user_is_told_that_its_subscriptions_pause(two_administrators: RunningGateway) -> None:
+    """Frames and JSON-RPC alike; when the user is active again, what was missed comes by itself."""
+    gateway = two_administrators
+    second = gateway.token("second")
+    with gateway.socket() as talk, gateway.socket(second) as other, gateway.http(second) as client:
+        talk("configuration/subscribe", snapshot=False)
+        talk.connection.send('{"jsonrpc":"2.0","id":7,"method":"configuration/subscribe","params":{"snapshot":false}}')
+        assert talk.receive()["id"] == 7
+        reason = "User is locked or disabled"
+        for version in (1, 2):
+            assert client.put("/user/1", json={"status": 1}).status_code == 204
+            assert talk.receive() == {"action": "subscription/paused", "subscriptionId": 1, "reason": reason}
+            params = {"subscriptionId": 2, "reason": reason}
+            assert talk.receive() == {"jsonrpc": "2.0", "method": "subscription/paused", "params": params}
+            assert other("configuration/put", name="missed", value="1")["status"] == "success"
+            assert talk("subscription/list")["error"] == reason, "nothing was pushed before"
+            assert client.put("/user/1", json={"status": 0}).status_code == 204
+            framed, called = talk.receive(), talk.receive()
+            assert framed["configuration"] == called["params"]["configuration"]
+            assert framed["configuration"]["entityVersion"] == version
+
+
 def test_a_new_signing_secret_ends_every_token(data: Any) -> None:
     """Tokens of both kinds and sessions of site properties are refused; the password still works."""
     with RunningGateway(data) as gateway:

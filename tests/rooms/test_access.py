@@ -433,13 +433,13 @@ async def test_a_revoked_token_is_refused_with_those_made_from_it(tokens: Tokens
     refreshed, _ = tokens.refresh(refresh, NOW)
     identities = [tokens.verify(token, NOW) for token in (access, refreshed)]
     await users.ledger.commit(tokens.revocations.revoke(identities[0].token, "admin"))
-    assert not any(map(tokens.active, identities))
+    assert all(tokens.refusal(identity, NOW) for identity in identities)
     for token in (access, refreshed):
         with pytest.raises(TokenRevoked):
             tokens.verify(token, NOW)
     with pytest.raises(TokenRevoked):
         tokens.refresh(refresh, NOW)
-    assert tokens.active(tokens.verify(other, NOW))
+    assert tokens.refusal(tokens.verify(other, NOW), NOW) is None
     again = Tokens(Key(SECRET, "utf8"), users, Tenants(users.ledger), HOUR, HOUR)
     with pytest.raises(TokenRevoked):
         again.verify(access, NOW)
@@ -449,7 +449,7 @@ async def test_a_new_generation_ends_all_tokens_of_a_user(tokens: Tokens, users:
     """Earlier ones, also those without a generation; not later ones, nor those of other users."""
     old, refresh = tokens.pair(claims(u=JOHN), NOW + HOUR, NOW + HOUR, NOW)
     bare, others = tokens.mint(claims(u=JOHN)), tokens.mint(claims())
-    assert tokens.active(tokens.verify(old, NOW))
+    assert tokens.refusal(tokens.verify(old, NOW), NOW) is None
     await users.ledger.commit(users.write("john", UserProfile("", generation=1), None))
     for token in (old, bare):
         with pytest.raises(TokenRevoked):
@@ -458,7 +458,7 @@ async def test_a_new_generation_ends_all_tokens_of_a_user(tokens: Tokens, users:
         tokens.refresh(refresh, NOW)
     new, refresh = tokens.pair(claims(u=JOHN), NOW + HOUR, NOW + HOUR, NOW)
     for token in (new, tokens.refresh(refresh, NOW)[0], others):
-        assert tokens.active(tokens.verify(token, NOW))
+        assert tokens.refusal(tokens.verify(token, NOW), NOW) is None
 
 
 def test_a_token_of_a_clock_that_was_ahead_does_not_count(tokens: Tokens) -> None:

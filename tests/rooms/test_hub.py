@@ -883,16 +883,34 @@ async def test_a_token_without_the_right_stops_everything(world: World) -> None:
 
 
 async def test_a_locked_user_gets_nothing_more(world: World) -> None:
-    """From the change on that locked it; when it is active again, what was missed comes."""
+    """From the change on that locked it, and it is told so; when it is active again, what was missed comes."""
     peer = world.peer()
     peer.subscribe(snapshot=False)
+    peer.taken()
+    told = {"action": "subscription/paused", "subscriptionId": 1, "reason": "User is locked or disabled"}
+    for status in (Status.LOCKED_OUT, Status.DISABLED):
+        await world.user(status)
+        revision = await world.put("a")
+        assert peer.taken() == [told]
+        assert peer.suspended
+        await world.user(Status.ACTIVE)
+        await world.quiet()
+        assert [frame["revision"] for frame in peer.taken()] == [revision]
+
+
+async def test_a_user_who_missed_nothing_is_told_that_it_goes_on(world: World) -> None:
+    """By the next bookmark, once."""
+    peer = world.peer()
+    peer.subscribe(snapshot=False)
+    peer.taken()
     await world.user(Status.LOCKED_OUT)
-    revision = await world.put("a")
-    assert len(peer.frames) == 1
-    assert peer.suspended
+    await world.hub.bookmarks()
+    assert [frame["action"] for frame in peer.taken()] == ["subscription/paused"]
     await world.user(Status.ACTIVE)
     await world.quiet()
-    assert shown(peer.frames)[1:] == [("a", 1, revision)]
+    for expected in (["configuration/bookmark"], []):
+        await world.hub.bookmarks()
+        assert [frame["action"] for frame in peer.taken()] == expected
 
 
 async def test_anonymous_and_unentitled_callers_cannot_subscribe(world: World) -> None:

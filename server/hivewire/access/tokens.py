@@ -20,12 +20,15 @@ from hivewire.access.tenants import ApiClient, Tenants, effective, in_order
 from hivewire.access.users import User, Users
 from hivewire_protocol import patterns, permissions
 from hivewire_protocol.errors import (
+    ClientDeleted,
     InvalidCredentials,
     InvalidTokenType,
     RefreshTokenExpired,
     TokenExpired,
     TokenRevoked,
     Unauthorized,
+    UserNotActive,
+    WireError,
 )
 from hivewire_protocol.nouns.tenant import Privilege
 from hivewire_protocol.nouns.user import Role
@@ -285,15 +288,18 @@ class Tokens:
         found = Identity(0, client.id, claims.e, 0, none, none, NO_NAMES, tenants, client.number)
         return structs.replace(found, issued=claims.i or 0, token=claims.j or "")
 
-    def active(self, identity: Identity) -> bool:
-        """Whether the token is still accepted: it is not revoked, and its client exists, or its user and is not
-        locked."""
+    def refusal(self, identity: Identity, now: int) -> type[WireError] | None:
+        """Why a token that was accepted is not accepted any more, as the error that a request gets; None when it is."""
+        if identity.expires < now:
+            return TokenExpired
+        if identity.issued > now + AHEAD:
+            return Unauthorized
         if self.revoked(identity):
-            return False
+            return TokenRevoked
         if identity.client:
-            return self._tenants.by_number(identity.client) is not None
+            return None if self._tenants.by_number(identity.client) is not None else ClientDeleted
         user = self._users.by_id(identity.user_id)
-        return user is not None and user.active
+        return None if user is not None and user.active else UserNotActive
 
     def revoked(self, identity: Identity) -> bool:
         """Whether the token was revoked: alone, with all tokens of its user, or with the key that signed it."""

@@ -307,6 +307,14 @@ class Feed:
             self._tell("subscription", "paused", b'"reason":%b' % encode(reason))
         self.listener.suspend()
 
+    def go_on(self) -> None:
+        """The identity is valid again. Subscribers who were told of the pause get a bookmark when they are up to date,
+        also when they missed nothing."""
+        if self.paused:
+            self.paused = False
+            for sub in self.subscriptions:
+                sub.last_position = -1
+
     def warn(self) -> None:
         """Tell the subscribers once that the token expires soon, unless they do not read."""
         if not self.warned:

@@ -12,7 +12,7 @@ from typing import Any
 from hivewire.access.identity import Identity
 from hivewire.access.revocations import REVOCATION
 from hivewire.access.tenants import CLIENT, TENANT
-from hivewire.access.tokens import AHEAD, Tokens
+from hivewire.access.tokens import Tokens
 from hivewire.access.users import KIND as USER
 from hivewire.hub.catchup import CatchUp
 from hivewire.hub.feed import Feed, Listener, Subscription
@@ -21,7 +21,6 @@ from hivewire.hub.ledger_source import LedgerSource
 from hivewire.hub.source import LEDGER, Event, Source, transactions
 from hivewire.hub.tail import Tail
 from hivewire.ledger.ledger import Ledger
-from hivewire_protocol.errors import TokenExpired, TokenRevoked, Unauthorized
 
 FRAMES = 4_096
 """Most frames pushed by one announcement, which takes about 10 ms. The other subscriptions catch up in slices."""
@@ -131,22 +130,17 @@ class Hub:
         self.watch_token(feed)
 
     def why_paused(self, feed: Feed) -> str | None:
-        """The text of the error that a request would get for its token; None if access ended for another reason."""
-        if feed.expires < self._now():
-            return TokenExpired.text
-        if feed.identity.issued > self._now() + AHEAD:
-            return Unauthorized.text
-        return TokenRevoked.text if self._tokens.revoked(feed.identity) else None
+        """The text of the error that a request would get for its token."""
+        refusal = self._tokens.refusal(feed.identity, self._now())
+        return refusal.text if refusal is not None else None
 
     def count(self) -> int:
         """Subscriptions of all connections."""
         return sum(len(feed.subscriptions) for feed in self.feeds)
 
     def allows(self, feed: Feed) -> bool:
-        """Whether the feed's identity is still valid: its token has not expired and is not of a wrong clock, and its
-        owner is active."""
-        moment, identity = self._now(), feed.identity
-        return feed.expires >= moment and identity.issued <= moment + AHEAD and self._tokens.active(identity)
+        """Whether the token of the feed is still accepted."""
+        return self._tokens.refusal(feed.identity, self._now()) is None
 
     def recheck(self) -> None:
         """The clock was set back, or keys have changed: check all rights again."""
@@ -154,10 +148,16 @@ class Hub:
         for feed in list(self.feeds):
             feed.identity = self._tokens.bounded(feed.identity)
             feed.expires = feed.identity.expires
-            if self.allows(feed):
-                self.watch_token(feed)
-            else:
-                feed.suspend()
+            self._reconsider(feed)
+
+    def _reconsider(self, feed: Feed) -> None:
+        """Suspend the feed if its token is no longer accepted; resume it if the token is accepted again."""
+        if not self.allows(feed):
+            feed.suspend()
+            return
+        feed.go_on()
+        self.watch_token(feed)
+        self.serve(feed)
 
     # Pushing.
 
@@ -240,10 +240,7 @@ class Hub:
         revoked = {event.item.key for event in transaction if event.kind == REVOCATION}
         concerned = [feed for feed in self.feeds if feed.identity.subject in changed or feed.identity.token in revoked]
         for feed in concerned:
-            if self.allows(feed):
-                self.serve(feed)
-            else:
-                feed.suspend()
+            self._reconsider(feed)
 
     def _narrow(self) -> None:
         """Drop privileges in deleted tenants, so that they do not extend to a later tenant with the same id."""
