@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
 import os
@@ -19,13 +20,13 @@ from pathlib import Path
 import pytest
 
 from hivewire.ledger.backup import backup
-from hivewire.ledger.engines import sqlite
+from hivewire.ledger.engines import sqlite, sqlite_copy
 from hivewire.ledger.engines.file_lock import FileLock
 from hivewire.ledger.engines.sqlite import SqliteJournal
 from hivewire.ledger.engines.sqlite_file import APPLICATION_ID, SCHEMA_VERSION, creation_script
 from hivewire.ledger.journal import JournalError
 from hivewire.ledger.ledger import Ledger
-from hivewire.ledger.records import Change, NotDurable, Transaction, Write
+from hivewire.ledger.records import AuditRow, Change, NotDurable, Transaction, Write
 from tests.running import PATIENCE
 
 PAGE = 4_096
@@ -501,8 +502,15 @@ async def test_the_remains_of_a_killed_backup_are_removed(data: Path, tmp_path: 
 
 
 BACKUP = """
-    import sys
+    import os, signal, sys
     from hivewire import cli
+    from hivewire.ledger import backup
+    from hivewire.ledger.engines import sqlite_copy
+
+    def stopping(source, target, progress):
+        sqlite_copy.copy(source, target, lambda done, total: os.kill(os.getpid(), signal.SIGSTOP))
+
+    backup.copy = stopping
     sys.argv = ["hivewire", "backup", "--data", sys.argv[1], sys.argv[2]]
     cli.main()
     """
@@ -510,38 +518,124 @@ BACKUP = """
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 async def test_a_backup_that_is_stopped_or_killed_leaves_nothing_for_long(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+    data: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
-    """A backup that a signal ends cleans up; what a killed one leaves behind, the next one of another name removes.
-    While it was stopped the WAL grew; written back after it went, the WAL is cut to its bound."""
+    """While a backup is stopped the WAL is written back as ever. A backup that a signal ends cleans up; what a killed
+    one leaves behind, the next one of another name removes."""
     folder = tmp_path / "copies"
     folder.mkdir()
     (folder / "notes.unfinished").write_text("somebody else's")
-    monkeypatch.setattr(sqlite, "WAL_BYTES", 12 << 20)
     await filled(data, 20_000)
     ledger = Ledger(SqliteJournal(data), lambda: 1)
     await ledger.open()
     try:
         with subprocess.Popen([sys.executable, "-c", textwrap.dedent(BACKUP), data, folder / "copy.db"]) as process:
-            unfinished = folder / "copy.db.hivewire-unfinished"
-            while not (unfinished.exists() and unfinished.stat().st_size):
-                assert process.poll() is None
-            process.send_signal(signal.SIGSTOP)
-            for n in range(4):
+            _, state = os.waitpid(process.pid, os.WUNTRACED)
+            assert os.WIFSTOPPED(state)
+            for n in range(13):
                 await ledger.commit(Transaction([Write("configuration", str(n), bytes(4 << 20))]))
-            wal = data.with_name(data.name + "-wal")
-            assert wal.stat().st_size > 12 << 20
+                assert wal_bytes(data) <= WAL_BESIDE_A_BACKUP
             process.send_signal(number)
             process.send_signal(signal.SIGCONT)
         assert process.returncode == (-9 if number == signal.SIGKILL else 128 + number)
-        assert unfinished.exists() == (number == signal.SIGKILL)
-        for n in range(4):
-            await ledger.commit(Transaction([Write("configuration", str(n), bytes(4 << 20))]))
-        assert wal.stat().st_size <= 12 << 20
+        assert (folder / "copy.db.hivewire-unfinished").exists() == (number == signal.SIGKILL)
     finally:
         await ledger.close()
     backup(data, folder / "again.db")
     assert sorted(os.listdir(folder)) == ["again.db", "notes.unfinished"]
+
+
+WAL_BESIDE_A_BACKUP = 16 << 20
+"""2,000 pages, after which it is written back, and the largest commit of these tests."""
+
+
+def wal_bytes(path: Path) -> int:
+    return path.with_name(path.name + "-wal").stat().st_size
+
+
+async def test_a_backup_that_hangs_holds_nothing_and_goes_on(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the disk of a backup hangs, the WAL stays small, whatever is written and removed. When it goes on, the
+    backup is the state of its last moment: nothing is missing, and nothing comes back."""
+    monkeypatch.setattr(sqlite_copy, "PORTION", 100)
+    ledger = Ledger(journal := SqliteJournal(data), lambda: 1)
+    await ledger.open()
+    hangs, goes_on = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def hang(done: int, total: int) -> None:
+        loop.call_soon_threadsafe(hangs.set)
+        assert goes_on.wait(60)
+
+    try:
+        await ledger.commit(Transaction([Write("configuration", str(n), bytes(9_000)) for n in range(250)]))
+        await ledger.commit(Transaction([Write("secret", "replaced", b"first")]))
+        copying = asyncio.create_task(asyncio.to_thread(backup, data, tmp_path / "copy.db", hang))
+        try:
+            await hangs.wait()
+            outlines = await journal.outline(0, before=journal.tip + 1, take=1_000)
+            await journal.remove([outline.place for outline in outlines[:50] + outlines[150:170]])
+            await ledger.commit(Transaction([Write("secret", "replaced", b"second")]))
+            await journal.record([AuditRow(1, "login", "admin", 1)])
+            for n in range(13):
+                await ledger.commit(Transaction([Write("configuration", str(n), bytes(4 << 20))]))
+                assert wal_bytes(data) <= WAL_BESIDE_A_BACKUP
+        finally:
+            goes_on.set()
+        await copying
+    finally:
+        await ledger.close()
+    assert everything(tmp_path / "copy.db") == everything(data)
+
+
+def everything(path: Path) -> dict[str, list[tuple[object, ...]]]:
+    """All rows of all tables, aside from what is each file's own."""
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        tables = connection.execute("SELECT name, sql FROM sqlite_master ORDER BY name").fetchall()
+        return {"tables": tables} | {
+            name: connection.execute(f"SELECT * FROM {name}" + " WHERE name != 'epoch'" * (name == "meta")).fetchall()
+            for name, _ in tables
+            if name != "life"
+        }
+
+
+async def test_ctrl_z_stops_a_backup_between_two_reads(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While a backup reads, Ctrl-Z waits; while it writes, it does not."""
+    blocked: list[tuple[str, bool]] = []
+
+    def note(doing: str) -> None:
+        blocked.append((doing, signal.SIGTSTP in signal.pthread_sigmask(signal.SIG_BLOCK, ())))
+
+    read = sqlite_copy._read
+    monkeypatch.setattr(sqlite_copy, "_read", lambda *found: (note("reads"), read(*found))[1])
+    await filled(data)
+    backup(data, tmp_path / "copy.db", lambda done, total: note("writes"))
+    assert blocked == [("reads", True), ("writes", False)]
+
+
+async def test_a_wal_that_grew_is_cut(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While another program reads the file for long the WAL grows; written back afterwards, it is cut."""
+    monkeypatch.setattr(sqlite, "WAL_BYTES", 12 << 20)
+    ledger = Ledger(SqliteJournal(data), lambda: 1)
+    await ledger.open()
+
+    async def write() -> None:
+        for n in range(4):
+            await ledger.commit(Transaction([Write("configuration", str(n), bytes(4 << 20))]))
+
+    try:
+        with contextlib.closing(sqlite3.connect(data, isolation_level=None)) as reader:
+            reader.execute("BEGIN")
+            reader.execute("SELECT count(*) FROM meta").fetchone()
+            await write()
+            assert wal_bytes(data) > 12 << 20
+        await write()
+        assert wal_bytes(data) <= 12 << 20
+    finally:
+        await ledger.close()
 
 
 async def test_a_backup_beside_a_writer_is_one_moment(data: Path, tmp_path: Path) -> None:

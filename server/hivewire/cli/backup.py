@@ -72,8 +72,8 @@ def backup(file: Path, data: str | None, config: Path | None, form: str | None) 
     """Copy the data of a gateway, running or not, to the new file FILE.
 
     Run it on the gateway's machine as a user who may read the data file. The copy contains everything, including the
-    password hashes and the signing secret, and only its owner can read it. It is the state of one moment. It gets a
-    new epoch, so that clients that follow changes notice when it is restored.
+    password hashes and the signing secret, and only its owner can read it. It is the state of the moment at which the
+    command ends. It gets a new epoch, so that clients that follow changes notice when it is restored.
     """
     source = data_file(data, config)
     with working("copying") as progress:

@@ -16,7 +16,7 @@ from hivewire.ledger.journal import JournalError
 
 
 def backup(source: Path, target: Path, progress: Progress = silent) -> None:
-    """Copy the ledger at `source` as it is now into the new file `target`, under a new epoch.
+    """Copy the ledger at `source` as it is when this ends into the new file `target`, under a new epoch.
 
     The new epoch makes every watcher notice a restore. `progress` gets pages done and in all. The copy appears whole,
     readable by its owner only, or not at all. Raises JournalError, with a sentence for the operator.
@@ -29,8 +29,8 @@ def backup(source: Path, target: Path, progress: Progress = silent) -> None:
         raise JournalError(f"cannot write {target}: {target.parent}: no such directory")
     try:
         with told(f"cannot back up {source} to {target}"):
-            require_whole(source)
-            check(source)
+            if not require_whole(source).open:
+                check(source)  # one long read, which would hold the WAL of a gateway that runs
             copy(source, target, progress)
     except FileExistsError:
         raise JournalError(f"{target} exists already; a backup never overwrites a file") from None
