@@ -23,13 +23,13 @@ from bench.linearizability import (
     Answer,
     Call,
     Crash,
-    Entry,
     Event,
     NotDone,
     Read,
     Refused,
     Request,
     Return,
+    Versioned,
     Write,
     Written,
 )
@@ -124,10 +124,10 @@ def answer_of(request: Request, status: int, members: Mapping[str, Any]) -> Answ
     return Written(tuple(entry.version if (entry := entries.get(write.name)) else None for write in request.writes))
 
 
-def entry_of(resource: Mapping[str, Any]) -> Entry | None:
+def entry_of(resource: Mapping[str, Any]) -> Versioned | None:
     """A configuration as it stands in an answer; None for one that was deleted."""
     value = resource["value"]
-    return Entry(value, resource["entityVersion"]) if value is not None else None
+    return Versioned(value, resource["entityVersion"]) if value is not None else None
 
 
 def change_of(write: Write) -> dict[str, Any]:

@@ -1,13 +1,13 @@
-"""Whether the answers of a store are those of one that carries out one request at a time.
+"""A linearizability checker: do concurrent clients get the answers of a store that executes one request at a time?
 
-A history is what clients did, in the order in which it happened: calls, returns, and crashes of the store. It is
-linearizable (Herlihy and Wing, 1990) when each request can be given a moment between its call and its return, so that
-a sequential store which carries them out in the order of these moments gives the same answers. The object here is the
-whole store, not one name of it. So transactions and lists are single requests, and a history that passes is
-linearizable for each name and strictly serializable.
+A history is the sequence of calls, returns and crashes of the store. It is linearizable (Herlihy and Wing, 1990) if
+each request has a linearization point between its call and its return, so that a sequential store that executes the
+requests in the order of these points gives the same answers. The object is the whole store, not a single name. So
+transactions and lists are single requests, and a history that passes is linearizable for each name and strictly
+serializable.
 
-The method is just-in-time linearization (Lowe, "Testing for linearizability", 2017): all states in which the store may
-be are followed through the history, and a request takes effect as late as it can. No sockets here.
+The method is just-in-time linearization (Lowe, "Testing for linearizability", 2017): the checker follows all possible
+states of the store through the history, and lets each request take effect as late as possible. No sockets here.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 
-class Entry(NamedTuple):
-    """What a name holds."""
+class Versioned(NamedTuple):
+    """The value of a name, with its version."""
 
     value: str
     version: int
 
 
 class Write(NamedTuple):
-    """A put, or a delete with the value None. `expected` is the version that the writer believes current (0: none)."""
+    """A put, or a delete with the value None. `expected` is the version that the writer expects (0: none)."""
 
     name: str
     value: str | None
@@ -32,76 +32,76 @@ class Write(NamedTuple):
 
 
 class Request(NamedTuple):
-    """Either names that are read together, or writes that are done together or not at all."""
+    """Either names that are read together, or writes of one transaction."""
 
     reads: tuple[str, ...] = ()
     writes: tuple[Write, ...] = ()
 
 
 class Read(NamedTuple):
-    """The entries that were asked for, in that order; None for a name that does not exist."""
+    """The values of the requested names, in that order; None for a name that does not exist."""
 
-    entries: tuple[Entry | None, ...]
+    entries: tuple[Versioned | None, ...]
 
 
 class Written(NamedTuple):
-    """The versions that the writes made, in their order; None for a delete."""
+    """The versions after the writes, in their order; None for a delete."""
 
     versions: tuple[int | None, ...]
 
 
 class Refused(NamedTuple):
-    """Nothing was written: which write was the first that could not be, and what its name holds."""
+    """Nothing was written: the place of the first impossible write, and the current value of its name."""
 
     place: int
-    current: Entry | None
+    current: Versioned | None
 
 
 class NotDone(NamedTuple):
-    """The store said that it did nothing, and that this has nothing to do with what it holds (503)."""
+    """The store did nothing, for a reason that does not depend on its state (503)."""
 
 
 Answer = Read | Written | Refused | NotDone
 
 
 class Call(NamedTuple):
-    """A client is about to send a request. Each call has an id of its own."""
+    """A client is about to send a request. Ids of calls are unique."""
 
     id: int
     request: Request
 
 
 class Return(NamedTuple):
-    """A client got the answer to the call with this id. A call may stay without."""
+    """A client got the answer to the call with this id. A call need not have a return."""
 
     id: int
     answer: Answer
 
 
 class Crash(NamedTuple):
-    """The store has ended: what was called before has taken effect by now, or never will."""
+    """The store has ended: earlier calls have taken effect by now, or never will."""
 
 
 Event = Call | Return | Crash
-State = frozenset[tuple[str, Entry]]
-"""What exists, by name."""
+State = frozenset[tuple[str, Versioned]]
+"""The existing names with their values."""
 
 NOTHING: State = frozenset()
 
 
 class World(NamedTuple):
-    """What the store may be like: its state, and the calls under way that have taken effect."""
+    """A possible configuration of the store: its state, and the open calls that have taken effect."""
 
     state: State
     done: frozenset[int]
 
 
 class NotLinearizable(AssertionError):
-    """No order of the requests explains an answer; the text says which, and what was possible."""
+    """No order of the requests explains an answer; the text names the answer and the possible states."""
 
 
 def carry_out(request: Request, state: State) -> tuple[Answer, State]:
-    """What a store in this state answers, and its state afterwards."""
+    """The answer of a sequential store in this state, and its state afterwards."""
     entries = dict(state)
     if request.reads:
         return Read(tuple(entries.get(name) for name in request.reads)), state
@@ -115,13 +115,13 @@ def carry_out(request: Request, state: State) -> tuple[Answer, State]:
             del entries[name]
             versions.append(None)
         else:
-            entries[name] = Entry(value, version + 1)
+            entries[name] = Versioned(value, version + 1)
             versions.append(version + 1)
     return Written(tuple(versions)), frozenset(entries.items())
 
 
 def check(history: Sequence[Event], state: State = NOTHING) -> None:
-    """Return if the history, of a store that begins with this state, is linearizable. Raises NotLinearizable."""
+    """Return if the history of a store with this initial state is linearizable. Raises NotLinearizable."""
     answers = {event.id: event.answer for event in history if isinstance(event, Return)}
     under_way: dict[int, Request] = {}
     worlds = {World(state, frozenset())}
@@ -144,7 +144,7 @@ def check(history: Sequence[Event], state: State = NOTHING) -> None:
 
 
 def _together(id: int, under_way: Mapping[int, Request]) -> dict[int, Request]:
-    """A call, and those under way that must be tried before it: all that share names with it, and so on.
+    """A call, and the open calls that have to be tried before it: those that share names with it, transitively.
 
     Others can take effect afterwards with the same result.
     """
@@ -157,7 +157,7 @@ def _together(id: int, under_way: Mapping[int, Request]) -> dict[int, Request]:
 
 
 def _meet(one: Request, other: Request) -> bool:
-    """Whether the order of two requests may matter."""
+    """Whether two requests conflict, so that their order may matter."""
     mine, its = {write.name for write in one.writes}, {write.name for write in other.writes}
     return not (mine.isdisjoint(its) and mine.isdisjoint(other.reads) and its.isdisjoint(one.reads))
 
@@ -165,9 +165,9 @@ def _meet(one: Request, other: Request) -> bool:
 def _spread(
     worlds: Iterable[World], calls: Mapping[int, Request], answers: Mapping[int, Answer], goal: int | None = None
 ) -> set[World]:
-    """All worlds into which some of these calls, or none, may lead, with the answers that they will get.
+    """All worlds that are reachable by letting some of these calls, or none, take effect with their known answers.
 
-    Those in which the goal has taken effect are not followed any further: what else is under way can be done later.
+    Worlds in which the goal has taken effect are not expanded: the other open calls can take effect later.
     """
     found = {_settled(world, calls, answers) for world in worlds}
     todo = list(found)
@@ -186,7 +186,7 @@ def _spread(
 
 
 def _settled(world: World, calls: Mapping[int, Request], answers: Mapping[int, Answer]) -> World:
-    """The same after everything that changes nothing and fits: nothing can be gained by doing that later."""
+    """The world after all calls that fit and change nothing: it is never better to do these later."""
     fitting = {
         id
         for id, request in calls.items()
@@ -196,7 +196,7 @@ def _settled(world: World, calls: Mapping[int, Request], answers: Mapping[int, A
 
 
 def _evidence(history: Sequence[Event], place: int, worlds: Iterable[World]) -> str:
-    """What no order explains, and what was known before."""
+    """The text about an answer that no order explains."""
     event = history[place]
     assert isinstance(event, Return)
     calls = {each.id: (number, each.request) for number, each in enumerate(history) if isinstance(each, Call)}

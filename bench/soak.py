@@ -235,12 +235,12 @@ class Soak:
     def note(self, write: Write, reply: dict[str, Any]) -> None:
         """Record the answer to a write. Raises Violation."""
         if reply["requestId"] != write.number:
-            raise Violation("contradictions", f"an answer to another request than {write}: {reply}")
+            raise Violation("inconsistent", f"an answer to another request than {write}: {reply}")
         if reply["status"] != "success":
             if reply["code"] == 503 and histories.UNDECIDED in reply["error"]:
                 return  # the disk took too long: it may be there, as if the answer had been lost
             if reply["code"] not in (404, 409, 503):
-                raise Violation("contradictions", f"{write.changes} was answered {reply}")
+                raise Violation("inconsistent", f"{write.changes} was answered {reply}")
             self.refused.add(write.id)
             return
         revision = reply["revision"]
@@ -392,11 +392,11 @@ class Soak:
                 wanted = {name: each for name, each in listed.items() if watch.serves(name)}
                 if found != wanted:
                     odd = sorted(found.items() ^ wanted.items())[:4]
-                    raise Violation("contradictions", f"{watch.label} has another state than configuration/list: {odd}")
+                    raise Violation("inconsistent", f"{watch.label} has another state than configuration/list: {odd}")
             except Violation as violation:
                 self.violations.append(violation)
         self.violations += [
-            Violation("contradictions", f"the gateway's log says {line}") for line in self.gateway.unexpected_lines()
+            Violation("inconsistent", f"the gateway's log says {line}") for line in self.gateway.unexpected_lines()
         ]
 
 
@@ -448,10 +448,10 @@ class HistoryCheck:
         self._first[change.name] = min(change.revision, self._first.get(change.name, change.revision))
         write = self._soak.writes.get(id)
         if write is None or write.id in self._soak.refused:
-            self._fail("contradictions", f"the history has {row}, whose write is unknown or was refused")
+            self._fail("inconsistent", f"the history has {row}, whose write is unknown or was refused")
             return
         if write.changes[index] != (change.name, change.value):
-            self._fail("contradictions", f"the history has {row}, requested was {write.changes[index]}")
+            self._fail("inconsistent", f"the history has {row}, requested was {write.changes[index]}")
         if index in self._writes.setdefault(id, {}):
             self._fail("duplicated", f"the history has {row}, and the same as {self._writes[id]}")
         self._writes[id][index] = change
@@ -466,13 +466,13 @@ class HistoryCheck:
         if not revisions:
             return
         if len(revisions) > 1:
-            self._fail("contradictions", f"{write.id} was answered with {reply}, the history has {found}")
+            self._fail("inconsistent", f"{write.id} was answered with {reply}, the history has {found}")
         revision = max(revisions)
         missing = [name for index, (name, _) in enumerate(write.changes) if index not in found]
         if self._forgets:
             missing = [name for name in missing if revision >= self._first.get(name, 0)]
         if missing:
-            kind = "half transactions" if found else "lost"
+            kind = "torn transactions" if found else "lost"
             self._fail(kind, f"{missing} of write {write.id} are not in the history, answered was {reply}")
         if reply is not None:
             self._compare(found, reply)
@@ -480,7 +480,7 @@ class HistoryCheck:
     def _compare(self, found: dict[int, ObservedChange], answer: Answer) -> None:
         for index, answered in enumerate(answer.changes):
             if found.get(index, answered) != answered:
-                self._fail("contradictions", f"answered was {answered}, the history has {found[index]}")
+                self._fail("inconsistent", f"answered was {answered}, the history has {found[index]}")
             self._changes.setdefault((answered.revision, answered.name), answered)
 
     def _check_order(self) -> None:

@@ -48,7 +48,7 @@ class Violation(AssertionError):
         self.kind = kind
 
 
-KINDS = ("lost", "duplicated", "out of order", "half transactions", "contradictions", "not linearizable")
+KINDS = ("lost", "duplicated", "out of order", "torn transactions", "inconsistent", "not linearizable")
 
 
 def brief(value: str | None) -> str | None:
@@ -73,7 +73,7 @@ def change_of(members: dict[str, Any]) -> ObservedChange:
     resource = members["configuration"]
     deleted = members["operation"] == "delete"
     if deleted != (resource["value"] is None):
-        raise Violation("contradictions", f"a {members['operation']} with the value {resource['value']!r}")
+        raise Violation("inconsistent", f"a {members['operation']} with the value {resource['value']!r}")
     return ObservedChange(
         members["revision"], intern(resource["name"]), resource["entityVersion"], brief(resource["value"])
     )
@@ -205,11 +205,11 @@ class Watch:
         mode, position = reply["mode"], reply.get("position")
         expected = ("resumed", "reset") if self.position is not None else ("snapshot", "live")
         if mode not in expected or (position is None) != (mode in ("snapshot", "reset")):
-            raise Violation("contradictions", f"{self.label}: {reply}, subscribed since {self.position}")
+            raise Violation("inconsistent", f"{self.label}: {reply}, subscribed since {self.position}")
         if mode == "reset" and not revision_of(self.position or "") < reply["oldest"] - 1:
-            raise Violation("contradictions", f"{self.label}: {reply}, though {self.position} is covered")
+            raise Violation("inconsistent", f"{self.label}: {reply}, though {self.position} is covered")
         if mode == "resumed" and position != self.position:
-            raise Violation("contradictions", f"{self.label}: {reply}, subscribed since {self.position}")
+            raise Violation("inconsistent", f"{self.label}: {reply}, subscribed since {self.position}")
         self.seen[mode] += 1
         self.inside = position is None
         self.position = position or self.position
@@ -224,7 +224,7 @@ class Watch:
         event: Event
         if what == "update":
             if (position is None) != members.get("more", False):
-                raise Violation("half transactions", f"{self.label}: neither a position nor more, or both: {members}")
+                raise Violation("torn transactions", f"{self.label}: neither a position nor more, or both: {members}")
             conflated = members.get("conflated", False)
             self.seen["conflated runs"] += conflated and position is not None
             copying = bool(self.events) and isinstance(self.events[-1], SnapshotFrame) and self.inside
@@ -233,9 +233,7 @@ class Watch:
         elif what == "snapshot":
             entries = members["configurations"]
             if (position is None) == members["last"] or (size > SNAPSHOT_BYTES and len(entries) > 1):
-                raise Violation(
-                    "contradictions", f"{self.label}: a snapshot frame of {size} bytes: {str(members)[:300]}"
-                )
+                raise Violation("inconsistent", f"{self.label}: a snapshot frame of {size} bytes: {str(members)[:300]}")
             self.seen["snapshot frames"] += 1
             self.seen["of several"] += position is None
             self.seen["resets on the way"] += members.get("reset", False)
@@ -243,7 +241,7 @@ class Watch:
             event = SnapshotFrame(tuple(found), revision, members.get("reset", False))
         else:
             if revision is None:
-                raise Violation("contradictions", f"{self.label}: a bookmark without a position: {members}")
+                raise Violation("inconsistent", f"{self.label}: a bookmark without a position: {members}")
             self.seen["bookmarks"] += 1
             event = Bookmark(revision)
         self.inside = position is None
@@ -296,7 +294,7 @@ class Checker:
                 self._group, self._handle = [], self._not_subscribed
             elif isinstance(event, SnapshotFrame) and event.reset:
                 if self._handle == self._not_subscribed:
-                    self._fail("contradictions", "pushed without a subscription")
+                    self._fail("inconsistent", "pushed without a subscription")
                 self._start_copying(self._lowest())
                 self._copying(event)
             else:
@@ -315,14 +313,14 @@ class Checker:
 
     def _begin(self, event: Subscribed) -> None:
         if self._handle != self._not_subscribed:
-            self._fail("contradictions", "subscribed twice")
+            self._fail("inconsistent", "subscribed twice")
         if event.mode in ("snapshot", "reset"):
             self._start_copying(self._expected.after(event.floor))
             return
         assert event.revision is not None
         if event.mode == "live":
             if event.revision < event.floor:
-                self._fail("contradictions", f"live from {event.revision}, though {event.floor} was answered before")
+                self._fail("inconsistent", f"live from {event.revision}, though {event.floor} was answered before")
             self.state = dict(self._expected.state(self._expected.after(event.revision)))
         self._follow(event.revision)
 
@@ -342,17 +340,17 @@ class Checker:
         if self.state != truth:
             odd = {name for name in self.state.keys() | truth.keys() if self.state.get(name) != truth.get(name)}
             shown = [(self.state.get(name), truth.get(name)) for name in sorted(odd)[:3]]
-            self._fail("contradictions", f"the state differs from the ledger's (has, should have): {shown}")
+            self._fail("inconsistent", f"the state differs from the ledger's (has, should have): {shown}")
 
     # One method for each kind of phase; each takes the next event.
 
     def _not_subscribed(self, event: Event) -> None:
-        self._fail("contradictions", "pushed without a subscription")
+        self._fail("inconsistent", "pushed without a subscription")
 
     def _following(self, event: Update | SnapshotFrame | Bookmark) -> None:
         expected = self._expected
         if isinstance(event, SnapshotFrame):
-            self._fail("contradictions", "a snapshot frame for a live subscription")
+            self._fail("inconsistent", "a snapshot frame for a live subscription")
         elif isinstance(event, Bookmark):
             self._check_whole(event.revision)
             self._follow(event.revision)
@@ -366,7 +364,7 @@ class Checker:
             self._group.append(event.change)
             last = expected.between(self._place)
             if event.revision != (event.change.revision if last else None):
-                self._fail("half transactions", f"{'the last' if last else 'not the last'} one of its transaction")
+                self._fail("torn transactions", f"{'the last' if last else 'not the last'} one of its transaction")
             if last:
                 self._reached = event.change.revision
                 self._end_group()
@@ -393,20 +391,20 @@ class Checker:
     def _check_whole(self, revision: int) -> None:
         """Check that nothing up to a revision is missing and no transaction is incomplete."""
         if self._group:
-            self._fail("half transactions", f"a bookmark behind {self._group}")
+            self._fail("torn transactions", f"a bookmark behind {self._group}")
         if self._place < self._expected.after(revision):
             self._fail("lost", f"{self._expected.changes[self._place]} is missing before {self._event}")
 
     def _conflating(self, event: Update | SnapshotFrame | Bookmark) -> None:
         """A conflated run has the latest change of each name in any order. Only the state at its end is compared."""
         if isinstance(event, SnapshotFrame):
-            self._fail("contradictions", "a snapshot frame in a conflated run")
+            self._fail("inconsistent", "a snapshot frame in a conflated run")
         elif isinstance(event, Update):
             self._check_known(event.change)
             if STRICT_RUNS and not event.conflated:
-                self._fail("contradictions", "not marked as conflated, in a conflated run")
+                self._fail("inconsistent", "not marked as conflated, in a conflated run")
             if event.revision is not None and not event.conflated:
-                self._fail("half transactions", "a position inside a conflated run")
+                self._fail("torn transactions", "a position inside a conflated run")
             if self._is_old(event.change):
                 held = [change for change in self._group if change.name == event.change.name]
                 self._fail(
@@ -430,14 +428,14 @@ class Checker:
 
     def _copying(self, event: Update | SnapshotFrame | Bookmark) -> None:
         if isinstance(event, Bookmark):
-            self._fail("half transactions", "a bookmark before the snapshot is whole")
+            self._fail("torn transactions", "a bookmark before the snapshot is whole")
         elif isinstance(event, Update):
             self._pushed_between(event)
         else:
             self._check_names(event)
             found = [place for start in self._places for place in self._true_at(start, event)]
             if not found:
-                self._fail("contradictions", f"never true from {self._places} on, names after {self._cursor!r}")
+                self._fail("inconsistent", f"never true from {self._places} on, names after {self._cursor!r}")
             self._places = sorted(set(found))
             self._cursor = event.entries[-1].name if event.entries else self._cursor
             self._end_copying(event)
@@ -445,7 +443,7 @@ class Checker:
     def _pushed_between(self, event: Update) -> None:
         """An update between snapshot frames must be the next change of a name that was copied already."""
         if event.revision is not None or event.conflated:
-            self._fail("half transactions", "a position before the snapshot is whole")
+            self._fail("torn transactions", "a position before the snapshot is whole")
         expected = self._expected
         nexts = {expected.next_to(place, self._cursor) for place in self._places}
         self._places = [
@@ -461,7 +459,7 @@ class Checker:
         if any(one >= other for one, other in pairwise(names)):
             self._fail("out of order", f"names in a snapshot, after {self._cursor!r}: {names[1:]}")
         if any(not self._watch.serves(name) for name in names[1:]):
-            self._fail("contradictions", f"names that were not asked for, or not allowed: {names[1:]}")
+            self._fail("inconsistent", f"names that were not asked for, or not allowed: {names[1:]}")
 
     def _true_at(self, start: int, event: SnapshotFrame) -> Iterator[int]:
         """The places from `start` on at which a snapshot frame is true; of several with the same state the first."""
@@ -503,9 +501,9 @@ class Checker:
 
     def _check_known(self, change: ObservedChange) -> None:
         if not self._watch.serves(change.name):
-            self._fail("contradictions", "not asked for, or not allowed")
+            self._fail("inconsistent", "not asked for, or not allowed")
         if change not in self._known:
-            self._fail("contradictions", "the history has no such change")
+            self._fail("inconsistent", "the history has no such change")
 
     def _explain(self, change: ObservedChange) -> None:
         """Fail with the kind of violation: this is not the change that was expected next."""

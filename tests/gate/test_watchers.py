@@ -164,7 +164,7 @@ class Line:
         number = members["subscriptionId"]
         if number not in self.watches or self.watches[number][1] != rpc:
             raise Violation(
-                "contradictions", f"subscriptions {self.watches}, but pushed was {members} in JSON-RPC: {rpc}"
+                "inconsistent", f"subscriptions {self.watches}, but pushed was {members} in JSON-RPC: {rpc}"
             )
         noun, _, kind = what.partition("/")
         assert noun == "configuration"

@@ -9,7 +9,6 @@ from bench.linearizability import (
     NOTHING,
     Call,
     Crash,
-    Entry,
     Event,
     NotDone,
     NotLinearizable,
@@ -18,6 +17,7 @@ from bench.linearizability import (
     Request,
     Return,
     State,
+    Versioned,
     Write,
     Written,
     carry_out,
@@ -44,7 +44,7 @@ def both(value: str) -> Request:
 
 
 WAS_PUT = Written((1,))
-HOLDS_X, HOLDS_Y = Read((Entry("x", 1),)), Read((Entry("y", 2),))
+HOLDS_X, HOLDS_Y = Read((Versioned("x", 1),)), Read((Versioned("y", 2),))
 MISSING = Read((None,))
 
 
@@ -61,14 +61,14 @@ RIGHT: dict[str, list[Event]] = {
     "one after the other": one_after_the_other(
         (get("a"), MISSING),
         (put("a", "x", 0), WAS_PUT),
-        (put("a", "y", 0), Refused(0, Entry("x", 1))),
+        (put("a", "y", 0), Refused(0, Versioned("x", 1))),
         (put("a", "y", 1), Written((2,))),
-        (get("a", "b"), Read((Entry("y", 2), None))),
+        (get("a", "b"), Read((Versioned("y", 2), None))),
         (delete("a"), Written((None,))),
         (delete("a"), Refused(0, None)),
         (put("a", "x"), WAS_PUT),
         (both("z"), Written((2, 1))),
-        (Request(writes=(Write("b", "q"), Write("a", None, 1))), Refused(1, Entry("z", 2))),
+        (Request(writes=(Write("b", "q"), Write("a", None, 1))), Refused(1, Versioned("z", 2))),
     ),
     "a get beside a put sees it": [Call(1, put("a", "x")), Call(2, get("a")), Return(2, HOLDS_X), Return(1, WAS_PUT)],
     "a get beside a put does not see it": [
@@ -93,7 +93,7 @@ RIGHT: dict[str, list[Event]] = {
     "what was not done": one_after_the_other((put("a", "x"), NotDone()), (get("a"), MISSING)),
     "transactions that cross": [
         *(Call(1, both("x")), Call(2, both("y")), Call(3, get("a", "b")), Return(1, Written((1, 1)))),
-        *(Return(2, Written((2, 2))), Return(3, Read((Entry("x", 1), Entry("x", 1))))),
+        *(Return(2, Written((2, 2))), Return(3, Read((Versioned("x", 1), Versioned("x", 1))))),
     ],
 }
 
@@ -105,9 +105,9 @@ WRONG: dict[str, list[Event]] = {
     ],
     "a version that was skipped": one_after_the_other((put("a", "x"), Written((2,)))),
     "the same version twice": one_after_the_other((put("a", "x"), WAS_PUT), (put("a", "y"), WAS_PUT)),
-    "refused without a reason": one_after_the_other((put("a", "x", 0), Refused(0, Entry("y", 1)))),
+    "refused without a reason": one_after_the_other((put("a", "x", 0), Refused(0, Versioned("y", 1)))),
     "a conflict that shows something else": one_after_the_other(
-        (put("a", "x"), WAS_PUT), (put("a", "y", 0), Refused(0, Entry("z", 1)))
+        (put("a", "x"), WAS_PUT), (put("a", "y", 0), Refused(0, Versioned("z", 1)))
     ),
     "refused, and yet written": one_after_the_other((put("a", "x"), NotDone()), (get("a"), HOLDS_X)),
     "answered, and lost in a crash": [
@@ -135,7 +135,7 @@ WRONG: dict[str, list[Event]] = {
         *(Call(1, put("a", "x")), Call(2, get("a")), Return(2, HOLDS_X), Call(3, get("a")), Return(3, MISSING)),
     ],
     "half a transaction": [
-        *(Call(1, both("x")), Call(2, get("a", "b")), Return(2, Read((Entry("x", 1), None)))),
+        *(Call(1, both("x")), Call(2, get("a", "b")), Return(2, Read((Versioned("x", 1), None)))),
     ],
     "half a transaction, after a crash": [
         *(Call(1, both("x")), Crash(), Call(2, get("a")), Return(2, HOLDS_X), Call(3, get("b")), Return(3, MISSING)),
@@ -145,12 +145,12 @@ WRONG: dict[str, list[Event]] = {
     ],
     "right for each name, wrong for both": [  # two readers see two puts in opposite orders
         *(Call(1, put("a", "x")), Call(2, put("b", "x"))),
-        *(Call(3, get("a", "b")), Return(3, Read((Entry("x", 1), None)))),
-        *(Call(4, get("a", "b")), Return(4, Read((None, Entry("x", 1))))),
+        *(Call(3, get("a", "b")), Return(3, Read((Versioned("x", 1), None)))),
+        *(Call(4, get("a", "b")), Return(4, Read((None, Versioned("x", 1))))),
     ],
     "a list that was made while another was written": [  # of two puts one after the other only the second is seen
         *(Call(1, get("a", "b")), Call(2, put("a", "x")), Return(2, WAS_PUT), Call(3, put("b", "x"))),
-        *(Return(3, WAS_PUT), Return(1, Read((None, Entry("x", 1))))),
+        *(Return(3, WAS_PUT), Return(1, Read((None, Versioned("x", 1))))),
     ],
 }
 
