@@ -1,8 +1,8 @@
-"""One conversation: decode, dispatch, encode, keep the order, know what is pending. No socket here.
+"""One conversation: decode, dispatch, encode, keep the order, count pending requests. No socket here.
 
-The promise: a request sees the effect of every request before it on the same connection, and answers come in the order
-of the requests. Writes in a row share a commit; everything else waits for what is under way. A read with nothing before
-it is answered inside `receive`.
+The promise: a request sees the effect of every earlier request of the connection, and answers are in the order of the
+requests. Consecutive writes share a commit; every other request waits for those in progress. A read that need not wait
+is answered inside `receive`.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ TURN_SECONDS = 0.01
 class Session:
     """The requests of one caller, in order.
 
-    `send` takes the bytes of one text message. `settled` is called when requests that had to wait were answered, so
-    that the owner may write, read on or close. `pending` and `pending_bytes` are the requests that wait for their
-    answer and their size; what is answered inside `receive` is never among them.
+    `send` takes the bytes of one text message. `settled` is called after waiting requests were answered, so that the
+    owner can write, read on or close. `pending` and `pending_bytes` are the number and size of requests without an
+    answer; requests that are answered inside `receive` are never counted.
     """
 
     __slots__ = (
@@ -71,9 +71,9 @@ class Session:
         self.pending = 0
         self.pending_bytes = 0
         self._dispatcher = dispatcher
-        self._line: deque[Call] | None = None  # calls that have not begun; made when first needed
-        self._writing = 0  # calls whose write is under way
-        self._busy = False  # whether a call waits for something else
+        self._line: deque[Call] | None = None  # calls that have not started; created when first needed
+        self._writing = 0  # calls whose write is not durable yet
+        self._busy = False  # whether a call waits in a task
         self._paused = False
         self._settling = False
         self._task: asyncio.Task[Reply | PendingWrite[Reply]] | None = None
@@ -114,10 +114,10 @@ class Session:
         if self._task is not None:
             self._task.cancel()
 
-    # What has to wait.
+    # Waiting.
 
     def _receive_batch(self, calls: list[Call], size: int) -> None:
-        """Take the calls of a JSON-RPC batch, and work on them for TURN_SECONDS at a time."""
+        """Queue the calls of a JSON-RPC batch, and work on them for TURN_SECONDS at a time."""
         batch = Batch(len(calls))
         calls[0].size = size
         for call in calls:
@@ -141,15 +141,15 @@ class Session:
             self.pending_bytes += call.size
 
     def _may_start(self, call: Call) -> bool:
-        """Whether everything before it has taken effect."""
+        """Whether all earlier calls have taken effect, as far as this one could notice."""
         return not (self._busy or self._paused or (self._writing and not self._is_write(call)))
 
     def _is_write(self, call: Call) -> bool:
-        """Whether it may start behind writes that are under way: the ledger evaluates writes in order."""
+        """Whether it may start while earlier writes are in progress, because the ledger evaluates writes in order."""
         return call.error is None and type(call.request) in self._dispatcher.writes
 
     def _advance(self) -> None:
-        """Start what may start now, for TURN_SECONDS at most, so that the other connections are served too."""
+        """Start waiting calls, for TURN_SECONDS at most, so that other connections are served too."""
         end = monotonic() + TURN_SECONDS
         while self._line and not self.closed and self._may_start(self._line[0]):
             self._start(self._line.popleft())
@@ -179,7 +179,7 @@ class Session:
                 self._succeed(call, result)  # type: ignore[arg-type]  # it is a Reply, as nothing else is left
         except Exception as error:
             if self._writing:
-                # Answers come in order: this one waits in front of the line until the writes before it are answered.
+                # Answers are in order, so this one waits at the head of the queue for the writes before it.
                 call.fail(self._dispatcher.error(call.request_type, error))
                 self._wait(call)
                 self._queue().appendleft(call)
@@ -187,14 +187,15 @@ class Session:
                 self._fail(call, error)
 
     def _wait_for(self, call: Call, result: Coroutine[Any, Any, Reply | PendingWrite[Reply]]) -> None:
-        """Start nothing more until a handler that waits for something has ended."""
+        """Run a handler as a task; later calls wait until it has ended."""
         self._wait(call)
         self._busy = True
         self._task = asyncio.get_running_loop().create_task(result)
         self._task.add_done_callback(partial(self._waited, call))
 
     def _refuse(self, call: Call) -> None:
-        """Answer a call that was wrong from the start; where the action is known, rights are checked first."""
+        """Answer an invalid call. If its action is known, rights are checked first, so that callers without them learn
+        nothing about parameters."""
         assert call.error is not None  # noqa: S101 - a call has a request or an error
         if call.request_type is not None:
             self._dispatcher.admit(self.caller, call.request_type)
@@ -208,8 +209,8 @@ class Session:
         else:
             self._succeed(call, result)
         if self._writing:
-            # The other writes of this session are most often in the same commit, and answered right after this one:
-            # a callback runs behind all of them, so that the session settles once.
+            # The other writes of this session are usually in the same commit and answered right after this one. A
+            # callback runs after all of them, so the session settles once.
             self._settle_soon()
         else:
             self._settle()
@@ -241,7 +242,7 @@ class Session:
             self._settle()
 
     def _settle(self) -> None:
-        """Go on with what waited for the requests that are answered now, and tell the owner."""
+        """Start calls that waited for the answered ones, and notify the owner."""
         self._settling = False
         if not self.closed:
             if self._line:
@@ -249,12 +250,12 @@ class Session:
             self.settled()
 
     def _succeed(self, call: Call, reply: Reply) -> None:
-        """Send the success reply that the call gets."""
+        """Send the success reply of a call."""
         self._dispatcher.telemetry.succeeded[type(call.request)] += 1  # type: ignore[index]
         self._emit(call, answer(call, reply))
 
     def _fail(self, call: Call, cause: BaseException) -> None:
-        """Send the error reply that the call gets."""
+        """Send the error reply of a call."""
         error = self._dispatcher.error(call.request_type, cause)
         self._dispatcher.telemetry.requests[call.request_type, error.code] += 1
         if error.code in _UNAUTHENTICATED and call.request_type in _AUTHENTICATIONS:

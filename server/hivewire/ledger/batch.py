@@ -20,7 +20,7 @@ from hivewire.ledger.state import Kind, State
 
 
 class Draft:
-    """One kind of records as the batch leaves it: the committed state, with the changes of the batch over it."""
+    """One kind of records after the batch: the committed state, overlaid with the changes of the batch."""
 
     __slots__ = ("changes", "count", "last_id", "live", "tombstones")
 
@@ -36,7 +36,7 @@ class Draft:
         return self.changes.get(key) or self.live.get(key) or self.tombstones.get(key)
 
     def take_back(self, change: Change, before: Change | None) -> None:
-        """Undo the latest change, which stood on top of `before`."""
+        """Undo the latest change of a record whose previous change was `before`."""
         if before is None:
             del self.changes[change.key]
         else:
@@ -49,8 +49,8 @@ class Draft:
 class Batch:
     """Transactions evaluated together, valid if their changes are appended directly after `tip`.
 
-    Ids, versions, revisions and times are given here, for this tip. If another entry gets there first, they mean
-    nothing, and the same transactions are evaluated again in a new batch. Preconditions get the batch as their `View`.
+    Ids, versions, revisions and times are assigned here, for this tip. If another entry is appended first they are
+    invalid, and the same transactions are evaluated again in a new batch. Preconditions get the batch as their `View`.
     """
 
     __slots__ = ("_befores", "_drafts", "_revision", "_state", "_time", "changes", "tip")

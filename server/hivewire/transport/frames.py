@@ -1,7 +1,7 @@
-"""WebSocket frames (RFC 6455, section 5): a Sans-I/O reader of what a client sends, and the frames of a server.
+"""WebSocket frames (RFC 6455, section 5): a Sans-I/O parser for frames of clients, an encoder for frames of servers.
 
-Bytes go in as TCP cuts them, events come out. Nothing here knows of sockets, clocks or what a message says. The same
-events come out however the bytes are cut.
+Bytes go in, in pieces of any size, and events come out. The events do not depend on how the bytes are split. Nothing
+here uses sockets or clocks, or depends on the content of messages.
 """
 
 from __future__ import annotations
@@ -24,13 +24,14 @@ MASKED = 0x80
 """Bit of the second byte: the payload is masked, as every frame of a client must be (section 5.1)."""
 
 LONG = MASKED | 126
-"""Second byte of a masked frame from which on the length stands in further bytes (section 5.2)."""
+"""Smallest second byte of a masked frame whose length is in further bytes (section 5.2)."""
 
 SHORT_LENGTHS = [length - MASKED if MASKED <= length < LONG else 1 << 63 for length in range(256)]
-"""By the second byte of a frame: the length of a short masked payload. Any other is longer than all data."""
+"""The length of a short masked payload by the second byte of its frame. For other frames it is larger than any input,
+so that one comparison excludes them from the fast path."""
 
 WHOLE_TEXT = FIN | TEXT
-"""First byte of a text frame that is a whole message, as nearly all frames of a client are."""
+"""First byte of a text frame that is a complete message, like nearly all frames of clients."""
 
 OPCODE, RESERVED = 0x0F, 0x70
 """Bits of the first byte: the kind of frame, and those reserved for extensions."""
@@ -47,13 +48,13 @@ _Utf8 = codecs.getincrementaldecoder("utf-8")
 
 
 class Ping(Struct, gc=False):
-    """The peer asks for a pong with the same payload (section 5.5.2)."""
+    """A ping; the pong has to have the same payload (section 5.5.2)."""
 
     payload: bytes
 
 
 class Pong(Struct, gc=False):
-    """The peer answers a ping, or sends an unsolicited heartbeat (section 5.5.3)."""
+    """A pong: the answer to a ping, or an unsolicited heartbeat (section 5.5.3)."""
 
 
 class Close(Struct, gc=False):
@@ -63,8 +64,8 @@ class Close(Struct, gc=False):
 
 
 class Unacceptable(Struct, gc=False):
-    """A well-formed message that is not accepted. The connection is closed by a handshake, so the peer's close frame is
-    still read."""
+    """A well-formed message that is not accepted. The connection is closed with the close handshake, so the peer's
+    close frame is still read."""
 
     code: Code
 
@@ -81,10 +82,10 @@ Event: TypeAlias = "bytes | Ping | Pong | Close | Unacceptable | Failure"
 
 
 class FrameReader:
-    """Reads the frames of one client. `limit` is the largest message in bytes, fragmented or not.
+    """Parses the frames of one client. `limit` is the largest message in bytes, fragmented or not.
 
-    After a Close or a Failure nothing is read any more. After an Unacceptable, and after `only_close`, messages are
-    skipped, however large they are; only the peer's close frame and protocol errors come out.
+    After a Close or a Failure nothing is parsed any more. After an Unacceptable, and after `only_close`, messages of
+    any size are skipped without buffering them; only the peer's close frame and protocol errors become events.
     """
 
     __slots__ = (
@@ -104,18 +105,18 @@ class FrameReader:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._tail: bytearray | None = None  # an incomplete frame
-        self._needed = 0  # size of `_tail` at which parsing goes on
-        self._skip = 0  # bytes of a skipped message that are still to come
-        self._fragments: bytearray | None = None  # the frames so far of an incomplete message
+        self._needed = 0  # size of `_tail` at which parsing continues
+        self._skip = 0  # missing bytes of a skipped message
+        self._fragments: bytearray | None = None  # the payloads so far of an incomplete message
         self._utf8: codecs.IncrementalDecoder | None = None
         self._only_close = False
         self._plain = True  # nothing is unfinished, and text messages are read
         self.ended = False
-        """Whether nothing is read any more."""
+        """Whether parsing has ended."""
         self.unfinished = False
         """Whether a message or a frame has begun and is not complete."""
         self.renewed = False
-        """Set when a message was completed: what is unfinished now began after it. The owner resets it."""
+        """Set when a message was completed: an unfinished one has begun after it. The owner resets it."""
 
     @property
     def held(self) -> int:
@@ -124,7 +125,7 @@ class FrameReader:
 
     @property
     def announced(self) -> int:
-        """The size of an unfinished message as far as it is known, with the head of its last frame."""
+        """The known size of an unfinished message, with the header of its last frame."""
         return len(self._fragments or b"") + (self._needed if self._tail is not None else 0)
 
     def only_close(self) -> None:
@@ -134,7 +135,7 @@ class FrameReader:
         self._update()
 
     def end(self) -> None:
-        """Read nothing more, and free what is held."""
+        """Stop parsing, and free the memory."""
         self.ended = True
         self._tail = self._fragments = self._utf8 = None
         self._skip = 0
@@ -147,7 +148,8 @@ class FrameReader:
         events: list[Event] = []
         position, size, plain = 0, len(data), self._plain
         while position < size:
-            # Nearly all frames are short text messages, whole and in one piece. They skip the checks of all others.
+            # Nearly all frames are short, complete text messages. The first byte excludes fragments, reserved bits and
+            # control frames, and ASCII is valid UTF-8, so they need no further checks.
             start = position + 6
             if plain and start <= size and data[position] == WHOLE_TEXT:
                 end = start + SHORT_LENGTHS[data[position + 1]]
@@ -163,7 +165,7 @@ class FrameReader:
         return events
 
     def _resume(self, data: bytes) -> bytes:
-        """What is to be read now that these bytes came; nothing while they do not complete what was begun."""
+        """The bytes to parse, with those kept from before; none while an incomplete frame is still incomplete."""
         if self.ended:
             return b""
         if self._tail is not None:
@@ -181,9 +183,9 @@ class FrameReader:
         self._plain = not (self.unfinished or self._only_close or self.ended)
 
     def _frame(self, data: bytes, position: int, events: list[Event]) -> int:
-        """Read the frame at `position`, of whatever kind, and return where the next one begins.
+        """Parse the frame at `position`, of any kind, and return the position of the next one.
 
-        An incomplete one is kept, or skipped, with everything behind it.
+        An incomplete frame is kept, or skipped if it belongs to a skipped message.
         """
         size = len(data)
         if size - position < 2:
@@ -191,7 +193,7 @@ class FrameReader:
         first, second = data[position], data[position + 1]
         if (mistake := self._mistake(first, second)) is not None:
             return self._fail(Code.PROTOCOL_ERROR, mistake, events, size)
-        # The payload begins behind the length, which may have 2 or 8 more bytes, and the mask (section 5.2).
+        # The payload follows the length, which may have 2 or 8 more bytes, and the mask (section 5.2).
         length, start = second & 0x7F, position + 6
         if length >= 126:
             start += 2 if length == 126 else 8
@@ -199,6 +201,7 @@ class FrameReader:
                 length = int.from_bytes(data[position + 2 : start - 4])
         if start > size:
             return self._keep(data, position, start)
+        # Checked by the header, before any payload is buffered: a peer cannot fill memory by announcing a large frame.
         if (code := self._excess(first & OPCODE, length)) is not None:
             return self._fail(code, TABLE[code].reason, events, size)
         end = start + length
@@ -212,7 +215,7 @@ class FrameReader:
         return size if self.ended else min(end, size)
 
     def _keep(self, data: bytes, position: int, end: int) -> int:
-        """Keep an incomplete frame until the bytes up to `end` are there."""
+        """Keep an incomplete frame until the bytes up to `end` have arrived."""
         self._tail = bytearray(data[position:])
         self._needed = end - position
         self._update()
@@ -228,7 +231,7 @@ class FrameReader:
         return Unacceptable(code)
 
     def _mistake(self, first: int, second: int) -> str | None:
-        """What is wrong with the first two bytes of a frame; None when nothing is."""
+        """The protocol error in the first two bytes of a frame; None if there is none."""
         opcode = first & OPCODE
         if first & RESERVED:
             return "reserved bits must be 0"  # no extension was negotiated (section 5.2)
@@ -245,7 +248,7 @@ class FrameReader:
         return "expected a continuation frame" if self._fragments is not None else None
 
     def _excess(self, opcode: int, length: int) -> Code | None:
-        """The close code for a frame that is too large or makes its message too large; None for any other."""
+        """The close code for a frame that is too large or makes its message too large; None for other frames."""
         if opcode & CONTROL:
             return Code.PROTOCOL_ERROR if length > CONTROL_BYTES else None
         if self._only_close or length + len(self._fragments or b"") <= self._limit:
@@ -253,7 +256,7 @@ class FrameReader:
         return Code.TOO_LARGE
 
     def _take(self, first: int, payload: bytes, events: list[Event]) -> None:
-        """Add the events of a whole frame that is not wrong."""
+        """Add the events of a complete, valid frame."""
         opcode = first & OPCODE
         if opcode == CLOSE:
             events.append(self._close(payload))
@@ -282,9 +285,9 @@ class FrameReader:
         return Close(payload)
 
     def _fragment(self, payload: bytes, last: bool, events: list[Event]) -> None:
-        """Join fragments in one buffer, where empty ones take no memory; refuse the message at the first invalid UTF-8.
+        """Join fragments in one buffer, so that empty ones take no memory; refuse a message at its first invalid byte.
 
-        A character may be split between frames, so each message has an incremental decoder (section 8.1).
+        A character may be split between frames, so the decoder is incremental (section 8.1).
         """
         if self._fragments is None or self._utf8 is None:
             self._fragments, self._utf8 = bytearray(), _Utf8()
@@ -308,11 +311,11 @@ def _is_utf8(data: bytes) -> bool:
     return True
 
 
-# What a server sends: unmasked frames (section 5.1), never fragmented.
+# Frames of a server: unmasked (section 5.1), never fragmented.
 
 
 def text_head(size: int) -> bytes:
-    """The head of the frame of a text message of so many bytes (section 5.2)."""
+    """The header of a frame with a text message of `size` bytes (section 5.2)."""
     if size < 126:
         return bytes((WHOLE_TEXT, size))
     if size < 65_536:
@@ -321,7 +324,7 @@ def text_head(size: int) -> bytes:
 
 
 TEXT_HEADS = [text_head(size) for size in range(1_024)]
-"""Those of the sizes that nearly all answers have."""
+"""Prepared headers for the sizes of nearly all answers."""
 
 
 def ping() -> bytes:

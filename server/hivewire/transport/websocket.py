@@ -1,7 +1,7 @@
 """WebSocket connections: the asyncio shell around the frame reader and the session.
 
-`Sockets.open` answers a handshake request and makes the connection. The shell does what neither frames nor sessions
-know of: when to read (back-pressure), when to write, pings and missed pongs, the deadlines of messages and of the close
+`Sockets.open` answers a handshake request and makes the connection. The shell does everything that needs the socket or
+a clock: when to read (back-pressure), when to write, pings and missed pongs, the deadlines of messages and of the close
 handshake, and the stop of the gateway.
 """
 
@@ -37,29 +37,29 @@ Identify = Callable[..., Caller]
 """Finds the caller of a handshake request: see `hivewire.http.peer.caller_of`."""
 
 PATHS = {"/api/websocket": "api", "/dh/websocket": "dh"}
-"""The paths of WebSockets, and the context of each in the words of DeviceHive."""
+"""The paths of WebSockets, and the DeviceHive context of each."""
 
 BEATS = 30
-"""Ticks within `ping_seconds`; there are more where they would be over a second apart. Each tick pings a share of the
-sockets, so that every socket is pinged once in `ping_seconds` and the pings are spread."""
+"""Ticks within `ping_seconds`, more if they would be over a second apart. Each tick pings a share of the sockets, so
+that every socket is pinged once in `ping_seconds` and the pings are spread over that time."""
 
 CLOSE_SECONDS = 5.0
-"""Time for the peer to answer our close frame; then the connection is cut."""
+"""Time for the peer to answer our close frame; then the connection is aborted."""
 
 ENOUGH = 64 << 10
-"""Bytes of answers after which they are written before the next request is carried out."""
+"""Bytes of queued answers at which they are written before the next request is carried out."""
 
 SHORT = len(TEXT_HEADS)
-"""Answers below so many bytes are counted, not measured, because nearly all are short."""
+"""Answers below this size are counted instead of adding up their bytes, because nearly all are short."""
 
 MANY = 2 * ENOUGH // SHORT
-"""Heads and short answers after which they are written, like ENOUGH."""
+"""Queued heads and short answers at which they are written, like ENOUGH."""
 
 STRANGERS_MESSAGE = 80 << 10
-"""Largest message before login: the longest token fits."""
+"""Largest message before login; the longest token fits."""
 
 CLOCK_EVENTS = 16
-"""So many messages that came together are handled without a look at the clock: it costs more than it gives."""
+"""Up to this many messages in one read are handled without checking the clock, which would cost more than it gains."""
 
 _NOTEWORTHY = (Code.INTERNAL_ERROR, Code.SLOW_CONSUMER, Code.TOO_MANY_FAILURES)
 
@@ -86,7 +86,7 @@ class Sockets:
         self.settings = admission.settings
         self.open_sockets: set[WebSocket] = set()
         self.unfinished: set[WebSocket] = set()
-        self.strangers: dict[WebSocket, float] = {}  # since when; nobody has logged in on these
+        self.strangers: dict[WebSocket, float] = {}  # without a login: since when, oldest first
         self.draining = False
         self._unread: set[WebSocket] = set()  # whose unread answers were counted at the last tick
         self._identify = identify
@@ -120,11 +120,11 @@ class Sockets:
         return socket
 
     def start(self) -> None:
-        """Begin to tick."""
+        """Start the timer."""
         self._task = asyncio.create_task(self._keep_ticking())
 
     async def close(self) -> None:
-        """Stop ticking. The server has closed the sockets by now."""
+        """Stop the timer. The server has closed the sockets by now."""
         if self._task is not None:
             self._task.cancel()
 
@@ -136,7 +136,7 @@ class Sockets:
         }
 
     def outbox_bytes(self) -> int:
-        """Bytes that peers have not read yet, over all sockets."""
+        """Bytes that peers have not read yet, of all sockets."""
         return sum(socket.transport.get_write_buffer_size() for socket in self.open_sockets)
 
     async def _keep_ticking(self) -> None:
@@ -214,17 +214,17 @@ class WebSocket(asyncio.Protocol):
         self._state: State = OPEN
         self._admitted = True
         self.stranger = caller.identity is ANONYMOUS
-        """Whether nobody has logged in on this socket yet."""
+        """Whether this socket has no login yet."""
         if self.stranger:
             sockets.strangers[self] = self._loop.time()
         # Reading.
         self._reader = FrameReader(sockets.settings.message_bytes)
         self._backlog = Backlog(transport)
-        self._events: Sequence[Event] = ()  # read, and wait for other connections or for answers
-        self._ending: Close | Failure | Unacceptable | None = None  # closes, once all is answered
+        self._events: Sequence[Event] = ()  # parsed, but waiting for other connections or for answers
+        self._ending: Close | Failure | Unacceptable | None = None  # closes the connection once all is answered
         self._begun: float | None = None  # when the unfinished message began
-        self._drawn = 0  # what it draws from the shared budget of unfinished messages
-        self._watched = self.stranger  # whether it is accounted for after each read
+        self._drawn = 0  # its bytes in the shared budget of unfinished messages
+        self._watched = self.stranger  # whether `_account` has to run after each read
         # Writing.
         self._out: list[bytes] = []
         self._out_bytes = 0
@@ -238,7 +238,7 @@ class WebSocket(asyncio.Protocol):
     # What asyncio and uvicorn call.
 
     def data_received(self, data: bytes) -> None:
-        """Handle received bytes, a slice in one iteration of the event loop: other connections go in between."""
+        """Handle received bytes, one slice per iteration of the event loop, so that other connections are served."""
         if len(data) <= SLICE and not self._backlog.data and not self._events:
             self._handle(self._reader.feed(data))
             self._received()
@@ -276,7 +276,7 @@ class WebSocket(asyncio.Protocol):
         self.count_unread()
 
     def resume_writing(self) -> None:
-        """The peer reads again: go on with its session."""
+        """The peer reads again: continue its session."""
         idle, self._idle = self._idle or self._idle_now(), False
         self.stalled_since = None
         self.count_unread()
@@ -286,16 +286,16 @@ class WebSocket(asyncio.Protocol):
         self._close_if_drained()
 
     def abort(self) -> None:
-        """Cut the connection at once."""
+        """Disconnect at once."""
         self.transport.abort()
 
     def give_way(self) -> None:
-        """Cut the connection at once. It has left the admission already."""
+        """Disconnect at once. The admission does not count the connection any more."""
         self._admitted = False
         self.abort()
 
     def authenticated(self) -> None:
-        """The caller has proved who it is: this is no stranger's socket any more."""
+        """The caller has logged in, so the socket is not a stranger any more."""
         if self.stranger:
             self.stranger = False
             self._sockets.strangers.pop(self, None)
@@ -312,7 +312,7 @@ class WebSocket(asyncio.Protocol):
     # Reading.
 
     def _received(self) -> None:
-        """Write what was answered at once, and keep account of what was not."""
+        """After a read: write the immediate answers, and account for unfinished and pending input."""
         if self._out:
             self._flush()
         if self._watched or self._reader.unfinished:
@@ -321,7 +321,7 @@ class WebSocket(asyncio.Protocol):
             self._regulate()
 
     def _handle(self, events: Sequence[Event]) -> None:
-        """Carry out events in order, for TURN_SECONDS at most. Those that have to wait stay in `_events`."""
+        """Carry out events in order, for TURN_SECONDS at most. Events that have to wait stay in `_events`."""
         receive, caller = self._session.receive, self._session.caller
         turn_ends = monotonic() + TURN_SECONDS if len(events) > CLOCK_EVENTS else None
         left = iter(events)
@@ -349,18 +349,18 @@ class WebSocket(asyncio.Protocol):
         return self._session.caller.failures >= self._sockets.settings.failed_authentications
 
     def _put_off(self, events: Sequence[Event]) -> None:
-        """Handle these in a later iteration of the event loop: other connections go first."""
+        """Handle these events in a later iteration of the event loop, after other connections."""
         self._events = events
         self._regulate()
 
     def _control(self, event: Event) -> bool:
-        """Carry out an event that is not a text message. False when it, and all behind it, must wait for answers."""
+        """Carry out an event that is not a text message. False when it, and all after it, must wait for answers."""
         if type(event) is Ping:
             if self._state is OPEN:
-                self._out.append(frames.pong(event.payload))  # behind the answers so far
+                self._out.append(frames.pong(event.payload))  # after the answers so far
         elif isinstance(event, Close | Failure | Unacceptable):
             if self._session.pending and self._state is OPEN:
-                # Requests that came before it are answered first, if that takes no longer than a drain.
+                # Earlier requests are answered first, unless that takes longer than a drain.
                 self._ending = event
                 self._cut_after(self._sockets.settings.drain_seconds)
                 return False
@@ -370,7 +370,7 @@ class WebSocket(asyncio.Protocol):
         return True
 
     def _end(self, event: Close | Failure | Unacceptable) -> None:
-        """Close the connection: the peer asked for it, or sent what is not accepted."""
+        """Close the connection: the peer asked for it, or sent something unacceptable."""
         if type(event) is Unacceptable:
             self.close(event.code)
         elif type(event) is Failure:
@@ -381,10 +381,10 @@ class WebSocket(asyncio.Protocol):
             self._hang_up()
 
     def _account(self) -> None:
-        """Note when an incomplete message began, and draw its bytes from the shared budget."""
+        """Note when an incomplete message began, and count its bytes in the shared budget."""
         reader = self._reader
         if reader.renewed:
-            reader.renewed, self._begun = False, None  # the message that is unfinished now began later
+            reader.renewed, self._begun = False, None  # a message was completed: the unfinished one began after it
         if reader.unfinished:
             self._begun = self._begun or self._loop.time()
             self._sockets.unfinished.add(self)
@@ -401,7 +401,7 @@ class WebSocket(asyncio.Protocol):
         self._watched = self._begun is not None or self._drawn > 0
 
     def _account_stranger(self) -> None:
-        """Count all that is in memory for a stranger, and refuse a message that is longer than any login."""
+        """Count all memory of a stranger, and refuse a message that is longer than any login."""
         if self._reader.announced > STRANGERS_MESSAGE and self._ending is None:
             self._control(Failure(Code.TOO_LARGE, "message larger than the limit before login"))
         unread = self.transport.get_write_buffer_size() if self.stalled_since is not None else 0
@@ -411,7 +411,7 @@ class WebSocket(asyncio.Protocol):
     # Writing.
 
     def _send(self, data: bytes) -> None:
-        """Queue one text message, to be written with the other answers of this batch; nothing after our close frame."""
+        """Queue one text message, to be written together with other answers; nothing after our close frame."""
         if self._state is OPEN:
             size, out = len(data), self._out
             if size < SHORT:
@@ -432,7 +432,7 @@ class WebSocket(asyncio.Protocol):
         return text_head(len(data)) + data
 
     def push(self, data: bytes) -> None:
-        """Write frames for a subscriber, behind the answers so far."""
+        """Write frames of pushes, after the answers so far."""
         if self._state is not OPEN:
             return
         if self._out:
@@ -445,7 +445,7 @@ class WebSocket(asyncio.Protocol):
         """Nothing to do: the peer gets a 401 for its next request."""
 
     def _flush(self) -> None:
-        """Write everything that is queued in one go."""
+        """Write everything that is queued with one system call."""
         if self._out:
             out, self._out, self._out_bytes = self._out, [], 0
             self.transport.write(b"".join(out))
@@ -453,7 +453,7 @@ class WebSocket(asyncio.Protocol):
     # Ending.
 
     def close(self, code: Code, reason: str | None = None) -> None:
-        """Write the answers so far and our close frame, and cut the connection if the handshake takes CLOSE_SECONDS."""
+        """Write the answers so far and our close frame, and abort if the close handshake takes CLOSE_SECONDS."""
         if self._state is not OPEN:
             return
         self._note(code)
@@ -530,10 +530,10 @@ class WebSocket(asyncio.Protocol):
         self._idle = self._idle or self._idle_now()
         if self.stalled_since is not None and now - self.stalled_since >= self._sockets.settings.slow_seconds:
             self.close(Code.SLOW_CONSUMER)
-            self._cut_after(1)  # the close frame is behind everything else that the peer does not read
+            self._cut_after(1)  # the peer will hardly read the close frame, which is after all unread answers
 
     def count_unread(self) -> None:
-        """Count what the peer has not read."""
+        """Count the unread answers in the budget."""
         if self.stranger:
             self._account_stranger()
         else:
@@ -548,14 +548,14 @@ class WebSocket(asyncio.Protocol):
         """Close a peer that does not complete its message within `body_seconds`."""
         now, seconds = self._loop.time(), self._sockets.settings.body_seconds
         if not self._backlog.reading or self._begun is None:
-            self._begun = now  # the time does not count while we do not read
+            self._begun = now  # time in which we do not read does not count
         elif now - self._begun >= seconds and self._state is OPEN:
             self._fail(Code.PROTOCOL_ERROR, f"the message took over {seconds:g} s")
 
     # Back-pressure.
 
     def _settled(self) -> None:
-        """Called by the session when pending requests were answered: write the answers, then read on or close."""
+        """Called by the session after pending requests were answered: write the answers, then read on or close."""
         self._flush()
         if self._failed_too_often() and self._ending is None:
             self._control(Unacceptable(Code.TOO_MANY_FAILURES))
@@ -567,11 +567,11 @@ class WebSocket(asyncio.Protocol):
         self._close_if_drained()
 
     def _waiting(self) -> bool:
-        """Whether something was received and not handled yet."""
+        """Whether received input is not handled yet."""
         return bool(self._events or self._backlog.data)
 
     def _congested(self) -> bool:
-        """Whether no more is read: the peer does not read, has too much pending, or sent what ends the connection."""
+        """Whether reading pauses: the peer does not read, has too much pending, or has ended the conversation."""
         settings, session = self._sockets.settings, self._session
         return (
             self.stalled_since is not None
@@ -581,9 +581,15 @@ class WebSocket(asyncio.Protocol):
         )
 
     def _regulate(self) -> None:
-        """Read from the transport only while there is room for more, and everything already read is handled."""
+        """Read from the transport only while there is room, and everything that was read is handled.
+
+        While reading is paused, the kernel's buffers fill up and TCP makes the peer wait. So the memory for one
+        connection is bounded without refusing a request.
+        """
         if self._state is CLOSED:
-            self._backlog.drop()  # input is read to be discarded
+            # Read and discard: closing with unread input would reset the connection, and the peer could lose our last
+            # bytes.
+            self._backlog.drop()
             self._events = ()
             room = reading = True
         elif self._state is CLOSING:
@@ -592,14 +598,17 @@ class WebSocket(asyncio.Protocol):
             room = not self._congested()
             reading = room and not self._waiting() and not self._draining
         if reading and not self._backlog.reading and self._begun is not None:
-            self._begun = self._loop.time()  # the peer can only go on with its message from now on
+            self._begun = self._loop.time()  # only now the peer can continue its message
         self._backlog.read(reading)
         if room and self._waiting():
             self._backlog.schedule(self._go_on)
 
     def _look_ahead(self) -> None:
-        """Find what ends the connection behind requests whose answers the peer does not read: it is not waited for
-        longer than a drain then. Strangers are cut soon enough without it."""
+        """When the peer does not read, find a close frame or an error after its requests.
+
+        The peer has ended the conversation then, so it gets only `drain_seconds` to read its answers. Strangers are
+        disconnected early enough without this.
+        """
         if self.stalled_since is None or self._state is not OPEN or self.stranger:
             return
         events = [*self._events]
@@ -610,7 +619,7 @@ class WebSocket(asyncio.Protocol):
             self._cut_after(self._sockets.settings.drain_seconds)
 
     def _go_on(self) -> None:
-        """Handle the next part of what waits, in an iteration of the event loop of its own."""
+        """Handle the next part of the waiting input, in a later iteration of the event loop."""
         if self._events:
             events, self._events = self._events, ()
             self._handle(events)
