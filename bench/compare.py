@@ -134,25 +134,39 @@ def holder(side: Side, module: str, **options: object) -> Iterator[Callable[[int
         process.communicate()
 
 
-def memory(side: Side) -> dict[str, float]:
-    """Bytes for one more idle socket, subscription and entry, in the gateway's resident memory."""
-    server, found = side.server, {}
-    before = server.rss()
+def entries(side: Side) -> float:
+    """Bytes for one more entry."""
+    before = side.server.rss()
     for start in range(0, ENTRIES, MOST_CHANGES):
         names = (f"entry.{number:08d}" for number in range(start, start + MOST_CHANGES))
         changes = [{"operation": "put", "name": name, "value": "v" * 20} for name in names]
-        send(server, "POST", "/api/rest/configuration/transact", {"changes": changes}, side.token)
-    found["an entry"] = 1_024 * (server.rss() - before) / ENTRIES
-    before = server.rss()
+        send(side.server, "POST", "/api/rest/configuration/transact", {"changes": changes}, side.token)
+    return 1_024 * (side.server.rss() - before) / ENTRIES
+
+
+def idle_sockets(side: Side) -> float:
+    """Bytes for one more socket that has logged in."""
+    before = side.server.rss()
     with holder(side, "bench.generator") as more:
         more(IDLE)
-        found["an idle socket"] = 1_024 * (server.rss() - before) / IDLE
+        return 1_024 * (side.server.rss() - before) / IDLE
+
+
+def subscriptions(side: Side) -> float:
+    """Bytes for one more subscription of a socket that has some."""
     with holder(side, "bench.watchers", watchers=WATCHERS) as more:
         more(1)
-        before = server.rss()
+        before = side.server.rss()
         more(EACH)
-        found["a subscription"] = 1_024 * (server.rss() - before) / (WATCHERS * EACH)
-    return found
+        return 1_024 * (side.server.rss() - before) / (WATCHERS * EACH)
+
+
+MEMORY = {
+    "memory of an entry": entries,
+    "memory of an idle socket": idle_sockets,
+    "memory of a subscription": subscriptions,
+}
+"""Resident memory, each of a gateway of its own: what another measurement has freed would be used again."""
 
 
 @contextmanager
@@ -167,7 +181,11 @@ def started(folder: Path, name: str, python: str) -> Iterator[Side]:
 def compare(other: Path, options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Rates by load and side, one for each round, and the memory of each side."""
     pythons = {"this": sys.executable, "other": str(other / ".venv/bin/python")}
-    wanted = [name for name in LOADS if not options.only or any(each in name for each in options.only)]
+
+    def asked(name: str) -> bool:
+        return not options.only or any(part in name for part in options.only)
+
+    wanted = [name for name in LOADS if asked(name)]
     rates: dict[str, dict[str, list[float]]] = {name: {side: [] for side in pythons} for name in wanted}
     with ExitStack() as gateways:
         sides = {name: gateways.enter_context(started(folder, name, python)) for name, python in pythons.items()}
@@ -181,13 +199,15 @@ def compare(other: Path, options: argparse.Namespace, folder: Path) -> dict[str,
                         rate = turns[side]()
                         if number >= 0:  # the round before the first one warms up
                             rates[name][side].append(rate)
-    found: dict[str, Any] = {"rates": rates, "memory": {}}
-    if not options.only:
-        for name, python in pythons.items():
-            print(f"  memory, {name}", file=sys.stderr, flush=True)
-            with started(folder, f"{name}-memory", python) as measured:
-                found["memory"][name] = memory(measured)
-    return found
+    memory: dict[str, dict[str, float]] = {}
+    for number, (name, measure) in enumerate(MEMORY.items()):
+        if asked(name):
+            print(f"  {name}", file=sys.stderr, flush=True)
+            memory[name] = {}
+            for side, python in pythons.items():
+                with started(folder, f"{side}-memory-{number}", python) as measured:
+                    memory[name][side] = measure(measured)
+    return {"rates": rates, "memory": memory}
 
 
 def show(found: dict[str, Any]) -> None:
@@ -198,10 +218,9 @@ def show(found: dict[str, Any]) -> None:
         medians = [statistics.median(rates[side]) for side in ("other", "this")]
         spread = [statistics.median(ratios), min(ratios), max(ratios)]
         table.add_row(name, *(f"{value:,.0f}" for value in medians), "/s", *(f"{value:.2f}" for value in spread))
-    if found["memory"]:
-        for name, this in found["memory"]["this"].items():
-            other = found["memory"]["other"][name]
-            table.add_row(f"memory of {name}", f"{other:,.0f}", f"{this:,.0f}", "bytes", f"{this / other:.2f}")
+    for name, sizes in found["memory"].items():
+        this, other = sizes["this"], sizes["other"]
+        table.add_row(name, f"{other:,.0f}", f"{this:,.0f}", "bytes", f"{this / other:.2f}")
     Console(width=None if sys.stdout.isatty() else 120).print(table)
 
 
@@ -211,7 +230,7 @@ def main() -> None:
     parser.add_argument("other", type=Path, help="the folder of the other checkout")
     parser.add_argument("--rounds", type=int, default=40, help="interleaved rounds (default 40)")
     parser.add_argument("--seconds", type=float, default=0.25, help="length of one measurement (default 0.25)")
-    parser.add_argument("--only", action="append", help="loads with this in their name; may be given again; no memory")
+    parser.add_argument("--only", action="append", help="what has this in its name; may be given again")
     parser.add_argument("--json", type=Path, help="a file for the figures of every round")
     options = parser.parse_args()
     if not (options.other / ".venv/bin/python").exists():
