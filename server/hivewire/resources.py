@@ -1,4 +1,4 @@
-"""Configurations as the wire shows them (configuration contract, section 1), encoded once for all who ask."""
+"""Configurations in the form of the API (configuration contract, section 1), encoded once for all readers."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ KIND = "configuration"
 """The kind of their records."""
 
 CACHE_BYTES = 16 << 20
-"""The most that encoded resources may take: those of some 40,000 small configurations."""
+"""The most memory for encoded resources: about 40,000 small configurations."""
 
 ENTRY_BYTES = 300
-"""What an entry of the cache takes beside the encoded resource: a reply, two places in a dictionary, its key."""
+"""Memory of a cache entry beside the encoded resource: a reply, two dictionary slots, its key."""
 
 
 def resource_of(change: Change) -> Configuration:
@@ -60,7 +60,7 @@ class ResourceReply(Reply):
 
     @property
     def revision(self) -> int:
-        """That of the change."""
+        """The revision of the change."""
         return self.change.revision
 
     @property
@@ -69,7 +69,7 @@ class ResourceReply(Reply):
         return self.encoded[len(b'"configuration":') : self.encoded.rindex(b',"revision":')]
 
     def members(self) -> bytes:
-        """As ConfigurationReply has them."""
+        """The members, as ConfigurationReply encodes them."""
         return self.encoded
 
 
@@ -81,13 +81,13 @@ def written(changes: list[Change]) -> ResourceReply:
 class Resources:
     """Encoded replies by name, of resources that were read since they were written. `limit` is in bytes.
 
-    A change drops the reply, so none is ever old, and a read needs no other look at the state. The one that came first
-    goes first: to keep account of what was read last would cost more than it saves.
+    A change drops its reply, so a reply is never stale, and a hit needs no lookup in the state. The oldest entry is
+    dropped first: to track the least recently used one would cost more than it saves.
     """
 
     def __init__(self, ledger: Ledger, limit: int = CACHE_BYTES) -> None:
         self.size = 0
-        """Bytes that are taken now."""
+        """Bytes in use."""
         self._limit = limit
         self._live = ledger.kind(KIND).live
         self._kept: dict[str, ResourceReply] = {}

@@ -1,4 +1,4 @@
-"""What each request does: one module for each noun of the protocol, with its tables at the foot.
+"""The handlers of requests: one module for each noun of the protocol, with its tables at the end.
 
 A handler gets the services, the caller and the request. It returns a reply at once; or, if it stands in WRITES, a
 PendingWrite; or a coroutine when it has to wait for something else. It raises WireError, and never publishes or sends.

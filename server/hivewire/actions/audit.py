@@ -15,7 +15,7 @@ from hivewire_protocol.nouns.audit import AuditEntry, AuditList, AuditListReply
 
 TAKE, MOST = 100, 1_000
 LEAST_ROW = 150
-"""Bytes of a row without its texts."""
+"""Approximate bytes of an encoded row without its texts."""
 
 
 async def list_(services: Services, caller: Caller, request: AuditList) -> Reply:

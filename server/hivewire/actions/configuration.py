@@ -1,4 +1,4 @@
-"""What the configuration requests do (configuration contract, sections 1-4)."""
+"""The handlers of configuration requests (configuration contract, sections 1-4)."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def get(services: Services, caller: Caller, request: ConfigurationGet) -> Reply 
 
 
 async def changed(services: Services, caller: Caller, request: ConfigurationGet) -> Change:
-    """The change that a get asks for; its content may be anything. Raises as `get`, NotFound for a delete too."""
+    """The change that a get requests, with any content. Raises as `get`, and NotFound for a delete."""
     name = _name(caller, request.name)
     found: Change | None
     if request.entityVersion is not None or request.revision is not None:
@@ -149,7 +149,7 @@ def put(services: Services, caller: Caller, request: ConfigurationPut) -> Pendin
 
 
 def _put(services: Services, caller: Caller, request: ConfigurationPut | TransactChange) -> Write:
-    """The write that a put asks for."""
+    """The write of a put."""
     name = _name_to_put(services, caller, request.name)
     settings = services.settings
     value = request.value
@@ -242,7 +242,7 @@ def _write(services: Services, caller: Caller, change: TransactChange) -> Write:
 
 
 def _at(error: WireError, index: int) -> WireError:
-    """The same error, saying which change of a transaction it is about."""
+    """The same error, with the index of its change in the transaction."""
     return type(error)(f"changes[{index}]: {error}", index=index, **error.members)
 
 
@@ -257,7 +257,7 @@ def _delete(services: Services, caller: Caller, request: ConfigurationDelete | T
 
 
 def list_(services: Services, caller: Caller, request: ConfigurationList) -> Reply:
-    """A page by name of those that match the patterns and lie within the token's."""
+    """A page, in the order of names, of those that match the patterns of the request and of the token."""
     take = TAKE if request.take is None else request.take
     skip = request.skip or 0
     if not 0 <= take <= MOST:
@@ -305,7 +305,7 @@ def refusal(refused: Refused) -> WireError:
 
 
 def conflict(refused: Refused, failed: Precondition) -> VersionConflict:
-    """A 409 that says what was expected and what is current, with the current change."""
+    """A 409 with the expected and the current version, and the current change."""
     last = refused.last
     assert isinstance(failed, Expected)  # noqa: S101 - the preconditions of a request
     what, current, expected = "version", version_of(last), failed.version

@@ -1,4 +1,4 @@
-"""`authenticate` and the three ways to a token (core protocol 3.8-3.11; configuration contract, section 3)."""
+"""`authenticate`, and the requests that return or revoke tokens (core protocol 3.8-3.11; contract, section 3)."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ async def token(services: Services, caller: Caller, request: Token) -> Reply:
 
 
 async def proved(services: Services, address: str, login: str, password: str) -> User:
-    """The user whose login and password these are. Raises WireError: wrong, locked, throttled, or too many at once."""
+    """The user with this login and password. Raises WireError: wrong, locked, throttled, or too many at once."""
     _check_wait(services, login, address)
     user = services.users.by_login(login)
     if user is None:
@@ -279,7 +279,7 @@ def _denied(why: str) -> AccessDenied:
 
 
 def _item(raw: Raw) -> Any:
-    """The value itself; None for what is out of range or, in a body, not UTF-8: nothing has checked it before."""
+    """The value itself; None if it is out of range or, in a body, not UTF-8, which nothing has checked before."""
     try:
         return msgspec.json.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError):

@@ -24,7 +24,7 @@ _PORT = re.compile(r":\d+$")
 
 
 def info(services: Services, caller: Caller, request: ServerInfo) -> Reply:
-    """Version, clock, and where the other transport (WebSocket or REST) is found."""
+    """Version, clock, and the address of the other transport (WebSocket or REST)."""
     said = Info(API_VERSION, times.render(now()))
     secure = "s" if caller.secure else ""
     # The auth service has no sockets of its own: clients use those of the main path.

@@ -41,7 +41,7 @@ def delete(services: Services, caller: Caller, request: TenantDelete) -> Pending
 
 
 def required(field: str, value: str | None) -> str:
-    """The value of a member that must be there. Raises InvalidParameters."""
+    """The value of a required member. Raises InvalidParameters."""
     if not value:
         raise InvalidParameters(f"{field} is required")
     return value

@@ -114,7 +114,7 @@ CONTEXTS = ("api", "dh", "auth")
 
 
 def dialect(context: Context) -> Dialect:
-    """REST under all contexts. Its errors are those of paths that belong to no dialect, too."""
+    """REST under all contexts. Paths that belong to no dialect get its errors, too."""
     rest = Rest(context)
     routes = [route for name in CONTEXTS for route in rest.routes(name)]
     return Dialect(routes, _refuse, method=overridden, options=True, headers=CORS)
@@ -148,7 +148,7 @@ class Rest:
         rows = [row for row in ROWS if row.auth or context != "auth"]
         paths = {row.path for row in rows}
         for row in rows:
-            # A word where a name could stand takes its own methods only: GET of a name `transact` goes on to the name.
+            # A fixed word in the place of a name has only its own methods: GET of a name `transact` reads that name.
             also_name = "{" not in row.path and row.path.rpartition("/")[0] + "/{name}" in paths
             admit, handle = partial(self._admit, context, row.request), partial(self._answer, row)
             stream: Route[Call] | None = None
@@ -187,7 +187,7 @@ class Rest:
         return Response(stream=self._streams.subscribe(call.caller, asked))
 
     async def _build(self, row: Row, call: Call) -> Request:
-        """The request out of body, query and path, the latter winning."""
+        """The request made from body, query and path; later ones take precedence."""
         request = call.request
         members: dict[str, Raw] = {}
         try:

@@ -11,7 +11,7 @@ from hivewire_protocol.errors import InvalidParameters, WireError
 
 
 def dialect(context: Context) -> Dialect:
-    """Pages that need no token and are not counted: a probe should not change what it looks at."""
+    """Pages that need no token and are not counted, so that a probe does not change what it measures."""
     services = context.dispatcher.services
 
     async def live(request: HttpRequest) -> Response:

@@ -47,7 +47,7 @@ def dialect(context: Context) -> Dialect:
 
 
 class TokenRefused(Exception):
-    """No token: an error code of RFC 6749, section 5.2, what to say about it, and the status."""
+    """A refused token request: an error code of RFC 6749, section 5.2, a description, and the status."""
 
     def __init__(self, error: str, description: str, status: int = 400, retry_after: int | None = None) -> None:
         super().__init__(description)
@@ -57,7 +57,7 @@ class TokenRefused(Exception):
 
 
 class Call(NamedTuple):
-    """A token request of a client that has proved itself, and the address it comes from."""
+    """A token request of an authenticated client, and its address."""
 
     request: HttpRequest
     client: ApiClient
@@ -79,7 +79,7 @@ class TokenEndpoint:
         }
 
     async def client(self, request: HttpRequest) -> Call:
-        """The client that has proved itself, before a body is read. Raises TokenRefused."""
+        """Authenticate the client, before a body is read. Raises TokenRefused."""
         address, _ = origin_of(self._services.settings, request.address, request.header, secure=False)
         name, secret = _basic(request.header("authorization"))
         if wait := self._rate.wait(name, address):
@@ -114,7 +114,7 @@ class TokenEndpoint:
         self._services.telemetry.authentication_failed("oauth/token", reason, address, name)
 
     async def _parameters(self, request: HttpRequest) -> dict[str, str]:
-        """The parameters of body and query; those without a value do not count (RFC 6749, section 3.2).
+        """The parameters of body and query; those without a value are ignored (RFC 6749, section 3.2).
 
         Raises TokenRefused.
         """
@@ -148,7 +148,7 @@ class TokenEndpoint:
         return self._of_user(reply.accessToken, parameters) | {"refresh_token": reply.refreshToken}
 
     async def _for_refresh_token(self, client: ApiClient, address: str, parameters: dict[str, str]) -> dict[str, Any]:
-        """Refresh tokens are the user's and not bound to a client: `token/refresh` takes them without any."""
+        """Refresh tokens belong to the user and are not bound to a client: `token/refresh` accepts them without one."""
         if "refresh_token" not in parameters:
             raise TokenRefused("invalid_request", "refresh_token is missing")
         reply = await self._ask(address, TokenRefresh(refreshToken=parameters["refresh_token"]))
@@ -220,7 +220,7 @@ def _refused(error: Exception) -> TokenRefused:
 
 
 def _refuse(request: HttpRequest, error: Exception) -> Response:
-    """The error document of RFC 6749, section 5.2; a wrong path or method has one like anywhere."""
+    """The error document of RFC 6749, section 5.2, also for a wrong path or method."""
     if isinstance(error, MethodNotAllowed | NotFound):
         return error_document(error)
     refused = error if isinstance(error, TokenRefused) else _refused(error)

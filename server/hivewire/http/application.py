@@ -22,11 +22,11 @@ from hivewire_protocol.errors import InternalError, MethodNotAllowed, NotFound, 
 from hivewire_protocol.messages import action_of
 
 BODY_NOT_READ = (408, 413, 415)
-"""After these the rest of the request's body is not read, so the connection cannot go on."""
+"""After these the rest of the request's body is not read, so the connection cannot be reused."""
 
 
 class Application:
-    """Everything that is served over HTTP. The first dialect is that of paths that belong to none."""
+    """The ASGI application. The first dialect also answers paths that belong to none."""
 
     def __init__(self, dialects: Iterable[MakeDialect], context: Context) -> None:
         self._telemetry = context.dispatcher.services.telemetry
@@ -51,7 +51,7 @@ class Application:
         await self._send(request, response, dialect.head, send)
 
     def headers_of(self, path: str) -> Mapping[str, str]:
-        """The headers of every answer under a path, also of one that refuses a request before it is read."""
+        """The headers of every answer under a path, also of refusals before a request is complete."""
         return self._owner(path).headers
 
     def _owner(self, path: str) -> Dialect:
@@ -133,13 +133,13 @@ class Application:
 
 
 def _sending(request: HttpRequest, response: Response, common: list[tuple[bytes, bytes]], send: Send) -> Send:
-    """What a stream sends by: the headers of the answer are added, and large pieces go as the peer reads them."""
+    """The `send` of a stream: adds the headers of the answer, and sends large pieces as the peer reads them."""
 
     async def send_on(message: Message) -> None:
         if message["type"] == "http.response.start":
             message["headers"] = [*message["headers"], *encoded(response.headers), *common]
             await send(message)
-            # The head does not wait for the first piece, which may be long in coming.
+            # The head does not wait for the first piece, which may take long.
             message = {"type": "http.response.body", "body": b"", "more_body": True}
         elif len(body := message.get("body", b"")) > PORTION:
             await request.connection.send_in_portions(body, message.get("more_body", False), send)

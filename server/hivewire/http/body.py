@@ -1,4 +1,4 @@
-"""Reading the body of an HTTP request: bounded in bytes and time, and drawn from the budget of all connections."""
+"""Reading the body of an HTTP request: bounded in bytes and time, and counted in the budget of all connections."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hivewire.transport.connection import LINGER_SECONDS
 from hivewire_protocol.errors import RequestTimeout, TooLarge
 
 THROWN_AWAY = 16 << 20
-"""Bytes beyond the limit that are read and dropped: a client that is still sending when the connection closes never
+"""Bytes beyond the limit that are read and discarded: a client that still sends when the connection closes never
 reads the 413."""
 
 ANONYMOUS_BODY = 128 << 10
@@ -30,7 +30,7 @@ class ClientGone(Exception):
 
 
 class NotGzip(Exception):
-    """A body is not the gzip stream that it claims to be; the message goes on from "The request body"."""
+    """A body is not a valid gzip stream; the message continues "The request body"."""
 
 
 def coding_of(request: HttpRequest) -> str | None:
@@ -59,7 +59,7 @@ class Body:
         self._inflate = _member() if gzip else None
 
     async def read(self) -> bytes:
-        """All of it. Raises as said above; then nothing is drawn from the budget."""
+        """The whole body. After an error nothing of it counts in the budget."""
         headers = self._request.headers
         announced = headers.get("content-length")
         if announced is None and "transfer-encoding" not in headers:
@@ -74,7 +74,7 @@ class Body:
             raise
 
     async def _read(self) -> None:
-        """Take it all. An error waits until the client has stopped sending, so that it reads the answer.
+        """Read all of it. An error waits until the client has stopped sending, so that it reads the answer.
 
         The client is late by the time that is spent on waiting for it, not by that of decompressing what it sent.
         """
@@ -108,7 +108,7 @@ class Body:
             raise wrong
 
     async def _take(self, chunk: bytes) -> None:
-        """Add what one message carries."""
+        """Add the data of one ASGI message."""
         if self._inflate is None:
             self._add(chunk)
             return
@@ -140,7 +140,7 @@ class Body:
         return bytes(self._data)
 
     def free(self) -> None:
-        """Drop the data, and give back what was drawn from the budget."""
+        """Drop the data, and return its bytes to the budget."""
         self._data.clear()
         self._drawn = self._admission.draw(self._drawn, 0)
 

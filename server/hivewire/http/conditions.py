@@ -25,7 +25,7 @@ class EntityTags(Struct):
     wanted: bool
 
     def holds(self, last: Change | None, view: View) -> bool:
-        """Whether the record matches one of the tags, or none of them."""
+        """Whether the record matches one of the tags (for `If-None-Match`: none)."""
         version = version_of(last)
         if not version or last is None:
             return not self.wanted
@@ -58,7 +58,7 @@ class HeaderConditions(Sequence[EntityTags]):
         return self._found
 
     def __len__(self) -> int:
-        """How many there are."""
+        """Their number."""
         return len(self._tags)
 
     @overload

@@ -1,4 +1,4 @@
-"""A request as the dialects read it, straight from the ASGI scope."""
+"""A request for dialects, read directly from the ASGI scope."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hivewire.transport.connection import HttpProtocol
 
 
 class HttpRequest:
-    """The head of a request, and where its body comes from.
+    """The head of a request, and the source of its body.
 
     `path` is as it was sent, still percent-encoded, so that `a%2Fb` is one name; `parameters` are the parts of it that
     the route names, encoded as well. `headers` have lower-case names; of several with one name the first counts here,
@@ -47,19 +47,19 @@ class HttpRequest:
 
     @property
     def connection(self) -> HttpProtocol:
-        """The connection that it came over."""
+        """The connection of the request."""
         connection: HttpProtocol = self.scope["hivewire.connection"]
         return connection
 
     def all(self, name: str) -> list[str]:
-        """Every value of a header that may come several times."""
+        """Every value of a header that may occur several times."""
         if len(self.headers) == len(self.scope["headers"]):  # no header came twice
             return [self.headers[name]] if name in self.headers else []
         wanted = name.encode("latin-1")
         return [value.decode("latin-1") for given, value in self.scope["headers"] if given == wanted]
 
     def header(self, name: str) -> str | None:
-        """The value of a header; several are one, joined by commas (RFC 9110, section 5.3)."""
+        """The value of a header; several are joined by commas (RFC 9110, section 5.3)."""
         return ", ".join(self.all(name)) if name in self.headers else None
 
     def media_type(self, default: str = "") -> str:

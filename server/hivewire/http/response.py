@@ -1,4 +1,4 @@
-"""An answer: what a dialect makes of a reply or an error."""
+"""An HTTP answer, as dialects make it from a reply or an error."""
 
 from __future__ import annotations
 

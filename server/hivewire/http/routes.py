@@ -66,7 +66,7 @@ def overridden(request: HttpRequest) -> str:
 
 
 class Dialect(Struct):
-    """A table of routes, and how its errors look.
+    """A table of routes, and the form of its errors.
 
     - `refuse` renders a WireError, or one of `errors`, which are the dialect's own;
     - `prefixes` are the paths that are the dialect's even where no route is, `unknown_path` is the text of the 404
@@ -107,7 +107,7 @@ class Place:
 
 
 class _Node:
-    """A segment of the tree of paths, by what may follow it."""
+    """A node of the tree of paths, with the segments that may follow."""
 
     __slots__ = ("children", "parameter", "place", "rest")
 
@@ -134,7 +134,7 @@ class Table:
         self._root = _Node()
 
     def add(self, dialect: Dialect) -> None:
-        """Take the routes of a dialect."""
+        """Add the routes of a dialect."""
         for route in dialect.routes:
             place = self._place(dialect, route.path)
             place.routes.setdefault(route.method, route)
@@ -160,7 +160,7 @@ class Table:
         return node.place
 
     def find(self, path: str) -> list[Found]:
-        """The places of a path, the most literal one first; more than one only where a word may also be a name."""
+        """The matching places of a path, the most literal first; several only if a fixed word could also be a name."""
         place = self._fixed.get(path)
         if place is None:
             before, _, last = path.rpartition("/")

@@ -1,21 +1,21 @@
 """The contract of a storage engine.
 
-An engine is an ordered log of entries. An entry is a batch of changes that is durable and visible as a whole or not at
-all. The log may be shared: other gateways append to it too, and then `append` can come too late. One contract suite
-(`tests/ledger/test_engines.py`) holds every engine to these promises:
+An engine is an ordered log of entries. An entry is a batch of changes that is durable and visible completely or not at
+all. The log may be shared: other gateways append to it too, and then `append` can be too late. One contract suite
+(`tests/ledger/test_engines.py`) tests every engine for these promises:
 
 * When `append` returns True, its changes survive a crash of the process and of the machine. When it returns False or
-  raises NotDurable (but not Undecided), none of them is there, and none comes back once a later write succeeded, such
-  as that of `confirm`. Only a start after a process that died between the two may find them in the log.
-* Every entry behind what `changes` told goes to `take` of `follow`, once and in order, whoever appended it.
-* Revisions of appended changes never decrease. An engine may be asked to append revisions with gaps.
-* Of kinds in NO_HISTORY only the last change is kept: an older one is gone when `append` returns.
-* Of a change of a kind in AUDITED there is a row of the audit (`audit_row`), durable with it or not at all.
-* Nothing else is removed but what `remove` and `forget` name. The ledger knows what is needed.
-* `epoch` names this history. It is random, made when the history begins, and a copy gets another one.
-* Reads may run while an append is under way and show the log before it or after it.
+  raises NotDurable (but not Undecided), none of them is in the log, and none can appear after a later write succeeded,
+  such as that of `confirm`. Only a start after a process that died in between may find them.
+* Every entry after those of `changes` goes to `take` of `follow`, once and in order, whichever gateway appended it.
+* Revisions of appended changes never decrease. They may have gaps.
+* Kinds in NO_HISTORY keep only their last change: an older one is gone when `append` returns.
+* A change of a kind in AUDITED has a row in the audit (`audit_row`), which is durable with it or not at all.
+* Only `remove` and `forget` remove anything else. The ledger knows what is needed.
+* `epoch` identifies this history. It is random, chosen when the history begins, and a copy gets another one.
+* Reads may run during an append; they show the log before it or after it.
 
-Nothing here speaks of tables, files or rows, so that a replicated log can be an engine.
+The contract has no tables, files or rows, so that a replicated log can be an engine.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ SINCE_BYTES = 4 << 20
 
 
 class Entry(Struct, gc=False):
-    """One batch of changes in the log, which may be empty. `place` is the engine's number of it and grows."""
+    """One batch of changes in the log, which may be empty. `place` is the engine's number of it; it increases."""
 
     place: int
     changes: Sequence[Change]
@@ -54,7 +54,7 @@ Take: TypeAlias = Callable[[Entry], None]
 
 
 class AuditFilter(Struct, frozen=True):
-    """Which rows of the audit are wanted: None means any. `others` turns `kind` round; `until` is the latest time."""
+    """A filter for rows of the audit: None means any. `others` negates `kind`; `until` is the latest time."""
 
     kind: str | None = None
     others: bool = False
@@ -64,7 +64,7 @@ class AuditFilter(Struct, frozen=True):
     until: int | None = None
 
     def matches(self, row: AuditRow) -> bool:
-        """Whether a row is wanted."""
+        """Whether a row passes the filter."""
         return (
             (self.kind is None or (row.kind == self.kind) is not self.others)
             and self.subject in (None, row.subject)
@@ -75,7 +75,7 @@ class AuditFilter(Struct, frozen=True):
 
 
 def audit_row(change: Change) -> AuditRow:
-    """The row for a change of a kind in AUDITED. It has nothing of the content, which holds hashes of secrets."""
+    """The row for a change of a kind in AUDITED, without the content, which has hashes of secrets."""
     operation = "delete" if change.content is None else "put"
     detail = f'{{"operation":"{operation}","version":{change.version},"revision":{change.revision}}}'
     return AuditRow(change.time, change.kind, change.key, change.id, change.author, detail=detail)
@@ -95,39 +95,39 @@ class Journal(Protocol):
 
     @property
     def epoch(self) -> str:
-        """The name of this history."""
+        """The identity of this history."""
 
     @property
     def read_only(self) -> bool:
         """Whether every append will fail, because the log can be read but not written."""
 
     def changes(self) -> AsyncIterator[list[Change]]:
-        """Everything that is kept, in the order in which it was appended, in portions."""
+        """All changes in the log, in the order in which they were appended, in portions."""
 
     async def follow(self, take: Take) -> None:
         """From now on, hand every entry after those of `changes` to `take`.
 
-        Once, in order, on the event loop, when it is durable and `since` and `history` show it; those of our own before
-        `append` returns. `take` does not raise. An entry may come at any time, also while `append` or `confirm` runs.
+        Once, in order, on the event loop, when the entry is durable and `since` and `history` show it; own entries
+        before `append` returns. `take` does not raise. It may be called at any time, also during `append` or `confirm`.
         """
 
     async def append(self, changes: Sequence[Change], *, behind: int) -> bool:
         """Make the changes durable, all or none, as the entry directly after the one at `behind`.
 
-        False says that another entry stands there, which `take` had meanwhile; this one never will be there. Raises
-        NotDurable, and Undecided when nobody knows: should the entry turn up later, `take` gets it like any other.
+        False means that another entry is there, which `take` has got by now; this one will never be in the log. Raises
+        NotDurable, and Undecided when the outcome is unknown: an entry that appears later goes to `take` as usual.
         """
 
     async def confirm(self) -> None:
-        """Return when `take` had everything that was durable when this was called. Raises NotDurable.
+        """Return when `take` has got everything that was durable at the time of the call. Raises NotDurable.
 
-        After an append that failed it writes something first, so that it tells whether the storage works again.
+        After a failed append it writes something first, which shows whether the storage works again.
         """
 
     async def history(self, kind: str, key: str, *, revision: int, take: int) -> list[Change]:
-        """The record's change of this revision and those before it, newest first, up to the first that was removed.
+        """The record's change of this revision and earlier ones, newest first, up to the first that was removed.
 
-        Nothing when it has no change of this revision.
+        Empty when the record has no change of this revision.
         """
 
     async def since(self, revision: int, *, take: int) -> list[Change]:
@@ -137,31 +137,31 @@ class Journal(Protocol):
         """
 
     async def outline(self, after: int, *, before: int, take: int) -> list[Outline]:
-        """Of up to `take` changes after the place `after`, in order, as long as their revision is below `before`.
+        """Outlines of up to `take` changes after the place `after`, in order, while their revision is below `before`.
 
-        Costs no more for large contents than for small ones.
+        The cost does not depend on the size of contents.
         """
 
     async def remove(self, places: Sequence[int]) -> None:
-        """Remove the changes at these places for ever, all or none, MAX_APPEND at most. Raises NotDurable."""
+        """Remove the changes at these places permanently, all or none, MAX_APPEND at most. Raises NotDurable."""
 
     async def record(self, rows: Sequence[AuditRow]) -> None:
-        """Keep rows of the audit, all or none: outside of the log and of memory. Raises NotDurable."""
+        """Store rows of the audit, all or none, outside of the log and of memory. Raises NotDurable."""
 
     async def recorded(self, wanted: AuditFilter, *, before: int, take: int, skip: int = 0) -> list[AuditRow]:
         """Rows of the audit with a number below `before`, newest first, without the first `skip`."""
 
     async def forget(self, numbers: Sequence[int]) -> None:
-        """Remove rows of the audit for ever, MAX_APPEND at most. Raises NotDurable."""
+        """Remove rows of the audit permanently, MAX_APPEND at most. Raises NotDurable."""
 
     async def notes(self) -> dict[str, str]:
         """The small facts outside of the log."""
 
     async def remember(self, notes: Mapping[str, str]) -> None:
-        """Keep small facts outside of the log: no revision, no history, the last one wins. Raises NotDurable."""
+        """Store small facts outside of the log, without revision and history; the last one wins. Raises NotDurable."""
 
     async def close(self) -> None:
-        """Release everything. It is called on every way out, also after a failed open, and may be called twice."""
+        """Release all resources. It is always called, also after a failed `open`, and may be called twice."""
 
 
 class JournalError(Exception):

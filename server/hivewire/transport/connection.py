@@ -1,6 +1,6 @@
 """HTTP connections: uvicorn's httptools protocol, with bounds on what a peer may send, hold and leave unread.
 
-uvicorn limits neither the bytes of a request's head nor the time to send them. This subclass limits both, and admits a
+uvicorn does not limit the bytes of a request's head or the time to send them. This subclass limits both, and admits a
 connection before it reads anything: there is a limit for the process and one for each address.
 """
 
@@ -26,10 +26,10 @@ from hivewire.transport.backlog import SLICE
 from hivewire_protocol.encoding import encode
 
 LINGER_SECONDS = 2.0
-"""How long input is discarded after a refusal, before the connection is cut."""
+"""Seconds for which input is discarded after a refusal, before the connection is aborted."""
 
 GRACE_SECONDS = 3.0
-"""How much longer than `slow_seconds` a slow event stream has, to read the event that says why it ends."""
+"""Seconds beyond `slow_seconds` in which a slow event stream can read the event that says why it ends."""
 
 PORTION = 64 << 10
 """Bytes of an answer that are written at a time. A connection may have as many unread without drawing from the budget;
@@ -43,7 +43,7 @@ PIPELINE = 64
 
 
 PROBED = frozenset({b"/health/live", b"/health/ready", b"/metrics"})
-"""What is served when no place is left: balancers and operators need it most then."""
+"""Paths that are served when no place is left, because operators and load balancers need them most then."""
 
 _PATH = re.compile(rb"(?:https?://[^/]*)?(/[^?]*)", re.IGNORECASE)
 """The path in the target of a request (RFC 9112, section 3.2)."""
@@ -65,7 +65,7 @@ def peer_address(transport: asyncio.BaseTransport) -> str:
 
 
 class HeadWithBody:
-    """Writes the head of one answer together with what follows it: one system call in place of two.
+    """Writes the head of one answer together with the first part of its body: one system call instead of two.
 
     In the place of the connection's transport, for uvicorn's cycle of one request. The head waits for the next write,
     even an empty one, or for `flush`.
@@ -128,9 +128,9 @@ class HttpProtocol(HttpToolsProtocol):
         self.address = ""
         self.url = b""  # uvicorn sets it when the first request begins, and a refusal may come earlier
         self.stranger = True
-        """Whether nobody has logged in on this connection yet."""
+        """Whether this connection has no login yet."""
         self.streaming = False
-        """Whether the answer that is under way is an event stream."""
+        """Whether the current answer is an event stream."""
         self._admitted = False
         self._spare = False
         self._taken = 0  # bytes of a stranger's requests that are not answered yet
@@ -155,7 +155,7 @@ class HttpProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Leave the admission, unless a WebSocket has taken it over."""
         super().connection_lost(exc)
-        for cycle in self._unanswered:  # uvicorn tells only the last one, which may still wait for others
+        for cycle in self._unanswered:  # uvicorn notifies only the last one, which may still wait for others
             cycle.disconnected = True
             cycle.message_event.set()
         self._stop_timer()
@@ -168,7 +168,7 @@ class HttpProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Feed the parser slice by slice and bound the head of each request."""
         if self.stranger:
-            # Counted when the requests that are complete have had the chance to prove who asks.
+            # Counted after complete requests have had the chance to log in.
             self._taken += len(data)
             self.loop.call_soon(self._account)
         self._feed_all(data)
@@ -191,7 +191,7 @@ class HttpProtocol(HttpToolsProtocol):
                 self._head_bytes = 0
                 self._feed_all(self._head_without_upgrade() + piece[parsed:])
         except httptools.HttpParserError as error:
-            # What a callback of the parser raises comes as the context of the parser's own error.
+            # An exception in a callback of the parser becomes the context of the parser's own error.
             cause = error.__context__
             self.refuse(cause if isinstance(cause, Refusal) else Refusal(400, "Invalid HTTP request received."))
         else:
@@ -201,9 +201,9 @@ class HttpProtocol(HttpToolsProtocol):
                     self.refuse(self._head_too_large())
 
     def eof_received(self) -> bool:  # type: ignore[override]
-        """The peer sends nothing more: its complete requests are answered, then the connection is closed.
+        """The peer half-closes: its complete requests are answered, then the connection is closed.
 
-        A stream ends at once, because a client that has gone looks the same. TLS has no half-closed connections here.
+        A stream ends at once, because a half-close looks like a client that has gone. TLS has no half-close here.
         """
         if self.streaming or self.scheme == "https" or self.transport.is_closing():
             return False
@@ -224,7 +224,7 @@ class HttpProtocol(HttpToolsProtocol):
         self.abort()
 
     def logged_in(self) -> None:
-        """A request has proved who asks: the connection is no stranger any more."""
+        """A request has logged in, so the connection is not a stranger any more."""
         if self.stranger:
             self.stranger = False
             self.admission.login(self)
@@ -233,7 +233,7 @@ class HttpProtocol(HttpToolsProtocol):
                 self._stall()
 
     def _account(self) -> None:
-        """Set what this stranger holds: the bytes of its requests, and the answers that it does not read."""
+        """Count the memory of this stranger: the bytes of its requests, and its unread answers."""
         if self.stranger and self._admitted:
             self.admission.hold(self, self._taken + (self.unsent if self.flow.write_paused else 0))
 
@@ -362,7 +362,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._see_it_closed()
 
     def _see_it_closed(self) -> None:
-        """Closing waits until the peer has read everything: cut it when it makes no progress."""
+        """Closing waits until the peer has read everything: abort when it makes no progress."""
         if self._slow_timer is None:
             self._watch_progress()
 
@@ -422,15 +422,15 @@ class HttpProtocol(HttpToolsProtocol):
 
     @property
     def unsent(self) -> int:
-        """Bytes that were written and that the peer has not read, beyond the kernel's buffers."""
+        """Written bytes that the peer has not read, beyond the kernel's buffers."""
         return self.transport.get_write_buffer_size()
 
     async def send_in_portions(self, body: bytes | memoryview, more: bool, send: Send) -> None:
         """Write a large body as the peer reads it.
 
-        Bytes belong to this answer alone: they draw from the budget of unread answers until all are written, and each
+        Bytes were built for this answer: they count as unread until all are written, and each
         portion is a copy, so that an unread one does not keep the whole body. A view is of data that is in memory
-        anyway: it draws nothing, and its portions are not copied.
+        anyway: it does not count, and its portions are not copied.
         """
         held, size = (len(body), PORTION) if isinstance(body, bytes) else (0, VIEW)
         self._hold(held)
@@ -453,13 +453,13 @@ class HttpProtocol(HttpToolsProtocol):
             self.admission.stall(self, self._held + self.unsent)
 
     def pause_writing(self) -> None:
-        """The peer does not read its answer: count the bytes, and cut the connection when it makes no progress."""
+        """The peer does not read its answer: count the bytes, and abort when it makes no progress."""
         super().pause_writing()
         self._stall()
         self._watch_progress()
 
     def _watch_progress(self, unsent_before: int | None = None) -> None:
-        """Cut the connection when the peer reads nothing for `slow_seconds` and GRACE_SECONDS."""
+        """Abort when the peer reads nothing for `slow_seconds` and GRACE_SECONDS."""
         unsent = self.unsent
         if unsent_before is not None and unsent >= unsent_before:
             self.transport.abort()
@@ -492,7 +492,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _head_late(self) -> None:
         if self.flow.read_paused:
-            self._wait_for_head()  # the peer is not late: we do not read
+            self._wait_for_head()  # the peer is not late, because we do not read
         else:
             self.refuse(Refusal(408, f"request line and headers took over {self.admission.settings.head_seconds:g} s"))
 

@@ -1,4 +1,4 @@
-"""Batches: many properties created, updated and deleted by one document, each for itself (section 4.7)."""
+"""Batches: one document that creates, updates and deletes properties, each independently (section 4.7)."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from hivewire_protocol.properties.documents import Author, failed, properties_el
 from hivewire_protocol.properties.markup import Element
 
 LARGE_BATCH = 16 << 10
-"""Bytes of a batch from which on it is parsed in a thread, because it takes so long."""
+"""Batches of this size are parsed in a thread, because that takes long."""
 
 LARGE_BATCHES, WAITING_BATCHES = 2, 16
-"""Large batches that are worked on at a time, and that may be there in all; others get 503. Each takes fifty times its
+"""Large batches in progress, and in total with waiting ones; others get 503. Each takes fifty times its
 text in memory."""
 
 
@@ -43,7 +43,7 @@ class Batches:
         self._waiting = 0
 
     async def put(self, call: Call) -> Response:
-        """Create, update and delete many, each for itself (section 4.7)."""
+        """Create, update and delete many, each independently (section 4.7)."""
         content_type = call.headers.get("content-type", "text/xml")
         if content_type.partition(";")[0].strip().lower() not in ("application/xml", "text/xml"):
             raise InvalidParameters("A batch is application/xml or text/xml")
@@ -74,11 +74,11 @@ class Batches:
         return listing(call, root, outcomes, one, status, at_once=len(outcomes) <= FEW)
 
     async def _write_batch(self, entries: list[BatchEntry], user: User | None) -> list[Done | Failed]:
-        """What became of the entries: what the answer is made from, which is not more than was in memory before."""
+        """The outcomes of the entries, from which the answer is rendered; they take no more memory than the batch."""
         outcomes: list[Done | Failed] = []
         for start in range(0, len(entries), TOGETHER):
             outcomes += await self._write_entries(entries[start : start + TOGETHER], user)
-            await asyncio.sleep(0)  # nothing else waits where no entry is written
+            await asyncio.sleep(0)  # the only pause if no entry is written
         return outcomes
 
     async def _write_entries(self, entries: list[BatchEntry], user: User | None) -> list[Done | Failed]:
@@ -118,7 +118,7 @@ class Batches:
 
 
 class Done(NamedTuple):
-    """An entry of a batch that succeeded: the change that is shown, which is the one before when it was `deleted`."""
+    """An entry of a batch that succeeded, with the change to show: the previous one if it was `deleted`."""
 
     shown: Change
     deleted: tuple[Author, int] | None = None

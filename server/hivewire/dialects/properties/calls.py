@@ -1,4 +1,4 @@
-"""A request of the property dialect: what it says, who asks, and how its errors look."""
+"""Requests of the property dialect, their callers and their errors."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def method_of(request: HttpRequest) -> str:
 
 
 class Call:
-    """One request: what it says, and what its answer depends on wherever that is made."""
+    """One request, with everything that its answer depends on."""
 
     def __init__(self, services: Services, request: HttpRequest) -> None:
         self.request = request
@@ -91,11 +91,11 @@ class Call:
             integer("redirects", query["redirects"])
 
     def etag(self) -> str | None:
-        """The etag that counts."""
+        """The effective etag."""
         return effective_etag(self.headers.get("etag"), self.query.get("etag"))
 
     def answer(self, root: Element, status: int = 200, **headers: str) -> Response:
-        """A document in the form that was asked for."""
+        """A document in the requested format."""
         return Response(status, document(root, self.form), self.form.media_type, headers)
 
 

@@ -144,7 +144,7 @@ class Credentials:
         return user
 
     async def _basic(self, asked: Asked) -> User | None:
-        """The user of a right Basic pair; None without any."""
+        """The user of a correct Basic pair; None without one."""
         scheme, _, encoded = asked.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "basic":
             return None
@@ -155,7 +155,7 @@ class Credentials:
         if not found:
             self._failed(asked, "basic", "malformed")
             raise Unauthorized
-        # The throttle counts here too: a remembered password must not tell a right guess from a wrong one.
+        # The throttle applies to cached passwords too, which otherwise would tell a right guess from a wrong one.
         if not self._services.throttle.wait(login, asked.address):
             user = self._remembered.find(login, password)
             if user is not None:

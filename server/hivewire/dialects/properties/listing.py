@@ -12,7 +12,7 @@ from hivewire.transport.connection import PORTION
 from hivewire_protocol.properties.markup import Element, frame, part
 
 TOGETHER = 256
-"""Elements that are rendered before other connections have their turn."""
+"""Elements that are rendered before other connections are served."""
 
 FEW = 32
 """Elements that are short enough together to be rendered whole."""
@@ -29,8 +29,8 @@ def listing(
     *,
     at_once: bool,
 ) -> Response:
-    """The root with an element for each item, which is made when it is to be sent: a list is never whole in memory.
-    Only what is known to be short is made `at_once`, and so has a Content-Length."""
+    """The root with an element for each item, rendered when it is sent, so a list is never in memory as a whole.
+    Only a list that is known to be short is rendered `at_once`, and so has a Content-Length."""
     head, between, tail = frame(root, call.form, len(items))
     if at_once:
         content = head + between.join(part(one(item), call.form) for item in items) + tail
@@ -46,7 +46,7 @@ def listing(
                 portion = b"".join(gathered)
                 gathered, size = [], 0
                 yield portion
-                await asyncio.sleep(0)  # others have their turn, however long the list is
+                await asyncio.sleep(0)  # so that a long list does not block other connections
         yield b"".join(gathered) + tail
 
     return streamed(portions(), call.form.media_type, status)

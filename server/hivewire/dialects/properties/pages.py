@@ -35,7 +35,7 @@ CONTENT_HEADERS = {
 
 
 class Pages:
-    """What can be done with properties, one at a time."""
+    """The handlers of single properties and of their list."""
 
     def __init__(self, services: Services, store: Store, callers: Callers, admission: Admission) -> None:
         self._services = services
@@ -86,7 +86,7 @@ class Pages:
     # Writing.
 
     async def put(self, call: Call) -> Response:
-        """Update the property (section 4.5), or create it where `abort` lets it."""
+        """Update the property (section 4.5), or create it if `abort` allows that."""
         rules = PUT_MAY_CREATE if self._services.settings.property_put_creates else PUT
         return await self._put(call, call.name, rules, "modified")
 
@@ -119,7 +119,7 @@ class Pages:
         """A session token for a Basic pair, in the body and as a cookie."""
         token, lifetime = await self._credentials.log_in(call.asked)
         call.check()
-        # Strict: no other site's page sends it along. HttpOnly: no script reads it, a stored one neither.
+        # Strict: pages of other sites do not send it. HttpOnly: scripts, also stored ones, cannot read it.
         cookie = http.cookies.SimpleCookie({COOKIE: token})
         cookie[COOKIE] |= {
             "max-age": lifetime,
@@ -135,7 +135,7 @@ class Pages:
 
 
 def _checked_redirect(uri: str) -> str:
-    """An address that a browser may be sent to: a whole one, or a path here. Raises InvalidParameters.
+    """A target for a redirect: an absolute URL, or a path of this gateway. Raises InvalidParameters.
 
     `//host` and `http:path` are neither, and for browsers a backslash is a slash.
     """

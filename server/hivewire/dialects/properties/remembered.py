@@ -1,4 +1,4 @@
-"""Passwords that were proved a moment ago, so that one which comes with every request is not hashed every time.
+"""A cache of verified passwords, so that one that is sent with every request is not hashed every time.
 
 Neither the password nor anything to guess it by is kept: only an HMAC under a key that this process made for itself.
 """
@@ -14,7 +14,7 @@ from msgspec import Struct
 from hivewire.access.users import User, Users
 
 REMEMBERED = 60_000
-"""Milliseconds that a proved password is remembered."""
+"""Milliseconds for which a verified password is cached."""
 
 
 class _Proved(Struct, gc=False):
@@ -33,7 +33,7 @@ class Remembered:
         self._proved: dict[str, _Proved] = {}
 
     def find(self, login: str, password: str) -> User | None:
-        """The user, if this very password was proved within the last minute and the user has not changed since.
+        """The user, if this password was verified within the last minute and the user has not changed since.
 
         Ask the throttle first: otherwise a caller that has to wait could continue to guess here.
         """
@@ -47,7 +47,7 @@ class Remembered:
         return proved.user if hmac.compare_digest(proved.mark, self._mark(login, password)) else None
 
     def remember(self, user: User, password: str) -> None:
-        """Remember a password that was proved just now."""
+        """Cache a password that was just verified."""
         self._proved[user.login] = _Proved(self._mark(user.login, password), user, self._now() + REMEMBERED)
 
     def _mark(self, login: str, password: str) -> bytes:

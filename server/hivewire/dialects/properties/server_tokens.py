@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from hivewire.access.users import User, Users
 
 VALID_SECONDS = 300
-"""On either side of the time that a token names."""
+"""Before and after the time that a token names."""
 
 _SIGNED = re.compile(r"(\d{1,12})_(=.+|\d{1,18})_([0-9a-f]{64})", re.ASCII)
 

@@ -22,7 +22,7 @@ _TOKEN = re.compile(r"(\d{1,18})_(\d{18})_([0-9a-f]{32})", re.ASCII)
 
 
 class Sessions:
-    """Mints and verifies. `keys` gives the keys that are good at a time, the one to sign with first; `lifetime` is
+    """Mints and verifies. `keys` returns the valid keys at a time, the one for signing first; `lifetime` is
     milliseconds."""
 
     def __init__(self, keys: Callable[[int], Sequence[bytes]], users: Users, lifetime: int) -> None:

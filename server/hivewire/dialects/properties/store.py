@@ -1,4 +1,4 @@
-"""Properties in the ledger: how a record is shown, and the one way to write one."""
+"""Properties in the ledger: how records are shown, and how they are written."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Store:
         self._services = services
 
     def found(self, name: str) -> Change:
-        """The change that a property is at. Raises NotFound."""
+        """The last change of a property. Raises NotFound."""
         found = self._services.ledger.get(KIND, name)
         if found is None:
             raise NotFound("There is no such property")
@@ -42,7 +42,7 @@ class Store:
         )
 
     def author(self, login: str | None) -> Author:
-        """Who wrote something, as documents show it."""
+        """The author of a change, as documents show it."""
         user = self._services.users.by_login(login) if login is not None else None
         return Author(user.id if user is not None else 0, login or "Anonymous")
 
@@ -65,13 +65,13 @@ def _refused(refused: Refused) -> WireError:
 
 
 class Condition(Struct):
-    """The etag and the abort mode of a write. The ledger evaluates it when it writes, so of two writers with the same
-    etag the second one finds what the first one wrote."""
+    """The etag and the abort mode of a write. The ledger evaluates them when it writes, so of two writers with the same
+    etag the second one meets the change of the first."""
 
     rule: Rule
     given: str | None
     most: int
-    """How many properties there may be; 0 for any number."""
+    """The limit on the number of properties; 0 for none."""
 
     def holds(self, last: Change | None, view: View) -> bool:
         """Whether the write may happen to the record as it is."""
@@ -81,7 +81,7 @@ class Condition(Struct):
         return current is not None or not self.most or view.count(KIND) < self.most
 
     def error(self, last: Change | None) -> WireError:
-        """Why it did not."""
+        """The error if it does not hold."""
         current = _etag(last)
         status = verdict(self.rule, self.given, current)
         if status == 200:
@@ -91,7 +91,7 @@ class Condition(Struct):
 
 
 class Seen(Struct):
-    """Holds always, and keeps what was there, which the answer to a delete shows."""
+    """Always holds, and keeps the previous change, which the answer to a delete shows."""
 
     last: Change | None = None
 

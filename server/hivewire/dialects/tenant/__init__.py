@@ -1,4 +1,4 @@
-"""The tenant dialect, `/reltio`: configuration documents of tenants, and what programs ask around them.
+"""The tenant dialect, `/reltio`: configuration documents of tenants, and the requests around them.
 
 The paths are those of the tenant configuration contract, section 2. What is checked comes in the order of its section
 10: who asks, the tenant, the right, the size of the body, its type, and then what is in it.

@@ -1,4 +1,4 @@
-"""What clients of a tenant say that they did: rows of the audit (tenant configuration, section 2.5)."""
+"""Activities that clients of a tenant report: rows of the audit (tenant configuration, section 2.5)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from hivewire_protocol.tenant.steps import at_once
 PATH = "/reltio/api/{tenantId}/activities"
 
 ACTIVITY_BYTES = 16 << 10
-"""Largest activity: with the bound on their number, what all of them take on the disk."""
+"""Largest activity; with the limit on their number it bounds their space on the disk."""
 
 MAX, MOST, MOST_OFFSET = 20, 1_000, 1_000_000
 PAGE = 100
@@ -31,7 +31,7 @@ SERVER_MEMBERS = ("uri", "user", "timestamp")
 
 
 def routes(context: Context, callers: Callers) -> Iterator[Route[Call]]:
-    """Posting and reading activities; whoever may read in the tenant may do both."""
+    """Posting and reading activities; both need READ in the tenant."""
     activities = Activities(context)
     for method, handle, action in (
         ("POST", activities.post, "activity/post"),
@@ -48,7 +48,7 @@ class Activities:
         self._audit: Audit = context.dispatcher.services.ledger.audit
 
     async def post(self, call: Call) -> Response:
-        """Keep an activity, any JSON object; answered with what is kept, once it is durable."""
+        """Store an activity, any JSON object; the answer has the stored one, once it is durable."""
         async with read_body(call.request, self._context.admission, ACTIVITY_BYTES) as body:
             activity = at_once(parse(body))
         call.still()

@@ -1,4 +1,4 @@
-"""Who asks in the tenant dialect, and about which tenant; the body and the query of a request."""
+"""The caller and the tenant of a request in the tenant dialect; its body and its query."""
 
 from __future__ import annotations
 
@@ -43,18 +43,18 @@ class Call(NamedTuple):
 
 
 class Callers:
-    """Tells who asks: the `admit` of the routes."""
+    """The `admit` of the routes: finds the caller."""
 
     def __init__(self, dispatcher: Dispatcher) -> None:
         self._dispatcher = dispatcher
         self.tenants = dispatcher.services.tenants
 
     async def anyone(self, request: HttpRequest) -> HttpRequest:
-        """No token is needed, nor looked at."""
+        """No token is needed; one that is sent is ignored."""
         return request
 
     async def somebody(self, request: HttpRequest) -> Identity:
-        """A good token, whatever it grants. Raises WireError."""
+        """A valid token, whatever it grants. Raises WireError."""
         return self._dispatcher.authenticated(caller_of_request(self._dispatcher.services, request, "reltio"))
 
     async def having(self, privilege: Privilege, request: HttpRequest) -> Call:
@@ -101,7 +101,7 @@ def value(call: Call, name: str) -> str | None:
 
 
 def number(call: Call, name: str, default: int, most: int) -> int:
-    """A whole number in the query, at most so large. Raises BadRequest."""
+    """An integer of the query, up to a limit. Raises BadRequest."""
     text = value(call, name)
     if not text:
         return default

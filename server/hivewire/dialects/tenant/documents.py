@@ -29,7 +29,7 @@ HISTORY_MAX = 10
 MOST_HISTORY = 1_000
 
 PURGES = ("purgeAttributes", "purgeAllData")
-"""What is to happen to the data of a deleted source (section 2.4); this gateway has none."""
+"""What should happen to the data of a deleted source (section 2.4); this gateway stores none."""
 
 CONFIGURATION = "/reltio/api/{tenantId}/configuration"
 
@@ -57,7 +57,7 @@ def routes(context: Context, callers: Callers) -> Iterator[Route[Call]]:
 
 
 class Pages:
-    """What can be done with documents over HTTP."""
+    """The handlers of documents over HTTP."""
 
     def __init__(self, context: Context) -> None:
         services = context.dispatcher.services
@@ -69,7 +69,7 @@ class Pages:
     # The whole document.
 
     async def get(self, call: Call) -> Response:
-        """The document as it was saved, or some collections of it, or with what the caller may do in each element."""
+        """The document as it was saved, or some collections of it, or with the caller's rights in each element."""
         stored = self._stored(call)
         names = [name for given in values(call, "select") for name in given.split(",") if name]
         access = "showAccess" in ",".join(values(call, "options")).split(",")
@@ -109,14 +109,14 @@ class Pages:
         return streamed(pieces(), JSON)
 
     async def validate(self, call: Call) -> Response:
-        """What is wrong with a document, which is not saved."""
+        """The findings in a document, which is not saved."""
         level = _level(call)
-        # Before the body is read: whoever may only read holds one body of a tenant at a time, however slow it comes.
+        # Before the body is read: callers with READ only can occupy one body of a tenant at a time, however slow it is.
         async with self._validations.lock(call.tenant), read_body(call.request, self._admission, self._limit) as body:
             return _json(validation_answer(await self._documents.find(call.tenant, body), level))
 
     async def validate_stored(self, call: Call) -> Response:
-        """What is wrong with the stored document."""
+        """The findings in the stored document."""
         level, stored = _level(call), self._stored(call)
         return _json(validation_answer(await self._documents.find(call.tenant, stored.document), level))
 
@@ -139,13 +139,13 @@ class Pages:
         return await self._edit(call, Edit("insert", _address(call)), 201)
 
     async def replace(self, call: Call) -> Response:
-        """Put another in its place. A survivorship group is answered with 202, as section 2.3 has it."""
+        """Replace it. The answer for a survivorship group is 202 (section 2.3)."""
         address = _address(call)
         status = 202 if "survivorshipGroups" in address[2:3] else 200
         return await self._edit(call, Edit("replace", address), status)
 
     async def remove(self, call: Call) -> Response:
-        """Take it away: 204, but 200 with a body for a survivorship group and a source.
+        """Remove it: 204, but 200 with a body for a survivorship group and a source.
 
         That for a source names the task that purges its data (section 2.4); there is none here, so it is done at once.
         """
@@ -180,7 +180,7 @@ def _address(call: Call) -> tuple[str, ...]:
 
 
 def _level(call: Call) -> str:
-    """The value of `validationErrorLevel`. Raises BadRequest for one that is none, before anything is read."""
+    """The value of `validationErrorLevel`. Raises BadRequest for an invalid one, before the body is read."""
     level = value(call, "validationErrorLevel")
     level = "all" if level is None else level
     validation_answer((), level)

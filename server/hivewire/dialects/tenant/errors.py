@@ -1,4 +1,4 @@
-"""How errors look in the tenant dialect (tenant configuration, sections 1, 7.2 and 10)."""
+"""The errors of the tenant dialect (tenant configuration, sections 1, 7.2 and 10)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def refuse(request: HttpRequest, error: Exception) -> Response:
 
 
 def _unauthorized(request: HttpRequest, error: WireError) -> Response:
-    """It says `invalid_token` when a token was given, so that a program fetches a new one and tries again."""
+    """The error is `invalid_token` when a token was sent, so that a program fetches a new one and tries again."""
     given = (request.header("authorization") or "").lower().startswith("bearer ")
     word = "invalid_token" if given else "unauthorized"
     challenge = f'Bearer realm="hivewire", error="{word}"' if given else 'Bearer realm="hivewire"'

@@ -1,4 +1,4 @@
-"""Small things that programs ask around a tenant's configuration (tenant configuration, section 2.5)."""
+"""Status, tenants and permissions (tenant configuration, section 2.5)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hivewire.http.routes import Route
 from hivewire_protocol.nouns.tenant import Privilege
 
 BUSINESS_MODEL = "MDM.config.businessModel"
-"""What the privileges are about (tenant configuration, section 1)."""
+"""The objects of the privileges (tenant configuration, section 1)."""
 
 
 def routes(callers: Callers) -> Iterator[Route[Any]]:
@@ -32,7 +32,7 @@ def routes(callers: Callers) -> Iterator[Route[Any]]:
 
 
 async def _status(request: HttpRequest) -> Response:
-    """That the gateway answers."""
+    """The status page: it answers, so the gateway runs."""
     return json({"status": "OK"})
 
 

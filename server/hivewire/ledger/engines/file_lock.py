@@ -1,4 +1,4 @@
-"""The lock that keeps a second process away from a file, and what is noted in it about the file."""
+"""The lock that keeps a second process away from a data file, and the note about the data file in it."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from msgspec import Struct
 from hivewire.ledger.journal import JournalError
 
 NO_RUN = "0" * 16
-"""The run of a file that was not served since it was made, or not since its schema knows runs."""
+"""The run of a file that was never served, or not since its schema has runs."""
 
 
 class Note(Struct, frozen=True):
-    """What the process that has the lock knows of the file and the file itself cannot tell.
+    """Facts about the data file that the file itself does not contain.
 
-    `run` is the name that the file got when it was last opened, and `before` the one that it may still show instead.
-    The log reaches at least to `tail`. `shut` says that everything is in the file, and no WAL is needed.
+    `run` is the run of the last start, and `before` the previous one, which the file may still have. The log reaches at
+    least to `tail`. `shut` says that everything is in the file, so that no WAL is needed.
     """
 
     run: str = NO_RUN
@@ -61,11 +61,11 @@ def _read(descriptor: int) -> Note | None:
 
 
 class FileLock:
-    """Keeps a second process out, by whatever name it reaches the file: OS locks on `FILE.lock` and on the file.
+    """Keeps a second process out, by whatever name it opens the file: OS locks on `FILE.lock` and on the data file.
 
-    The first holds the number of the process that has it, and the note. The second is a `flock`. On Linux it does not
-    conflict with the locks of SQLite (`fcntl`), so a backup can still read; elsewhere it might, so it is taken on Linux
-    only.
+    `FILE.lock` has the id of the process with the lock, and the note. The lock on the data file is a `flock`. On Linux
+    that does not conflict with the locks of SQLite (`fcntl`), so a backup can still read; elsewhere it might, so it is
+    used on Linux only.
 
     Closing any descriptor of a file drops all `fcntl` locks that the process has on it. So the lock is taken before
     SQLite opens the file, and released after SQLite closed it.
@@ -82,7 +82,7 @@ class FileLock:
         self._run = b""
 
     def acquire(self) -> None:
-        """Take the lock; make the file if it is not there. Raises JournalError that says who has the lock."""
+        """Take the lock; create the data file if it does not exist. Raises JournalError that names the lock's owner."""
         if not self._guarded.parent.is_dir():
             raise JournalError(f"cannot use {self._guarded}: the directory {self._guarded.parent} does not exist")
         if self._guarded.is_dir():
@@ -92,7 +92,7 @@ class FileLock:
             self._take(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW)
             self._writable = True
         except OSError as error:
-            if error.errno == errno.ELOOP:  # it would have been written to, wherever it leads
+            if error.errno == errno.ELOOP:  # following it would overwrite its target
                 raise JournalError(f"cannot use {self._guarded}: {path} is a symbolic link; remove it") from None
             # A read-only directory: use the existing lock file, or the data file itself; no process can create another.
             if path.exists():
@@ -100,7 +100,7 @@ class FileLock:
             elif not self._guarded.exists():
                 raise
         if not self._guarded.exists():
-            # Made here rather than by SQLite, so that at no time others can read it.
+            # Created here and not by SQLite, so that other users can never read it.
             os.close(os.open(self._guarded, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         if sys.platform == "linux" or not self._descriptors:
             self._take(self._guarded, os.O_RDONLY)
@@ -123,7 +123,7 @@ class FileLock:
             ) from None
 
     def note(self, note: Note) -> None:
-        """Replace the note, and wait until it is on the disk. From now on, what has the file's name is the file."""
+        """Replace the note, and wait until it is on the disk. From now on `is_ours` compares with the current file."""
         if not self._writable:
             raise JournalError(f"cannot use {self._guarded}: {lock_of(self._guarded)} is not writable")
         state = "shut" if note.shut else "open"
@@ -135,7 +135,7 @@ class FileLock:
         self._identity = (found.st_dev, found.st_ino)
 
     def note_tail(self, tail: int) -> None:
-        """Note how far the log reaches. It costs a microsecond: it outlives the process, but not the machine."""
+        """Note how far the log reaches. Without a sync: that takes a microsecond, and survives the process only."""
         try:
             os.pwrite(self._descriptors[0], b"%020d" % tail, _TAIL_AT)
         except OSError:

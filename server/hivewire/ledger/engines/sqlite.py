@@ -1,12 +1,12 @@
-"""The embedded engine: one SQLite file in WAL mode with `synchronous=FULL`, reached through aiosqlite.
+"""The embedded engine: one SQLite file in WAL mode with `synchronous=FULL`, used through aiosqlite.
 
-A batch is one INSERT statement in autocommit mode, so one thread hop, one implicit transaction and one fsync. It is one
-statement because the `sqlite3` module releases the interpreter lock at every step: beside a busy event loop, one
-statement for each row came to 6,000 changes a second, where one for all came to 76,000.
+A batch is one INSERT statement in autocommit mode, so one thread hop, one implicit transaction and one fsync. The
+`sqlite3` module releases the interpreter lock at every step: beside a busy event loop, one statement for each row wrote
+6,000 changes a second, one statement for all rows 76,000.
 
-Reads have a connection, and so a thread, of their own: in WAL mode neither waits for the other.
+Reads use a second connection, and so another thread: in WAL mode readers and the writer do not wait for one another.
 
-The file belongs to this process, so an append never comes too late. The place of an entry is its last revision.
+The file belongs to this process, so an append is never too late. The place of an entry is its last revision.
 """
 
 from __future__ import annotations
@@ -43,10 +43,11 @@ from hivewire.ledger.journal import (
 from hivewire.ledger.records import AuditRow, Change, NotDurable, Outline
 
 WAL_BYTES = 64 << 20
-"""Once it is written back, a WAL that grew beyond this, because somebody read the file for long, is cut to it."""
+"""Size to which a WAL is truncated when it is written back. It grows beyond this while another process reads for long,
+because a WAL cannot be written back under a reader."""
 
 PORTION = 1_000
-"""Changes in one portion of `changes`: large enough that the thread hop is nothing, small enough for large contents."""
+"""Changes in one portion of `changes`: enough to make the thread hop cheap, few enough for large contents."""
 
 _SPECIAL = NO_HISTORY | AUDITED
 """Kinds whose changes take more than one statement."""
@@ -67,7 +68,7 @@ SELECT {SELECTED} FROM step JOIN change USING (place) ORDER BY place DESC
 
 
 class SqliteJournal:
-    """A log in the file at `path`, made when it is not there. One process at a time: see FileLock."""
+    """A log in the file at `path`, created if it does not exist. One process at a time: see FileLock."""
 
     def __init__(self, path: Path, *, accept_loss: bool = False) -> None:
         """`accept_loss`: open the file also when its WAL, and so its last changes, are missing."""
@@ -80,7 +81,7 @@ class SqliteJournal:
         self._accept_loss = accept_loss
         self._readers: aiosqlite.Connection | None = None
         self._writers: aiosqlite.Connection | None = None
-        # Without it a statement could slip into another one's open transaction, and be answered before the commit.
+        # Without it a statement could run within another task's open transaction, and be answered before its commit.
         self._one_writer = asyncio.Lock()
         self._take: Take = lambda entry: None
         self._in_doubt = False  # whether the last append failed, for whatever reason
@@ -101,7 +102,7 @@ class SqliteJournal:
                 raise NotDurable(f"{self.path} or its lock was replaced or removed; restart the gateway")
             try:
                 if self._writers.in_transaction:
-                    # It failed and could not be rolled back. What is written now would be lost with it.
+                    # An earlier one failed and could not be rolled back. New writes would be lost with it.
                     await self._writers.execute("ROLLBACK")
                 yield self._writers
             except sqlite3.Error as error:
@@ -126,7 +127,7 @@ class SqliteJournal:
             self._lock.acquire()
             if not self.path.stat().st_size:
                 self.path.chmod(0o600)  # like a file made here, because it will hold secrets
-            # Beside a file that is written to, SQLite makes others.
+            # SQLite creates files beside one that it writes, so the directory has to be writable too.
             self.read_only = not (os.access(self.path, os.W_OK) and os.access(self.path.parent, os.W_OK))
             if self.read_only:
                 await asyncio.to_thread(require_readable, self.path, accept_loss=self._accept_loss)
@@ -156,7 +157,7 @@ class SqliteJournal:
             "PRAGMA wal_autocheckpoint = 2000; PRAGMA cache_size = -32768; PRAGMA temp_store = MEMORY;"
             f"PRAGMA journal_size_limit = {WAL_BYTES};"
         )
-        # Now there is a WAL, and from here on the file is not whole without it.
+        # There is a WAL now, and from here on the file is incomplete without it.
         await asyncio.to_thread(self._lock.note, replace(note, shut=False))
 
     async def changes(self) -> AsyncIterator[list[Change]]:
@@ -201,11 +202,11 @@ class SqliteJournal:
                 await sqlite_audit.insert(connection, rows)
 
     async def confirm(self) -> None:
-        """Nothing to wait for, as nobody else writes; but after a failed append a note shows whether the disk works.
+        """No other process writes, so there is nothing to wait for; after a failed append a note tests the disk.
 
-        Like any commit, the note makes an end of one before it whose fsync failed. The frames of that one stand in the
-        WAL, and would count if it was read after a crash; but they are not in the WAL's index. So the next commit
-        writes its own frames over the first of them, and those behind do not continue its checksum.
+        Like any commit, the note also invalidates an earlier commit whose fsync failed. The frames of that commit are
+        in the WAL, and a start after a crash would read them, but they are not in the WAL's index. So the next commit
+        overwrites the first of them, and the checksums of the others do not continue it.
         """
         if self._in_doubt and not self.read_only:
             await self.remember({"probe": str(time_ns() // 1_000_000)})
@@ -225,7 +226,7 @@ class SqliteJournal:
             size += length or 0
             if size >= SINCE_BYTES:
                 break
-        # To the end of the transaction at the edge, which may go on behind the limit.
+        # Up to the end of the last transaction, which may extend beyond the limit.
         return await self._read(
             f"SELECT {SELECTED} FROM change WHERE place BETWEEN ? AND ? ORDER BY place", (start, _places(edge)[1])
         )
@@ -250,7 +251,7 @@ class SqliteJournal:
         padded = [*places, *[0] * (rounded(len(places)) - len(places))]
         async with self._writing() as connection:
             if max(places, default=0) >= self.tip * ROOM:
-                self._lock.note_tail(0)  # before it is true: the note never claims more than there is
+                self._lock.note_tail(0)  # before the removal, because the note must never claim too much
             await connection.execute(f"DELETE FROM change WHERE place IN ({','.join('?' * len(padded))})", padded)
 
     async def record(self, rows: Sequence[AuditRow]) -> None:
@@ -282,10 +283,10 @@ class SqliteJournal:
                 await connection.execute(f"INSERT OR REPLACE INTO meta VALUES {places}", part)
 
     async def close(self) -> None:
-        """Close the connections (an open one keeps its thread, and so the interpreter), then release the lock."""
+        """Close the connections (an open one keeps its thread and the interpreter alive), then release the lock."""
         async with AsyncExitStack() as stack:
             stack.callback(self._lock.release)
-            # In the opposite order: only the last connection can take the file out of WAL mode.
+            # Callbacks run in reverse order: only the last connection can take the file out of WAL mode.
             if self._writers is not None:
                 stack.callback(self._note_closed)
                 stack.push_async_callback(self._writers.close)
@@ -295,13 +296,13 @@ class SqliteJournal:
             self._writers = self._readers = None
 
     def _note_closed(self) -> None:
-        """Note that the file is whole, if nobody else who has it open keeps its WAL."""
+        """Note that the file is complete, unless another process has it open and so keeps its WAL."""
         if self._lock.is_ours() and not beside(self.path, "-wal").exists():
             self._lock.note_shut()
 
 
 async def _leave_wal_mode(connection: aiosqlite.Connection) -> None:
-    """Write the WAL back and remove it, unless somebody else has the file open or the disk fails: then it stays."""
+    """Write the WAL back and remove it. It stays if another process has the file open or the disk fails."""
     with suppress(sqlite3.Error):
         await connection.execute("PRAGMA busy_timeout = 0")
         await connection.execute("PRAGMA journal_mode = DELETE")

@@ -1,14 +1,14 @@
 """The check of a file before it is served: is it the one that was served last, with all files that belong to it?
 
-A clean stop leaves a closed file (`Header`). A start gives the file a new `run`, and notes it in `FILE.lock`. So what
-operators do to files between two starts can be told from each other:
+A clean stop leaves a closed file (`Header`). A start writes a new `run` to the file and to `FILE.lock`. So a start can
+recognize what operators did to the files in between:
 
-* a WAL beside a closed file is of another file, and is set aside;
-* a file that is open, and has no WAL, has lost it: the start is refused;
-* a file of another run than was noted, with fewer changes, or without a note, is not the one that was served last, and
+* a WAL beside a closed file belongs to another file, and is renamed;
+* an open file without a WAL has lost it, and the start is refused;
+* a file with another run than the note, with fewer changes, or without a note, is not the one that was served last. It
   gets a new epoch, so that no client resumes over the difference.
 
-Copies of the whole directory cannot be told from the original.
+A copy of the whole directory cannot be recognized.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ ACCEPT_LOSS = "; or go on without the changes in it: hivewire serve --accept-los
 
 
 def begin(path: Path, lock: FileLock, *, accept_loss: bool) -> Note:
-    """Check the file, make it if it is empty, bring it to this schema, and begin a run, which is noted.
+    """Check the file, create its tables if it is empty, migrate it, and begin a run, which is noted.
 
     The file is closed afterwards, if no other process reads it. Raises JournalError, and leaves the file as it was.
     """
@@ -57,7 +57,7 @@ def begin(path: Path, lock: FileLock, *, accept_loss: bool) -> Note:
 
 
 def _roll_back(path: Path) -> None:
-    """Undo what an earlier start did not finish, before anything is read: a copy could not do it."""
+    """Roll back an unfinished earlier start before anything is read, because a copy of the file could not do that."""
     journal = beside(path, "-journal")
     if journal.exists() and journal.stat().st_size:
         with closing(sqlite3.connect(location(path, "rw"), uri=True)) as connection:
@@ -89,7 +89,7 @@ def _begin(path: Path, lock: FileLock, connection: sqlite3.Connection, stranger:
     (before,) = connection.execute("SELECT run FROM life").fetchone()
     if stranger is None and lock.noted is not None and tail < lock.noted.tail:
         stranger = "it lacks changes that it had"
-    # Before the file has the new name: until the start is over, it may show either.
+    # Noted before the file gets the new run: until the start is over, the file may have either.
     lock.note(Note(run, before, tail, shut))
     connection.execute("BEGIN IMMEDIATE")
     connection.execute("UPDATE life SET run = ?", (run,))
@@ -115,9 +115,9 @@ def close_wal(connection: sqlite3.Connection) -> bool:
 
 
 def settle(path: Path, header: Header | None, note: Note | None, *, accept_loss: bool) -> str | None:
-    """Set aside what does not belong to the file. Returns why it needs a new epoch, if it does.
+    """Rename files that do not belong to the data file. Returns the reason for a new epoch, if it needs one.
 
-    Raises JournalError when a part of it is missing and this was not accepted.
+    Raises JournalError when a part of the data is missing and the loss was not accepted.
     """
     loss = loss_of(path, header, note)
     if loss is not None and not accept_loss:
@@ -166,9 +166,9 @@ def _is_foreign(path: Path, header: Header | None, note: Note | None) -> bool:
 
 
 def require_whole(path: Path) -> Header:
-    """The header of a file that is only read, perhaps beside its gateway. Raises JournalError for less than all of it.
+    """The header of a file that is only read, perhaps while its gateway runs. Raises JournalError if it is incomplete.
 
-    A backup, which is closed, is whole without anything beside it.
+    A backup is closed, so it is complete without other files.
     """
     header = header_of(path)
     if header is None:
@@ -183,7 +183,7 @@ def require_whole(path: Path) -> Header:
 
 
 def set_aside(path: Path) -> None:
-    """Rename a file that has something in it, so that SQLite does not find it. Tells the operator how it is called."""
+    """Rename a file that is not empty, so that SQLite does not find it, and log its new name."""
     if path.exists() and path.stat().st_size:
         aside = free_name(path, "set-aside")
         path.rename(aside)
