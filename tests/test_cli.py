@@ -28,6 +28,7 @@ from hivewire.cli.identity import moment
 from hivewire.cli.output import lines, on_one_line, printable
 from hivewire.cli.profile import Profile, ProfileError
 from hivewire.cli.remote import BadAddress, Remote, RemoteError, Unreachable, Unsendable, endpoint
+from hivewire_protocol import times
 from tests.command import Outcome, Run, on_terminal
 from tests.running import PASSWORD, RunningGateway, Talk, serving
 
@@ -565,6 +566,42 @@ def test_logout_forgets_the_login_of_a_gateway_that_is_gone(run: Run, home: Path
 
 
 # Tenants and clients.
+
+
+def test_the_audit_is_read(logged_in: Run) -> None:
+    """Newest first, by kind, person, subject and time, in every form."""
+    for name in ("cliAudit1", "cliAudit2"):
+        assert logged_in("tenant", "add", name).code == 0
+    assert logged_in("audit", "--kind", "tenant", "--take", "2", "-o", "value").out == "cliAudit2\ncliAudit1\n"
+    (row,) = map(json.loads, logged_in("audit", "--about", "cliAudit1", "--since", "1h").out.splitlines())
+    assert (row["kind"], row["user"], row["count"]) == ("tenant", "admin", 1)
+    table = logged_in("audit", "--user", "admin", "--about", "cliAudit2", "-o", "table").out.splitlines()
+    assert table[0].split() == ["when", "kind", "about", "who", "from", "count", "detail"]
+    assert re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \w+ +tenant +cliAudit2 +admin ", table[1])
+    assert logged_in("audit", "--about", "cliAudit1", "--since", "2100-01-01").out == ""
+    assert logged_in("audit", "--user", "nobody.here") == (0, "", "")
+    assert logged_in("audit", "--since", "soon").code == 2
+    assert "'login', 'token'" in logged_in("audit", "--kind", "logins").err
+
+
+def test_a_row_that_was_written_late_ends_no_audit(logged_in: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Failures are dated with their minute and come after rows that are younger; much older rows end the search."""
+    ages = {9: 1, 8: 4, 7: 2, 6: 60, 5: 1}  # minutes, by number
+    asked: list[int | None] = []
+
+    def request(remote: Remote, action: str, *, before: int | None = None, **members: Any) -> Any:
+        asked.append(before)
+        numbers = [number for number in ages if before is None or number < before][:2]
+        return {"rows": [row(number) for number in numbers]}
+
+    def row(number: int) -> dict[str, Any]:
+        moment = times.render(time.time_ns() // 1_000_000 - ages[number] * 60_000)
+        return {"number": number, "time": moment, "kind": "failure", "subject": str(number), "count": 1}
+
+    monkeypatch.setattr(Remote, "request", request)
+    monkeypatch.setattr("hivewire.cli.gateway.Access.authenticate", lambda *_: None)
+    assert logged_in("audit", "--since", "3m", "-o", "value").out == "9\n7\n"
+    assert asked == [None, 8]
 
 
 def gets_a_token(gateway: RunningGateway, name: str, secret: str) -> dict[str, Any]:

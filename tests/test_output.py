@@ -98,6 +98,7 @@ def test_what_was_done_is_an_object(logged_in: Run, tmp_path: Path) -> None:
     assert ask("tenant history", "outShop")["label"] == "Shop"
     assert ask("client delete", "out.sync") == {"clientId": "out.sync"}
     assert ask("tenant delete", "outShop") == {"tenantId": "outShop"}
+    assert ask("audit", "--about", "outShop", "--take", "1")["kind"] == "tenant"
     assert ask("completion", "bash")["script"].strip()
     assert ask("token", "--action", "GetConfiguration").keys() == {"accessToken", "refreshToken"}
     assert ask("whoami")["login"] == "admin"

@@ -10,15 +10,16 @@ from hivewire_protocol.errors import OutOfBounds
 from hivewire_protocol.messages import Integer, Reply, Request, says
 from hivewire_protocol.permissions import Permission
 
+KINDS = ("login", "token", "failure", "user", "client", "tenant", "revocation", "activity", "lost")
+"""What a row can be about."""
+
 
 class AuditEntry(Struct):
     """One thing that somebody did, or several equal ones within a minute."""
 
     number: Annotated[int, says("Grows with the rows; the page before goes on with `before`.")]
     time: Annotated[str, says("When, in UTC: `2026-03-01T09:30:00.123`.")]
-    kind: Annotated[
-        str, says("`login`, `token`, `failure`, `user`, `client`, `tenant`, `revocation`, `activity` or `lost`.")
-    ]
+    kind: Annotated[str, says(f"One of {', '.join(f'`{kind}`' for kind in KINDS)}.")]
     subject: Annotated[str, says("Whom or what it is about: a login, the id of a client or of a tenant.")]
     user: Annotated[str | None, says("Who did it: a login, or the id of a client.")]
     address: Annotated[str | None, says("The address of the peer, where it is known.")]

@@ -31,6 +31,7 @@ COMMANDS = {
     "user": "user:user",
     "tenant": "tenant:tenant",
     "client": "client:client",
+    "audit": "audit:audit",
     "completion": "completion:completion",
     "backup": "backup:backup",
     "restore": "backup:restore",

@@ -178,12 +178,14 @@ def token(
     tell(tokens, form or value_in_pipes(), words, tokens["accessToken"])
 
 
-def moment(text: str | None) -> int | None:
-    """Milliseconds since 1970 of `90s`, `30m`, `12h`, `7d` from now, or of an ISO 8601 time (UTC unless it says)."""
+def moment(text: str | None, *, ago: bool = False) -> int | None:
+    """Milliseconds since 1970 of `90s`, `30m`, `12h`, `7d` from now, or before now, or of an ISO 8601 time (UTC unless
+    it says)."""
     if text is None:
         return None
     if match := re.fullmatch(r"(\d{1,9})([smhd])", text):
-        return time.time_ns() // 1_000_000 + int(match[1]) * _UNITS[match[2]] * 1_000
+        span = int(match[1]) * _UNITS[match[2]] * 1_000
+        return time.time_ns() // 1_000_000 + (-span if ago else span)
     try:
         found = datetime.fromisoformat(text)
     except ValueError:

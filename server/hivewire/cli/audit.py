@@ -1,0 +1,82 @@
+"""`hivewire audit`: who logged in, made tokens, and changed users, clients and tenants."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+
+import click
+import msgspec
+
+from hivewire.cli.gateway import connected
+from hivewire.cli.identity import moment
+from hivewire.cli.output import Columns, Row, local, output_option, show
+from hivewire.cli.remote import Remote
+from hivewire_protocol import times
+from hivewire_protocol.nouns.audit import KINDS
+
+FIRST_PAGE, PAGE = 50, 1_000
+
+OUT_OF_ORDER = 10 * 60_000
+"""Milliseconds by which a row may be older than the one before it: failures are written when their minute is over, and
+later where the disk is full."""
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  hivewire audit
+  hivewire audit --kind failure --since 24h
+  hivewire audit --user alice --since 2026-03-01 --take 1000
+  hivewire audit --about shop -o json | jq .detail
+
+\b
+On a terminal it prints a table, into a pipe one JSON object per line."""
+)
+@click.option("--kind", type=click.Choice(KINDS), help="Only rows of this kind.")
+@click.option("--user", metavar="LOGIN", help="Only what this user or client did.")
+@click.option("--about", "subject", metavar="NAME", help="Only rows about this user, client or tenant.")
+@click.option("--since", metavar="TIME", help="Only rows since then: 30m, 12h or 7d ago, or a time (UTC).")
+@click.option("--take", type=click.IntRange(min=1), default=50, show_default=True, help="At most this many rows.")
+@output_option
+@connected
+def audit(
+    remote: Remote,
+    kind: str | None,
+    user: str | None,
+    subject: str | None,
+    since: str | None,
+    take: int,
+    form: str | None,
+) -> None:
+    """Show the audit, newest first: logins, tokens, failures, and changes of users, clients and tenants.
+
+    It needs a token with ManageUser.
+    """
+    found = _rows(remote, {"kind": kind, "user": user, "subject": subject}, moment(since, ago=True) or 0)
+    show(islice(found, take), form, COLUMNS, "about")
+
+
+def _rows(remote: Remote, wanted: Row, oldest: int) -> Iterator[Row]:
+    """The rows since a moment in milliseconds. Pages get larger, because most ask for a few rows only."""
+    before: int | None = None
+    size = FIRST_PAGE
+    while page := remote.request("audit/list", **wanted, before=before, take=size)["rows"]:
+        for row in page:
+            time = times.parse(row["time"])
+            if time >= oldest:
+                yield row
+            elif time < oldest - OUT_OF_ORDER:
+                return
+        before, size = page[-1]["number"], PAGE
+
+
+COLUMNS: Columns = {
+    "when": lambda row: local(row["time"]),
+    "kind": lambda row: row["kind"],
+    "about": lambda row: row["subject"],
+    "who": lambda row: row["user"] or "",
+    "from": lambda row: row["address"] or "",
+    "count": lambda row: str(row["count"]),
+    "detail": lambda row: msgspec.json.encode(row["detail"]).decode(),
+}
