@@ -93,6 +93,8 @@ def gateway(data: Path, python: str = sys.executable, flags: Sequence[str] = ())
         "HIVEWIRE_JWT_SECRET": SECRET,
         "HIVEWIRE_CONNECTIONS_PER_ADDRESS": "20000",  # all of them come from the loopback address here
     }
+    if _has_setting(python, "anonymous_rate"):
+        environment["HIVEWIRE_ANONYMOUS_RATE"] = "0"  # clients of a benchmark log in faster than any others
     command = [python, "-m", "hivewire", "serve", "--port", str(port), "--data", str(data), *flags]
     log = data.with_suffix(".log")
     with log.open("wb") as output, started(command, environment, output) as process:
@@ -101,6 +103,12 @@ def gateway(data: Path, python: str = sys.executable, flags: Sequence[str] = ())
         except RuntimeError as error:
             raise RuntimeError(f"{error}\n{log.read_text(errors='replace')[-1_000:]}") from None
         yield Server(process.pid, port, "/api/websocket", data)
+
+
+def _has_setting(python: str, name: str) -> bool:
+    """Whether the gateway of an environment knows a setting: that of another checkout may be older."""
+    code = f"from hivewire.settings import names; raise SystemExit({name!r} not in names())"
+    return python == sys.executable or not subprocess.run([python, "-c", code], check=False).returncode
 
 
 def free_port() -> int:

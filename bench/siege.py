@@ -14,8 +14,8 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +27,8 @@ from bench.measures import log_in
 STRANGERS = 300
 """Connections of each attack at a time."""
 
-BOUNDS = ("--connections", "200", "--unfinished-bytes", str(16 << 20))
-"""Flags of the gateway: fewer places and bytes than the strangers of one attack want."""
+BOUNDS = ("--connections", "200", "--unfinished-bytes", str(16 << 20), "--anonymous-rate", "100")
+"""Flags of the gateway: fewer places and bytes than the strangers of one attack want; the rate is that by default."""
 
 MOST_MIB = 200
 """What all attacks together may add to the memory of the gateway."""
@@ -127,24 +127,36 @@ def p99(times: list[float]) -> float:
     return sorted(times)[len(times) * 99 // 100]
 
 
+@contextmanager
+def under_attack(port: int, sent: bytes, seconds: float) -> Iterator[None]:
+    """Strangers that have been there for half a second, and go on for so long."""
+    attacker = multiprocessing.Process(target=attack, args=(port, sent, time.time() + seconds + 0.5))
+    attacker.start()
+    time.sleep(0.5)
+    yield
+    attacker.join()
+
+
 def besiege(server: servers.Server, seconds: float, tell: Callable[[str], None]) -> bool:
     """One attack after the other; whether the client was served and the memory stayed bounded."""
     client = Client(server, log_in(server))
     client.work(0.2)
     before, calm, good = server.rss(), p99(client.work(seconds)), True
-    tell(f"{'attack':<42}{'rounds':>8}{'p99 ms':>9}{'x calm':>8}{'MiB':>6}")
-    tell(f"{'none':<42}{'':>8}{calm:>9.1f}{1:>8.1f}{before // 1_024:>6}")
-    for name, sent in ATTACKS.items():
-        attacker = multiprocessing.Process(target=attack, args=(server.port, sent, time.time() + seconds + 0.5))
-        attacker.start()
-        time.sleep(0.5)
-        try:
-            times = client.work(seconds)
-            tell(f"{name:<42}{len(times):>8}{p99(times):>9.1f}{p99(times) / calm:>8.1f}{server.rss() // 1_024:>6}")
-        except Exception as error:
-            good = False
-            tell(f"{name:<42} the client was refused: {error!r}")
-        attacker.join()
+    tell(f"{'attack':<42}{'rounds':>8}{'p99 ms':>9}{'x calm':>8}{'elsewhere':>11}{'MiB':>6}")
+    tell(f"{'none':<42}{'':>8}{calm:>9.1f}{1:>8.1f}{'':>11}{before // 1_024:>6}")
+    with socket.create_server(("127.0.0.1", 0), backlog=4_096) as elsewhere:
+        for name, sent in ATTACKS.items():
+            try:
+                with under_attack(elsewhere.getsockname()[1], sent, seconds):
+                    alone = p99(client.work(seconds)) / calm
+                with under_attack(server.port, sent, seconds):
+                    times = client.work(seconds)
+            except Exception as error:
+                good = False
+                tell(f"{name:<42} the client was refused: {error!r}")
+            else:
+                slower, memory = p99(times) / calm, server.rss() // 1_024
+                tell(f"{name:<42}{len(times):>8}{p99(times):>9.1f}{slower:>8.1f}{alone:>11.1f}{memory:>6}")
     if (grown := (server.rss() - before) // 1_024) > MOST_MIB:
         good = False
         tell(f"the memory grew by {grown} MiB; at most {MOST_MIB} are allowed")

@@ -122,6 +122,7 @@ class Gateway:
         self._command += ["--log-format", "json", *FLAGS, *flags]
         self._environment = {name: value for name, value in os.environ.items() if not name.startswith("HIVEWIRE_")}
         self._environment |= {"HIVEWIRE_ADMIN_PASSWORD": servers.PASSWORD, "HIVEWIRE_JWT_SECRET": servers.SECRET}
+        self._environment["HIVEWIRE_ANONYMOUS_RATE"] = "0"
         self._process: subprocess.Popen[bytes] | None = None
         self.up = asyncio.Event()
 

@@ -17,7 +17,7 @@ from hivewire import settings
 from hivewire.dialects.devicehive import ROWS
 from hivewire_protocol.catalogue import PUSHES, REQUESTS
 from hivewire_protocol.close import TABLE
-from hivewire_protocol.errors import WireError, catalogue
+from hivewire_protocol.errors import TooManyRequests, WireError, catalogue
 from hivewire_protocol.messages import CALLER_ERRORS, COMMON_ERRORS, Request
 
 ENVELOPE = frozenset(Request.__struct_fields__)
@@ -144,6 +144,8 @@ def _errors() -> str:
             f"Every message can be answered with: {common}.",
             "",
             f"Every action that needs a permission can be answered with: {caller}.",
+            "",
+            f"Every message on a socket that has not logged in can be answered with: {_error_name(TooManyRequests)}.",
             "",
             "An error can have further members: `change` is the current change (409 and 412), `index` the entry of a "
             "transaction, `retryAfter` the seconds to wait (429).",

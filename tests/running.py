@@ -24,6 +24,9 @@ from tests.forked import Forked
 PASSWORD = "correct horse"
 SECRET = "a secret for tests, longer than 32 bytes"
 
+UNLIMITED = {"HIVEWIRE_ANONYMOUS_RATE": "0"}
+"""All clients of a test have one address, so together they send more without a token than one client would."""
+
 PATIENCE = 100
 """Seconds after which an answer or an end is not waited for any more. It only ends what hangs, on any machine."""
 
@@ -51,7 +54,7 @@ class RunningGateway:
         self.log: list[dict[str, Any]] = []
         self.noise: list[str] = []
         environment = {name: value for name, value in os.environ.items() if not name.startswith("HIVEWIRE_")}
-        environment |= {"HIVEWIRE_ADMIN_PASSWORD": PASSWORD, "HIVEWIRE_JWT_SECRET": SECRET, **(env or {})}
+        environment |= {"HIVEWIRE_ADMIN_PASSWORD": PASSWORD, "HIVEWIRE_JWT_SECRET": SECRET, **UNLIMITED, **(env or {})}
         environment = {name: value for name, value in environment.items() if value}
         arguments = ["serve", "--port=0", f"--data={data}", "--log-format=json", *flags]
         started = _command if fresh else partial(Forked, main)

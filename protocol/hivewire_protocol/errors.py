@@ -229,6 +229,13 @@ class TooManyAttempts(WireError):
     text = "Too many wrong passwords; try again in {seconds} s"
 
 
+class TooManyRequests(WireError):
+    """Too many requests without a token from this address; `retryAfter` says how many seconds to wait."""
+
+    code = 429
+    text = "Too many requests without a token from this address; try again in {seconds} s"
+
+
 class NotImplementedHere(WireError):
     """A site property was sent in a `dream.in.format` other than XML."""
 

@@ -8,7 +8,7 @@ from msgspec import Struct, field
 
 from hivewire.access.passwords import Passwords
 from hivewire.access.tenants import Tenants
-from hivewire.access.throttle import Throttle
+from hivewire.access.throttle import Strangers, Throttle
 from hivewire.access.tokens import Tokens
 from hivewire.access.users import Users
 from hivewire.hub.hub import Hub
@@ -33,6 +33,7 @@ class Services(Struct):
     tenants: Tenants
     resources: Resources
     workers: Workers = field(default_factory=Workers)
+    strangers: Strangers = field(default_factory=lambda: Strangers(time.monotonic))
 
 
 def now() -> int:

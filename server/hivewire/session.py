@@ -15,12 +15,13 @@ from time import monotonic
 from types import CoroutineType
 from typing import Any
 
+from hivewire.access.identity import ANONYMOUS
 from hivewire.caller import Caller
 from hivewire.dispatch import Dispatcher
 from hivewire.ledger.pending import PendingWrite, conclude
 from hivewire.ledger.records import Outcome
 from hivewire_protocol.codec import Batch, Call, answer, decode, refuse
-from hivewire_protocol.errors import TooLarge
+from hivewire_protocol.errors import TooLarge, TooManyRequests
 from hivewire_protocol.messages import Reply
 from hivewire_protocol.nouns.configuration import ConfigurationGet, ConfigurationHistory, ConfigurationList
 from hivewire_protocol.nouns.identity import Authenticate, Token, TokenRefresh
@@ -31,6 +32,9 @@ _MERE_READS = (ConfigurationGet, ConfigurationList, ConfigurationHistory)
 
 TURN_SECONDS = 0.01
 """The longest that one connection may keep the event loop busy before the others are served."""
+
+STRANGERS_TURN_SECONDS = 0.001
+"""The same for one on which nobody has logged in: there may be many, and those with a token wait for them all."""
 
 
 class Session:
@@ -92,6 +96,24 @@ class Session:
         else:
             self._start(call)
 
+    def receive_from_stranger(self, message: bytes) -> bool:
+        """Take a text message of a caller who has not logged in. False when too many came from its address: then its
+        requests are refused."""
+        found = decode(message)
+        calls = [found] if isinstance(found, Call) else found
+        services, taken = self._dispatcher.services, True
+        try:
+            services.strangers.count(services.settings, self.caller.address, len(calls))
+        except TooManyRequests as error:
+            taken = False
+            for call in calls:
+                call.fail(error)
+        if isinstance(found, Call):
+            self._line_up(calls, len(message))
+        else:
+            self._receive_batch(calls, len(message))
+        return taken
+
     def pause(self) -> None:
         """Start no more requests and push nothing: the peer does not read."""
         self._paused = True
@@ -117,11 +139,16 @@ class Session:
     # Waiting.
 
     def _receive_batch(self, calls: list[Call], size: int) -> None:
-        """Queue the calls of a JSON-RPC batch, and work on them for TURN_SECONDS at a time."""
+        """Queue the calls of a JSON-RPC batch."""
         batch = Batch(len(calls))
-        calls[0].size = size
         for call in calls:
             call.batch = batch
+        self._line_up(calls, size)
+
+    def _line_up(self, calls: list[Call], size: int) -> None:
+        """Queue the calls of one message, and work on them for one turn at a time."""
+        calls[0].size = size
+        for call in calls:
             self._wait(call)
         begin = not self._line
         self._queue().extend(calls)
@@ -149,8 +176,8 @@ class Session:
         return call.error is None and type(call.request) in self._dispatcher.writes
 
     def _advance(self) -> None:
-        """Start waiting calls, for TURN_SECONDS at most, so that other connections are served too."""
-        end = monotonic() + TURN_SECONDS
+        """Start waiting calls, for one turn at most, so that other connections are served too."""
+        end = monotonic() + (STRANGERS_TURN_SECONDS if self.caller.identity is ANONYMOUS else TURN_SECONDS)
         while self._line and not self.closed and self._may_start(self._line[0]):
             self._start(self._line.popleft())
             if monotonic() > end:
@@ -197,7 +224,7 @@ class Session:
         """Answer an invalid call. If its action is known, rights are checked first, so that callers without them learn
         nothing about parameters."""
         assert call.error is not None  # noqa: S101 - a call has a request or an error
-        if call.request_type is not None:
+        if call.request_type is not None and not isinstance(call.error, TooManyRequests):
             self._dispatcher.admit(self.caller, call.request_type)
         self._fail(call, call.error)
 

@@ -173,6 +173,13 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             "longest are closed."
         ),
     ] = 16 << 20
+    anonymous_rate: Annotated[
+        Annotated[int, Meta(ge=0, le=1_000_000)],
+        _says(
+            "Requests without a token from one address that are answered in a second, and twice as many at once; "
+            "further ones get 429. Health checks and metrics do not count; 0 means no limit."
+        ),
+    ] = 100
     unread_bytes: Annotated[
         Annotated[int, Meta(ge=1 << 20, le=1 << 40)],
         _says(
@@ -256,6 +263,7 @@ RELOADED = frozenset(
         "message_bytes",
         "unfinished_bytes",
         "anonymous_bytes",
+        "anonymous_rate",
         "unread_bytes",
         "head_bytes",
         "head_seconds",

@@ -36,6 +36,7 @@ class OnConnection:
 
     flow = SimpleNamespace(write_paused=False)
     stranger = False
+    rests_until = 0.0
 
     def __init__(self, app: Any) -> None:
         self._app = app

@@ -43,6 +43,7 @@ def test_the_bounds_that_the_pages_name_are_the_defaults() -> None:
     assert by_default.failed_authentications == 20
     assert (by_default.slow_seconds, by_default.login_seconds) == (60, 60)
     assert (by_default.anonymous_bytes, by_default.anonymous_bytes // SHARES) == (16 << 20, 1 << 20)
+    assert by_default.anonymous_rate == 100
     assert (by_default.connections, by_default.connections_per_address) == (20_000, 5_000)
 
 

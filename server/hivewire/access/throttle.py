@@ -1,4 +1,6 @@
-"""Limits on guessing passwords. Failures are counted for each login and address, so nobody can lock others out.
+"""Limits on guessing passwords, and on requests without a token.
+
+Failures are counted for each login and address, so nobody can lock others out.
 
 After 10 failures the next attempt has to wait 1 s, then 2, 4 ... up to 15 min (configuration contract, section 2).
 Only logins that exist are counted: guesses at others cannot succeed, and must not evict real counts from memory.
@@ -6,12 +8,15 @@ Only logins that exist are counted: guesses at others cannot succeed, and must n
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 
 from hivewire.addresses import network_prefix
 from hivewire.keyed_lock import KeyedLock
+from hivewire.settings import Settings
+from hivewire_protocol.errors import TooManyRequests
 
 FREE_ATTEMPTS = 10
 LONGEST = 15 * 60_000
@@ -22,6 +27,9 @@ FORGET_AFTER = 24 * 3_600_000
 
 MAX_WAITING = 64
 """Attempts at one login from one address that may be queued."""
+
+BURST = 2.0
+"""Seconds whose requests without a token an address may send at once: a page, or a program that starts, sends many."""
 
 
 class Throttle:
@@ -86,6 +94,44 @@ class Rate:
             return 1_000 - (moment - times[0])
         times.append(moment)
         return 0
+
+
+class Strangers:
+    """A limit on requests without a token, for each address: `anonymous_rate` a second, and those of BURST seconds at
+    once. `now` gives seconds of a monotonic clock.
+
+    What is kept of an address is one number: the moment at which all its requests will be paid for (the generic cell
+    rate algorithm of ATM).
+    """
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._paid: OrderedDict[str, float] = OrderedDict()
+
+    def count(self, settings: Settings, address: str, requests: int = 1) -> None:
+        """Count requests. Raises TooManyRequests, and counts nothing, when the address has to wait.
+
+        Whoever may send one request may send several in one message, and waits the longer afterwards. Behind a trusted
+        proxy that names no other address are many clients: those are not limited.
+        """
+        rate = settings.anonymous_rate
+        if not rate or settings.trusts(address):
+            return
+        moment, prefix = self._now(), network_prefix(address)
+        paid = max(self._paid.get(prefix, 0.0), moment)
+        if (wait := paid - moment - BURST + 1 / rate) > 0:
+            seconds = math.ceil(wait)
+            raise TooManyRequests(TooManyRequests.text.format(seconds=seconds), retryAfter=seconds)
+        self._paid[prefix] = paid + requests / rate
+        self._paid.move_to_end(prefix)
+        if len(self._paid) > MAX_TRACKED:
+            self._paid.popitem(last=False)
+
+    def give_back(self, settings: Settings, address: str, requests: int) -> None:
+        """Count so many requests less, because they have led to a login."""
+        prefix = network_prefix(address)
+        if prefix in self._paid and settings.anonymous_rate:
+            self._paid[prefix] -= requests / settings.anonymous_rate
 
 
 def _pair(login: str, address: str) -> tuple[str, str]:

@@ -26,6 +26,7 @@ from hivewire_protocol.errors import (
     RequestTimeout,
     TooLarge,
     TooManyAttempts,
+    TooManyRequests,
     Unavailable,
 )
 from hivewire_protocol.nouns.identity import AccessTokenReply, Token, TokenRefresh, TokensReply
@@ -97,7 +98,7 @@ class TokenEndpoint:
             self._failed("invalid_client", address, name if known is not None else None)
             raise _no_client()
         throttle.succeed(key, address)
-        request.connection.logged_in()
+        request.logged_in()
         return Call(request, client, address)
 
     async def answer(self, call: Call) -> Response:
@@ -206,7 +207,7 @@ def _too_often(milliseconds: int, words: str) -> TokenRefused:
 
 def _refused(error: Exception) -> TokenRefused:
     """The OAuth error for an action's error."""
-    if isinstance(error, TooManyAttempts):
+    if isinstance(error, TooManyAttempts | TooManyRequests):
         return TokenRefused("temporarily_unavailable", str(error), 429, error.members["retryAfter"])
     if isinstance(error, Unavailable):
         return TokenRefused("temporarily_unavailable", str(error), 503)

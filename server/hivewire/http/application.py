@@ -1,24 +1,27 @@
 """The one pipeline from a request to its answer, for all dialects (ASGI).
 
-In this order: wait until the peer reads what it asked for before; find the route; find out who asks; answer; count.
+In this order: wait until the peer reads what it asked for before; find the route; find out who asks, and refuse
+strangers who ask too often; answer; count.
 Whatever goes wrong on the way becomes an error document of the path's dialect.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from time import perf_counter
+from time import monotonic, perf_counter
 
 from starlette.types import Message, Receive, Scope, Send
 
+from hivewire.access.throttle import Strangers
 from hivewire.http.body import ClientGone
+from hivewire.http.peer import origin_of
 from hivewire.http.request import HttpRequest
 from hivewire.http.response import Response
 from hivewire.http.routes import Context, Dialect, Found, MakeDialect, Route, Table, encoded
 from hivewire.ledger.pending import unavailable
 from hivewire.ledger.records import NotDurable
-from hivewire.transport.connection import PORTION, HttpProtocol
-from hivewire_protocol.errors import InternalError, MethodNotAllowed, NotFound, WireError
+from hivewire.transport.connection import PORTION, PROBED, HttpProtocol
+from hivewire_protocol.errors import InternalError, MethodNotAllowed, NotFound, TooManyRequests, WireError
 from hivewire_protocol.messages import action_of
 
 BODY_NOT_READ = (408, 413, 415)
@@ -29,7 +32,9 @@ class Application:
     """The ASGI application. The first dialect also answers paths that belong to none."""
 
     def __init__(self, dialects: Iterable[MakeDialect], context: Context) -> None:
-        self._telemetry = context.dispatcher.services.telemetry
+        self._services = context.dispatcher.services
+        self._telemetry = self._services.telemetry
+        self._probes = Strangers(monotonic)
         self.dialects = [make(context) for make in dialects]
         self._table = Table()
         for dialect in self.dialects:
@@ -40,6 +45,8 @@ class Application:
         connection: HttpProtocol = scope["hivewire.connection"]
         if connection.flow.write_paused:
             await connection.flow.drain()
+        if connection.rests_until:
+            await connection.rested()
         request = HttpRequest(scope, receive)
         found = self._table.find(request.path)
         dialect = found[0][0].dialect if found else self._owner(request.path)
@@ -84,13 +91,20 @@ class Application:
         """Check the caller first, so that one without rights cannot make the gateway read a body."""
         began = perf_counter()
         try:
-            if route is None:
-                raise MethodNotAllowed if found else NotFound(dialect.unknown_path)
-            response = await route.handle(await route.admit(request))
+            try:
+                if route is None:
+                    raise MethodNotAllowed if found else NotFound(dialect.unknown_path)
+                call = await route.admit(request)
+            finally:
+                if not request.proven:
+                    self._count(request)
+            response = await route.handle(call)
         except ClientGone:
             return Response(400)
         except Exception as error:
             response = dialect.refuse(request, self._expected(error, dialect, route))
+            if isinstance(error, TooManyRequests):
+                response.headers["Retry-After"] = str(error.members["retryAfter"])
         if route is None:
             if found:
                 response.headers["Allow"] = _allowed(dialect, found)
@@ -99,6 +113,22 @@ class Application:
         elif route.action is not None:
             self._telemetry.answered(route.action, response.status, began)
         return response
+
+    def _count(self, request: HttpRequest) -> None:
+        """Count a request that has proved nobody. Raises TooManyRequests; then the connection rests for a while.
+
+        Refusing at once whatever comes would cost nearly as much as answering it. Probes count by themselves and are
+        always answered, because balancers and operators need them most when there is too much to do.
+        """
+        settings, probe = self._services.settings, request.scope["raw_path"] in PROBED
+        address, _ = origin_of(settings, request.address, request.header, secure=False)
+        try:
+            (self._probes if probe else self._services.strangers).count(settings, address)
+        except TooManyRequests:
+            if not settings.trusts(request.address):  # over a proxy's connection come requests of others, too
+                request.connection.rest()
+            if not probe:
+                raise
 
     def _expected(self, error: Exception, dialect: Dialect, route: Route[object] | None) -> Exception:
         """An error that the dialect can render. An unexpected one is logged and becomes an internal error."""

@@ -20,10 +20,17 @@ Header = Callable[[str], "str | None"]
 
 
 def caller_of(services: Services, address: str, header: Header, *, context: str, secure: bool, http: bool) -> Caller:
-    """The caller behind a request. Raises Unauthorized or TokenExpired when its `Authorization` is not valid."""
+    """The caller behind a request. Raises Unauthorized or TokenExpired when its `Authorization` is not valid.
+
+    Without `http` it is the handshake of a socket, which is counted when it proves nobody: raises TooManyRequests.
+    """
     address, secure = origin_of(services.settings, address, header, secure)
     caller = Caller(address, header("host") or "", context, secure, http)
-    caller.identity = _identity(services, header("authorization"), address)
+    try:
+        caller.identity = _identity(services, header("authorization"), address)
+    finally:
+        if not http and caller.identity is ANONYMOUS:
+            services.strangers.count(services.settings, address)
     return caller
 
 
@@ -77,5 +84,5 @@ def caller_of_request(services: Services, request: HttpRequest, context: str, *,
         header = lambda name: given if name == "authorization" else request.header(name)  # noqa: E731
     caller = caller_of(services, request.address, header, context=context, secure=request.secure, http=True)
     if caller.identity is not ANONYMOUS:
-        request.connection.logged_in()
+        request.logged_in()
     return caller

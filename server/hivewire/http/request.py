@@ -24,7 +24,10 @@ class HttpRequest:
     headers: dict[str, str]
     parameters: Mapping[str, str]
 
-    __slots__ = ("headers", "method", "parameters", "path", "receive", "scope")
+    proven: bool
+    """Whether it has proved who asks."""
+
+    __slots__ = ("headers", "method", "parameters", "path", "proven", "receive", "scope")
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self.scope = scope
@@ -33,6 +36,7 @@ class HttpRequest:
         self.path = scope["raw_path"].decode("ascii")
         self.headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(scope["headers"])}
         self.parameters = {}
+        self.proven = False
 
     @property
     def address(self) -> str:
@@ -50,6 +54,11 @@ class HttpRequest:
         """The connection of the request."""
         connection: HttpProtocol = self.scope["hivewire.connection"]
         return connection
+
+    def logged_in(self) -> None:
+        """It has proved who asks: neither it nor its connection is a stranger's."""
+        self.proven = True
+        self.connection.logged_in()
 
     def all(self, name: str) -> list[str]:
         """Every value of a header that may occur several times."""

@@ -7,6 +7,7 @@ connection before it reads anything: there is a limit for the process and one fo
 from __future__ import annotations
 
 import asyncio
+import random
 import re
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -28,6 +29,9 @@ from hivewire_protocol.encoding import encode
 LINGER_SECONDS = 2.0
 """Seconds for which input is discarded after a refusal, before the connection is aborted."""
 
+LINGER_BYTES = 256 << 10
+"""How much of it; then nothing more is read, and a peer that is still sending may lose the answer."""
+
 GRACE_SECONDS = 3.0
 """Seconds beyond `slow_seconds` in which a slow event stream can read the event that says why it ends."""
 
@@ -41,12 +45,22 @@ VIEW = 512 << 10
 PIPELINE = 64
 """Pipelined requests of one HTTP connection that may wait for their answers. Browsers and libraries send none."""
 
+REQUEST_BYTES = 4 << 10
+"""What a pipelined request takes in memory beside its bytes, while it waits."""
 
 PROBED = frozenset({b"/health/live", b"/health/ready", b"/metrics"})
 """Paths that are served when no place is left, because operators and load balancers need them most then."""
 
 _PATH = re.compile(rb"(?:https?://[^/]*)?(/[^?]*)", re.IGNORECASE)
 """The path in the target of a request (RFC 9112, section 3.2)."""
+
+REST_SECONDS = 1.0
+"""How long a stranger's connection is not served after a refusal because of `anonymous_rate`, on average."""
+
+
+def rest_seconds() -> float:
+    """A random time, so that many connections do not go on in the same moment."""
+    return REST_SECONDS * random.uniform(0.5, 1.5)  # noqa: S311 - no secret
 
 
 class Refusal(Exception):
@@ -131,11 +145,14 @@ class HttpProtocol(HttpToolsProtocol):
         """Whether this connection has no login yet."""
         self.streaming = False
         """Whether the current answer is an event stream."""
+        self.rests_until = 0.0
+        """The time of the event loop before which no request is begun, because too many came without a token."""
         self._admitted = False
         self._spare = False
         self._taken = 0  # bytes of a stranger's requests that are not answered yet
         self._unanswered: list[RequestResponseCycle] = []
         self._end: Callable[[], None] | None = None
+        self._discarded = 0  # bytes behind the end
         self._head_bytes = 0
         self._head_complete = False
         self._in_body = False
@@ -167,11 +184,20 @@ class HttpProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser slice by slice and bound the head of each request."""
+        if self._end is not None:
+            self._discard(len(data))
+            return
         if self.stranger:
             # Counted after complete requests have had the chance to log in.
             self._taken += len(data)
             self.loop.call_soon(self._account)
         self._feed_all(data)
+
+    def _discard(self, size: int) -> None:
+        """Read what comes behind the end, but not for ever: a peer that sends so much does not read the answer."""
+        self._discarded += size
+        if self._discarded > LINGER_BYTES and not self.transport.is_closing():
+            self.transport.pause_reading()
 
     def _feed_all(self, data: bytes) -> None:
         for start in range(0, len(data), SLICE):
@@ -232,10 +258,20 @@ class HttpProtocol(HttpToolsProtocol):
             if self.flow.write_paused:
                 self._stall()
 
+    def rest(self) -> None:
+        """Begin the next request of this connection after a while only."""
+        self.rests_until = self.loop.time() + rest_seconds()
+
+    async def rested(self) -> None:
+        """Return when the rest is over."""
+        await asyncio.sleep(self.rests_until - self.loop.time())
+        self.rests_until = 0.0
+
     def _account(self) -> None:
         """Count the memory of this stranger: the bytes of its requests, and its unread answers."""
         if self.stranger and self._admitted:
-            self.admission.hold(self, self._taken + (self.unsent if self.flow.write_paused else 0))
+            waiting = self._taken + REQUEST_BYTES * len(self.pipeline)
+            self.admission.hold(self, waiting + (self.unsent if self.flow.write_paused else 0))
 
     def shutdown(self) -> None:
         """uvicorn stops. Under TLS, closing waits for the peer's close_notify, which an idle peer may never send."""

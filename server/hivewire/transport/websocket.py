@@ -22,16 +22,16 @@ from websockets.server import ServerProtocol
 from hivewire.access.identity import ANONYMOUS
 from hivewire.caller import Caller
 from hivewire.dispatch import Dispatcher
-from hivewire.session import TURN_SECONDS, Session
+from hivewire.session import STRANGERS_TURN_SECONDS, TURN_SECONDS, Session
 from hivewire.telemetry import Gauges, log
 from hivewire.transport import frames
 from hivewire.transport.admission import FREE, Admission
 from hivewire.transport.backlog import SLICE, Backlog
-from hivewire.transport.connection import PORTION, Refusal, peer_address
+from hivewire.transport.connection import PORTION, Refusal, peer_address, rest_seconds
 from hivewire.transport.frames import TEXT_HEADS, Close, Event, Failure, FrameReader, Ping, Unacceptable, text_head
 from hivewire_protocol.close import TABLE, Code
 from hivewire_protocol.codec import push
-from hivewire_protocol.errors import NotFound, Unavailable, WireError
+from hivewire_protocol.errors import NotFound, TooManyRequests, Unavailable, WireError
 
 Identify = Callable[..., Caller]
 """Finds the caller of a handshake request: see `hivewire.http.peer.caller_of`."""
@@ -57,6 +57,12 @@ MANY = 2 * ENOUGH // SHORT
 
 STRANGERS_MESSAGE = 80 << 10
 """Largest message before login; the longest token fits."""
+
+LOGIN_REQUESTS = 2
+"""The handshake and `authenticate`: they do not count as a stranger's once the token was good."""
+
+OVERHEAD = 48
+"""Bytes that a message takes in memory beside its own."""
 
 CLOCK_EVENTS = 16
 """Up to this many messages in one read are handled without checking the clock, which would cost more than it gains."""
@@ -110,8 +116,10 @@ class Sockets:
                 http=False,
             )
         except WireError as error:
-            challenge = {"WWW-Authenticate": "Bearer"} if error.code == 401 else None
-            raise Refusal(error.code, str(error), challenge) from None
+            headers = {"WWW-Authenticate": "Bearer"} if error.code == 401 else {}
+            if isinstance(error, TooManyRequests):
+                headers["Retry-After"] = str(error.members["retryAfter"])
+            raise Refusal(error.code, str(error), headers) from None
         transport.write(_accept(request).serialize())
         socket = WebSocket(self, transport, caller, server_state, next(self._numbers))
         transport.set_write_buffer_limits(high=FREE if socket.stranger else self.settings.outbox_bytes)
@@ -188,6 +196,7 @@ class WebSocket(asyncio.Protocol):
         "_out_bytes",
         "_pong_due",
         "_reader",
+        "_resting",
         "_server_state",
         "_session",
         "_sockets",
@@ -222,6 +231,7 @@ class WebSocket(asyncio.Protocol):
         self._backlog = Backlog(transport)
         self._events: Sequence[Event] = ()  # parsed, but waiting for other connections or for answers
         self._ending: Close | Failure | Unacceptable | None = None  # closes the connection once all is answered
+        self._resting = False  # not read for a while, because too many requests came without a token
         self._begun: float | None = None  # when the unfinished message began
         self._drawn = 0  # its bytes in the shared budget of unfinished messages
         self._watched = self.stranger  # whether `_account` has to run after each read
@@ -300,6 +310,8 @@ class WebSocket(asyncio.Protocol):
             self.stranger = False
             self._sockets.strangers.pop(self, None)
             self._sockets.admission.login(self)
+            services = self._sockets.dispatcher.services
+            services.strangers.give_back(services.settings, self._session.caller.address, LOGIN_REQUESTS)
             self.transport.set_write_buffer_limits(high=self._sockets.settings.outbox_bytes)
 
     def shutdown(self) -> None:
@@ -321,9 +333,11 @@ class WebSocket(asyncio.Protocol):
             self._regulate()
 
     def _handle(self, events: Sequence[Event]) -> None:
-        """Carry out events in order, for TURN_SECONDS at most. Events that have to wait stay in `_events`."""
+        """Carry out events in order, for one turn at most. Events that have to wait stay in `_events`."""
         receive, caller = self._session.receive, self._session.caller
         turn_ends = monotonic() + TURN_SECONDS if len(events) > CLOCK_EVENTS else None
+        if self.stranger:
+            receive, turn_ends = self._receive_from_stranger, monotonic() + STRANGERS_TURN_SECONDS
         left = iter(events)
         try:
             for event in left:
@@ -333,7 +347,7 @@ class WebSocket(asyncio.Protocol):
                     receive(event)
                     if caller.failures and self._failed_too_often():
                         event = Unacceptable(Code.TOO_MANY_FAILURES)
-                    elif turn_ends is None or monotonic() <= turn_ends:
+                    elif turn_ends is None or (monotonic() <= turn_ends and not self._resting):
                         continue
                     else:
                         self._put_off(list(left))
@@ -344,6 +358,23 @@ class WebSocket(asyncio.Protocol):
         except Exception as error:
             self._sockets.dispatcher.services.telemetry.unexpected("socket", error)
             self.close(Code.INTERNAL_ERROR, "internal error")
+
+    def _receive_from_stranger(self, message: bytes) -> None:
+        """Carry out a request; after one that is refused because of `anonymous_rate` rest for a while.
+
+        Answering each of thousands with 429 would cost as much as answering them.
+        """
+        if not self.stranger:  # an earlier message has logged in
+            self._session.receive(message)
+        elif not self._session.receive_from_stranger(message):
+            self._resting = True
+            self._loop.call_later(rest_seconds(), self._rested)
+
+    def _rested(self) -> None:
+        """Go on after a rest."""
+        self._resting = False
+        self._regulate()
+        self._close_if_drained()
 
     def _failed_too_often(self) -> bool:
         return self._session.caller.failures >= self._sockets.settings.failed_authentications
@@ -405,7 +436,8 @@ class WebSocket(asyncio.Protocol):
         if self._reader.announced > STRANGERS_MESSAGE and self._ending is None:
             self._control(Failure(Code.TOO_LARGE, "message larger than the limit before login"))
         unread = self.transport.get_write_buffer_size() if self.stalled_since is not None else 0
-        waiting = self._reader.held + len(self._backlog.data) + self._session.pending_bytes
+        put_off = sum(len(event) + OVERHEAD for event in self._events if type(event) is bytes)
+        waiting = self._reader.held + len(self._backlog.data) + self._session.pending_bytes + put_off
         self._sockets.admission.hold(self, waiting + unread)
 
     # Writing.
@@ -576,6 +608,7 @@ class WebSocket(asyncio.Protocol):
         return (
             self.stalled_since is not None
             or self._ending is not None
+            or (self._resting and not self._draining)
             or session.pending >= settings.pipeline
             or session.pending_bytes >= settings.message_bytes
         )
@@ -623,7 +656,7 @@ class WebSocket(asyncio.Protocol):
         if self._events:
             events, self._events = self._events, ()
             self._handle(events)
-            self._flush()
+            self._received()
         else:
             self._handle(self._reader.feed(self._backlog.take()))
             self._received()

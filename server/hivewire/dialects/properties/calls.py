@@ -117,7 +117,7 @@ class Callers:
         call.who = await self.credentials.administrator(call.asked, insists=call.insists())
         if call.who.ambient and call.method not in READING and self._is_foreign(call):
             raise AccessDenied("A page of another origin may not write with the credentials of a browser")
-        request.connection.logged_in()
+        request.logged_in()
         call.check()
         return call
 
