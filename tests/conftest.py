@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 import shutil
+import signal
 import sys
 import traceback
 from collections.abc import Generator, Iterator
@@ -42,6 +43,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """The long form tries more examples, where a test does not say how many."""
     settings.load_profile("long" if config.getoption("--long") else "short")
+    # A shell that starts the suite in the background lets it ignore SIGINT, and all commands that it starts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(NamesAtOnce(config))
 
