@@ -108,9 +108,10 @@ class Connection(asyncio.Protocol):
 
     def start(self) -> None:
         """Put the first requests in flight."""
-        self._send(self.in_flight)
+        self.send(self.in_flight)
 
-    def _send(self, count: int) -> None:
+    def send(self, count: int) -> None:
+        """Put more requests in flight."""
         numbers = range(self._sent, self._sent + count)
         self._transport.write(b"".join(self._requests[number % len(self._requests)] for number in numbers))
         self._sent += count
@@ -141,7 +142,7 @@ class Connection(asyncio.Protocol):
         found = self._answers(data)
         self.answers += found
         if found and self.going:
-            self._send(found)
+            self.send(found)
 
     def _answers(self, data: bytes) -> int:
         """How many answers are complete with this, each of them checked."""

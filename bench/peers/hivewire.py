@@ -53,7 +53,9 @@ class Hivewire(Peer):
         if latch is not None:
             return await _opened(options, Watcher(options, latch, requests))
         proof = generator.proof("get" if options.work == "get" else "put")
-        return await _opened(options, Connection(options.path, options.token, requests, proof))
+        client = Connection(options.path, options.token, requests, proof)
+        client.going = True  # the servers do not take turns here
+        return await _opened(options, client)
 
     async def watch(self, options: argparse.Namespace, number: int, latch: Latch) -> Any:
         client = await _opened(options, Watcher(options, latch))
