@@ -26,13 +26,13 @@ ENVELOPE = frozenset(Request.__struct_fields__)
 API_INTRODUCTION = """\
 # API reference
 
-Everything that can be asked of the gateway, what it answers, what it pushes, and every error.
+All requests of the gateway, with their replies, pushes and errors.
 [configuration.md](configuration.md) shows how to use it, [following.md](following.md) how to follow changes, [tokens.md](tokens.md) how to get tokens.
-This page is made from the code: `python -m tests.tables` writes it.
+`python -m tests.tables` generates this page from the code.
 
 ## Messages
 
-Open a socket at `/api/websocket` or `/dh/websocket` and send one JSON object a message:
+Open a socket at `/api/websocket` or `/dh/websocket` and send one JSON object per message:
 
 <!-- not run: it shows the form of messages -->
 ```text
@@ -41,8 +41,8 @@ Open a socket at `/api/websocket` or `/dh/websocket` and send one JSON object a 
 ```
 
 The reply repeats `action` and `requestId`, which can be any JSON value.
-Replies come in the order of the requests, and a request sees the effect of every request sent before it on the same connection.
-An error has `"status":"error"`, a `code`, and in `error` a text for people.
+Replies are in the order of the requests, and a request sees the effect of every earlier request of its connection.
+An error has `"status":"error"`, a `code`, and a readable text in `error`.
 
 A message with `"jsonrpc":"2.0"` is the same request as JSON-RPC 2.0: `method` is the action, `params` are its members by name, and `result` has the members of the reply.
 
@@ -53,22 +53,22 @@ A message with `"jsonrpc":"2.0"` is the same request as JSON-RPC 2.0: `method` i
 | REST | `{"error":code,"message":"…"}` |
 
 Over REST, paths are below `/api/rest` and `/dh/rest`; those marked * are below `/auth/rest` too.
-Members that are not part of the path stand in the query of a GET, and in the JSON body of the other methods.
-The answer is an object with the members of the reply, unless the action says that it is one of them alone.
+Members that are not part of the path are in the query of a GET, and in the JSON body of other methods.
+The answer is an object with the members of the reply, unless the action says that the answer is only one of them.
 
 An action that needs a permission needs a token that grants it.
-Give the token to the socket with the action `authenticate`, or send the header `Authorization: Bearer …` with the upgrade or the HTTP request.
+Send the token with the action `authenticate` on an open socket, or in the header `Authorization: Bearer …` of the upgrade or the HTTP request.
 
-A request can always carry `deviceId` (string), `networkId` and `deviceTypeId` (integers); no action uses them yet.
-Strings are taken from numbers and booleans too, and integers from strings of digits, as in DeviceHive."""
+Every request can have `deviceId` (string), `networkId` and `deviceTypeId` (integers); no action uses them yet.
+A number or boolean is accepted for a string, and a string of digits for an integer, as in DeviceHive."""
 
 SETTINGS_INTRODUCTION = """\
 # Settings
 
-Every setting of `hivewire serve`. This page is made from the code: `python -m tests.tables` writes it.
+Every setting of `hivewire serve`. `python -m tests.tables` generates this page from the code.
 
-Give a setting as a flag (`--name-length 64`), as an environment variable (`HIVEWIRE_NAME_LENGTH=64`), or as a line of a TOML file (`name_length = 64`) that `--config` or `HIVEWIRE_CONFIG` names.
-A flag wins over the environment, and the environment over the file.
+Set a setting with a flag (`--name-length 64`), with an environment variable (`HIVEWIRE_NAME_LENGTH=64`), or with a line of a TOML file (`name_length = 64`) that `--config` or `HIVEWIRE_CONFIG` names.
+A flag overrides the environment, and the environment overrides the file.
 An unknown name is an error that suggests the nearest known one.
 
 Secrets have no flag, because other users of a machine can read the command line of a process.
@@ -116,7 +116,7 @@ def _action(action: str, request: type[Request]) -> str:
 
 def _objects() -> str:
     """The structs inside of requests, replies and pushes."""
-    parts = ["## Objects", "What stands inside of requests, replies and pushes."]
+    parts = ["## Objects", "Types of members of requests, replies and pushes."]
     for shape in dict.fromkeys(_inner([*REQUESTS.values(), *PUSHES.values()])):
         required = getattr(shape, "required", None)
         parts.append("\n".join([f"### {shape.__name__}", "", sentence(shape), "", *_table(_fields(shape), required)]))
@@ -126,7 +126,7 @@ def _objects() -> str:
 def _pushes() -> str:
     parts = [
         "## Pushes",
-        "What the gateway sends to those who subscribed. Each has `action`, then the members below in this order.\n"
+        "Messages of the gateway to subscribers. Each has `action`, then the members below in this order.\n"
         "For a subscription made by JSON-RPC they are notifications: `method` is the action, `params` the members.",
     ]
     for action, push in PUSHES.items():
@@ -141,14 +141,14 @@ def _errors() -> str:
         [
             "## Errors",
             "",
-            f"Every message can be answered with: {common}.",
+            f"Every message can get: {common}.",
             "",
-            f"Every action that needs a permission can be answered with: {caller}.",
+            f"Every action that needs a permission can get: {caller}.",
             "",
-            f"Every message on a socket that has not logged in can be answered with: {_error_name(TooManyRequests)}.",
+            f"Every message on a socket without a login can get: {_error_name(TooManyRequests)}.",
             "",
-            "An error can have further members: `change` is the current change (409 and 412), `index` the entry of a "
-            "transaction, `retryAfter` the seconds to wait (429).",
+            "An error can have further members: `change` is the current change (409 and 412), `index` the index of the "
+            "failed change of a transaction, `retryAfter` the seconds to wait (429).",
             "",
             *errors(),
         ]

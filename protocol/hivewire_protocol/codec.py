@@ -71,7 +71,7 @@ class Call(Struct, gc=False):
 
     @property
     def request_type(self) -> type[Request] | None:
-        """What kind of request it is, also where it could not be built; None when the action was not understood."""
+        """The type of the request, even if its members are invalid; None when the action is unknown."""
         return type(self.request) if self.request is not None else self.refused
 
     def fail(self, error: WireError) -> None:
@@ -82,7 +82,7 @@ class Call(Struct, gc=False):
 class Batch:
     """The answers to one JSON-RPC batch, gathered in order until all are there.
 
-    `full` is true once an answer did not fit: it is no use to work out another one then.
+    `full` is true once an answer did not fit, so there is no point in computing others.
     """
 
     __slots__ = ("_answers", "_missing", "_size", "full")
@@ -95,7 +95,7 @@ class Batch:
 
     @property
     def complete(self) -> bool:
-        """Whether every call has been answered."""
+        """Whether every call has an answer."""
         return not self._missing
 
     def add(self, call: Call, data: bytes) -> bytes | None:
@@ -256,7 +256,7 @@ def _element(data: bytes) -> Call:
 
 
 def answer(call: Call, reply: Reply) -> bytes:
-    """The success reply to a call, encoded once; a 413 in its place when it is over 1 MiB."""
+    """The success reply to a call, encoded once; a 413 instead if it is over 1 MiB."""
     members = reply.members()
     if len(members) > MAX_MEMBERS and reply.bounded:
         return refuse(call, TooLarge())
@@ -287,7 +287,7 @@ def refuse(call: Call, error: WireError) -> bytes:
 
 
 def push(action: str, subscription_id: int, members: bytes, rpc: bool) -> bytes:
-    """A message that nobody asked for just now; `members` is JSON without the braces."""
+    """A push; `members` is JSON without the braces."""
     if rpc:
         head = b'{"jsonrpc":"2.0","method":"%b","params":{"subscriptionId":%d,%b}}'
     else:

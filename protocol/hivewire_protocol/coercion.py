@@ -33,7 +33,7 @@ READ_BACK = frozenset(("name", "value", "entityVersion", "contentType", "size"))
 """Members of a configuration: whoever sends back what was read has them all, also in a request that takes fewer."""
 
 _OTHER_WORDS = {"expect": "entityVersion", "expected": "entityVersion", "dry_run": "dryRun", "type": "contentType"}
-"""What people write for members whose names look different, such as the words of the command line."""
+"""Names that people use by mistake, such as those of the command line, with the member that they mean."""
 
 
 def build(shape: type[_S], members: Mapping[str, Raw]) -> _S:
@@ -59,7 +59,7 @@ def build(shape: type[_S], members: Mapping[str, Raw]) -> _S:
 def refuse_unknown(shape: type[Struct], members: Iterable[str]) -> None:
     """Raise InvalidParameters for the first member that the shape does not have; it names the nearest one.
 
-    A misspelt expected version would be no expected version at all, and the write would overwrite what it must not.
+    A misspelt expected version would otherwise be ignored, and the write would overwrite any version.
     """
     known = _coercers(shape)
     for name in members:
@@ -68,7 +68,7 @@ def refuse_unknown(shape: type[Struct], members: Iterable[str]) -> None:
 
 
 def _nearest(name: str, shape: type[Struct]) -> str:
-    """What may have been meant: the member of the nearest name, or all that the request has of its own."""
+    """A hint: the member with the nearest name, or all members of the request."""
     own = {field.lower(): field for field in shape.__struct_fields__ if field in shape.__annotations__}
     meant = _OTHER_WORDS.get(name.lower())
     if meant not in own.values():
@@ -182,7 +182,7 @@ def plain_text(raw: Raw) -> str | None:
 
 
 def integer(raw: bytes) -> int | None:
-    """A number with its fraction cut off, or a string of digits; null is None. 64 bits, beyond them MalformedJson."""
+    """A number without its fraction, or a string of digits; null is None. Raises MalformedJson beyond 64 bits."""
     if raw == b"null":
         return None
     if _DIGITS.fullmatch(raw):

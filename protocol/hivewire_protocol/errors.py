@@ -97,7 +97,7 @@ class OutOfBounds(WireError):
 
 
 class Unauthorized(WireError):
-    """Nobody is logged in on this connection, or the token is missing or not valid."""
+    """The connection has no login, or the token is missing or not valid."""
 
     code = 401
     text = "Unauthorized"
@@ -174,7 +174,7 @@ class NotAllowed(WireError):
 
 
 class NotFound(WireError):
-    """What the request names does not exist."""
+    """The object of the request does not exist."""
 
     code = 404
     text = "HTTP 404 Not Found"

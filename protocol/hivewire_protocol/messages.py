@@ -41,7 +41,7 @@ Integer = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 
 
 def says(sentence: str) -> Meta:
-    """What the pages of the API say about a member."""
+    """The sentence about a member in the API pages."""
     return Meta(description=sentence)
 
 
@@ -62,7 +62,7 @@ NOTHING = Reply()
 
 
 class Request(Struct, tag_field="action", gc=False):
-    """What a caller asks for. The subclass's tag is the action; its class variables say the rest about the action.
+    """A request. The subclass's tag is the action; its class variables are the other properties of the action.
 
     `permission`: what the caller's token must grant; None when no token is needed.
     `or_tenant`: a privilege in some tenant is enough as well, and the handler decides how far it goes.
@@ -107,7 +107,7 @@ COMMON_ERRORS: tuple[type[WireError], ...] = (
     TooLarge,
     InternalError,
 )
-"""What every message can be answered with."""
+"""Errors that every message can get."""
 
 CALLER_ERRORS: tuple[type[WireError], ...] = (
     Unauthorized,
@@ -117,7 +117,7 @@ CALLER_ERRORS: tuple[type[WireError], ...] = (
     ClientDeleted,
     AccessDenied,
 )
-"""What every request that needs a permission can be answered with."""
+"""Errors that every request with a permission can get."""
 
 
 def errors_of(request_type: type[Request]) -> frozenset[type[WireError]]:

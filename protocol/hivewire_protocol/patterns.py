@@ -15,7 +15,7 @@ MAX_LENGTH = 1_024
 
 
 def problem(pattern: str) -> str | None:
-    """What is wrong with a pattern, in words for its author; None when it is well formed."""
+    """The fault of a pattern, as a text for its author; None when it is well-formed."""
     if not pattern:
         return "a name pattern is empty"
     if len(pattern) > MAX_LENGTH:
@@ -58,7 +58,7 @@ class Patterns:
         return hash((self._exact, self._prefixes))
 
     def contains(self, pattern: str) -> bool:
-        """Whether every name that the pattern stands for is in this set."""
+        """Whether every name that the pattern matches is in this set."""
         return self._has_prefix_of(pattern[:-1]) if pattern.endswith("*") else pattern in self
 
     def __and__(self, other: Patterns) -> Patterns:

@@ -1,4 +1,4 @@
-"""What a token may grant: the numbered actions of DeviceHive (core protocol, section 3.4) and our own from 100 on."""
+"""Permissions: the numbered actions of DeviceHive (core protocol, section 3.4) and our own from 100 on."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What can be asked and pushed, one noun a file: requests, replies and pushes as structs."""
+"""Requests, replies and pushes as structs, one noun per file."""

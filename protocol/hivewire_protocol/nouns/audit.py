@@ -15,16 +15,16 @@ KINDS = ("login", "token", "failure", "user", "client", "tenant", "revocation", 
 
 
 class AuditEntry(Struct):
-    """One thing that somebody did, or several equal ones within a minute."""
+    """One action, or several equal ones within a minute."""
 
-    number: Annotated[int, says("Grows with the rows; the page before goes on with `before`.")]
+    number: Annotated[int, says("Increases with the rows; pass it as `before` for the next page.")]
     time: Annotated[str, says("When, in UTC: `2026-03-01T09:30:00.123`.")]
     kind: Annotated[str, says(f"One of {', '.join(f'`{kind}`' for kind in KINDS)}.")]
-    subject: Annotated[str, says("Whom or what it is about: a login, the id of a client or of a tenant.")]
+    subject: Annotated[str, says("The object of the action: a login, the id of a client or of a tenant.")]
     user: Annotated[str | None, says("Who did it: a login, or the id of a client.")]
     address: Annotated[str | None, says("The address of the peer, where it is known.")]
-    count: Annotated[int, says("How many equal ones there were within that minute.")]
-    detail: Annotated[Raw, says("More, as an object that depends on the kind.")]
+    count: Annotated[int, says("The number of equal ones within that minute.")]
+    detail: Annotated[Raw, says("Details, an object that depends on the kind.")]
 
 
 class AuditListReply(Reply):
@@ -44,7 +44,7 @@ class AuditList(Request, tag="audit/list"):
     errors = (OutOfBounds,)
 
     kind: Annotated[str | None, says("Only rows of this kind.")] = None
-    user: Annotated[str | None, says("Only what this login or client did.")] = None
-    subject: Annotated[str | None, says("Only what is about this login, client or tenant.")] = None
-    before: Annotated[Integer | None, says("Only rows before this number: that of the last one answered.")] = None
-    take: Annotated[Integer | None, says("The most to answer: 0 to 1,000, 100 when absent.")] = None
+    user: Annotated[str | None, says("Only actions of this login or client.")] = None
+    subject: Annotated[str | None, says("Only actions on this login, client or tenant.")] = None
+    before: Annotated[Integer | None, says("Only rows before this number, that of the last one so far.")] = None
+    take: Annotated[Integer | None, says("The most rows to return: 0 to 1,000, default 100.")] = None

@@ -20,7 +20,7 @@ MAX_TENANTS = 100
 """Tenants of one client: all of them stand in its token, which has to fit into a header."""
 
 _Id = Annotated[str, says("The client's id.")]
-_Grants = Annotated[dict[str, list[Privilege]], says("What it may do: tenant id to privileges.")]
+_Grants = Annotated[dict[str, list[Privilege]], says("Its privileges by tenant id.")]
 
 
 class ClientView(Struct):
@@ -34,7 +34,7 @@ class ClientInsertReply(Reply):
     """The new client. No other reply shows the secret."""
 
     clientId: _Id
-    clientSecret: Annotated[str, says("The secret, shown only here; the gateway keeps a hash of it.")]
+    clientSecret: Annotated[str, says("The secret, shown only here; the gateway stores a hash of it.")]
     tenants: _Grants
 
     def __repr__(self) -> str:

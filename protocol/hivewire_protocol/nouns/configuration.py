@@ -27,27 +27,21 @@ _MEDIA_TYPE = re.compile(r"[!#$&^\w.+-]{1,64}/[!#$&^\w.+-]{1,64}( *; *[!-~ ]{1,1
 # Members that several requests and replies share.
 _Name = Annotated[str | None, says("The configuration's name.")]
 _Value = Annotated[str | None, says("The new content, at least one character.")]
-_Description = Annotated[str | None, says("Why it is changed; kept in the history.")]
-_ContentType = Annotated[str | None, says("The media type of the content; `text/plain; charset=utf-8` when absent.")]
-_ExpectedVersion = Annotated[
-    Integer | None, says("The version that the writer believes current; 0: it must not exist. Else 409.")
-]
-_ExpectedRevision = Annotated[
-    Integer | None, says("The revision of the last change that the writer knows; another one gives 409.")
-]
-_Check = Annotated[
-    bool | None, says("False: a value whose `contentType` is JSON is stored without a check that it is JSON.")
-]
+_Description = Annotated[str | None, says("The reason of the change; shown in the history.")]
+_ContentType = Annotated[str | None, says("The media type of the content; default `text/plain; charset=utf-8`.")]
+_ExpectedVersion = Annotated[Integer | None, says("The expected current version; 0: it must not exist. Otherwise 409.")]
+_ExpectedRevision = Annotated[Integer | None, says("The expected revision of the last change; otherwise 409.")]
+_Check = Annotated[bool | None, says("False: a value whose `contentType` is JSON is stored without being checked.")]
 Revision = Annotated[int, says("The ledger-wide number of the change.")]
 
 
 class Configuration(Struct, gc=False):
-    """A configuration. `contentType` and `size` are there when the type is not plain text or the value is left out."""
+    """A configuration. `contentType` and `size` are present if the type is not plain text or the value is left out."""
 
     name: Annotated[str, says("Its name.")]
     value: Annotated[
         str | None,
-        says("Its content; null when deleted, not text, or longer than 65,536 characters: read that over HTTP."),
+        says("Its content; null if deleted, binary, or longer than 65,536 characters: read that over HTTP."),
     ]
     entityVersion: Annotated[int, says("1 at creation, one more with every change.")]
     contentType: Annotated[str | UnsetType, says("The media type of the content.")] = UNSET
@@ -61,7 +55,7 @@ class ChangeInfo(Struct):
     operation: Annotated[str, says("`put` or `delete`.")]
     modified: Annotated[str, says("When, in UTC: `2026-03-01T09:30:00.123`.")]
     modifiedBy: Annotated[str | None, says("The login of the writer.")]
-    description: Annotated[str | None, says("Why, as the writer said.")]
+    description: Annotated[str | None, says("The writer's reason.")]
     configuration: Annotated[Configuration, says("The configuration after the change.")]
 
 
@@ -85,26 +79,26 @@ class ConfigurationHistoryReply(Reply):
 
 
 class ConfigurationTransactReply(Reply):
-    """What the transaction wrote."""
+    """The configurations after the transaction."""
 
     bounded: ClassVar[bool] = False
 
     configurations: Annotated[
         list[Configuration], says("The configurations in the order of `changes`; a deleted one has the value null.")
     ]
-    revision: Annotated[int, says("The one revision of all these changes.")]
+    revision: Annotated[int, says("The revision that all these changes share.")]
 
 
 class ConfigurationListReply(Reply):
     """A page of configurations."""
 
     configurations: Annotated[list[Configuration], says("The configurations by name, in order of code points.")]
-    count: Annotated[int, says("How many match, before paging.")]
-    revision: Annotated[int, says("The revision of the ledger at which the list is true.")]
+    count: Annotated[int, says("The number of all that match.")]
+    revision: Annotated[int, says("The revision of the ledger that the list shows.")]
 
 
 class ConfigurationGet(Request, tag="configuration/get"):
-    """Read a configuration, or an earlier version or change of it that is still kept."""
+    """Read a configuration, or an earlier version or change of it."""
 
     permission = Permission.GET_CONFIGURATION
     required = ("name",)
@@ -112,12 +106,12 @@ class ConfigurationGet(Request, tag="configuration/get"):
     errors = (NotFound, OutOfBounds)
 
     name: _Name = None
-    entityVersion: Annotated[Integer | None, says("Read this version, of its life since it was last created.")] = None
-    revision: Annotated[Integer | None, says("Read this change, also one before the last delete.")] = None
+    entityVersion: Annotated[Integer | None, says("Read this version of the current life.")] = None
+    revision: Annotated[Integer | None, says("Read this change, also of earlier lives.")] = None
 
 
 class ConfigurationPut(Request, tag="configuration/put", forbid_unknown_fields=True):
-    """Create or update a configuration; equal content is an update too."""
+    """Create or update a configuration; the same content is an update too."""
 
     permission = Permission.MANAGE_CONFIGURATION
     required = ("name", "value")
@@ -155,13 +149,13 @@ class ConfigurationList(Request, tag="configuration/list"):
     errors = (OutOfBounds,)
 
     names: Annotated[list[str] | None, says("Exact names, or prefixes that end in `*`; everything when absent.")] = None
-    take: Annotated[Integer | None, says("The most to answer: 0 to 10,000, 1,000 when absent.")] = None
-    skip: Annotated[Integer | None, says("How many to leave out at the beginning of the page.")] = None
-    after: Annotated[str | None, says("Begin behind this name: the last one of the page before.")] = None
+    take: Annotated[Integer | None, says("The most to return: 0 to 10,000, default 1,000.")] = None
+    skip: Annotated[Integer | None, says("The number to skip at the beginning of the page.")] = None
+    after: Annotated[str | None, says("Start after this name: the last one of the previous page.")] = None
 
 
 class ConfigurationHistory(Request, tag="configuration/history"):
-    """The changes of one name, newest first; deletes, and what was before them, are included."""
+    """The changes of one name, newest first, including deletes and the changes before them."""
 
     permission = Permission.GET_CONFIGURATION
     required = ("name",)
@@ -169,8 +163,8 @@ class ConfigurationHistory(Request, tag="configuration/history"):
     errors = (NotFound, OutOfBounds)
 
     name: _Name = None
-    take: Annotated[Integer | None, says("The most to answer: 0 to 1,000, 20 when absent.")] = None
-    before: Annotated[Integer | None, says("Only changes before this revision: that of the last one answered.")] = None
+    take: Annotated[Integer | None, says("The most changes to return: 0 to 1,000, default 20.")] = None
+    before: Annotated[Integer | None, says("Only changes before this revision, that of the last one so far.")] = None
 
 
 class ConfigurationRollback(Request, tag="configuration/rollback", forbid_unknown_fields=True):
@@ -205,7 +199,7 @@ class TransactChange(Struct, gc=False, forbid_unknown_fields=True):
 
 
 class ConfigurationTransact(Request, tag="configuration/transact", forbid_unknown_fields=True):
-    """Write several configurations under one revision, all or nothing. An error says in `index` which one failed."""
+    """Write several configurations under one revision, all or nothing. `index` of an error is the failed change."""
 
     permission = Permission.MANAGE_CONFIGURATION
     required = ("changes",)

@@ -1,4 +1,4 @@
-"""Who is asking: `authenticate` and the three ways to a token (core protocol, sections 3.8-3.11)."""
+"""Identity: `authenticate`, and requests that return or revoke tokens (core protocol, sections 3.8-3.11)."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class AuthenticateReply(Reply):
 
     ended: Annotated[
         list[int] | UnsetType,
-        says("The subscriptions that ended because the socket has another user now; absent when none did."),
+        says("The subscriptions that ended because the socket has another user now; absent if none did."),
     ] = UNSET
 
 
@@ -49,7 +49,7 @@ class AccessTokenReply(Reply):
 
 
 class Authenticate(Request, tag="authenticate"):
-    """Give this socket the identity of an access token; a failure leaves the identity as it was."""
+    """Give this socket the identity of an access token; a failure does not change the identity."""
 
     required = ("token",)
     reply = AuthenticateReply
@@ -70,37 +70,37 @@ class Token(Request, tag="token"):
 
 
 class TokenPayload(Struct):
-    """The claims of the tokens that `token/create` mints."""
+    """The claims of the tokens that `token/create` makes."""
 
     required: ClassVar[tuple[str, ...]] = ("userId",)
 
-    userId: Annotated[Integer | None, says("The user that the tokens are for; another one needs `ManageUser`.")] = None
+    userId: Annotated[Integer | None, says("The user of the tokens; other users need `ManageUser`.")] = None
     actions: Annotated[
-        list[Raw] | None, says("Permissions by name or number; `*` or 0 for all. Without any the token grants nothing.")
+        list[Raw] | None, says("Permissions by name or number; `*` or 0 for all. Without any it grants nothing.")
     ] = None
     networkIds: Annotated[list[Raw] | None, says("The networks that it reaches: ids, or `*`.")] = None
     deviceTypeIds: Annotated[list[Raw] | None, says("The device types that it reaches: ids, or `*`.")] = None
     expiration: Annotated[
         Raw | None,
-        says("When the access token expires: milliseconds since 1970, or ISO 8601; as after a login when absent."),
+        says("When the access token expires: milliseconds since 1970, or ISO 8601; default as after a login."),
     ] = None
     refreshExpiration: Annotated[
-        Raw | None, says("When the refresh token expires; with the access token when only that is given.")
+        Raw | None, says("When the refresh token expires; default `expiration`, if given.")
     ] = None
     configurations: Annotated[
-        list[str] | None, says("Patterns of the configuration names that it reaches; the caller's own when absent.")
+        list[str] | None, says("Patterns of the configuration names that it reaches; default the caller's own.")
     ] = None
 
 
 class TokenCreate(Request, tag="token/create"):
-    """Mint tokens with no more rights than the caller's own (configuration contract, section 3)."""
+    """Create tokens with at most the rights of the caller (configuration contract, section 3)."""
 
     permission = Permission.MANAGE_TOKEN
     required = ("payload",)
     reply = TokensReply
     errors = (NotAllowed, NotFound, OutOfBounds)
 
-    payload: Annotated[TokenPayload | None, says("What the tokens are to grant.")] = None
+    payload: Annotated[TokenPayload | None, says("The rights of the tokens.")] = None
 
 
 class TokenRefresh(Request, tag="token/refresh"):
@@ -123,14 +123,14 @@ class TokenRevoke(Request, tag="token/revoke"):
     reply = Reply
     errors = (InvalidCredentials, NotAllowed, NotFound, OutOfBounds)
 
-    userId: Annotated[Integer | None, says("The user whose tokens end, all that were made before now.")] = None
+    userId: Annotated[Integer | None, says("The user whose existing tokens end.")] = None
     tokenId: Annotated[str | None, says("The claim `j` of the tokens that end.")] = None
     token: Annotated[
-        str | None, says("A token that ends, with the other one of its pair and all that were made by refreshing it.")
+        str | None, says("A token that ends, with the other one of its pair and those made by refreshing it.")
     ] = None
 
 
 class TokenExpiring(Push, tag="token/expiring", kw_only=True):
-    """The token of the socket expires within a minute; told once for each token, to each subscription."""
+    """The token of the socket expires within a minute; sent once for each token, to each subscription."""
 
     expires: Annotated[str, says("When, in UTC: `2026-03-01T09:30:00.123`.")]

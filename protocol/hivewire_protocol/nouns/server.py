@@ -1,4 +1,4 @@
-"""What the gateway tells anybody about itself (core protocol, sections 2.2-2.4)."""
+"""Public information about the gateway (core protocol, sections 2.2-2.4)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from msgspec import UNSET, Struct, UnsetType
 from hivewire_protocol.messages import Reply, Request, says
 
 API_VERSION = "4.1.0"
-"""The DeviceHive API that this gateway speaks; DeviceHive's clients read it as the version of the server."""
+"""The version of DeviceHive's API; DeviceHive's clients read it as the version of the server."""
 
 _Clock = Annotated[str, says("The gateway's clock, in UTC: `2026-03-01T09:30:00.123`.")]
 
@@ -19,8 +19,8 @@ class Info(Struct):
 
     apiVersion: Annotated[str, says("The version of DeviceHive's API.")]
     serverTimestamp: _Clock
-    restServerUrl: Annotated[str | UnsetType, says("Where REST is; only over a socket.")] = UNSET
-    webSocketServerUrl: Annotated[str | UnsetType, says("Where sockets are opened; only over HTTP.")] = UNSET
+    restServerUrl: Annotated[str | UnsetType, says("The address of REST; only over a socket.")] = UNSET
+    webSocketServerUrl: Annotated[str | UnsetType, says("The address of sockets; only over HTTP.")] = UNSET
 
 
 class InfoReply(Reply):
@@ -30,10 +30,10 @@ class InfoReply(Reply):
 
 
 class CacheInfo(Struct):
-    """What is in memory, and at what time."""
+    """The data in memory, and the time."""
 
     serverTimestamp: _Clock
-    cacheStats: Annotated[str, says("A sentence for people.")]
+    cacheStats: Annotated[str, says("A sentence.")]
 
 
 class CacheInfoReply(Reply):
@@ -51,18 +51,18 @@ class ClusterInfoReply(Reply):
 
 
 class ServerInfo(Request, tag="server/info"):
-    """Version and clock; over a socket the address of REST, over HTTP that of the socket."""
+    """Version and clock; over a socket also the address of REST, over HTTP that of sockets."""
 
     reply = InfoReply
 
 
 class ServerCacheInfo(Request, tag="server/cacheInfo"):
-    """A sentence about what is held in memory."""
+    """A sentence about the data in memory."""
 
     reply = CacheInfoReply
 
 
 class ClusterInfo(Request, tag="cluster/info"):
-    """The addresses of the message bus behind the server; there is none, so they are the gateway's own."""
+    """The addresses of the message bus of DeviceHive; there is none, so they are the gateway's own."""
 
     reply = ClusterInfoReply

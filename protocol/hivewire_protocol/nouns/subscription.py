@@ -20,7 +20,7 @@ _POSITION = re.compile(r"([0-9a-zA-Z]{1,64})-(\d{1,18})", re.ASCII)
 
 
 def render_position(epoch: str, revision: int) -> str:
-    """The position behind a revision of an epoch."""
+    """The position after a revision of an epoch."""
     return f"{epoch}-{revision}"
 
 
@@ -37,7 +37,7 @@ class SubscribeReply(Reply):
 
     subscriptionId: Annotated[int, says("The number of the subscription, from 1 in each connection.")]
     mode: Annotated[str, says("`snapshot`, `live`, `resumed` or `reset`: what follows.")]
-    position: Annotated[str | UnsetType, says("Where `live` and `resumed` begin.")] = UNSET
+    position: Annotated[str | UnsetType, says("The position at which `live` and `resumed` begin.")] = UNSET
     oldest: Annotated[int | UnsetType, says("With `reset`: the first revision from which the log is complete.")] = UNSET
 
 
@@ -47,9 +47,9 @@ class SubscriptionItem(Struct, gc=False, omit_defaults=True):
     subscriptionId: Annotated[int, says("Its number.")]
     type: Annotated[str, says("`configuration` or `tenant`.")]
     names: Annotated[list[str], says("The name patterns, or the tenant, that it follows.")]
-    paused: Annotated[
-        bool, says("True when the rights of the socket cover nothing of it any more; absent otherwise.")
-    ] = False
+    paused: Annotated[bool, says("True if the rights of the socket no longer cover any of it; absent otherwise.")] = (
+        False
+    )
 
 
 class SubscriptionListReply(Reply):
@@ -71,10 +71,10 @@ class ConfigurationSubscribe(Request, tag="configuration/subscribe"):
 
     names: Annotated[list[str] | None, says("Exact names, or prefixes that end in `*`; everything when absent.")] = None
     tenant: Annotated[str | None, says("A tenant whose document to follow, in place of `names`.")] = None
-    since: Annotated[str | None, says("The last `position` that the client has: resume behind it.")] = None
-    snapshot: Annotated[bool | None, says("False: changes only, without the state at the beginning.")] = None
+    since: Annotated[str | None, says("The last `position` that the client has: resume after it.")] = None
+    snapshot: Annotated[bool | None, says("False: only changes, without the state at the beginning.")] = None
     conflate: Annotated[
-        bool | None, says("False: close the connection (4008) rather than leave out changes for a slow reader.")
+        bool | None, says("False: do not leave out changes for a slow reader, but close the connection (4008).")
     ] = None
 
 
@@ -109,23 +109,17 @@ class SubscriptionPaused(Push, tag="subscription/paused", kw_only=True):
 
 # Members that several pushes share.
 _Position = Annotated[
-    str | UnsetType, says("Where to resume once this message is applied; absent while a group goes on.")
+    str | UnsetType, says("The position to resume from after this message; absent while a group continues.")
 ]
-_More = Annotated[
-    bool | UnsetType, says("True in place of a position: more of the same group follows; apply it as a whole.")
-]
-_Conflated = Annotated[
-    bool | UnsetType, says("True: a slow reader gets only the latest change of each name, others are left out.")
-]
+_More = Annotated[bool | UnsetType, says("True in place of a position: the group continues; apply it as a whole.")]
+_Conflated = Annotated[bool | UnsetType, says("True: a slow reader gets only the latest change of each name.")]
 _Last = Annotated[bool, says("True in the last frame of the snapshot, the one with the position.")]
-_Reset = Annotated[
-    bool | UnsetType, says("True in the first frame of a snapshot that replaces everything that the client holds.")
-]
-_Caught = Annotated[str, says("Where to resume: nothing up to here matched that was not pushed.")]
+_Reset = Annotated[bool | UnsetType, says("True in the first frame of a snapshot that replaces the client's state.")]
+_Caught = Annotated[str, says("The position to resume from: every matching change up to it was pushed.")]
 
 
 class ConfigurationUpdate(Push, tag="configuration/update", kw_only=True):
-    """A configuration changed; the members behind the position are those of a change."""
+    """A configuration changed; the members after the position are those of a change."""
 
     position: _Position = UNSET
     more: _More = UNSET
@@ -134,7 +128,7 @@ class ConfigurationUpdate(Push, tag="configuration/update", kw_only=True):
     operation: Annotated[str, says("`put` or `delete`.")]
     modified: Annotated[str, says("When, in UTC: `2026-03-01T09:30:00.123`.")]
     modifiedBy: Annotated[str | None, says("The login of the writer.")]
-    description: Annotated[str | None, says("Why, as the writer said.")]
+    description: Annotated[str | None, says("The writer's reason.")]
     configuration: Annotated[Configuration, says("The configuration after the change.")]
 
 
@@ -143,7 +137,7 @@ class ConfigurationSnapshot(Push, tag="configuration/snapshot", kw_only=True):
 
     position: _Position = UNSET
     reset: _Reset = UNSET
-    configurations: Annotated[list[Configuration], says("Configurations, each as it is now.")]
+    configurations: Annotated[list[Configuration], says("Configurations in their current state.")]
     last: _Last
 
 
@@ -164,17 +158,17 @@ class TenantUpdate(Push, tag="tenant/update", kw_only=True):
     modifiedBy: Annotated[str | None, says("The login or client id of the writer.")]
     tenant: Annotated[str, says("The tenant's id.")]
     updatedTime: Annotated[
-        int | None, says("The document's `updatedTime`, milliseconds since 1970; null when it went with its tenant.")
+        int | None, says("The document's `updatedTime`, milliseconds since 1970; null when the tenant was deleted.")
     ]
     added: Annotated[list[str], says("URIs of elements that are new.")]
     removed: Annotated[list[str], says("URIs of elements that are gone.")]
-    modifiedUris: Annotated[list[str], says("URIs of elements that have changed themselves.")]
+    modifiedUris: Annotated[list[str], says("URIs of elements whose own members changed.")]
     truncated: Annotated[bool, says("Whether a list had more than 1,000 URIs.")]
-    warnings: Annotated[int, says("How many findings in the document are warnings.")]
+    warnings: Annotated[int, says("The number of warnings about the document.")]
 
 
 class TenantState(Struct):
-    """Which version of its document a tenant has."""
+    """The version of a tenant's document."""
 
     tenant: Annotated[str, says("The tenant's id.")]
     updatedTime: Annotated[int, says("The document's `updatedTime`, milliseconds since 1970.")]
@@ -186,7 +180,7 @@ class TenantSnapshot(Push, tag="tenant/snapshot", kw_only=True):
 
     position: _Position = UNSET
     reset: _Reset = UNSET
-    tenants: Annotated[list[TenantState], says("The tenant, or nothing when it has no document yet.")]
+    tenants: Annotated[list[TenantState], says("The tenant; empty if it has no document yet.")]
     last: _Last
 
 

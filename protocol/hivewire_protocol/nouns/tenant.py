@@ -17,7 +17,7 @@ TENANT_ID = re.compile(r"[A-Za-z0-9]{1,32}")
 
 
 class Privilege(StrEnum):
-    """What a client may do in a tenant."""
+    """The privileges of clients in tenants."""
 
     READ = "READ"
     CREATE = "CREATE"

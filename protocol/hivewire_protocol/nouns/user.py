@@ -13,7 +13,7 @@ from hivewire_protocol.permissions import Permission
 
 
 class Role(IntEnum):
-    """What kind of user; decides the rights that a login gets."""
+    """The kind of user, which decides the rights of its login."""
 
     ADMIN = 0
     CLIENT = 1
@@ -77,7 +77,7 @@ class UserListReply(Reply):
 
 
 class UserGetCurrent(Request, tag="user/getCurrent"):
-    """The user whose token it is, as stored now."""
+    """The user of the token, as currently stored."""
 
     permission = Permission.GET_CURRENT_USER
     reply = UserCurrentReply
@@ -92,18 +92,18 @@ class UserList(Request, tag="user/list"):
 
     login: Annotated[str | None, says("Only the user with this login.")] = None
     loginPattern: Annotated[
-        str | None, says("Only logins like this: `%` stands for any characters, `_` for one; goes before `login`.")
+        str | None, says("Only logins like this: `%` is any characters, `_` is one; overrides `login`.")
     ] = None
     role: Annotated[Integer | None, says("Only users of this role.")] = None
     status: Annotated[Integer | None, says("Only users of this status.")] = None
     sortField: Annotated[str | None, says("`id` or `login`.")] = None
     sortOrder: Annotated[str | None, says("`asc`, as when absent, or `desc`.")] = None
-    take: Annotated[Integer | None, says("The most to answer; when absent, 20 over a socket and all over HTTP.")] = None
-    skip: Annotated[Integer | None, says("How many to leave out at the beginning.")] = None
+    take: Annotated[Integer | None, says("The most to return; default 20 over a socket, all over HTTP.")] = None
+    skip: Annotated[Integer | None, says("The number to skip at the beginning.")] = None
 
 
 class UserCreated(Struct):
-    """A user that was just made: what the request did not say."""
+    """A new user: the members that were not in the request."""
 
     id: _Id
     lastLogin: _LastLogin
@@ -113,13 +113,13 @@ class UserCreated(Struct):
 
 
 class UserInsertReply(Reply):
-    """The new user's number, and what it has by default."""
+    """The new user's number, and its defaults."""
 
     user: Annotated[UserCreated, says("The new user.")]
 
 
 class UserInsertFields(Struct):
-    """A new user. Members that are not known are ignored."""
+    """A new user. Unknown members are ignored."""
 
     required: ClassVar[tuple[str, ...]] = ("login", "password", "role")
 
@@ -131,15 +131,15 @@ class UserInsertFields(Struct):
     status: Annotated[Integer | None, says("0: active, as when absent; 1: locked out, 2: disabled.")] = None
     data: Annotated[dict[str, Any] | None, says("Any JSON object that applications keep with the user.")] = None
     introReviewed: Annotated[
-        bool | None, says("Whether the user has seen the introduction of DeviceHive's console; false when absent.")
+        bool | None, says("Whether the user has seen the introduction of DeviceHive's console; default false.")
     ] = None
     allDeviceTypesAvailable: Annotated[
-        bool | None, says("Whether the user reaches all device types; true when absent.")
+        bool | None, says("Whether the user reaches all device types; default true.")
     ] = None
 
 
 class UserInsert(Request, tag="user/insert"):
-    """Make a user. It needs an administrator's unrestricted token."""
+    """Create a user. It needs an administrator's unrestricted token."""
 
     permission = Permission.MANAGE_USER
     required = ("user",)
@@ -150,11 +150,11 @@ class UserInsert(Request, tag="user/insert"):
 
 
 class UserUpdateFields(Struct):
-    """What to change of a user. A missing member stays as it is, except `data`."""
+    """Changes of a user. An absent member stays as it is, except `data`."""
 
     required: ClassVar[tuple[str, ...]] = ()
 
-    login: Annotated[str | None, says("The login that the user has; it cannot be changed.")] = None
+    login: Annotated[str | None, says("The current login; it cannot be changed.")] = None
     password: Annotated[str | None, says("A new password, 6 to 128 characters.")] = None
     role: Annotated[Integer | None, says("0: administrator, 1: client.")] = None
     status: Annotated[Integer | None, says("0: active, 1: locked out, 2: disabled.")] = None
