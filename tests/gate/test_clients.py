@@ -89,6 +89,14 @@ def go(name: str, folder: Path) -> list[str | Path]:
     return [built]
 
 
+def dotnet(name: str, folder: Path) -> list[str | Path]:
+    """By Mono, which is what Debian has of .NET."""
+    installed("mono", "mcs")
+    built = folder / "client.exe"
+    run(["mcs", "-r:System.Net.Http.dll", f"-out:{built}", PROGRAMS / name])
+    return ["mono", built]
+
+
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGateway]:
     """One that takes large values."""
@@ -146,6 +154,7 @@ HTTP: dict[str, tuple[Callable[[str, Path], list[str | Path]], str]] = {
     "Node fetch": (node, "fetch.mjs"),
     "Java HttpClient": (java, "Client.java"),
     "Go net-http": (go, "http.go"),
+    ".NET HttpClient": (dotnet, "Client.cs"),
 }
 WEBSOCKETS = {
     "websocket-client": (python, "with_websocket_client.py"),
@@ -154,6 +163,7 @@ WEBSOCKETS = {
     "Node ws": (node_ws, "websocket.mjs"),
     "Java WebSocket": (java, "Client.java"),
     "Go gorilla": (go, "websocket.go"),
+    ".NET ClientWebSocket": (dotnet, "Client.cs"),
 }
 
 
