@@ -42,7 +42,9 @@ def frame(
         head += bytes([masked << 7 | 127]) + length.to_bytes(8)
     if not masked:
         return head + payload
-    return head + MASK + bytes(byte ^ MASK[index % 4] for index, byte in enumerate(payload))
+    size = len(payload)
+    mask = (MASK * (size // 4 + 1))[:size]
+    return head + MASK + (int.from_bytes(payload) ^ int.from_bytes(mask)).to_bytes(size)
 
 
 def upgrade(path: str = "/api/websocket", token: str | None = None) -> bytes:
