@@ -10,6 +10,7 @@ from hivewire.access.users import UserProfile
 from hivewire.store import open_store
 from hivewire_protocol.nouns.user import Role, Status
 from tests.running import PASSWORD
+from tests.world import HASHER
 
 ADMIN = ("admin", Role.ADMIN, Status.ACTIVE)
 
@@ -22,6 +23,6 @@ def write_users(data: Path, *users: tuple[str, Role, Status]) -> None:
 async def _write(data: Path, users: tuple[tuple[str, Role, Status], ...]) -> None:
     async with AsyncExitStack() as stack:
         store = await open_store(data, stack)
-        secret = await store.passwords.hash(PASSWORD)
+        secret = HASHER.hash(PASSWORD)
         for login, role, status in users:
             await store.ledger.commit(store.users.write(login, UserProfile(secret, role, status), None))
