@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
 import os
 import shutil
@@ -9,6 +10,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Generator, Iterator
+from functools import cache
 from pathlib import Path
 
 import httpx
@@ -27,6 +29,9 @@ settings.register_profile("long", settings.get_profile("short"), max_examples=1_
 # The five seconds that httpx waits by itself are over on a busy machine: all its functions share this one default.
 WAITS = inspect.signature(httpx.request).parameters["timeout"].default
 WAITS.connect = WAITS.read = WAITS.write = WAITS.pool = PATIENCE
+
+# Each client of httpx loads all certificates that the machine trusts, which takes longer than a request without TLS.
+vars(httpx._transports.default)["create_ssl_context"] = cache(httpx._config.create_ssl_context)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -82,6 +87,17 @@ def pytest_runtest_makereport(
         return pytest.TestReport(
             item.nodeid, item.location, {}, "failed", told, call.when, (), call.duration, call.start, call.stop
         )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Thousands of tests stay to the end: the garbage collector need not look at them again and again."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
