@@ -34,8 +34,9 @@ test-newest: $(VENV)/.test ## run a short form of the suite on the newest Python
 	touch $(VENV)/newest/.test; \
 	$(VENV)/newest/bin/python -m pytest -n auto --maxprocesses 4 --dist worksteal $(SHORT)
 
-test-long: $(VENV)/.test ## try ten times as many examples of every property (some minutes)
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal --long tests/protocol tests/rooms tests/ledger
+test-long: $(VENV)/.test ## try a thousand examples of each property instead of sixty (some minutes)
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal --long tests/protocol tests/rooms tests/ledger \
+		tests/gate/test_watchers.py
 
 coverage: $(VENV)/.test $(VENV)/.clients ## run the whole suite and say which lines and branches of the gateway it leaves out
 	@rm -rf .coverage && mkdir .coverage

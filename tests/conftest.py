@@ -23,7 +23,7 @@ from tests.command import Outcome, Run
 from tests.running import PASSWORD, PATIENCE, RunningGateway, Talk, make_certificate
 
 # How long an example takes says how busy the machine is, not whether the code is right.
-settings.register_profile("short", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("short", max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("long", settings.get_profile("short"), max_examples=1_000)
 
 # The five seconds that httpx waits by itself are over on a busy machine: all its functions share this one default.

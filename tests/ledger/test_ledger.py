@@ -252,11 +252,14 @@ class SharedMachine(Machine):
 
 TestModel = Machine.TestCase
 TestModel.settings = settings(
-    max_examples=60, stateful_step_count=20, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=settings().max_examples // 2,
+    stateful_step_count=20,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
 )
 
 TestModelOfASharedLog = SharedMachine.TestCase
-TestModelOfASharedLog.settings = settings(TestModel.settings, max_examples=30)
+TestModelOfASharedLog.settings = settings(TestModel.settings, max_examples=settings().max_examples // 3)
 
 
 # A ledger whose journal can be held up and broken.
