@@ -37,7 +37,7 @@ from hivewire.transport import server as port
 from hivewire.transport.admission import Admission
 from hivewire.transport.events import EventStreams
 from hivewire.transport.server import Server
-from hivewire.transport.websocket import Sockets
+from hivewire.transport.sockets import Sockets
 
 
 class Started(Struct):

@@ -23,7 +23,8 @@ from hivewire.http.peer import caller_of
 from hivewire.ledger.records import Change
 from hivewire.ledger.state import Kind
 from hivewire.transport.admission import Admission
-from hivewire.transport.websocket import Sockets, WebSocket
+from hivewire.transport.sockets import Sockets
+from hivewire.transport.websocket import WebSocket
 from hivewire_protocol import codec, coercion, patterns, times
 from hivewire_protocol.catalogue import REQUESTS
 from hivewire_protocol.encoding import encode
@@ -190,7 +191,7 @@ async def _converse(world: World, pieces: list[bytes]) -> list[tuple[int, bytes]
     """The frames that come back: opcodes, with the payloads of those that are no answers."""
     admission, identify = Admission(world.services.settings), partial(caller_of, world.services)
     sockets, transport = Sockets(world.dispatcher, admission, identify), _Transport()
-    socket = WebSocket(sockets, transport, Caller("10.0.0.1", "h"), ServerState(), 0)
+    socket = WebSocket(sockets.shared, transport, Caller("10.0.0.1", "h"), ServerState(), 0)
     for piece in pieces:
         if not transport.ended:
             socket.data_received(piece)

@@ -16,7 +16,7 @@ from hivewire.dialects import DIALECTS
 from hivewire.http.routes import Context
 from hivewire.transport.admission import Admission
 from hivewire.transport.events import EventStreams
-from hivewire.transport.websocket import PATHS
+from hivewire.transport.sockets import PATHS
 from hivewire_protocol.messages import action_of
 from tests.running import PASSWORD, RunningGateway, Talk
 from tests.world import World

@@ -17,7 +17,8 @@ from hivewire.caller import Caller
 from hivewire.ledger.engines.sqlite import SqliteJournal
 from hivewire.ledger.writer import Writer
 from hivewire.transport.admission import Admission
-from hivewire.transport.websocket import Sockets, WebSocket
+from hivewire.transport.sockets import Sockets
+from hivewire.transport.websocket import WebSocket
 from tests.gate.wire import frame
 from tests.world import World
 
@@ -113,8 +114,8 @@ async def test_a_put_is_carried_by_few_functions_from_its_bytes_to_the_push(tmp_
     recorder = Recorder()
     sockets = Sockets(world.dispatcher, Admission(world.services.settings), lambda: Caller("", ""))
     asker, follower = Wire(recorder), Wire(recorder)
-    connection = WebSocket(sockets, asker, world.caller(), ServerState(), 1)
-    WebSocket(sockets, follower, world.caller(), ServerState(), 2).data_received(
+    connection = WebSocket(sockets.shared, asker, world.caller(), ServerState(), 1)
+    WebSocket(sockets.shared, follower, world.caller(), ServerState(), 2).data_received(
         frame(b'{"action":"configuration/subscribe","requestId":1}')
     )
 

@@ -11,7 +11,8 @@ from uvicorn.server import ServerState
 
 from hivewire.caller import Caller
 from hivewire.transport.admission import Admission
-from hivewire.transport.websocket import Sockets, WebSocket
+from hivewire.transport.sockets import Sockets
+from hivewire.transport.websocket import WebSocket
 from tests.gate.wire import CLOSE, CONTINUATION, INFO, PING, frame
 from tests.world import World, opened
 
@@ -50,7 +51,7 @@ class Shell:
     def __init__(self, world: World) -> None:
         self.wire = Wire()
         self.sockets = Sockets(world.dispatcher, Admission(world.services.settings), lambda: Caller("", ""))
-        self.socket = WebSocket(self.sockets, self.wire, world.caller(), ServerState(), 1)
+        self.socket = WebSocket(self.sockets.shared, self.wire, world.caller(), ServerState(), 1)
         self.moment = asyncio.get_running_loop().time()
 
     def pass_by(self, seconds: float) -> None:

@@ -9,7 +9,7 @@ from hivewire.http.cors import CORS
 from hivewire.http.request import HttpRequest
 from hivewire.http.response import Response, error_document, json
 from hivewire.http.routes import Context, Dialect, Route
-from hivewire.transport.websocket import PATHS
+from hivewire.transport.sockets import PATHS
 from hivewire_protocol.errors import WireError
 
 PLACES = {

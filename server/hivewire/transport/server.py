@@ -19,7 +19,7 @@ from hivewire.telemetry import Gauges, log
 from hivewire.transport.admission import Admission
 from hivewire.transport.connection import HttpProtocol
 from hivewire.transport.events import EventStreams
-from hivewire.transport.websocket import Sockets
+from hivewire.transport.sockets import Sockets
 
 
 class Server(uvicorn.Server):
@@ -67,7 +67,7 @@ class Server(uvicorn.Server):
 
     def reload(self, settings: Settings) -> None:
         """Use other settings from now on, and the TLS files as they are now, which have been checked."""
-        self._admission.settings = self._sockets.settings = settings
+        self._admission.settings = self._sockets.shared.settings = settings
         if self.config.ssl is not None and settings.tls_certificate is not None:
             self.config.ssl.load_cert_chain(settings.tls_certificate, settings.tls_key)
 

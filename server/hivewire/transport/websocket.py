@@ -1,47 +1,34 @@
 """WebSocket connections: the asyncio shell around the frame reader and the session.
 
-`Sockets.open` answers a handshake request and makes the connection. The shell does everything that needs the socket or
-a clock: when to read (back-pressure), when to write, pings and missed pongs, the deadlines of messages and of the close
-handshake, and the stop of the gateway.
+The shell does everything that needs the socket or a clock: when to read (back-pressure), when to write, pings and
+missed pongs, the deadlines of messages and of the close handshake, and the stop of the gateway.
 """
 
 from __future__ import annotations
 
 import asyncio
-import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from enum import IntEnum
-from itertools import count, takewhile
 from time import monotonic
 
+from msgspec import Struct, field
 from uvicorn.server import ServerState
-from websockets.http11 import Request, Response
-from websockets.server import ServerProtocol
 
 from hivewire.access.identity import ANONYMOUS
 from hivewire.caller import Caller
 from hivewire.dispatch import Dispatcher
 from hivewire.session import STRANGERS_TURN_SECONDS, TURN_SECONDS, Session
-from hivewire.telemetry import Gauges, log
+from hivewire.settings import Settings
+from hivewire.telemetry import log
 from hivewire.transport import frames
-from hivewire.transport.admission import FREE, Admission
+from hivewire.transport.admission import Admission
 from hivewire.transport.backlog import SLICE, Backlog
-from hivewire.transport.connection import PORTION, Refusal, peer_address, rest_seconds
+from hivewire.transport.connection import PORTION, peer_address, rest_seconds
 from hivewire.transport.frames import TEXT_HEADS, Close, Event, Failure, FrameReader, Ping, Unacceptable, text_head
 from hivewire_protocol.close import TABLE, Code
 from hivewire_protocol.codec import push
-from hivewire_protocol.errors import NotFound, TooManyRequests, Unavailable, WireError
-
-Identify = Callable[..., Caller]
-"""Finds the caller of a handshake request: see `hivewire.http.peer.caller_of`."""
-
-PATHS = {"/api/websocket": "api", "/dh/websocket": "dh"}
-"""The paths of WebSockets, and the DeviceHive context of each."""
-
-BEATS = 30
-"""Ticks within `ping_seconds`, more if they would be over a second apart. Each tick pings a share of the sockets, so
-that every socket is pinged once in `ping_seconds` and the pings are spread over that time."""
+from hivewire_protocol.errors import Unavailable
 
 CLOSE_SECONDS = 5.0
 """Time for the peer to answer our close frame; then the connection is aborted."""
@@ -83,96 +70,15 @@ class State(IntEnum):
 OPEN, CLOSING, CLOSED = State
 
 
-class Sockets:
-    """All open sockets of one gateway, and what they share."""
+class Shared(Struct):
+    """What all sockets of one gateway share. `strangers` have not logged in: since when, oldest first."""
 
-    def __init__(self, dispatcher: Dispatcher, admission: Admission, identify: Identify) -> None:
-        self.dispatcher = dispatcher
-        self.admission = admission
-        self.settings = admission.settings
-        self.open_sockets: set[WebSocket] = set()
-        self.unfinished: set[WebSocket] = set()
-        self.strangers: dict[WebSocket, float] = {}  # without a login: since when, oldest first
-        self.draining = False
-        self._unread: set[WebSocket] = set()  # whose unread answers were counted at the last tick
-        self._identify = identify
-        self._numbers = count()
-        self._beat = 0
-        self._task: asyncio.Task[None] | None = None
-
-    def open(self, transport: asyncio.Transport, request: Request, server_state: ServerState) -> WebSocket:
-        """Answer a handshake request with 101 and return its connection. Raises Refusal."""
-        context = PATHS.get(request.path.partition("?")[0])
-        try:
-            if context is None:
-                raise NotFound
-            if self.draining:
-                raise Unavailable("the gateway is stopping")
-            caller = self._identify(
-                peer_address(transport),
-                lambda name: _header(request, name),
-                context=context,
-                secure=transport.get_extra_info("sslcontext") is not None,
-                http=False,
-            )
-        except WireError as error:
-            headers = {"WWW-Authenticate": "Bearer"} if error.code == 401 else {}
-            if isinstance(error, TooManyRequests):
-                headers["Retry-After"] = str(error.members["retryAfter"])
-            raise Refusal(error.code, str(error), headers) from None
-        transport.write(_accept(request).serialize())
-        socket = WebSocket(self, transport, caller, server_state, next(self._numbers))
-        transport.set_write_buffer_limits(high=FREE if socket.stranger else self.settings.outbox_bytes)
-        self.open_sockets.add(socket)
-        server_state.connections.add(socket)  # type: ignore[arg-type]
-        return socket
-
-    def start(self) -> None:
-        """Start the timer."""
-        self._task = asyncio.create_task(self._keep_ticking())
-
-    async def close(self) -> None:
-        """Stop the timer. The server has closed the sockets by now."""
-        if self._task is not None:
-            self._task.cancel()
-
-    def gauges(self) -> Gauges:
-        """Metrics of all sockets."""
-        return {
-            "sockets": ("Open WebSockets.", lambda: len(self.open_sockets)),
-            "outbox_bytes": ("Bytes that WebSocket peers have not read yet.", self.outbox_bytes),
-        }
-
-    def outbox_bytes(self) -> int:
-        """Bytes that peers have not read yet, of all sockets."""
-        return sum(socket.transport.get_write_buffer_size() for socket in self.open_sockets)
-
-    async def _keep_ticking(self) -> None:
-        beats = max(BEATS, math.ceil(self.settings.ping_seconds))
-        while True:
-            await asyncio.sleep(self.settings.ping_seconds / beats)
-            self.tick(beats)
-
-    def tick(self, beats: int) -> None:
-        """Ping a share of the sockets, and check the deadlines of all; called `beats` times within `ping_seconds`.
-
-        One timer serves all sockets: a timer for each would take more memory than the rest of an idle one.
-        """
-        self._beat = (self._beat + 1) % beats
-        for socket in [socket for socket in self.open_sockets if socket.number % beats == self._beat]:
-            socket.keep_alive()
-        for socket in [socket for socket in self.open_sockets if socket.stalled_since is not None]:
-            socket.check_progress()
-        for socket in list(self.unfinished):
-            socket.check_message()
-        unread = {socket for socket in self.open_sockets if socket.transport.get_write_buffer_size() > PORTION}
-        for socket in unread | self._unread & self.open_sockets:
-            socket.count_unread()
-        self._unread = unread
-        late = asyncio.get_running_loop().time() - self.settings.login_seconds
-        for socket in list(takewhile(lambda socket: self.strangers[socket] <= late, self.strangers)):
-            socket.close(Code.NOT_AUTHENTICATED)
-            del self.strangers[socket]
+    dispatcher: Dispatcher
+    admission: Admission
+    settings: Settings
+    open_sockets: set[WebSocket] = field(default_factory=set)
+    unfinished: set[WebSocket] = field(default_factory=set)
+    strangers: dict[WebSocket, float] = field(default_factory=dict)
 
 
 class WebSocket(asyncio.Protocol):
@@ -199,7 +105,7 @@ class WebSocket(asyncio.Protocol):
         "_resting",
         "_server_state",
         "_session",
-        "_sockets",
+        "_shared",
         "_state",
         "_unread",
         "_watched",
@@ -210,24 +116,24 @@ class WebSocket(asyncio.Protocol):
     )
 
     def __init__(
-        self, sockets: Sockets, transport: asyncio.Transport, caller: Caller, server_state: ServerState, number: int
+        self, shared: Shared, transport: asyncio.Transport, caller: Caller, server_state: ServerState, number: int
     ) -> None:
-        self._sockets = sockets
+        self._shared = shared
         self._server_state = server_state
         self._loop = asyncio.get_running_loop()
         self.transport = transport
         self.number = number
         self._address = peer_address(transport)
         caller.listener = self
-        self._session = Session(sockets.dispatcher, caller, self._send, self._settled)
+        self._session = Session(shared.dispatcher, caller, self._send, self._settled)
         self._state: State = OPEN
         self._admitted = True
         self.stranger = caller.identity is ANONYMOUS
         """Whether this socket has no login yet."""
         if self.stranger:
-            sockets.strangers[self] = self._loop.time()
+            shared.strangers[self] = self._loop.time()
         # Reading.
-        self._reader = FrameReader(sockets.settings.message_bytes)
+        self._reader = FrameReader(shared.settings.message_bytes)
         self._backlog = Backlog(transport)
         self._events: Sequence[Event] = ()  # parsed, but waiting for other connections or for answers
         self._ending: Close | Failure | Unacceptable | None = None  # closes the connection once all is answered
@@ -266,12 +172,12 @@ class WebSocket(asyncio.Protocol):
         """The connection has ended, for whatever reason."""
         self._state = CLOSED
         self._server_state.connections.discard(self)
-        self._sockets.open_sockets.discard(self)
-        self._sockets.unfinished.discard(self)
-        self._sockets.strangers.pop(self, None)
-        self._sockets.admission.draw(self._drawn, 0)
+        self._shared.open_sockets.discard(self)
+        self._shared.unfinished.discard(self)
+        self._shared.strangers.pop(self, None)
+        self._shared.admission.draw(self._drawn, 0)
         if self._admitted:
-            self._sockets.admission.leave(self, self._address)
+            self._shared.admission.leave(self, self._address)
         if self._close_timer is not None:
             self._close_timer.cancel()
         self._session.close()
@@ -308,16 +214,16 @@ class WebSocket(asyncio.Protocol):
         """The caller has logged in, so the socket is not a stranger any more."""
         if self.stranger:
             self.stranger = False
-            self._sockets.strangers.pop(self, None)
-            self._sockets.admission.login(self)
-            services = self._sockets.dispatcher.services
+            self._shared.strangers.pop(self, None)
+            self._shared.admission.login(self)
+            services = self._shared.dispatcher.services
             services.strangers.give_back(services.settings, self._session.caller.address, LOGIN_REQUESTS)
-            self.transport.set_write_buffer_limits(high=self._sockets.settings.outbox_bytes)
+            self.transport.set_write_buffer_limits(high=self._shared.settings.outbox_bytes)
 
     def shutdown(self) -> None:
         """The server stops: read nothing more, answer what was read, then close with 1001."""
         self._draining = True
-        self._cut_after(self._sockets.settings.drain_seconds)
+        self._cut_after(self._shared.settings.drain_seconds)
         self._regulate()
         self._close_if_drained()
 
@@ -356,7 +262,7 @@ class WebSocket(asyncio.Protocol):
                     self._events = list(left)
                     return
         except Exception as error:
-            self._sockets.dispatcher.services.telemetry.unexpected("socket", error)
+            self._shared.dispatcher.services.telemetry.unexpected("socket", error)
             self.close(Code.INTERNAL_ERROR, "internal error")
 
     def _receive_from_stranger(self, message: bytes) -> None:
@@ -377,7 +283,7 @@ class WebSocket(asyncio.Protocol):
         self._close_if_drained()
 
     def _failed_too_often(self) -> bool:
-        return self._session.caller.failures >= self._sockets.settings.failed_authentications
+        return self._session.caller.failures >= self._shared.settings.failed_authentications
 
     def _put_off(self, events: Sequence[Event]) -> None:
         """Handle these events in a later iteration of the event loop, after other connections."""
@@ -393,7 +299,7 @@ class WebSocket(asyncio.Protocol):
             if self._session.pending and self._state is OPEN:
                 # Earlier requests are answered first, unless that takes longer than a drain.
                 self._ending = event
-                self._cut_after(self._sockets.settings.drain_seconds)
+                self._cut_after(self._shared.settings.drain_seconds)
                 return False
             self._end(event)
         else:
@@ -418,15 +324,15 @@ class WebSocket(asyncio.Protocol):
             reader.renewed, self._begun = False, None  # a message was completed: the unfinished one began after it
         if reader.unfinished:
             self._begun = self._begun or self._loop.time()
-            self._sockets.unfinished.add(self)
+            self._shared.unfinished.add(self)
         else:
             self._begun = None
-            self._sockets.unfinished.discard(self)
+            self._shared.unfinished.discard(self)
         if self.stranger:
             self._account_stranger()
             return
         try:
-            self._drawn = self._sockets.admission.draw(self._drawn, reader.held)
+            self._drawn = self._shared.admission.draw(self._drawn, reader.held)
         except Unavailable as error:
             self._fail(Code.INTERNAL_ERROR, str(error))
         self._watched = self._begun is not None or self._drawn > 0
@@ -438,7 +344,7 @@ class WebSocket(asyncio.Protocol):
         unread = self.transport.get_write_buffer_size() if self.stalled_since is not None else 0
         put_off = sum(len(event) + OVERHEAD for event in self._events if type(event) is bytes)
         waiting = self._reader.held + len(self._backlog.data) + self._session.pending_bytes + put_off
-        self._sockets.admission.hold(self, waiting + unread)
+        self._shared.admission.hold(self, waiting + unread)
 
     # Writing.
 
@@ -533,7 +439,7 @@ class WebSocket(asyncio.Protocol):
         """Close with 1001 if the server stops and everything that was read is answered."""
         if not self._draining or self._session.pending or self._waiting() or self._state is not OPEN:
             return
-        spread = random.randrange(int(self._sockets.settings.drain_spread * 1_000) + 1)  # noqa: S311 - no secret
+        spread = random.randrange(int(self._shared.settings.drain_spread * 1_000) + 1)  # noqa: S311 - no secret
         self.close(Code.GOING_AWAY, TABLE[Code.GOING_AWAY].reason.format(ms=spread))
         self._draining = False
         self._regulate()  # to read the peer's close frame
@@ -560,7 +466,7 @@ class WebSocket(asyncio.Protocol):
             self.stalled_since = now
         self._unread = unread
         self._idle = self._idle or self._idle_now()
-        if self.stalled_since is not None and now - self.stalled_since >= self._sockets.settings.slow_seconds:
+        if self.stalled_since is not None and now - self.stalled_since >= self._shared.settings.slow_seconds:
             self.close(Code.SLOW_CONSUMER)
             self._cut_after(1)  # the peer will hardly read the close frame, which is after all unread answers
 
@@ -570,15 +476,15 @@ class WebSocket(asyncio.Protocol):
             self._account_stranger()
         else:
             unread = self.transport.get_write_buffer_size()
-            self._sockets.admission.stall(self, unread if unread > PORTION else 0)
+            self._shared.admission.stall(self, unread if unread > PORTION else 0)
 
     def _idle_now(self) -> bool:
         since = self.stalled_since
-        return since is not None and self._loop.time() - since >= self._sockets.settings.conflate_seconds
+        return since is not None and self._loop.time() - since >= self._shared.settings.conflate_seconds
 
     def check_message(self) -> None:
         """Close a peer that does not complete its message within `body_seconds`."""
-        now, seconds = self._loop.time(), self._sockets.settings.body_seconds
+        now, seconds = self._loop.time(), self._shared.settings.body_seconds
         if not self._backlog.reading or self._begun is None:
             self._begun = now  # time in which we do not read does not count
         elif now - self._begun >= seconds and self._state is OPEN:
@@ -604,7 +510,7 @@ class WebSocket(asyncio.Protocol):
 
     def _congested(self) -> bool:
         """Whether reading pauses: the peer does not read, has too much pending, or has ended the conversation."""
-        settings, session = self._sockets.settings, self._session
+        settings, session = self._shared.settings, self._session
         return (
             self.stalled_since is not None
             or self._ending is not None
@@ -649,7 +555,7 @@ class WebSocket(asyncio.Protocol):
             events += self._reader.feed(self._backlog.take())
         self._events = events
         if self._close_timer is None and any(isinstance(event, Close | Failure | Unacceptable) for event in events):
-            self._cut_after(self._sockets.settings.drain_seconds)
+            self._cut_after(self._shared.settings.drain_seconds)
 
     def _go_on(self) -> None:
         """Handle the next part of the waiting input, in a later iteration of the event loop."""
@@ -662,21 +568,3 @@ class WebSocket(asyncio.Protocol):
             self._received()
         self._regulate()
         self._close_if_drained()
-
-
-def _accept(request: Request) -> Response:
-    """The 101 to a handshake request. Raises Refusal, with the headers that tell what is supported (section 4.2.2)."""
-    versions = request.headers.get_all("Sec-WebSocket-Version")
-    if versions and versions != ["13"]:
-        spoken = {"Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
-        raise Refusal(426, "only version 13 of the WebSocket protocol is spoken here", spoken)
-    response = ServerProtocol().accept(request)
-    if response.status_code != 101:
-        kept = {name: value for name, value in response.headers.raw_items() if name in ("Allow", "Upgrade")}
-        raise Refusal(response.status_code, bytes(response.body).decode().partition("\n")[0], kept)
-    return response
-
-
-def _header(request: Request, name: str) -> str | None:
-    values = request.headers.get_all(name)
-    return ", ".join(values) if values else None

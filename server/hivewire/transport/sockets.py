@@ -1,0 +1,137 @@
+"""All WebSockets of the gateway: the handshake that opens one, and the timer that looks after them."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable
+from itertools import count, takewhile
+
+from uvicorn.server import ServerState
+from websockets.http11 import Request, Response
+from websockets.server import ServerProtocol
+
+from hivewire.caller import Caller
+from hivewire.dispatch import Dispatcher
+from hivewire.telemetry import Gauges
+from hivewire.transport.admission import FREE, Admission
+from hivewire.transport.connection import PORTION, Refusal, peer_address
+from hivewire.transport.websocket import Shared, WebSocket
+from hivewire_protocol.close import Code
+from hivewire_protocol.errors import NotFound, TooManyRequests, Unavailable, WireError
+
+Identify = Callable[..., Caller]
+"""Finds the caller of a handshake request: see `hivewire.http.peer.caller_of`."""
+
+PATHS = {"/api/websocket": "api", "/dh/websocket": "dh"}
+"""The paths of WebSockets, and the DeviceHive context of each."""
+
+BEATS = 30
+"""Ticks within `ping_seconds`, more if they would be over a second apart. Each tick pings a share of the sockets, so
+that every socket is pinged once in `ping_seconds` and the pings are spread over that time."""
+
+
+class Sockets:
+    """All open sockets of one gateway."""
+
+    def __init__(self, dispatcher: Dispatcher, admission: Admission, identify: Identify) -> None:
+        self.shared = Shared(dispatcher, admission, admission.settings)
+        self.open_sockets = self.shared.open_sockets
+        self.draining = False
+        self._unread: set[WebSocket] = set()  # whose unread answers were counted at the last tick
+        self._identify = identify
+        self._numbers = count()
+        self._beat = 0
+        self._task: asyncio.Task[None] | None = None
+
+    def open(self, transport: asyncio.Transport, request: Request, server_state: ServerState) -> WebSocket:
+        """Answer a handshake request with 101 and return its connection. Raises Refusal."""
+        context = PATHS.get(request.path.partition("?")[0])
+        try:
+            if context is None:
+                raise NotFound
+            if self.draining:
+                raise Unavailable("the gateway is stopping")
+            caller = self._identify(
+                peer_address(transport),
+                lambda name: _header(request, name),
+                context=context,
+                secure=transport.get_extra_info("sslcontext") is not None,
+                http=False,
+            )
+        except WireError as error:
+            headers = {"WWW-Authenticate": "Bearer"} if error.code == 401 else {}
+            if isinstance(error, TooManyRequests):
+                headers["Retry-After"] = str(error.members["retryAfter"])
+            raise Refusal(error.code, str(error), headers) from None
+        transport.write(_accept(request).serialize())
+        socket = WebSocket(self.shared, transport, caller, server_state, next(self._numbers))
+        transport.set_write_buffer_limits(high=FREE if socket.stranger else self.shared.settings.outbox_bytes)
+        self.open_sockets.add(socket)
+        server_state.connections.add(socket)  # type: ignore[arg-type]
+        return socket
+
+    def start(self) -> None:
+        """Start the timer."""
+        self._task = asyncio.create_task(self._keep_ticking())
+
+    async def close(self) -> None:
+        """Stop the timer. The server has closed the sockets by now."""
+        if self._task is not None:
+            self._task.cancel()
+
+    def gauges(self) -> Gauges:
+        """Metrics of all sockets."""
+        return {
+            "sockets": ("Open WebSockets.", lambda: len(self.open_sockets)),
+            "outbox_bytes": ("Bytes that WebSocket peers have not read yet.", self.outbox_bytes),
+        }
+
+    def outbox_bytes(self) -> int:
+        """Bytes that peers have not read yet, of all sockets."""
+        return sum(socket.transport.get_write_buffer_size() for socket in self.open_sockets)
+
+    async def _keep_ticking(self) -> None:
+        beats = max(BEATS, math.ceil(self.shared.settings.ping_seconds))
+        while True:
+            await asyncio.sleep(self.shared.settings.ping_seconds / beats)
+            self.tick(beats)
+
+    def tick(self, beats: int) -> None:
+        """Ping a share of the sockets, and check the deadlines of all; called `beats` times within `ping_seconds`.
+
+        One timer serves all sockets: a timer for each would take more memory than the rest of an idle one.
+        """
+        self._beat = (self._beat + 1) % beats
+        for socket in [socket for socket in self.open_sockets if socket.number % beats == self._beat]:
+            socket.keep_alive()
+        for socket in [socket for socket in self.open_sockets if socket.stalled_since is not None]:
+            socket.check_progress()
+        for socket in list(self.shared.unfinished):
+            socket.check_message()
+        unread = {socket for socket in self.open_sockets if socket.transport.get_write_buffer_size() > PORTION}
+        for socket in unread | self._unread & self.open_sockets:
+            socket.count_unread()
+        self._unread = unread
+        late = asyncio.get_running_loop().time() - self.shared.settings.login_seconds
+        for socket in list(takewhile(lambda socket: self.shared.strangers[socket] <= late, self.shared.strangers)):
+            socket.close(Code.NOT_AUTHENTICATED)
+            del self.shared.strangers[socket]
+
+
+def _accept(request: Request) -> Response:
+    """The 101 to a handshake request. Raises Refusal, with the headers that tell what is supported (section 4.2.2)."""
+    versions = request.headers.get_all("Sec-WebSocket-Version")
+    if versions and versions != ["13"]:
+        spoken = {"Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
+        raise Refusal(426, "only version 13 of the WebSocket protocol is spoken here", spoken)
+    response = ServerProtocol().accept(request)
+    if response.status_code != 101:
+        kept = {name: value for name, value in response.headers.raw_items() if name in ("Allow", "Upgrade")}
+        raise Refusal(response.status_code, bytes(response.body).decode().partition("\n")[0], kept)
+    return response
+
+
+def _header(request: Request, name: str) -> str | None:
+    values = request.headers.get_all(name)
+    return ", ".join(values) if values else None
