@@ -17,6 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import click
 import httpx
 import pytest
 import yaml
@@ -24,10 +25,11 @@ from websockets.sync.server import ServerConnection
 
 from hivewire import cli
 from hivewire.cli import profile as profiles
+from hivewire.cli.errors import BadAddress, RemoteError, Unreachable, Unsendable
 from hivewire.cli.identity import moment
 from hivewire.cli.output import lines, on_one_line, printable
 from hivewire.cli.profile import Profile, ProfileError
-from hivewire.cli.remote import BadAddress, Remote, RemoteError, Unreachable, Unsendable, endpoint
+from hivewire.cli.remote import Remote, endpoint
 from hivewire_protocol import times
 from tests.command import Outcome, Run, on_terminal
 from tests.running import PASSWORD, RunningGateway, Talk, serving
@@ -254,16 +256,34 @@ def test_every_command_teaches_by_example(run: Run, command: list[str]) -> None:
         assert re.search(r"^ +(.*\| ?|[A-Z_]+=\S+ )*hivewire " + " ".join(command), outcome.out, re.MULTILINE)
 
 
-def test_a_command_loads_no_more_than_it_needs() -> None:
-    """`hivewire get` starts without the gateway and without rich."""
+@pytest.mark.parametrize(
+    ("command", "without"),
+    [
+        (["get", "--help"], ["asyncio", "ssl", "websockets", "http.client", "uvicorn", "rich", "hivewire.app"]),
+        (["serve", "--help"], ["asyncio", "ssl", "sqlite3", "uvicorn", "rich", "hivewire.app"]),
+        (["--help"], ["asyncio", "msgspec", "hivewire.cli.configuration", "hivewire.cli.serve"]),
+    ],
+)
+def test_a_command_loads_no_more_than_it_needs(command: list[str], without: list[str]) -> None:
+    """Help starts neither a client nor a gateway, and that of `hivewire` loads no command."""
     code = (
-        "import sys; from hivewire import cli; sys.argv = ['hivewire', 'get', '--help']\n"
+        f"import sys; from hivewire import cli; sys.argv = ['hivewire', *{command}]\n"
         "try: cli.main()\n"
-        "finally: print([name for name in ('uvicorn', 'starlette', 'rich', 'jwt', 'hivewire.app')"
-        " if name in sys.modules], file=sys.stderr)"
+        f"finally: print([name for name in {without} if name in sys.modules], file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr == "[]\n"
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_the_list_of_commands_says_what_their_help_says(name: str) -> None:
+    """The sentence with which `hivewire --help` and completion show a command is the first one of its own help."""
+    group = cli._hivewire
+    command = group.get_command(click.Context(group), name)
+    assert command is not None
+    assert cli.COMMANDS[name][1] == command.get_short_help_str(1_000)
+    (item,) = [found for found in group.shell_complete(click.Context(group), name) if found.value == name]
+    assert item.help == cli.COMMANDS[name][1]
 
 
 # Times.

@@ -254,6 +254,22 @@ def test_a_second_gateway_on_the_same_file_does_not_start(data: Path) -> None:
         assert gateway.stop() == 0
 
 
+def test_a_second_gateway_is_refused_before_it_loads_the_gateway(data: Path) -> None:
+    """The refusal waits for no library that only a gateway needs, so it is quick on a busy machine too."""
+    with RunningGateway(data) as gateway:
+        refused = subprocess.run(
+            [sys.executable, "-X", "importtime", "-m", "hivewire", "serve", "--port", "0", "--data", data],
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+        )
+        assert gateway.stop() == 0
+    loaded = {line.rpartition("|")[2].strip() for line in refused.stderr.splitlines()}
+    assert "is in use by another gateway" in refused.stderr
+    assert "hivewire.settings" in loaded
+    assert not loaded & {"hivewire.app", "hivewire.cli.remote", "asyncio", "sqlite3", "structlog", "uvicorn", "rich"}
+
+
 def test_a_port_in_use_is_an_error(data: Path) -> None:
     """The error names the port, and no file is created."""
     with socket.create_server(("127.0.0.1", 0)) as taken:

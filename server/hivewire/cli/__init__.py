@@ -8,38 +8,65 @@ from importlib import import_module
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
+
+from hivewire.cli.errors import BadAddress, RemoteError, Unreachable, Unsendable
 
 COMMANDS = {
-    "serve": "serve:serve",
-    "login": "identity:login",
-    "logout": "identity:logout",
-    "whoami": "status:whoami",
-    "status": "status:status",
-    "put": "configuration:put",
-    "get": "configuration:get",
-    "edit": "edit:edit",
-    "list": "configuration:list_",
-    "delete": "configuration:delete",
-    "history": "history:history",
-    "diff": "edit:diff",
-    "rollback": "history:rollback",
-    "transact": "edit:transact",
-    "watch": "watch:watch",
-    "export": "transfer:export",
-    "import": "transfer:import_",
-    "token": "identity:token",
-    "user": "user:user",
-    "tenant": "tenant:tenant",
-    "client": "client:client",
-    "audit": "audit:audit",
-    "completion": "completion:completion",
-    "backup": "backup:backup",
-    "restore": "backup:restore",
-    "dump": "dump:dump",
-    "load": "dump:load",
-    "vacuum": "dump:vacuum",
+    "serve": ("serve:serve", "Start the gateway: DeviceHive's WebSocket and REST API over one durable ledger."),
+    "login": ("identity:login", "Log in and save the tokens for the other commands."),
+    "logout": ("identity:logout", "Log out: the gateway revokes the tokens of the login, and the profile is deleted."),
+    "whoami": (
+        "status:whoami",
+        "Show the owner of the token, its actions, the names that it reaches, and when it expires.",
+    ),
+    "status": ("status:status", "Show whether a gateway runs and accepts writes, its version, and who is logged in."),
+    "put": ("configuration:put", "Create or update the configuration NAME."),
+    "get": ("configuration:get", "Print the value of the configuration NAME."),
+    "edit": ("edit:edit", "Open the configuration NAME in $VISUAL or $EDITOR, and put the saved text."),
+    "list": (
+        "configuration:list_",
+        "List configurations by name: all that you may see, or those that match a PATTERN (a name, or a prefix*).",
+    ),
+    "delete": ("configuration:delete", "Delete the configuration NAME."),
+    "history": (
+        "history:history",
+        "Show the changes of the configuration NAME, newest first, including deletes and what came before them.",
+    ),
+    "diff": ("edit:diff", "Show the lines in which two versions of the configuration NAME differ."),
+    "rollback": ("history:rollback", "Write the configuration NAME as it was at VERSION as a new version."),
+    "transact": ("edit:transact", "Write all changes in FILE as one transaction; - is standard input."),
+    "watch": (
+        "watch:watch",
+        "Show configurations and their changes: all that you may read, or those that match a PATTERN.",
+    ),
+    "export": (
+        "transfer:export",
+        "Write configurations as one JSON document: all that you may see, or those that match a PATTERN.",
+    ),
+    "import": ("transfer:import_", "Create and update the configurations in FILE; - is standard input."),
+    "token": ("identity:token", "Create an access token and a refresh token with some of your own rights."),
+    "user": ("user:user", "Manage users: people, who log in with a password."),
+    "tenant": ("tenant:tenant", "Manage tenants: separate areas for clients, each with a configuration document."),
+    "client": (
+        "client:client",
+        "Manage clients: programs that have privileges in tenants, and a secret instead of a password.",
+    ),
+    "audit": (
+        "audit:audit",
+        "Show the audit, newest first: logins, tokens, failures, and changes of users, clients and tenants.",
+    ),
+    "completion": ("completion:completion", "Print the script that completes commands, options and names in SHELL."),
+    "backup": ("backup:backup", "Copy the data of a gateway, running or not, to the new file FILE."),
+    "restore": ("backup:restore", "Replace the data file with a copy of FILE."),
+    "dump": (
+        "dump:dump",
+        "Write the whole content of the data file as lines of JSON to the new file FILE, or to standard output.",
+    ),
+    "load": ("dump:load", "Create a new data file from the dump FILE."),
+    "vacuum": ("dump:vacuum", "Remove unused space from the data file."),
 }
-"""The module and the function of each command."""
+"""The module and the function of each command, and the first sentence of its help."""
 
 
 class NotReached(click.ClickException):
@@ -59,19 +86,34 @@ class _Commands(click.Group):
         """Import it."""
         if cmd_name not in COMMANDS:
             return None
-        module, _, name = COMMANDS[cmd_name].partition(":")
+        module, _, name = COMMANDS[cmd_name][0].partition(":")
         command = getattr(import_module(f"{__name__}.{module}"), name)
         assert isinstance(command, click.Command)  # noqa: S101 - what the table leads to
         return command
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """As click does, but without importing them all."""
+        limit = formatter.width - 6 - max(len(name) for name in COMMANDS)
+        with formatter.section("Commands"):
+            formatter.write_dl(
+                [
+                    (name, click.Command(name, help=text).get_short_help_str(limit))
+                    for name, (_, text) in COMMANDS.items()
+                ]
+            )
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """As click does, but without importing them all."""
+        items = [CompletionItem(name, help=text) for name, (_, text) in COMMANDS.items() if name.startswith(incomplete)]
+        return items + click.Command.shell_complete(self, ctx, incomplete)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command. An expected error ends it with one line and no traceback."""
-        from hivewire.cli.output import on_one_line
-        from hivewire.cli.remote import BadAddress, RemoteError, Unreachable, Unsendable
-
         try:
             return super().invoke(ctx)
         except RemoteError as error:
+            from hivewire.cli.output import on_one_line
+
             raise click.ClickException(on_one_line(str(error))) from None
         except (BadAddress, Unsendable) as error:
             raise click.UsageError(str(error)) from None

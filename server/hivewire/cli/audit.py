@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import islice
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
@@ -11,9 +12,11 @@ import msgspec
 from hivewire.cli.gateway import connected
 from hivewire.cli.identity import moment
 from hivewire.cli.output import Columns, Row, local, output_option, show
-from hivewire.cli.remote import Remote
 from hivewire_protocol import times
 from hivewire_protocol.nouns.audit import KINDS
+
+if TYPE_CHECKING:
+    from hivewire.cli.remote import Remote
 
 FIRST_PAGE, PAGE = 50, 1_000
 

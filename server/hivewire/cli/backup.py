@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import NoReturn
 
 import click
-from rich.console import Console
-from rich.progress import Progress
 
 from hivewire import settings as catalogue
 from hivewire.cli.output import output_option, tell
@@ -38,6 +36,9 @@ def data_file(data: str | None, config: Path | None) -> Path:
 @contextmanager
 def working(what: str) -> Iterator[Callable[[int, int], None]]:
     """Show the progress on a terminal; when a signal stops the command, clean up first."""
+    from rich.console import Console  # here, so that help does not load it
+    from rich.progress import Progress
+
     before = {number: signal.signal(number, _stop) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
         with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:

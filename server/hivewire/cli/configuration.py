@@ -7,11 +7,12 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
 from hivewire.cli import contents
+from hivewire.cli.errors import RemoteError
 from hivewire.cli.gateway import complete_names, connected, reach, token_option, url_option
 from hivewire.cli.output import (
     Columns,
@@ -25,7 +26,9 @@ from hivewire.cli.output import (
     show,
     tell,
 )
-from hivewire.cli.remote import Remote, RemoteError
+
+if TYPE_CHECKING:
+    from hivewire.cli.remote import Remote
 
 PAGE = 1_000
 

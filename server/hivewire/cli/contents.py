@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
 import msgspec
 
 from hivewire.cli import plain
+from hivewire.cli.errors import RemoteError, Unreachable
 from hivewire.cli.plain import Answer
-from hivewire.cli.remote import Remote, RemoteError, Unreachable
+
+if TYPE_CHECKING:
+    from hivewire.cli.remote import Remote
 
 
 def get(url: str, token: str | None, name: str, revision: int | None) -> bytes:

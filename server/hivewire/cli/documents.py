@@ -11,6 +11,7 @@ import click
 import msgspec
 
 from hivewire.cli import plain
+from hivewire.cli.errors import Unreachable
 from hivewire.cli.gateway import access, token_option, url_option
 from hivewire.cli.output import (
     Columns,
@@ -26,7 +27,7 @@ from hivewire.cli.output import (
     tell,
 )
 from hivewire.cli.plain import Answer
-from hivewire.cli.remote import Remote, Unreachable
+from hivewire.cli.remote import Remote
 from hivewire_protocol import times
 from hivewire_protocol.tenant.dates import http_date
 from hivewire_protocol.tenant.differences import compare

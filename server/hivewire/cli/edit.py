@@ -6,17 +6,20 @@ import difflib
 import os
 import tempfile
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 import msgspec
 
 from hivewire.cli import contents
 from hivewire.cli.configuration import description_option, name_argument, shown, telling_why, told_written, write
+from hivewire.cli.errors import RemoteError
 from hivewire.cli.gateway import connected, reach, token_option, url_option
 from hivewire.cli.output import on_one_line, output_option, printable, tell
-from hivewire.cli.remote import Remote, RemoteError
 from hivewire_protocol.nouns.configuration import TEXT, is_json
+
+if TYPE_CHECKING:
+    from hivewire.cli.remote import Remote
 
 
 @click.command(

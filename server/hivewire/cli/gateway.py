@@ -5,13 +5,16 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from hivewire.cli import profile as profiles
+from hivewire.cli.errors import BadAddress, RemoteError, Unreachable
 from hivewire.cli.profile import Profile, ProfileError
-from hivewire.cli.remote import BadAddress, Remote, RemoteError, Unreachable, endpoint
+
+if TYPE_CHECKING:
+    from hivewire.cli.remote import Remote
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 COMPLETION_SECONDS, MOST_COMPLETED = 2, 100
@@ -104,6 +107,8 @@ class Access:
 
 def access(url: str | None, token: str | None) -> Access:
     """The access from flags, environment or profile. Raises ClickException when none has a token for the url."""
+    from hivewire.cli.remote import endpoint  # here, so that help and completion load no network library
+
     if token is not None:
         return Access(url or _address_of_profile(), token)
     profile = profiles.load(profiles.path())
@@ -124,6 +129,8 @@ def reach(url: str | None, token: str | None) -> Iterator[Remote]:
 
     Raises ClickException when there is no token for this address, RemoteError when it is refused.
     """
+    from hivewire.cli.remote import Remote
+
     entry = access(url, token)
     with Remote(entry.url) as remote:
         entry.authenticate(remote)
@@ -132,6 +139,8 @@ def reach(url: str | None, token: str | None) -> Iterator[Remote]:
 
 def complete_names(context: click.Context, argument: click.Parameter, incomplete: str) -> list[str]:
     """Names of configurations with this prefix, for shell completion; none when the gateway does not answer."""
+    from hivewire.cli.remote import Remote
+
     try:
         with context.scope(cleanup=False):  # where `--profile` is remembered
             entry = access(context.params.get("url"), context.params.get("given_token"))

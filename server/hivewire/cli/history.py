@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,7 +18,9 @@ from hivewire.cli.configuration import (
 )
 from hivewire.cli.gateway import connected
 from hivewire.cli.output import Columns, local, output_option, show
-from hivewire.cli.remote import Remote
+
+if TYPE_CHECKING:
+    from hivewire.cli.remote import Remote
 
 PAGE = 100
 

@@ -13,10 +13,11 @@ from pathlib import Path
 import click
 
 from hivewire.cli import profile as profiles
+from hivewire.cli.errors import RemoteError, Unreachable
 from hivewire.cli.gateway import DEFAULT_URL, Access, reach, token_option, url_option
 from hivewire.cli.output import output_option, tell, value_in_pipes
 from hivewire.cli.profile import ProfileError
-from hivewire.cli.remote import Remote, RemoteError, Unreachable
+from hivewire.cli.remote import Remote
 from hivewire_protocol.permissions import BY_NAME
 
 _UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}

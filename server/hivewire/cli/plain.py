@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import http.client
 from collections.abc import Mapping
-from email.message import Message
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
+from hivewire.cli.errors import Unreachable
 from hivewire.cli.output import on_one_line
-from hivewire.cli.remote import SECONDS, Unreachable
+
+if TYPE_CHECKING:
+    from email.message import Message
 
 _SOCKETS = ("/api/websocket", "/dh/websocket")
 
@@ -34,6 +35,10 @@ def ask(
 
     It follows no redirects and uses no proxies, because they would get the token.
     """
+    import http.client
+
+    from hivewire.cli.remote import SECONDS
+
     parts = urlsplit(endpoint)
     root = next((parts.path.removesuffix(end) for end in _SOCKETS if parts.path.endswith(end)), parts.path)
     make = http.client.HTTPSConnection if parts.scheme == "wss" else http.client.HTTPConnection

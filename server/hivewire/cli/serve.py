@@ -13,24 +13,32 @@ import click
 
 from hivewire import settings as catalogue
 from hivewire.cli.output import Columns, Row, output_option, show
+from hivewire.ledger.engines import require_free
+from hivewire.ledger.journal import JournalError
 from hivewire.settings import Effective, Settings, SettingsError, StartError
 
 
 def _flags(command: click.Command) -> click.Command:
     """Add one option for each setting that is not secret. The defaults come from the settings."""
+    hints = get_type_hints(Settings)  # once: it takes milliseconds
     for name in catalogue.names():
         if catalogue.is_secret(name):
             continue
         default = getattr(Settings(), name)
         sentence = catalogue.sentence(name) + (f"  [default: {default}]" if default not in (None, "") else "")
         command.params.append(
-            click.Option(["--" + name.replace("_", "-")], default=None, metavar=_metavar(name), help=sentence, type=str)
+            click.Option(
+                ["--" + name.replace("_", "-")],
+                default=None,
+                metavar=_metavar(name, hints[name]),
+                help=sentence,
+                type=str,
+            )
         )
     return command
 
 
-def _metavar(name: str) -> str:
-    hint = get_type_hints(Settings)[name]
+def _metavar(name: str, hint: Any) -> str:
     choices = [option for option in get_args(hint) if isinstance(option, str)]
     if choices:
         return "|".join(choices)
@@ -81,7 +89,12 @@ def serve(config: Path | None, check: bool, accept_loss: bool, form: str | None,
         effective = catalogue.load(flags, file=config)
     except SettingsError as error:
         raise click.UsageError(str(error)) from None
-    from hivewire import app  # imported here, so that --help does not load the gateway
+    try:
+        if not check:
+            require_free(Path(effective.settings.data))
+    except JournalError as error:
+        raise click.ClickException(str(error)) from None
+    from hivewire import app  # imported here, so that neither --help nor this refusal waits for the whole gateway
 
     try:
         if check:

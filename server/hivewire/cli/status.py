@@ -11,9 +11,10 @@ import msgspec
 
 from hivewire.cli import plain
 from hivewire.cli import profile as profiles
+from hivewire.cli.errors import RemoteError
 from hivewire.cli.gateway import DEFAULT_URL, Access, access, token_option, url_option
 from hivewire.cli.output import Row, local, on_one_line, output_option, printable, tell
-from hivewire.cli.remote import Remote, RemoteError, endpoint
+from hivewire.cli.remote import Remote, endpoint
 from hivewire_protocol.permissions import effective
 
 

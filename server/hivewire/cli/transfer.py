@@ -18,6 +18,7 @@ from rich.progress import Progress
 
 from hivewire.cli.configuration import description_option, pages, patterns_argument, shown, why
 from hivewire.cli.document import ImportEntry, parse, render
+from hivewire.cli.errors import RemoteError, Unreachable
 from hivewire.cli.gateway import reach, token_option, url_option
 from hivewire.cli.output import (
     form_option,
@@ -30,7 +31,7 @@ from hivewire.cli.output import (
     shortened,
     tell,
 )
-from hivewire.cli.remote import Remote, RemoteError, Unreachable
+from hivewire.cli.remote import Remote
 from hivewire.ledger.records import MAX_TRANSACTION
 from hivewire.settings import Settings
 from hivewire_protocol.nouns.configuration import TEXT, is_json, json_problem

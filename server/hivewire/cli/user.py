@@ -6,15 +6,17 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from hivewire.cli.gateway import connected, reach, token_option, url_option
 from hivewire.cli.identity import read_password
 from hivewire.cli.output import Columns, Row, local, output_option, show, tell
-from hivewire.cli.remote import Remote
 from hivewire_protocol.nouns.user import Role, Status
+
+if TYPE_CHECKING:
+    from hivewire.cli.remote import Remote
 
 PAGE = 1_000
 

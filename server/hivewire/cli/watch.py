@@ -21,9 +21,10 @@ import msgspec
 
 from hivewire.cli import contents
 from hivewire.cli.configuration import patterns_argument, shown
+from hivewire.cli.errors import Closed, RemoteError, Unreachable
 from hivewire.cli.gateway import Access, access, token_option, url_option
 from hivewire.cli.output import local, on_one_line, output_option, print_row, printable, shortened
-from hivewire.cli.remote import Closed, Remote, RemoteError, Unreachable
+from hivewire.cli.remote import Remote
 from hivewire_protocol.close import TABLE, Code
 
 FIRST_WAIT, LONGEST_WAIT = 0.1, 5.0

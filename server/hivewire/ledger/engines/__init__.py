@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
-from hivewire.ledger.engines.sqlite import SqliteJournal
+from hivewire.ledger.engines import file_lock
 from hivewire.ledger.journal import Journal
 
 
@@ -13,4 +14,11 @@ def journal_at(data: Path, *, accept_loss: bool = False) -> Journal:
 
     `accept_loss` opens it also when it is known that the last changes are missing.
     """
+    from hivewire.ledger.engines.sqlite import SqliteJournal  # here, so that `require_free` need not load SQLite
+
     return SqliteJournal(data, accept_loss=accept_loss)
+
+
+def require_free(data: Path) -> None:
+    """Raise JournalError, quickly, when another process has the ledger at this place. Opening it looks again."""
+    file_lock.require_free(Path(os.path.realpath(data)))

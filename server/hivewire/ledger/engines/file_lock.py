@@ -60,6 +60,35 @@ def _read(descriptor: int) -> Note | None:
     return Note(run.decode(), before.decode(), int(tail), state == b"shut")
 
 
+def require_free(path: Path) -> None:
+    """Raise JournalError that says who has the lock of a data file. Takes no lock, and makes no file."""
+    for name in [lock_of(path)] + [path] * (sys.platform == "linux"):
+        try:
+            descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except OSError:
+            continue  # there is none, or `acquire` says what is wrong with it
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise _in_use(path, _holder(descriptor)) from None
+        except OSError:
+            continue
+        finally:
+            os.close(descriptor)
+
+
+def _holder(descriptor: int) -> str:
+    return os.read(descriptor, 20).partition(b"\n")[0].decode(errors="replace").strip()
+
+
+def _in_use(path: Path, holder: str) -> JournalError:
+    return JournalError(
+        f"{path} is in use by another gateway"
+        + (f" (process {holder})" if holder.isdigit() else "")
+        + "; stop it first, or name another file with --data"
+    )
+
+
 class FileLock:
     """Keeps a second process out, by whatever name it opens the file: OS locks on `FILE.lock` and on the data file.
 
@@ -114,13 +143,9 @@ class FileLock:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            holder = os.read(descriptor, 20).partition(b"\n")[0].decode(errors="replace").strip()
+            holder = _holder(descriptor)
             self.release()
-            raise JournalError(
-                f"{self._guarded} is in use by another gateway"
-                + (f" (process {holder})" if holder.isdigit() else "")
-                + "; stop it first, or name another file with --data"
-            ) from None
+            raise _in_use(self._guarded, holder) from None
 
     def note(self, note: Note) -> None:
         """Replace the note, and wait until it is on the disk. From now on `is_ours` compares with the current file."""

@@ -1,0 +1,35 @@
+"""What can go wrong between a command and a gateway. This module loads no network library."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class RemoteError(Exception):
+    """The gateway refused a request: the code, the message and the whole reply."""
+
+    def __init__(self, code: int, text: str, reply: dict[str, Any]) -> None:
+        super().__init__(text)
+        self.code = code
+        self.reply = reply
+
+
+class Unreachable(Exception):
+    """The gateway cannot be reached: nothing listens, TLS fails, the peer is not a gateway, or the connection broke."""
+
+
+class Closed(Unreachable):
+    """The connection ended. `code` and `reason` are the gateway's; None and empty without a close frame."""
+
+    def __init__(self, text: str, code: int | None, reason: str) -> None:
+        super().__init__(text)
+        self.code = code
+        self.reason = reason
+
+
+class BadAddress(ValueError):
+    """The text is not the address of a gateway."""
+
+
+class Unsendable(ValueError):
+    """The data to send is not Unicode text. Arguments of a command are bytes, so they can be anything."""
