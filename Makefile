@@ -38,13 +38,13 @@ test-long: $(VENV)/.test ## try a thousand examples of each property instead of 
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal --long tests/protocol tests/rooms tests/ledger \
 		tests/gate/test_watchers.py
 
-coverage: $(VENV)/.test $(VENV)/.clients ## run the whole suite and say which lines and branches of the gateway it leaves out
+coverage: $(VENV)/.test $(VENV)/.clients ## run the whole suite and list the lines and branches of the gateway that it does not reach
 	@rm -rf .coverage && mkdir .coverage
 	$(BIN)/coverage run -m pytest -n auto --maxprocesses 4 --dist worksteal
 	@$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
-check: $(VENV)/.test ## lint, format, types, who may import whom
+check: $(VENV)/.test ## lint, format, types, and which package may import which
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -53,7 +53,7 @@ check: $(VENV)/.test ## lint, format, types, who may import whom
 bench: $(VENV)/.test ## measure speed and memory on this machine, print a table and write bench/results.json
 	$(BIN)/python -m bench
 
-bench-peers: $(VENV)/.peers ## measure other stores at the same work (WRITE=1 renews docs/benchmarks.md)
+bench-peers: $(VENV)/.peers ## measure other stores with the same work (WRITE=1 updates docs/benchmarks.md)
 	$(BIN)/python -m bench.peers $(if $(WRITE),--write)
 
 bench-compare: $(VENV)/.test ## compare speed and memory with another checkout (WITH=folder), interleaved
@@ -62,20 +62,20 @@ bench-compare: $(VENV)/.test ## compare speed and memory with another checkout (
 soak: $(VENV)/.test ## kill a gateway under full load for a minute (SECONDS=n) and see that watchers get everything, once
 	$(BIN)/python -m bench.soak --seconds $(or $(SECONDS),60)
 
-siege: $(VENV)/.test ## let strangers attack every shared bound for some seconds each (SECONDS=n), and see that a client with a token is served
+siege: $(VENV)/.test ## attack every shared limit without a login for some seconds each (SECONDS=n), and see that a client with a token is served
 	$(BIN)/python -m bench.siege --seconds $(or $(SECONDS),5)
 
 faults: $(VENV)/.test ## run all forms of the fault tests: kills, full disks, broken files, floods, slow clients (some minutes)
 	$(BIN)/python -m pytest tests/faults --long
 
-fuzz: $(VENV)/.fuzz ## try what strangers send, guided by coverage, for a minute (SECONDS=n); Linux only
+fuzz: $(VENV)/.fuzz ## feed mutated input to every parser, guided by coverage, for a minute (SECONDS=n); Linux only
 	$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),60)
 
-lock: $(VENV)/.release ## write the lock files anew: the newest version of each package that pyproject.toml lets in, with hashes
+lock: $(VENV)/.release ## rewrite the lock files: the newest version of each package that pyproject.toml allows, with hashes
 	@$(COMPILE) --upgrade --extra test --output-file requirements-test.lock
 	@$(COMPILE) --constraints requirements-test.lock --output-file requirements.lock
 
-sbom: $(VENV)/.release ## install what requirements.lock says, nothing else, and list it with licences in dist/sbom.json (CycloneDX)
+sbom: $(VENV)/.release ## list the packages of requirements.lock with their licences in dist/sbom.json (CycloneDX)
 	@mkdir -p dist && $(RELEASE)/uv venv --quiet --clear $(VENV)/locked
 	@$(RELEASE)/uv pip sync --quiet --require-hashes --python $(VENV)/locked requirements.lock
 	$(RELEASE)/cyclonedx-py environment --pyproject pyproject.toml --output-file dist/sbom.json $(VENV)/locked

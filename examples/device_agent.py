@@ -1,4 +1,4 @@
-"""A device agent: keep a local file equal to one configuration value, through restarts and broken connections.
+"""A device agent: keep a local file in sync with one configuration value, across restarts and broken connections.
 
     HIVEWIRE_TOKEN=... python device_agent.py door.1.settings /etc/door/settings
 
@@ -6,9 +6,9 @@ Give a device a token that can read its own values and nothing else:
 
     hivewire token --action GetConfiguration --name 'door.1.*' --expires 365d
 
-HIVEWIRE_URL     where the gateway is (http://127.0.0.1:8080)
+HIVEWIRE_URL     the gateway's address (http://127.0.0.1:8080)
 HIVEWIRE_TOKEN   an access token; or else
-HIVEWIRE_LOGIN   whom to log in as (admin), with
+HIVEWIRE_LOGIN   the login (admin), with
 HIVEWIRE_PASSWORD
 """
 
@@ -40,7 +40,7 @@ class Refused(Exception):
 
 
 async def ask(connection: ClientConnection, action: str, **members: Any) -> dict[str, Any]:
-    """One request and its answer. A gateway that does not answer for 30 s counts as gone."""
+    """One request and its answer. After 30 s without an answer the gateway counts as gone."""
     async with asyncio.timeout(30):
         await connection.send(json.dumps({"action": action, "requestId": 1, **members}))
         reply: dict[str, Any] = json.loads(await connection.recv())
@@ -79,7 +79,7 @@ def apply(value: str, file: Path) -> None:
 
 
 class Agent:
-    """Follows one configuration and remembers what of it is applied."""
+    """Follows one configuration and remembers the applied version."""
 
     def __init__(self, name: str, file: Path, once: bool) -> None:
         self.name, self.file, self.once = name, file, once
@@ -87,27 +87,27 @@ class Agent:
         self.failures = 0
 
     def take(self, configuration: dict[str, Any]) -> None:
-        """Apply the value, if it is not the one that we have."""
+        """Apply the value, unless it is already applied."""
         version, value = configuration["entityVersion"], configuration["value"]
         if value is None:
-            raise SystemExit(f"{self.name} is no text, or longer than 65,536 characters")
+            raise SystemExit(f"{self.name} is not text, or is longer than 65,536 characters")
         if (version, value) != self.applied:
             apply(value, self.file)
             self.applied = version, value
             print(f"applied {self.name} version {version}", flush=True)
 
     async def stay_connected(self) -> None:
-        """One connection: read the value, then be told of every change. Returns when the login has to be renewed."""
+        """One connection: get the value, then every change. Returns when the login has to be renewed."""
         async with connect(URL.replace("http", "ws", 1) + "/api/websocket") as connection:
             await authenticate(connection)
             try:
                 self.take((await ask(connection, "configuration/get", name=self.name))["configuration"])
             except Refused as refused:
                 if refused.code != 404 or self.once:
-                    raise  # 403: the token does not reach this name, so nothing would ever come
+                    raise  # 403: the token does not reach this name, so there would never be a push
             if self.once:
                 return
-            # The state comes first, so nothing is missed between the read and this, or while we were away.
+            # The state is sent first, so nothing is missed between the read and this, or while we were disconnected.
             await ask(connection, "configuration/subscribe", names=[self.name])
             self.failures = 0
             while True:
@@ -116,7 +116,7 @@ class Agent:
                     for configuration in push["configurations"]:
                         self.take(configuration)
                 elif push["action"] == "configuration/update" and push["operation"] == "put":
-                    self.take(push["configuration"])  # after a delete we stay with what we have
+                    self.take(push["configuration"])  # after a delete we keep the last value
                 elif push["action"] == "subscription/paused":
                     print("the token has expired", file=sys.stderr, flush=True)
                     return
@@ -146,7 +146,7 @@ class Agent:
             await asyncio.sleep(wait)
 
     def wait_after(self, closed: ConnectionClosed) -> float:
-        """A gateway that stops tells each client when to come back, so that not all of them come at once."""
+        """A gateway that stops tells each client when to reconnect, so that not all of them do so at once."""
         if closed.rcvd is not None and closed.rcvd.code == 1001:
             told = re.search(r"retry=(\d+)", closed.rcvd.reason)
             if told:

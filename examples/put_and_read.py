@@ -1,10 +1,10 @@
-"""Put a value, read it, and meet a conflict: Hivewire over its WebSocket, with nothing but `websockets`.
+"""Put a value, read it, and get a conflict: Hivewire over its WebSocket, with only the `websockets` library.
 
     HIVEWIRE_PASSWORD=... python put_and_read.py
 
-HIVEWIRE_URL     where the gateway is (http://127.0.0.1:8080)
+HIVEWIRE_URL     the gateway's address (http://127.0.0.1:8080)
 HIVEWIRE_TOKEN   an access token; or else
-HIVEWIRE_LOGIN   whom to log in as (admin), with
+HIVEWIRE_LOGIN   the login (admin), with
 HIVEWIRE_PASSWORD
 """
 
@@ -45,7 +45,7 @@ class Gateway:
 
 
 async def authenticate(ask: Gateway) -> None:
-    """Give the socket an identity: with a token that we have, or with one that a login gives."""
+    """Give the socket an identity: with a given token, or with one from a login."""
     token = os.environ.get("HIVEWIRE_TOKEN")
     if not token:
         login, password = os.environ.get("HIVEWIRE_LOGIN", "admin"), os.environ.get("HIVEWIRE_PASSWORD")
@@ -56,11 +56,11 @@ async def authenticate(ask: Gateway) -> None:
 
 
 async def add_one(ask: Gateway, name: str, seen: dict[str, Any]) -> dict[str, Any]:
-    """Count up from the state that we have seen. If another writer was faster, count up from its value."""
+    """Increment the value that we have seen. If another writer was faster, increment its value."""
     while True:
         value = str(int(seen["value"] or "0") + 1)
         try:
-            # `entityVersion` is the version that we believe is current; 0 would mean "must not exist".
+            # `entityVersion` is the version that we expect; 0 would mean "must not exist".
             return (await ask("configuration/put", name=name, value=value, entityVersion=seen["entityVersion"]))[
                 "configuration"
             ]
@@ -68,7 +68,7 @@ async def add_one(ask: Gateway, name: str, seen: dict[str, Any]) -> dict[str, An
             if refused.code != 409 or refused.reply["change"] is None:
                 raise
             print(f"conflict: {refused}")
-            seen = refused.reply["change"]["configuration"]  # the conflict shows what is there now
+            seen = refused.reply["change"]["configuration"]  # the conflict shows the current version
 
 
 async def main() -> None:
@@ -82,7 +82,7 @@ async def main() -> None:
         read = (await ask("configuration/get", name="example.counter"))["configuration"]
         print(f"read: {read['name']} = {read['value']}, version {read['entityVersion']}")
 
-        # Somebody else writes, and we do not know it.
+        # Another client writes, and we do not know it.
         await ask("configuration/put", name="example.counter", value="99")
 
         ours = await add_one(ask, "example.counter", seen=read)

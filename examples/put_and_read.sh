@@ -3,7 +3,7 @@
 #
 #     HIVEWIRE_PASSWORD=... ./put_and_read.sh
 #
-# HIVEWIRE_URL     where the gateway is (http://127.0.0.1:8080)
+# HIVEWIRE_URL     the gateway's address (http://127.0.0.1:8080)
 # HIVEWIRE_TOKEN   an access token; or else
 # HIVEWIRE_LOGIN   whom to log in as (admin; neither it nor the password may have " or \ in it here), with
 # HIVEWIRE_PASSWORD

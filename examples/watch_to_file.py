@@ -1,13 +1,13 @@
-"""Keep a file equal to a set of configurations: a watcher that misses nothing across restarts on both sides.
+"""Keep a file in sync with a set of configurations: a watcher that misses nothing across restarts on both sides.
 
     HIVEWIRE_TOKEN=... python watch_to_file.py limits.json 'limits.*'
 
 The file is JSON: `configurations` by name, and the `position` at which they are true. Both are written together, so
-that after a restart of this program or of the gateway the changes behind the position are asked for, and no others.
+that after a restart of this program or of the gateway it requests exactly the changes after the position.
 
-HIVEWIRE_URL     where the gateway is (http://127.0.0.1:8080)
+HIVEWIRE_URL     the gateway's address (http://127.0.0.1:8080)
 HIVEWIRE_TOKEN   an access token; or else
-HIVEWIRE_LOGIN   whom to log in as (admin), with
+HIVEWIRE_LOGIN   the login (admin), with
 HIVEWIRE_PASSWORD
 """
 
@@ -27,7 +27,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
 
 URL = os.environ.get("HIVEWIRE_URL", "http://127.0.0.1:8080")
-ASK = 30.0  # seconds without a push after which the gateway is asked whether our token still counts
+ASK = 30.0  # seconds without a push after which we check whether our token is still valid
 LONGEST_WAIT = 30.0  # seconds between two attempts to connect
 RESET: dict[str, Any] = {"action": "reset"}  # held before a state that replaces ours
 IN_VAIN = (1002, 1003, 1007, 1009)  # close codes after which a new attempt would fail in the same way
@@ -42,7 +42,7 @@ class Refused(Exception):
 
 
 class State:
-    """What the file holds. A position says nothing about names, so it counts for the same names only."""
+    """The content of the file. A position does not depend on names, so it is valid for the same names only."""
 
     def __init__(self, file: Path, names: list[str]) -> None:
         self.file, self.names = file, names
@@ -54,7 +54,7 @@ class State:
                 if kept["names"] == names:
                     self.position, self.configurations = kept["position"], kept["configurations"]
             except (OSError, ValueError, LookupError, TypeError):
-                raise SystemExit(f"{file} is no file that this program wrote: remove it, or name another") from None
+                raise SystemExit(f"{file} was not written by this program: remove it, or name another file") from None
 
     def apply(self, frames: list[dict[str, Any]], position: str) -> None:
         """Apply a complete group: a state that replaces ours, or changes, or both."""
@@ -108,7 +108,7 @@ class Watcher:
                 return frame
 
     def take(self, frame: dict[str, Any]) -> None:
-        """Collect frames without a position: they are part of a group, and come again if it is cut off."""
+        """Collect frames without a position: they are part of a group, and are sent again if it is interrupted."""
         if frame.get("reset"):
             self.held = [RESET]
         self.held.append(frame)
@@ -145,7 +145,7 @@ class Watcher:
                     return
 
     async def known(self, connection: ClientConnection) -> bool:
-        """Whether our token still counts: when it has expired, the gateway pushes nothing more."""
+        """Whether our token is still valid: when it has expired, the gateway pushes nothing more."""
         try:
             await self.ask(connection, "subscription/list")
         except Refused as refused:
@@ -176,7 +176,7 @@ class Watcher:
             await asyncio.sleep(wait)
 
     def wait_after(self, closed: ConnectionClosed) -> float:
-        """A gateway that stops tells each client when to come back, so that not all of them come at once."""
+        """A gateway that stops tells each client when to reconnect, so that not all of them do so at once."""
         told = re.search(r"retry=(\d+)", closed.rcvd.reason) if closed.rcvd is not None else None
         return int(told[1]) / 1_000 if told else self.backoff()
 

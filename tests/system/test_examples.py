@@ -336,6 +336,6 @@ def test_a_file_of_somebody_else_is_left_alone(tmp_path: Path, content: bytes) -
     file = tmp_path / "state.json"
     file.write_bytes(content)
     done = run("http://127.0.0.1:9", sys.executable, EXAMPLES / "watch_to_file.py", file)
-    told = f"{file} is no file that this program wrote: remove it, or name another\n"
+    told = f"{file} was not written by this program: remove it, or name another file\n"
     assert (done.returncode, done.stderr) == (1, told)
     assert file.read_bytes() == content

@@ -196,7 +196,7 @@ def test_a_page_does_not_reconnect_when_told_not_to(shared_gateway: RunningGatew
         running.do("follower.socket.send(new Uint8Array([1]))")
         text, trouble = running.hear("status", "disconnected")
         assert "binary frames are not spoken here" in text
-        assert "no use to try again" in text
+        assert "trying again would not help" in text
         assert trouble
 
 
