@@ -1,4 +1,4 @@
-"""IP addresses: when two of them count as the same client."""
+"""IP addresses, and when two of them count as the same client."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Wiring: builds the components, starts them in order, and closes them in the reverse order.
 
-A component owns its background tasks, its metrics and what it has open: `start()`, `async close()` and `gauges()`. To
+A component owns its background tasks, metrics and open resources: `start()`, `async close()` and `gauges()`. To
 add one, build it below and put it into the tuple in `serve`.
 """
 
@@ -51,7 +51,7 @@ class Started(Struct):
 
 
 Load = Callable[[], Settings]
-"""Reads the settings again from where the start had them."""
+"""Loads the settings again from the sources of the start."""
 
 Tell = Callable[[Started], None]
 
@@ -59,7 +59,7 @@ Tell = Callable[[Started], None]
 def run(settings: Settings, load: Load, started: Tell, *, accept_loss: bool = False) -> None:
     """Serve until SIGTERM or SIGINT, then stop cleanly. SIGHUP loads the settings again. Raises StartError.
 
-    `accept_loss` serves a data file also when it is known that its last changes are missing.
+    `accept_loss` serves a data file even if its last changes are known to be missing.
     """
     import uvloop  # here, so that importing this module needs no event loop of a certain kind
 
@@ -73,7 +73,7 @@ def run(settings: Settings, load: Load, started: Tell, *, accept_loss: bool = Fa
 
 
 async def serve(settings: Settings, load: Load, started: Tell, *, accept_loss: bool = False) -> None:
-    """Run one gateway until it is stopped. Everything that was opened is closed, however it ends. Raises StartError."""
+    """Run one gateway until it is stopped. All resources are closed, however it ends. Raises StartError."""
     async with contextlib.AsyncExitStack() as stack:
         port.stop_by_signal()
         check(settings)
@@ -87,8 +87,8 @@ async def serve(settings: Settings, load: Load, started: Tell, *, accept_loss: b
         for component in (services.workers, store.ledger, store.users, services.hub, server):
             _start(component, services.telemetry, stack)
         gc.collect()
-        gc.freeze()  # later collections need not walk what was loaded
-        gc.set_threshold(10_000, 20, 50)  # nor a thousand waiting puts several times before they are written
+        gc.freeze()  # later collections skip the loaded records
+        gc.set_threshold(10_000, 20, 50)  # and do not walk a thousand waiting puts again and again
         await first.write(store.ledger, settings.data)
         port.leave_signals_to_uvicorn(Reloader(services, server, load))
         url = port.url_of(sock, settings.tls_certificate is not None)
@@ -102,7 +102,7 @@ async def serve(settings: Settings, load: Load, started: Tell, *, accept_loss: b
 
 
 def check(settings: Settings) -> None:
-    """Check what the settings refer to, before a data file is created. Raises StartError."""
+    """Check secrets and files that the settings refer to, before a data file is created. Raises StartError."""
     bootstrap.check_secret(settings)
     port.check_tls(settings)
 

@@ -9,7 +9,7 @@ from hivewire.hub.feed import Feed, Listener
 
 
 class Caller(Struct):
-    """A caller: its address, how it reached us, and the identity that it has proved; ANONYMOUS before that.
+    """A caller: its address, how it connected, and its proven identity; ANONYMOUS before that.
 
     `host` is the Host header of its request and `context` the path before `/rest` or `/websocket`: what it must use to
     come back. `failures` counts failed authentications on this connection. `listener` is where pushes go, None where

@@ -1,4 +1,4 @@
-"""What the gateway is made of."""
+"""The interface of the parts of the gateway."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from hivewire.telemetry import Gauges
 
 
 class Component(Protocol):
-    """A part of the gateway that has a life of its own."""
+    """A part of the gateway with its own start and end."""
 
     def start(self) -> None:
         """Begin background work. Called once, in the running event loop."""
 
     async def close(self) -> None:
-        """End background work and close what is open. Called on every way out."""
+        """End background work and close open resources. Always called, however the gateway ends."""
 
     def gauges(self) -> Gauges:
         """Its metrics by name, which are read at each scrape."""

@@ -1,4 +1,4 @@
-"""From a request to what it does: look up, check the permission, call; and from any exception to an error reply."""
+"""From a request to its handler: look up, check the permission, call. Exceptions become error replies."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ Table: TypeAlias = "Mapping[type[Request], Handler]"
 
 
 class Condition(Precondition, Protocol):
-    """A precondition from outside of the request, such as an HTTP header."""
+    """A precondition that is not part of the request, such as an HTTP header."""
 
     def error(self, last: Change | None) -> WireError:
         """The error for a record whose last change does not satisfy it."""
 
 
 class Dispatcher:
-    """Knows what each request does. `reads` answer at once or by a coroutine, `writes` return a PendingWrite."""
+    """Finds and calls handlers. `reads` answer at once or by a coroutine, `writes` return a PendingWrite."""
 
     def __init__(self, services: Services, reads: Table, writes: Table) -> None:
         self.services = services
@@ -43,11 +43,11 @@ class Dispatcher:
         self.writes = frozenset(writes)
         self._tokens = services.tokens
         handlers = {**reads, **writes}
-        # Each kind of request has a bit of its own in `Caller.permitted`.
+        # Each type of request has its own bit in `Caller.permitted`.
         self._rows = {shape: (handler, 1 << number) for number, (shape, handler) in enumerate(handlers.items())}
 
     def start(self, caller: Caller, request: Request) -> Answer:
-        """Check the caller's rights and begin. Raises WireError."""
+        """Check the caller's rights and call the handler. Raises WireError."""
         handler, bit = self._rows[type(request)]
         # Rights are decided once for each caller and kind of request, until the token, a user or a client changes.
         if not (
@@ -73,7 +73,7 @@ class Dispatcher:
         return await self.write(answer, conditions)
 
     async def write(self, pending: PendingWrite[Reply], conditions: Sequence[Condition] = ()) -> Reply:
-        """The reply to a write of a caller who was admitted, once it is durable. Raises as `carry_out`."""
+        """The reply to a write of an admitted caller, once it is durable. Raises as `carry_out`."""
         return await commit(self.ledger, _under(conditions, pending) if conditions else pending)
 
     def admit(self, caller: Caller, shape: type[Request]) -> None:

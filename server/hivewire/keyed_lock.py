@@ -1,4 +1,4 @@
-"""A lock for each key. Tasks that wait for the same key get its lock in the order in which they asked."""
+"""A lock for each key. Tasks that wait for the same key get its lock in the order of their requests."""
 
 from __future__ import annotations
 

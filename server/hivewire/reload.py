@@ -1,4 +1,4 @@
-"""Reloading: SIGHUP reads the settings and the TLS files again, without an interruption."""
+"""Reloading: SIGHUP loads the settings and the TLS files again, without interrupting connections."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ class Reloader(Struct):
     load: Callable[[], Settings]
 
     def __call__(self) -> None:
-        """Use the settings as they are now. When one is wrong, nothing changes. The log says what came of it."""
+        """Apply the current settings. If one is wrong, nothing changes. The log has the result."""
         old = self.services.settings
         try:
             fresh = self.load()
             different = {name for name in names() if getattr(fresh, name) != getattr(old, name)}
             reloaded = different & RELOADED
             if (fresh.tls_certificate is None) != (old.tls_certificate is None):
-                reloaded -= {"tls_certificate", "tls_key"}  # to begin with TLS, or to end it, is for a restart
+                reloaded -= {"tls_certificate", "tls_key"}  # enabling or disabling TLS needs a restart
             self._take(structs.replace(old, **{name: getattr(fresh, name) for name in reloaded}), different)
         except (SettingsError, StartError) as error:
             log.error("the settings were not reloaded", reason=str(error))
@@ -41,7 +41,7 @@ class Reloader(Struct):
             log.warning("settings have changed that need a restart", settings=left)
 
     def _take(self, settings: Settings, different: set[str]) -> None:
-        """Everything that can fail comes first."""
+        """Apply the settings. Everything that can fail is done first."""
         check_tls(settings)
         tokens = self.services.tokens
         key = bootstrap.signing_key(settings, self.services.ledger)

@@ -20,7 +20,7 @@ from hivewire.workers import Workers
 
 
 class Services(Struct):
-    """The parts that actions work with."""
+    """The services that actions use."""
 
     settings: Settings
     ledger: Ledger

@@ -23,7 +23,7 @@ from hivewire.settings import Settings, StartError
 from hivewire.telemetry import log
 
 LARGE_FILE = 64 << 20
-"""Loading a file of this size takes seconds, so the log says that it began."""
+"""Loading a file of this size takes seconds, so the log says that loading has begun."""
 
 
 class Store(Struct):
@@ -47,7 +47,7 @@ async def open_store(
 ) -> Store:
     """Open the file and load it; the stack closes it. Raises StartError, with `existing` also for an empty one.
 
-    `accept_loss` opens it also when it is known that the last changes are missing.
+    `accept_loss` opens it even if the last changes are known to be missing.
     """
     if existing and _is_empty(data):
         raise StartError(f"{data} is empty, not a Hivewire ledger; it was left untouched")
@@ -67,7 +67,7 @@ async def open_store(
 
 
 async def open_for(settings: Settings, stack: contextlib.AsyncExitStack, *, accept_loss: bool) -> Store:
-    """The store of a gateway. Logs that a large file is loaded, and that others can open it. Raises StartError."""
+    """The store of a gateway. Logs when a large file is loaded, and warns if others can open it. Raises StartError."""
     data = Path(settings.data)
     _tell_of_loading(data)
     retention = Retention(
@@ -91,7 +91,7 @@ def _tell_of_loading(data: Path) -> None:
 
 
 def _tell_of_readers(data: Path) -> None:
-    """Warn of a file that others can open, as a copied one may be. It is left so: a backup by a group may be meant."""
+    """Warn about a file that others can open, perhaps a copied one. It is not changed: that may be intended."""
     mode = stat.S_IMODE(data.stat().st_mode)
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
         remedy = f"chmod 600 {shlex.quote(os.path.abspath(data))}"

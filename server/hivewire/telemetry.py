@@ -1,4 +1,4 @@
-"""Log fields and metrics, named in one place.
+"""Logging and metrics: fields and names in one place.
 
 Tokens, passwords and values are never logged: the functions here take none. Counters of the hot path are plain
 dictionaries that are read when somebody scrapes, because a locked counter costs as much as a whole decoded request.
@@ -24,7 +24,7 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 P = ParamSpec("P")
 
 Gauges: TypeAlias = dict[str, tuple[str, Callable[[], float]]]
-"""Metrics that are read at a scrape, by name: the help text, and a function that gives the value."""
+"""Metrics that are read at a scrape, by name: the help text, and a function that returns the value."""
 
 
 class Answer(Protocol):
@@ -38,7 +38,7 @@ A = TypeVar("A", bound=Answer)
 log: structlog.stdlib.BoundLogger = structlog.get_logger("hivewire")
 
 
-# Before `configure_logging`, as in commands that work on a data file: standard output is for what they print.
+# For commands that work on a data file without `configure_logging`: standard output is for their results.
 structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
 
 

@@ -1,6 +1,6 @@
 """Worker processes for work of a tenth of a second and more, so that the event loop never waits for it.
 
-Threads are no alternative: one that runs Python delays each iteration of the event loop by up to 5 ms, the switch
+Threads would not help: one that runs Python delays each iteration of the event loop by up to 5 ms, the switch
 interval of the interpreter lock, and one in a long C call that keeps the lock delays it until the call returns.
 A worker is started on demand, does one job at a time, and is killed after IDLE_SECONDS without one. It exits by itself
 when the gateway ends in any way, because its standard input ends.
@@ -22,7 +22,7 @@ from hivewire_protocol.tenant.errors import TenantError
 from hivewire_protocol.tenant.steps import Steps, at_once
 
 MOST = 2
-"""Most workers at a time: a large document takes ten times its size in memory, and the machine has other work."""
+"""Most workers at a time, because a large document takes ten times its size in memory."""
 
 IDLE_SECONDS = 30.0
 """Idle time after which a worker is killed, to free its memory."""
@@ -31,7 +31,7 @@ WORK_SECONDS = 60.0
 """Longest time of a job; then its worker is killed."""
 
 NICE = 5
-"""Niceness of workers, so that the event loop goes first where they share a core."""
+"""Niceness of workers, so that the event loop has priority when they share a core."""
 
 _SIZE = 8
 """Bytes of the length before each message."""
@@ -60,7 +60,7 @@ class Workers:
         self._closed = False
 
     async def run(self, work: Callable[..., Steps[_T]], *values: Any, **named: Any) -> _T:
-        """The result of the work. Raises the TenantError that it raises, Overdue, Ended, and WorkerError."""
+        """The result of the work. Raises its TenantError, Overdue, Ended, and WorkerError."""
         message = pickle.dumps((work, values, named))
         async with self._places:
             worker = await self._worker()

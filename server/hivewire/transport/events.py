@@ -24,7 +24,7 @@ WRITE = 64 << 10
 """Bytes of events that are written at a time."""
 
 LOOK_SECONDS = 0.5
-"""Interval of checking whether a slow peer has read anything."""
+"""Interval of checks whether a slow peer has read anything."""
 
 HEADERS = [
     (b"content-type", b"text/event-stream"),
@@ -52,7 +52,7 @@ class EventStreams:
         return stream
 
     def closing(self) -> int:
-        """How many streams are finished, but their callers have not read the last event yet."""
+        """The number of finished streams whose callers have not read the last event yet."""
         return sum(stream.over for stream in self.open)
 
     def drain(self) -> None:
@@ -103,7 +103,7 @@ class EventStream:
         self.finish(code, TABLE[code].reason)
 
     def authenticated(self) -> None:
-        """Nothing to do: it is opened by those who are."""
+        """Nothing to do: only authenticated callers can open a stream."""
 
     def suspend(self) -> None:
         """End the stream if its token is no longer valid: a client can send a new one only by reconnecting."""
@@ -113,7 +113,7 @@ class EventStream:
             self.finish(error.code, str(error))
 
     def finish(self, code: int, reason: str, fields: bytes = b"") -> None:
-        """Queue the last event behind all others."""
+        """Queue the last event, after all others."""
         self.push(b"event: close\n%bdata: %b\n\n" % (fields, encode({"code": code, "reason": reason})))
         self.over = True
 
@@ -149,7 +149,7 @@ class EventStream:
             self._feed.close()
 
     async def _write(self, sending: Awaitable[None], gone: asyncio.Task[None]) -> None:
-        """Wait for `sending`. For a peer that reads nothing for `slow_seconds` the reason replaces the queue."""
+        """Wait for `sending`. If the peer reads nothing for `slow_seconds`, the queue is replaced by the reason."""
         clock = asyncio.get_running_loop().time
         task = asyncio.ensure_future(sending)
         unsent, since = self._connection.unsent, clock()

@@ -58,15 +58,15 @@ class Server(uvicorn.Server):
         super().__init__(config)
 
     def start(self) -> None:
-        """Begin to look after sockets. `serve` opens the port."""
+        """Start the timer of the sockets. `serve` opens the port."""
         self._sockets.start()
 
     async def close(self) -> None:
-        """Stop looking after sockets. `serve` has closed the port."""
+        """Stop the timer of the sockets. `serve` has closed the port."""
         await self._sockets.close()
 
     def reload(self, settings: Settings) -> None:
-        """Use other settings from now on, and the TLS files as they are now, which have been checked."""
+        """Use other settings from now on, and the current TLS files, which have been checked."""
         self._admission.settings = self._sockets.shared.settings = settings
         if self.config.ssl is not None and settings.tls_certificate is not None:
             self.config.ssl.load_cert_chain(settings.tls_certificate, settings.tls_key)
@@ -77,15 +77,15 @@ class Server(uvicorn.Server):
         return {
             "connections": ("Open connections, HTTP and WebSocket.", lambda: admission.inside),
             **self._sockets.gauges(),
-            "closing_streams": ("Event streams whose last event waits to be read.", streams.closing),
+            "closing_streams": ("Finished event streams whose last event is not read yet.", streams.closing),
             "streams": ("Open event streams.", lambda: len(streams.open)),
             "unfinished_bytes": (
                 "Bytes of incomplete messages and bodies, beyond 4 KiB of each connection.",
                 lambda: admission.unfinished,
             ),
-            "unread_bytes": ("Bytes of answers that their peers do not read.", lambda: admission.unread.held),
+            "unread_bytes": ("Bytes of unread answers.", lambda: admission.unread.held),
             "anonymous_bytes": (
-                "Bytes that connections hold on which nobody has logged in.",
+                "Bytes that connections without a login hold.",
                 lambda: admission.anonymous.held,
             ),
         }
@@ -96,7 +96,7 @@ class Server(uvicorn.Server):
         self.on_listening()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Accept no more work, finish what was begun, and close every socket with 1001."""
+        """Accept no new work, finish open requests, and close every socket with 1001."""
         log.info("stopping", sockets=len(self._sockets.open_sockets))
         self._sockets.draining = True
         self._streams.drain()
@@ -133,7 +133,7 @@ def url_of(sock: socket.socket, tls: bool) -> str:
 
 
 def check_tls(settings: Settings) -> None:
-    """Load the TLS files to find mistakes early. Raises StartError."""
+    """Load the TLS files to find errors early. Raises StartError."""
     if settings.tls_certificate is None:
         return
     for name in ("tls_certificate", "tls_key"):
@@ -185,7 +185,7 @@ def leave_signals_to_uvicorn(reload: Callable[[], None]) -> None:
 
 
 def _hang_up(reload: Callable[[], None], began_on_terminal: bool) -> None:
-    """Reload; but when the terminal that the gateway began on was closed, end as every program does."""
+    """Reload; but if the terminal of the gateway was closed, end like any other program."""
     if began_on_terminal and not os.isatty(2):
         asyncio.get_running_loop().remove_signal_handler(signal.SIGHUP)
         os.kill(os.getpid(), signal.SIGHUP)

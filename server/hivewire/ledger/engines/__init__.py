@@ -12,7 +12,7 @@ from hivewire.ledger.journal import Journal
 def journal_at(data: Path, *, accept_loss: bool = False) -> Journal:
     """The engine that keeps a ledger at this place, not open yet. The one place that chooses an engine.
 
-    `accept_loss` opens it also when it is known that the last changes are missing.
+    `accept_loss` opens it even if the last changes are known to be missing.
     """
     from hivewire.ledger.engines.sqlite import SqliteJournal  # here, so that `require_free` need not load SQLite
 
