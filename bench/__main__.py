@@ -26,7 +26,7 @@ HERE = Path(__file__).parent
 
 
 def machine() -> dict[str, str]:
-    """What the figures were measured on."""
+    """The machine and the versions of a run."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
     packages = ("websockets", "uvloop", "uvicorn", "msgspec", "aiosqlite")

@@ -62,7 +62,7 @@ def frames(kind: str, number: int) -> list[bytes]:
 
 
 def proof(kind: str) -> bytes | None:
-    """What every answer of a kind has in it once; an echo is not looked at."""
+    """Bytes that every answer of a kind has exactly once; None for an echo, which is not checked."""
     return None if kind == "echo" else VALUE if kind == "get" else SUCCESS
 
 
@@ -181,7 +181,7 @@ def _same(connection: Connection) -> Connection:
 
 
 async def connect(options: argparse.Namespace, count: int, kind: type[Connection] = Connection) -> list[Connection]:
-    """So many connections of a kind, ready."""
+    """This many connections of a kind, ready."""
     loop = asyncio.get_running_loop()
     token = options.token or None
     found = []

@@ -107,7 +107,7 @@ class History:
 
 
 def answer_of(request: Request, status: int, members: Mapping[str, Any]) -> Answer | None:
-    """What an answer means; None if it leaves open what was done. Raises ValueError for one that should not be."""
+    """The meaning of an answer; None if it leaves the outcome open. Raises ValueError for an impossible one."""
     if status == 503:
         return NotDone() if UNDECIDED not in str(members) else None
     if status in (404, 409):

@@ -1,4 +1,4 @@
-"""What is measured, and what it should come to."""
+"""The measurements and their bounds."""
 
 from __future__ import annotations
 
@@ -97,7 +97,8 @@ def rates(folder: Path, rounds: int, seconds: float, say: Callable[[str], None])
 
 
 def live(folder: Path, rounds: int, say: Callable[[str], None]) -> list[Row]:
-    """What subscribers cost: time to the last push, puts beside others' subscriptions, resuming, and a slow reader."""
+    """The cost of subscribers: time to the last push, puts with unrelated subscriptions, resuming, and a slow
+    reader."""
     found: dict[str, list[list[float]]] = {}
 
     def measure(name: str, server: Server, kind: str, **options: object) -> None:
@@ -177,7 +178,7 @@ def subscription_memory(folder: Path, say: Callable[[str], None]) -> list[Row]:
 
 
 def returning(folder: Path, say: Callable[[str], None], watchers: int = 10_000) -> list[Row]:
-    """What it costs when this many come back at once after a restart, each with its position; over TLS too."""
+    """The cost of this many watchers that reconnect at once after a restart, each with its position; over TLS too."""
     rows = []
     for over, flags in (("", ()), (" over TLS", certified(folder))):
         what = f"{watchers:,} watchers come back{over}"

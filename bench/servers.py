@@ -71,7 +71,7 @@ def command(module: str, *words: str, **options: object) -> list[str]:
 
 
 def generate(module: str, *words: str, **options: object) -> Any:
-    """What a load generator prints, decoded. Raises RuntimeError with the end of what it complained of."""
+    """The output of a load generator, decoded. Raises RuntimeError with the end of its error output."""
     called = command(module, *words, **options)
     run = subprocess.run(called, capture_output=True, text=True, timeout=GENERATOR_SECONDS, check=False)
     if run.returncode:

@@ -155,7 +155,7 @@ def under_attack(port: int, name: str, seconds: float) -> Iterator[None]:
 
 
 class Row(NamedTuple):
-    """What one attack did: the client's rounds, their p99 in ms, and the memory of the gateway in MiB."""
+    """The result of one attack: the client's rounds, their p99 in ms, and the memory of the gateway in MiB."""
 
     rounds: int
     peace: float

@@ -87,7 +87,7 @@ def finish(clients: Sequence[Client]) -> None:
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """What every load generator is told."""
+    """The arguments of every load generator."""
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--connections", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=2)

@@ -25,7 +25,7 @@ Run = Callable[..., Outcome]
 
 
 def on_terminal(*arguments: str, columns: int = 200) -> str:
-    """What a command writes on a terminal of its own, without colours and bold."""
+    """The output of a command on its own terminal, without colours and bold."""
     shown, terminal = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-m", "hivewire", *arguments],

@@ -71,7 +71,7 @@ def _text(reader: Connection) -> TextIO:
 def _run(
     module: str, arguments: list[str], environment: dict[str, str], folder: str, out: Connection, err: Connection
 ) -> None:
-    """What the new process does."""
+    """The work of the new process."""
     for number, pipe in ((1, out), (2, err)):
         os.dup2(pipe.fileno(), number)
         pipe.close()

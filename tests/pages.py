@@ -124,7 +124,7 @@ class Reader:
         return None
 
     def unmet(self) -> list[str]:
-        """What is wrong with the blocks that run beside the others."""
+        """The faults of the blocks that run in other terminals."""
         waited = [(block, _await(block, output)) for block, output, _ in self._background]
         ended = [(block, output.read_text()) for block, output, process in self._background if process.poll()]
         return [f"line {block.line}: {complaint}" for block, complaint in [*waited, *ended] if complaint]
@@ -201,7 +201,7 @@ class Reader:
 
 
 def _await(block: Block, output: Path) -> str | None:
-    """What a program in another terminal did not print in time."""
+    """The expected output that a program in another terminal did not print in time."""
     end = time.monotonic() + PATIENCE
     while block.shown is not None and not matches(block.shown.strip() + "…", output.read_text()):
         if time.monotonic() > end:

@@ -191,7 +191,7 @@ def _literal(default: Any) -> str:
 
 
 def _values(found: Any) -> str:
-    """What a setting can be."""
+    """The possible values of a setting."""
     if isinstance(found, inspect.Metadata):
         return _values(found.type)
     if isinstance(found, inspect.UnionType):

@@ -98,7 +98,7 @@ WHOLE: dict[Path, Callable[[], str]] = {API: reference.api, SETTINGS: reference.
 
 
 def up_to_date(page: Path) -> str:
-    """A page as it should be: made anew, or with its tables renewed."""
+    """A page as it should be: generated, or with updated tables."""
     if page in WHOLE:
         return WHOLE[page]()
     text = page.read_text()

@@ -88,7 +88,7 @@ def test_a_transaction_comes_from_a_file(logged_in: Run, tmp_path: Path) -> None
 
 
 def completed(words: str) -> list[str]:
-    """What bash is told for the last one of some words."""
+    """The completions that bash gets for the last of some words."""
     given = {"COMP_WORDS": words, "COMP_CWORD": str(len(words.split(" ")) - 1), "_HIVEWIRE_COMPLETE": "bash_complete"}
     code = "from hivewire import cli; cli.main()"
     done = subprocess.run([sys.executable, "-c", code], env=os.environ | given, capture_output=True, check=False)

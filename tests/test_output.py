@@ -62,7 +62,7 @@ class Asked:
 
 
 def test_what_was_done_is_an_object(logged_in: Run, tmp_path: Path) -> None:
-    """What a script needs is in it: versions, paths, bytes, ids."""
+    """It has everything that a script needs: versions, paths, bytes, ids."""
     ask = Asked(logged_in)
     password = f"{PASSWORD}\n".encode()
     assert ask("put", "out.a", "1")["entityVersion"] == 1

@@ -143,7 +143,7 @@ def test_an_export_into_a_file_is_for_its_owner_and_overwrites_only_when_told(
 def test_a_file_that_somebody_makes_meanwhile_is_not_overwritten(
     logged_in: Run, talk: Talk, home: Path, before: Before
 ) -> None:
-    """Nor is a temporary file left."""
+    """And no temporary file is left."""
     file = home / "export" / "all.json"
     file.parent.mkdir()
     before("configuration/list", lambda: file.write_text("theirs"))
@@ -420,7 +420,7 @@ def test_a_file_with_a_byte_order_mark_is_read(logged_in: Run, home: Path) -> No
 
 
 def test_names_that_look_like_patterns_stand_for_themselves(logged_in: Run, talk: Talk) -> None:
-    """An asterisk in a name is no wildcard when it is compared, and neither is one in a file with no other names."""
+    """An asterisk in a name is not a wildcard in the comparison, also in a file with a single name."""
     put(talk, "star.a1", "1")
     file = document(*[entry(name, "2") for name in ("star.a*", "star.*b")])
     assert logged_in("import", "-", stdin=file).err == "2 created, 0 updated, 0 unchanged\n"

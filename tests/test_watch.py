@@ -108,7 +108,7 @@ def watching(tmp_path: Path) -> Any:
 
 
 def log_in(gateway: RunningGateway, place: Path) -> Profile:
-    """What `hivewire login` does."""
+    """Do the same as `hivewire login`."""
     with gateway.socket("") as talk:
         tokens = talk("token", login="admin", password=PASSWORD)
     profile = Profile(endpoint(gateway.url), "admin", tokens["accessToken"], tokens["refreshToken"])
@@ -367,7 +367,7 @@ def test_incomplete_groups_are_not_shown(watching: Any, stub: Any) -> None:
 
 
 def test_pushes_about_the_token_are_not_shown(watching: Any, stub: Any) -> None:
-    """They are no messages of the subscription; what comes after them is."""
+    """They are not messages of the subscription; later messages are shown."""
     about = [{"action": "token/expiring", "expires": "x"}, {"action": "subscription/paused", "reason": "x"}]
     url = stub([], ({"mode": "live", "position": "e-1"}, [*about, update(2, "a", position="e-2")], None))
     with watching(url, token="t") as running:

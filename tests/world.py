@@ -115,7 +115,7 @@ class World:
         assert not self.unexpected, self.unexpected
 
     def caller(self, user: int = ADMIN, a: list[int] | None = None, **claims: Any) -> Caller:
-        """Somebody with a token of these claims; everything unless told otherwise."""
+        """A caller with a token of these claims; all rights by default."""
         given = {"n": ["*"], "dt": ["*"]} | claims
         token = self.tokens.mint(Claims([0] if a is None else a, now() + HOUR, ACCESS, user, **given))
         return Caller("10.0.0.1", "h", identity=self.tokens.verify(token, now()))
@@ -131,7 +131,7 @@ class World:
         return reply
 
     def connect(self, *permissions: Permission) -> tuple[Session, list[bytes]]:
-        """A conversation of the administrator and its outbox; with all rights unless told otherwise."""
+        """A conversation of the administrator and its outbox; with all rights by default."""
         granted = sum(1 << permission for permission in permissions) or ALL
         identity = Identity(ADMIN, "admin", now() + HOUR, granted, None, None)
         outbox: list[bytes] = []

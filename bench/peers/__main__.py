@@ -28,7 +28,7 @@ HERE = Path(__file__).parent.parent
 
 
 def describe(peers: dict[str, Peer]) -> dict[str, dict[str, str | None]]:
-    """Who takes part and how, and who does not and why."""
+    """The stores that are measured and how, and those that are not and why."""
     found: dict[str, dict[str, str | None]] = {}
     for program, kind in PEERS.items():
         about = {"name": kind.name, "source": kind.source, "client": kind.client, "durable": kind.durable}
@@ -71,7 +71,7 @@ def _plain(rows: list[Row]) -> list[dict[str, Any]]:
 
 
 def show_figures(document: dict[str, Any]) -> None:
-    """What was measured of each, for people."""
+    """The figures of each store, as a readable table."""
     table = Table("what", "store", "value", "its core", "client's core", box=None, pad_edge=False)
     names = compare.works(Effort(**document["effort"]))
     for work, by in document.get("figures", {}).items():

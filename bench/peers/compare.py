@@ -59,7 +59,7 @@ Figures = dict[str, dict[str, dict[str, Any]]]
 
 
 def works(effort: Effort) -> dict[str, str]:
-    """What is measured, in words."""
+    """The titles of the measurements."""
     return {
         "put": "durable puts a second, 50 x 1",
         "get": "gets a second, 50 x 1",
@@ -107,7 +107,7 @@ def in_turn(what: list[_T], number: int) -> list[_T]:
 
 
 def memory(folder: Path, peers: dict[str, Peer], effort: Effort, say: Callable[[str], None]) -> Figures:
-    """What a watcher takes, of all that have watchers, each time in a fresh server."""
+    """The memory of a watcher, of all stores with watchers, each time in a fresh server."""
     found: dict[str, list[dict[str, float]]] = {}
     for number in range(min(FEW, effort.rounds)):
         for program, peer in peers.items():
@@ -171,7 +171,7 @@ class Load:
         return servers.command("bench.peers.load", self._program, work, **self._options, **options)
 
     def run(self, work: str, **options: object) -> dict[str, float]:
-        """What the generator printed. Raises RuntimeError with what it complained of."""
+        """The output of the generator. Raises RuntimeError with its error output."""
         found = servers.generate("bench.peers.load", self._program, work, **self._options, **options)
         return cast(dict[str, float], found)
 

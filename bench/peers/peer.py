@@ -100,7 +100,7 @@ class Peer(ABC):
 
     @abstractmethod
     def version(self) -> str:
-        """What the program says of itself."""
+        """The version that the program reports."""
 
     @abstractmethod
     def serve(self, folder: Path) -> AbstractContextManager[Server]:

@@ -69,7 +69,7 @@ def _command(*words: bytes) -> bytes:
 
 
 def own_benchmark(server: Server, work: str, requests: int) -> dict[str, float]:
-    """What Redis' own `redis-benchmark` (in C) comes to with 50 connections, one request in flight on each."""
+    """The result of Redis' own `redis-benchmark` (in C) with 50 connections, one request in flight on each."""
     command = ["redis-benchmark", "-p", str(server.port), "-c", "50", "-n", str(requests), "-d", str(len(VALUE))]
     command += ["-r", "1000", "-t", {"put": "set", "get": "get"}[work], "--csv"]
 

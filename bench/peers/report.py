@@ -116,7 +116,7 @@ def others(run: dict[str, Any]) -> list[str]:
 
 
 def synced(run: dict[str, Any]) -> list[str]:
-    """What each store had synced."""
+    """The syncs of each store."""
     if not run["syncs"]:
         return [
             "Syncs were not counted in this run: that takes `strace` on the PATH, and leave to trace other processes."
@@ -167,7 +167,7 @@ def _of_growth(run: dict[str, Any], name: str) -> str:
 
 
 def _waited(work: str) -> str:
-    """What keeps a core from being full; a get does not wait for the disk."""
+    """The reason why a core is not full; a get does not wait for the disk."""
     return (
         "the disk was waited for, or the machine was busy otherwise"
         if work == "put"
@@ -215,7 +215,7 @@ CAUSES: dict[str, Callable[[Figures], str]] = {
 
 
 def growth(run: dict[str, Any]) -> list[str]:
-    """Rates and memory at every size, and what comes of it."""
+    """Rates and memory at every size, and their ratios."""
     lines = [
         "| what there is more of | how many | puts /s | gets /s | memory, MiB |",
         "| --- | ---: | ---: | ---: | ---: |",

@@ -21,7 +21,7 @@ from msgspec import Struct
 
 
 class Fault(Struct, frozen=True, omit_defaults=True):
-    """What goes wrong, and at which operation of the disk: the first that fits, or after `skip` of those that do."""
+    """A failure and the operation of the disk at which it happens: the first match, or after `skip` matches."""
 
     action: Literal["kill", "power cut", "EIO", "ENOSPC", "hang"]
     """`kill` is SIGKILL with half of the write done; a power cut moreover loses everything that was not synced. What
@@ -69,7 +69,7 @@ class Desk:
             return None, Orders()
 
     def meet(self, operation: str) -> None:
-        """Note that the fault has come to pass."""
+        """Note that the fault has happened."""
         with self._met.open("a") as file:
             file.write(operation + "\n")
 

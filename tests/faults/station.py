@@ -94,7 +94,7 @@ def status(gateway: RunningGateway, path: str) -> int:
 
 
 def settles(figure: Callable[[], float], most: float) -> float:
-    """Wait until a figure is no more than this; the time limit of the test ends the waiting."""
+    """Wait until a figure is at most this; the time limit of the test ends the wait."""
     while (found := figure()) > most:
         time.sleep(0.01)
     return found

@@ -1,7 +1,5 @@
-"""Clients that mean harm, at a gateway with its usual limits: the others are served, and the memory comes back.
-
-One gateway takes it all, one attack after the other, and is killed at the end.
-"""
+"""Malicious clients at a gateway with its default limits: others are served, and the memory is released. One gateway
+takes all attacks, one after the other, and is killed at the end."""
 
 from __future__ import annotations
 
@@ -256,7 +254,7 @@ def test_thousands_of_wrong_passwords(besieged: Besieged, before: int, guesses: 
             return answer.status_code
 
         def wait() -> bool:
-            """Right after somebody who guesses was told to wait; the wait may be over by then on a busy machine."""
+            """After a guesser was told to wait; on a busy machine the wait may be over by then."""
             until(lambda: login("wrong password") == 429)
             return login(PASSWORD) == 429
 

@@ -110,7 +110,7 @@ def test_writes_that_share_a_commit_are_there_in_order_and_each_of_them_whole(
 
 
 def dies_in_a_start(station: Station, fault: Fault) -> list[str] | None:
-    """What a start met that died of the fault, None when it did not die. The next start has all that was answered."""
+    """The error of a start that died of the fault, None if it did not die. The next start has all that was answered."""
     station.desk.give(fault)
     try:
         station.start().stop()

@@ -118,12 +118,12 @@ def _fuzz(name: str, seconds: int) -> NoReturn:
 
 
 def _log(name: str) -> Path:
-    """What libFuzzer says of a target."""
+    """The log of libFuzzer about a target."""
     return LEARNT / f"{name}.log"
 
 
 def _trouble(output: str) -> str:
-    """What went wrong: the traceback, or what libFuzzer says last."""
+    """The error: the traceback, or the last lines of libFuzzer."""
     found = re.search(r"=== Uncaught Python exception.*?(?=\n==\d+==|\Z)", output, re.DOTALL)
     return found[0] if found else output[-2_000:]
 

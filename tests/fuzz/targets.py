@@ -1,4 +1,4 @@
-"""What is fuzzed: functions of bytes that return or raise a documented error, and check what they can on the way."""
+"""The targets of the fuzzer: functions of bytes that return or raise a documented error, and check invariants."""
 
 from __future__ import annotations
 
@@ -188,7 +188,7 @@ def _frames(data: bytes) -> None:
 
 
 async def _converse(world: World, pieces: list[bytes]) -> list[tuple[int, bytes]]:
-    """The frames that come back: opcodes, with the payloads of those that are no answers."""
+    """The frames that come back: opcodes, with the payloads of those that are not answers."""
     admission, identify = Admission(world.services.settings), partial(caller_of, world.services)
     sockets, transport = Sockets(world.dispatcher, admission, identify), _Transport()
     socket = WebSocket(sockets.shared, transport, Caller("10.0.0.1", "h"), ServerState(), 0)
@@ -362,7 +362,7 @@ def _patterns(data: bytes) -> None:
 
 
 class _Ledger:
-    """What users and tenants ask of a ledger to begin with."""
+    """The part of a ledger that users and tenants need."""
 
     def observe(self, observer: Callable[[Iterable[Change]], None], *kinds: str) -> None:
         """Nothing is written."""

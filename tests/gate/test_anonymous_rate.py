@@ -106,7 +106,7 @@ def test_requests_with_a_token_and_probes_are_never_refused(slow: RunningGateway
 
 
 def test_a_wrong_token_counts_like_none(slow: RunningGateway) -> None:
-    """Whoever makes up tokens is a stranger."""
+    """A caller with a made-up token is anonymous."""
     headers, _ = refused(slow, get("/api/rest/info", "Authorization: Bearer wrong"))
     assert headers["retry-after"] == "1"
     headers, _ = refused(slow, upgrade(token="wrong"))
@@ -148,7 +148,7 @@ def test_requests_on_a_socket_count_until_it_logs_in(slow: RunningGateway, token
 
 
 def open_when_allowed(attempt: Callable[[], Wire | None]) -> Wire:
-    """What an attempt gives that is made again and again."""
+    """The result of an attempt that is repeated until it is allowed."""
     while (wire := attempt()) is None:
         pass
     return wire
@@ -209,7 +209,7 @@ def test_a_peer_that_goes_on_sending_after_a_refusal_is_not_read_for_ever(slow: 
 
 
 def test_metrics_are_rendered_a_few_times_a_second_at_most(data: Path) -> None:
-    """Whoever asks more often gets the last page, which took some milliseconds to make."""
+    """More frequent requests get the last page, because rendering one takes some milliseconds."""
     with RunningGateway(data, "--anonymous-rate", "100000") as gateway:
         pages = set()
         for _ in range(200):

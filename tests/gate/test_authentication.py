@@ -1,4 +1,4 @@
-"""Who may come in, how long, and what a token opens: over sockets and HTTP alike."""
+"""Who may log in, for how long, and what a token allows: over sockets and HTTP alike."""
 
 from __future__ import annotations
 

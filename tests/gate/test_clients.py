@@ -42,7 +42,7 @@ def installed(*programs: str) -> None:
 
 
 def run(command: Sequence[str | Path], lines: Sequence[str] = (), **environment: str) -> list[str]:
-    """What a program prints for these lines."""
+    """The output of a program for these lines."""
     ran = subprocess.run(
         list(map(str, command)),
         input="".join(line + "\n" for line in lines),

@@ -223,7 +223,7 @@ def test_a_continuation_of_nothing(wire: Wire, fin: bool, cut: Cut) -> None:
 
 @pytest.mark.parametrize("fin", [True, False])
 def test_a_continuation_after_the_last_fragment(wire: Wire, fin: bool) -> None:
-    """5.15-5.17: nor after a message that was ended; that one is answered."""
+    """5.15-5.17: a continuation after a complete message is an error; the message is answered."""
     wire.send(fragments(INFO, 9) + frame(b"fragment", CONTINUATION, fin=fin) + frame(INFO))
     assert wire.answer()["requestId"] == 1
     assert wire.closed()[0] == 1002
@@ -342,7 +342,7 @@ def test_an_incomplete_character_is_not_an_error_yet(wire: Wire, payload: bytes)
 @pytest.mark.parametrize("behind", [frame(INFO), frame(b"", PING), say(1000), frame(b"x", BINARY), frame(b"", 3)])
 @pytest.mark.parametrize("cut", [octets, lambda sent: [sent]], ids=["chopped", "whole"])
 def test_nothing_counts_after_my_close_frame(wire: Wire, behind: bytes, cut: Cut) -> None:
-    """7.1.1-7.1.4: the echo of my close frame is the last that comes, whatever I send behind it."""
+    """7.1.1-7.1.4: the echo of the client's close frame is the last frame, whatever follows it."""
     wire.send(*cut(frame(INFO) + say(1000, b"bye") + behind))
     assert wire.answer()["status"] == "success"
     assert wire.frame() == (CLOSE, (1000).to_bytes(2) + b"bye")

@@ -491,7 +491,7 @@ def test_requests_read_before_a_stop_are_answered(data: Path) -> None:
 
 
 def test_pings_come_and_a_peer_that_answers_them_stays(data: Path) -> None:
-    """With a small `--ping-seconds` pings keep coming, and as long as I answer each the socket is open."""
+    """With a small `--ping-seconds` pings keep arriving, and the socket stays open while each is answered."""
     with RunningGateway(data, "--ping-seconds", "0.3") as gateway, opened(gateway) as wire:
         for _ in range(4):
             opcode, payload = wire.frame()

@@ -1,4 +1,4 @@
-"""What somebody finds who knows the address of a gateway and nothing else."""
+"""The front page, for somebody who knows only the address of a gateway."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was: earlier versions, history, rollback; and several writes at once."""
+"""The past: earlier versions, history, rollback; and transactions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one client can take from the others: nothing. And how plain HTTP is spoken, to the letter."""
+"""One client takes nothing from the others. And plain HTTP, to the letter."""
 
 from __future__ import annotations
 

@@ -114,7 +114,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
 
 @pytest.fixture(autouse=True)
 def closed() -> Iterator[None]:
-    """What a test opened is closed behind it."""
+    """Close the connections that a test opened."""
     before = len(OPEN)
     yield
     while len(OPEN) > before:
@@ -147,7 +147,7 @@ def problem(answer: httpx.Response) -> tuple[int, int]:
 
 
 def without_server_members(value: Any) -> Any:
-    """What was sent, from what was answered."""
+    """The document as it was sent, from the one in an answer."""
     if isinstance(value, dict):
         return {name: without_server_members(inner) for name, inner in value.items() if name not in SERVER_MEMBERS}
     return [*map(without_server_members, value)] if isinstance(value, list) else value

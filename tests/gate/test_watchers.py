@@ -437,7 +437,7 @@ class Script:
     # The end.
 
     def run(self, steps: Sequence[tuple[str, dict[str, Any]]]) -> None:
-        """Do the steps, let everybody come to the end of the history, then check."""
+        """Do the steps, let all watchers reach the end of the history, then check."""
         try:
             for name, arguments in steps:
                 getattr(self, name)(**arguments)

@@ -124,7 +124,7 @@ class Wire:
         return int.from_bytes(payload[:2]), payload[2:].decode()
 
     def _no_ping(self) -> tuple[int, bytes]:
-        """The next frame that is no ping: those come whenever it is time."""
+        """The next frame that is not a ping, because pings arrive at any time."""
         opcode, payload = self.frame()
         while opcode == PING:
             opcode, payload = self.frame()

@@ -35,7 +35,7 @@ def packed(data: bytes, limit: int, pieces: int) -> Body:
 
 @pytest.mark.parametrize("pieces", [1, 5])
 async def test_a_client_is_not_late_while_its_body_is_decompressed(pieces: int) -> None:
-    """What has come counts, however long it takes to unpack it; what is too large is called too large."""
+    """Received bytes count as in time, however long they take to decompress; a body over the limit gets 413."""
     data = bytes(8 * MEBI)
     assert await packed(data, 8 * MEBI, pieces).read() == data
     with pytest.raises(TooLarge):

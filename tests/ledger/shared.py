@@ -20,7 +20,7 @@ UNDECIDED = "no answer for 15 seconds"
 
 
 class Fault(Enum):
-    """What happens to one append."""
+    """The fate of one append."""
 
     REFUSED = "the log says that it did not take it"
     SILENT = "it is stored, and nobody says so"
@@ -55,7 +55,7 @@ class SharedLog:
         return True
 
     def deliver_late(self) -> None:
-        """What was on its way for long arrives."""
+        """Deliver the entries that were delayed."""
         late, self.late = self.late, []
         for behind, changes in late:
             self.store(changes, behind)
@@ -84,7 +84,7 @@ class SharedJournal(MemoryJournal):
         self._read_on()
 
     async def follow(self, take: Callable[[Entry], None]) -> None:
-        """What came since `changes` were read, and then the feed."""
+        """The entries since `changes` were read, and then the feed."""
         self._take = take
         self.log.journals.append(self)
         self._read_on()
@@ -133,6 +133,6 @@ class SharedJournal(MemoryJournal):
             self._announce(changes)
 
     async def close(self) -> None:
-        """Hear no more."""
+        """Stop following."""
         if self in self.log.journals:
             self.log.journals.remove(self)

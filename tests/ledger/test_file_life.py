@@ -111,7 +111,7 @@ def wal_of(path: Path) -> Path:
 
 
 def aside(path: Path) -> list[Path]:
-    """What was set aside beside the file."""
+    """The files that were renamed beside the data file."""
     return sorted(path.parent.glob("*.set-aside-*"))
 
 

@@ -1,4 +1,4 @@
-"""What is kept and what is removed: the ledger against a model that keeps everything, and the promises one by one."""
+"""Retention and removal: the ledger against a model that keeps everything, and the promises one by one."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ class Model:
         return other
 
     def sure(self, oldest: int) -> list[Change]:
-        """What must be there: it was needed all the time."""
+        """The changes that must be there, because they were needed all the time."""
         return [c for c in self.log if (c.revision, c.kind, c.key) not in self.gone and self.needs(c, oldest)]
 
 
@@ -358,7 +358,7 @@ class Kept:
         await self.ledger.compact(at_once=True)
 
     async def versions(self, key: str) -> list[int]:
-        """What is kept of a configuration, newest first."""
+        """The stored versions of a configuration, newest first."""
         last = self.ledger.kind("configuration").last(key)
         assert last is not None
         found = await self.ledger.history("configuration", key, revision=last.revision, take=1_000)

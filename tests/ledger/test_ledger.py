@@ -127,7 +127,7 @@ class Model:
         self.log += found
 
     def kept(self) -> list[Change]:
-        """What the journal keeps of the log."""
+        """The changes in the journal's log."""
         return [change for change in self.log if change.kind != "user" or self.last[change.kind, change.key] == change]
 
 
@@ -375,7 +375,7 @@ async def test_a_deleted_record_is_at_version_zero_but_keeps_its_revision(ledger
 
 
 async def test_nothing_is_read_seen_or_answered_before_it_is_durable(ledger: Ledger, journal: GatedJournal) -> None:
-    """While the disk works readers see the old value and watchers nothing; neither writes nor refusals are answered."""
+    """While the disk works readers get the old value and watchers nothing; writes and refusals are not answered."""
     await ledger.commit(put("a", b"old"))
     seen: list[Change] = []
     ledger.observe(seen.extend)
@@ -410,7 +410,7 @@ async def test_watchers_are_told_before_the_writer_is(ledger: Ledger) -> None:
 
 
 async def under_way(ledger: Ledger, journal: GatedJournal, transaction: Transaction) -> list[Outcome]:
-    """The outcomes to come of a transaction that the storage works on until `journal.gate` is set."""
+    """The future outcomes of a transaction that the storage works on until `journal.gate` is set."""
     journal.gate.clear()
     outcomes: list[Outcome] = []
     ledger.submit(transaction, outcomes.append)
@@ -527,7 +527,7 @@ async def test_a_storage_that_hangs_holds_nobody_up(ledger: Ledger, journal: Gat
 
 
 async def test_a_storage_that_hangs_and_then_fails_has_written_nothing(ledger: Ledger, journal: GatedJournal) -> None:
-    """Nobody is answered twice, and it is asked again."""
+    """No writer is answered twice, and the storage is probed again."""
     outcomes = await under_way(ledger, journal, put("a"))
     ledger._writer.watch(0)
     journal.broken = "input/output error"
@@ -715,7 +715,7 @@ class Awkward:
 
 @pytest.fixture
 async def reported() -> AsyncIterator[list[str]]:
-    """What is told to the event loop's exception handler."""
+    """The errors that the event loop's exception handler got."""
     found: list[str] = []
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(lambda _, context: found.append(f"{context['message']}: {context['exception']}"))

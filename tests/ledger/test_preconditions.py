@@ -1,4 +1,4 @@
-"""What a transaction may depend on: the ledger as it is when it is evaluated, its own earlier writes included."""
+"""Preconditions see the ledger at the time of their evaluation, with earlier writes of the transaction."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ class Site:
         return ledger, journal
 
     async def settle(self) -> None:
-        """Everybody hears everything."""
+        """Deliver everything to all gateways."""
         for journal in self.journals:
             await journal.confirm()
 
@@ -79,7 +79,7 @@ def state(ledger: Ledger) -> Any:
 
 
 async def test_a_write_that_comes_too_late_is_evaluated_again(site: Site) -> None:
-    """When another gateway's entry got in first, ids, versions and revisions are given anew on top of it."""
+    """When another gateway's entry was appended first, ids, versions and revisions are assigned again after it."""
     mine, journal = await site.gateway()
     other, _ = await site.gateway()
     seen: list[tuple[int, str, int]] = []
@@ -311,7 +311,7 @@ steps = st.sampled_from([None, None, None, *Fault, "rival", "rival"])
 
 
 class Replay:
-    """What the log says, transaction by transaction: the plainest ledger, as a `View`."""
+    """The state after the log, transaction by transaction: the simplest ledger, as a `View`."""
 
     def __init__(self) -> None:
         self.records: dict[tuple[str, str], Change] = {}
@@ -420,7 +420,7 @@ class Sites(RuleBasedStateMachine):
 
     @rule(number=st.integers(0, 2))
     def restart(self, number: int) -> None:
-        """A gateway that forgot everything reads the log anew."""
+        """A gateway that has forgotten everything reads the log again."""
 
         async def again() -> None:
             await self.ledgers[number].close()

@@ -68,7 +68,7 @@ async def refusal(path: Path) -> str:
 
 
 def company(path: Path) -> dict[str, bytes]:
-    """What else is in the directory, without the lock, and without what SQLite makes to read a file in WAL mode."""
+    """Other files in the directory, except the lock and those that SQLite makes to read a file in WAL mode."""
     others = {other.name: other.read_bytes() for other in path.parent.iterdir() if other != path}
     return {
         name: content
@@ -203,7 +203,7 @@ OPEN = """
 
 
 async def test_a_second_process_is_kept_out(data: Path) -> None:
-    """A process that opens a file in use is told the number of the process that uses it."""
+    """A process that opens a file in use gets an error with the id of the process that uses it."""
     ledger = Ledger(SqliteJournal(data), lambda: 1)
     await ledger.open()
     try:
@@ -344,7 +344,7 @@ async def test_a_creation_that_was_killed_half_way_is_begun_again(data: Path, wr
 
 
 async def test_an_empty_file_becomes_a_ledger(data: Path) -> None:
-    """A start that died right after it made the empty file is no obstacle."""
+    """An empty file, left by a start that died, becomes a data file."""
     data.touch()
     data.chmod(0o644)
     assert (await state(data))[:2] == ({}, 0)

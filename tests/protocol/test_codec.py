@@ -42,7 +42,7 @@ def one(data: bytes) -> Call:
 
 
 def line(data: bytes, reply: Reply = NOTHING) -> bytes:
-    """What a frame is answered with, by a server that grants everything."""
+    """The answer to a frame, by a server that grants everything."""
     call = one(data)
     return codec.answer(call, reply) if call.error is None else codec.refuse(call, call.error)
 
@@ -383,7 +383,7 @@ def test_a_change_of_a_transaction_refuses_unknown_members_too() -> None:
 
 
 def test_a_write_takes_back_what_was_read() -> None:
-    """The resource's own `size`, and members of both envelopes, are no mistakes."""
+    """The resource's own `size`, and members of both envelopes, are accepted."""
     asked = ConfigurationPut(name="a", value="b", entityVersion=1, contentType="text/x", requestId=msgspec.Raw(b"1"))
     resource = '"id":7,"name":"a","value":"b","entityVersion":1,"contentType":"text/x","size":1'
     call = one(f'{{"action":"configuration/put","requestId":1,{resource}}}'.encode())
@@ -554,7 +554,7 @@ def test_envelope_members_inside_params_mean_nothing() -> None:
 
 
 def test_a_request_without_an_id_wants_no_reply() -> None:
-    """A notification is carried out and never answered, whatever becomes of it; an id of null is no notification."""
+    """A notification is carried out and never answered, valid or not; an id of null is not a notification."""
     for method in (b"server/info", b"no/such"):
         assert not one(b'{"jsonrpc":"2.0","method":"%b"}' % method).reply_wanted
         assert one(b'{"jsonrpc":"2.0","id":null,"method":"%b"}' % method).reply_wanted

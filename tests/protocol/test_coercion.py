@@ -123,7 +123,7 @@ def test_a_scalar_that_cannot_be_coerced_is_refused(coerce: Callable[[bytes], An
 
 
 def field(member: str, raw: str, action: str, name: str) -> Any:
-    """The value that a whole frame with this member comes to; MalformedJson raised if it does not."""
+    """The value of a member in a whole frame; raises MalformedJson if it is refused."""
     call = codec.decode(f'{{"action":"{action}","requestId":1,"{member}":{raw}}}'.encode())
     assert isinstance(call, Call)
     if call.error is not None:
@@ -203,7 +203,7 @@ def test_a_list_of_texts_takes_what_a_text_takes(raw: str, expected: list[str] |
 
 @pytest.mark.parametrize("raw", ["[null]", "[[]]", "[{}]", '"a"', "1", "{}"])
 def test_a_list_of_texts_must_be_one(raw: str) -> None:
-    """No nulls and no lists in it, and no text in its place."""
+    """Nulls and lists in it are refused, and so is a text in its place."""
     with pytest.raises(MalformedJson):
         field("names", raw, "configuration/list", "names")
 

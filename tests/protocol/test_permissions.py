@@ -1,4 +1,4 @@
-"""What the list of actions in a token grants."""
+"""The permissions that a token's list of actions grants."""
 
 from __future__ import annotations
 
@@ -61,6 +61,6 @@ def test_a_single_number_grants_itself(number: int) -> None:
 
 @pytest.mark.parametrize("number", [-1, 19, 99, 101, 2**40])
 def test_a_number_that_stands_for_nothing_makes_the_list_invalid(number: int) -> None:
-    """A token with an unknown action is no valid token."""
+    """A token with an unknown action is not valid."""
     with pytest.raises(ValueError):
         effective([2, number])

@@ -568,7 +568,7 @@ def attributes(given: dict[str, str]) -> str:
 
 
 def tree(text: str) -> list[Any]:
-    """What is inside of a document's root, with names expanded."""
+    """The content of a document's root, with names expanded."""
 
     def inside(element: ElementTree.Element) -> list[Any]:
         each = [(child.tag, child.attrib, inside(child), child.tail or "") for child in element]

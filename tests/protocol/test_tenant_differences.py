@@ -1,4 +1,4 @@
-"""What two versions of a tenant configuration differ in."""
+"""The differences between two versions of a tenant configuration."""
 
 from __future__ import annotations
 

@@ -306,7 +306,7 @@ def test_any_address_and_any_body_is_answered(value: Document, path: list[str], 
 
 
 def test_one_element_in_place_of_a_collection_can_be_read_and_edited() -> None:
-    """A collection is an array for whoever reads it; an edit keeps the form as far as it can."""
+    """Readers get an array for a collection; an edit keeps the form as far as possible."""
     boss, clerk = ({"uri": f"configuration/groupTypes/{name}", "label": name} for name in ("Boss", "Clerk"))
     value = document(groupTypes=boss)
     assert objects.get(value, ("groupTypes",)) == [boss]

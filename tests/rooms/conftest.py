@@ -1,4 +1,4 @@
-"""What several files of this folder stand on."""
+"""Fixtures for several files of this folder."""
 
 from __future__ import annotations
 

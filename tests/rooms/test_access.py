@@ -838,7 +838,7 @@ def test_a_rate_tracks_a_bounded_number_of_names(monkeypatch: pytest.MonkeyPatch
 
 
 def waits(strangers: Strangers, address: str, requests: int = 1, rate: int = 10) -> int:
-    """What a stranger is told to wait, in seconds."""
+    """The seconds that an anonymous caller has to wait."""
     try:
         strangers.count(Settings(anonymous_rate=rate, trusted_proxies="10.0.0.9"), address, requests)
     except TooManyRequests as error:
@@ -847,7 +847,7 @@ def waits(strangers: Strangers, address: str, requests: int = 1, rate: int = 10)
 
 
 def test_an_address_has_a_rate_and_a_burst_of_two_seconds() -> None:
-    """Others have their own, refusals cost nothing, and whoever was quiet has everything again."""
+    """Other addresses have their own, refusals are free, and after a quiet time the burst is available again."""
     clock = Clock()
     strangers = Strangers(lambda: clock.time / 1_000)
     assert [waits(strangers, "10.0.0.1") for _ in range(22)] == [0] * 20 + [1, 1]

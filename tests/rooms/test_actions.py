@@ -1,4 +1,4 @@
-"""What each request does: configurations, minting of tokens, users; on a ledger in memory."""
+"""The handlers: configurations, minting of tokens, users; on a ledger in memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What of the gateway's own work is in the audit, and who may read it."""
+"""The rows of the audit about the gateway's own work, and the right to read them."""
 
 from __future__ import annotations
 

@@ -274,7 +274,7 @@ ASKED = Asked({"authorization": "Basic " + base64.b64encode(b"admin:old").decode
 
 
 def credentials_of(place: Place, passwords: ChangingPasswords) -> Credentials:
-    """What tells callers apart, with these passwords."""
+    """A finder of callers, with these passwords."""
     services: Any = SimpleNamespace(
         settings=Settings(),
         users=place.users,

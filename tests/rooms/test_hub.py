@@ -116,7 +116,7 @@ class Peer:
         return next(frame for frame in reversed(self.frames) if "status" in frame)
 
     def taken(self) -> list[Any]:
-        """What came since the last time."""
+        """The frames since the last call."""
         found, self.frames = self.frames, []
         return found
 
@@ -267,7 +267,7 @@ async def test_a_resume_brings_just_what_was_missed(world: World) -> None:
 
 @pytest.mark.parametrize("since", ["0123456789abcdef-1", "ahead", "too old"])
 async def test_a_position_that_cannot_be_resumed_is_reset(world: World, since: str) -> None:
-    """Another epoch, ahead of the ledger, or older than the log: the state anew, and the reply says so."""
+    """Another epoch, ahead of the ledger, or older than the log: the whole state, and the reply says so."""
     await world.put("a")
     await world.put("a")
     if since == "too old":
@@ -563,7 +563,7 @@ async def test_a_commit_that_is_not_announced_yet_is_no_reason_to_conflate(world
 
 
 async def test_a_delete_during_a_conflated_run_is_not_lost(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also of a name that the run has not come to: the caller may still have it."""
+    """Also of a name that the run has not reached: the client may still have it."""
     monkeypatch.setattr(catchup, "LOOK", 1)
     world.hub.catch_up.conflate_after = 1
     await world.put("a", "b", "c")
@@ -618,7 +618,7 @@ async def test_a_snapshot_frame_is_within_its_bound(world: World) -> None:
 
 
 async def test_a_name_that_comes_and_goes_during_a_conflated_run(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its old delete is not sent behind its new one, nor beside the new record."""
+    """Its old delete is not sent after its new one, nor together with the new record."""
     monkeypatch.setattr(catchup, "WRITE", 1)
     world.hub.catch_up.conflate_after = 1
     await world.put("a", "b", "c")
@@ -851,7 +851,8 @@ async def test_a_token_reaches_over_the_socket(world: World) -> None:
 async def test_another_token_of_the_same_user(
     world: World, before: tuple[str, ...], after: tuple[str, ...], mode: str
 ) -> None:
-    """The same names: on; fewer: the others drop out silently; more: the state anew, marked `reset`."""
+    """With the same names the subscription continues; with fewer, the others drop out silently; with more, the whole
+    state is sent, marked `reset`."""
     await world.put("a1", "b")
     peer = world.peer(*before)
     peer.subscribe(snapshot=False)
@@ -868,7 +869,7 @@ async def test_another_token_of_the_same_user(
 
 
 async def test_a_token_without_the_right_stops_everything(world: World) -> None:
-    """A new token that may not read configurations gets nothing more; one that may is told the state anew."""
+    """A new token that may not read configurations gets no more pushes; one that may gets the whole state."""
     peer = world.peer(rights=READER)
     peer.subscribe(snapshot=False)
     feed = peer.caller.feed

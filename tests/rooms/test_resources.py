@@ -130,7 +130,7 @@ async def test_ten_thousand_names_are_all_kept(world: World) -> None:
 
 
 async def test_a_name_that_was_deleted_and_made_again_is_read_as_it_is(world: World) -> None:
-    """Its version begins anew; the reply of its former life is not shown."""
+    """Its version starts at 1; the reply of its earlier life is not shown."""
     await world.ask(ConfigurationPut(name="n", value="before"))
     await world.ask(ConfigurationGet(name="n"))
     await world.remove("n")

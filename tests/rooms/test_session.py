@@ -86,7 +86,7 @@ class World(tests.world.World):
             await asyncio.sleep(0)
 
     def answers(self) -> list[Any]:
-        """What was sent since the last time, decoded."""
+        """The messages since the last call, decoded."""
         found = [json.loads(line) for line in self.outbox]
         self.outbox.clear()
         return found
@@ -470,7 +470,7 @@ async def test_a_batch_is_worked_on_for_a_moment_at_a_time(world: World, monkeyp
 
 
 async def test_a_batch_of_notifications_is_answered_by_nothing(world: World) -> None:
-    """There is no empty array on the wire."""
+    """An empty array is never sent."""
     world.session.receive(
         b'[{"jsonrpc":"2.0","method":"configuration/put","params":{"name":"n","value":"v"}},'
         b'{"jsonrpc":"2.0","method":"server/info"}]'
@@ -481,7 +481,7 @@ async def test_a_batch_of_notifications_is_answered_by_nothing(world: World) -> 
 
 
 async def test_an_empty_batch_is_answered_by_one_object(world: World) -> None:
-    """An array of nothing is no request."""
+    """An empty array is not a request."""
     world.session.receive(b"[]")
     (answer,) = world.answers()
     assert answer["error"]["code"] == -32600
@@ -562,7 +562,7 @@ async def test_an_unforeseen_failure_is_one_internal_error_and_the_session_goes_
 
 
 async def test_a_long_line_of_waiting_requests_is_worked_off_to_the_end() -> None:
-    """Thousands of requests behind a login are all answered in short slices, and the owner is told."""
+    """Thousands of requests behind a login are all answered in short slices, and the owner is notified."""
     ledger = Ledger(MemoryJournal(), lambda: 1)
     await ledger.open()
     none: Any = None

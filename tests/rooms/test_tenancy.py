@@ -424,7 +424,7 @@ async def test_a_token_grants_no_more_than_the_client_has(world: World) -> None:
 
 
 async def test_a_client_cannot_make_tokens_of_another_kind_out_of_its_own(world: World) -> None:
-    """Neither minting nor refreshing takes it."""
+    """Minting and refreshing refuse its token."""
     await tenant(world, "t1")
     await client(world, t1=["READ", "CREATE", "UPDATE", "DELETE"])
     token = token_of(world)

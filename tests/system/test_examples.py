@@ -1,4 +1,4 @@
-"""The programs in `examples`, run as they stand against a real gateway."""
+"""The programs in `examples`, run unchanged against a real gateway."""
 
 from __future__ import annotations
 

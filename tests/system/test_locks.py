@@ -15,7 +15,7 @@ NEEDED, TESTS = PROJECT["dependencies"], PROJECT["optional-dependencies"]["test"
 
 
 def locked(path: str) -> dict[str, Requirement]:
-    """What a lock file pins, by name. Fails where a package has no version of its own, or no hash."""
+    """The versions in a lock file, by name. Fails if a package has no version of its own, or no hash."""
     entries = re.sub(r"#.*", "", Path(path).read_text()).replace("\\\n", " ")
     found: dict[str, Requirement] = {}
     for entry in filter(str.strip, entries.splitlines()):

@@ -69,7 +69,7 @@ def test_every_block_has_a_known_language(page: Path) -> None:
 
 
 def test_a_reader_notices_what_is_wrong(data: Path, tmp_path: Path) -> None:
-    """Commands that fail, errors that are printed, output and messages that differ are told; marks are obeyed."""
+    """Failing commands, errors in outputs, and different output and messages are reported; marks are obeyed."""
     page = """
 ```sh
 false

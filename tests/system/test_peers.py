@@ -20,7 +20,7 @@ from bench.watchers import Latch, Watcher
 
 
 def short(part: str) -> str:
-    """What a short run prints."""
+    """The output of a short run."""
     command = [sys.executable, "-m", "bench.peers", "--quick", "--only", part]
     found = subprocess.run(command, capture_output=True, text=True, timeout=170)
     assert found.returncode == 0, found.stdout + found.stderr
@@ -84,7 +84,7 @@ def kept() -> dict[str, Any]:
 
 
 def missing(run: dict[str, Any], name: str) -> str:
-    """What the page says when one aim was missed."""
+    """The text of the page about one missed aim."""
     for row in run["rows"]:
         row["met"] = row["name"] != name
     (line,) = report.missed(run)
@@ -110,7 +110,7 @@ def test_a_full_core_is_a_cause_only_where_it_was_full(work: str, store: str) ->
 
 
 def test_a_cause_is_told_in_figures_of_the_run() -> None:
-    """Microseconds of the core for a request, and what the aim comes to."""
+    """Microseconds of the core for a request, and the aim in the same unit."""
     run = kept()
     figures = run["figures"]
     figures["put"]["hivewire"] |= {"value": 25_000.0, "server": 1.0}
@@ -190,7 +190,7 @@ def test_the_page_shows_every_aim() -> None:
 
 
 def point(count: int, put: float, memory: float) -> dict[str, Any]:
-    """What was measured at one size."""
+    """The figures at one size."""
     return {"count": count, "put": put, "get": 9.0, "values": {"put": [put, put], "get": [9.0, 9.0]}, "memory": memory}
 
 
@@ -224,7 +224,7 @@ CLIENTS: tuple[type[Client], ...] = (NatsClient, RedisClient, PocketBaseClient, 
 
 
 class Unexpected(Exception):
-    """What a client ends its process with, elsewhere."""
+    """The error with which a client ends its process."""
 
 
 @pytest.fixture(autouse=True)

@@ -391,7 +391,7 @@ def test_a_foreign_file_is_not_served(tmp_path: Path) -> None:
 
 
 def welcome(gateway: RunningGateway) -> str:
-    """What it printed for people, once it is stopped."""
+    """The readable output of a gateway, once it is stopped."""
     stdout = gateway.process.stdout
     assert stdout is not None
     gateway.process.send_signal(signal.SIGTERM)

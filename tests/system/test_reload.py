@@ -79,7 +79,7 @@ def test_a_new_signing_secret_ends_tokens_without_a_restart(data: Path) -> None:
 
 
 def test_the_time_of_the_previous_secret_counts_on_open_sockets_too(data: Path) -> None:
-    """A socket whose token would live on for half an hour is told that it expires when its key does."""
+    """A socket whose token would live for half an hour gets `token/expiring` when its key is about to expire."""
     configured = Configured(data, f'jwt_secret = "{OLD}"')
     with configured.gateway as gateway, gateway.socket() as talk:
         assert talk("configuration/subscribe", snapshot=False)["status"] == "success"

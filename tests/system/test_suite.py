@@ -1,4 +1,4 @@
-"""The suite itself: whatever happens, a failure is told by its name."""
+"""The suite itself: a failure is always reported with its name."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ SERVER = {"config", "startup", "shutdown"}
 
 
 def mentioned(owner: type) -> set[str]:
-    """All names of members that the source of a class defines or uses, whoever's they are."""
+    """All names of members that the source of a class defines or uses."""
     tree = ast.walk(ast.parse(inspect.getsource(owner)))
     return {node.attr for node in tree if isinstance(node, ast.Attribute)} | vars(owner).keys()
 

@@ -55,12 +55,12 @@ class Shell:
         self.moment = asyncio.get_running_loop().time()
 
     def pass_by(self, seconds: float) -> None:
-        """So much later the sockets are looked after."""
+        """Let this much time pass for the timer of the sockets."""
         self.moment += seconds
         self.sockets.tick(30)
 
     def written(self) -> bytes:
-        """What was written since the last call."""
+        """The bytes that were written since the last call."""
         found, self.wire.written = self.wire.written, b""
         return found
 
