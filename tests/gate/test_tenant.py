@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
@@ -742,29 +743,32 @@ def test_strict_settings(tmp_path: Path) -> None:
         tenant.saved()
 
 
+@contextmanager
+def begun(tenant: Tenant, method: str, path: str, body: bytes, size: int) -> Iterator[http.client.HTTPConnection]:
+    """A connection with a request of which `size` bytes of body are announced and these are sent."""
+    with closing(http.client.HTTPConnection("127.0.0.1", tenant.gateway.port)) as connection:
+        connection.putrequest(method, f"/reltio/api/{tenant.name}/configuration{path}")
+        connection.putheader("Content-Type", "application/json")
+        connection.putheader("Content-Length", str(size))
+        connection.putheader("Authorization", f"Bearer {tenant.token}")
+        connection.endheaders(body)
+        yield connection
+
+
 @pytest.mark.parametrize("gone", ["client", "tenant"])
 def test_rights_are_those_at_the_end_of_the_body(place: Place, gone: str) -> None:
     """A slow body outlives neither the client's right nor the tenant, even if a new tenant has the name."""
     tenant = place.tenant()
     body = json.dumps(tenants.document()).encode()
-    connection = http.client.HTTPConnection("127.0.0.1", tenant.gateway.port)
-    connection.putrequest("PUT", f"/reltio/api/{tenant.name}/configuration")
-    for name, value in (
-        ("Content-Type", "application/json"),
-        ("Content-Length", str(len(body))),
-        ("Authorization", f"Bearer {tenant.token}"),
-    ):
-        connection.putheader(name, value)
-    connection.endheaders(body[:-1])
-    if gone == "client":
-        assert place.admin.delete(f"/client/{tenant.client}").status_code == 204
-    else:
-        assert place.admin.delete(f"/tenant/{tenant.name}").status_code == 204
-        assert place.admin.post("/tenant", json={"tenantId": tenant.name}).status_code == 201
-    connection.send(body[-1:])
-    answer = connection.getresponse()
-    assert answer.status == {"client": 401, "tenant": 403}[gone], answer.read()
-    connection.close()
+    with begun(tenant, "PUT", "", body[:-1], len(body)) as connection:
+        if gone == "client":
+            assert place.admin.delete(f"/client/{tenant.client}").status_code == 204
+        else:
+            assert place.admin.delete(f"/tenant/{tenant.name}").status_code == 204
+            assert place.admin.post("/tenant", json={"tenantId": tenant.name}).status_code == 201
+        connection.send(body[-1:])
+        answer = connection.getresponse()
+        assert answer.status == {"client": 401, "tenant": 403}[gone], answer.read()
     other = (
         place.client(tenant.name) if gone == "tenant" else Tenant(tenant.gateway, tenant.name, place.gateway.token())
     )
@@ -838,23 +842,17 @@ def test_validations_of_a_tenant_read_one_body_at_a_time(place: Place) -> None:
     """A validation waits until the previous body is complete, so slow bodies cannot use up the budget."""
     tenant = place.tenant()
     reader, body = place.client(tenant.name, "READ"), json.dumps(tenants.document()).encode()
-    waiting: list[http.client.HTTPConnection] = []
-    for missing in (1, 0):
-        connection = http.client.HTTPConnection("127.0.0.1", tenant.gateway.port)
-        connection.putrequest("POST", f"/reltio/api/{tenant.name}/configuration/_validation")
-        for name, value in (("Content-Type", "application/json"), ("Content-Length", str(len(body)))):
-            connection.putheader(name, value)
-        connection.putheader("Authorization", f"Bearer {reader.token}")
-        connection.endheaders(body[: len(body) - missing])
-        waiting.append(connection)
-    for _ in range(3):
-        assert place.tenant().send("POST", "/_validation", body).status_code == 200
-    assert not select.select([each.sock for each in waiting], [], [], 0)[0]
-    tenant.saved()
-    waiting[0].send(body[-1:])
-    for connection in waiting:
-        assert connection.getresponse().status == 200
-        connection.close()
+    with (
+        begun(reader, "POST", "/_validation", body[:-1], len(body)) as first,
+        begun(reader, "POST", "/_validation", body, len(body)) as second,
+    ):
+        for _ in range(3):
+            assert place.tenant().send("POST", "/_validation", body).status_code == 200
+        assert not select.select([first.sock, second.sock], [], [], 0)[0]
+        tenant.saved()
+        first.send(body[-1:])
+        for connection in (first, second):
+            assert connection.getresponse().status == 200
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b'{"uri":}', b"[1", b"\xff"])
