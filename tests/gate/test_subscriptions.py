@@ -101,8 +101,8 @@ def test_a_token_expires_on_an_open_socket(data: Path) -> None:
     """It gets `token/expiring`, pushes stop at the expiry, and another token of the user resumes."""
     with (
         RunningGateway(data, "--access-token-lifetime", "1") as gateway,
-        gateway.socket() as reader,
         gateway.socket() as writer,
+        gateway.socket() as reader,  # the last, so that its token is still good when it subscribes
     ):
         reader("configuration/subscribe", snapshot=False)
         assert [reader.receive()["action"] for _ in range(2)] == ["token/expiring", "subscription/paused"]
