@@ -38,6 +38,10 @@ A = TypeVar("A", bound=Answer)
 log: structlog.stdlib.BoundLogger = structlog.get_logger("hivewire")
 
 
+WRITTEN_TOO_LATE = ("SSL connection is closed", "socket.send() raised exception.")
+"""Warnings of the event loop for each write to a connection that the peer has reset, until the protocol is told. A
+client that subscribes, writes much and resets would cause hundreds of them."""
+
 # For commands that work on a data file without `configure_logging`: standard output is for their results.
 structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
 
@@ -75,6 +79,7 @@ def configure_logging(
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
         )
     )
+    handler.addFilter(lambda record: record.name != "asyncio" or record.msg not in WRITTEN_TOO_LATE)
     logging.basicConfig(level=max(least, logging.WARNING), handlers=[handler], force=True)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import socket
+import ssl
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest
 from tests.gate.test_tenant import OPEN, Place, Tenant
 from tests.gate.wire import BINARY, CLOSE, INFO, Wire, dial, frame, gauge, memory, until, upgrade
 from tests.protocol import tenants
-from tests.running import PATIENCE, RunningGateway
+from tests.running import PASSWORD, PATIENCE, RunningGateway
 
 MEBI = 1 << 20
 LARGE = 8 * MEBI
@@ -190,6 +191,28 @@ def test_a_reset_after_pipelined_requests_is_not_logged(tenant: Tenant, sent: by
             wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
     until(lambda: gauge(gateway, "connections") <= before)
     assert not [entry for entry in gateway.log if entry["level"] == "error"]
+    assert not gateway.noise
+
+
+def test_a_reset_under_tls_is_not_logged(data: Path, certificate: tuple[Path, Path]) -> None:
+    """Also where pushes are under way to a socket that was reset: the event loop would warn of each."""
+    cert, key = map(str, certificate)
+    with RunningGateway(data, f"--tls-certificate={cert}", f"--tls-key={key}") as gateway:
+        trusting = ssl.create_default_context(cafile=cert)
+        login = {"login": "admin", "password": PASSWORD}
+        token = httpx.post(f"https://localhost:{gateway.port}/api/rest/token", json=login, verify=trusting).json()
+        subscribe = frame(b'{"action":"configuration/subscribe","snapshot":false}')
+        put = frame(b'{"action":"configuration/put","name":"a","value":"%b"}' % (b"x" * 1_000))
+        for number in range(40):
+            plain = socket.create_connection(("127.0.0.1", gateway.port))
+            plain.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+            with trusting.wrap_socket(plain, server_hostname="localhost") as wire:
+                wire.sendall(upgrade(token=token["accessToken"]) + subscribe * 3 + put * 100)
+                for _ in range(number % 4):
+                    wire.recv(4_096)
+        assert gateway.stop() == 0
+    assert gateway.events("stopped")
+    assert not [entry for entry in gateway.log if entry["level"] in ("warning", "error")]
     assert not gateway.noise
 
 
