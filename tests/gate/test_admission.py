@@ -57,7 +57,7 @@ def answers(wire: Wire) -> bool:
 @pytest.mark.parametrize("login", [by_header, by_action])
 def test_the_oldest_connection_without_a_login_gives_way(data: Path, flag: str, login: object) -> None:
     """When places run out a new connection replaces the oldest one without a login, never one with a login."""
-    with RunningGateway(data, flag, "3") as gateway, ExitStack() as stack:
+    with RunningGateway(data, flag, "3", "--head-seconds", "100") as gateway, ExitStack() as stack:
         member = login(gateway, stack)  # type: ignore[operator]
         first, second = stack.enter_context(dial(gateway)), stack.enter_context(opened(gateway))
         for _ in range(5):

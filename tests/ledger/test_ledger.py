@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from functools import partial
 from itertools import count
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import pytest
@@ -524,6 +525,23 @@ async def test_a_storage_that_hangs_holds_nobody_up(ledger: Ledger, journal: Gat
     assert ([change.key for change in seen], len(outcomes)) == (["b"], 4)
     (change,) = await ledger.commit(put("b"))
     assert change.version == 2
+
+
+async def test_the_storage_is_not_blamed_for_a_stop_of_the_process(
+    ledger: Ledger, journal: GatedJournal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a minute in which nothing ran, a commit under way gets the time to end before it is given up."""
+    moment = perf_counter()
+    for module in ("ledger", "writer"):
+        monkeypatch.setattr(f"hivewire.ledger.{module}.perf_counter", lambda: moment)
+    outcomes = await under_way(ledger, journal, put("a"))
+    moment += 60
+    await ledger._watch()
+    assert (outcomes, ledger.failing) == ([], None)
+    moment += 0.5
+    await ledger._watch()
+    assert [type(outcome) for outcome in outcomes] == [Undecided]
+    journal.gate.set()
 
 
 async def test_a_storage_that_hangs_and_then_fails_has_written_nothing(ledger: Ledger, journal: GatedJournal) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
+from time import perf_counter
 from typing import Any
 
 from hivewire.ledger.audit import FLUSH_SECONDS, FORGET_SECONDS, Audit
@@ -64,6 +65,7 @@ class Ledger(State):
         """The audit: what people and programs did."""
         self._compact_seconds = compact_seconds
         self._stall_seconds = stall_seconds
+        self._watched = perf_counter()
         self._tasks: list[asyncio.Task[None]] = []
         self.submit = self._writer.submit  # no call between a put and the queue
         self.probe = self._writer.probe
@@ -198,7 +200,10 @@ class Ledger(State):
             await self._sweep.compact(rest, at_once)
 
     async def _watch(self) -> None:
-        self._writer.watch(self._stall_seconds)
+        # After a stop of the whole process, or a sleep of the machine, an answer of the storage may be there already.
+        before, self._watched = self._watched, perf_counter()
+        if self._watched - before < self._stall_seconds / 2:
+            self._writer.watch(self._stall_seconds)
         self.clock.look()
 
     async def _compact(self) -> None:
