@@ -290,7 +290,7 @@ def test_an_upgrade_with_a_bad_authorization_gets_401_as_json(shared_gateway: Ru
 @pytest.mark.parametrize(
     ("old", "new", "status", "message"),
     [
-        (b"Version: 13", b"Version: 8", 426, "only version 13 of the WebSocket protocol is spoken here"),
+        (b"Version: 13", b"Version: 8", 426, "only version 13 of the WebSocket protocol is supported"),
         (b"Sec-WebSocket-Version: 13\r\n", b"", 400, "missing Sec-WebSocket-Version header"),
         (b"Sec-WebSocket-Key: ", b"Sec-WebSocket-Key: short", 400, "invalid Sec-WebSocket-Key header"),
         (b"Sec-WebSocket-Key: ", b"X-Not-A-Key: ", 400, "missing Sec-WebSocket-Key header"),

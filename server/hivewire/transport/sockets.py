@@ -123,8 +123,8 @@ def _accept(request: Request) -> Response:
     """The 101 to a handshake request. Raises Refusal, with the headers that tell what is supported (section 4.2.2)."""
     versions = request.headers.get_all("Sec-WebSocket-Version")
     if versions and versions != ["13"]:
-        spoken = {"Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
-        raise Refusal(426, "only version 13 of the WebSocket protocol is spoken here", spoken)
+        supported = {"Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
+        raise Refusal(426, "only version 13 of the WebSocket protocol is supported", supported)
     response = ServerProtocol().accept(request)
     if response.status_code != 101:
         kept = {name: value for name, value in response.headers.raw_items() if name in ("Allow", "Upgrade")}
