@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hivewire import cli
-from hivewire.ledger import engines
+from hivewire.ledger.engines import sqlite
 from hivewire.ledger.engines.sqlite import SqliteJournal
 from tests.faults.disk import Desk, Disk
 
@@ -26,7 +26,7 @@ def main() -> None:
         disk.install()
     really = time.time_ns
     time.time_ns = lambda: really() + desk.take()[1].clock * 1_000_000_000
-    vars(engines)["SqliteJournal"] = _watched(disk)
+    vars(sqlite)["SqliteJournal"] = _watched(disk)  # before `journal_at` imports it
     cli.main()
 
 
