@@ -33,8 +33,8 @@ _MERE_READS = (ConfigurationGet, ConfigurationList, ConfigurationHistory)
 TURN_SECONDS = 0.01
 """The longest that one connection may keep the event loop busy before the others are served."""
 
-STRANGERS_TURN_SECONDS = 0.001
-"""The same for one on which nobody has logged in: there may be many, and those with a token wait for them all."""
+STRANGERS_TURN_SECONDS = 0.000_25
+"""The same for all together on which nobody has logged in: a put with its push takes several iterations of the loop."""
 
 
 class Session:

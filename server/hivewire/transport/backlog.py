@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from time import monotonic
 
 SLICE = 16 << 10
 """Bytes handled without a pause, so that one busy connection does not delay the others."""
@@ -39,6 +40,11 @@ class Backlog:
         """Discard everything."""
         self.data = b""
 
+    @property
+    def closing(self) -> bool:
+        """Whether the connection closes, so that nothing more is handled."""
+        return self._transport.is_closing()
+
     def read(self, reading: bool) -> None:
         """Resume or pause reading. Does nothing once the transport is closing."""
         if reading != self.reading and not self._transport.is_closing():
@@ -58,3 +64,36 @@ class Backlog:
         self._due = False  # before the work, which may schedule more
         if not self._transport.is_closing():
             work()
+
+
+class Turns:
+    """Work for connections on which nobody has logged in: for so many seconds in each iteration of the event loop, for
+    all of them together, so that those with a token do not wait for many. Whoever has waited longest goes first."""
+
+    __slots__ = ("_due", "_seconds", "_waiting", "end")
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._waiting: dict[Backlog, Callable[[], None]] = {}
+        self._due = False
+        self.end = 0.0
+        """When the current turn ends, as a time of `monotonic`."""
+
+    def schedule(self, backlog: Backlog, work: Callable[[], None]) -> None:
+        """Call `work` for a connection once, when its turn comes."""
+        self._waiting.setdefault(backlog, work)
+        if not self._due:
+            self._due = True
+            asyncio.get_running_loop().call_soon(self._work)
+
+    def _work(self) -> None:
+        self.end = monotonic() + self._seconds
+        for backlog in list(self._waiting):
+            work = self._waiting.pop(backlog)
+            if not backlog.closing:
+                work()
+            if monotonic() > self.end:
+                break
+        self._due = bool(self._waiting)
+        if self._due:
+            asyncio.get_running_loop().call_soon(self._work)

@@ -23,7 +23,7 @@ from hivewire.settings import Settings
 from hivewire.telemetry import log
 from hivewire.transport import frames
 from hivewire.transport.admission import Admission
-from hivewire.transport.backlog import SLICE, Backlog
+from hivewire.transport.backlog import SLICE, Backlog, Turns
 from hivewire.transport.connection import PORTION, peer_address, rest_seconds
 from hivewire.transport.frames import TEXT_HEADS, Close, Event, Failure, FrameReader, Ping, Unacceptable, text_head
 from hivewire_protocol.close import TABLE, Code
@@ -79,6 +79,7 @@ class Shared(Struct):
     open_sockets: set[WebSocket] = field(default_factory=set)
     unfinished: set[WebSocket] = field(default_factory=set)
     strangers: dict[WebSocket, float] = field(default_factory=dict)
+    turns: Turns = field(default_factory=lambda: Turns(STRANGERS_TURN_SECONDS))
 
 
 class WebSocket(asyncio.Protocol):
@@ -155,7 +156,7 @@ class WebSocket(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Handle received bytes, one slice per iteration of the event loop, so that other connections are served."""
-        if len(data) <= SLICE and not self._backlog.data and not self._events:
+        if len(data) <= SLICE and not self._backlog.data and not self._events and not self.stranger:
             self._handle(self._reader.feed(data))
             self._received()
         else:
@@ -243,7 +244,7 @@ class WebSocket(asyncio.Protocol):
         receive, caller = self._session.receive, self._session.caller
         turn_ends = monotonic() + TURN_SECONDS if len(events) > CLOCK_EVENTS else None
         if self.stranger:
-            receive, turn_ends = self._receive_from_stranger, monotonic() + STRANGERS_TURN_SECONDS
+            receive, turn_ends = self._receive_from_stranger, self._shared.turns.end
         left = iter(events)
         try:
             for event in left:
@@ -540,7 +541,10 @@ class WebSocket(asyncio.Protocol):
             self._begun = self._loop.time()  # only now the peer can continue its message
         self._backlog.read(reading)
         if room and self._waiting():
-            self._backlog.schedule(self._go_on)
+            if self.stranger:
+                self._shared.turns.schedule(self._backlog, self._go_on)
+            else:
+                self._backlog.schedule(self._go_on)
 
     def _look_ahead(self) -> None:
         """When the peer does not read, find a close frame or an error after its requests.
