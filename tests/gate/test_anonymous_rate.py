@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -216,3 +217,16 @@ def test_metrics_are_rendered_a_few_times_a_second_at_most(data: Path) -> None:
             with urllib.request.urlopen(gateway.url + "/metrics") as answer:
                 pages.add(answer.read())
         assert len(pages) < 200
+
+
+def test_a_long_pipeline_is_answered_in_order(data: Path) -> None:
+    """Few of its requests are parsed at a time while nobody has logged in; the half-close at its end is respected."""
+    with RunningGateway(data, "--anonymous-rate", "0") as gateway, dial(gateway) as wire:
+        post = b"POST /api/rest/token HTTP/1.1\r\nHost: g\r\nContent-Length: 700\r\n\r\n" + b" " * 700
+        wire.send(b"".join(get("/") + post + get(f"/health/{number}") for number in range(60)))
+        for number in range(60):
+            assert [wire.response()[0] for _ in range(3)] == [200, 400, 404], number
+        wire.send(get("/") * 40)
+        wire.socket.shutdown(socket.SHUT_WR)
+        assert [wire.response()[0] for _ in range(40)] == [200] * 40
+        assert wire.ended()

@@ -45,6 +45,12 @@ VIEW = 512 << 10
 PIPELINE = 64
 """Pipelined requests of one HTTP connection that may wait for their answers. Browsers and libraries send none."""
 
+STRANGERS_PIPELINE = 8
+"""The same for strangers, of whose other requests only the bytes are kept."""
+
+STRANGERS_SLICE = 512
+"""Bytes of a stranger that are parsed at a time: few requests fit."""
+
 REQUEST_BYTES = 4 << 10
 """What a pipelined request takes in memory beside its bytes, while it waits."""
 
@@ -151,6 +157,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._spare = False
         self._taken = 0  # bytes of a stranger's requests that are not answered yet
         self._unanswered: list[RequestResponseCycle] = []
+        self._later = b""  # a stranger's requests that are not parsed yet
         self._end: Callable[[], None] | None = None
         self._discarded = 0  # bytes behind the end
         self._head_bytes = 0
@@ -199,14 +206,28 @@ class HttpProtocol(HttpToolsProtocol):
         if self._discarded > LINGER_BYTES and not self.transport.is_closing():
             self.transport.pause_reading()
 
-    def _feed_all(self, data: bytes) -> None:
-        for start in range(0, len(data), SLICE):
-            if self._end is not None or self.transport.is_closing():
+    def _feed_all(self, data: bytes, most: int = STRANGERS_PIPELINE) -> None:
+        """Feed the parser piece by piece. Of a stranger at most so many requests wait as objects, the others as bytes:
+        hundreds of connections with dozens each would make the garbage collector stop the loop."""
+        position = 0
+        while position < len(data) and self._end is None and not self.transport.is_closing():
+            if self._later or (self.stranger and len(self.pipeline) >= most):
+                self._later += data[position:]
                 return
-            self._feed(data, start)
+            size = STRANGERS_SLICE if self.stranger else SLICE
+            self._feed(data, position, size)
+            position += size
 
-    def _feed(self, data: bytes, start: int) -> None:
-        piece = data[start : start + SLICE]
+    def _feed_later(self, most: int = STRANGERS_PIPELINE) -> None:
+        """Go on with what was left."""
+        if self._later:
+            later, self._later = self._later, b""
+            self._feed_all(later, most)
+            if self._later and not self.transport.is_closing():
+                self.flow.pause_reading()
+
+    def _feed(self, data: bytes, start: int, size: int) -> None:
+        piece = data[start : start + size]
         try:
             self.parser.feed_data(piece)
         except httptools.HttpParserUpgrade as upgrade:
@@ -233,6 +254,7 @@ class HttpProtocol(HttpToolsProtocol):
         """
         if self.streaming or self.scheme == "https" or self.transport.is_closing():
             return False
+        self._feed_later(PIPELINE + 1)
         if self._in_body and len(self._unanswered) > 1:
             self.refuse(Refusal(400, "the body is incomplete"))
         if self._in_body or not self._unanswered:
@@ -382,6 +404,7 @@ class HttpProtocol(HttpToolsProtocol):
         if isinstance(answered.transport, HeadWithBody):
             answered.transport.flush()
         super().on_response_complete()
+        self._feed_later()
         if self.stranger and not self._unanswered:
             self._taken = 0 if self._head_complete else self._head_bytes
             self._account()
