@@ -34,7 +34,10 @@ TURN_SECONDS = 0.01
 """The longest that one connection may keep the event loop busy before the others are served."""
 
 STRANGERS_TURN_SECONDS = 0.000_25
-"""The same for all together on which nobody has logged in: a put with its push takes several iterations of the loop."""
+"""The same for all connections together on which nobody has logged in."""
+
+STRANGERS_PAUSE_SECONDS = 0.001
+"""Time between two of their turns: they get a fifth of one processor at most, thousands of requests a second."""
 
 
 class Session:

@@ -11,14 +11,17 @@ from hivewire.services import elapsed
 from hivewire.telemetry import CONTENT_TYPE
 from hivewire_protocol.errors import InvalidParameters, WireError
 
-METRICS_A_SECOND = 20
-"""Pages of metrics that are made in a second; whoever asks more often gets the last one. Each takes some 2 ms."""
+METRICS_APART = 50
+"""Milliseconds for which a page of metrics is given again to those who ask often: to make one takes some 2 ms."""
+
+METRICS_A_SECOND = 5
+"""Pages that are made in a second for any who ask."""
 
 
 def dialect(context: Context) -> Dialect:
     """Pages that need no token and are not counted, so that a probe does not change what it measures."""
     services = context.dispatcher.services
-    made, page = Rate(elapsed, METRICS_A_SECOND), b""
+    made, page, made_at = Rate(elapsed, METRICS_A_SECOND), b"", 0
 
     async def live(request: HttpRequest) -> Response:
         return json({"status": "live"})
@@ -33,9 +36,10 @@ def dialect(context: Context) -> Dialect:
         return json({"status": "ready", "revision": services.ledger.revision, **refused})
 
     async def metrics(request: HttpRequest) -> Response:
-        nonlocal page
-        if not services.settings.anonymous_rate or not made.wait("/metrics", ""):
-            page = services.telemetry.exposition()
+        nonlocal page, made_at
+        old = elapsed() - made_at >= METRICS_APART
+        if old or not services.settings.anonymous_rate or not made.wait("/metrics", ""):
+            page, made_at = services.telemetry.exposition(), elapsed()
         return Response(200, page, CONTENT_TYPE)
 
     pages = {"/health/live": live, "/health/ready": ready, "/metrics": metrics}

@@ -67,13 +67,18 @@ class Backlog:
 
 
 class Turns:
-    """Work for connections on which nobody has logged in: for so many seconds in each iteration of the event loop, for
-    all of them together, so that those with a token do not wait for many. Whoever has waited longest goes first."""
+    """Work for connections on which nobody has logged in: for `seconds`, for all of them together, then a `pause`.
 
-    __slots__ = ("_due", "_seconds", "_waiting", "end")
+    So those with a token do not wait for many. In the pause the loop sleeps if there is nothing else to do: the thread
+    that writes to the disk gets the interpreter lock from a busy loop after 5 ms only. The connection that has waited
+    longest goes first.
+    """
 
-    def __init__(self, seconds: float) -> None:
+    __slots__ = ("_due", "_pause", "_seconds", "_waiting", "end")
+
+    def __init__(self, seconds: float, pause: float) -> None:
         self._seconds = seconds
+        self._pause = pause
         self._waiting: dict[Backlog, Callable[[], None]] = {}
         self._due = False
         self.end = 0.0
@@ -96,4 +101,4 @@ class Turns:
                 break
         self._due = bool(self._waiting)
         if self._due:
-            asyncio.get_running_loop().call_soon(self._work)
+            asyncio.get_running_loop().call_later(self._pause, self._work)

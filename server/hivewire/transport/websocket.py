@@ -18,7 +18,7 @@ from uvicorn.server import ServerState
 from hivewire.access.identity import ANONYMOUS
 from hivewire.caller import Caller
 from hivewire.dispatch import Dispatcher
-from hivewire.session import STRANGERS_TURN_SECONDS, TURN_SECONDS, Session
+from hivewire.session import STRANGERS_PAUSE_SECONDS, STRANGERS_TURN_SECONDS, TURN_SECONDS, Session
 from hivewire.settings import Settings
 from hivewire.telemetry import log
 from hivewire.transport import frames
@@ -79,7 +79,7 @@ class Shared(Struct):
     open_sockets: set[WebSocket] = field(default_factory=set)
     unfinished: set[WebSocket] = field(default_factory=set)
     strangers: dict[WebSocket, float] = field(default_factory=dict)
-    turns: Turns = field(default_factory=lambda: Turns(STRANGERS_TURN_SECONDS))
+    turns: Turns = field(default_factory=lambda: Turns(STRANGERS_TURN_SECONDS, STRANGERS_PAUSE_SECONDS))
 
 
 class WebSocket(asyncio.Protocol):
