@@ -39,6 +39,9 @@ MOST_SLOWER = 3.0
 MOST_MIB = 200
 """What all attacks together may add to the memory of the gateway."""
 
+PATIENCE = 100
+"""Seconds after which an answer is not waited for any more, also where the machine stops processes for a while."""
+
 HANDSHAKE = (
     b"GET /api/websocket HTTP/1.1\r\nHost: g\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
@@ -110,7 +113,9 @@ class Client:
         found: list[float] = []
         end = time.time() + seconds
         while time.time() < end:
-            with connect(self._url, additional_headers=self._headers, compression=None) as connection:
+            with connect(
+                self._url, additional_headers=self._headers, compression=None, open_timeout=PATIENCE
+            ) as connection:
                 ask(connection, "configuration/subscribe", names=["siege"], mode="changes")
                 for _ in range(20):
                     self._rounds += 1
@@ -128,7 +133,7 @@ def ask(connection: ClientConnection, action: str, pushes: int = 0, **members: A
     connection.send(json.dumps({"action": action, "requestId": 1, **members}))
     answer: Any = None
     while answer is None or pushes > 0:
-        frame = json.loads(connection.recv(timeout=30))
+        frame = json.loads(connection.recv(timeout=PATIENCE))
         if "status" not in frame:
             pushes -= frame["action"] == "configuration/update"
         elif frame["status"] != "success":
