@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import warnings
 from importlib import import_module
 from multiprocessing.connection import Connection
 from subprocess import TimeoutExpired
@@ -79,6 +80,7 @@ def _run(
     os.environ.clear()
     os.environ.update(environment)
     sys.argv = [os.path.join(os.path.dirname(hivewire.__file__), "__main__.py"), *arguments]  # as `python -m hivewire`
+    warnings.simplefilter("error", ResourceWarning)  # what is left open shows on standard error
     # A hash as strong as it should be takes 0.2 s; that real gateways have it so is tested elsewhere.
     quick = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
     vars(passwords)["PasswordHasher"] = lambda **_: quick

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from typing import Any
 
+from tests.command import Run
 from tests.running import RunningGateway, Talk
 
 
@@ -147,23 +145,17 @@ def test_a_configuration_may_be_called_transact(shared_gateway: RunningGateway, 
         assert http.get("/configuration/transact").status_code == 404
 
 
-def test_the_command_line_shows_history_and_rolls_back(shared_gateway: RunningGateway, admin_token: str) -> None:
+def test_the_command_line_shows_history_and_rolls_back(logged_in: Run) -> None:
     """`hivewire history` prints one JSON object per line into a pipe, `hivewire rollback` writes the old content."""
-
-    def hivewire(*arguments: str) -> subprocess.CompletedProcess[str]:
-        environment = {**os.environ, "HIVEWIRE_URL": shared_gateway.url, "HIVEWIRE_TOKEN": admin_token}
-        command = [sys.executable, "-m", "hivewire", *arguments]
-        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-
     for value in ("one", "two"):
-        assert hivewire("put", "history.cli", value).returncode == 0
-    back = hivewire("rollback", "history.cli", "1", "--expect", "2", "--description", "better")
-    assert back.stdout.startswith("history.cli is at version 3 ")
-    changes = [json.loads(line) for line in hivewire("history", "history.cli").stdout.splitlines()]
+        assert logged_in("put", "history.cli", value).code == 0
+    back = logged_in("rollback", "history.cli", "1", "--expect", "2", "--description", "better")
+    assert back.out.startswith("history.cli is at version 3 ")
+    changes = [json.loads(line) for line in logged_in("history", "history.cli").out.splitlines()]
     assert shown(changes) == [("put", "one", 3), ("put", "two", 2), ("put", "one", 1)]
-    late = hivewire("rollback", "history.cli", "2", "--expect", "2")
-    assert (late.returncode, "is at version 3, not 2" in late.stderr) == (1, True)
-    assert hivewire("rollback", "history.cli").returncode == 2
+    late = logged_in("rollback", "history.cli", "2", "--expect", "2")
+    assert (late.code, "is at version 3, not 2" in late.err) == (1, True)
+    assert logged_in("rollback", "history.cli").code == 2
 
 
 def test_a_rollback_over_http_heeds_if_match(shared_gateway: RunningGateway, admin_token: str) -> None:

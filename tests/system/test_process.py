@@ -24,6 +24,7 @@ from websockets.exceptions import ConnectionClosed
 
 from hivewire import app
 from hivewire.settings import Settings
+from tests.forked import Forked
 from tests.gate.wire import dial
 from tests.running import PASSWORD, PATIENCE, RunningGateway, Talk
 
@@ -31,13 +32,10 @@ from tests.running import PASSWORD, PATIENCE, RunningGateway, Talk
 def hivewire(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
     """The command, run to its end with nothing but these settings."""
     plain = {name: value for name, value in os.environ.items() if not name.startswith("HIVEWIRE_")}
-    return subprocess.run(
-        [sys.executable, "-W", "error::ResourceWarning", "-m", "hivewire", *arguments],
-        env={**plain, **environment},
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-    )
+    process = Forked("hivewire.cli", [*map(str, arguments)], {**plain, **environment})
+    with process.stdout, process.stderr:
+        out, err = process.stdout.read(), process.stderr.read()
+    return subprocess.CompletedProcess(arguments, process.wait(PATIENCE), out, err)
 
 
 def fails(found: subprocess.CompletedProcess[str], *words: str, code: int = 1) -> None:
@@ -86,7 +84,7 @@ def versions(gateway: RunningGateway) -> dict[str, tuple[str, int]]:
 def test_what_was_answered_is_there_after_kill_9(data: Path, answered_before: int) -> None:
     """Killed in the middle of 1,000 puts, the gateway has every answered one, and nothing that was not sent."""
     frames = put_frames(1_000)
-    with RunningGateway(data, fresh=True) as gateway, gateway.socket() as talk:
+    with RunningGateway(data) as gateway, gateway.socket() as talk:
         with ThreadPoolExecutor(1) as pool:
             sending = pool.submit(lambda: [talk.connection.send(frame, text=True) for frame in frames])
             answers = [talk.receive() for _ in range(answered_before)]
@@ -111,7 +109,7 @@ def test_what_was_answered_is_there_after_kill_9(data: Path, answered_before: in
 
 def test_revisions_go_on_after_kill_9(data: Path) -> None:
     """After a crash the next put continues version and revision of the last answered one."""
-    with RunningGateway(data, fresh=True) as gateway, gateway.socket() as talk:
+    with RunningGateway(data) as gateway, gateway.socket() as talk:
         last = [talk("configuration/put", name="a", value=str(n)) for n in range(5)][-1]
         gateway.process.kill()
         gateway.process.wait()
