@@ -5,18 +5,22 @@ A file as a killed gateway leaves it is a copy of the file, its WAL and its lock
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import sqlite3
 import subprocess
 import sys
 import textwrap
+import threading
 from contextlib import closing
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import pytest
 
-from hivewire.ledger.backup import backup, restore
+from hivewire.ledger.backup import backup, restore, vacuum
 from hivewire.ledger.dump import dump
 from hivewire.ledger.engines.file_lock import Note, noted
 from hivewire.ledger.engines.sqlite import SqliteJournal
@@ -242,6 +246,66 @@ async def test_a_start_while_somebody_reads_goes_on(data: Path) -> None:
     found = await written(folder / data.name)
     assert found.names == {"a": "1"}
     assert found.epoch == epoch
+
+
+STEPS = {"begin", "_begin", "_roll_back", "settle", "close_wal", "_connect_writers", "note"}
+"""The functions of a start that change something."""
+
+
+def dies(path: Path, at: int) -> bool:
+    """Start in another process that dies before this line of the steps; False when it got through them before."""
+    if child := os.fork():
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    left = at
+
+    def trace(frame: FrameType, event: str, argument: object) -> Any:
+        nonlocal left
+        if frame.f_code.co_name not in STEPS or "/ledger/engines/" not in frame.f_code.co_filename:
+            return None
+        left -= event == "line"
+        if not left:
+            os._exit(9)
+        return trace
+
+    threading.settrace(trace)  # a start works on threads too
+    sys.settrace(trace)
+    try:
+        asyncio.run(SqliteJournal(path).open())
+    finally:
+        os._exit(0)
+
+
+@pytest.mark.parametrize("state", ["closed", "killed"])
+def test_a_start_that_is_killed_anywhere_loses_nothing(data: Path, tmp_path: Path, state: str) -> None:
+    """Killed before any line of the start that changes something: a backup and a vacuum right then have everything, and
+    so has the next start, under the same epoch and with nothing set aside."""
+    asyncio.run(written(data, a="1", b="2"))
+    epoch = asyncio.run(killed(data, a="3") if state == "killed" else closed(data))
+    before = tmp_path / "before"
+    shutil.copytree(data.parent, before)
+    whole = asyncio.run(written(Path(shutil.copytree(before, tmp_path / "tried")) / data.name)).names
+    step = 1
+    while True:
+        folder = Path(shutil.copytree(before, tmp_path / str(step)))
+        path = folder / data.name
+        if not dies(path, step):
+            break
+        backup(path, tmp_path / f"{step}.db")
+        assert asyncio.run(written(tmp_path / f"{step}.db")).names == whole
+        other = Path(shutil.copytree(folder, tmp_path / f"{step} vacuumed")) / data.name
+        vacuum(other)
+        for after in (other, path):
+            found = asyncio.run(written(after))
+            assert found.names == whole
+            assert found.epoch == epoch
+            assert aside(after) == []
+        step += 1
+    assert step > 20
+
+
+async def closed(path: Path) -> str:
+    """The epoch of a file after a clean stop."""
+    return (await written(path)).epoch
 
 
 # A file is moved.
