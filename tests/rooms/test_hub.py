@@ -50,6 +50,7 @@ class SlowJournal(MemoryJournal):
     """A journal that takes its time: things happen while it reads, and between the disk and the announcement."""
 
     reading = False
+    reads = 0
 
     async def append(self, changes: Sequence[Change], *, behind: int) -> bool:
         self._store(changes)
@@ -60,6 +61,7 @@ class SlowJournal(MemoryJournal):
 
     async def since(self, revision: int, *, take: int) -> list[Change]:
         self.reading = True
+        self.reads += 1
         await asyncio.sleep(0)
         found = await super().since(revision, take=take)
         await asyncio.sleep(0)
@@ -935,6 +937,63 @@ async def test_a_huge_transaction_does_not_hold_up_the_others(world: World, monk
     await world.quiet()
     for peer in peers:
         assert shown(peer.frames)[1:] == [(name, 1, revision) for name in "abcd"]
+
+
+async def test_those_who_come_back_together_read_the_log_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever missed the same gets it from memory once somebody has read it; nobody looks at other people's changes
+    behind that. Each gets what it missed, and what comes then."""
+    start = await world.put("a")
+    missed = [await world.put("a"), await world.put("a")]
+    for _ in range(30):
+        await world.put("b")
+    world.hub.tail().clear()
+    looked_at: list[Event] = []
+    wants = catchup._wants
+    monkeypatch.setattr(catchup, "_wants", lambda sub, event: looked_at.append(event) or wants(sub, event))
+    peers = [world.peer() for _ in range(10)]
+    for peer in peers:
+        peer.subscribe(names=["a"], since=world.position(start))
+    await world.quiet()
+    assert world.journal.reads == 1
+    assert len(looked_at) < 10 * 10
+    last = await world.put("a")
+    for peer in peers:
+        expected = [("a", version, revision) for version, revision in enumerate([*missed, last], 2)]
+        assert shown(peer.frames) == ["resumed", *expected]
+
+
+@given(
+    st.lists(
+        st.one_of(st.sampled_from(["a", "a.1", "b"]), st.sampled_from(["clear", "back", "ask"]), st.integers(1, 6)),
+        max_size=60,
+    )
+)
+def test_memory_knows_the_last_event_of_each_name(steps: list[str | int]) -> None:
+    """However the kept end of the log grows, is shortened, is forgotten, or is extended by what was read from it."""
+    log: list[Change] = []
+    ledger = SimpleNamespace(epoch="e", tip=0, as_event=event_of)
+    recent = Tail[int](ledger)
+    channel = recent.channel(CONFIGURATION)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tail, "RECENT_EVENTS", 12)
+        for step in [*steps, "ask"]:
+            if step == "clear":
+                recent.clear()
+            elif isinstance(step, int):
+                offset = max(0, recent.since - step)
+                recent.extend_back(offset, [event_of(change) for change in log if change.revision > offset])
+            elif step in ("a", "a.1", "b"):
+                ledger.tip += 1
+                log.append(Change(ledger.tip, "configuration", step, 1, 1, b"", "", 0))
+                recent.add(log[-1:])
+            kept = [change for change in log if change.revision > recent.since]
+            found = recent.after(recent.since, 1_000)
+            assert found is not None
+            assert [event.item for event in found] == kept
+            assert len(kept) <= 12
+            for names in (["a"], ["a*"], ["b"], ["c"]):
+                mine = [change.revision for change in kept if change.key in Patterns(names)]
+                assert channel.last_within(Patterns(names)) == max(mine, default=0)
 
 
 def test_the_end_of_the_log_in_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

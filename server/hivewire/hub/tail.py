@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 from hivewire.hub.index import Index
 from hivewire.hub.source import Event, Source, Topic
 from hivewire_protocol.nouns.subscription import render_position
+from hivewire_protocol.patterns import Patterns
 
 RECENT_EVENTS, RECENT_BYTES = 8_192, 8 << 20
 """Most events and bytes of a log that are kept in memory."""
@@ -42,6 +43,22 @@ class Tail(Generic[_S]):
         if len(self._events) > RECENT_EVENTS or self._bytes > RECENT_BYTES:
             self._forget_half()
         return added
+
+    def extend_back(self, offset: int, events: list[Event]) -> None:
+        """Keep what was read from the log after an offset too, if there is room and it reaches to what is kept.
+
+        So of the thousands that come back after a restart only the first ones read from the disk.
+        """
+        earlier = [event for event in events if event.offset <= self.since]
+        size = sum([event.size for event in earlier])
+        if (
+            offset < self.since <= (events[-1].offset if events else 0)
+            and len(self._events) + len(earlier) <= RECENT_EVENTS
+            and self._bytes + size <= RECENT_BYTES
+        ):
+            self._events[:0] = earlier
+            self._bytes += size
+            self.since = offset
 
     def clear(self) -> None:
         """Forget all events and continue at the source's tip, because nobody follows."""
@@ -96,12 +113,31 @@ class Tail(Generic[_S]):
 class Channel(Generic[_S]):
     """A topic that is followed: the tail of its source, and an index of its subscriptions."""
 
-    __slots__ = ("index", "tail", "topic")
+    __slots__ = ("_last", "_noted", "_since", "index", "tail", "topic")
 
     def __init__(self, topic: Topic, tail: Tail[_S]) -> None:
         self.topic = topic
         self.tail = tail
         self.index: Index[_S] = Index()
+        self._last: dict[str, int] = {}  # of each key in the tail the offset of its last event
+        self._noted = self._since = 0
+
+    def last_within(self, names: Patterns) -> int:
+        """The offset of the last event in memory that has a key within the names; 0 when there is none.
+
+        It costs what there are keys, and not events, so that thousands of subscriptions can come back at once.
+        """
+        tail = self.tail
+        if tail.since < self._since:
+            self._last, self._noted = {}, 0
+        elif tail.since > self._since:
+            self._last = {key: last for key, last in self._last.items() if last > tail.since}
+        self._since = tail.since
+        for event in tail.after(max(self._noted, tail.since), RECENT_EVENTS) or ():
+            self._noted = event.offset
+            if event.kind == self.topic.kind:
+                self._last |= dict.fromkeys(self.topic.keys(event.item), event.offset)
+        return max([last for key, last in self._last.items() if key in names], default=0)
 
     @property
     def stateful(self) -> bool:
