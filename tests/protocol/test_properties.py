@@ -210,6 +210,13 @@ def test_names_that_no_property_can_have(segment: str, error: type[WireError]) -
         decoded_key(segment)
 
 
+def test_a_property_keeps_a_name_that_was_allowed_once() -> None:
+    """DEL and C1 characters are refused in new names only."""
+    with pytest.raises(OutOfBounds, match="U\\+007F at position 1"):
+        decoded_key("a%257F", known={"b"})
+    assert decoded_key("a%257F", known={"a\x7f"}) == "a\x7f"
+
+
 def test_a_slug_must_be_encoded() -> None:
     """Bytes that are not ASCII were not encoded, and their meaning is unknown."""
     with pytest.raises(OutOfBounds):

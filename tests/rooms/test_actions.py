@@ -23,6 +23,7 @@ from hivewire.access.throttle import FREE_ATTEMPTS
 from hivewire.access.tokens import ACCESS, REFRESH, Claims
 from hivewire.access.users import UserProfile
 from hivewire.caller import Caller
+from hivewire.ledger.records import Transaction, Write
 from hivewire.services import now as real_now
 from hivewire_protocol.errors import (
     AccessDenied,
@@ -45,6 +46,7 @@ from hivewire_protocol.nouns.configuration import (
     Configuration,
     ConfigurationDelete,
     ConfigurationGet,
+    ConfigurationHistory,
     ConfigurationList,
     ConfigurationPut,
     ConfigurationTransact,
@@ -224,6 +226,21 @@ async def test_a_longer_name_from_another_dialect_can_be_used_everywhere(world: 
     await world.ask(ConfigurationDelete(name=name))
     with pytest.raises(OutOfBounds, match="at most 128"):
         await world.put(name)
+
+
+@pytest.mark.parametrize("name", ["a\x7fb", "a\x85b", "\x9f"])
+async def test_a_name_with_a_character_that_was_allowed_once_can_be_read_and_deleted(world: World, name: str) -> None:
+    """Such a record of an older file is not lost, but no new one is made."""
+    with pytest.raises(OutOfBounds, match="forbidden character"):
+        await world.ask(ConfigurationGet(name=name))
+    await world.ledger.commit(Transaction([Write("configuration", name, b"old", TEXT)]))
+    assert (await world.ask(ConfigurationGet(name=name))).configuration.value == "old"
+    assert (await world.ask(ConfigurationPut(name=name, value="new"))).configuration.entityVersion == 2
+    assert [found.name for found in (await world.ask(ConfigurationList())).configurations] == [name]
+    await world.ask(ConfigurationDelete(name=name))
+    assert len((await world.ask(ConfigurationHistory(name=name))).changes) == 3
+    with pytest.raises(OutOfBounds, match="forbidden character"):
+        await world.ask(ConfigurationPut(name=name, value="again"))
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from urllib.parse import quote, unquote
 
 from hivewire_protocol.errors import AccessDenied, OutOfBounds
@@ -14,9 +15,9 @@ MAX_NAMES = 1_000
 """Items of a `names` parameter: as many as patterns elsewhere."""
 
 
-def decoded_key(segment: str) -> str:
-    """The name in a path segment: decoded as a URI, then as a name. Raises OutOfBounds."""
-    return checked_name(_decoded(_decoded(segment)))
+def decoded_key(segment: str, known: Container[str] = ()) -> str:
+    """The name in a path segment: decoded as a URI, then as a name. Raises as `checked_name`."""
+    return checked_name(_decoded(_decoded(segment)), known)
 
 
 def decoded_slug(slug: str) -> str:
@@ -40,13 +41,16 @@ def _decoded(text: str) -> str:
         raise OutOfBounds("The name is not UTF-8") from None
 
 
-def checked_name(name: str) -> str:
-    """The name itself. Raises OutOfBounds for a name that no property can have, AccessDenied for the reserved one."""
+def checked_name(name: str, known: Container[str] = ()) -> str:
+    """The name itself. Raises OutOfBounds for a name that no new property can have, AccessDenied for the reserved one.
+
+    The characters of a `known` name are not looked at: some that are forbidden now were allowed once.
+    """
     if name == RESERVED:
         raise AccessDenied(f"{AccessDenied.text}: the name '{name}' is reserved")
     if not 1 <= len(name) <= NAME_LENGTH:
         raise OutOfBounds(f"A property name has 1 to {NAME_LENGTH:,} characters; this one has {len(name):,}")
-    if not name.isprintable() and (where := forbidden_character(name)) is not None:
+    if not name.isprintable() and name not in known and (where := forbidden_character(name)) is not None:
         raise OutOfBounds(f"The property name has a forbidden character: {where}")
     return name
 

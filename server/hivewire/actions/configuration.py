@@ -66,7 +66,7 @@ PAGE = 25
 
 def get(services: Services, caller: Caller, request: ConfigurationGet) -> Reply | Coroutine[Any, Any, Reply]:
     """The current resource, or an earlier one that is still kept, or NotFound."""
-    name = _name(caller, request.name)
+    name = _name(services, caller, request.name)
     if request.entityVersion is not None or request.revision is not None:
         return _get_earlier(services, name, request.entityVersion, request.revision)
     found = services.resources.read(name)
@@ -77,7 +77,7 @@ def get(services: Services, caller: Caller, request: ConfigurationGet) -> Reply 
 
 async def changed(services: Services, caller: Caller, request: ConfigurationGet) -> Change:
     """The change that a get requests, with any content. Raises as `get`, and NotFound for a delete."""
-    name = _name(caller, request.name)
+    name = _name(services, caller, request.name)
     found: Change | None
     if request.entityVersion is not None or request.revision is not None:
         found = await _earlier(services, name, request.entityVersion, request.revision)
@@ -119,7 +119,7 @@ async def _earlier(services: Services, name: str, version: int | None, revision:
 
 async def history(services: Services, caller: Caller, request: ConfigurationHistory) -> Reply:
     """The changes of a name, newest first. Raises NotFound when there are none."""
-    name = _name(caller, request.name)
+    name = _name(services, caller, request.name)
     take = HISTORY_TAKE if request.take is None else request.take
     if not 0 <= take <= MOST_HISTORY:
         raise OutOfBounds(f"take must be between 0 and {MOST_HISTORY}")
@@ -186,10 +186,12 @@ def _check_type(request: ConfigurationPut | TransactChange, content_type: str, c
 
 
 def _name_to_put(services: Services, caller: Caller, given: str | None) -> str:
-    name, most = _name(caller, given), services.settings.name_length
+    name, most = _name(services, caller, given), services.settings.name_length
     # A longer name may have been written through another dialect; then it can be written here too.
-    if not 1 <= len(name) <= most and services.ledger.get(KIND, name) is None:
-        raise _out_of_length("Name", name, most, "name_length")
+    if not (1 <= len(name) <= most and name.isprintable()) and services.ledger.get(KIND, name) is None:
+        if not 1 <= len(name) <= most:
+            raise _out_of_length("Name", name, most, "name_length")
+        _refuse_characters(name)
     return name
 
 
@@ -201,7 +203,7 @@ def _out_of_length(what: str, text: str, most: int, setting: str) -> OutOfBounds
 
 async def rollback(services: Services, caller: Caller, request: ConfigurationRollback) -> PendingWrite[Reply]:
     """Write an earlier content and type as a new version."""
-    name = _name(caller, request.name)
+    name = _name(services, caller, request.name)
     if (request.to is None) == (request.toRevision is None):
         raise InvalidParameters("give either 'to' (a version) or 'toRevision'")
     description = _description(services, request.description)
@@ -252,7 +254,7 @@ def delete(services: Services, caller: Caller, request: ConfigurationDelete) -> 
 
 
 def _delete(services: Services, caller: Caller, request: ConfigurationDelete | TransactChange) -> Write:
-    name = _name(caller, request.name)
+    name = _name(services, caller, request.name)
     return Write(KIND, name, None, "", _description(services, request.description), _expected(request))
 
 
@@ -315,17 +317,25 @@ def conflict(refused: Refused, failed: Precondition) -> VersionConflict:
     return VersionConflict(text, change=change_of(last) if last is not None else None)
 
 
-def _name(caller: Caller, name: str | None) -> str:
-    """The name of a request, if the caller may use it."""
+def _name(services: Services, caller: Caller, name: str | None) -> str:
+    """The name of a request, if the caller may use it.
+
+    DEL and C1 characters were allowed once. A name that has them can still be read and deleted while it is known.
+    """
     if name is None:
         raise InvalidParameters("Configuration name is wrong or empty")
     names = caller.identity.names
     if name == RESERVED or (names is not EVERYTHING and name not in names):
         problem = "is reserved" if name == RESERVED else "is not among those of the token"
         raise AccessDenied(f"{AccessDenied.text}: the name '{name[:128]}' {problem}")
-    if not name.isprintable() and (where := forbidden_character(name)) is not None:
-        raise OutOfBounds(f"Configuration name has a forbidden character: {where}")
+    if not name.isprintable() and services.ledger.kind(KIND).last(name) is None:
+        _refuse_characters(name)
     return name
+
+
+def _refuse_characters(name: str) -> None:
+    if (where := forbidden_character(name)) is not None:
+        raise OutOfBounds(f"Configuration name has a forbidden character: {where}")
 
 
 def _description(services: Services, description: str | None) -> str | None:

@@ -9,6 +9,7 @@ from hivewire.dialects.properties.credentials import Asked, Credentials, SiteCal
 from hivewire.http.peer import origin_of
 from hivewire.http.request import HttpRequest
 from hivewire.http.response import Response
+from hivewire.resources import KIND
 from hivewire.services import Services
 from hivewire_protocol.errors import AccessDenied, InvalidParameters, WireError
 from hivewire_protocol.properties.contents import INLINE
@@ -44,6 +45,7 @@ class Call:
     def __init__(self, services: Services, request: HttpRequest) -> None:
         self.request = request
         self.who = SiteCaller()
+        self._known = services.ledger.kind(KIND).live
         # Of several headers the last one counts in this dialect, of several parameters the first one.
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in request.scope["headers"]}
         query = _query(request)
@@ -59,7 +61,7 @@ class Call:
     @property
     def name(self) -> str:
         """The name in the path. Raises OutOfBounds, or AccessDenied for the reserved one."""
-        return decoded_key(self.request.parameters["key"])
+        return decoded_key(self.request.parameters["key"], self._known)
 
     @property
     def inline(self) -> int:
