@@ -112,7 +112,7 @@ def _codec(data: bytes) -> None:
 def _world() -> tuple[asyncio.Runner, World]:
     """A gateway in memory. Nobody commits to it, so that each input finds the same."""
     runner = asyncio.Runner()
-    world = runner.run(World().open())
+    world = runner.run(World(anonymous_rate=0).open())
     unexpected: Any = _fail
     world.services.telemetry.unexpected = unexpected  # type: ignore[method-assign]
     return runner, world
@@ -196,8 +196,9 @@ async def _converse(world: World, pieces: list[bytes]) -> list[tuple[int, bytes]
         if not transport.ended:
             socket.data_received(piece)
             await asyncio.sleep(0)
-    for _ in range(50):  # what was put off for the sake of others
-        await asyncio.sleep(0)
+    async with asyncio.timeout(60):
+        while socket._session.pending or socket._waiting():  # what was put off, so that others are served
+            await asyncio.sleep(0)
     socket.connection_lost(None)
     found: list[tuple[int, bytes]] = []
     at = 0
