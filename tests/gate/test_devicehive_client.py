@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -37,6 +38,18 @@ def address(gateway: RunningGateway, endpoint: str) -> str:
     return f"{scheme}://127.0.0.1:{gateway.port}/{context}/{page}"
 
 
+def hang_up(transport: Any) -> None:
+    """Close what the client leaves behind after an error: a socket, and a thread that reads it again and again."""
+    if transport.connected:
+        transport.disconnect()
+        if transport.name == "websocket":
+            transport._websocket.abort()
+            for thread in threading.enumerate():
+                if thread.name == "websocket-transport-event":
+                    thread.join()
+            transport._websocket.shutdown()
+
+
 def run(url: str, work: Callable[[Api], Any], **credentials: str) -> Any:
     """Connect with the client, work, disconnect; what the work returned. Its errors come through."""
     failure: list[BaseException] = []
@@ -49,7 +62,10 @@ def run(url: str, work: Callable[[Api], Any], **credentials: str) -> Any:
             return None
 
     client = DeviceHive(Job, watched)
-    client.connect(url, **credentials)
+    try:
+        client.connect(url, **credentials)
+    finally:
+        hang_up(client.transport)
     if failure:
         raise failure[0]
     return client.handler.result
