@@ -166,7 +166,7 @@ MEMORY = {
     "memory of an idle socket": idle_sockets,
     "memory of a subscription": subscriptions,
 }
-"""Resident memory, each of a gateway of its own: what another measurement has freed would be used again."""
+"""Resident memory, each of a gateway of its own: memory that another measurement has freed would be used again."""
 
 
 @contextmanager

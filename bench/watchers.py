@@ -102,7 +102,7 @@ async def fan(options: argparse.Namespace) -> dict[str, Any]:
     patterns: list[str | None] = ["fan.*"] if matching else [f"other.{n}.*" for n in range(options.watchers)]
     watchers = await watch(options, latch, options.watchers, patterns if options.watchers else [None])
     (writer,) = await watch(options, answers, 1, [None])
-    deaf = await stop_reading(options) if options.stalled else []
+    stalled = await stop_reading(options) if options.stalled else []
     if options.fill:
         await fill(writer, answers, options.fill)
     frame = masked_long(json.dumps(PUT).encode())
@@ -118,20 +118,20 @@ async def fan(options: argparse.Namespace) -> dict[str, Any]:
         if number >= 10:
             pushed.append(last - started)
             answered.append(time.perf_counter() - started)
-    finish([*watchers, writer, *deaf])
+    finish([*watchers, writer, *stalled])
     return {"pushed": pushed, "answered": answered}
 
 
 async def stop_reading(options: argparse.Namespace) -> list[Watcher]:
     """One more watcher, of everything, that does not read."""
     latch = Latch()
-    (deaf,) = await watch(options, latch, 1, ["*"])
-    deaf._transport.pause_reading()
-    return [deaf]
+    (stalled,) = await watch(options, latch, 1, ["*"])
+    stalled._transport.pause_reading()
+    return [stalled]
 
 
 async def fill(writer: Watcher, answers: Latch, megabytes: int) -> None:
-    """Put so much, in large values, under a name that only the deaf one watches."""
+    """Put this many megabytes, in large values, under a name that only the slow reader watches."""
     value = "v" * 60_000
     text = json.dumps({**PUT, "name": "big", "value": value}).encode()
     frame = b"\x81\xfe" + len(text).to_bytes(2, "big") + bytes(4) + text

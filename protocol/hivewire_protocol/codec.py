@@ -40,7 +40,7 @@ MAX_MEMBERS = MAX_REPLY - len("{}")
 """Bytes of the members of a reply without the braces around them."""
 
 SMALL = 512
-"""Bytes that are reserved in the answer to a batch for each call: so small answers always fit."""
+"""Bytes that are reserved in the answer to a batch for each call, so that a small answer always fits."""
 
 MAX_BATCH = 1_000
 """Elements of one JSON-RPC batch (configuration contract, section 10)."""

@@ -35,7 +35,7 @@ def change(key: str, revision: int, content: bytes | None = b"v", content_type: 
 
 
 def resources_of(limit: int = CACHE_BYTES) -> tuple[Resources, Callable[[Change], None]]:
-    """Resources over a ledger that is not open, and what makes a change of its log known."""
+    """Resources over a ledger that is not open, and a function that announces a change."""
     ledger = Ledger(MemoryJournal(), lambda: 1)
     resources = Resources(ledger, limit)
 

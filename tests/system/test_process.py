@@ -51,7 +51,7 @@ def fails(found: subprocess.CompletedProcess[str], *words: str, code: int = 1) -
 
 
 def put_frames(count: int, prefix: str = "burst", names: int = 100) -> list[str]:
-    """Puts that go round over some names, numbered by their requestId."""
+    """Puts that cycle through some names, numbered by their requestId."""
     return [
         json.dumps(
             {"action": "configuration/put", "requestId": n, "name": f"{prefix}.{n % names}", "value": f"value {n}"}

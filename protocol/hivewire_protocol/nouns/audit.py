@@ -1,4 +1,4 @@
-"""The audit: who logged in, made tokens, and changed users, clients and tenants (dashboard and clients, G4)."""
+"""The audit: who logged in, made tokens, and changed users, clients and tenants."""
 
 from __future__ import annotations
 

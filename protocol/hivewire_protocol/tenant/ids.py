@@ -28,7 +28,7 @@ class Numbered(NamedTuple):
 
 
 def ids_of(document: Document) -> Steps[dict[str, str]]:
-    """The id of each identity in a stored version, in steps; that is the URI of all that stand where it says."""
+    """The ids in a stored version, by the `identity` of each element, in steps."""
     ids: dict[str, str] = {}
     for count, element in enumerate(walk(document), 1):
         found = element.value.get("id")

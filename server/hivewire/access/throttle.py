@@ -29,7 +29,7 @@ MAX_WAITING = 64
 """Attempts at one login from one address that may be queued."""
 
 BURST = 2.0
-"""Seconds whose requests without a token an address may send at once: a page, or a program that starts, sends many."""
+"""Size of a burst, in seconds of `anonymous_rate`: a web page or a starting program sends many requests at once."""
 
 
 class Throttle:
@@ -97,10 +97,10 @@ class Rate:
 
 
 class Strangers:
-    """A limit on requests without a token, for each address: `anonymous_rate` a second, and those of BURST seconds at
-    once. `now` gives seconds of a monotonic clock.
+    """A limit on requests without a token, for each address: `anonymous_rate` a second, with bursts of BURST seconds.
+    `now` gives seconds of a monotonic clock.
 
-    What is kept of an address is one number: the moment at which all its requests will be paid for (the generic cell
+    One number is kept for each address: the moment when the bucket of the address is empty again (the generic cell
     rate algorithm of ATM).
     """
 
@@ -111,8 +111,8 @@ class Strangers:
     def count(self, settings: Settings, address: str, requests: int = 1) -> None:
         """Count requests. Raises TooManyRequests, and counts nothing, when the address has to wait.
 
-        Whoever may send one request may send several in one message, and waits the longer afterwards. Behind a trusted
-        proxy that names no other address are many clients: those are not limited.
+        An address that may send one request may send several in one message, and then waits longer. Requests from a
+        trusted proxy that names no other address are not limited, because many clients may be behind it.
         """
         rate = settings.anonymous_rate
         if not rate or settings.trusts(address):
@@ -128,7 +128,7 @@ class Strangers:
             self._paid.popitem(last=False)
 
     def give_back(self, settings: Settings, address: str, requests: int) -> None:
-        """Count so many requests less, because they have led to a login."""
+        """Take requests back that have led to a login."""
         prefix = network_prefix(address)
         if prefix in self._paid and settings.anonymous_rate:
             self._paid[prefix] -= requests / settings.anonymous_rate

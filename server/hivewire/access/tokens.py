@@ -49,7 +49,7 @@ much memory again. The least recently used token is evicted first."""
 NO_NAMES = Patterns(())
 
 AHEAD = 60_000
-"""Milliseconds that a token may be issued ahead of the clock; one from further ahead is of a clock that was wrong."""
+"""Milliseconds that a token may be issued ahead of the clock; a later one was issued by a wrong clock."""
 
 SMALLEST_TIME = 1 << 31
 """A smaller `e` is in seconds or nonsense, so the token is rejected (section 3.1)."""

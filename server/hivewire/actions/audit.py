@@ -1,4 +1,4 @@
-"""The audit as administrators see it (dashboard and clients, G4)."""
+"""The audit as administrators see it."""
 
 from __future__ import annotations
 

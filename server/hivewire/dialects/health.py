@@ -12,10 +12,10 @@ from hivewire.telemetry import CONTENT_TYPE
 from hivewire_protocol.errors import InvalidParameters, WireError
 
 METRICS_APART = 50
-"""Milliseconds for which a page of metrics is given again to those who ask often: to make one takes some 2 ms."""
+"""Milliseconds for which a rendered page of metrics is cached; rendering takes 2 ms."""
 
 METRICS_A_SECOND = 5
-"""Pages that are made in a second for any who ask."""
+"""Pages rendered per second even while a cached one is valid."""
 
 
 def dialect(context: Context) -> Dialect:

@@ -127,7 +127,7 @@ class TokenEndpoint:
         try:
             pairs = [*_form(request.scope["query_string"]), *_form(body.strip())]
         except ValueError:
-            raise TokenRefused("invalid_request", "the parameters are no form in UTF-8, or too many") from None
+            raise TokenRefused("invalid_request", "the body is not a UTF-8 form, or has too many fields") from None
         parameters = dict(pairs)
         if len(parameters) < len(pairs):
             raise TokenRefused("invalid_request", "a parameter was given twice")
@@ -188,16 +188,16 @@ def _form(data: bytes) -> list[tuple[str, str]]:
 
 
 def _granted(token: str, expires: int, scope: list[str], parameters: dict[str, str]) -> dict[str, Any]:
-    """The answer of RFC 6749, section 5.1. A token has all that its subject has: asking for less changes nothing, and
-    the answer says so (section 3.3); asking for more is an error."""
+    """The answer of RFC 6749, section 5.1. A token has all that its subject has: a narrower scope changes nothing, and
+    the answer says so (section 3.3); a wider one is an error."""
     if not {*parameters.get("scope", "").split()} <= {*scope}:
-        raise TokenRefused("invalid_scope", "the scope is more than there is to grant")
+        raise TokenRefused("invalid_scope", "the scope exceeds what can be granted")
     seconds = max(0, expires - now()) // 1_000
     return {"access_token": token, "token_type": "bearer", "expires_in": seconds, "scope": " ".join(scope)}
 
 
 def _no_client() -> TokenRefused:
-    return TokenRefused("invalid_client", "no such client, or not its secret; they belong into a Basic header", 401)
+    return TokenRefused("invalid_client", "unknown client or wrong secret; send both in a Basic header", 401)
 
 
 def _too_often(milliseconds: int, words: str) -> TokenRefused:
@@ -217,7 +217,7 @@ def _refused(error: Exception) -> TokenRefused:
         return TokenRefused("invalid_request", str(error))
     if isinstance(error, InternalError):
         return TokenRefused("server_error", str(error), 500)
-    return TokenRefused("invalid_grant", "the login, the password or the refresh token is not good, or no longer")
+    return TokenRefused("invalid_grant", "login, password or refresh token is invalid or expired")
 
 
 def _refuse(request: HttpRequest, error: Exception) -> Response:

@@ -43,8 +43,8 @@ _TAGS = re.compile(rf"\s*(?:\*|{_TAG.pattern}(?:\s*,\s*{_TAG.pattern})*)\s*")
 
 
 class HeaderConditions(Sequence[EntityTags]):
-    """The conditions of a request's headers. They are parsed when something is to be written, and not before: a read
-    ignores them. Looking at them raises OutOfBounds when one cannot be read."""
+    """The conditions of a request's headers. They are parsed only for a write, because a read ignores them. Access
+    raises OutOfBounds for a malformed header."""
 
     def __init__(self, request: HttpRequest) -> None:
         self._request = request

@@ -24,7 +24,7 @@ ACTIVITY = "activity"
 """The kind of what clients post. It has a bound of its own, so that they cannot push out logins and changes."""
 
 MOST_NOTED = 10_000
-"""Rows that may wait in memory: what else is noted then is only counted."""
+"""Rows that may wait in memory; further rows are only counted."""
 
 PORTION = 256
 """Rows that are removed at a time."""

@@ -28,7 +28,7 @@ class ClockWatch:
         self._behind = False
 
     def note(self, changes: Sequence[Change]) -> None:
-        """Take the time of the last of these changes; an observer of the ledger."""
+        """Remember the time of the newest change; called by the ledger."""
         self.last_change = changes[-1].time
 
     def look(self) -> None:

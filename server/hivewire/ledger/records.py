@@ -51,9 +51,9 @@ class Outline(Struct, gc=False):
 class AuditRow(Struct, gc=False):
     """What somebody did: a login, a token that was made, a change of a user, client or tenant, an activity of a client.
 
-    `subject` is whom or what it is about, and `record` the id of that record, because names are used again; 0 when it
-    is none. `count` is how many equal ones there were within a minute. `detail` is a JSON object. `number` grows with
-    the rows; the engine gives it.
+    `subject` names the user, client or tenant concerned. `record` is the id of its record, because names can be used
+    again; 0 when there is no record. `count` is the number of equal events within a minute. `detail` is a JSON object.
+    `number` grows with the rows; the engine gives it.
     """
 
     time: int

@@ -267,7 +267,7 @@ class HttpProtocol(HttpToolsProtocol):
         self.transport.abort()
 
     def give_way(self) -> None:
-        """Cut the connection at once. It has left already."""
+        """Cut the connection at once; admission no longer counts it."""
         self._admitted = False
         self.abort()
 

@@ -85,7 +85,7 @@ class Condition(Struct):
         current = _etag(last)
         status = verdict(self.rule, self.given, current)
         if status == 200:
-            return OutOfBounds("There are as many properties as there may be")
+            return OutOfBounds("The limit property_count is reached")
         kind = NotFound if status == NotFound.code else VersionConflict
         return kind(reason(self.rule, self.given, current))
 
