@@ -11,7 +11,7 @@ SHORT := tests/protocol tests/rooms tests/ledger tests/transport tests/http test
 	tests/gate/test_configuration.py tests/gate/test_events.py tests/gate/test_subscriptions.py
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-newest test-long coverage check bench bench-peers bench-compare soak siege faults fuzz lock sbom clean
+.PHONY: help serve test test-bench test-newest test-long coverage check bench bench-peers bench-compare soak siege faults fuzz lock sbom clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,10 +20,13 @@ serve: $(VENV)/.serve ## install what is needed and start the gateway (HIVEWIRE_
 	@exec $(BIN)/hivewire serve
 
 # The suite starts Python a few hundred times. Without bytecode each start compiles everything again.
-test test-newest test-long coverage faults: export PYTHONDONTWRITEBYTECODE =
+test test-bench test-newest test-long coverage faults: export PYTHONDONTWRITEBYTECODE =
 
 test: $(VENV)/.test $(VENV)/.clients ## run the whole suite
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal --ignore tests/bench
+
+test-bench: $(VENV)/.test ## test what measures: the short forms of bench-peers, soak and siege
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal tests/bench
 
 test-newest: $(VENV)/.test ## run a short form of the suite on the newest Python of this machine, if it is newer than ours
 	@python=$$($(BIN)/python .ci/newest-python); \

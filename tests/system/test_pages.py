@@ -46,7 +46,7 @@ LEFT_OUT = [
     ("README.md", "it serves in the foreground, and this page is tried on a gateway that is running"),
     ("README.md", "it downloads the dependencies again and serves in the foreground"),
     ("api.md", "it shows the form of messages"),
-    ("benchmarks.md", "it takes minutes; tests/system/test_peers.py runs the short form"),
+    ("benchmarks.md", "it takes minutes; tests/bench/test_peers.py runs the short form"),
     ("following.md", "it takes the fixed port 8000; tests/system/test_live_table.py runs the page"),
     ("guarantees.md", "they run the suite itself, or for minutes"),
     ("operations.md", "it writes to /opt and downloads the dependencies"),

@@ -9,7 +9,6 @@ import sys
 from typing import Any
 
 import pytest
-from bench import generator, watchers
 from bench.peers import PEERS, __main__, compare, growth, peer, report
 from bench.peers.etcd import DATA, END_HEADERS, END_STREAM, HEADERS, PING, SETTINGS, EtcdClient, call, field, frame
 from bench.peers.nats import NatsClient
@@ -17,6 +16,8 @@ from bench.peers.peer import VALUE, Client
 from bench.peers.pocketbase import PocketBaseClient, StreamClient, record_id
 from bench.peers.redis import RedisClient
 from bench.watchers import Latch, Watcher
+
+from bench import generator, watchers
 
 
 def short(part: str) -> str:
