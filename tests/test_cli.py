@@ -99,7 +99,7 @@ def test_a_password_in_an_address_is_refused_and_not_repeated(run: Run, url: str
 
 
 def test_the_path_of_the_profile(home: Path) -> None:
-    """HIVEWIRE_PROFILE, XDG_CONFIG_HOME, ~/.config: in this order."""
+    """The profile is at HIVEWIRE_PROFILE, else below XDG_CONFIG_HOME, else below ~/.config."""
     assert profiles.path({"HIVEWIRE_PROFILE": "/p.json", "XDG_CONFIG_HOME": "/x"}) == Path("/p.json")
     assert profiles.path({"XDG_CONFIG_HOME": "/x"}) == Path("/x/hivewire/profile.json")
     assert profiles.path({}) == Path.home() / ".config/hivewire/profile.json"
@@ -142,7 +142,7 @@ def test_a_profile_does_not_show_its_tokens(home: Path) -> None:
 
 
 def test_without_a_profile_the_error_says_to_log_in(run: Run) -> None:
-    """No gateway is asked."""
+    """Without a profile a command says how to log in, and connects to no gateway."""
     outcome = run("get", "x")
     assert outcome.code == 1
     assert outcome.err == "hivewire: error: not logged in: run hivewire login, or give --token\n"
@@ -228,7 +228,7 @@ def test_wrong_usage_is_one_line_and_exit_code_2(run: Run, arguments: list[str],
 
 
 def test_a_password_of_a_wrong_length_is_refused_before_it_is_sent(run: Run) -> None:
-    """Five characters are too few."""
+    """A password of five characters is wrong usage, and nothing is sent."""
     outcome = run("user", "password", "alice", stdin=b"short\n")
     assert outcome.code == 2
     assert "6 to 128" in outcome.err
@@ -290,7 +290,7 @@ def test_the_list_of_commands_says_what_their_help_says(name: str) -> None:
 
 
 def test_a_span_counts_from_now() -> None:
-    """Seconds, minutes, hours, days."""
+    """A duration in seconds, minutes, hours or days counts from now."""
     now = time.time() * 1_000
     for text, seconds in (("90s", 90), ("30m", 1_800), ("12h", 43_200), ("7d", 604_800)):
         found = moment(text)
@@ -299,7 +299,7 @@ def test_a_span_counts_from_now() -> None:
 
 
 def test_a_time_is_utc_unless_it_says() -> None:
-    """ISO 8601 in milliseconds since 1970."""
+    """An ISO 8601 time without a zone is read as UTC."""
     assert moment(None) is None
     assert moment("2027-01-01T00:00:00") == moment("2027-01-01") == 1_798_761_600_000
     assert moment("2027-01-01T01:00:00+01:00") == moment("2027-01-01T00:00:00Z") == 1_798_761_600_000
@@ -430,7 +430,7 @@ def test_login_takes_the_password_from_a_pipe_or_the_environment(
 
 @pytest.mark.parametrize(("stdin", "words"), [(b"", "no password"), (b"\n", "no password"), (b"\xff\n", "not UTF-8")])
 def test_no_password_is_one_line(run: Run, shared_gateway: RunningGateway, stdin: bytes, words: str) -> None:
-    """Nothing is requested from the gateway."""
+    """A login without a readable password fails with one line and saves no profile."""
     outcome = run("login", "--url", shared_gateway.url, stdin=stdin)
     assert outcome.code == 1
     assert words in outcome.err
@@ -472,7 +472,7 @@ def test_an_expired_login_is_renewed_and_remembered(logged_in: Run) -> None:
 
 
 def test_a_login_that_has_ended_says_what_to_do(run: Run, shared_gateway: RunningGateway) -> None:
-    """Neither token is accepted any more."""
+    """When neither saved token is accepted any more, the error says to log in again."""
     profile_of(shared_gateway.url)
     outcome = run("list")
     assert outcome.code == 1
@@ -718,7 +718,7 @@ def test_tenants_and_clients_are_managed_on_a_running_gateway(logged_in: Run, sh
 
 
 def test_refusals_about_tenants_and_clients_are_one_line(logged_in: Run) -> None:
-    """With the gateway's text."""
+    """Refused commands about tenants and clients print the gateway's text on one line."""
     assert logged_in("tenant", "add", "cliC").code == 0
     for arguments, words in [
         (["tenant", "add", "cliC"], "Tenant with id = cliC exists already"),
@@ -851,13 +851,13 @@ def test_a_conflict_shows_the_current_version(logged_in: Run) -> None:
 
 
 def test_expecting_nothing_creates_only(logged_in: Run) -> None:
-    """--expect 0."""
+    """`put --expect 0` creates a name and refuses one that exists."""
     assert logged_in("put", "cli.create", "1", "--expect", "0").code == 0
     assert logged_in("put", "cli.create", "2", "--expect", "0").code == 1
 
 
 def test_a_missing_name_has_the_gateways_error(logged_in: Run) -> None:
-    """Exit code 1."""
+    """`get` of a missing name exits with 1 and prints the gateway's error."""
     outcome = logged_in("get", "cli.missing")
     assert outcome.code == 1
     assert outcome.err == "hivewire: error: Requested config with name = cli.missing not found in the database\n"
@@ -1037,7 +1037,7 @@ def test_a_directory_that_is_missing_is_named(run: Run, data: Path) -> None:
 
 
 def test_a_privilege_is_taken_in_small_letters(run: Run, data: Path) -> None:
-    """The wire has capitals."""
+    """`--privilege` takes the names of privileges in lower case too."""
     assert (
         run("client", "add", "c", "--tenant", "t", "--privilege", "update", "--url", NOWHERE, "--token", "t").code == 3
     )

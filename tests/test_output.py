@@ -39,7 +39,7 @@ def documented() -> dict[str, set[str]]:
 
 
 def test_every_command_has_the_option_and_is_on_the_page() -> None:
-    """Also those that print a sentence."""
+    """Every command that prints has `-o` and is in the documentation, also if it prints a sentence."""
     found = dict(commands(cli._hivewire))
     assert found.keys() == documented().keys()
     for name, command in found.items():
@@ -106,7 +106,7 @@ def test_what_was_done_is_an_object(logged_in: Run, tmp_path: Path) -> None:
 
 
 def test_a_login_is_an_object(run: Run, shared_gateway: RunningGateway) -> None:
-    """And so is its end."""
+    """With `-o json`, login and logout each print an object."""
     ask = Asked(run)
     made = ask("login", "--url", shared_gateway.url, stdin=f"{PASSWORD}\n".encode())
     assert (made["login"], made["url"]) == ("admin", shared_gateway.socket_url)
@@ -116,7 +116,7 @@ def test_a_login_is_an_object(run: Run, shared_gateway: RunningGateway) -> None:
 
 
 def test_what_is_done_to_files_is_an_object(run: Run, data: Path, tmp_path: Path) -> None:
-    """Where they are, and how large."""
+    """With `-o json`, commands on files print an object with paths and sizes."""
     ask = Asked(run)
     with RunningGateway(data) as gateway:
         assert gateway.stop() == 0

@@ -143,7 +143,7 @@ def test_an_export_into_a_file_is_for_its_owner_and_overwrites_only_when_told(
 def test_a_file_that_somebody_makes_meanwhile_is_not_overwritten(
     logged_in: Run, talk: Talk, home: Path, before: Before
 ) -> None:
-    """And no temporary file is left."""
+    """An export does not overwrite a file that was created meanwhile, and leaves no temporary file."""
     file = home / "export" / "all.json"
     file.parent.mkdir()
     before("configuration/list", lambda: file.write_text("theirs"))
@@ -429,7 +429,7 @@ def test_names_that_look_like_patterns_stand_for_themselves(logged_in: Run, talk
 
 
 def test_an_import_of_nothing_does_nothing(logged_in: Run) -> None:
-    """It is not an error."""
+    """An import of an empty list succeeds and changes nothing."""
     assert logged_in("import", "-", stdin=document()) == (0, "", "0 created, 0 updated, 0 unchanged\n")
 
 
@@ -548,14 +548,14 @@ def test_an_import_that_is_interrupted_says_how_far_it_came(logged_in: Run, befo
 
 
 def test_a_description_that_is_not_text_is_wrong_usage(logged_in: Run) -> None:
-    """As with put."""
+    """A description that is not UTF-8 text is wrong usage, as with `put`."""
     outcome = logged_in("import", "-", "--description", "\udcff", stdin=document(entry("im.why")))
     assert outcome.code == 2
     assert "not UTF-8" in outcome.err
 
 
 def test_on_a_terminal_an_import_ends_with_its_summary(logged_in: Run, home: Path) -> None:
-    """The bars are gone then."""
+    """On a terminal an import ends with its summary, after the progress bar."""
     file = home / "in.json"
     file.write_bytes(document(entry("im.terminal")))
     assert "1 created, 0 updated, 0 unchanged\n" in on_terminal("import", str(file))

@@ -53,7 +53,7 @@ def test_the_short_form_measures_a_store_that_is_here(program: str, compared: st
 
 
 def test_the_short_form_measures_growth() -> None:
-    """For entries, connections and subscriptions."""
+    """The short form measures growth with entries, connections and subscriptions."""
     printed = short("growth")
     assert all(f"put, from {counts[0]}" in printed for counts in growth.QUICK_SIZES.values()), printed
 
@@ -392,7 +392,7 @@ async def test_the_next_request_goes_out_with_each_answer() -> None:
 
 
 def test_a_record_of_pocketbase_has_an_id_of_15() -> None:
-    """Different names, different ids."""
+    """Different names give different PocketBase ids of 15 letters and digits."""
     names = ["fan.1", "bench.1.12", "bench.11.2", "bench.49.19"]
     ids = {record_id(name) for name in names}
     assert len(ids) == len(names)

@@ -187,7 +187,7 @@ def test_behind_a_trusted_proxy_the_address_of_the_client_counts(slow: RunningGa
 
 
 def test_the_rate_can_be_switched_off(data: Path) -> None:
-    """With `--anonymous-rate 0` everything is answered."""
+    """With `--anonymous-rate 0` an address may send any number of requests."""
     with RunningGateway(data, "--anonymous-rate", "0") as gateway, dial(gateway) as wire:
         for _ in range(300):
             wire.send(get("/api/rest/info"))

@@ -82,7 +82,7 @@ def test_a_content_needs_the_rights_of_its_configuration(
 
 
 def test_a_deleted_content_is_404(shared_gateway: RunningGateway, http: httpx.Client, talk: Talk) -> None:
-    """Its earlier revision is still there."""
+    """The content of a deleted configuration is 404, but an earlier revision of it can still be read."""
     place = page(shared_gateway, "content.deleted")
     revision = http.put(place, content=IMAGE).headers["hivewire-revision"]
     deleted = talk("configuration/delete", name="content.deleted")["revision"]

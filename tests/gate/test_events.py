@@ -134,7 +134,7 @@ def test_a_browsers_event_source_sends_its_token_in_the_query(shared_gateway: Ru
 def test_a_request_without_the_stream_media_type_gets_the_list(
     shared_gateway: RunningGateway, admin_token: str, accept: str
 ) -> None:
-    """The path is the same."""
+    """The path of the event stream gives a list to requests that do not accept event streams."""
     with shared_gateway.http(admin_token) as http:
         response = http.get("/configuration", params={"names": "none.*"}, headers={"Accept": accept})
     assert response.json()["configurations"] == []
@@ -237,7 +237,7 @@ def test_a_stream_that_is_not_read_says_why_it_ends(data: Path) -> None:
 
 
 def test_a_client_that_leaves_is_forgotten(data: Path) -> None:
-    """Its subscription goes with it."""
+    """When the client of an event stream disconnects, its stream and its subscription end."""
     with RunningGateway(data) as gateway:
         with stream(gateway, snapshot="false") as events:
             events.next()

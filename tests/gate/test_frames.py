@@ -382,7 +382,7 @@ def test_a_ping_is_answered_with_its_payload(wire: Wire, payload: bytes) -> None
 
 
 def test_a_pong_that_nobody_asked_for_is_ignored(wire: Wire) -> None:
-    """Unsolicited pongs are fine."""
+    """A pong without a ping leaves the connection open."""
     wire.send(frame(b"hi", PONG))
     assert still_open(wire)
 

@@ -110,7 +110,7 @@ def silent(method: str, params: dict[str, Any]) -> str:
 
 
 def test_a_batch_of_notifications_is_not_answered(talk: Talk) -> None:
-    """Not even by an empty array."""
+    """A batch of notifications is carried out and gets no answer, not even an empty array."""
     talk.connection.send(
         "[" + ",".join([silent("configuration/put", {"name": "rpc.quiet", "value": "1"})] * 3) + "]", text=True
     )
@@ -127,7 +127,7 @@ def test_an_invalid_request_gets_minus_32600(talk: Talk, frame: Any) -> None:
 
 
 def test_a_batch_of_more_than_a_thousand_gets_a_single_error(talk: Talk) -> None:
-    """A thousand is the most."""
+    """A batch of 1,000 requests is answered one by one; a larger one gets a single error."""
     assert len(list(parsed(talk.frame([request("server/info") for _ in range(1_000)])))) == 1_000
     error = parsed(talk.frame([request("server/info") for _ in range(1_001)]))
     assert (error.code, error.id) == (-32600, None)

@@ -920,7 +920,7 @@ def test_every_answer_has_the_cors_headers(shared_gateway: RunningGateway, metho
 
 
 def test_options_lists_the_methods(shared_gateway: RunningGateway) -> None:
-    """A preflight needs no token."""
+    """OPTIONS without a token is answered with the methods of the path in `Allow`."""
     options = httpx.options(shared_gateway.rest_url + "/configuration/a")
     assert options.headers["allow"] == "DELETE, GET, HEAD, OPTIONS, PUT"
 

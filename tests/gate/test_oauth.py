@@ -272,13 +272,13 @@ def test_a_wrong_password_and_tokens_of_the_wrong_kind_are_an_invalid_grant(oaut
 
 
 def test_other_methods_get_405(oauth: OAuth) -> None:
-    """`Allow` names POST."""
+    """A GET of the token endpoint gets 405 with `Allow: POST`."""
     answer = httpx.get(oauth.gateway.url + "/oauth/token")
     assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
 
 
 def test_a_body_over_128_kib_is_too_large(oauth: OAuth) -> None:
-    """Just below it is read."""
+    """A body of 128 KiB is read; one byte more gets 413 and the connection is closed."""
     fits = "grant_type=client_credentials&x=" + "x" * (131_072 - 32)
     headers = {"Content-Type": FORM}
     assert oauth.ask("large", content=fits, headers=headers).status_code == 200

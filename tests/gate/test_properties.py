@@ -212,7 +212,7 @@ def test_an_unknown_path_is_404(site: httpx.Client, path: str) -> None:
 
 
 def test_a_root_that_goes_on_without_a_slash_is_404(gateway: RunningGateway) -> None:
-    """It is not the root."""
+    """A path that only begins with the letters of the API's root gets 404."""
     for root in ("/@api/deki", "/@api/dekisite/properties", "/%40api/dekix/site/properties"):
         assert httpx.get(gateway.url + root, auth=ADMIN).status_code == 404
 
@@ -323,7 +323,7 @@ def test_the_rows_of_put(
 def test_the_rows_of_post(
     site: httpx.Client, row: int, current: str | None, abort: str | None, given: str | None, status: int, place: str
 ) -> None:
-    """Section 7.2 over the wire."""
+    """A POST creates, updates or refuses a property by `abort` and etag (section 7.2)."""
     decide(site, "POST", current, abort, given, status, place)
 
 
@@ -442,7 +442,7 @@ def batch(site: httpx.Client, xml: str | bytes, **options: Any) -> httpx.Respons
 def test_the_rows_of_a_batch(
     site: httpx.Client, exists: bool, contents: bool | str, etag: str | None, status: int
 ) -> None:
-    """Section 7.3 over the wire."""
+    """Each entry of a batch gets a status by its etag and by what exists (section 7.3)."""
     name = fresh()
     current = create(site, name) if exists else None
     sent = current if etag == "match" else etag
@@ -569,7 +569,7 @@ def test_an_entry_that_grows_over_the_limit_is_413(site: httpx.Client) -> None:
     ],
 )
 def test_a_batch_that_is_refused_as_a_whole(site: httpx.Client, body: bytes, content_type: str) -> None:
-    """400, nothing done; harmful documents too."""
+    """A batch that is malformed or harmful gets 400, and nothing of it is written."""
     before = site.get("site/properties").content
     answer = site.put("site/properties", content=body, headers={"Content-Type": content_type})
     assert answer.status_code == 400
@@ -590,7 +590,7 @@ def test_a_recreated_property_is_a_new_resource(site: httpx.Client) -> None:
 
 
 def test_the_same_content_again_is_a_new_revision(site: httpx.Client) -> None:
-    """Section 6."""
+    """Putting the same content again creates a new revision (section 6)."""
     name = fresh()
     etag = create(site, name, "same", "text/plain")
     again = site.put(at(name), content="same", headers={"ETag": etag, "Content-Type": "text/plain"})
@@ -668,7 +668,7 @@ def test_a_bad_parameter_is_400_on_every_page(site: httpx.Client, verb: str, pat
 
 @pytest.mark.parametrize("cutoff", ["-1", "x", "", "1.5"])
 def test_a_bad_cutoff_is_400(site: httpx.Client, cutoff: str) -> None:
-    """Where it is a parameter."""
+    """Pages that take `contentcutoff` refuse a value that is not a number from 0 on."""
     for path in ("site/properties", "site/properties/k/info"):
         assert site.get(path, params={"contentcutoff": cutoff}).status_code == 400
 
@@ -681,7 +681,7 @@ def test_valid_and_unknown_parameters_are_accepted(site: httpx.Client) -> None:
 
 @pytest.mark.parametrize("form", ["json", "php"])
 def test_bodies_in_other_formats_are_501(site: httpx.Client, form: str) -> None:
-    """Section 9."""
+    """A write with a `dream.in.format` other than XML gets 501 (section 9)."""
     for path in ("site/properties", at(fresh())):
         assert site.put(path, params={"dream.in.format": form, "abort": "never"}).status_code == 501
 
@@ -719,7 +719,7 @@ def test_a_parameter_that_is_not_text_is_400(site: httpx.Client, text: str) -> N
 
 
 def test_errors_as_json(site: httpx.Client) -> None:
-    """`dream.out.format=json` is for error documents too."""
+    """With `dream.out.format=json` the error document is JSON as well."""
     answer = site.get(at(fresh()), params={"dream.out.format": "json"})
     assert answer.headers["content-type"] == "application/json; charset=utf-8"
     uri = str(answer.request.url).partition("?")[0]
@@ -757,7 +757,7 @@ def test_a_stored_page_cannot_run(site: httpx.Client) -> None:
 
 
 def test_without_a_type_it_is_bytes(site: httpx.Client) -> None:
-    """Section 8: stored as `application/octet-stream`."""
+    """A content that was sent without a type is stored as `application/octet-stream` (section 8)."""
     name = fresh()
     site.put(at(name), params={"abort": "exists"}, content=b"x")
     assert site.get(at(name)).headers["content-type"] == "application/octet-stream"
@@ -787,7 +787,7 @@ def test_a_content_over_the_limit_is_413(site: httpx.Client) -> None:
 
 
 def test_one_mebibyte_is_the_limit_by_default(shared_gateway: RunningGateway) -> None:
-    """Section 11, row 7."""
+    """A content of 1 MiB is stored; one byte more gets 413 (section 11, row 7)."""
     with client(shared_gateway) as site:
         name = "properties.mebibyte"
         for size, status in ((1 << 20, 200), ((1 << 20) + 1, 413)):
@@ -812,7 +812,7 @@ def test_a_client_that_waits_for_100_is_answered_first(gateway: RunningGateway) 
 
 @pytest.mark.parametrize(("coding", "status"), [("gzip", 415), ("br", 415), ("identity", 200), ("Identity", 200)])
 def test_a_content_is_taken_as_it_is(site: httpx.Client, coding: str, status: int) -> None:
-    """Section 11, row 19."""
+    """A content with a `Content-Encoding` other than identity gets 415 (section 11, row 19)."""
     answer = site.put(at(fresh()), params={"abort": "never"}, content=b"x", headers={"Content-Encoding": coding})
     assert answer.status_code == status
 
@@ -1111,7 +1111,7 @@ def test_server_tokens(gateway: RunningGateway, user: str, epoch: int | None, st
 
 
 def test_a_server_token_with_a_wrong_key_or_hash_is_401(gateway: RunningGateway) -> None:
-    """Section 3."""
+    """A server token with a wrong key or hash gets 401 and the challenge (section 3)."""
     good = server_token("1")
     for token in (
         server_token("1", key="other"),
@@ -1250,7 +1250,7 @@ def test_authenticate_redirects(gateway: RunningGateway) -> None:
 
 
 def test_a_session_ends(permissive_gateway: RunningGateway) -> None:
-    """After `--session-lifetime` its token is invalid."""
+    """A session token is refused once `--session-lifetime` has passed."""
     url = permissive_gateway.url + "/@api/deki/site/properties"
     headers = {"X-Authtoken": session(permissive_gateway)}
     assert httpx.get(url, headers=headers).status_code in (200, 403)

@@ -213,7 +213,7 @@ def test_the_scheme_of_a_token_has_no_case(shared_gateway: RunningGateway, admin
 
 
 def test_a_forwarded_scheme_is_ignored_without_a_trusted_proxy(shared_gateway: RunningGateway) -> None:
-    """Any client could send the header."""
+    """`X-Forwarded-Proto` counts only from a trusted proxy, because any client could send it."""
     info = httpx.get(shared_gateway.rest_url + "/info", headers={"X-Forwarded-Proto": "https"}).json()
     assert info["webSocketServerUrl"].startswith("ws://")
 
@@ -411,7 +411,7 @@ def test_a_tag_of_an_earlier_life_holds_only_without_its_revision(client: httpx.
 
 
 def test_if_match_on_a_name_that_never_existed_is_412_without_a_change(client: httpx.Client) -> None:
-    """There is no change to show."""
+    """If-Match on a name that never existed gets 412, and its `change` is null."""
     for method, tags in (("PUT", "*"), ("PUT", '"1"'), ("DELETE", "*")):
         refused = client.request(method, "/configuration/rest.never", json={"value": "1"}, headers={"If-Match": tags})
         assert (refused.status_code, refused.json()["change"]) == (412, None)

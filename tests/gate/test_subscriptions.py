@@ -133,7 +133,7 @@ def test_subscribers_are_told_when_the_gateway_stops(data: Path) -> None:
 
 
 def test_a_subscription_ends_with_its_socket(data: Path) -> None:
-    """However the socket ends."""
+    """A subscription ends when its socket is closed, with or without a close frame."""
     with RunningGateway(data) as gateway:
         for goodbye in (frame(b"\x03\xe8", CLOSE), b""):
             with opened(gateway, gateway.token()) as wire:

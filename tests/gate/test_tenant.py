@@ -251,7 +251,7 @@ def test_a_document_survives_a_restart_with_its_counter(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("since", [None, http_date(0), http_date(4_000_000_000_000), "yesterday"])
 def test_the_first_save_has_no_precondition(tenant: Tenant, since: str | None) -> None:
-    """Rows 1 to 3."""
+    """The first save succeeds with any `If-Unmodified-Since` (rows 1 to 3)."""
     assert tenant.put(tenants.document(), since).status_code == 200
 
 
@@ -283,13 +283,13 @@ def test_the_date_is_compared_in_whole_seconds(
 
 @pytest.mark.parametrize("since", ["", "0", "1999-01-01T00:00:00Z", "Fri, 01 Jan 1999 00:00:00 CET"])
 def test_a_malformed_date_is_ignored(tenant: Tenant, since: str) -> None:
-    """Row 9."""
+    """A save with a malformed `If-Unmodified-Since` succeeds as one without it (row 9)."""
     tenant.saved()
     assert tenant.put(tenants.document(), since).status_code == 200
 
 
 def test_two_dates_count_as_no_date(tenant: Tenant) -> None:
-    """Row 9, the other half."""
+    """A save with two `If-Unmodified-Since` headers succeeds as one without any (row 9)."""
     tenant.saved()
     headers = [("Content-Type", "application/json"), *[("If-Unmodified-Since", http_date(0))] * 2]
     answer = tenant.http.put("/configuration", content=json.dumps(tenants.document()), headers=headers)
@@ -298,7 +298,7 @@ def test_two_dates_count_as_no_date(tenant: Tenant) -> None:
 
 @pytest.mark.parametrize("form", ["%A, %d-%b-%y %H:%M:%S GMT", "%a %b %e %H:%M:%S %Y"])
 def test_the_old_forms_of_a_date_count(tenant: Tenant, form: str) -> None:
-    """RFC 850 and asctime (section 4.3)."""
+    """Dates in the forms of RFC 850 and asctime are compared like others (section 4.3)."""
     saved = tenant.saved()
     for seconds, status in ((-1, 412), (0, 200)):
         moment = datetime.fromtimestamp(saved["updatedTime"] // 1_000 + seconds, UTC)
@@ -307,13 +307,13 @@ def test_the_old_forms_of_a_date_count(tenant: Tenant, form: str) -> None:
 
 @pytest.mark.parametrize("seconds", [10, -10])
 def test_an_invalid_document_is_refused_before_its_date(tenant: Tenant, seconds: int) -> None:
-    """Rows 11 and 12."""
+    """The errors of an invalid document are reported whether its date fits or not (rows 11 and 12)."""
     saved = tenant.saved()
     assert problem(tenant.put(tenants.document(label=GONE), date(saved, seconds))) == (400, 304)
 
 
 def test_of_two_saves_with_one_date_one_succeeds(tenant: Tenant, place: Place) -> None:
-    """Every time, over two connections."""
+    """Of two concurrent saves with the same date one succeeds and the other gets 412."""
     other = Tenant(place.gateway, tenant.name, tenant.token)
     with ThreadPoolExecutor(2) as pool:
         for number in range(15):
@@ -359,7 +359,7 @@ def test_bodies_that_are_not_a_document(tenant: Tenant, body: bytes, code: int) 
 
 
 def test_several_findings_come_in_document_order(tenant: Tenant) -> None:
-    """In one envelope."""
+    """Several findings come in one error, in the order of the document."""
     answer = tenant.put(tenants.document(**{"entityTypes[0].label": GONE, "entityTypes[1].label": GONE}))
     assert problem(answer) == (400, 270)
     messages = [found["errorMessage"] for found in answer.json()["foundErrors"]]
@@ -437,7 +437,7 @@ def test_rights(place: Place) -> None:
 
 
 def test_a_new_tenant_of_an_old_name_starts_empty(place: Place) -> None:
-    """The document goes with the tenant."""
+    """A tenant that is deleted and created again has neither document nor history."""
     tenant = place.tenant()
     tenant.saved()
     assert place.admin.delete(f"/tenant/{tenant.name}").status_code == 204
@@ -464,7 +464,7 @@ def test_select_and_access(tenant: Tenant) -> None:
 
 
 def test_history(tenant: Tenant) -> None:
-    """Newest first, in pages."""
+    """The history lists versions newest first; `max` and `offset` page it."""
     labels = ["a", "b", "c"]
     saved = [tenant.saved(tenants.document(label=label)) for label in labels]
     found = tenant.get("/_history").json()
@@ -961,7 +961,7 @@ def test_an_invalid_activity_is_refused(tenant: Tenant, body: bytes, status: int
 
 
 def test_an_activity_that_was_answered_survives_a_kill(tmp_path: Path) -> None:
-    """Like anything that is answered."""
+    """An activity that was answered is still there after the gateway was killed."""
     with RunningGateway(tmp_path / "hivewire.db") as gateway:
         tenant = Place(gateway).tenant()
         assert tenant.http.post("/activities", json={"label": "x"}).status_code == 200

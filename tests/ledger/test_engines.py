@@ -445,7 +445,7 @@ async def test_the_epoch_names_one_history(shelf: Shelf, data: Path) -> None:
 
 
 async def test_a_log_may_be_closed_twice(shelf: Shelf) -> None:
-    """Closing again does nothing."""
+    """Closing a log again does nothing, and its changes are kept."""
     await append(shelf.journal, [change(1)])
     await shelf.journal.close()
     await shelf.journal.close()

@@ -559,7 +559,7 @@ async def test_a_storage_that_hangs_and_then_fails_has_written_nothing(ledger: L
 
 
 async def test_closing_while_the_storage_hangs_refuses_later_writes(ledger: Ledger, journal: GatedJournal) -> None:
-    """Also after the storage has answered."""
+    """A ledger that was closed while its storage hung refuses writes after the storage has answered too."""
     outcomes = await under_way(ledger, journal, put("a"))
     ledger._writer.watch(0)
     closing = asyncio.create_task(ledger.close())

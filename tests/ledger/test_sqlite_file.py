@@ -493,7 +493,7 @@ async def test_a_backup_from_or_to_a_bad_path_is_refused(data: Path, tmp_path: P
 
 
 async def test_the_remains_of_a_killed_backup_are_removed(data: Path, tmp_path: Path) -> None:
-    """By the next backup."""
+    """A backup removes the unfinished file that a killed backup has left."""
     await filled(data)
     (tmp_path / "copy.db.hivewire-unfinished").write_bytes(b"half")
     backup(data, tmp_path / "copy.db")

@@ -394,7 +394,7 @@ def test_a_write_takes_back_what_was_read() -> None:
 
 
 def test_an_unknown_member_is_shown_as_far_as_a_line_goes() -> None:
-    """A long name is cut."""
+    """The error about an unknown member cuts a long name."""
     call = one(b'{"action":"configuration/put","%b":1}' % (b"x" * 100_000))
     assert str(call.error).startswith("Unknown member 'xxx")
     assert len(str(call.error)) < 200

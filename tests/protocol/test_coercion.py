@@ -145,7 +145,7 @@ def test_an_integer_field_of_a_frame_takes_the_table(raw: str, expected: int | N
 
 @pytest.mark.parametrize("raw", NO_TEXTS)
 def test_a_text_field_of_a_frame_refuses_the_rest(raw: str) -> None:
-    """An object as value is refused."""
+    """A text member of a request refuses objects and arrays."""
     with pytest.raises(MalformedJson):
         field("value", raw, "configuration/put", "value")
 

@@ -70,7 +70,7 @@ POST_ROWS: list[tuple[int, str | None, str | None, str | None, int]] = [
 
 @pytest.mark.parametrize(("row", "current", "abort", "given", "status"), PUT_ROWS)
 def test_the_rows_of_put(row: int, current: str | None, abort: str | None, given: str | None, status: int) -> None:
-    """Section 7.1."""
+    """A PUT updates or refuses by `abort` and etag (section 7.1)."""
     assert verdict(PUT[abort_of(abort or "modified")], given, current) == status
 
 
@@ -85,7 +85,7 @@ def test_a_put_that_may_create_differs_in_two_rows(
 
 @pytest.mark.parametrize(("row", "current", "abort", "given", "status"), POST_ROWS)
 def test_the_rows_of_post(row: int, current: str | None, abort: str | None, given: str | None, status: int) -> None:
-    """Section 7.2."""
+    """A POST creates, updates or refuses by `abort` and etag (section 7.2)."""
     assert verdict(POST[abort_of(abort or "exists")], given, current) == status
 
 
@@ -94,7 +94,7 @@ def test_the_rows_of_post(row: int, current: str | None, abort: str | None, give
     [(None, None, 200), (None, STALE, 200), (MATCH, MATCH, 200), (MATCH, STALE, 409), (MATCH, None, 409)],
 )
 def test_the_rows_of_an_entry_with_contents(current: str | None, given: str | None, status: int) -> None:
-    """Section 7.3."""
+    """A batch entry with contents creates or updates, and needs the current etag to update (section 7.3)."""
     assert verdict(ENTRY, given, current) == status
 
 
@@ -111,7 +111,7 @@ def test_every_refusal_has_words_of_its_own_kind(rules: dict[Abort, Rule]) -> No
 
 @pytest.mark.parametrize("text", ["never", "NEVER", "Modified", "eXists"])
 def test_abort_is_read_in_any_case(text: str) -> None:
-    """Section 7.1: the values compare case-insensitively."""
+    """The values of `abort` are read in upper and lower case (section 7.1)."""
     assert abort_of(text).value == text.lower()
 
 
@@ -253,7 +253,7 @@ def test_names_tell_how_long_a_comparison_takes(item: str) -> None:
 
 
 def test_names_are_bounded() -> None:
-    """A thousand different items, no more."""
+    """The `names` parameter takes at most 1,000 different items."""
     items = [f"n{number}" for number in range(1_000)]
     assert "n999" in Names(",".join(items * 2))
     with pytest.raises(OutOfBounds):
@@ -261,7 +261,7 @@ def test_names_are_bounded() -> None:
 
 
 def test_the_property_document_is_that_of_the_contract() -> None:
-    """Section 5, both samples."""
+    """The property document in XML and JSON is that of the samples in section 5."""
     assert document(property_element(MOTD, ROOT), Form.XML).decode() == (
         '<?xml version="1.0"?>\n'
         f'<property name="motd" href="{ROOT}/site/properties/motd/info" etag="12.r3_ts2024-05-01T09:30:00Z">'
@@ -289,7 +289,7 @@ def test_the_property_document_is_that_of_the_contract() -> None:
 
 
 def test_names_are_encoded_twice_in_addresses() -> None:
-    """Section 1: hrefs in responses."""
+    """Addresses in documents carry a name that is percent-encoded twice (section 1)."""
     element = property_element(Property("urn:a#x", 1, 1, 0, b"", "a/b", Author(0, "Anonymous")), ROOT)
     assert element.attributes["href"] == ROOT + "/site/properties/urn%253Aa%2523x/info"
 
@@ -331,7 +331,7 @@ def test_a_list_holds_none_one_or_several(count: int) -> None:
 
 @pytest.mark.parametrize("form", list(Form))
 def test_the_error_document(form: Form) -> None:
-    """Section 9."""
+    """The error document has status, title, message and uri in both forms (section 9)."""
     text = document(error_element(VersionConflict("no & no"), "http://h/x"), form)
     members = {"status": "409", "title": "Conflict", "message": "no & no", "uri": "http://h/x"}
     if form is Form.JSON:
@@ -432,7 +432,7 @@ def test_media_types(text: str) -> None:
     "text", ["", "text", "text/", "/x", "te xt/plain", "a/b\r\nX: y", "a/ü", "text/plain; " + "x" * 244]
 )
 def test_invalid_media_types(text: str) -> None:
-    """Section 8."""
+    """A media type that is malformed or too long is refused (section 8)."""
     with pytest.raises(OutOfBounds):
         checked_media_type(text)
 
@@ -441,20 +441,20 @@ def test_invalid_media_types(text: str) -> None:
     ("text", "value"), [("true", True), ("TRUE", True), ("1", True), ("false", False), ("0", False)]
 )
 def test_booleans(text: str, value: bool) -> None:
-    """Section 2."""
+    """Boolean parameters are true, false, 1 or 0, in any case (section 2)."""
     assert boolean("b", text) is value
 
 
 @pytest.mark.parametrize("text", ["", "yes", "2"])
 def test_invalid_booleans(text: str) -> None:
-    """Bad value: 400."""
+    """Any other value of a boolean parameter is refused."""
     with pytest.raises(InvalidParameters):
         boolean("b", text)
 
 
 @pytest.mark.parametrize("text", ["", "x", "1.0", "-1", "1" * 19, "１", "1 "])
 def test_invalid_integers_from_0(text: str) -> None:
-    """Bad value: 400."""
+    """An integer parameter refuses everything but ASCII digits, and values below its minimum."""
     with pytest.raises(InvalidParameters):
         integer("i", text, least=0)
     assert integer("i", "-1") == -1
@@ -469,7 +469,7 @@ def entry(text: str) -> BatchEntry:
 
 
 def test_the_batch_of_the_contract() -> None:
-    """Section 4.7, the sample."""
+    """The sample batch of section 4.7 is read as three entries."""
     entries = read_batch(
         b"""<properties>
           <property name="motd" etag="12.r3_ts2024-05-01T09:30:00Z">
@@ -626,7 +626,7 @@ def test_contents_are_in_the_charset_of_their_type(content_type: str, content: b
     ],
 )
 def test_both_spellings_of_the_description(inner: str, description: str | None) -> None:
-    """Section 4.7: read both."""
+    """An entry's description is read in either of its two spellings (section 4.7)."""
     assert entry(inner).description == description
 
 
@@ -724,7 +724,7 @@ def test_harmful_documents_cost_no_memory(data: bytes) -> None:
 )
 @settings(max_examples=300)
 def test_any_bytes_are_read_or_refused(data: bytes) -> None:
-    """Nothing but the documented error."""
+    """Reading a batch of any bytes raises nothing but OutOfBounds."""
     try:
         read_batch(data)
     except OutOfBounds:

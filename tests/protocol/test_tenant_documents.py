@@ -142,7 +142,7 @@ def test_nesting_is_limited_to_64(opening: bytes, closing: bytes) -> None:
 
 
 def test_brackets_in_strings_do_not_nest() -> None:
-    """Only structure counts as nesting."""
+    """Brackets inside strings do not count as nesting."""
     body = render({"a": "[" * 1000, "b": ["{" * 1000]})
     assert render(parsed(body)) == body
 

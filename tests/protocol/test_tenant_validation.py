@@ -710,7 +710,7 @@ def test_findings_in_an_element_are_in_the_order_of_its_members() -> None:
 
 
 def test_findings_in_an_array_are_in_the_order_of_its_entries() -> None:
-    """Whichever rules find them."""
+    """Findings about array entries come in the order of the entries, whichever rules find them."""
     mapping: list[dict[str, Any]] = [{"attribute": "City"} for _ in range(11)]
     mapping[2] = mapping[10] = {"attribute": f"{STORE}/attributes/City", "sourcesForOv": []}
     found = broken(document(**{f"{FIRST}.mapping": mapping, f"{FIRST}.default": True}))

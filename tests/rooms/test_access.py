@@ -524,7 +524,7 @@ def test_refreshing_an_invalid_token_says_why(tokens: Tokens, changed: dict[str,
 
 
 def test_a_forged_refresh_token_is_unauthorized(tokens: Tokens) -> None:
-    """Another key's refresh token gives nothing."""
+    """A refresh token that was signed with another key is refused."""
     with pytest.raises(Unauthorized):
         tokens.refresh(signed({"payload": GOOD | {"t": 0}}, key=b"x" * 32), NOW)
 
@@ -562,7 +562,7 @@ def test_a_secret_of_the_reference_server_gives_its_key(secret: str, value: str)
 
 @pytest.mark.parametrize("secret", ["", "abc", "----", "äöü", "a-b-c"])
 def test_a_secret_that_becomes_an_empty_key_is_refused(secret: str) -> None:
-    """Anybody could guess such a key."""
+    """A secret that gives an empty key is refused, because anybody could guess that key."""
     with pytest.raises(SecretError, match="empty key"):
         Key(secret, "devicehive")
 
@@ -576,13 +576,13 @@ def test_a_short_secret_is_refused(secret: str) -> None:
 
 
 def test_a_secret_of_32_bytes_is_the_key() -> None:
-    """Bytes count, not characters."""
+    """A secret of 32 bytes in UTF-8 is long enough, however few characters it has."""
     assert Key("é" * 16, "utf8").value == ("é" * 16).encode()
     assert not Key("x" * 32, "utf8").weak
 
 
 def test_a_generated_secret_is_long_and_never_the_same() -> None:
-    """It holds 48 random bytes."""
+    """Generated secrets differ, and each is 48 random bytes as 64 characters."""
     assert len({generate_secret() for _ in range(20)}) == 20
     assert len(Key(generate_secret(), "utf8").value) == 64
 

@@ -730,7 +730,7 @@ async def test_an_expiry_that_no_token_may_have_is_refused(world: World, member:
 
 
 async def test_a_token_that_would_be_too_long_is_not_minted(world: World) -> None:
-    """It would always be refused."""
+    """`token/create` refuses to make a token that is longer than the gateway accepts."""
     names = [f"{number:03}" + "x" * 100 for number in range(900)]
     with pytest.raises(OutOfBounds, match=r"^configurations: .* longer than 65536 characters"):
         await world.ask(TokenCreate(payload=TokenPayload(ADMIN, configurations=names)))
@@ -740,7 +740,7 @@ async def test_a_token_that_would_be_too_long_is_not_minted(world: World) -> Non
 
 @pytest.mark.parametrize("bad", [b'"soon"', b"1.5", b"true", b"{}", b"[]", b'"2017-07"', b"9" * 40])
 async def test_an_invalid_expiry_is_refused(world: World, bad: bytes) -> None:
-    """The error names the member."""
+    """`token/create` refuses an invalid expiry with an error that names the member."""
     for member in ("expiration", "refreshExpiration"):
         with pytest.raises(OutOfBounds, match=f"^{member} is not a timestamp"):
             await world.ask(TokenCreate(payload=payload_with(member, bad)))
@@ -800,7 +800,7 @@ async def test_revoking_ends_tokens_on_open_connections(world: World) -> None:
     ],
 )
 async def test_an_invalid_revocation_is_refused(world: World, request_: TokenRevoke, error: type[WireError]) -> None:
-    """And nothing is written."""
+    """An invalid `token/revoke` is refused, and nothing is written."""
     revision = world.ledger.revision
     with pytest.raises(error):
         await world.ask(request_)
@@ -826,7 +826,7 @@ async def test_the_number_of_single_revocations_is_bounded(world: World, monkeyp
 
 
 async def test_an_update_of_a_user_revives_no_token(world: World) -> None:
-    """A revoked token stays revoked."""
+    """Revoked tokens stay revoked when the user is updated afterwards."""
     john = world.caller(JOHN)
     await world.ask(TokenRevoke(userId=JOHN))
     await world.ask(UserUpdate(userId=JOHN, user=UserUpdateFields(role=0, password="another")))
@@ -1163,7 +1163,7 @@ async def test_users_are_filtered_sorted_and_paged(world: World) -> None:
 
 
 async def test_a_list_of_users_has_twenty_over_a_socket_and_all_over_http(world: World) -> None:
-    """As DeviceHive has it."""
+    """`user/list` without `take` returns 20 users over a socket and all over HTTP, as in DeviceHive."""
     for number in range(30):
         await world.services.ledger.commit(world.services.users.write(f"user{number}", UserProfile(""), None))
     assert len(await logins(world)) == 20

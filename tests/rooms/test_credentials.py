@@ -115,7 +115,7 @@ def test_a_session_token_of_another_good_key_counts(place: Place) -> None:
 @given(st.data())
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_session_token_cannot_be_altered(place: Place, data: st.DataObject) -> None:
-    """Any other character anywhere: nobody's token."""
+    """A session token with any one character changed is refused."""
     token = place.sessions.mint(place.users.all()[0], NOW)
     position = data.draw(st.integers(0, len(token) - 1))
     other = data.draw(
@@ -128,7 +128,7 @@ def test_a_session_token_cannot_be_altered(place: Place, data: st.DataObject) ->
     "token", ["", "1", "1_2_3", "x" * 100_000, "9" * 5_000 + "_" + "1" * 18 + "_" + "a" * 32, "１_1_a"]
 )
 def test_malformed_session_tokens(place: Place, token: str) -> None:
-    """All are refused."""
+    """A malformed session token is refused, however long it is."""
     assert place.sessions.verify(token, NOW) is None
 
 
@@ -136,7 +136,7 @@ def test_malformed_session_tokens(place: Place, token: str) -> None:
 
 
 def test_the_known_answer() -> None:
-    """Section 3, known-answer test."""
+    """The hash of a server token is that of the example in section 3."""
     assert signature("bar", "foo", "1413073249", "2") == KNOWN.rpartition("_")[2]
 
 
@@ -155,7 +155,7 @@ def test_a_server_token_names_its_user(place: Place, prefix: str) -> None:
     [(0, True), (VALID_SECONDS, True), (-VALID_SECONDS, True), (VALID_SECONDS + 1, False), (-VALID_SECONDS - 1, False)],
 )
 def test_a_server_token_is_good_for_five_minutes_around_its_time(place: Place, seconds: int, good: bool) -> None:
-    """Earlier and later it is not."""
+    """A server token is accepted from five minutes before its time until five minutes after it."""
     assert (place.tokens.verify(KNOWN, NOW + seconds * 1_000) is not None) is good
 
 
@@ -184,7 +184,7 @@ def test_invalid_server_tokens(place: Place, token: str) -> None:
 
 
 def test_without_keys_no_server_token_is_good(place: Place) -> None:
-    """The setting is empty by default."""
+    """Without configured keys every server token is refused."""
     assert ServerTokens(parse_keys(""), place.users).verify(KNOWN, NOW) is None
 
 
@@ -247,7 +247,7 @@ async def test_a_password_is_remembered_for_a_minute(place: Place) -> None:
     ],
 )
 async def test_a_change_of_the_user_empties_the_cache(place: Place, profile: UserProfile) -> None:
-    """Password, status or role: at once."""
+    """A cached password is forgotten when the user's password, status or role changes."""
     place.remembered.remember(place.users.all()[0], "right")
     await place.store("admin", profile)
     assert place.remembered.find("admin", "right") is None

@@ -100,7 +100,7 @@ def _later(change: Change) -> bytes:
 
 
 async def test_a_save_that_is_always_late_is_refused(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After some attempts."""
+    """A save that others overtake every time is refused after a fixed number of attempts."""
     store = documents_of(world)
     first = await put(world, store)
     other = Write(DOCUMENT, "t1", first.change.content, "application/json")

@@ -308,7 +308,7 @@ async def test_the_oldest_position_is_covered(world: World) -> None:
     ],
 )
 async def test_bad_parameters_are_refused_and_named(world: World, members: dict[str, Any]) -> None:
-    """400, and no subscription."""
+    """A subscribe with bad parameters gets 400 that names them, and makes no subscription."""
     peer = world.peer()
     reply = peer.subscribe(**members)
     assert reply["code"] == 400
@@ -902,7 +902,7 @@ async def test_a_locked_user_gets_nothing_more(world: World) -> None:
 
 
 async def test_a_user_who_missed_nothing_is_told_that_it_goes_on(world: World) -> None:
-    """By the next bookmark, once."""
+    """After an unlock without missed changes the next bookmark, once, says that pushes go on."""
     peer = world.peer()
     peer.subscribe(snapshot=False)
     peer.taken()

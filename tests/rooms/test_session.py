@@ -470,7 +470,7 @@ async def test_a_batch_is_worked_on_for_a_moment_at_a_time(world: World, monkeyp
 
 
 async def test_a_batch_of_notifications_is_answered_by_nothing(world: World) -> None:
-    """An empty array is never sent."""
+    """A batch of notifications gets no answer, not even an empty array."""
     world.session.receive(
         b'[{"jsonrpc":"2.0","method":"configuration/put","params":{"name":"n","value":"v"}},'
         b'{"jsonrpc":"2.0","method":"server/info"}]'

@@ -116,7 +116,7 @@ async def test_the_id_of_a_tenant_is_letters_and_digits(world: World, name: str)
 async def test_invalid_requests_are_refused_and_not_written(
     world: World, request_: Request, error: type[WireError], words: str
 ) -> None:
-    """The error names the fault."""
+    """An invalid request is refused with an error that names the fault, and nothing is written."""
     await tenant(world, "t1")
     await client(world, t1=["READ"])
     before = world.services.ledger.revision
@@ -380,7 +380,7 @@ async def test_a_remembered_token_of_a_client_follows_tenants_and_client(world: 
 
 
 async def test_a_tenant_is_checked_after_the_token_and_before_the_privilege(world: World) -> None:
-    """401, then 404, then 403."""
+    """A bad token gets 401, then an unknown tenant 404, then a missing privilege 403."""
     await tenant(world, "t1")
     await client(world, t1=["READ"])
     with pytest.raises(Unauthorized):
@@ -404,7 +404,7 @@ async def test_a_tenant_is_checked_after_the_token_and_before_the_privilege(worl
     ids=["a user too", "no privileges", "unknown", "nobody", "refresh token"],
 )
 async def test_contradictory_claims_are_refused(world: World, changed: dict[str, Any]) -> None:
-    """Even with a valid signature."""
+    """A client's token with contradictory claims is refused, even with a valid signature."""
     await tenant(world, "t1")
     await client(world, t1=["READ"])
     good: dict[str, Any] = {"a": [0], "e": now() + HOUR, "t": ACCESS, "u": 0, "cl": 1, "tn": {"t1": [READ]}}
@@ -424,7 +424,7 @@ async def test_a_token_grants_no_more_than_the_client_has(world: World) -> None:
 
 
 async def test_a_client_cannot_make_tokens_of_another_kind_out_of_its_own(world: World) -> None:
-    """Minting and refreshing refuse its token."""
+    """`token/create` and `token/refresh` refuse a client's token."""
     await tenant(world, "t1")
     await client(world, t1=["READ", "CREATE", "UPDATE", "DELETE"])
     token = token_of(world)

@@ -110,7 +110,7 @@ async def test_a_worker_without_work_is_ended(workers: Workers, monkeypatch: pyt
 
 
 async def test_the_number_of_workers_is_bounded(workers: Workers) -> None:
-    """Whatever is requested at once."""
+    """Any number of concurrent jobs runs on at most MOST worker processes."""
     assert len(set(await asyncio.gather(*(workers.run(process) for _ in range(3 * MOST))))) <= MOST
 
 

@@ -25,7 +25,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def test_without_any_setting_the_defaults_are_in_force() -> None:
-    """Nothing has to be set."""
+    """Without any configured setting every setting has its default."""
     effective = settings.load({}, {})
     assert effective.settings == Settings()
     assert set(effective.sources.values()) == {"default"}

@@ -134,7 +134,7 @@ def test_messages_of_any_length_come_out_however_they_are_cut(lengths: list[int]
 
 @given(st.binary(max_size=60), st.integers(1, 60))
 def test_any_bytes_give_the_same_events_however_they_are_cut(data: bytes, cut: int) -> None:
-    """And none raises an exception."""
+    """Any bytes give the same events however they are cut, and raise no exception."""
     assert read([data]) == read([data[:cut], data[cut:]]) == read(octets(data))
 
 
