@@ -1,6 +1,6 @@
 """Bytes to calls, and answers to bytes: one codec for both framings.
 
-The fast way is one pass of msgspec over a union tagged by `action`. Whatever fails there comes to the second pass
+The fast path is one pass of msgspec over a union tagged by `action`. Whatever fails there comes to the second pass
 over the raw members, which finds the framing, the action and the requestId, applies the coercions and the order of
 checks of core protocol section 1.3, and picks the error. What is not JSON at all is answered as an action frame.
 
@@ -99,7 +99,7 @@ class Batch:
         return not self._missing
 
     def add(self, call: Call, data: bytes) -> bytes | None:
-        """Take the answer to the next call; the whole array once it was the last and there is anything to say.
+        """Take the answer to the next call. Returns the whole array after the last one, unless it would be empty.
 
         An answer that would bring the array over 1 MiB is replaced by a 413.
         """
@@ -131,6 +131,7 @@ def decode(data: bytes) -> Call | list[Call]:
     The bytes must be UTF-8, as those of a text message are.
     """
     try:
+        # The counts are cheap and rule out nearly every message; only then are brackets in strings told from others.
         if len(data) > MAX_DEPTH and data.count(b"[") + data.count(b"{") > MAX_DEPTH:
             check_depth(data)
         request = _decode(data)
@@ -138,6 +139,7 @@ def decode(data: bytes) -> Call | list[Call]:
         return _second_pass(data)
     except WireError as error:
         return _unreadable(error)
+    # With both `action` and `jsonrpc` the message is JSON-RPC, whose parameters are in `params`.
     if request.jsonrpc is not UNSET:
         return _second_pass(data)
     request_id = request.requestId
@@ -147,7 +149,7 @@ def decode(data: bytes) -> Call | list[Call]:
 def check_depth(data: bytes) -> None:
     """Raise MalformedJson when brackets outside of strings nest too deep.
 
-    One pass, whatever comes. What is left unbalanced is for the decoder to complain about.
+    One pass, whatever comes. The decoder reports unbalanced brackets.
     """
     brackets = _STRING.sub(b"", data).translate(_STEPS, delete=_NO_BRACKETS)
     if any(depth > MAX_DEPTH for depth in accumulate(1 if step else -1 for step in brackets)):
@@ -179,6 +181,7 @@ def _unreadable(error: WireError) -> Call:
 
 
 def _action_call(members: dict[str, Raw]) -> Call:
+    # Popped, because a wrong type of either is not an error of the request: both are echoed as they came.
     action = members.pop("action", NULL)
     call = Call(None, members.pop("requestId", NULL), action)
     try:

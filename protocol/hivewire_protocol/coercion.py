@@ -27,10 +27,11 @@ _as_text = msgspec.json.Decoder(str)
 
 
 ENVELOPE = frozenset(("action", "requestId", "jsonrpc", "id", "method"))
-"""Members of both framings, which are never about the request itself."""
+"""Members of the two framings; they are not parameters of a request."""
 
 READ_BACK = frozenset(("name", "value", "entityVersion", "contentType", "size"))
-"""Members of a configuration: whoever sends back what was read has them all, also in a request that takes fewer."""
+"""Members of a configuration. A client that sends back what it read sends them all, also in a request that takes
+fewer."""
 
 _OTHER_WORDS = {"expect": "entityVersion", "expected": "entityVersion", "dry_run": "dryRun", "type": "contentType"}
 """Names that people use by mistake, such as those of the command line, with the member that they mean."""
@@ -117,7 +118,7 @@ def _coercer(hint: Any, name: str) -> Callable[[bytes], Any]:
 
 
 def _misfit(name: str, coerce: Callable[[bytes], Any], error: MalformedJson) -> MalformedJson:
-    """The error that names a member; for one inside of it, the whole way there: `changes[0].value`."""
+    """The error that names a member; for a nested one by its full path, such as `changes[0].value`."""
     inner = str(error)
     if inner == MalformedJson.text:
         return MalformedJson(f"{name} {_WANTED.get(coerce, 'has the wrong JSON type')}")
@@ -190,7 +191,7 @@ def integer(raw: bytes) -> int | None:
     elif _WHOLE.fullmatch(raw):
         number = int(raw)
     elif raw[:1] in b"-0123456789":
-        # As a float first: Decimal would compute every digit of `1e999999999`.
+        # As a float first: Decimal would compute every digit of `1e999999999`. The value _LARGEST is refused below.
         number = int(Decimal(raw.decode())) if abs(float(raw)) < _LARGEST else _LARGEST
     else:
         raise MalformedJson

@@ -15,7 +15,7 @@ MAX_LENGTH = 1_024
 
 
 def problem(pattern: str) -> str | None:
-    """The fault of a pattern, as a text for its author; None when it is well-formed."""
+    """What is wrong with a pattern, as an error text; None when it is well-formed."""
     if not pattern:
         return "a name pattern is empty"
     if len(pattern) > MAX_LENGTH:
@@ -41,7 +41,7 @@ class Patterns:
                 prefixes.append(prefix)
         self._prefixes = tuple(prefixes)
         exact = [name for name in given if not name.endswith("*") and not self._has_prefix_of(name)]
-        self._exact = frozenset(exact) if exact else _NONE  # one for all: an empty set takes 200 bytes
+        self._exact = frozenset(exact) if exact else _NONE  # shared, because an empty set takes 200 bytes
 
     def _has_prefix_of(self, name: str) -> bool:
         """Whether a prefix of the set covers the name. Only the last prefix that sorts before the name can."""
@@ -59,10 +59,12 @@ class Patterns:
 
     def contains(self, pattern: str) -> bool:
         """Whether every name that the pattern matches is in this set."""
+        # Names can never fill a prefix, and no two prefixes join into a shorter one: one prefix must cover the pattern.
         return self._has_prefix_of(pattern[:-1]) if pattern.endswith("*") else pattern in self
 
     def __and__(self, other: Patterns) -> Patterns:
         """The names that are in both sets."""
+        # Two patterns that overlap contain one another, so the smaller of the two is their intersection.
         return Patterns(
             [pattern for pattern in self.patterns if other.contains(pattern)]
             + [pattern for pattern in other.patterns if self.contains(pattern)]

@@ -44,7 +44,7 @@ def document(root: Element, form: Form) -> bytes:
 
 
 def frame(root: Element, form: Form, count: int) -> tuple[bytes, bytes, bytes]:
-    """What stands before, between and behind the parts of a document whose root holds `count` elements `property`."""
+    """The text before, between and after the parts of a document whose root holds `count` elements `property`."""
     if form is Form.XML:
         return _DECLARATION + f"<{root.tag}{_attributes(root)}>".encode(), b"", f"</{root.tag}>".encode()
     head = encode(json_value(root))[:-1]

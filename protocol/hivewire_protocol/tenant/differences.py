@@ -87,7 +87,7 @@ def _parts(owner: Element, part: str) -> list[str]:
 def _own(element: Element) -> bytes:
     """The members of an element without its parts, as bytes: as values, 1, 1.0 and True would be equal in Python.
 
-    What stands among its parts without a URI is its own.
+    Entries of its collections without a URI count as its own members.
     """
     parts = PARTS[element.kind]
     left_out = SERVER_MEMBERS if element.kind == ROOT else ("id",)

@@ -46,7 +46,7 @@ WHOLE_PARTS: dict[str, tuple[type, str]] = {
 def select(document: Document, names: Iterable[str]) -> Document:
     """The document with these collections only, in document order. Collections that it does not have are left out.
 
-    Raises BadRequest for a name that is no collection (section 13, row 15).
+    Raises BadRequest for a name that is not a collection (section 13, row 15).
     """
     wanted = set(names)
     if unknown := wanted.difference(COLLECTIONS):
@@ -66,7 +66,7 @@ def get(document: Document, address: Address) -> Any:
 
 
 def _find(document: Document, address: Address) -> Any:
-    """The same; a collection has everything that stands in it, also what is no object."""
+    """The same; a collection is returned with all its entries, including those that are not objects."""
     _check_address(address)
     owner: Document = document
     value: Any = document

@@ -108,11 +108,11 @@ def validate(document: Document, *, strict: bool = False, known_members_only: bo
 
 
 def _cut(found: Mapping[bool, int]) -> Iterator[Finding]:
-    """What says that there are more findings than are listed. The search ends at the first error too many."""
+    """A finding that says that others are not listed. The search ends at the first error beyond the limit."""
     for warning, count in found.items():
         if count > MAX_FINDINGS:
             there = f"{count:,} warnings" if warning else f"more than {MAX_FINDINGS:,} errors"
-            advice = "Mend what is listed, and validate again to see the others."
+            advice = "Correct these, and validate again to see the others."
             yield Finding(ENVELOPE, "", ROOT, f"has {there}; the first {MAX_FINDINGS:,} are listed", advice, warning)
 
 

@@ -74,7 +74,7 @@ def signing_key(settings: Settings, ledger: Ledger, generated: str | None = None
 
 
 def previous_key(settings: Settings, ledger: Ledger) -> Previous | None:
-    """The key before, as long as the settings accept it. Raises StartError."""
+    """The previous key, as long as the settings accept it. Raises StartError."""
     if settings.jwt_previous_until is None:
         return None
     key = key_of(settings, settings.jwt_previous_secret or _stored_secret(ledger), settings.jwt_previous_secret)

@@ -37,7 +37,7 @@ class Revocations:
 
     @property
     def full(self) -> bool:
-        """Whether no more can be remembered."""
+        """Whether the limit of remembered revocations is reached."""
         return len(self._ids) >= MOST
 
     def revoke(self, token_id: str, author: str | None) -> Transaction:

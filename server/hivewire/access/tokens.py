@@ -103,7 +103,7 @@ class Key:
                 warnings.filterwarnings("ignore", category=jwt.InsecureKeyLengthWarning)
 
         self.mark = hmac.digest(self.value, b"mark", "sha256")
-        """Tells this key from others, and reveals nothing of it."""
+        """An identifier of this key that reveals nothing about it."""
 
     @property
     def weak(self) -> bool:
@@ -180,7 +180,7 @@ class Tokens:
     def __init__(self, key: Key, users: Users, tenants: Tenants, access_lifetime: int, refresh_lifetime: int) -> None:
         self._key = key
         self.previous: Previous | None = None
-        """The key before, whose tokens are still accepted for a time."""
+        """The previous key, whose tokens are still accepted for a while."""
         self._users = users
         self._tenants = tenants
         self.revocations = Revocations(users.ledger)
@@ -193,7 +193,7 @@ class Tokens:
         users.on_change = tenants.on_change = self.revocations.on_change = self.begin_generation
 
     def begin_generation(self) -> None:
-        """Decide all rights anew."""
+        """Invalidate all cached decisions about rights."""
         self.generation += 1
         self._verified.clear()
 
@@ -280,8 +280,8 @@ class Tokens:
         client = self._tenants.by_number(number)
         if client is None or claims.u or claims.tn is UNSET:
             raise InvalidCredentials
-        # A token cannot have more than its client has now: privileges end with a tenant, and a new tenant of its id
-        # does not bring them back.
+        # A token cannot have more privileges than its client has now. They end with their tenant, and a new
+        # tenant with the same id does not restore them.
         now = self._tenants.grants(client)
         tenants = {tenant: effective(given) & now[tenant] for tenant, given in claims.tn.items() if tenant in now}
         none: frozenset[int] = frozenset()
@@ -289,7 +289,7 @@ class Tokens:
         return structs.replace(found, issued=claims.i or 0, token=claims.j or "")
 
     def refusal(self, identity: Identity, now: int) -> type[WireError] | None:
-        """Why a token that was accepted is not accepted any more, as the error that a request gets; None when it is."""
+        """The error for a token that is no longer accepted, as a request gets it; None when it still is."""
         if identity.expires < now:
             return TokenExpired
         if identity.issued > now + AHEAD:
@@ -368,7 +368,7 @@ class Tokens:
 
 
 def _token_id() -> str:
-    """72 random bits: no two tokens have the same."""
+    """72 random bits, so ids do not repeat."""
     return secrets.token_urlsafe(9)
 
 

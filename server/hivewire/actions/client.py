@@ -21,7 +21,7 @@ from hivewire_protocol.nouns.user import Role
 
 
 def insert(services: Services, caller: Caller, request: ClientInsert) -> PendingWrite[Reply]:
-    """Make a client; NotAllowed when there is one of this id."""
+    """Create a client. Raises NotAllowed when the id exists."""
     _check_administrator(services, caller)
     name = request.clientId or generate_id()
     secret = generate_secret()
@@ -38,12 +38,12 @@ def insert(services: Services, caller: Caller, request: ClientInsert) -> Pending
 
 
 def list_(services: Services, caller: Caller, request: ClientList) -> Reply:
-    """All of them, by id."""
+    """All clients, by id."""
     return ClientListReply([_view(services, found) for found in services.tenants.clients()])
 
 
 def delete(services: Services, caller: Caller, request: ClientDelete) -> PendingWrite[Reply]:
-    """Delete a client; NotFound when there is none."""
+    """Delete a client. Raises NotFound when it does not exist."""
     _check_administrator(services, caller)
     name = required("clientId", request.clientId)
     return PendingWrite(services.tenants.delete_client(name, author(caller)), lambda changes: NOTHING, refusal)

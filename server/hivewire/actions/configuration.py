@@ -249,7 +249,7 @@ def _at(error: WireError, index: int) -> WireError:
 
 
 def delete(services: Services, caller: Caller, request: ConfigurationDelete) -> PendingWrite[Reply]:
-    """Delete one; NotFound when there is none."""
+    """Delete a configuration. Raises NotFound when it does not exist."""
     return PendingWrite(Transaction((_delete(services, caller, request),), caller.identity.login), _deleted, refusal)
 
 

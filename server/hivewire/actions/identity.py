@@ -199,7 +199,8 @@ def token_create(services: Services, caller: Caller, request: TokenCreate) -> Re
 
 
 async def token_revoke(services: Services, caller: Caller, request: TokenRevoke) -> Reply:
-    """End tokens: all of a user, or those of one id. Users who are not administrators may end all of their own."""
+    """Revoke tokens: all of a user, or those with one id. Users who are not administrators can revoke all of their
+    own."""
     given = (request.userId, request.tokenId, request.token)
     if sum(value is not None for value in given) > 1:
         raise InvalidParameters("give only one of userId, tokenId and token")
@@ -247,7 +248,7 @@ def _claims(granter: Identity, user: User, payload: TokenPayload) -> Claims:
     networks = _scope(payload.networkIds, granter.networks, "networkIds")
     device_types = _scope(payload.deviceTypeIds, granter.device_types, "deviceTypeIds")
     if user.profile.all_device_types_available and granter.device_types is not None:
-        # The target's own flag would widen any list to all types (core protocol 3.5).
+        # The target user's own flag would extend any list to all types (core protocol 3.5).
         raise _denied("the user sees all device types, and the caller does not")
     claims = Claims(_actions(granter, payload.actions), 0, 0, user.id, networks, device_types)
     if (names := _names(granter, payload.configurations)) is not None:
@@ -279,7 +280,7 @@ def _denied(why: str) -> AccessDenied:
 
 
 def _item(raw: Raw) -> Any:
-    """The value itself; None if it is out of range or, in a body, not UTF-8, which nothing has checked before."""
+    """The value itself; None if it is out of range or, in a body, not UTF-8, which was not checked before."""
     try:
         return msgspec.json.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError):

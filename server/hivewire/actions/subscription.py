@@ -70,7 +70,7 @@ def follow(
 ) -> SubscribeReply:
     """Subscribe the caller to a topic; the reply says what follows it (configuration contract, section 4).
 
-    Raises OutOfBounds when the connection has as much as it may have, NotAllowed when nothing can be pushed over it.
+    Raises OutOfBounds when the connection has reached a limit, NotAllowed when nothing can be pushed over it.
     """
     feed, most = _feed(services, caller), services.settings.subscriptions
     if len(feed.subscriptions) >= most:

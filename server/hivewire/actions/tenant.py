@@ -20,7 +20,7 @@ from hivewire_protocol.nouns.tenant import (
 
 
 def insert(services: Services, caller: Caller, request: TenantInsert) -> PendingWrite[Reply]:
-    """Make a tenant; NotAllowed when there is one of this id."""
+    """Create a tenant. Raises NotAllowed when the id exists."""
     tenant = required("tenantId", request.tenantId)
     try:
         transaction = services.tenants.insert_tenant(tenant, author(caller))
@@ -30,12 +30,12 @@ def insert(services: Services, caller: Caller, request: TenantInsert) -> Pending
 
 
 def list_(services: Services, caller: Caller, request: TenantList) -> Reply:
-    """All of them, by id."""
+    """All tenants, by id."""
     return TenantListReply([TenantView(tenant) for tenant in services.tenants.all()])
 
 
 def delete(services: Services, caller: Caller, request: TenantDelete) -> PendingWrite[Reply]:
-    """Delete a tenant; NotFound when there is none."""
+    """Delete a tenant. Raises NotFound when it does not exist."""
     tenant = required("tenantId", request.tenantId)
     return PendingWrite(services.tenants.delete_tenant(tenant, author(caller)), lambda changes: NOTHING, refusal)
 

@@ -78,14 +78,14 @@ def list_(services: Services, caller: Caller, request: UserList) -> Reply:
 
 
 def existing(services: Services, parameters: Mapping[str, str]) -> None:
-    """Raise NotFound unless the user in a path exists; decoding refuses what is not a number."""
+    """Raise NotFound unless the user in a path exists; decoding refuses an id that is not a number."""
     number = parameters["userId"]
     if number.isdecimal() and services.users.by_id(int(number[:20])) is None:
         raise NotFound(f"User with id = {number[:20]} not found")
 
 
 async def insert(services: Services, caller: Caller, request: UserInsert) -> Reply:
-    """Make a user; NotAllowed when its login is taken. Texts are DeviceHive's (core protocol, section 6.3)."""
+    """Create a user. Raises NotAllowed when the login is taken. Texts are DeviceHive's (core protocol, section 6.3)."""
     fields = request.user
     if not isinstance(fields, UserInsertFields):
         raise InvalidParameters("User is required")
@@ -138,8 +138,8 @@ def _taken(refused: Refused | None) -> WireError:
 def _administrator(services: Services, caller: Caller) -> str:
     """The login of an administrator who may make users and administrators of them. Raises NotAllowed for all others.
 
-    The reference lets any holder of ManageUser set an administrator's password, and so become one. Not here, and not
-    with a token that an administrator has made for less.
+    In the reference server any holder of ManageUser can set an administrator's password and become one. Here that
+    takes an administrator's token, and not one that was created with fewer rights.
     """
     asker = services.users.by_id(caller.identity.user_id)
     if asker is None:
@@ -217,7 +217,7 @@ def _is_active_admin(user: User) -> bool:
 
 
 def _steps_down(user: User, fields: UserUpdateFields) -> bool:
-    """Whether the change ends an active administrator's role or status."""
+    """Whether the change leaves an active administrator without that role or status."""
     return _is_active_admin(user) and (
         fields.role not in (None, Role.ADMIN) or fields.status not in (None, Status.ACTIVE)
     )

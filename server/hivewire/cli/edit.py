@@ -169,7 +169,7 @@ def _lines(remote: Remote, name: str, resource: dict[str, Any]) -> list[str]:
 
 
 def _formatted(text: str, resource: dict[str, Any]) -> str:
-    """JSON with a line for each member, where it is JSON."""
+    """JSON with a line for each member; other text unchanged."""
     if not is_json(resource.get("contentType", TEXT)):
         return text
     try:

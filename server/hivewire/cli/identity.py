@@ -86,7 +86,7 @@ def _last_address(place: Path) -> str:
     try:
         profile = profiles.load(place)
     except ProfileError:
-        profile = None  # this login replaces the profile, so a broken one does not matter
+        profile = None  # the login replaces the profile, so an unreadable one does not matter
     return profile.url if profile is not None else DEFAULT_URL
 
 

@@ -20,7 +20,7 @@ import msgspec
 FORMS = ("table", "json", "yaml", "value")
 
 NARROWEST = 8
-"""No column is made narrower than this; on a terminal of a few columns the lines wrap."""
+"""Columns are not made narrower than this; on a very narrow terminal the lines wrap."""
 
 Row = dict[str, Any]
 """The object that a line shows, with the members of the API."""

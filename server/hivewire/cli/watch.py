@@ -261,7 +261,7 @@ def _execute(command: str, entry: Access, item: Item) -> None:
 
 
 def _content(entry: Access, resource: Item, revision: int | None) -> bytes | None:
-    """The content, also one that a message leaves out; None when it is gone already, which a later message says."""
+    """The content, also one that a message leaves out; None when it was deleted since, which a later message says."""
     if resource["value"] is not None:
         return str(resource["value"]).encode()
     try:
@@ -363,7 +363,7 @@ class Lines:
         return [(self._wide("name", resource["name"]), "bold"), version, (printable(value[:1_000]), style)]
 
     def _wide(self, column: str, text: str) -> str:
-        """The text, as wide as the widest of its column so far, so that what follows stands below each other."""
+        """The text, padded to the widest of its column so far, so that columns are aligned."""
         text = printable(text)
         self._widths[column] = max(self._widths.get(column, 0), min(len(text), WIDEST))
         return text.ljust(self._widths[column])

@@ -164,7 +164,7 @@ class Rest:
     async def _admit(
         self, context: str, wanted: type[Request], request: HttpRequest, query_token: bool = False
     ) -> Call:
-        """The caller, if it has the right. A bad token is refused even where none is needed (core, section 1.5).
+        """The caller, if it has the right. An invalid token is refused even where none is needed (core, section 1.5).
 
         `query_token`: the token may stand in the query, because `EventSource` in browsers cannot set headers.
         """

@@ -115,9 +115,9 @@ class Application:
         return response
 
     def _count(self, request: HttpRequest) -> None:
-        """Count a request that has proved nobody. Raises TooManyRequests; then the connection rests for a while.
+        """Count a request without a valid token. Raises TooManyRequests; then the connection rests for a while.
 
-        Refusing at once whatever comes would cost nearly as much as answering it. Probes count by themselves and are
+        Refusing every request at once would cost nearly as much as answering it. Probes count by themselves and are
         always answered, because balancers and operators need them most when there is too much to do.
         """
         settings, probe = self._services.settings, request.scope["raw_path"] in PROBED
@@ -125,7 +125,7 @@ class Application:
         try:
             (self._probes if probe else self._services.strangers).count(settings, address)
         except TooManyRequests:
-            if not settings.trusts(request.address):  # over a proxy's connection come requests of others, too
+            if not settings.trusts(request.address):  # a proxy's connection also carries requests of others
                 request.connection.rest()
             if not probe:
                 raise

@@ -22,7 +22,7 @@ INFLATE = 256 << 10
 """Bytes that are decompressed at a time."""
 
 GZIP_MEMBERS = 64
-"""A gzip body may have several members (RFC 1952, section 2.2); thousands of empty ones would cost and say nothing."""
+"""A gzip body may have several members (RFC 1952, section 2.2); thousands of empty ones would only cost time."""
 
 
 class ClientGone(Exception):
@@ -76,7 +76,7 @@ class Body:
     async def _read(self) -> None:
         """Read all of it. An error waits until the client has stopped sending, so that it reads the answer.
 
-        The client is late by the time that is spent on waiting for it, not by that of decompressing what it sent.
+        Only the time spent waiting for the client counts towards its timeout, not that of decompressing.
         """
         wrong: TooLarge | NotGzip | None = None
         beyond = 0

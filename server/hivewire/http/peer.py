@@ -22,7 +22,7 @@ Header = Callable[[str], "str | None"]
 def caller_of(services: Services, address: str, header: Header, *, context: str, secure: bool, http: bool) -> Caller:
     """The caller behind a request. Raises Unauthorized or TokenExpired when its `Authorization` is not valid.
 
-    Without `http` it is the handshake of a socket, which is counted when it proves nobody: raises TooManyRequests.
+    Without `http` it is the handshake of a socket. One without a valid token is counted: raises TooManyRequests.
     """
     address, secure = origin_of(services.settings, address, header, secure)
     caller = Caller(address, header("host") or "", context, secure, http)
@@ -38,7 +38,8 @@ def origin_of(settings: Settings, address: str, header: Header, secure: bool) ->
     """The address that a request comes from, and whether the client used TLS.
 
     Forwarding headers count only from the proxies that the settings name. The last address of X-Forwarded-For is the
-    one that the proxy itself saw; those before it are the client's own words. What is no address counts as the proxy's.
+    one that the proxy itself saw; those before it are claims of the client. Text that is not an address counts as the
+    proxy's address.
     """
     if settings.trusts(address):
         address = _forwarded((header("x-forwarded-for") or "").rpartition(",")[2].strip()) or address

@@ -25,7 +25,7 @@ class HttpRequest:
     parameters: Mapping[str, str]
 
     proven: bool
-    """Whether it has proved who asks."""
+    """Whether the caller is authenticated."""
 
     __slots__ = ("headers", "method", "parameters", "path", "proven", "receive", "scope")
 
@@ -56,7 +56,7 @@ class HttpRequest:
         return connection
 
     def logged_in(self) -> None:
-        """It has proved who asks: neither it nor its connection is a stranger's."""
+        """Mark the caller as authenticated; the connection is no longer a stranger's."""
         self.proven = True
         self.connection.logged_in()
 

@@ -59,7 +59,7 @@ def _as_sent(request: HttpRequest) -> str:
 
 
 def overridden(request: HttpRequest) -> str:
-    """The method, for which a POST may name another one in `X-HTTP-Method-Override`."""
+    """The method; a POST may name another one in `X-HTTP-Method-Override`."""
     if request.method == "POST" and "x-http-method-override" in request.headers:
         return request.headers["x-http-method-override"].upper()
     return request.method
@@ -119,7 +119,7 @@ class _Node:
 
 
 Found: TypeAlias = "tuple[Place, Mapping[str, str]]"
-"""A place, and the parameters of the path that led there."""
+"""A node and the path parameters that led to it."""
 
 _NONE: Mapping[str, str] = {}
 

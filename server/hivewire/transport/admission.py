@@ -36,7 +36,7 @@ class Connection(Protocol):
 
 
 class Budget:
-    """The bytes that connections hold together, and who has held some for longest."""
+    """The bytes that connections hold together, and the order in which the connections last gave some back."""
 
     __slots__ = ("_holders", "held")
 
@@ -128,7 +128,7 @@ class Admission:
     # Strangers.
 
     def login(self, connection: Connection) -> None:
-        """The connection is not a stranger any more; its memory counts towards the common budgets from now on."""
+        """The connection is no longer a stranger; its memory counts towards the common budgets from now on."""
         self.hold(connection, 0)
         self._strangers.pop(connection, None)
 

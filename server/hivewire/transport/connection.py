@@ -30,7 +30,7 @@ LINGER_SECONDS = 2.0
 """Seconds for which input is discarded after a refusal, before the connection is aborted."""
 
 LINGER_BYTES = 256 << 10
-"""How much of it; then nothing more is read, and a peer that is still sending may lose the answer."""
+"""Bytes that are discarded; then reading stops, and a peer that is still sending may lose the answer."""
 
 GRACE_SECONDS = 3.0
 """Seconds beyond `slow_seconds` in which a slow event stream can read the event that says why it ends."""
@@ -46,7 +46,7 @@ PIPELINE = 64
 """Pipelined requests of one HTTP connection that may wait for their answers. Browsers and libraries send none."""
 
 STRANGERS_PIPELINE = 8
-"""The same for strangers, of whose other requests only the bytes are kept."""
+"""The same for strangers; their further requests are kept as bytes."""
 
 STRANGERS_SLICE = 512
 """Bytes of a stranger that are parsed at a time: few requests fit."""
@@ -65,7 +65,7 @@ REST_SECONDS = 1.0
 
 
 def rest_seconds() -> float:
-    """A random time, so that many connections do not go on in the same moment."""
+    """A random time, so that many connections do not continue at the same moment."""
     return REST_SECONDS * random.uniform(0.5, 1.5)  # noqa: S311 - no secret
 
 
@@ -87,7 +87,7 @@ def peer_address(transport: asyncio.BaseTransport) -> str:
 class HeadWithBody:
     """Writes the head of one answer together with the first part of its body: one system call instead of two.
 
-    In the place of the connection's transport, for uvicorn's cycle of one request. The head waits for the next write,
+    Stands in for the connection's transport in uvicorn's cycle of one request. The head waits for the next write,
     even an empty one, or for `flush`.
     """
 
@@ -201,14 +201,14 @@ class HttpProtocol(HttpToolsProtocol):
         self._feed_all(data)
 
     def _discard(self, size: int) -> None:
-        """Read what comes behind the end, but not for ever: a peer that sends so much does not read the answer."""
+        """Discard input after the end, up to a limit: a peer that sends more does not read the answer."""
         self._discarded += size
         if self._discarded > LINGER_BYTES and not self.transport.is_closing():
             self.transport.pause_reading()
 
     def _feed_all(self, data: bytes, most: int = STRANGERS_PIPELINE) -> None:
-        """Feed the parser piece by piece. Of a stranger at most so many requests wait as objects, the others as bytes:
-        hundreds of connections with dozens each would make the garbage collector stop the loop."""
+        """Feed the parser piece by piece. At most `most` requests of a stranger wait as objects, the others as bytes:
+        with hundreds of connections and dozens of requests each, garbage collection would block the event loop."""
         position = 0
         while position < len(data) and self._end is None and not self.transport.is_closing():
             if self._later or (self.stranger and len(self.pipeline) >= most):
@@ -219,7 +219,7 @@ class HttpProtocol(HttpToolsProtocol):
             position += size
 
     def _feed_later(self, most: int = STRANGERS_PIPELINE) -> None:
-        """Go on with what was left."""
+        """Continue with the remaining input."""
         if self._later:
             later, self._later = self._later, b""
             self._feed_all(later, most)
@@ -272,7 +272,7 @@ class HttpProtocol(HttpToolsProtocol):
         self.abort()
 
     def logged_in(self) -> None:
-        """A request has logged in, so the connection is not a stranger any more."""
+        """A request has logged in, so the connection is no longer a stranger."""
         if self.stranger:
             self.stranger = False
             self.admission.login(self)
@@ -281,11 +281,11 @@ class HttpProtocol(HttpToolsProtocol):
                 self._stall()
 
     def rest(self) -> None:
-        """Begin the next request of this connection after a while only."""
+        """Delay the next request of this connection."""
         self.rests_until = self.loop.time() + rest_seconds()
 
     async def rested(self) -> None:
-        """Return when the rest is over."""
+        """Return when the delay is over."""
         await asyncio.sleep(self.rests_until - self.loop.time())
         self.rests_until = 0.0
 

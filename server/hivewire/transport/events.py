@@ -103,7 +103,7 @@ class EventStream:
         self.finish(code, TABLE[code].reason)
 
     def authenticated(self) -> None:
-        """Nothing to do: only authenticated callers can open a stream."""
+        """Does nothing: only authenticated callers can open a stream."""
 
     def suspend(self) -> None:
         """End the stream if its token is no longer valid: a client can send a new one only by reconnecting."""

@@ -63,7 +63,7 @@ def members_once(element: Element, model: Model) -> Found:
 
 
 def members_of_group(element: Element, model: Model) -> Found:
-    """The entity types that a group type names as members exist, in whatever form it names them."""
+    """The entity types that a group type names as members exist, whichever form the names have."""
     for uri in strings_in(element.value.get("memberTypes")):
         yield None
         if uri is None or not uri.startswith("configuration/entityTypes/"):

@@ -72,7 +72,7 @@ def has_uri(element: Element, model: Model) -> Found:
 
 
 def required_members(element: Element, model: Model) -> Found:
-    """Required members are present. With `uri` an element needs fewer, and above a base layer none."""
+    """Required members are present. An element with `uri` needs fewer; a document with a base layer needs none."""
     value = element.value
     if element.kind == ROOT:
         required: tuple[str, ...] = _DOCUMENT

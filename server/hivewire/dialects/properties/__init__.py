@@ -55,8 +55,8 @@ def dialect(context: Context) -> Dialect:
 
 
 def _share(request: HttpRequest, response: Response, origins: frozenset[str]) -> None:
-    """Let the pages of configured origins see the answer (section 11, row 20). Everybody's CORS headers would not do:
-    browsers add the credentials of this dialect by themselves."""
+    """Let the pages of configured origins see the answer (section 11, row 20). The CORS headers of other dialects
+    would be unsafe: browsers add the credentials of this dialect by themselves."""
     origin = request.headers.get("origin")
     if origins:
         response.headers["Vary"] = "Origin"

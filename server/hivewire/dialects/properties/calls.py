@@ -32,7 +32,7 @@ def _query(request: HttpRequest) -> dict[str, str]:
 
 
 def method_of(request: HttpRequest) -> str:
-    """The method that counts: a POST may name another one in its query or a header."""
+    """The effective method: a POST may name another one in its query or a header."""
     if request.method != "POST":
         return request.method
     override = _query(request).get("dream.in.verb") or (request.all("x-http-method-override") or [""])[-1]

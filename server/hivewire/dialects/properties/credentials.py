@@ -1,6 +1,6 @@
 """The caller in the property dialect: API key, server token, session token or Basic (site properties, section 3).
 
-A browser token identifies a web page, not a caller: the key of a page is no secret, so it grants no right.
+A browser token identifies a web page, not a caller: the key of a page is not secret, so it grants no rights.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class Credentials:
         """A caller with the ADMIN right.
 
         Raises Unauthorized for rejected credentials, and for none when the request `insists`; AccessDenied for no
-        credentials otherwise, for disabled users and for those that are no administrators; TooManyAttempts.
+        credentials otherwise, for disabled users and those who are not administrators; TooManyAttempts.
         """
         caller = await self._caller(asked)
         if caller.everything:
@@ -150,7 +150,7 @@ class Credentials:
             return None
         try:
             login, found, password = _text(base64.b64decode(encoded.strip(), validate=True)).partition(":")
-        except ValueError:  # no Base64, or not even ASCII
+        except ValueError:  # not Base64, or not ASCII
             found = ""
         if not found:
             self._failed(asked, "basic", "malformed")

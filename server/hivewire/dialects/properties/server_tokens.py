@@ -33,7 +33,7 @@ class ServerTokens:
         self._users = users
 
     def verify(self, token: str, now: int) -> User | None:
-        """The user that a good token names, active or not. `now` is milliseconds."""
+        """The user that a valid token names, active or not. `now` is milliseconds."""
         for text in (token, token.removeprefix("tkn_")):
             for key, secret in self._secrets.items():
                 if text.startswith(key + "_") and (match := _SIGNED.fullmatch(text, len(key) + 1)):

@@ -91,7 +91,7 @@ class Condition(Struct):
 
 
 class Seen(Struct):
-    """Always holds, and keeps the previous change, which the answer to a delete shows."""
+    """A condition that always holds, and keeps the previous change for the answer to a delete."""
 
     last: Change | None = None
 

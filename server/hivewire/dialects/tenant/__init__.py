@@ -1,7 +1,7 @@
 """The tenant dialect, `/reltio`: configuration documents of tenants, and the requests around them.
 
-The paths are those of the tenant configuration contract, section 2. What is checked comes in the order of its section
-10: who asks, the tenant, the right, the size of the body, its type, and then what is in it.
+The paths are those of the tenant configuration contract, section 2. Checks follow the order of its section 10: caller,
+tenant, privilege, size of the body, its type, its content.
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ class Callers:
         return request
 
     async def somebody(self, request: HttpRequest) -> Identity:
-        """A valid token, whatever it grants. Raises WireError."""
+        """Any valid token. Raises WireError."""
         return self._dispatcher.authenticated(caller_of_request(self._dispatcher.services, request, "reltio"))
 
     async def having(self, privilege: Privilege, request: HttpRequest) -> Call:
@@ -71,8 +71,8 @@ class Callers:
 async def read_body(request: HttpRequest, admission: Admission, limit: int) -> AsyncIterator[bytes]:
     """The JSON of a body, which counts against the budget of unfinished bodies until the work with it is over.
 
-    A body in an unknown coding is read all the same: that it is too large comes before its type (section 10).
-    Raises TooLarge, UnsupportedMediaType, NotJson for gzip that is none, RequestTimeout and Unavailable.
+    A body in an unknown coding is read too, because its size is checked before its type (section 10). Raises TooLarge,
+    UnsupportedMediaType, NotJson for invalid gzip, RequestTimeout and Unavailable.
     """
     coding = coding_of(request)
     body = Body(request, admission, limit, gzip=coding == "gzip")

@@ -35,7 +35,7 @@ CONFIGURATION = "/reltio/api/{tenantId}/configuration"
 
 
 def routes(context: Context, callers: Callers) -> Iterator[Route[Call]]:
-    """The routes that are about documents. What no word of ours takes is the address of a type or part."""
+    """The routes of documents. A path without a fixed word is the address of a type or part."""
     pages = Pages(context)
     part = CONFIGURATION + "/{address:path}"
     for method, path, privilege, handle in (
@@ -91,7 +91,7 @@ class Pages:
             return Response(200, save.version.view, JSON, _saved(save))
 
     async def history(self, call: Call) -> Response:
-        """Versions, newest first; one after the other is read and sent, however large they are together."""
+        """Versions, newest first. Each is read and sent before the next, so their total size does not matter."""
         most = number(call, "max", HISTORY_MAX, MOST_HISTORY)
         offset = number(call, "offset", 0, MOST_HISTORY)
         stored = self._documents.stored(call.tenant)
@@ -111,7 +111,7 @@ class Pages:
     async def validate(self, call: Call) -> Response:
         """The findings in a document, which is not saved."""
         level = _level(call)
-        # Before the body is read: callers with READ only can occupy one body of a tenant at a time, however slow it is.
+        # Before the body is read, so that callers with only READ occupy one body of a tenant at a time.
         async with self._validations.lock(call.tenant), read_body(call.request, self._admission, self._limit) as body:
             return _json(validation_answer(await self._documents.find(call.tenant, body), level))
 

@@ -32,7 +32,7 @@ def routes(callers: Callers) -> Iterator[Route[Any]]:
 
 
 async def _status(request: HttpRequest) -> Response:
-    """The status page: it answers, so the gateway runs."""
+    """The status page; its answer shows that the gateway runs."""
     return json({"status": "OK"})
 
 
