@@ -181,7 +181,7 @@ def _unreadable(error: WireError) -> Call:
 
 
 def _action_call(members: dict[str, Raw]) -> Call:
-    # Popped, because a wrong type of either is not an error of the request: both are echoed as they came.
+    # Both are taken out, because they are echoed as they came and are not parameters.
     action = members.pop("action", NULL)
     call = Call(None, members.pop("requestId", NULL), action)
     try:
