@@ -7,6 +7,7 @@ signals, limits and memory. Its command line, environment and pipes are those th
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import signal
@@ -73,6 +74,7 @@ def _run(
     module: str, arguments: list[str], environment: dict[str, str], folder: str, out: Connection, err: Connection
 ) -> None:
     """The work of the new process."""
+    gc.freeze()  # what is loaded already: to look at it again would copy all of its memory
     for number, pipe in ((1, out), (2, err)):
         os.dup2(pipe.fileno(), number)
         pipe.close()
