@@ -87,7 +87,7 @@ def rest(kind: str) -> Load:
 
 
 def fan_out(side: Side, seconds: float) -> AbstractContextManager[Turn]:
-    """Puts a second, one after the other, each of which 1,000 subscribers have before the next one is sent."""
+    """Sequential puts a second; 1,000 subscribers receive each before the next one is sent."""
     options = {"path": side.server.path, "token": side.token, "puts": 100}
 
     def turn() -> float:
@@ -106,7 +106,7 @@ LOADS: dict[str, tuple[Load, int]] = {
     "REST PUT, 50 x 1": (rest("put"), 1),
     "put to 1,000 subscribers": (fan_out, 4),
 }
-"""Each with the number by which its rounds are divided: a turn of the last takes longer."""
+"""Each with a divisor for its number of rounds, because a turn of the last takes longer."""
 
 
 @contextmanager

@@ -38,13 +38,13 @@ GONE = (OSError, WebSocketException, httpx.TransportError, asyncio.TimeoutError)
 """How a connection ends when the gateway is killed, or does not exist."""
 
 UNDECIDED = "not known"
-"""In the error of a write that may have been done all the same."""
+"""In the error of a write that may have succeeded nevertheless."""
 
 PATIENCE = 20
-"""Seconds after which an answer is not waited for any more."""
+"""Seconds to wait for an answer."""
 
 NAMES = tuple(f"recorded.{number}" for number in range(6))
-"""Nobody else may write to these."""
+"""Only these clients may write to these names."""
 
 LARGE = 8_000
 
@@ -78,7 +78,7 @@ class History:
             await self.call(client, self._invent())
 
     async def call(self, client: Client, request: Request) -> None:
-        """One call. It stays without an answer when the connection ends, or nobody knows what became of it."""
+        """One call. It stays without an answer when the connection ends, or its outcome is unknown."""
         id = next(self._ids)
         self.events.append(Call(id, request))
         status, members = await asyncio.wait_for(client.ask(request), PATIENCE)

@@ -287,7 +287,7 @@ class Soak:
         return self.final is None or watch.reached < self.final
 
     async def follow(self, watch: Watch, slow: bool, connection: ClientConnection) -> None:
-        """Record pushes. Hang up at times; if slow, also stop reading or stay disconnected for a while."""
+        """Record pushes. Disconnect at times; if slow, also stop reading or stay disconnected for a while."""
         while self.late(watch):
             data = await asyncio.wait_for(connection.recv(decode=False), 20)
             members = msgspec.json.decode(data)

@@ -62,7 +62,7 @@ async def rate(peer: Peer, options: argparse.Namespace) -> dict[str, Any]:
     await asyncio.sleep(min(WARM_SECONDS, options.seconds))
     before, answers = _clocks(options), sum(client.answers for client in clients)
     done = 0
-    while not done:  # a server that answers nothing at all is ended by whoever started this
+    while not done:  # the caller stops a server that answers nothing at all
         await asyncio.sleep(options.seconds)
         after, done = _clocks(options), sum(client.answers for client in clients) - answers
     finish(clients)

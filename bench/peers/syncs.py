@@ -22,7 +22,7 @@ COUNTED = re.compile(rf"^ *[\d.]+ +[\d.]+ +\d+ +(\d+) .*\b(?:{CALLS.replace(',',
 def measure(folder: Path, loads: dict[str, Load], effort: Effort, say: Callable[[str], None]) -> dict[str, Any]:
     """`puts` one after the other, and of each store the `calls` that synced a file meanwhile.
 
-    Empty where `strace` is not here or may not look. What a call costs is no matter: nothing is timed meanwhile.
+    Empty where `strace` is missing or not permitted. Its overhead does not matter, because nothing is timed meanwhile.
     """
     puts, calls = 10 * effort.puts, {}
     for program, load in loads.items():

@@ -82,7 +82,7 @@ class Call(Struct, gc=False):
 class Batch:
     """The answers to one JSON-RPC batch, gathered in order until all are there.
 
-    `full` is true once an answer did not fit, so there is no point in computing others.
+    `full` is true once an answer did not fit; further answers need not be computed.
     """
 
     __slots__ = ("_answers", "_missing", "_size", "full")
@@ -149,14 +149,14 @@ def decode(data: bytes) -> Call | list[Call]:
 def check_depth(data: bytes) -> None:
     """Raise MalformedJson when brackets outside of strings nest too deep.
 
-    One pass, whatever comes. The decoder reports unbalanced brackets.
+    One pass over any input. The decoder reports unbalanced brackets.
     """
     brackets = _STRING.sub(b"", data).translate(_STEPS, delete=_NO_BRACKETS)
     if any(depth > MAX_DEPTH for depth in accumulate(1 if step else -1 for step in brackets)):
         raise MalformedJson
 
 
-# The closing quote is optional so that an unfinished string is still consumed whole, once: linear, whatever comes.
+# The closing quote is optional so that an unfinished string is consumed whole, once. Time is linear for any input.
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 _STEPS = bytes.maketrans(b"[{]}", b"\1\1\0\0")
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))

@@ -1,8 +1,8 @@
 """RFC 6455, class by class as the Autobahn test suite has them, over real sockets.
 
 The shell takes whole text frames itself and hands all others to a library, so each class is tried through both, cut by
-TCP and by fragments. The gateway is no echo server: what the suite has echoed is the `requestId` here. One deviation:
-binary messages are not spoken (1003).
+TCP and by fragments. The gateway is not an echo server, so the `requestId` takes the place of the suite's echoed text.
+One deviation: binary messages are refused (1003).
 Single cases of most classes are in `test_frames` too, among what the gateway adds to the RFC.
 """
 

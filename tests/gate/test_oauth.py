@@ -125,7 +125,7 @@ def test_the_same_token_is_returned_until_it_is_about_to_expire(oauth: OAuth) ->
 
     def shrinks() -> bool:
         answer = oauth.ask("again", data=ONE)
-        if answer.status_code == 200:  # else it was asked too often
+        if answer.status_code == 200:  # otherwise the rate limit applied
             answers.append(answer.json())
         return bool(answers[-1]["expires_in"] < first["expires_in"])
 

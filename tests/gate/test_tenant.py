@@ -745,7 +745,7 @@ def test_strict_settings(tmp_path: Path) -> None:
 
 @contextmanager
 def begun(tenant: Tenant, method: str, path: str, body: bytes, size: int) -> Iterator[http.client.HTTPConnection]:
-    """A connection with a request of which `size` bytes of body are announced and these are sent."""
+    """A connection with a request that announces `size` bytes of body and sends only these."""
     with closing(http.client.HTTPConnection("127.0.0.1", tenant.gateway.port)) as connection:
         connection.putrequest(method, f"/reltio/api/{tenant.name}/configuration{path}")
         connection.putheader("Content-Type", "application/json")

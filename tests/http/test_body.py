@@ -18,7 +18,7 @@ MEBI = 1 << 20
 
 
 def packed(data: bytes, limit: int, pieces: int) -> Body:
-    """A body of which everything is there at once, in so many pieces, read by somebody without any patience."""
+    """A body that is complete at once, in this many pieces, and is read with a timeout of a nanosecond."""
     sent = gzip.compress(data)
     size = len(sent) // pieces + 1
     chunks = [sent[start : start + size] for start in range(0, len(sent), size)]

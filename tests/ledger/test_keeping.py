@@ -217,7 +217,7 @@ class Keeping(RuleBasedStateMachine):
         for name, line in self.model.lines.items():
             last = self.ledger.kind(name[0]).last(name[1])
             assert last == (line[-1] if line and not self.model.is_over(name, oldest) else None)
-        # The log is no longer than told: without its first transaction it would be too short.
+        # No more of the log is kept than the settings require: without its first transaction it would be too short.
         log = [change for change in after if change.revision >= oldest]
         if log and oldest > self.oldest:
             rest = [change for change in log if change.revision > log[0].revision]

@@ -365,7 +365,8 @@ async def test_the_first_of_two_writers_wins(ledger: Ledger) -> None:
 
 
 async def test_a_deleted_record_is_at_version_zero_but_keeps_its_revision(ledger: Ledger) -> None:
-    """Version 0 means that there is no record now; the revision tells a record that never was from a deleted one."""
+    """Version 0 means that there is no record now; the revision tells a record that never existed from a deleted
+    one."""
     await ledger.commit(put("a", b"", Expected(version=0, revision=0)))
     await ledger.commit(delete("a", Expected(version=1, revision=1)))
     for wrong in (Expected(version=2), Expected(version=1), Expected(revision=0), Expected(revision=1)):

@@ -101,7 +101,7 @@ class SubscriptionList(Request, tag="subscription/list"):
 
 
 class SubscriptionPaused(Push, tag="subscription/paused", kw_only=True):
-    """The token of the socket is not accepted any more: it has expired or was revoked, or its user was locked. Nothing
+    """The token of the socket is no longer accepted: it has expired or was revoked, or its user was locked. Nothing
     more is pushed until `authenticate` gives the socket another token, or the user is active again."""
 
     reason: Annotated[str, says("Why: the text of the error that a request would get.")]

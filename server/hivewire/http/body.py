@@ -153,7 +153,7 @@ def _member() -> Any:
 
 
 async def read(request: HttpRequest, admission: Admission, limit: int) -> bytes:
-    """The whole body, which does not count against the budget any more. Raises as `Body`."""
+    """The whole body, no longer counted in the budget. Raises as `Body`."""
     body = Body(request, admission, limit)
     try:
         return await body.read()

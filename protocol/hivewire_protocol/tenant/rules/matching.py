@@ -28,8 +28,8 @@ def has_rule(element: Element, model: Model) -> Found:
 
 
 def rule_form(element: Element, model: Model) -> Found:
-    """A rule is an object, or several, and so is what its operators combine, at any depth; a group has one kind of
-    rule, not two."""
+    """A rule and the rules that it combines, at any depth, are objects or arrays of them; a group has one kind of
+    rule."""
     for member, code in (("rule", 353), ("negativeRule", 354)):
         pending = [(member, element.value.get(member))]
         while pending:

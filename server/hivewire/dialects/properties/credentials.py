@@ -181,7 +181,7 @@ class Credentials:
     def _proved(self, pair: tuple[str, str, str], proving: asyncio.Task[User]) -> None:
         del self._proving[pair]
         if not proving.cancelled():
-            proving.exception()  # retrieved, else asyncio reports it when nobody waits for it any more
+            proving.exception()  # retrieved, because asyncio reports it otherwise when no caller waits for it
 
     async def _prove(self, address: str, login: str, password: str) -> User:
         before = self._services.users.by_login(login)

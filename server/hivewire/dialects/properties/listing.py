@@ -30,7 +30,7 @@ def listing(
     at_once: bool,
 ) -> Response:
     """The root with an element for each item, rendered when it is sent, so a list is never in memory as a whole.
-    Only a list that is known to be short is rendered `at_once`, and so has a Content-Length."""
+    Only a list that is known to be short is rendered `at_once`, which gives it a Content-Length."""
     head, between, tail = frame(root, call.form, len(items))
     if at_once:
         content = head + between.join(part(one(item), call.form) for item in items) + tail
