@@ -218,7 +218,7 @@ def _with(monkeypatch: pytest.MonkeyPatch, name: str, value: str, run: Run, *arg
     ],
 )
 def test_wrong_usage_is_one_line_and_exit_code_2(run: Run, arguments: list[str], words: str) -> None:
-    """Also without a login and without a gateway."""
+    """Wrong usage prints one line and exits with 2, without a login and without a gateway."""
     outcome = run(*arguments)
     assert outcome.code == 2
     assert outcome.out == ""

@@ -506,7 +506,7 @@ def test_pushes_before_an_answer_are_kept() -> None:
 
 
 def test_a_given_token_ends_it_when_it_expires(run: Run, shared_gateway: RunningGateway, talk: Talk) -> None:
-    """Also while nothing is pushed, with the reason."""
+    """`watch --token` ends with the reason when the token expires, also while nothing is pushed."""
     soon = int(time.time() * 1_000) + 3_000
     payload = {"userId": 1, "actions": ["GetConfiguration"], "expiration": soon}
     token = talk("token/create", payload=payload)["accessToken"]

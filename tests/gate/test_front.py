@@ -22,7 +22,7 @@ def test_the_first_page_says_what_this_is_and_where_to_go(shared_gateway: Runnin
 
 
 def test_browsers_find_an_icon(shared_gateway: RunningGateway) -> None:
-    """They ask for it with every page."""
+    """`/favicon.ico`, for which browsers ask with every page, is answered."""
     icon = httpx.get(shared_gateway.url + "/favicon.ico")
     assert (icon.status_code, icon.headers["content-type"]) == (200, "image/svg+xml")
 

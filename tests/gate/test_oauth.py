@@ -359,7 +359,7 @@ def test_guessing_a_password_through_a_client_is_throttled_like_everywhere(data:
 
 
 def test_the_status_page_needs_no_token(oauth: OAuth) -> None:
-    """It answers without a token, and with an invalid one."""
+    """The status page answers without a token, and with an invalid one."""
     for token in (None, "rubbish"):
         assert oauth.get("/reltio/status", token).status_code == 200
 

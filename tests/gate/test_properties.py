@@ -242,7 +242,7 @@ def test_of_several_overrides_the_last_one_counts(site: httpx.Client) -> None:
 def test_a_post_may_stand_for_another_verb(
     site: httpx.Client, verb: str, query: dict[str, str], headers: dict[str, str], as_verb: str
 ) -> None:
-    """Section 2: `dream.in.verb` and `X-HTTP-Method-Override`, on a POST only."""
+    """A POST, and no other method, takes its verb from `dream.in.verb` or `X-HTTP-Method-Override` (section 2)."""
     name = fresh()
     create(site, name)
     answer = site.request(verb, at(name), params=query | {"abort": "never"}, headers=headers, content="new")
@@ -289,7 +289,7 @@ def test_names_of_all_kinds(site: httpx.Client, name: str) -> None:
 
 @pytest.mark.parametrize("slug", [None, "", "n" * 256, "%ff", "a%00", "a%0Ab"])
 def test_an_invalid_slug_is_400(site: httpx.Client, slug: str | None) -> None:
-    """Row 10 of POST, and invalid names."""
+    """A POST without `Slug`, or with an invalid name in it, gets 400 (section 7.2, row 10)."""
     headers = {} if slug is None else {"Slug": slug}
     for abort in ("exists", "never", "modified"):
         error(answer := site.post("site/properties", params={"abort": abort}, content="x", headers=headers))
@@ -660,7 +660,7 @@ def test_one_request_has_one_answer(site: httpx.Client) -> None:
 )
 @pytest.mark.parametrize(("verb", "path"), EVERY_PAGE)
 def test_a_bad_parameter_is_400_on_every_page(site: httpx.Client, verb: str, path: str, query: str) -> None:
-    """Section 2; the error document is XML then."""
+    """Every page refuses bad parameters with 400 and an error document in XML (section 2)."""
     answer = site.request(verb, f"{path.replace('{key}', 'k')}?{query}")
     assert answer.status_code == 400
     error(answer)
@@ -1386,7 +1386,7 @@ def test_a_foreign_page_cannot_write_with_the_browsers_credentials(gateway: Runn
 
 
 def test_no_cors_headers_unless_configured(gateway: RunningGateway, permissive_gateway: RunningGateway) -> None:
-    """Section 11, row 20; other dialects keep theirs."""
+    """Without configured origins this dialect sends no CORS headers; others keep theirs (section 11, row 20)."""
 
     def cors(answer: httpx.Response) -> dict[str, str]:
         return {name: value for name, value in answer.headers.items() if name.startswith("access-control")}

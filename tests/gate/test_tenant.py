@@ -257,7 +257,7 @@ def test_the_first_save_has_no_precondition(tenant: Tenant, since: str | None) -
 
 @pytest.mark.parametrize("offset", [None, -5_000, 0, 5_000])
 def test_without_the_header_nothing_is_compared(tenant: Tenant, offset: int | None) -> None:
-    """Rows 4 and 5: whatever `updatedTime` the body has."""
+    """Without the header a save succeeds, whatever `updatedTime` the body has (rows 4 and 5)."""
     time = tenant.saved()["updatedTime"]
     body = tenants.document() if offset is None else tenants.document(updatedTime=time + offset)
     answer = tenant.put(body)
@@ -857,7 +857,7 @@ def test_validations_of_a_tenant_read_one_body_at_a_time(place: Place) -> None:
 
 @pytest.mark.parametrize("body", [b"", b"{", b'{"uri":}', b"[1", b"\xff"])
 def test_a_malformed_part_is_a_bad_request(tenant: Tenant, body: bytes) -> None:
-    """Section 2.2: 400, and the word leads the message."""
+    """A malformed part gets 400 with BAD_REQUEST first in the message (section 2.2)."""
     tenant.saved()
     answer = tenant.send("PUT", "/entityTypes/Store", body)
     assert problem(answer) == (400, 400)
@@ -868,7 +868,7 @@ def test_a_malformed_part_is_a_bad_request(tenant: Tenant, body: bytes) -> None:
 def test_errors_for_missing_things_have_the_form_of_the_dialect(
     tenant: Tenant, method: str, path: str, status: int
 ) -> None:
-    """Section 7.2: also on paths that do not exist."""
+    """Unknown methods and unknown paths get the error document of the dialect (section 7.2)."""
     answer = tenant.send(method, path)
     assert (answer.status_code, problem(answer)[0]) == (status, status)
 
@@ -954,7 +954,7 @@ def test_activities_are_kept_and_read_newest_first(place: Place) -> None:
     ("body", "status"), [(b"[1]", 400), (b"{", 400), (b'{"a":1,"a":2}', 400), (b'{"a":"%b"}' % (b"x" * 17_000), 413)]
 )
 def test_an_invalid_activity_is_refused(tenant: Tenant, body: bytes, status: int) -> None:
-    """Not JSON, not an object, or over 16 KiB."""
+    """An activity that is not JSON, not an object, or over 16 KiB is refused."""
     answer = tenant.http.post("/activities", content=body, headers={"Content-Type": "application/json"})
     assert problem(answer)[0] == status
     assert tenant.http.get("/activities").json() == []

@@ -117,7 +117,7 @@ def test_abort_is_read_in_any_case(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["", "always", "never ", "0"])
 def test_any_other_abort_is_refused(text: str) -> None:
-    """Row 14 of PUT and row 9 of POST."""
+    """Any other value of `abort` is refused (sections 7.1, row 14, and 7.2, row 9)."""
     with pytest.raises(OutOfBounds):
         abort_of(text)
 

@@ -985,7 +985,7 @@ async def test_only_an_administrator_with_all_rights_makes_users(world: World) -
 
 
 async def test_of_two_users_with_one_login_the_first_stays(world: World) -> None:
-    """Also when both are made in the same moment."""
+    """A second user with the same login is refused, also when both are created at once."""
     twice = [world.ask(UserInsert(user=UserInsertFields(**NEW))) for _ in range(2)]
     results = await asyncio.gather(*twice, return_exceptions=True)
     assert sorted(type(result).__name__ for result in results) == ["NotAllowed", "UserInsertReply"]

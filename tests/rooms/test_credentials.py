@@ -62,7 +62,7 @@ async def place() -> AsyncIterator[Place]:
 
 
 def test_a_session_token_has_its_shape_and_tells_its_user(place: Place) -> None:
-    """Section 3: user id, 18 digits, 32 hex digits."""
+    """A session token is user id, 18 digits and 32 hex digits, and identifies its user (section 3)."""
     [admin, john] = place.users.all()
     for user in (admin, john):
         token = place.sessions.mint(user, NOW)

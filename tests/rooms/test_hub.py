@@ -1178,7 +1178,7 @@ def test_every_watcher_has_the_ledgers_changes_and_state(patterns: list[str], sc
 
 
 def test_a_change_is_encoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many subscribers it has, live or catching up."""
+    """A change is encoded once for all its subscribers, live or catching up."""
     calls = []
 
     def update(change: Change) -> bytes:

@@ -105,7 +105,7 @@ def test_after_a_refusal_only_the_close_frame_counts(data: bytes, code: Code) ->
 
 
 def test_an_error_is_noticed_in_the_header_of_a_frame() -> None:
-    """Not only when the payload has arrived."""
+    """An invalid frame is refused when its header has arrived, before its payload."""
     for data in (frame(b"a", masked=False)[:2], frame(b"a", reserved=2)[:2], frame(announced=1 << 40)[:14]):
         assert isinstance(read(octets(data))[-1], Failure)
 
