@@ -743,7 +743,7 @@ def test_a_secret_is_shown_once_on_a_terminal(logged_in: Run, shared_gateway: Ru
 
 @pytest.mark.parametrize("command", [["user", "unlock", "admin"], ["tenant", "add", "t1"]])
 def test_an_empty_file_is_left_as_it_is(run: Run, tmp_path: Path, command: list[str]) -> None:
-    """Only a gateway makes a data file of it."""
+    """Commands on a data file leave an empty file as it is; only a gateway initialises it."""
     empty = tmp_path / "empty.db"
     empty.touch()
     outcome = run(*command, "--data", str(empty))

@@ -135,7 +135,7 @@ def test_what_is_done_to_files_is_an_object(run: Run, data: Path, tmp_path: Path
 
 @pytest.mark.parametrize("form", ["json", "yaml", "value"])
 def test_the_effective_settings_in_each_form(run: Run, form: str) -> None:
-    """One after another, each with where it comes from."""
+    """`serve --check` prints each setting and where it comes from, in each form."""
     outcome = run("serve", "--check", "--port", "9003", "-o", form)
     expected = {"json": '{"setting":"port","value":9003,"from":"--port"}\n', "yaml": "value: 9003\n", "value": "9003\n"}
     assert outcome.code == 0

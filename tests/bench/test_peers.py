@@ -127,7 +127,7 @@ def test_a_cause_is_told_in_figures_of_the_run() -> None:
 
 
 def test_slower_growth_is_told_with_its_rounds_and_the_core() -> None:
-    """And is called unexplained where the core was full."""
+    """A growth over its bound is reported with its rounds, and as unexplained where the core was full."""
     run, name = kept(), "put, from 1,000 to 1,000,000 entries"
     points = run["growth"]["entries"]
     points[0]["values"]["put"], points[-1]["values"]["put"] = [10.0, 10.0], [5.0, 7.0]

@@ -155,7 +155,7 @@ def open_when_allowed(attempt: Callable[[], Wire | None]) -> Wire:
 
 
 def test_a_batch_counts_as_many_requests_as_it_has(data: Path) -> None:
-    """One message may not stand for a thousand requests."""
+    """A batch counts as many requests as it has elements."""
     with RunningGateway(data, "--anonymous-rate", "50") as gateway, opened(gateway) as wire:
         calls = [{"jsonrpc": "2.0", "id": number, "method": "server/info"} for number in range(1_000)]
         wire.send(frame(json.dumps(calls).encode()))

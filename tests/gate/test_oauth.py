@@ -220,7 +220,7 @@ def test_a_caller_that_is_not_a_client_gets_401_with_a_challenge(oauth: OAuth, a
 
 
 def test_the_secret_of_one_client_does_not_open_another(oauth: OAuth) -> None:
-    """And it is sent in the header only."""
+    """The secret of another client is refused, and so is a right one outside of the header."""
     _, secret = oauth.client("one")
     oauth.client("two")
     assert refused(oauth.ask("two", data=ONE, auth=("two", secret))) == (401, "invalid_client")

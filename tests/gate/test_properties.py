@@ -297,7 +297,7 @@ def test_an_invalid_slug_is_400(site: httpx.Client, slug: str | None) -> None:
 
 
 def test_the_reserved_name_is_403(site: httpx.Client) -> None:
-    """On every page; 401 is checked first."""
+    """The reserved name gets 403 on every page; wrong credentials get 401 first."""
     for verb, path in (("GET", ""), ("PUT", "?abort=never"), ("DELETE", ""), ("GET", "/info")):
         for key in ("jwt.secret", "jwt%252Esecret"):
             assert site.request(verb, f"site/properties/{key}{path}").status_code == 403

@@ -353,7 +353,7 @@ def test_each_save_of_a_burst_has_its_own_second(tenant: Tenant) -> None:
     ],
 )
 def test_bodies_that_are_not_a_document(tenant: Tenant, body: bytes, code: int) -> None:
-    """Each has its code, and nothing is saved."""
+    """A body that is not a document gets the code for its fault, and nothing is saved."""
     assert problem(tenant.put(body)) == (400, code)
     assert problem(tenant.get()) == (404, 309)
 

@@ -587,7 +587,7 @@ def tree(text: str) -> list[Any]:
 
 @given(CARRIED.map(lambda text: text.replace("\r", "")), elements(CARRIED.map(lambda text: text.replace("\r", ""))))
 def test_any_text_and_any_markup_comes_through(text: str, element: Element) -> None:
-    """Whatever XML can carry is the content afterwards."""
+    """Any text and markup that XML can carry is read as it was sent."""
     escaped = document(Element("contents", {"type": "text/plain"}, (), text), Form.XML).split(b"\n", 1)[1].decode()
     assert entry(escaped).content == text.encode()
     markup = part(element, Form.XML).decode()

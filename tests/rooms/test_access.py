@@ -370,7 +370,7 @@ def test_a_token_that_was_good_is_verified_once(counting: CountingTokens) -> Non
 
 
 def test_a_remembered_token_expires_all_the_same(counting: CountingTokens) -> None:
-    """To the millisecond; then it leaves the cache."""
+    """A cached token expires to the millisecond, and then leaves the cache."""
     token = counting.mint(claims(e=NOW + 5))
     assert counting.verify(token, NOW + 5) is counting.verify(token, NOW + 5)
     for _ in range(2):

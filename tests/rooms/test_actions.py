@@ -395,7 +395,7 @@ async def test_a_revision_tells_two_lives_apart_that_a_version_does_not(world: W
 
 
 async def test_when_both_are_wrong_the_error_names_the_version(world: World) -> None:
-    """One sentence is enough, and people know versions."""
+    """When version and revision are both wrong, the error names only the version."""
     await world.put("n")
     error = await conflict_of(world, ConfigurationPut(name="n", value="c", entityVersion=5, revision=999))
     assert str(error) == "Configuration 'n' is at version 1, not 5"
@@ -967,7 +967,7 @@ NEW: dict[str, Any] = {"login": "mary", "password": "mary's one", "role": 1}
 async def test_an_invalid_user_is_refused(
     world: World, user: dict[str, Any] | None, error: type[WireError], words: str
 ) -> None:
-    """Nothing is written, and the error names the fault."""
+    """An invalid new user is refused with an error that names the fault, and nothing is written."""
     before = world.services.ledger.revision
     with pytest.raises(WireError, match=words) as caught:
         await world.ask(UserInsert(user=UserInsertFields(**user) if user is not None else None))
@@ -1042,7 +1042,7 @@ async def test_a_locked_user_is_refused_at_once(world: World) -> None:
 async def test_an_invalid_update_is_refused(
     world: World, request_: UserUpdate, error: type[WireError], words: str
 ) -> None:
-    """Nothing is written, and the error names the fault."""
+    """An invalid update of a user is refused with an error that names the fault, and nothing is written."""
     before = world.services.ledger.revision
     with pytest.raises(WireError, match=words) as caught:
         await world.ask(request_)

@@ -79,7 +79,7 @@ def test_a_session_token_expires(place: Place) -> None:
 
 
 async def test_a_session_token_ends_with_the_password(place: Place) -> None:
-    """After a change of password it is invalid."""
+    """A session token is invalid once its user's password has changed."""
     token = place.sessions.mint(place.users.all()[0], NOW)
     await place.store("admin", UserProfile("another hash", Role.ADMIN))
     assert place.sessions.verify(token, NOW) is None
@@ -223,7 +223,7 @@ def test_secrets_are_compared_in_constant_time(place: Place, monkeypatch: pytest
 
 
 async def test_a_password_is_remembered_for_a_minute(place: Place) -> None:
-    """For this user and this password only."""
+    """A verified password is cached for a minute, for its user only."""
     [admin, john] = place.users.all()
     assert place.remembered.find("admin", "right") is None
     place.remembered.remember(admin, "right")

@@ -477,7 +477,7 @@ async def test_changes_while_a_snapshot_is_on_its_way(world: World, monkeypatch:
 
 
 async def test_a_bookmark_says_that_the_ledger_moved_on(world: World) -> None:
-    """Only when no matching change has said so."""
+    """A bookmark gives a newer position only when no matching change has given it."""
     peer = world.peer()
     peer.subscribe(names=["a"], snapshot=False)
     await world.hub.bookmarks()

@@ -233,7 +233,7 @@ async def test_a_client_is_authenticated_by_its_own_secret_only(world: World) ->
 
 
 async def test_an_index_that_is_loaded_knows_what_one_that_followed_knows(world: World) -> None:
-    """After a restart all is as before, deletes included."""
+    """After a restart the index of tenants and clients is as before, deletes included."""
     await tenant(world, "t1", "t2", "t3")
     secret = await client(world, t1=["READ"], t2=["UPDATE"])
     await client(world, "gone", t1=["READ"])

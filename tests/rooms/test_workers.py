@@ -79,7 +79,7 @@ async def test_exceptions_of_the_work_are_raised(workers: Workers) -> None:
 
 
 async def test_a_worker_that_ends_takes_nothing_with_it(workers: Workers) -> None:
-    """Its work fails, and another worker does the next."""
+    """When a worker dies, its job fails and another worker does the next one."""
     with pytest.raises(Ended):
         await workers.run(dying)
     assert await workers.run(doubled, b"a") == b"aa"
@@ -101,7 +101,7 @@ async def test_work_without_end_is_given_up(workers: Workers, monkeypatch: pytes
 
 
 async def test_a_worker_without_work_is_ended(workers: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After a while, and its memory is free."""
+    """A worker without jobs is stopped after a while, which frees its memory."""
     monkeypatch.setattr(module, "IDLE_SECONDS", 0.01)
     number = await workers.run(process)
     while Path(f"/proc/{number}").exists():
@@ -115,7 +115,7 @@ async def test_the_number_of_workers_is_bounded(workers: Workers) -> None:
 
 
 def test_a_worker_ends_with_its_gateway() -> None:
-    """However that ended, because its standard input ends."""
+    """A worker exits when its gateway ends in any way, because its standard input is closed."""
     with subprocess.Popen(
         [sys.executable, "-m", "hivewire.workers"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as worker:

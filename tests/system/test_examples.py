@@ -323,7 +323,7 @@ def test_a_missing_gateway_or_right_is_one_line(shared_gateway: RunningGateway) 
 
 @pytest.mark.parametrize("example", PYTHON_EXAMPLES[1:])
 def test_an_unwritable_file_is_one_line(tmp_path: Path, example: tuple[str, ...]) -> None:
-    """Before anything is requested from the gateway."""
+    """A file that cannot be written is reported on one line, before the gateway is asked."""
     for file in (tmp_path / "missing" / "file", tmp_path):
         done = run("http://127.0.0.1:9", sys.executable, EXAMPLES / example[0], *example[1:-1], file)
         assert done.returncode == 2
