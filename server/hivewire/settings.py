@@ -36,8 +36,9 @@ _Days = Annotated[float, Meta(gt=0, le=36_500)]
 _Lifetime = Annotated[int, Meta(ge=1, le=10 * 365 * 86_400)]
 
 
-def _says(sentence: str, secret: bool = False) -> Meta:
-    return Meta(description=sentence, extra={"secret": secret})
+def _says(sentence: str, secret: bool = False, reload: bool = False) -> Meta:
+    """`reload`: SIGHUP reads the setting again."""
+    return Meta(description=sentence, extra={"secret": secret, "reload": reload})
 
 
 class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -61,11 +62,18 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     ] = None
     jwt_secret: Annotated[
         str | None,
-        _says("Secret that signs tokens, at least 32 bytes. Generated and stored in the file if not set.", secret=True),
+        _says(
+            "Secret that signs tokens, at least 32 bytes. Generated and stored in the file if not set.",
+            secret=True,
+            reload=True,
+        ),
     ] = None
     jwt_key_derivation: Annotated[
         Literal["utf8", "devicehive"],
-        _says("How the secret becomes the key: `devicehive` keeps the tokens of a DeviceHive installation valid."),
+        _says(
+            "How the secret becomes the key: `devicehive` keeps the tokens of a DeviceHive installation valid.",
+            reload=True,
+        ),
     ] = "utf8"
     jwt_previous_secret: Annotated[
         str | None,
@@ -73,23 +81,29 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             "Secret that signed tokens before `jwt_secret`; the one generated and stored in the file if not set. "
             "Accepted only with `jwt_previous_until`.",
             secret=True,
+            reload=True,
         ),
     ] = None
     jwt_previous_until: Annotated[
         str | None,
-        _says("Time until which tokens of the previous secret are accepted, in UTC: `2026-03-01T09:30:00`."),
+        _says(
+            "Time until which tokens of the previous secret are accepted, in UTC: `2026-03-01T09:30:00`.", reload=True
+        ),
     ] = None
-    access_token_lifetime: Annotated[_Lifetime, _says("Lifetime of an access token, in s.")] = 1_800
-    refresh_token_lifetime: Annotated[_Lifetime, _says("Lifetime of a refresh token, in s.")] = 15_724_800
-    tls_certificate: Annotated[str | None, _says("PEM file of the certificate chain; enables TLS.")] = None
-    tls_key: Annotated[str | None, _says("PEM file of the private key of the certificate.")] = None
-    session_lifetime: Annotated[_Lifetime, _says("Lifetime of a session token of `users/authenticate`, in s.")] = 86_400
+    access_token_lifetime: Annotated[_Lifetime, _says("Lifetime of an access token, in s.", reload=True)] = 1_800
+    refresh_token_lifetime: Annotated[_Lifetime, _says("Lifetime of a refresh token, in s.", reload=True)] = 15_724_800
+    tls_certificate: Annotated[str | None, _says("PEM file of the certificate chain; enables TLS.", reload=True)] = None
+    tls_key: Annotated[str | None, _says("PEM file of the private key of the certificate.", reload=True)] = None
+    session_lifetime: Annotated[
+        _Lifetime, _says("Lifetime of a session token of `users/authenticate`, in s.", reload=True)
+    ] = 86_400
     server_tokens: Annotated[
         _KeysAndSecrets | None,
         _says(
             "Keys and secrets that sign X-Deki-Token: `key:secret` pairs separated by spaces; "
             "each secret has at least 16 characters.",
             secret=True,
+            reload=True,
         ),
     ] = None
     browser_tokens: Annotated[
@@ -98,11 +112,12 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             "Keys separated by spaces, which pages of `property_origins` may send as X-Deki-Token with the credentials "
             "of their user; each key has at least 16 characters.",
             secret=True,
+            reload=True,
         ),
     ] = None
     api_key: Annotated[
         Annotated[str, Meta(min_length=16)] | None,
-        _says("Key (at least 16 characters) that gives full access to site properties.", secret=True),
+        _says("Key (at least 16 characters) that gives full access to site properties.", secret=True, reload=True),
     ] = None
     history: Annotated[
         _Count,
@@ -121,25 +136,30 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         Literal["auto", "console", "json"], _says("Log format; `auto` is `console` on a terminal and `json` elsewhere.")
     ] = "auto"
     log_level: Annotated[
-        Literal["debug", "info", "warning", "error"], _says("Least severe log lines that are written.")
+        Literal["debug", "info", "warning", "error"], _says("Least severe log lines that are written.", reload=True)
     ] = "info"
     trusted_proxies: Annotated[
         str,
         _says("IP addresses of proxies, separated by commas, whose X-Forwarded-For and X-Forwarded-Proto are trusted."),
     ] = ""
-    name_length: Annotated[_Length, _says("Longest name of a new configuration, in characters.")] = 128
-    value_length: Annotated[_Count, _says("Longest value written over WebSocket or REST, in characters.")] = 65_536
-    description_length: Annotated[_Count, _says("Longest description, in characters.")] = 1_024
+    name_length: Annotated[_Length, _says("Longest name of a new configuration, in characters.", reload=True)] = 128
+    value_length: Annotated[
+        _Count, _says("Longest value written over WebSocket or REST, in characters.", reload=True)
+    ] = 65_536
+    description_length: Annotated[_Count, _says("Longest description, in characters.", reload=True)] = 1_024
     property_bytes: Annotated[
         Annotated[int, Meta(ge=1, le=256 << 20)],
-        _says("Largest content of a site property, and largest batch of site properties."),
+        _says("Largest content of a site property, and largest batch of site properties.", reload=True),
     ] = 1 << 20
     property_count: Annotated[
         Annotated[int, Meta(ge=0)],
-        _says("Number of configurations at which no more site properties can be created; 0 means no limit."),
+        _says(
+            "Number of configurations at which no more site properties can be created; 0 means no limit.", reload=True
+        ),
     ] = 0
     property_put_creates: Annotated[
-        bool, _says("Whether PUT creates a site property that does not exist, as in old wikis, or answers 404.")
+        bool,
+        _says("Whether PUT creates a site property that does not exist, as in old wikis, or answers 404.", reload=True),
     ] = False
     property_origins: Annotated[
         str,
@@ -149,7 +169,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     stall_seconds: Annotated[
         _Seconds, _says("Time without an answer of the disk after which writes are refused until it answers.")
     ] = 5.0
-    message_bytes: Annotated[_Bytes, _says("Largest WebSocket message and REST body.")] = 1 << 20
+    message_bytes: Annotated[_Bytes, _says("Largest WebSocket message and REST body.", reload=True)] = 1 << 20
     document_bytes: Annotated[_Bytes, _says("Largest configuration document of a tenant, after decompression.")] = (
         16 << 20
     )
@@ -163,73 +183,93 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     ] = "any"
     unfinished_bytes: Annotated[
         _Bytes,
-        _says("Memory for incomplete messages and bodies of all connections, in addition to 4 KiB for each one."),
+        _says(
+            "Memory for incomplete messages and bodies of all connections, in addition to 4 KiB for each one.",
+            reload=True,
+        ),
     ] = 64 << 20
     anonymous_bytes: Annotated[
         Annotated[int, Meta(ge=4 << 20, le=1 << 30)],
         _says(
             "Memory for incomplete messages, bodies and unread answers of all connections on which nobody has logged "
             "in; a sixteenth of it for those of one address. When it is exceeded, those that have held memory for "
-            "longest are closed."
+            "longest are closed.",
+            reload=True,
         ),
     ] = 16 << 20
     anonymous_rate: Annotated[
         Annotated[int, Meta(ge=0, le=1_000_000)],
         _says(
             "Requests without a token from one address that are answered in a second, and twice as many at once; "
-            "further ones get 429. Health checks and metrics do not count; 0 means no limit."
+            "further ones get 429. Health checks and metrics do not count; 0 means no limit.",
+            reload=True,
         ),
     ] = 100
     unread_bytes: Annotated[
         Annotated[int, Meta(ge=1 << 20, le=1 << 40)],
         _says(
             "Memory for unread answers of all connections, in addition to 64 KiB for each one. "
-            "When it is exceeded, the connections that have not read for longest are closed."
+            "When it is exceeded, the connections that have not read for longest are closed.",
+            reload=True,
         ),
     ] = 128 << 20
-    head_bytes: Annotated[_Bytes, _says("Largest HTTP head: the request line and all headers.")] = 64 << 10
-    head_seconds: Annotated[_Seconds, _says("Time to send the request line and headers.")] = 10.0
-    body_seconds: Annotated[_Seconds, _says("Time to send a REST body or a WebSocket message.")] = 30.0
+    head_bytes: Annotated[_Bytes, _says("Largest HTTP head: the request line and all headers.", reload=True)] = 64 << 10
+    head_seconds: Annotated[_Seconds, _says("Time to send the request line and headers.", reload=True)] = 10.0
+    body_seconds: Annotated[_Seconds, _says("Time to send a REST body or a WebSocket message.", reload=True)] = 30.0
     connections: Annotated[
         _Count,
         _says(
             "Maximum number of open connections. Above it, the connection gives way on which nobody has logged in for "
-            "longest; 16 further ones are served health checks and metrics."
+            "longest; 16 further ones are served health checks and metrics.",
+            reload=True,
         ),
     ] = 20_000
-    login_seconds: Annotated[_Seconds, _says("Time for a WebSocket to authenticate before it is closed (4010).")] = 60.0
+    login_seconds: Annotated[
+        _Seconds, _says("Time for a WebSocket to authenticate before it is closed (4010).", reload=True)
+    ] = 60.0
     connections_per_address: Annotated[
         _Count,
         _says(
             "Maximum number of open connections from one address. An IPv6 /64 network is one address; "
-            "trusted proxies are exempt."
+            "trusted proxies are exempt.",
+            reload=True,
         ),
     ] = 5_000
-    pipeline: Annotated[_Count, _says("Unanswered requests of a connection at which reading from it pauses.")] = 1_024
+    pipeline: Annotated[
+        _Count, _says("Unanswered requests of a connection at which reading from it pauses.", reload=True)
+    ] = 1_024
     outbox_bytes: Annotated[
         _Bytes,
-        _says("Unread answers of a connection, beyond the kernel's buffers, at which it is not served until it reads."),
+        _says(
+            "Unread answers of a connection, beyond the kernel's buffers, at which it is not served until it reads.",
+            reload=True,
+        ),
     ] = 1 << 20
-    subscriptions: Annotated[_Count, _says("Maximum number of subscriptions of a connection.")] = 1_000
+    subscriptions: Annotated[_Count, _says("Maximum number of subscriptions of a connection.", reload=True)] = 1_000
     bookmark_seconds: Annotated[
         _Seconds, _says("Interval of bookmarks, which tell a subscriber the current position when no change matched.")
     ] = 10.0
     conflate_after: Annotated[
         _Count, _says("Unread changes above which a slow subscriber gets only the latest change of each name.")
     ] = 10_000
-    conflate_seconds: Annotated[_Seconds, _says("Time without reading after which a subscriber is slow.")] = 5.0
-    slow_seconds: Annotated[_Seconds, _says("Time without reading after which a connection is closed (4008).")] = 60.0
+    conflate_seconds: Annotated[
+        _Seconds, _says("Time without reading after which a subscriber is slow.", reload=True)
+    ] = 5.0
+    slow_seconds: Annotated[
+        _Seconds, _says("Time without reading after which a connection is closed (4008).", reload=True)
+    ] = 60.0
     ping_seconds: Annotated[
-        _Seconds, _says("Interval of pings, and time to answer one before the connection is closed (1011).")
+        _Seconds,
+        _says("Interval of pings, and time to answer one before the connection is closed (1011).", reload=True),
     ] = 30.0
     failed_authentications: Annotated[
-        _Count, _says("Failed authentications after which a WebSocket is closed (4029).")
+        _Count, _says("Failed authentications after which a WebSocket is closed (4029).", reload=True)
     ] = 20
     drain_seconds: Annotated[
         _Seconds, _says("Time for open requests and WebSockets to finish when the gateway stops.")
     ] = 10.0
     drain_spread: Annotated[
-        _Seconds, _says("Time within which clients reconnect after a stop; each is told a random moment.")
+        _Seconds, _says("Time within which clients reconnect after a stop; each is told a random moment.", reload=True)
     ] = 30.0
 
     def trusts(self, address: str) -> bool:
@@ -237,51 +277,6 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         if not self.trusted_proxies:
             return False
         return plain(address) in [plain(proxy.strip()) for proxy in self.trusted_proxies.split(",")]
-
-
-RELOADED = frozenset(
-    [
-        "jwt_secret",
-        "jwt_key_derivation",
-        "jwt_previous_secret",
-        "jwt_previous_until",
-        "access_token_lifetime",
-        "refresh_token_lifetime",
-        "session_lifetime",
-        "server_tokens",
-        "browser_tokens",
-        "api_key",
-        "tls_certificate",
-        "tls_key",
-        "log_level",
-        "name_length",
-        "value_length",
-        "description_length",
-        "property_bytes",
-        "property_count",
-        "property_put_creates",
-        "message_bytes",
-        "unfinished_bytes",
-        "anonymous_bytes",
-        "anonymous_rate",
-        "unread_bytes",
-        "head_bytes",
-        "head_seconds",
-        "body_seconds",
-        "connections",
-        "login_seconds",
-        "connections_per_address",
-        "pipeline",
-        "outbox_bytes",
-        "subscriptions",
-        "conflate_seconds",
-        "slow_seconds",
-        "ping_seconds",
-        "failed_authentications",
-        "drain_spread",
-    ]
-)
-"""Settings that SIGHUP reads again; the others need a restart. Open connections keep those that they began with."""
 
 
 class StartError(Exception):
@@ -311,7 +306,11 @@ def sentence(name: str) -> str:
 
 def is_secret(name: str) -> bool:
     """Whether the value is never shown and cannot be given as a flag, where every process could read it."""
-    return any(meta.extra and meta.extra.get("secret") for meta in _metas(name))
+    return _is_marked(name, "secret")
+
+
+def _is_marked(name: str, mark: str) -> bool:
+    return any(meta.extra and meta.extra.get(mark) for meta in _metas(name))
 
 
 def _metas(name: str) -> tuple[Meta, ...]:
@@ -319,6 +318,9 @@ def _metas(name: str) -> tuple[Meta, ...]:
 
 
 _HINTS = get_type_hints(Settings, include_extras=True)
+
+RELOADED = frozenset(name for name in _HINTS if _is_marked(name, "reload"))
+"""Settings that SIGHUP reads again; the others need a restart. Open connections keep those that they began with."""
 
 
 def load(flags: Mapping[str, Any], environment: Mapping[str, str] | None = None, file: Path | None = None) -> Effective:

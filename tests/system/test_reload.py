@@ -171,6 +171,6 @@ def test_a_terminal_that_is_closed_ends_the_gateway(data: Path) -> None:
 
 
 def test_what_is_reloaded_are_settings() -> None:
-    """The list names no other, and none that a running gateway cannot take."""
+    """Only some are marked, and none that a running gateway cannot take."""
     assert {*settings.names()} > settings.RELOADED
     assert not {"host", "port", "data", "history", "trusted_proxies"} & settings.RELOADED
