@@ -19,12 +19,12 @@ from hivewire.http.conditions import HeaderConditions
 from hivewire.http.cors import CORS
 from hivewire.http.peer import caller_of_request
 from hivewire.http.request import HttpRequest
-from hivewire.http.response import JSON, Response, error_document
+from hivewire.http.response import JSON, Response
 from hivewire.http.routes import Context, Dialect, Route, overridden
 from hivewire.resources import ResourceReply
 from hivewire_protocol import coercion
 from hivewire_protocol.encoding import encode
-from hivewire_protocol.errors import InvalidParameters, UnsupportedMediaType, WireError
+from hivewire_protocol.errors import InvalidParameters, UnsupportedMediaType
 from hivewire_protocol.messages import Request
 from hivewire_protocol.nouns.configuration import ConfigurationGet, ConfigurationPut
 from hivewire_protocol.properties.contents import BINARY
@@ -55,7 +55,7 @@ def dialect(context: Context) -> Dialect:
         for root in CONTEXTS
         for method, shape, page in rows
     ]
-    return Dialect(routes, _refuse, method=overridden, options=True, headers=CORS)
+    return Dialect(routes, method=overridden, options=True, headers=CORS)
 
 
 class Contents:
@@ -84,7 +84,7 @@ class Contents:
         asked = _asked(ConfigurationPut, request)
         asked.contentType = request.headers.get("content-type") or BINARY
         if request.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
-            raise UnsupportedMediaType("A content is taken as it is: no Content-Encoding but identity")
+            raise UnsupportedMediaType("Content-Encoding is not supported here; send the content unencoded")
         content = await body.read(request, self._admission, self._services.settings.property_bytes)
         pending = put_content(self._services, call.caller, asked, content)
         reply = await self._dispatcher.write(pending, HeaderConditions(request))
@@ -104,8 +104,3 @@ def _asked(shape: type[R], request: HttpRequest) -> R:
     except UnicodeDecodeError:
         raise InvalidParameters from None
     return coercion.build(shape, members)
-
-
-def _refuse(request: HttpRequest, error: Exception) -> Response:
-    assert isinstance(error, WireError)  # noqa: S101 - the dialect has no errors of its own
-    return error_document(error)

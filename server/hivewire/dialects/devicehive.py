@@ -22,14 +22,14 @@ from hivewire.http.conditions import HeaderConditions
 from hivewire.http.cors import CORS
 from hivewire.http.peer import caller_of_request
 from hivewire.http.request import HttpRequest
-from hivewire.http.response import JSON, Response, error_document
+from hivewire.http.response import JSON, Response
 from hivewire.http.routes import Context, Dialect, Route, overridden
 from hivewire.resources import ResourceReply
 from hivewire.services import Services
 from hivewire_protocol import codec, coercion
 from hivewire_protocol.codec import MAX_REPLY
 from hivewire_protocol.encoding import encode
-from hivewire_protocol.errors import InvalidParameters, MalformedJson, TooLarge, UnsupportedMediaType, WireError
+from hivewire_protocol.errors import InvalidParameters, MalformedJson, TooLarge, UnsupportedMediaType
 from hivewire_protocol.messages import Reply, Request
 from hivewire_protocol.nouns.audit import AuditList
 from hivewire_protocol.nouns.client import ClientDelete, ClientInsert, ClientList
@@ -117,12 +117,7 @@ def dialect(context: Context) -> Dialect:
     """REST under all contexts. Paths that belong to no dialect get its errors, too."""
     rest = Rest(context)
     routes = [route for name in CONTEXTS for route in rest.routes(name)]
-    return Dialect(routes, _refuse, method=overridden, options=True, headers=CORS)
-
-
-def _refuse(request: HttpRequest, error: Exception) -> Response:
-    assert isinstance(error, WireError)  # noqa: S101 - the dialect has no errors of its own
-    return error_document(error)
+    return Dialect(routes, method=overridden, options=True, headers=CORS)
 
 
 class Call(NamedTuple):

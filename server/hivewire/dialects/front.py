@@ -7,10 +7,9 @@ from importlib.metadata import version
 
 from hivewire.http.cors import CORS
 from hivewire.http.request import HttpRequest
-from hivewire.http.response import Response, error_document, json
-from hivewire.http.routes import Context, Dialect, Route
+from hivewire.http.response import Response, json
+from hivewire.http.routes import Context, Dialect, Route, anyone
 from hivewire.transport.sockets import PATHS
-from hivewire_protocol.errors import WireError
 
 PLACES = {
     "websocket": ("/api/websocket", "actions and pushes, one JSON object per message"),
@@ -36,7 +35,7 @@ ICON = (
 def dialect(context: Context) -> Dialect:
     """The first page, its icon, and the answer to requests at a socket path without a handshake. None needs a token."""
     pages = {"/": _front, "/favicon.ico": _icon, **dict.fromkeys(PATHS, _upgrade)}
-    return Dialect([Route("GET", path, _anyone, page) for path, page in pages.items()], _refuse, headers=HEADERS)
+    return Dialect([Route("GET", path, anyone, page) for path, page in pages.items()], headers=HEADERS)
 
 
 async def _front(request: HttpRequest) -> Response:
@@ -67,12 +66,3 @@ async def _upgrade(request: HttpRequest) -> Response:
     """This path opens WebSockets, but the request is not a handshake (RFC 9110, section 15.5.22)."""
     words = "A WebSocket opens here: the request needs the headers Connection: Upgrade and Upgrade: websocket"
     return json({"error": 426, "message": words}, 426, {"Upgrade": "websocket", "Connection": "Upgrade"})
-
-
-async def _anyone(request: HttpRequest) -> HttpRequest:
-    return request
-
-
-def _refuse(request: HttpRequest, error: Exception) -> Response:
-    assert isinstance(error, WireError)  # noqa: S101 - the dialect has no errors of its own
-    return error_document(error)

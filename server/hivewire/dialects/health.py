@@ -5,11 +5,11 @@ from __future__ import annotations
 from hivewire.access.throttle import Rate
 from hivewire.http.cors import CORS
 from hivewire.http.request import HttpRequest
-from hivewire.http.response import Response, error_document, json
-from hivewire.http.routes import Context, Dialect, Route
+from hivewire.http.response import Response, json
+from hivewire.http.routes import Context, Dialect, Route, anyone
 from hivewire.services import elapsed
 from hivewire.telemetry import CONTENT_TYPE
-from hivewire_protocol.errors import InvalidParameters, WireError
+from hivewire_protocol.errors import InvalidParameters
 
 METRICS_APART = 50
 """Milliseconds for which a rendered page of metrics is cached; rendering takes 2 ms."""
@@ -43,13 +43,4 @@ def dialect(context: Context) -> Dialect:
         return Response(200, page, CONTENT_TYPE)
 
     pages = {"/health/live": live, "/health/ready": ready, "/metrics": metrics}
-    return Dialect([Route("GET", path, _anyone, page) for path, page in pages.items()], _refuse, headers=CORS)
-
-
-async def _anyone(request: HttpRequest) -> HttpRequest:
-    return request
-
-
-def _refuse(request: HttpRequest, error: Exception) -> Response:
-    assert isinstance(error, WireError)  # noqa: S101 - the dialect has no errors of its own
-    return error_document(error)
+    return Dialect([Route("GET", path, anyone, page) for path, page in pages.items()], headers=CORS)

@@ -50,11 +50,10 @@ def dialect(context: Context) -> Dialect:
 class TokenRefused(Exception):
     """A refused token request: an error code of RFC 6749, section 5.2, a description, and the status."""
 
-    def __init__(self, error: str, description: str, status: int = 400, retry_after: int | None = None) -> None:
+    def __init__(self, error: str, description: str, status: int = 400) -> None:
         super().__init__(description)
         self.error = error
         self.status = status
-        self.retry_after = retry_after
 
 
 class Call(NamedTuple):
@@ -200,15 +199,15 @@ def _no_client() -> TokenRefused:
     return TokenRefused("invalid_client", "unknown client or wrong secret; send both in a Basic header", 401)
 
 
-def _too_often(milliseconds: int, words: str) -> TokenRefused:
+def _too_often(milliseconds: int, words: str) -> TooManyAttempts:
     seconds = -(-milliseconds // 1_000)
-    return TokenRefused("temporarily_unavailable", f"{words}; try again in {seconds} s", 429, seconds)
+    return TooManyAttempts(f"{words}; try again in {seconds} s", retryAfter=seconds)
 
 
 def _refused(error: Exception) -> TokenRefused:
     """The OAuth error for an action's error."""
     if isinstance(error, TooManyAttempts | TooManyRequests):
-        return TokenRefused("temporarily_unavailable", str(error), 429, error.members["retryAfter"])
+        return TokenRefused("temporarily_unavailable", str(error), 429)
     if isinstance(error, Unavailable):
         return TokenRefused("temporarily_unavailable", str(error), 503)
     if isinstance(error, TooLarge | RequestTimeout):
@@ -228,6 +227,4 @@ def _refuse(request: HttpRequest, error: Exception) -> Response:
     headers = dict(_NO_STORE)
     if refused.status == 401:
         headers["WWW-Authenticate"] = 'Basic realm="hivewire", charset="UTF-8"'
-    if refused.retry_after is not None:
-        headers["Retry-After"] = str(refused.retry_after)
     return json({"error": refused.error, "error_description": str(refused)}, refused.status, headers)

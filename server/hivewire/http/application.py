@@ -103,7 +103,7 @@ class Application:
             return Response(400)
         except Exception as error:
             response = dialect.refuse(request, self._expected(error, dialect, route))
-            if isinstance(error, TooManyRequests):
+            if isinstance(error, WireError) and "retryAfter" in error.members:
                 response.headers["Retry-After"] = str(error.members["retryAfter"])
         if route is None:
             if found:

@@ -44,6 +44,4 @@ def error_document(error: WireError) -> Response:
     response = json({"error": error.code, "message": str(error), **error.members}, error.code)
     if error.code == 401:
         response.headers["WWW-Authenticate"] = "Bearer"
-    if "retryAfter" in error.members:
-        response.headers["Retry-After"] = str(error.members["retryAfter"])
     return response

@@ -13,9 +13,10 @@ from msgspec import Struct, field
 
 from hivewire.dispatch import Dispatcher
 from hivewire.http.request import HttpRequest
-from hivewire.http.response import Response
+from hivewire.http.response import Response, error_document
 from hivewire.transport.admission import Admission
 from hivewire.transport.events import EventStreams
+from hivewire_protocol.errors import WireError
 from hivewire_protocol.messages import Request
 
 C = TypeVar("C")
@@ -65,10 +66,20 @@ def overridden(request: HttpRequest) -> str:
     return request.method
 
 
+async def anyone(request: HttpRequest) -> HttpRequest:
+    """Admits every request, for routes that need no caller."""
+    return request
+
+
+def _refuse(request: HttpRequest, error: Exception) -> Response:
+    assert isinstance(error, WireError)  # noqa: S101 - a dialect with errors of its own renders them
+    return error_document(error)
+
+
 class Dialect(Struct):
     """A table of routes, and the form of its errors.
 
-    - `refuse` renders a WireError, or one of `errors`, which are the dialect's own;
+    - `refuse` renders a WireError, or one of `errors`, which are the dialect's own; `Retry-After` is added to all;
     - `prefixes` are the paths that are the dialect's even where no route is, `unknown_path` is the text of the 404
       there, and `count_unknown` whether it counts in the metrics;
     - `method` tells the method that counts, and `options` whether OPTIONS is answered everywhere;
@@ -76,7 +87,7 @@ class Dialect(Struct):
     """
 
     routes: Iterable[Route[Any]]
-    refuse: Callable[[HttpRequest, Exception], Response]
+    refuse: Callable[[HttpRequest, Exception], Response] = _refuse
     errors: tuple[type[Exception], ...] = ()
     prefixes: tuple[str, ...] = ()
     method: Callable[[HttpRequest], str] = _as_sent

@@ -136,6 +136,4 @@ def refuse(services: Services, request: HttpRequest, error: Exception) -> Respon
     response = call.answer(error_element(error, uri), error.code)
     if error.code == 401:
         response.headers["WWW-Authenticate"] = f'Basic realm="{REALM}"'
-    if "retryAfter" in error.members:
-        response.headers["Retry-After"] = str(error.members["retryAfter"])
     return response

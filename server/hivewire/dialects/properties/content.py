@@ -13,7 +13,7 @@ async def content_of(call: Call, admission: Admission) -> bytes:
     if call.query.get("dream.in.format") in ("json", "php"):
         raise NotImplementedHere
     if call.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
-        raise UnsupportedMediaType("A content is taken as it is: no Content-Encoding but identity")
+        raise UnsupportedMediaType("Content-Encoding is not supported here; send the content unencoded")
     if call.headers.get("transfer-encoding", "chunked").strip().lower() != "chunked":
-        raise UnsupportedMediaType("A content is taken as it is: no Transfer-Encoding but chunked")
+        raise UnsupportedMediaType("Only the Transfer-Encoding chunked is supported here")
     return await body.read(call.request, admission, admission.settings.property_bytes)
