@@ -21,6 +21,7 @@ from hivewire.access.tokens import ACCESS, Claims, Key, Tokens
 from hivewire.access.users import UserProfile, Users
 from hivewire.caller import Caller
 from hivewire.dispatch import Dispatcher
+from hivewire.documents import Documents
 from hivewire.hub.hub import Hub
 from hivewire.ledger.engines.memory import MemoryJournal
 from hivewire.ledger.ledger import Ledger
@@ -30,6 +31,7 @@ from hivewire.services import Services, now
 from hivewire.session import Session
 from hivewire.settings import Settings
 from hivewire.telemetry import Telemetry
+from hivewire.workers import Workers
 from hivewire_protocol.errors import WireError
 from hivewire_protocol.messages import Request
 from hivewire_protocol.nouns.configuration import TEXT
@@ -85,6 +87,7 @@ class World:
         self.hub = Hub(
             self.ledger, self.tokens, settings.conflate_after, lambda where, error: self.unexpected.append(error)
         )
+        workers = Workers()
         self.services = Services(
             settings,
             self.ledger,
@@ -96,6 +99,8 @@ class World:
             self.hub,
             self.tenants,
             Resources(self.ledger),
+            workers,
+            Documents(self.ledger, self.tenants, workers, settings),
         )
         self.dispatcher = Dispatcher(self.services, actions.READS, actions.WRITES)
         self.admin = Caller("10.0.0.1", "h")

@@ -23,6 +23,7 @@ from hivewire.access.tokens import Key, Tokens
 from hivewire.component import Component
 from hivewire.dialects import DIALECTS
 from hivewire.dispatch import Dispatcher
+from hivewire.documents import Documents
 from hivewire.http.application import Application
 from hivewire.http.peer import caller_of
 from hivewire.http.routes import Context
@@ -38,6 +39,7 @@ from hivewire.transport.admission import Admission
 from hivewire.transport.events import EventStreams
 from hivewire.transport.server import Server
 from hivewire.transport.sockets import Sockets
+from hivewire.workers import Workers
 
 
 class Started(Struct):
@@ -110,7 +112,7 @@ def check(settings: Settings) -> None:
 def _services(settings: Settings, store: Store, key: Key) -> Services:
     access, refresh = settings.access_token_lifetime * 1_000, settings.refresh_token_lifetime * 1_000
     tokens = Tokens(key, store.users, store.tenants, access, refresh)
-    telemetry = Telemetry()
+    telemetry, workers = Telemetry(), Workers()
     store.ledger.on_commit = telemetry.committed
     telemetry.on_failure = store.ledger.audit.failed
     hub = Hub(store.ledger, tokens, settings.conflate_after, telemetry.unexpected, settings.bookmark_seconds)
@@ -125,6 +127,8 @@ def _services(settings: Settings, store: Store, key: Key) -> Services:
         hub,
         store.tenants,
         Resources(store.ledger),
+        workers,
+        Documents(store.ledger, store.tenants, workers, settings),
     )
 
 

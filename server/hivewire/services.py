@@ -11,6 +11,7 @@ from hivewire.access.tenants import Tenants
 from hivewire.access.throttle import Strangers, Throttle
 from hivewire.access.tokens import Tokens
 from hivewire.access.users import Users
+from hivewire.documents import Documents
 from hivewire.hub.hub import Hub
 from hivewire.ledger.ledger import Ledger
 from hivewire.resources import Resources
@@ -32,7 +33,8 @@ class Services(Struct):
     hub: Hub
     tenants: Tenants
     resources: Resources
-    workers: Workers = field(default_factory=Workers)
+    workers: Workers
+    documents: Documents
     strangers: Strangers = field(default_factory=lambda: Strangers(time.monotonic))
 
 

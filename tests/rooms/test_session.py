@@ -568,7 +568,18 @@ async def test_a_long_line_of_waiting_requests_is_worked_off_to_the_end() -> Non
     none: Any = None
     telemetry = Telemetry()
     services = Services(
-        Settings(), ledger, Users(ledger), none, Passwords(), Throttle(lambda: 1), telemetry, none, none, none
+        Settings(),
+        ledger,
+        Users(ledger),
+        none,
+        Passwords(),
+        Throttle(lambda: 1),
+        telemetry,
+        none,
+        none,
+        none,
+        none,
+        none,
     )
     sent: list[bytes] = []
     heard: list[int] = []

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from hivewire.dialects.tenant.calls import Call, Callers, number, read_body, value, values
-from hivewire.documents import Documents, Save, Stored
+from hivewire.documents import Save, Stored
 from hivewire.http.response import JSON, Response, streamed
 from hivewire.http.routes import Context, Route
 from hivewire.keyed_lock import KeyedLock
@@ -63,7 +63,7 @@ class Pages:
         services = context.dispatcher.services
         self._admission = context.admission
         self._limit = services.settings.document_bytes
-        self._documents = Documents(services.ledger, services.tenants, services.workers, services.settings)
+        self._documents = services.documents
         self._validations: KeyedLock[str] = KeyedLock()
 
     # The whole document.
