@@ -19,7 +19,7 @@ from hivewire.http.conditions import HeaderConditions
 from hivewire.http.cors import CORS
 from hivewire.http.peer import caller_of_request
 from hivewire.http.request import HttpRequest
-from hivewire.http.response import JSON, Response
+from hivewire.http.response import JSON, SANDBOX, Response
 from hivewire.http.routes import Context, Dialect, Route, overridden
 from hivewire.resources import ResourceReply
 from hivewire_protocol import coercion
@@ -30,13 +30,6 @@ from hivewire_protocol.nouns.configuration import ConfigurationGet, Configuratio
 from hivewire_protocol.properties.contents import BINARY
 
 CONTEXTS = ("api", "dh")
-
-HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "Content-Security-Policy": "default-src 'none'; sandbox",
-    "Cache-Control": "private, no-cache",
-}
-"""On contents: a stored page must not run in this origin."""
 
 
 class Call(NamedTuple):
@@ -76,7 +69,7 @@ class Contents:
         """The current content, or an earlier one by `entityVersion` or `revision`, with its type."""
         found = await changed(self._services, call.caller, _asked(ConfigurationGet, call.request))
         tags = {"ETag": f'"{found.version}"', "Hivewire-Revision": str(found.revision)}
-        return Response(200, memoryview(found.content or b""), found.content_type, tags | HEADERS)
+        return Response(200, memoryview(found.content or b""), found.content_type, tags | SANDBOX)
 
     async def put(self, call: Call) -> Response:
         """Store the body with its `Content-Type`; description and expectations stand in the query or in headers."""

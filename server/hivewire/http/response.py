@@ -14,6 +14,13 @@ from hivewire_protocol.errors import WireError
 
 JSON = "application/json"
 
+SANDBOX = {
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'none'; sandbox",
+    "Cache-Control": "private, no-cache",
+}
+"""Headers of stored contents: a stored page must not run in this origin, which has the session cookie."""
+
 
 class Response(Struct):
     """A status, a body, its media type and further headers.

@@ -73,12 +73,10 @@ class Records:
 
     def records(self, names: Patterns, after: str) -> Iterator[Row]:
         """Those within the patterns after a name, in the order of names."""
-        keys, live = self._kind.keys, self._kind.live
-        first = keys.bisect_right(after) if after else 0
-        for start, end in self._kind.ranges(names):
-            for key in keys.islice(max(start, first), end) if end > first else ():
-                change = live[key]
-                yield key, change.revision, change
+        live = self._kind.live
+        for key in self._kind.within(names, after):
+            change = live[key]
+            yield key, change.revision, change
 
     def tombstones(self, after: int, before: int) -> Iterator[list[Row]]:
         """Those deleted between two revisions, newest first."""

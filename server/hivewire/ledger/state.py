@@ -89,6 +89,13 @@ class Kind:
             found.append((self.keys.bisect_left(prefix), self._end_of(prefix)))
         return iter(sorted(found))
 
+    def within(self, names: Patterns, after: str = "") -> Iterator[str]:
+        """The keys that the patterns cover, in order; only those after the key `after`."""
+        first = self.keys.bisect_right(after) if after else 0
+        for start, end in self.ranges(names):
+            if end > first:
+                yield from self.keys.islice(max(start, first), end)
+
     def _end_of(self, prefix: str) -> int:
         """The index after the last key with this prefix."""
         while prefix:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import http.cookies
-from itertools import chain
 from urllib.parse import urlsplit
 
 from hivewire.dialects.properties.calls import Call, Callers
@@ -12,7 +11,7 @@ from hivewire.dialects.properties.content import content_of
 from hivewire.dialects.properties.credentials import COOKIE
 from hivewire.dialects.properties.listing import FEW, listing
 from hivewire.dialects.properties.store import Condition, Store
-from hivewire.http.response import Response
+from hivewire.http.response import SANDBOX, Response
 from hivewire.ledger.records import Change, Write
 from hivewire.resources import KIND
 from hivewire.services import Services
@@ -25,13 +24,6 @@ from hivewire_protocol.properties.contents import BINARY, INLINE, checked_descri
 from hivewire_protocol.properties.documents import properties_element
 from hivewire_protocol.properties.markup import Element
 from hivewire_protocol.properties.names import Names, decoded_slug
-
-CONTENT_HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "Content-Security-Policy": "default-src 'none'; sandbox",
-    "Cache-Control": "private, no-cache",
-}
-"""On raw contents: a stored page must not run in this origin, which has the session cookie."""
 
 
 class Pages:
@@ -58,8 +50,7 @@ class Pages:
 
     async def _matching(self, names: Names) -> list[Change]:
         kind = self._services.ledger.kind(KIND)
-        ranges = kind.ranges(Patterns(names.patterns))
-        keys = list(chain.from_iterable(kind.keys.islice(start, end) for start, end in ranges))
+        keys = list(kind.within(Patterns(names.patterns)))
         found: list[Change] = []
         slice_ = max(1, 4_096 // names.effort)
         for number, key in enumerate(keys):
@@ -73,7 +64,7 @@ class Pages:
         """The content, byte for byte, with its type."""
         found = self._store.found(call.name)
         shown = self._store.shown(found)
-        headers = {"ETag": shown.etag, **CONTENT_HEADERS}
+        headers = {"ETag": shown.etag, **SANDBOX}
         return Response(200, memoryview(shown.content), shown.content_type, headers)
 
     async def info(self, call: Call) -> Response:
