@@ -373,6 +373,12 @@ def test_a_write_refuses_members_that_it_does_not_know(action: str, members: str
         assert str(call.error) == f"Unknown member {words}"
 
 
+def test_a_misspelt_member_ends_no_tokens() -> None:
+    """Without the member that says whose, all tokens of the caller would end."""
+    call = one(b'{"action":"token/revoke","requestId":1,"userID":2}')
+    assert str(call.error) == "Unknown member 'userID'; did you mean 'userId'?"
+
+
 def test_a_change_of_a_transaction_refuses_unknown_members_too() -> None:
     """The error says which change it is about."""
     changes = '[{"operation":"put","name":"a","value":"b"},{"operation":"delete","name":"b","entityversion":1}]'

@@ -794,6 +794,7 @@ async def test_revoking_ends_tokens_on_open_connections(world: World) -> None:
     [
         (TokenRevoke(userId=JOHN, tokenId="x"), InvalidParameters),
         (TokenRevoke(userId=99), NotFound),
+        (TokenRevoke(userId=0), NotFound),
         (TokenRevoke(tokenId=""), OutOfBounds),
         (TokenRevoke(tokenId="x" * 65), OutOfBounds),
         (TokenRevoke(token="x"), InvalidCredentials),

@@ -113,10 +113,11 @@ class TokenRefresh(Request, tag="token/refresh"):
     refreshToken: Annotated[str | None, says("A refresh token.")] = None
 
 
-class TokenRevoke(Request, tag="token/revoke"):
+class TokenRevoke(Request, tag="token/revoke", forbid_unknown_fields=True):
     """End tokens at once, on open sockets too: all of the caller's own user, unless one of the members is given.
 
-    Tokens of others, and single ones, need an administrator's unrestricted token.
+    Tokens of others, and single ones, need an administrator's unrestricted token. Unknown members are refused: with a
+    misspelt one, others than were meant would end.
     """
 
     permission = Permission.MANAGE_TOKEN

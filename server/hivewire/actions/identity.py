@@ -211,7 +211,8 @@ async def token_revoke(services: Services, caller: Caller, request: TokenRevoke)
         if asker is None or asker.profile.role != Role.ADMIN or not identity.unrestricted:
             raise NotAllowed("ending these tokens needs an administrator's unrestricted token")
     if own or request.userId is not None:
-        return await _revoke_all(services, request.userId or identity.user_id, identity.login)
+        number = identity.user_id if request.userId is None else request.userId
+        return await _revoke_all(services, number, identity.login)
     revocations, token_id = services.tokens.revocations, request.tokenId
     if request.token is not None:
         token_id = services.tokens.claims(request.token).j or None
