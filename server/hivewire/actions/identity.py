@@ -10,12 +10,12 @@ from msgspec import Raw, structs
 
 from hivewire.access.identity import Identity
 from hivewire.access.passwords import Busy
+from hivewire.access.profiles import change_profile, overtaken
 from hivewire.access.tokens import MAX_TOKEN, SMALLEST_TIME, Claims, login_claims
-from hivewire.access.users import User
+from hivewire.access.users import User, UserProfile
 from hivewire.caller import Caller
 from hivewire.keyed_lock import TooManyWaiting
 from hivewire.ledger.pending import PendingWrite, commit
-from hivewire.ledger.records import Expected, Refused
 from hivewire.services import Services, now
 from hivewire_protocol import coercion, times
 from hivewire_protocol.errors import (
@@ -31,7 +31,6 @@ from hivewire_protocol.errors import (
     Unavailable,
     UnknownLogin,
     UserNotActive,
-    VersionConflict,
     WireError,
 )
 from hivewire_protocol.messages import NOTHING, Reply
@@ -221,27 +220,16 @@ async def token_revoke(services: Services, caller: Caller, request: TokenRevoke)
     if revocations.full and token_id not in revocations:
         raise OutOfBounds("too many tokens are revoked: end all tokens of the user")
     transaction = revocations.revoke(token_id, identity.login)
-    return await commit(services.ledger, PendingWrite(transaction, lambda changes: NOTHING, _overtaken))
+    return await commit(services.ledger, PendingWrite(transaction, lambda changes: NOTHING, overtaken))
 
 
 async def _revoke_all(services: Services, number: int, author: str) -> Reply:
     """Begin a new generation of the user's tokens."""
-    while True:
-        user = services.users.by_id(number)
-        record = services.ledger.get("user", user.login) if user is not None else None
-        if user is None or record is None:
-            raise NotFound(f"User with id = {number} not found")
-        profile = structs.replace(user.profile, generation=user.profile.generation + 1)
-        transaction = services.users.write(user.login, profile, author, (Expected(revision=record.revision),))
-        try:
-            return await commit(services.ledger, PendingWrite(transaction, lambda changes: NOTHING, _overtaken))
-        except VersionConflict:
-            continue
 
+    def changed(profile: UserProfile) -> UserProfile:
+        return structs.replace(profile, generation=profile.generation + 1)
 
-def _overtaken(refused: Refused) -> WireError:
-    """The user was changed concurrently. Never shown to a caller."""
-    return VersionConflict(f"{refused.write.kind} {refused.write.key} has changed")
+    return await change_profile(services.users, number, author, changed)
 
 
 def _claims(granter: Identity, user: User, payload: TokenPayload) -> Claims:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from msgspec import structs
 
 from hivewire.access.passwords import Busy
+from hivewire.access.profiles import change_profile
 from hivewire.access.users import User, UserProfile
 from hivewire.caller import Caller
 from hivewire.ledger.pending import PendingWrite, commit
@@ -21,7 +22,6 @@ from hivewire_protocol.errors import (
     OutOfBounds,
     Unauthorized,
     Unavailable,
-    VersionConflict,
     WireError,
 )
 from hivewire_protocol.messages import NOTHING, Reply
@@ -176,40 +176,21 @@ async def update(services: Services, caller: Caller, request: UserUpdate) -> Rep
         raise NotAllowed("This is the last active administrator")
     _check(fields)
     password_hash = await _hashed(services, fields.password) if fields.password else None
-    await _store(services, asker.login, user.id, fields, password_hash)
+
+    def changed(profile: UserProfile) -> UserProfile:
+        return structs.replace(
+            profile,
+            password_hash=password_hash or profile.password_hash,
+            role=_or(fields.role, profile.role),
+            status=_or(fields.status, profile.status),
+            data=fields.data,
+            intro_reviewed=bool(_or(fields.introReviewed, profile.intro_reviewed)),
+        )
+
+    await change_profile(services.users, user.id, asker.login, changed)
     if fields.status == Status.ACTIVE:
         services.throttle.forgive(user.login)
     return NOTHING
-
-
-async def _store(
-    services: Services, author: str, number: int, fields: UserUpdateFields, password_hash: str | None
-) -> None:
-    """Replace the profile; start again when somebody else changed it first."""
-    while True:
-        user = services.users.by_id(number)
-        record = services.ledger.get("user", user.login) if user is not None else None
-        if user is None or record is None:
-            raise NotFound(f"User with id = {number} not found")
-        profile = structs.replace(
-            user.profile,
-            password_hash=password_hash or user.profile.password_hash,
-            role=_or(fields.role, user.profile.role),
-            status=_or(fields.status, user.profile.status),
-            data=fields.data,
-            intro_reviewed=bool(_or(fields.introReviewed, user.profile.intro_reviewed)),
-        )
-        transaction = services.users.write(user.login, profile, author, (Expected(revision=record.revision),))
-        try:
-            await commit(services.ledger, PendingWrite(transaction, lambda changes: NOTHING, _overtaken))
-            return
-        except VersionConflict:
-            continue
-
-
-def _overtaken(refused: Refused) -> WireError:
-    """The user was changed concurrently. Never shown to a caller."""
-    return VersionConflict(f"user {refused.write.key} has changed")
 
 
 def _is_active_admin(user: User) -> bool:
