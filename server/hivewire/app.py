@@ -12,9 +12,6 @@ import gc
 import os
 from collections.abc import Callable
 from functools import partial
-from importlib.metadata import version
-
-from msgspec import Struct
 
 from hivewire import actions
 from hivewire.access import bootstrap
@@ -39,23 +36,11 @@ from hivewire.transport.admission import Admission
 from hivewire.transport.events import EventStreams
 from hivewire.transport.server import Server
 from hivewire.transport.sockets import Sockets
+from hivewire.welcome import Started, Tell, welcome
 from hivewire.workers import Workers
-
-
-class Started(Struct):
-    """The welcome for the operator once the port is open; `password` is set only when it was just generated."""
-
-    url: str
-    data: str
-    login: str
-    password: str | None
-    records: int
-
 
 Load = Callable[[], Settings]
 """Loads the settings again from the sources of the start."""
-
-Tell = Callable[[Started], None]
 
 
 def run(settings: Settings, load: Load, started: Tell, *, accept_loss: bool = False) -> None:
@@ -96,7 +81,7 @@ async def serve(settings: Settings, load: Load, started: Tell, *, accept_loss: b
         url = port.url_of(sock, settings.tls_certificate is not None)
         records = len(store.ledger.kind("configuration").live)
         news = Started(url, os.path.abspath(settings.data), settings.admin_login, first.password, records)  # noqa: ASYNC240 - no I/O
-        server.on_listening = partial(_tell, news, started)
+        server.on_listening = partial(welcome, news, started)
         try:
             await server.serve(sockets=[sock])
         finally:
@@ -149,8 +134,3 @@ def _start(component: Component, telemetry: Telemetry, stack: contextlib.AsyncEx
     telemetry.gauges |= component.gauges()
     stack.push_async_callback(component.close)
     component.start()
-
-
-def _tell(news: Started, started: Tell) -> None:
-    log.info("started", url=news.url, data=news.data, configurations=news.records, version=version("hivewire"))
-    started(news)
