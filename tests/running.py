@@ -27,6 +27,12 @@ SECRET = "a secret for tests, longer than 32 bytes"
 UNLIMITED = {"HIVEWIRE_ANONYMOUS_RATE": "0"}
 """All clients of a test have one address, so together they send more without a token than one client would."""
 
+
+def unmeasured() -> dict[str, str]:
+    """The environment of a process whose lines are not counted: what counts them loads modules of its own."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
+
+
 PATIENCE = 100
 """Seconds after which an answer or an end is not waited for any more. It only ends what hangs, on any machine."""
 

@@ -26,7 +26,7 @@ from hivewire import app
 from hivewire.settings import Settings
 from tests.forked import Forked
 from tests.gate.wire import dial
-from tests.running import PASSWORD, PATIENCE, RunningGateway, Talk
+from tests.running import PASSWORD, PATIENCE, RunningGateway, Talk, unmeasured
 
 
 def hivewire(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -260,6 +260,7 @@ def test_a_second_gateway_is_refused_before_it_loads_the_gateway(data: Path) -> 
             capture_output=True,
             text=True,
             timeout=PATIENCE,
+            env=unmeasured(),
         )
         assert gateway.stop() == 0
     loaded = {line.rpartition("|")[2].strip() for line in refused.stderr.splitlines()}
