@@ -65,8 +65,8 @@ bench-compare: $(VENV)/.test ## compare speed and memory with another checkout (
 soak: $(VENV)/.test ## kill a gateway under full load for a minute (SECONDS=n) and see that watchers get everything, once
 	$(BIN)/python -m bench.soak --seconds $(or $(SECONDS),60)
 
-siege: $(VENV)/.test ## attack every shared limit without a login for some seconds each (SECONDS=n), and see that a client with a token is served
-	$(BIN)/python -m bench.siege --seconds $(or $(SECONDS),5)
+siege: $(VENV)/.test ## attack every shared limit without a login for some seconds each (SECONDS=n; SHORT=1 measures no times), and see that a client with a token is served
+	$(BIN)/python -m bench.siege --seconds $(or $(SECONDS),5) $(if $(SHORT),--short)
 
 faults: $(VENV)/.test ## run all forms of the fault tests: kills, full disks, broken files, floods, slow clients (some minutes)
 	$(BIN)/python -m pytest tests/faults --long
