@@ -111,10 +111,13 @@ class Session:
             taken = False
             for call in calls:
                 call.fail(error)
-        if isinstance(found, Call):
+        if not isinstance(found, Call):
+            self._receive_batch(found, len(message))
+        elif self._line or not self._may_start(found):
             self._line_up(calls, len(message))
-        else:
-            self._receive_batch(calls, len(message))
+        else:  # without a queue, which would take more memory than the rest of an idle session
+            found.size = len(message)
+            self._start(found)
         return taken
 
     def pause(self) -> None:

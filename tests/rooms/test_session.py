@@ -561,6 +561,15 @@ async def test_an_unforeseen_failure_is_one_internal_error_and_the_session_goes_
     assert len(seen) == 1
 
 
+async def test_a_request_before_the_login_makes_no_queue(world: World) -> None:
+    """An idle session would keep the queue, which takes more memory than all the rest of it."""
+    sent: list[bytes] = []
+    session = Session(world.dispatcher, Caller("a", "h"), sent.append, lambda: None)
+    assert session.receive_from_stranger(b'{"action":"server/info"}')
+    assert b'"status":"success"' in sent[0]
+    assert session._line is None
+
+
 async def test_a_long_line_of_waiting_requests_is_worked_off_to_the_end() -> None:
     """Thousands of requests behind a login are all answered in short slices, and the owner is notified."""
     ledger = Ledger(MemoryJournal(), lambda: 1)
