@@ -772,6 +772,15 @@ async def test_a_failing_observer_affects_nobody_else(ledger: Ledger, reported: 
     assert ledger.failing is None
 
 
+async def test_an_observer_of_some_kinds_gets_each_of_their_commits_once(ledger: Ledger) -> None:
+    """A commit with changes of two of its kinds too, and none of other kinds."""
+    seen: list[list[str]] = []
+    ledger.observe(lambda changes: seen.append([change.kind for change in changes]), "user", "tenant")
+    for kinds in (["user", "tenant"], ["configuration"], ["configuration", "tenant"]):
+        await ledger.commit(Transaction([Write(kind, "a", b"x", "text/plain") for kind in kinds]))
+    assert seen == [["user", "tenant"], ["configuration", "tenant"]]
+
+
 async def test_a_writer_that_ends_leaves_nobody_waiting(
     ledger: Ledger, journal: GatedJournal, reported: list[str]
 ) -> None:

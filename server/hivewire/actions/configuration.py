@@ -188,8 +188,9 @@ def _check_type(request: ConfigurationPut | TransactChange, content_type: str, c
 def _name_to_put(services: Services, caller: Caller, given: str | None) -> str:
     name, most = _name(services, caller, given), services.settings.name_length
     # A longer name may have been written through another dialect; then it can be written here too.
-    if not (1 <= len(name) <= most and name.isprintable()) and services.ledger.get(KIND, name) is None:
-        if not 1 <= len(name) <= most:
+    fits = 1 <= len(name) <= most
+    if not (fits and name.isprintable()) and services.ledger.get(KIND, name) is None:
+        if not fits:
             raise _out_of_length("Name", name, most, "name_length")
         _refuse_characters(name)
     return name

@@ -119,12 +119,9 @@ class Ledger(State):
     def observe(self, observer: Observer, *kinds: str) -> None:
         """Call an observer with the changes of each commit, own or foreign, in order of revisions, before the answers.
 
-        With `kinds`, only of commits with a change of one of them; those observers come before all others.
+        With `kinds`, only of commits with a change of one of them. Observers are called in the order of registration.
         """
-        for kind in kinds:
-            self._writer.observers_of[kind].append(observer)
-        if not kinds:
-            self._writer.observers.append(observer)
+        self._writer.observers.append((observer, frozenset(kinds)))
 
     # Writing.
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Callable, Sequence
 from time import perf_counter
 from typing import Any, TypeAlias
@@ -54,15 +54,14 @@ STOPPING = "the gateway is stopping"
 class Writer:
     """Takes transactions, writes them in batches, updates the state and notifies observers.
 
-    `observers` get every commit, `observers_of` a kind those with a change of that kind, before the others.
+    `observers` get every commit or, with kinds, those with a change of one of their kinds.
     `failing` is the reason why writes fail, None while they work; `broken` says that the writer ended. `on_commit` gets
     the number of changes of each own commit and the seconds until it was durable.
     """
 
     def __init__(self, state: State, journal: Journal, now: Callable[[], int], max_waiting: int) -> None:
         self.failing: str | None = "not open yet"
-        self.observers: list[Observer] = []
-        self.observers_of: defaultdict[str, list[Observer]] = defaultdict(list)
+        self.observers: list[tuple[Observer, frozenset[str]]] = []
         self.on_commit: Callable[[int, float], None] = lambda changes, seconds: None
         self._state = state
         self._journal = journal
@@ -178,10 +177,10 @@ class Writer:
             self._break(error)
             return
         kinds = {change.kind for change in entry.changes}
-        concerned = [observer for kind in kinds for observer in self.observers_of.get(kind, ())]
-        for observe in concerned + self.observers:
+        for observe, wanted in self.observers:
             try:
-                observe(entry.changes)
+                if not wanted or wanted & kinds:
+                    observe(entry.changes)
             except Exception as error:
                 report("an observer of the ledger failed", error)
 

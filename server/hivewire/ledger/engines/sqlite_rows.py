@@ -34,8 +34,8 @@ def insertion(changes: Sequence[Change]) -> tuple[str, list[Any]]:
     if values is None:
         common, values = (), _different(changes)
     size = rounded(len(changes))
-    unused = (size - len(changes)) * (len(_COLUMNS) - len(common))
-    return _statement(size, common), values + [0] * unused
+    values += [0] * ((size - len(changes)) * (len(_COLUMNS) - len(common)))
+    return _statement(size, common), values
 
 
 def rounded(count: int) -> int:
