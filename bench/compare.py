@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -48,23 +47,8 @@ Load = Callable[[Side, float], "AbstractContextManager[Turn]"]
 @contextmanager
 def turns(module: str, *words: str, **options: object) -> Iterator[Turn]:
     """A load generator whose connections wait between two turns (`bench.turns`)."""
-    command = servers.command(module, *words, turns=True, **options)
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    stdin, stdout = process.stdin, process.stdout
-    assert stdin is not None
-    assert stdout is not None
-
-    def turn() -> float:
-        stdin.write("\n")
-        stdin.flush()
-        return float(json.loads(stdout.readline())["rate"])
-
-    try:
-        stdout.readline()  # once it is connected
-        yield turn
-    finally:
-        process.kill()
-        process.communicate()
+    with servers.prompted(servers.command(module, *words, turns=True, **options), greets=True) as ask:
+        yield lambda: float(json.loads(ask())["rate"])
 
 
 def sockets(kind: str, in_flight: int) -> Load:
@@ -113,25 +97,13 @@ LOADS: dict[str, tuple[Load, int]] = {
 def holder(side: Side, module: str, **options: object) -> Iterator[Callable[[int], None]]:
     """A process that holds connections; calling gives it a number to hold more of, and waits until it does."""
     command = servers.command(module, "hold", port=side.server.port, path=side.server.path, token=side.token, **options)
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    stdin, stdout = process.stdin, process.stdout
-    assert stdin is not None
-    assert stdout is not None
-    if module == "bench.watchers":
-        stdout.readline()
+    with servers.prompted(command, greets=module == "bench.watchers") as ask:
 
-    def more(count: int) -> None:
-        stdin.write(f"{count}\n")
-        stdin.flush()
-        if not stdout.readline():
-            raise RuntimeError("the connections were not held")
-        time.sleep(1)  # let the buffers of the handshakes go
+        def more(count: int) -> None:
+            ask(count)
+            time.sleep(1)  # let the buffers of the handshakes go
 
-    try:
         yield more
-    finally:
-        process.kill()
-        process.communicate()
 
 
 def entries(side: Side) -> float:

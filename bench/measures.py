@@ -156,24 +156,14 @@ def subscription_memory(folder: Path, say: Callable[[str], None]) -> list[Row]:
     rows = []
     with servers.gateway(folder / "held.db") as server:
         command = servers.command("bench.watchers", "hold", port=server.port, path=server.path, token=log_in(server))
-        holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        assert holder.stdin is not None
-        assert holder.stdout is not None
-        try:
-            holder.stdout.readline()
+        with servers.prompted(command, greets=True) as ask:
             for more, what in ((1, "the first subscription of a connection"), (9, "each further subscription")):
                 say(f"memory for {what}")
                 time.sleep(1)  # let buffers of the handshakes go
                 before = server.rss()
-                holder.stdin.write(f"{more}\n")
-                holder.stdin.flush()
-                if not holder.stdout.readline():
-                    raise RuntimeError("the subscriptions were not made")
+                ask(more)
                 time.sleep(1)
                 rows.append(Row(f"memory for {what}", (server.rss() - before) / (1_000 * more), "KiB", at_most=1))
-        finally:
-            holder.kill()
-            holder.communicate()
     return rows
 
 
@@ -347,25 +337,17 @@ def idle_memory(folder: Path, say: Callable[[str], None]) -> list[Row]:
     rows = []
     with servers.gateway(folder / "idle.db") as server:
         command = servers.command("bench.generator", "hold", port=server.port, path=server.path, token=log_in(server))
-        holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        assert holder.stdin is not None
-        assert holder.stdout is not None
-        try:
+        with servers.prompted(command) as ask:
             before, held = server.rss(), 0
             for target in (1_000, 5_000):
                 say(f"{target} idle connections")
-                holder.stdin.write(f"{target - held}\n")
-                holder.stdin.flush()
-                held = int(holder.stdout.readline() or 0)
+                held = int(ask(target - held))
                 time.sleep(1)  # let buffers of the handshakes go
                 after = server.rss()
-                if held != target or holder.poll() is not None:
+                if held != target:
                     raise RuntimeError(f"the generator did not hold {target:,} connections")
                 each = (after - before) / held
                 rows.append(Row(f"memory for each of {held:,} idle connections", each, "KiB", at_most=10))
-        finally:
-            holder.kill()
-            holder.communicate()
     return rows
 
 

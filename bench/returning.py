@@ -12,7 +12,6 @@ import asyncio
 import json
 import os
 import re
-import sys
 import time
 from contextlib import suppress
 from typing import Any
@@ -20,7 +19,7 @@ from typing import Any
 import uvloop
 
 from bench.servers import GENERATOR_CORES, TRUSTING, pin
-from bench.turns import finish
+from bench.turns import finish, lines
 from bench.watchers import PUT, Latch, Watcher, masked_long
 
 MISSED = 5
@@ -79,8 +78,7 @@ async def writer(options: argparse.Namespace) -> dict[str, Any]:
     answers = Latch()
     client = await connected(options, answers)
     print("{}", flush=True)
-    reader = asyncio.StreamReader()
-    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    reader = await lines()
     await reader.readline()
     frame = masked_long(json.dumps({**PUT, "name": "quiet"}).encode())
     taken: list[float] = []

@@ -13,7 +13,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, ClassVar, NamedTuple
@@ -78,6 +78,44 @@ def generate(module: str, *words: str, **options: object) -> Any:
         told = {name: value for name, value in options.items() if name not in ("token", "secret")}
         raise RuntimeError(f"{module} {' '.join(words)} {told}: {run.stderr.strip()[-1_000:]}")
     return json.loads(run.stdout)
+
+
+@contextmanager
+def prompted(command: Sequence[str], greets: bool = False) -> Iterator[Callable[..., str]]:
+    """A load generator that answers each line of input with a line; calling sends one and returns the answer.
+
+    It is killed at the end. `greets`: it prints a line when it is ready. Raises RuntimeError, with the end of what it
+    complained of, when it has ended by itself.
+    """
+    name = " ".join(command[2:4])  # without the token behind them
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+    def answer() -> str:
+        if not (line := _pipe(process.stdout).readline()):
+            raise RuntimeError(f"{name}: {_pipe(process.stderr).read().strip()[-1_000:]}")
+        return line
+
+    def ask(line: object = "") -> str:
+        _pipe(process.stdin).write(f"{line}\n")
+        _pipe(process.stdin).flush()
+        return answer()
+
+    try:
+        if greets:
+            answer()
+        yield ask
+        if process.poll() is not None:
+            raise RuntimeError(f"{name} ended by itself")
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def _pipe(pipe: IO[str] | None) -> IO[str]:
+    assert pipe is not None
+    return pipe
 
 
 @contextmanager

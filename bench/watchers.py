@@ -9,7 +9,6 @@ import argparse
 import asyncio
 import json
 import re
-import sys
 import time
 from typing import Any
 
@@ -17,7 +16,7 @@ import uvloop
 
 from bench.generator import SUCCESS, VALUE, Connection, masked
 from bench.servers import GENERATOR_CORES, pin
-from bench.turns import fail, finish
+from bench.turns import fail, finish, lines
 
 PUT = {"action": "configuration/put", "requestId": 12345, "name": "fan.1", "value": "v" * 20}
 UPDATE, BOOKMARK = b'"action":"configuration/update"', b'"action":"configuration/bookmark"'
@@ -146,8 +145,7 @@ async def hold(options: argparse.Namespace) -> dict[str, Any]:
     latch, made = Latch(), 0
     watchers = await watch(options, latch, options.watchers, [None])
     print(len(watchers), flush=True)
-    reader = asyncio.StreamReader()
-    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    reader = await lines()
     while line := await reader.readline():
         for _ in range(int(line)):
             ready, made = latch.expect(len(watchers)), made + 1

@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import statistics
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import IO, Any, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 from bench import servers
 from bench.measures import Row
@@ -184,37 +183,9 @@ def loaded(peer: Peer, folder: Path) -> Iterator[Load]:
         yield Load(peer.program, server, peer.log_in(server))
 
 
-@contextmanager
-def holding(command: list[str], greets: bool = False) -> Iterator[Callable[[int], None]]:
-    """A process that holds connections: call it with how many more. It raises RuntimeError when it cannot."""
-    holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-    def wait() -> None:
-        if not _pipe(holder.stdout).readline():
-            raise RuntimeError(f"{command}: {_pipe(holder.stderr).read().strip()[-1_000:]}")
-
-    def more(count: int) -> None:
-        _pipe(holder.stdin).write(f"{count}\n")
-        _pipe(holder.stdin).flush()
-        wait()
-
-    try:
-        if greets:
-            wait()
-        yield more
-    finally:
-        holder.kill()
-        holder.communicate()
-
-
-def _pipe(pipe: IO[str] | None) -> IO[str]:
-    assert pipe is not None
-    return pipe
-
-
 def watcher_memory(load: Load, effort: Effort) -> float:
     """KiB of resident memory of the server for each of so many watchers, after the first ones."""
-    with holding(load.command("hold")) as more:
+    with servers.prompted(load.command("hold")) as more:
         more(FIRST_WATCHERS)
         time.sleep(effort.settle)
         before = load.server.rss()

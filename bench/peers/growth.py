@@ -13,7 +13,7 @@ from typing import Any
 
 from bench import measures, servers
 from bench.measures import Row
-from bench.peers.compare import HIVEWIRE, QUICK, Effort, Load, holding, in_turn
+from bench.peers.compare import HIVEWIRE, QUICK, Effort, Load, in_turn
 from bench.servers import Server
 
 ACTIVE = 100
@@ -101,7 +101,7 @@ def _grown(folder: Path, what: str, count: int) -> Iterator[tuple[Load, float]]:
 def _hold(stack: ExitStack, module: str, server: Server, token: str, count: int, **options: object) -> None:
     command = servers.command(module, "hold", port=server.port, path=server.path, token=token, **options)
     greets = module == "bench.watchers"  # it says when its connections stand
-    more = stack.enter_context(holding(command, greets))
+    more = stack.enter_context(servers.prompted(command, greets))
     if count:
         more(count)
 

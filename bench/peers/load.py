@@ -10,7 +10,6 @@ import argparse
 import asyncio
 import json
 import random
-import sys
 import time
 from typing import Any
 
@@ -19,7 +18,7 @@ import uvloop
 from bench.peers import PEERS
 from bench.peers.peer import NAMES, Peer
 from bench.servers import GENERATOR_CORES, cpu_seconds, pin
-from bench.turns import finish
+from bench.turns import finish, lines
 from bench.watchers import Latch
 
 WARM_SECONDS = 0.5
@@ -107,8 +106,7 @@ async def hold(peer: Peer, options: argparse.Namespace) -> dict[str, Any]:
     """Hold idle watchers; each line of input says how many more, each line of output that they are."""
     latch = Latch()
     held: list[Any] = []
-    reader = asyncio.StreamReader()
-    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    reader = await lines()
     while line := await reader.readline():
         for _ in range(int(line)):
             held.append(await peer.watch(options, len(held), latch))
