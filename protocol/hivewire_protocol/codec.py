@@ -52,27 +52,23 @@ class Call(Struct, gc=False):
     """One request on its way through: how to answer it, and what it asks or why it cannot be done.
 
     `id` and `action` are what the answer echoes, as raw JSON; without an `action` it is that of the request. With
-    neither, the frame could not be read at all, and the answer has neither. With `error`, `refused` is still
-    set where the action was understood, so that rights are checked before parameters are complained about.
+    neither, the frame could not be read at all, and the answer has neither. `request_type` is the type of the request,
+    also of one with `error`, so that rights are checked before parameters are complained about; None when the action is
+    unknown.
     `reply_wanted` is false for JSON-RPC notifications. `size` is the bytes of the message, counted once for a batch;
     `batch` is the one that the call belongs to. `pending` is for the session: whether it counts the call as unanswered.
     """
 
     request: Request | None
     id: Raw
+    request_type: type[Request] | None = None
     action: bytes | Raw | None = None
     error: WireError | None = None
-    refused: type[Request] | None = None
     rpc: bool = False
     reply_wanted: bool = True
     size: int = 0
     batch: Batch | None = None
     pending: bool = False
-
-    @property
-    def request_type(self) -> type[Request] | None:
-        """The type of the request, even if its members are invalid; None when the action is unknown."""
-        return type(self.request) if self.request is not None else self.refused
 
     def fail(self, error: WireError) -> None:
         """Keep what is wrong with it."""
@@ -143,7 +139,7 @@ def decode(data: bytes) -> Call | list[Call]:
     if request.jsonrpc is not UNSET:
         return _second_pass(data)
     request_id = request.requestId
-    return Call(request, NULL if request_id is UNSET else request_id)
+    return Call(request, NULL if request_id is UNSET else request_id, type(request))
 
 
 def check_depth(data: bytes) -> None:
@@ -183,7 +179,7 @@ def _unreadable(error: WireError) -> Call:
 def _action_call(members: dict[str, Raw]) -> Call:
     # Both are taken out, because they are echoed as they came and are not parameters.
     action = members.pop("action", NULL)
-    call = Call(None, members.pop("requestId", NULL), action)
+    call = Call(None, members.pop("requestId", NULL), action=action)
     try:
         name = coercion.text(bytes(action))
     except WireError:
@@ -198,13 +194,13 @@ def _action_call(members: dict[str, Raw]) -> Call:
 
 
 def _fill(call: Call, request_type: type[Request], members: dict[str, Raw]) -> None:
-    """Build the request; leave `refused` unset when a common member is wrong: that comes before rights."""
+    """Build the request; leave the `request_type` unset when a common member is wrong: that comes before rights."""
     try:
         coercion.build(Request, members)
     except MalformedJson:
         call.fail(MalformedJson())
         return
-    call.refused = request_type
+    call.request_type = request_type
     try:
         call.request = coercion.build(request_type, members)
     except MalformedJson as error:
@@ -218,7 +214,7 @@ def _rpc_call(members: dict[str, Raw]) -> Call:
     """A JSON-RPC 2.0 request object (JSON-RPC 2.0, section 4)."""
     request_id = members.get("id")
     identified = request_id is not None and bytes(request_id)[:1] in b'"-0123456789n'
-    call = Call(None, request_id if request_id is not None and identified else NULL, b"null", rpc=True)
+    call = Call(None, request_id if request_id is not None and identified else NULL, action=b"null", rpc=True)
     name = coercion.plain_text(members.get("method", NULL))
     if coercion.plain_text(members["jsonrpc"]) != "2.0" or name is None or (request_id is not None and not identified):
         call.error = InvalidRpc()
@@ -228,7 +224,7 @@ def _rpc_call(members: dict[str, Raw]) -> Call:
     if (request_type := REQUESTS.get(name)) is None:
         call.error = UnknownAction(UnknownAction.text.format(action=name[:128]))
     elif params[:1] != b"{":
-        call.refused = request_type
+        call.request_type = request_type
         call.error = InvalidParameters("params must be an object: parameters are taken by name")
     else:
         given = coercion.decode_members(params)
@@ -244,7 +240,7 @@ def _batch(data: bytes) -> Call | list[Call]:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return Call(None, NULL, error=MalformedJson())
     if not 1 <= len(elements) <= MAX_BATCH:
-        return Call(None, NULL, b"null", error=InvalidRpc(), rpc=True)
+        return Call(None, NULL, action=b"null", error=InvalidRpc(), rpc=True)
     return [_element(bytes(element)) for element in elements]
 
 
@@ -254,7 +250,7 @@ def _element(data: bytes) -> Call:
     except WireError:
         members = {}
     if "jsonrpc" not in members:
-        return Call(None, NULL, b"null", error=InvalidRpc(), rpc=True)
+        return Call(None, NULL, action=b"null", error=InvalidRpc(), rpc=True)
     return _rpc_call(members)
 
 
@@ -265,7 +261,7 @@ def answer(call: Call, reply: Reply) -> bytes:
         return refuse(call, TooLarge())
     if call.rpc:
         return b'{"jsonrpc":"2.0","id":%b,"result":{%b}}' % (bytes(call.id), members)
-    head = _HEADS[type(call.request)] if call.action is None else b'{"action":%b,"requestId":' % bytes(call.action)  # type: ignore[index]
+    head = _HEADS[call.request_type] if call.action is None else b'{"action":%b,"requestId":' % bytes(call.action)  # type: ignore[index]
     return b"".join((head, call.id, b',"status":"success",' if members else b',"status":"success"', members, b"}"))
 
 
@@ -282,7 +278,9 @@ def refuse(call: Call, error: WireError) -> bytes:
             data,
         )
     echo = b""
-    action = call.action if call.request is None or call.action is not None else _ECHO[type(call.request)]
+    action = call.action
+    if action is None and call.request_type is not None:
+        action = _ECHO[call.request_type]
     if action is not None:
         echo = b'"action":%b,"requestId":%b,' % (bytes(action), bytes(call.id))
     members = b"," + encode(error.members)[1:-1] if error.members else b""

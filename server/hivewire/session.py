@@ -284,7 +284,7 @@ class Session:
 
     def _succeed(self, call: Call, reply: Reply) -> None:
         """Send the success reply of a call."""
-        self._dispatcher.telemetry.succeeded[type(call.request)] += 1  # type: ignore[index]
+        self._dispatcher.telemetry.succeeded[call.request_type] += 1  # type: ignore[index]
         self._emit(call, answer(call, reply))
 
     def _fail(self, call: Call, cause: BaseException) -> None:

@@ -369,7 +369,7 @@ def test_a_write_refuses_members_that_it_does_not_know(action: str, members: str
         f'{{"jsonrpc":"2.0","id":1,"method":"configuration/{action}","params":{{{members}}}}}',
     ):
         call = one(frame.encode())
-        assert (type(call.error), call.refused) == (InvalidParameters, REQUESTS[f"configuration/{action}"])
+        assert (type(call.error), call.request_type) == (InvalidParameters, REQUESTS[f"configuration/{action}"])
         assert str(call.error) == f"Unknown member {words}"
 
 
@@ -731,7 +731,7 @@ ESCAPED = '"a\\u2028b\\u2029c\u2027d\u20ace"'.encode()
 @pytest.mark.parametrize("rpc", [False, True])
 def test_line_separators_are_escaped_in_answers_and_errors(rpc: bool) -> None:
     """U+2028 and U+2029 leave as escapes, in values, texts and members alike; other characters leave as they are."""
-    call = Call(None, msgspec.Raw(b"1"), b"null", rpc=rpc)
+    call = Call(None, msgspec.Raw(b"1"), action=b"null", rpc=rpc)
     reply = ConfigurationReply(Configuration("n", SEPARATORS, 1), 1)
     refused = codec.refuse(call, VersionConflict(SEPARATORS, change=SEPARATORS))
     assert b'"value":%b,' % ESCAPED in codec.answer(call, reply)

@@ -45,7 +45,7 @@ def test_every_error_says_what_it_means(found: type[WireError]) -> None:
 @pytest.mark.parametrize("found", CLASSES, ids=lambda found: found.__name__)
 def test_every_error_has_the_envelope_of_an_action_frame(found: type[WireError]) -> None:
     """Members come in the order action, requestId, code, status, error, then what is particular to the error."""
-    call = Call(None, Raw(b"1.0"), b'"a/b"')
+    call = Call(None, Raw(b"1.0"), action=b'"a/b"')
     text = json.dumps(found.text).encode()
     head = b'{"action":"a/b","requestId":1.0,"code":%d,"status":"error","error":%b' % (found.code, text)
     assert codec.refuse(call, found()) == head + b"}"
@@ -59,7 +59,7 @@ def test_every_error_has_the_envelope_of_an_action_frame(found: type[WireError])
 @pytest.mark.parametrize("found", CLASSES, ids=lambda found: found.__name__)
 def test_every_error_has_the_envelope_of_json_rpc(found: type[WireError]) -> None:
     """The five JSON-RPC codes stand for their cases, everything else keeps its code; further members go to `data`."""
-    call = Call(None, Raw(b'"x"'), b"null", rpc=True)
+    call = Call(None, Raw(b'"x"'), action=b"null", rpc=True)
     code = RPC_CODES.get(found.__name__, found.code)
     text = json.dumps(found.text).encode()
     head = b'{"jsonrpc":"2.0","id":"x","error":{"code":%d,"message":%b' % (code, text)
@@ -71,7 +71,7 @@ def test_texts_with_quotes_and_newlines_stay_valid_json() -> None:
     """An error that repeats client input is still one well-formed line."""
     text = 'a "quoted"\n\x00 ä \\ word'
     for rpc in (False, True):
-        line = codec.refuse(Call(None, codec.NULL, b"null", rpc=rpc), WireError(text))
+        line = codec.refuse(Call(None, codec.NULL, action=b"null", rpc=rpc), WireError(text))
         assert b"\n" not in line
         found = msgspec.json.decode(line)
         assert text == (found["error"]["message"] if rpc else found["error"])
