@@ -98,7 +98,7 @@ def _services(settings: Settings, store: Store, key: Key) -> Services:
     access, refresh = settings.access_token_lifetime * 1_000, settings.refresh_token_lifetime * 1_000
     tokens = Tokens(key, store.users, store.tenants, access, refresh)
     telemetry, workers = Telemetry(), Workers()
-    store.ledger.on_commit = telemetry.committed
+    store.ledger.measure(telemetry.committed)
     telemetry.on_failure = store.ledger.audit.failed
     hub = Hub(store.ledger, tokens, settings.conflate_after, telemetry.unexpected, settings.bookmark_seconds)
     return Services(

@@ -14,9 +14,8 @@ from hivewire.access.passwords import Passwords
 from hivewire.access.tenants import Tenants
 from hivewire.access.users import Users
 from hivewire.ledger.engines import journal_at
-from hivewire.ledger.journal import JournalError
 from hivewire.ledger.ledger import COMPACT_SECONDS, DEFAULT_RETENTION, STALL_SECONDS, Ledger
-from hivewire.ledger.records import NotDurable
+from hivewire.ledger.records import JournalError, NotDurable
 from hivewire.ledger.retention import Retention
 from hivewire.services import now
 from hivewire.settings import Settings, StartError

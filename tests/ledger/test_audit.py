@@ -10,8 +10,7 @@ from structlog.testing import capture_logs
 
 from hivewire.ledger.audit import ACTIVITY, MINUTE, MOST_NOTED, PORTION, Audit
 from hivewire.ledger.engines.memory import MemoryJournal
-from hivewire.ledger.journal import AuditFilter
-from hivewire.ledger.records import AuditRow, NotDurable, Undecided
+from hivewire.ledger.records import AuditFilter, AuditRow, NotDurable, Undecided
 from hivewire.ledger.retention import DAY, Retention
 from tests.world import NOW, Clock
 

@@ -14,9 +14,8 @@ import pytest
 from hivewire.ledger.backup import vacuum
 from hivewire.ledger.dump import dump, load
 from hivewire.ledger.engines.sqlite import SqliteJournal
-from hivewire.ledger.journal import JournalError
 from hivewire.ledger.ledger import Ledger
-from hivewire.ledger.records import AuditRow, Change, Transaction, Write
+from hivewire.ledger.records import AuditRow, Change, JournalError, Transaction, Write
 from hivewire.ledger.retention import Retention
 
 FILES = Path(__file__).parent / "files"

@@ -25,9 +25,8 @@ from hivewire.ledger.dump import dump
 from hivewire.ledger.engines.file_lock import Note, noted
 from hivewire.ledger.engines.sqlite import SqliteJournal
 from hivewire.ledger.engines.sqlite_file import SCHEMA_VERSION, header_of
-from hivewire.ledger.journal import JournalError
 from hivewire.ledger.ledger import Ledger
-from hivewire.ledger.records import NotDurable, Transaction, Write
+from hivewire.ledger.records import JournalError, NotDurable, Transaction, Write
 from tests.running import PATIENCE
 
 FILES = Path(__file__).parent / "files"

@@ -372,7 +372,7 @@ async def test_the_log_has_a_length(engine: Any) -> None:
         await kept.write(Transaction([Write("configuration", f"many {n}", b"") for n in range(8)]), put("a"), put("a"))
         await kept.compact()
         assert kept.ledger.oldest == 51
-        assert kept.ledger.log_changes == 10
+        assert kept.ledger.gauges()["ledger_log_changes"][1]() == 10
         assert [len(await kept.ledger.since(50, take=1)), len(await kept.ledger.since(50, take=9))] == [8, 9]
         with pytest.raises(NotKept):
             await kept.ledger.since(49, take=1)

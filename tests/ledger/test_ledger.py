@@ -764,7 +764,7 @@ async def test_a_failing_observer_affects_nobody_else(ledger: Ledger, reported: 
     seen: list[Change] = []
     ledger.observe(broken)
     ledger.observe(seen.extend)
-    ledger.on_commit = broken
+    ledger.measure(broken)
     found = await ledger.commit(put("a"))
     assert seen == found
     assert reported == ["an observer of the ledger failed: broken", "the commit was not measured: broken"]

@@ -24,9 +24,8 @@ from hivewire.ledger.engines import sqlite, sqlite_copy
 from hivewire.ledger.engines.file_lock import FileLock
 from hivewire.ledger.engines.sqlite import SqliteJournal
 from hivewire.ledger.engines.sqlite_file import APPLICATION_ID, SCHEMA_VERSION, creation_script
-from hivewire.ledger.journal import JournalError
 from hivewire.ledger.ledger import Ledger
-from hivewire.ledger.records import AuditRow, Change, NotDurable, Transaction, Write
+from hivewire.ledger.records import AuditRow, Change, JournalError, NotDurable, Transaction, Write
 from tests.running import PATIENCE
 
 PAGE = 4_096
@@ -185,7 +184,7 @@ async def test_bad_paths_are_refused(tmp_path: Path) -> None:
 OPEN = """
     import asyncio, sys
     from pathlib import Path
-    from hivewire.ledger.journal import JournalError
+    from hivewire.ledger.records import JournalError
     from hivewire.ledger.engines.sqlite import SqliteJournal
 
     async def main():

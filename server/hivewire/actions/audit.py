@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Raw
 
 from hivewire.caller import Caller
-from hivewire.ledger.journal import AuditFilter
+from hivewire.ledger.records import AuditFilter
 from hivewire.services import Services
 from hivewire_protocol import times
 from hivewire_protocol.codec import MAX_REPLY

@@ -14,7 +14,7 @@ import click
 from hivewire import settings as catalogue
 from hivewire.cli.output import output_option, tell
 from hivewire.ledger import backup as copies
-from hivewire.ledger.journal import JournalError
+from hivewire.ledger.records import JournalError
 from hivewire.settings import SettingsError
 
 data_option = click.option(

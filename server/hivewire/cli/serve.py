@@ -14,7 +14,7 @@ import click
 from hivewire import settings as catalogue
 from hivewire.cli.output import Columns, Row, output_option, show
 from hivewire.ledger.engines import require_free
-from hivewire.ledger.journal import JournalError
+from hivewire.ledger.records import JournalError
 from hivewire.settings import Effective, Settings, SettingsError, StartError
 
 

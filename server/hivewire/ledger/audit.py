@@ -15,8 +15,8 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from hivewire.ledger.journal import MAX_APPEND, AuditFilter, Journal
-from hivewire.ledger.records import AuditRow, NotDurable, Overloaded, Undecided
+from hivewire.ledger.journal import MAX_APPEND, Journal
+from hivewire.ledger.records import AuditFilter, AuditRow, NotDurable, Overloaded, Undecided
 from hivewire.ledger.retention import DAY, Retention
 from hivewire.telemetry import log
 

@@ -12,7 +12,7 @@ from hivewire.ledger.engines.file_lock import NO_RUN, FileLock, Note
 from hivewire.ledger.engines.sqlite_copy import NO_LINKS, Progress, copy, silent, sync
 from hivewire.ledger.engines.sqlite_file import beside, check, free_name, header_of, location, run_of, tail_of
 from hivewire.ledger.engines.sqlite_start import begin, require_whole
-from hivewire.ledger.journal import JournalError
+from hivewire.ledger.records import JournalError
 
 
 def backup(source: Path, target: Path, progress: Progress = silent) -> None:

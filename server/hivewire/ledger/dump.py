@@ -22,7 +22,7 @@ from hivewire.ledger.engines.sqlite_audit import TABLE as AUDIT_TABLE
 from hivewire.ledger.engines.sqlite_copy import new_file
 from hivewire.ledger.engines.sqlite_file import ROOM, SCHEMA_VERSION, check, creation_script, location, new_name
 from hivewire.ledger.engines.sqlite_start import require_whole
-from hivewire.ledger.journal import JournalError
+from hivewire.ledger.records import JournalError
 
 FORMAT = 1
 

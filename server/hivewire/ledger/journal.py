@@ -25,7 +25,7 @@ from typing import Protocol, TypeAlias
 
 from msgspec import Struct
 
-from hivewire.ledger.records import AuditRow, Change, Outline
+from hivewire.ledger.records import AuditFilter, AuditRow, Change, Outline
 
 NO_HISTORY = frozenset({"secret", "user", "client"})
 """Kinds whose older changes are not kept: no history of password hashes and signing secrets."""
@@ -51,27 +51,6 @@ class Entry(Struct, gc=False):
 
 
 Take: TypeAlias = Callable[[Entry], None]
-
-
-class AuditFilter(Struct, frozen=True):
-    """A filter for rows of the audit: None means any. `others` negates `kind`; `until` is the latest time."""
-
-    kind: str | None = None
-    others: bool = False
-    subject: str | None = None
-    record: int | None = None
-    author: str | None = None
-    until: int | None = None
-
-    def matches(self, row: AuditRow) -> bool:
-        """Whether a row passes the filter."""
-        return (
-            (self.kind is None or (row.kind == self.kind) is not self.others)
-            and self.subject in (None, row.subject)
-            and self.record in (None, row.record)
-            and self.author in (None, row.author)
-            and (self.until is None or row.time <= self.until)
-        )
 
 
 def audit_row(change: Change) -> AuditRow:
@@ -162,7 +141,3 @@ class Journal(Protocol):
 
     async def close(self) -> None:
         """Release all resources. It is always called, also after a failed `open`, and may be called twice."""
-
-
-class JournalError(Exception):
-    """The log cannot be used; the message is a sentence for the operator."""

@@ -211,19 +211,9 @@ class Ledger(State):
 
     # Metrics.
 
-    @property
-    def on_commit(self) -> Callable[[int, float], None]:
-        """Called after each own commit, with the number of changes and the seconds until they were durable."""
-        return self._writer.on_commit
-
-    @on_commit.setter
-    def on_commit(self, observer: Callable[[int, float], None]) -> None:
-        self._writer.on_commit = observer
-
-    @property
-    def log_changes(self) -> int:
-        """How many changes the log holds."""
-        return self._sweep.log.changes
+    def measure(self, meter: Callable[[int, float], None]) -> None:
+        """Call it after each own commit, with the number of changes and the seconds until they were durable."""
+        self._writer.on_commit = meter
 
     def gauges(self) -> Gauges:
         """The metrics: a sentence and a function for each name."""
@@ -232,7 +222,7 @@ class Ledger(State):
             "ledger_oldest": ("The first revision from which the log is complete.", lambda: self.oldest),
             "ledger_log_changes": (
                 "Changes in the log that clients can resume from; those of one transaction share a revision.",
-                lambda: self.log_changes,
+                lambda: self._sweep.log.changes,
             ),
             "commit_waiting_seconds": (
                 "Age of the commit that waits for the storage; 0 when none does.",

@@ -67,6 +67,27 @@ class AuditRow(Struct, gc=False):
     number: int = 0
 
 
+class AuditFilter(Struct, frozen=True):
+    """A filter for rows of the audit: None means any. `others` negates `kind`; `until` is the latest time."""
+
+    kind: str | None = None
+    others: bool = False
+    subject: str | None = None
+    record: int | None = None
+    author: str | None = None
+    until: int | None = None
+
+    def matches(self, row: AuditRow) -> bool:
+        """Whether a row passes the filter."""
+        return (
+            (self.kind is None or (row.kind == self.kind) is not self.others)
+            and self.subject in (None, row.subject)
+            and self.record in (None, row.record)
+            and self.author in (None, row.author)
+            and (self.until is None or row.time <= self.until)
+        )
+
+
 class View(Protocol):
     """The ledger at the moment of an evaluation.
 
@@ -215,6 +236,10 @@ class Undecided(NotDurable):
 
     If it was, the ledger gets it later, like the changes of other gateways.
     """
+
+
+class JournalError(Exception):
+    """The log cannot be used; the message is a sentence for the operator."""
 
 
 Outcome: TypeAlias = "list[Change] | LedgerError"

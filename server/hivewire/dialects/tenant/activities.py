@@ -9,9 +9,8 @@ from hivewire.dialects.tenant.calls import Call, Callers, number, read_body, val
 from hivewire.http.response import JSON, Response, streamed
 from hivewire.http.routes import Context, Route
 from hivewire.ledger.audit import ACTIVITY, Audit
-from hivewire.ledger.journal import AuditFilter
 from hivewire.ledger.pending import unavailable
-from hivewire.ledger.records import AuditRow, NotDurable
+from hivewire.ledger.records import AuditFilter, AuditRow, NotDurable
 from hivewire.services import now
 from hivewire_protocol.encoding import encode
 from hivewire_protocol.nouns.tenant import Privilege

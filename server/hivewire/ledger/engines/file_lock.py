@@ -11,7 +11,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from hivewire.ledger.journal import JournalError
+from hivewire.ledger.records import JournalError
 
 NO_RUN = "0" * 16
 """The run of a file that was never served, or not since its schema has runs."""

@@ -8,17 +8,8 @@ from itertools import islice
 
 from msgspec.structs import replace
 
-from hivewire.ledger.journal import (
-    AUDITED,
-    BATCH_BYTES,
-    NO_HISTORY,
-    SINCE_BYTES,
-    AuditFilter,
-    Entry,
-    Take,
-    audit_row,
-)
-from hivewire.ledger.records import AuditRow, Change, NotDurable, Outline
+from hivewire.ledger.journal import AUDITED, BATCH_BYTES, NO_HISTORY, SINCE_BYTES, Entry, Take, audit_row
+from hivewire.ledger.records import AuditFilter, AuditRow, Change, NotDurable, Outline
 
 
 class MemoryJournal:

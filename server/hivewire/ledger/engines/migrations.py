@@ -14,7 +14,7 @@ from pathlib import Path
 from hivewire.ledger.engines.file_lock import NO_RUN
 from hivewire.ledger.engines.sqlite_copy import copy
 from hivewire.ledger.engines.sqlite_file import SCHEMA_VERSION, Header, free_name, location
-from hivewire.ledger.journal import JournalError
+from hivewire.ledger.records import JournalError
 from hivewire.telemetry import log
 
 # The changes of schema 1 were all kept, so what schema 2 has in addition can be counted.

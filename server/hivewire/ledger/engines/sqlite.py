@@ -29,18 +29,8 @@ from hivewire.ledger.engines.file_lock import FileLock, Note
 from hivewire.ledger.engines.sqlite_file import ROOM, beside, location
 from hivewire.ledger.engines.sqlite_rows import SELECTED, change_of, insertion, rounded
 from hivewire.ledger.engines.sqlite_start import begin, require_readable
-from hivewire.ledger.journal import (
-    AUDITED,
-    BATCH_BYTES,
-    NO_HISTORY,
-    SINCE_BYTES,
-    AuditFilter,
-    Entry,
-    JournalError,
-    Take,
-    audit_row,
-)
-from hivewire.ledger.records import AuditRow, Change, NotDurable, Outline
+from hivewire.ledger.journal import AUDITED, BATCH_BYTES, NO_HISTORY, SINCE_BYTES, Entry, Take, audit_row
+from hivewire.ledger.records import AuditFilter, AuditRow, Change, JournalError, NotDurable, Outline
 
 WAL_BYTES = 64 << 20
 """Size to which a WAL is truncated when it is written back. It grows beyond this while another process reads for long,

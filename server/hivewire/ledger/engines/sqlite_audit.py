@@ -12,8 +12,7 @@ from typing import Any
 import aiosqlite
 from msgspec.structs import astuple
 
-from hivewire.ledger.journal import AuditFilter
-from hivewire.ledger.records import AuditRow
+from hivewire.ledger.records import AuditFilter, AuditRow
 
 TABLE = """
 CREATE TABLE IF NOT EXISTS audit (

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from hivewire.ledger.engines.sqlite_file import APPLICATION_ID, RUNS, beside, location, new_name
-from hivewire.ledger.journal import JournalError
+from hivewire.ledger.records import JournalError
 
 NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
 """Errors of file systems that have no hard links (FAT, some network mounts)."""

@@ -15,7 +15,7 @@ from urllib.parse import quote
 from msgspec import Struct
 
 from hivewire.ledger.engines.file_lock import NO_RUN
-from hivewire.ledger.journal import JournalError
+from hivewire.ledger.records import JournalError
 
 APPLICATION_ID = 0x48765772  # "HvWr": tells our files from other SQLite databases
 SCHEMA_VERSION = 3

@@ -33,7 +33,7 @@ from hivewire.ledger.engines.sqlite_file import (
     run_of,
     tail_of,
 )
-from hivewire.ledger.journal import JournalError
+from hivewire.ledger.records import JournalError
 from hivewire.telemetry import log
 
 ACCEPT_LOSS = "; or go on without the changes in it: hivewire serve --accept-loss"
