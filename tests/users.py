@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 from hivewire.access.users import UserProfile
+from hivewire.settings import Settings
 from hivewire.store import open_store
 from hivewire_protocol.nouns.user import Role, Status
 from tests.running import PASSWORD
@@ -22,7 +23,7 @@ def write_users(data: Path, *users: tuple[str, Role, Status]) -> None:
 
 async def _write(data: Path, users: tuple[tuple[str, Role, Status], ...]) -> None:
     async with AsyncExitStack() as stack:
-        store = await open_store(data, stack)
+        store = await open_store(Settings(data=str(data)), stack)
         secret = HASHER.hash(PASSWORD)
         for login, role, status in users:
             await store.ledger.commit(store.users.write(login, UserProfile(secret, role, status), None))

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import os
 from collections.abc import Callable
 from functools import partial
 
@@ -29,7 +28,7 @@ from hivewire.reload import Reloader
 from hivewire.resources import Resources
 from hivewire.services import Services, elapsed
 from hivewire.settings import Settings, StartError
-from hivewire.store import Store, open_for
+from hivewire.store import Store, open_store
 from hivewire.telemetry import Telemetry, configure_logging, log
 from hivewire.transport import server as port
 from hivewire.transport.admission import Admission
@@ -66,7 +65,7 @@ async def serve(settings: Settings, load: Load, started: Tell, *, accept_loss: b
         check(settings)
         sock = port.bind(settings.host, settings.port)
         stack.callback(sock.close)
-        store = await open_for(settings, stack, accept_loss=accept_loss)
+        store = await open_store(settings, stack, accept_loss=accept_loss)
         first = await bootstrap.prepare(settings, store.ledger, store.users, store.passwords)
         services = _services(settings, store, bootstrap.signing_key(settings, store.ledger, first.signing_secret))
         services.tokens.previous = bootstrap.previous_key(settings, store.ledger)
@@ -80,7 +79,7 @@ async def serve(settings: Settings, load: Load, started: Tell, *, accept_loss: b
         port.leave_signals_to_uvicorn(Reloader(services, server, load))
         url = port.url_of(sock, settings.tls_certificate is not None)
         records = len(store.ledger.kind("configuration").live)
-        news = Started(url, os.path.abspath(settings.data), settings.admin_login, first.password, records)  # noqa: ASYNC240 - no I/O
+        news = Started(url, store.address, settings.admin_login, first.password, records)
         server.on_listening = partial(welcome, news, started)
         try:
             await server.serve(sockets=[sock])

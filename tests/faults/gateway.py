@@ -26,7 +26,7 @@ def main() -> None:
         disk.install()
     really = time.time_ns
     time.time_ns = lambda: really() + desk.take()[1].clock * 1_000_000_000
-    vars(sqlite)["SqliteJournal"] = _watched(disk)  # before `journal_at` imports it
+    vars(sqlite)["SqliteJournal"] = _watched(disk)  # before the engine imports it
     cli.main()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,7 +18,13 @@ from hivewire.ledger.journal import AUDITED, MAX_APPEND, NO_HISTORY, SINCE_BYTES
 from hivewire.ledger.records import AuditFilter, AuditRow, Change, NotDurable
 from tests.ledger.shared import SharedLog
 
-ENGINES = ("memory", "sqlite", "shared")
+ENGINES: dict[str, Callable[[Path], Callable[[], Journal]]] = {
+    "memory": lambda path: partial(same, MemoryJournal()),
+    "sqlite": lambda path: partial(SqliteJournal, path),
+    "shared": lambda path: partial(same, SharedLog().journal()),
+}
+"""For each engine, what makes its log ready to be opened, again and again; `path` is free for its files."""
+
 CONTENTS = {
     "empty": b"",
     "with NULs": b"a\0b\0",
@@ -42,18 +49,21 @@ KEYS = (
 )
 
 
+def same(journal: Journal) -> Journal:
+    """For an engine whose log does not outlive its object."""
+    return journal
+
+
 class Shelf:
     """A place where one engine keeps its log, so that it can be closed and opened again."""
 
-    def __init__(self, engine: str, path: Path) -> None:
-        self._memory = MemoryJournal() if engine == "memory" else SharedLog().journal()
-        self._engine = engine
-        self._path = path
+    def __init__(self, make: Callable[[], Journal]) -> None:
+        self._make = make
         self.journal: Journal
 
     async def open(self) -> Journal:
-        """Open the log, as a new object where the engine has one."""
-        self.journal = SqliteJournal(self._path) if self._engine == "sqlite" else self._memory
+        """Open the log, as a new object where that finds it again."""
+        self.journal = self._make()
         await self.journal.open()
         self.entries: list[Entry] = []
         self.tips: list[int] = []
@@ -73,7 +83,7 @@ class Shelf:
 @pytest.fixture(params=ENGINES)
 async def shelf(request: pytest.FixtureRequest, data: Path) -> AsyncIterator[Shelf]:
     """An open, empty log, for each engine."""
-    shelf = Shelf(request.param, data)
+    shelf = Shelf(ENGINES[request.param](data))
     await shelf.open()
     yield shelf
     await shelf.journal.close()

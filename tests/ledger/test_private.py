@@ -1,29 +1,69 @@
-"""Only the ledger talks to the journal."""
+"""Only the ledger talks to the journal, and nobody above it knows an engine."""
 
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 import hivewire
+from tests.running import NotStarted, RunningGateway
 
 SOURCES = Path(hivewire.__file__).parent
+INSIDE = ("hivewire.ledger.engines", "hivewire.ledger.journal", "sqlite3", "aiosqlite")
+
+
+def above_the_ledger() -> Iterator[tuple[str, ast.AST]]:
+    """Everything in the source of the gateway outside of `ledger/`, with the name of its file."""
+    for path in sorted(SOURCES.rglob("*.py")):
+        name = path.relative_to(SOURCES).as_posix()
+        if not name.startswith("ledger/"):
+            for node in ast.walk(ast.parse(path.read_text())):
+                yield name, node
+
+
+def imported(node: ast.AST) -> list[str]:
+    """The whole names of what an import statement brings in."""
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    return [f"{node.module}.{alias.name}" for alias in node.names] if isinstance(node, ast.ImportFrom) else []
 
 
 def test_nobody_above_the_ledger_touches_the_journal() -> None:
-    """Outside of `ledger/` no code reads an attribute `journal` or imports an engine.
+    """Outside of `ledger/` no code reads an attribute `journal`, except from an engine on its way to the ledger."""
+    found = [
+        (name, ast.unparse(node))
+        for name, node in above_the_ledger()
+        if isinstance(node, ast.Attribute) and node.attr in ("journal", "_journal")
+    ]
+    assert found == [("store.py", "engine.journal")]
 
-    One place asks for an engine, and the command asks whether the data file is free before it loads the gateway.
+
+def test_nobody_above_the_ledger_imports_an_engine() -> None:
+    """Two places ask for the engine of the settings: what opens the ledger, and the command that first asks whether it
+    is free, before it loads the gateway. Nothing else of engines, journal or SQLite is imported, and by text neither.
     """
-    found, asked = [], []
-    for path in sorted(SOURCES.rglob("*.py")):
-        name = path.relative_to(SOURCES).as_posix()
-        if name.startswith("ledger/"):
-            continue
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Attribute) and node.attr in ("journal", "_journal"):
-                found.append(f"{name}:{node.lineno}")
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("hivewire.ledger.engines"):
-                asked.append((name, node.module))
-    assert found == []
-    assert asked == [("cli/serve.py", "hivewire.ledger.engines"), ("store.py", "hivewire.ledger.engines")]
+    asked, named = [], []
+    for name, node in above_the_ledger():
+        asked += [(name, what) for what in imported(node) if what.startswith(INSIDE)]
+        if isinstance(node, ast.Constant) and str(node.value).startswith(INSIDE):
+            named.append((name, node.value))
+    only = "hivewire.ledger.engines.engine_of"
+    assert asked == [("cli/serve.py", only), ("store.py", only)]
+    assert named == []
+
+
+def test_an_engine_is_one_file_and_one_row(data: Path) -> None:
+    """With a row for its addresses a gateway serves on another engine, and asks it whether the ledger is free; nothing
+    above the ledger takes its place for a file."""
+    main = "tests.ledger.elsewhere"
+    with RunningGateway(data, "--data=elsewhere://here", main=main) as gateway, gateway.socket() as talk:
+        assert talk("configuration/put", name="a", value="1")["status"] == "success"
+        assert talk("configuration/get", name="a")["configuration"]["value"] == "1"
+        assert gateway.events("started")[0]["data"] == "elsewhere://here"
+        assert gateway.stop() == 0
+    with pytest.raises(NotStarted, match="error: elsewhere://taken is taken"):
+        RunningGateway(data, "--data=elsewhere://taken", main=main)
+    assert [*data.parent.iterdir()] == []

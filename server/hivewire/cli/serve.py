@@ -13,7 +13,7 @@ import click
 
 from hivewire import settings as catalogue
 from hivewire.cli.output import Columns, Row, output_option, show
-from hivewire.ledger.engines import require_free
+from hivewire.ledger.engines import engine_of
 from hivewire.ledger.records import JournalError
 from hivewire.settings import Effective, Settings, SettingsError, StartError
 
@@ -91,7 +91,7 @@ def serve(config: Path | None, check: bool, accept_loss: bool, form: str | None,
         raise click.UsageError(str(error)) from None
     try:
         if not check:
-            require_free(Path(effective.settings.data))
+            engine_of(effective.settings).require_free()
     except JournalError as error:
         raise click.ClickException(str(error)) from None
     from hivewire import app  # imported here, so that neither --help nor this refusal waits for the whole gateway

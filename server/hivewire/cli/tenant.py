@@ -132,12 +132,12 @@ def change_file(data: Path, make: Callable[[Store], Transaction]) -> None:
 
 async def _with_store(data: Path, work: Callable[[Store], Awaitable[None]]) -> None:
     """Open the file and work on it. Its lock ensures that no gateway is running on it."""
-    from hivewire.settings import StartError
+    from hivewire.settings import Settings, StartError
     from hivewire.store import open_store
 
     async with AsyncExitStack() as stack:
         try:
-            store = await open_store(data, stack, existing=True)
+            store = await open_store(Settings(data=str(data)), stack, existing=True)
         except StartError as error:
             raise click.ClickException(str(error)) from None
         await work(store)

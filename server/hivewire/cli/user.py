@@ -231,12 +231,12 @@ def _found(remote: Remote, login: str) -> Row:
 
 async def _update_file(login: str, fields: dict[str, Any], data: Path) -> None:
     """The same on the file itself. Its lock ensures that no gateway is running on it."""
-    from hivewire.settings import StartError
+    from hivewire.settings import Settings, StartError
     from hivewire.store import open_store
 
     async with AsyncExitStack() as stack:
         try:
-            store = await open_store(data, stack, existing=True)
+            store = await open_store(Settings(data=str(data)), stack, existing=True)
         except StartError as error:
             raise click.ClickException(str(error)) from None
         found = store.users.by_login(login)

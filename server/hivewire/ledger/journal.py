@@ -1,4 +1,4 @@
-"""The contract of a storage engine.
+"""The contract of a storage engine: `Journal`, its log, and `Engine`, through which a gateway gets that.
 
 An engine is an ordered log of entries. An entry is a batch of changes that is durable and visible completely or not at
 all. The log may be shared: other gateways append to it too, and then `append` can be too late. One contract suite
@@ -141,3 +141,23 @@ class Journal(Protocol):
 
     async def close(self) -> None:
         """Release all resources. It is always called, also after a failed `open`, and may be called twice."""
+
+
+class Engine(Protocol):
+    """A storage engine, and the place where it keeps the ledger of a gateway. Nothing there is opened yet.
+
+    This is all that may be known of the place before the ledger is open.
+    """
+
+    address: str
+    """The place, for the operator: an absolute path, or a URL without secrets."""
+
+    def require_free(self) -> None:
+        """Raise JournalError when another process has the ledger. It is quick; `Journal.open` looks again."""
+
+    def journal(self, *, existing: bool = False, accept_loss: bool = False) -> Journal:
+        """The log at the place, not open yet.
+
+        With `existing`, `open` makes no new ledger: that is for commands on the ledger of a stopped gateway. With
+        `accept_loss` it opens the log even if the last changes are known to be missing.
+        """

@@ -1,24 +1,28 @@
-"""Storage engines, one per file, all behind `journal.py`. They depend neither on one another nor on the ledger."""
+"""Storage engines, each behind the contract in `journal.py`. They depend neither on one another nor on the ledger.
+
+To add one, write its file and put a row into ENGINES.
+"""
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
+from pkgutil import resolve_name
 
-from hivewire.ledger.engines import file_lock
-from hivewire.ledger.journal import Journal
+from hivewire.ledger.journal import Engine
+from hivewire.settings import Settings
+
+PATH = ""
+
+ENGINES = {
+    PATH: "hivewire.ledger.engines.sqlite_engine:SqliteEngine",
+}
+"""The `Engine` for each kind of address: a URL by its scheme (`scheme://`), and everything else, which is a path.
+
+It is called with the settings. It is written as text, so that only the one that is used is loaded.
+"""
 
 
-def journal_at(data: Path, *, accept_loss: bool = False) -> Journal:
-    """The engine that keeps a ledger at this place, not open yet. The one place that chooses an engine.
-
-    `accept_loss` opens it even if the last changes are known to be missing.
-    """
-    from hivewire.ledger.engines.sqlite import SqliteJournal  # here, so that `require_free` need not load SQLite
-
-    return SqliteJournal(data, accept_loss=accept_loss)
-
-
-def require_free(data: Path) -> None:
-    """Raise JournalError, quickly, when another process has the ledger at this place. Opening it looks again."""
-    file_lock.require_free(Path(os.path.realpath(data)))
+def engine_of(settings: Settings) -> Engine:
+    """The engine that keeps the ledger of these settings. The one place that chooses an engine."""
+    scheme, mark, _ = settings.data.partition("://")
+    engine: Engine = resolve_name(ENGINES.get(scheme + mark, ENGINES[PATH]))(settings)
+    return engine

@@ -28,7 +28,7 @@ from hivewire.ledger.engines import sqlite_audit
 from hivewire.ledger.engines.file_lock import FileLock, Note
 from hivewire.ledger.engines.sqlite_file import ROOM, beside, location
 from hivewire.ledger.engines.sqlite_rows import SELECTED, change_of, insertion, rounded
-from hivewire.ledger.engines.sqlite_start import begin, require_readable
+from hivewire.ledger.engines.sqlite_start import begin, report, require_ledger, require_readable
 from hivewire.ledger.journal import AUDITED, BATCH_BYTES, NO_HISTORY, SINCE_BYTES, Entry, Take, audit_row
 from hivewire.ledger.records import AuditFilter, AuditRow, Change, JournalError, NotDurable, Outline
 
@@ -60,14 +60,18 @@ SELECT {SELECTED} FROM step JOIN change USING (place) ORDER BY place DESC
 class SqliteJournal:
     """A log in the file at `path`, created if it does not exist. One process at a time: see FileLock."""
 
-    def __init__(self, path: Path, *, accept_loss: bool = False) -> None:
-        """`accept_loss`: open the file also when its WAL, and so its last changes, are missing."""
+    def __init__(self, path: Path, *, existing: bool = False, accept_loss: bool = False) -> None:
+        """`existing`: work on the file of a stopped gateway, and make none.
+
+        `accept_loss`: open the file also when its WAL, and so its last changes, are missing.
+        """
         self.path = Path(os.path.realpath(path))  # one lock, whatever link leads to the file
         self.epoch = ""
         self.read_only = False
         self.tip = 0
         self.batch_bytes = BATCH_BYTES
         self._lock = FileLock(self.path)
+        self._existing = existing
         self._accept_loss = accept_loss
         self._readers: aiosqlite.Connection | None = None
         self._writers: aiosqlite.Connection | None = None
@@ -114,7 +118,11 @@ class SqliteJournal:
     async def open(self) -> None:
         """Take the lock, check the file without writing to it, then open it. Raises JournalError."""
         try:
+            if self._existing:
+                require_ledger(self.path)
             self._lock.acquire()
+            if not self._existing:
+                report(self.path)
             if not self.path.stat().st_size:
                 self.path.chmod(0o600)  # like a file made here, because it will hold secrets
             # SQLite creates files beside one that it writes, so the directory has to be writable too.

@@ -13,7 +13,9 @@ A copy of the whole directory cannot be recognized.
 
 from __future__ import annotations
 
+import shlex
 import sqlite3
+import stat
 from contextlib import closing
 from pathlib import Path
 
@@ -37,6 +39,28 @@ from hivewire.ledger.records import JournalError
 from hivewire.telemetry import log
 
 ACCEPT_LOSS = "; or go on without the changes in it: hivewire serve --accept-loss"
+
+LARGE_FILE = 64 << 20
+"""Loading a file of this size takes seconds, so the log says that loading has begun."""
+
+
+def require_ledger(path: Path) -> None:
+    """Raise JournalError when there is no ledger to open, only a place for a new one."""
+    if not path.exists() or not path.stat().st_size:
+        raise JournalError(f"{path} is empty, not a Hivewire ledger; it was left untouched")
+
+
+def report(path: Path) -> None:
+    """Log that a large file is being loaded, and warn of one that others can open, perhaps a copied one.
+
+    The mode is not changed, because it may be intended.
+    """
+    found = path.stat()
+    if found.st_size > LARGE_FILE:
+        log.info("loading", data=str(path), bytes=found.st_size)
+    if found.st_size and found.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        mode, remedy = f"{stat.S_IMODE(found.st_mode):04o}", f"chmod 600 {shlex.quote(str(path))}"
+        log.warning("other users can open the data file, which holds secrets", mode=mode, remedy=remedy)
 
 
 def begin(path: Path, lock: FileLock, *, accept_loss: bool) -> Note:

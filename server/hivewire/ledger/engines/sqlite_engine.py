@@ -1,0 +1,34 @@
+"""SQLite as a row of the table of engines: the ledger is the file that the settings name.
+
+The file is looked at before the gateway is loaded, so this module loads neither asyncio nor SQLite.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hivewire.ledger.engines import file_lock
+from hivewire.settings import Settings
+
+if TYPE_CHECKING:
+    from hivewire.ledger.engines.sqlite import SqliteJournal
+
+
+class SqliteEngine:
+    """The file at `data`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.address = os.path.abspath(settings.data)
+        self._data = Path(settings.data)
+
+    def require_free(self) -> None:
+        """Look at the lock of the file."""
+        file_lock.require_free(Path(os.path.realpath(self._data)))
+
+    def journal(self, *, existing: bool = False, accept_loss: bool = False) -> SqliteJournal:
+        """A log in the file."""
+        from hivewire.ledger.engines.sqlite import SqliteJournal
+
+        return SqliteJournal(self._data, existing=existing, accept_loss=accept_loss)
