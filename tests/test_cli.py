@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import socket
 import stat
 import subprocess
@@ -31,8 +32,10 @@ from hivewire.cli.output import lines, on_one_line, printable
 from hivewire.cli.profile import Profile, ProfileError
 from hivewire.cli.remote import Remote, endpoint
 from hivewire_protocol import times
+from hivewire_protocol.nouns.user import Role, Status
 from tests.command import Outcome, Run, on_terminal
 from tests.running import PASSWORD, RunningGateway, Talk, serving, unmeasured
+from tests.users import ADMIN, write_users
 
 NOWHERE = "http://127.0.0.1:1"
 
@@ -782,6 +785,33 @@ def test_tenants_and_clients_are_managed_on_the_file_of_a_stopped_gateway(run: R
         assert run(*arguments, *on_file) == (1, "", f"hivewire: error: {words}\n")
     with RunningGateway(data) as gateway:
         assert gets_a_token(gateway, "sync", made.out.strip())["scope"] == "t1:CREATE t1:DELETE"
+
+
+def test_a_role_is_changed_in_the_file_of_a_stopped_gateway(run: Run, data: Path) -> None:
+    """The tokens of the user end with its role. Each start names an active administrator, if there is one."""
+    on_file = ("--data", str(data))
+    write_users(data, ADMIN, ("second", Role.ADMIN, Status.ACTIVE))
+    with RunningGateway(data) as gateway:
+        token = gateway.token("second")
+        assert announced(gateway) == "admin"
+    assert run("user", "role", "admin", "client", *on_file).code == 0
+    with RunningGateway(data) as gateway, gateway.http(token) as client:
+        assert client.get("/configuration").status_code == 200
+        assert announced(gateway) == "second"
+    for role in ("client", "admin", "client"):
+        assert run("user", "role", "second", role, *on_file).code == 0
+    with RunningGateway(data) as gateway, gateway.http(token) as client:
+        assert client.get("/configuration").json()["message"] == "Token revoked"
+        assert announced(gateway) == "none is active; see hivewire user --help"
+
+
+def announced(gateway: RunningGateway) -> str:
+    """The administrator that the start named; the gateway is stopped."""
+    assert gateway.process.stdout is not None
+    gateway.process.send_signal(signal.SIGTERM)
+    found = re.search("^Administrator +(.+)$", gateway.process.stdout.read(), re.MULTILINE)
+    assert found is not None
+    return found[1]
 
 
 # With a gateway: configuration.

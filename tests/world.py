@@ -35,6 +35,7 @@ from hivewire.workers import Workers
 from hivewire_protocol.errors import WireError
 from hivewire_protocol.messages import Request
 from hivewire_protocol.nouns.configuration import TEXT
+from hivewire_protocol.nouns.tenant import Privilege
 from hivewire_protocol.nouns.user import Role, Status
 from hivewire_protocol.permissions import Permission
 from tests.contract import hold_error, hold_reply
@@ -120,8 +121,10 @@ class World:
         assert not self.unexpected, self.unexpected
 
     def caller(self, user: int = ADMIN, a: list[int] | None = None, **claims: Any) -> Caller:
-        """A caller with a token of these claims; all rights by default."""
-        given = {"n": ["*"], "dt": ["*"]} | claims
+        """A caller with a token of these claims; all rights and the current generation by default."""
+        found = self.users.by_id(user)
+        generation = found.profile.generation if found is not None else 0
+        given: dict[str, Any] = {"n": ["*"], "dt": ["*"], "g": generation} | claims
         token = self.tokens.mint(Claims([0] if a is None else a, now() + HOUR, ACCESS, user, **given))
         return Caller("10.0.0.1", "h", identity=self.tokens.verify(token, now()))
 
@@ -138,7 +141,8 @@ class World:
     def connect(self, *permissions: Permission) -> tuple[Session, list[bytes]]:
         """A conversation of the administrator and its outbox; with all rights by default."""
         granted = sum(1 << permission for permission in permissions) or ALL
-        identity = Identity(ADMIN, "admin", now() + HOUR, granted, None, None)
+        tenants: dict[str, frozenset[Privilege]] | None = {} if permissions else None
+        identity = Identity(ADMIN, "admin", now() + HOUR, granted, None, None, tenants=tenants)
         outbox: list[bytes] = []
         caller = Caller("10.0.0.1", "h", identity=identity)
         return Session(self.dispatcher, caller, outbox.append, self.settled), outbox

@@ -14,6 +14,7 @@ from hivewire.services import Services, now
 from hivewire_protocol.errors import (
     AccessDenied,
     InternalError,
+    NotAllowed,
     NotFound,
     Unauthorized,
     WireError,
@@ -130,6 +131,21 @@ def _under(conditions: Sequence[Condition], write: PendingWrite[Reply]) -> Pendi
     for each in write.transaction.writes:
         each.preconditions = (*conditions, *each.preconditions)
     return PendingWrite(write.transaction, write.answer, refuse)
+
+
+def check_administrator(services: Services, identity: Identity, what: str) -> None:
+    """Raise NotAllowed unless it is an administrator's unrestricted token, or the error for a token that has ended.
+
+    It is for what would give other rights than the token grants. `what` is the beginning of a sentence: "this needs".
+    """
+    if (refusal := services.tokens.refusal(identity, now())) is not None:
+        raise refusal
+    if not identity.administers:
+        raise NotAllowed(f"{NOT_ADMINISTRATOR}: {what} an administrator's unrestricted token")
+
+
+NOT_ADMINISTRATOR = "Admin permissions required for this action"
+"""DeviceHive's text (core protocol, section 6.3)."""
 
 
 def check_tenant(services: Services, identity: Identity, tenant: str, privilege: Privilege) -> None:

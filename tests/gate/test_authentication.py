@@ -345,6 +345,41 @@ def test_a_locked_user_loses_all_access_at_once(two_administrators: RunningGatew
         assert talk("server/info")["status"] == "success"
 
 
+def test_a_demoted_administrator_loses_its_rights_at_once(two_administrators: RunningGateway) -> None:
+    """On open sockets, which are told, in event streams, over HTTP, in sessions of site properties, and for ever.
+
+    A new login, on the same socket too, has the rights of the new role; its subscriptions go on without names.
+    """
+    gateway = two_administrators
+    login = {"login": "second", "password": PASSWORD}
+    tokens = httpx.post(gateway.rest_url + "/token", json=login).json()
+    session = httpx.get(gateway.url + "/@api/deki/users/authenticate", auth=("second", PASSWORD)).text
+    with (
+        gateway.socket(tokens["accessToken"]) as second,
+        gateway.http(tokens["accessToken"]) as client,
+        gateway.http() as admin,
+        client.stream("GET", "/configuration", headers={"Accept": "text/event-stream"}) as stream,
+    ):
+        second("configuration/subscribe", snapshot=False)
+        refused = {"error": 401, "message": "Token revoked"}
+        for role in (1, 0):
+            assert admin.put("/user/2", json={"role": role}).status_code == 204
+            assert admin.put("/configuration/after", json={"value": "1"}).status_code == 200
+            if role == 1:
+                assert second.receive()["reason"] == "Token revoked"
+                assert '{"code":401,"reason":"Token revoked"}' in "".join(stream.iter_text())
+            assert second("configuration/list")["error"] == "Token revoked", "nothing was pushed before"
+            assert client.get("/configuration").json() == refused
+            assert client.post("/token/refresh", json={"refreshToken": tokens["refreshToken"]}).json() == refused
+            site = httpx.get(gateway.url + "/@api/deki/site/properties", headers={"X-Authtoken": session})
+            assert site.status_code == 403
+        assert admin.put("/user/2", json={"role": 1}).status_code == 204
+        assert second("authenticate", token=gateway.token("second"))["status"] == "success"
+        assert second("configuration/list")["error"] == "Access is denied: this needs GetConfiguration"
+        assert admin.put("/configuration/after", json={"value": "2"}).status_code == 200
+        assert second("user/getCurrent")["current"]["role"] == 1, "nothing was pushed before"
+
+
 def test_a_locked_user_is_told_that_its_subscriptions_pause(two_administrators: RunningGateway) -> None:
     """Frames and JSON-RPC alike; when the user is active again, what was missed comes by itself."""
     gateway = two_administrators

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -1108,6 +1109,67 @@ async def test_the_last_administrator_stays(world: World, fields: dict[str, Any]
     await world.ask(UserUpdate(userId=ADMIN, user=UserUpdateFields(introReviewed=True, role=0, status=0)))
     await world.ask(UserUpdate(userId=JOHN, user=UserUpdateFields(role=0)))
     await world.ask(UserUpdate(userId=ADMIN, user=UserUpdateFields(**fields)))
+
+
+async def test_of_two_administrators_who_step_down_at_once_one_stays(world: World) -> None:
+    """Both requests see two administrators when they begin, so the second is refused when it is written."""
+    await world.ask(UserUpdate(userId=JOHN, user=UserUpdateFields(role=0)))
+    results = await asyncio.gather(
+        world.ask(UserUpdate(userId=JOHN, user=UserUpdateFields(role=1))),
+        world.ask(UserUpdate(userId=ADMIN, user=UserUpdateFields(status=2))),
+        return_exceptions=True,
+    )
+    assert [type(result).__name__ for result in results] == ["Reply", "NotAllowed"]
+    assert await logins(world, role=0, status=0) == ["admin"]
+
+
+async def test_a_new_role_ends_all_tokens_of_the_user(world: World) -> None:
+    """So no token carries rights of a former role: live connections, refresh tokens and created tokens are refused.
+
+    A new login gets the rights of the role. Tokens stay ended when the former role comes back.
+    """
+    nobody = Caller("10.0.0.1", "h")
+    await world.ask(UserUpdate(userId=JOHN, user=UserUpdateFields(role=0)))
+    for role in (1, 0):
+        login = await world.ask(Token(login="john", password="john's"), nobody)
+        live = Caller("10.0.0.1", "h")
+        await world.ask(Authenticate(token=login.accessToken), live)
+        created = await world.ask(TokenCreate(payload=TokenPayload(JOHN, actions=raws(15))), live)
+        await world.ask(UserUpdate(userId=JOHN, user=UserUpdateFields(introReviewed=True)))
+        await world.ask(UserGetCurrent(), live)
+        await world.ask(UserUpdate(userId=JOHN, user=UserUpdateFields(role=role)))
+        with pytest.raises(TokenRevoked):
+            await world.ask(UserGetCurrent(), live)
+        for tokens in (login, created):
+            with pytest.raises(TokenRevoked):
+                await world.ask(TokenRefresh(refreshToken=tokens.refreshToken), nobody)
+            with pytest.raises(TokenRevoked):
+                await world.ask(Authenticate(token=tokens.accessToken), nobody)
+        again = await world.ask(Token(login="john", password="john's"), nobody)
+        await world.ask(Authenticate(token=again.accessToken), live)
+        assert live.identity.may(Permission.MANAGE_CONFIGURATION) is (role == 0)
+
+
+async def test_a_role_that_ends_while_a_password_is_hashed_does_not_count(world: World) -> None:
+    """Neither makes the former administrator a new one, nor sets a password of another user."""
+    await world.ask(UserUpdate(userId=HELPER, user=UserUpdateFields(role=0)))
+    helper = world.caller(HELPER)
+    for request in (
+        UserInsert(user=UserInsertFields(login="mary", password="mary's one", role=0)),
+        UserUpdate(userId=ADMIN, user=UserUpdateFields(password="taken over")),
+    ):
+        hashed = threading.Event()
+        world.passwords._pool.submit(hashed.wait)  # its only thread, so that the password waits
+        asked = asyncio.create_task(world.ask(request, helper))
+        await asyncio.sleep(0)
+        await world.ask(UserUpdate(userId=HELPER, user=UserUpdateFields(role=1)))
+        hashed.set()
+        with pytest.raises(TokenRevoked):
+            await asked
+        await world.ask(UserUpdate(userId=HELPER, user=UserUpdateFields(role=0)))
+        helper = world.caller(HELPER)
+    assert world.users.by_login("mary") is None
+    await world.ask(Token(login="admin", password="admin's"), Caller("10.0.0.1", "h"))
 
 
 async def test_updates_at_the_same_time_lose_nothing(world: World) -> None:

@@ -60,6 +60,12 @@ class Identity(Struct, frozen=True):
             and self.device_types is None
         )
 
+    @property
+    def administers(self) -> bool:
+        """Whether it is an administrator's token for everything. That stays true while it is accepted, because a new
+        role ends all tokens of a user."""
+        return self.tenants is None
+
     def reaches(self, name: str) -> bool:
         """Whether a configuration name is within the token's patterns."""
         return self.names is EVERYTHING or name in self.names

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.records import Change, NotDurable, Precondition, Transaction, Write
@@ -32,6 +32,12 @@ class UserProfile(Struct):
     generation: int = 0
     """Only tokens of this generation are accepted. It grows when all tokens of the user are revoked."""
 
+    def with_role(self, role: int) -> UserProfile:
+        """The profile in another role. All tokens end with the former role, because they may carry its rights."""
+        if role == self.role:
+            return self
+        return structs.replace(self, role=role, generation=self.generation + 1)
+
     def __repr__(self) -> str:
         return f"UserProfile(role={self.role}, status={self.status})"
 
@@ -44,6 +50,11 @@ class User(Struct):
     profile: UserProfile
     active: bool
     """Whether the user may log in and its tokens are accepted."""
+
+    @property
+    def administers(self) -> bool:
+        """Whether it is an active administrator."""
+        return self.active and self.profile.role == Role.ADMIN
 
 
 class Users:
@@ -93,6 +104,10 @@ class Users:
     def all(self) -> list[User]:
         """Every user, by id."""
         return [self._by_id[number] for number in sorted(self._by_id)]
+
+    def administrators(self) -> list[User]:
+        """Every active administrator, by id."""
+        return [user for user in self.all() if user.administers]
 
     def write(
         self, login: str, profile: UserProfile, author: str | None, preconditions: tuple[Precondition, ...] = ()

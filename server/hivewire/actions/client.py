@@ -5,9 +5,10 @@ from __future__ import annotations
 from hivewire.access.tenants import ApiClient, TenancyError, generate_id, generate_secret, in_order
 from hivewire.actions.tenant import author, refusal, required
 from hivewire.caller import Caller
+from hivewire.dispatch import check_administrator
 from hivewire.ledger.pending import PendingWrite
 from hivewire.services import Services
-from hivewire_protocol.errors import NotAllowed, OutOfBounds, Unauthorized
+from hivewire_protocol.errors import OutOfBounds
 from hivewire_protocol.messages import NOTHING, Reply
 from hivewire_protocol.nouns.client import (
     ClientDelete,
@@ -17,7 +18,6 @@ from hivewire_protocol.nouns.client import (
     ClientListReply,
     ClientView,
 )
-from hivewire_protocol.nouns.user import Role
 
 
 def insert(services: Services, caller: Caller, request: ClientInsert) -> PendingWrite[Reply]:
@@ -50,13 +50,8 @@ def delete(services: Services, caller: Caller, request: ClientDelete) -> Pending
 
 
 def _check_administrator(services: Services, caller: Caller) -> None:
-    """A client can be given any privilege, so only an administrator with an unrestricted token may make one."""
-    identity = caller.identity
-    asker = services.users.by_id(identity.user_id)
-    if asker is None:
-        raise Unauthorized
-    if asker.profile.role != Role.ADMIN or not identity.unrestricted:
-        raise NotAllowed("creating and deleting clients needs an administrator's unrestricted token")
+    """A client can be given any privilege."""
+    check_administrator(services, caller.identity, "creating and deleting clients needs")
 
 
 def _view(services: Services, client: ApiClient) -> ClientView:

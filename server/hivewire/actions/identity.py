@@ -14,6 +14,7 @@ from hivewire.access.profiles import change_profile, overtaken
 from hivewire.access.tokens import MAX_TOKEN, SMALLEST_TIME, Claims, login_claims
 from hivewire.access.users import User, UserProfile
 from hivewire.caller import Caller
+from hivewire.dispatch import check_administrator
 from hivewire.keyed_lock import TooManyWaiting
 from hivewire.ledger.pending import PendingWrite, commit
 from hivewire.services import Services, now
@@ -206,9 +207,7 @@ async def token_revoke(services: Services, caller: Caller, request: TokenRevoke)
     identity = caller.identity
     own = request.userId == identity.user_id or given == (None, None, None)
     if not own:
-        asker = services.users.by_id(identity.user_id)
-        if asker is None or asker.profile.role != Role.ADMIN or not identity.unrestricted:
-            raise NotAllowed("ending these tokens needs an administrator's unrestricted token")
+        check_administrator(services, identity, "ending these tokens needs")
     if own or request.userId is not None:
         number = identity.user_id if request.userId is None else request.userId
         return await _revoke_all(services, number, identity.login)

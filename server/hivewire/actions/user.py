@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from msgspec import structs
 
 from hivewire.access.passwords import Busy
 from hivewire.access.profiles import change_profile
-from hivewire.access.users import User, UserProfile
+from hivewire.access.users import KIND, User, UserProfile
 from hivewire.caller import Caller
+from hivewire.dispatch import check_administrator
 from hivewire.ledger.pending import PendingWrite, commit
-from hivewire.ledger.records import Change, Expected, Refused
+from hivewire.ledger.records import Change, Expected, Guard, Refused
 from hivewire.services import Services
 from hivewire_protocol import times
 from hivewire_protocol.errors import (
@@ -89,7 +90,7 @@ async def insert(services: Services, caller: Caller, request: UserInsert) -> Rep
     fields = request.user
     if not isinstance(fields, UserInsertFields):
         raise InvalidParameters("User is required")
-    author = _administrator(services, caller)
+    _check_administrator(services, caller)
     login = _new_login(fields.login)
     if fields.role is None:
         raise InvalidParameters("User role is invalid or empty")
@@ -106,7 +107,8 @@ async def insert(services: Services, caller: Caller, request: UserInsert) -> Rep
         bool(fields.introReviewed),
         fields.allDeviceTypesAvailable is not False,
     )
-    transaction = services.users.write(login, profile, author, (Expected(version=0),))
+    _check_administrator(services, caller)  # it may have lost the role while the password was hashed
+    transaction = services.users.write(login, profile, caller.identity.login, (Expected(version=0),))
 
     def inserted(changes: list[Change]) -> Reply:
         created = UserCreated(
@@ -135,20 +137,9 @@ def _taken(refused: Refused | None) -> WireError:
     return NotAllowed("User with such login already exists. Please, select another one")
 
 
-def _administrator(services: Services, caller: Caller) -> str:
-    """The login of an administrator who may make users and administrators of them. Raises NotAllowed for all others.
-
-    In the reference server any holder of ManageUser can set an administrator's password and become one. Here that
-    takes an administrator's token, and not one that was created with fewer rights.
-    """
-    asker = services.users.by_id(caller.identity.user_id)
-    if asker is None:
-        raise Unauthorized
-    if asker.profile.role != Role.ADMIN:
-        raise NotAllowed("Admin permissions required for this action")
-    if not caller.identity.unrestricted:
-        raise NotAllowed("login, password, role and status need an administrator's unrestricted token: log in")
-    return asker.login
+def _check_administrator(services: Services, caller: Caller) -> None:
+    """In the reference server any holder of ManageUser can set an administrator's password and become one."""
+    check_administrator(services, caller.identity, "login, password, role and status need")
 
 
 async def update(services: Services, caller: Caller, request: UserUpdate) -> Reply:
@@ -161,47 +152,48 @@ async def update(services: Services, caller: Caller, request: UserUpdate) -> Rep
     user = services.users.by_id(request.userId)
     if user is None:
         raise NotFound(f"User with id = {request.userId} not found")
-    asker = services.users.by_id(caller.identity.user_id)
-    if asker is None:
-        raise Unauthorized
     if fields.login == user.login:
         fields.login = None  # consoles send it back as it is
-    if any(value is not None for value in (fields.login, fields.role, fields.status, fields.password)):
-        _administrator(services, caller)
+    administers = any(value is not None for value in (fields.login, fields.role, fields.status, fields.password))
+    if administers:
+        _check_administrator(services, caller)
     if fields.login is not None:
         raise NotAllowed("A login cannot be changed")
-    if _steps_down(user, fields) and not any(
-        _is_active_admin(other) for other in services.users.all() if other is not user
-    ):
-        raise NotAllowed("This is the last active administrator")
     _check(fields)
     password_hash = await _hashed(services, fields.password) if fields.password else None
 
     def changed(profile: UserProfile) -> UserProfile:
+        if administers:
+            _check_administrator(services, caller)  # it may have lost the role while the password was hashed
         return structs.replace(
-            profile,
+            profile.with_role(_or(fields.role, profile.role)),
             password_hash=password_hash or profile.password_hash,
-            role=_or(fields.role, profile.role),
             status=_or(fields.status, profile.status),
             data=fields.data,
             intro_reviewed=bool(_or(fields.introReviewed, profile.intro_reviewed)),
         )
 
-    await change_profile(services.users, user.id, asker.login, changed)
+    def guards(user: User) -> Sequence[Guard]:
+        return [_another_administrator(services, user)] if _steps_down(user, fields) else ()
+
+    await change_profile(services.users, user.id, caller.identity.login, changed, guards)
     if fields.status == Status.ACTIVE:
         services.throttle.forgive(user.login)
     return NOTHING
 
 
-def _is_active_admin(user: User) -> bool:
-    return user.active and user.profile.role == Role.ADMIN
+def _another_administrator(services: Services, user: User) -> Guard:
+    """The condition that another active administrator does not step down at the same time. Raises NotAllowed."""
+    for other in services.users.administrators():
+        record = services.ledger.get(KIND, other.login)
+        if other.id != user.id and record is not None:
+            return Guard(KIND, other.login, (Expected(revision=record.revision),))
+    raise NotAllowed("This is the last active administrator")
 
 
 def _steps_down(user: User, fields: UserUpdateFields) -> bool:
     """Whether the change leaves an active administrator without that role or status."""
-    return _is_active_admin(user) and (
-        fields.role not in (None, Role.ADMIN) or fields.status not in (None, Status.ACTIVE)
-    )
+    return user.administers and (fields.role not in (None, Role.ADMIN) or fields.status not in (None, Status.ACTIVE))
 
 
 def _or(given: int | None, current: int) -> int:

@@ -191,7 +191,10 @@ Examples:
 @url_option
 @token_option
 def role(login: str, role: str, form: str | None, data: Path | None, url: str | None, given_token: str | None) -> None:
-    """Make the user LOGIN an admin, who may do everything, or a client. The role counts from the next login on."""
+    """Make the user LOGIN an admin, who may do everything, or a client, who needs tokens that admins make for it.
+
+    All its tokens end, on open connections too: its programs have to log in again, and get the rights of the new role.
+    """
     _update(login, {"role": ROLES[role]}, data, url, given_token)
     tell({"login": login, "role": ROLES[role].value}, form, _is_a(login, role), login)
 
@@ -242,9 +245,8 @@ async def _update_file(login: str, fields: dict[str, Any], data: Path) -> None:
         found = store.users.by_login(login)
         if found is None:
             raise click.ClickException(f"there is no user {login} in {data}")
-        profile = found.profile
+        profile = found.profile.with_role(fields.get("role", found.profile.role))
         if "password" in fields:
             profile.password_hash = await store.passwords.hash(fields["password"])
         profile.status = fields.get("status", profile.status)
-        profile.role = fields.get("role", profile.role)
         await store.ledger.commit(store.users.write(login, profile, None))
