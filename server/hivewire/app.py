@@ -35,7 +35,7 @@ from hivewire.transport.admission import Admission
 from hivewire.transport.events import EventStreams
 from hivewire.transport.server import Server
 from hivewire.transport.sockets import Sockets
-from hivewire.welcome import Started, Tell, welcome
+from hivewire.welcome import Started, Tell, administrator, welcome
 from hivewire.workers import Workers
 
 Load = Callable[[], Settings]
@@ -79,7 +79,8 @@ async def serve(settings: Settings, load: Load, started: Tell, *, accept_loss: b
         port.leave_signals_to_uvicorn(Reloader(services, server, load))
         url = port.url_of(sock, settings.tls_certificate is not None)
         records = len(store.ledger.kind("configuration").live)
-        news = Started(url, store.address, settings.admin_login, first.password, records)
+        login = administrator(store.users, settings.admin_login)
+        news = Started(url, store.address, login, first.password, records)
         server.on_listening = partial(welcome, news, started)
         try:
             await server.serve(sockets=[sock])

@@ -140,7 +140,7 @@ def _welcome(news: Any) -> None:
         f"Hivewire listens on  {web}/api/websocket",
         f"                     {news.url}/api/rest",
         f"Data                 {news.data} ({news.records} configurations)",
-        f"Administrator        {news.login}",
+        f"Administrator        {news.login or 'none is active; see hivewire user --help'}",
     ]
     if news.password is not None:
         lines += [
@@ -150,7 +150,7 @@ def _welcome(news: Any) -> None:
     lines += [
         "",
         "Try it in another terminal:",
-        f"  {hivewire} login --url {news.url} --login {news.login}",
+        f"  {hivewire} login --url {news.url}" + (f" --login {news.login}" if news.login is not None else ""),
         f"  {hivewire} put limits.max 42",
         f"  {hivewire} get limits.max",
         "",
