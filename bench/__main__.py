@@ -84,8 +84,13 @@ def show(rows: list[Row], where: dict[str, str]) -> None:
 def main() -> None:
     """Run everything, or the parts that were asked for."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds of each rate (default 5)")
-    parser.add_argument("--seconds", type=float, default=2, help="length of one measurement (default 2)")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds of each measurement (default 5)")
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=2,
+        help="length of one; rates take turns of 0.25 s for as long in all (default 2)",
+    )
     parts = ["rates", "http", "documents", "live", "returning", "idle", "growth"]
     parser.add_argument("--only", choices=parts, help="one part; results.json is then left alone")
     parser.add_argument("--quick", action="store_true", help="one short round of the rates, to see that it works")
@@ -105,9 +110,9 @@ def main() -> None:
     try:
         rows = measures.disk(folder)
         if options.only in (None, "rates"):
-            rows += measures.rates(folder, rounds, seconds, say)
+            rows += measures.rates(folder, rounds * seconds, say)
         if options.only in (None, "http"):
-            rows += measures.http_requests(folder, rounds, seconds, say)
+            rows += measures.http_requests(folder, rounds * seconds, say)
         if options.only in (None, "documents") and not options.quick:
             rows += measures.documents(folder, rounds, seconds, say)
         if options.only in (None, "live") and not options.quick:

@@ -23,7 +23,7 @@ from rich.table import Table
 
 from bench import servers
 from bench.measures import MOST_CHANGES, fill_names, log_in, send
-from bench.servers import Server, generate
+from bench.servers import Server, Turn, generate
 
 HERE = Path(__file__).parent
 ENTRIES = 100_000
@@ -38,17 +38,8 @@ class Side(NamedTuple):
     token: str
 
 
-Turn = Callable[[], float]
-"""Measures once, and returns a rate."""
 Load = Callable[[Side, float], "AbstractContextManager[Turn]"]
 """Starts what sends the load, which is stopped at the end; seconds of one turn."""
-
-
-@contextmanager
-def turns(module: str, *words: str, **options: object) -> Iterator[Turn]:
-    """A load generator whose connections wait between two turns (`bench.turns`)."""
-    with servers.prompted(servers.command(module, *words, turns=True, **options), greets=True) as ask:
-        yield lambda: float(json.loads(ask())["rate"])
 
 
 def sockets(kind: str, in_flight: int) -> Load:
@@ -56,7 +47,7 @@ def sockets(kind: str, in_flight: int) -> Load:
 
     def load(side: Side, seconds: float) -> AbstractContextManager[Turn]:
         options = {"path": side.server.path, "in_flight": in_flight, "seconds": seconds, "token": side.token}
-        return turns("bench.generator", kind, port=side.server.port, **options)
+        return servers.turns("bench.generator", kind, port=side.server.port, **options)
 
     return load
 
@@ -65,7 +56,7 @@ def rest(kind: str) -> Load:
     """Requests a second over 50 keep-alive connections."""
 
     def load(side: Side, seconds: float) -> AbstractContextManager[Turn]:
-        return turns("bench.http_requests", kind, port=side.server.port, secret=side.token, seconds=seconds)
+        return servers.turns("bench.http_requests", kind, port=side.server.port, secret=side.token, seconds=seconds)
 
     return load
 
@@ -74,9 +65,9 @@ def fan_out(side: Side, seconds: float) -> AbstractContextManager[Turn]:
     """Sequential puts a second; 1,000 subscribers receive each before the next one is sent."""
     options = {"path": side.server.path, "token": side.token, "puts": 100}
 
-    def turn() -> float:
+    def turn() -> dict[str, float]:
         pushed = generate("bench.watchers", "fan", port=side.server.port, **options)["pushed"]
-        return 1 / float(statistics.median(pushed))
+        return {"rate": 1 / float(statistics.median(pushed))}
 
     return nullcontext(turn)
 
@@ -168,7 +159,7 @@ def compare(other: Path, options: argparse.Namespace, folder: Path) -> dict[str,
                 turns = {name: stack.enter_context(load(side, options.seconds)) for name, side in sides.items()}
                 for number in range(-1, max(1, options.rounds // divided)):
                     for side in turns if number % 2 else reversed(turns):
-                        rate = turns[side]()
+                        rate = turns[side]()["rate"]
                         if number >= 0:  # the round before the first one warms up
                             rates[name][side].append(rate)
     memory: dict[str, dict[str, float]] = {}

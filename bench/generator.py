@@ -29,15 +29,15 @@ a cache can do, not what a server does."""
 SUCCESS = b'"status":"success"'
 VALUE = b'"value":"vvvvvvvvvvvvvvvvvvvv"'
 """What is written, and has to come back."""
-TEXT, PING, PONG = 0x81, 0x89, b"\x8a\x80\x00\x00\x00\x00"
+TEXT, PING, PONG = 0x81, 0x89, 0x8A
 
 
-def masked(text: bytes) -> bytes:
-    """A client's text frame."""
+def masked(payload: bytes, kind: int = TEXT) -> bytes:
+    """A client's frame."""
     mask = b"\x11\x22\x33\x44"
-    size = len(text)
-    head = bytes((0x81, 0x80 | size)) if size < 126 else b"\x81\xfe" + size.to_bytes(2, "big")
-    return head + mask + bytes(byte ^ mask[index & 3] for index, byte in enumerate(text))
+    size = len(payload)
+    head = bytes((kind, 0x80 | size)) if size < 126 else bytes((kind, 0xFE)) + size.to_bytes(2, "big")
+    return head + mask + bytes(byte ^ mask[index & 3] for index, byte in enumerate(payload))
 
 
 def name_of(number: int) -> str:
@@ -122,6 +122,7 @@ class Connection(asyncio.Protocol):
             return
         if b" 101 " not in self._rest:
             fail(self._rest)
+        _, _, rest = self._rest.partition(b"\r\n\r\n")
         self._rest = b""
         if self._token is None:
             self._stage = self._count
@@ -129,6 +130,7 @@ class Connection(asyncio.Protocol):
         else:
             self._stage = self._authenticated
             self._transport.write(masked(json.dumps({"action": "authenticate", "token": self._token}).encode()))
+        self._stage(rest)
 
     def _authenticated(self, data: bytes) -> None:
         found, whole = self._texts(data)
@@ -168,7 +170,8 @@ class Connection(asyncio.Protocol):
             if data[position] == TEXT:
                 found += 1
             elif data[position] == PING:
-                self._transport.write(PONG)
+                # With the same payload: a server gives up on a client whose pongs are not those of its pings.
+                self._transport.write(masked(data[position + head : position + head + length], PONG))
             else:
                 fail(data[position:])
             position += head + length

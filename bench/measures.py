@@ -10,13 +10,13 @@ import subprocess
 import time
 import urllib.request
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 from bench import servers
 from bench.generator import NAMES, name_of
-from bench.servers import Server, generate
+from bench.servers import Server, Turn, generate
 
 
 class Row(NamedTuple):
@@ -63,10 +63,42 @@ LOADS = (
 )
 
 
-def rates(folder: Path, rounds: int, seconds: float, say: Callable[[str], None]) -> list[Row]:
-    """Requests per second, median of interleaved rounds, and the ratios that matter."""
-    found: dict[str, list[float]] = {load.name: [] for load in LOADS}
-    busiest = 0.0
+TURN_SECONDS = 0.25
+"""Length of a turn. The speed of a shared machine changes within seconds, so all loads of a round have to meet the
+same one."""
+
+
+class Rates:
+    """The rates of several loads that take turns, round after round."""
+
+    def __init__(self, turns: dict[str, Turn], seconds: float, say: Callable[[str], None]) -> None:
+        """Measure each for so many seconds in all; the order changes from round to round."""
+        self._found: dict[str, list[dict[str, float]]] = {name: [] for name in turns}
+        rounds = max(1, round(seconds / TURN_SECONDS))
+        for number in range(-1, rounds):
+            if number >= 0 and number % 10 == 0:
+                say(f"round {number + 1} of {rounds}: {len(turns)} loads take turns")
+            for name in turns if number % 2 else reversed(turns):
+                result = turns[name]()
+                if number >= 0:  # the round before the first one warms up
+                    self._found[name].append(result)
+
+    def of(self, name: str, what: str = "rate") -> list[float]:
+        """One value for each round."""
+        return [result[what] for result in self._found[name]]
+
+    def rows(self, *names: str) -> list[Row]:
+        """The medians."""
+        return [Row(name, statistics.median(self.of(name)), "requests/s") for name in names or self._found]
+
+    def ratio(self, name: str, other: str, at_least: float | None = None, label: str = "") -> Row:
+        """The median of the ratios of each round."""
+        ratios = [mine / theirs for mine, theirs in zip(self.of(name), self.of(other), strict=True)]
+        return Row(label or f"{name} / {other}", statistics.median(ratios), "x", at_least)
+
+
+def rates(folder: Path, seconds: float, say: Callable[[str], None]) -> list[Row]:
+    """Requests per second over WebSockets, and the ratios that matter."""
     with ExitStack() as stack:
         running = {
             "floor": stack.enter_context(servers.plain("floor")),
@@ -75,23 +107,18 @@ def rates(folder: Path, rounds: int, seconds: float, say: Callable[[str], None])
         }
         token = log_in(running["gateway"])
         fill_names(running["gateway"], token)
-        for number in range(rounds):
-            for load in LOADS:
-                say(f"round {number + 1} of {rounds}: {load.name}")
-                result = _run(running[load.server], token, load, seconds)
-                found[load.name].append(result["rate"])
-                if load.server == "gateway":
-                    busiest = max(busiest, result["busy"])
-    median = {name: statistics.median(values) for name, values in found.items()}
+        turns = {load.name: stack.enter_context(_turns(running[load.server], token, load)) for load in LOADS}
+        found = Rates(turns, seconds, say)
+    busiest = max(max(found.of(load.name, "busy")) for load in LOADS if load.server == "gateway")
     return [
-        *(Row(name, value, "requests/s") for name, value in median.items()),
-        Row("get / echo, 50 x 1", median["get, 50 x 1"] / median["echo, 50 x 1"], "x", at_least=1.6),
-        Row("get / echo, 50 x 16", median["get, 50 x 16"] / median["echo, 50 x 16"], "x", at_least=4.0),
-        Row("get, 50 x 16 / echo, 50 x 1", median["get, 50 x 16"] / median["echo, 50 x 1"], "x"),
-        Row("put / echo, 50 x 1", median["put, 50 x 1"] / median["echo, 50 x 1"], "x", at_least=0.7),
-        Row("put / echo, 50 x 16", median["put, 50 x 16"] / median["echo, 50 x 16"], "x", at_least=1.3),
-        Row("put 1 x 64 / put 1 x 1", median["put, 1 x 64"] / median["put, 1 x 1"], "x", at_least=8),
-        Row("get / floor, 50 x 16", median["get, 50 x 16"] / median["floor, 50 x 16"], "x", at_least=0.22),
+        *found.rows(),
+        found.ratio("get, 50 x 1", "echo, 50 x 1", 1.6, "get / echo, 50 x 1"),
+        found.ratio("get, 50 x 16", "echo, 50 x 16", 4.0, "get / echo, 50 x 16"),
+        found.ratio("get, 50 x 16", "echo, 50 x 1"),
+        found.ratio("put, 50 x 1", "echo, 50 x 1", 0.7, "put / echo, 50 x 1"),
+        found.ratio("put, 50 x 16", "echo, 50 x 16", 1.3, "put / echo, 50 x 16"),
+        found.ratio("put, 1 x 64", "put, 1 x 1", 8, "put 1 x 64 / put 1 x 1"),
+        found.ratio("get, 50 x 16", "floor, 50 x 16", 0.22, "get / floor, 50 x 16"),
         Row("generator's core, busiest with the gateway", 100 * busiest, "%"),
     ]
 
@@ -147,8 +174,8 @@ def live(folder: Path, rounds: int, say: Callable[[str], None]) -> list[Row]:
 
 
 def _watch(server: Server, token: str, kind: str, **options: object) -> dict[str, Any]:
-    found = generate("bench.watchers", kind, port=server.port, path=server.path, token=token, **options)
-    return cast(dict[str, Any], found)
+    found: dict[str, Any] = generate("bench.watchers", kind, port=server.port, path=server.path, token=token, **options)
+    return found
 
 
 def subscription_memory(folder: Path, say: Callable[[str], None]) -> list[Row]:
@@ -223,46 +250,55 @@ def certified(folder: Path) -> tuple[str, ...]:
     return ("--tls-certificate", str(chain), "--tls-key", str(key))
 
 
-def _run(server: Server, token: str, load: Load, seconds: float) -> dict[str, float]:
-    found = generate(
+def _turns(server: Server, token: str, load: Load) -> AbstractContextManager[Turn]:
+    return servers.turns(
         "bench.generator",
         load.kind,
         port=server.port,
         path=server.path,
         connections=load.connections,
         in_flight=load.in_flight,
-        seconds=seconds,
+        seconds=TURN_SECONDS,
         token=token if load.server == "gateway" else "",
     )
-    return cast(dict[str, float], found)
 
 
-def http_requests(folder: Path, rounds: int, seconds: float, say: Callable[[str], None]) -> list[Row]:
+def http_requests(folder: Path, seconds: float, say: Callable[[str], None]) -> list[Row]:
     """Requests a second over 50 keep-alive connections: REST beside a bare Starlette route that answers the same bytes,
     and conditional PUTs of a site property beside those of a configuration."""
-    found: dict[tuple[str, str], list[float]] = {}
-    with servers.gateway(folder / "http.db") as server, servers.plain("rest") as bare:
+    get, put, if_match, properties = (
+        "REST GET, bearer, 50 x 1",
+        "REST PUT, bearer, 50 x 1",
+        "PUT of a configuration, bearer, If-Match, 50 x 1",
+        "PUT of a site property, Basic, ETag, 50 x 1",
+    )
+    with ExitStack() as stack:
+        server = stack.enter_context(servers.gateway(folder / "http.db"))
+        bare = stack.enter_context(servers.plain("rest"))
         token = log_in(server)
         fill_names(server, token)
-        secrets = {"properties": servers.PASSWORD}
-        loads = [(server, "gateway", kind) for kind in ("get", "put", "rest", "properties")]
-        loads += [(bare, "bare", "get"), (bare, "bare", "put")]
-        for number in range(rounds):
-            for target, name, kind in loads:
-                say(f"round {number + 1} of {rounds}: {kind} over HTTP, {name}")
-                secret = secrets.get(kind, token)
-                rate = generate("bench.http_requests", kind, port=target.port, secret=secret, seconds=seconds)["rate"]
-                found.setdefault((name, kind), []).append(rate)
-    median = {load: statistics.median(rates) for load, rates in found.items()}
-    rest, properties = median["gateway", "rest"], median["gateway", "properties"]
+        loads = {
+            get: (server, "get", token),
+            put: (server, "put", token),
+            if_match: (server, "rest", token),
+            properties: (server, "properties", servers.PASSWORD),
+            "bare get": (bare, "get", token),
+            "bare put": (bare, "put", token),
+        }
+        options = {"seconds": TURN_SECONDS}
+        turns = {
+            name: stack.enter_context(
+                servers.turns("bench.http_requests", kind, port=target.port, secret=secret, **options)
+            )
+            for name, (target, kind, secret) in loads.items()
+        }
+        found = Rates(turns, seconds, say)
     return [
-        Row("REST GET, bearer, 50 x 1", median["gateway", "get"], "requests/s"),
-        Row("REST PUT, bearer, 50 x 1", median["gateway", "put"], "requests/s"),
-        Row("REST GET / bare Starlette route", median["gateway", "get"] / median["bare", "get"], "x", at_least=0.5),
-        Row("REST PUT / bare Starlette route", median["gateway", "put"] / median["bare", "put"], "x", at_least=0.5),
-        Row("PUT of a configuration, bearer, If-Match, 50 x 1", rest, "requests/s"),
-        Row("PUT of a site property, Basic, ETag, 50 x 1", properties, "requests/s"),
-        Row("site property / configuration", properties / rest, "x", at_least=0.8),
+        *found.rows(get, put),
+        found.ratio(get, "bare get", 0.5, "REST GET / bare Starlette route"),
+        found.ratio(put, "bare put", 0.5, "REST PUT / bare Starlette route"),
+        *found.rows(if_match, properties),
+        found.ratio(properties, if_match, 0.8, "site property / configuration"),
     ]
 
 

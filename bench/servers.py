@@ -16,7 +16,7 @@ import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, ClassVar, NamedTuple
+from typing import IO, Any, ClassVar, NamedTuple, TypeAlias, cast
 
 PASSWORD, SECRET = secrets.token_urlsafe(), secrets.token_urlsafe(48)
 """New in each run, so that nobody else's gateway would let the generator in."""
@@ -24,6 +24,9 @@ SERVER_CORES, GENERATOR_CORES = {0}, {1}
 """With two cores or more every server has the first one and the generator the second: nobody measures the scheduler.
 The gateway's writer thread has to share the gateway's core."""
 
+
+Turn: TypeAlias = Callable[[], dict[str, float]]
+"""Measures once: the `rate`, and how `busy` the generator was."""
 
 TRUSTING = ssl.create_default_context()
 """For gateways on this machine whose certificate has signed itself."""
@@ -111,6 +114,13 @@ def prompted(command: Sequence[str], greets: bool = False) -> Iterator[Callable[
     finally:
         process.kill()
         process.communicate()
+
+
+@contextmanager
+def turns(module: str, *words: str, **options: object) -> Iterator[Turn]:
+    """A load generator whose connections wait between two turns (`bench.turns`)."""
+    with prompted(command(module, *words, turns=True, **options), greets=True) as ask:
+        yield lambda: cast(dict[str, float], json.loads(ask()))
 
 
 def _pipe(pipe: IO[str] | None) -> IO[str]:
