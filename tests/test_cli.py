@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import stat
@@ -25,12 +26,14 @@ import yaml
 from websockets.sync.server import ServerConnection
 
 from hivewire import cli
+from hivewire import settings as catalogue
 from hivewire.cli import profile as profiles
 from hivewire.cli.errors import BadAddress, RemoteError, Unreachable, Unsendable
 from hivewire.cli.identity import moment
 from hivewire.cli.output import lines, on_one_line, printable
 from hivewire.cli.profile import Profile, ProfileError
 from hivewire.cli.remote import Remote, endpoint
+from hivewire.cli.serve import SECTIONS
 from hivewire_protocol import times
 from hivewire_protocol.nouns.user import Role, Status
 from tests.command import Outcome, Run, on_terminal
@@ -198,6 +201,10 @@ def _with(monkeypatch: pytest.MonkeyPatch, name: str, value: str, run: Run, *arg
     ("arguments", "words"),
     [
         (["nonsense"], "No such command 'nonsense'"),
+        (["lst"], "No such command 'lst'. Did you mean 'list'? (see 'hivewire --help')"),
+        (["tenant", "chek"], "Did you mean 'check'? (see 'hivewire tenant --help')"),
+        (["serve", "--prt", "1"], "No such option '--prt'. Did you mean '--port'?"),
+        (["serve", "--nosuch"], "No such option '--nosuch'. (see 'hivewire serve --help')"),
         (["get"], "Missing argument 'NAME'"),
         (["put", "x"], "give either VALUE or --file"),
         (["put", "x", "1", "--file", "pyproject.toml"], "give either VALUE or --file"),
@@ -230,6 +237,28 @@ def test_wrong_usage_is_one_line_and_exit_code_2(run: Run, arguments: list[str],
     assert outcome.err.count("\n") == 1
 
 
+@pytest.mark.parametrize("command", [[], ["user"], ["tenant"], ["client"]])
+def test_alone_a_group_prints_its_help(run: Run, command: list[str]) -> None:
+    """Without arguments `hivewire` and its groups print their help, which is no error."""
+    assert run(*command) == run(*command, "--help")
+
+
+def test_an_error_with_json_is_an_object(logged_in: Run) -> None:
+    """With `-o json` or `--json` an error is an object on standard error, with the gateway's code if it has one."""
+    outcome = logged_in("get", "cli.none", "-o", "json")
+    words = "Requested config with name = cli.none not found in the database"
+    assert (outcome.code, outcome.out, json.loads(outcome.err)) == (1, "", {"error": words, "code": 404})
+    assert logged_in("put", "cli.json.error", "1").code == 0
+    refused = json.loads(logged_in("put", "cli.json.error", "2", "--expect", "9", "--json").err)
+    assert (refused["code"], "is at version 1, not 9\n  now: 1\n" in refused["error"]) == (409, True)
+    for wrong in (["put", "--json"], ["put", "x", "1", "--expect", "-1", "-o", "json"], ["import", "-", "-o", "json"]):
+        outcome = logged_in(*wrong)
+        assert (outcome.code, json.loads(outcome.err)["code"], outcome.err.count("\n")) == (2, None, 1)
+    outcome = logged_in("get", "x", "--json", "--url", NOWHERE, "--token", "t")
+    assert (outcome.code, json.loads(outcome.err)["error"][:12]) == (3, "cannot reach")
+    assert logged_in("get", "cli.none", "-o", "yaml").err == f"hivewire: error: {words}\n"
+
+
 def test_a_password_of_a_wrong_length_is_refused_before_it_is_sent(run: Run) -> None:
     """A password of five characters is wrong usage, and nothing is sent."""
     outcome = run("user", "password", "alice", stdin=b"short\n")
@@ -257,6 +286,18 @@ def test_every_command_teaches_by_example(run: Run, command: list[str]) -> None:
     if command not in GROUPS:
         assert re.search(r"(Examples|First steps):\n\s+", outcome.out)
         assert re.search(r"^ +(.*\| ?|[A-Z_]+=\S+ )*hivewire " + " ".join(command), outcome.out, re.MULTILINE)
+
+
+def test_the_settings_are_grouped_by_subject(run: Run) -> None:
+    """The help of `serve` has a section for each subject; every setting with a flag is in one of them."""
+    found = run("serve", "--help").out
+    assert [*re.findall(r"^(\S.+):$", found, re.MULTILINE)] == ["Options", *SECTIONS.values()]
+    tls = found.partition("\nTLS:\n")[2].partition("\n\n")[0]
+    assert re.findall(r"^  (--\S+)", tls, re.MULTILINE) == ["--tls-certificate", "--tls-key"]
+    assert "  --json " in found
+    flags = {f"--{name.replace('_', '-')}" for name in catalogue.names() if not catalogue.is_secret(name)}
+    assert flags <= {*re.findall(r"^  (--\S+)", found, re.MULTILINE)}
+    assert SECTIONS.keys() <= {*catalogue.names()}
 
 
 @pytest.mark.parametrize(
@@ -328,8 +369,39 @@ def test_nothing_listens(run: Run) -> None:
     assert outcome == (
         3,
         "",
-        "hivewire: error: cannot reach a gateway at ws://127.0.0.1:1/api/websocket: Connection refused\n",
+        "hivewire: error: cannot reach a gateway at http://127.0.0.1:1: Connection refused\n",
     )
+
+
+def test_an_address_is_shown_as_it_was_typed(run: Run, shared_gateway: RunningGateway) -> None:
+    """Errors, login, status and the profile show the address that was given, not the one of the socket."""
+    typed = shared_gateway.url.replace("http://", "")
+    assert run("get", "x", "--url", f"{typed}/elsewhere", "--token", "t").err == (
+        f"hivewire: error: {typed}/elsewhere answers with HTTP 404: is it a gateway?\n"
+    )
+    told = run("login", "--url", typed, stdin=PASSWORD.encode())
+    assert told.out == f"admin is logged in at {typed}\n"
+    assert re.search(rf"^gateway +{typed}$", run("status").out, re.MULTILINE)
+    assert run("list", "cli.none", "--url", shared_gateway.url).code == 0
+
+
+def test_the_other_scheme_is_suggested(run: Run, shared_gateway: RunningGateway, tls_gateway: RunningGateway) -> None:
+    """http to a port with TLS, and https to one without, are errors that name the address to try."""
+    secure, plain = tls_gateway.url, shared_gateway.url
+    wrong, given = secure.replace("https", "http"), ("--token", "s3cret")
+    outcome = run("get", "x", "--url", wrong, *given)
+    assert outcome.err == f"hivewire: error: {wrong} gives no HTTP answer: perhaps it expects TLS; try {secure}\n"
+    bare = wrong.removeprefix("http://")
+    assert run("get", "x", "--url", bare, *given).err.endswith(f"; try {secure}\n")
+    wrong = plain.replace("http", "https")
+    outcome = run("get", "x", "--url", wrong, *given)
+    assert outcome == (3, "", f"hivewire: error: {wrong} does not use TLS; try {plain}\n")
+
+
+def test_the_token_of_an_https_address_goes_over_tls(run: Run, tls_gateway: RunningGateway) -> None:
+    """Also in the plain HTTP requests of status, whatever form the address was given in."""
+    outcome = run("status", "--url", tls_gateway.url, "--token", tls_gateway.token(), "-o", "value")
+    assert outcome == (0, "ready\n", "")
 
 
 def test_a_peer_that_is_not_a_gateway(run: Run, shared_gateway: RunningGateway) -> None:
@@ -339,6 +411,16 @@ def test_a_peer_that_is_not_a_gateway(run: Run, shared_gateway: RunningGateway) 
         assert outcome.code == 3
         assert outcome.err.count("\n") == 1
         assert "s3cret" not in outcome.err
+
+
+@pytest.fixture
+def tls_gateway(
+    data: Path, certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[RunningGateway]:
+    """A gateway with TLS, whose certificate the command trusts."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
+    with RunningGateway(data, f"--tls-certificate={certificate[0]}", f"--tls-key={certificate[1]}") as gateway:
+        yield gateway
 
 
 @pytest.fixture
@@ -402,7 +484,10 @@ def test_a_redirect_to_another_host_is_not_followed() -> None:
 
         thread = threading.Thread(target=redirect)
         thread.start()
-        with pytest.raises(Unreachable), Remote(f"http://127.0.0.1:{listener.getsockname()[1]}"):
+        with (
+            pytest.raises(Unreachable, match=r"302 and a redirect to ws://.*, which is not followed"),
+            Remote(f"http://127.0.0.1:{listener.getsockname()[1]}"),
+        ):
             pass
         thread.join()
         with pytest.raises(TimeoutError):
@@ -548,7 +633,7 @@ def test_status_needs_no_login(run: Run, logged_in: Run, shared_gateway: Running
     """It shows the gateway's state and version; with a login also the user and the number of configurations."""
     at = ("--url", shared_gateway.url)
     told = json.loads(logged_in("status", "-o", "json").out)
-    assert (told["state"], told["login"], told["url"]) == ("ready", "admin", endpoint(shared_gateway.url))
+    assert (told["state"], told["login"], told["url"]) == ("ready", "admin", shared_gateway.url)
     assert told["version"] == version("hivewire") and told["revision"] > 0
     profiles.path().unlink()
     assert run("status", "-o", "value", *at) == (0, "ready\n", "")
@@ -1026,6 +1111,34 @@ def test_a_list_is_complete_however_many_and_however_large(logged_in: Run, talk:
     assert talk("configuration/transact", changes=deletes)["status"] == "success"
 
 
+@pytest.mark.skipif(shutil.which("jq") is None, reason="jq is not installed")
+def test_the_pipe_in_the_help_of_list_prints_names(logged_in: Run) -> None:
+    """The example in the help is a command to paste."""
+    assert logged_in("put", "cli.piped", "1").code == 0
+    examples = logged_in("list", "--help").out.partition("Examples:")[2].splitlines()
+    example = next(line for line in examples if "|" in line).partition("(")[0]
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    done = subprocess.run(["sh", "-c", example], env={**os.environ, "PATH": path}, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"cli.piped" in done.stdout.splitlines()
+
+
+@pytest.mark.parametrize("columns", [60, 80])
+def test_times_and_numbers_are_whole_in_a_narrow_table(logged_in: Run, columns: int) -> None:
+    """Names, values and reasons are cut to make room for them, and the lines still fit."""
+    name = "cli.narrow." + "n" * 60
+    for value in ("v" * 70, "w" * 70):
+        assert logged_in("put", name, value, "--description", "r" * 70).code == 0
+    tables = (("history", name), ("list", "cli.narrow.*"), ("user", "list"), ("audit", "--take", "1"))
+    history, listed, users, audit = (on_terminal(*table, columns=columns).splitlines() for table in tables)
+    when = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \w+"
+    assert re.match(rf"\d+ +\d+ +{when}  adm\S+  w+…  r+…$", history[1])
+    assert re.match(r"cli\.narrow\.n*…  \d        w+…$", listed[1])
+    assert re.search(rf"{when}$|never$", users[1])
+    assert re.match(rf"{when}  ", audit[1])
+    assert max(map(len, (*history, *listed, *users))) <= columns
+
+
 def test_a_table_on_a_terminal_has_a_line_for_each_and_obeys_no_value(logged_in: Run) -> None:
     """A value is cut to the width, and its escape sequences and markup are text."""
     logged_in("put", "cli.table.a", "\x1b]0;owned\x07[bold]x[/bold]\nsecond line")
@@ -1083,6 +1196,6 @@ def test_an_invalid_document_is_named(run: Run, tmp_path: Path, content: bytes, 
     file = tmp_path / "shop.json"
     file.write_bytes(content)
     outcome = run("tenant", "put", "shop", str(file))
-    assert (outcome.code, outcome.out, outcome.err.count("\n")) == (1, "", 1)
+    assert (outcome.code, outcome.out, outcome.err.count("\n")) == (2, "", 1)
     assert outcome.err.startswith(f"hivewire: error: {file}") and words in outcome.err
     assert "request" not in outcome.err

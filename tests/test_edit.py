@@ -61,12 +61,15 @@ def test_differences_are_shown_line_by_line(logged_in: Run, tmp_path: Path) -> N
         logged_in("put", "diff.a", value)
     assert logged_in("diff", "diff.a").out == "--- version 2\n+++ version 3\n@@ -1,2 +1,2 @@\n-one\n+1\n 2\n"
     assert "-two\n+2\n" in logged_in("diff", "diff.a", "1", "2").out
-    assert logged_in("diff", "diff.a", "3", "3").out == ""
+    same = "hivewire: no difference between version 3 and version 3\n"
+    assert logged_in("diff", "diff.a", "3", "3") == (0, "", same)
+    assert json.loads(logged_in("diff", "diff.a", "3", "3", "-o", "json").out)["lines"] == []
     logged_in("put", "diff.json", '{"a":1,"b":2}', "--content-type", "application/json")
     file = tmp_path / "new.json"
     file.write_text('{"a":1,"b":3}')
     assert '   "a": 1,\n-  "b": 2\n+  "b": 3\n' in logged_in("diff", "diff.json", "--file", str(file)).out
-    assert logged_in("diff", "diff.none") == (1, "", "hivewire: error: there is no diff.none\n")
+    assert logged_in("diff", "diff.none") == logged_in("get", "diff.none")
+    assert logged_in("diff", "diff.none").code == 1
     assert logged_in("diff", "diff.a", "1", "2", "3").code == 2
 
 
@@ -84,7 +87,42 @@ def test_a_transaction_comes_from_a_file(logged_in: Run, tmp_path: Path) -> None
     good = bad.replace("transact.c", "transact.b").encode()
     assert json.loads(logged_in("transact", "-", "--json", stdin=good).out)["configurations"][0]["value"] is None
     for wrong in (b"nonsense", b"{}", b"1", b'{"changes":[],"more":1}'):
-        assert logged_in("transact", "-", stdin=wrong).code == 2
+        outcome = logged_in("transact", "-", stdin=wrong)
+        assert outcome.code == 2
+        assert re.match(r"hivewire: error: \S*/stdin is not ", outcome.err), outcome.err
+
+
+@pytest.mark.parametrize("command", ["transact", "import"])
+def test_a_file_that_is_not_json_is_named_with_its_line(logged_in: Run, tmp_path: Path, command: str) -> None:
+    """Every command that reads JSON ends with 2, and names the file and the line."""
+    file = tmp_path / "broken.json"
+    file.write_text('{\n"a":}')
+    words = f"{file} is not JSON: line 2, column 5: Expecting value"
+    assert logged_in(command, str(file)) == (2, "", f"hivewire: error: {words}\n")
+    asked = [sys.executable, "-m", "hivewire", command, "-"]
+    piped = subprocess.run(asked, input=b"nonsense", capture_output=True, check=False)
+    assert piped.stderr.startswith(b"hivewire: error: standard input is not JSON: line 1, column 1: ")
+
+
+def test_an_editor_that_does_not_start_is_explained(
+    logged_in: Run, editor: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error names the editor and the variables; a text that nobody changed does not stay behind."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "texts"))
+    (tmp_path / "texts").mkdir()
+    start = "hivewire: error: cannot start the editor no-such-editor: No such file or directory; "
+    monkeypatch.setenv("EDITOR", "no-such-editor --wait")
+    assert logged_in("edit", "edit.none") == (1, "", f"{start}set $VISUAL or $EDITOR to one that is installed\n")
+    monkeypatch.setenv("EDITOR", "'code --wait")
+    assert "$VISUAL or $EDITOR is not a command: No closing quotation" in logged_in("edit", "edit.none").err
+    monkeypatch.setenv("EDITOR", str(editor))
+    editor.write_text("#!/bin/sh\nexit 1\n")
+    failed = "hivewire: error: the editor failed, so nothing is written\n"
+    assert logged_in("edit", "edit.none") == (1, "", failed)
+    assert not [*(tmp_path / "texts").iterdir()]
+    editor.write_text('#!/bin/sh\necho half > "$1"; exit 1\n')
+    (_, kept) = logged_in("edit", "edit.none").err.splitlines()
+    assert Path(kept.removeprefix("  your text is in ")).read_text() == "half\n"
 
 
 def completed(words: str) -> list[str]:

@@ -109,7 +109,7 @@ def test_a_login_is_an_object(run: Run, shared_gateway: RunningGateway) -> None:
     """With `-o json`, login and logout each print an object."""
     ask = Asked(run)
     made = ask("login", "--url", shared_gateway.url, stdin=f"{PASSWORD}\n".encode())
-    assert (made["login"], made["url"]) == ("admin", shared_gateway.socket_url)
+    assert (made["login"], made["url"]) == ("admin", shared_gateway.url)
     assert Path(made["profile"]).is_file()
     assert ask("logout")["tokensEnded"] is True
     assert run("login", "--url", shared_gateway.url, "-o", "value", stdin=PASSWORD.encode()).out == "admin\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import pty
@@ -24,9 +25,11 @@ from hivewire.cli import profile as profiles
 from hivewire.cli.gateway import Access
 from hivewire.cli.profile import Profile
 from hivewire.cli.remote import Remote, endpoint
+from hivewire.cli.watch import watch
 from hivewire_protocol.nouns.user import Role, Status
 from tests.command import Run
 from tests.running import PASSWORD, PATIENCE, RunningGateway, Talk, serving
+from tests.tables import DOCS
 from tests.users import ADMIN, write_users
 
 IN_A_HURRY = "from hivewire.cli import main, watch; watch.ASK_SECONDS = 0.05; main()"
@@ -228,6 +231,18 @@ def test_a_command_runs_for_each_configuration_and_change(
         talk("configuration/delete", name="watch.exec.a")
         assert running.item() == ["delete", "watch.exec.a", 3, 0]
         assert running.interrupt() == 130
+
+
+def test_a_name_is_no_command(watching: Any, shared_gateway: RunningGateway, talk: Talk) -> None:
+    """The shell that runs --exec does not run what is in a name or a value; examples make no path of a name."""
+    name = "watch.inject.$(echo run)`echo run`;'\""
+    talk("configuration/put", name=name, value="$(echo run)")
+    command = 'printf \'["%s"]\\n\' "$(printf \'%s\' "$HIVEWIRE_NAME $(cat)" | base64 -w0)"'
+    with watching(shared_gateway, "watch.inject.*", "--exec", command) as running:
+        (given,) = running.item()
+        assert base64.b64decode(given).decode() == f"{name} $(echo run)"
+    for page in (watch.epilog or "", (DOCS / "following.md").read_text()):
+        assert not re.search(r"--exec '[^']*(>|mv|cp|/) *[^' ]*HIVEWIRE_NAME", page)
 
 
 def test_a_command_that_fails_ends_the_watch(watching: Any, shared_gateway: RunningGateway, talk: Talk) -> None:

@@ -92,11 +92,11 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     ] = None
     access_token_lifetime: Annotated[_Lifetime, _says("Lifetime of an access token, in s.", reload=True)] = 1_800
     refresh_token_lifetime: Annotated[_Lifetime, _says("Lifetime of a refresh token, in s.", reload=True)] = 15_724_800
-    tls_certificate: Annotated[str | None, _says("PEM file of the certificate chain; enables TLS.", reload=True)] = None
-    tls_key: Annotated[str | None, _says("PEM file of the private key of the certificate.", reload=True)] = None
     session_lifetime: Annotated[
         _Lifetime, _says("Lifetime of a session token of `users/authenticate`, in s.", reload=True)
     ] = 86_400
+    tls_certificate: Annotated[str | None, _says("PEM file of the certificate chain; enables TLS.", reload=True)] = None
+    tls_key: Annotated[str | None, _says("PEM file of the private key of the certificate.", reload=True)] = None
     server_tokens: Annotated[
         _KeysAndSecrets | None,
         _says(

@@ -10,7 +10,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-from hivewire.cli.errors import BadAddress, RemoteError, Unreachable, Unsendable
+from hivewire.cli.errors import FORM, BadAddress, RemoteError, Unreachable, Unsendable
 
 COMMANDS = {
     "serve": ("serve:serve", "Start the gateway: DeviceHive's WebSocket and REST API over one durable ledger."),
@@ -69,12 +69,6 @@ COMMANDS = {
 """The module and the function of each command, and the first sentence of its help."""
 
 
-class NotReached(click.ClickException):
-    """No gateway could be reached."""
-
-    exit_code = 3
-
-
 class _Commands(click.Group):
     """A group that imports a command when it is asked for."""
 
@@ -107,18 +101,21 @@ class _Commands(click.Group):
         items = [CompletionItem(name, help=text) for name, (_, text) in COMMANDS.items() if name.startswith(incomplete)]
         return items + click.Command.shell_complete(self, ctx, incomplete)
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does; a mistyped command gets a suggestion without importing them all."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.NoSuchCommand as error:
+            raise click.NoSuchCommand(error.command_name, possibilities=COMMANDS, ctx=ctx) from None
+
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command. An expected error ends it with one line and no traceback."""
+        """Run the command. An expected error ends it with one line, or with `-o json` an object, and no traceback."""
         try:
             return super().invoke(ctx)
-        except RemoteError as error:
-            from hivewire.cli.output import on_one_line
-
-            raise click.ClickException(on_one_line(str(error))) from None
-        except (BadAddress, Unsendable) as error:
-            raise click.UsageError(str(error)) from None
-        except Unreachable as error:
-            raise NotReached(str(error)) from None
+        except (click.ClickException, RemoteError, BadAddress, Unsendable, Unreachable) as error:
+            raise click.exceptions.Exit(_report(error, ctx.meta.get(FORM))) from None
 
 
 @click.group(
@@ -132,7 +129,8 @@ First steps:
   hivewire get limits.max
 
 \b
-Exit codes: 0 done, 1 refused, 2 wrong usage, 3 no gateway reached.""",
+Exit codes: 0 done, 1 refused or failed, 2 wrong usage or a file that cannot be
+understood, 3 no gateway reached.""",
 )
 @click.version_option(package_name="hivewire")
 def _hivewire() -> None:
@@ -144,19 +142,8 @@ def main() -> None:
     try:
         code = _hivewire.main(prog_name="hivewire", standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
-    except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.format_message())
-        sys.exit(2)
     except click.ClickException as error:
-        message = error.format_message()
-        if isinstance(error, click.UsageError):
-            message = " ".join(message.split())  # click lists choices on lines of their own
-            if isinstance(error, click.NoSuchOption) and not error.possibilities:
-                message += " A value that begins with a dash goes behind --, as in: hivewire put name -- -5"
-            if error.ctx is not None:
-                message += f" (see '{error.ctx.command_path} --help')"
-        click.echo(f"hivewire: error: {message}", err=True)
-        sys.exit(error.exit_code)
+        sys.exit(_report(error))
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)
     except OSError as error:  # mostly a full disk behind `>`; click handles a closed pipe
@@ -165,3 +152,46 @@ def main() -> None:
         where = f"{error.filename}: " if error.filename is not None else ""
         click.echo(f"hivewire: error: {where}{error.strerror or error}", err=True)
         sys.exit(1)
+
+
+def _report(error: Exception, form: str | None = None) -> int:
+    """Print an error on standard error, as an object if `form` is json. Returns the exit code.
+
+    A command or group without arguments prints its help, which is no error.
+    """
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        click.echo(error.format_message())
+        return 0
+    if form == "json":
+        from hivewire.cli.output import echo_json
+
+        echo_json({"error": _words(error), "code": getattr(error, "code", None)}, err=True)
+    else:
+        click.echo(f"hivewire: error: {_words(error)}", err=True)
+    if isinstance(error, Unreachable):
+        return 3
+    if isinstance(error, BadAddress | Unsendable):
+        return 2
+    return error.exit_code if isinstance(error, click.ClickException) else 1
+
+
+def _words(error: Exception) -> str:
+    """What an error says, and for wrong usage where the help is."""
+    if isinstance(error, RemoteError):
+        from hivewire.cli.output import on_one_line
+
+        return on_one_line(str(error))
+    if not isinstance(error, click.ClickException):
+        return str(error)
+    message = error.format_message()
+    if isinstance(error, click.UsageError):
+        message = " ".join(message.split())  # click lists choices on lines of their own
+        if error.ctx is not None:
+            if isinstance(error, click.NoSuchOption) and not error.possibilities and _takes_a_value(error.ctx):
+                message += " A value that begins with a dash goes behind --, as in: hivewire put name -- -5"
+            message += f" (see '{error.ctx.command_path} --help')"
+    return message
+
+
+def _takes_a_value(context: click.Context) -> bool:
+    return any(isinstance(each, click.Argument) and each.name == "value" for each in context.command.params)

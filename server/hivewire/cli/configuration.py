@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import click
 
 from hivewire.cli import contents
-from hivewire.cli.errors import RemoteError
+from hivewire.cli.errors import Refused, RemoteError
 from hivewire.cli.gateway import complete_names, connected, reach, token_option, url_option
 from hivewire.cli.output import (
     Columns,
@@ -142,8 +142,9 @@ def get(remote: Remote, name: str, form: str | None) -> None:
 Examples:
   hivewire list
   hivewire list 'limits.*' ports
-  hivewire list --json | jq .value
-  hivewire list | cut -f1""",
+  hivewire list | jq -r .name               (only the names)
+  hivewire list 'limits.*' -o value         (only the values)
+  hivewire list -o table > limits.txt""",
 )
 @patterns_argument
 @output_option
@@ -244,18 +245,18 @@ def told_written(reply: dict[str, Any], form: str | None, how: str) -> None:
 
 
 def write(remote: Remote, action: str, **members: Any) -> dict[str, Any]:
-    """The reply to a write. Raises ClickException with the reason when the gateway refuses it."""
+    """The reply to a write. Raises Refused with the reason."""
     with telling_why():
         return remote.request(action, **members)
 
 
 @contextmanager
 def telling_why() -> Iterator[None]:
-    """Turn a refused write into a ClickException with the reason."""
+    """Turn a refused write into Refused with the reason."""
     try:
         yield
     except RemoteError as error:
-        raise click.ClickException("\n".join(why(error))) from None
+        raise Refused("\n".join(why(error)), error.code) from None
 
 
 def why(error: RemoteError) -> list[str]:

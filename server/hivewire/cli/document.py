@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
-import click
 import msgspec
 
-from hivewire.cli.output import shortened
+from hivewire.cli.errors import BadInput
+from hivewire.cli.output import printable, shortened
 from hivewire_protocol.nouns.configuration import RESERVED, TEXT, forbidden_character, is_media_type
 
 FORMAT = 1
@@ -23,7 +23,7 @@ REPORTED = 20
 """Invalid entries that are listed one by one."""
 
 
-class DocumentError(click.ClickException):
+class DocumentError(BadInput):
     """The document cannot be imported; the message says where and why."""
 
 
@@ -54,12 +54,12 @@ def render(resources: Iterable[dict[str, Any]], **head: Any) -> bytes:
     return b"\n".join([*lines, b"]}\n"])
 
 
-def parse(data: bytes) -> list[ImportEntry]:
-    """The entries of a document. Raises DocumentError, which lists the entries that are not valid.
+def parse(data: bytes, file: str = "the file") -> list[ImportEntry]:
+    """The entries of a document. Raises DocumentError, which names `file` and lists the entries that are not valid.
 
     Limits that are settings of the gateway, such as the longest name, are left to the gateway.
     """
-    entries = _entries(_json(data))
+    entries = _entries(read_json(data, file), file)
     problems = []
     places: dict[str, int] = {}
     for index, entry in enumerate(entries):
@@ -70,42 +70,49 @@ def parse(data: bytes) -> list[ImportEntry]:
             problems.append(f"  {_place(index, entry)}: {problem}")
     if problems:
         more = [f"  and {len(problems) - REPORTED:,} more"] if len(problems) > REPORTED else []
-        first_line = f"nothing is imported, because {len(problems):,} of {len(entries):,} entries are not valid:"
+        count = f"{len(problems):,} of {len(entries):,} entries"
+        first_line = f"nothing is imported, because {count} of {file} are not valid:"
         raise DocumentError("\n".join([first_line, *problems[:REPORTED], *more]))
     return [ImportEntry(entry["name"], entry["value"], entry.get("contentType") or TEXT) for entry in entries]
 
 
-def _json(data: bytes) -> Any:
+def label(file: BinaryIO) -> str:
+    """How an error calls a file that a command reads."""
+    return "standard input" if file.name == "<stdin>" else printable(file.name)
+
+
+def read_json(data: bytes, file: str) -> Any:
+    """The JSON in a file. Raises DocumentError, which names `file` and the line that is wrong."""
     try:
         # Some editors put a byte order mark in front of UTF-8.
         return json.loads(data.decode("utf-8-sig"), object_pairs_hook=_Object, parse_constant=_refuse_constant)
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise DocumentError(f"the file is not UTF-8 text (line {line})") from None
+        raise DocumentError(f"{file} is not UTF-8 text (line {line})") from None
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
-        raise DocumentError(f"the file is not JSON: {where}: {error.msg}") from None
+        raise DocumentError(f"{file} is not JSON: {where}: {error.msg}") from None
     except RecursionError:
-        raise DocumentError("the file is nested too deeply") from None
+        raise DocumentError(f"{file} is nested too deeply") from None
     except ValueError:
-        raise DocumentError("the file is not JSON: a number in it is too large, or is NaN or Infinity") from None
+        raise DocumentError(f"{file} is not JSON: a number in it is too large, or is NaN or Infinity") from None
 
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(name)  # Python's parser knows NaN and Infinity, JSON does not
 
 
-def _entries(document: Any) -> list[Any]:
+def _entries(document: Any, file: str) -> list[Any]:
     """The list of entries of a document. Raises DocumentError when it is not an export."""
     if not isinstance(document, _Object) or "hivewire" not in document:
-        raise DocumentError('the file is not an export: it must be an object with "hivewire" and "configurations"')
+        raise DocumentError(f'{file} is not an export: it must be an object with "hivewire" and "configurations"')
     if document.repeated is not None:
-        raise DocumentError(f"the file is not an export: '{shortened(document.repeated, 80)}' occurs more than once")
+        raise DocumentError(f"{file} is not an export: '{shortened(document.repeated, 80)}' occurs more than once")
     if document["hivewire"] is True or document["hivewire"] != FORMAT:
-        raise DocumentError(f'the file does not have the format "hivewire":{FORMAT}, which this command reads')
+        raise DocumentError(f'{file} does not have the format "hivewire":{FORMAT}, which this command reads')
     entries = document.get("configurations")
     if not isinstance(entries, list):
-        raise DocumentError('the file is not an export: "configurations" must be a list')
+        raise DocumentError(f'{file} is not an export: "configurations" must be a list')
     return entries
 
 

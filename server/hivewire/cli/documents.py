@@ -11,7 +11,7 @@ import click
 import msgspec
 
 from hivewire.cli import plain
-from hivewire.cli.errors import Unreachable
+from hivewire.cli.errors import BadInput, Refused, Unreachable
 from hivewire.cli.gateway import access, token_option, url_option
 from hivewire.cli.output import (
     Columns,
@@ -50,8 +50,8 @@ file_argument = click.argument("file", type=click.Path(dir_okay=False, path_type
 class TenantApi:
     """The HTTP API of one tenant."""
 
-    def __init__(self, endpoint: str, token: str, tenant: str) -> None:
-        self._endpoint = endpoint
+    def __init__(self, url: str, token: str, tenant: str) -> None:
+        self._url = url
         self._token = token
         self._path = f"/reltio/api/{quote(tenant, safe='')}/configuration"
 
@@ -62,7 +62,7 @@ class TenantApi:
             headers["Content-Type"] = "application/json"
         if since is not None:
             headers["If-Unmodified-Since"] = since
-        return plain.ask(self._endpoint, method, self._path + path, self._token, body, headers)
+        return plain.ask(self._url, method, self._path + path, self._token, body, headers)
 
 
 def tenant_api(tenant: str, url: str | None, token: str | None) -> TenantApi:
@@ -121,7 +121,7 @@ def put(name: str, file: Path, overwrite: bool, form: str | None, url: str | Non
     based_on = time if type(time) is int and 0 <= time < 1 << 47 else 0
     answer = api.ask("PUT", "", data, None if overwrite else http_date(based_on))
     if answer.status == 412:
-        raise click.ClickException(_conflict(api, name, file, based_on))
+        raise Refused(_conflict(api, name, file, based_on), answer.status)
     time = _json(_expected(answer).body).get("updatedTime")
     warnings = _warnings(answer)
     row = {"tenantId": name, "updatedTime": time, "warnings": warnings, "bytes": len(answer.body)}
@@ -266,7 +266,7 @@ COLUMNS: Columns = {
 
 
 def _read(file: Path) -> tuple[bytes, Document]:
-    """The bytes of a file and the document in them. Raises ClickException."""
+    """The bytes of a file and the document in them. Raises ClickException, or BadInput for what is no document."""
     try:
         data = file.read_bytes()
         return data, at_once(parse(data))
@@ -274,11 +274,11 @@ def _read(file: Path) -> tuple[bytes, Document]:
         raise click.ClickException(f"cannot read {file}: {error.strerror}") from None
     except TenantError as error:
         words = on_one_line(str(error)).removeprefix("The request body ")  # here it is a file
-        raise click.ClickException(f"{file} {words}" if words.startswith("is ") else f"{file}: {words}") from None
+        raise BadInput(f"{file} {words}" if words.startswith("is ") else f"{file}: {words}") from None
 
 
 def _expected(answer: Answer) -> Answer:
-    """The answer, if it is 200. Raises ClickException with the errors that the gateway reports."""
+    """The answer, if it is 200. Raises Refused with the errors that the gateway reports."""
     if answer.status == 200:
         return answer
     try:
@@ -292,7 +292,7 @@ def _expected(answer: Answer) -> Answer:
         lines.append(f"  {each['errorCode']}  {on_one_line(each['errorMessage'])}")
     if len(found) > SHOWN:
         lines.append(f"  and {len(found) - SHOWN} more")
-    raise click.ClickException("\n".join(lines))
+    raise Refused("\n".join(lines), answer.status)
 
 
 def _json(body: bytes) -> dict[str, Any]:

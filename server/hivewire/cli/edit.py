@@ -13,9 +13,10 @@ import msgspec
 
 from hivewire.cli import contents
 from hivewire.cli.configuration import description_option, name_argument, shown, telling_why, told_written, write
-from hivewire.cli.errors import RemoteError
+from hivewire.cli.document import label, read_json
+from hivewire.cli.errors import BadInput, Refused, RemoteError, Unreachable
 from hivewire.cli.gateway import connected, reach, token_option, url_option
-from hivewire.cli.output import on_one_line, output_option, printable, tell
+from hivewire.cli.output import in_words, output_option, printable, tell
 from hivewire_protocol.nouns.configuration import TEXT, is_json
 
 if TYPE_CHECKING:
@@ -45,8 +46,8 @@ def edit(remote: Remote, name: str, description: str | None, form: str | None) -
     descriptor, file = tempfile.mkstemp(prefix="hivewire-", suffix=suffix)  # only for its owner to read
     with os.fdopen(descriptor, "wb") as opened:
         opened.write(before.encode())
-    click.edit(filename=file)
     place = Path(file)
+    _open_editor(place, before)
     after = _as_edited(before, place)
     if after == before:
         place.unlink()
@@ -57,8 +58,10 @@ def edit(remote: Remote, name: str, description: str | None, form: str | None) -
         with telling_why():
             asked = {"description": description, "contentType": content_type, "entityVersion": version}
             reply = remote.request("configuration/put", name=name, value=after, **asked)
-    except click.ClickException as error:
-        raise click.ClickException(f"{error.format_message()}\n  your text is in {file}") from None
+    except Refused as error:
+        raise Refused(f"{error.format_message()}\n  your text is in {file}", error.code) from None
+    except Unreachable as error:
+        raise Unreachable(f"{error}\n  your text is in {file}") from None
     place.unlink()
     told_written(reply, form, "")
 
@@ -77,23 +80,27 @@ Examples:
 @output_option
 @connected
 def diff(remote: Remote, name: str, versions: tuple[int, ...], file: BinaryIO | None, form: str | None) -> None:
-    """Show the lines in which two versions of the configuration NAME differ. JSON is formatted first."""
+    """Show the lines in which two versions of the configuration NAME differ. JSON is formatted first.
+
+    The exit code is 0 whether they differ or not; without a difference a line on standard error says so.
+    """
     if len(versions) > 2 or (versions and file is not None):
         raise click.UsageError("give at most two versions, or --file")
-    now = _current(remote, name)
-    if now is None:
-        raise click.ClickException(f"there is no {printable(name)}")
+    now = _got(remote, name=name)
     first = versions[0] if versions else max(1, now["entityVersion"] - (file is None))
     second = versions[1] if len(versions) == 2 else now["entityVersion"]
     old, new = (_version(remote, name, number, now) for number in ((first, second) if file is None else (second,) * 2))
     before, after = _lines(remote, name, old), _lines(remote, name, new)
-    label = f"version {second}"
+    other = f"version {second}"
     if file is not None:
-        first, label = second, file.name
+        first, other = second, label(file)
         after = _formatted(file.read().decode(errors="replace"), now).splitlines()
-    found = [*difflib.unified_diff(before, after, f"version {first}", label, lineterm="")]
-    row = {"name": name, "from": f"version {first}", "to": label, "lines": found}
-    tell(row, form, "\n".join(map(_coloured, found)), "\n".join(found))
+    found = [*difflib.unified_diff(before, after, f"version {first}", other, lineterm="")]
+    row = {"name": name, "from": f"version {first}", "to": other, "lines": found}
+    if found or not in_words(form):
+        tell(row, form, "\n".join(map(_coloured, found)), "\n".join(found))
+    else:
+        click.echo(f"hivewire: no difference between version {first} and {other}", err=True)
 
 
 @click.command(
@@ -115,14 +122,12 @@ FILE is JSON, in the form of a configuration/transact request:
 def transact(file: BinaryIO, form: str | None, url: str | None, given_token: str | None) -> None:
     """Write all changes in FILE as one transaction; - is standard input."""
     try:
-        given = msgspec.json.decode(file.read(), type=dict[str, Any] | list[Any])
+        given = read_json(file.read(), label(file))
     except OSError as error:
-        raise click.ClickException(f"cannot read the file: {error.strerror}") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise click.UsageError(f"{file.name} is not a JSON list of changes: {on_one_line(str(error))}") from None
+        raise click.ClickException(f"cannot read {label(file)}: {error.strerror}") from None
     members = given if isinstance(given, dict) else {"changes": given}
     if not isinstance(members.get("changes"), list) or len(members) != 1:
-        raise click.UsageError(f"{file.name} is not an object with a list of changes")
+        raise BadInput(f'{label(file)} is not a list of changes, nor an object with only a list "changes"')
     with reach(url, given_token) as remote:
         reply = write(remote, "configuration/transact", **members)
     revision, count = reply["revision"], len(members["changes"])
@@ -176,6 +181,24 @@ def _formatted(text: str, resource: dict[str, Any]) -> str:
         return msgspec.json.format(text)
     except msgspec.DecodeError:
         return text
+
+
+def _open_editor(file: Path, before: str) -> None:
+    """Wait for the user's editor. Raises ClickException when it cannot be started, or fails; changed text is kept."""
+    try:
+        click.edit(filename=str(file))
+    except (click.ClickException, ValueError) as error:
+        if isinstance(error.__cause__, OSError):
+            editor, reason = printable(str(error.__cause__.filename)), error.__cause__.strerror
+            why = f"cannot start the editor {editor}: {reason}; set $VISUAL or $EDITOR to one that is installed"
+        elif isinstance(error, ValueError):  # a quotation mark without its second one
+            why = f"$VISUAL or $EDITOR is not a command: {error}"
+        else:
+            why = "the editor failed, so nothing is written"
+        if file.read_bytes() != before.encode():
+            raise click.ClickException(f"{why}\n  your text is in {file}") from None
+        file.unlink()
+        raise click.ClickException(why) from None
 
 
 def _as_edited(before: str, file: Path) -> str:

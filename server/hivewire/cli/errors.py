@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import click
+
+FORM = "hivewire.form"
+"""Where the context of a command keeps the form of its output. Errors are printed in it too."""
+
 
 class RemoteError(Exception):
     """The gateway refused a request: the code, the message and the whole reply."""
@@ -12,6 +17,20 @@ class RemoteError(Exception):
         super().__init__(text)
         self.code = code
         self.reply = reply
+
+
+class Refused(click.ClickException):
+    """The same, with everything that helps the user. `code` is the gateway's."""
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class BadInput(click.ClickException):
+    """A file or standard input does not hold what the command reads; the message says which, where and why."""
+
+    exit_code = 2
 
 
 class Unreachable(Exception):

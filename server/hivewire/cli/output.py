@@ -17,10 +17,15 @@ from typing import Any, TypeVar
 import click
 import msgspec
 
+from hivewire.cli.errors import FORM
+
 FORMS = ("table", "json", "yaml", "value")
 
-NARROWEST = 8
+NARROWEST = 4
 """Columns are not made narrower than this; on a very narrow terminal the lines wrap."""
+
+WHOLE = frozenset({"when", "last login", "revision", "version", "id", "count"})
+"""Columns of times and numbers, which are never cut: a part of one says nothing."""
 
 Row = dict[str, Any]
 """The object that a line shows, with the members of the API."""
@@ -33,11 +38,18 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 
 def form_option(*flags: str) -> Callable[[_F], _F]:
     """Add an option for the form of the output, and `--json` as a shorthand for `-o json`; both set `form`."""
+    early: dict[str, Any] = {"is_eager": True, "callback": _remember_form}  # an error about other options is in it too
     form = click.option(
-        *flags, "form", type=click.Choice(FORMS), help="The output format; 'value' prints only the value."
+        *flags, "form", type=click.Choice(FORMS), help="The output format; 'value' prints only the value.", **early
     )
-    short = click.option("--json", "form", flag_value="json", help="The same as -o json: one object per line.")
+    short = click.option("--json", "form", flag_value="json", help="The same as -o json: one object per line.", **early)
     return lambda command: short(form(command))
+
+
+def _remember_form(context: click.Context, option: click.Parameter, form: str | None) -> str | None:
+    if form is not None:
+        context.meta[FORM] = form
+    return form
 
 
 output_option = form_option("-o", "--output")
@@ -93,14 +105,18 @@ def _yaml(row: Row) -> bytes:
 
 
 def _print_table(rows: Iterable[Row], columns: Columns) -> None:
-    """A line for each row, in aligned columns. On a terminal the widest cells are cut until the lines fit."""
+    """A line for each row, in aligned columns. On a terminal the widest cells that may be cut are, until lines fit."""
     from rich.cells import cell_len
 
     table = [[*columns], *([printable(cell(row)[:1_000]) for cell in columns.values()] for row in rows)]
     widths = [max(map(cell_len, column)) for column in zip(*table, strict=True)]
     room = (shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize) - 2 * (len(widths) - 1)
-    while sum(widths) > room and max(widths) > NARROWEST:
-        widths[widths.index(max(widths))] -= 1
+    cut = [column for column, heading in enumerate(columns) if heading not in WHOLE]
+    while sum(widths) > room and cut:
+        widest = max(cut, key=widths.__getitem__)
+        if widths[widest] <= NARROWEST:
+            break
+        widths[widest] -= 1
     for number, line in enumerate(table):
         text = "  ".join(_fitted(cell, width) for cell, width in zip(line, widths, strict=True)).rstrip()
         click.echo(click.style(text, bold=True) if number == 0 else text)
@@ -131,9 +147,9 @@ def on_one_line(text: str) -> str:
     return printable(" ".join(text.split()))
 
 
-def echo_json(value: Any) -> None:
+def echo_json(value: Any, err: bool = False) -> None:
     """Print JSON on a line of its own, in UTF-8 with any locale, without terminal escape sequences."""
-    click.echo(printable_json(msgspec.json.encode(value)).encode())
+    click.echo(printable_json(msgspec.json.encode(value)).encode(), err=err)
 
 
 def lines(text: str) -> str:

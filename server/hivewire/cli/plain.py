@@ -24,22 +24,22 @@ class Answer(NamedTuple):
 
 
 def ask(
-    endpoint: str,
+    url: str,
     method: str,
     path: str,
     token: str | None = None,
     body: bytes | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Answer:
-    """Send a request to the gateway of a WebSocket endpoint. Raises Unreachable.
+    """Send a request to the gateway at an address. Raises Unreachable.
 
     It follows no redirects and uses no proxies, because they would get the token.
     """
     import http.client
 
-    from hivewire.cli.remote import SECONDS
+    from hivewire.cli.remote import SECONDS, endpoint
 
-    parts = urlsplit(endpoint)
+    parts = urlsplit(endpoint(url))
     root = next((parts.path.removesuffix(end) for end in _SOCKETS if parts.path.endswith(end)), parts.path)
     make = http.client.HTTPSConnection if parts.scheme == "wss" else http.client.HTTPConnection
     connection = make(parts.hostname or "", parts.port, timeout=SECONDS)
@@ -49,6 +49,6 @@ def ask(
         response = connection.getresponse()
         return Answer(response.status, response.headers, response.read())
     except (OSError, http.client.HTTPException) as error:
-        raise Unreachable(f"no answer from {parts.netloc}: {on_one_line(str(error))}") from None
+        raise Unreachable(f"no answer from {url}: {on_one_line(str(error))}") from None
     finally:
         connection.close()

@@ -17,7 +17,7 @@ class ProfileError(click.ClickException):
 
 
 class Profile(Struct):
-    """A login at one gateway. `url` is the WebSocket endpoint that the tokens are for."""
+    """A login at one gateway. `url` is the address as it was given; the tokens are for this gateway."""
 
     url: str
     login: str

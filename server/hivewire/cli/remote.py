@@ -20,10 +20,18 @@ from urllib.parse import urlsplit
 import msgspec
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI, WebSocketException
+from websockets.exceptions import (
+    ConnectionClosed,
+    InvalidHandshake,
+    InvalidMessage,
+    InvalidStatus,
+    InvalidURI,
+    WebSocketException,
+)
 from websockets.frames import CloseCode
 
 from hivewire.cli.errors import BadAddress, Closed, RemoteError, Unreachable, Unsendable
+from hivewire.cli.output import shortened
 
 SECONDS = 30
 """The longest wait for a connection or an answer."""
@@ -37,6 +45,12 @@ _NO_SCHEME = re.compile(r"([\w.-]+|\[[\da-fA-F:.]+\])(:\d+)?(/|$)")
 """Matches the start of an address without a scheme: a host, an optional port, an optional path."""
 
 _DEFAULT_PORTS = {"ws": 80, "wss": 443}
+
+_OTHER_SCHEME = {"http": "https", "https": "http", "ws": "wss", "wss": "ws", "": "https"}
+"""For hints where one side uses TLS and the other does not. No scheme means http."""
+
+_NOT_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE")
+"""What OpenSSL calls an answer that is not TLS, mostly plain HTTP."""
 
 
 def endpoint(url: str) -> str:
@@ -67,13 +81,15 @@ def endpoint(url: str) -> str:
 class Remote:
     """One connection to a gateway, as a context manager; `token` is its access token. Raises Unreachable.
 
+    `url` is the address as it was given, which errors show; `endpoint` is what it leads to.
     `seconds` is the longest wait for the connection, and for each answer.
     """
 
     def __init__(self, url: str, seconds: float = SECONDS) -> None:
-        self.url = endpoint(url)
+        self.url = url
+        self._endpoint = endpoint(url)
         self._seconds = seconds
-        parts = urlsplit(self.url)
+        parts = urlsplit(self._endpoint)
         self._address = (parts.hostname, parts.port or _DEFAULT_PORTS[parts.scheme])
         self._numbers = count(1)
         self.token: str | None = None
@@ -86,20 +102,23 @@ class Remote:
                 # With a connected socket it follows no redirects to other hosts, because they would get the token.
                 link = stack.enter_context(socket.create_connection(self._address, self._seconds))
                 limits: dict[str, Any] = {"open_timeout": self._seconds, "close_timeout": 2, "max_size": None}
-                connector = connect(self.url, sock=link, compression=None, proxy=None, **limits)
+                connector = connect(self._endpoint, sock=link, compression=None, proxy=None, **limits)
                 self._connection = stack.enter_context(self._portal.wrap_async_context_manager(connector))
                 self._open = stack.pop_all()
-        except InvalidStatus as error:
-            raise Unreachable(f"{self.url} answers with HTTP {error.response.status_code}: is it a gateway?") from None
-        except (InvalidURI, InvalidHandshake) as error:
-            raise Unreachable(f"{self.url} does not support WebSocket: {error}") from None
         except ssl.SSLError as error:
+            if error.reason in _NOT_TLS:
+                raise Unreachable(f"{self.url} does not use TLS; try {self._other()}") from None
             raise Unreachable(f"no secure connection to {self.url}: {_why_tls_failed(error)}") from None
+        except (InvalidStatus, InvalidURI, ValueError) as error:  # the last two also for a redirect
+            raise Unreachable(f"{self.url} {_without_socket(error)}") from None
+        except InvalidMessage as error:
+            hint = f"perhaps it expects TLS; try {self._other()}" if self._endpoint.startswith("ws:") else error
+            raise Unreachable(f"{self.url} gives no HTTP answer: {hint}") from None
+        except InvalidHandshake as error:
+            raise Unreachable(f"{self.url} does not support WebSocket: {error}") from None
         except (OSError, WebSocketException) as error:
             reason = "timed out" if isinstance(error, TimeoutError) else getattr(error, "strerror", None) or error
             raise Unreachable(f"cannot reach a gateway at {self.url}: {reason}") from None
-        except ValueError as error:
-            raise Unreachable(f"{self.url} is not a gateway: {error}") from None
         return self
 
     def __exit__(
@@ -138,6 +157,11 @@ class Remote:
             return self._receive(seconds)
         except TimeoutError:
             return None
+
+    def _other(self) -> str:
+        """The address with TLS if it has none, and without if it has it."""
+        scheme, _, rest = self.url.rpartition("://")
+        return f"{_OTHER_SCHEME[scheme.lower()]}://{rest}"
 
     def _exchange(self, data: bytes, number: int) -> dict[str, Any]:
         """Send a frame and wait for the reply with its requestId. Earlier pushes are kept for `push`."""
@@ -189,6 +213,17 @@ async def _next(connection: ClientConnection, seconds: float) -> bytes:
     """The next message. Raises TimeoutError."""
     async with asyncio.timeout(seconds):
         return await connection.recv(decode=False)
+
+
+def _without_socket(error: Exception) -> str:
+    """What a peer does instead of opening a socket: it answers with a status, perhaps a redirect, or with nonsense."""
+    found = next((e for e in (error, error.__cause__, error.__context__) if isinstance(e, InvalidStatus)), None)
+    if found is None:
+        return f"is not a gateway: {error}"
+    status, place = found.response.status_code, found.response.headers.get("Location")
+    if place is None:
+        return f"answers with HTTP {status}: is it a gateway?"
+    return f"answers with HTTP {status} and a redirect to {shortened(place, 200)}, which is not followed"
 
 
 def _why_tls_failed(error: ssl.SSLError) -> str:

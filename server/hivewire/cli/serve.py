@@ -17,6 +17,39 @@ from hivewire.ledger.engines import engine_of
 from hivewire.ledger.records import JournalError
 from hivewire.settings import Effective, Settings, SettingsError, StartError
 
+SECTIONS = {
+    "host": "Address and data",
+    "admin_login": "First administrator",
+    "jwt_secret": "Tokens",
+    "tls_certificate": "TLS",
+    "history": "History and audit",
+    "log_format": "Log and proxies",
+    "name_length": "Configurations and site properties",
+    "compact_seconds": "Storage",
+    "message_bytes": "Requests",
+    "connections": "Connections",
+    "subscriptions": "Subscriptions",
+    "failed_authentications": "Failed logins and stopping",
+}
+"""The headings of the help: the first setting of each subject, in the order of the settings."""
+
+
+class _Serve(click.Command):
+    """A command whose help has a section for each subject of the settings."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """As click does, the settings after the other options."""
+        headings, heading = {}, ""
+        for name in catalogue.names():
+            headings[name] = heading = SECTIONS.get(name, heading)
+        sections: dict[str, list[tuple[str, str] | None]] = {"Options": []}
+        for param in sorted(self.get_params(ctx), key=lambda param: param.name in headings):
+            title = headings.get(param.name or "", "Options")
+            sections.setdefault(title, []).append(param.get_help_record(ctx))
+        for title, found in sections.items():
+            with formatter.section(title):
+                formatter.write_dl([record for record in found if record is not None])
+
 
 def _flags(command: click.Command) -> click.Command:
     """Add one option for each setting that is not secret. The defaults come from the settings."""
@@ -47,6 +80,7 @@ def _metavar(name: str, hint: Any) -> str:
 
 
 @click.command(
+    cls=_Serve,
     epilog="""\b
 Examples:
   hivewire serve
@@ -64,7 +98,7 @@ file.
 
 \b
 To replace a lost administrator's password, stop the gateway and run
-  hivewire user password admin --data hivewire.db"""
+  hivewire user password admin --data hivewire.db""",
 )
 @click.option("--config", type=click.Path(dir_okay=False, path_type=Path), help="TOML file with settings.")
 @click.option(

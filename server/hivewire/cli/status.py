@@ -34,7 +34,7 @@ Exits with 1 if writes are refused, and with 3 if no gateway can be reached."""
 def status(form: str | None, url: str | None, given_token: str | None) -> None:
     """Show whether a gateway runs and accepts writes, its version, and who is logged in. It needs no login."""
     entry = _entry(url, given_token)
-    place = entry.url if entry is not None else endpoint(url or DEFAULT_URL)
+    place = entry.url if entry is not None else url or DEFAULT_URL
     row: Row = {"url": place, "version": None, "state": None, "revision": None, "configurations": None, "login": None}
     with Remote(place) as remote:
         row["version"] = _member(plain.ask(place, "GET", "/", headers={"Accept": "application/json"}), "version")

@@ -17,8 +17,8 @@ from rich.console import Console
 from rich.progress import Progress
 
 from hivewire.cli.configuration import description_option, pages, patterns_argument, shown, why
-from hivewire.cli.document import ImportEntry, parse, render
-from hivewire.cli.errors import RemoteError, Unreachable
+from hivewire.cli.document import ImportEntry, label, parse, render
+from hivewire.cli.errors import Refused, RemoteError, Unreachable
 from hivewire.cli.gateway import reach, token_option, url_option
 from hivewire.cli.output import (
     form_option,
@@ -164,9 +164,9 @@ def import_(
     if any("\ud800" <= character <= "\udfff" for character in description or ""):
         raise click.UsageError("the description is not UTF-8 text")
     try:
-        entries = parse(file.read())
+        entries = parse(file.read(), label(file))
     except OSError as error:
-        raise click.ClickException(f"cannot read the file: {error.strerror}") from None
+        raise click.ClickException(f"cannot read {label(file)}: {error.strerror}") from None
     with reach(url, given_token) as remote:
         with _progress("comparing") as report:
             changes = _differences(entries, _there(remote, entries, report))
@@ -353,7 +353,7 @@ def _write(remote: Remote, changes: list[Difference], common: dict[str, Any], re
             remote.request("configuration/transact", changes=batch)
         except RemoteError as error:
             lines = [*_refusal(error, batch), f"  {so_far}, {total - done:,} are not"]
-            raise click.ClickException("\n".join(lines)) from None
+            raise Refused("\n".join(lines), error.code) from None
         except Unreachable as error:
             raise Unreachable(f"{error}\n  {unknown}") from None
         except KeyboardInterrupt:

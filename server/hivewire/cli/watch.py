@@ -50,7 +50,8 @@ Examples:
   hivewire watch 'limits.*' ports
   hivewire watch 'limits.*' | jq -r 'select(.type == "update") | .configuration.value'
   hivewire watch --no-snapshot --json
-  hivewire watch 'nginx.*' --exec 'cat > "/etc/app/$HIVEWIRE_NAME"'
+  hivewire watch banner --exec 'cat > banner.new && mv banner.new banner.txt'
+  hivewire watch 'limits.*' --exec 'logger "$HIVEWIRE_OPERATION $HIVEWIRE_NAME"'
   hivewire watch --since "$(tail -1 changes.json | jq -r .position)" >> changes.json
 
 \b
@@ -69,7 +70,10 @@ but the last of a transaction ("more":true) or of a large snapshot
 \b
 With --exec CMD the value is on the standard input of CMD, and HIVEWIRE_NAME,
 HIVEWIRE_VERSION and HIVEWIRE_OPERATION (put or delete) are in its environment.
-One CMD runs at a time; if it fails, the watch ends.
+The shell does not run what is in them; quote them, as in "$HIVEWIRE_NAME". Whoever
+may write chooses the names, and `/` and `..` are allowed: make no path of a name.
+After a delete the input is empty. One CMD runs at a time; if it fails, the watch
+ends.
 
 \b
 After a restart of the gateway it reconnects, and misses and repeats nothing;
