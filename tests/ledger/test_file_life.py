@@ -13,6 +13,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+from collections.abc import Set
 from contextlib import closing
 from pathlib import Path
 from types import FrameType
@@ -250,8 +251,11 @@ async def test_a_start_while_somebody_reads_goes_on(data: Path) -> None:
 STEPS = {"begin", "_begin", "_roll_back", "settle", "close_wal", "_connect_writers", "note"}
 """The functions of a start that change something."""
 
+MIGRATING = STEPS | {"migrate", "copy", "new_file", "_sweep", "_publish"}
+"""Those of a start that migrates the file."""
 
-def dies(path: Path, at: int) -> bool:
+
+def dies(path: Path, at: int, steps: Set[str] = STEPS) -> bool:
     """Start in another process that dies before this line of the steps; False when it got through them before."""
     if child := os.fork():
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
@@ -259,7 +263,7 @@ def dies(path: Path, at: int) -> bool:
 
     def trace(frame: FrameType, event: str, argument: object) -> Any:
         nonlocal left
-        if frame.f_code.co_name not in STEPS or "/ledger/engines/" not in frame.f_code.co_filename:
+        if frame.f_code.co_name not in steps or "/ledger/engines/" not in frame.f_code.co_filename:
             return None
         left -= event == "line"
         if not left:
@@ -651,6 +655,54 @@ async def test_a_migration_that_fails_leaves_the_file_as_it_was(data: Path, monk
     assert [*contents(data.parent)] == [*before]
     monkeypatch.undo()
     assert len((await written(data)).names) == 5
+
+
+@pytest.mark.parametrize("name", ["2", "2-killed"])
+def test_a_migration_that_is_killed_again_and_again_leaves_one_copy(
+    data: Path, name: str, pytestconfig: pytest.Config
+) -> None:
+    """Each start dies a little later than the one before, and none adds a copy to a whole one of before. The one that
+    gets through has everything, and the copy is the file as it was. The short form dies at every third line."""
+    shutil.copy(FILES / f"{name}.ledger", data)
+    if name == "2-killed":
+        shutil.copy(FILES / f"{name}.ledger-wal", wal_of(data))
+    step = 1
+    while dies(data, step, MIGRATING):
+        assert len(copies(data)) <= 1
+        step += 1 if pytestconfig.getoption("--long") else 3
+    assert step > 20
+    assert len(asyncio.run(written(data)).names) == 5
+    assert [path for path in data.parent.iterdir() if "unfinished" in path.name] == []
+    [kept] = copies(data)
+    restore(kept, data)
+    assert len(asyncio.run(written(data)).names) == 5
+
+
+def test_a_copy_that_differs_from_the_file_is_kept(data: Path) -> None:
+    """An older gateway wrote after a migration that was killed: the next one makes a copy of that, and leaves the first
+    copy alone. So it does with a damaged one, and with files that only look like a copy."""
+    shutil.copy(FILES / "2.ledger", data)
+    step = 1
+    while not copies(data):
+        assert dies(data, step, MIGRATING)
+        step += 1
+    [first] = copies(data)
+    damaged = first.with_name(first.name + "-7")
+    damaged.write_bytes(first.read_bytes()[:5_000])
+    first.with_name(first.name + ".txt").write_text("a note")
+    found = {path: path.read_bytes() for path in copies(data)}
+    with closing(sqlite3.connect(data)) as old, old:
+        old.execute("UPDATE change SET content = x'00' WHERE place = (SELECT max(place) FROM change)")
+    asyncio.run(written(data))
+    [new] = set(copies(data)) - set(found)
+    assert {path: path.read_bytes() for path in found} == found
+    with closing(sqlite3.connect(new)) as copied:
+        assert copied.execute("SELECT content FROM change ORDER BY place DESC").fetchone() == (b"\0",)
+
+
+def copies(path: Path) -> list[Path]:
+    """What migrations left beside the file, aside from what is not finished."""
+    return [found for found in path.parent.glob(f"{path.name}.schema*") if not found.name.endswith("-unfinished")]
 
 
 async def test_a_file_of_before_that_is_put_back_after_a_migration_has_another_epoch(data: Path) -> None:

@@ -7,12 +7,13 @@ version before into `tests/ledger/files`.
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 
 from hivewire.ledger.engines.file_lock import NO_RUN
-from hivewire.ledger.engines.sqlite_copy import copy
+from hivewire.ledger.engines.sqlite_copy import copy, equals
 from hivewire.ledger.engines.sqlite_file import SCHEMA_VERSION, Header, free_name, location
 from hivewire.ledger.records import JournalError
 from hivewire.telemetry import log
@@ -57,14 +58,24 @@ def migrate(path: Path, header: Header) -> None:
         return
     if not os.access(path.parent, os.W_OK) or not os.access(path, os.W_OK):
         raise JournalError(f"{path} has schema version {header.version}, and is read-only: it cannot be migrated")
-    kept = free_name(path, f"schema{header.version}")
+    kept = earlier = _earlier_copy(path, header)
+    if kept is None:
+        kept = free_name(path, f"schema{header.version}")
+        copy(path, kept)
     script = "".join(MIGRATIONS[version] for version in range(header.version, SCHEMA_VERSION))
-    copy(path, kept)
     try:
         with closing(sqlite3.connect(location(path, "rw"), uri=True, isolation_level=None)) as connection:
             connection.execute("PRAGMA journal_mode = DELETE")
             connection.executescript(f"BEGIN IMMEDIATE; {script} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
     except sqlite3.Error:
-        kept.unlink()
+        if earlier is None:
+            kept.unlink()
         raise
     log.info("the data file was migrated", schema=SCHEMA_VERSION, before=header.version, copy=str(kept))
+
+
+def _earlier_copy(path: Path, header: Header) -> Path | None:
+    """The copy of an earlier start that was killed before it had migrated the file, if nothing was written since."""
+    name = re.compile(re.escape(f"{path.name}.schema{header.version}-") + r"\d{8}T\d{6}Z(-\d+)?")
+    copies = (found for found in path.parent.iterdir() if name.fullmatch(found.name))
+    return next((found for found in copies if equals(found, path)), None)

@@ -9,6 +9,7 @@ import signal
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -182,6 +183,29 @@ def _write(connection: sqlite3.Connection) -> None:
                 connection.execute(query)
     for name in portion:
         connection.execute(f"DROP TABLE portion.{name}")
+
+
+def equals(copied: Path, source: Path) -> bool:
+    """Whether the file `copied` is a whole copy of the file at `source` as it is now. False when it cannot be read."""
+    try:
+        with closing(sqlite3.connect(location(copied, "ro"), uri=True, isolation_level=None)) as connection:
+            connection.execute("ATTACH ? AS source", (location(source, "ro"),))
+            tables = _tables(connection, "main")
+            return tables == _tables(connection, "source") and all(_same(connection, name) for name in tables)
+    except (JournalError, OSError, sqlite3.Error):
+        return False
+
+
+def _same(connection: sqlite3.Connection, name: str) -> bool:
+    """Whether the copy and its source have the same rows in a table, apart from what differs in every copy."""
+    if name == "life":
+        return True
+    those = "WHERE name != 'epoch'" if name == "meta" else ""
+    order = LOGS[name][0] if name in LOGS else 1
+    copied, source = (
+        connection.execute(f"SELECT * FROM {schema}.{name} {those} ORDER BY {order}") for schema in ("main", "source")
+    )
+    return all(one == other for one, other in zip_longest(copied, source))
 
 
 def _tables(connection: sqlite3.Connection, schema: str) -> dict[str, str]:
