@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -22,7 +23,7 @@ from typing import Any
 import pytest
 
 from hivewire.ledger.backup import backup, restore, vacuum
-from hivewire.ledger.dump import dump
+from hivewire.ledger.dump import dump, load
 from hivewire.ledger.engines.file_lock import Note, noted
 from hivewire.ledger.engines.sqlite import SqliteJournal
 from hivewire.ledger.engines.sqlite_file import SCHEMA_VERSION, header_of
@@ -314,6 +315,95 @@ async def closed(path: Path) -> str:
     return (await written(path)).epoch
 
 
+# Commands work on the file of a stopped gateway.
+
+
+async def test_our_own_commands_leave_no_stranger(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A load, a vacuum and a restore are no change that a start warns of, also where another file was before, or by a
+    link; a vacuum keeps the epoch. To copy a backup over the file, or to cut it with another program, is one."""
+    first = await written(data, a="1", b="2")
+    copy, lines = tmp_path / "copy.db", tmp_path / "ledger.jsonl"
+    backup(data, copy)
+    with lines.open("wb") as file:
+        dump(data, file.write)
+    vacuum(data)
+    link = data.with_name("link.db")
+    link.symlink_to(data)
+    vacuum(link)
+    assert (await written(data)).epoch == first.epoch
+    data.unlink()  # its lock stays, with a note of it
+    with lines.open("rb") as file:
+        load(file, data)
+    vacuum(data)
+    loaded = await written(data)
+    assert loaded.names == first.names
+    vacuum(data)
+    assert (await written(data)).epoch == loaded.epoch
+    restore(copy, data)
+    vacuum(data)
+    assert (await written(data)).names == first.names
+    restore(copy, data)
+    await written(data, c="3")
+    assert capsys.readouterr().err == ""
+    shutil.copy(copy, data)
+    vacuum(data)
+    assert "the data file has changed since it was last served" in capsys.readouterr().err
+    with closing(sqlite3.connect(data)) as shell, shell:
+        shell.execute("DELETE FROM change WHERE place = (SELECT max(place) FROM change)")
+    vacuum(data)
+    assert "the data file has changed since it was last served" in capsys.readouterr().err
+
+
+async def test_commands_follow_a_link_to_the_file(data: Path, tmp_path: Path) -> None:
+    """While a gateway runs, its WAL and its lock are beside the file itself. A backup and a dump by a link are whole, a
+    vacuum and a restore are refused; afterwards the restored file is in the place of the file, not of the link."""
+    link, copy, dumped = tmp_path / "link.db", tmp_path / "copy.db", list[bytes]()
+    ledger = await opened(data)
+    try:
+        link.symlink_to(data)
+        await put(ledger, a="1")
+        backup(link, copy)
+        assert dump(link, dumped.append) == 1
+        for attempt in (lambda: vacuum(link), lambda: restore(copy, link)):
+            with pytest.raises(JournalError, match=f"{data} is in use by a gateway"):
+                attempt()
+        await put(ledger, a="2")
+    finally:
+        await ledger.close()
+    old = restore(copy, link)
+    assert link.is_symlink()
+    assert old is not None
+    assert old.name.startswith(f"{data.name}.before-restore")
+    assert (await written(data)).names == {"a": "1"}
+
+
+async def test_a_file_in_use_is_named_in_words_that_fit_the_command(data: Path, tmp_path: Path) -> None:
+    """A second gateway is told that it can take another file; a command on a stopped gateway's file that it has to be
+    stopped, whoever has it. A load is refused too where the file of a running gateway was removed."""
+    lines = list[bytes]()
+    ledger = await opened(data)
+    try:
+        backup(data, tmp_path / "copy.db")
+        dump(data, lines.append)
+        with pytest.raises(JournalError, match="; stop it first, or name another file with --data"):
+            await SqliteJournal(data).open()
+        with pytest.raises(JournalError) as refused:
+            await SqliteJournal(data, existing=True).open()
+        said = str(refused.value)
+        assert said == f"{data} is in use by a gateway or another command (process {os.getpid()}); stop it first"
+        for attempt in (lambda: vacuum(data), lambda: restore(tmp_path / "copy.db", data)):
+            with pytest.raises(JournalError, match=re.escape(said)):
+                attempt()
+        data.unlink()
+        with pytest.raises(JournalError, match=re.escape(said)):
+            load(lines, data)
+        assert not data.exists()
+    finally:
+        await ledger.close()
+
+
 # A file is moved.
 
 
@@ -504,7 +594,7 @@ async def test_a_restore_of_an_unusable_file_is_refused(data: Path, tmp_path: Pa
     await put(ledger, b="2")
     shutil.copy(data, torn)
     try:
-        with pytest.raises(JournalError, match="in use by another gateway"):
+        with pytest.raises(JournalError, match="in use by a gateway"):
             restore(copy, data)
     finally:
         await ledger.close()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from hivewire.ledger.engines.file_lock import NO_RUN, FileLock, Note
 from hivewire.ledger.engines.sqlite_copy import NO_LINKS, Progress, copy, silent, sync
-from hivewire.ledger.engines.sqlite_file import beside, check, free_name, header_of, location, run_of, tail_of
+from hivewire.ledger.engines.sqlite_file import beside, check, free_name, header_of, location, resolved, run_of, tail_of
 from hivewire.ledger.engines.sqlite_start import begin, require_whole
 from hivewire.ledger.records import JournalError
 
@@ -21,6 +21,7 @@ def backup(source: Path, target: Path, progress: Progress = silent) -> None:
     The new epoch makes every watcher notice a restore. `progress` gets pages done and in all. The copy appears whole,
     readable by its owner only, or not at all. Raises JournalError, with a sentence for the operator.
     """
+    source = resolved(source)
     if not source.exists():
         raise JournalError(f"there is no data file at {source}; give its path with --data")
     if target.exists():
@@ -43,6 +44,7 @@ def restore(source: Path, target: Path, progress: Progress = silent, *, accept_l
     `accept_loss`, `source` may lack its WAL. If it is killed, the old file is in place or the next start refuses.
     Raises JournalError, with a sentence for the operator.
     """
+    source, target = resolved(source), resolved(target)
     if not source.exists():
         raise JournalError(f"there is no file {source}")
     if target.exists() and source.samefile(target):
@@ -54,16 +56,14 @@ def restore(source: Path, target: Path, progress: Progress = silent, *, accept_l
             require_whole(source)
             check(source)
         made = not target.exists()
-        lock = FileLock(target)
         try:
-            lock.acquire()
-            copied = free_name(target, "restored")
-            copy(source, copied, progress)
-            old = _exchange(copied, target)
-            _note_restored(lock, target)
-            made = False
+            with locked(target) as lock:
+                copied = free_name(target, "restored")
+                copy(source, copied, progress)
+                old = _exchange(copied, target)
+                note_placed(lock, target)
+                made = False
         finally:
-            lock.release()
             if made:
                 target.unlink(missing_ok=True)
     return old
@@ -90,8 +90,8 @@ def _exchange(copied: Path, target: Path) -> Path | None:
     return None if empty else old
 
 
-def _note_restored(lock: FileLock, path: Path) -> None:
-    """Note that this is the file to be served next, so that its start finds nothing to tell."""
+def note_placed(lock: FileLock, path: Path) -> None:
+    """Note that a command put this file here to be served next, so that its start does not take it for a stranger."""
     header = header_of(path)
     run = None if header is None else run_of(path, header)
     lock.note(Note(run or NO_RUN, run or NO_RUN, tail_of(path)))
@@ -103,21 +103,28 @@ def vacuum(path: Path) -> tuple[int, int]:
     Its gateway must be stopped. The disk needs space for a second copy of the file. A file of an older schema is
     migrated first. Raises JournalError, with a sentence for the operator.
     """
+    path = resolved(path)
     if not path.exists() or not path.stat().st_size:
         raise JournalError(f"there is no data file at {path}; give its path with --data")
-    lock = FileLock(path)
+    with told(f"cannot vacuum {path}"), locked(path) as lock:
+        note = begin(path, lock, accept_loss=False)
+        before = path.stat().st_size
+        if not note.shut:
+            raise JournalError(f"{path} is being read by another process, perhaps a backup; try again later")
+        with closing(sqlite3.connect(location(path, "rw"), uri=True, isolation_level=None)) as connection:
+            connection.execute("PRAGMA secure_delete = ON")
+            connection.execute("VACUUM")
+        lock.note(note)
+        return before, path.stat().st_size
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[FileLock]:
+    """The lock of a data file, for a command that needs its gateway to be stopped. Raises JournalError."""
+    lock = FileLock(path, offline=True)
     try:
-        with told(f"cannot vacuum {path}"):
-            lock.acquire()
-            note = begin(path, lock, accept_loss=False)
-            before = path.stat().st_size
-            if not note.shut:
-                raise JournalError(f"{path} is being read by another process, perhaps a backup; try again later")
-            with closing(sqlite3.connect(location(path, "rw"), uri=True, isolation_level=None)) as connection:
-                connection.execute("PRAGMA secure_delete = ON")
-                connection.execute("VACUUM")
-            lock.note(note)
-            return before, path.stat().st_size
+        lock.acquire()
+        yield lock
     finally:
         lock.release()
 

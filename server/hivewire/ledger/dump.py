@@ -16,11 +16,20 @@ from typing import Annotated, TypeAlias
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from hivewire.ledger.backup import told
+from hivewire.ledger.backup import locked, note_placed, told
+from hivewire.ledger.engines.file_lock import require_free
 from hivewire.ledger.engines.sqlite_audit import COLUMNS as AUDIT_COLUMNS
 from hivewire.ledger.engines.sqlite_audit import TABLE as AUDIT_TABLE
 from hivewire.ledger.engines.sqlite_copy import new_file
-from hivewire.ledger.engines.sqlite_file import ROOM, SCHEMA_VERSION, check, creation_script, location, new_name
+from hivewire.ledger.engines.sqlite_file import (
+    ROOM,
+    SCHEMA_VERSION,
+    check,
+    creation_script,
+    location,
+    new_name,
+    resolved,
+)
 from hivewire.ledger.engines.sqlite_start import require_whole
 from hivewire.ledger.records import JournalError
 
@@ -93,6 +102,7 @@ def dump(source: Path, write: Callable[[bytes], object]) -> int:
 
     It is the state of one moment, also while a gateway runs. Raises JournalError, with a sentence for the operator.
     """
+    source = resolved(source)
     if not source.exists():
         raise JournalError(f"there is no data file at {source}; give its path with --data")
     with told(f"cannot dump {source}"):
@@ -135,19 +145,20 @@ def load(lines: Iterable[bytes], target: Path) -> int:
 
     It appears whole or not at all. Raises JournalError, with a sentence for the operator.
     """
+    target = resolved(target)
     if target.exists():
         raise JournalError(f"{target} exists already; a dump is loaded into a new file")
     if not target.parent.is_dir():
         raise JournalError(f"cannot write {target}: {target.parent}: no such directory")
-    with (
-        told(f"cannot load into {target}"),
-        new_file(target) as unfinished,
-        closing(sqlite3.connect(unfinished, isolation_level=None)) as connection,
-    ):
-        connection.executescript(creation_script(new_name()))
-        connection.execute("BEGIN")
-        count = _fill(connection, lines)
-        connection.execute("COMMIT")
+    require_free(target, offline=True)  # a gateway may run whose file was removed
+    with told(f"cannot load into {target}"):
+        with new_file(target) as unfinished, closing(sqlite3.connect(unfinished, isolation_level=None)) as connection:
+            connection.executescript(creation_script(new_name()))
+            connection.execute("BEGIN")
+            count = _fill(connection, lines)
+            connection.execute("COMMIT")
+        with locked(target) as lock:
+            note_placed(lock, target)
     return count
 
 

@@ -60,8 +60,11 @@ def _read(descriptor: int) -> Note | None:
     return Note(run.decode(), before.decode(), int(tail), state == b"shut")
 
 
-def require_free(path: Path) -> None:
-    """Raise JournalError that says who has the lock of a data file. Takes no lock, and makes no file."""
+def require_free(path: Path, *, offline: bool = False) -> None:
+    """Raise JournalError that says who has the lock of a data file. Takes no lock, and makes no file.
+
+    `offline` words it for a command on the file of a stopped gateway.
+    """
     for name in [lock_of(path)] + [path] * (sys.platform == "linux"):
         try:
             descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
@@ -70,7 +73,7 @@ def require_free(path: Path) -> None:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise _in_use(path, _holder(descriptor)) from None
+            raise _in_use(path, _holder(descriptor), offline) from None
         except OSError:
             continue
         finally:
@@ -81,11 +84,12 @@ def _holder(descriptor: int) -> str:
     return os.read(descriptor, 20).partition(b"\n")[0].decode(errors="replace").strip()
 
 
-def _in_use(path: Path, holder: str) -> JournalError:
+def _in_use(path: Path, holder: str, offline: bool) -> JournalError:
+    process = f" (process {holder})" if holder.isdigit() else ""
+    if offline:
+        return JournalError(f"{path} is in use by a gateway or another command{process}; stop it first")
     return JournalError(
-        f"{path} is in use by another gateway"
-        + (f" (process {holder})" if holder.isdigit() else "")
-        + "; stop it first, or name another file with --data"
+        f"{path} is in use by another gateway{process}; stop it first, or name another file with --data"
     )
 
 
@@ -100,10 +104,12 @@ class FileLock:
     SQLite opens the file, and released after SQLite closed it.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, offline: bool = False) -> None:
+        """`offline`: for a command on the file of a stopped gateway, which is told in other words who has the lock."""
         self.noted: Note | None = None
         """The note of the previous process; None when there is none."""
         self._guarded = path
+        self._offline = offline
         self._name = str(path)  # which `os.stat` takes in half of the time
         self._descriptors: list[int] = []
         self._writable = False
@@ -145,7 +151,7 @@ class FileLock:
         except BlockingIOError:
             holder = _holder(descriptor)
             self.release()
-            raise _in_use(self._guarded, holder) from None
+            raise _in_use(self._guarded, holder, self._offline) from None
 
     def note(self, note: Note) -> None:
         """Replace the note, and wait until it is on the disk. From now on `is_ours` compares with the current file."""

@@ -70,7 +70,7 @@ class SqliteJournal:
         self.read_only = False
         self.tip = 0
         self.batch_bytes = BATCH_BYTES
-        self._lock = FileLock(self.path)
+        self._lock = FileLock(self.path, offline=existing)
         self._existing = existing
         self._accept_loss = accept_loss
         self._readers: aiosqlite.Connection | None = None

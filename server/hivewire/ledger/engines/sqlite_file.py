@@ -111,6 +111,11 @@ def _uri(path: Path) -> str:
     return f"file:{quote(str(path.absolute()))}"
 
 
+def resolved(path: Path) -> Path:
+    """The file that a symbolic link leads to, because the WAL and the lock are beside that one."""
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
+
+
 def beside(path: Path, suffix: str) -> Path:
     """The file of this suffix that SQLite keeps beside a data file."""
     return path.with_name(path.name + suffix)
