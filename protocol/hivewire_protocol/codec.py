@@ -127,8 +127,7 @@ def decode(data: bytes) -> Call | list[Call]:
     The bytes must be UTF-8, as those of a text message are.
     """
     try:
-        # The counts are cheap and rule out nearly every message; only then are brackets in strings told from others.
-        if len(data) > MAX_DEPTH and data.count(b"[") + data.count(b"{") > MAX_DEPTH:
+        if len(data) > MAX_DEPTH:
             check_depth(data)
         request = _decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -145,8 +144,11 @@ def decode(data: bytes) -> Call | list[Call]:
 def check_depth(data: bytes) -> None:
     """Raise MalformedJson when brackets outside of strings nest too deep.
 
-    One pass over any input. The decoder reports unbalanced brackets.
+    Counting is cheap and rules out nearly every message. Then one pass over any input tells brackets in strings from
+    others. The decoder reports unbalanced ones.
     """
+    if data.count(b"[") + data.count(b"{") <= MAX_DEPTH:
+        return
     brackets = _STRING.sub(b"", data).translate(_STEPS, delete=_NO_BRACKETS)
     if any(depth > MAX_DEPTH for depth in accumulate(1 if step else -1 for step in brackets)):
         raise MalformedJson

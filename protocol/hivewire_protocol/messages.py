@@ -57,6 +57,10 @@ class Reply(Struct, gc=False):
         """The members as JSON, without the braces around them."""
         return encode(self)[1:-1]
 
+    def member(self, name: str) -> bytes:
+        """One member as JSON."""
+        return encode(getattr(self, name))
+
 
 NOTHING = Reply()
 

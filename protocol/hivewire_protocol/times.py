@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta, timezone
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ISO = re.compile(r"(\d{4})-(\d\d)-(\d\d)(?:T(\d\d):(\d\d)(?::(\d\d)(?:\.(\d{1,9}))?)?(Z|[+-]\d\d:?\d\d)?)?", re.ASCII)
 _DIGITS = re.compile(r"-?\d{1,15}", re.ASCII)
 
 
+@lru_cache(maxsize=256)  # a change is shown several times, and those of one commit have the same time
 def render(milliseconds: int) -> str:
     """`2017-07-15T12:46:37.123`: UTC, always three digits, no zone."""
     moment = _EPOCH + timedelta(milliseconds=milliseconds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 
@@ -15,6 +16,7 @@ def plain(text: str) -> IPv4Address | IPv6Address | str:
     return mapped or address
 
 
+@lru_cache(maxsize=4_096)
 def network_prefix(text: str) -> str:
     """The unit that limits count as one address: for IPv6 the /64 network, because one client usually has all of it."""
     address = plain(text)

@@ -67,7 +67,7 @@ class Dispatcher:
         condition that does not hold, that condition's error.
         """
         answer = self.start(caller, request)
-        if isinstance(answer, Coroutine):
+        if not isinstance(answer, (Reply, PendingWrite)):
             answer = await answer
         if isinstance(answer, Reply):
             return answer

@@ -72,6 +72,10 @@ class ResourceReply(Reply):
         """The members, as ConfigurationReply encodes them."""
         return self.encoded
 
+    def member(self, name: str) -> bytes:
+        """One member as JSON."""
+        return self.resource if name == "configuration" else super().member(name)
+
 
 def written(changes: list[Change]) -> ResourceReply:
     """The reply to a write of one configuration."""

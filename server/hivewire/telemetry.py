@@ -117,6 +117,7 @@ class Telemetry:
             registry=self.registry,
             buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
         )
+        self._http_timers: dict[type[Request] | str | None, Histogram] = {}  # found again without making a label
         self.registry.register(self)
 
     def committed(self, changes: int, seconds: float) -> None:
@@ -127,7 +128,10 @@ class Telemetry:
     def answered(self, action: type[Request] | str | None, code: int, began: float) -> None:
         """Count and time the answer to an HTTP request; `began` is a time of `time.perf_counter`."""
         self.requests[action, code] += 1
-        self.http_seconds.labels(_name(action)).observe(perf_counter() - began)
+        timer = self._http_timers.get(action)
+        if timer is None:
+            timer = self._http_timers[action] = self.http_seconds.labels(_name(action))
+        timer.observe(perf_counter() - began)
 
     def counted(self, action: str, endpoint: Callable[P, Awaitable[A]]) -> Callable[P, Awaitable[A]]:
         """The endpoint, with its answers counted and timed under this action."""

@@ -247,14 +247,19 @@ def _list_fields(shape: type[Request]) -> frozenset[str]:
 
 
 def _render(row: Row, reply: Reply) -> Response:
-    headers = {}
-    if isinstance(reply, ConfigurationReply | ResourceReply):
-        headers["ETag"] = f'"{reply.configuration.entityVersion}"'
-    if isinstance(reply, ConfigurationReply | ResourceReply | RevisionReply):
-        headers["Hivewire-Revision"] = str(reply.revision)
+    headers = _headers(reply)
     if row.status == 204:
         return Response(204, headers=headers)
-    content = b"{%b}" % reply.members() if row.shows is None else encode(getattr(reply, row.shows))
+    content = b"{%b}" % reply.members() if row.shows is None else reply.member(row.shows)
     if len(content) > MAX_REPLY and reply.bounded:
         raise TooLarge
     return Response(row.status, content, JSON, headers)
+
+
+def _headers(reply: Reply) -> dict[str, str]:
+    """The version and the revision of what is shown, for conditional requests."""
+    if isinstance(reply, ResourceReply):
+        return {"ETag": f'"{reply.change.version}"', "Hivewire-Revision": str(reply.revision)}
+    if isinstance(reply, ConfigurationReply):
+        return {"ETag": f'"{reply.configuration.entityVersion}"', "Hivewire-Revision": str(reply.revision)}
+    return {"Hivewire-Revision": str(reply.revision)} if isinstance(reply, RevisionReply) else {}

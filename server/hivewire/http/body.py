@@ -78,6 +78,9 @@ class Body:
 
         Only the time spent waiting for the client counts towards its timeout, not that of decompressing.
         """
+        if self._inflate is None and self._request.connection.body_complete:
+            self._add((await self._receive())[0])  # it came with the head, as nearly all do: there is no time to limit
+            return
         wrong: TooLarge | NotGzip | None = None
         beyond = 0
         now = asyncio.get_running_loop().time
@@ -87,11 +90,8 @@ class Body:
             while more and beyond <= THROWN_AWAY:
                 begun = now()
                 async with asyncio.timeout(left):
-                    message = await self._request.receive()
+                    chunk, more = await self._receive()
                 left -= now() - begun
-                if message["type"] == "http.disconnect":
-                    raise ClientGone
-                chunk, more = message.get("body", b""), message.get("more_body", False)
                 if wrong is not None:
                     beyond += len(chunk)
                     continue
@@ -106,6 +106,13 @@ class Body:
                 raise RequestTimeout(f"the body took over {seconds:g} s") from None
         if wrong is not None:
             raise wrong
+
+    async def _receive(self) -> tuple[bytes, bool]:
+        """The data of the next ASGI message, and whether there is more."""
+        message = await self._request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        return message.get("body", b""), message.get("more_body", False)
 
     async def _take(self, chunk: bytes) -> None:
         """Add the data of one ASGI message."""

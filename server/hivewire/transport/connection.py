@@ -284,6 +284,11 @@ class HttpProtocol(HttpToolsProtocol):
         """Delay the next request of this connection."""
         self.rests_until = self.loop.time() + rest_seconds()
 
+    @property
+    def body_complete(self) -> bool:
+        """Whether the body of the last request that was read is complete, and so are those before it."""
+        return not self._in_body
+
     async def rested(self) -> None:
         """Return when the delay is over."""
         await asyncio.sleep(self.rests_until - self.loop.time())
