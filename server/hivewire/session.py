@@ -23,12 +23,8 @@ from hivewire.ledger.records import Outcome
 from hivewire_protocol.codec import Batch, Call, answer, decode, refuse
 from hivewire_protocol.errors import TooLarge, TooManyRequests
 from hivewire_protocol.messages import Reply
-from hivewire_protocol.nouns.configuration import ConfigurationGet, ConfigurationHistory, ConfigurationList
-from hivewire_protocol.nouns.identity import Authenticate, Token, TokenRefresh
 
-_AUTHENTICATIONS = (Authenticate, Token, TokenRefresh)
 _UNAUTHENTICATED = (401, 429)
-_MERE_READS = (ConfigurationGet, ConfigurationList, ConfigurationHistory)
 
 TURN_SECONDS = 0.01
 """The longest that one connection may keep the event loop busy before the others are served."""
@@ -198,8 +194,9 @@ class Session:
             if request is None or call.error is not None:
                 self._refuse(call)
                 return
-            if call.batch is not None and call.batch.full and isinstance(request, _MERE_READS):
-                raise TooLarge  # it changes nothing, and its answer would not fit
+            if call.batch is not None and call.batch.full and request.read_only:
+                self._dispatcher.admit(self.caller, type(request))
+                raise TooLarge  # its answer would not fit
             result = self._dispatcher.start(self.caller, request)
             if type(result) is PendingWrite:  # `isinstance` takes longer for structs
                 self._dispatcher.ledger.submit(result.transaction, self._written, call, result)
@@ -291,7 +288,7 @@ class Session:
         """Send the error reply of a call."""
         error = self._dispatcher.error(call.request_type, cause)
         self._dispatcher.telemetry.requests[call.request_type, error.code] += 1
-        if error.code in _UNAUTHENTICATED and call.request_type in _AUTHENTICATIONS:
+        if error.code in _UNAUTHENTICATED and call.request_type is not None and call.request_type.authenticates:
             self.caller.failures += 1
         self._emit(call, refuse(call, error))
 

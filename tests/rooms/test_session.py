@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from typing import Any, ClassVar
 
 import msgspec
@@ -28,6 +28,7 @@ from hivewire.services import Services, now
 from hivewire.session import Session
 from hivewire.settings import Settings
 from hivewire.telemetry import Telemetry
+from hivewire_protocol.catalogue import REQUESTS
 from hivewire_protocol.errors import WireError
 from hivewire_protocol.nouns.user import Role, Status
 from hivewire_protocol.permissions import Permission
@@ -467,6 +468,35 @@ async def test_a_batch_is_worked_on_for_a_moment_at_a_time(world: World, monkeyp
     assert world.session.pending >= 99
     await world.quiet()
     assert [answer["id"] for answer in world.answers()[0]] == list(range(100))
+
+
+async def full_batch(world: World, session: Session, actions: Iterable[str]) -> dict[str, int]:
+    """The codes of these actions, asked without members in a batch whose answers are over the limit before them."""
+    await world.store("big", value="x" * 60_000)
+    calls: list[tuple[str, Any]] = [("configuration/get", {"name": "big"})] * 30 + [(each, {}) for each in actions]
+    batch = [{"jsonrpc": "2.0", "id": n, "method": m, "params": p} for n, (m, p) in enumerate(calls)]
+    session.receive(json.dumps(batch).encode())
+    await world.quiet(session)
+    answers = json.loads(world.outbox.pop())
+    return {m: each.get("error", {}).get("code", 200) for (m, _), each in zip(calls[30:], answers[30:], strict=True)}
+
+
+@pytest.mark.parametrize("read_only", [True, False])
+async def test_what_changes_nothing_is_not_carried_out_in_a_full_batch(world: World, read_only: bool) -> None:
+    """Its answer would not be sent; whatever may change something is carried out, and its short answer fits."""
+    actions = [action for action, each in REQUESTS.items() if each.read_only is read_only]
+    codes = await full_batch(world, world.session, actions)
+    assert [action for action, code in codes.items() if (code == 413) is not read_only] == []
+
+
+async def test_rights_come_first_in_a_full_batch(world: World) -> None:
+    """Who may not ask for something is told so, and not that the answer would be too large."""
+    session, world.outbox = world.connect(Permission.GET_CONFIGURATION)
+    actions = [action for action, each in REQUESTS.items() if each.read_only]
+    codes = await full_batch(world, session, actions)
+    open_to_all = [action for action in actions if REQUESTS[action].permission in (None, Permission.GET_CONFIGURATION)]
+    assert [action for action, code in codes.items() if code == 413] == open_to_all
+    assert {code for action, code in codes.items() if action not in open_to_all} == {403}
 
 
 async def test_a_batch_of_notifications_is_answered_by_nothing(world: World) -> None:

@@ -40,6 +40,7 @@ class AuditList(Request, tag="audit/list"):
     """
 
     permission = Permission.MANAGE_USER
+    read_only = True
     reply = AuditListReply
     errors = (OutOfBounds,)
 

@@ -68,6 +68,7 @@ class ClientList(Request, tag="client/list"):
     """List all clients by id, without their secrets."""
 
     permission = Permission.MANAGE_USER
+    read_only = True
     reply = ClientListReply
 
 

@@ -101,6 +101,7 @@ class ConfigurationGet(Request, tag="configuration/get"):
     """Read a configuration, or an earlier version or change of it."""
 
     permission = Permission.GET_CONFIGURATION
+    read_only = True
     required = ("name",)
     reply = ConfigurationReply
     errors = (NotFound, OutOfBounds)
@@ -145,6 +146,7 @@ class ConfigurationList(Request, tag="configuration/list"):
     """List the configurations whose names match, a page at a time."""
 
     permission = Permission.GET_CONFIGURATION
+    read_only = True
     reply = ConfigurationListReply
     errors = (OutOfBounds,)
 
@@ -158,6 +160,7 @@ class ConfigurationHistory(Request, tag="configuration/history"):
     """The changes of one name, newest first, including deletes and the changes before them."""
 
     permission = Permission.GET_CONFIGURATION
+    read_only = True
     required = ("name",)
     reply = ConfigurationHistoryReply
     errors = (NotFound, OutOfBounds)

@@ -18,4 +18,5 @@ class DeviceList(Request, tag="device/list"):
     """List the devices that the caller may see: none until devices can be registered."""
 
     permission = Permission.GET_DEVICE
+    read_only = True
     reply = DeviceListReply

@@ -18,4 +18,5 @@ class DeviceTypeList(Request, tag="devicetype/list"):
     """List the device types that the caller may see: none until device types can be registered."""
 
     permission = Permission.GET_DEVICE_TYPE
+    read_only = True
     reply = DeviceTypeListReply

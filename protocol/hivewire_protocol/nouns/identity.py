@@ -51,6 +51,7 @@ class AccessTokenReply(Reply):
 class Authenticate(Request, tag="authenticate"):
     """Give this socket the identity of an access token; a failure does not change the identity."""
 
+    authenticates = True
     required = ("token",)
     reply = AuthenticateReply
     errors = (Unauthorized, InvalidCredentials, TokenExpired, TokenRevoked, UserNotActive, ClientDeleted)
@@ -61,6 +62,7 @@ class Authenticate(Request, tag="authenticate"):
 class Token(Request, tag="token"):
     """Log in: get an access token and a refresh token for a login and its password."""
 
+    authenticates = True
     required = ("login", "password")
     reply = TokensReply
     errors = (InvalidCredentials, UnknownLogin, UserNotActive, TooManyAttempts, Unavailable)
@@ -106,6 +108,7 @@ class TokenCreate(Request, tag="token/create"):
 class TokenRefresh(Request, tag="token/refresh"):
     """Get a new access token with the rights of a refresh token."""
 
+    authenticates = True
     required = ("refreshToken",)
     reply = AccessTokenReply
     errors = (InvalidTokenType, RefreshTokenExpired, TokenRevoked, Unauthorized)

@@ -18,4 +18,5 @@ class NetworkList(Request, tag="network/list"):
     """List the networks that the caller may see: none until networks can be registered."""
 
     permission = Permission.GET_NETWORK
+    read_only = True
     reply = NetworkListReply

@@ -53,16 +53,19 @@ class ClusterInfoReply(Reply):
 class ServerInfo(Request, tag="server/info"):
     """Version and clock; over a socket also the address of REST, over HTTP that of sockets."""
 
+    read_only = True
     reply = InfoReply
 
 
 class ServerCacheInfo(Request, tag="server/cacheInfo"):
     """A sentence about the data in memory."""
 
+    read_only = True
     reply = CacheInfoReply
 
 
 class ClusterInfo(Request, tag="cluster/info"):
     """The addresses of the message bus of DeviceHive; there is none, so they are the gateway's own."""
 
+    read_only = True
     reply = ClusterInfoReply

@@ -95,6 +95,7 @@ class SubscriptionList(Request, tag="subscription/list"):
 
     permission = Permission.GET_CONFIGURATION
     or_tenant = True
+    read_only = True
     reply = SubscriptionListReply
 
     type: Annotated[str | None, says("Only those of this type, `configuration` or `tenant`.")] = None

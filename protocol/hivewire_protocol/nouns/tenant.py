@@ -58,6 +58,7 @@ class TenantList(Request, tag="tenant/list"):
     """List all tenants by id."""
 
     permission = Permission.MANAGE_USER
+    read_only = True
     reply = TenantListReply
 
 

@@ -80,6 +80,7 @@ class UserGetCurrent(Request, tag="user/getCurrent"):
     """The user of the token, as currently stored."""
 
     permission = Permission.GET_CURRENT_USER
+    read_only = True
     reply = UserCurrentReply
 
 
@@ -87,6 +88,7 @@ class UserList(Request, tag="user/list"):
     """List users, filtered, sorted and paged (section 6.2)."""
 
     permission = Permission.MANAGE_USER
+    read_only = True
     reply = UserListReply
     errors = (OutOfBounds,)
 
