@@ -9,9 +9,9 @@ from __future__ import annotations
 import logging
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from time import perf_counter
-from typing import Any, Literal, ParamSpec, Protocol, TypeAlias, TypeVar
+from typing import Any, Literal, TypeAlias
 
 import structlog
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
@@ -21,19 +21,9 @@ from hivewire_protocol.messages import Request, action_of
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
-P = ParamSpec("P")
-
 Gauges: TypeAlias = dict[str, tuple[str, Callable[[], float]]]
 """Metrics that are read at a scrape, by name: the help text, and a function that returns the value."""
 
-
-class Answer(Protocol):
-    """An HTTP response."""
-
-    status_code: int
-
-
-A = TypeVar("A", bound=Answer)
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("hivewire")
 
@@ -132,17 +122,6 @@ class Telemetry:
         if timer is None:
             timer = self._http_timers[action] = self.http_seconds.labels(_name(action))
         timer.observe(perf_counter() - began)
-
-    def counted(self, action: str, endpoint: Callable[P, Awaitable[A]]) -> Callable[P, Awaitable[A]]:
-        """The endpoint, with its answers counted and timed under this action."""
-
-        async def counting(*args: P.args, **kwargs: P.kwargs) -> A:
-            began = perf_counter()
-            answer = await endpoint(*args, **kwargs)
-            self.answered(action, answer.status_code, began)
-            return answer
-
-        return counting
 
     def collect(self) -> Iterable[Metric]:
         """Called by prometheus-client at a scrape."""

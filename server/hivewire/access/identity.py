@@ -66,10 +66,6 @@ class Identity(Struct, frozen=True):
         role ends all tokens of a user."""
         return self.tenants is None
 
-    def reaches(self, name: str) -> bool:
-        """Whether a configuration name is within the token's patterns."""
-        return self.names is EVERYTHING or name in self.names
-
 
 ANONYMOUS = Identity(0, "", 0, 0, frozenset(), frozenset(), Patterns(()))
 """A caller without a token. It has no rights."""

@@ -9,8 +9,7 @@ from hivewire.dialects.tenant.calls import Call, Callers, number, read_body, val
 from hivewire.http.response import JSON, Response, streamed
 from hivewire.http.routes import Context, Route
 from hivewire.ledger.audit import ACTIVITY, Audit
-from hivewire.ledger.pending import unavailable
-from hivewire.ledger.records import AuditFilter, AuditRow, NotDurable
+from hivewire.ledger.records import AuditFilter, AuditRow
 from hivewire.services import now
 from hivewire_protocol.encoding import encode
 from hivewire_protocol.nouns.tenant import Privilege
@@ -55,10 +54,7 @@ class Activities:
         if (identifier := call.request.header("activityid")) and "activityID" not in given:
             given["activityID"] = identifier[:128]
         row = AuditRow(now(), ACTIVITY, call.tenant, call.number, call.login, call.address, 1, render(given).decode())
-        try:
-            await self._audit.write(row)
-        except NotDurable as error:
-            raise unavailable(error) from None
+        await self._audit.write(row)
         return Response(200, render({"user": row.author, "timestamp": row.time} | given), JSON)
 
     async def list_(self, call: Call) -> Response:
