@@ -15,6 +15,7 @@ class Elsewhere:
 
     def __init__(self, settings: Settings) -> None:
         self.address = settings.data
+        self.file = None
 
     def require_free(self) -> None:
         if self.address.endswith("taken"):

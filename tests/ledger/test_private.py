@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 import hivewire
+from hivewire.ledger.engines import ENGINES
+from tests.command import Run
 from tests.running import NotStarted, RunningGateway
 
 SOURCES = Path(hivewire.__file__).parent
@@ -42,22 +44,22 @@ def test_nobody_above_the_ledger_touches_the_journal() -> None:
 
 
 def test_nobody_above_the_ledger_imports_an_engine() -> None:
-    """Two places ask for the engine of the settings: what opens the ledger, and the command that first asks whether it
-    is free, before it loads the gateway. Nothing else of engines, journal or SQLite is imported, and by text neither.
-    """
+    """Three places ask for the engine of the settings: what opens the ledger; `serve`, which first asks whether it is
+    free, before it loads the gateway; and commands that need its file. Nothing else of engines, journal or SQLite is
+    imported, nor named in a text that could be."""
     asked, named = [], []
     for name, node in above_the_ledger():
         asked += [(name, what) for what in imported(node) if what.startswith(INSIDE)]
         if isinstance(node, ast.Constant) and str(node.value).startswith(INSIDE):
             named.append((name, node.value))
     only = "hivewire.ledger.engines.engine_of"
-    assert asked == [("cli/serve.py", only), ("store.py", only)]
+    assert asked == [("cli/backup.py", only), ("cli/serve.py", only), ("store.py", only)]
     assert named == []
 
 
-def test_an_engine_is_one_file_and_one_row(data: Path) -> None:
+def test_an_engine_is_one_file_and_one_row(data: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a row for its addresses a gateway serves on another engine, and asks it whether the ledger is free; nothing
-    above the ledger takes its place for a file."""
+    above the ledger takes its place for a file, and commands that need a file say so."""
     main = "tests.ledger.elsewhere"
     with RunningGateway(data, "--data=elsewhere://here", main=main) as gateway, gateway.socket() as talk:
         assert talk("configuration/put", name="a", value="1")["status"] == "success"
@@ -66,4 +68,10 @@ def test_an_engine_is_one_file_and_one_row(data: Path) -> None:
         assert gateway.stop() == 0
     with pytest.raises(NotStarted, match="error: elsewhere://taken is taken"):
         RunningGateway(data, "--data=elsewhere://taken", main=main)
-    assert [*data.parent.iterdir()] == []
+    monkeypatch.setitem(ENGINES, "elsewhere://", f"{main}:Elsewhere")
+    for command in ("backup", "restore", "dump", "vacuum"):
+        outcome = run(command, *["x"] * (command in ("backup", "restore")), "--data=elsewhere://here")
+        assert outcome.code == 2
+        assert "elsewhere://here is not a data file" in outcome.err
+    assert not list(data.parent.glob("**/*here*"))
+    assert not data.exists()

@@ -14,6 +14,7 @@ import click
 from hivewire import settings as catalogue
 from hivewire.cli.output import output_option, tell
 from hivewire.ledger import backup as copies
+from hivewire.ledger.engines import engine_of
 from hivewire.ledger.records import JournalError
 from hivewire.settings import SettingsError
 
@@ -26,11 +27,14 @@ config_option = click.option(
 
 
 def data_file(data: str | None, config: Path | None) -> Path:
-    """The data file that the settings name."""
+    """The data file of the ledger that the settings name. Raises UsageError when its engine has none."""
     try:
-        return Path(catalogue.load({"data": data}, file=config).settings.data)
+        engine = engine_of(catalogue.load({"data": data}, file=config).settings)
     except SettingsError as error:
         raise click.UsageError(str(error)) from None
+    if engine.file is None:
+        raise click.UsageError(f"{engine.address} is not a data file; this command needs one")
+    return engine.file
 
 
 @contextmanager

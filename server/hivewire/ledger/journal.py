@@ -21,6 +21,7 @@ The contract has no tables, files or rows, so that a replicated log can be an en
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Protocol, TypeAlias
 
 from msgspec import Struct
@@ -151,6 +152,10 @@ class Engine(Protocol):
 
     address: str
     """The place, for the operator: an absolute path, or a URL without secrets."""
+
+    @property
+    def file(self) -> Path | None:
+        """The SQLite file that commands copy, dump and vacuum, as the settings name it; None when there is none."""
 
     def require_free(self) -> None:
         """Raise JournalError when another process has the ledger. It is quick; `Journal.open` looks again."""

@@ -21,14 +21,14 @@ class SqliteEngine:
 
     def __init__(self, settings: Settings) -> None:
         self.address = os.path.abspath(settings.data)
-        self._data = Path(settings.data)
+        self.file = Path(settings.data)
 
     def require_free(self) -> None:
         """Look at the lock of the file."""
-        file_lock.require_free(Path(os.path.realpath(self._data)))
+        file_lock.require_free(Path(os.path.realpath(self.file)))
 
     def journal(self, *, existing: bool = False, accept_loss: bool = False) -> SqliteJournal:
         """A log in the file."""
         from hivewire.ledger.engines.sqlite import SqliteJournal
 
-        return SqliteJournal(self._data, existing=existing, accept_loss=accept_loss)
+        return SqliteJournal(self.file, existing=existing, accept_loss=accept_loss)
