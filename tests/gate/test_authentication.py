@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import http.client
 import json
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import httpx
@@ -378,6 +380,31 @@ def test_a_demoted_administrator_loses_its_rights_at_once(two_administrators: Ru
         assert second("configuration/list")["error"] == "Access is denied: this needs GetConfiguration"
         assert admin.put("/configuration/after", json={"value": "2"}).status_code == 200
         assert second("user/getCurrent")["current"]["role"] == 1, "nothing was pushed before"
+
+
+@pytest.mark.parametrize(
+    "page", ["/api/rest/configuration/slow", "/api/rest/configuration/slow/content", "/@api/deki/site/properties/slow"]
+)
+def test_a_role_that_ends_while_a_body_arrives_does_not_count(two_administrators: RunningGateway, page: str) -> None:
+    """The right to write is that at the end of the body, with a token and with a password."""
+    gateway, body = two_administrators, b'{"value":"1"}'
+    basic = "Basic " + base64.b64encode(f"second:{PASSWORD}".encode()).decode()
+    credentials = basic if "@" in page else f"Bearer {gateway.token('second')}"
+    with closing(http.client.HTTPConnection("127.0.0.1", gateway.port)) as connection, gateway.http() as admin:
+        connection.putrequest("PUT", page + "?abort=never")
+        for name, value in {
+            "Authorization": credentials,
+            "Content-Type": "application/json",
+            "Content-Length": str(len(body)),
+            "Expect": "100-continue",
+        }.items():
+            connection.putheader(name, value)
+        connection.endheaders()
+        assert connection.sock.recv(100).startswith(b"HTTP/1.1 100 "), "its rights were checked"
+        assert admin.put("/user/2", json={"role": 1}).status_code == 204
+        connection.send(body)
+        assert connection.getresponse().status == (403 if "@" in page else 401)
+        assert admin.get("/configuration/slow").status_code == 404
 
 
 def test_a_locked_user_is_told_that_its_subscriptions_pause(two_administrators: RunningGateway) -> None:

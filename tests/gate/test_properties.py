@@ -20,6 +20,7 @@ import httpx
 import pytest
 
 from hivewire.dialects import properties
+from hivewire.dialects.properties.credentials import SiteCaller
 from hivewire.dialects.properties.server_tokens import signature
 from hivewire.dialects.properties.store import Condition, Store
 from hivewire.http.routes import Context
@@ -909,7 +910,7 @@ async def test_puts_of_one_commit_stop_at_the_limit() -> None:
 
     writes = [put(f"new {n}") for n in range(5)]
     writes += [Write("configuration", "new 0", None), put("another"), put("one too many")]
-    outcomes = await asyncio.gather(*(store.commit(write, None) for write in writes), return_exceptions=True)
+    outcomes = await asyncio.gather(*(store.commit(write, SiteCaller()) for write in writes), return_exceptions=True)
     await world.close()
     refused = [write.key for write, outcome in zip(writes, outcomes, strict=True) if isinstance(outcome, OutOfBounds)]
     assert refused == ["new 3", "new 4", "one too many"]

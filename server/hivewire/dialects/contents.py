@@ -7,17 +7,16 @@ value is a member of a JSON object, which cannot hold bytes.
 from __future__ import annotations
 
 from functools import partial
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 from urllib.parse import unquote
 
 from msgspec import Raw
 
 from hivewire.actions.configuration import changed, put_content
-from hivewire.caller import Caller
 from hivewire.http import body
 from hivewire.http.conditions import HeaderConditions
 from hivewire.http.cors import CORS
-from hivewire.http.peer import caller_of_request
+from hivewire.http.peer import Call, admitted
 from hivewire.http.request import HttpRequest
 from hivewire.http.response import JSON, SANDBOX, Response
 from hivewire.http.routes import Context, Dialect, Route, overridden
@@ -32,19 +31,12 @@ from hivewire_protocol.properties.contents import BINARY
 CONTEXTS = ("api", "dh")
 
 
-class Call(NamedTuple):
-    """A request of this dialect, and who asks."""
-
-    request: HttpRequest
-    caller: Caller
-
-
 def dialect(context: Context) -> Dialect:
     """`/configuration/{name}/content` of the REST API."""
-    contents = Contents(context)
+    contents, admit = Contents(context), partial(admitted, context.dispatcher)
     rows = (("GET", ConfigurationGet, contents.get), ("PUT", ConfigurationPut, contents.put))
     routes = [
-        Route(method, f"/{root}/rest/configuration/{{name}}/content", partial(contents.admit, root, shape), page, shape)
+        Route(method, f"/{root}/rest/configuration/{{name}}/content", partial(admit, root, shape), page, shape)
         for root in CONTEXTS
         for method, shape, page in rows
     ]
@@ -58,12 +50,6 @@ class Contents:
         self._dispatcher = context.dispatcher
         self._services = context.dispatcher.services
         self._admission = context.admission
-
-    async def admit(self, root: str, shape: type[Request], request: HttpRequest) -> Call:
-        """The caller, if it has the right. Raises WireError."""
-        caller = caller_of_request(self._services, request, root)
-        self._dispatcher.admit(caller, shape)
-        return Call(request, caller)
 
     async def get(self, call: Call) -> Response:
         """The current content, or an earlier one by `entityVersion` or `revision`, with its type."""
@@ -79,6 +65,7 @@ class Contents:
         if request.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
             raise UnsupportedMediaType("Content-Encoding is not supported here; send the content unencoded")
         content = await body.read(request, self._admission, self._services.settings.property_bytes)
+        self._dispatcher.admit(call.caller, ConfigurationPut)  # the right may have ended while the body arrived
         pending = put_content(self._services, call.caller, asked, content)
         reply = await self._dispatcher.write(pending, HeaderConditions(request))
         assert isinstance(reply, ResourceReply)  # noqa: S101 - what a put answers

@@ -20,7 +20,7 @@ from hivewire.http import body
 from hivewire.http.body import ANONYMOUS_BODY
 from hivewire.http.conditions import HeaderConditions
 from hivewire.http.cors import CORS
-from hivewire.http.peer import caller_of_request
+from hivewire.http.peer import Call, admitted
 from hivewire.http.request import HttpRequest
 from hivewire.http.response import JSON, Response
 from hivewire.http.routes import Context, Dialect, Route, overridden
@@ -120,13 +120,6 @@ def dialect(context: Context) -> Dialect:
     return Dialect(routes, method=overridden, options=True, headers=CORS)
 
 
-class Call(NamedTuple):
-    """A request of this dialect, and who asks."""
-
-    request: HttpRequest
-    caller: Caller
-
-
 class Rest:
     """The rows of the table as routes."""
 
@@ -145,27 +138,17 @@ class Rest:
         for row in rows:
             # A fixed word in the place of a name has only its own methods: GET of a name `transact` reads that name.
             also_name = "{" not in row.path and row.path.rpartition("/")[0] + "/{name}" in paths
-            admit, handle = partial(self._admit, context, row.request), partial(self._answer, row)
+            admit, handle = partial(admitted, self._dispatcher, context, row.request), partial(self._answer, row)
             stream: Route[Call] | None = None
             if row.stream is not None:
                 streamed = row._replace(request=row.stream)
-                admit_stream = partial(self._admit, context, row.stream, query_token=True)
+                # `EventSource` in browsers cannot set headers.
+                admit_stream = partial(admitted, self._dispatcher, context, row.stream, query_token=True)
                 stream = Route("GET", root + row.path, admit_stream, partial(self._follow, streamed), row.stream)
             yield Route(row.method, root + row.path, admit, handle, row.request, stream, also_name)
 
     async def _anyone(self, request: HttpRequest) -> Call:
         return Call(request, Caller(request.address, ""))
-
-    async def _admit(
-        self, context: str, wanted: type[Request], request: HttpRequest, query_token: bool = False
-    ) -> Call:
-        """The caller, if it has the right. An invalid token is refused even where none is needed (core, section 1.5).
-
-        `query_token`: the token may stand in the query, because `EventSource` in browsers cannot set headers.
-        """
-        caller = caller_of_request(self._services, request, context, query_token=query_token)
-        self._dispatcher.admit(caller, wanted)
-        return Call(request, caller)
 
     async def _answer(self, row: Row, call: Call) -> Response:
         if row.existing is not None:

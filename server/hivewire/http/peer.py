@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from typing import NamedTuple
 
 from hivewire.access.identity import ANONYMOUS, Identity
 from hivewire.addresses import plain
 from hivewire.caller import Caller
+from hivewire.dispatch import Dispatcher
 from hivewire.http.request import HttpRequest
 from hivewire.services import Services, now
 from hivewire.settings import Settings
 from hivewire_protocol.errors import InvalidCredentials, InvalidParameters, Unauthorized, WireError
+from hivewire_protocol.messages import Request
 
 _WITH_PORT = re.compile(r"\[([^]]*)](?::\d+)?|([^:]*):\d+")
 
@@ -87,3 +90,22 @@ def caller_of_request(services: Services, request: HttpRequest, context: str, *,
     if caller.identity is not ANONYMOUS:
         request.logged_in()
     return caller
+
+
+class Call(NamedTuple):
+    """A request, and who asks."""
+
+    request: HttpRequest
+    caller: Caller
+
+
+async def admitted(
+    dispatcher: Dispatcher, context: str, wanted: type[Request], request: HttpRequest, query_token: bool = False
+) -> Call:
+    """The caller, if it has the right that an action needs. Raises WireError, as `caller_of_request`.
+
+    An invalid token is refused even where none is needed (core protocol, section 1.5).
+    """
+    caller = caller_of_request(dispatcher.services, request, context, query_token=query_token)
+    dispatcher.admit(caller, wanted)
+    return Call(request, caller)

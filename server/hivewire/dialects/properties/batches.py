@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import NamedTuple
 
-from hivewire.access.users import User
 from hivewire.dialects.properties.calls import Call
 from hivewire.dialects.properties.content import content_of
+from hivewire.dialects.properties.credentials import SiteCaller
 from hivewire.dialects.properties.listing import FEW, TOGETHER, listing
 from hivewire.dialects.properties.store import Condition, Seen, Store
 from hivewire.http.response import Response
@@ -50,7 +50,7 @@ class Batches:
         charset = charset_of(content_type) if "charset" in content_type.lower() else None
         data = await content_of(call, self._admission)
         if len(data) <= LARGE_BATCH:
-            outcomes = await self._write_batch(read_batch(data, charset), call.who.user)
+            outcomes = await self._write_batch(read_batch(data, charset), call.who)
         elif self._waiting >= WAITING_BATCHES:
             raise Unavailable("Too many large batches at a time; try again in a few seconds")
         else:
@@ -59,7 +59,7 @@ class Batches:
                 async with self._large:
                     entries = await asyncio.to_thread(read_batch, data, charset)
                     del data
-                    outcomes = await self._write_batch(entries, call.who.user)
+                    outcomes = await self._write_batch(entries, call.who)
             finally:
                 self._waiting -= 1
         succeeded = sum(isinstance(outcome, Done) for outcome in outcomes)
@@ -73,15 +73,15 @@ class Batches:
         status = 200 if succeeded == len(outcomes) else 207
         return listing(call, root, outcomes, one, status, at_once=len(outcomes) <= FEW)
 
-    async def _write_batch(self, entries: list[BatchEntry], user: User | None) -> list[Done | Failed]:
+    async def _write_batch(self, entries: list[BatchEntry], who: SiteCaller) -> list[Done | Failed]:
         """The outcomes of the entries, from which the answer is rendered; they take no more memory than the batch."""
         outcomes: list[Done | Failed] = []
         for start in range(0, len(entries), TOGETHER):
-            outcomes += await self._write_entries(entries[start : start + TOGETHER], user)
+            outcomes += await self._write_entries(entries[start : start + TOGETHER], who)
             await asyncio.sleep(0)  # the only pause if no entry is written
         return outcomes
 
-    async def _write_entries(self, entries: list[BatchEntry], user: User | None) -> list[Done | Failed]:
+    async def _write_entries(self, entries: list[BatchEntry], who: SiteCaller) -> list[Done | Failed]:
         """The same for some of them, which are written in their order."""
         limit = self._services.settings.property_bytes
         writes: list[Write | WireError] = []
@@ -97,7 +97,7 @@ class Batches:
                 write = Write(KIND, entry.name, entry.content, entry.content_type, entry.description, (condition,))
                 writes.append(write)
         outcomes = await asyncio.gather(
-            *(self._store.commit(write, user) for write in writes if isinstance(write, Write)), return_exceptions=True
+            *(self._store.commit(write, who) for write in writes if isinstance(write, Write)), return_exceptions=True
         )
         left = iter(outcomes)
         return [

@@ -95,13 +95,13 @@ class Pages:
         content = await content_of(call, self._admission)
         condition = Condition(rule, call.etag(), self._services.settings.property_count)
         write = Write(KIND, name, content, content_type, description, (condition,))
-        change = await self._store.commit(write, call.who.user)
+        change = await self._store.commit(write, call.who)
         shown = self._store.shown(change)
         return call.answer(documents.property_element(shown, call.root), ETag=shown.etag)
 
     async def delete(self, call: Call) -> Response:
         """Delete the property, whatever its etag (section 4.6)."""
-        await self._store.commit(Write(KIND, call.name, None), call.who.user)
+        await self._store.commit(Write(KIND, call.name, None), call.who)
         return Response()
 
     # Logging in.

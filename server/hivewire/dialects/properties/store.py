@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from hivewire.access.users import User
+from hivewire.dialects.properties.credentials import SiteCaller
 from hivewire.ledger.pending import PendingWrite, commit
 from hivewire.ledger.records import Change, PreconditionFailed, Refused, Transaction, View, Write
 from hivewire.resources import KIND
 from hivewire.services import Services
-from hivewire_protocol.errors import NotFound, OutOfBounds, VersionConflict, WireError
+from hivewire_protocol.errors import AccessDenied, NotFound, OutOfBounds, VersionConflict, WireError
 from hivewire_protocol.properties.aborts import Rule, reason, verdict
 from hivewire_protocol.properties.documents import Author, Property
 from hivewire_protocol.properties.etags import etag
@@ -46,10 +46,19 @@ class Store:
         user = self._services.users.by_login(login) if login is not None else None
         return Author(user.id if user is not None else 0, login or "Anonymous")
 
-    async def commit(self, write: Write, user: User | None) -> Change:
+    async def commit(self, write: Write, who: SiteCaller) -> Change:
         """The change, once it is durable. Raises WireError, or NotDurable."""
-        transaction = Transaction((write,), user.login if user is not None else None)
+        self._check_still(who)
+        transaction = Transaction((write,), who.user.login if who.user is not None else None)
         return await commit(self._services.ledger, PendingWrite(transaction, _only, _refused))
+
+    def _check_still(self, who: SiteCaller) -> None:
+        """Raise AccessDenied when the caller lost its right while the body arrived."""
+        if who.everything or who.user is None:
+            return
+        current = self._services.users.by_id(who.user.id)
+        if not (current and current.administers and current.profile.generation == who.user.profile.generation):
+            raise AccessDenied(f"{AccessDenied.text}: this needs an administrator")
 
 
 def _only(changes: list[Change]) -> Change:
