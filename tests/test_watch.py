@@ -17,6 +17,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import click
 import httpx
 import pytest
 from websockets.sync.server import ServerConnection
@@ -25,7 +26,7 @@ from hivewire.cli import profile as profiles
 from hivewire.cli.gateway import Access
 from hivewire.cli.profile import Profile
 from hivewire.cli.remote import Remote, endpoint
-from hivewire.cli.watch import watch
+from hivewire.cli.watch import Watcher, _content, watch
 from hivewire_protocol.nouns.user import Role, Status
 from tests.command import Run
 from tests.running import PASSWORD, PATIENCE, RunningGateway, Talk, serving
@@ -489,6 +490,55 @@ def test_a_login_is_renewed_without_a_gap(watching: Any, data: Path, tmp_path: P
                 used.add(kept.access_token)
             assert running.interrupt() == 130
             assert running.notes().strip() == ""
+
+
+def test_a_token_that_expires_before_the_subscription_is_renewed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its last millisecond may pass between `authenticate` and `configuration/subscribe`."""
+    asked: list[str] = []
+    answers: dict[str, list[dict[str, Any]]] = {
+        "authenticate": [{}, {}],
+        "configuration/subscribe": [
+            {"status": "error", "code": 401, "error": "Token expired"},
+            {"subscriptionId": 1, "mode": "live", "position": "x-1"},
+        ],
+        "token/refresh": [{"accessToken": "another"}],
+    }
+
+    def handle(connection: ServerConnection) -> None:
+        for message in connection:
+            frame = json.loads(message)
+            asked.append(frame["action"])
+            answer = {"requestId": frame["requestId"], "status": "success"}
+            connection.send(json.dumps(answer | answers[frame["action"]].pop(0)))
+            if not answers["configuration/subscribe"]:
+                connection.close(1003, "over")
+                return
+
+    monkeypatch.setenv("HIVEWIRE_PROFILE", str(tmp_path / "profile.json"))
+    with serving(handle) as url:
+        entry = Access(url, "expiring", Profile(url, "admin", "expiring", "refresh"))
+        watcher = Watcher(entry, {"names": None, "snapshot": None, "conflate": None}, None, lambda item: None)
+        with pytest.raises(click.ClickException, match="over"):
+            watcher.run()
+    again = ["token/refresh", "authenticate", "configuration/subscribe"]
+    assert asked == ["authenticate", "configuration/subscribe", *again]
+    assert (watcher.position, entry.token) == ("x-1", "another")
+
+
+def test_a_content_is_fetched_with_a_new_token_when_the_old_one_has_expired(
+    shared_gateway: RunningGateway, talk: Talk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A command of `--exec` may take longer than the token lives."""
+    monkeypatch.setenv("HIVEWIRE_PROFILE", str(tmp_path / "profile.json"))
+    with shared_gateway.http() as client:
+        client.put("/configuration/watch.logo/content", content=b"\x89PNG", headers={"Content-Type": "image/png"})
+    profile = log_in(shared_gateway, tmp_path)
+    expired = talk("token/create", payload={"userId": 1, "actions": ["*"], "expiration": 1_500_000_000_000})
+    entry = Access(shared_gateway.url, expired["accessToken"], profile)
+    assert _content(entry, {"name": "watch.logo", "value": None}, None) == b"\x89PNG"
+    assert entry.token not in (expired["accessToken"], "")
 
 
 def test_a_login_that_was_locked_out_ends_it(watching: Any, data: Path, tmp_path: Path) -> None:

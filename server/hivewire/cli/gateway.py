@@ -62,10 +62,11 @@ class Access:
         self.profile = profile
 
     def authenticate(self, remote: Remote) -> None:
-        """Authenticate a connection. A token that the gateway refuses is renewed first, if it is from a profile.
+        """Authenticate a connection. A token from a profile is renewed when the gateway refuses it, now or later.
 
-        Raises ClickException when there is no valid token.
+        Raises ClickException when there is no valid token; so do later requests.
         """
+        remote.renew = functools.partial(self.renew, remote)
         try:
             remote.request("authenticate", token=self.token)
         except RemoteError as error:

@@ -11,6 +11,7 @@ import re
 import socket
 import ssl
 from collections import deque
+from collections.abc import Callable
 from contextlib import ExitStack
 from itertools import count
 from types import TracebackType
@@ -43,6 +44,9 @@ LARGE = 1 << 20
 
 _NO_SCHEME = re.compile(r"([\w.-]+|\[[\da-fA-F:.]+\])(:\d+)?(/|$)")
 """Matches the start of an address without a scheme: a host, an optional port, an optional path."""
+
+_PROOFS = ("authenticate", "token", "token/refresh")
+"""Requests that prove who asks, so a new token does not help when they are refused."""
 
 _DEFAULT_PORTS = {"ws": 80, "wss": 443}
 
@@ -93,6 +97,9 @@ class Remote:
         self._address = (parts.hostname, parts.port or _DEFAULT_PORTS[parts.scheme])
         self._numbers = count(1)
         self.token: str | None = None
+        self.renew: Callable[[RemoteError], None] | None = None
+        """Gets and sends another token, or raises why there is none. A request that was refused with 401 is then sent
+        again, because a token may expire at any moment."""
         self._pushed: deque[dict[str, Any]] = deque()
 
     def __enter__(self) -> Remote:
@@ -131,6 +138,15 @@ class Remote:
 
         Raises RemoteError when it is refused, Unsendable when it is not text, Unreachable when there is no answer.
         """
+        try:
+            return self._request(action, members)
+        except RemoteError as error:
+            if error.code != 401 or self.renew is None or action in _PROOFS:
+                raise
+            self.renew(error)
+            return self._request(action, members)
+
+    def _request(self, action: str, members: dict[str, Any]) -> dict[str, Any]:
         number = next(self._numbers)
         frame = {"action": action, "requestId": number}
         frame |= {name: value for name, value in members.items() if value is not None}

@@ -220,12 +220,7 @@ class Watcher:
             self._access.renew(remote)
             self._plan()
         elif now >= self._ask_at:
-            try:
-                remote.request("subscription/list")
-            except RemoteError as error:
-                if error.code != 401:
-                    raise
-                self._access.renew(remote, error)
+            remote.request("subscription/list")  # renews a token that is refused
             self._plan()
 
     # Reconnecting.
@@ -269,11 +264,23 @@ def _content(entry: Access, resource: Item, revision: int | None) -> bytes | Non
     if resource["value"] is not None:
         return str(resource["value"]).encode()
     try:
-        return contents.get(entry.url, entry.token, resource["name"], revision)
+        return _fetched(entry, resource["name"], revision)
     except RemoteError as error:
         if error.code != 404:
             raise
         return None
+
+
+def _fetched(entry: Access, name: str, revision: int | None) -> bytes:
+    """A content by HTTP, with a new token if the command before has run for longer than the old one lived."""
+    try:
+        return contents.get(entry.url, entry.token, name, revision)
+    except RemoteError as error:
+        if error.code != 401:
+            raise
+        with Remote(entry.url) as remote:
+            entry.renew(remote, error)
+    return contents.get(entry.url, entry.token, name, revision)
 
 
 def _print(form: str, item: Item) -> None:
