@@ -594,10 +594,10 @@ def test_users_are_managed(logged_in: Run, shared_gateway: RunningGateway, run: 
     """Add, list, lock, unlock and role; a locked user cannot log in."""
     password = f"{PASSWORD}\n".encode()
     added = logged_in("user", "add", "cli.alice", stdin=password)
-    assert re.fullmatch(r"cli\.alice is a client \(id \d+\)\n", added.out)
+    assert re.fullmatch(r"cli\.alice has the role client \(id \d+\)\n", added.out)
     taken = "hivewire: error: User with such login already exists. Please, select another one\n"
     assert logged_in("user", "add", "cli.alice", stdin=password) == (1, "", taken)
-    assert logged_in("user", "role", "cli.alice", "admin").out == "cli.alice is an admin\n"
+    assert logged_in("user", "role", "cli.alice", "admin").out == "cli.alice has the role admin\n"
     assert logged_in("user", "lock", "cli.alice").out == "cli.alice is locked out\n"
     table = logged_in("user", "list", "-o", "table").out
     assert re.search(r"^\d+ +cli\.alice +admin +locked out +never$", table, re.MULTILINE)

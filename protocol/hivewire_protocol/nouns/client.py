@@ -1,4 +1,4 @@
-"""Clients: programs that work in tenants (tenant configuration, section 1)."""
+"""OAuth clients: programs that work in tenants (tenant configuration, section 1)."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class ClientListReply(Reply):
 
 
 class ClientInsert(Request, tag="client/insert"):
-    """Create a client with privileges in `tenants`; the reply shows its secret, once. Administrators only."""
+    """Create an OAuth client with privileges in `tenants`; the reply shows its secret, once. Administrators only."""
 
     permission = Permission.MANAGE_USER
     required = ("tenants",)
@@ -65,7 +65,7 @@ class ClientInsert(Request, tag="client/insert"):
 
 
 class ClientList(Request, tag="client/list"):
-    """List all clients by id, without their secrets."""
+    """List all OAuth clients by id, without their secrets."""
 
     permission = Permission.MANAGE_USER
     read_only = True
@@ -73,7 +73,7 @@ class ClientList(Request, tag="client/list"):
 
 
 class ClientDelete(Request, tag="client/delete"):
-    """Delete a client; its tokens are invalid from that moment on. Administrators only."""
+    """Delete an OAuth client; its tokens are invalid from that moment on. Administrators only."""
 
     permission = Permission.MANAGE_USER
     required = ("clientId",)

@@ -29,7 +29,7 @@ class Status(IntEnum):
 
 _Id = Annotated[int, says("The user's number.")]
 _Login = Annotated[str, says("The user's login.")]
-_Role = Annotated[int, says("0: administrator, 1: client.")]
+_Role = Annotated[int, says("0: administrator, 1: client, which is no OAuth client.")]
 _Status = Annotated[int, says("0: active, 1: locked out, 2: disabled.")]
 _LastLogin = Annotated[str | None, says("When the user last logged in, in UTC; null: never.")]
 _Data = Annotated[dict[str, Any] | None, says("Any JSON object that applications keep with the user.")]
@@ -129,7 +129,7 @@ class UserInsertFields(Struct):
         str | None, says("3 to 128 letters, digits and `_@.-`; blanks around it are dropped. It cannot be changed.")
     ] = None
     password: Annotated[str | None, says("The password, 6 to 128 characters.")] = None
-    role: Annotated[Integer | None, says("0: administrator, 1: client.")] = None
+    role: Annotated[Integer | None, says("0: administrator, 1: client, which is no OAuth client.")] = None
     status: Annotated[Integer | None, says("0: active, as when absent; 1: locked out, 2: disabled.")] = None
     data: Annotated[dict[str, Any] | None, says("Any JSON object that applications keep with the user.")] = None
     introReviewed: Annotated[
@@ -158,7 +158,7 @@ class UserUpdateFields(Struct):
 
     login: Annotated[str | None, says("The current login; it cannot be changed.")] = None
     password: Annotated[str | None, says("A new password, 6 to 128 characters.")] = None
-    role: Annotated[Integer | None, says("0: administrator, 1: client.")] = None
+    role: Annotated[Integer | None, says("0: administrator, 1: client, which is no OAuth client.")] = None
     status: Annotated[Integer | None, says("0: active, 1: locked out, 2: disabled.")] = None
     data: Annotated[dict[str, Any] | None, says("Any JSON object. Absent or null clears it, as in DeviceHive.")] = None
     introReviewed: Annotated[

@@ -50,7 +50,7 @@ COMMANDS = {
     "tenant": ("tenant:tenant", "Manage tenants: separate areas for clients, each with a configuration document."),
     "client": (
         "client:client",
-        "Manage clients: programs that have privileges in tenants, and a secret instead of a password.",
+        "Manage OAuth clients: programs that have privileges in tenants, and a secret instead of a password.",
     ),
     "audit": (
         "audit:audit",

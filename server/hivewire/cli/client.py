@@ -27,7 +27,10 @@ class _Capitals(click.Choice[str]):
 
 @click.group(no_args_is_help=True)
 def client() -> None:
-    """Manage clients: programs that have privileges in tenants, and a secret instead of a password."""
+    """Manage OAuth clients: programs that have privileges in tenants, and a secret instead of a password.
+
+    They are not users, whose role may be called client as well: hivewire user.
+    """
 
 
 @client.command(
@@ -64,7 +67,7 @@ def add(
     url: str | None,
     given_token: str | None,
 ) -> None:
-    """Create the client NAME and print its secret once: the gateway keeps only a hash of it."""
+    """Create the OAuth client NAME and print its secret once: the gateway keeps only a hash of it."""
     given = {tenant: list(privileges) or [str(Privilege.READ)] for tenant in tenants}
     if data is not None:
         from hivewire.access.tenants import generate_secret
@@ -91,7 +94,7 @@ Examples:
 @url_option
 @token_option
 def list_(form: str | None, data: Path | None, url: str | None, given_token: str | None) -> None:
-    """List the clients and their privileges."""
+    """List the OAuth clients and their privileges."""
     if data is not None:
         found = read_file(data, _of_file)
     else:
@@ -112,7 +115,7 @@ Examples:
 @url_option
 @token_option
 def delete(name: str, form: str | None, data: Path | None, url: str | None, given_token: str | None) -> None:
-    """Delete the client NAME. Its tokens stop working immediately."""
+    """Delete the OAuth client NAME. Its tokens stop working immediately."""
     if data is not None:
         change_file(data, lambda store: store.tenants.delete_client(name, None))
     else:

@@ -28,7 +28,7 @@ data_option = click.option(
 
 
 ROLES = {"admin": Role.ADMIN, "client": Role.CLIENT}
-"""The values of `--role`. The login of a client reaches no configuration; a token made for it may."""
+"""The values of `--role`, in DeviceHive's words. A user of role client is no OAuth client (`hivewire client`)."""
 
 _role = click.Choice([*ROLES])
 _stdin_option = click.option(
@@ -48,7 +48,11 @@ COLUMNS: Columns = {
 
 @click.group(no_args_is_help=True)
 def user() -> None:
-    """Manage users: people, who log in with a password. Programs are clients."""
+    """Manage users: people, who log in with a password.
+
+    A user has the role admin or client. Programs that have a secret instead of a password and work in tenants are
+    OAuth clients: hivewire client.
+    """
 
 
 @user.command(
@@ -59,7 +63,13 @@ Examples:
   id=$(hivewire user add carol --password-stdin -o value < password.txt)"""
 )
 @click.argument("login")
-@click.option("--role", type=_role, default="client", show_default=True, help="The role of the user.")
+@click.option(
+    "--role",
+    type=_role,
+    default="client",
+    show_default=True,
+    help="admin: may do everything; client: reaches configurations only with tokens that are made for it.",
+)
 @_stdin_option
 @output_option
 @url_option
@@ -69,8 +79,8 @@ def add(
 ) -> None:
     """Create the user LOGIN; the command asks for the password.
 
-    A login has 3 to 128 letters, digits and _@.- and cannot be changed. An admin may do everything. A client may log
-    in, but reaches configurations only with tokens that somebody makes for it: hivewire token --user ID.
+    A login has 3 to 128 letters, digits and _@.- and cannot be changed. A user of role client may log in, but reaches
+    configurations only with tokens that somebody makes for it: hivewire token --user ID.
     """
     secret = _new_password("Password", password_stdin)
     with reach(url, given_token) as remote:
@@ -191,7 +201,7 @@ Examples:
 @url_option
 @token_option
 def role(login: str, role: str, form: str | None, data: Path | None, url: str | None, given_token: str | None) -> None:
-    """Make the user LOGIN an admin, who may do everything, or a client, who needs tokens that admins make for it.
+    """Set the role of the user LOGIN: admin may do everything, client needs tokens that somebody makes for it.
 
     All its tokens end, on open connections too: its programs have to log in again, and get the rights of the new role.
     """
@@ -207,7 +217,7 @@ def _new_password(prompt: str, from_stdin: bool) -> str:
 
 
 def _is_a(login: str, role: str) -> str:
-    return f"{login} is an {role}" if role == "admin" else f"{login} is a {role}"
+    return f"{login} has the role {role}"
 
 
 def _word(words: dict[str, Role], number: int) -> str:
