@@ -46,6 +46,12 @@ class OnConnection:
 
     def logged_in(self) -> None: ...
 
+    def body_that_came(self, receive: Any) -> None: ...
+
+    async def send_whole(self, status: int, headers: Any, common: Any, body: bytes, send: Any) -> None:
+        await send({"type": "http.response.start", "status": status, "headers": [*headers, *common]})
+        await send({"type": "http.response.body", "body": body})
+
     async def send_in_portions(self, body: bytes, more: bool, send: Any) -> None:
         await send({"type": "http.response.body", "body": body, "more_body": more})
 

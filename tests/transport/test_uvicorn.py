@@ -32,13 +32,16 @@ PROTOCOL = {
         "on_message_complete",
         "on_response_complete",
     ),
-    *("_should_upgrade", "_start_asgi_task", "_unset_keepalive_if_required", "timeout_keep_alive_handler"),
+    *("_should_upgrade", "_unset_keepalive_if_required", "timeout_keep_alive_handler"),
     *("connections", "cycle", "flow", "headers", "loop", "parser", "pipeline", "scope", "server_state", "transport"),
     *("scheme", "ws_protocol_class"),
 }
 """Members of `HttpToolsProtocol` that our subclass overrides, calls, reads or sets."""
 
-CYCLE = {"disconnected", "message_event", "response_started", "transport"}
+CYCLE = {
+    *("body", "more_body", "disconnected", "keep_alive", "waiting_for_100_continue", "message_event"),
+    *("default_headers", "response_started", "response_complete", "on_response", "scope"),
+}
 SERVER = {"config", "startup", "shutdown"}
 
 

@@ -20,7 +20,7 @@ from hivewire.http.response import Response
 from hivewire.http.routes import Context, Dialect, Found, MakeDialect, Route, Table, encoded
 from hivewire.ledger.pending import unavailable
 from hivewire.ledger.records import NotDurable
-from hivewire.transport.connection import PORTION, PROBED, HttpProtocol
+from hivewire.transport.connection import PORTION, PROBED, Header, HttpProtocol
 from hivewire_protocol.errors import InternalError, MethodNotAllowed, NotFound, TooManyRequests, WireError
 from hivewire_protocol.messages import action_of
 
@@ -142,9 +142,7 @@ class Application:
         )
         return InternalError()
 
-    async def _send(
-        self, request: HttpRequest, response: Response, common: list[tuple[bytes, bytes]], send: Send
-    ) -> None:
+    async def _send(self, request: HttpRequest, response: Response, common: tuple[Header, ...], send: Send) -> None:
         if response.stream is not None:
             await response.stream(request.scope, request.receive, _sending(request, response, common, send))
             return
@@ -154,15 +152,14 @@ class Application:
             headers.append((b"content-length", b"%d" % len(body)))
         if response.media_type is not None:
             headers.append((b"content-type", response.media_type.encode("latin-1")))
-        headers += common
-        await send({"type": "http.response.start", "status": response.status, "headers": headers})
         if len(body) > PORTION:
+            await send({"type": "http.response.start", "status": response.status, "headers": [*headers, *common]})
             await request.connection.send_in_portions(body, False, send)
         else:
-            await send({"type": "http.response.body", "body": body})
+            await request.connection.send_whole(response.status, headers, common, body, send)
 
 
-def _sending(request: HttpRequest, response: Response, common: list[tuple[bytes, bytes]], send: Send) -> Send:
+def _sending(request: HttpRequest, response: Response, common: tuple[Header, ...], send: Send) -> Send:
     """The `send` of a stream: adds the headers of the answer, and sends large pieces as the peer reads them."""
 
     async def send_on(message: Message) -> None:

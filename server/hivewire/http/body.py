@@ -67,7 +67,11 @@ class Body:
         if "expect" in headers and announced is not None and announced.isdecimal() and int(announced) > self._limit:
             raise self._too_large()  # before the client sends it
         try:
-            await self._read()
+            came = self._request.connection.body_that_came(self._request.receive) if self._inflate is None else None
+            if came is None:
+                await self._read()
+            else:  # with the head, as nearly all do
+                self._add(came)
             return self._whole()
         except BaseException:
             self.free()
@@ -78,9 +82,6 @@ class Body:
 
         Only the time spent waiting for the client counts towards its timeout, not that of decompressing.
         """
-        if self._inflate is None and self._request.connection.body_complete:
-            self._add((await self._receive())[0])  # it came with the head, as nearly all do: there is no time to limit
-            return
         wrong: TooLarge | NotGzip | None = None
         beyond = 0
         now = asyncio.get_running_loop().time
@@ -90,8 +91,11 @@ class Body:
             while more and beyond <= THROWN_AWAY:
                 begun = now()
                 async with asyncio.timeout(left):
-                    chunk, more = await self._receive()
+                    message = await self._request.receive()
                 left -= now() - begun
+                if message["type"] == "http.disconnect":
+                    raise ClientGone
+                chunk, more = message.get("body", b""), message.get("more_body", False)
                 if wrong is not None:
                     beyond += len(chunk)
                     continue
@@ -106,13 +110,6 @@ class Body:
                 raise RequestTimeout(f"the body took over {seconds:g} s") from None
         if wrong is not None:
             raise wrong
-
-    async def _receive(self) -> tuple[bytes, bool]:
-        """The data of the next ASGI message, and whether there is more."""
-        message = await self._request.receive()
-        if message["type"] == "http.disconnect":
-            raise ClientGone
-        return message.get("body", b""), message.get("more_body", False)
 
     async def _take(self, chunk: bytes) -> None:
         """Add the data of one ASGI message."""

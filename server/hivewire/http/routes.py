@@ -15,6 +15,7 @@ from hivewire.dispatch import Dispatcher
 from hivewire.http.request import HttpRequest
 from hivewire.http.response import Response, error_document
 from hivewire.transport.admission import Admission
+from hivewire.transport.connection import Header
 from hivewire.transport.events import EventStreams
 from hivewire_protocol.errors import WireError
 from hivewire_protocol.messages import Request
@@ -22,7 +23,7 @@ from hivewire_protocol.messages import Request
 C = TypeVar("C")
 
 
-def encoded(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+def encoded(headers: Mapping[str, str]) -> list[Header]:
     """Headers as ASGI has them."""
     return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
 
@@ -93,14 +94,14 @@ class Dialect(Struct):
     method: Callable[[HttpRequest], str] = _as_sent
     options: bool = False
     headers: Mapping[str, str] = field(default_factory=dict)
-    head: list[tuple[bytes, bytes]] = field(default_factory=list)
+    head: tuple[Header, ...] = ()
     finish: Callable[[HttpRequest, Response], None] | None = None
     unknown_path: str | None = None
     count_unknown: bool = False
 
     def __post_init__(self) -> None:
         """Encode the headers once, not for every answer."""
-        self.head = encoded(self.headers)
+        self.head = (*encoded(self.headers),)
 
 
 MakeDialect: TypeAlias = "Callable[[Context], Dialect]"

@@ -10,12 +10,11 @@ import asyncio
 import random
 import re
 from collections.abc import Callable, Mapping
-from functools import partial
-from typing import Any
+from functools import lru_cache, partial
+from typing import Any, TypeAlias
 
 import httptools
-from starlette.types import Send
-from uvicorn._types import ASGI3Application
+from starlette.types import Receive, Send
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
@@ -84,46 +83,14 @@ def peer_address(transport: asyncio.BaseTransport) -> str:
     return str(peer[0]) if isinstance(peer, tuple) else "local"
 
 
-class HeadWithBody:
-    """Writes the head of one answer together with the first part of its body: one system call instead of two.
+Header: TypeAlias = "tuple[bytes, bytes]"
+"""The name of a header in lower case, and its value, as ASGI has them."""
 
-    Stands in for the connection's transport in uvicorn's cycle of one request. The head waits for the next write,
-    even an empty one, or for `flush`.
-    """
 
-    __slots__ = ("_cycle", "_head", "_transport")
-
-    def __init__(self, cycle: RequestResponseCycle, transport: asyncio.Transport) -> None:
-        self._cycle = cycle
-        self._transport = transport
-        self._head: bytes | None = None
-
-    def write(self, data: bytes | memoryview) -> None:
-        """Write it, or keep it when it is the head."""
-        if self._head is None:
-            if self._cycle.response_started:
-                self._head = bytes(data)
-            else:
-                self._transport.write(data)  # 100 Continue
-        elif self._head:
-            head, self._head = self._head, b""
-            self._transport.write(head + data)
-        else:
-            self._transport.write(data)
-
-    def flush(self) -> None:
-        """Write the head of an answer without a body."""
-        if self._head:
-            self.write(b"")
-
-    def close(self) -> None:
-        """Close the connection once everything is written."""
-        self.flush()
-        self._transport.close()
-
-    def is_closing(self) -> bool:
-        """Whether the connection closes."""
-        return self._transport.is_closing()
+@lru_cache(maxsize=64)
+def _lines(headers: tuple[Header, ...]) -> bytes:
+    """The lines of headers that many answers have."""
+    return b"".join([b"%b: %b\r\n" % header for header in headers])
 
 
 class HttpProtocol(HttpToolsProtocol):
@@ -284,10 +251,13 @@ class HttpProtocol(HttpToolsProtocol):
         """Delay the next request of this connection."""
         self.rests_until = self.loop.time() + rest_seconds()
 
-    @property
-    def body_complete(self) -> bool:
-        """Whether the body of the last request that was read is complete, and so are those before it."""
-        return not self._in_body
+    def body_that_came(self, receive: Receive) -> bytes | None:
+        """The body of a request, if all of it is here and has not been received; None if it has to be waited for."""
+        cycle: RequestResponseCycle = receive.__self__  # type: ignore[attr-defined]
+        if cycle.more_body or cycle.disconnected:
+            return None
+        body, cycle.body = bytes(cycle.body), bytearray()
+        return body
 
     async def rested(self) -> None:
         """Return when the delay is over."""
@@ -398,16 +368,9 @@ class HttpProtocol(HttpToolsProtocol):
         else:
             end()
 
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
-        """Begin to answer one request."""
-        cycle.transport = HeadWithBody(cycle, self.transport)  # type: ignore[assignment]
-        super()._start_asgi_task(cycle, app)
-
     def on_response_complete(self) -> None:
         """Called by uvicorn when a request is answered."""
-        answered = self._unanswered.pop(0)
-        if isinstance(answered.transport, HeadWithBody):
-            answered.transport.flush()
+        self._unanswered.pop(0)
         super().on_response_complete()
         self._feed_later()
         if self.stranger and not self._unanswered:
@@ -488,6 +451,33 @@ class HttpProtocol(HttpToolsProtocol):
     def unsent(self) -> int:
         """Written bytes that the peer has not read, beyond the kernel's buffers."""
         return self.transport.get_write_buffer_size()
+
+    async def send_whole(
+        self, status: int, headers: list[Header], common: tuple[Header, ...], body: bytes | memoryview, send: Send
+    ) -> None:
+        """Write an answer in one system call. uvicorn would need two, and would look at every header for itself.
+
+        Raises RuntimeError for a header with a line break or a NUL.
+        """
+        cycle: RequestResponseCycle = send.__self__  # type: ignore[attr-defined]
+        lines = b"".join([b"%b: %b\r\n" % header for header in (*cycle.default_headers, *headers)])
+        breaks = len(cycle.default_headers) + len(headers)
+        if lines.count(b"\r") != breaks or lines.count(b"\n") != breaks or b"\0" in lines:
+            raise RuntimeError("invalid header")
+        if cycle.disconnected:
+            return
+        if (b"connection", b"close") in headers:
+            cycle.keep_alive = False
+        elif not cycle.keep_alive:
+            lines += b"connection: close\r\n"
+        cycle.response_started = cycle.response_complete = True
+        cycle.waiting_for_100_continue = False
+        content = b"" if cycle.scope["method"] == "HEAD" else body
+        self.transport.write(b"".join((STATUS_LINE[status], lines, _lines(common), b"\r\n", content)))
+        cycle.message_event.set()
+        if not cycle.keep_alive:
+            self.transport.close()
+        cycle.on_response()
 
     async def send_in_portions(self, body: bytes | memoryview, more: bool, send: Send) -> None:
         """Write a large body as the peer reads it.
