@@ -788,7 +788,8 @@ def test_a_body_that_is_not_json_gets_415(shared_gateway: RunningGateway, admin_
             "/configuration/limits.type", content='{"value":"1"}', headers={"Content-Type": content_type}
         )
     assert refused.status_code == 415
-    assert refused.json() == {"error": 415, "message": "HTTP 415 Unsupported Media Type"}
+    words = f"HTTP 415 Unsupported Media Type: the body must be application/json, not {content_type}"
+    assert refused.json() == {"error": 415, "message": words}
 
 
 @pytest.mark.parametrize("content_type", [None, "application/json", "Application/JSON; charset=utf-8"])
@@ -844,10 +845,11 @@ def test_an_empty_body_is_reported_as_missing(shared_gateway: RunningGateway, ad
     "path", ["/api", "/api/rest", "/api/rest/nothing", "/api/rest/configuration/", "/api/rest/configuration/a/b/c"]
 )
 def test_an_unknown_path_gets_404_as_json(shared_gateway: RunningGateway, path: str) -> None:
-    """The answer is an error document, not a page."""
+    """The answer is an error document, not a page; it repeats the path and says where the right ones are."""
     missing = httpx.get(shared_gateway.url + path)
     assert (missing.status_code, missing.headers["content-type"]) == (404, "application/json")
-    assert missing.json() == {"error": 404, "message": "HTTP 404 Not Found"}
+    words = {"path": path, "hint": "GET / lists the interfaces"}
+    assert missing.json() == {"error": 404, "message": "HTTP 404 Not Found"} | words
 
 
 @pytest.mark.parametrize(

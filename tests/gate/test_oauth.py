@@ -380,8 +380,16 @@ def test_without_a_valid_token_tenants_are_hidden(oauth: OAuth, path: str) -> No
         assert answer.status_code == 401
         assert list(answer.json()) == ["error", "error_description"]
         assert answer.json()["error"] == error
+        assert ("Authorization: Bearer TOKEN" in answer.json()["error_description"]) is (error == "unauthorized")
         assert ("invalid_token" in answer.text) is (error == "invalid_token")
         assert answer.headers["www-authenticate"].startswith("Bearer ")
+
+
+def test_an_unknown_path_of_tenants_says_where_the_right_ones_are(oauth: OAuth) -> None:
+    """Under /reltio the text says that the path does not exist, and not only that something is missing."""
+    answer = oauth.get("/reltio/nothing", None)
+    assert answer.status_code == 404
+    assert answer.json()["errorMessage"] == "There is no such path; GET / lists the interfaces"
 
 
 def test_a_caller_sees_the_tenants_that_it_may_read(oauth: OAuth) -> None:

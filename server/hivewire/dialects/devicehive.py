@@ -192,8 +192,8 @@ class Rest:
             if row.method == "DELETE":
                 return {}
             raise InvalidParameters("Error! Validation failed: Object is null")
-        if request.media_type(JSON) != JSON:
-            raise UnsupportedMediaType
+        if (given := request.media_type(JSON)) != JSON:
+            raise UnsupportedMediaType(f"{UnsupportedMediaType.text}: the body must be {JSON}, not {given[:100]}")
         try:
             codec.check_depth(data)
             members = coercion.decode_members(data)

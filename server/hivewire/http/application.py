@@ -28,6 +28,10 @@ BODY_NOT_READ = (408, 413, 415)
 """After these the rest of the request's body is not read, so the connection cannot be reused."""
 
 
+HINT = "GET / lists the interfaces"
+"""Where somebody who knows only the address finds the right path."""
+
+
 class Application:
     """The ASGI application. The first dialect also answers paths that belong to none."""
 
@@ -93,7 +97,11 @@ class Application:
         try:
             try:
                 if route is None:
-                    raise MethodNotAllowed if found else NotFound(dialect.unknown_path)
+                    raise (
+                        MethodNotAllowed
+                        if found
+                        else NotFound(dialect.unknown_path, path=request.path[:200], hint=HINT)
+                    )
                 call = await route.admit(request)
             finally:
                 if not request.proven:

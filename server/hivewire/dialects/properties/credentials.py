@@ -34,6 +34,8 @@ from hivewire_protocol.nouns.user import Role
 
 COOKIE = "authtoken"
 
+NEEDED = "this needs the login of an administrator, as Basic authorization or a session token, or an API key"
+
 
 class Asked(Struct):
     """The part of a request that identifies the caller: headers by lower-case name, query, cleaned address."""
@@ -82,7 +84,7 @@ class Credentials:
         if caller.everything:
             return caller
         if caller.user is None:
-            raise Unauthorized if insists else AccessDenied(f"{AccessDenied.text}: this needs a login")
+            raise Unauthorized if insists else AccessDenied(f"{AccessDenied.text}: {NEEDED}")
         if caller.user.profile.role != Role.ADMIN:
             raise AccessDenied(f"{AccessDenied.text}: this needs an administrator")
         return caller

@@ -17,4 +17,10 @@ def dialect(context: Context) -> Dialect:
     """Everything under `/reltio`."""
     callers = Callers(context.dispatcher)
     routes = [*lists.routes(callers), *documents.routes(context, callers), *activities.routes(context, callers)]
-    return Dialect(routes, refuse, errors=(TenantError,), prefixes=("/reltio/",))
+    return Dialect(
+        routes,
+        refuse,
+        errors=(TenantError,),
+        prefixes=("/reltio/",),
+        unknown_path="There is no such path; GET / lists the interfaces",
+    )

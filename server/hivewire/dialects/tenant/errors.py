@@ -24,7 +24,8 @@ def _unauthorized(request: HttpRequest, error: WireError) -> Response:
     given = (request.header("authorization") or "").lower().startswith("bearer ")
     word = "invalid_token" if given else "unauthorized"
     challenge = f'Bearer realm="hivewire", error="{word}"' if given else 'Bearer realm="hivewire"'
-    return json({"error": word, "error_description": str(error)}, 401, {"WWW-Authenticate": challenge})
+    how = "" if given else ": send an access token in the header Authorization: Bearer TOKEN"
+    return json({"error": word, "error_description": f"{error}{how}"}, 401, {"WWW-Authenticate": challenge})
 
 
 def _problem(error: WireError) -> Response:
