@@ -26,13 +26,19 @@ Run = Callable[..., Outcome]
 
 def on_terminal(*arguments: str, columns: int = 200) -> str:
     """The output of a command on its own terminal, without colours and bold."""
+    text = raw_on_terminal(*arguments, COLUMNS=str(columns), TERM="xterm")
+    return re.sub(r"\x1b\[[\d;]*m", "", text.decode()).replace("\r\n", "\n")
+
+
+def raw_on_terminal(*arguments: str, **environment: str) -> bytes:
+    """The bytes that a command writes to its own terminal."""
     shown, terminal = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-m", "hivewire", *arguments],
         stdin=terminal,
         stdout=terminal,
         stderr=subprocess.STDOUT,
-        env={**os.environ, "COLUMNS": str(columns), "TERM": "xterm"},
+        env=os.environ | environment,
     )
     os.close(terminal)
     text = b""
@@ -43,4 +49,4 @@ def on_terminal(*arguments: str, columns: int = 200) -> str:
         except OSError:
             pass  # how Linux says that the other side of a terminal is closed
     assert process.wait(PATIENCE) == 0, text
-    return re.sub(r"\x1b\[[\d;]*m", "", text.decode()).replace("\r\n", "\n")
+    return text

@@ -36,7 +36,7 @@ from hivewire.cli.remote import Remote, endpoint
 from hivewire.cli.serve import SECTIONS
 from hivewire_protocol import times
 from hivewire_protocol.nouns.user import Role, Status
-from tests.command import Outcome, Run, on_terminal
+from tests.command import Outcome, Run, on_terminal, raw_on_terminal
 from tests.running import PASSWORD, RunningGateway, Talk, serving, unmeasured
 from tests.users import ADMIN, write_users
 
@@ -202,6 +202,9 @@ def _with(monkeypatch: pytest.MonkeyPatch, name: str, value: str, run: Run, *arg
     [
         (["nonsense"], "No such command 'nonsense'"),
         (["lst"], "No such command 'lst'. Did you mean 'list'? (see 'hivewire --help')"),
+        (["set", "x", "1"], "No such command 'set'. Did you mean 'put'? (see"),
+        (["help"], "No such command 'help'. Did you mean '--help'? (see"),
+        (["-o", "json", "list"], "'-o'. Options go behind the command, as in: hivewire list -o json (see"),
         (["tenant", "chek"], "Did you mean 'check'? (see 'hivewire tenant --help')"),
         (["serve", "--prt", "1"], "No such option '--prt'. Did you mean '--port'?"),
         (["serve", "--nosuch"], "No such option '--nosuch'. (see 'hivewire serve --help')"),
@@ -241,6 +244,26 @@ def test_wrong_usage_is_one_line_and_exit_code_2(run: Run, arguments: list[str],
 def test_alone_a_group_prints_its_help(run: Run, command: list[str]) -> None:
     """Without arguments `hivewire` and its groups print their help, which is no error."""
     assert run(*command) == run(*command, "--help")
+
+
+@pytest.mark.parametrize("arguments", [["put", "x", "-"], ["login"], ["import", "-"], ["list"]])
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_are_no_traceback(logged_in: Run, arguments: list[str], closed: str) -> None:
+    """A closed standard input is an empty one, and what goes to a closed output is lost."""
+    line = f"{sys.executable} -m hivewire {' '.join(arguments)} {closed}"
+    done = subprocess.run(["sh", "-c", line], stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    assert b"Traceback" not in done.stderr
+    assert done.returncode == (arguments != ["list"]) + (arguments[0] == "import")
+
+
+def test_a_terminal_that_knows_no_colours_gets_none(logged_in: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With NO_COLOR or TERM=dumb there are no escape sequences in tables, differences and watches."""
+    assert logged_in("put", "cli.plain", "1").code == 0
+    assert logged_in("put", "cli.plain", "2").code == 0
+    for command in (["list", "cli.plain"], ["diff", "cli.plain"]):
+        assert b"\x1b" in raw_on_terminal(*command, TERM="xterm")
+        assert b"\x1b" not in raw_on_terminal(*command, TERM="xterm", NO_COLOR="1")
+        assert b"\x1b" not in raw_on_terminal(*command, TERM="dumb")
 
 
 def test_an_error_with_json_is_an_object(logged_in: Run) -> None:

@@ -142,6 +142,7 @@ def test_a_shell_completes_commands_and_names(logged_in: Run, talk: Talk) -> Non
     assert completed("hivewire get complete.") == ["complete.one", "complete.two"]
     assert completed("hivewire watch complete.t") == ["complete.two"]
     assert completed("hivewire get --profile nobody complete.") == []
+    assert "GetConfiguration" in completed("hivewire token --action getc")
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -68,6 +68,25 @@ COMMANDS = {
 }
 """The module and the function of each command, and the first sentence of its help."""
 
+ELSEWHERE = {
+    "set": "put",
+    "add": "put",
+    "show": "get",
+    "cat": "get",
+    "ls": "list",
+    "rm": "delete",
+    "remove": "delete",
+    "log": "history",
+    "revert": "rollback",
+    "subscribe": "watch",
+    "follow": "watch",
+    "start": "serve",
+    "run": "serve",
+    "help": "--help",
+    "version": "--version",
+}
+"""What other programs call a command; a mistyped one is compared with the commands themselves."""
+
 
 class _Commands(click.Group):
     """A group that imports a command when it is asked for."""
@@ -108,7 +127,10 @@ class _Commands(click.Group):
         try:
             return super().resolve_command(ctx, args)
         except click.NoSuchCommand as error:
-            raise click.NoSuchCommand(error.command_name, possibilities=COMMANDS, ctx=ctx) from None
+            known = ELSEWHERE.get(error.command_name)
+            words = f"No such command '{error.command_name}'. Did you mean '{known}'?" if known is not None else None
+            possible = COMMANDS if known is None else None
+            raise click.NoSuchCommand(error.command_name, words, possible, ctx) from None
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command. An expected error ends it with one line, or with `-o json` an object, and no traceback."""
@@ -139,8 +161,10 @@ def _hivewire() -> None:
 
 def main() -> None:
     """Run the command line; errors go to standard error as `hivewire: error: ...`."""
+    _open_standard_streams()
+    plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
     try:
-        code = _hivewire.main(prog_name="hivewire", standalone_mode=False)
+        code = _hivewire.main(prog_name="hivewire", standalone_mode=False, color=False if plain else None)
         sys.exit(code if isinstance(code, int) else 0)
     except click.ClickException as error:
         sys.exit(_report(error))
@@ -152,6 +176,13 @@ def main() -> None:
         where = f"{error.filename}: " if error.filename is not None else ""
         click.echo(f"hivewire: error: {where}{error.strerror or error}", err=True)
         sys.exit(1)
+
+
+def _open_standard_streams() -> None:
+    """Open those that are closed, as after `>&-`, on nothing. Otherwise the next socket would be standard output."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w" if number else "r", encoding="utf-8"))  # noqa: SIM115 - it stays open
 
 
 def _report(error: Exception, form: str | None = None) -> int:
@@ -189,6 +220,8 @@ def _words(error: Exception) -> str:
         if error.ctx is not None:
             if isinstance(error, click.NoSuchOption) and not error.possibilities and _takes_a_value(error.ctx):
                 message += " A value that begins with a dash goes behind --, as in: hivewire put name -- -5"
+            elif isinstance(error, click.NoSuchOption) and error.ctx.parent is None:
+                message += " Options go behind the command, as in: hivewire list -o json"
             message += f" (see '{error.ctx.command_path} --help')"
     return message
 

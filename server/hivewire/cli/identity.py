@@ -107,6 +107,11 @@ def _every_action() -> str:
     return ", ".join(dict.fromkeys(permission.wire_name for permission in BY_NAME.values()))
 
 
+def _complete_action(context: click.Context, option: click.Parameter, incomplete: str) -> list[str]:
+    names = dict.fromkeys(permission.wire_name for permission in BY_NAME.values())
+    return [name for name in names if name.lower().startswith(incomplete.lower())]
+
+
 def _known_actions(context: click.Context, option: click.Parameter, names: tuple[str, ...]) -> tuple[str, ...]:
     """Check the names here: the gateway ignores unknown names, so a typing error would make a token without rights."""
     for name in names:
@@ -135,6 +140,7 @@ On a terminal it prints both tokens, into a pipe only the access token."""
     required=True,
     metavar="NAME",
     callback=_known_actions,
+    shell_complete=_complete_action,
     help="An action that the token allows, such as GetConfiguration; '*' for all.",
 )
 @click.option(
