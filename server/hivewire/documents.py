@@ -1,4 +1,4 @@
-"""Tenant configuration documents as records of the ledger: reading, saving, following (tenant configuration).
+"""Tenant configuration documents as records of the ledger: reading and saving them (tenant configuration).
 
 A document is a record of kind `tenantConfiguration` under its tenant's id. Its content is two lines and the document:
 
@@ -23,21 +23,15 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 from msgspec import Struct
 
-from hivewire.access.identity import Identity
 from hivewire.access.tenants import DOCUMENT, TENANT, Tenants
-from hivewire.hub.ledger_source import key_of
-from hivewire.hub.source import Topic
 from hivewire.keyed_lock import KeyedLock
 from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.pending import PendingWrite, commit
 from hivewire.ledger.records import Change, Exists, Expected, Guard, Refused, Transaction, Write
 from hivewire.settings import Settings
 from hivewire.workers import Ended, Overdue, Workers
-from hivewire_protocol import times
 from hivewire_protocol.encoding import encode
 from hivewire_protocol.errors import Unavailable, VersionConflict, WireError
-from hivewire_protocol.nouns.tenant import Privilege
-from hivewire_protocol.patterns import Patterns
 from hivewire_protocol.tenant import dates, work
 from hivewire_protocol.tenant.differences import Differences
 from hivewire_protocol.tenant.errors import Finding, NotDefined
@@ -286,37 +280,3 @@ def _encoded(differences: Differences) -> bytes:
             "truncated": differences.truncated,
         }
     )
-
-
-# Following.
-
-
-def _update(change: Change) -> bytes:
-    """The members of a push. A delete, which only happens with the tenant, has `updatedTime` null."""
-    members = {
-        "revision": change.revision,
-        "modified": times.render(change.time),
-        "modifiedBy": change.author,
-        "tenant": change.key,
-    }
-    if change.content is None:
-        return encode(members | {"updatedTime": None} | _NOTHING)[1:-1]
-    stored = stored_of(change)
-    head = encode(members | {"updatedTime": stored.header.updatedTime})[1:-1]
-    return b'%b,%b,"warnings":%d' % (head, stored.differences[1:-1], stored.header.warnings)
-
-
-_NOTHING = {"added": [], "removed": [], "modifiedUris": [], "truncated": False, "warnings": 0}
-
-
-def _entry(change: Change) -> bytes:
-    time = stored_of(change).header.updatedTime
-    return encode({"tenant": change.key, "updatedTime": time, "revision": change.revision})
-
-
-def _served(identity: Identity, wanted: Patterns) -> Patterns:
-    return Patterns(tuple(name for name in wanted.exact if identity.may_tenant(name, Privilege.READ)))
-
-
-TOPIC = Topic("tenant", DOCUMENT, _update, key_of, _served, "tenants", _entry)
-"""Documents, by tenant. A push says what changed and does not carry the document."""

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-from hivewire import documents
-from hivewire.access.identity import Identity
-from hivewire.actions.configuration import checked_patterns
+from hivewire.actions.topics import FOLLOWED
 from hivewire.caller import Caller
-from hivewire.dispatch import check_tenant
+from hivewire.dispatch import Handler
 from hivewire.hub.feed import Feed
-from hivewire.hub.ledger_source import key_of
-from hivewire.hub.source import Topic
-from hivewire.ledger.records import Change
-from hivewire.resources import change_of, resource_of
 from hivewire.services import Services
-from hivewire_protocol.encoding import encode
-from hivewire_protocol.errors import AccessDenied, InvalidParameters, NotAllowed, NotFound, OutOfBounds
-from hivewire_protocol.messages import NOTHING, Reply
+from hivewire_protocol.errors import InvalidParameters, NotAllowed, NotFound, OutOfBounds
+from hivewire_protocol.messages import NOTHING, Reply, Request
 from hivewire_protocol.nouns.subscription import (
-    ConfigurationSubscribe,
     ConfigurationUnsubscribe,
     SubscribeReply,
     SubscriptionItem,
@@ -25,79 +17,31 @@ from hivewire_protocol.nouns.subscription import (
     SubscriptionListReply,
     parse_position,
 )
-from hivewire_protocol.nouns.tenant import Privilege
-from hivewire_protocol.patterns import EVERYTHING, Patterns
-from hivewire_protocol.permissions import Permission
 
 MAX_HELD_PATTERNS = 10_000
 """The most name patterns in all subscriptions of one connection; they take a few MiB."""
 
 
-def _update(change: Change) -> bytes:
-    return encode(change_of(change))[1:-1]
-
-
-def _entry(change: Change) -> bytes:
-    return encode(resource_of(change))
-
-
-def _served(identity: Identity, wanted: Patterns) -> Patterns:
-    if not identity.may(Permission.GET_CONFIGURATION):
-        return NO_NAMES
-    return wanted if identity.names is EVERYTHING else wanted & identity.names
-
-
-NO_NAMES = Patterns(())
-
-CONFIGURATION = Topic("configuration", "configuration", _update, key_of, _served, "configurations", _entry)
-
-
-def subscribe(services: Services, caller: Caller, request: ConfigurationSubscribe) -> Reply:
-    """Follow names or a tenant: the state and its changes, or the changes after a position (see `follow`)."""
-    topic, wanted = _wanted(services, caller, request)
-    snapshot, conflate = request.snapshot is not False, request.conflate is not False
-    return follow(services, caller, topic, wanted, _since(request.since), snapshot, conflate)
-
-
-def follow(
-    services: Services,
-    caller: Caller,
-    topic: Topic,
-    wanted: Patterns,
-    since: tuple[str, int] | None,
-    snapshot: bool,
-    conflate: bool,
-) -> SubscribeReply:
-    """Subscribe the caller to a topic; the reply says what follows it (configuration contract, section 4).
+def subscribe(services: Services, caller: Caller, request: Request) -> Reply:
+    """Follow what the request says; the reply says what follows it (configuration contract, section 4).
 
     Raises OutOfBounds when the connection has reached a limit, NotAllowed when nothing can be pushed over it.
     """
+    wanted = FOLLOWED[type(request)](services, caller, request)
+    since = _since(wanted.since)
     feed, most = _feed(services, caller), services.settings.subscriptions
     if len(feed.subscriptions) >= most:
         raise OutOfBounds(f"this connection already has {most} subscriptions, the maximum")
-    if feed.patterns + len(wanted.patterns) > MAX_HELD_PATTERNS:
+    if feed.patterns + len(wanted.patterns.patterns) > MAX_HELD_PATTERNS:
         raise OutOfBounds(f"more than {MAX_HELD_PATTERNS} name patterns in all subscriptions of this connection")
-    sub = feed.subscribe(topic, wanted)
-    sub.conflate = conflate
-    mode = sub.start(since, snapshot)
+    sub = feed.subscribe(wanted.topic, wanted.patterns)
+    sub.conflate = wanted.conflate
+    mode = sub.start(since, wanted.snapshot)
     if mode in ("live", "resumed"):
         return SubscribeReply(sub.id, mode, sub.position)
     if mode == "reset":
         return SubscribeReply(sub.id, mode, oldest=sub.channel.tail.source.oldest)
     return SubscribeReply(sub.id, mode)
-
-
-def _wanted(services: Services, caller: Caller, request: ConfigurationSubscribe) -> tuple[Topic, Patterns]:
-    """The topic and patterns of a request: configurations by name, or a tenant's document. Checks the rights."""
-    identity = caller.identity
-    if request.tenant is not None:
-        if request.names is not None:
-            raise InvalidParameters("give either names or tenant")
-        check_tenant(services, identity, request.tenant, Privilege.READ)
-        return documents.TOPIC, Patterns((request.tenant,))
-    if not identity.may(Permission.GET_CONFIGURATION):
-        raise AccessDenied(f"{AccessDenied.text}: this needs {Permission.GET_CONFIGURATION.wire_name}")
-    return CONFIGURATION, EVERYTHING if request.names is None else checked_patterns(request.names)
 
 
 def _since(text: str | None) -> tuple[str, int] | None:
@@ -139,4 +83,8 @@ def list_(services: Services, caller: Caller, request: SubscriptionList) -> Repl
     )
 
 
-READS = {ConfigurationSubscribe: subscribe, ConfigurationUnsubscribe: unsubscribe, SubscriptionList: list_}
+READS: dict[type[Request], Handler] = {
+    **dict.fromkeys(FOLLOWED, subscribe),
+    ConfigurationUnsubscribe: unsubscribe,
+    SubscriptionList: list_,
+}

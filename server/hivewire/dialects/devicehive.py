@@ -108,6 +108,7 @@ ROWS = (
 
 METHODS_WITH_BODY = ("POST", "PUT", "DELETE")
 
+NO_MEMBERS: Mapping[str, Raw] = {}
 
 CONTEXTS = ("api", "dh", "auth")
 """The contexts before `/rest`: our own, DeviceHive's, and that of DeviceHive's auth server."""
@@ -158,20 +159,20 @@ class Rest:
         return _render(row, reply)
 
     async def _follow(self, row: Row, call: Call) -> Response:
-        """The same list as an event stream."""
-        asked = await self._build(row, call)
-        assert isinstance(asked, ConfigurationSubscribe)  # noqa: S101 - the only one that is streamed
-        asked.since = call.request.headers.get("last-event-id", asked.since)
+        """The same list as an event stream. A client that reconnects says in a header where it continues."""
+        last = call.request.headers.get("last-event-id")
+        asked = await self._build(row, call, {} if last is None else {"since": Raw(encode(last))})
         return Response(stream=self._streams.subscribe(call.caller, asked))
 
-    async def _build(self, row: Row, call: Call) -> Request:
-        """The request made from body, query and path; later ones take precedence."""
+    async def _build(self, row: Row, call: Call, given: Mapping[str, Raw] = NO_MEMBERS) -> Request:
+        """The request made from body, query, other members that are given, and path; later ones take precedence."""
         request = call.request
         members: dict[str, Raw] = {}
         try:
             if row.method in METHODS_WITH_BODY:
                 members |= await self._body(request, row, self._limit(call.caller))
             members |= _query(request, row.request)
+            members |= given
             for name, value in request.parameters.items():
                 members[name] = Raw(encode(unquote(value, errors="strict")))
             for envelope in ("requestId", "jsonrpc"):

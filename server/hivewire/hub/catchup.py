@@ -17,8 +17,7 @@ from time import perf_counter
 from typing import Any, TypeAlias
 
 from hivewire.hub.feed import Copy, Feed, Subscription
-from hivewire.hub.source import Event, State, transactions
-from hivewire.ledger.records import NotKept
+from hivewire.hub.source import CompactedLog, Event, NotCovered, transactions
 from hivewire_protocol.close import Code
 
 SLICE_SECONDS = 0.002
@@ -61,11 +60,6 @@ class CatchUp:
         self._runner: asyncio.Task[None] | None = None
         self._readers: set[asyncio.Task[None]] = set()
         self._log = asyncio.Lock()
-
-    @property
-    def busy(self) -> bool:
-        """Whether any feed is catching up."""
-        return self._runner is not None or bool(self._readers)
 
     async def close(self) -> None:
         """Stop all work."""
@@ -197,7 +191,7 @@ class CatchUp:
                 # Taken before reading: if nothing was found, what comes during the read must not be skipped.
                 tip = tail.source.tip
                 events = await tail.source.since(offset, take=PORTION)
-        except NotKept:
+        except NotCovered:
             if sub.generation == generation:
                 self._start_over(sub)
             return
@@ -274,7 +268,7 @@ class CatchUp:
                 if sub.generation != generation or offset == last:
                     return
                 left -= wanted
-        except NotKept:
+        except NotCovered:
             if sub.generation == generation:
                 self._start_over(sub)
             return
@@ -310,7 +304,7 @@ class CatchUp:
         assert encode is not None  # noqa: S101 - only topics with a state are copied
         elements: list[bytes] = []
         size, last = 0, True
-        for key, _, item in _state(sub).records(sub.served, copy.cursor):
+        for key, _, item in _compacted(sub).records(sub.served, copy.cursor):
             element = encode(item)
             size += len(element) + 1
             if elements and size > SNAPSHOT_BYTES - ENVELOPE:
@@ -342,10 +336,10 @@ class CatchUp:
             sub.feed.listener.push(b"".join(frames))
 
 
-def _state(sub: Subscription) -> State:
-    state = sub.channel.tail.source.state(sub.topic.kind)
-    assert state is not None  # noqa: S101 - its topic says that there is one
-    return state
+def _compacted(sub: Subscription) -> CompactedLog:
+    log = sub.channel.tail.source.compacted(sub.topic.kind)
+    assert log is not None  # noqa: S101 - its topic says that it has a state
+    return log
 
 
 def _gather(sub: Subscription, copy: Copy) -> tuple[list[Event], bool]:
@@ -355,24 +349,24 @@ def _gather(sub: Subscription, copy: Copy) -> tuple[list[Event], bool]:
     offset. Tombstones go from the newest to the oldest, so those added during the run lie outside the rest of the range
     and come from the log.
     """
-    state, events = _state(sub), list[Event]()
+    log, events = _compacted(sub), list[Event]()
     looked = size = 0
-    for group in state.tombstones(copy.floor, copy.before):
+    for group in log.tombstones(copy.floor, copy.before):
         if looked >= LOOK or size >= WRITE:
             return events, False
-        found = [state.event(row) for row in group if row[0] in sub.served]
+        found = [log.event(row) for row in group if row[0] in sub.served]
         events += found
         looked += len(group)
         size += sum([event.size for event in found])
         copy.before = group[0][1]
     copy.before = copy.floor  # the tombstones are done
-    for row in state.records(sub.served, copy.cursor):
+    for row in log.records(sub.served, copy.cursor):
         if looked >= LOOK or size >= WRITE:
             return events, False
         looked += 1
         copy.cursor = row[0]
         if row[1] > copy.floor:
-            events.append(state.event(row))
+            events.append(log.event(row))
             size += events[-1].size
     return events, True
 

@@ -10,10 +10,7 @@ from itertools import chain
 from typing import Any
 
 from hivewire.access.identity import Identity
-from hivewire.access.revocations import REVOCATION
-from hivewire.access.tenants import CLIENT, TENANT
 from hivewire.access.tokens import Tokens
-from hivewire.access.users import KIND as USER
 from hivewire.hub.catchup import CatchUp
 from hivewire.hub.feed import Feed, Listener, Subscription
 from hivewire.hub.frames import SHAPES, Shape
@@ -24,9 +21,6 @@ from hivewire.ledger.ledger import Ledger
 
 FRAMES = 4_096
 """Most frames pushed by one announcement, which takes about 10 ms. The other subscriptions catch up in slices."""
-
-SUBJECTS = frozenset({USER, CLIENT, REVOCATION})
-"""Kinds of records that own tokens, or end them."""
 
 EXPIRING = 60_000
 """Milliseconds before the expiry of a token at which its subscribers get a push about it."""
@@ -58,7 +52,12 @@ class Hub:
         self._bookmark_seconds = bookmark_seconds
         self._task: asyncio.Task[None] | None = None
         self._tails: dict[str, Tail[Subscription]] = {}
-        self.add(LEDGER, LedgerSource(ledger))
+        source = LedgerSource(ledger)
+        # Before the pushes: a user that a commit locks must not receive it.
+        source.follow_access(self._recheck)
+        self.add(LEDGER, source)
+        # After the pushes, so that followers of a document still get its delete, which is part of the tenant's delete.
+        source.follow_tenants(self._narrow)
 
     # The life of the component.
 
@@ -169,18 +168,12 @@ class Hub:
         added = tail.add(items)
         moment, room = self._now(), FRAMES
         for transaction in transactions(added):
-            # Before the push: a user that this transaction locks must not receive it.
-            if any(event.kind in SUBJECTS for event in transaction):
-                self._recheck(transaction)
             if len(transaction) == 1:
                 room -= self._publish(tail, transaction[0], moment, room)
             else:
                 room -= self._publish_all(tail, transaction, moment, room)
             # Only now: until here a subscription that falls behind starts again before this transaction.
             tail.offset = transaction[0].offset
-        # After the pushes, so that followers of a document still get its delete, which is part of the tenant's delete.
-        if any(event.kind == TENANT and event.removed for event in added):
-            self._narrow()
 
     def _publish(self, tail: Tail[Subscription], event: Event, moment: int, room: int) -> int:
         """Push a transaction of one event to live subscriptions; returns how many got it.
@@ -234,12 +227,9 @@ class Hub:
             sub.fall_behind()
             self.serve(sub.feed)
 
-    def _recheck(self, transaction: list[Event]) -> None:
-        """Suspend feeds whose user or client lost access by a change, and resume those that regained it."""
-        changed = {(event.kind, event.item.id) for event in transaction}
-        revoked = {event.item.key for event in transaction if event.kind == REVOCATION}
-        concerned = [feed for feed in self.feeds if feed.identity.subject in changed or feed.identity.token in revoked]
-        for feed in concerned:
+    def _recheck(self, concerned: Callable[[Identity], bool]) -> None:
+        """Suspend feeds whose user or client lost access by a commit, and resume those that regained it."""
+        for feed in [feed for feed in self.feeds if concerned(feed.identity)]:
             self._reconsider(feed)
 
     def _narrow(self) -> None:

@@ -1,4 +1,7 @@
-"""The ledger as a source: an event is a change of a record, an offset is a revision, the state is all records."""
+"""The ledger as a source: an event is a change of a record, an offset is a revision, the state is all records.
+
+Among the records are those that decide about access. Only this file of the hub knows them.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,13 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from operator import attrgetter
 
-from hivewire.hub.source import Event, Row
+from hivewire.access.identity import Identity
+from hivewire.access.revocations import REVOCATION
+from hivewire.access.tenants import CLIENT, TENANT
+from hivewire.access.users import KIND as USER
+from hivewire.hub.source import Event, NotCovered, Row
 from hivewire.ledger.ledger import Ledger
-from hivewire.ledger.records import Change
+from hivewire.ledger.records import Change, NotKept
 from hivewire.ledger.state import Kind
 from hivewire_protocol.patterns import Patterns
 
@@ -53,20 +60,46 @@ class LedgerSource:
         return self._ledger.oldest
 
     async def since(self, offset: int, *, take: int) -> list[Event]:
-        """The changes after a revision. Raises NotKept when the log does not cover it."""
-        return [event_of(change) for change in await self._ledger.since(offset, take=take)]
+        """The changes after a revision. Raises NotCovered when the log does not cover it."""
+        try:
+            changes = await self._ledger.since(offset, take=take)
+        except NotKept as error:
+            raise NotCovered(str(error)) from None
+        return [event_of(change) for change in changes]
 
     def follow(self, observer: Callable[[Sequence[Change]], None]) -> None:
         """Call the observer with the changes of each commit from now on."""
         self._ledger.observe(observer)
 
-    def state(self, kind: str) -> Records:
+    def compacted(self, kind: str) -> Records:
         """The records of one kind."""
         return Records(self._ledger.kind(kind))
 
+    # Access.
+
+    def follow_access(self, observer: Callable[[Callable[[Identity], bool]], None]) -> None:
+        """Call the observer when users or clients change or tokens are revoked, with a test of who is concerned."""
+        self._ledger.observe(lambda changes: observer(_concerned(changes)), USER, CLIENT, REVOCATION)
+
+    def follow_tenants(self, observer: Callable[[], None]) -> None:
+        """Call the observer when tenants are deleted."""
+
+        def observe(changes: Sequence[Change]) -> None:
+            if any(change.kind == TENANT and change.content is None for change in changes):
+                observer()
+
+        self._ledger.observe(observe, TENANT)
+
+
+def _concerned(changes: Sequence[Change]) -> Callable[[Identity], bool]:
+    """Whether these changes may give access to an identity, or end it."""
+    changed = {(change.kind, change.id) for change in changes}
+    revoked = {change.key for change in changes if change.kind == REVOCATION}
+    return lambda identity: identity.subject in changed or identity.token in revoked
+
 
 class Records:
-    """The records of one kind as the state of a topic."""
+    """The records of one kind as a compacted log."""
 
     def __init__(self, kind: Kind) -> None:
         self._kind = kind

@@ -2,7 +2,7 @@
 
 A *source* is an ordered log that others append to. Each entry is an *event* at an *offset*; the events of one offset
 are one transaction and belong together. Offsets ascend, with gaps. A *position*, what clients resume from, is the
-source's epoch and an offset. A *topic* is what a subscription follows: one kind of event of one source.
+source's epoch and an offset. A *topic* is what a subscription follows: one kind of event of one source, in one form.
 """
 
 from __future__ import annotations
@@ -21,11 +21,15 @@ LEDGER = "ledger"
 """The name of the source that every hub has."""
 
 Row: TypeAlias = tuple[str, int, Any]
-"""A key of a state, the offset at which its item was written or removed, and the item."""
+"""A key, the offset at which its item was written or removed, and the item."""
+
+
+class NotCovered(Exception):
+    """The log of a source does not reach back so far (any more)."""
 
 
 class Topic(NamedTuple):
-    """Something that can be followed. To use one in a subscription is all that is needed to register it.
+    """Something that can be followed. Several topics may show the same kind of event in different forms.
 
     `kind` says which events of the `source` belong to the topic. `keys` gives the keys of an item: a subscription is a
     set of patterns over keys and gets an item when one of its keys matches. `served` is the part of the wanted patterns
@@ -49,9 +53,10 @@ class Topic(NamedTuple):
 
 
 class Event(Struct, gc=False):
-    """One item at its offset, encoded at most once however many subscribers it has.
+    """One item at its offset, encoded at most once in each form, however many subscribers it has.
 
-    `size` is about the bytes that the event keeps in memory. `removed`: the item takes its key out of the state.
+    `size` is about the bytes that the event keeps in memory, encoded once. `removed`: the item takes its key out of the
+    state. `encoded` are the members of its push by the function that made them.
     The garbage collector does not track events, there are many: an item must not refer to its event.
     """
 
@@ -60,13 +65,17 @@ class Event(Struct, gc=False):
     item: Any
     size: int
     removed: bool = False
-    encoded: bytes | None = None
+    encoded: dict[Callable[[Any], bytes], bytes] | None = None
 
     def members(self, topic: Topic) -> bytes:
-        """The members of its push."""
+        """The members of its push in the form of a topic."""
+        update = topic.update
         if self.encoded is None:
-            self.encoded = topic.update(self.item)
-        return self.encoded
+            self.encoded = {}
+        elif update in self.encoded:
+            return self.encoded[update]
+        members = self.encoded[update] = update(self.item)
+        return members
 
 
 def transactions(events: Iterable[Event]) -> Iterator[list[Event]]:
@@ -75,8 +84,8 @@ def transactions(events: Iterable[Event]) -> Iterator[list[Event]]:
         yield list(group)
 
 
-class State(Protocol):
-    """The result of a log: the latest item of each key. Iterators are consumed before anything else can change it."""
+class CompactedLog(Protocol):
+    """What a log comes to: the latest item of each key. Iterators are consumed before anything else can change it."""
 
     def records(self, names: Patterns, after: str) -> Iterator[Row]:
         """What exists within the patterns after a key, in the order of keys; after '' is from the beginning."""
@@ -112,7 +121,7 @@ class Source(Protocol):
     async def since(self, offset: int, *, take: int) -> list[Event]:
         """The events after an offset in order: whole transactions, about `take` events or a few MiB.
 
-        Nothing means that there is nothing (yet). Raises NotKept when the log does not cover the offset.
+        Nothing means that there is nothing (yet). Raises NotCovered when the log does not cover the offset.
         """
 
     def follow(self, observer: Callable[[Sequence[Any]], None]) -> None:
@@ -124,5 +133,5 @@ class Source(Protocol):
     def as_event(self, item: Any) -> Event:
         """An item that an observer got, as an event."""
 
-    def state(self, kind: str) -> State | None:
+    def compacted(self, kind: str) -> CompactedLog | None:
         """The state of one kind of events; None when they have none."""

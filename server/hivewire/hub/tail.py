@@ -25,12 +25,12 @@ class Tail(Generic[_S]):
     """The end of a source's log in memory. Subscriptions that are a moment behind catch up without reading the disk.
 
     `offset`: everything up to here was pushed to live subscriptions. `since`: all events after this offset are kept.
-    `channels` are the topics that are followed, by the kind of their events.
+    `channels` are the topics that are followed, by the kind of their events and by topic.
     """
 
     def __init__(self, source: Source) -> None:
         self.source = source
-        self.channels: dict[str, Channel[_S]] = {}
+        self.channels: dict[str, dict[Topic, Channel[_S]]] = {}
         self.offset = self.since = source.tip
         self._events: list[Event] = []
         self._bytes = 0
@@ -89,21 +89,21 @@ class Tail(Generic[_S]):
 
     def channel(self, topic: Topic) -> Channel[_S]:
         """The channel of a topic, which is created on first use."""
-        channel = self.channels.get(topic.kind)
+        channels = self.channels.setdefault(topic.kind, {})
+        channel = channels.get(topic)
         if channel is None:
-            channel = self.channels[topic.kind] = Channel(topic, self)
+            channel = channels[topic] = Channel(topic, self)
         return channel
 
     def find(self, event: Event) -> Collection[_S]:
         """The subscriptions that match the event, each once."""
-        channel = self.channels.get(event.kind)
-        if channel is None:
-            return ()
-        keys = channel.topic.keys(event.item)
-        # With one key the index finds a subscription once; with several it may match by more than one of them.
-        if len(keys) == 1:
-            return channel.index.find(keys[0])
-        return dict.fromkeys(chain.from_iterable(map(channel.index.find, keys)))
+        found: Collection[_S] = ()
+        for topic, channel in self.channels.get(event.kind, {}).items():
+            keys, find = topic.keys(event.item), channel.index.find
+            # With one key the index finds a subscription once; with several it may match by more than one of them.
+            matching = find(keys[0]) if len(keys) == 1 else dict.fromkeys(chain.from_iterable(map(find, keys)))
+            found = [*found, *matching] if found else matching
+        return found
 
     def position(self, offset: int) -> str:
         """The position after an offset, as clients see it."""

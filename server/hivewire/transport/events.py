@@ -18,7 +18,8 @@ from hivewire.transport.connection import HttpProtocol
 from hivewire_protocol.close import TABLE, Code
 from hivewire_protocol.encoding import encode
 from hivewire_protocol.errors import Unavailable, WireError
-from hivewire_protocol.nouns.subscription import ConfigurationSubscribe, SubscribeReply
+from hivewire_protocol.messages import Request
+from hivewire_protocol.nouns.subscription import SubscribeReply
 
 WRITE = 64 << 10
 """Bytes of events that are written at a time."""
@@ -41,11 +42,14 @@ class EventStreams:
         self.open: set[EventStream] = set()
         self.draining = False
 
-    def subscribe(self, caller: Caller, request: ConfigurationSubscribe) -> EventStream:
-        """The stream of a new subscription, an ASGI response. Raises WireError."""
+    def subscribe(self, caller: Caller, request: Request) -> EventStream:
+        """The stream of a new subscription, an ASGI response. The request is any that is answered with SubscribeReply.
+
+        Raises WireError.
+        """
         if self.draining:
             raise Unavailable("the gateway is stopping")
-        caller.listener = stream = EventStream(self, caller)
+        caller.listener = stream = EventStream(self, caller, type(request))
         reply = self.dispatcher.start(caller, request)
         assert isinstance(reply, SubscribeReply)  # noqa: S101 - what subscribing returns
         stream.start(reply)
@@ -70,10 +74,11 @@ class EventStream:
 
     outlives_token = False
 
-    def __init__(self, streams: EventStreams, caller: Caller) -> None:
+    def __init__(self, streams: EventStreams, caller: Caller, request: type[Request]) -> None:
         self._streams = streams
         self._settings = streams.dispatcher.services.settings
         self._caller = caller
+        self._request = request
         self._out: deque[bytes] = deque()
         self._bytes = 0
         self._news = asyncio.Event()
@@ -108,7 +113,7 @@ class EventStream:
     def suspend(self) -> None:
         """End the stream if its token is no longer valid: a client can send a new one only by reconnecting."""
         try:
-            self._streams.dispatcher.admit(self._caller, ConfigurationSubscribe)
+            self._streams.dispatcher.admit(self._caller, self._request)
         except WireError as error:
             self.finish(error.code, str(error))
 

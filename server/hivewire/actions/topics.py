@@ -1,0 +1,119 @@
+"""What can be followed: the topics, and the requests that follow them, with a table at the end.
+
+Sockets and event streams serve every request of the table. Its struct, and the pushes of its topic, are in the nouns of
+the protocol.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from hivewire.access.identity import Identity
+from hivewire.access.tenants import DOCUMENT
+from hivewire.actions.configuration import checked_patterns
+from hivewire.caller import Caller
+from hivewire.dispatch import check_tenant
+from hivewire.documents import stored_of
+from hivewire.hub.ledger_source import key_of
+from hivewire.hub.source import Topic
+from hivewire.ledger.records import Change
+from hivewire.resources import KIND, change_of, resource_of
+from hivewire.services import Services
+from hivewire_protocol import times
+from hivewire_protocol.encoding import encode
+from hivewire_protocol.errors import AccessDenied, InvalidParameters
+from hivewire_protocol.messages import Request
+from hivewire_protocol.nouns.subscription import ConfigurationSubscribe
+from hivewire_protocol.nouns.tenant import Privilege
+from hivewire_protocol.patterns import EVERYTHING, Patterns
+from hivewire_protocol.permissions import Permission
+
+
+class Wanted(NamedTuple):
+    """What a request asks to follow: a topic and patterns over its keys.
+
+    `since` is the position to resume after. `snapshot`: begin with the state, if the topic has one. `conflate`: a slow
+    reader may get only the latest item of each key.
+    """
+
+    topic: Topic
+    patterns: Patterns
+    since: str | None = None
+    snapshot: bool = True
+    conflate: bool = True
+
+
+# Configurations, by name.
+
+
+def _update(change: Change) -> bytes:
+    return encode(change_of(change))[1:-1]
+
+
+def _entry(change: Change) -> bytes:
+    return encode(resource_of(change))
+
+
+def _served(identity: Identity, wanted: Patterns) -> Patterns:
+    if not identity.may(Permission.GET_CONFIGURATION):
+        return NO_NAMES
+    return wanted if identity.names is EVERYTHING else wanted & identity.names
+
+
+NO_NAMES = Patterns(())
+
+CONFIGURATION = Topic("configuration", KIND, _update, key_of, _served, "configurations", _entry)
+
+
+# Documents, by tenant. A push says what changed and does not carry the document.
+
+
+def _document_update(change: Change) -> bytes:
+    """The members of a push. A delete, which only happens with the tenant, has `updatedTime` null."""
+    members = {
+        "revision": change.revision,
+        "modified": times.render(change.time),
+        "modifiedBy": change.author,
+        "tenant": change.key,
+    }
+    if change.content is None:
+        return encode(members | {"updatedTime": None} | _NOTHING)[1:-1]
+    stored = stored_of(change)
+    head = encode(members | {"updatedTime": stored.header.updatedTime})[1:-1]
+    return b'%b,%b,"warnings":%d' % (head, stored.differences[1:-1], stored.header.warnings)
+
+
+_NOTHING = {"added": [], "removed": [], "modifiedUris": [], "truncated": False, "warnings": 0}
+
+
+def _document_entry(change: Change) -> bytes:
+    time = stored_of(change).header.updatedTime
+    return encode({"tenant": change.key, "updatedTime": time, "revision": change.revision})
+
+
+def _documents_served(identity: Identity, wanted: Patterns) -> Patterns:
+    return Patterns(tuple(name for name in wanted.exact if identity.may_tenant(name, Privilege.READ)))
+
+
+TENANT = Topic("tenant", DOCUMENT, _document_update, key_of, _documents_served, "tenants", _document_entry)
+
+
+# The requests.
+
+
+def _configuration(services: Services, caller: Caller, request: ConfigurationSubscribe) -> Wanted:
+    """Configurations by name, or a tenant's document."""
+    identity, how = caller.identity, (request.since, request.snapshot is not False, request.conflate is not False)
+    if request.tenant is not None:
+        if request.names is not None:
+            raise InvalidParameters("give either names or tenant")
+        check_tenant(services, identity, request.tenant, Privilege.READ)
+        return Wanted(TENANT, Patterns((request.tenant,)), *how)
+    if not identity.may(Permission.GET_CONFIGURATION):
+        raise AccessDenied(f"{AccessDenied.text}: this needs {Permission.GET_CONFIGURATION.wire_name}")
+    return Wanted(CONFIGURATION, EVERYTHING if request.names is None else checked_patterns(request.names), *how)
+
+
+FOLLOWED: dict[type[Request], Callable[[Services, Caller, Any], Wanted]] = {ConfigurationSubscribe: _configuration}
+"""What each request follows. The function checks rights that depend on the request; it raises WireError."""
