@@ -154,21 +154,22 @@ async def test_tenants_and_clients_need_the_right_to_manage_users(world: World, 
 
 @pytest.mark.parametrize("claims", [{"a": [12]}, {"c": ["a*"]}, {"n": []}, {"dt": ["1"], "n": ["1"]}])
 @pytest.mark.parametrize("user", [ADMIN, HELPER])
-async def test_only_an_unrestricted_administrator_makes_and_deletes_clients(
+async def test_only_an_unrestricted_administrator_makes_and_deletes_tenants_and_clients(
     world: World, user: int, claims: dict[str, Any]
 ) -> None:
-    """A client can have any privilege, so a restricted token must not make one."""
+    """A client can have any privilege, and a document goes with its tenant: restricted tokens reach neither."""
     await tenant(world, "t1")
     await client(world, t1=["READ"])
     caller = world.caller(user, **{"a": [0], **claims})
-    for request in (ClientInsert(clientId="mine", tenants={"t1": ["UPDATE"]}), ClientDelete(clientId="sync")):
+    requests: list[Request] = [ClientInsert(clientId="mine", tenants={"t1": ["UPDATE"]}), ClientDelete(clientId="sync")]
+    for request in (*requests, TenantInsert(tenantId="t2"), TenantDelete(tenantId="t1")):
         with pytest.raises(NotAllowed, match="unrestricted token"):
             await world.ask(request, caller)
     if user == HELPER:
         with pytest.raises(NotAllowed):
             await world.ask(ClientInsert(clientId="mine", tenants={"t1": ["UPDATE"]}), world.caller(HELPER, [0]))
     assert [found["clientId"] for found in await listed(world)] == ["sync"]
-    await world.ask(TenantInsert(tenantId="t2"), world.caller(HELPER, [12]))
+    assert [found.tenantId for found in (await world.ask(TenantList())).tenants] == ["t1"]
 
 
 async def test_a_former_administrator_makes_no_client_with_an_old_token(world: World) -> None:

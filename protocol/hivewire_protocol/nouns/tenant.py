@@ -44,7 +44,7 @@ class TenantListReply(Reply):
 
 
 class TenantInsert(Request, tag="tenant/insert"):
-    """Create a tenant."""
+    """Create a tenant. Administrators only."""
 
     permission = Permission.MANAGE_USER
     required = ("tenantId",)
@@ -63,11 +63,14 @@ class TenantList(Request, tag="tenant/list"):
 
 
 class TenantDelete(Request, tag="tenant/delete"):
-    """Delete a tenant and its document. Privileges in it end, also when a tenant of the same id is created later."""
+    """Delete a tenant and its document. Administrators only.
+
+    Privileges in it end, also when a tenant of the same id is created later.
+    """
 
     permission = Permission.MANAGE_USER
     required = ("tenantId",)
     reply = Reply
-    errors = (NotFound, Unavailable)
+    errors = (NotAllowed, NotFound, Unavailable)
 
     tenantId: Annotated[str | None, says("The tenant's id.")] = None

@@ -19,10 +19,13 @@ from hivewire_protocol.nouns.client import (
     ClientView,
 )
 
+NEEDS = "creating and deleting clients needs"
+"""An administrator's unrestricted token: a client can be given any privilege."""
+
 
 def insert(services: Services, caller: Caller, request: ClientInsert) -> PendingWrite[Reply]:
     """Create a client. Raises NotAllowed when the id exists."""
-    _check_administrator(services, caller)
+    check_administrator(services, caller.identity, NEEDS)
     name = request.clientId or generate_id()
     secret = generate_secret()
     try:
@@ -44,14 +47,9 @@ def list_(services: Services, caller: Caller, request: ClientList) -> Reply:
 
 def delete(services: Services, caller: Caller, request: ClientDelete) -> PendingWrite[Reply]:
     """Delete a client. Raises NotFound when it does not exist."""
-    _check_administrator(services, caller)
+    check_administrator(services, caller.identity, NEEDS)
     name = required("clientId", request.clientId)
     return PendingWrite(services.tenants.delete_client(name, author(caller)), lambda changes: NOTHING, refusal)
-
-
-def _check_administrator(services: Services, caller: Caller) -> None:
-    """A client can be given any privilege."""
-    check_administrator(services, caller.identity, "creating and deleting clients needs")
 
 
 def _view(services: Services, client: ApiClient) -> ClientView:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hivewire.access.tenants import TenancyError
 from hivewire.caller import Caller
+from hivewire.dispatch import check_administrator
 from hivewire.ledger.pending import PendingWrite
 from hivewire.ledger.records import PreconditionFailed, Refused
 from hivewire.services import Services
@@ -18,9 +19,13 @@ from hivewire_protocol.nouns.tenant import (
     TenantView,
 )
 
+NEEDS = "creating and deleting tenants needs"
+"""An administrator's unrestricted token: their documents are deleted with them."""
+
 
 def insert(services: Services, caller: Caller, request: TenantInsert) -> PendingWrite[Reply]:
     """Create a tenant. Raises NotAllowed when the id exists."""
+    check_administrator(services, caller.identity, NEEDS)
     tenant = required("tenantId", request.tenantId)
     try:
         transaction = services.tenants.insert_tenant(tenant, author(caller))
@@ -36,6 +41,7 @@ def list_(services: Services, caller: Caller, request: TenantList) -> Reply:
 
 def delete(services: Services, caller: Caller, request: TenantDelete) -> PendingWrite[Reply]:
     """Delete a tenant. Raises NotFound when it does not exist."""
+    check_administrator(services, caller.identity, NEEDS)
     tenant = required("tenantId", request.tenantId)
     return PendingWrite(services.tenants.delete_tenant(tenant, author(caller)), lambda changes: NOTHING, refusal)
 
