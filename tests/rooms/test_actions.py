@@ -24,7 +24,8 @@ from hivewire.access.throttle import FREE_ATTEMPTS
 from hivewire.access.tokens import ACCESS, REFRESH, Claims
 from hivewire.access.users import UserProfile
 from hivewire.caller import Caller
-from hivewire.ledger.records import Transaction, Write
+from hivewire.ledger.engines.memory import MemoryJournal
+from hivewire.ledger.records import Change, Transaction, Write
 from hivewire.services import now as real_now
 from hivewire_protocol.errors import (
     AccessDenied,
@@ -50,6 +51,7 @@ from hivewire_protocol.nouns.configuration import (
     ConfigurationHistory,
     ConfigurationList,
     ConfigurationPut,
+    ConfigurationRollback,
     ConfigurationTransact,
     TransactChange,
 )
@@ -991,6 +993,35 @@ async def test_of_two_users_with_one_login_the_first_stays(world: World) -> None
     twice = [world.ask(UserInsert(user=UserInsertFields(**NEW))) for _ in range(2)]
     results = await asyncio.gather(*twice, return_exceptions=True)
     assert sorted(type(result).__name__ for result in results) == ["NotAllowed", "UserInsertReply"]
+
+
+class SlowJournal(MemoryJournal):
+    """A journal whose log is read when a test says so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked, self.go = asyncio.Event(), asyncio.Event()
+
+    async def history(self, kind: str, key: str, *, revision: int, take: int) -> list[Change]:
+        self.asked.set()
+        await self.go.wait()
+        return await super().history(kind, key, revision=revision, take=take)
+
+
+async def test_a_token_that_ends_while_the_disk_is_read_does_not_roll_back() -> None:
+    """The disk may hang for long; the write after it needs the right that there is then."""
+    journal = SlowJournal()
+    world = await World(journal).open()
+    await world.put("a", "1")
+    john = world.caller(JOHN)
+    asked = asyncio.create_task(world.ask(ConfigurationRollback(name="a", to=1), john))
+    await journal.asked.wait()
+    await world.ask(TokenRevoke(userId=JOHN))
+    journal.go.set()
+    with pytest.raises(TokenRevoked):
+        await asked
+    assert (await world.ask(ConfigurationGet(name="a"))).configuration.entityVersion == 1
+    await world.close()
 
 
 async def test_an_update_changes_what_is_given_and_clears_data(world: World) -> None:

@@ -20,7 +20,7 @@ from hivewire.ledger.records import (
     version_of,
 )
 from hivewire.resources import KIND, change_of, resource_of, written
-from hivewire.services import Services
+from hivewire.services import Services, now
 from hivewire_protocol import patterns
 from hivewire_protocol.codec import MAX_REPLY
 from hivewire_protocol.errors import (
@@ -209,6 +209,8 @@ async def rollback(services: Services, caller: Caller, request: ConfigurationRol
         raise InvalidParameters("give either 'to' (a version) or 'toRevision'")
     description = _description(services, request.description)
     earlier = await _earlier(services, name, request.to, request.toRevision)
+    if (ended := services.tokens.refusal(caller.identity, now())) is not None:  # while the disk was read
+        raise ended
     if earlier.content is None:
         raise OutOfBounds(f"Revision {earlier.revision} deleted '{name}'; use configuration/delete")
     write = Write(KIND, name, earlier.content, earlier.content_type, description, _expected(request))
