@@ -1302,7 +1302,8 @@ def test_a_login_pattern_is_sql_like(pattern: str) -> None:
         names = ["a", "b", "ab", "ba", "aab", "abab", "b.a", "a_b", "aaaa"]
         for name in names:
             await world.ledger.commit(world.users.write(name, UserProfile(""), None))
-        reply: Any = actions.READS[UserList](world.services, world.admin, UserList(loginPattern=pattern))
+        found: Any = actions.READS[UserList](world.services, world.admin, UserList(loginPattern=pattern))
+        reply = await found
         assert [user.login for user in reply.users] == [name for name in names if like(pattern, name)]
         await world.close()
 
@@ -1314,6 +1315,25 @@ async def test_a_malicious_pattern_is_harmless(world: World) -> None:
     assert await logins(world, loginPattern="%a" * 100) == []
     assert await logins(world, loginPattern="%" * 256 + "nobody") == []
     assert await logins(world, loginPattern="%" * 200 + "john") == ["john"]
+
+
+async def test_a_search_among_many_users_lets_others_work(world: World) -> None:
+    """With the slowest pattern, which takes longer than a turn, the event loop goes on meanwhile."""
+    people = [f"{'a' * 120}{number}" for number in range(100)]
+    profile = UserProfile("")
+    await asyncio.gather(*(world.ledger.commit(world.users.write(login, profile, None)) for login in people))
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    meanwhile = asyncio.create_task(others())
+    assert await logins(world, loginPattern="%a" * 128) == []
+    meanwhile.cancel()
+    assert turns > 5
 
 
 def test_no_input_becomes_a_regular_expression() -> None:
