@@ -74,8 +74,12 @@ def migrate(path: Path, header: Header) -> None:
     log.info("the data file was migrated", schema=SCHEMA_VERSION, before=header.version, copy=str(kept))
 
 
+_TIME = re.compile(r"\d{8}T\d{6}Z(-\d+)?")
+
+
 def _earlier_copy(path: Path, header: Header) -> Path | None:
     """The copy of an earlier start that was killed before it had migrated the file, if nothing was written since."""
-    name = re.compile(re.escape(f"{path.name}.schema{header.version}-") + r"\d{8}T\d{6}Z(-\d+)?")
-    copies = (found for found in path.parent.iterdir() if name.fullmatch(found.name))
+    prefix = f"{path.name}.schema{header.version}-"
+    named = (found for found in path.parent.iterdir() if found.name.startswith(prefix))
+    copies = (found for found in named if _TIME.fullmatch(found.name.removeprefix(prefix)))
     return next((found for found in copies if equals(found, path)), None)
