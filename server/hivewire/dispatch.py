@@ -60,22 +60,24 @@ class Dispatcher:
             self.admit(caller, type(request))
         return handler(self.services, caller, request)
 
-    async def carry_out(self, caller: Caller, request: Request, conditions: Sequence[Condition] = ()) -> Reply:
+    async def carry_out(
+        self, caller: Caller, request: Request, conditions: Callable[[], Sequence[Condition]] = tuple
+    ) -> Reply:
         """The reply to a request, once what it writes is durable.
 
-        `conditions` are preconditions of every write, evaluated before the request's own. Raises WireError; for a
-        condition that does not hold, that condition's error.
+        `conditions` is called for a write only, and gives preconditions that are evaluated before the request's own.
+        Raises WireError; for a condition that does not hold, that condition's error.
         """
         answer = self.start(caller, request)
         if not isinstance(answer, (Reply, PendingWrite)):
             answer = await answer
         if isinstance(answer, Reply):
             return answer
-        return await self.write(answer, conditions)
+        return await self.write(answer, conditions())
 
-    async def write(self, pending: PendingWrite[Reply], conditions: Sequence[Condition] = ()) -> Reply:
+    def write(self, pending: PendingWrite[Reply], conditions: Sequence[Condition] = ()) -> Coroutine[Any, Any, Reply]:
         """The reply to a write of an admitted caller, once it is durable. Raises as `carry_out`."""
-        return await commit(self.ledger, _under(conditions, pending) if conditions else pending)
+        return commit(self.ledger, _under(conditions, pending) if conditions else pending)
 
     def admit(self, caller: Caller, shape: type[Request]) -> None:
         """Raise AccessDenied, or what `authenticated` raises, unless the caller may ask for this now."""

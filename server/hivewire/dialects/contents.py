@@ -14,7 +14,7 @@ from msgspec import Raw
 
 from hivewire.actions.configuration import changed, put_content
 from hivewire.http import body
-from hivewire.http.conditions import HeaderConditions
+from hivewire.http.conditions import conditions_of
 from hivewire.http.cors import CORS
 from hivewire.http.peer import Call, admitted
 from hivewire.http.request import HttpRequest
@@ -67,7 +67,7 @@ class Contents:
         content = await body.read(request, self._admission, self._services.settings.property_bytes)
         self._dispatcher.admit(call.caller, ConfigurationPut)  # the right may have ended while the body arrived
         pending = put_content(self._services, call.caller, asked, content)
-        reply = await self._dispatcher.write(pending, HeaderConditions(request))
+        reply = await self._dispatcher.write(pending, conditions_of(request))
         assert isinstance(reply, ResourceReply)  # noqa: S101 - what a put answers
         tags = {"ETag": f'"{reply.configuration.entityVersion}"', "Hivewire-Revision": str(reply.revision)}
         return Response(200, reply.resource, JSON, tags)

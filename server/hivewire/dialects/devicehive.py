@@ -18,7 +18,7 @@ from hivewire.actions import user
 from hivewire.caller import Caller
 from hivewire.http import body
 from hivewire.http.body import ANONYMOUS_BODY
-from hivewire.http.conditions import HeaderConditions
+from hivewire.http.conditions import conditions_of
 from hivewire.http.cors import CORS
 from hivewire.http.peer import Call, admitted
 from hivewire.http.request import HttpRequest
@@ -155,7 +155,7 @@ class Rest:
         if row.existing is not None:
             row.existing(self._services, call.request.parameters)
         asked = await self._build(row, call)
-        reply = await self._dispatcher.carry_out(call.caller, asked, HeaderConditions(call.request))
+        reply = await self._dispatcher.carry_out(call.caller, asked, partial(conditions_of, call.request))
         return _render(row, reply)
 
     async def _follow(self, row: Row, call: Call) -> Response:

@@ -65,13 +65,9 @@ class Body:
         if announced is None and "transfer-encoding" not in headers:
             return self._whole()  # RFC 9112, section 6.3: there is no body
         if "expect" in headers and announced is not None and announced.isdecimal() and int(announced) > self._limit:
-            raise self._too_large()  # before the client sends it
+            raise _too_large(self._limit)  # before the client sends it
         try:
-            came = self._request.connection.body_that_came(self._request.receive) if self._inflate is None else None
-            if came is None:
-                await self._read()
-            else:  # with the head, as nearly all do
-                self._add(came)
+            await self._read()
             return self._whole()
         except BaseException:
             self.free()
@@ -133,7 +129,7 @@ class Body:
     def _add(self, piece: bytes) -> None:
         size = len(self._data) + len(piece)
         if size > self._limit:
-            raise self._too_large()
+            raise _too_large(self._limit)
         if not self._request.connection.stranger:  # anonymous input is counted with its connection
             self._drawn = self._admission.draw(self._drawn, size)
         self._data += piece
@@ -148,8 +144,9 @@ class Body:
         self._data.clear()
         self._drawn = self._admission.draw(self._drawn, 0)
 
-    def _too_large(self) -> TooLarge:
-        return TooLarge(f"the body is over {self._limit} bytes")
+
+def _too_large(limit: int) -> TooLarge:
+    return TooLarge(f"the body is over {limit} bytes")
 
 
 def _member() -> Any:
@@ -157,7 +154,12 @@ def _member() -> Any:
 
 
 async def read(request: HttpRequest, admission: Admission, limit: int) -> bytes:
-    """The whole body, no longer counted in the budget. Raises as `Body`."""
+    """The whole body, not counted in the budget. Raises as `Body`."""
+    came = request.connection.body_that_came(request.receive)
+    if came is not None:  # with the head, as nearly all do
+        if len(came) > limit:
+            raise _too_large(limit)
+        return came
     body = Body(request, admission, limit)
     try:
         return await body.read()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from typing import overload
 
 from msgspec import Struct
 
@@ -42,39 +40,14 @@ _TAG = re.compile(r'(?:W/)?"[!#-~\x80-\xff]*"')
 _TAGS = re.compile(rf"\s*(?:\*|{_TAG.pattern}(?:\s*,\s*{_TAG.pattern})*)\s*")
 
 
-class HeaderConditions(Sequence[EntityTags]):
-    """The conditions of a request's headers. They are parsed only for a write, because a read ignores them. Access
-    raises OutOfBounds for a malformed header."""
-
-    def __init__(self, request: HttpRequest) -> None:
-        self._request = request
-        self._found: tuple[EntityTags, ...] | None = None
-
-    @property
-    def _tags(self) -> tuple[EntityTags, ...]:
-        if self._found is None:
-            both = (_entity_tags(self._request, "If-Match", True), _entity_tags(self._request, "If-None-Match", False))
-            self._found = tuple(tags for tags in both if tags is not None)
-        return self._found
-
-    def __len__(self) -> int:
-        """Their number."""
-        return len(self._tags)
-
-    @overload
-    def __getitem__(self, index: int) -> EntityTags: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[EntityTags]: ...
-
-    def __getitem__(self, index: int | slice) -> EntityTags | Sequence[EntityTags]:
-        """One of them, or some."""
-        return self._tags[index]
+def conditions_of(request: HttpRequest) -> tuple[EntityTags, ...]:
+    """The conditions in the headers of a request. Raises OutOfBounds for a malformed header."""
+    both = (_entity_tags(request, "If-Match", True), _entity_tags(request, "If-None-Match", False))
+    return tuple(tags for tags in both if tags is not None)
 
 
 def _entity_tags(request: HttpRequest, header: str, wanted: bool) -> EntityTags | None:
-    text = request.header(header.lower())
-    if text is None:
+    if (text := request.header(header.lower())) is None:
         return None
     if not _TAGS.fullmatch(text):
         raise OutOfBounds(f'{header} must be * or entity tags in double quotes, such as "7"')

@@ -62,13 +62,13 @@ class HttpRequest:
 
     def all(self, name: str) -> list[str]:
         """Every value of a header that may occur several times."""
-        if len(self.headers) == len(self.scope["headers"]):  # no header came twice
-            return [self.headers[name]] if name in self.headers else []
         wanted = name.encode("latin-1")
         return [value.decode("latin-1") for given, value in self.scope["headers"] if given == wanted]
 
     def header(self, name: str) -> str | None:
         """The value of a header; several are joined by commas (RFC 9110, section 5.3)."""
+        if len(self.headers) == len(self.scope["headers"]):  # no header came twice
+            return self.headers.get(name)
         return ", ".join(self.all(name)) if name in self.headers else None
 
     def media_type(self, default: str = "") -> str:

@@ -252,11 +252,12 @@ class HttpProtocol(HttpToolsProtocol):
         self.rests_until = self.loop.time() + rest_seconds()
 
     def body_that_came(self, receive: Receive) -> bytes | None:
-        """The body of a request, if all of it is here and has not been received; None if it has to be waited for."""
+        """Take the body of a request, if all of it is here; None if it has to be received."""
         cycle: RequestResponseCycle = receive.__self__  # type: ignore[attr-defined]
         if cycle.more_body or cycle.disconnected:
             return None
-        body, cycle.body = bytes(cycle.body), bytearray()
+        body = bytes(cycle.body)
+        cycle.body.clear()
         return body
 
     async def rested(self) -> None:
@@ -296,10 +297,10 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Every header is there: check the limits, then let uvicorn begin to answer."""
-        size = len(self.url) + sum(len(name) + len(value) + len(": \r\n") for name, value in self.headers)
+        size = len(self.url) + sum([len(name) + len(value) + len(": \r\n") for name, value in self.headers])
         if size > self.admission.settings.head_bytes:
             raise self._head_too_large()
-        if sum(name == b"host" for name, _ in self.headers) > 1:
+        if [name for name, _ in self.headers].count(b"host") > 1:
             raise Refusal(400, "more than one Host header")  # RFC 9112, section 3.2
         if self._spare and self._path() not in PROBED:
             raise Refusal(503, "too many connections; try again later")
