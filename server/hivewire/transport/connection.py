@@ -22,7 +22,7 @@ from websockets.datastructures import Headers
 from websockets.http11 import Request
 
 from hivewire.transport.admission import FREE, Admission
-from hivewire.transport.backlog import SLICE
+from hivewire.transport.back_pressure import SLICE
 from hivewire_protocol.encoding import encode
 
 LINGER_SECONDS = 2.0

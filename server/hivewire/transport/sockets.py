@@ -105,7 +105,7 @@ class Sockets:
         self._beat = (self._beat + 1) % beats
         for socket in [socket for socket in self.open_sockets if socket.number % beats == self._beat]:
             socket.keep_alive()
-        for socket in [socket for socket in self.open_sockets if socket.stalled_since is not None]:
+        for socket in [socket for socket in self.open_sockets if socket.stalled]:
             socket.check_progress()
         for socket in list(self.shared.unfinished):
             socket.check_message()

@@ -23,7 +23,7 @@ from hivewire.settings import Settings
 from hivewire.telemetry import log
 from hivewire.transport import frames
 from hivewire.transport.admission import Admission
-from hivewire.transport.backlog import SLICE, Backlog, Turns
+from hivewire.transport.back_pressure import SLICE, Backlog, Stall, Turns
 from hivewire.transport.connection import PORTION, peer_address, rest_seconds
 from hivewire.transport.frames import TEXT_HEADS, Close, Event, Failure, FrameReader, Ping, Unacceptable, text_head
 from hivewire_protocol.close import TABLE, Code
@@ -47,9 +47,6 @@ STRANGERS_MESSAGE = 80 << 10
 
 LOGIN_REQUESTS = 2
 """The handshake and `authenticate`: they do not count as a stranger's once the token was good."""
-
-OVERHEAD = 48
-"""Bytes that a message takes in memory beside its own."""
 
 CLOCK_EVENTS = 16
 """Up to this many messages in one read are handled without checking the clock, which would cost more than it gains."""
@@ -91,13 +88,9 @@ class WebSocket(asyncio.Protocol):
         "_address",
         "_admitted",
         "_backlog",
-        "_begun",
         "_close_timer",
         "_draining",
-        "_drawn",
         "_ending",
-        "_events",
-        "_idle",
         "_loop",
         "_out",
         "_out_bytes",
@@ -107,11 +100,10 @@ class WebSocket(asyncio.Protocol):
         "_server_state",
         "_session",
         "_shared",
+        "_stall",
         "_state",
-        "_unread",
         "_watched",
         "number",
-        "stalled_since",
         "stranger",
         "transport",
     )
@@ -135,32 +127,33 @@ class WebSocket(asyncio.Protocol):
             shared.strangers[self] = self._loop.time()
         # Reading.
         self._reader = FrameReader(shared.settings.message_bytes)
-        self._backlog = Backlog(transport)
-        self._events: Sequence[Event] = ()  # parsed, but waiting for other connections or for answers
+        self._backlog = Backlog(transport, self._reader)
         self._ending: Close | Failure | Unacceptable | None = None  # closes the connection once all is answered
         self._resting = False  # not read for a while, because too many requests came without a token
-        self._begun: float | None = None  # when the unfinished message began
-        self._drawn = 0  # its bytes in the shared budget of unfinished messages
         self._watched = self.stranger  # whether `_account` has to run after each read
         # Writing.
         self._out: list[bytes] = []
         self._out_bytes = 0
-        self._unread = 0  # bytes that the peer had not read at the last check
-        self.stalled_since: float | None = None
-        self._idle = False  # it read nothing for `conflate_seconds`, so that changes may be conflated
+        self._stall: Stall | None = None  # while the peer does not read
         self._pong_due = False
         self._draining = False
         self._close_timer: asyncio.TimerHandle | None = None
+
+    @property
+    def stalled(self) -> bool:
+        """Whether the peer does not read."""
+        return self._stall is not None
 
     # What asyncio and uvicorn call.
 
     def data_received(self, data: bytes) -> None:
         """Handle received bytes, one slice per iteration of the event loop, so that other connections are served."""
-        if len(data) <= SLICE and not self._backlog.data and not self._events and not self.stranger:
+        backlog = self._backlog
+        if len(data) <= SLICE and not backlog.data and not backlog.events and not self.stranger:
             self._handle(self._reader.feed(data))
             self._received()
         else:
-            self._backlog.add(data)
+            backlog.add(data)
             self._regulate()
 
     def eof_received(self) -> None:
@@ -176,7 +169,7 @@ class WebSocket(asyncio.Protocol):
         self._shared.open_sockets.discard(self)
         self._shared.unfinished.discard(self)
         self._shared.strangers.pop(self, None)
-        self._shared.admission.draw(self._drawn, 0)
+        self._backlog.give_back(self._shared.admission)
         if self._admitted:
             self._shared.admission.leave(self, self._address)
         if self._close_timer is not None:
@@ -185,8 +178,7 @@ class WebSocket(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """The peer does not read: pause its session until it does."""
-        self.stalled_since = self._loop.time()
-        self._unread = self.transport.get_write_buffer_size()
+        self._stall = Stall(self.transport.get_write_buffer_size())
         self._session.pause()
         self._regulate()
         self._loop.call_soon(self._look_ahead)  # when what is being handled now is done
@@ -194,10 +186,9 @@ class WebSocket(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         """The peer reads again: continue its session."""
-        idle, self._idle = self._idle or self._idle_now(), False
-        self.stalled_since = None
+        stall, self._stall = self._stall, None
         self.count_unread()
-        self._session.resume(idle)
+        self._session.resume(stall is not None and stall.idle(self._shared.settings.conflate_seconds))
         self._flush()
         self._regulate()
         self._close_if_drained()
@@ -240,7 +231,7 @@ class WebSocket(asyncio.Protocol):
             self._regulate()
 
     def _handle(self, events: Sequence[Event]) -> None:
-        """Carry out events in order, for one turn at most. Events that have to wait stay in `_events`."""
+        """Carry out events in order, for one turn at most. Events that have to wait go to the backlog."""
         receive, caller = self._session.receive, self._session.caller
         turn_ends = monotonic() + TURN_SECONDS if len(events) > CLOCK_EVENTS else None
         if self.stranger:
@@ -257,10 +248,11 @@ class WebSocket(asyncio.Protocol):
                     elif turn_ends is None or (monotonic() <= turn_ends and not self._resting):
                         continue
                     else:
-                        self._put_off(list(left))
+                        self._backlog.events = list(left)
+                        self._regulate()
                         return
                 if not self._control(event):
-                    self._events = list(left)
+                    self._backlog.events = list(left)
                     return
         except Exception as error:
             self._shared.dispatcher.services.telemetry.unexpected("socket", error)
@@ -285,11 +277,6 @@ class WebSocket(asyncio.Protocol):
 
     def _failed_too_often(self) -> bool:
         return self._session.caller.failures >= self._shared.settings.failed_authentications
-
-    def _put_off(self, events: Sequence[Event]) -> None:
-        """Handle these events in a later iteration of the event loop, after other connections."""
-        self._events = events
-        self._regulate()
 
     def _control(self, event: Event) -> bool:
         """Carry out an event that is not a text message. False when it, and all after it, must wait for answers."""
@@ -320,32 +307,25 @@ class WebSocket(asyncio.Protocol):
 
     def _account(self) -> None:
         """Note when an incomplete message began, and count its bytes in the shared budget."""
-        reader = self._reader
-        if reader.renewed:
-            reader.renewed, self._begun = False, None  # a message was completed: the unfinished one began after it
-        if reader.unfinished:
-            self._begun = self._begun or self._loop.time()
+        unfinished = self._backlog.note_begin()
+        if unfinished:
             self._shared.unfinished.add(self)
         else:
-            self._begun = None
             self._shared.unfinished.discard(self)
         if self.stranger:
             self._account_stranger()
             return
         try:
-            self._drawn = self._shared.admission.draw(self._drawn, reader.held)
+            self._watched = self._backlog.draw(self._shared.admission) or unfinished
         except Unavailable as error:
             self._fail(Code.INTERNAL_ERROR, str(error))
-        self._watched = self._begun is not None or self._drawn > 0
 
     def _account_stranger(self) -> None:
         """Count all memory of a stranger, and refuse a message that is longer than any login."""
         if self._reader.announced > STRANGERS_MESSAGE and self._ending is None:
             self._control(Failure(Code.TOO_LARGE, "message larger than the limit before login"))
-        unread = self.transport.get_write_buffer_size() if self.stalled_since is not None else 0
-        put_off = sum(len(event) + OVERHEAD for event in self._events if type(event) is bytes)
-        waiting = self._reader.held + len(self._backlog.data) + self._session.pending_bytes + put_off
-        self._shared.admission.hold(self, waiting + unread)
+        unread = self.transport.get_write_buffer_size() if self.stalled else 0
+        self._shared.admission.hold(self, self._backlog.size + self._session.pending_bytes + unread)
 
     # Writing.
 
@@ -438,7 +418,7 @@ class WebSocket(asyncio.Protocol):
 
     def _close_if_drained(self) -> None:
         """Close with 1001 if the server stops and everything that was read is answered."""
-        if not self._draining or self._session.pending or self._waiting() or self._state is not OPEN:
+        if not self._draining or self._session.pending or self._backlog.waiting or self._state is not OPEN:
             return
         spread = random.randrange(int(self._shared.settings.drain_spread * 1_000) + 1)  # noqa: S311 - no secret
         self.close(Code.GOING_AWAY, TABLE[Code.GOING_AWAY].reason.format(ms=spread))
@@ -459,15 +439,11 @@ class WebSocket(asyncio.Protocol):
         self._flush()
 
     def check_progress(self) -> None:
-        """Close a peer that has read nothing for `slow_seconds`."""
-        if self._state is not OPEN:
+        """Close a stalled peer that has read nothing for `slow_seconds`."""
+        if self._state is not OPEN or self._stall is None:
             return
-        now, unread = self._loop.time(), self.transport.get_write_buffer_size()
-        if unread < self._unread:
-            self.stalled_since = now
-        self._unread = unread
-        self._idle = self._idle or self._idle_now()
-        if self.stalled_since is not None and now - self.stalled_since >= self._shared.settings.slow_seconds:
+        unread, settings = self.transport.get_write_buffer_size(), self._shared.settings
+        if self._stall.look(unread, settings.conflate_seconds) >= settings.slow_seconds:
             self.close(Code.SLOW_CONSUMER)
             self._cut_after(1)  # the peer will hardly read the close frame, which is after all unread answers
 
@@ -479,16 +455,10 @@ class WebSocket(asyncio.Protocol):
             unread = self.transport.get_write_buffer_size()
             self._shared.admission.stall(self, unread if unread > PORTION else 0)
 
-    def _idle_now(self) -> bool:
-        since = self.stalled_since
-        return since is not None and self._loop.time() - since >= self._shared.settings.conflate_seconds
-
     def check_message(self) -> None:
         """Close a peer that does not complete its message within `body_seconds`."""
-        now, seconds = self._loop.time(), self._shared.settings.body_seconds
-        if not self._backlog.reading or self._begun is None:
-            self._begun = now  # time in which we do not read does not count
-        elif now - self._begun >= seconds and self._state is OPEN:
+        seconds = self._shared.settings.body_seconds
+        if self._backlog.overdue(seconds) and self._state is OPEN:
             self._fail(Code.PROTOCOL_ERROR, f"the message took over {seconds:g} s")
 
     # Back-pressure.
@@ -505,15 +475,11 @@ class WebSocket(asyncio.Protocol):
             self._regulate()
         self._close_if_drained()
 
-    def _waiting(self) -> bool:
-        """Whether received input is not handled yet."""
-        return bool(self._events or self._backlog.data)
-
     def _congested(self) -> bool:
         """Whether reading pauses: the peer does not read, has too much pending, or has ended the conversation."""
         settings, session = self._shared.settings, self._session
         return (
-            self.stalled_since is not None
+            self._stall is not None
             or self._ending is not None
             or (self._resting and not self._draining)
             or session.pending >= settings.pipeline
@@ -530,17 +496,14 @@ class WebSocket(asyncio.Protocol):
             # Read and discard: closing with unread input would reset the connection, and the peer could lose our last
             # bytes.
             self._backlog.drop()
-            self._events = ()
             room = reading = True
         elif self._state is CLOSING:
-            room, reading = True, not self._waiting()  # to find the peer's close frame
+            room, reading = True, not self._backlog.waiting  # to find the peer's close frame
         else:
             room = not self._congested()
-            reading = room and not self._waiting() and not self._draining
-        if reading and not self._backlog.reading and self._begun is not None:
-            self._begun = self._loop.time()  # only now the peer can continue its message
+            reading = room and not self._backlog.waiting and not self._draining
         self._backlog.read(reading)
-        if room and self._waiting():
+        if room and self._backlog.waiting:
             if self.stranger:
                 self._shared.turns.schedule(self._backlog, self._go_on)
             else:
@@ -552,23 +515,15 @@ class WebSocket(asyncio.Protocol):
         The peer has ended the conversation then, so it gets only `drain_seconds` to read its answers. Strangers are
         disconnected early enough without this.
         """
-        if self.stalled_since is None or self._state is not OPEN or self.stranger:
+        if self._stall is None or self._state is not OPEN or self.stranger:
             return
-        events = [*self._events]
-        while self._backlog.data:
-            events += self._reader.feed(self._backlog.take())
-        self._events = events
+        events = self._backlog.look_ahead()
         if self._close_timer is None and any(isinstance(event, Close | Failure | Unacceptable) for event in events):
             self._cut_after(self._shared.settings.drain_seconds)
 
     def _go_on(self) -> None:
         """Handle the next part of the waiting input, in a later iteration of the event loop."""
-        if self._events:
-            events, self._events = self._events, ()
-            self._handle(events)
-            self._received()
-        else:
-            self._handle(self._reader.feed(self._backlog.take()))
-            self._received()
+        self._handle(self._backlog.take())
+        self._received()
         self._regulate()
         self._close_if_drained()

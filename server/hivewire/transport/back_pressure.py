@@ -1,0 +1,205 @@
+"""Back-pressure on the peer of a socket: what it sent and was not handled yet, and what it does not read.
+
+`Backlog` belongs to every socket, `Stall` only to one whose peer does not read, and `Turns` to all strangers. They keep
+count; the socket decides what follows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from time import monotonic
+
+from hivewire.transport.admission import Admission
+from hivewire.transport.frames import Event, FrameReader
+
+SLICE = 16 << 10
+"""Bytes handled without a pause, so that one busy connection does not delay the others."""
+
+OVERHEAD = 48
+"""Bytes that a message takes in memory beside its own."""
+
+
+class Backlog:
+    """What was received on one socket and is not handled yet: messages, bytes behind them, an unfinished message.
+
+    While it waits, the owner pauses reading. The kernel's buffers then fill up, and TCP makes the peer wait. So the
+    memory for a connection is bounded without refusing anything.
+    """
+
+    __slots__ = ("_drawn", "_due", "_reader", "_transport", "begun", "data", "events", "reading")
+
+    def __init__(self, transport: asyncio.Transport, reader: FrameReader) -> None:
+        self._transport = transport
+        self._reader = reader
+        self.events: Sequence[Event] = ()
+        """Parsed, but waiting for other connections or for answers."""
+        self.data = b""
+        """Received after them, and not parsed."""
+        self.begun: float | None = None
+        """When the unfinished message began, as a time of the event loop."""
+        self._drawn = 0  # its bytes in the shared budget of unfinished messages
+        self._due = False
+        self.reading = True
+        """Whether the transport reads."""
+
+    # What waits.
+
+    @property
+    def waiting(self) -> bool:
+        """Whether anything is complete and not handled."""
+        return bool(self.events or self.data)
+
+    @property
+    def size(self) -> int:
+        """The memory of everything."""
+        events = sum(len(event) + OVERHEAD for event in self.events if type(event) is bytes)
+        return self._reader.held + len(self.data) + events
+
+    def add(self, data: bytes) -> None:
+        """Keep bytes for later. They are never more than one read, because reading is paused while any are left."""
+        self.data += data
+
+    def take(self) -> Sequence[Event]:
+        """The next events: those that were put off, or those in the next slice."""
+        events, self.events = self.events, ()
+        return events or self._parse()
+
+    def look_ahead(self) -> Sequence[Event]:
+        """All events that wait, which goes on. What is unfinished behind them is kept in the reader."""
+        events = [*self.events]
+        while self.data:
+            events += self._parse()
+        self.events = events
+        return events
+
+    def _parse(self) -> list[Event]:
+        data, self.data = self.data[:SLICE], self.data[SLICE:]
+        return self._reader.feed(data)
+
+    def drop(self) -> None:
+        """Discard everything."""
+        self.events, self.data = (), b""
+
+    # The unfinished message.
+
+    def note_begin(self) -> bool:
+        """Note when the unfinished message began. False when there is none."""
+        reader = self._reader
+        if reader.renewed:
+            reader.renewed, self.begun = False, None  # a message was completed: the unfinished one began after it
+        self.begun = (self.begun or _now()) if reader.unfinished else None
+        return reader.unfinished
+
+    def overdue(self, seconds: float) -> bool:
+        """Whether the unfinished message takes longer than this. Time in which nothing is read does not count."""
+        now = _now()
+        if not self.reading or self.begun is None:
+            self.begun = now
+        return now - self.begun >= seconds
+
+    def draw(self, admission: Admission) -> bool:
+        """Count the bytes of the unfinished message in the budget of all; whether there are any beyond what is free.
+
+        Raises Unavailable when the budget is used up.
+        """
+        self._drawn = admission.draw(self._drawn, self._reader.held)
+        return self._drawn > 0
+
+    def give_back(self, admission: Admission) -> None:
+        """The connection has ended: nothing is counted any more."""
+        self._drawn = admission.draw(self._drawn, 0)
+
+    # Reading.
+
+    @property
+    def closing(self) -> bool:
+        """Whether the connection closes, so that nothing more is handled."""
+        return self._transport.is_closing()
+
+    def read(self, reading: bool) -> None:
+        """Resume or pause reading. Does nothing once the transport is closing."""
+        if reading != self.reading and not self._transport.is_closing():
+            self.reading = reading
+            if not reading:
+                self._transport.pause_reading()
+                return
+            if self.begun is not None:
+                self.begun = _now()  # only now the peer can continue its message
+            self._transport.resume_reading()
+
+    def schedule(self, work: Callable[[], None]) -> None:
+        """Call `work` once in the next iteration of the event loop, so that others are served before."""
+        if not self._due:
+            self._due = True
+            asyncio.get_running_loop().call_soon(self._work, work)
+
+    def _work(self, work: Callable[[], None]) -> None:
+        self._due = False  # before the work, which may schedule more
+        if not self._transport.is_closing():
+            work()
+
+
+class Stall:
+    """A peer that does not read: since when it has read nothing, and how much is unread."""
+
+    __slots__ = ("_idle", "_since", "_unread")
+
+    def __init__(self, unread: int) -> None:
+        self._since = _now()
+        self._unread = unread  # at the last look
+        self._idle = False
+
+    def look(self, unread: int, conflate_seconds: float) -> float:
+        """Look whether the peer has read any of it. Returns the seconds since it last did."""
+        if unread < self._unread:
+            self._since = _now()
+        self._unread = unread
+        self._idle = self.idle(conflate_seconds)
+        return _now() - self._since
+
+    def idle(self, conflate_seconds: float) -> bool:
+        """Whether it ever read nothing for so long that changes may be conflated."""
+        return self._idle or _now() - self._since >= conflate_seconds
+
+
+class Turns:
+    """Work for connections on which nobody has logged in: for `seconds`, for all of them together, then a `pause`.
+
+    So those with a token do not wait for many. In the pause the loop sleeps if there is nothing else to do: the thread
+    that writes to the disk gets the interpreter lock from a busy loop after 5 ms only. The connection that has waited
+    longest goes first.
+    """
+
+    __slots__ = ("_due", "_pause", "_seconds", "_waiting", "end")
+
+    def __init__(self, seconds: float, pause: float) -> None:
+        self._seconds = seconds
+        self._pause = pause
+        self._waiting: dict[Backlog, Callable[[], None]] = {}
+        self._due = False
+        self.end = 0.0
+        """When the current turn ends, as a time of `monotonic`."""
+
+    def schedule(self, backlog: Backlog, work: Callable[[], None]) -> None:
+        """Call `work` for a connection once, when its turn comes."""
+        self._waiting.setdefault(backlog, work)
+        if not self._due:
+            self._due = True
+            asyncio.get_running_loop().call_soon(self._work)
+
+    def _work(self) -> None:
+        self.end = monotonic() + self._seconds
+        for backlog in list(self._waiting):
+            work = self._waiting.pop(backlog)
+            if not backlog.closing:
+                work()
+            if monotonic() > self.end:
+                break
+        self._due = bool(self._waiting)
+        if self._due:
+            asyncio.get_running_loop().call_later(self._pause, self._work)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
