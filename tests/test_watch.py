@@ -310,6 +310,7 @@ def test_it_outlives_the_gateway(watching: Any, data: Path, number: int) -> None
             told = running.note()
             assert told.startswith("hivewire: disconnected (")
             assert ("server going away; retry=" in told) == (number == signal.SIGTERM)
+            assert re.search(r"; reconnecting in \d+\.\d s\n$", told)
             with RunningGateway(data, *spread, "--port", str(gateway.port)) as again, again.socket() as talk:
                 talk("configuration/put", name="w", value="2")
                 talk("configuration/put", name="w", value="3")

@@ -269,7 +269,12 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         _Seconds, _says("Time for open requests and WebSockets to finish when the gateway stops.")
     ] = 10.0
     drain_spread: Annotated[
-        _Seconds, _says("Time within which clients reconnect after a stop; each is told a random moment.", reload=True)
+        _Seconds,
+        _says(
+            "Longest time within which clients reconnect after a stop; each is told a random moment, in one second for"
+            " each 100 clients.",
+            reload=True,
+        ),
     ] = 30.0
 
     def trusts(self, address: str) -> bool:

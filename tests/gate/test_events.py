@@ -164,14 +164,14 @@ def test_a_stream_of_a_locked_user_ends(data: Path) -> None:
 
 def test_streams_end_when_the_gateway_stops(data: Path) -> None:
     """With 1001 and the time after which to reconnect, also as `retry`; the gateway stops cleanly."""
-    with RunningGateway(data, "--drain-spread", "5") as gateway, stream(gateway, snapshot="false") as events:
+    with RunningGateway(data, "--drain-spread", "86400") as gateway, stream(gateway, snapshot="false") as events:
         events.next()
         gateway.process.send_signal(signal.SIGTERM)
         event = events.next()
         assert event["event"] == "close"
         assert event["data"]["code"] == 1001
         assert event["data"]["reason"] == f"server going away; retry={event['retry']}"
-        assert 0 <= int(event["retry"]) <= 5_000
+        assert 0 <= int(event["retry"]) <= 1_000, "a lone client has nobody to wait for"
         assert list(events) == []
         assert gateway.stop() == 0
 

@@ -152,7 +152,7 @@ class Watcher:
                 wait = self._wait_after(error)
                 if not self._away:
                     self._away = True
-                    _note(f"disconnected ({on_one_line(str(error))}); reconnecting")
+                    _note(f"disconnected ({on_one_line(str(error))}); reconnecting in {wait:.1f} s")
                 time.sleep(wait)
 
     def _enter(self, remote: Remote) -> None:

@@ -59,10 +59,9 @@ class EventStreams:
         """The number of finished streams whose callers have not read the last event yet."""
         return sum(stream.over for stream in self.open)
 
-    def drain(self) -> None:
-        """End all streams. Each client is told to reconnect at a random time within `drain_spread`."""
+    def drain(self, spread: float) -> None:
+        """End all streams. Each client is told to reconnect at a random time within `spread` seconds."""
         self.draining = True
-        spread = self.dispatcher.services.settings.drain_spread
         for stream in self.open:
             milliseconds = random.randrange(int(spread * 1_000) + 1)  # noqa: S311 - no secret
             reason = TABLE[Code.GOING_AWAY].reason.format(ms=milliseconds)

@@ -21,6 +21,9 @@ from hivewire.transport.connection import HttpProtocol
 from hivewire.transport.events import EventStreams
 from hivewire.transport.sockets import Sockets
 
+RECONNECTS = 100
+"""Clients that may reconnect in a second after a stop, as long as `drain_spread` allows."""
+
 
 class Server(uvicorn.Server):
     """uvicorn with our HTTP connections and WebSockets. `headers_of` gives the headers of every answer under a path.
@@ -98,9 +101,15 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Accept no new work, finish open requests, and close every socket with 1001."""
         log.info("stopping", sockets=len(self._sockets.open_sockets))
-        self._sockets.draining = True
-        self._streams.drain()
+        spread = spread_of(self._sockets.shared.settings, len(self._sockets.open_sockets) + len(self._streams.open))
+        self._sockets.drain(spread)
+        self._streams.drain(spread)
         await super().shutdown(sockets)
+
+
+def spread_of(settings: Settings, clients: int) -> float:
+    """Seconds within which clients reconnect after a stop: no longer than so many clients need."""
+    return min(settings.drain_spread, max(1.0, clients / RECONNECTS))
 
 
 def bind(host: str, port: int) -> socket.socket:

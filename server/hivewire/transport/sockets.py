@@ -80,6 +80,10 @@ class Sockets:
         if self._task is not None:
             self._task.cancel()
 
+    def drain(self, spread: float) -> None:
+        """Open no more sockets. Each client is told to reconnect at a random time within `spread` seconds."""
+        self.draining, self.shared.spread = True, spread
+
     def gauges(self) -> Gauges:
         """Metrics of all sockets."""
         return {

@@ -68,7 +68,10 @@ OPEN, CLOSING, CLOSED = State
 
 
 class Shared(Struct):
-    """What all sockets of one gateway share. `strangers` have not logged in: since when, oldest first."""
+    """What all sockets of one gateway share. `strangers` have not logged in: since when, oldest first.
+
+    `spread`: seconds within which clients are told to reconnect when the gateway stops.
+    """
 
     dispatcher: Dispatcher
     admission: Admission
@@ -77,6 +80,7 @@ class Shared(Struct):
     unfinished: set[WebSocket] = field(default_factory=set)
     strangers: dict[WebSocket, float] = field(default_factory=dict)
     turns: Turns = field(default_factory=lambda: Turns(STRANGERS_TURN_SECONDS, STRANGERS_PAUSE_SECONDS))
+    spread: float = 0.0
 
 
 class WebSocket(asyncio.Protocol):
@@ -420,7 +424,7 @@ class WebSocket(asyncio.Protocol):
         """Close with 1001 if the server stops and everything that was read is answered."""
         if not self._draining or self._session.pending or self._backlog.waiting or self._state is not OPEN:
             return
-        spread = random.randrange(int(self._shared.settings.drain_spread * 1_000) + 1)  # noqa: S311 - no secret
+        spread = random.randrange(int(self._shared.spread * 1_000) + 1)  # noqa: S311 - no secret
         self.close(Code.GOING_AWAY, TABLE[Code.GOING_AWAY].reason.format(ms=spread))
         self._draining = False
         self._regulate()  # to read the peer's close frame
