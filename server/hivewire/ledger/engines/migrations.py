@@ -13,7 +13,7 @@ from contextlib import closing
 from pathlib import Path
 
 from hivewire.ledger.engines.file_lock import NO_RUN
-from hivewire.ledger.engines.sqlite_copy import copy, equals
+from hivewire.ledger.engines.sqlite_copy import copy, equals, remove_unfinished
 from hivewire.ledger.engines.sqlite_file import SCHEMA_VERSION, Header, free_name, location
 from hivewire.ledger.records import JournalError
 from hivewire.telemetry import log
@@ -58,6 +58,7 @@ def migrate(path: Path, header: Header) -> None:
         return
     if not os.access(path.parent, os.W_OK) or not os.access(path, os.W_OK):
         raise JournalError(f"{path} has schema version {header.version}, and is read-only: it cannot be migrated")
+    remove_unfinished(path.parent)  # it may be another name of a copy that is whole
     kept = earlier = _earlier_copy(path, header)
     if kept is None:
         kept = free_name(path, f"schema{header.version}")

@@ -53,7 +53,7 @@ def new_file(target: Path) -> Iterator[Path]:
     What is left of it when the process is killed is removed by the next one in that directory.
     """
     unfinished = target.with_name(target.name + UNFINISHED)
-    _sweep(target.parent)
+    remove_unfinished(target.parent)
     unfinished.unlink(missing_ok=True)
     descriptor = os.open(unfinished, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
     try:
@@ -67,7 +67,7 @@ def new_file(target: Path) -> Iterator[Path]:
         os.close(descriptor)
 
 
-def _sweep(folder: Path) -> None:
+def remove_unfinished(folder: Path) -> None:
     """Remove the unfinished files of killed processes: those that no process has locked."""
     for path in folder.glob("*" + UNFINISHED):
         with suppress(OSError), path.open("rb") as file:
