@@ -311,6 +311,21 @@ def test_every_command_teaches_by_example(run: Run, command: list[str]) -> None:
         assert re.search(r"^ +(.*\| ?|[A-Z_]+=\S+ )*hivewire " + " ".join(command), outcome.out, re.MULTILINE)
 
 
+@pytest.mark.parametrize("columns", ["80", "100"])
+@pytest.mark.parametrize("command", [[], *GROUPS])
+def test_the_list_of_commands_is_not_cut(
+    run: Run, monkeypatch: pytest.MonkeyPatch, command: list[str], columns: str
+) -> None:
+    """Each command has one line with a whole phrase; those of `hivewire` are grouped by subject."""
+    monkeypatch.setenv("COLUMNS", columns)
+    shown = run(*command, "--help").out
+    assert "..." not in shown.partition("\n")[2]
+    listed = re.findall(r"^  ([a-z]+)  +\S", shown, re.MULTILINE)
+    if not command:
+        assert listed == [*cli.COMMANDS]
+        assert all(f"\n{heading}:\n  {first} " in shown for first, heading in cli.SUBJECTS.items())
+
+
 def test_the_settings_are_grouped_by_subject(run: Run) -> None:
     """The help of `serve` has a section for each subject; every setting with a flag is in one of them."""
     found = run("serve", "--help").out

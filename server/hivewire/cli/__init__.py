@@ -11,6 +11,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from hivewire.cli.errors import FORM, BadAddress, RemoteError, Unreachable, Unsendable
+from hivewire.cli.help import brief
 
 COMMANDS = {
     "serve": ("serve:serve", "Start the gateway: DeviceHive's WebSocket and REST API over one durable ledger."),
@@ -21,6 +22,7 @@ COMMANDS = {
         "Show the owner of the token, its actions, the names that it reaches, and when it expires.",
     ),
     "status": ("status:status", "Show whether a gateway runs and accepts writes, its version, and who is logged in."),
+    "completion": ("completion:completion", "Print the completion script of SHELL: commands, options and names."),
     "put": ("configuration:put", "Create or update the configuration NAME."),
     "get": ("configuration:get", "Print the value of the configuration NAME."),
     "edit": ("edit:edit", "Open the configuration NAME in $VISUAL or $EDITOR, and put the saved text."),
@@ -33,8 +35,8 @@ COMMANDS = {
         "history:history",
         "Show the changes of the configuration NAME, newest first, including deletes and what came before them.",
     ),
-    "diff": ("edit:diff", "Show the lines in which two versions of the configuration NAME differ."),
-    "rollback": ("history:rollback", "Write the configuration NAME as it was at VERSION as a new version."),
+    "diff": ("edit:diff", "Show how two versions of the configuration NAME differ, line by line."),
+    "rollback": ("history:rollback", "Put the configuration NAME back to VERSION, as a new version."),
     "transact": ("edit:transact", "Write all changes in FILE as one transaction; - is standard input."),
     "watch": (
         "watch:watch",
@@ -45,7 +47,7 @@ COMMANDS = {
         "Write configurations as one JSON document: all that you may see, or those that match a PATTERN.",
     ),
     "import": ("transfer:import_", "Create and update the configurations in FILE; - is standard input."),
-    "token": ("identity:token", "Create an access token and a refresh token with some of your own rights."),
+    "token": ("identity:token", "Create an access token and a refresh token, with some of your own rights."),
     "user": ("user:user", "Manage users: people, who log in with a password."),
     "tenant": ("tenant:tenant", "Manage tenants: separate areas for clients, each with a configuration document."),
     "client": (
@@ -56,17 +58,24 @@ COMMANDS = {
         "audit:audit",
         "Show the audit, newest first: logins, tokens, failures, and changes of users, clients and tenants.",
     ),
-    "completion": ("completion:completion", "Print the script that completes commands, options and names in SHELL."),
     "backup": ("backup:backup", "Copy the data of a gateway, running or not, to the new file FILE."),
     "restore": ("backup:restore", "Replace the data file with a copy of FILE."),
     "dump": (
         "dump:dump",
-        "Write the whole content of the data file as lines of JSON to the new file FILE, or to standard output.",
+        "Write the data file as lines of JSON, with all its content, to the new file FILE or to standard output.",
     ),
     "load": ("dump:load", "Create a new data file from the dump FILE."),
     "vacuum": ("dump:vacuum", "Remove unused space from the data file."),
 }
 """The module and the function of each command, and the first sentence of its help."""
+
+SUBJECTS = {
+    "serve": "To start",
+    "put": "Configurations",
+    "token": "Rights and tenants",
+    "backup": "The data file",
+}
+"""The headings of the list of commands: the first one of each subject."""
 
 ELSEWHERE = {
     "set": "put",
@@ -106,14 +115,15 @@ class _Commands(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """As click does, but without importing them all."""
-        limit = formatter.width - 6 - max(len(name) for name in COMMANDS)
-        with formatter.section("Commands"):
-            formatter.write_dl(
-                [
-                    (name, click.Command(name, help=text).get_short_help_str(limit))
-                    for name, (_, text) in COMMANDS.items()
-                ]
-            )
+        longest = max(map(len, COMMANDS))
+        sections: dict[str, list[tuple[str, str]]] = {}
+        heading = ""
+        for name, (_, text) in COMMANDS.items():
+            heading = SUBJECTS.get(name, heading)
+            sections.setdefault(heading, []).append((name.ljust(longest), brief(text, formatter.width - 6 - longest)))
+        for title, rows in sections.items():
+            with formatter.section(title):
+                formatter.write_dl(rows)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """As click does, but without importing them all."""

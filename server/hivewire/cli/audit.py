@@ -40,7 +40,9 @@ On a terminal it prints a table, into a pipe one JSON object per line."""
 @click.option("--user", metavar="LOGIN", help="Only what this user or client did.")
 @click.option("--about", "subject", metavar="NAME", help="Only rows about this user, client or tenant.")
 @click.option("--since", metavar="TIME", help="Only rows since then: 30m, 12h or 7d ago, or a time (UTC).")
-@click.option("--take", type=click.IntRange(min=1), default=50, show_default=True, help="At most this many rows.")
+@click.option(
+    "--take", type=click.IntRange(min=1), metavar="N", default=50, show_default=True, help="At most this many rows."
+)
 @output_option
 @connected
 def audit(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hivewire.cli.gateway import reach, token_option, url_option
+from hivewire.cli.help import Group
 from hivewire.cli.output import Columns, Row, output_option, show, tell, value_in_pipes
 from hivewire.cli.tenant import change_file, read_file
 from hivewire.cli.user import data_option
@@ -25,7 +26,7 @@ class _Capitals(click.Choice[str]):
         return str(choice).upper()
 
 
-@click.group(no_args_is_help=True)
+@click.group(cls=Group, no_args_is_help=True)
 def client() -> None:
     """Manage OAuth clients: programs that have privileges in tenants, and a secret instead of a password.
 

@@ -29,7 +29,7 @@ Names of configurations are read from the gateway of the saved login."""
 @output_option
 @click.pass_context
 def completion(context: click.Context, shell: str, install: bool, form: str | None) -> None:
-    """Print the script that completes commands, options and names in SHELL."""
+    """Print the completion script of SHELL: commands, options and names."""
     made = get_completion_class(shell)
     assert made is not None  # noqa: S101 - click knows all three
     script = made(context.find_root().command, {}, "hivewire", "_HIVEWIRE_COMPLETE").source()

@@ -149,7 +149,7 @@ Examples:
 @patterns_argument
 @output_option
 @click.option("--after", help="Start after this name.")
-@click.option("--take", type=click.IntRange(min=0), help="At most this many; default all.")
+@click.option("--take", type=click.IntRange(min=0), metavar="N", help="At most this many; default all.")
 @connected
 def list_(remote: Remote, patterns: tuple[str, ...], form: str | None, after: str | None, take: int | None) -> None:
     """List configurations by name: all that you may see, or those that match a PATTERN (a name, or a prefix*).

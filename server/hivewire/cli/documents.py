@@ -239,7 +239,9 @@ Examples:
   hivewire tenant history shop | jq -r .updatedBy"""
 )
 @click.argument("name")
-@click.option("--max", "most", type=click.IntRange(0, 1_000), default=10, show_default=True, help="Versions.")
+@click.option(
+    "--max", "most", type=click.IntRange(0, 1_000), metavar="N", default=10, show_default=True, help="Versions."
+)
 @output_option
 @url_option
 @token_option

@@ -29,7 +29,7 @@ Examples:
 @config_option
 @output_option
 def dump(file: Path, data: str | None, config: Path | None, form: str | None) -> None:
-    """Write the whole content of the data file as lines of JSON to the new file FILE, or to standard output.
+    """Write the data file as lines of JSON, with all its content, to the new file FILE or to standard output.
 
     The dump contains all values with their history, users, clients, tenants and their documents, the password hashes
     and the signing secret. Its format is the same in all versions. The gateway may be running.

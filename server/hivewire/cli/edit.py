@@ -80,7 +80,7 @@ Examples:
 @output_option
 @connected
 def diff(remote: Remote, name: str, versions: tuple[int, ...], file: BinaryIO | None, form: str | None) -> None:
-    """Show the lines in which two versions of the configuration NAME differ. JSON is formatted first.
+    """Show how two versions of the configuration NAME differ, line by line. JSON is formatted first.
 
     The exit code is 0 whether they differ or not; without a difference a line on standard error says so.
     """

@@ -36,7 +36,9 @@ Examples:
 On a terminal it prints a table, into a pipe one JSON object per line."""
 )
 @name_argument
-@click.option("--take", type=click.IntRange(min=1), default=20, show_default=True, help="At most this many changes.")
+@click.option(
+    "--take", type=click.IntRange(min=1), metavar="N", default=20, show_default=True, help="At most this many changes."
+)
 @output_option
 @connected
 def history(remote: Remote, name: str, take: int, form: str | None) -> None:
@@ -63,7 +65,12 @@ Examples:
 )
 @name_argument
 @click.argument("version", type=click.IntRange(min=1), required=False)
-@click.option("--revision", type=click.IntRange(min=1), help="Go back to the change with this revision instead.")
+@click.option(
+    "--revision",
+    type=click.IntRange(min=1),
+    metavar="REVISION",
+    help="Go back to the change with this revision instead.",
+)
 @description_option
 @expect_option
 @expect_revision_option
@@ -79,7 +86,7 @@ def rollback(
     expect_revision: int | None,
     form: str | None,
 ) -> None:
-    """Write the configuration NAME as it was at VERSION as a new version. `hivewire history` shows the versions."""
+    """Put the configuration NAME back to VERSION, as a new version. `hivewire history` shows the versions."""
     if (version is None) == (revision is None):
         raise click.UsageError("give either VERSION or --revision")
     reply = write(

@@ -162,7 +162,7 @@ def token(
     refresh_expires: str | None,
     form: str | None,
 ) -> None:
-    """Create an access token and a refresh token with some of your own rights.
+    """Create an access token and a refresh token, with some of your own rights.
 
     Repeat --action for each action. Without --name the token reaches the same names as your own. With only --expires,
     the refresh token expires together with the access token.

@@ -15,6 +15,7 @@ import click
 
 from hivewire.cli import documents
 from hivewire.cli.gateway import reach, token_option, url_option
+from hivewire.cli.help import Group
 from hivewire.cli.output import output_option, show, tell
 from hivewire.cli.user import data_option
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from hivewire.store import Store
 
 
-@click.group(no_args_is_help=True)
+@click.group(cls=Group, no_args_is_help=True)
 def tenant() -> None:
     """Manage tenants: separate areas for clients, each with a configuration document."""
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hivewire.cli.gateway import connected, reach, token_option, url_option
+from hivewire.cli.help import Group
 from hivewire.cli.identity import read_password
 from hivewire.cli.output import Columns, Row, local, output_option, show, tell
 from hivewire_protocol.nouns.user import Role, Status
@@ -46,7 +47,7 @@ COLUMNS: Columns = {
 }
 
 
-@click.group(no_args_is_help=True)
+@click.group(cls=Group, no_args_is_help=True)
 def user() -> None:
     """Manage users: people, who log in with a password.
 
