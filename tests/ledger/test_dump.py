@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
 import stat
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +111,36 @@ async def test_a_running_ledger_is_dumped(data: Path) -> None:
         LINE | {"text": "1"},
         {"line": "end", "changes": 1},
     ]
+
+
+async def test_a_dump_whose_reader_waits_lets_the_wal_be_written_back(data: Path) -> None:
+    """However much is written meanwhile, the WAL stays small, and the dump is the state of the moment it began with."""
+    ledger = Ledger(SqliteJournal(data), lambda: 1)
+    await ledger.open()
+    lines: list[bytes] = []
+    waits, goes_on = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def write(line: bytes) -> None:
+        lines.append(line)
+        if b'"change"' in line:
+            loop.call_soon_threadsafe(waits.set)
+            assert goes_on.wait(60)
+
+    try:
+        await ledger.commit(Transaction([Write("configuration", "a", b"1")]))
+        dumping = asyncio.create_task(asyncio.to_thread(dump, data, write))
+        try:
+            await waits.wait()
+            for n in range(13):
+                await ledger.commit(Transaction([Write("configuration", str(n), bytes(4 << 20))]))
+                assert data.with_name(data.name + "-wal").stat().st_size <= 16 << 20
+        finally:
+            goes_on.set()
+        assert await dumping == 1
+    finally:
+        await ledger.close()
+    assert [json.loads(line)["line"] for line in lines] == ["dump", "change", "end"]
 
 
 def change(**members: Any) -> bytes:

@@ -645,7 +645,7 @@ FULL = """
 
 
 async def test_a_full_disk_leaves_the_old_file_in_place(data: Path, tmp_path: Path) -> None:
-    """A backup, a restore, a load, a vacuum and a migration without disk space say so, and change nothing."""
+    """A backup, a restore, a dump, a load, a vacuum and a migration without disk space say so, and change nothing."""
     await written(data, **{f"n{n}": "x" * 10_000 for n in range(20)})
     copy, lines = tmp_path / "copy.db", tmp_path / "ledger.jsonl"
     backup(data, copy)
@@ -662,6 +662,7 @@ async def test_a_full_disk_leaves_the_old_file_in_place(data: Path, tmp_path: Pa
     for command in (
         ["backup", tmp_path / "new.db", "--data", data],
         ["restore", copy, "--data", data],
+        ["dump", tmp_path / "new.jsonl", "--data", data],
         ["load", lines, "--data", tmp_path / "new.db"],
         ["vacuum", "--data", old],
         ["user", "unlock", "admin", "--data", old],

@@ -11,12 +11,13 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, TypeAlias
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from hivewire.ledger.backup import locked, note_placed, told
+from hivewire.ledger.backup import backup, locked, note_placed, told
 from hivewire.ledger.engines.file_lock import require_free
 from hivewire.ledger.engines.sqlite_audit import COLUMNS as AUDIT_COLUMNS
 from hivewire.ledger.engines.sqlite_audit import TABLE as AUDIT_TABLE
@@ -24,7 +25,6 @@ from hivewire.ledger.engines.sqlite_copy import new_file
 from hivewire.ledger.engines.sqlite_file import (
     ROOM,
     SCHEMA_VERSION,
-    check,
     creation_script,
     location,
     new_name,
@@ -100,7 +100,8 @@ _decode = msgspec.json.Decoder(Line).decode
 def dump(source: Path, write: Callable[[bytes], object]) -> int:
     """Hand everything in the ledger at `source` to `write`, a line at a time. Returns the number of changes.
 
-    It is the state of one moment, also while a gateway runs. Raises JournalError, with a sentence for the operator.
+    It is the state of one moment, also while a gateway runs, and `write` may take any time. Raises JournalError, with a
+    sentence for the operator.
     """
     source = resolved(source)
     if not source.exists():
@@ -109,15 +110,24 @@ def dump(source: Path, write: Callable[[bytes], object]) -> int:
         version = require_whole(source).version
         if version != SCHEMA_VERSION:
             raise JournalError(f"{source} has schema version {version}; start the gateway once, which migrates it")
-        check(source)
         count = 0
-        with closing(sqlite3.connect(location(source, "ro"), uri=True, isolation_level=None)) as connection:
-            connection.execute("BEGIN")
+        with closing(_copied(source)) as connection:
             for line in _lines(connection):
                 count += isinstance(line, Logged)
                 write(_encode(line) + b"\n")
         write(_encode(End(count)) + b"\n")
     return count
+
+
+def _copied(source: Path) -> sqlite3.Connection:
+    """A copy to read for as long as it takes: a reader of the file itself would keep its WAL from being written back.
+
+    The copy has no name any more, so nothing is left of it when this process is killed.
+    """
+    with TemporaryDirectory(prefix="hivewire-") as folder:
+        place = Path(folder) / "copy.db"
+        backup(source, place)
+        return sqlite3.connect(location(place, "ro"), uri=True, isolation_level=None)
 
 
 def _lines(connection: sqlite3.Connection) -> Iterator[Line]:
