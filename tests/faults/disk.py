@@ -149,7 +149,7 @@ class Disk:
         def open_(vfs: int, name: int | None, file: int, flags: int, out: int) -> int:
             path = Path(os.fsdecode(ctypes.string_at(name))) if name is not None else None
             if path is not None and not path.exists():
-                self._synced[path] = b""  # of a removed file of this name nothing comes back: SQLite syncs the directory
+                self._synced[path] = b""  # SQLite syncs the directory: nothing comes back of a removed one
             elif path is not None and path not in self._synced:
                 self._synced[path] = path.read_bytes()  # what was there before stays
             code = int(really_open(vfs, name, file, flags, out))

@@ -149,12 +149,22 @@ class HttpProtocol(HttpToolsProtocol):
         for cycle in self._unanswered:  # uvicorn notifies only the last one, which may still wait for others
             cycle.disconnected = True
             cycle.message_event.set()
+        self._unanswered.clear()  # none of them is completed any more
+        self.pipeline.clear()
+        self._forget()
         self._stop_timer()
         self._stop_slow_timer()
         self.admission.resume(self)
         if self._admitted:
             self._admitted = False
             self.admission.leave(self, self.address)
+
+    def _forget(self) -> None:
+        """Drop what refers to this object, so that it is freed without a garbage collection.
+
+        Thousands of connections that come and go would make one long enough to be noticed by everybody.
+        """
+        self.parser = self.scope = self.cycle = None  # type: ignore[assignment]
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser slice by slice and bound the head of each request."""
@@ -427,6 +437,8 @@ class HttpProtocol(HttpToolsProtocol):
             self._write_refusal(refusal)
             return
         self._stop_slow_timer()
+        self._end = self.transport.close  # nothing more is parsed
+        self._forget()
         self.admission.hand_over(self, socket, self.address)
         if not socket.stranger:
             self.admission.login(socket)

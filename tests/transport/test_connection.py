@@ -1,0 +1,100 @@
+"""HTTP connections of a real socket, in the process of the test."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import socket
+import struct
+import weakref
+from collections.abc import AsyncIterator, Iterator
+from functools import partial
+from typing import Any
+
+import pytest
+from uvicorn import Config
+from uvicorn.server import ServerState
+
+from hivewire.settings import Settings
+from hivewire.transport.admission import Admission
+from hivewire.transport.connection import HttpProtocol
+from tests.running import PATIENCE
+
+REQUEST = b"GET /%b HTTP/1.1\r\nHost: g\r\n\r\n"
+ANSWER = b"HTTP/1.1 204 No Content\r\n\r\n"
+
+
+async def answer(scope: Any, receive: Any, send: Any) -> None:
+    """Answer 204; to `/hangs` as soon as the client has gone."""
+    if scope["path"] == "/hangs":
+        while (await receive())["type"] != "http.disconnect":
+            pass
+    await send({"type": "http.response.start", "status": 204})
+    await send({"type": "http.response.body"})
+
+
+class Port:
+    """A listening port. `left` are the requests and connections that it has had and that are still in memory."""
+
+    def __init__(self) -> None:
+        self.left: weakref.WeakSet[object] = weakref.WeakSet()
+        self.lost = asyncio.Event()
+        port = self
+
+        class Watched(HttpProtocol):
+            def connection_made(self, transport: Any) -> None:
+                super().connection_made(transport)
+                port.left.add(self)
+
+            def on_headers_complete(self) -> None:
+                super().on_headers_complete()
+                port.left.add(self.cycle)
+
+            def connection_lost(self, exc: Exception | None) -> None:
+                super().connection_lost(exc)
+                port.lost.set()
+
+        config = Config(
+            answer, lifespan="off", log_config=None, proxy_headers=False, server_header=False, date_header=False
+        )
+        config.load()
+        connection = partial(Watched, Admission(Settings()), lambda path: {}, config, ServerState(), {})
+        self.number = 0
+        self.listening = asyncio.get_running_loop().create_server(connection, "127.0.0.1", 0)
+
+
+@pytest.fixture
+async def port() -> AsyncIterator[Port]:
+    port = Port()
+    async with await port.listening as server:
+        port.number = server.sockets[0].getsockname()[1]
+        yield port
+
+
+@pytest.fixture
+def without_collection() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("without_collection")
+@pytest.mark.parametrize("cut", [False, True], ids=["answered", "cut"])
+async def test_requests_and_connections_leave_nothing_to_collect(port: Port, cut: bool) -> None:
+    """They are freed when they end, also where the client resets the connection: a flood of connections makes
+    no garbage whose collection would make everybody wait."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port.number)
+    writer.write(REQUEST % b"1" + REQUEST % b"2")
+    assert await asyncio.wait_for(reader.readexactly(2 * len(ANSWER)), PATIENCE) == 2 * ANSWER
+    assert len(port.left) == 2, "the connection, and the last request"
+    if cut:
+        writer.write(REQUEST % b"hangs" + REQUEST % b"4")
+        while len(port.left) < 3:
+            await asyncio.sleep(0)
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.close()
+    await asyncio.wait_for(port.lost.wait(), PATIENCE)
+    for _ in range(5):  # the request that hung ends now
+        await asyncio.sleep(0)
+    assert len(port.left) == 0
