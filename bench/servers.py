@@ -18,8 +18,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, ClassVar, NamedTuple, TypeAlias, cast
 
-PASSWORD, SECRET = secrets.token_urlsafe(), secrets.token_urlsafe(48)
-"""New in each run, so that nobody else's gateway would let the generator in."""
+PASSWORD, SECRET = secrets.token_hex(), secrets.token_hex(48)
+"""New in each run, so that nobody else's gateway would let the generator in. Neither begins like an option."""
 SERVER_CORES, GENERATOR_CORES = {0}, {1}
 """With two cores or more every server has the first one and the generator the second: nobody measures the scheduler.
 The gateway's writer thread has to share the gateway's core."""

@@ -154,23 +154,21 @@ class Rest:
     async def _answer(self, row: Row, call: Call) -> Response:
         if row.existing is not None:
             row.existing(self._services, call.request.parameters)
-        asked = await self._build(row, call)
+        asked = self._build(row, call, await self._body(row, call))
         reply = await self._dispatcher.carry_out(call.caller, asked, partial(conditions_of, call.request))
         return _render(row, reply)
 
     async def _follow(self, row: Row, call: Call) -> Response:
         """The same list as an event stream. A client that reconnects says in a header where it continues."""
         last = call.request.headers.get("last-event-id")
-        asked = await self._build(row, call, {} if last is None else {"since": Raw(encode(last))})
+        asked = self._build(row, call, {}, {} if last is None else {"since": Raw(encode(last))})
         return Response(stream=self._streams.subscribe(call.caller, asked))
 
-    async def _build(self, row: Row, call: Call, given: Mapping[str, Raw] = NO_MEMBERS) -> Request:
-        """The request made from body, query, other members that are given, and path; later ones take precedence."""
+    def _build(self, row: Row, call: Call, members: dict[str, Raw], given: Mapping[str, Raw] = NO_MEMBERS) -> Request:
+        """The request made from the `members` of the body, the query, others that are given, and the path; later ones
+        take precedence."""
         request = call.request
-        members: dict[str, Raw] = {}
         try:
-            if row.method in METHODS_WITH_BODY:
-                members |= await self._body(request, row, self._limit(call.caller))
             members |= _query(request, row.request)
             members |= given
             for name, value in request.parameters.items():
@@ -187,8 +185,11 @@ class Rest:
         limit = self._services.settings.message_bytes
         return min(limit, ANONYMOUS_BODY) if caller.identity is ANONYMOUS else limit
 
-    async def _body(self, request: HttpRequest, row: Row, limit: int) -> dict[str, Raw]:
-        data = await body.read(request, self._admission, limit)
+    async def _body(self, row: Row, call: Call) -> dict[str, Raw]:
+        if row.method not in METHODS_WITH_BODY:
+            return {}
+        request = call.request
+        data = await body.read(request, self._admission, self._limit(call.caller))
         if not data.strip():
             if row.method == "DELETE":
                 return {}

@@ -54,7 +54,14 @@ class Application:
         request = HttpRequest(scope, receive)
         found = self._table.find(request.path)
         dialect = found[0][0].dialect if found else self._owner(request.path)
-        response = await self._respond(request, dialect, found)
+        method = dialect.method(request)
+        if found and method == "OPTIONS" and dialect.options:
+            response = Response(204, headers={"Allow": _allowed(dialect, found)})
+        else:
+            response = await self._serve(request, dialect, _route(request, method, found), found)
+        if method == "HEAD" and request.method == "POST":
+            # uvicorn leaves out the body of a HEAD; for a POST with an override we have to do it.
+            response = Response(response.status, b"", response.media_type, response.headers)
         if response.status in BODY_NOT_READ:
             response.headers["Connection"] = "close"
         if dialect.finish is not None:
@@ -71,23 +78,6 @@ class Application:
             if path.startswith(dialect.prefixes):
                 return dialect
         return self.dialects[0]
-
-    async def _respond(self, request: HttpRequest, dialect: Dialect, found: list[Found]) -> Response:
-        method = dialect.method(request)
-        if found and method == "OPTIONS" and dialect.options:
-            return Response(204, headers={"Allow": _allowed(dialect, found)})
-        wanted = "GET" if method == "HEAD" else method
-        route: Route[object] | None = None
-        for place, request.parameters in found:
-            if (route := place.routes.get(wanted)) is not None:
-                break
-        if route is not None and route.stream is not None and request.method == "GET" and request.accepts_events():
-            route = route.stream
-        response = await self._serve(request, dialect, route, found)
-        if method == "HEAD" and request.method == "POST":
-            # uvicorn leaves out the body of a HEAD; for a POST with an override we have to do it.
-            return Response(response.status, b"", response.media_type, response.headers)
-        return response
 
     async def _serve(
         self, request: HttpRequest, dialect: Dialect, route: Route[object] | None, found: list[Found]
@@ -165,6 +155,18 @@ class Application:
             await request.connection.send_in_portions(body, False, send)
         else:
             await request.connection.send_whole(response.status, headers, common, body, send)
+
+
+def _route(request: HttpRequest, method: str, found: list[Found]) -> Route[object] | None:
+    """The route of a method among the places that a path may mean; sets the parameters of the request."""
+    wanted = "GET" if method == "HEAD" else method
+    route: Route[object] | None = None
+    for place, request.parameters in found:
+        if (route := place.routes.get(wanted)) is not None:
+            break
+    if route is not None and route.stream is not None and request.method == "GET" and request.accepts_events():
+        return route.stream
+    return route
 
 
 def _sending(request: HttpRequest, response: Response, common: tuple[Header, ...], send: Send) -> Send:
