@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from hivewire.access.tenants import CLIENT, Tenants
-from hivewire.access.tokens import ACCESS, REFRESH, Claims
+from hivewire.access.tokens import ACCESS, REFRESH, Claims, Key, Previous
 from hivewire.caller import Caller
 from hivewire.hub.feed import Feed
 from hivewire.services import now
@@ -324,6 +324,24 @@ async def test_a_revoked_token_of_a_client_is_replaced_by_another(world: World) 
     await world.ask(TokenRevoke(tokenId=identity.token))
     with pytest.raises(TokenRevoked):
         world.tokens.verify(token, now())
+    assert world.tokens.verify(token_of(world), now()).login == "sync"
+
+
+async def test_a_client_gets_another_token_when_the_last_one_is_refused(world: World) -> None:
+    """After a change of the signing secret, and when the token was made by a clock that was ahead."""
+    await tenant(world, "t1")
+    await client(world, t1=["READ"])
+    found = world.tenants.client("sync")
+    assert found is not None
+    _, expires = world.tokens.of_client(found, now() + 1_000 * HOUR)
+    assert expires > now() + 1_000 * HOUR
+    token = token_of(world)
+    assert world.tokens.verify(token, now()).login == "sync"
+    world.tokens.use(Key("y" * 32, "utf8"), Previous(Key("x" * 32, "utf8"), now() + 60_000))
+    kept, expires = world.tokens.of_client(found, now())
+    assert kept == token
+    assert expires <= now() + 60_000, "it expires with its key"
+    world.tokens.use(Key("y" * 32, "utf8"), None)
     assert world.tokens.verify(token_of(world), now()).login == "sync"
 
 

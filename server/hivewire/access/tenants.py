@@ -52,14 +52,13 @@ class ApiClient(Struct):
     """A client as it is now. Every change of its record makes a new object.
 
     `number` is the number of the record, which is never used for another client. `token` is the token that was issued
-    last, with its expiry, and `token_id` its id.
+    last.
     """
 
     number: int
     id: str
     profile: ClientProfile
-    token: tuple[str, int] | None = None
-    token_id: str = ""
+    token: str | None = None
 
     def __repr__(self) -> str:
         return f"ApiClient({self.number}, {self.id!r})"

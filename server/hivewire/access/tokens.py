@@ -320,15 +320,23 @@ class Tokens:
         return identity if tenants == identity.tenants else structs.replace(identity, tenants=tenants)
 
     def of_client(self, client: ApiClient, now: int) -> tuple[str, int]:
-        """A client's access token and its expiry. It is the same one until it expires or the client changes."""
-        if client.token is None or client.token[1] - now < SHORTEST or client.token_id in self.revocations:
+        """A client's access token and its expiry. It is the same one until it is refused, or nearly expired."""
+        expires = self._expiry(client.token, now) if client.token is not None else 0
+        if client.token is None or expires - now < SHORTEST:
             tenants = {tenant: in_order(given) for tenant, given in self._tenants.grants(client).items()}
             claims = Claims(
                 [Permission.NONE], now + self.access_lifetime, ACCESS, 0, [], [], cl=client.number, tn=tenants
             )
-            claims.i, claims.j = now, client.token_id = now, _token_id()
-            client.token = self.mint(claims), claims.e
-        return client.token
+            claims.i, claims.j = now, _token_id()
+            client.token, expires = self.mint(claims), claims.e
+        return client.token, expires
+
+    def _expiry(self, token: str, now: int) -> int:
+        """The expiry of an access token, 0 when it is refused."""
+        try:
+            return self.verify(token, now).expires
+        except WireError:
+            return 0
 
     def refresh(self, token: str, now: int) -> tuple[str, User]:
         """A new access token with the rights of a refresh token (section 3.11), and its user."""
