@@ -298,7 +298,8 @@ def http_requests(folder: Path, seconds: float, say: Callable[[str], None]) -> l
         found.ratio(get, "bare get", 0.5, "REST GET / bare Starlette route"),
         found.ratio(put, "bare put", 0.5, "REST PUT / bare Starlette route"),
         *found.rows(if_match, properties),
-        found.ratio(properties, if_match, 0.8, "site property / configuration"),
+        found.ratio(properties, if_match, label="site property / configuration"),
+        found.ratio(properties, "bare put", 0.25, "PUT of a site property / bare Starlette route"),
     ]
 
 
