@@ -44,7 +44,7 @@ def dialect(context: Context) -> Dialect:
     """The token endpoint."""
     endpoint = TokenEndpoint(context)
     route = Route("POST", "/oauth/token", endpoint.client, endpoint.answer, "oauth/token")
-    return Dialect([route], _refuse, errors=(TokenRefused,), prefixes=("/oauth/",))
+    return Dialect([route], _refuse, errors=(TokenRefused,), challenge=_challenge, prefixes=("/oauth/",))
 
 
 class TokenRefused(Exception):
@@ -224,7 +224,8 @@ def _refuse(request: HttpRequest, error: Exception) -> Response:
     if isinstance(error, MethodNotAllowed | NotFound):
         return error_document(error)
     refused = error if isinstance(error, TokenRefused) else _refused(error)
-    headers = dict(_NO_STORE)
-    if refused.status == 401:
-        headers["WWW-Authenticate"] = 'Basic realm="hivewire", charset="UTF-8"'
-    return json({"error": refused.error, "error_description": str(refused)}, refused.status, headers)
+    return json({"error": refused.error, "error_description": str(refused)}, refused.status, _NO_STORE)
+
+
+def _challenge(request: HttpRequest) -> str:
+    return 'Basic realm="hivewire", charset="UTF-8"'

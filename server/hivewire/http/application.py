@@ -21,6 +21,7 @@ from hivewire.http.routes import Context, Dialect, Found, MakeDialect, Route, Ta
 from hivewire.ledger.pending import unavailable
 from hivewire.ledger.records import NotDurable
 from hivewire.transport.connection import PORTION, PROBED, Header, HttpProtocol
+from hivewire.transport.refusal import headers_of
 from hivewire_protocol.errors import InternalError, MethodNotAllowed, NotFound, TooManyRequests, WireError
 from hivewire_protocol.messages import action_of
 
@@ -101,8 +102,7 @@ class Application:
             return Response(400)
         except Exception as error:
             response = dialect.refuse(request, self._expected(error, dialect, route))
-            if isinstance(error, WireError) and "retryAfter" in error.members:
-                response.headers["Retry-After"] = str(error.members["retryAfter"])
+            response.headers |= headers_of(error, response.status, dialect.challenge(request))
         if route is None:
             if found:
                 response.headers["Allow"] = _allowed(dialect, found)

@@ -48,7 +48,4 @@ def streamed(pieces: AsyncIterable[bytes], media_type: str, status: int = 200) -
 
 def error_document(error: WireError) -> Response:
     """`{"error":code,"message":text}` and further members: DeviceHive's form, and that of paths of no dialect."""
-    response = json({"error": error.code, "message": str(error), **error.members}, error.code)
-    if error.code == 401:
-        response.headers["WWW-Authenticate"] = "Bearer"
-    return response
+    return json({"error": error.code, "message": str(error), **error.members}, error.code)

@@ -17,6 +17,7 @@ from hivewire.http.response import Response, error_document
 from hivewire.transport.admission import Admission
 from hivewire.transport.connection import Header
 from hivewire.transport.events import EventStreams
+from hivewire.transport.refusal import BEARER
 from hivewire_protocol.errors import WireError
 from hivewire_protocol.messages import Request
 
@@ -77,10 +78,15 @@ def _refuse(request: HttpRequest, error: Exception) -> Response:
     return error_document(error)
 
 
+def _challenge(request: HttpRequest) -> str:
+    return BEARER
+
+
 class Dialect(Struct):
     """A table of routes, and the form of its errors.
 
-    - `refuse` renders a WireError, or one of `errors`, which are the dialect's own; `Retry-After` is added to all;
+    - `refuse` renders a WireError, or one of `errors`, which are the dialect's own;
+    - `challenge` is the `WWW-Authenticate` of a 401;
     - `prefixes` are the paths that are the dialect's even where no route is, `unknown_path` is the text of the 404
       there, and `count_unknown` whether it counts in the metrics;
     - `method` tells the method that counts, and `options` whether OPTIONS is answered everywhere;
@@ -90,6 +96,7 @@ class Dialect(Struct):
     routes: Iterable[Route[Any]]
     refuse: Callable[[HttpRequest, Exception], Response] = _refuse
     errors: tuple[type[Exception], ...] = ()
+    challenge: Callable[[HttpRequest], str] = _challenge
     prefixes: tuple[str, ...] = ()
     method: Callable[[HttpRequest], str] = _as_sent
     options: bool = False

@@ -23,6 +23,7 @@ from websockets.http11 import Request
 
 from hivewire.transport.admission import FREE, Admission
 from hivewire.transport.back_pressure import SLICE
+from hivewire.transport.refusal import Refusal
 from hivewire_protocol.encoding import encode
 
 LINGER_SECONDS = 2.0
@@ -66,15 +67,6 @@ REST_SECONDS = 1.0
 def rest_seconds() -> float:
     """A random time, so that many connections do not continue at the same moment."""
     return REST_SECONDS * random.uniform(0.5, 1.5)  # noqa: S311 - no secret
-
-
-class Refusal(Exception):
-    """The request is answered with an error document, and the connection is closed."""
-
-    def __init__(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> None:
-        super().__init__(message)
-        self.status = status
-        self.headers = headers or {}
 
 
 def peer_address(transport: asyncio.BaseTransport) -> str:

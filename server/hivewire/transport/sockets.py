@@ -15,10 +15,11 @@ from hivewire.caller import Caller
 from hivewire.dispatch import Dispatcher
 from hivewire.telemetry import Gauges
 from hivewire.transport.admission import FREE, Admission
-from hivewire.transport.connection import PORTION, Refusal, peer_address
+from hivewire.transport.connection import PORTION, peer_address
+from hivewire.transport.refusal import BEARER, Refusal, headers_of
 from hivewire.transport.websocket import Shared, WebSocket
 from hivewire_protocol.close import Code
-from hivewire_protocol.errors import NotFound, TooManyRequests, Unavailable, WireError
+from hivewire_protocol.errors import NotFound, Unavailable, WireError
 
 Identify = Callable[..., Caller]
 """Finds the caller of a handshake request: see `hivewire.http.peer.caller_of`."""
@@ -60,10 +61,7 @@ class Sockets:
                 http=False,
             )
         except WireError as error:
-            headers = {"WWW-Authenticate": "Bearer"} if error.code == 401 else {}
-            if isinstance(error, TooManyRequests):
-                headers["Retry-After"] = str(error.members["retryAfter"])
-            raise Refusal(error.code, str(error), headers) from None
+            raise Refusal(error.code, str(error), headers_of(error, error.code, BEARER)) from None
         transport.write(_accept(request).serialize())
         socket = WebSocket(self.shared, transport, caller, server_state, next(self._numbers))
         transport.set_write_buffer_limits(high=FREE if socket.stranger else self.shared.settings.outbox_bytes)

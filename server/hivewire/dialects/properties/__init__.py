@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from functools import partial
 
 from hivewire.dialects.properties.batches import Batches
-from hivewire.dialects.properties.calls import Callers, method_of, refuse
+from hivewire.dialects.properties.calls import Callers, challenge, method_of, refuse
 from hivewire.dialects.properties.pages import Pages
 from hivewire.dialects.properties.store import Store
 from hivewire.http.request import HttpRequest
@@ -45,6 +45,7 @@ def dialect(context: Context) -> Dialect:
             for method, path, admit, handle, name in table
         ],
         partial(refuse, services),
+        challenge=challenge,
         prefixes=ROOTS,
         method=method_of,
         options=True,

@@ -133,7 +133,9 @@ def refuse(services: Services, request: HttpRequest, error: Exception) -> Respon
     assert isinstance(error, WireError)  # noqa: S101 - the dialect has no errors of its own
     call = Call(services, request)
     uri = call.base + request.path  # without the query, which may hold a token
-    response = call.answer(error_element(error, uri), error.code)
-    if error.code == 401:
-        response.headers["WWW-Authenticate"] = f'Basic realm="{REALM}"'
-    return response
+    return call.answer(error_element(error, uri), error.code)
+
+
+def challenge(request: HttpRequest) -> str:
+    """The challenge of a 401: a login and its password."""
+    return f'Basic realm="{REALM}"'

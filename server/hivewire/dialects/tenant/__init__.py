@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from hivewire.dialects.tenant import activities, documents, lists
 from hivewire.dialects.tenant.calls import Callers
-from hivewire.dialects.tenant.errors import refuse
+from hivewire.dialects.tenant.errors import challenge, refuse
 from hivewire.http.routes import Context, Dialect
 from hivewire_protocol.tenant.errors import TenantError
 
@@ -21,6 +21,7 @@ def dialect(context: Context) -> Dialect:
         routes,
         refuse,
         errors=(TenantError,),
+        challenge=challenge,
         prefixes=("/reltio/",),
         unknown_path="There is no such path; GET / lists the interfaces",
     )

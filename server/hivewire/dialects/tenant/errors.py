@@ -21,11 +21,19 @@ def refuse(request: HttpRequest, error: Exception) -> Response:
 
 def _unauthorized(request: HttpRequest, error: WireError) -> Response:
     """The error is `invalid_token` when a token was sent, so that a program fetches a new one and tries again."""
-    given = (request.header("authorization") or "").lower().startswith("bearer ")
-    word = "invalid_token" if given else "unauthorized"
-    challenge = f'Bearer realm="hivewire", error="{word}"' if given else 'Bearer realm="hivewire"'
-    how = "" if given else ": send an access token in the header Authorization: Bearer TOKEN"
-    return json({"error": word, "error_description": f"{error}{how}"}, 401, {"WWW-Authenticate": challenge})
+    if _has_token(request):
+        return json({"error": "invalid_token", "error_description": str(error)}, 401)
+    how = "send an access token in the header Authorization: Bearer TOKEN"
+    return json({"error": "unauthorized", "error_description": f"{error}: {how}"}, 401)
+
+
+def challenge(request: HttpRequest) -> str:
+    """The challenge of a 401, which says whether a token was sent (RFC 6750, section 3.1)."""
+    return 'Bearer realm="hivewire"' + (', error="invalid_token"' if _has_token(request) else "")
+
+
+def _has_token(request: HttpRequest) -> bool:
+    return (request.header("authorization") or "").lower().startswith("bearer ")
 
 
 def _problem(error: WireError) -> Response:

@@ -1,0 +1,28 @@
+"""Refusing an HTTP request: what the answers of all dialects and of handshakes have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from hivewire_protocol.errors import WireError
+
+BEARER = "Bearer"
+"""The challenge where only tokens are accepted (RFC 6750, section 3)."""
+
+
+class Refusal(Exception):
+    """The request is answered with an error document, and the connection is closed."""
+
+    def __init__(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.headers = headers or {}
+
+
+def headers_of(error: Exception, status: int, challenge: str) -> dict[str, str]:
+    """The headers that belong to an error: with a 401 the challenge (RFC 9110, section 11.6.1), and the seconds after
+    which to try again, if the error tells (section 10.2.3)."""
+    headers = {"WWW-Authenticate": challenge} if status == 401 else {}
+    if isinstance(error, WireError) and "retryAfter" in error.members:
+        headers["Retry-After"] = str(error.members["retryAfter"])
+    return headers
