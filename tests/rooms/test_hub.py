@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 import tests.world
+from hivewire import actions
 from hivewire.access.identity import ANONYMOUS, Identity
-from hivewire.access.tokens import ACCESS, Claims
+from hivewire.access.tokens import ACCESS, Claims, Key
 from hivewire.access.users import UserProfile
 from hivewire.actions.topics import CONFIGURATION
 from hivewire.caller import Caller
@@ -35,7 +36,7 @@ from hivewire_protocol import times
 from hivewire_protocol.close import Code
 from hivewire_protocol.codec import push
 from hivewire_protocol.nouns.configuration import TEXT
-from hivewire_protocol.nouns.subscription import parse_position, render_position
+from hivewire_protocol.nouns.subscription import ConfigurationSubscribe, parse_position, render_position
 from hivewire_protocol.nouns.user import Role, Status
 from hivewire_protocol.patterns import EVERYTHING, Patterns
 from hivewire_protocol.permissions import Permission
@@ -786,6 +787,21 @@ async def test_a_revoked_token_stops_pushes_at_once(world: World) -> None:
     feed.renew(structs.replace(mine.caller.identity, token="three", generation=1))
     await world.quiet()
     assert shown(mine.taken()) == [("a", 1, revision)]
+
+
+async def test_a_token_that_ends_before_the_reply_gets_no_pushes(world: World) -> None:
+    """A batch is answered when all of its requests are; the signing secret may change before that."""
+    peer = world.peer()
+    caller = peer.caller
+    caller.identity = structs.replace(caller.identity, key=world.tokens._key.mark)
+    actions.READS[ConfigurationSubscribe](world.services, caller, ConfigurationSubscribe(snapshot=False))
+    world.tokens.use(Key("y" * 32, "utf8"), None)
+    world.hub.recheck()
+    assert caller.feed is not None
+    caller.feed.begin(rpc=False)
+    await world.put("a")
+    await world.quiet()
+    assert [frame["reason"] for frame in peer.taken()] == ["Token revoked"]
 
 
 async def test_a_clock_that_is_set_back_pauses_tokens_of_its_future(world: World) -> None:

@@ -251,11 +251,16 @@ class Feed:
     def begin(self, rpc: bool) -> None:
         """Start pushing to new subscriptions, because the replies to their requests were sent."""
         starting, self.starting = self.starting, []
+        # The token may have ended since the request, when nobody could be told. `serve` suspends the feed then.
+        ended = self._host.why_paused(self) is not None
+        if ended:
+            self.paused = False
         for sub in starting:
             # The source may have moved on since the request; then the subscription catches up before it is live.
             if rpc:
                 sub.shape = shape_of(self.listener.frame, sub.topic, sub.id, True)
-            sub.live = sub.copy is None and not sub.reset and sub.offset == sub.channel.tail.source.tip
+            current = sub.offset == sub.channel.tail.source.tip
+            sub.live = sub.copy is None and not sub.reset and current and not ended
         self._host.serve(self)
 
     def find(self, number: int) -> Subscription | None:
