@@ -256,6 +256,26 @@ def test_closed_streams_are_no_traceback(logged_in: Run, arguments: list[str], c
     assert done.returncode == (arguments != ["list"]) + (arguments[0] == "import")
 
 
+def test_characters_that_the_locale_lacks_are_escapes(logged_in: Run) -> None:
+    """Tables are printed with any locale; values in pipes are UTF-8 anyway."""
+    assert logged_in("put", "cli.locale", "→" * 80).code == 0
+    for command in (["history", "cli.locale"], ["list", "cli.locale"]):
+        assert b"\\u2192\\u2192" in raw_on_terminal(*command, PYTHONIOENCODING="latin-1", COLUMNS="60")
+
+
+def test_a_file_name_that_is_not_text_is_an_escape(logged_in: Run, tmp_path: Path) -> None:
+    """A command that did its work on such a file says so, in every form."""
+    assert logged_in("put", "cli.bytes", "1").code == 0
+    for number, form in enumerate(("table", "json", "yaml", "value")):
+        file = os.fsdecode(os.fsencode(tmp_path) + b"/\xff%d" % number)
+        outcome = logged_in("export", "cli.bytes", "--output", file, "-o", form)
+        assert (outcome.code, outcome.err) == (0, "")
+        assert "\\udcff" in outcome.out
+        assert os.path.exists(file)
+    refused = logged_in("export", "cli.bytes", "--output", file, "--json")
+    assert (refused.code, "\\udcff3 exists already" in json.loads(refused.err)["error"]) == (1, True)
+
+
 def test_a_terminal_that_knows_no_colours_gets_none(logged_in: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """With NO_COLOR or TERM=dumb there are no escape sequences in tables, differences and watches."""
     assert logged_in("put", "cli.plain", "1").code == 0

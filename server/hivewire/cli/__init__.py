@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from importlib import import_module
+from io import TextIOWrapper
 from typing import Any
 
 import click
@@ -189,10 +191,17 @@ def main() -> None:
 
 
 def _open_standard_streams() -> None:
-    """Open those that are closed, as after `>&-`, on nothing. Otherwise the next socket would be standard output."""
+    """Open those that are closed, as after `>&-`, on nothing. Otherwise the next socket would be standard output.
+
+    Characters that the locale of standard output does not have, and bytes in file names that are no characters, are
+    written as escapes.
+    """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w" if number else "r", encoding="utf-8"))  # noqa: SIM115 - it stays open
+    if isinstance(sys.stdout, TextIOWrapper):
+        with suppress(OSError):  # somebody put a pipe in the place of the file that it was
+            sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _report(error: Exception, form: str | None = None) -> int:
@@ -204,9 +213,9 @@ def _report(error: Exception, form: str | None = None) -> int:
         click.echo(error.format_message())
         return 0
     if form == "json":
-        from hivewire.cli.output import echo_json
+        from hivewire.cli.output import echo_json, encodable
 
-        echo_json({"error": _words(error), "code": getattr(error, "code", None)}, err=True)
+        echo_json({"error": encodable(_words(error)), "code": getattr(error, "code", None)}, err=True)
     else:
         click.echo(f"hivewire: error: {_words(error)}", err=True)
     if isinstance(error, Unreachable):

@@ -69,7 +69,8 @@ def show(rows: Iterable[Row], form: str | None, columns: Columns, value: str) ->
 def tell(row: Row, form: str | None, words: str, value: str) -> None:
     """Print a result: the sentence `words`, unless `form` asks for the row or its value."""
     if not in_words(form):
-        print_row(row, form, value)
+        row = {name: encodable(told) if isinstance(told, str) else told for name, told in row.items()}
+        print_row(row, form, encodable(value))
     elif words:
         click.echo(words)
 
@@ -140,6 +141,11 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def encodable(text: str) -> str:
+    """The text with escapes for what UTF-8 cannot encode: file names may have bytes that are no characters."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def on_one_line(text: str) -> str:
