@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 
 import pytest
@@ -11,8 +12,9 @@ from hivewire.caller import Caller
 from hivewire_protocol.errors import AccessDenied, OutOfBounds, WireError
 from hivewire_protocol.nouns.audit import AuditList
 from hivewire_protocol.nouns.client import ClientInsert
-from hivewire_protocol.nouns.identity import Token, TokenCreate, TokenPayload
+from hivewire_protocol.nouns.identity import Token, TokenCreate, TokenPayload, TokenRevoke
 from hivewire_protocol.nouns.tenant import TenantInsert
+from hivewire_protocol.nouns.user import UserUpdate, UserUpdateFields
 from hivewire_protocol.permissions import Permission
 from tests.world import JOHN, STAFF, World, opened
 
@@ -22,6 +24,23 @@ async def world() -> AsyncIterator[World]:
     """A gateway with its staff."""
     async with opened() as world:
         yield world
+
+
+async def test_the_audit_says_what_of_a_user_was_changed(world: World) -> None:
+    """Roles, statuses, passwords and revocations, so that everybody can see who made whom an administrator."""
+    await world.ask(UserUpdate(userId=JOHN, user=UserUpdateFields(role=0, password="another one")))
+    await world.ask(UserUpdate(userId=JOHN, user=UserUpdateFields(status=1, data={"a": "b"})))
+    await world.ask(UserUpdate(userId=JOHN, user=UserUpdateFields(data={"a": "b"})))
+    await world.ask(TokenRevoke(userId=JOHN))
+    rows = (await world.ask(AuditList(kind="user", subject="john"))).rows
+    details = [json.loads(bytes(row.detail)) for row in rows]
+    assert [detail.get("description") for detail in details] == [
+        "tokens revoked",
+        None,
+        "status locked out, data",
+        "role admin, password",
+        "role client, status active",
+    ]
 
 
 async def test_logins_tokens_and_changes_are_in_the_audit(world: World) -> None:

@@ -112,9 +112,10 @@ class Users:
     def write(
         self, login: str, profile: UserProfile, author: str | None, preconditions: tuple[Precondition, ...] = ()
     ) -> Transaction:
-        """The transaction that stores a user."""
-        content = msgspec.json.encode(profile)
-        return Transaction([Write(KIND, login, content, "application/json", None, preconditions)], author)
+        """The transaction that stores a user. Its description says what is new, for the audit."""
+        content, former = msgspec.json.encode(profile), self._by_login.get(login)
+        news = _news(former.profile if former is not None else None, profile)
+        return Transaction([Write(KIND, login, content, "application/json", news, preconditions)], author)
 
     def logged_in(self, user: User) -> None:
         """Remember the time of a login."""
@@ -158,3 +159,19 @@ class Users:
             await self.save_last_logins()
         except NotDurable as error:
             log.warning("last logins were not saved", reason=str(error))
+
+
+def _news(old: UserProfile | None, new: UserProfile) -> str | None:
+    """Such as `role admin, password`; neither a password nor data are in it."""
+    news = []
+    if old is None or old.role != new.role:
+        news.append(f"role {Role(new.role).name.lower()}")
+    elif old.generation != new.generation:
+        news.append("tokens revoked")
+    if old is None or old.status != new.status:
+        news.append(f"status {Status(new.status).name.lower().replace('_', ' ')}")
+    if old is not None and old.password_hash != new.password_hash:
+        news.append("password")
+    if old is not None and (old.data, old.intro_reviewed) != (new.data, new.intro_reviewed):
+        news.append("data")
+    return ", ".join(news) or None

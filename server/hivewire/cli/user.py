@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from msgspec import structs
 
 from hivewire.cli.gateway import connected, reach, token_option, url_option
 from hivewire.cli.help import Group
@@ -256,8 +257,10 @@ async def _update_file(login: str, fields: dict[str, Any], data: Path) -> None:
         found = store.users.by_login(login)
         if found is None:
             raise click.ClickException(f"there is no user {login} in {data}")
-        profile = found.profile.with_role(fields.get("role", found.profile.role))
+        former = found.profile
+        profile = structs.replace(
+            former.with_role(fields.get("role", former.role)), status=fields.get("status", former.status)
+        )
         if "password" in fields:
             profile.password_hash = await store.passwords.hash(fields["password"])
-        profile.status = fields.get("status", profile.status)
         await store.ledger.commit(store.users.write(login, profile, None))

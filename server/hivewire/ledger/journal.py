@@ -27,6 +27,7 @@ from typing import Protocol, TypeAlias
 from msgspec import Struct
 
 from hivewire.ledger.records import AuditFilter, AuditRow, Change, Outline
+from hivewire_protocol.encoding import encode
 
 NO_HISTORY = frozenset({"secret", "user", "client"})
 """Kinds whose older changes are not kept: no history of password hashes and signing secrets."""
@@ -57,8 +58,9 @@ Take: TypeAlias = Callable[[Entry], None]
 def audit_row(change: Change) -> AuditRow:
     """The row for a change of a kind in AUDITED, without the content, which has hashes of secrets."""
     operation = "delete" if change.content is None else "put"
-    detail = f'{{"operation":"{operation}","version":{change.version},"revision":{change.revision}}}'
-    return AuditRow(change.time, change.kind, change.key, change.id, change.author, detail=detail)
+    members = {"operation": operation, "version": change.version, "revision": change.revision}
+    detail = encode(members | ({"description": change.description} if change.description is not None else {}))
+    return AuditRow(change.time, change.kind, change.key, change.id, change.author, detail=detail.decode())
 
 
 class Journal(Protocol):
