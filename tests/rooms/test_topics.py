@@ -59,7 +59,8 @@ class Reader:
         dispatcher = Dispatcher(world.services, {**actions.READS, type(request): subscribe}, actions.WRITES)
         identity = Identity(JOHN, "john", now() + HOUR, 1 << right, None, None)
         caller = Caller("10.0.0.1", "h", http=True, identity=identity)
-        self.stream: EventStream = EventStreams(dispatcher).subscribe(caller, request)
+        self.streams = EventStreams(dispatcher)
+        self.stream: EventStream = self.streams.subscribe(caller, request)
         self._text = ""
         scope = {"hivewire.connection": SimpleNamespace(streaming=False, unsent=0)}
         self.answering = asyncio.create_task(self.stream(scope, self._receive, self._send))
@@ -115,6 +116,16 @@ async def test_a_stream_needs_the_right_of_its_own_request(world: World, message
     await reader.answering
     [closed] = await reader.events(1)
     assert closed == ["event: close", 'data: {"code":401,"reason":"User is locked or disabled"}']
+
+
+async def test_a_stream_never_tells_its_client_to_reconnect_at_once(world: World, messages: Messages) -> None:
+    """`EventSource` keeps that time, and would ask hundreds of times a second until the gateway is back."""
+    reader = Reader(world, MessageSubscribe(), Permission.GET_DEVICE_NOTIFICATION)
+    await reader.events(1)
+    reader.streams.drain(0.0)
+    await reader.answering
+    [[_, retry, _]] = await reader.events(1)
+    assert retry == "retry: 100"
 
 
 @pytest.mark.parametrize("topic", TOPICS, ids=lambda topic: topic.name)

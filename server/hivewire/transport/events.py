@@ -27,6 +27,9 @@ WRITE = 64 << 10
 LOOK_SECONDS = 0.5
 """Interval of checks whether a slow peer has read anything."""
 
+LEAST_RETRY = 100
+"""Least milliseconds after which a client is told to reconnect. `EventSource` waits as long after each failure, too."""
+
 HEADERS = [
     (b"content-type", b"text/event-stream"),
     (b"cache-control", b"no-store"),
@@ -63,7 +66,7 @@ class EventStreams:
         """End all streams. Each client is told to reconnect at a random time within `spread` seconds."""
         self.draining = True
         for stream in self.open:
-            milliseconds = random.randrange(int(spread * 1_000) + 1)  # noqa: S311 - no secret
+            milliseconds = max(LEAST_RETRY, random.randrange(int(spread * 1_000) + 1))  # noqa: S311 - no secret
             reason = TABLE[Code.GOING_AWAY].reason.format(ms=milliseconds)
             stream.finish(Code.GOING_AWAY, reason, b"retry: %d\n" % milliseconds)
 
