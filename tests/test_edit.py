@@ -104,6 +104,16 @@ def test_a_file_that_is_not_json_is_named_with_its_line(logged_in: Run, tmp_path
     assert piped.stderr.startswith(b"hivewire: error: standard input is not JSON: line 1, column 1: ")
 
 
+def test_a_file_that_is_no_dump_is_named_with_its_line(run: Run, tmp_path: Path) -> None:
+    """`load` ends with 2 as well, and makes no data file."""
+    file = tmp_path / "broken.jsonl"
+    file.write_text('{"line":"dump","format":1}\n{"a":\n')
+    outcome = run("load", str(file), "--data", str(tmp_path / "new.db"))
+    assert (outcome.code, outcome.out) == (2, "")
+    assert outcome.err.startswith(f"hivewire: error: {file}: line 2 is not a line of a dump: ")
+    assert not (tmp_path / "new.db").exists()
+
+
 def test_an_editor_that_does_not_start_is_explained(
     logged_in: Run, editor: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,6 +12,8 @@ from typing import BinaryIO
 import click
 
 from hivewire.cli.backup import config_option, data_file, data_option, working
+from hivewire.cli.document import label
+from hivewire.cli.errors import BadInput
 from hivewire.cli.output import output_option, tell
 from hivewire.ledger import backup as files
 from hivewire.ledger import dump as dumps
@@ -81,7 +83,10 @@ def load(file: BinaryIO, data: str | None, config: Path | None, form: str | None
     """
     target = data_file(data, config)
     with working("loading"):
-        count = dumps.load(file, target)
+        try:
+            count = dumps.load(file, target)
+        except dumps.BadDump as error:
+            raise BadInput(f"{label(file)}: {error}") from None
     tell({"data": str(target), "changes": count}, form, f"{target} is loaded: {count:,} changes", str(target))
 
 

@@ -39,6 +39,10 @@ Number: TypeAlias = Annotated[int, Meta(ge=0, le=1 << 52)]
 """What a revision can be, so that its place in the file is one that SQLite has."""
 
 
+class BadDump(JournalError):
+    """The lines are not a whole dump that this version can load; the message says which line."""
+
+
 class Head(Struct, tag="dump", tag_field="line", forbid_unknown_fields=True):
     """The first line."""
 
@@ -153,7 +157,7 @@ def _lines(connection: sqlite3.Connection) -> Iterator[Line]:
 def load(lines: Iterable[bytes], target: Path) -> int:
     """Make the new ledger `target` from the lines of a dump, under a new epoch. Returns the number of changes.
 
-    It appears whole or not at all. Raises JournalError, with a sentence for the operator.
+    It appears whole or not at all. Raises BadDump, or JournalError, with a sentence for the operator.
     """
     target = resolved(target)
     if target.exists():
@@ -177,17 +181,17 @@ def _fill(connection: sqlite3.Connection, lines: Iterable[bytes]) -> int:
     line: Line | None = None
     for number, text in enumerate(lines, 1):
         if isinstance(line, End):
-            raise JournalError(f"line {number}: the dump continues after its end line")
+            raise BadDump(f"line {number}: the dump continues after its end line")
         line = _line(number, text)
         match line:
             case Note():
                 connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", ("note:" + line.name, line.value))
             case Logged():
                 if line.revision < max(last, 1):
-                    raise JournalError(f"line {number}: revision {line.revision} comes after {last}")
+                    raise BadDump(f"line {number}: revision {line.revision} comes after {last}")
                 position = position + 1 if line.revision == last else 0
                 if position == ROOM:
-                    raise JournalError(f"line {number}: revision {last} has more than {ROOM} changes")
+                    raise BadDump(f"line {number}: revision {last} has more than {ROOM} changes")
                 last = line.revision
                 count += 1
                 _insert(connection, line, last * ROOM + position, number)
@@ -198,9 +202,9 @@ def _fill(connection: sqlite3.Connection, lines: Iterable[bytes]) -> int:
                     f"INSERT OR REPLACE INTO audit ({AUDIT_COLUMNS}) VALUES ({','.join('?' * len(row))})", row
                 )
             case End() if line.changes != count:
-                raise JournalError(f"line {number}: the end line says {line.changes} changes, but the dump has {count}")
+                raise BadDump(f"line {number}: the end line says {line.changes} changes, but the dump has {count}")
     if not isinstance(line, End):
-        raise JournalError("the dump has no end line; it is incomplete")
+        raise BadDump("the dump has no end line; it is incomplete")
     return count
 
 
@@ -208,11 +212,11 @@ def _line(number: int, text: bytes) -> Line:
     try:
         line: Line = _decode(text)
     except msgspec.DecodeError as error:
-        raise JournalError(f"line {number} is not a line of a dump: {error}") from None
+        raise BadDump(f"line {number} is not a line of a dump: {error}") from None
     if isinstance(line, Head) != (number == 1):
-        raise JournalError(f"line {number}: a dump begins with its only line of the kind 'dump'")
+        raise BadDump(f"line {number}: a dump begins with its only line of the kind 'dump'")
     if isinstance(line, Head) and line.format != FORMAT:
-        raise JournalError(f"the dump has format {line.format}, but this version of Hivewire reads format {FORMAT}")
+        raise BadDump(f"the dump has format {line.format}, but this version of Hivewire reads format {FORMAT}")
     return line
 
 
@@ -224,6 +228,6 @@ def _insert(connection: sqlite3.Connection, line: Logged, place: int, number: in
         try:
             content = base64.b64decode(line.base64, validate=True)
         except ValueError as error:
-            raise JournalError(f"line {number}: base64: {error}") from None
+            raise BadDump(f"line {number}: base64: {error}") from None
     members = [place, *(getattr(line, name) for name in _COLUMNS.split(", ")[:-1]), content]
     connection.execute(f"INSERT INTO change (place, {_COLUMNS}) VALUES ({','.join('?' * len(members))})", members)
