@@ -143,6 +143,17 @@ async def test_a_dump_whose_reader_waits_lets_the_wal_be_written_back(data: Path
     assert [json.loads(line)["line"] for line in lines] == ["dump", "change", "end"]
 
 
+async def test_an_output_that_fails_is_not_called_a_fault_of_the_ledger(data: Path) -> None:
+    """Its own error comes out: that of a closed pipe is no error at all for the command line."""
+    await filled(data, Retention(2, 5, 7.0))
+
+    def write(line: bytes) -> None:
+        raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        dump(data, write)
+
+
 def change(**members: Any) -> bytes:
     """A line of a dump with these members changed."""
     return json.dumps(LINE | members).encode()

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import errno
 import os
+import shutil
 import signal
 import sqlite3
 import stat
@@ -14,7 +15,7 @@ import subprocess
 import sys
 import textwrap
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -108,6 +109,15 @@ async def test_a_file_that_is_not_a_database_is_refused(data: Path, content: byt
     assert "is not a Hivewire ledger" in (said := await refusal(data))
     assert str(data) in said
     assert "left untouched" in said
+
+
+@pytest.mark.parametrize(("make", "words"), [(os.mkdir, "a directory"), (os.mkfifo, "not a regular file")])
+async def test_what_is_no_regular_file_is_refused(data: Path, make: Callable[[Path], None], words: str) -> None:
+    """At once: opening a named pipe would wait for its writer."""
+    make(data)
+    with pytest.raises(JournalError, match=f"is {words}; name a file"):
+        await Ledger(SqliteJournal(data), lambda: 1).open()
+    assert os.listdir(data.parent) == [data.name]
 
 
 @pytest.mark.parametrize("mode", ["DELETE", "WAL"])
@@ -318,6 +328,29 @@ async def test_a_read_only_file_can_be_read(data: Path, mode: int, folder_mode: 
         "not durable 1 False",
         "not durable 1 False",
     ]
+    assert data.read_bytes() == before
+
+
+COMMAND = """
+    import sys
+    from hivewire import cli
+    cli.main()
+    """
+
+
+@pytest.mark.parametrize("command", ["user unlock admin", "tenant add t9", "vacuum"])
+async def test_commands_say_that_a_file_is_read_only(data: Path, command: str) -> None:
+    """In one line, and the file stays as it is."""
+    shutil.copy(Path(__file__).parent / "files" / "2.ledger", data)
+    ledger = Ledger(SqliteJournal(data), lambda: 1)
+    await ledger.open()
+    await ledger.close()
+    before = data.read_bytes()
+    data.chmod(0o400)
+    found = process(COMMAND, *command.split(), "--data", data, powerless=True)
+    assert (found.returncode, found.stdout, found.stderr.count("\n")) == (1, "", 1)
+    assert found.stderr.startswith("hivewire: error: ")
+    assert "read-only" in found.stderr or "readonly" in found.stderr
     assert data.read_bytes() == before
 
 

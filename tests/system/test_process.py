@@ -348,12 +348,13 @@ def test_bad_tls_files_are_refused(data: Path, tmp_path: Path) -> None:
     text.write_text("no certificate")
     missing = folder / "missing.pem"
     for certificate, key, words in (
-        (text, text, ("tls_certificate", "tls_key", str(text))),
+        (text, text, ("tls_certificate", "tls_key", str(text), "they must be a certificate and its key, in PEM")),
         (missing, text, (f"cannot read tls_certificate {missing}",)),
         (text, missing, (f"cannot read tls_key {missing}",)),
     ):
         found = hivewire("serve", "--port", "0", "--data", data, "--tls-certificate", certificate, "--tls-key", key)
         fails(found, *words)
+        assert "None" not in found.stderr
     assert os.listdir(data.parent) == ["tls"]
 
 

@@ -60,8 +60,10 @@ def _output(file: Path) -> Iterator[BinaryIO]:
             yield output
             output.flush()
             os.fsync(output.fileno())
-    except BaseException:
+    except BaseException as error:
         file.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise click.ClickException(f"cannot write {file}: {error.strerror}") from None
         raise
 
 

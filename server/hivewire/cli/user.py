@@ -246,6 +246,7 @@ def _found(remote: Remote, login: str) -> Row:
 
 async def _update_file(login: str, fields: dict[str, Any], data: Path) -> None:
     """The same on the file itself. Its lock ensures that no gateway is running on it."""
+    from hivewire.ledger.records import NotDurable
     from hivewire.settings import Settings, StartError
     from hivewire.store import open_store
 
@@ -263,4 +264,7 @@ async def _update_file(login: str, fields: dict[str, Any], data: Path) -> None:
         )
         if "password" in fields:
             profile.password_hash = await store.passwords.hash(fields["password"])
-        await store.ledger.commit(store.users.write(login, profile, None))
+        try:
+            await store.ledger.commit(store.users.write(login, profile, None))
+        except NotDurable as error:
+            raise click.ClickException(str(error)) from None

@@ -105,7 +105,7 @@ def dump(source: Path, write: Callable[[bytes], object]) -> int:
     """Hand everything in the ledger at `source` to `write`, a line at a time. Returns the number of changes.
 
     It is the state of one moment, also while a gateway runs, and `write` may take any time. Raises JournalError, with a
-    sentence for the operator.
+    sentence for the operator, and what `write` raises.
     """
     source = resolved(source)
     if not source.exists():
@@ -114,12 +114,13 @@ def dump(source: Path, write: Callable[[bytes], object]) -> int:
         version = require_whole(source).version
         if version != SCHEMA_VERSION:
             raise JournalError(f"{source} has schema version {version}; start the gateway once, which migrates it")
-        count = 0
-        with closing(_copied(source)) as connection:
-            for line in _lines(connection):
-                count += isinstance(line, Logged)
-                write(_encode(line) + b"\n")
-        write(_encode(End(count)) + b"\n")
+        connection = _copied(source)
+    count = 0
+    with closing(connection):
+        for line in _lines(connection, source):
+            count += isinstance(line, Logged)
+            write(_encode(line) + b"\n")
+    write(_encode(End(count)) + b"\n")
     return count
 
 
@@ -134,24 +135,26 @@ def _copied(source: Path) -> sqlite3.Connection:
         return sqlite3.connect(location(place, "ro"), uri=True, isolation_level=None)
 
 
-def _lines(connection: sqlite3.Connection) -> Iterator[Line]:
-    yield Head(FORMAT)
-    for name, value in connection.execute(
-        "SELECT substr(name, 6), value FROM meta WHERE name LIKE 'note:%' ORDER BY name"
-    ):
-        yield Note(name, value)
-    for *members, content in connection.execute(f"SELECT place / {ROOM}, {_COLUMNS} FROM change ORDER BY place"):
-        change = Logged(*members)
-        if content is not None:
-            try:
-                change.text = content.decode()
-            except UnicodeDecodeError:
-                change.base64 = base64.b64encode(content).decode()
-        yield change
-    if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'audit'").fetchone():
-        for row in connection.execute(f"SELECT {AUDIT_COLUMNS} FROM audit ORDER BY number"):
-            members = dict(zip(Audited.__struct_fields__, row, strict=True))
-            yield Audited(**members | {"detail": msgspec.Raw(members["detail"].encode())})
+def _lines(connection: sqlite3.Connection, source: Path) -> Iterator[Line]:
+    """Everything in the copy of `source`. Errors of who takes the lines are not told as errors of `source`."""
+    with told(f"cannot dump {source}"):
+        yield Head(FORMAT)
+        for name, value in connection.execute(
+            "SELECT substr(name, 6), value FROM meta WHERE name LIKE 'note:%' ORDER BY name"
+        ):
+            yield Note(name, value)
+        for *members, content in connection.execute(f"SELECT place / {ROOM}, {_COLUMNS} FROM change ORDER BY place"):
+            change = Logged(*members)
+            if content is not None:
+                try:
+                    change.text = content.decode()
+                except UnicodeDecodeError:
+                    change.base64 = base64.b64encode(content).decode()
+            yield change
+        if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'audit'").fetchone():
+            for row in connection.execute(f"SELECT {AUDIT_COLUMNS} FROM audit ORDER BY number"):
+                members = dict(zip(Audited.__struct_fields__, row, strict=True))
+                yield Audited(**members | {"detail": msgspec.Raw(members["detail"].encode())})
 
 
 def load(lines: Iterable[bytes], target: Path) -> int:

@@ -157,7 +157,7 @@ def check_tls(settings: Settings) -> None:
     except ssl.SSLError as error:
         raise StartError(
             f"cannot use tls_certificate {settings.tls_certificate} and tls_key {settings.tls_key}: they must be a"
-            f" certificate and its key, in PEM ({error.reason})"
+            f" certificate and its key, in PEM" + (f" ({error.reason})" if error.reason else "")
         ) from None
 
 

@@ -120,8 +120,9 @@ class FileLock:
         """Take the lock; create the data file if it does not exist. Raises JournalError that names the lock's owner."""
         if not self._guarded.parent.is_dir():
             raise JournalError(f"cannot use {self._guarded}: the directory {self._guarded.parent} does not exist")
-        if self._guarded.is_dir():
-            raise JournalError(f"cannot use {self._guarded}: it is a directory; name a file")
+        if self._guarded.exists() and not self._guarded.is_file():
+            what = "a directory" if self._guarded.is_dir() else "not a regular file"
+            raise JournalError(f"cannot use {self._guarded}: it is {what}; name a file")
         path = lock_of(self._guarded)
         try:
             self._take(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW)
