@@ -20,21 +20,21 @@ class Code(IntEnum):
     TOO_MANY_FAILURES = 4029
 
 
-class Close(NamedTuple):
+class Meaning(NamedTuple):
     """The reason that goes with a code, and the advice for the client."""
 
     reason: str
     reconnect: str
 
 
-TABLE: dict[Code, Close] = {
-    Code.GOING_AWAY: Close("server going away; retry={ms}", "yes, after ms"),
-    Code.PROTOCOL_ERROR: Close("protocol error", "no"),
-    Code.UNSUPPORTED_DATA: Close("binary frames are not spoken here", "no"),
-    Code.INVALID_TEXT: Close("text that is not UTF-8", "no"),
-    Code.TOO_LARGE: Close("message larger than the limit", "no"),
-    Code.INTERNAL_ERROR: Close("internal error, or no pong", "yes"),
-    Code.SLOW_CONSUMER: Close("slow consumer", "yes"),
-    Code.NOT_AUTHENTICATED: Close("not authenticated in time", "yes, and authenticate"),
-    Code.TOO_MANY_FAILURES: Close("too many failed authentications", "yes, later"),
+TABLE: dict[Code, Meaning] = {
+    Code.GOING_AWAY: Meaning("server going away; retry={ms}", "yes, after ms"),
+    Code.PROTOCOL_ERROR: Meaning("protocol error", "no"),
+    Code.UNSUPPORTED_DATA: Meaning("binary frames are not spoken here", "no"),
+    Code.INVALID_TEXT: Meaning("text that is not UTF-8", "no"),
+    Code.TOO_LARGE: Meaning("message larger than the limit", "no"),
+    Code.INTERNAL_ERROR: Meaning("internal error, or no pong", "yes"),
+    Code.SLOW_CONSUMER: Meaning("slow consumer", "yes"),
+    Code.NOT_AUTHENTICATED: Meaning("not authenticated in time", "yes, and authenticate"),
+    Code.TOO_MANY_FAILURES: Meaning("too many failed authentications", "yes, later"),
 }

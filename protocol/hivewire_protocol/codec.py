@@ -67,7 +67,7 @@ class Call(Struct, gc=False):
     rpc: bool = False
     reply_wanted: bool = True
     size: int = 0
-    batch: Batch | None = None
+    batch: RpcBatch | None = None
     pending: bool = False
 
     def fail(self, error: WireError) -> None:
@@ -75,7 +75,7 @@ class Call(Struct, gc=False):
         self.error = error.alone()
 
 
-class Batch:
+class RpcBatch:
     """The answers to one JSON-RPC batch, gathered in order until all are there.
 
     `full` is true once an answer did not fit; further answers need not be computed.

@@ -50,7 +50,7 @@ and writing, and two attempts are nearly always enough."""
 _T = TypeVar("_T")
 
 
-class Author(NamedTuple):
+class Saver(NamedTuple):
     """The caller that saves a document. `number` is the number of the tenant's record when the request came in; `still`
     raises WireError when the caller has lost the right to save since."""
 
@@ -60,7 +60,7 @@ class Author(NamedTuple):
     still: Callable[[], object]
 
 
-class Header(Struct):
+class HeadLine(Struct):
     """The first line. `tenant` is the number of the tenant's record, so that a tenant that is created again under its
     old id starts empty. `differences` is the length of the second line, `warnings` the number of findings."""
 
@@ -77,7 +77,7 @@ class Header(Struct):
 class Stored(Struct):
     """One stored version of a document."""
 
-    header: Header
+    header: HeadLine
     change: Change
     start: int
 
@@ -117,7 +117,7 @@ def stored_of(change: Change) -> Stored:
     """The version that a change wrote. The change must not be a delete."""
     content = change.content or b""
     end = content.index(b"\n")
-    header = msgspec.json.decode(content[:end], type=Header)
+    header = msgspec.json.decode(content[:end], type=HeadLine)
     return Stored(header, change, end + 1 + header.differences + 1)
 
 
@@ -184,7 +184,7 @@ class Documents:
         return await self._read(tenant, len(body), work.find, body, self._rules)
 
     async def save(
-        self, author: Author, body: bytes | None, since: Sequence[str], edit: work.Edit | None = None
+        self, author: Saver, body: bytes | None, since: Sequence[str], edit: work.Edit | None = None
     ) -> Save:
         """Save a whole document (section 3), or an edit of the stored one (sections 2.2 to 2.4).
 
@@ -202,7 +202,7 @@ class Documents:
             raise Unavailable("the configuration is being changed too often; try again")
 
     async def _try(
-        self, author: Author, body: bytes | None, since: Sequence[str], edit: work.Edit | None, stored: Stored | None
+        self, author: Saver, body: bytes | None, since: Sequence[str], edit: work.Edit | None, stored: Stored | None
     ) -> Save | None:
         """One attempt to replace a version; None when the stored version changed meanwhile."""
         before = stored.header if stored is not None else None
@@ -225,7 +225,7 @@ class Documents:
         if self._tenants.number(author.tenant) != author.number:
             raise NotDefined
         differences = _encoded(saved.differences)
-        header = Header(
+        header = HeadLine(
             counter=saved.counter,
             tenant=author.number,
             differences=len(differences),

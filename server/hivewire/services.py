@@ -8,7 +8,7 @@ from msgspec import Struct, field
 
 from hivewire.access.passwords import Passwords
 from hivewire.access.tenants import Tenants
-from hivewire.access.throttle import Strangers, Throttle
+from hivewire.access.throttle import AnonymousRate, Throttle
 from hivewire.access.tokens import Tokens
 from hivewire.access.users import Users
 from hivewire.documents import Documents
@@ -35,7 +35,7 @@ class Services(Struct):
     resources: Resources
     workers: Workers
     documents: Documents
-    strangers: Strangers = field(default_factory=lambda: Strangers(time.monotonic))
+    anonymous_rate: AnonymousRate = field(default_factory=lambda: AnonymousRate(time.monotonic))
 
 
 def now() -> int:

@@ -20,7 +20,7 @@ from hivewire.caller import Caller
 from hivewire.dispatch import Dispatcher
 from hivewire.ledger.pending import PendingWrite, conclude
 from hivewire.ledger.records import Outcome
-from hivewire_protocol.codec import Batch, Call, answer, decode, refuse
+from hivewire_protocol.codec import Call, RpcBatch, answer, decode, refuse
 from hivewire_protocol.errors import TooLarge, TooManyRequests
 from hivewire_protocol.messages import Reply
 
@@ -102,7 +102,7 @@ class Session:
         calls = [found] if isinstance(found, Call) else found
         services, taken = self._dispatcher.services, True
         try:
-            services.strangers.count(services.settings, self.caller.address, len(calls))
+            services.anonymous_rate.count(services.settings, self.caller.address, len(calls))
         except TooManyRequests as error:
             taken = False
             for call in calls:
@@ -142,7 +142,7 @@ class Session:
 
     def _receive_batch(self, calls: list[Call], size: int) -> None:
         """Queue the calls of a JSON-RPC batch."""
-        batch = Batch(len(calls))
+        batch = RpcBatch(len(calls))
         for call in calls:
             call.batch = batch
         self._line_up(calls, size)

@@ -22,7 +22,7 @@ import pytest
 from hivewire.dialects import properties
 from hivewire.dialects.properties.credentials import SiteCaller
 from hivewire.dialects.properties.server_tokens import signature
-from hivewire.dialects.properties.store import Condition, Store
+from hivewire.dialects.properties.store import EtagCondition, PropertyStore
 from hivewire.http.routes import Context
 from hivewire.ledger.records import Write
 from hivewire.transport.admission import Admission
@@ -902,11 +902,11 @@ def test_a_batch_stops_at_the_limit(permissive: httpx.Client) -> None:
 async def test_puts_of_one_commit_stop_at_the_limit() -> None:
     """Section 11, row 8: writes before a PUT in its commit count, updates and deletes too."""
     world = await World().open()
-    store = Store(world.services)
+    store = PropertyStore(world.services)
     await world.store("known")
 
     def put(name: str) -> Write:
-        return Write("configuration", name, b"x", "a/b", None, (Condition(ENTRY, None, 4),))
+        return Write("configuration", name, b"x", "a/b", None, (EtagCondition(ENTRY, None, 4),))
 
     writes = [put(f"new {n}") for n in range(5)]
     writes += [Write("configuration", "new 0", None), put("another"), put("one too many")]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from hivewire_protocol import codec
 from hivewire_protocol.catalogue import REQUESTS
-from hivewire_protocol.codec import MAX_BATCH, MAX_REPLY, Batch, Call
+from hivewire_protocol.codec import MAX_BATCH, MAX_REPLY, Call, RpcBatch
 from hivewire_protocol.encoding import encode
 from hivewire_protocol.errors import InternalError, InvalidParameters, MalformedJson, Unavailable, VersionConflict
 from hivewire_protocol.messages import NOTHING, Reply
@@ -612,7 +612,7 @@ def test_in_a_batch_answers_that_do_not_fit_get_413() -> None:
         b"[" + b",".join(b'{"jsonrpc":"2.0","id":%d,"method":"token/refresh"}' % n for n in (1, 2, 3)) + b"]"
     )
     assert isinstance(calls, list)
-    batch = Batch(len(calls))
+    batch = RpcBatch(len(calls))
     large, small = token_of(600_000), token_of(100)
     assert batch.add(calls[0], codec.answer(calls[0], large)) is None
     assert batch.add(calls[1], codec.answer(calls[1], large)) is None
@@ -633,13 +633,13 @@ def test_a_batch_leaves_notifications_out() -> None:
         b'{"jsonrpc":"2.0","method":"x"}]'
     )
     assert isinstance(calls, list)
-    batch = Batch(3)
+    batch = RpcBatch(3)
     assert [batch.add(call, codec.answer(call, NOTHING)) for call in calls] == [
         None,
         None,
         b'[{"jsonrpc":"2.0","id":1,"result":{}}]',
     ]
-    alone = Batch(1)
+    alone = RpcBatch(1)
     assert alone.add(calls[0], b"{}") is None
 
 

@@ -14,7 +14,17 @@ from hypothesis import strategies as st
 
 from hivewire_protocol.errors import AccessDenied, InvalidParameters, NotFound, OutOfBounds, VersionConflict, WireError
 from hivewire_protocol.properties import etags
-from hivewire_protocol.properties.aborts import ENTRY, POST, PUT, PUT_MAY_CREATE, Abort, Rule, abort_of, reason, verdict
+from hivewire_protocol.properties.aborts import (
+    ENTRY,
+    POST,
+    PUT,
+    PUT_MAY_CREATE,
+    Abort,
+    AbortRule,
+    abort_of,
+    reason,
+    verdict,
+)
 from hivewire_protocol.properties.batches import BatchEntry, read_batch
 from hivewire_protocol.properties.contents import INLINE, checked_media_type, inlined
 from hivewire_protocol.properties.documents import Author, Property, error_element, properties_element, property_element
@@ -99,7 +109,7 @@ def test_the_rows_of_an_entry_with_contents(current: str | None, given: str | No
 
 
 @pytest.mark.parametrize("rules", [PUT, PUT_MAY_CREATE, POST])
-def test_every_refusal_has_words_of_its_own_kind(rules: dict[Abort, Rule]) -> None:
+def test_every_refusal_has_words_of_its_own_kind(rules: dict[Abort, AbortRule]) -> None:
     """A 404 speaks of a missing property, a 409 of what is in the way."""
     for rule in rules.values():
         for current in (None, MATCH):

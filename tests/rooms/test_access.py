@@ -21,7 +21,7 @@ from msgspec import UNSET
 from hivewire.access.identity import Identity
 from hivewire.access.passwords import Busy, Passwords, generate
 from hivewire.access.tenants import Tenants
-from hivewire.access.throttle import FORGET_AFTER, FREE_ATTEMPTS, LONGEST, MAX_TRACKED, Rate, Strangers, Throttle
+from hivewire.access.throttle import FORGET_AFTER, FREE_ATTEMPTS, LONGEST, MAX_TRACKED, AnonymousRate, Rate, Throttle
 from hivewire.access.tokens import (
     ACCESS,
     MAX_TOKEN,
@@ -838,10 +838,10 @@ def test_a_rate_tracks_a_bounded_number_of_names(monkeypatch: pytest.MonkeyPatch
     assert [rate.wait(name, "a") for name in ("1", "2", "3", "1", "4", "1", "2")] == [0, 0, 0, 1_000, 0, 1_000, 0]
 
 
-def waits(strangers: Strangers, address: str, requests: int = 1, rate: int = 10) -> int:
+def waits(rate_limit: AnonymousRate, address: str, requests: int = 1, rate: int = 10) -> int:
     """The seconds that an anonymous caller has to wait."""
     try:
-        strangers.count(Settings(anonymous_rate=rate, trusted_proxies="10.0.0.9"), address, requests)
+        rate_limit.count(Settings(anonymous_rate=rate, trusted_proxies="10.0.0.9"), address, requests)
     except TooManyRequests as error:
         return int(error.members["retryAfter"])
     return 0
@@ -850,28 +850,28 @@ def waits(strangers: Strangers, address: str, requests: int = 1, rate: int = 10)
 def test_an_address_has_a_rate_and_a_burst_of_two_seconds() -> None:
     """Other addresses have their own, refusals are free, and after a quiet time the burst is available again."""
     clock = Clock()
-    strangers = Strangers(lambda: clock.time / 1_000)
-    assert [waits(strangers, "10.0.0.1") for _ in range(22)] == [0] * 20 + [1, 1]
-    assert waits(strangers, "10.0.0.2") == 0
+    rate_limit = AnonymousRate(lambda: clock.time / 1_000)
+    assert [waits(rate_limit, "10.0.0.1") for _ in range(22)] == [0] * 20 + [1, 1]
+    assert waits(rate_limit, "10.0.0.2") == 0
     clock.time += 101
-    assert [waits(strangers, "10.0.0.1") for _ in range(2)] == [0, 1]
+    assert [waits(rate_limit, "10.0.0.1") for _ in range(2)] == [0, 1]
     clock.time += 10_000
-    assert [waits(strangers, "10.0.0.1") for _ in range(21)] == [0] * 20 + [1]
-    assert [waits(strangers, "10.0.0.1", rate=0) for _ in range(50)] == [0] * 50
-    assert [waits(strangers, "10.0.0.9") for _ in range(50)] == [0] * 50
+    assert [waits(rate_limit, "10.0.0.1") for _ in range(21)] == [0] * 20 + [1]
+    assert [waits(rate_limit, "10.0.0.1", rate=0) for _ in range(50)] == [0] * 50
+    assert [waits(rate_limit, "10.0.0.9") for _ in range(50)] == [0] * 50
 
 
 def test_a_message_of_many_requests_delays_the_next_one() -> None:
     """It is taken if one would be, and the next one waits the longer; a login gives back what it took."""
     clock = Clock()
-    strangers = Strangers(lambda: clock.time / 1_000)
-    assert [waits(strangers, "2001:db8::1", 100), waits(strangers, "2001:db8::2")] == [0, 9]
-    strangers.give_back(Settings(anonymous_rate=10), "2001:db8::3", 90)
-    assert [waits(strangers, "2001:db8::4") for _ in range(11)] == [0] * 10 + [1]
+    rate_limit = AnonymousRate(lambda: clock.time / 1_000)
+    assert [waits(rate_limit, "2001:db8::1", 100), waits(rate_limit, "2001:db8::2")] == [0, 9]
+    rate_limit.give_back(Settings(anonymous_rate=10), "2001:db8::3", 90)
+    assert [waits(rate_limit, "2001:db8::4") for _ in range(11)] == [0] * 10 + [1]
 
 
 def test_the_number_of_limited_addresses_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """The address that was answered longest ago is forgotten."""
     monkeypatch.setattr("hivewire.access.throttle.MAX_TRACKED", 2)
-    strangers = Strangers(lambda: 0.0)
-    assert [waits(strangers, name, rate=1) for name in "aabbaaccaa"] == [0, 0, 0, 0, 1, 1, 0, 0, 0, 0]
+    rate_limit = AnonymousRate(lambda: 0.0)
+    assert [waits(rate_limit, name, rate=1) for name in "aabbaaccaa"] == [0, 0, 0, 0, 1, 1, 0, 0, 0, 0]

@@ -10,7 +10,7 @@ import pytest
 
 from hivewire import documents
 from hivewire.access.tenants import DOCUMENT
-from hivewire.documents import Author, Documents, Stored, in_slices
+from hivewire.documents import Documents, Saver, Stored, in_slices
 from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.pending import PendingWrite
 from hivewire.ledger.records import Change, Transaction, Write
@@ -44,7 +44,7 @@ async def put(
 ) -> Stored:
     """Save BODY as somebody who may."""
     number = world.services.tenants.number(tenant) or 0
-    return (await store.save(Author(tenant, number, login, lambda: None), BODY, since))[0]
+    return (await store.save(Saver(tenant, number, login, lambda: None), BODY, since))[0]
 
 
 def interrupt(monkeypatch: pytest.MonkeyPatch, between: list[Transaction]) -> None:
@@ -94,7 +94,7 @@ async def test_a_save_replaces_the_version_that_it_evaluated(world: World, monke
 def _later(change: Change) -> bytes:
     """The same version, saved nine seconds later."""
     first, _, rest = (change.content or b"").partition(b"\n")
-    header = msgspec.json.decode(first, type=documents.Header)
+    header = msgspec.json.decode(first, type=documents.HeadLine)
     header.updatedTime += 9_000
     return msgspec.json.encode(header) + b"\n" + rest
 

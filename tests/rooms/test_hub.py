@@ -21,7 +21,7 @@ from hivewire.access.tokens import ACCESS, Claims, Key
 from hivewire.access.users import UserProfile
 from hivewire.actions.topics import CONFIGURATION
 from hivewire.caller import Caller
-from hivewire.documents import Header
+from hivewire.documents import HeadLine
 from hivewire.hub import catchup, hub, tail
 from hivewire.hub.feed import Copy, Feed
 from hivewire.hub.index import Index
@@ -940,7 +940,7 @@ async def test_the_end_of_a_tenant_is_pushed_and_then_its_privileges_are_gone(wo
     """A later tenant of the same id is another one."""
     tenants = world.tenants
     nothing = b'{"added":[],"removed":[],"modifiedUris":[],"truncated":false}'
-    header = msgspec.json.encode(Header(0, 0, 0, None, None, tenant=1, differences=len(nothing)))
+    header = msgspec.json.encode(HeadLine(0, 0, 0, None, None, tenant=1, differences=len(nothing)))
     document = Write("tenantConfiguration", "t", b"\n".join((header, nothing, b"{}")), TEXT)
     await world.ledger.commit(tenants.insert_tenant("t", "admin"))
     await world.ledger.commit(tenants.insert_client("reader", {"t": ["READ"]}, "s" * 32, "admin"))

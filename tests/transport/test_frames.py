@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hivewire.transport import frames
-from hivewire.transport.frames import Close, Event, Failure, FrameReader, Ping, Pong, Unacceptable, text_head
+from hivewire.transport.frames import Close, Event, Failure, FrameReader, Ping, Pong, Rejected, text_head
 from hivewire_protocol.close import Code
 from tests.gate.wire import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, frame
 
@@ -94,7 +94,7 @@ def test_nothing_is_read_after_a_close_frame_or_an_error(data: bytes, event: Eve
 def test_after_a_refusal_only_the_close_frame_counts(data: bytes, code: Code) -> None:
     """Messages are skipped without being buffered, also those over the limit; pings are not answered."""
     behind = frame(b"more") + frame(b"p", PING) + frame(b"x" * (5 * LIMIT)) + frame(b"x", BINARY)
-    expected = [Unacceptable(code), Close(b"")]
+    expected = [Rejected(code), Close(b"")]
     assert read([data + behind + frame(b"", CLOSE)]) == expected
     assert read(octets(data + behind + frame(b"", CLOSE))) == expected
     reader = FrameReader(LIMIT)

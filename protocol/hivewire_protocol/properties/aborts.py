@@ -24,7 +24,7 @@ def abort_of(text: str) -> Abort:
         raise OutOfBounds("abort must be never, modified or exists") from None
 
 
-class Rule(NamedTuple):
+class AbortRule(NamedTuple):
     """The status of a write: to an existing property by how the etag compares with its own, and to a new one."""
 
     match: int
@@ -36,23 +36,23 @@ class Rule(NamedTuple):
 
 PUT = {
     #                    match stale none  new  new with an etag
-    Abort.MODIFIED: Rule(200, 409, 409, 404, 404),
-    Abort.EXISTS: Rule(409, 409, 409, 200, 200),
-    Abort.NEVER: Rule(200, 200, 200, 200, 200),
+    Abort.MODIFIED: AbortRule(200, 409, 409, 404, 404),
+    Abort.EXISTS: AbortRule(409, 409, 409, 200, 200),
+    Abort.NEVER: AbortRule(200, 200, 200, 200, 200),
 }
 POST = {
-    Abort.MODIFIED: Rule(200, 409, 409, 200, 409),
-    Abort.EXISTS: Rule(409, 409, 409, 200, 200),
-    Abort.NEVER: Rule(200, 200, 200, 200, 200),
+    Abort.MODIFIED: AbortRule(200, 409, 409, 200, 409),
+    Abort.EXISTS: AbortRule(409, 409, 409, 200, 200),
+    Abort.NEVER: AbortRule(200, 200, 200, 200, 200),
 }
 PUT_MAY_CREATE = {**PUT, Abort.MODIFIED: POST[Abort.MODIFIED]}
 """PUT creates, as in the open-source server (section 11, row 2)."""
 
-ENTRY = Rule(200, 409, 409, 200, 200)
+ENTRY = AbortRule(200, 409, 409, 200, 200)
 """An entry of a batch with contents (section 7.3)."""
 
 
-def verdict(rule: Rule, given: str | None, current: str | None) -> int:
+def verdict(rule: AbortRule, given: str | None, current: str | None) -> int:
     """The status of a write with the etag `given` to a property whose etag is `current`; None stands for none."""
     if current is None:
         return rule.new if given is None else rule.new_with_etag
@@ -61,7 +61,7 @@ def verdict(rule: Rule, given: str | None, current: str | None) -> int:
     return rule.match if given == current else rule.stale
 
 
-def reason(rule: Rule, given: str | None, current: str | None) -> str:
+def reason(rule: AbortRule, given: str | None, current: str | None) -> str:
     """Why such a write was refused, for the error text."""
     if current is None:
         return "There is no such property" if rule.new == 404 else "There is no such property that the etag could match"

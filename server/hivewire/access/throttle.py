@@ -96,7 +96,7 @@ class Rate:
         return 0
 
 
-class Strangers:
+class AnonymousRate:
     """A limit on requests without a token, for each address: `anonymous_rate` a second, with bursts of BURST seconds.
     `now` gives seconds of a monotonic clock.
 

@@ -188,7 +188,7 @@ def import_(
         print_row(row, form, "\n".join((*created, *updated)))
 
 
-class State(NamedTuple):
+class Exported(NamedTuple):
     """What an export read. `consistent`: it is the state at `revision`."""
 
     resources: list[dict[str, Any]]
@@ -203,7 +203,7 @@ class Difference(NamedTuple):
     seen: dict[str, Any] | None
 
 
-def _read_moment(remote: Remote, patterns: tuple[str, ...], report: _Report) -> State:
+def _read_moment(remote: Remote, patterns: tuple[str, ...], report: _Report) -> Exported:
     """All resources that match, at one revision.
 
     Pages can be of different revisions; then everything is read again. Two equal readings, whose count shows that
@@ -219,9 +219,9 @@ def _read_moment(remote: Remote, patterns: tuple[str, ...], report: _Report) -> 
             report(len(found), reply["count"])
         (first, count), (last, _) = replies[0], replies[-1]
         if first == last or (found == former and count == len(found)):
-            return State(found, first, True)
+            return Exported(found, first, True)
         former = found
-    return State(found, last, False)
+    return Exported(found, last, False)
 
 
 def _refuse_or_warn(unreadable: list[dict[str, Any]], skip: bool) -> None:

@@ -16,7 +16,7 @@ from hivewire.actions.configuration import changed, put_content
 from hivewire.http import body
 from hivewire.http.conditions import conditions_of
 from hivewire.http.cors import CORS
-from hivewire.http.peer import Call, admitted
+from hivewire.http.peer import Admitted, admitted
 from hivewire.http.request import HttpRequest
 from hivewire.http.response import JSON, SANDBOX, Response
 from hivewire.http.routes import Context, Dialect, Route, overridden
@@ -51,13 +51,13 @@ class Contents:
         self._services = context.dispatcher.services
         self._admission = context.admission
 
-    async def get(self, call: Call) -> Response:
+    async def get(self, call: Admitted) -> Response:
         """The current content, or an earlier one by `entityVersion` or `revision`, with its type."""
         found = await changed(self._services, call.caller, _asked(ConfigurationGet, call.request))
         tags = {"ETag": f'"{found.version}"', "Hivewire-Revision": str(found.revision)}
         return Response(200, memoryview(found.content or b""), found.content_type, tags | SANDBOX)
 
-    async def put(self, call: Call) -> Response:
+    async def put(self, call: Admitted) -> Response:
         """Store the body with its `Content-Type`; description and expectations stand in the query or in headers."""
         request = call.request
         asked = _asked(ConfigurationPut, request)

@@ -20,7 +20,7 @@ from hivewire.http import body
 from hivewire.http.body import ANONYMOUS_BODY
 from hivewire.http.conditions import conditions_of
 from hivewire.http.cors import CORS
-from hivewire.http.peer import Call, admitted
+from hivewire.http.peer import Admitted, admitted
 from hivewire.http.request import HttpRequest
 from hivewire.http.response import JSON, Response
 from hivewire.http.routes import Context, Dialect, Route, overridden
@@ -130,7 +130,7 @@ class Rest:
         self._admission = context.admission
         self._streams = context.streams
 
-    def routes(self, context: str) -> Iterator[Route[Call]]:
+    def routes(self, context: str) -> Iterator[Route[Admitted]]:
         """Everything under one context."""
         root = f"/{context}/rest"
         yield Route("GET", root + "/", self._anyone, _welcome)
@@ -140,7 +140,7 @@ class Rest:
             # A fixed word in the place of a name has only its own methods: GET of a name `transact` reads that name.
             also_name = "{" not in row.path and row.path.rpartition("/")[0] + "/{name}" in paths
             admit, handle = partial(admitted, self._dispatcher, context, row.request), partial(self._answer, row)
-            stream: Route[Call] | None = None
+            stream: Route[Admitted] | None = None
             if row.stream is not None:
                 streamed = row._replace(request=row.stream)
                 # `EventSource` in browsers cannot set headers.
@@ -148,23 +148,25 @@ class Rest:
                 stream = Route("GET", root + row.path, admit_stream, partial(self._follow, streamed), row.stream)
             yield Route(row.method, root + row.path, admit, handle, row.request, stream, also_name)
 
-    async def _anyone(self, request: HttpRequest) -> Call:
-        return Call(request, Caller(request.address, ""))
+    async def _anyone(self, request: HttpRequest) -> Admitted:
+        return Admitted(request, Caller(request.address, ""))
 
-    async def _answer(self, row: Row, call: Call) -> Response:
+    async def _answer(self, row: Row, call: Admitted) -> Response:
         if row.existing is not None:
             row.existing(self._services, call.request.parameters)
         asked = self._build(row, call, await self._body(row, call))
         reply = await self._dispatcher.carry_out(call.caller, asked, partial(conditions_of, call.request))
         return _render(row, reply)
 
-    async def _follow(self, row: Row, call: Call) -> Response:
+    async def _follow(self, row: Row, call: Admitted) -> Response:
         """The same list as an event stream. A client that reconnects says in a header where it continues."""
         last = call.request.headers.get("last-event-id")
         asked = self._build(row, call, {}, {} if last is None else {"since": Raw(encode(last))})
         return Response(stream=self._streams.subscribe(call.caller, asked))
 
-    def _build(self, row: Row, call: Call, members: dict[str, Raw], given: Mapping[str, Raw] = NO_MEMBERS) -> Request:
+    def _build(
+        self, row: Row, call: Admitted, members: dict[str, Raw], given: Mapping[str, Raw] = NO_MEMBERS
+    ) -> Request:
         """The request made from the `members` of the body, the query, others that are given, and the path; later ones
         take precedence."""
         request = call.request
@@ -185,7 +187,7 @@ class Rest:
         limit = self._services.settings.message_bytes
         return min(limit, ANONYMOUS_BODY) if caller.identity is ANONYMOUS else limit
 
-    async def _body(self, row: Row, call: Call) -> dict[str, Raw]:
+    async def _body(self, row: Row, call: Admitted) -> dict[str, Raw]:
         if row.method not in METHODS_WITH_BODY:
             return {}
         request = call.request
@@ -205,7 +207,7 @@ class Rest:
         return members if row.body is None else {row.body: Raw(data)}
 
 
-async def _welcome(call: Call) -> Response:
+async def _welcome(call: Admitted) -> Response:
     return Response(200, b"The REST API of this gateway; GET info tells more.\n", "text/plain; charset=utf-8")
 
 

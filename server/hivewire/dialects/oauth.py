@@ -56,7 +56,7 @@ class TokenRefused(Exception):
         self.status = status
 
 
-class Call(NamedTuple):
+class TokenCall(NamedTuple):
     """A token request of an authenticated client, and its address."""
 
     request: HttpRequest
@@ -78,7 +78,7 @@ class TokenEndpoint:
             "refresh_token": self._for_refresh_token,
         }
 
-    async def client(self, request: HttpRequest) -> Call:
+    async def client(self, request: HttpRequest) -> TokenCall:
         """Authenticate the client, before a body is read. Raises TokenRefused."""
         address, _ = origin_of(self._services.settings, request.address, request.header, secure=False)
         name, secret = _basic(request.header("authorization"))
@@ -98,9 +98,9 @@ class TokenEndpoint:
             raise _no_client()
         throttle.succeed(key, address)
         request.logged_in()
-        return Call(request, client, address)
+        return TokenCall(request, client, address)
 
-    async def answer(self, call: Call) -> Response:
+    async def answer(self, call: TokenCall) -> Response:
         """The token. Raises TokenRefused, or WireError."""
         parameters = await self._parameters(call.request)
         grant = self._grants.get(parameters.get("grant_type", ""))

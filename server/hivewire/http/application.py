@@ -12,7 +12,7 @@ from time import monotonic, perf_counter
 
 from starlette.types import Message, Receive, Scope, Send
 
-from hivewire.access.throttle import Strangers
+from hivewire.access.throttle import AnonymousRate
 from hivewire.http.body import ClientGone
 from hivewire.http.peer import origin_of
 from hivewire.http.request import HttpRequest
@@ -20,7 +20,7 @@ from hivewire.http.response import Response
 from hivewire.http.routes import Context, Dialect, Found, MakeDialect, Route, Table, encoded
 from hivewire.ledger.pending import unavailable
 from hivewire.ledger.records import NotDurable
-from hivewire.transport.connection import PORTION, PROBED, Header, HttpProtocol
+from hivewire.transport.connection import PORTION, PROBED, HttpProtocol, RawHeader
 from hivewire.transport.refusal import headers_of
 from hivewire_protocol.errors import InternalError, MethodNotAllowed, NotFound, TooManyRequests, WireError
 from hivewire_protocol.messages import action_of
@@ -39,7 +39,7 @@ class Application:
     def __init__(self, dialects: Iterable[MakeDialect], context: Context) -> None:
         self._services = context.dispatcher.services
         self._telemetry = self._services.telemetry
-        self._probes = Strangers(monotonic)
+        self._probes = AnonymousRate(monotonic)
         self.dialects = [make(context) for make in dialects]
         self._table = Table()
         for dialect in self.dialects:
@@ -121,7 +121,7 @@ class Application:
         settings, probe = self._services.settings, request.scope["raw_path"] in PROBED
         address, _ = origin_of(settings, request.address, request.header, secure=False)
         try:
-            (self._probes if probe else self._services.strangers).count(settings, address)
+            (self._probes if probe else self._services.anonymous_rate).count(settings, address)
         except TooManyRequests:
             if not settings.trusts(request.address):  # a proxy's connection also carries requests of others
                 request.connection.rest()
@@ -140,7 +140,7 @@ class Application:
         )
         return InternalError()
 
-    async def _send(self, request: HttpRequest, response: Response, common: tuple[Header, ...], send: Send) -> None:
+    async def _send(self, request: HttpRequest, response: Response, common: tuple[RawHeader, ...], send: Send) -> None:
         if response.stream is not None:
             await response.stream(request.scope, request.receive, _sending(request, response, common, send))
             return
@@ -169,7 +169,7 @@ def _route(request: HttpRequest, method: str, found: list[Found]) -> Route[objec
     return route
 
 
-def _sending(request: HttpRequest, response: Response, common: tuple[Header, ...], send: Send) -> Send:
+def _sending(request: HttpRequest, response: Response, common: tuple[RawHeader, ...], send: Send) -> Send:
     """The `send` of a stream: adds the headers of the answer, and sends large pieces as the peer reads them."""
 
     async def send_on(message: Message) -> None:

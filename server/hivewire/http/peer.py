@@ -18,11 +18,11 @@ from hivewire_protocol.messages import Request
 
 _WITH_PORT = re.compile(r"\[([^]]*)](?::\d+)?|([^:]*):\d+")
 
-Header = Callable[[str], "str | None"]
+HeaderOf = Callable[[str], "str | None"]
 """Gives the value of a request header by its lower-case name."""
 
 
-def caller_of(services: Services, address: str, header: Header, *, context: str, secure: bool, http: bool) -> Caller:
+def caller_of(services: Services, address: str, header: HeaderOf, *, context: str, secure: bool, http: bool) -> Caller:
     """The caller behind a request. Raises Unauthorized or TokenExpired when its `Authorization` is not valid.
 
     Without `http` it is the handshake of a socket. One without a valid token is counted: raises TooManyRequests.
@@ -33,11 +33,11 @@ def caller_of(services: Services, address: str, header: Header, *, context: str,
         caller.identity = _identity(services, header("authorization"), address)
     finally:
         if not http and caller.identity is ANONYMOUS:
-            services.strangers.count(services.settings, address)
+            services.anonymous_rate.count(services.settings, address)
     return caller
 
 
-def origin_of(settings: Settings, address: str, header: Header, secure: bool) -> tuple[str, bool]:
+def origin_of(settings: Settings, address: str, header: HeaderOf, secure: bool) -> tuple[str, bool]:
     """The address that a request comes from, and whether the client used TLS.
 
     Forwarding headers count only from the proxies that the settings name. The last address of X-Forwarded-For is the
@@ -80,7 +80,7 @@ def caller_of_request(services: Services, request: HttpRequest, context: str, *,
     With `query_token` the token may come as `access_token` in the query instead of the header (RFC 6750, section 2.3).
     Raises InvalidParameters when it comes in both ways or twice.
     """
-    header: Header = request.header
+    header: HeaderOf = request.header
     if query_token and (tokens := [value for name, value in request.query() if name == "access_token"]):
         if len(tokens) > 1 or header("authorization") is not None:
             raise InvalidParameters("the request has more than one token")
@@ -92,7 +92,7 @@ def caller_of_request(services: Services, request: HttpRequest, context: str, *,
     return caller
 
 
-class Call(NamedTuple):
+class Admitted(NamedTuple):
     """A request, and who asks."""
 
     request: HttpRequest
@@ -101,11 +101,11 @@ class Call(NamedTuple):
 
 async def admitted(
     dispatcher: Dispatcher, context: str, wanted: type[Request], request: HttpRequest, query_token: bool = False
-) -> Call:
+) -> Admitted:
     """The caller, if it has the right that an action needs. Raises WireError, as `caller_of_request`.
 
     An invalid token is refused even where none is needed (core protocol, section 1.5).
     """
     caller = caller_of_request(dispatcher.services, request, context, query_token=query_token)
     dispatcher.admit(caller, wanted)
-    return Call(request, caller)
+    return Admitted(request, caller)

@@ -15,7 +15,7 @@ from hivewire.dispatch import Dispatcher
 from hivewire.http.request import HttpRequest
 from hivewire.http.response import Response, error_document
 from hivewire.transport.admission import Admission
-from hivewire.transport.connection import Header
+from hivewire.transport.connection import RawHeader
 from hivewire.transport.events import EventStreams
 from hivewire.transport.refusal import BEARER
 from hivewire_protocol.errors import WireError
@@ -24,7 +24,7 @@ from hivewire_protocol.messages import Request
 C = TypeVar("C")
 
 
-def encoded(headers: Mapping[str, str]) -> list[Header]:
+def encoded(headers: Mapping[str, str]) -> list[RawHeader]:
     """Headers as ASGI has them."""
     return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
 
@@ -101,7 +101,7 @@ class Dialect(Struct):
     method: Callable[[HttpRequest], str] = _as_sent
     options: bool = False
     headers: Mapping[str, str] = field(default_factory=dict)
-    head: tuple[Header, ...] = ()
+    head: tuple[RawHeader, ...] = ()
     finish: Callable[[HttpRequest, Response], None] | None = None
     unknown_path: str | None = None
     count_unknown: bool = False

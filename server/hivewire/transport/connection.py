@@ -75,12 +75,12 @@ def peer_address(transport: asyncio.BaseTransport) -> str:
     return str(peer[0]) if isinstance(peer, tuple) else "local"
 
 
-Header: TypeAlias = "tuple[bytes, bytes]"
+RawHeader: TypeAlias = "tuple[bytes, bytes]"
 """The name of a header in lower case, and its value, as ASGI has them."""
 
 
 @lru_cache(maxsize=64)
-def _lines(headers: tuple[Header, ...]) -> bytes:
+def _lines(headers: tuple[RawHeader, ...]) -> bytes:
     """The lines of headers that many answers have."""
     return b"".join([b"%b: %b\r\n" % header for header in headers])
 
@@ -458,7 +458,7 @@ class HttpProtocol(HttpToolsProtocol):
         return self.transport.get_write_buffer_size()
 
     async def send_whole(
-        self, status: int, headers: list[Header], common: tuple[Header, ...], body: bytes | memoryview, send: Send
+        self, status: int, headers: list[RawHeader], common: tuple[RawHeader, ...], body: bytes | memoryview, send: Send
     ) -> None:
         """Write an answer in one system call. uvicorn would need two, and would look at every header for itself.
 

@@ -63,7 +63,7 @@ class Close(Struct, gc=False):
     payload: bytes
 
 
-class Unacceptable(Struct, gc=False):
+class Rejected(Struct, gc=False):
     """A well-formed message that is not accepted. The connection is closed with the close handshake, so the peer's
     close frame is still read."""
 
@@ -77,14 +77,14 @@ class Failure(Struct, gc=False):
     reason: str
 
 
-Event: TypeAlias = "bytes | Ping | Pong | Close | Unacceptable | Failure"
+Event: TypeAlias = "bytes | Ping | Pong | Close | Rejected | Failure"
 """Bytes are a text message: complete, unmasked, valid UTF-8."""
 
 
 class FrameReader:
     """Parses the frames of one client. `limit` is the largest message in bytes, fragmented or not.
 
-    After a Close or a Failure nothing is parsed any more. After an Unacceptable, and after `only_close`, messages of
+    After a Close or a Failure nothing is parsed any more. After a Rejected, and after `only_close`, messages of
     any size are skipped without buffering them; only the peer's close frame and protocol errors become events.
     """
 
@@ -226,9 +226,9 @@ class FrameReader:
         events.append(Failure(code, reason))
         return size
 
-    def _refuse(self, code: Code) -> Unacceptable:
+    def _refuse(self, code: Code) -> Rejected:
         self.only_close()
-        return Unacceptable(code)
+        return Rejected(code)
 
     def _mistake(self, first: int, second: int) -> str | None:
         """The protocol error in the first two bytes of a frame; None if there is none."""

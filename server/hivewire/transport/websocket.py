@@ -25,7 +25,7 @@ from hivewire.transport import frames
 from hivewire.transport.admission import Admission
 from hivewire.transport.back_pressure import SLICE, Backlog, Stall, Turns
 from hivewire.transport.connection import PORTION, peer_address, rest_seconds
-from hivewire.transport.frames import TEXT_HEADS, Close, Event, Failure, FrameReader, Ping, Unacceptable, text_head
+from hivewire.transport.frames import TEXT_HEADS, Close, Event, Failure, FrameReader, Ping, Rejected, text_head
 from hivewire_protocol.close import TABLE, Code
 from hivewire_protocol.codec import push
 from hivewire_protocol.errors import Unavailable
@@ -54,7 +54,7 @@ CLOCK_EVENTS = 16
 _NOTEWORTHY = (Code.INTERNAL_ERROR, Code.SLOW_CONSUMER, Code.TOO_MANY_FAILURES)
 
 
-class State(IntEnum):
+class Stage(IntEnum):
     """The stages of closing a connection (RFC 6455, section 7.1)."""
 
     OPEN = 0
@@ -64,7 +64,7 @@ class State(IntEnum):
     """Nothing more is sent. Input is read and discarded until the peer ends the connection."""
 
 
-OPEN, CLOSING, CLOSED = State
+OPEN, CLOSING, CLOSED = Stage
 
 
 class Shared(Struct):
@@ -104,8 +104,8 @@ class WebSocket(asyncio.Protocol):
         "_server_state",
         "_session",
         "_shared",
+        "_stage",
         "_stall",
-        "_state",
         "_watched",
         "number",
         "stranger",
@@ -123,7 +123,7 @@ class WebSocket(asyncio.Protocol):
         self._address = peer_address(transport)
         caller.listener = self
         self._session = Session(shared.dispatcher, caller, self._send, self._settled)
-        self._state: State = OPEN
+        self._stage: Stage = OPEN
         self._admitted = True
         self.stranger = caller.identity is ANONYMOUS
         """Whether this socket has no login yet."""
@@ -132,7 +132,7 @@ class WebSocket(asyncio.Protocol):
         # Reading.
         self._reader = FrameReader(shared.settings.message_bytes)
         self._backlog = Backlog(transport, self._reader)
-        self._ending: Close | Failure | Unacceptable | None = None  # closes the connection once all is answered
+        self._ending: Close | Failure | Rejected | None = None  # closes the connection once all is answered
         self._resting = False  # not read for a while, because too many requests came without a token
         self._watched = self.stranger  # whether `_account` has to run after each read
         # Writing.
@@ -163,12 +163,12 @@ class WebSocket(asyncio.Protocol):
     def eof_received(self) -> None:
         """The peer will send nothing more; asyncio closes the connection."""
         self._flush()
-        self._state = CLOSED
+        self._stage = CLOSED
         self._session.close()  # no answer can be written any more, and `connection_lost` may come much later
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection has ended, for whatever reason."""
-        self._state = CLOSED
+        self._stage = CLOSED
         self._server_state.connections.discard(self)
         self._shared.open_sockets.discard(self)
         self._shared.unfinished.discard(self)
@@ -213,7 +213,7 @@ class WebSocket(asyncio.Protocol):
             self._shared.strangers.pop(self, None)
             self._shared.admission.login(self)
             services = self._shared.dispatcher.services
-            services.strangers.give_back(services.settings, self._session.caller.address, LOGIN_REQUESTS)
+            services.anonymous_rate.give_back(services.settings, self._session.caller.address, LOGIN_REQUESTS)
             self.transport.set_write_buffer_limits(high=self._shared.settings.outbox_bytes)
 
     def shutdown(self) -> None:
@@ -244,11 +244,11 @@ class WebSocket(asyncio.Protocol):
         try:
             for event in left:
                 if type(event) is bytes:
-                    if self._state is not OPEN:
+                    if self._stage is not OPEN:
                         continue
                     receive(event)
                     if caller.failures and self._failed_too_often():
-                        event = Unacceptable(Code.TOO_MANY_FAILURES)
+                        event = Rejected(Code.TOO_MANY_FAILURES)
                     elif turn_ends is None or (monotonic() <= turn_ends and not self._resting):
                         continue
                     else:
@@ -285,10 +285,10 @@ class WebSocket(asyncio.Protocol):
     def _control(self, event: Event) -> bool:
         """Carry out an event that is not a text message. False when it, and all after it, must wait for answers."""
         if type(event) is Ping:
-            if self._state is OPEN:
+            if self._stage is OPEN:
                 self._out.append(frames.pong(event.payload))  # after the answers so far
-        elif isinstance(event, Close | Failure | Unacceptable):
-            if self._session.pending and self._state is OPEN:
+        elif isinstance(event, Close | Failure | Rejected):
+            if self._session.pending and self._stage is OPEN:
                 # Earlier requests are answered first, unless that takes longer than a drain.
                 self._ending = event
                 self._cut_after(self._shared.settings.drain_seconds)
@@ -298,14 +298,14 @@ class WebSocket(asyncio.Protocol):
             self._pong_due = False
         return True
 
-    def _end(self, event: Close | Failure | Unacceptable) -> None:
+    def _end(self, event: Close | Failure | Rejected) -> None:
         """Close the connection: the peer asked for it, or sent something unacceptable."""
-        if type(event) is Unacceptable:
+        if type(event) is Rejected:
             self.close(event.code)
         elif type(event) is Failure:
             self._fail(event.code, event.reason)
         elif type(event) is Close:
-            if self._state is OPEN:
+            if self._stage is OPEN:
                 self._out.append(frames.closed(event.payload))
             self._hang_up()
 
@@ -335,7 +335,7 @@ class WebSocket(asyncio.Protocol):
 
     def _send(self, data: bytes) -> None:
         """Queue one text message, to be written together with other answers; nothing after our close frame."""
-        if self._state is OPEN:
+        if self._stage is OPEN:
             size, out = len(data), self._out
             if size < SHORT:
                 out += (TEXT_HEADS[size], data)
@@ -356,7 +356,7 @@ class WebSocket(asyncio.Protocol):
 
     def push(self, data: bytes) -> None:
         """Write frames of pushes, after the answers so far."""
-        if self._state is not OPEN:
+        if self._stage is not OPEN:
             return
         if self._out:
             self._out.append(data)
@@ -377,10 +377,10 @@ class WebSocket(asyncio.Protocol):
 
     def close(self, code: Code, reason: str | None = None) -> None:
         """Write the answers so far and our close frame, and abort if the close handshake takes CLOSE_SECONDS."""
-        if self._state is not OPEN:
+        if self._stage is not OPEN:
             return
         self._note(code)
-        self._state = CLOSING
+        self._stage = CLOSING
         self._reader.only_close()
         self._out.append(frames.close(code, reason or TABLE[code].reason))
         self._flush()
@@ -388,7 +388,7 @@ class WebSocket(asyncio.Protocol):
 
     def _fail(self, code: Code, reason: str) -> None:
         """Fail the connection: close it without the peer's close frame, and drop partial input (section 7.1.7)."""
-        if self._state is OPEN:
+        if self._stage is OPEN:
             self._note(code)
             self._out.append(frames.close(code, reason))
         self._reader.end()
@@ -401,7 +401,7 @@ class WebSocket(asyncio.Protocol):
         Closing at once would reset the connection when data is still on its way, and the peer would not get the reason.
         """
         self._flush()
-        self._state = CLOSED
+        self._stage = CLOSED
         if self.transport.is_closing():
             return
         if not self.transport.can_write_eof():  # TLS has no half-closed connections here
@@ -422,7 +422,7 @@ class WebSocket(asyncio.Protocol):
 
     def _close_if_drained(self) -> None:
         """Close with 1001 if the server stops and everything that was read is answered."""
-        if not self._draining or self._session.pending or self._backlog.waiting or self._state is not OPEN:
+        if not self._draining or self._session.pending or self._backlog.waiting or self._stage is not OPEN:
             return
         spread = random.randrange(int(self._shared.spread * 1_000) + 1)  # noqa: S311 - no secret
         self.close(Code.GOING_AWAY, TABLE[Code.GOING_AWAY].reason.format(ms=spread))
@@ -433,7 +433,7 @@ class WebSocket(asyncio.Protocol):
 
     def keep_alive(self) -> None:
         """Send a ping; close if the last one was not answered. A pong cannot be read while reading is paused."""
-        if not self._backlog.reading or self._state is not OPEN:
+        if not self._backlog.reading or self._stage is not OPEN:
             return
         if self._pong_due:
             self.close(Code.INTERNAL_ERROR, "no pong")
@@ -444,7 +444,7 @@ class WebSocket(asyncio.Protocol):
 
     def check_progress(self) -> None:
         """Close a stalled peer that has read nothing for `slow_seconds`."""
-        if self._state is not OPEN or self._stall is None:
+        if self._stage is not OPEN or self._stall is None:
             return
         unread, settings = self.transport.get_write_buffer_size(), self._shared.settings
         if self._stall.look(unread, settings.conflate_seconds) >= settings.slow_seconds:
@@ -462,7 +462,7 @@ class WebSocket(asyncio.Protocol):
     def check_message(self) -> None:
         """Close a peer that does not complete its message within `body_seconds`."""
         seconds = self._shared.settings.body_seconds
-        if self._backlog.overdue(seconds) and self._state is OPEN:
+        if self._backlog.overdue(seconds) and self._stage is OPEN:
             self._fail(Code.PROTOCOL_ERROR, f"the message took over {seconds:g} s")
 
     # Back-pressure.
@@ -471,7 +471,7 @@ class WebSocket(asyncio.Protocol):
         """Called by the session after pending requests were answered: write the answers, then read on or close."""
         self._flush()
         if self._failed_too_often() and self._ending is None:
-            self._control(Unacceptable(Code.TOO_MANY_FAILURES))
+            self._control(Rejected(Code.TOO_MANY_FAILURES))
         if self._ending is not None and not self._session.pending:
             ending, self._ending = self._ending, None
             self._end(ending)
@@ -496,12 +496,12 @@ class WebSocket(asyncio.Protocol):
         While reading is paused, the kernel's buffers fill up and TCP makes the peer wait. So the memory for one
         connection is bounded without refusing a request.
         """
-        if self._state is CLOSED:
+        if self._stage is CLOSED:
             # Read and discard: closing with unread input would reset the connection, and the peer could lose our last
             # bytes.
             self._backlog.drop()
             room = reading = True
-        elif self._state is CLOSING:
+        elif self._stage is CLOSING:
             room, reading = True, not self._backlog.waiting  # to find the peer's close frame
         else:
             room = not self._congested()
@@ -519,10 +519,10 @@ class WebSocket(asyncio.Protocol):
         The peer has ended the conversation then, so it gets only `drain_seconds` to read its answers. Strangers are
         disconnected early enough without this.
         """
-        if self._stall is None or self._state is not OPEN or self.stranger:
+        if self._stall is None or self._stage is not OPEN or self.stranger:
             return
         events = self._backlog.look_ahead()
-        if self._close_timer is None and any(isinstance(event, Close | Failure | Unacceptable) for event in events):
+        if self._close_timer is None and any(isinstance(event, Close | Failure | Rejected) for event in events):
             self._cut_after(self._shared.settings.drain_seconds)
 
     def _go_on(self) -> None:

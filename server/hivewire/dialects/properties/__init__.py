@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from functools import partial
 
 from hivewire.dialects.properties.batches import Batches
-from hivewire.dialects.properties.calls import Callers, challenge, method_of, refuse
-from hivewire.dialects.properties.pages import Pages
-from hivewire.dialects.properties.store import Store
+from hivewire.dialects.properties.calls import PropertyCallers, challenge, method_of, refuse
+from hivewire.dialects.properties.pages import PropertyPages
+from hivewire.dialects.properties.store import PropertyStore
 from hivewire.http.request import HttpRequest
 from hivewire.http.response import Response
 from hivewire.http.routes import Context, Dialect, Route
@@ -23,8 +23,8 @@ def dialect(context: Context) -> Dialect:
     """Everything under the API's root, its 404s included."""
     services = context.dispatcher.services
     origins = frozenset(origin.strip() for origin in services.settings.property_origins.split(",")) - {""}
-    callers, store = Callers(services, origins), Store(services)
-    pages, batches = Pages(services, store, callers, context.admission), Batches(context, store)
+    callers, store = PropertyCallers(services, origins), PropertyStore(services)
+    pages, batches = PropertyPages(services, store, callers, context.admission), Batches(context, store)
     admin, list_ = callers.administrator, "site/properties"
     one, info, login = f"{list_}/{{key}}", f"{list_}/{{key}}/info", "users/authenticate"
     table = (

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import NamedTuple
 
-from hivewire.dialects.properties.calls import Call
+from hivewire.dialects.properties.calls import PropertyCall
 from hivewire.dialects.properties.content import content_of
 from hivewire.dialects.properties.credentials import SiteCaller
 from hivewire.dialects.properties.listing import FEW, TOGETHER, listing
-from hivewire.dialects.properties.store import Condition, Seen, Store
+from hivewire.dialects.properties.store import EtagCondition, PropertyStore, Seen
 from hivewire.http.response import Response
 from hivewire.http.routes import Context
 from hivewire.ledger.records import Change, Write
@@ -34,7 +34,7 @@ text in memory."""
 class Batches:
     """Writes batches."""
 
-    def __init__(self, context: Context, store: Store) -> None:
+    def __init__(self, context: Context, store: PropertyStore) -> None:
         self._dispatcher = context.dispatcher
         self._services = context.dispatcher.services
         self._admission = context.admission
@@ -42,7 +42,7 @@ class Batches:
         self._large = asyncio.Semaphore(LARGE_BATCHES)
         self._waiting = 0
 
-    async def put(self, call: Call) -> Response:
+    async def put(self, call: PropertyCall) -> Response:
         """Create, update and delete many, each independently (section 4.7)."""
         content_type = call.headers.get("content-type", "text/xml")
         if content_type.partition(";")[0].strip().lower() not in ("application/xml", "text/xml"):
@@ -93,7 +93,7 @@ class Batches:
             elif len(entry.content) > limit:
                 writes.append(TooLarge(f"the content is over {limit} bytes"))
             else:
-                condition = Condition(ENTRY, entry.etag, self._services.settings.property_count)
+                condition = EtagCondition(ENTRY, entry.etag, self._services.settings.property_count)
                 write = Write(KIND, entry.name, entry.content, entry.content_type, entry.description, (condition,))
                 writes.append(write)
         outcomes = await asyncio.gather(

@@ -39,7 +39,7 @@ def method_of(request: HttpRequest) -> str:
     return override.upper() if override else "POST"
 
 
-class Call:
+class PropertyCall:
     """One request, with everything that its answer depends on."""
 
     def __init__(self, services: Services, request: HttpRequest) -> None:
@@ -101,7 +101,7 @@ class Call:
         return Response(status, document(root, self.form), self.form.media_type, headers)
 
 
-class Callers:
+class PropertyCallers:
     """The `admit` of the routes: finds the caller. Pages of `origins` may use browser tokens."""
 
     def __init__(self, services: Services, origins: Set[str]) -> None:
@@ -109,13 +109,13 @@ class Callers:
         self._origins = origins
         self.credentials = Credentials(services, origins)
 
-    async def anyone(self, request: HttpRequest) -> Call:
+    async def anyone(self, request: HttpRequest) -> PropertyCall:
         """No credentials are needed: the page looks at them itself."""
-        return Call(self._services, request)
+        return PropertyCall(self._services, request)
 
-    async def administrator(self, request: HttpRequest) -> Call:
+    async def administrator(self, request: HttpRequest) -> PropertyCall:
         """A caller with the ADMIN right. Raises WireError, also for bad values of parameters that all pages share."""
-        call = Call(self._services, request)
+        call = PropertyCall(self._services, request)
         call.who = await self.credentials.administrator(call.asked, insists=call.insists())
         if call.who.ambient and call.method not in READING and self._is_foreign(call):
             raise AccessDenied("A page of another origin may not write with the credentials of a browser")
@@ -123,7 +123,7 @@ class Callers:
         call.check()
         return call
 
-    def _is_foreign(self, call: Call) -> bool:
+    def _is_foreign(self, call: PropertyCall) -> bool:
         origin = call.headers.get("origin")
         return is_foreign(origin, call.host) and origin not in self._origins
 
@@ -131,7 +131,7 @@ class Callers:
 def refuse(services: Services, request: HttpRequest, error: Exception) -> Response:
     """The error document (section 9)."""
     assert isinstance(error, WireError)  # noqa: S101 - the dialect has no errors of its own
-    call = Call(services, request)
+    call = PropertyCall(services, request)
     uri = call.base + request.path  # without the query, which may hold a token
     return call.answer(error_element(error, uri), error.code)
 

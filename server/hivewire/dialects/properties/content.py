@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from hivewire.dialects.properties.calls import Call
+from hivewire.dialects.properties.calls import PropertyCall
 from hivewire.http import body
 from hivewire.transport.admission import Admission
 from hivewire_protocol.errors import NotImplementedHere, UnsupportedMediaType
 
 
-async def content_of(call: Call, admission: Admission) -> bytes:
+async def content_of(call: PropertyCall, admission: Admission) -> bytes:
     """The whole body, byte for byte. Raises WireError when it is too large, late, or coded in some way."""
     if call.query.get("dream.in.format") in ("json", "php"):
         raise NotImplementedHere

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import TypeVar
 
-from hivewire.dialects.properties.calls import Call
+from hivewire.dialects.properties.calls import PropertyCall
 from hivewire.http.response import Response, streamed
 from hivewire.transport.connection import PORTION
 from hivewire_protocol.properties.markup import Element, frame, part
@@ -21,7 +21,7 @@ _Item = TypeVar("_Item")
 
 
 def listing(
-    call: Call,
+    call: PropertyCall,
     root: Element,
     items: Sequence[_Item],
     one: Callable[[_Item], Element],

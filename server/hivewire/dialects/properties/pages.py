@@ -6,11 +6,11 @@ import asyncio
 import http.cookies
 from urllib.parse import urlsplit
 
-from hivewire.dialects.properties.calls import Call, Callers
+from hivewire.dialects.properties.calls import PropertyCall, PropertyCallers
 from hivewire.dialects.properties.content import content_of
 from hivewire.dialects.properties.credentials import COOKIE
 from hivewire.dialects.properties.listing import FEW, listing
-from hivewire.dialects.properties.store import Condition, Store
+from hivewire.dialects.properties.store import EtagCondition, PropertyStore
 from hivewire.http.response import SANDBOX, Response
 from hivewire.ledger.records import Change, Write
 from hivewire.resources import KIND
@@ -19,17 +19,19 @@ from hivewire.transport.admission import Admission
 from hivewire_protocol.errors import InvalidParameters
 from hivewire_protocol.patterns import Patterns
 from hivewire_protocol.properties import documents
-from hivewire_protocol.properties.aborts import POST, PUT, PUT_MAY_CREATE, Abort, Rule, abort_of
+from hivewire_protocol.properties.aborts import POST, PUT, PUT_MAY_CREATE, Abort, AbortRule, abort_of
 from hivewire_protocol.properties.contents import BINARY, INLINE, checked_description, checked_media_type
 from hivewire_protocol.properties.documents import properties_element
 from hivewire_protocol.properties.markup import Element
 from hivewire_protocol.properties.names import Names, decoded_slug
 
 
-class Pages:
+class PropertyPages:
     """The handlers of single properties and of their list."""
 
-    def __init__(self, services: Services, store: Store, callers: Callers, admission: Admission) -> None:
+    def __init__(
+        self, services: Services, store: PropertyStore, callers: PropertyCallers, admission: Admission
+    ) -> None:
         self._services = services
         self._store = store
         self._credentials = callers.credentials
@@ -37,7 +39,7 @@ class Pages:
 
     # Reading.
 
-    async def list_(self, call: Call) -> Response:
+    async def list_(self, call: PropertyCall) -> Response:
         """Every property, or those that `names` asks for, by name."""
         inline = call.inline
         found = await self._matching(Names(call.text("names") or ""))
@@ -60,14 +62,14 @@ class Pages:
                 found.append(change)
         return found
 
-    async def get(self, call: Call) -> Response:
+    async def get(self, call: PropertyCall) -> Response:
         """The content, byte for byte, with its type."""
         found = self._store.found(call.name)
         shown = self._store.shown(found)
         headers = {"ETag": shown.etag, **SANDBOX}
         return Response(200, memoryview(shown.content), shown.content_type, headers)
 
-    async def info(self, call: Call) -> Response:
+    async def info(self, call: PropertyCall) -> Response:
         """The property document."""
         inline = call.inline
         return call.answer(
@@ -76,37 +78,37 @@ class Pages:
 
     # Writing.
 
-    async def put(self, call: Call) -> Response:
+    async def put(self, call: PropertyCall) -> Response:
         """Update the property (section 4.5), or create it if `abort` allows that."""
         rules = PUT_MAY_CREATE if self._services.settings.property_put_creates else PUT
         return await self._put(call, call.name, rules, "modified")
 
-    async def post(self, call: Call) -> Response:
+    async def post(self, call: PropertyCall) -> Response:
         """Create the property that `Slug` names (section 4.4)."""
         slug = call.headers.get("slug")
         if not slug:
             raise InvalidParameters("The header Slug must name the property")
         return await self._put(call, decoded_slug(slug), POST, "exists")
 
-    async def _put(self, call: Call, name: str, rules: dict[Abort, Rule], default: str) -> Response:
+    async def _put(self, call: PropertyCall, name: str, rules: dict[Abort, AbortRule], default: str) -> Response:
         rule = rules[abort_of(call.query.get("abort", default))]
         description = checked_description(call.text("description")) or None
         content_type = checked_media_type(call.headers.get("content-type") or BINARY)
         content = await content_of(call, self._admission)
-        condition = Condition(rule, call.etag(), self._services.settings.property_count)
+        condition = EtagCondition(rule, call.etag(), self._services.settings.property_count)
         write = Write(KIND, name, content, content_type, description, (condition,))
         change = await self._store.commit(write, call.who)
         shown = self._store.shown(change)
         return call.answer(documents.property_element(shown, call.root), ETag=shown.etag)
 
-    async def delete(self, call: Call) -> Response:
+    async def delete(self, call: PropertyCall) -> Response:
         """Delete the property, whatever its etag (section 4.6)."""
         await self._store.commit(Write(KIND, call.name, None), call.who)
         return Response()
 
     # Logging in.
 
-    async def authenticate(self, call: Call) -> Response:
+    async def authenticate(self, call: PropertyCall) -> Response:
         """A session token for a Basic pair, in the body and as a cookie."""
         token, lifetime = await self._credentials.log_in(call.asked)
         call.check()

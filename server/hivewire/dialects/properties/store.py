@@ -10,12 +10,12 @@ from hivewire.ledger.records import Change, PreconditionFailed, Refused, Transac
 from hivewire.resources import KIND
 from hivewire.services import Services
 from hivewire_protocol.errors import AccessDenied, NotFound, OutOfBounds, VersionConflict, WireError
-from hivewire_protocol.properties.aborts import Rule, reason, verdict
+from hivewire_protocol.properties.aborts import AbortRule, reason, verdict
 from hivewire_protocol.properties.documents import Author, Property
 from hivewire_protocol.properties.etags import etag
 
 
-class Store:
+class PropertyStore:
     """The properties of one gateway."""
 
     def __init__(self, services: Services) -> None:
@@ -68,16 +68,16 @@ def _only(changes: list[Change]) -> Change:
 
 def _refused(refused: Refused) -> WireError:
     if isinstance(refused, PreconditionFailed):
-        assert isinstance(refused.failed, Condition)  # noqa: S101 - the only one that can fail
+        assert isinstance(refused.failed, EtagCondition)  # noqa: S101 - the only one that can fail
         return refused.failed.error(refused.last)
     return NotFound("There is no such property")
 
 
-class Condition(Struct):
+class EtagCondition(Struct):
     """The etag and the abort mode of a write. The ledger evaluates them when it writes, so of two writers with the same
     etag the second one meets the change of the first."""
 
-    rule: Rule
+    rule: AbortRule
     given: str | None
     most: int
     """The limit on the number of properties; 0 for none."""

@@ -7,7 +7,7 @@ tenant, privilege, size of the body, its type, its content.
 from __future__ import annotations
 
 from hivewire.dialects.tenant import activities, documents, lists
-from hivewire.dialects.tenant.calls import Callers
+from hivewire.dialects.tenant.calls import TenantCallers
 from hivewire.dialects.tenant.errors import challenge, refuse
 from hivewire.http.routes import Context, Dialect
 from hivewire_protocol.tenant.errors import TenantError
@@ -15,7 +15,7 @@ from hivewire_protocol.tenant.errors import TenantError
 
 def dialect(context: Context) -> Dialect:
     """Everything under `/reltio`."""
-    callers = Callers(context.dispatcher)
+    callers = TenantCallers(context.dispatcher)
     routes = [*lists.routes(callers), *documents.routes(context, callers), *activities.routes(context, callers)]
     return Dialect(
         routes,

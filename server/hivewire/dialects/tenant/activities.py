@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
 
-from hivewire.dialects.tenant.calls import Call, Callers, number, read_body, value
+from hivewire.dialects.tenant.calls import TenantCall, TenantCallers, number, read_body, value
 from hivewire.http.response import JSON, Response, streamed
 from hivewire.http.routes import Context, Route
 from hivewire.ledger.audit import ACTIVITY, Audit
@@ -28,7 +28,7 @@ PAGE = 100
 SERVER_MEMBERS = ("uri", "user", "timestamp")
 
 
-def routes(context: Context, callers: Callers) -> Iterator[Route[Call]]:
+def routes(context: Context, callers: TenantCallers) -> Iterator[Route[TenantCall]]:
     """Posting and reading activities; both need READ in the tenant."""
     activities = Activities(context)
     for method, handle, action in (
@@ -45,7 +45,7 @@ class Activities:
         self._context = context
         self._audit: Audit = context.dispatcher.services.ledger.audit
 
-    async def post(self, call: Call) -> Response:
+    async def post(self, call: TenantCall) -> Response:
         """Store an activity, any JSON object; the answer has the stored one, once it is durable."""
         async with read_body(call.request, self._context.admission, ACTIVITY_BYTES) as body:
             activity = at_once(parse(body))
@@ -57,7 +57,7 @@ class Activities:
         await self._audit.write(row)
         return Response(200, render({"user": row.author, "timestamp": row.time} | given), JSON)
 
-    async def list_(self, call: Call) -> Response:
+    async def list_(self, call: TenantCall) -> Response:
         """Activities of the tenant, newest first; `max` and `offset` page them, `user` names who posted them."""
         most, offset = number(call, "max", MAX, MOST), number(call, "offset", 0, MOST_OFFSET)
         wanted = AuditFilter(ACTIVITY, subject=call.tenant, record=call.number, author=value(call, "user"))

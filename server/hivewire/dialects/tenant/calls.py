@@ -10,7 +10,7 @@ from urllib.parse import unquote
 
 from hivewire.access.identity import Identity
 from hivewire.dispatch import Dispatcher
-from hivewire.documents import Author
+from hivewire.documents import Saver
 from hivewire.http.body import Body, NotGzip, coding_of
 from hivewire.http.peer import caller_of_request
 from hivewire.http.request import HttpRequest
@@ -21,7 +21,7 @@ from hivewire_protocol.nouns.tenant import Privilege
 from hivewire_protocol.tenant.errors import BadRequest, NotJson, TooLarge, UnsupportedMediaType
 
 
-class Call(NamedTuple):
+class TenantCall(NamedTuple):
     """A request about a tenant, whose caller has the privilege that it takes.
 
     `number` is that of the tenant's record, so that a new tenant of the name is another one; `still` raises WireError
@@ -37,12 +37,12 @@ class Call(NamedTuple):
     still: Callable[[], object]
 
     @property
-    def author(self) -> Author:
+    def author(self) -> Saver:
         """The caller as somebody who saves."""
-        return Author(self.tenant, self.number, self.login, self.still)
+        return Saver(self.tenant, self.number, self.login, self.still)
 
 
-class Callers:
+class TenantCallers:
     """The `admit` of the routes: finds the caller."""
 
     def __init__(self, dispatcher: Dispatcher) -> None:
@@ -57,14 +57,14 @@ class Callers:
         """Any valid token. Raises WireError."""
         return self._dispatcher.authenticated(caller_of_request(self._dispatcher.services, request, "reltio"))
 
-    async def having(self, privilege: Privilege, request: HttpRequest) -> Call:
+    async def having(self, privilege: Privilege, request: HttpRequest) -> TenantCall:
         """A privilege in the tenant of the path: 401, then 404, then 403 (section 10). Raises WireError."""
         caller = caller_of_request(self._dispatcher.services, request, "reltio")
         tenant = unquote(request.parameters["tenantId"])
         still = partial(self._dispatcher.authorize_tenant, caller, tenant, privilege)
         identity = still()
         may = [each for each in Privilege if identity.may_tenant(tenant, each)]
-        return Call(request, tenant, self.tenants.number(tenant) or 0, identity.login, caller.address, may, still)
+        return TenantCall(request, tenant, self.tenants.number(tenant) or 0, identity.login, caller.address, may, still)
 
 
 @asynccontextmanager
@@ -90,17 +90,17 @@ async def read_body(request: HttpRequest, admission: Admission, limit: int) -> A
         body.free()
 
 
-def values(call: Call, name: str) -> list[str]:
+def values(call: TenantCall, name: str) -> list[str]:
     """Every value of a parameter of the query."""
     return [value for given, value in call.request.query() if given == name]
 
 
-def value(call: Call, name: str) -> str | None:
+def value(call: TenantCall, name: str) -> str | None:
     """The last value of a parameter of the query."""
     return next(iter(reversed(values(call, name))), None)
 
 
-def number(call: Call, name: str, default: int, most: int) -> int:
+def number(call: TenantCall, name: str, default: int, most: int) -> int:
     """An integer of the query, up to a limit. Raises BadRequest."""
     text = value(call, name)
     if not text:

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 from urllib.parse import unquote
 
-from hivewire.dialects.tenant.calls import Call, Callers, number, read_body, value, values
+from hivewire.dialects.tenant.calls import TenantCall, TenantCallers, number, read_body, value, values
 from hivewire.documents import Save, Stored
 from hivewire.http.response import JSON, Response, streamed
 from hivewire.http.routes import Context, Route
@@ -34,9 +34,9 @@ PURGES = ("purgeAttributes", "purgeAllData")
 CONFIGURATION = "/reltio/api/{tenantId}/configuration"
 
 
-def routes(context: Context, callers: Callers) -> Iterator[Route[Call]]:
+def routes(context: Context, callers: TenantCallers) -> Iterator[Route[TenantCall]]:
     """The routes of documents. A path without a fixed word is the address of a type or part."""
-    pages = Pages(context)
+    pages = DocumentPages(context)
     part = CONFIGURATION + "/{address:path}"
     for method, path, privilege, handle in (
         ("GET", CONFIGURATION, Privilege.READ, pages.get),
@@ -56,7 +56,7 @@ def routes(context: Context, callers: Callers) -> Iterator[Route[Call]]:
         yield Route(method, path, admit, handle, action, also_name="configuration/_" in path)
 
 
-class Pages:
+class DocumentPages:
     """The handlers of documents over HTTP."""
 
     def __init__(self, context: Context) -> None:
@@ -68,7 +68,7 @@ class Pages:
 
     # The whole document.
 
-    async def get(self, call: Call) -> Response:
+    async def get(self, call: TenantCall) -> Response:
         """The document as it was saved, or some collections of it, or with the caller's rights in each element."""
         stored = self._stored(call)
         names = [name for given in values(call, "select") for name in given.split(",") if name]
@@ -78,19 +78,19 @@ class Pages:
         found = await self._documents.collections(stored, names, [*call.may] if access else None)
         return Response(200, found, JSON, _dated(stored))
 
-    async def own(self, call: Call) -> Response:
+    async def own(self, call: TenantCall) -> Response:
         """The document as it was saved; an empty one before that (section 13, row 2)."""
         stored = self._documents.stored(call.tenant)
         return _document(stored) if stored is not None else _json({})
 
-    async def put(self, call: Call) -> Response:
+    async def put(self, call: TenantCall) -> Response:
         """Replace the document (section 3)."""
         async with read_body(call.request, self._admission, self._limit) as body:
             since = call.request.all("if-unmodified-since")
             save = await self._documents.save(call.author, body, since)
             return Response(200, save.version.view, JSON, _saved(save))
 
-    async def history(self, call: Call) -> Response:
+    async def history(self, call: TenantCall) -> Response:
         """Versions, newest first. Each is read and sent before the next, so their total size does not matter."""
         most = number(call, "max", HISTORY_MAX, MOST_HISTORY)
         offset = number(call, "offset", 0, MOST_HISTORY)
@@ -108,19 +108,19 @@ class Pages:
 
         return streamed(pieces(), JSON)
 
-    async def validate(self, call: Call) -> Response:
+    async def validate(self, call: TenantCall) -> Response:
         """The findings in a document, which is not saved."""
         level = _level(call)
         # Before the body is read, so that callers with only READ occupy one body of a tenant at a time.
         async with self._validations.lock(call.tenant), read_body(call.request, self._admission, self._limit) as body:
             return _json(validation_answer(await self._documents.find(call.tenant, body), level))
 
-    async def validate_stored(self, call: Call) -> Response:
+    async def validate_stored(self, call: TenantCall) -> Response:
         """The findings in the stored document."""
         level, stored = _level(call), self._stored(call)
         return _json(validation_answer(await self._documents.find(call.tenant, stored.document), level))
 
-    def _stored(self, call: Call) -> Stored:
+    def _stored(self, call: TenantCall) -> Stored:
         stored = self._documents.stored(call.tenant)
         if stored is None:
             raise NotDefined(f"Tenant {call.tenant!r} has no configuration yet")
@@ -128,23 +128,23 @@ class Pages:
 
     # One type, one part of it, or a source (sections 2.2 to 2.4).
 
-    async def get_part(self, call: Call) -> Response:
+    async def get_part(self, call: TenantCall) -> Response:
         """A collection, a type, or a part of one."""
         address = _address(call)
         stored = self._stored(call)
         return Response(200, await self._documents.part(stored, address), JSON, _dated(stored))
 
-    async def insert(self, call: Call) -> Response:
+    async def insert(self, call: TenantCall) -> Response:
         """Add one."""
         return await self._edit(call, Edit("insert", _address(call)), 201)
 
-    async def replace(self, call: Call) -> Response:
+    async def replace(self, call: TenantCall) -> Response:
         """Replace it. The answer for a survivorship group is 202 (section 2.3)."""
         address = _address(call)
         status = 202 if "survivorshipGroups" in address[2:3] else 200
         return await self._edit(call, Edit("replace", address), status)
 
-    async def remove(self, call: Call) -> Response:
+    async def remove(self, call: TenantCall) -> Response:
         """Remove it: 204, but 200 with a body for a survivorship group and a source.
 
         That for a source names the task that purges its data (section 2.4); there is none here, so it is done at once.
@@ -164,7 +164,7 @@ class Pages:
             return _json({"uri": uri, "successful": True, "backgroundTask": task}, headers=_saved(save))
         return Response(204, headers=_saved(save))
 
-    async def _edit(self, call: Call, edit: Edit, status: int) -> Response:
+    async def _edit(self, call: TenantCall, edit: Edit, status: int) -> Response:
         async with read_body(call.request, self._admission, self._limit) as body:
             since = call.request.all("if-unmodified-since")
             save = await self._documents.save(call.author, body, since, edit)
@@ -174,12 +174,12 @@ class Pages:
 # The path, the query, the answer.
 
 
-def _address(call: Call) -> tuple[str, ...]:
+def _address(call: TenantCall) -> tuple[str, ...]:
     """The path below `configuration`, unquoted. The path is still percent-encoded, so a name may have a slash in it."""
     return tuple(unquote(segment) for segment in call.request.parameters["address"].rstrip("/").split("/"))
 
 
-def _level(call: Call) -> str:
+def _level(call: TenantCall) -> str:
     """The value of `validationErrorLevel`. Raises BadRequest for an invalid one, before the body is read."""
     level = value(call, "validationErrorLevel")
     level = "all" if level is None else level

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from hivewire.access.identity import Identity
-from hivewire.dialects.tenant.calls import Call, Callers
+from hivewire.dialects.tenant.calls import TenantCall, TenantCallers
 from hivewire.http.request import HttpRequest
 from hivewire.http.response import Response, json
 from hivewire.http.routes import Route
@@ -17,7 +17,7 @@ BUSINESS_MODEL = "MDM.config.businessModel"
 """The objects of the privileges (tenant configuration, section 1)."""
 
 
-def routes(callers: Callers) -> Iterator[Route[Any]]:
+def routes(callers: TenantCallers) -> Iterator[Route[Any]]:
     """Status, tenants, permissions."""
 
     async def tenants(identity: Identity) -> Response:
@@ -36,6 +36,6 @@ async def _status(request: HttpRequest) -> Response:
     return json({"status": "OK"})
 
 
-async def _permissions(call: Call) -> Response:
+async def _permissions(call: TenantCall) -> Response:
     """What the caller may do in a tenant that it may read."""
     return json({BUSINESS_MODEL: call.may})
