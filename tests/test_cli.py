@@ -785,7 +785,8 @@ def test_a_tenants_document_is_read_changed_and_written(logged_in: Run, tmp_path
     document = {"label": "one", "schemaVersion": "1", "entityTypes": [], "sources": [{"uri": uri}]}
     file.write_text(json.dumps(document))
     assert logged_in("tenant", "diff", "cliDoc", str(file)).out == f"+ {uri}\n~ configuration\n"
-    assert logged_in("tenant", "put", "cliDoc", str(file)).out.startswith("cliDoc is saved, 20")
+    saved = logged_in("tenant", "put", "cliDoc", str(file)).out
+    assert re.match(r"cliDoc is saved, 20\d\d-\d\d-\d\dT[\d:.]+ UTC; get it again ", saved)
     refused = logged_in("tenant", "put", "cliDoc", str(file))
     assert (refused.code, refused.out) == (1, "")
     assert "conflict: cliDoc was saved by admin, 20" in refused.err

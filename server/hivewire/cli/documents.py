@@ -305,5 +305,5 @@ def _json(body: bytes) -> dict[str, Any]:
 
 
 def _moment(time: Any) -> str:
-    """A time in milliseconds, as text."""
-    return times.render(time) if type(time) is int else "at an unknown time"
+    """A time in milliseconds as text with its zone. The milliseconds tell versions of one second apart."""
+    return f"{times.render(time)} UTC" if type(time) is int else "at an unknown time"
