@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from structlog.testing import capture_logs
 
 from hivewire.ledger import sweep
 from hivewire.ledger.engines.memory import MemoryJournal
@@ -656,3 +657,18 @@ def test_a_log_is_cut_close_to_its_length(most: int, sizes: list[int]) -> None:
     assert within >= min(most, sum(sizes))
     if first is not None and first > 1:
         assert within < most + most // SECTIONS + 2 * max(sizes)
+
+
+async def test_a_start_that_keeps_less_says_so(tmp_path: Path) -> None:
+    """Once, with both numbers of each setting; one that keeps as much or more says nothing."""
+    said = []
+    for retention in (Retention(100, 1_000, 7.0), Retention(2, 1_000, 0.5), Retention(2, 1_000, 0.5), Retention(9)):
+        ledger = Ledger(SqliteJournal(tmp_path / "hivewire.db"), lambda: 1, retention=retention)
+        await ledger.open()
+        with capture_logs() as logged:
+            ledger.start()
+        said += logged
+        await ledger.compact()
+        await ledger.close()
+    words = "the settings keep less than before: older changes are being removed"
+    assert said == [{"event": words, "log_level": "warning", "history": "100 -> 2", "log_days": "7 -> 0.5"}]

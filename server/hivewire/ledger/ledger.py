@@ -169,6 +169,8 @@ class Ledger(State):
     def start(self) -> None:
         """Look after storage and clock from now on: watch commits, probe what fails, compact now and then."""
         self.clock.look()
+        if lowered := self._sweep.lowered():
+            log.warning("the settings keep less than before: older changes are being removed", **lowered)
         for seconds, work in (
             (self._stall_seconds / WATCHES, self._watch),
             (PROBE_SECONDS, self.probe),

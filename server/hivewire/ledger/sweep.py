@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from time import perf_counter
 
+from msgspec import json, structs
+
 from hivewire.ledger.journal import Journal
 from hivewire.ledger.records import Change, Outline
 from hivewire.ledger.retention import Log, Retention
@@ -30,6 +32,9 @@ class Sweep:
         self._journal = journal
         self._now = now
         self._history = retention.history
+        self._retention = retention
+        self._noted = False  # whether `_retention` is
+        self._retained = retention  # what the gateways before this one kept
         self._left = self._swept = 0  # changes that left the log until `oldest`, and until the last sweep
         self._older = 0  # changes older than the log that the last sweep found needed
         self._swept_at = 0
@@ -43,8 +48,15 @@ class Sweep:
                 self._state.oldest = int(note)
             elif name == "revision":
                 self._state.revision = int(note)
+            elif name == "retention":
+                self._retained = json.decode(note, type=Retention)
             elif name.startswith("lastId:"):
                 self._state.kind(name.removeprefix("lastId:")).last_id = int(note)
+
+    def lowered(self) -> dict[str, str]:
+        """The settings by which less is kept than before, with both numbers."""
+        before, now = structs.asdict(self._retained), structs.asdict(self._retention)
+        return {name: f"{before[name]:g} -> {most:g}" for name, most in now.items() if most < before[name]}
 
     def load(self, changes: Sequence[Change]) -> None:
         """Count the next changes of the log."""
@@ -60,6 +72,9 @@ class Sweep:
 
     async def compact(self, rest: float, at_once: bool) -> None:
         """Shorten the log, and sweep when enough has left it or `at_once`. Raises NotDurable."""
+        if not self._noted:
+            await self._journal.remember({"retention": json.encode(self._retention).decode()})
+            self._noted = True
         await self.shorten()
         left = self._left - self._swept
         # A sweep costs as much as there are older changes, so it waits until a tenth as many have left: the cost for
