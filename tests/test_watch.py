@@ -294,6 +294,36 @@ def test_on_a_terminal_there_are_lines_for_the_eye(
         os.close(shown)
 
 
+def test_long_names_leave_room_for_values(
+    watching: Any, shared_gateway: RunningGateway, admin_token: str, talk: Talk, tmp_path: Path
+) -> None:
+    """On a narrow terminal the name is cut, and times and versions are not; a pipe gets whole lines."""
+    name = "watch.long." + "n" * 100
+    talk("configuration/put", name=name, value="before")
+    shown, terminal = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "hivewire", "watch", "watch.long.*"],
+        env={**environment(tmp_path, shared_gateway.url, admin_token), "COLUMNS": "80", "TERM": "xterm"},
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+    )
+    os.close(terminal)
+    screen = Screen(shown)
+    try:
+        assert screen.until("changes:")[1] == f"  {name[:25]}…  version 1  before"
+        talk("configuration/put", name=name, value="after")
+        (line,) = screen.until("version 2")
+        assert re.fullmatch(rf"\d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d \w+  admin  {name[:25]}…  version 2  after", line)
+    finally:
+        process.kill()
+        process.wait()
+        os.close(shown)
+    with watching(shared_gateway, "watch.long.*", "-o", "table") as running:
+        assert running.process.stdout.readline() == "state:\n"
+        assert running.process.stdout.readline() == f"  {name}  version 2  after\n"
+
+
 # The gateway goes and comes back.
 
 

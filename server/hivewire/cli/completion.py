@@ -22,6 +22,10 @@ Examples:
   eval "$(hivewire completion zsh)"        (in ~/.zshrc)
 
 \b
+Bash looks there with the package bash-completion. Without it, put
+eval "$(hivewire completion bash)" into ~/.bashrc.
+
+\b
 Names of configurations are read from the gateway of the saved login."""
 )
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))

@@ -211,7 +211,7 @@ def _content(value: str | None, file: BinaryIO | None) -> str | bytes:
     Raises UsageError, or ClickException when it cannot be read.
     """
     if (value is None) == (file is None):
-        raise click.UsageError("give either VALUE or --file")
+        raise click.UsageError("give either VALUE or --file; a VALUE of - is standard input")
     try:
         if file is not None:
             return _text_or_bytes(file.read())

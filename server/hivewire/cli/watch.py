@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import click
 import msgspec
@@ -323,7 +323,8 @@ def _note(text: str) -> None:
 
 
 class Lines:
-    """Prints configurations and changes for people, each on a line that is cut to the terminal's width."""
+    """Prints configurations and changes for people, each on a line. On a terminal it is cut to the width, and long
+    names to a third of it, so that something of the value is seen."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -347,7 +348,7 @@ class Lines:
         if not self._in_snapshot:
             self._line(("state:", "bold"))
         for resource in item["configurations"]:  # their widths first
-            self._wide("name", resource["name"])
+            self._wide("name", self._cut(resource["name"]))
             self._wide("version", str(resource["entityVersion"]))
         for resource in item["configurations"]:
             self._line("  ", *self._resource(resource, shown(resource)))
@@ -366,12 +367,18 @@ class Lines:
         )
 
     def _line(self, *parts: str | tuple[str, str]) -> None:
-        self._console.print(self._text.assemble(*parts), no_wrap=True, overflow="ellipsis", crop=True)
+        fits = self._console.is_terminal
+        overflow: Literal["ellipsis", "ignore"] = "ellipsis" if fits else "ignore"
+        self._console.print(self._text.assemble(*parts), no_wrap=True, overflow=overflow, crop=fits)
 
     def _resource(self, resource: Item, value: str, style: str = "") -> list[str | tuple[str, str]]:
         """Name, version and value of a configuration, in colours."""
         version = f"  version {self._wide('version', str(resource['entityVersion']))}  "
-        return [(self._wide("name", resource["name"]), "bold"), version, (printable(value[:1_000]), style)]
+        return [(self._wide("name", self._cut(resource["name"])), "bold"), version, (printable(value[:1_000]), style)]
+
+    def _cut(self, name: str) -> str:
+        most = max(WIDEST // 2, self._console.width // 3)
+        return name if len(name) <= most or not self._console.is_terminal else name[: most - 1] + "…"
 
     def _wide(self, column: str, text: str) -> str:
         """The text, padded to the widest of its column so far, so that columns are aligned."""
