@@ -845,11 +845,11 @@ def test_an_empty_body_is_reported_as_missing(shared_gateway: RunningGateway, ad
     "path", ["/api", "/api/rest", "/api/rest/nothing", "/api/rest/configuration/", "/api/rest/configuration/a/b/c"]
 )
 def test_an_unknown_path_gets_404_as_json(shared_gateway: RunningGateway, path: str) -> None:
-    """The answer is an error document, not a page; it repeats the path and says where the right ones are."""
+    """The answer is an error document, not a page; it says where the right paths are, and repeats no secret in one."""
     missing = httpx.get(shared_gateway.url + path)
     assert (missing.status_code, missing.headers["content-type"]) == (404, "application/json")
-    words = {"path": path, "hint": "GET / lists the interfaces"}
-    assert missing.json() == {"error": 404, "message": "HTTP 404 Not Found"} | words
+    hint = {"hint": "GET / lists the interfaces"}
+    assert missing.json() == {"error": 404, "message": "HTTP 404 Not Found"} | hint
 
 
 @pytest.mark.parametrize(

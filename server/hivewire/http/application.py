@@ -88,11 +88,7 @@ class Application:
         try:
             try:
                 if route is None:
-                    raise (
-                        MethodNotAllowed
-                        if found
-                        else NotFound(dialect.unknown_path, path=request.path[:200], hint=HINT)
-                    )
+                    raise MethodNotAllowed if found else NotFound(dialect.unknown_path, hint=HINT)
                 call = await route.admit(request)
             finally:
                 if not request.proven:
