@@ -506,6 +506,12 @@ def test_a_refresh_token_gives_a_fresh_access_token_with_its_rights(tokens: Toke
     assert tokens.claims(access) == claims(a=[2, 13], t=ACCESS, u=JOHN, n=["5"], dt=None, c=["x*"], e=NOW + HOUR, i=NOW)
 
 
+def test_a_refreshed_token_does_not_outlive_its_refresh_token(tokens: Tokens) -> None:
+    """Otherwise a token that was made for an hour would live for half an hour longer."""
+    refresh = tokens.mint(claims(t=REFRESH, e=NOW + HOUR // 2))
+    assert tokens.claims(tokens.refresh(refresh, NOW)[0]).e == NOW + HOUR // 2
+
+
 @pytest.mark.parametrize(
     ("changed", "error"),
     [

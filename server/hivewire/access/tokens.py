@@ -353,7 +353,8 @@ class Tokens:
             raise Unauthorized
         if (claims.j or "") in self.revocations or user.profile.generation != (claims.g or 0):
             raise TokenRevoked
-        claims.t, claims.e, claims.i = ACCESS, now + self.access_lifetime, now
+        # It ends with the refresh token, so that a token does not live for longer than its creator said.
+        claims.t, claims.e, claims.i = ACCESS, min(claims.e, now + self.access_lifetime), now
         return self.mint(claims), user
 
     def _owner(self, claims: Claims) -> User | None:
