@@ -286,6 +286,16 @@ def test_a_terminal_that_knows_no_colours_gets_none(logged_in: Run, monkeypatch:
         assert b"\x1b" not in raw_on_terminal(*command, TERM="dumb")
 
 
+def test_a_name_that_is_only_a_beginning_gets_a_hint(logged_in: Run) -> None:
+    """`get` of it fails and shows how to list the names that begin so; one that begins nothing gets no hint."""
+    assert logged_in("put", "cli.begin ning.one", "1").code == 0
+    told = "hivewire: error: Requested config with name = cli.begin ning not found in the database\n"
+    hint = "  hivewire list 'cli.begin ning*' shows the names that begin like this\n"
+    assert logged_in("get", "cli.begin ning") == (1, "", told + hint)
+    assert logged_in("get", "cli.begin*").err.count("\n") == 1
+    assert logged_in("get", "cli.begin nothing").err.count("\n") == 1
+
+
 def test_an_error_with_json_is_an_object(logged_in: Run) -> None:
     """With `-o json` or `--json` an error is an object on standard error, with the gateway's code if it has one."""
     outcome = logged_in("get", "cli.none", "-o", "json")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mimetypes
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -122,7 +123,13 @@ def get(remote: Remote, name: str, form: str | None) -> None:
 
     On a terminal a newline follows; a file or a pipe gets only the value.
     """
-    reply = remote.request("configuration/get", name=name)
+    try:
+        reply = remote.request("configuration/get", name=name)
+    except RemoteError as error:
+        if error.code == 404 and _begins(remote, name):
+            shows = f"  hivewire list {shlex.quote(printable(name) + '*')} shows the names that begin like this"
+            raise Refused(f"{on_one_line(str(error))}\n{shows}", error.code) from None
+        raise
     resource = reply["configuration"]
     if form not in (None, "value"):
         show([resource | {"revision": reply["revision"]}], form, COLUMNS, "value")
@@ -167,8 +174,16 @@ def _hint(remote: Remote, patterns: tuple[str, ...]) -> None:
     """Say on standard error which of the patterns would have found something with a star at its end."""
     for pattern in patterns:
         longer = f"{pattern}*"
-        if "*" not in pattern and remote.request("configuration/list", names=[longer], take=1)["configurations"]:
+        if "*" not in pattern and _begins(remote, pattern):
             click.echo(f"hivewire: there is no {printable(pattern)}; did you mean '{printable(longer)}'?", err=True)
+
+
+def _begins(remote: Remote, start: str) -> bool:
+    """Whether a visible name begins with a text."""
+    try:
+        return bool(remote.request("configuration/list", names=[f"{start}*"], take=1)["configurations"])
+    except RemoteError:  # such as for a text with a star in it
+        return False
 
 
 @click.command(
