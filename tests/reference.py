@@ -148,8 +148,8 @@ def _errors() -> str:
             f"Every message on a socket without a login can get: {_error_name(TooManyRequests)}.",
             "",
             "An error can have further members: `change` is the current change (409 and 412), `index` the index of the "
-            "failed change of a transaction, `retryAfter` the seconds to wait (429), `path` and `hint` a path over HTTP "
-            "that does not exist and where to find the right one (404).",
+            "failed change of a transaction, `retryAfter` the seconds to wait (429), `hint` where to find the right path "
+            "over HTTP (404).",
             "",
             *errors(),
         ]
