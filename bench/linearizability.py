@@ -89,7 +89,7 @@ State = frozenset[tuple[str, Versioned]]
 NOTHING: State = frozenset()
 
 
-class World(NamedTuple):
+class Possibility(NamedTuple):
     """A possible configuration of the store: its state, and the open calls that have taken effect."""
 
     state: State
@@ -124,22 +124,22 @@ def check(history: Sequence[Event], state: State = NOTHING) -> None:
     """Return if the history of a store with this initial state is linearizable. Raises NotLinearizable."""
     answers = {event.id: event.answer for event in history if isinstance(event, Return)}
     under_way: dict[int, Request] = {}
-    worlds = {World(state, frozenset())}
+    possibilities = {Possibility(state, frozenset())}
     for place, event in enumerate(history):
         if isinstance(event, Call):
             if not isinstance(answers.get(event.id), NotDone):
                 under_way[event.id] = event.request
         elif isinstance(event, Crash):
-            worlds = _spread(worlds, under_way, answers)
+            possibilities = _spread(possibilities, under_way, answers)
             unanswered = under_way.keys() - answers.keys()
-            worlds = {World(state, done - unanswered) for state, done in worlds}
+            possibilities = {Possibility(state, done - unanswered) for state, done in possibilities}
             under_way = {}
         elif not isinstance(event.answer, NotDone):
-            reached = _spread(worlds, _together(event.id, under_way), answers, event.id)
-            found = {World(state, done - {event.id}) for state, done in reached if event.id in done}
+            reached = _spread(possibilities, _together(event.id, under_way), answers, event.id)
+            found = {Possibility(state, done - {event.id}) for state, done in reached if event.id in done}
             if not found:
-                raise NotLinearizable(_evidence(history, place, worlds))
-            worlds = found
+                raise NotLinearizable(_evidence(history, place, possibilities))
+            possibilities = found
             under_way.pop(event.id, None)
 
 
@@ -163,46 +163,49 @@ def _meet(one: Request, other: Request) -> bool:
 
 
 def _spread(
-    worlds: Iterable[World], calls: Mapping[int, Request], answers: Mapping[int, Answer], goal: int | None = None
-) -> set[World]:
-    """All worlds that are reachable by letting some of these calls, or none, take effect with their known answers.
+    possibilities: Iterable[Possibility],
+    calls: Mapping[int, Request],
+    answers: Mapping[int, Answer],
+    goal: int | None = None,
+) -> set[Possibility]:
+    """All possibilities that are reachable by letting some of these calls, or none, take effect with their known answers.
 
     Worlds in which the goal has taken effect are not expanded: the other open calls can take effect later.
     """
-    found = {_settled(world, calls, answers) for world in worlds}
+    found = {_settled(possibility, calls, answers) for possibility in possibilities}
     todo = list(found)
     while todo:
-        world = todo.pop()
-        for id, request in calls.items() if goal not in world.done else ():
-            if id in world.done:
+        possibility = todo.pop()
+        for id, request in calls.items() if goal not in possibility.done else ():
+            if id in possibility.done:
                 continue
-            answer, state = carry_out(request, world.state)
-            if state != world.state and answers.get(id, answer) == answer:
-                after = _settled(World(state, world.done | {id}), calls, answers)
+            answer, state = carry_out(request, possibility.state)
+            if state != possibility.state and answers.get(id, answer) == answer:
+                after = _settled(Possibility(state, possibility.done | {id}), calls, answers)
                 if after not in found:
                     found.add(after)
                     todo.append(after)
     return found
 
 
-def _settled(world: World, calls: Mapping[int, Request], answers: Mapping[int, Answer]) -> World:
-    """The world after all calls that fit and change nothing: it is never better to do these later."""
+def _settled(possibility: Possibility, calls: Mapping[int, Request], answers: Mapping[int, Answer]) -> Possibility:
+    """The possibility after all calls that fit and change nothing: it is never better to do these later."""
     fitting = {
         id
         for id, request in calls.items()
-        if id not in world.done and carry_out(request, world.state) == (answers.get(id), world.state)
+        if id not in possibility.done and carry_out(request, possibility.state) == (answers.get(id), possibility.state)
     }
-    return World(world.state, world.done | fitting) if fitting else world
+    return Possibility(possibility.state, possibility.done | fitting) if fitting else possibility
 
 
-def _evidence(history: Sequence[Event], place: int, worlds: Iterable[World]) -> str:
+def _evidence(history: Sequence[Event], place: int, possibilities: Iterable[Possibility]) -> str:
     """The text about an answer that no order explains."""
     event = history[place]
     assert isinstance(event, Return)
     calls = {each.id: (number, each.request) for number, each in enumerate(history) if isinstance(each, Call)}
     number, request = calls[event.id]
     names = {*request.reads, *(write.name for write in request.writes)}
-    states = {tuple(sorted(entry for entry in world.state if entry[0] in names)) for world in worlds}
+    states = {tuple(sorted(entry for entry in possibility.state if entry[0] in names)) for possibility in possibilities}
     last = [each for each in history[max(0, number - 10) : place] if isinstance(each, Return)]
     return (
         f"call {event.id} ({request}, event {number}) was answered {event.answer} (event {place}).\n"

@@ -197,7 +197,7 @@ async def _converse(world: World, pieces: list[bytes]) -> list[tuple[int, bytes]
             socket.data_received(piece)
             await asyncio.sleep(0)
     async with asyncio.timeout(60):
-        while socket._session.pending or socket._waiting():  # what was put off, so that others are served
+        while socket._session.pending or socket._backlog.waiting:  # what was put off, so that others are served
             await asyncio.sleep(0)
     socket.connection_lost(None)
     found: list[tuple[int, bytes]] = []

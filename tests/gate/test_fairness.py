@@ -22,7 +22,7 @@ from hivewire.transport.admission import Admission
 from hivewire.transport.events import EventStreams
 from hivewire_protocol.properties import documents
 from hivewire_protocol.properties.batches import BatchEntry
-from hivewire_protocol.properties.markup import Element
+from hivewire_protocol.properties.markup import Node
 from tests.world import World
 
 API_KEY = "an api key, long enough"
@@ -83,7 +83,7 @@ async def rendered_in_each_iteration(monkeypatch: pytest.MonkeyPatch) -> AsyncIt
             iteration += 1
             await asyncio.sleep(0)
 
-    def counted(*arguments: Any, **options: Any) -> Element:
+    def counted(*arguments: Any, **options: Any) -> Node:
         counts[iteration] += 1
         return render(*arguments, **options)
 

@@ -41,7 +41,7 @@ SLOW = 0.2
 """Seconds without reading after which the gateway takes a reader for slow."""
 
 
-class World:
+class Watched:
     """A gateway, its tokens, and all that is known of its history."""
 
     def __init__(self, gateway: RunningGateway) -> None:
@@ -115,7 +115,7 @@ class World:
 class Line:
     """A connection by hand: nothing is read from it but when a step says so."""
 
-    def __init__(self, world: World, allowed: tuple[str, ...], small: bool = False) -> None:
+    def __init__(self, world: Watched, allowed: tuple[str, ...], small: bool = False) -> None:
         self.world = world
         self.allowed = allowed
         self.watches: dict[int, tuple[Watch, bool]] = {}
@@ -283,7 +283,7 @@ def _head(data: bytes) -> int:
 class Script:
     """The steps, in any order; one that makes no sense where it stands does nothing."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: Watched) -> None:
         self.world = world
         self.lines: list[Line] = []
         self.watches: list[Watch] = []
@@ -477,10 +477,10 @@ class Script:
 
 
 @contextmanager
-def small(data: Path, *flags: str) -> Iterator[World]:
+def small(data: Path, *flags: str) -> Iterator[Watched]:
     """A gateway with small bounds."""
     with RunningGateway(data, *FLAGS, *flags) as gateway:
-        yield World(gateway)
+        yield Watched(gateway)
         assert not gateway.events("unexpected error"), gateway.events("unexpected error")
 
 
@@ -534,7 +534,7 @@ def test_whatever_clients_do_each_watcher_gets_what_the_history_has_for_it(
             assert world.seen[what], (what, world.seen)
 
 
-def play(world: World, examples: int) -> None:
+def play(world: Watched, examples: int) -> None:
     """Run this many scripts, and those that are always worth running."""
 
     # Not shrunk: what happens depends on how fast kernel and gateway are, so a smaller script may fare differently.

@@ -24,7 +24,7 @@ import pytest
 
 from hivewire.ledger.backup import backup, restore, vacuum
 from hivewire.ledger.dump import dump, load
-from hivewire.ledger.engines.file_lock import Note, noted
+from hivewire.ledger.engines.file_lock import LockNote, noted
 from hivewire.ledger.engines.sqlite import SqliteJournal
 from hivewire.ledger.engines.sqlite_file import SCHEMA_VERSION, header_of
 from hivewire.ledger.ledger import Ledger
@@ -812,4 +812,4 @@ def test_a_note_has_a_form_that_can_be_overwritten_in_place(data: Path) -> None:
         lock.write_bytes(text)
         assert noted(data) is None
     lock.write_bytes(b"4711      \n" + b"7".zfill(20) + b" open " + b"a" * 16 + b" " + b"b" * 16 + b"\n")
-    assert noted(data) == Note("a" * 16, "b" * 16, 7, shut=False)
+    assert noted(data) == LockNote("a" * 16, "b" * 16, 7, shut=False)

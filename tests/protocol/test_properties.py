@@ -29,7 +29,7 @@ from hivewire_protocol.properties.batches import BatchEntry, read_batch
 from hivewire_protocol.properties.contents import INLINE, checked_media_type, inlined
 from hivewire_protocol.properties.documents import Author, Property, error_element, properties_element, property_element
 from hivewire_protocol.properties.etags import bare, effective_etag
-from hivewire_protocol.properties.markup import Element, Form, document, frame, part
+from hivewire_protocol.properties.markup import Form, Node, document, frame, part
 from hivewire_protocol.properties.names import Names, decoded_key, decoded_slug, encoded_key
 from hivewire_protocol.properties.parameters import boolean, integer
 
@@ -358,21 +358,21 @@ CARRIED = st.text(
 
 
 @st.composite
-def elements(draw: st.DrawFn, texts: st.SearchStrategy[str], depth: int = 3) -> Element:
+def elements(draw: st.DrawFn, texts: st.SearchStrategy[str], depth: int = 3) -> Node:
     """A tree as our documents are: text or children, attributes anywhere."""
     attributes = draw(st.dictionaries(st.sampled_from(["id", "href", "a.b"]), texts, max_size=2))
-    children: tuple[Element, ...] = ()
+    children: tuple[Node, ...] = ()
     if depth:
         children = tuple(draw(st.lists(elements(texts, depth - 1), max_size=2)))
-    return Element(draw(st.sampled_from(["a", "b.c", "d-e"])), attributes, children, "" if children else draw(texts))
+    return Node(draw(st.sampled_from(["a", "b.c", "d-e"])), attributes, children, "" if children else draw(texts))
 
 
-def as_xml(found: ElementTree.Element) -> Element:
+def as_xml(found: ElementTree.Element) -> Node:
     children = tuple(map(as_xml, found))
-    return Element(found.tag, dict(found.attrib), children, found.text or "")
+    return Node(found.tag, dict(found.attrib), children, found.text or "")
 
 
-def as_json(element: Element) -> Any:
+def as_json(element: Node) -> Any:
     """The mapping of section 5 in other words."""
     if not element.attributes and not element.children:
         return element.text
@@ -385,19 +385,19 @@ def as_json(element: Element) -> Any:
 
 
 @given(elements(CARRIED))
-def test_xml_is_read_back_as_it_was(element: Element) -> None:
+def test_xml_is_read_back_as_it_was(element: Node) -> None:
     """A parser finds every attribute and text again, line ends and tabs included."""
     assert as_xml(ElementTree.fromstring(document(element, Form.XML))) == element
 
 
 @given(elements(TEXTS))
-def test_xml_is_well_formed_whatever_is_in_it(element: Element) -> None:
+def test_xml_is_well_formed_whatever_is_in_it(element: Node) -> None:
     """Characters that XML cannot represent do not break the document."""
     ElementTree.fromstring(document(element, Form.XML))
 
 
 @given(elements(TEXTS))
-def test_json_is_mapped_from_the_tree(element: Element) -> None:
+def test_json_is_mapped_from_the_tree(element: Node) -> None:
     """Attributes, texts, single and repeated elements; all scalars are strings."""
     assert json.loads(document(element, Form.JSON)) == as_json(element)
 
@@ -596,9 +596,9 @@ def tree(text: str) -> list[Any]:
 
 
 @given(CARRIED.map(lambda text: text.replace("\r", "")), elements(CARRIED.map(lambda text: text.replace("\r", ""))))
-def test_any_text_and_any_markup_comes_through(text: str, element: Element) -> None:
+def test_any_text_and_any_markup_comes_through(text: str, element: Node) -> None:
     """Any text and markup that XML can carry is read as it was sent."""
-    escaped = document(Element("contents", {"type": "text/plain"}, (), text), Form.XML).split(b"\n", 1)[1].decode()
+    escaped = document(Node("contents", {"type": "text/plain"}, (), text), Form.XML).split(b"\n", 1)[1].decode()
     assert entry(escaped).content == text.encode()
     markup = part(element, Form.XML).decode()
     assert entry(f'<contents type="text/xml">{markup}</contents>').content == markup.encode()

@@ -12,7 +12,7 @@ from msgspec import Struct
 from hivewire_protocol.errors import WireError
 from hivewire_protocol.properties.contents import INLINE, inlined
 from hivewire_protocol.properties.etags import date, etag
-from hivewire_protocol.properties.markup import Element
+from hivewire_protocol.properties.markup import Node
 from hivewire_protocol.properties.names import encoded_key
 
 
@@ -41,48 +41,48 @@ class Property(Struct, gc=False):
         return etag(self.number, self.version, self.time)
 
 
-def property_element(shown: Property, root: str, inline: int = INLINE, more: tuple[Element, ...] = ()) -> Element:
+def property_element(shown: Property, root: str, inline: int = INLINE, more: tuple[Node, ...] = ()) -> Node:
     """The property document. `root` is the API's absolute address, `inline` the most bytes of text that are shown."""
     href = f"{root}/site/properties/{encoded_key(shown.name)}"
     contents = {"type": shown.content_type, "size": str(len(shown.content)), "href": href}
-    return Element(
+    return Node(
         "property",
         {"name": shown.name, "href": href + "/info", "etag": shown.etag},
         (
-            Element("contents", contents, (), inlined(shown.content, shown.content_type, inline)),
-            Element("date.modified", {}, (), date(shown.time)),
+            Node("contents", contents, (), inlined(shown.content, shown.content_type, inline)),
+            Node("date.modified", {}, (), date(shown.time)),
             _user("user.modified", shown.author, root),
-            Element("change-description", {}, (), shown.description or ""),
+            Node("change-description", {}, (), shown.description or ""),
             *more,
         ),
     )
 
 
-def _user(tag: str, author: Author, root: str) -> Element:
-    names = (Element("nick", {}, (), author.login), Element("username", {}, (), author.login))
-    return Element(tag, {"id": str(author.number), "href": f"{root}/users/{author.number}"}, names)
+def _user(tag: str, author: Author, root: str) -> Node:
+    names = (Node("nick", {}, (), author.login), Node("username", {}, (), author.login))
+    return Node(tag, {"id": str(author.number), "href": f"{root}/users/{author.number}"}, names)
 
 
-def properties_element(count: int, root: str) -> Element:
+def properties_element(count: int, root: str) -> Node:
     """The root element of a list and of a batch's answer, without its children."""
-    return Element("properties", {"count": str(count), "href": root + "/site/properties"})
+    return Node("properties", {"count": str(count), "href": root + "/site/properties"})
 
 
-def succeeded(shown: Property, root: str, deleted: tuple[Author, int] | None = None) -> Element:
+def succeeded(shown: Property, root: str, deleted: tuple[Author, int] | None = None) -> Node:
     """A batch's answer to an entry that succeeded; `deleted` says by whom and when a property was deleted."""
-    more: tuple[Element, ...] = (Element("status", {"code": "200"}),)
+    more: tuple[Node, ...] = (Node("status", {"code": "200"}),)
     if deleted is not None:
         author, time = deleted
-        more = (_user("user.deleted", author, root), Element("date.deleted", {}, (), date(time)), *more)
+        more = (_user("user.deleted", author, root), Node("date.deleted", {}, (), date(time)), *more)
     return property_element(shown, root, more=more)
 
 
-def failed(name: str, error: WireError) -> Element:
+def failed(name: str, error: WireError) -> Node:
     """A batch's answer to an entry that failed."""
-    return Element("property", {"name": name}, (Element("status", {"code": str(error.code)}, (), str(error)),))
+    return Node("property", {"name": name}, (Node("status", {"code": str(error.code)}, (), str(error)),))
 
 
-def error_element(error: WireError, uri: str) -> Element:
+def error_element(error: WireError, uri: str) -> Node:
     """The error document (section 9)."""
     members = {
         "status": str(error.code),
@@ -90,4 +90,4 @@ def error_element(error: WireError, uri: str) -> Element:
         "message": str(error),
         "uri": uri,
     }
-    return Element("error", {}, tuple(Element(name, {}, (), text) for name, text in members.items()))
+    return Node("error", {}, tuple(Node(name, {}, (), text) for name, text in members.items()))

@@ -12,12 +12,12 @@ from msgspec import Struct
 from hivewire_protocol.encoding import encode
 
 
-class Element(Struct, gc=False):
+class Node(Struct, gc=False):
     """One element. An element with children has no text: no document of this dialect mixes them."""
 
     tag: str
     attributes: Mapping[str, str] = {}
-    children: tuple[Element, ...] = ()
+    children: tuple[Node, ...] = ()
     text: str = ""
 
 
@@ -36,14 +36,14 @@ class Form(Enum):
 _DECLARATION = b'<?xml version="1.0"?>\n'
 
 
-def document(root: Element, form: Form) -> bytes:
+def document(root: Node, form: Form) -> bytes:
     """The whole document. In JSON the name of the root is dropped."""
     if form is Form.JSON:
         return encode(json_value(root))
     return _DECLARATION + xml(root).encode()
 
 
-def frame(root: Element, form: Form, count: int) -> tuple[bytes, bytes, bytes]:
+def frame(root: Node, form: Form, count: int) -> tuple[bytes, bytes, bytes]:
     """The text before, between and after the parts of a document whose root holds `count` elements `property`."""
     if form is Form.XML:
         return _DECLARATION + f"<{root.tag}{_attributes(root)}>".encode(), b"", f"</{root.tag}>".encode()
@@ -53,12 +53,12 @@ def frame(root: Element, form: Form, count: int) -> tuple[bytes, bytes, bytes]:
     return head + (b',"property":' if count else b""), b"", b"}"
 
 
-def part(element: Element, form: Form) -> bytes:
+def part(element: Node, form: Form) -> bytes:
     """One of the parts that a `frame` is filled with."""
     return encode(json_value(element)) if form is Form.JSON else xml(element).encode()
 
 
-def json_value(element: Element) -> Any:
+def json_value(element: Node) -> Any:
     """Attributes as `@name`, text beside attributes as `#text`, an element of text only as that string, elements of the
     same name as a list. All scalars are strings."""
     if not element.attributes and not element.children:
@@ -77,7 +77,7 @@ def json_value(element: Element) -> Any:
     return found
 
 
-def xml(element: Element) -> str:
+def xml(element: Node) -> str:
     """The element as XML 1.0, without a declaration."""
     start = element.tag + _attributes(element)
     if not element.children and not element.text:
@@ -86,7 +86,7 @@ def xml(element: Element) -> str:
     return f"<{start}>{inner}</{element.tag}>"
 
 
-def _attributes(element: Element) -> str:
+def _attributes(element: Node) -> str:
     return "".join([f' {name}="{escape_attribute(value)}"' for name, value in element.attributes.items()])
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
-from hivewire.ledger.engines.file_lock import NO_RUN, FileLock, Note
+from hivewire.ledger.engines.file_lock import NO_RUN, FileLock, LockNote
 from hivewire.ledger.engines.sqlite_copy import NO_LINKS, Progress, copy, silent, sync
 from hivewire.ledger.engines.sqlite_file import beside, check, free_name, header_of, location, resolved, run_of, tail_of
 from hivewire.ledger.engines.sqlite_start import begin, require_whole
@@ -94,7 +94,7 @@ def note_placed(lock: FileLock, path: Path) -> None:
     """Note that a command put this file here to be served next, so that its start does not take it for a stranger."""
     header = header_of(path)
     run = None if header is None else run_of(path, header)
-    lock.note(Note(run or NO_RUN, run or NO_RUN, tail_of(path)))
+    lock.note(LockNote(run or NO_RUN, run or NO_RUN, tail_of(path)))
 
 
 def vacuum(path: Path) -> tuple[int, int]:

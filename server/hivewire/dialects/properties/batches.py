@@ -21,7 +21,7 @@ from hivewire_protocol.properties.aborts import ENTRY
 from hivewire_protocol.properties.batches import BatchEntry, read_batch
 from hivewire_protocol.properties.contents import charset_of
 from hivewire_protocol.properties.documents import Author, failed, properties_element
-from hivewire_protocol.properties.markup import Element
+from hivewire_protocol.properties.markup import Node
 
 LARGE_BATCH = 16 << 10
 """Batches of this size are parsed in a thread, because that takes long."""
@@ -64,7 +64,7 @@ class Batches:
                 self._waiting -= 1
         succeeded = sum(isinstance(outcome, Done) for outcome in outcomes)
 
-        def one(outcome: Done | Failed) -> Element:
+        def one(outcome: Done | Failed) -> Node:
             if isinstance(outcome, Failed):
                 return failed(outcome.name, outcome.error)
             return documents.succeeded(self._store.shown(outcome.shown), call.root, outcome.deleted)

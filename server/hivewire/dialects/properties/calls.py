@@ -15,7 +15,7 @@ from hivewire_protocol.errors import AccessDenied, InvalidParameters, WireError
 from hivewire_protocol.properties.contents import INLINE
 from hivewire_protocol.properties.documents import error_element
 from hivewire_protocol.properties.etags import effective_etag
-from hivewire_protocol.properties.markup import Element, Form, carried, document
+from hivewire_protocol.properties.markup import Form, Node, carried, document
 from hivewire_protocol.properties.names import decoded_key
 from hivewire_protocol.properties.parameters import boolean, integer
 from hivewire_protocol.properties.paths import REALM, ROOTS
@@ -96,7 +96,7 @@ class PropertyCall:
         """The effective etag."""
         return effective_etag(self.headers.get("etag"), self.query.get("etag"))
 
-    def answer(self, root: Element, status: int = 200, **headers: str) -> Response:
+    def answer(self, root: Node, status: int = 200, **headers: str) -> Response:
         """A document in the requested format."""
         return Response(status, document(root, self.form), self.form.media_type, headers)
 

@@ -9,7 +9,7 @@ from typing import TypeVar
 from hivewire.dialects.properties.calls import PropertyCall
 from hivewire.http.response import Response, streamed
 from hivewire.transport.connection import PORTION
-from hivewire_protocol.properties.markup import Element, frame, part
+from hivewire_protocol.properties.markup import Node, frame, part
 
 TOGETHER = 256
 """Elements that are rendered before other connections are served."""
@@ -22,9 +22,9 @@ _Item = TypeVar("_Item")
 
 def listing(
     call: PropertyCall,
-    root: Element,
+    root: Node,
     items: Sequence[_Item],
-    one: Callable[[_Item], Element],
+    one: Callable[[_Item], Node],
     status: int = 200,
     *,
     at_once: bool,

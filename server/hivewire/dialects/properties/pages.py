@@ -22,7 +22,7 @@ from hivewire_protocol.properties import documents
 from hivewire_protocol.properties.aborts import POST, PUT, PUT_MAY_CREATE, Abort, AbortRule, abort_of
 from hivewire_protocol.properties.contents import BINARY, INLINE, checked_description, checked_media_type
 from hivewire_protocol.properties.documents import properties_element
-from hivewire_protocol.properties.markup import Element
+from hivewire_protocol.properties.markup import Node
 from hivewire_protocol.properties.names import Names, decoded_slug
 
 
@@ -44,7 +44,7 @@ class PropertyPages:
         inline = call.inline
         found = await self._matching(Names(call.text("names") or ""))
 
-        def one(change: Change) -> Element:
+        def one(change: Change) -> Node:
             return documents.property_element(self._store.shown(change), call.root, inline)
 
         root = properties_element(len(found), call.root)

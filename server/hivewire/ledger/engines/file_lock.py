@@ -17,7 +17,7 @@ NO_RUN = "0" * 16
 """The run of a file that was never served, or not since its schema has runs."""
 
 
-class Note(Struct, frozen=True):
+class LockNote(Struct, frozen=True):
     """Facts about the data file that the file itself does not contain.
 
     `run` is the run of the last start, and `before` the previous one, which the file may still have. The log reaches at
@@ -40,7 +40,7 @@ def lock_of(path: Path) -> Path:
     return path.with_name(path.name + ".lock")
 
 
-def noted(path: Path) -> Note | None:
+def noted(path: Path) -> LockNote | None:
     """The note about a data file, whichever process has the lock; None when there is none."""
     try:
         descriptor = os.open(lock_of(path), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
@@ -52,12 +52,12 @@ def noted(path: Path) -> Note | None:
         os.close(descriptor)
 
 
-def _read(descriptor: int) -> Note | None:
+def _read(descriptor: int) -> LockNote | None:
     found = _FORM.fullmatch(os.pread(descriptor, _WHOLE, 0))
     if found is None:
         return None
     tail, state, run, before = found.groups()
-    return Note(run.decode(), before.decode(), int(tail), state == b"shut")
+    return LockNote(run.decode(), before.decode(), int(tail), state == b"shut")
 
 
 def require_free(path: Path, *, offline: bool = False) -> None:
@@ -106,7 +106,7 @@ class FileLock:
 
     def __init__(self, path: Path, *, offline: bool = False) -> None:
         """`offline`: for a command on the file of a stopped gateway, which is told in other words who has the lock."""
-        self.noted: Note | None = None
+        self.noted: LockNote | None = None
         """The note of the previous process; None when there is none."""
         self._guarded = path
         self._offline = offline
@@ -154,7 +154,7 @@ class FileLock:
             self.release()
             raise _in_use(self._guarded, holder, self._offline) from None
 
-    def note(self, note: Note) -> None:
+    def note(self, note: LockNote) -> None:
         """Replace the note, and wait until it is on the disk. From now on `is_ours` compares with the current file."""
         if not self._writable:
             raise JournalError(f"cannot use {self._guarded}: {lock_of(self._guarded)} is not writable")

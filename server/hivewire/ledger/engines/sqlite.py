@@ -25,7 +25,7 @@ import aiosqlite
 from msgspec.structs import replace
 
 from hivewire.ledger.engines import sqlite_audit
-from hivewire.ledger.engines.file_lock import FileLock, Note
+from hivewire.ledger.engines.file_lock import FileLock, LockNote
 from hivewire.ledger.engines.sqlite_file import ROOM, beside, location
 from hivewire.ledger.engines.sqlite_rows import SELECTED, change_of, insertion, rounded
 from hivewire.ledger.engines.sqlite_start import begin, report, require_ledger, require_readable
@@ -148,7 +148,7 @@ class SqliteJournal:
         # No statement of ours is implicitly opened: autocommit makes each statement its own transaction.
         return await aiosqlite.connect(place, uri=True, isolation_level=None, cached_statements=64)
 
-    async def _connect_writers(self, note: Note) -> None:
+    async def _connect_writers(self, note: LockNote) -> None:
         self._writers = await self._connect()
         await self._writers.executescript(
             "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA secure_delete = ON;"

@@ -19,7 +19,7 @@ import stat
 from contextlib import closing
 from pathlib import Path
 
-from hivewire.ledger.engines.file_lock import FileLock, Note, lock_of, noted
+from hivewire.ledger.engines.file_lock import FileLock, LockNote, lock_of, noted
 from hivewire.ledger.engines.migrations import migrate
 from hivewire.ledger.engines.sqlite_file import (
     ROOM,
@@ -63,7 +63,7 @@ def report(path: Path) -> None:
         log.warning("other users can open the data file, which holds secrets", mode=mode, remedy=remedy)
 
 
-def begin(path: Path, lock: FileLock, *, accept_loss: bool) -> Note:
+def begin(path: Path, lock: FileLock, *, accept_loss: bool) -> LockNote:
     """Check the file, create its tables if it is empty, migrate it, and begin a run, which is noted.
 
     The file is closed afterwards, if no other process reads it. Raises JournalError, and leaves the file as it was.
@@ -100,12 +100,12 @@ def require_readable(path: Path, *, accept_loss: bool) -> None:
     migrate(path, header)
 
 
-def _begin(path: Path, lock: FileLock, connection: sqlite3.Connection, stranger: str | None) -> Note:
+def _begin(path: Path, lock: FileLock, connection: sqlite3.Connection, stranger: str | None) -> LockNote:
     run = new_name()
     if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'change'").fetchone():
         if lock.noted is not None and lock.noted.tail:
             log.warning("the previous data file is missing; a new one was created", data=str(path))
-        lock.note(note := Note(run, run))
+        lock.note(note := LockNote(run, run))
         connection.executescript(creation_script(run))
         return note
     shut = close_wal(connection)
@@ -114,7 +114,7 @@ def _begin(path: Path, lock: FileLock, connection: sqlite3.Connection, stranger:
     if stranger is None and lock.noted is not None and tail < lock.noted.tail:
         stranger = "it lacks changes that it had"
     # Noted before the file gets the new run: until the start is over, the file may have either.
-    lock.note(Note(run, before, tail, shut))
+    lock.note(LockNote(run, before, tail, shut))
     connection.execute("BEGIN IMMEDIATE")
     connection.execute("UPDATE life SET run = ?", (run,))
     if stranger is not None:
@@ -125,7 +125,7 @@ def _begin(path: Path, lock: FileLock, connection: sqlite3.Connection, stranger:
             reason=stranger,
         )
     connection.execute("COMMIT")
-    return Note(run, run if shut else before, tail, shut)
+    return LockNote(run, run if shut else before, tail, shut)
 
 
 def close_wal(connection: sqlite3.Connection) -> bool:
@@ -138,7 +138,7 @@ def close_wal(connection: sqlite3.Connection) -> bool:
         return False
 
 
-def settle(path: Path, header: Header | None, note: Note | None, *, accept_loss: bool) -> str | None:
+def settle(path: Path, header: Header | None, note: LockNote | None, *, accept_loss: bool) -> str | None:
     """Rename files that do not belong to the data file. Returns the reason for a new epoch, if it needs one.
 
     Raises JournalError when a part of the data is missing and the loss was not accepted.
@@ -160,7 +160,7 @@ def settle(path: Path, header: Header | None, note: Note | None, *, accept_loss:
     return "it is of another run than the one before" if foreign else None
 
 
-def loss_of(path: Path, header: Header | None, note: Note | None) -> str | None:
+def loss_of(path: Path, header: Header | None, note: LockNote | None) -> str | None:
     """What is missing, and what the operator can do; None when the file is complete as far as can be determined."""
     wal = beside(path, "-wal")
     written = wal.exists() and wal.stat().st_size > 0
@@ -181,7 +181,7 @@ def loss_of(path: Path, header: Header | None, note: Note | None) -> str | None:
     return None
 
 
-def _is_foreign(path: Path, header: Header | None, note: Note | None) -> bool:
+def _is_foreign(path: Path, header: Header | None, note: LockNote | None) -> bool:
     """Whether the file was put here since the note was made."""
     if header is None or note is None:
         return False
