@@ -168,9 +168,9 @@ def _spread(
     answers: Mapping[int, Answer],
     goal: int | None = None,
 ) -> set[Possibility]:
-    """All possibilities that are reachable by letting some of these calls, or none, take effect with their known answers.
+    """What is reachable by letting some of these calls, or none, take effect with their known answers.
 
-    Worlds in which the goal has taken effect are not expanded: the other open calls can take effect later.
+    A possibility in which the goal has taken effect is not expanded: the other open calls can take effect later.
     """
     found = {_settled(possibility, calls, answers) for possibility in possibilities}
     todo = list(found)
