@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import asyncio
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -1021,6 +1021,44 @@ async def test_a_token_that_ends_while_the_disk_is_read_does_not_roll_back() -> 
     with pytest.raises(TokenRevoked):
         await asked
     assert (await world.ask(ConfigurationGet(name="a"))).configuration.entityVersion == 1
+    await world.close()
+
+
+class HeldJournal(MemoryJournal):
+    """A journal whose appends can be held back, like those of a slow disk."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.began, self.go = asyncio.Event(), asyncio.Event()
+        self.go.set()
+
+    async def append(self, changes: Sequence[Change], *, behind: int) -> bool:
+        self.began.set()
+        await self.go.wait()
+        return await super().append(changes, behind=behind)
+
+
+@pytest.mark.parametrize("fields", [{"role": 1}, {"status": 1}, None], ids=["role", "status", "revoked"])
+async def test_writes_that_wait_are_dropped_when_their_author_loses_its_rights(fields: dict[str, Any] | None) -> None:
+    """Nothing that it sent is written after the change that ended its rights was answered; others are not affected."""
+    journal = HeldJournal()
+    world = await World(journal).open()
+    await world.ask(UserUpdate(userId=HELPER, user=UserUpdateFields(role=0)))
+    helper = world.caller(HELPER)
+    journal.began.clear()
+    journal.go.clear()
+    ends = UserUpdate(userId=HELPER, user=UserUpdateFields(**fields)) if fields else TokenRevoke(userId=HELPER)
+    ended = asyncio.create_task(world.ask(ends))
+    await journal.began.wait()
+    puts = [world.put(f"a{number}", "1", by) for number, by in enumerate((helper, world.admin, helper))]
+    waiting = asyncio.gather(*puts, return_exceptions=True)
+    await asyncio.sleep(0)
+    journal.go.set()
+    results = await waiting
+    assert ended.done()
+    assert [type(result).__name__ for result in results] == ["Unavailable", "ResourceReply", "Unavailable"]
+    assert "nothing was written" in str(results[0])
+    assert [row.name for row in (await world.ask(ConfigurationList())).configurations] == ["a1"]
     await world.close()
 
 

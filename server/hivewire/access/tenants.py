@@ -93,6 +93,7 @@ class Tenants:
             else:
                 if (former := self._clients.pop(change.key, None)) is not None:
                     del self._by_number[former.number]
+                    self._ledger.end_author(former.id)
                 if change.content is not None:
                     profile = msgspec.json.decode(change.content, type=ClientProfile)
                     client = ApiClient(change.id, change.key, profile)

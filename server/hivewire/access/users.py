@@ -91,6 +91,8 @@ class Users:
             if change.content is not None:
                 profile = msgspec.json.decode(change.content, type=UserProfile)
                 user = User(change.id, change.key, profile, profile.status == Status.ACTIVE)
+                if former is not None and (former.profile.generation != profile.generation or not user.active):
+                    self.ledger.end_author(user.login)
                 self._by_login[user.login] = self._by_id[user.id] = user
 
     def by_login(self, login: str) -> User | None:

@@ -68,6 +68,7 @@ class Ledger(State):
         self._watched = perf_counter()
         self._tasks: list[asyncio.Task[None]] = []
         self.submit = self._writer.submit  # no call between a put and the queue
+        self.end_author = self._writer.end
         self.probe = self._writer.probe
         self.observe(self._sweep.log.add)
         self.observe(self.clock.note)

@@ -68,6 +68,7 @@ class Writer:
         self._now = now
         self._queue: deque[Waiting] = deque()
         self._queue_bytes = 0
+        self._ended: set[str] = set()  # authors whose waiting transactions are not written
         self._max_waiting = max_waiting
         self._refusing: str | None = None  # why no transaction is accepted
         self._closing = False
@@ -112,6 +113,11 @@ class Writer:
         self._queue.append((transaction, size, done, about))
         if self._sleeping is not None:
             self._wake()
+
+    def end(self, author: str) -> None:
+        """Write no transaction of this author that waits now: its rights have ended. They get NotDurable."""
+        if any(waiting[0].author == author for waiting in self._queue):
+            self._ended.add(author)  # they are dropped when all before them is answered
 
     async def probe(self) -> None:
         """After a failed commit, find out whether the storage accepts writes again, and update `failing`."""
@@ -241,6 +247,8 @@ class Writer:
 
     async def _write_batch(self) -> None:
         """Evaluate the queue, append the batch and answer; or put it back when another entry was appended first."""
+        if self._ended:
+            self._drop_ended()
         batch, taken, outcomes = self._evaluate()
         started = perf_counter()
         self._waiting = started, taken, outcomes
@@ -298,6 +306,15 @@ class Writer:
             outcomes.append(evaluate(transaction))
         self._queue_bytes -= size
         return batch, taken, outcomes
+
+    def _drop_ended(self) -> None:
+        """Answer and forget what waits of authors whose rights have ended."""
+        ended, self._ended = self._ended, set()
+        dropped = [waiting for waiting in self._queue if waiting[0].author in ended]
+        if dropped:
+            self._queue = deque(waiting for waiting in self._queue if waiting[0].author not in ended)
+            self._queue_bytes -= sum(size for _, size, _, _ in dropped)
+            self._answer(dropped, [NotDurable("the rights of its author have ended")] * len(dropped))
 
     def _put_back(self, taken: Sequence[Waiting]) -> None:
         self._queue.extendleft(reversed(taken))
