@@ -354,6 +354,29 @@ async def test_commands_say_that_a_file_is_read_only(data: Path, command: str) -
     assert data.read_bytes() == before
 
 
+@pytest.mark.parametrize(
+    ("command", "suffix"),
+    [
+        *((command, "-wal") for command in ("vacuum", "tenant add t9", "backup copy.db", "dump copy.jsonl")),
+        *((command, ".lock") for command in ("vacuum", "tenant add t9")),
+    ],
+)
+async def test_a_file_of_another_user_is_named(data: Path, command: str, suffix: str) -> None:
+    """A -wal that may not be opened is no damage, for which somebody would restore a backup; nor is a lock."""
+    files = Path(__file__).parent / "files"
+    shutil.copy(files / "2-killed.ledger", data)
+    shutil.copy(files / "2-killed.ledger-wal", data.with_name(data.name + "-wal"))
+    data.with_name(data.name + ".lock").touch()
+    closed = data.with_name(data.name + suffix)
+    closed.chmod(0)
+    words = command.replace("copy", str(data.with_name("copy"))).split()
+    found = process(COMMAND, *words, "--data", data, powerless=True)
+    assert (found.returncode, found.stdout, found.stderr.count("\n")) == (1, "", 1)
+    assert found.stderr.startswith("hivewire: error: cannot ")
+    assert f"{closed}: Permission denied" in found.stderr
+    assert "damaged" not in found.stderr
+
+
 # Accidents.
 
 

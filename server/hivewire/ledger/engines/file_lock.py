@@ -132,7 +132,10 @@ class FileLock:
                 raise JournalError(f"cannot use {self._guarded}: {path} is a symbolic link; remove it") from None
             # A read-only directory: use the existing lock file, or the data file itself; no process can create another.
             if path.exists():
-                self._take(path, os.O_RDONLY | os.O_NOFOLLOW)
+                try:
+                    self._take(path, os.O_RDONLY | os.O_NOFOLLOW)
+                except OSError as refused:
+                    raise JournalError(f"cannot use {self._guarded}: {path}: {refused.strerror}") from None
             elif not self._guarded.exists():
                 raise
         if not self._guarded.exists():

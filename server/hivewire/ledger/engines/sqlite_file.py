@@ -93,6 +93,16 @@ def check(path: Path) -> None:
         raise JournalError(f"{path} is damaged ({verdict}); it was left untouched. Restore a backup: hivewire restore")
 
 
+def require_access(path: Path, mode: int) -> None:
+    """Raise JournalError for a file beside the data file that this process may not open, for `os.access` modes.
+
+    SQLite says of it only that it is unable to open a database, which is no reason to restore a backup.
+    """
+    for name in (beside(path, "-wal"), beside(path, "-shm")):
+        if name.exists() and not os.access(name, mode):
+            raise JournalError(f"cannot open {name}: Permission denied; it must belong to the owner of {path.name}")
+
+
 def location(path: Path, mode: str) -> str:
     """The SQLite URI of a file.
 

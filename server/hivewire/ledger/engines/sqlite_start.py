@@ -13,6 +13,7 @@ A copy of the whole directory cannot be recognized.
 
 from __future__ import annotations
 
+import os
 import shlex
 import sqlite3
 import stat
@@ -32,6 +33,7 @@ from hivewire.ledger.engines.sqlite_file import (
     header_of,
     location,
     new_name,
+    require_access,
     run_of,
     tail_of,
 )
@@ -74,6 +76,7 @@ def begin(path: Path, lock: FileLock, *, accept_loss: bool) -> LockNote:
         header = header_of(path)
     stranger = settle(path, header, lock.noted, accept_loss=accept_loss)
     if header is not None:
+        require_access(path, os.R_OK | os.W_OK)
         check(path)
         migrate(path, header)
     with closing(sqlite3.connect(location(path, "rw"), uri=True, isolation_level=None, timeout=0)) as connection:
@@ -96,6 +99,7 @@ def require_readable(path: Path, *, accept_loss: bool) -> None:
     loss = loss_of(path, header, noted(path))
     if loss is not None and not accept_loss:
         raise JournalError(loss + ACCEPT_LOSS)
+    require_access(path, os.R_OK)
     check(path)
     migrate(path, header)
 
@@ -203,6 +207,7 @@ def require_whole(path: Path) -> Header:
     wal = beside(path, "-wal")
     if not header.open and wal.exists() and wal.stat().st_size:
         raise JournalError(f"{wal} does not belong to {path}; the next start of the gateway renames it")
+    require_access(path, os.R_OK)
     return header
 
 
