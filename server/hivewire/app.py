@@ -31,7 +31,7 @@ from hivewire.settings import Settings, StartError
 from hivewire.store import Store, open_store
 from hivewire.telemetry import Telemetry, configure_logging, log
 from hivewire.transport import server as port
-from hivewire.transport.admission import Admission
+from hivewire.transport.admission import Admission, check_budget
 from hivewire.transport.events import EventStreams
 from hivewire.transport.server import Server
 from hivewire.transport.sockets import Sockets
@@ -92,6 +92,7 @@ def check(settings: Settings) -> None:
     """Check secrets and files that the settings refer to, before a data file is created. Raises StartError."""
     bootstrap.check_secret(settings)
     port.check_tls(settings)
+    check_budget(settings)
 
 
 def _services(settings: Settings, store: Store, key: Key) -> Services:

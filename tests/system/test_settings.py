@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from msgspec import structs
+from structlog.testing import capture_logs
 
-from hivewire import settings
+from hivewire import app, settings
 from hivewire.settings import Settings, SettingsError
 from hivewire.transport.admission import SHARES
 
@@ -30,6 +32,24 @@ def test_without_any_setting_the_defaults_are_in_force() -> None:
     assert effective.settings == Settings()
     assert set(effective.sources.values()) == {"default"}
     assert set(effective.sources) == set(settings.names())
+
+
+@pytest.mark.parametrize(
+    ("given", "beyond"),
+    [
+        ({}, {}),
+        ({"unfinished_bytes": 16 << 20}, {}),
+        ({"unfinished_bytes": 2 << 20}, {"document_bytes": 16 << 20}),
+        ({"message_bytes": 65 << 20}, {"message_bytes": 65 << 20}),
+    ],
+)
+def test_limits_that_contradict_the_common_budget_cause_a_warning(
+    given: dict[str, int], beyond: dict[str, int]
+) -> None:
+    """A message that does not fit into `unfinished_bytes` would be refused each time, as if others took the memory."""
+    with capture_logs() as logged:
+        app.check(structs.replace(Settings(), **given))
+    assert [entry.items() >= beyond.items() for entry in logged] == [True] * bool(beyond)
 
 
 def test_by_default_the_gateway_listens_on_loopback() -> None:

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from hivewire.addresses import network_prefix
 from hivewire.settings import Settings
+from hivewire.telemetry import log
 from hivewire_protocol.errors import Unavailable
 
 FREE = 4 << 10
@@ -56,6 +57,15 @@ class Budget:
     def beyond(self, limit: int) -> Connection | None:
         """The connection that has held bytes for longest, if all together exceed the limit."""
         return next(iter(self._holders)) if self.held > limit else None
+
+
+def check_budget(settings: Settings) -> None:
+    """Warn of settings with which the largest messages and bodies are always refused, whoever sends them."""
+    sizes = {name: getattr(settings, name) for name in ("message_bytes", "property_bytes", "document_bytes")}
+    beyond = {name: size for name, size in sizes.items() if size > settings.unfinished_bytes}
+    if beyond:
+        words = "messages and bodies beyond unfinished_bytes are always refused; it should be the largest of these"
+        log.warning(words, unfinished_bytes=settings.unfinished_bytes, **beyond)
 
 
 class Admission:
