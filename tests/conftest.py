@@ -7,11 +7,13 @@ import inspect
 import os
 import shutil
 import signal
+import ssl
 import sys
 import traceback
 from collections.abc import Generator, Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -30,8 +32,16 @@ settings.register_profile("long", settings.get_profile("short"), max_examples=1_
 WAITS = inspect.signature(httpx.request).parameters["timeout"].default
 WAITS.connect = WAITS.read = WAITS.write = WAITS.pool = PATIENCE
 
+
+@cache
+def _trusting(certificates: str | None, *given: Any, **named: Any) -> ssl.SSLContext:
+    return httpx._config.create_ssl_context(*given, **named)
+
+
 # Each client of httpx loads all certificates that the machine trusts, which takes longer than a request without TLS.
-vars(httpx._transports.default)["create_ssl_context"] = cache(httpx._config.create_ssl_context)
+vars(httpx._transports.default)["create_ssl_context"] = lambda *given, **named: _trusting(
+    os.environ.get("SSL_CERT_FILE"), *given, **named
+)
 
 
 @pytest.hookimpl(optionalhook=True)
