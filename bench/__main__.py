@@ -127,6 +127,7 @@ def main() -> None:
     finally:
         shutil.rmtree(folder)
     where = machine()
+    rows = [measures.bounded(row) for row in rows]
     show(rows, where)
     if options.only is None and not options.quick:
         document = {"machine": where, "rows": [{**row._asdict(), "met": row.met} for row in rows]}
