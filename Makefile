@@ -7,7 +7,7 @@ RELEASE := $(VENV)/release/bin
 COMPILE = $(RELEASE)/uv pip compile pyproject.toml --quiet --no-header --universal --python-version 3.11 --generate-hashes
 
 # What another Python may change: everything that needs no process of its own, and a little that does.
-SHORT := tests/protocol tests/rooms tests/ledger tests/transport tests/http tests/gate/test_conformance.py \
+PORTABLE := tests/protocol tests/rooms tests/ledger tests/transport tests/http tests/gate/test_conformance.py \
 	tests/gate/test_configuration.py tests/gate/test_events.py tests/gate/test_subscriptions.py
 
 .DEFAULT_GOAL := help
@@ -35,7 +35,7 @@ test-newest: $(VENV)/.test ## run a short form of the suite on the newest Python
 	set -e; [ -e $(VENV)/newest/.test ] || $$python -m venv --clear $(VENV)/newest; \
 	$(VENV)/newest/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'; \
 	touch $(VENV)/newest/.test; \
-	$(VENV)/newest/bin/python -m pytest -n auto --maxprocesses 4 --dist worksteal $(SHORT)
+	$(VENV)/newest/bin/python -m pytest -n auto --maxprocesses 4 --dist worksteal $(PORTABLE)
 
 test-long: $(VENV)/.test ## try a thousand examples of each property instead of sixty (some minutes)
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal --long tests/protocol tests/rooms tests/ledger \

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 FAILURES = """
 import ast, os
@@ -56,3 +60,22 @@ def test_failures_are_named_whatever_happens(tmp_path: Path) -> None:
         assert f"FAILED test_failures.py::{name}" in found.stdout
     assert "test_failures.py:7: in down" in found.stdout
     assert "INTERNALERROR" not in found.stdout
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+@pytest.mark.parametrize(
+    ("target", "command"),
+    [
+        (["siege"], "-m bench.siege --seconds 5"),
+        (["siege", "SECONDS=1", "SHORT=1"], "-m bench.siege --seconds 1 --short"),
+        (["soak"], "-m bench.soak --seconds 60"),
+        (["bench-peers"], "-m bench.peers"),
+    ],
+)
+def test_targets_of_make_do_what_their_help_says(target: list[str], command: str) -> None:
+    """An option is given only if its variable is: without SHORT a siege measures times."""
+    environment = {name: value for name, value in os.environ.items() if name not in ("SHORT", "SECONDS", "MAKEFLAGS")}
+    folder = Path(__file__).parents[2]
+    done = ["make", "--dry-run", "--always-make", *target]
+    found = subprocess.run(done, capture_output=True, text=True, check=True, cwd=folder, env=environment)
+    assert found.stdout.splitlines()[-1].rstrip().endswith(command)
