@@ -344,7 +344,9 @@ async def _rest() -> None:
     listener = socket.create_server(("127.0.0.1", 0))
     print(listener.getsockname()[1], flush=True)
     routes = [Route("/api/rest/configuration/{name}", serve, methods=["GET", "PUT"])]
-    config = uvicorn.Config(Starlette(routes=routes), http="httptools", access_log=False, log_config=None)
+    # Its connections wait while others take their turns.
+    options: dict[str, Any] = {"http": "httptools", "access_log": False, "log_config": None, "timeout_keep_alive": 600}
+    config = uvicorn.Config(Starlette(routes=routes), **options)
     await uvicorn.Server(config).serve([listener])
 
 
