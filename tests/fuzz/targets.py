@@ -41,11 +41,11 @@ from hivewire_protocol.messages import NOTHING, Reply, Request
 from hivewire_protocol.nouns.configuration import is_media_type, is_text, resource
 from hivewire_protocol.nouns.subscription import parse_position, render_position
 from hivewire_protocol.patterns import Patterns
-from hivewire_protocol.properties import documents
+from hivewire_protocol.properties import elements
 from hivewire_protocol.properties.aborts import POST, PUT, PUT_MAY_CREATE, abort_of, reason, verdict
 from hivewire_protocol.properties.batches import read_batch
 from hivewire_protocol.properties.contents import charset_of, checked_description, checked_media_type, inlined
-from hivewire_protocol.properties.documents import Author, Property, failed
+from hivewire_protocol.properties.elements import Author, Property, failed
 from hivewire_protocol.properties.etags import effective_etag, etag
 from hivewire_protocol.properties.markup import Form, document
 from hivewire_protocol.properties.names import Names, checked_name, decoded_key, decoded_slug, encoded_key
@@ -278,7 +278,7 @@ def _media_type(data: bytes) -> None:
     user = Author(1, "ann")
     shown = Property("n", 1, 2, NOW, content, content_type, user, _text(content)[:255])
     for form in Form:
-        document(documents.property_element(shown, "/@api/deki"), form)
+        document(elements.property_element(shown, "/@api/deki"), form)
     if taken:
         encode(resource("n", content, content_type, 1))
 

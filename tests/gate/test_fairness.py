@@ -20,7 +20,7 @@ from hivewire.http.application import Application
 from hivewire.http.routes import Context
 from hivewire.transport.admission import Admission
 from hivewire.transport.events import EventStreams
-from hivewire_protocol.properties import documents
+from hivewire_protocol.properties import elements
 from hivewire_protocol.properties.batches import BatchEntry
 from hivewire_protocol.properties.markup import Node
 from tests.world import World
@@ -75,7 +75,7 @@ async def rendered_in_each_iteration(monkeypatch: pytest.MonkeyPatch) -> AsyncIt
     """How many properties are rendered in each iteration of the event loop, by its number."""
     iteration = 0
     counts: Counter[int] = Counter()
-    render = documents.property_element
+    render = elements.property_element
 
     async def count_iterations() -> None:
         nonlocal iteration
@@ -87,7 +87,7 @@ async def rendered_in_each_iteration(monkeypatch: pytest.MonkeyPatch) -> AsyncIt
         counts[iteration] += 1
         return render(*arguments, **options)
 
-    monkeypatch.setattr(documents, "property_element", counted)
+    monkeypatch.setattr(elements, "property_element", counted)
     counting = asyncio.create_task(count_iterations())
     yield counts
     counting.cancel()

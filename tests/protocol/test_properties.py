@@ -27,7 +27,7 @@ from hivewire_protocol.properties.aborts import (
 )
 from hivewire_protocol.properties.batches import BatchEntry, read_batch
 from hivewire_protocol.properties.contents import INLINE, checked_media_type, inlined
-from hivewire_protocol.properties.documents import Author, Property, error_element, properties_element, property_element
+from hivewire_protocol.properties.elements import Author, Property, error_element, properties_element, property_element
 from hivewire_protocol.properties.etags import bare, effective_etag
 from hivewire_protocol.properties.markup import Form, Node, document, frame, part
 from hivewire_protocol.properties.names import Names, decoded_key, decoded_slug, encoded_key

@@ -1,1 +1,1 @@
-"""The wiki dialect, `site/properties`: etags, abort tables, batches, documents in XML and JSON."""
+"""The wiki dialect, `site/properties`: etags, abort tables, batches, answers in XML and JSON."""

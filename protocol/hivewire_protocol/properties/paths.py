@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 ROOTS = ("/@api/deki", "/%40api/deki")
-"""The root of the API as clients send it; documents show the first one."""
+"""The root of the API as clients send it; answers show the first one."""
 
 
 def owns(path: str) -> bool:

@@ -12,8 +12,8 @@ from typing import BinaryIO
 import click
 
 from hivewire.cli.backup import config_option, data_file, data_option, working
-from hivewire.cli.document import label
 from hivewire.cli.errors import BadInput
+from hivewire.cli.export_format import label
 from hivewire.cli.output import output_option, tell
 from hivewire.ledger import backup as files
 from hivewire.ledger import dump as dumps

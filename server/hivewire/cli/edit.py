@@ -13,8 +13,8 @@ import msgspec
 
 from hivewire.cli import contents
 from hivewire.cli.configuration import description_option, name_argument, shown, telling_why, told_written, write
-from hivewire.cli.document import label, read_json
 from hivewire.cli.errors import BadInput, Refused, RemoteError, Unreachable
+from hivewire.cli.export_format import label, read_json
 from hivewire.cli.gateway import connected, reach, token_option, url_option
 from hivewire.cli.output import in_words, output_option, printable, tell
 from hivewire_protocol.nouns.configuration import TEXT, is_json

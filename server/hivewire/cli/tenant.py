@@ -1,6 +1,6 @@
 """`hivewire tenant`: `add`, `list` and `delete` on a running gateway, or on the file of a stopped one.
 
-The commands for the configuration document of a tenant are in `documents.py`.
+The commands for the configuration document of a tenant are in `tenant_document.py`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from hivewire.cli import documents
+from hivewire.cli import tenant_document
 from hivewire.cli.gateway import reach, token_option, url_option
 from hivewire.cli.help import Group
 from hivewire.cli.output import output_option, show, tell
@@ -98,7 +98,13 @@ def delete(name: str, form: str | None, data: Path | None, url: str | None, give
     tell({"tenantId": name}, form, f"{name} is deleted", name)
 
 
-for _command in (documents.get, documents.put, documents.check, documents.diff, documents.history):
+for _command in (
+    tenant_document.get,
+    tenant_document.put,
+    tenant_document.check,
+    tenant_document.diff,
+    tenant_document.history,
+):
     tenant.add_command(_command)
 
 

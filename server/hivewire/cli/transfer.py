@@ -17,8 +17,8 @@ from rich.console import Console
 from rich.progress import Progress
 
 from hivewire.cli.configuration import description_option, pages, patterns_argument, shown, why
-from hivewire.cli.document import ImportEntry, label, parse, render
 from hivewire.cli.errors import Refused, RemoteError, Unreachable
+from hivewire.cli.export_format import ImportEntry, label, parse, render
 from hivewire.cli.gateway import reach, token_option, url_option
 from hivewire.cli.output import (
     form_option,
@@ -93,7 +93,7 @@ def export(
     skip_binary: bool,
     form: str | None,
 ) -> None:
-    """Write configurations as one JSON document: all that you may see, or those that match a PATTERN.
+    """Write configurations as one JSON file: all that you may see, or those that match a PATTERN.
 
     A PATTERN is a name, or a prefix*. Values and content types are exported, but not their history; hivewire backup
     copies everything.
@@ -110,15 +110,15 @@ def export(
         _refuse_or_warn(unreadable, skip_binary)
         head["omitted"] = [resource["name"] for resource in unreadable]
     readable = [resource for resource in state.resources if resource["value"]]
-    document = render(readable, **head)
+    export = render(readable, **head)
     if output is None:
         if sys.stdout.isatty():
-            click.echo(printable_json(document), nl=False)
+            click.echo(printable_json(export), nl=False)
         else:
-            print_bytes(document)
+            print_bytes(export)
     else:
-        _save(document, output, force)
-        row = {"path": str(output), "configurations": len(readable), "bytes": len(document), **head}
+        _save(export, output, force)
+        row = {"path": str(output), "configurations": len(readable), "bytes": len(export), **head}
         tell(row, form, f"{_count(len(readable))} exported to {output} (revision {state.revision})", str(output))
 
 

@@ -16,11 +16,11 @@ from hivewire.ledger.records import Change, Write
 from hivewire.resources import KIND
 from hivewire_protocol.errors import InvalidParameters, NotFound, TooLarge, Unavailable, WireError
 from hivewire_protocol.nouns.configuration import ConfigurationTransact
-from hivewire_protocol.properties import documents
+from hivewire_protocol.properties import elements
 from hivewire_protocol.properties.aborts import ENTRY
 from hivewire_protocol.properties.batches import BatchEntry, read_batch
 from hivewire_protocol.properties.contents import charset_of
-from hivewire_protocol.properties.documents import Author, failed, properties_element
+from hivewire_protocol.properties.elements import Author, failed, properties_element
 from hivewire_protocol.properties.markup import Node
 
 LARGE_BATCH = 16 << 10
@@ -67,7 +67,7 @@ class Batches:
         def one(outcome: Done | Failed) -> Node:
             if isinstance(outcome, Failed):
                 return failed(outcome.name, outcome.error)
-            return documents.succeeded(self._store.shown(outcome.shown), call.root, outcome.deleted)
+            return elements.succeeded(self._store.shown(outcome.shown), call.root, outcome.deleted)
 
         root = properties_element(succeeded, call.root)
         status = 200 if succeeded == len(outcomes) else 207

@@ -13,7 +13,7 @@ from hivewire.resources import KIND
 from hivewire.services import Services
 from hivewire_protocol.errors import AccessDenied, InvalidParameters, WireError
 from hivewire_protocol.properties.contents import INLINE
-from hivewire_protocol.properties.documents import error_element
+from hivewire_protocol.properties.elements import error_element
 from hivewire_protocol.properties.etags import effective_etag
 from hivewire_protocol.properties.markup import Form, Node, carried, document
 from hivewire_protocol.properties.names import decoded_key

@@ -18,10 +18,10 @@ from hivewire.services import Services
 from hivewire.transport.admission import Admission
 from hivewire_protocol.errors import InvalidParameters
 from hivewire_protocol.patterns import Patterns
-from hivewire_protocol.properties import documents
+from hivewire_protocol.properties import elements
 from hivewire_protocol.properties.aborts import POST, PUT, PUT_MAY_CREATE, Abort, AbortRule, abort_of
 from hivewire_protocol.properties.contents import BINARY, INLINE, checked_description, checked_media_type
-from hivewire_protocol.properties.documents import properties_element
+from hivewire_protocol.properties.elements import properties_element
 from hivewire_protocol.properties.markup import Node
 from hivewire_protocol.properties.names import Names, decoded_slug
 
@@ -45,7 +45,7 @@ class PropertyPages:
         found = await self._matching(Names(call.text("names") or ""))
 
         def one(change: Change) -> Node:
-            return documents.property_element(self._store.shown(change), call.root, inline)
+            return elements.property_element(self._store.shown(change), call.root, inline)
 
         root = properties_element(len(found), call.root)
         return listing(call, root, found, one, at_once=len(found) <= FEW and inline <= INLINE)
@@ -73,7 +73,7 @@ class PropertyPages:
         """The property document."""
         inline = call.inline
         return call.answer(
-            documents.property_element(self._store.shown(self._store.found(call.name)), call.root, inline)
+            elements.property_element(self._store.shown(self._store.found(call.name)), call.root, inline)
         )
 
     # Writing.
@@ -99,7 +99,7 @@ class PropertyPages:
         write = Write(KIND, name, content, content_type, description, (condition,))
         change = await self._store.commit(write, call.who)
         shown = self._store.shown(change)
-        return call.answer(documents.property_element(shown, call.root), ETag=shown.etag)
+        return call.answer(elements.property_element(shown, call.root), ETag=shown.etag)
 
     async def delete(self, call: PropertyCall) -> Response:
         """Delete the property, whatever its etag (section 4.6)."""

@@ -11,7 +11,7 @@ from hivewire.resources import KIND
 from hivewire.services import Services
 from hivewire_protocol.errors import AccessDenied, NotFound, OutOfBounds, VersionConflict, WireError
 from hivewire_protocol.properties.aborts import AbortRule, reason, verdict
-from hivewire_protocol.properties.documents import Author, Property
+from hivewire_protocol.properties.elements import Author, Property
 from hivewire_protocol.properties.etags import etag
 
 

@@ -1,4 +1,4 @@
-"""The documents of the property dialect: properties, lists, answers of batches, errors (site properties, 5 and 9).
+"""What the property dialect answers, as elements: properties, lists, batches, errors (site properties, 5 and 9).
 
 Names of elements and attributes are those of the wire.
 """

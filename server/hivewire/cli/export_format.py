@@ -14,7 +14,7 @@ from hivewire.cli.output import printable, shortened
 from hivewire_protocol.nouns.configuration import RESERVED, TEXT, forbidden_character, is_media_type
 
 FORMAT = 1
-"""The value of `hivewire` in a document: the version of its format. Other versions are refused."""
+"""The value of `hivewire` in an export: the version of its format. Other versions are refused."""
 
 MEMBERS = ("name", "value", "entityVersion", "contentType")
 """Members of an entry. `entityVersion` is information for readers and is not imported."""
@@ -23,8 +23,8 @@ REPORTED = 20
 """Invalid entries that are listed one by one."""
 
 
-class DocumentError(BadInput):
-    """The document cannot be imported; the message says where and why."""
+class BadFile(BadInput):
+    """The file cannot be imported; the message says where and why."""
 
 
 class ImportEntry(NamedTuple):
@@ -45,7 +45,7 @@ class _Object(dict[str, Any]):
 
 
 def render(resources: Iterable[dict[str, Any]], **head: Any) -> bytes:
-    """The document with these resources; `head` are the members before them."""
+    """An export of these resources; `head` are the members before them."""
     lines = [msgspec.json.encode({"hivewire": FORMAT, **head})[:-1] + b',"configurations":[']
     for resource in resources:
         lines.append(msgspec.json.encode({name: resource[name] for name in MEMBERS if name in resource}) + b",")
@@ -55,7 +55,7 @@ def render(resources: Iterable[dict[str, Any]], **head: Any) -> bytes:
 
 
 def parse(data: bytes, file: str = "the file") -> list[ImportEntry]:
-    """The entries of a document. Raises DocumentError, which names `file` and lists the entries that are not valid.
+    """The entries of an export. Raises BadFile, which names `file` and lists the entries that are not valid.
 
     Limits that are settings of the gateway, such as the longest name, are left to the gateway.
     """
@@ -72,7 +72,7 @@ def parse(data: bytes, file: str = "the file") -> list[ImportEntry]:
         more = [f"  and {len(problems) - REPORTED:,} more"] if len(problems) > REPORTED else []
         count = f"{len(problems):,} of {len(entries):,} entries"
         first_line = f"nothing is imported, because {count} of {file} are not valid:"
-        raise DocumentError("\n".join([first_line, *problems[:REPORTED], *more]))
+        raise BadFile("\n".join([first_line, *problems[:REPORTED], *more]))
     return [ImportEntry(entry["name"], entry["value"], entry.get("contentType") or TEXT) for entry in entries]
 
 
@@ -82,37 +82,37 @@ def label(file: BinaryIO) -> str:
 
 
 def read_json(data: bytes, file: str) -> Any:
-    """The JSON in a file. Raises DocumentError, which names `file` and the line that is wrong."""
+    """The JSON in a file. Raises BadFile, which names `file` and the line that is wrong."""
     try:
         # Some editors put a byte order mark in front of UTF-8.
         return json.loads(data.decode("utf-8-sig"), object_pairs_hook=_Object, parse_constant=_refuse_constant)
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise DocumentError(f"{file} is not UTF-8 text (line {line})") from None
+        raise BadFile(f"{file} is not UTF-8 text (line {line})") from None
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
-        raise DocumentError(f"{file} is not JSON: {where}: {error.msg}") from None
+        raise BadFile(f"{file} is not JSON: {where}: {error.msg}") from None
     except RecursionError:
-        raise DocumentError(f"{file} is nested too deeply") from None
+        raise BadFile(f"{file} is nested too deeply") from None
     except ValueError:
-        raise DocumentError(f"{file} is not JSON: a number in it is too large, or is NaN or Infinity") from None
+        raise BadFile(f"{file} is not JSON: a number in it is too large, or is NaN or Infinity") from None
 
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(name)  # Python's parser knows NaN and Infinity, JSON does not
 
 
-def _entries(document: Any, file: str) -> list[Any]:
-    """The list of entries of a document. Raises DocumentError when it is not an export."""
-    if not isinstance(document, _Object) or "hivewire" not in document:
-        raise DocumentError(f'{file} is not an export: it must be an object with "hivewire" and "configurations"')
-    if document.repeated is not None:
-        raise DocumentError(f"{file} is not an export: '{shortened(document.repeated, 80)}' occurs more than once")
-    if document["hivewire"] is True or document["hivewire"] != FORMAT:
-        raise DocumentError(f'{file} does not have the format "hivewire":{FORMAT}, which this command reads')
-    entries = document.get("configurations")
+def _entries(export: Any, file: str) -> list[Any]:
+    """The list of entries of an export. Raises BadFile when it is not an export."""
+    if not isinstance(export, _Object) or "hivewire" not in export:
+        raise BadFile(f'{file} is not an export: it must be an object with "hivewire" and "configurations"')
+    if export.repeated is not None:
+        raise BadFile(f"{file} is not an export: '{shortened(export.repeated, 80)}' occurs more than once")
+    if export["hivewire"] is True or export["hivewire"] != FORMAT:
+        raise BadFile(f'{file} does not have the format "hivewire":{FORMAT}, which this command reads')
+    entries = export.get("configurations")
     if not isinstance(entries, list):
-        raise DocumentError(f'{file} is not an export: "configurations" must be a list')
+        raise BadFile(f'{file} is not an export: "configurations" must be a list')
     return entries
 
 
