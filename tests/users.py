@@ -6,7 +6,7 @@ import asyncio
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-from hivewire.access.users import UserProfile
+from hivewire.access.users import UserContent
 from hivewire.settings import Settings
 from hivewire.store import open_store
 from hivewire_protocol.nouns.user import Role, Status
@@ -26,4 +26,4 @@ async def _write(data: Path, users: tuple[tuple[str, Role, Status], ...]) -> Non
         store = await open_store(Settings(data=str(data)), stack)
         secret = HASHER.hash(PASSWORD)
         for login, role, status in users:
-            await store.ledger.commit(store.users.write(login, UserProfile(secret, role, status), None))
+            await store.ledger.commit(store.users.write(login, UserContent(secret, role, status), None))

@@ -18,7 +18,7 @@ from hivewire.access.passwords import Passwords
 from hivewire.access.tenants import Tenants
 from hivewire.access.throttle import Throttle
 from hivewire.access.tokens import ACCESS, Claims, Key, Tokens
-from hivewire.access.users import UserProfile, Users
+from hivewire.access.users import UserContent, Users
 from hivewire.caller import Caller
 from hivewire.dispatch import Dispatcher
 from hivewire.documents import Documents
@@ -51,11 +51,11 @@ HASHER = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 """As quick as argon2 can be."""
 
 STAFF = {
-    "admin": UserProfile(HASHER.hash("admin's"), Role.ADMIN),
-    "john": UserProfile(HASHER.hash("john's")),
-    "locked": UserProfile("", status=Status.LOCKED_OUT),
-    "bound": UserProfile("", all_device_types_available=False),
-    "helper": UserProfile(""),
+    "admin": UserContent(HASHER.hash("admin's"), Role.ADMIN),
+    "john": UserContent(HASHER.hash("john's")),
+    "locked": UserContent("", status=Status.LOCKED_OUT),
+    "bound": UserContent("", all_device_types_available=False),
+    "helper": UserContent(""),
 }
 """Who is there from the beginning, numbered from 1."""
 
@@ -73,7 +73,7 @@ class Clock:
 class World:
     """Everything that actions work with, over a journal in memory."""
 
-    staff: ClassVar[Mapping[str, UserProfile]] = STAFF
+    staff: ClassVar[Mapping[str, UserContent]] = STAFF
 
     def __init__(self, journal: MemoryJournal | None = None, clock: Clock | None = None, **changed: Any) -> None:
         self.journal = journal or MemoryJournal()
@@ -109,8 +109,8 @@ class World:
     async def open(self) -> Self:
         """Load the ledger and write the staff; `admin` may do everything from then on."""
         await self.ledger.open()
-        for login, profile in self.staff.items():
-            await self.ledger.commit(self.users.write(login, profile, None))
+        for login, content in self.staff.items():
+            await self.ledger.commit(self.users.write(login, content, None))
         self.admin = self.caller()
         return self
 
@@ -123,7 +123,7 @@ class World:
     def caller(self, user: int = ADMIN, a: list[int] | None = None, **claims: Any) -> Caller:
         """A caller with a token of these claims; all rights and the current generation by default."""
         found = self.users.by_id(user)
-        generation = found.profile.generation if found is not None else 0
+        generation = found.content.generation if found is not None else 0
         given: dict[str, Any] = {"n": ["*"], "dt": ["*"], "g": generation} | claims
         token = self.tokens.mint(Claims([0] if a is None else a, now() + HOUR, ACCESS, user, **given))
         return Caller("10.0.0.1", "h", identity=self.tokens.verify(token, now()))

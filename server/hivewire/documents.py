@@ -239,7 +239,7 @@ class Documents:
         guard = Guard(TENANT, author.tenant, (Exists(author.number),))
         transaction = Transaction((write,), author.login, (guard,))
         try:
-            version = await commit(self._ledger, PendingWrite(transaction, _only, _overtaken))
+            version = await commit(self._ledger, PendingWrite(transaction, _only, _conflict))
         except VersionConflict:
             return None
         return Save(version, saved.part)
@@ -265,7 +265,7 @@ def _only(changes: list[Change]) -> Stored:
     return stored_of(change)
 
 
-def _overtaken(refused: Refused) -> WireError:
+def _conflict(refused: Refused) -> WireError:
     """The stored version changed, or the tenant is gone, before the commit. Only `_try` sees this error."""
     return VersionConflict(VersionConflict.text)
 

@@ -15,7 +15,7 @@ from uvicorn.server import ServerState
 
 from hivewire.access.tenants import Tenants
 from hivewire.access.tokens import Key, Tokens, identity
-from hivewire.access.users import User, UserProfile, Users
+from hivewire.access.users import User, UserContent, Users
 from hivewire.addresses import network_prefix, plain
 from hivewire.caller import Caller
 from hivewire.dialects.properties.server_tokens import ServerTokens, signature
@@ -376,7 +376,7 @@ class _Ledger:
 _ledger: Any = _Ledger()
 _KEY = Key("k" * 32, "utf8")
 _tokens = Tokens(_KEY, Users(_ledger), Tenants(_ledger), 1_000, 1_000)
-_USER = User(1, "ann", UserProfile("hash"), True)
+_USER = User(1, "ann", UserContent("hash"), True)
 _server_tokens = ServerTokens({"wiki": "secret"}, Users(_ledger))
 
 

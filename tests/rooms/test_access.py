@@ -35,7 +35,7 @@ from hivewire.access.tokens import (
     generate_secret,
     login_claims,
 )
-from hivewire.access.users import UserProfile, Users
+from hivewire.access.users import UserContent, Users
 from hivewire.ledger.engines.memory import MemoryJournal
 from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.records import Transaction, Write
@@ -66,13 +66,13 @@ async def users() -> AsyncIterator[Users]:
     ledger = Ledger(MemoryJournal(), lambda: NOW)
     users = Users(ledger)
     await ledger.open()
-    for login, profile in (
-        ("admin", UserProfile("", Role.ADMIN)),
-        ("john", UserProfile("")),
-        ("locked", UserProfile("", status=Status.LOCKED_OUT)),
-        ("bound", UserProfile("", all_device_types_available=False)),
+    for login, content in (
+        ("admin", UserContent("", Role.ADMIN)),
+        ("john", UserContent("")),
+        ("locked", UserContent("", status=Status.LOCKED_OUT)),
+        ("bound", UserContent("", all_device_types_available=False)),
     ):
-        await ledger.commit(users.write(login, profile, None))
+        await ledger.commit(users.write(login, content, None))
     yield users
     await ledger.close()
 
@@ -335,7 +335,7 @@ async def test_tokens_are_valid_only_while_their_user_is_active(tokens: Tokens, 
     token = tokens.mint(claims(u=JOHN))
     ledger = users.ledger
     for status, good in ((Status.DISABLED, False), (Status.ACTIVE, True)):
-        await ledger.commit(users.write("john", UserProfile("", status=status), None))
+        await ledger.commit(users.write("john", UserContent("", status=status), None))
         if good:
             assert tokens.verify(token, NOW).login == "john"
         else:
@@ -384,12 +384,12 @@ async def test_a_remembered_token_follows_its_user(counting: CountingTokens, use
     """A lock, a deletion and a new role take effect at the next request."""
     token, ledger = counting.mint(claims()), users.ledger
     assert counting.verify(token, NOW).tenants is None
-    await ledger.commit(users.write("admin", UserProfile("", Role.CLIENT), None))
+    await ledger.commit(users.write("admin", UserContent("", Role.CLIENT), None))
     assert counting.verify(token, NOW).tenants == {}
-    await ledger.commit(users.write("admin", UserProfile("", Role.ADMIN, Status.LOCKED_OUT), None))
+    await ledger.commit(users.write("admin", UserContent("", Role.ADMIN, Status.LOCKED_OUT), None))
     with pytest.raises(InvalidCredentials):
         counting.verify(token, NOW)
-    await ledger.commit(users.write("admin", UserProfile("", Role.ADMIN), None))
+    await ledger.commit(users.write("admin", UserContent("", Role.ADMIN), None))
     assert counting.verify(token, NOW).tenants is None
     await ledger.commit(Transaction([Write("user", "admin", None)]))
     with pytest.raises(InvalidCredentials):
@@ -403,7 +403,7 @@ async def test_an_invalid_token_is_not_cached(counting: CountingTokens, users: U
         with pytest.raises(InvalidCredentials):
             counting.verify(token, NOW)
     assert (counting.looked_at, len(counting._verified)) == (2, 0)
-    await users.ledger.commit(users.write("late", UserProfile(""), None))
+    await users.ledger.commit(users.write("late", UserContent(""), None))
     assert counting.verify(token, NOW).login == "late"
 
 
@@ -453,7 +453,7 @@ async def test_a_new_generation_ends_all_tokens_of_a_user(tokens: Tokens, users:
     old, refresh = tokens.pair(claims(u=JOHN), NOW + HOUR, NOW + HOUR, NOW)
     bare, others = tokens.mint(claims(u=JOHN)), tokens.mint(claims())
     assert tokens.refusal(tokens.verify(old, NOW), NOW) is None
-    await users.ledger.commit(users.write("john", UserProfile("", generation=1), None))
+    await users.ledger.commit(users.write("john", UserContent("", generation=1), None))
     for token in (old, bare):
         with pytest.raises(TokenRevoked):
             tokens.verify(token, NOW)
@@ -597,7 +597,7 @@ def test_a_generated_secret_is_long_and_never_the_same() -> None:
 def test_a_key_is_not_shown() -> None:
     """Neither its repr nor a traceback contains it."""
     assert SECRET not in repr(Key(SECRET, "utf8"))
-    assert "a-stored-hash" not in repr(UserProfile("a-stored-hash"))
+    assert "a-stored-hash" not in repr(UserContent("a-stored-hash"))
 
 
 def test_tokens_with_a_weak_key_of_the_reference_server_verify_without_warnings(users: Users) -> None:

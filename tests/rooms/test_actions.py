@@ -22,7 +22,7 @@ from hivewire import actions
 from hivewire.access.identity import ANONYMOUS
 from hivewire.access.throttle import FREE_ATTEMPTS
 from hivewire.access.tokens import ACCESS, REFRESH, Claims
-from hivewire.access.users import UserProfile
+from hivewire.access.users import UserContent
 from hivewire.caller import Caller
 from hivewire.ledger.engines.memory import MemoryJournal
 from hivewire.ledger.records import Change, Transaction, Write
@@ -932,10 +932,10 @@ async def test_guesses_at_logins_that_do_not_exist_count_for_nothing(world: Worl
 # Users.
 
 
-async def profile_of(world: World, number: int) -> UserProfile:
+async def content_of(world: World, number: int) -> UserContent:
     user = world.services.users.by_id(number)
     assert user is not None
-    return user.profile
+    return user.content
 
 
 async def test_a_new_user_can_log_in_with_the_rights_of_its_role(world: World) -> None:
@@ -944,7 +944,7 @@ async def test_a_new_user_can_log_in_with_the_rights_of_its_role(world: World) -
     created = (await world.ask(UserInsert(user=fields))).user
     assert (created.lastLogin, created.data) == (None, None)
     assert (created.introReviewed, created.allDeviceTypesAvailable) == (False, True)
-    assert (await profile_of(world, created.id)).role == Role.CLIENT
+    assert (await content_of(world, created.id)).role == Role.CLIENT
     await world.ask(Token(login="mary", password="mary's one"), Caller("10.0.0.1", "h"))
 
 
@@ -1065,10 +1065,10 @@ async def test_writes_that_wait_are_dropped_when_their_author_loses_its_rights(f
 async def test_an_update_changes_what_is_given_and_clears_data(world: World) -> None:
     """Absent members stay, except `data`, which the request replaces or clears."""
     await world.ask(UserUpdate(userId=JOHN, user=UserUpdateFields(data={"a": [1]}, introReviewed=True)))
-    before = await profile_of(world, JOHN)
+    before = await content_of(world, JOHN)
     assert (before.data, before.intro_reviewed) == ({"a": [1]}, True)
     await world.ask(UserUpdate(userId=JOHN, user=UserUpdateFields(role=0)))
-    after = await profile_of(world, JOHN)
+    after = await content_of(world, JOHN)
     assert (after.role, after.status, after.data, after.intro_reviewed) == (Role.ADMIN, Status.ACTIVE, None, True)
     assert after.password_hash == before.password_hash
 
@@ -1146,10 +1146,10 @@ async def test_a_user_manager_cannot_become_an_administrator(
     if allowed:
         await world.ask(request, helper)
     else:
-        before = await profile_of(world, number)
+        before = await content_of(world, number)
         with pytest.raises(NotAllowed, match="Admin permissions required for this action"):
             await world.ask(request, helper)
-        assert await profile_of(world, number) == before
+        assert await content_of(world, number) == before
 
 
 @pytest.mark.parametrize(
@@ -1249,9 +1249,9 @@ async def test_updates_at_the_same_time_lose_nothing(world: World) -> None:
         world.ask(UserUpdate(userId=JOHN, user=UserUpdateFields(password="another"))),
         world.ask(UserUpdate(userId=JOHN, user=UserUpdateFields(status=2))),
     )
-    profile = await profile_of(world, JOHN)
-    assert (profile.intro_reviewed, profile.role, profile.status) == (True, 0, 2)
-    assert await world.services.passwords.verify(profile.password_hash, "another")
+    content = await content_of(world, JOHN)
+    assert (content.intro_reviewed, content.role, content.status) == (True, 0, 2)
+    assert await world.services.passwords.verify(content.password_hash, "another")
 
 
 async def test_a_user_is_shown_without_its_password(world: World) -> None:
@@ -1297,7 +1297,7 @@ async def test_users_are_filtered_sorted_and_paged(world: World) -> None:
 async def test_a_list_of_users_has_twenty_over_a_socket_and_all_over_http(world: World) -> None:
     """`user/list` without `take` returns 20 users over a socket and all over HTTP, as in DeviceHive."""
     for number in range(30):
-        await world.services.ledger.commit(world.services.users.write(f"user{number}", UserProfile(""), None))
+        await world.services.ledger.commit(world.services.users.write(f"user{number}", UserContent(""), None))
     assert len(await logins(world)) == 20
     assert len(await logins(world, take=100)) == 35
     caller = world.caller()
@@ -1339,7 +1339,7 @@ def test_a_login_pattern_is_sql_like(pattern: str) -> None:
         await world.ledger.open()
         names = ["a", "b", "ab", "ba", "aab", "abab", "b.a", "a_b", "aaaa"]
         for name in names:
-            await world.ledger.commit(world.users.write(name, UserProfile(""), None))
+            await world.ledger.commit(world.users.write(name, UserContent(""), None))
         found: Any = actions.READS[UserList](world.services, world.admin, UserList(loginPattern=pattern))
         reply = await found
         assert [user.login for user in reply.users] == [name for name in names if like(pattern, name)]
@@ -1358,8 +1358,8 @@ async def test_a_malicious_pattern_is_harmless(world: World) -> None:
 async def test_a_search_among_many_users_lets_others_work(world: World) -> None:
     """With the slowest pattern, which takes longer than a turn, the event loop goes on meanwhile."""
     people = [f"{'a' * 120}{number}" for number in range(100)]
-    profile = UserProfile("")
-    await asyncio.gather(*(world.ledger.commit(world.users.write(login, profile, None)) for login in people))
+    content = UserContent("")
+    await asyncio.gather(*(world.ledger.commit(world.users.write(login, content, None)) for login in people))
     turns = 0
 
     async def others() -> None:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hivewire.access.tenants import Tenants
 from hivewire.access.throttle import Throttle
 from hivewire.access.tokens import Key, Tokens
-from hivewire.access.users import UserProfile, Users
+from hivewire.access.users import UserContent, Users
 from hivewire.dialects.properties.credentials import Asked, Credentials, is_foreign
 from hivewire.dialects.properties.remembered import REMEMBERED, Remembered
 from hivewire.dialects.properties.server_tokens import VALID_SECONDS, ServerTokens, parse_keys, same, signature
@@ -44,16 +44,16 @@ class Place:
         self.tokens = ServerTokens({"foo": "bar", "other": "secret", "foo_2": "baz"}, self.users)
         self.remembered = Remembered(self.users, lambda: self.now)
 
-    async def store(self, login: str, profile: UserProfile) -> None:
-        await self.ledger.commit(self.users.write(login, profile, None))
+    async def store(self, login: str, content: UserContent) -> None:
+        await self.ledger.commit(self.users.write(login, content, None))
 
 
 @pytest.fixture
 async def place() -> AsyncIterator[Place]:
     place = Place()
     await place.ledger.open()
-    await place.store("admin", UserProfile("hash", Role.ADMIN))
-    await place.store("john_doe", UserProfile("hash"))
+    await place.store("admin", UserContent("hash", Role.ADMIN))
+    await place.store("john_doe", UserContent("hash"))
     yield place
     await place.ledger.close()
 
@@ -81,14 +81,14 @@ def test_a_session_token_expires(place: Place) -> None:
 async def test_a_session_token_ends_with_the_password(place: Place) -> None:
     """A session token is invalid once its user's password has changed."""
     token = place.sessions.mint(place.users.all()[0], NOW)
-    await place.store("admin", UserProfile("another hash", Role.ADMIN))
+    await place.store("admin", UserContent("another hash", Role.ADMIN))
     assert place.sessions.verify(token, NOW) is None
 
 
 async def test_a_session_token_ends_with_all_tokens_of_its_user(place: Place) -> None:
     """When they are revoked it is invalid."""
     token = place.sessions.mint(place.users.all()[0], NOW)
-    await place.store("admin", UserProfile("hash", Role.ADMIN, generation=1))
+    await place.store("admin", UserContent("hash", Role.ADMIN, generation=1))
     assert place.sessions.verify(token, NOW) is None
     assert place.sessions.verify(place.sessions.mint(place.users.all()[0], NOW), NOW) is not None
 
@@ -239,19 +239,19 @@ async def test_a_password_is_remembered_for_a_minute(place: Place) -> None:
 
 
 @pytest.mark.parametrize(
-    "profile",
+    "content",
     [
-        UserProfile("another hash", Role.ADMIN),
-        UserProfile("hash", Role.ADMIN, Status.LOCKED_OUT),
-        UserProfile("hash", Role.CLIENT),
+        UserContent("another hash", Role.ADMIN),
+        UserContent("hash", Role.ADMIN, Status.LOCKED_OUT),
+        UserContent("hash", Role.CLIENT),
     ],
 )
-async def test_a_change_of_the_user_empties_the_cache(place: Place, profile: UserProfile) -> None:
+async def test_a_change_of_the_user_empties_the_cache(place: Place, content: UserContent) -> None:
     """A cached password is forgotten when the user's password, status or role changes."""
     place.remembered.remember(place.users.all()[0], "right")
-    await place.store("admin", profile)
+    await place.store("admin", content)
     assert place.remembered.find("admin", "right") is None
-    await place.store("admin", UserProfile("hash", Role.ADMIN))
+    await place.store("admin", UserContent("hash", Role.ADMIN))
     assert place.remembered.find("admin", "right") is None
 
 
@@ -266,7 +266,7 @@ class ChangingPasswords:
     async def verify(self, encoded: str, password: str) -> bool:
         self.verified += 1
         if self.changes:
-            await self.place.store("admin", UserProfile(f"hash {self.verified}", Role.ADMIN))
+            await self.place.store("admin", UserContent(f"hash {self.verified}", Role.ADMIN))
         return True
 
 

@@ -18,7 +18,7 @@ import tests.world
 from hivewire import actions
 from hivewire.access.identity import ANONYMOUS, Identity
 from hivewire.access.tokens import ACCESS, Claims, Key
-from hivewire.access.users import UserProfile
+from hivewire.access.users import UserContent
 from hivewire.actions.topics import CONFIGURATION
 from hivewire.caller import Caller
 from hivewire.documents import HeadLine
@@ -128,7 +128,7 @@ class Peer:
 class World(tests.world.World):
     """One with slow storage, where two administrators and their connections are."""
 
-    staff: ClassVar = {login: UserProfile("x", Role.ADMIN) for login in ("admin", "other")}
+    staff: ClassVar = {login: UserContent("x", Role.ADMIN) for login in ("admin", "other")}
     journal: SlowJournal
 
     def __init__(self, **changed: Any) -> None:
@@ -145,7 +145,7 @@ class World(tests.world.World):
     put, delete = tests.world.World.store, tests.world.World.remove
 
     async def user(self, status: Status) -> None:
-        await self.ledger.commit(self.users.write("admin", UserProfile("x", Role.ADMIN, status), None))
+        await self.ledger.commit(self.users.write("admin", UserContent("x", Role.ADMIN, status), None))
 
     async def quiet(self) -> None:
         """Until nobody who reads is behind."""
@@ -780,7 +780,7 @@ async def test_a_revoked_token_stops_pushes_at_once(world: World) -> None:
     assert (mine.taken(), other.taken()) == ([told], [])
     revision = await world.put("a")
     assert (mine.taken(), shown(other.taken())) == ([], [("a", 1, revision)])
-    await world.ledger.commit(world.users.write("admin", UserProfile("x", Role.ADMIN, generation=1), None))
+    await world.ledger.commit(world.users.write("admin", UserContent("x", Role.ADMIN, generation=1), None))
     assert (mine.taken(), other.taken()) == ([], [told])
     feed = mine.caller.feed
     assert feed is not None
@@ -927,7 +927,7 @@ async def test_a_change_that_locks_a_user_is_not_pushed_to_it(world: World) -> N
     peer = world.peer()
     peer.subscribe(snapshot=False)
     peer.taken()
-    [lock] = world.users.write("admin", UserProfile("x", Role.ADMIN, Status.DISABLED), None).writes
+    [lock] = world.users.write("admin", UserContent("x", Role.ADMIN, Status.DISABLED), None).writes
     await world.ledger.commit(Transaction([Write("configuration", "a", b"v", TEXT), lock]))
     revision = world.ledger.revision
     assert shown(peer.taken()) == ["paused"]

@@ -19,7 +19,7 @@ from hivewire.access.identity import ANONYMOUS, Identity
 from hivewire.access.passwords import Passwords
 from hivewire.access.throttle import Throttle
 from hivewire.access.tokens import Claims
-from hivewire.access.users import UserProfile, Users
+from hivewire.access.users import UserContent, Users
 from hivewire.caller import Caller
 from hivewire.dispatch import Dispatcher
 from hivewire.ledger.engines.memory import MemoryJournal
@@ -56,7 +56,7 @@ class GatedJournal(MemoryJournal):
 class World(tests.world.World):
     """One whose storage can be made to wait, with a conversation of the administrator under way."""
 
-    staff: ClassVar = {"admin": UserProfile(HASHER.hash(PASSWORD), Role.ADMIN)}
+    staff: ClassVar = {"admin": UserContent(HASHER.hash(PASSWORD), Role.ADMIN)}
     journal: GatedJournal
 
     def __init__(self) -> None:
@@ -343,8 +343,8 @@ async def test_requests_in_progress_are_answered_also_when_held(world: World) ->
 async def test_rights_that_are_remembered_end_at_once(world: World, status: Status) -> None:
     """The same request again is refused as soon as its user is locked, and allowed as soon as it is not any more."""
     for now_is, code in ((Status.ACTIVE, 404), (status, 401), (Status.ACTIVE, 404)):
-        profile = UserProfile("x", Role.ADMIN, now_is)
-        await world.services.ledger.commit(world.services.users.write("admin", profile, None))
+        content = UserContent("x", Role.ADMIN, now_is)
+        await world.services.ledger.commit(world.services.users.write("admin", content, None))
         world.get(1)
         assert codes(world.answers()) == [code]
 
@@ -396,7 +396,7 @@ async def test_after_close_nothing_is_sent_and_waiting_requests_are_dropped(worl
     world.get(2)
     world.put(3, name="later")
     world.session.close()
-    await world.services.ledger.commit(world.services.users.write("other", UserProfile(""), None))
+    await world.services.ledger.commit(world.services.users.write("other", UserContent(""), None))
     assert world.outbox == []
     assert world.services.ledger.get("configuration", "n") is not None
     assert world.services.ledger.get("configuration", "later") is None

@@ -210,7 +210,7 @@ async def test_a_clients_secret_is_shown_once_and_stored_as_a_hash(world: World)
     stored = msgspec.json.decode(record.content or b"")["secret_hash"]
     known = world.services.tenants.client("sync")
     assert known is not None
-    assert stored not in f"{known!r} {known.profile!r} {made!r}"
+    assert stored not in f"{known!r} {known.content!r} {made!r}"
 
 
 async def test_a_client_is_authenticated_by_its_own_secret_only(world: World) -> None:
@@ -225,7 +225,7 @@ async def test_a_client_is_authenticated_by_its_own_secret_only(world: World) ->
         ("sync", other),
         ("sync", ""),
         ("sync", secret + "x"),
-        ("sync", proved.profile.secret_hash),
+        ("sync", proved.content.secret_hash),
         ("sync", "é\ud800"),
         ("Sync", secret),
         ("nobody", secret),

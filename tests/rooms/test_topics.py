@@ -11,7 +11,7 @@ import pytest
 
 from hivewire import actions
 from hivewire.access.identity import Identity
-from hivewire.access.users import UserProfile
+from hivewire.access.users import UserContent
 from hivewire.actions import topics
 from hivewire.actions.subscription import subscribe
 from hivewire.actions.topics import FOLLOWED, Wanted
@@ -112,7 +112,7 @@ async def test_a_stream_needs_the_right_of_its_own_request(world: World, message
     reader.stream.suspend()
     messages.insert("a", 1, "one")
     assert [event[0] for event in await reader.events(1)] == ["event: update"]
-    await world.ledger.commit(world.users.write("john", UserProfile("", status=Status.LOCKED_OUT), None))
+    await world.ledger.commit(world.users.write("john", UserContent("", status=Status.LOCKED_OUT), None))
     await reader.answering
     [closed] = await reader.events(1)
     assert closed == ["event: close", 'data: {"code":401,"reason":"User is locked or disabled"}']

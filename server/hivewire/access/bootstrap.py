@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from hivewire.access.passwords import Passwords, generate
 from hivewire.access.tokens import Key, Previous, SecretError, generate_secret
-from hivewire.access.users import UserProfile, Users
+from hivewire.access.users import UserContent, Users
 from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.records import NotDurable, Transaction, Write
 from hivewire.settings import Settings, StartError
@@ -50,8 +50,8 @@ async def prepare(settings: Settings, ledger: Ledger, users: Users, passwords: P
     signing_secret = password = None
     if not users.all():
         password = settings.admin_password or generate()
-        profile = UserProfile(await passwords.hash(password), Role.ADMIN)
-        writes += users.write(settings.admin_login, profile, None).writes
+        content = UserContent(await passwords.hash(password), Role.ADMIN)
+        writes += users.write(settings.admin_login, content, None).writes
     if settings.jwt_secret is None and ledger.get(SECRET, SIGNING_KEY) is None:
         signing_secret = generate_secret()
         writes.append(Write(SECRET, SIGNING_KEY, signing_secret.encode(), "text/plain; charset=utf-8"))

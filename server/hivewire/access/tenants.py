@@ -38,14 +38,14 @@ class Grant(Struct):
     privileges: list[Privilege]
 
 
-class ClientProfile(Struct):
+class ClientContent(Struct):
     """The content of a client's record. The key of the record is the client's id."""
 
     secret_hash: str
     grants: dict[str, Grant]
 
     def __repr__(self) -> str:
-        return "ClientProfile(...)"
+        return "ClientContent(...)"
 
 
 class ApiClient(Struct):
@@ -57,7 +57,7 @@ class ApiClient(Struct):
 
     number: int
     id: str
-    profile: ClientProfile
+    content: ClientContent
     token: str | None = None
 
     def __repr__(self) -> str:
@@ -95,8 +95,8 @@ class Tenants:
                     del self._by_number[former.number]
                     self._ledger.end_author(former.id)
                 if change.content is not None:
-                    profile = msgspec.json.decode(change.content, type=ClientProfile)
-                    client = ApiClient(change.id, change.key, profile)
+                    content = msgspec.json.decode(change.content, type=ClientContent)
+                    client = ApiClient(change.id, change.key, content)
                     self._clients[client.id] = self._by_number[client.number] = client
 
     # Reading.
@@ -129,14 +129,14 @@ class Tenants:
         """The privileges that are valid now. A tenant that was deleted and created again under its id gives none."""
         return {
             tenant: effective(grant.privileges)
-            for tenant, grant in client.profile.grants.items()
+            for tenant, grant in client.content.grants.items()
             if self._tenants.get(tenant) == grant.tenant
         }
 
     def prove(self, name: str, secret: str) -> ApiClient | None:
         """The client with this id and secret. An unknown id takes as long as a wrong secret."""
         client = self._clients.get(name)
-        expected = client.profile.secret_hash if client is not None else _NOBODY
+        expected = client.content.secret_hash if client is not None else _NOBODY
         return client if hmac.compare_digest(_hash(secret), expected) else None
 
     # Transactions that change them. They raise TenancyError.
@@ -160,7 +160,7 @@ class Tenants:
         if not 1 <= len(privileges) <= MAX_TENANTS:
             raise TenancyError(f"a client has privileges in 1 to {MAX_TENANTS} tenants")
         grants = {tenant: self._grant(tenant, given) for tenant, given in privileges.items()}
-        content = msgspec.json.encode(ClientProfile(_hash(secret), grants))
+        content = msgspec.json.encode(ClientContent(_hash(secret), grants))
         return Transaction([Write(CLIENT, name, content, "application/json", None, (Expected(version=0),))], author)
 
     def _grant(self, tenant: str, given: Sequence[str]) -> Grant:

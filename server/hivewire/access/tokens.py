@@ -308,7 +308,7 @@ class Tokens:
         if identity.key not in (b"", self._key.mark, self.previous.key.mark if self.previous is not None else b""):
             return True
         user = self._users.by_id(identity.user_id)
-        return user is not None and user.profile.generation != identity.generation
+        return user is not None and user.content.generation != identity.generation
 
     def current(self, identity: Identity) -> Identity:
         """The identity without privileges in tenants that were deleted since; the same object if nothing changed."""
@@ -351,7 +351,7 @@ class Tokens:
         user = self._owner(claims)
         if user is None or (claims.i or 0) > now + AHEAD:
             raise Unauthorized
-        if (claims.j or "") in self.revocations or user.profile.generation != (claims.g or 0):
+        if (claims.j or "") in self.revocations or user.content.generation != (claims.g or 0):
             raise TokenRevoked
         # It ends with the refresh token, so that a token does not live for longer than its creator said.
         claims.t, claims.e, claims.i = ACCESS, min(claims.e, now + self.access_lifetime), now
@@ -368,8 +368,8 @@ class Tokens:
         """An access and a refresh token with the same rights and the same id."""
         claims.i, claims.j = now, _token_id()
         user = self._users.by_id(claims.u)
-        if user is not None and user.profile.generation:
-            claims.g = user.profile.generation
+        if user is not None and user.content.generation:
+            claims.g = user.content.generation
         claims.t, claims.e = ACCESS, access_expiry
         access = self.mint(claims)
         claims.t, claims.e = REFRESH, refresh_expiry
@@ -399,7 +399,7 @@ def identity(claims: Claims, user: User) -> Identity:
     """What the claims grant (sections 3.4 and 3.5); raises InvalidCredentials for malformed ids or patterns."""
     try:
         granted = sum(1 << permission for permission in permissions.effective(claims.a))
-        all_types = user.profile.all_device_types_available
+        all_types = user.content.all_device_types_available
         device_types = None if all_types else _ids(claims.dt)
         networks = _ids(claims.n)
     except ValueError:
@@ -421,7 +421,7 @@ def identity(claims: Claims, user: User) -> Identity:
         token=claims.j or "",
         generation=claims.g or 0,
     )
-    if user.profile.role == Role.ADMIN and found.unrestricted:
+    if user.content.role == Role.ADMIN and found.unrestricted:
         # A user's token cannot name tenants. An administrator's token for everything includes them all; one that was
         # narrowed on purpose must not.
         return structs.replace(found, tenants=None)
@@ -439,7 +439,7 @@ def _ids(texts: list[str] | None) -> frozenset[int] | None:
 
 def login_claims(user: User) -> Claims:
     """The rights that a login gets (section 3.9)."""
-    if user.profile.role == Role.ADMIN:
+    if user.content.role == Role.ADMIN:
         return Claims([Permission.ANY], 0, ACCESS, user.id, ["*"], ["*"])
-    device_types = ["*"] if user.profile.all_device_types_available else []
+    device_types = ["*"] if user.content.all_device_types_available else []
     return Claims(sorted(permissions.CLIENT), 0, ACCESS, user.id, [], device_types)

@@ -20,7 +20,7 @@ SAVE_LOGINS_SECONDS = 60
 """Interval of saving last logins. They are notes, not changes, so that a login is not a durable write."""
 
 
-class UserProfile(Struct):
+class UserContent(Struct):
     """The content of a user's record. The key of the record is the login."""
 
     password_hash: str
@@ -32,14 +32,14 @@ class UserProfile(Struct):
     generation: int = 0
     """Only tokens of this generation are accepted. It grows when all tokens of the user are revoked."""
 
-    def with_role(self, role: int) -> UserProfile:
-        """The profile in another role. All tokens end with the former role, because they may carry its rights."""
+    def with_role(self, role: int) -> UserContent:
+        """The content in another role. All tokens end with the former role, because they may carry its rights."""
         if role == self.role:
             return self
         return structs.replace(self, role=role, generation=self.generation + 1)
 
     def __repr__(self) -> str:
-        return f"UserProfile(role={self.role}, status={self.status})"
+        return f"UserContent(role={self.role}, status={self.status})"
 
 
 class User(Struct):
@@ -47,14 +47,14 @@ class User(Struct):
 
     id: int
     login: str
-    profile: UserProfile
+    content: UserContent
     active: bool
     """Whether the user may log in and its tokens are accepted."""
 
     @property
     def administers(self) -> bool:
         """Whether it is an active administrator."""
-        return self.active and self.profile.role == Role.ADMIN
+        return self.active and self.content.role == Role.ADMIN
 
 
 class Users:
@@ -85,13 +85,13 @@ class Users:
         for change in changes:
             if change.kind != KIND:
                 continue
-            self.on_change()  # first, so that cached rights are dropped even if the profile cannot be decoded
+            self.on_change()  # first, so that cached rights are dropped even if the content cannot be decoded
             if (former := self._by_login.pop(change.key, None)) is not None:
                 self._by_id.pop(former.id, None)
             if change.content is not None:
-                profile = msgspec.json.decode(change.content, type=UserProfile)
-                user = User(change.id, change.key, profile, profile.status == Status.ACTIVE)
-                if former is not None and (former.profile.generation != profile.generation or not user.active):
+                content = msgspec.json.decode(change.content, type=UserContent)
+                user = User(change.id, change.key, content, content.status == Status.ACTIVE)
+                if former is not None and (former.content.generation != content.generation or not user.active):
                     self.ledger.end_author(user.login)
                 self._by_login[user.login] = self._by_id[user.id] = user
 
@@ -112,12 +112,12 @@ class Users:
         return [user for user in self.all() if user.administers]
 
     def write(
-        self, login: str, profile: UserProfile, author: str | None, preconditions: tuple[Precondition, ...] = ()
+        self, login: str, content: UserContent, author: str | None, preconditions: tuple[Precondition, ...] = ()
     ) -> Transaction:
         """The transaction that stores a user. Its description says what is new, for the audit."""
-        content, former = msgspec.json.encode(profile), self._by_login.get(login)
-        news = _news(former.profile if former is not None else None, profile)
-        return Transaction([Write(KIND, login, content, "application/json", news, preconditions)], author)
+        encoded, former = msgspec.json.encode(content), self._by_login.get(login)
+        news = _news(former.content if former is not None else None, content)
+        return Transaction([Write(KIND, login, encoded, "application/json", news, preconditions)], author)
 
     def logged_in(self, user: User) -> None:
         """Remember the time of a login."""
@@ -163,7 +163,7 @@ class Users:
             log.warning("last logins were not saved", reason=str(error))
 
 
-def _news(old: UserProfile | None, new: UserProfile) -> str | None:
+def _news(old: UserContent | None, new: UserContent) -> str | None:
     """Such as `role admin, password`; neither a password nor data are in it."""
     news = []
     if old is None or old.role != new.role:

@@ -10,9 +10,9 @@ from msgspec import Raw, structs
 
 from hivewire.access.identity import Identity
 from hivewire.access.passwords import Busy
-from hivewire.access.profiles import change_profile, overtaken
 from hivewire.access.tokens import MAX_TOKEN, SMALLEST_TIME, Claims, login_claims
-from hivewire.access.users import User, UserProfile
+from hivewire.access.user_changes import change_user, conflict
+from hivewire.access.users import User, UserContent
 from hivewire.caller import Caller
 from hivewire.dispatch import check_administrator
 from hivewire.keyed_lock import TooManyWaiting
@@ -117,7 +117,7 @@ async def proved(services: Services, address: str, login: str, password: str) ->
     try:
         async with services.throttle.attempt(login, address):
             _check_wait(services, login, address)  # attempts that waited before this one may have used up the free ones
-            right = await services.passwords.verify(user.profile.password_hash, password)
+            right = await services.passwords.verify(user.content.password_hash, password)
             if not right:
                 services.throttle.fail(login, address)
                 raise InvalidCredentials
@@ -169,7 +169,7 @@ def token_create(services: Services, caller: Caller, request: TokenCreate) -> Re
     if not user.active:
         raise NotAllowed(UserNotActive.text)
     maker = services.users.by_id(identity.user_id)
-    if user.profile.role == Role.ADMIN and (maker is None or maker.profile.role != Role.ADMIN):
+    if user.content.role == Role.ADMIN and (maker is None or maker.content.role != Role.ADMIN):
         # Administrators may do what no permission covers, such as setting passwords.
         raise _denied("only administrators make tokens for administrators")
     claims = _claims(identity, user, payload)
@@ -219,23 +219,23 @@ async def token_revoke(services: Services, caller: Caller, request: TokenRevoke)
     if revocations.full and token_id not in revocations:
         raise OutOfBounds("too many tokens are revoked: end all tokens of the user")
     transaction = revocations.revoke(token_id, identity.login)
-    return await commit(services.ledger, PendingWrite(transaction, lambda changes: NOTHING, overtaken))
+    return await commit(services.ledger, PendingWrite(transaction, lambda changes: NOTHING, conflict))
 
 
 async def _revoke_all(services: Services, number: int, author: str) -> Reply:
     """Begin a new generation of the user's tokens."""
 
-    def changed(profile: UserProfile) -> UserProfile:
-        return structs.replace(profile, generation=profile.generation + 1)
+    def change(content: UserContent) -> UserContent:
+        return structs.replace(content, generation=content.generation + 1)
 
-    return await change_profile(services.users, number, author, changed)
+    return await change_user(services.users, number, author, change)
 
 
 def _claims(granter: Identity, user: User, payload: TokenPayload) -> Claims:
     """The requested rights, checked. Raises AccessDenied for anything beyond the caller's own rights."""
     networks = _scope(payload.networkIds, granter.networks, "networkIds")
     device_types = _scope(payload.deviceTypeIds, granter.device_types, "deviceTypeIds")
-    if user.profile.all_device_types_available and granter.device_types is not None:
+    if user.content.all_device_types_available and granter.device_types is not None:
         # The target user's own flag would extend any list to all types (core protocol 3.5).
         raise _denied("the user sees all device types, and the caller does not")
     claims = Claims(_actions(granter, payload.actions), 0, 0, user.id, networks, device_types)

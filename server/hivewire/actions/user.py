@@ -10,8 +10,8 @@ from time import perf_counter
 from msgspec import structs
 
 from hivewire.access.passwords import Busy
-from hivewire.access.profiles import change_profile
-from hivewire.access.users import KIND, User, UserProfile
+from hivewire.access.user_changes import change_user
+from hivewire.access.users import KIND, User, UserContent
 from hivewire.caller import Caller
 from hivewire.dispatch import check_administrator
 from hivewire.ledger.pending import PendingWrite, commit
@@ -112,7 +112,7 @@ async def insert(services: Services, caller: Caller, request: UserInsert) -> Rep
     if not fields.password:
         raise OutOfBounds(_PASSWORD_RULE)
     _check(fields)
-    profile = UserProfile(
+    content = UserContent(
         await _hashed(services, fields.password),
         fields.role,
         _or(fields.status, Status.ACTIVE),
@@ -121,11 +121,11 @@ async def insert(services: Services, caller: Caller, request: UserInsert) -> Rep
         fields.allDeviceTypesAvailable is not False,
     )
     _check_administrator(services, caller)  # it may have lost the role while the password was hashed
-    transaction = services.users.write(login, profile, caller.identity.login, (Expected(version=0),))
+    transaction = services.users.write(login, content, caller.identity.login, (Expected(version=0),))
 
     def inserted(changes: list[Change]) -> Reply:
         created = UserCreated(
-            changes[0].id, None, profile.data, profile.intro_reviewed, profile.all_device_types_available
+            changes[0].id, None, content.data, content.intro_reviewed, content.all_device_types_available
         )
         return UserInsertReply(created)
 
@@ -175,21 +175,21 @@ async def update(services: Services, caller: Caller, request: UserUpdate) -> Rep
     _check(fields)
     password_hash = await _hashed(services, fields.password) if fields.password else None
 
-    def changed(profile: UserProfile) -> UserProfile:
+    def change(content: UserContent) -> UserContent:
         if administers:
             _check_administrator(services, caller)  # it may have lost the role while the password was hashed
         return structs.replace(
-            profile.with_role(_or(fields.role, profile.role)),
-            password_hash=password_hash or profile.password_hash,
-            status=_or(fields.status, profile.status),
+            content.with_role(_or(fields.role, content.role)),
+            password_hash=password_hash or content.password_hash,
+            status=_or(fields.status, content.status),
             data=fields.data,
-            intro_reviewed=bool(_or(fields.introReviewed, profile.intro_reviewed)),
+            intro_reviewed=bool(_or(fields.introReviewed, content.intro_reviewed)),
         )
 
     def guards(user: User) -> Sequence[Guard]:
         return [_another_administrator(services, user)] if _steps_down(user, fields) else ()
 
-    await change_profile(services.users, user.id, caller.identity.login, changed, guards)
+    await change_user(services.users, user.id, caller.identity.login, change, guards)
     if fields.status == Status.ACTIVE:
         services.throttle.forgive(user.login)
     return NOTHING
@@ -235,9 +235,9 @@ def _matches(user: User, request: UserList, pattern: str | None) -> bool:
             return False
     elif request.login is not None and user.login != request.login:
         return False
-    if request.role is not None and user.profile.role != request.role:
+    if request.role is not None and user.content.role != request.role:
         return False
-    return request.status is None or user.profile.status == request.status
+    return request.status is None or user.content.status == request.status
 
 
 def _like(pattern: str, text: str) -> bool:
@@ -255,16 +255,16 @@ def _like(pattern: str, text: str) -> bool:
 def _members(
     services: Services, user: User
 ) -> tuple[int, str, int, int, str | None, dict[str, object] | None, bool, bool]:
-    profile, last = user.profile, services.users.last_login(user)
+    content, last = user.content, services.users.last_login(user)
     return (
         user.id,
         user.login,
-        profile.role,
-        profile.status,
+        content.role,
+        content.status,
         times.render(last) if last is not None else None,
-        profile.data,
-        profile.intro_reviewed,
-        profile.all_device_types_available,
+        content.data,
+        content.intro_reviewed,
+        content.all_device_types_available,
     )
 
 

@@ -258,7 +258,7 @@ async def _update_file(login: str, fields: dict[str, Any], data: Path) -> None:
         found = store.users.by_login(login)
         if found is None:
             raise click.ClickException(f"there is no user {login} in {data}")
-        former = found.profile
+        former = found.content
         profile = structs.replace(
             former.with_role(fields.get("role", former.role)), status=fields.get("status", former.status)
         )

@@ -85,7 +85,7 @@ class Credentials:
             return caller
         if caller.user is None:
             raise Unauthorized if insists else AccessDenied(f"{AccessDenied.text}: {NEEDED}")
-        if caller.user.profile.role != Role.ADMIN:
+        if caller.user.content.role != Role.ADMIN:
             raise AccessDenied(f"{AccessDenied.text}: this needs an administrator")
         return caller
 

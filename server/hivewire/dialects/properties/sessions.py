@@ -48,6 +48,6 @@ class Sessions:
 
 
 def _mark(key: bytes, user: User, ticks: str) -> str:
-    generation = f"_{user.profile.generation}" if user.profile.generation else ""
-    message = f"{user.id}_{ticks}_{user.profile.password_hash}{generation}".encode()
+    generation = f"_{user.content.generation}" if user.content.generation else ""
+    message = f"{user.id}_{ticks}_{user.content.password_hash}{generation}".encode()
     return hmac.digest(key, message, "sha256").hex()[:32]

@@ -57,7 +57,7 @@ class PropertyStore:
         if who.everything or who.user is None:
             return
         current = self._services.users.by_id(who.user.id)
-        if not (current and current.administers and current.profile.generation == who.user.profile.generation):
+        if not (current and current.administers and current.content.generation == who.user.content.generation):
             raise AccessDenied(f"{AccessDenied.text}: this needs an administrator")
 
 
