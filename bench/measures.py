@@ -436,7 +436,7 @@ def growth(folder: Path, say: Callable[[str], None]) -> list[Row]:
 
 async def fill(path: Path, count: int) -> None:
     """A new ledger file with so many configurations, names and values of 20 bytes each."""
-    from hivewire.ledger.engines.sqlite import SqliteJournal
+    from hivewire.ledger.engines.sqlite.journal import SqliteJournal
     from hivewire.ledger.ledger import Ledger
     from hivewire.ledger.records import MAX_TRANSACTION, Transaction, Write
     from hivewire.services import now

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from hivewire import cli
-from hivewire.ledger.engines import sqlite
-from hivewire.ledger.engines.sqlite import SqliteJournal
+from hivewire.ledger.engines.sqlite import journal
+from hivewire.ledger.engines.sqlite.journal import SqliteJournal
 from tests.faults.disk import Desk, Disk
 
 # `_insert` rather than `append`, which also announces what it wrote: to die between the two must be possible.
@@ -26,7 +26,7 @@ def main() -> None:
         disk.install()
     really = time.time_ns
     time.time_ns = lambda: really() + desk.take()[1].clock * 1_000_000_000
-    vars(sqlite)["SqliteJournal"] = _watched(disk)  # before the engine imports it
+    vars(journal)["SqliteJournal"] = _watched(disk)  # before the engine imports it
     cli.main()
 
 

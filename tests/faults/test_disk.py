@@ -14,7 +14,7 @@ from typing import Any, Literal
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidMessage
 
-from hivewire.ledger.engines.sqlite import SqliteJournal
+from hivewire.ledger.engines.sqlite.journal import SqliteJournal
 from hivewire.ledger.ledger import Ledger
 from tests.faults.disk import Fault, reachable
 from tests.faults.station import Station, status

@@ -15,7 +15,7 @@ import pytest
 
 from hivewire.ledger.backup import vacuum
 from hivewire.ledger.dump import dump, load
-from hivewire.ledger.engines.sqlite import SqliteJournal
+from hivewire.ledger.engines.sqlite.journal import SqliteJournal
 from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.records import AuditRow, Change, JournalError, Transaction, Write
 from hivewire.ledger.retention import Retention

@@ -13,7 +13,7 @@ import pytest
 from msgspec.structs import replace
 
 from hivewire.ledger.engines.memory import MemoryJournal
-from hivewire.ledger.engines.sqlite import SqliteJournal
+from hivewire.ledger.engines.sqlite.journal import SqliteJournal
 from hivewire.ledger.journal import AUDITED, MAX_APPEND, NO_HISTORY, SINCE_BYTES, Entry, Journal
 from hivewire.ledger.records import AuditFilter, AuditRow, Change, NotDurable
 from tests.ledger.shared import SharedLog

@@ -24,9 +24,9 @@ import pytest
 
 from hivewire.ledger.backup import backup, restore, vacuum
 from hivewire.ledger.dump import dump, load
-from hivewire.ledger.engines.file_lock import LockNote, noted
-from hivewire.ledger.engines.sqlite import SqliteJournal
-from hivewire.ledger.engines.sqlite_file import SCHEMA_VERSION, header_of
+from hivewire.ledger.engines.sqlite.file import SCHEMA_VERSION, header_of
+from hivewire.ledger.engines.sqlite.file_lock import LockNote, noted
+from hivewire.ledger.engines.sqlite.journal import SqliteJournal
 from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.records import JournalError, NotDurable, Transaction, Write
 from tests.running import PATIENCE
@@ -733,7 +733,7 @@ async def test_there_is_a_file_of_each_earlier_schema() -> None:
 async def test_a_migration_that_fails_leaves_the_file_as_it_was(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is one transaction, and no copy stays behind."""
     shutil.copy(FILES / "2.ledger", data)
-    from hivewire.ledger.engines import migrations
+    from hivewire.ledger.engines.sqlite import migrations
 
     broken = migrations.MIGRATIONS[2] + "INSERT INTO nowhere VALUES (1);"
     monkeypatch.setitem(migrations.MIGRATIONS, 2, broken)

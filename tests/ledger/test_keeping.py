@@ -17,7 +17,7 @@ from structlog.testing import capture_logs
 
 from hivewire.ledger import sweep
 from hivewire.ledger.engines.memory import MemoryJournal
-from hivewire.ledger.engines.sqlite import SqliteJournal
+from hivewire.ledger.engines.sqlite.journal import SqliteJournal
 from hivewire.ledger.journal import NO_HISTORY, Journal
 from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.records import Change, Missing, NotDurable, NotKept, Outcome, Outline, Transaction, Write

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from hivewire.ledger.engines.memory import MemoryJournal
-from hivewire.ledger.engines.sqlite import SqliteJournal
+from hivewire.ledger.engines.sqlite.journal import SqliteJournal
 from hivewire.ledger.journal import MAX_APPEND, Journal
 from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.records import (

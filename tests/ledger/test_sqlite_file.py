@@ -21,10 +21,11 @@ from pathlib import Path
 import pytest
 
 from hivewire.ledger.backup import backup
-from hivewire.ledger.engines import sqlite, sqlite_copy
-from hivewire.ledger.engines.file_lock import FileLock
-from hivewire.ledger.engines.sqlite import SqliteJournal
-from hivewire.ledger.engines.sqlite_file import APPLICATION_ID, SCHEMA_VERSION, creation_script
+from hivewire.ledger.engines.sqlite import copy as sqlite_copy
+from hivewire.ledger.engines.sqlite import journal
+from hivewire.ledger.engines.sqlite.file import APPLICATION_ID, SCHEMA_VERSION, creation_script
+from hivewire.ledger.engines.sqlite.file_lock import FileLock
+from hivewire.ledger.engines.sqlite.journal import SqliteJournal
 from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.records import AuditRow, Change, JournalError, NotDurable, Transaction, Write
 from tests.running import PATIENCE
@@ -195,7 +196,7 @@ OPEN = """
     import asyncio, sys
     from pathlib import Path
     from hivewire.ledger.records import JournalError
-    from hivewire.ledger.engines.sqlite import SqliteJournal
+    from hivewire.ledger.engines.sqlite.journal import SqliteJournal
 
     async def main():
         journal = SqliteJournal(Path(sys.argv[1]))
@@ -289,7 +290,7 @@ READ_AND_TRY_TO_WRITE = """
     from pathlib import Path
     from hivewire.ledger.ledger import Ledger
     from hivewire.ledger.records import NotDurable, Transaction, Write
-    from hivewire.ledger.engines.sqlite import SqliteJournal
+    from hivewire.ledger.engines.sqlite.journal import SqliteJournal
 
     async def main():
         ledger = Ledger(SqliteJournal(Path(sys.argv[1])), lambda: 1)
@@ -420,7 +421,7 @@ def test_a_killed_writer_loses_nothing_that_it_acknowledged(data: Path) -> None:
             from pathlib import Path
             from hivewire.ledger.ledger import Ledger
             from hivewire.ledger.records import Transaction, Write
-            from hivewire.ledger.engines.sqlite import SqliteJournal
+            from hivewire.ledger.engines.sqlite.journal import SqliteJournal
 
             async def main():
                 ledger = Ledger(SqliteJournal(Path(sys.argv[1])), lambda: 1)
@@ -447,7 +448,7 @@ def test_a_killed_writer_loses_nothing_that_it_acknowledged(data: Path) -> None:
         import asyncio, collections, sys
         from pathlib import Path
         from hivewire.ledger.ledger import Ledger
-        from hivewire.ledger.engines.sqlite import SqliteJournal
+        from hivewire.ledger.engines.sqlite.journal import SqliteJournal
 
         async def main():
             ledger = Ledger(SqliteJournal(Path(sys.argv[1])), lambda: 1)
@@ -560,7 +561,7 @@ BACKUP = """
     import os, signal, sys
     from hivewire import cli
     from hivewire.ledger import backup
-    from hivewire.ledger.engines import sqlite_copy
+    from hivewire.ledger.engines.sqlite import copy as sqlite_copy
 
     def stopping(source, target, progress):
         sqlite_copy.copy(source, target, lambda done, total: os.kill(os.getpid(), signal.SIGSTOP))
@@ -673,7 +674,7 @@ async def test_ctrl_z_stops_a_backup_between_two_reads(
 
 async def test_a_wal_that_grew_is_cut(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """While another program reads the file for long the WAL grows; written back afterwards, it is cut."""
-    monkeypatch.setattr(sqlite, "WAL_BYTES", 12 << 20)
+    monkeypatch.setattr(journal, "WAL_BYTES", 12 << 20)
     ledger = Ledger(SqliteJournal(data), lambda: 1)
     await ledger.open()
 
@@ -705,7 +706,7 @@ async def test_a_backup_beside_a_writer_is_one_moment(data: Path, tmp_path: Path
             from pathlib import Path
             from hivewire.ledger.ledger import Ledger
             from hivewire.ledger.records import Transaction, Write
-            from hivewire.ledger.engines.sqlite import SqliteJournal
+            from hivewire.ledger.engines.sqlite.journal import SqliteJournal
 
             async def main():
                 ledger = Ledger(SqliteJournal(Path(sys.argv[1])), lambda: 1)
@@ -751,7 +752,7 @@ async def test_a_full_disk_costs_only_the_batch(data: Path) -> None:
         from pathlib import Path
         from hivewire.ledger.ledger import Ledger
         from hivewire.ledger.records import NotDurable, Transaction, Write
-        from hivewire.ledger.engines.sqlite import SqliteJournal
+        from hivewire.ledger.engines.sqlite.journal import SqliteJournal
 
         def many(name):
             return Transaction([Write("configuration", f"{name} {n}", bytes(5_000)) for n in range(400)])

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from hivewire.ledger.engines.sqlite_file import creation_script
-from hivewire.ledger.engines.sqlite_rows import SELECTED, change_of, insertion
+from hivewire.ledger.engines.sqlite.file import creation_script
+from hivewire.ledger.engines.sqlite.rows import SELECTED, change_of, insertion
 from hivewire.ledger.records import Change
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=8)

@@ -14,7 +14,7 @@ from uvicorn.server import ServerState
 import hivewire
 from hivewire.actions import configuration
 from hivewire.caller import Caller
-from hivewire.ledger.engines.sqlite import SqliteJournal
+from hivewire.ledger.engines.sqlite.journal import SqliteJournal
 from hivewire.ledger.writer import Writer
 from hivewire.transport.admission import Admission
 from hivewire.transport.sockets import Sockets
@@ -33,7 +33,7 @@ TO_THE_QUEUE = (
 )
 TO_THE_SUBSCRIBERS = (
     "ledger.writer.Writer._write_batch",
-    "ledger.engines.sqlite.SqliteJournal.append",
+    "ledger.engines.sqlite.journal.SqliteJournal.append",
     "ledger.writer.Writer.take",
     "hub.hub.Hub._announce",
     "hub.hub.Hub._publish",

@@ -18,11 +18,10 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from hivewire.ledger.backup import backup, locked, note_placed, told
-from hivewire.ledger.engines.file_lock import require_free
-from hivewire.ledger.engines.sqlite_audit import COLUMNS as AUDIT_COLUMNS
-from hivewire.ledger.engines.sqlite_audit import TABLE as AUDIT_TABLE
-from hivewire.ledger.engines.sqlite_copy import new_file
-from hivewire.ledger.engines.sqlite_file import (
+from hivewire.ledger.engines.sqlite.audit import COLUMNS as AUDIT_COLUMNS
+from hivewire.ledger.engines.sqlite.audit import TABLE as AUDIT_TABLE
+from hivewire.ledger.engines.sqlite.copy import new_file
+from hivewire.ledger.engines.sqlite.file import (
     ROOM,
     SCHEMA_VERSION,
     creation_script,
@@ -30,7 +29,8 @@ from hivewire.ledger.engines.sqlite_file import (
     new_name,
     resolved,
 )
-from hivewire.ledger.engines.sqlite_start import require_whole
+from hivewire.ledger.engines.sqlite.file_lock import require_free
+from hivewire.ledger.engines.sqlite.start import require_whole
 from hivewire.ledger.records import JournalError
 
 FORMAT = 1

@@ -1,6 +1,6 @@
 """Storage engines, each behind the contract in `journal.py`. They depend neither on one another nor on the ledger.
 
-To add one, write its file and put a row into ENGINES.
+To add one, write its file or package and put a row into ENGINES.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from hivewire.settings import Settings
 PATH = ""
 
 ENGINES = {
-    PATH: "hivewire.ledger.engines.sqlite_engine:SqliteEngine",
+    PATH: "hivewire.ledger.engines.sqlite.engine:SqliteEngine",
 }
 """The `Engine` for each kind of address: a URL by its scheme (`scheme://`), and everything else, which is a path.
 

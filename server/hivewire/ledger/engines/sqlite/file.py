@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from msgspec import Struct
 
-from hivewire.ledger.engines.file_lock import NO_RUN
+from hivewire.ledger.engines.sqlite.file_lock import NO_RUN
 from hivewire.ledger.records import JournalError
 
 APPLICATION_ID = 0x48765772  # "HvWr": tells our files from other SQLite databases
@@ -133,7 +133,7 @@ def beside(path: Path, suffix: str) -> Path:
 
 def creation_script(run: str = NO_RUN) -> str:
     """The statements that make an empty file ours, in one transaction."""
-    schema = files("hivewire.ledger.engines").joinpath("schema.sql").read_text()
+    schema = files("hivewire.ledger.engines.sqlite").joinpath("schema.sql").read_text()
     return (  # only constants and random names are put in
         f"BEGIN; PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION}; {schema}"
         f"INSERT INTO meta VALUES ('epoch', '{new_name()}'); INSERT INTO life VALUES ('{run}'); COMMIT;"

@@ -20,9 +20,7 @@ import stat
 from contextlib import closing
 from pathlib import Path
 
-from hivewire.ledger.engines.file_lock import FileLock, LockNote, lock_of, noted
-from hivewire.ledger.engines.migrations import migrate
-from hivewire.ledger.engines.sqlite_file import (
+from hivewire.ledger.engines.sqlite.file import (
     ROOM,
     RUNS,
     Header,
@@ -37,6 +35,8 @@ from hivewire.ledger.engines.sqlite_file import (
     run_of,
     tail_of,
 )
+from hivewire.ledger.engines.sqlite.file_lock import FileLock, LockNote, lock_of, noted
+from hivewire.ledger.engines.sqlite.migrations import migrate
 from hivewire.ledger.records import JournalError
 from hivewire.telemetry import log
 

@@ -12,9 +12,9 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from hivewire.ledger.engines.file_lock import NO_RUN
-from hivewire.ledger.engines.sqlite_copy import copy, equals, remove_unfinished
-from hivewire.ledger.engines.sqlite_file import SCHEMA_VERSION, Header, free_name, location
+from hivewire.ledger.engines.sqlite.copy import copy, equals, remove_unfinished
+from hivewire.ledger.engines.sqlite.file import SCHEMA_VERSION, Header, free_name, location
+from hivewire.ledger.engines.sqlite.file_lock import NO_RUN
 from hivewire.ledger.records import JournalError
 from hivewire.telemetry import log
 

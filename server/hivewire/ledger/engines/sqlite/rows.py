@@ -9,7 +9,7 @@ from typing import Any
 
 from msgspec.structs import astuple
 
-from hivewire.ledger.engines.sqlite_file import ROOM
+from hivewire.ledger.engines.sqlite.file import ROOM
 from hivewire.ledger.journal import MAX_APPEND
 from hivewire.ledger.records import Change
 

@@ -9,11 +9,11 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hivewire.ledger.engines import file_lock
+from hivewire.ledger.engines.sqlite import file_lock
 from hivewire.settings import Settings
 
 if TYPE_CHECKING:
-    from hivewire.ledger.engines.sqlite import SqliteJournal
+    from hivewire.ledger.engines.sqlite.journal import SqliteJournal
 
 
 class SqliteEngine:
@@ -29,6 +29,6 @@ class SqliteEngine:
 
     def journal(self, *, existing: bool = False, accept_loss: bool = False) -> SqliteJournal:
         """A log in the file."""
-        from hivewire.ledger.engines.sqlite import SqliteJournal
+        from hivewire.ledger.engines.sqlite.journal import SqliteJournal
 
         return SqliteJournal(self.file, existing=existing, accept_loss=accept_loss)

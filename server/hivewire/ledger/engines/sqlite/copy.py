@@ -13,7 +13,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from hivewire.ledger.engines.sqlite_file import APPLICATION_ID, RUNS, beside, location, new_name
+from hivewire.ledger.engines.sqlite.file import APPLICATION_ID, RUNS, beside, location, new_name
 from hivewire.ledger.records import JournalError
 
 NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})

@@ -24,11 +24,11 @@ from typing import Any
 import aiosqlite
 from msgspec.structs import replace
 
-from hivewire.ledger.engines import sqlite_audit
-from hivewire.ledger.engines.file_lock import FileLock, LockNote
-from hivewire.ledger.engines.sqlite_file import ROOM, beside, location
-from hivewire.ledger.engines.sqlite_rows import SELECTED, change_of, insertion, rounded
-from hivewire.ledger.engines.sqlite_start import begin, report, require_ledger, require_readable
+from hivewire.ledger.engines.sqlite import audit
+from hivewire.ledger.engines.sqlite.file import ROOM, beside, location
+from hivewire.ledger.engines.sqlite.file_lock import FileLock, LockNote
+from hivewire.ledger.engines.sqlite.rows import SELECTED, change_of, insertion, rounded
+from hivewire.ledger.engines.sqlite.start import begin, report, require_ledger, require_readable
 from hivewire.ledger.journal import AUDITED, BATCH_BYTES, NO_HISTORY, SINCE_BYTES, Entry, Take, audit_row
 from hivewire.ledger.records import AuditFilter, AuditRow, Change, JournalError, NotDurable, Outline
 
@@ -197,7 +197,7 @@ class SqliteJournal:
                 "DELETE FROM change WHERE place BETWEEN ? AND ? AND kind = ? AND key = ?", outdated
             )
             if rows := [audit_row(change) for change in special if change.kind in AUDITED]:
-                await sqlite_audit.insert(connection, rows)
+                await audit.insert(connection, rows)
 
     async def confirm(self) -> None:
         """No other process writes, so there is nothing to wait for; after a failed append a note tests the disk.
@@ -255,16 +255,16 @@ class SqliteJournal:
     async def record(self, rows: Sequence[AuditRow]) -> None:
         """One transaction."""
         async with self._transaction() as connection:
-            await sqlite_audit.insert(connection, rows)
+            await audit.insert(connection, rows)
 
     async def recorded(self, wanted: AuditFilter, *, before: int, take: int, skip: int = 0) -> list[AuditRow]:
         """Backwards by number."""
-        return await sqlite_audit.select(self._reading, wanted, before, take, skip)
+        return await audit.select(self._reading, wanted, before, take, skip)
 
     async def forget(self, numbers: Sequence[int]) -> None:
         """One statement, one transaction."""
         async with self._writing() as connection:
-            await sqlite_audit.delete(connection, numbers)
+            await audit.delete(connection, numbers)
 
     async def notes(self) -> dict[str, str]:
         """From the meta table, under `note:`."""
