@@ -1,8 +1,8 @@
-"""`python -m bench.siege`: strangers against every bound that connections share, while a client with a token works.
+"""`python -m bench.siege`: anonymous connections against every bound that all share, while a client with a token works.
 
 The client writes, reads and follows over a socket, and opens a new one now and then. It must never be refused, and the
 memory of the gateway must stay bounded. The table shows the time within which 99 of 100 of its rounds are done: in
-peace, while the same strangers connect elsewhere on this machine (to a socket that nobody serves: so much the strangers
+peace, while the same attackers connect elsewhere on this machine (to a socket that nobody serves: so much the attackers
 cost the machine), and while they attack the gateway. The exit code is 1 when the client was refused, lost a push, was
 slower by more than MOST_SLOWER, or the memory grew by more than MOST_MIB. `--short` only attacks.
 """
@@ -27,14 +27,14 @@ from websockets.sync.client import ClientConnection, connect
 from bench import servers
 from bench.measures import log_in
 
-STRANGERS = 300
+CONNECTIONS = 300
 """Connections of each attack at a time."""
 
 BOUNDS = ("--connections", "200", "--unfinished-bytes", str(16 << 20), "--anonymous-rate", "100")
-"""Flags of the gateway: fewer places and bytes than the strangers of one attack want; the rate is that by default."""
+"""Flags of the gateway: fewer places and bytes than one attack wants; the rate is that by default."""
 
 MOST_SLOWER = 3.0
-"""How many times as long the rounds may take under attack as in peace, or while the strangers are elsewhere."""
+"""How many times as long the rounds may take under attack as in peace, or while the attackers are elsewhere."""
 
 MOST_MIB = 200
 """What all attacks together may add to the memory of the gateway."""
@@ -74,28 +74,28 @@ ATTACKS: dict[str, bytes] = {
     "work: requests in a pipeline": PIPELINE,
     "work: the same from 250 addresses": PIPELINE,
 }
-"""What each stranger sends; none reads anything."""
+"""What each connection sends; none reads anything."""
 
 ADDRESSES = {"work: the same from 250 addresses": 250}
-"""From how many addresses the strangers of an attack come, where it is not one."""
+"""From how many addresses an attack comes, where it is not one."""
 
 
 def attack(port: int, name: str, until: float) -> None:
-    """Keep STRANGERS connections open, and open another one for each that is cut."""
+    """Keep CONNECTIONS connections open, and open another one for each that is cut."""
     held: list[socket.socket] = []
     addresses, sent = ADDRESSES.get(name, 1), ATTACKS[name]
     for number in count():
         if time.time() >= until:
             return
-        stranger = socket.socket()
-        stranger.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
-        stranger.settimeout(0.05)
+        connection = socket.socket()
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        connection.settimeout(0.05)
         with suppress(OSError):
-            stranger.bind((f"127.0.0.{1 + number % addresses}", 0))
-            stranger.connect(("127.0.0.1", port))
-            stranger.sendall(sent)
-        held.append(stranger)
-        if len(held) > STRANGERS:
+            connection.bind((f"127.0.0.{1 + number % addresses}", 0))
+            connection.connect(("127.0.0.1", port))
+            connection.sendall(sent)
+        held.append(connection)
+        if len(held) > CONNECTIONS:
             held.pop(0).close()
             time.sleep(0.005)
 
@@ -150,7 +150,7 @@ def p99(times: list[float]) -> float:
 
 @contextmanager
 def under_attack(port: int, name: str, seconds: float) -> Iterator[None]:
-    """Strangers that have been there for a moment, and go on for so long."""
+    """Attackers that have been there for a moment, and go on for so long."""
     moment = min(seconds, 0.5)
     attacker = multiprocessing.Process(target=attack, args=(port, name, time.time() + moment + seconds))
     attacker.start()

@@ -29,10 +29,10 @@ _UNAUTHENTICATED = (401, 429)
 TURN_SECONDS = 0.01
 """The longest that one connection may keep the event loop busy before the others are served."""
 
-STRANGERS_TURN_SECONDS = 0.000_25
+ANONYMOUS_TURN_SECONDS = 0.000_25
 """The same for all connections together on which nobody has logged in."""
 
-STRANGERS_PAUSE_SECONDS = 0.001
+ANONYMOUS_PAUSE_SECONDS = 0.001
 """Time between two of their turns: they get a fifth of one processor at most, thousands of requests a second."""
 
 
@@ -95,7 +95,7 @@ class Session:
         else:
             self._start(call)
 
-    def receive_from_stranger(self, message: bytes) -> bool:
+    def receive_anonymous(self, message: bytes) -> bool:
         """Take a text message of a caller who has not logged in. False when too many came from its address: then its
         requests are refused."""
         found = decode(message)
@@ -179,7 +179,7 @@ class Session:
 
     def _advance(self) -> None:
         """Start waiting calls, for one turn at most, so that other connections are served too."""
-        end = monotonic() + (STRANGERS_TURN_SECONDS if self.caller.identity is ANONYMOUS else TURN_SECONDS)
+        end = monotonic() + (ANONYMOUS_TURN_SECONDS if self.caller.identity is ANONYMOUS else TURN_SECONDS)
         while self._line and not self.closed and self._may_start(self._line[0]):
             self._start(self._line.popleft())
             if monotonic() > end:

@@ -1,1 +1,1 @@
-"""Fuzzing: what takes bytes or text from strangers returns or raises the errors that it documents, nothing else."""
+"""Fuzzing: what takes bytes or text from the network returns or raises the errors that it documents, nothing else."""

@@ -1,4 +1,4 @@
-"""Strangers, who have not logged in, take nothing from those who have: places, memory, answers."""
+"""Anonymous connections take nothing from those with a login: places, memory, answers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from hivewire.settings import Settings
 from hivewire.transport.admission import SHARES, SPARE, Admission
-from hivewire.transport.websocket import STRANGERS_MESSAGE
+from hivewire.transport.websocket import ANONYMOUS_MESSAGE
 from tests.gate.wire import INFO, Wire, dial, frame, gauge, memory, opened, until
 from tests.running import RunningGateway
 
@@ -116,8 +116,8 @@ def test_a_socket_that_never_authenticates_is_closed(data: Path) -> None:
     with RunningGateway(data, "--login-seconds", "0.3", "--ping-seconds", "2") as gateway, ExitStack() as stack:
         members = [by_header(gateway, stack), by_action(gateway, stack)]
         for _ in range(2):
-            with opened(gateway) as stranger:
-                assert stranger.closed() == (4010, "not authenticated in time")
+            with opened(gateway) as connection:
+                assert connection.closed() == (4010, "not authenticated in time")
         assert all(map(answers, members))
 
 
@@ -161,7 +161,7 @@ def test_anonymous_connections_share_a_budget_and_each_address_a_part_of_it() ->
 
 @pytest.fixture(scope="module")
 def tight(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGateway]:
-    """A gateway with little memory for strangers, and less for the unfinished messages of all others."""
+    """A gateway with little memory for anonymous connections, and less for the unfinished messages of all others."""
     data = tmp_path_factory.mktemp("tight") / "hivewire.db"
     with RunningGateway(data, "--anonymous-bytes", str(4 * MEBI), "--unfinished-bytes", str(64 * KIBI)) as gateway:
         yield gateway
@@ -177,12 +177,12 @@ def test_incomplete_anonymous_messages_take_nothing_from_callers_with_a_token(ti
     body = b'{"value":"1"}'.ljust(60_000)
     head = f"PUT /api/rest/configuration/admission HTTP/1.1\r\nHost: g\r\nAuthorization: Bearer {token}\r\n"
     with ExitStack() as stack:
-        strangers = [stack.enter_context(opened(tight)) for _ in range(8)]
-        for number, stranger in enumerate(strangers, 1):
-            stranger.send(half)
+        connections = [stack.enter_context(opened(tight)) for _ in range(8)]
+        for number, connection in enumerate(connections, 1):
+            connection.send(half)
             if number <= 4:
                 until(lambda number=number: gauge(tight, "anonymous_bytes") >= number * 60_000)  # type: ignore[misc]
-        assert strangers[0].ended()
+        assert connections[0].ended()
         assert gauge(tight, "anonymous_bytes") <= SHARE
         assert gauge(tight, "unfinished_bytes") == 0
         with dial(tight) as client, opened(tight, token) as member:
@@ -204,12 +204,12 @@ def test_unread_answers_of_anonymous_connections_are_bounded(tight: RunningGatew
     before = memory(tight)
     with ExitStack() as stack:
         for _ in range(30):
-            stranger = stack.enter_context(opened(tight, receive_buffer=4_096))
-            stranger.socket.settimeout(0.05)
+            connection = stack.enter_context(opened(tight, receive_buffer=4_096))
+            connection.socket.settimeout(0.05)
             with stack.enter_context(ExitStack()):
                 try:
                     while True:
-                        stranger.send(message)
+                        connection.send(message)
                 except (TimeoutError, ConnectionError):
                     pass
         assert gauge(tight, "anonymous_bytes") <= SHARE
@@ -225,10 +225,10 @@ HALF_BODY = b"POST /api/rest/token HTTP/1.1\r\nHost: g\r\nContent-Length: 60000\
 def test_incomplete_anonymous_requests_are_counted_from_the_first_byte(tight: RunningGateway, sent: bytes) -> None:
     """Heads as well as bodies: the connection that has held memory for longest is closed, the others are answered."""
     with ExitStack() as stack:
-        strangers = [stack.enter_context(dial(tight)) for _ in range(8)]
-        for stranger in strangers:
-            stranger.send(sent)
-        assert strangers[0].ended()
+        connections = [stack.enter_context(dial(tight)) for _ in range(8)]
+        for connection in connections:
+            connection.send(sent)
+        assert connections[0].ended()
         until(lambda: 100_000 < gauge(tight, "anonymous_bytes") <= SHARE)
         assert gauge(tight, "unfinished_bytes") == 0
         assert tight.token()
@@ -237,16 +237,16 @@ def test_incomplete_anonymous_requests_are_counted_from_the_first_byte(tight: Ru
 
 def test_an_anonymous_message_may_be_as_long_as_the_longest_token(tight: RunningGateway) -> None:
     """A header over 80 KiB before login closes with 1009, without waiting for the payload."""
-    with opened(tight) as stranger:
-        stranger.send(frame(action("server/info", pad="x" * (STRANGERS_MESSAGE - KIBI))))
-        assert stranger.answer()["status"] == "success"
-        stranger.send(frame(INFO), frame(announced=STRANGERS_MESSAGE + 100))
-        assert stranger.answer()["status"] == "success"
-        assert stranger.closed() == (1009, "message larger than the limit before login")
-    with opened(tight) as stranger:
+    with opened(tight) as connection:
+        connection.send(frame(action("server/info", pad="x" * (ANONYMOUS_MESSAGE - KIBI))))
+        assert connection.answer()["status"] == "success"
+        connection.send(frame(INFO), frame(announced=ANONYMOUS_MESSAGE + 100))
+        assert connection.answer()["status"] == "success"
+        assert connection.closed() == (1009, "message larger than the limit before login")
+    with opened(tight) as connection:
         for _ in range(9):
-            stranger.send(frame(b"x" * 10_000, 1 if not _ else 0, fin=False))
-        assert stranger.closed()[0] == 1009
+            connection.send(frame(b"x" * 10_000, 1 if not _ else 0, fin=False))
+        assert connection.closed()[0] == 1009
 
 
 def test_bytes_right_after_a_login_count_as_authenticated(tight: RunningGateway) -> None:

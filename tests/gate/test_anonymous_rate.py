@@ -92,7 +92,7 @@ def test_beyond_the_rate_every_dialect_answers_429(slow: RunningGateway, path: s
 
 
 def test_requests_with_a_token_and_probes_are_never_refused(slow: RunningGateway, token: str) -> None:
-    """However many there are, and while strangers at the same address are."""
+    """However many there are, and while anonymous callers at the same address are."""
     refused(slow, get("/"))
     with opened(slow, token) as member, dial(slow) as other:
         for _ in range(20):

@@ -334,16 +334,16 @@ def test_a_locked_user_loses_all_access_at_once(two_administrators: RunningGatew
     fresh = two_administrators
     tokens = httpx.post(fresh.rest_url + "/token", json={"login": "admin", "password": PASSWORD}).json()
     token = tokens["accessToken"]
-    with fresh.socket(token) as talk, fresh.socket("") as stranger, fresh.http(token) as client:
+    with fresh.socket(token) as talk, fresh.socket("") as anonymous, fresh.http(token) as client:
         assert talk("configuration/put", name="before", value="1")["status"] == "success"
         assert client.put("/user/1", json={"status": status}).status_code == 204
         for action in ("configuration/put", "configuration/get", "user/getCurrent", "token/create"):
             answer = talk(action, name="after", value="1", payload={"userId": 1})
             assert (answer["code"], answer["error"]) == (401, "User is locked or disabled"), action
         assert client.get("/configuration/before").status_code == 401
-        assert stranger("authenticate", token=token)["error"] == "Invalid credentials"
-        assert stranger("token", login="admin", password=PASSWORD)["error"] == "User is locked or disabled"
-        assert stranger("token/refresh", refreshToken=tokens["refreshToken"])["code"] == 401
+        assert anonymous("authenticate", token=token)["error"] == "Invalid credentials"
+        assert anonymous("token", login="admin", password=PASSWORD)["error"] == "User is locked or disabled"
+        assert anonymous("token/refresh", refreshToken=tokens["refreshToken"])["code"] == 401
         assert talk("server/info")["status"] == "success"
 
 

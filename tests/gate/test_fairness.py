@@ -35,7 +35,7 @@ class OnConnection:
     """Stands in for a connection whose peer reads everything at once."""
 
     flow = SimpleNamespace(write_paused=False)
-    stranger = False
+    anonymous = False
     rests_until = 0.0
 
     def __init__(self, app: Any) -> None:

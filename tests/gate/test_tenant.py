@@ -418,7 +418,7 @@ def test_rights(place: Place) -> None:
     """401 before 404 before 403, and all of them before the body is read."""
     writer = place.tenant("UPDATE")
     reader = place.client(writer.name, "READ")
-    stranger = place.tenant("UPDATE", "READ")
+    outsider = place.tenant("UPDATE", "READ")
     writer.saved()
     assert reader.get().status_code == 200
     assert problem(reader.put(b"{", **{"Content-Type": "x"})) == (403, 403)
@@ -426,9 +426,9 @@ def test_rights(place: Place) -> None:
         assert problem(reader.send(method, path, b"{")) == (403, 403)
     for method in ("POST", "DELETE"):
         assert problem(writer.send(method, "/entityTypes/Store", b"{")) == (403, 403)
-    outside = Tenant(place.gateway, writer.name, stranger.token)
+    outside = Tenant(place.gateway, writer.name, outsider.token)
     assert problem(outside.get()) == (403, 403)
-    assert problem(Tenant(place.gateway, "nobody", stranger.token).put(b"{")) == (404, 309)
+    assert problem(Tenant(place.gateway, "nobody", outsider.token).put(b"{")) == (404, 309)
     for token, word in (("", "unauthorized"), ("nonsense", "invalid_token")):
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         answer = httpx.get(f"{place.gateway.url}/reltio/api/nobody/configuration", headers=headers)

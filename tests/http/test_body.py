@@ -28,7 +28,7 @@ def packed(data: bytes, limit: int, pieces: int) -> Body:
         return {"type": "http.request", "body": chunk, "more_body": bool(chunks)}
 
     headers = [(b"transfer-encoding", b"chunked")]
-    connection = SimpleNamespace(stranger=False)
+    connection = SimpleNamespace(anonymous=False)
     scope = {"method": "PUT", "raw_path": b"/", "headers": headers, "hivewire.connection": connection}
     return Body(HttpRequest(scope, receive), Admission(Settings(body_seconds=1e-9)), limit, gzip=True)
 

@@ -595,7 +595,7 @@ async def test_a_request_before_the_login_makes_no_queue(world: World) -> None:
     """An idle session would keep the queue, which takes more memory than all the rest of it."""
     sent: list[bytes] = []
     session = Session(world.dispatcher, Caller("a", "h"), sent.append, lambda: None)
-    assert session.receive_from_stranger(b'{"action":"server/info"}')
+    assert session.receive_anonymous(b'{"action":"server/info"}')
     assert b'"status":"success"' in sent[0]
     assert session._line is None
 

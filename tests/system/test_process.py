@@ -130,14 +130,14 @@ def test_a_stop_answers_open_requests_and_closes_sockets(data: Path, number: int
     So few clients reconnect within a second."""
     with RunningGateway(data, "--drain-spread", "86400", fresh=True) as gateway:
         token = gateway.token()
-        with gateway.socket(token) as busy, gateway.socket(token) as idle, gateway.socket("") as stranger:
+        with gateway.socket(token) as busy, gateway.socket(token) as idle, gateway.socket("") as anonymous:
             for frame in put_frames(300):
                 busy.connection.send(frame, text=True)
             first = busy.receive()
             gateway.process.send_signal(number)
             answers, closed = answers_until_close(busy)
             answers.insert(0, first)
-            endings = [closed, answers_until_close(idle)[1], answers_until_close(stranger)[1]]
+            endings = [closed, answers_until_close(idle)[1], answers_until_close(anonymous)[1]]
             assert gateway.process.wait(PATIENCE) == 0
         for ending in endings:
             assert ending.rcvd is not None

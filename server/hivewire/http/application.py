@@ -1,7 +1,7 @@
 """The one pipeline from a request to its answer, for all dialects (ASGI).
 
 In this order: wait until the peer reads what it asked for before; find the route; find out who asks, and refuse
-strangers who ask too often; answer; count.
+anonymous callers who ask too often; answer; count.
 Whatever goes wrong on the way becomes an error document of the path's dialect.
 """
 

@@ -130,7 +130,7 @@ class Body:
         size = len(self._data) + len(piece)
         if size > self._limit:
             raise _too_large(self._limit)
-        if not self._request.connection.stranger:  # anonymous input is counted with its connection
+        if not self._request.connection.anonymous:  # anonymous input is counted with its connection
             self._drawn = self._admission.draw(self._drawn, size)
         self._data += piece
 

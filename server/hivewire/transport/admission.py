@@ -1,8 +1,8 @@
 """Admission: how many connections may be open, and how much memory all of them may hold.
 
-A connection without a login is a *stranger*. Strangers share a separate budget and give way: when places run out, the
-oldest stranger is disconnected; when their budget runs out, the one that has held memory for longest. So strangers take
-nothing from connections with a login, and cannot keep new connections out by staying.
+A connection is *anonymous* until somebody logs in on it. Anonymous connections share a separate budget and give way:
+when places run out, the oldest of them is disconnected; when their budget runs out, the one that has held memory for
+longest. So they take nothing from connections with a login, and cannot keep new connections out by staying.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from hivewire.telemetry import log
 from hivewire_protocol.errors import Unavailable
 
 FREE = 4 << 10
-"""Bytes of an incomplete message that do not count for any connection, and bytes of answers that a stranger may leave
-unread."""
+"""Bytes of an incomplete message that do not count for any connection, and bytes of answers that an anonymous one
+may leave unread."""
 
 SHARES = 16
-"""The strangers of one address may hold at most this fraction of their budget."""
+"""The anonymous connections of one address may hold at most this fraction of their budget."""
 
 SPARE = 16
 """Further connections when no place is left; they can only get health checks and metrics."""
@@ -70,7 +70,7 @@ def check_budget(settings: Settings) -> None:
 
 class Admission:
     """Counts open connections (`inside`) and their memory: bytes of incomplete messages and bodies beyond FREE
-    (`unfinished`), bytes of unread answers (`unread`), and both of strangers (`anonymous`)."""
+    (`unfinished`), bytes of unread answers (`unread`), and both of anonymous connections (`anonymous`)."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -79,7 +79,7 @@ class Admission:
         self.unread = Budget()
         self.anonymous = Budget()
         self._anonymous_of: dict[str, Budget] = {}  # by network prefix
-        self._strangers: dict[Connection, str] = {}  # with network prefix, oldest first
+        self._anonymous_connections: dict[Connection, str] = {}  # with network prefix, oldest first
         self._spare: dict[Connection, None] = {}
         self._by_network_prefix: Counter[str] = Counter()
 
@@ -88,7 +88,7 @@ class Admission:
     def enter(self, connection: Connection, address: str) -> bool:
         """Admit a connection, which must `leave`. False: it has a spare place, and can only get health and metrics.
 
-        When no place is left, or the address has reached its limit, the oldest stranger gives way.
+        When no place is left, or the address has reached its limit, the oldest anonymous connection gives way.
         """
         prefix = self._network_prefix(address)
         if not self._make_room(prefix):
@@ -100,14 +100,14 @@ class Admission:
             return False
         self._by_network_prefix[prefix] += 1
         self.inside += 1
-        self._strangers[connection] = prefix
+        self._anonymous_connections[connection] = prefix
         return True
 
     def _make_room(self, prefix: str) -> bool:
         if prefix and self._by_network_prefix[prefix] >= self.settings.connections_per_address:
-            first = next((stranger for stranger, its in self._strangers.items() if its == prefix), None)
+            first = next((each for each, its in self._anonymous_connections.items() if its == prefix), None)
         elif self.inside >= self.settings.connections:
-            first = next(iter(self._strangers), None)
+            first = next(iter(self._anonymous_connections), None)
         else:
             return True
         if first is not None:
@@ -129,31 +129,31 @@ class Admission:
         if not self._by_network_prefix[prefix]:
             del self._by_network_prefix[prefix]
 
-    def _expel(self, stranger: Connection) -> None:
-        prefix = self._strangers[stranger]
-        self.login(stranger)
+    def _expel(self, connection: Connection) -> None:
+        prefix = self._anonymous_connections[connection]
+        self.login(connection)
         self._free(prefix)
-        stranger.give_way()
+        connection.give_way()
 
-    # Strangers.
+    # Anonymous connections.
 
     def login(self, connection: Connection) -> None:
-        """The connection is no longer a stranger; its memory counts towards the common budgets from now on."""
+        """The connection is not anonymous any more; its memory counts towards the common budgets from now on."""
         self.hold(connection, 0)
-        self._strangers.pop(connection, None)
+        self._anonymous_connections.pop(connection, None)
 
     def hand_over(self, connection: Connection, socket: Connection, address: str) -> None:
-        """A socket takes the place of the HTTP connection on which it was opened, as a stranger."""
+        """A socket takes the place of the HTTP connection on which it was opened, as an anonymous one."""
         self.login(connection)
         self.resume(connection)
-        self._strangers[socket] = self._network_prefix(address)
+        self._anonymous_connections[socket] = self._network_prefix(address)
 
-    def hold(self, stranger: Connection, size: int) -> None:
-        """Set the bytes that a stranger holds, unfinished and unread together.
+    def hold(self, connection: Connection, size: int) -> None:
+        """Set the bytes that an anonymous connection holds, unfinished and unread together.
 
-        When all strangers, or those of one address, exceed their budget, the longest holders are disconnected.
+        When all of them, or those of one address, exceed their budget, the longest holders are disconnected.
         """
-        prefix = self._strangers.get(stranger)
+        prefix = self._anonymous_connections.get(connection)
         if prefix is None:
             return
         limit = self.settings.anonymous_bytes
@@ -161,7 +161,7 @@ class Admission:
         if prefix:  # first, so that others do not pay for this address
             budgets.insert(0, (self._anonymous_of.setdefault(prefix, Budget()), limit // SHARES))
         for budget, _ in budgets:
-            budget.hold(stranger, size)
+            budget.hold(connection, size)
         for budget, most in budgets:
             while (longest := budget.beyond(most)) is not None:
                 self._expel(longest)

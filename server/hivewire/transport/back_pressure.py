@@ -1,7 +1,7 @@
 """Back-pressure on the peer of a socket: what it sent and was not handled yet, and what it does not read.
 
-`Backlog` belongs to every socket, `Stall` only to one whose peer does not read, and `Turns` to all strangers. They keep
-count; the socket decides what follows.
+`Backlog` belongs to every socket, `Stall` only to one whose peer does not read, and `Turns` to all anonymous
+sockets. They keep count; the socket decides what follows.
 """
 
 from __future__ import annotations

@@ -45,11 +45,11 @@ VIEW = 512 << 10
 PIPELINE = 64
 """Pipelined requests of one HTTP connection that may wait for their answers. Browsers and libraries send none."""
 
-STRANGERS_PIPELINE = 8
-"""The same for strangers; their further requests are kept as bytes."""
+ANONYMOUS_PIPELINE = 8
+"""The same for anonymous connections; their further requests are kept as bytes."""
 
-STRANGERS_SLICE = 512
-"""Bytes of a stranger that are parsed at a time: few requests fit."""
+ANONYMOUS_PIECE = 512
+"""Bytes of an anonymous connection that are parsed at a time: few requests fit."""
 
 REQUEST_BYTES = 4 << 10
 """What a pipelined request takes in memory beside its bytes, while it waits."""
@@ -61,7 +61,7 @@ _PATH = re.compile(rb"(?:https?://[^/]*)?(/[^?]*)", re.IGNORECASE)
 """The path in the target of a request (RFC 9112, section 3.2)."""
 
 REST_SECONDS = 1.0
-"""How long a stranger's connection is not served after a refusal because of `anonymous_rate`, on average."""
+"""How long an anonymous connection is not served after a refusal because of `anonymous_rate`, on average."""
 
 
 def rest_seconds() -> float:
@@ -106,7 +106,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._headers_of = headers_of
         self.address = ""
         self.url = b""  # uvicorn sets it when the first request begins, and a refusal may come earlier
-        self.stranger = True
+        self.anonymous = True
         """Whether this connection has no login yet."""
         self.streaming = False
         """Whether the current answer is an event stream."""
@@ -114,9 +114,9 @@ class HttpProtocol(HttpToolsProtocol):
         """The time of the event loop before which no request is begun, because too many came without a token."""
         self._admitted = False
         self._spare = False
-        self._taken = 0  # bytes of a stranger's requests that are not answered yet
+        self._taken = 0  # bytes of anonymous requests that are not answered yet
         self._unanswered: list[RequestResponseCycle] = []
-        self._later = b""  # a stranger's requests that are not parsed yet
+        self._later = b""  # anonymous requests that are not parsed yet
         self._end: Callable[[], None] | None = None
         self._discarded = 0  # bytes behind the end
         self._head_bytes = 0
@@ -163,7 +163,7 @@ class HttpProtocol(HttpToolsProtocol):
         if self._end is not None:
             self._discard(len(data))
             return
-        if self.stranger:
+        if self.anonymous:
             # Counted after complete requests have had the chance to log in.
             self._taken += len(data)
             self.loop.call_soon(self._account)
@@ -175,19 +175,19 @@ class HttpProtocol(HttpToolsProtocol):
         if self._discarded > LINGER_BYTES and not self.transport.is_closing():
             self.transport.pause_reading()
 
-    def _feed_all(self, data: bytes, most: int = STRANGERS_PIPELINE) -> None:
-        """Feed the parser piece by piece. At most `most` requests of a stranger wait as objects, the others as bytes:
+    def _feed_all(self, data: bytes, most: int = ANONYMOUS_PIPELINE) -> None:
+        """Feed the parser piece by piece. At most `most` anonymous requests wait as objects, the others as bytes:
         with hundreds of connections and dozens of requests each, garbage collection would block the event loop."""
         position = 0
         while position < len(data) and self._end is None and not self.transport.is_closing():
-            if self._later or (self.stranger and len(self.pipeline) >= most):
+            if self._later or (self.anonymous and len(self.pipeline) >= most):
                 self._later += data[position:]
                 return
-            size = STRANGERS_SLICE if self.stranger else SLICE
+            size = ANONYMOUS_PIECE if self.anonymous else SLICE
             self._feed(data, position, size)
             position += size
 
-    def _feed_later(self, most: int = STRANGERS_PIPELINE) -> None:
+    def _feed_later(self, most: int = ANONYMOUS_PIPELINE) -> None:
         """Continue with the remaining input."""
         if self._later:
             later, self._later = self._later, b""
@@ -241,9 +241,9 @@ class HttpProtocol(HttpToolsProtocol):
         self.abort()
 
     def logged_in(self) -> None:
-        """A request has logged in, so the connection is no longer a stranger."""
-        if self.stranger:
-            self.stranger = False
+        """A request has logged in, so the connection is not anonymous any more."""
+        if self.anonymous:
+            self.anonymous = False
             self.admission.login(self)
             self.transport.set_write_buffer_limits(high=PORTION)  # under TLS there would be eight times as much
             if self.flow.write_paused:
@@ -268,8 +268,8 @@ class HttpProtocol(HttpToolsProtocol):
         self.rests_until = 0.0
 
     def _account(self) -> None:
-        """Count the memory of this stranger: the bytes of its requests, and its unread answers."""
-        if self.stranger and self._admitted:
+        """Count the memory of an anonymous connection: the bytes of its requests, and its unread answers."""
+        if self.anonymous and self._admitted:
             waiting = self._taken + REQUEST_BYTES * len(self.pipeline)
             self.admission.hold(self, waiting + (self.unsent if self.flow.write_paused else 0))
 
@@ -376,7 +376,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._unanswered.pop(0)
         super().on_response_complete()
         self._feed_later()
-        if self.stranger and not self._unanswered:
+        if self.anonymous and not self._unanswered:
             self._taken = 0 if self._head_complete else self._head_bytes
             self._account()
         if self._end is not None and not self._unanswered and not self.transport.is_closing():
@@ -432,7 +432,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._end = self.transport.close  # nothing more is parsed
         self._forget()
         self.admission.hand_over(self, socket, self.address)
-        if not socket.stranger:
+        if not socket.anonymous:
             self.admission.login(socket)
         self.connections.discard(self)
         self._admitted = False
@@ -506,7 +506,7 @@ class HttpProtocol(HttpToolsProtocol):
             self._stall()
 
     def _stall(self) -> None:
-        if self.stranger:
+        if self.anonymous:
             self._account()
         else:
             self.admission.stall(self, self._held + self.unsent)

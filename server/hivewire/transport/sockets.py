@@ -64,7 +64,7 @@ class Sockets:
             raise Refusal(error.code, str(error), headers_of(error, error.code, BEARER)) from None
         transport.write(_accept(request).serialize())
         socket = WebSocket(self.shared, transport, caller, server_state, next(self._numbers))
-        transport.set_write_buffer_limits(high=FREE if socket.stranger else self.shared.settings.outbox_bytes)
+        transport.set_write_buffer_limits(high=FREE if socket.anonymous else self.shared.settings.outbox_bytes)
         self.open_sockets.add(socket)
         server_state.connections.add(socket)  # type: ignore[arg-type]
         return socket
@@ -116,9 +116,9 @@ class Sockets:
             socket.count_unread()
         self._unread = unread
         late = asyncio.get_running_loop().time() - self.shared.settings.login_seconds
-        for socket in list(takewhile(lambda socket: self.shared.strangers[socket] <= late, self.shared.strangers)):
+        for socket in list(takewhile(lambda socket: self.shared.anonymous[socket] <= late, self.shared.anonymous)):
             socket.close(Code.NOT_AUTHENTICATED)
-            del self.shared.strangers[socket]
+            del self.shared.anonymous[socket]
 
 
 def _accept(request: Request) -> Response:

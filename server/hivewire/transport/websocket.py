@@ -18,7 +18,7 @@ from uvicorn.server import ServerState
 from hivewire.access.identity import ANONYMOUS
 from hivewire.caller import Caller
 from hivewire.dispatch import Dispatcher
-from hivewire.session import STRANGERS_PAUSE_SECONDS, STRANGERS_TURN_SECONDS, TURN_SECONDS, Session
+from hivewire.session import ANONYMOUS_PAUSE_SECONDS, ANONYMOUS_TURN_SECONDS, TURN_SECONDS, Session
 from hivewire.settings import Settings
 from hivewire.telemetry import log
 from hivewire.transport import frames
@@ -42,11 +42,11 @@ SHORT = len(TEXT_HEADS)
 MANY = 2 * ENOUGH // SHORT
 """Queued heads and short answers at which they are written, like ENOUGH."""
 
-STRANGERS_MESSAGE = 80 << 10
+ANONYMOUS_MESSAGE = 80 << 10
 """Largest message before login; the longest token fits."""
 
 LOGIN_REQUESTS = 2
-"""The handshake and `authenticate`: they do not count as a stranger's once the token was good."""
+"""The handshake and `authenticate`: they do not count as anonymous once the token was good."""
 
 CLOCK_EVENTS = 16
 """Up to this many messages in one read are handled without checking the clock, which would cost more than it gains."""
@@ -68,7 +68,7 @@ OPEN, CLOSING, CLOSED = Stage
 
 
 class Shared(Struct):
-    """What all sockets of one gateway share. `strangers` have not logged in: since when, oldest first.
+    """What all sockets of one gateway share. `anonymous`: those without a login, since when, oldest first.
 
     `spread`: seconds within which clients are told to reconnect when the gateway stops.
     """
@@ -78,8 +78,8 @@ class Shared(Struct):
     settings: Settings
     open_sockets: set[WebSocket] = field(default_factory=set)
     unfinished: set[WebSocket] = field(default_factory=set)
-    strangers: dict[WebSocket, float] = field(default_factory=dict)
-    turns: Turns = field(default_factory=lambda: Turns(STRANGERS_TURN_SECONDS, STRANGERS_PAUSE_SECONDS))
+    anonymous: dict[WebSocket, float] = field(default_factory=dict)
+    turns: Turns = field(default_factory=lambda: Turns(ANONYMOUS_TURN_SECONDS, ANONYMOUS_PAUSE_SECONDS))
     spread: float = 0.0
 
 
@@ -107,8 +107,8 @@ class WebSocket(asyncio.Protocol):
         "_stage",
         "_stall",
         "_watched",
+        "anonymous",
         "number",
-        "stranger",
         "transport",
     )
 
@@ -125,16 +125,16 @@ class WebSocket(asyncio.Protocol):
         self._session = Session(shared.dispatcher, caller, self._send, self._settled)
         self._stage: Stage = OPEN
         self._admitted = True
-        self.stranger = caller.identity is ANONYMOUS
+        self.anonymous = caller.identity is ANONYMOUS
         """Whether this socket has no login yet."""
-        if self.stranger:
-            shared.strangers[self] = self._loop.time()
+        if self.anonymous:
+            shared.anonymous[self] = self._loop.time()
         # Reading.
         self._reader = FrameReader(shared.settings.message_bytes)
         self._backlog = Backlog(transport, self._reader)
         self._ending: Close | Failure | Rejected | None = None  # closes the connection once all is answered
         self._resting = False  # not read for a while, because too many requests came without a token
-        self._watched = self.stranger  # whether `_account` has to run after each read
+        self._watched = self.anonymous  # whether `_account` has to run after each read
         # Writing.
         self._out: list[bytes] = []
         self._out_bytes = 0
@@ -153,7 +153,7 @@ class WebSocket(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Handle received bytes, one slice per iteration of the event loop, so that other connections are served."""
         backlog = self._backlog
-        if len(data) <= SLICE and not backlog.data and not backlog.events and not self.stranger:
+        if len(data) <= SLICE and not backlog.data and not backlog.events and not self.anonymous:
             self._handle(self._reader.feed(data))
             self._received()
         else:
@@ -172,7 +172,7 @@ class WebSocket(asyncio.Protocol):
         self._server_state.connections.discard(self)
         self._shared.open_sockets.discard(self)
         self._shared.unfinished.discard(self)
-        self._shared.strangers.pop(self, None)
+        self._shared.anonymous.pop(self, None)
         self._backlog.give_back(self._shared.admission)
         if self._admitted:
             self._shared.admission.leave(self, self._address)
@@ -207,10 +207,10 @@ class WebSocket(asyncio.Protocol):
         self.abort()
 
     def authenticated(self) -> None:
-        """The caller has logged in, so the socket is not a stranger any more."""
-        if self.stranger:
-            self.stranger = False
-            self._shared.strangers.pop(self, None)
+        """The caller has logged in, so the socket is not anonymous any more."""
+        if self.anonymous:
+            self.anonymous = False
+            self._shared.anonymous.pop(self, None)
             self._shared.admission.login(self)
             services = self._shared.dispatcher.services
             services.anonymous_rate.give_back(services.settings, self._session.caller.address, LOGIN_REQUESTS)
@@ -238,8 +238,8 @@ class WebSocket(asyncio.Protocol):
         """Carry out events in order, for one turn at most. Events that have to wait go to the backlog."""
         receive, caller = self._session.receive, self._session.caller
         turn_ends = monotonic() + TURN_SECONDS if len(events) > CLOCK_EVENTS else None
-        if self.stranger:
-            receive, turn_ends = self._receive_from_stranger, self._shared.turns.end
+        if self.anonymous:
+            receive, turn_ends = self._receive_anonymous, self._shared.turns.end
         left = iter(events)
         try:
             for event in left:
@@ -262,14 +262,14 @@ class WebSocket(asyncio.Protocol):
             self._shared.dispatcher.services.telemetry.unexpected("socket", error)
             self.close(Code.INTERNAL_ERROR, "internal error")
 
-    def _receive_from_stranger(self, message: bytes) -> None:
+    def _receive_anonymous(self, message: bytes) -> None:
         """Carry out a request; after one that is refused because of `anonymous_rate` rest for a while.
 
         Answering each of thousands with 429 would cost as much as answering them.
         """
-        if not self.stranger:  # an earlier message has logged in
+        if not self.anonymous:  # an earlier message has logged in
             self._session.receive(message)
-        elif not self._session.receive_from_stranger(message):
+        elif not self._session.receive_anonymous(message):
             self._resting = True
             self._loop.call_later(rest_seconds(), self._rested)
 
@@ -316,17 +316,17 @@ class WebSocket(asyncio.Protocol):
             self._shared.unfinished.add(self)
         else:
             self._shared.unfinished.discard(self)
-        if self.stranger:
-            self._account_stranger()
+        if self.anonymous:
+            self._account_anonymous()
             return
         try:
             self._watched = self._backlog.draw(self._shared.admission) or unfinished
         except Unavailable as error:
             self._fail(Code.INTERNAL_ERROR, str(error))
 
-    def _account_stranger(self) -> None:
-        """Count all memory of a stranger, and refuse a message that is longer than any login."""
-        if self._reader.announced > STRANGERS_MESSAGE and self._ending is None:
+    def _account_anonymous(self) -> None:
+        """Count all memory of an anonymous socket, and refuse a message that is longer than any login."""
+        if self._reader.announced > ANONYMOUS_MESSAGE and self._ending is None:
             self._control(Failure(Code.TOO_LARGE, "message larger than the limit before login"))
         unread = self.transport.get_write_buffer_size() if self.stalled else 0
         self._shared.admission.hold(self, self._backlog.size + self._session.pending_bytes + unread)
@@ -453,8 +453,8 @@ class WebSocket(asyncio.Protocol):
 
     def count_unread(self) -> None:
         """Count the unread answers in the budget."""
-        if self.stranger:
-            self._account_stranger()
+        if self.anonymous:
+            self._account_anonymous()
         else:
             unread = self.transport.get_write_buffer_size()
             self._shared.admission.stall(self, unread if unread > PORTION else 0)
@@ -508,7 +508,7 @@ class WebSocket(asyncio.Protocol):
             reading = room and not self._backlog.waiting and not self._draining
         self._backlog.read(reading)
         if room and self._backlog.waiting:
-            if self.stranger:
+            if self.anonymous:
                 self._shared.turns.schedule(self._backlog, self._go_on)
             else:
                 self._backlog.schedule(self._go_on)
@@ -516,10 +516,10 @@ class WebSocket(asyncio.Protocol):
     def _look_ahead(self) -> None:
         """When the peer does not read, find a close frame or an error after its requests.
 
-        The peer has ended the conversation then, so it gets only `drain_seconds` to read its answers. Strangers are
-        disconnected early enough without this.
+        The peer has ended the conversation then, so it gets only `drain_seconds` to read its answers. Anonymous
+        sockets are disconnected early enough without this.
         """
-        if self._stall is None or self._stage is not OPEN or self.stranger:
+        if self._stall is None or self._stage is not OPEN or self.anonymous:
             return
         events = self._backlog.look_ahead()
         if self._close_timer is None and any(isinstance(event, Close | Failure | Rejected) for event in events):

@@ -125,4 +125,4 @@ def test_a_cookie_opens_no_socket(shared_gateway: RunningGateway, cookie: str) -
         assert unknown("authenticate", token=cookie)["code"] == 401
     with Talk(connect(shared_gateway.socket_url, additional_headers={"Cookie": f"authtoken={cookie}"})) as talk:
         for action in ("configuration/list", "configuration/put", "configuration/subscribe", "user/getCurrent"):
-            assert talk(action, name="stranger.cookie", value="x")["code"] == 401, action
+            assert talk(action, name="anonymous.cookie", value="x")["code"] == 401, action
