@@ -51,17 +51,17 @@ _T = TypeVar("_T")
 
 
 class Saver(NamedTuple):
-    """The caller that saves a document. `number` is the number of the tenant's record when the request came in; `still`
+    """The caller that saves a document. `record_id` is that of the tenant when the request came in; `check_right`
     raises WireError when the caller has lost the right to save since."""
 
     tenant: str
-    number: int
+    record_id: int
     login: str
-    still: Callable[[], object]
+    check_right: Callable[[], object]
 
 
 class HeadLine(Struct):
-    """The first line. `tenant` is the number of the tenant's record, so that a tenant that is created again under its
+    """The first line. `tenant` is the id of the tenant's record, so that a tenant that is created again under its
     old id starts empty. `differences` is the length of the second line, `warnings` the number of findings."""
 
     counter: int
@@ -152,7 +152,7 @@ class Documents:
         """The current version, or None before the first."""
         change = self._ledger.get(DOCUMENT, tenant)
         stored = stored_of(change) if change is not None else None
-        return stored if stored is not None and stored.header.tenant == self._tenants.number(tenant) else None
+        return stored if stored is not None and stored.header.tenant == self._tenants.record_id(tenant) else None
 
     async def collections(self, stored: Stored, names: list[str], privileges: list[str] | None) -> bytes:
         """The named collections of a version, or all, as JSON. With `privileges`, each element gets `access`."""
@@ -193,7 +193,7 @@ class Documents:
         """
         async with self._saves.lock(author.tenant):
             for _ in range(TRIES):
-                author.still()
+                author.check_right()
                 stored = self.stored(author.tenant)
                 if stored is None and edit is not None:
                     raise NotDefined
@@ -221,13 +221,13 @@ class Documents:
         old = work.Version(stored.document, stored.header.counter) if stored is not None else None
         size = len(body or b"") + (stored.size if stored is not None else 0)
         saved = await self._do(size, work.save, body, edit, old, self._rules, members, stale=stale)
-        author.still()  # again: the work above may have taken seconds in a worker
-        if self._tenants.number(author.tenant) != author.number:
+        author.check_right()  # again: the work above may have taken seconds in a worker
+        if self._tenants.record_id(author.tenant) != author.record_id:
             raise NotDefined
         differences = _encoded(saved.differences)
         header = HeadLine(
             counter=saved.counter,
-            tenant=author.number,
+            tenant=author.record_id,
             differences=len(differences),
             warnings=saved.warnings,
             **members,
@@ -236,7 +236,7 @@ class Documents:
         expected = stored.change.revision if stored is not None else last.revision if last is not None else 0
         write = Write(DOCUMENT, author.tenant, content, "application/json", None, (Expected(revision=expected),))
         # Where the first save meets the tenant's delete in one commit, there is no document yet for the two to meet on.
-        guard = Guard(TENANT, author.tenant, (Exists(author.number),))
+        guard = Guard(TENANT, author.tenant, (Exists(author.record_id),))
         transaction = Transaction((write,), author.login, (guard,))
         try:
             version = await commit(self._ledger, PendingWrite(transaction, _only, _conflict))

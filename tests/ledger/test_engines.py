@@ -547,8 +547,8 @@ async def test_rows_of_the_audit_are_kept_beside_the_log(shelf: Shelf) -> None:
     for wanted, kinds in (
         (AuditFilter(kind="login"), ["login"]),
         (AuditFilter(kind="login", others=True), ["token", "activity"]),
-        (AuditFilter(subject="t1", record=7), ["activity"]),
-        (AuditFilter(record=8), []),
+        (AuditFilter(subject="t1", record_id=7), ["activity"]),
+        (AuditFilter(record_id=8), []),
         (AuditFilter(author="ann"), ["login"]),
         (AuditFilter(until=2), ["activity", "login"]),
     ):

@@ -43,7 +43,7 @@ async def put(
     world: World, store: Documents, login: str = "ann", since: Sequence[str] = (), tenant: str = "t1"
 ) -> Stored:
     """Save BODY as somebody who may."""
-    number = world.services.tenants.number(tenant) or 0
+    number = world.services.tenants.record_id(tenant) or 0
     return (await store.save(Saver(tenant, number, login, lambda: None), BODY, since))[0]
 
 

@@ -249,7 +249,7 @@ async def test_an_index_that_is_loaded_knows_what_one_that_followed_knows(world:
     proved = loaded.prove("sync", secret)
     assert proved is not None
     assert loaded.grants(proved) == {"t1": {READ}}
-    assert loaded.by_number(proved.number) is proved
+    assert loaded.by_record_id(proved.record_id) is proved
 
 
 # Tokens.
@@ -525,13 +525,13 @@ async def test_a_socket_takes_a_clients_token_and_ends_what_a_user_had_there(wor
     caller.feed.close()
 
 
-async def test_a_user_and_a_client_of_one_number_are_not_taken_for_each_other(world: World) -> None:
-    """Deleting the client with number 1 does not affect the user with number 1."""
+async def test_a_user_and_a_client_of_one_id_are_not_taken_for_each_other(world: World) -> None:
+    """Deleting the client with id 1 does not affect the user with id 1."""
     await tenant(world, "t1")
     await client(world, t1=["READ"])
     found = world.services.tenants.client("sync")
     assert found is not None
-    assert found.number == ADMIN
+    assert found.record_id == ADMIN
     peer = Peer()
     caller = world.caller()
     caller.listener = peer

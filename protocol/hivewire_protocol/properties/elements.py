@@ -17,9 +17,9 @@ from hivewire_protocol.properties.names import encoded_key
 
 
 class Author(Struct, frozen=True):
-    """Who wrote: `number` is the user's id, 0 when the user does not exist or was deleted."""
+    """Who wrote; `user_id` is 0 when the user does not exist or was deleted."""
 
-    number: int
+    user_id: int
     login: str
 
 
@@ -27,7 +27,7 @@ class Property(Struct, gc=False):
     """One version of a property. `time` is milliseconds since 1970."""
 
     name: str
-    number: int
+    record_id: int
     version: int
     time: int
     content: bytes
@@ -38,7 +38,7 @@ class Property(Struct, gc=False):
     @property
     def etag(self) -> str:
         """The etag of this version."""
-        return etag(self.number, self.version, self.time)
+        return etag(self.record_id, self.version, self.time)
 
 
 def property_element(shown: Property, root: str, inline: int = INLINE, more: tuple[Node, ...] = ()) -> Node:
@@ -60,7 +60,7 @@ def property_element(shown: Property, root: str, inline: int = INLINE, more: tup
 
 def _user(tag: str, author: Author, root: str) -> Node:
     names = (Node("nick", {}, (), author.login), Node("username", {}, (), author.login))
-    return Node(tag, {"id": str(author.number), "href": f"{root}/users/{author.number}"}, names)
+    return Node(tag, {"id": str(author.user_id), "href": f"{root}/users/{author.user_id}"}, names)
 
 
 def properties_element(count: int, root: str) -> Node:

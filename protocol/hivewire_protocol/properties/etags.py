@@ -7,9 +7,9 @@ import re
 from hivewire_protocol import times
 
 
-def etag(number: int, version: int, time: int) -> str:
+def etag(record_id: int, version: int, time: int) -> str:
     """The etag of a record's version: `41.r2_ts2010-01-13T21:13:23Z`. `time` is milliseconds since 1970."""
-    return f"{number}.r{version}_ts{date(time)}"
+    return f"{record_id}.r{version}_ts{date(time)}"
 
 
 def date(milliseconds: int) -> str:

@@ -18,9 +18,9 @@ class Identity(Struct, frozen=True):
 
     `permissions` is a bit set of granted Permissions, because every request tests one. `networks` and `device_types`
     are ids; None stands for all of them. `names` are the configuration names that the token covers. `tenants` are
-    privileges by tenant id; None stands for all privileges in all tenants. For a client, `client` is its number,
-    `login` is its id, and `user_id` is 0, which no user has. `issued` (milliseconds), `token` (an id) and `generation`
-    are those of the token, 0 and empty in one that does not say; `key` tells the key that signed it.
+    privileges by tenant id; None stands for all privileges in all tenants. For a client, `client` is the id of its
+    record, `login` is its own id, and `user_id` is 0, which no user has. `issued` (milliseconds), `token` (an id) and
+    `generation` are those of the token, 0 and empty in one that does not say; `key` identifies the key that signed it.
     """
 
     user_id: int
@@ -39,7 +39,7 @@ class Identity(Struct, frozen=True):
 
     @property
     def subject(self) -> tuple[str, int]:
-        """The owner of the token: kind and number of its record."""
+        """The owner of the token: kind and id of its record."""
         return (CLIENT, self.client) if self.client else (USER, self.user_id)
 
     def may(self, permission: Permission) -> bool:

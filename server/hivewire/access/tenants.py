@@ -32,7 +32,7 @@ class TenancyError(ValueError):
 
 
 class Grant(Struct):
-    """Privileges in one tenant. `tenant` is the number of its record, which is never used for another tenant."""
+    """Privileges in one tenant. `tenant` is the id of its record, which no other tenant ever gets."""
 
     tenant: int
     privileges: list[Privilege]
@@ -51,17 +51,17 @@ class ClientContent(Struct):
 class ApiClient(Struct):
     """A client as it is now. Every change of its record makes a new object.
 
-    `number` is the number of the record, which is never used for another client. `token` is the token that was issued
-    last.
+    `id` is the key of its record, and `record_id` the id of its record, which no other client ever gets. `token` is the
+    token that was issued last.
     """
 
-    number: int
+    record_id: int
     id: str
     content: ClientContent
     token: str | None = None
 
     def __repr__(self) -> str:
-        return f"ApiClient({self.number}, {self.id!r})"
+        return f"ApiClient({self.record_id}, {self.id!r})"
 
 
 class Tenants:
@@ -71,7 +71,7 @@ class Tenants:
         self._ledger = ledger
         self._tenants: dict[str, int] = {}
         self._clients: dict[str, ApiClient] = {}
-        self._by_number: dict[int, ApiClient] = {}
+        self._by_record_id: dict[int, ApiClient] = {}
         self.on_change: Callable[[], None] = lambda: None
         """Called when any tenant or client changes."""
         ledger.observe(self._apply, *KINDS)
@@ -92,12 +92,12 @@ class Tenants:
                     self._tenants[change.key] = change.id
             else:
                 if (former := self._clients.pop(change.key, None)) is not None:
-                    del self._by_number[former.number]
+                    del self._by_record_id[former.record_id]
                     self._ledger.end_author(former.id)
                 if change.content is not None:
                     content = msgspec.json.decode(change.content, type=ClientContent)
                     client = ApiClient(change.id, change.key, content)
-                    self._clients[client.id] = self._by_number[client.number] = client
+                    self._clients[client.id] = self._by_record_id[client.record_id] = client
 
     # Reading.
 
@@ -105,8 +105,8 @@ class Tenants:
         """Whether there is a tenant with exactly this id."""
         return tenant in self._tenants
 
-    def number(self, tenant: str) -> int | None:
-        """The number of a tenant's record, which is never used again; None when there is no such tenant."""
+    def record_id(self, tenant: str) -> int | None:
+        """The id of the record of a tenant, which is never used again; None when there is no such tenant."""
         return self._tenants.get(tenant)
 
     def all(self) -> list[str]:
@@ -117,9 +117,9 @@ class Tenants:
         """The client with exactly this id."""
         return self._clients.get(name)
 
-    def by_number(self, number: int) -> ApiClient | None:
-        """The client whose record has this number."""
-        return self._by_number.get(number)
+    def by_record_id(self, record_id: int) -> ApiClient | None:
+        """The client whose record has this id."""
+        return self._by_record_id.get(record_id)
 
     def clients(self) -> list[ApiClient]:
         """Every client, by id."""
@@ -164,12 +164,12 @@ class Tenants:
         return Transaction([Write(CLIENT, name, content, "application/json", None, (Expected(version=0),))], author)
 
     def _grant(self, tenant: str, given: Sequence[str]) -> Grant:
-        number = self._tenants.get(tenant)
-        if number is None:
+        record_id = self._tenants.get(tenant)
+        if record_id is None:
             raise TenancyError(f"there is no tenant {tenant[:32]!r}")
         if not given or not {*given} <= {*Privilege}:
             raise TenancyError(f"privileges in tenant {tenant} must be some of {', '.join(Privilege)}")
-        return Grant(number, [privilege for privilege in Privilege if privilege in given])
+        return Grant(record_id, [privilege for privilege in Privilege if privilege in given])
 
     def delete_client(self, name: str, author: str | None) -> Transaction:
         """The transaction that deletes a client. Its commit raises Missing when there is none."""

@@ -61,8 +61,8 @@ class Claims(Struct, omit_defaults=False):
     `c` are name patterns, `i` is when the token was issued (ms), and `j` its id, which all tokens have that were made
     together or by refreshing. `g` is the generation of the user's tokens that it belongs to, 0 when absent.
 
-    A client's token has the client's number in `cl`, its privileges by tenant in `tn`, and user id 0. It has the number
-    and not the id, so that a new client with the id of a deleted one does not revive the old tokens.
+    A client's token has the id of the client's record in `cl`, its privileges by tenant in `tn`, and user id 0.
+    It has not the client's own id, so that a new client with the id of a deleted one does not revive the old tokens.
     """
 
     a: list[int] | None
@@ -275,9 +275,9 @@ class Tokens:
             raise TokenRevoked
         return structs.replace(found, key=key.mark)
 
-    def _client_identity(self, claims: Claims, number: int) -> Identity:
+    def _client_identity(self, claims: Claims, record_id: int) -> Identity:
         """The identity of a client's token: privileges in tenants that still exist, and no permissions."""
-        client = self._tenants.by_number(number)
+        client = self._tenants.by_record_id(record_id)
         if client is None or claims.u or claims.tn is UNSET:
             raise InvalidCredentials
         # A token cannot have more privileges than its client has now. They end with their tenant, and a new
@@ -285,7 +285,7 @@ class Tokens:
         now = self._tenants.grants(client)
         tenants = {tenant: effective(given) & now[tenant] for tenant, given in claims.tn.items() if tenant in now}
         none: frozenset[int] = frozenset()
-        found = Identity(0, client.id, claims.e, 0, none, none, NO_NAMES, tenants, client.number)
+        found = Identity(0, client.id, claims.e, 0, none, none, NO_NAMES, tenants, client.record_id)
         return structs.replace(found, issued=claims.i or 0, token=claims.j or "")
 
     def refusal(self, identity: Identity, now: int) -> type[WireError] | None:
@@ -297,7 +297,7 @@ class Tokens:
         if self.revoked(identity):
             return TokenRevoked
         if identity.client:
-            return None if self._tenants.by_number(identity.client) is not None else ClientDeleted
+            return None if self._tenants.by_record_id(identity.client) is not None else ClientDeleted
         user = self._users.by_id(identity.user_id)
         return None if user is not None and user.active else UserNotActive
 
@@ -312,7 +312,7 @@ class Tokens:
 
     def current(self, identity: Identity) -> Identity:
         """The identity without privileges in tenants that were deleted since; the same object if nothing changed."""
-        client = self._tenants.by_number(identity.client) if identity.client else None
+        client = self._tenants.by_record_id(identity.client) if identity.client else None
         if client is None or identity.tenants is None:
             return identity
         now = self._tenants.grants(client)
@@ -325,7 +325,7 @@ class Tokens:
         if client.token is None or expires - now < SHORTEST:
             tenants = {tenant: in_order(given) for tenant, given in self._tenants.grants(client).items()}
             claims = Claims(
-                [Permission.NONE], now + self.access_lifetime, ACCESS, 0, [], [], cl=client.number, tn=tenants
+                [Permission.NONE], now + self.access_lifetime, ACCESS, 0, [], [], cl=client.record_id, tn=tenants
             )
             claims.i, claims.j = now, _token_id()
             client.token, expires = self.mint(claims), claims.e

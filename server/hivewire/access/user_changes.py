@@ -13,7 +13,7 @@ from hivewire_protocol.messages import NOTHING, Reply
 
 async def change_user(
     users: Users,
-    number: int,
+    user_id: int,
     author: str | None,
     change: Callable[[UserContent], UserContent],
     guards: Callable[[User], Sequence[Guard]] = lambda user: (),
@@ -23,10 +23,10 @@ async def change_user(
     Both are called again for each attempt. Raises NotFound without such a user, and what they raise.
     """
     while True:
-        user = users.by_id(number)
+        user = users.by_id(user_id)
         record = users.ledger.get(KIND, user.login) if user is not None else None
         if user is None or record is None:
-            raise NotFound(f"User with id = {number} not found")
+            raise NotFound(f"User with id = {user_id} not found")
         transaction = users.write(user.login, change(user.content), author, (Expected(revision=record.revision),))
         transaction.guards = guards(user)
         try:

@@ -99,13 +99,13 @@ class Users:
         """The user with exactly this login."""
         return self._by_login.get(login)
 
-    def by_id(self, number: int) -> User | None:
+    def by_id(self, user_id: int) -> User | None:
         """The user with this id."""
-        return self._by_id.get(number)
+        return self._by_id.get(user_id)
 
     def all(self) -> list[User]:
         """Every user, by id."""
-        return [self._by_id[number] for number in sorted(self._by_id)]
+        return [self._by_id[user_id] for user_id in sorted(self._by_id)]
 
     def administrators(self) -> list[User]:
         """Every active administrator, by id."""

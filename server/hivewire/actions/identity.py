@@ -209,8 +209,8 @@ async def token_revoke(services: Services, caller: Caller, request: TokenRevoke)
     if not own:
         check_administrator(services, identity, "ending these tokens needs")
     if own or request.userId is not None:
-        number = identity.user_id if request.userId is None else request.userId
-        return await _revoke_all(services, number, identity.login)
+        user_id = identity.user_id if request.userId is None else request.userId
+        return await _revoke_all(services, user_id, identity.login)
     revocations, token_id = services.tokens.revocations, request.tokenId
     if request.token is not None:
         token_id = services.tokens.claims(request.token).j or None
@@ -222,13 +222,13 @@ async def token_revoke(services: Services, caller: Caller, request: TokenRevoke)
     return await commit(services.ledger, PendingWrite(transaction, lambda changes: NOTHING, conflict))
 
 
-async def _revoke_all(services: Services, number: int, author: str) -> Reply:
+async def _revoke_all(services: Services, user_id: int, author: str) -> Reply:
     """Begin a new generation of the user's tokens."""
 
     def change(content: UserContent) -> UserContent:
         return structs.replace(content, generation=content.generation + 1)
 
-    return await change_user(services.users, number, author, change)
+    return await change_user(services.users, user_id, author, change)
 
 
 def _claims(granter: Identity, user: User, payload: TokenPayload) -> Claims:

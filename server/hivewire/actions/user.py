@@ -91,11 +91,11 @@ async def list_(services: Services, caller: Caller, request: UserList) -> Reply:
     return UserListReply([UserListed(*_members(services, user)) for user in page])
 
 
-def existing(services: Services, parameters: Mapping[str, str]) -> None:
+def check_user_exists(services: Services, parameters: Mapping[str, str]) -> None:
     """Raise NotFound unless the user in a path exists; decoding refuses an id that is not a number."""
-    number = parameters["userId"]
-    if number.isdecimal() and services.users.by_id(int(number[:20])) is None:
-        raise NotFound(f"User with id = {number[:20]} not found")
+    user_id = parameters["userId"]
+    if user_id.isdecimal() and services.users.by_id(int(user_id[:20])) is None:
+        raise NotFound(f"User with id = {user_id[:20]} not found")
 
 
 async def insert(services: Services, caller: Caller, request: UserInsert) -> Reply:

@@ -117,7 +117,7 @@ def _seen(remote: Remote, entry: Access) -> Row:
 
 
 def _login(remote: Remote, claims: dict[str, Any]) -> str:
-    """The login; the number of the user or client if the token does not allow reading it."""
+    """The login; the id of the user or client if the token does not allow reading it."""
     if "cl" in claims:
         return f"client {claims['cl']}"
     try:

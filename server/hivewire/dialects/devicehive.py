@@ -60,7 +60,7 @@ class Row(NamedTuple):
     `shows` is the member of the reply that becomes the whole body; None for all members as one object. `body` is the
     member of the request that the body becomes; None when the body's members are the request's. `auth` rows are there
     under `/auth/rest` too, where DeviceHive has a server of its own for tokens. `stream` is what the row stands for
-    when the caller accepts an event stream. `existing` raises NotFound when what the path names does not exist; it is
+    when the caller accepts an event stream. `check` raises NotFound when what the path names does not exist; it is
     called before the body is looked at.
     """
 
@@ -72,7 +72,7 @@ class Row(NamedTuple):
     body: str | None = None
     auth: bool = False
     stream: type[Request] | None = None
-    existing: Callable[[Services, Mapping[str, str]], None] | None = None
+    check: Callable[[Services, Mapping[str, str]], None] | None = None
 
 
 ROWS = (
@@ -93,7 +93,7 @@ ROWS = (
     Row("GET", "/user", UserList, shows="users"),
     Row("POST", "/user", UserInsert, 201, shows="user", body="user"),
     Row("GET", "/user/current", UserGetCurrent, shows="current", auth=True),
-    Row("PUT", "/user/{userId}", UserUpdate, 204, body="user", existing=user.existing),
+    Row("PUT", "/user/{userId}", UserUpdate, 204, body="user", check=user.check_user_exists),
     Row("GET", "/audit", AuditList),
     Row("GET", "/tenant", TenantList, shows="tenants"),
     Row("POST", "/tenant", TenantInsert, 201, shows="tenant"),
@@ -152,8 +152,8 @@ class Rest:
         return Admitted(request, Caller(request.address, ""))
 
     async def _answer(self, row: Row, call: Admitted) -> Response:
-        if row.existing is not None:
-            row.existing(self._services, call.request.parameters)
+        if row.check is not None:
+            row.check(self._services, call.request.parameters)
         asked = self._build(row, call, await self._body(row, call))
         reply = await self._dispatcher.carry_out(call.caller, asked, partial(conditions_of, call.request))
         return _render(row, reply)

@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import Annotated, TypeAlias
 
 import msgspec
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from hivewire.ledger.backup import backup, locked, note_placed, told
 from hivewire.ledger.engines.sqlite.audit import COLUMNS as AUDIT_COLUMNS
@@ -80,7 +80,7 @@ class Audited(Struct, tag="audit", tag_field="line", forbid_unknown_fields=True)
     time: Number
     kind: str
     subject: str
-    record: Number
+    record_id: Number = field(name="record")
     author: str | None
     address: str | None
     count: Number

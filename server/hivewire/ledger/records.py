@@ -51,15 +51,15 @@ class Outline(Struct, gc=False):
 class AuditRow(Struct, gc=False):
     """What somebody did: a login, a token that was made, a change of a user, client or tenant, an activity of a client.
 
-    `subject` names the user, client or tenant concerned. `record` is the id of its record, because names can be used
-    again; 0 when there is no record. `count` is the number of equal events within a minute. `detail` is a JSON object.
-    `number` grows with the rows; the engine gives it.
+    `subject` names the user, client or tenant concerned. `record_id` is the id of its record, because names can be
+    used again; 0 when there is no record. `count` is the number of equal events within a minute. `detail` is a JSON
+    object. `number` grows with the rows; the engine gives it.
     """
 
     time: int
     kind: str
     subject: str
-    record: int = 0
+    record_id: int = 0
     author: str | None = None
     address: str | None = None
     count: int = 1
@@ -73,7 +73,7 @@ class AuditFilter(Struct, frozen=True):
     kind: str | None = None
     others: bool = False
     subject: str | None = None
-    record: int | None = None
+    record_id: int | None = None
     author: str | None = None
     until: int | None = None
 
@@ -82,7 +82,7 @@ class AuditFilter(Struct, frozen=True):
         return (
             (self.kind is None or (row.kind == self.kind) is not self.others)
             and self.subject in (None, row.subject)
-            and self.record in (None, row.record)
+            and self.record_id in (None, row.record_id)
             and self.author in (None, row.author)
             and (self.until is None or row.time <= self.until)
         )

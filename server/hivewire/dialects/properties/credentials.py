@@ -120,10 +120,10 @@ class Credentials:
         return SiteCaller(await self._basic(asked), ambient=True)
 
     def _impersonated(self, asked: Asked) -> User | None:
-        number = asked.query.get("impersonateuserid")
-        if number is None:
+        user_id = asked.query.get("impersonateuserid")
+        if user_id is None:
             return None
-        user = self._services.users.by_id(int(number)) if re.fullmatch(r"[0-9]{1,18}", number) else None
+        user = self._services.users.by_id(int(user_id)) if re.fullmatch(r"[0-9]{1,18}", user_id) else None
         if user is None:
             raise Unauthorized("impersonateuserid names no user")
         return self._active(asked, user, "apikey")

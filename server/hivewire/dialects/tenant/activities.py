@@ -49,18 +49,19 @@ class Activities:
         """Store an activity, any JSON object; the answer has the stored one, once it is durable."""
         async with read_body(call.request, self._context.admission, ACTIVITY_BYTES) as body:
             activity = at_once(parse(body))
-        call.still()
+        call.check_right()
         given = {member: activity[member] for member in activity if member not in SERVER_MEMBERS}
         if (identifier := call.request.header("activityid")) and "activityID" not in given:
             given["activityID"] = identifier[:128]
-        row = AuditRow(now(), ACTIVITY, call.tenant, call.number, call.login, call.address, 1, render(given).decode())
+        detail = render(given).decode()
+        row = AuditRow(now(), ACTIVITY, call.tenant, call.record_id, call.login, call.address, detail=detail)
         await self._audit.write(row)
         return Response(200, render({"user": row.author, "timestamp": row.time} | given), JSON)
 
     async def list_(self, call: TenantCall) -> Response:
         """Activities of the tenant, newest first; `max` and `offset` page them, `user` names who posted them."""
         most, offset = number(call, "max", MAX, MOST), number(call, "offset", 0, MOST_OFFSET)
-        wanted = AuditFilter(ACTIVITY, subject=call.tenant, record=call.number, author=value(call, "user"))
+        wanted = AuditFilter(ACTIVITY, subject=call.tenant, record_id=call.record_id, author=value(call, "user"))
 
         async def pieces() -> AsyncIterator[bytes]:
             lead, skip, left = b"[", offset, most

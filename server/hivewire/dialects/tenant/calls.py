@@ -24,22 +24,22 @@ from hivewire_protocol.tenant.errors import BadRequest, NotJson, TooLarge, Unsup
 class TenantCall(NamedTuple):
     """A request about a tenant, whose caller has the privilege that it takes.
 
-    `number` is that of the tenant's record, so that a new tenant of the name is another one; `still` raises WireError
-    when the right to ask has ended.
+    `record_id` is that of the tenant, so that a new tenant of the same name is another one. `check_right` raises
+    WireError when the caller has lost its right since.
     """
 
     request: HttpRequest
     tenant: str
-    number: int
+    record_id: int
     login: str
     address: str
     may: list[Privilege]
-    still: Callable[[], object]
+    check_right: Callable[[], object]
 
     @property
     def author(self) -> Saver:
-        """The caller as somebody who saves."""
-        return Saver(self.tenant, self.number, self.login, self.still)
+        """The caller, as the author of a save."""
+        return Saver(self.tenant, self.record_id, self.login, self.check_right)
 
 
 class TenantCallers:
@@ -61,10 +61,11 @@ class TenantCallers:
         """A privilege in the tenant of the path: 401, then 404, then 403 (section 10). Raises WireError."""
         caller = caller_of_request(self._dispatcher.services, request, "reltio")
         tenant = unquote(request.parameters["tenantId"])
-        still = partial(self._dispatcher.authorize_tenant, caller, tenant, privilege)
-        identity = still()
+        check_right = partial(self._dispatcher.authorize_tenant, caller, tenant, privilege)
+        identity = check_right()
         may = [each for each in Privilege if identity.may_tenant(tenant, each)]
-        return TenantCall(request, tenant, self.tenants.number(tenant) or 0, identity.login, caller.address, may, still)
+        record_id = self.tenants.record_id(tenant) or 0
+        return TenantCall(request, tenant, record_id, identity.login, caller.address, may, check_right)
 
 
 @asynccontextmanager

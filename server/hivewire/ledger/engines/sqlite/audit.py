@@ -27,8 +27,8 @@ CREATE TABLE IF NOT EXISTS audit (
     number  INTEGER PRIMARY KEY
 ) STRICT
 """
-COLUMNS = ", ".join(AuditRow.__struct_fields__)
-"""The columns are the fields of an AuditRow, by their names and in their order."""
+COLUMNS = "time, kind, subject, record, author, address, count, detail, number"
+"""The fields of an AuditRow, in their order; `record` is its `record_id`."""
 
 _WIDTH = len(AuditRow.__struct_fields__)
 
@@ -48,7 +48,7 @@ async def select(
     conditions: list[tuple[str, Any]] = [
         (f"kind {'!=' if wanted.others else '='} ?", wanted.kind),
         ("subject = ?", wanted.subject),
-        ("record = ?", wanted.record),
+        ("record = ?", wanted.record_id),
         ("author = ?", wanted.author),
         ("time <= ?", wanted.until),
         ("number < ?", before),
