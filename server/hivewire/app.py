@@ -128,7 +128,7 @@ def _server(dispatcher: Dispatcher) -> Server:
         return "the gateway is stopping" if sockets.draining else ledger.not_ready(for_writes)
 
     application = Application(DIALECTS, Context(dispatcher, admission, streams, not_ready))
-    return Server(settings, application, application.headers_of, admission, sockets, streams)
+    return Server(settings, application, application.headers_of, application.always, admission, sockets, streams)
 
 
 def _start(component: Component, telemetry: Telemetry, stack: contextlib.AsyncExitStack) -> None:

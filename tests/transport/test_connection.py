@@ -58,7 +58,8 @@ class Port:
             answer, lifespan="off", log_config=None, proxy_headers=False, server_header=False, date_header=False
         )
         config.load()
-        connection = partial(Watched, Admission(Settings()), lambda path: {}, config, ServerState(), {})
+        always = frozenset[bytes]()
+        connection = partial(Watched, Admission(Settings()), lambda path: {}, always, config, ServerState(), {})
         self.number = 0
         self.listening = asyncio.get_running_loop().create_server(connection, "127.0.0.1", 0)
 

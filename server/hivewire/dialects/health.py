@@ -43,4 +43,5 @@ def dialect(context: Context) -> Dialect:
         return Response(200, page, CONTENT_TYPE)
 
     pages = {"/health/live": live, "/health/ready": ready, "/metrics": metrics}
-    return Dialect([Route("GET", path, anyone, page) for path, page in pages.items()], headers=CORS)
+    routes = [Route("GET", path, anyone, page) for path, page in pages.items()]
+    return Dialect(routes, headers=CORS, always=frozenset(path.encode() for path in pages))

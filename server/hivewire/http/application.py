@@ -20,7 +20,7 @@ from hivewire.http.response import Response
 from hivewire.http.routes import Context, Dialect, Found, MakeDialect, Route, Table, encoded
 from hivewire.ledger.pending import unavailable
 from hivewire.ledger.records import NotDurable
-from hivewire.transport.connection import PORTION, PROBED, HttpProtocol, RawHeader
+from hivewire.transport.connection import PORTION, HttpProtocol, RawHeader
 from hivewire.transport.refusal import headers_of
 from hivewire_protocol.errors import InternalError, MethodNotAllowed, NotFound, TooManyRequests, WireError
 from hivewire_protocol.messages import action_of
@@ -41,6 +41,8 @@ class Application:
         self._telemetry = self._services.telemetry
         self._probes = AnonymousRate(monotonic)
         self.dialects = [make(context) for make in dialects]
+        self.always = frozenset().union(*(dialect.always for dialect in self.dialects))
+        """Paths that are served when no place is left."""
         self._table = Table()
         for dialect in self.dialects:
             self._table.add(dialect)
@@ -111,10 +113,10 @@ class Application:
     def _count(self, request: HttpRequest) -> None:
         """Count a request without a valid token. Raises TooManyRequests; then the connection rests for a while.
 
-        Refusing every request at once would cost nearly as much as answering it. Probes count by themselves and are
-        always answered, because balancers and operators need them most when there is too much to do.
+        Refusing every request at once would cost nearly as much as answering it. Paths that are always served, probes,
+        count by themselves.
         """
-        settings, probe = self._services.settings, request.scope["raw_path"] in PROBED
+        settings, probe = self._services.settings, request.scope["raw_path"] in self.always
         address, _ = origin_of(settings, request.address, request.header, secure=False)
         try:
             (self._probes if probe else self._services.anonymous_rate).count(settings, address)

@@ -90,6 +90,8 @@ class Dialect(Struct):
     - `prefixes` are the paths that are the dialect's even where no route is, `unknown_path` is the text of the 404
       there, and `count_unknown` whether it counts in the metrics;
     - `method` tells the method that counts, and `options` whether OPTIONS is answered everywhere;
+    - paths in `always` are served when no place is left and when strangers ask too often, because balancers and
+      operators need them most then;
     - `headers` are on every answer (`head` is the same, encoded), and `finish` may add others for a request.
     """
 
@@ -105,6 +107,7 @@ class Dialect(Struct):
     finish: Callable[[HttpRequest, Response], None] | None = None
     unknown_path: str | None = None
     count_unknown: bool = False
+    always: frozenset[bytes] = frozenset()
 
     def __post_init__(self) -> None:
         """Encode the headers once, not for every answer."""

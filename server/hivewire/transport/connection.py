@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from functools import lru_cache, partial
 from typing import Any, TypeAlias
 
@@ -54,9 +54,6 @@ ANONYMOUS_PIECE = 512
 REQUEST_BYTES = 4 << 10
 """What a pipelined request takes in memory beside its bytes, while it waits."""
 
-PROBED = frozenset({b"/health/live", b"/health/ready", b"/metrics"})
-"""Paths that are served when no place is left, because operators and load balancers need them most then."""
-
 _PATH = re.compile(rb"(?:https?://[^/]*)?(/[^?]*)", re.IGNORECASE)
 """The path in the target of a request (RFC 9112, section 3.2)."""
 
@@ -89,13 +86,15 @@ class HttpProtocol(HttpToolsProtocol):
     """One HTTP connection within its limits. On an upgrade a WebSocket takes over the transport and the admission.
 
     A refusal and an upgrade end the HTTP connection. The requests before them are answered first, and nothing behind
-    them is parsed. `headers_of` gives the headers that every answer under a path has.
+    them is parsed. `headers_of` gives the headers that every answer under a path has; paths in `always` are served in
+    a spare place too.
     """
 
     def __init__(
         self,
         admission: Admission,
         headers_of: Callable[[str], Mapping[str, str]],
+        always: Set[bytes],
         config: Config,
         server_state: ServerState,
         app_state: dict[str, Any],
@@ -104,6 +103,7 @@ class HttpProtocol(HttpToolsProtocol):
         super().__init__(config, server_state, app_state, _loop)
         self.admission = admission
         self._headers_of = headers_of
+        self._always = always
         self.address = ""
         self.url = b""  # uvicorn sets it when the first request begins, and a refusal may come earlier
         self.anonymous = True
@@ -304,7 +304,7 @@ class HttpProtocol(HttpToolsProtocol):
             raise self._head_too_large()
         if [name for name, _ in self.headers].count(b"host") > 1:
             raise Refusal(400, "more than one Host header")  # RFC 9112, section 3.2
-        if self._spare and self._path() not in PROBED:
+        if self._spare and self._path() not in self._always:
             raise Refusal(503, "too many connections; try again later")
         if self.parser.should_upgrade():
             if self.parser.get_method() == b"CONNECT":

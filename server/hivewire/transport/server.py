@@ -8,7 +8,7 @@ import resource
 import signal
 import socket
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from functools import partial
 
 import uvicorn
@@ -26,7 +26,8 @@ RECONNECTS = 100
 
 
 class Server(uvicorn.Server):
-    """uvicorn with our HTTP connections and WebSockets. `headers_of` gives the headers of every answer under a path.
+    """uvicorn with our HTTP connections and WebSockets. `headers_of` gives the headers of every answer under a path;
+    paths in `always` are served when no place is left.
 
     Its WebSockets and event streams start, stop and are measured with it.
     """
@@ -36,6 +37,7 @@ class Server(uvicorn.Server):
         settings: Settings,
         application: ASGIApp,
         headers_of: Callable[[str], Mapping[str, str]],
+        always: Set[bytes],
         admission: Admission,
         sockets: Sockets,
         streams: EventStreams,
@@ -46,7 +48,7 @@ class Server(uvicorn.Server):
         self.on_listening: Callable[[], None] = lambda: None
         config = uvicorn.Config(
             application,
-            http=partial(HttpProtocol, admission, headers_of),  # type: ignore[arg-type]
+            http=partial(HttpProtocol, admission, headers_of, always),  # type: ignore[arg-type]
             ws=sockets.open,  # type: ignore[arg-type]
             lifespan="off",
             log_config=None,
