@@ -66,8 +66,8 @@ async def serve(settings: Settings, load: Load, started: Tell, *, accept_loss: b
         sock = port.bind(settings.host, settings.port)
         stack.callback(sock.close)
         store = await open_store(settings, stack, accept_loss=accept_loss)
-        first = await bootstrap.prepare(settings, store.ledger, store.users, store.passwords)
-        services = _services(settings, store, bootstrap.signing_key(settings, store.ledger, first.signing_secret))
+        await bootstrap.write_secret(settings, store.ledger)
+        services = _services(settings, store, bootstrap.signing_key(settings, store.ledger))
         services.tokens.previous = bootstrap.previous_key(settings, store.ledger)
         server = _server(Dispatcher(services, actions.READS, actions.WRITES))
         for component in (services.workers, store.ledger, store.users, services.hub, server):
@@ -75,12 +75,12 @@ async def serve(settings: Settings, load: Load, started: Tell, *, accept_loss: b
         gc.collect()
         gc.freeze()  # later collections skip the loaded records
         gc.set_threshold(10_000, 20, 50)  # and do not walk a thousand waiting puts again and again
-        await first.write(store.ledger, settings.data)
+        password = await bootstrap.write_administrator(settings, store.users, store.passwords)
         port.leave_signals_to_uvicorn(Reloader(services, server, load))
         url = port.url_of(sock, settings.tls_certificate is not None)
         records = len(store.ledger.kind("configuration").live)
         login = administrator(store.users, settings.admin_login)
-        news = Started(url, store.address, login, first.password, records)
+        news = Started(url, store.address, login, password, records)
         server.on_listening = partial(welcome, news, started)
         try:
             await server.serve(sockets=[sock])

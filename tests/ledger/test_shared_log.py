@@ -11,6 +11,10 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from hivewire.access import bootstrap
+from hivewire.access.passwords import Passwords
+from hivewire.access.tokens import Key
+from hivewire.access.users import Users
 from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.pending import PendingWrite, commit
 from hivewire.ledger.records import (
@@ -28,8 +32,10 @@ from hivewire.ledger.records import (
     Write,
     version_of,
 )
+from hivewire.settings import Settings
 from hivewire_protocol.errors import InternalError, Unavailable
 from tests.ledger.shared import UNDECIDED, Fault, SharedJournal, SharedLog
+from tests.world import HASHER
 
 KIND = "configuration"
 
@@ -102,6 +108,50 @@ async def test_a_condition_holds_for_the_log_as_it_is(site: Site) -> None:
     assert refused.value.last is not None
     assert refused.value.last.content == b"theirs"
     assert len(site.log.entries) == 1
+
+
+async def first_records(ledger: Ledger, settings: Settings) -> tuple[str | None, Key]:
+    """Write them as a start does. The password that it prints, and the key that it signs with."""
+    users, passwords = Users(ledger), Passwords(1, HASHER)
+    await users.load()
+    await bootstrap.write_secret(settings, ledger)
+    key = bootstrap.signing_key(settings, ledger)
+    try:
+        return await bootstrap.write_administrator(settings, users, passwords), key
+    finally:
+        passwords.close()
+
+
+@pytest.mark.parametrize("login", ["admin", "root"])
+async def test_of_two_gateways_that_start_on_an_empty_log_one_writes_the_first_records(site: Site, login: str) -> None:
+    """The other one signs with the same secret, prints no password and makes no administrator, under no login."""
+    mine, journal = await site.gateway()
+    other, _ = await site.gateway()
+    theirs: list[tuple[str | None, Key]] = []
+
+    async def rival() -> None:
+        theirs.append(await first_records(other, Settings(admin_login=login)))
+
+    journal.script.append(rival)
+    password, key = await first_records(mine, Settings())
+    ((their_password, their_key),) = theirs
+    assert (password, key.value) == (None, their_key.value)
+    assert their_password is not None
+    assert [(change.kind, change.key) for change in site.log.changes()] == [("secret", "jwt"), ("user", login)]
+
+
+async def test_an_administrator_that_is_stored_too_late_is_not_shown(site: Site) -> None:
+    """A gateway that finds another one's administrator only when it stores its own prints no password."""
+    mine, journal = await site.gateway()
+    other, _ = await site.gateway()
+
+    async def rival() -> None:
+        await first_records(other, Settings(admin_login="root"))
+
+    journal.script += [None, rival]
+    password, _ = await first_records(mine, Settings())
+    assert password is None
+    assert [(change.kind, change.key) for change in site.log.changes()] == [("secret", "jwt"), ("user", "root")]
 
 
 async def test_a_refusal_can_become_a_write(site: Site) -> None:

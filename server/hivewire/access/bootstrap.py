@@ -1,14 +1,17 @@
-"""The first records of a new ledger: the administrator and the secret that signs tokens."""
+"""The first records of a new ledger: the administrator and the secret that signs tokens.
+
+Several gateways may start on one empty log. Each record is written on condition that there is none, so one gateway
+writes it and the others use that.
+"""
 
 from __future__ import annotations
 
-from msgspec import Struct
-
 from hivewire.access.passwords import Passwords, generate
 from hivewire.access.tokens import Key, Previous, SecretError, generate_secret
+from hivewire.access.users import KIND as USER
 from hivewire.access.users import UserContent, Users
 from hivewire.ledger.ledger import Ledger
-from hivewire.ledger.records import NotDurable, Transaction, Write
+from hivewire.ledger.records import Change, Expected, NotDurable, PreconditionFailed, Transaction, View, Write
 from hivewire.settings import Settings, StartError
 from hivewire.telemetry import log
 from hivewire_protocol import times
@@ -18,53 +21,50 @@ SECRET, SIGNING_KEY = "secret", "jwt"
 """Kind and key of the record that keeps a generated signing secret. No action reads this kind."""
 
 
-class Bootstrap(Struct):
-    """The first records of a new ledger, not written yet.
+class NoUsers:
+    """A condition: there is no user at all. Another gateway may be the first on a shared log, under any login."""
 
-    `signing_secret` and the administrator's `password` are set if they were generated; the password is shown once.
-    """
-
-    writes: list[Write]
-    signing_secret: str | None
-    password: str | None
-
-    def __repr__(self) -> str:
-        return "Bootstrap(...)"
-
-    async def write(self, ledger: Ledger, data: str) -> None:
-        """Write the records in one transaction, if there are any. Raises StartError.
-
-        This must be the last step of a start: if a later one failed, the password would be stored but never shown.
-        """
-        if not self.writes:
-            return
-        try:
-            await ledger.commit(Transaction(self.writes))
-        except NotDurable as error:
-            raise StartError(f"cannot write to {data}: {error}") from error
+    def holds(self, last: Change | None, view: View) -> bool:
+        """Whether it is true."""
+        return view.count(USER) == 0
 
 
-async def prepare(settings: Settings, ledger: Ledger, users: Users, passwords: Passwords) -> Bootstrap:
-    """The records that are missing in a loaded ledger. Hashes the password of a new administrator."""
-    writes: list[Write] = []
-    signing_secret = password = None
-    if not users.all():
-        password = settings.admin_password or generate()
-        content = UserContent(await passwords.hash(password), Role.ADMIN)
-        writes += users.write(settings.admin_login, content, None).writes
+async def write_secret(settings: Settings, ledger: Ledger) -> None:
+    """Store a generated signing secret, unless the settings or the ledger have one. Raises StartError."""
     if settings.jwt_secret is None and ledger.get(SECRET, SIGNING_KEY) is None:
-        signing_secret = generate_secret()
-        writes.append(Write(SECRET, SIGNING_KEY, signing_secret.encode(), "text/plain; charset=utf-8"))
-    return Bootstrap(writes, signing_secret, password if settings.admin_password is None else None)
+        secret, expected = generate_secret().encode(), (Expected(version=0),)
+        write = Write(SECRET, SIGNING_KEY, secret, "text/plain; charset=utf-8", preconditions=expected)
+        await _write_first(settings, ledger, Transaction([write]))
 
 
-def signing_key(settings: Settings, ledger: Ledger, generated: str | None = None) -> Key:
-    """The key that signs tokens: from the settings, generated just now, or from the ledger.
+async def write_administrator(settings: Settings, users: Users, passwords: Passwords) -> str | None:
+    """Store an administrator, unless there is a user. The password, if it was generated. Raises StartError.
 
-    Warns of a weak key. Raises StartError.
+    This must be the last step of a start: if a later one failed, the password would be stored but never shown.
     """
-    secret = settings.jwt_secret or generated or _stored_secret(ledger)
-    key = key_of(settings, secret, settings.jwt_secret)
+    if users.all():
+        return None
+    password = settings.admin_password or generate()
+    content = UserContent(await passwords.hash(password), Role.ADMIN)
+    transaction = users.write(settings.admin_login, content, None, (NoUsers(),))
+    stored = await _write_first(settings, users.ledger, transaction)
+    return password if stored and settings.admin_password is None else None
+
+
+async def _write_first(settings: Settings, ledger: Ledger, transaction: Transaction) -> bool:
+    """Write a first record. False when another gateway did so, whose record the ledger has by now."""
+    try:
+        await ledger.commit(transaction)
+    except PreconditionFailed:
+        return False
+    except NotDurable as error:
+        raise StartError(f"cannot write to {settings.data}: {error}") from error
+    return True
+
+
+def signing_key(settings: Settings, ledger: Ledger) -> Key:
+    """The key that signs tokens: from the settings or from the ledger. Warns of a weak key. Raises StartError."""
+    key = key_of(settings, settings.jwt_secret or _stored_secret(ledger), settings.jwt_secret)
     if key.weak:
         log.warning(
             "the JWT key is shorter than 32 bytes; tokens could be forged by trying keys",
