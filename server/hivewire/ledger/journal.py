@@ -157,7 +157,7 @@ class Engine(Protocol):
 
     @property
     def file(self) -> Path | None:
-        """The SQLite file that commands copy, dump and vacuum, as the settings name it; None when there is none."""
+        """The file that backup, dump and vacuum work on, as the settings name it; None when there is none."""
 
     def require_free(self) -> None:
         """Raise JournalError when another process has the ledger. It is quick; `Journal.open` looks again."""
