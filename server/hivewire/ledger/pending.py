@@ -6,14 +6,13 @@ gives the ledger a callback; everybody else waits with `commit`.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from msgspec import Struct
 
 from hivewire.ledger.ledger import Ledger
-from hivewire.ledger.records import Change, Outcome, Refused, Transaction, Undecided
+from hivewire.ledger.records import Change, LedgerError, Outcome, Refused, Transaction, Undecided
 from hivewire_protocol.errors import Unavailable, WireError
 
 R = TypeVar("R")
@@ -28,20 +27,16 @@ class PendingWrite(Struct, Generic[R], gc=False):
 
 
 async def commit(ledger: Ledger, pending: PendingWrite[R]) -> R:
-    """The reply, once the write is durable. Raises WireError, or NotDurable."""
-    future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
-
-    def done(outcome: Outcome) -> None:
-        if future.cancelled():
-            return
-        result: R | Exception = conclude(pending, outcome)
-        if isinstance(result, Exception):
-            future.set_exception(result)
-        else:
-            future.set_result(result)
-
-    ledger.submit(pending.transaction, done)
-    return await future
+    """The reply, once the write is durable. Raises WireError."""
+    outcome: Outcome
+    try:
+        outcome = await ledger.commit(pending.transaction)
+    except LedgerError as error:
+        outcome = error
+    reply = conclude(pending, outcome)
+    if isinstance(reply, Exception):
+        raise reply
+    return reply
 
 
 def conclude(pending: PendingWrite[R], outcome: Outcome) -> R | Exception:

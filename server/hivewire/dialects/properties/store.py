@@ -47,7 +47,7 @@ class PropertyStore:
         return Author(user.id if user is not None else 0, login or "Anonymous")
 
     async def commit(self, write: Write, who: SiteCaller) -> Change:
-        """The change, once it is durable. Raises WireError, or NotDurable."""
+        """The change, once it is durable. Raises WireError."""
         self._check_still(who)
         transaction = Transaction((write,), who.user.login if who.user is not None else None)
         return await commit(self._services.ledger, PendingWrite(transaction, _only, _refused))
