@@ -14,10 +14,8 @@ documents are processed in slices on the event loop, large ones in a worker proc
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import nullcontext
-from time import perf_counter
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
@@ -29,6 +27,7 @@ from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.pending import PendingWrite, commit
 from hivewire.ledger.records import Change, Exists, Expected, Guard, Refused, Transaction, Write
 from hivewire.settings import Settings
+from hivewire.slices import in_slices
 from hivewire.workers import Ended, Overdue, Workers
 from hivewire_protocol.encoding import encode
 from hivewire_protocol.errors import Unavailable, VersionConflict, WireError
@@ -36,9 +35,6 @@ from hivewire_protocol.tenant import dates, work
 from hivewire_protocol.tenant.differences import Differences
 from hivewire_protocol.tenant.errors import Finding, NotDefined
 from hivewire_protocol.tenant.steps import Steps
-
-SLICE_SECONDS = 0.002
-"""Seconds that work may take before it yields to the event loop."""
 
 LARGE = 64 << 10
 """Size in bytes from which documents go to a worker process. Smaller ones cannot take long, whatever they contain."""
@@ -119,20 +115,6 @@ def stored_of(change: Change) -> Stored:
     end = content.index(b"\n")
     header = msgspec.json.decode(content[:end], type=HeadLine)
     return Stored(header, change, end + 1 + header.differences + 1)
-
-
-async def in_slices(steps: Steps[_T]) -> _T:
-    """The result of long work, done with a pause every few milliseconds in which the event loop serves others."""
-    began = perf_counter()
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            result: _T = end.value
-            return result
-        if perf_counter() - began > SLICE_SECONDS:
-            await asyncio.sleep(0)
-            began = perf_counter()
 
 
 class Documents:

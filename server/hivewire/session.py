@@ -26,14 +26,14 @@ from hivewire_protocol.messages import Reply
 
 _UNAUTHENTICATED = (401, 429)
 
-TURN_SECONDS = 0.01
+CONNECTION_SLICE_SECONDS = 0.01
 """The longest that one connection may keep the event loop busy before the others are served."""
 
-ANONYMOUS_TURN_SECONDS = 0.000_25
+ANONYMOUS_SLICE_SECONDS = 0.000_25
 """The same for all connections together on which nobody has logged in."""
 
 ANONYMOUS_PAUSE_SECONDS = 0.001
-"""Time between two of their turns: they get a fifth of one processor at most, thousands of requests a second."""
+"""Time between two of their slices: they get a fifth of one processor at most, thousands of requests a second."""
 
 
 class Session:
@@ -148,7 +148,7 @@ class Session:
         self._line_up(calls, size)
 
     def _line_up(self, calls: list[Call], size: int) -> None:
-        """Queue the calls of one message, and work on them for one turn at a time."""
+        """Queue the calls of one message, and work on them, one slice of time after the other."""
         calls[0].size = size
         for call in calls:
             self._wait(call)
@@ -178,8 +178,8 @@ class Session:
         return call.error is None and type(call.request) in self._dispatcher.writes
 
     def _advance(self) -> None:
-        """Start waiting calls, for one turn at most, so that other connections are served too."""
-        end = monotonic() + (ANONYMOUS_TURN_SECONDS if self.caller.identity is ANONYMOUS else TURN_SECONDS)
+        """Start waiting calls, for one slice of time at most, so that other connections are served too."""
+        end = monotonic() + (ANONYMOUS_SLICE_SECONDS if self.caller.identity is ANONYMOUS else CONNECTION_SLICE_SECONDS)
         while self._line and not self.closed and self._may_start(self._line[0]):
             self._start(self._line.popleft())
             if monotonic() > end:

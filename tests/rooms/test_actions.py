@@ -1356,7 +1356,7 @@ async def test_a_malicious_pattern_is_harmless(world: World) -> None:
 
 
 async def test_a_search_among_many_users_lets_others_work(world: World) -> None:
-    """With the slowest pattern, which takes longer than a turn, the event loop goes on meanwhile."""
+    """With the slowest pattern, which takes longer than a slice, the event loop goes on meanwhile."""
     people = [f"{'a' * 120}{number}" for number in range(100)]
     content = UserContent("")
     await asyncio.gather(*(world.ledger.commit(world.users.write(login, content, None)) for login in people))

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 
 import msgspec
 import pytest
 
-from hivewire import documents
+from hivewire import documents, slices
 from hivewire.access.tenants import DOCUMENT
-from hivewire.documents import Documents, Saver, Stored, in_slices
+from hivewire.documents import Documents, Saver, Stored
 from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.pending import PendingWrite
 from hivewire.ledger.records import Change, Transaction, Write
@@ -57,21 +57,6 @@ def interrupt(monkeypatch: pytest.MonkeyPatch, between: list[Transaction]) -> No
         return await commit(ledger, pending)
 
     monkeypatch.setattr(documents, "commit", late)
-
-
-async def test_long_work_lets_the_event_loop_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The event loop runs once after each step that takes longer than a slice."""
-    monkeypatch.setattr(documents, "SLICE_SECONDS", 0)
-    served: list[int] = []
-
-    def steps() -> Iterator[None]:
-        for number in range(5):
-            loop.call_soon(served.append, number)
-            yield
-            assert served == [*range(number + 1)]
-
-    loop = asyncio.get_running_loop()
-    assert await in_slices(steps()) is None  # type: ignore[arg-type]
 
 
 async def test_a_save_replaces_the_version_that_it_evaluated(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,7 +135,7 @@ async def test_a_first_save_and_a_delete_of_its_tenant_in_one_commit_leave_no_do
 
 async def test_saves_of_one_tenant_come_one_after_the_other(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """However they overlap; large ones of different tenants too, and nothing is left behind."""
-    monkeypatch.setattr(documents, "SLICE_SECONDS", 0)
+    monkeypatch.setattr(slices, "SLICE_SECONDS", 0)
     monkeypatch.setattr(documents, "LARGE", 1)
     names = ["t1", "t2", "t3"]
     for name in names[1:]:

@@ -462,7 +462,7 @@ async def test_a_batch_is_answered_by_one_array_in_order(world: World) -> None:
 
 async def test_a_batch_is_worked_on_for_a_moment_at_a_time(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many calls are in one message, other connections are served between them."""
-    monkeypatch.setattr("hivewire.session.TURN_SECONDS", 0)
+    monkeypatch.setattr("hivewire.session.CONNECTION_SLICE_SECONDS", 0)
     batch = [{"jsonrpc": "2.0", "id": n, "method": "configuration/list"} for n in range(100)]
     world.session.receive(json.dumps(batch).encode())
     assert world.session.pending >= 99

@@ -1,4 +1,4 @@
-"""What waits on a socket, a peer that does not read, and turns of connections without a login."""
+"""What waits on a socket, a peer that does not read, and slices of time for connections without a login."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 from time import monotonic
 from typing import Any, cast
 
-from hivewire.transport.back_pressure import SLICE, Backlog, Stall, Turns
+from hivewire.transport.back_pressure import PIECE, Backlog, Slices, Stall
 from hivewire.transport.frames import FrameReader
 
 
@@ -25,35 +25,35 @@ def backlog(closing: bool = False) -> Backlog:
     return Backlog(cast(Any, Transport(closing)), FrameReader(1))
 
 
-async def test_all_connections_share_the_time_of_one_turn() -> None:
+async def test_all_connections_share_one_slice_of_time() -> None:
     """When it is over the others wait for the next one; the one that has waited longest goes first."""
-    turns, worked, ends = Turns(0.0, 0.0), list[str](), set[float]()
+    slices, worked, ends = Slices(0.0, 0.0), list[str](), set[float]()
     first, second, third = backlog(), backlog(), backlog()
 
     def work(name: str) -> None:
         worked.append(name)
-        ends.add(turns.end)
+        ends.add(slices.end)
         began = monotonic()
         while monotonic() == began:
-            pass  # the time of the turn is over
+            pass  # the slice is over
         if worked == ["first"]:
-            turns.schedule(first, lambda: work("first again"))
+            slices.schedule(first, lambda: work("first again"))
 
-    turns.schedule(first, lambda: work("first"))
-    turns.schedule(second, lambda: work("second"))
-    turns.schedule(second, lambda: work("second twice"))
-    turns.schedule(third, lambda: work("third"))
+    slices.schedule(first, lambda: work("first"))
+    slices.schedule(second, lambda: work("second"))
+    slices.schedule(second, lambda: work("second twice"))
+    slices.schedule(third, lambda: work("third"))
     while "first again" not in worked:
         await asyncio.sleep(0)
     assert worked == ["first", "second", "third", "first again"]
     assert len(ends) == len(worked)
 
 
-async def test_a_connection_that_closes_has_no_turn() -> None:
+async def test_a_connection_that_closes_gets_no_time() -> None:
     """What it sent last is not handled."""
-    turns, worked = Turns(1.0, 1.0), list[str]()
-    turns.schedule(backlog(closing=True), lambda: worked.append("closing"))
-    turns.schedule(backlog(), lambda: worked.append("open"))
+    slices, worked = Slices(1.0, 1.0), list[str]()
+    slices.schedule(backlog(closing=True), lambda: worked.append("closing"))
+    slices.schedule(backlog(), lambda: worked.append("open"))
     await asyncio.sleep(0)
     assert worked == ["open"]
 
@@ -63,10 +63,10 @@ def text(payload: bytes) -> bytes:
     return b"\x81\xfe" + len(payload).to_bytes(2, "big") + b"\0\0\0\0" + payload
 
 
-def test_messages_that_were_put_off_come_before_bytes_and_bytes_come_in_slices() -> None:
+def test_messages_that_were_put_off_come_before_bytes_and_bytes_come_in_pieces() -> None:
     """So the order of requests is kept, and one connection does not delay the others."""
     waits = Backlog(cast(Any, Transport()), FrameReader(1 << 20))
-    message = b"x" * (SLICE // 2)
+    message = b"x" * (PIECE // 2)
     waits.add(text(message) * 3)
     waits.events = [b"first", b"second"]
     taken = []

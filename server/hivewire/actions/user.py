@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
-from collections.abc import Mapping, Sequence
-from time import perf_counter
+from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec import structs
 
@@ -17,6 +15,7 @@ from hivewire.dispatch import check_administrator
 from hivewire.ledger.pending import PendingWrite, commit
 from hivewire.ledger.records import Change, Expected, Guard, Refused
 from hivewire.services import Services
+from hivewire.slices import in_slices
 from hivewire_protocol import times
 from hivewire_protocol.errors import (
     InvalidParameters,
@@ -44,12 +43,10 @@ from hivewire_protocol.nouns.user import (
     UserUpdate,
     UserUpdateFields,
 )
+from hivewire_protocol.tenant.steps import Steps
 
 TAKE_OVER_SOCKET = 20
 LONGEST_PATTERN = 256
-
-TURN_SECONDS = 0.002
-"""Time that a search takes before others work. The slowest pattern takes a few milliseconds for a long login."""
 
 _SORT_KEYS = {"id": lambda user: user.id, "login": lambda user: user.login}
 _PASSWORD = re.compile(r".{6,128}")
@@ -77,14 +74,7 @@ async def list_(services: Services, caller: Caller, request: UserList) -> Reply:
     pattern = re.sub("%+", "%", request.loginPattern) if request.loginPattern is not None else None
     if pattern is not None and len(pattern) > LONGEST_PATTERN:
         raise OutOfBounds(f"loginPattern is longer than {LONGEST_PATTERN} characters")
-    users: list[User] = []
-    end = perf_counter() + TURN_SECONDS
-    for user in services.users.all():
-        if _matches(user, request, pattern):
-            users.append(user)
-        if perf_counter() > end:
-            await asyncio.sleep(0)
-            end = perf_counter() + TURN_SECONDS
+    users = await in_slices(_search(services.users.all(), request, pattern))
     if sort_field:
         users.sort(key=_SORT_KEYS[sort_field], reverse=sort_order == "desc")
     page = users[skip:] if take is None else users[skip : skip + take]
@@ -227,6 +217,16 @@ async def _hashed(services: Services, password: str) -> str:
         return await services.passwords.hash(password)
     except Busy:
         raise Unavailable("Too many logins at the same time; try again in a few seconds") from None
+
+
+def _search(users: Iterable[User], request: UserList, pattern: str | None) -> Steps[list[User]]:
+    """The users that match, in steps: the slowest pattern takes a few milliseconds for a long login."""
+    found = []
+    for user in users:
+        if _matches(user, request, pattern):
+            found.append(user)
+        yield
+    return found
 
 
 def _matches(user: User, request: UserList, pattern: str | None) -> bool:

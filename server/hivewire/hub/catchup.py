@@ -18,10 +18,8 @@ from typing import Any, TypeAlias
 
 from hivewire.hub.feed import Copy, Feed, Subscription
 from hivewire.hub.source import CompactedLog, Event, NotCovered, transactions
+from hivewire.slices import SLICE_SECONDS
 from hivewire_protocol.close import Code
-
-SLICE_SECONDS = 0.002
-"""Time for steps in one iteration of the event loop, for all feeds together."""
 
 PORTION = 1_000
 """Events that are read from the log at a time."""
@@ -80,7 +78,7 @@ class CatchUp:
             self._runner = asyncio.get_running_loop().create_task(self._run())
 
     async def _run(self) -> None:
-        """Do one step of each feed after the other, in slices, until no step is waiting."""
+        """Do one step of each feed after the other, in slices for all together, until no step is waiting."""
         try:
             while self._waiting:
                 began = perf_counter()

@@ -1,6 +1,6 @@
 """Back-pressure on the peer of a socket: what it sent and was not handled yet, and what it does not read.
 
-`Backlog` belongs to every socket, `Stall` only to one whose peer does not read, and `Turns` to all anonymous
+`Backlog` belongs to every socket, `Stall` only to one whose peer does not read, and `Slices` to all anonymous
 sockets. They keep count; the socket decides what follows.
 """
 
@@ -13,7 +13,7 @@ from time import monotonic
 from hivewire.transport.admission import Admission
 from hivewire.transport.frames import Event, FrameReader
 
-SLICE = 16 << 10
+PIECE = 16 << 10
 """Bytes handled without a pause, so that one busy connection does not delay the others."""
 
 OVERHEAD = 48
@@ -61,7 +61,7 @@ class Backlog:
         self.data += data
 
     def take(self) -> Sequence[Event]:
-        """The next events: those that were put off, or those in the next slice."""
+        """The next events: those that were put off, or those in the next piece."""
         events, self.events = self.events, ()
         return events or self._parse()
 
@@ -74,7 +74,7 @@ class Backlog:
         return events
 
     def _parse(self) -> list[Event]:
-        data, self.data = self.data[:SLICE], self.data[SLICE:]
+        data, self.data = self.data[:PIECE], self.data[PIECE:]
         return self._reader.feed(data)
 
     def drop(self) -> None:
@@ -163,7 +163,7 @@ class Stall:
         return self._idle or _now() - self._since >= conflate_seconds
 
 
-class Turns:
+class Slices:
     """Work for connections on which nobody has logged in: for `seconds`, for all of them together, then a `pause`.
 
     So those with a token do not wait for many. In the pause the loop sleeps if there is nothing else to do: the thread
@@ -179,10 +179,10 @@ class Turns:
         self._waiting: dict[Backlog, Callable[[], None]] = {}
         self._due = False
         self.end = 0.0
-        """When the current turn ends, as a time of `monotonic`."""
+        """When the current slice ends, as a time of `monotonic`."""
 
     def schedule(self, backlog: Backlog, work: Callable[[], None]) -> None:
-        """Call `work` for a connection once, when its turn comes."""
+        """Call `work` for a connection once, as soon as there is time for it."""
         self._waiting.setdefault(backlog, work)
         if not self._due:
             self._due = True

@@ -22,7 +22,7 @@ from websockets.datastructures import Headers
 from websockets.http11 import Request
 
 from hivewire.transport.admission import FREE, Admission
-from hivewire.transport.back_pressure import SLICE
+from hivewire.transport.back_pressure import PIECE
 from hivewire.transport.refusal import Refusal
 from hivewire_protocol.encoding import encode
 
@@ -159,7 +159,7 @@ class HttpProtocol(HttpToolsProtocol):
         self.parser = self.scope = self.cycle = None  # type: ignore[assignment]
 
     def data_received(self, data: bytes) -> None:
-        """Feed the parser slice by slice and bound the head of each request."""
+        """Feed the parser piece by piece and bound the head of each request."""
         if self._end is not None:
             self._discard(len(data))
             return
@@ -183,7 +183,7 @@ class HttpProtocol(HttpToolsProtocol):
             if self._later or (self.anonymous and len(self.pipeline) >= most):
                 self._later += data[position:]
                 return
-            size = ANONYMOUS_PIECE if self.anonymous else SLICE
+            size = ANONYMOUS_PIECE if self.anonymous else PIECE
             self._feed(data, position, size)
             position += size
 

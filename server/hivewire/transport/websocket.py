@@ -18,12 +18,12 @@ from uvicorn.server import ServerState
 from hivewire.access.identity import ANONYMOUS
 from hivewire.caller import Caller
 from hivewire.dispatch import Dispatcher
-from hivewire.session import ANONYMOUS_PAUSE_SECONDS, ANONYMOUS_TURN_SECONDS, TURN_SECONDS, Session
+from hivewire.session import ANONYMOUS_PAUSE_SECONDS, ANONYMOUS_SLICE_SECONDS, CONNECTION_SLICE_SECONDS, Session
 from hivewire.settings import Settings
 from hivewire.telemetry import log
 from hivewire.transport import frames
 from hivewire.transport.admission import Admission
-from hivewire.transport.back_pressure import SLICE, Backlog, Stall, Turns
+from hivewire.transport.back_pressure import PIECE, Backlog, Slices, Stall
 from hivewire.transport.connection import PORTION, peer_address, rest_seconds
 from hivewire.transport.frames import TEXT_HEADS, Close, Event, Failure, FrameReader, Ping, Rejected, text_head
 from hivewire_protocol.close import TABLE, Code
@@ -79,7 +79,7 @@ class Shared(Struct):
     open_sockets: set[WebSocket] = field(default_factory=set)
     unfinished: set[WebSocket] = field(default_factory=set)
     anonymous: dict[WebSocket, float] = field(default_factory=dict)
-    turns: Turns = field(default_factory=lambda: Turns(ANONYMOUS_TURN_SECONDS, ANONYMOUS_PAUSE_SECONDS))
+    slices: Slices = field(default_factory=lambda: Slices(ANONYMOUS_SLICE_SECONDS, ANONYMOUS_PAUSE_SECONDS))
     spread: float = 0.0
 
 
@@ -151,9 +151,9 @@ class WebSocket(asyncio.Protocol):
     # What asyncio and uvicorn call.
 
     def data_received(self, data: bytes) -> None:
-        """Handle received bytes, one slice per iteration of the event loop, so that other connections are served."""
+        """Handle received bytes, one piece per iteration of the event loop, so that other connections are served."""
         backlog = self._backlog
-        if len(data) <= SLICE and not backlog.data and not backlog.events and not self.anonymous:
+        if len(data) <= PIECE and not backlog.data and not backlog.events and not self.anonymous:
             self._handle(self._reader.feed(data))
             self._received()
         else:
@@ -235,11 +235,11 @@ class WebSocket(asyncio.Protocol):
             self._regulate()
 
     def _handle(self, events: Sequence[Event]) -> None:
-        """Carry out events in order, for one turn at most. Events that have to wait go to the backlog."""
+        """Carry out events in order, for one slice of time at most. Events that have to wait go to the backlog."""
         receive, caller = self._session.receive, self._session.caller
-        turn_ends = monotonic() + TURN_SECONDS if len(events) > CLOCK_EVENTS else None
+        slice_ends = monotonic() + CONNECTION_SLICE_SECONDS if len(events) > CLOCK_EVENTS else None
         if self.anonymous:
-            receive, turn_ends = self._receive_anonymous, self._shared.turns.end
+            receive, slice_ends = self._receive_anonymous, self._shared.slices.end
         left = iter(events)
         try:
             for event in left:
@@ -249,7 +249,7 @@ class WebSocket(asyncio.Protocol):
                     receive(event)
                     if caller.failures and self._failed_too_often():
                         event = Rejected(Code.TOO_MANY_FAILURES)
-                    elif turn_ends is None or (monotonic() <= turn_ends and not self._resting):
+                    elif slice_ends is None or (monotonic() <= slice_ends and not self._resting):
                         continue
                     else:
                         self._backlog.events = list(left)
@@ -509,7 +509,7 @@ class WebSocket(asyncio.Protocol):
         self._backlog.read(reading)
         if room and self._backlog.waiting:
             if self.anonymous:
-                self._shared.turns.schedule(self._backlog, self._go_on)
+                self._shared.slices.schedule(self._backlog, self._go_on)
             else:
                 self._backlog.schedule(self._go_on)
 
