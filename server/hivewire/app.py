@@ -35,17 +35,17 @@ from hivewire.transport.admission import Admission, check_budget
 from hivewire.transport.events import EventStreams
 from hivewire.transport.server import Server
 from hivewire.transport.sockets import Sockets
-from hivewire.welcome import Started, Tell, administrator, welcome
+from hivewire.welcome import Started, administrator, welcome
 from hivewire.workers import Workers
 
 Load = Callable[[], Settings]
 """Loads the settings again from the sources of the start."""
 
 
-def run(settings: Settings, load: Load, started: Tell, *, accept_loss: bool = False) -> None:
+def run(settings: Settings, load: Load, show: Callable[[Started], None], *, accept_loss: bool = False) -> None:
     """Serve until SIGTERM or SIGINT, then stop cleanly. SIGHUP loads the settings again. Raises StartError.
 
-    `accept_loss` serves a data file even if its last changes are known to be missing.
+    `show` prints the welcome. `accept_loss` serves a data file even if its last changes are known to be missing.
     """
     import uvloop  # here, so that importing this module needs no event loop of a certain kind
 
@@ -53,12 +53,12 @@ def run(settings: Settings, load: Load, started: Tell, *, accept_loss: bool = Fa
     port.raise_file_limit()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
-            runner.run(serve(settings, load, started, accept_loss=accept_loss))
+            runner.run(serve(settings, load, show, accept_loss=accept_loss))
         except asyncio.CancelledError:
             raise StartError("stopped during the start") from None
 
 
-async def serve(settings: Settings, load: Load, started: Tell, *, accept_loss: bool = False) -> None:
+async def serve(settings: Settings, load: Load, show: Callable[[Started], None], *, accept_loss: bool = False) -> None:
     """Run one gateway until it is stopped. All resources are closed, however it ends. Raises StartError."""
     async with contextlib.AsyncExitStack() as stack:
         port.stop_by_signal()
@@ -80,8 +80,8 @@ async def serve(settings: Settings, load: Load, started: Tell, *, accept_loss: b
         url = port.url_of(sock, settings.tls_certificate is not None)
         records = len(store.ledger.kind("configuration").live)
         login = administrator(store.users, settings.admin_login)
-        news = Started(url, store.address, login, password, records)
-        server.on_listening = partial(welcome, news, started)
+        started = Started(url, store.address, login, password, records)
+        server.on_listening = partial(welcome, started, show)
         try:
             await server.serve(sockets=[sock])
         finally:

@@ -1,4 +1,4 @@
-"""What the operator is told once the port is open."""
+"""What the operator sees once the port is open."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hivewire.telemetry import log
 
 
 class Started(Struct):
-    """The welcome for the operator once the port is open.
+    """What the welcome for the operator shows.
 
     `login` is that of an active administrator, None when there is none; `password` is set only when it was just
     generated.
@@ -31,11 +31,7 @@ def administrator(users: Users, preferred: str) -> str | None:
     return preferred if preferred in logins else next(iter(logins), None)
 
 
-Tell = Callable[[Started], None]
-"""Shows it, in whatever way the command was asked to."""
-
-
-def welcome(news: Started, tell: Tell) -> None:
-    """Log that the gateway has started, and tell the operator."""
-    log.info("started", url=news.url, data=news.data, configurations=news.records, version=version("hivewire"))
-    tell(news)
+def welcome(started: Started, show: Callable[[Started], None]) -> None:
+    """Log that the gateway has started, and show it to the operator."""
+    log.info("started", url=started.url, data=started.data, configurations=started.records, version=version("hivewire"))
+    show(started)

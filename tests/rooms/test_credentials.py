@@ -211,7 +211,7 @@ def test_secrets_are_compared_in_constant_time(place: Place, monkeypatch: pytest
         "session": lambda: place.sessions.verify(session, NOW),
         "server token": lambda: place.tokens.verify(KNOWN, NOW),
         "remembered": lambda: place.remembered.find("admin", "right"),
-        "client": lambda: tenants.prove("nobody", "secret"),
+        "client": lambda: tenants.authenticate("nobody", "secret"),
     }
     compared = []
     monkeypatch.setattr(hmac, "compare_digest", lambda *two: bool(compared.append(two)))

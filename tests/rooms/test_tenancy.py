@@ -218,20 +218,20 @@ async def test_a_client_is_authenticated_by_its_own_secret_only(world: World) ->
     await tenant(world, "t1")
     secret, other = await client(world, t1=["READ"]), await client(world, "other", t1=["READ"])
     tenants = world.services.tenants
-    proved = tenants.prove("sync", secret)
-    assert proved is not None
-    assert proved.id == "sync"
+    found = tenants.authenticate("sync", secret)
+    assert found is not None
+    assert found.id == "sync"
     for name, given in [
         ("sync", other),
         ("sync", ""),
         ("sync", secret + "x"),
-        ("sync", proved.content.secret_hash),
+        ("sync", found.content.secret_hash),
         ("sync", "é\ud800"),
         ("Sync", secret),
         ("nobody", secret),
         ("", ""),
     ]:
-        assert tenants.prove(name, given) is None
+        assert tenants.authenticate(name, given) is None
 
 
 async def test_an_index_that_is_loaded_knows_what_one_that_followed_knows(world: World) -> None:
@@ -246,10 +246,10 @@ async def test_an_index_that_is_loaded_knows_what_one_that_followed_knows(world:
     loaded.load()
     assert loaded.all() == world.services.tenants.all() == ["t1", "t3"]
     assert [found.id for found in loaded.clients()] == ["sync"]
-    proved = loaded.prove("sync", secret)
-    assert proved is not None
-    assert loaded.grants(proved) == {"t1": {READ}}
-    assert loaded.by_record_id(proved.record_id) is proved
+    found = loaded.authenticate("sync", secret)
+    assert found is not None
+    assert loaded.grants(found) == {"t1": {READ}}
+    assert loaded.by_record_id(found.record_id) is found
 
 
 # Tokens.

@@ -133,7 +133,7 @@ class Tenants:
             if self._tenants.get(tenant) == grant.tenant
         }
 
-    def prove(self, name: str, secret: str) -> ApiClient | None:
+    def authenticate(self, name: str, secret: str) -> ApiClient | None:
         """The client with this id and secret. An unknown id takes as long as a wrong secret."""
         client = self._clients.get(name)
         expected = client.content.secret_hash if client is not None else _NOBODY

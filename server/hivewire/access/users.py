@@ -116,8 +116,8 @@ class Users:
     ) -> Transaction:
         """The transaction that stores a user. Its description says what is new, for the audit."""
         encoded, former = msgspec.json.encode(content), self._by_login.get(login)
-        news = _news(former.content if former is not None else None, content)
-        return Transaction([Write(KIND, login, encoded, "application/json", news, preconditions)], author)
+        description = _describe(former.content if former is not None else None, content)
+        return Transaction([Write(KIND, login, encoded, "application/json", description, preconditions)], author)
 
     def logged_in(self, user: User) -> None:
         """Remember the time of a login."""
@@ -163,17 +163,17 @@ class Users:
             log.warning("last logins were not saved", reason=str(error))
 
 
-def _news(old: UserContent | None, new: UserContent) -> str | None:
+def _describe(old: UserContent | None, new: UserContent) -> str | None:
     """Such as `role admin, password`; neither a password nor data are in it."""
-    news = []
+    parts = []
     if old is None or old.role != new.role:
-        news.append(f"role {Role(new.role).name.lower()}")
+        parts.append(f"role {Role(new.role).name.lower()}")
     elif old.generation != new.generation:
-        news.append("tokens revoked")
+        parts.append("tokens revoked")
     if old is None or old.status != new.status:
-        news.append(f"status {Status(new.status).name.lower().replace('_', ' ')}")
+        parts.append(f"status {Status(new.status).name.lower().replace('_', ' ')}")
     if old is not None and old.password_hash != new.password_hash:
-        news.append("password")
+        parts.append("password")
     if old is not None and (old.data, old.intro_reviewed) != (new.data, new.intro_reviewed):
-        news.append("data")
-    return ", ".join(news) or None
+        parts.append("data")
+    return ", ".join(parts) or None

@@ -75,7 +75,7 @@ def get(services: Services, caller: Caller, request: ConfigurationGet) -> Reply 
     return found
 
 
-async def changed(services: Services, caller: Caller, request: ConfigurationGet) -> Change:
+async def get_change(services: Services, caller: Caller, request: ConfigurationGet) -> Change:
     """The change that a get requests, with any content. Raises as `get`, and NotFound for a delete."""
     name = _name(services, caller, request.name)
     found: Change | None

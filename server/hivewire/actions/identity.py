@@ -87,7 +87,7 @@ async def token(services: Services, caller: Caller, request: Token) -> Reply:
     if not login or not login.strip() or not password:
         raise InvalidParameters("Invalid or empty authorization request parameters")
     try:
-        user = await proved(services, caller.address, login, password)
+        user = await verify_password(services, caller.address, login, password)
     except Unavailable:
         raise
     except WireError as error:
@@ -104,7 +104,7 @@ async def token(services: Services, caller: Caller, request: Token) -> Reply:
     )
 
 
-async def proved(services: Services, address: str, login: str, password: str) -> User:
+async def verify_password(services: Services, address: str, login: str, password: str) -> User:
     """The user with this login and password. Raises WireError: wrong, locked, throttled, or too many at once."""
     _check_wait(services, login, address)
     user = services.users.by_login(login)

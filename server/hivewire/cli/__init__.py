@@ -46,7 +46,7 @@ COMMANDS = {
     ),
     "export": (
         "transfer:export",
-        "Write configurations as one JSON document: all that you may see, or those that match a PATTERN.",
+        "Write configurations as one JSON file: all that you may see, or those that match a PATTERN.",
     ),
     "import": ("transfer:import_", "Create and update the configurations in FILE; - is standard input."),
     "token": ("identity:token", "Create an access token and a refresh token, with some of your own rights."),

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import click
 
 from hivewire.cli import contents
-from hivewire.cli.errors import Refused, RemoteError
+from hivewire.cli.errors import RefusedByGateway, RemoteError
 from hivewire.cli.gateway import complete_names, connected, reach, token_option, url_option
 from hivewire.cli.output import (
     Columns,
@@ -128,7 +128,7 @@ def get(remote: Remote, name: str, form: str | None) -> None:
     except RemoteError as error:
         if error.code == 404 and _begins(remote, name):
             shows = f"  hivewire list {shlex.quote(printable(name) + '*')} shows the names that begin like this"
-            raise Refused(f"{on_one_line(str(error))}\n{shows}", error.code) from None
+            raise RefusedByGateway(f"{on_one_line(str(error))}\n{shows}", error.code) from None
         raise
     resource = reply["configuration"]
     if form not in (None, "value"):
@@ -260,18 +260,18 @@ def told_written(reply: dict[str, Any], form: str | None, how: str) -> None:
 
 
 def write(remote: Remote, action: str, **members: Any) -> dict[str, Any]:
-    """The reply to a write. Raises Refused with the reason."""
+    """The reply to a write. Raises RefusedByGateway with the reason."""
     with telling_why():
         return remote.request(action, **members)
 
 
 @contextmanager
 def telling_why() -> Iterator[None]:
-    """Turn a refused write into Refused with the reason."""
+    """Turn a refused write into RefusedByGateway with the reason."""
     try:
         yield
     except RemoteError as error:
-        raise Refused("\n".join(why(error)), error.code) from None
+        raise RefusedByGateway("\n".join(why(error)), error.code) from None
 
 
 def why(error: RemoteError) -> list[str]:

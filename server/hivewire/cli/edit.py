@@ -13,7 +13,7 @@ import msgspec
 
 from hivewire.cli import contents
 from hivewire.cli.configuration import description_option, name_argument, shown, telling_why, told_written, write
-from hivewire.cli.errors import BadInput, Refused, RemoteError, Unreachable
+from hivewire.cli.errors import BadInput, RefusedByGateway, RemoteError, Unreachable
 from hivewire.cli.export_format import label, read_json
 from hivewire.cli.gateway import connected, reach, token_option, url_option
 from hivewire.cli.output import in_words, output_option, printable, tell
@@ -58,8 +58,8 @@ def edit(remote: Remote, name: str, description: str | None, form: str | None) -
         with telling_why():
             asked = {"description": description, "contentType": content_type, "entityVersion": version}
             reply = remote.request("configuration/put", name=name, value=after, **asked)
-    except Refused as error:
-        raise Refused(f"{error.format_message()}\n  your text is in {file}", error.code) from None
+    except RefusedByGateway as error:
+        raise RefusedByGateway(f"{error.format_message()}\n  your text is in {file}", error.code) from None
     except Unreachable as error:
         raise Unreachable(f"{error}\n  your text is in {file}") from None
     place.unlink()

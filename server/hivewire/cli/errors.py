@@ -19,7 +19,7 @@ class RemoteError(Exception):
         self.reply = reply
 
 
-class Refused(click.ClickException):
+class RefusedByGateway(click.ClickException):
     """The same, with everything that helps the user. `code` is the gateway's."""
 
     def __init__(self, message: str, code: int) -> None:

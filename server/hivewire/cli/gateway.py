@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from hivewire.cli import profile as profiles
-from hivewire.cli.errors import BadAddress, Refused, RemoteError, Unreachable
+from hivewire.cli.errors import BadAddress, RefusedByGateway, RemoteError, Unreachable
 from hivewire.cli.profile import Profile, ProfileError
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class Access:
         Raises ClickException when there is no refresh token, or it is no longer valid.
         """
         if self.profile is None:
-            raise Refused(f"the gateway refused the token of --token or HIVEWIRE_TOKEN: {why}", 401)
+            raise RefusedByGateway(f"the gateway refused the token of --token or HIVEWIRE_TOKEN: {why}", 401)
         try:
             reply = remote.request("token/refresh", refreshToken=self.profile.refresh_token)
             self.token = reply["accessToken"]
@@ -88,7 +88,7 @@ class Access:
         except RemoteError as error:
             if error.code != 401:
                 raise
-            raise Refused(
+            raise RefusedByGateway(
                 f"the saved login is no longer valid ({error}): run {_login_command(remote.url)}", error.code
             ) from None
         self._remember(self.profile)

@@ -46,7 +46,7 @@ _NO_SCHEME = re.compile(r"([\w.-]+|\[[\da-fA-F:.]+\])(:\d+)?(/|$)")
 """Matches the start of an address without a scheme: a host, an optional port, an optional path."""
 
 _PROOFS = ("authenticate", "token", "token/refresh")
-"""Requests that prove who asks, so a new token does not help when they are refused."""
+"""Requests that authenticate the caller, so a new token does not help when they are refused."""
 
 _DEFAULT_PORTS = {"ws": 80, "wss": 443}
 

@@ -162,29 +162,29 @@ COLUMNS: Columns = {
 }
 
 
-def _welcome(news: Any) -> None:
+def _welcome(started: Any) -> None:
     """Print the addresses, the first commands to try, and the generated password, which is shown only here."""
     command = Path(sys.argv[0]).absolute()
     hivewire = shlex.quote(str(command)) if command.name == "hivewire" else f"{shlex.quote(sys.executable)} -m hivewire"
     if Path.cwd() in command.parents and command.name == "hivewire":
         hivewire = str(command.relative_to(Path.cwd()))
-    web = news.url.replace("http", "ws", 1)
+    web = started.url.replace("http", "ws", 1)
     lines = [
         "",
         f"Hivewire listens on  {web}/api/websocket",
-        f"                     {news.url}/api/rest",
-        f"Data                 {news.data} ({news.records} configurations)",
-        f"Administrator        {news.login or 'none is active; see hivewire user --help'}",
+        f"                     {started.url}/api/rest",
+        f"Data                 {started.data} ({started.records} configurations)",
+        f"Administrator        {started.login or 'none is active; see hivewire user --help'}",
     ]
-    if news.password is not None:
+    if started.password is not None:
         lines += [
-            f"Password             {news.password}",
+            f"Password             {started.password}",
             "                     (generated now and not shown again)",
         ]
     lines += [
         "",
         "Try it in another terminal:",
-        f"  {hivewire} login --url {news.url}" + (f" --login {news.login}" if news.login is not None else ""),
+        f"  {hivewire} login --url {started.url}" + (f" --login {started.login}" if started.login is not None else ""),
         f"  {hivewire} put limits.max 42",
         f"  {hivewire} get limits.max",
         "",

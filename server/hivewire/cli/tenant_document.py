@@ -11,7 +11,7 @@ import click
 import msgspec
 
 from hivewire.cli import plain
-from hivewire.cli.errors import BadInput, Refused, Unreachable
+from hivewire.cli.errors import BadInput, RefusedByGateway, Unreachable
 from hivewire.cli.gateway import access, token_option, url_option
 from hivewire.cli.output import (
     Columns,
@@ -121,7 +121,7 @@ def put(name: str, file: Path, overwrite: bool, form: str | None, url: str | Non
     based_on = time if type(time) is int and 0 <= time < 1 << 47 else 0
     answer = api.ask("PUT", "", data, None if overwrite else http_date(based_on))
     if answer.status == 412:
-        raise Refused(_conflict(api, name, file, based_on), answer.status)
+        raise RefusedByGateway(_conflict(api, name, file, based_on), answer.status)
     time = _json(_expected(answer).body).get("updatedTime")
     warnings = _warnings(answer)
     row = {"tenantId": name, "updatedTime": time, "warnings": warnings, "bytes": len(answer.body)}
@@ -280,7 +280,7 @@ def _read(file: Path) -> tuple[bytes, Document]:
 
 
 def _expected(answer: Answer) -> Answer:
-    """The answer, if it is 200. Raises Refused with the errors that the gateway reports."""
+    """The answer, if it is 200. Raises RefusedByGateway with the errors that the gateway reports."""
     if answer.status == 200:
         return answer
     try:
@@ -294,7 +294,7 @@ def _expected(answer: Answer) -> Answer:
         lines.append(f"  {each['errorCode']}  {on_one_line(each['errorMessage'])}")
     if len(found) > SHOWN:
         lines.append(f"  and {len(found) - SHOWN} more")
-    raise Refused("\n".join(lines), answer.status)
+    raise RefusedByGateway("\n".join(lines), answer.status)
 
 
 def _json(body: bytes) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from hivewire.cli.configuration import description_option, pages, patterns_argument, shown, why
-from hivewire.cli.errors import Refused, RemoteError, Unreachable
+from hivewire.cli.errors import RefusedByGateway, RemoteError, Unreachable
 from hivewire.cli.export_format import ImportEntry, label, parse, render
 from hivewire.cli.gateway import reach, token_option, url_option
 from hivewire.cli.output import (
@@ -353,7 +353,7 @@ def _write(remote: Remote, changes: list[Difference], common: dict[str, Any], re
             remote.request("configuration/transact", changes=batch)
         except RemoteError as error:
             lines = [*_refusal(error, batch), f"  {so_far}, {total - done:,} are not"]
-            raise Refused("\n".join(lines), error.code) from None
+            raise RefusedByGateway("\n".join(lines), error.code) from None
         except Unreachable as error:
             raise Unreachable(f"{error}\n  {unknown}") from None
         except KeyboardInterrupt:

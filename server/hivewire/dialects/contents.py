@@ -12,11 +12,11 @@ from urllib.parse import unquote
 
 from msgspec import Raw
 
-from hivewire.actions.configuration import changed, put_content
+from hivewire.actions.configuration import get_change, put_content
 from hivewire.http import body
 from hivewire.http.conditions import conditions_of
 from hivewire.http.cors import CORS
-from hivewire.http.peer import Admitted, admitted
+from hivewire.http.peer import Admitted, admit_request
 from hivewire.http.request import HttpRequest
 from hivewire.http.response import JSON, SANDBOX, Response
 from hivewire.http.routes import Context, Dialect, Route, overridden
@@ -33,7 +33,7 @@ CONTEXTS = ("api", "dh")
 
 def dialect(context: Context) -> Dialect:
     """`/configuration/{name}/content` of the REST API."""
-    contents, admit = Contents(context), partial(admitted, context.dispatcher)
+    contents, admit = Contents(context), partial(admit_request, context.dispatcher)
     rows = (("GET", ConfigurationGet, contents.get), ("PUT", ConfigurationPut, contents.put))
     routes = [
         Route(method, f"/{root}/rest/configuration/{{name}}/content", partial(admit, root, shape), page, shape)
@@ -53,7 +53,7 @@ class Contents:
 
     async def get(self, call: Admitted) -> Response:
         """The current content, or an earlier one by `entityVersion` or `revision`, with its type."""
-        found = await changed(self._services, call.caller, _asked(ConfigurationGet, call.request))
+        found = await get_change(self._services, call.caller, _asked(ConfigurationGet, call.request))
         tags = {"ETag": f'"{found.version}"', "Hivewire-Revision": str(found.revision)}
         return Response(200, memoryview(found.content or b""), found.content_type, tags | SANDBOX)
 

@@ -20,7 +20,7 @@ from hivewire.http import body
 from hivewire.http.body import ANONYMOUS_BODY
 from hivewire.http.conditions import conditions_of
 from hivewire.http.cors import CORS
-from hivewire.http.peer import Admitted, admitted
+from hivewire.http.peer import Admitted, admit_request
 from hivewire.http.request import HttpRequest
 from hivewire.http.response import JSON, Response
 from hivewire.http.routes import Context, Dialect, Route, overridden
@@ -139,12 +139,12 @@ class Rest:
         for row in rows:
             # A fixed word in the place of a name has only its own methods: GET of a name `transact` reads that name.
             also_name = "{" not in row.path and row.path.rpartition("/")[0] + "/{name}" in paths
-            admit, handle = partial(admitted, self._dispatcher, context, row.request), partial(self._answer, row)
+            admit, handle = partial(admit_request, self._dispatcher, context, row.request), partial(self._answer, row)
             stream: Route[Admitted] | None = None
             if row.stream is not None:
                 streamed = row._replace(request=row.stream)
                 # `EventSource` in browsers cannot set headers.
-                admit_stream = partial(admitted, self._dispatcher, context, row.stream, query_token=True)
+                admit_stream = partial(admit_request, self._dispatcher, context, row.stream, query_token=True)
                 stream = Route("GET", root + row.path, admit_stream, partial(self._follow, streamed), row.stream)
             yield Route(row.method, root + row.path, admit, handle, row.request, stream, also_name)
 

@@ -89,7 +89,7 @@ class TokenEndpoint:
         throttle, key = self._services.throttle, f"\0{name}"
         if known is not None and (wait := throttle.wait(key, address)):
             raise _too_often(wait, "too many wrong client secrets")
-        client = self._services.tenants.prove(name, secret)
+        client = self._services.tenants.authenticate(name, secret)
         if client is None:
             if known is not None:
                 throttle.fail(key, address)

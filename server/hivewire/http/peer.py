@@ -99,7 +99,7 @@ class Admitted(NamedTuple):
     caller: Caller
 
 
-async def admitted(
+async def admit_request(
     dispatcher: Dispatcher, context: str, wanted: type[Request], request: HttpRequest, query_token: bool = False
 ) -> Admitted:
     """The caller, if it has the right that an action needs. Raises WireError, as `caller_of_request`.

@@ -32,7 +32,7 @@ class Listener(Protocol):
         """Close the connection with one of our close codes."""
 
     def authenticated(self) -> None:
-        """The caller has proved an identity."""
+        """The caller has authenticated."""
 
     def suspend(self) -> None:
         """The identity is no longer valid. Nothing is pushed until the connection has another one."""

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 
 from hivewire.access.users import User
-from hivewire.actions.identity import proved
+from hivewire.actions.identity import verify_password
 from hivewire.dialects.properties.remembered import Remembered
 from hivewire.dialects.properties.server_tokens import ServerTokens, parse_keys, same
 from hivewire.dialects.properties.sessions import Sessions
@@ -187,8 +187,8 @@ class Credentials:
 
     async def _prove(self, address: str, login: str, password: str) -> User:
         before = self._services.users.by_login(login)
-        user = await proved(self._services, address, login, password)
-        if user is before:  # else it was changed meanwhile, and what was proved may be the password it had
+        user = await verify_password(self._services, address, login, password)
+        if user is before:  # else it was changed meanwhile, and what was verified may be the password it had
             self._remembered.remember(user, password)
         return user
 

@@ -17,7 +17,7 @@ REMEMBERED = 60_000
 """Milliseconds for which a verified password is cached."""
 
 
-class _Proved(Struct, gc=False):
+class _Verified(Struct, gc=False):
     mark: bytes
     user: User
     until: int
@@ -30,25 +30,25 @@ class Remembered:
         self._users = users
         self._now = now
         self._key = secrets.token_bytes(32)
-        self._proved: dict[str, _Proved] = {}
+        self._verified: dict[str, _Verified] = {}
 
     def find(self, login: str, password: str) -> User | None:
         """The user, if this password was verified within the last minute and the user has not changed since.
 
         Ask the throttle first: otherwise a caller that has to wait could continue to guess here.
         """
-        proved = self._proved.get(login)
-        if proved is None:
+        verified = self._verified.get(login)
+        if verified is None:
             return None
         # Every change of a user makes a new object: password, status, role.
-        if proved.until < self._now() or self._users.by_login(login) is not proved.user:
-            del self._proved[login]
+        if verified.until < self._now() or self._users.by_login(login) is not verified.user:
+            del self._verified[login]
             return None
-        return proved.user if hmac.compare_digest(proved.mark, self._mark(login, password)) else None
+        return verified.user if hmac.compare_digest(verified.mark, self._mark(login, password)) else None
 
     def remember(self, user: User, password: str) -> None:
         """Cache a password that was just verified."""
-        self._proved[user.login] = _Proved(self._mark(user.login, password), user, self._now() + REMEMBERED)
+        self._verified[user.login] = _Verified(self._mark(user.login, password), user, self._now() + REMEMBERED)
 
     def _mark(self, login: str, password: str) -> bytes:
         return hmac.digest(self._key, f"{len(login)}:{login}{password}".encode(), "sha256")
