@@ -36,7 +36,7 @@ class OnConnection:
 
     flow = SimpleNamespace(write_paused=False)
     anonymous = False
-    rests_until = 0.0
+    delayed_until = 0.0
 
     def __init__(self, app: Any) -> None:
         self._app = app

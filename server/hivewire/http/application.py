@@ -52,8 +52,8 @@ class Application:
         connection: HttpProtocol = scope["hivewire.connection"]
         if connection.flow.write_paused:
             await connection.flow.drain()
-        if connection.rests_until:
-            await connection.rested()
+        if connection.delayed_until:
+            await connection.wait_out_delay()
         request = HttpRequest(scope, receive)
         found = self._table.find(request.path)
         dialect = found[0][0].dialect if found else self._owner(request.path)
@@ -111,7 +111,7 @@ class Application:
         return response
 
     def _count(self, request: HttpRequest) -> None:
-        """Count a request without a valid token. Raises TooManyRequests; then the connection rests for a while.
+        """Count a request without a valid token. Raises TooManyRequests; then the next one is delayed.
 
         Refusing every request at once would cost nearly as much as answering it. Paths that are always served, probes,
         count by themselves.
@@ -122,7 +122,7 @@ class Application:
             (self._probes if probe else self._services.anonymous_rate).count(settings, address)
         except TooManyRequests:
             if not settings.trusts(request.address):  # a proxy's connection also carries requests of others
-                request.connection.rest()
+                request.connection.delay_next()
             if not probe:
                 raise
 

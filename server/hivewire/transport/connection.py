@@ -57,13 +57,13 @@ REQUEST_BYTES = 4 << 10
 _PATH = re.compile(rb"(?:https?://[^/]*)?(/[^?]*)", re.IGNORECASE)
 """The path in the target of a request (RFC 9112, section 3.2)."""
 
-REST_SECONDS = 1.0
+DELAY_SECONDS = 1.0
 """How long an anonymous connection is not served after a refusal because of `anonymous_rate`, on average."""
 
 
-def rest_seconds() -> float:
+def delay_seconds() -> float:
     """A random time, so that many connections do not continue at the same moment."""
-    return REST_SECONDS * random.uniform(0.5, 1.5)  # noqa: S311 - no secret
+    return DELAY_SECONDS * random.uniform(0.5, 1.5)  # noqa: S311 - no secret
 
 
 def peer_address(transport: asyncio.BaseTransport) -> str:
@@ -110,7 +110,7 @@ class HttpProtocol(HttpToolsProtocol):
         """Whether this connection has no login yet."""
         self.streaming = False
         """Whether the current answer is an event stream."""
-        self.rests_until = 0.0
+        self.delayed_until = 0.0
         """The time of the event loop before which no request is begun, because too many came without a token."""
         self._admitted = False
         self._spare = False
@@ -249,9 +249,9 @@ class HttpProtocol(HttpToolsProtocol):
             if self.flow.write_paused:
                 self._stall()
 
-    def rest(self) -> None:
+    def delay_next(self) -> None:
         """Delay the next request of this connection."""
-        self.rests_until = self.loop.time() + rest_seconds()
+        self.delayed_until = self.loop.time() + delay_seconds()
 
     def body_that_came(self, receive: Receive) -> bytes | None:
         """Take the body of a request, if all of it is here; None if it has to be received."""
@@ -262,10 +262,10 @@ class HttpProtocol(HttpToolsProtocol):
         cycle.body.clear()
         return body
 
-    async def rested(self) -> None:
+    async def wait_out_delay(self) -> None:
         """Return when the delay is over."""
-        await asyncio.sleep(self.rests_until - self.loop.time())
-        self.rests_until = 0.0
+        await asyncio.sleep(self.delayed_until - self.loop.time())
+        self.delayed_until = 0.0
 
     def _account(self) -> None:
         """Count the memory of an anonymous connection: the bytes of its requests, and its unread answers."""

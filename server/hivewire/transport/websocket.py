@@ -24,7 +24,7 @@ from hivewire.telemetry import log
 from hivewire.transport import frames
 from hivewire.transport.admission import Admission
 from hivewire.transport.back_pressure import PIECE, Backlog, Slices, Stall
-from hivewire.transport.connection import PORTION, peer_address, rest_seconds
+from hivewire.transport.connection import PORTION, delay_seconds, peer_address
 from hivewire.transport.frames import TEXT_HEADS, Close, Event, Failure, FrameReader, Ping, Rejected, text_head
 from hivewire_protocol.close import TABLE, Code
 from hivewire_protocol.codec import push
@@ -93,6 +93,7 @@ class WebSocket(asyncio.Protocol):
         "_admitted",
         "_backlog",
         "_close_timer",
+        "_delayed",
         "_draining",
         "_ending",
         "_loop",
@@ -100,7 +101,6 @@ class WebSocket(asyncio.Protocol):
         "_out_bytes",
         "_pong_due",
         "_reader",
-        "_resting",
         "_server_state",
         "_session",
         "_shared",
@@ -133,7 +133,7 @@ class WebSocket(asyncio.Protocol):
         self._reader = FrameReader(shared.settings.message_bytes)
         self._backlog = Backlog(transport, self._reader)
         self._ending: Close | Failure | Rejected | None = None  # closes the connection once all is answered
-        self._resting = False  # not read for a while, because too many requests came without a token
+        self._delayed = False  # not read for a while, because too many requests came without a token
         self._watched = self.anonymous  # whether `_account` has to run after each read
         # Writing.
         self._out: list[bytes] = []
@@ -249,7 +249,7 @@ class WebSocket(asyncio.Protocol):
                     receive(event)
                     if caller.failures and self._failed_too_often():
                         event = Rejected(Code.TOO_MANY_FAILURES)
-                    elif slice_ends is None or (monotonic() <= slice_ends and not self._resting):
+                    elif slice_ends is None or (monotonic() <= slice_ends and not self._delayed):
                         continue
                     else:
                         self._backlog.events = list(left)
@@ -263,19 +263,19 @@ class WebSocket(asyncio.Protocol):
             self.close(Code.INTERNAL_ERROR, "internal error")
 
     def _receive_anonymous(self, message: bytes) -> None:
-        """Carry out a request; after one that is refused because of `anonymous_rate` rest for a while.
+        """Carry out a request; after one that is refused because of `anonymous_rate` the next is delayed.
 
         Answering each of thousands with 429 would cost as much as answering them.
         """
         if not self.anonymous:  # an earlier message has logged in
             self._session.receive(message)
         elif not self._session.receive_anonymous(message):
-            self._resting = True
-            self._loop.call_later(rest_seconds(), self._rested)
+            self._delayed = True
+            self._loop.call_later(delay_seconds(), self._end_delay)
 
-    def _rested(self) -> None:
-        """Go on after a rest."""
-        self._resting = False
+    def _end_delay(self) -> None:
+        """Go on with what was delayed."""
+        self._delayed = False
         self._regulate()
         self._close_if_drained()
 
@@ -485,7 +485,7 @@ class WebSocket(asyncio.Protocol):
         return (
             self._stall is not None
             or self._ending is not None
-            or (self._resting and not self._draining)
+            or (self._delayed and not self._draining)
             or session.pending >= settings.pipeline
             or session.pending_bytes >= settings.message_bytes
         )
