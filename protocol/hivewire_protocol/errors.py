@@ -216,7 +216,7 @@ class TooLarge(WireError):
 
 
 class UnsupportedMediaType(WireError):
-    """The HTTP body has a type other than JSON."""
+    """The HTTP body has a type other than JSON, or is compressed."""
 
     code = 415
     text = "HTTP 415 Unsupported Media Type"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import socket
 from collections.abc import Callable, Iterator
@@ -29,7 +30,7 @@ from tests.gate.wire import (
     until,
     upgrade,
 )
-from tests.running import RunningGateway, Talk
+from tests.running import PASSWORD, RunningGateway, Talk
 
 MEBI = 1 << 20
 
@@ -790,6 +791,33 @@ def test_a_body_that_is_not_json_gets_415(shared_gateway: RunningGateway, admin_
     assert refused.status_code == 415
     words = f"HTTP 415 Unsupported Media Type: the body must be application/json, not {content_type}"
     assert refused.json() == {"error": 415, "message": words}
+
+
+def test_a_coded_body_gets_415(shared_gateway: RunningGateway, admin_token: str) -> None:
+    """In every dialect that does not inflate it, with its error document, and before the body is sent."""
+    with shared_gateway.http(admin_token) as admin:
+        admin.post("/tenant", json={"tenantId": "coded"})
+        client = admin.post("/client", json={"clientId": "coded", "tenants": {"coded": ["READ"]}}).json()
+    pair = "admin", PASSWORD
+    for method, path, auth in (
+        ("POST", "/api/rest/token", ""),
+        ("PUT", "/api/rest/configuration/coded", f"Bearer {admin_token}"),
+        ("PUT", "/api/rest/configuration/coded/content", f"Bearer {admin_token}"),
+        ("POST", "/oauth/token", basic("coded", client["clientSecret"])),
+        ("PUT", "/@api/deki/site/properties/coded?abort=never", basic(*pair)),
+        ("PUT", "/@api/deki/site/properties", basic(*pair)),
+    ):
+        lines = [f"{method} {path} HTTP/1.1", "Host: g", "Content-Encoding: gzip", "Content-Length: 100"]
+        with dial(shared_gateway) as wire:
+            wire.send("\r\n".join([*lines, *([f"Authorization: {auth}"] if auth else []), "", ""]).encode())
+            status, headers = wire.head()
+            assert (status, headers["connection"]) == (415, "close"), path
+            assert b"Content-Encoding is not supported here" in wire.read(int(headers["content-length"])), path
+
+
+def basic(login: str, password: str) -> str:
+    """The header that has them."""
+    return f"Basic {base64.b64encode(f'{login}:{password}'.encode()).decode()}"
 
 
 @pytest.mark.parametrize("content_type", [None, "application/json", "Application/JSON; charset=utf-8"])

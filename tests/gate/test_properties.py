@@ -811,24 +811,6 @@ def test_a_client_that_waits_for_100_is_answered_first(gateway: RunningGateway) 
                 assert wire.head()[0] == 200
 
 
-@pytest.mark.parametrize(("coding", "status"), [("gzip", 415), ("br", 415), ("identity", 200), ("Identity", 200)])
-def test_a_content_is_taken_as_it_is(site: httpx.Client, coding: str, status: int) -> None:
-    """A content with a `Content-Encoding` other than identity gets 415 (section 11, row 19)."""
-    answer = site.put(at(fresh()), params={"abort": "never"}, content=b"x", headers={"Content-Encoding": coding})
-    assert answer.status_code == status
-
-
-def test_a_content_is_not_coded_for_its_transfer(gateway: RunningGateway) -> None:
-    """Chunked is the only transfer encoding; others would be stored as they were sent."""
-    pair = base64.b64encode(f"admin:{PASSWORD}".encode()).decode()
-    with dial(gateway) as wire:
-        wire.send(
-            f"PUT /@api/deki/{at(fresh())}?abort=never HTTP/1.1\r\nHost: g\r\nAuthorization: Basic {pair}\r\n"
-            "Transfer-Encoding: gzip, chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n".encode()
-        )
-        assert wire.head()[0] == 415
-
-
 def test_texts_are_shown_up_to_the_cutoff(site: httpx.Client) -> None:
     """Section 5: under 2048 bytes; `contentcutoff=n` up to n bytes, in lists and in info."""
     sizes = dict(zip(sorted(fresh() for _ in range(3)), (2_047, 2_048, 5_000), strict=True))

@@ -23,7 +23,7 @@ from hivewire.http.routes import Context, Dialect, Route, overridden
 from hivewire.resources import ResourceReply
 from hivewire_protocol import coercion
 from hivewire_protocol.encoding import encode
-from hivewire_protocol.errors import InvalidParameters, UnsupportedMediaType
+from hivewire_protocol.errors import InvalidParameters
 from hivewire_protocol.messages import Request
 from hivewire_protocol.nouns.configuration import ConfigurationGet, ConfigurationPut
 from hivewire_protocol.properties.contents import BINARY
@@ -62,8 +62,6 @@ class Contents:
         request = call.request
         asked = _asked(ConfigurationPut, request)
         asked.contentType = request.headers.get("content-type") or BINARY
-        if request.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
-            raise UnsupportedMediaType("Content-Encoding is not supported here; send the content unencoded")
         content = await body.read(request, self._admission, self._services.settings.property_bytes)
         self._dispatcher.admit(call.caller, ConfigurationPut)  # the right may have ended while the body arrived
         pending = put_content(self._services, call.caller, asked, content)

@@ -13,11 +13,9 @@ from urllib.parse import unquote
 
 from msgspec import Raw
 
-from hivewire.access.identity import ANONYMOUS
 from hivewire.actions import user
 from hivewire.caller import Caller
 from hivewire.http import body
-from hivewire.http.body import ANONYMOUS_BODY
 from hivewire.http.conditions import conditions_of
 from hivewire.http.cors import CORS
 from hivewire.http.peer import Admitted, admit_request
@@ -183,15 +181,11 @@ class Rest:
         except UnicodeDecodeError:
             raise InvalidParameters(f"{InvalidParameters.text}: the path is not UTF-8") from None
 
-    def _limit(self, caller: Caller) -> int:
-        limit = self._services.settings.message_bytes
-        return min(limit, ANONYMOUS_BODY) if caller.identity is ANONYMOUS else limit
-
     async def _body(self, row: Row, call: Admitted) -> dict[str, Raw]:
         if row.method not in METHODS_WITH_BODY:
             return {}
         request = call.request
-        data = await body.read(request, self._admission, self._limit(call.caller))
+        data = await body.read(request, self._admission, self._services.settings.message_bytes)
         if not data.strip():
             if row.method == "DELETE":
                 return {}

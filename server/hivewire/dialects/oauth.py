@@ -28,6 +28,7 @@ from hivewire_protocol.errors import (
     TooManyAttempts,
     TooManyRequests,
     Unavailable,
+    UnsupportedMediaType,
 )
 from hivewire_protocol.nouns.identity import AccessTokenReply, Token, TokenRefresh, TokensReply
 from hivewire_protocol.permissions import Permission
@@ -210,7 +211,7 @@ def _refused(error: Exception) -> TokenRefused:
         return TokenRefused("temporarily_unavailable", str(error), 429)
     if isinstance(error, Unavailable):
         return TokenRefused("temporarily_unavailable", str(error), 503)
-    if isinstance(error, TooLarge | RequestTimeout):
+    if isinstance(error, TooLarge | RequestTimeout | UnsupportedMediaType):
         return TokenRefused("invalid_request", str(error), error.code)
     if isinstance(error, InvalidParameters):
         return TokenRefused("invalid_request", str(error))

@@ -1,4 +1,7 @@
-"""Reading the body of an HTTP request: bounded in bytes and time, and counted in the budget of all connections."""
+"""Reading the body of an HTTP request: bounded in bytes and time, and counted in the budget of all connections.
+
+Dialects call `read`. One that takes gzip, or works with the body for long, uses `Body`.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from typing import Any
 from hivewire.http.request import HttpRequest
 from hivewire.transport.admission import Admission
 from hivewire.transport.connection import LINGER_SECONDS
-from hivewire_protocol.errors import RequestTimeout, TooLarge
+from hivewire_protocol.errors import RequestTimeout, TooLarge, UnsupportedMediaType
 
 THROWN_AWAY = 16 << 20
 """Bytes beyond the limit that are read and discarded: a client that still sends when the connection closes never
@@ -17,6 +20,9 @@ reads the 413."""
 
 ANONYMOUS_BODY = 128 << 10
 """Largest body of a caller without a token: enough to ask for one."""
+
+CODED = "Content-Encoding is not supported here, nor a Transfer-Encoding other than chunked; send the body as it is"
+"""The text of the 415 for a body that is coded."""
 
 INFLATE = 256 << 10
 """Bytes that are decompressed at a time."""
@@ -34,29 +40,33 @@ class NotGzip(Exception):
 
 
 def coding_of(request: HttpRequest) -> str | None:
-    """How the body is coded: `identity`, `gzip`, or None for any other coding."""
+    """How the body is coded: `identity`, `gzip`, or None for any other coding, also one for its transfer alone."""
+    if request.headers.get("transfer-encoding", "chunked").strip().lower() != "chunked":
+        return None
     coding = ",".join(request.all("content-encoding")).strip().lower()
     return {"": "identity", "identity": "identity", "gzip": "gzip", "x-gzip": "gzip"}.get(coding)
 
 
 class Body:
-    """The whole body, of fixed length or chunked, decompressed where it is `gzip`.
+    """The whole body, of fixed length or chunked, decompressed where its `coding` is `gzip`.
 
-    What it holds is drawn from the budget until `free`. `limit` is in bytes after decompression, and nothing beyond it
-    is ever decompressed.
+    A body in a coding that is not known (None) is read as it was sent, and left to the caller to refuse. What it holds
+    is drawn from the budget until `free`. `limit` is in bytes after decompression, and nothing beyond it is ever
+    decompressed.
 
     Reading raises TooLarge, RequestTimeout, NotGzip, ClientGone, and Unavailable when unfinished bodies and messages
     hold too much already.
     """
 
-    def __init__(self, request: HttpRequest, admission: Admission, limit: int, *, gzip: bool = False) -> None:
+    def __init__(self, request: HttpRequest, admission: Admission, limit: int) -> None:
+        self.coding = coding_of(request)
         self._request = request
         self._admission = admission
         self._limit = limit
         self._data = bytearray()
         self._drawn = 0
         self._members = 0
-        self._inflate = _member() if gzip else None
+        self._inflate = _member() if self.coding == "gzip" else None
 
     async def read(self) -> bytes:
         """The whole body. After an error nothing of it counts in the budget."""
@@ -154,7 +164,15 @@ def _member() -> Any:
 
 
 async def read(request: HttpRequest, admission: Admission, limit: int) -> bytes:
-    """The whole body, not counted in the budget. Raises as `Body`."""
+    """The whole body, returned to the budget when it is complete. Of an unknown caller it may have `ANONYMOUS_BODY`.
+
+    Raises as `Body`, and UnsupportedMediaType for a coded body before anything of it is read.
+    """
+    headers = request.headers
+    if ("content-encoding" in headers or "transfer-encoding" in headers) and coding_of(request) != "identity":
+        raise UnsupportedMediaType(CODED)
+    if not request.proven and limit > ANONYMOUS_BODY:
+        limit = ANONYMOUS_BODY
     came = request.connection.body_that_came(request.receive)
     if came is not None:  # with the head, as nearly all do
         if len(came) > limit:

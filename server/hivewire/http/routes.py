@@ -90,7 +90,7 @@ class Dialect(Struct):
     - `prefixes` are the paths that are the dialect's even where no route is, `unknown_path` is the text of the 404
       there, and `count_unknown` whether it counts in the metrics;
     - `method` tells the method that counts, and `options` whether OPTIONS is answered everywhere;
-    - paths in `always` are served when no place is left and when strangers ask too often, because balancers and
+    - paths in `always` are served when no place is left and when anonymous callers ask too often, because balancers and
       operators need them most then;
     - `headers` are on every answer (`head` is the same, encoded), and `finish` may add others for a request.
     """

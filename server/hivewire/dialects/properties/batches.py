@@ -6,7 +6,6 @@ import asyncio
 from typing import NamedTuple
 
 from hivewire.dialects.properties.calls import PropertyCall
-from hivewire.dialects.properties.content import content_of
 from hivewire.dialects.properties.credentials import SiteCaller
 from hivewire.dialects.properties.listing import FEW, TOGETHER, listing
 from hivewire.dialects.properties.store import EtagCondition, PropertyStore, Seen
@@ -48,7 +47,7 @@ class Batches:
         if content_type.partition(";")[0].strip().lower() not in ("application/xml", "text/xml"):
             raise InvalidParameters("A batch is application/xml or text/xml")
         charset = charset_of(content_type) if "charset" in content_type.lower() else None
-        data = await content_of(call, self._admission)
+        data = await call.body(self._admission)
         if len(data) <= LARGE_BATCH:
             outcomes = await self._write_batch(read_batch(data, charset), call.who)
         elif self._waiting >= WAITING_BATCHES:

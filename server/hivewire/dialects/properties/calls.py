@@ -6,12 +6,14 @@ from collections.abc import Set
 from urllib.parse import parse_qsl
 
 from hivewire.dialects.properties.credentials import Asked, Credentials, SiteCaller, is_foreign
+from hivewire.http import body
 from hivewire.http.peer import origin_of
 from hivewire.http.request import HttpRequest
 from hivewire.http.response import Response
 from hivewire.resources import KIND
 from hivewire.services import Services
-from hivewire_protocol.errors import AccessDenied, InvalidParameters, WireError
+from hivewire.transport.admission import Admission
+from hivewire_protocol.errors import AccessDenied, InvalidParameters, NotImplementedHere, WireError
 from hivewire_protocol.properties.contents import INLINE
 from hivewire_protocol.properties.elements import error_element
 from hivewire_protocol.properties.etags import effective_etag
@@ -95,6 +97,12 @@ class PropertyCall:
     def etag(self) -> str | None:
         """The effective etag."""
         return effective_etag(self.headers.get("etag"), self.query.get("etag"))
+
+    async def body(self, admission: Admission) -> bytes:
+        """The body of a write, byte for byte: a content, or a batch. Raises WireError."""
+        if self.query.get("dream.in.format") in ("json", "php"):
+            raise NotImplementedHere
+        return await body.read(self.request, admission, admission.settings.property_bytes)
 
     def answer(self, root: Node, status: int = 200, **headers: str) -> Response:
         """A document in the requested format."""

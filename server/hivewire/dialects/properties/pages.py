@@ -7,7 +7,6 @@ import http.cookies
 from urllib.parse import urlsplit
 
 from hivewire.dialects.properties.calls import PropertyCall, PropertyCallers
-from hivewire.dialects.properties.content import content_of
 from hivewire.dialects.properties.credentials import COOKIE
 from hivewire.dialects.properties.listing import FEW, listing
 from hivewire.dialects.properties.store import EtagCondition, PropertyStore
@@ -94,7 +93,7 @@ class PropertyPages:
         rule = rules[abort_of(call.query.get("abort", default))]
         description = checked_description(call.text("description")) or None
         content_type = checked_media_type(call.headers.get("content-type") or BINARY)
-        content = await content_of(call, self._admission)
+        content = await call.body(self._admission)
         condition = EtagCondition(rule, call.etag(), self._services.settings.property_count)
         write = Write(KIND, name, content, content_type, description, (condition,))
         change = await self._store.commit(write, call.who)

@@ -11,7 +11,7 @@ from urllib.parse import unquote
 from hivewire.access.identity import Identity
 from hivewire.dispatch import Dispatcher
 from hivewire.documents import Saver
-from hivewire.http.body import Body, NotGzip, coding_of
+from hivewire.http.body import Body, NotGzip
 from hivewire.http.peer import caller_of_request
 from hivewire.http.request import HttpRequest
 from hivewire.http.response import JSON
@@ -75,8 +75,7 @@ async def read_body(request: HttpRequest, admission: Admission, limit: int) -> A
     A body in an unknown coding is read too, because its size is checked before its type (section 10). Raises TooLarge,
     UnsupportedMediaType, NotJson for invalid gzip, RequestTimeout and Unavailable.
     """
-    coding = coding_of(request)
-    body = Body(request, admission, limit, gzip=coding == "gzip")
+    body = Body(request, admission, limit)
     try:
         data = await body.read()
     except wire.TooLarge:
@@ -84,7 +83,7 @@ async def read_body(request: HttpRequest, admission: Admission, limit: int) -> A
     except NotGzip as error:
         raise NotJson(f"The request body {error}") from None
     try:
-        if request.media_type() != JSON or coding is None:
+        if request.media_type() != JSON or body.coding is None:
             raise UnsupportedMediaType
         yield data
     finally:
