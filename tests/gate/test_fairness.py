@@ -21,7 +21,7 @@ from hivewire.http.routes import Context
 from hivewire.transport.admission import Admission
 from hivewire.transport.events import EventStreams
 from hivewire_protocol.properties import elements
-from hivewire_protocol.properties.batches import BatchEntry
+from hivewire_protocol.properties.batches import BatchEntry, read_batch
 from hivewire_protocol.properties.markup import Node
 from tests.world import World
 
@@ -137,18 +137,17 @@ async def test_a_long_batch_is_done_in_slices(
     """It is parsed in another thread, and a short request that comes after it is answered before it."""
     parsed_in: list[int] = []
     order: list[str] = []
-    read = batches.read_batch
 
-    def read_batch(data: bytes, charset: str | None) -> list[BatchEntry]:
+    def read(data: bytes, charset: str | None) -> list[BatchEntry]:
         parsed_in.append(threading.get_ident())
-        return read(data, charset)
+        return read_batch(data, charset)
 
     async def ask(method: str, path: str, **options: Any) -> httpx.Response:
         answer = await site.request(method, path, **options)
         order.append(path)
         return answer
 
-    monkeypatch.setattr(batches, "read_batch", read_batch)
+    monkeypatch.setattr(batches, "read_batch", read)
     inner = "" if deleting else '<contents type="text/plain">new</contents>'
     entries = "".join(f'<property name="{"p" if deleting else "n"}.{n}">{inner}</property>' for n in range(MANY))
     async with rendered_in_each_iteration(monkeypatch) as counts:

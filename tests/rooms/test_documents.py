@@ -12,7 +12,7 @@ from hivewire import documents, slices
 from hivewire.access.tenants import DOCUMENT
 from hivewire.documents import Documents, Saver, Stored
 from hivewire.ledger.ledger import Ledger
-from hivewire.ledger.pending import PendingWrite
+from hivewire.ledger.pending import PendingWrite, commit
 from hivewire.ledger.records import Change, Transaction, Write
 from hivewire_protocol.errors import Unavailable
 from hivewire_protocol.tenant.dates import http_date
@@ -49,7 +49,6 @@ async def put(
 
 def interrupt(monkeypatch: pytest.MonkeyPatch, between: list[Transaction]) -> None:
     """Have each of these written right before what is committed next."""
-    commit = documents.commit
 
     async def late(ledger: Ledger, pending: PendingWrite[Stored]) -> Stored:
         if between:
