@@ -16,22 +16,16 @@ from hivewire import actions
 from hivewire.access.identity import Identity
 from hivewire.access.passwords import Passwords
 from hivewire.access.tenants import Tenants
-from hivewire.access.throttle import Throttle
-from hivewire.access.tokens import ACCESS, Claims, Key, Tokens
+from hivewire.access.tokens import ACCESS, Claims, Key
 from hivewire.access.users import UserContent, Users
 from hivewire.caller import Caller
 from hivewire.dispatch import Dispatcher
-from hivewire.documents import Documents
-from hivewire.hub.hub import Hub
 from hivewire.ledger.engines.memory import MemoryJournal
 from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.records import Transaction, Write
-from hivewire.resources import Resources
-from hivewire.services import Services, now
+from hivewire.services import now, wire
 from hivewire.session import Session
 from hivewire.settings import Settings
-from hivewire.telemetry import Telemetry
-from hivewire.workers import Workers
 from hivewire_protocol.errors import WireError
 from hivewire_protocol.messages import Request
 from hivewire_protocol.nouns.configuration import TEXT
@@ -44,6 +38,7 @@ NOW = 1_772_357_400_123
 """2026-03-01T09:30:00.123, when the world begins."""
 
 HOUR = 3_600_000
+LIFETIMES = {"access_token_lifetime": 3_600, "refresh_token_lifetime": 36_000}
 ALL = sum(1 << permission for permission in Permission)
 ADMIN, JOHN, LOCKED, BOUND, HELPER = 1, 2, 3, 4, 5
 
@@ -79,30 +74,19 @@ class World:
         self.journal = journal or MemoryJournal()
         self.clock = clock or Clock()
         self.unexpected: list[BaseException] = []
-        settings, telemetry = Settings(**changed), Telemetry()
         self.ledger = Ledger(self.journal, self.clock)
-        telemetry.on_failure = self.ledger.audit.failed
-        self.users, self.tenants = Users(self.ledger), Tenants(self.ledger)
-        self.passwords = Passwords(1, HASHER)
-        self.tokens = Tokens(Key("x" * 32, "utf8"), self.users, self.tenants, HOUR, 10 * HOUR)
-        self.hub = Hub(
-            self.ledger, self.tokens, settings.conflate_after, lambda where, error: self.unexpected.append(error)
-        )
-        workers = Workers()
-        self.services = Services(
-            settings,
+        self.users, self.tenants, self.passwords = Users(self.ledger), Tenants(self.ledger), Passwords(1, HASHER)
+        self.services = wire(
+            Settings(**LIFETIMES | changed),
             self.ledger,
             self.users,
-            self.tokens,
-            self.passwords,
-            Throttle(self.clock),
-            telemetry,
-            self.hub,
             self.tenants,
-            Resources(self.ledger),
-            workers,
-            Documents(self.ledger, self.tenants, workers, settings),
+            self.passwords,
+            Key("x" * 32, "utf8"),
+            clock=self.clock,
+            unexpected=lambda where, error: self.unexpected.append(error),
         )
+        self.tokens, self.hub = self.services.tokens, self.services.hub
         self.dispatcher = Dispatcher(self.services, actions.READS, actions.WRITES)
         self.admin = Caller("10.0.0.1", "h")
 

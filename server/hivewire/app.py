@@ -1,7 +1,7 @@
 """Wiring: builds the components, starts them in order, and closes them in the reverse order.
 
 A component owns its background tasks, metrics and open resources: `start()`, `async close()` and `gauges()`. To
-add one, build it below and put it into the tuple in `serve`.
+add one, build it below, or in `services.py` if handlers use it, and put it into the tuple in `serve`.
 """
 
 from __future__ import annotations
@@ -14,21 +14,16 @@ from functools import partial
 
 from hivewire import actions
 from hivewire.access import bootstrap
-from hivewire.access.throttle import Throttle
-from hivewire.access.tokens import Key, Tokens
 from hivewire.component import Component
 from hivewire.dialects import DIALECTS
 from hivewire.dispatch import Dispatcher
-from hivewire.documents import Documents
 from hivewire.http.application import Application
 from hivewire.http.peer import caller_of
 from hivewire.http.routes import Context
-from hivewire.hub.hub import Hub
 from hivewire.reload import Reloader
-from hivewire.resources import Resources
-from hivewire.services import Services, elapsed
+from hivewire.services import wire
 from hivewire.settings import Settings, StartError
-from hivewire.store import Store, open_store
+from hivewire.store import open_store
 from hivewire.telemetry import Telemetry, configure_logging, log
 from hivewire.transport import server as port
 from hivewire.transport.admission import Admission, check_budget
@@ -36,7 +31,6 @@ from hivewire.transport.events import EventStreams
 from hivewire.transport.server import Server
 from hivewire.transport.sockets import Sockets
 from hivewire.welcome import Started, administrator, welcome
-from hivewire.workers import Workers
 
 Load = Callable[[], Settings]
 """Loads the settings again from the sources of the start."""
@@ -67,7 +61,8 @@ async def serve(settings: Settings, load: Load, show: Callable[[Started], None],
         stack.callback(sock.close)
         store = await open_store(settings, stack, accept_loss=accept_loss)
         await bootstrap.write_secret(settings, store.ledger)
-        services = _services(settings, store, bootstrap.signing_key(settings, store.ledger))
+        key = bootstrap.signing_key(settings, store.ledger)
+        services = wire(settings, store.ledger, store.users, store.tenants, store.passwords, key)
         services.tokens.previous = bootstrap.previous_key(settings, store.ledger)
         server = _server(Dispatcher(services, actions.READS, actions.WRITES))
         for component in (services.workers, store.ledger, store.users, services.hub, server):
@@ -93,29 +88,6 @@ def check(settings: Settings) -> None:
     bootstrap.check_secret(settings)
     port.check_tls(settings)
     check_budget(settings)
-
-
-def _services(settings: Settings, store: Store, key: Key) -> Services:
-    access, refresh = settings.access_token_lifetime * 1_000, settings.refresh_token_lifetime * 1_000
-    tokens = Tokens(key, store.users, store.tenants, access, refresh)
-    telemetry, workers = Telemetry(), Workers()
-    store.ledger.measure(telemetry.committed)
-    telemetry.on_failure = store.ledger.audit.failed
-    hub = Hub(store.ledger, tokens, settings.conflate_after, telemetry.unexpected, settings.bookmark_seconds)
-    return Services(
-        settings,
-        store.ledger,
-        store.users,
-        tokens,
-        store.passwords,
-        Throttle(elapsed),
-        telemetry,
-        hub,
-        store.tenants,
-        Resources(store.ledger),
-        workers,
-        Documents(store.ledger, store.tenants, workers, settings),
-    )
 
 
 def _server(dispatcher: Dispatcher) -> Server:

@@ -1,15 +1,16 @@
-"""Everything that handlers may use."""
+"""Everything that handlers may use, and the one function that wires it, for a gateway and for tests."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from msgspec import Struct, field
 
 from hivewire.access.passwords import Passwords
 from hivewire.access.tenants import Tenants
 from hivewire.access.throttle import AnonymousRate, Throttle
-from hivewire.access.tokens import Tokens
+from hivewire.access.tokens import Key, Tokens
 from hivewire.access.users import Users
 from hivewire.documents import Documents
 from hivewire.hub.hub import Hub
@@ -20,7 +21,17 @@ from hivewire.telemetry import Telemetry
 from hivewire.workers import Workers
 
 
-class Services(Struct):
+def now() -> int:
+    """Milliseconds since 1970."""
+    return time.time_ns() // 1_000_000
+
+
+def elapsed() -> int:
+    """Milliseconds of the monotonic clock, for durations, not for the time of day."""
+    return time.monotonic_ns() // 1_000_000
+
+
+class Services(Struct, kw_only=True):
     """The services that actions use."""
 
     settings: Settings
@@ -38,11 +49,38 @@ class Services(Struct):
     anonymous_rate: AnonymousRate = field(default_factory=lambda: AnonymousRate(time.monotonic))
 
 
-def now() -> int:
-    """Milliseconds since 1970."""
-    return time.time_ns() // 1_000_000
+def wire(
+    settings: Settings,
+    ledger: Ledger,
+    users: Users,
+    tenants: Tenants,
+    passwords: Passwords,
+    key: Key,
+    *,
+    clock: Callable[[], int] = elapsed,
+    unexpected: Callable[[str, BaseException], None] | None = None,
+) -> Services:
+    """Build what handlers use over an open store. `key` signs tokens.
 
-
-def elapsed() -> int:
-    """Milliseconds of the monotonic clock, for durations, not for the time of day."""
-    return time.monotonic_ns() // 1_000_000
+    `clock` gives milliseconds for the throttle. `unexpected` is called with bugs that the hub
+    meets; by default they are logged.
+    """
+    access, refresh = settings.access_token_lifetime * 1_000, settings.refresh_token_lifetime * 1_000
+    tokens = Tokens(key, users, tenants, access, refresh)
+    telemetry, workers = Telemetry(), Workers()
+    ledger.measure(telemetry.committed)
+    telemetry.on_failure = ledger.audit.failed
+    return Services(
+        settings=settings,
+        ledger=ledger,
+        users=users,
+        tokens=tokens,
+        passwords=passwords,
+        throttle=Throttle(clock),
+        telemetry=telemetry,
+        hub=Hub(ledger, tokens, settings.conflate_after, unexpected or telemetry.unexpected, settings.bookmark_seconds),
+        tenants=tenants,
+        resources=Resources(ledger),
+        workers=workers,
+        documents=Documents(ledger, tenants, workers, settings),
+    )

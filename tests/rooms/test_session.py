@@ -14,20 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tests.world
-from hivewire import actions
 from hivewire.access.identity import ANONYMOUS, Identity
-from hivewire.access.passwords import Passwords
-from hivewire.access.throttle import Throttle
 from hivewire.access.tokens import Claims
-from hivewire.access.users import UserContent, Users
+from hivewire.access.users import UserContent
 from hivewire.caller import Caller
-from hivewire.dispatch import Dispatcher
 from hivewire.ledger.engines.memory import MemoryJournal
-from hivewire.ledger.ledger import Ledger
-from hivewire.services import Services, now
+from hivewire.services import now
 from hivewire.session import Session
-from hivewire.settings import Settings
-from hivewire.telemetry import Telemetry
 from hivewire_protocol.catalogue import REQUESTS
 from hivewire_protocol.errors import WireError
 from hivewire_protocol.nouns.user import Role, Status
@@ -600,34 +593,11 @@ async def test_a_request_before_the_login_makes_no_queue(world: World) -> None:
     assert session._line is None
 
 
-async def test_a_long_line_of_waiting_requests_is_worked_off_to_the_end() -> None:
+async def test_a_long_line_of_waiting_requests_is_worked_off_to_the_end(world: World) -> None:
     """Thousands of requests behind a login are all answered in short slices, and the owner is notified."""
-    ledger = Ledger(MemoryJournal(), lambda: 1)
-    await ledger.open()
-    none: Any = None
-    telemetry = Telemetry()
-    services = Services(
-        Settings(),
-        ledger,
-        Users(ledger),
-        none,
-        Passwords(),
-        Throttle(lambda: 1),
-        telemetry,
-        none,
-        none,
-        none,
-        none,
-        none,
-    )
     sent: list[bytes] = []
     heard: list[int] = []
-    session = Session(
-        Dispatcher(services, actions.READS, actions.WRITES),
-        Caller("a", "h"),
-        sent.append,
-        lambda: heard.append(session.pending),
-    )
+    session = Session(world.dispatcher, Caller("a", "h"), sent.append, lambda: heard.append(session.pending))
     session.receive(b'{"action":"token","login":"nobody","password":"nothing"}')
     for _ in range(20_000):
         session.receive(b'{"action":"server/info"}')
@@ -635,8 +605,6 @@ async def test_a_long_line_of_waiting_requests_is_worked_off_to_the_end() -> Non
         while session.pending:
             await asyncio.sleep(0)
     assert (len(sent), heard[-1]) == (20_001, 0)
-    await ledger.close()
-    services.passwords.close()
 
 
 @pytest.mark.parametrize(
