@@ -219,8 +219,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     connections: Annotated[
         _Count,
         _says(
-            "Maximum number of open connections. Above it, the connection gives way on which nobody has logged in for "
-            "longest; 16 further ones are served health checks and metrics.",
+            "Maximum number of open connections. Above it, the oldest connection without a login is closed; "
+            "16 further ones are served health checks and metrics.",
             reload=True,
         ),
     ] = 20_000

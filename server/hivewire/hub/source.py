@@ -25,7 +25,7 @@ Row: TypeAlias = tuple[str, int, Any]
 
 
 class NotCovered(Exception):
-    """The log of a source does not reach back so far (any more)."""
+    """The log of a source does not reach back so far."""
 
 
 class Topic(NamedTuple):

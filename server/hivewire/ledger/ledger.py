@@ -29,10 +29,10 @@ STALL_SECONDS = 5.0
 """Time without an answer of the storage after which its writers are told and writes are refused."""
 
 WATCHES = 10
-"""How many times within that time it is looked whether the storage answers."""
+"""Checks of whether the storage answers, within that time."""
 
 COMPACT_SECONDS = 5.0
-"""Interval between two looks at what need not be kept any more."""
+"""Interval of removing changes that are no longer needed."""
 
 COMPACT_REST = 9
 """A sweep pauses nine times as long as it works, so that it takes a tenth of the disk at most."""
@@ -42,8 +42,8 @@ class Ledger(State):
     """Everything that is kept. Reads are plain calls and never wait; writes go through `submit` or `commit`.
 
     `now` gives milliseconds since 1970. `max_waiting` bounds the bytes that wait for the storage. `compact_seconds` is
-    the interval in which it looks for what need not be kept any more. `stall_seconds` is how long the storage may take
-    for a commit before nobody waits for it any more.
+    the interval of removing changes that are no longer needed. `stall_seconds` is how long the storage may take for a
+    commit; then its writers get Undecided.
     """
 
     def __init__(

@@ -133,7 +133,7 @@ class Exists(Struct, gc=False):
 
 
 def version_of(last: Change | None) -> int:
-    """The version that a record is at: 0 when it does not exist (any more)."""
+    """The version of a record: 0 when it does not exist, or was deleted."""
     return 0 if last is None or last.content is None else last.version
 
 
@@ -220,7 +220,7 @@ class Unexpected(LedgerError):
 
 
 class NotKept(LedgerError):
-    """The log does not reach back so far (any more)."""
+    """The log does not reach back so far: the changes never existed here, or were removed."""
 
 
 class NotDurable(LedgerError):

@@ -165,7 +165,7 @@ def _end_of_portion(connection: sqlite3.Connection, name: str, after: int) -> tu
 
 
 def _write(connection: sqlite3.Connection) -> None:
-    """Put what is in memory into the copy, and remove from it what is in the log no more."""
+    """Write what is in memory into the copy, and remove from it what the log no longer has."""
     copied = _tables(connection, "main")
     for name, statement in _tables(connection, "source").items():
         if name not in copied:
