@@ -54,6 +54,7 @@ A message with `"jsonrpc":"2.0"` is the same request as JSON-RPC 2.0: `method` i
 
 Over REST, paths are below `/api/rest` and `/dh/rest`; those marked * are below `/auth/rest` too.
 Members that are not part of the path are in the query of a GET, and in the JSON body of other methods.
+In a GET those without a value are ignored; in a request that writes they count.
 The answer is an object with the members of the reply, unless the action says that the answer is only one of them.
 
 An action that needs a permission needs a token that grants it.

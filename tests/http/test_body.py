@@ -13,6 +13,7 @@ from hivewire.http.request import HttpRequest
 from hivewire.settings import Settings
 from hivewire.transport.admission import Admission
 from hivewire_protocol.errors import TooLarge, UnsupportedMediaType
+from tests.http.made import made
 
 MEBI = 1 << 20
 
@@ -44,13 +45,7 @@ async def test_a_client_is_not_late_while_its_body_is_decompressed(pieces: int) 
 
 def sent(data: bytes, *headers: tuple[bytes, bytes], proven: bool = True) -> HttpRequest:
     """A request whose body came with its head."""
-    connection = SimpleNamespace(anonymous=not proven, body_that_came=lambda receive: data)
-    scope = {"method": "PUT", "raw_path": b"/", "headers": headers, "hivewire.connection": connection}
-
-    async def receive() -> Message:
-        raise NotImplementedError
-
-    request = HttpRequest(scope, receive)
+    request = made(*headers, method="PUT", came=data)
     request.proven = proven
     return request
 

@@ -7,24 +7,16 @@ value is a member of a JSON object, which cannot hold bytes.
 from __future__ import annotations
 
 from functools import partial
-from typing import TypeVar
-from urllib.parse import unquote
-
-from msgspec import Raw
 
 from hivewire.actions.configuration import get_change, put_content
 from hivewire.http import body
 from hivewire.http.conditions import conditions_of
 from hivewire.http.cors import CORS
+from hivewire.http.parameters import request_of
 from hivewire.http.peer import Admitted, admit_request
-from hivewire.http.request import HttpRequest
 from hivewire.http.response import JSON, SANDBOX, Response
 from hivewire.http.routes import Context, Dialect, Route, overridden
 from hivewire.resources import ResourceReply
-from hivewire_protocol import coercion
-from hivewire_protocol.encoding import encode
-from hivewire_protocol.errors import InvalidParameters
-from hivewire_protocol.messages import Request
 from hivewire_protocol.nouns.configuration import ConfigurationGet, ConfigurationPut
 from hivewire_protocol.properties.contents import BINARY
 
@@ -53,14 +45,14 @@ class Contents:
 
     async def get(self, call: Admitted) -> Response:
         """The current content, or an earlier one by `entityVersion` or `revision`, with its type."""
-        found = await get_change(self._services, call.caller, _asked(ConfigurationGet, call.request))
+        found = await get_change(self._services, call.caller, request_of(ConfigurationGet, call.request))
         tags = {"ETag": f'"{found.version}"', "Hivewire-Revision": str(found.revision)}
         return Response(200, memoryview(found.content or b""), found.content_type, tags | SANDBOX)
 
     async def put(self, call: Admitted) -> Response:
         """Store the body with its `Content-Type`; description and expectations stand in the query or in headers."""
         request = call.request
-        asked = _asked(ConfigurationPut, request)
+        asked = request_of(ConfigurationPut, request)
         asked.contentType = request.headers.get("content-type") or BINARY
         content = await body.read(request, self._admission, self._services.settings.property_bytes)
         self._dispatcher.admit(call.caller, ConfigurationPut)  # the right may have ended while the body arrived
@@ -69,16 +61,3 @@ class Contents:
         assert isinstance(reply, ResourceReply)  # noqa: S101 - what a put answers
         tags = {"ETag": f'"{reply.configuration.entityVersion}"', "Hivewire-Revision": str(reply.revision)}
         return Response(200, reply.resource, JSON, tags)
-
-
-R = TypeVar("R", bound=Request)
-
-
-def _asked(shape: type[R], request: HttpRequest) -> R:
-    """The request made from path and query. Raises WireError."""
-    members = {name: Raw(encode(value)) for name, value in request.query() if name in shape.__struct_fields__}
-    try:
-        members["name"] = Raw(encode(unquote(request.parameters["name"], errors="strict")))
-    except UnicodeDecodeError:
-        raise InvalidParameters from None
-    return coercion.build(shape, members)

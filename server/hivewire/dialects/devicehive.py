@@ -7,9 +7,8 @@ implementation of any action (core protocol, sections 1.5 and 10; configuration 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from functools import cache, partial
-from typing import NamedTuple, get_type_hints
-from urllib.parse import unquote
+from functools import partial
+from typing import NamedTuple
 
 from msgspec import Raw
 
@@ -18,6 +17,7 @@ from hivewire.caller import Caller
 from hivewire.http import body
 from hivewire.http.conditions import conditions_of
 from hivewire.http.cors import CORS
+from hivewire.http.parameters import request_of
 from hivewire.http.peer import Admitted, admit_request
 from hivewire.http.request import HttpRequest
 from hivewire.http.response import JSON, Response
@@ -106,8 +106,6 @@ ROWS = (
 
 METHODS_WITH_BODY = ("POST", "PUT", "DELETE")
 
-NO_MEMBERS: Mapping[str, Raw] = {}
-
 CONTEXTS = ("api", "dh", "auth")
 """The contexts before `/rest`: our own, DeviceHive's, and that of DeviceHive's auth server."""
 
@@ -152,34 +150,15 @@ class Rest:
     async def _answer(self, row: Row, call: Admitted) -> Response:
         if row.check is not None:
             row.check(self._services, call.request.parameters)
-        asked = self._build(row, call, await self._body(row, call))
+        asked = request_of(row.request, call.request, await self._body(row, call))
         reply = await self._dispatcher.carry_out(call.caller, asked, partial(conditions_of, call.request))
         return _render(row, reply)
 
     async def _follow(self, row: Row, call: Admitted) -> Response:
         """The same list as an event stream. A client that reconnects says in a header where it continues."""
         last = call.request.headers.get("last-event-id")
-        asked = self._build(row, call, {}, {} if last is None else {"since": Raw(encode(last))})
+        asked = request_of(row.request, call.request, given={} if last is None else {"since": Raw(encode(last))})
         return Response(stream=self._streams.subscribe(call.caller, asked))
-
-    def _build(
-        self, row: Row, call: Admitted, members: dict[str, Raw], given: Mapping[str, Raw] = NO_MEMBERS
-    ) -> Request:
-        """The request made from the `members` of the body, the query, others that are given, and the path; later ones
-        take precedence."""
-        request = call.request
-        try:
-            members |= _query(request, row.request)
-            members |= given
-            for name, value in request.parameters.items():
-                members[name] = Raw(encode(unquote(value, errors="strict")))
-            for envelope in ("requestId", "jsonrpc"):
-                members.pop(envelope, None)
-            return coercion.build(row.request, members)
-        except MalformedJson as error:
-            raise InvalidParameters(f"{InvalidParameters.text}: {error}") from None
-        except UnicodeDecodeError:
-            raise InvalidParameters(f"{InvalidParameters.text}: the path is not UTF-8") from None
 
     async def _body(self, row: Row, call: Admitted) -> dict[str, Raw]:
         if row.method not in METHODS_WITH_BODY:
@@ -203,28 +182,6 @@ class Rest:
 
 async def _welcome(call: Admitted) -> Response:
     return Response(200, b"The REST API of this gateway; GET info tells more.\n", "text/plain; charset=utf-8")
-
-
-def _query(request: HttpRequest, shape: type[Request]) -> dict[str, Raw]:
-    """The query's parameters as raw JSON strings; repeated ones as a list where the request takes a list.
-
-    Parameters that the request does not have are ignored: proxies and programs add their own. Empty ones are absent,
-    except `names=`, which names nothing.
-    """
-    values: dict[str, list[str]] = {}
-    known = shape.__struct_fields__
-    for name, value in request.query():
-        if name in known and (value or name == "names"):
-            values.setdefault(name, []).append(value)
-    if not values:
-        return {}
-    lists = _list_fields(shape)
-    return {name: Raw(encode(given if name in lists else given[0])) for name, given in values.items()}
-
-
-@cache
-def _list_fields(shape: type[Request]) -> frozenset[str]:
-    return frozenset(name for name, hint in get_type_hints(shape).items() if "list[" in str(hint))
 
 
 def _render(row: Row, reply: Reply) -> Response:

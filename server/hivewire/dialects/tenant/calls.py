@@ -60,6 +60,7 @@ class TenantCallers:
     async def having(self, privilege: Privilege, request: HttpRequest) -> TenantCall:
         """A privilege in the tenant of the path: 401, then 404, then 403 (section 10). Raises WireError."""
         caller = caller_of_request(self._dispatcher.services, request, "reltio")
+        # What is not UTF-8 gets U+FFFD, which no tenant has in its name: the 404 in its place, instead of a 400 before.
         tenant = unquote(request.parameters["tenantId"])
         check_right = partial(self._dispatcher.authorize_tenant, caller, tenant, privilege)
         identity = check_right()

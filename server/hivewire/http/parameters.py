@@ -1,0 +1,64 @@
+"""A request of the catalogue out of an HTTP request: path, query and the members of its body."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import TypeVar, get_type_hints
+from urllib.parse import unquote
+
+from msgspec import Raw
+
+from hivewire.http.request import HttpRequest
+from hivewire_protocol import coercion
+from hivewire_protocol.encoding import encode
+from hivewire_protocol.errors import InvalidParameters, MalformedJson
+from hivewire_protocol.messages import Request
+
+R = TypeVar("R", bound=Request)
+
+NO_MEMBERS: Mapping[str, Raw] = {}
+
+
+def request_of(
+    shape: type[R],
+    request: HttpRequest,
+    body: Mapping[str, Raw] = NO_MEMBERS,
+    given: Mapping[str, Raw] = NO_MEMBERS,
+) -> R:
+    """The request made from the members of the body, the query, others that are given, and the path; later ones take
+    precedence. Raises InvalidParameters."""
+    members = {**body, **_query(request, shape), **given}
+    try:
+        for name, value in request.parameters.items():
+            members[name] = Raw(encode(unquote(value, errors="strict")))
+        for envelope in ("requestId", "jsonrpc"):
+            members.pop(envelope, None)
+        return coercion.build(shape, members)
+    except MalformedJson as error:
+        raise InvalidParameters(f"{InvalidParameters.text}: {error}") from None
+    except UnicodeDecodeError:
+        raise InvalidParameters(f"{InvalidParameters.text}: the path is not UTF-8") from None
+
+
+def _query(request: HttpRequest, shape: type[Request]) -> dict[str, Raw]:
+    """The query's parameters as raw JSON strings; repeated ones as a list where the request takes a list.
+
+    Parameters that the request does not have are ignored: proxies and programs add their own. Empty ones are absent in
+    a read, except `names=`, which names nothing. In a write they count: one with `entityVersion=`, from a script whose
+    variable is empty, must not become unconditional.
+    """
+    values: dict[str, list[str]] = {}
+    known, reads = shape.__struct_fields__, request.method in ("GET", "HEAD")
+    for name, value in request.query():
+        if name in known and (value or name == "names" or not reads):
+            values.setdefault(name, []).append(value)
+    if not values:
+        return {}
+    lists = _list_fields(shape)
+    return {name: Raw(encode(given if name in lists else given[0])) for name, given in values.items()}
+
+
+@cache
+def _list_fields(shape: type[Request]) -> frozenset[str]:
+    return frozenset(name for name, hint in get_type_hints(shape).items() if "list[" in str(hint))

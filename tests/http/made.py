@@ -1,0 +1,31 @@
+"""Requests that no socket brought."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+from starlette.types import Message
+
+from hivewire.http.request import HttpRequest
+
+
+async def nothing() -> Message:
+    """A body that must not be received."""
+    raise NotImplementedError
+
+
+def made(
+    *headers: tuple[bytes, bytes], method: str = "GET", target: str = "/", came: bytes | None = b"", **scope: Any
+) -> HttpRequest:
+    """The request for a target; `came` is the body, which came with the head. Further members are of its scope."""
+    path, _, query = target.partition("?")
+    connection = SimpleNamespace(anonymous=True, body_that_came=lambda receive: came, logged_in=lambda: None)
+    given = {
+        "method": method,
+        "raw_path": path.encode(),
+        "query_string": query.encode(),
+        "headers": headers,
+        "hivewire.connection": connection,
+    }
+    return HttpRequest(given | scope, nothing)

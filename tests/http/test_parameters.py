@@ -1,0 +1,78 @@
+"""Requests of the catalogue, out of path, query and body."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from msgspec import Raw, structs
+
+from hivewire.http.parameters import request_of
+from hivewire_protocol.encoding import encode
+from hivewire_protocol.errors import InvalidParameters
+from hivewire_protocol.messages import Request
+from hivewire_protocol.nouns.configuration import ConfigurationGet, ConfigurationList, ConfigurationPut
+from tests.http.made import made
+
+PUT = {"value": "1"}
+
+
+def parsed(
+    shape: type[Request],
+    method: str,
+    query: str,
+    name: str | None = None,
+    body: dict[str, Any] | None = None,
+    given: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The members that the request has, beside those of every one."""
+    request = made(method=method, target=f"/?{query}")
+    request.parameters = {} if name is None else {"name": name}
+    raw = [{name: Raw(encode(value)) for name, value in (members or {}).items()} for members in (body, given)]
+    found = structs.asdict(request_of(shape, request, *raw))
+    empty = structs.asdict(shape())
+    return {name: value for name, value in found.items() if value != empty[name]}
+
+
+@pytest.mark.parametrize(
+    ("shape", "method", "query", "name", "body", "members"),
+    [
+        (ConfigurationGet, "GET", "", "a%2Fb%20%C3%A9", {}, {"name": "a/b é"}),
+        (ConfigurationGet, "GET", "name=b&entityVersion=3", "a", {}, {"name": "a", "entityVersion": 3}),
+        (ConfigurationGet, "GET", "entityVersion=3&entityVersion=4", "a", {}, {"name": "a", "entityVersion": 3}),
+        (ConfigurationGet, "GET", "entityVersion=&utm_source=x", "a", {}, {"name": "a"}),
+        (ConfigurationGet, "HEAD", "entityVersion=", "a", {}, {"name": "a"}),
+        (ConfigurationList, "GET", "names=a&names=b*&take=5&after=", None, {}, {"names": ["a", "b*"], "take": 5}),
+        (ConfigurationList, "GET", "names=", None, {}, {"names": [""]}),
+        (ConfigurationPut, "PUT", "", "a", PUT | {"name": "b", "requestId": {}, "jsonrpc": 2}, PUT | {"name": "a"}),
+        (ConfigurationPut, "PUT", "entityVersion=2", "a", PUT | {"entityVersion": 1}, PUT | {"entityVersion": 2}),
+        (ConfigurationPut, "PUT", "description=", "a", PUT | {"description": "b"}, PUT | {"description": ""}),
+    ],
+)
+def test_a_request_is_made_from_path_query_and_body(
+    shape: type[Request], method: str, query: str, name: str | None, body: dict[str, Any], members: dict[str, Any]
+) -> None:
+    """The path decides before the query, and that before the body; of repeated parameters the first one counts, where
+    no list is taken. Unknown ones are ignored, and in a read those without a value."""
+    assert parsed(shape, method, query, name, body) == {"name": name, **members} if name else members
+
+
+def test_what_is_given_decides_before_the_query() -> None:
+    """As the position in the header of a client that reconnects."""
+    assert parsed(ConfigurationList, "GET", "after=a", given={"after": "b"}) == {"after": "b"}
+
+
+@pytest.mark.parametrize(
+    ("method", "query", "name", "words"),
+    [
+        ("PUT", "", "%FF", "the path is not UTF-8"),
+        ("PUT", "", "%ED%A0%80", "the path is not UTF-8"),
+        ("PUT", "entityVersion=x", "a", "entityVersion"),
+        ("PUT", "entityVersion=", "a", "entityVersion"),
+        ("DELETE", "revision=", "a", "revision"),
+    ],
+)
+def test_what_cannot_be_read_is_named(method: str, query: str, name: str, words: str) -> None:
+    """A condition of a write that lost its value is not ignored."""
+    with pytest.raises(InvalidParameters, match=f"^Invalid request parameters: .*{words}"):
+        parsed(ConfigurationPut, method, query, name)
