@@ -28,7 +28,6 @@ def test_the_catalogue_is_complete_and_ordered() -> None:
     """The table of errors in the handbook can be made from the catalogue: each once, by code."""
     assert len(set(CLASSES)) == len(CLASSES) > 20
     assert [found.code for found in CLASSES] == sorted(found.code for found in CLASSES)
-    assert {found.code for found in CLASSES} == {400, 401, 403, 404, 405, 408, 409, 412, 413, 415, 429, 500, 501, 503}
 
 
 @pytest.mark.parametrize("found", CLASSES, ids=lambda found: found.__name__)

@@ -1,57 +1,91 @@
-"""Every action requires and answers what its struct says. (`World.ask` holds the replies and errors of all tests.)"""
+"""Every action requires and answers what its struct says. (`World.ask` holds the replies and errors of all tests.)
+
+A request with a new required member needs an example of it in EXAMPLES.
+"""
 
 from __future__ import annotations
 
-from typing import Any, get_type_hints
+from collections.abc import AsyncIterator
+from typing import Any
 
 import msgspec
 import pytest
 
+from hivewire.access.tokens import ACCESS, REFRESH, Claims
+from hivewire.services import now
 from hivewire_protocol.catalogue import REQUESTS
-from hivewire_protocol.errors import InvalidParameters, NotAllowed, OutOfBounds, Unauthorized, WireError
-from hivewire_protocol.messages import Request
-from hivewire_protocol.nouns.configuration import TransactChange
+from hivewire_protocol.errors import (
+    AccessDenied,
+    InvalidParameters,
+    NotAllowed,
+    OutOfBounds,
+    Unauthorized,
+    WireError,
+)
+from hivewire_protocol.nouns.configuration import ConfigurationPut, TransactChange
 from hivewire_protocol.nouns.identity import Authenticate, Token, TokenPayload
 from hivewire_protocol.nouns.user import UserInsertFields
 from tests.contract import hold_error, hold_reply
-from tests.world import ADMIN, World
+from tests.world import ADMIN, HOUR, JOHN, World, opened
 
-MEMBERS: dict[str, Any] = {
-    "name": "n",
+EXAMPLES: dict[str, Any] = {
+    "name": "kept",
     "value": "v",
-    "token": "t",
+    "changes": [{"operation": "delete", "name": "kept"}],
+    "subscriptionId": 1,
     "login": "john",
     "password": "john's",
-    "refreshToken": "t",
-    "clientId": "c",
-    "tenantId": "shop",
-    "tenants": {"shop": ["READ"]},
-    "subscriptionId": 1,
-    "userId": ADMIN,
-    "user": {"introReviewed": True},
-    "payload": {"userId": ADMIN},
-    "changes": [{"operation": "delete", "name": "n"}],
+    "payload": {"userId": JOHN},
+    "userId": JOHN,
+    "user": {},
+    "tenantId": "T1",
+    "tenants": {"T0": ["READ"]},
+    "clientId": "c1",
 }
-"""A good value for every required member."""
+"""A good value for each member that some request requires, unless it is a token."""
 
-ALTERNATIVES: dict[str, dict[str, Any]] = {
+ALSO: dict[str, dict[str, Any]] = {
     "configuration/rollback": {"to": 1},
-    "user/insert": {"user": {"login": "mary", "password": "mary's one", "role": 1}},
+    "user/insert": {"user": {"login": "jane", "password": "jane's password", "role": 1}},
 }
-"""What is asked for besides required members: one of several, or members of a member."""
+"""What a request needs besides: one of several members, or members of a member."""
 
-CASES = [(action, member) for action, request_type in REQUESTS.items() for member in request_type.required]
+PARTS: dict[str, tuple[str, Any]] = {
+    "configuration/transact": ("changes", TransactChange),
+    "token/create": ("payload", TokenPayload),
+    "user/insert": ("user", UserInsertFields),
+}
+"""The structs inside of requests that require something themselves, by the member that holds them."""
+
+CASES = [(action, member) for action, shape in REQUESTS.items() for member in shape.required]
+CASES_OF_PARTS = [(action, member) for action, (_, shape) in PARTS.items() for member in shape.required]
 
 
-def _request(action: str, without: str | None = None) -> Request:
-    whole = {member: MEMBERS[member] for member in REQUESTS[action].required} | ALTERNATIVES.get(action, {})
-    given = {member: value for member, value in whole.items() if member != without}
-    return msgspec.convert({"action": action, **given}, REQUESTS[action])
+@pytest.fixture
+async def world() -> AsyncIterator[World]:
+    """One in which the examples exist, as far as they have to."""
+    async with opened() as world:
+        await world.store("kept")
+        await world.ledger.commit(world.tenants.insert_tenant("T0", "admin"))
+        yield world
 
 
-async def _error(world: World, request: Request) -> WireError | None:
+def example(world: World, action: str) -> dict[str, Any]:
+    """The members that a request needs, with good values."""
+    claims = {"token": ACCESS, "refreshToken": REFRESH}
+    given = {
+        member: world.tokens.mint(Claims([0], now() + HOUR, claims[member], ADMIN, ["*"], ["*"]))
+        if member in claims
+        else EXAMPLES[member]
+        for member in REQUESTS[action].required
+    }
+    return given | ALSO.get(action, {})
+
+
+async def refused(world: World, action: str, members: dict[str, Any]) -> WireError | None:
+    """The error that the request gets, if it gets one."""
     try:
-        await world.ask(request)
+        await world.ask(msgspec.convert({"action": action, **members}, REQUESTS[action]))
     except WireError as error:
         return error
     return None
@@ -60,40 +94,35 @@ async def _error(world: World, request: Request) -> WireError | None:
 @pytest.mark.parametrize(("action", "member"), CASES)
 async def test_a_required_member_is_required(world: World, action: str, member: str) -> None:
     """Without it the answer is 400; only a missing token is 401, as in DeviceHive."""
-    error = await _error(world, _request(action, without=member))
+    members = example(world, action)
+    del members[member]
     expected = Unauthorized if REQUESTS[action] is Authenticate else (InvalidParameters, OutOfBounds)
-    assert isinstance(error, expected), error
+    assert isinstance(error := await refused(world, action, members), expected), error
 
 
 @pytest.mark.parametrize("action", REQUESTS)
 async def test_nothing_else_is_required(world: World, action: str) -> None:
-    """A request with its required members gets no error about a missing one."""
-    assert not isinstance(await _error(world, _request(action)), InvalidParameters)
+    """A request with its required members gets no error about a missing one, nor about rights."""
+    error = await refused(world, action, example(world, action))
+    assert not isinstance(error, (InvalidParameters, OutOfBounds, Unauthorized, AccessDenied)), error
 
 
-PARTS: list[tuple[str, type[Any], str]] = [
-    *(("configuration/transact", TransactChange, member) for member in TransactChange.required),
-    *(("token/create", TokenPayload, member) for member in TokenPayload.required),
-    *(("user/insert", UserInsertFields, member) for member in UserInsertFields.required),
-]
-"""The structs inside of requests that require something themselves."""
-
-
-@pytest.mark.parametrize(("action", "shape", "member"), PARTS)
-async def test_a_required_member_of_a_part_is_required(
-    world: World, action: str, shape: type[Any], member: str
-) -> None:
-    """The entries of a transaction, the claims of a token and a new user have required members as well."""
-    assert member in get_type_hints(shape)
-    request: Any = _request(action)
-    given = next(getattr(request, name) for name in ("changes", "payload", "user") if hasattr(request, name))
-    setattr(given[0] if isinstance(given, list) else given, member, None)
-    assert isinstance(await _error(world, request), (InvalidParameters, OutOfBounds))
+@pytest.mark.parametrize(("action", "member"), CASES_OF_PARTS)
+async def test_a_required_member_of_a_part_is_required(world: World, action: str, member: str) -> None:
+    """The entries of a transaction, the claims of a token and a new user have required members, and need no others."""
+    members = example(world, action)
+    holder, shape = PARTS[action]
+    part = members[holder][0] if isinstance(members[holder], list) else members[holder]
+    assert {*part} == {*shape.required}
+    without = {name: value for name, value in part.items() if name != member}
+    members[holder] = without if part is members[holder] else [without]
+    assert isinstance(error := await refused(world, action, members), (InvalidParameters, OutOfBounds)), error
 
 
 async def test_what_a_struct_does_not_say_is_noticed(world: World) -> None:
     """The checks that every other test relies on go red for a reply or an error of another request."""
-    reply = await world.ask(_request("configuration/put"))
+    put = {"action": "configuration/put", **example(world, "configuration/put")}
+    reply = await world.ask(msgspec.convert(put, ConfigurationPut))
     with pytest.raises(msgspec.ValidationError, match="missing required field `accessToken`"):
         hold_reply(Token, reply)
     with pytest.raises(AssertionError, match="Token does not name NotAllowed"):
