@@ -24,7 +24,8 @@ from hivewire.ledger.records import Change, Missing, NotDurable, NotKept, Outcom
 from hivewire.ledger.retention import DAY, SECTIONS, Log, Retention
 from tests.ledger.shared import SharedLog
 
-names = st.tuples(st.sampled_from(["configuration", "configuration", "device", "user"]), st.sampled_from("abc"))
+kinds = st.sampled_from(["configuration", "configuration", "tenantConfiguration", "user"])
+names = st.tuples(kinds, st.sampled_from("abc"))
 transactions = st.lists(
     st.tuples(names, st.none() | st.binary(max_size=3)), min_size=1, max_size=3, unique_by=lambda pair: pair[0]
 ).map(lambda pairs: Transaction([Write(*name, content, "text/plain") for name, content in pairs], "ann"))
@@ -298,7 +299,7 @@ class Keeping(RuleBasedStateMachine):
         there = {(change.revision, change.kind, change.key) for change in self.run(everything(self.journal))}
         assert there <= {(change.revision, change.kind, change.key) for change in self.model.log}
         assert there >= {(change.revision, change.kind, change.key) for change in self.model.sure(oldest)}
-        for kind in ("configuration", "device", "user"):
+        for kind in ("configuration", "tenantConfiguration", "user"):
             lines = {key: line for (of, key), line in self.model.lines.items() if of == kind and line}
             found = self.ledger.kind(kind)
             assert found.live == {key: line[-1] for key, line in lines.items() if line[-1].content is not None}

@@ -37,6 +37,7 @@ from hivewire.ledger.records import (
     View,
     Write,
 )
+from hivewire.ledger.retention import Retention
 from hivewire_protocol.patterns import Patterns
 from tests.ledger.shared import SharedLog
 
@@ -44,7 +45,7 @@ Outcome = list[Change] | LedgerError
 
 # A few keys, so that transactions of one batch meet.
 keys = st.sampled_from(["a", "b", "ab", "é", "\U0010ffff", ""])
-kinds = st.sampled_from(["configuration", "configuration", "device", "user"])
+kinds = st.sampled_from(["configuration", "configuration", "tenantConfiguration", "user"])
 contents = st.none() | st.binary(max_size=5)
 expectations = st.none() | st.builds(
     Expected, version=st.none() | st.integers(0, 3), revision=st.none() | st.integers(0, 6)
@@ -198,7 +199,7 @@ class Machine(RuleBasedStateMachine):
     def state_is_the_models(self) -> None:
         if not hasattr(self, "ledger"):
             return
-        for kind in ("configuration", "device", "user"):
+        for kind in ("configuration", "tenantConfiguration", "user"):
             live = {
                 key: change
                 for (of, key), change in self.model.last.items()
@@ -642,6 +643,39 @@ async def test_a_transaction_has_one_to_a_thousand_writes_of_different_records(l
             await ledger.commit(Transaction(wrong))
     changes = await ledger.commit(Transaction(many[:MAX_TRANSACTION]))
     assert {change.revision for change in changes} == {1}
+
+
+async def test_a_kind_without_a_row_is_refused(ledger: Ledger, reported: list[str]) -> None:
+    """Nobody reads, follows or writes records of a kind for which it was not decided what is kept of them."""
+    with pytest.raises(ValueError, match="'password' is no kind of record"):
+        ledger.kind("password")
+    with pytest.raises(ValueError, match="'password' is no kind of record"):
+        ledger.observe(lambda changes: None, "configuration", "password")
+    with pytest.raises(Unexpected):
+        await ledger.commit(put("a", kind="password"))
+    (report,) = reported
+    assert "'password' is no kind of record" in report
+    assert ledger.revision == 0
+
+
+async def test_a_kind_of_a_newer_version_in_the_log_is_kept() -> None:
+    """Records of an unknown kind that are in the log hinder nobody, and are there for the version that knows them."""
+    journal = MemoryJournal()
+    novel = Change(
+        revision=1, kind="novel", key="a", id=7, version=1, content=b"x", content_type="text/plain", time=1, author=None
+    )
+    await journal.remember({"lastId:forgotten": "9"})
+    await journal.append([novel], behind=0)
+    ledger = Ledger(journal, lambda: 1, retention=Retention(log_changes=1))
+    await ledger.open()
+    (change,) = await ledger.commit(put("a"))
+    assert change.revision == 2
+    await ledger.compact(at_once=True)
+    assert ledger.get("novel", "a") == novel
+    assert await ledger.history("novel", "a", revision=1, take=1) == [novel]
+    notes = await journal.notes()
+    assert (notes["lastId:novel"], notes["lastId:forgotten"]) == ("7", "9")
+    await ledger.close()
 
 
 async def test_keys_are_in_the_order_of_their_code_points(ledger: Ledger) -> None:

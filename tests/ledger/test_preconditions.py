@@ -160,4 +160,4 @@ def test_the_view_of_a_batch_is_the_state_after_it(before: list[Transaction], ba
         kind = applied.kind(KIND)
         assert second.count(KIND) == len(kind.live)
         assert [second.last(KIND, key) for key in "abcd"] == [kind.last(key) for key in "abcd"]
-    assert second.count("other") == 0
+    assert second.count("user") == 0

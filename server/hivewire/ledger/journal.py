@@ -26,13 +26,13 @@ from typing import Protocol, TypeAlias
 
 from msgspec import Struct
 
-from hivewire.ledger.records import AuditFilter, AuditRow, Change, Outline
+from hivewire.ledger.records import KINDS, AuditFilter, AuditRow, Change, Outline
 from hivewire_protocol.encoding import encode
 
-NO_HISTORY = frozenset({"secret", "user", "client"})
+NO_HISTORY = frozenset(kind for kind, rules in KINDS.items() if not rules.history)
 """Kinds whose older changes are not kept: no history of password hashes and signing secrets."""
 
-AUDITED = frozenset({"user", "client", "tenant", "revocation"})
+AUDITED = frozenset(kind for kind, rules in KINDS.items() if rules.audited)
 """Kinds whose changes are rows of the audit too, written in the same append."""
 
 MAX_APPEND = 1_024

@@ -121,7 +121,10 @@ class Ledger(State):
         """Call an observer with the changes of each commit, own or foreign, in order of revisions, before the answers.
 
         With `kinds`, only of commits with a change of one of them. Observers are called in the order of registration.
+        Raises ValueError for a kind that is not in KINDS.
         """
+        for kind in kinds:
+            self.kind(kind)
         self._writer.observers.append((observer, frozenset(kinds)))
 
     # Writing.

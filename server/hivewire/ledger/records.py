@@ -3,9 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 from msgspec import Struct
+
+
+class KindRules(NamedTuple):
+    """What the ledger keeps of the records of one kind."""
+
+    history: bool
+    """Whether older changes are kept. Never of what contains password hashes or secrets."""
+    audited: bool
+    """Whether each change is a row of the audit too, written in the same append."""
+
+
+KINDS = {
+    "configuration": KindRules(history=True, audited=False),
+    "tenantConfiguration": KindRules(history=True, audited=False),
+    "tenant": KindRules(history=True, audited=True),
+    "revocation": KindRules(history=True, audited=True),
+    "user": KindRules(history=False, audited=True),
+    "client": KindRules(history=False, audited=True),
+    "secret": KindRules(history=False, audited=False),
+}
+"""All kinds of records. Others are not written, so that it is decided for each kind what is kept of it."""
 
 
 class Change(Struct, gc=False):

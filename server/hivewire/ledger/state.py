@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from sortedcontainers import SortedKeyList, SortedList
 
-from hivewire.ledger.records import Change
+from hivewire.ledger.records import KINDS, Change
 from hivewire_protocol.patterns import Patterns
 
 ID_BITS = 40
@@ -114,10 +114,16 @@ class State:
     def __init__(self) -> None:
         self.revision = 0
         self.oldest = 1
-        self.kinds: dict[str, Kind] = {}
+        self.kinds = {name: Kind() for name in KINDS}
 
     def kind(self, name: str) -> Kind:
-        """The records of one kind, for reading."""
+        """The records of one kind, for reading. Raises ValueError for a kind that is not in KINDS."""
+        if name not in self.kinds:
+            raise ValueError(f"{name!r} is no kind of record: KINDS in ledger/records.py has no row for it")
+        return self.kinds[name]
+
+    def logged(self, name: str) -> Kind:
+        """The records of a kind that is in the log; the gateway that wrote it may know more kinds."""
         kind = self.kinds.get(name)
         if kind is None:
             kind = self.kinds[name] = Kind()
@@ -132,13 +138,13 @@ class State:
         """Apply one or more committed changes, the next in the log."""
         kinds = self.kinds
         for change in changes:
-            (kinds.get(change.kind) or self.kind(change.kind)).apply(change)
+            (kinds.get(change.kind) or self.logged(change.kind)).apply(change)
         self.revision = changes[-1].revision
 
     def load(self, changes: Iterable[Change]) -> None:
         """Apply the next changes of the log at start; `sort` is called when all are there."""
         for change in changes:
-            self.kind(change.kind).load(change)
+            self.logged(change.kind).load(change)
             if change.revision > self.revision:
                 self.revision = change.revision
 

@@ -51,7 +51,7 @@ class Sweep:
             elif name == "retention":
                 self._retained = json.decode(note, type=Retention)
             elif name.startswith("lastId:"):
-                self._state.kind(name.removeprefix("lastId:")).last_id = int(note)
+                self._state.logged(name.removeprefix("lastId:")).last_id = int(note)
 
     def lowered(self) -> dict[str, str]:
         """The settings by which less is kept than before, with both numbers."""
@@ -92,7 +92,7 @@ class Sweep:
             # Durable before anything is removed: a restart has to know `oldest`, and revisions and ids that the rest of
             # the log may no longer contain.
             notes = {"oldest": str(first), "revision": str(self._state.revision)}
-            notes |= {f"lastId:{name}": str(kind.last_id) for name, kind in self._state.kinds.items()}
+            notes |= {f"lastId:{name}": str(kind.last_id) for name, kind in self._state.kinds.items() if kind.last_id}
             await self._journal.remember(notes)
             self._state.oldest, self._left = first, left
 
