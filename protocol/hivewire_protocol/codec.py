@@ -4,7 +4,7 @@ The fast path is one pass of msgspec over a union tagged by `action`. Whatever f
 over the raw members, which finds the framing, the action and the requestId, applies the coercions and the order of
 checks of core protocol section 1.3, and picks the error. What is not JSON at all is answered as an action frame.
 
-Callers hand in bytes that are valid UTF-8, so a raw requestId can be echoed as it came.
+Callers hand in bytes that are valid UTF-8, so a raw requestId can be echoed unchanged.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ NULL = Raw(b"null")
 
 
 class Call(Struct, gc=False):
-    """One request on its way through: how to answer it, and what it asks or why it cannot be done.
+    """One request on its way through: how to answer it, and its content, or why it cannot be carried out.
 
     `id` and `action` are what the answer echoes, as raw JSON; without an `action` it is that of the request. With
     neither, the frame could not be read at all, and the answer has neither. `request_type` is the type of the request,
@@ -71,7 +71,7 @@ class Call(Struct, gc=False):
     pending: bool = False
 
     def fail(self, error: WireError) -> None:
-        """Keep what is wrong with it."""
+        """Remember why it cannot be carried out."""
         self.error = error.alone()
 
 
@@ -179,7 +179,7 @@ def _unreadable(error: WireError) -> Call:
 
 
 def _action_call(members: dict[str, Raw]) -> Call:
-    # Both are taken out, because they are echoed as they came and are not parameters.
+    # Both are removed, because they are echoed unchanged and are not parameters.
     action = members.pop("action", NULL)
     call = Call(None, members.pop("requestId", NULL), action=action)
     try:

@@ -1,4 +1,4 @@
-"""JSON as it leaves: one encoder for replies, pushes, errors and documents of every framing."""
+"""Outgoing JSON: one encoder for replies, pushes, errors and documents of every framing."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ class Request(Struct, tag_field="action", gc=False):
     `permission`: what the caller's token must grant; None when no token is needed.
     `or_tenant`: a privilege in some tenant is enough as well, and the handler decides how far it goes.
     `read_only`: it changes nothing, so it is not carried out in a batch whose answers are over the limit already.
-    `authenticates`: it proves who the caller is, so a 401 or 429 counts as a failed authentication of its connection.
+    `authenticates`: it is a login, so a 401 or 429 counts as a failed authentication of its connection.
     `required`: the members that the handler refuses to do without. Decoding accepts a request without them, because
     rights are checked before parameters.
     `reply`: the struct of the success reply.

@@ -50,7 +50,7 @@ def read_batch(data: bytes, charset: str | None = None) -> list[BatchEntry]:
     `charset` is that of the Content-Type, which wins over the document's own declaration.
     """
     handler = _BatchHandler(CARRIED * len(data))
-    parser = create_parser(forbid_dtd=True)
+    parser = create_parser(forbid_dtd=True)  # a DTD can define entities that expand to gigabytes
     parser.setContentHandler(handler)
     parser.setProperty(property_lexical_handler, handler)
     source = InputSource()
@@ -76,17 +76,18 @@ class _Contents:
 
     def __init__(self, scopes: list[dict[str, str]], room: int) -> None:
         self.room = room
-        self._scopes = [scope for scope in reversed(scopes) if scope]
+        self._scopes = [scope for scope in reversed(scopes) if scope]  # declared around the contents, innermost first
+        # Both are written, because only the end shows whether the contents are text.
         self._text: list[str] = []
         self._markup: list[str] = []
         self._has_markup = False
-        self._tag_open = False
+        self._tag_open = False  # the end of a start tag is written later: an empty element ends with `/>`
         self._in_cdata = False
         self._depth = 0
-        self._declared: list[list[str]] = []
-        self._bound: Counter[str] = Counter()
-        self._outermost = 0
-        self._carried: dict[str, str] = {}
+        self._declared: list[list[str]] = []  # by each open element
+        self._bound: Counter[str] = Counter()  # how many open elements declare a prefix
+        self._outermost = 0  # the index in `_markup` of the outermost open element's start tag
+        self._carried: dict[str, str] = {}  # the declarations from further out that it gets
 
     def start(self, name: str, attributes: AttributesImpl[str]) -> None:
         """An element begins."""
@@ -144,7 +145,7 @@ class _Contents:
         for key in declared:
             self._bound[key] += 1
         self._use(name)
-        for key in attributes:
+        for key in attributes:  # one without a prefix is in no namespace
             if ":" in key and not _declares(key):
                 self._use(key)
 
@@ -203,7 +204,7 @@ class _BatchHandler(ContentHandler, LexicalHandler):
     def endElement(self, name: str) -> None:
         """Called by the parser."""
         path = self._path
-        if self._contents is not None and len(path) > 3:
+        if self._contents is not None and len(path) > 3:  # `contents` itself is the third
             self._contents.end(name)
         else:
             if self._contents is not None:

@@ -44,7 +44,7 @@ def _decoded(text: str) -> str:
 def checked_name(name: str, known: Container[str] = ()) -> str:
     """The name itself. Raises OutOfBounds for a name that no new property can have, AccessDenied for the reserved one.
 
-    The characters of a `known` name are not looked at: some that are forbidden now were allowed once.
+    The characters of a `known` name are not checked: some that are forbidden now were allowed once.
     """
     if name == RESERVED:
         raise AccessDenied(f"{AccessDenied.text}: the name '{name}' is reserved")

@@ -1,4 +1,4 @@
-"""Where the dialect lives: the roots of its paths and its realm (site properties, section 1)."""
+"""The roots of the dialect's paths, and its realm (site properties, section 1)."""
 
 from __future__ import annotations
 
@@ -12,4 +12,4 @@ def owns(path: str) -> bool:
 
 
 REALM = "DekiWiki"
-"""The realm of `WWW-Authenticate`, as wikis have it."""
+"""The realm of `WWW-Authenticate`, as in wikis."""

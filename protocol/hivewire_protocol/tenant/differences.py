@@ -42,8 +42,9 @@ def compare(old: Document | None, new: Document) -> Steps[Differences]:
     for elements, document in ((before, old), (after, new)):
         for count, element in enumerate(walk(document) if document is not None else (), 1):
             if element.uri is not None:
+                # Of several elements with one identity the first one counts, as it does for ids.
                 elements.setdefault(element.identity, element)
-            if not count % (5 * _SLICE):
+            if not count % (5 * _SLICE):  # collecting an element takes less time than comparing it below
                 yield
     for count, (known, element) in enumerate(after.items(), 1):
         if known not in before:
@@ -68,6 +69,7 @@ def _list(differences: Differences, uris: list[str], element: Element) -> None:
 def _is_same(one: Element, other: Element, before: dict[str, Element], after: dict[str, Element]) -> bool:
     if _own(one) != _own(other):
         return False
+    # Only the order of parts that both versions have: an added or removed part is listed itself.
     for part in PARTS[one.kind]:
         kept = [known for known in _parts(one, part) if known in after]
         if kept != [known for known in _parts(other, part) if known in before]:

@@ -51,7 +51,7 @@ def number(document: Document, ids: Mapping[str, str], counter: int) -> Steps[Nu
     new: Document = {}
     count = 0
     for member, items in document.items():
-        if member not in PARTS[ROOT] or type(items) is not list:
+        if member not in PARTS[ROOT] or type(items) is not list:  # an object in place of a collection is its element
             new[member] = numbers.element(items, member, ROOT, None) if member in PARTS[ROOT] else items
             continue
         new[member] = numbered = []
@@ -76,13 +76,15 @@ class _Numbers:
         parts = PARTS[kind]
         uri = uri_of(value)
         known = identity(owner, kind, uri, index)
+        # Before the members, so that an owner gets its number before its parts. Without a URI there is no id: only the
+        # index tells such elements apart, and it changes when others are added or removed.
         found = self._id(known) if uri is not None else None
         new: Document = {}
         for member, inner in value.items():
             if member == "id":
                 continue
             if member in parts and type(inner) in (list, dict):
-                if found is not None:
+                if found is not None:  # has an effect at the first collection of parts only
                     new.setdefault("id", found)
                 if type(inner) is dict:
                     new[member] = self.element(inner, member, known, None)

@@ -107,7 +107,7 @@ class Model:
 
 
 def is_simple(attribute: Element) -> bool:
-    """Whether an attribute holds values itself."""
+    """Whether an attribute has values of its own, and not attributes."""
     return attribute.value.get("type") not in COMPLEX
 
 

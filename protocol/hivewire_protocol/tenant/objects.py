@@ -14,6 +14,8 @@ from hivewire_protocol.tenant.elements import COLLECTIONS, PARTS, ROOT, Element,
 from hivewire_protocol.tenant.errors import BadRequest, Finding, TypeIsNotFound, ValidationError
 
 Address: TypeAlias = Sequence[str]
+"""Collections and names in turns. An odd number of segments is the address of a collection, or of a part that is read
+as a whole; an even number that of an element."""
 
 READABLE = tuple(name for name in COLLECTIONS if name != "survivorshipStrategies")
 """Collections that can be read by name (section 2.2)."""
@@ -68,7 +70,7 @@ def get(document: Document, address: Address) -> Any:
 def _find(document: Document, address: Address) -> Any:
     """The same; a collection is returned with all its entries, including those that are not objects."""
     _check_address(address)
-    owner: Document = document
+    owner: Document = document  # the element that contains the collection, whose URI begins those of its elements
     value: Any = document
     for depth, segment in enumerate(address):
         if depth % 2:
@@ -90,6 +92,7 @@ def insert(document: Document, address: Address, value: Any) -> Document:
     """
     _check_address(address)
     depth = len(address)
+    # A type is added under its own address; only sources, and parts, are added to their collection.
     if address[-1] in WHOLE_PARTS or address[0] == address[-1] != "sources":
         raise BadRequest(f"nothing can be added to {'/'.join(address)} as it is")
     _check_writable(address)
@@ -138,6 +141,7 @@ def remove(document: Document, address: Address) -> Document:
     if len(address) % 2:
         return _with(document, address, None)
     collection = _find(document, address[:-1])
+    # By identity: of two elements with one name only the one that `get` shows is removed.
     rest = _with(document, address[:-1], [other for other in collection if other is not found])
     if len(address) == 2:
         _check_unused(rest, uri_of(found) or "")
@@ -196,6 +200,7 @@ def _check_fits(document: Document, address: Address, value: Any, stored: str | 
 
 def _check_unused(rest: Document, uri: str) -> None:
     """Raise ValidationError when a string in the document is this URI or the URI of something inside it."""
+    # A search of the bytes, in C, finds nothing in most cases. Only otherwise the walk looks for what refers to it.
     quoted = render(uri)
     data = render(rest)
     if quoted not in data and quoted[:-1] + b"/" not in data:
@@ -232,6 +237,7 @@ def _position(elements: list[Any], owner: Document, kind: str, name: str, addres
     named = [position for position, element in enumerate(elements) if _name(element) == name]
     if not named:
         raise _not_found(address)
+    # The URI of a part begins with that of its owner, the URI of a type with `configuration`.
     prefix = (uri_of(owner) or ROOT) if kind in PART_OWNERS else ROOT
     here = f"{prefix}/{kind}/{name}"
     return next((position for position in named if uri_of(elements[position]) == here), named[0])
@@ -253,6 +259,6 @@ def _with(document: Document, address: Address, new: Any) -> Document:
     items = one_or_many(document.get(member))
     position = _position(items, document, member, rest[0], address)
     changed = _with(items[position], rest[1:], new) if rest[1:] else new
-    if type(document.get(member)) is not list:
+    if type(document.get(member)) is not list:  # an object in place of a collection stays one
         return document | {member: changed}
     return document | {member: [*items[:position], changed, *items[position + 1 :]]}

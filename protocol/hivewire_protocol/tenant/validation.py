@@ -68,6 +68,7 @@ def validate(document: Document, *, strict: bool = False, known_members_only: bo
     and relation types and of the document (section 13, rows 12 and 20).
     """
     model = Model(document, known_members_only=known_members_only)
+    # The index is complete before the first rule runs, because elements refer to others anywhere in the document.
     for count, element in enumerate(walk(document), 1):
         if count > MAX_ELEMENTS:
             advice = f"A configuration has at most {MAX_ELEMENTS:,}."
@@ -81,7 +82,7 @@ def validate(document: Document, *, strict: bool = False, known_members_only: bo
     rules = _rules(model)
     refusing = (ALWAYS, STRICT) if strict else (ALWAYS,)
     findings: list[Finding] = []
-    found = {False: 0, True: 0}
+    found = {False: 0, True: 0}  # errors and warnings, also those that are not listed
     work = 0
     for element in model.elements:
         own: list[Finding] = []
@@ -98,8 +99,11 @@ def validate(document: Document, *, strict: bool = False, known_members_only: bo
             if found[warning] <= MAX_FINDINGS:
                 own.append(msgspec.structs.replace(finding, warning=True) if warning else finding)
             elif not warning:
+                # The document is refused anyway, so the search ends. Warnings are counted to the end, because a save
+                # reports their number.
                 findings += yield from _in_order(element, own)
                 return Checked([*findings, *_cut(found)], found[True])
+        # Rules run in the order of the table; findings are shown in the order of the members.
         findings += (yield from _in_order(element, own)) if len(own) > 1 else own
         if work > _SLICE:
             work = 0
@@ -136,10 +140,10 @@ def _in_order(element: Element, findings: list[Finding]) -> Steps[list[Finding]]
     Findings about the element itself come first, those about missing members last. Findings about one member keep the
     order of the rules, and those about array entries the order of the entries.
     """
-    start = len(element.at("x")) - 1
+    start = len(element.at("x")) - 1  # where the member begins in the path of a finding
     places = {finding.path: _place(finding.path[start:], element) for finding in findings}
     wanted = {name for name, _ in places.values()}
-    positions: dict[str, int] = {}
+    positions: dict[str, int] = {}  # only of the members with findings: an element may have a million others
     for position, name in enumerate(element.value, 1):
         if name in wanted:
             positions[name] = position
@@ -157,7 +161,7 @@ def _in_order(element: Element, findings: list[Finding]) -> Steps[list[Finding]]
 
 def _place(path: str, element: Element) -> tuple[str, int]:
     """The first member of a path inside an element, and the index of its entry; -1 for the whole member."""
-    if path in element.value:
+    if path in element.value:  # names of members may have dots and brackets, too
         return path, -1
     name, _, rest = re.split(r"([.\[]|$)", path, maxsplit=1)
     entry = rest.partition("]")[0]

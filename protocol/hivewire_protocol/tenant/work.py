@@ -53,7 +53,7 @@ class Version(Struct, frozen=True):
 
 
 class Saved(Struct, frozen=True):
-    """A document ready to be stored. `part` is the edited part as the document has it now, null when it was removed;
+    """A document ready to be stored. `part` is the edited part as it is in the document now, null when it was removed;
     `warnings` is the number of findings that did not keep it from being saved."""
 
     document: bytes

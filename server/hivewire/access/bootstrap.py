@@ -38,7 +38,7 @@ async def write_secret(settings: Settings, ledger: Ledger) -> None:
 
 
 async def write_administrator(settings: Settings, users: Users, passwords: Passwords) -> str | None:
-    """Store an administrator, unless there is a user. The password, if it was generated. Raises StartError.
+    """Store an administrator, unless there is a user. Returns the password if it was generated. Raises StartError.
 
     This must be the last step of a start: if a later one failed, the password would be stored but never shown.
     """

@@ -115,7 +115,7 @@ class Key:
 
 
 class Previous(Struct, frozen=True):
-    """A key that signs no more tokens; those that it has signed are accepted `until` then (milliseconds)."""
+    """A former key: it signs nothing, and its tokens are accepted `until` then (milliseconds)."""
 
     key: Key
     until: int

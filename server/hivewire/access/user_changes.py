@@ -1,4 +1,4 @@
-"""Changes of a user that are made again when somebody else changed it first."""
+"""Changing a user, and trying again when another change came first."""
 
 from __future__ import annotations
 

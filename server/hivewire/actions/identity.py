@@ -75,7 +75,7 @@ def authenticate(services: Services, caller: Caller, request: Authenticate) -> R
     feed = caller.feed
     if feed is None:
         return NOTHING
-    # Subscriptions are a user's: they go on under another token of it, and end under another user's.
+    # Subscriptions belong to a user: another token of the same user continues them, one of another user ends them.
     ended = feed.end_all() if former.subject != identity.subject else []
     feed.renew(identity)
     return AuthenticateReply(ended) if ended else NOTHING

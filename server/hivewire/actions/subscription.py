@@ -23,7 +23,7 @@ MAX_HELD_PATTERNS = 10_000
 
 
 def subscribe(services: Services, caller: Caller, request: Request) -> Reply:
-    """Follow what the request says; the reply says what follows it (configuration contract, section 4).
+    """Begin the requested subscription; the reply says which pushes follow it (configuration contract, section 4).
 
     Raises OutOfBounds when the connection has reached a limit, NotAllowed when nothing can be pushed over it.
     """

@@ -63,7 +63,7 @@ def get_current(services: Services, caller: Caller, request: UserGetCurrent) -> 
 
 
 async def list_(services: Services, caller: Caller, request: UserList) -> Reply:
-    """Users that match, sorted and paged: 20 over a socket, all over HTTP, as DeviceHive has it."""
+    """Users that match, sorted and paged: 20 over a socket, all over HTTP, as in DeviceHive."""
     sort_field, sort_order = (request.sortField or "").lower(), (request.sortOrder or "asc").lower()
     if (sort_field and sort_field not in _SORT_KEYS) or sort_order not in ("asc", "desc"):
         raise InvalidParameters
@@ -146,7 +146,7 @@ def _check_administrator(services: Services, caller: Caller) -> None:
 
 
 async def update(services: Services, caller: Caller, request: UserUpdate) -> Reply:
-    """Change a user. `data` is overwritten always: absent or null clears it, as DeviceHive has it."""
+    """Change a user. `data` is always overwritten: absent or null clears it, as in DeviceHive."""
     fields = request.user
     if not isinstance(fields, UserUpdateFields):
         raise InvalidParameters("User is required")

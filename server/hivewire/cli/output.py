@@ -53,7 +53,7 @@ def _remember_form(context: click.Context, option: click.Parameter, form: str | 
 
 
 output_option = form_option("-o", "--output")
-"""What every command that prints has."""
+"""The option of every command that prints."""
 
 
 def show(rows: Iterable[Row], form: str | None, columns: Columns, value: str) -> None:

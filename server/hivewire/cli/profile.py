@@ -42,7 +42,7 @@ def path(environment: Mapping[str, str] = os.environ) -> Path:
 
 
 def chosen() -> str | None:
-    """What `--profile` of this command says."""
+    """The NAME that `--profile` gives to this command."""
     context = click.get_current_context(silent=True)
     name: str | None = context.meta.get(_NAME) if context is not None else None
     return name

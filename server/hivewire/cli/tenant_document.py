@@ -162,7 +162,7 @@ def check(file: Path, name: str, form: str | None, url: str | None, given_token:
 
 
 def _findings(api: TenantApi, data: bytes) -> list[Row]:
-    """What the gateway says about a document, as it says it. Errors of an element come first. Raises ClickException."""
+    """The gateway's findings in a document, unchanged. Errors of an element come first. Raises ClickException."""
     answer = _json(_expected(api.ask("POST", "/_validation", data)).body)
     return [found for of_one in answer.values() for found in (*of_one["errors"], *of_one["warnings"])]
 

@@ -59,7 +59,7 @@ class Row(NamedTuple):
     member of the request that the body becomes; None when the body's members are the request's. `auth` rows are there
     under `/auth/rest` too, where DeviceHive has a server of its own for tokens. `stream` is what the row stands for
     when the caller accepts an event stream. `check` raises NotFound when what the path names does not exist; it is
-    called before the body is looked at.
+    called before the body is read.
     """
 
     method: str

@@ -1,8 +1,7 @@
 """The one pipeline from a request to its answer, for all dialects (ASGI).
 
-In this order: wait until the peer reads what it asked for before; find the route; find out who asks, and refuse
-anonymous callers who ask too often; answer; count.
-Whatever goes wrong on the way becomes an error document of the path's dialect.
+In this order: wait until the peer has read its earlier answers; find the route; identify the caller, and limit
+anonymous ones; answer; count. Every error becomes an error document of the path's dialect.
 """
 
 from __future__ import annotations

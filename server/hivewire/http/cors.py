@@ -11,7 +11,7 @@ CORS = {
     "If-Match, If-None-Match, Last-Event-ID, X-HTTP-Method-Override",
     "Access-Control-Expose-Headers": "ETag, Hivewire-Revision, Retry-After",
 }
-"""On every answer, as DeviceHive has it (core protocol, section 1.5), with our own headers added. Not on those of the
+"""On every answer, as in DeviceHive (core protocol, section 1.5), with our own headers added. Not on those of the
 property, tenant and OAuth dialects (site properties, section 11, row 20; tenant configuration, section 13, row 21).
 
 With `*` browsers give no page the answer to a request with cookies or a remembered password, whatever

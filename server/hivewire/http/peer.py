@@ -25,7 +25,8 @@ HeaderOf = Callable[[str], "str | None"]
 def caller_of(services: Services, address: str, header: HeaderOf, *, context: str, secure: bool, http: bool) -> Caller:
     """The caller behind a request. Raises Unauthorized or TokenExpired when its `Authorization` is not valid.
 
-    Without `http` it is the handshake of a socket. One without a valid token is counted: raises TooManyRequests.
+    Without `http` it is the handshake of a socket. A request without a valid token is counted, and may raise
+    TooManyRequests.
     """
     address, secure = origin_of(services.settings, address, header, secure)
     caller = Caller(address, header("host") or "", context, secure, http)
@@ -93,7 +94,7 @@ def caller_of_request(services: Services, request: HttpRequest, context: str, *,
 
 
 class Admitted(NamedTuple):
-    """A request, and who asks."""
+    """A request and its caller."""
 
     request: HttpRequest
     caller: Caller

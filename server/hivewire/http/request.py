@@ -56,7 +56,7 @@ class HttpRequest:
         return connection
 
     def logged_in(self) -> None:
-        """Mark the caller as authenticated; the connection is not anonymous any more."""
+        """Mark the caller as authenticated; the connection is no longer anonymous."""
         self.proven = True
         self.connection.logged_in()
 

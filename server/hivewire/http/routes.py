@@ -41,9 +41,9 @@ class Context(Struct, frozen=True):
 class Route(Struct, Generic[C], frozen=True):
     """One method of one path.
 
-    `admit` says what the route needs: it finds out who asks and gives a call, or raises, before anything else of the
-    request is looked at. `handle` answers the call. `action` is the name in the metrics; without one the route is not
-    counted. `stream` answers instead when the caller accepts an event stream.
+    `admit` checks the caller: it returns a call or raises WireError, before anything else of the request is read.
+    `handle` answers the call. `action` is the name in the metrics; without one the route is not counted. `stream`
+    answers instead when the caller accepts an event stream.
 
     `also_name`: the last word of the path could be a name, so its other methods are those of the name.
     """
@@ -89,7 +89,7 @@ class Dialect(Struct):
     - `challenge` is the `WWW-Authenticate` of a 401;
     - `prefixes` are the paths that are the dialect's even where no route is, `unknown_path` is the text of the 404
       there, and `count_unknown` whether it counts in the metrics;
-    - `method` tells the method that counts, and `options` whether OPTIONS is answered everywhere;
+    - `method` returns the effective method, and `options` whether OPTIONS is answered everywhere;
     - paths in `always` are served when no place is left and when anonymous callers ask too often, because balancers and
       operators need them most then;
     - `headers` are on every answer (`head` is the same, encoded), and `finish` may add others for a request.

@@ -142,7 +142,7 @@ class CatchUp:
         unsubscribe, other names or a new copy.
         """
         tail = sub.channel.tail
-        idle, sub.idle = sub.idle, False
+        idle, sub.idle = sub.idle, False  # evaluated once for each pause
         if idle and sub.copy is None and sub.channel.stateful:  # a copy has only the latest changes anyway
             return partial(self._evaluate, sub, sub.generation)
         if sub.offset < tail.source.tip:
@@ -153,7 +153,7 @@ class CatchUp:
             last = sub.channel.last_within(sub.served)
             if events and events[0].offset > last:
                 sub.offset, sub.sent = tail.source.tip, 0
-            else:
+            else:  # nothing after `last` can match
                 mine = events[: bisect_right(events, last, key=attrgetter("offset"))]
                 self._deliver_or_skip(sub, mine, tail.source.tip)
         elif sub.copy is None:
@@ -201,7 +201,7 @@ class CatchUp:
         if events:
             self.deliver(sub, transactions(events))
         else:
-            sub.offset = tip  # these offsets have no events (any more), such as those of removed versions
+            sub.offset = tip  # these offsets have no events left, such as those of removed versions
 
     def deliver(self, sub: Subscription, portion: Iterable[list[Event]]) -> None:
         """Push the matching events of these transactions, and stop as soon as the peer does not keep up.
@@ -226,6 +226,7 @@ class CatchUp:
                     feed.listener.push(b"".join(out))
                     out, size = [], 0
                     if feed.stalled:
+                        # Reading goes on after `offset - 1`: with this transaction, of which `sent` events are skipped.
                         sub.offset, sub.sent = (offset, 0) if whole else (offset - 1, number + 1)
                         return
             sub.offset, sub.sent = offset, 0
@@ -256,7 +257,8 @@ class CatchUp:
                 self.deliver(sub, transactions(broken_off))
                 if sub.sent or sub.feed.stalled:
                     return
-            # Count the waiting events; with no more than `conflate_after` it catches up from the log as usual.
+            # Count the waiting events, a portion at a time, until there are more than `conflate_after`. Otherwise it
+            # catches up from the log as usual.
             offset, left = sub.offset, self.conflate_after
             while left >= 0:
                 if offset >= source.tip:

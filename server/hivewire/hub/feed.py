@@ -119,7 +119,7 @@ class Subscription:
 
     @property
     def id(self) -> int:
-        """The number on its connection."""
+        """Its number on the connection, which clients know as `subscriptionId`."""
         return self.shape.id
 
     @property
@@ -204,7 +204,8 @@ class Feed:
 
     `stalled`: the peer does not read, so nothing is pushed. `starting`: subscriptions whose reply has not been sent
     yet, which a push must not overtake. `patterns` counts the name patterns of all subscriptions. `serving`: a catch-up
-    of some of them is running. `timer` looks after the token; `warned` and `paused` say what was told of its end.
+    of some of them is running. `timer` fires when the token needs a push or has expired; `warned` and `paused` say
+    which pushes were sent.
     """
 
     __slots__ = (

@@ -1,4 +1,7 @@
-"""How pushes look on the wire. A frame is made once for all subscriptions that get the same bytes."""
+"""How pushes look on the wire. A frame is made once for all subscriptions that get the same bytes.
+
+Members are joined as bytes and not encoded from objects, because the event was encoded already, once for all shapes.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ SHAPES = 4_096
 class Shape:
     """How the frames of a subscription look: how its connection frames, topic, number, whether it speaks JSON-RPC.
 
-    Equal ones are the same object, so that they can be keys of the frames made so far.
+    Equal ones are the same object (`shape_of`), so that they can be keys of the frames made so far.
     """
 
     __slots__ = ("frame", "id", "rpc", "topic")
@@ -61,4 +64,5 @@ class Shape:
         return self.frame(self.topic.name, self.id, self.rpc, "snapshot", members, position)
 
 
+# A shape that was evicted is made again as another object. Then its frame is made twice, which only takes time.
 shape_of = lru_cache(SHAPES)(Shape)

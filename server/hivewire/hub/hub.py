@@ -106,9 +106,9 @@ class Hub:
         self.feeds.discard(feed)
 
     def watch_token(self, feed: Feed) -> None:
-        """Set a timer if there will be something to say of the feed's token before the round of bookmarks after next.
+        """Set a timer if the feed's token needs a push, or expires, before the round of bookmarks after next.
 
-        Each round asks again, so that few feeds have a timer at a time: with those of all a feed took twice the memory.
+        Each round checks again, so few feeds have a timer at a time: one for each doubled the memory of a feed.
         """
         if feed.timer is not None:
             feed.timer.cancel()
@@ -119,7 +119,8 @@ class Hub:
             feed.timer = asyncio.get_running_loop().call_later(seconds, self.look_at_token, feed)
 
     def look_at_token(self, feed: Feed) -> None:
-        """Suspend the feed if its token has expired, else warn it if that is near, and look again later."""
+        """Suspend the feed if its token has expired. Otherwise warn its subscribers if it expires soon, and set the
+        next timer."""
         left = feed.expires - self._now()
         if left < 0:
             feed.suspend()

@@ -20,7 +20,8 @@ class Index(Generic[_S]):
     __slots__ = ("_exact", "_lengths", "_prefixes", "_used")
 
     def __init__(self) -> None:
-        # Dictionaries keep the order of subscribing: that is how they lie in memory, and a fan-out touches each.
+        # Dictionaries keep the order of subscribing, in which subscriptions were allocated: so a fan-out reads memory
+        # in order.
         self._exact: dict[str, dict[_S, None]] = {}
         self._prefixes: dict[str, dict[_S, None]] = {}
         self._used: Counter[int] = Counter()
@@ -47,7 +48,7 @@ class Index(Generic[_S]):
     def _count(self, prefixes: Iterable[str], step: int) -> None:
         for prefix in prefixes:
             self._used[len(prefix)] += step
-        self._used = +self._used  # drops lengths that are not in use any more
+        self._used = +self._used  # drops lengths that are no longer in use
         self._lengths = sorted(self._used)
 
     def find(self, key: str) -> list[_S]:

@@ -46,7 +46,7 @@ class LedgerSource:
 
     @property
     def epoch(self) -> str:
-        """The name of the ledger's history."""
+        """The identity of the ledger's history."""
         return self._ledger.epoch
 
     @property

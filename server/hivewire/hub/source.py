@@ -85,7 +85,7 @@ def transactions(events: Iterable[Event]) -> Iterator[list[Event]]:
 
 
 class CompactedLog(Protocol):
-    """What a log comes to: the latest item of each key. Iterators are consumed before anything else can change it."""
+    """The state of a log: the latest item of each key. Iterators are consumed before anything else can change it."""
 
     def records(self, names: Patterns, after: str) -> Iterator[Row]:
         """What exists within the patterns after a key, in the order of keys; after '' is from the beginning."""
@@ -105,7 +105,7 @@ class Source(Protocol):
 
     @property
     def epoch(self) -> str:
-        """The name of this history, letters and digits: positions of another one are reset."""
+        """The identity of this history, letters and digits. Positions of another history cannot be resumed."""
 
     @property
     def tip(self) -> int:

@@ -61,7 +61,7 @@ class Tail(Generic[_S]):
             self.since = offset
 
     def clear(self) -> None:
-        """Forget all events and continue at the source's tip, because nobody follows."""
+        """Forget all events and continue at the source's tip, because there are no subscriptions."""
         self.offset = self.since = self.source.tip
         if self._events:
             self._events = []
@@ -125,7 +125,7 @@ class Channel(Generic[_S]):
     def last_within(self, names: Patterns) -> int:
         """The offset of the last event in memory that has a key within the names; 0 when there is none.
 
-        It costs what there are keys, and not events, so that thousands of subscriptions can come back at once.
+        The cost depends on the number of keys and not of events, so thousands of subscriptions can come back at once.
         """
         tail = self.tail
         if tail.since < self._since:

@@ -52,7 +52,7 @@ class Audit:
         self._sums: dict[_Key, int] = {}
         self._asked: list[tuple[AuditRow, asyncio.Future[None]]] = []
         self._writing: asyncio.Task[None] | None = None
-        self._began: float | None = None  # when the storage was asked to keep the rows that are under way
+        self._began: float | None = None  # when the write in progress began
         self._lost = 0
         self._stall_seconds = stall_seconds
         self._failing = False

@@ -18,8 +18,8 @@ from hivewire.ledger.records import JournalError
 def backup(source: Path, target: Path, progress: Progress = silent) -> None:
     """Copy the ledger at `source` as it is when this ends into the new file `target`, under a new epoch.
 
-    The new epoch makes every watcher notice a restore. `progress` gets pages done and in all. The copy appears whole,
-    readable by its owner only, or not at all. Raises JournalError, with a sentence for the operator.
+    The new epoch makes every watcher notice a restore. `progress` gets pages done and in all. The copy appears
+    complete, readable by its owner only, or not at all. Raises JournalError, with a sentence for the operator.
     """
     source = resolved(source)
     if not source.exists():
@@ -75,7 +75,7 @@ def _exchange(copied: Path, target: Path) -> Path | None:
     empty = not target.stat().st_size
     if not empty:
         try:
-            os.link(target, old)  # at no time is there no file, which a start would take for a new ledger
+            os.link(target, old)  # the name always has a file: without one, a start would create a new ledger
         except OSError as error:
             if error.errno not in NO_LINKS:
                 raise
@@ -91,7 +91,7 @@ def _exchange(copied: Path, target: Path) -> Path | None:
 
 
 def note_placed(lock: FileLock, path: Path) -> None:
-    """Note that a command put this file here to be served next, so that its start does not take it for a stranger."""
+    """Note that a command put this file here to be served next, so that a start does not treat it as a foreign file."""
     header = header_of(path)
     run = None if header is None else run_of(path, header)
     lock.note(LockNote(run or NO_RUN, run or NO_RUN, tail_of(path)))
@@ -131,12 +131,12 @@ def locked(path: Path) -> Iterator[FileLock]:
 
 @contextmanager
 def told(what: str) -> Iterator[None]:
-    """Every error of the disk or of SQLite becomes a JournalError; FileExistsError stays."""
+    """Turn every error of the disk or of SQLite into a JournalError, except FileExistsError."""
     try:
         yield
     except FileExistsError:
         raise
     except (OSError, sqlite3.Error) as error:
-        # Not the text of an OSError, which may name a file that the operator never heard of.
+        # Not the text of an OSError, which may name a temporary file that the operator does not know.
         reason = getattr(error, "strerror", None) or error
         raise JournalError(f"{what}: {reason}") from error

@@ -46,7 +46,7 @@ class ClockWatch:
 
     @property
     def problem(self) -> str | None:
-        """Why writes should not use it: it is over a day behind the last change. None when it is right."""
+        """Why writes should not use the clock: it is over a day behind the last change. None when it is right."""
         behind = self.last_change - self._now()
         if behind <= DAY:
             return None

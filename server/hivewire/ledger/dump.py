@@ -36,11 +36,11 @@ from hivewire.ledger.records import JournalError
 FORMAT = 1
 
 Number: TypeAlias = Annotated[int, Meta(ge=0, le=1 << 52)]
-"""What a revision can be, so that its place in the file is one that SQLite has."""
+"""Integers up to 2⁵²: the place of such a revision in the data file is one that SQLite can store."""
 
 
 class BadDump(JournalError):
-    """The lines are not a whole dump that this version can load; the message says which line."""
+    """The lines are not a complete dump that this version can load; the message names the line."""
 
 
 class Head(Struct, tag="dump", tag_field="line", forbid_unknown_fields=True):
@@ -127,7 +127,7 @@ def dump(source: Path, write: Callable[[bytes], object]) -> int:
 def _copied(source: Path) -> sqlite3.Connection:
     """A copy to read for as long as it takes: a reader of the file itself would keep its WAL from being written back.
 
-    The copy has no name any more, so nothing is left of it when this process is killed.
+    The copy is deleted while it is open, so nothing is left of it when this process is killed.
     """
     with TemporaryDirectory(prefix="hivewire-") as folder:
         place = Path(folder) / "copy.db"
@@ -136,7 +136,8 @@ def _copied(source: Path) -> sqlite3.Connection:
 
 
 def _lines(connection: sqlite3.Connection, source: Path) -> Iterator[Line]:
-    """Everything in the copy of `source`. Errors of who takes the lines are not told as errors of `source`."""
+    """Everything in the copy of `source`. Errors of the code that takes the lines are not reported as errors of
+    `source`."""
     with told(f"cannot dump {source}"):
         yield Head(FORMAT)
         for name, value in connection.execute(
@@ -160,7 +161,7 @@ def _lines(connection: sqlite3.Connection, source: Path) -> Iterator[Line]:
 def load(lines: Iterable[bytes], target: Path) -> int:
     """Make the new ledger `target` from the lines of a dump, under a new epoch. Returns the number of changes.
 
-    It appears whole or not at all. Raises BadDump, or JournalError, with a sentence for the operator.
+    The file appears complete or not at all. Raises BadDump, or JournalError, with a sentence for the operator.
     """
     target = resolved(target)
     if target.exists():

@@ -1,6 +1,6 @@
 """The ledger: the current state in memory, one writer, and the log of what changed.
 
-This is all that the rest of the gateway knows of how things are kept. Only the ledger talks to the journal.
+This is the interface for the rest of the gateway. Only the ledger calls the journal.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ COMPACT_REST = 9
 
 
 class Ledger(State):
-    """Everything that is kept. Reads are plain calls and never wait; writes go through `submit` or `commit`.
+    """All records. Reads are plain calls and never wait; writes go through `submit` or `commit`.
 
     `now` gives milliseconds since 1970. `max_waiting` bounds the bytes that wait for the storage. `compact_seconds` is
     the interval of removing changes that are no longer needed. `stall_seconds` is how long the storage may take for a
@@ -77,7 +77,7 @@ class Ledger(State):
 
     @property
     def epoch(self) -> str:
-        """The name of this history."""
+        """The identity of this history."""
         return self._journal.epoch
 
     @property
@@ -101,7 +101,7 @@ class Ledger(State):
         Nothing means that there is nothing (yet). Raises NotKept when the log does not cover the revision.
         """
         found = await self._journal.since(revision, take=take)
-        # Now, because the log may have been shortened while it was read.
+        # Checked after reading, because the log may have been shortened meanwhile.
         if not self.covers(revision):
             raise NotKept(f"the log reaches back to revision {self.oldest}")
         while found and found[-1].revision > self.revision:
@@ -171,7 +171,7 @@ class Ledger(State):
         self._writer.start()
 
     def start(self) -> None:
-        """Look after storage and clock from now on: watch commits, probe what fails, compact now and then."""
+        """Start the background tasks: watch commits and the clock, probe a storage that fails, compact."""
         self.clock.look()
         if lowered := self._sweep.lowered():
             log.warning("the settings keep less than before: older changes are being removed", **lowered)
@@ -203,7 +203,7 @@ class Ledger(State):
             await self._sweep.compact(rest, at_once)
 
     async def _watch(self) -> None:
-        # After a stop of the whole process, or a sleep of the machine, an answer of the storage may be there already.
+        # After the process was stopped or the machine slept, the storage may have answered already.
         before, self._watched = self._watched, perf_counter()
         if self._watched - before < self._stall_seconds / 2:
             self._writer.watch(self._stall_seconds)

@@ -1,7 +1,7 @@
-"""The one way to write: submit a transaction, wait until it is durable, turn its end into a reply or an error.
+"""The one way to write: submit a transaction, wait until it is durable, turn its outcome into a reply or an error.
 
-Sockets, REST, site properties, tenant documents and users all end in `conclude`. A session goes on meanwhile, so it
-gives the ledger a callback; everybody else waits with `commit`.
+Sockets, REST, site properties, tenant documents and users all end in `conclude`. A session continues meanwhile, so it
+gives the ledger a callback; all others wait with `commit`.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from hivewire.ledger.records import KINDS, Change
 from hivewire_protocol.patterns import Patterns
 
 ID_BITS = 40
-"""More ids than a kind ever gives."""
+"""Above every id of a kind."""
 
 
 def _place(change: Change) -> int:
@@ -21,7 +21,7 @@ def _place(change: Change) -> int:
 class Kind:
     """The records of one kind: `live` by key, their keys in order, the deleted ones, the id counter.
 
-    `tombstones` are the deletes of records that do not exist any more, by key, as long as the log knows them.
+    `tombstones` are the last changes of deleted records, by key, as long as they are in the log.
     """
 
     __slots__ = ("_deletes", "keys", "last_id", "live", "tombstones")

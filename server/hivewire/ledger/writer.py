@@ -75,7 +75,7 @@ class Writer:
         self._waiting: tuple[float, list[Waiting], list[Outcome]] | None = None  # for the storage, and since when
         self._stalled = False  # whether its callers were answered, because it took too long
         self._probing: asyncio.Task[None] | None = None
-        self.broken = False  # the state may be wrong: nothing is written any more
+        self.broken = False  # the state may be wrong: nothing more is written
         self._sleeping: asyncio.Future[None] | None = None  # set while there is nothing to write
         self._durable_at = 0.0  # when the last entry was taken
         self._task: asyncio.Task[None] | None = None
@@ -115,7 +115,7 @@ class Writer:
             self._wake()
 
     def end(self, author: str) -> None:
-        """Write no transaction of this author that waits now: its rights have ended. They get NotDurable."""
+        """Drop the waiting transactions of this author, whose rights have ended: they get NotDurable."""
         if any(waiting[0].author == author for waiting in self._queue):
             self._ended.add(author)  # they are dropped when all before them is answered
 
@@ -151,7 +151,7 @@ class Writer:
         self._queue.clear()
         self._queue_bytes = 0
         self._answer([*taken, *queued], [*given_up, *[unwritten] * len(queued)])
-        taken.clear()  # nobody is left to answer when the storage does
+        taken.clear()  # all have been answered
         outcomes.clear()
 
     def _settle(self) -> None:

@@ -12,7 +12,7 @@ from hivewire_protocol.tenant.rules.structure import clip
 _OPERATORS = ("and", "or", "not")
 
 _COMPARING = ("exact", "fuzzy", "exactOrNull", "exactOrAllNull", "notExact", "notExactSame", "notFuzzySame")
-"""Operators that compare values. Others look at whether there are any, name classes, or weigh."""
+"""Operators that compare values. Others test whether there are any, name classes, or give weights."""
 
 _INSTEAD = ("rule", "negativeRule", "matchMethod", "matchMethodMetadata", "methods")
 """What says how the group matches."""

@@ -118,7 +118,7 @@ class PropertyCallers:
         self.credentials = Credentials(services, origins)
 
     async def anyone(self, request: HttpRequest) -> PropertyCall:
-        """No credentials are needed: the page looks at them itself."""
+        """No credentials are needed here: the page checks them itself."""
         return PropertyCall(self._services, request)
 
     async def administrator(self, request: HttpRequest) -> PropertyCall:

@@ -1,6 +1,6 @@
 """SQLite as a row of the table of engines: the ledger is the file that the settings name.
 
-The file is looked at before the gateway is loaded, so this module loads neither asyncio nor SQLite.
+The file is checked before the gateway is loaded, so this module loads neither asyncio nor SQLite.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class SqliteEngine:
         self.file = Path(settings.data)
 
     def require_free(self) -> None:
-        """Look at the lock of the file."""
+        """Check the lock of the file."""
         file_lock.require_free(Path(os.path.realpath(self.file)))
 
     def journal(self, *, existing: bool = False, accept_loss: bool = False) -> SqliteJournal:

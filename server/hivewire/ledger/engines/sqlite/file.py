@@ -132,7 +132,7 @@ def beside(path: Path, suffix: str) -> Path:
 
 
 def creation_script(run: str = NO_RUN) -> str:
-    """The statements that make an empty file ours, in one transaction."""
+    """The statements that turn an empty file into a data file, in one transaction."""
     schema = files("hivewire.ledger.engines.sqlite").joinpath("schema.sql").read_text()
     return (  # only constants and random names are put in
         f"BEGIN; PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION}; {schema}"

@@ -14,7 +14,7 @@ from msgspec import Struct
 from hivewire.ledger.records import JournalError
 
 NO_RUN = "0" * 16
-"""The run of a file that was never served, or not since its schema has runs."""
+"""The run of a file that was not served since runs were added to the schema, or never."""
 
 
 class LockNote(Struct, frozen=True):
@@ -105,12 +105,12 @@ class FileLock:
     """
 
     def __init__(self, path: Path, *, offline: bool = False) -> None:
-        """`offline`: for a command on the file of a stopped gateway, which is told in other words who has the lock."""
+        """`offline`: the lock is for a command on the file of a stopped gateway, and errors are worded for it."""
         self.noted: LockNote | None = None
         """The note of the previous process; None when there is none."""
         self._guarded = path
         self._offline = offline
-        self._name = str(path)  # which `os.stat` takes in half of the time
+        self._name = str(path)  # `os.stat` takes half as long for it as for a Path
         self._descriptors: list[int] = []
         self._writable = False
         self._identity = (0, 0)
@@ -166,7 +166,7 @@ class FileLock:
         os.pwrite(self._descriptors[0], text.encode(), _TAIL_AT)
         os.fsync(self._descriptors[0])
         self._run = note.run.encode()
-        found = os.stat(self._guarded)  # not earlier: on some file systems the first write gives a file another number
+        found = os.stat(self._guarded)  # not earlier: on some file systems the first write changes the inode number
         self._identity = (found.st_dev, found.st_ino)
 
     def note_tail(self, tail: int) -> None:
