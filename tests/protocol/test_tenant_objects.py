@@ -100,10 +100,17 @@ def test_select() -> None:
         ("entityTypes/Store/attributes/New", attribute(f"{STORE}/attributes/New"), "entityTypes/Store/attributes/New"),
         ("relationTypes/At/attributes", attribute(f"{AT}/attributes/New"), "relationTypes/At/attributes/New"),
         ("sources", {"uri": "configuration/sources/New"}, "sources/New"),
+        ("entityTypes/entityTypes", {"uri": "configuration/entityTypes/entityTypes"}, "entityTypes/entityTypes"),
+        (
+            "entityTypes/Store/attributes/cleanseConfig",
+            attribute(f"{STORE}/attributes/cleanseConfig"),
+            "entityTypes/Store/attributes/cleanseConfig",
+        ),
     ],
 )
 def test_adding(path: str, value: Document, place: str) -> None:
-    """A new element comes last in its collection, whether its own address is given or that of the collection."""
+    """A new element comes last in its collection, whether its own address is given or that of the collection. Its name
+    may be that of a collection or member."""
     before = document()
     after = objects.insert(before, address(path), value)
     assert before == document()

@@ -93,7 +93,7 @@ def insert(document: Document, address: Address, value: Any) -> Document:
     _check_address(address)
     depth = len(address)
     # A type is added under its own address; only sources, and parts, are added to their collection.
-    if address[-1] in WHOLE_PARTS or address[0] == address[-1] != "sources":
+    if (depth == 1 and address[0] != "sources") or (depth == 3 and address[-1] in WHOLE_PARTS):
         raise BadRequest(f"nothing can be added to {'/'.join(address)} as it is")
     _check_writable(address)
     collection = address if depth % 2 else address[:-1]
