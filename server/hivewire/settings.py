@@ -129,7 +129,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     ] = 1_000_000
     log_days: Annotated[_Days, _says("Age in days at which a change is removed from the log.")] = 7.0
     audit_rows: Annotated[
-        _Count, _says("Rows kept in the audit: so many activities of clients, and so many of everything else.")
+        _Count, _says("Rows kept in the audit, counted separately for activities of clients and for all others.")
     ] = 100_000
     audit_days: Annotated[_Days, _says("Age in days at which a row is removed from the audit.")] = 90.0
     log_format: Annotated[
@@ -191,8 +191,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     anonymous_bytes: Annotated[
         Annotated[int, Meta(ge=4 << 20, le=1 << 30)],
         _says(
-            "Memory for incomplete messages, bodies and unread answers of all connections on which nobody has logged "
-            "in; a sixteenth of it for those of one address. When it is exceeded, those that have held memory for "
+            "Memory for incomplete messages, bodies and unread answers of all connections without a login, and a "
+            "sixteenth of it for those of one address. When it is exceeded, the connections that have held memory for "
             "longest are closed.",
             reload=True,
         ),
@@ -271,8 +271,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     drain_spread: Annotated[
         _Seconds,
         _says(
-            "Longest time within which clients reconnect after a stop; each is told a random moment, in one second for"
-            " each 100 clients.",
+            "Longest time within which clients reconnect after a stop. Each is told a random moment within one second "
+            "for each 100 clients, but not later than this.",
             reload=True,
         ),
     ] = 30.0
