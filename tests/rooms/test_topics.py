@@ -13,7 +13,7 @@ from hivewire import actions
 from hivewire.access.identity import Identity
 from hivewire.access.users import UserContent
 from hivewire.actions import topics
-from hivewire.actions.subscription import subscribe
+from hivewire.actions.subscription import subscribe, unsubscribe
 from hivewire.actions.topics import FOLLOWED, Wanted
 from hivewire.caller import Caller
 from hivewire.dialects import devicehive
@@ -22,8 +22,9 @@ from hivewire.hub.source import Topic
 from hivewire.services import Services, now
 from hivewire.transport.events import EventStream, EventStreams
 from hivewire_protocol.catalogue import PUSHES, REQUESTS
-from hivewire_protocol.messages import Request
-from hivewire_protocol.nouns.subscription import SubscribeReply
+from hivewire_protocol.errors import AccessDenied
+from hivewire_protocol.messages import Reply, Request
+from hivewire_protocol.nouns.subscription import ConfigurationUnsubscribe, SubscribeReply
 from hivewire_protocol.nouns.user import Status
 from hivewire_protocol.patterns import Patterns
 from hivewire_protocol.permissions import Permission
@@ -40,6 +41,15 @@ class MessageSubscribe(Request, tag="message/subscribe"):
     reply = SubscribeReply
 
     since: str | None = None
+
+
+class MessageUnsubscribe(Request, tag="message/unsubscribe"):
+    """End such a subscription, with the same right."""
+
+    permission = Permission.GET_DEVICE_NOTIFICATION
+    reply = Reply
+
+    subscriptionId: int | None = None
 
 
 def messages_of(services: Services, caller: Caller, request: MessageSubscribe) -> Wanted:
@@ -116,6 +126,21 @@ async def test_a_stream_needs_the_right_of_its_own_request(world: World, message
     await reader.answering
     [closed] = await reader.events(1)
     assert closed == ["event: close", 'data: {"code":401,"reason":"User is locked or disabled"}']
+
+
+async def test_a_topic_brings_its_own_way_to_end_a_subscription(world: World, messages: Messages) -> None:
+    """With the right of its own, also for callers that may not end subscriptions to configurations."""
+    requests: dict[type[Request], Any] = {MessageSubscribe: subscribe, MessageUnsubscribe: unsubscribe}
+    dispatcher = Dispatcher(world.services, {**actions.READS, **requests}, actions.WRITES)
+    identity = Identity(JOHN, "john", now() + HOUR, 1 << Permission.GET_DEVICE_NOTIFICATION, None, None)
+    caller = Caller("10.0.0.1", "h", identity=identity)
+    EventStreams(dispatcher).subscribe(caller, MessageSubscribe())
+    assert caller.feed is not None
+    [sub] = caller.feed.subscriptions
+    with pytest.raises(AccessDenied):
+        await dispatcher.carry_out(caller, ConfigurationUnsubscribe(subscriptionId=sub.id))
+    await dispatcher.carry_out(caller, MessageUnsubscribe(subscriptionId=sub.id))
+    assert caller.feed.subscriptions == []
 
 
 async def test_a_stream_never_tells_its_client_to_reconnect_at_once(world: World, messages: Messages) -> None:

@@ -45,8 +45,8 @@ class SubscriptionItem(Struct, gc=False, omit_defaults=True):
     """One subscription of this socket."""
 
     subscriptionId: Annotated[int, says("Its number.")]
-    type: Annotated[str, says("`configuration` or `tenant`.")]
-    names: Annotated[list[str], says("The name patterns, or the tenant, that it follows.")]
+    type: Annotated[str, says("Its topic, the first word of its pushes, such as `configuration`.")]
+    names: Annotated[list[str], says("What it follows of its topic: name patterns, or a tenant.")]
     paused: Annotated[bool, says("True if the rights of the socket no longer cover any of it; absent otherwise.")] = (
         False
     )
@@ -98,7 +98,7 @@ class SubscriptionList(Request, tag="subscription/list"):
     read_only = True
     reply = SubscriptionListReply
 
-    type: Annotated[str | None, says("Only those of this type, `configuration` or `tenant`.")] = None
+    type: Annotated[str | None, says("Only those of this topic, such as `configuration`.")] = None
 
 
 class SubscriptionPaused(Push, tag="subscription/paused", kw_only=True):
