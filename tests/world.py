@@ -106,11 +106,14 @@ class World:
 
     def caller(self, user: int = ADMIN, a: list[int] | None = None, **claims: Any) -> Caller:
         """A caller with a token of these claims; all rights and the current generation by default."""
+        return Caller("10.0.0.1", "h", identity=self.tokens.verify(self.token(user, a, **claims), now()))
+
+    def token(self, user: int = ADMIN, a: list[int] | None = None, **claims: Any) -> str:
+        """The token of such a caller."""
         found = self.users.by_id(user)
         generation = found.content.generation if found is not None else 0
         given: dict[str, Any] = {"n": ["*"], "dt": ["*"], "g": generation} | claims
-        token = self.tokens.mint(Claims([0] if a is None else a, now() + HOUR, ACCESS, user, **given))
-        return Caller("10.0.0.1", "h", identity=self.tokens.verify(token, now()))
+        return self.tokens.mint(Claims([0] if a is None else a, now() + HOUR, ACCESS, user, **given))
 
     async def ask(self, request: Request, caller: Caller | None = None) -> Any:
         """The reply, once it is durable; an error reply is raised."""
