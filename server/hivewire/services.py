@@ -69,7 +69,7 @@ def wire(
     tokens = Tokens(key, users, tenants, access, refresh)
     telemetry, workers = Telemetry(), Workers()
     ledger.measure(telemetry.committed)
-    telemetry.on_failure = ledger.audit.failed
+    telemetry.on_failure = ledger.audit.note_failure
     return Services(
         settings=settings,
         ledger=ledger,

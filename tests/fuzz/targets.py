@@ -45,7 +45,7 @@ from hivewire_protocol.properties import elements
 from hivewire_protocol.properties.aborts import POST, PUT, PUT_MAY_CREATE, abort_of, reason, verdict
 from hivewire_protocol.properties.batches import read_batch
 from hivewire_protocol.properties.contents import charset_of, checked_description, checked_media_type, inlined
-from hivewire_protocol.properties.elements import Author, Property, failed
+from hivewire_protocol.properties.elements import Author, Property, failure_element
 from hivewire_protocol.properties.etags import effective_etag, etag
 from hivewire_protocol.properties.markup import Form, document
 from hivewire_protocol.properties.names import Names, checked_name, decoded_key, decoded_slug, encoded_key
@@ -225,7 +225,7 @@ def _batch(data: bytes) -> None:
             checked_description(entry.description)
             if entry.content is not None:
                 checked_media_type(entry.content_type)
-        shown = failed(entry.name, entry.problem or OutOfBounds("no problem"))
+        shown = failure_element(entry.name, entry.problem or OutOfBounds("no problem"))
         for form in Form:
             document(shown, form)
 

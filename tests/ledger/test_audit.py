@@ -59,11 +59,11 @@ async def test_rows_are_written_together_and_read_newest_first(room: Room) -> No
 async def test_failures_are_summed_by_the_minute(room: Room) -> None:
     """Equal failures share a row, which is written when the minute is over."""
     for login in ("ann", "ann", "bob", "ann"):
-        room.audit.failed("token", "InvalidCredentials", "10.0.0.1", login)
+        room.audit.note_failure("token", "InvalidCredentials", "10.0.0.1", login)
     await room.audit.flush()
     assert await room.rows() == []
     room.clock.time += MINUTE
-    room.audit.failed("token", "InvalidCredentials", "10.0.0.1", "ann")
+    room.audit.note_failure("token", "InvalidCredentials", "10.0.0.1", "ann")
     await room.audit.flush()
     assert [(row.subject, row.count, row.time) for row in await room.rows()] == [
         ("bob", 1, NOW // MINUTE * MINUTE),
@@ -76,7 +76,7 @@ async def test_failures_are_summed_by_the_minute(room: Room) -> None:
 async def test_a_flood_is_counted_and_not_kept(room: Room) -> None:
     """Memory is bounded: further failures of a minute share a row, and further notes are counted."""
     for number in range(MOST_NOTED + 500):
-        room.audit.failed("bearer", "expired", f"10.0.{number // 250}.{number % 250}")
+        room.audit.note_failure("bearer", "expired", f"10.0.{number // 250}.{number % 250}")
         room.audit.note("login", "ann")
     await room.audit.flush(everything=True)
     (lost,) = await room.rows(AuditFilter(kind="lost"))
@@ -124,13 +124,13 @@ async def test_rows_are_bounded_in_age(room: Room) -> None:
 async def test_nobody_waits_for_a_storage_that_does_not_answer() -> None:
     """A row whose write hangs is answered with "not known"; later ones are refused at once."""
     journal, go_on = MemoryJournal(), asyncio.Event()
-    record = journal.record
+    record = journal.append_audit
 
     async def hanging(rows: Sequence[AuditRow]) -> None:
         await go_on.wait()
         await record(rows)
 
-    journal.record = hanging  # type: ignore[method-assign]
+    journal.append_audit = hanging  # type: ignore[method-assign]
     audit = Audit(journal, Clock(), Retention(), stall_seconds=0.01)
     with pytest.raises(Undecided):
         await audit.write(AuditRow(NOW, ACTIVITY, "t1"))

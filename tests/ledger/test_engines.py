@@ -531,17 +531,17 @@ async def test_a_transaction_that_was_left_open_takes_nothing_with_it(data: Path
 
 async def test_rows_of_the_audit_are_kept_beside_the_log(shelf: Shelf) -> None:
     """They are read newest first, survive a restart, and are removed by number; the log knows nothing of them."""
-    assert await shelf.journal.recorded(AuditFilter(), before=1 << 62, take=10) == []
+    assert await shelf.journal.read_audit(AuditFilter(), before=1 << 62, take=10) == []
     rows = [
         AuditRow(1, "login", "ann", 0, "ann", "::1", 1, '{"how":"password"}'),
         AuditRow(2, "activity", "t1", 7, "sync", None, 3, "{}"),
         AuditRow(3, "token", "b\0ß", 0, None, None, 1, "{}"),
     ]
-    await shelf.journal.record(rows[:2])
-    await shelf.journal.record(rows[2:])
+    await shelf.journal.append_audit(rows[:2])
+    await shelf.journal.append_audit(rows[2:])
     if isinstance(shelf.journal, SqliteJournal):
         await shelf.reopen()
-    found = await shelf.journal.recorded(AuditFilter(), before=1 << 62, take=10)
+    found = await shelf.journal.read_audit(AuditFilter(), before=1 << 62, take=10)
     assert [replace(row, number=0) for row in found] == rows[::-1]
     assert found[0].number > found[1].number > found[2].number > 0
     for wanted, kinds in (
@@ -552,11 +552,11 @@ async def test_rows_of_the_audit_are_kept_beside_the_log(shelf: Shelf) -> None:
         (AuditFilter(author="ann"), ["login"]),
         (AuditFilter(until=2), ["activity", "login"]),
     ):
-        assert [row.kind for row in await shelf.journal.recorded(wanted, before=1 << 62, take=10)] == kinds
-    later = await shelf.journal.recorded(AuditFilter(), before=found[0].number, take=1, skip=1)
+        assert [row.kind for row in await shelf.journal.read_audit(wanted, before=1 << 62, take=10)] == kinds
+    later = await shelf.journal.read_audit(AuditFilter(), before=found[0].number, take=1, skip=1)
     assert [row.kind for row in later] == ["login"]
-    await shelf.journal.forget([found[0].number, found[2].number])
-    left = await shelf.journal.recorded(AuditFilter(), before=1 << 62, take=10)
+    await shelf.journal.remove_audit([found[0].number, found[2].number])
+    left = await shelf.journal.read_audit(AuditFilter(), before=1 << 62, take=10)
     assert [row.kind for row in left] == ["activity"]
     assert await everything(shelf.journal) == []
 
@@ -566,7 +566,7 @@ async def test_a_change_of_an_audited_kind_is_a_row_of_the_audit(shelf: Shelf, k
     """The row is written with the change, without its content; other kinds have none."""
     await append(shelf.journal, [change(1, "ann", 1, b"a hash", kind=kind, author="bob"), change(1, "x")])
     await append(shelf.journal, [change(2, "ann", 2, None, kind=kind, previous=1)])
-    found = await shelf.journal.recorded(AuditFilter(), before=1 << 62, take=10)
+    found = await shelf.journal.read_audit(AuditFilter(), before=1 << 62, take=10)
     assert [(row.kind, row.subject, row.author, row.detail) for row in found] == [
         (kind, "ann", None, '{"operation":"delete","version":2,"revision":2}'),
         (kind, "ann", "bob", '{"operation":"put","version":1,"revision":1}'),
@@ -580,6 +580,6 @@ async def test_a_change_that_failed_has_no_row(data: Path) -> None:
     await append(journal, [change(1, "ann", kind="tenant")])
     with pytest.raises(NotDurable):  # the place is taken
         await journal.append([change(1, "bob", kind="tenant")], behind=1)
-    found = await journal.recorded(AuditFilter(), before=1 << 62, take=10)
+    found = await journal.read_audit(AuditFilter(), before=1 << 62, take=10)
     assert [row.subject for row in found] == ["ann"]
     await journal.close()

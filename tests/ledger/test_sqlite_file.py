@@ -633,7 +633,7 @@ async def test_a_backup_that_hangs_holds_nothing_and_goes_on(
             outlines = await journal.outline(0, before=journal.tip + 1, take=1_000)
             await journal.remove([outline.place for outline in outlines[:50] + outlines[150:170]])
             await ledger.commit(Transaction([Write("secret", "replaced", b"second")]))
-            await journal.record([AuditRow(1, "login", "admin", 1)])
+            await journal.append_audit([AuditRow(1, "login", "admin", 1)])
             for n in range(13):
                 await ledger.commit(Transaction([Write("configuration", str(n), bytes(4 << 20))]))
                 assert wal_bytes(data) <= WAL_BESIDE_A_BACKUP

@@ -729,7 +729,7 @@ async def test_each_subscription_is_told_that_its_token_expires_and_that_it_has(
 
     def look(milliseconds: int) -> list[Any]:
         world.clock.time += milliseconds
-        world.hub.look_at_token(feed)
+        world.hub.check_token(feed)
         return peer.taken()
 
     assert look(HOUR - 60_001) == []
@@ -826,7 +826,7 @@ async def test_a_client_that_does_not_read_is_told_of_the_expiry_when_it_reads(w
     assert feed is not None
     peer.session.pause()
     world.clock.time += 2_000
-    world.hub.look_at_token(feed)
+    world.hub.check_token(feed)
     await world.put("a")
     assert len(peer.taken()) == 1
     peer.read()
@@ -840,9 +840,9 @@ async def test_a_topic_may_keep_the_expiry_to_itself(world: World) -> None:
     feed = peer.caller.feed = world.hub.feed(peer, peer.caller.identity)
     feed.subscribe(CONFIGURATION._replace(name="plain", kind="plain", tells_expiry=False), EVERYTHING)
     feed.begin(rpc=False)
-    world.hub.look_at_token(feed)
+    world.hub.check_token(feed)
     world.clock.time += 2_000
-    world.hub.look_at_token(feed)
+    world.hub.check_token(feed)
     assert (peer.frames, peer.suspended) == ([], 1)
 
 

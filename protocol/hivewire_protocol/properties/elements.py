@@ -68,7 +68,7 @@ def properties_element(count: int, root: str) -> Node:
     return Node("properties", {"count": str(count), "href": root + "/site/properties"})
 
 
-def succeeded(shown: Property, root: str, deleted: tuple[Author, int] | None = None) -> Node:
+def success_element(shown: Property, root: str, deleted: tuple[Author, int] | None = None) -> Node:
     """A batch's answer to an entry that succeeded; `deleted` says by whom and when a property was deleted."""
     more: tuple[Node, ...] = (Node("status", {"code": "200"}),)
     if deleted is not None:
@@ -77,7 +77,7 @@ def succeeded(shown: Property, root: str, deleted: tuple[Author, int] | None = N
     return property_element(shown, root, more=more)
 
 
-def failed(name: str, error: WireError) -> Node:
+def failure_element(name: str, error: WireError) -> Node:
     """A batch's answer to an entry that failed."""
     return Node("property", {"name": name}, (Node("status", {"code": str(error.code)}, (), str(error)),))
 

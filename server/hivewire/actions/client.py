@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hivewire.access.tenants import ApiClient, TenancyError, generate_id, generate_secret, in_order
-from hivewire.actions.tenant import author, refusal, required
+from hivewire.actions.tenant import author, refusal, require
 from hivewire.caller import Caller
 from hivewire.dispatch import check_administrator
 from hivewire.ledger.pending import PendingWrite
@@ -48,7 +48,7 @@ def list_(services: Services, caller: Caller, request: ClientList) -> Reply:
 def delete(services: Services, caller: Caller, request: ClientDelete) -> PendingWrite[Reply]:
     """Delete a client. Raises NotFound when it does not exist."""
     check_administrator(services, caller.identity, NEEDS)
-    name = required("clientId", request.clientId)
+    name = require("clientId", request.clientId)
     return PendingWrite(services.tenants.delete_client(name, author(caller)), lambda changes: NOTHING, refusal)
 
 

@@ -26,7 +26,7 @@ NEEDS = "creating and deleting tenants needs"
 def insert(services: Services, caller: Caller, request: TenantInsert) -> PendingWrite[Reply]:
     """Create a tenant. Raises NotAllowed when the id exists."""
     check_administrator(services, caller.identity, NEEDS)
-    tenant = required("tenantId", request.tenantId)
+    tenant = require("tenantId", request.tenantId)
     try:
         transaction = services.tenants.insert_tenant(tenant, author(caller))
     except TenancyError as error:
@@ -42,11 +42,11 @@ def list_(services: Services, caller: Caller, request: TenantList) -> Reply:
 def delete(services: Services, caller: Caller, request: TenantDelete) -> PendingWrite[Reply]:
     """Delete a tenant. Raises NotFound when it does not exist."""
     check_administrator(services, caller.identity, NEEDS)
-    tenant = required("tenantId", request.tenantId)
+    tenant = require("tenantId", request.tenantId)
     return PendingWrite(services.tenants.delete_tenant(tenant, author(caller)), lambda changes: NOTHING, refusal)
 
 
-def required(field: str, value: str | None) -> str:
+def require(field: str, value: str | None) -> str:
     """The value of a required member. Raises InvalidParameters."""
     if not value:
         raise InvalidParameters(f"{field} is required")

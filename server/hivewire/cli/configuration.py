@@ -23,7 +23,7 @@ from hivewire.cli.output import (
     output_option,
     print_bytes,
     printable,
-    shortened,
+    shorten,
     show,
     tell,
 )
@@ -103,7 +103,7 @@ def put(
                 reply = contents.put(remote, name, content, content_type or _guessed(file), asked)
         else:
             reply = write(remote, "configuration/put", name=name, value=content, contentType=content_type, **asked)
-    told_written(reply, form, "")
+    print_written(reply, form, "")
 
 
 @click.command(
@@ -251,7 +251,7 @@ def _guessed(file: BinaryIO | None) -> str:
     return mimetypes.guess_type(getattr(file, "name", None) or "")[0] or "application/octet-stream"
 
 
-def told_written(reply: dict[str, Any], form: str | None, how: str) -> None:
+def print_written(reply: dict[str, Any], form: str | None, how: str) -> None:
     """Print the result of a put or a rollback; `how` ends the sentence. The value is the version."""
     resource, revision = reply["configuration"], reply["revision"]
     version = resource["entityVersion"]
@@ -292,7 +292,7 @@ def _current(change: dict[str, Any] | None) -> list[str]:
     why = [f"  reason: {printable(change['description'])}"] if change["description"] else []
     if change["operation"] == "delete":
         return [f"  deleted {when}", *why]
-    return [f"  now: {shortened(shown(resource), 500)}", f"  put {when}", *why]
+    return [f"  now: {shorten(shown(resource), 500)}", f"  put {when}", *why]
 
 
 def pages(

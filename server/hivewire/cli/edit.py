@@ -12,7 +12,7 @@ import click
 import msgspec
 
 from hivewire.cli import contents
-from hivewire.cli.configuration import description_option, name_argument, shown, telling_why, told_written, write
+from hivewire.cli.configuration import description_option, name_argument, print_written, shown, telling_why, write
 from hivewire.cli.errors import BadInput, RefusedByGateway, RemoteError, Unreachable
 from hivewire.cli.export_format import label, read_json
 from hivewire.cli.gateway import connected, reach, token_option, url_option
@@ -63,7 +63,7 @@ def edit(remote: Remote, name: str, description: str | None, form: str | None) -
     except Unreachable as error:
         raise Unreachable(f"{error}\n  your text is in {file}") from None
     place.unlink()
-    told_written(reply, form, "")
+    print_written(reply, form, "")
 
 
 @click.command(

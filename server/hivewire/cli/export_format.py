@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, NamedTuple
 import msgspec
 
 from hivewire.cli.errors import BadInput
-from hivewire.cli.output import printable, shortened
+from hivewire.cli.output import printable, shorten
 from hivewire_protocol.nouns.configuration import RESERVED, TEXT, forbidden_character, is_media_type
 
 FORMAT = 1
@@ -107,7 +107,7 @@ def _entries(export: Any, file: str) -> list[Any]:
     if not isinstance(export, _Object) or "hivewire" not in export:
         raise BadFile(f'{file} is not an export: it must be an object with "hivewire" and "configurations"')
     if export.repeated is not None:
-        raise BadFile(f"{file} is not an export: '{shortened(export.repeated, 80)}' occurs more than once")
+        raise BadFile(f"{file} is not an export: '{shorten(export.repeated, 80)}' occurs more than once")
     if export["hivewire"] is True or export["hivewire"] != FORMAT:
         raise BadFile(f'{file} does not have the format "hivewire":{FORMAT}, which this command reads')
     entries = export.get("configurations")
@@ -118,7 +118,7 @@ def _entries(export: Any, file: str) -> list[Any]:
 
 def _place(index: int, entry: Any) -> str:
     name = entry.get("name") if isinstance(entry, dict) else None
-    return f"configurations[{index}]" + (f" '{shortened(name, 80)}'" if isinstance(name, str) else "")
+    return f"configurations[{index}]" + (f" '{shorten(name, 80)}'" if isinstance(name, str) else "")
 
 
 def _problem(entry: Any) -> str | None:
@@ -126,9 +126,9 @@ def _problem(entry: Any) -> str | None:
     if not isinstance(entry, _Object):
         return "not an object"
     if entry.repeated is not None:
-        return f"'{shortened(entry.repeated, 80)}' occurs more than once"
+        return f"'{shorten(entry.repeated, 80)}' occurs more than once"
     if unknown := [name for name in entry if name not in MEMBERS]:
-        return f"unknown member '{shortened(unknown[0], 80)}'; known members are {', '.join(MEMBERS)}"
+        return f"unknown member '{shorten(unknown[0], 80)}'; known members are {', '.join(MEMBERS)}"
     if type(entry.get("entityVersion", 0)) is not int:
         return "entityVersion is not a whole number"
     return _problem_of_name(entry) or _problem_of_value(entry) or _problem_of_type(entry.get("contentType"))

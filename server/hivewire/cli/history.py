@@ -12,8 +12,8 @@ from hivewire.cli.configuration import (
     expect_option,
     expect_revision_option,
     name_argument,
+    print_written,
     shown,
-    told_written,
     write,
 )
 from hivewire.cli.gateway import connected
@@ -100,7 +100,7 @@ def rollback(
         revision=expect_revision,
     )
     back = f"version {version}" if version is not None else f"revision {revision}"
-    told_written(reply, form, f", as it was at {back}")
+    print_written(reply, form, f", as it was at {back}")
 
 
 def _changes(remote: Remote, name: str, take: int) -> Iterator[dict[str, Any]]:

@@ -168,7 +168,7 @@ def printable_json(data: bytes) -> str:
     return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in data.decode())
 
 
-def shortened(text: str, most: int) -> str:
+def shorten(text: str, most: int) -> str:
     """The beginning of a text from other people, on one line."""
     return printable(text[:most]) + ("..." if len(text) > most else "")
 

@@ -32,7 +32,7 @@ from websockets.exceptions import (
 from websockets.frames import CloseCode
 
 from hivewire.cli.errors import BadAddress, Closed, RemoteError, Unreachable, Unsendable
-from hivewire.cli.output import shortened
+from hivewire.cli.output import shorten
 
 SECONDS = 30
 """The longest wait for a connection or an answer."""
@@ -239,7 +239,7 @@ def _without_socket(error: Exception) -> str:
     status, place = found.response.status_code, found.response.headers.get("Location")
     if place is None:
         return f"answers with HTTP {status}: is it a gateway?"
-    return f"answers with HTTP {status} and a redirect to {shortened(place, 200)}, which is not followed"
+    return f"answers with HTTP {status} and a redirect to {shorten(place, 200)}, which is not followed"
 
 
 def _why_tls_failed(error: ssl.SSLError) -> str:

@@ -28,7 +28,7 @@ from hivewire.cli.output import (
     print_row,
     printable,
     printable_json,
-    shortened,
+    shorten,
     tell,
 )
 from hivewire.cli.remote import Remote
@@ -226,7 +226,7 @@ def _read_moment(remote: Remote, patterns: tuple[str, ...], report: _Report) -> 
 
 def _refuse_or_warn(unreadable: list[dict[str, Any]], skip: bool) -> None:
     """Report resources whose content a list does not carry: raise ClickException, or only warn when `skip` is set."""
-    lines = [f"  {shortened(resource['name'], 80)} {shown(resource)}" for resource in unreadable[:5]]
+    lines = [f"  {shorten(resource['name'], 80)} {shown(resource)}" for resource in unreadable[:5]]
     if len(unreadable) > 5:
         lines.append(f"  and {len(unreadable) - 5:,} more")
     words = f"{_count(len(unreadable))} no text, empty or over 65,536 characters"
@@ -324,7 +324,7 @@ def _is_usual(entry: ImportEntry, usual: Settings) -> bool:
 
 def _described(change: Difference) -> str:
     """A line of a dry run."""
-    name, (_, new, new_type) = shortened(change.entry.name, 80), change.entry
+    name, (_, new, new_type) = shorten(change.entry.name, 80), change.entry
     if change.seen is None:
         return f"create {name}: {_excerpt(new)}" + (f" ({new_type})" if new_type != TEXT else "")
     old, old_type = shown(change.seen), change.seen.get("contentType", TEXT)
@@ -340,7 +340,7 @@ def _first_difference(one: str, other: str) -> int:
 
 
 def _excerpt(text: str, start: int = 0) -> str:
-    return ("..." if start > 0 else "") + shortened(text[max(0, start) :], SHOWN)
+    return ("..." if start > 0 else "") + shorten(text[max(0, start) :], SHOWN)
 
 
 def _write(remote: Remote, changes: list[Difference], common: dict[str, Any], report: _Report) -> None:
@@ -379,7 +379,7 @@ def _refusal(error: RemoteError, batch: list[dict[str, Any]]) -> list[str]:
     if not isinstance(index, int) or not 0 <= index < len(batch):
         return lines
     reason = lines[0].removeprefix(f"changes[{index}]: ")
-    return [f"'{shortened(batch[index]['name'], 80)}' is refused: {reason}", *lines[1:]]
+    return [f"'{shorten(batch[index]['name'], 80)}' is refused: {reason}", *lines[1:]]
 
 
 def _batches(items: Iterable[_T], most: int) -> Iterator[list[_T]]:

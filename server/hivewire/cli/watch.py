@@ -23,7 +23,7 @@ from hivewire.cli import contents
 from hivewire.cli.configuration import patterns_argument, shown
 from hivewire.cli.errors import Closed, RemoteError, Unreachable
 from hivewire.cli.gateway import Access, access, token_option, url_option
-from hivewire.cli.output import local, on_one_line, output_option, print_row, printable, shortened
+from hivewire.cli.output import local, on_one_line, output_option, print_row, printable, shorten
 from hivewire.cli.remote import Remote
 from hivewire_protocol.close import TABLE, Code
 
@@ -255,7 +255,7 @@ def _execute(command: str, entry: Access, item: Item) -> None:
             continue
         done = subprocess.run(command, shell=True, input=value, env=os.environ | given, check=False)  # noqa: S602
         if done.returncode:
-            name = shortened(resource["name"], 80)
+            name = shorten(resource["name"], 80)
             raise click.ClickException(f"the command failed with {done.returncode} for {name}")
 
 

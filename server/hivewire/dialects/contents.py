@@ -15,7 +15,7 @@ from hivewire.http.cors import CORS
 from hivewire.http.parameters import request_of
 from hivewire.http.peer import Admitted, admit_request
 from hivewire.http.response import JSON, SANDBOX, Response
-from hivewire.http.routes import Context, Dialect, Route, overridden
+from hivewire.http.routes import Context, Dialect, Route, effective_method
 from hivewire.resources import ResourceReply
 from hivewire_protocol.nouns.configuration import ConfigurationGet, ConfigurationPut
 from hivewire_protocol.properties.contents import BINARY
@@ -32,7 +32,7 @@ def dialect(context: Context) -> Dialect:
         for root in CONTEXTS
         for method, shape, page in rows
     ]
-    return Dialect(routes, method=overridden, options=True, headers=CORS)
+    return Dialect(routes, method=effective_method, options=True, headers=CORS)
 
 
 class Contents:

@@ -21,7 +21,7 @@ from hivewire.http.parameters import request_of
 from hivewire.http.peer import Admitted, admit_request
 from hivewire.http.request import HttpRequest
 from hivewire.http.response import JSON, Response
-from hivewire.http.routes import Context, Dialect, Route, overridden
+from hivewire.http.routes import Context, Dialect, Route, effective_method
 from hivewire.resources import ResourceReply
 from hivewire.services import Services
 from hivewire_protocol import codec, coercion
@@ -114,7 +114,7 @@ def dialect(context: Context) -> Dialect:
     """REST under all contexts. Paths that belong to no dialect get its errors, too."""
     rest = Rest(context)
     routes = [route for name in CONTEXTS for route in rest.routes(name)]
-    return Dialect(routes, method=overridden, options=True, headers=CORS)
+    return Dialect(routes, method=effective_method, options=True, headers=CORS)
 
 
 class Rest:

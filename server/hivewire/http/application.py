@@ -16,7 +16,7 @@ from hivewire.http.body import ClientGone
 from hivewire.http.peer import origin_of
 from hivewire.http.request import HttpRequest
 from hivewire.http.response import Response
-from hivewire.http.routes import Context, Dialect, Found, MakeDialect, Route, Table, encoded
+from hivewire.http.routes import Context, Dialect, Found, MakeDialect, Route, Table, encode_headers
 from hivewire.ledger.pending import unavailable
 from hivewire.ledger.records import NotDurable
 from hivewire.transport.connection import PORTION, HttpProtocol, RawHeader
@@ -141,7 +141,7 @@ class Application:
         if response.stream is not None:
             await response.stream(request.scope, request.receive, _sending(request, response, common, send))
             return
-        headers = encoded(response.headers)
+        headers = encode_headers(response.headers)
         body = response.body
         if response.status not in (204, 304):
             headers.append((b"content-length", b"%d" % len(body)))
@@ -171,7 +171,7 @@ def _sending(request: HttpRequest, response: Response, common: tuple[RawHeader, 
 
     async def send_on(message: Message) -> None:
         if message["type"] == "http.response.start":
-            message["headers"] = [*message["headers"], *encoded(response.headers), *common]
+            message["headers"] = [*message["headers"], *encode_headers(response.headers), *common]
             await send(message)
             # The head does not wait for the first piece, which may take long.
             message = {"type": "http.response.body", "body": b"", "more_body": True}

@@ -24,7 +24,7 @@ from hivewire_protocol.messages import Request
 C = TypeVar("C")
 
 
-def encoded(headers: Mapping[str, str]) -> list[RawHeader]:
+def encode_headers(headers: Mapping[str, str]) -> list[RawHeader]:
     """Headers as ASGI has them."""
     return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
 
@@ -61,7 +61,7 @@ def _as_sent(request: HttpRequest) -> str:
     return request.method
 
 
-def overridden(request: HttpRequest) -> str:
+def effective_method(request: HttpRequest) -> str:
     """The method; a POST may name another one in `X-HTTP-Method-Override`."""
     if request.method == "POST" and "x-http-method-override" in request.headers:
         return request.headers["x-http-method-override"].upper()
@@ -111,7 +111,7 @@ class Dialect(Struct):
 
     def __post_init__(self) -> None:
         """Encode the headers once, not for every answer."""
-        self.head = (*encoded(self.headers),)
+        self.head = (*encode_headers(self.headers),)
 
 
 MakeDialect: TypeAlias = "Callable[[Context], Dialect]"

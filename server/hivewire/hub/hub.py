@@ -116,9 +116,9 @@ class Hub:
         left = feed.expires - self._now()
         seconds = (left + 1 if feed.warned else max(0, left - EXPIRING)) / 1_000
         if seconds <= 2 * self._bookmark_seconds:
-            feed.timer = asyncio.get_running_loop().call_later(seconds, self.look_at_token, feed)
+            feed.timer = asyncio.get_running_loop().call_later(seconds, self.check_token, feed)
 
-    def look_at_token(self, feed: Feed) -> None:
+    def check_token(self, feed: Feed) -> None:
         """Suspend the feed if its token has expired. Otherwise warn its subscribers if it expires soon, and set the
         next timer."""
         left = feed.expires - self._now()

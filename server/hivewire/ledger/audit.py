@@ -61,7 +61,7 @@ class Audit:
     async def read(self, wanted: AuditFilter, *, before: int | None = None, take: int, skip: int = 0) -> list[AuditRow]:
         """Rows with a number below `before`, newest first, as far as they have been written."""
         before = NEWEST if before is None else min(before, NEWEST)
-        return await self._journal.recorded(wanted, before=before, take=take, skip=skip)
+        return await self._journal.read_audit(wanted, before=before, take=take, skip=skip)
 
     def note(
         self, kind: str, subject: str, author: str | None = None, address: str | None = None, **detail: Any
@@ -82,7 +82,7 @@ class Audit:
             key = (key[0], kind, "", None, None, '{"others":true}')
         self._sums[key] = self._sums.get(key, 0) + 1
 
-    def failed(self, how: str, reason: str, address: str, login: str | None = None) -> None:
+    def note_failure(self, how: str, reason: str, address: str, login: str | None = None) -> None:
         """Note a failed authentication."""
         self.sum("failure", login or "", None, address, how=how, reason=reason)
 
@@ -111,7 +111,7 @@ class Audit:
                 error: BaseException | None = None
                 self._began = perf_counter()
                 try:
-                    await self._journal.record([row for row, _ in batch])
+                    await self._journal.append_audit([row for row, _ in batch])
                 except Exception as failed:  # whatever it is, all waiting callers get it
                     error = failed if isinstance(failed, NotDurable) else NotDurable(repr(failed))
                 for _, done in batch:
@@ -138,7 +138,7 @@ class Audit:
     async def _write_noted(self) -> None:
         while self._noted:
             batch = self._noted[:MAX_APPEND]
-            await self._journal.record(batch)
+            await self._journal.append_audit(batch)
             del self._noted[: len(batch)]
 
     async def forget(self) -> None:
@@ -147,8 +147,8 @@ class Audit:
         for others in (False, True):
             wanted = AuditFilter(ACTIVITY, others)
             for doomed, skip in ((replace(wanted, until=oldest), 0), (wanted, self._most)):
-                while rows := await self._journal.recorded(doomed, before=NEWEST, take=PORTION, skip=skip):
-                    await self._journal.forget([row.number for row in rows])
+                while rows := await self._journal.read_audit(doomed, before=NEWEST, take=PORTION, skip=skip):
+                    await self._journal.remove_audit([row.number for row in rows])
 
     async def try_to_flush(self) -> None:
         """The same as `flush`; rows that cannot be written now wait. Cancelling it does not interrupt a write."""

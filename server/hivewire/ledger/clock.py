@@ -31,7 +31,7 @@ class ClockWatch:
         """Remember the time of the newest change; called by the ledger."""
         self.last_change = changes[-1].time
 
-    def look(self) -> None:
+    def check(self) -> None:
         """Log what is wrong, once. Called by a timer."""
         offset = self._ahead()
         step, self._offset = offset - self._offset, offset

@@ -11,7 +11,7 @@ all. The log may be shared: other gateways append to it too, and then `append` c
 * Revisions of appended changes never decrease. They may have gaps.
 * Kinds in NO_HISTORY keep only their last change: an older one is gone when `append` returns.
 * A change of a kind in AUDITED has a row in the audit (`audit_row`), which is durable with it or not at all.
-* Only `remove` and `forget` remove anything else. The ledger knows what is needed.
+* Only `remove` and `remove_audit` remove anything else. The ledger knows what is needed.
 * `epoch` identifies this history. It is random, chosen when the history begins, and a copy gets another one.
 * Reads may run during an append; they show the log before it or after it.
 
@@ -36,7 +36,7 @@ AUDITED = frozenset(kind for kind, rules in KINDS.items() if rules.audited)
 """Kinds whose changes are rows of the audit too, written in the same append."""
 
 MAX_APPEND = 1_024
-"""The most changes in one `append` or `remove`, and rows in one `record` or `forget`."""
+"""The most changes in one `append` or `remove`, and rows in one `append_audit` or `remove_audit`."""
 
 BATCH_BYTES = 4 << 20
 """The default of `batch_bytes`, so that no write waits behind hundreds of megabytes."""
@@ -127,13 +127,13 @@ class Journal(Protocol):
     async def remove(self, places: Sequence[int]) -> None:
         """Remove the changes at these places permanently, all or none, MAX_APPEND at most. Raises NotDurable."""
 
-    async def record(self, rows: Sequence[AuditRow]) -> None:
+    async def append_audit(self, rows: Sequence[AuditRow]) -> None:
         """Store rows of the audit, all or none, outside of the log and of memory. Raises NotDurable."""
 
-    async def recorded(self, wanted: AuditFilter, *, before: int, take: int, skip: int = 0) -> list[AuditRow]:
+    async def read_audit(self, wanted: AuditFilter, *, before: int, take: int, skip: int = 0) -> list[AuditRow]:
         """Rows of the audit with a number below `before`, newest first, without the first `skip`."""
 
-    async def forget(self, numbers: Sequence[int]) -> None:
+    async def remove_audit(self, numbers: Sequence[int]) -> None:
         """Remove rows of the audit permanently, MAX_APPEND at most. Raises NotDurable."""
 
     async def notes(self) -> dict[str, str]:

@@ -172,7 +172,7 @@ class Ledger(State):
 
     def start(self) -> None:
         """Start the background tasks: watch commits and the clock, probe a storage that fails, compact."""
-        self.clock.look()
+        self.clock.check()
         if lowered := self._sweep.lowered():
             log.warning("the settings keep less than before: older changes are being removed", **lowered)
         for seconds, work in (
@@ -207,7 +207,7 @@ class Ledger(State):
         before, self._watched = self._watched, perf_counter()
         if self._watched - before < self._stall_seconds / 2:
             self._writer.watch(self._stall_seconds)
-        self.clock.look()
+        self.clock.check()
 
     async def _compact(self) -> None:
         try:

@@ -19,7 +19,7 @@ from hivewire_protocol.properties import elements
 from hivewire_protocol.properties.aborts import ENTRY
 from hivewire_protocol.properties.batches import BatchEntry, read_batch
 from hivewire_protocol.properties.contents import charset_of
-from hivewire_protocol.properties.elements import Author, failed, properties_element
+from hivewire_protocol.properties.elements import Author, failure_element, properties_element
 from hivewire_protocol.properties.markup import Node
 
 LARGE_BATCH = 16 << 10
@@ -65,8 +65,8 @@ class Batches:
 
         def one(outcome: Done | Failed) -> Node:
             if isinstance(outcome, Failed):
-                return failed(outcome.name, outcome.error)
-            return elements.succeeded(self._store.shown(outcome.shown), call.root, outcome.deleted)
+                return failure_element(outcome.name, outcome.error)
+            return elements.success_element(self._store.shown(outcome.shown), call.root, outcome.deleted)
 
         root = properties_element(succeeded, call.root)
         status = 200 if succeeded == len(outcomes) else 207

@@ -63,7 +63,7 @@ class Credentials:
         self._origins = origins
         self._services = services
         self._remembered = Remembered(services.users, elapsed)
-        self._proving: dict[tuple[str, str, str], asyncio.Task[User]] = {}
+        self._verifying: dict[tuple[str, str, str], asyncio.Task[User]] = {}
         self._read(services.settings)
 
     def _read(self, settings: Settings) -> None:
@@ -164,12 +164,12 @@ class Credentials:
                 return user
         # A script with many connections sends the same pair on all of them at once: it is hashed once.
         pair = (asked.address, login, password)
-        proving = self._proving.get(pair)
-        if proving is None:
-            proving = self._proving[pair] = asyncio.create_task(self._prove(*pair))
-            proving.add_done_callback(partial(self._proved, pair))
+        verifying = self._verifying.get(pair)
+        if verifying is None:
+            verifying = self._verifying[pair] = asyncio.create_task(self._verify(*pair))
+            verifying.add_done_callback(partial(self._verified, pair))
         try:
-            return await asyncio.shield(proving)
+            return await asyncio.shield(verifying)
         except Unavailable:
             raise
         except WireError as error:
@@ -180,12 +180,12 @@ class Credentials:
                 raise Unauthorized(InvalidCredentials.text) from None
             raise
 
-    def _proved(self, pair: tuple[str, str, str], proving: asyncio.Task[User]) -> None:
-        del self._proving[pair]
-        if not proving.cancelled():
-            proving.exception()  # retrieved, because asyncio reports it otherwise when no caller waits for it
+    def _verified(self, pair: tuple[str, str, str], verifying: asyncio.Task[User]) -> None:
+        del self._verifying[pair]
+        if not verifying.cancelled():
+            verifying.exception()  # retrieved, because asyncio reports it otherwise when no caller waits for it
 
-    async def _prove(self, address: str, login: str, password: str) -> User:
+    async def _verify(self, address: str, login: str, password: str) -> User:
         before = self._services.users.by_login(login)
         user = await verify_password(self._services, address, login, password)
         if user is before:  # else it was changed meanwhile, and what was verified may be the password it had

@@ -117,7 +117,7 @@ class MemoryJournal:
         for place in places:
             self._log.pop(place, None)
 
-    async def record(self, rows: Sequence[AuditRow]) -> None:
+    async def append_audit(self, rows: Sequence[AuditRow]) -> None:
         """Into a dictionary, unless `broken`."""
         self._fail_if_broken()
         for row in rows:
@@ -127,12 +127,12 @@ class MemoryJournal:
         self._numbers += 1
         self._rows[self._numbers] = replace(row, number=self._numbers)
 
-    async def recorded(self, wanted: AuditFilter, *, before: int, take: int, skip: int = 0) -> list[AuditRow]:
+    async def read_audit(self, wanted: AuditFilter, *, before: int, take: int, skip: int = 0) -> list[AuditRow]:
         """Walk the rows backwards."""
         found = (row for row in reversed(self._rows.values()) if row.number < before and wanted.matches(row))
         return list(islice(found, skip, skip + take))
 
-    async def forget(self, numbers: Sequence[int]) -> None:
+    async def remove_audit(self, numbers: Sequence[int]) -> None:
         """Out of the dictionary, unless `broken`."""
         self._fail_if_broken()
         for number in numbers:

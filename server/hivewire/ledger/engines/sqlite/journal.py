@@ -252,16 +252,16 @@ class SqliteJournal:
                 self._lock.note_tail(0)  # before the removal, because the note must never claim too much
             await connection.execute(f"DELETE FROM change WHERE place IN ({','.join('?' * len(padded))})", padded)
 
-    async def record(self, rows: Sequence[AuditRow]) -> None:
+    async def append_audit(self, rows: Sequence[AuditRow]) -> None:
         """One transaction."""
         async with self._transaction() as connection:
             await audit.insert(connection, rows)
 
-    async def recorded(self, wanted: AuditFilter, *, before: int, take: int, skip: int = 0) -> list[AuditRow]:
+    async def read_audit(self, wanted: AuditFilter, *, before: int, take: int, skip: int = 0) -> list[AuditRow]:
         """Backwards by number."""
         return await audit.select(self._reading, wanted, before, take, skip)
 
-    async def forget(self, numbers: Sequence[int]) -> None:
+    async def remove_audit(self, numbers: Sequence[int]) -> None:
         """One statement, one transaction."""
         async with self._writing() as connection:
             await audit.delete(connection, numbers)
