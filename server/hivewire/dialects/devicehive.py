@@ -114,7 +114,8 @@ def dialect(context: Context) -> Dialect:
     """REST under all contexts. Paths that belong to no dialect get its errors, too."""
     rest = Rest(context)
     routes = [route for name in CONTEXTS for route in rest.routes(name)]
-    return Dialect(routes, method=effective_method, options=True, headers=CORS)
+    listed = {"rest": ("/api/rest/", "the same actions over plain HTTP; event streams of changes")}
+    return Dialect(routes, method=effective_method, options=True, headers=CORS, listed=listed)
 
 
 class Rest:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from functools import partial
 from html import escape
 from importlib.metadata import version
+from typing import TypeAlias
 
 from hivewire.http.cors import CORS
 from hivewire.http.request import HttpRequest
@@ -11,15 +14,10 @@ from hivewire.http.response import Response, json
 from hivewire.http.routes import Context, Dialect, Route, anyone
 from hivewire.transport.sockets import PATHS
 
-PLACES = {
-    "websocket": ("/api/websocket", "actions and pushes, one JSON object per message"),
-    "rest": ("/api/rest/", "the same actions over plain HTTP; event streams of changes"),
-    "properties": ("/@api/deki/site/properties", "site properties, as wikis have them"),
-    "tenants": ("/reltio/tenants", "configuration documents of tenants"),
-    "oauth": ("/oauth/token", "tokens for clients"),
-    "health": ("/health/ready", "whether requests are served"),
-}
-"""The interfaces, by their member in the JSON form."""
+SOCKET = {"websocket": ("/api/websocket", "actions and pushes, one JSON object per message")}
+"""The interface that is no dialect; the others are what dialects list."""
+
+Page: TypeAlias = Callable[[HttpRequest], Awaitable[Response]]
 
 HEADERS = {"Vary": "Accept", "X-Content-Type-Options": "nosniff"} | CORS
 STYLE = "body{font:16px/1.5 system-ui;margin:3em auto;max-width:42em;padding:0 1em}td{padding:.2em 1em .2em 0}"
@@ -34,20 +32,22 @@ ICON = (
 
 def dialect(context: Context) -> Dialect:
     """The first page, its icon, and the answer to requests at a socket path without a handshake. None needs a token."""
-    pages = {"/": _front, "/favicon.ico": _icon, **dict.fromkeys(PATHS, _upgrade)}
+    front = partial(_front, context.listed)
+    pages: dict[str, Page] = {"/": front, "/favicon.ico": _icon, **dict.fromkeys(PATHS, _upgrade)}
     return Dialect([Route("GET", path, anyone, page) for path, page in pages.items()], headers=HEADERS)
 
 
-async def _front(request: HttpRequest) -> Response:
+async def _front(listed: Mapping[str, tuple[str, str]], request: HttpRequest) -> Response:
     """HTML for browsers, JSON for everything else."""
+    places = {**SOCKET, **listed}
     if "text/html" in request.headers.get("accept", ""):
-        return Response(200, _html(), "text/html; charset=utf-8", {"Content-Security-Policy": POLICY})
-    paths = {name: path for name, (path, _) in PLACES.items()}
+        return Response(200, _html(places.values()), "text/html; charset=utf-8", {"Content-Security-Policy": POLICY})
+    paths = {name: path for name, (path, _) in places.items()}
     return json({"name": "hivewire", "version": version("hivewire"), **paths})
 
 
-def _html() -> bytes:
-    rows = "".join(f"<tr><td><code>{path}</code><td>{escape(what)}" for path, what in PLACES.values())
+def _html(places: Iterable[tuple[str, str]]) -> bytes:
+    rows = "".join(f"<tr><td><code>{path}</code><td>{escape(what)}" for path, what in places)
     return (
         '<!doctype html><html lang="en"><title>Hivewire</title><link rel="icon" href="/favicon.ico">'
         f"<style>{STYLE}</style><h1>Hivewire {escape(version('hivewire'))}</h1>"

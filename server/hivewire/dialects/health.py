@@ -44,4 +44,5 @@ def dialect(context: Context) -> Dialect:
 
     pages = {"/health/live": live, "/health/ready": ready, "/metrics": metrics}
     routes = [Route("GET", path, anyone, page) for path, page in pages.items()]
-    return Dialect(routes, headers=CORS, always=frozenset(path.encode() for path in pages))
+    listed = {"health": ("/health/ready", "whether requests are served")}
+    return Dialect(routes, headers=CORS, always=frozenset(path.encode() for path in pages), listed=listed)

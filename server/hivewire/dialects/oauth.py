@@ -45,7 +45,8 @@ def dialect(context: Context) -> Dialect:
     """The token endpoint."""
     endpoint = TokenEndpoint(context)
     route = Route("POST", "/oauth/token", endpoint.client, endpoint.answer, "oauth/token")
-    return Dialect([route], _refuse, errors=(TokenRefused,), challenge=_challenge, prefixes=("/oauth/",))
+    listed = {"oauth": ("/oauth/token", "tokens for clients")}
+    return Dialect([route], _refuse, errors=(TokenRefused,), challenge=_challenge, prefixes=("/oauth/",), listed=listed)
 
 
 class TokenRefused(Exception):

@@ -45,6 +45,7 @@ class Application:
         self._table = Table()
         for dialect in self.dialects:
             self._table.add(dialect)
+            context.listed.update(dialect.listed)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""

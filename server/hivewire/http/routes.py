@@ -30,12 +30,16 @@ def encode_headers(headers: Mapping[str, str]) -> list[RawHeader]:
 
 
 class Context(Struct, frozen=True):
-    """Everything that dialects use. `not_ready` gives the reason why reads, or writes, should go elsewhere."""
+    """Everything that dialects use. `not_ready` gives the reason why reads, or writes, should go elsewhere.
+
+    `listed` is what all dialects list; it is complete once all are made.
+    """
 
     dispatcher: Dispatcher
     admission: Admission
     streams: EventStreams
     not_ready: Callable[[bool], str | None]
+    listed: dict[str, tuple[str, str]] = field(default_factory=dict)
 
 
 class Route(Struct, Generic[C], frozen=True):
@@ -92,6 +96,7 @@ class Dialect(Struct):
     - `method` returns the effective method, and `options` whether OPTIONS is answered everywhere;
     - paths in `always` are served when no place is left and when anonymous callers ask too often, because balancers and
       operators need them most then;
+    - `listed` is what `GET /` tells of it: by their names in the JSON form, paths that exist and what is there;
     - `headers` are on every answer (`head` is the same, encoded), and `finish` may add others for a request.
     """
 
@@ -108,6 +113,7 @@ class Dialect(Struct):
     unknown_path: str | None = None
     count_unknown: bool = False
     always: frozenset[bytes] = frozenset()
+    listed: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Encode the headers once, not for every answer."""

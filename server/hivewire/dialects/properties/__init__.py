@@ -52,6 +52,7 @@ def dialect(context: Context) -> Dialect:
         finish=lambda request, response: _share(request, response, origins),
         unknown_path="There is no such path",
         count_unknown=True,
+        listed={"properties": ("/@api/deki/site/properties", "site properties, as wikis have them")},
     )
 
 

@@ -23,5 +23,6 @@ def dialect(context: Context) -> Dialect:
         errors=(TenantError,),
         challenge=challenge,
         prefixes=("/reltio/",),
+        listed={"tenants": ("/reltio/tenants", "configuration documents of tenants")},
         unknown_path="There is no such path; GET / lists the interfaces",
     )
