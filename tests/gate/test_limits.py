@@ -869,41 +869,6 @@ def test_an_empty_body_is_reported_as_missing(shared_gateway: RunningGateway, ad
 # Paths and methods.
 
 
-@pytest.mark.parametrize(
-    "path", ["/api", "/api/rest", "/api/rest/nothing", "/api/rest/configuration/", "/api/rest/configuration/a/b/c"]
-)
-def test_an_unknown_path_gets_404_as_json(shared_gateway: RunningGateway, path: str) -> None:
-    """The answer is an error document, not a page; it says where the right paths are, and repeats no secret in one."""
-    missing = httpx.get(shared_gateway.url + path)
-    assert (missing.status_code, missing.headers["content-type"]) == (404, "application/json")
-    hint = {"hint": "GET / lists the interfaces"}
-    assert missing.json() == {"error": 404, "message": "HTTP 404 Not Found"} | hint
-
-
-@pytest.mark.parametrize(
-    ("method", "path", "allowed"),
-    [
-        ("POST", "/info", "GET, HEAD, OPTIONS"),
-        ("PATCH", "/configuration/a", "DELETE, GET, HEAD, OPTIONS, PUT"),
-        ("GET", "/token", "OPTIONS, POST"),
-        ("TRACE", "/user", "GET, HEAD, OPTIONS, POST"),
-    ],
-)
-def test_another_method_gets_405_with_those_that_are_allowed(
-    shared_gateway: RunningGateway, method: str, path: str, allowed: str
-) -> None:
-    """A path that exists refuses other methods and lists its own in `Allow`."""
-    refused = httpx.request(method, shared_gateway.rest_url + path)
-    assert refused.json() == {"error": 405, "message": "HTTP 405 Method Not Allowed"}
-    assert (refused.status_code, refused.headers["allow"]) == (405, allowed)
-
-
-def test_health_and_metrics_are_only_read(shared_gateway: RunningGateway) -> None:
-    """POST to a health page gets the same 405 document."""
-    refused = httpx.post(shared_gateway.url + "/health/live")
-    assert (refused.status_code, refused.json()["error"]) == (405, 405)
-
-
 @pytest.mark.parametrize("path", ["/info", "/info/cache", "/"])
 def test_head_is_get_without_the_body(shared_gateway: RunningGateway, path: str) -> None:
     """HEAD has status and headers of GET and no body; the connection goes on."""
@@ -917,45 +882,6 @@ def test_head_is_get_without_the_body(shared_gateway: RunningGateway, path: str)
         assert wire.response()[2] == {"status": "live"}
 
 
-CORS = {
-    "Access-Control-Allow-Credentials": "true",
-    "Access-Control-Allow-Origin": "*",
-    "Access-Control-Allow-Methods": "OPTIONS, GET, POST, PUT, DELETE, HEAD",
-    "Access-Control-Max-Age": "0",
-}
-
-
-@pytest.mark.parametrize(
-    ("method", "path", "status"),
-    [
-        ("GET", "/api/rest/info", 200),
-        ("OPTIONS", "/api/rest/configuration/a", 204),
-        ("GET", "/api/rest/configuration/a", 401),
-        ("GET", "/nothing", 404),
-        ("DELETE", "/api/rest/info", 405),
-        ("GET", "/metrics", 200),
-        ("GET", "/health/live", 200),
-        ("GET", "/health/ready", 200),
-    ],
-)
-def test_every_answer_has_the_cors_headers(shared_gateway: RunningGateway, method: str, path: str, status: int) -> None:
-    """Pages of any origin may talk to the gateway: success and errors alike say so."""
-    answer = httpx.request(method, shared_gateway.url + path, headers={"Origin": "http://elsewhere"})
-    assert answer.status_code == status
-    assert CORS.items() <= {name.title(): value for name, value in answer.headers.items()}.items()
-    allowed = answer.headers["access-control-allow-headers"]
-    headers = ("Origin", "Authorization", "Accept", "Content-Type", "Auth-DeviceID", "Auth-DeviceKey", "If-Match")
-    for header in (*headers, "Last-Event-ID"):  # scripts that follow with `fetch` send that one themselves
-        assert header in allowed.split(", ")
-    assert "ETag" in answer.headers["access-control-expose-headers"].split(", ")
-
-
-def test_options_lists_the_methods(shared_gateway: RunningGateway) -> None:
-    """OPTIONS without a token is answered with the methods of the path in `Allow`."""
-    options = httpx.options(shared_gateway.rest_url + "/configuration/a")
-    assert options.headers["allow"] == "DELETE, GET, HEAD, OPTIONS, PUT"
-
-
 def test_a_post_may_stand_for_another_method(shared_gateway: RunningGateway, admin_token: str) -> None:
     """Behind a proxy that passes only POST, `X-HTTP-Method-Override` names the method."""
     path, header = "/configuration/limits.override", "X-HTTP-Method-Override"
@@ -967,13 +893,6 @@ def test_a_post_may_stand_for_another_method(shared_gateway: RunningGateway, adm
         assert client.get(path).status_code == 404
         assert client.post(path, json={"value": "1"}).status_code == 405
         assert client.get("/info", headers={header: "DELETE"}).status_code == 200
-
-
-def test_a_post_may_stand_for_head(shared_gateway: RunningGateway) -> None:
-    """The override works for HEAD, which has no body to send and gets none."""
-    answer = httpx.post(shared_gateway.rest_url + "/info", headers={"X-HTTP-Method-Override": "HEAD"})
-    assert answer.headers["content-type"] == "application/json"
-    assert (answer.status_code, answer.content) == (200, b"")
 
 
 def test_a_connection_is_kept_for_the_next_request(shared_gateway: RunningGateway) -> None:
@@ -1078,13 +997,6 @@ def test_a_name_in_a_path_is_decoded_once(
         assert (status, answer["name"]) == (200, name)
     with shared_gateway.socket(admin_token) as talk:
         assert talk("configuration/delete", name=name)["status"] == "success"
-
-
-@pytest.mark.parametrize("encoded", ["%FF", "%C3", "%ED%A0%80", "%00", "%0A", "%EF%BF%BF"])
-def test_an_invalid_name_in_a_path_gets_400(shared_gateway: RunningGateway, admin_token: str, encoded: str) -> None:
-    """Percent-encoded bytes that are not UTF-8, and characters that a name may not have, are refused."""
-    with shared_gateway.http(admin_token) as client:
-        assert client.get(f"/configuration/{encoded}").status_code == 400
 
 
 # The admission is open to the end.
