@@ -16,6 +16,7 @@ import pytest
 from hivewire.dialects import DIALECTS
 from hivewire.dialects.properties import batches
 from hivewire.dialects.properties.listing import TOGETHER
+from hivewire.http import application, body
 from hivewire.http.application import Application
 from hivewire.http.routes import Context
 from hivewire.transport.admission import Admission
@@ -32,7 +33,7 @@ XML = {"Content-Type": "application/xml"}
 
 
 class OnConnection:
-    """Stands in for a connection whose peer reads everything at once."""
+    """Stands in for a connection whose peer reads everything at once, and for what is done with uvicorn's cycles."""
 
     flow = SimpleNamespace(write_paused=False)
     anonymous = False
@@ -40,32 +41,36 @@ class OnConnection:
 
     def __init__(self, app: Any) -> None:
         self._app = app
+        self._whole: dict[Any, list[dict[str, Any]]] = {}
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         await self._app(scope | {"hivewire.connection": self}, receive, send)
+        for message in self._whole.pop(send, []):
+            await send(message)
 
     def logged_in(self) -> None: ...
 
+    def hold(self, more: int) -> None: ...
+
     def body_that_came(self, receive: Any) -> None: ...
 
-    async def send_whole(self, status: int, headers: Any, common: Any, body: bytes, send: Any) -> None:
-        await send({"type": "http.response.start", "status": status, "headers": [*headers, *common]})
-        await send({"type": "http.response.body", "body": body})
-
-    async def send_in_portions(self, body: bytes, more: bool, send: Any) -> None:
-        await send({"type": "http.response.body", "body": body, "more_body": more})
+    def send_whole(self, status: int, headers: Any, common: Any, body: bytes, send: Any) -> None:
+        start = {"type": "http.response.start", "status": status, "headers": [*headers, *common]}
+        self._whole[send] = [start, {"type": "http.response.body", "body": body}]
 
 
 @pytest.fixture
-async def site() -> AsyncIterator[httpx.AsyncClient]:
+async def site(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the whole application over many properties, in the event loop of the test."""
     world = await World(api_key=API_KEY, property_bytes=1 << 20).open()
     for start in range(0, MANY, TOGETHER):
         await world.store(*(f"p.{number}" for number in range(start, start + TOGETHER)))
     admission, streams = Admission(world.services.settings), EventStreams(world.dispatcher)
-    application = Application(DIALECTS, Context(world.dispatcher, admission, streams, lambda for_writes: None))
-    app = httpx.ASGITransport(OnConnection(application))
-    async with httpx.AsyncClient(transport=app, base_url="http://gateway", params={"apikey": API_KEY}) as client:
+    app = OnConnection(Application(DIALECTS, Context(world.dispatcher, admission, streams, lambda for_writes: None)))
+    monkeypatch.setattr(application, "send_whole", app.send_whole)
+    monkeypatch.setattr(body, "body_that_came", app.body_that_came)
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://gateway", params={"apikey": API_KEY}) as client:
         yield client
     await world.close()
 

@@ -10,17 +10,25 @@ from starlette.types import Message
 from hivewire.http.request import HttpRequest
 
 
-async def nothing() -> Message:
-    """A body that must not be received."""
-    raise NotImplementedError
+class Came:
+    """In the place of uvicorn's cycle, for a body that came with its head."""
+
+    more_body = disconnected = False
+
+    def __init__(self, body: bytes) -> None:
+        self.body = bytearray(body)
+
+    async def receive(self) -> Message:
+        """It must not be received once more."""
+        raise NotImplementedError
 
 
 def made(
-    *headers: tuple[bytes, bytes], method: str = "GET", target: str = "/", came: bytes | None = b"", **scope: Any
+    *headers: tuple[bytes, bytes], method: str = "GET", target: str = "/", came: bytes = b"", **scope: Any
 ) -> HttpRequest:
     """The request for a target; `came` is the body, which came with the head. Further members are of its scope."""
     path, _, query = target.partition("?")
-    connection = SimpleNamespace(anonymous=True, body_that_came=lambda receive: came, logged_in=lambda: None)
+    connection = SimpleNamespace(anonymous=True, logged_in=lambda: None)
     given = {
         "method": method,
         "raw_path": path.encode(),
@@ -28,4 +36,4 @@ def made(
         "headers": headers,
         "hivewire.connection": connection,
     }
-    return HttpRequest(given | scope, nothing)
+    return HttpRequest(given | scope, Came(came).receive)

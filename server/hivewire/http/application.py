@@ -19,7 +19,9 @@ from hivewire.http.response import Response
 from hivewire.http.routes import Context, Dialect, Found, MakeDialect, Route, Table, encode_headers
 from hivewire.ledger.pending import unavailable
 from hivewire.ledger.records import NotDurable
-from hivewire.transport.connection import PORTION, HttpProtocol, RawHeader
+from hivewire.transport.back_pressure import PORTION
+from hivewire.transport.connection import HttpProtocol
+from hivewire.transport.cycle import RawHeader, send_in_portions, send_whole
 from hivewire.transport.refusal import headers_of
 from hivewire_protocol.errors import InternalError, MethodNotAllowed, NotFound, TooManyRequests, WireError
 from hivewire_protocol.messages import action_of
@@ -150,9 +152,9 @@ class Application:
             headers.append((b"content-type", response.media_type.encode("latin-1")))
         if len(body) > PORTION:
             await send({"type": "http.response.start", "status": response.status, "headers": [*headers, *common]})
-            await request.connection.send_in_portions(body, False, send)
+            await send_in_portions(request.connection, body, False, send)
         else:
-            await request.connection.send_whole(response.status, headers, common, body, send)
+            send_whole(response.status, headers, common, body, send)
 
 
 def _route(request: HttpRequest, method: str, found: list[Found]) -> Route[object] | None:
@@ -177,7 +179,7 @@ def _sending(request: HttpRequest, response: Response, common: tuple[RawHeader, 
             # The head does not wait for the first piece, which may take long.
             message = {"type": "http.response.body", "body": b"", "more_body": True}
         elif len(body := message.get("body", b"")) > PORTION:
-            await request.connection.send_in_portions(body, message.get("more_body", False), send)
+            await send_in_portions(request.connection, body, message.get("more_body", False), send)
             return
         await send(message)
 

@@ -12,6 +12,7 @@ from typing import Any
 from hivewire.http.request import HttpRequest
 from hivewire.transport.admission import Admission
 from hivewire.transport.connection import LINGER_SECONDS
+from hivewire.transport.cycle import body_that_came
 from hivewire_protocol.errors import RequestTimeout, TooLarge, UnsupportedMediaType
 
 THROWN_AWAY = 16 << 20
@@ -173,7 +174,7 @@ async def read(request: HttpRequest, admission: Admission, limit: int) -> bytes:
         raise UnsupportedMediaType(CODED)
     if not request.proven and limit > ANONYMOUS_BODY:
         limit = ANONYMOUS_BODY
-    came = request.connection.body_that_came(request.receive)
+    came = body_that_came(request.receive)
     if came is not None:  # with the head, as nearly all do
         if len(came) > limit:
             raise _too_large(limit)

@@ -15,7 +15,7 @@ from hivewire.dispatch import Dispatcher
 from hivewire.http.request import HttpRequest
 from hivewire.http.response import Response, error_document
 from hivewire.transport.admission import Admission
-from hivewire.transport.connection import RawHeader
+from hivewire.transport.cycle import RawHeader
 from hivewire.transport.events import EventStreams
 from hivewire.transport.refusal import BEARER
 from hivewire_protocol.errors import WireError

@@ -16,6 +16,10 @@ from hivewire.transport.frames import Event, FrameReader
 PIECE = 16 << 10
 """Bytes handled without a pause, so that one busy connection does not delay the others."""
 
+PORTION = 64 << 10
+"""Bytes of an answer that are written at a time. A connection may have as many unread without drawing from the budget;
+with more, the next portion waits until the peer reads."""
+
 OVERHEAD = 48
 """Bytes that a message takes in memory beside its own."""
 
@@ -161,6 +165,31 @@ class Stall:
     def idle(self, conflate_seconds: float) -> bool:
         """Whether it ever read nothing for so long that changes may be conflated."""
         return self._idle or _now() - self._since >= conflate_seconds
+
+
+class Watch:
+    """Aborts a transport whose peer has unread bytes and reads none of them for so many seconds."""
+
+    __slots__ = ("_seconds", "_timer", "_transport")
+
+    def __init__(self, transport: asyncio.Transport, seconds: float) -> None:
+        self._transport = transport
+        self._seconds = seconds
+        self._wait(transport.get_write_buffer_size())
+
+    def stop(self) -> None:
+        """Look no more."""
+        self._timer.cancel()
+
+    def _wait(self, unread: int) -> None:
+        self._timer = asyncio.get_running_loop().call_later(self._seconds, self._look, unread)
+
+    def _look(self, unread_before: int) -> None:
+        unread = self._transport.get_write_buffer_size()
+        if unread >= unread_before:
+            self._transport.abort()
+        else:
+            self._wait(unread)
 
 
 class Slices:

@@ -10,21 +10,19 @@ import asyncio
 import random
 import re
 from collections.abc import Callable, Mapping, Set
-from functools import lru_cache, partial
-from typing import Any, TypeAlias
+from functools import partial
+from typing import Any
 
 import httptools
-from starlette.types import Receive, Send
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 from websockets.datastructures import Headers
 from websockets.http11 import Request
 
 from hivewire.transport.admission import FREE, Admission
-from hivewire.transport.back_pressure import PIECE
+from hivewire.transport.back_pressure import PIECE, PORTION, Watch
 from hivewire.transport.refusal import Refusal
-from hivewire_protocol.encoding import encode
 
 LINGER_SECONDS = 2.0
 """Seconds for which input is discarded after a refusal, before the connection is aborted."""
@@ -34,13 +32,6 @@ LINGER_BYTES = 256 << 10
 
 GRACE_SECONDS = 3.0
 """Seconds beyond `slow_seconds` in which a slow event stream can read the event that says why it ends."""
-
-PORTION = 64 << 10
-"""Bytes of an answer that are written at a time. A connection may have as many unread without drawing from the budget;
-with more, the next portion waits until the peer reads."""
-
-VIEW = 512 << 10
-"""The same for an answer that is in memory anyway. A portion costs an iteration of the event loop but no copy."""
 
 PIPELINE = 64
 """Pipelined requests of one HTTP connection that may wait for their answers. Browsers and libraries send none."""
@@ -70,16 +61,6 @@ def peer_address(transport: asyncio.BaseTransport) -> str:
     """The address of the other end, without its port."""
     peer = transport.get_extra_info("peername")
     return str(peer[0]) if isinstance(peer, tuple) else "local"
-
-
-RawHeader: TypeAlias = "tuple[bytes, bytes]"
-"""The name of a header in lower case, and its value, as ASGI has them."""
-
-
-@lru_cache(maxsize=64)
-def _lines(headers: tuple[RawHeader, ...]) -> bytes:
-    """The lines of headers that many answers have."""
-    return b"".join([b"%b: %b\r\n" % header for header in headers])
 
 
 class HttpProtocol(HttpToolsProtocol):
@@ -123,7 +104,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._head_complete = False
         self._in_body = False
         self._head_timer: asyncio.TimerHandle | None = None
-        self._slow_timer: asyncio.TimerHandle | None = None
+        self._watch: Watch | None = None  # while the peer has something to read
         self._held = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -145,7 +126,7 @@ class HttpProtocol(HttpToolsProtocol):
         self.pipeline.clear()
         self._forget()
         self._stop_timer()
-        self._stop_slow_timer()
+        self._stop_watch()
         self.admission.resume(self)
         if self._admitted:
             self._admitted = False
@@ -252,15 +233,6 @@ class HttpProtocol(HttpToolsProtocol):
     def delay_next(self) -> None:
         """Delay the next request of this connection."""
         self.delayed_until = self.loop.time() + delay_seconds()
-
-    def body_that_came(self, receive: Receive) -> bytes | None:
-        """Take the body of a request, if all of it is here; None if it has to be received."""
-        cycle: RequestResponseCycle = receive.__self__  # type: ignore[attr-defined]
-        if cycle.more_body or cycle.disconnected:
-            return None
-        body = bytes(cycle.body)
-        cycle.body.clear()
-        return body
 
     async def wait_out_delay(self) -> None:
         """Return when the delay is over."""
@@ -393,20 +365,10 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _see_it_closed(self) -> None:
         """Closing waits until the peer has read everything: abort when it makes no progress."""
-        if self._slow_timer is None:
-            self._watch_progress()
+        self._watch_progress()
 
     def _write_refusal(self, refusal: Refusal) -> None:
-        body = encode({"error": refusal.status, "message": str(refusal)})
-        headers = {
-            **self._headers_of(self._path().decode("latin-1")),
-            **refusal.headers,
-            "Content-Type": "application/json",
-            "Connection": "close",
-            "Content-Length": str(len(body)),
-        }
-        head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-        self.transport.write(STATUS_LINE[refusal.status] + head.encode() + b"\r\n" + body)
+        self.transport.write(refusal.answer(self._headers_of(self._path().decode("latin-1"))))
         if self.transport.can_write_eof():
             # Closing at once would reset the connection when data is still on its way, and the answer would be lost.
             self.transport.write_eof()
@@ -428,7 +390,7 @@ class HttpProtocol(HttpToolsProtocol):
         except Refusal as refusal:
             self._write_refusal(refusal)
             return
-        self._stop_slow_timer()
+        self._stop_watch()
         self._end = self.transport.close  # nothing more is parsed
         self._forget()
         self.admission.hand_over(self, socket, self.address)
@@ -450,57 +412,15 @@ class HttpProtocol(HttpToolsProtocol):
         method, version = self.scope["method"], self.scope["http_version"]
         return Request(self.url.decode("latin-1"), headers, method, f"HTTP/{version}")
 
-    # Writing answers, and peers that do not read them.
+    # Peers that do not read their answers.
 
     @property
     def unsent(self) -> int:
         """Written bytes that the peer has not read, beyond the kernel's buffers."""
         return self.transport.get_write_buffer_size()
 
-    async def send_whole(
-        self, status: int, headers: list[RawHeader], common: tuple[RawHeader, ...], body: bytes | memoryview, send: Send
-    ) -> None:
-        """Write an answer in one system call. uvicorn would need two, and would look at every header for itself.
-
-        Raises RuntimeError for a header with a line break or a NUL.
-        """
-        cycle: RequestResponseCycle = send.__self__  # type: ignore[attr-defined]
-        lines = b"".join([b"%b: %b\r\n" % header for header in (*cycle.default_headers, *headers)])
-        breaks = len(cycle.default_headers) + len(headers)
-        if lines.count(b"\r") != breaks or lines.count(b"\n") != breaks or b"\0" in lines:
-            raise RuntimeError("invalid header")
-        if cycle.disconnected:
-            return
-        if (b"connection", b"close") in headers:
-            cycle.keep_alive = False
-        elif not cycle.keep_alive:
-            lines += b"connection: close\r\n"
-        cycle.response_started = cycle.response_complete = True
-        cycle.waiting_for_100_continue = False
-        content = b"" if cycle.scope["method"] == "HEAD" else body
-        self.transport.write(b"".join((STATUS_LINE[status], lines, _lines(common), b"\r\n", content)))
-        cycle.message_event.set()
-        if not cycle.keep_alive:
-            self.transport.close()
-        cycle.on_response()
-
-    async def send_in_portions(self, body: bytes | memoryview, more: bool, send: Send) -> None:
-        """Write a large body as the peer reads it.
-
-        Bytes were built for this answer: they count as unread until all are written, and each
-        portion is a copy, so that an unread one does not keep the whole body. A view is of data that is in memory
-        anyway: it does not count, and its portions are not copied.
-        """
-        held, size = (len(body), PORTION) if isinstance(body, bytes) else (0, VIEW)
-        self._hold(held)
-        try:
-            for end in range(size, len(body) + size, size):
-                portion, after = body[end - size : end], more or end < len(body)
-                await send({"type": "http.response.body", "body": portion, "more_body": after})
-        finally:
-            self._hold(-held)
-
-    def _hold(self, more: int) -> None:
+    def hold(self, more: int) -> None:
+        """Count bytes of an answer that wait to be written, or take them back."""
         self._held += more
         if self.flow.write_paused:
             self._stall()
@@ -517,28 +437,22 @@ class HttpProtocol(HttpToolsProtocol):
         self._stall()
         self._watch_progress()
 
-    def _watch_progress(self, unsent_before: int | None = None) -> None:
-        """Abort when the peer reads nothing for `slow_seconds` and GRACE_SECONDS."""
-        unsent = self.unsent
-        if unsent_before is not None and unsent >= unsent_before:
-            self.transport.abort()
-            return
-        self._slow_timer = self.loop.call_later(
-            self.admission.settings.slow_seconds + GRACE_SECONDS, self._watch_progress, unsent
-        )
-
     def resume_writing(self) -> None:
         """The peer has read most of what was written."""
         super().resume_writing()
         self.admission.resume(self)
         self._account()
         if not self.transport.is_closing():
-            self._stop_slow_timer()
+            self._stop_watch()
 
-    def _stop_slow_timer(self) -> None:
-        if self._slow_timer is not None:
-            self._slow_timer.cancel()
-            self._slow_timer = None
+    def _watch_progress(self) -> None:
+        if self._watch is None:
+            self._watch = Watch(self.transport, self.admission.settings.slow_seconds + GRACE_SECONDS)
+
+    def _stop_watch(self) -> None:
+        if self._watch is not None:
+            self._watch.stop()
+            self._watch = None
 
     def _expect_head(self) -> None:
         self._head_complete = False

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+
+from hivewire_protocol.encoding import encode
 from hivewire_protocol.errors import WireError
 
 BEARER = "Bearer"
@@ -17,6 +20,19 @@ class Refusal(Exception):
         super().__init__(message)
         self.status = status
         self.headers = headers or {}
+
+    def answer(self, common: Mapping[str, str]) -> bytes:
+        """The whole answer; `common` are the headers that all answers under its path have."""
+        body = encode({"error": self.status, "message": str(self)})
+        headers = {
+            **common,
+            **self.headers,
+            "Content-Type": "application/json",
+            "Connection": "close",
+            "Content-Length": str(len(body)),
+        }
+        head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        return STATUS_LINE[self.status] + head.encode() + b"\r\n" + body
 
 
 def headers_of(error: Exception, status: int, challenge: str) -> dict[str, str]:

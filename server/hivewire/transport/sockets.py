@@ -15,7 +15,8 @@ from hivewire.caller import Caller
 from hivewire.dispatch import Dispatcher
 from hivewire.telemetry import Gauges
 from hivewire.transport.admission import FREE, Admission
-from hivewire.transport.connection import PORTION, peer_address
+from hivewire.transport.back_pressure import PORTION
+from hivewire.transport.connection import peer_address
 from hivewire.transport.refusal import BEARER, Refusal, headers_of
 from hivewire.transport.websocket import Shared, WebSocket
 from hivewire_protocol.close import Code

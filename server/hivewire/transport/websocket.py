@@ -23,8 +23,8 @@ from hivewire.settings import Settings
 from hivewire.telemetry import log
 from hivewire.transport import frames
 from hivewire.transport.admission import Admission
-from hivewire.transport.back_pressure import PIECE, Backlog, Slices, Stall
-from hivewire.transport.connection import PORTION, delay_seconds, peer_address
+from hivewire.transport.back_pressure import PIECE, PORTION, Backlog, Slices, Stall
+from hivewire.transport.connection import delay_seconds, peer_address
 from hivewire.transport.frames import TEXT_HEADS, Close, Event, Failure, FrameReader, Ping, Rejected, text_head
 from hivewire_protocol.close import TABLE, Code
 from hivewire_protocol.codec import push

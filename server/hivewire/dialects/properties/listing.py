@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from hivewire.dialects.properties.calls import PropertyCall
 from hivewire.http.response import Response, streamed
-from hivewire.transport.connection import PORTION
+from hivewire.transport.back_pressure import PORTION
 from hivewire_protocol.properties.markup import Node, frame, part
 
 TOGETHER = 256

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from hivewire.transport.connection import HttpProtocol
+from hivewire.transport.cycle import send_whole
 
 COMMON = ((b"access-control-max-age", b"0"),)
 
@@ -55,12 +54,11 @@ class Exchange:
     def complete(self) -> None:
         self.completed += 1
 
-    async def answer(
+    def answer(
         self, status: int = 200, headers: list[tuple[bytes, bytes]] | None = None, body: bytes | memoryview = b"body"
     ) -> None:
-        connection: Any = SimpleNamespace(transport=self.written)
         send: Any = self.cycle.send
-        await HttpProtocol.send_whole(connection, status, headers or [], COMMON, body, send)
+        send_whole(status, headers or [], COMMON, body, send)
 
 
 LINES = b"date: today\r\netag: 1\r\n"
@@ -70,7 +68,7 @@ LINES = b"date: today\r\netag: 1\r\n"
 async def test_head_and_body_are_one_write(body: bytes | memoryview) -> None:
     """With the headers of uvicorn, of the answer and of its dialect; then the connection goes on."""
     exchange = Exchange()
-    await exchange.answer(headers=[(b"etag", b"1")], body=body)
+    exchange.answer(headers=[(b"etag", b"1")], body=body)
     assert exchange.written.pieces == [b"HTTP/1.1 200 OK\r\n" + LINES + b"access-control-max-age: 0\r\n\r\nbody"]
     assert (exchange.completed, exchange.cycle.response_complete, exchange.written.closed) == (1, True, False)
 
@@ -78,16 +76,16 @@ async def test_head_and_body_are_one_write(body: bytes | memoryview) -> None:
 async def test_the_answer_to_head_has_no_body() -> None:
     """Its length is that of the body it does not have (RFC 9110, section 9.3.2)."""
     exchange = Exchange("HEAD")
-    await exchange.answer(headers=[(b"content-length", b"4")])
+    exchange.answer(headers=[(b"content-length", b"4")])
     assert exchange.written.pieces[0].endswith(b"content-length: 4\r\naccess-control-max-age: 0\r\n\r\n")
 
 
 async def test_a_connection_that_ends_says_so() -> None:
     """Because the client asked for it, or the answer."""
     asked = Exchange(keep_alive=False)
-    await asked.answer()
+    asked.answer()
     answered = Exchange()
-    await answered.answer(headers=[(b"connection", b"close")])
+    answered.answer(headers=[(b"connection", b"close")])
     for exchange in (asked, answered):
         assert exchange.written.pieces[0].count(b"\r\nconnection: close\r\n") == 1
         assert (exchange.written.closed, exchange.completed) == (True, 1)
@@ -98,7 +96,7 @@ async def test_a_header_cannot_begin_another_one(value: bytes) -> None:
     """Nothing is written; the connection answers with an internal error."""
     exchange = Exchange()
     with pytest.raises(RuntimeError, match="invalid header"):
-        await exchange.answer(headers=[(b"location", value)])
+        exchange.answer(headers=[(b"location", value)])
     assert (exchange.written.pieces, exchange.cycle.response_started) == ([], False)
 
 
@@ -106,5 +104,5 @@ async def test_nothing_is_written_for_a_client_that_has_gone() -> None:
     """Its connection is closed already."""
     exchange = Exchange()
     exchange.cycle.disconnected = True
-    await exchange.answer()
+    exchange.answer()
     assert (exchange.written.pieces, exchange.completed) == ([], 0)
