@@ -5,22 +5,8 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from starlette.types import Message
-
 from hivewire.http.request import HttpRequest
-
-
-class Came:
-    """In the place of uvicorn's cycle, for a body that came with its head."""
-
-    more_body = disconnected = False
-
-    def __init__(self, body: bytes) -> None:
-        self.body = bytearray(body)
-
-    async def receive(self) -> Message:
-        """It must not be received once more."""
-        raise NotImplementedError
+from tests.exchange import Exchange
 
 
 def made(
@@ -36,4 +22,4 @@ def made(
         "headers": headers,
         "hivewire.connection": connection,
     }
-    return HttpRequest(given | scope, Came(came).receive)
+    return HttpRequest(given | scope, Exchange(body=came).receive)

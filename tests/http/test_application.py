@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 import msgspec
 import pytest
-from starlette.types import Message, Send
 from structlog.testing import capture_logs
 
 from hivewire.dialects import DIALECTS
@@ -18,10 +17,9 @@ from hivewire.http.response import Response, json
 from hivewire.http.routes import Context, Dialect, Route, anyone
 from hivewire.ledger.records import NotDurable
 from hivewire.transport.admission import Admission
-from hivewire.transport.connection import RawHeader
 from hivewire.transport.events import EventStreams
 from hivewire_protocol.errors import NotAllowed, TooLarge, TooManyAttempts, Unauthorized
-from tests.http.made import nothing
+from tests.exchange import Exchange
 from tests.world import World
 
 
@@ -37,25 +35,13 @@ class Answer(NamedTuple):
 
 
 class Connection:
-    """A connection of nobody, whose peer has read everything. The body of each request came with its head."""
+    """A connection of nobody, whose peer has read everything."""
 
     def __init__(self) -> None:
         self.flow = SimpleNamespace(write_paused=False)
         self.delayed_until = 0.0
         self.anonymous = True
         self.delays = 0
-        self.body = b""
-        self.answers: list[Answer] = []
-
-    async def send_whole(
-        self, status: int, headers: list[RawHeader], common: tuple[RawHeader, ...], body: bytes, send: Send
-    ) -> None:
-        lines = {name.decode(): value.decode() for name, value in (*headers, *common)}
-        assert len(lines) == len(headers) + len(common), "a header twice"
-        self.answers.append(Answer(status, lines, bytes(body)))
-
-    def body_that_came(self, receive: object) -> bytes:
-        return self.body
 
     def logged_in(self) -> None:
         self.anonymous = False
@@ -76,7 +62,6 @@ class Gateway:
 
     async def ask(self, method: str, path: str, body: bytes = b"", **headers: str) -> Answer:
         """The answer to a request; an underscore in the name of a header stands for a hyphen."""
-        self.connection.body = body
         scope = {
             "method": method,
             "raw_path": path.encode(),
@@ -87,13 +72,13 @@ class Gateway:
             "hivewire.connection": self.connection,
         }
 
-        await self.application(scope, nothing, unsent)
-        return self.connection.answers.pop()
-
-
-async def unsent(message: Message) -> None:
-    """The way of streams and of large answers."""
-    raise NotImplementedError
+        exchange = Exchange(method, body=body)
+        await self.application(scope, exchange.receive, exchange.send)
+        head, _, content = exchange.written.pieces.pop().partition(b"\r\n\r\n")
+        first, *lines = head.decode().split("\r\n")
+        fields = dict(line.split(": ", 1) for line in lines)
+        assert len(fields) == len(lines), "a header twice"
+        return Answer(int(first.split(" ")[1]), fields, content)
 
 
 @pytest.fixture

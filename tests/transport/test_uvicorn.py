@@ -19,7 +19,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from hivewire.transport import connection, cycle, server
-from tests.transport.test_cycle import Exchange
+from tests.exchange import Exchange
 
 SERIES = ["0.54"]
 """Series of uvicorn with which the suite has passed."""
