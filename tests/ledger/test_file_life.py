@@ -25,7 +25,7 @@ import pytest
 from hivewire.ledger.backup import backup, restore, vacuum
 from hivewire.ledger.dump import dump, load
 from hivewire.ledger.engines.sqlite.file import SCHEMA_VERSION, header_of
-from hivewire.ledger.engines.sqlite.file_lock import LockNote, noted
+from hivewire.ledger.engines.sqlite.file_lock import LockNote, read_note
 from hivewire.ledger.engines.sqlite.journal import SqliteJournal
 from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.records import JournalError, NotDurable, Transaction, Write
@@ -318,7 +318,7 @@ async def closed(path: Path) -> str:
 # Commands work on the file of a stopped gateway.
 
 
-async def test_our_own_commands_leave_no_stranger(
+async def test_our_own_commands_leave_no_foreign_file(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A load, a vacuum and a restore are no change that a start warns of, also where another file was before, or by a
@@ -528,12 +528,12 @@ async def test_the_note_claims_no_more_than_there_is(data: Path) -> None:
     """The note says how far the log reaches; when the end of the log is removed, the note is corrected first."""
     ledger = await opened(data)
     await put(ledger, a="1", b="2")
-    note = noted(data)
+    note = read_note(data)
     assert note is not None
     assert (note.tail, note.shut) == (2, False)
     journal = SqliteJournal(data.with_name("other.db"))
     await ledger.close()
-    note = noted(data)
+    note = read_note(data)
     assert note is not None
     assert (note.tail, note.shut) == (2, True)
     await journal.close()
@@ -807,9 +807,9 @@ async def test_a_file_of_before_that_is_put_back_after_a_migration_has_another_e
 def test_a_note_has_a_form_that_can_be_overwritten_in_place(data: Path) -> None:
     """Only a complete note counts; a note of an older Hivewire, or any other text, does not."""
     lock = data.with_name(data.name + ".lock")
-    assert noted(data) is None
+    assert read_note(data) is None
     for text in (b"", b"4711\n", b"x" * 71, b"4711      \n" + b"0" * 59 + b"\n"):
         lock.write_bytes(text)
-        assert noted(data) is None
+        assert read_note(data) is None
     lock.write_bytes(b"4711      \n" + b"7".zfill(20) + b" open " + b"a" * 16 + b" " + b"b" * 16 + b"\n")
-    assert noted(data) == LockNote("a" * 16, "b" * 16, 7, shut=False)
+    assert read_note(data) == LockNote("a" * 16, "b" * 16, 7, shut=False)

@@ -157,8 +157,8 @@ async def test_a_stream_never_tells_its_client_to_reconnect_at_once(world: World
 def test_the_pushes_of_each_topic_are_in_the_protocol(topic: Topic) -> None:
     """Changes and bookmarks, and snapshots with its member if it has a state."""
     assert {f"{topic.name}/update", f"{topic.name}/bookmark"} <= set(PUSHES)
-    assert (topic.entry is not None) == (f"{topic.name}/snapshot" in PUSHES)
-    if topic.entry is not None:
+    assert (topic.element is not None) == (f"{topic.name}/snapshot" in PUSHES)
+    if topic.element is not None:
         assert topic.elements in PUSHES[f"{topic.name}/snapshot"].__struct_fields__
 
 

@@ -14,7 +14,7 @@ KINDS = ("login", "token", "failure", "user", "client", "tenant", "revocation", 
 """What a row can be about."""
 
 
-class AuditEntry(Struct):
+class AuditListed(Struct):
     """One action, or several equal ones within a minute."""
 
     number: Annotated[int, says("Increases with the rows; pass it as `before` for the next page.")]
@@ -30,7 +30,7 @@ class AuditEntry(Struct):
 class AuditListReply(Reply):
     """A page of the audit."""
 
-    rows: Annotated[list[AuditEntry], says("The rows, newest first.")]
+    rows: Annotated[list[AuditListed], says("The rows, newest first.")]
 
 
 class AuditList(Request, tag="audit/list"):

@@ -11,7 +11,7 @@ from hivewire_protocol import times
 from hivewire_protocol.codec import MAX_REPLY
 from hivewire_protocol.errors import OutOfBounds
 from hivewire_protocol.messages import Reply
-from hivewire_protocol.nouns.audit import AuditEntry, AuditList, AuditListReply
+from hivewire_protocol.nouns.audit import AuditList, AuditListed, AuditListReply
 
 TAKE, MOST = 100, 1_000
 LEAST_ROW = 150
@@ -24,14 +24,14 @@ async def list_(services: Services, caller: Caller, request: AuditList) -> Reply
     if not 0 <= take <= MOST:
         raise OutOfBounds(f"take must be between 0 and {MOST}")
     wanted = AuditFilter(kind=request.kind, subject=request.subject, author=request.user)
-    found: list[AuditEntry] = []
+    found: list[AuditListed] = []
     room = MAX_REPLY // 2
     for row in await services.ledger.audit.read(wanted, before=request.before, take=take):
         room -= LEAST_ROW + len(row.subject) + len(row.detail)
         if room < 0:
             break
         time, detail = times.render(row.time), Raw(row.detail.encode())
-        found.append(AuditEntry(row.number, time, row.kind, row.subject, row.author, row.address, row.count, detail))
+        found.append(AuditListed(row.number, time, row.kind, row.subject, row.author, row.address, row.count, detail))
     return AuditListReply(found)
 
 

@@ -51,7 +51,7 @@ def _update(change: Change) -> bytes:
     return encode(change_of(change))[1:-1]
 
 
-def _entry(change: Change) -> bytes:
+def _element(change: Change) -> bytes:
     return encode(resource_of(change))
 
 
@@ -63,7 +63,7 @@ def _served(identity: Identity, wanted: Patterns) -> Patterns:
 
 NO_NAMES = Patterns(())
 
-CONFIGURATION = Topic("configuration", KIND, _update, key_of, _served, "configurations", _entry)
+CONFIGURATION = Topic("configuration", KIND, _update, key_of, _served, "configurations", _element)
 
 
 # Documents, by tenant. A push says what changed and does not carry the document.
@@ -87,7 +87,7 @@ def _document_update(change: Change) -> bytes:
 _NOTHING = {"added": [], "removed": [], "modifiedUris": [], "truncated": False, "warnings": 0}
 
 
-def _document_entry(change: Change) -> bytes:
+def _document_element(change: Change) -> bytes:
     time = stored_of(change).header.updatedTime
     return encode({"tenant": change.key, "updatedTime": time, "revision": change.revision})
 
@@ -96,7 +96,7 @@ def _documents_served(identity: Identity, wanted: Patterns) -> Patterns:
     return Patterns(tuple(name for name in wanted.exact if identity.may_tenant(name, Privilege.READ)))
 
 
-TENANT = Topic("tenant", DOCUMENT, _document_update, key_of, _documents_served, "tenants", _document_entry)
+TENANT = Topic("tenant", DOCUMENT, _document_update, key_of, _documents_served, "tenants", _document_element)
 
 
 # The requests.

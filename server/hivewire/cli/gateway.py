@@ -106,7 +106,7 @@ class Access:
             click.echo(f"hivewire: warning: {error.format_message()}", err=True)
 
 
-def access(url: str | None, token: str | None) -> Access:
+def find_access(url: str | None, token: str | None) -> Access:
     """The access from flags, environment or profile. Raises ClickException when none has a token for the url."""
     from hivewire.cli.remote import endpoint  # here, so that help and completion load no network library
 
@@ -132,9 +132,9 @@ def reach(url: str | None, token: str | None) -> Iterator[Remote]:
     """
     from hivewire.cli.remote import Remote
 
-    entry = access(url, token)
-    with Remote(entry.url) as remote:
-        entry.authenticate(remote)
+    access = find_access(url, token)
+    with Remote(access.url) as remote:
+        access.authenticate(remote)
         yield remote
 
 
@@ -144,9 +144,9 @@ def complete_names(context: click.Context, argument: click.Parameter, incomplete
 
     try:
         with context.scope(cleanup=False):  # where `--profile` is remembered
-            entry = access(context.params.get("url"), context.params.get("given_token"))
-        with Remote(entry.url, COMPLETION_SECONDS) as remote:
-            entry.authenticate(remote)
+            access = find_access(context.params.get("url"), context.params.get("given_token"))
+        with Remote(access.url, COMPLETION_SECONDS) as remote:
+            access.authenticate(remote)
             found = remote.request("configuration/list", names=[f"{incomplete}*"], take=MOST_COMPLETED)
     except (click.ClickException, RemoteError, Unreachable, BadAddress):
         return []

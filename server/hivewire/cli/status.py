@@ -12,7 +12,7 @@ import msgspec
 from hivewire.cli import plain
 from hivewire.cli import profile as profiles
 from hivewire.cli.errors import RemoteError
-from hivewire.cli.gateway import DEFAULT_URL, Access, access, token_option, url_option
+from hivewire.cli.gateway import DEFAULT_URL, Access, find_access, token_option, url_option
 from hivewire.cli.output import Row, local, on_one_line, output_option, printable, tell
 from hivewire.cli.remote import Remote, endpoint
 from hivewire_protocol.permissions import effective
@@ -33,14 +33,14 @@ Exits with 1 if writes are refused, and with 3 if no gateway can be reached."""
 @token_option
 def status(form: str | None, url: str | None, given_token: str | None) -> None:
     """Show whether a gateway runs and accepts writes, its version, and who is logged in. It needs no login."""
-    entry = _entry(url, given_token)
-    place = entry.url if entry is not None else url or DEFAULT_URL
+    access = _access(url, given_token)
+    place = access.url if access is not None else url or DEFAULT_URL
     row: Row = {"url": place, "version": None, "state": None, "revision": None, "configurations": None, "login": None}
     with Remote(place) as remote:
         row["version"] = _member(plain.ask(place, "GET", "/", headers={"Accept": "application/json"}), "version")
         row["state"] = _state(place)
-        if entry is not None:
-            row |= _seen(remote, entry)
+        if access is not None:
+            row |= _seen(remote, access)
     words = {
         "gateway": place,
         "version": row["version"] or "unknown",
@@ -66,10 +66,10 @@ Examples:
 @token_option
 def whoami(form: str | None, url: str | None, given_token: str | None) -> None:
     """Show the owner of the token, its actions, the names that it reaches, and when it expires."""
-    entry = access(url, given_token)
-    with Remote(entry.url) as remote:
-        entry.authenticate(remote)
-        claims = _claims(entry.token)
+    access = find_access(url, given_token)
+    with Remote(access.url) as remote:
+        access.authenticate(remote)
+        claims = _claims(access.token)
         row: Row = {"login": _login(remote, claims), "actions": _actions(claims), "names": claims.get("c")}
     row["expires"] = (
         datetime.fromtimestamp(claims.get("e", 0) / 1_000, UTC).replace(tzinfo=None).isoformat("T", "seconds")
@@ -78,18 +78,18 @@ def whoami(form: str | None, url: str | None, given_token: str | None) -> None:
         "login": row["login"],
         "actions": ", ".join(row["actions"]) or "none",
         "names": "all" if row["names"] is None else ", ".join(map(printable, row["names"])) or "none",
-        "valid until": local(row["expires"]) + ("" if entry.profile is None else ", then renewed"),
-        "gateway": entry.url,
+        "valid until": local(row["expires"]) + ("" if access.profile is None else ", then renewed"),
+        "gateway": access.url,
     }
     tell(row, form, _aligned(words), row["login"])
 
 
-def _entry(url: str | None, token: str | None) -> Access | None:
+def _access(url: str | None, token: str | None) -> Access | None:
     """The access, if there is a token for this address."""
     profile = None if token is not None else profiles.load(profiles.path())
     if token is None and (profile is None or (url is not None and endpoint(url) != endpoint(profile.url))):
         return None
-    return access(url, token)
+    return find_access(url, token)
 
 
 def _state(place: str) -> str:
@@ -103,10 +103,10 @@ def _state(place: str) -> str:
     return "ready" if writes.status == 200 else f"reads only: {on_one_line(str(_member(writes, 'reason')))}"
 
 
-def _seen(remote: Remote, entry: Access) -> Row:
+def _seen(remote: Remote, access: Access) -> Row:
     """What only a logged-in caller can see."""
-    entry.authenticate(remote)
-    seen: Row = {"login": _login(remote, _claims(entry.token))}
+    access.authenticate(remote)
+    seen: Row = {"login": _login(remote, _claims(access.token))}
     try:
         found = remote.request("configuration/list", take=0)
     except RemoteError as error:

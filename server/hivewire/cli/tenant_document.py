@@ -12,7 +12,7 @@ import msgspec
 
 from hivewire.cli import plain
 from hivewire.cli.errors import BadInput, RefusedByGateway, Unreachable
-from hivewire.cli.gateway import access, token_option, url_option
+from hivewire.cli.gateway import find_access, token_option, url_option
 from hivewire.cli.output import (
     Columns,
     Row,
@@ -67,10 +67,10 @@ class TenantApi:
 
 def tenant_api(tenant: str, url: str | None, token: str | None) -> TenantApi:
     """The API of a tenant, with a valid token. An expired token of the profile is renewed first."""
-    entry = access(url, token)
-    with Remote(entry.url) as remote:
-        entry.authenticate(remote)
-        return TenantApi(remote.url, entry.token, tenant)
+    access = find_access(url, token)
+    with Remote(access.url) as remote:
+        access.authenticate(remote)
+        return TenantApi(remote.url, access.token, tenant)
 
 
 @click.command(

@@ -22,7 +22,7 @@ import msgspec
 from hivewire.cli import contents
 from hivewire.cli.configuration import patterns_argument, shown
 from hivewire.cli.errors import Closed, RemoteError, Unreachable
-from hivewire.cli.gateway import Access, access, token_option, url_option
+from hivewire.cli.gateway import Access, find_access, token_option, url_option
 from hivewire.cli.output import local, on_one_line, output_option, print_row, printable, shorten
 from hivewire.cli.remote import Remote
 from hivewire_protocol.close import TABLE, Code
@@ -110,10 +110,10 @@ def watch(
     }
     form = form or ("table" if sys.stdout.isatty() else "json")
     show = Lines().show if form == "table" else partial(_print, form)
-    entry = access(url, given_token)
+    access = find_access(url, given_token)
     if command is not None:
-        show = partial(_execute, command, entry)
-    watcher = Watcher(entry, wanted, since, show)
+        show = partial(_execute, command, access)
+    watcher = Watcher(access, wanted, since, show)
     try:
         watcher.run()
     finally:
@@ -128,9 +128,9 @@ class Watcher:
     next connection brings them again.
     """
 
-    def __init__(self, entry: Access, wanted: Item, since: str | None, show: Callable[[Item], None]) -> None:
+    def __init__(self, access: Access, wanted: Item, since: str | None, show: Callable[[Item], None]) -> None:
         self.position = since
-        self._access = entry
+        self._access = access
         self._wanted = wanted
         self._show = show
         self._held: list[Item] = []
@@ -241,7 +241,7 @@ class Watcher:
         return wait * random.uniform(0.5, 1)  # noqa: S311 - no secret
 
 
-def _execute(command: str, entry: Access, item: Item) -> None:
+def _execute(command: str, access: Access, item: Item) -> None:
     """Run the command for each configuration of a message, one after the other. Raises ClickException if it fails."""
     found = item.get("configurations") or ([item["configuration"]] if "configuration" in item else [])
     for resource in found:
@@ -250,7 +250,7 @@ def _execute(command: str, entry: Access, item: Item) -> None:
             "HIVEWIRE_NAME": resource["name"],
             "HIVEWIRE_VERSION": str(resource["entityVersion"]),
         }
-        value = b"" if given["HIVEWIRE_OPERATION"] == "delete" else _content(entry, resource, item.get("revision"))
+        value = b"" if given["HIVEWIRE_OPERATION"] == "delete" else _content(access, resource, item.get("revision"))
         if value is None:
             continue
         done = subprocess.run(command, shell=True, input=value, env=os.environ | given, check=False)  # noqa: S602
@@ -259,28 +259,28 @@ def _execute(command: str, entry: Access, item: Item) -> None:
             raise click.ClickException(f"the command failed with {done.returncode} for {name}")
 
 
-def _content(entry: Access, resource: Item, revision: int | None) -> bytes | None:
+def _content(access: Access, resource: Item, revision: int | None) -> bytes | None:
     """The content, also one that a message leaves out; None when it was deleted since, which a later message says."""
     if resource["value"] is not None:
         return str(resource["value"]).encode()
     try:
-        return _fetched(entry, resource["name"], revision)
+        return _fetched(access, resource["name"], revision)
     except RemoteError as error:
         if error.code != 404:
             raise
         return None
 
 
-def _fetched(entry: Access, name: str, revision: int | None) -> bytes:
+def _fetched(access: Access, name: str, revision: int | None) -> bytes:
     """A content by HTTP, with a new token if the command before has run for longer than the old one lived."""
     try:
-        return contents.get(entry.url, entry.token, name, revision)
+        return contents.get(access.url, access.token, name, revision)
     except RemoteError as error:
         if error.code != 401:
             raise
-        with Remote(entry.url) as remote:
-            entry.renew(remote, error)
-    return contents.get(entry.url, entry.token, name, revision)
+        with Remote(access.url) as remote:
+            access.renew(remote, error)
+    return contents.get(access.url, access.token, name, revision)
 
 
 def _print(form: str, item: Item) -> None:

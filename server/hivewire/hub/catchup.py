@@ -300,7 +300,7 @@ class CatchUp:
 
     def _copy(self, sub: Subscription, copy: Copy) -> None:
         """Push the next frame of a snapshot. There is no pause since `_advance` found that `offset` is the tip."""
-        encode = sub.topic.entry
+        encode = sub.topic.element
         assert encode is not None  # noqa: S101 - only topics with a state are copied
         elements: list[bytes] = []
         size, last = 0, True

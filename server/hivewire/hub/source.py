@@ -1,6 +1,6 @@
 """What can be followed: sources, their events, and topics. A contract that depends on neither the ledger nor the hub.
 
-A *source* is an ordered log that others append to. Each entry is an *event* at an *offset*; the events of one offset
+A *source* is an ordered log that others append to. Each item is an *event* at an *offset*; the events of one offset
 are one transaction and belong together. Offsets ascend, with gaps. A *position*, what clients resume from, is the
 source's epoch and an offset. A *topic* is what a subscription follows: one kind of event of one source, in one form.
 """
@@ -37,7 +37,7 @@ class Topic(NamedTuple):
 
     `tells_expiry`: its subscribers get pushes when their token expires soon, and when they are paused.
 
-    A topic with state also has `entry`, which encodes an item as an element of a snapshot, and `elements`, the member
+    A topic with state also has `element`, which encodes an item as an element of a snapshot, and `elements`, the member
     of a snapshot frame that holds them. Its items have one key each.
     """
 
@@ -47,7 +47,7 @@ class Topic(NamedTuple):
     keys: Callable[[Any], Sequence[str]]
     served: Callable[[Identity, Patterns], Patterns]
     elements: str = ""
-    entry: Callable[[Any], bytes] | None = None
+    element: Callable[[Any], bytes] | None = None
     source: str = LEDGER
     tells_expiry: bool = True
 

@@ -142,4 +142,4 @@ class Channel(Generic[_S]):
     @property
     def stateful(self) -> bool:
         """Whether the topic has a state, which snapshots and conflation need."""
-        return self.topic.entry is not None
+        return self.topic.element is not None

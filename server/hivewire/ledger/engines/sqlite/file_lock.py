@@ -40,7 +40,7 @@ def lock_of(path: Path) -> Path:
     return path.with_name(path.name + ".lock")
 
 
-def noted(path: Path) -> LockNote | None:
+def read_note(path: Path) -> LockNote | None:
     """The note about a data file, whichever process has the lock; None when there is none."""
     try:
         descriptor = os.open(lock_of(path), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)

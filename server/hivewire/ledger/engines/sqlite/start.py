@@ -35,7 +35,7 @@ from hivewire.ledger.engines.sqlite.file import (
     run_of,
     tail_of,
 )
-from hivewire.ledger.engines.sqlite.file_lock import FileLock, LockNote, lock_of, noted
+from hivewire.ledger.engines.sqlite.file_lock import FileLock, LockNote, lock_of, read_note
 from hivewire.ledger.engines.sqlite.migrations import migrate
 from hivewire.ledger.records import JournalError
 from hivewire.telemetry import log
@@ -74,13 +74,13 @@ def begin(path: Path, lock: FileLock, *, accept_loss: bool) -> LockNote:
     if not _is_foreign(path, header, lock.noted):
         _roll_back(path)
         header = header_of(path)
-    stranger = settle(path, header, lock.noted, accept_loss=accept_loss)
+    reason = settle(path, header, lock.noted, accept_loss=accept_loss)
     if header is not None:
         require_access(path, os.R_OK | os.W_OK)
         check(path)
         migrate(path, header)
     with closing(sqlite3.connect(location(path, "rw"), uri=True, isolation_level=None, timeout=0)) as connection:
-        return _begin(path, lock, connection, stranger)
+        return _begin(path, lock, connection, reason)
 
 
 def _roll_back(path: Path) -> None:
@@ -96,7 +96,7 @@ def require_readable(path: Path, *, accept_loss: bool) -> None:
     header = header_of(path)
     if header is None:
         raise JournalError(f"{path} is empty and read-only")
-    loss = loss_of(path, header, noted(path))
+    loss = loss_of(path, header, read_note(path))
     if loss is not None and not accept_loss:
         raise JournalError(loss + ACCEPT_LOSS)
     require_access(path, os.R_OK)
@@ -104,7 +104,7 @@ def require_readable(path: Path, *, accept_loss: bool) -> None:
     migrate(path, header)
 
 
-def _begin(path: Path, lock: FileLock, connection: sqlite3.Connection, stranger: str | None) -> LockNote:
+def _begin(path: Path, lock: FileLock, connection: sqlite3.Connection, reason: str | None) -> LockNote:
     run = new_name()
     if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'change'").fetchone():
         if lock.noted is not None and lock.noted.tail:
@@ -115,18 +115,18 @@ def _begin(path: Path, lock: FileLock, connection: sqlite3.Connection, stranger:
     shut = close_wal(connection)
     (tail,) = connection.execute(f"SELECT ifnull(max(place), 0) / {ROOM} FROM change").fetchone()
     (before,) = connection.execute("SELECT run FROM life").fetchone()
-    if stranger is None and lock.noted is not None and tail < lock.noted.tail:
-        stranger = "it lacks changes that it had"
+    if reason is None and lock.noted is not None and tail < lock.noted.tail:
+        reason = "it lacks changes that it had"
     # Noted before the file gets the new run: until the start is over, the file may have either.
     lock.note(LockNote(run, before, tail, shut))
     connection.execute("BEGIN IMMEDIATE")
     connection.execute("UPDATE life SET run = ?", (run,))
-    if stranger is not None:
+    if reason is not None:
         connection.execute("UPDATE meta SET value = ? WHERE name = 'epoch'", (new_name(),))
         log.warning(
             "the data file has changed since it was last served; clients that follow changes get the whole state",
             data=str(path),
-            reason=stranger,
+            reason=reason,
         )
     connection.execute("COMMIT")
     return LockNote(run, run if shut else before, tail, shut)
@@ -201,7 +201,7 @@ def require_whole(path: Path) -> Header:
     header = header_of(path)
     if header is None:
         raise JournalError(f"{path} is empty, not a Hivewire ledger")
-    loss = loss_of(path, header, noted(path))
+    loss = loss_of(path, header, read_note(path))
     if loss is not None:
         raise JournalError(loss)
     wal = beside(path, "-wal")
