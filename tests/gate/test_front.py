@@ -5,14 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from hivewire.dialects import DIALECTS
-from hivewire.http.application import Application
-from hivewire.http.routes import Context, Dialect
-from hivewire.transport.admission import Admission
-from hivewire.transport.events import EventStreams
-from tests.gate.test_fairness import OnConnection
 from tests.running import RunningGateway
-from tests.world import opened
 
 
 def test_the_first_page_says_what_this_is_and_where_to_go(shared_gateway: RunningGateway) -> None:
@@ -26,22 +19,6 @@ def test_the_first_page_says_what_this_is_and_where_to_go(shared_gateway: Runnin
     for path in places.values():
         assert f"<code>{path}</code>" in page.text
         assert httpx.get(shared_gateway.url + path).status_code != 404, path
-
-
-async def test_a_new_interface_is_listed() -> None:
-    """What a dialect lists is on the page, and each dialect with paths of its own lists some of them."""
-    async with opened() as world:
-        admission, streams = Admission(world.services.settings), EventStreams(world.dispatcher)
-        context = Context(world.dispatcher, admission, streams, lambda for_writes: None)
-        new = Dialect([], prefixes=("/new/",), listed={"new": ("/new/things", "things < others")})
-        application = Application([*DIALECTS, lambda context: new], context)
-        assert [each.prefixes for each in application.dialects if each.prefixes and not each.listed] == []
-        async with httpx.AsyncClient(
-            transport=httpx.ASGITransport(OnConnection(application)), base_url="http://gateway"
-        ) as client:
-            assert (await client.get("/")).json()["new"] == "/new/things"
-            page = (await client.get("/", headers={"Accept": "text/html"})).text
-            assert "<code>/new/things</code><td>things &lt; others" in page
 
 
 def test_browsers_find_an_icon(shared_gateway: RunningGateway) -> None:

@@ -93,6 +93,16 @@ def gateway(world: World) -> Gateway:
     return Gateway(world)
 
 
+async def test_a_new_interface_is_on_the_first_page(world: World) -> None:
+    """What a dialect lists is there, and each dialect with paths of its own lists some of them."""
+    new = Dialect([], prefixes=("/new/",), listed={"new": ("/new/things", "things < others")})
+    gateway = Gateway(world, *DIALECTS, lambda context: new)
+    assert [each.prefixes for each in gateway.application.dialects if each.prefixes and not each.listed] == []
+    assert (await gateway.ask("GET", "/")).json()["new"] == "/new/things"
+    page = (await gateway.ask("GET", "/", accept="text/html")).body
+    assert b"<code>/new/things</code><td>things &lt; others" in page
+
+
 # Paths and methods.
 
 
