@@ -50,6 +50,7 @@ def frame(root: Node, form: Form, count: int) -> tuple[bytes, bytes, bytes]:
     head = encode(json_value(root))[:-1]
     if count > 1:
         return head + b',"property":[', b",", b"]}"
+    # A single element is no list, as in `json_value`.
     return head + (b',"property":' if count else b""), b"", b"}"
 
 

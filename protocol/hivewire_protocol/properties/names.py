@@ -72,7 +72,7 @@ class Names:
         self._middles = [item[1:-1] for item in items if item.startswith("*") and item.endswith("*")]
         self.patterns = [*self._exact, *(prefix + "*" for prefix in self._prefixes)]
         if not items or self._suffixes or self._middles:
-            self.patterns = ["*"]
+            self.patterns = ["*"]  # what ends with a text, or contains it, can begin in any way
         self.effort = 1 + len(self._prefixes) + len(self._suffixes) + len(self._middles)
         self._all = not items
 

@@ -136,6 +136,7 @@ def identity(owner: str, kind: str, uri: str | None, index: int | None) -> str:
     prefix = f"{owner}/{kind}/"
     if uri is not None and uri.startswith(prefix) and uri.find("/", len(prefix)) < 0:
         return uri
+    # Hashed, because the identity of an owner is a part of it, and would grow with each level.
     place = f"{prefix}\0{index if uri is None else uri}"
     return "\0" + blake2b(place.encode(errors="surrogatepass"), digest_size=16).hexdigest()
 
@@ -167,7 +168,7 @@ def _entries(value: Any) -> list[Any]:
 
 def strings_in(value: Any) -> Iterator[str | None]:
     """All strings in a piece of JSON, in order, and None for everything else in it."""
-    open_values = [iter((value,))]
+    open_values = [iter((value,))]  # for each level what is still to come
     while open_values:
         for inner in open_values[-1]:
             yield inner if type(inner) is str else None
@@ -188,7 +189,7 @@ def walk(document: Document) -> Iterator[Element]:
     """
     root = Element(document, ROOT, ROOT, ROOT)
     yield root
-    open_owners = [_parts(root)]
+    open_owners = [_parts(root)]  # for each owner of the current element the parts that are still to come
     while open_owners:
         element = next(open_owners[-1], None)
         if element is None:

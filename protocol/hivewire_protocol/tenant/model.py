@@ -44,7 +44,7 @@ class Model:
         self.lookup_cycle: Sequence[str] = ()
         self.seen: dict[Hashable, Element] = {}
         self.counts: dict[Hashable, int] = {}
-        self._steps: dict[tuple[int, str], Element | None] = {}
+        self._steps: dict[tuple[int, str], Element | None] = {}  # found before: by owner and name
 
     def add(self, element: Element) -> None:
         """Index the next element of the walk. References to a URI mean the first element that has it."""
@@ -74,7 +74,7 @@ class Model:
         A URI may lead through a reference attribute into the entity or relation type it refers to, and to an attribute
         that the type inherits by `extendsTypeURI`.
         """
-        head, *names = uri.split("/attributes/", MAX_STEPS + 1)
+        head, *names = uri.split("/attributes/", MAX_STEPS + 1)  # one more shows that there are too many
         found = self.by_uri.get(head)
         if len(names) > MAX_STEPS:
             return None
@@ -116,6 +116,7 @@ def cycle(graph: Mapping[str, Sequence[str]]) -> Steps[Sequence[str]]:
     Yields for each node and edge."""
     done: set[str] = set()
     for start in graph:
+        # Depth first: the nodes from `start` to the current one, each with the edges that are still to follow.
         path = {start: iter(graph[start])} if start not in done else {}
         while path:
             yield

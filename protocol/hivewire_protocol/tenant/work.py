@@ -90,7 +90,7 @@ def save(
         if body is not None:
             value = yield from _value(body)
         document = _edited((yield from _stored(old.document)), edit, value)
-        check_depth(document)
+        check_depth(document)  # the value is nested deeper in the document than in its body
     checked = yield from _check(document, rules)
     if wrong := checked.errors:
         raise Invalid(wrong) if edit is None else ValidationError(wrong)
@@ -101,6 +101,7 @@ def save(
     numbered = yield from number(document, ids, old.counter if old is not None else 0)
     differences = yield from compare(before, numbered.document)
     rendered = render(stamp(numbered.document, members))
+    # A document over a limit that was lowered since can still be changed, if it does not grow.
     if len(rendered) > rules.limit and (old is None or len(rendered) > len(old.document)):
         raise TooLarge(
             f"The configuration would become {len(rendered):,} bytes long, with ids; {rules.limit:,} is the limit",

@@ -87,7 +87,7 @@ class Rate:
         """0 when this call is allowed, which also counts it; otherwise milliseconds until the next one is allowed."""
         pair, moment = _pair(name, address), self._now()
         times = self._times.pop(pair, None) or deque(maxlen=self._most)
-        self._times[pair] = times
+        self._times[pair] = times  # at the end: the pair that called longest ago is evicted first
         if len(self._times) > MAX_TRACKED:
             self._times.popitem(last=False)
         if len(times) == self._most and 0 <= moment - times[0] < 1_000:
@@ -118,6 +118,7 @@ class AnonymousRate:
         if not rate or settings.trusts(address):
             return
         moment, prefix = self._now(), network_prefix(address)
+        # A request moves the moment on by 1 / rate. It may be up to BURST seconds ahead.
         paid = max(self._paid.get(prefix, 0.0), moment)
         if (wait := paid - moment - BURST + 1 / rate) > 0:
             seconds = math.ceil(wait)

@@ -189,6 +189,7 @@ class Table:
 
     def find(self, path: str) -> list[Found]:
         """The matching places of a path, the most literal first; several only if a fixed word could also be a name."""
+        # Two look-ups find most paths. The tree is for the others, and for a fixed word that could also be a name.
         place = self._fixed.get(path)
         if place is None:
             before, _, last = path.rpartition("/")

@@ -56,6 +56,7 @@ class Log:
         section = self._sections[-1] if self._sections else Section(0, 0, self._length)
         count, end, length, span = section.changes, self._end, self._length, self._span
         for change in changes:
+            # A section begins with a revision, because the log is cut between transactions.
             if change.revision > end and (count >= length or change.time - section.time >= span):
                 section.changes, count = count, 0
                 section = Section(change.revision, change.time, 0)
@@ -64,6 +65,7 @@ class Log:
             end = change.revision
         section.changes, self._end = count, end
         self.changes += len(changes)
+        # The oldest section leaves when the others alone have enough changes.
         while self._sections and self.changes - self._sections[0].changes >= self._most:
             self._drop()
 

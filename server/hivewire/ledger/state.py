@@ -98,6 +98,8 @@ class Kind:
 
     def _end_of(self, prefix: str) -> int:
         """The index after the last key with this prefix."""
+        # Where the next prefix of this length would begin: its last character is one higher. After the highest
+        # character there is none, and the shorter prefix has the same end.
         while prefix:
             if prefix[-1] < "\U0010ffff":
                 return int(self.keys.bisect_left(prefix[:-1] + chr(ord(prefix[-1]) + 1)))

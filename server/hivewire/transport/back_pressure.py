@@ -70,7 +70,7 @@ class Backlog:
         return events or self._parse()
 
     def look_ahead(self) -> Sequence[Event]:
-        """All events that wait, which goes on. What is unfinished behind them is kept in the reader."""
+        """All waiting events, which stay there for `take`. An unfinished message after them is kept in the reader."""
         events = [*self.events]
         while self.data:
             events += self._parse()

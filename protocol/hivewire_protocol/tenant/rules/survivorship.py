@@ -12,7 +12,7 @@ from hivewire_protocol.tenant.rules.structure import clip
 
 def groups_of_type(element: Element, model: Model) -> Found:
     """A type has one default group, and each role is in one group."""
-    owner = id(element.owner)
+    owner = id(element.owner)  # not its URI, which may be missing or that of another type
     if element.value.get("default") in (True, "true"):
         first = model.seen.setdefault((owner, "default"), element)
         if first is not element:
