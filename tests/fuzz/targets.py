@@ -47,7 +47,8 @@ from hivewire_protocol.properties.batches import read_batch
 from hivewire_protocol.properties.contents import charset_of, checked_description, checked_media_type, inlined
 from hivewire_protocol.properties.elements import Author, Property, failure_element
 from hivewire_protocol.properties.etags import effective_etag, etag
-from hivewire_protocol.properties.markup import Form, document
+from hivewire_protocol.properties.markup import Form
+from hivewire_protocol.properties.markup import render as render_answer
 from hivewire_protocol.properties.names import Names, checked_name, decoded_key, decoded_slug, encoded_key
 from hivewire_protocol.properties.parameters import boolean, integer
 from hivewire_protocol.tenant import objects
@@ -227,7 +228,7 @@ def _batch(data: bytes) -> None:
                 checked_media_type(entry.content_type)
         shown = failure_element(entry.name, entry.problem or OutOfBounds("no problem"))
         for form in Form:
-            document(shown, form)
+            render_answer(shown, form)
 
 
 def _name(data: bytes) -> None:
@@ -278,7 +279,7 @@ def _media_type(data: bytes) -> None:
     user = Author(1, "ann")
     shown = Property("n", 1, 2, NOW, content, content_type, user, _text(content)[:255])
     for form in Form:
-        document(elements.property_element(shown, "/@api/deki"), form)
+        render_answer(elements.property_element(shown, "/@api/deki"), form)
     if taken:
         encode(resource("n", content, content_type, 1))
 

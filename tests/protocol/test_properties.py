@@ -29,7 +29,7 @@ from hivewire_protocol.properties.batches import BatchEntry, read_batch
 from hivewire_protocol.properties.contents import INLINE, checked_media_type, inlined
 from hivewire_protocol.properties.elements import Author, Property, error_element, properties_element, property_element
 from hivewire_protocol.properties.etags import bare, effective_etag
-from hivewire_protocol.properties.markup import Form, Node, document, frame, part
+from hivewire_protocol.properties.markup import Form, Node, frame, part, render
 from hivewire_protocol.properties.names import Names, decoded_key, decoded_slug, encoded_key
 from hivewire_protocol.properties.parameters import boolean, integer
 
@@ -272,7 +272,7 @@ def test_names_are_bounded() -> None:
 
 def test_the_property_document_is_that_of_the_contract() -> None:
     """The property document in XML and JSON is that of the samples in section 5."""
-    assert document(property_element(MOTD, ROOT), Form.XML).decode() == (
+    assert render(property_element(MOTD, ROOT), Form.XML).decode() == (
         '<?xml version="1.0"?>\n'
         f'<property name="motd" href="{ROOT}/site/properties/motd/info" etag="12.r3_ts2024-05-01T09:30:00Z">'
         f'<contents type="text/plain; charset=utf-8" size="12" href="{ROOT}/site/properties/motd">'
@@ -295,7 +295,7 @@ def test_the_property_document_is_that_of_the_contract() -> None:
         "user.modified": {"@id": "1", "@href": f"{ROOT}/users/1", "nick": "Admin", "username": "Admin"},
         "change-description": "lunch",
     }
-    assert json.loads(document(property_element(MOTD, ROOT), Form.JSON)) == shown
+    assert json.loads(render(property_element(MOTD, ROOT), Form.JSON)) == shown
 
 
 def test_names_are_encoded_twice_in_addresses() -> None:
@@ -342,7 +342,7 @@ def test_a_list_holds_none_one_or_several(count: int) -> None:
 @pytest.mark.parametrize("form", list(Form))
 def test_the_error_document(form: Form) -> None:
     """The error document has status, title, message and uri in both forms (section 9)."""
-    text = document(error_element(VersionConflict("no & no"), "http://h/x"), form)
+    text = render(error_element(VersionConflict("no & no"), "http://h/x"), form)
     members = {"status": "409", "title": "Conflict", "message": "no & no", "uri": "http://h/x"}
     if form is Form.JSON:
         assert json.loads(text) == members
@@ -387,19 +387,19 @@ def as_json(element: Node) -> Any:
 @given(elements(CARRIED))
 def test_xml_is_read_back_as_it_was(element: Node) -> None:
     """A parser finds every attribute and text again, line ends and tabs included."""
-    assert as_xml(ElementTree.fromstring(document(element, Form.XML))) == element
+    assert as_xml(ElementTree.fromstring(render(element, Form.XML))) == element
 
 
 @given(elements(TEXTS))
 def test_xml_is_well_formed_whatever_is_in_it(element: Node) -> None:
     """Characters that XML cannot represent do not break the document."""
-    ElementTree.fromstring(document(element, Form.XML))
+    ElementTree.fromstring(render(element, Form.XML))
 
 
 @given(elements(TEXTS))
 def test_json_is_mapped_from_the_tree(element: Node) -> None:
     """Attributes, texts, single and repeated elements; all scalars are strings."""
-    assert json.loads(document(element, Form.JSON)) == as_json(element)
+    assert json.loads(render(element, Form.JSON)) == as_json(element)
 
 
 @pytest.mark.parametrize(
@@ -598,7 +598,7 @@ def tree(text: str) -> list[Any]:
 @given(CARRIED.map(lambda text: text.replace("\r", "")), elements(CARRIED.map(lambda text: text.replace("\r", ""))))
 def test_any_text_and_any_markup_comes_through(text: str, element: Node) -> None:
     """Any text and markup that XML can carry is read as it was sent."""
-    escaped = document(Node("contents", {"type": "text/plain"}, (), text), Form.XML).split(b"\n", 1)[1].decode()
+    escaped = render(Node("contents", {"type": "text/plain"}, (), text), Form.XML).split(b"\n", 1)[1].decode()
     assert entry(escaped).content == text.encode()
     markup = part(element, Form.XML).decode()
     assert entry(f'<contents type="text/xml">{markup}</contents>').content == markup.encode()

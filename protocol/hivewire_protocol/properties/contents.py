@@ -6,13 +6,13 @@ import codecs
 import re
 
 from hivewire_protocol.errors import OutOfBounds
-from hivewire_protocol.properties.markup import carried
+from hivewire_protocol.properties.markup import is_xml_text
 
 DESCRIPTION_LENGTH = MEDIA_TYPE_LENGTH = 255
 """In characters (section 8)."""
 
 INLINE = 2_047
-"""Bytes of text that a document shows unless `contentcutoff` says otherwise (section 5: less than 2048)."""
+"""Bytes of text that an answer shows unless `contentcutoff` says otherwise (section 5: less than 2048)."""
 
 BINARY = "application/octet-stream"
 """The media type of content that was sent without one."""
@@ -58,7 +58,7 @@ def charset_of(content_type: str) -> str | None:
 
 
 def inlined(content: bytes, content_type: str, most: int) -> str:
-    """The content as the document shows it: text of at most `most` bytes, or nothing (sections 5 and 11)."""
+    """The content as answers show it: text of at most `most` bytes, or nothing (sections 5 and 11)."""
     if len(content) > most or content_type[:5].lower() != "text/":
         return ""
     charset = charset_of(content_type)
@@ -66,4 +66,4 @@ def inlined(content: bytes, content_type: str, most: int) -> str:
         text = content.decode(charset) if charset is not None else ""
     except UnicodeDecodeError:
         return ""
-    return text if carried(text) else ""
+    return text if is_xml_text(text) else ""

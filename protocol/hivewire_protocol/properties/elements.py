@@ -42,7 +42,7 @@ class Property(Struct, gc=False):
 
 
 def property_element(shown: Property, root: str, inline: int = INLINE, more: tuple[Node, ...] = ()) -> Node:
-    """The property document. `root` is the API's absolute address, `inline` the most bytes of text that are shown."""
+    """A property. `root` is the API's absolute address, `inline` the most bytes of text that are shown."""
     href = f"{root}/site/properties/{encoded_key(shown.name)}"
     contents = {"type": shown.content_type, "size": str(len(shown.content)), "href": href}
     return Node(
@@ -83,7 +83,7 @@ def failure_element(name: str, error: WireError) -> Node:
 
 
 def error_element(error: WireError, uri: str) -> Node:
-    """The error document (section 9)."""
+    """An error (section 9)."""
     members = {
         "status": str(error.code),
         "title": HTTPStatus(error.code).phrase,

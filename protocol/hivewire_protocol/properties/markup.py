@@ -1,4 +1,4 @@
-"""Documents as trees of elements, and their two forms: XML, and JSON mapped from it (site properties, section 5)."""
+"""Answers as trees of elements, and their two forms: XML, and JSON mapped from it (site properties, section 5)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hivewire_protocol.encoding import encode
 
 
 class Node(Struct, gc=False):
-    """One element. An element with children has no text: no document of this dialect mixes them."""
+    """One element. An element with children has no text: no answer of this dialect mixes them."""
 
     tag: str
     attributes: Mapping[str, str] = {}
@@ -22,29 +22,29 @@ class Node(Struct, gc=False):
 
 
 class Form(Enum):
-    """How a document is written; the value is what `dream.out.format` calls it."""
+    """How an answer is written; the value is what `dream.out.format` calls it."""
 
     XML = "xml"
     JSON = "json"
 
     @property
     def media_type(self) -> str:
-        """The Content-Type of such a document."""
+        """The Content-Type of such an answer."""
         return f"application/{self.value}; charset=utf-8"
 
 
 _DECLARATION = b'<?xml version="1.0"?>\n'
 
 
-def document(root: Node, form: Form) -> bytes:
-    """The whole document. In JSON the name of the root is dropped."""
+def render(root: Node, form: Form) -> bytes:
+    """The whole answer. In JSON the name of the root is dropped."""
     if form is Form.JSON:
         return encode(json_value(root))
     return _DECLARATION + xml(root).encode()
 
 
 def frame(root: Node, form: Form, count: int) -> tuple[bytes, bytes, bytes]:
-    """The text before, between and after the parts of a document whose root holds `count` elements `property`."""
+    """The text before, between and after the parts of an answer whose root holds `count` elements `property`."""
     if form is Form.XML:
         return _DECLARATION + f"<{root.tag}{_attributes(root)}>".encode(), b"", f"</{root.tag}>".encode()
     head = encode(json_value(root))[:-1]
@@ -97,7 +97,7 @@ _TROUBLE_IN_ATTRIBUTE = re.compile(rf'[&<>"\t\n\r]|{_UNCARRIED}')
 _ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "\t": "&#9;", "\n": "&#10;", "\r": "&#13;"}
 
 
-def carried(text: str) -> bool:
+def is_xml_text(text: str) -> bool:
     """Whether XML can carry every character of a text."""
     return re.search(_UNCARRIED, text) is None
 

@@ -17,13 +17,13 @@ from hivewire_protocol.errors import AccessDenied, InvalidParameters, NotImpleme
 from hivewire_protocol.properties.contents import INLINE
 from hivewire_protocol.properties.elements import error_element
 from hivewire_protocol.properties.etags import effective_etag
-from hivewire_protocol.properties.markup import Form, Node, carried, document
+from hivewire_protocol.properties.markup import Form, Node, is_xml_text, render
 from hivewire_protocol.properties.names import decoded_key
 from hivewire_protocol.properties.parameters import boolean, integer
 from hivewire_protocol.properties.paths import REALM, ROOTS
 
 MOST_INLINE = 64 << 10
-"""The most bytes of text that documents show, whatever `contentcutoff` says; longer ones are at their own address."""
+"""The most bytes of text that answers show, whatever `contentcutoff` says; longer ones are at their own address."""
 
 READING = ("GET", "HEAD")
 
@@ -67,16 +67,16 @@ class PropertyCall:
 
     @property
     def inline(self) -> int:
-        """The most bytes of text that documents show. Raises InvalidParameters."""
+        """The most bytes of text that answers show. Raises InvalidParameters."""
         cutoff = self.query.get("contentcutoff")
         if cutoff is None:
             return INLINE
         return min(integer("contentcutoff", cutoff, least=0), MOST_INLINE)
 
     def text(self, name: str) -> str | None:
-        """A parameter that is any text. Raises InvalidParameters for one that documents could not show."""
+        """A parameter that is any text. Raises InvalidParameters for one that answers could not show."""
         text = self.query.get(name)
-        if text is not None and ("\ufffd" in text or not carried(text)):  # U+FFFD: where it was not UTF-8
+        if text is not None and ("\ufffd" in text or not is_xml_text(text)):  # U+FFFD: where it was not UTF-8
             raise InvalidParameters(f"{name} must be UTF-8 text without control characters")
         return text
 
@@ -105,8 +105,8 @@ class PropertyCall:
         return await body.read(self.request, admission, admission.settings.property_bytes)
 
     def answer(self, root: Node, status: int = 200, **headers: str) -> Response:
-        """A document in the requested format."""
-        return Response(status, document(root, self.form), self.form.media_type, headers)
+        """An answer in the requested format."""
+        return Response(status, render(root, self.form), self.form.media_type, headers)
 
 
 class PropertyCallers:
@@ -137,7 +137,7 @@ class PropertyCallers:
 
 
 def refuse(services: Services, request: HttpRequest, error: Exception) -> Response:
-    """The error document (section 9)."""
+    """The answer with an error (section 9)."""
     assert isinstance(error, WireError)  # noqa: S101 - the dialect has no errors of its own
     call = PropertyCall(services, request)
     uri = call.base + request.path  # without the query, which may hold a token

@@ -1,4 +1,4 @@
-"""Long documents, rendered while they are sent."""
+"""Long answers, rendered while they are sent."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ class PropertyPages:
         return Response(200, memoryview(shown.content), shown.content_type, headers)
 
     async def info(self, call: PropertyCall) -> Response:
-        """The property document."""
+        """The property, with its content if that is short text."""
         inline = call.inline
         return call.answer(
             elements.property_element(self._store.shown(self._store.found(call.name)), call.root, inline)

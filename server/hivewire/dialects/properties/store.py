@@ -42,7 +42,7 @@ class PropertyStore:
         )
 
     def author(self, login: str | None) -> Author:
-        """The author of a change, as documents show it."""
+        """The author of a change, as answers show it."""
         user = self._services.users.by_login(login) if login is not None else None
         return Author(user.id if user is not None else 0, login or "Anonymous")
 
