@@ -6,8 +6,9 @@ import asyncio
 from time import monotonic
 from typing import Any, cast
 
-from hivewire.transport.back_pressure import PIECE, Backlog, Slices, Stall
+from hivewire.transport.back_pressure import PIECE, Backlog, Slices, Stall, Watch
 from hivewire.transport.frames import FrameReader
+from tests.running import PATIENCE
 
 
 class Transport:
@@ -23,6 +24,44 @@ class Transport:
 def backlog(closing: bool = False) -> Backlog:
     """That of a connection."""
     return Backlog(cast(Any, Transport(closing)), FrameReader(1))
+
+
+class Unread:
+    """A transport with unread bytes: so many at each look, until it is aborted."""
+
+    def __init__(self, *looks: int) -> None:
+        self._looks = [*looks]
+        self.aborted = asyncio.Event()
+
+    @property
+    def left(self) -> int:
+        return len(self._looks)
+
+    def get_write_buffer_size(self) -> int:
+        return self._looks.pop(0)
+
+    def abort(self) -> None:
+        self.aborted.set()
+
+
+async def test_a_peer_that_has_read_nothing_between_two_looks_is_cut() -> None:
+    """As long as it reads anything it is not."""
+    transport = Unread(3, 2, 1, 1, 0)
+    Watch(cast(Any, transport), 0.0)
+    await asyncio.wait_for(transport.aborted.wait(), PATIENCE)
+    assert transport.left == 1
+
+
+async def test_a_peer_that_is_not_watched_any_more_is_not_cut() -> None:
+    """Not even if it has read nothing since the last look."""
+    transport = Unread(3, 2, 2)
+    watch = Watch(cast(Any, transport), 0.0)
+    while transport.left > 1:
+        await asyncio.sleep(0)
+    watch.stop()
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert (transport.left, transport.aborted.is_set()) == (1, False)
 
 
 async def test_all_connections_share_one_slice_of_time() -> None:
