@@ -206,7 +206,7 @@ class Documents:
         author.check_right()  # again: the work above may have taken seconds in a worker
         if self._tenants.record_id(author.tenant) != author.record_id:
             raise NotDefined
-        differences = _encoded(saved.differences)
+        differences = _encode(saved.differences)
         header = HeadLine(
             counter=saved.counter,
             tenant=author.record_id,
@@ -252,7 +252,7 @@ def _conflict(refused: Refused) -> WireError:
     return VersionConflict(VersionConflict.text)
 
 
-def _encoded(differences: Differences) -> bytes:
+def _encode(differences: Differences) -> bytes:
     """The second line of a record, which holds members of a push."""
     return encode(
         {

@@ -79,7 +79,7 @@ class ResourceReply(Reply):
 
 def written(changes: list[Change]) -> ResourceReply:
     """The reply to a write of one configuration."""
-    return ResourceReply(changes[0], _encoded(changes[0]))
+    return ResourceReply(changes[0], _encode(changes[0]))
 
 
 class Resources:
@@ -101,7 +101,7 @@ class Resources:
         """The reply that shows the resource, or None when there is none."""
         reply = self._kept.get(name)
         if reply is None and (change := self._live.get(name)) is not None:
-            reply = self._kept[change.key] = ResourceReply(change, _encoded(change))
+            reply = self._kept[change.key] = ResourceReply(change, _encode(change))
             self.size += _taken(reply)
             while self.size > self._limit:
                 self._drop(next(iter(self._kept)))
@@ -120,7 +120,7 @@ def _taken(reply: ResourceReply) -> int:
     return ENTRY_BYTES + len(reply.encoded)
 
 
-def _encoded(change: Change) -> bytes:
+def _encode(change: Change) -> bytes:
     content = change.content
     # Nearly all are short plain text, and need not be looked at as closely as other types of content.
     if change.content_type == TEXT and content is not None and len(content) <= INLINE_CHARACTERS:

@@ -98,7 +98,7 @@ class _Contents:
         self._depth += 1
         if self._scopes:
             self._note_namespaces(name, attributes.getNames())
-        self._markup.append(f"<{name}{_written(attributes)}")
+        self._markup.append(f"<{name}{_attributes(attributes)}")
         self._has_markup = self._tag_open = True
 
     def end(self, name: str) -> None:
@@ -110,7 +110,7 @@ class _Contents:
             for key in self._declared.pop():
                 self._bound[key] -= 1
         if not self._depth:
-            self._markup[self._outermost] += _written({key: value for key, value in self._carried.items() if value})
+            self._markup[self._outermost] += _attributes({key: value for key, value in self._carried.items() if value})
 
     def text(self, text: str) -> None:
         """Text, in pieces."""
@@ -166,7 +166,7 @@ def _declares(attribute: str) -> bool:
     return attribute == "xmlns" or attribute.startswith("xmlns:")
 
 
-def _written(attributes: Mapping[str, str] | AttributesImpl[str]) -> str:
+def _attributes(attributes: Mapping[str, str] | AttributesImpl[str]) -> str:
     return "".join([f' {key}="{escape_attribute(value)}"' for key, value in attributes.items()])
 
 

@@ -105,13 +105,13 @@ def is_xml_text(text: str) -> bool:
 def escape(text: str) -> str:
     """Text between tags; what XML cannot carry becomes U+FFFD."""
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")  # faster than the pattern
-    return _TROUBLE_IN_TEXT.sub(_escaped, text)
+    return _TROUBLE_IN_TEXT.sub(_escape_match, text)
 
 
 def escape_attribute(text: str) -> str:
     """Text between double quotes; line ends and tabs are escaped, so that a parser keeps them."""
-    return _TROUBLE_IN_ATTRIBUTE.sub(_escaped, text)
+    return _TROUBLE_IN_ATTRIBUTE.sub(_escape_match, text)
 
 
-def _escaped(match: re.Match[str]) -> str:
+def _escape_match(match: re.Match[str]) -> str:
     return _ESCAPES.get(match[0], "\ufffd")

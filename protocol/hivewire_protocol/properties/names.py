@@ -17,14 +17,14 @@ MAX_NAMES = 1_000
 
 def decoded_key(segment: str, known: Container[str] = ()) -> str:
     """The name in a path segment: decoded as a URI, then as a name. Raises as `checked_name`."""
-    return checked_name(_decoded(_decoded(segment)), known)
+    return checked_name(_decode(_decode(segment)), known)
 
 
 def decoded_slug(slug: str) -> str:
     """The name in a `Slug` header, encoded once. Raises OutOfBounds."""
     if not slug.isascii():
         raise OutOfBounds("Slug must be percent-encoded")
-    return checked_name(_decoded(slug))
+    return checked_name(_decode(slug))
 
 
 def encoded_key(name: str) -> str:
@@ -34,7 +34,7 @@ def encoded_key(name: str) -> str:
     return quote(once, safe="")
 
 
-def _decoded(text: str) -> str:
+def _decode(text: str) -> str:
     try:
         return unquote(text, errors="strict")
     except UnicodeDecodeError:

@@ -89,14 +89,14 @@ def save(
     else:
         if body is not None:
             value = yield from _value(body)
-        document = _edited((yield from _stored(old.document)), edit, value)
+        document = _apply_edit((yield from _parse_stored(old.document)), edit, value)
         check_depth(document)  # the value is nested deeper in the document than in its body
     checked = yield from _check(document, rules)
     if wrong := checked.errors:
         raise Invalid(wrong) if edit is None else ValidationError(wrong)
     if stale:
         raise Stale
-    before = (yield from _stored(old.document)) if old is not None else None
+    before = (yield from _parse_stored(old.document)) if old is not None else None
     ids = (yield from ids_of(before)) if before is not None else {}
     numbered = yield from number(document, ids, old.counter if old is not None else 0)
     differences = yield from compare(before, numbered.document)
@@ -115,7 +115,7 @@ def save(
 
 def collections(document: bytes, names: list[str], privileges: list[str] | None) -> Steps[bytes]:
     """The collections of a document (all of it without names), each element with `access` if privileges are given."""
-    value = yield from _stored(document)
+    value = yield from _parse_stored(document)
     if privileges is not None:
         for count, element in enumerate(walk(value)):
             if element.owner is not None:
@@ -127,7 +127,7 @@ def collections(document: bytes, names: list[str], privileges: list[str] | None)
 
 def part(document: bytes, address: tuple[str, ...]) -> Steps[bytes]:
     """A collection, a type, or a part of one. Raises TypeIsNotFound."""
-    value = yield from _stored(document)
+    value = yield from _parse_stored(document)
     return render(_at(value, address))
 
 
@@ -138,7 +138,7 @@ def _value(body: bytes) -> Steps[Any]:
         raise BadRequest(str(error), error.args[1]) from None
 
 
-def _stored(document: bytes) -> Steps[Document]:
+def _parse_stored(document: bytes) -> Steps[Document]:
     try:
         return (yield from parse(document))
     except TenantError as error:
@@ -155,7 +155,7 @@ def _check(document: Document, rules: Rules) -> Steps[Checked]:
     return validate(document, strict=rules.strict, known_members_only=rules.known_members_only)
 
 
-def _edited(document: Document, edit: Edit, value: Any) -> Document:
+def _apply_edit(document: Document, edit: Edit, value: Any) -> Document:
     if edit.verb == "insert":
         return objects.insert(document, edit.address, value)
     if edit.verb == "remove":

@@ -233,12 +233,12 @@ class Tokens:
         key, previous = self._key, self.previous
         try:
             try:
-                claims = _decoded(token, key)
+                claims = _decode(token, key)
             except jwt.InvalidSignatureError:
                 if previous is None:
                     raise
                 key = previous.key
-                claims = _decoded(token, key)
+                claims = _decode(token, key)
                 claims.e = min(claims.e, previous.until)  # it expires when its key does
         except (jwt.InvalidTokenError, msgspec.ValidationError, KeyError, RecursionError, UnicodeError):
             raise InvalidCredentials from None
@@ -381,7 +381,7 @@ def _token_id() -> str:
     return secrets.token_urlsafe(9)
 
 
-def _decoded(token: str, key: Key) -> Claims:
+def _decode(token: str, key: Key) -> Claims:
     body: dict[str, Any] = jwt.decode(token, key.value, algorithms=["HS256"], options=_OPTIONS)
     return msgspec.convert(body["payload"], Claims)
 

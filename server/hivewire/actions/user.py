@@ -103,7 +103,7 @@ async def insert(services: Services, caller: Caller, request: UserInsert) -> Rep
         raise OutOfBounds(_PASSWORD_RULE)
     _check(fields)
     content = UserContent(
-        await _hashed(services, fields.password),
+        await _hash(services, fields.password),
         fields.role,
         _or(fields.status, Status.ACTIVE),
         fields.data,
@@ -163,7 +163,7 @@ async def update(services: Services, caller: Caller, request: UserUpdate) -> Rep
     if fields.login is not None:
         raise NotAllowed("A login cannot be changed")
     _check(fields)
-    password_hash = await _hashed(services, fields.password) if fields.password else None
+    password_hash = await _hash(services, fields.password) if fields.password else None
 
     def change(content: UserContent) -> UserContent:
         if administers:
@@ -212,7 +212,7 @@ def _check(fields: UserInsertFields | UserUpdateFields) -> None:
         raise OutOfBounds("status must be 0 (active), 1 (locked out) or 2 (disabled)")
 
 
-async def _hashed(services: Services, password: str) -> str:
+async def _hash(services: Services, password: str) -> str:
     try:
         return await services.passwords.hash(password)
     except Busy:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from hivewire.cli.gateway import connected
+from hivewire.cli.gateway import with_gateway
 from hivewire.cli.identity import moment
 from hivewire.cli.output import Columns, Row, local, output_option, show
 from hivewire_protocol import times
@@ -44,7 +44,7 @@ On a terminal it prints a table, into a pipe one JSON object per line."""
     "--take", type=click.IntRange(min=1), metavar="N", default=50, show_default=True, help="At most this many rows."
 )
 @output_option
-@connected
+@with_gateway
 def audit(
     remote: Remote,
     kind: str | None,

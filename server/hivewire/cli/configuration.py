@@ -14,7 +14,7 @@ import click
 
 from hivewire.cli import contents
 from hivewire.cli.errors import RefusedByGateway, RemoteError
-from hivewire.cli.gateway import complete_names, connected, reach, token_option, url_option
+from hivewire.cli.gateway import complete_names, reach, token_option, url_option, with_gateway
 from hivewire.cli.output import (
     Columns,
     lines,
@@ -100,7 +100,7 @@ def put(
     with reach(url, given_token) as remote:
         if isinstance(content, bytes):
             with telling_why():
-                reply = contents.put(remote, name, content, content_type or _guessed(file), asked)
+                reply = contents.put(remote, name, content, content_type or _guess_type(file), asked)
         else:
             reply = write(remote, "configuration/put", name=name, value=content, contentType=content_type, **asked)
     print_written(reply, form, "")
@@ -117,7 +117,7 @@ Examples:
 )
 @name_argument
 @output_option
-@connected
+@with_gateway
 def get(remote: Remote, name: str, form: str | None) -> None:
     """Print the value of the configuration NAME.
 
@@ -157,7 +157,7 @@ Examples:
 @output_option
 @click.option("--after", help="Start after this name.")
 @click.option("--take", type=click.IntRange(min=0), metavar="N", help="At most this many; default all.")
-@connected
+@with_gateway
 def list_(remote: Remote, patterns: tuple[str, ...], form: str | None, after: str | None, take: int | None) -> None:
     """List configurations by name: all that you may see, or those that match a PATTERN (a name, or a prefix*).
 
@@ -197,7 +197,7 @@ Examples:
 @expect_option
 @expect_revision_option
 @output_option
-@connected
+@with_gateway
 def delete(
     remote: Remote,
     name: str,
@@ -246,7 +246,7 @@ def _text_or_bytes(data: bytes) -> str | bytes:
         return data
 
 
-def _guessed(file: BinaryIO | None) -> str:
+def _guess_type(file: BinaryIO | None) -> str:
     """The media type that belongs to the file's name."""
     return mimetypes.guess_type(getattr(file, "name", None) or "")[0] or "application/octet-stream"
 

@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 def get(url: str, token: str | None, name: str, revision: int | None) -> bytes:
     """The content after the change of that revision, or the current one. Raises RemoteError, Unreachable."""
-    return _expected(plain.ask(url, "GET", _path(name, {"revision": revision}), token)).body
+    return _check_answer(plain.ask(url, "GET", _path(name, {"revision": revision}), token)).body
 
 
 def put(remote: Remote, name: str, content: bytes, content_type: str, asked: dict[str, Any]) -> dict[str, Any]:
     """The reply of `configuration/put`. `asked` are members of the request. Raises RemoteError, Unreachable."""
     headers = {"Content-Type": content_type}
-    answer = _expected(plain.ask(remote.url, "PUT", _path(name, asked), remote.token, content, headers))
+    answer = _check_answer(plain.ask(remote.url, "PUT", _path(name, asked), remote.token, content, headers))
     return {"configuration": _object(answer), "revision": int(answer.headers["hivewire-revision"])}
 
 
@@ -36,7 +36,7 @@ def _path(name: str, asked: dict[str, Any]) -> str:
     return f"/api/rest/configuration/{quote(name, safe='')}/content?{urlencode(given)}"
 
 
-def _expected(answer: Answer) -> Answer:
+def _check_answer(answer: Answer) -> Answer:
     if answer.status != 200:
         told = _object(answer)
         raise RemoteError(answer.status, str(told.get("message")), told)

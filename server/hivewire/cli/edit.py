@@ -15,7 +15,7 @@ from hivewire.cli import contents
 from hivewire.cli.configuration import description_option, name_argument, print_written, shown, telling_why, write
 from hivewire.cli.errors import BadInput, RefusedByGateway, RemoteError, Unreachable
 from hivewire.cli.export_format import label, read_json
-from hivewire.cli.gateway import connected, reach, token_option, url_option
+from hivewire.cli.gateway import reach, token_option, url_option, with_gateway
 from hivewire.cli.output import in_words, output_option, printable, tell
 from hivewire_protocol.nouns.configuration import TEXT, is_json
 
@@ -32,7 +32,7 @@ Examples:
 @name_argument
 @description_option
 @output_option
-@connected
+@with_gateway
 def edit(remote: Remote, name: str, description: str | None, form: str | None) -> None:
     """Open the configuration NAME in $VISUAL or $EDITOR, and put the saved text. NAME does not have to exist.
 
@@ -48,7 +48,7 @@ def edit(remote: Remote, name: str, description: str | None, form: str | None) -
         opened.write(before.encode())
     place = Path(file)
     _open_editor(place, before)
-    after = _as_edited(before, place)
+    after = _read_edited(before, place)
     if after == before:
         place.unlink()
         row = {"name": name} if resource is None else resource
@@ -78,7 +78,7 @@ Examples:
 @click.argument("versions", nargs=-1, type=click.IntRange(min=1), metavar="[VERSION [VERSION]]")
 @click.option("--file", type=click.File("rb"), help="Compare the current content with this file instead.")
 @output_option
-@connected
+@with_gateway
 def diff(remote: Remote, name: str, versions: tuple[int, ...], file: BinaryIO | None, form: str | None) -> None:
     """Show how two versions of the configuration NAME differ, line by line. JSON is formatted first.
 
@@ -94,11 +94,11 @@ def diff(remote: Remote, name: str, versions: tuple[int, ...], file: BinaryIO | 
     other = f"version {second}"
     if file is not None:
         first, other = second, label(file)
-        after = _formatted(file.read().decode(errors="replace"), now).splitlines()
+        after = _format(file.read().decode(errors="replace"), now).splitlines()
     found = [*difflib.unified_diff(before, after, f"version {first}", other, lineterm="")]
     row = {"name": name, "from": f"version {first}", "to": other, "lines": found}
     if found or not in_words(form):
-        tell(row, form, "\n".join(map(_coloured, found)), "\n".join(found))
+        tell(row, form, "\n".join(map(_colour, found)), "\n".join(found))
     else:
         click.echo(f"hivewire: no difference between version {first} and {other}", err=True)
 
@@ -136,7 +136,7 @@ def transact(file: BinaryIO, form: str | None, url: str | None, given_token: str
     tell(row, form, f"{words} written (revision {revision})", str(revision))
 
 
-def _coloured(line: str) -> str:
+def _colour(line: str) -> str:
     return click.style(printable(line), fg={"+": "green", "-": "red", "@": "cyan"}.get(line[:1]))
 
 
@@ -170,10 +170,10 @@ def _text(remote: Remote, name: str, resource: dict[str, Any]) -> str:
 
 
 def _lines(remote: Remote, name: str, resource: dict[str, Any]) -> list[str]:
-    return _formatted(_text(remote, name, resource), resource).splitlines()
+    return _format(_text(remote, name, resource), resource).splitlines()
 
 
-def _formatted(text: str, resource: dict[str, Any]) -> str:
+def _format(text: str, resource: dict[str, Any]) -> str:
     """JSON with a line for each member; other text unchanged."""
     if not is_json(resource.get("contentType", TEXT)):
         return text
@@ -201,7 +201,7 @@ def _open_editor(file: Path, before: str) -> None:
         raise click.ClickException(why) from None
 
 
-def _as_edited(before: str, file: Path) -> str:
+def _read_edited(before: str, file: Path) -> str:
     """The saved text. Editors end a file with a newline; if the value had none before, it is removed again."""
     try:
         after = file.read_bytes().decode()

@@ -36,7 +36,7 @@ token_option = click.option(
 )
 
 
-def connected(command: _F) -> Callable[..., Any]:
+def with_gateway(command: _F) -> Callable[..., Any]:
     """Add `--url` and `--token` to a command and call it with an authenticated Remote as its first argument.
 
     A command whose arguments need more checks than click's makes these checks first and calls `reach` itself.
@@ -159,5 +159,5 @@ def _address_of_profile() -> str:
 
 
 def _login_command(url: str | None) -> str:
-    profile = profiles.chosen()
+    profile = profiles.chosen_name()
     return "hivewire login" + (f" --profile {profile}" if profile else "") + (f" --url {url}" if url else "")

@@ -16,7 +16,7 @@ from hivewire.cli.configuration import (
     shown,
     write,
 )
-from hivewire.cli.gateway import connected
+from hivewire.cli.gateway import with_gateway
 from hivewire.cli.output import Columns, local, output_option, show
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ On a terminal it prints a table, into a pipe one JSON object per line."""
     "--take", type=click.IntRange(min=1), metavar="N", default=20, show_default=True, help="At most this many changes."
 )
 @output_option
-@connected
+@with_gateway
 def history(remote: Remote, name: str, take: int, form: str | None) -> None:
     """Show the changes of the configuration NAME, newest first, including deletes and what came before them."""
     show(_changes(remote, name, take), form, COLUMNS, "value")
@@ -75,7 +75,7 @@ Examples:
 @expect_option
 @expect_revision_option
 @output_option
-@connected
+@with_gateway
 def rollback(
     remote: Remote,
     name: str,

@@ -119,11 +119,11 @@ def _print_table(rows: Iterable[Row], columns: Columns) -> None:
             break
         widths[widest] -= 1
     for number, line in enumerate(table):
-        text = "  ".join(_fitted(cell, width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        text = "  ".join(_fit(cell, width) for cell, width in zip(line, widths, strict=True)).rstrip()
         click.echo(click.style(text, bold=True) if number == 0 else text)
 
 
-def _fitted(cell: str, width: int) -> str:
+def _fit(cell: str, width: int) -> str:
     from rich.cells import cell_len, set_cell_size
 
     return set_cell_size(cell, width) if cell_len(cell) <= width else set_cell_size(cell, width - 1) + "…"

@@ -34,14 +34,14 @@ def path(environment: Mapping[str, str] = os.environ) -> Path:
     The profile NAME is `hivewire/profile-NAME.json` in the user's configuration directory; without a name it is
     `hivewire/profile.json` there. What contains a slash is the path itself.
     """
-    name = chosen() or environment.get("HIVEWIRE_PROFILE")
+    name = chosen_name() or environment.get("HIVEWIRE_PROFILE")
     if name and "/" in name:
         return Path(name)
     base = environment.get("XDG_CONFIG_HOME") or os.path.join(os.path.expanduser("~"), ".config")
     return Path(base) / "hivewire" / (f"profile-{name}.json" if name else "profile.json")
 
 
-def chosen() -> str | None:
+def chosen_name() -> str | None:
     """The NAME that `--profile` gives to this command."""
     context = click.get_current_context(silent=True)
     name: str | None = context.meta.get(_NAME) if context is not None else None

@@ -40,7 +40,7 @@ def status(form: str | None, url: str | None, given_token: str | None) -> None:
         row["version"] = _member(plain.ask(place, "GET", "/", headers={"Accept": "application/json"}), "version")
         row["state"] = _state(place)
         if access is not None:
-            row |= _seen(remote, access)
+            row |= _read_logged_in(remote, access)
     words = {
         "gateway": place,
         "version": row["version"] or "unknown",
@@ -49,7 +49,7 @@ def status(form: str | None, url: str | None, given_token: str | None) -> None:
         "revision": "unknown" if row["revision"] is None else str(row["revision"]),
         "login": row["login"] or "not logged in",
     }
-    tell(row, form, _aligned(words), row["state"].partition(":")[0])
+    tell(row, form, _align(words), row["state"].partition(":")[0])
     if row["state"] != "ready":
         raise click.exceptions.Exit(1)
 
@@ -81,7 +81,7 @@ def whoami(form: str | None, url: str | None, given_token: str | None) -> None:
         "valid until": local(row["expires"]) + ("" if access.profile is None else ", then renewed"),
         "gateway": access.url,
     }
-    tell(row, form, _aligned(words), row["login"])
+    tell(row, form, _align(words), row["login"])
 
 
 def _access(url: str | None, token: str | None) -> Access | None:
@@ -103,7 +103,7 @@ def _state(place: str) -> str:
     return "ready" if writes.status == 200 else f"reads only: {on_one_line(str(_member(writes, 'reason')))}"
 
 
-def _seen(remote: Remote, access: Access) -> Row:
+def _read_logged_in(remote: Remote, access: Access) -> Row:
     """What only a logged-in caller can see."""
     access.authenticate(remote)
     seen: Row = {"login": _login(remote, _claims(access.token))}
@@ -151,6 +151,6 @@ def _member(answer: plain.Answer, name: str) -> Any:
         return None
 
 
-def _aligned(words: dict[str, str]) -> str:
+def _align(words: dict[str, str]) -> str:
     width = max(map(len, words))
     return "\n".join(f"{name:{width}}  {text}" for name, text in words.items())

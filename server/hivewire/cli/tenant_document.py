@@ -88,7 +88,7 @@ def get(name: str, form: str | None, url: str | None, given_token: str | None) -
 
     Its `updatedTime` identifies the version. `put` uses it to detect changes by others.
     """
-    answer = _expected(tenant_api(name, url, given_token).ask("GET"))
+    answer = _check_answer(tenant_api(name, url, given_token).ask("GET"))
     if form == "yaml":
         print_row(_json(answer.body), form, "")
     else:
@@ -122,13 +122,13 @@ def put(name: str, file: Path, overwrite: bool, form: str | None, url: str | Non
     answer = api.ask("PUT", "", data, None if overwrite else http_date(based_on))
     if answer.status == 412:
         raise RefusedByGateway(_conflict(api, name, file, based_on), answer.status)
-    time = _json(_expected(answer).body).get("updatedTime")
+    time = _json(_check_answer(answer).body).get("updatedTime")
     warnings = _warnings(answer)
     row = {"tenantId": name, "updatedTime": time, "warnings": warnings, "bytes": len(answer.body)}
     tell(row, form, f"{name} is saved, {_moment(time)}; get it again before you change it further", str(time))
     if warnings:
         found = [_line(row) for row in _findings(api, data) if row["severity"] == "Warning"][:WARNINGS_SHOWN]
-        click.echo(f"hivewire: {_counted(warnings, 'warning')}", err=True)
+        click.echo(f"hivewire: {_count(warnings, 'warning')}", err=True)
         _list(found)
         if warnings > len(found):
             click.echo(f"  and {warnings - len(found):,} more; hivewire tenant check lists them", err=True)
@@ -158,12 +158,12 @@ def check(file: Path, name: str, form: str | None, url: str | None, given_token:
     if not found and in_words(form):
         click.echo(f"{file} has no errors and no warnings")
     if errors:
-        raise click.ClickException(f"{_counted(errors, 'error')}: {name} would not be saved")
+        raise click.ClickException(f"{_count(errors, 'error')}: {name} would not be saved")
 
 
 def _findings(api: TenantApi, data: bytes) -> list[Row]:
     """The gateway's findings in a document, unchanged. Errors of an element come first. Raises ClickException."""
-    answer = _json(_expected(api.ask("POST", "/_validation", data)).body)
+    answer = _json(_check_answer(api.ask("POST", "/_validation", data)).body)
     return [found for of_one in answer.values() for found in (*of_one["errors"], *of_one["warnings"])]
 
 
@@ -182,13 +182,13 @@ def _list(lines: list[str]) -> None:
         click.echo(f"  {line}", err=True)
 
 
-def _counted(count: int, word: str) -> str:
+def _count(count: int, word: str) -> str:
     return f"{count:,} {word}" if count == 1 else f"{count:,} {word}s"
 
 
 def _conflict(api: TenantApi, name: str, file: Path, based_on: int) -> str:
     """The message of a conflict: who saved meanwhile, and the commands that help."""
-    current = _json(_expected(api.ask("GET")).body)
+    current = _json(_check_answer(api.ask("GET")).body)
     who, when = printable(str(current.get("updatedBy"))), _moment(current.get("updatedTime"))
     mine = f"{file} is based on the version of {_moment(based_on)}" if based_on else f"{file} has no updatedTime"
     quoted = shlex.quote(str(file))
@@ -222,7 +222,7 @@ A line for each element: + is only in FILE, - only in the gateway, ~ in both and
 def diff(name: str, file: Path, form: str | None, url: str | None, given_token: str | None) -> None:
     """Print which elements FILE would add to the configuration of the tenant NAME, remove and modify."""
     _, document = _read(file)
-    answer = _expected(tenant_api(name, url, given_token).ask("GET", "/_noInheritance"))
+    answer = _check_answer(tenant_api(name, url, given_token).ask("GET", "/_noInheritance"))
     differences = at_once(compare(at_once(parse(answer.body)), document))
     kinds = (("+", differences.added), ("-", differences.removed), ("~", differences.modified))
     lines = "\n".join(f"{sign} {printable(uri)}" for sign, uris in kinds for uri in uris)
@@ -247,7 +247,7 @@ Examples:
 @token_option
 def history(name: str, most: int, form: str | None, url: str | None, given_token: str | None) -> None:
     """List the versions of the configuration of the tenant NAME, newest first."""
-    answer = _expected(tenant_api(name, url, given_token).ask("GET", f"/_history?max={most}"))
+    answer = _check_answer(tenant_api(name, url, given_token).ask("GET", f"/_history?max={most}"))
     versions = msgspec.json.decode(answer.body, type=list[dict[str, Any]])
     show(map(_summary, versions), form, COLUMNS, "when")
 
@@ -279,7 +279,7 @@ def _read(file: Path) -> tuple[bytes, Document]:
         raise BadInput(f"{file} {words}" if words.startswith("is ") else f"{file}: {words}") from None
 
 
-def _expected(answer: Answer) -> Answer:
+def _check_answer(answer: Answer) -> Answer:
     """The answer, if it is 200. Raises RefusedByGateway with the errors that the gateway reports."""
     if answer.status == 200:
         return answer

@@ -172,7 +172,7 @@ def import_(
             changes = _differences(entries, _there(remote, entries, report))
         if dry_run:
             for change in changes if in_words(form) else ():
-                click.echo(_described(change).encode())
+                click.echo(_describe(change).encode())
         else:
             with _progress("writing") as report:
                 common = {"description": description, "check": False if no_check else None}
@@ -322,7 +322,7 @@ def _is_usual(entry: ImportEntry, usual: Settings) -> bool:
     )
 
 
-def _described(change: Difference) -> str:
+def _describe(change: Difference) -> str:
     """A line of a dry run."""
     name, (_, new, new_type) = shorten(change.entry.name, 80), change.entry
     if change.seen is None:

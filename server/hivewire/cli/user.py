@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from msgspec import structs
 
-from hivewire.cli.gateway import connected, reach, token_option, url_option
+from hivewire.cli.gateway import reach, token_option, url_option, with_gateway
 from hivewire.cli.help import Group
 from hivewire.cli.identity import read_password
 from hivewire.cli.output import Columns, Row, local, output_option, show, tell
@@ -99,7 +99,7 @@ Examples:
   hivewire user list --json | jq -r 'select(.status == 1) | .login'""",
 )
 @output_option
-@connected
+@with_gateway
 def list_(remote: Remote, form: str | None) -> None:
     """List the users with their roles, statuses and last logins."""
     show(_users(remote), form, COLUMNS, "login")
@@ -179,7 +179,7 @@ Examples:
 )
 @click.argument("login")
 @output_option
-@connected
+@with_gateway
 def revoke(remote: Remote, login: str, form: str | None) -> None:
     """End all tokens of the user LOGIN, on open connections too: each program has to log in again.
 

@@ -264,14 +264,14 @@ def _content(access: Access, resource: Item, revision: int | None) -> bytes | No
     if resource["value"] is not None:
         return str(resource["value"]).encode()
     try:
-        return _fetched(access, resource["name"], revision)
+        return _fetch(access, resource["name"], revision)
     except RemoteError as error:
         if error.code != 404:
             raise
         return None
 
 
-def _fetched(access: Access, name: str, revision: int | None) -> bytes:
+def _fetch(access: Access, name: str, revision: int | None) -> bytes:
     """A content by HTTP, with a new token if the command before has run for longer than the old one lived."""
     try:
         return contents.get(access.url, access.token, name, revision)

@@ -46,12 +46,12 @@ def origin_of(settings: Settings, address: str, header: HeaderOf, secure: bool) 
     proxy's address.
     """
     if settings.trusts(address):
-        address = _forwarded((header("x-forwarded-for") or "").rpartition(",")[2].strip()) or address
+        address = _parse_forwarded((header("x-forwarded-for") or "").rpartition(",")[2].strip()) or address
         secure = (header("x-forwarded-proto") or "").strip() == "https" or secure
     return address, secure
 
 
-def _forwarded(text: str) -> str | None:
+def _parse_forwarded(text: str) -> str | None:
     """The address in an element of X-Forwarded-For, to which some proxies add a port, and brackets to IPv6."""
     match = _WITH_PORT.fullmatch(text)
     if match is not None:

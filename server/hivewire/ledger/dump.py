@@ -114,7 +114,7 @@ def dump(source: Path, write: Callable[[bytes], object]) -> int:
         version = require_whole(source).version
         if version != SCHEMA_VERSION:
             raise JournalError(f"{source} has schema version {version}; start the gateway once, which migrates it")
-        connection = _copied(source)
+        connection = _open_copy(source)
     count = 0
     with closing(connection):
         for line in _lines(connection, source):
@@ -124,7 +124,7 @@ def dump(source: Path, write: Callable[[bytes], object]) -> int:
     return count
 
 
-def _copied(source: Path) -> sqlite3.Connection:
+def _open_copy(source: Path) -> sqlite3.Connection:
     """A copy to read for as long as it takes: a reader of the file itself would keep its WAL from being written back.
 
     The copy is deleted while it is open, so nothing is left of it when this process is killed.

@@ -76,7 +76,7 @@ class DocumentPages:
         if not names and not access:
             return _document(stored)
         found = await self._documents.collections(stored, names, [*call.may] if access else None)
-        return Response(200, found, JSON, _dated(stored))
+        return Response(200, found, JSON, _date_headers(stored))
 
     async def own(self, call: TenantCall) -> Response:
         """The document as it was saved; an empty one before that (section 13, row 2)."""
@@ -88,7 +88,7 @@ class DocumentPages:
         async with read_body(call.request, self._admission, self._limit) as body:
             since = call.request.all("if-unmodified-since")
             save = await self._documents.save(call.author, body, since)
-            return Response(200, save.version.view, JSON, _saved(save))
+            return Response(200, save.version.view, JSON, _save_headers(save))
 
     async def history(self, call: TenantCall) -> Response:
         """Versions, newest first. Each is read and sent before the next, so their total size does not matter."""
@@ -132,7 +132,7 @@ class DocumentPages:
         """A collection, a type, or a part of one."""
         address = _address(call)
         stored = self._stored(call)
-        return Response(200, await self._documents.part(stored, address), JSON, _dated(stored))
+        return Response(200, await self._documents.part(stored, address), JSON, _date_headers(stored))
 
     async def insert(self, call: TenantCall) -> Response:
         """Add one."""
@@ -157,18 +157,18 @@ class DocumentPages:
         since = call.request.all("if-unmodified-since")
         save = await self._documents.save(call.author, None, since, Edit("remove", address))
         if "survivorshipGroups" in address[2:3]:
-            return _json({"successful": True}, headers=_saved(save))
+            return _json({"successful": True}, headers=_save_headers(save))
         if address[0] == "sources":
             task = {"id": str(save.version.change.revision), "type": option, "status": "COMPLETED"}
             uri = f"configuration/{'/'.join(address)}"
-            return _json({"uri": uri, "successful": True, "backgroundTask": task}, headers=_saved(save))
-        return Response(204, headers=_saved(save))
+            return _json({"uri": uri, "successful": True, "backgroundTask": task}, headers=_save_headers(save))
+        return Response(204, headers=_save_headers(save))
 
     async def _edit(self, call: TenantCall, edit: Edit, status: int) -> Response:
         async with read_body(call.request, self._admission, self._limit) as body:
             since = call.request.all("if-unmodified-since")
             save = await self._documents.save(call.author, body, since, edit)
-        return Response(status, save.part, JSON, _saved(save))
+        return Response(status, save.part, JSON, _save_headers(save))
 
 
 # The path, the query, the answer.
@@ -187,18 +187,18 @@ def _level(call: TenantCall) -> str:
     return level
 
 
-def _dated(stored: Stored) -> dict[str, str]:
+def _date_headers(stored: Stored) -> dict[str, str]:
     return {"Last-Modified": http_date(stored.header.updatedTime)}
 
 
-def _saved(save: Save) -> dict[str, str]:
+def _save_headers(save: Save) -> dict[str, str]:
     """Headers of the answer to a save; the number of warnings only when there are any."""
     warnings = save.version.header.warnings
-    return _dated(save.version) | ({"Hivewire-Warnings": str(warnings)} if warnings else {})
+    return _date_headers(save.version) | ({"Hivewire-Warnings": str(warnings)} if warnings else {})
 
 
 def _document(stored: Stored) -> Response:
-    return Response(200, stored.view, JSON, _dated(stored))
+    return Response(200, stored.view, JSON, _date_headers(stored))
 
 
 def _json(value: Any, headers: dict[str, str] | None = None) -> Response:

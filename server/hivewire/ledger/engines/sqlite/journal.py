@@ -27,7 +27,7 @@ from msgspec.structs import replace
 from hivewire.ledger.engines.sqlite import audit
 from hivewire.ledger.engines.sqlite.file import ROOM, beside, location
 from hivewire.ledger.engines.sqlite.file_lock import FileLock, LockNote
-from hivewire.ledger.engines.sqlite.rows import SELECTED, change_of, insertion, rounded
+from hivewire.ledger.engines.sqlite.rows import SELECTED, change_of, insertion, round_up
 from hivewire.ledger.engines.sqlite.start import begin, report, require_ledger, require_readable
 from hivewire.ledger.journal import AUDITED, BATCH_BYTES, NO_HISTORY, SINCE_BYTES, Entry, Take, audit_row
 from hivewire.ledger.records import AuditFilter, AuditRow, Change, JournalError, NotDurable, Outline
@@ -246,7 +246,7 @@ class SqliteJournal:
 
     async def remove(self, places: Sequence[int]) -> None:
         """One statement, one transaction. The pages are used again; the file does not shrink."""
-        padded = [*places, *[0] * (rounded(len(places)) - len(places))]
+        padded = [*places, *[0] * (round_up(len(places)) - len(places))]
         async with self._writing() as connection:
             if max(places, default=0) >= self.tip * ROOM:
                 self._lock.note_tail(0)  # before the removal, because the note must never claim too much

@@ -33,12 +33,12 @@ def insertion(changes: Sequence[Change]) -> tuple[str, list[Any]]:
     values = _alike(changes)
     if values is None:
         common, values = (), _different(changes)
-    size = rounded(len(changes))
+    size = round_up(len(changes))
     values += [0] * ((size - len(changes)) * (len(_COLUMNS) - len(common)))
     return _statement(size, common), values
 
 
-def rounded(count: int) -> int:
+def round_up(count: int) -> int:
     """Rows in the statement for so many changes: powers of two up to 8, then steps of 8, then of 64.
 
     That makes two dozen different statements, which SQLite keeps prepared, and few unused rows: one costs a sixth of a
