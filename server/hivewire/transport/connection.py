@@ -17,11 +17,10 @@ import httptools
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
-from websockets.datastructures import Headers
-from websockets.http11 import Request
 
 from hivewire.transport.admission import FREE, Admission
 from hivewire.transport.back_pressure import PIECE, PORTION, Watch
+from hivewire.transport.handshake import handshake, head_without_upgrade
 from hivewire.transport.refusal import Refusal
 
 LINGER_SECONDS = 2.0
@@ -186,7 +185,7 @@ class HttpProtocol(HttpToolsProtocol):
                 self._end_with(partial(self._hand_over, data[start + parsed :]))
             else:
                 self._head_bytes = 0
-                self._feed_all(self._head_without_upgrade() + piece[parsed:])
+                self._feed_all(head_without_upgrade(self.scope, self.url, self.headers) + piece[parsed:])
         except httptools.HttpParserError as error:
             # An exception in a callback of the parser becomes the context of the parser's own error.
             cause = error.__context__
@@ -320,16 +319,6 @@ class HttpProtocol(HttpToolsProtocol):
         """Whether the upgrade that the parser found is one to WebSocket, and to nothing else."""
         return [value.lower() for name, value in self.headers if name == b"upgrade"] == [b"websocket"]
 
-    def _head_without_upgrade(self) -> bytes:
-        """The head that was just parsed, without its offer to switch to another protocol, such as h2c.
-
-        A server may ignore such an offer (RFC 9110, section 7.8), but the parser takes the body for that protocol.
-        So it parses the request once more.
-        """
-        lines = [b"%b %b HTTP/%b" % (self.scope["method"].encode(), self.url, self.scope["http_version"].encode())]
-        lines += [b"%b: %b" % header for header in self.headers if header[0] != b"upgrade"]
-        return b"\r\n".join([*lines, b"", b""])
-
     def _end_with(self, end: Callable[[], None]) -> None:
         """Call `end` once all earlier requests are answered, and read nothing until then."""
         if self._end is not None or self.transport.is_closing():
@@ -386,7 +375,7 @@ class HttpProtocol(HttpToolsProtocol):
         assert self.ws_protocol_class is not None  # noqa: S101 - asked in _should_upgrade
         upgrade: Any = self.ws_protocol_class
         try:
-            socket = upgrade(self.transport, self._handshake(), self.server_state)
+            socket = upgrade(self.transport, handshake(self.scope, self.url, self.headers), self.server_state)
         except Refusal as refusal:
             self._write_refusal(refusal)
             return
@@ -403,14 +392,6 @@ class HttpProtocol(HttpToolsProtocol):
             socket.pause_writing()
         if rest:
             socket.data_received(rest)
-
-    def _handshake(self) -> Request:
-        """The parsed request as the `websockets` library represents it."""
-        headers = Headers((name.decode("latin-1"), value.decode("latin-1")) for name, value in self.headers)
-        if "Transfer-Encoding" in headers or not {*headers.get_all("Content-Length")} <= {"0"}:
-            raise Refusal(400, "a handshake has no body")
-        method, version = self.scope["method"], self.scope["http_version"]
-        return Request(self.url.decode("latin-1"), headers, method, f"HTTP/{version}")
 
     # Peers that do not read their answers.
 

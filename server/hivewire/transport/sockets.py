@@ -8,8 +8,7 @@ from collections.abc import Callable
 from itertools import count, takewhile
 
 from uvicorn.server import ServerState
-from websockets.http11 import Request, Response
-from websockets.server import ServerProtocol
+from websockets.http11 import Request
 
 from hivewire.caller import Caller
 from hivewire.dispatch import Dispatcher
@@ -17,6 +16,7 @@ from hivewire.telemetry import Gauges
 from hivewire.transport.admission import FREE, Admission
 from hivewire.transport.back_pressure import PORTION
 from hivewire.transport.connection import peer_address
+from hivewire.transport.handshake import accept, header
 from hivewire.transport.refusal import BEARER, Refusal, headers_of
 from hivewire.transport.websocket import Shared, WebSocket
 from hivewire_protocol.close import Code
@@ -56,14 +56,14 @@ class Sockets:
                 raise Unavailable("the gateway is stopping")
             caller = self._identify(
                 peer_address(transport),
-                lambda name: _header(request, name),
+                lambda name: header(request, name),
                 context=context,
                 secure=transport.get_extra_info("sslcontext") is not None,
                 http=False,
             )
         except WireError as error:
             raise Refusal(error.code, str(error), headers_of(error, error.code, BEARER)) from None
-        transport.write(_accept(request).serialize())
+        transport.write(accept(request).serialize())
         socket = WebSocket(self.shared, transport, caller, server_state, next(self._numbers))
         transport.set_write_buffer_limits(high=FREE if socket.anonymous else self.shared.settings.outbox_bytes)
         self.open_sockets.add(socket)
@@ -120,21 +120,3 @@ class Sockets:
         for socket in list(takewhile(lambda socket: self.shared.anonymous[socket] <= late, self.shared.anonymous)):
             socket.close(Code.NOT_AUTHENTICATED)
             del self.shared.anonymous[socket]
-
-
-def _accept(request: Request) -> Response:
-    """The 101 to a handshake request. Raises Refusal, with the headers that tell what is supported (section 4.2.2)."""
-    versions = request.headers.get_all("Sec-WebSocket-Version")
-    if versions and versions != ["13"]:
-        supported = {"Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
-        raise Refusal(426, "only version 13 of the WebSocket protocol is supported", supported)
-    response = ServerProtocol().accept(request)
-    if response.status_code != 101:
-        kept = {name: value for name, value in response.headers.raw_items() if name in ("Allow", "Upgrade")}
-        raise Refusal(response.status_code, bytes(response.body).decode().partition("\n")[0], kept)
-    return response
-
-
-def _header(request: Request, name: str) -> str | None:
-    values = request.headers.get_all(name)
-    return ", ".join(values) if values else None
