@@ -12,7 +12,7 @@ from typing import NoReturn
 import click
 
 from hivewire import settings as catalogue
-from hivewire.cli.output import output_option, tell
+from hivewire.cli.output import output_option, print_result
 from hivewire.ledger import backup as copies
 from hivewire.ledger.engines import engine_of
 from hivewire.ledger.records import JournalError
@@ -85,7 +85,7 @@ def backup(file: Path, data: str | None, config: Path | None, form: str | None) 
         copies.backup(source, file, progress)
     size = file.stat().st_size
     row = {"path": str(file), "data": str(source), "bytes": size}
-    tell(row, form, f"{source} is copied to {file} ({size:,} bytes)", str(file))
+    print_result(row, form, f"{source} is copied to {file} ({size:,} bytes)", str(file))
 
 
 @click.command(
@@ -116,4 +116,4 @@ def restore(file: Path, data: str | None, config: Path | None, accept_loss: bool
     if old is not None:
         words += f"\nThe previous data file is now {old}"
     row = {"data": str(target), "path": str(file), "bytes": size, "before": None if old is None else str(old)}
-    tell(row, form, words, str(target))
+    print_result(row, form, words, str(target))

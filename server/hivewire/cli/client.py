@@ -9,7 +9,7 @@ import click
 
 from hivewire.cli.gateway import reach, token_option, url_option
 from hivewire.cli.help import Group
-from hivewire.cli.output import Columns, Row, output_option, show, tell, value_in_pipes
+from hivewire.cli.output import Columns, Row, output_option, print_result, show, value_in_pipes
 from hivewire.cli.tenant import change_file, read_file
 from hivewire.cli.user import data_option
 from hivewire_protocol.nouns.tenant import Privilege
@@ -79,7 +79,7 @@ def add(
         with reach(url, given_token) as remote:
             secret = remote.request("client/insert", clientId=name, tenants=given)["clientSecret"]
     words = f"client  {name}\nsecret  {secret}\n        (generated now and not shown again)"
-    tell({"clientId": name, "clientSecret": secret}, form or value_in_pipes(), words, secret)
+    print_result({"clientId": name, "clientSecret": secret}, form or value_in_pipes(), words, secret)
 
 
 @client.command(
@@ -122,7 +122,7 @@ def delete(name: str, form: str | None, data: Path | None, url: str | None, give
     else:
         with reach(url, given_token) as remote:
             remote.request("client/delete", clientId=name)
-    tell({"clientId": name}, form, f"{name} is deleted", name)
+    print_result({"clientId": name}, form, f"{name} is deleted", name)
 
 
 def _of_file(store: Store) -> list[Row]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 from click.shell_completion import get_completion_class
 
-from hivewire.cli.output import output_option, tell
+from hivewire.cli.output import output_option, print_result
 
 LINE = 'eval "$(hivewire completion zsh)"'
 """Zsh has no directory in the user's home from which it loads functions by default."""
@@ -38,7 +38,7 @@ def completion(context: click.Context, shell: str, install: bool, form: str | No
     assert made is not None  # noqa: S101 - click knows all three
     script = made(context.find_root().command, {}, "hivewire", "_HIVEWIRE_COMPLETE").source()
     if not install:
-        tell({"shell": shell, "script": script}, form, script, script)
+        print_result({"shell": shell, "script": script}, form, script, script)
         return
     place = _place(shell)
     place.parent.mkdir(parents=True, exist_ok=True)
@@ -48,7 +48,7 @@ def completion(context: click.Context, shell: str, install: bool, form: str | No
                 file.write(f"\n{LINE}\n")
     else:
         place.write_text(script + "\n")
-    tell({"shell": shell, "path": str(place)}, form, f"written to {place}; start a new {shell}", str(place))
+    print_result({"shell": shell, "path": str(place)}, form, f"written to {place}; start a new {shell}", str(place))
 
 
 def _place(shell: str) -> Path:

@@ -22,10 +22,10 @@ from hivewire.cli.output import (
     on_one_line,
     output_option,
     print_bytes,
+    print_result,
     printable,
     shorten,
     show,
-    tell,
 )
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def put(
     }
     with reach(url, given_token) as remote:
         if isinstance(content, bytes):
-            with telling_why():
+            with explain_refusal():
                 reply = contents.put(remote, name, content, content_type or _guess_type(file), asked)
         else:
             reply = write(remote, "configuration/put", name=name, value=content, contentType=content_type, **asked)
@@ -217,7 +217,7 @@ def delete(
     )
     revision = reply["revision"]
     row = {"name": name, "revision": revision}
-    tell(row, form, f"{printable(name)} is deleted (revision {revision})", str(revision))
+    print_result(row, form, f"{printable(name)} is deleted (revision {revision})", str(revision))
 
 
 def _content(value: str | None, file: BinaryIO | None) -> str | bytes:
@@ -256,17 +256,17 @@ def print_written(reply: dict[str, Any], form: str | None, how: str) -> None:
     resource, revision = reply["configuration"], reply["revision"]
     version = resource["entityVersion"]
     words = f"{printable(resource['name'])} is at version {version} (revision {revision}){how}"
-    tell(resource | {"revision": revision}, form, words, str(version))
+    print_result(resource | {"revision": revision}, form, words, str(version))
 
 
 def write(remote: Remote, action: str, **members: Any) -> dict[str, Any]:
     """The reply to a write. Raises RefusedByGateway with the reason."""
-    with telling_why():
+    with explain_refusal():
         return remote.request(action, **members)
 
 
 @contextmanager
-def telling_why() -> Iterator[None]:
+def explain_refusal() -> Iterator[None]:
     """Turn a refused write into RefusedByGateway with the reason."""
     try:
         yield

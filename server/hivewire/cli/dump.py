@@ -14,7 +14,7 @@ import click
 from hivewire.cli.backup import config_option, data_file, data_option, working
 from hivewire.cli.errors import BadInput
 from hivewire.cli.export_format import label
-from hivewire.cli.output import output_option, tell
+from hivewire.cli.output import output_option, print_result
 from hivewire.ledger import backup as files
 from hivewire.ledger import dump as dumps
 
@@ -44,7 +44,7 @@ def dump(file: Path, data: str | None, config: Path | None, form: str | None) ->
         click.echo(words, err=True)
     else:
         row = {"path": str(file), "data": str(source), "changes": count, "bytes": file.stat().st_size}
-        tell(row, form, words, str(file))
+        print_result(row, form, words, str(file))
 
 
 @contextmanager
@@ -89,7 +89,7 @@ def load(file: BinaryIO, data: str | None, config: Path | None, form: str | None
             count = dumps.load(file, target)
         except dumps.BadDump as error:
             raise BadInput(f"{label(file)}: {error}") from None
-    tell({"data": str(target), "changes": count}, form, f"{target} is loaded: {count:,} changes", str(target))
+    print_result({"data": str(target), "changes": count}, form, f"{target} is loaded: {count:,} changes", str(target))
 
 
 @click.command(
@@ -111,4 +111,4 @@ def vacuum(data: str | None, config: Path | None, form: str | None) -> None:
     with working("vacuuming"):
         before, after = files.vacuum(path)
     row = {"data": str(path), "bytes": after, "bytesBefore": before}
-    tell(row, form, f"{path} has {after:,} bytes; it had {before:,}", str(after))
+    print_result(row, form, f"{path} has {after:,} bytes; it had {before:,}", str(after))

@@ -12,11 +12,11 @@ import click
 import msgspec
 
 from hivewire.cli import contents
-from hivewire.cli.configuration import description_option, name_argument, print_written, shown, telling_why, write
+from hivewire.cli.configuration import description_option, explain_refusal, name_argument, print_written, shown, write
 from hivewire.cli.errors import BadInput, RefusedByGateway, RemoteError, Unreachable
 from hivewire.cli.export_format import label, read_json
 from hivewire.cli.gateway import reach, token_option, url_option, with_gateway
-from hivewire.cli.output import in_words, output_option, printable, tell
+from hivewire.cli.output import in_words, output_option, print_result, printable
 from hivewire_protocol.nouns.configuration import TEXT, is_json
 
 if TYPE_CHECKING:
@@ -52,10 +52,10 @@ def edit(remote: Remote, name: str, description: str | None, form: str | None) -
     if after == before:
         place.unlink()
         row = {"name": name} if resource is None else resource
-        tell(row, form, f"{printable(name)} is not changed", str(version))
+        print_result(row, form, f"{printable(name)} is not changed", str(version))
         return
     try:
-        with telling_why():
+        with explain_refusal():
             asked = {"description": description, "contentType": content_type, "entityVersion": version}
             reply = remote.request("configuration/put", name=name, value=after, **asked)
     except RefusedByGateway as error:
@@ -98,7 +98,7 @@ def diff(remote: Remote, name: str, versions: tuple[int, ...], file: BinaryIO | 
     found = [*difflib.unified_diff(before, after, f"version {first}", other, lineterm="")]
     row = {"name": name, "from": f"version {first}", "to": other, "lines": found}
     if found or not in_words(form):
-        tell(row, form, "\n".join(map(_colour, found)), "\n".join(found))
+        print_result(row, form, "\n".join(map(_colour, found)), "\n".join(found))
     else:
         click.echo(f"hivewire: no difference between version {first} and {other}", err=True)
 
@@ -133,7 +133,7 @@ def transact(file: BinaryIO, form: str | None, url: str | None, given_token: str
     revision, count = reply["revision"], len(members["changes"])
     row = {"configurations": reply["configurations"], "revision": revision}
     words = "1 change is" if count == 1 else f"{count:,} changes are"
-    tell(row, form, f"{words} written (revision {revision})", str(revision))
+    print_result(row, form, f"{words} written (revision {revision})", str(revision))
 
 
 def _colour(line: str) -> str:

@@ -15,7 +15,7 @@ import click
 from hivewire.cli import profile as profiles
 from hivewire.cli.errors import RemoteError, Unreachable
 from hivewire.cli.gateway import DEFAULT_URL, Access, reach, token_option, url_option
-from hivewire.cli.output import output_option, tell, value_in_pipes
+from hivewire.cli.output import output_option, print_result, value_in_pipes
 from hivewire.cli.profile import ProfileError
 from hivewire.cli.remote import Remote
 from hivewire_protocol.permissions import BY_NAME
@@ -49,7 +49,7 @@ def login(url: str | None, name: str, password_stdin: bool, form: str | None) ->
         reply = remote.request("token", login=name, password=password)
     profiles.save(profiles.Profile(remote.url, name, reply["accessToken"], reply["refreshToken"]), place)
     row = {"login": name, "url": remote.url, "profile": str(place)}
-    tell(row, form, f"{name} is logged in at {remote.url}", name)
+    print_result(row, form, f"{name} is logged in at {remote.url}", name)
 
 
 @click.command(
@@ -79,7 +79,7 @@ def logout(form: str | None) -> None:
         kept = f"; the gateway did not revoke its tokens, so they stay valid until they expire ({error})"
     place.unlink(missing_ok=True)
     row = {"login": profile.login, "url": profile.url, "tokensEnded": not kept}
-    tell(row, form, f"{profile.login} is logged out{kept}", profile.login)
+    print_result(row, form, f"{profile.login} is logged out{kept}", profile.login)
 
 
 def _last_address(place: Path) -> str:
@@ -182,7 +182,7 @@ def token(
         )
     tokens = {"accessToken": reply["accessToken"], "refreshToken": reply["refreshToken"]}
     words = f"access token\n{tokens['accessToken']}\n\nrefresh token\n{tokens['refreshToken']}"
-    tell(tokens, form or value_in_pipes(), words, tokens["accessToken"])
+    print_result(tokens, form or value_in_pipes(), words, tokens["accessToken"])
 
 
 def moment(text: str | None, *, ago: bool = False) -> int | None:

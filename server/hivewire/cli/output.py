@@ -66,7 +66,7 @@ def show(rows: Iterable[Row], form: str | None, columns: Columns, value: str) ->
             print_row(row, form, columns[value](row))
 
 
-def tell(row: Row, form: str | None, words: str, value: str) -> None:
+def print_result(row: Row, form: str | None, words: str, value: str) -> None:
     """Print a result: the sentence `words`, unless `form` asks for the row or its value."""
     if not in_words(form):
         row = {name: encodable(told) if isinstance(told, str) else told for name, told in row.items()}

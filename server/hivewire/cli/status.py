@@ -13,7 +13,7 @@ from hivewire.cli import plain
 from hivewire.cli import profile as profiles
 from hivewire.cli.errors import RemoteError
 from hivewire.cli.gateway import DEFAULT_URL, Access, find_access, token_option, url_option
-from hivewire.cli.output import Row, local, on_one_line, output_option, printable, tell
+from hivewire.cli.output import Row, local, on_one_line, output_option, print_result, printable
 from hivewire.cli.remote import Remote, endpoint
 from hivewire_protocol.permissions import effective
 
@@ -49,7 +49,7 @@ def status(form: str | None, url: str | None, given_token: str | None) -> None:
         "revision": "unknown" if row["revision"] is None else str(row["revision"]),
         "login": row["login"] or "not logged in",
     }
-    tell(row, form, _align(words), row["state"].partition(":")[0])
+    print_result(row, form, _align(words), row["state"].partition(":")[0])
     if row["state"] != "ready":
         raise click.exceptions.Exit(1)
 
@@ -81,7 +81,7 @@ def whoami(form: str | None, url: str | None, given_token: str | None) -> None:
         "valid until": local(row["expires"]) + ("" if access.profile is None else ", then renewed"),
         "gateway": access.url,
     }
-    tell(row, form, _align(words), row["login"])
+    print_result(row, form, _align(words), row["login"])
 
 
 def _access(url: str | None, token: str | None) -> Access | None:

@@ -16,7 +16,7 @@ import click
 from hivewire.cli import tenant_document
 from hivewire.cli.gateway import reach, token_option, url_option
 from hivewire.cli.help import Group
-from hivewire.cli.output import output_option, show, tell
+from hivewire.cli.output import output_option, print_result, show
 from hivewire.cli.user import data_option
 
 _T = TypeVar("_T")
@@ -49,7 +49,7 @@ def add(name: str, form: str | None, data: Path | None, url: str | None, given_t
     else:
         with reach(url, given_token) as remote:
             remote.request("tenant/insert", tenantId=name)
-    tell({"tenantId": name}, form, f"tenant {name} is created", name)
+    print_result({"tenantId": name}, form, f"tenant {name} is created", name)
 
 
 @tenant.command(
@@ -95,7 +95,7 @@ def delete(name: str, form: str | None, data: Path | None, url: str | None, give
     else:
         with reach(url, given_token) as remote:
             remote.request("tenant/delete", tenantId=name)
-    tell({"tenantId": name}, form, f"{name} is deleted", name)
+    print_result({"tenantId": name}, form, f"{name} is deleted", name)
 
 
 for _command in (

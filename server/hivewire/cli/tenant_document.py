@@ -20,11 +20,11 @@ from hivewire.cli.output import (
     local,
     on_one_line,
     output_option,
+    print_result,
     print_row,
     printable,
     printable_json,
     show,
-    tell,
 )
 from hivewire.cli.plain import Answer
 from hivewire.cli.remote import Remote
@@ -125,7 +125,7 @@ def put(name: str, file: Path, overwrite: bool, form: str | None, url: str | Non
     time = _json(_check_answer(answer).body).get("updatedTime")
     warnings = _warnings(answer)
     row = {"tenantId": name, "updatedTime": time, "warnings": warnings, "bytes": len(answer.body)}
-    tell(row, form, f"{name} is saved, {_moment(time)}; get it again before you change it further", str(time))
+    print_result(row, form, f"{name} is saved, {_moment(time)}; get it again before you change it further", str(time))
     if warnings:
         found = [_line(row) for row in _findings(api, data) if row["severity"] == "Warning"][:WARNINGS_SHOWN]
         click.echo(f"hivewire: {_count(warnings, 'warning')}", err=True)
@@ -153,7 +153,7 @@ def check(file: Path, name: str, form: str | None, url: str | None, given_token:
     data, _ = _read(file)
     found = _findings(tenant_api(name, url, given_token), data)
     for row in found:
-        tell(row, form, f"{row['severity'].lower()}  {_line(row)}", _line(row))
+        print_result(row, form, f"{row['severity'].lower()}  {_line(row)}", _line(row))
     errors = sum(row["severity"] == "Error" for row in found)
     if not found and in_words(form):
         click.echo(f"{file} has no errors and no warnings")
@@ -226,7 +226,7 @@ def diff(name: str, file: Path, form: str | None, url: str | None, given_token: 
     differences = at_once(compare(at_once(parse(answer.body)), document))
     kinds = (("+", differences.added), ("-", differences.removed), ("~", differences.modified))
     lines = "\n".join(f"{sign} {printable(uri)}" for sign, uris in kinds for uri in uris)
-    tell(msgspec.to_builtins(differences), form, lines, lines)
+    print_result(msgspec.to_builtins(differences), form, lines, lines)
     if differences.truncated and in_words(form):
         click.echo("hivewire: there are more; at most 1,000 of each kind are shown", err=True)
 

@@ -25,11 +25,11 @@ from hivewire.cli.output import (
     in_words,
     output_option,
     print_bytes,
+    print_result,
     print_row,
     printable,
     printable_json,
     shorten,
-    tell,
 )
 from hivewire.cli.remote import Remote
 from hivewire.ledger.records import MAX_TRANSACTION
@@ -119,7 +119,9 @@ def export(
     else:
         _save(export, output, force)
         row = {"path": str(output), "configurations": len(readable), "bytes": len(export), **head}
-        tell(row, form, f"{_count(len(readable))} exported to {output} (revision {state.revision})", str(output))
+        print_result(
+            row, form, f"{_count(len(readable))} exported to {output} (revision {state.revision})", str(output)
+        )
 
 
 @click.command(

@@ -14,7 +14,7 @@ from msgspec import structs
 from hivewire.cli.gateway import reach, token_option, url_option, with_gateway
 from hivewire.cli.help import Group
 from hivewire.cli.identity import read_password
-from hivewire.cli.output import Columns, Row, local, output_option, show, tell
+from hivewire.cli.output import Columns, Row, local, output_option, print_result, show
 from hivewire_protocol.nouns.user import Role, Status
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def add(
     secret = _new_password("Password", password_stdin)
     with reach(url, given_token) as remote:
         made = remote.request("user/insert", user={"login": login, "password": secret, "role": ROLES[role]})["user"]
-    tell({"login": login, **made}, form, f"{_is_a(login, role)} (id {made['id']})", str(made["id"]))
+    print_result({"login": login, **made}, form, f"{_is_a(login, role)} (id {made['id']})", str(made["id"]))
 
 
 @user.command(
@@ -136,7 +136,7 @@ def password(
     The tokens of the user stay valid until they expire: `hivewire user revoke LOGIN` ends them.
     """
     _update(login, {"password": _new_password("New password", password_stdin)}, data, url, given_token)
-    tell({"login": login}, form, f"{login} has a new password", login)
+    print_result({"login": login}, form, f"{login} has a new password", login)
 
 
 @user.command(
@@ -153,7 +153,7 @@ Examples:
 def unlock(login: str, form: str | None, data: Path | None, url: str | None, given_token: str | None) -> None:
     """Make the user LOGIN active again and reset the count of its wrong passwords."""
     _update(login, {"status": Status.ACTIVE}, data, url, given_token)
-    tell({"login": login, "status": Status.ACTIVE.value}, form, f"{login} is active", login)
+    print_result({"login": login, "status": Status.ACTIVE.value}, form, f"{login} is active", login)
 
 
 @user.command(
@@ -169,7 +169,7 @@ Examples:
 def lock(login: str, form: str | None, data: Path | None, url: str | None, given_token: str | None) -> None:
     """Lock the user LOGIN: logins and tokens are refused from now on, on open connections too."""
     _update(login, {"status": Status.LOCKED_OUT}, data, url, given_token)
-    tell({"login": login, "status": Status.LOCKED_OUT.value}, form, f"{login} is locked out", login)
+    print_result({"login": login, "status": Status.LOCKED_OUT.value}, form, f"{login} is locked out", login)
 
 
 @user.command(
@@ -187,7 +187,7 @@ def revoke(remote: Remote, login: str, form: str | None) -> None:
     """
     found = _found(remote, login)
     remote.request("token/revoke", userId=found["id"])
-    tell({"login": login, "id": found["id"]}, form, f"the tokens of {login} have ended", login)
+    print_result({"login": login, "id": found["id"]}, form, f"the tokens of {login} have ended", login)
 
 
 @user.command(
@@ -208,7 +208,7 @@ def role(login: str, role: str, form: str | None, data: Path | None, url: str | 
     All its tokens end, on open connections too: its programs have to log in again, and get the rights of the new role.
     """
     _update(login, {"role": ROLES[role]}, data, url, given_token)
-    tell({"login": login, "role": ROLES[role].value}, form, _is_a(login, role), login)
+    print_result({"login": login, "role": ROLES[role].value}, form, _is_a(login, role), login)
 
 
 def _new_password(prompt: str, from_stdin: bool) -> str:

@@ -29,7 +29,7 @@ def backup(source: Path, target: Path, progress: Progress = silent) -> None:
     if not target.parent.is_dir():
         raise JournalError(f"cannot write {target}: {target.parent}: no such directory")
     try:
-        with told(f"cannot back up {source} to {target}"):
+        with explain_errors(f"cannot back up {source} to {target}"):
             if not require_whole(source).open:
                 check(source)  # one long read, which would hold the WAL of a gateway that runs
             copy(source, target, progress)
@@ -49,7 +49,7 @@ def restore(source: Path, target: Path, progress: Progress = silent, *, accept_l
         raise JournalError(f"there is no file {source}")
     if target.exists() and source.samefile(target):
         raise JournalError(f"{source} is the data file itself; give the path of a copy")
-    with told(f"cannot restore {source} to {target}"):
+    with explain_errors(f"cannot restore {source} to {target}"):
         if accept_loss and header_of(source) is not None:
             check(source)
         else:
@@ -106,7 +106,7 @@ def vacuum(path: Path) -> tuple[int, int]:
     path = resolved(path)
     if not path.exists() or not path.stat().st_size:
         raise JournalError(f"there is no data file at {path}; give its path with --data")
-    with told(f"cannot vacuum {path}"), locked(path) as lock:
+    with explain_errors(f"cannot vacuum {path}"), locked(path) as lock:
         note = begin(path, lock, accept_loss=False)
         before = path.stat().st_size
         if not note.shut:
@@ -130,7 +130,7 @@ def locked(path: Path) -> Iterator[FileLock]:
 
 
 @contextmanager
-def told(what: str) -> Iterator[None]:
+def explain_errors(what: str) -> Iterator[None]:
     """Turn every error of the disk or of SQLite into a JournalError, except FileExistsError."""
     try:
         yield

@@ -17,7 +17,7 @@ from typing import Annotated, TypeAlias
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
-from hivewire.ledger.backup import backup, locked, note_placed, told
+from hivewire.ledger.backup import backup, explain_errors, locked, note_placed
 from hivewire.ledger.engines.sqlite.audit import COLUMNS as AUDIT_COLUMNS
 from hivewire.ledger.engines.sqlite.audit import TABLE as AUDIT_TABLE
 from hivewire.ledger.engines.sqlite.copy import new_file
@@ -110,7 +110,7 @@ def dump(source: Path, write: Callable[[bytes], object]) -> int:
     source = resolved(source)
     if not source.exists():
         raise JournalError(f"there is no data file at {source}; give its path with --data")
-    with told(f"cannot dump {source}"):
+    with explain_errors(f"cannot dump {source}"):
         version = require_whole(source).version
         if version != SCHEMA_VERSION:
             raise JournalError(f"{source} has schema version {version}; start the gateway once, which migrates it")
@@ -138,7 +138,7 @@ def _open_copy(source: Path) -> sqlite3.Connection:
 def _lines(connection: sqlite3.Connection, source: Path) -> Iterator[Line]:
     """Everything in the copy of `source`. Errors of the code that takes the lines are not reported as errors of
     `source`."""
-    with told(f"cannot dump {source}"):
+    with explain_errors(f"cannot dump {source}"):
         yield Head(FORMAT)
         for name, value in connection.execute(
             "SELECT substr(name, 6), value FROM meta WHERE name LIKE 'note:%' ORDER BY name"
@@ -169,7 +169,7 @@ def load(lines: Iterable[bytes], target: Path) -> int:
     if not target.parent.is_dir():
         raise JournalError(f"cannot write {target}: {target.parent}: no such directory")
     require_free(target, offline=True)  # a gateway may run whose file was removed
-    with told(f"cannot load into {target}"):
+    with explain_errors(f"cannot load into {target}"):
         with new_file(target) as unfinished, closing(sqlite3.connect(unfinished, isolation_level=None)) as connection:
             connection.executescript(creation_script(new_name()))
             connection.execute("BEGIN")
