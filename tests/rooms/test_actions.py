@@ -13,7 +13,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from msgspec import UNSET, Raw
+from msgspec import UNSET, Raw, structs
 
 import hivewire
 import hivewire_protocol
@@ -55,7 +55,15 @@ from hivewire_protocol.nouns.configuration import (
     ConfigurationTransact,
     TransactChange,
 )
-from hivewire_protocol.nouns.identity import Authenticate, Token, TokenCreate, TokenPayload, TokenRefresh, TokenRevoke
+from hivewire_protocol.nouns.identity import (
+    Authenticate,
+    Token,
+    TokenCreate,
+    TokenPayload,
+    TokenRefresh,
+    TokenRevoke,
+    TokensReply,
+)
 from hivewire_protocol.nouns.user import (
     Role,
     Status,
@@ -67,7 +75,7 @@ from hivewire_protocol.nouns.user import (
     UserUpdateFields,
 )
 from hivewire_protocol.permissions import CLIENT, Permission
-from tests.world import ADMIN, BOUND, HELPER, HOUR, JOHN, LOCKED
+from tests.world import ADMIN, BOUND, HASHER, HELPER, HOUR, JOHN, LOCKED
 
 
 class World(tests.world.World):
@@ -1239,6 +1247,25 @@ async def test_a_role_that_ends_while_a_password_is_hashed_does_not_count(world:
         helper = world.caller(HELPER)
     assert world.users.by_login("mary") is None
     await world.ask(Token(login="admin", password="admin's"), Caller("10.0.0.1", "h"))
+
+
+@pytest.mark.parametrize("logins", [1, 3])
+async def test_a_login_that_waits_does_not_count_with_a_password_that_was_replaced(world: World, logins: int) -> None:
+    """Whether it waits for its turn, or its password is being hashed. The new password is right."""
+    await world.ask(UserUpdate(userId=JOHN, user=UserUpdateFields(password="the old one")))
+    hashed = threading.Event()
+    world.passwords._pool.submit(hashed.wait)  # its only thread, so that the passwords wait
+    caller = Caller("10.0.0.1", "h")
+    asked = [asyncio.create_task(world.ask(Token(login="john", password="the old one"), caller)) for _ in range(logins)]
+    await asyncio.sleep(0)
+    content = await content_of(world, JOHN)
+    replaced = structs.replace(content, password_hash=HASHER.hash("the new one"))
+    await world.ledger.commit(world.users.write("john", replaced, "admin"))
+    hashed.set()
+    for each in asked:
+        with pytest.raises(InvalidCredentials):
+            await each
+    assert isinstance(await world.ask(Token(login="john", password="the new one"), caller), TokensReply)
 
 
 async def test_updates_at_the_same_time_lose_nothing(world: World) -> None:

@@ -99,3 +99,20 @@ async def test_requests_and_connections_leave_nothing_to_collect(port: Port, cut
     for _ in range(5):  # the request that hung ends now
         await asyncio.sleep(0)
     assert len(port.left) == 0
+
+
+async def test_a_connection_that_has_left_counts_no_bytes(port: Port) -> None:
+    """Its last answer can end after that, when a socket has taken over. Nobody would take the bytes back."""
+    with socket.create_connection(("127.0.0.1", port.number)):
+        while not port.left:
+            await asyncio.sleep(0)
+        (connection,) = port.left
+        assert isinstance(connection, HttpProtocol)
+        connection.logged_in()
+        connection.pause_writing()
+        connection.hold(1 << 20)
+        assert connection.admission.unread.held >= 1 << 20
+        connection.give_way()
+        connection.admission.resume(connection)
+        connection.hold(-10)
+        assert connection.admission.unread.held == 0

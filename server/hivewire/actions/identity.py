@@ -110,24 +110,33 @@ async def verify_password(services: Services, address: str, login: str, password
     user = services.users.by_login(login)
     if user is None:
         raise UnknownLogin(UnknownLogin.text.format(login=login[:128]))
-    if not user.active:
-        raise UserNotActive
+    _active(services, user.id)
     if len(password) > 128:
         raise InvalidCredentials  # an unknown login: no user's password was guessed
     try:
         async with services.throttle.attempt(login, address):
             _check_wait(services, login, address)  # attempts that waited before this one may have used up the free ones
-            right = await services.passwords.verify(user.content.password_hash, password)
-            if not right:
-                services.throttle.fail(login, address)
-                raise InvalidCredentials
+            verified = None
+            current = _active(services, user.id)
+            # A new password may be set while this one waits or is hashed. Then the new one counts.
+            while current.content.password_hash != verified:
+                verified = current.content.password_hash
+                if not await services.passwords.verify(verified, password):
+                    services.throttle.fail(login, address)
+                    raise InvalidCredentials
+                current = _active(services, user.id)
             services.throttle.succeed(login, address)
+            return current
     except (Busy, TooManyWaiting):
         raise Unavailable("Too many logins at the same time; try again in a few seconds") from None
-    current = services.users.by_id(user.id)
-    if current is None or not current.active:  # it may have changed while the password was hashed
+
+
+def _active(services: Services, user_id: int) -> User:
+    """The user as it is now. Raises UserNotActive."""
+    user = services.users.by_id(user_id)
+    if user is None or not user.active:
         raise UserNotActive
-    return current
+    return user
 
 
 def _check_wait(services: Services, login: str, address: str) -> None:

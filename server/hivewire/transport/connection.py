@@ -409,7 +409,7 @@ class HttpProtocol(HttpToolsProtocol):
     def _stall(self) -> None:
         if self.anonymous:
             self._account()
-        else:
+        elif self._admitted:  # an answer can end after a socket has taken over
             self.admission.stall(self, self._held + self.unsent)
 
     def pause_writing(self) -> None:
