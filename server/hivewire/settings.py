@@ -30,8 +30,18 @@ _Count = Annotated[int, Meta(ge=1, le=10_000_000)]
 _Length = Annotated[int, Meta(ge=1, le=1_024)]
 _Bytes = Annotated[int, Meta(ge=1_024, le=1 << 30)]
 _Seconds = Annotated[float, Meta(ge=0.1, le=86_400)]
-_KeysAndSecrets = Annotated[str, Meta(pattern=r"^[^\s:]+:\S{16,}( [^\s:]+:\S{16,})*$")]
-_Keys = Annotated[str, Meta(pattern=r"^\S{16,}( \S{16,})*$")]
+_LOGIN = r"^[\w@.-]+$"
+_KEYS_AND_SECRETS = r"^[^\s:]+:\S{16,}( [^\s:]+:\S{16,})*$"
+_KEYS = r"^\S{16,}( \S{16,})*$"
+_FORMS = {
+    _LOGIN: "3 to 128 letters, digits and _@.-",
+    _KEYS_AND_SECRETS: "`key:secret` pairs, one space between them, each secret with at least 16 characters",
+    _KEYS: "keys with at least 16 characters each, one space between them",
+}
+"""The patterns of settings in words, for error messages."""
+
+_KeysAndSecrets = Annotated[str, Meta(pattern=_KEYS_AND_SECRETS)]
+_Keys = Annotated[str, Meta(pattern=_KEYS)]
 _Days = Annotated[float, Meta(gt=0, le=36_500)]
 _Lifetime = Annotated[int, Meta(ge=1, le=10 * 365 * 86_400)]
 
@@ -49,7 +59,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     data: Annotated[str, _says("Path of the SQLite file; created if it does not exist.")] = "hivewire.db"
     admin_login: Annotated[
         str,
-        Meta(min_length=3, max_length=128, pattern=r"^[\w@.-]+$"),
+        Meta(min_length=3, max_length=128, pattern=_LOGIN),
         _says("Login of the first administrator; used only when the file is created."),
     ] = "admin"
     admin_password: Annotated[
@@ -373,6 +383,9 @@ def _from_file(path: Path) -> list[tuple[str, Any, str]]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"cannot read the settings in {path}: {error}") from None
     for name in found:
+        if isinstance(found[name], dict):
+            inner = next(iter(found[name]), "port")
+            raise SettingsError(f"{path}: settings have no sections: write `{inner} = ...` without `[{name}]` above it")
         if name not in names():
             raise SettingsError(f"{path}: unknown setting {name!r}{_nearest(name, names())}")
     return [(name, value, str(path)) for name, value in found.items()]
@@ -403,10 +416,34 @@ def _check(name: str, value: Any, source: str, typed: bool) -> Any:
     try:
         # Flags and variables are text that is converted to the type of the setting; TOML values have types.
         return msgspec.convert(value, _HINTS[name], strict=typed)
-    except msgspec.ValidationError as error:
+    except msgspec.ValidationError:
         shown = "" if is_secret(name) else f" is {value!r}"
-        raise SettingsError(f"setting {name} ({source}){shown}: {_plain(str(error))}") from None
+        raise SettingsError(f"setting {name} ({source}){shown}: {_requirement(name, value, typed)}") from None
 
 
-def _plain(message: str) -> str:
-    return message[:1].lower() + message[1:]
+def _requirement(name: str, value: Any, typed: bool) -> str:
+    """What a value of the setting must be, for an operator who does not know Python."""
+    from msgspec import inspect  # only an error needs it
+
+    wanted = inspect.type_info(_HINTS[name])
+    while isinstance(wanted, inspect.Metadata | inspect.UnionType):  # of a union, None stands last
+        wanted = wanted.type if isinstance(wanted, inspect.Metadata) else wanted.types[0]
+    quoted = ", without quotes" if typed and isinstance(value, str) else ""
+    match wanted:
+        case inspect.LiteralType(values=values):
+            return f"must be one of {', '.join(map(str, values))}"
+        case inspect.BoolType():
+            return f"must be true or false{quoted}"
+        case inspect.IntType(ge=least, le=None):
+            return f"must be a whole number, at least {least:,}{quoted}"
+        case inspect.IntType(ge=least, le=most):
+            return f"must be a whole number from {least:,} to {most:,}{quoted}"
+        case inspect.FloatType(ge=None, le=most):
+            return f"must be a number of days, such as 7 or 0.5, more than 0 and at most {most:,}{quoted}"
+        case inspect.FloatType(ge=least, le=most):
+            return f"must be a number of seconds from {least:,} to {most:,}{quoted}"
+        case inspect.StrType(pattern=str(pattern)) if isinstance(value, str):
+            return f"must be {_FORMS[pattern]}"
+        case inspect.StrType(min_length=int(least)) if isinstance(value, str):
+            return f"must have at least {least} characters"
+    return "must be text in quotes"

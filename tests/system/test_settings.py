@@ -117,8 +117,14 @@ def test_an_unknown_name_is_an_error_with_the_nearest_one(file: Path) -> None:
     said = refusal(environment={"HIVEWIRE_NAME_LENGHT": "3"})
     assert said == "unknown environment variable HIVEWIRE_NAME_LENGHT; did you mean 'HIVEWIRE_NAME_LENGTH'?"
     assert "did you mean 'HIVEWIRE_PORT'" in refusal(environment={"HIVEWIRE_port": "3"})
-    file.write_text("[server]\nport = 1\n")
-    assert "unknown setting 'server'" in refusal(file=file)
+
+
+def test_a_section_in_a_file_is_an_error_that_says_how_to_write_it(file: Path) -> None:
+    """Settings have no sections, also where one has the name of a setting."""
+    for section in ("server", "port"):
+        file.write_text(f"[{section}]\nport = 1\n")
+        said = refusal(file=file)
+        assert said == f"{file}: settings have no sections: write `port = ...` without `[{section}]` above it"
 
 
 @pytest.mark.parametrize(
@@ -148,6 +154,34 @@ def test_a_wrong_value_is_an_error_with_its_setting_and_source(name: str, value:
     said = refusal(environment={variable: value})
     assert said.startswith(f"setting {name} ({variable}) is {value!r}: ")
     assert f"(--{name.replace('_', '-')})" in refusal(flags={name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("log_days", "1d", "must be a number of days, such as 7 or 0.5, more than 0 and at most 36,500"),
+        ("ping_seconds", "soon", "must be a number of seconds from 0.1 to 86,400"),
+        ("history", "0", "must be a whole number from 1 to 10,000,000"),
+        ("property_count", "-1", "must be a whole number, at least 0"),
+        ("log_format", "xml", "must be one of auto, console, json"),
+        ("property_put_creates", "maybe", "must be true or false"),
+        ("admin_login", "x", "must be 3 to 128 letters, digits and _@.-"),
+        ("api_key", "tooshort", "must have at least 16 characters"),
+        ("browser_tokens", "tooshort", "must be keys with at least 16 characters each, one space between them"),
+    ],
+)
+def test_what_a_value_must_be_is_said_in_plain_words(name: str, value: str, words: str) -> None:
+    """An operator need not know the types of Python to mend a setting."""
+    assert refusal(flags={name: value}).endswith(f": {words}")
+
+
+def test_a_file_whose_value_has_quotes_too_many_or_too_few_hears_of_them(file: Path) -> None:
+    """A number stands without quotes in a file, and a text in quotes."""
+    file.write_text('port = "80"\n')
+    assert refusal(file=file).endswith(": must be a whole number from 0 to 65,535, without quotes")
+    for line in ("host = 1", "api_key = 1"):
+        file.write_text(line + "\n")
+        assert refusal(file=file).endswith(": must be text in quotes")
 
 
 @pytest.mark.parametrize("line", ['port = "80"', "port = true", "port = 80.0", "host = 1", "admin_password = 12345678"])
@@ -195,7 +229,7 @@ def test_secrets_are_known_as_such() -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("SERVER_TOKENS", "key"),
+        ("SERVER_TOKENS", "nopair"),
         ("SERVER_TOKENS", "key:tooshort"),
         ("SERVER_TOKENS", "key:long-enough-a-secret  b:long-enough-a-secret"),
         ("BROWSER_TOKENS", "long-enough-a-key tooshort"),
