@@ -57,8 +57,9 @@ async def test_rows_are_written_together_and_read_newest_first(room: Room) -> No
 
 
 async def test_failures_are_summed_by_the_minute(room: Room) -> None:
-    """Equal failures share a row, which is written when the minute is over."""
+    """Equal failures share a row, which is written when the minute is over and has the time of the last one."""
     for login in ("ann", "ann", "bob", "ann"):
+        room.clock.time += 1
         room.audit.note_failure("token", "InvalidCredentials", "10.0.0.1", login)
     await room.audit.flush()
     assert await room.rows() == []
@@ -66,11 +67,24 @@ async def test_failures_are_summed_by_the_minute(room: Room) -> None:
     room.audit.note_failure("token", "InvalidCredentials", "10.0.0.1", "ann")
     await room.audit.flush()
     assert [(row.subject, row.count, row.time) for row in await room.rows()] == [
-        ("bob", 1, NOW // MINUTE * MINUTE),
-        ("ann", 3, NOW // MINUTE * MINUTE),
+        ("bob", 1, NOW + 3),
+        ("ann", 3, NOW + 4),
     ]
     await room.audit.close()
     assert len(await room.rows()) == 3
+
+
+async def test_what_is_counted_is_written_for_a_reader(room: Room) -> None:
+    """Once, also for several readers and beside the flush of every second; what comes later is another row."""
+    room.audit.note("login", "ann")
+    room.audit.note_failure("token", "InvalidCredentials", "10.0.0.1", "ann")
+    room.audit.note_failure("token", "InvalidCredentials", "10.0.0.1", "ann")
+    await asyncio.gather(room.audit.show(), room.audit.try_to_flush(), room.audit.show())
+    assert [(row.kind, row.count) for row in await room.rows()] == [("failure", 2), ("login", 1)]
+    room.audit.note_failure("token", "InvalidCredentials", "10.0.0.1", "ann")
+    await room.audit.show()
+    await room.audit.show()
+    assert [row.count for row in await room.rows(AuditFilter(kind="failure"))] == [1, 2]
 
 
 async def test_a_flood_is_counted_and_not_kept(room: Room) -> None:

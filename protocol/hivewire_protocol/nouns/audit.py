@@ -30,11 +30,11 @@ class AuditListed(Struct):
 class AuditListReply(Reply):
     """A page of the audit."""
 
-    rows: Annotated[list[AuditListed], says("The rows, newest first.")]
+    rows: Annotated[list[AuditListed], says("The rows, last written first.")]
 
 
 class AuditList(Request, tag="audit/list"):
-    """What people and programs did, newest first: logins, tokens, failures, changes of users, clients and tenants.
+    """What people and programs did, last written first: logins, tokens, failures, changed users, clients and tenants.
 
     `lost` counts what could not be kept, because there was too much at once.
     """

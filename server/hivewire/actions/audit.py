@@ -19,11 +19,13 @@ LEAST_ROW = 150
 
 
 async def list_(services: Services, caller: Caller, request: AuditList) -> Reply:
-    """A page; it ends early when the reply would be too large."""
+    """A page; it ends early when the reply would be too large. The first page has what was noted until now."""
     take = TAKE if request.take is None else request.take
     if not 0 <= take <= MOST:
         raise OutOfBounds(f"take must be between 0 and {MOST}")
     wanted = AuditFilter(kind=request.kind, subject=request.subject, author=request.user)
+    if request.before is None:
+        await services.ledger.audit.show()
     found: list[AuditListed] = []
     room = MAX_REPLY // 2
     for row in await services.ledger.audit.read(wanted, before=request.before, take=take):

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 FIRST_PAGE, PAGE = 50, 1_000
 
 OUT_OF_ORDER = 10 * 60_000
-"""Milliseconds by which a row may be older than the one before it: failures are written when their minute is over, and
-later where the disk is full."""
+"""Milliseconds by which a row may be older than the one before it: failures are written up to a minute after
+the last of them, and later where the disk is full."""
 
 
 @click.command(

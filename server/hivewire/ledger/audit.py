@@ -2,13 +2,15 @@
 
 Its rows are beside the log: they have no revision, are not in memory, and are bounded in number and age. Changes are
 rows from the moment of their own commit (`journal.AUDITED`). What is noted here is written a second later, together
-with what else came in between; failures are summed by the minute. An activity is durable before `write` returns.
+with what else came in between; failures are summed by the minute, or until somebody reads the audit. An activity is
+durable before `write` returns.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -49,7 +51,7 @@ class Audit:
         self._most = retention.audit_rows
         self._age = round(retention.audit_days * DAY)
         self._noted: list[AuditRow] = []
-        self._sums: dict[_Key, int] = {}
+        self._sums: dict[_Key, tuple[int, int]] = {}  # how many, and when the last one was
         self._asked: list[tuple[AuditRow, asyncio.Future[None]]] = []
         self._writing: asyncio.Task[None] | None = None
         self._began: float | None = None  # when the write in progress began
@@ -57,9 +59,11 @@ class Audit:
         self._stall_seconds = stall_seconds
         self._failing = False
         self._flushing: asyncio.Task[None] | None = None
+        self._showing: asyncio.Task[None] | None = None
+        self._flushes = asyncio.Lock()  # two at once would write rows twice
 
     async def read(self, wanted: AuditFilter, *, before: int | None = None, take: int, skip: int = 0) -> list[AuditRow]:
-        """Rows with a number below `before`, newest first, as far as they have been written."""
+        """Rows with a number below `before`, those written last first, as far as they have been written."""
         before = NEWEST if before is None else min(before, NEWEST)
         return await self._journal.read_audit(wanted, before=before, take=take, skip=skip)
 
@@ -76,11 +80,13 @@ class Audit:
     def sum(
         self, kind: str, subject: str, author: str | None = None, address: str | None = None, **detail: Any
     ) -> None:
-        """Note something that can come very often: equal ones within a minute become one row."""
-        key = (self._now() // MINUTE, kind, subject, author, address, msgspec.json.encode(detail).decode())
+        """Note something that can come very often: equal ones within a minute become one row, with the time of the
+        last one."""
+        now = self._now()
+        key = (now // MINUTE, kind, subject, author, address, msgspec.json.encode(detail).decode())
         if key not in self._sums and len(self._sums) >= MOST_NOTED:
             key = (key[0], kind, "", None, None, '{"others":true}')
-        self._sums[key] = self._sums.get(key, 0) + 1
+        self._sums[key] = (self._sums.get(key, (0, 0))[0] + 1, now)
 
     def note_failure(self, how: str, reason: str, address: str, login: str | None = None) -> None:
         """Note a failed authentication."""
@@ -124,16 +130,17 @@ class Audit:
 
     async def flush(self, *, everything: bool = False) -> None:
         """Write what was noted, and the sums of minutes that are over. Raises NotDurable; nothing is lost then."""
-        await self._write_noted()
-        minute = self._now() // MINUTE
-        for key in [key for key in self._sums if everything or key[0] < minute]:
-            time, kind, subject, author, address, detail = key
-            count = self._sums.pop(key)
-            self._noted.append(AuditRow(time * MINUTE, kind, subject, 0, author, address, count, detail))
-        if self._lost:
-            self._noted.append(AuditRow(self._now(), "lost", "", count=self._lost))
-            self._lost = 0
-        await self._write_noted()
+        async with self._flushes:
+            await self._write_noted()
+            minute = self._now() // MINUTE
+            for key in [key for key in self._sums if everything or key[0] < minute]:
+                _, kind, subject, author, address, detail = key
+                count, time = self._sums.pop(key)
+                self._noted.append(AuditRow(time, kind, subject, 0, author, address, count, detail))
+            if self._lost:
+                self._noted.append(AuditRow(self._now(), "lost", "", count=self._lost))
+                self._lost = 0
+            await self._write_noted()
 
     async def _write_noted(self) -> None:
         while self._noted:
@@ -156,6 +163,17 @@ class Audit:
             self._flushing = asyncio.create_task(self._try(self.flush))
         await asyncio.shield(self._flushing)
 
+    async def show(self) -> None:
+        """Write what was noted and counted until now, for somebody who is about to read it.
+
+        Returns after `FLUSH_SECONDS` at the latest: a storage that does not answer keeps nobody from reading.
+        """
+        if not (self._noted or self._sums or self._lost):
+            return
+        if self._showing is None or self._showing.done():
+            self._showing = asyncio.create_task(self._try(partial(self.flush, everything=True)))
+        await asyncio.wait([self._showing], timeout=FLUSH_SECONDS)
+
     async def try_to_forget(self) -> None:
         """The same as `forget`; what cannot be removed now stays."""
         await self._try(self.forget)
@@ -172,7 +190,7 @@ class Audit:
 
     async def close(self) -> None:
         """Write what was noted, if it can be."""
-        for task in (self._writing, self._flushing):
+        for task in (self._writing, self._flushing, self._showing):
             if task is not None:
                 await task
-        await self._try(lambda: self.flush(everything=True))
+        await self._try(partial(self.flush, everything=True))

@@ -93,7 +93,7 @@ class SqliteJournal:
             if self._writers is None:
                 raise NotDurable(f"{self.path} is {'read-only' if self.read_only else 'not open'}")
             if not self._lock.is_ours():
-                raise NotDurable(f"{self.path} or its lock was replaced or removed; restart the gateway")
+                raise NotDurable(f"{self.path} or its lock was replaced or removed; put it back or restart the gateway")
             try:
                 if self._writers.in_transaction:
                     # An earlier one failed and could not be rolled back. New writes would be lost with it.
