@@ -221,6 +221,8 @@ def _with(monkeypatch: pytest.MonkeyPatch, name: str, value: str, run: Run, *arg
         (["token", "--action", "Bogus"], "ManageConfiguration, "),
         (["user", "add", "alice", "--role", "boss"], "is not one of 'admin', 'client'"),
         (["token", "--action", "*", "--expires", "soon"], "neither a time nor a duration"),
+        (["token", "--action", "*", "--expires", "0s"], "0s is in the past"),
+        (["token", "--action", "*", "--refresh-expires", "2020-01-01T00:00:00"], "2020-01-01T00:00:00 is in the past"),
         (["login", "--password", "secret"], "No such option"),
         (["user", "password", "alice", "--data", "/no/such/file"], "does not exist"),
         (["tenant", "add"], "Missing argument 'NAME'"),
@@ -603,9 +605,18 @@ def test_a_given_token_goes_to_the_address_of_the_profile(logged_in: Run, monkey
     assert refused.err.startswith("hivewire: error: Access is denied: ")
 
 
-def test_the_error_for_a_refused_token_names_its_source(logged_in: Run) -> None:
+def expired_token(talk: Talk) -> str:
+    payload = {
+        "userId": talk("user/getCurrent")["current"]["id"],
+        "actions": ["*"],
+        "expiration": "2020-01-01T00:00:00",
+    }
+    return str(talk("token/create", payload=payload)["accessToken"])
+
+
+def test_the_error_for_a_refused_token_names_its_source(logged_in: Run, talk: Talk) -> None:
     """The profile's login is not used instead, and the token is not shown."""
-    expired = logged_in("token", "--action", "*", "--expires", "2020-01-01").out.strip()
+    expired = expired_token(talk)
     outcome = logged_in("list", "--token", expired)
     assert outcome == (
         1,
@@ -614,12 +625,12 @@ def test_the_error_for_a_refused_token_names_its_source(logged_in: Run) -> None:
     )
 
 
-def test_an_expired_login_is_renewed_and_remembered(logged_in: Run) -> None:
+def test_an_expired_login_is_renewed_and_remembered(logged_in: Run, talk: Talk) -> None:
     """With the refresh token, silently; the next command uses the new access token."""
     place = profiles.path()
     profile = profiles.load(place)
     assert profile is not None
-    profile.access_token = logged_in("token", "--action", "*", "--expires", "2020-01-01").out.strip()
+    profile.access_token = expired_token(talk)
     profiles.save(profile, place)
     assert logged_in("list", "cli.none*") == (0, "", "")
     renewed = profiles.load(place)
@@ -681,6 +692,30 @@ def test_users_are_managed(logged_in: Run, shared_gateway: RunningGateway, run: 
     assert logged_in("user", "revoke", "nobody.here") == (1, "", "hivewire: error: there is no user nobody.here\n")
     assert run(*alice, stdin=password).code == 0
     assert "cli.alice" in logged_in("user", "list", "-o", "value").out.splitlines()
+
+
+def test_who_locks_oneself_is_asked_to_say_so(logged_in: Run, run: Run, shared_gateway: RunningGateway) -> None:
+    """Nobody could undo it but another administrator, so it needs --yes."""
+    password = f"{PASSWORD}\n".encode()
+    assert logged_in("user", "add", "cli.lonely", "--role", "admin", stdin=password).code == 0
+    own = ("--profile", "lonely")
+    assert run("login", *own, "--url", shared_gateway.url, "--login", "cli.lonely", stdin=password).code == 0
+    refused = run("user", "lock", "cli.lonely", *own)
+    assert refused.code == 2
+    assert "cli.lonely is you, and you could not unlock yourself; --yes locks it all the same" in refused.err
+    assert run("list", "cli.none*", *own).code == 0
+    assert run("user", "lock", "cli.lonely", "--yes", *own).out == "cli.lonely is locked out\n"
+
+
+def test_a_token_is_for_a_user_by_login_or_id(logged_in: Run, talk: Talk) -> None:
+    """As every command about users takes the login, so does --user."""
+    made = logged_in("user", "add", "cli.named", "-o", "value", stdin=f"{PASSWORD}\n".encode()).out.strip()
+    for user in ("cli.named", made):
+        token = logged_in("token", "--action", "GetConfiguration", "--user", user).out.strip()
+        shown = json.loads(logged_in("whoami", "--token", token, "-o", "json").out)
+        assert shown["login"] == "cli.named"
+    refused = logged_in("token", "--action", "GetConfiguration", "--user", "nobody.here")
+    assert refused == (1, "", "hivewire: error: there is no user nobody.here\n")
 
 
 def test_a_login_can_have_a_name(logged_in: Run, shared_gateway: RunningGateway, home: Path) -> None:

@@ -15,7 +15,7 @@ import click
 from hivewire.cli import profile as profiles
 from hivewire.cli.errors import RemoteError, Unreachable
 from hivewire.cli.gateway import DEFAULT_URL, Access, reach, token_option, url_option
-from hivewire.cli.output import output_option, print_result, value_in_pipes
+from hivewire.cli.output import Row, output_option, print_result, value_in_pipes
 from hivewire.cli.profile import ProfileError
 from hivewire.cli.remote import Remote
 from hivewire_protocol.permissions import BY_NAME
@@ -127,7 +127,7 @@ def _known_actions(context: click.Context, option: click.Parameter, names: tuple
 Examples:
   hivewire token --action ManageConfiguration --name 'limits.*'
   hivewire token --action GetConfiguration --expires 30d
-  hivewire token --user 3 --action GetConfiguration --name admission.1 --expires 2027-01-01T00:00:00
+  hivewire token --user alice --action GetConfiguration --name admission.1 --expires 2027-01-01T00:00:00
   HIVEWIRE_TOKEN=$(hivewire token --action GetConfiguration) hivewire list
 
 \b
@@ -146,7 +146,7 @@ On a terminal it prints both tokens, into a pipe only the access token."""
 @click.option(
     "--name", "names", multiple=True, metavar="PATTERN", help="Limit it to these configurations: a name, or a prefix*."
 )
-@click.option("--user", "user_id", type=int, metavar="ID", help="Id of the user that it is for; default you.")
+@click.option("--user", metavar="LOGIN", help="Login or id of the user that it is for; default you.")
 @click.option("--expires", help="When the access token expires: 90s, 30m, 12h, 7d, or a time (UTC).")
 @click.option("--refresh-expires", help="When the refresh token expires, in the same forms.")
 @output_option
@@ -157,7 +157,7 @@ def token(
     given_token: str | None,
     actions: tuple[str, ...],
     names: tuple[str, ...],
-    user_id: int | None,
+    user: str | None,
     expires: str | None,
     refresh_expires: str | None,
     form: str | None,
@@ -168,21 +168,42 @@ def token(
     the refresh token expires together with the access token.
     """
     payload = {
-        "userId": user_id,
         "actions": list(actions),
         "configurations": list(names) or None,
-        "expiration": moment(expires),
-        "refreshExpiration": moment(refresh_expires),
+        "expiration": _to_come(expires),
+        "refreshExpiration": _to_come(refresh_expires),
     }
     with reach(url, given_token) as remote:
-        if user_id is None:
-            payload["userId"] = remote.request("user/getCurrent")["current"]["id"]
+        payload["userId"] = _id_of(remote, user)
         reply = remote.request(
             "token/create", payload={name: value for name, value in payload.items() if value is not None}
         )
     tokens = {"accessToken": reply["accessToken"], "refreshToken": reply["refreshToken"]}
     words = f"access token\n{tokens['accessToken']}\n\nrefresh token\n{tokens['refreshToken']}"
     print_result(tokens, form or value_in_pipes(), words, tokens["accessToken"])
+
+
+def _id_of(remote: Remote, user: str | None) -> int:
+    """The id of a user: digits are one already, other text is a login, and None is the caller."""
+    if user is None:
+        return int(remote.request("user/getCurrent")["current"]["id"])
+    return int(user) if user.isdecimal() else int(find_user(remote, user)["id"])
+
+
+def find_user(remote: Remote, login: str) -> Row:
+    """The user with this login. Raises ClickException when there is none."""
+    users: list[Row] = remote.request("user/list", login=login)["users"]
+    if not users:
+        raise click.ClickException(f"there is no user {login}")
+    return users[0]
+
+
+def _to_come(text: str | None) -> int | None:
+    """As `moment`. Raises UsageError for a time that has passed: such a token would never be valid."""
+    found = moment(text)
+    if found is not None and found <= time.time_ns() // 1_000_000:
+        raise click.UsageError(f"{text} is in the past: such a token is never valid")
+    return found
 
 
 def moment(text: str | None, *, ago: bool = False) -> int | None:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import click
 from msgspec import structs
 
+from hivewire.cli.errors import RemoteError
 from hivewire.cli.gateway import reach, token_option, url_option, with_gateway
 from hivewire.cli.help import Group
-from hivewire.cli.identity import read_password
+from hivewire.cli.identity import find_user, read_password
 from hivewire.cli.output import Columns, Row, local, output_option, print_result, show
 from hivewire_protocol.nouns.user import Role, Status
 
@@ -82,7 +83,7 @@ def add(
     """Create the user LOGIN; the command asks for the password.
 
     A login has 3 to 128 letters, digits and _@.- and cannot be changed. A user of role client may log in, but reaches
-    configurations only with tokens that somebody makes for it: hivewire token --user ID.
+    configurations only with tokens that somebody makes for it: hivewire token --user LOGIN.
     """
     secret = _new_password("Password", password_stdin)
     with reach(url, given_token) as remote:
@@ -162,12 +163,15 @@ Examples:
   hivewire user lock alice"""
 )
 @click.argument("login")
+@click.option("--yes", is_flag=True, help="Lock LOGIN even if it is you.")
 @output_option
 @data_option
 @url_option
 @token_option
-def lock(login: str, form: str | None, data: Path | None, url: str | None, given_token: str | None) -> None:
+def lock(login: str, yes: bool, form: str | None, data: Path | None, url: str | None, given_token: str | None) -> None:
     """Lock the user LOGIN: logins and tokens are refused from now on, on open connections too."""
+    if data is None and not yes:
+        _refuse_oneself(login, url, given_token)
     _update(login, {"status": Status.LOCKED_OUT}, data, url, given_token)
     print_result({"login": login, "status": Status.LOCKED_OUT.value}, form, f"{login} is locked out", login)
 
@@ -185,7 +189,7 @@ def revoke(remote: Remote, login: str, form: str | None) -> None:
 
     If LOGIN is you, your own tokens end as well.
     """
-    found = _found(remote, login)
+    found = find_user(remote, login)
     remote.request("token/revoke", userId=found["id"])
     print_result({"login": login, "id": found["id"]}, form, f"the tokens of {login} have ended", login)
 
@@ -211,6 +215,19 @@ def role(login: str, role: str, form: str | None, data: Path | None, url: str | 
     print_result({"login": login, "role": ROLES[role].value}, form, _is_a(login, role), login)
 
 
+def _refuse_oneself(login: str, url: str | None, token: str | None) -> None:
+    """Raise UsageError if LOGIN is the caller, who could not undo the lock."""
+    with reach(url, token) as remote:
+        try:
+            caller = remote.request("user/getCurrent")["current"]["login"]
+        except RemoteError as error:
+            if error.code != 403:
+                raise
+            return  # a token without that right: somebody made it for a program
+    if caller == login:
+        raise click.UsageError(f"{login} is you, and you could not unlock yourself; --yes locks it all the same")
+
+
 def _new_password(prompt: str, from_stdin: bool) -> str:
     new = read_password(prompt, from_stdin, confirm=True)
     if not 6 <= len(new) <= 128:
@@ -231,17 +248,9 @@ def _update(login: str, fields: dict[str, Any], data: Path | None, url: str | No
         asyncio.run(_update_file(login, fields, data))
         return
     with reach(url, token) as remote:
-        found = _found(remote, login)
+        found = find_user(remote, login)
         # The gateway overwrites `data` with every update, so it is sent back unchanged.
         remote.request("user/update", userId=found["id"], user={**fields, "data": found["data"]})
-
-
-def _found(remote: Remote, login: str) -> Row:
-    """The user with this login."""
-    users: list[Row] = remote.request("user/list", login=login)["users"]
-    if not users:
-        raise click.ClickException(f"there is no user {login}")
-    return users[0]
 
 
 async def _update_file(login: str, fields: dict[str, Any], data: Path) -> None:
