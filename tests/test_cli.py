@@ -707,11 +707,11 @@ def test_who_locks_oneself_is_asked_to_say_so(logged_in: Run, run: Run, shared_g
     assert run("user", "lock", "cli.lonely", "--yes", *own).out == "cli.lonely is locked out\n"
 
 
-def test_a_token_is_for_a_user_by_login_or_id(logged_in: Run, talk: Talk) -> None:
+def test_a_token_is_for_a_user_by_login_or_id(logged_in: Run) -> None:
     """As every command about users takes the login, so does --user."""
     made = logged_in("user", "add", "cli.named", "-o", "value", stdin=f"{PASSWORD}\n".encode()).out.strip()
     for user in ("cli.named", made):
-        token = logged_in("token", "--action", "GetConfiguration", "--user", user).out.strip()
+        token = logged_in("token", "--action", "GetCurrentUser", "--user", user).out.strip()
         shown = json.loads(logged_in("whoami", "--token", token, "-o", "json").out)
         assert shown["login"] == "cli.named"
     refused = logged_in("token", "--action", "GetConfiguration", "--user", "nobody.here")
