@@ -21,7 +21,8 @@ def problem(pattern: str) -> str | None:
     if len(pattern) > MAX_LENGTH:
         return f"a name pattern is longer than {MAX_LENGTH} characters"
     if "*" in pattern[:-1]:
-        return f"name pattern '{pattern}': '*' is allowed at the end only"
+        several = "; give several patterns one by one, in a URL as names=A&names=B" if "," in pattern else ""
+        return f"name pattern '{pattern}': '*' is allowed at the end only{several}"
     return None
 
 

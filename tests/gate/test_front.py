@@ -16,6 +16,7 @@ def test_the_first_page_says_what_this_is_and_where_to_go(shared_gateway: Runnin
     assert (told.status_code, told.headers["content-type"], told.headers["vary"]) == (200, "application/json", "Accept")
     places = {name: path for name, path in told.json().items() if name not in ("name", "version")}
     assert told.json()["name"] == "hivewire" and places["websocket"] == "/api/websocket"
+    assert places["metrics"] == "/metrics"
     for path in places.values():
         assert f"<code>{path}</code>" in page.text
         assert httpx.get(shared_gateway.url + path).status_code != 404, path

@@ -262,7 +262,7 @@ def test_a_websocket_on_another_path_gets_404_as_json(shared_gateway: RunningGat
         wire.send(upgrade(path))
         status, headers, body = wire.response()
         assert (status, headers["content-type"]) == (404, "application/json")
-        assert body == {"error": 404, "message": "HTTP 404 Not Found"}
+        assert body == {"error": 404, "message": "HTTP 404 Not Found", "hint": "GET / lists the interfaces"}
         assert wire.ended()
 
 
@@ -832,15 +832,27 @@ def test_json_is_taken_with_any_spelling_of_its_type(
 
 
 @pytest.mark.parametrize(
-    "body", ["{", "[]", "1", "null", '"x"', '{"value":{}}', '{"value":"1"} x', "\x00", "[" * 9_999]
+    ("body", "what"),
+    [
+        ("{", "the body is not JSON: it ends too early"),
+        ('{"value":1', "the body is not JSON: it ends too early"),
+        ('{"value":"a\nb"}', "the body is not JSON: invalid character (byte 11)"),
+        ('{"value":"1"} x', "the body is not JSON: trailing characters (byte 15)"),
+        ("\x00", "the body is not JSON: invalid character (byte 0)"),
+        ("[]", "the body is not a JSON object"),
+        ("1", "the body is not a JSON object"),
+        ("null", "the body is not a JSON object"),
+        ('"45"', "the body is not a JSON object"),
+        ("[" * 9_999, "the body is nested deeper than 128"),
+        ('{"value":{}}', "value must be a string"),
+    ],
 )
-def test_a_malformed_body_gets_400(shared_gateway: RunningGateway, admin_token: str, body: str) -> None:
+def test_a_malformed_body_gets_400(shared_gateway: RunningGateway, admin_token: str, body: str, what: str) -> None:
     """A body that is not a JSON object, or has members of a wrong type, is `Invalid request parameters`; it says
     which."""
     with shared_gateway.http(admin_token) as client:
         refused = client.put("/configuration/limits.malformed", content=body)
     assert refused.status_code == 400
-    what = "value must be a string" if body == '{"value":{}}' else "the body is not a JSON object"
     assert refused.json()["message"].startswith(f"Invalid request parameters: {what}")
 
 

@@ -84,6 +84,7 @@ def test_a_well_formed_pattern_has_no_problem(pattern: str) -> None:
     [
         ("", "empty"),
         ("a*b", "'a*b': '*' is allowed at the end only"),
+        ("a.*,b.*", "allowed at the end only; give several patterns one by one, in a URL as names=A&names=B"),
         ("**", "at the end only"),
         ("*a", "at the end only"),
         ("x" * (MAX_LENGTH + 1), "longer than 1024"),

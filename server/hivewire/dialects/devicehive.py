@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import NamedTuple
 
+import msgspec
 from msgspec import Raw
 
 from hivewire.actions import user
@@ -176,9 +177,25 @@ class Rest:
             codec.check_depth(data)
             members = coercion.decode_members(data)
         except MalformedJson:
-            what = f"the body is not a JSON object that is nested at most {codec.MAX_DEPTH} deep"
-            raise InvalidParameters(f"{InvalidParameters.text}: {what}") from None
+            raise InvalidParameters(f"{InvalidParameters.text}: the body {_fault(data)}") from None
         return members if row.body is None else {row.body: Raw(data)}
+
+
+def _fault(data: bytes) -> str:
+    """What is wrong with a body that is no JSON object, and where."""
+    try:
+        codec.check_depth(data)
+        msgspec.json.decode(data, type=dict[str, Raw])
+    except MalformedJson:
+        return f"is nested deeper than {codec.MAX_DEPTH}"
+    except msgspec.ValidationError:
+        return "is not a JSON object"
+    except UnicodeDecodeError:
+        return "is not UTF-8"
+    except msgspec.DecodeError as error:
+        words = str(error).removeprefix("JSON is malformed: ")
+        return "is not JSON: it ends too early" if "truncated" in words else f"is not JSON: {words}"
+    return "is not a JSON object"
 
 
 async def _welcome(call: Admitted) -> Response:

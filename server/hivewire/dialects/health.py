@@ -44,5 +44,8 @@ def dialect(context: Context) -> Dialect:
 
     pages = {"/health/live": live, "/health/ready": ready, "/metrics": metrics}
     routes = [Route("GET", path, anyone, page) for path, page in pages.items()]
-    listed = {"health": ("/health/ready", "whether requests are served")}
+    listed = {
+        "health": ("/health/ready", "whether requests are served"),
+        "metrics": ("/metrics", "counters and times, for Prometheus"),
+    }
     return Dialect(routes, headers=CORS, always=frozenset(path.encode() for path in pages), listed=listed)

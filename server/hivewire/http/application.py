@@ -22,16 +22,12 @@ from hivewire.ledger.records import NotDurable
 from hivewire.transport.back_pressure import PORTION
 from hivewire.transport.connection import HttpProtocol
 from hivewire.transport.cycle import RawHeader, send_in_portions, send_whole
-from hivewire.transport.refusal import headers_of
+from hivewire.transport.refusal import UNKNOWN_PATH, headers_of
 from hivewire_protocol.errors import InternalError, MethodNotAllowed, NotFound, TooManyRequests, WireError
 from hivewire_protocol.messages import action_of
 
 BODY_NOT_READ = (408, 413, 415)
 """After these the rest of the request's body is not read, so the connection cannot be reused."""
-
-
-HINT = "GET / lists the interfaces"
-"""Where somebody who knows only the address finds the right path."""
 
 
 class Application:
@@ -92,7 +88,7 @@ class Application:
         try:
             try:
                 if route is None:
-                    raise MethodNotAllowed if found else NotFound(dialect.unknown_path, hint=HINT)
+                    raise MethodNotAllowed if found else NotFound(dialect.unknown_path, hint=UNKNOWN_PATH)
                 call = await route.admit(request)
             finally:
                 if not request.proven:

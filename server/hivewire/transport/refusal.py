@@ -9,6 +9,9 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from hivewire_protocol.encoding import encode
 from hivewire_protocol.errors import WireError
 
+UNKNOWN_PATH = "GET / lists the interfaces"
+"""The `hint` of a 404 for a path that no interface has."""
+
 BEARER = "Bearer"
 """The challenge where only tokens are accepted (RFC 6750, section 3)."""
 
@@ -16,14 +19,22 @@ BEARER = "Bearer"
 class Refusal(Exception):
     """The request is answered with an error document, and the connection is closed."""
 
-    def __init__(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        headers: Mapping[str, str] | None = None,
+        members: Mapping[str, object] | None = None,
+    ) -> None:
+        """`members` stand in the document after its code and message."""
         super().__init__(message)
+        self.members = members or {}
         self.status = status
         self.headers = headers or {}
 
     def answer(self, common: Mapping[str, str]) -> bytes:
         """The whole answer; `common` are the headers that all answers under its path have."""
-        body = encode({"error": self.status, "message": str(self)})
+        body = encode({"error": self.status, "message": str(self), **self.members})
         headers = {
             **common,
             **self.headers,

@@ -17,7 +17,7 @@ from hivewire.transport.admission import FREE, Admission
 from hivewire.transport.back_pressure import PORTION
 from hivewire.transport.connection import peer_address
 from hivewire.transport.handshake import accept, header
-from hivewire.transport.refusal import BEARER, Refusal, headers_of
+from hivewire.transport.refusal import BEARER, UNKNOWN_PATH, Refusal, headers_of
 from hivewire.transport.websocket import Shared, WebSocket
 from hivewire_protocol.close import Code
 from hivewire_protocol.errors import NotFound, Unavailable, WireError
@@ -51,7 +51,7 @@ class Sockets:
         context = PATHS.get(request.path.partition("?")[0])
         try:
             if context is None:
-                raise NotFound
+                raise NotFound(hint=UNKNOWN_PATH)
             if self.draining:
                 raise Unavailable("the gateway is stopping")
             caller = self._identify(
@@ -62,7 +62,7 @@ class Sockets:
                 http=False,
             )
         except WireError as error:
-            raise Refusal(error.code, str(error), headers_of(error, error.code, BEARER)) from None
+            raise Refusal(error.code, str(error), headers_of(error, error.code, BEARER), error.members) from None
         transport.write(accept(request).serialize())
         socket = WebSocket(self.shared, transport, caller, server_state, next(self._numbers))
         transport.set_write_buffer_limits(high=FREE if socket.anonymous else self.shared.settings.outbox_bytes)
