@@ -190,7 +190,7 @@ def test_a_position_of_another_ledger_is_answered_with_the_state(
     with watching(shared_gateway, "watch.reset", "--since", "another-5") as running:
         assert running.item()["type"] == "reset"
         assert running.item()["configurations"][0]["value"] == "one"
-        assert "does not go back to that position" in running.note()
+        assert "the gateway's data were replaced" in running.note()
     with watching(shared_gateway, "watch.reset", "--since", "another-5", "--no-snapshot") as running:
         assert running.item()["type"] == "reset"
         assert list(running.item()) == ["type", "position"]
@@ -435,6 +435,22 @@ def test_a_reset_amid_a_subscription_is_shown(watching: Any, stub: Any) -> None:
     )
     with watching(url, token="t") as running:
         assert [running.item()["type"] for _ in range(3)] == ["bookmark", "reset", "snapshot"]
+
+
+@pytest.mark.parametrize(
+    ("since", "cause"),
+    [
+        ("e-5", "the gateway's log does not go back to that position"),
+        ("e-12", "that position is ahead of the gateway's data"),
+        ("other-5", "the gateway's data were replaced since that position"),
+    ],
+)
+def test_the_cause_of_a_reset_is_named(watching: Any, stub: Any, since: str, cause: str) -> None:
+    """It follows from the position that was asked for and the one that comes with the state."""
+    snapshot = {**SNAPSHOT, "position": "e-9", "last": True}
+    with watching(stub([], ({"mode": "reset", "oldest": 7}, [snapshot], None)), "--since", since, token="t") as running:
+        assert [running.item()["type"] for _ in range(2)] == ["reset", "snapshot"]
+        assert cause in running.note()
 
 
 @pytest.mark.parametrize("code", [1002, 1003, 1007, 1009])

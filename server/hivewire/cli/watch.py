@@ -26,6 +26,7 @@ from hivewire.cli.gateway import Access, find_access, token_option, url_option
 from hivewire.cli.output import local, on_one_line, output_option, print_row, printable, shorten
 from hivewire.cli.remote import Remote
 from hivewire_protocol.close import TABLE, Code
+from hivewire_protocol.nouns.subscription import parse_position
 
 FIRST_WAIT, LONGEST_WAIT = 0.1, 5.0
 """Seconds between attempts to reconnect: doubled after each attempt, with some randomness."""
@@ -77,8 +78,8 @@ ends.
 
 \b
 After a restart of the gateway it reconnects, and misses and repeats nothing;
-it reports this on standard error. If the gateway's log does not reach back to
-the last position, it prints `reset` and the whole state (with --no-snapshot
+it reports this on standard error. If the gateway cannot resume from the last
+position, it says why on standard error, prints `reset` and the whole state (with --no-snapshot
 only `reset`).""",
 )
 @patterns_argument
@@ -135,6 +136,7 @@ class Watcher:
         self._show = show
         self._held: list[Item] = []
         self._subscribed = False
+        self._refused = False  # whether the position could not be resumed; the cause is known with the next position
         self._away = False
         self._failures = 0
         self._entered = self._ask_at = self._renew_at = 0.0
@@ -158,10 +160,10 @@ class Watcher:
     def _enter(self, remote: Remote) -> None:
         self._access.authenticate(remote)
         reply = remote.request("configuration/subscribe", since=self.position, **self._wanted)
-        self._held = []
+        self._held, self._refused = [], False
         if reply["mode"] == "reset":
             self._held.append({"type": "reset", "oldest": reply["oldest"]})
-            _note("the gateway's log does not go back to that position: changes in between may be missing")
+            self._refused = True
         elif self._away:
             _note("reconnected, nothing is missing")
         if reply["mode"] == "live":
@@ -196,6 +198,9 @@ class Watcher:
         if item["type"] != "bookmark" or position is not None:
             self._held.append(item)
         if position is not None:
+            if self._refused and self.position is not None:
+                _note(f"{_why_reset(self.position, position)}: changes in between may be missing")
+            self._refused = False
             for held in self._held:
                 self._show(held)
             self._held = []
@@ -291,6 +296,16 @@ def _print(form: str, item: Item) -> None:
     changed = [item["configuration"]] if item["type"] == "update" and item["operation"] == "put" else []
     for resource in item.get("configurations", changed):
         print_row(resource, form, shown(resource))
+
+
+def _why_reset(asked: str, current: str) -> str:
+    """Why a position could not be resumed, as the gateway's current position shows."""
+    (asked_epoch, asked_revision), (epoch, revision) = parse_position(asked), parse_position(current)
+    if asked_epoch != epoch:
+        return "the gateway's data were replaced since that position"
+    if asked_revision > revision:
+        return "that position is ahead of the gateway's data"
+    return "the gateway's log does not go back to that position"
 
 
 def _advice(code: int) -> str:
