@@ -10,7 +10,7 @@ from hivewire.access import bootstrap
 from hivewire.services import Services
 from hivewire.settings import RELOADED, Settings, SettingsError, StartError, names
 from hivewire.telemetry import configure_logging, log
-from hivewire.transport.server import Server, check_tls
+from hivewire.transport.server import Server, check_tls, expiry_of
 
 SECRETS = frozenset({"jwt_secret", "jwt_key_derivation", "jwt_previous_secret", "jwt_previous_until"})
 """Settings from which the keys of tokens are made."""
@@ -30,23 +30,30 @@ class Reloader(Struct):
             fresh = self.load()
             different = {name for name in names() if getattr(fresh, name) != getattr(old, name)}
             reloaded = different & RELOADED
-            if (fresh.tls_certificate is None) != (old.tls_certificate is None):
+            tls = (fresh.tls_certificate is None) == (old.tls_certificate is None)
+            if tls:
+                check_tls(fresh)
+            else:
                 reloaded -= {"tls_certificate", "tls_key"}  # enabling or disabling TLS needs a restart
-            self._take(structs.replace(old, **{name: getattr(fresh, name) for name in reloaded}), different)
+            settings = structs.replace(old, **{name: getattr(fresh, name) for name in reloaded})
+            replaced = self._take(settings, different, tls=tls)
         except (SettingsError, StartError) as error:
             log.error("the settings were not reloaded", reason=str(error))
             return
-        log.info("reloaded", changed=sorted(reloaded))
+        if replaced:
+            expires = expiry_of(str(settings.tls_certificate))
+            log.info("reloaded", changed=sorted(reloaded | {"tls_certificate"}), expires=expires)
+        else:
+            log.info("reloaded", changed=sorted(reloaded))
         if left := sorted(different - reloaded):
             log.warning("settings have changed that need a restart", settings=left)
 
-    def _take(self, settings: Settings, different: set[str]) -> None:
-        """Apply the settings. Everything that can fail is done first."""
-        check_tls(settings)
+    def _take(self, settings: Settings, different: set[str], *, tls: bool) -> bool:
+        """Apply the settings, and say whether TLS files were replaced. Everything that can fail is done first."""
         tokens = self.services.tokens
         key = bootstrap.signing_key(settings, self.services.ledger)
         previous = bootstrap.previous_key(settings, self.services.ledger)
-        self.server.reload(settings)
+        replaced = self.server.reload(settings, tls=tls)
         self.services.settings = settings
         configure_logging(settings.log_format, settings.log_level)
         tokens.access_lifetime = settings.access_token_lifetime * 1_000
@@ -54,3 +61,4 @@ class Reloader(Struct):
         if different & SECRETS:
             tokens.use(key, previous)
             self.services.hub.recheck()
+        return replaced

@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from hivewire import settings
+from hivewire.ledger.retention import DAY
 from hivewire_protocol import times
 from tests.gate.wire import until
 from tests.running import PASSWORD, PATIENCE, RunningGateway, make_certificate
@@ -145,12 +146,32 @@ def test_a_certificate_is_replaced_while_connections_go_on(data: Path, certifica
             configured.reload(event="the settings were not reloaded")
             assert httpx.get(gateway.url + "/health/live", verify=old).status_code == 200
             files[1].write_bytes(replacement[1].read_bytes())
-            configured.reload()
+            told = configured.reload()
+            assert told["changed"] == ["tls_certificate"]
+            assert DAY < times.parse(told["expires"]) - time.time() * 1_000 <= 2 * DAY
+            again = configured.reload()
+            assert (again["changed"], "expires" in again) == ([], False)
             new = ssl.create_default_context(cafile=str(replacement[0]))
             assert httpx.get(gateway.url + "/health/live", verify=new).status_code == 200
             with pytest.raises(httpx.ConnectError):
                 httpx.get(gateway.url + "/health/live", verify=old)
             assert open_.get("/health/live").status_code == 200
+
+
+def test_tls_that_is_taken_away_needs_a_restart(data: Path, certificate: tuple[Path, Path]) -> None:
+    """Also when its files are gone: the gateway goes on with the certificate that it has."""
+    files = (data.with_name("chain.pem"), data.with_name("key.pem"))
+    for source, copy in zip(certificate, files, strict=True):
+        copy.write_bytes(source.read_bytes())
+    configured = Configured(data, f'tls_certificate = "{files[0]}"\ntls_key = "{files[1]}"')
+    with configured.gateway as gateway:
+        for file in files:
+            file.unlink()
+        assert configured.reload("name_length = 64")["changed"] == ["name_length"]
+        [left] = gateway.events("settings have changed that need a restart")
+        assert left["settings"] == ["tls_certificate", "tls_key"]
+        verify = ssl.create_default_context(cafile=str(certificate[0]))
+        assert httpx.get(gateway.url + "/health/live", verify=verify).status_code == 200
 
 
 def test_a_terminal_that_is_closed_ends_the_gateway(data: Path) -> None:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
+import re
 import resource
 import signal
 import socket
 import ssl
 from collections.abc import Callable, Mapping, Set
+from contextlib import suppress
+from datetime import datetime
 from functools import partial
+from pathlib import Path
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -23,6 +28,9 @@ from hivewire.transport.sockets import Sockets
 
 RECONNECTS = 100
 """Clients that may reconnect in a second after a stop, as long as `drain_spread` allows."""
+
+VALIDITY = re.compile(rb"\x30[\x1e-\x22](?:\x17\x0d\d{12}|\x18\x0f\d{14})Z(?:\x17\x0d|\x18\x0f)(\d{12,14})Z")
+"""In a certificate: a sequence of two times, each UTCTime or GeneralizedTime."""
 
 
 class Server(uvicorn.Server):
@@ -45,6 +53,7 @@ class Server(uvicorn.Server):
         self._admission = admission
         self._sockets = sockets
         self._streams = streams
+        self._loaded = tls_digest(settings)
         self.on_listening: Callable[[], None] = lambda: None
         config = uvicorn.Config(
             application,
@@ -70,11 +79,17 @@ class Server(uvicorn.Server):
         """Stop the timer of the sockets. `serve` has closed the port."""
         await self._sockets.close()
 
-    def reload(self, settings: Settings) -> None:
-        """Use other settings from now on, and the current TLS files, which have been checked."""
+    def reload(self, settings: Settings, *, tls: bool) -> bool:
+        """Use other settings from now on, and with `tls` the current TLS files, which have been checked.
+
+        Returns whether those files have changed.
+        """
         self._admission.settings = self._sockets.shared.settings = settings
-        if self.config.ssl is not None and settings.tls_certificate is not None:
-            self.config.ssl.load_cert_chain(settings.tls_certificate, settings.tls_key)
+        if not tls or self.config.ssl is None or settings.tls_certificate is None:
+            return False
+        before, self._loaded = self._loaded, tls_digest(settings)
+        self.config.ssl.load_cert_chain(settings.tls_certificate, settings.tls_key)
+        return before != self._loaded
 
     def gauges(self) -> Gauges:
         """Metrics of connections of all kinds."""
@@ -161,6 +176,33 @@ def check_tls(settings: Settings) -> None:
             f"cannot use tls_certificate {settings.tls_certificate} and tls_key {settings.tls_key}: they must be a"
             f" certificate and its key, in PEM" + (f" ({error.reason})" if error.reason else "")
         ) from None
+
+
+def tls_digest(settings: Settings) -> bytes | None:
+    """A digest of the TLS files, to see that they were replaced; None without TLS, or if they cannot be read."""
+    digest = hashlib.sha256()
+    try:
+        for file in (settings.tls_certificate, settings.tls_key):
+            digest.update(Path(file).read_bytes() if file is not None else b"")
+    except OSError:
+        return None
+    return digest.digest()
+
+
+def expiry_of(certificate: str) -> str | None:
+    """When the first certificate of a PEM file ends, as a time in UTC; None when that cannot be read.
+
+    Its `Validity` is two times in UTC, one after the other (RFC 5280, section 4.1.2.5).
+    """
+    with suppress(OSError, ValueError):
+        text = Path(certificate).read_text(encoding="latin-1")
+        first = text[text.index(ssl.PEM_HEADER) : text.index(ssl.PEM_FOOTER) + len(ssl.PEM_FOOTER)]
+        found = VALIDITY.search(ssl.PEM_cert_to_DER_cert(first))
+        if found is not None:
+            end = found[1].decode()
+            century = "" if len(end) == 14 else "20" if end < "50" else "19"
+            return datetime.strptime(century + end, "%Y%m%d%H%M%S").isoformat()
+    return None
 
 
 def raise_file_limit() -> None:
