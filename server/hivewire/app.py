@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import shlex
 from collections.abc import Callable
 from functools import partial
+from ipaddress import ip_address
 
 from hivewire import actions
 from hivewire.access import bootstrap
@@ -22,7 +24,7 @@ from hivewire.http.peer import caller_of
 from hivewire.http.routes import Context
 from hivewire.reload import Reloader
 from hivewire.services import wire
-from hivewire.settings import Settings, StartError
+from hivewire.settings import Effective, Settings, StartError, exposed_file
 from hivewire.store import open_store
 from hivewire.telemetry import Telemetry, configure_logging, log
 from hivewire.transport import server as port
@@ -36,14 +38,18 @@ Load = Callable[[], Settings]
 """Loads the settings again from the sources of the start."""
 
 
-def run(settings: Settings, load: Load, show: Callable[[Started], None], *, accept_loss: bool = False) -> None:
+def run(effective: Effective, load: Load, show: Callable[[Started], None], *, accept_loss: bool = False) -> None:
     """Serve until SIGTERM or SIGINT, then stop cleanly. SIGHUP loads the settings again. Raises StartError.
 
     `show` prints the welcome. `accept_loss` serves a data file even if its last changes are known to be missing.
     """
     import uvloop  # here, so that importing this module needs no event loop of a certain kind
 
+    settings = effective.settings
     configure_logging(settings.log_format, settings.log_level)
+    if (file := exposed_file(effective)) is not None:
+        remedy = f"chmod 600 {shlex.quote(str(file))}"
+        log.warning("other users can read the settings file, which holds secrets", file=str(file), remedy=remedy)
     port.raise_file_limit()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
@@ -59,6 +65,8 @@ async def serve(settings: Settings, load: Load, show: Callable[[Started], None],
         check(settings)
         sock = port.bind(settings.host, settings.port)
         stack.callback(sock.close)
+        if settings.tls_certificate is None and ip_address(sock.getsockname()[0]).is_unspecified:
+            log.warning("plain HTTP on all interfaces: passwords and tokens can be read on the way", host=settings.host)
         store = await open_store(settings, stack, accept_loss=accept_loss)
         await bootstrap.write_secret(settings, store.ledger)
         key = bootstrap.signing_key(settings, store.ledger)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import stat
 import tomllib
 from collections.abc import Mapping
 from ipaddress import ip_address
@@ -322,6 +323,16 @@ def sentence(name: str) -> str:
 def is_secret(name: str) -> bool:
     """Whether the value is never shown and cannot be given as a flag, where every process could read it."""
     return _is_marked(name, "secret")
+
+
+def exposed_file(effective: Effective) -> Path | None:
+    """The settings file, if it holds secrets and other users of the machine can read it."""
+    elsewhere = ("default", *(ENVIRONMENT + name.upper() for name in names()))
+    files = {effective.sources[name] for name in names() if is_secret(name)}.difference(elsewhere)
+    for file in map(Path, files):  # one at most
+        if file.exists() and file.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH):
+            return file
+    return None
 
 
 def _is_marked(name: str, mark: str) -> bool:

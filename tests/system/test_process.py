@@ -477,6 +477,33 @@ def test_a_data_file_that_others_can_open_causes_a_warning(data: Path, mode: int
             assert (warning["mode"], warning["remedy"]) == (f"{mode:04o}", f"chmod 600 {data}")
 
 
+@pytest.mark.parametrize(
+    ("secret", "mode", "warned"),
+    [(False, 0o644, False), (True, 0o644, True), (True, 0o640, True), (True, 0o600, False)],
+)
+def test_a_settings_file_with_secrets_that_others_can_read_causes_a_warning(
+    data: Path, secret: bool, mode: int, warned: bool
+) -> None:
+    """The start names the remedy; without a secret in the file there is nothing to hide."""
+    file = data.with_name("settings.toml")
+    file.write_text('api_key = "a key of the settings file"' if secret else "name_length = 64")
+    file.chmod(mode)
+    with RunningGateway(data, env={"HIVEWIRE_CONFIG": str(file)}) as gateway:
+        found = gateway.events("other users can read the settings file, which holds secrets")
+        assert [line["remedy"] for line in found] == [f"chmod 600 {file}"] * warned
+
+
+def test_plain_http_on_all_interfaces_causes_a_warning(data: Path, certificate: tuple[Path, Path]) -> None:
+    """Once, at the start, and not with TLS. The command to log in names an address that a client can use."""
+    event = "plain HTTP on all interfaces: passwords and tokens can be read on the way"
+    with RunningGateway(data, "--host=0.0.0.0") as gateway:
+        assert [line["level"] for line in gateway.events(event)] == ["warning"]
+        assert f"login --url http://127.0.0.1:{gateway.port} " in welcome(gateway)
+    tls = (f"--tls-certificate={certificate[0]}", f"--tls-key={certificate[1]}")
+    with RunningGateway(data, "--host=0.0.0.0", *tls) as gateway:
+        assert not gateway.events(event)
+
+
 async def ask_over_tls(url: str, trust: ssl.SSLContext, headers: dict[str, str], **request: str) -> Any:
     """The answer to one request. In one thread: the blocking client reads in another one, and on some versions of
     Python a TLS connection that two threads use at a time hangs now and then."""

@@ -135,7 +135,7 @@ def serve(config: Path | None, check: bool, accept_loss: bool, form: str | None,
             app.check(effective.settings)
             show(_rows(effective), form or "table", COLUMNS, "value")
         else:
-            app.run(effective.settings, partial(_load, flags, config), _welcome, accept_loss=accept_loss)
+            app.run(effective, partial(_load, flags, config), _welcome, accept_loss=accept_loss)
     except StartError as error:
         raise click.ClickException(str(error)) from None
 
@@ -162,6 +162,11 @@ COLUMNS: Columns = {
 }
 
 
+def _usable(url: str) -> str:
+    """The URL for a client on this machine, where the gateway listens on all interfaces."""
+    return url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
+
+
 def _welcome(started: Any) -> None:
     """Print the addresses, the first commands to try, and the generated password, which is shown only here."""
     command = Path(sys.argv[0]).absolute()
@@ -184,7 +189,8 @@ def _welcome(started: Any) -> None:
     lines += [
         "",
         "Try it in another terminal:",
-        f"  {hivewire} login --url {started.url}" + (f" --login {started.login}" if started.login is not None else ""),
+        f"  {hivewire} login --url {_usable(started.url)}"
+        + (f" --login {started.login}" if started.login is not None else ""),
         f"  {hivewire} put limits.max 42",
         f"  {hivewire} get limits.max",
         "",
