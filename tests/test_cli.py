@@ -864,7 +864,9 @@ def test_a_tenants_document_is_read_changed_and_written(logged_in: Run, tmp_path
     assert len(logged_in("tenant", "history", "cliDoc", "--max", "1").out.splitlines()) == 1
     file.write_text("{")
     assert "not JSON" in logged_in("tenant", "put", "cliDoc", str(file)).err
-    assert logged_in("tenant", "put", "cliDoc", str(tmp_path / "none")).err.startswith("hivewire: error: cannot read")
+    for verb in ("put", "check", "diff"):
+        missing = logged_in("tenant", verb, "cliDoc", str(tmp_path / "none"))
+        assert (missing.code, missing.err.startswith("hivewire: error: cannot read")) == (2, True)
 
 
 def test_a_tenants_document_is_checked(logged_in: Run, tmp_path: Path) -> None:
@@ -878,15 +880,17 @@ def test_a_tenants_document_is_checked(logged_in: Run, tmp_path: Path) -> None:
     lines = saved.err.splitlines()
     assert lines[:2] == ["hivewire: 12 warnings", "  304  roles[0].URI is missing"]
     assert (len(lines), lines[-1]) == (12, "  and 2 more; hivewire tenant check lists them")
-    checked = logged_in("tenant", "check", str(file), "cliCheck")
+    checked = logged_in("tenant", "check", "cliCheck", str(file))
     assert (checked.code, checked.err) == (0, "")
     assert checked.out.splitlines() == [f"warning  304  roles[{number}].URI is missing" for number in range(12)]
     file.write_text(json.dumps(document | {"label": 1, "roles": []}))
-    wrong = logged_in("tenant", "check", str(file), "cliCheck")
+    wrong = logged_in("tenant", "check", "cliCheck", str(file))
     assert (wrong.code, wrong.out) == (1, "error  304  label is not a string\n")
     assert wrong.err == "hivewire: error: 1 error: cliCheck would not be saved\n"
     file.write_text(json.dumps(document | {"roles": []}))
-    assert logged_in("tenant", "check", str(file), "cliCheck") == (0, f"{file} has no errors and no warnings\n", "")
+    assert logged_in("tenant", "check", "cliCheck", str(file)) == (0, f"{file} has no errors and no warnings\n", "")
+    former = logged_in("tenant", "check", str(file), "cliCheck")
+    assert former == (0, f"{file} has no errors and no warnings\n", "")
 
 
 def test_tenants_and_clients_are_managed_on_a_running_gateway(logged_in: Run, shared_gateway: RunningGateway) -> None:

@@ -94,7 +94,7 @@ def test_what_was_done_is_an_object(logged_in: Run, tmp_path: Path) -> None:
     assert "label: Shop\n" in logged_in("tenant", "get", "outShop", "-o", "yaml").out
     file.write_text(DOCUMENT[:-1] + ',"roles":[{"uri":"configuration/roles/A"}],"rolls":[]}')
     assert ask("tenant diff", "outShop", str(file))["added"] == ["configuration/roles/A"]
-    assert ask("tenant check", str(file), "outShop")["severity"] == "Warning"
+    assert ask("tenant check", "outShop", str(file))["severity"] == "Warning"
     assert ask("tenant history", "outShop")["label"] == "Shop"
     assert ask("client delete", "out.sync") == {"clientId": "out.sync"}
     assert ask("tenant delete", "outShop") == {"tenantId": "outShop"}

@@ -40,6 +40,9 @@ CLOCKLESS = IN_A_HURRY.replace("main()", "watch._seconds_left = lambda token: 0;
 """The same, and it does not know how long a token is good, as with a clock that is wrong."""
 
 
+RESUME = re.compile(r"hivewire: to resume from here: --since \S+\n\n")
+
+
 class Watching:
     """The command, running into a pipe."""
 
@@ -150,7 +153,7 @@ def test_pushes_go_into_a_pipe_as_json(watching: Any, shared_gateway: RunningGat
         gone = running.item()
         assert (gone["operation"], gone["configuration"]["value"]) == ("delete", None)
         assert running.interrupt() == 130
-        assert running.notes().strip() == ""
+        assert RESUME.fullmatch(running.notes())
 
 
 def test_a_transaction_is_shown_whole(watching: Any, shared_gateway: RunningGateway, talk: Talk) -> None:
@@ -349,7 +352,7 @@ def test_it_outlives_the_gateway(watching: Any, data: Path, number: int) -> None
                 talk("configuration/put", name="w", value="4")
                 assert running.value() == "w=4"
                 assert running.interrupt() == 130
-                assert running.notes().strip() == ""
+                assert RESUME.fullmatch(running.notes())
 
 
 def update(revision: int, name: str, **members: Any) -> dict[str, Any]:
@@ -536,7 +539,7 @@ def test_a_login_is_renewed_without_a_gap(watching: Any, data: Path, tmp_path: P
                 assert kept is not None
                 used.add(kept.access_token)
             assert running.interrupt() == 130
-            assert running.notes().strip() == ""
+            assert RESUME.fullmatch(running.notes())
 
 
 def test_a_token_that_expires_before_the_subscription_is_renewed(

@@ -124,7 +124,7 @@ def transact(file: BinaryIO, form: str | None, url: str | None, given_token: str
     try:
         given = read_json(file.read(), label(file))
     except OSError as error:
-        raise click.ClickException(f"cannot read {label(file)}: {error.strerror}") from None
+        raise BadInput(f"cannot read {label(file)}: {error.strerror}") from None
     members = given if isinstance(given, dict) else {"changes": given}
     if not isinstance(members.get("changes"), list) or len(members) != 1:
         raise BadInput(f'{label(file)} is not a list of changes, nor an object with only a list "changes"')

@@ -137,19 +137,21 @@ def put(name: str, file: Path, overwrite: bool, form: str | None, url: str | Non
 @click.command(
     epilog="""\b
 Examples:
-  hivewire tenant check shop.json shop
+  hivewire tenant check shop shop.json
 
 \b
 A line for each finding: error or warning, its code, its place and what is wrong.
 Exits with 1 when there are errors: `put` would be refused."""
 )
-@file_argument
 @click.argument("name")
+@file_argument
 @output_option
 @url_option
 @token_option
-def check(file: Path, name: str, form: str | None, url: str | None, given_token: str | None) -> None:
+def check(name: str, file: Path, form: str | None, url: str | None, given_token: str | None) -> None:
     """Print what is wrong with FILE as the configuration of the tenant NAME, without saving it."""
+    if not file.exists() and Path(name).is_file():  # the former order: FILE NAME
+        name, file = str(file), Path(name)
     data, _ = _read(file)
     found = _findings(tenant_api(name, url, given_token), data)
     for row in found:
@@ -268,12 +270,12 @@ COLUMNS: Columns = {
 
 
 def _read(file: Path) -> tuple[bytes, Document]:
-    """The bytes of a file and the document in them. Raises ClickException, or BadInput for what is no document."""
+    """The bytes of a file and the document in them. Raises BadInput."""
     try:
         data = file.read_bytes()
         return data, at_once(parse(data))
     except OSError as error:
-        raise click.ClickException(f"cannot read {file}: {error.strerror}") from None
+        raise BadInput(f"cannot read {file}: {error.strerror}") from None
     except TenantError as error:
         words = on_one_line(str(error)).removeprefix("The request body ")  # here it is a file
         raise BadInput(f"{file} {words}" if words.startswith("is ") else f"{file}: {words}") from None

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from hivewire.cli.configuration import description_option, pages, patterns_argument, shown, why
-from hivewire.cli.errors import RefusedByGateway, RemoteError, Unreachable
+from hivewire.cli.errors import BadInput, RefusedByGateway, RemoteError, Unreachable
 from hivewire.cli.export_format import ImportEntry, label, parse, render
 from hivewire.cli.gateway import reach, token_option, url_option
 from hivewire.cli.output import (
@@ -168,7 +168,7 @@ def import_(
     try:
         entries = parse(file.read(), label(file))
     except OSError as error:
-        raise click.ClickException(f"cannot read {label(file)}: {error.strerror}") from None
+        raise BadInput(f"cannot read {label(file)}: {error.strerror}") from None
     with reach(url, given_token) as remote:
         with _progress("comparing") as report:
             changes = _differences(entries, _there(remote, entries, report))

@@ -117,9 +117,12 @@ def watch(
     watcher = Watcher(access, wanted, since, show)
     try:
         watcher.run()
-    finally:
-        if watcher.position is not None and sys.stderr.isatty():
-            click.echo(f"\nhivewire: to resume from here: --since {watcher.position}", err=True)
+    except BaseException as reason:
+        stopped = isinstance(reason, KeyboardInterrupt)  # others end a pipe in silence, as `| head` does
+        if watcher.position is not None and (stopped or sys.stderr.isatty()):
+            newline = "\n" if sys.stderr.isatty() else ""  # behind the ^C
+            click.echo(f"{newline}hivewire: to resume from here: --since {watcher.position}", err=True)
+        raise
 
 
 class Watcher:
