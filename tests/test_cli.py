@@ -213,7 +213,7 @@ def _with(monkeypatch: pytest.MonkeyPatch, name: str, value: str, run: Run, *arg
         (["put", "x", "1", "--file", "pyproject.toml"], "give either VALUE or --file"),
         (["put", "x", "--file", "/no/such/file"], "No such file"),
         (["put", "x", "1", "--expect", "-1"], "--expect"),
-        (["put", "x", "1", "--expect", "one"], "--expect"),
+        (["put", "x", "1", "--expect", "one"], "'one' is not a valid whole number"),
         (["put", "x", "-5"], "goes behind --, as in: hivewire put name -- -5"),
         (["list", "--take", "-1"], "--take"),
         (["token"], "Missing option '--action'"),

@@ -10,6 +10,7 @@ import click
 import msgspec
 
 from hivewire.cli.gateway import with_gateway
+from hivewire.cli.help import WholeNumber
 from hivewire.cli.identity import moment
 from hivewire.cli.output import Columns, Row, local, output_option, show
 from hivewire_protocol import times
@@ -41,7 +42,7 @@ On a terminal it prints a table, into a pipe one JSON object per line."""
 @click.option("--about", "subject", metavar="NAME", help="Only rows about this user, client or tenant.")
 @click.option("--since", metavar="TIME", help="Only rows since then: 30m, 12h or 7d ago, or a time (UTC).")
 @click.option(
-    "--take", type=click.IntRange(min=1), metavar="N", default=50, show_default=True, help="At most this many rows."
+    "--take", type=WholeNumber(min=1), metavar="N", default=50, show_default=True, help="At most this many rows."
 )
 @output_option
 @with_gateway

@@ -15,6 +15,7 @@ import click
 from hivewire.cli import contents
 from hivewire.cli.errors import RefusedByGateway, RemoteError
 from hivewire.cli.gateway import complete_names, reach, token_option, url_option, with_gateway
+from hivewire.cli.help import WholeNumber
 from hivewire.cli.output import (
     Columns,
     lines,
@@ -37,13 +38,13 @@ name_argument = click.argument("name", shell_complete=complete_names)
 patterns_argument = click.argument("patterns", nargs=-1, metavar="[PATTERN]...", shell_complete=complete_names)
 expect_option = click.option(
     "--expect",
-    type=click.IntRange(min=0),
+    type=WholeNumber(min=0),
     metavar="VERSION",
     help="Only if this is the current version; 0: only if it does not exist.",
 )
 expect_revision_option = click.option(
     "--expect-revision",
-    type=click.IntRange(min=0),
+    type=WholeNumber(min=0),
     metavar="REVISION",
     help="Only if its last change has this revision.",
 )
@@ -156,7 +157,7 @@ Examples:
 @patterns_argument
 @output_option
 @click.option("--after", help="Start after this name.")
-@click.option("--take", type=click.IntRange(min=0), metavar="N", help="At most this many; default all.")
+@click.option("--take", type=WholeNumber(min=0), metavar="N", help="At most this many; default all.")
 @with_gateway
 def list_(remote: Remote, patterns: tuple[str, ...], form: str | None, after: str | None, take: int | None) -> None:
     """List configurations by name: all that you may see, or those that match a PATTERN (a name, or a prefix*).

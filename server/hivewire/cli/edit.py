@@ -16,6 +16,7 @@ from hivewire.cli.configuration import description_option, explain_refusal, name
 from hivewire.cli.errors import BadInput, RefusedByGateway, RemoteError, Unreachable
 from hivewire.cli.export_format import label, read_json
 from hivewire.cli.gateway import reach, token_option, url_option, with_gateway
+from hivewire.cli.help import WholeNumber
 from hivewire.cli.output import in_words, output_option, print_result, printable
 from hivewire_protocol.nouns.configuration import TEXT, is_json
 
@@ -75,7 +76,7 @@ Examples:
   hivewire diff limits --file limits.json"""
 )
 @name_argument
-@click.argument("versions", nargs=-1, type=click.IntRange(min=1), metavar="[VERSION [VERSION]]")
+@click.argument("versions", nargs=-1, type=WholeNumber(min=1), metavar="[VERSION [VERSION]]")
 @click.option("--file", type=click.File("rb"), help="Compare the current content with this file instead.")
 @output_option
 @with_gateway

@@ -29,3 +29,9 @@ class Group(click.Group):
             formatter.write_dl(
                 [(name, brief(command.get_short_help_str(1_000), width)) for name, command in self.commands.items()]
             )
+
+
+class WholeNumber(click.IntRange):
+    """A number of an option or argument. Errors call it what people do."""
+
+    name = "whole number"

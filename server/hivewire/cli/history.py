@@ -17,6 +17,7 @@ from hivewire.cli.configuration import (
     write,
 )
 from hivewire.cli.gateway import with_gateway
+from hivewire.cli.help import WholeNumber
 from hivewire.cli.output import Columns, local, output_option, show
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ On a terminal it prints a table, into a pipe one JSON object per line."""
 )
 @name_argument
 @click.option(
-    "--take", type=click.IntRange(min=1), metavar="N", default=20, show_default=True, help="At most this many changes."
+    "--take", type=WholeNumber(min=1), metavar="N", default=20, show_default=True, help="At most this many changes."
 )
 @output_option
 @with_gateway
@@ -64,10 +65,10 @@ Examples:
   hivewire rollback limits.max --revision 1042      (also of a deleted name)"""
 )
 @name_argument
-@click.argument("version", type=click.IntRange(min=1), required=False)
+@click.argument("version", type=WholeNumber(min=1), required=False)
 @click.option(
     "--revision",
-    type=click.IntRange(min=1),
+    type=WholeNumber(min=1),
     metavar="REVISION",
     help="Go back to the change with this revision instead.",
 )

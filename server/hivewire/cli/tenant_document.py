@@ -13,6 +13,7 @@ import msgspec
 from hivewire.cli import plain
 from hivewire.cli.errors import BadInput, RefusedByGateway, Unreachable
 from hivewire.cli.gateway import find_access, token_option, url_option
+from hivewire.cli.help import WholeNumber
 from hivewire.cli.output import (
     Columns,
     Row,
@@ -241,9 +242,7 @@ Examples:
   hivewire tenant history shop | jq -r .updatedBy"""
 )
 @click.argument("name")
-@click.option(
-    "--max", "most", type=click.IntRange(0, 1_000), metavar="N", default=10, show_default=True, help="Versions."
-)
+@click.option("--max", "most", type=WholeNumber(0, 1_000), metavar="N", default=10, show_default=True, help="Versions.")
 @output_option
 @url_option
 @token_option
