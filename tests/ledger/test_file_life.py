@@ -9,6 +9,7 @@ import asyncio
 import os
 import re
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -675,6 +676,63 @@ async def test_a_full_disk_leaves_the_old_file_in_place(data: Path, tmp_path: Pa
         assert found.stderr.startswith("hivewire: error: cannot ")
         assert contents(tmp_path) == before
     assert len((await written(data)).names) == 20
+
+
+async def test_a_file_that_a_killed_vacuum_left_half_written_is_named(data: Path, tmp_path: Path) -> None:
+    """Commands that only read cannot roll it back. They say what can, name no file of their own, and leave none."""
+    await written(data, a="1")
+    half = tmp_path / "half written.db"
+    with closing(sqlite3.connect(data, isolation_level=None)) as writer:
+        writer.execute("PRAGMA cache_size = 1")  # so that pages are written before the commit, over the first ones too
+        writer.execute("BEGIN")
+        writer.execute("CREATE TABLE large AS SELECT randomblob(100000) AS content")
+        writer.execute("CREATE TABLE larger AS SELECT * FROM large")
+        for suffix in ("", "-journal"):
+            shutil.copy(f"{data}{suffix}", f"{half}{suffix}")
+        writer.execute("ROLLBACK")
+    before = contents(tmp_path)
+    expected = re.escape(
+        f"a vacuum or a start that was killed has left {half} half written;"
+        f" start the gateway once, or: hivewire vacuum --data '{half}'"
+    )
+    for command in (
+        lambda: backup(half, tmp_path / "new.db"),
+        lambda: restore(half, tmp_path / "new.db"),
+        lambda: dump(half, lambda line: None),
+    ):
+        with pytest.raises(JournalError, match=f"^{expected}$"):
+            command()
+    left = contents(tmp_path)
+    assert left == before
+    vacuum(half)
+    backup(half, tmp_path / "new.db")
+    assert (await written(half)).names == {"a": "1"}
+
+
+KILLED_BY_LIMIT = """
+    import resource, signal, sys
+    from hivewire import cli
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, resource.RLIM_INFINITY))
+    signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+    sys.argv = ["hivewire", *sys.argv[1:]]
+    cli.main()
+    """
+
+
+async def test_a_killed_dump_leaves_no_half_file(data: Path, tmp_path: Path) -> None:
+    """The file of a dump appears complete or not at all, so the same command can be given again."""
+    await written(data, a="\1" * 100_000)  # in JSON six times as long
+    lines = tmp_path / "ledger.jsonl"
+    arguments = ["dump", str(lines), "--data", str(data)]
+    code = textwrap.dedent(KILLED_BY_LIMIT)
+    found = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, timeout=PATIENCE)
+    assert found.returncode == -signal.SIGXFSZ
+    assert not lines.exists()
+    again = subprocess.run([sys.executable, "-m", "hivewire", *arguments], capture_output=True, timeout=PATIENCE)
+    assert (again.returncode, again.stderr) == (0, b"")
+    assert lines.read_bytes().endswith(b'{"line":"end","changes":1}\n')
+    assert not [path for path in tmp_path.iterdir() if "unfinished" in path.name]
 
 
 # Migrations.

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -37,34 +34,19 @@ def dump(file: Path, data: str | None, config: Path | None, form: str | None) ->
     and the signing secret. Its format is the same in all versions. The gateway may be running.
     """
     source = data_file(data, config)
-    with working("dumping"), _output(file) as output:
-        count = dumps.dump(source, output.write)
+    piped = str(file) == "-"
+    with working("dumping"):
+        if piped:
+            count = dumps.dump(source, sys.stdout.buffer.write)
+            sys.stdout.buffer.flush()
+        else:
+            count = dumps.dump_file(source, file)
     words = f"{source} is dumped: {count:,} changes"
-    if str(file) == "-":
+    if piped:
         click.echo(words, err=True)
     else:
         row = {"path": str(file), "data": str(source), "changes": count, "bytes": file.stat().st_size}
         print_result(row, form, words, str(file))
-
-
-@contextmanager
-def _output(file: Path) -> Iterator[BinaryIO]:
-    if str(file) == "-":
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
-        return
-    if file.exists():
-        raise click.ClickException(f"{file} exists already; a dump never overwrites a file")
-    try:
-        with os.fdopen(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as output:
-            yield output
-            output.flush()
-            os.fsync(output.fileno())
-    except BaseException as error:
-        file.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise click.ClickException(f"cannot write {file}: {error.strerror}") from None
-        raise
 
 
 @click.command(

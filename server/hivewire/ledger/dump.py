@@ -11,19 +11,20 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 from typing import Annotated, TypeAlias
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
-from hivewire.ledger.backup import backup, explain_errors, locked, note_placed
+from hivewire.ledger.backup import explain_errors, locked, note_placed
 from hivewire.ledger.engines.sqlite.audit import COLUMNS as AUDIT_COLUMNS
 from hivewire.ledger.engines.sqlite.audit import TABLE as AUDIT_TABLE
-from hivewire.ledger.engines.sqlite.copy import new_file
+from hivewire.ledger.engines.sqlite.copy import copy, new_file
 from hivewire.ledger.engines.sqlite.file import (
     ROOM,
     SCHEMA_VERSION,
+    check,
     creation_script,
     location,
     new_name,
@@ -111,10 +112,14 @@ def dump(source: Path, write: Callable[[bytes], object]) -> int:
     if not source.exists():
         raise JournalError(f"there is no data file at {source}; give its path with --data")
     with explain_errors(f"cannot dump {source}"):
-        version = require_whole(source).version
-        if version != SCHEMA_VERSION:
-            raise JournalError(f"{source} has schema version {version}; start the gateway once, which migrates it")
-        connection = _open_copy(source)
+        header = require_whole(source)
+        if header.version != SCHEMA_VERSION:
+            raise JournalError(
+                f"{source} has schema version {header.version}; start the gateway once, which migrates it"
+            )
+        if not header.open:
+            check(source)
+    connection = _open_copy(source)
     count = 0
     with closing(connection):
         for line in _lines(connection, source):
@@ -124,14 +129,31 @@ def dump(source: Path, write: Callable[[bytes], object]) -> int:
     return count
 
 
+def dump_file(source: Path, target: Path) -> int:
+    """Dump the ledger at `source` into the new file `target`. Returns the number of changes.
+
+    The file appears complete, readable by its owner only, or not at all. Raises JournalError, with a sentence for the
+    operator.
+    """
+    exists = f"{target} exists already; a dump never overwrites a file"
+    if target.exists():
+        raise JournalError(exists)
+    try:
+        with explain_errors(f"cannot write {target}"), new_file(target) as unfinished, unfinished.open("wb") as output:
+            return dump(source, output.write)
+    except FileExistsError:
+        raise JournalError(exists) from None
+
+
 def _open_copy(source: Path) -> sqlite3.Connection:
     """A copy to read for as long as it takes: a reader of the file itself would keep its WAL from being written back.
 
     The copy is deleted while it is open, so nothing is left of it when this process is killed.
     """
-    with TemporaryDirectory(prefix="hivewire-") as folder:
+    told = f"cannot dump {source} through a copy in {gettempdir()}"
+    with explain_errors(told), TemporaryDirectory(prefix="hivewire-") as folder:
         place = Path(folder) / "copy.db"
-        backup(source, place)
+        copy(source, place)
         return sqlite3.connect(location(place, "ro"), uri=True, isolation_level=None)
 
 

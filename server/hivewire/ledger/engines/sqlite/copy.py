@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import shlex
 import signal
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -40,10 +41,16 @@ def copy(source: Path, target: Path, progress: Progress = silent) -> None:
     """Copy the file at `source` as it is when this ends into the new file `target`, with a new epoch and a new run.
 
     The copy is closed, and may have an older schema. Raises FileExistsError, OSError, sqlite3.Error, and JournalError
-    for a damaged copy.
+    for a damaged copy, or a source that a killed command has left half written.
     """
-    with new_file(target) as unfinished:
-        _copy(source, unfinished, progress)
+    try:
+        with new_file(target) as unfinished:
+            _copy(source, unfinished, progress)
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode != sqlite3.SQLITE_READONLY_ROLLBACK:
+            raise
+        remedy = f"start the gateway once, or: hivewire vacuum --data {shlex.quote(str(source))}"
+        raise JournalError(f"a vacuum or a start that was killed has left {source} half written; {remedy}") from None
 
 
 @contextmanager
