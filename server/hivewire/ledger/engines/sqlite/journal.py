@@ -28,7 +28,7 @@ from hivewire.ledger.engines.sqlite import audit
 from hivewire.ledger.engines.sqlite.file import ROOM, beside, location
 from hivewire.ledger.engines.sqlite.file_lock import FileLock, LockNote
 from hivewire.ledger.engines.sqlite.rows import SELECTED, change_of, insertion, round_up
-from hivewire.ledger.engines.sqlite.start import begin, report, require_ledger, require_readable
+from hivewire.ledger.engines.sqlite.start import begin, report, require_ledger, require_readable, warn_of_readers
 from hivewire.ledger.journal import AUDITED, BATCH_BYTES, NO_HISTORY, SINCE_BYTES, Entry, Take, audit_row
 from hivewire.ledger.records import AuditFilter, AuditRow, Change, JournalError, NotDurable, Outline
 
@@ -132,6 +132,8 @@ class SqliteJournal:
             else:
                 note = await asyncio.to_thread(begin, self.path, self._lock, accept_loss=self._accept_loss)
                 await self._connect_writers(note)
+            if not self._existing:
+                warn_of_readers(self.path)
             self._readers = await self._connect()
             await self._readers.execute("PRAGMA query_only = ON")
             rows = list(await self._reading.execute_fetchall("SELECT value FROM meta WHERE name = 'epoch'"))

@@ -53,14 +53,16 @@ def require_ledger(path: Path) -> None:
 
 
 def report(path: Path) -> None:
-    """Log that a large file is being loaded, and warn of one that others can open, perhaps a copied one.
+    """Log that a large file is being loaded."""
+    size = path.stat().st_size
+    if size > LARGE_FILE:
+        log.info("loading", data=str(path), bytes=size)
 
-    The mode is not changed, because it may be intended.
-    """
+
+def warn_of_readers(path: Path) -> None:
+    """Warn of a ledger that others can open, perhaps a copied one. The mode is not changed: it may be intended."""
     found = path.stat()
-    if found.st_size > LARGE_FILE:
-        log.info("loading", data=str(path), bytes=found.st_size)
-    if found.st_size and found.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+    if found.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
         mode, remedy = f"{stat.S_IMODE(found.st_mode):04o}", f"chmod 600 {shlex.quote(str(path))}"
         log.warning("other users can open the data file, which holds secrets", mode=mode, remedy=remedy)
 
