@@ -116,7 +116,7 @@ def test_a_wrong_token_counts_like_none(slow: RunningGateway) -> None:
 def test_requests_on_a_socket_count_until_it_logs_in(slow: RunningGateway, token: str) -> None:
     """Those of a pipeline beyond the rate are answered 429 one by one, in order, and then it goes on."""
     headers, body = refused(slow, upgrade(), "127.0.0.3")
-    assert (headers["retry-after"], json.loads(body)) == ("1", {"error": 429, "message": WORDS})
+    assert (headers["retry-after"], json.loads(body)) == ("1", {"error": 429, "message": WORDS, "retryAfter": 1})
 
     def handshake() -> Wire | None:
         wire = Wire(slow, source="127.0.0.4")
