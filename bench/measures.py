@@ -338,7 +338,7 @@ def documents(folder: Path, rounds: int, seconds: float, say: Callable[[str], No
     with servers.gateway(folder / "documents.db") as server:
         token = log_in(server)
         send(server, "POST", "/api/rest/tenant", {"tenantId": "bench"}, token)
-        send(server, "PUT", "/api/rest/configuration/bench.1.1", {"value": "v" * 20}, token)
+        fill_names(server, token)
 
         def measure(name: str, work: str, target: Server = server, **options: object) -> dict[str, float]:
             if target is server:
