@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 import warnings
+from contextlib import suppress
 from importlib import import_module
 from multiprocessing.connection import Connection
 from subprocess import TimeoutExpired
@@ -58,7 +59,8 @@ class Forked:
     def send_signal(self, number: int) -> None:
         """Nothing happens when it has ended."""
         if self.poll() is None:
-            os.kill(self.pid, number)
+            with suppress(ProcessLookupError):  # it has just ended, and the server of forks knows that first
+                os.kill(self.pid, number)
 
     def kill(self) -> None:
         """Kill it with SIGKILL."""
