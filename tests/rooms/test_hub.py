@@ -997,9 +997,13 @@ async def test_a_huge_transaction_does_not_hold_up_the_others(world: World, monk
         assert shown(peer.frames)[1:] == [(name, 1, revision) for name in "abcd"]
 
 
-async def test_those_who_come_back_together_read_the_log_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever missed the same gets it from memory once somebody has read it; nobody looks at other people's changes
-    behind that. Each gets what it missed, and what comes then."""
+@pytest.mark.parametrize(("portion", "reads"), [(catchup.PORTION, 1), (3, 11)])
+async def test_those_who_come_back_together_read_the_log_once(
+    world: World, monkeypatch: pytest.MonkeyPatch, portion: int, reads: int
+) -> None:
+    """Whoever missed the same gets it from memory once somebody has read it, in however many portions; nobody looks at
+    other people's changes behind that. Each gets what it missed, and what comes then."""
+    monkeypatch.setattr(catchup, "PORTION", portion)
     start = await world.put("a")
     missed = [await world.put("a"), await world.put("a")]
     for _ in range(30):
@@ -1012,7 +1016,7 @@ async def test_those_who_come_back_together_read_the_log_once(world: World, monk
     for peer in peers:
         peer.subscribe(names=["a"], since=world.position(start))
     await world.quiet()
-    assert world.journal.reads == 1
+    assert world.journal.reads == reads
     assert len(looked_at) < 10 * 10
     last = await world.put("a")
     for peer in peers:

@@ -179,7 +179,11 @@ class CatchUp:
             return await sub.channel.tail.source.since(offset, take=take)
 
     async def _read_on(self, sub: Subscription, generation: int) -> None:
-        """Deliver the next portion of the log, unless somebody has brought it into memory meanwhile."""
+        """Deliver the next portion of the log, unless somebody has brought it into memory meanwhile.
+
+        If what is in memory begins soon after, everything up to there is read at once, so that it can be kept. Else all
+        who wait for the same portion would read it, before anybody reads the next one.
+        """
         tail, offset = sub.channel.tail, sub.offset
         try:
             async with self._log:
@@ -188,7 +192,10 @@ class CatchUp:
                     return
                 # Taken before reading: if nothing was found, what comes during the read must not be skipped.
                 tip = tail.source.tip
-                events = await tail.source.since(offset, take=PORTION)
+                events = more = await tail.source.since(offset, take=PORTION)
+                while more and events[-1].offset < tail.since and tail.is_near(offset, events):
+                    more = await tail.source.since(events[-1].offset, take=PORTION)
+                    events = [*events, *more]
         except NotCovered:
             if sub.generation == generation:
                 self._start_over(sub)

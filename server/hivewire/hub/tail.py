@@ -50,15 +50,18 @@ class Tail(Generic[_S]):
         So of the thousands that come back after a restart only the first ones read from the disk.
         """
         earlier = [event for event in events if event.offset <= self.since]
-        size = sum([event.size for event in earlier])
-        if (
-            offset < self.since <= (events[-1].offset if events else 0)
-            and len(self._events) + len(earlier) <= RECENT_EVENTS
-            and self._bytes + size <= RECENT_BYTES
-        ):
+        if offset < self.since <= (events[-1].offset if events else 0) and self._has_room(earlier):
             self._events[:0] = earlier
-            self._bytes += size
+            self._bytes += sum([event.size for event in earlier])
             self.since = offset
+
+    def is_near(self, offset: int, events: list[Event]) -> bool:
+        """Whether everything after an offset can be kept too, of which these events are the beginning."""
+        return self.since - offset <= RECENT_EVENTS - len(self._events) and self._has_room(events)
+
+    def _has_room(self, events: list[Event]) -> bool:
+        size = sum([event.size for event in events])
+        return len(self._events) + len(events) <= RECENT_EVENTS and self._bytes + size <= RECENT_BYTES
 
     def clear(self) -> None:
         """Forget all events and continue at the source's tip, because there are no subscriptions."""
