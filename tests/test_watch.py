@@ -257,22 +257,34 @@ def test_a_command_that_fails_ends_the_watch(watching: Any, shared_gateway: Runn
         assert running.notes() == "hivewire: error: the command failed with 3 for watch.fails\n"
 
 
-def test_on_a_terminal_there_are_lines_for_the_eye(
-    shared_gateway: RunningGateway, admin_token: str, talk: Talk, tmp_path: Path
-) -> None:
-    """The state set apart, then who did what when; values obey nobody and are cut; the position comes at the end."""
-    talk("configuration/put", name="watch.tty.a", value="\x1b]0;owned\x07[bold]x")
+@contextmanager
+def on_terminal(
+    environment: dict[str, str], columns: int, *arguments: str
+) -> Iterator[tuple[subprocess.Popen[bytes], Screen]]:
+    """`hivewire watch` on a terminal of this width, and what it shows."""
     shown, terminal = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-m", "hivewire", "watch", "watch.tty.*"],
-        env={**environment(tmp_path, shared_gateway.url, admin_token), "COLUMNS": "120", "TERM": "xterm"},
+        [sys.executable, "-m", "hivewire", "watch", *arguments],
+        env={**environment, "COLUMNS": str(columns), "TERM": "xterm"},
         stdin=terminal,
         stdout=terminal,
         stderr=terminal,
     )
     os.close(terminal)
-    screen = Screen(shown)
     try:
+        yield process, Screen(shown)
+    finally:
+        process.kill()
+        process.wait()
+        os.close(shown)
+
+
+def test_on_a_terminal_there_are_lines_for_the_eye(
+    shared_gateway: RunningGateway, admin_token: str, talk: Talk, tmp_path: Path
+) -> None:
+    """The state set apart, then who did what when; values obey nobody and are cut; the position comes at the end."""
+    talk("configuration/put", name="watch.tty.a", value="\x1b]0;owned\x07[bold]x")
+    with on_terminal(environment(tmp_path, shared_gateway.url, admin_token), 120, "watch.tty.*") as (process, screen):
         heading, row, changes = screen.until("changes:")
         assert (heading, changes) == ("state:", "changes:")
         assert row == r"  watch.tty.a  version 1  \x1b]0;owned\x07[bold]x"
@@ -291,10 +303,6 @@ def test_on_a_terminal_there_are_lines_for_the_eye(
         position = screen.until("--since")[-1].rpartition(" ")[2]
         assert process.wait(PATIENCE) == 130
         assert re.fullmatch(r"[0-9a-zA-Z]+-\d+", position)
-    finally:
-        process.kill()
-        process.wait()
-        os.close(shown)
 
 
 def test_long_names_leave_room_for_values(
@@ -303,25 +311,11 @@ def test_long_names_leave_room_for_values(
     """On a narrow terminal the name is cut, and times and versions are not; a pipe gets whole lines."""
     name = "watch.long." + "n" * 100
     talk("configuration/put", name=name, value="before")
-    shown, terminal = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "hivewire", "watch", "watch.long.*"],
-        env={**environment(tmp_path, shared_gateway.url, admin_token), "COLUMNS": "80", "TERM": "xterm"},
-        stdin=terminal,
-        stdout=terminal,
-        stderr=terminal,
-    )
-    os.close(terminal)
-    screen = Screen(shown)
-    try:
+    with on_terminal(environment(tmp_path, shared_gateway.url, admin_token), 80, "watch.long.*") as (_, screen):
         assert screen.until("changes:")[1] == f"  {name[:25]}…  version 1  before"
         talk("configuration/put", name=name, value="after")
         (line,) = screen.until("version 2")
         assert re.fullmatch(rf"\d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d \w+  admin  {name[:25]}…  version 2  after", line)
-    finally:
-        process.kill()
-        process.wait()
-        os.close(shown)
     with watching(shared_gateway, "watch.long.*", "-o", "table") as running:
         assert running.process.stdout.readline() == "state:\n"
         assert running.process.stdout.readline() == f"  {name}  version 2  after\n"

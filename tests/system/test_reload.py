@@ -131,12 +131,17 @@ def _quiet(gateway: RunningGateway) -> bool:
     return float(counted.split()[1]) > len(gateway.events("authentication failed")) + 1
 
 
-def test_a_certificate_is_replaced_while_connections_go_on(data: Path, certificate: tuple[Path, Path]) -> None:
-    """New connections get the new one; one that is open stays; one that does not fit its key changes nothing."""
+def with_tls(data: Path, certificate: tuple[Path, Path]) -> tuple[Configured, tuple[Path, Path]]:
+    """A gateway with TLS files of its own, copies of these."""
     files = (data.with_name("chain.pem"), data.with_name("key.pem"))
     for source, copy in zip(certificate, files, strict=True):
         copy.write_bytes(source.read_bytes())
-    configured = Configured(data, f'tls_certificate = "{files[0]}"\ntls_key = "{files[1]}"')
+    return Configured(data, f'tls_certificate = "{files[0]}"\ntls_key = "{files[1]}"'), files
+
+
+def test_a_certificate_is_replaced_while_connections_go_on(data: Path, certificate: tuple[Path, Path]) -> None:
+    """New connections get the new one; one that is open stays; one that does not fit its key changes nothing."""
+    configured, files = with_tls(data, certificate)
     with configured.gateway as gateway:
         old = ssl.create_default_context(cafile=str(certificate[0]))
         with httpx.Client(base_url=gateway.url, verify=old) as open_:
@@ -160,10 +165,7 @@ def test_a_certificate_is_replaced_while_connections_go_on(data: Path, certifica
 
 def test_tls_that_is_taken_away_needs_a_restart(data: Path, certificate: tuple[Path, Path]) -> None:
     """Also when its files are gone: the gateway goes on with the certificate that it has."""
-    files = (data.with_name("chain.pem"), data.with_name("key.pem"))
-    for source, copy in zip(certificate, files, strict=True):
-        copy.write_bytes(source.read_bytes())
-    configured = Configured(data, f'tls_certificate = "{files[0]}"\ntls_key = "{files[1]}"')
+    configured, files = with_tls(data, certificate)
     with configured.gateway as gateway:
         for file in files:
             file.unlink()
