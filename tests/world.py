@@ -93,6 +93,7 @@ class World:
     async def open(self) -> Self:
         """Load the ledger and write the staff; `admin` may do everything from then on."""
         await self.ledger.open()
+        self.services.registry.load()
         for login, content in self.staff.items():
             await self.ledger.commit(self.users.write(login, content, None))
         self.admin = self.caller()

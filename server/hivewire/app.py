@@ -73,7 +73,7 @@ async def serve(settings: Settings, load: Load, show: Callable[[Started], None],
         services = wire(settings, store.ledger, store.users, store.tenants, store.passwords, key)
         services.tokens.previous = bootstrap.previous_key(settings, store.ledger)
         server = _server(Dispatcher(services, actions.READS, actions.WRITES))
-        for component in (services.workers, store.ledger, store.users, services.hub, server):
+        for component in (services.workers, store.ledger, store.users, services.registry, services.hub, server):
             _start(component, services.telemetry, stack)
         gc.collect()
         gc.freeze()  # later collections skip the loaded records

@@ -12,6 +12,7 @@ from hivewire.access.tenants import Tenants
 from hivewire.access.throttle import AnonymousRate, Throttle
 from hivewire.access.tokens import Key, Tokens
 from hivewire.access.users import Users
+from hivewire.devices.registry import Registry
 from hivewire.documents import Documents
 from hivewire.hub.hub import Hub
 from hivewire.ledger.ledger import Ledger
@@ -46,6 +47,7 @@ class Services(Struct, kw_only=True):
     resources: Resources
     workers: Workers
     documents: Documents
+    registry: Registry
     anonymous_rate: AnonymousRate = field(default_factory=lambda: AnonymousRate(time.monotonic))
 
 
@@ -83,4 +85,5 @@ def wire(
         resources=Resources(ledger),
         workers=workers,
         documents=Documents(ledger, tenants, workers, settings),
+        registry=Registry(ledger, users),
     )

@@ -65,7 +65,7 @@ async def filled(path: Path, retention: Retention) -> None:
         writes = [Write("configuration", "a\n\0é", b"x"), Write("user", f"u{number}", b"{}", "application/json", "why")]
         await ledger.commit(Transaction(writes, author="admin"))
         await ledger.commit(Transaction([Write("configuration", "a\n\0é", content, "t/x")]))
-    await ledger.commit(Transaction([Write("secret", "jwt", b"very secret")]))
+    await ledger.commit(Transaction([Write("secret", "jwt", b"very secret"), *[Write("device", "", b"{}")] * 2]))
     await ledger.remember({"lastLogin:1": "7"})
     ledger.audit.note("login", "ann", "ann", "::1", how="password")
     await ledger.audit.write(AuditRow(1, "activity", "t1", 3, None, None, 2, '{"a":1.50}'))

@@ -10,7 +10,9 @@ from hivewire_protocol.errors import OutOfBounds
 from hivewire_protocol.messages import Integer, Reply, Request, says
 from hivewire_protocol.permissions import Permission
 
-KINDS = ("login", "token", "failure", "user", "client", "tenant", "revocation", "activity", "lost")
+KINDS = (
+    "login", "token", "failure", "user", "client", "tenant", "network", "deviceType", "revocation", "activity", "lost",
+)  # fmt: skip
 """What a row can be about."""
 
 

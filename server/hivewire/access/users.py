@@ -20,7 +20,7 @@ SAVE_LOGINS_SECONDS = 60
 """Interval of saving last logins. They are notes, not changes, so that a login is not a durable write."""
 
 
-class UserContent(Struct):
+class UserContent(Struct, omit_defaults=True):
     """The content of a user's record. The key of the record is the login."""
 
     password_hash: str
@@ -31,6 +31,10 @@ class UserContent(Struct):
     all_device_types_available: bool = True
     generation: int = 0
     """Only tokens of this generation are accepted. It grows when all tokens of the user are revoked."""
+    networks: list[int] = []
+    """The networks that the user belongs to. One that was deleted counts for nothing, as ids are not used again."""
+    device_types: list[int] = []
+    """The device types that the user is assigned; they matter while it does not have all of them."""
 
     def with_role(self, role: int) -> UserContent:
         """The content in another role. All tokens end with the former role, because they may carry its rights."""

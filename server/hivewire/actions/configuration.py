@@ -6,6 +6,7 @@ from collections.abc import Coroutine
 from itertools import islice
 from typing import Any
 
+from hivewire.actions.checks import violation
 from hivewire.caller import Caller
 from hivewire.ledger.pending import PendingWrite
 from hivewire.ledger.records import (
@@ -154,7 +155,7 @@ def _put(services: Services, caller: Caller, request: ConfigurationPut | Transac
     settings = services.settings
     value = request.value
     if value is None:
-        raise InvalidParameters(_violation("value", "null", "value field cannot be null."))
+        raise violation("value", None, "value field cannot be null.")
     if not 1 <= len(value) <= settings.value_length:
         raise _out_of_length("Value", value, settings.value_length, "value_length")
     content, content_type = value.encode(), TEXT
@@ -366,14 +367,6 @@ def _deleted(changes: list[Change]) -> Reply:
 
 def _not_found(name: str) -> NotFound:
     return NotFound(f"Requested config with name = {name} not found in the database")
-
-
-def _violation(field: str, value: str, message: str) -> str:
-    """The reference server's text for a rejected field (core protocol, section 1.8)."""
-    return (
-        "Error! Make sure, that the passed object is correct and properly structured. Validation failed: \n"
-        f"On property {field} (value: {value}): {message} ; "
-    )
 
 
 READS = {

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from msgspec import structs
 
 from hivewire.access.passwords import Busy
 from hivewire.access.user_changes import change_user
 from hivewire.access.users import KIND, User, UserContent
+from hivewire.actions.listing import arrangement, equal, like, search
 from hivewire.caller import Caller
 from hivewire.dispatch import check_administrator
 from hivewire.ledger.pending import PendingWrite, commit
 from hivewire.ledger.records import Change, Expected, Guard, Refused
 from hivewire.services import Services
-from hivewire.slices import in_slices
 from hivewire_protocol import times
 from hivewire_protocol.errors import (
     InvalidParameters,
@@ -43,10 +43,6 @@ from hivewire_protocol.nouns.user import (
     UserUpdate,
     UserUpdateFields,
 )
-from hivewire_protocol.tenant.steps import Steps
-
-TAKE_OVER_SOCKET = 20
-LONGEST_PATTERN = 256
 
 _SORT_KEYS = {"id": lambda user: user.id, "login": lambda user: user.login}
 _PASSWORD = re.compile(r".{6,128}")
@@ -64,21 +60,9 @@ def get_current(services: Services, caller: Caller, request: UserGetCurrent) -> 
 
 async def list_(services: Services, caller: Caller, request: UserList) -> Reply:
     """Users that match, sorted and paged: 20 over a socket, all over HTTP, as in DeviceHive."""
-    sort_field, sort_order = (request.sortField or "").lower(), (request.sortOrder or "asc").lower()
-    if (sort_field and sort_field not in _SORT_KEYS) or sort_order not in ("asc", "desc"):
-        raise InvalidParameters
-    skip = request.skip or 0
-    take = request.take if request.take is not None else None if caller.http else TAKE_OVER_SOCKET
-    if skip < 0 or (take is not None and take < 0):
-        raise OutOfBounds("take and skip must not be negative")
-    pattern = re.sub("%+", "%", request.loginPattern) if request.loginPattern is not None else None
-    if pattern is not None and len(pattern) > LONGEST_PATTERN:
-        raise OutOfBounds(f"loginPattern is longer than {LONGEST_PATTERN} characters")
-    users = await in_slices(_search(services.users.all(), request, pattern))
-    if sort_field:
-        users.sort(key=_SORT_KEYS[sort_field], reverse=sort_order == "desc")
-    page = users[skip:] if take is None else users[skip : skip + take]
-    return UserListReply([UserListed(*_members(services, user)) for user in page])
+    arrange = arrangement(request, caller, _SORT_KEYS)
+    users = await search(services.users.all(), _filter(request))
+    return UserListReply([UserListed(*_members(services, user)) for user in arrange(users)])
 
 
 def check_user_exists(services: Services, parameters: Mapping[str, str]) -> None:
@@ -219,37 +203,15 @@ async def _hash(services: Services, password: str) -> str:
         raise Unavailable("Too many logins at the same time; try again in a few seconds") from None
 
 
-def _search(users: Iterable[User], request: UserList, pattern: str | None) -> Steps[list[User]]:
-    """The users that match, in steps: the slowest pattern takes a few milliseconds for a long login."""
-    found = []
-    for user in users:
-        if _matches(user, request, pattern):
-            found.append(user)
-        yield
-    return found
+def _filter(request: UserList) -> Callable[[User], bool]:
+    """The test for the users that are asked for. `loginPattern` overrides `login`."""
+    role, status = request.role, request.status
+    login = like(request.loginPattern, "loginPattern") or equal(request.login)
 
+    def matches(user: User) -> bool:
+        return login(user.login) and role in (None, user.content.role) and status in (None, user.content.status)
 
-def _matches(user: User, request: UserList, pattern: str | None) -> bool:
-    if pattern is not None:
-        if not _like(pattern, user.login):
-            return False
-    elif request.login is not None and user.login != request.login:
-        return False
-    if request.role is not None and user.content.role != request.role:
-        return False
-    return request.status is None or user.content.status == request.status
-
-
-def _like(pattern: str, text: str) -> bool:
-    """SQL LIKE: `%` is any run of characters, `_` any one; no backtracking, so a bad pattern costs no time."""
-    row = [True] + [False] * len(text)
-    for symbol in pattern:
-        if symbol == "%":
-            for position in range(1, len(row)):
-                row[position] = row[position] or row[position - 1]
-        else:
-            row = [False] + [before and symbol in ("_", text[position]) for position, before in enumerate(row[:-1])]
-    return row[-1]
+    return matches
 
 
 def _members(

@@ -114,6 +114,7 @@ class Batch:
             number, version = draft.last_id + 1, 1
             draft.last_id = number
             draft.count += 1
+            key = key or str(number)
         elif write.if_present:
             return
         else:

@@ -24,6 +24,10 @@ KINDS = {
     "revocation": KindRules(history=True, audited=True),
     "user": KindRules(history=False, audited=True),
     "client": KindRules(history=False, audited=True),
+    "network": KindRules(history=True, audited=True),
+    "deviceType": KindRules(history=True, audited=True),
+    "device": KindRules(history=True, audited=False),
+    "name": KindRules(history=False, audited=False),
     "secret": KindRules(history=False, audited=False),
 }
 """All kinds of records. Others are not written, so that it is decided for each kind what is kept of it."""
@@ -161,6 +165,7 @@ def version_of(last: Change | None) -> int:
 class Write(Struct, gc=False):
     """Put `content` under a key, or delete the record with content None, if every precondition holds.
 
+    An empty key makes a new record whose key is its own id, in decimal digits.
     To delete a record that does not exist is refused, unless `if_present` says that this is no change.
     """
 

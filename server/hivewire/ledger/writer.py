@@ -337,5 +337,6 @@ def _check(writes: Sequence[Write]) -> None:
     """Raise ValueError for a transaction that no caller may submit."""
     if not 1 <= len(writes) <= MAX_TRANSACTION:
         raise ValueError(f"a transaction has 1 to {MAX_TRANSACTION} writes")
-    if len({(write.kind, write.key) for write in writes}) < len(writes):
+    keys = [(write.kind, write.key) for write in writes if write.key]  # every empty one makes another record
+    if len(set(keys)) < len(keys):
         raise ValueError("a transaction writes a record at most once")

@@ -1,20 +1,16 @@
-"""DeviceHive's REST dialect and our own additions to it: parse, call the action, render.
-
-Each row of the table names the request that also comes over a socket, and how its reply is shown; there is no second
-implementation of any action (core protocol, sections 1.5 and 10; configuration contract, section 5).
-"""
+"""The rows as routes: parse, call the action, render."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
-from typing import NamedTuple
 
 import msgspec
 from msgspec import Raw
 
-from hivewire.actions import user
 from hivewire.caller import Caller
+from hivewire.dialects.devicehive.row import Row
+from hivewire.dialects.devicehive.rows import ROWS
 from hivewire.http import body
 from hivewire.http.conditions import conditions_of
 from hivewire.http.cors import CORS
@@ -24,86 +20,12 @@ from hivewire.http.request import HttpRequest
 from hivewire.http.response import JSON, Response
 from hivewire.http.routes import Context, Dialect, Route, effective_method
 from hivewire.resources import ResourceReply
-from hivewire.services import Services
 from hivewire_protocol import codec, coercion
 from hivewire_protocol.codec import MAX_REPLY
 from hivewire_protocol.encoding import encode
 from hivewire_protocol.errors import InvalidParameters, MalformedJson, TooLarge, UnsupportedMediaType
-from hivewire_protocol.messages import Reply, Request
-from hivewire_protocol.nouns.audit import AuditList
-from hivewire_protocol.nouns.client import ClientDelete, ClientInsert, ClientList
-from hivewire_protocol.nouns.configuration import (
-    ConfigurationDelete,
-    ConfigurationGet,
-    ConfigurationHistory,
-    ConfigurationList,
-    ConfigurationPut,
-    ConfigurationReply,
-    ConfigurationRollback,
-    ConfigurationTransact,
-    RevisionReply,
-)
-from hivewire_protocol.nouns.device import DeviceList
-from hivewire_protocol.nouns.devicetype import DeviceTypeList
-from hivewire_protocol.nouns.identity import Token, TokenCreate, TokenRefresh, TokenRevoke
-from hivewire_protocol.nouns.network import NetworkList
-from hivewire_protocol.nouns.server import ClusterInfo, ServerCacheInfo, ServerInfo
-from hivewire_protocol.nouns.subscription import ConfigurationSubscribe
-from hivewire_protocol.nouns.tenant import TenantDelete, TenantInsert, TenantList
-from hivewire_protocol.nouns.user import UserGetCurrent, UserInsert, UserList, UserUpdate
-
-
-class Row(NamedTuple):
-    """One method of one path: the request it stands for, the status of success, and what is shown.
-
-    `shows` is the member of the reply that becomes the whole body; None for all members as one object. `body` is the
-    member of the request that the body becomes; None when the body's members are the request's. `auth` rows are there
-    under `/auth/rest` too, where DeviceHive has a server of its own for tokens. `stream` is what the row stands for
-    when the caller accepts an event stream. `check` raises NotFound when what the path names does not exist; it is
-    called before the body is read.
-    """
-
-    method: str
-    path: str
-    request: type[Request]
-    status: int = 200
-    shows: str | None = None
-    body: str | None = None
-    auth: bool = False
-    stream: type[Request] | None = None
-    check: Callable[[Services, Mapping[str, str]], None] | None = None
-
-
-ROWS = (
-    Row("GET", "/info", ServerInfo, shows="info", auth=True),
-    Row("GET", "/info/cache", ServerCacheInfo, shows="cacheInfo"),
-    Row("GET", "/info/config/cluster", ClusterInfo, shows="clusterInfo"),
-    Row("POST", "/token", Token, 201, auth=True),
-    Row("POST", "/token/create", TokenCreate, 201, body="payload", auth=True),
-    Row("POST", "/token/refresh", TokenRefresh, 201, auth=True),
-    Row("POST", "/token/revoke", TokenRevoke, 204, auth=True),
-    Row("GET", "/configuration", ConfigurationList, stream=ConfigurationSubscribe),
-    Row("POST", "/configuration/transact", ConfigurationTransact),
-    Row("GET", "/configuration/{name}/history", ConfigurationHistory),
-    Row("POST", "/configuration/{name}/rollback", ConfigurationRollback),
-    Row("GET", "/configuration/{name}", ConfigurationGet, shows="configuration", auth=True),
-    Row("PUT", "/configuration/{name}", ConfigurationPut, shows="configuration", auth=True),
-    Row("DELETE", "/configuration/{name}", ConfigurationDelete, 204, auth=True),
-    Row("GET", "/user", UserList, shows="users"),
-    Row("POST", "/user", UserInsert, 201, shows="user", body="user"),
-    Row("GET", "/user/current", UserGetCurrent, shows="current", auth=True),
-    Row("PUT", "/user/{userId}", UserUpdate, 204, body="user", check=user.check_user_exists),
-    Row("GET", "/audit", AuditList),
-    Row("GET", "/tenant", TenantList, shows="tenants"),
-    Row("POST", "/tenant", TenantInsert, 201, shows="tenant"),
-    Row("DELETE", "/tenant/{tenantId}", TenantDelete, 204),
-    Row("GET", "/client", ClientList, shows="clients"),
-    Row("POST", "/client", ClientInsert, 201),
-    Row("DELETE", "/client/{clientId}", ClientDelete, 204),
-    Row("GET", "/device", DeviceList, shows="devices"),
-    Row("GET", "/network", NetworkList, shows="networks"),
-    Row("GET", "/devicetype", DeviceTypeList, shows="deviceTypes"),
-)
+from hivewire_protocol.messages import Reply
+from hivewire_protocol.nouns.configuration import ConfigurationReply, RevisionReply
 
 METHODS_WITH_BODY = ("POST", "PUT", "DELETE")
 

@@ -1,0 +1,30 @@
+"""One row of the tables in `rows`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from hivewire.services import Services
+from hivewire_protocol.messages import Request
+
+
+class Row(NamedTuple):
+    """One method of one path: the request it stands for, the status of success, and what is shown.
+
+    `shows` is the member of the reply that becomes the whole body; None for all members as one object. `body` is the
+    member of the request that the body becomes; None when the body's members are the request's. `auth` rows are there
+    under `/auth/rest` too, where DeviceHive has a server of its own for tokens. `stream` is what the row stands for
+    when the caller accepts an event stream. `check` raises NotFound when what the path names does not exist; it is
+    called before the body is read.
+    """
+
+    method: str
+    path: str
+    request: type[Request]
+    status: int = 200
+    shows: str | None = None
+    body: str | None = None
+    auth: bool = False
+    stream: type[Request] | None = None
+    check: Callable[[Services, Mapping[str, str]], None] | None = None
