@@ -86,9 +86,22 @@ PAGES: list[tuple[str, str, Any, int, Any, bool]] = [
     ("DELETE", "/client/{clientId}", None, 204, None, False),
     ("DELETE", "/tenant/{tenantId}", None, 204, None, False),
     ("GET", "/device", None, 200, [], False),
+    ("GET", "/device/count", None, 200, ["count"], False),
+    ("PUT", "/device/{deviceId}", {"name": "page"}, 204, None, False),
+    (
+        "GET",
+        "/device/{deviceId}",
+        None,
+        200,
+        ["id", "name", "data", "networkId", "deviceTypeId", "isBlocked"],
+        False,
+    ),
+    ("DELETE", "/device/{deviceId}", None, 204, None, False),
     ("GET", "/network", None, 200, [], False),
     ("GET", "/devicetype", None, 200, [], False),
 ]
+NEEDS_A_NETWORK = "/device/{deviceId}"
+"""Its pages are held in test_devices.py, whose gateway has networks."""
 TAKES_TOKEN = {"/token/refresh": "refreshToken", "/token/revoke": "token"}
 PUBLIC = ("/info", "/info/cache", "/info/config/cluster", "/token", "/token/refresh")
 
@@ -108,6 +121,8 @@ def test_every_page_of_a_context_answers(shared_gateway: RunningGateway, admin_t
     with httpx.Client(base_url=f"{shared_gateway.url}/{context}/rest", headers=headers) as client:
         assert client.get("/").status_code == 200
         for method, path, body, status, members, auth in PAGES:
+            if path == NEEDS_A_NETWORK:
+                continue
             page = path.replace("{name}", f"rest.page.{context}").replace("{userId}", "1")
             page = page.replace("{tenantId}", "page").replace("{clientId}", "page")
             sent = {member: refresh} if (member := TAKES_TOKEN.get(path)) is not None else body

@@ -10,8 +10,11 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec import structs
 
 from hivewire.access.tokens import ACCESS, REFRESH, Claims
+from hivewire.devices.registry import DEVICE_TYPE, NETWORK, GroupingContent, insert
+from hivewire.ledger.records import Transaction
 from hivewire.services import now
 from hivewire_protocol.catalogue import REQUESTS
 from hivewire_protocol.errors import (
@@ -23,6 +26,7 @@ from hivewire_protocol.errors import (
     WireError,
 )
 from hivewire_protocol.nouns.configuration import ConfigurationPut, TransactChange
+from hivewire_protocol.nouns.device import DeviceFields
 from hivewire_protocol.nouns.identity import Authenticate, Token, TokenPayload
 from hivewire_protocol.nouns.user import UserInsertFields
 from tests.contract import hold_error, hold_reply
@@ -41,6 +45,8 @@ EXAMPLES: dict[str, Any] = {
     "tenantId": "T1",
     "tenants": {"T0": ["READ"]},
     "clientId": "c1",
+    "deviceId": "lamp",
+    "device": {"name": "Lamp"},
 }
 """A good value for each member that some request requires, unless it is a token."""
 
@@ -54,6 +60,7 @@ PARTS: dict[str, tuple[str, Any]] = {
     "configuration/transact": ("changes", TransactChange),
     "token/create": ("payload", TokenPayload),
     "user/insert": ("user", UserInsertFields),
+    "device/save": ("device", DeviceFields),
 }
 """The structs inside of requests that require something themselves, by the member that holds them."""
 
@@ -67,6 +74,9 @@ async def world() -> AsyncIterator[World]:
     async with opened() as world:
         await world.store("kept")
         await world.ledger.commit(world.tenants.insert_tenant("T0", "admin"))
+        for kind in (NETWORK, DEVICE_TYPE):
+            await world.ledger.commit(Transaction(insert(kind, GroupingContent("first"))))
+        await world.ledger.commit(world.users.write("admin", structs.replace(world.staff["admin"], networks=[1]), None))
         yield world
 
 

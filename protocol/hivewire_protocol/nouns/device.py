@@ -1,22 +1,132 @@
-"""Devices: none can be registered yet, so there is only a list, and it is empty."""
+"""Devices: what DeviceHive's clients register, and which commands and notifications belong to (devices, section 1)."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import re
+from typing import Annotated, ClassVar
 
-from hivewire_protocol.messages import Reply, Request, says
+from msgspec import UNSET, Raw, Struct, UnsetType
+
+from hivewire_protocol.errors import NotAllowed, NotFound, OutOfBounds
+from hivewire_protocol.messages import Integer, Reply, Request, says
 from hivewire_protocol.permissions import Permission
+
+DEVICE_ID = re.compile(r"[a-zA-Z0-9-]+")
+"""The characters of the id of a device."""
+
+MAX_DEVICE_ID, MAX_NAME = 48, 128
+"""Characters."""
+
+_Id = Annotated[str, says("The id that the client chose.")]
+_Name = Annotated[str, says("What people call the device; several may have the same name.")]
+_Data = Annotated[Raw, says("Any JSON object that applications keep with the device, or null.")]
+_Blocked = Annotated[bool, says("A mark for applications; the gateway does not act on it.")]
+
+
+class DeviceView(Struct, gc=False):
+    """A device."""
+
+    id: _Id
+    name: _Name
+    data: _Data
+    networkId: Annotated[int, says("The number of its network.")]
+    deviceTypeId: Annotated[int, says("The number of its device type.")]
+    isBlocked: _Blocked
 
 
 class DeviceListReply(Reply):
     """The devices."""
 
-    devices: Annotated[list[dict[str, Any]], says("Empty: no devices can be registered yet.")]
+    devices: Annotated[list[DeviceView], says("The devices that match and that the caller may see.")]
 
 
 class DeviceList(Request, tag="device/list"):
-    """List the devices that the caller may see: none until devices can be registered."""
+    """List the devices that the caller may see, filtered, sorted and paged (devices, section 1.1)."""
 
     permission = Permission.GET_DEVICE
     read_only = True
     reply = DeviceListReply
+    errors = (OutOfBounds,)
+
+    name: Annotated[str | None, says("Only devices with this name.")] = None
+    namePattern: Annotated[str | None, says("Only names like this: `%` is any characters, `_` is one.")] = None
+    networkName: Annotated[str | None, says("Only devices in the network with this name.")] = None
+    sortField: Annotated[str | None, says("`name` or `network`, over HTTP also `devicetype`; absent: by creation.")] = (
+        None
+    )
+    sortOrder: Annotated[str | None, says("`asc`, as when absent, or `desc`.")] = None
+    take: Annotated[Integer | None, says("The most to return; default 20 over a socket, all over HTTP.")] = None
+    skip: Annotated[Integer | None, says("The number to skip at the beginning.")] = None
+
+
+class DeviceCountReply(Reply):
+    """The number of devices."""
+
+    count: Annotated[int, says("How many devices match.")]
+
+
+class DeviceCount(Request, tag="device/count"):
+    """Count the devices that the caller may see (devices, section 1.2)."""
+
+    permission = Permission.GET_DEVICE
+    read_only = True
+    reply = DeviceCountReply
+    errors = (OutOfBounds,)
+
+    name: Annotated[str | None, says("Only devices with this name.")] = None
+    namePattern: Annotated[str | None, says("Only names like this: `%` is any characters, `_` is one.")] = None
+    networkName: Annotated[str | None, says("Only devices in the network with this name.")] = None
+
+
+class DeviceReply(Reply):
+    """The device."""
+
+    device: Annotated[DeviceView, says("The device.")]
+
+
+class DeviceGet(Request, tag="device/get"):
+    """One device. One that does not exist is 403 for a token that is limited to networks or device types."""
+
+    permission = Permission.GET_DEVICE
+    read_only = True
+    required = ("deviceId",)
+    reply = DeviceReply
+    errors = (NotFound,)
+
+
+class DeviceFields(Struct):
+    """A device as its client describes it. Null is the same as absent, and unknown members are ignored."""
+
+    required: ClassVar[tuple[str, ...]] = ("name",)
+
+    name: Annotated[str | None, says("1 to 128 characters. Required of a new device; absent: unchanged.")] = None
+    data: Annotated[Raw | UnsetType, says("Any JSON object. Absent or null clears it, as in DeviceHive.")] = UNSET
+    networkId: Annotated[
+        Integer | None, says("Its network. Absent: unchanged; for a new device the first network of the user.")
+    ] = None
+    deviceTypeId: Annotated[
+        Integer | None, says("Its device type. Absent: unchanged; for a new device the first that the token reaches.")
+    ] = None
+    isBlocked: Annotated[bool | None, says("A mark for applications. Absent: unchanged; false for a new device.")] = (
+        None
+    )
+
+
+class DeviceSave(Request, tag="device/save"):
+    """Create or change a device (devices, section 1.4)."""
+
+    permission = Permission.REGISTER_DEVICE
+    required = ("deviceId", "device")
+    reply = Reply
+    errors = (NotAllowed, OutOfBounds)
+
+    device: Annotated[DeviceFields | UnsetType | None, says("The device.")] = UNSET
+
+
+class DeviceDelete(Request, tag="device/delete"):
+    """Delete a device, and with it its commands and notifications."""
+
+    permission = Permission.REGISTER_DEVICE
+    required = ("deviceId",)
+    reply = Reply
+    errors = (NotFound,)

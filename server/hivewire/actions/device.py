@@ -1,16 +1,227 @@
-"""Devices: none exist until they can be registered."""
+"""Devices as clients see them (devices, section 1, and its addendum)."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping
+from operator import attrgetter
+from typing import Any
+from urllib.parse import unquote
+
+import msgspec
+from msgspec import UNSET, Raw, UnsetType
+
+from hivewire.access.user_changes import conflict
+from hivewire.actions.listing import Listing, Test, arrangement, like, search
 from hivewire.caller import Caller
+from hivewire.devices.index import KIND, NULL, Device, DeviceContent
+from hivewire.devices.registry import DEVICE_TYPE, NETWORK, Registry, exists
+from hivewire.devices.scope import Scope, required
+from hivewire.ledger.pending import PendingWrite, commit
+from hivewire.ledger.records import Exists, Expected, Transaction, Write
 from hivewire.services import Services
-from hivewire_protocol.messages import Reply
-from hivewire_protocol.nouns.device import DeviceList, DeviceListReply
+from hivewire_protocol.errors import InvalidParameters, NotAllowed, OutOfBounds, VersionConflict
+from hivewire_protocol.messages import NOTHING, Reply
+from hivewire_protocol.nouns.device import (
+    DEVICE_ID,
+    MAX_DEVICE_ID,
+    MAX_NAME,
+    DeviceCount,
+    DeviceCountReply,
+    DeviceDelete,
+    DeviceFields,
+    DeviceGet,
+    DeviceList,
+    DeviceReply,
+    DeviceSave,
+    DeviceView,
+)
+
+# Reading.
 
 
-def list_(services: Services, caller: Caller, request: DeviceList) -> Reply:
-    """An empty list."""
-    return DeviceListReply([])
+def get(services: Services, caller: Caller, request: DeviceGet) -> Reply:
+    """One device. Raises AccessDenied or NotFound (addendum, section 4)."""
+    return DeviceReply(view(services.registry.reach(caller.identity, required(request.deviceId))))
 
 
-READS = {DeviceList: list_}
+def view(device: Device) -> DeviceView:
+    """A device as clients see it."""
+    content = device.content
+    return DeviceView(device.id, content.name, content.data, device.network, device.type, content.blocked)
+
+
+async def list_(services: Services, caller: Caller, request: DeviceList) -> Reply:
+    """Devices that match, sorted and paged: 20 over a socket, all over HTTP, as in DeviceHive."""
+    arrange = arrangement(request, caller, SORTS_OVER_HTTP if caller.http else SORTS)
+    matches, scope = _test(request), services.registry.scope(caller.identity)
+    found: list[Device] = []
+    if scope.networks != frozenset():
+        found = await search(_among(services.registry, scope.reached, scope.types, request), matches)
+    return Listing("devices", arrange(found), view)
+
+
+async def count(services: Services, caller: Caller, request: DeviceCount) -> Reply:
+    """How many devices match. A token without networks counts all that its user reaches (devices, section 1.2)."""
+    matches, scope = _test(request), services.registry.scope(caller.identity)
+    networks = scope.reached if scope.networks else scope.members
+    return DeviceCountReply(len(await search(_among(services.registry, networks, scope.types, request), matches)))
+
+
+SORTS: Mapping[str, Callable[[Device], Any]] = {
+    "name": lambda device: device.content.name,
+    "network": attrgetter("network"),
+}
+SORTS_OVER_HTTP: Mapping[str, Callable[[Device], Any]] = {**SORTS, "devicetype": attrgetter("type")}
+
+
+def _among(
+    registry: Registry,
+    networks: frozenset[int] | None,
+    types: frozenset[int] | None,
+    request: DeviceList | DeviceCount,
+) -> Iterable[Device]:
+    """The devices of these networks and types, if they are in the network that the request names, by id and by name."""
+    if request.networkId is not None:
+        networks = frozenset((request.networkId,)) & (networks if networks is not None else registry.networks.keys())
+    if request.networkName is not None:
+        named = (network.id for network in registry.networks.values() if network.name == request.networkName)
+        networks = frozenset(named) & (networks if networks is not None else registry.networks.keys())
+    return registry.devices_in(networks, types)
+
+
+def _test(request: DeviceList | DeviceCount) -> Test[Device]:
+    """The test for the names that the request asks for."""
+    name, matches = request.name, like(request.namePattern, "namePattern")
+    if name is None and matches is None:
+        return lambda device: True
+
+    def test(device: Device) -> bool:
+        found = device.content.name
+        return (name is None or found == name) and (matches is None or matches(found))
+
+    return test
+
+
+# Writing.
+
+
+async def save(services: Services, caller: Caller, request: DeviceSave) -> Reply:
+    """Create or change a device. Raises InvalidParameters, OutOfBounds or NotAllowed (devices, section 1.4)."""
+    device_id = checked_id(required(request.deviceId))
+    fields = request.device
+    if not isinstance(fields, DeviceFields):
+        raise InvalidParameters("Device is required")
+    fields.data = _object(fields.data)
+    while True:
+        await services.registry.forget(device_id)
+        transaction = _saving(services, caller, device_id, fields)
+        try:
+            return await commit(services.ledger, PendingWrite(transaction, lambda changes: NOTHING, conflict))
+        except VersionConflict:
+            continue  # it was changed meanwhile, or its network or type was deleted
+
+
+def checked_id(device_id: str) -> str:
+    """The id of a device that is saved. Raises OutOfBounds for one with other characters."""
+    if not DEVICE_ID.fullmatch(device_id):
+        raise OutOfBounds("Device Id can only contain letters, digits and dashes.")
+    return device_id
+
+
+def check_id_in_path(services: Services, parameters: Mapping[str, str]) -> None:
+    """The same for the id in a path, which is checked before the body is read."""
+    checked_id(unquote(parameters["deviceId"]))
+
+
+def _object(given: Raw | UnsetType) -> Raw:
+    """The JSON object that is kept with a device; null when there is none. Raises InvalidParameters."""
+    if given is UNSET or given == NULL:
+        return NULL
+    try:
+        bytes(given).decode()  # what is copied as it is was not decoded yet
+        msgspec.json.decode(given, type=dict[str, Raw])
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise InvalidParameters("'parameters' must be JSON Object!") from None
+    return given
+
+
+def _saving(services: Services, caller: Caller, device_id: str, fields: DeviceFields) -> Transaction:
+    """The transaction that saves a device over what it is now. Checks are in the order of devices, section 1.4."""
+    registry = services.registry
+    scope = registry.scope(caller.identity)
+    network, device_type = _network(services, caller, scope, fields), _type(registry, scope, fields)
+    former = registry.device(device_id)
+    if former is None:
+        _check_name(fields.name, device_id)
+        content = DeviceContent(name=fields.name or "", network=network, type=device_type)
+    else:
+        if not scope.registers(former.network):
+            raise NotAllowed("No access to device")
+        content = former.content
+        if fields.name is not None:
+            _check_name(fields.name)
+            content.name = fields.name
+        content.network = content.network if fields.networkId is None else network
+        content.type = content.type if fields.deviceTypeId is None else device_type
+    content.data = fields.data if isinstance(fields.data, Raw) else NULL
+    content.blocked = content.blocked if fields.isBlocked is None else fields.isBlocked
+    expected = Expected(version=0) if former is None else Expected(revision=former.change.revision)
+    return Transaction(
+        [Write(KIND, device_id, msgspec.json.encode(content), "application/json", None, (expected,))],
+        caller.identity.login,
+        (exists(NETWORK, content.network), exists(DEVICE_TYPE, content.type)),
+    )
+
+
+def _network(services: Services, caller: Caller, scope: Scope, fields: DeviceFields) -> int:
+    """The network that is asked for, or the first one of the user. Its default is checked also where it is not used."""
+    networks = services.registry.networks
+    if fields.networkId is None:
+        user = services.users.by_id(caller.identity.user_id)
+        own = sorted(user.content.networks) if user is not None else ()
+        network = next((network for network in own if network in networks and scope.registers(network)), None)
+    else:
+        if fields.networkId not in networks:
+            raise InvalidParameters
+        network = fields.networkId if scope.registers(fields.networkId) else None
+    if network is None:
+        raise NotAllowed("No access to network!")
+    return network
+
+
+def _type(registry: Registry, scope: Scope, fields: DeviceFields) -> int:
+    """The device type that is asked for, or the first one that the token reaches."""
+    if fields.deviceTypeId is not None:
+        if fields.deviceTypeId not in registry.device_types:
+            raise InvalidParameters
+        return fields.deviceTypeId
+    for found in registry.device_types:
+        if scope.types is None or found in scope.types:
+            return found
+    raise NotAllowed("No access to device type!")
+
+
+def _check_name(name: str | None, new_id: str = "") -> None:
+    """Raise OutOfBounds for a bad name, and for the id of a new device that is too long: both texts, if need be."""
+    wrong = ""
+    if name is None:
+        wrong += "name field cannot be null."
+    elif not 1 <= len(name) <= MAX_NAME:
+        wrong += f"Field cannot be empty. The length of name should not be more than {MAX_NAME} symbols."
+    if len(new_id) > MAX_DEVICE_ID:
+        wrong += f"Field cannot be empty. The length of guid should not be more than {MAX_DEVICE_ID} symbols."
+    if wrong:
+        raise OutOfBounds(wrong)
+
+
+def delete(services: Services, caller: Caller, request: DeviceDelete) -> PendingWrite[Reply]:
+    """Delete a device. Raises AccessDenied or NotFound (addendum, section 4)."""
+    device_id = required(request.deviceId)
+    device = services.registry.reach(caller.identity, device_id)
+    write = Write(KIND, device_id, None, preconditions=(Exists(device.record_id),))
+    refused = services.registry.scope(caller.identity).refusal(device_id)
+    return PendingWrite(Transaction([write], caller.identity.login), lambda changes: NOTHING, lambda _: refused)
+
+
+READS = {DeviceGet: get, DeviceList: list_, DeviceCount: count, DeviceSave: save}
+WRITES = {DeviceDelete: delete}

@@ -4,12 +4,15 @@ section 6.2)."""
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 from hivewire.caller import Caller
 from hivewire.slices import in_slices
+from hivewire_protocol.codec import MAX_REPLY
+from hivewire_protocol.encoding import encode
 from hivewire_protocol.errors import InvalidParameters, OutOfBounds
+from hivewire_protocol.messages import Reply
 from hivewire_protocol.tenant.steps import Steps
 
 TAKE_OVER_SOCKET = 20
@@ -99,3 +102,41 @@ def _like(pattern: str, text: str) -> bool:
         else:
             row = [False] + [before and symbol in ("_", text[position]) for position, before in enumerate(row[:-1])]
     return row[-1]
+
+
+PORTION = 64 << 10
+"""Bytes of a long list that are rendered at a time."""
+
+
+class Listing(Reply):
+    """A reply whose only member is a list of what is shown of each item. It is rendered when it is sent: over HTTP,
+    where it may have any length, portion by portion."""
+
+    name: str
+    items: Sequence[Any]
+    show: Callable[[Any], Any]
+
+    def members(self) -> bytes:
+        """The member as JSON, without braces around it; cut off where it is too long for an answer anyway."""
+        return b'"%b":%b' % (self.name.encode(), b"".join(_up_to(MAX_REPLY, self.portions())))
+
+    def portions(self) -> Iterator[bytes]:
+        """The list as JSON, in portions of about 64 KiB."""
+        portion = bytearray(b"[")
+        for number, item in enumerate(self.items):
+            if number:
+                portion += b","
+            portion += encode(self.show(item))
+            if len(portion) > PORTION:
+                yield bytes(portion)
+                portion.clear()
+        yield bytes(portion) + b"]"
+
+
+def _up_to(size: int, portions: Iterable[bytes]) -> Iterator[bytes]:
+    """The portions, except those after more than so many bytes."""
+    for portion in portions:
+        yield portion
+        size -= len(portion)
+        if size < 0:
+            return

@@ -14,9 +14,11 @@ from operator import attrgetter
 import msgspec
 from msgspec import Struct
 
+from hivewire.access.identity import Identity
 from hivewire.access.users import Users
 from hivewire.devices.index import KIND as DEVICE
 from hivewire.devices.index import Device, DeviceIndex
+from hivewire.devices.scope import Scope, scope_of
 from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.records import (
     Change,
@@ -120,6 +122,26 @@ class Registry:
         for device in found:
             if (types is None or device.type in types) and self._shown(device):
                 yield device
+
+    def scope(self, identity: Identity) -> Scope:
+        """What a caller reaches now."""
+        return scope_of(identity, self.users.by_id(identity.user_id))
+
+    def reach(self, identity: Identity, device_id: str, *, follows: bool = False) -> Device:
+        """The device with this id, if the caller reaches it. Raises AccessDenied or NotFound (addendum, section 4).
+
+        `follows`: the request subscribes or polls.
+        """
+        scope, found = self.scope(identity), self.device(device_id)
+        if found is None or not scope.covers(found):
+            raise scope.refusal(device_id, follows=follows)
+        return found
+
+    async def forget(self, device_id: str) -> None:
+        """Remove what is left of a device in a deleted network or of a deleted type, before its id is used again."""
+        left = self._devices.get(device_id)
+        if left is not None and not self._shown(left):
+            await self._remove([left])
 
     def _shown(self, device: Device) -> bool:
         return device.network in self.networks and device.type in self.device_types

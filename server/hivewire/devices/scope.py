@@ -60,6 +60,11 @@ class Scope(Struct, frozen=True, gc=False):
             and (self.members is None or device.network in self.members)
         )
 
+    def registers(self, network: int) -> bool:
+        """Whether a device may be saved in a network: memberships decide, and the networks that a token lists. A token
+        without networks saves in all of the user's."""
+        return (not self.networks or network in self.networks) and (self.members is None or network in self.members)
+
     def refusal(self, device_id: str, *, follows: bool = False) -> WireError:
         """The error for a device that does not exist or is out of reach.
 

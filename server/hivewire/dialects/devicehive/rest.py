@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Iterator
 from functools import partial
+from itertools import chain
 
 import msgspec
 from msgspec import Raw
 
+from hivewire.actions.listing import Listing
 from hivewire.caller import Caller
 from hivewire.dialects.devicehive.row import Row
 from hivewire.dialects.devicehive.rows import ROWS
@@ -17,7 +20,7 @@ from hivewire.http.cors import CORS
 from hivewire.http.parameters import request_of
 from hivewire.http.peer import Admitted, admit_request
 from hivewire.http.request import HttpRequest
-from hivewire.http.response import JSON, Response
+from hivewire.http.response import JSON, Response, streamed
 from hivewire.http.routes import Context, Dialect, Route, effective_method
 from hivewire.resources import ResourceReply
 from hivewire_protocol import codec, coercion
@@ -89,10 +92,10 @@ class Rest:
             return {}
         request = call.request
         data = await body.read(request, self._admission, self._services.settings.message_bytes)
-        if not data.strip():
+        if data.strip() in (b"", b"null"):
             if row.method == "DELETE":
                 return {}
-            raise InvalidParameters("Error! Validation failed: Object is null")
+            raise InvalidParameters(row.empty)
         if (given := request.media_type(JSON)) != JSON:
             raise UnsupportedMediaType(f"{UnsupportedMediaType.text}: the body must be {JSON}, not {given[:100]}")
         try:
@@ -128,10 +131,27 @@ def _render(row: Row, reply: Reply) -> Response:
     headers = _headers(reply)
     if row.status == 204:
         return Response(204, headers=headers)
+    if isinstance(reply, Listing):
+        return _listed(reply)
     content = b"{%b}" % reply.members() if row.shows is None else reply.member(row.shows)
     if len(content) > MAX_REPLY and reply.bounded:
         raise TooLarge
     return Response(row.status, content, JSON, headers)
+
+
+def _listed(listing: Listing) -> Response:
+    """A list of any length: what fits in one portion is sent at once, and more is rendered while it is sent."""
+    portions = listing.portions()
+    first, second = next(portions), next(portions, None)
+    if second is None:
+        return Response(200, first, JSON)
+    return streamed(_one_by_one(chain((first, second), portions)), JSON)
+
+
+async def _one_by_one(portions: Iterable[bytes]) -> AsyncIterator[bytes]:
+    for portion in portions:
+        yield portion
+        await asyncio.sleep(0)  # so that a long list does not block other connections
 
 
 def _headers(reply: Reply) -> dict[str, str]:

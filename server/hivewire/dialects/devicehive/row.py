@@ -16,7 +16,7 @@ class Row(NamedTuple):
     member of the request that the body becomes; None when the body's members are the request's. `auth` rows are there
     under `/auth/rest` too, where DeviceHive has a server of its own for tokens. `stream` is what the row stands for
     when the caller accepts an event stream. `check` raises NotFound when what the path names does not exist; it is
-    called before the body is read.
+    called before the body is read. `empty` is the text for a missing body.
     """
 
     method: str
@@ -28,3 +28,4 @@ class Row(NamedTuple):
     auth: bool = False
     stream: type[Request] | None = None
     check: Callable[[Services, Mapping[str, str]], None] | None = None
+    empty: str = "Error! Validation failed: Object is null"
