@@ -1,0 +1,412 @@
+"""One log of messages, for the rest of the gateway: insert, update, read, follow."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable, Sequence
+from time import monotonic_ns
+from typing import Any
+
+from hivewire.keyed_lock import KeyedLock, TooManyWaiting
+from hivewire.streams.contract import READ_BYTES, LogEngine, StoreError
+from hivewire.streams.index import Index
+from hivewire.streams.message import (
+    RANDOM_BITS,
+    ROOM,
+    Done,
+    Draft,
+    Message,
+    NotFound,
+    NotKept,
+    Observer,
+    Outcome,
+    Overloaded,
+    StreamError,
+    Unreadable,
+    Update,
+    pick,
+    unpack,
+)
+from hivewire.streams.segment import Closed, MsgspecError, Postings, entry_of, header_of, postings_of
+from hivewire.streams.stamps import Clock
+from hivewire.streams.writer import Limits, Revision, Writer
+
+POSTINGS = 16
+"""Postings in memory: a quarter of a megabyte each."""
+
+PICK = 16
+"""Entries that are read at once for a few messages of each."""
+
+MOST_ENTRIES = 500
+"""Entries that are read at once for all of their messages, if they are small."""
+
+UPDATES = 64
+"""Updates of one command that may wait for one another."""
+
+REPLAY_BYTES = 64 << 20
+"""Bytes of bodies that a replay returns at most: the oldest."""
+
+
+def elapsed() -> int:
+    """Milliseconds of the monotonic clock."""
+    return monotonic_ns() // 1_000_000
+
+
+class Log:
+    """Messages in the order of their places. All methods that wait raise StreamError.
+
+    `clock` stamps them. Retention is measured on the monotonic clock `elapsed`, so that a wall clock that is set drops
+    nothing early.
+    """
+
+    def __init__(self, engine: LogEngine, clock: Clock, limits: Limits, elapsed: Callable[[], int] = elapsed) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._limits = limits
+        self._elapsed = elapsed
+        self._index = Index(1, elapsed())
+        self._writer = Writer(engine, clock, elapsed, limits, self._recall)
+        self._updates: KeyedLock[tuple[int, int]] = KeyedLock(UPDATES)
+        self._postings: OrderedDict[int, Postings] = OrderedDict()
+        self._recalls: set[asyncio.Task[None]] = set()
+
+    # What there is.
+
+    @property
+    def epoch(self) -> str:
+        """The identity of this log, letters and digits."""
+        return self._engine.epoch
+
+    @property
+    def tip(self) -> int:
+        """The place of the last message that observers got."""
+        return self._index.tip
+
+    @property
+    def oldest(self) -> int:
+        """The first place from which the log is complete; never decreases."""
+        return self._index.oldest * ROOM
+
+    def covers(self, place: int) -> bool:
+        """Whether the log still has everything after this place."""
+        return self.oldest - 1 <= place <= self.tip
+
+    @property
+    def failing(self) -> str | None:
+        """Why nothing can be inserted now; None when it can."""
+        return self._writer.failing
+
+    @property
+    def stored(self) -> int:
+        """How many events are stored."""
+        return self._index.messages
+
+    @property
+    def bytes(self) -> int:
+        """How many bytes they have."""
+        return self._index.bytes
+
+    def waiting_seconds(self) -> float:
+        """The age of the commit that the storage has not finished; 0 without one."""
+        return self._writer.waiting_seconds()
+
+    def now(self) -> int:
+        """`serverTimestamp`: milliseconds since 1970. Every event from now on gets a later clock."""
+        return self._clock.answered()
+
+    def observe(self, observer: Observer) -> None:
+        """Call it with the messages of each commit: durable, in the order of places, before they are answered."""
+        self._writer.observers.append(observer)
+
+    # Writing.
+
+    def submit(self, draft: Draft, done: Done, *about: Any) -> None:
+        """Insert a message; `done` gets it, or a StreamError, and `about`, once it is durable.
+
+        Drafts are stamped in the order of submission and answered in that order, except for those whose idempotency
+        key was used before. Raises NotStored at once when too much is waiting, or the log is closing or stalled; `done`
+        is not called then.
+        """
+        self._writer.submit(draft, draft.size, done, *about)
+
+    async def insert(self, draft: Draft) -> Message:
+        """The message, once durable."""
+        return await self._written(draft, draft.size)
+
+    async def update(self, device: int, id: int, change: Callable[[Message], Update]) -> Message:
+        """The new event of a command, once durable: the whole command again. Its retention begins anew.
+
+        `change` gets its last event. Updates of one command happen one after the other. Raises NotFound.
+        """
+        try:
+            async with self._updates.lock((device, id)):
+                base = await self.get(device, id)
+                if base is None:
+                    raise NotFound(f"no message {id}")
+                return await self._written(Revision(base, change(base)), len(base.body))
+        except TooManyWaiting:
+            raise Overloaded("too many updates of one command are waiting") from None
+
+    async def _written(self, draft: Draft | Revision, size: int) -> Message:
+        future: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+
+        def done(outcome: Outcome) -> None:
+            if future.cancelled():
+                return
+            if isinstance(outcome, StreamError):
+                future.set_exception(outcome)
+            else:
+                future.set_result(outcome)
+
+        self._writer.submit(draft, size, done)
+        return await future
+
+    def _recall(self, place: int, done: Done, about: tuple[Any, ...]) -> None:
+        """Answer with the message at a place, which an idempotency key led to."""
+
+        async def answer() -> None:
+            outcome: Outcome
+            try:
+                found = await self._at([place])
+                outcome = found[0] if found else NotFound("the message has expired just now")
+            except StreamError as error:
+                outcome = error
+            done(outcome, *about)
+
+        if (message := self._in_memory(place)) is not None:
+            done(message, *about)
+            return
+        task = asyncio.create_task(answer(), name="message of an idempotency key")
+        self._recalls.add(task)
+        task.add_done_callback(self._recalls.discard)
+
+    # Reading.
+
+    async def get(self, device: int, id: int) -> Message | None:
+        """The last event of a message; None when it never was, or has expired."""
+        for recent in reversed(list(self._index.in_memory())):
+            if (found := recent.last_of(device, id)) is not None:
+                return found
+        for segment in reversed(self._index.stored()):
+            if segment.may_have(id) and (at := segment.has(device)) >= 0:
+                postings = await self._postings_of(segment)
+                place = None if postings is None else postings.last_of(at, id)
+                if place is not None:
+                    return next(iter(await self._at([place])), None)
+        return None
+
+    async def of_device(self, device: int, *, after: int | None = None, before: int | None = None) -> list[Message]:
+        """The last event of each message of a device whose timestamp is between the bounds, which are exclusive.
+
+        In the order of timestamps; those with the same one in the order of their inserts.
+        """
+        low, high = -(1 << 63) if after is None else after, 1 << 63 if before is None else before
+        last: dict[int, int | Message] = {}  # by id: its place, or itself when it is in memory
+        times: dict[int, int] = {}
+        recent = list(self._index.in_memory())
+        for segment in self._index.stored():
+            at = segment.has(device)
+            if at < 0 or segment.header.peak <= low or segment.header.low >= high:
+                continue
+            postings = await self._postings_of(segment)
+            for id, timestamp, place in postings.of(at) if postings is not None else ():
+                if low < timestamp < high:
+                    last[id], times[id] = place, timestamp
+        for one in recent:
+            for message in one.devices.get(device, ()):
+                if low < message.timestamp < high:
+                    last[message.id], times[message.id] = message, message.timestamp
+        read = await self._at(sorted(place for place in last.values() if isinstance(place, int)))
+        messages = {message.id: message for message in read}
+        messages |= {id: message for id, message in last.items() if isinstance(message, Message)}
+        return [messages[id] for id in sorted(last, key=times.__getitem__) if id in messages]
+
+    async def replay(
+        self, matches: Callable[[Message], bool], *, after: int, most: int | None = None, updated: bool = False
+    ) -> list[Message]:
+        """The last event of each message that matches, with a timestamp after a time; the `most` oldest of them.
+
+        With `updated` only those that were updated, and it is `changed` that is after the time. Commands that must not
+        be delivered any more are left out. In the order of timestamps; those with the same one in the order of inserts.
+        It returns REPLAY_BYTES at most.
+        """
+        found = Oldest(most)
+        seen: set[int] = set()  # messages of which a later event was looked at
+        now = self._clock.wall()
+        async for portion in self._backwards(after):
+            for message in reversed(portion):
+                if message.updated:
+                    key = message.device << 53 | message.id
+                    if key in seen:
+                        continue
+                    seen.add(key)
+                elif updated or (seen and message.device << 53 | message.id in seen):
+                    continue
+                if (message.changed if updated else message.timestamp) <= after or not matches(message):
+                    continue
+                if message.expires is None or message.expires > now:
+                    found.add(message)
+        return found.all()
+
+    async def since(self, place: int, *, take: int) -> list[Message]:
+        """The events after a place in order, up to `take` and about READ_BYTES, expired commands among them.
+
+        Nothing means that there is nothing (yet). Raises NotKept when the log does not cover the place.
+        """
+        recents = list(self._index.in_memory())
+        found: list[Message] = []
+        if place >= recents[0].first * ROOM - 1:
+            for recent in recents:
+                start = recent.after(place)
+                found += recent.messages[start : start + take - len(found)]
+        else:
+            for _, entry in await self._engine.forward(entry_of(place + 1), take):
+                found += [message for message in _unpack(entry) if place < message.place <= self.tip]
+            del found[take:]
+        # Checked after reading, because the log may have been shortened meanwhile.
+        if not self.covers(place):
+            raise NotKept(f"the log reaches back to place {self.oldest}")
+        return _portion(found)
+
+    async def _backwards(self, after: int) -> AsyncIterator[Sequence[Message]]:
+        """All messages that may have a `timestamp` or `changed` after a time, in portions, the last one first."""
+        stored, recents = self._index.stored(), list(self._index.in_memory())
+        for recent in reversed(recents):
+            end = len(recent.messages)
+            while end and recent.peaks[end - 1] > after:
+                start = max(0, end - ROOM)
+                yield recent.messages[start:end]
+                end = start
+                await asyncio.sleep(0)
+        for segment in reversed(stored):
+            if segment.header.peak <= after:
+                continue
+            header = segment.header
+            entries = header.last - header.first + 1
+            step = min(MOST_ENTRIES, 1 + READ_BYTES * entries // (4 * header.size))
+            for end in range(header.last, header.first - 1, -step):
+                numbers = range(max(header.first, end - step + 1), end + 1)
+                for _, entry in reversed(await self._engine.pick(numbers)):
+                    yield _unpack(entry)
+                    await asyncio.sleep(0)
+
+    def _in_memory(self, place: int) -> Message | None:
+        return next((found for recent in self._index.in_memory() if (found := recent.at(place)) is not None), None)
+
+    async def _at(self, places: Sequence[int]) -> list[Message]:
+        """The messages at these places, which ascend, as far as they are still there."""
+        wanted: dict[int, list[int]] = {}
+        for place in places:
+            wanted.setdefault(entry_of(place), []).append(place % ROOM)
+        found: list[Message] = []
+        numbers = list(wanted)
+        for start in range(0, len(numbers), PICK):
+            for number, entry in await self._engine.pick(numbers[start : start + PICK]):
+                found += _pick(entry, wanted[number])
+        return found
+
+    async def _postings_of(self, segment: Closed) -> Postings | None:
+        first = segment.header.first
+        if first in self._postings:
+            self._postings.move_to_end(first)
+            return self._postings[first]
+        encoded = await self._engine.postings(first)
+        if encoded is None:
+            return None  # it was dropped just now
+        try:
+            postings = self._postings[first] = postings_of(encoded)
+        except MsgspecError as error:
+            raise Unreadable(f"the postings of segment {first} are damaged") from error
+        if len(self._postings) > POSTINGS:
+            self._postings.popitem(last=False)
+        return postings
+
+    # The life of the log.
+
+    async def open(self) -> None:
+        """Load the headers and the open segment, and start the writer. Raises StoreError."""
+        loaded = await self._engine.load()
+        now, wall = self._elapsed(), self._clock.wall()
+
+        def ended(clock: int) -> int:
+            """When an event of this clock was, on the monotonic clock of this process."""
+            return now - min(max(wall - clock, 0), self._limits.retention)
+
+        index = self._index = Index(loaded.oldest, now)
+        try:
+            for encoded in loaded.headers:
+                header = header_of(encoded)
+                if header.first != index.next:
+                    raise StoreError(f"entry {index.next} is missing")
+                self._clock.recall(header.latest)
+                index.load(Closed(header, ended(header.latest)))
+            for number, entry in loaded.entries:
+                messages = unpack(entry)
+                if number != index.next:
+                    raise StoreError(f"entry {index.next} is missing")
+                self._clock.recall(max(message.clock for message in messages))
+                index.add(messages, len(entry), ended(messages[-1].clock))
+        except MsgspecError as error:
+            raise StoreError(f"it is damaged ({error})") from error
+        self._writer.start(index)
+
+    def tidy(self) -> None:
+        """Called by a timer: give up a commit that takes too long, close and drop what is due."""
+        self._writer.watch()
+        self._writer.tidy()
+
+    async def close(self) -> None:
+        """Write and answer what is waiting."""
+        await self._writer.close()
+        if self._recalls:
+            await asyncio.wait(self._recalls)
+
+
+class Oldest:
+    """Collects messages, and keeps the `most` oldest of them, None: all, and about REPLAY_BYTES."""
+
+    def __init__(self, most: int | None) -> None:
+        self._most = most
+        self._found: list[Message] = []
+        self._size = 0
+
+    def add(self, message: Message) -> None:
+        """Add one; when there are far too many, drop the latest ones."""
+        self._found.append(message)
+        self._size += len(message.body)
+        if self._size > 2 * REPLAY_BYTES or (self._most is not None and len(self._found) > 2 * self._most + ROOM):
+            self._found = self.all()
+            self._size = sum(len(kept.body) for kept in self._found)
+
+    def all(self) -> list[Message]:
+        """What is kept, in the order of timestamps, then of inserts."""
+        return _portion(sorted(self._found, key=_age)[: self._most], REPLAY_BYTES)
+
+
+def _age(message: Message) -> tuple[int, int, int]:
+    return message.timestamp, message.id >> RANDOM_BITS, message.place
+
+
+def _portion(messages: list[Message], most: int = READ_BYTES) -> list[Message]:
+    """The first of these messages, until their bodies have so many bytes."""
+    size = 0
+    for count, message in enumerate(messages, 1):
+        size += len(message.body)
+        if size >= most:
+            return messages[:count]
+    return messages
+
+
+def _unpack(entry: bytes) -> list[Message]:
+    try:
+        return unpack(entry)
+    except MsgspecError as error:
+        raise Unreadable("an entry is damaged") from error
+
+
+def _pick(entry: bytes, indexes: Sequence[int]) -> list[Message]:
+    try:
+        return pick(entry, indexes)
+    except (MsgspecError, IndexError) as error:
+        raise Unreadable("an entry is damaged") from error

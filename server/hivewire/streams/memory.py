@@ -1,0 +1,92 @@
+"""An engine that keeps messages in memory only: the setting `messages = memory`, and the reference for the contract."""
+
+from __future__ import annotations
+
+import secrets
+from bisect import bisect_left
+from collections.abc import Sequence
+
+from hivewire.streams.contract import READ_BYTES, Loaded, LogName
+from hivewire.streams.message import NotStored
+
+
+class MemoryLog:
+    """A dictionary of entries. `broken`, when set, is the text of the NotStored that every write raises."""
+
+    def __init__(self) -> None:
+        self.epoch = secrets.token_hex(8)
+        self.broken: str | None = None
+        self._oldest = 1
+        self._entries: dict[int, bytes] = {}
+        self._segments: dict[int, tuple[bytes, bytes]] = {}
+        self._sealed = 0
+
+    async def load(self) -> Loaded:
+        """What an earlier user of this object left."""
+        open_ = [(number, entry) for number, entry in self._entries.items() if number >= self._sealed]
+        return Loaded(self._oldest, [header for header, _ in self._segments.values()], open_)
+
+    async def append(self, number: int, entry: bytes) -> None:
+        """Into the dictionary, unless `broken`."""
+        self._fail_if_broken()
+        self._entries[number] = entry
+
+    async def confirm(self) -> None:
+        """Nothing to test but `broken`."""
+        self._fail_if_broken()
+
+    async def forward(self, number: int, take: int) -> list[tuple[int, bytes]]:
+        """Number by number."""
+        found: list[tuple[int, bytes]] = []
+        size = 0
+        number = max(number, self._oldest)
+        while len(found) < take and size < READ_BYTES and (entry := self._entries.get(number)) is not None:
+            found.append((number, entry))
+            size += len(entry)
+            number += 1
+        return found
+
+    async def pick(self, numbers: Sequence[int]) -> list[tuple[int, bytes]]:
+        """By number."""
+        return [(number, entry) for number in numbers if (entry := self._entries.get(number)) is not None]
+
+    async def seal(self, first: int, header: bytes, postings: bytes) -> None:
+        """The segment ends with the last entry."""
+        self._fail_if_broken()
+        self._segments[first] = header, postings
+        self._sealed = max(self._entries, default=first) + 1
+
+    async def postings(self, first: int) -> bytes | None:
+        """By first entry."""
+        return self._segments[first][1] if first in self._segments else None
+
+    async def drop(self, oldest: int) -> None:
+        """Out of the dictionaries."""
+        self._fail_if_broken()
+        numbers = list(self._entries)
+        for number in numbers[: bisect_left(numbers, oldest)]:
+            del self._entries[number]
+        for first in [first for first in self._segments if first < oldest]:
+            del self._segments[first]
+        self._oldest = oldest
+
+    def _fail_if_broken(self) -> None:
+        if self.broken is not None:
+            raise NotStored(self.broken)
+
+
+class MemoryEngine:
+    """Both logs. Opening it again finds what it had: the epoch of the ledger does not matter."""
+
+    def __init__(self) -> None:
+        self._logs: dict[LogName, MemoryLog] = {"commands": MemoryLog(), "notifications": MemoryLog()}
+
+    async def open(self, ledger_epoch: str) -> None:
+        """Nothing to open."""
+
+    def log(self, name: LogName) -> MemoryLog:
+        """One of the dictionaries."""
+        return self._logs[name]
+
+    async def close(self) -> None:
+        """Nothing to release."""

@@ -1,0 +1,80 @@
+"""The component with both logs of messages."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from hivewire.streams.contract import StreamEngine
+from hivewire.streams.log import Log, elapsed
+from hivewire.streams.stamps import Clock
+from hivewire.streams.writer import Limits
+from hivewire.telemetry import Gauges
+
+TIDY_SECONDS = 0.5
+"""Interval of looking for what is due: segments to close or drop, a commit that takes too long."""
+
+
+class Messages:
+    """Commands and notifications. `open` before use; `start` lets them expire.
+
+    `now` gives milliseconds since 1970, `elapsed` those of the monotonic clock.
+    """
+
+    def __init__(
+        self,
+        engine: StreamEngine,
+        now: Callable[[], int],
+        commands: Limits,
+        notifications: Limits,
+        elapsed: Callable[[], int] = elapsed,
+    ) -> None:
+        self._engine = engine
+        self._clock = Clock(now)
+        self.commands = Log(engine.log("commands"), self._clock, commands, elapsed)
+        self.notifications = Log(engine.log("notifications"), self._clock, notifications, elapsed)
+        self._logs = (self.commands, self.notifications)
+        self._task: asyncio.Task[None] | None = None
+
+    def now(self) -> int:
+        """`serverTimestamp`: milliseconds since 1970. Every message from now on gets a later clock."""
+        return self._clock.answered()
+
+    async def open(self, ledger_epoch: str) -> None:
+        """Load what belongs to this ledger. Raises StoreError."""
+        await self._engine.open(ledger_epoch)
+        for log in self._logs:
+            await log.open()
+
+    def start(self) -> None:
+        """Let messages expire, and give up commits that take too long."""
+        self._task = asyncio.create_task(self._tidy(), name="tidying of messages")
+
+    async def _tidy(self) -> None:
+        while True:
+            await asyncio.sleep(TIDY_SECONDS)
+            for log in self._logs:
+                log.tidy()
+
+    async def close(self) -> None:
+        """Write and answer what is waiting, then release the storage. May be called twice."""
+        if self._task is not None:
+            self._task.cancel()
+        try:
+            for log in self._logs:
+                await log.close()
+        finally:
+            await self._engine.close()
+
+    def gauges(self) -> Gauges:
+        """The metrics: a sentence and a function for each name."""
+        commands, notifications = self._logs
+        return {
+            "commands": ("Stored events of commands.", lambda: commands.stored),
+            "notifications": ("Stored notifications.", lambda: notifications.stored),
+            "message_bytes": ("Bytes of stored messages.", lambda: commands.bytes + notifications.bytes),
+            "message_commit_waiting_seconds": (
+                "Age of the oldest commit of messages that waits for the storage; 0 when none does.",
+                lambda: max(log.waiting_seconds() for log in self._logs),
+            ),
+        }

@@ -1,0 +1,259 @@
+"""Segments: a stretch of a log, either in memory (`Recent`) or in the storage, with its `Header` in memory.
+
+The newest segment is open: it grows. Closing it makes a header and postings of it. What a reader looks for is skipped
+by the header of a segment, found by the postings, and read by its place.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
+from hashlib import blake2b
+from operator import attrgetter
+from typing import NamedTuple
+
+import msgspec
+from msgspec import Struct, msgpack
+
+from hivewire.streams.message import RANDOM_BITS, ROOM, Draft, Message
+
+SEGMENT_BYTES = 4 << 20
+SEGMENT_MESSAGES = 8_192
+"""An open segment is closed when it has this much, and when it has lasted for a part of the retention."""
+
+OVERHEAD = 100
+"""About how many bytes a stored message takes beside its body."""
+
+_place = attrgetter("place")
+_clock = attrgetter("clock")
+
+
+class Known(NamedTuple):
+    """What is known of an idempotency key: a digest of its content, and the place of its message."""
+
+    content: int
+    place: int
+
+
+def digest(*parts: bytes) -> int:
+    """64 bits, signed as in the arrays of a header."""
+    return int.from_bytes(blake2b(b"\0".join(parts), digest_size=8).digest(), "little", signed=True)
+
+
+def key_of(draft: Draft) -> int:
+    """The digest of an idempotency key: of its author, for its device."""
+    return digest(f"{draft.author} {draft.device.record_id} {draft.key}".encode())
+
+
+class Recent:
+    """A segment in memory: the open one, or the one that was closed last.
+
+    `peaks` has, for each message, the greatest `timestamp` or `changed` of it and those before: readers who go
+    backwards stop there. `began` and `ended` are the times of its first and last commit, on the monotonic clock.
+    """
+
+    def __init__(self, first: int, now: int) -> None:
+        self.first = first
+        self.last = first - 1
+        self.bytes = 0
+        self.began = self.ended = now
+        self.messages: list[Message] = []
+        self.devices: dict[int, list[Message]] = {}
+        self.peaks: list[int] = []
+        self.keys: dict[int, Known] = {}
+
+    def add(self, messages: Sequence[Message], size: int, now: int) -> None:
+        """Add the messages of the next entry, which has `size` bytes."""
+        if not self.messages:
+            self.began = now
+        self.ended = now
+        self.last += 1
+        self.bytes += size
+        self.messages += messages
+        peak = self.peaks[-1] if self.peaks else 0
+        devices, peaks = self.devices, self.peaks
+        for message in messages:
+            if message.changed > peak:
+                peak = message.changed
+            peaks.append(peak)
+            if message.device in devices:
+                devices[message.device].append(message)
+            else:
+                devices[message.device] = [message]
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it should be closed because of its size."""
+        return self.bytes >= SEGMENT_BYTES or len(self.messages) >= SEGMENT_MESSAGES
+
+    def after(self, place: int) -> int:
+        """The index of the first message after a place."""
+        return bisect_right(self.messages, place, key=_place)
+
+    def at(self, place: int) -> Message | None:
+        """The message at a place."""
+        index = bisect_left(self.messages, place, key=_place)
+        found = self.messages[index] if index < len(self.messages) else None
+        return found if found is not None and found.place == place else None
+
+    def last_of(self, device: int, id: int) -> Message | None:
+        """The last event of a message."""
+        events = self.devices.get(device, ())
+        # The clocks of a device ascend, and no event of a message is before its insert.
+        for index in range(len(events) - 1, bisect_left(events, id >> RANDOM_BITS, key=_clock) - 1, -1):
+            if events[index].id == id:
+                return events[index]
+        return None
+
+
+class Header(Struct, array_like=True, frozen=True):
+    """What is in memory of a closed segment. The members of bytes are arrays of 64-bit integers.
+
+    `first` and `last` are its entries, `count` its messages, `size` their bytes. `earliest` and `latest` bound their
+    clocks, `low` their timestamps, `peak` their timestamps and `changed`. `devices` are sorted, and `sizes` are their
+    bytes. `updated` are the sorted ids of all updates. `keys` are the sorted digests of idempotency keys, with
+    `contents` and `places`.
+    """
+
+    first: int
+    last: int
+    count: int
+    size: int
+    earliest: int
+    latest: int
+    low: int
+    peak: int
+    devices: bytes
+    sizes: bytes
+    updated: bytes
+    keys: bytes
+    contents: bytes
+    places: bytes
+
+
+def integers(data: bytes) -> Sequence[int]:
+    """The array in these bytes, without a copy."""
+    return memoryview(data).cast("q")
+
+
+def index_of(values: Sequence[int], value: int) -> int:
+    """The index of a value in a sorted array; -1 when it is not there."""
+    index = bisect_left(values, value)
+    return index if index < len(values) and values[index] == value else -1
+
+
+class Closed:
+    """A closed segment, by its header. `ended` is the time of its last commit on the monotonic clock."""
+
+    __slots__ = ("_devices", "_keys", "_updated", "ended", "header")
+
+    def __init__(self, header: Header, ended: int) -> None:
+        self.header = header
+        self.ended = ended
+        self._devices = integers(header.devices)
+        self._updated = integers(header.updated)
+        self._keys = integers(header.keys)
+
+    def has(self, device: int) -> int:
+        """The index of a device for `Postings`; -1 when it has nothing here."""
+        return index_of(self._devices, device)
+
+    def may_have(self, id: int) -> bool:
+        """Whether a message with this id can have an event here."""
+        header = self.header
+        return header.earliest <= id >> RANDOM_BITS <= header.latest or index_of(self._updated, id) >= 0
+
+    def sizes(self) -> Iterator[tuple[int, int]]:
+        """The devices, and the bytes that each has here."""
+        return zip(self._devices, integers(self.header.sizes), strict=True)
+
+    def known(self, key: int) -> Known | None:
+        """What is known of an idempotency key."""
+        index = index_of(self._keys, key)
+        if index < 0:
+            return None
+        return Known(integers(self.header.contents)[index], integers(self.header.places)[index])
+
+
+class Postings(Struct, array_like=True, frozen=True):
+    """Where the events of each device are: for the device at an index, from one of `starts` to the next.
+
+    `ids`, `timestamps` and `places` are theirs, in the order of places.
+    """
+
+    starts: bytes
+    ids: bytes
+    timestamps: bytes
+    places: bytes
+
+    def of(self, index: int) -> Iterator[tuple[int, int, int]]:
+        """The id, timestamp and place of each event of a device."""
+        start, end = integers(self.starts)[index : index + 2]
+        arrays = (self.ids, self.timestamps, self.places)
+        return zip(*(integers(one)[start:end] for one in arrays), strict=True)
+
+    def last_of(self, index: int, id: int) -> int | None:
+        """The place of the last event of a message of a device."""
+        start, end = integers(self.starts)[index : index + 2]
+        ids = integers(self.ids)
+        return next((integers(self.places)[at] for at in range(end - 1, start - 1, -1) if ids[at] == id), None)
+
+
+_encode = msgpack.Encoder().encode
+_headers = msgpack.Decoder(Header)
+_postings = msgpack.Decoder(Postings)
+
+
+def close(segment: Recent) -> tuple[Header, bytes, bytes]:
+    """The header of a segment, and the bytes of its header and postings."""
+    starts, ids, timestamps, places = array("q"), array("q"), array("q"), array("q")
+    devices, sizes, updated = array("q"), array("q"), array("q")
+    for device in sorted(segment.devices):
+        events = segment.devices[device]
+        devices.append(device)
+        sizes.append(sum(len(event.body) for event in events) + OVERHEAD * len(events))
+        starts.append(len(ids))
+        ids.extend([event.id for event in events])
+        timestamps.extend([event.timestamp for event in events])
+        places.extend([event.place for event in events])
+    starts.append(len(ids))
+    messages = segment.messages
+    updated.extend(sorted(event.id for event in messages if event.updated))
+    keys = sorted((key, *known) for key, known in segment.keys.items())
+    header = Header(
+        first=segment.first,
+        last=segment.last,
+        count=len(messages),
+        size=segment.bytes,
+        earliest=min(event.clock for event in messages),
+        latest=max(event.clock for event in messages),
+        low=min(timestamps),
+        peak=segment.peaks[-1],
+        devices=devices.tobytes(),
+        sizes=sizes.tobytes(),
+        updated=updated.tobytes(),
+        keys=array("q", (key for key, _, _ in keys)).tobytes(),
+        contents=array("q", (content for _, content, _ in keys)).tobytes(),
+        places=array("q", (place for _, _, place in keys)).tobytes(),
+    )
+    postings = Postings(starts.tobytes(), ids.tobytes(), timestamps.tobytes(), places.tobytes())
+    return header, _encode(header), _encode(postings)
+
+
+def header_of(data: bytes) -> Header:
+    """A header from its bytes. Raises msgspec.MsgspecError."""
+    return _headers.decode(data)
+
+
+def postings_of(data: bytes) -> Postings:
+    """Postings from their bytes. Raises msgspec.MsgspecError."""
+    return _postings.decode(data)
+
+
+MsgspecError = msgspec.MsgspecError
+
+
+def entry_of(place: int) -> int:
+    """The number of the entry of a place."""
+    return place // ROOM

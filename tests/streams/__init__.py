@@ -1,0 +1,1 @@
+"""The store of messages: engines, one log, and both together."""
