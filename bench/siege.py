@@ -16,7 +16,7 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
@@ -60,6 +60,14 @@ def echo(size: int) -> bytes:
     return text(json.dumps({"action": "server/info", "requestId": "x" * size}).encode())
 
 
+def guess(number: int) -> bytes:
+    """A login with a wrong password, which is hashed before it is refused."""
+    body = b'{"login":"admin","password":"wrong %d"}' % number
+    head = b"POST /api/rest/token HTTP/1.1\r\nHost: g\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+    return head % len(body) + body
+
+
+GUESSES = b"".join(map(guess, range(20)))
 PIPELINE = HANDSHAKE + text(b'{"action":"server/info"}' + b" " * 110) * 2_000
 
 ATTACKS: dict[str, bytes] = {
@@ -73,10 +81,12 @@ ATTACKS: dict[str, bytes] = {
     "unread: pages over HTTP": b"GET /metrics HTTP/1.1\r\nHost: g\r\n\r\n" * 60,
     "work: requests in a pipeline": PIPELINE,
     "work: the same from 250 addresses": PIPELINE,
+    "hashes: wrong passwords": GUESSES,
+    "hashes: the same from 250 addresses": GUESSES,
 }
 """What each connection sends; none reads anything."""
 
-ADDRESSES = {"work: the same from 250 addresses": 250}
+ADDRESSES = {name: 250 for name in ATTACKS if name.endswith("250 addresses")}
 """From how many addresses an attack comes, where it is not one."""
 
 
@@ -182,14 +192,14 @@ class Row(NamedTuple):
 TITLES = f"{'rounds':>8}{'peace ms':>10}{'elsewhere':>11}{'attacked':>10}{'x peace':>9}{'x elsewhere':>14}{'MiB':>6}"
 
 
-def besiege(server: servers.Server, seconds: float, tell: Callable[[str], None]) -> bool:
+def besiege(server: servers.Server, attacks: Sequence[str], seconds: float, tell: Callable[[str], None]) -> bool:
     """One attack after the other; whether the client was served in time and the memory stayed bounded."""
     client = Client(server, log_in(server))
     client.work(0.5)
     before, good = server.rss(), True
     tell(f"{'attack':<38}{TITLES}")
     with socket.create_server(("127.0.0.1", 0), backlog=4_096) as elsewhere:
-        for name in ATTACKS:
+        for name in attacks:
             try:
                 peace = p99(client.work(seconds))
                 with under_attack(elsewhere.getsockname()[1], name, seconds):
@@ -206,12 +216,12 @@ def besiege(server: servers.Server, seconds: float, tell: Callable[[str], None])
     return bounded(server, before, tell) and good
 
 
-def attacked(server: servers.Server, seconds: float, tell: Callable[[str], None]) -> bool:
+def attacked(server: servers.Server, attacks: Sequence[str], seconds: float, tell: Callable[[str], None]) -> bool:
     """The same without measuring times."""
     client, good = Client(server, log_in(server)), True
     client.work(0.2)
     before = server.rss()
-    for name in ATTACKS:
+    for name in attacks:
         try:
             with under_attack(server.port, name, seconds):
                 client.work(seconds)
@@ -233,10 +243,12 @@ def main() -> None:
     """Run all attacks and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=5.0, help="duration of each attack")
+    parser.add_argument("--only", default="", metavar="TEXT", help="only attacks with this in their name")
     parser.add_argument("--short", action="store_true", help="measure no times")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, servers.gateway(Path(folder) / "hivewire.db", flags=BOUNDS) as server:
-        good = (attacked if options.short else besiege)(server, options.seconds, print)
+        attacks = [name for name in ATTACKS if options.only in name]
+        good = (attacked if options.short else besiege)(server, attacks, options.seconds, print)
     sys.exit(not good)
 
 

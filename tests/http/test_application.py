@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -264,3 +265,20 @@ async def test_one_who_asks_too_often_is_refused_and_delayed() -> None:
     assert gateway.connection.delays > refused
     assert gateway.application.always == {b"/always"}
     await world.close()
+
+
+async def test_requests_with_a_token_and_probes_do_not_wait_for_anonymous_ones(gateway: Gateway) -> None:
+    """Requests without a token take turns; those with one are answered at once, and probes wait for each other only."""
+    order: list[str] = []
+
+    async def ask(name: str, path: str, **headers: str) -> None:
+        await gateway.ask("GET", path, b"", **headers)
+        order.append(name)
+
+    anonymous = [ask(f"anonymous {number}", "/api/rest/info") for number in range(8)]
+    token = f"Bearer {gateway.world.token()}"
+    await asyncio.gather(
+        *anonymous, ask("probe", "/health/live"), ask("token", "/api/rest/configuration/a", authorization=token)
+    )
+    assert order[:3] == ["anonymous 0", "probe", "token"]
+    assert len(order) == 10

@@ -7,6 +7,8 @@ import base64
 import hashlib
 import hmac
 import json
+import os
+import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -19,7 +21,7 @@ from hypothesis import strategies as st
 from msgspec import UNSET
 
 from hivewire.access.identity import Identity
-from hivewire.access.passwords import Busy, Passwords, generate
+from hivewire.access.passwords import NICE, Busy, Passwords, generate
 from hivewire.access.tenants import Tenants
 from hivewire.access.throttle import FORGET_AFTER, FREE_ATTEMPTS, LONGEST, MAX_TRACKED, AnonymousRate, Rate, Throttle
 from hivewire.access.tokens import (
@@ -797,6 +799,23 @@ async def test_the_line_of_hashes_is_bounded() -> None:
         hasher.go.set()
     assert await asyncio.gather(*waiting) == ["hashed"] * 64
     assert await passwords.hash("x") == "hashed"
+    passwords.close()
+
+
+class PriorityHasher(PasswordHasher):
+    """Tells the niceness of the thread in which it hashes."""
+
+    def hash(self, password: str | bytes, *, salt: bytes | None = None) -> str:
+        return str(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a priority for each thread")
+async def test_hashing_yields_to_everybody_else() -> None:
+    """Its threads have a lower priority than the event loop, and the loop keeps its own."""
+    ours = os.getpriority(os.PRIO_PROCESS, 0)
+    passwords = Passwords(1, PriorityHasher())
+    assert int(await passwords.hash("x")) == min(ours + NICE, 19)
+    assert os.getpriority(os.PRIO_PROCESS, 0) == ours
     passwords.close()
 
 

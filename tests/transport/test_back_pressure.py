@@ -6,7 +6,7 @@ import asyncio
 from time import monotonic
 from typing import Any, cast
 
-from hivewire.transport.back_pressure import PIECE, Backlog, Slices, Stall, Watch
+from hivewire.transport.back_pressure import PIECE, Backlog, Slices, Stall, Turns, Watch
 from hivewire.transport.frames import FrameReader
 from tests.running import PATIENCE
 
@@ -95,6 +95,27 @@ async def test_a_connection_that_closes_gets_no_time() -> None:
     slices.schedule(backlog(), lambda: worked.append("open"))
     await asyncio.sleep(0)
     assert worked == ["open"]
+
+
+async def test_requests_take_turns_and_others_are_served_between_them() -> None:
+    """A request alone goes on at once; after a slice the next waits for a pause, and a cancelled one is skipped."""
+    turns, order = Turns(0.0, 0.0), list[str]()
+
+    async def request(name: str) -> None:
+        await turns.take()
+        order.append(name)
+        began = monotonic()
+        while monotonic() == began:
+            pass  # the slice is over
+
+    requests = [asyncio.create_task(request(name)) for name in ("first", "second", "cancelled", "third")]
+    asyncio.get_running_loop().call_soon(requests[2].cancel)
+    asyncio.get_running_loop().call_soon(order.append, "others")
+    await asyncio.gather(*requests, return_exceptions=True)
+    assert order == ["first", "others", "second", "third"]
+    await asyncio.sleep(0.001)
+    await asyncio.gather(request("alone"))
+    assert order[-1] == "alone"
 
 
 def text(payload: bytes) -> bytes:

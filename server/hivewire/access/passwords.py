@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
+import sys
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -16,6 +18,11 @@ _T = TypeVar("_T")
 
 MAX_WAITING = 64
 """Hashes that may wait. One takes about 50 ms, so callers further back in a longer queue would time out anyway."""
+
+
+NICE = 10
+"""Niceness of the threads beyond that of the process, so that on a busy machine the event loop and the writer go first.
+A hash then still gets a tenth of a core or more. With the lowest priority of all, logins could starve."""
 
 
 class Busy(Exception):
@@ -31,7 +38,7 @@ class Passwords:
 
     def __init__(self, threads: int | None = None, hasher: PasswordHasher | None = None) -> None:
         self._hasher = hasher or PasswordHasher(time_cost=3, memory_cost=65_536, parallelism=1)
-        self._pool = ThreadPoolExecutor(threads or max(1, (os.cpu_count() or 1) // 2), "argon2")
+        self._pool = ThreadPoolExecutor(threads or max(1, (os.cpu_count() or 1) // 2), "argon2", _yield_to_others)
         self._waiting = 0
 
     async def hash(self, password: str) -> str:
@@ -62,6 +69,12 @@ class Passwords:
     def close(self) -> None:
         """Stop the threads: running hashes finish, waiting ones are dropped."""
         self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _yield_to_others() -> None:
+    """Lower the priority of this thread. Only Linux has one for each thread; elsewhere nothing changes."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), os.getpriority(os.PRIO_PROCESS, 0) + NICE)
 
 
 def generate() -> str:

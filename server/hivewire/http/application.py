@@ -1,7 +1,7 @@
 """The one pipeline from a request to its answer, for all dialects (ASGI).
 
-In this order: wait until the peer has read its earlier answers; find the route; identify the caller, and limit
-anonymous ones; answer; count. Every error becomes an error document of the path's dialect.
+In this order: wait until the peer has read its earlier answers; find the route; identify the caller; limit anonymous
+ones, which take turns; answer; count. Every error becomes an error document of the path's dialect.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from hivewire.http.response import Response
 from hivewire.http.routes import Context, Dialect, Found, MakeDialect, Route, Table, encode_headers
 from hivewire.ledger.pending import unavailable
 from hivewire.ledger.records import NotDurable
-from hivewire.transport.back_pressure import PORTION
+from hivewire.session import ANONYMOUS_PAUSE_SECONDS, ANONYMOUS_SLICE_SECONDS
+from hivewire.transport.back_pressure import PORTION, Turns
 from hivewire.transport.connection import HttpProtocol
 from hivewire.transport.cycle import RawHeader, send_in_portions, send_whole
 from hivewire.transport.refusal import UNKNOWN_PATH, headers_of
@@ -37,6 +38,7 @@ class Application:
         self._services = context.dispatcher.services
         self._telemetry = self._services.telemetry
         self._probes = AnonymousRate(monotonic)
+        self._turns, self._probe_turns = (Turns(ANONYMOUS_SLICE_SECONDS, ANONYMOUS_PAUSE_SECONDS) for _ in range(2))
         self.dialects = [make(context) for make in dialects]
         self.always = frozenset().union(*(dialect.always for dialect in self.dialects))
         """Paths that are served when no place is left."""
@@ -92,7 +94,7 @@ class Application:
                 call = await route.admit(request)
             finally:
                 if not request.proven:
-                    self._count(request)
+                    await self._count(request).take()
             response = await route.handle(call)
         except ClientGone:
             return Response(400)
@@ -108,11 +110,12 @@ class Application:
             self._telemetry.answered(route.action, response.status, began)
         return response
 
-    def _count(self, request: HttpRequest) -> None:
-        """Count a request without a valid token. Raises TooManyRequests; then the next one is delayed.
+    def _count(self, request: HttpRequest) -> Turns:
+        """Count a request without a valid token, and return with whom it takes turns. Raises TooManyRequests; then the
+        next one is delayed.
 
         Refusing every request at once would cost nearly as much as answering it. Paths that are always served, probes,
-        count by themselves.
+        count by themselves and wait for each other only.
         """
         settings, probe = self._services.settings, request.scope["raw_path"] in self.always
         address, _ = origin_of(settings, request.address, request.header, secure=False)
@@ -123,6 +126,7 @@ class Application:
                 request.connection.delay_next()
             if not probe:
                 raise
+        return self._probe_turns if probe else self._turns
 
     def _expected(self, error: Exception, dialect: Dialect, route: Route[object] | None) -> Exception:
         """An error that the dialect can render. An unexpected one is logged and becomes an internal error."""

@@ -1,12 +1,13 @@
 """Back-pressure on the peer of a socket: what it sent and was not handled yet, and what it does not read.
 
-`Backlog` belongs to every socket, `Stall` only to one whose peer does not read, and `Slices` to all anonymous
-sockets. They keep count; the socket decides what follows.
+`Backlog` belongs to every socket, `Stall` only to one whose peer does not read, `Slices` to all anonymous sockets, and
+`Turns` to all anonymous HTTP requests. They keep count; the socket or the request decides what follows.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Sequence
 from time import monotonic
 
@@ -228,6 +229,54 @@ class Slices:
         self._due = bool(self._waiting)
         if self._due:
             asyncio.get_running_loop().call_later(self._pause, self._work)
+
+
+class Turns:
+    """The same for HTTP requests, each of which is a task of its own: a slice of `seconds` for all, then a `pause`.
+
+    A request has its turn until it first waits for something. What the event loop does for others meanwhile counts as
+    well, so anonymous requests get the less, the busier it is.
+    """
+
+    __slots__ = ("_due", "_end", "_pause", "_seconds", "_waiting")
+
+    def __init__(self, seconds: float, pause: float) -> None:
+        self._seconds = seconds
+        self._pause = pause
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._due = False
+        self._end = 0.0
+
+    async def take(self) -> None:
+        """Return when it is this request's turn: at once when no other one waits, and none was served just now."""
+        loop = asyncio.get_running_loop()
+        if self._due:
+            turn = loop.create_future()
+            self._waiting.append(turn)
+            await turn
+        else:
+            self._due = True
+            self._end = monotonic() + self._seconds
+            loop.call_soon(self._next)
+
+    def _next(self) -> None:
+        if monotonic() > self._end:
+            asyncio.get_running_loop().call_later(self._pause, self._begin)
+        else:
+            self._serve()
+
+    def _begin(self) -> None:
+        self._end = monotonic() + self._seconds
+        self._serve()
+
+    def _serve(self) -> None:
+        """Let the next request go on: the loop runs its task and then `_next`."""
+        while self._waiting:
+            if not (turn := self._waiting.popleft()).done():  # it was not cancelled
+                turn.set_result(None)
+                asyncio.get_running_loop().call_soon(self._next)
+                return
+        self._due = False
 
 
 def _now() -> float:
