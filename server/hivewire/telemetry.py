@@ -10,8 +10,10 @@ import logging
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
+from contextlib import suppress
+from io import TextIOBase
 from time import perf_counter
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TextIO, TypeAlias, cast
 
 import structlog
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
@@ -32,8 +34,33 @@ WRITTEN_TOO_LATE = ("SSL connection is closed", "socket.send() raised exception.
 """Warnings of the event loop for each write to a connection that the peer has reset, until the protocol is told. A
 client that subscribes, writes much and resets would cause hundreds of them."""
 
+
+class _Output(TextIOBase):
+    """Standard error, for the lines of the log.
+
+    A line that cannot be written is lost: the disk may be full, the terminal closed, or the program behind a pipe gone,
+    and none of them may fail a request or stop the writer.
+    """
+
+    def write(self, text: str) -> int:
+        with suppress(OSError, ValueError):
+            if sys.stderr is not None:  # None: it was closed before the start
+                sys.stderr.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError, ValueError):
+            if sys.stderr is not None:
+                sys.stderr.flush()
+
+    def isatty(self) -> bool:
+        return sys.stderr is not None and sys.stderr.isatty()
+
+
+_OUTPUT = cast(TextIO, _Output())
+
 # For commands that work on a data file without `configure_logging`: standard output is for their results.
-structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
+structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(_OUTPUT))
 
 
 def configure_logging(
@@ -44,7 +71,7 @@ def configure_logging(
     `auto` is readable text on a terminal and JSON elsewhere.
     """
     least = logging.getLevelNamesMapping()[level.upper()]
-    console = form == "console" or (form == "auto" and sys.stderr.isatty())
+    console = form == "console" or (form == "auto" and _OUTPUT.isatty())
     common: list[Any] = [
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -54,15 +81,15 @@ def configure_logging(
     renderer: Any = structlog.processors.JSONRenderer()
     if console:
         renderer = structlog.dev.ConsoleRenderer(
-            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+            colors=_OUTPUT.isatty(), exception_formatter=structlog.dev.plain_traceback
         )
     structlog.configure(
         processors=[*common, renderer],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(_OUTPUT),
         wrapper_class=structlog.make_filtering_bound_logger(least),
     )
     # Libraries log warnings and errors only, in the same format.
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(_OUTPUT)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=common,

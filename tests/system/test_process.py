@@ -241,6 +241,34 @@ def test_a_full_disk_refuses_puts_and_loses_nothing(data: Path) -> None:
         assert gateway.stop() == 0
 
 
+def test_a_log_that_cannot_be_written_fails_no_request(data: Path) -> None:
+    """When the log is on the full disk too, requests get their answers, and puts work again once there is space."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("HIVEWIRE_")}
+    with open("/dev/full", "w") as full:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "hivewire", "serve", "--port=0", f"--data={data}"],
+            env=environment | {"HIVEWIRE_ADMIN_PASSWORD": PASSWORD},
+            stdout=subprocess.PIPE,
+            stderr=full,
+            text=True,
+        )
+    assert process.stdout is not None
+    with process:
+        url = next((line.split()[-1] for line in process.stdout if line.endswith("/api/rest\n")), "")
+        with httpx.Client(base_url=url, timeout=PATIENCE) as http:
+            wrong = http.get("/configuration/a", headers={"Authorization": "Bearer wrong"})
+            assert wrong.status_code == 401  # which is a line of the log
+            login = http.post("/token", json={"login": "admin", "password": PASSWORD})
+            http.headers["Authorization"] = f"Bearer {login.json()['accessToken']}"
+            limits = resource.prlimit(process.pid, resource.RLIMIT_FSIZE)
+            resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (1_000, limits[1]))
+            assert http.put("/configuration/a", json={"value": "1"}).status_code == 503  # and so are writes that fail
+            resource.prlimit(process.pid, resource.RLIMIT_FSIZE, limits)
+            assert http.put("/configuration/a", json={"value": "1"}).status_code == 200
+        process.terminate()
+        assert process.wait(PATIENCE) == 0
+
+
 # What keeps it from starting.
 
 
