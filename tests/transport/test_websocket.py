@@ -11,9 +11,10 @@ from uvicorn.server import ServerState
 
 from hivewire.caller import Caller
 from hivewire.transport.admission import Admission
+from hivewire.transport.back_pressure import ANONYMOUS_PIECE
 from hivewire.transport.sockets import Sockets
 from hivewire.transport.websocket import WebSocket
-from tests.gate.wire import CLOSE, CONTINUATION, INFO, PING, frame
+from tests.gate.wire import CLOSE, CONTINUATION, INFO, PING, PONG, frame
 from tests.world import World, opened
 
 LATE = frame((1002).to_bytes(2) + b"the message took over 10 s", CLOSE, masked=False)
@@ -109,3 +110,13 @@ async def test_a_message_that_the_gateway_does_not_read_is_not_late(shell: Shell
     shell.socket.data_received(frame(INFO)[:-1])
     shell.pass_by(11)
     assert shell.written() == LATE
+
+
+async def test_pings_without_a_login_are_answered_a_few_at_a_time(shell: Shell) -> None:
+    """Thousands that arrive at once are not one long piece of work, for which others would have to wait."""
+    stranger = WebSocket(shell.sockets.shared, shell.wire, Caller("", ""), ServerState(), 2)
+    ping, pong = frame(b"", PING), frame(b"", PONG, masked=False)
+    stranger.data_received(ping * 2_000)
+    await asyncio.sleep(0)
+    answers = len(shell.written()) // len(pong)
+    assert 0 < answers <= ANONYMOUS_PIECE // len(ping)

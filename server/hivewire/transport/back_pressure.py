@@ -17,6 +17,9 @@ from hivewire.transport.frames import Event, FrameReader
 PIECE = 16 << 10
 """Bytes handled without a pause, so that one busy connection does not delay the others."""
 
+ANONYMOUS_PIECE = 512
+"""The same for a connection without a login: few requests or frames fit."""
+
 PORTION = 64 << 10
 """Bytes of an answer that are written at a time. A connection may have as many unread without drawing from the budget;
 with more, the next portion waits until the peer reads."""
@@ -65,21 +68,21 @@ class Backlog:
         """Keep bytes for later. They are never more than one read, because reading is paused while any are left."""
         self.data += data
 
-    def take(self) -> Sequence[Event]:
-        """The next events: those that were put off, or those in the next piece."""
+    def take(self, piece: int = PIECE) -> Sequence[Event]:
+        """The next events: those that were put off, or those in the next `piece` bytes."""
         events, self.events = self.events, ()
-        return events or self._parse()
+        return events or self._parse(piece)
 
     def look_ahead(self) -> Sequence[Event]:
         """All waiting events, which stay there for `take`. An unfinished message after them is kept in the reader."""
         events = [*self.events]
         while self.data:
-            events += self._parse()
+            events += self._parse(PIECE)
         self.events = events
         return events
 
-    def _parse(self) -> list[Event]:
-        data, self.data = self.data[:PIECE], self.data[PIECE:]
+    def _parse(self, piece: int) -> list[Event]:
+        data, self.data = self.data[:piece], self.data[piece:]
         return self._reader.feed(data)
 
     def drop(self) -> None:

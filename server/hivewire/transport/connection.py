@@ -19,7 +19,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.server import ServerState
 
 from hivewire.transport.admission import FREE, Admission
-from hivewire.transport.back_pressure import PIECE, PORTION, Watch
+from hivewire.transport.back_pressure import ANONYMOUS_PIECE, PIECE, PORTION, Watch
 from hivewire.transport.handshake import handshake, head_without_upgrade
 from hivewire.transport.refusal import Refusal
 
@@ -37,9 +37,6 @@ PIPELINE = 64
 
 ANONYMOUS_PIPELINE = 8
 """The same for anonymous connections; their further requests are kept as bytes."""
-
-ANONYMOUS_PIECE = 512
-"""Bytes of an anonymous connection that are parsed at a time: few requests fit."""
 
 REQUEST_BYTES = 4 << 10
 """What a pipelined request takes in memory beside its bytes, while it waits."""

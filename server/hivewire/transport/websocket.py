@@ -23,7 +23,7 @@ from hivewire.settings import Settings
 from hivewire.telemetry import log
 from hivewire.transport import frames
 from hivewire.transport.admission import Admission
-from hivewire.transport.back_pressure import PIECE, PORTION, Backlog, Slices, Stall
+from hivewire.transport.back_pressure import ANONYMOUS_PIECE, PIECE, PORTION, Backlog, Slices, Stall
 from hivewire.transport.connection import delay_seconds, peer_address
 from hivewire.transport.frames import TEXT_HEADS, Close, Event, Failure, FrameReader, Ping, Rejected, text_head
 from hivewire_protocol.close import TABLE, Code
@@ -527,7 +527,7 @@ class WebSocket(asyncio.Protocol):
 
     def _go_on(self) -> None:
         """Handle the next part of the waiting input, in a later iteration of the event loop."""
-        self._handle(self._backlog.take())
+        self._handle(self._backlog.take(ANONYMOUS_PIECE if self.anonymous else PIECE))
         self._received()
         self._regulate()
         self._close_if_drained()
