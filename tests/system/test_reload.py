@@ -163,6 +163,19 @@ def test_a_certificate_is_replaced_while_connections_go_on(data: Path, certifica
             assert open_.get("/health/live").status_code == 200
 
 
+def test_an_encrypted_key_changes_nothing(data: Path, certificate: tuple[Path, Path]) -> None:
+    """OpenSSL would ask for its passphrase on the terminal, and nobody would be served until somebody types it."""
+    configured, files = with_tls(data, certificate)
+    with configured.gateway as gateway:
+        encrypt = ("openssl", "pkey", "-in", str(certificate[1]), "-aes256", "-passout", "pass:phrase", "-out")
+        subprocess.run([*encrypt, str(files[1])], check=True)
+        told = configured.reload(event="the settings were not reloaded")
+        assert f"the private key in tls_key {files[1]} is encrypted" in told["reason"]
+        verify = ssl.create_default_context(cafile=str(certificate[0]))
+        assert httpx.get(gateway.url + "/health/live", verify=verify).status_code == 200
+        assert gateway.noise == []
+
+
 def test_tls_that_is_taken_away_needs_a_restart(data: Path, certificate: tuple[Path, Path]) -> None:
     """Also when its files are gone: the gateway goes on with the certificate that it has."""
     configured, files = with_tls(data, certificate)

@@ -88,7 +88,7 @@ class Server(uvicorn.Server):
         if not tls or self.config.ssl is None or settings.tls_certificate is None:
             return False
         before, self._loaded = self._loaded, tls_digest(settings)
-        self.config.ssl.load_cert_chain(settings.tls_certificate, settings.tls_key)
+        _load(self.config.ssl, settings)
         return before != self._loaded
 
     def gauges(self) -> Gauges:
@@ -165,17 +165,26 @@ def check_tls(settings: Settings) -> None:
     for name in ("tls_certificate", "tls_key"):
         file = getattr(settings, name)
         try:
-            if file is not None:
-                open(file, "rb").close()  # the error of `load_cert_chain` does not name the file
-        except OSError as error:
+            content = Path(file).read_bytes() if file is not None else b""
+        except OSError as error:  # that of `load_cert_chain` does not name the file
             raise StartError(f"cannot read {name} {file}: {error.strerror}") from None
+        if b"ENCRYPTED" in content:  # RFC 7468, section 11, and the older form of RFC 1421
+            raise StartError(
+                f"the private key in {name} {file} is encrypted, and the gateway cannot ask for its passphrase:"
+                f" give it a decrypted copy, from openssl pkey -in {file}"
+            )
     try:
-        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(settings.tls_certificate, settings.tls_key)
+        _load(ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), settings)
     except ssl.SSLError as error:
         raise StartError(
             f"cannot use tls_certificate {settings.tls_certificate} and tls_key {settings.tls_key}: they must be a"
             f" certificate and its key, in PEM" + (f" ({error.reason})" if error.reason else "")
         ) from None
+
+
+def _load(context: ssl.SSLContext, settings: Settings) -> None:
+    # With a password OpenSSL never asks for one on the terminal, which would stop the event loop.
+    context.load_cert_chain(str(settings.tls_certificate), settings.tls_key, password="")
 
 
 def tls_digest(settings: Settings) -> bytes | None:
