@@ -122,20 +122,21 @@ class PropertyPages:
         }
         headers = {"Set-Cookie": cookie[COOKIE].OutputString(), "Cache-Control": "no-store"}
         if redirect := call.query.get("redirect"):
-            return Response(302, headers={"Location": _checked_redirect(redirect), **headers})
+            return Response(302, headers={"Location": checked_redirect(redirect), **headers})
         return Response(200, token.encode(), "text/plain; charset=utf-8", headers)
 
 
-def _checked_redirect(uri: str) -> str:
+def checked_redirect(uri: str) -> str:
     """A target for a redirect: an absolute URL, or a path of this gateway. Raises InvalidParameters.
 
-    `//host` and `http:path` are neither, and for browsers a backslash is a slash.
+    `http:path` is neither. Browsers read the URL by the rules of WHATWG: they remove spaces, tabs and line breaks, a
+    backslash is a slash, and after two slashes or more comes a host.
     """
     try:
         parts = urlsplit(uri)
-        good = (parts.scheme in ("http", "https") and bool(parts.netloc)) or (not parts.scheme and not parts.netloc)
+        good = bool(parts.netloc) if parts.scheme in ("http", "https") else not parts.scheme
     except ValueError:
         good = False
-    if not good or "\\" in uri or not uri.isascii() or not uri.isprintable():
+    if not good or uri.startswith("//") or not uri.isascii() or not uri.isprintable() or set(uri) & set("\\ "):
         raise InvalidParameters("redirect must be an http or https address or a path, percent-encoded")
     return uri
