@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import textwrap
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 from websockets.sync.client import ClientConnection, connect
 from websockets.sync.server import ServerConnection, serve
 
@@ -209,3 +211,15 @@ class Talk:
 
     def __exit__(self, *_: object) -> None:
         self._connector.__exit__(None, None, None)
+
+
+def process(code: str, *arguments: object, powerless: bool = False) -> subprocess.CompletedProcess[str]:
+    """Run code in a process of its own; `powerless`: even root must obey the permissions of files there."""
+    command = [sys.executable, "-W", "error", "-c", textwrap.dedent(code), *map(str, arguments)]
+    if powerless and os.geteuid() == 0:
+        command = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", *command]
+        try:
+            subprocess.run([*command[:3], "true"], check=True, capture_output=True)
+        except (OSError, subprocess.CalledProcessError) as error:
+            pytest.skip(f"root cannot be made to obey permissions here: {error}")
+    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)

@@ -30,7 +30,7 @@ from hivewire.ledger.engines.sqlite.file_lock import LockNote, read_note
 from hivewire.ledger.engines.sqlite.journal import SqliteJournal
 from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.records import JournalError, NotDurable, Transaction, Write
-from tests.running import PATIENCE
+from tests.running import PATIENCE, process
 
 FILES = Path(__file__).parent / "files"
 """Files of earlier schemas, made by the gateways of their time."""
@@ -678,10 +678,8 @@ async def test_a_full_disk_leaves_the_old_file_in_place(data: Path, tmp_path: Pa
     assert len((await written(data)).names) == 20
 
 
-async def test_a_file_that_a_killed_vacuum_left_half_written_is_named(data: Path, tmp_path: Path) -> None:
-    """Commands that only read cannot roll it back. They say what can, name no file of their own, and leave none."""
-    await written(data, a="1")
-    half = tmp_path / "half written.db"
+def half_written(data: Path, half: Path) -> None:
+    """Copy a data file in the midst of a transaction with a rollback journal, as a killed vacuum leaves it."""
     with closing(sqlite3.connect(data, isolation_level=None)) as writer:
         writer.execute("PRAGMA cache_size = 1")  # so that pages are written before the commit, over the first ones too
         writer.execute("BEGIN")
@@ -690,6 +688,13 @@ async def test_a_file_that_a_killed_vacuum_left_half_written_is_named(data: Path
         for suffix in ("", "-journal"):
             shutil.copy(f"{data}{suffix}", f"{half}{suffix}")
         writer.execute("ROLLBACK")
+
+
+async def test_a_file_that_a_killed_vacuum_left_half_written_is_named(data: Path, tmp_path: Path) -> None:
+    """Commands that only read cannot roll it back. They say what can, name no file of their own, and leave none."""
+    await written(data, a="1")
+    half = tmp_path / "half written.db"
+    half_written(data, half)
     before = contents(tmp_path)
     expected = re.escape(
         f"a vacuum or a start that was killed has left {half} half written;"
@@ -707,6 +712,37 @@ async def test_a_file_that_a_killed_vacuum_left_half_written_is_named(data: Path
     vacuum(half)
     backup(half, tmp_path / "new.db")
     assert (await written(half)).names == {"a": "1"}
+
+
+COMMAND = """
+    import sys
+    from hivewire import cli
+    sys.argv = ["hivewire", *sys.argv[1:]]
+    cli.main()
+    """
+
+
+@pytest.mark.parametrize("command", ["serve --port 0", "backup {new}", "dump {new}"])
+async def test_a_half_written_file_in_a_read_only_directory_is_refused(
+    data: Path, tmp_path: Path, command: str
+) -> None:
+    """Nothing can be rolled back there, and nothing half written is read: a start, a backup and a dump say so."""
+    await written(data, a="1")
+    folder = tmp_path / "still"
+    folder.mkdir()
+    half = folder / "half.db"
+    half_written(data, half)
+    folder.chmod(0o500)
+    before = contents(folder)
+    try:
+        found = process(COMMAND, *command.format(new=tmp_path / "new").split(), "--data", half, powerless=True)
+    finally:
+        folder.chmod(0o700)
+    assert found.returncode == 1
+    assert f"has left {half} half written; this process may not write there to repair it" in found.stderr
+    assert "Traceback" not in found.stderr
+    assert contents(folder) == before
+    assert not (tmp_path / "new").exists()
 
 
 KILLED_BY_LIMIT = """

@@ -29,7 +29,7 @@ from hivewire.ledger.engines.sqlite.file_lock import FileLock
 from hivewire.ledger.engines.sqlite.journal import SqliteJournal
 from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.records import AuditRow, Change, JournalError, NotDurable, Transaction, Write
-from tests.running import PATIENCE
+from tests.running import process
 
 PAGE = 4_096
 
@@ -87,18 +87,6 @@ async def state(path: Path) -> tuple[dict[str, bytes | None], int, str]:
     revision, epoch = ledger.revision, ledger.epoch
     await ledger.close()
     return found, revision, epoch
-
-
-def process(code: str, *arguments: object, powerless: bool = False) -> subprocess.CompletedProcess[str]:
-    """Run code in a process of its own; `powerless`: even root must obey the permissions of files there."""
-    command = [sys.executable, "-W", "error", "-c", textwrap.dedent(code), *map(str, arguments)]
-    if powerless and os.geteuid() == 0:
-        command = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", *command]
-        try:
-            subprocess.run([*command[:3], "true"], check=True, capture_output=True)
-        except (OSError, subprocess.CalledProcessError) as error:
-            pytest.skip(f"root cannot be made to obey permissions here: {error}")
-    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
 
 
 # What is refused.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import shlex
 import signal
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -14,7 +13,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from hivewire.ledger.engines.sqlite.file import APPLICATION_ID, RUNS, beside, location, new_name
+from hivewire.ledger.engines.sqlite.file import APPLICATION_ID, RUNS, beside, half_written, location, new_name
 from hivewire.ledger.records import JournalError
 
 NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
@@ -49,8 +48,7 @@ def copy(source: Path, target: Path, progress: Progress = silent) -> None:
     except sqlite3.OperationalError as error:
         if error.sqlite_errorcode != sqlite3.SQLITE_READONLY_ROLLBACK:
             raise
-        remedy = f"start the gateway once, or: hivewire vacuum --data {shlex.quote(str(source))}"
-        raise JournalError(f"a vacuum or a start that was killed has left {source} half written; {remedy}") from None
+        raise half_written(source) from None
 
 
 @contextmanager

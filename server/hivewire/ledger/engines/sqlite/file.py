@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shlex
 import sqlite3
 import time
 from contextlib import closing
@@ -80,17 +81,24 @@ def _without_wal(path: Path, query: str) -> Any:
 
 
 def check(path: Path) -> None:
-    """Raise JournalError for a file that is damaged. Never writes to it."""
-    journal = beside(path, "-journal")
-    if journal.exists() and journal.stat().st_size:
-        return  # a start was interrupted: SQLite rolls that back on opening
+    """Raise JournalError for a file that is damaged, or half written. Never writes to it."""
     try:
         with closing(sqlite3.connect(location(path, "ro"), uri=True)) as connection:
             (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode == sqlite3.SQLITE_READONLY_ROLLBACK:
+            raise half_written(path) from None
         verdict = str(error)
     if verdict != "ok":
         raise JournalError(f"{path} is damaged ({verdict}); it was left untouched. Restore a backup: hivewire restore")
+
+
+def half_written(path: Path) -> JournalError:
+    """The error for a file with a rollback journal that cannot be used, because the file is only read."""
+    remedy = f"start the gateway once, or: hivewire vacuum --data {shlex.quote(str(path))}"
+    if not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)):
+        remedy = "this process may not write there to repair it. As a user who may, " + remedy
+    return JournalError(f"a vacuum or a start that was killed has left {path} half written; {remedy}")
 
 
 def require_access(path: Path, mode: int) -> None:
@@ -107,14 +115,19 @@ def location(path: Path, mode: str) -> str:
     """The SQLite URI of a file.
 
     For reading it is opened as immutable, which ignores a WAL, in a read-only directory without a WAL, and when the
-    file was closed: then a WAL beside it is of another file.
+    file was closed: then a WAL beside it is of another file. Not beside a rollback journal, which would be ignored too:
+    the file may be half written, and SQLite refuses to read it.
     """
     immutable = False
-    if mode == "ro":
+    if mode == "ro" and not _written(beside(path, "-journal")):
         header, wal = header_of(path), beside(path, "-wal").exists()
         immutable = not os.access(path.parent, os.W_OK) and not wal
         immutable |= wal and header is not None and not header.open
     return f"{_uri(path)}?mode={mode}" + ("&immutable=1" if immutable else "")
+
+
+def _written(path: Path) -> bool:
+    return path.exists() and path.stat().st_size > 0
 
 
 def _uri(path: Path) -> str:
