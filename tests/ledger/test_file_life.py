@@ -22,6 +22,7 @@ from types import FrameType
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from hivewire.ledger.backup import backup, restore, vacuum
 from hivewire.ledger.dump import dump, load
@@ -347,7 +348,7 @@ async def test_our_own_commands_leave_no_foreign_file(
     assert (await written(data)).names == first.names
     restore(copy, data)
     await written(data, c="3")
-    assert capsys.readouterr().err == ""
+    assert "warning" not in capsys.readouterr().err
     shutil.copy(copy, data)
     vacuum(data)
     assert "the data file has changed since it was last served" in capsys.readouterr().err
@@ -570,14 +571,42 @@ async def test_a_restore_puts_a_copy_in_place_and_keeps_what_was_there(data: Pat
 
 
 async def test_a_restore_in_an_empty_place(data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """A copy is restored where there is nothing yet, nothing is renamed, and the next start has nothing to tell."""
+    """A copy is restored where there is nothing yet, nothing is renamed, and the next start warns of nothing."""
     await written(data, a="1")
     target = tmp_path / "new" / "x.db"
     target.parent.mkdir()
     assert restore(data, target) is None
     capfd.readouterr()
     assert (await written(target)).names == {"a": "1"}
-    assert capfd.readouterr().err == ""
+    assert "warning" not in capfd.readouterr().err
+
+
+async def test_the_start_after_a_restore_says_so_once(data: Path, tmp_path: Path) -> None:
+    """It logs from which file, of which epoch and up to which revision; not a command before it, and not the start
+    after it, nor that of a copy of the restored file."""
+    epoch = (await written(data, a="1", b="2")).epoch
+    copy, other = tmp_path / "copy.db", tmp_path / "other.db"
+    shutil.copy(data, copy)
+    await written(data, c="3")
+    restore(copy, data)
+    vacuum(data)
+    backup(data, other)
+    with capture_logs() as logged:
+        found = await written(data)
+    [said] = logged
+    assert said == {
+        "log_level": "info",
+        "event": "the data file was restored; clients that follow changes get the whole state",
+        "data": str(data),
+        "file": str(copy),
+        "epoch_before": epoch,
+        "epoch": found.epoch,
+        "revision": 2,
+    }
+    with capture_logs() as logged:
+        await written(data)
+        await written(other)
+    assert not [line for line in logged if "restored" in line["event"]]
 
 
 async def test_a_restore_of_an_unusable_file_is_refused(data: Path, tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def restore(source: Path, target: Path, progress: Progress = silent, *, accept_l
         try:
             with locked(target) as lock:
                 copied = free_name(target, "restored")
-                copy(source, copied, progress)
+                copy(source, copied, progress, restored=True)
                 old = _exchange(copied, target)
                 note_placed(lock, target)
                 made = False

@@ -13,7 +13,9 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from hivewire.ledger.engines.sqlite.file import APPLICATION_ID, RUNS, beside, half_written, location, new_name
+import msgspec
+
+from hivewire.ledger.engines.sqlite.file import APPLICATION_ID, RUNS, Origin, beside, half_written, location, new_name
 from hivewire.ledger.records import JournalError
 
 NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
@@ -36,15 +38,16 @@ def silent(done: int, total: int) -> None:
     """Report no progress."""
 
 
-def copy(source: Path, target: Path, progress: Progress = silent) -> None:
+def copy(source: Path, target: Path, progress: Progress = silent, *, restored: bool = False) -> None:
     """Copy the file at `source` as it is when this ends into the new file `target`, with a new epoch and a new run.
 
-    The copy is closed, and may have an older schema. Raises FileExistsError, OSError, sqlite3.Error, and JournalError
+    The copy is closed, and may have an older schema. With `restored` it says for the next start where it comes from
+    (`Origin`). Raises FileExistsError, OSError, sqlite3.Error, and JournalError
     for a damaged copy, or a source that a killed command has left half written.
     """
     try:
         with new_file(target) as unfinished:
-            _copy(source, unfinished, progress)
+            _copy(source, unfinished, progress, restored=restored)
     except sqlite3.OperationalError as error:
         if error.sqlite_errorcode != sqlite3.SQLITE_READONLY_ROLLBACK:
             raise
@@ -81,7 +84,7 @@ def remove_unfinished(folder: Path) -> None:
             path.unlink()
 
 
-def _copy(source: Path, target: Path, progress: Progress) -> None:
+def _copy(source: Path, target: Path, progress: Progress, *, restored: bool) -> None:
     """Fill `target` with short reads of `source`, between which its WAL can be written back.
 
     A log only grows at its end, so what was read of it stays true. The last read is the one that reaches the ends of
@@ -103,6 +106,11 @@ def _copy(source: Path, target: Path, progress: Progress) -> None:
                 whole = _read(connection, reached)
             _write(connection)
             progress(pages if whole else min(_pragma(connection, "main.page_count"), pages), pages)
+        connection.execute("DELETE FROM main.meta WHERE name = 'restored'")
+        if restored:
+            (epoch,) = connection.execute("SELECT value FROM main.meta WHERE name = 'epoch'").fetchone()
+            origin = msgspec.json.encode(Origin(str(source), epoch)).decode()
+            connection.execute("INSERT INTO main.meta VALUES ('restored', ?)", (origin,))
         connection.execute("UPDATE main.meta SET value = ? WHERE name = 'epoch'", (new_name(),))
         if version >= RUNS:
             connection.execute("UPDATE main.life SET run = ?", (new_name(),))
@@ -205,7 +213,7 @@ def _same(connection: sqlite3.Connection, name: str) -> bool:
     """Whether the copy and its source have the same rows in a table, apart from what differs in every copy."""
     if name == "life":
         return True
-    those = "WHERE name != 'epoch'" if name == "meta" else ""
+    those = "WHERE name NOT IN ('epoch', 'restored')" if name == "meta" else ""
     order = LOGS[name][0] if name in LOGS else 1
     copied, source = (
         connection.execute(f"SELECT * FROM {schema}.{name} {those} ORDER BY {order}") for schema in ("main", "source")

@@ -38,6 +38,13 @@ class Header(Struct, frozen=True):
     open: bool
 
 
+class Origin(Struct, frozen=True):
+    """What a restored file says of itself until a gateway serves it: the file that it is a copy of, and its epoch."""
+
+    file: str
+    epoch: str
+
+
 def header_of(path: Path) -> Header | None:
     """The header; None when there is no file or an empty one. Raises JournalError for a file that is not ours."""
     if not path.exists() or path.stat().st_size == 0:

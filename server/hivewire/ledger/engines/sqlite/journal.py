@@ -22,15 +22,17 @@ from time import time_ns
 from typing import Any
 
 import aiosqlite
+import msgspec
 from msgspec.structs import replace
 
 from hivewire.ledger.engines.sqlite import audit
-from hivewire.ledger.engines.sqlite.file import ROOM, beside, location
+from hivewire.ledger.engines.sqlite.file import ROOM, Origin, beside, location
 from hivewire.ledger.engines.sqlite.file_lock import FileLock, LockNote
 from hivewire.ledger.engines.sqlite.rows import SELECTED, change_of, insertion, round_up
 from hivewire.ledger.engines.sqlite.start import begin, report, require_ledger, require_readable, warn_of_readers
 from hivewire.ledger.journal import AUDITED, BATCH_BYTES, NO_HISTORY, SINCE_BYTES, Entry, Take, audit_row
 from hivewire.ledger.records import AuditFilter, AuditRow, Change, JournalError, NotDurable, Outline
+from hivewire.telemetry import log
 
 WAL_BYTES = 64 << 20
 """Size to which a WAL is truncated when it is written back. It grows beyond this while another process reads for long,
@@ -138,12 +140,28 @@ class SqliteJournal:
             await self._readers.execute("PRAGMA query_only = ON")
             rows = list(await self._reading.execute_fetchall("SELECT value FROM meta WHERE name = 'epoch'"))
             [(self.tip,)] = await self._reading.execute_fetchall(f"SELECT ifnull(max(place), 0) / {ROOM} FROM change")
+            if rows and self._writers is not None and not self._existing:
+                await self._tell_restored(self._writers, rows[0][0])
         except (OSError, sqlite3.Error) as error:
             reason = getattr(error, "strerror", None) or error
             raise JournalError(f"cannot use {self.path}: {reason}") from error
         if not rows:
             raise JournalError(f"{self.path} is damaged (it has no epoch); restore a backup: hivewire restore")
         self.epoch = rows[0][0]
+
+    async def _tell_restored(self, connection: aiosqlite.Connection, epoch: str) -> None:
+        """Log once that the file was put here by a restore: clients that follow changes start again."""
+        for (origin,) in await connection.execute_fetchall("SELECT value FROM meta WHERE name = 'restored'"):
+            found = msgspec.json.decode(origin, type=Origin)
+            log.info(
+                "the data file was restored; clients that follow changes get the whole state",
+                data=str(self.path),
+                file=found.file,
+                epoch_before=found.epoch,
+                epoch=epoch,
+                revision=self.tip,
+            )
+            await connection.execute("DELETE FROM meta WHERE name = 'restored'")
 
     async def _connect(self) -> aiosqlite.Connection:
         place = location(self.path, "ro" if self.read_only else "rw")

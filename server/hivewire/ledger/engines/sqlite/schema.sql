@@ -15,7 +15,8 @@ CREATE TABLE change (
     description  TEXT,
     content      BLOB               -- NULL: a delete; the last, so that the others are read without it
 ) STRICT;
--- `epoch`, and under `note:` the small facts that are no changes.
+-- `epoch`, under `note:` the small facts that are no changes, and in a file that was restored and not served since
+-- `restored`: where it comes from.
 CREATE TABLE meta (
     name  TEXT PRIMARY KEY,
     value TEXT NOT NULL
