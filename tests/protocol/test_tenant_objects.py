@@ -9,10 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hivewire_protocol.tenant import objects
-from hivewire_protocol.tenant.documents import Document
+from hivewire_protocol.tenant import documents as documents_of
+from hivewire_protocol.tenant import objects, work
+from hivewire_protocol.tenant.documents import Document, render
 from hivewire_protocol.tenant.elements import COLLECTIONS
 from hivewire_protocol.tenant.errors import BadRequest, TypeIsNotFound, ValidationError
+from hivewire_protocol.tenant.steps import Steps, at_once
 from tests.protocol.tenants import (
     AT,
     CRM,
@@ -342,3 +344,26 @@ def test_of_two_of_one_name_the_page_shows_the_one_that_belongs_there() -> None:
     assert (
         objects.replace(alone, address, elsewhere | {"label": "x"})["entityTypes"][1]["attributes"][0]["label"] == "x"
     )
+
+
+def test_an_edit_reads_the_stored_document_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It saves and tells what the whole document with the same change would have."""
+    read: list[bytes] = []
+
+    def parse(body: bytes) -> Steps[Document]:
+        read.append(body)
+        return documents_of.parse(body)
+
+    rules = work.Rules(strict=False, known_members_only=False, limit=1 << 20)
+    members = {"updatedTime": 5}
+    first = at_once(work.save(render(document()), None, None, rules, {"updatedTime": 4}, stale=False))
+    old = work.Version(first.document, first.counter)
+    value = {"uri": NEW, "label": "New", "attributes": [attribute(f"{NEW}/attributes/City")]}
+    new = objects.insert(document(), ("entityTypes", "New"), value)
+    whole = at_once(work.save(render(new), None, old, rules, members, stale=False))
+    monkeypatch.setattr(work, "parse", parse)
+    edit = work.Edit("insert", ("entityTypes", "New"))
+    saved = at_once(work.save(render(value), edit, old, rules, members, stale=False))
+    assert read == [old.document]
+    assert (saved.document, saved.differences) == (whole.document, whole.differences)
+    assert saved.differences.added == [NEW, f"{NEW}/attributes/City"]

@@ -84,19 +84,22 @@ def save(
     are reported before it (section 10). Raises TenantError when nothing may be saved.
     """
     value: Any = None
+    before: Document | None = None
     if edit is None or old is None:
         document = yield from parse(body or b"")
     else:
         if body is not None:
             value = yield from _value(body)
-        document = _apply_edit((yield from _parse_stored(old.document)), edit, value)
+        before = yield from _parse_stored(old.document)
+        document = _apply_edit(before, edit, value)  # leaves `before` as it is
         check_depth(document)  # the value is nested deeper in the document than in its body
     checked = yield from _check(document, rules)
     if wrong := checked.errors:
         raise Invalid(wrong) if edit is None else ValidationError(wrong)
     if stale:
         raise Stale
-    before = (yield from _parse_stored(old.document)) if old is not None else None
+    if before is None and old is not None:
+        before = yield from _parse_stored(old.document)
     ids = (yield from ids_of(before)) if before is not None else {}
     numbered = yield from number(document, ids, old.counter if old is not None else 0)
     differences = yield from compare(before, numbered.document)
