@@ -6,7 +6,8 @@ its own helpers in a subclass; only this file knows what a gateway is made of.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, ClassVar, Self
 
@@ -22,7 +23,7 @@ from hivewire.caller import Caller
 from hivewire.dispatch import Dispatcher
 from hivewire.ledger.engines.memory import MemoryJournal
 from hivewire.ledger.ledger import Ledger
-from hivewire.ledger.records import Transaction, Write
+from hivewire.ledger.records import Change, Transaction, Write
 from hivewire.services import now, wire
 from hivewire.session import Session
 from hivewire.settings import Settings
@@ -63,6 +64,20 @@ class Clock:
 
     def __call__(self) -> int:
         return self.time
+
+
+class HeldJournal(MemoryJournal):
+    """A journal whose appends can be held back, like those of a slow disk."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.began, self.go = asyncio.Event(), asyncio.Event()
+        self.go.set()
+
+    async def append(self, changes: Sequence[Change], *, behind: int) -> bool:
+        self.began.set()
+        await self.go.wait()
+        return await super().append(changes, behind=behind)
 
 
 class World:

@@ -47,12 +47,14 @@ _T = TypeVar("_T")
 
 
 class Saver(NamedTuple):
-    """The caller that saves a document. `record_id` is that of the tenant when the request came in; `check_right`
-    raises WireError when the caller has lost the right to save since."""
+    """The caller that saves a document. `record_id` is that of the tenant when the request came in; `client` says that
+    `login` is the id of an OAuth client; `check_right` raises WireError when the caller has lost the right to save
+    since."""
 
     tenant: str
     record_id: int
     login: str
+    client: bool
     check_right: Callable[[], object]
 
 
@@ -219,7 +221,7 @@ class Documents:
         write = Write(DOCUMENT, author.tenant, content, "application/json", None, (Expected(revision=expected),))
         # Where the first save meets the tenant's delete in one commit, there is no document yet for the two to meet on.
         guard = Guard(TENANT, author.tenant, (Exists(author.record_id),))
-        transaction = Transaction((write,), author.login, (guard,))
+        transaction = Transaction((write,), author.login, (guard,), author.client)
         try:
             version = await commit(self._ledger, PendingWrite(transaction, _only, _conflict))
         except VersionConflict:

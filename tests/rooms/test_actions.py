@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +75,7 @@ from hivewire_protocol.nouns.user import (
     UserUpdateFields,
 )
 from hivewire_protocol.permissions import CLIENT, Permission
-from tests.world import ADMIN, BOUND, HASHER, HELPER, HOUR, JOHN, LOCKED
+from tests.world import ADMIN, BOUND, HASHER, HELPER, HOUR, JOHN, LOCKED, HeldJournal
 
 
 class World(tests.world.World):
@@ -1030,20 +1030,6 @@ async def test_a_token_that_ends_while_the_disk_is_read_does_not_roll_back() -> 
         await asked
     assert (await world.ask(ConfigurationGet(name="a"))).configuration.entityVersion == 1
     await world.close()
-
-
-class HeldJournal(MemoryJournal):
-    """A journal whose appends can be held back, like those of a slow disk."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.began, self.go = asyncio.Event(), asyncio.Event()
-        self.go.set()
-
-    async def append(self, changes: Sequence[Change], *, behind: int) -> bool:
-        self.began.set()
-        await self.go.wait()
-        return await super().append(changes, behind=behind)
 
 
 @pytest.mark.parametrize("fields", [{"role": 1}, {"status": 1}, None], ids=["role", "status", "revoked"])

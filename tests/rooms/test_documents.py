@@ -7,19 +7,20 @@ from collections.abc import AsyncIterator, Sequence
 
 import msgspec
 import pytest
+from msgspec import structs
 
 from hivewire import documents, slices
 from hivewire.access.tenants import DOCUMENT
 from hivewire.documents import Documents, Saver, Stored
 from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.pending import PendingWrite, commit
-from hivewire.ledger.records import Change, Transaction, Write
+from hivewire.ledger.records import Change, NotDurable, Transaction, Write
 from hivewire_protocol.errors import Unavailable
 from hivewire_protocol.tenant.dates import http_date
 from hivewire_protocol.tenant.errors import NotDefined, Stale
 from tests.protocol import tenants
 from tests.protocol.tenants import STORE
-from tests.world import NOW, World
+from tests.world import NOW, HeldJournal, World
 
 BODY = msgspec.json.encode(tenants.document())
 
@@ -44,7 +45,7 @@ async def put(
 ) -> Stored:
     """Save BODY as somebody who may."""
     number = world.services.tenants.record_id(tenant) or 0
-    return (await store.save(Saver(tenant, number, login, lambda: None), BODY, since))[0]
+    return (await store.save(Saver(tenant, number, login, False, lambda: None), BODY, since))[0]
 
 
 def interrupt(monkeypatch: pytest.MonkeyPatch, between: list[Transaction]) -> None:
@@ -130,6 +131,36 @@ async def test_a_first_save_and_a_delete_of_its_tenant_in_one_commit_leave_no_do
         assert ledger.get(DOCUMENT, "t1") is None
         await ledger.commit(tenants.insert_tenant("t1", None))
     assert {NotDefined, Stored} == {*outcomes}
+
+
+@pytest.mark.parametrize("client", [True, False])
+async def test_of_a_user_and_a_client_of_one_name_each_loses_only_its_own_writes(client: bool) -> None:
+    """What waits of the one whose rights ended is dropped; what waits of the other is written."""
+    journal = HeldJournal()
+    world = await World(journal).open()
+    ledger, tenants, users = world.services.ledger, world.services.tenants, world.services.users
+    await ledger.commit(tenants.insert_tenant("t1", None))
+    await ledger.commit(tenants.insert_client("helper", {"t1": ["UPDATE"]}, "secret", None))
+    helper = users.by_login("helper")
+    assert helper is not None
+    change = structs.replace(helper.content, generation=1)
+    ends = tenants.delete_client("helper", None) if client else users.write("helper", change, None)
+    saver = Saver("t1", tenants.record_id("t1") or 0, "helper", True, lambda: None)
+    journal.began.clear()
+    journal.go.clear()
+    ended = asyncio.create_task(ledger.commit(ends))
+    await journal.began.wait()
+    put = asyncio.create_task(ledger.commit(Transaction((Write("configuration", "a", b"1"),), "helper")))
+    save = asyncio.create_task(documents_of(world).save(saver, BODY, ()))
+    for _ in range(1_000):  # until the document is ready to be written
+        await asyncio.sleep(0)
+    journal.go.set()
+    results = await asyncio.gather(put, save, return_exceptions=True)
+    await ended
+    dropped = [isinstance(result, (NotDurable, Unavailable)) for result in results]
+    assert dropped == [not client, client]
+    assert ("a" in ledger.kind("configuration").live, "t1" in ledger.kind(DOCUMENT).live) == (client, not client)
+    await world.close()
 
 
 async def test_saves_of_one_tenant_come_one_after_the_other(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -93,7 +93,7 @@ class Tenants:
             else:
                 if (former := self._clients.pop(change.key, None)) is not None:
                     del self._by_record_id[former.record_id]
-                    self._ledger.end_author(former.id)
+                    self._ledger.end_author(former.id, client=True)
                 if change.content is not None:
                     content = msgspec.json.decode(change.content, type=ClientContent)
                     client = ApiClient(change.id, change.key, content)

@@ -96,7 +96,7 @@ class Users:
                 content = msgspec.json.decode(change.content, type=UserContent)
                 user = User(change.id, change.key, content, content.status == Status.ACTIVE)
                 if former is not None and (former.content.generation != content.generation or not user.active):
-                    self.ledger.end_author(user.login)
+                    self.ledger.end_author(user.login, client=False)
                 self._by_login[user.login] = self._by_id[user.id] = user
 
     def by_login(self, login: str) -> User | None:

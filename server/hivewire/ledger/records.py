@@ -191,11 +191,15 @@ MAX_TRANSACTION = 1_000
 
 
 class Transaction(Struct, gc=False):
-    """Writes that happen together, under one revision, or not at all. Guards are evaluated before the writes."""
+    """Writes that happen together, under one revision, or not at all. Guards are evaluated before the writes.
+
+    `client` says that `author` is the id of an OAuth client, which may be the login of a user too.
+    """
 
     writes: Sequence[Write]
     author: str | None = None
     guards: Sequence[Guard] = ()
+    client: bool = False
 
 
 class LedgerError(Exception):

@@ -68,7 +68,7 @@ class Writer:
         self._now = now
         self._queue: deque[Waiting] = deque()
         self._queue_bytes = 0
-        self._ended: set[str] = set()  # authors whose waiting transactions are not written
+        self._ended: set[tuple[str | None, bool]] = set()  # authors whose waiting transactions are not written
         self._max_waiting = max_waiting
         self._refusing: str | None = None  # why no transaction is accepted
         self._closing = False
@@ -114,10 +114,11 @@ class Writer:
         if self._sleeping is not None:
             self._wake()
 
-    def end(self, author: str) -> None:
-        """Drop the waiting transactions of this author, whose rights have ended: they get NotDurable."""
-        if any(waiting[0].author == author for waiting in self._queue):
-            self._ended.add(author)  # they are dropped when all before them is answered
+    def end(self, author: str, *, client: bool) -> None:
+        """Drop the waiting transactions of a user or an OAuth client, whose rights have ended: they get NotDurable."""
+        ended = author, client
+        if any(_author(waiting) == ended for waiting in self._queue):
+            self._ended.add(ended)  # they are dropped when all before them is answered
 
     async def probe(self) -> None:
         """After a failed commit, find out whether the storage accepts writes again, and update `failing`."""
@@ -310,9 +311,9 @@ class Writer:
     def _drop_ended(self) -> None:
         """Answer and forget what waits of authors whose rights have ended."""
         ended, self._ended = self._ended, set()
-        dropped = [waiting for waiting in self._queue if waiting[0].author in ended]
+        dropped = [waiting for waiting in self._queue if _author(waiting) in ended]
         if dropped:
-            self._queue = deque(waiting for waiting in self._queue if waiting[0].author not in ended)
+            self._queue = deque(waiting for waiting in self._queue if _author(waiting) not in ended)
             self._queue_bytes -= sum(size for _, size, _, _ in dropped)
             self._answer(dropped, [NotDurable("the rights of its author have ended")] * len(dropped))
 
@@ -331,6 +332,11 @@ class Writer:
                 done(outcomes.pop(), *about)
             except Exception as error:
                 report("an answer from the ledger was not taken", error)
+
+
+def _author(waiting: Waiting) -> tuple[str | None, bool]:
+    """Who sent it. Users and OAuth clients may have the same names."""
+    return waiting[0].author, waiting[0].client
 
 
 def _check(writes: Sequence[Write]) -> None:

@@ -32,6 +32,7 @@ class TenantCall(NamedTuple):
     tenant: str
     record_id: int
     login: str
+    client: bool
     address: str
     may: list[Privilege]
     check_right: Callable[[], object]
@@ -39,7 +40,7 @@ class TenantCall(NamedTuple):
     @property
     def author(self) -> Saver:
         """The caller, as the author of a save."""
-        return Saver(self.tenant, self.record_id, self.login, self.check_right)
+        return Saver(self.tenant, self.record_id, self.login, self.client, self.check_right)
 
 
 class TenantCallers:
@@ -66,7 +67,8 @@ class TenantCallers:
         identity = check_right()
         may = [each for each in Privilege if identity.may_tenant(tenant, each)]
         record_id = self.tenants.record_id(tenant) or 0
-        return TenantCall(request, tenant, record_id, identity.login, caller.address, may, check_right)
+        client = bool(identity.client)
+        return TenantCall(request, tenant, record_id, identity.login, client, caller.address, may, check_right)
 
 
 @asynccontextmanager
