@@ -97,8 +97,18 @@ PAGES: list[tuple[str, str, Any, int, Any, bool]] = [
         False,
     ),
     ("DELETE", "/device/{deviceId}", None, 204, None, False),
+    ("POST", "/network", {"name": "page"}, 201, ["id"], False),
     ("GET", "/network", None, 200, [], False),
+    ("GET", "/network/count", None, 200, ["count"], False),
+    ("GET", "/network/{networkId}", None, 200, ["devices", "id", "name", "description"], False),
+    ("PUT", "/network/{networkId}", {"description": "d"}, 204, None, False),
+    ("DELETE", "/network/{networkId}", None, 204, None, False),
+    ("POST", "/devicetype", {"name": "page"}, 201, ["id"], False),
     ("GET", "/devicetype", None, 200, [], False),
+    ("GET", "/devicetype/count", None, 200, ["count"], False),
+    ("GET", "/devicetype/{deviceTypeId}", None, 200, ["devices", "id", "name", "description"], False),
+    ("PUT", "/devicetype/{deviceTypeId}", {"description": "d"}, 204, None, False),
+    ("DELETE", "/devicetype/{deviceTypeId}", None, 204, None, False),
 ]
 NEEDS_A_NETWORK = "/device/{deviceId}"
 """Its pages are held in test_devices.py, whose gateway has networks."""
@@ -120,11 +130,13 @@ def test_every_page_of_a_context_answers(shared_gateway: RunningGateway, admin_t
     headers = {"Authorization": f"Bearer {admin_token}"}
     with httpx.Client(base_url=f"{shared_gateway.url}/{context}/rest", headers=headers) as client:
         assert client.get("/").status_code == 200
+        made = 0  # the id of what was created last
         for method, path, body, status, members, auth in PAGES:
             if path == NEEDS_A_NETWORK:
                 continue
             page = path.replace("{name}", f"rest.page.{context}").replace("{userId}", "1")
             page = page.replace("{tenantId}", "page").replace("{clientId}", "page")
+            page = page.replace("{networkId}", str(made)).replace("{deviceTypeId}", str(made))
             sent = {member: refresh} if (member := TAKES_TOKEN.get(path)) is not None else body
             if (method, path) == ("POST", "/user"):
                 sent = body | {"login": f"rest.page.{context}"}
@@ -138,6 +150,7 @@ def test_every_page_of_a_context_answers(shared_gateway: RunningGateway, admin_t
                 assert answer.content == b""
                 continue
             assert answer.headers["content-type"] == "application/json"
+            made = answer.json()["id"] if members == ["id"] else made
             assert isinstance(answer.json(), list) if members == [] else list(answer.json()) == members, page
 
 

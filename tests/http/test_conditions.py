@@ -24,6 +24,9 @@ class Nothing:
     def count(self, kind: str) -> int:
         return 0
 
+    def written(self, kind: str) -> list[Change]:
+        return []
+
 
 def holds(header: bytes, tags: str, last: Change | None = SECOND) -> bool:
     """Whether the condition of a header holds for a record."""

@@ -375,6 +375,9 @@ class Replay:
     def count(self, kind: str) -> int:
         return sum(of == kind and change.content is not None for (of, _), change in self.records.items())
 
+    def written(self, kind: str) -> list[Change]:
+        return []
+
     def refuses(self, transaction: Transaction) -> tuple[type[Refused], int] | None:
         """Why a transaction is not possible here, if it is not; the records are as before."""
         before = dict(self.records)

@@ -47,6 +47,10 @@ EXAMPLES: dict[str, Any] = {
     "clientId": "c1",
     "deviceId": "lamp",
     "device": {"name": "Lamp"},
+    "networkId": 1,
+    "network": {"name": "n"},
+    "deviceTypeId": 1,
+    "deviceType": {"name": "t"},
 }
 """A good value for each member that some request requires, unless it is a token."""
 

@@ -21,6 +21,7 @@ class Identity(Struct, frozen=True):
     privileges by tenant id; None stands for all privileges in all tenants. For a client, `client` is the id of its
     record, `login` is its own id, and `user_id` is 0, which no user has. `issued` (milliseconds), `token` (an id) and
     `generation` are those of the token, 0 and empty in one that does not say; `key` identifies the key that signed it.
+    `says_networks` is false for a token that has no list of networks, which grants none, like one with an empty list.
     """
 
     user_id: int
@@ -36,6 +37,7 @@ class Identity(Struct, frozen=True):
     token: str = ""
     generation: int = 0
     key: bytes = b""
+    says_networks: bool = True
 
     @property
     def subject(self) -> tuple[str, int]:

@@ -420,6 +420,7 @@ def identity(claims: Claims, user: User) -> Identity:
         issued=claims.i or 0,
         token=claims.j or "",
         generation=claims.g or 0,
+        says_networks=claims.n is not None,
     )
     if user.content.role == Role.ADMIN and found.unrestricted:
         # A user's token cannot name tenants. An administrator's token for everything includes them all; one that was

@@ -2,15 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TypeAlias
+
 from hivewire_protocol.errors import InvalidParameters
 
 MAX_NAME, MAX_DESCRIPTION = 128, 128
 """Characters, of networks, device types and devices."""
 
+SHOWN = 256
+"""Characters of a value that an error repeats."""
 
-def violation(member: str, value: str | None, rule: str) -> InvalidParameters:
-    """The error for a member of an object that breaks a rule."""
+Broken: TypeAlias = tuple[str, "str | None", str]
+"""A member of an object, its value, and the rule that it breaks."""
+
+
+def violations(broken: Sequence[Broken]) -> InvalidParameters:
+    """The error for members of an object that break rules."""
     return InvalidParameters(
-        "Error! Make sure, that the passed object is correct and properly structured. Validation failed: \n"
-        f"On property {member} (value: {'null' if value is None else value}): {rule} ; "
+        "Error! Make sure, that the passed object is correct and properly structured. Validation failed: "
+        + "".join(
+            f"\nOn property {member} (value: {'null' if value is None else value[:SHOWN]}): {rule} ; "
+            for member, value, rule in broken
+        )
     )
+
+
+NAME_MISSING = "name field cannot be null."
+NAME_LENGTH = f"Field cannot be empty. The length of name should not be more than {MAX_NAME} symbols."
+
+
+def broken_name(name: str | None) -> list[Broken]:
+    """The rule that the name of a network or a device type breaks, if it breaks one."""
+    if name is None:
+        return [("name", None, NAME_MISSING)]
+    return [] if 1 <= len(name) <= MAX_NAME else [("name", name, NAME_LENGTH)]

@@ -6,7 +6,7 @@ from collections.abc import Coroutine
 from itertools import islice
 from typing import Any
 
-from hivewire.actions.checks import violation
+from hivewire.actions.checks import violations
 from hivewire.caller import Caller
 from hivewire.ledger.pending import PendingWrite
 from hivewire.ledger.records import (
@@ -155,7 +155,7 @@ def _put(services: Services, caller: Caller, request: ConfigurationPut | Transac
     settings = services.settings
     value = request.value
     if value is None:
-        raise violation("value", None, "value field cannot be null.")
+        raise violations([("value", None, "value field cannot be null.")])
     if not 1 <= len(value) <= settings.value_length:
         raise _out_of_length("Value", value, settings.value_length, "value_length")
     content, content_type = value.encode(), TEXT

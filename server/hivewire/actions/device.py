@@ -128,7 +128,7 @@ def checked_id(device_id: str) -> str:
     return device_id
 
 
-def check_id_in_path(services: Services, parameters: Mapping[str, str]) -> None:
+def check_id_in_path(services: Services, caller: Caller, parameters: Mapping[str, str]) -> None:
     """The same for the id in a path, which is checked before the body is read."""
     checked_id(unquote(parameters["deviceId"]))
 

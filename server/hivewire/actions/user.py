@@ -65,7 +65,7 @@ async def list_(services: Services, caller: Caller, request: UserList) -> Reply:
     return UserListReply([UserListed(*_members(services, user)) for user in arrange(users)])
 
 
-def check_user_exists(services: Services, parameters: Mapping[str, str]) -> None:
+def check_user_exists(services: Services, caller: Caller, parameters: Mapping[str, str]) -> None:
     """Raise NotFound unless the user in a path exists; decoding refuses an id that is not a number."""
     user_id = parameters["userId"]
     if user_id.isdecimal() and services.users.by_id(int(user_id[:20])) is None:

@@ -7,7 +7,7 @@ record is its own id. Their names are unique: each is a record of kind `name` to
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from operator import attrgetter
 
@@ -17,7 +17,7 @@ from msgspec import Struct
 from hivewire.access.identity import Identity
 from hivewire.access.users import Users
 from hivewire.devices.index import KIND as DEVICE
-from hivewire.devices.index import Device, DeviceIndex
+from hivewire.devices.index import Device, DeviceContent, DeviceIndex, decode
 from hivewire.devices.scope import Scope, scope_of
 from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.records import (
@@ -29,6 +29,7 @@ from hivewire.ledger.records import (
     Precondition,
     Refused,
     Transaction,
+    View,
     Write,
 )
 from hivewire.ledger.state import Kind
@@ -103,6 +104,10 @@ class Registry:
             groups[change.id] = Grouping(change.id, content.name, content.description)
 
     # Reading.
+
+    def groupings(self, kind: str) -> Mapping[int, Grouping]:
+        """The networks or the device types by id, in the order of ids."""
+        return self._groups[kind]
 
     def device(self, device_id: str) -> Device | None:
         """The device with exactly this id."""
@@ -209,6 +214,26 @@ def _delete(device: Device) -> Write:
 def exists(kind: str, group_id: int) -> Guard:
     """The condition that a network or a device type exists."""
     return Guard(kind, str(group_id), (Exists(group_id),))
+
+
+class Vacant(Struct):
+    """The condition that no device is in one of these networks and of one of these types; None stands for all."""
+
+    registry: Registry
+    networks: frozenset[int] | None
+    types: frozenset[int] | None
+
+    def holds(self, last: Change | None, view: View) -> bool:
+        """Whether it is true, given also what other transactions of the same commit do."""
+        written = {change.key: change for change in view.written(DEVICE)}
+        if any(device.id not in written for device in self.registry.devices_in(self.networks, self.types)):
+            return False
+        return not any(self._covers(decode(change)) for change in written.values() if change.content is not None)
+
+    def _covers(self, device: DeviceContent) -> bool:
+        return (self.networks is None or device.network in self.networks) and (
+            self.types is None or device.type in self.types
+        )
 
 
 # The writes of a network or a device type, with its name.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from hivewire.ledger.records import (
     Change,
@@ -158,3 +158,7 @@ class Batch:
     def count(self, kind: str) -> int:
         """How many records of this kind exist."""
         return self._draft(kind).count
+
+    def written(self, kind: str) -> Iterable[Change]:
+        """The last changes of the records of this kind that were written since the last commit."""
+        return self._draft(kind).changes.values()

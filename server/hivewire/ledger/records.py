@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, Protocol, TypeAlias
 
 from msgspec import Struct
@@ -125,6 +125,9 @@ class View(Protocol):
 
     def count(self, kind: str) -> int:
         """How many records of this kind exist."""
+
+    def written(self, kind: str) -> Iterable[Change]:
+        """The last changes of the records of this kind that were written since the last commit."""
 
 
 class Precondition(Protocol):

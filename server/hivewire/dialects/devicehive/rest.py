@@ -76,7 +76,7 @@ class Rest:
 
     async def _answer(self, row: Row, call: Admitted) -> Response:
         if row.check is not None:
-            row.check(self._services, call.request.parameters)
+            row.check(self._services, call.caller, call.request.parameters)
         asked = request_of(row.request, call.request, await self._body(row, call))
         reply = await self._dispatcher.carry_out(call.caller, asked, partial(conditions_of, call.request))
         return _render(row, reply)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+from hivewire.caller import Caller
 from hivewire.services import Services
 from hivewire_protocol.messages import Request
 
@@ -15,8 +16,8 @@ class Row(NamedTuple):
     `shows` is the member of the reply that becomes the whole body; None for all members as one object. `body` is the
     member of the request that the body becomes; None when the body's members are the request's. `auth` rows are there
     under `/auth/rest` too, where DeviceHive has a server of its own for tokens. `stream` is what the row stands for
-    when the caller accepts an event stream. `check` raises NotFound when what the path names does not exist; it is
-    called before the body is read. `empty` is the text for a missing body.
+    when the caller accepts an event stream. `check` refuses what the path names before the body is read: what
+    does not exist, or the caller may not reach. `empty` is the text for a missing body.
     """
 
     method: str
@@ -27,5 +28,5 @@ class Row(NamedTuple):
     body: str | None = None
     auth: bool = False
     stream: type[Request] | None = None
-    check: Callable[[Services, Mapping[str, str]], None] | None = None
+    check: Callable[[Services, Caller, Mapping[str, str]], None] | None = None
     empty: str = "Error! Validation failed: Object is null"

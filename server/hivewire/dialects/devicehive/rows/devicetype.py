@@ -2,7 +2,22 @@
 
 from __future__ import annotations
 
+from hivewire.actions.devicetype import check_path
 from hivewire.dialects.devicehive.row import Row
-from hivewire_protocol.nouns.devicetype import DeviceTypeList
+from hivewire_protocol.nouns.devicetype import (
+    DeviceTypeCount,
+    DeviceTypeDelete,
+    DeviceTypeGet,
+    DeviceTypeInsert,
+    DeviceTypeList,
+    DeviceTypeUpdate,
+)
 
-ROWS = (Row("GET", "/devicetype", DeviceTypeList, shows="deviceTypes"),)
+ROWS = (
+    Row("GET", "/devicetype", DeviceTypeList, shows="deviceTypes"),
+    Row("POST", "/devicetype", DeviceTypeInsert, 201, shows="deviceType", body="deviceType"),
+    Row("GET", "/devicetype/count", DeviceTypeCount),
+    Row("GET", "/devicetype/{deviceTypeId}", DeviceTypeGet, shows="deviceType", check=check_path),
+    Row("PUT", "/devicetype/{deviceTypeId}", DeviceTypeUpdate, 204, body="deviceType", check=check_path),
+    Row("DELETE", "/devicetype/{deviceTypeId}", DeviceTypeDelete, 204, check=check_path),
+)

@@ -1,0 +1,126 @@
+"""Networks and device types over a real port: HTTP's statuses and order of refusals, and the members of both faces."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from tests.running import RunningGateway, Talk
+
+NULL_BODY = {"error": 400, "message": "Error! Validation failed: Object is null"}
+
+
+class Word(NamedTuple):
+    """How a noun is spelt: its path, its members, its texts, and the claim of a token that limits it."""
+
+    path: str
+    one: str
+    many: str
+    title: str
+    limited: dict[str, Any]
+
+
+NETWORK = Word("/network", "network", "networks", "Network", {"networkIds": ["999"]})
+DEVICE_TYPE = Word("/devicetype", "deviceType", "deviceTypes", "Device type", {"deviceTypeIds": ["999"]})
+
+
+@pytest.fixture(params=[NETWORK, DEVICE_TYPE], ids=["network", "device type"])
+def word(request: pytest.FixtureRequest) -> Word:
+    found: Word = request.param
+    return found
+
+
+def test_both_faces_have_the_same_answers(shared_gateway: RunningGateway, talk: Talk, word: Word) -> None:
+    """What HTTP shows as the whole body is the member of the socket's answer; writes over HTTP are 201 and 204."""
+    action = word.path[1:]
+    named = {"name": "faces.a", "description": None}
+    with shared_gateway.http() as client:
+        made = client.post(word.path, json=named | {"id": "ignored"})
+        assert (made.status_code, list(made.json())) == (201, ["id"])
+        number = made.json()["id"]
+        answer = talk(f"{action}/insert", **{word.one: {"name": "faces.b"}})
+        assert answer == {
+            "action": f"{action}/insert", "requestId": 1, "status": "success", word.one: {"id": number + 1},
+        }  # fmt: skip
+        full = {"devices": [], "id": number, **named}
+        assert client.get(f"{word.path}/{number}").json() == full
+        assert talk(f"{action}/get", **{f"{word.one}Id": str(number)})[word.one] == full
+        query = {"namePattern": "faces._", "sortField": "Name", "sortOrder": "desc", "unknown": "1"}
+        listed = client.get(word.path, params=query).json()
+        assert [list(each) for each in listed] == [["id", "name", "description"]] * 2
+        assert [each["name"] for each in listed] == ["faces.b", "faces.a"]
+        assert talk(f"{action}/list", **query)[word.many] == listed
+        assert client.get(f"{word.path}/count", params=query).json() == {"count": 2}
+        assert talk(f"{action}/count", **query)["count"] == 2
+        changed = client.put(f"{word.path}/{number}", content=b'{"description":"d"}')
+        assert (changed.status_code, changed.content) == (204, b"")
+        assert client.get(f"{word.path}/{number}").json()["description"] == "d"
+        assert client.get(word.path, params={"name": "", "namePattern": "", "take": "", "skip": ""}).status_code == 200
+        gone = client.request("DELETE", f"{word.path}/{number}?force=True", content=b"{}")
+        assert (gone.status_code, gone.content) == (204, b"")
+        assert talk(f"{action}/delete", **{f"{word.one}Id": number + 1})["status"] == "success"
+        for bad in ("take=-1", "skip=-1"):
+            refused = client.get(f"{word.path}?{bad}")
+            assert refused.json() == {"error": 400, "message": "must be greater than or equal to 0"}
+
+
+def test_what_a_path_names_is_looked_for_before_the_body(
+    shared_gateway: RunningGateway, talk: Talk, word: Word
+) -> None:
+    """401, then 403 for the action and for the scope, then 404 for what is not there or no number, then the body."""
+    jane = talk("user/insert", user={
+        "login": f"order.{word.one}", "password": "password", "role": 1, "allDeviceTypesAvailable": False,
+    })["user"]["id"]  # fmt: skip
+    narrow = talk("token/create", payload={"userId": jane, "actions": ["*"], **word.limited})["accessToken"]
+    nothing = talk("token/create", payload={"userId": jane, "actions": [2]})["accessToken"]
+    missing = {"error": 404, "message": f"{word.title} with id = 999 not found"}
+    for body in (b"", b"{", b"{}"):
+        for method in ("PUT", "DELETE"):
+            for path, token, status, message in (
+                ("999", "", 401, "Unauthorized"),
+                ("1", narrow, 403, "Access is denied"),
+                ("998", narrow, 403, "Access is denied"),
+                ("999", narrow, 404, missing["message"]),
+                ("9" * 30, narrow, 404, "HTTP 404 Not Found"),
+                ("x", narrow, 404, "HTTP 404 Not Found"),
+                ("%31%3f", narrow, 404, "HTTP 404 Not Found"),
+            ):
+                with shared_gateway.http(token) as client:
+                    refused = client.request(method, f"{word.path}/{path}", content=body)
+                assert (refused.status_code, refused.json()["message"]) == (status, message), (method, path)
+            with shared_gateway.http(nothing) as client:
+                assert client.request(method, f"{word.path}/999", content=body).status_code == 403
+    with shared_gateway.http() as client:
+        number = client.post(word.path, json={"name": f"order.{word.one}"}).json()["id"]
+        assert client.put(f"{word.path}/{number}").json() == NULL_BODY
+        assert client.put(f"{word.path}/{number}", content=b"[]").status_code == 400
+        assert client.put(f"{word.path}/{number}", json={}).status_code == 204
+        assert client.post(word.path).json() == NULL_BODY
+        assert client.get(f"{word.path}/999").json() == missing
+        assert client.post(f"{word.path}/{number}").status_code == 405
+        taken = client.post(word.path, json={"name": f"order.{word.one}"})
+        assert (taken.status_code, taken.json()["error"]) == (403, 403)
+        assert client.delete(f"{word.path}/{number}").status_code == 204
+
+
+def test_a_list_over_http_has_no_limit(data: Path) -> None:
+    """A list of more than a mebibyte comes whole, where a socket would say `ask for less`."""
+    with RunningGateway(data) as gateway, gateway.socket() as talk, gateway.http() as client:
+        before = len(client.get("/network").json())
+        long = "d" * 128
+        for number in range(4_000):
+            fields = {"name": f"{number:0128}", "description": long}
+            talk.connection.send(json.dumps({"action": "network/insert", "network": fields}), text=True)
+        for _ in range(4_000):
+            assert talk.receive()["status"] == "success"
+        answer = client.get("/network", params={"sortField": "name", "sortOrder": "desc"})
+        assert len(answer.content) > 1 << 20
+        assert answer.headers["content-type"] == "application/json"
+        found = [each["name"] for each in answer.json() if each["description"] == long]
+        assert found == [f"{number:0128}" for number in reversed(range(4_000))]
+        assert len(answer.json()) == before + 4_000
+        refused = talk("network/list", take=5_000)
+        assert (refused["code"], refused["error"]) == (413, "ask for less")
