@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import httpx
@@ -120,6 +121,21 @@ def test_tokens_of_a_clock_that_was_ahead_end_when_it_is_set_right(station: Stat
         assert httpx.get(gateway.url + "/health/ready?for=writes").status_code == 200
         gateway.process.kill()
         gateway.process.wait()
+
+
+def test_a_clock_that_was_never_set(station: Station) -> None:
+    """A new data file in 1970: tokens are good, but the gateway is not ready for writes until the clock is set."""
+    station.desk.give(clock=30 - int(time.time()))
+    with station.start() as gateway:
+        with gateway.http(gateway.token()) as http:
+            assert http.get("/user/current").status_code == 200
+            ready = httpx.get(gateway.url + "/health/ready?for=writes")
+            assert (ready.status_code, ready.json()["reason"]) == (503, "the clock is before 2020; set it")
+            assert gateway.events("the clock is before 2020; is it set?")
+            station.desk.give()
+            until(lambda: http.get("/user/current").status_code == 401)
+        assert httpx.get(gateway.url + "/health/ready?for=writes").status_code == 200
+        station.check_after_kill(gateway)
 
 
 def test_a_tenants_document_keeps_its_seconds(station: Station) -> None:

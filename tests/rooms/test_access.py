@@ -478,6 +478,17 @@ def test_a_token_of_a_clock_that_was_ahead_does_not_count(tokens: Tokens) -> Non
             tokens.refresh(refresh, moment)
 
 
+def test_a_clock_that_was_never_set_makes_good_tokens(tokens: Tokens) -> None:
+    """At 1970 they count, and expire when the clock is set; a small expiry without a time of issue is in seconds."""
+    access, refresh = tokens.pair(claims(), HOUR, HOUR, 0)
+    assert tokens.verify(access, 1).expires == HOUR
+    assert tokens.refresh(refresh, 1)
+    with pytest.raises(TokenExpired):
+        tokens.verify(access, NOW)
+    with pytest.raises(InvalidCredentials):
+        tokens.verify(tokens.mint(claims(e=NOW // 1_000)), 1)
+
+
 def test_tokens_of_the_previous_key_are_good_for_a_time(tokens: Tokens, users: Users) -> None:
     """Until then both kinds are valid; new ones are signed with the new key."""
     old, refresh = tokens.pair(claims(), NOW + 9 * HOUR, NOW + 9 * HOUR, NOW)

@@ -1,4 +1,5 @@
-"""Detects a wrong clock: one that is set back while the gateway runs, or is behind the ledger's last change."""
+"""Detects a wrong clock: one that is set back while the gateway runs, is behind the ledger's last change, or was never
+set."""
 
 from __future__ import annotations
 
@@ -13,6 +14,9 @@ STEP = 60_000
 
 DAY = 86_400_000
 
+EARLIEST = 1_577_836_800_000
+"""2020 began. A machine without a battery for its clock starts at 1970, or when its system was built."""
+
 
 class ClockWatch:
     """Compares the clock with the monotonic clock, and with the last change. `now` gives milliseconds.
@@ -26,6 +30,7 @@ class ClockWatch:
         self._now = now
         self._offset = self._ahead()
         self._behind = False
+        self._early = False
 
     def note(self, changes: Sequence[Change]) -> None:
         """Remember the time of the newest change; called by the ledger."""
@@ -43,10 +48,17 @@ class ClockWatch:
         if behind > STEP and not self._behind:
             log.warning("the clock is behind the last change", seconds=behind // 1_000)
         self._behind = behind > STEP
+        early = self._now() < EARLIEST
+        if early and not self._early:
+            log.warning("the clock is before 2020; is it set?")
+        self._early = early
 
     @property
     def problem(self) -> str | None:
-        """Why writes should not use the clock: it is over a day behind the last change. None when it is right."""
+        """Why writes should not use the clock: it is before 2020, or over a day behind the last change. None when it is
+        right."""
+        if self._now() < EARLIEST:
+            return "the clock is before 2020; set it"
         behind = self.last_change - self._now()
         if behind <= DAY:
             return None
