@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from hivewire.settings import Settings
-from hivewire.transport.admission import SHARES, SPARE, Admission
+from hivewire.transport.admission import FILES, SHARES, SPARE, Admission
 from hivewire.transport.websocket import ANONYMOUS_MESSAGE
 from tests.gate.wire import INFO, Wire, dial, frame, gauge, memory, opened, until
 from tests.running import RunningGateway
@@ -66,6 +67,20 @@ def test_the_oldest_connection_without_a_login_gives_way(data: Path, flag: str, 
             assert answers(newcomer)
             assert answers(member)
             first, second = second, newcomer
+
+
+def test_who_has_no_login_gives_way_when_files_run_out(data: Path) -> None:
+    """Where the process may open fewer files than `connections`, strangers do not keep callers with a token out."""
+    with RunningGateway(data, "--head-seconds", "100") as gateway, ExitStack() as stack:
+        member = by_header(gateway, stack)
+        files = 2 * FILES
+        resource.prlimit(gateway.process.pid, resource.RLIMIT_NOFILE, (files, files))
+        strangers = [stack.enter_context(dial(gateway)) for _ in range(files)]
+        assert answers(by_header(gateway, stack))
+        assert answers(member)
+        assert strangers[0].ended()
+        [told] = gateway.events("connections give way because the process may not open more files")
+        assert (told["connections"], told["possible"]) == (20_000, files - FILES)
 
 
 def test_a_request_with_a_token_keeps_the_place_of_its_connection(data: Path) -> None:

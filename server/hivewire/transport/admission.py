@@ -7,6 +7,7 @@ longest. So they take nothing from connections with a login, and cannot keep new
 
 from __future__ import annotations
 
+import resource
 from collections import Counter
 from typing import Protocol
 
@@ -24,6 +25,19 @@ SHARES = 16
 
 SPARE = 16
 """Further connections when no place is left; they can only get health checks and metrics."""
+
+
+FILES = 64
+"""File descriptors, at least, that are kept free of connections: for the data file, workers, and those that end."""
+
+
+def most_files() -> float:
+    """Connections for which the process may open files; an eighth of all is kept free.
+
+    When no file can be opened, the kernel's queue is emptied by resetting whoever comes, also those with a token.
+    """
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return float("inf") if files == resource.RLIM_INFINITY else max(1, files - max(FILES, files // 8))
 
 
 class Connection(Protocol):
@@ -81,6 +95,7 @@ class Admission:
         self._anonymous_of: dict[str, Budget] = {}  # by network prefix
         self._anonymous_connections: dict[Connection, str] = {}  # with network prefix, oldest first
         self._spare: dict[Connection, None] = {}
+        self._warned = False  # that there are fewer files than `connections`
         self._by_network_prefix: Counter[str] = Counter()
 
     # Places.
@@ -106,8 +121,16 @@ class Admission:
     def _make_room(self, prefix: str) -> bool:
         if prefix and self._by_network_prefix[prefix] >= self.settings.connections_per_address:
             first = next((each for each, its in self._anonymous_connections.items() if its == prefix), None)
-        elif self.inside >= self.settings.connections:
+        elif self.inside >= min(self.settings.connections, files := most_files()):
             first = next(iter(self._anonymous_connections), None)
+            if files < self.settings.connections and not self._warned:
+                self._warned = True
+                log.warning(
+                    "connections give way because the process may not open more files",
+                    connections=self.settings.connections,
+                    possible=files,
+                    remedy="raise LimitNOFILE of the unit, or ulimit -n",
+                )
         else:
             return True
         if first is not None:
