@@ -14,7 +14,7 @@ import pytest
 from hivewire.settings import Settings
 from hivewire.transport.admission import FILES, SHARES, SPARE, Admission
 from hivewire.transport.websocket import ANONYMOUS_MESSAGE
-from tests.gate.wire import INFO, Wire, dial, frame, gauge, memory, opened, until
+from tests.gate.wire import INFO, Wire, dial, frame, gauge, memory, opened, until, upgrade
 from tests.running import RunningGateway
 
 KIBI, MEBI = 1 << 10, 1 << 20
@@ -81,6 +81,18 @@ def test_who_has_no_login_gives_way_when_files_run_out(data: Path) -> None:
         assert strangers[0].ended()
         [told] = gateway.events("connections give way because the process may not open more files")
         assert (told["connections"], told["possible"]) == (20_000, files - FILES)
+
+
+def test_a_socket_is_as_old_as_its_connection(data: Path) -> None:
+    """Who upgrades a connection keeps its place in the order: the next connection replaces it, not a younger one."""
+    with RunningGateway(data, "--connections", "2", "--head-seconds", "100") as gateway, ExitStack() as stack:
+        oldest, younger = stack.enter_context(dial(gateway)), stack.enter_context(dial(gateway))
+        oldest.send(upgrade())
+        assert oldest.head()[0] == 101
+        stack.enter_context(dial(gateway)).send(get("/health/live"))
+        assert oldest.ended()
+        younger.send(get("/api/rest/info"))
+        assert younger.response()[0] == 200
 
 
 def test_a_request_with_a_token_keeps_the_place_of_its_connection(data: Path) -> None:

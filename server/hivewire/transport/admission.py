@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import resource
 from collections import Counter
+from itertools import count
 from typing import Protocol
 
 from hivewire.addresses import network_prefix
@@ -93,7 +94,9 @@ class Admission:
         self.unread = Budget()
         self.anonymous = Budget()
         self._anonymous_of: dict[str, Budget] = {}  # by network prefix
-        self._anonymous_connections: dict[Connection, str] = {}  # with network prefix, oldest first
+        self._anonymous_connections: dict[int, tuple[Connection, str]] = {}  # with network prefix, oldest first
+        self._numbers: dict[Connection, int] = {}  # of the anonymous ones
+        self._count = count()
         self._spare: dict[Connection, None] = {}
         self._warned = False  # that there are fewer files than `connections`
         self._by_network_prefix: Counter[str] = Counter()
@@ -115,14 +118,14 @@ class Admission:
             return False
         self._by_network_prefix[prefix] += 1
         self.inside += 1
-        self._anonymous_connections[connection] = prefix
+        self._add_anonymous(connection, prefix, next(self._count))
         return True
 
     def _make_room(self, prefix: str) -> bool:
         if prefix and self._by_network_prefix[prefix] >= self.settings.connections_per_address:
-            first = next((each for each, its in self._anonymous_connections.items() if its == prefix), None)
+            first = next((each for each in self._anonymous_connections.values() if each[1] == prefix), None)
         elif self.inside >= min(self.settings.connections, files := most_files()):
-            first = next(iter(self._anonymous_connections), None)
+            first = next(iter(self._anonymous_connections.values()), None)
             if files < self.settings.connections and not self._warned:
                 self._warned = True
                 log.warning(
@@ -134,7 +137,7 @@ class Admission:
         else:
             return True
         if first is not None:
-            self._expel(first)
+            self._expel(first[0])
         return first is not None
 
     def leave(self, connection: Connection, address: str) -> None:
@@ -153,7 +156,7 @@ class Admission:
             del self._by_network_prefix[prefix]
 
     def _expel(self, connection: Connection) -> None:
-        prefix = self._anonymous_connections[connection]
+        _, prefix = self._anonymous_connections[self._numbers[connection]]
         self.login(connection)
         self._free(prefix)
         connection.give_way()
@@ -163,22 +166,29 @@ class Admission:
     def login(self, connection: Connection) -> None:
         """The connection is not anonymous any more; its memory counts towards the common budgets from now on."""
         self.hold(connection, 0)
-        self._anonymous_connections.pop(connection, None)
+        if (number := self._numbers.pop(connection, None)) is not None:
+            del self._anonymous_connections[number]
 
     def hand_over(self, connection: Connection, socket: Connection, address: str) -> None:
-        """A socket takes the place of the HTTP connection on which it was opened, as an anonymous one."""
-        self.login(connection)
+        """A socket takes the place of the HTTP connection on which it was opened: anonymous, and as old as it."""
+        self.hold(connection, 0)
         self.resume(connection)
-        self._anonymous_connections[socket] = self._network_prefix(address)
+        number = self._numbers.pop(connection, None)
+        self._add_anonymous(socket, self._network_prefix(address), next(self._count) if number is None else number)
+
+    def _add_anonymous(self, connection: Connection, prefix: str, number: int) -> None:
+        self._numbers[connection] = number
+        self._anonymous_connections[number] = connection, prefix  # a number that is there keeps its place in the order
 
     def hold(self, connection: Connection, size: int) -> None:
         """Set the bytes that an anonymous connection holds, unfinished and unread together.
 
         When all of them, or those of one address, exceed their budget, the longest holders are disconnected.
         """
-        prefix = self._anonymous_connections.get(connection)
-        if prefix is None:
+        number = self._numbers.get(connection)
+        if number is None:
             return
+        _, prefix = self._anonymous_connections[number]
         limit = self.settings.anonymous_bytes
         budgets = [(self.anonymous, limit)]
         if prefix:  # first, so that others do not pay for this address
