@@ -332,6 +332,7 @@ GROUPS = (["user"], ["tenant"], ["client"])
         *(["user", verb] for verb in ("add", "list", "password", "lock", "unlock", "revoke", "role")),
         *([noun, verb] for noun in ("tenant", "client") for verb in ("add", "list", "delete")),
         *(["tenant", verb] for verb in ("get", "put", "check", "diff", "history")),
+        *(["client", verb] for verb in ("secret", "privileges")),
     ],
 )
 def test_every_command_teaches_by_example(run: Run, command: list[str]) -> None:
@@ -907,11 +908,17 @@ def test_tenants_and_clients_are_managed_on_a_running_gateway(logged_in: Run, sh
     assert {"clientId": "cli.sync", "tenants": granted} in map(json.loads, listed)
     table = logged_in("client", "list", "-o", "table").out
     assert re.search(r"^cli\.sync +cliA: READ, UPDATE; cliB: READ, UPDATE$", table, re.MULTILINE)
+    new = logged_in("client", "secret", "cli.sync").out.strip()
+    assert gets_a_token(shared_gateway, "cli.sync", made.out.strip())["error"] == "invalid_client"
+    other = logged_in("client", "privileges", "cli.sync", "--tenant", "cliB", "-o", "table")
+    assert other == (0, "cli.sync has the privileges cliB: READ\n", "")
+    assert gets_a_token(shared_gateway, "cli.sync", new)["scope"] == "cliB:READ"
+    assert logged_in("client", "privileges", "cli.sync", "--tenant", "cliA", "--tenant", "cliB").code == 0
     for name in ("cliA", "cliB"):
         assert logged_in("tenant", "delete", name) == (0, f"{name} is deleted\n", "")
     assert '{"clientId":"cli.sync","tenants":{}}' in logged_in("client", "list").out.splitlines()
     assert logged_in("client", "delete", "cli.sync") == (0, "cli.sync is deleted\n", "")
-    assert gets_a_token(shared_gateway, "cli.sync", made.out.strip())["error"] == "invalid_client"
+    assert gets_a_token(shared_gateway, "cli.sync", new)["error"] == "invalid_client"
 
 
 def test_refusals_about_tenants_and_clients_are_one_line(logged_in: Run) -> None:
@@ -922,6 +929,7 @@ def test_refusals_about_tenants_and_clients_are_one_line(logged_in: Run) -> None
         (["tenant", "add", "no-tenant"], "tenantId: the id of a tenant is 1 to 32 letters and digits"),
         (["tenant", "delete", "cliD"], "Tenant with id = cliD not found"),
         (["client", "add", "x", "--tenant", "cliD"], "there is no tenant 'cliD'"),
+        (["client", "secret", "nobody"], "Client with id = nobody not found"),
         (["client", "delete", "nobody"], "Client with id = nobody not found"),
     ]:
         assert logged_in(*arguments) == (1, "", f"hivewire: error: {words}\n")
@@ -973,11 +981,18 @@ def test_tenants_and_clients_are_managed_on_the_file_of_a_stopped_gateway(run: R
         (["tenant", "delete", "t2"], f"there is no tenant t2 in {data}"),
         (["client", "add", "sync", "--tenant", "t1"], f"there is a client sync already in {data}"),
         (["client", "add", "x", "--tenant", "t2"], "there is no tenant 't2'"),
+        (["client", "secret", "gone"], "there is no client 'gone'"),
         (["client", "delete", "gone"], f"there is no client gone in {data}"),
     ]:
         assert run(*arguments, *on_file) == (1, "", f"hivewire: error: {words}\n")
     with RunningGateway(data) as gateway:
         assert gets_a_token(gateway, "sync", made.out.strip())["scope"] == "t1:CREATE t1:DELETE"
+        assert gateway.stop() == 0
+    new = run("client", "secret", "sync", *on_file).out.strip()
+    assert run("client", "privileges", "sync", "--tenant", "t1", *on_file).code == 0
+    with RunningGateway(data) as gateway:
+        assert gets_a_token(gateway, "sync", made.out.strip())["error"] == "invalid_client"
+        assert gets_a_token(gateway, "sync", new)["scope"] == "t1:READ"
 
 
 def test_a_role_is_changed_in_the_file_of_a_stopped_gateway(run: Run, data: Path) -> None:

@@ -96,6 +96,9 @@ def test_what_was_done_is_an_object(logged_in: Run, tmp_path: Path) -> None:
     assert ask("tenant diff", "outShop", str(file))["added"] == ["configuration/roles/A"]
     assert ask("tenant check", "outShop", str(file))["severity"] == "Warning"
     assert ask("tenant history", "outShop")["label"] == "Shop"
+    assert ask("client secret", "out.sync").keys() == {"clientId", "clientSecret"}
+    granted = ask("client privileges", "out.sync", "--tenant", "outShop", "--privilege", "update")
+    assert granted == {"clientId": "out.sync", "tenants": {"outShop": ["READ", "UPDATE"]}}
     assert ask("client delete", "out.sync") == {"clientId": "out.sync"}
     assert ask("tenant delete", "outShop") == {"tenantId": "outShop"}
     assert ask("audit", "--about", "outShop", "--take", "1")["kind"] == "tenant"

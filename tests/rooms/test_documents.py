@@ -133,9 +133,14 @@ async def test_a_first_save_and_a_delete_of_its_tenant_in_one_commit_leave_no_do
     assert {NotDefined, Stored} == {*outcomes}
 
 
-@pytest.mark.parametrize("client", [True, False])
-async def test_of_a_user_and_a_client_of_one_name_each_loses_only_its_own_writes(client: bool) -> None:
-    """What waits of the one whose rights ended is dropped; what waits of the other is written."""
+@pytest.mark.parametrize(
+    ("ending", "dropped"), [("client", [False, True]), ("user", [True, False]), ("secret", [False, False])]
+)
+async def test_of_a_user_and_a_client_of_one_name_each_loses_only_its_own_writes(
+    ending: str, dropped: list[bool]
+) -> None:
+    """What waits of the one whose rights ended is dropped; what waits of the other is written. A client that gets a new
+    secret loses nothing."""
     journal = HeldJournal()
     world = await World(journal).open()
     ledger, tenants, users = world.services.ledger, world.services.tenants, world.services.users
@@ -144,7 +149,11 @@ async def test_of_a_user_and_a_client_of_one_name_each_loses_only_its_own_writes
     helper = users.by_login("helper")
     assert helper is not None
     change = structs.replace(helper.content, generation=1)
-    ends = tenants.delete_client("helper", None) if client else users.write("helper", change, None)
+    ends = {
+        "client": tenants.delete_client("helper", None),
+        "user": users.write("helper", change, None),
+        "secret": tenants.update_client("helper", None, "another", None),
+    }[ending]
     saver = Saver("t1", tenants.record_id("t1") or 0, "helper", True, lambda: None)
     journal.began.clear()
     journal.go.clear()
@@ -157,9 +166,9 @@ async def test_of_a_user_and_a_client_of_one_name_each_loses_only_its_own_writes
     journal.go.set()
     results = await asyncio.gather(put, save, return_exceptions=True)
     await ended
-    dropped = [isinstance(result, (NotDurable, Unavailable)) for result in results]
-    assert dropped == [not client, client]
-    assert ("a" in ledger.kind("configuration").live, "t1" in ledger.kind(DOCUMENT).live) == (client, not client)
+    assert [isinstance(result, (NotDurable, Unavailable)) for result in results] == dropped
+    written = ["a" in ledger.kind("configuration").live, "t1" in ledger.kind(DOCUMENT).live]
+    assert written == [not lost for lost in dropped]
     await world.close()
 
 

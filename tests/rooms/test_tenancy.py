@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -28,7 +29,7 @@ from hivewire_protocol.errors import (
     WireError,
 )
 from hivewire_protocol.messages import Request
-from hivewire_protocol.nouns.client import MAX_TENANTS, ClientDelete, ClientInsert, ClientList
+from hivewire_protocol.nouns.client import MAX_TENANTS, ClientDelete, ClientInsert, ClientList, ClientUpdate
 from hivewire_protocol.nouns.configuration import ConfigurationGet, ConfigurationPut
 from hivewire_protocol.nouns.identity import Authenticate, Token, TokenCreate, TokenPayload, TokenRefresh, TokenRevoke
 from hivewire_protocol.nouns.subscription import ConfigurationSubscribe
@@ -100,6 +101,10 @@ async def test_the_id_of_a_tenant_is_letters_and_digits(world: World, name: str)
         (TenantInsert(tenantId="t1"), NotAllowed, "Tenant with id = t1 exists already"),
         (TenantDelete(tenantId="T1"), NotFound, "Tenant with id = T1 not found"),
         (ClientDelete(), InvalidParameters, "clientId is required"),
+        (ClientUpdate(), InvalidParameters, "clientId is required"),
+        (ClientUpdate(clientId="none", newSecret=True), NotFound, "Client with id = none not found"),
+        (ClientUpdate(clientId="sync", tenants={}), OutOfBounds, f"1 to {MAX_TENANTS} tenants"),
+        (ClientUpdate(clientId="sync", tenants={"t9": ["READ"]}), OutOfBounds, "there is no tenant 't9'"),
         (ClientDelete(clientId="none"), NotFound, "Client with id = none not found"),
         (ClientInsert(clientId="sync", tenants={"t1": ["READ"]}), NotAllowed, "Client with id = sync exists already"),
         (ClientInsert(clientId="a:b", tenants={"t1": ["READ"]}), OutOfBounds, "letters, digits, dots"),
@@ -134,6 +139,7 @@ EVERY = [
     TenantDelete(tenantId="t1"),
     ClientInsert(clientId="new", tenants={"t1": ["READ"]}),
     ClientList(),
+    ClientUpdate(clientId="sync", newSecret=True),
     ClientDelete(clientId="sync"),
 ]
 
@@ -162,6 +168,7 @@ async def test_only_an_unrestricted_administrator_makes_and_deletes_tenants_and_
     await client(world, t1=["READ"])
     caller = world.caller(user, **{"a": [0], **claims})
     requests: list[Request] = [ClientInsert(clientId="mine", tenants={"t1": ["UPDATE"]}), ClientDelete(clientId="sync")]
+    requests.append(ClientUpdate(clientId="sync", tenants={"t1": ["UPDATE"]}))
     for request in (*requests, TenantInsert(tenantId="t2"), TenantDelete(tenantId="t1")):
         with pytest.raises(NotAllowed, match="unrestricted token"):
             await world.ask(request, caller)
@@ -211,6 +218,52 @@ async def test_a_clients_secret_is_shown_once_and_stored_as_a_hash(world: World)
     known = world.services.tenants.client("sync")
     assert known is not None
     assert stored not in f"{known!r} {known.content!r} {made!r}"
+
+
+async def test_a_new_secret_ends_the_old_one_and_no_token(world: World) -> None:
+    """As a new password of a user does; privileges stay, the reply shows the secret once, and nothing else has it."""
+    await tenant(world, "t1")
+    old = await client(world, t1=["UPDATE"])
+    token = token_of(world)
+    changed = await world.ask(ClientUpdate(clientId="sync", newSecret=True))
+    assert changed.tenants == {"t1": ["READ", "UPDATE"]}
+    assert changed.clientSecret != old
+    assert world.tenants.authenticate("sync", old) is None
+    known = world.tenants.authenticate("sync", changed.clientSecret)
+    assert known is not None
+    assert world.tokens.verify(token, now()).may_tenant("t1", Privilege.UPDATE)
+    record = world.services.ledger.get(CLIENT, "sync")
+    assert record is not None
+    assert record.description == "secret"
+    assert changed.clientSecret not in f"{changed!r} {record!r} {known!r}"
+
+
+async def test_other_privileges_apply_to_tokens_at_once(world: World) -> None:
+    """What is taken away ends in tokens that were made before; what is added needs a new token. The secret stays."""
+    await tenant(world, "t1", "t2")
+    secret = await client(world, t1=["READ", "DELETE"])
+    token = token_of(world)
+    holder = bearer(world, token)
+    changed = await world.ask(ClientUpdate(clientId="sync", tenants={"t1": ["READ"], "t2": ["CREATE"]}))
+    assert (changed.clientSecret, changed.tenants) == (None, {"t1": ["READ"], "t2": ["CREATE"]})
+    assert holder.identity is not None
+    for found in (world.tokens.verify(token, now()), world.tokens.current(holder.identity)):
+        assert found.may_tenant("t1", Privilege.READ)
+        assert not found.may_tenant("t1", Privilege.DELETE)
+        assert not found.may_tenant("t2", Privilege.CREATE)
+    assert world.tokens.verify(token_of(world), now()).may_tenant("t2", Privilege.CREATE)
+    assert world.tenants.authenticate("sync", secret) is not None
+
+
+async def test_two_changes_of_a_client_at_once_both_happen(world: World) -> None:
+    """Neither undoes the other."""
+    await tenant(world, "t1")
+    await client(world, t1=["READ"])
+    both = (ClientUpdate(clientId="sync", newSecret=True), ClientUpdate(clientId="sync", tenants={"t1": ["DELETE"]}))
+    changed, _ = await asyncio.gather(*map(world.ask, both))
+    known = world.tenants.authenticate("sync", changed.clientSecret)
+    assert known is not None
+    assert world.tenants.grants(known) == {"t1": frozenset({Privilege.DELETE})}
 
 
 async def test_a_client_is_authenticated_by_its_own_secret_only(world: World) -> None:

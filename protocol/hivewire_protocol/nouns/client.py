@@ -41,6 +41,17 @@ class ClientInsertReply(Reply):
         return f"ClientInsertReply({self.clientId!r}, ...)"
 
 
+class ClientUpdateReply(Reply):
+    """The client as it is now."""
+
+    clientId: _Id
+    clientSecret: Annotated[str | None, says("The new secret, shown only here; null when it is still the old one.")]
+    tenants: _Grants
+
+    def __repr__(self) -> str:
+        return f"ClientUpdateReply({self.clientId!r}, ...)"
+
+
 class ClientListReply(Reply):
     """The clients."""
 
@@ -70,6 +81,26 @@ class ClientList(Request, tag="client/list"):
     permission = Permission.MANAGE_USER
     read_only = True
     reply = ClientListReply
+
+
+class ClientUpdate(Request, tag="client/update"):
+    """Give an OAuth client a new secret, other privileges, or both. Administrators only.
+
+    The old secret is refused from that moment on; tokens stay valid until they expire. Privileges that are taken away
+    end in all tokens at once; those that are added are in the next token.
+    """
+
+    permission = Permission.MANAGE_USER
+    required = ("clientId",)
+    reply = ClientUpdateReply
+    errors = (NotAllowed, NotFound, OutOfBounds, Unavailable)
+
+    clientId: Annotated[str | None, says("The client's id.")] = None
+    tenants: Annotated[
+        dict[str, list[str]] | None,
+        says("All its privileges by tenant id, in place of the former ones; as they are when absent."),
+    ] = None
+    newSecret: Annotated[bool | None, says("`true` generates a new secret, which the reply shows once.")] = None
 
 
 class ClientDelete(Request, tag="client/delete"):

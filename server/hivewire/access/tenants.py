@@ -93,9 +93,10 @@ class Tenants:
             else:
                 if (former := self._clients.pop(change.key, None)) is not None:
                     del self._by_record_id[former.record_id]
+                content = msgspec.json.decode(change.content or b"null", type=ClientContent | None)
+                if former is not None and (content is None or content.grants != former.content.grants):
                     self._ledger.end_author(former.id, client=True)
-                if change.content is not None:
-                    content = msgspec.json.decode(change.content, type=ClientContent)
+                if content is not None:
                     client = ApiClient(change.id, change.key, content)
                     self._clients[client.id] = self._by_record_id[client.record_id] = client
 
@@ -157,11 +158,33 @@ class Tenants:
         """The transaction that creates a client. Its commit raises PreconditionFailed when the id exists."""
         if not CLIENT_ID.fullmatch(name):
             raise TenancyError("the id of a client is 1 to 64 letters, digits, dots, hyphens and underscores")
+        content = msgspec.json.encode(ClientContent(_hash(secret), self._grants(privileges)))
+        return Transaction([Write(CLIENT, name, content, "application/json", None, (Expected(version=0),))], author)
+
+    def update_client(
+        self, name: str, privileges: Mapping[str, Sequence[str]] | None, secret: str | None, author: str | None
+    ) -> Transaction:
+        """The transaction that gives a client other privileges, another secret, or both; None leaves them as they are.
+
+        Its commit raises PreconditionFailed when the client changed meanwhile. Its description says what is new, for
+        the audit.
+        """
+        client, record = self._clients.get(name), self._ledger.get(CLIENT, name)
+        if client is None or record is None:
+            raise TenancyError(f"there is no client {name[:64]!r}")
+        grants = client.content.grants if privileges is None else self._grants(privileges)
+        secret_hash = client.content.secret_hash if secret is None else _hash(secret)
+        content = msgspec.json.encode(ClientContent(secret_hash, grants))
+        parts = ["secret"] * (secret is not None) + ["privileges"] * (privileges is not None)
+        expected = (Expected(revision=record.revision),)
+        return Transaction(
+            [Write(CLIENT, name, content, "application/json", ", ".join(parts) or None, expected)], author
+        )
+
+    def _grants(self, privileges: Mapping[str, Sequence[str]]) -> dict[str, Grant]:
         if not 1 <= len(privileges) <= MAX_TENANTS:
             raise TenancyError(f"a client has privileges in 1 to {MAX_TENANTS} tenants")
-        grants = {tenant: self._grant(tenant, given) for tenant, given in privileges.items()}
-        content = msgspec.json.encode(ClientContent(_hash(secret), grants))
-        return Transaction([Write(CLIENT, name, content, "application/json", None, (Expected(version=0),))], author)
+        return {tenant: self._grant(tenant, given) for tenant, given in privileges.items()}
 
     def _grant(self, tenant: str, given: Sequence[str]) -> Grant:
         record_id = self._tenants.get(tenant)

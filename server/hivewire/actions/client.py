@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from hivewire.access.tenants import ApiClient, TenancyError, generate_id, generate_secret, in_order
+from hivewire.access.user_changes import conflict
 from hivewire.actions.tenant import author, refusal, require
 from hivewire.caller import Caller
 from hivewire.dispatch import check_administrator
-from hivewire.ledger.pending import PendingWrite
+from hivewire.ledger.pending import PendingWrite, commit
 from hivewire.services import Services
-from hivewire_protocol.errors import OutOfBounds
+from hivewire_protocol.errors import NotFound, OutOfBounds, VersionConflict
 from hivewire_protocol.messages import NOTHING, Reply
 from hivewire_protocol.nouns.client import (
     ClientDelete,
@@ -16,10 +17,12 @@ from hivewire_protocol.nouns.client import (
     ClientInsertReply,
     ClientList,
     ClientListReply,
+    ClientUpdate,
+    ClientUpdateReply,
     ClientView,
 )
 
-NEEDS = "creating and deleting clients needs"
+NEEDS = "creating, changing and deleting clients needs"
 """An administrator's unrestricted token: a client can be given any privilege."""
 
 
@@ -45,6 +48,25 @@ def list_(services: Services, caller: Caller, request: ClientList) -> Reply:
     return ClientListReply([_view(services, found) for found in services.tenants.clients()])
 
 
+async def update(services: Services, caller: Caller, request: ClientUpdate) -> Reply:
+    """Give a client a new secret or other privileges. Raises NotFound when it does not exist."""
+    name = require("clientId", request.clientId)
+    secret = generate_secret() if request.newSecret else None
+    while True:
+        check_administrator(services, caller.identity, NEEDS)
+        if services.tenants.client(name) is None:
+            raise NotFound(f"Client with id = {name[:64]} not found")
+        try:
+            transaction = services.tenants.update_client(name, request.tenants, secret, author(caller))
+            await commit(services.ledger, PendingWrite(transaction, lambda changes: NOTHING, conflict))
+        except TenancyError as error:
+            raise OutOfBounds(str(error)) from None
+        except VersionConflict:
+            continue
+        made = services.tenants.client(name)
+        return ClientUpdateReply(name, secret, _view(services, made).tenants if made is not None else {})
+
+
 def delete(services: Services, caller: Caller, request: ClientDelete) -> PendingWrite[Reply]:
     """Delete a client. Raises NotFound when it does not exist."""
     check_administrator(services, caller.identity, NEEDS)
@@ -58,4 +80,4 @@ def _view(services: Services, client: ApiClient) -> ClientView:
 
 
 READS = {ClientList: list_}
-WRITES = {ClientInsert: insert, ClientDelete: delete}
+WRITES = {ClientInsert: insert, ClientUpdate: update, ClientDelete: delete}

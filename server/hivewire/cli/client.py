@@ -1,4 +1,4 @@
-"""`hivewire client add`, `list` and `delete`: on a running gateway, or on the file of a stopped one."""
+"""`hivewire client`: on a running gateway, or on the file of a stopped one."""
 
 from __future__ import annotations
 
@@ -26,6 +26,19 @@ class _Capitals(click.Choice[str]):
         return str(choice).upper()
 
 
+_tenants_option = click.option(
+    "--tenant", "tenants", multiple=True, required=True, metavar="NAME", help="A tenant that it may use."
+)
+_privileges_option = click.option(
+    "--privilege",
+    "privileges",
+    multiple=True,
+    type=_Capitals([str(each) for each in Privilege], case_sensitive=False),
+    metavar="|".join(Privilege),
+    help="What it may do in each of them; default READ. UPDATE includes READ.",
+)
+
+
 @click.group(cls=Group, no_args_is_help=True)
 def client() -> None:
     """Manage OAuth clients: programs that have privileges in tenants, and a secret instead of a password.
@@ -46,15 +59,8 @@ Examples:
 On a terminal it prints the secret with a label, into a pipe only the secret."""
 )
 @click.argument("name")
-@click.option("--tenant", "tenants", multiple=True, required=True, metavar="NAME", help="A tenant that it may use.")
-@click.option(
-    "--privilege",
-    "privileges",
-    multiple=True,
-    type=_Capitals([str(each) for each in Privilege], case_sensitive=False),
-    metavar="|".join(Privilege),
-    help="What it may do in each of them; default READ. UPDATE includes READ.",
-)
+@_tenants_option
+@_privileges_option
 @output_option
 @data_option
 @url_option
@@ -69,7 +75,7 @@ def add(
     given_token: str | None,
 ) -> None:
     """Create the OAuth client NAME and print its secret once: the gateway keeps only a hash of it."""
-    given = {tenant: list(privileges) or [str(Privilege.READ)] for tenant in tenants}
+    given = _given(tenants, privileges)
     if data is not None:
         from hivewire.access.tenants import generate_secret
 
@@ -78,8 +84,7 @@ def add(
     else:
         with reach(url, given_token) as remote:
             secret = remote.request("client/insert", clientId=name, tenants=given)["clientSecret"]
-    words = f"client  {name}\nsecret  {secret}\n        (generated now and not shown again)"
-    print_result({"clientId": name, "clientSecret": secret}, form or value_in_pipes(), words, secret)
+    _print_secret(name, secret, form)
 
 
 @client.command(
@@ -107,6 +112,70 @@ def list_(form: str | None, data: Path | None, url: str | None, given_token: str
 @client.command(
     epilog="""\b
 Examples:
+  hivewire client secret sync
+  secret=$(hivewire client secret sync)
+  hivewire client secret sync --data hivewire.db      (the gateway is stopped)"""
+)
+@click.argument("name")
+@output_option
+@data_option
+@url_option
+@token_option
+def secret(name: str, form: str | None, data: Path | None, url: str | None, given_token: str | None) -> None:
+    """Give the OAuth client NAME a new secret and print it once. The old one is refused from then on.
+
+    The tokens of the client stay valid until they expire.
+    """
+    if data is not None:
+        from hivewire.access.tenants import generate_secret
+
+        new = generate_secret()
+        change_file(data, lambda store: store.tenants.update_client(name, None, new, None))
+    else:
+        with reach(url, given_token) as remote:
+            new = remote.request("client/update", clientId=name, newSecret=True)["clientSecret"]
+    _print_secret(name, new, form)
+
+
+@client.command(
+    epilog="""\b
+Examples:
+  hivewire client privileges sync --tenant shop --privilege CREATE --privilege UPDATE
+  hivewire client privileges sync --tenant shop --data hivewire.db      (the gateway is stopped)"""
+)
+@click.argument("name")
+@_tenants_option
+@_privileges_option
+@output_option
+@data_option
+@url_option
+@token_option
+def privileges(
+    name: str,
+    form: str | None,
+    tenants: tuple[str, ...],
+    privileges: tuple[str, ...],
+    data: Path | None,
+    url: str | None,
+    given_token: str | None,
+) -> None:
+    """Set the privileges of the OAuth client NAME, in place of all that it has.
+
+    What is taken away ends at once, in its tokens too. What is added is in the next token that it gets.
+    """
+    given = _given(tenants, privileges)
+    if data is not None:
+        change_file(data, lambda store: store.tenants.update_client(name, given, None, None))
+    else:
+        with reach(url, given_token) as remote:
+            given = remote.request("client/update", clientId=name, tenants=given)["tenants"]
+    row = {"clientId": name, "tenants": given}
+    print_result(row, form, f"{name} has the privileges {_privileges(row)}", name)
+
+
+@client.command(
+    epilog="""\b
+Examples:
   hivewire client delete sync
   hivewire client delete sync --data hivewire.db      (the gateway is stopped)"""
 )
@@ -123,6 +192,15 @@ def delete(name: str, form: str | None, data: Path | None, url: str | None, give
         with reach(url, given_token) as remote:
             remote.request("client/delete", clientId=name)
     print_result({"clientId": name}, form, f"{name} is deleted", name)
+
+
+def _given(tenants: tuple[str, ...], privileges: tuple[str, ...]) -> dict[str, list[str]]:
+    return {tenant: list(privileges) or [str(Privilege.READ)] for tenant in tenants}
+
+
+def _print_secret(name: str, secret: str, form: str | None) -> None:
+    words = f"client  {name}\nsecret  {secret}\n        (generated now and not shown again)"
+    print_result({"clientId": name, "clientSecret": secret}, form or value_in_pipes(), words, secret)
 
 
 def _of_file(store: Store) -> list[Row]:
