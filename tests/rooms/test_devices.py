@@ -285,6 +285,24 @@ async def test_a_save_over_a_change_of_somebody_else_keeps_it(world: World) -> N
     assert (found["networkId"], found["name"], found["isBlocked"]) == (3, "second", True)
 
 
+async def test_a_deleted_network_is_no_default(world: World) -> None:
+    """Memberships stay when a network is deleted, and count for nothing."""
+    await world.drop(NETWORK, 1)
+    await world.put("lamp", world.caller(ANN))
+    assert (await world.device("lamp"))["networkId"] == 3
+
+
+@pytest.mark.parametrize(("kind", "device"), [(NETWORK, {"networkId": 3}), (DEVICE_TYPE, {"deviceTypeId": 3})])
+async def test_nothing_is_saved_into_what_is_deleted_meanwhile(world: World, kind: str, device: dict[str, int]) -> None:
+    """A save that was evaluated before its network or type was deleted is refused like one that comes after it."""
+    deleted = asyncio.create_task(world.drop(kind, 3))
+    await asyncio.sleep(0)  # the delete is submitted, and nothing knows of it yet
+    refused = await world.refused("device/save", deviceId="lamp", device={"name": "x"} | device)
+    await deleted
+    assert refused == (InvalidParameters, "Invalid request parameters")
+    assert len(world.ledger.kind("device").live) == 0
+
+
 async def test_a_device_of_a_deleted_network_can_be_registered_again(world: World) -> None:
     """It is another device, although the record of the first one may not have been removed yet."""
     await world.put("lamp", networkId=3, data={"old": 1})

@@ -54,9 +54,7 @@ async def list_(services: Services, caller: Caller, request: DeviceList) -> Repl
     """Devices that match, sorted and paged: 20 over a socket, all over HTTP, as in DeviceHive."""
     arrange = arrangement(request, caller, SORTS_OVER_HTTP if caller.http else SORTS)
     matches, scope = _test(request), services.registry.scope(caller.identity)
-    found: list[Device] = []
-    if scope.networks != frozenset():
-        found = await search(_among(services.registry, scope.reached, scope.types, request), matches)
+    found = await search(_among(services.registry, scope.reached, scope.types, request), matches)
     return Listing("devices", arrange(found), view)
 
 
