@@ -81,7 +81,7 @@ class DeviceTypeList(Request, tag="devicetype/list"):
 
     name: _WantedName = None
     namePattern: _WantedPattern = None
-    sortField: Annotated[str | None, says("`name`.")] = None
+    sortField: Annotated[str | None, says("`id` or `name`.")] = None
     sortOrder: Annotated[str | None, says("`asc`, as when absent, or `desc`.")] = None
     take: Annotated[Integer | None, says("The most to return; default 20 over a socket, all over HTTP.")] = None
     skip: Annotated[Integer | None, says("The number to skip at the beginning.")] = None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from operator import attrgetter
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from msgspec import Raw, UnsetType
 
@@ -81,7 +81,7 @@ async def listed(services: Services, caller: Caller, noun: Noun, request: ListRe
     return arrange(await _search(services, noun, request, granted, assigned))
 
 
-_SORT_KEYS: dict[str, Callable[[Grouping], str]] = {"name": attrgetter("name")}
+_SORT_KEYS: dict[str, Callable[[Grouping], Any]] = {"id": attrgetter("id"), "name": attrgetter("name")}
 
 
 async def counted(
