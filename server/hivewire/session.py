@@ -130,11 +130,17 @@ class Session:
         self._advance()
 
     def close(self) -> None:
-        """The peer is gone: drop requests that have not started. Writes in progress are finished without an answer."""
+        """The peer is gone: drop requests that have not started. Writes in progress are finished without an answer.
+
+        Nothing here leads back to the owner afterwards, so that both are freed without a garbage collection.
+        """
         self.closed = True
         self._line = None
+        self.send, self.settled = _send_nothing, _nothing
+        self.caller.listener = None
         if self.caller.feed is not None:
             self.caller.feed.close()
+            self.caller.feed = None
         if self._task is not None:
             self._task.cancel()
 
@@ -307,3 +313,11 @@ class Session:
         feed = self.caller.feed
         if feed is not None and feed.starting and (call.batch is None or call.batch.complete):
             feed.begin(call.rpc)
+
+
+def _send_nothing(data: bytes) -> None:
+    """The `send` of a closed session."""
+
+
+def _nothing() -> None:
+    """The `settled` of a closed session."""

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import socket
+import struct
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 import pytest
+import uvloop
+from uvicorn import Config
 from uvicorn.server import ServerState
 
 from hivewire.caller import Caller
+from hivewire.http.peer import caller_of
 from hivewire.transport.admission import Admission
 from hivewire.transport.back_pressure import ANONYMOUS_PIECE
+from hivewire.transport.connection import HttpProtocol
 from hivewire.transport.sockets import Sockets
 from hivewire.transport.websocket import WebSocket
-from tests.gate.wire import CLOSE, CONTINUATION, INFO, PING, PONG, frame
+from tests.gate.wire import CLOSE, CONTINUATION, INFO, PING, PONG, frame, upgrade
 from tests.world import World, opened
 
 LATE = frame((1002).to_bytes(2) + b"the message took over 10 s", CLOSE, masked=False)
@@ -120,3 +128,65 @@ async def test_pings_without_a_login_are_answered_a_few_at_a_time(shell: Shell) 
     await asyncio.sleep(0)
     answers = len(shell.written()) // len(pong)
     assert 0 < answers <= ANONYMOUS_PIECE // len(ping)
+
+
+async def nothing(scope: Any, receive: Any, send: Any) -> None:
+    """An application without HTTP."""
+
+
+async def visit(port: int, token: str | None, end: str) -> None:
+    """Open a socket, use it, and end it by a close frame, by the end of the bytes or by a reset."""
+    loop = asyncio.get_running_loop()
+    with socket.socket() as peer:
+        peer.setblocking(False)
+        await loop.sock_connect(peer, ("127.0.0.1", port))
+        messages = [upgrade(token=token), *map(frame, [INFO, *USES] if token is not None else [INFO])]
+        for message in messages:
+            await loop.sock_sendall(peer, message)
+            assert await loop.sock_recv(peer, 65_536)
+        if end == "close":
+            await loop.sock_sendall(peer, frame(b"\x03\xe8", CLOSE))
+            while await loop.sock_recv(peer, 65_536):
+                pass
+        elif end == "reset":
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+USES = [
+    b'{"action":"configuration/put","name":"a","value":"1"}',
+    b'{"action":"configuration/subscribe","names":["*"]}',
+]
+"""A write, and a subscription, whose feed belongs to the socket."""
+
+
+async def garbage_of_sockets(login: bool, end: str) -> int:
+    """The objects that only the garbage collector frees after a hundred sockets have come and gone."""
+    async with opened() as world:
+        admission = Admission(world.services.settings)
+        sockets = Sockets(world.dispatcher, admission, partial(caller_of, world.services))
+        config = Config(nothing, interface="asgi3", ws=sockets.open, lifespan="off", log_config=None)  # type: ignore[arg-type]
+        config.load()
+        always = frozenset[bytes]()
+        connection = partial(HttpProtocol, admission, lambda path: {}, always, config, ServerState(), {})
+        async with await asyncio.get_running_loop().create_server(connection, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            token = world.token() if login else None
+            await visit(port, token, end)
+            gc.collect()
+            gc.disable()
+            try:
+                for _ in range(100):
+                    await visit(port, token, end)
+                while admission.inside:
+                    await asyncio.sleep(0)
+                return gc.collect()
+            finally:
+                gc.enable()
+
+
+@pytest.mark.parametrize("end", ["close", "end", "reset"])
+@pytest.mark.parametrize("login", [True, False])
+def test_sockets_leave_nothing_to_collect(login: bool, end: str) -> None:
+    """They are freed when they end, on the event loop of the gateway: thousands that come and go make no garbage whose
+    collection would make everybody wait."""
+    assert uvloop.run(garbage_of_sockets(login, end)) < 100
