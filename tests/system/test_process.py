@@ -160,6 +160,19 @@ def test_a_stop_answers_open_requests_and_closes_sockets(data: Path, number: int
         assert sum(version for _, version in versions(gateway).values()) == len(done)
 
 
+def test_a_request_that_does_not_end_before_a_stop_is_disconnected(data: Path) -> None:
+    """After `drain_seconds` a client that has not sent its body, or does not read its answer, is not waited for; it
+    gets no error, and the log none either."""
+    with RunningGateway(data, "--drain-seconds", "0.1") as gateway, dial(gateway) as wire:
+        token = gateway.token()
+        head = f"PUT /api/rest/configuration/a HTTP/1.1\r\nHost: g\r\nAuthorization: Bearer {token}\r\n"
+        wire.send(f"{head}Content-Type: application/json\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n".encode())
+        assert wire.head()[0] == 100  # the gateway waits for the body
+        assert gateway.stop() == 0
+        assert wire.ended()
+        assert not [line for line in gateway.log if "exception" in line]
+
+
 def test_an_idle_http_connection_does_not_prevent_a_stop(data: Path) -> None:
     """A kept-alive HTTP connection does not keep the gateway from stopping with exit code 0."""
     with RunningGateway(data) as gateway, gateway.http() as http:

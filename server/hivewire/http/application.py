@@ -6,6 +6,7 @@ ones, which take turns; answer; count. Every error becomes an error document of 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping
 from time import monotonic, perf_counter
 
@@ -22,7 +23,7 @@ from hivewire.ledger.records import NotDurable
 from hivewire.session import ANONYMOUS_PAUSE_SECONDS, ANONYMOUS_SLICE_SECONDS
 from hivewire.transport.back_pressure import PORTION, Turns
 from hivewire.transport.connection import HttpProtocol
-from hivewire.transport.cycle import RawHeader, send_in_portions, send_whole
+from hivewire.transport.cycle import RawHeader, disconnect, send_in_portions, send_whole
 from hivewire.transport.refusal import UNKNOWN_PATH, headers_of
 from hivewire_protocol.errors import InternalError, MethodNotAllowed, NotFound, TooManyRequests, WireError
 from hivewire_protocol.messages import action_of
@@ -48,7 +49,13 @@ class Application:
             context.listed.update(dialect.listed)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
+        """Serve one request, or disconnect its peer when it takes longer than `drain_seconds` of a stop."""
+        try:
+            await self._answer(scope, receive, send)
+        except asyncio.CancelledError:
+            disconnect(send)  # an error would say that nothing was written, which may not be so
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         connection: HttpProtocol = scope["hivewire.connection"]
         if connection.flow.write_paused:
             await connection.flow.drain()

@@ -67,6 +67,13 @@ def send_whole(
     cycle.on_response()
 
 
+def disconnect(send: Send) -> None:
+    """Disconnect the peer of a request that gets no answer, or not all of it."""
+    cycle: RequestResponseCycle = send.__self__  # type: ignore[attr-defined]
+    cycle.disconnected = True  # so that uvicorn does not answer it
+    cycle.transport.abort()
+
+
 async def send_in_portions(connection: HttpProtocol, body: bytes | memoryview, more: bool, send: Send) -> None:
     """Write a large body as the peer reads it; `more` tells whether other parts of the body follow.
 
