@@ -1343,7 +1343,7 @@ def like(pattern: str, text: str) -> bool:
 
 
 @given(st.text("ab%_.*[", max_size=6))
-@settings(max_examples=250)
+@settings(max_examples=500)
 def test_a_login_pattern_is_sql_like(pattern: str) -> None:
     """`%` is any run of characters, `_` any one, everything else itself."""
 
@@ -1382,7 +1382,7 @@ async def test_a_search_among_many_users_lets_others_work(world: World) -> None:
             await asyncio.sleep(0)
 
     meanwhile = asyncio.create_task(others())
-    assert await logins(world, loginPattern="%a" * 128) == []
+    assert await logins(world, loginPattern=f"%{'_' * 60}b%") == []
     meanwhile.cancel()
     assert turns > 5
 

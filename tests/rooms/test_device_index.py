@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import tracemalloc
+
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,6 +12,7 @@ from msgspec import Raw
 
 from hivewire.devices.index import DeviceContent, DeviceIndex
 from hivewire.ledger.records import Change
+from hivewire.ledger.state import Kind
 
 IDS = st.sampled_from("abcde")
 PLACES = st.sampled_from((1, 2, 300))
@@ -76,3 +80,29 @@ def test_data_is_kept_as_it_was_given() -> None:
     found = index.get("a")
     assert found is not None
     assert found.content.data == Raw(data)
+
+
+def test_a_device_takes_little_memory() -> None:
+    """At most 1 KiB for its record and its place in the index, with an id of 36 characters and 100 bytes of data."""
+    data = Raw(b'{"serial":"%b"}' % (b"0" * 87))
+    assert len(bytes(data)) == 100
+    kind, index, many = Kind(), DeviceIndex(), 2_000
+    gc.collect()
+    tracemalloc.start()
+    for number in range(1, many + 1):
+        content = DeviceContent(name=f"Thermostat {number}", network=1_000 + number % 50, type=300, data=data)
+        made = Change(
+            revision=1_000_000 + number,
+            kind="device",
+            key=f"00000000-0000-0000-0000-{number:012}",
+            id=100_000 + number,
+            version=1,
+            content=msgspec.json.encode(content),
+            content_type="application/json",
+            time=1_772_357_400_123 + number,
+        )
+        kind.apply(made)
+        index.apply(made)
+    taken, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert taken / many <= 1_024

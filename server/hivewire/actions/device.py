@@ -11,7 +11,7 @@ import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from hivewire.access.user_changes import conflict
-from hivewire.actions.listing import Listing, Test, arrangement, like, search
+from hivewire.actions.listing import Listing, Test, arrangement, like, page, search
 from hivewire.caller import Caller
 from hivewire.devices.index import KIND, NULL, Device, DeviceContent
 from hivewire.devices.registry import DEVICE_TYPE, NETWORK, Registry, exists
@@ -54,8 +54,8 @@ async def list_(services: Services, caller: Caller, request: DeviceList) -> Repl
     """Devices that match, sorted and paged: 20 over a socket, all over HTTP, as in DeviceHive."""
     arrange = arrangement(request, caller, SORTS_OVER_HTTP if caller.http else SORTS)
     matches, scope = _test(request), services.registry.scope(caller.identity)
-    found = await search(_among(services.registry, scope.reached, scope.types, request), matches)
-    return Listing("devices", arrange(found), view)
+    among = _among(services.registry, scope.reached, scope.types, request)
+    return Listing("devices", await page(among, matches, arrange), view)
 
 
 async def count(services: Services, caller: Caller, request: DeviceCount) -> Reply:

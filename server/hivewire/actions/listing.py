@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Protocol, TypeAlias, TypeVar
+from heapq import merge
+from operator import itemgetter
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 from hivewire.caller import Caller
 from hivewire.slices import in_slices
@@ -13,7 +15,7 @@ from hivewire_protocol.codec import MAX_REPLY
 from hivewire_protocol.encoding import encode
 from hivewire_protocol.errors import InvalidParameters, OutOfBounds
 from hivewire_protocol.messages import Reply
-from hivewire_protocol.tenant.steps import Steps
+from hivewire_protocol.tenant.steps import Steps, at_once
 
 TAKE_OVER_SOCKET = 20
 LONGEST_PATTERN = 256
@@ -36,11 +38,55 @@ class Paged(Protocol):
     def skip(self) -> int | None: ...  # noqa: D102
 
 
-def arrangement(request: Paged, caller: Caller, keys: Mapping[str, Callable[[T], Any]]) -> Callable[[list[T]], list[T]]:
-    """How to sort what is found, and to cut out the page: 20 over a socket by default, everything over HTTP.
+class Arrangement(Generic[T]):
+    """How what is found is sorted, and which page of it is wanted. `key` is what to sort by, None for no sorting; ties
+    keep the order of what is found, and have the opposite one when the order is descending."""
 
-    `keys` has what to sort by for each `sortField`, in lower case. Ties keep the order of what is found, and have the
-    opposite one when the order is descending. Raises InvalidParameters and OutOfBounds.
+    def __init__(self, key: Callable[[T], Any] | None, descending: bool, skip: int, take: int | None) -> None:
+        self._key = key
+        self._descending = descending
+        self._skip = skip
+        self._end = None if take is None else skip + take
+
+    @property
+    def enough(self) -> int | None:
+        """How many have to be found for the page; None for all."""
+        return self._end if self._key is None else None
+
+    def __call__(self, found: list[T]) -> list[T]:
+        """The page."""
+        return at_once(self.steps(found))
+
+    def steps(self, found: list[T]) -> Steps[list[T]]:
+        """The page, sorted in steps: runs of `RUN` items, which are then merged."""
+        if self._key is not None:
+            keyed = []
+            for each in found:
+                keyed.append((self._key(each), each))
+                yield
+            runs = []
+            for start in range(0, len(keyed), RUN):
+                runs.append(sorted(keyed[start : start + RUN], key=_first))
+                yield
+            found = []
+            for _, each in merge(*runs, key=_first):
+                found.append(each)
+                yield
+            if self._descending:
+                found.reverse()
+        return found[self._skip : self._end]
+
+
+RUN = 1_000
+"""Items that are sorted at once."""
+
+_first = itemgetter(0)
+
+
+def arrangement(request: Paged, caller: Caller, keys: Mapping[str, Callable[[T], Any]]) -> Arrangement[T]:
+    """What a request says of order and page: 20 over a socket by default, everything over HTTP.
+
+    `keys` has what to sort by for each `sortField`, in lower case. Raises InvalidParameters and OutOfBounds.
     """
     field, order = (request.sortField or "").lower(), (request.sortOrder or "asc").lower()
     if (field and field not in keys) or order not in ("asc", "desc"):
@@ -49,25 +95,24 @@ def arrangement(request: Paged, caller: Caller, keys: Mapping[str, Callable[[T],
     take = request.take if request.take is not None else None if caller.http else TAKE_OVER_SOCKET
     if skip < 0 or (take is not None and take < 0):
         raise OutOfBounds("must be greater than or equal to 0")
-
-    def arrange(found: list[T]) -> list[T]:
-        if field:
-            found.sort(key=keys[field])
-            if order == "desc":
-                found.reverse()
-        return found[skip:] if take is None else found[skip : skip + take]
-
-    return arrange
+    return Arrangement(keys[field] if field else None, order == "desc", skip, take)
 
 
-async def search(among: Iterable[T], matches: Test[T]) -> list[T]:
-    """Those that match, in their order. The event loop goes on meanwhile."""
-    return await in_slices(_search(among, matches))
+async def page(among: Iterable[T], matches: Test[T], arrange: Arrangement[T]) -> list[T]:
+    """The page of those that match. The event loop goes on meanwhile, however many there are."""
+    return await in_slices(arrange.steps(await search(among, matches, arrange.enough)))
 
 
-def _search(among: Iterable[T], matches: Test[T]) -> Steps[list[T]]:
-    found = []
+async def search(among: Iterable[T], matches: Test[T], most: int | None = None) -> list[T]:
+    """Those that match, in their order, at most so many. The event loop goes on meanwhile."""
+    return await in_slices(_search(among, matches, most))
+
+
+def _search(among: Iterable[T], matches: Test[T], most: int | None) -> Steps[list[T]]:
+    found: list[T] = []
     for each in among:
+        if len(found) == most:
+            break
         if matches(each):
             found.append(each)
         yield
@@ -90,18 +135,42 @@ def like(pattern: str | None, member: str) -> Callable[[str], bool] | None:
     pattern = re.sub("%+", "%", pattern)
     if len(pattern) > LONGEST_PATTERN:
         raise OutOfBounds(f"{member} is longer than {LONGEST_PATTERN} characters")
-    return lambda text: _like(pattern, text)
+    first, *parts = pattern.split("%")
+    if not parts:
+        return lambda text: len(text) == len(first) and _fits(first, text, 0)
+    return lambda text: _like(first, parts, text)
 
 
-def _like(pattern: str, text: str) -> bool:
-    row = [True] + [False] * len(text)
-    for symbol in pattern:
-        if symbol == "%":
-            for position in range(1, len(row)):
-                row[position] = row[position] or row[position - 1]
-        else:
-            row = [False] + [before and symbol in ("_", text[position]) for position, before in enumerate(row[:-1])]
-    return row[-1]
+def _like(first: str, parts: Sequence[str], text: str) -> bool:
+    """Whether a text begins with the first part of a pattern, ends with its last one, and has the others between.
+
+    Each of them is looked for once, at the first place where it fits: a later one would leave less of the text for the
+    rest.
+    """
+    *inner, last = parts
+    start, end = len(first), len(text) - len(last)
+    if end < start or not (_fits(first, text, 0) and _fits(last, text, end)):
+        return False
+    for part in inner:
+        found = _find(part, text, start, end)
+        if found < 0:
+            return False
+        start = found + len(part)
+    return True
+
+
+def _find(part: str, text: str, start: int, end: int) -> int:
+    """The first place of a part between two places, -1 when there is none."""
+    if "_" not in part:
+        return text.find(part, start, end)
+    return next((place for place in range(start, end - len(part) + 1) if _fits(part, text, place)), -1)
+
+
+def _fits(part: str, text: str, place: int) -> bool:
+    """Whether a part is in a text at this place, which leaves room for it."""
+    if "_" not in part:
+        return text.startswith(part, place)
+    return all(symbol in ("_", text[number]) for number, symbol in enumerate(part, place))
 
 
 PORTION = 64 << 10
