@@ -17,6 +17,7 @@ from ipaddress import ip_address
 from hivewire import actions
 from hivewire.access import bootstrap
 from hivewire.component import Component
+from hivewire.devices import seeds
 from hivewire.dialects import DIALECTS
 from hivewire.dispatch import Dispatcher
 from hivewire.http.application import Application
@@ -78,7 +79,9 @@ async def serve(settings: Settings, load: Load, show: Callable[[Started], None],
         gc.collect()
         gc.freeze()  # later collections skip the loaded records
         gc.set_threshold(10_000, 20, 50)  # and do not walk a thousand waiting puts again and again
-        password = await bootstrap.write_administrator(settings, store.users, store.passwords)
+        await seeds.write(store.ledger, store.users)
+        beside = seeds.writes(store.ledger)
+        password = await bootstrap.write_administrator(settings, store.users, store.passwords, seeds.assigned, beside)
         port.leave_signals_to_uvicorn(Reloader(services, server, load))
         url = port.url_of(sock, settings.tls_certificate is not None)
         records = len(store.ledger.kind("configuration").live)

@@ -124,3 +124,25 @@ def test_a_list_over_http_has_no_limit(data: Path) -> None:
         assert len(answer.json()) == before + 4_000
         refused = talk("network/list", take=5_000)
         assert (refused["code"], refused["error"]) == (413, "ask for less")
+
+
+def test_a_new_data_file_has_what_clients_expect(data: Path) -> None:
+    """Network 1 with its member, device types and the sample device, which a device without a network joins; what is
+    deleted is gone after a restart too."""
+    with RunningGateway(data) as gateway, gateway.http() as client:
+        sample = {"id": "e50d6085-2aba-48e9-b1c3-73c673e414be", "name": "Sample Device"}
+        network = client.get("/network/1").json()
+        assert network["devices"] == [{**sample, "data": None, "isBlocked": False}]
+        assert (network["id"], network["name"]) == (1, "Sample Network")
+        types = client.get("/devicetype").json()
+        assert [each["id"] for each in types] == [*range(1, 9)]
+        assert client.put("/device/mine", json={"name": "Mine"}).status_code == 204
+        assert client.get("/device/mine").json()["networkId"] == 1
+        assert client.delete("/network/1").status_code == 400
+        assert client.delete("/network/1?force=true").status_code == 204
+        assert client.get("/device").json() == []
+        for each in types:
+            assert client.delete(f"/devicetype/{each['id']}?force=true").status_code == 204
+    with RunningGateway(data) as gateway, gateway.http() as client:
+        assert (client.get("/network").json(), client.get("/devicetype").json()) == ([], [])
+        assert client.post("/network", json={"name": "Sample Network"}).json() == {"id": 2}

@@ -6,6 +6,8 @@ writes it and the others use that.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 from hivewire.access.passwords import Passwords, generate
 from hivewire.access.tokens import Key, Previous, SecretError, generate_secret
 from hivewire.access.users import KIND as USER
@@ -37,16 +39,25 @@ async def write_secret(settings: Settings, ledger: Ledger) -> None:
         await _write_first(settings, ledger, Transaction([write]))
 
 
-async def write_administrator(settings: Settings, users: Users, passwords: Passwords) -> str | None:
+async def write_administrator(
+    settings: Settings,
+    users: Users,
+    passwords: Passwords,
+    make: Callable[[UserContent], UserContent] = lambda content: content,
+    beside: Sequence[Write] = (),
+) -> str | None:
     """Store an administrator, unless there is a user. Returns the password if it was generated. Raises StartError.
+
+    `beside` is written together with it, and `make` changes its content.
 
     This must be the last step of a start: if a later one failed, the password would be stored but never shown.
     """
     if users.all():
         return None
     password = settings.admin_password or generate()
-    content = UserContent(await passwords.hash(password), Role.ADMIN)
+    content = make(UserContent(await passwords.hash(password), Role.ADMIN))
     transaction = users.write(settings.admin_login, content, None, (NoUsers(),))
+    transaction.writes = [*transaction.writes, *beside]
     stored = await _write_first(settings, users.ledger, transaction)
     return password if stored and settings.admin_password is None else None
 
