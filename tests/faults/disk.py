@@ -35,6 +35,8 @@ class Fault(Struct, frozen=True, omit_defaults=True):
     skip: int = 0
     times: int = 1_000_000
     """How many operations fail before all is well again."""
+    then: Fault | None = None
+    """What is wrong from then on."""
 
 
 class Orders(Struct, frozen=True, omit_defaults=True):
@@ -134,6 +136,7 @@ class Disk:
         self.during = ""
         self._desk = desk
         self._orders: object = None
+        self._fault: Fault | None = None
         self._seen = 0
         self._paths: dict[int, Path] = {}
         self._synced: dict[Path, bytes] = {}
@@ -193,13 +196,15 @@ class Disk:
         """One operation is about to be done: the code of SQLite with which it fails, 0 when it does not."""
         number, orders = self._desk.take()
         if number != self._orders:
-            self._orders, self._seen = number, 0
-        fault = orders.fault
+            self._orders, self._fault, self._seen = number, orders.fault, 0
+        fault = self._fault
         if fault is None or not self._concerns(fault, call, path):
             return 0
         self._seen += 1
         if not fault.skip < self._seen <= fault.skip + fault.times:
             return 0
+        if fault.then is not None and self._seen == fault.skip + fault.times:
+            self._fault, self._seen = fault.then, 0
         self._desk.meet(f"{call} {path.suffix if path is not None else ''}".rstrip())
         if fault.action == "kill" and half is not None:
             half()

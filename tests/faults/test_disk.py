@@ -513,6 +513,21 @@ def test_a_commit_whose_sync_failed_is_overwritten_before_its_writers_are_told(s
         station.check(restarted)
 
 
+def test_a_commit_whose_sync_failed_is_answered_though_the_disk_then_hangs(station: Station) -> None:
+    """The write over it is waited for a second at most, also where `stall_seconds` are long."""
+    with station.start("--stall-seconds", "600") as gateway, station.talk(gateway) as talk:
+        assert station.put(talk, "before", "1")["status"] == "success"
+        station.desk.give(Fault("EIO", call="sync", during="append", times=1, then=Fault("hang", during="remember")))
+        refused = station.put(talk, "refused", "1")
+        assert (refused["code"], "nothing was written" in refused["error"]) == (503, True)
+        assert len(station.desk.met()) == 2
+        assert talk("configuration/get", name="before")["configuration"]["value"] == "1"
+        station.desk.give()
+        until(lambda: station.put(talk, "after", "1")["status"] == "success")
+        station.check(gateway)
+        station.check_after_kill(gateway)
+
+
 # Torn.
 
 

@@ -186,6 +186,23 @@ def test_anonymous_connections_share_a_budget_and_each_address_a_part_of_it() ->
     assert (admission.inside, admission.anonymous.held) == (0, 0)
 
 
+def test_sixteen_spare_places_are_live_at_a_time() -> None:
+    """The seventeenth takes the place of the oldest of them, because a probe is always answered."""
+    admission = Admission(Settings(connections=1))
+    member, spare = Peer(), [Peer() for _ in range(SPARE + 2)]
+    assert admission.enter(member, "10.0.0.1")
+    admission.login(member)
+    assert SPARE == 16
+    for number, peer in enumerate(spare):
+        assert not admission.enter(peer, "10.0.0.2")
+        assert [each.end for each in spare if each.end] == ["gave way"] * max(0, number + 1 - SPARE)
+    assert [peer.end for peer in spare] == ["gave way"] * 2 + [""] * SPARE
+    admission.leave(spare[2], "10.0.0.2")
+    assert not admission.enter(Peer(), "10.0.0.2")
+    assert not spare[3].end
+    assert (member.end, admission.inside) == ("", 1)
+
+
 @pytest.fixture(scope="module")
 def tight(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGateway]:
     """A gateway with little memory for anonymous connections, and less for the unfinished messages of all others."""

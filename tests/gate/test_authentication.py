@@ -485,6 +485,29 @@ def test_a_revoked_token_is_refused_at_once(two_administrators: RunningGateway) 
         assert (refreshed.status_code, refreshed.json()["message"]) == (401, "Token revoked")
 
 
+@pytest.mark.parametrize("how", ["tokenId", "token"])
+def test_one_token_is_revoked_and_others_of_its_user_stay(two_administrators: RunningGateway, how: str) -> None:
+    """On open sockets as well, which get a push about it, and with its refresh token; by its id or as it is."""
+    login, rest = {"login": "second", "password": PASSWORD}, two_administrators.rest_url
+    lost, kept = (httpx.post(rest + "/token", json=login).json() for _ in range(2))
+    payload = jwt.decode(lost["accessToken"], options={"verify_signature": False})["payload"]
+    given = {"tokenId": payload["j"], "token": lost["accessToken"]}[how]
+    with (
+        two_administrators.socket(lost["accessToken"]) as second,
+        two_administrators.socket(kept["accessToken"]) as other,
+        two_administrators.http() as administrator,
+    ):
+        for talk in (second, other):
+            assert talk("configuration/subscribe", snapshot=False)["status"] == "success"
+        assert administrator.post("/token/revoke", json={how: given}).status_code == 204
+        assert second.receive()["reason"] == "Token revoked"
+        assert second("configuration/list")["error"] == "Token revoked"
+        refreshed = administrator.post("/token/refresh", json={"refreshToken": lost["refreshToken"]})
+        assert (refreshed.status_code, refreshed.json()["message"]) == (401, "Token revoked")
+        assert administrator.put("/configuration/revoked", json={"value": "1"}).status_code == 200
+        assert other.receive()["action"] == "configuration/update", "its subscription goes on"
+
+
 def test_a_new_password_replaces_the_old_one(fresh: RunningGateway) -> None:
     """After a change only the new password logs in; existing tokens stay valid."""
     with fresh.socket() as talk:

@@ -176,6 +176,21 @@ async def test_an_older_copy_put_back_has_another_epoch(data: Path) -> None:
     assert found.epoch != later.epoch
 
 
+async def test_a_fork_with_more_changes_has_another_epoch(data: Path, tmp_path: Path) -> None:
+    """Both went on from one file under one epoch; the other one is copied over this one, and has more changes."""
+    first = await written(data, a="1")
+    fork = tmp_path / "fork" / data.name
+    fork.parent.mkdir()
+    for name in (data.name, f"{data.name}.lock"):
+        shutil.copy(data.with_name(name), fork.with_name(name))
+    here, there = await written(data, b="here"), await written(fork, b="there", c="3", d="4")
+    assert first.epoch == here.epoch == there.epoch
+    shutil.copy(fork, data)
+    found = await written(data)
+    assert found.names == there.names
+    assert found.epoch != here.epoch
+
+
 async def test_a_file_that_was_copied_while_it_was_open_is_refused(data: Path) -> None:
     """A copy without its own WAL lies over a killed file: the WAL that is there is not replayed on it."""
     await written(data, a="old")

@@ -8,6 +8,7 @@ import socket
 import struct
 import weakref
 from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
@@ -16,7 +17,8 @@ from uvicorn import Config
 from uvicorn.server import ServerState
 
 from hivewire.settings import Settings
-from hivewire.transport.admission import Admission
+from hivewire.transport.admission import SHARES, Admission
+from hivewire.transport.back_pressure import PORTION
 from hivewire.transport.connection import HttpProtocol
 from tests.running import PATIENCE
 
@@ -25,10 +27,15 @@ ANSWER = b"HTTP/1.1 204 No Content\r\n\r\n"
 
 
 async def answer(scope: Any, receive: Any, send: Any) -> None:
-    """Answer 204; to `/hangs` as soon as the client has gone."""
+    """Answer 204; to `/hangs` as soon as the client has gone. To `/long` 16 MiB, as they are read."""
     if scope["path"] == "/hangs":
         while (await receive())["type"] != "http.disconnect":
             pass
+    if scope["path"] == "/long":
+        await send({"type": "http.response.start", "status": 200})
+        for _ in range(256):
+            await send({"type": "http.response.body", "body": bytes(PORTION), "more_body": True})
+        return
     await send({"type": "http.response.start", "status": 204})
     await send({"type": "http.response.body"})
 
@@ -59,7 +66,8 @@ class Port:
         )
         config.load()
         always = frozenset[bytes]()
-        connection = partial(Watched, Admission(Settings()), lambda path: {}, always, config, ServerState(), {})
+        self.admission = Admission(Settings())
+        connection = partial(Watched, self.admission, lambda path: {}, always, config, ServerState(), {})
         self.number = 0
         self.listening = asyncio.get_running_loop().create_server(connection, "127.0.0.1", 0)
 
@@ -99,6 +107,20 @@ async def test_requests_and_connections_leave_nothing_to_collect(port: Port, cut
     for _ in range(5):  # the request that hung ends now
         await asyncio.sleep(0)
     assert len(port.left) == 0
+
+
+async def test_unread_answers_of_strangers_count_until_one_is_cut(port: Port) -> None:
+    """Also where their requests are short: the connection that has read nothing for longest gives way."""
+    with ExitStack() as stack:
+        clients = [stack.enter_context(socket.create_connection(("127.0.0.1", port.number))) for _ in range(40)]
+        for number, client in enumerate(clients):
+            client.send(REQUEST % b"long")
+            if number == 0:
+                async with asyncio.timeout(PATIENCE):
+                    while port.admission.anonymous.held < PORTION:
+                        await asyncio.sleep(0)
+        await asyncio.wait_for(port.lost.wait(), PATIENCE)
+        assert PORTION <= port.admission.anonymous.held <= port.admission.settings.anonymous_bytes // SHARES
 
 
 async def test_a_connection_that_has_left_counts_no_bytes(port: Port) -> None:

@@ -17,7 +17,7 @@ from uvicorn.server import ServerState
 
 from hivewire.caller import Caller
 from hivewire.http.peer import caller_of
-from hivewire.transport.admission import Admission
+from hivewire.transport.admission import SHARES, Admission
 from hivewire.transport.back_pressure import ANONYMOUS_PIECE
 from hivewire.transport.connection import HttpProtocol
 from hivewire.transport.sockets import Sockets
@@ -34,12 +34,17 @@ class Wire(asyncio.Transport):
     def __init__(self) -> None:
         super().__init__({"peername": ("10.0.0.1", 1)})
         self.written = b""
+        self.unread = 0
+        self.aborted = False
+
+    def abort(self) -> None:
+        self.aborted = True
 
     def write(self, data: Any) -> None:
         self.written += data
 
     def get_write_buffer_size(self) -> int:
-        return 0
+        return self.unread
 
     def is_closing(self) -> bool:
         return False
@@ -190,3 +195,18 @@ def test_sockets_leave_nothing_to_collect(login: bool, end: str) -> None:
     """They are freed when they end, on the event loop of the gateway: thousands that come and go make no garbage whose
     collection would make everybody wait."""
     assert uvloop.run(garbage_of_sockets(login, end)) < 100
+
+
+async def test_unread_answers_of_a_stranger_count_until_it_is_cut(shell: Shell) -> None:
+    """Also where its requests are short: the socket that has read nothing for longest gives way."""
+    admission = shell.sockets.shared.admission
+    share = admission.settings.anonymous_bytes // SHARES
+    wires = [Wire() for _ in range(3)]
+    for number, wire in enumerate(wires):
+        stranger = WebSocket(shell.sockets.shared, wire, Caller("10.0.0.1", ""), ServerState(), 2 + number)
+        assert admission.enter(stranger, "10.0.0.1")
+        stranger.pause_writing()
+        wire.unread = share // 2
+        stranger.count_unread()
+        assert admission.anonymous.held == share // 2 * min(number + 1, 2)
+    assert [wire.aborted for wire in wires] == [True, False, False]
