@@ -91,7 +91,7 @@ def main() -> None:
         default=2,
         help="length of one; rates take turns of 0.25 s for as long in all (default 2)",
     )
-    parts = ["rates", "http", "documents", "live", "returning", "idle", "growth"]
+    parts = ["rates", "http", "documents", "live", "returning", "idle", "growth", "devices"]
     parser.add_argument("--only", choices=parts, help="one part; results.json is then left alone")
     parser.add_argument("--quick", action="store_true", help="one short round of the rates, to see that it works")
     options = parser.parse_args()
@@ -124,6 +124,8 @@ def main() -> None:
             rows += measures.idle_memory(folder, say)
         if options.only in (None, "growth") and not options.quick:
             rows += measures.growth(folder, say)
+        if options.only in (None, "devices") and not options.quick:
+            rows += measures.registered(folder, say)
     finally:
         shutil.rmtree(folder)
     where = machine()
