@@ -108,6 +108,19 @@ def test_the_client_keeps_devices(shared_gateway: RunningGateway, endpoint: str)
 
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
+def test_the_client_registers_a_device_by_its_id_alone(shared_gateway: RunningGateway, endpoint: str) -> None:
+    """It gets the first network of its user and the first device type; the sample device is there from the start."""
+
+    def work(api: Api) -> None:
+        device = api.put_device(unused("device"))
+        assert (device.name, device.network_id, device.device_type_id) == (device.id, 1, 1)
+        device.remove()
+        assert api.get_device("e50d6085-2aba-48e9-b1c3-73c673e414be").name == "Sample Device"
+
+    run(address(shared_gateway, endpoint), work, **LOGIN)
+
+
+@pytest.mark.parametrize("endpoint", ENDPOINTS)
 def test_the_client_lists_devices(shared_gateway: RunningGateway, endpoint: str) -> None:
     """By name, pattern, network and its name, sorted and paged; a network that is removed by force takes its devices
     with it."""
