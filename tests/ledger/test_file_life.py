@@ -6,6 +6,7 @@ A file as a killed gateway leaves it is a copy of the file, its WAL and its lock
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import re
 import shutil
@@ -27,7 +28,7 @@ from structlog.testing import capture_logs
 from hivewire.ledger.backup import backup, restore, vacuum
 from hivewire.ledger.dump import dump, load
 from hivewire.ledger.engines.sqlite.file import SCHEMA_VERSION, header_of
-from hivewire.ledger.engines.sqlite.file_lock import LockNote, read_note
+from hivewire.ledger.engines.sqlite.file_lock import FileLock, LockNote, read_note
 from hivewire.ledger.engines.sqlite.journal import SqliteJournal
 from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.records import JournalError, NotDurable, Transaction, Write
@@ -96,10 +97,11 @@ async def killed(path: Path, **values: str) -> str:
 
 async def refusal(path: Path) -> str:
     """The words with which a start is refused, after which all files are as they were."""
-    before = contents(path.parent)
+    before, there = contents(path.parent), {*path.parent.iterdir()}
     with pytest.raises(JournalError) as refused:
         await opened(path)
     assert contents(path.parent) == before
+    assert not {made for made in {*path.parent.iterdir()} - there if made.suffix == ".lock"}
     return str(refused.value)
 
 
@@ -539,6 +541,62 @@ async def test_a_lock_that_is_a_link_is_not_followed(data: Path, tmp_path: Path)
         await opened(data)
     assert precious.read_text() == "keep me"
     assert not data.exists()
+
+
+@pytest.mark.parametrize("there", ["nothing but a WAL", "a text", "a damaged file", "a hard link to a served file"])
+async def test_a_start_that_is_refused_leaves_no_file(data: Path, tmp_path: Path, there: str) -> None:
+    """Neither a lock nor an empty data file, where there was none."""
+    folder = tmp_path / "new"
+    folder.mkdir()
+    place = folder / "x.db"
+    await written(data, a="1")
+    served = await opened(data)
+    if there == "a text":
+        place.write_text("no database " * 20)
+    elif there == "a damaged file":
+        backup(data, place)
+        place.write_bytes(place.read_bytes()[:4_096] + bytes(4_096) + place.read_bytes()[8_192:])
+    elif there == "a hard link to a served file":
+        place.hardlink_to(data)
+    else:
+        wal_of(place).write_bytes(b"x")
+    before = sorted(folder.iterdir())
+    try:
+        await refusal(place)
+        with pytest.raises(JournalError):
+            restore(tmp_path / "missing.db", place)
+        with pytest.raises(JournalError):
+            vacuum(place)
+    finally:
+        await served.close()
+    assert sorted(folder.iterdir()) == before
+
+
+def test_a_lock_that_is_removed_while_another_process_opens_it_is_no_lock(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other process tries again: of two that lock one name, one is refused, whatever was removed in between."""
+    first, second, third = FileLock(data), FileLock(data), FileLock(data)
+    first.acquire()
+    flock = fcntl.flock
+
+    def late(descriptor: int, operation: int) -> None:
+        monkeypatch.undo()
+        first.release()
+        assert not data.exists()
+        flock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    second.acquire()
+    try:
+        with pytest.raises(JournalError, match="in use"):
+            third.acquire()
+        second.note(LockNote())
+        assert second.is_ours()
+    finally:
+        second.release()
+    assert data.exists()
+    assert read_note(data) == LockNote()
 
 
 async def test_the_note_claims_no_more_than_there_is(data: Path) -> None:

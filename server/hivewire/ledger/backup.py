@@ -55,17 +55,11 @@ def restore(source: Path, target: Path, progress: Progress = silent, *, accept_l
         else:
             require_whole(source)
             check(source)
-        made = not target.exists()
-        try:
-            with locked(target) as lock:
-                copied = free_name(target, "restored")
-                copy(source, copied, progress, restored=True)
-                old = _exchange(copied, target)
-                note_placed(lock, target)
-                made = False
-        finally:
-            if made:
-                target.unlink(missing_ok=True)
+        with locked(target) as lock:
+            copied = free_name(target, "restored")
+            copy(source, copied, progress, restored=True)
+            old = _exchange(copied, target)
+            note_placed(lock, target)
     return old
 
 

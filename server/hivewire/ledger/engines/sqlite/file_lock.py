@@ -7,6 +7,7 @@ import fcntl
 import os
 import re
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from msgspec import Struct
@@ -100,6 +101,10 @@ class FileLock:
     that does not conflict with the locks of SQLite (`fcntl`), so a backup can still read; elsewhere it might, so it is
     used on Linux only.
 
+    What this process made is removed with the lock, as long as no note was written: a start that is refused leaves the
+    directory as it was. The names are removed while the lock is held, and a lock counts only if its name still leads to
+    the locked file. So a process that opened the file before its name was removed tries again.
+
     Closing any descriptor of a file drops all `fcntl` locks that the process has on it. So the lock is taken before
     SQLite opens the file, and released after SQLite closed it.
     """
@@ -112,6 +117,7 @@ class FileLock:
         self._offline = offline
         self._name = str(path)  # `os.stat` takes half as long for it as for a Path
         self._descriptors: list[int] = []
+        self._made: list[Path] = []  # empty files of this process, the data file before its lock
         self._writable = False
         self._identity = (0, 0)
         self._run = b""
@@ -141,6 +147,7 @@ class FileLock:
         if not self._guarded.exists():
             # Created here and not by SQLite, so that other users can never read it.
             os.close(os.open(self._guarded, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+            self._made.insert(0, self._guarded)
         if sys.platform == "linux" or not self._descriptors:
             self._take(self._guarded, os.O_RDONLY)
         if self._writable:
@@ -148,14 +155,22 @@ class FileLock:
             os.pwrite(self._descriptors[0], f"{os.getpid():<10}\n".encode(), 0)
 
     def _take(self, path: Path, flags: int) -> None:
-        descriptor = os.open(path, flags | os.O_CLOEXEC, 0o600)
-        self._descriptors.append(descriptor)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = _holder(descriptor)
-            self.release()
-            raise _in_use(self._guarded, holder, self._offline) from None
+        locked = False
+        while not locked:
+            made = not os.path.lexists(path)
+            descriptor = os.open(path, flags | os.O_CLOEXEC, 0o600)
+            self._descriptors.append(descriptor)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                holder = _holder(descriptor)
+                self.release()
+                raise _in_use(self._guarded, holder, self._offline) from None
+            locked = _leads_to(path, descriptor)
+            if not locked:  # the process that made it has removed it
+                os.close(self._descriptors.pop())
+        if made:
+            self._made.append(path)
 
     def note(self, note: LockNote) -> None:
         """Replace the note, and wait until it is on the disk. From now on `is_ours` compares with the current file."""
@@ -163,6 +178,7 @@ class FileLock:
             raise JournalError(f"cannot use {self._guarded}: {lock_of(self._guarded)} is not writable")
         state = "shut" if note.shut else "open"
         text = f"{note.tail:020d} {state} {note.run} {note.before}\n"
+        self._made.clear()
         os.pwrite(self._descriptors[0], text.encode(), _TAIL_AT)
         os.fsync(self._descriptors[0])
         self._run = note.run.encode()
@@ -194,7 +210,20 @@ class FileLock:
         return (found.st_dev, found.st_ino) == self._identity and run == self._run
 
     def release(self) -> None:
-        """Release the lock. The files stay: if one was removed, two processes could lock two files of one name."""
+        """Release the lock, and remove what was made for nothing."""
+        for path in self._made:
+            with suppress(OSError):
+                if path != self._guarded or not path.stat().st_size:
+                    path.unlink()
+        self._made.clear()
         while self._descriptors:
             os.close(self._descriptors.pop())
         self._writable = False
+
+
+def _leads_to(path: Path, descriptor: int) -> bool:
+    """Whether a name still leads to the open file."""
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
