@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from itertools import count
 from typing import Any
 
-from devicehive import DeviceHive, Handler
+import pytest
+from devicehive import ApiResponseError, DeviceHive, Handler
 from devicehive.api import Api
 
 from tests.running import PASSWORD, RunningGateway
@@ -68,3 +70,18 @@ def run(url: str, work: Callable[[Api], Any], **credentials: str) -> Any:
     if failure:
         raise failure[0]
     return client.handler.result
+
+
+NUMBERS = count()
+
+
+def unused(what: str) -> str:
+    """A name that no other test uses."""
+    return f"client-{what}-{next(NUMBERS)}"
+
+
+def code(work: Callable[[], Any]) -> int:
+    """The code of the error that a call of the client ends with."""
+    with pytest.raises(ApiResponseError) as refused:
+        work()
+    return int(refused.value.code)
