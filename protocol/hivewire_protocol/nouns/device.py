@@ -14,7 +14,7 @@ from hivewire_protocol.permissions import Permission
 DEVICE_ID = re.compile(r"[a-zA-Z0-9-]+")
 """The characters of the id of a device."""
 
-MAX_DEVICE_ID, MAX_NAME = 48, 128
+MAX_DEVICE_ID = 48
 """Characters."""
 
 _Id = Annotated[str, says("The id that the client chose.")]

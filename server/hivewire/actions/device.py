@@ -11,6 +11,7 @@ import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from hivewire.access.user_changes import conflict
+from hivewire.actions.checks import MAX_NAME, NAME_LENGTH, NAME_MISSING
 from hivewire.actions.listing import Listing, Test, arrangement, like, page, search
 from hivewire.caller import Caller
 from hivewire.devices.index import KIND, NULL, Device, DeviceContent
@@ -24,7 +25,6 @@ from hivewire_protocol.messages import NOTHING, Reply
 from hivewire_protocol.nouns.device import (
     DEVICE_ID,
     MAX_DEVICE_ID,
-    MAX_NAME,
     DeviceCount,
     DeviceCountReply,
     DeviceDelete,
@@ -203,9 +203,9 @@ def _check_name(name: str | None, new_id: str = "") -> None:
     """Raise OutOfBounds for a bad name, and for the id of a new device that is too long: both texts, if need be."""
     wrong = ""
     if name is None:
-        wrong += "name field cannot be null."
+        wrong = NAME_MISSING
     elif not 1 <= len(name) <= MAX_NAME:
-        wrong += f"Field cannot be empty. The length of name should not be more than {MAX_NAME} symbols."
+        wrong = NAME_LENGTH
     if len(new_id) > MAX_DEVICE_ID:
         wrong += f"Field cannot be empty. The length of guid should not be more than {MAX_DEVICE_ID} symbols."
     if wrong:
