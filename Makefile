@@ -62,7 +62,7 @@ bench-peers: $(VENV)/.peers ## measure other stores with the same work (WRITE=1 
 bench-compare: $(VENV)/.test ## compare speed and memory with another checkout (WITH=folder), interleaved
 	$(BIN)/python -m bench.compare $(WITH)
 
-soak: $(VENV)/.test ## kill a gateway under full load for a minute (SECONDS=n) and see that watchers get everything, once
+soak: $(VENV)/.test ## kill a gateway under full load for a minute (SECONDS=n), let its disk hang, and see that watchers get everything, once
 	$(BIN)/python -m bench.soak --seconds $(or $(SECONDS),60)
 
 siege: $(VENV)/.test ## attack every shared limit without a login for some seconds each (SECONDS=n; SHORT=1 measures no times), and see that a client with a token is served

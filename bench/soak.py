@@ -1,4 +1,5 @@
-"""`python -m bench.soak`: kill a gateway repeatedly under full load, and check that every guarantee holds.
+"""`python -m bench.soak`: kill a gateway repeatedly under full load, let its disk hang now and then, and check that
+every guarantee holds.
 
 Writers record the answers that they got, watchers every frame. At the end, each answered write, each transaction, and
 the frames and state of each watcher are compared with the ledger's history. Further clients have names of their own and
@@ -29,6 +30,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 import uvloop
+from tests.faults.disk import Desk, Fault, reachable
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
 
@@ -49,9 +51,10 @@ from bench.watching import (
 
 FLAGS = (
     *("--bookmark-seconds", "0.2", "--outbox-bytes", "65536", "--conflate-after", "200", "--conflate-seconds", "0.2"),
-    *("--drain-seconds", "1", "--drain-spread", "0.1"),
+    *("--drain-seconds", "1", "--drain-spread", "0.1", "--stall-seconds", "0.3"),
 )
-"""Small bounds, so that slow readers stall and are conflated within seconds."""
+"""Small bounds, so that slow readers stall and are conflated within seconds, and writes are refused when the disk
+hangs for longer."""
 
 FORGETTING = ("--history", "--log")
 """Prefixes of flags with which the ledger does not keep everything."""
@@ -118,11 +121,14 @@ class Gateway:
         self.port = servers.free_port()
         self.url = f"ws://127.0.0.1:{self.port}/api/websocket"
         self.log = data.with_suffix(".log")
-        self._command = [sys.executable, "-m", "hivewire", "serve", "--port", str(self.port), "--data", str(data)]
+        self.desk = Desk(data.with_name("orders"))
+        program = "tests.faults.gateway" if reachable() else "hivewire"  # without our disk nothing hangs
+        self._command = [sys.executable, "-m", program, "serve", "--port", str(self.port), "--data", str(data)]
         self._command += ["--log-format", "json", *FLAGS, *flags]
         self._environment = {name: value for name, value in os.environ.items() if not name.startswith("HIVEWIRE_")}
         self._environment |= {"HIVEWIRE_ADMIN_PASSWORD": servers.PASSWORD, "HIVEWIRE_JWT_SECRET": servers.SECRET}
-        self._environment["HIVEWIRE_ANONYMOUS_RATE"] = "0"
+        self._environment |= {"HIVEWIRE_ANONYMOUS_RATE": "0"}
+        self._environment |= {"FAULTS": str(data.with_name("orders")), "FAULTS_OF": "disk"}
         self._process: subprocess.Popen[bytes] | None = None
         self.up = asyncio.Event()
 
@@ -171,6 +177,7 @@ class Soak:
         self.floor = 0
         self.final: int | None = None
         self.restarts: Counter[str] = Counter()
+        self.hangs = 0
         self.violations: list[Violation] = []
         self._shared: dict[Any, Any] = {}
 
@@ -312,11 +319,24 @@ class Soak:
             if self.restarts and time.monotonic() + pause > self.ends - 0.5:
                 return
             await asyncio.sleep(pause)
-            number = signal.SIGTERM if self.random.random() < 0.2 else signal.SIGKILL
+            hangs = (not self.hangs or self.random.random() < 0.5) and await self.hang()
+            number = signal.SIGTERM if not hangs and self.random.random() < 0.2 else signal.SIGKILL
             await self.gateway.end(number)
             self.history.crashed()
+            self.gateway.desk.give()
             await self.gateway.start()
             self.restarts[number.name] += 1
+
+    async def hang(self) -> bool:
+        """Let the disk hang in a commit. Returns whether it still does; otherwise it has gone on for a moment."""
+        self.gateway.desk.give(Fault("hang", call=self.random.choice(("write", "sync")), during="append"))
+        await asyncio.sleep(self.random.uniform(0.1, 1))
+        self.hangs += bool(self.gateway.desk.met())
+        if self.random.random() < 0.5:
+            return True
+        self.gateway.desk.give()
+        await asyncio.sleep(self.random.uniform(0.1, 0.5))
+        return False
 
     async def progress(self) -> None:
         """Print a line every few seconds."""
@@ -562,6 +582,7 @@ def report(soak: Soak) -> bool:
         "changes pushed": soak.pushed(),
         "restarts survived": soak.restarts.total(),
         "of these after kill -9": soak.restarts["SIGKILL"],
+        "times that the disk hung": soak.hangs,
         "resumed by position": seen["resumed"],
         "cut inside a group": seen["cut inside a group"],
         "conflated runs": seen["conflated runs"],

@@ -130,9 +130,10 @@ def reachable() -> bool:
 
 
 class Disk:
-    """The disk of this process, from `install` on."""
+    """The disk of this process, from `install` on. For power cuts it keeps a copy of all that was synced."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Desk, *, power_cuts: bool = True) -> None:
+        self._power_cuts = power_cuts
         self.during = ""
         self._desk = desk
         self._orders: object = None
@@ -151,7 +152,9 @@ class Disk:
 
         def open_(vfs: int, name: int | None, file: int, flags: int, out: int) -> int:
             path = Path(os.fsdecode(ctypes.string_at(name))) if name is not None else None
-            if path is not None and not path.exists():
+            if not self._power_cuts:
+                pass
+            elif path is not None and not path.exists():
                 self._synced[path] = b""  # SQLite syncs the directory: nothing comes back of a removed one
             elif path is not None and path not in self._synced:
                 self._synced[path] = path.read_bytes()  # what was there before stays
@@ -186,7 +189,7 @@ class Disk:
         def plain(file: int, argument: int) -> int:
             path = self._paths[file]
             code = self.operation(call, path) or int(real(file, argument))
-            if call == "sync" and code == 0:
+            if call == "sync" and code == 0 and self._power_cuts:
                 self._synced[path] = path.read_bytes()
             return code
 

@@ -19,13 +19,15 @@ WATCHED = {"open": "load", "_insert": "append", "remember": "remember", "remove"
 
 
 def main() -> None:
-    """The file with the orders is named by the variable FAULTS, what they may be about by FAULTS_OF."""
-    desk = Desk(Path(os.environ["FAULTS"]))
-    disk = Disk(desk)
-    if "disk" in os.environ["FAULTS_OF"]:
+    """The file with the orders is named by the variable FAULTS, what they may be about by FAULTS_OF: `disk and clock`,
+    `clock`, or `disk`, which has no power cuts."""
+    desk, about = Desk(Path(os.environ["FAULTS"])), os.environ["FAULTS_OF"]
+    disk = Disk(desk, power_cuts=about != "disk")
+    if "disk" in about:
         disk.install()
-    really = time.time_ns
-    time.time_ns = lambda: really() + desk.take()[1].clock * 1_000_000_000
+    if "clock" in about:
+        really = time.time_ns
+        time.time_ns = lambda: really() + desk.take()[1].clock * 1_000_000_000
     vars(journal)["SqliteJournal"] = _watched(disk)  # before the engine imports it
     cli.main()
 
