@@ -12,11 +12,12 @@ from hivewire.access.passwords import Passwords
 from hivewire.access.user_changes import change_user
 from hivewire.access.users import UserContent, Users
 from hivewire.devices import registry, seeds
+from hivewire.devices.index import KIND as DEVICE
 from hivewire.devices.registry import DEVICE_TYPE, NETWORK, Registry
 from hivewire.ledger.engines.memory import MemoryJournal
 from hivewire.ledger.journal import Journal
 from hivewire.ledger.ledger import Ledger
-from hivewire.ledger.records import NotDurable, Transaction
+from hivewire.ledger.records import NotDurable, Transaction, Write
 from hivewire.settings import Settings
 from hivewire_protocol.nouns.user import Role
 from tests.ledger.shared import SharedLog
@@ -76,10 +77,11 @@ class Gateway:
         assert self.assignments() == assignments
 
     async def delete_everything(self) -> None:
-        """Delete all networks and device types."""
+        """Delete all networks, device types and devices."""
         for kind in (NETWORK, DEVICE_TYPE):
             for each in list(self.registry.groupings(kind).values()):
                 await self.ledger.commit(Transaction(registry.delete(kind, each)))
+        await self.ledger.commit(Transaction([Write(DEVICE, seeds.SAMPLE_DEVICE, None)]))
 
 
 async def test_a_new_ledger_has_a_network_device_types_and_a_device() -> None:

@@ -1,4 +1,4 @@
-"""The audit: who logged in, made tokens, and changed users, clients and tenants."""
+"""The audit: who logged in, made tokens, and changed users, clients, tenants, networks and device types."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class AuditListed(Struct):
     number: Annotated[int, says("Increases with the rows; pass it as `before` for the next page.")]
     time: Annotated[str, says("When, in UTC: `2026-03-01T09:30:00.123`.")]
     kind: Annotated[str, says(f"One of {', '.join(f'`{kind}`' for kind in KINDS)}.")]
-    subject: Annotated[str, says("The object of the action: a login, the id of a client or of a tenant.")]
+    subject: Annotated[str, says("The object: a login, or the id of a client, tenant, network or device type.")]
     user: Annotated[str | None, says("Who did it: a login, or the id of a client.")]
     address: Annotated[str | None, says("The address of the peer, where it is known.")]
     count: Annotated[int, says("The number of equal ones within that minute.")]
@@ -36,7 +36,8 @@ class AuditListReply(Reply):
 
 
 class AuditList(Request, tag="audit/list"):
-    """What people and programs did, last written first: logins, tokens, failures, changed users, clients and tenants.
+    """What people and programs did, last written first: logins, tokens, failures, changed users, clients, tenants,
+    networks and device types.
 
     `lost` counts what could not be kept, because there was too much at once.
     """
@@ -48,6 +49,6 @@ class AuditList(Request, tag="audit/list"):
 
     kind: Annotated[str | None, says("Only rows of this kind.")] = None
     user: Annotated[str | None, says("Only actions of this login or client.")] = None
-    subject: Annotated[str | None, says("Only actions on this login, client or tenant.")] = None
+    subject: Annotated[str | None, says("Only actions on this login, client, tenant, network or device type.")] = None
     before: Annotated[Integer | None, says("Only rows before this number, that of the last one so far.")] = None
     take: Annotated[Integer | None, says("The most rows to return: 0 to 1,000, default 100.")] = None
