@@ -667,7 +667,7 @@ async def test_a_start_that_keeps_less_says_so(tmp_path: Path) -> None:
     """Once, with both numbers of each setting; one that keeps as much or more says nothing."""
     said = []
     for retention in (Retention(100, 1_000, 7.0), Retention(2, 1_000, 0.5), Retention(2, 1_000, 0.5), Retention(9)):
-        ledger = Ledger(SqliteJournal(tmp_path / "hivewire.db"), lambda: 1, retention=retention)
+        ledger = Ledger(SqliteJournal(tmp_path / "hivewire.db"), lambda: 1_772_357_400_123, retention=retention)
         await ledger.open()
         with capture_logs() as logged:
             ledger.start()
