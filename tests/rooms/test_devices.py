@@ -9,6 +9,8 @@ from typing import Any, ClassVar
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec import Raw, structs
 
 import tests.world
@@ -16,6 +18,7 @@ from hivewire.access.users import UserContent
 from hivewire.caller import Caller
 from hivewire.devices.index import Device
 from hivewire.devices.registry import DEVICE_TYPE, NETWORK, GroupingContent, delete, insert
+from hivewire.ledger.engines.memory import MemoryJournal
 from hivewire.ledger.records import Transaction
 from hivewire_protocol.catalogue import REQUESTS
 from hivewire_protocol.coercion import build, decode_members
@@ -469,3 +472,97 @@ async def test_data_is_answered_as_it_was_given(world: World) -> None:
     )
     await world.ask(request)
     assert data in (await world.ask(build(REQUESTS["device/get"], {"deviceId": Raw(b'"lamp"')}))).members()
+
+
+# Everything together.
+
+OPERATIONS = st.lists(
+    st.tuples(st.just("save"), st.sampled_from("abcd"), st.integers(1, 3), st.integers(1, 3))
+    | st.tuples(st.just("move"), st.sampled_from("abcd"), st.integers(1, 3), st.none())
+    | st.tuples(st.just("delete"), st.sampled_from("abcd"), st.none(), st.none())
+    | st.tuples(st.sampled_from((NETWORK, DEVICE_TYPE)), st.none(), st.integers(1, 3), st.none()),
+    max_size=25,
+)
+
+
+class Model:
+    """What devices there are, by creation: id, network and type."""
+
+    def __init__(self) -> None:
+        self.devices: dict[str, tuple[int, int]] = {}
+        self.gone: dict[str, set[int]] = {NETWORK: set(), DEVICE_TYPE: set()}
+
+    def save(self, device_id: str, network: int, device_type: int) -> bool:
+        """Whether it can be saved."""
+        if network in self.gone[NETWORK] or device_type in self.gone[DEVICE_TYPE]:
+            return False
+        self.devices[device_id] = (network, device_type)
+        return True
+
+    def drop(self, kind: str, group_id: int) -> None:
+        """Delete a network or a type with its devices."""
+        self.gone[kind].add(group_id)
+        place = 0 if kind == NETWORK else 1
+        self.devices = {key: where for key, where in self.devices.items() if where[place] != group_id}
+
+    def ids(self, networks: str, types: str) -> list[str]:
+        """The devices in some networks and of some types."""
+        return [key for key, (network, kind) in self.devices.items() if str(network) in networks and str(kind) in types]
+
+
+async def carry_out(world: World, model: Model, operation: tuple[str, Any, Any, Any]) -> None:
+    """Do one thing in both, and hold what is answered against the model."""
+    what, device_id, network, device_type = operation
+    if what == "save":
+        saving = world.put(device_id, networkId=network, deviceTypeId=device_type)
+        if model.save(device_id, network, device_type):
+            await saving
+        else:
+            with pytest.raises(InvalidParameters):
+                await saving
+    elif what == "move" and device_id in model.devices and network not in model.gone[NETWORK]:
+        await world.put(device_id, networkId=network)
+        model.save(device_id, network, model.devices[device_id][1])
+    elif what == "delete":
+        found = model.devices.pop(device_id, None)
+        if found is not None:
+            await world.do("device/delete", deviceId=device_id)
+        else:
+            assert (await world.refused("device/delete", deviceId=device_id))[0] is NotFound
+    elif what in model.gone and network not in model.gone[what]:
+        await world.drop(what, network)
+        model.drop(what, network)
+
+
+async def hold(world: World, model: Model) -> None:
+    """Lists and counts of different tokens are those of the model."""
+    for user, n, dt, networks, types in (
+        (ROOT, ["*"], ["*"], "123", "123"),
+        (ANN, ["*"], ["*"], "13", "123"),
+        (BEN, ["1", "2"], ["3", "2"], "2", "23"),
+    ):
+        caller, expected = world.caller(user, n=n, dt=dt), model.ids(networks, types)
+        assert await world.ids(caller) == expected
+        assert await world.do("device/count", caller) == {"count": len(expected)}
+
+
+@given(OPERATIONS)
+def test_devices_are_those_of_a_model_also_after_a_restart(operations: list[tuple[str, Any, Any, Any]]) -> None:
+    """Whatever is saved, moved, deleted, and dropped with its network or type, in any order: lists, counts and their
+    order are those of a simple model after each step, and of a gateway that starts on what is left."""
+
+    async def check() -> None:
+        journal, model = MemoryJournal(), Model()
+        first = await (await World(journal).open()).fill()
+        for operation in operations:
+            await carry_out(first, model, operation)
+            await hold(first, model)
+        await first.close()
+        second = World(journal)
+        await second.ledger.open()
+        await second.users.load()
+        second.services.registry.load()
+        await hold(second, model)
+        await second.close()
+
+    asyncio.run(check())
