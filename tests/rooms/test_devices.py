@@ -22,8 +22,16 @@ from hivewire.ledger.engines.memory import MemoryJournal
 from hivewire.ledger.records import Transaction
 from hivewire_protocol.catalogue import REQUESTS
 from hivewire_protocol.coercion import build, decode_members
-from hivewire_protocol.errors import AccessDenied, InvalidParameters, NotAllowed, NotFound, OutOfBounds, WireError
-from hivewire_protocol.nouns.user import Role
+from hivewire_protocol.errors import (
+    AccessDenied,
+    InvalidParameters,
+    NotAllowed,
+    NotFound,
+    OutOfBounds,
+    UserNotActive,
+    WireError,
+)
+from hivewire_protocol.nouns.user import Role, Status
 
 ADMIN, ANN, BEN, EVE, ROOT = 1, 2, 3, 4, 5
 
@@ -286,6 +294,21 @@ async def test_a_save_over_a_change_of_somebody_else_keeps_it(world: World) -> N
     await asyncio.gather(*saved)
     found = await world.device("lamp")
     assert (found["networkId"], found["name"], found["isBlocked"]) == (3, "second", True)
+
+
+async def test_a_save_is_not_repeated_for_a_user_who_was_locked_meanwhile(world: World) -> None:
+    """The right to it is checked again where it is evaluated again."""
+    await world.put("lamp", networkId=1)
+    locked = structs.replace(world.staff["ann"], status=Status.LOCKED_OUT)
+    first = asyncio.create_task(world.put("lamp", name="first"))
+    late = asyncio.create_task(
+        world.refused("device/save", world.caller(ANN), deviceId="lamp", device={"name": "late"})
+    )
+    await asyncio.sleep(0)
+    await world.ledger.commit(world.users.write("ann", locked, None))
+    assert (await late)[0] is UserNotActive
+    await first
+    assert (await world.device("lamp"))["name"] == "first"
 
 
 async def test_a_deleted_network_is_no_default(world: World) -> None:

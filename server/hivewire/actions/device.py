@@ -19,7 +19,7 @@ from hivewire.devices.registry import DEVICE_TYPE, NETWORK, Registry, exists
 from hivewire.devices.scope import Scope, required
 from hivewire.ledger.pending import PendingWrite, commit
 from hivewire.ledger.records import Exists, Expected, Transaction, Write
-from hivewire.services import Services
+from hivewire.services import Services, now
 from hivewire_protocol.errors import InvalidParameters, NotAllowed, OutOfBounds, VersionConflict
 from hivewire_protocol.messages import NOTHING, Reply
 from hivewire_protocol.nouns.device import (
@@ -115,8 +115,9 @@ async def save(services: Services, caller: Caller, request: DeviceSave) -> Reply
         transaction = _saving(services, caller, device_id, fields)
         try:
             return await commit(services.ledger, PendingWrite(transaction, lambda changes: NOTHING, conflict))
-        except VersionConflict:
-            continue  # it was changed meanwhile, or its network or type was deleted
+        except VersionConflict:  # it was changed meanwhile, or its network or type was deleted
+            if (ended := services.tokens.refusal(caller.identity, now())) is not None:
+                raise ended from None
 
 
 def checked_id(device_id: str) -> str:
