@@ -321,7 +321,7 @@ def test_a_password_of_a_wrong_length_is_refused_before_it_is_sent(run: Run) -> 
     assert "6 to 128" in outcome.err
 
 
-GROUPS = (["user"], ["tenant"], ["client"])
+GROUPS = (["user"], ["tenant"], ["client"], ["network"], ["type"])
 
 
 @pytest.mark.parametrize(
@@ -331,6 +331,7 @@ GROUPS = (["user"], ["tenant"], ["client"])
         *([name] for name in cli.COMMANDS),
         *(["user", verb] for verb in ("add", "list", "password", "lock", "unlock", "revoke", "role")),
         *([noun, verb] for noun in ("tenant", "client") for verb in ("add", "list", "delete")),
+        *([noun, verb] for noun in ("network", "type") for verb in ("add", "list", "devices", "change", "delete")),
         *(["tenant", verb] for verb in ("get", "put", "check", "diff", "history")),
         *(["client", verb] for verb in ("secret", "privileges")),
     ],
@@ -693,6 +694,36 @@ def test_users_are_managed(logged_in: Run, shared_gateway: RunningGateway, run: 
     assert logged_in("user", "revoke", "nobody.here") == (1, "", "hivewire: error: there is no user nobody.here\n")
     assert run(*alice, stdin=password).code == 0
     assert "cli.alice" in logged_in("user", "list", "-o", "value").out.splitlines()
+
+
+@pytest.mark.parametrize(("noun", "words", "full"), [("network", "network", "home"), ("type", "device type", "lamp")])
+def test_networks_and_device_types_are_managed(
+    logged_in: Run, shared_gateway: RunningGateway, noun: str, words: str, full: str
+) -> None:
+    """Add, list, change, list the devices and delete, by name; one with devices only by force."""
+    name = f"cli.{noun}"
+    added = logged_in(noun, "add", name, "--description", "of the test")
+    number = re.fullmatch(rf"the {words} {re.escape(name)} is created \(id (\d+)\)\n", added.out)
+    assert number is not None
+    taken = f"{words.capitalize()} cannot be created. {words.capitalize()} with such name already exists"
+    assert logged_in(noun, "add", name) == (1, "", f"hivewire: error: {taken}\n")
+    assert logged_in(noun, "list", "cli.%", "-o", "value").out.splitlines() == [name]
+    table = logged_in(noun, "list", "-o", "table").out
+    assert re.search(rf"^{number[1]} +{re.escape(name)} +of the test$", table, re.MULTILINE)
+    assert logged_in(noun, "change", name).code == 2
+    assert logged_in(noun, "change", name, "--name", f"{name}.2").out == f"the {words} {name} is changed\n"
+    missing = f"hivewire: error: there is no {words} {name}\n"
+    assert logged_in(noun, "delete", name) == (1, "", missing)
+    assert logged_in(noun, "devices", f"{name}.2", "-o", "value").out == ""
+    member = {"network": "networkId", "type": "deviceTypeId"}[noun]
+    with shared_gateway.http() as client:
+        device = client.put(f"/device/cli-{full}", json={"name": "One", member: int(number[1])})
+    assert device.status_code == 204
+    assert logged_in(noun, "devices", f"{name}.2", "-o", "value").out == f"cli-{full}\n"
+    refused = logged_in(noun, "delete", f"{name}.2")
+    assert (refused.code, f"devices within this {words}: cli-{full}. Please" in refused.err) == (1, True)
+    assert logged_in(noun, "delete", f"{name}.2", "--force").out == f"the {words} {name}.2 is deleted\n"
+    assert logged_in(noun, "list", "cli.%", "-o", "value").out == ""
 
 
 def test_who_locks_oneself_is_asked_to_say_so(logged_in: Run, run: Run, shared_gateway: RunningGateway) -> None:

@@ -101,6 +101,16 @@ def test_what_was_done_is_an_object(logged_in: Run, tmp_path: Path) -> None:
     assert granted == {"clientId": "out.sync", "tenants": {"outShop": ["READ", "UPDATE"]}}
     assert ask("client delete", "out.sync") == {"clientId": "out.sync"}
     assert ask("tenant delete", "outShop") == {"tenantId": "outShop"}
+    for noun in ("network", "type"):
+        made = ask(f"{noun} add", "out.a", "--description", "first")
+        assert made == ask(f"{noun} list", "out._") == {"id": made["id"], "name": "out.a", "description": "first"}
+        assert ask(f"{noun} change", "out.a", "--name", "out.b", "--description", "") == {
+            "id": made["id"], "name": "out.b", "description": "",
+        }  # fmt: skip
+        assert ask(f"{noun} delete", "out.b")["id"] == made["id"]
+        assert ask(f"{noun} devices", "Sample Network" if noun == "network" else "Default Device Type").keys() == {
+            "id", "name", "data", "isBlocked",
+        }  # fmt: skip
     assert ask("audit", "--about", "outShop", "--take", "1")["kind"] == "tenant"
     assert ask("completion", "bash")["script"].strip()
     assert ask("token", "--action", "GetConfiguration").keys() == {"accessToken", "refreshToken"}

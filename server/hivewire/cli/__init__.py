@@ -56,6 +56,8 @@ COMMANDS = {
         "client:client",
         "Manage OAuth clients: programs that have privileges in tenants, and a secret instead of a password.",
     ),
+    "network": ("grouping:network", "Manage networks: groups of devices, which their members reach."),
+    "type": ("grouping:device_type", "Manage device types: another way to group devices."),
     "audit": (
         "audit:audit",
         "Show the audit, newest first: logins, tokens, failures, and changes of users, clients and tenants.",
@@ -75,6 +77,7 @@ SUBJECTS = {
     "serve": "To start",
     "put": "Configurations",
     "token": "Rights and tenants",
+    "network": "Devices",
     "backup": "The data file",
 }
 """The headings of the list of commands: the first one of each subject."""

@@ -1,0 +1,149 @@
+"""`hivewire network` and `hivewire type`: the same commands for networks and for device types, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+import click
+
+from hivewire.cli.gateway import with_gateway
+from hivewire.cli.help import Group
+from hivewire.cli.output import Columns, Row, output_option, print_result, show
+
+if TYPE_CHECKING:
+    from hivewire.cli.remote import Remote
+
+PAGE = 1_000
+
+COLUMNS: Columns = {
+    "id": lambda row: str(row["id"]),
+    "name": lambda row: row["name"],
+    "description": lambda row: row["description"] or "",
+}
+
+DEVICES: Columns = {
+    "device": lambda row: row["id"],
+    "name": lambda row: row["name"],
+    "blocked": lambda row: "blocked" if row["isBlocked"] else "",
+}
+
+
+class Noun(NamedTuple):
+    """How the command, its help, and the actions of the API call it."""
+
+    command: str
+    words: str
+    action: str
+    one: str
+    many: str
+    example: str
+
+    def find(self, remote: Remote, name: str) -> Row:
+        """The one with this name. Raises ClickException when there is none that the caller may see."""
+        found: list[Row] = remote.request(f"{self.action}/list", name=name)[self.many]
+        if not found:
+            raise click.ClickException(f"there is no {self.words} {name}")
+        return found[0]
+
+    def all(self, remote: Remote, pattern: str | None) -> Iterator[Row]:
+        """All that match, page by page."""
+        skip = 0
+        while True:
+            page = remote.request(f"{self.action}/list", namePattern=pattern, sortField="id", take=PAGE, skip=skip)
+            yield from page[self.many]
+            if len(page[self.many]) < PAGE:
+                return
+            skip += PAGE
+
+    def examples(self, *lines: str) -> str:
+        """The end of a command's help."""
+        return "\b\nExamples:\n" + "\n".join(f"  hivewire {self.command} {line}" for line in lines)
+
+
+def _add_commands(group: click.Group, noun: Noun) -> None:
+    """Give a group the commands for its noun."""
+    words, example, name_argument = noun.words, noun.example, click.argument("name")
+
+    @group.command(help=f"Create the {words} NAME.", epilog=noun.examples(f"add {example}"))
+    @name_argument
+    @click.option("--description", help="A description, up to 128 characters.")
+    @output_option
+    @with_gateway
+    def add(remote: Remote, name: str, description: str | None, form: str | None) -> None:
+        made = remote.request(f"{noun.action}/insert", **{noun.one: {"name": name, "description": description}})
+        number = made[noun.one]["id"]
+        row = {"id": number, "name": name, "description": description}
+        print_result(row, form, f"the {words} {name} is created (id {number})", str(number))
+
+    @group.command(
+        "list",
+        help=f"List {words}s: all that you may see, or those that match PATTERN (% is any characters, _ is one).",
+        epilog=noun.examples("list", f"list '{example[:1]}%' -o value"),
+    )
+    @click.argument("pattern", required=False)
+    @output_option
+    @with_gateway
+    def list_(remote: Remote, pattern: str | None, form: str | None) -> None:
+        show(noun.all(remote, pattern), form, COLUMNS, "name")
+
+    @group.command(
+        help=f"List the devices of the {words} NAME.",
+        epilog=noun.examples(f"devices {example}", f"devices {example} -o value"),
+    )
+    @name_argument
+    @output_option
+    @with_gateway
+    def devices(remote: Remote, name: str, form: str | None) -> None:
+        number = noun.find(remote, name)["id"]
+        show(
+            remote.request(f"{noun.action}/get", **{f"{noun.one}Id": number})[noun.one]["devices"],
+            form,
+            DEVICES,
+            "device",
+        )
+
+    @group.command(
+        help=f"Change the name or the description of the {words} NAME.",
+        epilog=noun.examples(f"change {example} --name {example}2", f"change {example} --description ''"),
+    )
+    @name_argument
+    @click.option("--name", "new_name", help="The new name.")
+    @click.option("--description", help="The new description.")
+    @output_option
+    @with_gateway
+    def change(remote: Remote, name: str, new_name: str | None, description: str | None, form: str | None) -> None:
+        if new_name is None and description is None:
+            raise click.UsageError("give --name or --description")
+        found = noun.find(remote, name)
+        fields = {"name": new_name, "description": description}
+        remote.request(f"{noun.action}/update", **{f"{noun.one}Id": found["id"], noun.one: fields})
+        row = found | {member: value for member, value in fields.items() if value is not None}
+        print_result(row, form, f"the {words} {name} is changed", row["name"])
+
+    @group.command(
+        help=f"Delete the {words} NAME. One that has devices is deleted only with --force, and they with it.",
+        epilog=noun.examples(f"delete {example}", f"delete {example} --force"),
+    )
+    @name_argument
+    @click.option("--force", is_flag=True, help="Delete its devices too.")
+    @output_option
+    @with_gateway
+    def delete(remote: Remote, name: str, force: bool, form: str | None) -> None:
+        found = noun.find(remote, name)
+        remote.request(f"{noun.action}/delete", **{f"{noun.one}Id": found["id"]}, force=force)
+        print_result(found, form, f"the {words} {name} is deleted", name)
+
+
+@click.group(cls=Group, no_args_is_help=True)
+def network() -> None:
+    """Manage networks: groups of devices, which their members reach."""
+
+
+@click.group("type", cls=Group, no_args_is_help=True)
+def device_type() -> None:
+    """Manage device types: another way to group devices."""
+
+
+_add_commands(network, Noun("network", "network", "network", "network", "networks", "home"))
+_add_commands(device_type, Noun("type", "device type", "devicetype", "deviceType", "deviceTypes", "lamp"))
