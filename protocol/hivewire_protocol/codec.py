@@ -233,6 +233,8 @@ def _rpc_call(members: dict[str, Raw]) -> Call:
         for envelope in ("requestId", "jsonrpc"):
             given.pop(envelope, None)
         _fill(call, request_type, given)
+        if call.error is None and (name := coercion.misspelt(request_type, members)) is not None:
+            call.error = InvalidParameters(f"Unknown member '{name}' beside params; parameters are taken from params")
     return call
 
 

@@ -33,8 +33,22 @@ READ_BACK = frozenset(("name", "value", "entityVersion", "contentType", "size"))
 """Members of a configuration. A client that sends back what it read sends them all, also in a request that takes
 fewer."""
 
-_OTHER_WORDS = {"expect": "entityVersion", "expected": "entityVersion", "dry_run": "dryRun", "type": "contentType"}
+EXPECTATIONS = ("entityVersion", "revision")
+"""Members that keep a write from overwriting what its writer has not seen."""
+
+_OTHER_WORDS = {
+    "expect": "entityVersion",
+    "expected": "entityVersion",
+    "expectedversion": "entityVersion",
+    "version": "entityVersion",
+    "expectedrevision": "revision",
+    "dry_run": "dryRun",
+    "type": "contentType",
+}
 """Names that people use by mistake, such as those of the command line, with the member that they mean."""
+
+_NEAR = 0.8
+"""Likeness, as difflib measures it, from which a name is a misspelt one: a letter or two are different."""
 
 
 def build(shape: type[_S], members: Mapping[str, Raw]) -> _S:
@@ -65,10 +79,27 @@ def refuse_unknown(shape: type[Struct], members: Iterable[str]) -> None:
     known = _coercers(shape)
     for name in members:
         if name not in known and name not in ENVELOPE and name not in READ_BACK:
-            raise InvalidParameters(f"Unknown member '{name[:64]}'{_nearest(name[:64], shape)}")
+            raise InvalidParameters(f"Unknown member '{name[:64]}'{nearest(name[:64], shape)}")
 
 
-def _nearest(name: str, shape: type[Struct]) -> str:
+def misspelt(shape: type[Struct], names: Iterable[str]) -> str | None:
+    """The first of these unknown names that seems to mean a member that guards: an expectation, or whose tokens end.
+
+    It is for places where other names may stand too, such as a query, to which proxies add parameters. None for
+    requests that ignore unknown members.
+    """
+    if not shape.__struct_config__.forbid_unknown_fields:
+        return None
+    guards = [*EXPECTATIONS, *(field for field in shape.__annotations__ if field.endswith("Id"))]
+    lower = [guard.lower() for guard in guards]
+    for name in names:
+        plain = re.sub("[_-]", "", name[:64]).lower()
+        if _OTHER_WORDS.get(plain) in guards or difflib.get_close_matches(plain, lower, n=1, cutoff=_NEAR):
+            return name[:64]
+    return None
+
+
+def nearest(name: str, shape: type[Struct]) -> str:
     """A hint: the member with the nearest name, or all members of the request."""
     own = {field.lower(): field for field in shape.__struct_fields__ if field in shape.__annotations__}
     meant = _OTHER_WORDS.get(name.lower())

@@ -464,6 +464,18 @@ def test_an_expectation_may_be_in_the_query(client: httpx.Client) -> None:
     assert client.delete("/configuration/rest.tag?entityVersion=2").status_code == 204
 
 
+def test_a_misspelt_expectation_in_the_query_writes_nothing(client: httpx.Client) -> None:
+    """DELETE, and PUT of a content, where the query is the place for it; other unknown parameters are ignored."""
+    page = "/configuration/rest.query"
+    assert client.put(page, json={"value": "1"}).status_code == 200
+    for method, path in (("DELETE", page), ("PUT", page + "/content")):
+        refused = client.request(method, f"{path}?entityversion=99", content=b"2" if method == "PUT" else None)
+        words = "Unknown parameter 'entityversion'; did you mean 'entityVersion'?"
+        assert (refused.status_code, refused.json()["message"]) == (400, words)
+    assert client.get(page).json()["value"] == "1"
+    assert client.delete(page + "?trace=99").status_code == 204
+
+
 def test_a_misspelt_member_of_a_body_writes_nothing(client: httpx.Client) -> None:
     """400 names it; an unknown query parameter is ignored."""
     client.put("/configuration/rest.strict", json={"value": "1"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -11,7 +12,15 @@ from hivewire.http.parameters import request_of
 from hivewire_protocol.encoding import encode
 from hivewire_protocol.errors import InvalidParameters
 from hivewire_protocol.messages import Request
-from hivewire_protocol.nouns.configuration import ConfigurationGet, ConfigurationList, ConfigurationPut
+from hivewire_protocol.nouns.configuration import (
+    ConfigurationDelete,
+    ConfigurationGet,
+    ConfigurationList,
+    ConfigurationPut,
+    ConfigurationRollback,
+    ConfigurationTransact,
+)
+from hivewire_protocol.nouns.identity import TokenRevoke
 from tests.http.made import made
 
 PUT = {"value": "1"}
@@ -46,6 +55,7 @@ def parsed(
         (ConfigurationList, "GET", "names=", None, {}, {"names": [""]}),
         (ConfigurationPut, "PUT", "", "a", PUT | {"name": "b", "requestId": {}, "jsonrpc": 2}, PUT | {"name": "a"}),
         (ConfigurationPut, "PUT", "entityVersion=2", "a", PUT | {"entityVersion": 1}, PUT | {"entityVersion": 2}),
+        (ConfigurationPut, "PUT", "utm_source=x&region=eu&names=b&v=2&requestid=7&userid=1&_=3", "a", PUT, PUT),
         (ConfigurationPut, "PUT", "description=", "a", PUT | {"description": "b"}, PUT | {"description": ""}),
     ],
 )
@@ -55,6 +65,29 @@ def test_a_request_is_made_from_path_query_and_body(
     """The path decides before the query, and that before the body; of repeated parameters the first one counts, where
     no list is taken. Unknown ones are ignored, and in a read those without a value."""
     assert parsed(shape, method, query, name, body) == {"name": name, **members} if name else members
+
+
+@pytest.mark.parametrize(
+    ("shape", "query", "words"),
+    [
+        (ConfigurationPut, "entityversion=9", "'entityversion'; did you mean 'entityVersion'?"),
+        (ConfigurationPut, "utm_source=x&entity_version=9", "'entity_version'; did you mean 'entityVersion'?"),
+        (ConfigurationPut, "entityVersion=1&Revision=9", "'Revision'; did you mean 'revision'?"),
+        (ConfigurationDelete, "entityVersoin=9", "'entityVersoin'; did you mean 'entityVersion'?"),
+        (ConfigurationDelete, "expect=", "'expect'; did you mean 'entityVersion'?"),
+        (ConfigurationDelete, "version=9", "'version'; did you mean 'entityVersion'?"),
+        (ConfigurationRollback, "revison=9", "'revison'; did you mean 'revision'?"),
+        (ConfigurationTransact, "entityVersion=9", "'entityVersion'; this request takes changes"),
+        (TokenRevoke, "userID=2", "'userID'; did you mean 'userId'?"),
+    ],
+)
+def test_a_misspelt_expectation_in_the_query_of_a_write_is_refused(
+    shape: type[Request], query: str, words: str
+) -> None:
+    """It would otherwise be ignored, and the write would overwrite any version, or end the tokens of the caller."""
+    with pytest.raises(InvalidParameters, match=f"^{re.escape(f'Unknown parameter {words}')}$"):
+        parsed(shape, "PUT", query)
+    parsed(ConfigurationGet, "GET", query)
 
 
 def test_what_is_given_decides_before_the_query() -> None:

@@ -373,6 +373,17 @@ def test_a_write_refuses_members_that_it_does_not_know(action: str, members: str
         assert str(call.error) == f"Unknown member {words}"
 
 
+@pytest.mark.parametrize("member", ["entityVersion", "entityversion", "expect", "revision"])
+def test_an_expectation_beside_the_params_is_refused(member: str) -> None:
+    """It would otherwise be ignored, and the write would overwrite any version; other members there are ignored."""
+    params = '"params":{"name":"a","value":"b"}'
+    call = one(f'{{"jsonrpc":"2.0","id":1,"method":"configuration/put",{params},"{member}":3}}'.encode())
+    assert (type(call.error), call.request_type) == (InvalidParameters, ConfigurationPut)
+    assert str(call.error) == f"Unknown member '{member}' beside params; parameters are taken from params"
+    other = one(f'{{"jsonrpc":"2.0","id":1,"method":"configuration/put",{params},"trace":"x"}}'.encode())
+    assert (other.error, other.request) == (None, ConfigurationPut(name="a", value="b"))
+
+
 def test_a_misspelt_member_ends_no_tokens() -> None:
     """Without the member that says whose, all tokens of the caller would end."""
     call = one(b'{"action":"token/revoke","requestId":1,"userID":2}')

@@ -46,11 +46,16 @@ def _query(request: HttpRequest, shape: type[Request]) -> dict[str, Raw]:
 
     Parameters that the request does not have are ignored: proxies and programs add their own. Empty ones are absent in
     a read, except `names=`, which names nothing. In a write they count: one with `entityVersion=`, from a script whose
-    variable is empty, must not become unconditional.
+    variable is empty, must not become unconditional; nor must one with `entityversion=3`, so that is refused.
     """
     values: dict[str, list[str]] = {}
+    query = request.query()
+    if not query:
+        return {}
     known, reads = shape.__struct_fields__, request.method in ("GET", "HEAD")
-    for name, value in request.query():
+    if (wrong := coercion.misspelt(shape, (name for name, _ in query if name not in known))) is not None:
+        raise InvalidParameters(f"Unknown parameter '{wrong}'{coercion.nearest(wrong, shape)}")
+    for name, value in query:
         if name in known and (value or name == "names" or not reads):
             values.setdefault(name, []).append(value)
     if not values:
