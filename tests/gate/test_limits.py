@@ -15,6 +15,7 @@ from websockets.exceptions import ConnectionClosedError
 
 from hivewire.settings import Settings
 from hivewire.transport.admission import Admission
+from hivewire.transport.connection import HEADERS, PARAMETERS
 from tests.gate.wire import (
     BINARY,
     CLOSE,
@@ -82,6 +83,25 @@ def test_many_small_headers_count_together(strict: RunningGateway) -> None:
     with dial(strict) as wire:
         wire.send(b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 340)
         assert wire.response()[0] == 431
+
+
+def test_the_number_of_headers_is_bounded(shared_gateway: RunningGateway) -> None:
+    """Short ones take 26 times their bytes in memory: hundreds of heads without a login took a gigabyte."""
+    with dial(shared_gateway) as wire:
+        wire.send(b"GET /health/live HTTP/1.1\r\n" + b"A:b\r\n" * HEADERS + b"\r\n")
+        assert wire.response()[0] == 200
+        wire.send(b"GET /health/live HTTP/1.1\r\n" + b"A:b\r\n" * (HEADERS + 2))
+        assert wire.response()[0] == 431
+        assert wire.ended()
+
+
+def test_the_number_of_parameters_is_bounded(shared_gateway: RunningGateway) -> None:
+    """To look through tens of thousands would hold everybody up, and everybody may send them."""
+    for parameters, status in ((PARAMETERS, 200), (PARAMETERS + 1, 400)):
+        with dial(shared_gateway) as wire:
+            query = b"&".join([b"a=b"] * parameters)
+            wire.send(b"GET /api/rest/info?" + query + b" HTTP/1.1\r\nHost: g\r\n\r\n")
+            assert wire.response()[0] == status
 
 
 def test_the_bound_is_for_each_request_of_a_connection(strict: RunningGateway) -> None:

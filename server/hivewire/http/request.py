@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from urllib.parse import parse_qsl
 
-from starlette.requests import cookie_parser
 from starlette.types import Receive, Scope
 
 from hivewire.transport.connection import HttpProtocol
@@ -89,5 +88,14 @@ class HttpRequest:
 
 
 def cookie(headers: Mapping[str, str], name: str) -> str | None:
-    """The value of a cookie in the headers of a request."""
-    return cookie_parser(headers["cookie"]).get(name) if "cookie" in headers else None
+    """The value of a cookie in the headers of a request, the last one of its name (RFC 6265, section 5.4).
+
+    Quotes around it are removed, backslashes stay in it: `http.cookies` before Python 3.12.6 takes minutes to
+    remove 60 KB of them.
+    """
+    found = None
+    for pair in headers.get("cookie", "").split(";"):
+        given, _, value = pair.partition("=")
+        if given.strip() == name:
+            found = value.strip().removeprefix('"').removesuffix('"')
+    return found

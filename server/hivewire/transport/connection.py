@@ -41,6 +41,12 @@ ANONYMOUS_PIPELINE = 8
 REQUEST_BYTES = 4 << 10
 """What a pipelined request takes in memory beside its bytes, while it waits."""
 
+HEADERS = 256
+"""Headers of one request. A short one takes 26 times its bytes in memory; clients send some dozens at most."""
+
+PARAMETERS = 1_024
+"""Parameters in a query: tens of thousands fit into a head, and take 20 ms of everybody's time."""
+
 _PATH = re.compile(rb"(?:https?://[^/]*)?(/[^?]*)", re.IGNORECASE)
 """The path in the target of a request (RFC 9112, section 3.2)."""
 
@@ -260,6 +266,9 @@ class HttpProtocol(HttpToolsProtocol):
         """A header, or a trailer of a chunked body. Trailers are limited as headers are."""
         if not self._head_complete:
             super().on_header(name, value)
+            if len(self.headers) > HEADERS:
+                self.headers.clear()
+                raise Refusal(431, f"more than {HEADERS} headers")
             return
         self._head_bytes += len(name) + len(value)
         if self._head_bytes > self.admission.settings.head_bytes:
@@ -272,6 +281,8 @@ class HttpProtocol(HttpToolsProtocol):
             raise self._head_too_large()
         if [name for name, _ in self.headers].count(b"host") > 1:
             raise Refusal(400, "more than one Host header")  # RFC 9112, section 3.2
+        if self.url.count(b"&") >= PARAMETERS:
+            raise Refusal(400, f"more than {PARAMETERS} parameters in the query")
         if self._spare and self._path() not in self._always:
             raise Refusal(503, "too many connections; try again later")
         if self.parser.should_upgrade():
