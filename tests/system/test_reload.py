@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import os
 import signal
 import ssl
@@ -18,6 +19,7 @@ from hivewire import settings
 from hivewire.ledger.retention import DAY
 from hivewire_protocol import times
 from tests.gate.wire import until
+from tests.pages import ROOT
 from tests.running import PASSWORD, PATIENCE, RunningGateway, make_certificate
 
 OLD, NEW = "the secret of before, longer than 32 bytes", "the secret from now on, longer than 32 bytes"
@@ -204,6 +206,15 @@ def test_a_terminal_that_is_closed_ends_the_gateway(data: Path) -> None:
     os.close(master)
     process.send_signal(signal.SIGHUP)
     assert process.wait(PATIENCE) == -signal.SIGHUP
+
+
+def test_a_reload_during_the_start_does_not_end_the_unit() -> None:
+    """SIGHUP kills a process that does not handle it yet; systemd takes that for a clean end, unless the unit says that
+    it is none."""
+    unit = configparser.ConfigParser(strict=False, interpolation=None)
+    unit.read(ROOT / "docs" / "hivewire.service")
+    assert unit["Service"]["Restart"] == "on-failure"
+    assert unit["Service"]["RestartForceExitStatus"] == "SIGHUP"
 
 
 def test_what_is_reloaded_are_settings() -> None:
