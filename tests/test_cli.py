@@ -776,12 +776,26 @@ def test_status_needs_no_login(run: Run, logged_in: Run, shared_gateway: Running
     assert run("status", "--url", NOWHERE).code == 3
 
 
+def test_a_token_for_all_actions_allows_what_its_creator_may_do(logged_in: Run) -> None:
+    """An administrator's is for everything, and so is one that is made with it; with names it is limited to these."""
+    everything = logged_in("token", "--action", "*").out.strip()
+    again = logged_in("token", "--action", "*", "--token", everything).out.strip()
+    assert logged_in("user", "add", "cli.all", "--password-stdin", "--token", again, stdin=b"a password\n").code == 0
+    assert logged_in("tenant", "add", "cliall", "--token", again).code == 0
+    for limited in (
+        logged_in("token", "--action", "*", "--name", "cli.all*", "--token", again).out.strip(),
+        logged_in("token", "--action", "ManageUser", "--token", again).out.strip(),
+    ):
+        assert "unrestricted token" in logged_in("tenant", "add", "clinone", "--token", limited).err
+
+
 def test_whoami_shows_what_a_token_allows(logged_in: Run) -> None:
     """Its login, actions, names and expiry; a token that may not read its user shows the number."""
     assert logged_in("whoami", "-o", "value").out == "admin\n"
     token = logged_in("token", "--action", "GetConfiguration", "--name", "cli.who*", "--expires", "2100-01-01").out
     shown = logged_in("whoami", "--token", token.strip()).out
-    assert re.match(r"login +user \d+\nactions +GetConfiguration\nnames +cli\.who\*\nvalid until +\S+ \S+ \w+\n", shown)
+    line = r"login +user \d+\nactions +GetConfiguration\nnames +cli\.who\*\n(?:.+ none\n){2}valid until +\S+ \S+ \w+\n"
+    assert re.match(line, shown)
     told = json.loads(logged_in("whoami", "--token", token.strip(), "--json").out)
     assert (told["actions"], told["names"]) == (["GetConfiguration"], ["cli.who*"])
     assert told["expires"] == "2100-01-01T00:00:00"

@@ -138,6 +138,20 @@ def reach(url: str | None, token: str | None) -> Iterator[Remote]:
         yield remote
 
 
+def claims_of(token: str) -> dict[str, Any]:
+    """The claims of an access token; empty when they cannot be read."""
+    import base64  # here, so that other commands start faster
+
+    import msgspec
+
+    try:
+        part = token.split(".")[1]
+        claims = msgspec.json.decode(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))["payload"]
+        return claims if isinstance(claims, dict) else {}
+    except (IndexError, KeyError, TypeError, ValueError, msgspec.DecodeError):
+        return {}
+
+
 def complete_names(context: click.Context, argument: click.Parameter, incomplete: str) -> list[str]:
     """Names of configurations with this prefix, for shell completion; none when the gateway does not answer."""
     from hivewire.cli.remote import Remote

@@ -14,7 +14,7 @@ import click
 
 from hivewire.cli import profile as profiles
 from hivewire.cli.errors import RemoteError, Unreachable
-from hivewire.cli.gateway import DEFAULT_URL, Access, reach, token_option, url_option
+from hivewire.cli.gateway import DEFAULT_URL, Access, claims_of, find_access, token_option, url_option
 from hivewire.cli.output import Row, output_option, print_result, value_in_pipes
 from hivewire.cli.profile import ProfileError
 from hivewire.cli.remote import Remote
@@ -141,7 +141,7 @@ On a terminal it prints both tokens, into a pipe only the access token."""
     metavar="NAME",
     callback=_known_actions,
     shell_complete=_complete_action,
-    help="An action that the token allows, such as GetConfiguration; '*' for all.",
+    help="An action that the token allows, such as GetConfiguration; '*' for all that you may do.",
 )
 @click.option(
     "--name", "names", multiple=True, metavar="PATTERN", help="Limit it to these configurations: a name, or a prefix*."
@@ -164,8 +164,9 @@ def token(
 ) -> None:
     """Create an access token and a refresh token, with some of your own rights.
 
-    Repeat --action for each action. Without --name the token reaches the same names as your own. With only --expires,
-    the refresh token expires together with the access token.
+    Repeat --action for each action. Without --name the token reaches the same names as your own. With --action '*' it
+    reaches your networks and device types too, so an administrator's is for everything, users included; it needs a
+    token for all actions. With only --expires, the refresh token expires together with the access token.
     """
     payload = {
         "actions": list(actions),
@@ -173,8 +174,14 @@ def token(
         "expiration": _to_come(expires),
         "refreshExpiration": _to_come(refresh_expires),
     }
-    with reach(url, given_token) as remote:
+    access = find_access(url, given_token)
+    with Remote(access.url) as remote:
+        access.authenticate(remote)
         payload["userId"] = _id_of(remote, user)
+        if "*" in actions:
+            # Lists that are missing stand for nothing, unlike missing names (core protocol 3.10).
+            own = claims_of(access.token)
+            payload |= {"networkIds": own.get("n"), "deviceTypeIds": own.get("dt")}
         reply = remote.request(
             "token/create", payload={name: value for name, value in payload.items() if value is not None}
         )

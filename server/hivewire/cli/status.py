@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,7 +11,7 @@ import msgspec
 from hivewire.cli import plain
 from hivewire.cli import profile as profiles
 from hivewire.cli.errors import RemoteError
-from hivewire.cli.gateway import DEFAULT_URL, Access, find_access, token_option, url_option
+from hivewire.cli.gateway import DEFAULT_URL, Access, claims_of, find_access, token_option, url_option
 from hivewire.cli.output import Row, local, on_one_line, output_option, print_result, printable
 from hivewire.cli.remote import Remote, endpoint
 from hivewire_protocol.permissions import effective
@@ -69,8 +68,9 @@ def whoami(form: str | None, url: str | None, given_token: str | None) -> None:
     access = find_access(url, given_token)
     with Remote(access.url) as remote:
         access.authenticate(remote)
-        claims = _claims(access.token)
+        claims = claims_of(access.token)
         row: Row = {"login": _login(remote, claims), "actions": _actions(claims), "names": claims.get("c")}
+        row |= {"networkIds": claims.get("n") or [], "deviceTypeIds": claims.get("dt") or []}
     row["expires"] = (
         datetime.fromtimestamp(claims.get("e", 0) / 1_000, UTC).replace(tzinfo=None).isoformat("T", "seconds")
     )
@@ -78,6 +78,8 @@ def whoami(form: str | None, url: str | None, given_token: str | None) -> None:
         "login": row["login"],
         "actions": ", ".join(row["actions"]) or "none",
         "names": "all" if row["names"] is None else ", ".join(map(printable, row["names"])) or "none",
+        "networks": _scope(row["networkIds"]),
+        "device types": _scope(row["deviceTypeIds"]),
         "valid until": local(row["expires"]) + ("" if access.profile is None else ", then renewed"),
         "gateway": access.url,
     }
@@ -106,7 +108,7 @@ def _state(place: str) -> str:
 def _read_logged_in(remote: Remote, access: Access) -> Row:
     """What only a logged-in caller can see."""
     access.authenticate(remote)
-    seen: Row = {"login": _login(remote, _claims(access.token))}
+    seen: Row = {"login": _login(remote, claims_of(access.token))}
     try:
         found = remote.request("configuration/list", take=0)
     except RemoteError as error:
@@ -128,20 +130,14 @@ def _login(remote: Remote, claims: dict[str, Any]) -> str:
         return f"user {claims.get('u')}"
 
 
+def _scope(ids: list[str]) -> str:
+    return "all" if "*" in ids else ", ".join(map(printable, ids)) or "none"
+
+
 def _actions(claims: dict[str, Any]) -> list[str]:
     if 0 in (given := claims.get("a") or ()):
         return ["*"]
     return [permission.wire_name for permission in sorted(effective(claims.get("a")))] if given is not None else []
-
-
-def _claims(token: str) -> dict[str, Any]:
-    """The claims of an access token; empty when they cannot be read."""
-    try:
-        part = token.split(".")[1]
-        claims = msgspec.json.decode(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))["payload"]
-        return claims if isinstance(claims, dict) else {}
-    except (IndexError, KeyError, TypeError, ValueError, msgspec.DecodeError):
-        return {}
 
 
 def _member(answer: plain.Answer, name: str) -> Any:
