@@ -126,6 +126,30 @@ def test_a_list_over_http_has_no_limit(data: Path) -> None:
         assert (refused["code"], refused["error"]) == (413, "ask for less")
 
 
+def test_one_with_many_devices_comes_whole_over_http(data: Path) -> None:
+    """Networks and types show more than a mebibyte of devices over HTTP, in order of creation; a socket says `ask for
+    less`."""
+    with RunningGateway(data) as gateway, gateway.socket() as talk, gateway.http() as client:
+        fields = {"name": "n" * 128, "data": {"text": "d" * 400}}
+        for number in range(2_000):
+            request = {"action": "device/save", "deviceId": f"many-{number}", "device": fields}
+            talk.connection.send(json.dumps(request), text=True)
+        for _ in range(2_000):
+            assert talk.receive()["status"] == "success"
+        for path, action, member in (
+            ("/network/1", "network/get", "networkId"),
+            ("/devicetype/1", "devicetype/get", "deviceTypeId"),
+        ):
+            answer = client.get(path)
+            assert len(answer.content) > 1 << 20
+            full = answer.json()
+            assert [each["id"] for each in full["devices"][1:]] == [f"many-{number}" for number in range(2_000)]
+            assert full["devices"][-1] == {"id": "many-1999", **fields, "isBlocked": False}
+            assert list(full) == ["devices", "id", "name", "description"]
+            assert full["id"] == 1
+            assert talk(action, **{member: 1})["code"] == 413
+
+
 def test_a_new_data_file_has_what_clients_expect(data: Path) -> None:
     """Network 1 with its member, device types and the sample device, which a device without a network joins; what is
     deleted is gone after a restart too."""

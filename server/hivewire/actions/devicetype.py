@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from hivewire.access.users import UserContent
-from hivewire.actions.groupings import Ids, Noun, checked_path, counted, created, deleted, found, listed, updated
-from hivewire.actions.listing import Listing
+from hivewire.actions.groupings import Ids, Noun, brief, checked_path, counted, created, deleted, found, listed, updated
+from hivewire.actions.listing import Listing, ListingWithin
 from hivewire.caller import Caller
 from hivewire.devices.registry import DEVICE_TYPE, Grouping
 from hivewire.devices.scope import Scope
@@ -16,13 +16,11 @@ from hivewire_protocol.nouns.devicetype import (
     DeviceTypeCountReply,
     DeviceTypeCreated,
     DeviceTypeDelete,
-    DeviceTypeFull,
     DeviceTypeGet,
     DeviceTypeInsert,
     DeviceTypeInsertReply,
     DeviceTypeList,
     DeviceTypeListed,
-    DeviceTypeReply,
     DeviceTypeUpdate,
 )
 from hivewire_protocol.nouns.user import Role
@@ -55,10 +53,10 @@ async def count(services: Services, caller: Caller, request: DeviceTypeCount) ->
     return DeviceTypeCountReply(await counted(services, caller, DEVICE_TYPES, request, every=not caller.http))
 
 
-def get(services: Services, caller: Caller, request: DeviceTypeGet) -> Reply:
-    """One, with its devices by creation. Raises NotFound."""
-    each, devices = found(services, caller, DEVICE_TYPES, request.deviceTypeId)
-    return DeviceTypeReply(DeviceTypeFull(devices, each.id, each.name, each.description))
+async def get(services: Services, caller: Caller, request: DeviceTypeGet) -> Reply:
+    """One, with its devices by creation; over HTTP they may be any number. Raises NotFound."""
+    device_type, devices = await found(services, caller, DEVICE_TYPES, request.deviceTypeId)
+    return ListingWithin("deviceType", devices, brief, "devices", view(device_type))
 
 
 def insert(services: Services, caller: Caller, request: DeviceTypeInsert) -> PendingWrite[Reply]:

@@ -104,21 +104,21 @@ def _among(groupings: Mapping[int, Grouping], granted: Ids, assigned: Ids) -> li
     return list(groupings.values()) if ids is None else [groupings[each] for each in sorted(ids) if each in groupings]
 
 
-def found(
+async def found(
     services: Services, caller: Caller, noun: Noun, grouping_id: int | None
-) -> tuple[Grouping, list[DeviceBrief]]:
+) -> tuple[Grouping, list[Device]]:
     """One that the caller may see, with its devices that the token reaches. Raises AccessDenied, InvalidParameters or
     NotFound."""
     grouping = _existing(services, caller, noun, grouping_id)
     assigned = _assigned(services, caller, noun)
     if assigned is not None and grouping.id not in assigned:
         raise _not_found(noun, grouping.id)
-    return grouping, [
-        _brief(device) for device in services.registry.devices_in(*_reached(services, caller, noun, grouping))
-    ]
+    devices = services.registry.devices_in(*_reached(services, caller, noun, grouping))
+    return grouping, await search(devices, lambda device: True)
 
 
-def _brief(device: Device) -> DeviceBrief:
+def brief(device: Device) -> DeviceBrief:
+    """A device as a member of its network or type."""
     content = device.content
     return DeviceBrief(device.id, content.name, content.data, content.blocked)
 

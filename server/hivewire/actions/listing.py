@@ -9,6 +9,8 @@ from heapq import merge
 from operator import itemgetter
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
+from msgspec import Struct
+
 from hivewire.caller import Caller
 from hivewire.slices import in_slices
 from hivewire_protocol.codec import MAX_REPLY
@@ -200,6 +202,22 @@ class Listing(Reply):
                 yield bytes(portion)
                 portion.clear()
         yield bytes(portion) + b"]"
+
+
+class ListingWithin(Listing):
+    """The same of an object whose first member is the list: `first` is that member's name, `rest` has the others."""
+
+    first: str
+    rest: Struct
+
+    def portions(self) -> Iterator[bytes]:
+        """The object as JSON, in portions."""
+        portions = super().portions()
+        held = b'{"%b":%b' % (self.first.encode(), next(portions))
+        for portion in portions:
+            yield held
+            held = portion
+        yield held + b"," + encode(self.rest)[1:]
 
 
 def _up_to(size: int, portions: Iterable[bytes]) -> Iterator[bytes]:

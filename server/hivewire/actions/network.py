@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from hivewire.access.users import UserContent
-from hivewire.actions.groupings import Ids, Noun, checked_path, counted, created, deleted, found, listed, updated
-from hivewire.actions.listing import Listing
+from hivewire.actions.groupings import Ids, Noun, brief, checked_path, counted, created, deleted, found, listed, updated
+from hivewire.actions.listing import Listing, ListingWithin
 from hivewire.caller import Caller
 from hivewire.devices.registry import NETWORK, Grouping
 from hivewire.devices.scope import Scope
@@ -16,13 +16,11 @@ from hivewire_protocol.nouns.network import (
     NetworkCountReply,
     NetworkCreated,
     NetworkDelete,
-    NetworkFull,
     NetworkGet,
     NetworkInsert,
     NetworkInsertReply,
     NetworkList,
     NetworkListed,
-    NetworkReply,
     NetworkUpdate,
 )
 from hivewire_protocol.nouns.user import Role
@@ -56,10 +54,10 @@ async def count(services: Services, caller: Caller, request: NetworkCount) -> Re
     return NetworkCountReply(await counted(services, caller, NETWORKS, request, unscoped=unscoped))
 
 
-def get(services: Services, caller: Caller, request: NetworkGet) -> Reply:
-    """One, with its devices by creation. Raises NotFound."""
-    each, devices = found(services, caller, NETWORKS, request.networkId)
-    return NetworkReply(NetworkFull(devices, each.id, each.name, each.description))
+async def get(services: Services, caller: Caller, request: NetworkGet) -> Reply:
+    """One, with its devices by creation; over HTTP they may be any number. Raises NotFound."""
+    network, devices = await found(services, caller, NETWORKS, request.networkId)
+    return ListingWithin("network", devices, brief, "devices", view(network))
 
 
 def insert(services: Services, caller: Caller, request: NetworkInsert) -> PendingWrite[Reply]:
