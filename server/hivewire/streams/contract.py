@@ -23,8 +23,15 @@ READ_BYTES = 4 << 20
 """`forward` stops after the entry that reaches this much, so that a reader cannot use all memory."""
 
 
+LOGS: tuple[LogName, ...] = ("commands", "notifications")
+
+
 class StoreError(Exception):
     """The engine cannot be opened; the message is a sentence for the operator."""
+
+
+class Damaged(StoreError):
+    """What is stored cannot be read: it has to be given up."""
 
 
 class Loaded(Struct):
@@ -46,7 +53,7 @@ class LogEngine(Protocol):
     """The identity of this log: random, another one when its messages were lost."""
 
     async def load(self) -> Loaded:
-        """What there is; called once, first. Raises StoreError."""
+        """What there is; called once, first. Raises Damaged."""
 
     async def append(self, number: int, entry: bytes) -> None:
         """Make an entry durable, the one after the last."""
@@ -73,8 +80,11 @@ class LogEngine(Protocol):
 class StreamEngine(Protocol):
     """Keeps both logs."""
 
-    async def open(self, ledger_epoch: str) -> None:
-        """Open what belongs to this ledger, or begin anew. Raises StoreError."""
+    async def open(self, ledger_epoch: str, *, damage: str | None = None) -> None:
+        """Open what belongs to this ledger, or begin anew. Raises StoreError.
+
+        With `damage`, what was found by loading it, it begins anew in any case. What was there is set aside.
+        """
 
     def log(self, name: LogName) -> LogEngine:
         """One of the logs."""

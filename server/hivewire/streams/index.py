@@ -45,10 +45,14 @@ class Index:
         self.open.add(messages, size, now)
         self.bytes += size
         self.messages += len(messages)
-        devices = self.devices
+        sizes, events = self.devices, self.open.devices
         for message in messages:
             device = message.device
-            devices[device] = devices.get(device, 0) + len(message.body) + OVERHEAD
+            sizes[device] = sizes.get(device, 0) + len(message.body) + OVERHEAD
+            if device in events:
+                events[device].append(message)
+            else:
+                events[device] = [message]
         self.tip = messages[-1].place
 
     def close(self, header: Header) -> None:

@@ -9,7 +9,7 @@ from time import monotonic_ns
 from typing import Any
 
 from hivewire.keyed_lock import KeyedLock, TooManyWaiting
-from hivewire.streams.contract import READ_BYTES, LogEngine, StoreError
+from hivewire.streams.contract import READ_BYTES, Damaged, LogEngine
 from hivewire.streams.index import Index
 from hivewire.streams.message import (
     RANDOM_BITS,
@@ -67,6 +67,7 @@ class Log:
         self._elapsed = elapsed
         self._index = Index(1, elapsed())
         self._writer = Writer(engine, clock, elapsed, limits, self._recall)
+        self.submit = self._writer.submit  # no call between an insert and the queue
         self._updates: KeyedLock[tuple[int, int]] = KeyedLock(UPDATES)
         self._postings: OrderedDict[int, Postings] = OrderedDict()
         self._recalls: set[asyncio.Task[None]] = set()
@@ -121,18 +122,9 @@ class Log:
 
     # Writing.
 
-    def submit(self, draft: Draft, done: Done, *about: Any) -> None:
-        """Insert a message; `done` gets it, or a StreamError, and `about`, once it is durable.
-
-        Drafts are stamped in the order of submission and answered in that order, except for those whose idempotency
-        key was used before. Raises NotStored at once when too much is waiting, or the log is closing or stalled; `done`
-        is not called then.
-        """
-        self._writer.submit(draft, draft.size, done, *about)
-
     async def insert(self, draft: Draft) -> Message:
         """The message, once durable."""
-        return await self._written(draft, draft.size)
+        return await self._written(draft)
 
     async def update(self, device: int, id: int, change: Callable[[Message], Update]) -> Message:
         """The new event of a command, once durable: the whole command again. Its retention begins anew.
@@ -144,11 +136,11 @@ class Log:
                 base = await self.get(device, id)
                 if base is None:
                     raise NotFound(f"no message {id}")
-                return await self._written(Revision(base, change(base)), len(base.body))
+                return await self._written(Revision(base, change(base), len(base.body)))
         except TooManyWaiting:
             raise Overloaded("too many updates of one command are waiting") from None
 
-    async def _written(self, draft: Draft | Revision, size: int) -> Message:
+    async def _written(self, draft: Draft | Revision) -> Message:
         future: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
 
         def done(outcome: Outcome) -> None:
@@ -159,7 +151,7 @@ class Log:
             else:
                 future.set_result(outcome)
 
-        self._writer.submit(draft, size, done)
+        self.submit(draft, done)
         return await future
 
     def _recall(self, place: int, done: Done, about: tuple[Any, ...]) -> None:
@@ -273,11 +265,11 @@ class Log:
         """All messages that may have a `timestamp` or `changed` after a time, in portions, the last one first."""
         stored, recents = self._index.stored(), list(self._index.in_memory())
         for recent in reversed(recents):
-            end = len(recent.messages)
-            while end and recent.peaks[end - 1] > after:
-                start = max(0, end - ROOM)
-                yield recent.messages[start:end]
-                end = start
+            for index in range(len(recent.peaks) - 1, -1, -1):
+                end, peak = recent.peaks[index]
+                if peak <= after:
+                    break
+                yield recent.messages[recent.peaks[index - 1][0] if index else 0 : end]
                 await asyncio.sleep(0)
         for segment in reversed(stored):
             if segment.header.peak <= after:
@@ -324,8 +316,8 @@ class Log:
 
     # The life of the log.
 
-    async def open(self) -> None:
-        """Load the headers and the open segment, and start the writer. Raises StoreError."""
+    async def load(self) -> None:
+        """Load the headers and the open segment. Raises Damaged."""
         loaded = await self._engine.load()
         now, wall = self._elapsed(), self._clock.wall()
 
@@ -338,18 +330,21 @@ class Log:
             for encoded in loaded.headers:
                 header = header_of(encoded)
                 if header.first != index.next:
-                    raise StoreError(f"entry {index.next} is missing")
+                    raise Damaged(f"entry {index.next} is missing")
                 self._clock.recall(header.latest)
                 index.load(Closed(header, ended(header.latest)))
             for number, entry in loaded.entries:
                 messages = unpack(entry)
                 if number != index.next:
-                    raise StoreError(f"entry {index.next} is missing")
+                    raise Damaged(f"entry {index.next} is missing")
                 self._clock.recall(max(message.clock for message in messages))
                 index.add(messages, len(entry), ended(messages[-1].clock))
         except MsgspecError as error:
-            raise StoreError(f"it is damaged ({error})") from error
-        self._writer.start(index)
+            raise Damaged(f"it is damaged ({error})") from error
+
+    def start(self) -> None:
+        """Start the writer."""
+        self._writer.start(self._index)
 
     def tidy(self) -> None:
         """Called by a timer: give up a commit that takes too long, close and drop what is due."""

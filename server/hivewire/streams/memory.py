@@ -81,7 +81,7 @@ class MemoryEngine:
     def __init__(self) -> None:
         self._logs: dict[LogName, MemoryLog] = {"commands": MemoryLog(), "notifications": MemoryLog()}
 
-    async def open(self, ledger_epoch: str) -> None:
+    async def open(self, ledger_epoch: str, *, damage: str | None = None) -> None:
         """Nothing to open."""
 
     def log(self, name: LogName) -> MemoryLog:

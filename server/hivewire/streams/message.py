@@ -43,8 +43,8 @@ class Message(Struct, gc=False, array_like=True):
 
     @property
     def updated(self) -> bool:
-        """Whether this event is an update: its clock is not the one of its insert, which the id has."""
-        return self.id >> RANDOM_BITS != self.clock
+        """Whether this event is an update, which makes `changed` greater than `timestamp`."""
+        return self.changed != self.timestamp
 
 
 class Addressee(Protocol):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from hivewire.streams.contract import StreamEngine
+from hivewire.streams.contract import Damaged, StreamEngine
 from hivewire.streams.log import Log, elapsed
 from hivewire.streams.stamps import Clock
 from hivewire.streams.writer import Limits
@@ -43,8 +43,18 @@ class Messages:
     async def open(self, ledger_epoch: str) -> None:
         """Load what belongs to this ledger. Raises StoreError."""
         await self._engine.open(ledger_epoch)
+        try:
+            await self._load()
+        except Damaged as error:
+            await self._engine.close()
+            await self._engine.open(ledger_epoch, damage=str(error))
+            await self._load()
         for log in self._logs:
-            await log.open()
+            log.start()
+
+    async def _load(self) -> None:
+        for log in self._logs:
+            await log.load()
 
     def start(self) -> None:
         """Let messages expire, and give up commits that take too long."""

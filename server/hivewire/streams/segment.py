@@ -10,6 +10,7 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from hashlib import blake2b
+from itertools import accumulate, chain, pairwise
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -49,8 +50,9 @@ def key_of(draft: Draft) -> int:
 class Recent:
     """A segment in memory: the open one, or the one that was closed last.
 
-    `peaks` has, for each message, the greatest `timestamp` or `changed` of it and those before: readers who go
-    backwards stop there. `began` and `ended` are the times of its first and last commit, on the monotonic clock.
+    `devices` are the messages of each device. `peaks` has for each entry the index behind its last message, and the
+    greatest `changed` up to there: readers who go backwards stop there. `began` and `ended` are the times of its first
+    and last commit, on the monotonic clock.
     """
 
     def __init__(self, first: int, now: int) -> None:
@@ -60,27 +62,21 @@ class Recent:
         self.began = self.ended = now
         self.messages: list[Message] = []
         self.devices: dict[int, list[Message]] = {}
-        self.peaks: list[int] = []
+        self.peaks: list[tuple[int, int]] = []
         self.keys: dict[int, Known] = {}
 
     def add(self, messages: Sequence[Message], size: int, now: int) -> None:
-        """Add the messages of the next entry, which has `size` bytes."""
+        """Add the messages of the next entry, which has `size` bytes; `devices` is left to the caller."""
         if not self.messages:
             self.began = now
         self.ended = now
         self.last += 1
         self.bytes += size
         self.messages += messages
-        peak = self.peaks[-1] if self.peaks else 0
-        devices, peaks = self.devices, self.peaks
-        for message in messages:
-            if message.changed > peak:
-                peak = message.changed
-            peaks.append(peak)
-            if message.device in devices:
-                devices[message.device].append(message)
-            else:
-                devices[message.device] = [message]
+        peak = max([message.changed for message in messages])
+        if self.peaks:
+            peak = max(peak, self.peaks[-1][1])
+        self.peaks.append((len(self.messages), peak))
 
     @property
     def is_full(self) -> bool:
@@ -206,39 +202,45 @@ _postings = msgpack.Decoder(Postings)
 
 
 def close(segment: Recent) -> tuple[Header, bytes, bytes]:
-    """The header of a segment, and the bytes of its header and postings."""
-    starts, ids, timestamps, places = array("q"), array("q"), array("q"), array("q")
-    devices, sizes, updated = array("q"), array("q"), array("q")
-    for device in sorted(segment.devices):
-        events = segment.devices[device]
-        devices.append(device)
-        sizes.append(sum(len(event.body) for event in events) + OVERHEAD * len(events))
-        starts.append(len(ids))
-        ids.extend([event.id for event in events])
-        timestamps.extend([event.timestamp for event in events])
-        places.extend([event.place for event in events])
-    starts.append(len(ids))
-    messages = segment.messages
-    updated.extend(sorted(event.id for event in messages if event.updated))
+    """The header of a segment, and the bytes of its header and postings.
+
+    It takes a few milliseconds of the event loop, so it makes lists of everything at once.
+    """
+    devices = sorted(segment.devices)
+    groups = [segment.devices[device] for device in devices]
+    starts = list(accumulate(map(len, groups), initial=0))
+    events = list(chain.from_iterable(groups))
+    sizes = list(accumulate([len(event.body) + OVERHEAD for event in events], initial=0))
+    timestamps = [event.timestamp for event in events]
+    clocks = [event.clock for event in events]
     keys = sorted((key, *known) for key, known in segment.keys.items())
     header = Header(
         first=segment.first,
         last=segment.last,
-        count=len(messages),
+        count=len(events),
         size=segment.bytes,
-        earliest=min(event.clock for event in messages),
-        latest=max(event.clock for event in messages),
+        earliest=min(clocks),
+        latest=max(clocks),
         low=min(timestamps),
-        peak=segment.peaks[-1],
-        devices=devices.tobytes(),
-        sizes=sizes.tobytes(),
-        updated=updated.tobytes(),
-        keys=array("q", (key for key, _, _ in keys)).tobytes(),
-        contents=array("q", (content for _, content, _ in keys)).tobytes(),
-        places=array("q", (place for _, _, place in keys)).tobytes(),
+        peak=segment.peaks[-1][1],
+        devices=_array(devices),
+        sizes=_array([sizes[end] - sizes[start] for start, end in pairwise(starts)]),
+        updated=_array(sorted([event.id for event in events if event.changed != event.timestamp])),
+        keys=_array([key for key, _, _ in keys]),
+        contents=_array([content for _, content, _ in keys]),
+        places=_array([place for _, _, place in keys]),
     )
-    postings = Postings(starts.tobytes(), ids.tobytes(), timestamps.tobytes(), places.tobytes())
+    postings = Postings(
+        starts=_array(starts),
+        ids=_array([event.id for event in events]),
+        timestamps=_array(timestamps),
+        places=_array([event.place for event in events]),
+    )
     return header, _encode(header), _encode(postings)
+
+
+def _array(values: list[int]) -> bytes:
+    return array("q", values).tobytes()
 
 
 def header_of(data: bytes) -> Header:

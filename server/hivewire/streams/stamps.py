@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from hivewire.streams.message import TooMany
+
 MOST_DEVICES = 10_000
 """Devices in a table before those are dropped from it that it need not know any more."""
 
@@ -69,14 +71,13 @@ class Rate:
         self._step = 1_000 / rate if rate else 0.0
         self._free: dict[int, float] = {}
 
-    def admits(self, device: int, now: int) -> bool:
-        """Whether the device may insert another one now; it counts if so."""
+    def count(self, device: int, now: int) -> None:
+        """Count a message of a device. Raises TooMany when it is one too many, which does not count."""
         if not self._step:
-            return True
-        free = max(self._free.get(device, 0.0), now) + self._step
-        if free > now + BURST * 1_000:
-            return False
-        self._free[device] = free
+            return
+        free = self._free.get(device, 0.0)
+        if free > now + BURST * 1_000 - self._step:
+            raise TooMany(f"a device inserts at most {1_000 / self._step:g} messages a second")
+        self._free[device] = (free if free > now else now) + self._step
         if len(self._free) > MOST_DEVICES:
             self._free = {device: free for device, free in self._free.items() if free > now}
-        return True

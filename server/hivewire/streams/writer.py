@@ -14,8 +14,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from random import getrandbits
-from sys import intern
-from typing import Any, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -39,7 +38,7 @@ from hivewire.streams.message import (
     Update,
     pack,
 )
-from hivewire.streams.segment import OVERHEAD, SEGMENT_MESSAGES, Known, close, digest, key_of
+from hivewire.streams.segment import SEGMENT_MESSAGES, Known, close, digest, key_of
 from hivewire.streams.stamps import Clock, Rate
 from hivewire.telemetry import log
 
@@ -81,6 +80,7 @@ class Revision(Struct, gc=False):
 
     base: Message
     update: Update
+    size: int
 
 
 Waiting: TypeAlias = tuple[Draft | Revision, int, Done, tuple[Any, ...]]
@@ -135,13 +135,18 @@ class Writer:
         if self._task is not None:
             await self._task
 
-    def submit(self, draft: Draft | Revision, size: int, done: Done, *about: Any) -> None:
-        """Queue a draft of about this size; see `Log.submit`."""
+    def submit(self, draft: Draft | Revision, done: Done, *about: Any) -> None:
+        """Insert a message; `done` gets it, or a StreamError, and `about`, once it is durable.
+
+        Drafts are stamped in the order of submission and answered in that order, except for those whose idempotency
+        key was used before. Raises NotStored at once when too much is waiting, or the log is closing or stalled; `done`
+        is not called then.
+        """
         if self._refusing is not None:
             raise NotStored(self._refusing)
         if self._queue_bytes > self._limits.waiting_bytes:
             raise Overloaded("too many messages are waiting to be written")
-        size += DRAFT_BYTES
+        size = draft.size + DRAFT_BYTES
         self._queue_bytes += size
         self._queue.append((draft, size, done, about))
         if self._sleeping is not None:
@@ -238,8 +243,9 @@ class Writer:
 
     def _stamp(self) -> tuple[list[Waiting], list[Outcome | Known], list[Message], dict[int, Known]]:
         """As much of the queue as fits into one entry: what is taken, what comes of it, the messages and new keys."""
-        queue, place, size = self._queue, self._index.next * ROOM, 0
+        queue, first, size = self._queue, self._index.next * ROOM, 0
         taken: list[Waiting] = []
+        outcome: Outcome | Known
         outcomes: list[Outcome | Known] = []
         messages: list[Message] = []
         keys: dict[int, Known] = {}
@@ -248,41 +254,35 @@ class Writer:
             waiting = queue.popleft()
             self._queue_bytes -= waiting[1]
             taken.append(waiting)
-            draft = waiting[0]
-            outcome: Outcome | Known
             try:
-                if isinstance(draft, Revision):
-                    outcome = self._updated(draft, place, earliest)
-                else:
+                draft, place = waiting[0], first + len(messages)
+                if isinstance(draft, Draft):
                     outcome = self._inserted(draft, place, earliest, now, keys)
-            except StreamError as error:
-                outcome = error
+                else:
+                    outcome = self._updated(draft, place, earliest)
             except Exception as error:
-                _report("a message was not encoded", error)
-                outcome = NotStored("the gateway failed to encode it")
-            if isinstance(outcome, Message):
+                outcome = _failure(error)
+            outcomes.append(outcome)
+            if type(outcome) is Message:
                 messages.append(outcome)
                 size += len(outcome.body)
-                place += 1
-            outcomes.append(outcome)
         return taken, outcomes, messages, keys
 
-    def _inserted(self, draft: Draft, place: int, earliest: int, now: int, keys: dict[int, Known]) -> Outcome | Known:
-        device, limits = draft.device, self._limits
+    def _inserted(self, draft: Draft, place: int, earliest: int, now: int, keys: dict[int, Known]) -> Message | Known:
+        device = draft.device
         record = device.record_id
         if draft.key is not None:
             key, content = key_of(draft), digest(draft.content)
             known = keys.get(key) or self._index.known(key)
             if known is not None:
-                return known if known.content == content else KeyReused("other content under this idempotency key")
-        self._admit(record)
-        if not self._rate.admits(record, now):
-            raise TooMany(f"a device inserts at most {limits.device_rate} messages a second")
+                return self._same(known, content)
+            keys[key] = Known(content, place)
+        if self._crowded or self._index.devices.get(record, 0) >= self._limits.device_bytes:
+            self._refuse(record)
+        self._rate.count(record, now)
         clock = self._clock.stamp(record, earliest)
         id = clock << RANDOM_BITS | getrandbits(RANDOM_BITS)
         timestamp = clock if draft.timestamp is None else draft.timestamp
-        if draft.key is not None:
-            keys[key] = Known(content, place)
         return Message(
             place,
             id,
@@ -293,27 +293,32 @@ class Writer:
             device.id,
             device.network,
             device.type,
-            None if draft.name is None else intern(draft.name),
+            draft.name,
             draft.author,
             draft.make(id, timestamp, timestamp),
             draft.status,
             None if draft.expires_in is None else clock + draft.expires_in,
         )
 
+    def _same(self, known: Known, content: int) -> Known:
+        if known.content != content:
+            raise KeyReused("other content under this idempotency key")
+        return known
+
     def _updated(self, revision: Revision, place: int, earliest: int) -> Message:
         base, update = revision.base, revision.update
-        self._admit(base.device)
+        if self._crowded or self._index.devices.get(base.device, 0) >= self._limits.device_bytes:
+            self._refuse(base.device)
         clock = self._clock.stamp(base.device, earliest)
         changed = max(clock, base.changed + 1)
         body = update.make(base.id, base.timestamp, changed)
         return replace(base, place=place, clock=clock, changed=changed, body=body, status=update.status)
 
-    def _admit(self, device: int) -> None:
-        """Raise StreamError when there is no room for another message of a device."""
+    def _refuse(self, device: int) -> NoReturn:
+        """There is no room for another message of a device."""
         if self._crowded:
             raise Overloaded("the store of messages is full, and nothing in it is old enough to be dropped")
-        if self._index.devices.get(device, 0) + OVERHEAD > self._limits.device_bytes:
-            raise TooMany(f"a device has at most {self._limits.device_bytes:,} bytes of messages stored")
+        raise TooMany(f"device record {device} has {self._limits.device_bytes:,} bytes of messages stored, its most")
 
     def _settle(self) -> None:
         """The storage has finished the commit, or failed."""
@@ -345,9 +350,10 @@ class Writer:
             await self._engine.confirm()
 
     def _answer(self, taken: list[Waiting], outcomes: list[Outcome | Known]) -> None:
+        """Hand out the outcomes."""
         for (_, _, done, about), outcome in zip(taken, outcomes, strict=True):
             try:
-                if isinstance(outcome, Known):
+                if type(outcome) is Known:
                     self._recall(outcome.place, done, about)
                 else:
                     done(outcome, *about)
@@ -377,6 +383,14 @@ class Writer:
             log.warning("expired messages were not dropped; trying again later", reason=str(error))
 
 
-def _report(what: str, error: BaseException) -> None:
+def _report(what: str, error: Exception) -> None:
     """Hand an error to the exception handler of the event loop, which logs it."""
     asyncio.get_running_loop().call_exception_handler({"message": what, "exception": error})
+
+
+def _failure(error: Exception) -> StreamError:
+    """The outcome of a draft that raised this."""
+    if isinstance(error, StreamError):
+        return error
+    _report("a message was not encoded", error)
+    return NotStored("the gateway failed to encode it")

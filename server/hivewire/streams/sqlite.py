@@ -1,0 +1,328 @@
+"""The durable engine: one SQLite file beside that of the ledger, in WAL mode with `synchronous=FULL`.
+
+An entry is one row, so one statement, one thread hop and one fsync. Reads use a second connection, and so another
+thread. Only the gateway that has the lock of the ledger opens the file.
+
+A file that is damaged, belongs to another ledger or has lost its WAL is renamed, and a new one is made: its logs have
+other epochs, so nobody resumes over the loss. `meta` has, under `open`, whether a gateway has written to the file since
+it was closed: then it is incomplete without its WAL.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import sqlite3
+import time
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager, closing, suppress
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+from zlib import crc32
+
+import aiosqlite
+
+from hivewire.streams.contract import LOGS, READ_BYTES, Damaged, Loaded, LogName, StoreError
+from hivewire.streams.message import NotStored, Unreadable
+from hivewire.telemetry import log
+
+APPLICATION_ID = 0x48764D73  # "HvMs"
+SCHEMA_VERSION = 1
+
+WAL_BYTES = 64 << 20
+"""Size to which a WAL is truncated when it is written back."""
+
+BESIDE = ("", "-wal", "-shm", "-journal")
+"""The ends of the names of all files that SQLite keeps for one."""
+
+_META = "CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;"
+_LOG = """
+CREATE TABLE {name} (
+    number   INTEGER PRIMARY KEY,  -- place / 1024
+    crc      INTEGER NOT NULL,
+    messages BLOB    NOT NULL
+) STRICT;
+CREATE TABLE {name}_segment (
+    first        INTEGER PRIMARY KEY,
+    last         INTEGER NOT NULL,
+    crc          INTEGER NOT NULL,
+    header       BLOB    NOT NULL,
+    postings_crc INTEGER NOT NULL,
+    postings     BLOB    NOT NULL  -- the last, so that the others are read without it
+) STRICT;
+INSERT INTO meta VALUES ('{name}.epoch', '{epoch}'), ('{name}.oldest', '1');
+"""
+
+
+def creation_script(ledger_epoch: str) -> str:
+    """The statements that turn an empty file into one for the messages of a ledger, in one transaction."""
+    logs = "".join(_LOG.format(name=name, epoch=secrets.token_hex(8)) for name in LOGS)
+    return (  # only constants, and names of letters and digits, are put in
+        f"BEGIN; PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION}; {_META}"
+        f"INSERT INTO meta VALUES ('ledger', '{ledger_epoch}'), ('open', '0'); {logs} COMMIT;"
+    )
+
+
+class SqliteEngine:
+    """The file at a path, created if it does not exist. In a read-only directory nothing can be inserted."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.read_only = False
+        self._writers: aiosqlite.Connection | None = None
+        self._readers: aiosqlite.Connection | None = None
+        self._one_writer = asyncio.Lock()
+        self._file: tuple[int, int] | None = None  # the device and inode that was opened
+        self._logs = {name: SqliteLog(self, name) for name in LOGS}
+
+    def log(self, name: LogName) -> SqliteLog:
+        """Its tables in the file."""
+        return self._logs[name]
+
+    async def open(self, ledger_epoch: str, *, damage: str | None = None) -> None:
+        """Check the file, and open it."""
+        try:
+            folder = self.path.parent
+            self.read_only = not os.access(self.path if self.path.exists() else folder, os.W_OK)
+            self.read_only |= not os.access(folder, os.W_OK)
+            if self.read_only:
+                await self._open_read_only(ledger_epoch)
+            else:
+                await asyncio.to_thread(prepare, self.path, ledger_epoch, damage)
+                await self._connect()
+            for one in self._logs.values():
+                [(one.epoch,)] = await self._fetch(f"SELECT value FROM meta WHERE name = '{one.name}.epoch'")
+        except (OSError, sqlite3.Error, NotStored, Unreadable) as error:
+            raise StoreError(f"cannot use {self.path}: {getattr(error, 'strerror', None) or error}") from error
+
+    async def _connect(self) -> None:
+        self._writers = await aiosqlite.connect(location(self.path, "rw"), uri=True, isolation_level=None)
+        await self._writers.executescript(
+            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 2000;"
+            f"PRAGMA journal_size_limit = {WAL_BYTES}; PRAGMA temp_store = MEMORY;"
+            "UPDATE meta SET value = '1' WHERE name = 'open'; PRAGMA wal_checkpoint(TRUNCATE);"
+        )
+        found = self.path.stat()
+        self._file = found.st_dev, found.st_ino
+        self._readers = await aiosqlite.connect(location(self.path, "rw"), uri=True, isolation_level=None)
+        await self._readers.execute("PRAGMA query_only = ON")
+
+    async def _open_read_only(self, ledger_epoch: str) -> None:
+        """The file, if it belongs to this ledger, or an empty log."""
+        if self.path.exists() and reason_against(self.path, ledger_epoch) is None:
+            place = location(self.path, "ro") + ("" if beside(self.path, "-wal").exists() else "&immutable=1")
+            self._readers = await aiosqlite.connect(place, uri=True, isolation_level=None)
+        else:
+            self._readers = await aiosqlite.connect(":memory:", isolation_level=None)
+            await self._readers.executescript(creation_script(ledger_epoch))
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[aiosqlite.Connection]:
+        """The connection for writing, for one user at a time. Every error of SQLite becomes NotStored."""
+        async with self._one_writer:
+            if self._writers is None:
+                raise NotStored(f"{self.path} is {'read-only' if self.read_only else 'not open'}")
+            if not self._is_ours():
+                raise NotStored(f"{self.path} was replaced or removed; put it back or restart the gateway")
+            try:
+                if self._writers.in_transaction:  # an earlier one failed, and could not be rolled back
+                    await self._writers.execute("ROLLBACK")
+                yield self._writers
+            except sqlite3.Error as error:
+                raise NotStored(str(error)) from error
+
+    def _is_ours(self) -> bool:
+        try:
+            found = os.stat(self.path)
+        except OSError:
+            return False
+        return (found.st_dev, found.st_ino) == self._file
+
+    async def fetch(self, query: str, parameters: Iterable[Any] = ()) -> list[Any]:
+        """Rows. Every error of SQLite becomes Unreadable."""
+        try:
+            return await self._fetch(query, parameters)
+        except sqlite3.Error as error:
+            raise Unreadable(str(error)) from error
+
+    async def _fetch(self, query: str, parameters: Iterable[Any] = ()) -> list[Any]:
+        if self._readers is None:
+            raise Unreadable(f"{self.path} is not open")
+        return list(await self._readers.execute_fetchall(query, parameters))
+
+    async def close(self) -> None:
+        """Write the WAL back, and close the connections: an open one keeps its thread and the interpreter alive."""
+        writers, readers, self._writers, self._readers = self._writers, self._readers, None, None
+        if readers is not None:
+            await readers.close()
+        if writers is not None:
+            with suppress(sqlite3.Error):
+                await writers.executescript(
+                    "PRAGMA busy_timeout = 0; UPDATE meta SET value = '0' WHERE name = 'open';"
+                    "PRAGMA wal_checkpoint(TRUNCATE);"
+                )
+            await writers.close()
+
+
+class SqliteLog:
+    """The tables of one log."""
+
+    def __init__(self, engine: SqliteEngine, name: LogName) -> None:
+        self.name = name
+        self.epoch = ""
+        self._engine = engine
+        self._last = 0
+
+    async def load(self) -> Loaded:
+        """The headers, and the entries behind them."""
+        name = self.name
+        try:
+            [(oldest,)] = await self._engine.fetch("SELECT value FROM meta WHERE name = ?", (name + ".oldest",))
+            segments = await self._engine.fetch(f"SELECT last, crc, header FROM {name}_segment ORDER BY first")
+            self._last = segments[-1][0] if segments else int(oldest) - 1
+            rows = await self._engine.fetch(
+                f"SELECT number, crc, messages FROM {name} WHERE number > ? ORDER BY number", (self._last,)
+            )
+            headers = [_whole(crc, header) for _, crc, header in segments]
+            entries = [(number, _whole(crc, entry)) for number, crc, entry in rows]
+        except (Unreadable, ValueError) as error:
+            raise Damaged(str(error)) from error
+        self._last = entries[-1][0] if entries else self._last
+        return Loaded(int(oldest), headers, entries)
+
+    async def append(self, number: int, entry: bytes) -> None:
+        """One statement, one transaction, one fsync."""
+        async with self._engine.writing() as connection:
+            await connection.execute(f"INSERT INTO {self.name} VALUES (?, ?, ?)", (number, crc32(entry), entry))
+        self._last = number
+
+    async def confirm(self) -> None:
+        """A row of `meta`. Like any commit, it also overwrites what a failed one has left in the WAL."""
+        async with self._engine.writing() as connection:
+            await connection.execute("INSERT OR REPLACE INTO meta VALUES ('probe', ?)", (str(time.time_ns()),))
+
+    async def forward(self, number: int, take: int) -> list[tuple[int, bytes]]:
+        """First the sizes only, to find the end of the portion, then its entries."""
+        size, last = 0, number
+        for found, length in await self._engine.fetch(
+            f"SELECT number, length(messages) FROM {self.name} WHERE number >= ? ORDER BY number LIMIT ?",
+            (number, take),
+        ):
+            last = found
+            size += length
+            if size >= READ_BYTES:
+                break
+        return await self._entries("BETWEEN ? AND ?", (number, last))
+
+    async def pick(self, numbers: Sequence[int]) -> list[tuple[int, bytes]]:
+        """By key of the table."""
+        return await self._entries(f"IN ({','.join('?' * len(numbers))})", numbers)
+
+    async def _entries(self, which: str, parameters: Iterable[int]) -> list[tuple[int, bytes]]:
+        rows = await self._engine.fetch(
+            f"SELECT number, crc, messages FROM {self.name} WHERE number {which} ORDER BY number", parameters
+        )
+        return [(number, _whole(crc, entry)) for number, crc, entry in rows]
+
+    async def seal(self, first: int, header: bytes, postings: bytes) -> None:
+        """One row."""
+        row = first, self._last, crc32(header), header, crc32(postings), postings
+        async with self._engine.writing() as connection:
+            await connection.execute(f"INSERT INTO {self.name}_segment VALUES (?, ?, ?, ?, ?, ?)", row)
+
+    async def postings(self, first: int) -> bytes | None:
+        """A part of that row."""
+        query = f"SELECT postings_crc, postings FROM {self.name}_segment WHERE first = ?"
+        return next((_whole(crc, postings) for crc, postings in await self._engine.fetch(query, (first,))), None)
+
+    async def drop(self, oldest: int) -> None:
+        """One transaction. The pages are used again; the file does not shrink."""
+        name = self.name
+        async with self._engine.writing() as connection:
+            await connection.execute("BEGIN IMMEDIATE")
+            try:
+                await connection.execute(f"DELETE FROM {name} WHERE number < ?", (oldest,))
+                await connection.execute(f"DELETE FROM {name}_segment WHERE first < ?", (oldest,))
+                await connection.execute("UPDATE meta SET value = ? WHERE name = ?", (str(oldest), name + ".oldest"))
+                await connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    await connection.execute("ROLLBACK")
+                raise
+
+
+def _whole(crc: int, data: bytes) -> bytes:
+    if crc32(data) != crc:
+        raise Unreadable("stored messages are damaged")
+    return data
+
+
+# The file before it is opened.
+
+
+def prepare(path: Path, ledger_epoch: str, damage: str | None = None) -> None:
+    """Make a new file, if there is none or the one there must not be used, which is renamed then."""
+    if path.exists() and path.stat().st_size:
+        reason = damage or reason_against(path, ledger_epoch)
+        if reason is None:
+            return
+        aside = set_aside(path)
+        log.warning("the file of messages was renamed, and a new one was made", reason=reason, now=str(aside))
+    create(path, ledger_epoch)
+
+
+def create(path: Path, ledger_epoch: str) -> None:
+    """Make an empty log, readable by its owner only."""
+    os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
+    path.chmod(0o600)
+    with closing(sqlite3.connect(location(path, "rw"), uri=True, isolation_level=None)) as connection:
+        connection.executescript(creation_script(ledger_epoch))
+
+
+def reason_against(path: Path, ledger_epoch: str) -> str | None:
+    """Why a file must not be used for this ledger; None when it may."""
+    with path.open("rb") as file:
+        header = file.read(100)
+    if not header.startswith(b"SQLite format 3\0") or int.from_bytes(header[68:72]) != APPLICATION_ID:
+        return "it is no file of messages"
+    version = int.from_bytes(header[60:64])
+    if version != SCHEMA_VERSION:
+        return f"its schema is {version}, not {SCHEMA_VERSION}"
+    lost = not beside(path, "-wal").exists() and not beside(path, "-journal").exists()
+    place = location(path, "ro") + ("&immutable=1" if lost else "")
+    try:
+        with closing(sqlite3.connect(place, uri=True)) as connection:
+            meta = dict(connection.execute("SELECT name, value FROM meta").fetchall())
+    except sqlite3.DatabaseError as error:
+        return f"it is damaged ({error})"
+    if meta.get("ledger") != ledger_epoch:
+        return "it belongs to another ledger"
+    if lost and meta.get("open") == "1":
+        return "its last messages were in its WAL, which is missing"
+    return None
+
+
+def set_aside(path: Path) -> Path:
+    """Rename a file with all that belongs to it; returns its new name."""
+    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    base = aside = path.with_name(f"{path.name}.set-aside-{stamp}")
+    count = 1
+    while aside.exists():
+        count += 1
+        aside = base.with_name(f"{base.name}-{count}")
+    for suffix in BESIDE:
+        with suppress(FileNotFoundError):
+            beside(path, suffix).rename(beside(aside, suffix))
+    return aside
+
+
+def location(path: Path, mode: str) -> str:
+    """The SQLite URI of a file."""
+    return f"file:{quote(str(path.absolute()))}?mode={mode}"
+
+
+def beside(path: Path, suffix: str) -> Path:
+    """The file of this suffix that SQLite keeps beside one."""
+    return path.with_name(path.name + suffix)

@@ -1,0 +1,301 @@
+"""The contract of `streams/contract.py`, held against every engine."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Callable
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from hivewire.streams.contract import LOGS, READ_BYTES, Damaged, LogEngine, StreamEngine
+from hivewire.streams.memory import MemoryEngine
+from hivewire.streams.message import NotStored, Unreadable
+from hivewire.streams.sqlite import SqliteEngine
+
+
+def memory(path: Path) -> Callable[[], StreamEngine]:
+    """Its messages do not outlive its object."""
+    engine = MemoryEngine()
+    return lambda: engine
+
+
+ENGINES: dict[str, Callable[[Path], Callable[[], StreamEngine]]] = {
+    "memory": memory,
+    "sqlite": lambda path: partial(SqliteEngine, path),
+}
+"""For each engine, what makes it ready to be opened, again and again; `path` is free for its file."""
+
+
+class Shelf:
+    """A place where one engine keeps its logs, so that it can be closed and opened again."""
+
+    def __init__(self, make: Callable[[], StreamEngine]) -> None:
+        self._make = make
+        self.engine: StreamEngine
+
+    async def open(self) -> LogEngine:
+        """The log of commands."""
+        self.engine = self._make()
+        await self.engine.open("ledger")
+        return self.engine.log("commands")
+
+    async def reopen(self) -> LogEngine:
+        """Close it and open it again."""
+        await self.engine.close()
+        return await self.open()
+
+
+@pytest.fixture(params=ENGINES)
+async def shelf(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Shelf]:
+    shelf = Shelf(ENGINES[request.param](tmp_path / "hivewire.db.messages"))
+    await shelf.open()
+    yield shelf
+    await shelf.engine.close()
+
+
+@pytest.fixture
+def log(shelf: Shelf) -> LogEngine:
+    return shelf.engine.log("commands")
+
+
+async def filled(log: LogEngine, count: int) -> list[tuple[int, bytes]]:
+    entries = [(number, b"entry %d" % number) for number in range(1, count + 1)]
+    for number, entry in entries:
+        await log.append(number, entry)
+    return entries
+
+
+async def test_a_new_log_is_empty(shelf: Shelf) -> None:
+    """A new log begins with entry 1; both logs have epochs of their own."""
+    for name in LOGS:
+        loaded = await shelf.engine.log(name).load()
+        assert (loaded.oldest, loaded.headers, loaded.entries) == (1, [], [])
+    assert shelf.engine.log("commands").epoch != shelf.engine.log("notifications").epoch
+    assert shelf.engine.log("commands").epoch.isalnum()
+
+
+async def test_entries_are_there_after_a_restart(shelf: Shelf, log: LogEngine) -> None:
+    """Every byte of them, in their log only, and the epoch is the same."""
+    await log.load()
+    entries = await filled(log, 3)
+    await log.append(4, bytes(range(256)) * 8_000)
+    entries.append((4, bytes(range(256)) * 8_000))
+    epoch = log.epoch
+    log = await shelf.reopen()
+    assert (await log.load()).entries == entries
+    assert log.epoch == epoch
+    assert (await shelf.engine.log("notifications").load()).entries == []
+
+
+async def test_entries_are_read_forwards_and_by_number(log: LogEngine) -> None:
+    """In order, as many as wanted; those that are not there are left out."""
+    await log.load()
+    entries = await filled(log, 9)
+    assert await log.forward(3, 4) == entries[2:6]
+    assert await log.forward(8, 9) == entries[7:]
+    assert await log.forward(10, 9) == []
+    assert await log.pick([2, 5, 70]) == [entries[1], entries[4]]
+
+
+async def test_a_portion_ends_when_it_is_large(log: LogEngine) -> None:
+    """It has at least one entry, however large that is."""
+    await log.load()
+    for number in range(1, 5):
+        await log.append(number, bytes(READ_BYTES - 1))
+    assert [number for number, _ in await log.forward(1, 100)] == [1, 2]
+    await log.append(5, bytes(READ_BYTES * 2))
+    assert [number for number, _ in await log.forward(5, 100)] == [5]
+
+
+async def test_a_closed_segment_is_loaded_as_its_header(shelf: Shelf, log: LogEngine) -> None:
+    """A start gets the headers and the entries behind them; postings are read when they are needed."""
+    await log.load()
+    entries = await filled(log, 3)
+    await log.seal(1, b"header", b"postings")
+    for number in (4, 5):
+        await log.append(number, b"entry %d" % number)
+    await log.seal(4, b"header 2", b"postings 2")
+    await log.append(6, b"entry 6")
+    log = await shelf.reopen()
+    loaded = await log.load()
+    assert (loaded.headers, loaded.entries) == ([b"header", b"header 2"], [(6, b"entry 6")])
+    assert (await log.postings(1), await log.postings(4), await log.postings(6)) == (b"postings", b"postings 2", None)
+    assert await log.pick([1, 2, 3]) == entries
+
+
+async def test_what_is_dropped_is_gone(shelf: Shelf, log: LogEngine) -> None:
+    """Entries and segments before the oldest; the log remembers where it begins, also when it is empty."""
+    await log.load()
+    entries = await filled(log, 4)
+    await log.seal(1, b"header", b"postings")
+    await log.append(5, b"entry 5")
+    await log.drop(5)
+    assert await log.forward(1, 10) == [(5, b"entry 5")]
+    assert await log.pick([1, 4]) == []
+    assert await log.postings(1) is None
+    log = await shelf.reopen()
+    loaded = await log.load()
+    assert (loaded.oldest, loaded.headers, loaded.entries) == (5, [], [(5, b"entry 5")])
+    await log.seal(5, b"header", b"postings")
+    await log.drop(6)
+    log = await shelf.reopen()
+    loaded = await log.load()
+    assert (loaded.oldest, loaded.headers, loaded.entries) == (6, [], [])
+    assert entries
+
+
+async def test_both_logs_are_written_at_once(shelf: Shelf) -> None:
+    """An append to one log within the transaction of the other is no part of it."""
+    commands, notifications = (shelf.engine.log(name) for name in LOGS)
+    for log in (commands, notifications):
+        await log.load()
+    await filled(commands, 50)
+
+    async def drops() -> None:
+        for oldest in range(2, 50):
+            await commands.drop(oldest)
+
+    await asyncio.gather(drops(), filled(notifications, 50))
+    commands = await shelf.reopen()
+    assert (await commands.load()).oldest == 49
+    assert len((await shelf.engine.log("notifications").load()).entries) == 50
+
+
+async def test_a_closed_engine_refuses(shelf: Shelf, log: LogEngine) -> None:
+    """The durable one; memory stays what it is."""
+    if isinstance(shelf.engine, MemoryEngine):
+        pytest.skip("memory is never closed")
+    await log.load()
+    await shelf.engine.close()
+    with pytest.raises(NotStored):
+        await log.append(1, b"")
+    with pytest.raises(Unreadable):
+        await log.forward(1, 1)
+
+
+# The file.
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "hivewire.db.messages"
+
+
+async def opened(path: Path, ledger_epoch: str = "ledger") -> SqliteEngine:
+    engine = SqliteEngine(path)
+    await engine.open(ledger_epoch)
+    return engine
+
+
+async def written(path: Path) -> str:
+    """A file with one command; returns the epoch of that log."""
+    engine = await opened(path)
+    await engine.log("commands").append(1, b"entry")
+    await engine.close()
+    return engine.log("commands").epoch
+
+
+def asides(path: Path) -> list[Path]:
+    return [
+        one for one in path.parent.iterdir() if ".set-aside-" in one.name and not one.name.endswith(("-wal", "-shm"))
+    ]
+
+
+async def begins_anew(path: Path, epoch: str, ledger_epoch: str = "ledger") -> None:
+    """The file is renamed, and the new one has nothing, and another epoch."""
+    engine = await opened(path, ledger_epoch)
+    log = engine.log("commands")
+    assert (await log.load()).entries == []
+    assert log.epoch != epoch
+    await engine.close()
+    assert len(asides(path)) == 1
+
+
+async def test_the_file_is_for_its_owner_only(path: Path) -> None:
+    """Messages may hold secrets."""
+    await written(path)
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+async def test_a_file_of_another_ledger_is_set_aside(path: Path) -> None:
+    """Its messages belong to devices of other records."""
+    await begins_anew(path, await written(path), "another")
+
+
+async def test_a_missing_file_is_made_anew(path: Path) -> None:
+    """With other epochs."""
+    epoch = await written(path)
+    path.unlink()
+    engine = await opened(path)
+    assert engine.log("commands").epoch != epoch
+    await engine.close()
+
+
+@pytest.mark.parametrize("content", [b"something else", b"SQLite format 3\0" + bytes(200)])
+async def test_a_file_that_is_no_file_of_messages_is_set_aside(path: Path, content: bytes) -> None:
+    """It is not deleted."""
+    path.write_bytes(content)
+    await begins_anew(path, "")
+    assert asides(path)[0].read_bytes() == content
+
+
+async def test_a_file_that_lost_its_wal_is_set_aside(path: Path, tmp_path: Path) -> None:
+    """Its last messages are missing, so nobody may resume in it. One that was closed needs no WAL."""
+    epoch = await written(path)
+    engine = await opened(path)
+    assert engine.log("commands").epoch == epoch
+    await engine.log("commands").load()
+    await engine.log("commands").append(2, b"entry")
+    lost = tmp_path / "copied" / path.name
+    lost.parent.mkdir()
+    lost.write_bytes(path.read_bytes())
+    await engine.close()
+    await begins_anew(lost, epoch)
+
+
+async def test_damage_is_found_when_it_is_read(path: Path) -> None:
+    """By a start in what it reads, and later in the rest."""
+    await written(path)
+    engine = await opened(path)
+    log = engine.log("commands")
+    await log.load()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("UPDATE commands SET messages = x'00'")
+        connection.commit()
+    with pytest.raises(Unreadable):
+        await log.forward(1, 1)
+    await engine.close()
+    engine = await opened(path)
+    with pytest.raises(Damaged):
+        await engine.log("commands").load()
+    await engine.close()
+
+
+async def test_nothing_is_written_to_a_file_that_was_replaced(path: Path) -> None:
+    """What would be lost at the next start is refused."""
+    await written(path)
+    engine = await opened(path)
+    log = engine.log("commands")
+    await log.load()
+    path.rename(path.with_name("elsewhere"))
+    with pytest.raises(NotStored, match="replaced or removed"):
+        await log.append(2, b"entry")
+    await engine.close()
+
+
+async def test_a_read_only_directory_can_be_read(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is there; and where nothing is, there is an empty log. Nothing can be inserted."""
+    await written(path)
+    monkeypatch.setattr("os.access", lambda *_: False)  # the superuser may write everywhere
+    for place, entries in ((path, [(1, b"entry")]), (path.with_name("nothing"), [])):
+        engine = await opened(place)
+        log = engine.log("commands")
+        assert (await log.load()).entries == entries
+        with pytest.raises(NotStored, match="read-only"):
+            await log.append(2, b"entry")
+        await engine.close()
+    assert [one.name for one in path.parent.iterdir()] == [path.name]
