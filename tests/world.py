@@ -27,6 +27,7 @@ from hivewire.ledger.records import Change, Transaction, Write
 from hivewire.services import now, wire
 from hivewire.session import Session
 from hivewire.settings import Settings
+from hivewire.streams.messages import messages_of
 from hivewire_protocol.errors import WireError
 from hivewire_protocol.messages import Request
 from hivewire_protocol.nouns.configuration import TEXT
@@ -91,13 +92,16 @@ class World:
         self.unexpected: list[BaseException] = []
         self.ledger = Ledger(self.journal, self.clock)
         self.users, self.tenants, self.passwords = Users(self.ledger), Tenants(self.ledger), Passwords(1, HASHER)
+        settings = Settings(**LIFETIMES | changed)
+        self.messages = messages_of(settings, self.clock, None)
         self.services = wire(
-            Settings(**LIFETIMES | changed),
+            settings,
             self.ledger,
             self.users,
             self.tenants,
             self.passwords,
             Key("x" * 32, "utf8"),
+            self.messages,
             clock=self.clock,
             unexpected=lambda where, error: self.unexpected.append(error),
         )
@@ -108,6 +112,7 @@ class World:
     async def open(self) -> Self:
         """Load the ledger and write the staff; `admin` may do everything from then on."""
         await self.ledger.open()
+        await self.messages.open(self.ledger.epoch)
         self.services.registry.load()
         for login, content in self.staff.items():
             await self.ledger.commit(self.users.write(login, content, None))
@@ -116,6 +121,7 @@ class World:
 
     async def close(self) -> None:
         """Close all parts. Fails when the hub met an unexpected error."""
+        await self.messages.close()
         await self.ledger.close()
         self.passwords.close()
         assert not self.unexpected, self.unexpected

@@ -26,7 +26,7 @@ from hivewire.http.routes import Context
 from hivewire.reload import Reloader
 from hivewire.services import wire
 from hivewire.settings import Effective, Settings, StartError, exposed_file
-from hivewire.store import open_store
+from hivewire.store import open_messages, open_store
 from hivewire.telemetry import Telemetry, configure_logging, log
 from hivewire.transport import server as port
 from hivewire.transport.admission import Admission, check_budget
@@ -71,10 +71,19 @@ async def serve(settings: Settings, load: Load, show: Callable[[Started], None],
         store = await open_store(settings, stack, accept_loss=accept_loss)
         await bootstrap.write_secret(settings, store.ledger)
         key = bootstrap.signing_key(settings, store.ledger)
-        services = wire(settings, store.ledger, store.users, store.tenants, store.passwords, key)
+        messages = await open_messages(settings, store.ledger, stack)
+        services = wire(settings, store.ledger, store.users, store.tenants, store.passwords, key, messages)
         services.tokens.previous = bootstrap.previous_key(settings, store.ledger)
         server = _server(Dispatcher(services, actions.READS, actions.WRITES))
-        for component in (services.workers, store.ledger, store.users, services.registry, services.hub, server):
+        for component in (
+            services.workers,
+            store.ledger,
+            store.users,
+            services.registry,
+            messages,
+            services.hub,
+            server,
+        ):
             _start(component, services.telemetry, stack)
         gc.collect()
         gc.freeze()  # later collections skip the loaded records

@@ -18,6 +18,7 @@ from hivewire.hub.hub import Hub
 from hivewire.ledger.ledger import Ledger
 from hivewire.resources import Resources
 from hivewire.settings import Settings
+from hivewire.streams.messages import Messages
 from hivewire.telemetry import Telemetry
 from hivewire.workers import Workers
 
@@ -48,6 +49,7 @@ class Services(Struct, kw_only=True):
     workers: Workers
     documents: Documents
     registry: Registry
+    messages: Messages
     anonymous_rate: AnonymousRate = field(default_factory=lambda: AnonymousRate(time.monotonic))
 
 
@@ -58,11 +60,12 @@ def wire(
     tenants: Tenants,
     passwords: Passwords,
     key: Key,
+    messages: Messages,
     *,
     clock: Callable[[], int] = elapsed,
     unexpected: Callable[[str, BaseException], None] | None = None,
 ) -> Services:
-    """Build what handlers use over an open store. `key` signs tokens.
+    """Build what handlers use over an open store. `key` signs tokens; `messages` are those of devices.
 
     `clock` gives milliseconds for the throttle. `unexpected` is called with bugs that the hub
     meets; by default they are logged.
@@ -86,4 +89,5 @@ def wire(
         workers=workers,
         documents=Documents(ledger, tenants, workers, settings),
         registry=Registry(ledger, users),
+        messages=messages,
     )

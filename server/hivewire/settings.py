@@ -43,6 +43,7 @@ _FORMS = {
 
 _KeysAndSecrets = Annotated[str, Meta(pattern=_KEYS_AND_SECRETS)]
 _Keys = Annotated[str, Meta(pattern=_KEYS)]
+_Retention = Annotated[int, Meta(ge=120, le=10 * 365 * 86_400)]
 _Days = Annotated[float, Meta(gt=0, le=36_500)]
 _Lifetime = Annotated[int, Meta(ge=1, le=10 * 365 * 86_400)]
 
@@ -143,6 +144,40 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         _Count, _says("Rows kept in the audit, counted separately for activities of clients and for all others.")
     ] = 100_000
     audit_days: Annotated[_Days, _says("Age in days at which a row is removed from the audit.")] = 90.0
+    messages: Annotated[
+        Literal["durable", "memory"],
+        _says(
+            "Where commands and notifications of devices are kept: `durable` in a file beside the data file, with "
+            "`.messages` added to its name, before they are answered; `memory` loses them when the gateway ends."
+        ),
+    ] = "durable"
+    commands_retention: Annotated[
+        _Retention, _says("Time for which a command is kept after its insert or last update, in s, at least 120.")
+    ] = 86_400
+    notifications_retention: Annotated[
+        _Retention, _says("Time for which a notification is kept, in s, at least 120.")
+    ] = 120
+    messages_bytes: Annotated[
+        Annotated[int, Meta(ge=64 << 20, le=1 << 40)],
+        _says(
+            "Most bytes of stored commands, and of stored notifications. Above it the oldest are dropped early; "
+            "what is younger than 120 s is kept, and inserts get 503 instead."
+        ),
+    ] = 1 << 30
+    device_messages_bytes: Annotated[
+        Annotated[int, Meta(ge=1 << 20, le=1 << 40)],
+        _says("Most bytes of stored commands of a device, and of its stored notifications; further inserts get 429."),
+    ] = 64 << 20
+    device_messages_rate: Annotated[
+        Annotated[int, Meta(ge=0, le=1_000_000)],
+        _says(
+            "Commands that a device gets in a second, and notifications that it sends, and ten times as many at once; "
+            "further inserts get 429; 0 means no limit."
+        ),
+    ] = 1_000
+    parameters_bytes: Annotated[
+        _Bytes, _says("Largest parameters and result of a command or notification together, as JSON.")
+    ] = 64 << 10
     log_format: Annotated[
         Literal["auto", "console", "json"], _says("Log format; `auto` is `console` on a terminal and `json` elsewhere.")
     ] = "auto"

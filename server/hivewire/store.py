@@ -15,6 +15,8 @@ from hivewire.ledger.records import JournalError, NotDurable
 from hivewire.ledger.retention import Retention
 from hivewire.services import now
 from hivewire.settings import Settings, StartError
+from hivewire.streams.contract import StoreError
+from hivewire.streams.messages import Messages, messages_of
 
 
 class Store(Struct):
@@ -56,3 +58,14 @@ async def open_store(
     except (JournalError, NotDurable) as error:
         raise StartError(str(error)) from error
     return Store(engine.address, ledger, users, tenants, passwords)
+
+
+async def open_messages(settings: Settings, ledger: Ledger, stack: contextlib.AsyncExitStack) -> Messages:
+    """Open the messages beside a ledger that is open; the stack closes them. Raises StartError."""
+    messages = messages_of(settings, now, engine_of(settings).file)
+    stack.push_async_callback(messages.close)
+    try:
+        await messages.open(ledger.epoch)
+    except StoreError as error:
+        raise StartError(str(error)) from error
+    return messages

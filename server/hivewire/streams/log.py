@@ -136,7 +136,7 @@ class Log:
                 base = await self.get(device, id)
                 if base is None:
                     raise NotFound(f"no message {id}")
-                return await self._written(Revision(base, change(base), len(base.body)))
+                return await self._written(Revision(base, change(base)))
         except TooManyWaiting:
             raise Overloaded("too many updates of one command are waiting") from None
 
@@ -253,8 +253,12 @@ class Log:
                 start = recent.after(place)
                 found += recent.messages[start : start + take - len(found)]
         else:
-            for _, entry in await self._engine.forward(entry_of(place + 1), take):
-                found += [message for message in _unpack(entry) if place < message.place <= self.tip]
+            number: int | None = entry_of(place + 1)
+            while number is not None and not found:  # there may be nothing after the place in its own entry
+                entries = await self._engine.forward(number, take)
+                for _, entry in entries:
+                    found += [message for message in _unpack(entry) if place < message.place <= self.tip]
+                number = entries[-1][0] + 1 if entries else None
             del found[take:]
         # Checked after reading, because the log may have been shortened meanwhile.
         if not self.covers(place):
@@ -350,6 +354,11 @@ class Log:
         """Called by a timer: give up a commit that takes too long, close and drop what is due."""
         self._writer.watch()
         self._writer.tidy()
+
+    @property
+    def is_tidying(self) -> bool:
+        """Whether that is not done yet."""
+        return self._writer.is_tidying
 
     async def close(self) -> None:
         """Write and answer what is waiting."""

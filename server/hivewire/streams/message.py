@@ -92,10 +92,11 @@ class Draft(Struct, gc=False):
 
 
 class Update(Struct, gc=False):
-    """What an update makes of a command: its body and its status. All else stays as it was."""
+    """What an update makes of a command: its body and its status. All else stays as it was. `size` is as in a draft."""
 
     make: Make
     status: str | None
+    size: int = 0
 
 
 Outcome: TypeAlias = "Message | StreamError"
@@ -116,6 +117,7 @@ class StreamError(Exception):
         Refused             this draft is not possible
             NotFound        no such message: never inserted, or expired
             KeyReused       other content under an idempotency key
+            TooLarge        its parameters and result are larger than allowed
             TooMany         its device inserts too fast, or has too much stored
         NotKept             the log does not reach back so far
         NotStored           the storage did not take it: it was not written
@@ -136,6 +138,10 @@ class NotFound(Refused):
 
 class KeyReused(Refused):
     """There is a message with other content under this idempotency key."""
+
+
+class TooLarge(Refused):
+    """The parameters and the result are larger than allowed."""
 
 
 class TooMany(Refused):

@@ -3,16 +3,43 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
+from pathlib import Path
 
+from msgspec.structs import replace
+
+from hivewire.settings import Settings
 from hivewire.streams.contract import Damaged, StreamEngine
 from hivewire.streams.log import Log, elapsed
+from hivewire.streams.memory import MemoryEngine
+from hivewire.streams.sqlite import SqliteEngine
 from hivewire.streams.stamps import Clock
 from hivewire.streams.writer import Limits
 from hivewire.telemetry import Gauges
 
+SUFFIX = ".messages"
+"""The end of the name of the file beside that of the ledger."""
+
 TIDY_SECONDS = 0.5
 """Interval of looking for what is due: segments to close or drop, a commit that takes too long."""
+
+
+def messages_of(settings: Settings, now: Callable[[], int], ledger: Path | None) -> Messages:
+    """What these settings say. `ledger` is the file of the ledger; without one they are in memory."""
+    engine: StreamEngine = MemoryEngine()
+    if settings.messages == "durable" and ledger is not None:
+        engine = SqliteEngine(Path(os.path.realpath(ledger) + SUFFIX))
+    commands = Limits(
+        retention=settings.commands_retention * 1_000,
+        stored_bytes=settings.messages_bytes,
+        device_bytes=settings.device_messages_bytes,
+        device_rate=settings.device_messages_rate,
+        draft_bytes=settings.parameters_bytes,
+        stall_seconds=settings.stall_seconds,
+    )
+    notifications = replace(commands, retention=settings.notifications_retention * 1_000)
+    return Messages(engine, now, commands, notifications)
 
 
 class Messages:

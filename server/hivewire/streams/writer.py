@@ -33,6 +33,7 @@ from hivewire.streams.message import (
     Outcome,
     Overloaded,
     StreamError,
+    TooLarge,
     TooMany,
     Undecided,
     Update,
@@ -63,8 +64,8 @@ STOPPING = "the gateway is stopping"
 class Limits(Struct, frozen=True, kw_only=True):
     """What a log keeps and takes. `retention` is in milliseconds.
 
-    `stored_bytes` bounds the log, `device_bytes` each device in it; a `device_rate` of 0 is no limit. `waiting_bytes`
-    bounds what waits for the storage, which may take `stall_seconds` for a commit.
+    `stored_bytes` bounds the log, `device_bytes` each device in it; a `device_rate` of 0 is no limit. `draft_bytes`
+    bounds the size of a draft, `waiting_bytes` what waits for the storage, which may take `stall_seconds` for a commit.
     """
 
     retention: int = 86_400_000
@@ -72,6 +73,7 @@ class Limits(Struct, frozen=True, kw_only=True):
     device_bytes: int = 64 << 20
     device_rate: int = 1_000
     waiting_bytes: int = 64 << 20
+    draft_bytes: int = 64 << 10
     stall_seconds: float = 5.0
 
 
@@ -80,7 +82,11 @@ class Revision(Struct, gc=False):
 
     base: Message
     update: Update
-    size: int
+
+    @property
+    def size(self) -> int:
+        """As of a draft."""
+        return self.update.size
 
 
 Waiting: TypeAlias = tuple[Draft | Revision, int, Done, tuple[Any, ...]]
@@ -116,6 +122,7 @@ class Writer:
         self._refusing: str | None = None
         self._closing = False
         self._due = False  # whether to look for what is full or expired
+        self._tidying = False
         self._crowded = False  # whether there is no room, and nothing old enough to make some
         self._waiting: tuple[int, list[Waiting]] | None = None  # for the storage, and since when
         self._stalled = False
@@ -139,9 +146,11 @@ class Writer:
         """Insert a message; `done` gets it, or a StreamError, and `about`, once it is durable.
 
         Drafts are stamped in the order of submission and answered in that order, except for those whose idempotency
-        key was used before. Raises NotStored at once when too much is waiting, or the log is closing or stalled; `done`
-        is not called then.
+        key was used before. Raises TooLarge at once, and NotStored when too much is waiting, or the log is closing or
+        stalled; `done` is not called then.
         """
+        if draft.size > self._limits.draft_bytes:
+            raise TooLarge(f"parameters and result have {draft.size:,} bytes, more than {self._limits.draft_bytes:,}")
         if self._refusing is not None:
             raise NotStored(self._refusing)
         if self._queue_bytes > self._limits.waiting_bytes:
@@ -156,6 +165,11 @@ class Writer:
         """Between two commits, close the open segment if its time has come, and drop what has expired."""
         self._due = True
         self._wake()
+
+    @property
+    def is_tidying(self) -> bool:
+        """Whether something of that is left to do, or being done."""
+        return self._due or self._tidying
 
     def waiting_seconds(self) -> float:
         """The age of the commit that the storage has not finished; 0 without one."""
@@ -181,8 +195,9 @@ class Writer:
         try:
             while True:
                 if self._due:
-                    self._due = False
+                    self._due, self._tidying = False, True
                     await self._tidy()
+                    self._tidying = False
                 if self._queue:
                     await self._gather()
                     await self._commit()

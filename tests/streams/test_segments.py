@@ -1,0 +1,283 @@
+"""Segments: what is read from closed ones, what expires, and what a log has after a restart."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hivewire.streams import segment, writer
+from hivewire.streams.contract import StreamEngine
+from hivewire.streams.log import Log
+from hivewire.streams.message import KeyReused, NotFound, NotKept, Overloaded, TooLarge, TooMany, Update
+from hivewire.streams.messages import Messages
+from tests.streams.kit import DOOR, HOUR, LAMP, START, Clocks, Device, draft, messages_on, updating
+from tests.streams.test_engines import ENGINES
+
+
+class Shelf:
+    """Both logs over one engine, which can be closed and opened again."""
+
+    def __init__(self, make: Callable[[], StreamEngine]) -> None:
+        self.make = make
+        self.clocks = Clocks()
+        self.messages: Messages
+
+    async def open(self, **limits: Any) -> Log:
+        self.messages = messages_on(self.make(), self.clocks, **limits)
+        await self.messages.open("ledger")
+        return self.messages.commands
+
+    async def reopen(self, **limits: Any) -> Log:
+        await self.messages.close()
+        return await self.open(**limits)
+
+    async def tidy(self) -> None:
+        """As the timer does, until nothing more is due."""
+        self.messages.commands.tidy()
+        while self.messages.commands.is_tidying:
+            await asyncio.sleep(0)
+
+
+@pytest.fixture(params=ENGINES)
+async def shelf(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Shelf]:
+    shelf = Shelf(ENGINES[request.param](tmp_path / "hivewire.db.messages"))
+    yield shelf
+    await shelf.messages.close()
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Segments are closed after four messages."""
+    monkeypatch.setattr(segment, "SEGMENT_MESSAGES", 4)
+
+
+async def test_closed_segments_are_read_like_the_open_one(shelf: Shelf) -> None:
+    """By id, by device and by place, before a restart and after it."""
+    log = await shelf.open()
+    inserted = [await log.insert(draft(Device(number % 3), f"{number}")) for number in range(30)]
+    updated = {number: await log.update(number % 3, inserted[number].id, updating("new")) for number in (0, 7, 29)}
+    last = [updated.get(number, message) for number, message in enumerate(inserted)]
+    for _ in range(2):
+        assert [await log.get(number % 3, inserted[number].id) for number in range(30)] == last
+        assert await log.get(9, inserted[0].id) is None
+        for device in range(3):
+            assert await log.of_device(device) == last[device::3]
+        assert await log.since(log.oldest - 1, take=100) == [*inserted, *updated.values()]
+        assert (await log.since(inserted[4].place, take=2))[0] == inserted[5]
+        assert await log.since(log.tip, take=2) == []
+        assert await log.replay(lambda message: message.device < 2, after=0) == sorted(
+            [one for one in last if one.device < 2], key=lambda one: (one.timestamp, one.place)
+        )
+        log = await shelf.reopen()
+
+
+async def test_time_bounds_are_exclusive(shelf: Shelf) -> None:
+    """Of messages of one device and of a replay; those with the same timestamp are in the order of their inserts."""
+    log = await shelf.open()
+    times = [50, 10, 30, 30, 20, 30, 40, 10, 50]
+    inserted = [await log.insert(draft(timestamp=time)) for time in times]
+    expected = [inserted[number] for number in (4, 2, 3, 5, 6)]
+    for _ in range(2):
+        assert await log.of_device(1, after=10, before=50) == expected
+        assert await log.replay(lambda message: message.timestamp < 50, after=10) == expected
+        assert await log.replay(lambda message: True, after=10, most=2) == expected[:2]
+        assert await log.replay(lambda message: True, after=50) == []
+        log = await shelf.reopen()
+
+
+async def test_a_replay_of_updates_goes_by_the_time_of_the_update(shelf: Shelf) -> None:
+    """Only messages that were updated, each once, as the last update left it."""
+    log = await shelf.open()
+    inserted = [await log.insert(draft(value=f"{number}")) for number in range(9)]
+    shelf.clocks.on(1_000)
+    before = log.now()
+    for value in ("a", "b"):
+        last = [await log.update(1, inserted[number].id, updating(value)) for number in (1, 5)]
+    assert await log.replay(lambda message: True, after=before, updated=True) == last
+    assert await log.replay(lambda message: True, after=last[0].changed, updated=True) == last[1:]
+    assert await log.replay(lambda message: True, after=before) == []
+    assert len(await log.replay(lambda message: True, after=0)) == 9
+
+
+async def test_messages_expire_by_segments(shelf: Shelf) -> None:
+    """What is older than the retention is dropped, and forgotten after a restart too; the rest stays."""
+    log = await shelf.open()
+    old = [await log.insert(draft(value="old")) for _ in range(8)]
+    shelf.clocks.on(HOUR // 2)
+    young = [await log.insert(draft(value="young")) for _ in range(4)]
+    shelf.clocks.on(HOUR // 2 - 1)
+    await shelf.tidy()
+    assert await log.since(log.oldest - 1, take=100) == [*old, *young]
+    shelf.clocks.on(1)
+    await shelf.tidy()
+    for _ in range(2):
+        assert log.oldest == young[0].place
+        assert await log.since(log.oldest - 1, take=100) == await log.of_device(1) == young
+        assert await log.get(1, old[0].id) is None
+        assert not log.covers(old[0].place)
+        with pytest.raises(NotKept):
+            await log.since(old[0].place, take=1)
+        with pytest.raises(NotFound):
+            await log.update(1, old[0].id, updating("late"))
+        log = await shelf.reopen()
+    shelf.clocks.on(HOUR)
+    await shelf.tidy()
+    tip = log.tip
+    log = await shelf.reopen()
+    assert (log.tip, log.oldest, log.stored, log.bytes) == (
+        tip // 1_024 * 1_024 + 1_023,
+        tip // 1_024 * 1_024 + 1_024,
+        0,
+        0,
+    )
+    assert await log.insert(draft()) is not None
+
+
+async def test_a_segment_is_closed_after_a_part_of_the_retention(shelf: Shelf) -> None:
+    """So what is in it does not stay for much longer than it must."""
+    log = await shelf.open()
+    await log.insert(draft())
+    shelf.clocks.on(HOUR // writer.PARTS)
+    await shelf.tidy()
+    await log.insert(draft())
+    shelf.clocks.on(HOUR - HOUR // writer.PARTS)
+    await shelf.tidy()
+    assert log.stored == 1
+
+
+async def test_an_update_lets_the_retention_begin_anew(shelf: Shelf) -> None:
+    """The whole command is there, when its insert has expired."""
+    log = await shelf.open()
+    message = await log.insert(draft())
+    shelf.clocks.on(HOUR // 2)
+    await shelf.tidy()
+    updated = await log.update(1, message.id, updating("b"))
+    shelf.clocks.on(HOUR // 2)
+    await shelf.tidy()
+    assert log.oldest > message.place
+    for _ in range(2):
+        assert await log.get(1, message.id) == updated
+        assert await log.of_device(1) == [updated]
+        assert await log.replay(lambda message: True, after=0) == [updated]
+        log = await shelf.reopen()
+
+
+@pytest.mark.parametrize("set_by", [-400 * 24 * HOUR, 400 * 24 * HOUR])
+async def test_a_clock_that_is_set_drops_nothing_early_and_keeps_the_order(shelf: Shelf, set_by: int) -> None:
+    """Ahead or back: what has been there for a second stays, expires in its time, and clocks of a device go on."""
+    log = await shelf.open()
+    before = [await log.insert(draft()) for _ in range(6)]
+    shelf.clocks.on(1_000)
+    shelf.clocks.wall += set_by
+    await shelf.tidy()
+    after = await log.insert(draft())
+    shelf.clocks.wall -= set_by
+    last = await log.insert(draft())
+    assert before[-1].clock < after.clock < last.clock
+    assert await log.since(log.oldest - 1, take=9) == [*before, after, last]
+    shelf.clocks.on(HOUR)
+    await shelf.tidy()
+    assert log.stored == 0
+
+
+async def test_a_start_with_a_clock_that_was_set_back_drops_nothing(shelf: Shelf) -> None:
+    """And the clock goes on behind the highest that is stored."""
+    log = await shelf.open()
+    before = [await log.insert(draft()) for _ in range(6)]
+    shelf.clocks.wall -= HOUR
+    log = await shelf.reopen()
+    await shelf.tidy()
+    assert await log.since(log.oldest - 1, take=9) == before
+    assert (await log.insert(draft())).clock > before[-1].clock
+    assert (await shelf.messages.notifications.insert(draft(DOOR))).clock > before[-1].clock
+
+
+async def test_idempotency_keys_are_kept_as_long_as_their_messages(shelf: Shelf) -> None:
+    """Over closed segments and restarts; when the message has expired the key is free."""
+    log = await shelf.open()
+    message = await log.insert(draft(value="a", key="k"))
+    for _ in range(12):
+        await log.insert(draft())
+    for _ in range(2):
+        assert await log.insert(draft(value="a", key="k")) == message
+        with pytest.raises(KeyReused):
+            await log.insert(draft(value="b", key="k"))
+        log = await shelf.reopen()
+    shelf.clocks.on(HOUR)
+    await shelf.tidy()
+    assert (await log.insert(draft(value="b", key="k"))).id != message.id
+
+
+async def test_expired_commands_are_not_delivered(shelf: Shelf) -> None:
+    """A replay leaves them out; they can still be read."""
+    log = await shelf.open()
+    short = await log.insert(draft(expires_in=1_000))
+    long = await log.insert(draft(expires_in=9_000))
+    assert await log.replay(lambda message: True, after=0) == [short, long]
+    shelf.clocks.on(1_000)
+    assert await log.replay(lambda message: True, after=0) == [long]
+    assert await log.get(1, short.id) == short
+    assert (short.expires, long.expires) == (START + 1_000, START + 1 + 9_000)
+
+
+async def test_a_full_store_drops_what_is_old_and_refuses_otherwise(shelf: Shelf) -> None:
+    """Nothing younger than 120 s is dropped: inserts are refused until something is older."""
+    log = await shelf.open(stored_bytes=2_000)
+    old = [await log.insert(draft(value="x" * 100)) for _ in range(8)]
+    with pytest.raises(Overloaded, match="full"):
+        for _ in range(20):
+            await log.insert(draft(value="x" * 100))
+            await shelf.tidy()
+    assert log.oldest == old[0].place
+    shelf.clocks.on(writer.YOUNG)
+    await shelf.tidy()
+    assert log.bytes <= 2_000
+    assert log.oldest > old[3].place
+    await log.insert(draft(value="x" * 100))
+
+
+async def test_a_device_is_limited_in_bytes(shelf: Shelf) -> None:
+    """Another one is not; after a restart it still is; when its messages expire it may insert again."""
+    log = await shelf.open(device_bytes=1_000)
+    with pytest.raises(TooMany, match="stored"):
+        for _ in range(20):
+            await log.insert(draft(value="x" * 100))
+    await log.insert(draft(DOOR))
+    log = await shelf.reopen(device_bytes=1_000)
+    with pytest.raises(TooMany):
+        await log.insert(draft())
+    [message, *_] = await log.of_device(1)
+    with pytest.raises(TooMany):
+        await log.update(1, message.id, updating("b"))
+    shelf.clocks.on(HOUR)
+    await shelf.tidy()
+    await log.insert(draft())
+
+
+async def test_a_device_is_limited_in_its_rate(shelf: Shelf) -> None:
+    """Ten seconds' worth at once, then one by one; a wall clock that is set changes nothing."""
+    log = await shelf.open(device_rate=2)
+    for _ in range(20):
+        await log.insert(draft())
+    shelf.clocks.wall += HOUR
+    with pytest.raises(TooMany, match="2 messages a second"):
+        await log.insert(draft())
+    await log.insert(draft(DOOR))
+    shelf.clocks.on(500)
+    await log.insert(draft())
+    with pytest.raises(TooMany):
+        await log.insert(draft())
+
+
+async def test_a_draft_is_limited_in_its_size(shelf: Shelf) -> None:
+    """Inserts and updates."""
+    log = await shelf.open(draft_bytes=10)
+    message = await log.insert(draft(size=10))
+    with pytest.raises(TooLarge):
+        await log.insert(draft(size=11))
+    with pytest.raises(TooLarge):
+        await log.update(LAMP.record_id, message.id, lambda message: Update(lambda *_: b"{}", None, size=11))
