@@ -321,7 +321,7 @@ def test_a_password_of_a_wrong_length_is_refused_before_it_is_sent(run: Run) -> 
     assert "6 to 128" in outcome.err
 
 
-GROUPS = (["user"], ["tenant"], ["client"], ["network"], ["type"])
+GROUPS = (["user"], ["tenant"], ["client"], ["network"], ["type"], ["device"])
 
 
 @pytest.mark.parametrize(
@@ -332,6 +332,7 @@ GROUPS = (["user"], ["tenant"], ["client"], ["network"], ["type"])
         *(["user", verb] for verb in ("add", "list", "password", "lock", "unlock", "revoke", "role")),
         *([noun, verb] for noun in ("tenant", "client") for verb in ("add", "list", "delete")),
         *([noun, verb] for noun in ("network", "type") for verb in ("add", "list", "devices", "change", "delete")),
+        *(["device", verb] for verb in ("list", "get", "put", "delete")),
         *(["tenant", verb] for verb in ("get", "put", "check", "diff", "history")),
         *(["client", verb] for verb in ("secret", "privileges")),
     ],
@@ -724,6 +725,42 @@ def test_networks_and_device_types_are_managed(
     assert (refused.code, f"devices within this {words}: cli-{full}. Please" in refused.err) == (1, True)
     assert logged_in(noun, "delete", f"{name}.2", "--force").out == f"the {words} {name}.2 is deleted\n"
     assert logged_in(noun, "list", "cli.%", "-o", "value").out == ""
+
+
+def test_devices_are_managed(logged_in: Run) -> None:
+    """Put creates a device or changes only what its options say; list, get and delete go by id and name."""
+    assert logged_in("network", "add", "cli.house").code == 0
+    assert logged_in("device", "put", "cli-dev", "--data", '{"a":1}').out == "cli-dev is created\n"
+    shown = json.loads(logged_in("device", "get", "cli-dev", "-o", "json").out)
+    assert shown == {
+        "id": "cli-dev", "name": "cli-dev", "data": {"a": 1}, "networkId": 1, "deviceTypeId": 1, "isBlocked": False,
+    }  # fmt: skip
+    moved = ("--network", "cli.house", "--type", "Cars", "--block", "--name", "cli dev")
+    changed = json.loads(logged_in("device", "put", "cli-dev", *moved, "-o", "json").out)
+    assert changed.items() >= {"name": "cli dev", "data": {"a": 1}, "deviceTypeId": 7, "isBlocked": True}.items()
+    assert logged_in("device", "put", "cli-dev", "--unblock", "--data", "null").out == "cli-dev is changed\n"
+    table = logged_in("device", "list", "cli%", "--network", "cli.house", "-o", "table").out.splitlines()
+    assert table[1].split() == ["cli-dev", "cli", "dev", str(changed["networkId"]), "7"]
+    assert logged_in("device", "list", "cli%", "--network", "Sample Network").out == ""
+    for text, words in (("{", "is not JSON"), ("[]", "must be a JSON object")):
+        refused = logged_in("device", "put", "cli-dev", "--data", text)
+        assert (refused.code, words in refused.err) == (2, True)
+    missing = "hivewire: error: there is no network cli.nowhere\n"
+    assert logged_in("device", "put", "cli-dev", "--network", "cli.nowhere") == (1, "", missing)
+    assert logged_in("device", "delete", "cli-dev").out == "cli-dev is deleted\n"
+    assert logged_in("device", "get", "cli-dev").code == 1
+    assert logged_in("network", "delete", "cli.house").code == 0
+
+
+def test_a_long_list_of_devices_is_whole(logged_in: Run, talk: Talk) -> None:
+    """Also if a page of it is too large for one answer."""
+    data = {"text": "x" * 30_000}
+    for number in range(60):
+        assert talk("device/save", deviceId=f"cli-big-{number}", device={"name": "cli.big", "data": data})["status"]
+    shown = logged_in("device", "list", "cli.big", "-o", "value").out.splitlines()
+    assert shown == [f"cli-big-{number}" for number in range(60)]
+    for number in range(60):
+        talk("device/delete", deviceId=f"cli-big-{number}")
 
 
 def test_who_locks_oneself_is_asked_to_say_so(logged_in: Run, run: Run, shared_gateway: RunningGateway) -> None:

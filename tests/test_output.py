@@ -101,6 +101,20 @@ def test_what_was_done_is_an_object(logged_in: Run, tmp_path: Path) -> None:
     assert granted == {"clientId": "out.sync", "tenants": {"outShop": ["READ", "UPDATE"]}}
     assert ask("client delete", "out.sync") == {"clientId": "out.sync"}
     assert ask("tenant delete", "outShop") == {"tenantId": "outShop"}
+    assert ask("audit", "--about", "outShop", "--take", "1")["kind"] == "tenant"
+    assert ask("completion", "bash")["script"].strip()
+    assert ask("token", "--action", "GetConfiguration").keys() == {"accessToken", "refreshToken"}
+    assert ask("whoami")["login"] == "admin"
+    assert ask("status")["state"] == "ready"
+
+
+def test_what_was_done_to_devices_is_an_object(logged_in: Run) -> None:
+    """And to networks and device types: it has ids and names."""
+    ask = Asked(logged_in)
+    device = ask("device put", "out-a", "--data", "{}")
+    assert device == ask("device get", "out-a") == ask("device list", "out-a")
+    assert device.keys() == {"id", "name", "data", "networkId", "deviceTypeId", "isBlocked"}
+    assert ask("device delete", "out-a") == {"id": "out-a"}
     for noun in ("network", "type"):
         made = ask(f"{noun} add", "out.a", "--description", "first")
         assert made == ask(f"{noun} list", "out._") == {"id": made["id"], "name": "out.a", "description": "first"}
@@ -111,11 +125,6 @@ def test_what_was_done_is_an_object(logged_in: Run, tmp_path: Path) -> None:
         assert ask(f"{noun} devices", "Sample Network" if noun == "network" else "Default Device Type").keys() == {
             "id", "name", "data", "isBlocked",
         }  # fmt: skip
-    assert ask("audit", "--about", "outShop", "--take", "1")["kind"] == "tenant"
-    assert ask("completion", "bash")["script"].strip()
-    assert ask("token", "--action", "GetConfiguration").keys() == {"accessToken", "refreshToken"}
-    assert ask("whoami")["login"] == "admin"
-    assert ask("status")["state"] == "ready"
 
 
 def test_a_login_is_an_object(run: Run, shared_gateway: RunningGateway) -> None:

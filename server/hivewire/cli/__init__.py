@@ -56,6 +56,7 @@ COMMANDS = {
         "client:client",
         "Manage OAuth clients: programs that have privileges in tenants, and a secret instead of a password.",
     ),
+    "device": ("device:device", "Manage devices: each belongs to a network and has a device type."),
     "network": ("grouping:network", "Manage networks: groups of devices, which their members reach."),
     "type": ("grouping:device_type", "Manage device types: another way to group devices."),
     "audit": (
@@ -77,7 +78,7 @@ SUBJECTS = {
     "serve": "To start",
     "put": "Configurations",
     "token": "Rights and tenants",
-    "network": "Devices",
+    "device": "Devices",
     "backup": "The data file",
 }
 """The headings of the list of commands: the first one of each subject."""

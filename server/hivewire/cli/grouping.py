@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
 from hivewire.cli.gateway import with_gateway
 from hivewire.cli.help import Group
+from hivewire.cli.listing import listed
 from hivewire.cli.output import Columns, Row, output_option, print_result, show
 
 if TYPE_CHECKING:
     from hivewire.cli.remote import Remote
-
-PAGE = 1_000
 
 COLUMNS: Columns = {
     "id": lambda row: str(row["id"]),
@@ -46,16 +44,6 @@ class Noun(NamedTuple):
             raise click.ClickException(f"there is no {self.words} {name}")
         return found[0]
 
-    def all(self, remote: Remote, pattern: str | None) -> Iterator[Row]:
-        """All that match, page by page."""
-        skip = 0
-        while True:
-            page = remote.request(f"{self.action}/list", namePattern=pattern, sortField="id", take=PAGE, skip=skip)
-            yield from page[self.many]
-            if len(page[self.many]) < PAGE:
-                return
-            skip += PAGE
-
     def examples(self, *lines: str) -> str:
         """The end of a command's help."""
         return "\b\nExamples:\n" + "\n".join(f"  hivewire {self.command} {line}" for line in lines)
@@ -85,7 +73,7 @@ def _add_commands(group: click.Group, noun: Noun) -> None:
     @output_option
     @with_gateway
     def list_(remote: Remote, pattern: str | None, form: str | None) -> None:
-        show(noun.all(remote, pattern), form, COLUMNS, "name")
+        show(listed(remote, f"{noun.action}/list", noun.many, namePattern=pattern), form, COLUMNS, "name")
 
     @group.command(
         help=f"List the devices of the {words} NAME.",
@@ -145,5 +133,8 @@ def device_type() -> None:
     """Manage device types: another way to group devices."""
 
 
-_add_commands(network, Noun("network", "network", "network", "network", "networks", "home"))
-_add_commands(device_type, Noun("type", "device type", "devicetype", "deviceType", "deviceTypes", "lamp"))
+NETWORK = Noun("network", "network", "network", "network", "networks", "home")
+TYPE = Noun("type", "device type", "devicetype", "deviceType", "deviceTypes", "lamp")
+
+_add_commands(network, NETWORK)
+_add_commands(device_type, TYPE)

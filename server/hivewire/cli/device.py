@@ -1,0 +1,139 @@
+"""`hivewire device`: devices, by the id that their client chose."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hivewire.cli.errors import RemoteError
+from hivewire.cli.gateway import with_gateway
+from hivewire.cli.grouping import NETWORK, TYPE
+from hivewire.cli.help import Group
+from hivewire.cli.listing import listed
+from hivewire.cli.output import Columns, Row, output_option, print_result, show
+
+if TYPE_CHECKING:
+    from hivewire.cli.remote import Remote
+
+COLUMNS: Columns = {
+    "device": lambda row: row["id"],
+    "name": lambda row: row["name"],
+    "network": lambda row: str(row["networkId"]),
+    "type": lambda row: str(row["deviceTypeId"]),
+    "blocked": lambda row: "blocked" if row["isBlocked"] else "",
+    "data": lambda row: json.dumps(row["data"], ensure_ascii=False) if row["data"] is not None else "",
+}
+
+_id_argument = click.argument("device_id", metavar="ID")
+
+
+@click.group(cls=Group, no_args_is_help=True)
+def device() -> None:
+    """Manage devices: each belongs to a network and has a device type."""
+
+
+@device.command(
+    "list",
+    epilog="""\b
+Examples:
+  hivewire device list
+  hivewire device list 'Lamp%' --network home
+  hivewire device list --json | jq -r 'select(.isBlocked) | .id'""",
+)
+@click.argument("pattern", required=False)
+@click.option("--network", metavar="NAME", help="Only devices in this network.")
+@output_option
+@with_gateway
+def list_(remote: Remote, pattern: str | None, network: str | None, form: str | None) -> None:
+    """List devices: all that you may see, or those whose names match PATTERN (% is any characters, _ is one)."""
+    show(listed(remote, "device/list", "devices", namePattern=pattern, networkName=network), form, COLUMNS, "device")
+
+
+@device.command(
+    epilog="""\b
+Examples:
+  hivewire device get lamp-1
+  hivewire device get lamp-1 -o json | jq .data"""
+)
+@_id_argument
+@output_option
+@with_gateway
+def get(remote: Remote, device_id: str, form: str | None) -> None:
+    """Show the device ID."""
+    show([remote.request("device/get", deviceId=device_id)["device"]], form, COLUMNS, "device")
+
+
+@device.command(
+    epilog="""\b
+Examples:
+  hivewire device put lamp-1 --name "Hall lamp" --network home --type lamp
+  hivewire device put lamp-1 --data '{"room":"hall"}'
+  hivewire device put lamp-1 --block"""
+)
+@_id_argument
+@click.option("--name", help="What people call it; a new device is called ID without this.")
+@click.option("--data", "text", metavar="JSON", help="An object to keep with it; null for none.")
+@click.option("--network", metavar="NAME", help="Its network; a new device goes to your first one without this.")
+@click.option("--type", "device_type", metavar="NAME", help="Its type; a new device has the first one without this.")
+@click.option("--block/--unblock", "blocked", default=None, help="Mark it as blocked, or not.")
+@output_option
+@with_gateway
+def put(
+    remote: Remote,
+    device_id: str,
+    name: str | None,
+    text: str | None,
+    network: str | None,
+    device_type: str | None,
+    blocked: bool | None,
+    form: str | None,
+) -> None:
+    """Create the device ID, or change what the options say."""
+    current = _current(remote, device_id)
+    fields: dict[str, Any] = {
+        "name": name if name is not None or current is not None else device_id,
+        "data": _object(text) if text is not None else current and current["data"],
+        "networkId": NETWORK.find(remote, network)["id"] if network is not None else None,
+        "deviceTypeId": TYPE.find(remote, device_type)["id"] if device_type is not None else None,
+        "isBlocked": blocked,
+    }
+    remote.request("device/save", deviceId=device_id, device=fields)
+    made = remote.request("device/get", deviceId=device_id)["device"]
+    print_result(made, form, f"{device_id} is {'created' if current is None else 'changed'}", device_id)
+
+
+def _current(remote: Remote, device_id: str) -> Row | None:
+    """The device as it is; None when there is none, or none within reach, which the gateway then says of the save."""
+    try:
+        found: Row = remote.request("device/get", deviceId=device_id)["device"]
+    except RemoteError as error:
+        if error.code not in (403, 404):
+            raise
+        return None
+    return found
+
+
+def _object(text: str) -> Any:
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise click.UsageError(f"--data is not JSON: {error}") from None
+    if found is not None and not isinstance(found, dict):
+        raise click.UsageError("--data must be a JSON object")
+    return found
+
+
+@device.command(
+    epilog="""\b
+Examples:
+  hivewire device delete lamp-1"""
+)
+@_id_argument
+@output_option
+@with_gateway
+def delete(remote: Remote, device_id: str, form: str | None) -> None:
+    """Delete the device ID, and with it its commands and notifications."""
+    remote.request("device/delete", deviceId=device_id)
+    print_result({"id": device_id}, form, f"{device_id} is deleted", device_id)
