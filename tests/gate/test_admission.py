@@ -320,11 +320,15 @@ def test_unread_answers_of_sockets_draw_on_the_budget_of_all(data: Path) -> None
             talk("configuration/put", name="long", value="x" * 60_000)
         with ExitStack() as stack:
             wires = [stack.enter_context(opened(gateway, token, receive_buffer=4_096)) for _ in range(3)]
-            for number, wire in enumerate(wires):
+            # One after the other, so that it is certain who has not read for longest.
+            enough = (
+                lambda: gauge(gateway, "unread_bytes") > MEBI,
+                lambda: gauge(gateway, "sockets") < 4,
+                lambda: gauge(gateway, "sockets") < 3,
+            )
+            for wire, reached in zip(wires, enough, strict=True):
                 wire.send(frame(action("configuration/get", name="long")) * 200)
-                if not number:
-                    until(lambda: gauge(gateway, "unread_bytes") > MEBI)
-            until(lambda: gauge(gateway, "sockets") < 3)
+                until(reached)
             assert MEBI < gauge(gateway, "unread_bytes") < 2 * MEBI
             wires[0].socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, MEBI)
             assert sum(1 for _ in range(200) if wires[2].answer()["status"] == "success") == 200
