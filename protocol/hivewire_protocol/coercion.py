@@ -93,7 +93,7 @@ def misspelt(shape: type[Struct], names: Iterable[str]) -> str | None:
     guards = [*EXPECTATIONS, *(field for field in shape.__annotations__ if field.endswith("Id"))]
     lower = [guard.lower() for guard in guards]
     for name in names:
-        plain = re.sub("[_-]", "", name[:64]).lower()
+        plain = name[:64].replace("_", "").replace("-", "").lower()
         if _OTHER_WORDS.get(plain) in guards or difflib.get_close_matches(plain, lower, n=1, cutoff=_NEAR):
             return name[:64]
     return None

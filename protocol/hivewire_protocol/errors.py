@@ -236,6 +236,13 @@ class TooManyRequests(WireError):
     text = "Too many requests without a token from this address; try again in {seconds} s"
 
 
+class TooManyMessages(WireError):
+    """A device has too many commands or notifications stored, or they come too fast; try again later."""
+
+    code = 429
+    text = "Too many messages of this device"
+
+
 class NotImplementedHere(WireError):
     """A site property was sent in a `dream.in.format` other than XML."""
 

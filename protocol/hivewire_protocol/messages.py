@@ -71,6 +71,7 @@ class Request(Struct, tag_field="action", gc=False):
     `permission`: what the caller's token must grant; None when no token is needed.
     `or_tenant`: a privilege in some tenant is enough as well, and the handler decides how far it goes.
     `read_only`: it changes nothing, so it is not carried out in a batch whose answers are over the limit already.
+    `log`: where it writes, if it writes: consecutive writes to one log share a commit.
     `authenticates`: it is a login, so a 401 or 429 counts as a failed authentication of its connection.
     `required`: the members that the handler refuses to do without. Decoding accepts a request without them, because
     rights are checked before parameters.
@@ -90,6 +91,7 @@ class Request(Struct, tag_field="action", gc=False):
     permission: ClassVar[Permission | None] = None
     or_tenant: ClassVar[bool] = False
     read_only: ClassVar[bool] = False
+    log: ClassVar[str] = "ledger"
     authenticates: ClassVar[bool] = False
     required: ClassVar[tuple[str, ...]] = ()
     reply: ClassVar[type[Reply]]

@@ -11,6 +11,8 @@ from hivewire.caller import Caller
 from hivewire.ledger.pending import PendingWrite, commit, unavailable
 from hivewire.ledger.records import Change, NotDurable, Precondition, PreconditionFailed, Refused
 from hivewire.services import Services, now
+from hivewire.streams.message import StreamError
+from hivewire.streams.pending import PendingMessage, wire_error
 from hivewire_protocol.errors import (
     AccessDenied,
     InternalError,
@@ -22,7 +24,8 @@ from hivewire_protocol.errors import (
 from hivewire_protocol.messages import Reply, Request, action_of
 from hivewire_protocol.nouns.tenant import Privilege
 
-Answer: TypeAlias = "Reply | PendingWrite[Reply] | Coroutine[Any, Any, Reply | PendingWrite[Reply]]"
+Pending: TypeAlias = "PendingWrite[Reply] | PendingMessage[Reply]"
+Answer: TypeAlias = "Reply | Pending | Coroutine[Any, Any, Reply | PendingWrite[Reply]]"
 Handler: TypeAlias = "Callable[[Services, Caller, Any], Answer]"
 Table: TypeAlias = "Mapping[type[Request], Handler]"
 
@@ -35,7 +38,8 @@ class Condition(Precondition, Protocol):
 
 
 class Dispatcher:
-    """Finds and calls handlers. `reads` answer at once or by a coroutine, `writes` return a PendingWrite."""
+    """Finds and calls handlers. `reads` answer at once or by a coroutine, `writes` return a PendingWrite or a
+    PendingMessage."""
 
     def __init__(self, services: Services, reads: Table, writes: Table) -> None:
         self.services = services
@@ -69,6 +73,8 @@ class Dispatcher:
         Raises WireError; for a condition that does not hold, that condition's error.
         """
         answer = self.start(caller, request)
+        if isinstance(answer, PendingMessage):
+            return await answer.reply()
         if not isinstance(answer, (Reply, PendingWrite)):
             answer = await answer
         if isinstance(answer, Reply):
@@ -116,6 +122,8 @@ class Dispatcher:
             return error
         if isinstance(error, NotDurable):
             return unavailable(error)
+        if isinstance(error, StreamError):
+            return wire_error(error)
         self.telemetry.unexpected(action_of(request_type) if request_type else "decode", error)
         return InternalError()
 

@@ -1,8 +1,8 @@
 """One conversation: decode, dispatch, encode, keep the order, count pending requests. No socket here.
 
 The promise: a request sees the effect of every earlier request of the connection, and answers are in the order of the
-requests. Consecutive writes share a commit; every other request waits for those in progress. A read that need not wait
-is answered inside `receive`.
+requests. Consecutive writes to one log share a commit; every other request waits for those in progress. A read that
+need not wait is answered inside `receive`.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from typing import Any
 
 from hivewire.access.identity import ANONYMOUS
 from hivewire.caller import Caller
-from hivewire.dispatch import Dispatcher
+from hivewire.dispatch import Dispatcher, Pending
 from hivewire.ledger.pending import PendingWrite, conclude
-from hivewire.ledger.records import Outcome
+from hivewire.streams.pending import PendingMessage
 from hivewire_protocol.codec import Call, RpcBatch, answer, decode, refuse
 from hivewire_protocol.errors import TooLarge, TooManyRequests
 from hivewire_protocol.messages import Reply
@@ -48,6 +48,7 @@ class Session:
         "_busy",
         "_dispatcher",
         "_line",
+        "_log",
         "_paused",
         "_settling",
         "_task",
@@ -76,6 +77,7 @@ class Session:
         self._dispatcher = dispatcher
         self._line: deque[Call] | None = None  # calls that have not started; created when first needed
         self._writing = 0  # calls whose write is not durable yet
+        self._log = ""  # where they write
         self._busy = False  # whether a call waits in a task
         self._paused = False
         self._settling = False
@@ -180,8 +182,11 @@ class Session:
         return not (self._busy or self._paused or (self._writing and not self._is_write(call)))
 
     def _is_write(self, call: Call) -> bool:
-        """Whether it may start while earlier writes are in progress, because the ledger evaluates writes in order."""
-        return call.error is None and type(call.request) in self._dispatcher.writes
+        """Whether it may start while earlier writes are in progress, because its log takes writes in order."""
+        request = call.request
+        if request is None or call.error is not None:
+            return False
+        return type(request) in self._dispatcher.writes and request.log == self._log
 
     def _advance(self) -> None:
         """Start waiting calls, for one slice of time at most, so that other connections are served too."""
@@ -206,13 +211,18 @@ class Session:
             result = self._dispatcher.start(self.caller, request)
             if type(result) is PendingWrite:  # `isinstance` takes longer for structs
                 self._dispatcher.ledger.submit(result.transaction, self._written, call, result)
-                self._writing += 1
-                if not call.pending:
-                    self._wait(call)
+            elif type(result) is PendingMessage:
+                result.log.submit(result.draft, self._written, call, result)
             elif isinstance(result, CoroutineType):
                 self._wait_for(call, result)
+                return
             else:
                 self._succeed(call, result)  # type: ignore[arg-type]  # it is a Reply, as nothing else is left
+                return
+            self._writing += 1
+            self._log = request.log
+            if not call.pending:
+                self._wait(call)
         except Exception as error:
             if self._writing:
                 # Answers are in order, so this one waits at the head of the queue for the writes before it.
@@ -237,9 +247,12 @@ class Session:
             self._dispatcher.admit(self.caller, call.request_type)
         self._fail(call, call.error)
 
-    def _written(self, outcome: Outcome, call: Call, write: PendingWrite[Reply]) -> None:
+    def _written(self, outcome: Any, call: Call, write: Pending) -> None:
         self._writing -= 1
-        result = conclude(write, outcome)
+        if isinstance(write, PendingMessage):
+            result: Reply | Exception = write.conclude(outcome)
+        else:
+            result = conclude(write, outcome)
         if isinstance(result, Exception):
             self._fail(call, result)
         else:
@@ -261,6 +274,7 @@ class Session:
             if isinstance(result, PendingWrite):
                 self._dispatcher.ledger.submit(result.transaction, self._written, call, result)
                 self._writing += 1
+                self._log = "ledger"
                 return
         except Exception as error:
             self._fail(call, error)

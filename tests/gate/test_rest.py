@@ -20,6 +20,22 @@ from tests.running import PASSWORD, SECRET, RunningGateway, Talk
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}")
 LOGIN = {"login": "admin", "password": PASSWORD}
 
+COMMAND = [
+    "id",
+    "command",
+    "timestamp",
+    "lastUpdated",
+    "userId",
+    "deviceId",
+    "networkId",
+    "deviceTypeId",
+    "parameters",
+    "lifetime",
+    "status",
+    "result",
+]
+NOTIFICATION = ["id", "notification", "deviceId", "networkId", "deviceTypeId", "timestamp", "parameters"]
+
 # Method, path, body, status, members of the answer (None: no body; a list: a list), and whether /auth has it too.
 PAGES: list[tuple[str, str, Any, int, Any, bool]] = [
     ("GET", "/info", None, 200, ["apiVersion", "serverTimestamp", "webSocketServerUrl"], True),
@@ -104,6 +120,27 @@ PAGES: list[tuple[str, str, Any, int, Any, bool]] = [
         ["id", "name", "data", "networkId", "deviceTypeId", "isBlocked"],
         False,
     ),
+    (
+        "POST",
+        "/device/{deviceId}/command",
+        {"command": "c"},
+        201,
+        ["id", "timestamp", "lastUpdated", "userId"],
+        False,
+    ),
+    ("GET", "/device/{deviceId}/command", None, 200, [], False),
+    ("PUT", "/device/{deviceId}/command/{commandId}", {"status": "done"}, 204, None, False),
+    ("GET", "/device/{deviceId}/command/{commandId}", None, 200, COMMAND, False),
+    (
+        "POST",
+        "/device/{deviceId}/notification",
+        {"notification": "n"},
+        201,
+        ["id", "timestamp"],
+        False,
+    ),
+    ("GET", "/device/{deviceId}/notification", None, 200, [], False),
+    ("GET", "/device/{deviceId}/notification/{notificationId}", None, 200, NOTIFICATION, False),
     ("DELETE", "/device/{deviceId}", None, 204, None, False),
     ("POST", "/network", {"name": "page"}, 201, ["id"], False),
     ("GET", "/network", None, 200, [], False),
@@ -140,7 +177,8 @@ def test_every_page_of_a_context_answers(shared_gateway: RunningGateway, admin_t
         for method, path, body, status, members, auth in PAGES:
             page = path.replace("{name}", f"rest.page.{context}").replace("{userId}", "1")
             page = page.replace("{tenantId}", "page").replace("{clientId}", "page").replace("{deviceId}", "page")
-            page = page.replace("{networkId}", str(made)).replace("{deviceTypeId}", str(made))
+            for number in ("networkId", "deviceTypeId", "commandId", "notificationId"):
+                page = page.replace("{" + number + "}", str(made))
             sent = {member: refresh} if (member := TAKES_TOKEN.get(path)) is not None else body
             if (method, path) == ("POST", "/user"):
                 sent = body | {"login": f"rest.page.{context}"}
@@ -154,7 +192,7 @@ def test_every_page_of_a_context_answers(shared_gateway: RunningGateway, admin_t
                 assert answer.content == b""
                 continue
             assert answer.headers["content-type"] == "application/json"
-            made = answer.json()["id"] if members == ["id"] else made
+            made = answer.json()["id"] if status == 201 and members[:1] == ["id"] else made
             assert isinstance(answer.json(), list) if members == [] else list(answer.json()) == members, page
 
 

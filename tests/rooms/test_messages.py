@@ -17,6 +17,7 @@ from hivewire.devices.registry import DEVICE_TYPE, NETWORK, GroupingContent, ins
 from hivewire.ledger.records import Transaction
 from hivewire.services import now
 from hivewire_protocol.catalogue import REQUESTS
+from hivewire_protocol.coercion import build, decode_members
 from hivewire_protocol.errors import (
     AccessDenied,
     InvalidParameters,
@@ -47,6 +48,10 @@ EXAMPLES: dict[str, Any] = {
     "clientId": "c1",
     "deviceId": "lamp",
     "device": {"name": "Lamp"},
+    "command": {},
+    "commandId": 1,
+    "notification": {"notification": "n"},
+    "notificationId": 1,
     "networkId": 1,
     "network": {"name": "n"},
     "deviceTypeId": 1,
@@ -57,6 +62,7 @@ EXAMPLES: dict[str, Any] = {
 ALSO: dict[str, dict[str, Any]] = {
     "configuration/rollback": {"to": 1},
     "user/insert": {"user": {"login": "jane", "password": "jane's password", "role": 1}},
+    **{action: {"deviceId": "kept"} for action in REQUESTS if action.startswith(("command/", "notification/"))},
 }
 """What a request needs besides: one of several members, or members of a member."""
 
@@ -79,8 +85,11 @@ async def world() -> AsyncIterator[World]:
         await world.store("kept")
         await world.ledger.commit(world.tenants.insert_tenant("T0", "admin"))
         for kind in (NETWORK, DEVICE_TYPE):
-            await world.ledger.commit(Transaction(insert(kind, GroupingContent("first"))))
+            for name in ("first", "second"):
+                await world.ledger.commit(Transaction(insert(kind, GroupingContent(name))))
         await world.ledger.commit(world.users.write("admin", structs.replace(world.staff["admin"], networks=[1]), None))
+        kept = {"deviceId": "kept", "device": {"name": "Kept", "networkId": 2, "deviceTypeId": 2}}
+        assert await refused(world, "device/save", kept) is None
         yield world
 
 
@@ -99,7 +108,7 @@ def example(world: World, action: str) -> dict[str, Any]:
 async def refused(world: World, action: str, members: dict[str, Any]) -> WireError | None:
     """The error that the request gets, if it gets one."""
     try:
-        await world.ask(msgspec.convert({"action": action, **members}, REQUESTS[action]))
+        await world.ask(build(REQUESTS[action], decode_members(msgspec.json.encode(members))))
     except WireError as error:
         return error
     return None

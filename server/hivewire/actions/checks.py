@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeAlias
 
+import msgspec
+from msgspec import UNSET, Raw, UnsetType
+
 from hivewire_protocol.errors import InvalidParameters
+
+NULL = Raw(b"null")
 
 MAX_NAME, MAX_DESCRIPTION = 128, 128
 """Characters, of networks, device types and devices."""
@@ -37,3 +42,18 @@ def broken_name(name: str | None) -> list[Broken]:
     if name is None:
         return [("name", None, NAME_MISSING)]
     return [] if 1 <= len(name) <= MAX_NAME else [("name", name, NAME_LENGTH)]
+
+
+def json_object(given: Raw | UnsetType) -> Raw:
+    """A JSON object that a client gave, as it is; null when there is none. Raises InvalidParameters for anything else.
+
+    The text names `parameters` whatever the member is, as in the reference (devices, section 0.5).
+    """
+    if given is UNSET or given == NULL:
+        return NULL
+    try:
+        bytes(given).decode()  # what is copied as it is was not decoded yet
+        msgspec.json.decode(given, type=dict[str, Raw])
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise InvalidParameters("'parameters' must be JSON Object!") from None
+    return given

@@ -8,18 +8,22 @@ from typing import Any
 from urllib.parse import unquote
 
 import msgspec
-from msgspec import UNSET, Raw, UnsetType
+from msgspec import Raw, Struct
 
 from hivewire.access.user_changes import conflict
-from hivewire.actions.checks import MAX_NAME, NAME_LENGTH, NAME_MISSING
+from hivewire.actions.checks import MAX_NAME, NAME_LENGTH, NAME_MISSING, json_object
 from hivewire.actions.listing import Listing, Test, arrangement, like, page, search
 from hivewire.caller import Caller
 from hivewire.devices.index import KIND, NULL, Device, DeviceContent
 from hivewire.devices.registry import DEVICE_TYPE, NETWORK, Registry, exists
 from hivewire.devices.scope import Scope, required
 from hivewire.ledger.pending import PendingWrite, commit
-from hivewire.ledger.records import Exists, Expected, Transaction, Write
+from hivewire.ledger.records import Change, Exists, Expected, Transaction, Write
 from hivewire.services import Services, now
+from hivewire.streams.message import Draft, StreamError
+from hivewire.telemetry import log
+from hivewire_protocol import times
+from hivewire_protocol.encoding import encode
 from hivewire_protocol.errors import InvalidParameters, NotAllowed, OutOfBounds, VersionConflict
 from hivewire_protocol.messages import NOTHING, Reply
 from hivewire_protocol.nouns.device import (
@@ -35,6 +39,7 @@ from hivewire_protocol.nouns.device import (
     DeviceSave,
     DeviceView,
 )
+from hivewire_protocol.nouns.notification import NotificationView
 
 # Reading.
 
@@ -47,7 +52,7 @@ def get(services: Services, caller: Caller, request: DeviceGet) -> Reply:
 def view(device: Device) -> DeviceView:
     """A device as clients see it."""
     content = device.content
-    return DeviceView(device.id, content.name, content.data, device.network, device.type, content.blocked)
+    return DeviceView(device.id, content.name, content.data, content.network, content.type, content.blocked)
 
 
 async def list_(services: Services, caller: Caller, request: DeviceList) -> Reply:
@@ -109,15 +114,46 @@ async def save(services: Services, caller: Caller, request: DeviceSave) -> Reply
     fields = request.device
     if not isinstance(fields, DeviceFields):
         raise InvalidParameters("Device is required")
-    fields.data = _object(fields.data)
+    fields.data = json_object(fields.data)
     while True:
         await services.registry.forget(device_id)
         transaction = _saving(services, caller, device_id, fields)
         try:
-            return await commit(services.ledger, PendingWrite(transaction, lambda changes: NOTHING, conflict))
+            [change] = await commit(services.ledger, PendingWrite(transaction, lambda changes: changes, conflict))
         except VersionConflict:  # it was changed meanwhile, or its network or type was deleted
             if (ended := services.tokens.refusal(caller.identity, now())) is not None:
                 raise ended from None
+            continue
+        await announce(services, caller, change)
+        return NOTHING
+
+
+class Saved(Struct):
+    """A device as the gateway's own notifications see it: they have no network and no type."""
+
+    record_id: int
+    id: str
+    network: None = None
+    type: None = None
+
+
+async def announce(services: Services, caller: Caller, change: Change) -> None:
+    """Tell with a notification that a device was saved (devices, section 7).
+
+    Only those get it who follow everything. The device is saved already, so if this cannot be stored, it is logged.
+    """
+    name = "$device-add" if change.version == 1 else "$device-update"
+    device = Saved(change.id, change.key)
+    shown = Raw(encode(view(Device(change, 0, 0))))
+
+    def make(number: int, timestamp: int, changed: int) -> bytes:
+        return encode(NotificationView(number, name, device.id, None, None, times.render(timestamp), shown))
+
+    draft = Draft(device, name, caller.identity.user_id, make, size=len(shown))
+    try:
+        await services.messages.notifications.insert(draft)
+    except StreamError as error:
+        log.warning("a notification of the gateway was not stored", device=change.key, name=name, reason=str(error))
 
 
 def checked_id(device_id: str) -> str:
@@ -130,18 +166,6 @@ def checked_id(device_id: str) -> str:
 def check_id_in_path(services: Services, caller: Caller, parameters: Mapping[str, str]) -> None:
     """The same for the id in a path, which is checked before the body is read."""
     checked_id(unquote(parameters["deviceId"]))
-
-
-def _object(given: Raw | UnsetType) -> Raw:
-    """The JSON object that is kept with a device; null when there is none. Raises InvalidParameters."""
-    if given is UNSET or given == NULL:
-        return NULL
-    try:
-        bytes(given).decode()  # what is copied as it is was not decoded yet
-        msgspec.json.decode(given, type=dict[str, Raw])
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        raise InvalidParameters("'parameters' must be JSON Object!") from None
-    return given
 
 
 def _saving(services: Services, caller: Caller, device_id: str, fields: DeviceFields) -> Transaction:

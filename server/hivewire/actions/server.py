@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from hivewire.caller import Caller
-from hivewire.services import Services, now
+from hivewire.services import Services
 from hivewire_protocol import times
 from hivewire_protocol.messages import Reply
 from hivewire_protocol.nouns.server import (
@@ -25,7 +25,7 @@ _PORT = re.compile(r":\d+$")
 
 def info(services: Services, caller: Caller, request: ServerInfo) -> Reply:
     """Version, clock, and the address of the other transport (WebSocket or REST)."""
-    said = Info(API_VERSION, times.render(now()))
+    said = Info(API_VERSION, times.render(services.messages.now()))
     secure = "s" if caller.secure else ""
     # The auth service has no sockets of its own: clients use those of the main path.
     context = "api" if caller.context == "auth" else caller.context
@@ -38,7 +38,9 @@ def info(services: Services, caller: Caller, request: ServerInfo) -> Reply:
 
 def cache_info(services: Services, caller: Caller, request: ServerCacheInfo) -> Reply:
     """Everything current is held in memory, so the statistics are one sentence."""
-    return CacheInfoReply(CacheInfo(times.render(now()), f"all in memory, ledger revision {services.ledger.revision}"))
+    return CacheInfoReply(
+        CacheInfo(times.render(services.messages.now()), f"all in memory, ledger revision {services.ledger.revision}")
+    )
 
 
 def cluster_info(services: Services, caller: Caller, request: ClusterInfo) -> Reply:

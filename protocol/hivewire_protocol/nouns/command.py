@@ -1,0 +1,142 @@
+"""Commands: what devices are told to do, and how that went (devices, section 2). They expire."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import UNSET, Raw, Struct, UnsetType
+
+from hivewire_protocol.errors import NotFound, OutOfBounds, TooManyMessages, Unavailable
+from hivewire_protocol.messages import Integer, Reply, Request, says
+from hivewire_protocol.permissions import Permission
+
+_Id = Annotated[int, says("The number of the command, which no other of its device has.")]
+_Timestamp = Annotated[str, says("The time that its client gave it, or when it was inserted.")]
+_LastUpdated = Annotated[str, says("The time of its last update; `timestamp` before the first one.")]
+_UserId = Annotated[int, says("The user who inserted it.")]
+
+
+class CommandView(Struct, gc=False):
+    """A command."""
+
+    id: _Id
+    command: Annotated[str | None, says("Its name.")]
+    timestamp: _Timestamp
+    lastUpdated: _LastUpdated
+    userId: _UserId
+    deviceId: Annotated[str, says("The device that it is for.")]
+    networkId: Annotated[int | None, says("The network of the device when it was inserted.")]
+    deviceTypeId: Annotated[int | None, says("The type of the device when it was inserted.")]
+    parameters: Annotated[Raw, says("Any JSON object, or null.")]
+    lifetime: Annotated[int | None, says("A number of seconds for applications; the gateway does not act on it.")]
+    status: Annotated[str | None, says("How it went, in the device's words.")]
+    result: Annotated[Raw, says("What came of it: any JSON object, or null.")]
+
+
+class CommandFields(Struct):
+    """A command as its client describes it. Unknown members, and those that the gateway sets, are ignored."""
+
+    command: Annotated[str | None, says("Its name.")] = None
+    timestamp: Annotated[Raw | None, says("Its time, any; default: now.")] = None
+    parameters: Annotated[Raw | UnsetType, says("Any JSON object, at most 64 KiB.")] = UNSET
+    lifetime: Annotated[Integer | None, says("A number of seconds that is kept with it.")] = None
+    status: Annotated[str | None, says("Its status.")] = None
+    result: Annotated[Raw | UnsetType, says("Any JSON object, at most 64 KiB.")] = UNSET
+
+
+class CommandCreated(Struct, gc=False):
+    """What the gateway has set."""
+
+    id: _Id
+    timestamp: _Timestamp
+    lastUpdated: _LastUpdated
+    userId: _UserId
+
+
+class CommandInsertReply(Reply):
+    """What the gateway has set; the command is durable."""
+
+    bounded = False
+
+    command: Annotated[CommandCreated, says("The number, the times and the user of the command.")]
+
+
+class CommandInsert(Request, tag="command/insert"):
+    """Insert a command for a device."""
+
+    permission = Permission.CREATE_DEVICE_COMMAND
+    log = "commands"
+    required = ("deviceId", "command")
+    reply = CommandInsertReply
+    errors = (NotFound, OutOfBounds, TooManyMessages, Unavailable)
+
+    command: Annotated[CommandFields | UnsetType | None, says("The command.")] = UNSET
+
+
+class CommandChange(Struct):
+    """What becomes of a command. Other members are ignored, so that clients may send all of the command."""
+
+    status: Annotated[str | None, says("Its new status; absent: as it was.")] = None
+    result: Annotated[Raw | UnsetType, says("Its new result, any JSON object, at most 64 KiB; absent: as it was.")] = (
+        UNSET
+    )
+
+
+class CommandUpdate(Request, tag="command/update"):
+    """Say how a command went."""
+
+    permission = Permission.UPDATE_DEVICE_COMMAND
+    required = ("commandId", "deviceId", "command")
+    reply = Reply
+    errors = (NotFound, OutOfBounds, TooManyMessages, Unavailable)
+
+    commandId: Annotated[Integer | None, says("The number of the command.")] = None
+    command: Annotated[CommandChange | UnsetType | None, says("What is new.")] = UNSET
+
+
+class CommandReply(Reply):
+    """The command."""
+
+    command: Annotated[CommandView, says("The command.")]
+
+
+class CommandGet(Request, tag="command/get"):
+    """One command of a device."""
+
+    permission = Permission.GET_DEVICE_COMMAND
+    read_only = True
+    required = ("deviceId", "commandId")
+    reply = CommandReply
+    errors = (NotFound, Unavailable)
+
+    commandId: Annotated[Integer | None, says("The number of the command.")] = None
+    returnUpdatedCommands: Annotated[bool | None, says("True: a command without an update is not found.")] = None
+
+
+class CommandListReply(Reply):
+    """Commands of a device."""
+
+    commands: Annotated[list[CommandView], says("The commands that match.")]
+
+
+class CommandList(Request, tag="command/list"):
+    """List the commands of a device that have not expired, filtered, sorted and paged (devices, section 2.3)."""
+
+    permission = Permission.GET_DEVICE_COMMAND
+    read_only = True
+    required = ("deviceId",)
+    reply = CommandListReply
+    errors = (NotFound, OutOfBounds, Unavailable)
+
+    start: Annotated[Raw | None, says("Only those after this time.")] = None
+    end: Annotated[Raw | None, says("Only those before this time.")] = None
+    command: Annotated[str | None, says("Only those with this name.")] = None
+    names: Annotated[list[str] | None, says("Only those with one of these names.")] = None
+    status: Annotated[str | None, says("Only those with this status.")] = None
+    sortField: Annotated[
+        str | None,
+        says("`timestamp`, `command` or `status`; over HTTP `timestamp` when absent, else the order of time."),
+    ] = None
+    sortOrder: Annotated[str | None, says("`desc`, as when absent, or `asc`; it needs a `sortField`.")] = None
+    take: Annotated[Integer | None, says("The most to return; default 20 over a socket, 100 over HTTP.")] = None
+    skip: Annotated[Integer | None, says("The number to skip at the beginning.")] = None

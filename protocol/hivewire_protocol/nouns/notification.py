@@ -1,0 +1,112 @@
+"""Notifications: what devices tell (devices, section 3). They expire, and cannot be changed."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import UNSET, Raw, Struct, UnsetType
+
+from hivewire_protocol.errors import (
+    NotAllowed,
+    NotFound,
+    OutOfBounds,
+    TooManyMessages,
+    Unavailable,
+)
+from hivewire_protocol.messages import Integer, Reply, Request, says
+from hivewire_protocol.permissions import Permission
+
+_Id = Annotated[int, says("The number of the notification, which no other of its device has.")]
+_Timestamp = Annotated[str, says("The time that its client gave it, or when it was inserted.")]
+
+
+class NotificationView(Struct, gc=False):
+    """A notification."""
+
+    id: _Id
+    notification: Annotated[str | None, says("Its name.")]
+    deviceId: Annotated[str, says("The device that it is about.")]
+    networkId: Annotated[int | None, says("The network of the device when it was inserted.")]
+    deviceTypeId: Annotated[int | None, says("The type of the device when it was inserted.")]
+    timestamp: _Timestamp
+    parameters: Annotated[Raw, says("Any JSON object, or null.")]
+
+
+class NotificationFields(Struct):
+    """A notification as its client describes it. Unknown members, and those that the gateway sets, are ignored."""
+
+    notification: Annotated[str | None, says("Its name.")] = None
+    timestamp: Annotated[Raw | None, says("Its time, any; default: now.")] = None
+    parameters: Annotated[Raw | UnsetType, says("Any JSON object, at most 64 KiB.")] = UNSET
+
+
+class NotificationCreated(Struct, gc=False):
+    """What the gateway has set."""
+
+    id: _Id
+    timestamp: _Timestamp
+
+
+class NotificationInsertReply(Reply):
+    """What the gateway has set; the notification is durable."""
+
+    bounded = False
+
+    notification: Annotated[NotificationCreated, says("The number and the time of the notification.")]
+
+
+class NotificationInsert(Request, tag="notification/insert"):
+    """Insert a notification of a device."""
+
+    permission = Permission.CREATE_DEVICE_NOTIFICATION
+    log = "notifications"
+    required = ("deviceId", "notification")
+    reply = NotificationInsertReply
+    errors = (NotAllowed, NotFound, OutOfBounds, TooManyMessages, Unavailable)
+
+    notification: Annotated[NotificationFields | UnsetType | None, says("The notification; it needs a name.")] = UNSET
+
+
+class NotificationReply(Reply):
+    """The notification."""
+
+    notification: Annotated[NotificationView, says("The notification.")]
+
+
+class NotificationGet(Request, tag="notification/get"):
+    """One notification of a device."""
+
+    permission = Permission.GET_DEVICE_NOTIFICATION
+    read_only = True
+    required = ("deviceId", "notificationId")
+    reply = NotificationReply
+    errors = (NotFound, Unavailable)
+
+    notificationId: Annotated[Raw | None, says("The number of the notification.")] = None
+
+
+class NotificationListReply(Reply):
+    """Notifications of a device."""
+
+    notifications: Annotated[list[NotificationView], says("The notifications that match.")]
+
+
+class NotificationList(Request, tag="notification/list"):
+    """List the notifications of a device that have not expired, filtered, sorted and paged (devices, section 3.3)."""
+
+    permission = Permission.GET_DEVICE_NOTIFICATION
+    read_only = True
+    required = ("deviceId",)
+    reply = NotificationListReply
+    errors = (NotFound, OutOfBounds, Unavailable)
+
+    start: Annotated[Raw | None, says("Only those after this time.")] = None
+    end: Annotated[Raw | None, says("Only those before this time.")] = None
+    notification: Annotated[str | None, says("Only those with this name.")] = None
+    names: Annotated[list[str] | None, says("Only those with one of these names.")] = None
+    sortField: Annotated[
+        str | None, says("`timestamp` or `notification`; over HTTP `timestamp` when absent, else the order of time.")
+    ] = None
+    sortOrder: Annotated[str | None, says("`desc`, as when absent, or `asc`; it needs a `sortField`.")] = None
+    take: Annotated[Integer | None, says("The most to return; default 20 over a socket, 100 over HTTP.")] = None
+    skip: Annotated[Integer | None, says("The number to skip at the beginning.")] = None

@@ -1,0 +1,162 @@
+"""Commands of devices (devices, section 2, and its addendum)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from operator import attrgetter
+from urllib.parse import unquote
+
+import msgspec
+
+from hivewire.actions.device_messages import (
+    Encoded,
+    Sorts,
+    check_bound,
+    device_of,
+    given_object,
+    moment,
+    page,
+    small_object,
+    stored,
+    text_of,
+)
+from hivewire.actions.notification import MAX_NAME
+from hivewire.caller import Caller
+from hivewire.devices.scope import SHOWN, required
+from hivewire.services import Services
+from hivewire.streams.message import Draft, Message, Update
+from hivewire.streams.pending import PendingMessage
+from hivewire_protocol import times
+from hivewire_protocol.encoding import encode
+from hivewire_protocol.errors import InvalidParameters, NotFound, WireError
+from hivewire_protocol.messages import NOTHING, Reply
+from hivewire_protocol.nouns.command import (
+    CommandChange,
+    CommandCreated,
+    CommandFields,
+    CommandGet,
+    CommandInsert,
+    CommandInsertReply,
+    CommandList,
+    CommandUpdate,
+    CommandView,
+)
+
+_SORTS: Sorts = {
+    "timestamp": attrgetter("timestamp"),
+    "command": lambda message: text_of(message.name),
+    "status": lambda message: text_of(message.status),
+}
+
+_view = msgspec.json.Decoder(CommandView)
+
+
+def insert(services: Services, caller: Caller, request: CommandInsert) -> PendingMessage[Reply]:
+    """Insert a command. Raises InvalidParameters, AccessDenied, NotFound or TooLarge (devices, section 2.1)."""
+    device = device_of(services, caller, request.deviceId, None)
+    fields = request.command
+    if not isinstance(fields, CommandFields):
+        raise InvalidParameters("Command is required")
+    user, name, lifetime, status = caller.identity.user_id, fields.command, fields.lifetime, fields.status
+    parameters, result = small_object(fields.parameters), small_object(fields.result)
+    check_bound(text_of(name), MAX_NAME, "command")
+    check_bound(text_of(status), MAX_NAME, "status")
+
+    def make(number: int, timestamp: int, changed: int) -> bytes:
+        view = CommandView(
+            number,
+            name,
+            times.render(timestamp),
+            times.render(changed),
+            user,
+            device.id,
+            device.network,
+            device.type,
+            parameters,
+            lifetime,
+            status,
+            result,
+        )
+        return encode(view)
+
+    timestamp = moment(fields.timestamp, caller)
+    draft = Draft(device, name, user, make, status, timestamp=timestamp, size=len(parameters) + len(result))
+    return PendingMessage(services.messages.commands, draft, _created)
+
+
+def _created(message: Message) -> Reply:
+    time = times.render(message.timestamp)
+    return CommandInsertReply(CommandCreated(message.id, time, time, message.author))
+
+
+async def update(services: Services, caller: Caller, request: CommandUpdate) -> Reply:
+    """Say how a command went; that is durable. Raises InvalidParameters, AccessDenied, NotFound, TooLarge,
+    TooManyMessages or Unavailable (devices, section 2.4)."""
+    number = request.commandId
+    complaint: WireError | None = InvalidParameters("Command id is wrong or empty") if number is None else None
+    device = device_of(services, caller, request.deviceId, complaint)
+    fields = request.command
+    if not isinstance(fields, CommandChange):
+        raise InvalidParameters("Command is required")
+    status, result = fields.status, given_object(fields.result)
+    check_bound(text_of(status), MAX_NAME, "status")
+
+    def change(last: Message) -> Update:
+        view = _view.decode(last.body)
+        view.status = view.status if status is None else status
+        view.result = view.result if result is None else result
+
+        def make(_: int, timestamp: int, changed: int) -> bytes:
+            view.lastUpdated = times.render(changed)
+            return encode(view)
+
+        return Update(make, view.status)
+
+    try:
+        await stored(services.messages.commands.update(device.record_id, number or 0, change))
+    except NotFound:
+        raise _unknown(number or 0) from None
+    return NOTHING
+
+
+async def get(services: Services, caller: Caller, request: CommandGet) -> Reply:
+    """One command. Raises InvalidParameters, AccessDenied or NotFound (devices, section 2.2)."""
+    device = device_of(services, caller, required(request.deviceId), None)
+    if request.commandId is None:
+        raise InvalidParameters("Command id is wrong or empty")
+    found = await stored(services.messages.commands.get(device.record_id, request.commandId))
+    if found is None or (request.returnUpdatedCommands and not found.updated):
+        raise _unknown(request.commandId)
+    return Encoded("command", found.body)
+
+
+def _unknown(number: int) -> NotFound:
+    return NotFound(f"Command with id = {number} not found")
+
+
+def check_in_path(services: Services, caller: Caller, parameters: Mapping[str, str]) -> None:
+    """Raise for a device in a path that the caller does not reach, and NotFound for a number that is none."""
+    services.registry.reach(caller.identity, unquote(parameters["deviceId"]))
+    number = unquote(parameters["commandId"])
+    if not number.isdecimal():
+        raise NotFound(f"Command with id = {number[:SHOWN]} not found")
+
+
+async def list_(services: Services, caller: Caller, request: CommandList) -> Reply:
+    """Commands of a device that match, sorted and paged. Raises as `get`."""
+    device = services.registry.reach(caller.identity, required(request.deviceId))
+    status = request.status
+    return await page(
+        services.messages.commands,
+        device,
+        caller,
+        request,
+        "commands",
+        request.command,
+        _SORTS,
+        lambda message: status is None or message.status == status,
+    )
+
+
+READS = {CommandUpdate: update, CommandGet: get, CommandList: list_}
+WRITES = {CommandInsert: insert}

@@ -1,0 +1,166 @@
+"""What commands and notifications have in common: their device, times, objects, lists, errors of their store."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Protocol, TypeAlias, TypeVar
+
+from msgspec import UNSET, Raw, UnsetType
+
+from hivewire.actions.checks import NULL, json_object
+from hivewire.actions.listing import Listing
+from hivewire.caller import Caller
+from hivewire.devices.index import Device
+from hivewire.devices.scope import required
+from hivewire.services import Services
+from hivewire.streams.log import Log
+from hivewire.streams.message import Message, StreamError
+from hivewire.streams.pending import wire_error
+from hivewire_protocol import coercion, times
+from hivewire_protocol.errors import (
+    InvalidParameters,
+    MalformedJson,
+    NotFound,
+    OutOfBounds,
+    TooLarge,
+    WireError,
+)
+from hivewire_protocol.messages import Reply
+
+MAX_OBJECT = 64 << 10
+"""Bytes of the parameters or the result of a message (messages, section 1)."""
+
+TAKE_OVER_SOCKET, TAKE_OVER_HTTP = 20, 100
+
+T = TypeVar("T")
+
+Sorts: TypeAlias = Mapping[str, Callable[[Message], Any]]
+"""What to sort by, for each `sortField` in lower case."""
+
+
+class Encoded(Reply):
+    """A reply whose only member was encoded already."""
+
+    name: str
+    body: bytes
+
+    def members(self) -> bytes:
+        """The member as JSON, without braces around it."""
+        return b'"%b":%b' % (self.name.encode(), self.body)
+
+    def member(self, name: str) -> bytes:
+        """The member alone."""
+        return self.body
+
+
+def device_of(services: Services, caller: Caller, device_id: str | None, complaint: WireError | None) -> Device:
+    """The device of a request that may have something else wrong with it, its `complaint`.
+
+    Rights come first, then the complaint, then the device's existence. Raises the complaint, AccessDenied, NotFound,
+    and InvalidParameters without a device id.
+    """
+    try:
+        found = services.registry.reach(caller.identity, device_id) if device_id is not None else None
+    except NotFound:
+        if complaint is not None:
+            raise complaint from None
+        raise
+    if complaint is not None:
+        raise complaint
+    return found if found is not None else services.registry.reach(caller.identity, required(device_id))
+
+
+def moment(given: Raw | None, caller: Caller) -> int | None:
+    """The time that a request names: milliseconds since 1970, or None without one. Raises InvalidParameters or
+    MalformedJson."""
+    if given is None or given == NULL:
+        return None
+    try:
+        text = coercion.text(bytes(given)) or ""
+        return times.parse(text) if text.strip() else None
+    except (ValueError, OverflowError, MalformedJson):
+        # Devices, section 0.6: the text is that of the reference for each kind of request.
+        raise (InvalidParameters("Unparseable timestamp") if caller.http else MalformedJson()) from None
+
+
+def small_object(given: Raw | UnsetType) -> Raw:
+    """The JSON object that is kept with a message; null when there is none. Raises InvalidParameters or TooLarge."""
+    found = json_object(given)
+    if len(found) > MAX_OBJECT:
+        raise TooLarge(f"parameters and result may have {MAX_OBJECT} bytes")
+    return found
+
+
+async def stored(result: Awaitable[T]) -> T:
+    """The result of the store. Its errors become those of the wire."""
+    try:
+        return await result
+    except StreamError as error:
+        raise wire_error(error) from None
+
+
+class ListRequest(Protocol):
+    """The members that both lists have."""
+
+    @property
+    def start(self) -> Raw | None: ...  # noqa: D102 - named as on the wire
+    @property
+    def end(self) -> Raw | None: ...  # noqa: D102
+    @property
+    def names(self) -> list[str] | None: ...  # noqa: D102
+    @property
+    def sortField(self) -> str | None: ...  # noqa: D102
+    @property
+    def sortOrder(self) -> str | None: ...  # noqa: D102
+    @property
+    def take(self) -> int | None: ...  # noqa: D102
+    @property
+    def skip(self) -> int | None: ...  # noqa: D102
+
+
+async def page(
+    log: Log,
+    device: Device,
+    caller: Caller,
+    request: ListRequest,
+    what: str,
+    name: str | None,
+    sorts: Sorts,
+    matches: Callable[[Message], bool] = lambda message: True,
+) -> Listing:
+    """A list of a device's messages (devices, sections 2.3 and 3.3; its addendum, section 1).
+
+    In the order of time, and of inserts within a millisecond, which is turned around where the order is descending.
+    """
+    after, before = moment(request.start, caller), moment(request.end, caller)
+    take = request.take if request.take is not None else TAKE_OVER_HTTP if caller.http else TAKE_OVER_SOCKET
+    skip = request.skip or 0
+    names = request.names if name is None else [name]
+    found = [
+        message
+        for message in await stored(log.of_device(device.record_id, after=after, before=before))
+        if (names is None or message.name in names) and matches(message)
+    ]
+    field = (request.sortField or ("timestamp" if caller.http else "")).lower()
+    if field in sorts:
+        found.sort(key=sorts[field])
+        if (request.sortOrder or "desc").lower() == "desc":
+            found.reverse()
+    cut = found[skip : skip + take] if skip >= 0 and take > 0 else []
+    return Listing(what, cut, lambda message: Raw(message.body))
+
+
+def text_of(value: str | None) -> str:
+    """A text to sort by."""
+    return value or ""
+
+
+def given_object(value: UnsetType | Raw) -> Raw | None:
+    """A JSON object that replaces another; None when it is absent or null. Raises as `small_object`."""
+    return None if value is UNSET or value == NULL else small_object(value)
+
+
+def check_bound(text: str, most: int, what: str) -> None:
+    """Raise OutOfBounds for a text that is too long."""
+    if len(text) > most:
+        raise OutOfBounds(f"The length of {what} should not be more than {most} symbols.")

@@ -1,0 +1,21 @@
+"""The paths of notifications."""
+
+from __future__ import annotations
+
+from hivewire.actions import notification
+from hivewire.dialects.devicehive.row import Row
+from hivewire_protocol.nouns.notification import NotificationGet, NotificationInsert, NotificationList
+
+_OF_DEVICE = "/device/{deviceId}/notification"
+
+ROWS = (
+    Row("GET", _OF_DEVICE, NotificationList, shows="notifications"),
+    Row("POST", _OF_DEVICE, NotificationInsert, 201, shows="notification", body="notification"),
+    Row(
+        "GET",
+        _OF_DEVICE + "/{notificationId}",
+        NotificationGet,
+        shows="notification",
+        check=notification.check_number_in_path,
+    ),
+)

@@ -1,0 +1,56 @@
+"""A message on its way into its log, and how its outcome becomes a reply or an error."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from msgspec import Struct
+
+from hivewire.streams.log import Log
+from hivewire.streams.message import (
+    Draft,
+    Message,
+    NotFound,
+    NotStored,
+    Outcome,
+    StreamError,
+    TooMany,
+    Undecided,
+)
+from hivewire_protocol.errors import NotFound as NotFoundOnWire
+from hivewire_protocol.errors import TooManyMessages, Unavailable, WireError
+
+R = TypeVar("R")
+
+
+class PendingMessage(Struct, Generic[R], gc=False):
+    """The result of a handler that inserts: the log, the draft, and the reply for the message once it is durable."""
+
+    log: Log
+    draft: Draft
+    answer: Callable[[Message], R]
+
+    def conclude(self, outcome: Outcome) -> R | WireError:
+        """The reply or the error for an outcome of the log."""
+        return wire_error(outcome) if isinstance(outcome, StreamError) else self.answer(outcome)
+
+    async def reply(self) -> R:
+        """Insert the message; the reply once it is durable. Raises WireError."""
+        try:
+            return self.answer(await self.log.insert(self.draft))
+        except StreamError as error:
+            raise wire_error(error) from None
+
+
+def wire_error(error: StreamError) -> WireError:
+    """The error that a client gets."""
+    if isinstance(error, TooMany):
+        return TooManyMessages(str(error) or None)
+    if isinstance(error, NotFound):
+        return NotFoundOnWire(str(error))
+    if isinstance(error, Undecided):
+        return Unavailable("not known whether this was stored; read before trying again")
+    if isinstance(error, NotStored):
+        return Unavailable(f"{Unavailable.text}: {error}; nothing was stored")
+    return Unavailable(f"{Unavailable.text}: {error}")
