@@ -153,6 +153,10 @@ def test_a_shell_completes_commands_and_names(logged_in: Run, talk: Talk) -> Non
     assert completed("hivewire watch complete.t") == ["complete.two"]
     assert completed("hivewire get --profile nobody complete.") == []
     assert "GetConfiguration" in completed("hivewire token --action getc")
+    assert completed("hivewire device get e50d") == ["e50d6085-2aba-48e9-b1c3-73c673e414be"]
+    assert completed("hivewire type delete Ca") == ["Cameras", "Cars"]
+    assert completed("hivewire device put new --network Samp") == ["Sample Network"]
+    assert completed("hivewire type delete C_") == []
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

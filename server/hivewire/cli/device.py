@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hivewire.cli.errors import RemoteError
-from hivewire.cli.gateway import with_gateway
+from hivewire.cli.gateway import completion, with_gateway
 from hivewire.cli.grouping import NETWORK, TYPE
 from hivewire.cli.help import Group
 from hivewire.cli.listing import listed
@@ -26,7 +26,17 @@ COLUMNS: Columns = {
     "data": lambda row: json.dumps(row["data"], ensure_ascii=False) if row["data"] is not None else "",
 }
 
-_id_argument = click.argument("device_id", metavar="ID")
+
+def _ids(remote: Remote, beginning: str) -> list[str]:
+    """The ids of the first devices."""
+    return [row["id"] for row in remote.request("device/list", take=FIRST)["devices"]]
+
+
+FIRST = 1_000
+"""Devices whose ids a shell completes."""
+
+_id_argument = click.argument("device_id", metavar="ID", shell_complete=completion(_ids))
+_in_network, _of_type = completion(NETWORK.names), completion(TYPE.names)
 
 
 @click.group(cls=Group, no_args_is_help=True)
@@ -43,7 +53,7 @@ Examples:
   hivewire device list --json | jq -r 'select(.isBlocked) | .id'""",
 )
 @click.argument("pattern", required=False)
-@click.option("--network", metavar="NAME", help="Only devices in this network.")
+@click.option("--network", metavar="NAME", shell_complete=_in_network, help="Only devices in this network.")
 @output_option
 @with_gateway
 def list_(remote: Remote, pattern: str | None, network: str | None, form: str | None) -> None:
@@ -75,8 +85,19 @@ Examples:
 @_id_argument
 @click.option("--name", help="What people call it; a new device is called ID without this.")
 @click.option("--data", "text", metavar="JSON", help="An object to keep with it; null for none.")
-@click.option("--network", metavar="NAME", help="Its network; a new device goes to your first one without this.")
-@click.option("--type", "device_type", metavar="NAME", help="Its type; a new device has the first one without this.")
+@click.option(
+    "--network",
+    metavar="NAME",
+    shell_complete=_in_network,
+    help="Its network; a new device goes to your first one without this.",
+)
+@click.option(
+    "--type",
+    "device_type",
+    metavar="NAME",
+    shell_complete=_of_type,
+    help="Its type; a new device has the first one without this.",
+)
 @click.option("--block/--unblock", "blocked", default=None, help="Mark it as blocked, or not.")
 @output_option
 @with_gateway

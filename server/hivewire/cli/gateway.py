@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -152,19 +152,35 @@ def claims_of(token: str) -> dict[str, Any]:
         return {}
 
 
-def complete_names(context: click.Context, argument: click.Parameter, incomplete: str) -> list[str]:
-    """Names of configurations with this prefix, for shell completion; none when the gateway does not answer."""
-    from hivewire.cli.remote import Remote
+def completion(
+    ask: Callable[[Remote, str], Iterable[str]],
+) -> Callable[[click.Context, click.Parameter, str], list[str]]:
+    """The shell completion of an argument: of what `ask` gets for the beginning of a word, that which begins with it;
+    nothing when the gateway does not answer."""
 
-    try:
-        with context.scope(cleanup=False):  # where `--profile` is remembered
-            access = find_access(context.params.get("url"), context.params.get("given_token"))
-        with Remote(access.url, COMPLETION_SECONDS) as remote:
-            access.authenticate(remote)
-            found = remote.request("configuration/list", names=[f"{incomplete}*"], take=MOST_COMPLETED)
-    except (click.ClickException, RemoteError, Unreachable, BadAddress):
-        return []
-    return [resource["name"] for resource in found["configurations"] if resource["name"].isprintable()]
+    def complete(context: click.Context, argument: click.Parameter, incomplete: str) -> list[str]:
+        from hivewire.cli.remote import Remote
+
+        try:
+            with context.scope(cleanup=False):  # where `--profile` is remembered
+                access = find_access(context.params.get("url"), context.params.get("given_token"))
+            with Remote(access.url, COMPLETION_SECONDS) as remote:
+                access.authenticate(remote)
+                found = ask(remote, incomplete)
+        except (click.ClickException, RemoteError, Unreachable, BadAddress):
+            return []
+        return [name for name in found if name.startswith(incomplete) and name.isprintable()]
+
+    return complete
+
+
+def _names(remote: Remote, beginning: str) -> list[str]:
+    """The names of configurations."""
+    found = remote.request("configuration/list", names=[f"{beginning}*"], take=MOST_COMPLETED)
+    return [resource["name"] for resource in found["configurations"]]
+
+
+complete_names = completion(_names)
 
 
 def _address_of_profile() -> str:

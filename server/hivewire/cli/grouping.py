@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from hivewire.cli.gateway import with_gateway
+from hivewire.cli.gateway import MOST_COMPLETED, completion, with_gateway
 from hivewire.cli.help import Group
 from hivewire.cli.listing import listed
 from hivewire.cli.output import Columns, Row, output_option, print_result, show
@@ -44,6 +44,11 @@ class Noun(NamedTuple):
             raise click.ClickException(f"there is no {self.words} {name}")
         return found[0]
 
+    def names(self, remote: Remote, beginning: str) -> list[str]:
+        """Some names, for shell completion: those that begin so, and perhaps others."""
+        found = remote.request(f"{self.action}/list", namePattern=f"{beginning}%", take=MOST_COMPLETED)
+        return [row["name"] for row in found[self.many]]
+
     def examples(self, *lines: str) -> str:
         """The end of a command's help."""
         return "\b\nExamples:\n" + "\n".join(f"  hivewire {self.command} {line}" for line in lines)
@@ -51,7 +56,11 @@ class Noun(NamedTuple):
 
 def _add_commands(group: click.Group, noun: Noun) -> None:
     """Give a group the commands for its noun."""
-    words, example, name_argument = noun.words, noun.example, click.argument("name")
+    words, example, name_argument = (
+        noun.words,
+        noun.example,
+        click.argument("name", shell_complete=completion(noun.names)),
+    )
 
     @group.command(help=f"Create the {words} NAME.", epilog=noun.examples(f"add {example}"))
     @name_argument
