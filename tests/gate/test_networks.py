@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import re
+import signal
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import httpx
+import msgspec
 import pytest
 
-from tests.running import RunningGateway, Talk
+from hivewire.access.users import UserContent
+from hivewire.devices import registry
+from hivewire.devices.index import KIND as DEVICE
+from hivewire.devices.index import DeviceContent
+from hivewire.ledger.records import Transaction, Write
+from hivewire.settings import Settings
+from hivewire.store import open_store
+from hivewire_protocol.nouns.user import Role
+from tests.running import PASSWORD, RunningGateway, Talk
+from tests.world import HASHER
 
 NULL_BODY = {"error": 400, "message": "Error! Validation failed: Object is null"}
 
@@ -130,11 +145,11 @@ def test_one_with_many_devices_comes_whole_over_http(data: Path) -> None:
     """Networks and types show more than a mebibyte of devices over HTTP, in order of creation; a socket says `ask for
     less`."""
     with RunningGateway(data) as gateway, gateway.socket() as talk, gateway.http() as client:
-        fields = {"name": "n" * 128, "data": {"text": "d" * 400}}
-        for number in range(2_000):
+        fields = {"name": "n", "data": {"text": "d" * 6_000}}
+        for number in range(200):
             request = {"action": "device/save", "deviceId": f"many-{number}", "device": fields}
             talk.connection.send(json.dumps(request), text=True)
-        for _ in range(2_000):
+        for _ in range(200):
             assert talk.receive()["status"] == "success"
         for path, action, member in (
             ("/network/1", "network/get", "networkId"),
@@ -143,8 +158,8 @@ def test_one_with_many_devices_comes_whole_over_http(data: Path) -> None:
             answer = client.get(path)
             assert len(answer.content) > 1 << 20
             full = answer.json()
-            assert [each["id"] for each in full["devices"][1:]] == [f"many-{number}" for number in range(2_000)]
-            assert full["devices"][-1] == {"id": "many-1999", **fields, "isBlocked": False}
+            assert [each["id"] for each in full["devices"][1:]] == [f"many-{number}" for number in range(200)]
+            assert full["devices"][-1] == {"id": "many-199", **fields, "isBlocked": False}
             assert list(full) == ["devices", "id", "name", "description"]
             assert full["id"] == 1
             assert talk(action, **{member: 1})["code"] == 413
@@ -170,3 +185,41 @@ def test_a_new_data_file_has_what_clients_expect(data: Path) -> None:
     with RunningGateway(data) as gateway, gateway.http() as client:
         assert (client.get("/network").json(), client.get("/devicetype").json()) == ([], [])
         assert client.post("/network", json={"name": "Sample Network"}).json() == {"id": 2}
+
+
+def devices_kept(gateway: RunningGateway) -> int:
+    """The metric of devices, hidden ones included."""
+    found = re.search(r"^hivewire_devices (\d+)\.0$", httpx.get(gateway.url + "/metrics").text, re.MULTILINE)
+    assert found is not None
+    return int(found[1])
+
+
+async def fill(data: Path, devices: int) -> None:
+    """A file with an administrator, a network, a type, and devices in them."""
+    async with AsyncExitStack() as stack:
+        store = await open_store(Settings(data=str(data)), stack)
+        content = UserContent(HASHER.hash(PASSWORD), Role.ADMIN, networks=[1])
+        await store.ledger.commit(store.users.write("admin", content, None))
+        for kind in (registry.NETWORK, registry.DEVICE_TYPE):
+            await store.ledger.commit(Transaction(registry.insert(kind, registry.GroupingContent("first"))))
+        device = msgspec.json.encode(DeviceContent(name="n", network=1, type=1))
+        for first in range(0, devices, 1_000):
+            numbers = range(first, min(first + 1_000, devices))
+            await store.ledger.commit(Transaction([Write(DEVICE, f"left-{number}", device) for number in numbers]))
+
+
+def test_a_network_deleted_by_force_stays_deleted_with_its_devices(data: Path) -> None:
+    """Also if the gateway is killed right after the answer: none of them is seen again, and the next start removes what
+    is left."""
+    asyncio.run(fill(data, 5_000))
+    with RunningGateway(data) as gateway, gateway.socket() as talk:
+        assert devices_kept(gateway) == 5_000
+        assert talk("network/delete", networkId=1, force=True)["status"] == "success"
+        assert talk("device/get", deviceId="left-0")["code"] == 404
+        gateway.stop(signal.SIGKILL)
+    with RunningGateway(data) as gateway, gateway.http() as client:
+        assert client.get("/device").json() == []
+        assert client.get("/network").json() == []
+        while devices_kept(gateway):
+            pass
+        assert client.get("/device/count").json() == {"count": 0}
