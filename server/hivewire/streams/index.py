@@ -53,6 +53,9 @@ class Index:
                 events[device].append(message)
             else:
                 events[device] = [message]
+            if message.key is not None:
+                key, content = message.key
+                self.open.keys[key] = Known(content, message.place)
         self.tip = messages[-1].place
 
     def close(self, header: Header) -> None:
@@ -65,6 +68,7 @@ class Index:
         """The oldest segment is dropped."""
         segment = self.closed.pop(0)
         self.oldest = segment.header.last + 1
+        self.tip = max(self.tip, self.oldest * ROOM - 1)  # when nothing is left, as after a restart
         self.bytes -= segment.header.size
         self.messages -= segment.header.count
         for device, size in segment.sizes():

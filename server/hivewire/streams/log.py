@@ -212,7 +212,7 @@ class Log:
         read = await self._at(sorted(place for place in last.values() if isinstance(place, int)))
         messages = {message.id: message for message in read}
         messages |= {id: message for id, message in last.items() if isinstance(message, Message)}
-        return [messages[id] for id in sorted(last, key=times.__getitem__) if id in messages]
+        return [messages[id] for id in sorted(last, key=lambda id: (times[id], id)) if id in messages]
 
     async def replay(
         self, matches: Callable[[Message], bool], *, after: int, most: int | None = None, updated: bool = False

@@ -228,7 +228,7 @@ class Writer:
 
     async def _commit(self) -> None:
         """Stamp the queue, append it as one entry, announce and answer it."""
-        taken, outcomes, messages, keys = self._stamp()
+        taken, outcomes, messages = self._stamp()
         if messages:
             entry = pack(messages)
             self._waiting = self._elapsed(), taken
@@ -239,16 +239,15 @@ class Writer:
                 await self._fail(taken, error)
                 return
             self._settle()
-            self._take(messages, len(entry), keys)
+            self._take(messages, len(entry))
         if taken:  # else `watch` has answered
             self._tell(None)
             self._answer(taken, outcomes)
 
-    def _take(self, messages: list[Message], size: int, keys: dict[int, Known]) -> None:
+    def _take(self, messages: list[Message], size: int) -> None:
         """The messages are durable: they are in the log from now on."""
         index = self._index
         index.add(messages, size, self._elapsed())
-        index.open.keys |= keys
         self._due = self._due or index.open.is_full or index.bytes > self._limits.stored_bytes
         for observe in self.observers:
             try:
@@ -256,8 +255,8 @@ class Writer:
             except Exception as error:
                 _report("an observer of messages failed", error)
 
-    def _stamp(self) -> tuple[list[Waiting], list[Outcome | Known], list[Message], dict[int, Known]]:
-        """As much of the queue as fits into one entry: what is taken, what comes of it, the messages and new keys."""
+    def _stamp(self) -> tuple[list[Waiting], list[Outcome | Known], list[Message]]:
+        """As much of the queue as fits into one entry: what is taken, what comes of it, and the messages."""
         queue, first, size = self._queue, self._index.next * ROOM, 0
         taken: list[Waiting] = []
         outcome: Outcome | Known
@@ -281,24 +280,24 @@ class Writer:
             if type(outcome) is Message:
                 messages.append(outcome)
                 size += len(outcome.body)
-        return taken, outcomes, messages, keys
+        return taken, outcomes, messages
 
     def _inserted(self, draft: Draft, place: int, earliest: int, now: int, keys: dict[int, Known]) -> Message | Known:
         device = draft.device
         record = device.record_id
+        key: tuple[int, int] | None = None
         if draft.key is not None:
-            key, content = key_of(draft), digest(draft.content)
-            known = keys.get(key) or self._index.known(key)
+            key = key_of(draft), digest(draft.content)
+            known = keys.get(key[0]) or self._index.known(key[0])
             if known is not None:
-                return self._same(known, content)
-            keys[key] = Known(content, place)
+                return self._same(known, key[1])
         if self._crowded or self._index.devices.get(record, 0) >= self._limits.device_bytes:
             self._refuse(record)
         self._rate.count(record, now)
         clock = self._clock.stamp(record, earliest)
         id = clock << RANDOM_BITS | getrandbits(RANDOM_BITS)
         timestamp = clock if draft.timestamp is None else draft.timestamp
-        return Message(
+        message = Message(
             place,
             id,
             clock,
@@ -313,7 +312,11 @@ class Writer:
             draft.make(id, timestamp, timestamp),
             draft.status,
             None if draft.expires_in is None else clock + draft.expires_in,
+            key,
         )
+        if key is not None:
+            keys[key[0]] = Known(key[1], place)
+        return message
 
     def _same(self, known: Known, content: int) -> Known:
         if known.content != content:
@@ -327,7 +330,7 @@ class Writer:
         clock = self._clock.stamp(base.device, earliest)
         changed = max(clock, base.changed + 1)
         body = update.make(base.id, base.timestamp, changed)
-        return replace(base, place=place, clock=clock, changed=changed, body=body, status=update.status)
+        return replace(base, place=place, clock=clock, changed=changed, body=body, status=update.status, key=None)
 
     def _refuse(self, device: int) -> NoReturn:
         """There is no room for another message of a device."""
