@@ -17,6 +17,8 @@ from hivewire.ledger import backup as copies
 from hivewire.ledger.engines import engine_of
 from hivewire.ledger.records import JournalError
 from hivewire.settings import SettingsError
+from hivewire.streams import backup as messages
+from hivewire.streams.contract import StoreError
 
 data_option = click.option(
     "--data", help="The gateway's data file; otherwise HIVEWIRE_DATA, the settings file, or hivewire.db."
@@ -48,7 +50,7 @@ def working(what: str) -> Iterator[Callable[[int, int], None]]:
         with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
             task = progress.add_task(what, total=None)
             yield lambda done, total: progress.update(task, completed=done, total=total)
-    except JournalError as error:
+    except (JournalError, StoreError) as error:
         raise click.ClickException(str(error)) from None
     finally:
         for number, handler in before.items():
@@ -78,14 +80,16 @@ def backup(file: Path, data: str | None, config: Path | None, form: str | None) 
 
     Run it on the gateway's machine as a user who may read the data file. The copy contains everything, including the
     password hashes and the signing secret, and only its owner can read it. It is the state of the moment at which the
-    command ends. It gets a new epoch, so that clients that follow changes notice when it is restored.
+    command ends. It gets a new epoch, so that clients that follow changes notice when it is restored. Commands and
+    notifications of devices are copied to FILE.messages.
     """
     source = data_file(data, config)
-    with working("copying") as progress:
+    with working("copying") as progress, messages.copied(source, file) as copy:
         copies.backup(source, file, progress)
+        missing = copy(copies.epoch_of(file))
     size = file.stat().st_size
     row = {"path": str(file), "data": str(source), "bytes": size}
-    print_result(row, form, f"{source} is copied to {file} ({size:,} bytes)", str(file))
+    print_result(row, form, f"{source} is copied to {file} ({size:,} bytes){_without(missing)}", str(file))
 
 
 @click.command(
@@ -106,14 +110,24 @@ def restore(file: Path, data: str | None, config: Path | None, accept_loss: bool
 
     FILE is a backup, or any other copy of a data file; it is checked first. The previous data file is renamed, with
     the files that belong to it, and never deleted. The data get a new epoch, so that clients that follow changes get
-    the whole state.
+    the whole state. Commands and notifications of devices are restored from FILE.messages.
     """
     target = data_file(data, config)
+    missing: list[str | None] = []
+
+    def placed() -> None:
+        missing.append(messages.restore(file, copies.epoch_of(file), target, copies.epoch_of(target)))
+
     with working("restoring") as progress:
-        old = copies.restore(file, target, progress, accept_loss=accept_loss)
+        old = copies.restore(file, target, progress, accept_loss=accept_loss, placed=placed)
     size = target.stat().st_size
     words = f"{target} is restored from {file} ({size:,} bytes)"
     if old is not None:
         words += f"\nThe previous data file is now {old}"
+    words += _without(missing[0])
     row = {"data": str(target), "path": str(file), "bytes": size, "before": None if old is None else str(old)}
     print_result(row, form, words, str(target))
+
+
+def _without(reason: str | None) -> str:
+    return "" if reason is None else f"\nwithout the messages of devices: {reason}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
@@ -37,8 +37,26 @@ def backup(source: Path, target: Path, progress: Progress = silent) -> None:
         raise JournalError(f"{target} exists already; a backup never overwrites a file") from None
 
 
-def restore(source: Path, target: Path, progress: Progress = silent, *, accept_loss: bool = False) -> Path | None:
+def epoch_of(path: Path) -> str:
+    """The epoch of the ledger in a file. Raises JournalError."""
+    with (
+        explain_errors(f"cannot read {path}"),
+        closing(sqlite3.connect(location(resolved(path), "ro"), uri=True)) as connection,
+    ):
+        return str(connection.execute("SELECT value FROM meta WHERE name = 'epoch'").fetchone()[0])
+
+
+def restore(
+    source: Path,
+    target: Path,
+    progress: Progress = silent,
+    *,
+    accept_loss: bool = False,
+    placed: Callable[[], None] = lambda: None,
+) -> Path | None:
     """Put a copy of the ledger at `source` in the place of `target`, under a new epoch. Its gateway must be stopped.
+
+    `placed` is called when it is there, while no gateway can start.
 
     What was there is renamed together with its WAL; returns its new name, None when there was nothing. With
     `accept_loss`, `source` may lack its WAL. If it is killed, the old file is in place or the next start refuses.
@@ -60,6 +78,7 @@ def restore(source: Path, target: Path, progress: Progress = silent, *, accept_l
             copy(source, copied, progress, restored=True)
             old = _exchange(copied, target)
             note_placed(lock, target)
+            placed()
     return old
 
 

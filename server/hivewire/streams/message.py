@@ -21,7 +21,7 @@ class Message(Struct, gc=False, array_like=True):
     since 1970: `clock` is the server's and grows with every event of a device; `timestamp` is the client's, or else the
     clock at insert; `changed` is what clients know as lastUpdated, equal to `timestamp` at insert and greater after
     every update. `device` is the id of the device's record, which no other device ever gets. `body` is the message as
-    its clients see it: one JSON object. `expires` is the clock from which a command is not delivered any more. `key` has
+    its clients see it: one JSON object. From the clock `expires` on a command is not delivered any more. `key` has
     digests of the idempotency key of an insert, and of what all inserts under it must have in common.
 
     Write it with keywords: several members have the same type. The garbage collector does not track messages.

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 from msgspec.structs import replace
 
 from hivewire.settings import Settings
+from hivewire.streams.backup import beside_ledger
 from hivewire.streams.contract import Damaged, StreamEngine
 from hivewire.streams.log import Log, elapsed
 from hivewire.streams.memory import MemoryEngine
@@ -17,9 +17,6 @@ from hivewire.streams.sqlite import SqliteEngine
 from hivewire.streams.stamps import Clock
 from hivewire.streams.writer import Limits
 from hivewire.telemetry import Gauges
-
-SUFFIX = ".messages"
-"""The end of the name of the file beside that of the ledger."""
 
 TIDY_SECONDS = 0.5
 """Interval of looking for what is due: segments to close or drop, a commit that takes too long."""
@@ -29,7 +26,7 @@ def messages_of(settings: Settings, now: Callable[[], int], ledger: Path | None)
     """What these settings say. `ledger` is the file of the ledger; without one they are in memory."""
     engine: StreamEngine = MemoryEngine()
     if settings.messages == "durable" and ledger is not None:
-        engine = SqliteEngine(Path(os.path.realpath(ledger) + SUFFIX))
+        engine = SqliteEngine(beside_ledger(ledger))
     commands = Limits(
         retention=settings.commands_retention * 1_000,
         stored_bytes=settings.messages_bytes,

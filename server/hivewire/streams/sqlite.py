@@ -304,10 +304,10 @@ def reason_against(path: Path, ledger_epoch: str) -> str | None:
     return None
 
 
-def set_aside(path: Path) -> Path:
-    """Rename a file with all that belongs to it; returns its new name."""
+def set_aside(path: Path, word: str = "set-aside") -> Path:
+    """Rename a file with all that belongs to it; returns its new name, which has the word and the time."""
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-    base = aside = path.with_name(f"{path.name}.set-aside-{stamp}")
+    base = aside = path.with_name(f"{path.name}.{word}-{stamp}")
     count = 1
     while aside.exists():
         count += 1
