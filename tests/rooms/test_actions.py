@@ -929,6 +929,19 @@ async def test_a_login_refused_by_a_full_queue_is_not_counted(world: World) -> N
     assert world.services.throttle.wait("john", "10.0.0.1") == 0
 
 
+async def test_who_logged_in_before_does_not_wait_behind_strangers(world: World) -> None:
+    """Guessers from many addresses fill their own queue only; others who come for the first time are refused then."""
+    known = Caller("10.0.0.1", "h")
+    await world.ask(Token(login="john", password="john's"), known)
+    guessers = [Caller(f"10.1.0.{n}", "h") for n in range(70)]
+    guesses = [world.ask(Token(login="john", password="wrong"), guesser) for guesser in guessers]
+    again = world.ask(Token(login="john", password="john's"), known)
+    answered: list[Any] = await asyncio.gather(*guesses, again, return_exceptions=True)
+    *answers, reply = answered
+    assert [type(answer).__name__ for answer in answers] == ["InvalidCredentials"] * 64 + ["Unavailable"] * 6
+    assert reply.accessToken
+
+
 async def test_guesses_at_logins_that_do_not_exist_count_for_nothing(world: World) -> None:
     """They displace no other failures from memory."""
     for number in range(30):
@@ -1222,7 +1235,7 @@ async def test_a_role_that_ends_while_a_password_is_hashed_does_not_count(world:
         UserUpdate(userId=ADMIN, user=UserUpdateFields(password="taken over")),
     ):
         hashed = threading.Event()
-        world.passwords._pool.submit(hashed.wait)  # its only thread, so that the password waits
+        world.passwords._others.pool.submit(hashed.wait)  # its only thread, so that the password waits
         asked = asyncio.create_task(world.ask(request, helper))
         await asyncio.sleep(0)
         await world.ask(UserUpdate(userId=HELPER, user=UserUpdateFields(role=1)))
@@ -1240,7 +1253,7 @@ async def test_a_login_that_waits_does_not_count_with_a_password_that_was_replac
     """Whether it waits for its turn, or its password is being hashed. The new password is right."""
     await world.ask(UserUpdate(userId=JOHN, user=UserUpdateFields(password="the old one")))
     hashed = threading.Event()
-    world.passwords._pool.submit(hashed.wait)  # its only thread, so that the passwords wait
+    world.passwords._strangers.pool.submit(hashed.wait)  # its only thread, so that the passwords wait
     caller = Caller("10.0.0.1", "h")
     asked = [asyncio.create_task(world.ask(Token(login="john", password="the old one"), caller)) for _ in range(logins)]
     await asyncio.sleep(0)

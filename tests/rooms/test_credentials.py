@@ -263,7 +263,7 @@ class ChangingPasswords:
         self.verified = 0
         self.changes = True
 
-    async def verify(self, encoded: str, password: str) -> bool:
+    async def verify(self, encoded: str, password: str, *, stranger: bool) -> bool:
         self.verified += 1
         if self.changes and self.verified == 1:
             await self.place.store("admin", UserContent(f"hash {self.verified}", Role.ADMIN))

@@ -17,8 +17,8 @@ from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatc
 _T = TypeVar("_T")
 
 MAX_WAITING = 64
-"""Hashes that may wait. One takes about 50 ms, so callers further back in a longer queue would time out anyway."""
-
+"""Hashes that may wait, of strangers and of all others each. One takes about 50 ms, so callers further back in a longer
+queue would time out anyway."""
 
 NICE = 10
 """Niceness of the threads beyond that of the process, so that on a busy machine the event loop and the writer go first.
@@ -30,7 +30,8 @@ class Busy(Exception):
 
 
 class Passwords:
-    """Hashes and verifies passwords. At most half of the cores (at least one) hash at a time, with 64 MiB each.
+    """Hashes and verifies passwords, with 64 MiB each. One at a time for strangers, who cannot be told from guessers;
+    beside it at most half of the cores (at least one) for everybody else.
 
     The parameters are the second recommended option of RFC 9106, section 4, except for one lane instead of four:
     the threads already work in parallel.
@@ -38,16 +39,16 @@ class Passwords:
 
     def __init__(self, threads: int | None = None, hasher: PasswordHasher | None = None) -> None:
         self._hasher = hasher or PasswordHasher(time_cost=3, memory_cost=65_536, parallelism=1)
-        self._pool = ThreadPoolExecutor(threads or max(1, (os.cpu_count() or 1) // 2), "argon2", _yield_to_others)
-        self._waiting = 0
+        self._strangers = _Queue(1)
+        self._others = _Queue(threads or max(1, (os.cpu_count() or 1) // 2))
 
     async def hash(self, password: str) -> str:
         """The encoded argon2id hash with a new salt. Raises Busy."""
-        return await self._run(lambda: self._hasher.hash(password))
+        return await self._others.run(lambda: self._hasher.hash(password))
 
-    async def verify(self, encoded: str, password: str) -> bool:
+    async def verify(self, encoded: str, password: str, *, stranger: bool = False) -> bool:
         """Whether the password is the hashed one, compared in constant time. Raises Busy."""
-        return await self._run(lambda: self._matches(encoded, password))
+        return await (self._strangers if stranger else self._others).run(lambda: self._matches(encoded, password))
 
     def _matches(self, encoded: str, password: str) -> bool:
         try:
@@ -57,18 +58,30 @@ class Passwords:
         except (VerificationError, InvalidHashError):
             return False
 
-    async def _run(self, work: Callable[[], _T]) -> _T:
+    def close(self) -> None:
+        """Stop the threads: running hashes finish, waiting ones are dropped."""
+        self._strangers.close()
+        self._others.close()
+
+
+class _Queue:
+    """Threads that hash, and at most MAX_WAITING hashes that run or wait."""
+
+    def __init__(self, threads: int) -> None:
+        self.pool = ThreadPoolExecutor(threads, "argon2", _yield_to_others)
+        self._waiting = 0
+
+    async def run(self, work: Callable[[], _T]) -> _T:
         if self._waiting >= MAX_WAITING:
             raise Busy
         self._waiting += 1
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+            return await asyncio.get_running_loop().run_in_executor(self.pool, work)
         finally:
             self._waiting -= 1
 
     def close(self) -> None:
-        """Stop the threads: running hashes finish, waiting ones are dropped."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        self.pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _yield_to_others() -> None:

@@ -23,6 +23,9 @@ LONGEST = 15 * 60_000
 MAX_TRACKED = 100_000
 """Pairs of login and address that are counted, about 20 MiB. The pair that failed longest ago is evicted first."""
 
+MAX_KNOWN = 10_000
+"""Pairs that gave a right password, about 2 MiB. The one that did so longest ago is forgotten first."""
+
 FORGET_AFTER = 24 * 3_600_000
 
 MAX_WAITING = 64
@@ -38,6 +41,7 @@ class Throttle:
     def __init__(self, now: Callable[[], int]) -> None:
         self._now = now
         self._failures: OrderedDict[tuple[str, str], tuple[int, int]] = OrderedDict()
+        self._known: OrderedDict[tuple[str, str], None] = OrderedDict()
         self._locks: KeyedLock[tuple[str, str]] = KeyedLock(MAX_WAITING)
 
     def wait(self, login: str, address: str) -> int:
@@ -66,8 +70,17 @@ class Throttle:
             self._failures.popitem(last=False)
 
     def succeed(self, login: str, address: str) -> None:
-        """Forget the failures after a right password."""
-        self._failures.pop(_pair(login, address), None)
+        """Forget the failures after a right password, and remember where it came from."""
+        pair = _pair(login, address)
+        self._failures.pop(pair, None)
+        self._known[pair] = None
+        self._known.move_to_end(pair)
+        if len(self._known) > MAX_KNOWN:
+            self._known.popitem(last=False)
+
+    def knows(self, login: str, address: str) -> bool:
+        """Whether there was a right password for the login from this address since the start."""
+        return _pair(login, address) in self._known
 
     def forgive(self, login: str) -> None:
         """Forget the failures of a login from all addresses, because an administrator unlocked it."""

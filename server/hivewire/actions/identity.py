@@ -121,7 +121,8 @@ async def verify_password(services: Services, address: str, login: str, password
             # A new password may be set while this one waits or is hashed. Then the new one counts.
             while current.content.password_hash != verified:
                 verified = current.content.password_hash
-                if not await services.passwords.verify(verified, password):
+                stranger = not services.throttle.knows(login, address)
+                if not await services.passwords.verify(verified, password, stranger=stranger):
                     services.throttle.fail(login, address)
                     raise InvalidCredentials
                 current = _active(services, user.id)
