@@ -64,6 +64,9 @@ class Reply(Struct, gc=False):
 
 NOTHING = Reply()
 
+LEDGER = "ledger"
+"""The log that all writes go to but those of commands and notifications."""
+
 
 class Request(Struct, tag_field="action", gc=False):
     """A request. The subclass's tag is the action; its class variables are the other properties of the action.
@@ -91,7 +94,7 @@ class Request(Struct, tag_field="action", gc=False):
     permission: ClassVar[Permission | None] = None
     or_tenant: ClassVar[bool] = False
     read_only: ClassVar[bool] = False
-    log: ClassVar[str] = "ledger"
+    log: ClassVar[str] = LEDGER
     authenticates: ClassVar[bool] = False
     required: ClassVar[tuple[str, ...]] = ()
     reply: ClassVar[type[Reply]]

@@ -45,7 +45,7 @@ class Dispatcher:
         self.services = services
         self.ledger = services.ledger
         self.telemetry = services.telemetry
-        self.writes = frozenset(writes)
+        self.writes: Mapping[type, str] = {shape: shape.log for shape in writes}
         self._tokens = services.tokens
         handlers = {**reads, **writes}
         # Each type of request has its own bit in `Caller.permitted`.

@@ -22,7 +22,7 @@ from hivewire.ledger.pending import PendingWrite, conclude
 from hivewire.streams.pending import PendingMessage
 from hivewire_protocol.codec import Call, RpcBatch, answer, decode, refuse
 from hivewire_protocol.errors import TooLarge, TooManyRequests
-from hivewire_protocol.messages import Reply
+from hivewire_protocol.messages import LEDGER, Reply
 
 _UNAUTHENTICATED = (401, 429)
 
@@ -183,10 +183,7 @@ class Session:
 
     def _is_write(self, call: Call) -> bool:
         """Whether it may start while earlier writes are in progress, because its log takes writes in order."""
-        request = call.request
-        if request is None or call.error is not None:
-            return False
-        return type(request) in self._dispatcher.writes and request.log == self._log
+        return call.error is None and self._dispatcher.writes.get(type(call.request)) == self._log
 
     def _advance(self) -> None:
         """Start waiting calls, for one slice of time at most, so that other connections are served too."""
@@ -208,19 +205,21 @@ class Session:
             if call.batch is not None and call.batch.full and request.read_only:
                 self._dispatcher.admit(self.caller, type(request))
                 raise TooLarge  # its answer would not fit
-            result = self._dispatcher.start(self.caller, request)
-            if type(result) is PendingWrite:  # `isinstance` takes longer for structs
+            result: Any = self._dispatcher.start(self.caller, request)
+            kind = type(result)  # looked at once, because `isinstance` takes long for structs
+            if kind is PendingWrite:
                 self._dispatcher.ledger.submit(result.transaction, self._written, call, result)
-            elif type(result) is PendingMessage:
+                self._log = LEDGER
+            elif kind is PendingMessage:
                 result.log.submit(result.draft, self._written, call, result)
-            elif isinstance(result, CoroutineType):
+                self._log = request.log
+            elif kind is CoroutineType:
                 self._wait_for(call, result)
                 return
             else:
-                self._succeed(call, result)  # type: ignore[arg-type]  # it is a Reply, as nothing else is left
+                self._succeed(call, result)  # it is a Reply, as nothing else is left
                 return
             self._writing += 1
-            self._log = request.log
             if not call.pending:
                 self._wait(call)
         except Exception as error:
@@ -249,10 +248,7 @@ class Session:
 
     def _written(self, outcome: Any, call: Call, write: Pending) -> None:
         self._writing -= 1
-        if isinstance(write, PendingMessage):
-            result: Reply | Exception = write.conclude(outcome)
-        else:
-            result = conclude(write, outcome)
+        result: Any = conclude(write, outcome) if type(write) is PendingWrite else write.conclude(outcome)  # type: ignore[union-attr]
         if isinstance(result, Exception):
             self._fail(call, result)
         else:
@@ -274,7 +270,7 @@ class Session:
             if isinstance(result, PendingWrite):
                 self._dispatcher.ledger.submit(result.transaction, self._written, call, result)
                 self._writing += 1
-                self._log = "ledger"
+                self._log = LEDGER
                 return
         except Exception as error:
             self._fail(call, error)
