@@ -123,6 +123,7 @@ class Writer:
         self._closing = False
         self._due = False  # whether to look for what is full or expired
         self._tidying = False
+        self._undropped = False  # whether that failed the last time
         self._crowded = False  # whether there is no room, and nothing old enough to make some
         self._waiting: tuple[int, list[Waiting]] | None = None  # for the storage, and since when
         self._stalled = False
@@ -396,9 +397,12 @@ class Writer:
                     index.drop()
                     self._due = True  # one at a time: a commit may come between
             self._crowded = index.bytes > limits.stored_bytes and not self._due
+            self._undropped = False
         except Exception as error:
             self._crowded = index.bytes > limits.stored_bytes or len(segment.messages) > 2 * SEGMENT_MESSAGES
-            log.warning("expired messages were not dropped; trying again later", reason=str(error))
+            if not self._undropped:
+                log.warning("expired messages were not dropped; trying again and again", reason=str(error))
+            self._undropped = True
 
 
 def _report(what: str, error: Exception) -> None:

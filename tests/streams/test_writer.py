@@ -1,0 +1,190 @@
+"""The writer of a log: a storage that fails, hangs or comes back, and what is too much."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from hivewire.streams import segment
+from hivewire.streams.log import Log
+from hivewire.streams.memory import MemoryEngine
+from hivewire.streams.message import Message, NotStored, Outcome, Overloaded, Undecided
+from hivewire.streams.messages import Messages
+from tests.streams.kit import DOOR, HOUR, LAMP, Clocks, draft, messages_on
+
+
+class Held:
+    """An engine in memory whose appends to the commands can be held back, like those of a slow disk."""
+
+    def __init__(self) -> None:
+        self.engine = MemoryEngine()
+        self.log = self.engine.log("commands")
+        self.began, self.go = asyncio.Event(), asyncio.Event()
+        self.go.set()
+        self._append = self.log.append
+        vars(self.log)["append"] = self.append
+
+    async def append(self, number: int, entry: bytes) -> None:
+        self.began.set()
+        await self.go.wait()
+        await self._append(number, entry)
+
+
+@pytest.fixture
+async def held() -> Held:
+    return Held()
+
+
+@pytest.fixture
+def clocks() -> Clocks:
+    return Clocks()
+
+
+@pytest.fixture
+async def messages(held: Held, clocks: Clocks) -> AsyncIterator[Messages]:
+    messages = messages_on(held.engine, clocks, waiting_bytes=20_000)
+    await messages.open("ledger")
+    yield messages
+    held.go.set()
+    await messages.close()
+
+
+@pytest.fixture
+def log(messages: Messages) -> Log:
+    return messages.commands
+
+
+async def test_messages_that_wait_share_the_next_commit(log: Log, held: Held) -> None:
+    """While one entry is on its way, the next one fills; observers get entries before anybody is answered."""
+    told: list[object] = []
+    log.observe(lambda messages: told.append([message.place for message in messages]))
+    held.go.clear()
+    log.submit(draft(), lambda outcome: told.append("first"))
+    await held.began.wait()
+    for number in range(3):
+        log.submit(draft(), lambda outcome, number: told.append(number), number)
+    held.go.set()
+    await log.insert(draft())
+    assert told[:2] == [[1_024], "first"]
+    assert told[2:6] in ([[2_048, 2_049, 2_050], 0, 1, 2], [[2_048, 2_049, 2_050, 2_051], 0, 1, 2])
+
+
+async def test_a_storage_that_fails_refuses_and_recovers(log: Log, held: Held) -> None:
+    """A refused message is nowhere, and the next one has its place."""
+    held.log.broken = "disk full"
+    for _ in range(2):
+        with pytest.raises(NotStored, match="disk full"):
+            await log.insert(draft())
+    assert log.failing == "disk full"
+    held.log.broken = None
+    message = await log.insert(draft())
+    assert log.failing is None
+    assert message.place == 1_024
+    assert await log.since(log.oldest - 1, take=9) == [message]
+
+
+async def test_a_storage_that_hangs_blocks_nobody(log: Log, held: Held, clocks: Clocks) -> None:
+    """Who waits is told that the outcome is not known, later ones that nothing was written; observers get it anyway."""
+    events: list[Message] = []
+    log.observe(events.extend)
+    outcomes: list[Outcome] = []
+    held.go.clear()
+    log.submit(draft(), outcomes.append)
+    await held.began.wait()
+    log.submit(draft(), outcomes.append)
+    clocks.on(4_999)
+    log.tidy()
+    assert outcomes == []
+    clocks.on(1)
+    log.tidy()
+    assert [type(outcome) for outcome in outcomes] == [Undecided, NotStored]
+    with pytest.raises(NotStored, match="not answered for 5 s"):
+        log.submit(draft(), outcomes.append)
+    assert log.waiting_seconds() == 5
+    held.go.set()
+    while log.failing:
+        await asyncio.sleep(0)
+    message = await log.insert(draft())
+    assert [event.place for event in events] == [1_024, message.place]
+    assert len(outcomes) == 2
+    assert log.waiting_seconds() == 0
+
+
+async def test_what_waits_is_bounded(log: Log, held: Held) -> None:
+    """More is refused at once; when the storage answers there is room again."""
+    held.go.clear()
+    waiting = [asyncio.create_task(log.insert(draft())) for _ in range(15)]
+    await held.began.wait()
+    for _ in range(30):
+        waiting.append(asyncio.create_task(log.insert(draft(size=5_000))))
+    await asyncio.sleep(0)
+    held.go.set()
+    outcomes = await asyncio.gather(*waiting, return_exceptions=True)
+    assert {type(outcome) for outcome in outcomes} == {Message, Overloaded}
+    await log.insert(draft())
+
+
+async def test_a_message_that_cannot_be_encoded_harms_no_other(log: Log) -> None:
+    """The others of its commit are written; the error is reported."""
+
+    def fail(*stamps: int) -> bytes:
+        raise ValueError(stamps)
+
+    bad = draft()
+    bad.make = fail
+    reported: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: reported.append(context["message"]))
+    outcomes = await asyncio.gather(log.insert(draft()), log.insert(bad), log.insert(draft()), return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [Message, NotStored, Message]
+    assert reported == ["a message was not encoded"]
+
+
+async def test_an_observer_or_an_answer_that_fails_harms_nobody(log: Log) -> None:
+    """It is reported, and everybody else is told."""
+    reported: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: reported.append(context["message"]))
+
+    def fail(_: object) -> None:
+        raise RuntimeError
+
+    events: list[Message] = []
+    log.observe(fail)
+    log.observe(events.extend)
+    log.submit(draft(), fail)
+    assert await log.insert(draft()) == events[-1]
+    assert set(reported) == {"an observer of messages failed", "an answer of the messages was not taken"}
+
+
+async def test_a_close_writes_what_waits_and_refuses_more(messages: Messages, log: Log) -> None:
+    """A second one does nothing."""
+    outcomes: list[Outcome] = []
+    log.submit(draft(), outcomes.append)
+    await messages.close()
+    assert [type(outcome) for outcome in outcomes] == [Message]
+    with pytest.raises(NotStored, match="stopping"):
+        log.submit(draft(), outcomes.append)
+    await messages.close()
+
+
+async def test_what_cannot_be_dropped_is_told_once_and_dropped_later(
+    log: Log, held: Held, clocks: Clocks, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The log goes on meanwhile."""
+    monkeypatch.setattr(segment, "SEGMENT_MESSAGES", 1)
+    await log.insert(draft(LAMP))
+    clocks.on(HOUR)
+    held.log.broken = "disk full"
+    for _ in range(3):
+        log.tidy()
+        while log.is_tidying:
+            await asyncio.sleep(0)
+    assert capsys.readouterr().err.count("expired messages were not dropped") <= 1
+    assert log.stored == 1
+    held.log.broken = None
+    log.tidy()
+    while log.is_tidying:
+        await asyncio.sleep(0)
+    assert log.stored == 0
+    assert [await log.insert(draft(DOOR))] == await log.since(log.oldest - 1, take=9)
