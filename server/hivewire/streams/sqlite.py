@@ -101,7 +101,9 @@ class SqliteEngine:
         self._writers = await aiosqlite.connect(location(self.path, "rw"), uri=True, isolation_level=None)
         await self._writers.executescript(
             "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 2000;"
-            f"PRAGMA journal_size_limit = {WAL_BYTES}; PRAGMA temp_store = MEMORY;"
+            f"PRAGMA journal_size_limit = {WAL_BYTES}; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -8192;"
+            # What expired stays in free pages until they are used again. To overwrite it took five times as long.
+            "PRAGMA secure_delete = FAST;"
             "UPDATE meta SET value = '1' WHERE name = 'open'; PRAGMA wal_checkpoint(TRUNCATE);"
         )
         found = self.path.stat()
