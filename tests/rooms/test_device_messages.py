@@ -157,8 +157,11 @@ async def test_bad_inserts_are_refused(world: Messages) -> None:
     )
     large = {"x": "y" * 65_536}
     assert (await world.refused("command/insert", deviceId="lamp", command={"parameters": large}))[0] is TooLarge
+    number = (await world.order("on", device="lamp"))["id"]
+    update = {"deviceId": "lamp", "commandId": number, "command": {"result": large}}
+    assert (await world.refused("command/update", **update))[0] is TooLarge
     assert (await world.refused("command/insert", deviceId="lamp", command={"command": "x" * 129}))[0] is OutOfBounds
-    assert await world.names("command") == await world.names("notification") == []
+    assert (await world.names("command"), await world.names("notification")) == (["on"], [])
 
 
 def _named(parameters: Any) -> Any:

@@ -38,10 +38,10 @@ class CommandFields(Struct):
 
     command: Annotated[str | None, says("Its name.")] = None
     timestamp: Annotated[Raw | None, says("Its time, any; default: now.")] = None
-    parameters: Annotated[Raw | UnsetType, says("Any JSON object, at most 64 KiB.")] = UNSET
+    parameters: Annotated[Raw | UnsetType, says("Any JSON object, at most `parameters_bytes`.")] = UNSET
     lifetime: Annotated[Integer | None, says("A number of seconds that is kept with it.")] = None
     status: Annotated[str | None, says("Its status.")] = None
-    result: Annotated[Raw | UnsetType, says("Any JSON object, at most 64 KiB.")] = UNSET
+    result: Annotated[Raw | UnsetType, says("Any JSON object, at most `parameters_bytes`.")] = UNSET
 
 
 class CommandCreated(Struct, gc=False):
@@ -77,9 +77,7 @@ class CommandChange(Struct):
     """What becomes of a command. Other members are ignored, so that clients may send all of the command."""
 
     status: Annotated[str | None, says("Its new status; absent: as it was.")] = None
-    result: Annotated[Raw | UnsetType, says("Its new result, any JSON object, at most 64 KiB; absent: as it was.")] = (
-        UNSET
-    )
+    result: Annotated[Raw | UnsetType, says("Its new result, any JSON object; absent: as it was.")] = UNSET
 
 
 class CommandUpdate(Request, tag="command/update"):

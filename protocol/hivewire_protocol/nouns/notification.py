@@ -37,7 +37,7 @@ class NotificationFields(Struct):
 
     notification: Annotated[str | None, says("Its name.")] = None
     timestamp: Annotated[Raw | None, says("Its time, any; default: now.")] = None
-    parameters: Annotated[Raw | UnsetType, says("Any JSON object, at most 64 KiB.")] = UNSET
+    parameters: Annotated[Raw | UnsetType, says("Any JSON object, at most `parameters_bytes`.")] = UNSET
 
 
 class NotificationCreated(Struct, gc=False):

@@ -8,6 +8,7 @@ from urllib.parse import unquote
 
 import msgspec
 
+from hivewire.actions.checks import json_object
 from hivewire.actions.device_messages import (
     Encoded,
     Sorts,
@@ -16,7 +17,6 @@ from hivewire.actions.device_messages import (
     given_object,
     moment,
     page,
-    small_object,
     stored,
     text_of,
 )
@@ -58,7 +58,7 @@ def insert(services: Services, caller: Caller, request: CommandInsert) -> Pendin
     if not isinstance(fields, CommandFields):
         raise InvalidParameters("Command is required")
     user, name, lifetime, status = caller.identity.user_id, fields.command, fields.lifetime, fields.status
-    parameters, result = small_object(fields.parameters), small_object(fields.result)
+    parameters, result = json_object(fields.parameters), json_object(fields.result)
     check_bound(text_of(name), MAX_NAME, "command")
     check_bound(text_of(status), MAX_NAME, "status")
 
@@ -110,7 +110,7 @@ async def update(services: Services, caller: Caller, request: CommandUpdate) -> 
             view.lastUpdated = times.render(changed)
             return encode(view)
 
-        return Update(make, view.status)
+        return Update(make, view.status, size=len(view.parameters) + len(view.result))
 
     try:
         await stored(services.messages.commands.update(device.record_id, number or 0, change))

@@ -22,13 +22,9 @@ from hivewire_protocol.errors import (
     MalformedJson,
     NotFound,
     OutOfBounds,
-    TooLarge,
     WireError,
 )
 from hivewire_protocol.messages import Reply
-
-MAX_OBJECT = 64 << 10
-"""Bytes of the parameters or the result of a message (messages, section 1)."""
 
 TAKE_OVER_SOCKET, TAKE_OVER_HTTP = 20, 100
 
@@ -81,14 +77,6 @@ def moment(given: Raw | None, caller: Caller) -> int | None:
     except (ValueError, OverflowError, MalformedJson):
         # Devices, section 0.6: the text is that of the reference for each kind of request.
         raise (InvalidParameters("Unparseable timestamp") if caller.http else MalformedJson()) from None
-
-
-def small_object(given: Raw | UnsetType) -> Raw:
-    """The JSON object that is kept with a message; null when there is none. Raises InvalidParameters or TooLarge."""
-    found = json_object(given)
-    if len(found) > MAX_OBJECT:
-        raise TooLarge(f"parameters and result may have {MAX_OBJECT} bytes")
-    return found
 
 
 async def stored(result: Awaitable[T]) -> T:
@@ -156,8 +144,8 @@ def text_of(value: str | None) -> str:
 
 
 def given_object(value: UnsetType | Raw) -> Raw | None:
-    """A JSON object that replaces another; None when it is absent or null. Raises as `small_object`."""
-    return None if value is UNSET or value == NULL else small_object(value)
+    """A JSON object that replaces another; None when it is absent or null. Raises InvalidParameters."""
+    return None if value is UNSET or value == NULL else json_object(value)
 
 
 def check_bound(text: str, most: int, what: str) -> None:

@@ -8,6 +8,7 @@ from urllib.parse import unquote
 
 from msgspec import Raw
 
+from hivewire.actions.checks import json_object
 from hivewire.actions.device_messages import (
     Encoded,
     Sorts,
@@ -15,7 +16,6 @@ from hivewire.actions.device_messages import (
     device_of,
     moment,
     page,
-    small_object,
     stored,
     text_of,
 )
@@ -60,7 +60,7 @@ def insert(services: Services, caller: Caller, request: NotificationInsert) -> P
     device = device_of(services, caller, request.deviceId, complaint)
     if not isinstance(fields, NotificationFields) or not fields.notification:
         raise InvalidParameters
-    name, parameters = fields.notification, small_object(fields.parameters)
+    name, parameters = fields.notification, json_object(fields.parameters)
     check_bound(name, MAX_NAME, "notification")
 
     def make(number: int, timestamp: int, changed: int) -> bytes:

@@ -15,10 +15,12 @@ from hivewire.streams.message import (
     NotStored,
     Outcome,
     StreamError,
+    TooLarge,
     TooMany,
     Undecided,
 )
 from hivewire_protocol.errors import NotFound as NotFoundOnWire
+from hivewire_protocol.errors import TooLarge as TooLargeOnWire
 from hivewire_protocol.errors import TooManyMessages, Unavailable, WireError
 
 R = TypeVar("R")
@@ -45,6 +47,8 @@ class PendingMessage(Struct, Generic[R], gc=False):
 
 def wire_error(error: StreamError) -> WireError:
     """The error that a client gets."""
+    if isinstance(error, TooLarge):
+        return TooLargeOnWire(f"{error}, setting parameters_bytes")
     if isinstance(error, TooMany):
         return TooManyMessages(str(error) or None)
     if isinstance(error, NotFound):
