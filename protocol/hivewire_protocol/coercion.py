@@ -20,6 +20,7 @@ from msgspec import Raw, Struct, UnsetType
 from hivewire_protocol.errors import InvalidParameters, MalformedJson
 
 _S = TypeVar("_S", bound=Struct)
+_T = TypeVar("_T")
 _LARGEST = 2**63
 _DIGITS = re.compile(rb'"[+-]?\d{1,19}"')
 _WHOLE = re.compile(rb"-?\d{1,20}")
@@ -135,7 +136,9 @@ def _coercer(hint: Any, name: str) -> Callable[[bytes], Any]:
         if option in options:
             return coerce
     if list[str] in options:
-        return lambda raw: None if raw == b"null" else [_text_element(bytes(element)) for element in _elements(raw)]
+        return lambda raw: None if raw == b"null" else [_present(text, bytes(element)) for element in _elements(raw)]
+    if list[int] in options:
+        return lambda raw: None if raw == b"null" else [_present(integer, bytes(element)) for element in _elements(raw)]
     lists = [option for option in options if get_origin(option) is list and _is_struct(get_args(option)[0])]
     if lists:
         shape = get_args(lists[0])[0]
@@ -174,8 +177,8 @@ def _is_struct(option: Any) -> bool:
     return isinstance(option, type) and issubclass(option, Struct)
 
 
-def _text_element(raw: bytes) -> str:
-    found = text(raw)
+def _present(coerce: Callable[[bytes], _T | None], raw: bytes) -> _T:
+    found = coerce(raw)
     if found is None:
         raise MalformedJson
     return found

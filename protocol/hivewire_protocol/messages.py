@@ -72,6 +72,7 @@ class Request(Struct, tag_field="action", gc=False):
     """A request. The subclass's tag is the action; its class variables are the other properties of the action.
 
     `permission`: what the caller's token must grant; None when no token is needed.
+    `or_one_of`: permissions of which each is enough as well.
     `or_tenant`: a privilege in some tenant is enough as well, and the handler decides how far it goes.
     `read_only`: it changes nothing, so it is not carried out in a batch whose answers are over the limit already.
     `log`: where it writes, if it writes: consecutive writes to one log share a commit.
@@ -92,6 +93,7 @@ class Request(Struct, tag_field="action", gc=False):
     deviceTypeId: Annotated[Integer | None, says("The device type that the request is about.")] = None
 
     permission: ClassVar[Permission | None] = None
+    or_one_of: ClassVar[tuple[Permission, ...]] = ()
     or_tenant: ClassVar[bool] = False
     read_only: ClassVar[bool] = False
     log: ClassVar[str] = LEDGER

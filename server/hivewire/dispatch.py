@@ -90,7 +90,8 @@ class Dispatcher:
         if shape.permission is None:
             return
         identity = self.authenticated(caller)
-        if not identity.may(shape.permission) and not (shape.or_tenant and identity.tenants):
+        may = any(map(identity.may, (shape.permission, *shape.or_one_of)))
+        if not may and not (shape.or_tenant and identity.tenants):
             raise AccessDenied(f"{AccessDenied.text}: this needs {shape.permission.wire_name}")
         if caller.permitted_to is not identity or caller.permitted_at != self._tokens.generation:
             caller.permitted, caller.permitted_to, caller.permitted_at = 0, identity, self._tokens.generation

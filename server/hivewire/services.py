@@ -15,6 +15,7 @@ from hivewire.access.users import Users
 from hivewire.devices.registry import Registry
 from hivewire.documents import Documents
 from hivewire.hub.hub import Hub
+from hivewire.hub.message_source import MessageSource
 from hivewire.ledger.ledger import Ledger
 from hivewire.resources import Resources
 from hivewire.settings import Settings
@@ -75,6 +76,9 @@ def wire(
     telemetry, workers = Telemetry(), Workers()
     ledger.measure(telemetry.committed)
     telemetry.on_failure = ledger.audit.note_failure
+    hub = Hub(ledger, tokens, settings.conflate_after, unexpected or telemetry.unexpected, settings.bookmark_seconds)
+    hub.add("commands", MessageSource(messages.commands, "command"))
+    hub.add("notifications", MessageSource(messages.notifications, "notification"))
     return Services(
         settings=settings,
         ledger=ledger,
@@ -83,7 +87,7 @@ def wire(
         passwords=passwords,
         throttle=Throttle(clock),
         telemetry=telemetry,
-        hub=Hub(ledger, tokens, settings.conflate_after, unexpected or telemetry.unexpected, settings.bookmark_seconds),
+        hub=hub,
         tenants=tenants,
         resources=Resources(ledger),
         workers=workers,

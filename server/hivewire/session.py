@@ -121,14 +121,14 @@ class Session:
     def pause(self) -> None:
         """Start no more requests and push nothing: the peer does not read."""
         self._paused = True
-        if self.caller.feed is not None:
-            self.caller.feed.pause()
+        for feed in self.caller.feeds:
+            feed.pause()
 
     def resume(self, idle: bool = False) -> None:
         """Continue after `pause`; `idle`: the peer read nothing for so long that changes may be conflated."""
         self._paused = False
-        if self.caller.feed is not None:
-            self.caller.feed.resume(idle)
+        for feed in self.caller.feeds:
+            feed.resume(idle)
         self._advance()
 
     def close(self) -> None:
@@ -140,9 +140,9 @@ class Session:
         self._line = None
         self.send, self.settled = _send_nothing, _nothing
         self.caller.listener = None
-        if self.caller.feed is not None:
-            self.caller.feed.close()
-            self.caller.feed = None
+        for feed in self.caller.feeds:
+            feed.close()
+        self.caller.feed = self.caller.plain = None
         if self._task is not None:
             self._task.cancel()
 
@@ -323,6 +323,9 @@ class Session:
         feed = self.caller.feed
         if feed is not None and feed.starting and (call.batch is None or call.batch.complete):
             feed.begin(call.rpc)
+        plain = self.caller.plain
+        if plain is not None and plain.starting and (call.batch is None or call.batch.complete):
+            plain.begin(call.rpc)
 
 
 def _send_nothing(data: bytes) -> None:

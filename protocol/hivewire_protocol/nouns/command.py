@@ -6,8 +6,9 @@ from typing import Annotated
 
 from msgspec import UNSET, Raw, Struct, UnsetType
 
-from hivewire_protocol.errors import NotFound, OutOfBounds, TooManyMessages, Unavailable
-from hivewire_protocol.messages import Integer, Reply, Request, says
+from hivewire_protocol.errors import NotAllowed, NotFound, OutOfBounds, TooManyMessages, Unavailable
+from hivewire_protocol.messages import Integer, Push, Reply, Request, says
+from hivewire_protocol.nouns.subscription import After, DeviceTypes, MessageSubscribeReply, Networks
 from hivewire_protocol.permissions import Permission
 
 _Id = Annotated[int, says("The number of the command, which no other of its device has.")]
@@ -138,3 +139,42 @@ class CommandList(Request, tag="command/list"):
     sortOrder: Annotated[str | None, says("`desc`, as when absent, or `asc`; it needs a `sortField`.")] = None
     take: Annotated[Integer | None, says("The most to return; default 20 over a socket, 100 over HTTP.")] = None
     skip: Annotated[Integer | None, says("The number to skip at the beginning.")] = None
+
+
+class CommandSubscribe(Request, tag="command/subscribe"):
+    """Follow the commands of a device, of networks and device types, or of all that the token reaches."""
+
+    permission = Permission.GET_DEVICE_COMMAND
+    reply = MessageSubscribeReply
+    errors = (NotAllowed, NotFound, OutOfBounds, Unavailable)
+
+    networkIds: Networks = None
+    deviceTypeIds: DeviceTypes = None
+    names: Annotated[list[str] | None, says("Only commands with one of these names.")] = None
+    timestamp: After = None
+    returnUpdatedCommands: Annotated[bool | None, says("True: follow updates of commands, and not their inserts.")] = (
+        None
+    )
+    limit: Annotated[Integer | None, says("The most stored commands to begin with; default 20, 0 for all.")] = None
+
+
+class CommandUnsubscribe(Request, tag="command/unsubscribe"):
+    """End one subscription to commands, or all of this socket."""
+
+    permission = Permission.GET_DEVICE_COMMAND
+    reply = Reply
+    errors = (NotFound,)
+
+    subscriptionId: Annotated[Integer | None, says("Its number; absent: all subscriptions to commands.")] = None
+
+
+class CommandInserted(Push, tag="command/insert", kw_only=True):
+    """A command was inserted."""
+
+    command: Annotated[CommandView, says("The command.")]
+
+
+class CommandUpdated(Push, tag="command/update", kw_only=True):
+    """A command was updated; for subscriptions with `returnUpdatedCommands`."""
+
+    command: Annotated[CommandView, says("The command after the update.")]

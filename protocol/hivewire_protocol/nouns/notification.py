@@ -13,7 +13,8 @@ from hivewire_protocol.errors import (
     TooManyMessages,
     Unavailable,
 )
-from hivewire_protocol.messages import Integer, Reply, Request, says
+from hivewire_protocol.messages import Integer, Push, Reply, Request, says
+from hivewire_protocol.nouns.subscription import After, DeviceTypes, MessageSubscribeReply, Networks
 from hivewire_protocol.permissions import Permission
 
 _Id = Annotated[int, says("The number of the notification, which no other of its device has.")]
@@ -110,3 +111,32 @@ class NotificationList(Request, tag="notification/list"):
     sortOrder: Annotated[str | None, says("`desc`, as when absent, or `asc`; it needs a `sortField`.")] = None
     take: Annotated[Integer | None, says("The most to return; default 20 over a socket, 100 over HTTP.")] = None
     skip: Annotated[Integer | None, says("The number to skip at the beginning.")] = None
+
+
+class NotificationSubscribe(Request, tag="notification/subscribe"):
+    """Follow the notifications of a device, of networks and device types, or of all that the token reaches."""
+
+    permission = Permission.GET_DEVICE_NOTIFICATION
+    reply = MessageSubscribeReply
+    errors = (NotAllowed, NotFound, OutOfBounds, Unavailable)
+
+    networkIds: Networks = None
+    deviceTypeIds: DeviceTypes = None
+    names: Annotated[list[str] | None, says("Only notifications with one of these names.")] = None
+    timestamp: After = None
+
+
+class NotificationUnsubscribe(Request, tag="notification/unsubscribe"):
+    """End one subscription to notifications, or all of this socket."""
+
+    permission = Permission.GET_DEVICE_NOTIFICATION
+    reply = Reply
+    errors = (NotFound,)
+
+    subscriptionId: Annotated[Integer | None, says("Its number; absent: all subscriptions to notifications.")] = None
+
+
+class NotificationInserted(Push, tag="notification/insert", kw_only=True):
+    """A notification was inserted."""
+
+    notification: Annotated[NotificationView, says("The notification.")]

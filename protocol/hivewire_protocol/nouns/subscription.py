@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Raw, Struct, UnsetType
 
 from hivewire_protocol.errors import NotAllowed, NotFound, OutOfBounds
 from hivewire_protocol.messages import Integer, Push, Reply, Request, says
@@ -46,7 +46,14 @@ class SubscriptionItem(Struct, gc=False, omit_defaults=True):
 
     subscriptionId: Annotated[int, says("Its number.")]
     type: Annotated[str, says("Its topic, the first word of its pushes, such as `configuration`.")]
-    names: Annotated[list[str], says("What it follows of its topic: name patterns, or a tenant.")]
+    names: Annotated[
+        list[str] | None,
+        says("What it follows of its topic: name patterns, or a tenant; the `names` of a request for messages."),
+    ]
+    deviceId: Annotated[str | UnsetType | None, says("Of messages: the `deviceId` of the request.")] = UNSET
+    networkIds: Annotated[list[int] | UnsetType | None, says("Of messages: those of the request.")] = UNSET
+    deviceTypeIds: Annotated[list[int] | UnsetType | None, says("Of messages: those of the request.")] = UNSET
+    timestamp: Annotated[str | UnsetType | None, says("Of messages: that of the request.")] = UNSET
     paused: Annotated[bool, says("True if the rights of the socket no longer cover any of it; absent otherwise.")] = (
         False
     )
@@ -94,11 +101,26 @@ class SubscriptionList(Request, tag="subscription/list"):
     """The subscriptions of this socket."""
 
     permission = Permission.GET_CONFIGURATION
+    or_one_of = (Permission.GET_DEVICE_COMMAND, Permission.GET_DEVICE_NOTIFICATION)
     or_tenant = True
     read_only = True
     reply = SubscriptionListReply
 
     type: Annotated[str | None, says("Only those of this topic, such as `configuration`.")] = None
+
+
+# What subscriptions to commands and notifications have in common (devices, sections 2.5 and 3.4).
+
+
+class MessageSubscribeReply(Reply):
+    """The new subscription. What was stored follows, then what is new."""
+
+    subscriptionId: Annotated[int, says("The number of the subscription.")]
+
+
+Networks = Annotated[list[Integer] | None, says("Only of devices in these networks.")]
+DeviceTypes = Annotated[list[Integer] | None, says("Only of devices of these types.")]
+After = Annotated[Raw | None, says("Begin with what is stored and later than this; absent: only what is new.")]
 
 
 class SubscriptionPaused(Push, tag="subscription/paused", kw_only=True):

@@ -20,6 +20,7 @@ from hivewire.actions.device_messages import (
     stored,
     text_of,
 )
+from hivewire.actions.following import subscribe, unsubscribe
 from hivewire.actions.notification import MAX_NAME
 from hivewire.caller import Caller
 from hivewire.devices.scope import SHOWN, required
@@ -38,6 +39,8 @@ from hivewire_protocol.nouns.command import (
     CommandInsert,
     CommandInsertReply,
     CommandList,
+    CommandSubscribe,
+    CommandUnsubscribe,
     CommandUpdate,
     CommandView,
 )
@@ -158,5 +161,11 @@ async def list_(services: Services, caller: Caller, request: CommandList) -> Rep
     )
 
 
-READS = {CommandUpdate: update, CommandGet: get, CommandList: list_}
+READS = {
+    CommandUpdate: update,
+    CommandGet: get,
+    CommandList: list_,
+    CommandSubscribe: subscribe,
+    CommandUnsubscribe: unsubscribe,
+}
 WRITES = {CommandInsert: insert}

@@ -72,12 +72,12 @@ def authenticate(services: Services, caller: Caller, request: Authenticate) -> R
     user = services.users.by_id(identity.user_id)
     if user is not None:
         services.users.logged_in(user)
-    feed = caller.feed
-    if feed is None:
-        return NOTHING
-    # Subscriptions belong to a user: another token of the same user continues them, one of another user ends them.
-    ended = feed.end_all() if former.subject != identity.subject else []
-    feed.renew(identity)
+    ended: list[int] = []
+    for feed in caller.feeds:
+        # Subscriptions belong to a user: another token of the same user continues them, one of another user ends them.
+        if former.subject != identity.subject:
+            ended += feed.end_all()
+        feed.renew(identity)
     return AuthenticateReply(ended) if ended else NOTHING
 
 

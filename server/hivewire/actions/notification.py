@@ -19,6 +19,7 @@ from hivewire.actions.device_messages import (
     stored,
     text_of,
 )
+from hivewire.actions.following import subscribe, unsubscribe
 from hivewire.caller import Caller
 from hivewire.devices.index import Device
 from hivewire.devices.scope import SHOWN, required
@@ -36,6 +37,8 @@ from hivewire_protocol.nouns.notification import (
     NotificationInsert,
     NotificationInsertReply,
     NotificationList,
+    NotificationSubscribe,
+    NotificationUnsubscribe,
     NotificationView,
 )
 
@@ -126,5 +129,10 @@ async def list_(services: Services, caller: Caller, request: NotificationList) -
     return await page(log, device, caller, request, "notifications", request.notification, _SORTS)
 
 
-READS = {NotificationGet: get, NotificationList: list_}
+READS = {
+    NotificationGet: get,
+    NotificationList: list_,
+    NotificationSubscribe: subscribe,
+    NotificationUnsubscribe: unsubscribe,
+}
 WRITES = {NotificationInsert: insert}

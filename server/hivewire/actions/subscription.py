@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from hivewire.actions.topics import FOLLOWED
+from hivewire.actions.following import check_room, items, numbers
+from hivewire.actions.topics import CONFIGURATION, FOLLOWED
 from hivewire.caller import Caller
 from hivewire.dispatch import Handler
 from hivewire.hub.feed import Feed
@@ -17,9 +18,7 @@ from hivewire_protocol.nouns.subscription import (
     SubscriptionListReply,
     parse_position,
 )
-
-MAX_HELD_PATTERNS = 10_000
-"""The most name patterns in all subscriptions of one connection; they take a few MiB."""
+from hivewire_protocol.permissions import Permission
 
 
 def subscribe(services: Services, caller: Caller, request: Request) -> Reply:
@@ -29,11 +28,8 @@ def subscribe(services: Services, caller: Caller, request: Request) -> Reply:
     """
     wanted = FOLLOWED[type(request)](services, caller, request)
     since = _since(wanted.since)
-    feed, most = _feed(services, caller), services.settings.subscriptions
-    if len(feed.subscriptions) >= most:
-        raise OutOfBounds(f"this connection already has {most} subscriptions, the maximum")
-    if feed.patterns + len(wanted.patterns.patterns) > MAX_HELD_PATTERNS:
-        raise OutOfBounds(f"more than {MAX_HELD_PATTERNS} name patterns in all subscriptions of this connection")
+    feed = _feed(services, caller)
+    check_room(services, caller, len(wanted.patterns.patterns))
     sub = feed.subscribe(wanted.topic, wanted.patterns)
     sub.conflate = wanted.conflate
     mode = sub.start(since, wanted.snapshot)
@@ -55,7 +51,7 @@ def _feed(services: Services, caller: Caller) -> Feed:
     if caller.feed is None:
         if caller.listener is None:
             raise NotAllowed("this connection cannot receive pushes")
-        caller.feed = services.hub.feed(caller.listener, caller.identity)
+        caller.feed = services.hub.feed(caller.listener, caller.identity, numbers(caller))
     return caller.feed
 
 
@@ -72,15 +68,15 @@ def unsubscribe(services: Services, caller: Caller, request: ConfigurationUnsubs
 
 
 def list_(services: Services, caller: Caller, request: SubscriptionList) -> Reply:
-    """The subscriptions of this connection; none for an unknown type."""
+    """The subscriptions of this connection whose kind the caller may follow; none for an unknown type."""
     subscriptions = caller.feed.subscriptions if caller.feed is not None else []
-    return SubscriptionListReply(
-        [
-            SubscriptionItem(sub.id, sub.topic.name, list(sub.wanted.patterns), paused=not sub.served.patterns)
-            for sub in subscriptions
-            if request.type in (None, sub.topic.name)
-        ]
-    )
+    found = [
+        SubscriptionItem(sub.id, sub.topic.name, list(sub.wanted.patterns), paused=not sub.served.patterns)
+        for sub in subscriptions
+        if sub.topic is not CONFIGURATION or caller.identity.may(Permission.GET_CONFIGURATION)
+    ]
+    found += items(caller)
+    return SubscriptionListReply([item for item in found if request.type in (None, item.type)])
 
 
 READS: dict[type[Request], Handler] = {

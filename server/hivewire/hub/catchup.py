@@ -16,7 +16,7 @@ from operator import attrgetter
 from time import perf_counter
 from typing import Any, TypeAlias
 
-from hivewire.hub.feed import Copy, Feed, Subscription
+from hivewire.hub.feed import Backlog, Copy, Feed, Subscription
 from hivewire.hub.source import CompactedLog, Event, NotCovered, transactions
 from hivewire.slices import SLICE_SECONDS
 from hivewire_protocol.close import Code
@@ -141,6 +141,9 @@ class CatchUp:
         A reading gets the current generation. It drops what it read if that has changed by then, because of an
         unsubscribe, other names or a new copy.
         """
+        if sub.backlog is not None:
+            self._deliver_backlog(sub, sub.backlog)
+            return None
         tail = sub.channel.tail
         idle, sub.idle = sub.idle, False  # evaluated once for each pause
         if idle and sub.copy is None and sub.channel.stateful:  # a copy has only the latest changes anyway
@@ -169,6 +172,21 @@ class CatchUp:
         if sub.reset:  # a topic without state whose log had nothing to send: no frame has carried the reset
             sub.reset, sub.last_position = False, sub.offset
             sub.feed.listener.push(sub.shape.bookmark(sub.position, reset=True))
+
+    def _deliver_backlog(self, sub: Subscription, backlog: Backlog) -> None:
+        """Push the next events of the backlog, as far as they are still served."""
+        out: list[bytes] = []
+        size = 0
+        while backlog.events and size < WRITE:
+            event = backlog.events.popleft()
+            backlog.size -= event.size
+            if _wants(sub, event):
+                out.append(self._update(sub, event, None, False))
+                size += len(out[-1])
+        if not backlog.events:
+            sub.backlog = None
+        if out:  # last, because a push can pause or close the feed
+            sub.feed.listener.push(b"".join(out))
 
     # From the log.
 

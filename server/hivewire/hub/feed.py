@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Protocol
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from itertools import count
+from typing import Any, Protocol
+
+from msgspec import structs
 
 from hivewire.access.identity import Identity
 from hivewire.hub.frames import shape_of
-from hivewire.hub.source import Topic
+from hivewire.hub.source import Event, Topic
 from hivewire.hub.tail import Channel, Tail
 from hivewire_protocol import times
 from hivewire_protocol.close import Code
 from hivewire_protocol.encoding import encode
 from hivewire_protocol.patterns import Patterns
+
+NEVER = 1 << 62
+"""An expiry that does not come, in milliseconds since 1970."""
+
+NOTHING = Patterns(())
 
 
 class Listener(Protocol):
@@ -56,6 +66,16 @@ class Copy:
         self.before = offset + 1
 
 
+class Backlog:
+    """Events that a new subscription gets before all others, and the bytes that they keep in memory."""
+
+    __slots__ = ("__weakref__", "events", "size")
+
+    def __init__(self, events: Iterable[Event]) -> None:
+        self.events = deque(events)
+        self.size = sum([event.size for event in self.events])
+
+
 class Subscription:
     """One subscription: what it follows, and how far it has come.
 
@@ -81,9 +101,11 @@ class Subscription:
     offset of the last position that was sent, for bookmarks. `generation` grows when the subscription is changed from
     outside; a task that has waited for the log compares it and drops its result. `idle`: the peer had not read for long
     when it fell behind, so events may be conflated. `reset`: the next frame says that it replaces the client's state.
+    `backlog` is pushed before anything else. `noted` is for whoever made the subscription.
     """
 
     __slots__ = (
+        "backlog",
         "channel",
         "conflate",
         "copy",
@@ -93,6 +115,7 @@ class Subscription:
         "idle",
         "last_position",
         "live",
+        "noted",
         "offset",
         "reset",
         "sent",
@@ -116,6 +139,8 @@ class Subscription:
         self.idle = False
         self.reset = False
         self.live = False
+        self.backlog: Backlog | None = None
+        self.noted: Any = None
 
     @property
     def id(self) -> int:
@@ -203,14 +228,14 @@ class Feed:
     """The subscriptions of one connection.
 
     `stalled`: the peer does not read, so nothing is pushed. `starting`: subscriptions whose reply has not been sent
-    yet, which a push must not overtake. `patterns` counts the name patterns of all subscriptions. `serving`: a catch-up
-    of some of them is running. `timer` fires when the token needs a push or has expired; `warned` and `paused` say
-    which pushes were sent.
+    yet, which a push must not overtake. `numbers` gives them their ids. `patterns` counts the name patterns of all
+    subscriptions. `serving`: a catch-up of some of them is running. `timer` fires when the token needs a push or has
+    expired; `warned` and `paused` say which pushes were sent.
     """
 
     __slots__ = (
         "_host",
-        "_last_id",
+        "_numbers",
         "expires",
         "identity",
         "listener",
@@ -224,9 +249,14 @@ class Feed:
         "warned",
     )
 
-    def __init__(self, host: Host, listener: Listener, identity: Identity) -> None:
+    plain = False
+    """Whether its subscribers know no positions, and so no bookmarks."""
+
+    def __init__(
+        self, host: Host, listener: Listener, identity: Identity, numbers: Iterator[int] | None = None
+    ) -> None:
         self._host = host
-        self._last_id = 0
+        self._numbers = numbers if numbers is not None else count(1)
         self.listener = listener
         self.identity = identity
         self.expires = identity.expires
@@ -240,8 +270,7 @@ class Feed:
 
     def subscribe(self, topic: Topic, wanted: Patterns) -> Subscription:
         """A new subscription at the tip of its source. Pushes start with `begin`."""
-        self._last_id += 1
-        sub = Subscription(self, self._host.tail(topic.source).channel(topic), self._last_id, wanted)
+        sub = Subscription(self, self._host.tail(topic.source).channel(topic), next(self._numbers), wanted)
         self.subscriptions.append(sub)
         self.patterns += len(wanted.exact) + len(wanted.prefixes)
         self.starting.append(sub)
@@ -261,7 +290,7 @@ class Feed:
             if rpc:
                 sub.shape = shape_of(self.listener.frame, sub.topic, sub.id, True)
             current = sub.offset == sub.channel.tail.source.tip
-            sub.live = sub.copy is None and not sub.reset and current and not ended
+            sub.live = sub.copy is None and not sub.reset and current and not ended and sub.backlog is None
         self._host.serve(self)
 
     def find(self, number: int) -> Subscription | None:
@@ -271,7 +300,7 @@ class Feed:
     def end(self, sub: Subscription) -> None:
         """End a subscription."""
         sub.channel.index.remove(sub.served, sub)
-        sub.live, sub.ended = False, True
+        sub.live, sub.ended, sub.backlog = False, True, None
         sub.generation += 1
         self.subscriptions.remove(sub)
         self.patterns -= len(sub.wanted.exact) + len(sub.wanted.prefixes)
@@ -359,3 +388,48 @@ class Feed:
     def behind(self) -> list[Subscription]:
         """The subscriptions that have to catch up."""
         return [sub for sub in self.subscriptions if not sub.live and sub not in self.starting]
+
+
+class PlainFeed(Feed):
+    """The subscriptions of one connection whose client learns of nothing but events (devices, section 6.1).
+
+    They outlive their token, because such clients renew it only when a request is refused. They end silently when the
+    user is locked or deleted, the token is revoked, or what they follow is out of reach: `within` says which patterns
+    of a subscription an identity still reaches. What has ended never comes back.
+    """
+
+    __slots__ = ("_within",)
+
+    plain = True
+
+    def __init__(
+        self,
+        host: Host,
+        listener: Listener,
+        identity: Identity,
+        numbers: Iterator[int],
+        within: Callable[[Identity, Subscription], Patterns],
+    ) -> None:
+        super().__init__(host, listener, structs.replace(identity, expires=NEVER), numbers)
+        self._within = within
+
+    def suspend(self) -> None:
+        """End all subscriptions silently."""
+        self._narrow(lambda sub: NOTHING)
+
+    def go_on(self) -> None:
+        """Something about the identity has changed, or only of another one of its user."""
+        self._narrow(lambda sub: self._within(self.identity, sub))
+
+    def renew(self, identity: Identity) -> None:
+        """Continue with another token of the same user, as far as it reaches."""
+        self.identity = structs.replace(identity, expires=NEVER)
+        self.expires = NEVER
+        self.go_on()
+        self._host.serve(self)
+
+    def _narrow(self, within: Callable[[Subscription], Patterns]) -> None:
+        for sub in self.subscriptions:
+            left = sub.served & within(sub) if sub.served.patterns else sub.served
+            if left != sub.served:
+                sub.serve(left)

@@ -64,5 +64,20 @@ class Shape:
         return self.frame(self.topic.name, self.id, self.rpc, "snapshot", members, position)
 
 
+class PlainShape(Shape):
+    """The frames of a topic for clients that know no positions."""
+
+    __slots__ = ()
+
+    def update(self, event: Event, position: str | None, conflated: bool = False, reset: bool = False, /) -> bytes:
+        """The frame of one event: what happened, and its members."""
+        topic = self.topic
+        assert topic.what is not None  # noqa: S101 - that makes it plain
+        return self.frame(topic.name, self.id, self.rpc, topic.what(event.item), event.members(topic), None)
+
+
 # A shape that was evicted is made again as another object. Then its frame is made twice, which only takes time.
-shape_of = lru_cache(SHAPES)(Shape)
+@lru_cache(SHAPES)
+def shape_of(frame: Frame, topic: Topic, number: int, rpc: bool) -> Shape:
+    """The shape of these subscriptions."""
+    return (Shape if topic.what is None else PlainShape)(frame, topic, number, rpc)

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import chain
 from typing import Any
+from weakref import WeakSet
 
 from hivewire.access.identity import Identity
 from hivewire.access.tokens import Tokens
 from hivewire.hub.catchup import CatchUp
-from hivewire.hub.feed import Feed, Listener, Subscription
+from hivewire.hub.feed import Backlog, Feed, Listener, PlainFeed, Subscription
 from hivewire.hub.frames import SHAPES, Shape
 from hivewire.hub.ledger_source import LedgerSource
 from hivewire.hub.source import LEDGER, Event, Source, transactions
 from hivewire.hub.tail import Tail
 from hivewire.ledger.ledger import Ledger
+from hivewire_protocol.patterns import Patterns
 
 FRAMES = 4_096
 """Most frames pushed by one announcement, which takes about 10 ms. The other subscriptions catch up in slices."""
@@ -27,6 +29,10 @@ EXPIRING = 60_000
 
 BOOKMARKS = 500
 """About how many bookmarks are sent before the event loop runs other tasks."""
+
+
+REPLAYS = 2
+"""Reads of what new subscriptions get first that happen at the same time."""
 
 
 class Hub:
@@ -52,6 +58,8 @@ class Hub:
         self._bookmark_seconds = bookmark_seconds
         self._task: asyncio.Task[None] | None = None
         self._tails: dict[str, Tail[Subscription]] = {}
+        self._backlogs: WeakSet[Backlog] = WeakSet()
+        self.replays = asyncio.Semaphore(REPLAYS)
         source = LedgerSource(ledger)
         # Before the pushes: a user that a commit locks must not receive it.
         source.follow_access(self._recheck)
@@ -90,16 +98,31 @@ class Hub:
         """The tail of a source. Raises KeyError when the source was not added."""
         return self._tails[name]
 
-    def feed(self, listener: Listener, identity: Identity) -> Feed:
-        """The feed of a new connection, without subscriptions."""
+    def feed(self, listener: Listener, identity: Identity, numbers: Iterator[int] | None = None) -> Feed:
+        """A feed of a connection, without subscriptions. `numbers` are the ids of those to come."""
+        feed = Feed(self, listener, identity, numbers)
+        self._open(feed)
+        return feed
+
+    def plain_feed(
+        self,
+        listener: Listener,
+        identity: Identity,
+        numbers: Iterator[int],
+        within: Callable[[Identity, Subscription], Patterns],
+    ) -> Feed:
+        """The feed of a connection for subscriptions to plain topics: see PlainFeed."""
+        feed = PlainFeed(self, listener, identity, numbers, within)
+        self._open(feed)
+        return feed
+
+    def _open(self, feed: Feed) -> None:
         # Nothing is kept while there is no feed, so the first one begins at the tip of each source.
         if not self.feeds:
             for tail in self._tails.values():
                 tail.clear()
-        feed = Feed(self, listener, identity)
         self.feeds.add(feed)
         self.watch_token(feed)
-        return feed
 
     def forget(self, feed: Feed) -> None:
         """The connection is gone."""
@@ -134,6 +157,15 @@ class Hub:
         refusal = self._tokens.refusal(feed.identity, self._now())
         return refusal.text if refusal is not None else None
 
+    def hold(self, sub: Subscription, backlog: Backlog) -> None:
+        """Push these events to a new subscription before all others."""
+        sub.backlog = backlog
+        self._backlogs.add(backlog)
+
+    def backlog(self) -> int:
+        """Bytes of all events that subscriptions have yet to get before all others."""
+        return sum([backlog.size for backlog in self._backlogs])
+
     def count(self) -> int:
         """Subscriptions of all connections."""
         return sum(len(feed.subscriptions) for feed in self.feeds)
@@ -163,7 +195,7 @@ class Hub:
 
     def _announce(self, tail: Tail[Subscription], items: Sequence[Any]) -> None:
         """Push new items, whole transactions at a time. A subscription that cannot take one falls behind before it."""
-        if not self.feeds:
+        if not self.feeds or not tail.channels:
             tail.clear()
             return
         added = tail.add(items)
@@ -268,6 +300,8 @@ class Hub:
     def _due(self, feed: Feed, frames: dict[tuple[Shape, int], bytes]) -> list[bytes]:
         """The bookmarks of one feed. Subscriptions of one shape share the frame."""
         due: list[bytes] = []
+        if feed.plain:
+            return due
         for sub in feed.subscriptions:
             tail = sub.channel.tail
             if not sub.live or feed.stalled or sub.last_position >= tail.offset:

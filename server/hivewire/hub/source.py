@@ -37,6 +37,9 @@ class Topic(NamedTuple):
 
     `tells_expiry`: its subscribers get pushes when their token expires soon, and when they are paused.
 
+    A topic with `what` is plain: that function says what happened to an item, the last word of its push, which has no
+    position.
+
     A topic with state also has `element`, which encodes an item as an element of a snapshot, and `elements`, the member
     of a snapshot frame that holds them. Its items have one key each.
     """
@@ -50,6 +53,7 @@ class Topic(NamedTuple):
     element: Callable[[Any], bytes] | None = None
     source: str = LEDGER
     tells_expiry: bool = True
+    what: Callable[[Any], str] | None = None
 
 
 class Event(Struct, gc=False):

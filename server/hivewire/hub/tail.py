@@ -140,6 +140,8 @@ class Channel(Generic[_S]):
             self._noted = event.offset
             if event.kind == self.topic.kind:
                 self._last |= dict.fromkeys(self.topic.keys(event.item), event.offset)
+        if not names.prefixes:
+            return max([self._last.get(key, 0) for key in names.exact], default=0)
         return max([last for key, last in self._last.items() if key in names], default=0)
 
     @property

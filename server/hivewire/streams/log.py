@@ -44,7 +44,7 @@ MOST_ENTRIES = 500
 UPDATES = 64
 """Updates of one command that may wait for one another."""
 
-REPLAY_BYTES = 64 << 20
+REPLAY_BYTES = 16 << 20
 """Bytes of bodies that a replay returns at most: the oldest."""
 
 
@@ -215,19 +215,29 @@ class Log:
         return [messages[id] for id in sorted(last, key=lambda id: (times[id], id)) if id in messages]
 
     async def replay(
-        self, matches: Callable[[Message], bool], *, after: int, most: int | None = None, updated: bool = False
+        self,
+        matches: Callable[[Message], bool],
+        *,
+        after: int,
+        upto: int | None = None,
+        most: int | None = None,
+        updated: bool = False,
     ) -> list[Message]:
         """The last event of each message that matches, with a timestamp after a time; the `most` oldest of them.
 
         With `updated` only those that were updated, and it is `changed` that is after the time. Commands that must not
         be delivered any more are left out. In the order of timestamps; those with the same one in the order of inserts.
-        It returns REPLAY_BYTES at most.
+        It returns REPLAY_BYTES at most. Events behind the place `upto` are as if they were not there: who follows the
+        log from that place gets each event once.
         """
+        last = self.tip if upto is None else upto
         found = Oldest(most)
         seen: set[int] = set()  # messages of which a later event was looked at
         now = self._clock.wall()
         async for portion in self._backwards(after):
             for message in reversed(portion):
+                if message.place > last:
+                    continue
                 if message.updated:
                     key = message.device << 53 | message.id
                     if key in seen:

@@ -1,0 +1,115 @@
+"""Which messages a subscription or a poll gets (devices, section 6.2; its addendum, sections 1 and 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+
+from msgspec import Struct
+
+from hivewire.access.identity import Identity
+from hivewire.devices.index import Device
+from hivewire.devices.scope import Scope
+from hivewire.services import Services
+from hivewire.streams.filters import Filter
+from hivewire_protocol.errors import AccessDenied, InvalidParameters, NotFound
+
+
+class Reach(Struct, frozen=True, gc=False):
+    """What a caller reaches at a moment: its scope, the types that its user has (None: all), and what exists."""
+
+    scope: Scope
+    assigned: frozenset[int] | None
+    networks: Collection[int]
+    types: Collection[int]
+
+    def grants_network(self, network: int) -> bool:
+        """Whether token and membership reach a network. A token without networks reaches those that are asked for."""
+        scope = self.scope
+        return (not scope.networks or network in scope.networks) and (scope.members is None or network in scope.members)
+
+    def grants_type(self, device_type: int) -> bool:
+        """Whether the token reaches a device type. A token without types reaches those that are asked for."""
+        return not self.scope.types or device_type in self.scope.types
+
+    def shows_network(self, network: int) -> bool:
+        """Whether a network that is asked for is there for the caller."""
+        return network in self.networks and self.grants_network(network)
+
+    def shows_type(self, device_type: int) -> bool:
+        """Whether a device type that is asked for is there for the caller."""
+        has = self.assigned is None or device_type in self.assigned
+        return device_type in self.types and has and self.grants_type(device_type)
+
+
+def reach_of(services: Services, identity: Identity) -> Reach:
+    """What a caller reaches now."""
+    registry, user = services.registry, services.users.by_id(identity.user_id)
+    scope = registry.scope(identity)
+    every = user is not None and (scope.members is None or user.content.all_device_types_available)
+    assigned = None if every or user is None else frozenset(user.content.device_types)
+    return Reach(scope, assigned, registry.networks, registry.device_types)
+
+
+def device_of_filter(services: Services, identity: Identity, device_id: str | None) -> Device | None:
+    """The device that a request names. Raises InvalidParameters, AccessDenied or NotFound (devices, section 2.5)."""
+    if device_id is None:
+        return None
+    if not device_id and services.registry.scope(identity).unrestricted:
+        raise InvalidParameters("Device id is wrong or empty")
+    return services.registry.reach(identity, device_id, follows=True)
+
+
+def resolve(
+    reach: Reach,
+    device: Device | None,
+    network_ids: Sequence[int] | None,
+    type_ids: Sequence[int] | None,
+    names: Sequence[str] | None,
+) -> Filter | None:
+    """The filter of a request; None when there is nothing that it could get.
+
+    A client's token for all networks stands for those that its user belongs to, of which there may be none. Raises
+    AccessDenied or NotFound for networks and types that are not there for the caller.
+    """
+    scope = reach.scope
+    _check(scope, network_ids, reach.shows_network, "Networks with such networkIds wasn't found")
+    _check(scope, type_ids, reach.shows_type, "Device types with such deviceTypeIds wasn't found")
+    networks = frozenset(network_ids) if network_ids else scope.networks
+    types = frozenset(type_ids) if type_ids else scope.types
+    nothing = networks == NONE or types == NONE
+    if nothing or (names is not None and not names and (device is not None or (networks is None and types is None))):
+        return None
+    wanted = frozenset(names) if names else None
+    if device is not None:
+        return Filter(frozenset((device.network,)), frozenset((device.type,)), wanted, device.record_id)
+    if scope.members is not None:
+        if networks is not None and not networks & scope.members:
+            return None
+        networks = scope.members if networks is None else networks & scope.members
+    return Filter(networks, types, wanted)
+
+
+def _check(scope: Scope, wanted: Sequence[int] | None, shows: Callable[[int], bool], missing: str) -> None:
+    """Raise for ids of which one is not there: an administrator is told so, a client is not."""
+    if not wanted or all(map(shows, wanted)):
+        return
+    if scope.members is not None:
+        raise AccessDenied
+    raise NotFound(f"{missing}: {{[{', '.join(map(str, wanted))}]}}")
+
+
+def narrowed(wanted: Filter, reach: Reach) -> Filter:
+    """What is left of a filter now that the caller may reach less."""
+    scope = reach.scope
+    if wanted.networks is None:
+        networks = None if scope.networks is None and scope.members is None else NONE
+    else:
+        networks = frozenset(filter(reach.grants_network, wanted.networks))
+    if wanted.types is None:
+        types = None if scope.types is None else NONE
+    else:
+        types = frozenset(filter(reach.grants_type, wanted.types))
+    return Filter(networks, types, wanted.names, wanted.device)
+
+
+NONE: frozenset[int] = frozenset()

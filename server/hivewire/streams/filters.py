@@ -1,0 +1,83 @@
+"""Which messages of a log somebody wants, as a test and as keys of an index.
+
+A message has a few keys, one for each way in which it can be asked for, and a filter has the keys that it asks for: it
+wants a message exactly if they have a key in common, and that is then one key. So an index finds all who want a message
+without looking at the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from msgspec import Struct
+
+from hivewire.streams.message import Message
+
+
+class Filter(Struct, frozen=True, gc=False):
+    """Messages of these networks, types and names, and of this device (the id of its record). None stands for all.
+
+    Notifications of the gateway itself have no network and no type; only a filter without both wants them.
+    """
+
+    networks: frozenset[int] | None = None
+    types: frozenset[int] | None = None
+    names: frozenset[str] | None = None
+    device: int | None = None
+
+    @property
+    def is_global(self) -> bool:
+        """Whether it wants the messages of all devices."""
+        return self.device is None and self.networks is None and self.types is None
+
+    def accepts(self, message: Message) -> bool:
+        """Whether it wants a message, updated or not."""
+        return (
+            (self.device is None or message.device == self.device)
+            and (self.networks is None or message.network in self.networks)
+            and (self.types is None or message.type in self.types)
+            and (self.names is None or message.name in self.names)
+        )
+
+    def __len__(self) -> int:
+        """The number of its keys."""
+        sides = (self.networks, self.types, self.names)
+        networks, types, names = (1 if side is None else len(side) for side in sides)
+        return networks * types * names
+
+    def keys(self, *, updated: bool) -> Iterator[str]:
+        """Its keys, for messages that were updated or for those that were not."""
+        event = _event(updated=updated) + _part("d", self.device)
+        for network in (None,) if self.networks is None else sorted(self.networks):
+            for type_ in (None,) if self.types is None else sorted(self.types):
+                place = event + _part("n", network) + _part("t", type_)
+                yield from (place,) if self.names is None else (_named(place, name) for name in sorted(self.names))
+
+
+def keys_of(message: Message) -> tuple[str, ...]:
+    """The keys by which a message is found."""
+    event = _event(updated=message.updated)
+    places: tuple[str, ...] = (event,)
+    if message.network is not None and message.type is not None:
+        network, type_ = f"n{message.network}", f"t{message.type}"
+        places = (
+            f"{event}d{message.device}{network}{type_}",
+            f"{event}{network}{type_}",
+            f"{event}{network}",
+            f"{event}{type_}",
+            event,
+        )
+    name = message.name
+    return places if name is None else (*places, *[_named(place, name) for place in places])
+
+
+def _event(*, updated: bool) -> str:
+    return "updated:" if updated else "inserted:"
+
+
+def _part(letter: str, number: int | None) -> str:
+    return "" if number is None else f"{letter}{number}"
+
+
+def _named(place: str, name: str) -> str:
+    return f"{place}={name};"  # the last character keeps a name that ends in `*` from being a pattern
