@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeAlias
 
-import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from hivewire_protocol.errors import InvalidParameters
 
 NULL = Raw(b"null")
+
+_NO_OBJECT = "'parameters' must be JSON Object!"
 
 MAX_NAME, MAX_DESCRIPTION = 128, 128
 """Characters, of networks, device types and devices."""
@@ -49,11 +50,15 @@ def json_object(given: Raw | UnsetType) -> Raw:
 
     The text names `parameters` whatever the member is, as in the reference (devices, section 0.5).
     """
-    if given is UNSET or given == NULL:
+    if given is UNSET:
+        return NULL
+    data = bytes(given)
+    if data == b"null":
         return NULL
     try:
-        bytes(given).decode()  # what is copied as it is was not decoded yet
-        msgspec.json.decode(given, type=dict[str, Raw])
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        raise InvalidParameters("'parameters' must be JSON Object!") from None
+        data.decode()  # what is copied as it is was checked to be JSON, but not to be UTF-8
+    except UnicodeDecodeError:
+        raise InvalidParameters(_NO_OBJECT) from None
+    if data[:1] != b"{":
+        raise InvalidParameters(_NO_OBJECT)
     return given
