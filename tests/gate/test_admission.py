@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import resource
 import socket
+import ssl
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import httpx
 import pytest
 
 from hivewire.settings import Settings
@@ -81,6 +83,39 @@ def test_who_has_no_login_gives_way_when_files_run_out(data: Path) -> None:
         assert strangers[0].ended()
         [told] = gateway.events("connections give way because the process may not open more files")
         assert (told["connections"], told["possible"]) == (20_000, files - FILES)
+
+
+@pytest.mark.parametrize("flag", ["--connections", "--connections-per-address"])
+@pytest.mark.parametrize("begun", [b"", b"\x16\x03\x01\x02\x00\x01"])
+def test_who_never_finishes_a_tls_handshake_gives_way(
+    data: Path, certificate: tuple[Path, Path], flag: str, begun: bytes
+) -> None:
+    """A connection has its place from the moment it is accepted: when places run out, the oldest gives way, also one
+    whose TLS handshake is not finished."""
+    tls = ("--tls-certificate", str(certificate[0]), "--tls-key", str(certificate[1]))
+    with RunningGateway(data, flag, "3", *tls) as gateway, ExitStack() as stack:
+        silent = [stack.enter_context(dial(gateway)) for _ in range(3)]
+        for wire in silent:
+            wire.send(begun)
+        trust = ssl.create_default_context(cafile=str(certificate[0]))
+        with httpx.Client(verify=trust) as client:
+            metrics = client.get(gateway.url + "/metrics").text
+            assert "hivewire_connections 3.0\n" in metrics  # two that are silent, and this one
+            assert silent[0].ended()
+            assert client.get(gateway.url + "/health/live").status_code == 200
+
+
+def test_a_tls_connection_that_ends_leaves_its_place(data: Path, certificate: tuple[Path, Path]) -> None:
+    """Neither a peer that goes away during its handshake nor one that sends something else is counted any longer."""
+    tls = ("--tls-certificate", str(certificate[0]), "--tls-key", str(certificate[1]))
+    with RunningGateway(data, *tls) as gateway:
+        for begun in (b"", b"\x16\x03\x01\x02\x00\x01", get("/health/live")):
+            with dial(gateway) as wire:
+                wire.send(begun)
+        trust = ssl.create_default_context(cafile=str(certificate[0]))
+        with httpx.Client(verify=trust) as client:
+            until(lambda: "hivewire_connections 1.0\n" in client.get(gateway.url + "/metrics").text)
+        assert not [event for event in gateway.log if event["level"] == "error"]
 
 
 def test_a_socket_is_as_old_as_its_connection(data: Path) -> None:

@@ -46,7 +46,8 @@ CYCLE = {
 }
 """Members of a request's cycle that `transport/cycle.py` reads, calls or sets."""
 
-SERVER = {"config", "startup", "shutdown"}
+SERVER = {"config", "server_state", "startup", "shutdown"}
+"""The same of `Server`; its `servers` are there only once it has started."""
 
 
 def mentioned(owner: type | ModuleType) -> set[str]:

@@ -97,6 +97,7 @@ class HttpProtocol(HttpToolsProtocol):
         """The time of the event loop before which no request is begun, because too many came without a token."""
         self._admitted = False
         self._spare = False
+        self._cut_handshake: Callable[[], None] | None = None  # with TLS, until there is a transport
         self._taken = 0  # bytes of anonymous requests that are not answered yet
         self._unanswered: list[RequestResponseCycle] = []
         self._later = b""  # anonymous requests that are not parsed yet
@@ -109,13 +110,32 @@ class HttpProtocol(HttpToolsProtocol):
         self._watch: Watch | None = None  # while the peer has something to read
         self._held = 0
 
+    def begin_handshake(self, address: str, cut: Callable[[], None]) -> None:
+        """With TLS: admit the connection before its handshake, which `cut` ends."""
+        self._cut_handshake = cut
+        self._enter(address)
+
+    def end_handshake(self) -> None:
+        """With TLS: leave the admission if the handshake has failed."""
+        self._cut_handshake = None
+        if self.transport is None:
+            self._forget()
+            if self._admitted:
+                self._admitted = False
+                self.admission.leave(self, self.address)
+
+    def _enter(self, address: str) -> None:
+        self.address = address
+        self._admitted = True
+        self._spare = not self.admission.enter(self, address)
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Admit the connection. In a spare place, all but health and metrics is refused with 503."""
+        """Admit the connection, if that was not done before. In a spare place, all but health and metrics is refused
+        with 503."""
         super().connection_made(transport)
         transport.set_write_buffer_limits(high=FREE)
-        self.address = peer_address(transport)
-        self._admitted = True
-        self._spare = not self.admission.enter(self, self.address)
+        if not self._admitted:
+            self._enter(peer_address(transport))
         self._expect_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -216,7 +236,10 @@ class HttpProtocol(HttpToolsProtocol):
 
     def abort(self) -> None:
         """Cut the connection at once."""
-        self.transport.abort()
+        if self._cut_handshake is not None:
+            self._cut_handshake()
+        else:
+            self.transport.abort()
 
     def give_way(self) -> None:
         """Cut the connection at once; admission no longer counts it."""

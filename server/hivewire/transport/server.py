@@ -25,6 +25,7 @@ from hivewire.transport.admission import Admission
 from hivewire.transport.connection import HttpProtocol
 from hivewire.transport.events import EventStreams
 from hivewire.transport.sockets import Sockets
+from hivewire.transport.tls import TlsListener
 
 RECONNECTS = 100
 """Clients that may reconnect in a second after a stop, as long as `drain_spread` allows."""
@@ -112,8 +113,18 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Open the port, then call `on_listening`."""
-        await super().startup(sockets)
+        context = self.config.ssl
+        await super().startup(sockets if context is None else [])
+        if context is not None:
+            self.servers += [
+                TlsListener(sock, context, self.config.backlog, self._connection)  # type: ignore[misc]
+                for sock in sockets or []
+            ]
         self.on_listening()
+
+    def _connection(self) -> HttpProtocol:
+        config, state = self.config, self.server_state
+        return config.http_protocol_class(config=config, server_state=state, app_state={})  # type: ignore[return-value, call-arg]
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Accept no new work, finish open requests, and close every socket with 1001."""

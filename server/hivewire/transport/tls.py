@@ -1,0 +1,98 @@
+"""A port with TLS: a connection has its place in admission from the moment it is accepted.
+
+asyncio tells a protocol of its connection after the TLS handshake only. Peers that never finish one would be counted
+nowhere, and could take all files of the process. So the sockets are accepted here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+
+from hivewire.telemetry import log
+from hivewire.transport.connection import HttpProtocol
+
+HANDSHAKE_SECONDS = 10.0
+"""Seconds for a TLS handshake."""
+
+ACCEPTED_AT_ONCE = 64
+"""Connections accepted in one turn of the event loop."""
+
+PAUSE_SECONDS = 0.1
+"""Pause after an error of the system, such as too many open files."""
+
+
+class TlsListener:
+    """Accepts connections of a bound socket. It has the methods of asyncio's `Server` that uvicorn calls.
+
+    `create` makes the protocol of a connection. `context` may be changed; new connections use what it holds.
+    """
+
+    def __init__(
+        self, sock: socket.socket, context: ssl.SSLContext, backlog: int, create: Callable[[], HttpProtocol]
+    ) -> None:
+        self._sock = sock
+        self._context = context
+        self._create = create
+        self._loop = asyncio.get_running_loop()
+        self._handshakes: set[asyncio.Task[None]] = set()
+        self._pause: asyncio.TimerHandle | None = None
+        sock.setblocking(False)
+        sock.listen(backlog)
+        self._listen()
+
+    def close(self) -> None:
+        """Accept no more, and give up the handshakes that are not finished."""
+        self._loop.remove_reader(self._sock)
+        if self._pause is not None:
+            self._pause.cancel()
+        for handshake in self._handshakes:
+            handshake.cancel()
+
+    async def wait_closed(self) -> None:
+        """Return when no handshake goes on any more."""
+        if self._handshakes:
+            await asyncio.wait(self._handshakes)
+
+    def _listen(self) -> None:
+        self._pause = None
+        self._loop.add_reader(self._sock, self._accept)
+
+    def _accept(self) -> None:
+        for _ in range(ACCEPTED_AT_ONCE):
+            try:
+                sock, peer = self._sock.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                log.error("no connection can be accepted", reason=str(error))
+                self._loop.remove_reader(self._sock)
+                self._pause = self._loop.call_later(PAUSE_SECONDS, self._listen)
+                return
+            sock.setblocking(False)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            protocol = self._create()
+            protocol.begin_handshake(str(peer[0]), partial(_cut, sock))
+            handshake = self._loop.create_task(self._handshake(protocol, sock))
+            self._handshakes.add(handshake)
+            handshake.add_done_callback(self._handshakes.discard)
+
+    async def _handshake(self, protocol: HttpProtocol, sock: socket.socket) -> None:
+        try:
+            # Errors of the peer's are not worth a line in the log, and the socket is closed.
+            with suppress(OSError):
+                await self._loop.connect_accepted_socket(
+                    lambda: protocol, sock, ssl=self._context, ssl_handshake_timeout=HANDSHAKE_SECONDS
+                )
+        finally:
+            protocol.end_handshake()
+
+
+def _cut(sock: socket.socket) -> None:
+    """End a connection whose socket belongs to the event loop, which closes it when it reads the end."""
+    with suppress(OSError):  # the peer was faster
+        sock.shutdown(socket.SHUT_RDWR)
