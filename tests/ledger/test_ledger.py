@@ -40,6 +40,7 @@ from hivewire.ledger.records import (
 from hivewire.ledger.retention import Retention
 from hivewire_protocol.patterns import Patterns
 from tests.ledger.shared import SharedLog
+from tests.running import PATIENCE
 
 Outcome = list[Change] | LedgerError
 
@@ -615,6 +616,51 @@ async def test_a_failed_commit_is_answered_though_its_probe_hangs(monkeypatch: p
     assert change.version == 1
     probing.set()
     await ledger.close()
+
+
+class Unspeakable(Exception):
+    """An error that cannot even be told."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+async def test_a_failed_commit_is_answered_though_its_error_cannot_be_told(reported: list[str]) -> None:
+    """An error in the handling of an error ends the writer; everybody who waits is answered, and later writes are
+    refused."""
+
+    class Broken(MemoryJournal):
+        async def append(self, changes: Sequence[Change], *, behind: int) -> bool:
+            ledger.submit(put("queued"), queued.append)
+            raise Unspeakable
+
+    queued: list[Outcome] = []
+    ledger = Ledger(Broken(), lambda: 1)
+    await ledger.open()
+    async with asyncio.timeout(PATIENCE):
+        outcomes = await submit_all(ledger, [put("a"), put("b")])
+    assert [type(outcome) for outcome in outcomes] == [Undecided] * 2
+    assert [type(outcome) for outcome in queued] == [NotDurable]
+    assert reported == ["the writer of the ledger ended: no words"]
+    with pytest.raises(NotDurable):
+        await ledger.commit(put("c"))
+    await ledger.close()
+
+
+async def test_a_batch_is_answered_though_its_evaluation_ends_the_writer(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The transaction at which it happened, those before it and those after it get an answer."""
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("no log")
+
+    monkeypatch.setattr("hivewire.ledger.batch.report", broken)
+    awkward = Transaction([Write("configuration", "b", b"", preconditions=(Awkward(),))])
+    async with asyncio.timeout(PATIENCE):
+        outcomes = await submit_all(ledger, [put("a"), awkward, put("c")])
+    assert [type(outcome) for outcome in outcomes] == [Undecided, Undecided, NotDurable]
+    assert ledger.get("configuration", "a") is None
 
 
 async def test_writes_are_accepted_again_after_an_overload(journal: GatedJournal) -> None:

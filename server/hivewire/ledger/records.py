@@ -265,7 +265,7 @@ class Overloaded(NotDurable):
 
 
 class Undecided(NotDurable):
-    """It is not known whether it was written: the storage did not answer in time.
+    """It is not known whether it was written: the storage did not answer in time, or the writer ended.
 
     If it was, the ledger gets it later, like the changes of other gateways.
     """

@@ -68,6 +68,7 @@ class Writer:
         self._now = now
         self._queue: deque[Waiting] = deque()
         self._queue_bytes = 0
+        self._in_flight: list[Waiting] = []  # taken from the queue, and not answered yet
         self._ended: set[tuple[str | None, bool]] = set()  # authors whose waiting transactions are not written
         self._max_waiting = max_waiting
         self._refusing: str | None = None  # why no transaction is accepted
@@ -212,6 +213,8 @@ class Writer:
         finally:
             self._sleeping = None
             if self.broken:
+                # Wherever the error came from, the batch in flight may be on the disk.
+                self._answer(self._in_flight, [Undecided(str(self.failing))] * len(self._in_flight))
                 self._answer(list(self._queue), [NotDurable(str(self.failing))] * len(self._queue))
                 self._queue.clear()
 
@@ -293,7 +296,7 @@ class Writer:
     def _evaluate(self) -> tuple[Batch, list[Waiting], list[Outcome]]:
         """As much of the queue as fits into one entry, and at least one transaction."""
         batch = Batch(self._state, self._journal.tip, self._now())
-        taken: list[Waiting] = []
+        taken = self._in_flight = []
         outcomes: list[Outcome] = []
         queue, most, size, evaluate, changes = self._queue, self._journal.batch_bytes, 0, batch.evaluate, batch.changes
         while queue:
@@ -317,9 +320,10 @@ class Writer:
             self._queue_bytes -= sum(size for _, size, _, _ in dropped)
             self._answer(dropped, [NotDurable("the rights of its author have ended")] * len(dropped))
 
-    def _put_back(self, taken: Sequence[Waiting]) -> None:
+    def _put_back(self, taken: list[Waiting]) -> None:
         self._queue.extendleft(reversed(taken))
         self._queue_bytes += sum(size for _, size, _, _ in taken)
+        self._in_flight = []
 
     def _answer(self, taken: list[Waiting], outcomes: list[Outcome]) -> None:
         """Hand out the outcomes, and empty both lists on the way: objects that are freed one by one are still in the
