@@ -110,7 +110,7 @@ class Dispatcher:
 
         Raises Unauthorized, TokenExpired, TokenRevoked, UserNotActive or ClientDeleted.
         """
-        identity = caller.identity = self._tokens.bounded(caller.identity)
+        identity = caller.identity = self._tokens.as_now(caller.identity)
         if identity is ANONYMOUS:
             raise Unauthorized
         if (refusal := self._tokens.refusal(identity, now())) is not None:

@@ -377,7 +377,7 @@ class _Ledger:
 _ledger: Any = _Ledger()
 _KEY = Key("k" * 32, "utf8")
 _tokens = Tokens(_KEY, Users(_ledger), Tenants(_ledger), 1_000, 1_000)
-_USER = User(1, "ann", UserContent("hash"), True)
+_USER = User(1, "ann", UserContent("hash"), True, 1)
 _server_tokens = ServerTokens({"wiki": "secret"}, Users(_ledger))
 
 

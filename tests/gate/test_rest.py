@@ -36,6 +36,8 @@ COMMAND = [
 ]
 NOTIFICATION = ["id", "notification", "deviceId", "networkId", "deviceTypeId", "timestamp", "parameters"]
 
+USER = ["networks", "id", "login", "role", "status", "lastLogin", "data", "introReviewed", "allDeviceTypesAvailable"]
+
 # Method, path, body, status, members of the answer (None: no body; a list: a list), and whether /auth has it too.
 PAGES: list[tuple[str, str, Any, int, Any, bool]] = [
     ("GET", "/info", None, 200, ["apiVersion", "serverTimestamp", "webSocketServerUrl"], True),
@@ -68,25 +70,19 @@ PAGES: list[tuple[str, str, Any, int, Any, bool]] = [
         ["id", "lastLogin", "data", "introReviewed", "allDeviceTypesAvailable"],
         False,
     ),
+    ("GET", "/user/count", None, 200, ["count"], False),
     (
         "GET",
         "/user/current",
         None,
         200,
-        [
-            "networks",
-            "id",
-            "login",
-            "role",
-            "status",
-            "lastLogin",
-            "data",
-            "introReviewed",
-            "allDeviceTypesAvailable",
-        ],
+        USER,
         True,
     ),
+    ("PUT", "/user/current", None, 204, None, True),
+    ("GET", "/user/{userId}", None, 200, USER, False),
     ("PUT", "/user/{userId}", {"introReviewed": False}, 204, None, False),
+    ("DELETE", "/user/{userId}", None, 204, None, False),
     ("GET", "/audit", None, 200, ["rows"], False),
     ("GET", "/tenant", None, 200, [], False),
     ("POST", "/tenant", {"tenantId": "page"}, 201, ["tenantId"], False),
@@ -143,12 +139,21 @@ PAGES: list[tuple[str, str, Any, int, Any, bool]] = [
     ("GET", "/device/{deviceId}/notification/{notificationId}", None, 200, NOTIFICATION, False),
     ("DELETE", "/device/{deviceId}", None, 204, None, False),
     ("POST", "/network", {"name": "page"}, 201, ["id"], False),
+    ("PUT", "/user/{userId}/network/{networkId}", None, 204, None, False),
+    ("GET", "/user/{userId}/network/{networkId}", None, 200, ["network"], False),
+    ("DELETE", "/user/{userId}/network/{networkId}", {}, 204, None, False),
     ("GET", "/network", None, 200, [], False),
     ("GET", "/network/count", None, 200, ["count"], False),
     ("GET", "/network/{networkId}", None, 200, ["devices", "id", "name", "description"], False),
     ("PUT", "/network/{networkId}", {"description": "d"}, 204, None, False),
     ("DELETE", "/network/{networkId}", None, 204, None, False),
     ("POST", "/devicetype", {"name": "page"}, 201, ["id"], False),
+    ("DELETE", "/user/{userId}/devicetype/all", None, 204, None, False),
+    ("PUT", "/user/{userId}/devicetype/{deviceTypeId}", None, 204, None, False),
+    ("GET", "/user/{userId}/devicetype/{deviceTypeId}", None, 200, ["deviceType"], False),
+    ("GET", "/user/{userId}/devicetype", None, 200, [], False),
+    ("DELETE", "/user/{userId}/devicetype/{deviceTypeId}", None, 204, None, False),
+    ("PUT", "/user/{userId}/devicetype/all", {}, 204, None, False),
     ("GET", "/devicetype", None, 200, [], False),
     ("GET", "/devicetype/count", None, 200, ["count"], False),
     ("GET", "/devicetype/{deviceTypeId}", None, 200, ["devices", "id", "name", "description"], False),
@@ -175,7 +180,8 @@ def test_every_page_of_a_context_answers(shared_gateway: RunningGateway, admin_t
         assert client.get("/").status_code == 200
         made = 0  # the id of what was created last
         for method, path, body, status, members, auth in PAGES:
-            page = path.replace("{name}", f"rest.page.{context}").replace("{userId}", "1")
+            user = made if (method, path) == ("DELETE", "/user/{userId}") else 1
+            page = path.replace("{name}", f"rest.page.{context}").replace("{userId}", str(user))
             page = page.replace("{tenantId}", "page").replace("{clientId}", "page").replace("{deviceId}", "page")
             for number in ("networkId", "deviceTypeId", "commandId", "notificationId"):
                 page = page.replace("{" + number + "}", str(made))
@@ -626,7 +632,35 @@ def test_an_unknown_user_is_404(client: httpx.Client) -> None:
         missing = client.put("/user/4711", content=body, headers={"Content-Type": "application/json"})
         expected = (404, {"error": 404, "message": "User with id = 4711 not found"})
         assert (missing.status_code, missing.json()) == expected
-    assert client.put("/user/1", content=b"").status_code == 400
+    assert client.put("/user/1", content=b"").status_code == 204  # no body changes nothing (core protocol, 6.3)
+
+
+def test_users_are_written_as_consoles_write_them(client: httpx.Client) -> None:
+    """With digits for numbers, nulls, what was read before, and members that nobody knows (addendum, section 3)."""
+    sent: dict[str, Any] = {
+        "login": "console",
+        "password": PASSWORD,
+        "role": "1",
+        "status": "0",
+        "networks": [],
+        "id": None,
+        "x": 1,
+    }
+    created = client.post("/user", json=sent)
+    assert created.status_code == 201
+    page = f"/user/{created.json()['id']}"
+    read = client.get(page).json()
+    changed = read | {"role": "1", "status": "0", "data": {}, "password": None, "passwordConfirmation": "?"}
+    assert client.put(page, json=changed).status_code == 204
+    assert client.get(page).json() == read | {"data": {}}
+    refused = client.put(page, json={"data": 1})
+    assert (refused.status_code, refused.json()["message"]) == (400, "'parameters' must be JSON Object!")
+    for body in (b"", b"{}", b"nonsense"):
+        assert client.put(page + "/network/1", content=body).status_code == 204
+    assert [network["id"] for network in client.get(page).json()["networks"]] == [1]
+    assert client.request("DELETE", page + "/network/1", content=b"{}").status_code == 204
+    assert client.delete(page).status_code == 204
+    assert client.get(page).status_code == 404
     assert client.put("/user/none", content=b"").status_code == 400
 
 

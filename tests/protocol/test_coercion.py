@@ -184,11 +184,9 @@ def test_build_ignores_unknown_members_and_keeps_defaults() -> None:
 
 @pytest.mark.parametrize("raw", ['"x"', "1", "[]", "true"])
 def test_a_nested_object_must_be_one(raw: str) -> None:
-    """A text, number or array in place of an object is refused; so is free data that is not an object."""
+    """A text, number or array in place of an object is refused."""
     with pytest.raises(MalformedJson):
         coercion.build(UserUpdate, {"user": Raw(raw.encode())})
-    with pytest.raises(MalformedJson):
-        coercion.build(UserUpdate, {"user": Raw(b'{"data":%b}' % raw.encode())})
     with pytest.raises(MalformedJson):
         coercion.build(TokenCreate, {"payload": Raw(raw.encode())})
 

@@ -180,14 +180,14 @@ def test_the_actions_of_a_token_become_its_rights(tokens: Tokens, a: list[int] |
         (BOUND, ["4", "5"], {4, 5}, {4, 5}),
         (BOUND, [], set(), set()),
         (BOUND, None, set(), set()),
-        (JOHN, ["4"], {4}, None),
-        (JOHN, None, set(), None),
+        (JOHN, ["4"], {4}, {4}),
+        (JOHN, None, set(), set()),
     ],
 )
 def test_the_scopes_of_a_token_become_ids(
     tokens: Tokens, user: int, given: list[str] | None, networks: set[int] | None, types: set[int] | None
 ) -> None:
-    """A star is all, a missing list is none, and a user with all device types keeps them whatever the token says."""
+    """A star is all, and a missing list is none. What a user with all device types has besides, its scope says."""
     identity = tokens.verify(tokens.mint(claims(u=user, n=given, dt=given)), NOW)
     assert identity.networks == networks
     assert identity.device_types == types
@@ -550,11 +550,13 @@ def test_a_forged_refresh_token_is_unauthorized(tokens: Tokens) -> None:
 
 
 def test_a_login_gets_the_rights_of_its_role(users: Users) -> None:
-    """Administrators get everything, clients the client set without networks, and device types by their flag."""
-    found = {user.login: login_claims(user) for user in users.all()}
+    """Administrators get everything, clients the client set in those of their networks and types that exist."""
+    for user in users.all():
+        user.content.networks, user.content.device_types = [12, 3, 9], [2, 1]
+    found = {user.login: login_claims(user, {3, 12}, {1, 2, 3}) for user in users.all()}
     assert (found["admin"].a, found["admin"].n, found["admin"].dt) == ([0], ["*"], ["*"])
-    assert (found["john"].a, found["john"].n, found["john"].dt) == ([*range(2, 12), 15, 16, 17], [], ["*"])
-    assert (found["bound"].n, found["bound"].dt) == ([], [])
+    assert (found["john"].a, found["john"].n, found["john"].dt) == ([*range(2, 12), 15, 16, 17], ["3", "12"], ["*"])
+    assert (found["bound"].n, found["bound"].dt) == (["3", "12"], ["1", "2"])
     assert all(claims.c is UNSET for claims in found.values())
 
 

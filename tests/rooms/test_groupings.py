@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from hivewire.access.user_changes import change_user
+from hivewire.access.users import User
 from hivewire.caller import Caller
 from hivewire.devices import registry
 from hivewire.devices.index import KIND as DEVICE
@@ -98,7 +99,11 @@ async def shown(world: World, word: Word, number: int, caller: Caller | None = N
 
 async def assign(world: World, user: int, **lists: Any) -> None:
     """Set the networks or the device types of a user."""
-    await change_user(world.users, user, None, lambda content: structs.replace(content, **lists))
+
+    def change(user: User) -> Transaction:
+        return world.users.replace(user, structs.replace(user.content, **lists), None)
+
+    await change_user(world.users, user, change)
 
 
 async def register(world: World, device: str, network: int = 1, device_type: int = 1) -> None:

@@ -39,7 +39,7 @@ def scope(
 ) -> Scope:
     """The scope of a token of a user with these memberships and that flag."""
     content = UserContent("", role, all_device_types_available=all_types, networks=sorted(members))
-    return scope_of(Identity(7, "john", 0, 0, networks, types), User(7, "john", content, True))
+    return scope_of(Identity(7, "john", 0, 0, networks, types), User(7, "john", content, True, 1))
 
 
 @given(GRANTS, GRANTS, st.sampled_from(Role), SETS, st.booleans())

@@ -6,11 +6,12 @@ import asyncio
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from hivewire.access import bootstrap
 from hivewire.access.passwords import Passwords
 from hivewire.access.user_changes import change_user
-from hivewire.access.users import UserContent, Users
+from hivewire.access.users import User, UserContent, Users
 from hivewire.devices import registry, seeds
 from hivewire.devices.index import KIND as DEVICE
 from hivewire.devices.registry import DEVICE_TYPE, NETWORK, Registry
@@ -143,11 +144,10 @@ async def test_a_change_of_the_administrator_at_the_same_moment_is_kept() -> Non
     await gateway.open()
     await gateway.add("ann", Role.ADMIN)
 
-    def renew(content: UserContent) -> UserContent:
-        content.data = {"changed": True}
-        return content
+    def renew(user: User) -> Transaction:
+        return gateway.users.replace(user, structs.replace(user.content, data={"changed": True}), None)
 
-    changed = change_user(gateway.users, 1, None, renew)
+    changed = change_user(gateway.users, 1, renew)
     await asyncio.gather(changed, seeds.write(gateway.ledger, gateway.users))
     gateway.hold(ann=([1], [1]))
     ann = gateway.users.by_id(1)

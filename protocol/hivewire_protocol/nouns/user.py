@@ -9,6 +9,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 from hivewire_protocol.errors import NotAllowed, NotFound, OutOfBounds, Unavailable
 from hivewire_protocol.messages import Integer, Reply, Request, says
+from hivewire_protocol.nouns.network import NetworkListed
 from hivewire_protocol.permissions import Permission
 
 
@@ -53,7 +54,7 @@ class UserListed(Struct):
 class UserFull(Struct):
     """A user with the networks it belongs to."""
 
-    networks: Annotated[list[dict[str, Any]], says("The networks that the user belongs to.")]
+    networks: Annotated[list[NetworkListed], says("The networks that the user belongs to.")]
     id: _Id
     login: _Login
     role: _Role
@@ -62,6 +63,12 @@ class UserFull(Struct):
     data: _Data
     introReviewed: _IntroReviewed
     allDeviceTypesAvailable: _AllDeviceTypes
+
+
+class UserReply(Reply):
+    """A user with the networks it belongs to."""
+
+    user: Annotated[UserFull, says("The user.")]
 
 
 class UserCurrentReply(Reply):
@@ -74,6 +81,33 @@ class UserListReply(Reply):
     """The users."""
 
     users: Annotated[list[UserListed], says("The users that match.")]
+
+
+class UserCountReply(Reply):
+    """The number of users."""
+
+    count: Annotated[int, says("The number of users that match.")]
+
+
+_OnlyLogin = Annotated[str | None, says("Only the user with this login.")]
+_OnlyPattern = Annotated[
+    str | None, says("Only logins like this: `%` is any characters, `_` is one; overrides `login`.")
+]
+_OnlyRole = Annotated[Integer | None, says("Only users of this role.")]
+_OnlyStatus = Annotated[Integer | None, says("Only users of this status.")]
+_UserId = Annotated[Integer | None, says("The user's number.")]
+
+
+class UserGet(Request, tag="user/get"):
+    """A user. For a client only itself exists here."""
+
+    permission = Permission.MANAGE_USER
+    read_only = True
+    required = ("userId",)
+    reply = UserReply
+    errors = (NotFound,)
+
+    userId: _UserId = None
 
 
 class UserGetCurrent(Request, tag="user/getCurrent"):
@@ -92,16 +126,28 @@ class UserList(Request, tag="user/list"):
     reply = UserListReply
     errors = (OutOfBounds,)
 
-    login: Annotated[str | None, says("Only the user with this login.")] = None
-    loginPattern: Annotated[
-        str | None, says("Only logins like this: `%` is any characters, `_` is one; overrides `login`.")
-    ] = None
-    role: Annotated[Integer | None, says("Only users of this role.")] = None
-    status: Annotated[Integer | None, says("Only users of this status.")] = None
+    login: _OnlyLogin = None
+    loginPattern: _OnlyPattern = None
+    role: _OnlyRole = None
+    status: _OnlyStatus = None
     sortField: Annotated[str | None, says("`id` or `login`.")] = None
     sortOrder: Annotated[str | None, says("`asc`, as when absent, or `desc`.")] = None
     take: Annotated[Integer | None, says("The most to return; default 20 over a socket, all over HTTP.")] = None
     skip: Annotated[Integer | None, says("The number to skip at the beginning.")] = None
+
+
+class UserCount(Request, tag="user/count"):
+    """Count the users that `user/list` would find."""
+
+    permission = Permission.MANAGE_USER
+    read_only = True
+    reply = UserCountReply
+    errors = (OutOfBounds,)
+
+    login: _OnlyLogin = None
+    loginPattern: _OnlyPattern = None
+    role: _OnlyRole = None
+    status: _OnlyStatus = None
 
 
 class UserCreated(Struct):
@@ -125,13 +171,11 @@ class UserInsertFields(Struct):
 
     required: ClassVar[tuple[str, ...]] = ("login", "password", "role")
 
-    login: Annotated[
-        str | None, says("3 to 128 letters, digits and `_@.-`; blanks around it are dropped. It cannot be changed.")
-    ] = None
+    login: Annotated[str | None, says("3 to 128 letters, digits and `_@.-`; blanks around it are dropped.")] = None
     password: Annotated[str | None, says("The password, 6 to 128 characters.")] = None
     role: Annotated[Integer | None, says("0: administrator, 1: client, which is no OAuth client.")] = None
     status: Annotated[Integer | None, says("0: active, as when absent; 1: locked out, 2: disabled.")] = None
-    data: Annotated[dict[str, Any] | None, says("Any JSON object that applications keep with the user.")] = None
+    data: Annotated[Any, says("Any JSON object that applications keep with the user.")] = None
     introReviewed: Annotated[
         bool | None, says("Whether the user has seen the introduction of DeviceHive's console; default false.")
     ] = None
@@ -152,15 +196,15 @@ class UserInsert(Request, tag="user/insert"):
 
 
 class UserUpdateFields(Struct):
-    """Changes of a user. An absent member stays as it is, except `data`."""
+    """Changes of a user. An absent member, or null, leaves it as it is, except `data`. Unknown members are ignored."""
 
     required: ClassVar[tuple[str, ...]] = ()
 
-    login: Annotated[str | None, says("The current login; it cannot be changed.")] = None
-    password: Annotated[str | None, says("A new password, 6 to 128 characters.")] = None
+    login: Annotated[str | None, says("A new login; the user keeps its number and its tokens.")] = None
+    password: Annotated[str | None, says("A new password, 6 to 128 characters; an empty one is ignored.")] = None
     role: Annotated[Integer | None, says("0: administrator, 1: client, which is no OAuth client.")] = None
     status: Annotated[Integer | None, says("0: active, 1: locked out, 2: disabled.")] = None
-    data: Annotated[dict[str, Any] | None, says("Any JSON object. Absent or null clears it, as in DeviceHive.")] = None
+    data: Annotated[Any, says("Any JSON object. Absent or null clears it, as in DeviceHive.")] = None
     introReviewed: Annotated[
         bool | None, says("Whether the user has seen the introduction of DeviceHive's console.")
     ] = None
@@ -174,5 +218,29 @@ class UserUpdate(Request, tag="user/update"):
     reply = Reply
     errors = (NotAllowed, NotFound, OutOfBounds, Unavailable)
 
-    userId: Annotated[Integer | None, says("The user's number.")] = None
+    userId: _UserId = None
     user: Annotated[UserUpdateFields | UnsetType | None, says("What to change.")] = UNSET
+
+
+class UserUpdateCurrent(Request, tag="user/updateCurrent"):
+    """Change the user of the token, whose tokens and sockets go on. Login, role and status need an administrator's
+    unrestricted token; `password`, `data` and `introReviewed` do not."""
+
+    permission = Permission.UPDATE_CURRENT_USER
+    required = ("user",)
+    reply = Reply
+    errors = (NotAllowed, NotFound, OutOfBounds, Unavailable)
+
+    user: Annotated[UserUpdateFields | UnsetType | None, says("What to change.")] = UNSET
+
+
+class UserDelete(Request, tag="user/delete"):
+    """Delete a user, and end its tokens at once, on open sockets too. An administrator can be deleted only with an
+    administrator's unrestricted token, and nobody can delete itself."""
+
+    permission = Permission.MANAGE_USER
+    required = ("userId",)
+    reply = Reply
+    errors = (NotAllowed, NotFound, Unavailable)
+
+    userId: _UserId = None

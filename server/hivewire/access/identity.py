@@ -17,11 +17,12 @@ class Identity(Struct, frozen=True):
     """A user or a client, and what its token grants until `expires` (milliseconds since 1970).
 
     `permissions` is a bit set of granted Permissions, because every request tests one. `networks` and `device_types`
-    are ids; None stands for all of them. `names` are the configuration names that the token covers. `tenants` are
-    privileges by tenant id; None stands for all privileges in all tenants. For a client, `client` is the id of its
-    record, `login` is its own id, and `user_id` is 0, which no user has. `issued` (milliseconds), `token` (an id) and
-    `generation` are those of the token, 0 and empty in one that does not say; `key` identifies the key that signed it.
-    `says_networks` is false for a token that has no list of networks, which grants none, like one with an empty list.
+    are the ids that the token names, None for all of them; `devices/scope.py` says which of them it reaches. `names`
+    are the configuration names that the token covers. `tenants` are privileges by tenant id; None stands for all
+    privileges in all tenants. For a client, `client` is the id of its record, `login` is its own id, and `user_id` is
+    0, which no user has. `issued` (milliseconds), `token` (an id) and `generation` are those of the token, 0 and empty
+    in one that does not say; `key` identifies the key that signed it. `says_networks` is false for a token that has no
+    list of networks, which grants none, like one with an empty list.
     """
 
     user_id: int

@@ -8,6 +8,7 @@ import re
 import secrets
 import warnings
 from collections import OrderedDict
+from collections.abc import Container
 from typing import Any, Literal
 
 import jwt
@@ -203,12 +204,19 @@ class Tokens:
         self._key, self.previous = key, previous
         self.begin_generation()
 
-    def bounded(self, identity: Identity) -> Identity:
-        """The identity with an expiry no later than that of the key that signed its token."""
-        previous = self.previous
-        if previous is None or identity.key != previous.key.mark or identity.expires <= previous.until:
-            return identity
-        return structs.replace(identity, expires=previous.until)
+    def as_now(self, identity: Identity) -> Identity:
+        """The identity with what may have changed since its token was verified; the same object if nothing has.
+
+        Its user may have another login, or no longer all device types, and the key that signed its token may expire.
+        """
+        previous, user = self.previous, self._users.by_id(identity.user_id)
+        if previous is not None and identity.key == previous.key.mark and identity.expires > previous.until:
+            identity = structs.replace(identity, expires=previous.until)
+        if user is not None and user.login != identity.login:
+            identity = structs.replace(identity, login=user.login)
+        if user is not None and identity.tenants is None and not _unrestricted(identity, user):
+            identity = structs.replace(identity, tenants={})
+        return identity
 
     def derived_keys(self, purpose: str, now: int) -> list[bytes]:
         """Keys for another purpose, which do not reveal those of the tokens; the first one is for signing."""
@@ -400,9 +408,7 @@ def identity(claims: Claims, user: User) -> Identity:
     """What the claims grant (sections 3.4 and 3.5); raises InvalidCredentials for malformed ids or patterns."""
     try:
         granted = sum(1 << permission for permission in permissions.effective(claims.a))
-        all_types = user.content.all_device_types_available
-        device_types = None if all_types else _ids(claims.dt)
-        networks = _ids(claims.n)
+        networks, device_types = _ids(claims.n), _ids(claims.dt)
     except ValueError:
         raise InvalidCredentials from None
     names = EVERYTHING
@@ -423,11 +429,18 @@ def identity(claims: Claims, user: User) -> Identity:
         generation=claims.g or 0,
         says_networks=claims.n is not None,
     )
-    if user.content.role == Role.ADMIN and found.unrestricted:
+    if user.content.role == Role.ADMIN and _unrestricted(found, user):
         # A user's token cannot name tenants. An administrator's token for everything includes them all; one that was
         # narrowed on purpose must not.
         return structs.replace(found, tenants=None)
     return found
+
+
+def _unrestricted(identity: Identity, user: User) -> bool:
+    """Whether the token grants everything; a user with all device types has them whatever its token says."""
+    if user.content.all_device_types_available and identity.device_types is not None:
+        identity = structs.replace(identity, device_types=None)
+    return identity.unrestricted
 
 
 def _ids(texts: list[str] | None) -> frozenset[int] | None:
@@ -439,9 +452,12 @@ def _ids(texts: list[str] | None) -> frozenset[int] | None:
     return frozenset(map(int, texts or ()))
 
 
-def login_claims(user: User) -> Claims:
-    """The rights that a login gets (section 3.9)."""
-    if user.content.role == Role.ADMIN:
+def login_claims(user: User, networks: Container[int], device_types: Container[int]) -> Claims:
+    """The rights that a login gets, of a client in those networks and device types that exist (section 3.9)."""
+    content = user.content
+    if content.role == Role.ADMIN:
         return Claims([Permission.ANY], 0, ACCESS, user.id, ["*"], ["*"])
-    device_types = ["*"] if user.content.all_device_types_available else []
-    return Claims(sorted(permissions.CLIENT), 0, ACCESS, user.id, [], device_types)
+    members = [str(each) for each in sorted(content.networks) if each in networks]
+    assigned = [str(each) for each in sorted(content.device_types) if each in device_types]
+    types = ["*"] if content.all_device_types_available else assigned
+    return Claims(sorted(permissions.CLIENT), 0, ACCESS, user.id, members, types)

@@ -2,37 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-from hivewire.access.users import KIND, User, UserContent, Users
+from hivewire.access.users import User, Users
 from hivewire.ledger.pending import PendingWrite, commit
-from hivewire.ledger.records import Expected, Guard, Refused
+from hivewire.ledger.records import Refused, Transaction
 from hivewire_protocol.errors import NotFound, VersionConflict, WireError
 from hivewire_protocol.messages import NOTHING, Reply
 
 
-async def change_user(
-    users: Users,
-    user_id: int,
-    author: str | None,
-    change: Callable[[UserContent], UserContent],
-    guards: Callable[[User], Sequence[Guard]] = lambda user: (),
-) -> Reply:
-    """Replace the content of a user by `change` of the current one, durably, if the `guards` hold.
+async def change_user(users: Users, user_id: int, change: Callable[[User], Transaction | None]) -> Reply:
+    """Write what `change` makes of the user as it is now; None changes nothing.
 
-    Both are called again for each attempt. Raises NotFound without such a user, and what they raise.
+    It is called again when the transaction was refused because of another change, so it looks at everything that its
+    conditions are about. Raises NotFound without such a user, and what `change` raises.
     """
     while True:
-        user = users.by_id(user_id)
-        record = users.ledger.get(KIND, user.login) if user is not None else None
-        if user is None or record is None:
-            raise NotFound(f"User with id = {user_id} not found")
-        transaction = users.write(user.login, change(user.content), author, (Expected(revision=record.revision),))
-        transaction.guards = guards(user)
+        transaction = change(existing(users, user_id))
+        if transaction is None:
+            return NOTHING
         try:
             return await commit(users.ledger, PendingWrite(transaction, lambda changes: NOTHING, conflict))
         except VersionConflict:
             continue
+
+
+def existing(users: Users, user_id: int) -> User:
+    """The user with this id. Raises NotFound."""
+    user = users.by_id(user_id)
+    if user is None:
+        raise NotFound(f"User with id = {user_id} not found")
+    return user
 
 
 def conflict(refused: Refused) -> WireError:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
 from msgspec import Struct, structs
 
 from hivewire.ledger.ledger import Ledger
-from hivewire.ledger.records import Change, NotDurable, Precondition, Transaction, Write
+from hivewire.ledger.records import Change, Expected, NotDurable, Precondition, Transaction, Write
 from hivewire.telemetry import Gauges, log
 from hivewire_protocol.nouns.user import Role, Status
 
@@ -54,6 +54,13 @@ class User(Struct):
     content: UserContent
     active: bool
     """Whether the user may log in and its tokens are accepted."""
+    revision: int
+    """The revision of its last change."""
+
+    @property
+    def unchanged(self) -> Expected:
+        """The condition that it has not changed since."""
+        return Expected(revision=self.revision)
 
     @property
     def administers(self) -> bool:
@@ -94,10 +101,12 @@ class Users:
                 self._by_id.pop(former.id, None)
             if change.content is not None:
                 content = msgspec.json.decode(change.content, type=UserContent)
-                user = User(change.id, change.key, content, content.status == Status.ACTIVE)
+                user = User(change.id, change.key, content, content.status == Status.ACTIVE, change.revision)
                 if former is not None and (former.content.generation != content.generation or not user.active):
                     self.ledger.end_author(user.login, client=False)
                 self._by_login[user.login] = self._by_id[user.id] = user
+            elif former is not None:
+                self.ledger.end_author(former.login, client=False)
 
     def by_login(self, login: str) -> User | None:
         """The user with exactly this login."""
@@ -122,6 +131,26 @@ class Users:
         encoded, former = msgspec.json.encode(content), self._by_login.get(login)
         description = _describe(former.content if former is not None else None, content)
         return Transaction([Write(KIND, login, encoded, "application/json", description, preconditions)], author)
+
+    def replace(self, user: User, content: UserContent, author: str | None) -> Transaction:
+        """The transaction that gives a user another content, unless it has changed."""
+        return self.write(user.login, content, author, (user.unchanged,))
+
+    def rename(self, user: User, login: str, content: UserContent, author: str | None) -> Transaction:
+        """The transaction that gives a user another login and content, unless it has changed or the login is taken.
+
+        It keeps its id, and with that its tokens.
+        """
+        encoded, renamed = msgspec.json.encode(content), f"login {user.login} is now {login}"
+        description = ", ".join(filter(None, (renamed, _describe(user.content, content))))
+        former = Write(KIND, user.login, None, description=description, preconditions=(user.unchanged,))
+        free = (Expected(version=0),)
+        new = Write(KIND, login, encoded, "application/json", description, free, id=user.id)
+        return Transaction([former, new], author)
+
+    def delete(self, user: User, author: str | None) -> Transaction:
+        """The transaction that deletes a user, unless it has changed. Its tokens, sockets and waiting writes end."""
+        return Transaction([Write(KIND, user.login, None, preconditions=(user.unchanged,))], author)
 
     def logged_in(self, user: User) -> None:
         """Remember the time of a login."""
@@ -180,4 +209,13 @@ def _describe(old: UserContent | None, new: UserContent) -> str | None:
         parts.append("password")
     if old is not None and (old.data, old.intro_reviewed) != (new.data, new.intro_reviewed):
         parts.append("data")
+    if old is not None:
+        parts += [what for what, one, other in _memberships(old, new) if one != other]
     return ", ".join(parts) or None
+
+
+def _memberships(old: UserContent, new: UserContent) -> Iterator[tuple[str, object, object]]:
+    """What the user belongs to, before and after."""
+    yield "networks", old.networks, new.networks
+    yield "device types", old.device_types, new.device_types
+    yield "all device types", old.all_device_types_available, new.all_device_types_available

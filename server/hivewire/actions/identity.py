@@ -12,11 +12,13 @@ from hivewire.access.identity import Identity
 from hivewire.access.passwords import Busy
 from hivewire.access.tokens import MAX_TOKEN, SMALLEST_TIME, Claims, login_claims
 from hivewire.access.user_changes import change_user, conflict
-from hivewire.access.users import User, UserContent
+from hivewire.access.users import User
 from hivewire.caller import Caller
+from hivewire.devices.scope import scope_of
 from hivewire.dispatch import check_administrator
 from hivewire.keyed_lock import TooManyWaiting
 from hivewire.ledger.pending import PendingWrite, commit
+from hivewire.ledger.records import Transaction
 from hivewire.services import Services, now
 from hivewire_protocol import coercion, times
 from hivewire_protocol.errors import (
@@ -99,9 +101,8 @@ async def token(services: Services, caller: Caller, request: Token) -> Reply:
     services.ledger.audit.note("login", user.login, user.login, caller.address, how="password")
     moment = now()
     tokens = services.tokens
-    return TokensReply(
-        *tokens.pair(login_claims(user), moment + tokens.access_lifetime, moment + tokens.refresh_lifetime, moment)
-    )
+    claims = login_claims(user, services.registry.networks, services.registry.device_types)
+    return TokensReply(*tokens.pair(claims, moment + tokens.access_lifetime, moment + tokens.refresh_lifetime, moment))
 
 
 async def verify_password(services: Services, address: str, login: str, password: str) -> User:
@@ -182,7 +183,7 @@ def token_create(services: Services, caller: Caller, request: TokenCreate) -> Re
     if user.content.role == Role.ADMIN and (maker is None or maker.content.role != Role.ADMIN):
         # Administrators may do what no permission covers, such as setting passwords.
         raise _denied("only administrators make tokens for administrators")
-    claims = _claims(identity, user, payload)
+    claims = _claims(identity, scope_of(identity, maker).types, user, payload)
     tokens, moment = services.tokens, now()
     access_expiry = _time(payload.expiration, "expiration")
     refresh_expiry = _time(payload.refreshExpiration, "refreshExpiration")
@@ -235,17 +236,21 @@ async def token_revoke(services: Services, caller: Caller, request: TokenRevoke)
 async def _revoke_all(services: Services, user_id: int, author: str) -> Reply:
     """Begin a new generation of the user's tokens."""
 
-    def change(content: UserContent) -> UserContent:
-        return structs.replace(content, generation=content.generation + 1)
+    def change(user: User) -> Transaction:
+        content = structs.replace(user.content, generation=user.content.generation + 1)
+        return services.users.replace(user, content, author)
 
-    return await change_user(services.users, user_id, author, change)
+    return await change_user(services.users, user_id, change)
 
 
-def _claims(granter: Identity, user: User, payload: TokenPayload) -> Claims:
-    """The requested rights, checked. Raises AccessDenied for anything beyond the caller's own rights."""
+def _claims(granter: Identity, types: frozenset[int] | None, user: User, payload: TokenPayload) -> Claims:
+    """The requested rights, checked against those of the caller, who reaches these device types.
+
+    Raises AccessDenied for anything beyond the caller's own rights.
+    """
     networks = _scope(payload.networkIds, granter.networks, "networkIds")
-    device_types = _scope(payload.deviceTypeIds, granter.device_types, "deviceTypeIds")
-    if user.content.all_device_types_available and granter.device_types is not None:
+    device_types = _scope(payload.deviceTypeIds, types, "deviceTypeIds")
+    if user.content.all_device_types_available and types is not None:
         # The target user's own flag would extend any list to all types (core protocol 3.5).
         raise _denied("the user sees all device types, and the caller does not")
     claims = Claims(_actions(granter, payload.actions), 0, 0, user.id, networks, device_types)

@@ -2,67 +2,93 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 from msgspec import structs
 
 from hivewire.access.passwords import Busy
-from hivewire.access.user_changes import change_user
+from hivewire.access.user_changes import change_user, existing
 from hivewire.access.users import KIND, User, UserContent
-from hivewire.actions.listing import arrangement, equal, like, search
+from hivewire.actions import network
+from hivewire.actions.listing import Listing, arrangement, equal, like, page, search
+from hivewire.actions.user_checks import check_changes, check_free, check_new, taken
 from hivewire.caller import Caller
-from hivewire.dispatch import check_administrator
+from hivewire.dispatch import NOT_ADMINISTRATOR, check_administrator
 from hivewire.ledger.pending import PendingWrite, commit
-from hivewire.ledger.records import Change, Expected, Guard, Refused
-from hivewire.services import Services
+from hivewire.ledger.records import Change, Expected, Guard, Transaction
+from hivewire.services import Services, now
 from hivewire_protocol import times
 from hivewire_protocol.errors import (
     InvalidParameters,
     NotAllowed,
     NotFound,
-    OutOfBounds,
     Unauthorized,
     Unavailable,
-    WireError,
 )
 from hivewire_protocol.messages import NOTHING, Reply
 from hivewire_protocol.nouns.user import (
     Role,
     Status,
+    UserCount,
+    UserCountReply,
     UserCreated,
     UserCurrentReply,
+    UserDelete,
     UserFull,
+    UserGet,
     UserGetCurrent,
     UserInsert,
     UserInsertFields,
     UserInsertReply,
     UserList,
     UserListed,
-    UserListReply,
+    UserReply,
     UserUpdate,
+    UserUpdateCurrent,
     UserUpdateFields,
 )
 
 _SORT_KEYS = {"id": lambda user: user.id, "login": lambda user: user.login}
-_PASSWORD = re.compile(r".{6,128}")
-_PASSWORD_RULE = "Password can contain only from 6 to 128 symbols!"  # noqa: S105 - a rule, no password
-_LOGIN = re.compile(r"[\w@.-]+", re.ASCII)
+
+
+def get(services: Services, caller: Caller, request: UserGet) -> Reply:
+    """A user. For clients no user but themselves exists."""
+    if request.userId is None:
+        raise InvalidParameters("User id is wrong or empty")
+    user = existing(services.users, request.userId)
+    if user.id != caller.identity.user_id and not _is_administrator(services, caller):
+        raise NotFound(f"User with id = {user.id} not found")
+    return UserReply(_full(services, user))
 
 
 def get_current(services: Services, caller: Caller, request: UserGetCurrent) -> Reply:
-    """The caller, with the networks that it belongs to: none until networks exist."""
+    """The caller."""
     user = services.users.by_id(caller.identity.user_id)
     if user is None:
         raise Unauthorized
-    return UserCurrentReply(UserFull([], *_members(services, user)))
+    return UserCurrentReply(_full(services, user))
+
+
+def _full(services: Services, user: User) -> UserFull:
+    """A user with the networks that it belongs to, by id."""
+    networks = services.registry.networks
+    shown = [network.view(networks[each]) for each in sorted(user.content.networks) if each in networks]
+    return UserFull(shown, *_members(services, user))
 
 
 async def list_(services: Services, caller: Caller, request: UserList) -> Reply:
     """Users that match, sorted and paged: 20 over a socket, all over HTTP, as in DeviceHive."""
     arrange = arrangement(request, caller, _SORT_KEYS)
-    users = await search(services.users.all(), _filter(request))
-    return UserListReply([UserListed(*_members(services, user)) for user in arrange(users)])
+
+    def shown(user: User) -> UserListed:
+        return UserListed(*_members(services, user))
+
+    return Listing("users", await page(services.users.all(), _filter(request), arrange), shown)
+
+
+async def count(services: Services, caller: Caller, request: UserCount) -> Reply:
+    """The number of users that match."""
+    return UserCountReply(len(await search(services.users.all(), _filter(request))))
 
 
 def check_user_exists(services: Services, caller: Caller, parameters: Mapping[str, str]) -> None:
@@ -73,22 +99,15 @@ def check_user_exists(services: Services, caller: Caller, parameters: Mapping[st
 
 
 async def insert(services: Services, caller: Caller, request: UserInsert) -> Reply:
-    """Create a user. Raises NotAllowed when the login is taken. Texts are DeviceHive's (core protocol, section 6.3)."""
+    """Create a user. Raises NotAllowed when the login is taken."""
     fields = request.user
     if not isinstance(fields, UserInsertFields):
         raise InvalidParameters("User is required")
+    login = check_new(services.users, fields)
     _check_administrator(services, caller)
-    login = _new_login(fields.login)
-    if fields.role is None:
-        raise InvalidParameters("User role is invalid or empty")
-    if services.users.by_login(login) is not None:
-        raise _taken(None)
-    if not fields.password:
-        raise OutOfBounds(_PASSWORD_RULE)
-    _check(fields)
     content = UserContent(
-        await _hash(services, fields.password),
-        fields.role,
+        await _hash(services, fields.password or ""),
+        _or(fields.role, Role.CLIENT),
         _or(fields.status, Status.ACTIVE),
         fields.data,
         bool(fields.introReviewed),
@@ -103,25 +122,7 @@ async def insert(services: Services, caller: Caller, request: UserInsert) -> Rep
         )
         return UserInsertReply(created)
 
-    return await commit(services.ledger, PendingWrite(transaction, inserted, _taken))
-
-
-def _new_login(given: str | None) -> str:
-    """The login without blanks around it. Raises OutOfBounds, or InvalidParameters when there is none."""
-    if given is None:
-        raise InvalidParameters("login field cannot be null.")
-    login = given.strip()
-    if not 3 <= len(login) <= 128:
-        raise OutOfBounds("Field cannot be empty. The length of login should be from 3 to 128 symbols.")
-    if not _LOGIN.fullmatch(login):
-        raise OutOfBounds(
-            "Login can contain only lowercase or uppercase letters, numbers, and some special symbols (_@.-)"
-        )
-    return login
-
-
-def _taken(refused: Refused | None) -> WireError:
-    return NotAllowed("User with such login already exists. Please, select another one")
+    return await commit(services.ledger, PendingWrite(transaction, inserted, lambda refused: taken()))
 
 
 def _check_administrator(services: Services, caller: Caller) -> None:
@@ -131,69 +132,105 @@ def _check_administrator(services: Services, caller: Caller) -> None:
 
 async def update(services: Services, caller: Caller, request: UserUpdate) -> Reply:
     """Change a user. `data` is always overwritten: absent or null clears it, as in DeviceHive."""
-    fields = request.user
-    if not isinstance(fields, UserUpdateFields):
+    given = isinstance(request.user, UserUpdateFields)
+    if not given and not caller.http:
         raise InvalidParameters("User is required")
     if request.userId is None:
         raise InvalidParameters("User id is wrong or empty")
-    user = services.users.by_id(request.userId)
-    if user is None:
-        raise NotFound(f"User with id = {request.userId} not found")
-    if fields.login == user.login:
-        fields.login = None  # consoles send it back as it is
-    administers = any(value is not None for value in (fields.login, fields.role, fields.status, fields.password))
+    user = existing(services.users, request.userId)
+    if not isinstance(request.user, UserUpdateFields):
+        return NOTHING  # a PUT without a body
+    return await _change(services, caller, user, request.user, own=False)
+
+
+async def update_current(services: Services, caller: Caller, request: UserUpdateCurrent) -> Reply:
+    """Change the caller itself: its own password needs no other right."""
+    if not isinstance(request.user, UserUpdateFields):
+        if caller.http:
+            return NOTHING
+        raise InvalidParameters("User is required")
+    user = existing(services.users, caller.identity.user_id)
+    return await _change(services, caller, user, request.user, own=True)
+
+
+async def _change(services: Services, caller: Caller, user: User, fields: UserUpdateFields, own: bool) -> Reply:
+    """Change a user, which is the caller's `own`. The rules that DeviceHive does not have come after those it has."""
+    login = None if fields.login is None or fields.login.strip() == user.login else fields.login.strip()
+    decides = login is not None or fields.role is not None or fields.status is not None
+    if decides and not _is_administrator(services, caller):
+        raise NotAllowed(NOT_ADMINISTRATOR)
+    check_changes(services.users, fields, login)
+    administers = decides or bool(fields.password and not own)
     if administers:
         _check_administrator(services, caller)
-    if fields.login is not None:
-        raise NotAllowed("A login cannot be changed")
-    _check(fields)
     password_hash = await _hash(services, fields.password) if fields.password else None
 
-    def change(content: UserContent) -> UserContent:
+    def change(user: User) -> Transaction:
         if administers:
             _check_administrator(services, caller)  # it may have lost the role while the password was hashed
-        return structs.replace(
-            content.with_role(_or(fields.role, content.role)),
-            password_hash=password_hash or content.password_hash,
-            status=_or(fields.status, content.status),
+        elif refusal := services.tokens.refusal(caller.identity, now()):
+            raise refusal
+        content = structs.replace(
+            user.content.with_role(_or(fields.role, user.content.role)),
+            password_hash=password_hash or user.content.password_hash,
+            status=_or(fields.status, user.content.status),
             data=fields.data,
-            intro_reviewed=bool(_or(fields.introReviewed, content.intro_reviewed)),
+            intro_reviewed=bool(_or(fields.introReviewed, user.content.intro_reviewed)),
         )
+        if login is not None and login != user.login:
+            check_free(services.users, login)
+            transaction = services.users.rename(user, login, content, caller.identity.login)
+        else:
+            transaction = services.users.replace(user, content, caller.identity.login)
+        if _steps_down(user, content):
+            transaction.guards = [_another_administrator(services, user)]
+        return transaction
 
-    def guards(user: User) -> Sequence[Guard]:
-        return [_another_administrator(services, user)] if _steps_down(user, fields) else ()
-
-    await change_user(services.users, user.id, caller.identity.login, change, guards)
+    await change_user(services.users, user.id, change)
     if fields.status == Status.ACTIVE:
-        services.throttle.forgive(user.login)
+        services.throttle.forgive(user.login if login is None else login)
     return NOTHING
+
+
+def _is_administrator(services: Services, caller: Caller) -> bool:
+    """Whether the caller's user has that role, whatever the token grants."""
+    user = services.users.by_id(caller.identity.user_id)
+    return user is not None and user.content.role == Role.ADMIN
+
+
+async def delete(services: Services, caller: Caller, request: UserDelete) -> Reply:
+    """Delete a user. Its memberships are part of its record; its tokens, sockets and waiting writes end."""
+    if request.userId is None:
+        raise InvalidParameters("User id is wrong or empty")
+    if request.userId == caller.identity.user_id:
+        raise NotAllowed("You can not delete a user or access key that you use to authenticate this request")
+
+    def change(user: User) -> Transaction:
+        if user.content.role == Role.ADMIN:
+            check_administrator(services, caller.identity, "to delete an administrator takes")
+        transaction = services.users.delete(user, caller.identity.login)
+        if user.administers:
+            transaction.guards = [_another_administrator(services, user)]
+        return transaction
+
+    return await change_user(services.users, request.userId, change)
 
 
 def _another_administrator(services: Services, user: User) -> Guard:
     """The condition that another active administrator does not step down at the same time. Raises NotAllowed."""
     for other in services.users.administrators():
-        record = services.ledger.get(KIND, other.login)
-        if other.id != user.id and record is not None:
-            return Guard(KIND, other.login, (Expected(revision=record.revision),))
+        if other.id != user.id:
+            return Guard(KIND, other.login, (other.unchanged,))
     raise NotAllowed("This is the last active administrator")
 
 
-def _steps_down(user: User, fields: UserUpdateFields) -> bool:
-    """Whether the change leaves an active administrator without that role or status."""
-    return user.administers and (fields.role not in (None, Role.ADMIN) or fields.status not in (None, Status.ACTIVE))
+def _steps_down(user: User, content: UserContent) -> bool:
+    """Whether the new content leaves an active administrator without that role or status."""
+    return user.administers and (content.role != Role.ADMIN or content.status != Status.ACTIVE)
 
 
 def _or(given: int | None, current: int) -> int:
     return current if given is None else given
-
-
-def _check(fields: UserInsertFields | UserUpdateFields) -> None:
-    if fields.password and not _PASSWORD.fullmatch(fields.password):
-        raise OutOfBounds(_PASSWORD_RULE)
-    if fields.role is not None and fields.role not in tuple(Role):
-        raise OutOfBounds("role must be 0 (administrator) or 1 (client)")
-    if fields.status is not None and fields.status not in tuple(Status):
-        raise OutOfBounds("status must be 0 (active), 1 (locked out) or 2 (disabled)")
 
 
 async def _hash(services: Services, password: str) -> str:
@@ -203,7 +240,7 @@ async def _hash(services: Services, password: str) -> str:
         raise Unavailable("Too many logins at the same time; try again in a few seconds") from None
 
 
-def _filter(request: UserList) -> Callable[[User], bool]:
+def _filter(request: UserList | UserCount) -> Callable[[User], bool]:
     """The test for the users that are asked for. `loginPattern` overrides `login`."""
     role, status = request.role, request.status
     login = like(request.loginPattern, "loginPattern") or equal(request.login)
@@ -230,4 +267,13 @@ def _members(
     )
 
 
-READS = {UserGetCurrent: get_current, UserList: list_, UserInsert: insert, UserUpdate: update}
+READS = {
+    UserGet: get,
+    UserGetCurrent: get_current,
+    UserList: list_,
+    UserCount: count,
+    UserInsert: insert,
+    UserUpdate: update,
+    UserUpdateCurrent: update_current,
+    UserDelete: delete,
+}

@@ -82,7 +82,7 @@ def add(
 ) -> None:
     """Create the user LOGIN; the command asks for the password.
 
-    A login has 3 to 128 letters, digits and _@.- and cannot be changed. A user of role client may log in, but reaches
+    A login has 3 to 128 letters, digits and _@.-. A user of role client may log in, but reaches
     configurations only with tokens that somebody makes for it: hivewire token --user LOGIN.
     """
     secret = _new_password("Password", password_stdin)

@@ -178,7 +178,7 @@ class Hub:
         """The clock was set back, or keys have changed: check all rights again."""
         self._tokens.begin_generation()
         for feed in list(self.feeds):
-            feed.identity = self._tokens.bounded(feed.identity)
+            feed.identity = self._tokens.as_now(feed.identity)
             feed.expires = feed.identity.expires
             self._reconsider(feed)
 

@@ -22,14 +22,14 @@ from hivewire.ledger.state import Kind, State
 class Draft:
     """One kind of records after the batch: the committed state, overlaid with the changes of the batch."""
 
-    __slots__ = ("changes", "count", "last_id", "live", "tombstones")
+    __slots__ = ("changes", "count", "first_id", "last_id", "live", "tombstones")
 
     def __init__(self, kind: Kind) -> None:
         self.changes: dict[str, Change] = {}
         self.live = kind.live
         self.tombstones = kind.tombstones
         self.count = len(kind.live)
-        self.last_id = kind.last_id
+        self.first_id = self.last_id = kind.last_id
 
     def last(self, key: str) -> Change | None:
         """The record's last change."""
@@ -42,7 +42,7 @@ class Draft:
         else:
             self.changes[change.key] = before
         self.count += (before is not None and before.content is not None) - (change.content is not None)
-        if change.version == 1:
+        if change.version == 1 and change.id > self.first_id:
             self.last_id -= 1
 
 
@@ -111,8 +111,9 @@ class Batch:
             if content is None:
                 draft.count -= 1
         elif content is not None:
-            number, version = draft.last_id + 1, 1
-            draft.last_id = number
+            number, version = write.id, 1
+            if not number:
+                number = draft.last_id = draft.last_id + 1
             draft.count += 1
             key = key or str(number)
         elif write.if_present:

@@ -168,7 +168,8 @@ def version_of(last: Change | None) -> int:
 class Write(Struct, gc=False):
     """Put `content` under a key, or delete the record with content None, if every precondition holds.
 
-    An empty key makes a new record whose key is its own id, in decimal digits.
+    An empty key makes a new record whose key is its own id, in decimal digits. A new record gets the next id of its
+    kind, or `id`: that of a record that the same transaction deletes, so that a record can change its key.
     To delete a record that does not exist is refused, unless `if_present` says that this is no change.
     """
 
@@ -179,6 +180,7 @@ class Write(Struct, gc=False):
     description: str | None = None
     preconditions: tuple[Precondition, ...] = ()
     if_present: bool = False
+    id: int = 0
 
 
 class Guard(Struct, gc=False):

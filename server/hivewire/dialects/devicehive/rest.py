@@ -92,8 +92,10 @@ class Rest:
             return {}
         request = call.request
         data = await body.read(request, self._admission, self._services.settings.message_bytes)
+        if row.bodiless:
+            return {}
         if data.strip() in (b"", b"null"):
-            if row.method == "DELETE":
+            if row.method == "DELETE" or row.empty is None:
                 return {}
             raise InvalidParameters(row.empty)
         if (given := request.media_type(JSON)) != JSON:

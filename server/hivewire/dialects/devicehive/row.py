@@ -17,7 +17,8 @@ class Row(NamedTuple):
     member of the request that the body becomes; None when the body's members are the request's. `auth` rows are there
     under `/auth/rest` too, where DeviceHive has a server of its own for tokens. `stream` is what the row stands for
     when the caller accepts an event stream. `check` refuses what the path names before the body is read: what
-    does not exist, or the caller may not reach. `empty` is the text for a missing body.
+    does not exist, or the caller may not reach. `empty` is the text for a missing body, None where it may
+    be missing. The body of a `bodiless` row is thrown away, whatever it is.
     """
 
     method: str
@@ -29,4 +30,5 @@ class Row(NamedTuple):
     auth: bool = False
     stream: type[Request] | None = None
     check: Callable[[Services, Caller, Mapping[str, str]], None] | None = None
-    empty: str = "Error! Validation failed: Object is null"
+    empty: str | None = "Error! Validation failed: Object is null"
+    bodiless: bool = False
