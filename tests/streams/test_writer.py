@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 
 from hivewire.streams import segment
 from hivewire.streams.log import Log
 from hivewire.streams.memory import MemoryEngine
-from hivewire.streams.message import Message, NotStored, Outcome, Overloaded, Undecided
+from hivewire.streams.message import Message, NotStored, Outcome, Overloaded, Undecided, Update
 from hivewire.streams.messages import Messages
-from tests.streams.kit import DOOR, HOUR, LAMP, Clocks, draft, messages_on
+from tests.streams.kit import DOOR, HOUR, LAMP, Clocks, draft, making, messages_on
 
 
 class Held:
@@ -188,3 +188,29 @@ async def test_what_cannot_be_dropped_is_told_once_and_dropped_later(
         await asyncio.sleep(0)
     assert log.stored == 0
     assert [await log.insert(draft(DOOR))] == await log.since(log.oldest - 1, take=9)
+
+
+async def test_updates_of_one_command_lose_nothing_of_one_another(log: Log, held: Held) -> None:
+    """At once, and when the caller of one is cancelled while the disk is slow: each begins with what the last left."""
+    message = await log.insert(draft())
+
+    def adding(value: str) -> Callable[[Message], Update]:
+        return lambda last: Update(making(value), (last.status or "") + value)
+
+    held.go.clear()
+    held.began.clear()
+    first = asyncio.create_task(log.update(1, message.id, adding("a")))
+    await held.began.wait()
+    first.cancel()
+    others = [asyncio.create_task(log.update(1, message.id, adding(value))) for value in "bc"]
+    await asyncio.sleep(0)
+    held.go.set()
+    assert [(await other).status for other in others] == ["ab", "abc"]
+    assert first.cancelled()
+
+
+async def test_times_of_clients_may_be_any_integers(log: Log) -> None:
+    """What is too far away to be stored is clipped."""
+    for time in (1 << 70, -(1 << 70), 0):
+        await log.insert(draft(timestamp=time, expires_in=1 << 70))
+    assert len(await log.of_device(1)) == 3

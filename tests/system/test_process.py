@@ -670,7 +670,7 @@ def test_a_backup_of_a_running_gateway_can_be_restored(data: Path, tmp_path: Pat
         assert later["status"] == "success"
         before = versions(gateway)
         assert gateway.stop() == 0
-    assert os.listdir(copy.parent) == ["now.db"]
+    assert sorted(os.listdir(copy.parent)) == ["now.db", "now.db.messages"]
     found = hivewire("restore", "--data", data, copy)
     assert (found.returncode, found.stderr.strip()) == (0, "")
     assert "The previous data file is now" in found.stdout

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from time import monotonic_ns
-from typing import Any
+from typing import Any, TypeVar
 
 from hivewire.keyed_lock import KeyedLock, TooManyWaiting
 from hivewire.streams.contract import READ_BYTES, Damaged, LogEngine
@@ -31,6 +31,8 @@ from hivewire.streams.message import (
 from hivewire.streams.segment import Closed, MsgspecError, Postings, entry_of, header_of, postings_of
 from hivewire.streams.stamps import Clock
 from hivewire.streams.writer import Limits, Revision, Writer
+
+T = TypeVar("T")
 
 POSTINGS = 16
 """Postings in memory: a quarter of a megabyte each."""
@@ -70,7 +72,7 @@ class Log:
         self.submit = self._writer.submit  # no call between an insert and the queue
         self._updates: KeyedLock[tuple[int, int]] = KeyedLock(UPDATES)
         self._postings: OrderedDict[int, Postings] = OrderedDict()
-        self._recalls: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
 
     # What there is.
 
@@ -129,8 +131,25 @@ class Log:
     async def update(self, device: int, id: int, change: Callable[[Message], Update]) -> Message:
         """The new event of a command, once durable: the whole command again. Its retention begins anew.
 
-        `change` gets its last event. Updates of one command happen one after the other. Raises NotFound.
+        `change` gets its last event. Updates of one command happen one after the other, also those whose caller is
+        cancelled. Raises NotFound.
         """
+        return await asyncio.shield(self._in_background(self._update(device, id, change), "update of a command"))
+
+    def _in_background(self, work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
+        """A task that goes on when its caller is cancelled, and that `close` waits for."""
+
+        def ended(task: asyncio.Task[T]) -> None:
+            self._tasks.discard(task)
+            if not task.cancelled():
+                task.exception()  # else one that nobody waits for any more would be reported
+
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(ended)
+        return task
+
+    async def _update(self, device: int, id: int, change: Callable[[Message], Update]) -> Message:
         try:
             async with self._updates.lock((device, id)):
                 base = await self.get(device, id)
@@ -169,9 +188,7 @@ class Log:
         if (message := self._in_memory(place)) is not None:
             done(message, *about)
             return
-        task = asyncio.create_task(answer(), name="message of an idempotency key")
-        self._recalls.add(task)
-        task.add_done_callback(self._recalls.discard)
+        self._in_background(answer(), "message of an idempotency key")
 
     # Reading.
 
@@ -373,8 +390,8 @@ class Log:
     async def close(self) -> None:
         """Write and answer what is waiting."""
         await self._writer.close()
-        if self._recalls:
-            await asyncio.wait(self._recalls)
+        if self._tasks:
+            await asyncio.wait(self._tasks)
 
 
 class Oldest:

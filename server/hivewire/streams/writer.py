@@ -55,6 +55,9 @@ PARTS = 16
 YOUNG = 120_000
 """Milliseconds for which a message is never dropped, however little room there is (addendum, section 1)."""
 
+LATEST = 1 << 50
+"""Times are clipped to this many milliseconds, 36,000 years, so that everything computed from them can be stored."""
+
 PROBE_PATIENCE = 1.0
 """Longest delay of the answer to a failed commit, in which a probe can overwrite what the commit left."""
 
@@ -231,9 +234,9 @@ class Writer:
         """Stamp the queue, append it as one entry, announce and answer it."""
         taken, outcomes, messages = self._stamp()
         if messages:
-            entry = pack(messages)
             self._waiting = self._elapsed(), taken
             try:
+                entry = pack(messages)
                 await self._engine.append(self._index.next, entry)
             except Exception as error:
                 self._settle()
@@ -297,7 +300,7 @@ class Writer:
         self._rate.count(record, now)
         clock = self._clock.stamp(record, earliest)
         id = clock << RANDOM_BITS | getrandbits(RANDOM_BITS)
-        timestamp = clock if draft.timestamp is None else draft.timestamp
+        timestamp = clock if draft.timestamp is None else max(-LATEST, min(draft.timestamp, LATEST))
         message = Message(
             place,
             id,
@@ -312,7 +315,7 @@ class Writer:
             draft.author,
             draft.make(id, timestamp, timestamp),
             draft.status,
-            None if draft.expires_in is None else clock + draft.expires_in,
+            None if draft.expires_in is None else min(clock + draft.expires_in, LATEST),
             key,
         )
         if key is not None:
