@@ -210,7 +210,7 @@ def test_a_stop_that_dies_is_as_good_as_a_kill(station: Station) -> None:
 
 
 @pytest.mark.parametrize(
-    "fault", [Fault("ENOSPC", call="write"), Fault("EIO", call="write"), Fault("EIO", call="sync", times=1)]
+    "fault", [Fault("ENOSPC", call="write"), Fault("EIO", call="write"), Fault("EIO", call="sync", during="append")]
 )
 def test_what_a_disk_refuses_is_refused_and_does_not_come_back(station: Station, fault: Fault) -> None:
     """Inserts get an error while everything can be read; as soon as there is room they work again."""
