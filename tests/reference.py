@@ -15,7 +15,7 @@ from msgspec import Struct, inspect
 
 from hivewire import settings
 from hivewire.dialects.devicehive import ROWS
-from hivewire_protocol.catalogue import PUSHES, REQUESTS
+from hivewire_protocol.catalogue import HTTP_ONLY, PUSHES, REQUESTS
 from hivewire_protocol.close import TABLE
 from hivewire_protocol.errors import TooManyRequests, WireError, catalogue
 from hivewire_protocol.messages import CALLER_ERRORS, COMMON_ERRORS, Request
@@ -79,12 +79,16 @@ Durations are in seconds and sizes in bytes unless the sentence says otherwise.
 Settings that are *reloaded* are read again from the file at [SIGHUP](operations.md#reloading); the others need a restart."""
 
 
+ALL = {**REQUESTS, **HTTP_ONLY}
+"""All actions: noun by noun, then those that are there over HTTP only."""
+
+
 def api() -> str:
     """The whole page of the API."""
     parts = [
         API_INTRODUCTION,
         "\n".join(["## Actions", "", *actions()]),
-        *(_action(action, request) for action, request in REQUESTS.items()),
+        *(_action(action, request) for action, request in ALL.items()),
         _objects(),
         _pushes(),
         _errors(),
@@ -96,7 +100,7 @@ def api() -> str:
 def actions() -> list[str]:
     """Every action, the permission it needs, where it is over HTTP, and what it does."""
     lines = ["| action | permission | REST | what it does |", "| --- | --- | --- | --- |"]
-    for action, request in REQUESTS.items():
+    for action, request in ALL.items():
         lines.append(f"| {_link(action)} | {_permission(request)} | {_rest(request)} | {sentence(request)} |")
     return lines
 
@@ -104,6 +108,7 @@ def actions() -> list[str]:
 def _action(action: str, request: type[Request]) -> str:
     """Everything about one action."""
     lines = [f"### {action}", "", sentence(request), ""]
+    lines += ["It is there over HTTP only.", ""] if request.http_only else []
     permission = _permission(request) + (", or a privilege in the `tenant`" if request.or_tenant else "")
     lines += [f"- Permission: {permission}", f"- REST: {'; '.join(_exchanges(request)) or 'none'}"]
     own = sorted(request.errors, key=lambda error: (error.code, error.__name__))
@@ -118,7 +123,7 @@ def _action(action: str, request: type[Request]) -> str:
 def _objects() -> str:
     """The structs inside of requests, replies and pushes."""
     parts = ["## Objects", "Types of members of requests, replies and pushes."]
-    for shape in dict.fromkeys(_inner([*REQUESTS.values(), *PUSHES.values()])):
+    for shape in dict.fromkeys(_inner([*ALL.values(), *PUSHES.values()])):
         required = getattr(shape, "required", None)
         parts.append("\n".join([f"### {shape.__name__}", "", sentence(shape), "", *_table(_fields(shape), required)]))
     return "\n\n".join(parts)

@@ -30,8 +30,13 @@ def _found(base: type[_Message]) -> dict[str, type[_Message]]:
     }
 
 
-REQUESTS: dict[str, type[Request]] = _found(Request)
+_ALL = _found(Request)
+
+REQUESTS: dict[str, type[Request]] = {action: each for action, each in _ALL.items() if not each.http_only}
 """Action name to request struct, noun by noun."""
+
+HTTP_ONLY: dict[str, type[Request]] = {action: each for action, each in _ALL.items() if each.http_only}
+"""The same of what sockets do not know."""
 
 PUSHES: dict[str, type[Push]] = _found(Push)
 """Action name to push struct, noun by noun."""

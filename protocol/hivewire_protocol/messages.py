@@ -75,6 +75,7 @@ class Request(Struct, tag_field="action", gc=False):
     `or_one_of`: permissions of which each is enough as well.
     `or_tenant`: a privilege in some tenant is enough as well, and the handler decides how far it goes.
     `read_only`: it changes nothing, so it is not carried out in a batch whose answers are over the limit already.
+    `http_only`: sockets do not know the action.
     `log`: where it writes, if it writes: consecutive writes to one log share a commit.
     `authenticates`: it is a login, so a 401 or 429 counts as a failed authentication of its connection.
     `required`: the members that the handler refuses to do without. Decoding accepts a request without them, because
@@ -96,6 +97,7 @@ class Request(Struct, tag_field="action", gc=False):
     or_one_of: ClassVar[tuple[Permission, ...]] = ()
     or_tenant: ClassVar[bool] = False
     read_only: ClassVar[bool] = False
+    http_only: ClassVar[bool] = False
     log: ClassVar[str] = LEDGER
     authenticates: ClassVar[bool] = False
     required: ClassVar[tuple[str, ...]] = ()

@@ -81,6 +81,7 @@ async def serve(settings: Settings, load: Load, show: Callable[[Started], None],
             store.users,
             services.registry,
             messages,
+            services.polls,
             services.hub,
             server,
         ):
@@ -97,6 +98,7 @@ async def serve(settings: Settings, load: Load, show: Callable[[Started], None],
         login = administrator(store.users, settings.admin_login)
         started = Started(url, store.address, login, password, records)
         server.on_listening = partial(welcome, started, show)
+        server.on_stopping = services.polls.drain
         try:
             await server.serve(sockets=[sock])
         finally:

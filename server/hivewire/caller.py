@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from msgspec import Struct
 
 from hivewire.access.identity import ANONYMOUS, Identity
 from hivewire.hub.feed import Feed, Listener
+
+
+def _never(call: Callable[[], None] | None) -> None:
+    """Of a caller without a connection."""
 
 
 class Caller(Struct):
@@ -16,7 +20,8 @@ class Caller(Struct):
     `host` is the Host header of its request and `context` the path before `/rest` or `/websocket`: what it must use to
     come back. `failures` counts failed authentications on this connection. `listener` is where pushes go, None where
     nothing can be pushed; `feed` holds the subscriptions, from the first one on, and `plain` those to commands and
-    notifications. `numbers` are the ids of subscriptions to come.
+    notifications. `numbers` are the ids of subscriptions to come. `when_gone` sets what is called when its connection
+    closes.
 
     `permitted` remembers what the dispatcher found that this caller may ask for, a bit for each kind of request. It
     counts for the identity `permitted_to` and the generation of users and clients `permitted_at` alone, and until the
@@ -38,6 +43,7 @@ class Caller(Struct):
     permitted_to: Identity = ANONYMOUS
     permitted_at: int = -1
     permitted_until: int = 0
+    when_gone: Callable[[Callable[[], None] | None], None] = _never
 
     @property
     def feeds(self) -> list[Feed]:

@@ -17,6 +17,7 @@ from hivewire.documents import Documents
 from hivewire.hub.hub import Hub
 from hivewire.hub.message_source import MessageSource
 from hivewire.ledger.ledger import Ledger
+from hivewire.polls import Polls
 from hivewire.resources import Resources
 from hivewire.settings import Settings
 from hivewire.streams.messages import Messages
@@ -51,6 +52,7 @@ class Services(Struct, kw_only=True):
     documents: Documents
     registry: Registry
     messages: Messages
+    polls: Polls
     anonymous_rate: AnonymousRate = field(default_factory=lambda: AnonymousRate(time.monotonic))
 
 
@@ -79,6 +81,7 @@ def wire(
     hub = Hub(ledger, tokens, settings.conflate_after, unexpected or telemetry.unexpected, settings.bookmark_seconds)
     hub.add("commands", MessageSource(messages.commands, "command"))
     hub.add("notifications", MessageSource(messages.notifications, "notification"))
+    registry = Registry(ledger, users)
     return Services(
         settings=settings,
         ledger=ledger,
@@ -92,6 +95,7 @@ def wire(
         resources=Resources(ledger),
         workers=workers,
         documents=Documents(ledger, tenants, workers, settings),
-        registry=Registry(ledger, users),
+        registry=registry,
         messages=messages,
+        polls=Polls(messages, ledger, registry),
     )

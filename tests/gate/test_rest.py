@@ -127,6 +127,9 @@ PAGES: list[tuple[str, str, Any, int, Any, bool]] = [
     ("GET", "/device/{deviceId}/command", None, 200, [], False),
     ("PUT", "/device/{deviceId}/command/{commandId}", {"status": "done"}, 204, None, False),
     ("GET", "/device/{deviceId}/command/{commandId}", None, 200, COMMAND, False),
+    ("GET", "/device/{deviceId}/command/{commandId}/poll", None, 200, COMMAND, False),
+    ("GET", "/device/{deviceId}/command/poll", None, 200, [], False),
+    ("GET", "/device/command/poll", None, 200, [], False),
     (
         "POST",
         "/device/{deviceId}/notification",
@@ -136,6 +139,8 @@ PAGES: list[tuple[str, str, Any, int, Any, bool]] = [
         False,
     ),
     ("GET", "/device/{deviceId}/notification", None, 200, [], False),
+    ("GET", "/device/{deviceId}/notification/poll", None, 200, [], False),
+    ("GET", "/device/notification/poll", None, 200, [], False),
     ("GET", "/device/{deviceId}/notification/{notificationId}", None, 200, NOTIFICATION, False),
     ("DELETE", "/device/{deviceId}", None, 204, None, False),
     ("POST", "/network", {"name": "page"}, 201, ["id"], False),
@@ -188,7 +193,8 @@ def test_every_page_of_a_context_answers(shared_gateway: RunningGateway, admin_t
             sent = {member: refresh} if (member := TAKES_TOKEN.get(path)) is not None else body
             if (method, path) == ("POST", "/user"):
                 sent = body | {"login": f"rest.page.{context}"}
-            answer = client.request(method, page, json=sent)
+            asked = {"waitTimeout": 0} if path.endswith("/poll") else None
+            answer = client.request(method, page, json=sent, params=asked)
             if context == "auth" and not auth:
                 # There, `transact` is the name of a configuration like any other.
                 assert answer.status_code == (405 if path == "/configuration/transact" else 404), page

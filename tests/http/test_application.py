@@ -47,6 +47,9 @@ class Connection:
     def logged_in(self) -> None:
         self.anonymous = False
 
+    def when_lost(self, call: Any) -> None:
+        """It is not."""
+
     def delay_next(self) -> None:
         self.delays += 1
 

@@ -109,4 +109,5 @@ async def admit_request(
     """
     caller = caller_of_request(dispatcher.services, request, context, query_token=query_token)
     dispatcher.admit(caller, wanted)
+    caller.when_gone = request.connection.when_lost
     return Admitted(request, caller)

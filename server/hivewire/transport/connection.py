@@ -109,6 +109,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._head_timer: asyncio.TimerHandle | None = None
         self._watch: Watch | None = None  # while the peer has something to read
         self._held = 0
+        self._lost: Callable[[], None] | None = None
 
     def begin_handshake(self, address: str, cut: Callable[[], None]) -> None:
         """With TLS: admit the connection before its handshake, which `cut` ends."""
@@ -141,6 +142,7 @@ class HttpProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Leave the admission, unless a WebSocket has taken it over."""
         super().connection_lost(exc)
+        self._tell_it_is_lost()
         for cycle in self._unanswered:  # uvicorn notifies only the last one, which may still wait for others
             cycle.disconnected = True
             cycle.message_event.set()
@@ -222,10 +224,12 @@ class HttpProtocol(HttpToolsProtocol):
     def eof_received(self) -> bool:  # type: ignore[override]
         """The peer half-closes: its complete requests are answered, then the connection is closed.
 
-        A stream ends at once, because a half-close looks like a client that has gone. TLS has no half-close here.
+        A stream ends at once, and a request that waits is answered, because a half-close looks like a client that has
+        gone. TLS has no half-close here.
         """
         if self.streaming or self.scheme == "https" or self.transport.is_closing():
             return False
+        self._tell_it_is_lost()
         self._feed_later(PIPELINE + 1)
         if self._in_body and len(self._unanswered) > 1:
             self.refuse(Refusal(400, "the body is incomplete"))
@@ -233,6 +237,17 @@ class HttpProtocol(HttpToolsProtocol):
             return False
         self._end_with(self.transport.close)
         return True
+
+    def when_lost(self, call: Callable[[], None] | None) -> None:
+        """Set what is called once when the peer is gone, or sends no more; at once if it has gone before."""
+        self._lost = call
+        if self._end is not None or self.transport.is_closing():
+            self._tell_it_is_lost()
+
+    def _tell_it_is_lost(self) -> None:
+        call, self._lost = self._lost, None
+        if call is not None:
+            call()
 
     def abort(self) -> None:
         """Cut the connection at once."""

@@ -56,6 +56,7 @@ class Server(uvicorn.Server):
         self._streams = streams
         self._loaded = tls_digest(settings)
         self.on_listening: Callable[[], None] = lambda: None
+        self.on_stopping: Callable[[], None] = lambda: None
         config = uvicorn.Config(
             application,
             http=partial(HttpProtocol, admission, headers_of, always),  # type: ignore[arg-type]
@@ -128,6 +129,7 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Accept no new work, finish open requests, and close every socket with 1001."""
+        self.on_stopping()
         log.info("stopping", sockets=len(self._sockets.open_sockets))
         spread = spread_of(self._sockets.shared.settings, len(self._sockets.open_sockets) + len(self._streams.open))
         self._sockets.drain(spread)

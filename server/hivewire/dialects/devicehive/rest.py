@@ -27,7 +27,7 @@ from hivewire_protocol import codec, coercion
 from hivewire_protocol.codec import MAX_REPLY
 from hivewire_protocol.encoding import encode
 from hivewire_protocol.errors import InvalidParameters, MalformedJson, TooLarge, UnsupportedMediaType
-from hivewire_protocol.messages import Reply
+from hivewire_protocol.messages import NOTHING, Reply
 from hivewire_protocol.nouns.configuration import ConfigurationReply, RevisionReply
 
 METHODS_WITH_BODY = ("POST", "PUT", "DELETE")
@@ -131,7 +131,7 @@ async def _welcome(call: Admitted) -> Response:
 
 def _render(row: Row, reply: Reply) -> Response:
     headers = _headers(reply)
-    if row.status == 204:
+    if row.status == 204 or (reply is NOTHING and row.shows is not None):
         return Response(204, headers=headers)
     if isinstance(reply, Listing):
         return _listed(reply)

@@ -1,0 +1,23 @@
+"""The paths of polls."""
+
+from __future__ import annotations
+
+from hivewire.actions import poll
+from hivewire.dialects.devicehive.row import Row
+from hivewire_protocol.nouns.poll import (
+    CommandPoll,
+    CommandPollMany,
+    CommandWait,
+    NotificationPoll,
+    NotificationPollMany,
+)
+
+_OF_DEVICE = "/device/{deviceId}"
+
+ROWS = (
+    Row("GET", "/device/command/poll", CommandPollMany, shows="commands"),
+    Row("GET", _OF_DEVICE + "/command/poll", CommandPoll, shows="commands"),
+    Row("GET", _OF_DEVICE + "/command/{commandId}/poll", CommandWait, shows="command", check=poll.check_in_path),
+    Row("GET", "/device/notification/poll", NotificationPollMany, shows="notifications"),
+    Row("GET", _OF_DEVICE + "/notification/poll", NotificationPoll, shows="notifications"),
+)

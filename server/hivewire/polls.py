@@ -1,0 +1,267 @@
+"""Requests that wait for a message: which of them gets it, and what ends their waiting.
+
+One that waits is woken when a message comes for it, when its time is up, its connection has closed or the gateway
+stops, and when what it may see has changed. Then it looks again at what its caller may see, so that nobody gets a
+message, or goes on waiting, who may not any more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from functools import lru_cache, partial
+from typing import NamedTuple
+
+from hivewire.access.identity import Identity
+from hivewire.devices.index import Device
+from hivewire.devices.registry import DEVICE_TYPE, NETWORK, Registry
+from hivewire.hub.ledger_source import LedgerSource
+from hivewire.ledger.ledger import Ledger
+from hivewire.ledger.records import Change
+from hivewire.streams.filters import Filter, keys_of
+from hivewire.streams.log import Log
+from hivewire.streams.message import Message
+from hivewire.streams.messages import Messages
+from hivewire.telemetry import Gauges
+
+AT_ONCE = 50
+"""Waiting requests that are woken in one iteration of the event loop. Each answer takes some 50 µs."""
+
+KEYS = 16
+"""The most keys of one that waits. With more it is found by every message and asked whether it wants it."""
+
+READS = 4
+"""Polls that read stored messages at the same time: what they read is held in memory."""
+
+EVERYTHING = {updated: next(Filter().keys(updated=updated)) for updated in (False, True)}
+"""The key that all inserted, or all updated, messages have."""
+
+
+class Wanted(NamedTuple):
+    """What a request waits for: the keys by which it is found, and the test of what it wants."""
+
+    keys: tuple[str, ...]
+    filter: Filter
+
+
+@lru_cache(1_024)
+def wanted_by(filter: Filter, *, updated: bool) -> Wanted:
+    """What a poll waits for. Equal filters share it, because they can be large."""
+    return Wanted(tuple(filter.keys(updated=updated)) if len(filter) <= KEYS else (EVERYTHING[updated],), filter)
+
+
+def update_of(device: int, number: int) -> Wanted:
+    """An update of one command of a device (the id of its record)."""
+    return Wanted((_command(device, number),), Filter(device=device))
+
+
+def _command(device: int, number: int) -> str:
+    return f"{device}/{number}"
+
+
+class Waiter:
+    """One request that waits. `found` is the message that came for it, `over` whether its time has ended, `stale`
+    whether what it may see has changed."""
+
+    __slots__ = ("_waker", "found", "identity", "over", "stale", "wanted")
+
+    def __init__(self, identity: Identity, wanted: Wanted) -> None:
+        self.identity = identity
+        self.wanted = wanted
+        self.found: Message | None = None
+        self.over = self.stale = False
+        self._waker: asyncio.Future[None] | None = None
+
+    def wake(self) -> None:
+        """Let it look at what has happened."""
+        if self._waker is not None and not self._waker.done():
+            self._waker.set_result(None)
+
+    async def news(self) -> None:
+        """Return when something has happened."""
+        while self.found is None and not self.over and not self.stale:
+            self._waker = asyncio.get_running_loop().create_future()
+            await self._waker
+        self._waker = None
+
+
+class Waiters:
+    """The requests that wait for messages of one log, by their keys. A message costs nothing for those without one of
+    its keys. `wake` is called with each that a message has come for."""
+
+    def __init__(self, log: Log, wake: Callable[[Waiter], None]) -> None:
+        self.log = log
+        self._wake = wake
+        self._by_key: dict[str, dict[Waiter, None]] = {}
+        log.observe(self._announce)
+
+    def add(self, waiter: Waiter) -> None:
+        """From now on it gets the first message that it wants."""
+        for key in waiter.wanted.keys:
+            self._by_key.setdefault(key, {})[waiter] = None
+
+    def remove(self, waiter: Waiter) -> None:
+        """It waits no longer, or for something else."""
+        for key in waiter.wanted.keys:
+            waiting = self._by_key[key]
+            del waiting[waiter]
+            if not waiting:
+                del self._by_key[key]
+
+    def _announce(self, messages: Sequence[Message]) -> None:
+        if not self._by_key:
+            return
+        for message in messages:
+            keys = keys_of(message)
+            if message.updated:
+                keys = (*keys, _command(message.device, message.id))
+            for key in keys:
+                for waiter in self._by_key.get(key, ()):
+                    if waiter.found is None and waiter.wanted.filter.accepts(message):
+                        waiter.found = message
+                        self._wake(waiter)
+
+
+class Polls:
+    """All requests that wait."""
+
+    def __init__(self, messages: Messages, ledger: Ledger, registry: Registry) -> None:
+        self.commands = Waiters(messages.commands, self._wake)
+        self.notifications = Waiters(messages.notifications, self._wake)
+        self.reads = asyncio.Semaphore(READS)
+        self._waiting: dict[Waiter, None] = {}
+        self._due: deque[Waiter] = deque()  # to be woken
+        self._draining = False
+        self._changed: list[Callable[[Identity], bool]] = []  # tests of whose rights have changed
+        self._moved: set[int] = set()  # records of devices that were deleted or have moved
+        LedgerSource(ledger).follow_access(self._follow_access)
+        ledger.observe(self._follow_groupings, NETWORK, DEVICE_TYPE)
+        registry.on_device.append(self._follow_device)
+
+    async def wait(
+        self,
+        waiters: Waiters,
+        identity: Identity,
+        when_gone: Callable[[Callable[[], None] | None], None],
+        seconds: int,
+        look: Callable[[], Wanted | None],
+        stored: Callable[[Wanted], Awaitable[list[Message] | None]],
+    ) -> list[Message]:
+        """The stored messages that are wanted, or else the first one that comes, for so many seconds.
+
+        `look` says what is wanted now, None when there is nothing to be had; it raises what the request would be
+        refused with now. `stored` returns None when there is nothing to wait for. It waits before it reads what is
+        stored, so no message falls between the two.
+        """
+        wanted = look()
+        if wanted is None:
+            return []
+        if not seconds or self._draining:
+            return await stored(wanted) or []
+        waiter = Waiter(identity, wanted)
+        end = partial(self._end, waiter)
+        timer = asyncio.get_running_loop().call_later(seconds, end)
+        self._waiting[waiter] = None
+        waiters.add(waiter)
+        try:
+            when_gone(end)
+            return await self._first(waiters, waiter, look, stored)
+        finally:
+            when_gone(None)
+            timer.cancel()
+            waiters.remove(waiter)
+            del self._waiting[waiter]
+
+    async def _first(
+        self,
+        waiters: Waiters,
+        waiter: Waiter,
+        look: Callable[[], Wanted | None],
+        stored: Callable[[Wanted], Awaitable[list[Message] | None]],
+    ) -> list[Message]:
+        found = await stored(waiter.wanted)
+        while not found:
+            if found is None:
+                return []
+            await waiter.news()
+            wanted = look()
+            if wanted is None:
+                return []
+            if waiter.found is not None and wanted.filter.accepts(waiter.found):
+                return [waiter.found]
+            if waiter.over:
+                return []
+            waiter.found, waiter.stale = None, False
+            if wanted != waiter.wanted:
+                waiters.remove(waiter)
+                waiter.wanted = wanted
+                waiters.add(waiter)
+                found = await stored(wanted)
+        return found
+
+    # What ends the waiting, or changes what is waited for.
+
+    def drain(self) -> None:
+        """The gateway stops: whoever waits, now or later, waits no longer."""
+        self._draining = True
+        for waiter in self._waiting:
+            self._end(waiter)
+
+    def _end(self, waiter: Waiter) -> None:
+        waiter.over = True
+        self._wake(waiter)
+
+    def _wake(self, waiter: Waiter) -> None:
+        """Wake it soon, but not thousands in one iteration of the event loop."""
+        self._due.append(waiter)
+        if len(self._due) == 1:
+            asyncio.get_running_loop().call_soon(self._wake_some)
+
+    def _wake_some(self) -> None:
+        for _ in range(min(AT_ONCE, len(self._due))):
+            self._due.popleft().wake()
+        if self._due:
+            asyncio.get_running_loop().call_soon(self._wake_some)
+
+    def _follow_access(self, concerned: Callable[[Identity], bool]) -> None:
+        self._look_soon()
+        self._changed.append(concerned)
+
+    def _follow_groupings(self, changes: Sequence[Change]) -> None:
+        if any(change.content is None for change in changes):
+            self._look_soon()
+            self._changed.append(lambda identity: True)
+
+    def _follow_device(self, before: Device | None, after: Device | None) -> None:
+        if before is None:
+            return
+        if after is None or (after.network, after.type) != (before.network, before.type):
+            self._look_soon()
+            self._moved.add(before.record_id)
+
+    def _look_soon(self) -> None:
+        """Look once, however many changes come together: a network may go with thousands of devices."""
+        if not self._changed and not self._moved:
+            asyncio.get_running_loop().call_soon(self._look)
+
+    def _look(self) -> None:
+        changed, self._changed = self._changed, []
+        moved, self._moved = self._moved, set()
+        for waiter in self._waiting:
+            if waiter.wanted.filter.device in moved or any(test(waiter.identity) for test in changed):
+                waiter.stale = True
+                self._wake(waiter)
+
+    # The life of the component.
+
+    def start(self) -> None:
+        """Does nothing: it waits with each request."""
+
+    async def close(self) -> None:
+        """Whoever still waits is answered."""
+        self.drain()
+
+    def gauges(self) -> Gauges:
+        """The metrics: a sentence and a function for each name."""
+        return {"polls": ("Requests that wait for a command or a notification.", lambda: len(self._waiting))}

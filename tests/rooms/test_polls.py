@@ -1,0 +1,445 @@
+"""Polls over a store in memory: every text, bound and default of devices, sections 2.8, 2.9 and 3.7, and of its
+addendum; who gets a message first, and what ends the waiting."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import msgspec
+import pytest
+
+from hivewire.access.users import UserContent
+from hivewire.caller import Caller
+from hivewire.devices.index import DeviceContent
+from hivewire.ledger.records import Transaction, Write
+from hivewire_protocol.catalogue import HTTP_ONLY
+from hivewire_protocol.coercion import build, decode_members
+from hivewire_protocol.errors import (
+    AccessDenied,
+    InvalidParameters,
+    NotFound,
+    TokenRevoked,
+    UserNotActive,
+    WireError,
+)
+from hivewire_protocol.nouns.user import Status
+from tests.rooms.test_device_messages import Messages
+from tests.rooms.test_devices import ANN, BEN, DENIED, EVE, NOT_FOUND
+
+POLLS = ("command/poll", "command/pollMany", "command/wait", "notification/poll", "notification/pollMany")
+
+
+class World(Messages):
+    """With polls, which come over HTTP."""
+
+    async def poll(self, action: str, caller: Caller | None = None, **members: Any) -> Any:
+        """What a poll answers, None for nothing."""
+        caller = caller or self.admin
+        caller.http = True
+        request = build(HTTP_ONLY[action], decode_members(msgspec.json.encode(members)))
+        reply = await self.dispatcher.carry_out(caller, request)
+        found = msgspec.json.decode(b"{%b}" % reply.members())
+        return next(iter(found.values()), None)
+
+    def waiting(self, action: str, caller: Caller | None = None, **members: Any) -> asyncio.Task[Any]:
+        """A poll that waits."""
+        return asyncio.create_task(self.poll(action, caller, **members))
+
+    async def until_waiting(self, most: int = 1) -> None:
+        """Until so many polls wait, and have read what is stored."""
+        while self.count() < most:
+            await asyncio.sleep(0)
+        for _ in range(20):
+            await asyncio.sleep(0)
+
+    def count(self) -> float:
+        """How many polls wait."""
+        return self.services.polls.gauges()["polls"][1]()
+
+    async def no(self, action: str, caller: Caller | None = None, **members: Any) -> tuple[type[WireError], str]:
+        """The error of a poll: what it is, and its text."""
+        with pytest.raises(WireError) as raised:
+            await self.poll(action, caller, **members)
+        return type(raised.value), str(raised.value)
+
+    async def save(self, device_id: str, network: int = 1, type_: int = 3) -> None:
+        """Write a device, without a notification of it."""
+        content = msgspec.json.encode(DeviceContent(name=device_id, network=network, type=type_))
+        await self.ledger.commit(Transaction([Write("device", device_id, content)]))
+
+    async def update(self, number: int, **fields: Any) -> None:
+        """Update a command of `lamp`."""
+        await self.do("command/update", deviceId="lamp", commandId=number, command=fields)
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[World]:
+    """One with the device `lamp` in network 1, of type 3, and `door` in network 2, of type 2."""
+    world = World()
+    await (await world.open()).fill()
+    await world.save("lamp")
+    await world.save("door", 2, 2)
+    yield world
+    assert world.count() == 0
+    world.services.polls.drain()
+    assert not world.services.polls.commands._by_key
+    assert not world.services.polls.notifications._by_key
+    await world.close()
+
+
+def names(found: Any) -> list[str]:
+    """The names of commands or notifications."""
+    return [each.get("command") or each["notification"] for each in found]
+
+
+# What is stored.
+
+
+async def test_a_poll_returns_what_is_stored_after_a_time(world: World) -> None:
+    """Whole messages, oldest first; a time is exclusive, so that a client goes on from its last message. Without a
+    time nothing stored is returned."""
+    first = await world.order("on")
+    await world.order("off")
+    found = await world.poll("command/poll", deviceId="lamp", timestamp="2020-01-01")
+    assert names(found) == ["on", "off"]
+    assert list(found[0]) == list((await world.do("command/get", deviceId="lamp", commandId=first["id"]))["command"])
+    later = await world.poll("command/poll", deviceId="lamp", timestamp=first["timestamp"])
+    assert names(later) == ["off"]
+    assert await world.poll("command/poll", deviceId="lamp", waitTimeout=0) == []
+    assert await world.poll("command/poll", deviceId="lamp", timestamp="", waitTimeout=0) == []
+    assert await world.no("command/poll", deviceId="lamp", timestamp="x") == (
+        InvalidParameters,
+        "Unparseable timestamp",
+    )
+
+
+@pytest.mark.parametrize("what", ["command", "notification"])
+async def test_the_stored_part_is_limited(world: World, what: str) -> None:
+    """100 by default, the oldest. For commands another limit may be asked for, with 0 for none; for notifications that
+    is ignored."""
+    tell = world.order if what == "command" else world.tell
+    for number in range(102):
+        await tell(str(number))
+    ask: dict[str, Any] = {"deviceId": "lamp", "timestamp": 1}
+    for limit, many in ((None, 100), (0, 102), (3, 3)):
+        for action in (f"{what}/poll", f"{what}/pollMany"):
+            found = await world.poll(action, **ask, limit=limit)
+            expected = many if what == "command" else 100
+            assert names(found) == [str(number) for number in range(expected)]
+    if what == "command":
+        assert await world.no("command/poll", **ask, limit=-1) == (InvalidParameters, "Limit can't be less than 0.")
+
+
+async def test_only_the_per_device_poll_returns_updates(world: World) -> None:
+    """Commands that were updated after a time, in the order of updates. The other one ignores what is asked."""
+    numbers = [(await world.order(name))["id"] for name in ("a", "b", "c")]
+    before = (await world.do("command/get", deviceId="lamp", commandId=numbers[2]))["command"]["timestamp"]
+    for number in (numbers[1], numbers[0]):
+        await world.update(number, status="done")
+    ask = {"deviceId": "lamp", "timestamp": before, "returnUpdatedCommands": "True"}
+    found = await world.poll("command/poll", **ask)
+    assert names(found) == ["b", "a"]
+    assert names(await world.poll("command/poll", **ask, limit=1)) == ["b"]
+    assert await world.poll("command/poll", **ask | {"timestamp": found[1]["lastUpdated"]}, waitTimeout=0) == []
+    assert await world.poll("command/pollMany", **ask, waitTimeout=0) == []
+    assert names(await world.poll("command/pollMany", **ask | {"timestamp": 1})) == ["a", "b", "c"]
+
+
+async def test_a_poll_of_many_devices_is_narrowed_by_networks_types_and_names(world: World) -> None:
+    """Lists come with commas, as repeated parameters, or both. One device may be named, and then is all there is."""
+    for device in ("lamp", "door"):
+        for name in ("on", "off"):
+            await world.order(name, device)
+
+    async def found(**asked: Any) -> list[str]:
+        answer = await world.poll("command/pollMany", timestamp=1, waitTimeout=0, **asked)
+        return [f"{each['deviceId']} {each['command']}" for each in answer]
+
+    everything = ["lamp on", "lamp off", "door on", "door off"]
+    assert sorted(await found(networkIds=["1,2"])) == sorted(everything)
+    assert sorted(await found(networkIds=["1", "2"])) == sorted(everything)
+    assert await found(networkIds=["1"]) == everything[:2]
+    assert await found(deviceTypeIds=["2"]) == everything[2:]
+    assert await found(networkIds=["1"], deviceTypeIds=["2"]) == []
+    assert await found(networkIds=["1,2", "3"], names=["on,x", "y"]) == ["lamp on", "door on"]
+    assert await found(deviceId="door") == everything[2:]
+    assert await found(deviceId="door", networkIds=["1"], names=["off"]) == ["door off"]
+    assert await found(deviceId="door", names=[""]) == []
+    assert await found(networkIds=["1"], names=[""]) == everything[:2]
+    assert await found(networkIds=[","], deviceTypeIds=["2"]) == everything[2:]
+    assert await found() == [], "of all devices together nothing stored is returned"
+
+
+# Who may poll, and bounds.
+
+
+async def test_who_may_poll(world: World) -> None:
+    """Rights come first, then what does not exist, then the bounds; a client is never told that a device or network
+    does not exist."""
+    missing: dict[str, Any] = {"deviceId": "gone"}
+    for action in POLLS:
+        ask: dict[str, Any] = {"commandId": 1} if action == "command/wait" else {}
+        denied = (await world.no(action, world.caller(ANN, [2]), **missing, waitTimeout=-1))[0]
+        assert denied is AccessDenied
+        error, text = await world.no(action, **missing, **ask, waitTimeout=-1)
+        assert (error, text) == (NotFound, "Device with such deviceId = gone not found")
+        for caller in (world.caller(ANN), world.caller(n=["1"]), world.caller(n=None)):
+            assert (await world.no(action, caller, **missing, **ask))[0] is AccessDenied
+        assert await world.no(action, world.caller(BEN), deviceId="lamp", **ask) == DENIED
+        for seconds, text in ((61, "more than 60"), (-1, "less than 0")):
+            expected = InvalidParameters, f"Timeout can't be {text} seconds. "
+            assert await world.no(action, deviceId="lamp", **ask, waitTimeout=seconds) == expected
+    for action in ("command/pollMany", "notification/pollMany"):
+        assert await world.no(action, networkIds=["1,x"]) == (InvalidParameters, InvalidParameters.text)
+        assert await world.no(action, networkIds=["1,9"]) == (
+            NotFound,
+            "Networks with such networkIds wasn't found: {[1, 9]}",
+        )
+        assert await world.no(action, deviceTypeIds=["9"]) == (
+            NotFound,
+            "Device types with such deviceTypeIds wasn't found: {[9]}",
+        )
+        assert (await world.no(action, world.caller(ANN), networkIds=["2"]))[0] is AccessDenied
+        assert await world.poll(action, world.caller(EVE), waitTimeout=0) == [], "a user of no network may ask"
+        assert await world.poll(action, world.caller(n=None)) == []
+        assert await world.poll(action, deviceId="lamp", names=[""]) == []
+
+
+# Waiting.
+
+
+@pytest.mark.parametrize(
+    ("action", "asked"),
+    [
+        ("poll", {"deviceId": "lamp"}),
+        ("poll", {"deviceId": "lamp", "names": ["x,on"]}),
+        ("pollMany", {}),
+        ("pollMany", {"names": ["on"]}),
+        ("pollMany", {"deviceId": "lamp"}),
+        ("pollMany", {"networkIds": ["1"]}),
+        ("pollMany", {"deviceTypeIds": ["3"]}),
+        ("pollMany", {"networkIds": ["1,2,3"], "deviceTypeIds": ["1,2,3"], "names": ["on,a,b,c,d,e,f"]}),
+    ],
+)
+@pytest.mark.parametrize("what", ["command", "notification"])
+async def test_a_waiting_poll_gets_the_first_message_that_matches(
+    world: World, what: str, action: str, asked: Any
+) -> None:
+    """One element, also when several come together, and also with a time of its own in the past."""
+    tell = world.order if what == "command" else world.tell
+    poll = world.waiting(f"{what}/{action}", **asked)
+    await world.until_waiting()
+    if asked:
+        await tell("off", "door")
+        assert not poll.done()
+    await asyncio.gather(tell("on", timestamp=1_000), tell("on"))
+    [found] = await poll
+    assert (found[what], found["deviceId"], found["timestamp"]) == ("on", "lamp", "1970-01-01T00:00:01.000")
+
+
+async def test_a_poll_for_updates_waits_for_the_next_one(world: World) -> None:
+    """A new command is none, and an update is no new command."""
+    updates = world.waiting("command/poll", deviceId="lamp", returnUpdatedCommands=True)
+    await world.until_waiting()
+    number = (await world.order("on"))["id"]
+    inserts = world.waiting("command/poll", deviceId="lamp")
+    await world.until_waiting(2)
+    assert not updates.done()
+    await world.update(number, status="done")
+    [found] = await updates
+    assert (found["id"], found["status"]) == (number, "done")
+    assert not inserts.done()
+    await world.order("off")
+    assert names(await inserts) == ["off"]
+
+
+async def test_no_message_falls_between_reading_and_waiting(world: World) -> None:
+    """A poll waits before it reads what is stored: one that is inserted meanwhile is returned, once."""
+    last = "2026-01-01"
+    for turn in range(12):
+        poll = world.waiting("command/poll", deviceId="lamp", timestamp=last)
+        for _ in range(turn):
+            await asyncio.sleep(0)
+        last = (await world.order(str(turn)))["timestamp"]
+        assert names(await poll) == [str(turn)]
+
+
+async def test_nothing_waits_without_a_time_to_wait(world: World) -> None:
+    """`waitTimeout=0` answers at once, and is never among those that wait."""
+    added: list[object] = []
+    world.services.polls.commands.add = added.append  # type: ignore[method-assign,assignment]
+    assert await world.poll("command/poll", deviceId="lamp", waitTimeout=0) == []
+    assert await world.poll("command/wait", deviceId="lamp", commandId=1, waitTimeout=0) is None
+    assert not added
+
+
+async def test_a_poll_ends_when_its_time_is_up(world: World) -> None:
+    """With an empty list, or nothing for one command."""
+    loop = asyncio.get_running_loop()
+    timers: list[tuple[float, Callable[..., object], Any]] = []
+    later = loop.call_later
+    number = (await world.order("on"))["id"]
+
+    def call_later(seconds: float, call: Callable[..., object], *arguments: Any, **named: Any) -> Any:
+        timers.append((seconds, call, arguments))
+        return later(seconds, call, *arguments, **named)
+
+    loop.call_later = call_later  # type: ignore[assignment]
+    try:
+        polls = [world.waiting("notification/pollMany"), world.waiting("command/poll", deviceId="lamp", waitTimeout=60)]
+        polls.append(world.waiting("command/wait", deviceId="lamp", commandId=number, waitTimeout=7))
+        await world.until_waiting(3)
+    finally:
+        loop.call_later = later  # type: ignore[method-assign]
+    assert [seconds for seconds, _, _ in timers] == [30, 60, 7]
+    for _, call, arguments in timers:
+        call(*arguments)
+    assert [await poll for poll in polls] == [[], [], None]
+
+
+async def test_one_command_is_waited_for(world: World) -> None:
+    """At once when it was updated already, or is unknown; else its next update, wherever its device is by then."""
+    numbers = [(await world.order(name))["id"] for name in ("on", "off")]
+    ask = {"deviceId": "lamp", "commandId": numbers[0]}
+    assert await world.poll("command/wait", deviceId="lamp", commandId=1) is None
+    assert await world.poll("command/wait", deviceId="door", commandId=numbers[0]) is None
+    poll = world.waiting("command/wait", **ask, names=["x"])
+    await world.until_waiting()
+    await world.update(numbers[1], status="done")
+    await world.save("lamp", 2, 2)
+    await world.until_waiting()
+    assert not poll.done()
+    await world.update(numbers[0], status="done")
+    found = await poll
+    assert (found["id"], found["status"]) == (numbers[0], "done")
+    assert await world.poll("command/wait", **ask) == found
+    assert await world.poll("command/wait", **ask, waitTimeout=0) == found
+
+
+# What ends the waiting.
+
+
+async def test_a_poll_ends_with_its_device(world: World) -> None:
+    """With the error that it would get now; others go on."""
+    number = (await world.order("on"))["id"]
+    polls = [
+        world.waiting("command/poll", deviceId="lamp"),
+        world.waiting("command/wait", deviceId="lamp", commandId=number),
+        world.waiting("notification/pollMany", deviceId="lamp"),
+    ]
+    other = world.waiting("command/poll", deviceId="door")
+    await world.until_waiting(4)
+    await world.do("device/delete", deviceId="lamp")
+    for poll in polls:
+        with pytest.raises(NotFound) as raised:
+            await poll
+        assert (type(raised.value), str(raised.value)) == NOT_FOUND
+    await world.order("open", "door")
+    assert names(await other) == ["open"]
+
+
+async def test_a_poll_ends_with_its_network(world: World) -> None:
+    """Whether it names the network or a device in it; others go on."""
+    by_network = world.waiting("command/pollMany", networkIds=["1"])
+    by_device = world.waiting("command/poll", world.caller(ANN), deviceId="lamp")
+    other = world.waiting("command/poll", deviceId="door")
+    await world.until_waiting(3)
+    await world.drop("network", 1)
+    with pytest.raises(NotFound):
+        await by_network
+    with pytest.raises(AccessDenied):
+        await by_device
+    await world.order("open", "door")
+    assert names(await other) == ["open"]
+
+
+async def test_a_device_that_moves_is_polled_where_it_is(world: World) -> None:
+    """As long as the caller reaches it there."""
+    admins = world.waiting("command/poll", deviceId="lamp")
+    anns = world.waiting("command/poll", world.caller(ANN), deviceId="lamp")
+    await world.until_waiting(2)
+    await world.save("lamp", 2, 2)
+    with pytest.raises(AccessDenied):
+        await anns
+    await world.order("on")
+    assert names(await admins) == ["on"]
+
+
+async def set_user(world: World, login: str, content: UserContent) -> None:
+    """Change a user."""
+    await world.ledger.commit(world.users.write(login, content, None))
+
+
+async def test_a_poll_ends_with_its_user(world: World) -> None:
+    """Locked, or with its tokens revoked: it is refused as a new request would be, and gets no message any more."""
+    for content, refusal in (
+        (UserContent("", networks=[3, 1], status=Status.LOCKED_OUT), UserNotActive),
+        (UserContent("", networks=[3, 1], generation=1), TokenRevoked),
+    ):
+        await set_user(world, "ann", UserContent("", networks=[3, 1]))
+        polls = [world.waiting("command/pollMany", world.caller(ANN)), world.waiting("command/pollMany")]
+        await world.until_waiting(2)
+        await set_user(world, "ann", content)
+        await world.order("secret")
+        with pytest.raises(refusal):
+            await polls[0]
+        assert names(await polls[1]) == ["secret"]
+
+
+async def test_a_message_and_the_end_of_a_right_at_once(world: World) -> None:
+    """Who may not see a message any more does not get it, even if it came first; what is left is still polled."""
+    anns = world.waiting("command/pollMany", world.caller(ANN))
+    await world.until_waiting()
+    await asyncio.gather(world.order("secret"), set_user(world, "ann", UserContent("", networks=[3])))
+    assert world.users.by_login("ann") is not None
+    await world.save("bell", 3, 3)
+    await world.until_waiting()
+    if not anns.done():
+        await world.order("ring", "bell")
+    assert names(await anns) in (["ring"], ["secret"])
+    anns = world.waiting("command/pollMany", world.caller(ANN))
+    await world.until_waiting()
+    await world.order("secret")
+    await world.order("ring", "bell")
+    assert names(await anns) == ["ring"]
+
+
+async def test_a_closed_connection_ends_its_poll(world: World) -> None:
+    """It is freed at once."""
+    caller = world.caller()
+    gone: list[Callable[[], None] | None] = []
+    caller.when_gone = gone.append
+    poll = world.waiting("command/pollMany", caller)
+    await world.until_waiting()
+    [call] = gone
+    assert call is not None
+    call()
+    assert await poll == []
+    assert world.count() == 0
+    assert gone == [call, None]
+
+
+async def test_a_stop_ends_all_polls(world: World) -> None:
+    """As if their time was up; later ones do not wait."""
+    number = (await world.order("on"))["id"]
+    polls = [world.waiting("command/pollMany") for _ in range(200)]
+    wait = world.waiting("command/wait", deviceId="lamp", commandId=number)
+    await world.until_waiting(201)
+    world.services.polls.drain()
+    assert [await poll for poll in polls] == [[]] * 200
+    assert await wait is None
+    assert await world.poll("command/pollMany") == []
+
+
+async def test_an_administrator_polls_what_clients_cannot(world: World) -> None:
+    """Notifications of the gateway itself go to polls of everything only."""
+    admins, anns = world.waiting("notification/pollMany"), world.waiting("notification/pollMany", world.caller(ANN))
+    by_network = world.waiting("notification/pollMany", networkIds=["1"])
+    await world.until_waiting(3)
+    await world.put("new", networkId=1)
+    assert names(await admins) == ["$device-add"]
+    assert not anns.done()
+    await world.tell("temp")
+    assert names(await anns) == names(await by_network) == ["temp"]
