@@ -368,3 +368,16 @@ def test_unread_answers_of_sockets_draw_on_the_budget_of_all(data: Path) -> None
             wires[0].socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, MEBI)
             assert sum(1 for _ in range(200) if wires[2].answer()["status"] == "success") == 200
         until(lambda: gauge(gateway, "unread_bytes") == 0)
+
+
+def test_a_refused_head_is_not_kept_while_the_connection_lingers(data: Path) -> None:
+    """Hundreds of refused requests with large heads, whose connections stay, take little memory."""
+    fields = "".join(f"h{number}: {number}\r\n" for number in range(240))
+    head = f"GET /{'x' * 50_000} HTTP/1.1\r\n{fields}Host: a\r\nHost: b\r\n\r\n".encode()
+    with RunningGateway(data) as gateway, ExitStack() as stack:
+        before = memory(gateway, "VmHWM")
+        for _ in range(300):
+            wire = stack.enter_context(dial(gateway))
+            wire.send(head)
+            assert wire.head()[0] == 400
+        assert memory(gateway, "VmHWM") - before < 12 << 20

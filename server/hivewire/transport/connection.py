@@ -404,12 +404,22 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _write_refusal(self, refusal: Refusal) -> None:
         self.transport.write(refusal.answer(self._headers_of(self._path().decode("latin-1"))))
+        self._drop_input()
+        refusal.__traceback__ = None  # its frames hold the input, too
         if self.transport.can_write_eof():
             # Closing at once would reset the connection when data is still on its way, and the answer would be lost.
             self.transport.write_eof()
             self._head_timer = self.loop.call_later(LINGER_SECONDS, self.transport.abort)
         else:
             self.transport.close()
+
+    def _drop_input(self) -> None:
+        """Free what was read, because the connection stays for a while: a head takes many times its bytes."""
+        self._forget()
+        self.url = self._later = b""
+        self.headers = []
+        self._taken = 0
+        self._end = self.transport.close  # nothing more is parsed
 
     def _path(self) -> bytes:
         """The path of the request that is read, as far as it was read."""
