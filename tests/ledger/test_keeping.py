@@ -469,6 +469,27 @@ async def test_numbers_are_never_reused_even_if_everything_is_forgotten(engine: 
         assert [(change.revision, change.id) for change in await kept.write(put("d"))] == [(10, 4)]
 
 
+async def test_a_record_that_gets_another_key_keeps_its_number(engine: Any) -> None:
+    """In one transaction, also after a restart and when the former key is forgotten. A refused one takes no number."""
+    async with Kept(engine, Retention(log_days=1)) as kept:
+        await kept.write(put("a", kind="user"), put("b", kind="user"))
+        moved = Transaction([Write("user", "a", None), Write("user", "c", b"x", "text/plain", id=1)])
+        (change,) = [change for change in await kept.write(moved) if change.content is not None]
+        assert (change.key, change.id, change.version) == ("c", 1, 1)
+        refused = Transaction(
+            [Write("user", "c", None), Write("user", "d", b"x", "text/plain", id=1), Write("user", "gone", None)]
+        )
+        made = asyncio.gather(outcome_of(kept.ledger, refused), kept.ledger.commit(put("e", kind="user")))
+        assert isinstance((await made)[0], Missing)
+        kept.clock.time += 2 * DAY
+        await kept.compact()
+        await kept.reopen()
+        assert {key: change.id for key, change in kept.ledger.kind("user").live.items()} == {"b": 2, "c": 1, "e": 3}
+        assert kept.ledger.kind("user").last("a") is None
+        (again,) = await kept.write(put("a", kind="user"))
+        assert again.id == 4
+
+
 async def test_a_longer_log_does_not_promise_removed_changes(engine: Any) -> None:
     """After a restart with a longer log, `oldest` stays where it was; with a shorter one it moves on."""
     async with Kept(engine, Retention(1, 3)) as kept:

@@ -172,6 +172,47 @@ async def test_an_insert_is_checked_in_the_order_of_devicehive(
         await world.ask(UserInsert(user=UserInsertFields(**NEW)), world.caller(HELPER, [12]))
 
 
+LOGIN_EMPTY = "Field login cannot be empty. The length of login should not be more than 128 symbols."
+
+
+@pytest.mark.parametrize(
+    ("number", "fields", "error", "text"),
+    [
+        (None, None, InvalidParameters, "User is required"),
+        (None, {"login": "admin"}, InvalidParameters, "User id is wrong or empty"),
+        (99, {"login": "admin"}, NotFound, "User with id = 99 not found"),
+        (
+            JOHN,
+            {"login": "admin", "password": "x"},
+            NotAllowed,
+            "User with such login already exists. Please, select another one",
+        ),
+        (JOHN, {"login": "", "password": "x"}, OutOfBounds, "Password can contain only from 6 to 128 symbols!"),
+        (JOHN, {"login": "", "role": 2, "status": 3}, OutOfBounds, "role must be 0 (administrator) or 1 (client)"),
+        (JOHN, {"login": "", "status": 3}, OutOfBounds, "status must be 0 (active), 1 (locked out) or 2 (disabled)"),
+        (JOHN, {"login": " "}, InvalidParameters, FRAME + f"\nOn property login (value:  ): {LOGIN_EMPTY} ; "),
+        (
+            JOHN,
+            {"login": "ab"},
+            OutOfBounds,
+            "Field cannot be empty. The length of login should be from 3 to 128 symbols.",
+        ),
+        (JOHN, {"data": [1]}, InvalidParameters, "'parameters' must be JSON Object!"),
+    ],
+)
+async def test_an_update_is_checked_in_the_order_of_devicehive(
+    world: World, number: int | None, fields: dict[str, Any] | None, error: type[WireError], text: str
+) -> None:
+    """With its texts. A client is refused where it would change what administrators decide, before its values are."""
+    given = None if fields is None else UserUpdateFields(**fields)
+    with pytest.raises(error) as refused:
+        await world.ask(UserUpdate(userId=number, user=given))
+    assert str(refused.value) == text
+    if number == JOHN and "login" in (fields or {}):
+        with pytest.raises(NotAllowed, match=r"^Admin permissions required for this action$"):
+            await world.ask(UserUpdate(userId=number, user=given), world.caller(HELPER, [12]))
+
+
 async def test_a_new_login_keeps_the_user(world: World) -> None:
     """Its id, its tokens and open connections. What it writes now has the new login, and the former one is free."""
     john = world.caller(JOHN, [0])
@@ -345,6 +386,19 @@ async def test_device_types_are_assigned_to_who_does_not_have_all(world: World) 
     await world.ask(UserAssignDeviceType(userId=JOHN, deviceTypeId=1))
     await world.ask(UserAllowAllDeviceTypes(userId=JOHN))
     assert (content(world, JOHN).all_device_types_available, content(world, JOHN).device_types) == (True, [])
+
+
+async def test_a_network_that_is_deleted_meanwhile_is_not_assigned(world: World) -> None:
+    """The delete came first, so the user is no member of what is gone."""
+    await grouped(world)
+    results: Any = await asyncio.gather(
+        world.ask(NetworkDelete(networkId=1)),
+        world.ask(UserAssignNetwork(userId=JOHN, networkId=1)),
+        return_exceptions=True,
+    )
+    assert [isinstance(result, NotFound) for result in results] == [False, True]
+    assert not isinstance(results[0], BaseException)
+    assert content(world, JOHN).networks == []
 
 
 @pytest.mark.parametrize(
