@@ -315,14 +315,6 @@ def test_what_is_written_over_http_is_read_over_a_socket_and_back(
         assert client.delete("/configuration/rest.both").status_code == 404
 
 
-def test_the_name_in_the_path_wins_over_the_one_in_the_body(shared_gateway: RunningGateway, admin_token: str) -> None:
-    """A resource that was read can be put at another name."""
-    with shared_gateway.http(admin_token) as client:
-        put = client.put("/configuration/rest.path", json={"name": "rest.body", "value": "1", "requestId": {}})
-        assert put.json()["name"] == "rest.path"
-        assert client.get("/configuration/rest.body").status_code == 404
-
-
 def test_content_types_are_shown_when_they_are_not_plain_text(shared_gateway: RunningGateway, admin_token: str) -> None:
     """A value with another type has `contentType` and `size`."""
     with shared_gateway.http(admin_token) as client:
@@ -524,6 +516,21 @@ def test_a_misspelt_expectation_in_the_query_writes_nothing(client: httpx.Client
         assert (refused.status_code, refused.json()["message"]) == (400, words)
     assert client.get(page).json()["value"] == "1"
     assert client.delete(page + "?trace=99").status_code == 204
+
+
+def test_a_body_that_names_something_else_than_the_path_writes_nothing(client: httpx.Client) -> None:
+    """400 names both; the same name, as a client has read it, is accepted."""
+    page = "/configuration/rest.%C3%A9"
+    for name, words in (("rest.other", "rest.other"), (5, "5"), (["rest.é"], '["rest.é"]')):
+        refused = client.put(page, json={"name": name, "value": "1"})
+        assert refused.status_code == 400
+        assert refused.json()["message"] == f"name is '{words}', but the path names 'rest.é'"
+    assert client.get(page).status_code == 404
+    assert client.put(page, json={"name": "rest.é", "value": "1", "requestId": {}}).status_code == 200
+    assert client.put(page, json={"name": None, "value": "1"}).status_code == 200
+    assert client.request("DELETE", page, json={"name": "rest.other"}).status_code == 400
+    assert client.request("DELETE", page + "?name=rest.other").status_code == 400
+    assert client.delete(page).status_code == 204
 
 
 def test_a_misspelt_member_of_a_body_writes_nothing(client: httpx.Client) -> None:

@@ -53,7 +53,7 @@ def parsed(
         (ConfigurationGet, "HEAD", "entityVersion=", "a", {}, {"name": "a"}),
         (ConfigurationList, "GET", "names=a&names=b*&take=5&after=", None, {}, {"names": ["a", "b*"], "take": 5}),
         (ConfigurationList, "GET", "names=", None, {}, {"names": [""]}),
-        (ConfigurationPut, "PUT", "", "a", PUT | {"name": "b", "requestId": {}, "jsonrpc": 2}, PUT | {"name": "a"}),
+        (ConfigurationPut, "PUT", "", "a", PUT | {"name": "a", "requestId": {}, "jsonrpc": 2}, PUT | {"name": "a"}),
         (ConfigurationPut, "PUT", "entityVersion=2", "a", PUT | {"entityVersion": 1}, PUT | {"entityVersion": 2}),
         (ConfigurationPut, "PUT", "utm_source=x&region=eu&names=b&v=2&requestid=7&userid=1&_=3", "a", PUT, PUT),
         (ConfigurationPut, "PUT", "description=", "a", PUT | {"description": "b"}, PUT | {"description": ""}),

@@ -7,6 +7,7 @@ from functools import cache
 from typing import TypeVar, get_type_hints
 from urllib.parse import unquote
 
+import msgspec
 from msgspec import Raw
 
 from hivewire.http.request import HttpRequest
@@ -31,7 +32,10 @@ def request_of(
     members = {**body, **_query(request, shape), **given}
     try:
         for name, value in request.parameters.items():
-            members[name] = Raw(encode(unquote(value, errors="strict")))
+            plain = unquote(value, errors="strict")
+            if name in members and shape.__struct_config__.forbid_unknown_fields:
+                _refuse_other(name, members[name], plain)
+            members[name] = Raw(encode(plain))
         for envelope in ("requestId", "jsonrpc"):
             members.pop(envelope, None)
         return coercion.build(shape, members)
@@ -39,6 +43,17 @@ def request_of(
         raise InvalidParameters(f"{InvalidParameters.text}: {error}") from None
     except UnicodeDecodeError:
         raise InvalidParameters(f"{InvalidParameters.text}: the path is not UTF-8") from None
+
+
+def _refuse_other(name: str, member: Raw, in_path: str) -> None:
+    """Raise InvalidParameters when the body or the query of a write names something else than its path does."""
+    try:
+        given = msgspec.json.decode(member)
+    except msgspec.DecodeError:
+        raise MalformedJson from None
+    words = given if isinstance(given, str) else bytes(member).decode()
+    if given is not None and words != in_path:
+        raise InvalidParameters(f"{name} is '{words[:64]}', but the path names '{in_path[:64]}'")
 
 
 def _query(request: HttpRequest, shape: type[Request]) -> dict[str, Raw]:
