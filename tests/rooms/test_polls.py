@@ -266,6 +266,25 @@ async def test_no_message_falls_between_reading_and_waiting(world: World) -> Non
         assert names(await poll) == [str(turn)]
 
 
+async def test_a_message_that_comes_after_the_read_is_not_lost(world: World) -> None:
+    """What is stored was read, and the poll does not know it yet: it gets what is inserted then."""
+    log = world.services.messages.commands
+    replay, was_read, go = log.replay, asyncio.Event(), asyncio.Event()
+
+    async def slow(*arguments: Any, **named: Any) -> Any:
+        found = await replay(*arguments, **named)
+        was_read.set()
+        await go.wait()
+        return found
+
+    log.replay = slow  # type: ignore[method-assign]
+    poll = world.waiting("command/poll", deviceId="lamp", timestamp="2026-01-01")
+    await was_read.wait()
+    await world.order("on")
+    go.set()
+    assert names(await poll) == ["on"]
+
+
 async def test_nothing_waits_without_a_time_to_wait(world: World) -> None:
     """`waitTimeout=0` answers at once, and is never among those that wait."""
     added: list[object] = []
