@@ -739,9 +739,9 @@ def test_devices_are_managed(logged_in: Run) -> None:
     changed = json.loads(logged_in("device", "put", "cli-dev", *moved, "-o", "json").out)
     assert changed.items() >= {"name": "cli dev", "data": {"a": 1}, "deviceTypeId": 7, "isBlocked": True}.items()
     assert logged_in("device", "put", "cli-dev", "--unblock", "--data", "null").out == "cli-dev is changed\n"
-    table = logged_in("device", "list", "cli%", "--network", "cli.house", "-o", "table").out.splitlines()
+    table = logged_in("device", "list", "cli dev%", "--network", "cli.house", "-o", "table").out.splitlines()
     assert table[1].split() == ["cli-dev", "cli", "dev", str(changed["networkId"]), "7"]
-    assert logged_in("device", "list", "cli%", "--network", "Sample Network").out == ""
+    assert logged_in("device", "list", "cli dev%", "--network", "Sample Network").out == ""
     for text, words in (("{", "is not JSON"), ("[]", "must be a JSON object")):
         refused = logged_in("device", "put", "cli-dev", "--data", text)
         assert (refused.code, words in refused.err) == (2, True)

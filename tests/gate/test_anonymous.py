@@ -11,17 +11,16 @@ import httpx
 import pytest
 from websockets.sync.client import connect
 
-from hivewire import actions
 from hivewire.dialects import DIALECTS
 from hivewire.http.routes import Context
 from hivewire.transport.admission import Admission
 from hivewire.transport.events import EventStreams
 from hivewire.transport.sockets import PATHS
-from hivewire_protocol.messages import action_of
+from hivewire_protocol.catalogue import REQUESTS
 from tests.running import PASSWORD, RunningGateway, Talk
 from tests.world import World
 
-ACTIONS = sorted(action_of(request) for request in {**actions.READS, **actions.WRITES})
+ACTIONS = sorted(REQUESTS)
 OPEN_ACTIONS = {"server/info", "server/cacheInfo", "cluster/info", "token", "token/refresh"}
 """What tells of the gateway, and what gives a token for a password or for another token."""
 
