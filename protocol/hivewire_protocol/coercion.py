@@ -7,8 +7,10 @@ or the `params` of a JSON-RPC frame.
 from __future__ import annotations
 
 import difflib
+import json
 import re
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from decimal import Decimal
 from functools import cache
 from types import UnionType
@@ -108,6 +110,24 @@ def nearest(name: str, shape: type[Struct]) -> str:
         close = difflib.get_close_matches(name.lower(), own, n=1, cutoff=0.5)
         meant = own[close[0]] if close else None
     return f"; did you mean '{meant}'?" if meant else f"; this request takes {', '.join(own.values())}"
+
+
+def refuse_repeated(data: bytes) -> None:
+    """Raise InvalidParameters when an object in this JSON has an expectation twice: the last one would count.
+
+    Counting is cheap and rules out nearly every request; further passes are for those with many changes.
+    """
+    if data.count(b'"entityVersion"') < 2 and data.count(b'"revision"') < 2:
+        return
+    with suppress(ValueError, RecursionError):  # what is not JSON is refused elsewhere
+        json.loads(data, object_pairs_hook=_refuse_pairs)
+
+
+def _refuse_pairs(pairs: list[tuple[str, Any]]) -> None:
+    names = [name for name, _ in pairs]
+    for name in EXPECTATIONS:
+        if names.count(name) > 1:
+            raise InvalidParameters(f"Member '{name}' is there twice")
 
 
 def decode_members(data: bytes) -> dict[str, Raw]:

@@ -533,6 +533,17 @@ def test_a_body_that_names_something_else_than_the_path_writes_nothing(client: h
     assert client.delete(page).status_code == 204
 
 
+def test_an_expectation_that_is_twice_in_a_body_writes_nothing(client: httpx.Client) -> None:
+    """The last one would count, and null would drop the lock."""
+    page, headers = "/configuration/rest.twice", {"Content-Type": "application/json"}
+    assert client.put(page, json={"value": "1"}).status_code == 200
+    body = b'{"value":"2","entityVersion":0,"entityVersion":null}'
+    refused = client.put(page, content=body, headers=headers)
+    assert (refused.status_code, refused.json()["message"]) == (400, "Member 'entityVersion' is there twice")
+    assert client.get(page).json()["value"] == "1"
+    assert client.delete(page).status_code == 204
+
+
 def test_a_misspelt_member_of_a_body_writes_nothing(client: httpx.Client) -> None:
     """400 names it; an unknown query parameter is ignored."""
     client.put("/configuration/rest.strict", json={"value": "1"})

@@ -384,6 +384,35 @@ def test_an_expectation_beside_the_params_is_refused(member: str) -> None:
     assert (other.error, other.request) == (None, ConfigurationPut(name="a", value="b"))
 
 
+@pytest.mark.parametrize("member", ["entityVersion", "revision"])
+@pytest.mark.parametrize(
+    ("action", "members"),
+    [
+        ("put", '"name":"a","value":"b",{0}:0,{0}:null'),
+        ("put", '"name":"a","value":7,{0}:0,{0}:null'),
+        ("delete", '{0}:1,"name":"a",{0}:null'),
+        ("transact", '"changes":[{{"operation":"put","name":"a","value":"b",{0}:1,{0}:2}}]'),
+    ],
+)
+def test_an_expectation_that_is_there_twice_is_refused(action: str, members: str, member: str) -> None:
+    """The last one would count, and null would drop the lock in silence; rights come first."""
+    members = members.format(f'"{member}"')
+    rpc = f'{{"jsonrpc":"2.0","id":1,"method":"configuration/{action}","params":{{{members}}}}}'
+    for frame in (rpc, f"[{rpc}]"):
+        found = codec.decode(frame.encode())
+        call = found[0] if isinstance(found, list) else found
+        assert (type(call.error), call.request_type) == (InvalidParameters, REQUESTS[f"configuration/{action}"])
+        assert (call.request, str(call.error)) == (None, f"Member '{member}' is there twice")
+
+
+def test_each_change_of_a_transaction_may_have_an_expectation() -> None:
+    """Only one object must not have it twice; the words in a value do not count."""
+    value = '{\\"entityVersion\\":1,\\"entityVersion\\":2}'
+    changes = [f'{{"operation":"put","name":"{name}","value":"{value}","entityVersion":1}}' for name in "ab"]
+    call = one(f'{{"action":"configuration/transact","changes":[{",".join(changes)}]}}'.encode())
+    assert call.error is None
+
+
 def test_a_misspelt_member_ends_no_tokens() -> None:
     """Without the member that says whose, all tokens of the caller would end."""
     call = one(b'{"action":"token/revoke","requestId":1,"userID":2}')

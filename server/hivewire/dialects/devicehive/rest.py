@@ -105,6 +105,8 @@ class Rest:
             members = coercion.decode_members(data)
         except MalformedJson:
             raise InvalidParameters(f"{InvalidParameters.text}: the body {_fault(data)}") from None
+        if row.request.__struct_config__.forbid_unknown_fields:
+            coercion.refuse_repeated(data)
         return members if row.body is None else {row.body: Raw(data)}
 
 
