@@ -103,7 +103,14 @@ class Wire:
         return status, headers, json.loads(body) if body else None
 
     def frame(self) -> tuple[int, bytes]:
-        """Opcode and payload of the next frame, which must be whole and unmasked."""
+        """Opcode and payload of the next frame that is not a ping, because pings arrive at any time."""
+        opcode, payload = self.any_frame()
+        while opcode == PING:
+            opcode, payload = self.any_frame()
+        return opcode, payload
+
+    def any_frame(self) -> tuple[int, bytes]:
+        """The next frame, which must be whole and unmasked."""
         first, length = self.read(2)
         assert first & 0xF0 == 0x80, "every frame of a server is whole and without extension bits"
         assert length < 128, "no frame of a server is masked"
@@ -113,22 +120,15 @@ class Wire:
 
     def answer(self) -> Any:
         """The JSON value of the next message."""
-        opcode, payload = self._no_ping()
+        opcode, payload = self.frame()
         assert opcode == TEXT, (opcode, payload)
         return json.loads(payload)
 
     def closed(self) -> tuple[int, str]:
         """Code and reason of the close frame that comes next."""
-        opcode, payload = self._no_ping()
+        opcode, payload = self.frame()
         assert opcode == CLOSE, (opcode, payload)
         return int.from_bytes(payload[:2]), payload[2:].decode()
-
-    def _no_ping(self) -> tuple[int, bytes]:
-        """The next frame that is not a ping, because pings arrive at any time."""
-        opcode, payload = self.frame()
-        while opcode == PING:
-            opcode, payload = self.frame()
-        return opcode, payload
 
     def ended(self) -> bool:
         """Whether nothing more comes: waits for the end of the connection."""
