@@ -16,8 +16,8 @@ from functools import partial
 from hivewire.telemetry import log
 from hivewire.transport.connection import HttpProtocol
 
-HANDSHAKE_SECONDS = 10.0
-"""Seconds for a TLS handshake."""
+HANDSHAKE_SECONDS = 60.0
+"""Seconds for a TLS handshake. When thousands of clients come back at once, theirs wait for the processor that long."""
 
 ACCEPTED_AT_ONCE = 64
 """Connections accepted in one turn of the event loop."""
