@@ -19,6 +19,7 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 import msgspec
 from msgspec import Raw, Struct, UnsetType
 
+from hivewire_protocol import times
 from hivewire_protocol.errors import InvalidParameters, MalformedJson
 
 _S = TypeVar("_S", bound=Struct)
@@ -252,6 +253,18 @@ def integer(raw: bytes) -> int | None:
     if not -_LARGEST <= number < _LARGEST:
         raise MalformedJson
     return number
+
+
+def timestamp(raw: Raw | None) -> int | None:
+    """The time that a member names, in any form that `times.parse` takes: milliseconds since 1970. None when it is
+    absent, null or blank. Raises ValueError."""
+    if raw is None:
+        return None
+    try:
+        given = text(bytes(raw))
+        return times.parse(given) if given is not None and given.strip() else None
+    except (OverflowError, MalformedJson) as error:
+        raise ValueError("not a timestamp") from error
 
 
 def boolean(raw: bytes) -> bool | None:

@@ -11,10 +11,10 @@ from hivewire_protocol.errors import InvalidParameters
 
 NULL = Raw(b"null")
 
-_NO_OBJECT = "'parameters' must be JSON Object!"
+NO_OBJECT = "'parameters' must be JSON Object!"
 
 MAX_NAME, MAX_DESCRIPTION = 128, 128
-"""Characters, of networks, device types and devices."""
+"""Characters, of networks, device types, devices, commands and notifications."""
 
 SHOWN = 256
 """Characters of a value that an error repeats."""
@@ -58,7 +58,7 @@ def json_object(given: Raw | UnsetType) -> Raw:
     try:
         data.decode()  # what is copied as it is was checked to be JSON, but not to be UTF-8
     except UnicodeDecodeError:
-        raise InvalidParameters(_NO_OBJECT) from None
+        raise InvalidParameters(NO_OBJECT) from None
     if data[:1] != b"{":
-        raise InvalidParameters(_NO_OBJECT)
+        raise InvalidParameters(NO_OBJECT)
     return given

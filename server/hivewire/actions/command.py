@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 import msgspec
 
-from hivewire.actions.checks import json_object
+from hivewire.actions.checks import MAX_NAME, json_object
 from hivewire.actions.device_messages import (
     Encoded,
     Sorts,
@@ -21,7 +21,6 @@ from hivewire.actions.device_messages import (
     text_of,
 )
 from hivewire.actions.following import subscribe, unsubscribe
-from hivewire.actions.notification import MAX_NAME
 from hivewire.caller import Caller
 from hivewire.devices.scope import SHOWN, required
 from hivewire.services import Services
@@ -56,7 +55,7 @@ _view = msgspec.json.Decoder(CommandView)
 
 def insert(services: Services, caller: Caller, request: CommandInsert) -> PendingMessage[Reply]:
     """Insert a command. Raises InvalidParameters, AccessDenied, NotFound or TooLarge (devices, section 2.1)."""
-    device = device_of(services, caller, request.deviceId, None)
+    device = services.registry.reach(caller.identity, required(request.deviceId))
     fields = request.command
     if not isinstance(fields, CommandFields):
         raise InvalidParameters("Command is required")
@@ -124,7 +123,7 @@ async def update(services: Services, caller: Caller, request: CommandUpdate) -> 
 
 async def get(services: Services, caller: Caller, request: CommandGet) -> Reply:
     """One command. Raises InvalidParameters, AccessDenied or NotFound (devices, section 2.2)."""
-    device = device_of(services, caller, required(request.deviceId), None)
+    device = services.registry.reach(caller.identity, required(request.deviceId))
     if request.commandId is None:
         raise InvalidParameters("Command id is wrong or empty")
     found = await stored(services.messages.commands.get(device.record_id, request.commandId))
@@ -137,9 +136,12 @@ def _unknown(number: int) -> NotFound:
     return NotFound(f"Command with id = {number} not found")
 
 
-def check_in_path(services: Services, caller: Caller, parameters: Mapping[str, str]) -> None:
-    """Raise for a device in a path that the caller does not reach, and NotFound for a number that is none."""
-    services.registry.reach(caller.identity, unquote(parameters["deviceId"]))
+def check_in_path(services: Services, caller: Caller, parameters: Mapping[str, str], *, follows: bool = False) -> None:
+    """Raise for a device in a path that the caller does not reach, and NotFound for a number that is none.
+
+    `follows`: the request waits for updates of the command.
+    """
+    services.registry.reach(caller.identity, unquote(parameters["deviceId"]), follows=follows)
     number = unquote(parameters["commandId"])
     if not number.isdecimal():
         raise NotFound(f"Command with id = {number[:SHOWN]} not found")

@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 from msgspec import UNSET, Raw, UnsetType
 
 from hivewire.actions.checks import NULL, json_object
-from hivewire.actions.listing import Listing
+from hivewire.actions.listing import Listing, Paged
 from hivewire.caller import Caller
 from hivewire.devices.index import Device
 from hivewire.devices.scope import required
@@ -16,7 +16,7 @@ from hivewire.services import Services
 from hivewire.streams.log import Log
 from hivewire.streams.message import Message, StreamError
 from hivewire.streams.pending import wire_error
-from hivewire_protocol import coercion, times
+from hivewire_protocol import coercion
 from hivewire_protocol.errors import (
     InvalidParameters,
     MalformedJson,
@@ -69,12 +69,9 @@ def device_of(services: Services, caller: Caller, device_id: str | None, complai
 def moment(given: Raw | None, caller: Caller) -> int | None:
     """The time that a request names: milliseconds since 1970, or None without one. Raises InvalidParameters or
     MalformedJson."""
-    if given is None or given == NULL:
-        return None
     try:
-        text = coercion.text(bytes(given)) or ""
-        return times.parse(text) if text.strip() else None
-    except (ValueError, OverflowError, MalformedJson):
+        return coercion.timestamp(given)
+    except ValueError:
         # Devices, section 0.6: the text is that of the reference for each kind of request.
         raise (InvalidParameters("Unparseable timestamp") if caller.http else MalformedJson()) from None
 
@@ -87,7 +84,7 @@ async def stored(result: Awaitable[T]) -> T:
         raise wire_error(error) from None
 
 
-class ListRequest(Protocol):
+class ListRequest(Paged, Protocol):
     """The members that both lists have."""
 
     @property
@@ -96,14 +93,6 @@ class ListRequest(Protocol):
     def end(self) -> Raw | None: ...  # noqa: D102
     @property
     def names(self) -> list[str] | None: ...  # noqa: D102
-    @property
-    def sortField(self) -> str | None: ...  # noqa: D102
-    @property
-    def sortOrder(self) -> str | None: ...  # noqa: D102
-    @property
-    def take(self) -> int | None: ...  # noqa: D102
-    @property
-    def skip(self) -> int | None: ...  # noqa: D102
 
 
 async def page(

@@ -25,7 +25,6 @@ from hivewire_protocol.errors import (
     AccessDenied,
     InvalidCredentials,
     InvalidParameters,
-    MalformedJson,
     NotAllowed,
     NotFound,
     OutOfBounds,
@@ -324,12 +323,9 @@ def _names(granter: Identity, given: list[str] | None) -> list[str] | None:
 
 
 def _time(raw: Raw | None, field: str) -> int | None:
-    if raw is None or bytes(raw) == b"null":
-        return None
     try:
-        text = coercion.text(bytes(raw)) or ""
-        time = times.parse(text) if text.strip() else None
-    except (ValueError, OverflowError, MalformedJson):
+        time = coercion.timestamp(raw)
+    except ValueError:
         raise OutOfBounds(f"{field} is not a timestamp: milliseconds since 1970, or ISO 8601") from None
     if time is not None and time < SMALLEST_TIME:
         raise OutOfBounds(

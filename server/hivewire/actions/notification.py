@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 from msgspec import Raw
 
-from hivewire.actions.checks import json_object
+from hivewire.actions.checks import MAX_NAME, json_object
 from hivewire.actions.device_messages import (
     Encoded,
     Sorts,
@@ -44,9 +44,6 @@ from hivewire_protocol.nouns.notification import (
 
 SPECIAL = ("$device-update", "$device-add")
 """Names that only the gateway gives."""
-
-MAX_NAME = 128
-"""Characters of the name of a command or a notification."""
 
 _SORTS: Sorts = {"timestamp": attrgetter("timestamp"), "notification": lambda message: text_of(message.name)}
 

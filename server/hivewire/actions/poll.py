@@ -7,19 +7,19 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from operator import attrgetter
 from typing import TypeAlias
-from urllib.parse import unquote
 
 from msgspec import Raw
 
+from hivewire.actions import command
 from hivewire.actions.device_messages import Encoded, moment, stored
 from hivewire.actions.filtering import device_of_filter, reach_of, resolve
 from hivewire.actions.listing import Listing
 from hivewire.caller import Caller
-from hivewire.devices.scope import SHOWN, required
+from hivewire.devices.scope import required
 from hivewire.polls import Waiters, Wanted, update_of, wanted_by
 from hivewire.services import Services, now
 from hivewire.streams.message import Message
-from hivewire_protocol.errors import InvalidParameters, NotFound
+from hivewire_protocol.errors import InvalidParameters
 from hivewire_protocol.messages import NOTHING, Reply, Request
 from hivewire_protocol.nouns.poll import (
     CommandPoll,
@@ -136,12 +136,8 @@ async def wait(services: Services, caller: Caller, request: CommandWait) -> Repl
     return Encoded("command", found[0].body) if found else NOTHING
 
 
-def check_in_path(services: Services, caller: Caller, parameters: Mapping[str, str]) -> None:
-    """Raise for a device in a path that the caller does not reach, and NotFound for a number that is none."""
-    services.registry.reach(caller.identity, unquote(parameters["deviceId"]), follows=True)
-    number = unquote(parameters["commandId"])
-    if not number.isdecimal():
-        raise NotFound(f"Command with id = {number[:SHOWN]} not found")
+check_in_path = partial(command.check_in_path, follows=True)
+"""Checks the path of a wait; see there."""
 
 
 def _seconds(given: int | None) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from hivewire.access.users import Users
-from hivewire.actions.checks import Broken, violations
+from hivewire.actions.checks import NO_OBJECT, Broken, violations
 from hivewire_protocol.errors import InvalidParameters, NotAllowed, OutOfBounds
 from hivewire_protocol.nouns.user import Role, Status, UserInsertFields, UserUpdateFields
 
@@ -55,7 +55,7 @@ def check_changes(users: Users, fields: UserUpdateFields, login: str | None) -> 
 def check_data(data: Any) -> None:
     """Raise InvalidParameters unless it is an object or null."""
     if data is not None and not isinstance(data, dict):
-        raise InvalidParameters("'parameters' must be JSON Object!")
+        raise InvalidParameters(NO_OBJECT)
 
 
 def check_free(users: Users, login: str) -> None:
