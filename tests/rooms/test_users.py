@@ -4,7 +4,6 @@ protocol, section 6.3; devices, addendum, sections 3 and 4)."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -14,8 +13,7 @@ from msgspec import Raw, structs
 from hivewire.access.users import UserContent
 from hivewire.caller import Caller
 from hivewire.devices.registry import DEVICE_TYPE, NETWORK, GroupingContent, insert
-from hivewire.ledger.engines.memory import MemoryJournal
-from hivewire.ledger.records import Change, Transaction
+from hivewire.ledger.records import Transaction
 from hivewire.services import now
 from hivewire_protocol.errors import (
     AccessDenied,
@@ -54,7 +52,7 @@ from hivewire_protocol.nouns.user import (
     UserUpdateFields,
 )
 from hivewire_protocol.permissions import CLIENT
-from tests.world import ADMIN, BOUND, HELPER, JOHN, World
+from tests.world import ADMIN, BOUND, HELPER, JOHN, HeldJournal, World
 
 NOBODY = Caller("10.0.0.1", "h")
 FRAME = "Error! Make sure, that the passed object is correct and properly structured. Validation failed: "
@@ -308,20 +306,6 @@ async def test_who_may_delete_whom(world: World) -> None:
     )
     assert len([result for result in results if isinstance(result, WireError)]) == 1
     assert len(world.users.administrators()) == 1
-
-
-class HeldJournal(MemoryJournal):
-    """A journal whose appends can be held back."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.began, self.go = asyncio.Event(), asyncio.Event()
-        self.go.set()
-
-    async def append(self, changes: Sequence[Change], *, behind: int) -> bool:
-        self.began.set()
-        await self.go.wait()
-        return await super().append(changes, behind=behind)
 
 
 async def test_writes_of_a_deleted_user_that_wait_are_dropped() -> None:

@@ -15,8 +15,8 @@ from hivewire.ledger.records import (
     Unexpected,
     Write,
 )
-from hivewire.ledger.reports import report
 from hivewire.ledger.state import Kind, State
+from hivewire.reports import report
 
 
 class Draft:

@@ -33,8 +33,8 @@ from hivewire.ledger.records import (
     Undecided,
     Write,
 )
-from hivewire.ledger.reports import report, safely
 from hivewire.ledger.state import State
+from hivewire.reports import report, safely
 from hivewire.telemetry import log
 
 Observer: TypeAlias = Callable[[Sequence[Change]], None]

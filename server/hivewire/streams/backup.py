@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
+from hivewire.files import beside, sync, uri
 from hivewire.streams.contract import LOGS, StoreError
-from hivewire.streams.sqlite import beside, location, reason_against, set_aside
+from hivewire.streams.sqlite import reason_against, set_aside
 
 SUFFIX = ".messages"
 """The end of the name of the file beside that of the ledger."""
@@ -67,8 +68,8 @@ def _copy(source: Path, target: Path) -> str | None:
         _remove(unfinished)
         os.close(os.open(unfinished, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         with (
-            closing(sqlite3.connect(location(source, "ro"), uri=True)) as reader,
-            closing(sqlite3.connect(location(unfinished, "rw"), uri=True)) as writer,
+            closing(sqlite3.connect(uri(source, "ro"), uri=True)) as reader,
+            closing(sqlite3.connect(uri(unfinished, "rw"), uri=True)) as writer,
         ):
             reader.backup(writer)
             writer.execute("PRAGMA journal_mode = DELETE")
@@ -84,15 +85,11 @@ def _publish(target: Path, ledger_epoch: str) -> str | None:
         return None
     values = [(ledger_epoch, "ledger"), ("0", "open"), *((secrets.token_hex(8), name + ".epoch") for name in LOGS)]
     try:
-        with closing(sqlite3.connect(location(unfinished, "rw"), uri=True)) as connection:
+        with closing(sqlite3.connect(uri(unfinished, "rw"), uri=True)) as connection:
             connection.executemany("UPDATE meta SET value = ? WHERE name = ?", values)
             connection.commit()
         unfinished.replace(target)
-        folder = os.open(target.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync(target.parent)
     except (OSError, sqlite3.Error) as error:
         return str(getattr(error, "strerror", None) or error)
     return None

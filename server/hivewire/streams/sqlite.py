@@ -19,11 +19,11 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 from zlib import crc32
 
 import aiosqlite
 
+from hivewire.files import beside, free_name, uri
 from hivewire.streams.contract import LOGS, READ_BYTES, Damaged, Loaded, LogName, StoreError
 from hivewire.streams.message import NotStored, Unreadable
 from hivewire.telemetry import log
@@ -98,7 +98,7 @@ class SqliteEngine:
             raise StoreError(f"cannot use {self.path}: {getattr(error, 'strerror', None) or error}") from error
 
     async def _connect(self) -> None:
-        self._writers = await aiosqlite.connect(location(self.path, "rw"), uri=True, isolation_level=None)
+        self._writers = await aiosqlite.connect(uri(self.path, "rw"), uri=True, isolation_level=None)
         await self._writers.executescript(
             "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 2000;"
             f"PRAGMA journal_size_limit = {WAL_BYTES}; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -8192;"
@@ -108,13 +108,13 @@ class SqliteEngine:
         )
         found = self.path.stat()
         self._file = found.st_dev, found.st_ino
-        self._readers = await aiosqlite.connect(location(self.path, "rw"), uri=True, isolation_level=None)
+        self._readers = await aiosqlite.connect(uri(self.path, "rw"), uri=True, isolation_level=None)
         await self._readers.execute("PRAGMA query_only = ON")
 
     async def _open_read_only(self, ledger_epoch: str) -> None:
         """The file, if it belongs to this ledger, or an empty log."""
         if self.path.exists() and reason_against(self.path, ledger_epoch) is None:
-            place = location(self.path, "ro") + ("" if beside(self.path, "-wal").exists() else "&immutable=1")
+            place = uri(self.path, "ro") + ("" if beside(self.path, "-wal").exists() else "&immutable=1")
             self._readers = await aiosqlite.connect(place, uri=True, isolation_level=None)
         else:
             self._readers = await aiosqlite.connect(":memory:", isolation_level=None)
@@ -279,7 +279,7 @@ def create(path: Path, ledger_epoch: str) -> None:
     """Make an empty log, readable by its owner only."""
     os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
     path.chmod(0o600)
-    with closing(sqlite3.connect(location(path, "rw"), uri=True, isolation_level=None)) as connection:
+    with closing(sqlite3.connect(uri(path, "rw"), uri=True, isolation_level=None)) as connection:
         connection.executescript(creation_script(ledger_epoch))
 
 
@@ -293,7 +293,7 @@ def reason_against(path: Path, ledger_epoch: str) -> str | None:
     if version != SCHEMA_VERSION:
         return f"its schema is {version}, not {SCHEMA_VERSION}"
     lost = not beside(path, "-wal").exists() and not beside(path, "-journal").exists()
-    place = location(path, "ro") + ("&immutable=1" if lost else "")
+    place = uri(path, "ro") + ("&immutable=1" if lost else "")
     try:
         with closing(sqlite3.connect(place, uri=True)) as connection:
             meta = dict(connection.execute("SELECT name, value FROM meta").fetchall())
@@ -308,23 +308,8 @@ def reason_against(path: Path, ledger_epoch: str) -> str | None:
 
 def set_aside(path: Path, word: str = "set-aside") -> Path:
     """Rename a file with all that belongs to it; returns its new name, which has the word and the time."""
-    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-    base = aside = path.with_name(f"{path.name}.{word}-{stamp}")
-    count = 1
-    while aside.exists():
-        count += 1
-        aside = base.with_name(f"{base.name}-{count}")
+    aside = free_name(path, word)
     for suffix in BESIDE:
         with suppress(FileNotFoundError):
             beside(path, suffix).rename(beside(aside, suffix))
     return aside
-
-
-def location(path: Path, mode: str) -> str:
-    """The SQLite URI of a file."""
-    return f"file:{quote(str(path.absolute()))}?mode={mode}"
-
-
-def beside(path: Path, suffix: str) -> Path:
-    """The file of this suffix that SQLite keeps beside one."""
-    return path.with_name(path.name + suffix)

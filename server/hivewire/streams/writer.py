@@ -19,6 +19,7 @@ from typing import Any, NoReturn, TypeAlias
 from msgspec import Struct
 from msgspec.structs import replace
 
+from hivewire.reports import report
 from hivewire.streams.contract import LogEngine
 from hivewire.streams.index import Index
 from hivewire.streams.message import (
@@ -216,7 +217,7 @@ class Writer:
             self._queue.clear()
             if not isinstance(error, Exception):
                 raise
-            _report("the writer of messages ended", error)
+            report("the writer of messages ended", error)
 
     def _wake(self) -> None:
         sleeping, self._sleeping = self._sleeping, None
@@ -257,7 +258,7 @@ class Writer:
             try:
                 observe(messages)
             except Exception as error:
-                _report("an observer of messages failed", error)
+                report("an observer of messages failed", error)
 
     def _stamp(self) -> tuple[list[Waiting], list[Outcome | Known], list[Message]]:
         """As much of the queue as fits into one entry: what is taken, what comes of it, and the messages."""
@@ -380,7 +381,7 @@ class Writer:
                 else:
                     done(outcome, *about)
             except Exception as error:
-                _report("an answer of the messages was not taken", error)
+                report("an answer of the messages was not taken", error)
 
     # Between two commits.
 
@@ -408,14 +409,9 @@ class Writer:
             self._undropped = True
 
 
-def _report(what: str, error: Exception) -> None:
-    """Hand an error to the exception handler of the event loop, which logs it."""
-    asyncio.get_running_loop().call_exception_handler({"message": what, "exception": error})
-
-
 def _failure(error: Exception) -> StreamError:
     """The outcome of a draft that raised this."""
     if isinstance(error, StreamError):
         return error
-    _report("a message was not encoded", error)
+    report("a message was not encoded", error)
     return NotStored("the gateway failed to encode it")

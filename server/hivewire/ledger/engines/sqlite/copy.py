@@ -15,7 +15,8 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from hivewire.ledger.engines.sqlite.file import APPLICATION_ID, RUNS, Origin, beside, half_written, location, new_name
+from hivewire.files import beside, sync
+from hivewire.ledger.engines.sqlite.file import APPLICATION_ID, RUNS, Origin, half_written, location, new_name
 from hivewire.ledger.records import JournalError
 
 NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
@@ -244,12 +245,3 @@ def _publish(unfinished: Path, target: Path) -> None:
         except OSError:
             target.unlink()
             raise
-
-
-def sync(path: Path) -> None:
-    """Wait until the file, or the directory with its names, is on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

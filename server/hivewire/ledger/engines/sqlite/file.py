@@ -6,15 +6,14 @@ import os
 import secrets
 import shlex
 import sqlite3
-import time
 from contextlib import closing
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from msgspec import Struct
 
+from hivewire.files import beside, uri
 from hivewire.ledger.engines.sqlite.file_lock import NO_RUN
 from hivewire.ledger.records import JournalError
 
@@ -79,7 +78,7 @@ def tail_of(path: Path) -> int:
 
 def _without_wal(path: Path, query: str) -> Any:
     try:
-        with closing(sqlite3.connect(f"{_uri(path)}?mode=ro&immutable=1", uri=True)) as connection:
+        with closing(sqlite3.connect(uri(path, "ro") + "&immutable=1", uri=True)) as connection:
             # After an interrupted checkpoint the first page may announce pages that are only in the WAL.
             connection.execute("PRAGMA writable_schema = ON")
             return connection.execute(query).fetchone()[0]
@@ -130,25 +129,16 @@ def location(path: Path, mode: str) -> str:
         header, wal = header_of(path), beside(path, "-wal").exists()
         immutable = not os.access(path.parent, os.W_OK) and not wal
         immutable |= wal and header is not None and not header.open
-    return f"{_uri(path)}?mode={mode}" + ("&immutable=1" if immutable else "")
+    return uri(path, mode) + ("&immutable=1" if immutable else "")
 
 
 def _written(path: Path) -> bool:
     return path.exists() and path.stat().st_size > 0
 
 
-def _uri(path: Path) -> str:
-    return f"file:{quote(str(path.absolute()))}"
-
-
 def resolved(path: Path) -> Path:
     """The file that a symbolic link leads to, because the WAL and the lock are beside that one."""
     return Path(os.path.realpath(path)) if path.is_symlink() else path
-
-
-def beside(path: Path, suffix: str) -> Path:
-    """The file of this suffix that SQLite keeps beside a data file."""
-    return path.with_name(path.name + suffix)
 
 
 def creation_script(run: str = NO_RUN) -> str:
@@ -163,14 +153,3 @@ def creation_script(run: str = NO_RUN) -> str:
 def new_name() -> str:
     """A name that no other history and no other run has."""
     return secrets.token_hex(8)
-
-
-def free_name(path: Path, word: str) -> Path:
-    """An unused name beside this one, with the word and the time."""
-    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-    base = name = path.with_name(f"{path.name}.{word}-{stamp}")
-    count = 1
-    while name.exists():
-        count += 1
-        name = base.with_name(f"{base.name}-{count}")
-    return name

@@ -25,8 +25,9 @@ import aiosqlite
 import msgspec
 from msgspec.structs import replace
 
+from hivewire.files import beside
 from hivewire.ledger.engines.sqlite import audit
-from hivewire.ledger.engines.sqlite.file import ROOM, Origin, beside, location
+from hivewire.ledger.engines.sqlite.file import ROOM, Origin, location
 from hivewire.ledger.engines.sqlite.file_lock import FileLock, LockNote
 from hivewire.ledger.engines.sqlite.rows import SELECTED, change_of, insertion, round_up
 from hivewire.ledger.engines.sqlite.start import begin, report, require_ledger, require_readable, warn_of_readers

@@ -20,14 +20,13 @@ import stat
 from contextlib import closing
 from pathlib import Path
 
+from hivewire.files import beside, free_name
 from hivewire.ledger.engines.sqlite.file import (
     ROOM,
     RUNS,
     Header,
-    beside,
     check,
     creation_script,
-    free_name,
     header_of,
     location,
     new_name,
