@@ -157,6 +157,22 @@ async def test_an_observer_or_an_answer_that_fails_harms_nobody(log: Log) -> Non
     assert set(reported) == {"an observer of messages failed", "an answer of the messages was not taken"}
 
 
+async def test_when_the_writer_ends_everybody_is_answered(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error that nobody expects ends it: whose message was on its way may find it stored, all others do not."""
+
+    def fail(*given: object) -> None:
+        raise RuntimeError("unexpected")
+
+    reported: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: reported.append(context["message"]))
+    monkeypatch.setattr(log._index, "add", fail)
+    with pytest.raises(Undecided, match="the writer ended"):
+        await log.insert(draft(LAMP))
+    assert reported == ["the writer of messages ended"]
+    with pytest.raises(NotStored, match="the writer ended"):
+        await log.insert(draft(LAMP))
+
+
 async def test_a_close_writes_what_waits_and_refuses_more(messages: Messages, log: Log) -> None:
     """A second one does nothing."""
     outcomes: list[Outcome] = []

@@ -123,6 +123,7 @@ class Writer:
         self._rate = Rate(limits.device_rate)
         self._queue: deque[Waiting] = deque()
         self._queue_bytes = 0
+        self._in_flight: list[Waiting] = []  # taken from the queue, and not answered yet
         self._refusing: str | None = None
         self._closing = False
         self._due = False  # whether to look for what is full or expired
@@ -213,6 +214,8 @@ class Writer:
                     await self._sleeping
         except BaseException as error:
             self.failing = self._refusing = f"the writer ended: {error!r}; restart the gateway"
+            # Wherever the error came from, the entry in flight may be on the disk.
+            self._answer(self._in_flight, [Undecided(self.failing)] * len(self._in_flight))
             self._answer(list(self._queue), [NotStored(self.failing)] * len(self._queue))
             self._queue.clear()
             if not isinstance(error, Exception):
@@ -247,6 +250,7 @@ class Writer:
             self._take(messages, len(entry))
         if taken:  # else `watch` has answered
             self._tell(None)
+            self._in_flight = []
             self._answer(taken, outcomes)
 
     def _take(self, messages: list[Message], size: int) -> None:
@@ -264,6 +268,7 @@ class Writer:
         """As much of the queue as fits into one entry: what is taken, what comes of it, and the messages."""
         queue, first, size = self._queue, self._index.next * ROOM, 0
         taken: list[Waiting] = []
+        self._in_flight = taken
         outcome: Outcome | Known
         outcomes: list[Outcome | Known] = []
         messages: list[Message] = []
@@ -365,6 +370,7 @@ class Writer:
         # Before the callers are told: until something overwrites it, a start may find the failed commit.
         await asyncio.wait({asyncio.create_task(self._write_over())}, timeout=PROBE_PATIENCE)
         failure = error if isinstance(error, StreamError) else NotStored(repr(error))
+        self._in_flight = []
         # Those who found their key in this entry fail as well.
         self._answer(taken, [failure] * len(taken))
 
