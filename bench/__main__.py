@@ -12,17 +12,48 @@ import signal
 import sys
 import sysconfig
 import tempfile
+from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import NamedTuple
 
 from rich.console import Console
 from rich.table import Table
 
-from bench import measures
+from bench import measures, messages
 from bench.measures import Row
 
 HERE = Path(__file__).parent
+
+
+class Run(NamedTuple):
+    """What every part is given: where data goes, how often and how long to measure, and whom to tell of it."""
+
+    folder: Path
+    rounds: int
+    seconds: float
+    say: Callable[[str], None]
+
+
+PARTS: dict[str, Callable[[Run], list[Row]]] = {
+    "rates": lambda run: measures.rates(run.folder, run.rounds * run.seconds, run.say),
+    "http": lambda run: measures.http_requests(run.folder, run.rounds * run.seconds, run.say),
+    "documents": lambda run: measures.documents(*run),
+    "live": lambda run: [
+        *measures.live(run.folder, run.rounds, run.say),
+        *measures.subscription_memory(run.folder, run.say),
+    ],
+    "returning": lambda run: measures.returning(run.folder, run.say),
+    "idle": lambda run: measures.idle_memory(run.folder, run.say),
+    "growth": lambda run: measures.growth(run.folder, run.say),
+    "messages": lambda run: messages.rates(run.folder, run.rounds * run.seconds / 2, run.say),  # of many loads
+    "delivery": lambda run: messages.delivery(run.folder, run.rounds, run.say),
+    "online": lambda run: messages.memory(run.folder, run.say),
+    "devices": lambda run: messages.registered(run.folder, run.say),
+}
+QUICK = ("rates", "http", "messages")
+"""Those that `--quick` runs."""
 
 
 def machine() -> dict[str, str]:
@@ -91,8 +122,7 @@ def main() -> None:
         default=2,
         help="length of one; rates take turns of 0.25 s for as long in all (default 2)",
     )
-    parts = ["rates", "http", "documents", "live", "returning", "idle", "growth", "devices"]
-    parser.add_argument("--only", choices=parts, help="one part; results.json is then left alone")
+    parser.add_argument("--only", choices=PARTS, help="one part; results.json is then left alone")
     parser.add_argument("--quick", action="store_true", help="one short round of the rates, to see that it works")
     options = parser.parse_args()
     rounds, seconds = (1, 0.5) if options.quick else (options.rounds, options.seconds)
@@ -109,23 +139,10 @@ def main() -> None:
 
     try:
         rows = measures.disk(folder)
-        if options.only in (None, "rates"):
-            rows += measures.rates(folder, rounds * seconds, say)
-        if options.only in (None, "http"):
-            rows += measures.http_requests(folder, rounds * seconds, say)
-        if options.only in (None, "documents") and not options.quick:
-            rows += measures.documents(folder, rounds, seconds, say)
-        if options.only in (None, "live") and not options.quick:
-            rows += measures.live(folder, rounds, say)
-            rows += measures.subscription_memory(folder, say)
-        if options.only in (None, "returning") and not options.quick:
-            rows += measures.returning(folder, say)
-        if options.only in (None, "idle") and not options.quick:
-            rows += measures.idle_memory(folder, say)
-        if options.only in (None, "growth") and not options.quick:
-            rows += measures.growth(folder, say)
-        if options.only in (None, "devices") and not options.quick:
-            rows += measures.registered(folder, say)
+        run = Run(folder, rounds, seconds, say)
+        for part, measure in PARTS.items():
+            if options.only == part or (options.only is None and (part in QUICK or not options.quick)):
+                rows += measure(run)
     finally:
         shutil.rmtree(folder)
     where = machine()

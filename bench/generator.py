@@ -14,6 +14,7 @@ import functools
 import json
 import os
 import random
+import uuid
 from typing import Any
 
 import uvloop
@@ -45,9 +46,23 @@ def name_of(number: int) -> str:
     return f"bench.{number:05d}"
 
 
+def device_of(number: int) -> str:
+    """The id of a device that messages are inserted for: of 36 characters, as most are."""
+    return str(uuid.UUID(int=number))
+
+
+def insert_of(kind: str, number: int) -> bytes:
+    """The request to insert a `notification` or a `command` of a device."""
+    text = b'{"action":"%b/insert","requestId":12345,"deviceId":"%b","%b":{"%b":"temperature","parameters":{"t":20.5}}}'
+    name = kind.encode()
+    return text % (name, device_of(number).encode(), name, name)
+
+
 @functools.cache
 def requests_of(kind: str) -> list[bytes]:
-    """A frame for each name."""
+    """A frame for each name, or with `insert` for each device."""
+    if kind == "insert":
+        return [masked(insert_of("notification", number)) for number in range(NAMES)]
     members = b",%b" % VALUE if kind == "put" else b""
     action = b"configuration/put" if kind == "put" else b"configuration/get"
     return [
@@ -217,7 +232,7 @@ async def hold(options: argparse.Namespace) -> None:
 def main() -> None:
     """Run as told by the command line."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("kind", choices=["echo", "floor", "get", "put", "hold"])
+    parser.add_argument("kind", choices=["echo", "floor", "get", "put", "insert", "hold"])
     turns.arguments(parser)
     parser.add_argument("--path", default="/")
     parser.add_argument("--token", default="")

@@ -9,13 +9,10 @@ import statistics
 import subprocess
 import time
 import urllib.request
-import uuid
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
-
-import msgspec
 
 from bench import servers
 from bench.generator import NAMES, name_of
@@ -450,47 +447,6 @@ async def fill(path: Path, count: int) -> None:
     for start in range(0, count, MAX_TRANSACTION):
         numbers = range(start, min(start + MAX_TRANSACTION, count))
         writes = [Write("configuration", f"bench.{number:014d}", b"v" * 20, TEXT) for number in numbers]
-        await ledger.commit(Transaction(writes, "admin"))
-    await ledger.close()
-
-
-def registered(folder: Path, say: Callable[[str], None]) -> list[Row]:
-    """Seconds to start over 100,000 devices, and KiB of resident memory for each of them."""
-    memory, count = [], 100_000
-    for devices in (0, count):
-        say(f"{devices:,} devices")
-        path = folder / f"devices-{devices}.db"
-        asyncio.run(register(path, devices))
-        started = time.perf_counter()
-        with servers.gateway(path) as server:
-            seconds = time.perf_counter() - started
-            memory.append(server.rss())
-    each = (memory[1] - memory[0]) / count
-    return [
-        Row(f"start with {count:,} devices", seconds, "s", at_most=3),
-        Row(f"memory for each of {count:,} devices", each, "KiB", at_most=1),
-    ]
-
-
-async def register(path: Path, count: int) -> None:
-    """A new ledger file with so many devices in one network, with ids of 36 characters and 100 bytes of data."""
-    from hivewire.devices.index import KIND, DeviceContent
-    from hivewire.devices.registry import DEVICE_TYPE, NETWORK, GroupingContent, insert
-    from hivewire.ledger.engines.sqlite.journal import SqliteJournal
-    from hivewire.ledger.ledger import Ledger
-    from hivewire.ledger.records import MAX_TRANSACTION, Transaction, Write
-    from hivewire.services import now
-
-    data = msgspec.Raw(b'{"serial":"%b"}' % (b"0" * 87))
-    ledger = Ledger(SqliteJournal(path), now)
-    await ledger.open()
-    for kind in (NETWORK, DEVICE_TYPE):
-        await ledger.commit(Transaction(insert(kind, GroupingContent("bench"))))
-    for start in range(0, count, MAX_TRANSACTION):
-        writes = []
-        for number in range(start, min(start + MAX_TRANSACTION, count)):
-            content = msgspec.json.encode(DeviceContent(name=f"Device {number}", data=data, network=1, type=1))
-            writes.append(Write(KIND, str(uuid.UUID(int=number)), content, "application/json"))
         await ledger.commit(Transaction(writes, "admin"))
     await ledger.close()
 

@@ -167,7 +167,8 @@ def free_port() -> int:
 
 @contextmanager
 def plain(kind: str, size: int = 0) -> Iterator[Server]:
-    """`echo`: the bare `websockets` server; `floor`: it answers without looking; `fanout`: it also pushes to all.
+    """`echo`: the bare `websockets` server; `floor`: it answers without looking; `fanout`: it also pushes to all, a
+    text of so many bytes, by default that of a put.
 
     `static` serves so many bytes over HTTP by the libraries that the gateway is made of, and nothing else; `rest`
     answers REST requests of configurations with the bytes that the gateway answers.
@@ -272,7 +273,7 @@ async def _floor() -> None:
 class _Fanout(asyncio.Protocol):
     """Shakes hands; a frame from anybody is answered, and goes to all others as one pre-built frame: a raw fan-out.
 
-    The frame is as long as the gateway's push of the same put.
+    The frame is as long as the gateway's push of the same.
     """
 
     update = (
@@ -305,6 +306,8 @@ class _Fanout(asyncio.Protocol):
 
 
 async def _fanout() -> None:
+    if size := int(sys.argv[2]):
+        _Fanout.push = b"\x81\x7e" + size.to_bytes(2, "big") + _Fanout.update[:size].ljust(size)
     server = await asyncio.get_running_loop().create_server(_Fanout, "127.0.0.1", 0, backlog=4_096)
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
