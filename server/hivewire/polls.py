@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from hivewire.access.identity import Identity
 from hivewire.devices.index import Device
+from hivewire.devices.presence import Presence
 from hivewire.devices.registry import DEVICE_TYPE, NETWORK, Registry
 from hivewire.hub.ledger_source import LedgerSource
 from hivewire.ledger.ledger import Ledger
@@ -39,16 +40,20 @@ EVERYTHING = {updated: next(Filter().keys(updated=updated)) for updated in (Fals
 
 
 class Wanted(NamedTuple):
-    """What a request waits for: the keys by which it is found, and the test of what it wants."""
+    """What a request waits for: the keys by which it is found, and the test of what it wants. `device` is the record of
+    the device that is online while it waits, if it waits as one."""
 
     keys: tuple[str, ...]
     filter: Filter
+    device: int | None = None
 
 
 @lru_cache(1_024)
-def wanted_by(filter: Filter, *, updated: bool) -> Wanted:
-    """What a poll waits for. Equal filters share it, because they can be large."""
-    return Wanted(tuple(filter.keys(updated=updated)) if len(filter) <= KEYS else (EVERYTHING[updated],), filter)
+def wanted_by(filter: Filter, *, updated: bool, orders: bool) -> Wanted:
+    """What a poll waits for. Equal filters share it, because they can be large. `orders`: it waits for commands. Who
+    waits for the new ones of one device is that device."""
+    keys = tuple(filter.keys(updated=updated)) if len(filter) <= KEYS else (EVERYTHING[updated],)
+    return Wanted(keys, filter, filter.device if orders and not updated else None)
 
 
 def update_of(device: int, number: int) -> Wanted:
@@ -90,8 +95,9 @@ class Waiters:
     """The requests that wait for messages of one log, by their keys. A message costs nothing for those without one of
     its keys. `wake` is called with each that a message has come for."""
 
-    def __init__(self, log: Log, wake: Callable[[Waiter], None]) -> None:
+    def __init__(self, log: Log, presence: Presence, wake: Callable[[Waiter], None]) -> None:
         self.log = log
+        self._presence = presence
         self._wake = wake
         self._by_key: dict[str, dict[Waiter, None]] = {}
         log.observe(self._announce)
@@ -100,6 +106,8 @@ class Waiters:
         """From now on it gets the first message that it wants."""
         for key in waiter.wanted.keys:
             self._by_key.setdefault(key, {})[waiter] = None
+        if waiter.wanted.device is not None:
+            self._presence.enter(waiter.wanted.device)
 
     def remove(self, waiter: Waiter) -> None:
         """It waits no longer, or for something else."""
@@ -108,6 +116,8 @@ class Waiters:
             del waiting[waiter]
             if not waiting:
                 del self._by_key[key]
+        if waiter.wanted.device is not None:
+            self._presence.leave(waiter.wanted.device)
 
     def _announce(self, messages: Sequence[Message]) -> None:
         if not self._by_key:
@@ -126,9 +136,9 @@ class Waiters:
 class Polls:
     """All requests that wait."""
 
-    def __init__(self, messages: Messages, ledger: Ledger, registry: Registry) -> None:
-        self.commands = Waiters(messages.commands, self._wake)
-        self.notifications = Waiters(messages.notifications, self._wake)
+    def __init__(self, messages: Messages, ledger: Ledger, registry: Registry, presence: Presence) -> None:
+        self.commands = Waiters(messages.commands, presence, self._wake)
+        self.notifications = Waiters(messages.notifications, presence, self._wake)
         self.reads = asyncio.Semaphore(READS)
         self._waiting: dict[Waiter, None] = {}
         self._due: deque[Waiter] = deque()  # to be woken

@@ -12,6 +12,7 @@ from hivewire.access.tenants import Tenants
 from hivewire.access.throttle import AnonymousRate, Throttle
 from hivewire.access.tokens import Key, Tokens
 from hivewire.access.users import Users
+from hivewire.devices.presence import Presence
 from hivewire.devices.registry import Registry
 from hivewire.documents import Documents
 from hivewire.hub.hub import Hub
@@ -51,6 +52,7 @@ class Services(Struct, kw_only=True):
     workers: Workers
     documents: Documents
     registry: Registry
+    presence: Presence
     messages: Messages
     polls: Polls
     anonymous_rate: AnonymousRate = field(default_factory=lambda: AnonymousRate(time.monotonic))
@@ -82,6 +84,8 @@ def wire(
     hub.add("commands", MessageSource(messages.commands, "command"))
     hub.add("notifications", MessageSource(messages.notifications, "notification"))
     registry = Registry(ledger, users)
+    presence = Presence(ledger.now, registry)
+    hub.leave = presence.leave
     return Services(
         settings=settings,
         ledger=ledger,
@@ -96,6 +100,7 @@ def wire(
         workers=workers,
         documents=Documents(ledger, tenants, workers, settings),
         registry=registry,
+        presence=presence,
         messages=messages,
-        polls=Polls(messages, ledger, registry),
+        polls=Polls(messages, ledger, registry, presence),
     )

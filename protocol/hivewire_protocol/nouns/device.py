@@ -32,6 +32,14 @@ class DeviceView(Struct, gc=False):
     networkId: Annotated[int, says("The number of its network.")]
     deviceTypeId: Annotated[int, says("The number of its device type.")]
     isBlocked: _Blocked
+    online: Annotated[bool | UnsetType, says("With `presence`: whether something waits for its commands.")] = UNSET
+    lastSeen: Annotated[
+        str | UnsetType | None,
+        says("With `presence`: when something last did; null if nothing has since the start of the gateway."),
+    ] = UNSET
+
+
+_Presence = Annotated[bool | None, says("True: show `online` and `lastSeen` too.")]
 
 
 class DeviceListReply(Reply):
@@ -57,6 +65,7 @@ class DeviceList(Request, tag="device/list"):
     sortOrder: Annotated[str | None, says("`asc`, as when absent, or `desc`.")] = None
     take: Annotated[Integer | None, says("The most to return; default 20 over a socket, all over HTTP.")] = None
     skip: Annotated[Integer | None, says("The number to skip at the beginning.")] = None
+    presence: _Presence = None
 
 
 class DeviceCountReply(Reply):
@@ -92,6 +101,8 @@ class DeviceGet(Request, tag="device/get"):
     required = ("deviceId",)
     reply = DeviceReply
     errors = (NotFound,)
+
+    presence: _Presence = None
 
 
 class DeviceFields(Struct):

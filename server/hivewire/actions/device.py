@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from operator import attrgetter
 from typing import Any
 from urllib.parse import unquote
@@ -15,6 +16,7 @@ from hivewire.actions.checks import MAX_NAME, NAME_LENGTH, NAME_MISSING, json_ob
 from hivewire.actions.listing import Listing, Test, arrangement, like, page, search
 from hivewire.caller import Caller
 from hivewire.devices.index import KIND, NULL, Device, DeviceContent
+from hivewire.devices.presence import Presence
 from hivewire.devices.registry import DEVICE_TYPE, NETWORK, Registry, exists
 from hivewire.devices.scope import Scope, required
 from hivewire.ledger.pending import PendingWrite, commit
@@ -46,7 +48,8 @@ from hivewire_protocol.nouns.notification import NotificationView
 
 def get(services: Services, caller: Caller, request: DeviceGet) -> Reply:
     """One device. Raises AccessDenied or NotFound (addendum, section 4)."""
-    return DeviceReply(view(services.registry.reach(caller.identity, required(request.deviceId))))
+    device = services.registry.reach(caller.identity, required(request.deviceId))
+    return DeviceReply(_view(services, request.presence)(device))
 
 
 def view(device: Device) -> DeviceView:
@@ -55,12 +58,23 @@ def view(device: Device) -> DeviceView:
     return DeviceView(device.id, content.name, content.data, content.network, content.type, content.blocked)
 
 
+def view_with_presence(presence: Presence, device: Device) -> DeviceView:
+    """The same with whether it is online, and when it last was."""
+    shown, seen = view(device), presence.last_seen(device.record_id)
+    shown.online, shown.lastSeen = presence.online(device.record_id), None if seen is None else times.render(seen)
+    return shown
+
+
+def _view(services: Services, presence: bool | None) -> Callable[[Device], DeviceView]:
+    return partial(view_with_presence, services.presence) if presence else view
+
+
 async def list_(services: Services, caller: Caller, request: DeviceList) -> Reply:
     """Devices that match, sorted and paged: 20 over a socket, all over HTTP, as in DeviceHive."""
     arrange = arrangement(request, caller, SORTS_OVER_HTTP if caller.http else SORTS)
     matches, scope = _test(request), services.registry.scope(caller.identity)
     among = _among(services.registry, scope.reached, scope.types, request)
-    return Listing("devices", await page(among, matches, arrange), view)
+    return Listing("devices", await page(among, matches, arrange), _view(services, request.presence))
 
 
 async def count(services: Services, caller: Caller, request: DeviceCount) -> Reply:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from functools import lru_cache
 
 from msgspec import Struct
 
@@ -81,7 +82,7 @@ def resolve(
         return None
     wanted = frozenset(names) if names else None
     if device is not None:
-        return Filter(frozenset((device.network,)), frozenset((device.type,)), wanted, device.record_id)
+        return Filter(_only(device.network), _only(device.type), wanted, device.record_id)
     if scope.members is not None:
         if networks is not None and not networks & scope.members:
             return None
@@ -113,3 +114,9 @@ def narrowed(wanted: Filter, reach: Reach) -> Filter:
 
 
 NONE: frozenset[int] = frozenset()
+
+
+@lru_cache(1_024)
+def _only(number: int) -> frozenset[int]:
+    """The set of one network or type. It is shared, because each device that is online has it in its filter."""
+    return frozenset((number,))

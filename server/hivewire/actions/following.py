@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from itertools import count
+from types import MethodType
 from typing import Any, NamedTuple, TypeAlias
 
 from msgspec import structs
@@ -102,9 +103,19 @@ def subscribe(services: Services, caller: Caller, request: Subscribe) -> Reply |
     timestamp = times.render(since) if since is not None else None
     shown = request.deviceId, request.networkIds, request.deviceTypeIds, request.names, timestamp
     sub.noted = Followed(found, updated, *shown)
+    attend(services, sub)
     if since is None or not replays:
         return MessageSubscribeReply(sub.id)
     return _replay(services, feed, sub, since, most)
+
+
+def attend(services: Services, sub: Subscription) -> None:
+    """Who follows the new commands of one device is that device: it is online as long as the subscription is there."""
+    wanted: Followed = sub.noted
+    device = wanted.filter.device
+    if device is not None and not wanted.updated and sub.topic.kind == "command":
+        services.presence.enter(device)
+        sub.device = device
 
 
 async def _replay(services: Services, feed: Feed, sub: Subscription, after: int, most: int | None) -> Reply:
@@ -167,14 +178,16 @@ def _feed(services: Services, caller: Caller) -> Feed:
     if caller.plain is None:
         if caller.listener is None:
             raise NotAllowed("this connection cannot receive pushes")
-
-        def within(identity: Identity, sub: Subscription) -> Patterns:
-            wanted: Followed = sub.noted
-            left = narrowed(wanted.filter, reach_of(services, identity))
-            return sub.topic.served(identity, Patterns(left.keys(updated=wanted.updated)))
-
+        within = MethodType(_within, services)  # a third of a partial, and each device has one
         caller.plain = services.hub.plain_feed(caller.listener, caller.identity, numbers(caller), within)
     return caller.plain
+
+
+def _within(services: Services, identity: Identity, sub: Subscription) -> Patterns:
+    """What an identity still reaches of what a subscription asked for."""
+    wanted: Followed = sub.noted
+    left = narrowed(wanted.filter, reach_of(services, identity))
+    return sub.topic.served(identity, Patterns(left.keys(updated=wanted.updated)))
 
 
 def numbers(caller: Caller) -> Iterator[int]:

@@ -59,7 +59,7 @@ async def _poll(
     limit: int | None,
     updated: bool,
 ) -> Reply:
-    look = _looking(services, caller, request, updated)
+    look = _looking(services, caller, request, orders=what == "commands", updated=updated)
     look()  # rights and what does not exist come before the bounds
     seconds = _seconds(request.waitTimeout)
     if limit is not None and limit < 0:
@@ -71,7 +71,9 @@ async def _poll(
     return Listing(what, found, lambda message: Raw(message.body))
 
 
-def _looking(services: Services, caller: Caller, request: Poll, updated: bool) -> Callable[[], Wanted | None]:
+def _looking(
+    services: Services, caller: Caller, request: Poll, *, orders: bool, updated: bool
+) -> Callable[[], Wanted | None]:
     """What a poll wants, worked out anew at each call."""
     names = _texts(request.names)
     networks = types = None
@@ -83,7 +85,7 @@ def _looking(services: Services, caller: Caller, request: Poll, updated: bool) -
         check()
         device = device_of_filter(services, caller.identity, request.deviceId)
         found = resolve(reach_of(services, caller.identity), device, networks, types, names)
-        return None if found is None else wanted_by(found, updated=updated)
+        return None if found is None else wanted_by(found, updated=updated, orders=orders)
 
     return look
 

@@ -101,7 +101,8 @@ class Subscription:
     offset of the last position that was sent, for bookmarks. `generation` grows when the subscription is changed from
     outside; a task that has waited for the log compares it and drops its result. `idle`: the peer had not read for long
     when it fell behind, so events may be conflated. `reset`: the next frame says that it replaces the client's state.
-    `backlog` is pushed before anything else. `noted` is for whoever made the subscription.
+    `backlog` is pushed before anything else. `noted` is for whoever made the subscription. `device` is the record of a
+    device that is online while it is there, 0 for none.
     """
 
     __slots__ = (
@@ -109,6 +110,7 @@ class Subscription:
         "channel",
         "conflate",
         "copy",
+        "device",
         "ended",
         "feed",
         "generation",
@@ -141,6 +143,7 @@ class Subscription:
         self.live = False
         self.backlog: Backlog | None = None
         self.noted: Any = None
+        self.device = 0
 
     @property
     def id(self) -> int:
@@ -222,6 +225,9 @@ class Host(Protocol):
 
     def forget(self, feed: Feed) -> None:
         """The connection is gone."""
+
+    def part(self, sub: Subscription) -> None:
+        """It has ended, or gets nothing any more: its device may be offline."""
 
 
 class Feed:
@@ -306,6 +312,7 @@ class Feed:
         self.patterns -= len(sub.wanted.exact) + len(sub.wanted.prefixes)
         if sub in self.starting:
             self.starting.remove(sub)
+        self._host.part(sub)
 
     def end_all(self) -> list[int]:
         """End all subscriptions; returns their numbers."""
@@ -433,3 +440,5 @@ class PlainFeed(Feed):
             left = sub.served & within(sub) if sub.served.patterns else sub.served
             if left != sub.served:
                 sub.serve(left)
+            if not left.patterns:
+                self._host.part(sub)

@@ -60,6 +60,8 @@ class Hub:
         self._tails: dict[str, Tail[Subscription]] = {}
         self._backlogs: WeakSet[Backlog] = WeakSet()
         self.replays = asyncio.Semaphore(REPLAYS)
+        self.leave: Callable[[int], None] = lambda device: None
+        """Called when a subscription has ended that a device was online by, with the id of its record."""
         source = LedgerSource(ledger)
         # Before the pushes: a user that a commit locks must not receive it.
         source.follow_access(self._recheck)
@@ -127,6 +129,12 @@ class Hub:
     def forget(self, feed: Feed) -> None:
         """The connection is gone."""
         self.feeds.discard(feed)
+
+    def part(self, sub: Subscription) -> None:
+        """It has ended, or gets nothing any more."""
+        if sub.device:
+            self.leave(sub.device)
+            sub.device = 0
 
     def watch_token(self, feed: Feed) -> None:
         """Set a timer if the feed's token needs a push, or expires, before the round of bookmarks after next.

@@ -21,8 +21,8 @@ class Index(Generic[_S]):
 
     def __init__(self) -> None:
         # Dictionaries keep the order of subscribing, in which subscriptions were allocated: so a fan-out reads memory
-        # in order.
-        self._exact: dict[str, dict[_S, None]] = {}
+        # in order. A name that only one follows, such as that of a device, has a tuple, a fifth as large.
+        self._exact: dict[str, tuple[_S] | dict[_S, None]] = {}
         self._prefixes: dict[str, dict[_S, None]] = {}
         self._used: Counter[int] = Counter()
         self._lengths: list[int] = []
@@ -30,19 +30,30 @@ class Index(Generic[_S]):
     def add(self, patterns: Patterns, sub: _S) -> None:
         """From now on the subscription is found by every key of the set."""
         for key in patterns.exact:
-            self._exact.setdefault(key, {})[sub] = None
+            matching = self._exact.get(key)
+            if matching is None:
+                self._exact[key] = (sub,)
+            elif isinstance(matching, tuple):
+                self._exact[key] = dict.fromkeys((*matching, sub))
+            else:
+                matching[sub] = None
         for prefix in patterns.prefixes:
             self._prefixes.setdefault(prefix, {})[sub] = None
         self._count(patterns.prefixes, 1)
 
     def remove(self, patterns: Patterns, sub: _S) -> None:
         """Undo an `add` of the same set."""
-        for table, keys in ((self._exact, patterns.exact), (self._prefixes, patterns.prefixes)):
-            for key in keys:
-                matching = table[key]
+        for key in patterns.exact:
+            matching = self._exact[key]
+            if isinstance(matching, dict):
                 matching.pop(sub, None)
-                if not matching:
-                    del table[key]
+            if not matching or matching == (sub,):
+                del self._exact[key]
+        for prefix in patterns.prefixes:
+            following = self._prefixes[prefix]
+            following.pop(sub, None)
+            if not following:
+                del self._prefixes[prefix]
         self._count(patterns.prefixes, -1)
 
     def _count(self, prefixes: Iterable[str], step: int) -> None:

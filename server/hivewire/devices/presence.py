@@ -1,0 +1,111 @@
+"""Which devices are online: those that somebody waits for commands as, and a few seconds longer.
+
+Only memory: after a restart nobody has been seen yet. A device is known here by the id of its record, so what is left
+of a deleted device never counts for a later one of its id.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable
+
+from hivewire.devices.index import Device
+from hivewire.devices.registry import Registry
+from hivewire.telemetry import Gauges
+
+LINGER_SECONDS = 10.0
+"""How long a device stays online after its last subscription or poll, so that one that connects again or polls again
+is not gone in between."""
+
+AT_ONCE = 1_000
+"""Devices that go offline in one iteration of the event loop."""
+
+
+class Presence:
+    """Counts, for each device, the subscriptions and polls that wait for its commands.
+
+    One timer serves all devices. A device that is online takes one entry of a dictionary, one that was online another.
+    """
+
+    def __init__(self, now: Callable[[], int], registry: Registry) -> None:
+        self._now = now
+        self._present: dict[int, int] = {}
+        self._leaving: OrderedDict[int, float] = OrderedDict()  # when they go offline, the next one first
+        self._seen: dict[int, int] = {}  # of those that are not present
+        self._timer: asyncio.TimerHandle | None = None
+        self.on_change: list[Callable[[int], None]] = []
+        """Called with the id of a device's record when it is online or offline from now on. Not when it is deleted."""
+        registry.on_device.append(self._follow)
+
+    def enter(self, record_id: int) -> None:
+        """Something waits for the commands of this device."""
+        present = self._present.get(record_id, 0)
+        self._present[record_id] = present + 1
+        if not present:
+            self._seen.pop(record_id, None)
+            if self._leaving.pop(record_id, None) is None:
+                self._tell(record_id)
+
+    def leave(self, record_id: int) -> None:
+        """It waits no longer; for each call of `enter` one."""
+        present = self._present.get(record_id)
+        if present is None:  # the device was deleted meanwhile
+            return
+        if present > 1:
+            self._present[record_id] = present - 1
+            return
+        del self._present[record_id]
+        self._seen[record_id] = self._now()
+        loop = asyncio.get_running_loop()
+        self._leaving[record_id] = loop.time() + LINGER_SECONDS
+        if self._timer is None:
+            self._timer = loop.call_later(LINGER_SECONDS, self._go_on)
+
+    def online(self, record_id: int) -> bool:
+        """Whether the device is online."""
+        return record_id in self._present or record_id in self._leaving
+
+    def last_seen(self, record_id: int) -> int | None:
+        """When something last waited for its commands, in milliseconds since 1970; None if nothing has since the
+        start."""
+        return self._now() if record_id in self._present else self._seen.get(record_id)
+
+    def _go_on(self) -> None:
+        """Those whose time has come are offline."""
+        loop = asyncio.get_running_loop()
+        for _ in range(AT_ONCE):
+            record_id, due = next(iter(self._leaving.items()), (0, 0.0))
+            if not record_id:
+                self._timer = None
+                return
+            if due > loop.time():
+                break
+            del self._leaving[record_id]
+            self._tell(record_id)
+        else:
+            due = 0.0
+        self._timer = loop.call_later(max(0.0, due - loop.time()), self._go_on)
+
+    def _tell(self, record_id: int) -> None:
+        for call in self.on_change:
+            call(record_id)
+
+    def _follow(self, before: Device | None, after: Device | None) -> None:
+        if before is not None and after is None:
+            for table in (self._present, self._leaving, self._seen):
+                table.pop(before.record_id, None)
+
+    # The life of the component.
+
+    def start(self) -> None:
+        """Does nothing: the timer runs while somebody is leaving."""
+
+    async def close(self) -> None:
+        """Stop the timer."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def gauges(self) -> Gauges:
+        """The metrics: a sentence and a function for each name."""
+        return {"devices_online": ("Devices that are online.", lambda: len(self._present) + len(self._leaving))}
