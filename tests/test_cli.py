@@ -223,6 +223,9 @@ def _with(monkeypatch: pytest.MonkeyPatch, name: str, value: str, run: Run, *arg
         (["token", "--action", "*", "--expires", "soon"], "neither a time nor a duration"),
         (["token", "--action", "*", "--expires", "0s"], "0s is in the past"),
         (["token", "--action", "*", "--refresh-expires", "2020-01-01T00:00:00"], "2020-01-01T00:00:00 is in the past"),
+        (["user", "assign", "alice"], "give --network, --type or --all-types"),
+        (["user", "assign", "alice", "--all-types", "--type", "lamp"], "give --type or --all-types, not both"),
+        (["user", "asign", "alice"], "No such command 'asign'. (Did you mean one of: 'assign', 'unassign'?) (see"),
         (["login", "--password", "secret"], "No such option"),
         (["user", "password", "alice", "--data", "/no/such/file"], "does not exist"),
         (["tenant", "add"], "Missing argument 'NAME'"),
@@ -329,7 +332,8 @@ GROUPS = (["user"], ["tenant"], ["client"], ["network"], ["type"], ["device"])
     [
         [],
         *([name] for name in cli.COMMANDS),
-        *(["user", verb] for verb in ("add", "list", "password", "lock", "unlock", "revoke", "role")),
+        *(["user", verb] for verb in ("add", "list", "get", "delete", "assign", "unassign")),
+        *(["user", verb] for verb in ("password", "lock", "unlock", "revoke", "role")),
         *([noun, verb] for noun in ("tenant", "client") for verb in ("add", "list", "delete")),
         *([noun, verb] for noun in ("network", "type") for verb in ("add", "list", "devices", "change", "delete")),
         *(["device", verb] for verb in ("list", "get", "put", "delete")),
@@ -697,6 +701,34 @@ def test_users_are_managed(logged_in: Run, shared_gateway: RunningGateway, run: 
     assert "cli.alice" in logged_in("user", "list", "-o", "value").out.splitlines()
 
 
+def test_users_are_assigned_to_networks_and_device_types(logged_in: Run) -> None:
+    """By name or id, and nothing if one of them is wrong; a user of all types is narrowed first, and only then."""
+    assert logged_in("user", "add", "cli.member", stdin=f"{PASSWORD}\n".encode()).code == 0
+    number = logged_in("network", "add", "cli.members", "-o", "value").out.strip()
+    told = logged_in("user", "get", "cli.member").out
+    assert re.search(r"^login +cli\.member\n(.*\n)+networks +none\ndevice types +all$", told, re.MULTILINE)
+    wide = logged_in("user", "assign", "cli.member", "--network", "cli.members", "--type", "Cars")
+    words = "cli.member has all device types; to give it only some, run hivewire user unassign cli.member --all-types"
+    assert (wide.code, wide.err) == (1, f"hivewire: error: {words} first\n")
+    assert logged_in("user", "unassign", "cli.member", "--all-types").code == 0
+    wrong = logged_in("user", "assign", "cli.member", "--network", "cli.members", "--type", "cli.none")
+    assert wrong == (1, "", "hivewire: error: there is no device type cli.none\n")
+    assert "\nnetworks      none\ndevice types  none\n" in logged_in("user", "get", "cli.member").out
+    given = ("--network", number, "--network", "Sample Network", "--type", "3", "--type", "Cars")
+    for _ in range(2):
+        told = logged_in("user", "assign", "cli.member", *given).out
+        assert "\nnetworks      Sample Network, cli.members\ndevice types  Lightning, Cars\n" in told
+    left = json.loads(logged_in("user", "unassign", "cli.member", *given[:2], *given[4:6], "-o", "json").out)
+    assert ([row["id"] for row in left["networks"]], [row["id"] for row in left["deviceTypes"]]) == ([1], [7])
+    assert "\ndevice types  all\n" in logged_in("user", "assign", "cli.member", "--all-types").out
+    assert logged_in("user", "delete", "cli.member").out == "cli.member is deleted\n"
+    missing = "hivewire: error: there is no user cli.member\n"
+    for verb in ("get", "delete"):
+        assert logged_in("user", verb, "cli.member") == (1, "", missing)
+    assert logged_in("user", "delete", "admin").code == 1
+    assert logged_in("network", "delete", number).code == 0
+
+
 @pytest.mark.parametrize(("noun", "words", "full"), [("network", "network", "home"), ("type", "device type", "lamp")])
 def test_networks_and_device_types_are_managed(
     logged_in: Run, shared_gateway: RunningGateway, noun: str, words: str, full: str
@@ -759,6 +791,8 @@ def test_a_long_list_of_devices_is_whole(logged_in: Run, talk: Talk) -> None:
         assert talk("device/save", deviceId=f"cli-big-{number}", device={"name": "cli.big", "data": data})["status"]
     shown = logged_in("device", "list", "cli.big", "-o", "value").out.splitlines()
     assert shown == [f"cli-big-{number}" for number in range(60)]
+    for noun, name in (("network", "Sample Network"), ("type", "Default Device Type")):
+        assert {*shown} < {*logged_in(noun, "devices", name, "-o", "value").out.splitlines()}
     for number in range(60):
         talk("device/delete", deviceId=f"cli-big-{number}")
 
@@ -1342,6 +1376,16 @@ def test_times_and_numbers_are_whole_in_a_narrow_table(logged_in: Run, columns: 
     assert re.search(rf"{when}$|never$", users[1])
     assert re.match(rf"{when}  ", audit[1])
     assert max(map(len, (*history, *listed, *users))) <= columns
+
+
+def test_where_columns_do_not_fit_each_cell_has_a_line(logged_in: Run) -> None:
+    """On a very narrow terminal no line of a table is cut into pieces, and rows are set apart."""
+    user = r"id +\d+\nlogin +admin\nrole +admin\nstatus +active\nlast login  \d{4}-[^\n]+\n"
+    assert re.match(rf"{user}(\n(\w+.*\n){{5}})*$", on_terminal("user", "list", columns=30))
+    assert logged_in("device", "put", "cli-thin", "--name", "n" * 60).code == 0
+    assert "\nname     " + "n" * 60 + "\n" in on_terminal("device", "list", "nnn%", columns=30)
+    assert max(map(len, on_terminal("device", "list", "nnn%", columns=45).splitlines())) <= 45
+    assert logged_in("device", "delete", "cli-thin").code == 0
 
 
 def test_a_table_on_a_terminal_has_a_line_for_each_and_obeys_no_value(logged_in: Run) -> None:

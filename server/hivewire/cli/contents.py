@@ -5,11 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
-import msgspec
-
 from hivewire.cli import plain
-from hivewire.cli.errors import RemoteError, Unreachable
-from hivewire.cli.plain import Answer
 
 if TYPE_CHECKING:
     from hivewire.cli.remote import Remote
@@ -17,14 +13,14 @@ if TYPE_CHECKING:
 
 def get(url: str, token: str | None, name: str, revision: int | None) -> bytes:
     """The content after the change of that revision, or the current one. Raises RemoteError, Unreachable."""
-    return _check_answer(plain.ask(url, "GET", _path(name, {"revision": revision}), token)).body
+    return plain.checked(plain.ask(url, "GET", _path(name, {"revision": revision}), token)).body
 
 
 def put(remote: Remote, name: str, content: bytes, content_type: str, asked: dict[str, Any]) -> dict[str, Any]:
     """The reply of `configuration/put`. `asked` are members of the request. Raises RemoteError, Unreachable."""
     headers = {"Content-Type": content_type}
-    answer = _check_answer(plain.ask(remote.url, "PUT", _path(name, asked), remote.token, content, headers))
-    return {"configuration": _object(answer), "revision": int(answer.headers["hivewire-revision"])}
+    answer = plain.checked(plain.ask(remote.url, "PUT", _path(name, asked), remote.token, content, headers))
+    return {"configuration": plain.object_of(answer), "revision": int(answer.headers["hivewire-revision"])}
 
 
 def _path(name: str, asked: dict[str, Any]) -> str:
@@ -34,17 +30,3 @@ def _path(name: str, asked: dict[str, Any]) -> str:
         if value is not None
     }
     return f"/api/rest/configuration/{quote(name, safe='')}/content?{urlencode(given)}"
-
-
-def _check_answer(answer: Answer) -> Answer:
-    if answer.status != 200:
-        told = _object(answer)
-        raise RemoteError(answer.status, str(told.get("message")), told)
-    return answer
-
-
-def _object(answer: Answer) -> dict[str, Any]:
-    try:
-        return msgspec.json.decode(answer.body, type=dict[str, Any])
-    except msgspec.DecodeError:
-        raise Unreachable(f"HTTP {answer.status} does not come from a gateway") from None

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
+from hivewire.cli import plain
 from hivewire.cli.gateway import MOST_COMPLETED, completion, with_gateway
 from hivewire.cli.help import Group
 from hivewire.cli.listing import listed
@@ -37,9 +38,16 @@ class Noun(NamedTuple):
     many: str
     example: str
 
+    @property
+    def title(self) -> str:
+        """As it is called in the actions of users, such as `user/assignDeviceType`."""
+        return self.one[:1].upper() + self.one[1:]
+
     def find(self, remote: Remote, name: str) -> Row:
-        """The one with this name. Raises ClickException when there is none that the caller may see."""
+        """The one with this name, or else with this id. Raises ClickException when the caller may see none."""
         found: list[Row] = remote.request(f"{self.action}/list", name=name)[self.many]
+        if not found and name.isdecimal():
+            found = [row for row in listed(remote, f"{self.action}/list", self.many) if row["id"] == int(name)]
         if not found:
             raise click.ClickException(f"there is no {self.words} {name}")
         return found[0]
@@ -92,13 +100,9 @@ def _add_commands(group: click.Group, noun: Noun) -> None:
     @output_option
     @with_gateway
     def devices(remote: Remote, name: str, form: str | None) -> None:
-        number = noun.find(remote, name)["id"]
-        show(
-            remote.request(f"{noun.action}/get", **{f"{noun.one}Id": number})[noun.one]["devices"],
-            form,
-            DEVICES,
-            "device",
-        )
+        path = f"/api/rest/{noun.action}/{noun.find(remote, name)['id']}"
+        found = plain.checked(plain.ask(remote.url, "GET", path, remote.token))  # a message could not hold any number
+        show(plain.object_of(found)["devices"], form, DEVICES, "device")
 
     @group.command(
         help=f"Change the name or the description of the {words} NAME.",

@@ -22,7 +22,7 @@ from hivewire.cli.errors import FORM
 FORMS = ("table", "json", "yaml", "value")
 
 NARROWEST = 4
-"""Columns are not made narrower than this; on a very narrow terminal the lines wrap."""
+"""Columns are not made narrower than this; where they do not fit, each cell has a line of its own."""
 
 WHOLE = frozenset({"when", "last login", "revision", "version", "id", "count"})
 """Columns of times and numbers, which are never cut: a part of one says nothing."""
@@ -75,6 +75,12 @@ def print_result(row: Row, form: str | None, words: str, value: str) -> None:
         click.echo(words)
 
 
+def aligned(words: Mapping[str, str]) -> str:
+    """A line for each word and its text."""
+    width = max(map(len, words))
+    return "\n".join(f"{name:{width}}  {text}".rstrip() for name, text in words.items())
+
+
 def in_words(form: str | None) -> bool:
     """Whether one thing is printed for people: a table of one row is a sentence."""
     return form in (None, "table")
@@ -113,14 +119,25 @@ def _print_table(rows: Iterable[Row], columns: Columns) -> None:
     widths = [max(map(cell_len, column)) for column in zip(*table, strict=True)]
     room = (shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize) - 2 * (len(widths) - 1)
     cut = [column for column, heading in enumerate(columns) if heading not in WHOLE]
-    while sum(widths) > room and cut:
-        widest = max(cut, key=widths.__getitem__)
-        if widths[widest] <= NARROWEST:
-            break
-        widths[widest] -= 1
+    if sum(widths) - sum(max(0, widths[column] - NARROWEST) for column in cut) > room:
+        _print_cells(table)
+        return
+    while sum(widths) > room:
+        widths[max(cut, key=widths.__getitem__)] -= 1
     for number, line in enumerate(table):
         text = "  ".join(_fit(cell, width) for cell, width in zip(line, widths, strict=True)).rstrip()
         click.echo(click.style(text, bold=True) if number == 0 else text)
+
+
+def _print_cells(table: list[list[str]]) -> None:
+    """Each row as lines of a heading and a cell, with an empty line between rows."""
+    headings, *rows = table
+    widest = max(map(len, headings))
+    for number, row in enumerate(rows):
+        if number:
+            click.echo()
+        for heading, cell in zip(headings, row, strict=True):
+            click.echo(f"{click.style(heading.ljust(widest), bold=True)}  {cell}".rstrip())
 
 
 def _fit(cell: str, width: int) -> str:

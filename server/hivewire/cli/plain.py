@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
-from hivewire.cli.errors import Unreachable
+from hivewire.cli.errors import RemoteError, Unreachable
 from hivewire.cli.output import on_one_line
 
 if TYPE_CHECKING:
@@ -52,3 +52,21 @@ def ask(
         raise Unreachable(f"no answer from {url}: {on_one_line(str(error))}") from None
     finally:
         connection.close()
+
+
+def checked(answer: Answer) -> Answer:
+    """The answer of a success. Raises RemoteError for others."""
+    if answer.status != 200:
+        told = object_of(answer)
+        raise RemoteError(answer.status, str(told.get("message")), told)
+    return answer
+
+
+def object_of(answer: Answer) -> dict[str, Any]:
+    """The JSON object in an answer. Raises Unreachable when there is none."""
+    import msgspec
+
+    try:
+        return msgspec.json.decode(answer.body, type=dict[str, Any])
+    except msgspec.DecodeError:
+        raise Unreachable(f"HTTP {answer.status} does not come from a gateway") from None

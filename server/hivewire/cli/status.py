@@ -12,7 +12,7 @@ from hivewire.cli import plain
 from hivewire.cli import profile as profiles
 from hivewire.cli.errors import RemoteError
 from hivewire.cli.gateway import DEFAULT_URL, Access, claims_of, find_access, token_option, url_option
-from hivewire.cli.output import Row, local, on_one_line, output_option, print_result, printable
+from hivewire.cli.output import Row, aligned, local, on_one_line, output_option, print_result, printable
 from hivewire.cli.remote import Remote, endpoint
 from hivewire_protocol.permissions import effective
 
@@ -48,7 +48,7 @@ def status(form: str | None, url: str | None, given_token: str | None) -> None:
         "revision": "unknown" if row["revision"] is None else str(row["revision"]),
         "login": row["login"] or "not logged in",
     }
-    print_result(row, form, _align(words), row["state"].partition(":")[0])
+    print_result(row, form, aligned(words), row["state"].partition(":")[0])
     if row["state"] != "ready":
         raise click.exceptions.Exit(1)
 
@@ -83,7 +83,7 @@ def whoami(form: str | None, url: str | None, given_token: str | None) -> None:
         "valid until": local(row["expires"]) + ("" if access.profile is None else ", then renewed"),
         "gateway": access.url,
     }
-    print_result(row, form, _align(words), row["login"])
+    print_result(row, form, aligned(words), row["login"])
 
 
 def _access(url: str | None, token: str | None) -> Access | None:
@@ -145,8 +145,3 @@ def _member(answer: plain.Answer, name: str) -> Any:
         return msgspec.json.decode(answer.body, type=dict[str, Any]).get(name)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
-
-
-def _align(words: dict[str, str]) -> str:
-    width = max(map(len, words))
-    return "\n".join(f"{name:{width}}  {text}" for name, text in words.items())

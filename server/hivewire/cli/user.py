@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import AsyncExitStack
+from contextlib import AbstractContextManager, AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,16 +11,16 @@ import click
 from msgspec import structs
 
 from hivewire.cli.errors import RemoteError
-from hivewire.cli.gateway import reach, token_option, url_option, with_gateway
+from hivewire.cli.gateway import MOST_COMPLETED, completion, reach, token_option, url_option, with_gateway
+from hivewire.cli.grouping import NETWORK, TYPE, Noun
 from hivewire.cli.help import Group
 from hivewire.cli.identity import find_user, read_password
-from hivewire.cli.output import Columns, Row, local, output_option, print_result, show
+from hivewire.cli.listing import listed
+from hivewire.cli.output import Columns, Row, aligned, local, output_option, print_result, printable, show
 from hivewire_protocol.nouns.user import Role, Status
 
 if TYPE_CHECKING:
     from hivewire.cli.remote import Remote
-
-PAGE = 1_000
 
 data_option = click.option(
     "--data",
@@ -47,6 +46,32 @@ COLUMNS: Columns = {
     "status": lambda row: STATUSES.get(row["status"], str(row["status"])),
     "last login": lambda row: local(row["lastLogin"]) or "never",
 }
+
+
+def _logins(remote: Remote, beginning: str) -> list[str]:
+    """Some logins, for shell completion."""
+    found = remote.request("user/list", loginPattern=f"{beginning}%", take=MOST_COMPLETED)
+    return [row["login"] for row in found["users"]]
+
+
+_login_argument = click.argument("login", shell_complete=completion(_logins))
+_networks_option = click.option(
+    "--network",
+    "networks",
+    multiple=True,
+    metavar="NAME",
+    shell_complete=completion(NETWORK.names),
+    help="A network, by name or id; may be repeated.",
+)
+_types_option = click.option(
+    "--type",
+    "types",
+    multiple=True,
+    metavar="NAME",
+    shell_complete=completion(TYPE.names),
+    help="A device type, by name or id; may be repeated.",
+)
+_all_types_option = click.option("--all-types", is_flag=True, help="All device types, and those that are made later.")
 
 
 @click.group(cls=Group, no_args_is_help=True)
@@ -103,17 +128,153 @@ Examples:
 @with_gateway
 def list_(remote: Remote, form: str | None) -> None:
     """List the users with their roles, statuses and last logins."""
-    show(_users(remote), form, COLUMNS, "login")
+    show(listed(remote, "user/list", "users", sortField="id"), form, COLUMNS, "login")
 
 
-def _users(remote: Remote) -> Iterator[Row]:
-    skip = 0
-    while True:
-        page = remote.request("user/list", sortField="id", take=PAGE, skip=skip)["users"]
-        yield from page
-        if len(page) < PAGE:
-            return
-        skip += PAGE
+@user.command(
+    epilog="""\b
+Examples:
+  hivewire user get alice
+  hivewire user get alice -o json | jq -r '.networks[].name'"""
+)
+@_login_argument
+@output_option
+@with_gateway
+def get(remote: Remote, login: str, form: str | None) -> None:
+    """Show the user LOGIN with its networks and device types."""
+    _print_user(remote, find_user(remote, login)["id"], form)
+
+
+def _print_user(remote: Remote, number: int, form: str | None) -> None:
+    found: Row = remote.request("user/get", userId=number)["user"]
+    has_all = found["allDeviceTypesAvailable"]
+    types = None if has_all else remote.request("user/getDeviceTypes", userId=number)["deviceTypes"]
+    words = {heading: cell(found) for heading, cell in COLUMNS.items()}
+    words["networks"] = _listed_names(found["networks"])
+    words["device types"] = "all" if types is None else _listed_names(types)
+    print_result(found | {"deviceTypes": types}, form, aligned(words), found["login"])
+
+
+def _listed_names(rows: list[Row]) -> str:
+    return ", ".join(printable(row["name"]) for row in rows) or "none"
+
+
+@user.command(
+    epilog="""\b
+Examples:
+  hivewire user delete alice"""
+)
+@_login_argument
+@output_option
+@with_gateway
+def delete(remote: Remote, login: str, form: str | None) -> None:
+    """Delete the user LOGIN. Its tokens end, and its open connections too."""
+    number = find_user(remote, login)["id"]
+    remote.request("user/delete", userId=number)
+    print_result({"login": login, "id": number}, form, f"{login} is deleted", login)
+
+
+@user.command(
+    epilog="""\b
+Examples:
+  hivewire user assign alice --network home --network office
+  hivewire user assign alice --network 2 --type 3
+  hivewire user assign alice --all-types
+
+\b
+A new user has all device types. To give it only some:
+  hivewire user unassign alice --all-types
+  hivewire user assign alice --type lamp"""
+)
+@_login_argument
+@_networks_option
+@_types_option
+@_all_types_option
+@output_option
+@url_option
+@token_option
+def assign(
+    login: str,
+    networks: tuple[str, ...],
+    types: tuple[str, ...],
+    all_types: bool,
+    form: str | None,
+    url: str | None,
+    given_token: str | None,
+) -> None:
+    """Make the user LOGIN a member of networks, and give it device types.
+
+    A user of role client reaches the devices that are in one of its networks and have one of its types; an
+    administrator reaches all. What the user has already is no error.
+    """
+    if types and all_types:
+        raise click.UsageError("give --type or --all-types, not both")
+    with _reach_for(networks, types, all_types, url, given_token) as remote:
+        number, memberships = _memberships(remote, login, networks, types, all_types)
+        if all_types:
+            remote.request("user/allowAllDeviceTypes", userId=number)
+        for noun, member in memberships:
+            remote.request(f"user/assign{noun.title}", userId=number, **{f"{noun.one}Id": member})
+        _print_user(remote, number, form)
+
+
+@user.command(
+    epilog="""\b
+Examples:
+  hivewire user unassign alice --network office
+  hivewire user unassign alice --type lamp
+  hivewire user unassign alice --all-types      (it keeps those that it is assigned)"""
+)
+@_login_argument
+@_networks_option
+@_types_option
+@_all_types_option
+@output_option
+@url_option
+@token_option
+def unassign(
+    login: str,
+    networks: tuple[str, ...],
+    types: tuple[str, ...],
+    all_types: bool,
+    form: str | None,
+    url: str | None,
+    given_token: str | None,
+) -> None:
+    """End the membership of the user LOGIN in networks, and take device types away.
+
+    Its open connections reach less at once. What the user does not have is no error.
+    """
+    with _reach_for(networks, types, all_types, url, given_token) as remote:
+        number, memberships = _memberships(remote, login, networks, types, all_types)
+        if all_types:
+            remote.request("user/disallowAllDeviceTypes", userId=number)
+        for noun, member in memberships:
+            remote.request(f"user/unassign{noun.title}", userId=number, **{f"{noun.one}Id": member})
+        _print_user(remote, number, form)
+
+
+def _reach_for(
+    networks: tuple[str, ...], types: tuple[str, ...], all_types: bool, url: str | None, token: str | None
+) -> AbstractContextManager[Remote]:
+    """The gateway. Raises UsageError when the options name nothing."""
+    if not (networks or types or all_types):
+        raise click.UsageError("give --network, --type or --all-types")
+    return reach(url, token)
+
+
+def _memberships(
+    remote: Remote, login: str, networks: tuple[str, ...], types: tuple[str, ...], all_types: bool
+) -> tuple[int, list[tuple[Noun, int]]]:
+    """The id of a user, and those of networks and types. Raises ClickException if one of them is wrong, so that
+    nothing is changed then."""
+    found = find_user(remote, login)
+    if types and not all_types and found["allDeviceTypesAvailable"]:
+        raise click.ClickException(
+            f"{login} has all device types; to give it only some, run hivewire user unassign {login} --all-types first"
+        )
+    named = [(NETWORK, name) for name in networks] + [(TYPE, name) for name in types]
+    return found["id"], [(noun, noun.find(remote, name)["id"]) for noun, name in named]
 
 
 @user.command(
@@ -123,7 +284,7 @@ Examples:
   hivewire user password alice --password-stdin < password.txt
   hivewire user password admin --data hivewire.db      (the gateway is stopped)"""
 )
-@click.argument("login")
+@_login_argument
 @_stdin_option
 @output_option
 @data_option
@@ -146,7 +307,7 @@ Examples:
   hivewire user unlock alice
   hivewire user unlock admin --data hivewire.db      (the gateway is stopped)"""
 )
-@click.argument("login")
+@_login_argument
 @output_option
 @data_option
 @url_option
@@ -162,7 +323,7 @@ def unlock(login: str, form: str | None, data: Path | None, url: str | None, giv
 Examples:
   hivewire user lock alice"""
 )
-@click.argument("login")
+@_login_argument
 @click.option("--yes", is_flag=True, help="Lock LOGIN even if it is you.")
 @output_option
 @data_option
@@ -181,7 +342,7 @@ def lock(login: str, yes: bool, form: str | None, data: Path | None, url: str | 
 Examples:
   hivewire user revoke alice"""
 )
-@click.argument("login")
+@_login_argument
 @output_option
 @with_gateway
 def revoke(remote: Remote, login: str, form: str | None) -> None:
@@ -200,7 +361,7 @@ Examples:
   hivewire user role alice admin
   hivewire user role alice client"""
 )
-@click.argument("login")
+@_login_argument
 @click.argument("role", type=_role)
 @output_option
 @data_option
