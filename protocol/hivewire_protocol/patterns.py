@@ -63,6 +63,10 @@ class Patterns:
         # Names can never fill a prefix, and no two prefixes join into a shorter one: one prefix must cover the pattern.
         return self._has_prefix_of(pattern[:-1]) if pattern.endswith("*") else pattern in self
 
+    def covers(self, other: Patterns) -> bool:
+        """Whether every name of another set is in this one."""
+        return all(self.contains(pattern) for pattern in other.patterns)
+
     def __and__(self, other: Patterns) -> Patterns:
         """The names that are in both sets."""
         # Two patterns that overlap contain one another, so the smaller of the two is their intersection.

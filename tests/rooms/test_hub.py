@@ -1523,29 +1523,29 @@ def test_each_form_of_an_event_is_made_once() -> None:
 
 async def test_messages_are_resumed_and_reset(world: World, messages: Messages) -> None:
     """From a position everything after it; from one that is not kept everything that is, with a reset in the first
-    frame."""
+    frame. Then a bookmark says that the present is reached."""
     for number in range(1, 4):
         messages.insert("a", 1, str(number))
     resumed, _ = follow(world, "all", since=("messages", 1))
     other, _ = follow(world, "all", since=("another", 1))
     await world.quiet()
     assert resumed.frames[0] == "resumed"
+    present = {"action": "message/bookmark", "subscriptionId": 1, "position": "messages-3", "live": True}
+    assert resumed.frames.pop() == other.frames.pop() == present
     assert texts(resumed) == ["2", "3"]
     assert other.frames[0] == "reset"
     assert texts(other) == ["1", "2", "3"]
     assert [frame.get("reset") for frame in other.frames[1:]] == [True, None, None]
+    current, _ = follow(world, "all", since=("messages", 3))
+    await world.quiet()
+    assert current.frames == ["resumed", present], "also when nothing was missed"
     messages.expire()
     world.hub.tail("messages").clear()
     late, _ = follow(world, "all", since=("messages", 1))
     await world.quiet()
     messages.insert("a", 1, "4")
     assert late.frames[0] == "reset"
-    assert late.frames[1] == {
-        "action": "message/bookmark",
-        "subscriptionId": 1,
-        "position": "messages-3",
-        "reset": True,
-    }
+    assert late.frames[1] == present | {"reset": True}
     assert late.frames[2]["text"] == "4"
     assert "reset" not in late.frames[2]
 
@@ -1556,6 +1556,22 @@ async def test_kinds_of_another_source_are_not_those_of_the_ledger(world: World,
     peer, _ = follow(world, "device/a", topic=MESSAGES._replace(kind=kind))
     messages.insert("a", 1, "one", kind)
     assert (texts(peer), peer.suspended) == (["one"], 0)
+
+
+async def test_what_depends_on_the_user_is_asked_for_anew_when_that_changes(world: World, messages: Messages) -> None:
+    """Less ends silently; more is a reset, because what came meanwhile is missing."""
+    reach = ["device/a", "network/1"]
+    topic = MESSAGES._replace(served=lambda identity, wanted: wanted & Patterns(reach), scoped=True)
+    peer, _ = follow(world, "device/a", "network/1", topic=topic)
+    for number, reached in enumerate((["device/a"], ["device/a", "network/1"], ["device/a", "network/1"])):
+        reach[:] = reached
+        await world.user(Status.ACTIVE)
+        messages.insert("a", 3, f"a{number}")
+        messages.insert("b", 1, f"b{number}")
+        await world.quiet()
+    told = [(frame.get("text"), frame.get("reset", False)) for frame in peer.frames[1:]]
+    after = [(text, False) for text in ("b0", None, "a1", "b1", "a2", "b2")]
+    assert told == [("a0", False), ("a0", True), *after]
 
 
 async def test_a_slow_reader_of_messages_gets_all_that_is_kept(world: World, messages: Messages) -> None:
@@ -1575,8 +1591,10 @@ async def test_a_slow_reader_of_messages_gets_all_that_is_kept(world: World, mes
     messages.insert("a", 1, "kept")
     feed.resume()
     await world.quiet()
+    bookmark = peer.frames.pop()
     assert texts(peer)[5:] == ["kept"]
     assert peer.frames[-1]["reset"] is True
+    assert bookmark == {"action": "message/bookmark", "subscriptionId": 1, "position": "messages-12", "live": True}
 
 
 async def test_each_source_has_its_own_positions(world: World, messages: Messages) -> None:

@@ -103,9 +103,10 @@ async def test_an_event_stream_serves_any_topic_of_the_table(world: World, messa
     """Its events have the topic's form, and their ids are positions of the topic's source."""
     messages.insert("a", 1, "one")
     reader = Reader(world, MessageSubscribe(since="messages-0"), Permission.GET_DEVICE_NOTIFICATION)
-    assert await reader.events(2) == [
+    assert await reader.events(3) == [
         ["event: bookmark", "id: messages-0", 'data: {"position":"messages-0"}'],
         ["event: update", "id: messages-1", 'data: {"position":"messages-1","text":"one"}'],
+        ["event: bookmark", "id: messages-1", 'data: {"position":"messages-1","live":true}'],
     ]
     messages.insert("b", 1, "of another device")
     messages.insert("a", 1, "two")

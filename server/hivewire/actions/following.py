@@ -72,7 +72,7 @@ def _served(permission: Permission) -> Callable[[Identity, Patterns], Patterns]:
 
 def _topic(name: str, members: Callable[[Message], bytes], permission: Permission) -> Topic:
     served = _served(permission)
-    return Topic(name, name, members, keys_of, served, source=f"{name}s", tells_expiry=False, what=_what)
+    return Topic(name, name, members, keys_of, served, source=f"{name}s", tells_expiry=False, what=_what, plain=True)
 
 
 TOPICS: dict[type[Request], Topic] = {

@@ -169,9 +169,10 @@ class CatchUp:
 
     def _go_live(self, sub: Subscription) -> None:
         sub.live = True
-        if sub.reset:  # a topic without state whose log had nothing to send: no frame has carried the reset
-            sub.reset, sub.last_position = False, sub.offset
-            sub.feed.listener.push(sub.shape.bookmark(sub.position, reset=True))
+        if sub.resuming:
+            # The log may have had nothing to send: then no frame has carried the reset yet.
+            reset, sub.reset, sub.resuming, sub.last_position = sub.reset, False, False, sub.offset
+            sub.feed.listener.push(sub.shape.bookmark(sub.position, reset, live=True))
 
     def _deliver_backlog(self, sub: Subscription, backlog: Backlog) -> None:
         """Push the next events of the backlog, as far as they are still served."""

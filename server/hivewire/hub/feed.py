@@ -101,6 +101,7 @@ class Subscription:
     offset of the last position that was sent, for bookmarks. `generation` grows when the subscription is changed from
     outside; a task that has waited for the log compares it and drops its result. `idle`: the peer had not read for long
     when it fell behind, so events may be conflated. `reset`: the next frame says that it replaces the client's state.
+    `resuming`: it has no state and reads the log from an earlier position; it is told when it has reached the present.
     `backlog` is pushed before anything else. `noted` is for whoever made the subscription. `device` is the record of a
     device that is online while it is there, 0 for none.
     """
@@ -120,6 +121,7 @@ class Subscription:
         "noted",
         "offset",
         "reset",
+        "resuming",
         "sent",
         "served",
         "shape",
@@ -139,7 +141,7 @@ class Subscription:
         self.ended = False
         self.conflate = True
         self.idle = False
-        self.reset = False
+        self.reset = self.resuming = False
         self.live = False
         self.backlog: Backlog | None = None
         self.noted: Any = None
@@ -168,6 +170,7 @@ class Subscription:
             # Offsets of another epoch belong to another history. Those before the log cannot be resumed either.
             if epoch == source.epoch and source.covers(offset):
                 self.offset = self.last_position = offset
+                self.resuming = not self.channel.stateful
                 return "resumed"
             self.start_over()
             return "reset"
@@ -188,7 +191,7 @@ class Subscription:
         if self.channel.stateful:
             self.copy_state()
         else:
-            self.live, self.sent = False, 0
+            self.live, self.sent, self.resuming = False, 0, True
             self.offset = self.channel.tail.source.oldest - 1
             self.generation += 1
         self.reset = True
@@ -296,7 +299,8 @@ class Feed:
             if rpc:
                 sub.shape = shape_of(self.listener.frame, sub.topic, sub.id, True)
             current = sub.offset == sub.channel.tail.source.tip
-            sub.live = sub.copy is None and not sub.reset and current and not ended and sub.backlog is None
+            waits = sub.copy is not None or sub.reset or sub.resuming or sub.backlog is not None
+            sub.live = current and not waits and not ended
         self._host.serve(self)
 
     def find(self, number: int) -> Subscription | None:
@@ -350,12 +354,15 @@ class Feed:
         self.listener.suspend()
 
     def go_on(self) -> None:
-        """The identity is valid again. Subscribers who were told of the pause get a bookmark when they are up to date,
-        also when they missed nothing."""
+        """The identity is valid, perhaps again, and may reach other things than before.
+
+        Subscribers who were told of a pause get a bookmark when they are up to date, also when they missed nothing.
+        """
         if self.paused:
             self.paused = False
             for sub in self.subscriptions:
                 sub.last_position = -1
+        self._adapt([sub for sub in self.subscriptions if sub.topic.scoped])
 
     def warn(self) -> None:
         """Tell the subscribers once that the token expires soon, unless they do not read."""
@@ -375,22 +382,26 @@ class Feed:
         self.identity = identity
         self.expires = identity.expires
         self._host.watch_token(self)
+        self._adapt(self.subscriptions)
+        # The feed may have been suspended for so long that the log was shortened.
         for sub in self.subscriptions:
-            served = sub.topic.served(identity, sub.wanted)
+            if not sub.live and not sub.channel.tail.source.covers(sub.offset):
+                sub.start_over()
+        self._host.serve(self)
+
+    def _adapt(self, subscriptions: Iterable[Subscription]) -> None:
+        """Serve what the identity may follow now."""
+        for sub in subscriptions:
+            served = sub.topic.served(self.identity, sub.wanted)
             if served == sub.served:
                 continue
-            narrower = all(sub.served.contains(pattern) for pattern in served.patterns)
+            narrower = sub.served.covers(served)
             sub.fall_behind()
             sub.serve(served)
             # With more names the client lacks their records. And `sent` counted events of the old names, so in the
             # middle of a transaction it would skip the wrong ones.
             if not narrower or sub.sent:
                 sub.start_over()
-        # The feed may have been suspended for so long that the log was shortened.
-        for sub in self.subscriptions:
-            if not sub.live and not sub.channel.tail.source.covers(sub.offset):
-                sub.start_over()
-        self._host.serve(self)
 
     def behind(self) -> list[Subscription]:
         """The subscriptions that have to catch up."""

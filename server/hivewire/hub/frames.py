@@ -40,17 +40,20 @@ class Shape:
         if reset:
             head += b'"reset":true,'
         topic = self.topic
-        return self.frame(topic.name, self.id, self.rpc, "update", head + event.members(topic), position)
+        what = "update" if topic.what is None else topic.what(event.item)
+        return self.frame(topic.name, self.id, self.rpc, what, head + event.members(topic), position)
 
     def notice(self, noun: str, what: str, members: bytes) -> bytes:
         """The frame of a push about the subscription itself."""
         return self.frame(noun, self.id, self.rpc, what, members, None)
 
-    def bookmark(self, position: str, reset: bool = False) -> bytes:
-        """The frame that only says how far the source has come."""
+    def bookmark(self, position: str, reset: bool = False, live: bool = False) -> bytes:
+        """The frame that only says how far the source has come; `live`: up to the present."""
         members = b'"position":"%b"' % position.encode()
         if reset:
             members += b',"reset":true'
+        if live:
+            members += b',"live":true'
         return self.frame(self.topic.name, self.id, self.rpc, "bookmark", members, position)
 
     def snapshot(self, elements: Sequence[bytes], position: str | None, reset: bool) -> bytes:
@@ -72,12 +75,12 @@ class PlainShape(Shape):
     def update(self, event: Event, position: str | None, conflated: bool = False, reset: bool = False, /) -> bytes:
         """The frame of one event: what happened, and its members."""
         topic = self.topic
-        assert topic.what is not None  # noqa: S101 - that makes it plain
-        return self.frame(topic.name, self.id, self.rpc, topic.what(event.item), event.members(topic), None)
+        what = "update" if topic.what is None else topic.what(event.item)
+        return self.frame(topic.name, self.id, self.rpc, what, event.members(topic), None)
 
 
 # A shape that was evicted is made again as another object. Then its frame is made twice, which only takes time.
 @lru_cache(SHAPES)
 def shape_of(frame: Frame, topic: Topic, number: int, rpc: bool) -> Shape:
     """The shape of these subscriptions."""
-    return (Shape if topic.what is None else PlainShape)(frame, topic, number, rpc)
+    return (PlainShape if topic.plain else Shape)(frame, topic, number, rpc)

@@ -37,8 +37,9 @@ class Topic(NamedTuple):
 
     `tells_expiry`: its subscribers get pushes when their token expires soon, and when they are paused.
 
-    A topic with `what` is plain: that function says what happened to an item, the last word of its push, which has no
-    position.
+    `what` says what happened to an item, the last word of its push; None: it is always an update. A `plain` topic is
+    for clients that know no positions. What may be followed of a `scoped` one depends on more than the token: it is
+    asked for anew when the user changes.
 
     A topic with state also has `element`, which encodes an item as an element of a snapshot, and `elements`, the member
     of a snapshot frame that holds them. Its items have one key each.
@@ -54,6 +55,8 @@ class Topic(NamedTuple):
     source: str = LEDGER
     tells_expiry: bool = True
     what: Callable[[Any], str] | None = None
+    plain: bool = False
+    scoped: bool = False
 
 
 class Event(Struct, gc=False):
