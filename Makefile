@@ -23,10 +23,10 @@ serve: $(VENV)/.serve ## install what is needed and start the gateway (HIVEWIRE_
 test test-bench test-newest test-long coverage faults: export PYTHONDONTWRITEBYTECODE =
 
 test: $(VENV)/.test $(VENV)/.clients ## run the whole suite
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal --ignore tests/bench
+	$(BIN)/python -m pytest -n auto --maxprocesses 6 --dist worksteal --ignore tests/bench
 
 test-bench: $(VENV)/.test ## test what measures: the short forms of bench-peers, soak and siege
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal tests/bench
+	$(BIN)/python -m pytest -n auto --maxprocesses 6 --dist worksteal tests/bench
 
 test-newest: $(VENV)/.test ## run a short form of the suite on the newest Python of this machine, if it is newer than ours
 	@python=$$($(BIN)/python .ci/newest-python); \
@@ -35,15 +35,15 @@ test-newest: $(VENV)/.test ## run a short form of the suite on the newest Python
 	set -e; [ -e $(VENV)/newest/.test ] || $$python -m venv --clear $(VENV)/newest; \
 	$(VENV)/newest/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'; \
 	touch $(VENV)/newest/.test; \
-	$(VENV)/newest/bin/python -m pytest -n auto --maxprocesses 4 --dist worksteal $(PORTABLE)
+	$(VENV)/newest/bin/python -m pytest -n auto --maxprocesses 6 --dist worksteal $(PORTABLE)
 
 test-long: $(VENV)/.test ## try a thousand examples of each property instead of sixty (some minutes)
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal --long tests/protocol tests/rooms tests/ledger \
+	$(BIN)/python -m pytest -n auto --maxprocesses 6 --dist worksteal --long tests/protocol tests/rooms tests/ledger \
 		tests/gate/test_watchers.py
 
 coverage: $(VENV)/.test $(VENV)/.clients ## run the whole suite and list the lines and branches of the gateway that it does not reach
 	@rm -rf .coverage && mkdir .coverage
-	$(BIN)/coverage run -m pytest -n auto --maxprocesses 4 --dist worksteal
+	$(BIN)/coverage run -m pytest -n auto --maxprocesses 6 --dist worksteal
 	@$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 

@@ -46,8 +46,8 @@ vars(httpx._transports.default)["create_ssl_context"] = lambda *given, **named: 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Two more processes than there are cores: tests wait for gateways a good part of their time."""
-    return (os.cpu_count() or 1) + 2
+    """Four more processes than there are cores: tests wait for gateways a good part of their time."""
+    return (os.cpu_count() or 1) + 4
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

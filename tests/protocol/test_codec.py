@@ -9,7 +9,7 @@ from itertools import chain
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hivewire_protocol import codec
@@ -178,7 +178,6 @@ FRAMES = st.sampled_from(
 
 
 @given(FRAMES, VALUES, BLANK, BLANK, st.booleans())
-@settings(max_examples=250)
 def test_a_request_id_comes_back_byte_for_byte(
     frame: tuple[str, str, bytes], value: str, before: str, after: str, first: bool
 ) -> None:
@@ -190,7 +189,6 @@ def test_a_request_id_comes_back_byte_for_byte(
 
 
 @given(STRINGS | NUMBERS | st.just("null"), BLANK)
-@settings(max_examples=150)
 def test_a_json_rpc_id_comes_back_byte_for_byte(value: str, blank: str) -> None:
     """A JSON-RPC id is echoed as it was sent: text, number or null."""
     text = f'{{"id":{blank}{value}{blank},"jsonrpc":"2.0","method":"server/info"}}'
@@ -739,7 +737,6 @@ def test_any_text_gets_calls_and_each_call_an_answer_in_json(text: str) -> None:
 
 
 @given(OBJECTS)
-@settings(max_examples=150)
 def test_an_object_with_an_envelope_always_gets_it_back(text: str) -> None:
     """Once a frame is an object, its answer has either action and requestId, or jsonrpc and id."""
     try:
@@ -753,7 +750,6 @@ def test_an_object_with_an_envelope_always_gets_it_back(text: str) -> None:
 
 
 @given(st.dictionaries(st.sampled_from(["names", "take", "skip", "after", "x"]), VALUES))
-@settings(max_examples=200)
 def test_both_framings_understand_the_same(members: dict[str, str]) -> None:
     """The same members make the same request, or the same error, whether in a frame or in params."""
     inner = ",".join(f'"{key}":{value}' for key, value in members.items())

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import UNSET, Raw
 
@@ -158,7 +158,6 @@ def test_an_integer_field_of_a_frame_refuses_the_rest(raw: str) -> None:
 
 
 @given(st.integers(SMALLEST, LARGEST))
-@settings(max_examples=200)
 def test_every_64_bit_integer_survives_both_ways_of_decoding(number: int) -> None:
     """An integer means the same as a number, as a text, and in a frame where another member needs coercion."""
     assert coercion.integer(str(number).encode()) == number
@@ -166,7 +165,6 @@ def test_every_64_bit_integer_survives_both_ways_of_decoding(number: int) -> Non
 
 
 @given(st.text())
-@settings(max_examples=200)
 def test_every_text_survives(value: str) -> None:
     """A text is taken as it is, escapes undone."""
     assert coercion.text(msgspec.json.encode(value)) == value

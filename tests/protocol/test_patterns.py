@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hivewire_protocol.patterns import EVERYTHING, MAX_LENGTH, Patterns, problem
@@ -22,21 +22,18 @@ def naive(patterns: list[str], name: str) -> bool:
 
 
 @given(LISTS, NAMES)
-@settings(max_examples=400)
 def test_a_name_is_in_the_set_when_any_pattern_matches_it(patterns: list[str], name: str) -> None:
     """A token with several patterns reaches exactly the names that one of them matches."""
     assert (name in Patterns(patterns)) == naive(patterns, name)
 
 
 @given(LISTS, LISTS, NAMES)
-@settings(max_examples=400)
 def test_the_intersection_holds_what_both_sets_hold(one: list[str], two: list[str], name: str) -> None:
     """A list asked for by patterns shows the names that are in the request's and in the token's patterns."""
     assert (name in (Patterns(one) & Patterns(two))) == (naive(one, name) and naive(two, name))
 
 
 @given(LISTS, PATTERNS)
-@settings(max_examples=400)
 def test_a_contained_pattern_stands_for_nothing_outside(patterns: list[str], pattern: str) -> None:
     """A pattern counts as within one's own exactly when one of one's own patterns covers it whole."""
     covered = any(
@@ -49,7 +46,6 @@ def test_a_contained_pattern_stands_for_nothing_outside(patterns: list[str], pat
 
 
 @given(LISTS)
-@settings(max_examples=300)
 def test_the_normal_form_means_the_same_and_has_no_overlaps(patterns: list[str]) -> None:
     """The normal form of a token's patterns is the same set, without repetitions."""
     found = Patterns(patterns)

@@ -9,7 +9,7 @@ from urllib.parse import quote
 from xml.etree import ElementTree
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from hivewire_protocol.errors import AccessDenied, InvalidParameters, NotFound, OutOfBounds, VersionConflict, WireError
@@ -732,7 +732,6 @@ def test_harmful_documents_cost_no_memory(data: bytes) -> None:
     st.binary(max_size=60)
     | st.text("<>/!?&;='\" pronetsycm[]:x", max_size=60).map(lambda text: b"<properties>" + text.encode())
 )
-@settings(max_examples=300)
 def test_any_bytes_are_read_or_refused(data: bytes) -> None:
     """Reading a batch of any bytes raises nothing but OutOfBounds."""
     try:

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import UNSET, Raw, structs
 
@@ -116,7 +116,6 @@ def matches(patterns: list[str] | None, name: str) -> bool:
     skip=st.none() | st.integers(0, 6),
     after=st.none() | NAMES,
 )
-@settings(max_examples=250)
 def test_a_list_is_what_a_naive_filter_finds(existing: set[str], deleted: set[str], **asked: Any) -> None:
     """Patterns, the token's own patterns, `after`, `skip` and `take` together give exactly the expected page."""
     asyncio.run(list_is_naive(existing, deleted, **asked))
@@ -558,7 +557,6 @@ async def test_actions_are_minted_from_the_callers_own(
     st.lists(st.sampled_from([*Permission]), max_size=4),
     st.none() | st.lists(st.integers(-1, 20) | st.just(100), max_size=4),
 )
-@settings(max_examples=60)
 def test_no_minted_token_grants_more_than_its_makers(own: list[int], asked: list[int] | None) -> None:
     """Whatever is requested, the new token's rights are among the caller's."""
 
@@ -1363,7 +1361,6 @@ def like(pattern: str, text: str) -> bool:
 
 
 @given(st.text("ab%_.*[", max_size=6))
-@settings(max_examples=500)
 def test_a_login_pattern_is_sql_like(pattern: str) -> None:
     """`%` is any run of characters, `_` any one, everything else itself."""
 

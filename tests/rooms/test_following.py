@@ -640,7 +640,7 @@ DEVICES = st.builds(device, IDS, IDS, IDS) | st.none()
     st.booleans(),
     MESSAGES | OWN,
 )
-@settings(max_examples=400)
+@settings(max_examples=200)
 def test_keys_find_exactly_what_a_filter_accepts(wanted: Filter, updated: bool, message: Message) -> None:
     """By one key, also with names that look like patterns. So no push looks at subscriptions that do not match."""
     if wanted.device is not None and (
@@ -655,7 +655,7 @@ def test_keys_find_exactly_what_a_filter_accepts(wanted: Filter, updated: bool, 
 
 
 @given(REACHES, DEVICES, LISTS, LISTS, st.lists(NAMES, max_size=2) | st.none(), MESSAGES | OWN)
-@settings(max_examples=1_000)
+@settings(max_examples=200)
 def test_a_request_gets_what_the_contract_says(
     reach: Reach,
     device: Device | None,
@@ -705,7 +705,7 @@ def test_a_request_gets_what_the_contract_says(
 
 
 @given(REACHES, REACHES, LISTS, LISTS, MESSAGES | OWN)
-@settings(max_examples=500)
+@settings(max_examples=200)
 def test_what_is_left_of_a_filter_is_a_part_of_it(
     before: Reach, after: Reach, networks: list[int] | None, types: list[int] | None, message: Message
 ) -> None:

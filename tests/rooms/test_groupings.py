@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
@@ -250,7 +250,6 @@ SUBSETS = st.sets(st.integers(1, 6), max_size=4)
     word=st.sampled_from(list(WORDS.values())),
     http=st.booleans(),
 )
-@settings(max_examples=200, deadline=None)
 def test_a_caller_sees_what_its_token_and_its_user_both_reach(word: Word, **given: Any) -> None:
     """Lists, counts and reads agree with a naive filter: by the ids of the token, the user's own ids unless it is an
     administrator or has all types, the name, the pattern, the order and the page."""

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import tests.world
@@ -208,7 +208,6 @@ STEPS = st.lists(
 
 
 @given(STEPS, st.lists(st.integers(0, 25), max_size=3))
-@settings(max_examples=60)
 def test_a_pipeline_answers_as_if_each_request_had_waited(steps: list[tuple[str, str]], pauses: list[int]) -> None:
     """Any mix of requests, sent as fast as can be, has the answers of the same requests sent one by one."""
     asyncio.run(pipeline_is_like_one_by_one(steps, set(pauses)))

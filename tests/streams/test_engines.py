@@ -133,18 +133,18 @@ async def test_what_is_dropped_is_gone(shelf: Shelf, log: LogEngine) -> None:
     entries = await filled(log, 4)
     await log.seal(1, b"header", b"postings")
     await log.append(5, b"entry 5")
-    await log.drop(5)
+    await log.drop(5, 50)
     assert await log.forward(1, 10) == [(5, b"entry 5")]
     assert await log.pick([1, 4]) == []
     assert await log.postings(1) is None
     log = await shelf.reopen()
     loaded = await log.load()
-    assert (loaded.oldest, loaded.headers, loaded.entries) == (5, [], [(5, b"entry 5")])
+    assert (loaded.oldest, loaded.clock, loaded.headers, loaded.entries) == (5, 50, [], [(5, b"entry 5")])
     await log.seal(5, b"header", b"postings")
-    await log.drop(6)
+    await log.drop(6, 60)
     log = await shelf.reopen()
     loaded = await log.load()
-    assert (loaded.oldest, loaded.headers, loaded.entries) == (6, [], [])
+    assert (loaded.oldest, loaded.clock, loaded.headers, loaded.entries) == (6, 60, [], [])
     assert entries
 
 
@@ -157,7 +157,7 @@ async def test_both_logs_are_written_at_once(shelf: Shelf) -> None:
 
     async def drops() -> None:
         for oldest in range(2, 50):
-            await commands.drop(oldest)
+            await commands.drop(oldest, oldest)
 
     await asyncio.gather(drops(), filled(notifications, 50))
     commands = await shelf.reopen()

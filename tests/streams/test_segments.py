@@ -196,6 +196,20 @@ async def test_a_start_with_a_clock_that_was_set_back_drops_nothing(shelf: Shelf
     assert (await shelf.messages.notifications.insert(draft(DOOR))).clock > before[-1].clock
 
 
+async def test_what_has_expired_keeps_its_times(shelf: Shelf) -> None:
+    """A clock that is set back between two starts gives no time again, also when its messages are gone."""
+    log = await shelf.open()
+    expired = await log.insert(draft(LAMP))
+    shelf.clocks.on(HOUR // 16)
+    await shelf.tidy()
+    shelf.clocks.on(HOUR)
+    await shelf.tidy()
+    assert log.stored == 0
+    shelf.clocks.wall = START - HOUR
+    log = await shelf.reopen()
+    assert (await log.insert(draft(LAMP))).clock > expired.clock
+
+
 async def test_idempotency_keys_are_kept_as_long_as_their_messages(shelf: Shelf) -> None:
     """Over closed segments and restarts; when the message has expired the key is free."""
     log = await shelf.open()

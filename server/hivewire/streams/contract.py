@@ -37,11 +37,12 @@ class Damaged(StoreError):
 class Loaded(Struct):
     """What a log has at start.
 
-    `oldest` is its first entry, also when there is none. `headers` are those of the closed segments, `entries` the
-    numbered ones behind them; both in order.
+    `oldest` is its first entry, also when there is none. `clock` is that of the last `drop`, or 0. `headers` are those
+    of the closed segments, `entries` the numbered ones behind them; both in order.
     """
 
     oldest: int
+    clock: int
     headers: list[bytes]
     entries: list[tuple[int, bytes]]
 
@@ -73,8 +74,8 @@ class LogEngine(Protocol):
     async def postings(self, first: int) -> bytes | None:
         """The postings of the segment that begins with an entry; None when it was dropped."""
 
-    async def drop(self, oldest: int) -> None:
-        """Remove all entries and segments before this entry, which is the oldest from now on."""
+    async def drop(self, oldest: int, clock: int) -> None:
+        """Remove all entries and segments before this entry, which is the oldest from now on, and remember a `clock`."""
 
 
 class StreamEngine(Protocol):

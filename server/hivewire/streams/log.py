@@ -356,6 +356,8 @@ class Log:
             """When an event of this clock was, on the monotonic clock of this process."""
             return now - min(max(wall - clock, 0), self._limits.retention)
 
+        # What expired counts too: else a clock that was set back would give its times again.
+        self._clock.recall(loaded.clock)
         index = self._index = Index(loaded.oldest, now)
         try:
             for encoded in loaded.headers:

@@ -16,7 +16,7 @@ class MemoryLog:
     def __init__(self) -> None:
         self.epoch = secrets.token_hex(8)
         self.broken: str | None = None
-        self._oldest = 1
+        self._oldest, self._clock = 1, 0
         self._entries: dict[int, bytes] = {}
         self._segments: dict[int, tuple[bytes, bytes]] = {}
         self._sealed = 0
@@ -24,7 +24,7 @@ class MemoryLog:
     async def load(self) -> Loaded:
         """What an earlier user of this object left."""
         open_ = [(number, entry) for number, entry in self._entries.items() if number >= self._sealed]
-        return Loaded(self._oldest, [header for header, _ in self._segments.values()], open_)
+        return Loaded(self._oldest, self._clock, [header for header, _ in self._segments.values()], open_)
 
     async def append(self, number: int, entry: bytes) -> None:
         """Into the dictionary, unless `broken`."""
@@ -60,7 +60,7 @@ class MemoryLog:
         """By first entry."""
         return self._segments[first][1] if first in self._segments else None
 
-    async def drop(self, oldest: int) -> None:
+    async def drop(self, oldest: int, clock: int) -> None:
         """Out of the dictionaries."""
         self._fail_if_broken()
         numbers = list(self._entries)
@@ -68,7 +68,7 @@ class MemoryLog:
             del self._entries[number]
         for first in [first for first in self._segments if first < oldest]:
             del self._segments[first]
-        self._oldest = oldest
+        self._oldest, self._clock = oldest, clock
 
     def _fail_if_broken(self) -> None:
         if self.broken is not None:

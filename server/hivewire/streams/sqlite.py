@@ -181,18 +181,19 @@ class SqliteLog:
         """The headers, and the entries behind them."""
         name = self.name
         try:
-            [(oldest,)] = await self._engine.fetch("SELECT value FROM meta WHERE name = ?", (name + ".oldest",))
+            meta = dict(await self._engine.fetch("SELECT name, value FROM meta"))
+            oldest, clock = int(meta[name + ".oldest"]), int(meta.get(name + ".clock", 0))
             segments = await self._engine.fetch(f"SELECT last, crc, header FROM {name}_segment ORDER BY first")
-            self._last = segments[-1][0] if segments else int(oldest) - 1
+            self._last = segments[-1][0] if segments else oldest - 1
             rows = await self._engine.fetch(
                 f"SELECT number, crc, messages FROM {name} WHERE number > ? ORDER BY number", (self._last,)
             )
             headers = [_whole(crc, header) for _, crc, header in segments]
             entries = [(number, _whole(crc, entry)) for number, crc, entry in rows]
-        except (Unreadable, ValueError) as error:
+        except (KeyError, Unreadable, ValueError) as error:
             raise Damaged(str(error)) from error
         self._last = entries[-1][0] if entries else self._last
-        return Loaded(int(oldest), headers, entries)
+        return Loaded(oldest, clock, headers, entries)
 
     async def append(self, number: int, entry: bytes) -> None:
         """One statement, one transaction, one fsync."""
@@ -239,7 +240,7 @@ class SqliteLog:
         query = f"SELECT postings_crc, postings FROM {self.name}_segment WHERE first = ?"
         return next((_whole(crc, postings) for crc, postings in await self._engine.fetch(query, (first,))), None)
 
-    async def drop(self, oldest: int) -> None:
+    async def drop(self, oldest: int, clock: int) -> None:
         """One transaction. The pages are used again; the file does not shrink."""
         name = self.name
         async with self._engine.writing() as connection:
@@ -247,7 +248,8 @@ class SqliteLog:
             try:
                 await connection.execute(f"DELETE FROM {name} WHERE number < ?", (oldest,))
                 await connection.execute(f"DELETE FROM {name}_segment WHERE first < ?", (oldest,))
-                await connection.execute("UPDATE meta SET value = ? WHERE name = ?", (str(oldest), name + ".oldest"))
+                meta = [(f"{name}.oldest", str(oldest)), (f"{name}.clock", str(clock))]
+                await connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", meta)
                 await connection.execute("COMMIT")
             except BaseException:
                 if connection.in_transaction:

@@ -38,6 +38,10 @@ class Clock:
         """Note the clock of an event that the log has at start."""
         self._floor = max(self._floor, clock)
 
+    def latest(self) -> int:
+        """No event has a later clock."""
+        return max(self._floor, max(self._last.values(), default=0))
+
     def begin(self) -> int:
         """The earliest clock of the next events, for `stamp`. Called once for each commit."""
         wall = self._now()

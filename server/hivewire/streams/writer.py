@@ -403,7 +403,7 @@ class Writer:
             if index.closed:
                 age = now - index.closed[0].ended
                 if age >= limits.retention or (index.bytes > limits.stored_bytes and age >= YOUNG):
-                    await self._engine.drop(index.closed[0].header.last + 1)
+                    await self._engine.drop(index.closed[0].header.last + 1, self._clock.latest())
                     index.drop()
                     self._due = True  # one at a time: a commit may come between
             self._crowded = index.bytes > limits.stored_bytes and not self._due
