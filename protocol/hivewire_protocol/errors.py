@@ -222,6 +222,13 @@ class UnsupportedMediaType(WireError):
     text = "HTTP 415 Unsupported Media Type"
 
 
+class KeyReused(WireError):
+    """The idempotency key was used before, for other content; nothing was written."""
+
+    code = 422
+    text = "Other content was inserted under this idempotencyKey"
+
+
 class TooManyAttempts(WireError):
     """Too many wrong passwords for this login from this address; `retryAfter` says how many seconds to wait."""
 

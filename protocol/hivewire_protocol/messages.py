@@ -45,6 +45,16 @@ def says(sentence: str) -> Meta:
     return Meta(description=sentence)
 
 
+IdempotencyKey = Annotated[
+    str | None,
+    says(
+        "1 to 64 characters of the client's choice. While what was inserted under it is kept, the same insert under "
+        "the same key, by the same user for the same device, inserts nothing and gets the same answer."
+    ),
+]
+"""The key under which a client may repeat an insert when it does not know whether it was done."""
+
+
 class Reply(Struct, gc=False):
     """The members of a success reply, in the wire's order; this one has none.
 

@@ -1,8 +1,9 @@
 """`python -m tests.faults.messages FILE`: a store of messages, its disk as a test orders, and one request in a line.
 
-`insert COUNT VALUE` inserts so many messages at once and prints their places, or the names of the errors. `all` prints
-the places and values of everything that can be read, from the oldest on. `on MILLISECONDS` lets time go by, and closes
-and drops what is due. Segments are closed after four messages. At the end of the input it stops.
+`insert COUNT VALUE` inserts so many messages at once and prints their places, or the names of the errors. `key KEY
+VALUE` inserts one under a key, and prints its place. `all` prints the places and values of everything that can be read,
+from the oldest on. `on MILLISECONDS` lets time go by, and closes and drops what is due. Segments are closed after four
+messages. At the end of the input it stops.
 """
 
 from __future__ import annotations
@@ -77,6 +78,8 @@ async def answer(log: Log, clocks: Clocks, what: str, number: str = "", value: s
         drafts = [log.insert(draft(value=value)) for _ in range(int(number))]
         outcomes = await asyncio.gather(*drafts, return_exceptions=True)
         return [type(one).__name__ if isinstance(one, BaseException) else one.place for one in outcomes]
+    if what == "key":
+        return (await log.insert(draft(value=value, key=number))).place
     if what == "on":
         clocks.on(int(number))
         log.tidy()

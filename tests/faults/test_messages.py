@@ -132,6 +132,38 @@ def test_a_store_that_dies_anywhere_in_a_commit_loses_nothing_answered(
     assert met == ["write .messages-wal", "write .messages-wal", "sync .messages-wal", "return"]
 
 
+@pytest.mark.parametrize("action", ["kill", pytest.param("power cut", marks=LONG)])
+def test_an_insert_whose_answer_was_lost_is_repeated_under_its_key(
+    station: Station, action: Literal["kill", "power cut"]
+) -> None:
+    """Wherever the store dies between the request and its answer, there is one message when the client has asked
+    again, also after the key's segment was closed."""
+    places: dict[str, int] = {}
+    lost = 0  # answers to what was stored
+    for skip in range(20):
+        store, key = station.start(), f"key-{skip}"
+        station.desk.give(Fault(action, during="append", skip=skip))
+        try:
+            store(f"key {key} {key}")
+            store.kill()
+            break
+        except Died:
+            store = station.start()
+        before = [place for place, value in store("all") if value == key]
+        places[key] = store(f"key {key} {key}")
+        assert before in ([], [places[key]])
+        lost += len(before)
+        station.insert(store)
+        store("on 0")
+        store.kill()
+    assert len(places) >= 4
+    assert lost >= 1
+    store = station.start()
+    assert {key: store(f"key {key} {key}") for key in places} == places
+    assert [[value, place] for place, value in store("all") if value in places] == [list(at) for at in places.items()]
+    store.stop()
+
+
 @pytest.mark.parametrize(
     ("action", "step"), [("kill", 4), *(pytest.param(action, 1, marks=LONG) for action in ACTIONS)]
 )

@@ -60,3 +60,27 @@ def test_the_client_sends_notifications(shared_gateway: RunningGateway, endpoint
         device.remove()
 
     run(address(shared_gateway, endpoint), work, **LOGIN)
+
+
+@pytest.mark.parametrize("kind", ["command", "notification"])
+def test_an_insert_is_repeated_under_its_key_over_either_face(
+    shared_gateway: RunningGateway, admin_token: str, kind: str
+) -> None:
+    """The key is in the body, in the query or in the frame; other content under it is 422."""
+    device = unused("device")
+    path, body = f"/device/{device}/{kind}", {kind: "on", "parameters": {"a": 1}}
+    with shared_gateway.http(admin_token) as http, shared_gateway.socket(admin_token) as talk:
+        assert http.put(f"/device/{device}", json={"name": device}).status_code == 204
+        first = http.post(path, json={**body, "idempotencyKey": "k"})
+        again = http.post(path, params={"idempotencyKey": "k"}, json=body)
+        assert (first.status_code, again.status_code, again.json()) == (201, 201, first.json())
+        ask: dict[str, Any] = {"deviceId": device, "idempotencyKey": "k"}
+        answer = talk(f"{kind}/insert", **ask, **{kind: body})
+        assert answer.get(kind) == first.json(), answer
+        refused = http.post(path, json={kind: "off", "idempotencyKey": "k"})
+        text = "Other content was inserted under this idempotencyKey"
+        assert (refused.status_code, refused.json()) == (422, {"error": 422, "message": text})
+        frame = talk(f"{kind}/insert", **ask, **{kind: {kind: "off"}})
+        assert (frame["code"], frame["error"]) == (422, text)
+        assert http.post(path, params={"idempotencyKey": ""}, json=body).status_code == 400
+        assert http.delete(f"/device/{device}").status_code == 204

@@ -273,6 +273,29 @@ async def test_a_replay_shows_a_command_as_it_is_now(world: World) -> None:
     assert [(frame["action"], frame["command"]["command"]) for frame in updates.taken()] == [("command/update", "b")]
 
 
+async def test_a_command_that_is_over_is_not_delivered_any_more(world: World) -> None:
+    """Neither to those who subscribe, nor to those who had not read so far; it can still be read."""
+    slow, updates = world.peer(), world.peer()
+    await world.follow(slow, deviceId="lamp")
+    await world.follow(updates, deviceId="lamp", returnUpdatedCommands=True)
+    slow.session.pause()
+    sent = [await world.order(name, expiresIn=seconds) for name, seconds in (("a", 5), ("b", 9), ("c", None))]
+    await world.do("command/update", deviceId="lamp", commandId=sent[0]["id"], command={"status": "done"})
+    await world.quiet()
+    assert names(updates) == ["a"]
+    world.clock.time += 8_000
+    slow.session.resume()
+    replayed, updated = world.peer(), world.peer()
+    await world.follow(replayed, deviceId="lamp", timestamp=0)
+    await world.follow(updated, deviceId="lamp", timestamp=0, returnUpdatedCommands=True)
+    await world.quiet()
+    assert (names(slow), names(replayed), names(updated)) == (["b", "c"], ["b", "c"], [])
+    assert await world.names("command", sortField="timestamp", sortOrder="asc") == ["a", "b", "c"]
+    await world.do("command/update", deviceId="lamp", commandId=sent[0]["id"], command={"status": "late"})
+    await world.quiet()
+    assert names(updates) == ["a"], "what comes of it now is news"
+
+
 async def test_who_follows_everything_gets_nothing_stored(world: World) -> None:
     """As in DeviceHive; a client's token for everything stands for its networks, whose messages it gets."""
     await world.order("old")

@@ -1398,6 +1398,9 @@ class Messages:
         event: Event = item
         return event
 
+    def is_over(self, item: Any) -> bool:
+        return False
+
     def compacted(self, kind: str) -> None:
         return None
 

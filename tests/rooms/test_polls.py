@@ -337,6 +337,25 @@ async def test_one_command_is_waited_for(world: World) -> None:
     assert await world.poll("command/wait", **ask, waitTimeout=0) == found
 
 
+async def test_a_command_that_is_over_is_not_polled(world: World) -> None:
+    """Neither itself nor its update; an update that comes now is waited for."""
+    sent = [await world.order(name, expiresIn=seconds) for name, seconds in (("a", 5), ("b", None))]
+    await world.update(sent[0]["id"], status="done")
+    ask: dict[str, Any] = {"deviceId": "lamp", "timestamp": 0, "waitTimeout": 0}
+    wait = {"deviceId": "lamp", "commandId": sent[0]["id"]}
+    assert names(await world.poll("command/poll", **ask)) == ["a", "b"]
+    assert (await world.poll("command/wait", **wait))["status"] == "done"
+    world.clock.time += 6_000
+    assert names(await world.poll("command/poll", **ask)) == ["b"]
+    assert names(await world.poll("command/poll", **ask, returnUpdatedCommands=True)) == []
+    assert names(await world.poll("command/pollMany", deviceId="lamp", timestamp=0, waitTimeout=0)) == ["b"]
+    assert await world.poll("command/wait", **wait, waitTimeout=0) is None
+    poll = world.waiting("command/wait", **wait)
+    await world.until_waiting()
+    await world.update(sent[0]["id"], status="late")
+    assert (await poll)["status"] == "late"
+
+
 # What ends the waiting.
 
 

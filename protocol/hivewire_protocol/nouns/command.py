@@ -6,8 +6,8 @@ from typing import Annotated
 
 from msgspec import UNSET, Raw, Struct, UnsetType
 
-from hivewire_protocol.errors import NotAllowed, NotFound, OutOfBounds, TooManyMessages, Unavailable
-from hivewire_protocol.messages import Integer, Push, Reply, Request, says
+from hivewire_protocol.errors import KeyReused, NotAllowed, NotFound, OutOfBounds, TooManyMessages, Unavailable
+from hivewire_protocol.messages import IdempotencyKey, Integer, Push, Reply, Request, says
 from hivewire_protocol.nouns.subscription import After, DeviceTypes, MessageSubscribeReply, Networks
 from hivewire_protocol.permissions import Permission
 
@@ -43,6 +43,8 @@ class CommandFields(Struct):
     lifetime: Annotated[Integer | None, says("A number of seconds that is kept with it.")] = None
     status: Annotated[str | None, says("Its status.")] = None
     result: Annotated[Raw | UnsetType, says("Any JSON object, at most `parameters_bytes`.")] = UNSET
+    idempotencyKey: Annotated[str | None, says("As in the request; it may be here or there.")] = None
+    expiresIn: Annotated[Integer | None, says("As in the request; it may be here or there.")] = None
 
 
 class CommandCreated(Struct, gc=False):
@@ -69,9 +71,16 @@ class CommandInsert(Request, tag="command/insert"):
     log = "commands"
     required = ("deviceId", "command")
     reply = CommandInsertReply
-    errors = (NotFound, OutOfBounds, TooManyMessages, Unavailable)
+    errors = (NotFound, OutOfBounds, KeyReused, TooManyMessages, Unavailable)
 
     command: Annotated[CommandFields | UnsetType | None, says("The command.")] = UNSET
+    idempotencyKey: IdempotencyKey = None
+    expiresIn: Annotated[
+        Integer | None,
+        says(
+            "Seconds, at least 1, after which it is not delivered any more, though it can be read; default: no limit."
+        ),
+    ] = None
 
 
 class CommandChange(Struct):

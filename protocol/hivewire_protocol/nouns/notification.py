@@ -7,13 +7,14 @@ from typing import Annotated
 from msgspec import UNSET, Raw, Struct, UnsetType
 
 from hivewire_protocol.errors import (
+    KeyReused,
     NotAllowed,
     NotFound,
     OutOfBounds,
     TooManyMessages,
     Unavailable,
 )
-from hivewire_protocol.messages import Integer, Push, Reply, Request, says
+from hivewire_protocol.messages import IdempotencyKey, Integer, Push, Reply, Request, says
 from hivewire_protocol.nouns.subscription import After, DeviceTypes, MessageSubscribeReply, Networks
 from hivewire_protocol.permissions import Permission
 
@@ -39,6 +40,7 @@ class NotificationFields(Struct):
     notification: Annotated[str | None, says("Its name.")] = None
     timestamp: Annotated[Raw | None, says("Its time, any; default: now.")] = None
     parameters: Annotated[Raw | UnsetType, says("Any JSON object, at most `parameters_bytes`.")] = UNSET
+    idempotencyKey: Annotated[str | None, says("As in the request; it may be here or there.")] = None
 
 
 class NotificationCreated(Struct, gc=False):
@@ -63,9 +65,10 @@ class NotificationInsert(Request, tag="notification/insert"):
     log = "notifications"
     required = ("deviceId", "notification")
     reply = NotificationInsertReply
-    errors = (NotAllowed, NotFound, OutOfBounds, TooManyMessages, Unavailable)
+    errors = (NotAllowed, NotFound, OutOfBounds, KeyReused, TooManyMessages, Unavailable)
 
     notification: Annotated[NotificationFields | UnsetType | None, says("The notification; it needs a name.")] = UNSET
+    idempotencyKey: IdempotencyKey = None
 
 
 class NotificationReply(Reply):

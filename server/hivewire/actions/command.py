@@ -13,8 +13,10 @@ from hivewire.actions.device_messages import (
     Encoded,
     Sorts,
     check_bound,
+    content_of,
     device_of,
     given_object,
+    key_of,
     moment,
     page,
     stored,
@@ -28,7 +30,7 @@ from hivewire.streams.message import Draft, Message, Update
 from hivewire.streams.pending import PendingMessage
 from hivewire_protocol import times
 from hivewire_protocol.encoding import encode
-from hivewire_protocol.errors import InvalidParameters, NotFound, WireError
+from hivewire_protocol.errors import InvalidParameters, NotFound, OutOfBounds, WireError
 from hivewire_protocol.messages import NOTHING, Reply
 from hivewire_protocol.nouns.command import (
     CommandChange,
@@ -54,7 +56,7 @@ _view = msgspec.json.Decoder(CommandView)
 
 
 def insert(services: Services, caller: Caller, request: CommandInsert) -> PendingMessage[Reply]:
-    """Insert a command. Raises InvalidParameters, AccessDenied, NotFound or TooLarge (devices, section 2.1)."""
+    """Insert a command. Raises InvalidParameters, OutOfBounds, AccessDenied, NotFound or TooLarge (devices, 2.1)."""
     device = services.registry.reach(caller.identity, required(request.deviceId))
     fields = request.command
     if not isinstance(fields, CommandFields):
@@ -63,6 +65,10 @@ def insert(services: Services, caller: Caller, request: CommandInsert) -> Pendin
     parameters, result = json_object(fields.parameters), json_object(fields.result)
     check_bound(text_of(name), MAX_NAME, "command")
     check_bound(text_of(status), MAX_NAME, "status")
+    timestamp, key = moment(fields.timestamp, caller), key_of(fields.idempotencyKey, request.idempotencyKey)
+    seconds = fields.expiresIn if fields.expiresIn is not None else request.expiresIn
+    if seconds is not None and seconds < 1:
+        raise OutOfBounds("expiresIn should be at least 1.")
 
     def make(number: int, timestamp: int, changed: int) -> bytes:
         view = CommandView(
@@ -81,8 +87,11 @@ def insert(services: Services, caller: Caller, request: CommandInsert) -> Pendin
         )
         return encode(view)
 
-    timestamp = moment(fields.timestamp, caller)
     draft = Draft(device, name, user, make, status, timestamp=timestamp, size=len(parameters) + len(result))
+    if key is not None:
+        draft.key, draft.content = key, content_of(name, timestamp, parameters, lifetime, status, result, seconds)
+    if seconds is not None:
+        draft.expires_in = seconds * 1_000
     return PendingMessage(services.messages.commands, draft, _created)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol, TypeAlias, TypeVar
 
@@ -27,6 +28,9 @@ from hivewire_protocol.errors import (
 from hivewire_protocol.messages import Reply
 
 TAKE_OVER_SOCKET, TAKE_OVER_HTTP = 20, 100
+
+MAX_KEY = 64
+"""Characters of an idempotency key."""
 
 T = TypeVar("T")
 
@@ -135,6 +139,29 @@ def text_of(value: str | None) -> str:
 def given_object(value: UnsetType | Raw) -> Raw | None:
     """A JSON object that replaces another; None when it is absent or null. Raises InvalidParameters."""
     return None if value is UNSET or value == NULL else json_object(value)
+
+
+def key_of(inner: str | None, outer: str | None) -> str | None:
+    """The idempotency key that a message or its request has, None without one. Raises OutOfBounds."""
+    given = inner if inner is not None else outer
+    if given is not None and not 1 <= len(given) <= MAX_KEY:
+        raise OutOfBounds(f"The length of idempotencyKey should be from 1 to {MAX_KEY} symbols.")
+    return given
+
+
+def content_of(*members: object) -> bytes:
+    """What inserts under one key must have in common, however their JSON is spaced and ordered."""
+    return repr([_parsed(each) if isinstance(each, Raw) else each for each in members]).encode()
+
+
+def _parsed(value: Raw) -> object:
+    """JSON as a value whose `repr` is the same for equal JSON. Numbers are as they were written, of any size."""
+    number, members = str.encode, _sorted_members
+    return json.loads(bytes(value), parse_int=number, parse_float=number, object_pairs_hook=members)
+
+
+def _sorted_members(pairs: list[tuple[str, object]]) -> object:
+    return tuple(sorted(dict(pairs).items()))
 
 
 def check_bound(text: str, most: int, what: str) -> None:

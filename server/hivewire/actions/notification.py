@@ -13,7 +13,9 @@ from hivewire.actions.device_messages import (
     Encoded,
     Sorts,
     check_bound,
+    content_of,
     device_of,
+    key_of,
     moment,
     page,
     stored,
@@ -62,6 +64,7 @@ def insert(services: Services, caller: Caller, request: NotificationInsert) -> P
         raise InvalidParameters
     name, parameters = fields.notification, json_object(fields.parameters)
     check_bound(name, MAX_NAME, "notification")
+    timestamp, key = moment(fields.timestamp, caller), key_of(fields.idempotencyKey, request.idempotencyKey)
 
     def make(number: int, timestamp: int, changed: int) -> bytes:
         view = NotificationView(
@@ -69,14 +72,9 @@ def insert(services: Services, caller: Caller, request: NotificationInsert) -> P
         )
         return encode(view)
 
-    draft = Draft(
-        device,
-        name,
-        caller.identity.user_id,
-        make,
-        timestamp=moment(fields.timestamp, caller),
-        size=len(parameters),
-    )
+    draft = Draft(device, name, caller.identity.user_id, make, timestamp=timestamp, size=len(parameters))
+    if key is not None:
+        draft.key, draft.content = key, content_of(name, timestamp, parameters)
     return PendingMessage(services.messages.notifications, draft, _created)
 
 

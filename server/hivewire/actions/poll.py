@@ -130,7 +130,7 @@ async def wait(services: Services, caller: Caller, request: CommandWait) -> Repl
 
     async def read(wanted: Wanted) -> list[Message] | None:
         found = await stored(log.get(wanted.filter.device or 0, number))
-        return None if found is None else [found] if found.updated else []
+        return None if found is None else [found] if found.updated and not log.is_over(found) else []
 
     look()
     seconds = _seconds(request.waitTimeout)

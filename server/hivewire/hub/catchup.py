@@ -405,7 +405,7 @@ def _finish(sub: Subscription) -> None:
 def _wants(sub: Subscription, event: Event) -> bool:
     """Whether an event matches and has to be sent now; during a copy others come later with their records."""
     topic, copy = sub.channel.topic, sub.copy
-    if event.kind != topic.kind:
+    if event.kind != topic.kind or sub.channel.tail.source.is_over(event.item):
         return False
     keys = topic.keys(event.item)
     if keys[0] not in sub.served and (len(keys) == 1 or not any(key in sub.served for key in keys)):

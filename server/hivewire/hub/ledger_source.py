@@ -71,6 +71,10 @@ class LedgerSource:
         """Call the observer with the changes of each commit from now on."""
         self._ledger.observe(observer)
 
+    def is_over(self, change: Change) -> bool:
+        """Changes have no end."""
+        return False
+
     def compacted(self, kind: str) -> Records:
         """The records of one kind."""
         return Records(self._ledger.kind(kind))

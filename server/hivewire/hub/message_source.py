@@ -19,6 +19,7 @@ class MessageSource:
         self._log = log
         self._kind = kind
         self.covers = log.covers
+        self.is_over: Callable[[Message], bool] = log.is_over
         self.follow: Callable[[Callable[[Sequence[Message]], None]], None] = log.observe
 
     @property

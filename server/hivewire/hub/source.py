@@ -140,5 +140,8 @@ class Source(Protocol):
     def as_event(self, item: Any) -> Event:
         """An item that an observer got, as an event."""
 
+    def is_over(self, item: Any) -> bool:
+        """Whether an item has its own end, and that is past: those who were behind do not get it any more."""
+
     def compacted(self, kind: str) -> CompactedLog | None:
         """The state of one kind of events; None when they have none."""

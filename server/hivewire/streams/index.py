@@ -55,7 +55,7 @@ class Index:
                 events[device] = [message]
             if message.key is not None:
                 key, content = message.key
-                self.open.keys[key] = Known(content, message.place)
+                self.open.keys[key] = Known(content, message.place, message.id)
         self.tip = messages[-1].place
 
     def close(self, header: Header) -> None:

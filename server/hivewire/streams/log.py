@@ -14,7 +14,6 @@ from hivewire.streams.index import Index
 from hivewire.streams.message import (
     RANDOM_BITS,
     ROOM,
-    Done,
     Draft,
     Message,
     NotFound,
@@ -68,7 +67,7 @@ class Log:
         self._limits = limits
         self._elapsed = elapsed
         self._index = Index(1, elapsed())
-        self._writer = Writer(engine, clock, elapsed, limits, self._recall)
+        self._writer = Writer(engine, clock, elapsed, limits)
         self.submit = self._writer.submit  # no call between an insert and the queue
         self._updates: KeyedLock[tuple[int, int]] = KeyedLock(UPDATES)
         self._postings: OrderedDict[int, Postings] = OrderedDict()
@@ -173,24 +172,11 @@ class Log:
         self.submit(draft, done)
         return await future
 
-    def _recall(self, place: int, done: Done, about: tuple[Any, ...]) -> None:
-        """Answer with the message at a place, which an idempotency key led to."""
-
-        async def answer() -> None:
-            outcome: Outcome
-            try:
-                found = await self._at([place])
-                outcome = found[0] if found else NotFound("the message has expired just now")
-            except StreamError as error:
-                outcome = error
-            done(outcome, *about)
-
-        if (message := self._in_memory(place)) is not None:
-            done(message, *about)
-            return
-        self._in_background(answer(), "message of an idempotency key")
-
     # Reading.
+
+    def is_over(self, message: Message) -> bool:
+        """Whether a stored message is not delivered any more, by its own limit."""
+        return message.expires is not None and message.expires <= self._clock.wall()
 
     async def get(self, device: int, id: int) -> Message | None:
         """The last event of a message; None when it never was, or has expired."""
@@ -313,9 +299,6 @@ class Log:
                 for _, entry in reversed(await self._engine.pick(numbers)):
                     yield _unpack(entry)
                     await asyncio.sleep(0)
-
-    def _in_memory(self, place: int) -> Message | None:
-        return next((found for recent in self._index.in_memory() if (found := recent.at(place)) is not None), None)
 
     async def _at(self, places: Sequence[int]) -> list[Message]:
         """The messages at these places, which ascend, as far as they are still there."""

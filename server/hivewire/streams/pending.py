@@ -10,6 +10,7 @@ from msgspec import Struct
 from hivewire.streams.log import Log
 from hivewire.streams.message import (
     Draft,
+    KeyReused,
     Message,
     NotFound,
     NotStored,
@@ -19,6 +20,7 @@ from hivewire.streams.message import (
     TooMany,
     Undecided,
 )
+from hivewire_protocol.errors import KeyReused as KeyReusedOnWire
 from hivewire_protocol.errors import NotFound as NotFoundOnWire
 from hivewire_protocol.errors import TooLarge as TooLargeOnWire
 from hivewire_protocol.errors import TooManyMessages, Unavailable, WireError
@@ -51,6 +53,8 @@ def wire_error(error: StreamError) -> WireError:
         return TooLargeOnWire(f"{error}, setting parameters_bytes")
     if isinstance(error, TooMany):
         return TooManyMessages(str(error) or None)
+    if isinstance(error, KeyReused):
+        return KeyReusedOnWire()
     if isinstance(error, NotFound):
         return NotFoundOnWire(str(error))
     if isinstance(error, Undecided):

@@ -31,10 +31,11 @@ _clock = attrgetter("clock")
 
 
 class Known(NamedTuple):
-    """What is known of an idempotency key: a digest of its content, and the place of its message."""
+    """What is known of an idempotency key: a digest of its content, and the place and the id of its message."""
 
     content: int
     place: int
+    id: int
 
 
 def digest(*parts: bytes) -> int:
@@ -87,12 +88,6 @@ class Recent:
         """The index of the first message after a place."""
         return bisect_right(self.messages, place, key=_place)
 
-    def at(self, place: int) -> Message | None:
-        """The message at a place."""
-        index = bisect_left(self.messages, place, key=_place)
-        found = self.messages[index] if index < len(self.messages) else None
-        return found if found is not None and found.place == place else None
-
     def last_of(self, device: int, id: int) -> Message | None:
         """The last event of a message."""
         events = self.devices.get(device, ())
@@ -109,7 +104,7 @@ class Header(Struct, array_like=True, frozen=True):
     `first` and `last` are its entries, `count` its messages, `size` their bytes. `earliest` and `latest` bound their
     clocks, `low` their timestamps, `peak` their timestamps and `changed`. `devices` are sorted, and `sizes` are their
     bytes. `updated` are the sorted ids of all updates. `keys` are the sorted digests of idempotency keys, with
-    `contents` and `places`.
+    `contents`, `places` and `ids`.
     """
 
     first: int
@@ -126,6 +121,7 @@ class Header(Struct, array_like=True, frozen=True):
     keys: bytes
     contents: bytes
     places: bytes
+    ids: bytes = b""  # absent where there are no keys
 
 
 def integers(data: bytes) -> Sequence[int]:
@@ -169,7 +165,9 @@ class Closed:
         index = index_of(self._keys, key)
         if index < 0:
             return None
-        return Known(integers(self.header.contents)[index], integers(self.header.places)[index])
+        header = self.header
+        content, place, id = (integers(each)[index] for each in (header.contents, header.places, header.ids))
+        return Known(content, place, id)
 
 
 class Postings(Struct, array_like=True, frozen=True):
@@ -226,9 +224,10 @@ def close(segment: Recent) -> tuple[Header, bytes, bytes]:
         devices=_array(devices),
         sizes=_array([sizes[end] - sizes[start] for start, end in pairwise(starts)]),
         updated=_array(sorted([event.id for event in events if event.changed != event.timestamp])),
-        keys=_array([key for key, _, _ in keys]),
-        contents=_array([content for _, content, _ in keys]),
-        places=_array([place for _, _, place in keys]),
+        keys=_array([key for key, _, _, _ in keys]),
+        contents=_array([content for _, content, _, _ in keys]),
+        places=_array([place for _, _, place, _ in keys]),
+        ids=_array([id for _, _, _, id in keys]),
     )
     postings = Postings(
         starts=_array(starts),

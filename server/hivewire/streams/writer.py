@@ -100,8 +100,7 @@ Waiting: TypeAlias = tuple[Draft | Revision, int, Done, tuple[Any, ...]]
 class Writer:
     """Takes drafts, writes them in entries, updates the index and notifies observers.
 
-    `failing` is the reason why writes fail, None while they work. `recall` gets what asks again for a message that is
-    stored under its idempotency key. `elapsed` gives milliseconds of the monotonic clock.
+    `failing` is the reason why writes fail, None while they work. `elapsed` gives milliseconds of the monotonic clock.
     """
 
     def __init__(
@@ -110,7 +109,6 @@ class Writer:
         clock: Clock,
         elapsed: Callable[[], int],
         limits: Limits,
-        recall: Callable[[int, Done, tuple[Any, ...]], None],
     ) -> None:
         self.failing: str | None = None
         self.observers: list[Observer] = []
@@ -119,7 +117,6 @@ class Writer:
         self._clock = clock
         self._elapsed = elapsed
         self._limits = limits
-        self._recall = recall
         self._rate = Rate(limits.device_rate)
         self._queue: deque[Waiting] = deque()
         self._queue_bytes = 0
@@ -151,9 +148,8 @@ class Writer:
     def submit(self, draft: Draft | Revision, done: Done, *about: Any) -> None:
         """Insert a message; `done` gets it, or a StreamError, and `about`, once it is durable.
 
-        Drafts are stamped in the order of submission and answered in that order, except for those whose idempotency
-        key was used before. Raises TooLarge at once, and NotStored when too much is waiting, or the log is closing or
-        stalled; `done` is not called then.
+        Drafts are stamped in the order of submission and answered in that order. Raises TooLarge at once, and NotStored
+        when too much is waiting, or the log is closing or stalled; `done` is not called then.
         """
         if draft.size > self._limits.draft_bytes:
             raise TooLarge(f"parameters and result have {draft.size:,} bytes, more than {self._limits.draft_bytes:,}")
@@ -264,13 +260,13 @@ class Writer:
             except Exception as error:
                 report("an observer of messages failed", error)
 
-    def _stamp(self) -> tuple[list[Waiting], list[Outcome | Known], list[Message]]:
+    def _stamp(self) -> tuple[list[Waiting], list[Outcome], list[Message]]:
         """As much of the queue as fits into one entry: what is taken, what comes of it, and the messages."""
         queue, first, size = self._queue, self._index.next * ROOM, 0
         taken: list[Waiting] = []
         self._in_flight = taken
-        outcome: Outcome | Known
-        outcomes: list[Outcome | Known] = []
+        outcome: Outcome
+        outcomes: list[Outcome] = []
         messages: list[Message] = []
         keys: dict[int, Known] = {}
         earliest, now = self._clock.begin(), self._elapsed()
@@ -278,8 +274,8 @@ class Writer:
             waiting = queue.popleft()
             self._queue_bytes -= waiting[1]
             taken.append(waiting)
+            draft, place = waiting[0], first + len(messages)
             try:
-                draft, place = waiting[0], first + len(messages)
                 if isinstance(draft, Draft):
                     outcome = self._inserted(draft, place, earliest, now, keys)
                 else:
@@ -287,51 +283,30 @@ class Writer:
             except Exception as error:
                 outcome = _failure(error)
             outcomes.append(outcome)
-            if type(outcome) is Message:
+            if type(outcome) is Message and outcome.place == place:  # else it was stored before
                 messages.append(outcome)
                 size += len(outcome.body)
         return taken, outcomes, messages
 
-    def _inserted(self, draft: Draft, place: int, earliest: int, now: int, keys: dict[int, Known]) -> Message | Known:
-        device = draft.device
-        record = device.record_id
+    def _inserted(self, draft: Draft, place: int, earliest: int, now: int, keys: dict[int, Known]) -> Message:
+        """The message of a draft: a new one for this place, or the one that was made of it before."""
+        record = draft.device.record_id
         key: tuple[int, int] | None = None
         if draft.key is not None:
             key = key_of(draft), digest(draft.content)
             known = keys.get(key[0]) or self._index.known(key[0])
             if known is not None:
-                return self._same(known, key[1])
+                if known.content != key[1]:
+                    raise KeyReused("other content under this idempotency key")
+                return _message(draft, known.place, known.id, key)  # the same content makes the same message again
         if self._crowded or self._index.devices.get(record, 0) >= self._limits.device_bytes:
             self._refuse(record)
         self._rate.count(record, now)
         clock = self._clock.stamp(record, earliest)
-        id = clock << RANDOM_BITS | getrandbits(RANDOM_BITS)
-        timestamp = clock if draft.timestamp is None else max(-LATEST, min(draft.timestamp, LATEST))
-        message = Message(
-            place,
-            id,
-            clock,
-            timestamp,
-            timestamp,
-            record,
-            device.id,
-            device.network,
-            device.type,
-            draft.name,
-            draft.author,
-            draft.make(id, timestamp, timestamp),
-            draft.status,
-            None if draft.expires_in is None else min(clock + draft.expires_in, LATEST),
-            key,
-        )
+        message = _message(draft, place, clock << RANDOM_BITS | getrandbits(RANDOM_BITS), key)
         if key is not None:
-            keys[key[0]] = Known(key[1], place)
+            keys[key[0]] = Known(key[1], place, message.id)
         return message
-
-    def _same(self, known: Known, content: int) -> Known:
-        if known.content != content:
-            raise KeyReused("other content under this idempotency key")
-        return known
 
     def _updated(self, revision: Revision, place: int, earliest: int) -> Message:
         base, update = revision.base, revision.update
@@ -378,14 +353,11 @@ class Writer:
         with suppress(Exception):
             await self._engine.confirm()
 
-    def _answer(self, taken: list[Waiting], outcomes: list[Outcome | Known]) -> None:
+    def _answer(self, taken: list[Waiting], outcomes: list[Outcome]) -> None:
         """Hand out the outcomes."""
         for (_, _, done, about), outcome in zip(taken, outcomes, strict=True):
             try:
-                if type(outcome) is Known:
-                    self._recall(outcome.place, done, about)
-                else:
-                    done(outcome, *about)
+                done(outcome, *about)
             except Exception as error:
                 report("an answer of the messages was not taken", error)
 
@@ -413,6 +385,29 @@ class Writer:
             if not self._undropped:
                 log.warning("expired messages were not dropped; trying again and again", reason=str(error))
             self._undropped = True
+
+
+def _message(draft: Draft, place: int, id: int, key: tuple[int, int] | None) -> Message:
+    """The message of a draft with this id, which has the clock of its insert."""
+    device, clock = draft.device, id >> RANDOM_BITS
+    timestamp = clock if draft.timestamp is None else max(-LATEST, min(draft.timestamp, LATEST))
+    return Message(
+        place,
+        id,
+        clock,
+        timestamp,
+        timestamp,
+        device.record_id,
+        device.id,
+        device.network,
+        device.type,
+        draft.name,
+        draft.author,
+        draft.make(id, timestamp, timestamp),
+        draft.status,
+        None if draft.expires_in is None else min(clock + draft.expires_in, LATEST),
+        key,
+    )
 
 
 def _failure(error: Exception) -> StreamError:
