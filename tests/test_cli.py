@@ -27,6 +27,7 @@ from websockets.sync.server import ServerConnection
 
 from hivewire import cli
 from hivewire import settings as catalogue
+from hivewire.cli import listing
 from hivewire.cli import profile as profiles
 from hivewire.cli.errors import BadAddress, RemoteError, Unreachable, Unsendable
 from hivewire.cli.identity import moment
@@ -37,7 +38,8 @@ from hivewire.cli.serve import SECTIONS
 from hivewire_protocol import times
 from hivewire_protocol.nouns.user import Role, Status
 from tests.command import Outcome, Run, on_terminal, raw_on_terminal
-from tests.running import PASSWORD, RunningGateway, Talk, serving, unmeasured
+from tests.gate.test_polls import until_waiting
+from tests.running import PASSWORD, PATIENCE, RunningGateway, Talk, serving, unmeasured
 from tests.users import ADMIN, write_users
 
 NOWHERE = "http://127.0.0.1:1"
@@ -226,6 +228,12 @@ def _with(monkeypatch: pytest.MonkeyPatch, name: str, value: str, run: Run, *arg
         (["user", "assign", "alice"], "give --network, --type or --all-types"),
         (["user", "assign", "alice", "--all-types", "--type", "lamp"], "give --type or --all-types, not both"),
         (["user", "asign", "alice"], "No such command 'asign'. (Did you mean one of: 'assign', 'unassign'?) (see"),
+        (["command", "send", "lamp", "on", "{"], "Invalid value for '[JSON]': is not JSON: Input data was truncated"),
+        (["command", "send", "lamp", "on", "[]"], "must be a JSON object"),
+        (["command", "send", "lamp", "on", "@/no/such/file"], "cannot read /no/such/file: No such file or directory"),
+        (["command", "send", "lamp", "on", "--timeout", "soon"], "'soon' is not a duration such as 90s"),
+        (["notification", "send", "lamp", "on", "NaN"], "is not JSON"),
+        (["notification", "snd"], "Did you mean 'send'? (see 'hivewire notification --help')"),
         (["login", "--password", "secret"], "No such option"),
         (["user", "password", "alice", "--data", "/no/such/file"], "does not exist"),
         (["tenant", "add"], "Missing argument 'NAME'"),
@@ -324,7 +332,7 @@ def test_a_password_of_a_wrong_length_is_refused_before_it_is_sent(run: Run) -> 
     assert "6 to 128" in outcome.err
 
 
-GROUPS = (["user"], ["tenant"], ["client"], ["network"], ["type"], ["device"])
+GROUPS = (["user"], ["tenant"], ["client"], ["network"], ["type"], ["device"], ["command"], ["notification"])
 
 
 @pytest.mark.parametrize(
@@ -337,6 +345,7 @@ GROUPS = (["user"], ["tenant"], ["client"], ["network"], ["type"], ["device"])
         *([noun, verb] for noun in ("tenant", "client") for verb in ("add", "list", "delete")),
         *([noun, verb] for noun in ("network", "type") for verb in ("add", "list", "devices", "change", "delete")),
         *(["device", verb] for verb in ("list", "get", "put", "delete")),
+        *([noun, verb] for noun in ("command", "notification") for verb in ("send", "list", "get")),
         *(["tenant", verb] for verb in ("get", "put", "check", "diff", "history")),
         *(["client", verb] for verb in ("secret", "privileges")),
     ],
@@ -795,6 +804,119 @@ def test_a_long_list_of_devices_is_whole(logged_in: Run, talk: Talk) -> None:
         assert {*shown} < {*logged_in(noun, "devices", name, "-o", "value").out.splitlines()}
     for number in range(60):
         talk("device/delete", deviceId=f"cli-big-{number}")
+
+
+@pytest.fixture
+def lamp(talk: Talk) -> Iterator[str]:
+    """The id of a new device."""
+    assert talk("device/save", deviceId="cli-lamp", device={"name": "cli.lamp"})["status"] == "success"
+    yield "cli-lamp"
+    talk("device/delete", deviceId="cli-lamp")
+
+
+@pytest.mark.parametrize("kind", ["command", "notification"])
+def test_messages_are_sent_and_read(logged_in: Run, lamp: str, tmp_path: Path, kind: str) -> None:
+    """Parameters come from the argument, a file or standard input, as they are; lists are newest first."""
+    (tmp_path / "given.json").write_text('{"from":"a file"}\n')
+    first = json.loads(logged_in(kind, "send", lamp, "one", '{"n":1.50}', "-o", "json").out)
+    assert (first[kind], first["parameters"], first["deviceId"]) == ("one", {"n": 1.5}, lamp)
+    second = logged_in(kind, "send", lamp, "two", f"@{tmp_path}/given.json", "-o", "value").out.strip()
+    third = logged_in(kind, "send", lamp, "two", "-", "-o", "value", stdin=b'{"from":"stdin"}\n').out.strip()
+    assert re.fullmatch(rf"{kind} \d{{16}} .*\n", logged_in(kind, "send", lamp, "bare").out)
+    shown = [json.loads(line) for line in logged_in(kind, "list", lamp).out.splitlines()]
+    rows = [row for row in shown if row[kind] != "$device-add"]
+    assert [row[kind] for row in rows] == ["bare", "two", "two", "one"]
+    assert [row["parameters"] for row in rows] == [None, {"from": "stdin"}, {"from": "a file"}, {"n": 1.5}]
+    wanted = logged_in(kind, "list", lamp, "--name", "one", "--name", "two", "--take", "2", "-o", "value")
+    assert wanted.out.split() == [third, second]
+    assert len(logged_in(kind, "list", lamp, "--since", "1h").out.splitlines()) == len(shown)
+    assert logged_in(kind, "list", lamp, "--since", "2100-01-01").out == ""
+    table = logged_in(kind, "get", lamp, second, "-o", "table").out.splitlines()
+    assert (table[0].split()[:3], table[1].split()[3:6]) == (["when", "id", kind], [second, "two", '{"from":"a'])
+    unknown = logged_in(kind, "get", lamp, "5")
+    assert (unknown.code, "ound" in unknown.err, unknown.err.count("\n")) == (1, True, 1)
+    assert logged_in(kind, "send", "cli-nobody", "x") == (
+        *(1, ""), "hivewire: error: Device with such deviceId = cli-nobody not found\n",
+    )  # fmt: skip
+    narrow = on_terminal(kind, "list", lamp, "--take", "1", columns=30).splitlines()
+    assert [line.split()[0] for line in narrow][:3] == ["when", "id", kind]
+
+
+@pytest.mark.parametrize("size", [5, 60_000])
+def test_a_long_list_of_messages_is_whole(
+    logged_in: Run, talk: Talk, lamp: str, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    """Over pages, also if many have one time and others come meanwhile, and if a page is too large for an answer."""
+    monkeypatch.setattr(listing, "PAGE", 4 if size == 5 else 1_000)
+    moments = ["2026-01-01T00:00:00.001", *["2026-01-01T00:00:00.002"] * 10, *["2026-01-01T00:00:00.003"] * 10]
+    ids = []
+    for timestamp in moments:
+        given = {"command": "long", "timestamp": timestamp, "parameters": {"text": "x" * size}}
+        ids.append(talk("command/insert", deviceId=lamp, command=given)["command"]["id"])
+    pages = []
+
+    def request(remote: Remote, action: str, **members: Any) -> Any:
+        if action == "command/list":
+            pages.append(members["take"])
+            talk("command/insert", deviceId=lamp, command={"command": "new"})
+        return plain(remote, action, **members)
+
+    plain = Remote.request
+    monkeypatch.setattr(Remote, "request", request)
+    shown = logged_in("command", "list", lamp, "--name", "long", "--take", "1000", "-o", "value").out.split()
+    assert shown == [str(number) for number in reversed(ids)]
+    assert len(pages) > 2
+    assert logged_in("command", "list", lamp, "--name", "long", "--take", "7", "-o", "value").out.split() == shown[:7]
+
+
+def test_a_command_waits_for_its_answer(
+    logged_in: Run, shared_gateway: RunningGateway, admin_token: str, lamp: str
+) -> None:
+    """It prints status and result, also of an answer that comes with the first look; without one it fails in time."""
+    answers = [{"status": "ok", "result": {"on": True}}, {"status": "failed"}, {"result": {"n": 1}}, {}]
+
+    def obey() -> None:
+        for answer in answers:
+            number = device.receive()["command"]["id"]
+            device("command/update", deviceId=lamp, commandId=number, command=answer)
+
+    with shared_gateway.socket(admin_token) as device:
+        assert device("command/subscribe", deviceId=lamp)["status"] == "success"
+        obeying = threading.Thread(target=obey)
+        obeying.start()
+        send = ("command", "send", lamp, "on", "--wait")
+        assert logged_in(*send) == (0, 'cli-lamp answers: ok {"on":true}\n', "")
+        assert logged_in(*send).out == "cli-lamp answers: failed\n"
+        assert logged_in(*send, "-o", "value").out == '{"n":1}\n'
+        assert json.loads(logged_in(*send, "-o", "json").out)["status"] is None
+        obeying.join()
+        late = logged_in(*send, "--timeout", "0s")
+    words = (
+        r"hivewire: error: cli-lamp has not answered command (\d+) in 0 s; later: hivewire command get cli-lamp \1\n"
+    )
+    assert (late.code, late.out) == (1, "")
+    assert re.fullmatch(words, late.err)
+
+
+def test_who_waits_hears_what_ends_it(shared_gateway: RunningGateway, talk: Talk, lamp: str, logged_in: Run) -> None:
+    """A device that is deleted ends the wait at once, and Ctrl-C says how to see the answer later."""
+    command = [sys.executable, "-m", "hivewire", "command", "send", lamp, "on", "--wait", "--timeout", "10m"]
+    assert talk("command/subscribe", deviceId=lamp)["status"] == "success"
+    for how in ("interrupted", "deleted"):
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as sending:
+            number = talk.receive()["command"]["id"]
+            if how == "interrupted":
+                until_waiting(shared_gateway, 1)
+                sending.send_signal(signal.SIGINT)
+            else:
+                talk("device/delete", deviceId=lamp)
+            out, err = sending.communicate(timeout=PATIENCE)
+        assert out == ""
+        if how == "interrupted":
+            told = f"hivewire: command {number} stays sent; its answer: hivewire command get {lamp} {number}\n\n"
+            assert (sending.returncode, err) == (130, told)
+        else:
+            assert (sending.returncode, err.count("\n")) == (1, 1)
 
 
 def test_who_locks_oneself_is_asked_to_say_so(logged_in: Run, run: Run, shared_gateway: RunningGateway) -> None:

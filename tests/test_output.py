@@ -127,6 +127,21 @@ def test_what_was_done_to_devices_is_an_object(logged_in: Run) -> None:
             assert json.loads(line).keys() == {"id", "name", "data", "isBlocked"}
 
 
+def test_what_is_said_of_members_and_messages_is_an_object(logged_in: Run) -> None:
+    """Users with what they reach, commands and notifications."""
+    ask = Asked(logged_in)
+    ask("user add", "out.member", stdin=f"{PASSWORD}\n".encode())
+    assert ask("user assign", "out.member", "--network", "1")["networks"][0]["id"] == 1
+    assert ask("user unassign", "out.member", "--all-types")["deviceTypes"] == []
+    assert ask("user get", "out.member")["login"] == "out.member"
+    ask("user delete", "out.member")
+    ask("device put", "out-told")
+    for kind in ("command", "notification"):
+        sent = ask(f"{kind} send", "out-told", "on", '{"n":1}')
+        assert ask(f"{kind} get", "out-told", str(sent["id"])) == ask(f"{kind} list", "out-told", "--name", "on")
+    ask("device delete", "out-told")
+
+
 def test_a_login_is_an_object(run: Run, shared_gateway: RunningGateway) -> None:
     """With `-o json`, login and logout each print an object."""
     ask = Asked(run)

@@ -57,6 +57,14 @@ COMMANDS = {
         "Manage OAuth clients: programs that have privileges in tenants, and a secret instead of a password.",
     ),
     "device": ("device:device", "Manage devices: each belongs to a network and has a device type."),
+    "command": (
+        "message:command",
+        "Send commands to devices, and see what they answer.",
+    ),
+    "notification": (
+        "message:notification",
+        "Send and follow notifications: what devices tell.",
+    ),
     "network": ("grouping:network", "Manage networks: groups of devices, which their members reach."),
     "type": ("grouping:device_type", "Manage device types: another way to group devices."),
     "audit": (

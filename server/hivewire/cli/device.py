@@ -6,9 +6,11 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import click
+from msgspec import Raw
 
 from hivewire.cli.errors import RemoteError
 from hivewire.cli.gateway import completion, with_gateway
+from hivewire.cli.given import JsonObject
 from hivewire.cli.grouping import NETWORK, TYPE
 from hivewire.cli.help import Group
 from hivewire.cli.listing import listed
@@ -36,6 +38,7 @@ FIRST = 1_000
 """Devices whose ids a shell completes."""
 
 _id_argument = click.argument("device_id", metavar="ID", shell_complete=completion(_ids))
+device_argument = click.argument("device_id", metavar="DEVICE", shell_complete=completion(_ids))
 _in_network, _of_type = completion(NETWORK.names), completion(TYPE.names)
 
 
@@ -84,7 +87,9 @@ Examples:
 )
 @_id_argument
 @click.option("--name", help="What people call it; a new device is called ID without this.")
-@click.option("--data", "text", metavar="JSON", help="An object to keep with it; null for none.")
+@click.option(
+    "--data", type=JsonObject(), help="A JSON object to keep with it, @FILE, or - for standard input; null for none."
+)
 @click.option(
     "--network",
     metavar="NAME",
@@ -105,7 +110,7 @@ def put(
     remote: Remote,
     device_id: str,
     name: str | None,
-    text: str | None,
+    data: Raw | None,
     network: str | None,
     device_type: str | None,
     blocked: bool | None,
@@ -115,7 +120,7 @@ def put(
     current = _current(remote, device_id)
     fields: dict[str, Any] = {
         "name": name if name is not None or current is not None else device_id,
-        "data": _object(text) if text is not None else current and current["data"],
+        "data": data if data is not None else current and current["data"],
         "networkId": NETWORK.find(remote, network)["id"] if network is not None else None,
         "deviceTypeId": TYPE.find(remote, device_type)["id"] if device_type is not None else None,
         "isBlocked": blocked,
@@ -133,16 +138,6 @@ def _current(remote: Remote, device_id: str) -> Row | None:
         if error.code not in (403, 404):
             raise
         return None
-    return found
-
-
-def _object(text: str) -> Any:
-    try:
-        found = json.loads(text)
-    except ValueError as error:
-        raise click.UsageError(f"--data is not JSON: {error}") from None
-    if found is not None and not isinstance(found, dict):
-        raise click.UsageError("--data must be a JSON object")
     return found
 
 

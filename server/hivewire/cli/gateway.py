@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from hivewire.cli import plain
 from hivewire.cli import profile as profiles
 from hivewire.cli.errors import BadAddress, RefusedByGateway, RemoteError, Unreachable
+from hivewire.cli.plain import Answer
 from hivewire.cli.profile import Profile, ProfileError
 
 if TYPE_CHECKING:
@@ -92,6 +94,17 @@ class Access:
                 f"the saved login is no longer valid ({error}): run {_login_command(remote.url)}", error.code
             ) from None
         self._remember(self.profile)
+
+    def ask(self, method: str, path: str) -> Answer:
+        """A request by plain HTTP, with a new token if the gateway refuses this one. Raises as `renew`, Unreachable."""
+        from hivewire.cli.remote import Remote
+
+        answer = plain.ask(self.url, method, path, self.token)
+        if answer.status == 401:
+            with Remote(self.url) as remote:
+                self.renew(remote, RemoteError(401, str(plain.object_of(answer).get("message")), {}))
+            answer = plain.ask(self.url, method, path, self.token)
+        return answer
 
     def _remember(self, profile: Profile) -> None:
         profile.access_token = self.token

@@ -15,12 +15,11 @@ import click
 from hivewire.cli import profile as profiles
 from hivewire.cli.errors import RemoteError, Unreachable
 from hivewire.cli.gateway import DEFAULT_URL, Access, claims_of, find_access, token_option, url_option
+from hivewire.cli.given import UNITS
 from hivewire.cli.output import Row, output_option, print_result, value_in_pipes
 from hivewire.cli.profile import ProfileError
 from hivewire.cli.remote import Remote
 from hivewire_protocol.permissions import BY_NAME
-
-_UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 
 @click.command(
@@ -219,7 +218,7 @@ def moment(text: str | None, *, ago: bool = False) -> int | None:
     if text is None:
         return None
     if match := re.fullmatch(r"(\d{1,9})([smhd])", text):
-        span = int(match[1]) * _UNITS[match[2]] * 1_000
+        span = int(match[1]) * UNITS[match[2]] * 1_000
         return time.time_ns() // 1_000_000 + (-span if ago else span)
     try:
         found = datetime.fromisoformat(text)

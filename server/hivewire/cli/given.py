@@ -1,0 +1,58 @@
+"""What the user gives with an argument or an option, in forms that click does not know."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from pathlib import Path
+
+import click
+import msgspec
+from msgspec import Raw
+
+UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+
+
+class JsonObject(click.ParamType[Raw]):
+    """A JSON object or null: the text itself, the file behind `@`, or standard input for `-`. It is sent as it is."""
+
+    name = "json"
+
+    def convert(self, value: str | Raw, param: click.Parameter | None, ctx: click.Context | None) -> Raw:
+        """The JSON as bytes. Fails for what cannot be read or is something else."""
+        if isinstance(value, Raw):
+            return value
+        try:
+            data = _read(value)
+            found = msgspec.json.decode(data)
+        except OSError as error:
+            self.fail(f"cannot read {value.removeprefix('@')}: {error.strerror}", param, ctx)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            self.fail(f"is not JSON: {str(error).removeprefix('JSON is malformed: ')}", param, ctx)
+        except RecursionError:
+            self.fail("is nested too deep", param, ctx)
+        if found is not None and not isinstance(found, dict):
+            self.fail("must be a JSON object", param, ctx)
+        return Raw(data)
+
+
+def _read(value: str) -> bytes:
+    if value == "-":
+        return sys.stdin.buffer.read()
+    return Path(value[1:]).read_bytes() if value.startswith("@") else os.fsencode(value)
+
+
+class Span(click.ParamType[int]):
+    """A duration in seconds: 90s, 30m, 12h, 7d, or only the number of seconds."""
+
+    name = "span"
+
+    def convert(self, value: str | int, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """The seconds."""
+        if isinstance(value, int):
+            return value
+        match = re.fullmatch(r"(\d{1,9})([smhd]?)", value)
+        if match is None:
+            self.fail(f"{value!r} is not a duration such as 90s, 30m, 12h or 7d", param, ctx)
+        return int(match[1]) * UNITS[match[2] or "s"]

@@ -1,0 +1,252 @@
+"""`hivewire command` and `hivewire notification`: what devices are told, and what they tell."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+import sys
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import quote
+
+import click
+from msgspec import Raw
+
+from hivewire.cli import plain
+from hivewire.cli.device import device_argument
+from hivewire.cli.errors import RemoteError, Unreachable
+from hivewire.cli.gateway import Access, find_access, token_option, url_option, with_gateway
+from hivewire.cli.given import JsonObject, Span
+from hivewire.cli.help import Group, WholeNumber
+from hivewire.cli.identity import moment
+from hivewire.cli.listing import newest
+from hivewire.cli.output import Columns, Row, local, output_option, print_result, printable, show
+from hivewire_protocol import times
+
+if TYPE_CHECKING:
+    from hivewire.cli.remote import Remote
+
+POLL_SECONDS = 20
+"""The longest single wait for an answer; the next request goes on waiting."""
+
+RETRY_SECONDS = 1.0
+"""The longest pause before a gateway that was not reached is asked again."""
+
+
+class Kind(NamedTuple):
+    """A kind of messages: how the API calls one and many, what the help says of them, and the columns of a table."""
+
+    one: str
+    many: str
+    what: str
+    example: str
+    columns: Columns
+
+
+def as_json(value: Any) -> str:
+    """A value in a table or a line; empty for null."""
+    return "" if value is None else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+COMMAND = Kind(
+    "command",
+    "commands",
+    "commands of the device DEVICE with what it answered",
+    "set",
+    {
+        "when": lambda row: local(row["timestamp"]),
+        "id": lambda row: str(row["id"]),
+        "command": lambda row: row["command"] or "",
+        "parameters": lambda row: as_json(row["parameters"]),
+        "status": lambda row: row["status"] or "",
+        "result": lambda row: as_json(row["result"]),
+    },
+)
+
+NOTIFICATION = Kind(
+    "notification",
+    "notifications",
+    "notifications of the device DEVICE",
+    "temperature",
+    {
+        "when": lambda row: local(row["timestamp"]),
+        "id": lambda row: str(row["id"]),
+        "notification": lambda row: row["notification"] or "",
+        "parameters": lambda row: as_json(row["parameters"]),
+    },
+)
+
+_parameters_argument = click.argument("parameters", required=False, type=JsonObject(), metavar="[JSON]")
+
+
+@click.group(cls=Group, no_args_is_help=True)
+def command() -> None:
+    """Send commands to devices, and see what they answer. They expire, by default after 24 hours."""
+
+
+@click.group(cls=Group, no_args_is_help=True)
+def notification() -> None:
+    """Send and follow notifications: what devices tell. They expire, by default after 2 minutes."""
+
+
+@command.command(
+    epilog="""\b
+Examples:
+  hivewire command send lamp-1 on
+  hivewire command send lamp-1 set '{"level":3}' --wait
+  hivewire command send lamp-1 update @firmware.json --wait --timeout 5m
+  level=$(hivewire command send lamp-1 read --wait -o json | jq .result.level)
+
+\b
+With --wait it ends with 0 when the device has answered, whatever the answer
+says, and with 1 when it has not in time: the command is not taken back."""
+)
+@device_argument
+@click.argument("name")
+@_parameters_argument
+@click.option("--wait", is_flag=True, help="Wait for the answer of the device, and print its status and result.")
+@click.option(
+    "--timeout", type=Span(), default="30s", show_default=True, metavar="SPAN", help="How long to wait: 90s, 5m, 1h."
+)
+@output_option
+@url_option
+@token_option
+def send(
+    device_id: str,
+    name: str,
+    parameters: Raw | None,
+    wait: bool,
+    timeout: int,
+    form: str | None,
+    url: str | None,
+    given_token: str | None,
+) -> None:
+    """Send the command NAME to the device DEVICE.
+
+    JSON is an object with its parameters: the text itself, @FILE for a file, or - for standard input.
+    """
+    access = find_access(url, given_token)
+    sent = _insert(access, COMMAND, device_id, name, parameters)
+    number = sent["id"]
+    if not wait:
+        print_result(sent, form, f"command {number} is sent to {printable(device_id)}", str(number))
+        return
+    later = f"hivewire command get {printable(device_id)} {number}"
+    try:
+        answer = _answer(access, device_id, number, timeout)
+    except KeyboardInterrupt:
+        newline = "\n" if sys.stderr.isatty() else ""  # behind the ^C
+        click.echo(f"{newline}hivewire: command {number} stays sent; its answer: {later}", err=True)
+        raise
+    if answer is None:
+        raise click.ClickException(
+            f"{printable(device_id)} has not answered command {number} in {timeout} s; later: {later}"
+        )
+    words = " ".join(filter(None, (printable(answer["status"] or ""), printable(as_json(answer["result"])))))
+    print_result(answer, form, f"{printable(device_id)} answers: {words or 'nothing'}", as_json(answer["result"]))
+
+
+@notification.command(
+    "send",
+    epilog="""\b
+Examples:
+  hivewire notification send lamp-1 temperature '{"celsius":21.5}'
+  hivewire notification send lamp-1 log @log.json""",
+)
+@device_argument
+@click.argument("name")
+@_parameters_argument
+@output_option
+@url_option
+@token_option
+def send_notification(
+    device_id: str, name: str, parameters: Raw | None, form: str | None, url: str | None, given_token: str | None
+) -> None:
+    """Send the notification NAME of the device DEVICE to those that follow it.
+
+    JSON is an object with its parameters: the text itself, @FILE for a file, or - for standard input.
+    """
+    sent = _insert(find_access(url, given_token), NOTIFICATION, device_id, name, parameters)
+    print_result(sent, form, f"notification {sent['id']} of {printable(device_id)} is sent", str(sent["id"]))
+
+
+def _insert(access: Access, kind: Kind, device_id: str, name: str, parameters: Raw | None) -> Row:
+    """Insert a message; what was inserted, with what the gateway has set."""
+    from hivewire.cli.remote import Remote
+
+    given: Row = {kind.one: name} | ({"parameters": parameters} if parameters is not None else {})
+    with Remote(access.url) as remote:
+        access.authenticate(remote)
+        made: Row = remote.request(f"{kind.one}/insert", deviceId=device_id, **{kind.one: given})[kind.one]
+    shown = None if parameters is None else json.loads(bytes(parameters))
+    return {"id": made["id"], kind.one: name, "deviceId": device_id, "parameters": shown, **made}
+
+
+def _answer(access: Access, device_id: str, number: int, seconds: int) -> Row | None:
+    """The command once its device has updated it; None when that takes longer. It outlives restarts of the gateway.
+
+    Raises RemoteError when the command, the device or the right to see it ends.
+    """
+    end = time.monotonic() + seconds
+    path = f"/api/rest/device/{quote(device_id, safe='')}/command/{number}/poll?waitTimeout="
+    while True:
+        left = max(0, end - time.monotonic())
+        try:
+            answer = access.ask("GET", path + str(min(POLL_SECONDS, math.ceil(left))))
+            if answer.status != 204:
+                return plain.object_of(plain.checked(answer))
+        except (RemoteError, Unreachable) as error:
+            if isinstance(error, RemoteError) and error.code < 500 and error.code != 429:
+                raise
+            time.sleep(min(left, RETRY_SECONDS * random.uniform(0.5, 1)))  # noqa: S311 - no secret
+        if not left:
+            return None
+
+
+def _add_reading(group: click.Group, kind: Kind) -> None:
+    """Give a group the commands that read what is stored."""
+    one, many, example = kind.one, kind.many, kind.example
+
+    @group.command(
+        "list",
+        help=f"List the {kind.what}, newest first.",
+        epilog=f"""\b
+Examples:
+  hivewire {one} list lamp-1
+  hivewire {one} list lamp-1 --name {example} --since 1h
+  hivewire {one} list lamp-1 --take 1000 -o json | jq .parameters""",
+    )
+    @device_argument
+    @click.option("--name", "names", multiple=True, help=f"Only {many} with this name; may be repeated.")
+    @click.option("--since", metavar="TIME", help="Only those since then: 30m, 12h or 7d ago, or a time (UTC).")
+    @click.option(
+        "--take", type=WholeNumber(min=1), metavar="N", default=50, show_default=True, help="At most this many."
+    )
+    @output_option
+    @with_gateway
+    def list_(
+        remote: Remote, device_id: str, names: tuple[str, ...], since: str | None, take: int, form: str | None
+    ) -> None:
+        first = moment(since, ago=True)
+        asked = {"deviceId": device_id, "names": list(names) or None}
+        asked["start"] = times.render(first - 1) if first is not None else None
+        show(newest(remote, f"{one}/list", many, take, **asked), form, kind.columns, "id")
+
+    @group.command(
+        help=f"Show the {one} ID of the device DEVICE.",
+        epilog=f"""\b
+Examples:
+  hivewire {one} get lamp-1 3646148317321741
+  hivewire {one} get lamp-1 3646148317321741 -o json | jq .parameters""",
+    )
+    @device_argument
+    @click.argument("number", type=WholeNumber(min=0), metavar="ID")
+    @output_option
+    @with_gateway
+    def get(remote: Remote, device_id: str, number: int, form: str | None) -> None:
+        show([remote.request(f"{one}/get", deviceId=device_id, **{f"{one}Id": number})[one]], form, kind.columns, "id")
+
+
+_add_reading(command, COMMAND)
+_add_reading(notification, NOTIFICATION)
