@@ -47,6 +47,7 @@ LEFT_OUT = [
     ("README.md", "it downloads the dependencies again and serves in the foreground"),
     ("api.md", "it shows the form of messages"),
     ("benchmarks.md", "it takes minutes; tests/bench/test_peers.py runs the short form"),
+    ("devicehive.md", "it needs a DeviceHive server"),
     ("following.md", "it takes the fixed port 8000; tests/system/test_live_table.py runs the page"),
     ("guarantees.md", "they run the suite itself, or for minutes"),
     ("operations.md", "it writes to /opt and downloads the dependencies"),

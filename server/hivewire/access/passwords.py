@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import os
 import secrets
 import sys
@@ -19,6 +20,9 @@ _T = TypeVar("_T")
 MAX_WAITING = 64
 """Hashes that may wait, of strangers and of all others each. One takes about 50 ms, so callers further back in a longer
 queue would time out anyway."""
+
+TIME, MEMORY = 3, 65_536
+"""Passes, and KiB of each hash."""
 
 NICE = 10
 """Niceness of the threads beyond that of the process, so that on a busy machine the event loop and the writer go first.
@@ -38,7 +42,7 @@ class Passwords:
     """
 
     def __init__(self, threads: int | None = None, hasher: PasswordHasher | None = None) -> None:
-        self._hasher = hasher or PasswordHasher(time_cost=3, memory_cost=65_536, parallelism=1)
+        self._hasher = hasher or PasswordHasher(time_cost=TIME, memory_cost=MEMORY, parallelism=1)
         self._strangers = _Queue(1)
         self._others = _Queue(threads or max(1, (os.cpu_count() or 1) // 2))
 
@@ -88,6 +92,12 @@ def _yield_to_others() -> None:
     """Lower the priority of this thread. Only Linux has one for each thread; elsewhere nothing changes."""
     if sys.platform == "linux":
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), os.getpriority(os.PRIO_PROCESS, 0) + NICE)
+
+
+def unknown() -> str:
+    """The hash of a password that nobody knows: random bytes in its form. To try it takes as long as any."""
+    salt, digest = (base64.b64encode(secrets.token_bytes(size)).decode().rstrip("=") for size in (16, 32))
+    return f"$argon2id$v=19$m={MEMORY},t={TIME},p=1${salt}${digest}"
 
 
 def generate() -> str:

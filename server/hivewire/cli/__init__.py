@@ -78,6 +78,10 @@ COMMANDS = {
         "Write the data file as lines of JSON, with all its content, to the new file FILE or to standard output.",
     ),
     "load": ("dump:load", "Create a new data file from the dump FILE."),
+    "import-devicehive": (
+        "import_devicehive:import_devicehive",
+        "Create a new data file from the DeviceHive server at URL.",
+    ),
     "vacuum": ("dump:vacuum", "Remove unused space from the data file."),
 }
 """The module and the function of each command, and the first sentence of its help."""

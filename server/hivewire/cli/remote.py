@@ -112,20 +112,17 @@ class Remote:
                 connector = connect(self._endpoint, sock=link, compression=None, proxy=None, **limits)
                 self._connection = stack.enter_context(self._portal.wrap_async_context_manager(connector))
                 self._open = stack.pop_all()
-        except ssl.SSLError as error:
-            if error.reason in _NOT_TLS:
-                raise Unreachable(f"{self.url} does not use TLS; try {self._other()}") from None
-            raise Unreachable(f"no secure connection to {self.url}: {_why_tls_failed(error)}") from None
+        except ssl.SSLError as error:  # first: that of a certificate is a ValueError too
+            raise not_reached(self.url, error, "a gateway") from None
         except (InvalidStatus, InvalidURI, ValueError) as error:  # the last two also for a redirect
             raise Unreachable(f"{self.url} {_without_socket(error)}") from None
         except InvalidMessage as error:
-            hint = f"perhaps it expects TLS; try {self._other()}" if self._endpoint.startswith("ws:") else error
+            hint = f"perhaps it expects TLS; try {_other(self.url)}" if self._endpoint.startswith("ws:") else error
             raise Unreachable(f"{self.url} gives no HTTP answer: {hint}") from None
         except InvalidHandshake as error:
             raise Unreachable(f"{self.url} does not support WebSocket: {error}") from None
         except (OSError, WebSocketException) as error:
-            reason = "timed out" if isinstance(error, TimeoutError) else getattr(error, "strerror", None) or error
-            raise Unreachable(f"cannot reach a gateway at {self.url}: {reason}") from None
+            raise not_reached(self.url, error, "a gateway") from None
         return self
 
     def __exit__(
@@ -173,11 +170,6 @@ class Remote:
             return self._receive(seconds)
         except TimeoutError:
             return None
-
-    def _other(self) -> str:
-        """The address with TLS if it has none, and without if it has it."""
-        scheme, _, rest = self.url.rpartition("://")
-        return f"{_OTHER_SCHEME[scheme.lower()]}://{rest}"
 
     def _exchange(self, data: bytes, number: int) -> dict[str, Any]:
         """Send a frame and wait for the reply with its requestId. Earlier pushes are kept for `push`."""
@@ -240,6 +232,22 @@ def _without_socket(error: Exception) -> str:
     if place is None:
         return f"answers with HTTP {status}: is it a gateway?"
     return f"answers with HTTP {status} and a redirect to {shorten(place, 200)}, which is not followed"
+
+
+def not_reached(url: str, error: Exception, what: str) -> Unreachable:
+    """Why no connection to `what` at this address came about, or why it broke."""
+    if isinstance(error, ssl.SSLError):
+        if error.reason in _NOT_TLS:
+            return Unreachable(f"{url} does not use TLS; try {_other(url)}")
+        return Unreachable(f"no secure connection to {url}: {_why_tls_failed(error)}")
+    reason = "timed out" if isinstance(error, TimeoutError) else getattr(error, "strerror", None) or error
+    return Unreachable(f"cannot reach {what} at {url}: {reason}")
+
+
+def _other(url: str) -> str:
+    """The address with TLS if it has none, and without if it has it."""
+    scheme, _, rest = url.rpartition("://")
+    return f"{_OTHER_SCHEME[scheme.lower()]}://{rest}"
 
 
 def _why_tls_failed(error: ssl.SSLError) -> str:

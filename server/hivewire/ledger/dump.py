@@ -1,5 +1,7 @@
 """A whole ledger as lines of JSON, and back: what `hivewire dump` and `hivewire load` do.
 
+`create` makes a new ledger of changes that are from elsewhere.
+
 The form is documented in docs/dump.md and does not change with the schema of the data file: what format 1 says today
 can be loaded by every later version.
 """
@@ -32,7 +34,8 @@ from hivewire.ledger.engines.sqlite.file import (
 )
 from hivewire.ledger.engines.sqlite.file_lock import require_free
 from hivewire.ledger.engines.sqlite.start import require_whole
-from hivewire.ledger.records import JournalError
+from hivewire.ledger.journal import AUDITED, audit_row
+from hivewire.ledger.records import Change, JournalError
 
 FORMAT = 1
 
@@ -185,13 +188,26 @@ def load(lines: Iterable[bytes], target: Path) -> int:
 
     The file appears complete or not at all. Raises BadDump, or JournalError, with a sentence for the operator.
     """
+    return _create(target, _parsed(lines), "a dump is loaded into a new file", f"cannot load into {target}")
+
+
+def create(target: Path, items: Iterable[Change | Note]) -> int:
+    """Make the new ledger `target` from changes in their order, and notes. Returns the number of changes.
+
+    Changes of audited kinds get their rows of the audit. The file appears complete or not at all, also when `items`
+    raises. Raises JournalError, with a sentence for the operator.
+    """
+    return _create(target, enumerate(_lines_of(items), 1), "a new file is needed", f"cannot write {target}")
+
+
+def _create(target: Path, lines: Iterable[tuple[int, Line]], rule: str, failed: str) -> int:
     target = resolved(target)
     if target.exists():
-        raise JournalError(f"{target} exists already; a dump is loaded into a new file")
+        raise JournalError(f"{target} exists already; {rule}")
     if not target.parent.is_dir():
         raise JournalError(f"cannot write {target}: {target.parent}: no such directory")
     require_free(target, offline=True)  # a gateway may run whose file was removed
-    with explain_errors(f"cannot load into {target}"):
+    with explain_errors(failed):
         with new_file(target) as unfinished, closing(sqlite3.connect(unfinished, isolation_level=None)) as connection:
             connection.executescript(creation_script(new_name()))
             connection.execute("BEGIN")
@@ -202,13 +218,28 @@ def load(lines: Iterable[bytes], target: Path) -> int:
     return count
 
 
-def _fill(connection: sqlite3.Connection, lines: Iterable[bytes]) -> int:
+def _lines_of(items: Iterable[Change | Note]) -> Iterator[Line]:
+    """The lines of a dump with these changes and notes."""
+    yield Head(FORMAT)
+    count = rows = 0
+    for item in items:
+        if isinstance(item, Note):
+            yield item
+            continue
+        count += 1
+        members = {name: getattr(item, name) for name in Change.__struct_fields__ if name != "content"}
+        yield Logged(**members, text=UNSET if item.content is None else item.content.decode())
+        if item.kind in AUDITED:
+            rows += 1
+            row = msgspec.structs.asdict(audit_row(item)) | {"number": rows}
+            yield Audited(**row | {"detail": msgspec.Raw(row["detail"].encode())})
+    yield End(count)
+
+
+def _fill(connection: sqlite3.Connection, lines: Iterable[tuple[int, Line]]) -> int:
     count = last = position = 0
     line: Line | None = None
-    for number, text in enumerate(lines, 1):
-        if isinstance(line, End):
-            raise BadDump(f"line {number}: the dump continues after its end line")
-        line = _line(number, text)
+    for number, line in lines:
         match line:
             case Note():
                 connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", ("note:" + line.name, line.value))
@@ -232,6 +263,16 @@ def _fill(connection: sqlite3.Connection, lines: Iterable[bytes]) -> int:
     if not isinstance(line, End):
         raise BadDump("the dump has no end line; it is incomplete")
     return count
+
+
+def _parsed(lines: Iterable[bytes]) -> Iterator[tuple[int, Line]]:
+    """The lines with their numbers. Raises BadDump for one that is none, or not at its place."""
+    line: Line | None = None
+    for number, text in enumerate(lines, 1):
+        if isinstance(line, End):
+            raise BadDump(f"line {number}: the dump continues after its end line")
+        line = _line(number, text)
+        yield number, line
 
 
 def _line(number: int, text: bytes) -> Line:
