@@ -75,7 +75,7 @@ class LogEngine(Protocol):
         """The postings of the segment that begins with an entry; None when it was dropped."""
 
     async def drop(self, oldest: int, clock: int) -> None:
-        """Remove all entries and segments before this entry, which is the oldest from now on, and remember a `clock`."""
+        """Remove all entries and segments before this entry, the oldest from now on, and remember a `clock`."""
 
 
 class StreamEngine(Protocol):
