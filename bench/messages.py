@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import statistics
 import time
-import uuid
 from collections.abc import Callable
 from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from bench import servers
-from bench.generator import NAMES
+from bench.generator import NAMES, device_of
 from bench.measures import TURN_SECONDS, Rates, Row, fill_names, log_in
 from bench.servers import Server, generate
 
@@ -154,9 +153,8 @@ def registered(folder: Path, say: Callable[[str], None]) -> list[Row]:
     ]
 
 
-async def register(path: Path, count: int, networks: int = 1) -> None:
-    """A new ledger file with so many devices, with ids of 36 characters and 100 bytes of data, in so many networks in
-    turn."""
+async def register(path: Path, count: int, networks: int = 1, id_of: Callable[[int], str] = device_of) -> None:
+    """A new ledger file with so many devices of 100 bytes of data each, in so many networks in turn."""
     from hivewire.devices.index import KIND, DeviceContent
     from hivewire.devices.registry import DEVICE_TYPE, NETWORK, GroupingContent, insert
     from hivewire.ledger.engines.sqlite.journal import SqliteJournal
@@ -174,8 +172,7 @@ async def register(path: Path, count: int, networks: int = 1) -> None:
         writes = []
         for number in range(start, min(start + MAX_TRANSACTION, count)):
             content = DeviceContent(name=f"Device {number}", data=data, network=number % networks + 1, type=1)
-            key = str(uuid.UUID(int=number))
-            writes.append(Write(KIND, key, msgspec.json.encode(content), "application/json"))
+            writes.append(Write(KIND, id_of(number), msgspec.json.encode(content), "application/json"))
         await ledger.commit(Transaction(writes, "admin"))
     await ledger.close()
 
@@ -196,7 +193,7 @@ async def store(path: Path, devices: int, count: int) -> None:
     from hivewire.streams.message import ROOM, Draft
 
     def draft(number: int) -> Draft:
-        device = Addressee(number % devices + 1, str(uuid.UUID(int=number % devices)))
+        device = Addressee(number % devices + 1, device_of(number % devices))
         return Draft(device, "set", 1, lambda *_: BODY, size=len(BODY))
 
     def refused(outcome: Any) -> None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from bench.peers.brokers import JetStream, Messages, MessagesInMemory
 from bench.peers.etcd import Etcd
 from bench.peers.hivewire import Hivewire
+from bench.peers.mosquitto import Mosquitto
 from bench.peers.nats import Nats
 from bench.peers.peer import Peer
 from bench.peers.pocketbase import PocketBase
 from bench.peers.redis import Redis
 
 PEERS: dict[str, type[Peer]] = {peer.program: peer for peer in (Hivewire, Nats, PocketBase, Etcd, Redis)}
-"""By the name of the program; Hivewire is the first."""
+"""The stores by the name of the program; Hivewire is the first."""
+
+BROKERS: dict[str, type[Peer]] = {peer.program: peer for peer in (Messages, MessagesInMemory, JetStream, Mosquitto)}
+"""The brokers of messages, likewise."""

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 
 from bench import servers
 from bench.measures import Row
-from bench.peers import PEERS
+from bench.peers import BROKERS, PEERS
 from bench.peers.peer import Peer
 from bench.peers.redis import own_benchmark
 from bench.servers import Server
@@ -26,6 +26,7 @@ FEW = 3
 REQUESTS = 50_000
 """Of `redis-benchmark`, which counts requests, for each second."""
 HIVEWIRE = "hivewire"
+KNOWN = {**PEERS, **BROKERS}
 
 AIMS: dict[str, dict[str, float]] = {
     "put": {"etcd": 4, "nats-server": 3, "pocketbase": 5, "redis-server": 0.3},
@@ -53,6 +54,9 @@ QUICK = Effort(rounds=1, seconds=0.1, watchers=50, puts=10, settle=0.1)
 
 _T = TypeVar("_T")
 
+Asked = dict[str, tuple[str, dict[str, Any]]]
+"""By work: the kind of load that is generated, and its options."""
+
 Figures = dict[str, dict[str, dict[str, Any]]]
 """By work and peer: `values` of the rounds, their median `value`, and the medians of what else was measured."""
 
@@ -67,9 +71,18 @@ def works(effort: Effort) -> dict[str, str]:
     }
 
 
-def present() -> dict[str, Peer]:
-    """The stores whose programs are here."""
-    peers = {program: kind() for program, kind in PEERS.items()}
+def asked(effort: Effort) -> Asked:
+    """The same without memory, as the load generator is asked for it."""
+    return {
+        "put": ("put", {"seconds": effort.seconds}),
+        "get": ("get", {"seconds": effort.seconds}),
+        "fan": ("fan", {"connections": effort.watchers, "puts": effort.puts}),
+    }
+
+
+def present(kinds: dict[str, type[Peer]]) -> dict[str, Peer]:
+    """Those whose programs are here."""
+    peers = {program: kind() for program, kind in kinds.items()}
     return {program: peer for program, peer in peers.items() if peer.find() is not None}
 
 
@@ -83,18 +96,19 @@ def all_loaded(folder: Path, peers: dict[str, Peer]) -> Iterator[dict[str, Load]
         yield loads
 
 
-def rates(loads: dict[str, Load], effort: Effort, say: Callable[[str], None]) -> Figures:
-    """Puts, gets and pushes of all. Raises RuntimeError when a server answers anything unexpected."""
-    found: dict[str, dict[str, list[dict[str, float]]]] = {"put": {}, "get": {}, "fan": {}}
+def rates(loads: dict[str, Load], asked: Asked, effort: Effort, say: Callable[[str], None]) -> Figures:
+    """Each work of all of them. Raises RuntimeError when a server answers anything unexpected."""
+    found: dict[str, dict[str, list[dict[str, float]]]] = {work: {} for work in asked}
     for number in range(effort.rounds):
         for work, by in found.items():
+            kind, options = asked[work]
             for program in in_turn(list(loads), number):
-                if work == "fan" and PEERS[program].watched is None:
+                if kind == "fan" and KNOWN[program].watched is None:
                     continue
-                say(f"round {number + 1} of {effort.rounds}: {work}, {PEERS[program].name}")
+                say(f"round {number + 1} of {effort.rounds}: {work}, {KNOWN[program].name}")
                 os.sync()
-                by.setdefault(program, []).append(loads[program].run(work, **_size(work, effort)))
-                if work == "fan":
+                by.setdefault(program, []).append(loads[program].run(kind, **options))
+                if kind == "fan":
                     time.sleep(effort.settle)
     return {work: {program: _medians(by[program]) for program in loads if program in by} for work, by in found.items()}
 
@@ -117,12 +131,6 @@ def memory(folder: Path, peers: dict[str, Peer], effort: Effort, say: Callable[[
     return {"memory": {program: _medians(results) for program, results in found.items()}}
 
 
-def _size(work: str, effort: Effort) -> dict[str, object]:
-    if work == "fan":
-        return {"connections": effort.watchers, "puts": effort.puts}
-    return {"seconds": effort.seconds}
-
-
 def _medians(results: list[dict[str, float]]) -> dict[str, Any]:
     medians = {key: statistics.median(result[key] for result in results) for key in results[0]}
     return {**medians, "values": [result["value"] for result in results]}
@@ -143,7 +151,7 @@ def through_others(loads: dict[str, Load], effort: Effort, say: Callable[[str], 
         load, store = loads[program], PEERS[program].name
         for work in ("put", "get"):
             say(f"{work}, {store} through {client}")
-            raw = load.run(work, **_size(work, effort))["value"]
+            raw = load.run(work, seconds=effort.seconds)["value"]
             other = measured(load.server, work, effort)
             found.append({"store": store, "client": client, "work": work, "raw": raw, **other})
     return found
@@ -156,6 +164,18 @@ def _nats_py(server: Server, work: str, effort: Effort) -> dict[str, float]:
 
 def _redis_benchmark(server: Server, work: str, effort: Effort) -> dict[str, float]:
     return own_benchmark(server, work, round(REQUESTS * effort.seconds))
+
+
+def describe(kinds: dict[str, type[Peer]], peers: dict[str, Peer]) -> dict[str, dict[str, str | None]]:
+    """Those that are measured and how, and those that are not and why."""
+    found: dict[str, dict[str, str | None]] = {}
+    for program, kind in kinds.items():
+        about = {"name": kind.name, "source": kind.source, "client": kind.client, "durable": kind.durable}
+        remedy = "; `make bench-peers` installs it" if kind.packaged else ""
+        absent = None if program in peers else f"no `{program}` was found{remedy}"
+        version = peers[program].version() if program in peers else None
+        found[program] = {**about, "watched": kind.watched, "version": version, "absent": absent}
+    return found
 
 
 class Load:
@@ -201,10 +221,13 @@ def ratios(figures: Figures, names: dict[str, str]) -> list[Row]:
         for program, aim in aims.items():
             if program not in figures[work]:
                 continue
-            pairs = zip(figures[work][HIVEWIRE]["values"], figures[work][program]["values"], strict=True)
-            if work in SMALLER_IS_BETTER:
-                name, better = f"{work}: {names[program]} / Hivewire", [other / own for own, other in pairs]
-            else:
-                name, better = f"{work}: Hivewire / {names[program]}", [own / other for own, other in pairs]
-            rows.append(Row(name, statistics.median(better), "x", at_least=aim))
+            smaller, other = work in SMALLER_IS_BETTER, names[program]
+            name = f"{work}: {other} / Hivewire" if smaller else f"{work}: Hivewire / {other}"
+            rows.append(Row(name, better(figures[work], HIVEWIRE, program, smaller=smaller), "x", at_least=aim))
     return rows
+
+
+def better(by: dict[str, dict[str, Any]], own: str, other: str, *, smaller: bool) -> float:
+    """How many times better one is than the other at a work: the median of the ratios of each round."""
+    rounds: list[tuple[float, float]] = list(zip(by[own]["values"], by[other]["values"], strict=True))
+    return statistics.median(theirs / ours if smaller else ours / theirs for ours, theirs in rounds)

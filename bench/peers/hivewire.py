@@ -51,21 +51,22 @@ class Hivewire(Peer):
         self, options: argparse.Namespace, number: int, requests: list[bytes], latch: Latch | None
     ) -> Any:
         if latch is not None:
-            return await _opened(options, Watcher(options, latch, requests))
+            return await joined(options, Watcher(options, latch, requests))
         proof = generator.proof("get" if options.work == "get" else "put")
         client = Connection(options.path, options.token, requests, proof)
         client.going = True  # the servers do not take turns here
-        return await _opened(options, client)
+        return await joined(options, client)
 
     async def watch(self, options: argparse.Namespace, number: int, latch: Latch) -> Any:
-        client = await _opened(options, Watcher(options, latch))
+        client = await joined(options, Watcher(options, latch))
         ready = latch.expect(1)
         client.ask(action="configuration/subscribe", requestId=1, names=["fan.*"], snapshot=False)
         await ready
         return client
 
 
-async def _opened(options: argparse.Namespace, client: Connection) -> Any:
+async def joined(options: argparse.Namespace, client: Connection) -> Any:
+    """A client that has logged in."""
     await asyncio.get_running_loop().create_connection(lambda: client, "127.0.0.1", options.port)
     await client.ready
     return client

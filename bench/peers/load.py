@@ -15,7 +15,7 @@ from typing import Any
 
 import uvloop
 
-from bench.peers import PEERS
+from bench.peers import BROKERS, PEERS
 from bench.peers.peer import NAMES, Peer
 from bench.servers import GENERATOR_CORES, cpu_seconds, pin
 from bench.turns import finish, lines
@@ -118,7 +118,7 @@ async def hold(peer: Peer, options: argparse.Namespace) -> dict[str, Any]:
 def main() -> None:
     """Run as told by the command line."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("store", choices=list(PEERS))
+    parser.add_argument("store", choices=[*PEERS, *BROKERS])
     parser.add_argument("work", choices=["fill", "put", "get", "fan", "hold"])
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--pid", type=int, required=True)
@@ -131,7 +131,7 @@ def main() -> None:
     options = parser.parse_args()
     pin(GENERATOR_CORES)
     work = {"fill": fill, "fan": fan, "hold": hold}.get(options.work, rate)
-    print(json.dumps(uvloop.run(work(PEERS[options.store](), options))), flush=True)
+    print(json.dumps(uvloop.run(work((PEERS | BROKERS)[options.store](), options))), flush=True)
 
 
 if __name__ == "__main__":

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from bench.peers.peer import VALUE, Client, Peer, fail, opened, running, said
 from bench.servers import Server, free_port
@@ -40,7 +41,9 @@ INBOX, PUSHED = b"1", b"2"
 
 
 class NatsClient(Client):
-    """The text protocol."""
+    """The text protocol. `bucket` is the stream, `subject` what its subjects begin with."""
+
+    bucket, subject = "KV_bench", "$KV.bench."
 
     def open(self) -> None:
         self.transport.write(CONNECT + b"SUB in.%d.* 1\r\nPING\r\n" % self.number)
@@ -78,15 +81,16 @@ class NatsClient(Client):
         elif payload.startswith(b"NATS/1.0\r\n"):
             if not payload.endswith(VALUE):
                 fail(payload)
-        elif b'"error"' in payload or not payload.startswith((b'{"stream":"KV_bench"', b'{"type":')):
+        elif b'"error"' in payload or not payload.startswith((b'{"stream":"%b"' % self.bucket.encode(), b'{"type":')):
             fail(payload)
         return 1
 
     def watch(self) -> None:
         """The ordered consumer that a KV watch is, of changes only."""
+        to = f"push.{os.getpid()}.{self.number}"  # another than that of a consumer that is not removed yet
         config = {
-            "deliver_subject": f"push.{self.number}",
-            "filter_subject": "$KV.bench.fan.*",
+            "deliver_subject": to,
+            "filter_subject": f"{self.subject}fan.*",
             "deliver_policy": "new",
             "ack_policy": "none",
             "ack_wait": 79_200_000_000_000,
@@ -98,10 +102,10 @@ class NatsClient(Client):
             "num_replicas": 1,
             "mem_storage": True,
         }
-        body = json.dumps({"stream_name": "KV_bench", "config": config}).encode()
+        body = json.dumps({"stream_name": self.bucket, "config": config}).encode()
         self.transport.write(
-            b"SUB push.%d 2\r\nPUB $JS.API.CONSUMER.CREATE.KV_bench in.%d.c %d\r\n%b\r\n"
-            % (self.number, self.number, len(body), body)
+            b"SUB %b 2\r\nPUB $JS.API.CONSUMER.CREATE.%b in.%d.c %d\r\n%b\r\n"
+            % (to.encode(), self.bucket.encode(), self.number, len(body), body)
         )
 
 
@@ -115,6 +119,8 @@ class Nats(Peer):
     client = "the raw text protocol; gets are direct gets"
     durable = "after an fsync of each message (`sync_interval: always`)"
     watched = "a KV watch: one ordered consumer each"
+    kind: ClassVar[type[NatsClient]] = NatsClient
+    stream: ClassVar[dict[str, Any]] = STREAM
 
     def version(self) -> str:
         return said(self.find() or "", "--version").rpartition("v")[2]
@@ -126,36 +132,36 @@ class Nats(Peer):
         store = json.dumps(str(folder / "store"))
         settings.write_text(f'listen: "127.0.0.1:{port}"\njetstream {{ store_dir: {store}, sync_interval: always }}\n')
         with running([self.find() or "", "-c", str(settings)], folder, port) as server:
-            _make_bucket(port)
+            _make_stream(port, self.stream)
             yield server
 
     def requests(self, work: str, names: list[str]) -> list[bytes]:
         if work == "put":
-            return [b"PUB $KV.bench.%b in.#.r %d\r\n%b\r\n" % (name.encode(), len(VALUE), VALUE) for name in names]
+            subjects = [f"{self.kind.subject}{name}".encode() for name in names]
+            return [b"PUB %b in.#.r %d\r\n%b\r\n" % (subject, len(VALUE), VALUE) for subject in subjects]
         return [b"PUB $JS.API.DIRECT.GET.KV_bench.$KV.bench.%b in.#.r 0\r\n\r\n" % name.encode() for name in names]
 
     async def connect(
         self, options: argparse.Namespace, number: int, requests: list[bytes], latch: Latch | None
     ) -> Any:
         own = [request.replace(b"#", b"%d" % number, 1) for request in requests]  # each its own inbox
-        return await opened(options, NatsClient(options, number, own, latch))
+        return await opened(options, self.kind(options, number, own, latch))
 
     async def watch(self, options: argparse.Namespace, number: int, latch: Latch) -> Any:
-        client = await opened(options, NatsClient(options, number, [], latch))
+        client = await opened(options, self.kind(options, number, [], latch))
         ready = latch.expect(1)
         client.watch()
         await ready
         return client
 
 
-def _make_bucket(port: int) -> None:
-    body = json.dumps(STREAM).encode()
+def _make_stream(port: int, stream: dict[str, Any]) -> None:
+    body = json.dumps(stream).encode()
+    create = b"$JS.API.STREAM.CREATE.%b" % stream["name"].encode()
     with socket.create_connection(("127.0.0.1", port), 10) as connection:
-        connection.sendall(
-            CONNECT + b"SUB made 1\r\nPUB $JS.API.STREAM.CREATE.KV_bench made %d\r\n%b\r\n" % (len(body), body)
-        )
+        connection.sendall(CONNECT + b"SUB made 1\r\nPUB %b made %d\r\n%b\r\n" % (create, len(body), body))
         answer = b""
         while b'"type":"io.nats.jetstream.api.v1.stream_create_response"' not in answer:
             answer += connection.recv(65_536) or b'-ERR closed "error"'
             if b'"error"' in answer:
-                raise RuntimeError(f"the bucket was not made: {answer!r}")
+                raise RuntimeError(f"the stream was not made: {answer!r}")

@@ -79,10 +79,13 @@ class Client(asyncio.Protocol):
 
 
 class Peer(ABC):
-    """A store, and how it is used here. The texts go into the document."""
+    """A store or a broker, and how it is used here. The texts go into the document."""
 
     name: ClassVar[str]
     program: ClassVar[str]
+    """What it is called by here."""
+    executable: ClassVar[str] = ""
+    """Its file, where that is not called as the program is here."""
     source: ClassVar[str]
     """Where the program is had from."""
     packaged: ClassVar[bool] = False
@@ -96,7 +99,8 @@ class Peer(ABC):
 
     def find(self) -> str | None:
         """The path of its program; None when it is not here. Beside this Python first, as packages put it there."""
-        return shutil.which(self.program, path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+        return shutil.which(self.executable or self.program, path=path)
 
     @abstractmethod
     def version(self) -> str:

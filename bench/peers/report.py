@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
 
+from bench.peers import messaging
 from bench.peers.compare import AIMS, FEW, HIVEWIRE, SMALLER_IS_BETTER, Effort, Figures, works
 from bench.peers.growth import ratios
 
@@ -232,26 +233,60 @@ def growth(run: dict[str, Any]) -> list[str]:
     return lines
 
 
-def where(run: dict[str, Any]) -> list[str]:
-    """The machine."""
+def where(run: dict[str, Any], disk: float) -> list[str]:
+    """The machine, and the milliseconds that its disk takes."""
     machine, effort = run["machine"], run["effort"]
     return [
         f"{machine['date']}: {machine['cpu']}; {machine['system']}, {machine['files']}; one fdatasync of 4 KiB takes "
-        f"{run['rows'][0]['value']:.2f} ms; Python {machine['python']}; {machine['packages']}.",
+        f"{disk:.2f} ms; Python {machine['python']}; {machine['packages']}.",
         f"{effort['rounds']} rounds of {effort['seconds']:g} s each, {min(FEW, effort['rounds'])} of memory. "
         f"The run took {run['minutes']:.0f} minutes.",
     ]
 
 
-PARTS = {
+def brokers(run: dict[str, Any]) -> list[str]:
+    """Messages: each broker's figures, and how many times better Hivewire is, durable and in memory."""
+    found = run["brokers"]
+    titles = messaging.works(Effort(**found["effort"]))
+    rows = {(row["work"], row["own"], row["other"]): row for row in found["rows"]}
+    lines = [
+        "| work | broker | median | lowest … highest | its core | client's | Hivewire is better by | in memory by |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for work, by in found["figures"].items():
+        for program, figure in by.items():
+            cores = " | ".join(part(figure[core]) if core in figure else "" for core in ("server", "generator"))
+            ratios = " | ".join(
+                _verdict(rows.get((work, own, program))) for own in (messaging.DURABLE, messaging.IN_MEMORY)
+            )
+            median, around = number(figure["value"]), span(figure["values"])
+            lines.append(
+                f"| {titles[work]} | {found['peers'][program]['name']} | {median} | {around} | {cores} | {ratios} |"
+            )
+    return lines
+
+
+def _verdict(row: dict[str, Any] | None) -> str:
+    if row is None:
+        return ""
+    if row["at_least"] is None:
+        return f"{row['value']:.2f} x"
+    return f"{times(row)} x, aim {row['at_least']:g} x: {'met' if row['met'] else '**missed**'}"
+
+
+PARTS: dict[str, Callable[[dict[str, Any]], list[str]]] = {
     "figures": figures,
-    "machine": where,
+    "machine": lambda run: where(run, run["rows"][0]["value"]),
     "missed": missed,
     "stores": stores,
     "syncs": synced,
     "limits": limits,
     "others": others,
     "growth": growth,
+    "brokers": brokers,
+    "brokers stores": lambda run: stores(run["brokers"]),
+    "brokers syncs": lambda run: synced(run["brokers"]),
+    "brokers machine": lambda run: where(run["brokers"], run["brokers"]["disk"]),
 }
 
 

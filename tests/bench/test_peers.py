@@ -9,8 +9,10 @@ import sys
 from typing import Any
 
 import pytest
-from bench.peers import PEERS, __main__, compare, growth, peer, report
+from bench.peers import BROKERS, PEERS, __main__, compare, growth, messaging, peer, report
+from bench.peers.brokers import JetStreamClient
 from bench.peers.etcd import DATA, END_HEADERS, END_STREAM, HEADERS, PING, SETTINGS, EtcdClient, call, field, frame
+from bench.peers.mosquitto import ACKNOWLEDGED, CONNECTED, PUBLISH, MqttClient, packet, text
 from bench.peers.nats import NatsClient
 from bench.peers.peer import VALUE, Client
 from bench.peers.pocketbase import PocketBaseClient, StreamClient, record_id
@@ -52,6 +54,18 @@ def test_the_short_form_measures_a_store_that_is_here(program: str, compared: st
         assert all(int(line.split()[-1]) >= 100 for line in synced), "puts were answered without a sync each"
 
 
+def test_the_short_form_measures_brokers() -> None:
+    """Each that is here has every figure; one that is not is named."""
+    printed = short("brokers")
+    for kind in BROKERS.values():
+        if kind().find() is None:
+            assert f"{kind.name} is left out: no `{kind.program}` was found" in printed
+            continue
+        lines = [line for line in printed.splitlines() if f"  {kind.name}  " in line]
+        for title in messaging.works(compare.QUICK).values():
+            assert any(line.startswith(f"{title} ") for line in lines), printed
+
+
 def test_the_short_form_measures_growth() -> None:
     """The short form measures growth with entries, connections and subscriptions."""
     printed = short("growth")
@@ -62,7 +76,7 @@ def test_a_run_that_lacks_what_is_installed_is_not_written_down(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """It would take the place of a whole one; nothing is measured first."""
-    monkeypatch.setattr(compare, "present", lambda: {"hivewire": PEERS["hivewire"](), "etcd": PEERS["etcd"]()})
+    monkeypatch.setattr(compare, "present", lambda kinds: {"hivewire": PEERS["hivewire"](), "etcd": PEERS["etcd"]()})
     monkeypatch.setattr(sys, "argv", ["python -m bench.peers", "--write"])
     with pytest.raises(SystemExit) as ended:
         __main__.main()
@@ -221,7 +235,7 @@ def test_a_ratio_says_how_many_times_better_round_by_round() -> None:
 # The clients: what a store answers is counted once, however it is cut, and nothing else passes for an answer.
 
 
-CLIENTS: tuple[type[Client], ...] = (NatsClient, RedisClient, PocketBaseClient, EtcdClient)
+CLIENTS: tuple[type[Client], ...] = (NatsClient, RedisClient, PocketBaseClient, EtcdClient, MqttClient)
 
 
 class Unexpected(Exception):
@@ -271,6 +285,9 @@ ANSWERS = {
         b"PONG\r\nHMSG push.7 2 17 17\r\nNATS/1.0 100 \r\n\r\n\r\n"
         b"MSG $KV.bench.fan.1 2 %d\r\n%b\r\n" % (len(VALUE), VALUE),
     ),
+    "jetstream": (JetStreamClient, "put", b'PONG\r\nMSG in.7.r 1 26\r\n{"stream":"bench","seq":12}\r\n'),
+    "mqtt": (MqttClient, "put", CONNECTED + ACKNOWLEDGED),
+    "mqtt push": (MqttClient, "fan", CONNECTED + packet(PUBLISH, text("fan.1"), b"\0\7", VALUE)),
     "redis put": (RedisClient, "put", b"+OK\r\n"),
     "redis get": (RedisClient, "get", b"$20\r\n%b\r\n" % VALUE),
     "pocketbase": (PocketBaseClient, "put", HTTP),
@@ -303,6 +320,10 @@ ERRORS: dict[str, tuple[type[Client], str, bytes]] = {
     "nats made no consumer": (NatsClient, "fan", b'MSG in.7.c 1 36\r\n{"type":"create","error":{"code":1}}\r\n'),
     "nats without a value": (NatsClient, "get", b"HMSG in.7.r 1 16 16\r\nNATS/1.0 404\r\n\r\n\r\n"),
     "nats said no": (NatsClient, "put", b"-ERR 'no'\r\n"),
+    "jetstream": (JetStreamClient, "put", b'MSG in.7.r 1 29\r\n{"stream":"KV_bench","seq":12}\r\n'),
+    "mqtt refused": (MqttClient, "put", b"\x20\2\0\5"),
+    "mqtt acknowledged another": (MqttClient, "put", CONNECTED + b"\x40\2\0\2"),
+    "mqtt pushed another": (MqttClient, "fan", CONNECTED + packet(PUBLISH, text("fan.1"), b"\0\7", b"w" * 20)),
     "redis": (RedisClient, "put", b"-MISCONF no disk\r\n"),
     "redis without a value": (RedisClient, "get", b"$-1\r\n"),
     "pocketbase": (PocketBaseClient, "put", HTTP.replace(b"200 OK", b"400 Bad Request")),
@@ -325,6 +346,14 @@ async def test_an_invalid_answer_ends_the_run(case: str) -> None:
     client, _ = made(kind, work, [call("KV/Put", b"")] if kind is EtcdClient else [])
     with pytest.raises(Unexpected):
         client.data_received(data)
+
+
+async def test_a_push_of_mqtt_is_acknowledged_by_its_own_identifier() -> None:
+    """MQTT 3.1.1, section 4.3.2; a broker sends no more than a few without it."""
+    client, wire = made(MqttClient, "fan", [])
+    wire.written = b""
+    client.data_received(CONNECTED + packet(PUBLISH, text("fan.1"), b"\1\7", VALUE))
+    assert wire.written == b"\x40\2\1\7"
 
 
 # Hivewire's own connections.
