@@ -114,13 +114,16 @@ def check(settings: Settings) -> None:
 
 
 def _server(dispatcher: Dispatcher) -> Server:
-    settings, ledger = dispatcher.services.settings, dispatcher.services.ledger
+    services = dispatcher.services
+    settings, ledger, messages = services.settings, services.ledger, services.messages
     admission = Admission(settings)
-    sockets = Sockets(dispatcher, admission, partial(caller_of, dispatcher.services))
+    sockets = Sockets(dispatcher, admission, partial(caller_of, services))
     streams = EventStreams(dispatcher)
 
     def not_ready(for_writes: bool) -> str | None:
-        return "the gateway is stopping" if sockets.draining else ledger.not_ready(for_writes)
+        if sockets.draining:
+            return "the gateway is stopping"
+        return ledger.not_ready(for_writes) or (messages.failing if for_writes else None)
 
     application = Application(DIALECTS, Context(dispatcher, admission, streams, not_ready))
     return Server(settings, application, application.headers_of, application.always, admission, sockets, streams)

@@ -11,9 +11,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+import httpx
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidMessage
 
+from hivewire.devices.seeds import SAMPLE_DEVICE
 from hivewire.ledger.engines.sqlite.journal import SqliteJournal
 from hivewire.ledger.ledger import Ledger
 from tests.faults.disk import Fault, reachable
@@ -496,6 +498,23 @@ def test_a_disk_that_hangs_holds_nobody_up(station: Station) -> None:
         assert gauge(gateway, "commit_waiting_seconds") == 0
         station.check(gateway)
         station.check_after_kill(gateway)
+
+
+def test_a_gateway_whose_messages_are_not_written_is_not_ready_for_writes(station: Station) -> None:
+    """Puts and gets work; when the disk works again it is ready, although nobody has inserted anything."""
+    with station.start() as gateway, station.talk(gateway) as talk:
+        station.desk.give(Fault("ENOSPC", call="write", file=".messages-wal"))
+        insert = {"deviceId": SAMPLE_DEVICE, "notification": {"notification": "n"}}
+        assert talk("notification/insert", **insert)["code"] == 503
+        assert station.put(talk, "before", "1")["status"] == "success"
+        reason = "commands or notifications are not written: "
+        with httpx.Client(base_url=gateway.url) as http:
+            ready, for_writes = (http.get(f"/health/ready{query}") for query in ("", "?for=writes"))
+        assert (ready.status_code, ready.json()["writesRefused"].startswith(reason)) == (200, True)
+        assert (for_writes.status_code, for_writes.json()["reason"].startswith(reason)) == (503, True)
+        station.desk.give()
+        until(lambda: status(gateway, "/health/ready?for=writes") == 200)
+        assert talk("notification/insert", **insert)["status"] == "success"
 
 
 def test_a_commit_whose_sync_failed_is_overwritten_before_its_writers_are_told(station: Station) -> None:

@@ -10,7 +10,7 @@ import pytest
 from hivewire.streams import segment
 from hivewire.streams.log import Log
 from hivewire.streams.memory import MemoryEngine
-from hivewire.streams.message import Message, NotStored, Outcome, Overloaded, Undecided, Update
+from hivewire.streams.message import KeyReused, Message, NotStored, Outcome, Overloaded, Undecided, Update
 from hivewire.streams.messages import Messages
 from tests.streams.kit import DOOR, HOUR, LAMP, Clocks, draft, making, messages_on
 
@@ -85,6 +85,31 @@ async def test_a_storage_that_fails_refuses_and_recovers(log: Log, held: Held) -
     assert await log.since(log.oldest - 1, take=9) == [message]
 
 
+async def test_whether_a_storage_works_again_is_found_out_without_an_insert(
+    log: Log, held: Held, clocks: Clocks
+) -> None:
+    """Nobody may come who tries, because nobody is sent here; what is refused says nothing about the storage."""
+
+    async def tidied() -> None:
+        log.tidy()
+        while log.is_tidying:
+            await asyncio.sleep(0)
+
+    await log.insert(draft(key="k"))
+    held.log.broken = "disk full"
+    with pytest.raises(NotStored):
+        await log.insert(draft())
+    with pytest.raises(KeyReused):
+        await log.insert(draft(value="other", key="k"))
+    assert log.failing == "disk full"
+    held.log.broken = "disk gone"
+    await tidied()
+    assert (log.failing, log.waiting_seconds()) == ("disk gone", 0)
+    held.log.broken = None
+    await tidied()
+    assert log.failing is None
+
+
 async def test_a_storage_that_hangs_blocks_nobody(log: Log, held: Held, clocks: Clocks) -> None:
     """Who waits is told that the outcome is not known, later ones that nothing was written; observers get it anyway."""
     events: list[Message] = []
@@ -110,6 +135,32 @@ async def test_a_storage_that_hangs_blocks_nobody(log: Log, held: Held, clocks: 
     assert [event.place for event in events] == [1_024, message.place]
     assert len(outcomes) == 2
     assert log.waiting_seconds() == 0
+
+
+async def test_a_storage_that_hangs_between_commits_blocks_nobody(log: Log, held: Held, clocks: Clocks) -> None:
+    """While something that has expired is dropped, say: who waits is told that nothing was written."""
+    began, go = asyncio.Event(), asyncio.Event()
+    drop = held.log.drop
+
+    async def hanging(oldest: int, clock: int) -> None:
+        began.set()
+        await go.wait()
+        await drop(oldest, clock)
+
+    vars(held.log)["drop"] = hanging
+    await log.insert(draft())
+    clocks.on(HOUR)
+    log.tidy()
+    await began.wait()
+    outcomes: list[Outcome] = []
+    log.submit(draft(), outcomes.append)
+    clocks.on(5_000)
+    log.tidy()
+    assert [type(outcome) for outcome in outcomes] == [NotStored]
+    go.set()
+    while log.failing:
+        await asyncio.sleep(0)
+    await log.insert(draft())
 
 
 async def test_what_waits_is_bounded(log: Log, held: Held) -> None:

@@ -32,7 +32,8 @@ def dialect(context: Context) -> Dialect:
             raise InvalidParameters("for must be reads or writes")
         if (reason := context.not_ready(purpose == "writes")) is not None:
             return json({"status": "not ready", "reason": reason}, 503)
-        refused = {"writesRefused": services.ledger.failing} if services.ledger.failing is not None else {}
+        reason = services.ledger.failing or services.messages.failing
+        refused = {"writesRefused": reason} if reason is not None else {}
         return json({"status": "ready", "revision": services.ledger.revision, **refused})
 
     async def metrics(request: HttpRequest) -> Response:

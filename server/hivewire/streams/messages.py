@@ -64,6 +64,12 @@ class Messages:
         """`serverTimestamp`: milliseconds since 1970. Every message from now on gets a later clock."""
         return self._clock.answered()
 
+    @property
+    def failing(self) -> str | None:
+        """Why nothing can be inserted into one of the logs now; None when it can."""
+        reasons = (log.failing for log in self._logs)
+        return next((f"commands or notifications are not written: {reason}" for reason in reasons if reason), None)
+
     async def open(self, ledger_epoch: str) -> None:
         """Load what belongs to this ledger. Raises StoreError."""
         await self._engine.open(ledger_epoch)

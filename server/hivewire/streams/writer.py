@@ -174,7 +174,7 @@ class Writer:
         return self._due or self._tidying
 
     def waiting_seconds(self) -> float:
-        """The age of the commit that the storage has not finished; 0 without one."""
+        """The age of the commit, or other write, that the storage has not finished; 0 without one."""
         return (self._elapsed() - self._waiting[0]) / 1_000 if self._waiting is not None else 0.0
 
     def watch(self) -> None:
@@ -198,7 +198,10 @@ class Writer:
             while True:
                 if self._due:
                     self._due, self._tidying = False, True
+                    await self._probe()
+                    self._waiting = self._elapsed(), []
                     await self._tidy()
+                    self._settle()
                     self._tidying = False
                 if self._queue:
                     await self._gather()
@@ -245,7 +248,8 @@ class Writer:
             self._settle()
             self._take(messages, len(entry))
         if taken:  # else `watch` has answered
-            self._tell(None)
+            if messages:
+                self._tell(None)
             self._in_flight = []
             self._answer(taken, outcomes)
 
@@ -324,7 +328,7 @@ class Writer:
         raise TooMany(f"device record {device} has {self._limits.device_bytes:,} bytes of messages stored, its most")
 
     def _settle(self) -> None:
-        """The storage has finished the commit, or failed."""
+        """The storage has finished what it was asked for, or failed."""
         self._waiting = None
         if self._stalled:
             self._stalled = False
@@ -362,6 +366,19 @@ class Writer:
                 report("an answer of the messages was not taken", error)
 
     # Between two commits.
+
+    async def _probe(self) -> None:
+        """While writes fail, find out whether the storage accepts them again: nobody may come who tries."""
+        if self.failing is None or self._refusing is not None:
+            return
+        self._waiting = self._elapsed(), []
+        failing = None
+        try:
+            await self._engine.confirm()
+        except Exception as error:
+            failing = str(error)
+        self._settle()
+        self._tell(failing)
 
     async def _tidy(self) -> None:
         """Close the open segment and drop the oldest one, as far as it is time. What fails is tried later."""
