@@ -310,12 +310,12 @@ def _rest(request: type[Request]) -> str:
 def _exchanges(request: type[Request]) -> Iterator[str]:
     """Every REST method and path, with what its body is and what it answers, where that is not as usual."""
     for row in ROWS:
-        if row.request is request:
+        if row.stream is request:
+            yield f"`{row.method} {row.path}` with `Accept: text/event-stream`"
+        elif row.request is request:
             body = f", the body is `{row.body}` alone" if row.body is not None else ""
             shown = f" with `{row.shows}` alone" if row.shows is not None else ""
             yield f"`{row.method} {row.path}`{'*' if row.auth else ''}{body}, answers {row.status}{shown}"
-        elif row.stream is request:
-            yield f"`{row.method} {row.path}` with `Accept: text/event-stream`"
 
 
 def _permission(request: type[Request]) -> str:

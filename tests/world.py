@@ -24,7 +24,7 @@ from hivewire.dispatch import Dispatcher
 from hivewire.ledger.engines.memory import MemoryJournal
 from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.records import Change, Transaction, Write
-from hivewire.services import now, wire
+from hivewire.services import elapsed, now, wire
 from hivewire.session import Session
 from hivewire.settings import Settings
 from hivewire.streams.messages import messages_of
@@ -93,7 +93,7 @@ class World:
         self.ledger = Ledger(self.journal, self.clock)
         self.users, self.tenants, self.passwords = Users(self.ledger), Tenants(self.ledger), Passwords(1, HASHER)
         settings = Settings(**LIFETIMES | changed)
-        self.messages = messages_of(settings, self.clock, None)
+        self.messages = messages_of(settings, self.clock, None, self.elapsed)
         self.services = wire(
             settings,
             self.ledger,
@@ -108,6 +108,10 @@ class World:
         self.tokens, self.hub = self.services.tokens, self.services.hub
         self.dispatcher = Dispatcher(self.services, actions.READS, actions.WRITES)
         self.admin = Caller("10.0.0.1", "h")
+
+    def elapsed(self) -> int:
+        """The clock by which messages expire, in milliseconds."""
+        return elapsed()
 
     async def open(self) -> Self:
         """Load the ledger and write the staff; `admin` may do everything from then on."""

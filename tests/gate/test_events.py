@@ -45,13 +45,17 @@ class Stream:
 
 @contextmanager
 def stream(
-    gateway: RunningGateway, token: str | None = None, last: str | None = None, **query: Any
+    gateway: RunningGateway,
+    token: str | None = None,
+    last: str | None = None,
+    path: str = "/configuration",
+    **query: Any,
 ) -> Iterator[Stream]:
-    """An open stream."""
+    """An open stream; of configurations, unless the path is another one."""
     headers = ACCEPT | ({"Last-Event-ID": last} if last is not None else {})
     with (
         gateway.http(token) as http,
-        http.stream("GET", "/configuration", params=query, headers=headers) as response,
+        http.stream("GET", path, params=query, headers=headers) as response,
     ):
         assert response.status_code == 200, response.read()
         assert response.headers["content-type"] == "text/event-stream"
@@ -128,6 +132,42 @@ def test_a_browsers_event_source_sends_its_token_in_the_query(shared_gateway: Ru
     log = f"{shared_gateway.log} {shared_gateway.noise}"
     assert "wr0ng" not in log
     assert admin_token not in log
+
+
+@pytest.mark.parametrize("kind", ["command", "notification"])
+def test_messages_of_devices_as_event_streams(shared_gateway: RunningGateway, talk: Talk, kind: str) -> None:
+    """Of one device and of several; ids are positions. Without the media type, the paths are those of before: a list,
+    and a device of that name."""
+    device = f"streamed-{kind}"
+    for name in (device, kind):
+        talk("device/save", deviceId=name, device={"name": name, "networkId": 1, "deviceTypeId": 1})
+
+    def insert(*names: str) -> None:
+        for name in names:
+            talk(f"{kind}/insert", deviceId=device, **{kind: {kind: name}})
+
+    with stream(shared_gateway, path=f"/device/{device}/{kind}", names="a,b") as events:
+        start = events.next()
+        assert (start["event"], start["id"]) == ("bookmark", start["data"]["position"])
+        insert("a", "x", "b")
+        found = [events.next() for _ in range(2)]
+        assert [(each["event"], each["data"][kind][kind]) for each in found] == [("insert", "a"), ("insert", "b")]
+        assert all(each["id"] == each["data"]["position"] for each in found)
+    with stream(shared_gateway, path=f"/device/{kind}", deviceTypeIds="1,2", last=found[0]["id"]) as events:
+        assert [events.next()["data"].get(kind, {}).get(kind) for _ in range(3)] == [None, "x", "b"]
+        assert events.next()["data"]["live"] is True
+        insert("c")
+        assert events.next()["data"][kind][kind] == "c"
+    with shared_gateway.http() as http:
+        assert [each[kind] for each in http.get(f"/device/{device}/{kind}", params={"sortOrder": "asc"}).json()][
+            -1
+        ] == "c"
+        assert http.get(f"/device/{kind}").json()["id"] == kind
+        assert http.get("/device/unknown", headers=ACCEPT).status_code == 404
+        assert http.get(f"/device/unknown/{kind}", headers=ACCEPT).status_code == 404
+        assert http.delete(f"/device/{kind}", headers=ACCEPT).status_code == 204
+        assert http.get(f"/device/{kind}").status_code == 404
+    talk("device/delete", deviceId=device)
 
 
 @pytest.mark.parametrize("accept", ["application/json", "*/*", "text/event-streams"])

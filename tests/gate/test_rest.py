@@ -170,9 +170,9 @@ PUBLIC = ("/info", "/info/cache", "/info/config/cluster", "/token", "/token/refr
 
 
 def test_no_page_is_left_out_here() -> None:
-    """The table of pages below is the whole table of the gateway."""
+    """The table of pages below is the whole table of the gateway, without what is an event stream only."""
     listed = {(method, path, status, auth) for method, path, _, status, _, auth in PAGES}
-    assert listed == {(row.method, row.path, row.status, row.auth) for row in ROWS}
+    assert listed == {(row.method, row.path, row.status, row.auth) for row in ROWS if row.request is not row.stream}
 
 
 @pytest.mark.parametrize("context", ["api", "dh", "auth"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import socket
+from itertools import product
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -156,6 +157,34 @@ def test_positions_outlive_the_process(data: Path, restart: str) -> None:
     with RunningGateway(data) as gateway, gateway.socket() as socket:
         assert socket("configuration/subscribe", since=position)["mode"] == "resumed"
         assert [socket.receive()["configuration"]["name"] for _ in range(5)] == [f"n{n}" for n in range(5)]
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_positions_of_messages_outlive_the_process(data: Path, lost: bool) -> None:
+    """Commands and notifications resume after a kill; they are reset when the file of messages is gone."""
+    kinds = ("command", "notification")
+    with RunningGateway(data) as gateway, gateway.socket() as socket:
+        socket("device/save", deviceId="lamp", device={"name": "lamp"})
+        before = {kind: socket(f"{kind}/subscribe", deviceId="lamp", resumable=True)["position"] for kind in kinds}
+        for number, kind in product(range(3), kinds):
+            message = {"action": f"{kind}/insert", "deviceId": "lamp", kind: {kind: f"m{number}"}}
+            socket.connection.send(json.dumps(message))
+        pushed: list[Any] = []
+        while len(pushed) < 6:
+            frame = socket.receive()
+            pushed += [frame] if "subscriptionId" in frame else []
+        gateway.stop(signal.SIGKILL)
+    if lost:
+        for file in data.parent.glob(f"{data.name}.messages*"):
+            file.unlink()
+    with RunningGateway(data) as gateway, gateway.socket() as socket:
+        for kind in kinds:
+            reply = socket(f"{kind}/subscribe", deviceId="lamp", since=before[kind])
+            frames = [socket.receive() for _ in range(1 if lost else 4)]
+            assert reply["mode"] == ("reset" if lost else "resumed")
+            assert (frames[0].get("reset"), frames[-1]["live"]) == (lost or None, True)
+            assert [frame[kind][kind] for frame in frames[:-1]] == ([] if lost else ["m0", "m1", "m2"])
+            assert {frame["position"] for frame in frames[:-1]} <= {frame["position"] for frame in pushed}
 
 
 def test_a_half_closed_socket_gets_no_more_pushes(shared_gateway: RunningGateway) -> None:

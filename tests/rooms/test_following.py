@@ -476,7 +476,7 @@ async def test_subscriptions_of_all_kinds_have_ids_of_one_counter(world: World) 
     await world.order("on")
     await world.tell("temp")
     assert names(peer) == ["on"]
-    assert [item["subscriptionId"] for item in (await listed(world, peer))] == [2, 5, 4]
+    assert [item["subscriptionId"] for item in (await listed(world, peer))] == [2, 4, 5]
     for _ in range(2):
         assert (await world.answer(peer, "command/unsubscribe", subscriptionId=None))["status"] == "success"
     assert [item["subscriptionId"] for item in (await listed(world, peer))] == [2, 5]
@@ -501,7 +501,7 @@ async def test_the_list_shows_what_was_requested(world: World) -> None:
     one = {"subscriptionId": 1, "type": "command"} | command
     two = {"subscriptionId": 2, "type": "notification"} | notification
     three = {"subscriptionId": 3, "type": "configuration", "names": ["a"]}
-    assert await listed(world, peer) == [three, one, two]
+    assert await listed(world, peer) == [one, two, three]
     assert await listed(world, peer, type="command") == [one]
     assert await listed(world, peer, type="configuration") == [three]
     assert await listed(world, peer, type="device") == []

@@ -13,15 +13,16 @@ from hivewire import actions
 from hivewire.access.identity import Identity
 from hivewire.access.users import UserContent
 from hivewire.actions import topics
+from hivewire.actions.feeds import Wanted
 from hivewire.actions.subscription import subscribe, unsubscribe
-from hivewire.actions.topics import FOLLOWED, Wanted
+from hivewire.actions.topics import FOLLOWED
 from hivewire.caller import Caller
 from hivewire.dialects import devicehive
 from hivewire.dispatch import Dispatcher
 from hivewire.hub.source import Topic
 from hivewire.services import Services, now
 from hivewire.transport.events import EventStream, EventStreams
-from hivewire_protocol.catalogue import PUSHES, REQUESTS
+from hivewire_protocol.catalogue import HTTP_ONLY, PUSHES, REQUESTS
 from hivewire_protocol.errors import AccessDenied
 from hivewire_protocol.messages import Reply, Request
 from hivewire_protocol.nouns.subscription import ConfigurationUnsubscribe, SubscribeReply
@@ -165,7 +166,9 @@ def test_the_pushes_of_each_topic_are_in_the_protocol(topic: Topic) -> None:
 
 def test_each_request_that_is_answered_with_a_subscription_is_in_the_table() -> None:
     """Also each that DeviceHive's paths stream."""
-    subscribing = {shape for shape in REQUESTS.values() if getattr(shape, "reply", None) is SubscribeReply}
+    subscribing = {
+        shape for shape in {**REQUESTS, **HTTP_ONLY}.values() if getattr(shape, "reply", None) is SubscribeReply
+    }
     assert set(FOLLOWED) == subscribing
     assert {row.stream for row in devicehive.ROWS if row.stream is not None} <= set(FOLLOWED)
     assert len(TOPICS) >= 2

@@ -8,7 +8,22 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 
 from hivewire_protocol.errors import KeyReused, NotAllowed, NotFound, OutOfBounds, TooManyMessages, Unavailable
 from hivewire_protocol.messages import IdempotencyKey, Integer, Push, Reply, Request, says
-from hivewire_protocol.nouns.subscription import After, DeviceTypes, MessageSubscribeReply, Networks
+from hivewire_protocol.nouns.subscription import (
+    After,
+    DeviceTypes,
+    Live,
+    MessageSubscribeReply,
+    Networks,
+    Position,
+    Reached,
+    Reset,
+    Resumable,
+    Since,
+    StreamedNetworks,
+    StreamedSince,
+    StreamedTypes,
+    SubscribeReply,
+)
 from hivewire_protocol.permissions import Permission
 
 _Id = Annotated[int, says("The number of the command, which no other of its device has.")]
@@ -165,6 +180,26 @@ class CommandSubscribe(Request, tag="command/subscribe"):
         None
     )
     limit: Annotated[Integer | None, says("The most stored commands to begin with; default 20, 0 for all.")] = None
+    resumable: Resumable = None
+    since: Since = None
+
+
+class CommandStream(Request, tag="command/stream"):
+    """Follow commands as an event stream: of a device, of networks and device types, or of all that the token
+    reaches."""
+
+    permission = Permission.GET_DEVICE_COMMAND
+    http_only = True
+    reply = SubscribeReply
+    errors = (NotAllowed, NotFound, OutOfBounds, Unavailable)
+
+    networkIds: StreamedNetworks = None
+    deviceTypeIds: StreamedTypes = None
+    names: Annotated[list[str] | None, says("Only commands with one of these names.")] = None
+    returnUpdatedCommands: Annotated[bool | None, says("True: follow updates of commands, and not their inserts.")] = (
+        None
+    )
+    since: StreamedSince = None
 
 
 class CommandUnsubscribe(Request, tag="command/unsubscribe"):
@@ -180,10 +215,22 @@ class CommandUnsubscribe(Request, tag="command/unsubscribe"):
 class CommandInserted(Push, tag="command/insert", kw_only=True):
     """A command was inserted."""
 
+    position: Position = UNSET
+    reset: Reset = UNSET
     command: Annotated[CommandView, says("The command.")]
 
 
 class CommandUpdated(Push, tag="command/update", kw_only=True):
     """A command was updated; for subscriptions with `returnUpdatedCommands`."""
 
+    position: Position = UNSET
+    reset: Reset = UNSET
     command: Annotated[CommandView, says("The command after the update.")]
+
+
+class CommandBookmark(Push, tag="command/bookmark", kw_only=True):
+    """A newer position, when nothing matched for a while; for resumable subscriptions."""
+
+    position: Reached
+    reset: Reset = UNSET
+    live: Live = UNSET

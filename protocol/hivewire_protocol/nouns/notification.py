@@ -15,7 +15,22 @@ from hivewire_protocol.errors import (
     Unavailable,
 )
 from hivewire_protocol.messages import IdempotencyKey, Integer, Push, Reply, Request, says
-from hivewire_protocol.nouns.subscription import After, DeviceTypes, MessageSubscribeReply, Networks
+from hivewire_protocol.nouns.subscription import (
+    After,
+    DeviceTypes,
+    Live,
+    MessageSubscribeReply,
+    Networks,
+    Position,
+    Reached,
+    Reset,
+    Resumable,
+    Since,
+    StreamedNetworks,
+    StreamedSince,
+    StreamedTypes,
+    SubscribeReply,
+)
 from hivewire_protocol.permissions import Permission
 
 _Id = Annotated[int, says("The number of the notification, which no other of its device has.")]
@@ -127,6 +142,23 @@ class NotificationSubscribe(Request, tag="notification/subscribe"):
     deviceTypeIds: DeviceTypes = None
     names: Annotated[list[str] | None, says("Only notifications with one of these names.")] = None
     timestamp: After = None
+    resumable: Resumable = None
+    since: Since = None
+
+
+class NotificationStream(Request, tag="notification/stream"):
+    """Follow notifications as an event stream: of a device, of networks and device types, or of all that the token
+    reaches."""
+
+    permission = Permission.GET_DEVICE_NOTIFICATION
+    http_only = True
+    reply = SubscribeReply
+    errors = (NotAllowed, NotFound, OutOfBounds, Unavailable)
+
+    networkIds: StreamedNetworks = None
+    deviceTypeIds: StreamedTypes = None
+    names: Annotated[list[str] | None, says("Only notifications with one of these names.")] = None
+    since: StreamedSince = None
 
 
 class NotificationUnsubscribe(Request, tag="notification/unsubscribe"):
@@ -142,4 +174,14 @@ class NotificationUnsubscribe(Request, tag="notification/unsubscribe"):
 class NotificationInserted(Push, tag="notification/insert", kw_only=True):
     """A notification was inserted."""
 
+    position: Position = UNSET
+    reset: Reset = UNSET
     notification: Annotated[NotificationView, says("The notification.")]
+
+
+class NotificationBookmark(Push, tag="notification/bookmark", kw_only=True):
+    """A newer position, when nothing matched for a while; for resumable subscriptions."""
+
+    position: Reached
+    reset: Reset = UNSET
+    live: Live = UNSET

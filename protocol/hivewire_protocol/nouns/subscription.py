@@ -32,13 +32,21 @@ def parse_position(text: str) -> tuple[str, int]:
     return match[1], int(match[2])
 
 
+_Begin = Annotated[
+    str | UnsetType, says("The position at which `live` and `resumed` begin, and with messages a `reset`.")
+]
+_Oldest = Annotated[
+    int | UnsetType, says("With `reset`: the first revision, or place of a message, from which the log is complete.")
+]
+
+
 class SubscribeReply(Reply):
     """The new subscription, and what its connection gets next."""
 
     subscriptionId: Annotated[int, says("The number of the subscription, from 1 in each connection.")]
     mode: Annotated[str, says("`snapshot`, `live`, `resumed` or `reset`: what follows.")]
-    position: Annotated[str | UnsetType, says("The position at which `live` and `resumed` begin.")] = UNSET
-    oldest: Annotated[int | UnsetType, says("With `reset`: the first revision from which the log is complete.")] = UNSET
+    position: _Begin = UNSET
+    oldest: _Oldest = UNSET
 
 
 class SubscriptionItem(Struct, gc=False, omit_defaults=True):
@@ -54,6 +62,7 @@ class SubscriptionItem(Struct, gc=False, omit_defaults=True):
     networkIds: Annotated[list[int] | UnsetType | None, says("Of messages: those of the request.")] = UNSET
     deviceTypeIds: Annotated[list[int] | UnsetType | None, says("Of messages: those of the request.")] = UNSET
     timestamp: Annotated[str | UnsetType | None, says("Of messages: that of the request.")] = UNSET
+    resumable: Annotated[bool, says("True if its pushes of messages have positions; absent otherwise.")] = False
     paused: Annotated[bool, says("True if the rights of the socket no longer cover any of it; absent otherwise.")] = (
         False
     )
@@ -113,14 +122,38 @@ class SubscriptionList(Request, tag="subscription/list"):
 
 
 class MessageSubscribeReply(Reply):
-    """The new subscription. What was stored follows, then what is new."""
+    """The new subscription. What was stored follows, then what is new. A resumable one has the other members too."""
 
     subscriptionId: Annotated[int, says("The number of the subscription.")]
+    mode: Annotated[str | UnsetType, says("`live`, `resumed` or `reset`: what follows.")] = UNSET
+    position: _Begin = UNSET
+    oldest: _Oldest = UNSET
 
 
 Networks = Annotated[list[Integer] | None, says("Only of devices in these networks.")]
 DeviceTypes = Annotated[list[Integer] | None, says("Only of devices of these types.")]
 After = Annotated[Raw | None, says("Begin with what is stored and later than this; absent: only what is new.")]
+
+
+Resumable = Annotated[
+    bool | None, says("True: the pushes have positions to resume from; not together with `timestamp` or `limit`.")
+]
+Since = Annotated[str | None, says("The last `position` that the client has: resume after it. It implies `resumable`.")]
+Position = Annotated[
+    str | UnsetType, says("Of a resumable subscription: the position to resume from after this message.")
+]
+Reset = Annotated[
+    bool | UnsetType, says("True: messages may be missing before this; all that are kept and match follow.")
+]
+Reached = Annotated[str, says("The position to resume from: every matching message up to it was pushed.")]
+Live = Annotated[bool | UnsetType, says("True: a resumed subscription has reached the present.")]
+
+# Members of the requests for event streams, whose lists may be separated by commas.
+StreamedNetworks = Annotated[list[str] | None, says("Only of devices in these networks; the token's when absent.")]
+StreamedTypes = Annotated[list[str] | None, says("Only of devices of these types; the token's when absent.")]
+StreamedSince = Annotated[
+    str | None, says("The position to resume after; the header `Last-Event-ID` takes precedence.")
+]
 
 
 class SubscriptionPaused(Push, tag="subscription/paused", kw_only=True):

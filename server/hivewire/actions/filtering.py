@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Sequence
 from functools import lru_cache
 
@@ -90,6 +91,18 @@ def resolve(
     return Filter(networks, types, wanted)
 
 
+def reached(
+    reach: Reach, network_ids: Sequence[int] | None, type_ids: Sequence[int] | None, names: Sequence[str] | None
+) -> Filter | None:
+    """The filter of a request without a device, of the networks and types that are (still, or again) there for the
+    caller; None when there is nothing that it could get."""
+    networks, types = list(network_ids or ()), list(type_ids or ())
+    shown, typed = list(filter(reach.shows_network, networks)), list(filter(reach.shows_type, types))
+    if (networks and not shown) or (types and not typed):
+        return None
+    return resolve(reach, None, shown, typed, names)
+
+
 def _check(scope: Scope, wanted: Sequence[int] | None, shows: Callable[[int], bool], missing: str) -> None:
     """Raise for ids of which one is not there: an administrator is told so, a client is not."""
     if not wanted or all(map(shows, wanted)):
@@ -114,6 +127,27 @@ def narrowed(wanted: Filter, reach: Reach) -> Filter:
 
 
 NONE: frozenset[int] = frozenset()
+
+
+# Lists in a query.
+
+_NUMBER = re.compile(r"\s*(-?[0-9]{1,18})\s*")
+
+
+def texts_of(given: list[str] | None) -> list[str] | None:
+    """The elements of a list whose parameter has commas, comes several times, or both."""
+    return None if given is None else [text for each in given for text in each.split(",") if text]
+
+
+def numbers_of(given: list[str] | None) -> list[int] | None:
+    """The numbers of such a list. Raises InvalidParameters."""
+    texts = texts_of(given)
+    if texts is None:
+        return None
+    found = [_NUMBER.fullmatch(text) for text in texts]
+    if None in found:
+        raise InvalidParameters
+    return list(dict.fromkeys(int(match[1]) for match in found if match is not None))
 
 
 @lru_cache(1_024)

@@ -1,9 +1,13 @@
-"""Following commands and notifications over a socket (devices, sections 2.5 to 2.7, 3.4 to 3.6, 6; its addendum)."""
+"""Following commands and notifications (devices, sections 2.5 to 2.7, 3.4 to 3.6, 6; its addendum).
+
+Plain subscriptions are those that DeviceHive's clients make. Resumable ones and event streams have positions (messages,
+section 3).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterator, Sequence
-from itertools import count
+from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from types import MethodType
 from typing import Any, NamedTuple, TypeAlias
 
@@ -11,26 +15,32 @@ from msgspec import structs
 
 from hivewire.access.identity import Identity
 from hivewire.actions.device_messages import moment, stored
-from hivewire.actions.filtering import device_of_filter, narrowed, reach_of, resolve
+from hivewire.actions.feeds import MAX_HELD_KEYS, Wanted, attend, begin, check_room, numbers
+from hivewire.actions.filtering import (
+    device_of_filter,
+    narrowed,
+    numbers_of,
+    reach_of,
+    reached,
+    resolve,
+    texts_of,
+)
 from hivewire.caller import Caller
 from hivewire.hub.feed import NOTHING as NO_KEYS
 from hivewire.hub.feed import Backlog, Feed, Subscription
 from hivewire.hub.source import Event, Topic
 from hivewire.services import Services
-from hivewire.streams.filters import Filter, keys_of
+from hivewire.streams.filters import Filter, Keys, keys_of
 from hivewire.streams.log import Log
 from hivewire.streams.message import Message
 from hivewire_protocol import times
 from hivewire_protocol.errors import InvalidParameters, NotAllowed, NotFound, OutOfBounds, Unavailable
 from hivewire_protocol.messages import NOTHING, Reply, Request
-from hivewire_protocol.nouns.command import CommandSubscribe, CommandUnsubscribe
-from hivewire_protocol.nouns.notification import NotificationSubscribe, NotificationUnsubscribe
+from hivewire_protocol.nouns.command import CommandStream, CommandSubscribe, CommandUnsubscribe
+from hivewire_protocol.nouns.notification import NotificationStream, NotificationSubscribe, NotificationUnsubscribe
 from hivewire_protocol.nouns.subscription import MessageSubscribeReply, SubscriptionItem
 from hivewire_protocol.patterns import MAX_PATTERNS, Patterns
 from hivewire_protocol.permissions import Permission
-
-MAX_HELD_KEYS = 10_000
-"""The most keys and name patterns in all subscriptions of one connection; they take a few MiB."""
 
 BACKLOG_BYTES = 64 << 20
 """The most bytes that all connections together have yet to read of what is stored."""
@@ -39,11 +49,12 @@ COMMANDS, NOTIFICATIONS = 20, 100
 """The most stored messages that a subscription begins with, unless it asks for another number."""
 
 Subscribe: TypeAlias = CommandSubscribe | NotificationSubscribe
+Stream: TypeAlias = CommandStream | NotificationStream
 Unsubscribe: TypeAlias = CommandUnsubscribe | NotificationUnsubscribe
 
 
 class Followed(NamedTuple):
-    """What a subscription is about: its filter, and what `subscription/list` shows of its request."""
+    """What a subscription is about: its filter, whether it is for updates, and the values of its request."""
 
     filter: Filter
     updated: bool
@@ -51,7 +62,7 @@ class Followed(NamedTuple):
     networkIds: list[int] | None
     deviceTypeIds: list[int] | None
     names: list[str] | None
-    timestamp: str | None
+    timestamp: str | None = None
 
 
 def _command(message: Message) -> bytes:
@@ -66,19 +77,42 @@ def _what(message: Message) -> str:
     return "update" if message.updated else "insert"
 
 
-def _served(permission: Permission) -> Callable[[Identity, Patterns], Patterns]:
-    return lambda identity, wanted: wanted if identity.may(permission) else NO_KEYS
+class Topics(NamedTuple):
+    """The topics of a kind of messages, and the right to follow it."""
+
+    permission: Permission
+    plain: Topic
+    resumable: Topic
 
 
-def _topic(name: str, members: Callable[[Message], bytes], permission: Permission) -> Topic:
-    served = _served(permission)
-    return Topic(name, name, members, keys_of, served, source=f"{name}s", tells_expiry=False, what=_what, plain=True)
+class Reaching(Keys):
+    """The keys of a filter, and `now`: those that an identity reaches now of what was asked for."""
+
+    __slots__ = ("now",)
+
+    def __init__(self, filter: Filter, now: Callable[[Identity], Patterns], *, updated: bool) -> None:
+        super().__init__(filter, updated=updated)
+        self.now = now
 
 
-TOPICS: dict[type[Request], Topic] = {
-    CommandSubscribe: _topic("command", _command, Permission.GET_DEVICE_COMMAND),
-    NotificationSubscribe: _topic("notification", _notification, Permission.GET_DEVICE_NOTIFICATION),
+def _topics(kind: str, members: Callable[[Message], bytes], permission: Permission) -> Topics:
+    def served(identity: Identity, wanted: Patterns) -> Patterns:
+        return wanted if identity.may(permission) else NO_KEYS
+
+    def reached(identity: Identity, wanted: Any) -> Patterns:
+        now: Patterns = wanted.now(identity) if identity.may(permission) else NO_KEYS
+        return now
+
+    topic = Topic(kind, kind, members, keys_of, served, source=f"{kind}s", what=_what)
+    plain = topic._replace(tells_expiry=False, plain=True)
+    return Topics(permission, plain, topic._replace(served=reached, scoped=True))
+
+
+KINDS = {
+    "command": _topics("command", _command, Permission.GET_DEVICE_COMMAND),
+    "notification": _topics("notification", _notification, Permission.GET_DEVICE_NOTIFICATION),
 }
+"""The kinds of messages, as the first words of their actions."""
 
 
 def subscribe(services: Services, caller: Caller, request: Subscribe) -> Reply | Coroutine[Any, Any, Reply]:
@@ -86,36 +120,75 @@ def subscribe(services: Services, caller: Caller, request: Subscribe) -> Reply |
 
     Raises InvalidParameters, OutOfBounds, AccessDenied, NotAllowed, NotFound or Unavailable (devices, section 2.5).
     """
-    device = device_of_filter(services, caller.identity, request.deviceId)
-    reach = reach_of(services, caller.identity)
-    found = resolve(reach, device, request.networkIds, request.deviceTypeIds, request.names)
-    if found is None:
-        raise NotAllowed("No access to any device type or network")
-    since, most = moment(request.timestamp, caller), _limit(request)
     updated = isinstance(request, CommandSubscribe) and bool(request.returnUpdatedCommands)
-    feed = _feed(services, caller)
-    _check_bounds(services, caller, request, found)
+    topics = KINDS["command" if isinstance(request, CommandSubscribe) else "notification"]
+    followed = _followed(
+        services, caller, updated, request.deviceId, request.networkIds, request.deviceTypeIds, request.names
+    )
+    since, most = moment(request.timestamp, caller), _limit(request)
+    if request.resumable or request.since is not None:
+        if since is not None or (isinstance(request, CommandSubscribe) and request.limit is not None):
+            raise InvalidParameters("timestamp and limit do not go with resumable or since")
+        return begin(services, caller, _resumable(services, caller, topics.resumable, followed, request.since))
+    feed, found = _feed(services, caller), followed.filter
+    _check_bounds(services, caller, followed)
     replays = since is not None and not found.is_global
     if replays and services.hub.backlog() >= BACKLOG_BYTES:
         raise Unavailable(f"{Unavailable.text}: too many subscriptions have yet to read what is stored")
-    sub = feed.subscribe(TOPICS[type(request)], Patterns(found.keys(updated=updated)))
+    sub = feed.subscribe(topics.plain, Patterns(found.keys(updated=updated)))
     sub.conflate = False  # if messages are dropped before it has read them, it loses its connection
-    timestamp = times.render(since) if since is not None else None
-    shown = request.deviceId, request.networkIds, request.deviceTypeIds, request.names, timestamp
-    sub.noted = Followed(found, updated, *shown)
-    attend(services, sub)
+    sub.noted = followed._replace(timestamp=times.render(since)) if since is not None else followed
+    attend(services, sub, _online(topics.plain, followed))
     if since is None or not replays:
         return MessageSubscribeReply(sub.id)
     return _replay(services, feed, sub, since, most)
 
 
-def attend(services: Services, sub: Subscription) -> None:
-    """Who follows the new commands of one device is that device: it is online as long as the subscription is there."""
-    wanted: Followed = sub.noted
-    device = wanted.filter.device
-    if device is not None and not wanted.updated and sub.topic.kind == "command":
-        services.presence.enter(device)
-        sub.device = device
+def streamed(services: Services, caller: Caller, request: Stream) -> Wanted:
+    """What an event stream follows. Raises as `subscribe`."""
+    updated = isinstance(request, CommandStream) and bool(request.returnUpdatedCommands)
+    topics = KINDS["command" if isinstance(request, CommandStream) else "notification"]
+    networks, types = numbers_of(request.networkIds), numbers_of(request.deviceTypeIds)
+    followed = _followed(services, caller, updated, request.deviceId, networks, types, texts_of(request.names))
+    return _resumable(services, caller, topics.resumable, followed, request.since)
+
+
+def _followed(
+    services: Services,
+    caller: Caller,
+    updated: bool,
+    device_id: str | None,
+    networks: list[int] | None,
+    types: list[int] | None,
+    names: list[str] | None,
+) -> Followed:
+    device = device_of_filter(services, caller.identity, device_id)
+    found = resolve(reach_of(services, caller.identity), device, networks, types, names)
+    if found is None:
+        raise NotAllowed("No access to any device type or network")
+    return Followed(found, updated, device_id, networks, types, names)
+
+
+def _resumable(services: Services, caller: Caller, topic: Topic, followed: Followed, since: str | None) -> Wanted:
+    _check_bounds(services, caller, followed)
+    keys = Reaching(followed.filter, partial(_reached, services, followed), updated=followed.updated)
+    return Wanted(topic, keys, since, snapshot=False, noted=followed, device=_online(topic, followed))
+
+
+def _reached(services: Services, followed: Followed, identity: Identity) -> Patterns:
+    """What an identity reaches now of what was asked for. It may be more than at the beginning."""
+    found, reach = followed.filter, reach_of(services, identity)
+    now: Filter | None
+    if found.device is not None:
+        now = narrowed(found, reach)
+    else:
+        now = reached(reach, followed.networkIds, followed.deviceTypeIds, followed.names)
+    return NO_KEYS if now is None or len(now) > MAX_HELD_KEYS else Keys(now, updated=followed.updated)
+
+
+def _online(topic: Topic, followed: Followed) -> int:
+    """The device that follows, for who follows the new commands of one device is that device; 0 for none."""
+    return followed.filter.device or 0 if topic.name == "command" and not followed.updated else 0
 
 
 async def _replay(services: Services, feed: Feed, sub: Subscription, after: int, most: int | None) -> Reply:
@@ -157,21 +230,12 @@ def _limit(request: Subscribe) -> int | None:
     return limit or None
 
 
-def _check_bounds(services: Services, caller: Caller, request: Subscribe, found: Filter) -> None:
+def _check_bounds(services: Services, caller: Caller, followed: Followed) -> None:
     """Raise OutOfBounds for a request that asks for too much, or on a connection that has too much."""
-    for wanted in (request.networkIds, request.deviceTypeIds, request.names):
+    for wanted in (followed.networkIds, followed.deviceTypeIds, followed.names):
         if wanted is not None and len(wanted) > MAX_PATTERNS:
             raise OutOfBounds(f"a list has more than {MAX_PATTERNS} elements")
-    check_room(services, caller, len(found))
-
-
-def check_room(services: Services, caller: Caller, keys: int) -> None:
-    """Raise OutOfBounds when a connection cannot have another subscription with so many keys or patterns."""
-    most = services.settings.subscriptions
-    if sum(len(feed.subscriptions) for feed in caller.feeds) >= most:
-        raise OutOfBounds(f"this connection already has {most} subscriptions, the maximum")
-    if sum(feed.patterns for feed in caller.feeds) + keys > MAX_HELD_KEYS:
-        raise OutOfBounds(f"more than {MAX_HELD_KEYS} name patterns in all subscriptions of this connection")
+    check_room(services, caller, len(followed.filter))
 
 
 def _feed(services: Services, caller: Caller) -> Feed:
@@ -190,18 +254,10 @@ def _within(services: Services, identity: Identity, sub: Subscription) -> Patter
     return sub.topic.served(identity, Patterns(left.keys(updated=wanted.updated)))
 
 
-def numbers(caller: Caller) -> Iterator[int]:
-    """The ids of subscriptions on a connection, of whatever kind."""
-    if caller.numbers is None:
-        caller.numbers = count(1)
-    return caller.numbers
-
-
 def unsubscribe(services: Services, caller: Caller, request: Unsubscribe) -> Reply:
     """End a subscription, or all of the same kind. Raises NotFound for a number that is not one of them here."""
     number, kind = request.subscriptionId, _KINDS[type(request)]
-    feed = caller.plain
-    own = [sub for sub in feed.subscriptions if sub.topic.name == kind] if feed is not None else []
+    own = [sub for feed in caller.feeds for sub in feed.subscriptions if sub.topic.name == kind]
     if number is not None:
         own = [sub for sub in own if sub.id == number]
         if not own:
@@ -216,9 +272,21 @@ _KINDS: dict[type[Request], str] = {CommandUnsubscribe: "command", NotificationU
 
 def items(caller: Caller) -> Sequence[SubscriptionItem]:
     """The subscriptions to messages that a connection has and may see, as they were requested."""
-    found = []
-    for sub in caller.plain.subscriptions if caller.plain is not None else ():
-        if sub.topic.served(caller.identity, sub.wanted) == sub.wanted:
-            _, _, device, networks, types, names, timestamp = sub.noted
-            found.append(SubscriptionItem(sub.id, sub.topic.name, names, device, networks, types, timestamp))
-    return found
+    subs = [sub for feed in caller.feeds for sub in feed.subscriptions if sub.topic.name in KINDS]
+    return [_item(sub) for sub in subs if caller.identity.may(KINDS[sub.topic.name].permission)]
+
+
+def _item(sub: Subscription) -> SubscriptionItem:
+    followed: Followed = sub.noted
+    resumable = not sub.topic.plain
+    return SubscriptionItem(
+        sub.id,
+        sub.topic.name,
+        followed.names,
+        followed.deviceId,
+        followed.networkIds,
+        followed.deviceTypeIds,
+        followed.timestamp,
+        resumable,
+        resumable and not sub.served.patterns,
+    )

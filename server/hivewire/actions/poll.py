@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from functools import partial
 from operator import attrgetter
@@ -12,7 +11,7 @@ from msgspec import Raw
 
 from hivewire.actions import command
 from hivewire.actions.device_messages import Encoded, moment, stored
-from hivewire.actions.filtering import device_of_filter, reach_of, resolve
+from hivewire.actions.filtering import device_of_filter, numbers_of, reach_of, resolve, texts_of
 from hivewire.actions.listing import Listing
 from hivewire.caller import Caller
 from hivewire.devices.scope import required
@@ -33,8 +32,6 @@ SECONDS, MOST_SECONDS = 30, 60
 
 LIMIT = 100
 """Stored messages that a poll returns; those of commands may ask for another number."""
-
-_NUMBER = re.compile(r"\s*(-?[0-9]{1,18})\s*")
 
 Poll: TypeAlias = CommandPoll | CommandPollMany | NotificationPoll | NotificationPollMany
 
@@ -75,10 +72,10 @@ def _looking(
     services: Services, caller: Caller, request: Poll, *, orders: bool, updated: bool
 ) -> Callable[[], Wanted | None]:
     """What a poll wants, worked out anew at each call."""
-    names = _texts(request.names)
+    names = texts_of(request.names)
     networks = types = None
     if isinstance(request, (CommandPollMany, NotificationPollMany)):
-        networks, types = _numbers(request.networkIds), _numbers(request.deviceTypeIds)
+        networks, types = numbers_of(request.networkIds), numbers_of(request.deviceTypeIds)
     check = _checking(services, caller)
 
     def look() -> Wanted | None:
@@ -150,22 +147,6 @@ def _seconds(given: int | None) -> int:
     if seconds < 0:
         raise InvalidParameters("Timeout can't be less than 0 seconds. ")
     return seconds
-
-
-def _texts(given: list[str] | None) -> list[str] | None:
-    """The elements of a list whose parameter has commas, comes several times, or both."""
-    return None if given is None else [text for each in given for text in each.split(",") if text]
-
-
-def _numbers(given: list[str] | None) -> list[int] | None:
-    """The numbers of such a list. Raises InvalidParameters."""
-    texts = _texts(given)
-    if texts is None:
-        return None
-    found = [_NUMBER.fullmatch(text) for text in texts]
-    if None in found:
-        raise InvalidParameters
-    return list(dict.fromkeys(int(match[1]) for match in found if match is not None))
 
 
 READS: Mapping[type[Request], Callable[..., object]] = {

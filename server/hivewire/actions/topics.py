@@ -7,11 +7,13 @@ the protocol.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from hivewire.access.identity import Identity
 from hivewire.access.tenants import DOCUMENT
+from hivewire.actions import following
 from hivewire.actions.configuration import checked_patterns
+from hivewire.actions.feeds import Wanted
 from hivewire.caller import Caller
 from hivewire.dispatch import check_tenant
 from hivewire.documents import stored_of
@@ -24,25 +26,12 @@ from hivewire_protocol import times
 from hivewire_protocol.encoding import encode
 from hivewire_protocol.errors import AccessDenied, InvalidParameters
 from hivewire_protocol.messages import Request
+from hivewire_protocol.nouns.command import CommandStream
+from hivewire_protocol.nouns.notification import NotificationStream
 from hivewire_protocol.nouns.subscription import ConfigurationSubscribe
 from hivewire_protocol.nouns.tenant import Privilege
 from hivewire_protocol.patterns import EVERYTHING, Patterns
 from hivewire_protocol.permissions import Permission
-
-
-class Wanted(NamedTuple):
-    """What a request asks to follow: a topic and patterns over its keys.
-
-    `since` is the position to resume after. `snapshot`: begin with the state, if the topic has one. `conflate`: a slow
-    reader may get only the latest item of each key.
-    """
-
-    topic: Topic
-    patterns: Patterns
-    since: str | None = None
-    snapshot: bool = True
-    conflate: bool = True
-
 
 # Configurations, by name.
 
@@ -115,5 +104,9 @@ def _configuration(services: Services, caller: Caller, request: ConfigurationSub
     return Wanted(CONFIGURATION, EVERYTHING if request.names is None else checked_patterns(request.names), *how)
 
 
-FOLLOWED: dict[type[Request], Callable[[Services, Caller, Any], Wanted]] = {ConfigurationSubscribe: _configuration}
+FOLLOWED: dict[type[Request], Callable[[Services, Caller, Any], Wanted]] = {
+    ConfigurationSubscribe: _configuration,
+    CommandStream: following.streamed,
+    NotificationStream: following.streamed,
+}
 """What each request follows. The function checks rights that depend on the request; it raises WireError."""

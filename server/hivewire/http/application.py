@@ -167,13 +167,15 @@ class Application:
 def _route(request: HttpRequest, method: str, found: list[Found]) -> Route[object] | None:
     """The route of a method among the places that a path may mean; sets the parameters of the request."""
     wanted = "GET" if method == "HEAD" else method
-    route: Route[object] | None = None
     for place, request.parameters in found:
-        if (route := place.routes.get(wanted)) is not None:
-            break
-    if route is not None and route.stream is not None and request.method == "GET" and request.accepts_events():
-        return route.stream
-    return route
+        route: Route[object] | None = place.routes.get(wanted)
+        if route is None:
+            continue
+        if route.stream is not None and request.method == "GET" and request.accepts_events():
+            return route.stream
+        if not route.only_stream:
+            return route
+    return None
 
 
 def _sending(request: HttpRequest, response: Response, common: tuple[RawHeader, ...], send: Send) -> Send:

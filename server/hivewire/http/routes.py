@@ -49,7 +49,8 @@ class Route(Struct, Generic[C], frozen=True):
     `handle` answers the call. `action` is the name in the metrics; without one the route is not counted. `stream`
     answers instead when the caller accepts an event stream.
 
-    `also_name`: the last word of the path could be a name, so its other methods are those of the name.
+    `also_name`: the last word of the path could be a name, so its other methods are those of the name. `only_stream`:
+    so is this method, unless the caller accepts an event stream.
     """
 
     method: str
@@ -59,6 +60,7 @@ class Route(Struct, Generic[C], frozen=True):
     action: type[Request] | str | None = None
     stream: Route[C] | None = None
     also_name: bool = False
+    only_stream: bool = False
 
 
 def _as_sent(request: HttpRequest) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 from hivewire.streams.message import Message
+from hivewire_protocol.patterns import Patterns
 
 
 class Filter(Struct, frozen=True, gc=False):
@@ -39,6 +40,12 @@ class Filter(Struct, frozen=True, gc=False):
             and (self.names is None or message.name in self.names)
         )
 
+    def covers(self, other: Filter) -> bool:
+        """Whether it wants all that another one wants."""
+        sides = (self.networks, other.networks), (self.types, other.types), (self.names, other.names)
+        whole = all(mine is None or (their is not None and their <= mine) for mine, their in sides)
+        return not len(other) or (whole and self.device in (None, other.device))
+
     def __len__(self) -> int:
         """The number of its keys."""
         sides = (self.networks, self.types, self.names)
@@ -52,6 +59,20 @@ class Filter(Struct, frozen=True, gc=False):
             for type_ in (None,) if self.types is None else sorted(self.types):
                 place = event + _part("n", network) + _part("t", type_)
                 yield from (place,) if self.names is None else (_named(place, name) for name in sorted(self.names))
+
+
+class Keys(Patterns):
+    """The keys of a filter, as patterns: a filter covers more than what is in its keys."""
+
+    __slots__ = ("filter",)
+
+    def __init__(self, filter: Filter, *, updated: bool) -> None:
+        super().__init__(filter.keys(updated=updated))
+        self.filter = filter
+
+    def covers(self, other: Patterns) -> bool:
+        """Whether its filter wants all that the other one's wants."""
+        return self.filter.covers(other.filter) if isinstance(other, Keys) else super().covers(other)
 
 
 def keys_of(message: Message) -> tuple[str, ...]:

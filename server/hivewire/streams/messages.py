@@ -22,7 +22,9 @@ TIDY_SECONDS = 0.5
 """Interval of looking for what is due: segments to close or drop, a commit that takes too long."""
 
 
-def messages_of(settings: Settings, now: Callable[[], int], ledger: Path | None) -> Messages:
+def messages_of(
+    settings: Settings, now: Callable[[], int], ledger: Path | None, elapsed: Callable[[], int] = elapsed
+) -> Messages:
     """What these settings say. `ledger` is the file of the ledger; without one they are in memory."""
     engine: StreamEngine = MemoryEngine()
     if settings.messages == "durable" and ledger is not None:
@@ -36,7 +38,7 @@ def messages_of(settings: Settings, now: Callable[[], int], ledger: Path | None)
         stall_seconds=settings.stall_seconds,
     )
     notifications = replace(commands, retention=settings.notifications_retention * 1_000)
-    return Messages(engine, now, commands, notifications)
+    return Messages(engine, now, commands, notifications, elapsed)
 
 
 class Messages:

@@ -127,8 +127,9 @@ class EventStream:
     # The ASGI response.
 
     def start(self, reply: SubscribeReply) -> None:
-        """Queue a bookmark with the position from which the caller can resume, if it is known."""
-        if isinstance(reply.position, str):
+        """Queue a bookmark with the position from which the caller can resume, if it is known. Not before a reset: who
+        came back with that position would never hear of it."""
+        if isinstance(reply.position, str) and reply.mode != "reset":
             members = b'"position":"%b"' % reply.position.encode()
             self.push(self.frame("", 0, False, "bookmark", members, reply.position))
 

@@ -61,7 +61,8 @@ class Rest:
         paths = {row.path for row in rows}
         for row in rows:
             # A fixed word in the place of a name has only its own methods: GET of a name `transact` reads that name.
-            also_name = "{" not in row.path and row.path.rpartition("/")[0] + "/{name}" in paths
+            only_stream = row.request is row.stream
+            also_name = only_stream or ("{" not in row.path and row.path.rpartition("/")[0] + "/{name}" in paths)
             admit, handle = partial(admit_request, self._dispatcher, context, row.request), partial(self._answer, row)
             stream: Route[Admitted] | None = None
             if row.stream is not None:
@@ -69,7 +70,7 @@ class Rest:
                 # `EventSource` in browsers cannot set headers.
                 admit_stream = partial(admit_request, self._dispatcher, context, row.stream, query_token=True)
                 stream = Route("GET", root + row.path, admit_stream, partial(self._follow, streamed), row.stream)
-            yield Route(row.method, root + row.path, admit, handle, row.request, stream, also_name)
+            yield Route(row.method, root + row.path, admit, handle, row.request, stream, also_name, only_stream)
 
     async def _anyone(self, request: HttpRequest) -> Admitted:
         return Admitted(request, Caller(request.address, ""))

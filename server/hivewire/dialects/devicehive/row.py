@@ -16,9 +16,10 @@ class Row(NamedTuple):
     `shows` is the member of the reply that becomes the whole body; None for all members as one object. `body` is the
     member of the request that the body becomes; None when the body's members are the request's. `auth` rows are there
     under `/auth/rest` too, where DeviceHive has a server of its own for tokens. `stream` is what the row stands for
-    when the caller accepts an event stream. `check` refuses what the path names before the body is read: what
-    does not exist, or the caller may not reach. `empty` is the text for a missing body, None where it may
-    be missing. The body of a `bodiless` row is thrown away, whatever it is.
+    when the caller accepts an event stream; a row whose `request` it is as well is there for nothing else. `check`
+    refuses what the path names before the body is read: what does not exist, or the caller may not reach. `empty` is
+    the text for a missing body, None where it may be missing. The body of a `bodiless` row is thrown away, whatever it
+    is.
     """
 
     method: str

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from hivewire.actions import notification
 from hivewire.dialects.devicehive.row import Row
-from hivewire_protocol.nouns.notification import NotificationGet, NotificationInsert, NotificationList
+from hivewire_protocol.nouns.notification import (
+    NotificationGet,
+    NotificationInsert,
+    NotificationList,
+    NotificationStream,
+)
 
 _OF_DEVICE = "/device/{deviceId}/notification"
 
 ROWS = (
-    Row("GET", _OF_DEVICE, NotificationList, shows="notifications"),
+    Row("GET", _OF_DEVICE, NotificationList, shows="notifications", stream=NotificationStream),
+    Row("GET", "/device/notification", NotificationStream, stream=NotificationStream),
     Row("POST", _OF_DEVICE, NotificationInsert, 201, shows="notification", body="notification"),
     Row(
         "GET",

@@ -1,0 +1,93 @@
+"""What all subscriptions of a connection have in common: ids, bounds, and how those with positions begin."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import count
+from typing import Any, NamedTuple
+
+from hivewire.caller import Caller
+from hivewire.hub.feed import Feed, Subscription
+from hivewire.hub.source import Topic
+from hivewire.services import Services
+from hivewire_protocol.errors import NotAllowed, OutOfBounds
+from hivewire_protocol.nouns.subscription import SubscribeReply, parse_position
+from hivewire_protocol.patterns import Patterns
+
+MAX_HELD_KEYS = 10_000
+"""The most keys and name patterns in all subscriptions of one connection; they take a few MiB."""
+
+
+class Wanted(NamedTuple):
+    """What a request asks to follow: a topic and patterns over its keys.
+
+    `since` is the position to resume after. `snapshot`: begin with the state, if the topic has one. `conflate`: a slow
+    reader may get only the latest item of each key. `noted` is kept with the subscription. `device` is the record of a
+    device that is online while it is there, 0 for none.
+    """
+
+    topic: Topic
+    patterns: Patterns
+    since: str | None = None
+    snapshot: bool = True
+    conflate: bool = True
+    noted: Any = None
+    device: int = 0
+
+
+def begin(services: Services, caller: Caller, wanted: Wanted) -> SubscribeReply:
+    """Begin a subscription with positions; the reply says which pushes follow it (configuration contract, section 4).
+
+    Raises OutOfBounds when the connection has reached a limit, NotAllowed when nothing can be pushed over it.
+    """
+    since = _since(wanted.since)
+    feed = _feed(services, caller)
+    check_room(services, caller, len(wanted.patterns.patterns))
+    sub = feed.subscribe(wanted.topic, wanted.patterns)
+    sub.conflate, sub.noted = wanted.conflate, wanted.noted
+    attend(services, sub, wanted.device)
+    mode, oldest = sub.start(since, wanted.snapshot), sub.channel.tail.source.oldest
+    if mode == "reset":
+        reply = SubscribeReply(sub.id, mode, oldest=oldest)
+        if not sub.channel.stateful:
+            reply.position = sub.position
+        return reply
+    return SubscribeReply(sub.id, mode) if mode == "snapshot" else SubscribeReply(sub.id, mode, sub.position)
+
+
+def _since(text: str | None) -> tuple[str, int] | None:
+    try:
+        return parse_position(text) if text is not None else None
+    except ValueError:
+        raise OutOfBounds("since is not a position: take it from a push or a reply of this gateway") from None
+
+
+def _feed(services: Services, caller: Caller) -> Feed:
+    if caller.feed is None:
+        if caller.listener is None:
+            raise NotAllowed("this connection cannot receive pushes")
+        caller.feed = services.hub.feed(caller.listener, caller.identity, numbers(caller))
+    return caller.feed
+
+
+def attend(services: Services, sub: Subscription, device: int) -> None:
+    """A device, by the id of its record, is online as long as the subscription is there; 0 for none."""
+    if device:
+        services.presence.enter(device)
+        sub.device = device
+
+
+def numbers(caller: Caller) -> Iterator[int]:
+    """The ids of subscriptions on a connection, of whatever kind."""
+    if caller.numbers is None:
+        caller.numbers = count(1)
+    return caller.numbers
+
+
+def check_room(services: Services, caller: Caller, keys: int) -> None:
+    """Raise OutOfBounds when a connection cannot have another subscription with so many keys or patterns."""
+    most = services.settings.subscriptions
+    if sum(len(feed.subscriptions) for feed in caller.feeds) >= most:
+        raise OutOfBounds(f"this connection already has {most} subscriptions, the maximum")
+    if sum(feed.patterns for feed in caller.feeds) + keys > MAX_HELD_KEYS:
+        raise OutOfBounds(f"more than {MAX_HELD_KEYS} name patterns in all subscriptions of this connection")
