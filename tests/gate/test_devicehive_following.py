@@ -1,4 +1,4 @@
-"""Following commands and notifications with the official Python client of DeviceHive, over a socket."""
+"""Following commands and notifications with the official Python client of DeviceHive."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ class Follower(Job):
             self.api.disconnect()
 
 
-def follow(gateway: RunningGateway, work: Any, events: int) -> list[tuple[Any, ...]]:
+def follow(gateway: RunningGateway, work: Any, events: int, endpoint: str = "ws dh") -> list[tuple[Any, ...]]:
     """The first events that the client gets after this work."""
     client = DeviceHive(Follower, work, events)
     try:
-        client.connect(address(gateway, "ws dh"), **LOGIN)
+        client.connect(address(gateway, endpoint), **LOGIN)
     finally:
         hang_up(client.transport)
     got: list[tuple[Any, ...]] = client.handler.got
@@ -88,3 +88,40 @@ def test_the_client_follows_a_network_and_a_device_type(shared_gateway: RunningG
         device.send_notification("after")
 
     assert [name for _, name, _ in follow(shared_gateway, work, 4)] == ["before 0", "before 1", "before 2", "after"]
+
+
+def test_the_client_follows_over_http(shared_gateway: RunningGateway) -> None:
+    """It polls again and again, from the time of the last message on: each comes once, those before it too."""
+
+    def work(api: Api) -> None:
+        network, kind = (create(unused("group"), "") for create in (api.create_network, api.create_device_type))
+        device = api.put_device(unused("device"), network_id=network.id, device_type_id=kind.id)
+        device.send_notification("before")
+        network.subscribe_notifications(names=["before", "after"])
+        device.subscribe_insert_commands(names=["on"])
+        for number in range(3):
+            device.send_command("on", status=str(number))
+            device.send_command("off")
+        device.send_notification("after", parameters={"t": 1})
+
+    events = follow(shared_gateway, work, 5, "http dh")
+    assert [event for event in events if event[0] == "insert"] == [("insert", "on", str(number)) for number in range(3)]
+    assert [event[1] for event in events if event[0] == "notification"] == ["before", "after"]
+
+
+def test_over_http_the_client_asks_for_updates_and_gets_new_commands(shared_gateway: RunningGateway) -> None:
+    """It follows with polls of many devices, for which DeviceHive ignores `returnUpdatedCommands` (devices, 2.8). Such
+    a poll does so here, because the JavaScript client would get a stored update without end: it continues from the
+    time of the insert."""
+
+    def work(api: Api) -> None:
+        device = api.put_device(unused("device"))
+        device.subscribe_update_commands()
+        command = device.send_command("on")
+        command.status = "done"
+        command.save()
+        device.send_command("off")
+
+    events = follow(shared_gateway, work, 2, "http dh")
+    assert [name for _, name, _ in events] == ["on", "off"]
+    assert events[1] == ("update", "off", None)
