@@ -113,7 +113,9 @@ def _action(action: str, request: type[Request]) -> str:
     lines += [f"- Permission: {permission}", f"- REST: {'; '.join(_exchanges(request)) or 'none'}"]
     own = sorted(request.errors, key=lambda error: (error.code, error.__name__))
     lines += [f"- Errors: {', '.join(map(_error_name, own)) or 'only those of all actions'}", ""]
-    fields = [field for field in _fields(request) if field.name not in ENVELOPE]
+    fields = [
+        field for field in _fields(request) if field.name not in ENVELOPE or field.name in request.__annotations__
+    ]
     lines += _table(fields, request.required) if fields else ["It takes no members."]
     shown = _fields(request.reply)
     lines += ["", "The reply has:", "", *_table(shown)] if shown else ["", "The reply has no members of its own."]

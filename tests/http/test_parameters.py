@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import re
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec import Raw, structs
 
+from hivewire.dialects.devicehive.rows import ROWS
 from hivewire.http.parameters import request_of
 from hivewire_protocol.encoding import encode
 from hivewire_protocol.errors import InvalidParameters
@@ -41,6 +45,24 @@ def parsed(
     found = structs.asdict(request_of(shape, request, *raw))
     empty = structs.asdict(shape())
     return {name: value for name, value in found.items() if value != empty[name]}
+
+
+@given(st.data())
+def test_unknown_parameters_of_reads_change_nothing(data: st.DataObject) -> None:
+    """Whatever they are called and their values are: those of the envelope, those of other requests, and what the path
+    has said already."""
+    row = data.draw(st.sampled_from([row for row in ROWS if row.method == "GET"]))
+    in_path = dict.fromkeys(re.findall(r"{(\w+)}", row.path), "7")
+    others = {"networkId", "deviceTypeId", "requestId", "jsonrpc", "action", "id", *in_path}
+    for shape in (row.request, *([row.stream] if row.stream is not None else [])):
+        unknown = sorted(others - {*shape.__annotations__} | in_path.keys())
+        names = st.sampled_from(unknown) | st.text(max_size=9, alphabet="abcxyz_-[]%é")
+        values = st.sampled_from(("abc", "", "-1", "9" * 30, "[", "null", "1", "1.5", "%", "a,b")) | st.text(max_size=9)
+        query = data.draw(st.lists(st.tuples(names, values), max_size=5))
+        requests = [made(target=f"/?{urlencode(asked)}") for asked in ([], query)]
+        for request in requests:
+            request.parameters = in_path
+        assert request_of(shape, requests[1]) == request_of(shape, requests[0])
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,7 @@ class DeviceList(Request, tag="device/list"):
 
     name: Annotated[str | None, says("Only devices with this name.")] = None
     namePattern: Annotated[str | None, says("Only names like this: `%` is any characters, `_` is one.")] = None
+    networkId: Annotated[Integer | None, says("Only devices in this network.")] = None
     networkName: Annotated[str | None, says("Only devices in the network with this name.")] = None
     sortField: Annotated[str | None, says("`name` or `network`, over HTTP also `devicetype`; absent: by creation.")] = (
         None
@@ -84,6 +85,7 @@ class DeviceCount(Request, tag="device/count"):
 
     name: Annotated[str | None, says("Only devices with this name.")] = None
     namePattern: Annotated[str | None, says("Only names like this: `%` is any characters, `_` is one.")] = None
+    networkId: Annotated[Integer | None, says("Only devices in this network.")] = None
     networkName: Annotated[str | None, says("Only devices in the network with this name.")] = None
 
 

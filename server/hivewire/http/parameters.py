@@ -20,6 +20,10 @@ R = TypeVar("R", bound=Request)
 
 NO_MEMBERS: Mapping[str, Raw] = {}
 
+NUMBERS = ("networkId", "deviceTypeId")
+"""Numbers that a frame of any request may have. Over HTTP they mean something only where a request names them itself,
+or in a path; elsewhere they are unknown, whatever their value (addendum, section 3)."""
+
 
 def request_of(
     shape: type[R],
@@ -30,6 +34,9 @@ def request_of(
     """The request made from the members of the body, the query, others that are given, and the path; later ones take
     precedence. Raises InvalidParameters."""
     members = {**body, **_query(request, shape), **given}
+    for number in NUMBERS:
+        if number in members and number not in shape.__annotations__:
+            del members[number]
     try:
         for name, value in request.parameters.items():
             plain = unquote(value, errors="strict")
