@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,7 +19,7 @@ import pytest
 
 from hivewire.cli import devicehive_server
 from tests.command import Outcome, Run
-from tests.running import PASSWORD, SECRET, RunningGateway
+from tests.running import PASSWORD, PATIENCE, SECRET, RunningGateway
 
 COMMAND = "import-devicehive"
 
@@ -256,7 +259,10 @@ def test_what_older_servers_lack_is_made_up(imported: Callable[..., Outcome], tm
             {"id": 11, "login": "old", "role": None, "status": 3, "data": "text", "lastLogin": "never"},
             {"id": 12, "login": "member", "role": 1, "networks": [{"network": {"id": 4}}, {"id": 77}], "status": 0},
         ],
-        "/device": [{"id": "a", "name": None, "data": None, "isBlocked": None}, {"id": "b", "networkId": 6}],
+        "/device": [
+            {"id": "a", "name": None, "data": None, "isBlocked": None},
+            {"id": "b", "networkId": 6, "data": "text"},
+        ],
     }
     outcome = imported(old)
     assert outcome.code == 0, outcome.err
@@ -268,6 +274,7 @@ def test_what_older_servers_lack_is_made_up(imported: Callable[..., Outcome], tm
         "the user old has the unknown status 3 and is disabled",
         "the data of the user old are no object and left out",
         "devices without a network are in the new network 8, Without network",
+        "the data of the device b are no object and left out",
     ]
     token = _administrators_token(9)
     with RunningGateway(tmp_path / "new.db") as new, new.http(token) as http:
@@ -319,12 +326,19 @@ def test_a_dry_run_tells_the_same_and_writes_nothing(imported: Callable[..., Out
 
 
 def test_named_configurations_are_imported(imported: Callable[..., Outcome]) -> None:
-    """DeviceHive has no list of them; one that is not there is told."""
+    """DeviceHive has no list of them; those that are left out are told, and its signing key is not even read."""
     old = OldServer()
     old.answers["/configuration/a%20b"] = (200, {"name": "a b", "value": "1", "entityVersion": 0})
-    report = json.loads(imported(old, "--configuration", "a b", "--configuration", "gone").out)
+    old.answers["/configuration/empty"] = (200, {"name": "empty", "value": ""})
+    names = ["a b", "gone", "empty", "jwt.secret"]
+    report = json.loads(imported(old, *(f"--configuration={name}" for name in names)).out)
     assert report["configurations"] == 1
-    assert "there is no configuration gone" in report["remarks"]
+    assert report["remarks"][-3:] == [
+        "there is no configuration gone",
+        "the configuration empty is left out: too long, empty, no text or an odd name",
+        "jwt.secret is no configuration here: start the gateway with it as HIVEWIRE_JWT_SECRET",
+    ]
+    assert not any("jwt.secret" in asked for asked in old.asked)
 
 
 def test_a_broken_connection_and_an_overloaded_server_are_tried_again(imported: Callable[..., Outcome]) -> None:
@@ -439,6 +453,47 @@ def test_an_existing_file_is_never_overwritten(run: Run, tmp_path: Path) -> None
     (tmp_path / "new.db").write_bytes(b"")
     outcome = run(COMMAND, "http://127.0.0.1:1", "--data", str(tmp_path / "new.db"), "--token", "t")
     assert (outcome.code, "exists already" in outcome.err) == (1, True)
+
+
+def test_a_command_that_is_stopped_leaves_nothing_behind(home: Path, tmp_path: Path) -> None:
+    """SIGTERM in the middle of the reading ends it, with the exit code for that, and the unfinished file is gone."""
+    old, reading, stopped = OldServer(), threading.Event(), threading.Event()
+
+    def wait(number: int, path: str) -> int | None:
+        if path == "/device":
+            reading.set()
+            stopped.wait(PATIENCE)
+        return None
+
+    old.failures = wait
+    with serving(old) as url:
+        command = [sys.executable, "-m", "hivewire", COMMAND, url, "--token", "t", "--data", str(tmp_path / "new.db")]
+        process = subprocess.Popen(command)
+        assert reading.wait(PATIENCE)
+        assert list(tmp_path.glob("new.db*"))
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE) == 128 + signal.SIGTERM
+        stopped.set()
+    assert not list(tmp_path.glob("new.db*"))
+
+
+def test_a_server_with_tls_is_verified(
+    run: Run, tmp_path: Path, certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SSL_CERT_FILE names the certificates to trust, as for other commands; otherwise no token is sent."""
+    flags = (f"--tls-certificate={certificate[0]}", f"--tls-key={certificate[1]}")
+    dry = ("--dry-run", "-o", "json", "--data", str(tmp_path / "new.db"))
+    with monkeypatch.context() as trusting:
+        trusting.setenv("SSL_CERT_FILE", str(certificate[0]))
+        with RunningGateway(tmp_path / "old.db", *flags) as old:
+            token = old.token()
+            trusted = run(COMMAND, old.url, "--token", token, *dry)
+            monkeypatch.delenv("SSL_CERT_FILE")
+            refused = run(COMMAND, old.url, "--token", token, *dry)
+            plain = run(COMMAND, old.url.replace("https", "http"), "--token", token, *dry)
+    assert (trusted.code, json.loads(trusted.out)["users"]) == (0, 1)
+    assert (refused.code, "SSL_CERT_FILE" in refused.err) == (3, True)
+    assert plain.code == 3
 
 
 def test_an_address_where_nothing_listens_is_told(run: Run, tmp_path: Path) -> None:

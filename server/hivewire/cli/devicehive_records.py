@@ -14,14 +14,14 @@ from hivewire.access.users import UserContent
 from hivewire.cli.devicehive_server import Changed, DeviceHiveServer, segment
 from hivewire.cli.output import printable
 from hivewire.devices.index import KIND as DEVICE
-from hivewire.devices.index import DeviceContent
+from hivewire.devices.index import NULL, DeviceContent
 from hivewire.devices.registry import DEVICE_TYPE, NAME, NETWORK, GroupingContent
 from hivewire.devices.seeds import FIRST, TYPES
 from hivewire.ledger.dump import Note
 from hivewire.ledger.records import Change
 from hivewire.resources import KIND as CONFIGURATION
 from hivewire_protocol import times
-from hivewire_protocol.nouns.configuration import TEXT
+from hivewire_protocol.nouns.configuration import RESERVED, TEXT, forbidden_character
 from hivewire_protocol.nouns.user import Role, Status
 
 AUTHOR_NOTE = "imported from DeviceHive"
@@ -67,7 +67,7 @@ class OldDevice(Struct):
 
     id: str
     name: str | None = None
-    data: Raw = Raw(b"null")
+    data: Raw = NULL
     networkId: int | None = None
     deviceTypeId: int | None = None
     isBlocked: bool | None = None
@@ -264,6 +264,10 @@ class Reading:
         device_type = min(types, default=0) if device.deviceTypeId is None else device.deviceTypeId
         if network not in self._groups[NETWORK] or device_type not in types:
             raise Changed(f"the device {printable(device.id)} is in a network or of a type that was not read")
+        data = bytes(device.data)
+        if data[:1] != b"{" and data != b"null":
+            self._remark(f"the data of the device {device.id} are no object and left out")
+            device.data = NULL
         content = DeviceContent(
             name=device.name or device.id,
             data=device.data,
@@ -278,8 +282,8 @@ class Reading:
 
     def _configurations(self, names: tuple[str, ...]) -> Iterator[Change]:
         for number, found in enumerate(self._readable(names), 1):
-            if found.value is None:
-                self._remark(f"the configuration {found.name} is too long or no text: use hivewire export")
+            if not found.value or forbidden_character(found.name) is not None:
+                self._remark(f"the configuration {found.name} is left out: too long, empty, no text or an odd name")
                 continue
             change = self._change(CONFIGURATION, found.name, number, found.value.encode(), AUTHOR_NOTE)
             change.content_type = found.contentType or TEXT
@@ -290,6 +294,9 @@ class Reading:
     def _readable(self, names: tuple[str, ...]) -> Iterator[OldConfiguration]:
         """Those with these names, or all, if the server has a list of them."""
         for name in dict.fromkeys(names):
+            if name == RESERVED:  # a secret, and not one that any reader of configurations may have
+                self._remark(f"{name} is no configuration here: start the gateway with it as HIVEWIRE_JWT_SECRET")
+                continue
             found = self._server.find(f"/configuration/{segment(name)}", OldConfiguration)
             if found is None:
                 self._remark(f"there is no configuration {name}")
