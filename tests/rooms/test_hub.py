@@ -1401,6 +1401,9 @@ class Messages:
     def is_over(self, item: Any) -> bool:
         return False
 
+    def skip(self, offset: int, served: Patterns) -> int:
+        return offset
+
     def compacted(self, kind: str) -> None:
         return None
 

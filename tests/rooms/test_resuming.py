@@ -17,6 +17,7 @@ from msgspec import Raw, structs
 from hivewire.access.tokens import ACCESS, Claims
 from hivewire.access.users import UserContent
 from hivewire.caller import Caller
+from hivewire.hub import catchup, tail
 from hivewire.streams import segment
 from hivewire.streams.filters import Filter, Keys
 from hivewire.streams.log import Log
@@ -232,6 +233,32 @@ async def test_a_slow_reader_gets_all_that_is_kept(world: World) -> None:
     await world.quiet()
     assert told(peer) == ["reset", "kept", "live"]
     assert peer.closed is None
+
+
+async def test_who_resumes_by_device_reads_only_segments_with_messages_of_it(world: World) -> None:
+    """So a device that was away for long costs little, however many others there are."""
+    await world.register("fan")
+    peer = world.peer()
+    start = (await world.resume(peer, deviceId="lamp"))["position"]
+    peer.session.close()
+    for number in range(60):
+        await world.order(str(number), "lamp" if number == 40 else "fan")
+    world.hub.tail("commands").clear()
+    engine = world.messages.commands._engine
+    with (
+        mock.patch.object(catchup, "PORTION", 5),
+        mock.patch.object(engine, "forward", side_effect=engine.forward) as forward,
+    ):
+        for device, reads, expected in (("lamp", 1, ["40", "live"]), ("x", 0, ["live"])):
+            peer = world.peer()
+            if device == "x":
+                await world.register(device)
+            world.hub.tail("commands").clear()
+            await world.resume(peer, deviceId=device, since=start)
+            assert told(peer)[-len(expected) :] == expected
+            assert forward.call_count == reads
+            forward.reset_mock()
+            peer.session.close()
 
 
 # What is refused.
@@ -573,7 +600,7 @@ STEPS = st.lists(
 async def test_each_gets_every_matching_message_once_in_order_or_a_reset(steps: list[tuple[str, int]]) -> None:
     """For devices, networks, names and everything, inserts and updates, of commands: over broken connections, slow
     readers and messages that expire. After a reset it is everything that is kept."""
-    with mock.patch.object(segment, "SEGMENT_MESSAGES", 3):
+    with mock.patch.object(segment, "SEGMENT_MESSAGES", 3), mock.patch.object(tail, "RECENT_EVENTS", 4):
         world = World()
         await (await world.open()).fill()
         for device, network in (("d1", 1), ("d2", 2), ("d3", 3)):

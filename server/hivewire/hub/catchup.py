@@ -151,7 +151,10 @@ class CatchUp:
         if sub.offset < tail.source.tip:
             events = tail.after(sub.offset, PORTION)
             if events is None:
-                return partial(self._read_on, sub, sub.generation)
+                if (further := tail.source.skip(sub.offset, sub.served)) == sub.offset:
+                    return partial(self._read_on, sub, sub.generation)
+                sub.offset, sub.sent = further, 0
+                return None
             # Most often the rest is other people's events: there is no need to look at each of them.
             last = sub.channel.last_within(sub.served)
             if events and events[0].offset > last:

@@ -67,6 +67,10 @@ class LedgerSource:
             raise NotCovered(str(error)) from None
         return [event_of(change) for change in changes]
 
+    def skip(self, offset: int, served: Patterns) -> int:
+        """It has no index of its log."""
+        return offset
+
     def follow(self, observer: Callable[[Sequence[Change]], None]) -> None:
         """Call the observer with the changes of each commit from now on."""
         self._ledger.observe(observer)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from hivewire.hub.source import Event, NotCovered
+from hivewire.streams.filters import Keys
 from hivewire.streams.log import Log
 from hivewire.streams.message import Message, NotKept
+from hivewire_protocol.patterns import Patterns
 
 EVENT_BYTES = 500
 """Approximate memory of a message without its body, in bytes."""
@@ -44,6 +46,12 @@ class MessageSource:
         except NotKept as error:
             raise NotCovered(str(error)) from None
         return [self.as_event(message) for message in messages]
+
+    def skip(self, offset: int, served: Patterns) -> int:
+        """Over the segments without messages of the device, if they are of one device."""
+        if isinstance(served, Keys) and served.filter.device is not None:
+            return self._log.skip(offset, served.filter.device)
+        return offset
 
     def as_event(self, message: Message) -> Event:
         """A message as an event. Its body counts twice: once more when it is encoded."""

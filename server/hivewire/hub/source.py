@@ -131,6 +131,10 @@ class Source(Protocol):
         Nothing means that there is nothing (yet). Raises NotCovered when the log does not cover the offset.
         """
 
+    def skip(self, offset: int, served: Patterns) -> int:
+        """An offset up to which nothing after the given one can match these patterns, as far as that costs nothing to
+        find out: a reader may go on there."""
+
     def follow(self, observer: Callable[[Sequence[Any]], None]) -> None:
         """Call the observer with new items, whole transactions in order, after `tip` has moved past them.
 

@@ -278,6 +278,18 @@ class Log:
             raise NotKept(f"the log reaches back to place {self.oldest}")
         return _portion(found)
 
+    def skip(self, place: int, device: int) -> int:
+        """A place up to which the device has no events after the given one, which is covered: over the segments in the
+        storage without any of it."""
+        if self.covers(place):
+            for segment in self._index.stored():
+                end = (segment.header.last + 1) * ROOM - 1
+                if place < end:
+                    if segment.has(device) >= 0:
+                        break
+                    place = end
+        return place
+
     async def _backwards(self, after: int) -> AsyncIterator[Sequence[Message]]:
         """All messages that may have a `timestamp` or `changed` after a time, in portions, the last one first."""
         stored, recents = self._index.stored(), list(self._index.in_memory())
