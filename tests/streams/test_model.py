@@ -189,6 +189,15 @@ class LogMachine(RuleBasedStateMachine):
         ]
         assert found == expected[:most]
 
+    @rule(device=devices)
+    def skip(self, device: int) -> None:
+        """Never over an event of the device, nor beyond the end; and nowhere from a place that is not kept."""
+        for place in (self.log.oldest - 1, *(event.place for event in self.kept)):
+            further = self.log.skip(place, device)
+            assert place <= further <= self.log.tip
+            assert not any(event.device == device and place < event.place <= further for event in self.kept)
+        assert self.log.skip(self.log.oldest - 2, device) == self.log.oldest - 2
+
     @rule(data=st.data(), take=st.integers(1, 4))
     def follow(self, data: st.DataObject, take: int) -> None:
         place = data.draw(st.sampled_from([self.log.oldest - 1, *(event.place for event in self.kept)]))
