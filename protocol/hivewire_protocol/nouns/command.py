@@ -49,7 +49,7 @@ class CommandView(Struct, gc=False):
     result: Annotated[Raw, says("What came of it: any JSON object, or null.")]
 
 
-class CommandFields(Struct):
+class CommandFields(Struct, gc=False):
     """A command as its client describes it. Unknown members, and those that the gateway sets, are ignored."""
 
     command: Annotated[str | None, says("Its name.")] = None

@@ -49,7 +49,7 @@ class NotificationView(Struct, gc=False):
     parameters: Annotated[Raw, says("Any JSON object, or null.")]
 
 
-class NotificationFields(Struct):
+class NotificationFields(Struct, gc=False):
     """A notification as its client describes it. Unknown members, and those that the gateway sets, are ignored."""
 
     notification: Annotated[str | None, says("Its name.")] = None

@@ -56,7 +56,8 @@ def json_object(given: Raw | UnsetType) -> Raw:
     if data == b"null":
         return NULL
     try:
-        data.decode()  # what is copied as it is was checked to be JSON, but not to be UTF-8
+        if not data.isascii():
+            data.decode()  # what is copied as it is was checked to be JSON, but not to be UTF-8
     except UnicodeDecodeError:
         raise InvalidParameters(NO_OBJECT) from None
     if data[:1] != b"{":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 from msgspec import UNSET, Raw, UnsetType
@@ -59,20 +60,19 @@ def device_of(services: Services, caller: Caller, device_id: str | None, complai
     Rights come first, then the complaint, then the device's existence. Raises the complaint, AccessDenied, NotFound,
     and InvalidParameters without a device id.
     """
-    try:
-        found = services.registry.reach(caller.identity, device_id) if device_id is not None else None
-    except NotFound:
-        if complaint is not None:
-            raise complaint from None
-        raise
-    if complaint is not None:
-        raise complaint
-    return found if found is not None else services.registry.reach(caller.identity, required(device_id))
+    if complaint is None:
+        return services.registry.reach(caller.identity, required(device_id))
+    if device_id is not None:
+        with suppress(NotFound):
+            services.registry.reach(caller.identity, device_id)
+    raise complaint
 
 
 def moment(given: Raw | None, caller: Caller) -> int | None:
     """The time that a request names: milliseconds since 1970, or None without one. Raises InvalidParameters or
     MalformedJson."""
+    if given is None:
+        return None
     try:
         return coercion.timestamp(given)
     except ValueError:

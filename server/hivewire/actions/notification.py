@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from operator import attrgetter
 from urllib.parse import unquote
 
@@ -54,28 +55,29 @@ def insert(services: Services, caller: Caller, request: NotificationInsert) -> P
     """Insert a notification. Raises InvalidParameters, NotAllowed, AccessDenied, NotFound, or TooLarge
     (devices, section 3.1)."""
     fields = request.notification
+    name = fields.notification if isinstance(fields, NotificationFields) else None
     complaint: InvalidParameters | NotAllowed | None = None
-    if not caller.http and not (isinstance(fields, NotificationFields) and fields.notification):
+    if not caller.http and not name:
         complaint = InvalidParameters("Notification is required")
-    if caller.http and isinstance(fields, NotificationFields) and fields.notification in SPECIAL:
+    if caller.http and name in SPECIAL:
         complaint = NotAllowed("It's forbidden to insert these special notifications: $device-update, $device-add.")
     device = device_of(services, caller, request.deviceId, complaint)
-    if not isinstance(fields, NotificationFields) or not fields.notification:
+    if not isinstance(fields, NotificationFields) or not name:
         raise InvalidParameters
-    name, parameters = fields.notification, json_object(fields.parameters)
+    parameters = json_object(fields.parameters)
     check_bound(name, MAX_NAME, "notification")
     timestamp, key = moment(fields.timestamp, caller), key_of(fields.idempotencyKey, request.idempotencyKey)
 
-    def make(number: int, timestamp: int, changed: int) -> bytes:
-        view = NotificationView(
-            number, name, device.id, device.network, device.type, times.render(timestamp), parameters
-        )
-        return encode(view)
-
+    make = partial(_body, name, device, parameters)
     draft = Draft(device, name, caller.identity.user_id, make, timestamp=timestamp, size=len(parameters))
     if key is not None:
         draft.key, draft.content = key, content_of(name, timestamp, parameters)
     return PendingMessage(services.messages.notifications, draft, _created)
+
+
+def _body(name: str, device: Device, parameters: Raw, number: int, timestamp: int, changed: int) -> bytes:
+    moment = times.render(timestamp)
+    return encode(NotificationView(number, name, device.id, device.network, device.type, moment, parameters))
 
 
 def _created(message: Message) -> Reply:

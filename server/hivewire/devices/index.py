@@ -141,6 +141,8 @@ class DeviceIndex:
 
     def __init__(self) -> None:
         self._by_id: dict[str, Device] = {}
+        self.get: Callable[[str], Device | None] = self._by_id.get
+        """The device with exactly this id."""
         self.networks = Groups(attrgetter("network"))
         self.types = Groups(attrgetter("type"))
 
@@ -157,10 +159,6 @@ class DeviceIndex:
         self.networks.follow(before, after)
         self.types.follow(before, after)
         return before, after
-
-    def get(self, device_id: str) -> Device | None:
-        """The device with exactly this id."""
-        return self._by_id.get(device_id)
 
     def all(self) -> Iterator[Device]:
         """All devices at the time of the call, by creation."""

@@ -137,8 +137,8 @@ class Registry:
 
         `follows`: the request subscribes or polls.
         """
-        scope, found = self.scope(identity), self.device(device_id)
-        if found is None or not scope.covers(found):
+        scope, found = scope_of(identity, self.users.by_id(identity.user_id)), self._devices.get(device_id)
+        if found is None or not (scope.covers(found) and self._shown(found)):
             raise scope.refusal(device_id, follows=follows)
         return found
 

@@ -45,18 +45,19 @@ class Index:
         self.open.add(messages, size, now)
         self.bytes += size
         self.messages += len(messages)
-        sizes, events = self.devices, self.open.devices
+        sizes = self.devices
         for message in messages:
             device = message.device
             sizes[device] = sizes.get(device, 0) + len(message.body) + OVERHEAD
-            if device in events:
-                events[device].append(message)
-            else:
-                events[device] = [message]
             if message.key is not None:
                 key, content = message.key
                 self.open.keys[key] = Known(content, message.place, message.id)
         self.tip = messages[-1].place
+
+    def has(self, device: int, size: int) -> bool:
+        """Whether so many bytes of a device are kept."""
+        most = self.bytes + OVERHEAD * self.messages  # of all: rarely more than one may have
+        return most >= size and self.devices.get(device, 0) >= size
 
     def close(self, header: Header) -> None:
         """The open segment is closed; it stays in memory until the next one is."""

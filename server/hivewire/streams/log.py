@@ -209,7 +209,7 @@ class Log:
                 if low < timestamp < high:
                     last[id], times[id] = place, timestamp
         for one in recent:
-            for message in one.devices.get(device, ()):
+            for message in one.of(device):
                 if low < message.timestamp < high:
                     last[message.id], times[message.id] = message, message.timestamp
         read = await self._at(sorted(place for place in last.values() if isinstance(place, int)))

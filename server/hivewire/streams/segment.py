@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, bisect_right
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from hashlib import blake2b
-from itertools import accumulate, chain, pairwise
+from itertools import accumulate, pairwise
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -28,6 +29,7 @@ OVERHEAD = 100
 
 _place = attrgetter("place")
 _clock = attrgetter("clock")
+_device = attrgetter("device")
 
 
 class Known(NamedTuple):
@@ -51,7 +53,7 @@ def key_of(draft: Draft) -> int:
 class Recent:
     """A segment in memory: the open one, or the one that was closed last.
 
-    `devices` are the messages of each device. `peaks` has for each entry the index behind its last message, and the
+    `peaks` has for each entry the index behind its last message, and the
     greatest `changed` up to there: readers who go backwards stop there. `began` and `ended` are the times of its first
     and last commit, on the monotonic clock.
     """
@@ -62,12 +64,13 @@ class Recent:
         self.bytes = 0
         self.began = self.ended = now
         self.messages: list[Message] = []
-        self.devices: dict[int, list[Message]] = {}
         self.peaks: list[tuple[int, int]] = []
         self.keys: dict[int, Known] = {}
+        self._devices: dict[int, list[Message]] = {}
+        self._grouped = 0  # how many messages are in it
 
     def add(self, messages: Sequence[Message], size: int, now: int) -> None:
-        """Add the messages of the next entry, which has `size` bytes; `devices` is left to the caller."""
+        """Add the messages of the next entry, which has `size` bytes."""
         if not self.messages:
             self.began = now
         self.ended = now
@@ -88,9 +91,17 @@ class Recent:
         """The index of the first message after a place."""
         return bisect_right(self.messages, place, key=_place)
 
+    def of(self, device: int) -> Sequence[Message]:
+        """The messages of a device. They are grouped when somebody asks: nobody ever asks for most."""
+        groups = self._devices
+        for message in self.messages[self._grouped :]:
+            groups.setdefault(message.device, []).append(message)
+        self._grouped = len(self.messages)
+        return groups.get(device, ())
+
     def last_of(self, device: int, id: int) -> Message | None:
         """The last event of a message."""
-        events = self.devices.get(device, ())
+        events = self.of(device)
         # The clocks of a device ascend, and no event of a message is before its insert.
         for index in range(len(events) - 1, bisect_left(events, id >> RANDOM_BITS, key=_clock) - 1, -1):
             if events[index].id == id:
@@ -204,10 +215,9 @@ def close(segment: Recent) -> tuple[Header, bytes, bytes]:
 
     It takes a few milliseconds of the event loop, so it makes lists of everything at once.
     """
-    devices = sorted(segment.devices)
-    groups = [segment.devices[device] for device in devices]
-    starts = list(accumulate(map(len, groups), initial=0))
-    events = list(chain.from_iterable(groups))
+    events = sorted(segment.messages, key=_device)  # those of a device stay in the order of places
+    counts = Counter([event.device for event in events])
+    starts = list(accumulate(counts.values(), initial=0))
     sizes = list(accumulate([len(event.body) + OVERHEAD for event in events], initial=0))
     timestamps = [event.timestamp for event in events]
     clocks = [event.clock for event in events]
@@ -221,7 +231,7 @@ def close(segment: Recent) -> tuple[Header, bytes, bytes]:
         latest=max(clocks),
         low=min(timestamps),
         peak=segment.peaks[-1][1],
-        devices=_array(devices),
+        devices=_array(list(counts)),
         sizes=_array([sizes[end] - sizes[start] for start, end in pairwise(starts)]),
         updated=_array(sorted([event.id for event in events if event.changed != event.timestamp])),
         keys=_array([key for key, _, _, _ in keys]),

@@ -24,6 +24,7 @@ class Clock:
         self._now = now
         self._floor = 0  # no event gets this clock or an earlier one any more
         self._last: dict[int, int] = {}  # of devices with a later event than that
+        self._latest = 0  # of them
 
     def wall(self) -> int:
         """What the wall clock shows."""
@@ -40,12 +41,15 @@ class Clock:
 
     def latest(self) -> int:
         """No event has a later clock."""
-        return max(self._floor, max(self._last.values(), default=0))
+        return max(self._floor, self._latest)
 
     def begin(self) -> int:
         """The earliest clock of the next events, for `stamp`. Called once for each commit."""
         wall = self._now()
-        if len(self._last) > MOST_DEVICES:
+        if wall > self._latest:  # as nearly always: a small table stays in the processor's cache
+            self._floor = self.latest()
+            self._last.clear()
+        elif len(self._last) > MOST_DEVICES:
             self._forget(wall)
         return max(wall, self._floor + 1)
 
@@ -53,6 +57,8 @@ class Clock:
         """The clock of the next event of a device."""
         last = self._last.get(device, 0)
         clock = self._last[device] = earliest if earliest > last else last + 1
+        if clock > self._latest:
+            self._latest = clock
         return clock
 
     def _forget(self, wall: int) -> None:
@@ -74,14 +80,19 @@ class Rate:
         """A rate of 0 is no limit."""
         self._step = 1_000 / rate if rate else 0.0
         self._free: dict[int, float] = {}
+        self._latest = 0.0  # of them
 
     def count(self, device: int, now: int) -> None:
         """Count a message of a device. Raises TooMany when it is one too many, which does not count."""
         if not self._step:
             return
+        if now >= self._latest and self._free:  # none of them has used up anything
+            self._free.clear()
         free = self._free.get(device, 0.0)
         if free > now + BURST * 1_000 - self._step:
             raise TooMany(f"a device inserts at most {1_000 / self._step:g} messages a second")
-        self._free[device] = (free if free > now else now) + self._step
+        free = self._free[device] = (free if free > now else now) + self._step
+        if free > self._latest:
+            self._latest = free
         if len(self._free) > MOST_DEVICES:
             self._free = {device: free for device, free in self._free.items() if free > now}

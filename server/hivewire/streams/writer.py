@@ -303,7 +303,7 @@ class Writer:
                 if known.content != key[1]:
                     raise KeyReused("other content under this idempotency key")
                 return _message(draft, known.place, known.id, key)  # the same content makes the same message again
-        if self._crowded or self._index.devices.get(record, 0) >= self._limits.device_bytes:
+        if self._crowded or self._index.has(record, self._limits.device_bytes):
             self._refuse(record)
         self._rate.count(record, now)
         clock = self._clock.stamp(record, earliest)
@@ -314,7 +314,7 @@ class Writer:
 
     def _updated(self, revision: Revision, place: int, earliest: int) -> Message:
         base, update = revision.base, revision.update
-        if self._crowded or self._index.devices.get(base.device, 0) >= self._limits.device_bytes:
+        if self._crowded or self._index.has(base.device, self._limits.device_bytes):
             self._refuse(base.device)
         clock = self._clock.stamp(base.device, earliest)
         changed = max(clock, base.changed + 1)
@@ -358,8 +358,13 @@ class Writer:
             await self._engine.confirm()
 
     def _answer(self, taken: list[Waiting], outcomes: list[Outcome]) -> None:
-        """Hand out the outcomes."""
-        for (_, _, done, about), outcome in zip(taken, outcomes, strict=True):
+        """Hand out the outcomes, and empty both lists on the way: what is freed one by one is still in the processor's
+        cache, as in the ledger."""
+        taken.reverse()
+        outcomes.reverse()
+        while taken:
+            _, _, done, about = taken.pop()
+            outcome = outcomes.pop()
             try:
                 done(outcome, *about)
             except Exception as error:
