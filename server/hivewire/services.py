@@ -15,6 +15,7 @@ from hivewire.access.users import Users
 from hivewire.devices.presence import Presence
 from hivewire.devices.registry import Registry
 from hivewire.documents import Documents
+from hivewire.fleet import Fleet
 from hivewire.hub.hub import Hub
 from hivewire.hub.message_source import MessageSource
 from hivewire.ledger.ledger import Ledger
@@ -53,6 +54,7 @@ class Services(Struct, kw_only=True):
     documents: Documents
     registry: Registry
     presence: Presence
+    fleet: Fleet
     messages: Messages
     polls: Polls
     anonymous_rate: AnonymousRate = field(default_factory=lambda: AnonymousRate(time.monotonic))
@@ -101,6 +103,7 @@ def wire(
         documents=Documents(ledger, tenants, workers, settings),
         registry=registry,
         presence=presence,
+        fleet=Fleet(registry),
         messages=messages,
         polls=Polls(messages, ledger, registry, presence),
     )

@@ -14,6 +14,9 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 from hivewire_protocol.errors import NotAllowed, NotFound, OutOfBounds
 from hivewire_protocol.messages import Integer, Push, Reply, Request, says
 from hivewire_protocol.nouns.configuration import Configuration
+from hivewire_protocol.nouns.device import DeviceView
+from hivewire_protocol.nouns.devicetype import DeviceTypeListed
+from hivewire_protocol.nouns.network import NetworkListed
 from hivewire_protocol.permissions import Permission
 
 _POSITION = re.compile(r"([0-9a-zA-Z]{1,64})-(\d{1,18})", re.ASCII)
@@ -156,6 +159,92 @@ StreamedSince = Annotated[
 ]
 
 
+# Following devices, networks and device types, which is not part of DeviceHive.
+
+_Networks = Annotated[list[Integer] | None, says("Only those in these networks; in all that are reached when absent.")]
+_Types = Annotated[list[Integer] | None, says("Only those of these types; of all that are reached when absent.")]
+_Since = Annotated[str | None, says("The last `position` that the client has: resume after it.")]
+_Snapshot = Annotated[bool | None, says("False: only changes, without the state at the beginning.")]
+_Number = Annotated[Integer | None, says("The number of the subscription.")]
+
+
+class DeviceSubscribe(Request, tag="device/subscribe"):
+    """Follow the devices that the caller may see: the state and every change, or the changes after `since`.
+
+    A device that comes within reach is a put, one that goes out of reach a delete. With `deviceId` only that one, also
+    while there is none.
+    """
+
+    permission = Permission.GET_DEVICE
+    reply = SubscribeReply
+    errors = (NotAllowed, OutOfBounds)
+
+    networkIds: _Networks = None
+    deviceTypeIds: _Types = None
+    since: _Since = None
+    snapshot: _Snapshot = None
+
+
+class DeviceUnsubscribe(Request, tag="device/unsubscribe"):
+    """End a subscription to devices."""
+
+    permission = Permission.GET_DEVICE
+    required = ("subscriptionId",)
+    reply = Reply
+    errors = (NotFound,)
+
+    subscriptionId: _Number = None
+
+
+class NetworkSubscribe(Request, tag="network/subscribe"):
+    """Follow the networks that the caller may see: the state and every change, or the changes after `since`."""
+
+    permission = Permission.GET_NETWORK
+    reply = SubscribeReply
+    errors = (NotAllowed, OutOfBounds)
+
+    networkIds: Annotated[list[Integer] | None, says("Only these; all that are reached when absent.")] = None
+    since: _Since = None
+    snapshot: _Snapshot = None
+
+
+class NetworkUnsubscribe(Request, tag="network/unsubscribe"):
+    """End a subscription to networks."""
+
+    permission = Permission.GET_NETWORK
+    required = ("subscriptionId",)
+    reply = Reply
+    errors = (NotFound,)
+
+    subscriptionId: _Number = None
+
+
+class DeviceTypeSubscribe(Request, tag="devicetype/subscribe"):
+    """Follow the device types that the caller may see: the state and every change, or the changes after `since`."""
+
+    permission = Permission.GET_DEVICE_TYPE
+    reply = SubscribeReply
+    errors = (NotAllowed, OutOfBounds)
+
+    deviceTypeIds: Annotated[list[Integer] | None, says("Only these; all that are reached when absent.")] = None
+    since: _Since = None
+    snapshot: _Snapshot = None
+
+
+class DeviceTypeUnsubscribe(Request, tag="devicetype/unsubscribe"):
+    """End a subscription to device types."""
+
+    permission = Permission.GET_DEVICE_TYPE
+    required = ("subscriptionId",)
+    reply = Reply
+    errors = (NotFound,)
+
+    subscriptionId: _Number = None
+
+
+# The pushes.
+
+
 class SubscriptionPaused(Push, tag="subscription/paused", kw_only=True):
     """The token of the socket is no longer accepted: it has expired or was revoked, or its user was locked. Nothing
     more is pushed until `authenticate` gives the socket another token, or the user is active again."""
@@ -241,6 +330,100 @@ class TenantSnapshot(Push, tag="tenant/snapshot", kw_only=True):
 
 
 class TenantBookmark(Push, tag="tenant/bookmark", kw_only=True):
+    """A newer position, when nothing matched for a while."""
+
+    position: _Caught
+
+
+# Of devices, networks and device types.
+
+_Revision = Annotated[int, says("The ledger-wide number of the change.")]
+_Operation = Annotated[str, says("`put`, or `delete` for what is gone or out of reach.")]
+_Modified = Annotated[str, says("When, in UTC: `2026-03-01T09:30:00.123`.")]
+_ModifiedBy = Annotated[str | None, says("The login of who changed it; null for the gateway itself.")]
+
+
+class DeviceChange(Push, tag="device/change", kw_only=True):
+    """A device was saved or deleted, or has come within reach or gone out of it."""
+
+    position: _Position = UNSET
+    more: _More = UNSET
+    revision: _Revision
+    operation: _Operation
+    modified: _Modified
+    modifiedBy: _ModifiedBy
+    deviceId: Annotated[str, says("The id of the device.")]
+    device: Annotated[DeviceView | None, says("The device after the change; null after a delete.")]
+
+
+class NetworkChange(Push, tag="network/change", kw_only=True):
+    """A network was created, changed or deleted."""
+
+    position: _Position = UNSET
+    more: _More = UNSET
+    conflated: _Conflated = UNSET
+    revision: _Revision
+    operation: _Operation
+    modified: _Modified
+    modifiedBy: _ModifiedBy
+    networkId: Annotated[int, says("The number of the network.")]
+    network: Annotated[NetworkListed | None, says("The network after the change; null after a delete.")]
+
+
+class DeviceTypeChange(Push, tag="devicetype/change", kw_only=True):
+    """A device type was created, changed or deleted."""
+
+    position: _Position = UNSET
+    more: _More = UNSET
+    conflated: _Conflated = UNSET
+    revision: _Revision
+    operation: _Operation
+    modified: _Modified
+    modifiedBy: _ModifiedBy
+    deviceTypeId: Annotated[int, says("The number of the device type.")]
+    deviceType: Annotated[DeviceTypeListed | None, says("The device type after the change; null after a delete.")]
+
+
+class DeviceSnapshot(Push, tag="device/snapshot", kw_only=True):
+    """A part of the state, in the order of ids."""
+
+    position: _Position = UNSET
+    reset: _Reset = UNSET
+    devices: Annotated[list[DeviceView], says("Devices as they are.")]
+    last: _Last
+
+
+class NetworkSnapshot(Push, tag="network/snapshot", kw_only=True):
+    """A part of the state."""
+
+    position: _Position = UNSET
+    reset: _Reset = UNSET
+    networks: Annotated[list[NetworkListed], says("Networks as they are.")]
+    last: _Last
+
+
+class DeviceTypeSnapshot(Push, tag="devicetype/snapshot", kw_only=True):
+    """A part of the state."""
+
+    position: _Position = UNSET
+    reset: _Reset = UNSET
+    deviceTypes: Annotated[list[DeviceTypeListed], says("Device types as they are.")]
+    last: _Last
+
+
+class DeviceBookmark(Push, tag="device/bookmark", kw_only=True):
+    """A newer position, when nothing matched for a while."""
+
+    position: _Caught
+
+
+class NetworkBookmark(Push, tag="network/bookmark", kw_only=True):
+    """A newer position, when nothing matched for a while."""
+
+    position: _Caught
+
+
+class DeviceTypeBookmark(Push, tag="devicetype/bookmark", kw_only=True):
     """A newer position, when nothing matched for a while."""
 
     position: _Caught

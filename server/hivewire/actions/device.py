@@ -17,10 +17,11 @@ from hivewire.actions.listing import Listing, Test, arrangement, like, page, sea
 from hivewire.caller import Caller
 from hivewire.devices.index import KIND, NULL, Device, DeviceContent
 from hivewire.devices.presence import Presence
-from hivewire.devices.registry import DEVICE_TYPE, NETWORK, Registry, exists
+from hivewire.devices.registry import DEVICE_TYPE, NETWORK, Registry, exists, remove
 from hivewire.devices.scope import Scope, required
+from hivewire.fleet import view
 from hivewire.ledger.pending import PendingWrite, commit
-from hivewire.ledger.records import Change, Exists, Expected, Transaction, Write
+from hivewire.ledger.records import Change, Expected, Transaction, Write
 from hivewire.services import Services, now
 from hivewire.streams.message import Draft, StreamError
 from hivewire.telemetry import log
@@ -50,12 +51,6 @@ def get(services: Services, caller: Caller, request: DeviceGet) -> Reply:
     """One device. Raises AccessDenied or NotFound (addendum, section 4)."""
     device = services.registry.reach(caller.identity, required(request.deviceId))
     return DeviceReply(_view(services, request.presence)(device))
-
-
-def view(device: Device) -> DeviceView:
-    """A device as clients see it."""
-    content = device.content
-    return DeviceView(device.id, content.name, content.data, content.network, content.type, content.blocked)
 
 
 def view_with_presence(presence: Presence, device: Device) -> DeviceView:
@@ -135,8 +130,7 @@ async def save(services: Services, caller: Caller, request: DeviceSave) -> Reply
         try:
             [change] = await commit(services.ledger, PendingWrite(transaction, lambda changes: changes, conflict))
         except VersionConflict:  # it was changed meanwhile, or its network or type was deleted
-            if (ended := services.tokens.refusal(caller.identity, now())) is not None:
-                raise ended from None
+            _check_token(services, caller)
             continue
         await announce(services, caller, change)
         return NOTHING
@@ -202,9 +196,11 @@ def _saving(services: Services, caller: Caller, device_id: str, fields: DeviceFi
         content.type = content.type if fields.deviceTypeId is None else device_type
     content.data = fields.data if isinstance(fields.data, Raw) else NULL
     content.blocked = content.blocked if fields.isBlocked is None else fields.isBlocked
-    expected = Expected(version=0) if former is None else Expected(revision=former.change.revision)
+    expected = Expected(version=0) if former is None else former.unchanged
+    moves = former is not None and (former.network, former.type) != (content.network, content.type)
+    farewell = former.farewell if former is not None and moves else None
     return Transaction(
-        [Write(KIND, device_id, msgspec.json.encode(content), "application/json", None, (expected,))],
+        [Write(KIND, device_id, msgspec.json.encode(content), "application/json", farewell, (expected,))],
         caller.identity.login,
         (exists(NETWORK, content.network), exists(DEVICE_TYPE, content.type)),
     )
@@ -251,14 +247,22 @@ def _check_name(name: str | None, new_id: str = "") -> None:
         raise OutOfBounds(wrong)
 
 
-def delete(services: Services, caller: Caller, request: DeviceDelete) -> PendingWrite[Reply]:
+async def delete(services: Services, caller: Caller, request: DeviceDelete) -> Reply:
     """Delete a device. Raises AccessDenied or NotFound (addendum, section 4)."""
     device_id = required(request.deviceId)
-    device = services.registry.reach(caller.identity, device_id)
-    write = Write(KIND, device_id, None, preconditions=(Exists(device.record_id),))
-    refused = services.registry.scope(caller.identity).refusal(device_id)
-    return PendingWrite(Transaction([write], caller.identity.login), lambda changes: NOTHING, lambda _: refused)
+    while True:
+        device = services.registry.reach(caller.identity, device_id)
+        transaction = Transaction([remove(device)], caller.identity.login)
+        try:
+            return await commit(services.ledger, PendingWrite(transaction, lambda changes: NOTHING, conflict))
+        except VersionConflict:  # it was changed meanwhile
+            _check_token(services, caller)
 
 
-READS = {DeviceGet: get, DeviceList: list_, DeviceCount: count, DeviceSave: save}
-WRITES = {DeviceDelete: delete}
+def _check_token(services: Services, caller: Caller) -> None:
+    """Raise if the token has ended while its request waited."""
+    if (ended := services.tokens.refusal(caller.identity, now())) is not None:
+        raise ended
+
+
+READS = {DeviceGet: get, DeviceList: list_, DeviceCount: count, DeviceSave: save, DeviceDelete: delete}

@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 from operator import attrgetter
+from typing import TypeAlias
+
+from msgspec import UNSET
 
 from hivewire.actions.feeds import begin
 from hivewire.actions.following import KINDS, items
 from hivewire.actions.topics import CONFIGURATION, FOLLOWED
 from hivewire.caller import Caller
 from hivewire.dispatch import Handler
+from hivewire.hub.feed import Subscription
 from hivewire.services import Services
 from hivewire_protocol.errors import InvalidParameters, NotFound
-from hivewire_protocol.messages import NOTHING, Reply, Request
+from hivewire_protocol.messages import NOTHING, Reply, Request, action_of
 from hivewire_protocol.nouns.subscription import (
     ConfigurationUnsubscribe,
+    DeviceTypeUnsubscribe,
+    DeviceUnsubscribe,
+    NetworkUnsubscribe,
     SubscriptionItem,
     SubscriptionList,
     SubscriptionListReply,
 )
 from hivewire_protocol.permissions import Permission
+
+Unsubscribe: TypeAlias = ConfigurationUnsubscribe | DeviceUnsubscribe | NetworkUnsubscribe | DeviceTypeUnsubscribe
 
 
 def subscribe(services: Services, caller: Caller, request: Request) -> Reply:
@@ -26,24 +35,28 @@ def subscribe(services: Services, caller: Caller, request: Request) -> Reply:
     return begin(services, caller, FOLLOWED[type(request)](services, caller, request))
 
 
-def unsubscribe(services: Services, caller: Caller, request: ConfigurationUnsubscribe) -> Reply:
-    """End a subscription that is not to messages: nothing is pushed after this reply. Raises NotFound for a number that
-    is not of one of them here."""
-    number = request.subscriptionId
+def unsubscribe(services: Services, caller: Caller, request: Unsubscribe) -> Reply:
+    """End a subscription: nothing is pushed after this reply. Raises NotFound for a number that is none of its kind
+    here."""
+    number, noun = request.subscriptionId, action_of(type(request)).partition("/")[0]
     if number is None:
         raise InvalidParameters("subscriptionId is required")
     sub = caller.feed.find(number) if caller.feed is not None else None
-    if caller.feed is None or sub is None or sub.topic.name in KINDS:
+    if caller.feed is None or sub is None or _NOUNS.get(name := sub.topic.name, name) != noun:
         raise NotFound(f"Subscription with id {number} was not found")
     caller.feed.end(sub)
     return NOTHING
+
+
+_NOUNS = {"tenant": "configuration"}
+"""The nouns of requests whose topics are called otherwise."""
 
 
 def list_(services: Services, caller: Caller, request: SubscriptionList) -> Reply:
     """The subscriptions of this connection whose kind the caller may follow; none for an unknown type."""
     subscriptions = caller.feed.subscriptions if caller.feed is not None else []
     found = [
-        SubscriptionItem(sub.id, sub.topic.name, list(sub.wanted.patterns), paused=not sub.served.patterns)
+        _item(sub)
         for sub in subscriptions
         if sub.topic.name not in KINDS
         and (sub.topic is not CONFIGURATION or caller.identity.may(Permission.GET_CONFIGURATION))
@@ -53,8 +66,19 @@ def list_(services: Services, caller: Caller, request: SubscriptionList) -> Repl
     return SubscriptionListReply([item for item in found if request.type in (None, item.type)])
 
 
+def _item(sub: Subscription) -> SubscriptionItem:
+    paused, noted = not sub.served.patterns, sub.noted
+    if noted is None:
+        return SubscriptionItem(sub.id, sub.topic.name, list(sub.wanted.patterns), paused=paused)
+    device, networks, types = (getattr(noted, name, UNSET) for name in ("deviceId", "networkIds", "deviceTypeIds"))
+    return SubscriptionItem(sub.id, sub.topic.name, None, device, networks, types, paused=paused)
+
+
 READS: dict[type[Request], Handler] = {
     **dict.fromkeys(FOLLOWED, subscribe),
     ConfigurationUnsubscribe: unsubscribe,
+    DeviceUnsubscribe: unsubscribe,
+    NetworkUnsubscribe: unsubscribe,
+    DeviceTypeUnsubscribe: unsubscribe,
     SubscriptionList: list_,
 }

@@ -6,7 +6,7 @@ the protocol.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from hivewire.access.identity import Identity
@@ -17,6 +17,7 @@ from hivewire.actions.feeds import Wanted
 from hivewire.caller import Caller
 from hivewire.dispatch import check_tenant
 from hivewire.documents import stored_of
+from hivewire.fleet import PLACES, Sight
 from hivewire.hub.ledger_source import key_of
 from hivewire.hub.source import Topic
 from hivewire.ledger.records import Change
@@ -24,13 +25,18 @@ from hivewire.resources import KIND, change_of, resource_of
 from hivewire.services import Services
 from hivewire_protocol import times
 from hivewire_protocol.encoding import encode
-from hivewire_protocol.errors import AccessDenied, InvalidParameters
+from hivewire_protocol.errors import AccessDenied, InvalidParameters, OutOfBounds
 from hivewire_protocol.messages import Request
 from hivewire_protocol.nouns.command import CommandStream
 from hivewire_protocol.nouns.notification import NotificationStream
-from hivewire_protocol.nouns.subscription import ConfigurationSubscribe
+from hivewire_protocol.nouns.subscription import (
+    ConfigurationSubscribe,
+    DeviceSubscribe,
+    DeviceTypeSubscribe,
+    NetworkSubscribe,
+)
 from hivewire_protocol.nouns.tenant import Privilege
-from hivewire_protocol.patterns import EVERYTHING, Patterns
+from hivewire_protocol.patterns import EVERYTHING, MAX_PATTERNS, Patterns
 from hivewire_protocol.permissions import Permission
 
 # Configurations, by name.
@@ -104,9 +110,45 @@ def _configuration(services: Services, caller: Caller, request: ConfigurationSub
     return Wanted(CONFIGURATION, EVERYTHING if request.names is None else checked_patterns(request.names), *how)
 
 
+def _devices(services: Services, caller: Caller, request: DeviceSubscribe) -> Wanted:
+    """Devices by id, network and type. Those that the caller does not reach are not there for it."""
+    networks, types = request.networkIds or None, request.deviceTypeIds or None
+    _check(networks, types)
+    if services.fleet.sees_too_much(caller.identity, networks, types):
+        raise OutOfBounds(f"more than {PLACES} pairs of a network and a type: name fewer of them")
+    return _wanted(services.fleet.devices, Sight(request.deviceId, networks, types), request)
+
+
+def _networks(services: Services, caller: Caller, request: NetworkSubscribe) -> Wanted:
+    return _wanted(services.fleet.networks, _only(request.networkIds), request)
+
+
+def _device_types(services: Services, caller: Caller, request: DeviceTypeSubscribe) -> Wanted:
+    return _wanted(services.fleet.device_types, _only(request.deviceTypeIds), request)
+
+
+def _wanted(
+    topic: Topic, patterns: Patterns, request: DeviceSubscribe | NetworkSubscribe | DeviceTypeSubscribe
+) -> Wanted:
+    return Wanted(topic, patterns, request.since, request.snapshot is not False, noted=request)
+
+
+def _only(ids: Sequence[int] | None) -> Patterns:
+    _check(ids)
+    return Patterns(map(str, ids)) if ids else EVERYTHING
+
+
+def _check(*lists: Sequence[int] | None) -> None:
+    if any(ids is not None and len(ids) > MAX_PATTERNS for ids in lists):
+        raise OutOfBounds(f"a list has more than {MAX_PATTERNS} elements")
+
+
 FOLLOWED: dict[type[Request], Callable[[Services, Caller, Any], Wanted]] = {
     ConfigurationSubscribe: _configuration,
     CommandStream: following.streamed,
     NotificationStream: following.streamed,
+    DeviceSubscribe: _devices,
+    NetworkSubscribe: _networks,
+    DeviceTypeSubscribe: _device_types,
 }
 """What each request follows. The function checks rights that depend on the request; it raises WireError."""

@@ -2,18 +2,22 @@
 
 A device holds the change that wrote it and nothing of its content but the two ids that decide who reaches it: the rest
 is decoded when somebody asks, so that a registered device takes little memory beside its record.
+
+A change that moves a device or deletes it says in its description where it was, so that each change by itself tells
+whose reach the device has left.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from heapq import merge
 from operator import attrgetter
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Raw, Struct, structs
 
-from hivewire.ledger.records import Change
+from hivewire.ledger.records import Change, Expected
 
 KIND = "device"
 
@@ -56,6 +60,16 @@ class Device(Struct, frozen=True, gc=False):
         """Its name, data and so on, decoded each time."""
         return decode(self.change)
 
+    @property
+    def unchanged(self) -> Expected:
+        """The condition that it has not changed since."""
+        return Expected(revision=self.change.revision)
+
+    @property
+    def farewell(self) -> str:
+        """The description of a change that takes it away from its network or type."""
+        return f"was in network {self.network}, of type {self.type}"
+
 
 def decode(change: Change) -> DeviceContent:
     """The content of a device's record, which must not be a delete."""
@@ -63,6 +77,23 @@ def decode(change: Change) -> DeviceContent:
     return _decode(change.content)
 
 
+def places_of(change: Change) -> list[tuple[int, int]]:
+    """The network and the type where a change puts a device, and those that it takes it away from."""
+    found = []
+    if change.content is not None:
+        content = _decode(change.content)
+        found.append((content.network, content.type))
+    if (match := _FAREWELL.fullmatch(change.description or "")) is not None:
+        found.append((int(match[1]), int(match[2])))
+    return found
+
+
+def parts_of(change: Change) -> tuple[Change, Change]:
+    """A change that moves a device, as two: the delete that it is where the device was, and the put where it is."""
+    return structs.replace(change, content=None), structs.replace(change, description=None)
+
+
+_FAREWELL = re.compile(r"was in network (\d+), of type (\d+)", re.ASCII)
 _decode = msgspec.json.Decoder(DeviceContent).decode
 _record_id = attrgetter("record_id")
 

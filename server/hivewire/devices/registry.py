@@ -190,7 +190,7 @@ class Registry:
     async def _remove(self, devices: list[Device]) -> None:
         """Delete the records of these devices together, unless one of them has changed."""
         try:
-            await self.ledger.commit(Transaction([_delete(device) for device in devices]))
+            await self.ledger.commit(Transaction([remove(device) for device in devices]))
         except Refused:
             await asyncio.sleep(0)  # another gateway was faster, or a device was registered anew: look again
 
@@ -205,10 +205,6 @@ class Registry:
 
 def _by_id(kind: Kind) -> list[Change]:
     return sorted(kind.live.values(), key=attrgetter("id"))
-
-
-def _delete(device: Device) -> Write:
-    return Write(DEVICE, device.id, None, preconditions=(Expected(revision=device.change.revision),))
 
 
 def exists(kind: str, group_id: int) -> Guard:
@@ -234,6 +230,11 @@ class Vacant(Struct):
         return (self.networks is None or device.network in self.networks) and (
             self.types is None or device.type in self.types
         )
+
+
+def remove(device: Device) -> Write:
+    """The write that deletes a device, unless it has changed."""
+    return Write(DEVICE, device.id, None, description=device.farewell, preconditions=(device.unchanged,))
 
 
 # The writes of a network or a device type, with its name.

@@ -244,7 +244,7 @@ class CatchUp:
         conflated = sub.copy is not None and sub.copy.floor > 0
         for transaction in portion:
             offset = transaction[0].offset
-            events = [event for event in transaction if _wants(sub, event)]
+            events = _wanted(sub, transaction)
             for number in range(sub.sent, len(events)):
                 whole = number + 1 == len(events)
                 # During a copy there is no position either: the client does not have the rest of the state yet.
@@ -301,7 +301,7 @@ class CatchUp:
             if sub.generation == generation:
                 self._start_over(sub)
             return
-        if not sub.conflate:
+        if not sub.conflate or sub.topic.view is not None:  # a run would not find what has left the view
             self._start_over(sub)
         else:
             sub.copy_state(floor=sub.offset)
@@ -332,15 +332,21 @@ class CatchUp:
         encode = sub.topic.element
         assert encode is not None  # noqa: S101 - only topics with a state are copied
         elements: list[bytes] = []
-        size, last = 0, True
-        for key, _, item in _compacted(sub).records(sub.served, copy.cursor):
-            element = encode(item)
-            size += len(element) + 1
-            if elements and size > SNAPSHOT_BYTES - ENVELOPE:
+        size, looked, last = 0, 0, True
+        for key, _, item in (sub.topic.view or _compacted(sub)).records(sub.served, copy.cursor):
+            if item is not None:
+                element = encode(item)
+                size += len(element) + 1
+                if elements and size > SNAPSHOT_BYTES - ENVELOPE:
+                    last = False
+                    break
+                elements.append(element)
+            elif (looked := looked + 1) > LOOK:
                 last = False
                 break
-            elements.append(element)
             copy.cursor = key
+        if not (last or elements):
+            return
         frame = sub.shape.snapshot(elements, sub.position if last else None, sub.reset)
         sub.reset = False
         if last:
@@ -403,6 +409,15 @@ def _gather(sub: Subscription, copy: Copy) -> tuple[list[Event], bool]:
 def _finish(sub: Subscription) -> None:
     """All of the state was copied."""
     sub.copy, sub.live, sub.last_position = None, True, sub.offset
+
+
+def _wanted(sub: Subscription, transaction: list[Event]) -> list[Event]:
+    """The events of a transaction that have to be sent now."""
+    if sub.topic.view is None:
+        return [event for event in transaction if _wants(sub, event)]
+    events = [part for event in transaction for part in event.parts or (event,) if _wants(sub, part)]
+    # Of each item the last one: what has moved within the view has not left it.
+    return list({sub.topic.keys(event.item)[0]: event for event in events}.values())
 
 
 def _wants(sub: Subscription, event: Event) -> bool:

@@ -398,9 +398,9 @@ class Feed:
             narrower = sub.served.covers(served)
             sub.fall_behind()
             sub.serve(served)
-            # With more names the client lacks their records. And `sent` counted events of the old names, so in the
-            # middle of a transaction it would skip the wrong ones.
-            if not narrower or sub.sent:
+            # With more names the client lacks their records; with fewer of a fleet it would keep those of the others.
+            # And `sent` counted events of the old names: in a transaction it would skip the wrong ones.
+            if not narrower or sub.sent or (sub.topic.scoped and sub.channel.stateful):
                 sub.start_over()
 
     def behind(self) -> list[Subscription]:

@@ -209,7 +209,7 @@ class Hub:
         added = tail.add(items)
         moment, room = self._now(), FRAMES
         for transaction in transactions(added):
-            if len(transaction) == 1:
+            if len(transaction) == 1 and not transaction[0].parts:
                 room -= self._publish(tail, transaction[0], moment, room)
             else:
                 room -= self._publish_all(tail, transaction, moment, room)

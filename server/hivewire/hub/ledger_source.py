@@ -13,6 +13,8 @@ from hivewire.access.identity import Identity
 from hivewire.access.revocations import REVOCATION
 from hivewire.access.tenants import CLIENT, TENANT
 from hivewire.access.users import KIND as USER
+from hivewire.devices.index import KIND as DEVICE
+from hivewire.devices.index import parts_of
 from hivewire.hub.source import Event, NotCovered, Row
 from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.records import Change, NotKept
@@ -33,7 +35,10 @@ def event_of(change: Change) -> Event:
     content = change.content
     if content is None:
         return Event(change.revision, change.kind, change, EVENT_BYTES, removed=True)
-    return Event(change.revision, change.kind, change, EVENT_BYTES + 2 * len(content))
+    event = Event(change.revision, change.kind, change, EVENT_BYTES + 2 * len(content))
+    if change.description is not None and change.kind == DEVICE:  # it moves
+        event.parts = tuple(map(event_of, parts_of(change)))
+    return event
 
 
 class LedgerSource:

@@ -28,6 +28,14 @@ class NotCovered(Exception):
     """The log of a source does not reach back so far."""
 
 
+class View(Protocol):
+    """The part of a state that may be followed, where that depends on what its items hold."""
+
+    def records(self, names: Patterns, after: str) -> Iterator[Row]:
+        """As `CompactedLog.records`, but by all keys of an item. An item is None where there is nothing to see, so that
+        a search through many can be interrupted."""
+
+
 class Topic(NamedTuple):
     """Something that can be followed. Several topics may show the same kind of event in different forms.
 
@@ -42,7 +50,12 @@ class Topic(NamedTuple):
     asked for anew when the user changes.
 
     A topic with state also has `element`, which encodes an item as an element of a snapshot, and `elements`, the member
-    of a snapshot frame that holds them. Its items have one key each.
+    of a snapshot frame that holds them. Its items have one key each, that of their record.
+
+    `view`: who may see an item depends on what the item holds. Its first key is that of its record, and the others are
+    what it can be asked for by. An item can leave the view of a subscription: its event then has both its former and
+    its present keys, and two parts, a delete with the former ones and the item with the present ones. The view finds
+    what a subscription sees of the state.
     """
 
     name: str
@@ -57,13 +70,15 @@ class Topic(NamedTuple):
     what: Callable[[Any], str] | None = None
     plain: bool = False
     scoped: bool = False
+    view: View | None = None
 
 
 class Event(Struct, gc=False):
     """One item at its offset, encoded at most once in each form, however many subscribers it has.
 
     `size` is about the bytes that the event keeps in memory, encoded once. `removed`: the item takes its key out of the
-    state. `encoded` are the members of its push by the function that made them.
+    state. `encoded` are the members of its push by the function that made them. `parts` are those that it stands for,
+    in their order, where an item leaves the view of some and comes into that of others.
     The garbage collector does not track events, there are many: an item must not refer to its event.
     """
 
@@ -73,6 +88,7 @@ class Event(Struct, gc=False):
     size: int
     removed: bool = False
     encoded: dict[Callable[[Any], bytes], bytes] | None = None
+    parts: tuple[Event, ...] = ()
 
     def members(self, topic: Topic) -> bytes:
         """The members of its push in the form of a topic."""

@@ -12,9 +12,10 @@ from hivewire_protocol.nouns.devicetype import (
     DeviceTypeList,
     DeviceTypeUpdate,
 )
+from hivewire_protocol.nouns.subscription import DeviceTypeSubscribe
 
 ROWS = (
-    Row("GET", "/devicetype", DeviceTypeList, shows="deviceTypes"),
+    Row("GET", "/devicetype", DeviceTypeList, shows="deviceTypes", stream=DeviceTypeSubscribe),
     Row("POST", "/devicetype", DeviceTypeInsert, 201, shows="deviceType", body="deviceType"),
     Row("GET", "/devicetype/count", DeviceTypeCount),
     Row("GET", "/devicetype/{deviceTypeId}", DeviceTypeGet, shows="deviceType", check=check_path),

@@ -12,9 +12,10 @@ from hivewire_protocol.nouns.network import (
     NetworkList,
     NetworkUpdate,
 )
+from hivewire_protocol.nouns.subscription import NetworkSubscribe
 
 ROWS = (
-    Row("GET", "/network", NetworkList, shows="networks"),
+    Row("GET", "/network", NetworkList, shows="networks", stream=NetworkSubscribe),
     Row("POST", "/network", NetworkInsert, 201, shows="network", body="network"),
     Row("GET", "/network/count", NetworkCount),
     Row("GET", "/network/{networkId}", NetworkGet, shows="network", check=check_path),
