@@ -2,9 +2,10 @@
 reach, in order, once.
 
 Sockets subscribe, stop reading, read on and disconnect; devices move, are deleted and registered anew; memberships end;
-messages are inserted and updated beside all that, in the same moments; polls go on from their last message; clocks are
-set; the gateway is killed in its commits and started again. The model is the sequence of all events of each log as it
-was announced, and section 6 of the contract of devices in the simplest words.
+messages are inserted and updated beside all that, in the same moments; polls go on from their last message, resumable
+subscriptions from their last position; clocks are set; the gateway is killed in its commits and started again. The
+model is the sequence of all events of each log as it was announced, and section 6 of the contract of devices in the
+simplest words.
 """
 
 from __future__ import annotations
@@ -193,6 +194,31 @@ class Follower:
             self.take(frame[self.kind] for frame in self.socket.taken() if "status" not in frame)
 
 
+class Resumer:
+    """A client that follows all messages of a kind, or all updates, for ever, from its last position on."""
+
+    def __init__(self, kind: str, updated: bool) -> None:
+        self.kind, self.updated = kind, updated
+        self.position: str | None = None
+        self.got: list[Any] = []
+        self.socket: Socket | None = None
+
+    def connect(self, model: Model) -> None:
+        """Begin, or go on."""
+        self.socket = Socket(model, ADMIN, ())
+        since = {} if self.position is None else {"since": self.position}
+        updated = {"returnUpdatedCommands": True} if self.updated else {}
+        self.socket.send(1, f"{self.kind}/subscribe", resumable=True, **since, **updated)
+
+    def read(self) -> None:
+        """Take what came over the socket."""
+        for frame in self.socket.taken() if self.socket is not None else ():
+            assert frame.get("mode") in (None, "live" if self.position is None else "resumed")
+            assert "reset" not in frame
+            self.position = frame["position"]
+            self.got += [frame[self.kind]] if self.kind in frame else []
+
+
 class Model:
     """The gateway, everybody who is connected, and what must be true of what they get."""
 
@@ -219,6 +245,7 @@ class Model:
         self.begun = {kind: len(self.events[kind]) for kind in KINDS}
         self.by_socket = [Follower(kind, now) for kind in KINDS]
         self.by_poll = [Follower(kind, now) for kind in KINDS]
+        self.by_position = [Resumer("command", False), Resumer("command", True), Resumer("notification", False)]
         self.connect()
 
     def watch(self) -> None:
@@ -239,6 +266,8 @@ class Model:
             asked = {"deviceId": FIXED, "timestamp": follower.last, "limit": 0}
             follower.socket.send(1, f"{follower.kind}/subscribe", **asked)
         self.polls = [asyncio.create_task(self.poll(follower)) for follower in self.by_poll]
+        for resumer in self.by_position:
+            resumer.connect(self)
 
     async def poll(self, follower: Follower) -> None:
         """Ask again and again for what is later than the last message."""
@@ -383,6 +412,16 @@ class Model:
             self.hold(socket, whole=False)
             socket.session.close()
 
+    def break_off(self, which: int, reads: bool) -> None:
+        """The connection of one who goes on from a position breaks; it comes back, and perhaps does not read."""
+        resumer = self.by_position[which]
+        resumer.read()
+        assert resumer.socket is not None
+        resumer.socket.session.close()
+        resumer.connect(self)
+        if not reads:
+            resumer.socket.stop()
+
     def set_clock(self, milliseconds: int) -> None:
         """The wall clock is set, back or ahead."""
         self.clock.time += milliseconds
@@ -431,6 +470,8 @@ class Model:
         for follower in self.by_socket:
             follower.read()
             follower.socket = None
+        for resumer in self.by_position:
+            resumer.read()
         self.sockets.clear()
         others = asyncio.all_tasks() - {asyncio.current_task()}
         for task in others:
@@ -453,6 +494,9 @@ class Model:
 
     async def quiet(self) -> None:
         """Let everything end that has begun, and look at what everybody got."""
+        for resumer in self.by_position:
+            assert resumer.socket is not None
+            resumer.socket.go_on()
         await asyncio.gather(*self.work)
         self.work.clear()
         while any(socket.reads and socket.session.pending for socket in self.sockets):
@@ -471,6 +515,10 @@ class Model:
                 await self.spin(1)
                 follower.read()
             assert follower.ids == expected
+        for resumer in self.by_position:
+            resumer.read()
+            events = self.events[resumer.kind][self.begun[resumer.kind] :]
+            assert resumer.got == [json.loads(e.body) for e in events if e.updated == resumer.updated]
 
     def is_fixed(self, event: Message) -> bool:
         """Whether it is what the followers of FIXED get."""
@@ -552,7 +600,8 @@ class Model:
         for task in self.polls:
             task.cancel()
         await asyncio.gather(*self.polls, return_exceptions=True)
-        for connected in (*self.sockets, *(each.socket for each in self.by_socket)):
+        followers: list[Follower | Resumer] = [*self.by_socket, *self.by_position]
+        for connected in (*self.sockets, *(each.socket for each in followers)):
             assert connected is not None
             connected.session.close()
         await self.world.close()
@@ -599,6 +648,7 @@ OPERATIONS: dict[str, tuple[int, Callable[[Chance], tuple[Any, ...]]]] = {
     "stop": (3, lambda chance: (chance.randrange(8),)),
     "go_on": (5, lambda chance: (chance.randrange(8),)),
     "hang_up": (1, lambda chance: (chance.randrange(8),)),
+    "break_off": (3, lambda chance: (chance.randrange(3), chance.random() < 0.6)),
     "set_clock": (2, lambda chance: (chance.choice((-HOUR, -1, 1, HOUR)),)),
     "members_of": (2, lambda chance: (chance.some(1, 2), chance.randrange(9), chance.random() < 0.3)),
     "spin": (20, lambda chance: (chance.randrange(6),)),
