@@ -371,6 +371,20 @@ async def test_one_with_devices_is_deleted_only_by_force(world: World, word: Wor
     await world.ask(asked(other, "delete", id=1))
 
 
+async def test_the_refusal_names_100_devices_at_most(world: World, word: Word) -> None:
+    """And says when there are more, so that it is short however many there are."""
+    for each in WORDS.values():
+        await make(world, each, "a")
+    for number in range(101):
+        await register(world, f"d{number}")
+        if number >= 99:
+            _, text = await refusal(world, asked(word, "delete", id=1))
+            more = " and more" if number == 100 else ""
+            assert f"{word.title.lower()}: d0, d1, " in text
+            assert f", d99{more}. Please review" in text
+            assert text.count(",") == 99
+
+
 async def test_a_device_of_the_same_moment_is_not_lost_with_what_it_is_in(world: World, word: Word) -> None:
     """A device that is registered in the same commit as an unforced delete comes first: the delete is refused, and the
     other way round the guarded device is."""

@@ -6,6 +6,7 @@ The modules of the two nouns say what differs in a `Noun`, and make their replie
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import islice
 from operator import attrgetter
 from typing import Any, NamedTuple, Protocol
 
@@ -29,6 +30,9 @@ from hivewire_protocol.nouns.network import DeviceBrief
 
 Ids = frozenset[int] | None
 """Ids of networks or device types; None stands for all."""
+
+NAMED = 100
+"""The most devices that an error names."""
 
 
 class Noun(NamedTuple):
@@ -214,9 +218,11 @@ async def deleted(services: Services, caller: Caller, noun: Noun, grouping_id: i
         if force:
             return registry.delete(noun.kind, grouping, condition)
         reached = _reached(services, caller, noun, grouping)
-        if visible := [device.id for device in services.registry.devices_in(*reached)]:
+        visible = services.registry.devices_in(*reached)
+        if named := [device.id for device in islice(visible, NAMED)]:
+            more = " and more" if any(True for _ in visible) else ""
             raise InvalidParameters(
-                f"There are the following devices within this {noun.title.lower()}: {', '.join(visible)}. "
+                f"There are the following devices within this {noun.title.lower()}: {', '.join(named)}{more}. "
                 "Please review and delete them first."
             )
         return registry.delete(noun.kind, grouping, condition, Vacant(services.registry, *reached))
