@@ -2,32 +2,66 @@
 
 from __future__ import annotations
 
+from unittest import mock
+
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hivewire.streams import stamps
 from hivewire.streams.message import TooMany
 from hivewire.streams.stamps import BURST, Clock, Rate
 
-STEPS = st.lists(st.tuples(st.integers(-3, 5), st.booleans(), st.lists(st.integers(1, 4), max_size=6)), max_size=30)
-"""By how much the wall clock moves, whether a time is answered, and the devices whose events follow in one commit."""
+START = 1_800_000_000_000
 
 
-@given(STEPS)
-def test_a_clock_is_later_than_the_one_before_and_than_any_answered(steps: list[tuple[int, bool, list[int]]]) -> None:
-    """Wherever the wall clock goes: later than that of the device's last event, and than every time that was answered.
-    None is later than `latest`."""
-    wall, answered = 1_000, 0
-    clock, last = Clock(lambda: wall), dict[int, int]()
-    for moved, answer, devices in steps:
-        wall += moved
-        if answer:
-            answered = clock.answered()
-        earliest = clock.begin()
-        for device in devices:
-            found = clock.stamp(device, earliest)
-            assert found > max(last.get(device, 0), answered)
-            last[device] = found
-        assert clock.latest() >= max(last.values(), default=0)
+steps = st.lists(
+    st.integers(1, 9) | st.sampled_from(["on", "far on", "back", "answered", "commit", "restart"]), max_size=60
+)
+
+
+@mock.patch.object(stamps, "LEAD", 3)  # so that it is soon far ahead
+@mock.patch.object(stamps, "MOST_DEVICES", 4)
+@given(steps)
+def test_the_clock_of_a_device_goes_on(steps: list[int | str]) -> None:
+    """Each event of a device is later than the one before, and than every answered time, also after a restart. Events
+    of different devices have the same clock only when it is far ahead of what the wall clock has shown."""
+    wall = shown = START
+
+    def now() -> int:
+        return wall
+
+    clock = Clock(now)
+    last: dict[int, int] = {}
+    answered = 0
+    clock.begin()
+    for step in steps:
+        if isinstance(step, int):
+            stamp = clock.stamp(step)
+            assert stamp > max(answered, last.get(step, 0))
+            if stamp < shown + stamps.LEAD:
+                assert stamp not in last.values()
+            last[step] = stamp
+            assert stamp <= clock.latest()
+        elif step == "answered":
+            answered = max(answered, clock.answered())
+            clock.begin()
+        elif step == "restart":
+            latest, clock = clock.latest(), Clock(now)
+            clock.recall(latest)
+            answered = 0
+            clock.begin()
+        else:
+            wall += {"on": 1, "far on": 1_000, "back": -500, "commit": 0}[step]
+            shown = max(shown, wall)
+            clock.begin()
+
+
+def test_a_thousand_events_of_a_moment_have_a_millisecond_each() -> None:
+    """After them the clock waits for the wall clock: events of other devices share the last millisecond."""
+    clock = Clock(lambda: START)
+    clock.begin()
+    assert [clock.stamp(device) for device in range(1_001)] == [START + number for number in range(1_001)]
+    assert [clock.stamp(device) for device in (2_000, 2_001, 2_000)] == [START + 1_000, START + 1_000, START + 1_001]
 
 
 @given(st.lists(st.tuples(st.integers(0, 300), st.integers(1, 2)), min_size=20, max_size=60))

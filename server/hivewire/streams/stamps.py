@@ -13,18 +13,25 @@ BURST = 10
 """Seconds of the rate that a device may insert at once."""
 
 
+LEAD = 1_000
+"""Milliseconds that the clock may be ahead so that no two events have the same one. It is ahead after a burst, and
+where there are over 1,000 events a second."""
+
+
 class Clock:
     """Gives each event of a device a later clock than the one before, and than every `answered` time.
 
-    Where the wall clock did not go on, or was set back, it goes on by a millisecond. `now` gives milliseconds since
-    1970. All logs share it.
+    Where the wall clock did not go on, or was set back, it goes on by a millisecond. So nobody who goes on after the
+    last message of many devices misses another one of the same millisecond. Only when it is LEAD ahead do events of
+    different devices share one. `now` gives milliseconds since 1970. All logs share it.
     """
 
     def __init__(self, now: Callable[[], int]) -> None:
         self._now = now
         self._floor = 0  # no event gets this clock or an earlier one any more
-        self._last: dict[int, int] = {}  # of devices with a later event than that
-        self._latest = 0  # of them
+        self._newest = 0  # no event gets an earlier one
+        self._most = 0  # from here on events share one; never decreases
+        self._last: dict[int, int] = {}  # of devices with an event from there on
 
     def wall(self) -> int:
         """What the wall clock shows."""
@@ -41,31 +48,31 @@ class Clock:
 
     def latest(self) -> int:
         """No event has a later clock."""
-        return max(self._floor, self._latest)
+        return max(self._floor, self._newest, max(self._last.values(), default=0))
 
-    def begin(self) -> int:
-        """The earliest clock of the next events, for `stamp`. Called once for each commit."""
-        wall = self._now()
-        if wall > self._latest:  # as nearly always: a small table stays in the processor's cache
-            self._floor = self.latest()
-            self._last.clear()
-        elif len(self._last) > MOST_DEVICES:
-            self._forget(wall)
-        return max(wall, self._floor + 1)
+    def begin(self) -> None:
+        """Look at the wall clock. Called once for each commit, before its events are stamped."""
+        if len(self._last) > MOST_DEVICES:
+            self._forget()
+        earliest = max(self._now(), self._floor + 1)
+        self._newest = max(self._newest, earliest - 1)
+        self._most = max(self._most, earliest + LEAD)
 
-    def stamp(self, device: int, earliest: int) -> int:
+    def stamp(self, device: int) -> int:
         """The clock of the next event of a device."""
-        last = self._last.get(device, 0)
-        clock = self._last[device] = earliest if earliest > last else last + 1
-        if clock > self._latest:
-            self._latest = clock
+        clock = self._newest
+        if clock < self._most:
+            clock = self._newest = clock + 1
+        if self._last and (last := self._last.get(device, 0)) >= clock:
+            clock = last + 1
+        if clock >= self._most:
+            self._last[device] = clock
         return clock
 
-    def _forget(self, wall: int) -> None:
-        self._floor = max(self._floor, wall - 1)
-        self._last = {device: last for device, last in self._last.items() if last > self._floor}
+    def _forget(self) -> None:
+        self._last = {device: last for device, last in self._last.items() if last >= self._newest}
         if len(self._last) > MOST_DEVICES:
-            self._floor = max(self._last.values())
+            self._newest = max(self._last.values()) + 1
             self._last.clear()
 
 

@@ -273,7 +273,8 @@ class Writer:
         outcomes: list[Outcome] = []
         messages: list[Message] = []
         keys: dict[int, Known] = {}
-        earliest, now = self._clock.begin(), self._elapsed()
+        now = self._elapsed()
+        self._clock.begin()
         while queue and len(messages) < ROOM and size < ENTRY_BYTES:
             waiting = queue.popleft()
             self._queue_bytes -= waiting[1]
@@ -281,9 +282,9 @@ class Writer:
             draft, place = waiting[0], first + len(messages)
             try:
                 if isinstance(draft, Draft):
-                    outcome = self._inserted(draft, place, earliest, now, keys)
+                    outcome = self._inserted(draft, place, now, keys)
                 else:
-                    outcome = self._updated(draft, place, earliest)
+                    outcome = self._updated(draft, place)
             except Exception as error:
                 outcome = _failure(error)
             outcomes.append(outcome)
@@ -292,7 +293,7 @@ class Writer:
                 size += len(outcome.body)
         return taken, outcomes, messages
 
-    def _inserted(self, draft: Draft, place: int, earliest: int, now: int, keys: dict[int, Known]) -> Message:
+    def _inserted(self, draft: Draft, place: int, now: int, keys: dict[int, Known]) -> Message:
         """The message of a draft: a new one for this place, or the one that was made of it before."""
         record = draft.device.record_id
         key: tuple[int, int] | None = None
@@ -306,17 +307,17 @@ class Writer:
         if self._crowded or self._index.has(record, self._limits.device_bytes):
             self._refuse(record)
         self._rate.count(record, now)
-        clock = self._clock.stamp(record, earliest)
+        clock = self._clock.stamp(record)
         message = _message(draft, place, clock << RANDOM_BITS | getrandbits(RANDOM_BITS), key)
         if key is not None:
             keys[key[0]] = Known(key[1], place, message.id)
         return message
 
-    def _updated(self, revision: Revision, place: int, earliest: int) -> Message:
+    def _updated(self, revision: Revision, place: int) -> Message:
         base, update = revision.base, revision.update
         if self._crowded or self._index.has(base.device, self._limits.device_bytes):
             self._refuse(base.device)
-        clock = self._clock.stamp(base.device, earliest)
+        clock = self._clock.stamp(base.device)
         changed = max(clock, base.changed + 1)
         body = update.make(base.id, base.timestamp, changed)
         return replace(base, place=place, clock=clock, changed=changed, body=body, status=update.status, key=None)
