@@ -23,7 +23,9 @@ BODY = b'{"command":"set"}'.ljust(200)
 """What is stored of each: nothing reads it at a start."""
 NOTIFICATION_BYTES = 262
 """Of the push of a notification as `bench.generator.insert_of` makes it."""
-POLLS = 2_000
+ONLINE, POLLS = 2_000, 2_000
+STILL = 6
+"""Looks at memory, a quarter of a second apart, that have to be the same."""
 IN_MEMORY = ("--messages", "memory")
 
 
@@ -103,17 +105,15 @@ def memory(folder: Path, say: Callable[[str], None]) -> list[Row]:
     asyncio.run(register(path, POLLS + 100))
 
     def grown(server: Server, ask: Callable[..., str], line: object, count: int) -> float:
-        time.sleep(1)  # let buffers of the handshakes go
-        before = server.rss()
+        before = settled(server)
         ask(line)
-        time.sleep(1)
-        return (server.rss() - before) / count
+        return (settled(server) - before) / count
 
     with servers.gateway(path) as server:
         options = {"port": server.port, "path": server.path, "token": log_in(server)}
         say("memory for a device that is online")
-        with servers.prompted(servers.command("bench.devices", "hold", **options), greets=True) as ask:
-            online = grown(server, ask, "", 1_000)
+        with servers.prompted(servers.command("bench.devices", "hold", devices=ONLINE, **options), greets=True) as ask:
+            online = grown(server, ask, "", ONLINE)
     with servers.gateway(path) as server:
         options = {"port": server.port, "path": server.path, "token": log_in(server)}
         say(f"memory for {POLLS:,} long polls")
@@ -124,6 +124,15 @@ def memory(folder: Path, say: Callable[[str], None]) -> list[Row]:
         Row("memory for a device that follows its commands, beyond its socket", online, "KiB", at_most=1.5),
         Row(f"memory for each of {POLLS:,} long polls", poll, "KiB", at_most=12),
     ]
+
+
+def settled(server: Server) -> int:
+    """KiB of resident memory, once they have stayed the same for a while: requests are carried out, buffers let go."""
+    found = [server.rss()]
+    while len(found) < STILL or len(set(found[-STILL:])) > 1:
+        time.sleep(0.25)
+        found.append(server.rss())
+    return found[-1]
 
 
 def registered(folder: Path, say: Callable[[str], None]) -> list[Row]:

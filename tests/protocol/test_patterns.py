@@ -53,7 +53,7 @@ def test_the_normal_form_means_the_same_and_has_no_overlaps(patterns: list[str])
     assert len(set(found.patterns)) == len(found.patterns)
     for one in found.patterns:
         assert not any(Patterns([other]).contains(one) for other in found.patterns if other != one)
-    assert found.exact == {pattern for pattern in found.patterns if not pattern.endswith("*")}
+    assert set(found.exact) == {pattern for pattern in found.patterns if not pattern.endswith("*")}
     assert list(found.prefixes) == sorted(pattern[:-1] for pattern in found.patterns if pattern.endswith("*"))
 
 

@@ -166,7 +166,8 @@ def _followed(
     found = resolve(reach_of(services, caller.identity), device, networks, types, names)
     if found is None:
         raise NotAllowed("No access to any device type or network")
-    return Followed(found, updated, device_id, networks, types, names)
+    shown = device_id if device is None else device.id  # the same text, which is in memory already
+    return Followed(found, updated, shown, networks, types, names)
 
 
 def _resumable(services: Services, caller: Caller, topic: Topic, followed: Followed, since: str | None) -> Wanted:
