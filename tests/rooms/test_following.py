@@ -22,6 +22,7 @@ from hivewire.devices.scope import Scope
 from hivewire.ledger.records import Change, Transaction, Write
 from hivewire.streams.filters import Filter, keys_of
 from hivewire.streams.message import Message, Unreadable
+from hivewire_protocol.close import Code
 from hivewire_protocol.errors import AccessDenied, InvalidParameters, MalformedJson, NotAllowed, NotFound, WireError
 from hivewire_protocol.nouns.user import Status
 from hivewire_protocol.patterns import Patterns
@@ -377,6 +378,37 @@ async def test_a_backlog_that_nobody_reads_is_bounded(world: World, monkeypatch:
     reader.session.close()
     assert world.hub.backlog() == 0
     await world.follow(peer, deviceId="lamp", timestamp=0)
+
+
+async def test_one_of_a_thousand_that_never_reads_harms_nobody(world: World) -> None:
+    """The others get every message at once. It holds none of them; if it reads in time it gets them all, and if not it
+    loses its connection."""
+    peers = [world.peer() for _ in range(1_000)]
+    for peer in peers:
+        peer.ask("command/subscribe", networkIds=[1])
+        peer.taken()
+    stuck, late = peers[17], peers[500]
+    for peer in (stuck, late):
+        peer.session.pause()
+    for number in range(4):
+        await world.order(str(number))
+        await world.quiet()
+        for peer in peers:
+            if peer is not stuck and peer is not late:
+                assert names(peer) == [str(number)]
+    assert (stuck.frames, late.frames, world.hub.backlog()) == ([], [], 0)
+    late.read()
+    await world.quiet()
+    assert names(late) == ["0", "1", "2", "3"]
+    log = world.services.messages.commands
+    log._index.oldest += 3  # as when they expire
+    world.hub.tail("commands").clear()
+    stuck.read()
+    await world.quiet()
+    assert (names(stuck), stuck.closed) == ([], Code.SLOW_CONSUMER)
+    await world.order("4")
+    await world.quiet()
+    assert names(late) == ["4"]
 
 
 # What is refused.

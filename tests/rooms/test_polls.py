@@ -27,6 +27,7 @@ from hivewire_protocol.errors import (
 from hivewire_protocol.nouns.user import Status
 from tests.rooms.test_device_messages import Messages
 from tests.rooms.test_devices import ANN, BEN, DENIED, EVE, NOT_FOUND
+from tests.world import HOUR
 
 POLLS = ("command/poll", "command/pollMany", "command/wait", "notification/poll", "notification/pollMany")
 
@@ -481,3 +482,24 @@ async def test_an_administrator_polls_what_clients_cannot(world: World) -> None:
     assert not anns.done()
     await world.tell("temp")
     assert names(await anns) == names(await by_network) == ["temp"]
+
+
+async def test_who_asks_from_the_last_message_on_gets_each_once_whatever_the_clock_shows(world: World) -> None:
+    """Two in one millisecond too, and while the clock is set back or ahead: a later message has a later time."""
+    found: list[str] = []
+    last = "2020-01-01"
+    for number, step in enumerate((0, 0, -HOUR, 0, HOUR, 2 * HOUR, -2 * HOUR, 0, 1)):
+        world.clock.time += step
+        await asyncio.gather(*[world.order(f"{number}{letter}") for letter in "abc"])
+        for limit in (1, 1, 0):
+            [*some] = await world.poll("command/poll", deviceId="lamp", timestamp=last, limit=limit, waitTimeout=0)
+            found += names(some)
+            last = some[-1]["timestamp"]
+        waiting = world.waiting("command/poll", deviceId="lamp", timestamp=last)
+        await world.until_waiting()
+        await asyncio.gather(world.order(f"{number}d"), world.order(f"{number}e"))
+        [first] = await waiting
+        second = await world.poll("command/poll", deviceId="lamp", timestamp=first["timestamp"])
+        found += names([first, *second])
+        last = second[-1]["timestamp"]
+    assert found == [f"{number}{letter}" for number in range(9) for letter in "abcde"]
