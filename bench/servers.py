@@ -129,8 +129,12 @@ def _pipe(pipe: IO[str] | None) -> IO[str]:
 
 
 @contextmanager
-def gateway(data: Path, python: str = sys.executable, flags: Sequence[str] = ()) -> Iterator[Server]:
+def gateway(
+    data: Path, python: str = sys.executable, flags: Sequence[str] = (), own_group: bool = False
+) -> Iterator[Server]:
     """A gateway over a file, once it is ready; `python` is the interpreter of another checkout's environment.
+
+    `own_group`: Ctrl-C at the terminal does not reach it, so that it is there until the caller is done.
 
     Raises RuntimeError, with the end of its log, when it does not start.
     """
@@ -145,7 +149,7 @@ def gateway(data: Path, python: str = sys.executable, flags: Sequence[str] = ())
         environment["HIVEWIRE_ANONYMOUS_RATE"] = "0"  # clients of a benchmark log in faster than any others
     command = [python, "-m", "hivewire", "serve", "--port", str(port), "--data", str(data), *flags]
     log = data.with_suffix(".log")
-    with log.open("wb") as output, started(command, environment, output) as process:
+    with log.open("wb") as output, started(command, environment, output, own_group) as process:
         try:
             wait_until_ready(process, port, scheme="https" if "--tls-certificate" in flags else "http")
         except RuntimeError as error:
@@ -184,7 +188,7 @@ def plain(kind: str, size: int = 0) -> Iterator[Server]:
 
 @contextmanager
 def started(
-    command: list[str], environment: dict[str, str], output: int | IO[bytes]
+    command: list[str], environment: dict[str, str], output: int | IO[bytes], own_group: bool = False
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A server's process, pinned to the servers' core; it is stopped at the end."""
     process = subprocess.Popen(
@@ -193,6 +197,7 @@ def started(
         stdout=output,
         stderr=subprocess.DEVNULL if output == subprocess.PIPE else subprocess.STDOUT,
         preexec_fn=lambda: pin(SERVER_CORES),
+        process_group=0 if own_group else None,
     )
     try:
         yield process
