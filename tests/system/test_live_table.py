@@ -7,7 +7,7 @@ import json
 import re
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,8 @@ follower.start();
 DOCUMENT = """
 class Element {
     constructor() { this.children = []; this.listeners = {}; this.text = ""; this.value = ""; this.className = ""; }
+    get parentNode() { return this.parent; }
+    setAttribute(name, value) { this[name] = String(value); }
     set innerHTML(_) { throw new Error("markup"); }
     set outerHTML(_) { throw new Error("markup"); }
     set textContent(text) { this.children = []; this.text = String(text); }
@@ -60,6 +62,7 @@ const elements = Object.fromEntries(given.ids.map(id => [id, new Element()]));
 const document = {
     getElementById: id => elements[id] ?? null,
     createElement: () => new Element(),
+    createElementNS: () => new Element(),
 };
 const storage = {};
 const sessionStorage = {getItem: key => storage[key] ?? null, setItem: (key, value) => { storage[key] = value; }};
@@ -107,9 +110,12 @@ class Page:
 
 
 @contextmanager
-def page(*parts: str, url: str, token: str, names: list[str], pace: dict[str, int] | None = None) -> Iterator[Page]:
+def page(
+    *parts: str, url: str, token: str, names: Sequence[str] = (), pace: dict[str, int] | None = None, file: Path = PAGE
+) -> Iterator[Page]:
+    """The scripts of a page with these ids, and other code, in Node."""
     assert NODE is not None
-    text = PAGE.read_text()
+    text = file.read_text()
     scripts = dict(re.findall(r'<script id="(\w+)">(.*?)</script>', text, re.DOTALL))
     program = SAY + "".join(scripts.get(part, part) for part in parts)
     given = json.dumps(
@@ -358,9 +364,10 @@ def test_a_page_from_the_disk_is_let_in(shared_gateway: RunningGateway, admin_to
         assert talk("configuration/subscribe")["mode"] == "snapshot"
 
 
-def test_the_page_loads_nothing_and_has_no_form_that_could_send() -> None:
+@pytest.mark.parametrize("file", sorted(PAGE.parent.glob("*.html")), ids=lambda file: file.name)
+def test_a_page_loads_nothing_and_has_no_form_that_could_send(file: Path) -> None:
     """No field that would end up in an address, nothing from elsewhere, and no way to make markup of text."""
-    text = PAGE.read_text()
+    text = file.read_text()
     assert not re.search(r"<(script|link|img|iframe)[^>]*(src|href)=", text)
     assert not re.search(r"<(input|button)[^>]*\bname=", text)
     assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|localStorage", text)
