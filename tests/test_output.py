@@ -136,9 +136,11 @@ def test_what_is_said_of_members_and_messages_is_an_object(logged_in: Run) -> No
     assert ask("user get", "out.member")["login"] == "out.member"
     ask("user delete", "out.member")
     ask("device put", "out-told")
+    told = ask("command send", "out-told", "off")["id"]
     for kind in ("command", "notification"):
         sent = ask(f"{kind} send", "out-told", "on", '{"n":1}')
         assert ask(f"{kind} get", "out-told", str(sent["id"])) == ask(f"{kind} list", "out-told", "--name", "on")
+    assert ask("command update", "out-told", str(told), '{"n":2}', "--status", "ok")["result"] == {"n": 2}
     ask("device delete", "out-told")
 
 

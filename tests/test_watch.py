@@ -29,14 +29,15 @@ from hivewire.cli.remote import Remote, endpoint
 from hivewire.cli.watch import Watcher, _content, watch
 from hivewire_protocol.nouns.user import Role, Status
 from tests.command import Run
+from tests.gate.wire import gauge, until
 from tests.running import PASSWORD, PATIENCE, RunningGateway, Talk, serving
 from tests.tables import DOCS
 from tests.users import ADMIN, write_users
 
-IN_A_HURRY = "from hivewire.cli import main, watch; watch.ASK_SECONDS = 0.05; main()"
+IN_A_HURRY = "from hivewire.cli import following, main; following.ASK_SECONDS = 0.05; main()"
 """The command, which asks the gateway without a pause whether its token is still valid."""
 
-CLOCKLESS = IN_A_HURRY.replace("main()", "watch._seconds_left = lambda token: 0; main()")
+CLOCKLESS = IN_A_HURRY.replace("main()", "following._seconds_left = lambda token: 0; main()")
 """The same, and it does not know how long a token is good, as with a clock that is wrong."""
 
 
@@ -89,18 +90,24 @@ def environment(place: Path, url: str, token: str | None) -> dict[str, str]:
 
 @pytest.fixture
 def watching(tmp_path: Path) -> Any:
-    """Start the command at a gateway, with its administrator's token unless another one or None (profile) is given."""
+    """Start the command at a gateway, with its administrator's token unless another one or None (profile) is given.
+
+    `what` is `command` or `notification`, to watch these."""
 
     @contextmanager
     def start(
-        gateway: RunningGateway | str, *arguments: str, token: str | None = "", code: str | None = None
+        gateway: RunningGateway | str,
+        *arguments: str,
+        token: str | None = "",
+        code: str | None = None,
+        what: tuple[str, ...] = (),
     ) -> Iterator[Watching]:
         url = gateway if isinstance(gateway, str) else gateway.url
         if token == "" and isinstance(gateway, RunningGateway):
             token = gateway.token()
         how = ["-m", "hivewire"] if code is None else ["-c", code]
         process = subprocess.Popen(
-            [sys.executable, *how, "watch", *arguments],
+            [sys.executable, *how, *what, "watch", *arguments],
             env=environment(tmp_path, url, token),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -259,12 +266,12 @@ def test_a_command_that_fails_ends_the_watch(watching: Any, shared_gateway: Runn
 
 @contextmanager
 def on_terminal(
-    environment: dict[str, str], columns: int, *arguments: str
+    environment: dict[str, str], columns: int, *arguments: str, what: tuple[str, ...] = ()
 ) -> Iterator[tuple[subprocess.Popen[bytes], Screen]]:
     """`hivewire watch` on a terminal of this width, and what it shows."""
     shown, terminal = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-m", "hivewire", "watch", *arguments],
+        [sys.executable, "-m", "hivewire", *what, "watch", *arguments],
         env={**environment, "COLUMNS": str(columns), "TERM": "xterm"},
         stdin=terminal,
         stdout=terminal,
@@ -651,3 +658,187 @@ def test_a_closed_pipe_ends_it(watching: Any, shared_gateway: RunningGateway, ta
         running.process.stdout.close()
         assert running.process.wait(PATIENCE) == 1
         assert running.notes() == ""
+
+
+# Commands and notifications.
+
+
+def until_followed(gateway: RunningGateway, number: int) -> None:
+    """Until exactly so many subscriptions are there."""
+    until(lambda: gauge(gateway, "subscriptions") == number)
+
+
+@pytest.fixture
+def devices(shared_gateway: RunningGateway, talk: Talk) -> Iterator[tuple[str, str, str]]:
+    """The ids of three new devices; the last one is in a network of its own. Nobody follows anything yet."""
+    until_followed(shared_gateway, 0)
+    network = talk("network/insert", network={"name": "watch.far"})["network"]["id"]
+    ids = ("watch-a", "watch-b", "watch-c")
+    for name, where in zip(ids, (1, 1, network), strict=True):
+        saved = talk("device/save", deviceId=name, device={"name": name, "networkId": where})
+        assert saved["status"] == "success", saved
+    yield ids
+    talk("network/delete", networkId=network, force=True)
+    for name in ids[:2]:
+        talk("device/delete", deviceId=name)
+
+
+def sent(talk: Talk, kind: str, device: str, name: str, **members: Any) -> int:
+    """Insert a message; its number."""
+    number: int = talk(f"{kind}/insert", deviceId=device, **{kind: {kind: name, **members}})[kind]["id"]
+    return number
+
+
+class Messages:
+    """What a command that watches messages prints, without bookmarks."""
+
+    def __init__(self, running: Watching, kind: str) -> None:
+        self._running, self._kind = running, kind
+        self.position = ""
+
+    def next(self) -> tuple[str, str, str]:
+        """The type, device and name of the next message."""
+        while (item := self._running.item())["type"] == "bookmark":
+            pass
+        self.position = item["position"]
+        message = item[self._kind]
+        return item["type"], message["deviceId"], message[self._kind]
+
+
+def test_messages_are_watched(
+    watching: Any, shared_gateway: RunningGateway, talk: Talk, devices: tuple[str, str, str]
+) -> None:
+    """Of each device that is named, or of networks and types, or of all; new ones, or updates; with some names."""
+    a, b, c = devices
+    with ExitStack() as stack:
+        started = [
+            ("command", (a, b, a)),
+            ("command", ("--network", "watch.far", "--type", "1", "--name", "on", "--name", "off")),
+            ("command", ("--updates",)),
+            ("notification", ("--name", "t")),
+        ]
+        named, far, updates, told = (
+            Messages(stack.enter_context(watching(shared_gateway, *arguments, what=(kind,))), kind)
+            for kind, arguments in started
+        )
+        until_followed(shared_gateway, 5)
+        number = sent(talk, "command", c, "on")
+        sent(talk, "command", c, "else")
+        for device in (a, b):
+            sent(talk, "command", device, "on", parameters={"n": 1})
+        talk("command/update", deviceId=c, commandId=number, command={"status": "ok"})
+        sent(talk, "command", c, "off")
+        sent(talk, "notification", b, "u")
+        sent(talk, "notification", c, "t")
+        assert [named.next(), named.next()] == [("insert", a, "on"), ("insert", b, "on")]
+        assert [far.next(), far.next()] == [("insert", c, "on"), ("insert", c, "off")]
+        assert updates.next() == ("update", c, "on")
+        assert told.next() == ("insert", c, "t")
+
+
+def test_a_watch_of_messages_resumes_from_any_line(
+    watching: Any, shared_gateway: RunningGateway, talk: Talk, devices: tuple[str, str, str]
+) -> None:
+    """Nothing is missing after `--since`; where it cannot resume, `reset` and everything that is stored follow."""
+    a, b, _ = devices
+    with watching(shared_gateway, a, b, what=("command",)) as running:
+        until_followed(shared_gateway, 2)
+        shown = Messages(running, "command")
+        sent(talk, "command", a, "1")
+        assert shown.next() == ("insert", a, "1")
+        assert running.interrupt() == 130
+        assert RESUME.fullmatch(running.notes())
+    sent(talk, "command", b, "2")
+    sent(talk, "command", a, "3")
+    with watching(shared_gateway, a, b, "--since", shown.position, what=("command",)) as running:
+        again = Messages(running, "command")
+        found = [again.next(), again.next()]
+        if found[0][2] == "1":  # with several devices some may come again
+            found = [*found[1:], again.next()]
+        assert sorted(found) == [("insert", a, "3"), ("insert", b, "2")]
+    with watching(shared_gateway, a, "--since", "another-5", what=("command",)) as running:
+        assert running.item() == {"type": "reset"}
+        assert "the gateway's data were replaced" in running.note()
+        again = Messages(running, "command")
+        assert [again.next()[2], again.next()[2]] == ["1", "3"]
+    with watching(shared_gateway, "watch-nobody", what=("notification",)) as running:
+        assert running.process.wait(PATIENCE) == 1
+        assert running.notes().count("\n") == 1
+
+
+def test_a_watch_of_messages_outlives_the_gateway(watching: Any, data: Path) -> None:
+    """After a crash it shows every command from in between, once."""
+    with RunningGateway(data) as gateway:
+        with gateway.socket() as talk:
+            talk("device/save", deviceId="d", device={"name": "d"})
+        with watching(gateway, "d", what=("command",)) as running:
+            shown = Messages(running, "command")
+            until_followed(gateway, 1)
+            with gateway.socket() as talk:
+                sent(talk, "command", "d", "1")
+            assert shown.next()[2] == "1"
+            gateway.stop(signal.SIGKILL)
+            assert running.note().startswith("hivewire: disconnected (")
+            with RunningGateway(data, "--port", str(gateway.port)) as again, again.socket() as talk:
+                sent(talk, "command", "d", "2")
+                sent(talk, "command", "d", "3")
+                assert [shown.next()[2], shown.next()[2]] == ["2", "3"]
+                assert running.note() == "hivewire: reconnected, nothing is missing\n"
+                sent(talk, "command", "d", "4")
+                assert shown.next()[2] == "4"
+
+
+def test_messages_on_a_narrow_terminal(
+    shared_gateway: RunningGateway, admin_token: str, talk: Talk, devices: tuple[str, str, str], tmp_path: Path
+) -> None:
+    """Each is a line that fits: the time of the day, the device unless there is one, the name, and what is in it."""
+    a, b, _ = devices
+    there = environment(tmp_path, shared_gateway.url, admin_token)
+    for columns, asked, line in (
+        (30, (a,), r"\d\d:\d\d:\d\d  tempera…  {\"n\":\"v+…"),
+        (60, (a, b), r"\d\d:\d\d:\d\d  watch-a  temperature  {\"n\":\"v+…"),
+    ):
+        with on_terminal(there, columns, *asked, what=("notification",)) as (process, screen):
+            until_followed(shared_gateway, len(asked))
+            sent(talk, "notification", a, "temperature", parameters={"n": "v" * 100})
+            (shown,) = screen.until("{")
+            assert re.fullmatch(line, shown)
+            assert len(shown) == columns
+            process.send_signal(signal.SIGINT)
+            assert process.wait(PATIENCE) == 130
+        until_followed(shared_gateway, 0)
+
+
+def test_a_position_covers_all_devices(watching: Any) -> None:
+    """It is that of the subscription that is farthest behind, also where only some know that the log is another."""
+    asked: list[tuple[str, str | None]] = []
+    pushes = [
+        {"action": "notification/insert", "subscriptionId": 1, "position": "e-9", "notification": {"id": 1}},
+        {"action": "notification/bookmark", "subscriptionId": 2, "position": "e-7"},
+        {"action": "notification/bookmark", "subscriptionId": 1, "position": "f-1", "reset": True},
+        {"action": "notification/bookmark", "subscriptionId": 2, "position": "f-3", "reset": True},
+    ]
+
+    def handle(connection: ServerConnection) -> None:
+        for message in connection:
+            frame = json.loads(message)
+            answer = {"requestId": frame["requestId"], "status": "success"}
+            if frame["action"] == "notification/subscribe":
+                asked.append((frame["deviceId"], frame.get("since")))
+                answer |= {"subscriptionId": 2 - len(asked) % 2, "mode": "resumed", "position": "e-2"}
+            connection.send(json.dumps(answer))
+            if frame["action"] == "notification/subscribe" and len(asked) == 2:
+                for push in pushes:
+                    connection.send(json.dumps(push))
+                connection.close(1001, "retry=0")
+                return
+
+    with (
+        serving(handle) as url,
+        watching(url, "a", "b", "--since", "e-2", token="t", what=("notification",)) as running,
+    ):
+        items = [running.item() for _ in range(6)]
+        until(lambda: len(asked) == 4)
+    assert [item.get("position") for item in items] == ["e-2", "e-7", None, "e-7", None, "f-1"]
+    assert items[2] == items[4] == {"type": "reset"}
+    assert asked == [("a", "e-2"), ("b", "e-2"), ("a", "f-1"), ("b", "f-3")]

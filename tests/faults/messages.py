@@ -20,9 +20,10 @@ import msgspec
 
 from hivewire.streams import segment
 from hivewire.streams.log import Log
+from hivewire.streams.message import StreamError
 from hivewire.streams.sqlite import SqliteEngine, SqliteLog
 from tests.faults.disk import Desk, Disk
-from tests.streams.kit import Clocks, draft, messages_on
+from tests.streams.kit import Clocks, draft, messages_on, updating
 
 WATCHED = (
     (SqliteEngine, "open", "load"),
@@ -80,6 +81,16 @@ async def answer(log: Log, clocks: Clocks, what: str, number: str = "", value: s
         return [type(one).__name__ if isinstance(one, BaseException) else one.place for one in outcomes]
     if what == "key":
         return (await log.insert(draft(value=value, key=number))).place
+    if what in ("update", "state"):
+        [oldest] = await log.since(log.oldest - 1, take=1)
+        if what == "state":
+            now = await log.get(oldest.device, oldest.id)
+            assert now is not None
+            return msgspec.json.decode(now.body)["value"]
+        try:
+            return [(await log.update(oldest.device, oldest.id, updating(value))).place]
+        except StreamError as error:
+            return [type(error).__name__]
     if what == "on":
         clocks.on(int(number))
         log.tidy()

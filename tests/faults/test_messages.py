@@ -83,12 +83,12 @@ class Station:
         self.last = Store(self)
         return self.last
 
-    def insert(self, store: Store, count: int = 3) -> list[Any]:
-        """Insert messages of a new value, and remember them when they are answered."""
+    def insert(self, store: Store, count: int = 3, what: str = "insert") -> list[Any]:
+        """Insert messages of a new value, or update the oldest one, and remember them when they are answered."""
         self.number += 1
         self.count = count
         value = f"v{self.number}"
-        places = store(f"insert {count} {value}")
+        places = store(f"{what} {count} {value}")
         self.answered += [[place, value] for place in places if isinstance(place, int)]
         return [place for place in places if not isinstance(place, int)]
 
@@ -162,6 +162,31 @@ def test_an_insert_whose_answer_was_lost_is_repeated_under_its_key(
     assert {key: store(f"key {key} {key}") for key in places} == places
     assert [[value, place] for place, value in store("all") if value in places] == [list(at) for at in places.items()]
     store.stop()
+
+
+@pytest.mark.parametrize(
+    ("action", "step"), [("kill", 3), *(pytest.param(action, 1, marks=LONG) for action in ACTIONS)]
+)
+def test_a_command_whose_update_dies_never_goes_back(
+    station: Station, action: Literal["kill", "power cut"], step: int
+) -> None:
+    """It is as the last answered update left it, or as the one in progress; each event is there once."""
+    died = 0
+    store = station.start()
+    station.insert(store, 1)
+    for skip in range(0, 20, step):
+        station.insert(store, 1, "update")
+        station.desk.give(Fault(action, during="append", skip=skip))
+        try:
+            station.insert(store, 1, "update")
+            break
+        except Died:
+            died += 1
+        store = station.start()
+        station.check(store)
+        assert store("state") == station.answered[-1][1]
+        assert len({place for place, _ in station.answered}) == len(station.answered)
+    assert died == (4 if step == 1 else 2)
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import signal
 import time
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -148,22 +146,6 @@ def test_a_closed_connection_frees_its_poll(device: Device) -> None:
     assert wire.ended()
     wire.close()
     device.until_waiting(0)
-
-
-def test_polls_end_at_a_stop(tmp_path: Path) -> None:
-    """As if their time was up: lists are empty, and the wait for one command answers 204."""
-    with RunningGateway(tmp_path / "data") as gateway:
-        device = Device(gateway, gateway.token())
-        number = device.order("on")["id"]
-        poll = device.poll("/device/command/poll?waitTimeout=60")
-        wait = device.poll(f"/device/{{id}}/command/{number}/poll?waitTimeout=60")
-        gateway.process.send_signal(signal.SIGTERM)
-        assert poll.response()[::2] == (200, [])
-        assert wait.response()[0] == 204
-        assert gateway.stop() == 0
-        poll.close()
-        wait.close()
-        device.http.close()
 
 
 class Follower(Handler):  # type: ignore[misc]  # the client has no types

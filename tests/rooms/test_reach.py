@@ -109,12 +109,16 @@ FAMILIES = {
 }
 """What an action names, by the beginning of its own name."""
 
-LISTS = {f"{noun}/{what}" for noun in ("device", "network", "devicetype", "user") for what in ("list", "count")}
+LISTS = {
+    *(f"{noun}/{what}" for noun in ("device", "network", "devicetype", "user") for what in ("list", "count")),
+    *(f"{noun}/subscribe" for noun in ("device", "network", "devicetype")),
+}
 """They are refused to nobody who has the action, and show what is within reach."""
 
 ABOUT_NONE = {
     *(f"configuration/{what}" for what in ("get", "put", "delete", "list", "history", "rollback", "transact")),
     *("configuration/subscribe", "configuration/unsubscribe", "command/unsubscribe", "notification/unsubscribe"),
+    *(f"{noun}/unsubscribe" for noun in ("device", "network", "devicetype")),
     *("subscription/list", "server/info", "server/cacheInfo", "cluster/info", "audit/list"),
     *("authenticate", "token", "token/create", "token/refresh", "token/revoke"),
     *(f"client/{what}" for what in ("insert", "list", "update", "delete")),
@@ -215,11 +219,11 @@ async def test_what_a_token_does_not_reach_is_refused_by_every_action(token: str
 @pytest.mark.parametrize("token", TOKENS)
 async def test_several_devices_are_asked_for_within_reach(token: str) -> None:
     """However they are asked for, nothing of the device is shown, stored or new."""
-    claims, _ = TOKENS[token]
+    claims, hidden = TOKENS[token]
     world = await World().begin()
     cases = [case for case in CASES if "networkIds" in case.request.__struct_fields__]
     assert len(cases) >= 4
-    for case in cases:
+    for case in [case for case in cases if family(case.action) in hidden]:
         for way in WAYS:
             members = {name: value for name, value in world.members(case.request).items() if not name.endswith("Id")}
             if any((token, name) in GRANTED for name in way):

@@ -37,8 +37,9 @@ def _ids(remote: Remote, beginning: str) -> list[str]:
 FIRST = 1_000
 """Devices whose ids a shell completes."""
 
-_id_argument = click.argument("device_id", metavar="ID", shell_complete=completion(_ids))
-device_argument = click.argument("device_id", metavar="DEVICE", shell_complete=completion(_ids))
+complete_devices = completion(_ids)
+_id_argument = click.argument("device_id", metavar="ID", shell_complete=complete_devices)
+device_argument = click.argument("device_id", metavar="DEVICE", shell_complete=complete_devices)
 _in_network, _of_type = completion(NETWORK.names), completion(TYPE.names)
 
 

@@ -151,3 +151,20 @@ TYPE = Noun("type", "device type", "devicetype", "deviceType", "deviceTypes", "l
 
 _add_commands(network, NETWORK)
 _add_commands(device_type, TYPE)
+
+networks_option = click.option(
+    "--network",
+    "networks",
+    multiple=True,
+    metavar="NAME",
+    shell_complete=completion(NETWORK.names),
+    help="A network, by name or id; may be repeated.",
+)
+types_option = click.option(
+    "--type",
+    "types",
+    multiple=True,
+    metavar="NAME",
+    shell_complete=completion(TYPE.names),
+    help="A device type, by name or id; may be repeated.",
+)

@@ -7,6 +7,7 @@ import math
 import random
 import sys
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
@@ -14,14 +15,15 @@ import click
 from msgspec import Raw
 
 from hivewire.cli import plain
-from hivewire.cli.device import device_argument
+from hivewire.cli.device import complete_devices, device_argument
 from hivewire.cli.errors import RemoteError, Unreachable
-from hivewire.cli.gateway import Access, find_access, token_option, url_option, with_gateway
+from hivewire.cli.gateway import Access, find_access, reach, token_option, url_option, with_gateway
 from hivewire.cli.given import JsonObject, Span
+from hivewire.cli.grouping import NETWORK, TYPE, Noun, networks_option, types_option
 from hivewire.cli.help import Group, WholeNumber
 from hivewire.cli.identity import moment
 from hivewire.cli.listing import newest
-from hivewire.cli.output import Columns, Row, local, output_option, print_result, printable, show
+from hivewire.cli.output import Columns, Row, as_json, local, output_option, print_result, printable, show
 from hivewire_protocol import times
 
 if TYPE_CHECKING:
@@ -42,11 +44,6 @@ class Kind(NamedTuple):
     what: str
     example: str
     columns: Columns
-
-
-def as_json(value: Any) -> str:
-    """A value in a table or a line; empty for null."""
-    return "" if value is None else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 COMMAND = Kind(
@@ -145,6 +142,44 @@ def send(
         )
     words = " ".join(filter(None, (printable(answer["status"] or ""), printable(as_json(answer["result"])))))
     print_result(answer, form, f"{printable(device_id)} answers: {words or 'nothing'}", as_json(answer["result"]))
+
+
+@command.command(
+    epilog="""\b
+Examples:
+  hivewire command update lamp-1 3646148317321741 --status ok
+  hivewire command update lamp-1 3646148317321741 '{"level":3}' --status ok
+  hivewire command watch lamp-1 | jq --unbuffered 'select(.command).command.id' |
+    while read -r id; do hivewire command update lamp-1 "$id" --status ok; done"""
+)
+@device_argument
+@click.argument("number", type=WholeNumber(min=0), metavar="ID")
+@click.argument("result", required=False, type=JsonObject(), metavar="[JSON]")
+@click.option("--status", help="How it went, in the words of the device.")
+@output_option
+@url_option
+@token_option
+def update(
+    device_id: str,
+    number: int,
+    result: Raw | None,
+    status: str | None,
+    form: str | None,
+    url: str | None,
+    given_token: str | None,
+) -> None:
+    """Answer the command ID for the device DEVICE, as the device would.
+
+    JSON is an object with the result: the text itself, @FILE for a file, or - for standard input. What is not given
+    stays as it was.
+    """
+    if status is None and result is None:
+        raise click.UsageError("give --status, the result as JSON, or both")
+    fields = {"status": status} | ({"result": result} if result is not None else {})
+    with reach(url, given_token) as remote:
+        remote.request("command/update", deviceId=device_id, commandId=number, command=fields)
+        row = remote.request("command/get", deviceId=device_id, commandId=number)["command"]
+    print_result(row, form, f"command {number} of {printable(device_id)} is updated", str(number))
 
 
 @notification.command(
@@ -250,3 +285,107 @@ Examples:
 
 _add_reading(command, COMMAND)
 _add_reading(notification, NOTIFICATION)
+
+
+def _watch(
+    url: str | None,
+    given_token: str | None,
+    kind: Kind,
+    devices: tuple[str, ...],
+    networks: tuple[str, ...],
+    types: tuple[str, ...],
+    names: tuple[str, ...],
+    since: str | None,
+    form: str | None,
+    updates: bool = False,
+) -> None:
+    """Print the messages that are asked for until Ctrl-C."""
+    from hivewire.cli.message_watch import Selection, watch_messages
+    from hivewire.cli.remote import Remote
+
+    if devices and (networks or types):
+        raise click.UsageError("give DEVICE, or --network and --type, not both")
+    access = find_access(url, given_token)
+    ids: dict[Noun, list[int]] = {NETWORK: [], TYPE: []}
+    if networks or types:
+        with Remote(access.url) as remote:
+            access.authenticate(remote)
+            ids = {
+                noun: [noun.find(remote, name)["id"] for name in given]
+                for noun, given in ((NETWORK, networks), (TYPE, types))
+            }
+    wanted = Selection(list(dict.fromkeys(devices)), ids[NETWORK], ids[TYPE], list(names), updates)
+    watch_messages(access, kind.one, wanted, since, form)
+
+
+def _watch_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add what both commands to watch take."""
+    for add in (
+        token_option,
+        url_option,
+        output_option,
+        click.option("--since", metavar="POSITION", help="Resume after this position, instead of only what is new."),
+        click.option("--name", "names", multiple=True, help="Only messages with this name; may be repeated."),
+        types_option,
+        networks_option,
+        click.argument("devices", nargs=-1, metavar="[DEVICE]...", shell_complete=complete_devices),
+    ):
+        command = add(command)
+    return command
+
+
+_FORMS = """\b
+On a terminal it prints a line for each message. Into a pipe it prints one JSON
+object per line, with a `type` and the position from which to resume after it:
+  {lines}
+  {{"type":"bookmark","position":"..."}}     a newer position without a message
+  {{"type":"reset"}}                         see below
+
+\b
+After a restart of the gateway it reconnects, and misses and repeats nothing
+that is still stored; it reports this on standard error. If the gateway cannot
+resume from the last position, it says why on standard error and prints `reset`
+and everything that it still has. With several devices, some messages may come
+again after --since, and none is missed."""
+
+
+@command.command(
+    "watch",
+    epilog="""\b
+Examples:
+  hivewire command watch lamp-1 lamp-2
+  hivewire command watch --network home --name set
+  hivewire command watch --updates
+  hivewire command watch lamp-1 | jq -c '.command | {command, parameters}'
+  hivewire command watch lamp-1 --since "$(tail -1 log.json | jq -r .position)" >> log.json
+
+\b
+To the gateway, who follows the new commands of a DEVICE is that device: it
+shows it as online meanwhile.
+
+"""
+    + _FORMS.format(lines='{"type":"insert","position":"...","command":{"id":...,"command":"set",...}}'),
+)
+@click.option("--updates", is_flag=True, help="How commands went, as devices tell, in place of new commands.")
+@_watch_options
+def watch_commands(url: str | None, given_token: str | None, updates: bool, **asked: Any) -> None:
+    """Show commands as they come: of each DEVICE, or of all that you reach. Ctrl-C ends it."""
+    _watch(url, given_token, COMMAND, updates=updates, **asked)
+
+
+@notification.command(
+    "watch",
+    epilog="""\b
+Examples:
+  hivewire notification watch
+  hivewire notification watch lamp-1 lamp-2 --name temperature
+  hivewire notification watch --network home --type Cars
+  hivewire notification watch lamp-1 | jq -c '[.notification.timestamp, .notification.parameters]'
+
+"""
+    + _FORMS.format(lines='{"type":"insert","position":"...","notification":{"id":...,...}}'),
+)
+@_watch_options
+def watch_notifications(url: str | None, given_token: str | None, **asked: Any) -> None:
+    """Show notifications as they come: of each DEVICE, or of all that you reach. Ctrl-C ends it."""
+    _watch(url, given_token, NOTIFICATION, **asked)

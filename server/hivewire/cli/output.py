@@ -153,6 +153,11 @@ def local(time: str | None) -> str:
     return datetime.fromisoformat(time).replace(tzinfo=UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
 
 
+def as_json(value: Any) -> str:
+    """A value in a table or a line; empty for null."""
+    return "" if value is None else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
 def printable(text: str) -> str:
     """The text on one line; every character that is not visible is written as an escape."""
     if text.isprintable():

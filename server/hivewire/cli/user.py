@@ -12,7 +12,7 @@ from msgspec import structs
 
 from hivewire.cli.errors import RemoteError
 from hivewire.cli.gateway import MOST_COMPLETED, completion, reach, token_option, url_option, with_gateway
-from hivewire.cli.grouping import NETWORK, TYPE, Noun
+from hivewire.cli.grouping import NETWORK, TYPE, Noun, networks_option, types_option
 from hivewire.cli.help import Group
 from hivewire.cli.identity import find_user, read_password
 from hivewire.cli.listing import listed
@@ -55,22 +55,6 @@ def _logins(remote: Remote, beginning: str) -> list[str]:
 
 
 _login_argument = click.argument("login", shell_complete=completion(_logins))
-_networks_option = click.option(
-    "--network",
-    "networks",
-    multiple=True,
-    metavar="NAME",
-    shell_complete=completion(NETWORK.names),
-    help="A network, by name or id; may be repeated.",
-)
-_types_option = click.option(
-    "--type",
-    "types",
-    multiple=True,
-    metavar="NAME",
-    shell_complete=completion(TYPE.names),
-    help="A device type, by name or id; may be repeated.",
-)
 _all_types_option = click.option("--all-types", is_flag=True, help="All device types, and those that are made later.")
 
 
@@ -187,8 +171,8 @@ A new user has all device types. To give it only some:
   hivewire user assign alice --type lamp"""
 )
 @_login_argument
-@_networks_option
-@_types_option
+@networks_option
+@types_option
 @_all_types_option
 @output_option
 @url_option
@@ -226,8 +210,8 @@ Examples:
   hivewire user unassign alice --all-types      (it keeps those that it is assigned)"""
 )
 @_login_argument
-@_networks_option
-@_types_option
+@networks_option
+@types_option
 @_all_types_option
 @output_option
 @url_option
