@@ -897,6 +897,8 @@ def test_a_command_waits_for_its_answer(
     words = (
         r"hivewire: error: cli-lamp has not answered command (\d+) in 0 s; later: hivewire command get cli-lamp \1\n"
     )
+    none = logged_in(*send, "--expires", "0s")
+    assert (none.code, "expiresIn" in none.err) == (1, True)
     assert (late.code, late.out) == (1, "")
     assert re.fullmatch(words, late.err)
 
@@ -983,6 +985,28 @@ def test_a_token_for_all_actions_allows_what_its_creator_may_do(logged_in: Run) 
         logged_in("token", "--action", "ManageUser", "--token", again).out.strip(),
     ):
         assert "unrestricted token" in logged_in("tenant", "add", "clinone", "--token", limited).err
+
+
+def test_a_token_reaches_the_networks_and_device_types_that_it_is_made_for(logged_in: Run, lamp: str) -> None:
+    """Those that are named; the creator's where only the other ones are; none without either."""
+    assert logged_in("network", "add", "cli.scope").code == 0
+    assert logged_in("user", "add", "cli.scoped", stdin=f"{PASSWORD}\n".encode()).code == 0
+    assert logged_in("user", "unassign", "cli.scoped", "--all-types").code == 0
+    everything = ("--network", "1", "--network", "cli.scope", "--type", "1", "--type", "Cars")
+    assert logged_in("user", "assign", "cli.scoped", *everything).code == 0
+    reach = ("token", "--user", "cli.scoped", "--action", "GetDevice")
+    for asked, found in (
+        ((), ""),
+        (("--network", "Sample Network"), lamp),
+        (("--network", "cli.scope"), ""),
+        (("--type", "1"), lamp),
+        (("--network", "1", "--network", "cli.scope", "--type", "Cars"), ""),
+    ):
+        token = logged_in(*reach, *asked).out.strip()
+        assert logged_in("device", "list", "cli.lamp", "-o", "value", "--token", token).out.strip() == found, asked
+    assert logged_in(*reach, "--type", "cli.none") == (1, "", "hivewire: error: there is no device type cli.none\n")
+    assert logged_in("user", "delete", "cli.scoped").code == 0
+    assert logged_in("network", "delete", "cli.scope").code == 0
 
 
 def test_whoami_shows_what_a_token_allows(logged_in: Run) -> None:

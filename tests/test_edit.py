@@ -155,6 +155,10 @@ def test_a_shell_completes_commands_and_names(logged_in: Run, talk: Talk) -> Non
     assert "GetConfiguration" in completed("hivewire token --action getc")
     assert completed("hivewire device get e50d") == ["e50d6085-2aba-48e9-b1c3-73c673e414be"]
     assert completed("hivewire type delete Ca") == ["Cameras", "Cars"]
+    assert completed("hivewire user assign adm") == ["admin"]
+    assert completed("hivewire user assign admin --type Ca") == ["Cameras", "Cars"]
+    assert completed("hivewire command send e50d") == ["e50d6085-2aba-48e9-b1c3-73c673e414be"]
+    assert completed("hivewire notification watch one e50d") == ["e50d6085-2aba-48e9-b1c3-73c673e414be"]
     assert completed("hivewire device put new --network Samp") == ["Sample Network"]
     assert completed("hivewire type delete C_") == []
 

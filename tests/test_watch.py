@@ -766,17 +766,28 @@ def test_a_watch_of_messages_resumes_from_any_line(
         assert running.notes().count("\n") == 1
 
 
-def test_a_watch_of_messages_outlives_the_gateway(watching: Any, data: Path) -> None:
-    """After a crash it shows every command from in between, once."""
+def test_a_watch_of_messages_outlives_the_gateway(watching: Any, data: Path, tmp_path: Path) -> None:
+    """After a crash it shows every command from in between, once; who waits for an answer goes on waiting."""
     with RunningGateway(data) as gateway:
         with gateway.socket() as talk:
             talk("device/save", deviceId="d", device={"name": "d"})
-        with watching(gateway, "d", what=("command",)) as running:
+        with ExitStack() as stack, watching(gateway, "d", what=("command",)) as running:
             shown = Messages(running, "command")
             until_followed(gateway, 1)
             with gateway.socket() as talk:
                 sent(talk, "command", "d", "1")
             assert shown.next()[2] == "1"
+            asking = stack.enter_context(
+                subprocess.Popen(
+                    [sys.executable, "-m", "hivewire", "command", "send", "d", "ask", "--wait", "--timeout", "10m"],
+                    env=environment(tmp_path, gateway.url, gateway.token()),
+                    stdout=subprocess.PIPE,
+                    text=True,
+                )
+            )
+            stack.callback(asking.kill)
+            assert shown.next()[2] == "ask"
+            until(lambda: gauge(gateway, "polls") == 1)
             gateway.stop(signal.SIGKILL)
             assert running.note().startswith("hivewire: disconnected (")
             with RunningGateway(data, "--port", str(gateway.port)) as again, again.socket() as talk:
@@ -786,6 +797,9 @@ def test_a_watch_of_messages_outlives_the_gateway(watching: Any, data: Path) -> 
                 assert running.note() == "hivewire: reconnected, nothing is missing\n"
                 sent(talk, "command", "d", "4")
                 assert shown.next()[2] == "4"
+                number = talk("command/list", deviceId="d", command="ask")["commands"][0]["id"]
+                talk("command/update", deviceId="d", commandId=number, command={"status": "ok"})
+                assert asking.communicate(timeout=PATIENCE)[0] == "d answers: ok\n"
 
 
 def test_messages_on_a_narrow_terminal(

@@ -16,6 +16,7 @@ from hivewire.cli import profile as profiles
 from hivewire.cli.errors import RemoteError, Unreachable
 from hivewire.cli.gateway import DEFAULT_URL, Access, claims_of, find_access, token_option, url_option
 from hivewire.cli.given import UNITS
+from hivewire.cli.grouping import NETWORK, TYPE, networks_option, types_option
 from hivewire.cli.output import Row, output_option, print_result, value_in_pipes
 from hivewire.cli.profile import ProfileError
 from hivewire.cli.remote import Remote
@@ -127,6 +128,7 @@ Examples:
   hivewire token --action ManageConfiguration --name 'limits.*'
   hivewire token --action GetConfiguration --expires 30d
   hivewire token --user alice --action GetConfiguration --name admission.1 --expires 2027-01-01T00:00:00
+  hivewire token --action GetDeviceCommand --action UpdateDeviceCommand --network home --type lamp
   HIVEWIRE_TOKEN=$(hivewire token --action GetConfiguration) hivewire list
 
 \b
@@ -145,6 +147,8 @@ On a terminal it prints both tokens, into a pipe only the access token."""
 @click.option(
     "--name", "names", multiple=True, metavar="PATTERN", help="Limit it to these configurations: a name, or a prefix*."
 )
+@networks_option
+@types_option
 @click.option("--user", metavar="LOGIN", help="Login or id of the user that it is for; default you.")
 @click.option("--expires", help="When the access token expires: 90s, 30m, 12h, 7d, or a time (UTC).")
 @click.option("--refresh-expires", help="When the refresh token expires, in the same forms.")
@@ -156,6 +160,8 @@ def token(
     given_token: str | None,
     actions: tuple[str, ...],
     names: tuple[str, ...],
+    networks: tuple[str, ...],
+    types: tuple[str, ...],
     user: str | None,
     expires: str | None,
     refresh_expires: str | None,
@@ -165,7 +171,9 @@ def token(
 
     Repeat --action for each action. Without --name the token reaches the same names as your own. With --action '*' it
     reaches your networks and device types too, so an administrator's is for everything, users included; it needs a
-    token for all actions. With only --expires, the refresh token expires together with the access token.
+    token for all actions. With --network or --type it reaches the devices that are in these networks, of these types;
+    without one of them those in all of yours, and without both none. With only --expires, the refresh token expires
+    together with the access token.
     """
     payload = {
         "actions": list(actions),
@@ -177,10 +185,11 @@ def token(
     with Remote(access.url) as remote:
         access.authenticate(remote)
         payload["userId"] = _id_of(remote, user)
-        if "*" in actions:
+        if "*" in actions or networks or types:
             # Lists that are missing stand for nothing, unlike missing names (core protocol 3.10).
             own = claims_of(access.token)
-            payload |= {"networkIds": own.get("n"), "deviceTypeIds": own.get("dt")}
+            payload["networkIds"] = [NETWORK.find(remote, name)["id"] for name in networks] or own.get("n")
+            payload["deviceTypeIds"] = [TYPE.find(remote, name)["id"] for name in types] or own.get("dt")
         reply = remote.request(
             "token/create", payload={name: value for name, value in payload.items() if value is not None}
         )

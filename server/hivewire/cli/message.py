@@ -92,12 +92,14 @@ def notification() -> None:
 Examples:
   hivewire command send lamp-1 on
   hivewire command send lamp-1 set '{"level":3}' --wait
+  hivewire command send door-1 open --wait --timeout 10s --expires 10s
   hivewire command send lamp-1 update @firmware.json --wait --timeout 5m
   level=$(hivewire command send lamp-1 read --wait -o json | jq .result.level)
 
 \b
 With --wait it ends with 0 when the device has answered, whatever the answer
-says, and with 1 when it has not in time: the command is not taken back."""
+says, and with 1 when it has not in time: the command is not taken back.
+--expires ends it."""
 )
 @device_argument
 @click.argument("name")
@@ -105,6 +107,9 @@ says, and with 1 when it has not in time: the command is not taken back."""
 @click.option("--wait", is_flag=True, help="Wait for the answer of the device, and print its status and result.")
 @click.option(
     "--timeout", type=Span(), default="30s", show_default=True, metavar="SPAN", help="How long to wait: 90s, 5m, 1h."
+)
+@click.option(
+    "--expires", type=Span(), metavar="SPAN", help="The gateway does not deliver it any more after 90s, 5m, 1h."
 )
 @output_option
 @url_option
@@ -115,6 +120,7 @@ def send(
     parameters: Raw | None,
     wait: bool,
     timeout: int,
+    expires: int | None,
     form: str | None,
     url: str | None,
     given_token: str | None,
@@ -124,7 +130,7 @@ def send(
     JSON is an object with its parameters: the text itself, @FILE for a file, or - for standard input.
     """
     access = find_access(url, given_token)
-    sent = _insert(access, COMMAND, device_id, name, parameters)
+    sent = _insert(access, COMMAND, device_id, name, parameters, expiresIn=expires)
     number = sent["id"]
     if not wait:
         print_result(sent, form, f"command {number} is sent to {printable(device_id)}", str(number))
@@ -206,14 +212,14 @@ def send_notification(
     print_result(sent, form, f"notification {sent['id']} of {printable(device_id)} is sent", str(sent["id"]))
 
 
-def _insert(access: Access, kind: Kind, device_id: str, name: str, parameters: Raw | None) -> Row:
+def _insert(access: Access, kind: Kind, device_id: str, name: str, parameters: Raw | None, **asked: int | None) -> Row:
     """Insert a message; what was inserted, with what the gateway has set."""
     from hivewire.cli.remote import Remote
 
     given: Row = {kind.one: name} | ({"parameters": parameters} if parameters is not None else {})
     with Remote(access.url) as remote:
         access.authenticate(remote)
-        made: Row = remote.request(f"{kind.one}/insert", deviceId=device_id, **{kind.one: given})[kind.one]
+        made: Row = remote.request(f"{kind.one}/insert", deviceId=device_id, **{kind.one: given}, **asked)[kind.one]
     shown = None if parameters is None else json.loads(bytes(parameters))
     return {"id": made["id"], kind.one: name, "deviceId": device_id, "parameters": shown, **made}
 
