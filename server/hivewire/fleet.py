@@ -16,7 +16,9 @@ import msgspec
 from hivewire.access.identity import Identity
 from hivewire.devices.index import KIND as DEVICE
 from hivewire.devices.index import Device, places_of
+from hivewire.devices.presence import Presence
 from hivewire.devices.registry import DEVICE_TYPE, NETWORK, GroupingContent, Registry
+from hivewire.hub.hub import Hub
 from hivewire.hub.ledger_source import key_of
 from hivewire.hub.source import Row, Topic
 from hivewire.ledger.records import Change
@@ -43,6 +45,13 @@ def view(device: Device) -> DeviceView:
     """A device as clients see it."""
     content = device.content
     return DeviceView(device.id, content.name, content.data, content.network, content.type, content.blocked)
+
+
+def view_with_presence(presence: Presence, device: Device) -> DeviceView:
+    """The same with whether it is online, and when it last was."""
+    shown, seen = view(device), presence.last_seen(device.record_id)
+    shown.online, shown.lastSeen = presence.online(device.record_id), None if seen is None else times.render(seen)
+    return shown
 
 
 class Sight(Patterns):
@@ -85,9 +94,12 @@ def places(networks: Ids, types: Ids) -> int:
 
 def keys_of(change: Change) -> list[str]:
     """The id of a device, and the keys of where it is, and of where it was if it has left."""
-    device = change.key
+    return _keys(change.key, places_of(change))
+
+
+def _keys(device: str, places: Iterable[tuple[int, int]]) -> list[str]:
     found = [device, _key(None, None, None), _key(device, None, None)]
-    for network, type_ in places_of(change):
+    for network, type_ in places:
         for wanted in (None, device):
             found += [_key(wanted, network, type_), _key(wanted, network, None), _key(wanted, None, type_)]
     return found
@@ -129,8 +141,11 @@ def _id(device: Device) -> str:
 class Fleet:
     """The topics. What they serve depends on what the user belongs to, so a change of that is a new beginning."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, presence: Presence, hub: Hub) -> None:
         self._registry = registry
+        self._presence = presence
+        self._hub = hub
+        presence.on_change.append(self._tell)
         self.devices = Topic(
             "device",
             DEVICE,
@@ -143,8 +158,21 @@ class Fleet:
             scoped=True,
             view=Devices(registry),
         )
+        self.devices_with_presence = self.devices._replace(
+            update=_update("device", lambda change: view_with_presence(presence, Device(change, 0, 0))),
+            element=lambda device: encode(view_with_presence(presence, device)),
+            volatile=True,
+        )
         self.networks = _groupings("network", NETWORK, NetworkListed, self._networks_served)
         self.device_types = _groupings("deviceType", DEVICE_TYPE, DeviceTypeListed, self._types_served)
+
+    def _tell(self, record_id: int) -> None:
+        """A device is online, or offline, from now on."""
+        topic = self.devices_with_presence
+        if self._hub.is_followed(topic) and (device := self._registry.device_of(record_id)) is not None:
+            shown = view_with_presence(self._presence, device)
+            members = encode({"deviceId": device.id, "online": shown.online, "lastSeen": shown.lastSeen})[1:-1]
+            self._hub.tell(topic, _keys(device.id, [(device.network, device.type)]), "presence", members)
 
     def _devices_served(self, identity: Identity, wanted: Patterns) -> Patterns:
         assert isinstance(wanted, Sight)  # noqa: S101 - what requests make

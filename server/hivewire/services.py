@@ -103,7 +103,7 @@ def wire(
         documents=Documents(ledger, tenants, workers, settings),
         registry=registry,
         presence=presence,
-        fleet=Fleet(registry),
+        fleet=Fleet(registry, presence, hub),
         messages=messages,
         polls=Polls(messages, ledger, registry, presence),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -16,6 +17,7 @@ from hivewire.devices.registry import DEVICE_TYPE, NETWORK
 from hivewire.hub import catchup
 from hivewire_protocol.errors import WireError
 from hivewire_protocol.nouns.subscription import DeviceSubscribe
+from hivewire_protocol.nouns.user import Status
 from hivewire_protocol.permissions import Permission
 from tests.rooms.test_devices import ADMIN, ANN, BEN
 from tests.rooms.test_following import World as Following
@@ -65,6 +67,11 @@ class Follower:
                 else:
                     assert item is None
                     self.state.pop(key, None)
+            else:
+                assert frame["action"] in ("device/presence", f"{self.kind}/bookmark")
+                self.log.append(("presence", frame["deviceId"], frame["online"])) if "online" in frame else None
+                if (shown := self.state.get(frame.get("deviceId"))) is not None:
+                    shown.update(online=frame["online"], lastSeen=frame["lastSeen"])
             self.position = frame.get("position", self.position)
         found, self.log = self.log, []
         return found
@@ -72,7 +79,8 @@ class Follower:
     async def listed(self) -> dict[Any, Any]:
         """What a list shows of what it follows."""
         caller = self.world.caller(self.user, **self.claims)
-        items = (await self.world.do(f"{self.kind}/list", caller, take=1_000))[MEMBERS[self.kind]]
+        presence = {"presence": True} if "presence" in self.wanted else {}
+        items = (await self.world.do(f"{self.kind}/list", caller, take=1_000, **presence))[MEMBERS[self.kind]]
         networks, types = self.wanted.get("networkIds"), self.wanted.get("deviceTypeIds")
         if self.kind != "device":
             only = networks or types
@@ -100,6 +108,7 @@ class World(Following):
     async def close(self) -> None:
         if self.removing is not None:
             self.removing.cancel()
+        await self.services.presence.close()
         await super().close()
 
     async def settled_fleet(self) -> None:
@@ -118,6 +127,18 @@ class World(Following):
         await self.quiet()
         found.apply()
         return found
+
+    def present(self, device_id: str, *, online: bool) -> None:
+        """A device comes, or has gone for so long that it is offline."""
+        device, presence = self.services.registry.device(device_id), self.services.presence
+        if device is None or presence.online(device.record_id) == online:
+            return
+        if online:
+            presence.enter(device.record_id)
+        else:
+            presence.leave(device.record_id)
+            presence._leaving = OrderedDict.fromkeys(presence._leaving, 0.0)
+            presence._go_on()
 
     async def save(self, device_id: str, network: int = 1, device_type: int = 1, **members: Any) -> None:
         """Save a device."""
@@ -370,6 +391,104 @@ async def test_an_event_stream_of_devices(world: World) -> None:
     await world.quiet()
 
 
+# Presence.
+
+
+async def test_presence_is_pushed_to_those_who_ask_for_it(world: World) -> None:
+    """Without a position, and to those who see the device where it is now. The state shows it too, and so does each
+    change."""
+    await world.save("lamp", 1)
+    plain, everyone = await world.follower(), await world.follower(presence=True)
+    ann, other = await world.follower(user=ANN, presence=True), await world.follower(networkIds=[2], presence=True)
+    follows = (plain, everyone, ann, other)
+    came, went = [("presence", "lamp", True)], [("presence", "lamp", False)]
+    device = world.peer()
+    await world.follow(device, deviceId="lamp")
+    [frame] = everyone.peer.frames
+    assert frame == {
+        "action": "device/presence",
+        "subscriptionId": 1,
+        "deviceId": "lamp",
+        "online": True,
+        "lastSeen": "2026-03-01T09:30:00.123",
+    }
+    assert await world.news(*follows) == [[], came, came, []]
+    await world.save("lamp", 2)
+    assert await world.news(*follows) == [[("put", "lamp")], [("put", "lamp")], [("delete", "lamp")], [("put", "lamp")]]
+    assert other.state["lamp"]["online"]
+    late = await world.follower(presence=True)
+    assert late.state["lamp"]["online"]
+    world.present("lamp", online=False)
+    assert await world.news(*follows, late) == [[], went, [], went, went]
+    await world.do("device/delete", deviceId="lamp")
+    device.session.close()
+    assert await world.news(plain, everyone) == [[("delete", "lamp")]] * 2
+
+
+async def test_who_did_not_read_when_a_device_came_begins_anew(world: World) -> None:
+    """No queue is kept of what is in no log: the state is sent again, once. The same holds while a token is not
+    accepted, and whenever a client comes back."""
+    for number in range(3):
+        await world.save(f"d{number}")
+    slow, locked = await world.follower(presence=True), await world.follower(user=ANN, presence=True)
+    slow.peer.session.pause()
+    await world.do("user/update", userId=ANN, user={"status": Status.LOCKED_OUT})
+    for online in (True, False, True):
+        world.present("d1", online=online)
+    slow.peer.read()
+    await world.do("user/update", userId=ANN, user={"status": Status.ACTIVE})
+    [paused] = [frame for frame in locked.peer.frames if frame["action"] == "subscription/paused"]
+    locked.peer.frames.remove(paused)
+    assert await world.news(slow, locked) == [["reset"], ["reset"]]
+    assert slow.state["d1"]["online"]
+    slow.subscribe()
+    assert await world.news(slow) == [["reset"]]
+    assert slow.mode == "reset"
+    slow.peer.session.pause()
+    world.present("d1", online=False)
+    assert len(world.hub.catch_up.missed) == 1
+    slow.peer.session.close()
+    assert not world.hub.catch_up.missed
+    refused = await world.answer(world.peer(), "device/subscribe", presence=True, snapshot=False)
+    assert refused["code"] == 400
+
+
+async def test_a_change_shows_presence_as_it_is_when_it_is_pushed(world: World) -> None:
+    """Also to one that reads it from the log later than others."""
+    live, behind = await world.follower(presence=True), await world.follower(presence=True)
+    behind.peer.session.pause()
+    await world.save("lamp")
+    behind.peer.read()
+    world.present("lamp", online=True)
+    expected = [("put", "lamp"), ("presence", "lamp", True)]
+    assert await world.news(live, behind) == [expected, expected[::-1]]
+
+
+async def test_a_snapshot_is_finished_however_often_devices_come_and_go(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What changes in the part that was sent is sent again with the whole state; the rest comes as it is by then."""
+    monkeypatch.setattr(catchup, "SNAPSHOT_BYTES", 700)
+    for number in range(9):
+        await world.save(f"d{number}")
+    follower = Follower(world, "device", ADMIN, {}, {"presence": True})
+    follower.peer.session.close()
+    follower.peer = world.peer()
+    follower.peer.room = 2
+    follower.peer.ask("device/subscribe", presence=True)
+    await world.quiet()
+    world.present("d7", online=True)
+    assert not world.hub.catch_up.missed
+    for turn in range(8):
+        world.present("d0", online=turn % 2 == 0)
+        world.present("d8", online=turn % 2 == 0)
+        follower.peer.read(1)
+        await world.quiet()
+    assert [frame["last"] for frame in follower.peer.frames if "last" in frame].count(True) >= 1
+    follower.peer.read()
+    await world.news(follower)
+
+
 # Rights, listing and ending.
 
 
@@ -442,6 +561,8 @@ STEPS = st.one_of(
     st.tuples(st.just("pause"), st.integers(0, 9)),
     st.tuples(st.just("read"), st.integers(0, 9)),
     st.tuples(st.just("forget")),
+    st.tuples(st.just("present"), DEVICES, st.booleans()),
+    st.tuples(st.just("present"), DEVICES, st.booleans()),
     st.tuples(st.just("wait"), st.integers(1, 30)),
 )
 
@@ -470,6 +591,8 @@ async def step(world: World, followers: list[Follower], what: str, *given: Any) 
         followers[given[0]].peer.session.pause()
     elif what == "read":
         followers[given[0]].peer.read()
+    elif what == "present":
+        world.present(given[0], online=given[1])
     elif what == "forget":
         world.hub.tail()._forget_half() if world.hub.tail()._events else None
     else:
@@ -487,7 +610,8 @@ async def play(script: list[Any], frame: int) -> None:
     try:
         wanted: list[tuple[Any, ...]] = [
             ("device", ADMIN, {}, {}),
-            ("device", ANN, {}, {}),
+            ("device", ANN, {}, {"presence": True}),
+            ("device", ADMIN, {}, {"presence": True}),
             ("device", BEN, {"dt": ["1", "2"]}, {}),
             ("device", ADMIN, {"n": ["1", "2"], "dt": ["2", "3"]}, {}),
             ("device", ADMIN, {}, {"networkIds": [1, 4], "deviceTypeIds": [1]}),
@@ -495,7 +619,6 @@ async def play(script: list[Any], frame: int) -> None:
             ("network", ADMIN, {}, {}),
             ("network", ANN, {}, {}),
             ("devicetype", BEN, {"dt": ["1", "2"]}, {}),
-            ("devicetype", ADMIN, {}, {"deviceTypeIds": [1, 4]}),
         ]
         followers = [Follower(world, *each) for each in wanted]
         for follower in followers:

@@ -183,6 +183,10 @@ class DeviceSubscribe(Request, tag="device/subscribe"):
     deviceTypeIds: _Types = None
     since: _Since = None
     snapshot: _Snapshot = None
+    presence: Annotated[
+        bool | None,
+        says("True: show `online` and `lastSeen` too, and push `device/presence`. Then `since` is always a reset."),
+    ] = None
 
 
 class DeviceUnsubscribe(Request, tag="device/unsubscribe"):
@@ -354,6 +358,14 @@ class DeviceChange(Push, tag="device/change", kw_only=True):
     modifiedBy: _ModifiedBy
     deviceId: Annotated[str, says("The id of the device.")]
     device: Annotated[DeviceView | None, says("The device after the change; null after a delete.")]
+
+
+class DevicePresence(Push, tag="device/presence", kw_only=True):
+    """With `presence`: a device is online, or offline, from now on. This has no position, because it is in no log."""
+
+    deviceId: Annotated[str, says("The id of the device.")]
+    online: Annotated[bool, says("Whether something waits for its commands.")]
+    lastSeen: Annotated[str | None, says("When something last did.")]
 
 
 class NetworkChange(Push, tag="network/change", kw_only=True):

@@ -16,10 +16,9 @@ from hivewire.actions.checks import MAX_NAME, NAME_LENGTH, NAME_MISSING, json_ob
 from hivewire.actions.listing import Listing, Test, arrangement, like, page, search
 from hivewire.caller import Caller
 from hivewire.devices.index import KIND, NULL, Device, DeviceContent
-from hivewire.devices.presence import Presence
 from hivewire.devices.registry import DEVICE_TYPE, NETWORK, Registry, exists, remove
 from hivewire.devices.scope import Scope, required
-from hivewire.fleet import view
+from hivewire.fleet import view, view_with_presence
 from hivewire.ledger.pending import PendingWrite, commit
 from hivewire.ledger.records import Change, Expected, Transaction, Write
 from hivewire.services import Services, now
@@ -51,13 +50,6 @@ def get(services: Services, caller: Caller, request: DeviceGet) -> Reply:
     """One device. Raises AccessDenied or NotFound (addendum, section 4)."""
     device = services.registry.reach(caller.identity, required(request.deviceId))
     return DeviceReply(_view(services, request.presence)(device))
-
-
-def view_with_presence(presence: Presence, device: Device) -> DeviceView:
-    """The same with whether it is online, and when it last was."""
-    shown, seen = view(device), presence.last_seen(device.record_id)
-    shown.online, shown.lastSeen = presence.online(device.record_id), None if seen is None else times.render(seen)
-    return shown
 
 
 def _view(services: Services, presence: bool | None) -> Callable[[Device], DeviceView]:

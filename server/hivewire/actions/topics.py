@@ -116,7 +116,10 @@ def _devices(services: Services, caller: Caller, request: DeviceSubscribe) -> Wa
     _check(networks, types)
     if services.fleet.sees_too_much(caller.identity, networks, types):
         raise OutOfBounds(f"more than {PLACES} pairs of a network and a type: name fewer of them")
-    return _wanted(services.fleet.devices, Sight(request.deviceId, networks, types), request)
+    if request.presence and request.snapshot is False:
+        raise InvalidParameters("presence needs the state, so it does not go with snapshot false")
+    topic = services.fleet.devices_with_presence if request.presence else services.fleet.devices
+    return _wanted(topic, Sight(request.deviceId, networks, types), request)
 
 
 def _networks(services: Services, caller: Caller, request: NetworkSubscribe) -> Wanted:

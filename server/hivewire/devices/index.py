@@ -122,6 +122,10 @@ class Group:
         """Remove a device."""
         del self._devices[device.record_id]
 
+    def get(self, record_id: int) -> Device | None:
+        """The device with the record of this id."""
+        return self._devices.get(record_id)
+
     def devices(self) -> list[Device]:
         """A copy, by creation."""
         if not self._sorted:
@@ -161,6 +165,10 @@ class Groups:
         """The devices of some groups at the time of the call, by creation."""
         found = [self._groups[group_id].devices() for group_id in wanted if group_id in self._groups]
         return iter(found[0]) if len(found) == 1 else merge(*found, key=_record_id)
+
+    def find(self, record_id: int) -> Device | None:
+        """The device with the record of this id."""
+        return next((found for group in self._groups.values() if (found := group.get(record_id)) is not None), None)
 
     def ids(self) -> list[int]:
         """The ids of those that have devices."""

@@ -114,6 +114,11 @@ class Registry:
         found = self._devices.get(device_id)
         return found if found is not None and self._shown(found) else None
 
+    def device_of(self, record_id: int) -> Device | None:
+        """The device with the record of this id. It is looked for in each type, of which there are few."""
+        found = self._devices.types.find(record_id)
+        return found if found is not None and self._shown(found) else None
+
     def devices_in(self, networks: Iterable[int] | None, types: frozenset[int] | None) -> Iterator[Device]:
         """The devices that are in one of the networks and of one of the types, by creation; None stands for all.
 

@@ -52,6 +52,8 @@ class CatchUp:
     ) -> None:
         self.conflate_after = conflate_after
         self.pushes = 0
+        self.missed: set[Subscription] = set()
+        """Subscriptions that have missed something that is in no log, so they begin anew."""
         self._allows = allows
         self._unexpected = unexpected
         self._waiting: deque[Steps] = deque()
@@ -141,6 +143,10 @@ class CatchUp:
         A reading gets the current generation. It drops what it read if that has changed by then, because of an
         unsubscribe, other names or a new copy.
         """
+        if sub in self.missed and sub.copy is None:  # a copy is sent to its end, or it might never get there
+            self.missed.discard(sub)
+            sub.start_over()
+            return None
         if sub.backlog is not None:
             self._deliver_backlog(sub, sub.backlog)
             return None
@@ -351,6 +357,7 @@ class CatchUp:
         sub.reset = False
         if last:
             _finish(sub)
+            sub.live = sub not in self.missed
         # Last, because a push can pause or close the feed.
         sub.feed.listener.push(frame)
 

@@ -168,7 +168,7 @@ class Subscription:
         if since is not None:
             epoch, offset = since
             # Offsets of another epoch belong to another history. Those before the log cannot be resumed either.
-            if epoch == source.epoch and source.covers(offset):
+            if epoch == source.epoch and source.covers(offset) and not self.topic.volatile:
                 self.offset = self.last_position = offset
                 self.resuming = not self.channel.stateful
                 return "resumed"

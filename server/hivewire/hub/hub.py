@@ -16,7 +16,7 @@ from hivewire.hub.catchup import CatchUp
 from hivewire.hub.feed import Backlog, Feed, Listener, PlainFeed, Subscription
 from hivewire.hub.frames import SHAPES, Shape
 from hivewire.hub.ledger_source import LedgerSource
-from hivewire.hub.source import LEDGER, Event, Source, transactions
+from hivewire.hub.source import LEDGER, Event, Source, Topic, transactions
 from hivewire.hub.tail import Tail
 from hivewire.ledger.ledger import Ledger
 from hivewire_protocol.patterns import Patterns
@@ -132,6 +132,7 @@ class Hub:
 
     def part(self, sub: Subscription) -> None:
         """It has ended, or gets nothing any more."""
+        self.catch_up.missed.discard(sub)
         if sub.device:
             self.leave(sub.device)
             sub.device = 0
@@ -259,6 +260,25 @@ class Hub:
                 # start again before the transaction, is not called.
                 sub.live = False
         return pushed
+
+    def is_followed(self, topic: Topic) -> bool:
+        """Whether anybody has followed a topic since the start."""
+        return topic in self.tail(topic.source).channels.get(topic.kind, ())
+
+    def tell(self, topic: Topic, keys: Sequence[str], what: str, members: bytes) -> None:
+        """Push what is in no log, about an item with these keys, to those who follow a volatile topic and see the item.
+
+        Who does not read now, or whose token is not accepted, gets the state anew when it goes on.
+        """
+        find = self.tail(topic.source).channel(topic).index.find
+        for sub in dict.fromkeys(chain.from_iterable(map(find, keys))):
+            if sub in sub.feed.starting or (sub.copy is not None and keys[0] > sub.copy.cursor):
+                continue  # its state comes later
+            if sub.feed.stalled or not self.allows(sub.feed):
+                sub.fall_behind()
+                self.catch_up.missed.add(sub)
+            else:
+                sub.feed.listener.push(sub.shape.notice(topic.name, what, members))
 
     def _leave_behind(self, sub: Subscription, moment: int) -> None:
         """Let a live subscription catch up later, or suspend its feed if the token has expired."""

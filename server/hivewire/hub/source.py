@@ -56,6 +56,8 @@ class Topic(NamedTuple):
     what it can be asked for by. An item can leave the view of a subscription: its event then has both its former and
     its present keys, and two parts, a delete with the former ones and the item with the present ones. The view finds
     what a subscription sees of the state.
+
+    A `volatile` topic also shows what is in no log, as it is when it is pushed. So it cannot be resumed.
     """
 
     name: str
@@ -71,6 +73,7 @@ class Topic(NamedTuple):
     plain: bool = False
     scoped: bool = False
     view: View | None = None
+    volatile: bool = False
 
 
 class Event(Struct, gc=False):
@@ -93,6 +96,8 @@ class Event(Struct, gc=False):
     def members(self, topic: Topic) -> bytes:
         """The members of its push in the form of a topic."""
         update = topic.update
+        if topic.volatile:
+            return update(self.item)
         if self.encoded is None:
             self.encoded = {}
         elif update in self.encoded:
