@@ -59,6 +59,8 @@ def mentioned(owner: type | ModuleType) -> set[str]:
 class Plain:
     """A class without members: what Python itself gives every class depends on its version."""
 
+    __slots__ = ("__dict__", "__weakref__")
+
 
 def members(thing: object) -> set[str]:
     """The names of members of an object that not every object has."""

@@ -73,6 +73,33 @@ class HttpProtocol(HttpToolsProtocol):
     a spare place too.
     """
 
+    # Together with uvicorn's they are too many for a dictionary that shares its keys, which would take 1.2 KiB more.
+    __slots__ = (
+        "_admitted",
+        "_always",
+        "_cut_handshake",
+        "_discarded",
+        "_end",
+        "_head_bytes",
+        "_head_complete",
+        "_head_timer",
+        "_headers_of",
+        "_held",
+        "_in_body",
+        "_later",
+        "_lost",
+        "_spare",
+        "_taken",
+        "_unanswered",
+        "_watch",
+        "address",
+        "admission",
+        "anonymous",
+        "delayed_until",
+        "streaming",
+        "url",
+    )
+
     def __init__(
         self,
         admission: Admission,
