@@ -165,6 +165,7 @@ class Fleet:
         self.names = [f"fleet-{secrets.token_hex(4)}-{number}" for number in range(options.devices)]
         self.began = ""
         self.done: dict[str, str] = {}
+        self.position = ""
         self.connecting = asyncio.Semaphore(AT_ONCE)
         self.online: set[str] = set()
         self.reports = self.sent = self.answered = 0
@@ -261,8 +262,10 @@ class Fleet:
             socket = None
             try:
                 socket = await self.connect(self.updated)
-                networks = [self.network]
-                await socket.ask("command/subscribe", networkIds=networks, returnUpdatedCommands=True)
+                about = {"networkIds": [self.network], "returnUpdatedCommands": True}
+                since = {"since": self.position} if self.position else {"resumable": True}
+                reply = await socket.ask("command/subscribe", **about, **since)
+                self.position = self.position or reply["position"]
                 async with asyncio.TaskGroup() as group:
                     due = time.perf_counter()
                     while True:
@@ -288,9 +291,15 @@ class Fleet:
         except Refused as error:
             self.waiting.pop(number, None)
             self.failed(error)
+        except BaseException:
+            self.waiting.pop(number, None)  # nobody knows whether it was inserted
+            raise
 
     def updated(self, push: dict[str, Any]) -> None:
-        """A device has done a command."""
+        """A device has done a command, unless it is a bookmark."""
+        self.position = push["position"]
+        if "command" not in push:
+            return
         started = self.waiting.pop(push["command"]["parameters"]["number"], None)
         if started is not None:
             self.answered += 1
@@ -349,9 +358,8 @@ async def run(fleet: Fleet, memory: Callable[[], int] | None) -> bool:
 
     print(f"{connected:,} of {len(fleet.names):,} devices connected within {joining:.1f} s")
     print(f"{reports / seconds:,.0f} reports/s for {seconds:.0f} s ({reports:,}, each durable before its answer)")
-    print(
-        f"{fleet.sent:,} commands sent, {fleet.answered:,} of them done, from request to result: {fleet.percentiles()}"
-    )
+    done = f"{fleet.answered:,} of them done, {len(fleet.waiting):,} not yet"
+    print(f"{fleet.sent:,} commands sent, {done}; from request to result: {fleet.percentiles()}")
     if memory and connected:
         print(f"{grown / connected:.1f} KiB of the gateway's memory for each device, its connection included")
     for text, count in fleet.errors.most_common(5):

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 from tests.running import PASSWORD, PATIENCE, RunningGateway, Talk
@@ -27,7 +28,9 @@ def test_a_fleet_reports_and_obeys_on_a_gateway_of_its_own() -> None:
     assert re.search(r"^   1 s   20 of 20 online   \d+ reports/s   \d+ commands/s   p50 ", output, re.MULTILINE)
     assert "20 of 20 devices connected" in output
     sent = re.search(
-        r"^([\d,]+) commands sent, ([\d,]+) of them done, from request to result: p50 \d", output, re.MULTILINE
+        r"^([\d,]+) commands sent, ([\d,]+) of them done, 0 not yet; from request to result: p50 \d",
+        output,
+        re.MULTILINE,
     )
     assert sent and sent[1] == sent[2] != "0"
     assert re.search(r"^[\d.-]+ KiB of the gateway's memory for each device", output, re.MULTILINE)
@@ -49,6 +52,26 @@ def test_a_fleet_leaves_nothing_on_somebody_elses_gateway(shared_gateway: Runnin
     assert output.endswith("\n0 errors\n")
     assert talk("network/list", namePattern="fleet-%")["networks"] == []
     assert talk("device/list", networkId=found[0]["id"])["devices"] == []
+
+
+def test_a_fleet_outlives_the_gateway(data: Path) -> None:
+    """After a kill all devices are back, the errors are counted, and each command that was answered is done."""
+    with RunningGateway(data) as gateway:
+        flags = ("--devices", "5", "--seconds", "6", "--every", "0.2", "--url", gateway.url)
+        with fleet(*flags, HIVEWIRE_PASSWORD=PASSWORD) as process:
+            assert process.stdout is not None
+            while "5 of 5 online" not in (line := process.stdout.readline()):
+                assert line, process.communicate()
+            gateway.stop(signal.SIGKILL)
+            with RunningGateway(data, "--port", str(gateway.port)):
+                while "5 of 5 online" not in (line := process.stdout.readline()):
+                    assert line, process.communicate()
+                output, errors = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 1, output + errors
+    assert re.search(r"^\d+ x .*Connect", output, re.MULTILINE), output
+    *_, last = re.findall(r"^ *\d+ s   .*", output, re.MULTILINE)
+    assert "5 of 5 online" in last
+    assert "0 not yet" in output
 
 
 def test_a_fleet_that_cannot_start_says_why(shared_gateway: RunningGateway) -> None:
