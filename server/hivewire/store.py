@@ -15,8 +15,10 @@ from hivewire.ledger.records import JournalError, NotDurable
 from hivewire.ledger.retention import Retention
 from hivewire.services import now
 from hivewire.settings import Settings, StartError
+from hivewire.streams.backup import beside_ledger
 from hivewire.streams.contract import StoreError
 from hivewire.streams.messages import Messages, messages_of
+from hivewire.telemetry import log
 
 
 class Store(Struct):
@@ -62,7 +64,11 @@ async def open_store(
 
 async def open_messages(settings: Settings, ledger: Ledger, stack: contextlib.AsyncExitStack) -> Messages:
     """Open the messages beside a ledger that is open; the stack closes them. Raises StartError."""
-    messages = messages_of(settings, now, engine_of(settings).file)
+    file = engine_of(settings).file
+    served = settings.messages == "durable" and bool(ledger.kind("user").live)
+    if file is not None and served and not beside_ledger(file).exists():  # perhaps it was not moved with the other
+        log.warning("there is no file of messages; a new one is made", file=str(beside_ledger(file)))
+    messages = messages_of(settings, now, file)
     stack.push_async_callback(messages.close)
     try:
         await messages.open(ledger.epoch)

@@ -15,6 +15,20 @@ from hivewire.streams.contract import LOGS, READ_BYTES, Damaged, LogEngine, Stre
 from hivewire.streams.memory import MemoryEngine
 from hivewire.streams.message import NotStored, Unreadable
 from hivewire.streams.sqlite import SqliteEngine
+from tests.running import process
+
+OPEN = """
+    import asyncio, sys
+    from pathlib import Path
+    from hivewire.streams.contract import StoreError
+    from hivewire.streams.sqlite import SqliteEngine
+
+    try:
+        asyncio.run(SqliteEngine(Path(sys.argv[1])).open("ledger"))
+    except StoreError as error:
+        print(error)
+"""
+"""Opens a file, and says why it cannot."""
 
 
 def memory(path: Path) -> Callable[[], StreamEngine]:
@@ -255,6 +269,32 @@ async def test_a_file_that_lost_its_wal_is_set_aside(path: Path, tmp_path: Path)
     lost.write_bytes(path.read_bytes())
     await engine.close()
     await begins_anew(lost, epoch)
+
+
+async def test_a_wal_without_its_file_is_set_aside(path: Path, tmp_path: Path) -> None:
+    """It may have the last messages, and SQLite would delete it."""
+    engine = await opened(path)
+    await engine.log("commands").load()
+    await engine.log("commands").append(1, b"entry")
+    wal = path.with_name(path.name + "-wal").read_bytes()
+    lost = tmp_path / "copied" / path.name
+    lost.parent.mkdir()
+    lost.with_name(path.name + "-wal").write_bytes(wal)
+    await engine.close()
+    await (await opened(lost)).close()
+    [aside] = lost.parent.glob("*.set-aside-*-wal")
+    assert aside.read_bytes() == wal
+
+
+@pytest.mark.parametrize("suffix", ["-wal", "-shm"])
+async def test_a_file_of_another_user_is_no_damage(path: Path, suffix: str) -> None:
+    """The start is refused and names it, instead of beginning without messages."""
+    await written(path)
+    closed = path.with_name(path.name + suffix)
+    closed.touch(0)
+    found = process(OPEN, path, powerless=True)
+    assert (found.returncode, found.stdout) == (0, f"cannot use {closed}: Permission denied\n"), found.stderr
+    assert asides(path) == []
 
 
 async def test_damage_is_found_when_it_is_read(path: Path) -> None:

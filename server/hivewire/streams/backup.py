@@ -56,7 +56,10 @@ def restore(source: Path, source_epoch: str, target: Path, target_epoch: str) ->
         set_aside(there, "before-restore")
     if not here.exists():
         return None
-    reason = reason_against(here, source_epoch) or _copy(here, there) or _publish(there, target_epoch)
+    try:
+        reason = reason_against(here, source_epoch) or _copy(here, there) or _publish(there, target_epoch)
+    except OSError as error:
+        reason = f"{error.filename}: {error.strerror}"
     _remove(_unfinished(there))
     return reason
 

@@ -95,7 +95,8 @@ class SqliteEngine:
             for one in self._logs.values():
                 [(one.epoch,)] = await self._fetch(f"SELECT value FROM meta WHERE name = '{one.name}.epoch'")
         except (OSError, sqlite3.Error, NotStored, Unreadable) as error:
-            raise StoreError(f"cannot use {self.path}: {getattr(error, 'strerror', None) or error}") from error
+            name = getattr(error, "filename", None) or self.path
+            raise StoreError(f"cannot use {name}: {getattr(error, 'strerror', None) or error}") from error
 
     async def _connect(self) -> None:
         self._writers = await aiosqlite.connect(uri(self.path, "rw"), uri=True, isolation_level=None)
@@ -268,13 +269,21 @@ def _whole(crc: int, data: bytes) -> bytes:
 
 def prepare(path: Path, ledger_epoch: str, damage: str | None = None) -> None:
     """Make a new file, if there is none or the one there must not be used, which is renamed then."""
-    if path.exists() and path.stat().st_size:
+    reason: str | None = None
+    if _has_content(path):
         reason = damage or reason_against(path, ledger_epoch)
         if reason is None:
             return
+    elif _has_content(beside(path, "-wal")):
+        reason = "only its WAL is there"  # which SQLite would delete
+    if reason is not None:
         aside = set_aside(path)
         log.warning("the file of messages was renamed, and a new one was made", reason=reason, now=str(aside))
     create(path, ledger_epoch)
+
+
+def _has_content(path: Path) -> bool:
+    return path.exists() and path.stat().st_size > 0
 
 
 def create(path: Path, ledger_epoch: str) -> None:
@@ -286,7 +295,10 @@ def create(path: Path, ledger_epoch: str) -> None:
 
 
 def reason_against(path: Path, ledger_epoch: str) -> str | None:
-    """Why a file must not be used for this ledger; None when it may."""
+    """Why a file must not be used for this ledger; None when it may. Raises OSError when it cannot be told."""
+    for name in (beside(path, "-wal"), beside(path, "-shm")):
+        if name.exists():
+            name.open("rb").close()  # SQLite would only say that it cannot open the file, which is no damage
     with path.open("rb") as file:
         header = file.read(100)
     if not header.startswith(b"SQLite format 3\0") or int.from_bytes(header[68:72]) != APPLICATION_ID:
