@@ -6,13 +6,22 @@ import json
 from collections.abc import AsyncIterator
 
 import pytest
-from msgspec import Raw
+from msgspec import Raw, structs
 
 from hivewire.caller import Caller
+from hivewire.devices.registry import DEVICE_TYPE, NETWORK, GroupingContent, insert
+from hivewire.ledger.records import Transaction
 from hivewire_protocol.errors import AccessDenied, OutOfBounds, WireError
 from hivewire_protocol.nouns.audit import AuditList
 from hivewire_protocol.nouns.client import ClientInsert
 from hivewire_protocol.nouns.identity import Token, TokenCreate, TokenPayload, TokenRevoke
+from hivewire_protocol.nouns.membership import (
+    UserAllowAllDeviceTypes,
+    UserAssignDeviceType,
+    UserAssignNetwork,
+    UserDisallowAllDeviceTypes,
+    UserUnassignNetwork,
+)
 from hivewire_protocol.nouns.tenant import TenantInsert
 from hivewire_protocol.nouns.user import UserUpdate, UserUpdateFields
 from hivewire_protocol.permissions import Permission
@@ -40,6 +49,30 @@ async def test_the_audit_says_what_of_a_user_was_changed(world: World) -> None:
         "status locked out, data",
         "role admin, password",
         "role client, status active",
+    ]
+
+
+async def test_the_audit_says_which_memberships_were_changed(world: World) -> None:
+    """With the ids, and in which direction; many at once are counted."""
+    for kind in (NETWORK, DEVICE_TYPE):
+        await world.ledger.commit(Transaction(insert(kind, GroupingContent("a"))))
+    await world.ask(UserAssignNetwork(userId=JOHN, networkId=1))
+    await world.ask(UserDisallowAllDeviceTypes(userId=JOHN))
+    await world.ask(UserAssignDeviceType(userId=JOHN, deviceTypeId=1))
+    await world.ask(UserUnassignNetwork(userId=JOHN, networkId=1))
+    await world.ask(UserAllowAllDeviceTypes(userId=JOHN))
+    user = world.users.by_id(JOHN)
+    assert user is not None
+    many = structs.replace(user.content, networks=list(range(1, 100)))
+    await world.ledger.commit(world.users.replace(user, many, None))
+    rows = (await world.ask(AuditList(kind="user", subject="john", take=6))).rows
+    assert [json.loads(bytes(row.detail))["description"] for row in rows] == [
+        "99 networks assigned",
+        "device type 1 unassigned, all device types",
+        "network 1 unassigned",
+        "device type 1 assigned",
+        "not all device types",
+        "network 1 assigned",
     ]
 
 

@@ -19,6 +19,9 @@ KIND = "user"
 SAVE_LOGINS_SECONDS = 60
 """Interval of saving last logins. They are notes, not changes, so that a login is not a durable write."""
 
+MOST_TOLD = 10
+"""Networks, and device types, that a description of a change names."""
+
 
 class UserContent(Struct, omit_defaults=True):
     """The content of a user's record. The key of the record is the login."""
@@ -210,12 +213,17 @@ def _describe(old: UserContent | None, new: UserContent) -> str | None:
     if old is not None and (old.data, old.intro_reviewed) != (new.data, new.intro_reviewed):
         parts.append("data")
     if old is not None:
-        parts += [what for what, one, other in _memberships(old, new) if one != other]
+        parts += _joined("network", old.networks, new.networks)
+        parts += _joined("device type", old.device_types, new.device_types)
+        if old.all_device_types_available != new.all_device_types_available:
+            parts.append("all device types" if new.all_device_types_available else "not all device types")
     return ", ".join(parts) or None
 
 
-def _memberships(old: UserContent, new: UserContent) -> Iterator[tuple[str, object, object]]:
-    """What the user belongs to, before and after."""
-    yield "networks", old.networks, new.networks
-    yield "device types", old.device_types, new.device_types
-    yield "all device types", old.all_device_types_available, new.all_device_types_available
+def _joined(what: str, old: list[int], new: list[int]) -> Iterator[str]:
+    """What the user was given and lost, such as `network 3 assigned`; of many, their number."""
+    for word, ids in (("assigned", set(new) - set(old)), ("unassigned", set(old) - set(new))):
+        if len(ids) > MOST_TOLD:
+            yield f"{len(ids)} {what}s {word}"
+        else:
+            yield from (f"{what} {id} {word}" for id in sorted(ids))
