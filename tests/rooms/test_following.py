@@ -18,6 +18,7 @@ from hivewire.access.users import UserContent
 from hivewire.actions.filtering import Reach, narrowed, resolve
 from hivewire.caller import Caller
 from hivewire.devices.index import Device, DeviceContent
+from hivewire.devices.registry import DEVICE_TYPE
 from hivewire.devices.scope import Scope
 from hivewire.ledger.records import Change, Transaction, Write
 from hivewire.streams.filters import Filter, keys_of
@@ -320,6 +321,23 @@ async def test_messages_of_a_device_that_is_gone_do_not_come_back(world: World) 
     await world.order("new")
     await world.quiet()
     assert (names(old), names(new)) == ([], ["new"])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_messages_of_a_deleted_device_go_with_it(world: World, kind: str) -> None:
+    """Who follows its network gets nothing of them any more, nor of a device that is hidden with its type."""
+    await world.register("fan", 1, 2)
+    for device in ("lamp", "fan"):
+        await world.send(kind, f"of {device}", device)
+    await world.register("bell")
+    await world.send(kind, "of bell", "bell")
+    await world.do("device/delete", deviceId="lamp")
+    await world.register("lamp")
+    await world.drop(DEVICE_TYPE, 2)
+    peer = world.peer()
+    await world.follow(peer, kind, networkIds=[1], timestamp=0)
+    await world.quiet()
+    assert names(peer) == ["of bell"]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -116,23 +116,25 @@ class Request(NamedTuple):
 
 class Way(NamedTuple):
     """One way in which a subscription may go on: what it wants of the events stored before a place in the log, and of
-    those behind it up to another place, and what from there on."""
+    those behind it up to another place, and what from there on. So many devices were deleted before it was read."""
 
     wants: Wants
     stored: bool
     first: int
     change: int
     then: Wants
+    gone: int = 0
 
 
 class Sub:
-    """A subscription: what it asks for, and how many events and states of its device there were then.
+    """A subscription: what it asks for, and how many events, states of its device and deleted devices there were then.
 
     `got` are its pushes that were checked, `ways` are how it may go on.
     """
 
-    def __init__(self, asked: Request, since: int | None, events: int, state: int) -> None:
-        self.asked, self.since, self.events, self.state = asked, since, events, state
+    def __init__(self, asked: Request, since: int | None, events: int, state: int, gone: int) -> None:
+        self.asked, self.since = asked, since
+        self.events, self.state, self.gone = events, state, gone
         self.number: int | None = None
         self.got: list[Any] = []
         self.ways: list[Way] = []
@@ -226,6 +228,7 @@ class Model:
         self.journal, self.engine, self.clock = SlowJournal(), SlowEngine(), Clock()
         self.events: dict[str, list[Message]] = {kind: [] for kind in KINDS}
         self.states: dict[str, list[Device | None]] = {device: [None] for device in (*MOVING, FIXED)}
+        self.gone: list[int] = []
         self.inserted: list[tuple[str, int]] = []
         self.updated: list[tuple[int, str]] = []
         self.members = frozenset((1, 3))
@@ -258,6 +261,8 @@ class Model:
     def note(self, before: Device | None, after: Device | None) -> None:
         """A device has changed."""
         self.states[(before or after).id].append(after)  # type: ignore[union-attr]
+        if before is not None and (after is None or after.record_id != before.record_id):
+            self.gone.append(before.record_id)
 
     def connect(self) -> None:
         """Let the followers go on."""
@@ -339,7 +344,7 @@ class Model:
             since = events[asked.since % len(events)].timestamp if asked.since and events else 0
         number = next(self.numbers)
         state = len(self.states[asked.device]) - 1 if asked.device is not None else 0
-        socket.subs[number] = Sub(asked, since, len(events), state)
+        socket.subs[number] = Sub(asked, since, len(events), state, len(self.gone))
         given = {
             "deviceId": asked.device,
             "networkIds": asked.networks,
@@ -364,7 +369,9 @@ class Model:
         sub.number = reply["subscriptionId"]
         stored = sub.since is not None
         bounds = range(sub.events, len(self.events[asked.kind]) + 1)
-        sub.ways = [Way(wants, stored, at, at, wants) for wants in possible if wants is not None for at in bounds]
+        gone = range(sub.gone, len(self.gone) + 1)
+        wanted = [wants for wants in possible if wants is not None]
+        sub.ways = [Way(wants, stored, at, at, wants, many) for wants in wanted for at in bounds for many in gone]
         assert sub.ways
 
     def resolve(self, socket: Socket, asked: Request, device: Device | None) -> Wants | None:
@@ -486,7 +493,9 @@ class Model:
         self.world = World(self.journal, self.engine, self.clock)
         await self.world.reopen()
         for device, states in self.states.items():
-            states.append(self.world.services.registry.device(device))
+            found = self.world.services.registry.device(device)
+            if found is not None or states[-1] is not None:
+                self.note(states[-1], found)
         self.watch()
         self.connect()
 
@@ -566,6 +575,7 @@ class Model:
                 event
                 for event in last.values()
                 if way.wants(event)
+                and event.device not in self.gone[: way.gone]
                 and (event.updated or not sub.asked.updated)
                 and (event.changed if sub.asked.updated else event.timestamp) > sub.since
             ]

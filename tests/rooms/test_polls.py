@@ -208,6 +208,15 @@ async def test_who_may_poll(world: World) -> None:
         assert await world.poll(action, deviceId="lamp", names=[""]) == []
 
 
+async def test_a_poll_returns_nothing_of_a_deleted_device(world: World) -> None:
+    """What is stored of it has gone with it."""
+    await world.order("on")
+    await world.order("on", "door")
+    await world.do("device/delete", deviceId="door")
+    found = await world.poll("command/pollMany", networkIds=["1,2"], timestamp=1)
+    assert [each["deviceId"] for each in found] == ["lamp"]
+
+
 # Waiting.
 
 

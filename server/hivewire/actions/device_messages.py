@@ -15,6 +15,7 @@ from hivewire.caller import Caller
 from hivewire.devices.index import Device
 from hivewire.devices.scope import required
 from hivewire.services import Services
+from hivewire.streams.filters import Filter
 from hivewire.streams.log import Log
 from hivewire.streams.message import Message, StreamError
 from hivewire.streams.pending import wire_error
@@ -86,6 +87,19 @@ async def stored(result: Awaitable[T]) -> T:
         return await result
     except StreamError as error:
         raise wire_error(error) from None
+
+
+async def replayed(services: Services, log: Log, wanted: Filter, **bounds: Any) -> list[Message]:
+    """The stored messages that are wanted, within the bounds of `Log.replay`, of devices that exist: those of a deleted
+    device go with it (addendum, section 1)."""
+    registry = services.registry
+
+    def exists(message: Message) -> bool:
+        device = registry.device(message.device_id)
+        return device is not None and device.record_id == message.device
+
+    found = await stored(log.replay(lambda message: wanted.accepts(message) and exists(message), **bounds))
+    return [message for message in found if exists(message)]  # some may have been deleted while this was read
 
 
 class ListRequest(Paged, Protocol):

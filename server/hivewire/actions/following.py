@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeAlias
 from msgspec import structs
 
 from hivewire.access.identity import Identity
-from hivewire.actions.device_messages import moment, stored
+from hivewire.actions.device_messages import moment, replayed
 from hivewire.actions.feeds import MAX_HELD_KEYS, Wanted, attend, begin, check_room, numbers
 from hivewire.actions.filtering import (
     device_of_filter,
@@ -198,8 +198,8 @@ async def _replay(services: Services, feed: Feed, sub: Subscription, after: int,
     log = _log(services, sub)
     try:
         async with services.hub.replays:
-            matches, upto = wanted.filter.accepts, sub.offset
-            found = await stored(log.replay(matches, after=after, upto=upto, most=most, updated=wanted.updated))
+            bounds = {"after": after, "upto": sub.offset, "most": most, "updated": wanted.updated}
+            found = await replayed(services, log, wanted.filter, **bounds)
     except BaseException:
         if not sub.ended:
             feed.end(sub)

@@ -10,7 +10,7 @@ from typing import TypeAlias
 from msgspec import Raw
 
 from hivewire.actions import command
-from hivewire.actions.device_messages import Encoded, moment, stored
+from hivewire.actions.device_messages import Encoded, moment, replayed, stored
 from hivewire.actions.filtering import device_of_filter, numbers_of, reach_of, resolve, texts_of
 from hivewire.actions.listing import Listing
 from hivewire.caller import Caller
@@ -105,11 +105,11 @@ async def _stored(
     """What is stored, oldest first; without a time nothing, and of all devices together (devices, section 6.4)."""
     if after is None or wanted.filter.is_global:
         return []
-    accepts = wanted.filter.accepts
+    read = partial(replayed, services, waiters.log, wanted.filter, after=after)
     async with services.polls.reads:
         if not updated:
-            return await stored(waiters.log.replay(accepts, after=after, most=most))
-        found = await stored(waiters.log.replay(accepts, after=after, updated=True))
+            return await read(most=most)
+        found = await read(updated=True)
     # Clients go on from the last update that they got, so they need them in the order of updates.
     return sorted(found, key=attrgetter("changed"))[:most]
 
