@@ -147,6 +147,28 @@ async def test_a_position_is_resumed_from(world: World, kind: str) -> None:
     assert (again["mode"], told(peer)) == ("resumed", ["live"])
 
 
+async def test_a_command_that_is_over_is_not_resumed(world: World) -> None:
+    """Whether it is still in memory or read from the log; the bookmark goes beyond it."""
+    first = world.peer()
+    start = (await world.resume(first, deviceId="lamp"))["position"]
+    for number, seconds in enumerate((5, None, 5, 9, None, 5)):
+        await world.order(f"c{number}", expiresIn=seconds)
+    first.session.close()
+    world.clock.time += 6_000
+    for forgotten in (False, True):
+        if forgotten:
+            world.hub.tail("commands").clear()
+        peer = world.peer()
+        await world.resume(peer, deviceId="lamp", since=start)
+        last = peer.frames[-1]["position"]
+        assert told(peer) == ["c1", "c3", "c4", "live"]
+        again = world.peer()
+        await world.resume(again, deviceId="lamp", since=last)
+        assert told(again) == ["live"]
+        for each in (peer, again):
+            each.session.close()
+
+
 async def test_updates_and_inserts_of_a_command_are_events_of_their_own(world: World) -> None:
     """Who follows inserts gets those as they were, who follows updates each of them, also when they are resumed."""
     inserts, updates = world.peer(), world.peer()
