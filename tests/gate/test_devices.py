@@ -17,6 +17,7 @@ from hivewire.ledger.records import Transaction
 from hivewire.settings import Settings
 from hivewire.store import open_store
 from hivewire_protocol.nouns.user import Role
+from tests.gate.test_events import stream
 from tests.running import PASSWORD, RunningGateway
 from tests.world import HASHER
 
@@ -166,3 +167,22 @@ def test_a_list_of_any_length_is_sent(house: RunningGateway) -> None:
         refused: Any = socket("device/list", name="long", take=150)
         assert (refused["code"], refused["status"]) == (413, "error")
         assert len(socket("device/list", name="long")["devices"]) == 20
+
+
+def test_devices_are_followed_as_an_event_stream(house: RunningGateway, admin: httpx.Client) -> None:
+    """Of some networks, from the last event that a client has; one that is moved away is a delete."""
+    admin.put("/device/stream-1", json={"name": "s", "networkId": 1, "deviceTypeId": 1})
+    query: dict[str, Any] = {"networkIds": [1, 3], "deviceId": "stream-1", "presence": "true"}
+    with stream(house, path="/device", **query) as events:
+        snapshot = events.next()
+        assert (snapshot["event"], snapshot["data"]["position"]) == ("snapshot", snapshot["id"])
+        [device] = snapshot["data"]["devices"]
+        assert (device["id"], device["online"]) == ("stream-1", False)
+        admin.put("/device/stream-1", json={"networkId": 2})
+        change = events.next()
+        assert (change["event"], change["data"]["operation"]) == ("change", "delete")
+    with stream(house, path="/device", last=snapshot["id"], networkIds=1) as events:
+        assert [events.next()["event"], events.next()] == ["bookmark", change]
+    for path in ("/network", "/devicetype"):
+        with stream(house, path=path) as events:
+            assert events.next()["event"] == "snapshot"

@@ -248,6 +248,15 @@ async def test_moves_are_resumed(world: World) -> None:
     ]
 
 
+async def test_a_delete_says_where_the_device_was_when_it_was_written(world: World) -> None:
+    """Also if it was moved just before, in the same commit: then the delete is tried again."""
+    await world.save("lamp", 1)
+    before, after = await world.follower(networkIds=[1]), await world.follower(networkIds=[2])
+    await asyncio.gather(world.save("lamp", 2), world.do("device/delete", deviceId="lamp"))
+    gone = ("delete", "lamp")
+    assert await world.news(before, after) == [[gone], [("put", "lamp"), gone]]
+
+
 async def test_a_device_is_followed_by_its_id_over_its_lives(world: World) -> None:
     """Also before there is one."""
     follower = await world.follower(deviceId="lamp")
@@ -504,6 +513,7 @@ async def test_following_needs_the_right_of_its_kind(world: World, kind: str) ->
     assert (nobody.mode, nobody.state) == ("snapshot", {})
     everyone = world.peer()
     assert (await world.answer(everyone, "device/subscribe", networkIds="x"))["code"] == 400
+    assert (await world.answer(everyone, "device/subscribe", deviceId=""))["code"] == 400
     assert "1000" in (await world.answer(everyone, "device/subscribe", networkIds=[*range(1_001)]))["error"]
     assert "position" in (await world.answer(everyone, "device/subscribe", since="x"))["error"]
     many = [*range(101)]
@@ -561,6 +571,7 @@ STEPS = st.one_of(
     st.tuples(st.just("pause"), st.integers(0, 9)),
     st.tuples(st.just("read"), st.integers(0, 9)),
     st.tuples(st.just("forget")),
+    st.tuples(st.just("shorten")),
     st.tuples(st.just("present"), DEVICES, st.booleans()),
     st.tuples(st.just("present"), DEVICES, st.booleans()),
     st.tuples(st.just("wait"), st.integers(1, 30)),
@@ -593,6 +604,8 @@ async def step(world: World, followers: list[Follower], what: str, *given: Any) 
         followers[given[0]].peer.read()
     elif what == "present":
         world.present(given[0], online=given[1])
+    elif what == "shorten":
+        world.ledger.oldest = world.ledger.revision + 1
     elif what == "forget":
         world.hub.tail()._forget_half() if world.hub.tail()._events else None
     else:

@@ -114,6 +114,8 @@ def _devices(services: Services, caller: Caller, request: DeviceSubscribe) -> Wa
     """Devices by id, network and type. Those that the caller does not reach are not there for it."""
     networks, types = request.networkIds or None, request.deviceTypeIds or None
     _check(networks, types)
+    if request.deviceId == "":
+        raise InvalidParameters("Device id is wrong or empty")
     if services.fleet.sees_too_much(caller.identity, networks, types):
         raise OutOfBounds(f"more than {PLACES} pairs of a network and a type: name fewer of them")
     if request.presence and request.snapshot is False:
