@@ -131,6 +131,30 @@ def test_thermostats_and_controllers_outlive_the_gateway(data: Path, tmp_path: P
             assert output.rstrip().splitlines()[-1].startswith("thermo-websockets: 30")
 
 
+@needs_curl
+def test_what_is_missing_or_refused_is_one_line(shared_gateway: RunningGateway, tmp_path: Path) -> None:
+    """Without a password each program says which variables to set; controllers say that there is no such device."""
+
+    def ends(url: str, programs: dict[str, list[str]], **more: str) -> dict[str, tuple[str, str]]:
+        with ExitStack() as stack:
+            found = {
+                name: stack.enter_context(running(url, tmp_path, *called, **more)) for name, called in programs.items()
+            }
+            ended = {name: process.communicate(timeout=PATIENCE) for name, process in found.items()}
+            assert [process.returncode for process in found.values()] == [1] * len(found), ended
+        return ended
+
+    controllers = {f"controller {way}": command("controller", way, "nowhere", "20") for way in WAYS}
+    every = controllers | {f"thermostat {way}": command("thermostat", way, "nowhere") for way in WAYS}
+    for name, ended in ends(shared_gateway.url, every, HIVEWIRE_PASSWORD="").items():
+        assert ended == ("", "set HIVEWIRE_PASSWORD, or HIVEWIRE_TOKEN\n"), name
+    for name, (output, errors) in ends(shared_gateway.url, controllers).items():
+        assert output == "", name
+        *_, last = errors.splitlines()
+        assert last.startswith("refused: "), name
+        assert "Device with such deviceId = nowhere not found" in last, name
+
+
 # The page.
 
 ENTER = """
