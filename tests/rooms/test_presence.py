@@ -85,6 +85,19 @@ async def test_a_device_is_online_while_a_socket_follows_its_commands(world: Wor
     assert await world.presence("door") == (False, None)
 
 
+async def test_a_resumable_subscription_counts_as_well(world: World) -> None:
+    """Until its socket closes, also while it is paused: the device is there, and waits for a new token."""
+    peer = world.peer(ANN)
+    await world.follow(peer, deviceId="lamp", resumable=True)
+    assert await world.presence() == (True, NOW)
+    await world.do("user/update", userId=ANN, user={"status": Status.LOCKED_OUT})
+    world.linger()
+    assert await world.presence() == (True, NOW)
+    peer.session.close()
+    world.linger()
+    assert await world.presence() == (False, NOW)
+
+
 async def test_who_comes_back_in_time_was_never_gone(world: World) -> None:
     """Nobody is told anything."""
     told: list[int] = []
