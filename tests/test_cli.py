@@ -903,6 +903,29 @@ def test_a_command_waits_for_its_answer(
     assert re.fullmatch(words, late.err)
 
 
+def test_a_message_is_sent_once_over_two_connections(run: Run, stub: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the first ends before the answer comes, the second has the same key; a refused one is not repeated."""
+    monkeypatch.setattr("hivewire.cli.message.RETRY_SECONDS", 0)
+    inserts = []
+
+    def answer(frame: dict[str, Any]) -> Any:
+        done = {"requestId": frame["requestId"], "status": "success"}
+        if frame["action"] == "authenticate":
+            return done
+        inserts.append(frame)
+        if len(inserts) == 3:
+            return {**done, "status": "error", "code": 503, "error": "later"}
+        return 1001 if len(inserts) == 1 else {**done, "command": {"id": 7}}
+
+    at = ("command", "send", "lamp", "on", "--url", stub(answer), "--token", "t")
+    assert run(*at) == (0, "command 7 is sent to lamp\n", "")
+    assert inserts[0] == inserts[1]
+    assert len(inserts[0]["idempotencyKey"]) == 32
+    assert run(*at) == (1, "", "hivewire: error: later\n")
+    assert inserts[2]["idempotencyKey"] != inserts[0]["idempotencyKey"]
+    assert len(inserts) == 3
+
+
 def test_who_waits_hears_what_ends_it(shared_gateway: RunningGateway, talk: Talk, lamp: str, logged_in: Run) -> None:
     """A device that is deleted ends the wait at once, and Ctrl-C says how to see the answer later."""
     command = [sys.executable, "-m", "hivewire", "command", "send", lamp, "on", "--wait", "--timeout", "10m"]

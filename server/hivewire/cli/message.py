@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import random
+import secrets
 import sys
 import time
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from msgspec import Raw
 
 from hivewire.cli import plain
 from hivewire.cli.device import complete_devices, device_argument
-from hivewire.cli.errors import RemoteError, Unreachable
+from hivewire.cli.errors import Closed, RemoteError, Unreachable
 from hivewire.cli.gateway import Access, find_access, reach, token_option, url_option, with_gateway
 from hivewire.cli.given import JsonObject, Span
 from hivewire.cli.grouping import NETWORK, TYPE, Noun, networks_option, types_option
@@ -33,7 +34,7 @@ POLL_SECONDS = 20
 """The longest single wait for an answer; the next request goes on waiting."""
 
 RETRY_SECONDS = 1.0
-"""The longest pause before a gateway that was not reached is asked again."""
+"""The longest pause before a gateway is asked again that was not reached, or went away."""
 
 
 class Kind(NamedTuple):
@@ -213,15 +214,28 @@ def send_notification(
 
 
 def _insert(access: Access, kind: Kind, device_id: str, name: str, parameters: Raw | None, **asked: int | None) -> Row:
-    """Insert a message; what was inserted, with what the gateway has set."""
-    from hivewire.cli.remote import Remote
+    """Insert a message; what was inserted, with what the gateway has set.
 
+    When the connection ends before the answer, the request is sent once more. Its key lets the gateway insert it once.
+    """
     given: Row = {kind.one: name} | ({"parameters": parameters} if parameters is not None else {})
-    with Remote(access.url) as remote:
-        access.authenticate(remote)
-        made: Row = remote.request(f"{kind.one}/insert", deviceId=device_id, **{kind.one: given}, **asked)[kind.one]
+    request = {"deviceId": device_id, kind.one: given, "idempotencyKey": secrets.token_hex(16), **asked}
+    try:
+        made = _request(access, f"{kind.one}/insert", request)[kind.one]
+    except Closed:
+        time.sleep(RETRY_SECONDS)
+        made = _request(access, f"{kind.one}/insert", request)[kind.one]
     shown = None if parameters is None else json.loads(bytes(parameters))
     return {"id": made["id"], kind.one: name, "deviceId": device_id, "parameters": shown, **made}
+
+
+def _request(access: Access, action: str, members: Row) -> Row:
+    """The reply to a request over a connection of its own."""
+    from hivewire.cli.remote import Remote
+
+    with Remote(access.url) as remote:
+        access.authenticate(remote)
+        return remote.request(action, **members)
 
 
 def _answer(access: Access, device_id: str, number: int, seconds: int) -> Row | None:
