@@ -61,6 +61,7 @@ class Thermostat:
         self.save()
 
     def do(self, command: Any) -> None:
+        """Do a command and save its status and result."""
         target = (command.parameters or {}).get("target")
         if isinstance(target, int | float) and 5 <= target <= 30:
             self.target = float(target)

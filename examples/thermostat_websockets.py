@@ -60,9 +60,11 @@ class Thermostat:
         await gateway.ask("notification/insert", deviceId=self.device, notification=notification)
 
     async def obey(self, gateway: Gateway, command: dict[str, Any]) -> None:
-        """Do a command and say what came of it."""
-        if command["status"] is not None:
-            return  # it was done before
+        """Do a command and say what came of it, unless it was done before."""
+        # A push has the command as it was sent: after a `reset`, or if we have just read it, it may be done since.
+        about = {"deviceId": self.device, "commandId": command["id"]}
+        if (await gateway.ask("command/get", **about))["command"]["status"] is not None:
+            return
         target = (command["parameters"] or {}).get("target")
         if isinstance(target, int | float) and 5 <= target <= 30:
             self.target = float(target)
@@ -70,7 +72,7 @@ class Thermostat:
         else:
             outcome = {"status": "failed", "result": {"reason": "the target must be a number from 5 to 30"}}
         self.save()  # before the answer: what is said to be done is done, also after a power cut
-        await gateway.ask("command/update", deviceId=self.device, commandId=command["id"], command=outcome)
+        await gateway.ask("command/update", **about, command=outcome)
         print(f"set {target}: {outcome['status']}", flush=True)
 
     def keep(self, position: str) -> None:
