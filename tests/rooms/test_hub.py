@@ -1094,6 +1094,9 @@ def test_the_index_finds_what_a_scan_finds(sets: list[set[str]], removed: set[in
     for name in [*NAMES, "", "zzzz"]:
         expected = [n for n, each in enumerate(patterns) if name in each and n not in removed]
         assert sorted(index.find(name)) == expected
+    for several in (NAMES, NAMES[:2], ["zzzz"]):
+        expected = [n for n, each in enumerate(patterns) if n not in removed and any(name in each for name in several)]
+        assert sorted(index.find_any(several)) == expected
 
 
 some_names = st.sets(st.sampled_from(NAMES), min_size=1, max_size=5)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
+from itertools import chain
 from typing import Generic, TypeVar
 
 from hivewire_protocol.patterns import Patterns
@@ -61,6 +62,14 @@ class Index(Generic[_S]):
             self._used[len(prefix)] += step
         self._used = +self._used  # drops lengths that are no longer in use
         self._lengths = sorted(self._used)
+
+    def find_any(self, keys: Sequence[str]) -> Collection[_S]:
+        """Those that match one of the keys, each once."""
+        if self._lengths:
+            return dict.fromkeys(chain.from_iterable(map(self.find, keys)))
+        exact = self._exact
+        matching = [found for key in keys if (found := exact.get(key)) is not None]
+        return list(matching[0]) if len(matching) == 1 else dict.fromkeys(chain.from_iterable(matching))
 
     def find(self, key: str) -> list[_S]:
         """Those that match the key, each once."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterable
-from itertools import chain
 from operator import attrgetter
 from typing import Any, Generic, TypeVar
 
@@ -102,9 +101,9 @@ class Tail(Generic[_S]):
         """The subscriptions that match the event, each once."""
         found: Collection[_S] = ()
         for topic, channel in self.channels.get(event.kind, {}).items():
-            keys, find = topic.keys(event.item), channel.index.find
+            keys, index = topic.keys(event.item), channel.index
             # With one key the index finds a subscription once; with several it may match by more than one of them.
-            matching = find(keys[0]) if len(keys) == 1 else dict.fromkeys(chain.from_iterable(map(find, keys)))
+            matching = index.find(keys[0]) if len(keys) == 1 else index.find_any(keys)
             found = [*found, *matching] if found else matching
         return found
 

@@ -77,7 +77,7 @@ class Keys(Patterns):
 
 def keys_of(message: Message) -> tuple[str, ...]:
     """The keys by which a message is found."""
-    event = _event(updated=message.updated)
+    event = "updated:" if message.changed != message.timestamp else "inserted:"
     places: tuple[str, ...] = (event,)
     if message.network is not None and message.type is not None:
         network, type_ = f"n{message.network}", f"t{message.type}"
@@ -88,8 +88,10 @@ def keys_of(message: Message) -> tuple[str, ...]:
             f"{event}{type_}",
             event,
         )
-    name = message.name
-    return places if name is None else (*places, *[_named(place, name) for place in places])
+    if message.name is None:
+        return places
+    name = _named("", message.name)
+    return (*places, *[place + name for place in places])
 
 
 def _event(*, updated: bool) -> str:
