@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator, Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from hivewire.streams.contract import StreamEngine
 from hivewire.streams.log import Log
 from hivewire.streams.message import KeyReused, NotFound, NotKept, Overloaded, TooLarge, TooMany, Update
 from hivewire.streams.messages import Messages
+from hivewire.streams.sqlite import SqliteEngine
 from tests.streams.kit import DOOR, HOUR, LAMP, START, Clocks, Device, draft, messages_on, updating
 from tests.streams.test_engines import ENGINES
 
@@ -295,3 +298,48 @@ async def test_a_draft_is_limited_in_its_size(shelf: Shelf) -> None:
         await log.insert(draft(size=11))
     with pytest.raises(TooLarge):
         await log.update(LAMP.record_id, message.id, lambda message: Update(lambda *_: b"{}", None, size=11))
+
+
+HARM = {
+    "an entry": "UPDATE commands SET messages = x'00' WHERE number = (SELECT max(number) FROM commands)",
+    "a missing entry": "DELETE FROM commands WHERE number = (SELECT max(number) - 1 FROM commands)",
+    "a header": "UPDATE commands_segment SET header = x'00'",
+    "a missing header": "DELETE FROM commands_segment WHERE first = (SELECT min(first) FROM commands_segment)",
+    "where a log begins": "UPDATE meta SET value = 'x' WHERE name = 'commands.oldest'",
+    "no beginning": "DELETE FROM meta WHERE name = 'commands.oldest'",
+    "no epoch": "DELETE FROM meta WHERE name = 'notifications.epoch'",
+    "a missing table": "DROP TABLE notifications",
+}
+
+
+@pytest.mark.parametrize("what", HARM)
+async def test_a_start_that_finds_damage_begins_anew(
+    tmp_path: Path, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With other epochs, so that nobody resumes; what is left is kept under another name, and inserts work."""
+    monkeypatch.setattr(segment, "SEGMENT_MESSAGES", 2)
+    path, clocks = tmp_path / "hivewire.db.messages", Clocks()
+    messages = messages_on(SqliteEngine(path), clocks)
+    await messages.open("ledger")
+    for number in range(7):
+        await messages.commands.insert(draft(value=str(number)))
+        messages.commands.tidy()
+        while messages.commands.is_tidying:
+            await asyncio.sleep(0)
+    monkeypatch.setattr(segment, "SEGMENT_MESSAGES", 100)
+    for number in range(2):
+        await messages.commands.insert(draft(value=f"open {number}"))
+    epochs = {messages.commands.epoch, messages.notifications.epoch}
+    await messages.close()
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT count(*) FROM commands_segment").fetchone()[0] > 1
+        connection.execute(HARM[what])
+        connection.commit()
+    messages = messages_on(SqliteEngine(path), clocks)
+    await messages.open("ledger")
+    assert messages.commands.stored == 0
+    assert not epochs & {messages.commands.epoch, messages.notifications.epoch}
+    assert len([*tmp_path.glob("*.set-aside-*")]) == 1
+    inserted = await messages.commands.insert(draft(value="new"))
+    assert await messages.commands.get(1, inserted.id) == inserted
+    await messages.close()

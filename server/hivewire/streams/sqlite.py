@@ -313,6 +313,8 @@ def reason_against(path: Path, ledger_epoch: str) -> str | None:
             meta = dict(connection.execute("SELECT name, value FROM meta").fetchall())
     except sqlite3.DatabaseError as error:
         return f"it is damaged ({error})"
+    if any(f"{name}.epoch" not in meta for name in LOGS):
+        return "it is damaged (the epoch of a log is missing)"
     if meta.get("ledger") != ledger_epoch:
         return "it belongs to another ledger"
     if lost and meta.get("open") == "1":
