@@ -51,13 +51,19 @@ def kill(process: subprocess.Popen[str]) -> None:
 
 
 @contextmanager
-def thermostats(url: str, folder: Path, prefix: str) -> Iterator[dict[str, subprocess.Popen[str]]]:
-    """One of each way, connected; their ids begin with a prefix."""
+def thermostats(
+    url: str, folder: Path, prefix: str, tokens: dict[str, str] | None = None
+) -> Iterator[dict[str, subprocess.Popen[str]]]:
+    """One of each way, connected; their ids begin with a prefix. They log in, unless there are tokens."""
     with ExitStack() as stack:
-        found = {
-            way: stack.enter_context(running(url, folder, *command("thermostat", way, f"{prefix}-{way}")))
-            for way in WAYS
-        }
+        found = {}
+        for way in WAYS:
+            variables = {}
+            if tokens is not None:
+                kind = "refreshToken" if way == "devicehive" else "accessToken"
+                variables = {"HIVEWIRE_TOKEN": tokens[kind], "HIVEWIRE_PASSWORD": ""}
+            called = command("thermostat", way, f"{prefix}-{way}")
+            found[way] = stack.enter_context(running(url, folder, *called, **variables))
         for way, process in found.items():
             assert line(process.stdout) == f"{prefix}-{way} is connected"
         yield found
@@ -80,7 +86,8 @@ def test_each_thermostat_obeys_each_controller_and_misses_nothing(
     shared_gateway: RunningGateway, talk: Talk, tmp_path: Path
 ) -> None:
     """Controllers see the result, and the temperatures until the target is reached. What is sent to thermostats that
-    were killed is done when they are back, in order and once; a target that makes no sense is refused by them."""
+    were killed is done when they are back, in order and once, with a token for what devices do; a target that makes no
+    sense is refused by them."""
     pairs = dict(zip(WAYS, (*WAYS[1:], WAYS[0]), strict=True))
     with thermostats(shared_gateway.url, tmp_path, "thermo") as found:
         for by, output in set_all(shared_gateway.url, tmp_path, "thermo", pairs, "20.5").items():
@@ -94,7 +101,10 @@ def test_each_thermostat_obeys_each_controller_and_misses_nothing(
             for target in (21, 99, 20):
                 sent = {"command": "set", "parameters": {"target": target}}
                 talk("command/insert", deviceId=f"thermo-{way}", command=sent)
-    with thermostats(shared_gateway.url, tmp_path, "thermo") as found:
+    actions = ["RegisterDevice", "GetDevice", "GetDeviceCommand", "UpdateDeviceCommand", "CreateDeviceNotification"]
+    payload = {"userId": 1, "actions": actions, "networkIds": ["1"], "deviceTypeIds": ["*"]}
+    tokens = talk("token/create", payload=payload)
+    with thermostats(shared_gateway.url, tmp_path, "thermo", tokens) as found:
         for way, process in found.items():
             told = [line(process.stdout) for _ in range(3)]
             assert [each.partition(":")[0] for each in told] == ["set 21", "set 99", "set 20"]
