@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
+
+UNFINISHED = ".hivewire-unfinished"
+"""The end of the name of an unfinished file, which no other program uses."""
 
 
 def uri(path: Path, mode: str) -> str:
@@ -36,3 +42,31 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def unfinished_file(target: Path) -> Iterator[Path]:
+    """An empty file beside `target`, readable by its owner only, to be filled and renamed. Raises OSError.
+
+    It is removed at the end if it is still there, and by the next one in that directory if the process was killed.
+    """
+    unfinished = beside(target, UNFINISHED)
+    remove_unfinished(target.parent)
+    unfinished.unlink(missing_ok=True)
+    descriptor = os.open(unfinished, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield unfinished
+    finally:
+        for path in (unfinished, beside(unfinished, "-journal")):
+            path.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove the unfinished files of killed processes: those that no process has locked."""
+    for path in folder.glob("*" + UNFINISHED):
+        with suppress(OSError), path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            beside(path, "-journal").unlink(missing_ok=True)
+            path.unlink()

@@ -21,8 +21,8 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+from hivewire import portions
 from hivewire.ledger.backup import backup
-from hivewire.ledger.engines.sqlite import copy as sqlite_copy
 from hivewire.ledger.engines.sqlite import journal
 from hivewire.ledger.engines.sqlite.file import APPLICATION_ID, SCHEMA_VERSION, creation_script
 from hivewire.ledger.engines.sqlite.file_lock import FileLock
@@ -606,7 +606,7 @@ async def test_a_backup_that_hangs_holds_nothing_and_goes_on(
 ) -> None:
     """While the disk of a backup hangs, the WAL stays small, whatever is written and removed. When it goes on, the
     backup is the state of its last moment: nothing is missing, and nothing comes back."""
-    monkeypatch.setattr(sqlite_copy, "PORTION", 100)
+    monkeypatch.setattr(portions, "PORTION", 100)
     ledger = Ledger(journal := SqliteJournal(data), lambda: 1)
     await ledger.open()
     hangs, goes_on = asyncio.Event(), threading.Event()
@@ -657,8 +657,8 @@ async def test_ctrl_z_stops_a_backup_between_two_reads(
     def note(doing: str) -> None:
         blocked.append((doing, signal.SIGTSTP in signal.pthread_sigmask(signal.SIG_BLOCK, ())))
 
-    read = sqlite_copy._read
-    monkeypatch.setattr(sqlite_copy, "_read", lambda *found: (note("reads"), read(*found))[1])
+    read = portions._read
+    monkeypatch.setattr(portions, "_read", lambda *found: (note("reads"), read(*found))[1])
     await filled(data)
     backup(data, tmp_path / "copy.db", lambda done, total: note("writes"))
     assert blocked == [("reads", True), ("writes", False)]

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
 
+import pytest
+
+from hivewire import portions
 from hivewire.ledger.backup import backup, epoch_of
 from hivewire.ledger.engines.sqlite.journal import SqliteJournal
 from hivewire.streams.backup import beside_ledger, copied
@@ -94,6 +99,78 @@ def test_a_restore_without_messages_leaves_none(run: Run, data: Path, tmp_path: 
     copy = tmp_path / "copy.db"
     assert run("backup", "--data", str(data), str(copy)).code == 0
     beside_ledger(copy).write_bytes(b"damaged")
-    restored = run("restore", "--data", str(data), str(copy))
-    assert (restored.code, "without the messages of devices: it is no file of messages" in restored.out) == (0, True)
+    restored = run("restore", "--data", str(data), str(copy), "-o", "value")
+    assert (restored.code, restored.out) == (0, f"{data}\n")
+    assert restored.err == "hivewire: warning: without the messages of devices: it is no file of messages\n"
     assert within(data, everything) == []
+
+
+async def test_a_backup_that_hangs_lets_the_wal_be_written_back(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its reads are short. When it goes on, the copy is the state of its last moment, without what was dropped."""
+    monkeypatch.setattr(portions, "PORTION", 10)
+    journal = SqliteJournal(data)
+    await journal.open()
+    engine = SqliteEngine(beside_ledger(data))
+    await engine.open(journal.epoch)
+    log, wal = engine.log("commands"), Path(f"{beside_ledger(data)}-wal")
+    await log.load()
+    loop, hangs, goes_on = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
+    write = portions._write
+
+    def hang(connection: sqlite3.Connection, logs: portions.Logs) -> None:
+        write(connection, logs)
+        loop.call_soon_threadsafe(hangs.set)
+        assert goes_on.wait(60)
+
+    def back_up() -> None:
+        with copied(data, tmp_path / "copy.db") as bind:
+            assert bind("copied") is None
+
+    try:
+        for number in range(1, 26):
+            await log.append(number, b"entry")
+        await log.seal(1, b"header", b"postings")
+        monkeypatch.setattr(portions, "_write", hang)
+        copying = asyncio.create_task(asyncio.to_thread(back_up))
+        try:
+            await hangs.wait()
+            assert [path.name for path in tmp_path.glob("copy.db*")] == ["copy.db.messages.hivewire-unfinished"]
+            for number in range(26, 39):
+                await log.append(number, bytes(4 << 20))
+                assert wal.stat().st_size <= 16 << 20
+            await log.seal(26, b"header 2", b"postings 2")
+            await log.drop(26, 50)
+            await log.append(39, b"the last")
+        finally:
+            goes_on.set()
+        await copying
+    finally:
+        await engine.close()
+        await journal.close()
+    engine = SqliteEngine(beside_ledger(tmp_path / "copy.db"))
+    await engine.open("copied")
+    log = engine.log("commands")
+    loaded = await log.load()
+    assert (loaded.oldest, loaded.clock, loaded.headers) == (26, 50, [b"header 2"])
+    assert loaded.entries == [(39, b"the last")]
+    assert (await log.postings(1), await log.postings(26)) == (None, b"postings 2")
+    assert [number for number, _ in await log.pick(range(20, 30))] == [26, 27, 28, 29]
+    await engine.close()
+
+
+def test_what_a_killed_backup_left_is_removed(run: Run, data: Path, tmp_path: Path) -> None:
+    """By the next one in that directory, whatever its name."""
+    within(data, insert)
+    (tmp_path / "monday.db.messages.hivewire-unfinished").write_bytes(b"half")
+    assert run("backup", "--data", str(data), str(tmp_path / "tuesday.db")).code == 0
+    assert [path.name for path in tmp_path.glob("*unfinished*")] == []
+
+
+def test_a_script_is_told_of_a_backup_without_messages(run: Run, data: Path, tmp_path: Path) -> None:
+    """On standard error, whatever form of output it asks for."""
+    within(data, insert)
+    beside_ledger(data).write_bytes(b"no file of SQLite")
+    found = run("backup", "--data", str(data), str(tmp_path / "copy.db"), "-o", "json")
+    assert (found.code, "hivewire: warning: without the messages of devices: " in found.err) == (0, True)

@@ -89,7 +89,8 @@ def backup(file: Path, data: str | None, config: Path | None, form: str | None) 
         missing = copy(copies.epoch_of(file))
     size = file.stat().st_size
     row = {"path": str(file), "data": str(source), "bytes": size}
-    print_result(row, form, f"{source} is copied to {file} ({size:,} bytes){_without(missing)}", str(file))
+    print_result(row, form, f"{source} is copied to {file} ({size:,} bytes)", str(file))
+    _warn(missing)
 
 
 @click.command(
@@ -124,10 +125,12 @@ def restore(file: Path, data: str | None, config: Path | None, accept_loss: bool
     words = f"{target} is restored from {file} ({size:,} bytes)"
     if old is not None:
         words += f"\nThe previous data file is now {old}"
-    words += _without(missing[0])
     row = {"data": str(target), "path": str(file), "bytes": size, "before": None if old is None else str(old)}
     print_result(row, form, words, str(target))
+    _warn(missing[0])
 
 
-def _without(reason: str | None) -> str:
-    return "" if reason is None else f"\nwithout the messages of devices: {reason}"
+def _warn(missing: str | None) -> None:
+    """Say why there are no messages, on standard error, so that a script with `-o` hears of it too."""
+    if missing is not None:
+        click.echo(f"hivewire: warning: without the messages of devices: {missing}", err=True)

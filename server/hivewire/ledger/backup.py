@@ -9,11 +9,12 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from hivewire.files import beside, free_name, sync
-from hivewire.ledger.engines.sqlite.copy import NO_LINKS, Progress, copy, silent
+from hivewire.ledger.engines.sqlite.copy import NO_LINKS, copy
 from hivewire.ledger.engines.sqlite.file import check, header_of, location, resolved, run_of, tail_of
 from hivewire.ledger.engines.sqlite.file_lock import NO_RUN, FileLock, LockNote
 from hivewire.ledger.engines.sqlite.start import begin, require_whole
 from hivewire.ledger.records import JournalError
+from hivewire.portions import Progress, silent
 
 
 def backup(source: Path, target: Path, progress: Progress = silent) -> None:

@@ -10,18 +10,19 @@ import os
 import secrets
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
-from hivewire.files import beside, sync, uri
+from hivewire.files import sync, unfinished_file, uri
+from hivewire.portions import copy_tables, pragma
 from hivewire.streams.contract import LOGS, StoreError
 from hivewire.streams.sqlite import reason_against, set_aside
 
 SUFFIX = ".messages"
 """The end of the name of the file beside that of the ledger."""
 
-UNFINISHED = "-unfinished"
-"""The end of the name of an unfinished file; the next command for the same target removes it."""
+ROWS = dict.fromkeys(LOGS, ("number", "messages")) | {f"{name}_segment": ("first", "postings") for name in LOGS}
+"""See `hivewire.portions`."""
 
 
 def beside_ledger(path: Path) -> Path:
@@ -39,11 +40,18 @@ def copied(source: Path, target: Path) -> Iterator[Callable[[str], str | None]]:
     here, there = beside_ledger(source), beside_ledger(target)
     if there.exists():
         raise StoreError(f"{there} exists already; a backup never overwrites a file")
-    reason = _copy(here, there) if here.exists() else None
-    try:
-        yield lambda epoch: reason or _publish(there, epoch)
-    finally:
-        _remove(_unfinished(there))
+    if not here.exists():
+        yield lambda epoch: None
+        return
+    with ExitStack() as stack:
+        try:
+            unfinished = stack.enter_context(unfinished_file(there))
+            _copy(here, unfinished)
+        except (OSError, sqlite3.Error) as error:
+            reason = _words(error)
+            yield lambda epoch: reason
+        else:
+            yield lambda epoch: _publish(unfinished, there, epoch)
 
 
 def restore(source: Path, source_epoch: str, target: Path, target_epoch: str) -> str | None:
@@ -57,52 +65,42 @@ def restore(source: Path, source_epoch: str, target: Path, target_epoch: str) ->
     if not here.exists():
         return None
     try:
-        reason = reason_against(here, source_epoch) or _copy(here, there) or _publish(there, target_epoch)
-    except OSError as error:
-        reason = f"{error.filename}: {error.strerror}"
-    _remove(_unfinished(there))
-    return reason
-
-
-def _copy(source: Path, target: Path) -> str | None:
-    """Copy a file, perhaps of a gateway that runs, in one read. Returns why that was not possible."""
-    unfinished = _unfinished(target)
-    try:
-        _remove(unfinished)
-        os.close(os.open(unfinished, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-        with (
-            closing(sqlite3.connect(uri(source, "ro"), uri=True)) as reader,
-            closing(sqlite3.connect(uri(unfinished, "rw"), uri=True)) as writer,
-        ):
-            reader.backup(writer)
-            writer.execute("PRAGMA journal_mode = DELETE")
+        reason = reason_against(here, source_epoch)
+        if reason is not None:
+            return reason
+        with unfinished_file(there) as unfinished:
+            _copy(here, unfinished)
+            return _publish(unfinished, there, target_epoch)
     except (OSError, sqlite3.Error) as error:
-        return str(getattr(error, "strerror", None) or error)
-    return None
+        return _words(error)
 
 
-def _publish(target: Path, ledger_epoch: str) -> str | None:
-    """Give the copy its epochs and its name, if there is one. Returns why that was not possible."""
-    unfinished = _unfinished(target)
-    if not unfinished.exists():
-        return None
+def _copy(source: Path, target: Path) -> None:
+    """Fill an empty file, perhaps from that of a gateway that runs. Raises OSError or sqlite3.Error."""
+    with closing(sqlite3.connect(uri(target, "rw"), uri=True, isolation_level=None)) as connection:
+        connection.execute("PRAGMA journal_mode = OFF")  # an unfinished copy is deleted anyway
+        connection.execute("PRAGMA synchronous = OFF")
+        connection.execute("ATTACH ? AS source", (uri(source, "ro"),))
+        copy_tables(connection, ROWS)
+        for name in ("application_id", "user_version"):
+            connection.execute(f"PRAGMA main.{name} = {pragma(connection, 'source.' + name)}")
+        connection.execute("PRAGMA main.journal_mode = DELETE")
+
+
+def _publish(unfinished: Path, target: Path, ledger_epoch: str) -> str | None:
+    """Give the copy its epochs and its name. Returns why that was not possible."""
     values = [(ledger_epoch, "ledger"), ("0", "open"), *((secrets.token_hex(8), name + ".epoch") for name in LOGS)]
     try:
         with closing(sqlite3.connect(uri(unfinished, "rw"), uri=True)) as connection:
             connection.executemany("UPDATE meta SET value = ? WHERE name = ?", values)
             connection.commit()
+        sync(unfinished)
         unfinished.replace(target)
         sync(target.parent)
     except (OSError, sqlite3.Error) as error:
-        return str(getattr(error, "strerror", None) or error)
+        return _words(error)
     return None
 
 
-def _unfinished(target: Path) -> Path:
-    return beside(target, UNFINISHED)
-
-
-def _remove(path: Path) -> None:
-    for suffix in ("", "-journal"):
-        with suppress(FileNotFoundError):
-            beside(path, suffix).unlink()
+def _words(error: Exception) -> str:
+    return str(getattr(error, "strerror", None) or error)

@@ -12,8 +12,8 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from hivewire.files import free_name
-from hivewire.ledger.engines.sqlite.copy import copy, equals, remove_unfinished
+from hivewire.files import free_name, remove_unfinished
+from hivewire.ledger.engines.sqlite.copy import copy, equals
 from hivewire.ledger.engines.sqlite.file import SCHEMA_VERSION, Header, location
 from hivewire.ledger.engines.sqlite.file_lock import NO_RUN
 from hivewire.ledger.records import JournalError
