@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sqlite3
 import threading
 from collections.abc import Awaitable, Callable
@@ -63,9 +64,30 @@ def test_messages_are_backed_up_and_restored(run: Run, data: Path, tmp_path: Pat
     assert run("restore", "--data", str(data), str(copy)).code == 0
     assert within(data, everything) == [before]
     assert len({within(path, epoch) for path in (data, copy)}) == 2
-    [old] = tmp_path.glob("*.messages.before-restore-*")
+    [old] = tmp_path.glob("*.before-restore-*.messages")
     assert epoch_of(data) != epoch_of(copy)
     assert old.stat().st_size
+
+
+def test_a_restore_can_be_undone(run: Run, data: Path, tmp_path: Path) -> None:
+    """The data file that was renamed has its messages beside it, so restoring it brings them back."""
+    copy = tmp_path / "copy.db"
+    within(data, insert)
+    assert run("backup", "--data", str(data), str(copy)).code == 0
+    within(data, insert)
+    before = within(data, everything)
+    restored = json.loads(run("restore", "--data", str(data), str(copy), "-o", "json").out)
+    assert len(within(data, everything)) == 1
+    assert run("restore", "--data", str(data), restored["before"]).code == 0
+    assert within(data, everything) == before
+
+
+def test_a_restore_says_that_there_are_no_messages(run: Run, data: Path, tmp_path: Path) -> None:
+    """Somebody may have copied the data file alone."""
+    within(data, insert)
+    beside_ledger(data).unlink()
+    found = run("restore", "--data", str(tmp_path / "new.db"), str(data))
+    assert (found.code, f"without the messages of devices: there is no {data}.messages" in found.err) == (0, True)
 
 
 def test_a_backup_of_a_running_gateway_has_its_messages(run: Run, data: Path, tmp_path: Path) -> None:

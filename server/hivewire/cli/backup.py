@@ -116,7 +116,8 @@ def restore(file: Path, data: str | None, config: Path | None, accept_loss: bool
     target = data_file(data, config)
     missing: list[str | None] = []
 
-    def placed() -> None:
+    def placed(old: Path | None) -> None:
+        messages.move(target, old)
         missing.append(messages.restore(file, copies.epoch_of(file), target, copies.epoch_of(target)))
 
     with working("restoring") as progress:

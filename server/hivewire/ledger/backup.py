@@ -54,13 +54,12 @@ def restore(
     progress: Progress = silent,
     *,
     accept_loss: bool = False,
-    placed: Callable[[], None] = lambda: None,
+    placed: Callable[[Path | None], None] = lambda old: None,
 ) -> Path | None:
     """Put a copy of the ledger at `source` in the place of `target`, under a new epoch. Its gateway must be stopped.
 
-    `placed` is called when it is there, while no gateway can start.
-
-    What was there is renamed together with its WAL; returns its new name, None when there was nothing. With
+    What was there is renamed together with its WAL; returns its new name, None when there was nothing. `placed` is
+    called with that when the copy is there, while no gateway can start. With
     `accept_loss`, `source` may lack its WAL. If it is killed, the old file is in place or the next start refuses.
     Raises JournalError, with a sentence for the operator.
     """
@@ -80,7 +79,7 @@ def restore(
             copy(source, copied, progress, restored=True)
             old = _exchange(copied, target)
             note_placed(lock, target)
-            placed()
+            placed(old)
     return old
 
 

@@ -10,13 +10,13 @@ import os
 import secrets
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
-from hivewire.files import sync, unfinished_file, uri
+from hivewire.files import beside, sync, unfinished_file, uri
 from hivewire.portions import copy_tables, pragma
 from hivewire.streams.contract import LOGS, StoreError
-from hivewire.streams.sqlite import reason_against, set_aside
+from hivewire.streams.sqlite import BESIDE, reason_against, set_aside
 
 SUFFIX = ".messages"
 """The end of the name of the file beside that of the ledger."""
@@ -54,16 +54,27 @@ def copied(source: Path, target: Path) -> Iterator[Callable[[str], str | None]]:
             yield lambda epoch: _publish(unfinished, there, epoch)
 
 
+def move(ledger: Path, renamed: Path | None) -> None:
+    """Rename the messages beside a ledger, which was renamed or was not there, so that they are beside it again."""
+    here = beside_ledger(ledger)
+    if renamed is None:
+        if here.exists():
+            set_aside(here, "before-restore")
+        return
+    there = beside_ledger(renamed)
+    for suffix in BESIDE:
+        with suppress(FileNotFoundError):
+            beside(here, suffix).rename(beside(there, suffix))
+
+
 def restore(source: Path, source_epoch: str, target: Path, target_epoch: str) -> str | None:
     """Put the messages beside the ledger `source` beside `target`, which is a copy of it with another epoch.
 
-    Those that were there are renamed. Returns why the messages were not restored, None when they were or are none.
+    Returns why the messages were not restored, None when they were.
     """
     here, there = beside_ledger(source), beside_ledger(target)
-    if there.exists():
-        set_aside(there, "before-restore")
     if not here.exists():
-        return None
+        return f"there is no {here}"
     try:
         reason = reason_against(here, source_epoch)
         if reason is not None:
