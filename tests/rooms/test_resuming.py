@@ -283,6 +283,23 @@ async def test_who_resumes_by_device_reads_only_segments_with_messages_of_it(wor
             peer.session.close()
 
 
+async def test_recent_messages_are_looked_at_a_few_at_a_time(world: World) -> None:
+    """So the first who resumes among thousands of them keeps nobody waiting."""
+    await world.resume(world.peer())
+    start = world.hub.tail("commands").position(world.hub.tail("commands").offset)
+    for number in range(20):
+        await world.order(str(number))
+    peer = world.peer()
+    with mock.patch.object(tail, "LOOK", 6):
+        [channel] = world.hub.tail("commands").channels["command"].values()
+        wanted = Patterns(["inserted:=19;"])
+        assert [channel.last_within(wanted) is None for _ in range(4)] == [True, True, True, False]
+        for number in range(20, 40):
+            await world.order(str(number))
+        await world.resume(peer, names=["19", "39"], since=start)
+    assert told(peer) == ["19", "39", "live"]
+
+
 # What is refused.
 
 

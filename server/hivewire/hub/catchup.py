@@ -163,6 +163,8 @@ class CatchUp:
                 return None
             # Most often the rest is other people's events: there is no need to look at each of them.
             last = sub.channel.last_within(sub.served)
+            if last is None:
+                return None
             if events and events[0].offset > last:
                 sub.offset, sub.sent = tail.source.tip, 0
             else:  # nothing after `last` can match

@@ -15,6 +15,9 @@ from hivewire_protocol.patterns import Patterns
 RECENT_EVENTS, RECENT_BYTES = 8_192, 8 << 20
 """Most events and bytes of a log that are kept in memory."""
 
+LOOK = 500
+"""Events whose keys are noted at once: those of messages have a dozen, which takes 3 ms."""
+
 _offset: Callable[[Event], int] = attrgetter("offset")
 
 _S = TypeVar("_S")
@@ -124,10 +127,11 @@ class Channel(Generic[_S]):
         self._last: dict[str, int] = {}  # of each key in the tail the offset of its last event
         self._noted = self._since = 0
 
-    def last_within(self, names: Patterns) -> int:
+    def last_within(self, names: Patterns) -> int | None:
         """The offset of the last event in memory that has a key within the names; 0 when there is none.
 
-        The cost depends on the number of keys and not of events, so thousands of subscriptions can come back at once.
+        None when there are events that have not been looked at: a call looks at LOOK of them at most, so ask again. The
+        cost depends on the number of keys and not of events, so thousands of subscriptions can come back at once.
         """
         tail = self.tail
         if tail.since < self._since:
@@ -135,10 +139,14 @@ class Channel(Generic[_S]):
         elif tail.since > self._since:
             self._last = {key: last for key, last in self._last.items() if last > tail.since}
         self._since = tail.since
-        for event in tail.after(max(self._noted, tail.since), RECENT_EVENTS) or ():
-            self._noted = event.offset
+        events = tail.after(max(self._noted, tail.since), LOOK) or ()
+        for event in events:
+            self._noted = offset = event.offset
             if event.kind == self.topic.kind:
-                self._last |= dict.fromkeys(self.topic.keys(event.item), event.offset)
+                for key in self.topic.keys(event.item):
+                    self._last[key] = offset
+        if len(events) >= LOOK:
+            return None
         if not names.prefixes:
             return max([self._last.get(key, 0) for key in names.exact], default=0)
         return max([last for key, last in self._last.items() if key in names], default=0)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from operator import attrgetter
 from time import monotonic_ns
 from typing import Any, TypeVar
 
@@ -32,6 +34,8 @@ from hivewire.streams.stamps import Clock
 from hivewire.streams.writer import Limits, Revision, Writer
 
 T = TypeVar("T")
+
+_place = attrgetter("place")
 
 POSTINGS = 16
 """Postings in memory: a quarter of a megabyte each."""
@@ -267,10 +271,14 @@ class Log:
                 found += recent.messages[start : start + take - len(found)]
         else:
             number: int | None = entry_of(place + 1)
+            index = self._index
+            some = 1 + take * (index.next - index.oldest) // max(index.messages, 1)  # entries have so many, on average
             while number is not None and not found:  # there may be nothing after the place in its own entry
-                entries = await self._engine.forward(number, take)
+                entries = await self._engine.forward(number, some)
                 for _, entry in entries:
                     found += [message for message in _unpack(entry) if place < message.place <= self.tip]
+                    if len(found) >= take:
+                        break
                 number = entries[-1][0] + 1 if entries else None
             del found[take:]
         # Checked after reading, because the log may have been shortened meanwhile.
@@ -280,15 +288,21 @@ class Log:
 
     def skip(self, place: int, device: int) -> int:
         """A place up to which the device has no events after the given one, which is covered: over the segments in the
-        storage without any of it."""
-        if self.covers(place):
-            for segment in self._index.stored():
-                end = (segment.header.last + 1) * ROOM - 1
-                if place < end:
-                    if segment.has(device) >= 0:
-                        break
-                    place = end
-        return place
+        storage without any of it, and up to its next event in memory, or the end."""
+        if not self.covers(place):
+            return place
+        for segment in self._index.stored():
+            end = (segment.header.last + 1) * ROOM - 1
+            if place < end:
+                if segment.has(device) >= 0:
+                    return place
+                place = end
+        for recent in self._index.in_memory():
+            own = recent.of(device)
+            at = bisect_right(own, place, key=_place)
+            if at < len(own):
+                return max(place, own[at].place - 1)
+        return max(place, self.tip)
 
     async def _backwards(self, after: int) -> AsyncIterator[Sequence[Message]]:
         """All messages that may have a `timestamp` or `changed` after a time, in portions, the last one first."""
