@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from hivewire.access.identity import Identity
 from hivewire.devices.index import Device
@@ -65,6 +65,16 @@ def _command(device: int, number: int) -> str:
     return f"{device}/{number}"
 
 
+class Asked(Protocol):
+    """What a request waits for, as things are at the moment."""
+
+    def look(self) -> Wanted | None:
+        """What is wanted; None when there is nothing to be had. Raises what the request would be refused with now."""
+
+    async def stored(self, wanted: Wanted, /) -> list[Message] | None:
+        """What is stored of it; None when there is nothing to wait for."""
+
+
 class Waiter:
     """One request that waits. `found` is the message that came for it, `over` whether its time has ended, `stale`
     whether what it may see has changed."""
@@ -83,12 +93,12 @@ class Waiter:
         if self._waker is not None and not self._waker.done():
             self._waker.set_result(None)
 
-    async def news(self) -> None:
-        """Return when something has happened."""
-        while self.found is None and not self.over and not self.stale:
-            self._waker = asyncio.get_running_loop().create_future()
-            await self._waker
-        self._waker = None
+    def news(self) -> asyncio.Future[None]:
+        """To be waited for until something has happened."""
+        self._waker = asyncio.get_running_loop().create_future()
+        if self.found is not None or self.over or self.stale:
+            self._waker.set_result(None)
+        return self._waker
 
 
 class Waiters:
@@ -155,20 +165,17 @@ class Polls:
         identity: Identity,
         when_gone: Callable[[Callable[[], None] | None], None],
         seconds: int,
-        look: Callable[[], Wanted | None],
-        stored: Callable[[Wanted], Awaitable[list[Message] | None]],
+        asked: Asked,
     ) -> list[Message]:
         """The stored messages that are wanted, or else the first one that comes, for so many seconds.
 
-        `look` says what is wanted now, None when there is nothing to be had; it raises what the request would be
-        refused with now. `stored` returns None when there is nothing to wait for. It waits before it reads what is
-        stored, so no message falls between the two.
+        It waits before it reads what is stored, so no message falls between the two.
         """
-        wanted = look()
+        wanted = asked.look()
         if wanted is None:
             return []
         if not seconds or self._draining:
-            return await stored(wanted) or []
+            return await asked.stored(wanted) or []
         waiter = Waiter(identity, wanted)
         end = partial(self._end, waiter)
         timer = asyncio.get_running_loop().call_later(seconds, end)
@@ -176,39 +183,30 @@ class Polls:
         waiters.add(waiter)
         try:
             when_gone(end)
-            return await self._first(waiters, waiter, look, stored)
+            found = await asked.stored(wanted)
+            while not found:
+                if found is None:
+                    return []
+                await waiter.news()
+                wanted = asked.look()
+                if wanted is None:
+                    return []
+                if waiter.found is not None and wanted.filter.accepts(waiter.found):
+                    return [waiter.found]
+                if waiter.over:
+                    return []
+                waiter.found, waiter.stale = None, False
+                if wanted != waiter.wanted:
+                    waiters.remove(waiter)
+                    waiter.wanted = wanted
+                    waiters.add(waiter)
+                    found = await asked.stored(wanted)
+            return found
         finally:
             when_gone(None)
             timer.cancel()
             waiters.remove(waiter)
             del self._waiting[waiter]
-
-    async def _first(
-        self,
-        waiters: Waiters,
-        waiter: Waiter,
-        look: Callable[[], Wanted | None],
-        stored: Callable[[Wanted], Awaitable[list[Message] | None]],
-    ) -> list[Message]:
-        found = await stored(waiter.wanted)
-        while not found:
-            if found is None:
-                return []
-            await waiter.news()
-            wanted = look()
-            if wanted is None:
-                return []
-            if waiter.found is not None and wanted.filter.accepts(waiter.found):
-                return [waiter.found]
-            if waiter.over:
-                return []
-            waiter.found, waiter.stale = None, False
-            if wanted != waiter.wanted:
-                waiters.remove(waiter)
-                waiter.wanted = wanted
-                waiters.add(waiter)
-                found = await stored(wanted)
-        return found
 
     # What ends the waiting, or changes what is waited for.
 

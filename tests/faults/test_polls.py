@@ -20,8 +20,8 @@ SHORT, MOST = 60, 10_000
 WARM = 50
 """Polls that wait before the memory of the others is measured."""
 
-KIB_EACH = 20
-"""It was 16: a connection of uvicorn, its request, and the coroutines that wait. The aim is 12."""
+KIB_EACH = 12
+"""A connection of uvicorn, its request, and the coroutines that wait."""
 
 ADDRESS = "127.0.0.2"
 WAIT = "waitTimeout=60"

@@ -15,6 +15,7 @@ from types import ModuleType
 
 from packaging.requirements import Requirement
 from uvicorn import Config, Server
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
@@ -84,4 +85,5 @@ async def test_our_connections_and_theirs_share_the_members_that_are_named_here(
     assert "connections" in members(ServerState())
     assert set(inspect.signature(RequestResponseCycle).parameters) >= {"transport", "message_event", "keep_alive"}
     assert mentioned(cycle) & members(Exchange().cycle) == CYCLE
+    assert isinstance(FlowControl(asyncio.Transport())._is_writable_event, asyncio.Event)
     assert STATUS_LINE[200] == b"HTTP/1.1 200 OK\r\n"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from operator import attrgetter
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from msgspec import Raw
 
+from hivewire.access.identity import Identity
 from hivewire.actions import command
 from hivewire.actions.device_messages import Encoded, moment, replayed, stored
 from hivewire.actions.filtering import device_of_filter, numbers_of, reach_of, resolve, texts_of
@@ -36,102 +37,116 @@ LIMIT = 100
 Poll: TypeAlias = CommandPoll | CommandPollMany | NotificationPoll | NotificationPollMany
 
 
-async def commands(services: Services, caller: Caller, request: CommandPoll | CommandPollMany) -> Reply:
+class Asked:
+    """What a poll asks for. It is not made of functions within functions, which take more memory: thousands wait."""
+
+    __slots__ = ("after", "began", "caller", "most", "names", "networks", "request", "services", "types", "updated")
+
+    def __init__(self, services: Services, caller: Caller, request: Poll) -> None:
+        self.services, self.caller, self.request = services, caller, request
+        self.began = now()
+        self.updated = isinstance(request, CommandPoll) and bool(request.returnUpdatedCommands)
+        self.names = texts_of(request.names)
+        self.networks: Sequence[int] | None = None
+        self.types: Sequence[int] | None = None
+        if isinstance(request, (CommandPollMany, NotificationPollMany)):
+            self.networks, self.types = numbers_of(request.networkIds), numbers_of(request.deviceTypeIds)
+        self.after: int | None = None
+        self.most: int | None = None
+
+    @property
+    def waiters(self) -> Waiters:
+        """Those that wait for messages of the same log."""
+        return self.services.polls.commands if self.orders else self.services.polls.notifications
+
+    @property
+    def orders(self) -> bool:
+        """Whether it is for commands."""
+        return isinstance(self.request, (CommandPoll, CommandPollMany))
+
+    def look(self) -> Wanted | None:
+        """What it wants, as things are now. Raises what the request would be refused with."""
+        services, identity = self.services, self.caller.identity
+        check_token(services, identity, self.began)
+        device = device_of_filter(services, identity, self.request.deviceId)
+        found = resolve(reach_of(services, identity), device, self.networks, self.types, self.names)
+        return None if found is None else wanted_by(found, updated=self.updated, orders=self.orders)
+
+    async def stored(self, wanted: Wanted) -> list[Message]:
+        """What is stored, oldest first; without a time nothing, and of all devices together (devices, section 6.4)."""
+        if self.after is None or wanted.filter.is_global:
+            return []
+        read = partial(replayed, self.services, self.waiters.log, wanted.filter, after=self.after)
+        async with self.services.polls.reads:
+            if not self.updated:
+                return await read(most=self.most)
+            found = await read(updated=True)
+        # Clients go on from the last update that they got, so they need them in the order of updates.
+        return sorted(found, key=attrgetter("changed"))[: self.most]
+
+
+def check_token(services: Services, identity: Identity, moment: int) -> None:
+    """Raise what ended the token of a caller who waits since this moment. That it expires meanwhile does no harm
+    (devices, section 6.1): polls are short."""
+    if (refusal := services.tokens.refusal(identity, moment)) is not None:
+        raise refusal
+
+
+def commands(services: Services, caller: Caller, request: CommandPoll | CommandPollMany) -> Coroutine[Any, Any, Reply]:
     """Commands that are stored, or else the next one. Raises InvalidParameters, AccessDenied or NotFound."""
-    updated = isinstance(request, CommandPoll) and bool(request.returnUpdatedCommands)
-    return await _poll(services, caller, request, services.polls.commands, "commands", request.limit, updated)
+    return _poll(Asked(services, caller, request), "commands", request.limit)
 
 
-async def notifications(services: Services, caller: Caller, request: NotificationPoll | NotificationPollMany) -> Reply:
+def notifications(
+    services: Services, caller: Caller, request: NotificationPoll | NotificationPollMany
+) -> Coroutine[Any, Any, Reply]:
     """Notifications that are stored, or else the next one. Raises as `commands`."""
-    return await _poll(services, caller, request, services.polls.notifications, "notifications", None, updated=False)
+    return _poll(Asked(services, caller, request), "notifications", None)
 
 
-async def _poll(
-    services: Services,
-    caller: Caller,
-    request: Poll,
-    waiters: Waiters,
-    what: str,
-    limit: int | None,
-    updated: bool,
-) -> Reply:
-    look = _looking(services, caller, request, orders=what == "commands", updated=updated)
-    look()  # rights and what does not exist come before the bounds
-    seconds = _seconds(request.waitTimeout)
+async def _poll(asked: Asked, what: str, limit: int | None) -> Reply:
+    asked.look()  # rights and what does not exist come before the bounds
+    seconds = _seconds(asked.request.waitTimeout)
     if limit is not None and limit < 0:
         raise InvalidParameters("Limit can't be less than 0.")
-    most = LIMIT if limit is None else limit or None
-    after = moment(request.timestamp, caller)
-    read = partial(_stored, services, waiters, after, most, updated)
-    found = await services.polls.wait(waiters, caller.identity, caller.when_gone, seconds, look, read)
+    asked.most = LIMIT if limit is None else limit or None
+    asked.after = moment(asked.request.timestamp, asked.caller)
+    caller = asked.caller
+    found = await asked.services.polls.wait(asked.waiters, caller.identity, caller.when_gone, seconds, asked)
     return Listing(what, found, lambda message: Raw(message.body))
 
 
-def _looking(
-    services: Services, caller: Caller, request: Poll, *, orders: bool, updated: bool
-) -> Callable[[], Wanted | None]:
-    """What a poll wants, worked out anew at each call."""
-    names = texts_of(request.names)
-    networks = types = None
-    if isinstance(request, (CommandPollMany, NotificationPollMany)):
-        networks, types = numbers_of(request.networkIds), numbers_of(request.deviceTypeIds)
-    check = _checking(services, caller)
+class AskedForUpdate:
+    """What a wait for the update of one command asks for."""
 
-    def look() -> Wanted | None:
-        check()
-        device = device_of_filter(services, caller.identity, request.deviceId)
-        found = resolve(reach_of(services, caller.identity), device, networks, types, names)
-        return None if found is None else wanted_by(found, updated=updated, orders=orders)
+    __slots__ = ("began", "caller", "device_id", "number", "services")
 
-    return look
+    def __init__(self, services: Services, caller: Caller, request: CommandWait) -> None:
+        self.services, self.caller, self.began = services, caller, now()
+        self.device_id = required(request.deviceId)
+        if request.commandId is None:
+            raise InvalidParameters("Command id is wrong or empty")
+        self.number = request.commandId
 
+    def look(self) -> Wanted:
+        """As that of Asked."""
+        services, identity = self.services, self.caller.identity
+        check_token(services, identity, self.began)
+        return update_of(services.registry.reach(identity, self.device_id, follows=True).record_id, self.number)
 
-def _checking(services: Services, caller: Caller) -> Callable[[], None]:
-    """The test whether the caller may still have what it waits for. That its token expires meanwhile does no harm
-    (devices, section 6.1): polls are short."""
-    began = now()
-
-    def check() -> None:
-        if (refusal := services.tokens.refusal(caller.identity, began)) is not None:
-            raise refusal
-
-    return check
-
-
-async def _stored(
-    services: Services, waiters: Waiters, after: int | None, most: int | None, updated: bool, wanted: Wanted
-) -> list[Message]:
-    """What is stored, oldest first; without a time nothing, and of all devices together (devices, section 6.4)."""
-    if after is None or wanted.filter.is_global:
-        return []
-    read = partial(replayed, services, waiters.log, wanted.filter, after=after)
-    async with services.polls.reads:
-        if not updated:
-            return await read(most=most)
-        found = await read(updated=True)
-    # Clients go on from the last update that they got, so they need them in the order of updates.
-    return sorted(found, key=attrgetter("changed"))[:most]
+    async def stored(self, wanted: Wanted) -> list[Message] | None:
+        """The command if it was updated; None if there is none."""
+        log = self.services.messages.commands
+        found = await stored(log.get(wanted.filter.device or 0, self.number))
+        return None if found is None else [found] if found.updated and not log.is_over(found) else []
 
 
 async def wait(services: Services, caller: Caller, request: CommandWait) -> Reply:
     """A command once it was updated; NOTHING when it was not in time, or is unknown. Raises as `commands`."""
-    device_id, number = required(request.deviceId), request.commandId
-    if number is None:
-        raise InvalidParameters("Command id is wrong or empty")
-    check, log = _checking(services, caller), services.messages.commands
-
-    def look() -> Wanted:
-        check()
-        return update_of(services.registry.reach(caller.identity, device_id, follows=True).record_id, number)
-
-    async def read(wanted: Wanted) -> list[Message] | None:
-        found = await stored(log.get(wanted.filter.device or 0, number))
-        return None if found is None else [found] if found.updated and not log.is_over(found) else []
-
-    look()
-    seconds = _seconds(request.waitTimeout)
-    found = await services.polls.wait(services.polls.commands, caller.identity, caller.when_gone, seconds, look, read)
+    asked = AskedForUpdate(services, caller, request)
+    asked.look()
+    polls, seconds = services.polls, _seconds(request.waitTimeout)
+    found = await polls.wait(polls.commands, caller.identity, caller.when_gone, seconds, asked)
     return Encoded("command", found[0].body) if found else NOTHING
 
 

@@ -50,33 +50,30 @@ class Application:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, or disconnect its peer when it takes longer than `drain_seconds` of a stop."""
+        connection: HttpProtocol = scope["hivewire.connection"]
         try:
-            await self._answer(scope, receive, send)
+            if connection.flow.write_paused:
+                await connection.flow.drain()
+            if connection.delayed_until:
+                await connection.wait_out_delay()
+            request = HttpRequest(scope, receive)
+            found = self._table.find(request.path)
+            dialect = found[0][0].dialect if found else self._owner(request.path)
+            method = dialect.method(request)
+            if found and method == "OPTIONS" and dialect.options:
+                response = Response(204, headers={"Allow": _allowed(dialect, found)})
+            else:
+                response = await self._serve(request, dialect, _route(request, method, found), found)
+            if method == "HEAD" and request.method == "POST":
+                # uvicorn leaves out the body of a HEAD; for a POST with an override we have to do it.
+                response = Response(response.status, b"", response.media_type, response.headers)
+            if response.status in BODY_NOT_READ:
+                response.headers["Connection"] = "close"
+            if dialect.finish is not None:
+                dialect.finish(request, response)
+            await self._send(request, response, dialect.head, send)
         except asyncio.CancelledError:
             disconnect(send)  # an error would say that nothing was written, which may not be so
-
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        connection: HttpProtocol = scope["hivewire.connection"]
-        if connection.flow.write_paused:
-            await connection.flow.drain()
-        if connection.delayed_until:
-            await connection.wait_out_delay()
-        request = HttpRequest(scope, receive)
-        found = self._table.find(request.path)
-        dialect = found[0][0].dialect if found else self._owner(request.path)
-        method = dialect.method(request)
-        if found and method == "OPTIONS" and dialect.options:
-            response = Response(204, headers={"Allow": _allowed(dialect, found)})
-        else:
-            response = await self._serve(request, dialect, _route(request, method, found), found)
-        if method == "HEAD" and request.method == "POST":
-            # uvicorn leaves out the body of a HEAD; for a POST with an override we have to do it.
-            response = Response(response.status, b"", response.media_type, response.headers)
-        if response.status in BODY_NOT_READ:
-            response.headers["Connection"] = "close"
-        if dialect.finish is not None:
-            dialect.finish(request, response)
-        await self._send(request, response, dialect.head, send)
 
     def headers_of(self, path: str) -> Mapping[str, str]:
         """The headers of every answer under a path, also of refusals before a request is complete."""

@@ -21,6 +21,7 @@ from uvicorn.server import ServerState
 from hivewire.transport.admission import FREE, Admission
 from hivewire.transport.back_pressure import ANONYMOUS_PIECE, PIECE, PORTION, Watch
 from hivewire.transport.handshake import handshake, head_without_upgrade
+from hivewire.transport.light import LightEvent, LightQueue
 from hivewire.transport.refusal import Refusal
 
 LINGER_SECONDS = 2.0
@@ -111,6 +112,7 @@ class HttpProtocol(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
+        self.pipeline = LightQueue()  # type: ignore[assignment]
         self.admission = admission
         self._headers_of = headers_of
         self._always = always
@@ -161,6 +163,7 @@ class HttpProtocol(HttpToolsProtocol):
         """Admit the connection, if that was not done before. In a spare place, all but health and metrics is refused
         with 503."""
         super().connection_made(transport)
+        self.flow._is_writable_event = LightEvent(is_set=True)
         transport.set_write_buffer_limits(high=FREE)
         if not self._admitted:
             self._enter(peer_address(transport))
@@ -365,6 +368,7 @@ class HttpProtocol(HttpToolsProtocol):
         self.scope["hivewire.connection"] = self  # type: ignore[typeddict-unknown-key]
         super().on_headers_complete()
         if self.cycle is not before:
+            self.cycle.message_event = LightEvent(is_set=False)  # its task has not run yet
             self._unanswered.append(self.cycle)
             self._in_body = True
 
