@@ -140,6 +140,46 @@ def test_rights_come_before_everything_else(house: RunningGateway) -> None:
         assert message(reader.get("/device/unknown"))[0] == 403  # its token has no networks
 
 
+OF_DEVICE = (
+    ("POST", "/command", b""),
+    ("POST", "/command", b"null"),
+    ("POST", "/command", b"{"),
+    ("POST", "/command", b'{"lifetime":"x"}'),
+    ("POST", "/notification", b""),
+    ("POST", "/notification", b"{"),
+    ("PUT", "/command/1", b"{"),
+    ("GET", "/command?take=x", b""),
+    ("GET", "/notification?start=x&skip=x", b""),
+    ("GET", "/notification/x", b""),
+    ("GET", "/command/poll?waitTimeout=x", b""),
+    ("GET", "/notification/poll?waitTimeout=61", b""),
+)
+"""Requests that have something wrong with them, beside a device that may be out of reach."""
+
+
+def test_reach_comes_before_the_query_and_the_body(house: RunningGateway) -> None:
+    """403 for a device out of reach, whatever else is wrong. Reading, one that does not exist is 404 before that."""
+    with house.http(token(house, userId=1, networkIds=["2"], actions=["*"])) as narrow:
+        for method, path, body in OF_DEVICE:
+            assert message(narrow.request(method, f"/device/other{path}", content=body))[0] == 403, (method, path)
+    with house.http() as admin:
+        for method, path, body in OF_DEVICE:
+            if method != "POST":
+                assert message(admin.request(method, f"/device/none{path}", content=body))[0] == 404, (method, path)
+
+
+def test_inserts_without_an_object_or_with_a_bad_time_are_refused(admin: httpx.Client) -> None:
+    """Also for a device that does not exist: the object comes first."""
+    assert admin.put("/device/timed", json={"name": "Timed"}).status_code == 204
+    for kind in ("command", "notification"):
+        for device in ("timed", "none"):
+            refused = message(admin.post(f"/device/{device}/{kind}", content=b"null"))
+            assert refused == (400, "Error! Validation failed: Object is null")
+        refused = message(admin.post(f"/device/timed/{kind}", json={kind: "x", "timestamp": "soon"}))
+        assert refused == (400, "Invalid request parameters")
+        assert message(admin.get(f"/device/timed/{kind}?start=soon")) == (400, "Unparseable timestamp")
+
+
 @pytest.mark.parametrize("asked", ["sortField=status", "sortOrder=up", "take=-1", "skip=-1", "sortField=id"])
 def test_a_list_refuses_a_bad_order_or_page(admin: httpx.Client, asked: str) -> None:
     """400 for everything that the reference does not answer."""

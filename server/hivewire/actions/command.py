@@ -13,6 +13,7 @@ from hivewire.actions.device_messages import (
     Encoded,
     Sorts,
     check_bound,
+    check_device_in_path,
     content_of,
     device_of,
     given_object,
@@ -65,7 +66,8 @@ def insert(services: Services, caller: Caller, request: CommandInsert) -> Pendin
     parameters, result = json_object(fields.parameters), json_object(fields.result)
     check_bound(text_of(name), MAX_NAME, "command")
     check_bound(text_of(status), MAX_NAME, "status")
-    timestamp, key = moment(fields.timestamp, caller), key_of(fields.idempotencyKey, request.idempotencyKey)
+    timestamp = moment(fields.timestamp, caller, in_body=True)
+    key = key_of(fields.idempotencyKey, request.idempotencyKey)
     seconds = fields.expiresIn if fields.expiresIn is not None else request.expiresIn
     if seconds is not None and seconds < 1:
         raise OutOfBounds("expiresIn should be at least 1.")
@@ -150,7 +152,7 @@ def check_in_path(services: Services, caller: Caller, parameters: Mapping[str, s
 
     `follows`: the request waits for updates of the command.
     """
-    services.registry.reach(caller.identity, unquote(parameters["deviceId"]), follows=follows)
+    check_device_in_path(services, caller, parameters, follows=follows)
     number = unquote(parameters["commandId"])
     if not number.isdecimal():
         raise NotFound(f"Command with id = {number[:SHOWN]} not found")

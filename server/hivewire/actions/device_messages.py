@@ -6,6 +6,7 @@ import json
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Any, Protocol, TypeAlias, TypeVar
+from urllib.parse import unquote
 
 from msgspec import UNSET, Raw, UnsetType
 
@@ -69,16 +70,31 @@ def device_of(services: Services, caller: Caller, device_id: str | None, complai
     raise complaint
 
 
-def moment(given: Raw | None, caller: Caller) -> int | None:
+def check_device_in_path(
+    services: Services, caller: Caller, parameters: Mapping[str, str], *, follows: bool = False
+) -> None:
+    """Raise for a device in a path that the caller does not reach: rights and existence come before the rest of a
+    request (addendum, section 3). `follows`: the request waits for messages of the device."""
+    services.registry.reach(caller.identity, unquote(parameters["deviceId"]), follows=follows)
+
+
+def check_scope_in_path(services: Services, caller: Caller, parameters: Mapping[str, str]) -> None:
+    """The same for an insert, whose body must be there before it matters whether the device exists."""
+    with suppress(NotFound):
+        check_device_in_path(services, caller, parameters)
+
+
+def moment(given: Raw | None, caller: Caller, *, in_body: bool = False) -> int | None:
     """The time that a request names: milliseconds since 1970, or None without one. Raises InvalidParameters or
-    MalformedJson."""
+    MalformedJson. `in_body`: a request over HTTP has it in its body, and not in its query."""
     if given is None:
         return None
     try:
         return coercion.timestamp(given)
     except ValueError:
         # Devices, section 0.6: the text is that of the reference for each kind of request.
-        raise (InvalidParameters("Unparseable timestamp") if caller.http else MalformedJson()) from None
+        over_http = InvalidParameters() if in_body else InvalidParameters("Unparseable timestamp")
+        raise (over_http if caller.http else MalformedJson()) from None
 
 
 async def stored(result: Awaitable[T]) -> T:

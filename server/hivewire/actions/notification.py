@@ -14,6 +14,7 @@ from hivewire.actions.device_messages import (
     Encoded,
     Sorts,
     check_bound,
+    check_device_in_path,
     content_of,
     device_of,
     key_of,
@@ -66,7 +67,8 @@ def insert(services: Services, caller: Caller, request: NotificationInsert) -> P
         raise InvalidParameters
     parameters = json_object(fields.parameters)
     check_bound(name, MAX_NAME, "notification")
-    timestamp, key = moment(fields.timestamp, caller), key_of(fields.idempotencyKey, request.idempotencyKey)
+    timestamp = moment(fields.timestamp, caller, in_body=True)
+    key = key_of(fields.idempotencyKey, request.idempotencyKey)
 
     make = partial(_body, name, device, parameters)
     draft = Draft(device, name, caller.identity.user_id, make, timestamp=timestamp, size=len(parameters))
@@ -114,7 +116,8 @@ def _number(given: Raw | None) -> int:
 
 
 def check_number_in_path(services: Services, caller: Caller, parameters: Mapping[str, str]) -> None:
-    """Raise NotFound for a number in a path that is none."""
+    """Raise for a device in a path that the caller does not reach, and NotFound for a number that is none."""
+    check_device_in_path(services, caller, parameters)
     if not unquote(parameters["notificationId"]).isdecimal():
         raise NotFound("Requested notification not found")
 

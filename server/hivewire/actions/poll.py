@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 from msgspec import Raw
 
 from hivewire.access.identity import Identity
-from hivewire.actions import command
+from hivewire.actions import command, device_messages
 from hivewire.actions.device_messages import Encoded, moment, replayed, stored
 from hivewire.actions.filtering import device_of_filter, numbers_of, reach_of, resolve, texts_of
 from hivewire.actions.listing import Listing
@@ -149,6 +149,9 @@ async def wait(services: Services, caller: Caller, request: CommandWait) -> Repl
     found = await polls.wait(polls.commands, caller.identity, caller.when_gone, seconds, asked)
     return Encoded("command", found[0].body) if found else NOTHING
 
+
+check_device_in_path = partial(device_messages.check_device_in_path, follows=True)
+"""Checks the path of a poll; see there."""
 
 check_in_path = partial(command.check_in_path, follows=True)
 """Checks the path of a wait; see there."""

@@ -16,8 +16,14 @@ _OF_DEVICE = "/device/{deviceId}"
 
 ROWS = (
     Row("GET", "/device/command/poll", CommandPollMany, shows="commands"),
-    Row("GET", _OF_DEVICE + "/command/poll", CommandPoll, shows="commands"),
+    Row("GET", _OF_DEVICE + "/command/poll", CommandPoll, shows="commands", check=poll.check_device_in_path),
     Row("GET", _OF_DEVICE + "/command/{commandId}/poll", CommandWait, shows="command", check=poll.check_in_path),
     Row("GET", "/device/notification/poll", NotificationPollMany, shows="notifications"),
-    Row("GET", _OF_DEVICE + "/notification/poll", NotificationPoll, shows="notifications"),
+    Row(
+        "GET",
+        _OF_DEVICE + "/notification/poll",
+        NotificationPoll,
+        shows="notifications",
+        check=poll.check_device_in_path,
+    ),
 )
