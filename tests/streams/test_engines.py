@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import sqlite3
 from collections.abc import AsyncIterator, Callable
 from contextlib import closing
@@ -284,6 +285,23 @@ async def test_a_wal_without_its_file_is_set_aside(path: Path, tmp_path: Path) -
     await (await opened(lost)).close()
     [aside] = lost.parent.glob("*.set-aside-*-wal")
     assert aside.read_bytes() == wal
+
+
+async def test_a_link_leads_to_a_file_with_its_wal(path: Path, tmp_path: Path) -> None:
+    """Somebody may keep the messages on another disk: after a kill everything is there."""
+    engine = await opened(path)
+    await engine.log("commands").load()
+    await engine.log("commands").append(1, b"entry")
+    disk, link = tmp_path / "disk" / "messages", tmp_path / "other.db.messages"
+    disk.parent.mkdir()
+    for suffix in ("", "-wal"):
+        shutil.copy(path.with_name(path.name + suffix), disk.with_name(disk.name + suffix))
+    await engine.close()
+    link.symlink_to(disk)
+    engine = await opened(link)
+    loaded = await engine.log("commands").load()
+    await engine.close()
+    assert loaded.entries == [(1, b"entry")]
 
 
 @pytest.mark.parametrize("suffix", ["-wal", "-shm"])

@@ -115,7 +115,7 @@ class SqliteEngine:
     async def _open_read_only(self, ledger_epoch: str) -> None:
         """The file, if it belongs to this ledger, or an empty log."""
         if self.path.exists() and reason_against(self.path, ledger_epoch) is None:
-            place = uri(self.path, "ro") + ("" if beside(self.path, "-wal").exists() else "&immutable=1")
+            place = uri(self.path, "ro") + ("" if beside(_real(self.path), "-wal").exists() else "&immutable=1")
             self._readers = await aiosqlite.connect(place, uri=True, isolation_level=None)
         else:
             self._readers = await aiosqlite.connect(":memory:", isolation_level=None)
@@ -274,12 +274,17 @@ def prepare(path: Path, ledger_epoch: str, damage: str | None = None) -> None:
         reason = damage or reason_against(path, ledger_epoch)
         if reason is None:
             return
-    elif _has_content(beside(path, "-wal")):
+    elif _has_content(beside(_real(path), "-wal")):
         reason = "only its WAL is there"  # which SQLite would delete
     if reason is not None:
         aside = set_aside(path)
         log.warning("the file of messages was renamed, and a new one was made", reason=reason, now=str(aside))
     create(path, ledger_epoch)
+
+
+def _real(path: Path) -> Path:
+    """The file that a symbolic link leads to: SQLite keeps the WAL beside that one."""
+    return Path(os.path.realpath(path))
 
 
 def _has_content(path: Path) -> bool:
@@ -296,6 +301,7 @@ def create(path: Path, ledger_epoch: str) -> None:
 
 def reason_against(path: Path, ledger_epoch: str) -> str | None:
     """Why a file must not be used for this ledger; None when it may. Raises OSError when it cannot be told."""
+    path = _real(path)
     for name in (beside(path, "-wal"), beside(path, "-shm")):
         if name.exists():
             name.open("rb").close()  # SQLite would only say that it cannot open the file, which is no damage
