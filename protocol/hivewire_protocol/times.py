@@ -12,11 +12,16 @@ _ISO = re.compile(r"(\d{4})-(\d\d)-(\d\d)(?:T(\d\d):(\d\d)(?::(\d\d)(?:\.(\d{1,9
 _DIGITS = re.compile(r"-?\d{1,15}", re.ASCII)
 
 
-@lru_cache(maxsize=256)  # a change is shown several times, and those of one commit have the same time
+@lru_cache(maxsize=1_024)  # a change is shown several times, and those of one commit have the same time
 def render(milliseconds: int) -> str:
     """`2017-07-15T12:46:37.123`: UTC, always three digits, no zone."""
-    moment = _EPOCH + timedelta(milliseconds=milliseconds)
-    return moment.replace(tzinfo=None).isoformat(timespec="milliseconds")
+    second, rest = divmod(milliseconds, 1_000)
+    return f"{_rendered(second)}.{rest:03}"
+
+
+@lru_cache(maxsize=64)  # each message has a millisecond of its own, and a thousand of them share the rest
+def _rendered(second: int) -> str:
+    return (_EPOCH + timedelta(seconds=second)).replace(tzinfo=None).isoformat(timespec="seconds")
 
 
 def parse(text: str) -> int:
