@@ -79,7 +79,8 @@ async def test_the_audit_says_which_memberships_were_changed(world: World) -> No
 async def test_logins_tokens_and_changes_are_in_the_audit(world: World) -> None:
     """Newest first, with who and from where, for those who manage users; no secret is in it."""
     login = await world.ask(Token(login="john", password="john's"), Caller("10.0.0.7", "h"))
-    await world.ask(TokenCreate(payload=TokenPayload(userId=JOHN, actions=[Raw(b'"GetConfiguration"')])))
+    scope = {"networkIds": [Raw(b"1"), Raw(b"2")], "deviceTypeIds": [Raw(b'"*"')]}
+    await world.ask(TokenCreate(payload=TokenPayload(userId=JOHN, actions=[Raw(b'"GetConfiguration"')], **scope)))
     await world.ask(TenantInsert(tenantId="t1"))
     made = await world.ask(ClientInsert(clientId="sync", tenants={"t1": ["READ"]}))
     with pytest.raises(WireError):
@@ -92,7 +93,9 @@ async def test_logins_tokens_and_changes_are_in_the_audit(world: World) -> None:
         ("client", "sync", "admin", None),
         ("tenant", "t1", "admin", None),
     ]
-    assert bytes(rows[1].detail).startswith(b'{"actions":["GetConfiguration"],"names":[]')
+    made_for = json.loads(bytes(rows[1].detail))
+    assert (made_for["actions"], made_for["names"]) == (["GetConfiguration"], [])
+    assert (made_for["networkIds"], made_for["deviceTypeIds"]) == (["1", "2"], ["*"])
     assert [row.subject for row in (await world.ask(AuditList(kind="user"))).rows] == [*STAFF][::-1]
     assert [row.kind for row in (await world.ask(AuditList(user="john"))).rows] == ["login"]
     shown = b"".join(bytes(row.detail) for row in rows)

@@ -203,6 +203,8 @@ def token_create(services: Services, caller: Caller, request: TokenCreate) -> Re
         caller.address,
         actions=names,
         names=(claims.c or [])[:20],
+        networkIds=(claims.n or [])[:20],
+        deviceTypeIds=(claims.dt or [])[:20],
         expires=access_expiry,
     )
     return TokensReply(*pair)
