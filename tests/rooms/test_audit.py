@@ -79,8 +79,8 @@ async def test_the_audit_says_which_memberships_were_changed(world: World) -> No
 async def test_logins_tokens_and_changes_are_in_the_audit(world: World) -> None:
     """Newest first, with who and from where, for those who manage users; no secret is in it."""
     login = await world.ask(Token(login="john", password="john's"), Caller("10.0.0.7", "h"))
-    scope = {"networkIds": [Raw(b"1"), Raw(b"2")], "deviceTypeIds": [Raw(b'"*"')]}
-    await world.ask(TokenCreate(payload=TokenPayload(userId=JOHN, actions=[Raw(b'"GetConfiguration"')], **scope)))
+    actions, networks, types = [Raw(b'"GetConfiguration"')], [Raw(b"1"), Raw(b"2")], [Raw(b'"*"')]
+    await world.ask(TokenCreate(payload=TokenPayload(JOHN, actions, networks, types)))
     await world.ask(TenantInsert(tenantId="t1"))
     made = await world.ask(ClientInsert(clientId="sync", tenants={"t1": ["READ"]}))
     with pytest.raises(WireError):
