@@ -25,6 +25,7 @@ from hivewire.streams.log import Log
 from hivewire.streams.message import Message
 from hivewire.streams.messages import Messages
 from hivewire.telemetry import Gauges
+from hivewire_protocol.errors import Unavailable
 
 AT_ONCE = 50
 """Waiting requests that are woken in one iteration of the event loop. Each answer takes some 50 µs."""
@@ -34,6 +35,12 @@ KEYS = 16
 
 READS = 4
 """Polls that read stored messages at the same time: what they read is held in memory."""
+
+FREE = 4 << 10
+"""Bytes of a waiting request that do not count: those of an ordinary one."""
+
+HELD = 32 << 20
+"""The most bytes that all waiting requests together hold beyond FREE. They take about twice as much memory."""
 
 EVERYTHING = {updated: next(Filter().keys(updated=updated)) for updated in (False, True)}
 """The key that all inserted, or all updated, messages have."""
@@ -48,12 +55,20 @@ class Wanted(NamedTuple):
     device: int | None = None
 
 
-@lru_cache(1_024)
 def wanted_by(filter: Filter, *, updated: bool, orders: bool) -> Wanted:
     """What a poll waits for. Equal filters share it, because they can be large. `orders`: it waits for commands. Who
     waits for the new ones of one device is that device."""
+    found: Wanted = (_few if len(filter) <= KEYS else _many)(filter, updated, orders)
+    return found
+
+
+def _wanted_by(filter: Filter, updated: bool, orders: bool) -> Wanted:
     keys = tuple(filter.keys(updated=updated)) if len(filter) <= KEYS else (EVERYTHING[updated],)
     return Wanted(keys, filter, filter.device if orders and not updated else None)
+
+
+_few = lru_cache(256)(_wanted_by)
+_many = lru_cache(64)(_wanted_by)  # each may have some 100 KiB
 
 
 def update_of(device: int, number: int) -> Wanted:
@@ -153,6 +168,7 @@ class Polls:
         self._waiting: dict[Waiter, None] = {}
         self._due: deque[Waiter] = deque()  # to be woken
         self._draining = False
+        self._held = 0  # bytes of waiting requests that count
         self._changed: list[Callable[[Identity], bool]] = []  # tests of whose rights have changed
         self._moved: set[int] = set()  # records of devices that were deleted or have moved
         LedgerSource(ledger).follow_access(self._follow_access)
@@ -165,21 +181,27 @@ class Polls:
         identity: Identity,
         when_gone: Callable[[Callable[[], None] | None], None],
         seconds: int,
+        size: int,
         asked: Asked,
     ) -> list[Message]:
         """The stored messages that are wanted, or else the first one that comes, for so many seconds.
 
-        It waits before it reads what is stored, so no message falls between the two.
+        It waits before it reads what is stored, so no message falls between the two. `size` is the bytes that the
+        request holds while it waits. Raises Unavailable when large ones hold too much.
         """
         wanted = asked.look()
         if wanted is None:
             return []
         if not seconds or self._draining:
             return await asked.stored(wanted) or []
+        size = max(0, size - FREE)
+        if size and self._held + size > HELD:
+            raise Unavailable(f"{Unavailable.text}: too many large requests are waiting")
         waiter = Waiter(identity, wanted)
         end = partial(self._end, waiter)
         timer = asyncio.get_running_loop().call_later(seconds, end)
         self._waiting[waiter] = None
+        self._held += size
         waiters.add(waiter)
         try:
             when_gone(end)
@@ -207,6 +229,7 @@ class Polls:
             timer.cancel()
             waiters.remove(waiter)
             del self._waiting[waiter]
+            self._held -= size
 
     # What ends the waiting, or changes what is waited for.
 

@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator
 import pytest
 
 from hivewire.access.identity import ANONYMOUS
-from hivewire.http.peer import caller_of_request, origin_of
+from hivewire.http.peer import admit_request, caller_of_request, origin_of
 from hivewire.settings import Settings
 from hivewire_protocol.errors import InvalidParameters, Unauthorized, WireError
+from hivewire_protocol.nouns.poll import CommandPollMany
 from tests.http.made import made
 from tests.world import World, opened
 
@@ -92,3 +93,12 @@ async def test_a_token_may_be_in_the_query_where_headers_cannot_be_set(world: Wo
     assert who(world, target="/?access_token=x", query_token=True) == Unauthorized.__name__
     assert who(world, target=twice, query_token=True) == InvalidParameters.__name__
     assert who(world, f"Bearer {token}", target=once, query_token=True) == InvalidParameters.__name__
+
+
+async def test_a_caller_knows_the_size_of_its_head(world: World) -> None:
+    """Which is in memory as long as its request waits."""
+    headers = ((b"authorization", f"Bearer {world.token()}".encode()), (b"x", b"y" * 50_000))
+    request, caller = await admit_request(
+        world.dispatcher, "api", CommandPollMany, made(*headers, scheme="http", client=None)
+    )
+    assert caller.head_size() == request.head_size() > 50_000

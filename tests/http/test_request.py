@@ -8,6 +8,11 @@ from hivewire.http.request import cookie
 from tests.http.made import made
 
 
+def test_the_size_of_a_head_is_that_of_its_target_and_its_headers() -> None:
+    """Without what separates them."""
+    assert made((b"a", b"bc"), (b"d", b""), target="/path?query").head_size() == len("/pathqueryabcd")
+
+
 def test_a_header_that_came_twice() -> None:
     """Of one that came twice the first counts, or every one, or the list of all."""
     request = made((b"a", b"1"), (b"b", b"2"), (b"a", b"3"))

@@ -11,9 +11,11 @@ import msgspec
 import pytest
 
 from hivewire.access.users import UserContent
+from hivewire.actions.poll import ELEMENT_BYTES
 from hivewire.caller import Caller
 from hivewire.devices.index import DeviceContent
 from hivewire.ledger.records import Transaction, Write
+from hivewire.polls import HELD
 from hivewire_protocol.catalogue import HTTP_ONLY
 from hivewire_protocol.coercion import build, decode_members
 from hivewire_protocol.errors import (
@@ -467,6 +469,37 @@ async def test_a_closed_connection_ends_its_poll(world: World) -> None:
     assert await poll == []
     assert world.count() == 0
     assert gone == [call, None]
+
+
+@pytest.mark.parametrize("action", POLLS)
+async def test_large_requests_that_wait_are_bounded_together(world: World, action: str) -> None:
+    """By the bytes of their heads and the elements of their lists. Ordinary ones always wait, and who does not wait is
+    answered."""
+    number = (await world.order("on"))["id"]
+    asked: dict[str, Any] = {"deviceId": "lamp"} if "Many" not in action else {}
+    asked |= {"commandId": number} if action == "command/wait" else {}
+
+    def large() -> Caller:
+        caller = world.caller()
+        caller.head_size = lambda: HELD // 2
+        return caller
+
+    polls = [world.waiting(action, large(), **asked) for _ in range(2)]
+    await world.until_waiting(2)
+    assert "large requests" in (await world.no(action, large(), **asked))[1]
+    if action != "command/wait":
+        names = ["x," * (HELD // ELEMENT_BYTES)]
+        assert "large requests" in (await world.no(action, names=names, **asked))[1]
+    assert not await world.poll(action, large(), waitTimeout=0, **asked)
+    polls.append(world.waiting(action, **asked))
+    await world.until_waiting(3)
+    for poll in polls:
+        poll.cancel()
+    await asyncio.wait(polls)
+    polls = [world.waiting(action, large(), **asked) for _ in range(2)]
+    await world.until_waiting(2)
+    world.services.polls.drain()
+    await asyncio.gather(*polls)
 
 
 async def test_a_stop_ends_all_polls(world: World) -> None:

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple, TypeAlias
 from msgspec import structs
 
 from hivewire.access.identity import Identity
-from hivewire.actions.device_messages import moment, replayed
+from hivewire.actions.checks import MAX_NAME
+from hivewire.actions.device_messages import check_bound, moment, replayed
 from hivewire.actions.feeds import MAX_HELD_KEYS, Wanted, attend, begin, check_room, numbers
 from hivewire.actions.filtering import (
     device_of_filter,
@@ -63,6 +64,11 @@ class Followed(NamedTuple):
     deviceTypeIds: list[int] | None
     names: list[str] | None
     timestamp: str | None = None
+
+    @property
+    def elements(self) -> int:
+        """How many its lists have together; repeated ones count, because they are shown as they were requested."""
+        return sum([len(each) for each in (self.networkIds, self.deviceTypeIds, self.names) if each is not None])
 
 
 def _command(message: Message) -> bytes:
@@ -236,6 +242,15 @@ def _check_bounds(services: Services, caller: Caller, followed: Followed) -> Non
     for wanted in (followed.networkIds, followed.deviceTypeIds, followed.names):
         if wanted is not None and len(wanted) > MAX_PATTERNS:
             raise OutOfBounds(f"a list has more than {MAX_PATTERNS} elements")
+    for name in followed.names or ():
+        check_bound(name, MAX_NAME, "a name")
+    if elements := followed.elements:
+        noted = [sub.noted for feed in caller.feeds for sub in feed.subscriptions]
+        held = sum([each.elements for each in noted if isinstance(each, Followed)])
+        if held + elements > MAX_HELD_KEYS:
+            raise OutOfBounds(
+                f"more than {MAX_HELD_KEYS} elements in the lists of all subscriptions of this connection"
+            )
     check_room(services, caller, len(followed.filter))
 
 

@@ -34,6 +34,9 @@ SECONDS, MOST_SECONDS = 30, 60
 LIMIT = 100
 """Stored messages that a poll returns; those of commands may ask for another number."""
 
+ELEMENT_BYTES = 100
+"""Approximate memory of an element of a list that is waited with, in bytes, without its text."""
+
 Poll: TypeAlias = CommandPoll | CommandPollMany | NotificationPoll | NotificationPollMany
 
 
@@ -58,6 +61,11 @@ class Asked:
     def waiters(self) -> Waiters:
         """Those that wait for messages of the same log."""
         return self.services.polls.commands if self.orders else self.services.polls.notifications
+
+    @property
+    def elements(self) -> int:
+        """How many its lists have together."""
+        return sum([len(each) for each in (self.names, self.networks, self.types) if each is not None])
 
     @property
     def orders(self) -> bool:
@@ -112,7 +120,8 @@ async def _poll(asked: Asked, what: str, limit: int | None) -> Reply:
     asked.most = LIMIT if limit is None else limit or None
     asked.after = moment(asked.request.timestamp, asked.caller)
     caller = asked.caller
-    found = await asked.services.polls.wait(asked.waiters, caller.identity, caller.when_gone, seconds, asked)
+    size = caller.head_size() + ELEMENT_BYTES * asked.elements
+    found = await asked.services.polls.wait(asked.waiters, caller.identity, caller.when_gone, seconds, size, asked)
     return Listing(what, found, lambda message: Raw(message.body))
 
 
@@ -146,7 +155,8 @@ async def wait(services: Services, caller: Caller, request: CommandWait) -> Repl
     asked = AskedForUpdate(services, caller, request)
     asked.look()
     polls, seconds = services.polls, _seconds(request.waitTimeout)
-    found = await polls.wait(polls.commands, caller.identity, caller.when_gone, seconds, asked)
+    size = caller.head_size()
+    found = await polls.wait(polls.commands, caller.identity, caller.when_gone, seconds, size, asked)
     return Encoded("command", found[0].body) if found else NOTHING
 
 

@@ -109,5 +109,5 @@ async def admit_request(
     """
     caller = caller_of_request(dispatcher.services, request, context, query_token=query_token)
     dispatcher.admit(caller, wanted)
-    caller.when_gone = request.connection.when_lost
+    caller.when_gone, caller.head_size = request.connection.when_lost, request.head_size
     return Admitted(request, caller)

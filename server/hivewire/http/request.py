@@ -54,6 +54,11 @@ class HttpRequest:
         connection: HttpProtocol = self.scope["hivewire.connection"]
         return connection
 
+    def head_size(self) -> int:
+        """Bytes of the target and the headers."""
+        scope = self.scope
+        return len(scope["raw_path"]) + len(scope["query_string"]) + sum([len(n) + len(v) for n, v in scope["headers"]])
+
     def logged_in(self) -> None:
         """Mark the caller as authenticated; the connection is no longer anonymous."""
         self.proven = True
