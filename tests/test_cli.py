@@ -771,6 +771,16 @@ def test_networks_and_device_types_are_managed(
     assert logged_in(noun, "list", "cli.%", "-o", "value").out == ""
 
 
+def test_names_with_control_characters_do_not_reach_the_terminal(logged_in: Run) -> None:
+    """Anybody who makes networks may have chosen them; completion offers them."""
+    name, shown = "cli\x1b[2J\u202e\nname", r"cli\x1b[2J\u202e\nname"
+    assert f"the network {shown} is created" in logged_in("network", "add", name, "-o", "table").out
+    assert f"the network {shown} is changed" in logged_in("network", "change", name, "--description", "x").out
+    assert f"the network {shown} is deleted" in logged_in("network", "delete", name).out
+    assert f"there is no network {shown}" in logged_in("network", "devices", name).err
+    assert f"there is no user {shown}" in logged_in("user", "get", name).err
+
+
 def test_devices_are_managed(logged_in: Run) -> None:
     """Put creates a device or changes only what its options say; list, get and delete go by id and name."""
     assert logged_in("network", "add", "cli.house").code == 0

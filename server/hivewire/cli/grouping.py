@@ -10,7 +10,7 @@ from hivewire.cli import plain
 from hivewire.cli.gateway import MOST_COMPLETED, completion, with_gateway
 from hivewire.cli.help import Group
 from hivewire.cli.listing import listed
-from hivewire.cli.output import Columns, Row, output_option, print_result, show
+from hivewire.cli.output import Columns, Row, output_option, print_result, printable, show
 
 if TYPE_CHECKING:
     from hivewire.cli.remote import Remote
@@ -49,7 +49,7 @@ class Noun(NamedTuple):
         if not found and name.isdecimal():
             found = [row for row in listed(remote, f"{self.action}/list", self.many) if row["id"] == int(name)]
         if not found:
-            raise click.ClickException(f"there is no {self.words} {name}")
+            raise click.ClickException(f"there is no {self.words} {printable(name)}")
         return found[0]
 
     def names(self, remote: Remote, beginning: str) -> list[str]:
@@ -79,7 +79,7 @@ def _add_commands(group: click.Group, noun: Noun) -> None:
         made = remote.request(f"{noun.action}/insert", **{noun.one: {"name": name, "description": description}})
         number = made[noun.one]["id"]
         row = {"id": number, "name": name, "description": description}
-        print_result(row, form, f"the {words} {name} is created (id {number})", str(number))
+        print_result(row, form, f"the {words} {printable(name)} is created (id {number})", str(number))
 
     @group.command(
         "list",
@@ -120,7 +120,7 @@ def _add_commands(group: click.Group, noun: Noun) -> None:
         fields = {"name": new_name, "description": description}
         remote.request(f"{noun.action}/update", **{f"{noun.one}Id": found["id"], noun.one: fields})
         row = found | {member: value for member, value in fields.items() if value is not None}
-        print_result(row, form, f"the {words} {name} is changed", row["name"])
+        print_result(row, form, f"the {words} {printable(name)} is changed", row["name"])
 
     @group.command(
         help=f"Delete the {words} NAME. One that has devices is deleted only with --force, and they with it.",
@@ -133,7 +133,7 @@ def _add_commands(group: click.Group, noun: Noun) -> None:
     def delete(remote: Remote, name: str, force: bool, form: str | None) -> None:
         found = noun.find(remote, name)
         remote.request(f"{noun.action}/delete", **{f"{noun.one}Id": found["id"]}, force=force)
-        print_result(found, form, f"the {words} {name} is deleted", name)
+        print_result(found, form, f"the {words} {printable(name)} is deleted", name)
 
 
 @click.group(cls=Group, no_args_is_help=True)

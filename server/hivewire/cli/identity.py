@@ -17,7 +17,7 @@ from hivewire.cli.errors import RemoteError, Unreachable
 from hivewire.cli.gateway import DEFAULT_URL, Access, claims_of, find_access, token_option, url_option
 from hivewire.cli.given import UNITS
 from hivewire.cli.grouping import NETWORK, TYPE, networks_option, types_option
-from hivewire.cli.output import Row, output_option, print_result, value_in_pipes
+from hivewire.cli.output import Row, output_option, print_result, printable, value_in_pipes
 from hivewire.cli.profile import ProfileError
 from hivewire.cli.remote import Remote
 from hivewire_protocol.permissions import BY_NAME
@@ -209,7 +209,7 @@ def find_user(remote: Remote, login: str) -> Row:
     """The user with this login. Raises ClickException when there is none."""
     users: list[Row] = remote.request("user/list", login=login)["users"]
     if not users:
-        raise click.ClickException(f"there is no user {login}")
+        raise click.ClickException(f"there is no user {printable(login)}")
     return users[0]
 
 
