@@ -288,6 +288,26 @@ async def test_a_change_of_memberships_is_a_reset(world: World) -> None:
     assert await world.news(*follows) == [[], [], [], []]
 
 
+async def test_memberships_that_changed_while_nobody_followed_are_a_reset(world: World) -> None:
+    """What is reached now may have changed long before the position, or not since. Other users resume."""
+    await world.save("d1", 1)
+    await world.save("d2", 2)
+    ann, networks = await world.follower(user=ANN), await world.follower("network", ANN)
+    everyone = await world.follower()
+    for action, network in (("assign", 2), ("unassign", 1)):
+        for follower in (ann, networks, everyone):
+            follower.peer.session.close()
+        await world.do(f"user/{action}Network", userId=ANN, networkId=network)
+        for follower in (ann, networks, everyone):
+            follower.subscribe()
+        assert await world.news(ann, networks, everyone) == [["reset"], ["reset"], []]
+        assert [ann.mode, networks.mode, everyone.mode] == ["reset", "reset", "resumed"]
+    for follower in (ann, networks):
+        follower.subscribe()
+    assert await world.news(ann, networks) == [[], []]
+    assert [ann.mode, networks.mode] == ["resumed", "resumed"]
+
+
 async def test_another_token_of_the_user_is_a_reset(world: World) -> None:
     """If it reaches other devices."""
     await world.save("d1", 1)
@@ -568,6 +588,7 @@ STEPS = st.one_of(
     st.tuples(st.just("member"), st.sampled_from(["assign", "unassign"]), USERS, GROUPS),
     st.tuples(st.just("types"), st.sampled_from(["allow", "disallow"])),
     st.tuples(st.just("resume"), st.integers(0, 9)),
+    st.tuples(st.just("break off"), st.integers(0, 9)),
     st.tuples(st.just("pause"), st.integers(0, 9)),
     st.tuples(st.just("read"), st.integers(0, 9)),
     st.tuples(st.just("forget")),
@@ -598,6 +619,9 @@ async def step(world: World, followers: list[Follower], what: str, *given: Any) 
     elif what == "resume":
         followers[given[0]].apply()
         followers[given[0]].subscribe()
+    elif what == "break off":
+        followers[given[0]].apply()
+        followers[given[0]].peer.session.close()
     elif what == "pause":
         followers[given[0]].peer.session.pause()
     elif what == "read":
@@ -643,6 +667,8 @@ async def play(script: list[Any], frame: int) -> None:
                 pass
         for follower in followers:
             follower.peer.read()
+            if follower.peer.session.closed:
+                follower.subscribe()
         await world.news(*followers)
     finally:
         patch.undo()

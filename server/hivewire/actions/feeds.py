@@ -23,7 +23,8 @@ class Wanted(NamedTuple):
 
     `since` is the position to resume after. `snapshot`: begin with the state, if the topic has one. `conflate`: a slow
     reader may get only the latest item of each key. `noted` is kept with the subscription. `device` is the record of a
-    device that is online while it is there, 0 for none.
+    device that is online while it is there, 0 for none. Who resumes from before the offset `earliest` begins anew,
+    because what it reaches has changed there.
     """
 
     topic: Topic
@@ -33,6 +34,7 @@ class Wanted(NamedTuple):
     conflate: bool = True
     noted: Any = None
     device: int = 0
+    earliest: int = 0
 
 
 def begin(services: Services, caller: Caller, wanted: Wanted) -> SubscribeReply:
@@ -46,7 +48,7 @@ def begin(services: Services, caller: Caller, wanted: Wanted) -> SubscribeReply:
     sub = feed.subscribe(wanted.topic, wanted.patterns)
     sub.conflate, sub.noted = wanted.conflate, wanted.noted
     attend(services, sub, wanted.device)
-    mode, oldest = sub.start(since, wanted.snapshot), sub.channel.tail.source.oldest
+    mode, oldest = sub.start(since, wanted.snapshot, wanted.earliest), sub.channel.tail.source.oldest
     if mode == "reset":
         reply = SubscribeReply(sub.id, mode, oldest=oldest)
         if not sub.channel.stateful:

@@ -121,21 +121,28 @@ def _devices(services: Services, caller: Caller, request: DeviceSubscribe) -> Wa
     if request.presence and request.snapshot is False:
         raise InvalidParameters("presence needs the state, so it does not go with snapshot false")
     topic = services.fleet.devices_with_presence if request.presence else services.fleet.devices
-    return _wanted(topic, Sight(request.deviceId, networks, types), request)
+    return _wanted(services, caller, topic, Sight(request.deviceId, networks, types), request)
 
 
 def _networks(services: Services, caller: Caller, request: NetworkSubscribe) -> Wanted:
-    return _wanted(services.fleet.networks, _only(request.networkIds), request)
+    return _wanted(services, caller, services.fleet.networks, _only(request.networkIds), request)
 
 
 def _device_types(services: Services, caller: Caller, request: DeviceTypeSubscribe) -> Wanted:
-    return _wanted(services.fleet.device_types, _only(request.deviceTypeIds), request)
+    return _wanted(services, caller, services.fleet.device_types, _only(request.deviceTypeIds), request)
 
 
 def _wanted(
-    topic: Topic, patterns: Patterns, request: DeviceSubscribe | NetworkSubscribe | DeviceTypeSubscribe
+    services: Services,
+    caller: Caller,
+    topic: Topic,
+    patterns: Patterns,
+    request: DeviceSubscribe | NetworkSubscribe | DeviceTypeSubscribe,
 ) -> Wanted:
-    return Wanted(topic, patterns, request.since, request.snapshot is not False, noted=request)
+    """The log does not say what was reached at a position, so who resumes from before its user changed begins anew."""
+    user, state = services.users.by_id(caller.identity.user_id), request.snapshot is not False
+    earliest = 0 if user is None else user.revision
+    return Wanted(topic, patterns, request.since, state, noted=request, earliest=earliest)
 
 
 def _only(ids: Sequence[int] | None) -> Patterns:

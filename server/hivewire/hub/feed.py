@@ -162,13 +162,17 @@ class Subscription:
         """Its position; only valid while it is not live."""
         return self.channel.tail.position(self.offset)
 
-    def start(self, since: tuple[str, int] | None, snapshot: bool) -> str:
-        """Resume after a position (epoch and offset), or begin at the tip. Returns the mode for the reply."""
+    def start(self, since: tuple[str, int] | None, snapshot: bool, earliest: int = 0) -> str:
+        """Resume after a position (epoch and offset), or begin at the tip. Returns the mode for the reply.
+
+        A position before `earliest` cannot be resumed.
+        """
         source = self.channel.tail.source
         if since is not None:
             epoch, offset = since
             # Offsets of another epoch belong to another history. Those before the log cannot be resumed either.
-            if epoch == source.epoch and source.covers(offset) and not self.topic.volatile:
+            covered = epoch == source.epoch and source.covers(offset) and offset >= earliest
+            if covered and not self.topic.volatile:
                 self.offset = self.last_position = offset
                 self.resuming = not self.channel.stateful
                 return "resumed"
