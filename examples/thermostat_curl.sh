@@ -81,7 +81,8 @@ obey() {
 # Register, then report and obey until a request fails.
 serve() {
     log_in || return
-    call PUT "/device/$device" -d '{"name":"Thermostat"}' || return
+    # A PUT of a device that is there would replace its name and data.
+    call GET "/device/$device" >/dev/null 2>&1 || call PUT "/device/$device" -d '{"name":"Thermostat"}' || return
     echo "$device is connected"
     wait=1
     while report; do

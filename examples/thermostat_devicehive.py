@@ -93,7 +93,10 @@ class Connection(Handler):
 
     def handle_connect(self) -> None:
         """Register and follow the commands. The client calls no other method before this one returns."""
-        self.device = self.api.put_device(self.thermostat.device, name="Thermostat")
+        try:
+            self.device = self.api.get_device(self.thermostat.device)
+        except ApiResponseError:  # it is new. To put one that is there would replace its name and `data`
+            self.device = self.api.put_device(self.thermostat.device, name="Thermostat")
         self.device.subscribe_insert_commands(names=["set"])
         self.thermostat.failures = 0
         print(f"{self.device.id} is connected", flush=True)

@@ -17,7 +17,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from gateway_socket import Gateway, stay_connected, until_told_to_stop
+from gateway_socket import Gateway, Refused, stay_connected, until_told_to_stop
 
 STEP = 0.5  # degrees between two reports
 
@@ -34,7 +34,10 @@ class Thermostat:
 
     async def serve(self, gateway: Gateway) -> None:
         """One connection: register, then report and obey until it is lost."""
-        await gateway.ask("device/save", deviceId=self.device, device={"name": "Thermostat"})
+        try:
+            await gateway.ask("device/get", deviceId=self.device)
+        except Refused:  # it is new. A save of one that is there would replace its name and `data`
+            await gateway.ask("device/save", deviceId=self.device, device={"name": "Thermostat"})
         since = {"since": self.position} if self.position else {"resumable": True}
         reply = await gateway.ask("command/subscribe", deviceId=self.device, names=["set"], **since)
         print(f"{self.device} is connected", flush=True)

@@ -87,9 +87,11 @@ def test_each_thermostat_obeys_each_controller_and_misses_nothing(
 ) -> None:
     """Controllers see the result, and the temperatures until the target is reached. What is sent to thermostats that
     were killed is done when they are back, in order and once, with a token for what devices do; a target that makes no
-    sense is refused by them."""
+    sense is refused by them. Their names and data stay."""
     pairs = dict(zip(WAYS, (*WAYS[1:], WAYS[0]), strict=True))
     with thermostats(shared_gateway.url, tmp_path, "thermo") as found:
+        for way in WAYS:  # what people call it, and keep with it
+            talk("device/save", deviceId=f"thermo-{way}", device={"name": "In the hall", "data": {"room": "hall"}})
         for by, output in set_all(shared_gateway.url, tmp_path, "thermo", pairs, "20.5").items():
             first, *more = output.splitlines()
             assert first == "sent: set 20.5"
@@ -115,6 +117,8 @@ def test_each_thermostat_obeys_each_controller_and_misses_nothing(
             assert commands[-1]["result"] == {"target": 20}
             notifications = talk("notification/list", deviceId=f"thermo-{way}", notification="temperature")
             assert set(notifications["notifications"][0]["parameters"]) == {"temperature", "target"}
+            device = talk("device/get", deviceId=f"thermo-{way}")["device"]
+            assert (device["name"], device["data"]) == ("In the hall", {"room": "hall"})
 
 
 @needs_curl
@@ -197,6 +201,7 @@ def test_the_page_shows_temperatures_and_sends_commands(shared_gateway: RunningG
         wait(shown, "says('page-b', 1, '20.0 °C') && elements.status.textContent === 'live'")
         report("page-a", 19.5)
         wait(shown, "says('page-a', 1, '19.5 °C') && says('page-a', 2, '21.0 °C')")
+        wait(shown, "Number(control('page-a')[0].value) === 21")
         ids = "elements.rows.children.map(line => line.children[0].textContent).filter(name => name.includes('page-'))"
         shown.do(f"say('ids', {ids})")
         assert shown.hear("ids") == ["page-a", "<img src=x onerror=alert(1)>page-b"]
