@@ -781,8 +781,9 @@ def test_names_with_control_characters_do_not_reach_the_terminal(logged_in: Run)
     assert f"there is no user {shown}" in logged_in("user", "get", name).err
 
 
-def test_devices_are_managed(logged_in: Run) -> None:
-    """Put creates a device or changes only what its options say; list, get and delete go by id and name."""
+def test_devices_are_managed(logged_in: Run, shared_gateway: RunningGateway, admin_token: str) -> None:
+    """Put creates a device or changes only what its options say; list, get and delete go by id and name. List and get
+    tell who is online."""
     assert logged_in("network", "add", "cli.house").code == 0
     assert logged_in("device", "put", "cli-dev", "--data", '{"a":1}').out == "cli-dev is created\n"
     shown = json.loads(logged_in("device", "get", "cli-dev", "-o", "json").out)
@@ -801,6 +802,12 @@ def test_devices_are_managed(logged_in: Run) -> None:
         assert (refused.code, words in refused.err) == (2, True)
     missing = "hivewire: error: there is no network cli.nowhere\n"
     assert logged_in("device", "put", "cli-dev", "--network", "cli.nowhere") == (1, "", missing)
+    with shared_gateway.socket(admin_token) as device:
+        assert device("command/subscribe", deviceId="cli-dev")["status"] == "success"
+        for asked in (("list", "cli dev"), ("get", "cli-dev")):
+            table = logged_in("device", *asked, "--presence", "-o", "table").out.splitlines()
+            assert re.fullmatch(r"cli-dev +cli dev +online +20\d\d-[^ ]+ [^ ]+ [^ ]+", table[1])
+            assert json.loads(logged_in("device", *asked, "--presence", "-o", "json").out)["online"] is True
     assert logged_in("device", "delete", "cli-dev").out == "cli-dev is deleted\n"
     assert logged_in("device", "get", "cli-dev").code == 1
     assert logged_in("network", "delete", "cli.house").code == 0
@@ -1567,6 +1574,9 @@ def test_where_columns_do_not_fit_each_cell_has_a_line(logged_in: Run) -> None:
     assert logged_in("device", "put", "cli-thin", "--name", "n" * 60).code == 0
     assert "\nname     " + "n" * 60 + "\n" in on_terminal("device", "list", "nnn%", columns=30)
     assert max(map(len, on_terminal("device", "list", "nnn%", columns=45).splitlines())) <= 45
+    assert "\ncli-thin  nn" in on_terminal("device", "list", "nnn%", columns=45)
+    sample = "e50d6085-2aba-48e9-b1c3-73c673e414be"
+    assert f"\n{sample}  Sam" in on_terminal("device", "list", "Sample%", columns=76)
     assert logged_in("device", "delete", "cli-thin").code == 0
 
 

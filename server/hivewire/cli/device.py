@@ -14,7 +14,7 @@ from hivewire.cli.given import JsonObject
 from hivewire.cli.grouping import NETWORK, TYPE
 from hivewire.cli.help import Group
 from hivewire.cli.listing import listed
-from hivewire.cli.output import Columns, Row, output_option, print_result, show
+from hivewire.cli.output import Columns, Row, local, output_option, print_result, show
 
 if TYPE_CHECKING:
     from hivewire.cli.remote import Remote
@@ -26,6 +26,13 @@ COLUMNS: Columns = {
     "type": lambda row: str(row["deviceTypeId"]),
     "blocked": lambda row: "blocked" if row["isBlocked"] else "",
     "data": lambda row: json.dumps(row["data"], ensure_ascii=False) if row["data"] is not None else "",
+}
+
+PRESENCE: Columns = {
+    "device": COLUMNS["device"],
+    "name": COLUMNS["name"],
+    "online": lambda row: "online" if row["online"] else "",
+    "last seen": lambda row: local(row["lastSeen"]),
 }
 
 
@@ -40,6 +47,9 @@ FIRST = 1_000
 complete_devices = completion(_ids)
 _id_argument = click.argument("device_id", metavar="ID", shell_complete=complete_devices)
 device_argument = click.argument("device_id", metavar="DEVICE", shell_complete=complete_devices)
+_presence_option = click.option(
+    "--presence", is_flag=True, help="Show who is online (something waits for its commands), and was when last."
+)
 _in_network, _of_type = completion(NETWORK.names), completion(TYPE.names)
 
 
@@ -54,29 +64,35 @@ def device() -> None:
 Examples:
   hivewire device list
   hivewire device list 'Lamp%' --network home
+  hivewire device list --presence
   hivewire device list --json | jq -r 'select(.isBlocked) | .id'""",
 )
 @click.argument("pattern", required=False)
 @click.option("--network", metavar="NAME", shell_complete=_in_network, help="Only devices in this network.")
+@_presence_option
 @output_option
 @with_gateway
-def list_(remote: Remote, pattern: str | None, network: str | None, form: str | None) -> None:
+def list_(remote: Remote, pattern: str | None, network: str | None, presence: bool, form: str | None) -> None:
     """List devices: all that you may see, or those whose names match PATTERN (% is any characters, _ is one)."""
-    show(listed(remote, "device/list", "devices", namePattern=pattern, networkName=network), form, COLUMNS, "device")
+    asked = {"namePattern": pattern, "networkName": network, "presence": presence}
+    show(listed(remote, "device/list", "devices", **asked), form, PRESENCE if presence else COLUMNS, "device")
 
 
 @device.command(
     epilog="""\b
 Examples:
   hivewire device get lamp-1
-  hivewire device get lamp-1 -o json | jq .data"""
+  hivewire device get lamp-1 -o json | jq .data
+  hivewire device get lamp-1 --presence"""
 )
 @_id_argument
+@_presence_option
 @output_option
 @with_gateway
-def get(remote: Remote, device_id: str, form: str | None) -> None:
+def get(remote: Remote, device_id: str, presence: bool, form: str | None) -> None:
     """Show the device ID."""
-    show([remote.request("device/get", deviceId=device_id)["device"]], form, COLUMNS, "device")
+    found = remote.request("device/get", deviceId=device_id, presence=presence)["device"]
+    show([found], form, PRESENCE if presence else COLUMNS, "device")
 
 
 @device.command(

@@ -24,8 +24,8 @@ FORMS = ("table", "json", "yaml", "value")
 NARROWEST = 4
 """Columns are not made narrower than this; where they do not fit, each cell has a line of its own."""
 
-WHOLE = frozenset({"when", "last login", "revision", "version", "id", "count"})
-"""Columns of times and numbers, which are never cut: a part of one says nothing."""
+WHOLE = frozenset({"when", "last login", "last seen", "revision", "version", "id", "device", "count"})
+"""Columns of times, numbers and ids, which are never cut: a part of one says nothing."""
 
 Row = dict[str, Any]
 """The object that a line shows, with the members of the API."""
