@@ -738,6 +738,10 @@ async def test_each_subscription_is_told_that_its_token_expires_and_that_it_has(
         {"action": "token/expiring", "subscriptionId": 1, **expires},
         {"jsonrpc": "2.0", "method": "token/expiring", "params": {"subscriptionId": 2, **expires}},
     ]
+    peer.subscribe(snapshot=False)
+    assert peer.taken()[1:] == [{"action": "token/expiring", "subscriptionId": 3, **expires}], "who comes late too"
+    peer.ask("configuration/unsubscribe", subscriptionId=3)
+    peer.taken()
     assert look(60_000) == [], "it is valid in its last millisecond"
     reason = {"reason": "Token expired"}
     assert look(1) == [

@@ -305,6 +305,8 @@ class Feed:
             current = sub.offset == sub.channel.tail.source.tip
             waits = sub.copy is not None or sub.reset or sub.resuming or sub.backlog is not None
             sub.live = current and not waits and not ended
+        if self.warned:
+            self._warn(starting)
         self._host.serve(self)
 
     def find(self, number: int) -> Subscription | None:
@@ -354,7 +356,7 @@ class Feed:
         # A peer that does not read is told when it does, because it is served then.
         if not self.paused and not self.stalled and (reason := self._host.why_paused(self)) is not None:
             self.paused = True
-            self._tell("subscription", "paused", b'"reason":%b' % encode(reason))
+            self._tell(self.subscriptions, "subscription", "paused", b'"reason":%b' % encode(reason))
         self.listener.suspend()
 
     def go_on(self) -> None:
@@ -372,11 +374,14 @@ class Feed:
         """Tell the subscribers once that the token expires soon, unless they do not read."""
         if not self.warned:
             self.warned = True
-            self._tell("token", "expiring", b'"expires":%b' % encode(times.render(self.expires)))
+            self._warn(self.subscriptions)
 
-    def _tell(self, noun: str, what: str, members: bytes) -> None:
+    def _warn(self, subscriptions: Iterable[Subscription]) -> None:
+        self._tell(subscriptions, "token", "expiring", b'"expires":%b' % encode(times.render(self.expires)))
+
+    def _tell(self, subscriptions: Iterable[Subscription], noun: str, what: str, members: bytes) -> None:
         if self.listener.outlives_token and not self.stalled:
-            told = [sub for sub in self.subscriptions if sub.topic.tells_expiry and sub not in self.starting]
+            told = [sub for sub in subscriptions if sub.topic.tells_expiry and sub not in self.starting]
             self.listener.push(b"".join([sub.shape.notice(noun, what, members) for sub in told]))
 
     def renew(self, identity: Identity) -> None:
