@@ -92,7 +92,8 @@ def add(
     """Create the user LOGIN; the command asks for the password.
 
     A login has 3 to 128 letters, digits and _@.-. A user of role client may log in, but reaches
-    configurations only with tokens that somebody makes for it: hivewire token --user LOGIN.
+    configurations only with tokens that somebody makes for it, hivewire token --user LOGIN, and devices only when it is
+    a member of their networks: hivewire user assign LOGIN.
     """
     secret = _new_password("Password", password_stdin)
     with reach(url, given_token) as remote:
