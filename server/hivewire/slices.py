@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from time import perf_counter
 from typing import TypeVar
+from weakref import WeakKeyDictionary
 
 from hivewire_protocol.tenant.steps import Steps
 
 SLICE_SECONDS = 0.002
 """Seconds that work may take before it yields to the event loop. The last step of a slice may take it beyond."""
 
+SHORT_SECONDS = SLICE_SECONDS / 20
+"""The same for work that begins while other work waits for its turn: short work need not wait, but much may begin."""
+
 _T = TypeVar("_T")
 
 
 async def in_slices(steps: Steps[_T]) -> _T:
-    """The result of long work that yields after each of its steps."""
+    """The result of long work that yields after each of its steps.
+
+    After its first slice it takes turns with all other such work: one slice in an iteration of the event loop, however
+    much is being done at the same time.
+    """
+    most = SHORT_SECONDS if _waiting.get(asyncio.get_running_loop()) else SLICE_SECONDS
     began = perf_counter()
     while True:
         try:
@@ -23,6 +33,31 @@ async def in_slices(steps: Steps[_T]) -> _T:
         except StopIteration as end:
             result: _T = end.value
             return result
-        if perf_counter() - began > SLICE_SECONDS:
-            await asyncio.sleep(0)
-            began = perf_counter()
+        if perf_counter() - began > most:
+            await _turn()
+            began, most = perf_counter(), SLICE_SECONDS
+
+
+_waiting: WeakKeyDictionary[asyncio.AbstractEventLoop, deque[asyncio.Future[None]]] = WeakKeyDictionary()
+"""The work that waits for its turn, for each event loop."""
+
+
+def _turn() -> asyncio.Future[None]:
+    """Done when it is the turn of whoever asks."""
+    loop = asyncio.get_running_loop()
+    waiting = _waiting.setdefault(loop, deque())
+    turn: asyncio.Future[None] = loop.create_future()
+    waiting.append(turn)
+    if len(waiting) == 1:
+        loop.call_soon(_let_one, loop, waiting)
+    return turn
+
+
+def _let_one(loop: asyncio.AbstractEventLoop, waiting: deque[asyncio.Future[None]]) -> None:
+    """Let the next one go on that was not cancelled."""
+    while waiting and (turn := waiting.popleft()).done():
+        pass
+    if not turn.done():
+        turn.set_result(None)
+    if waiting:
+        loop.call_soon(_let_one, loop, waiting)

@@ -9,6 +9,7 @@ import pytest
 
 from hivewire import slices
 from hivewire.slices import in_slices
+from hivewire_protocol.tenant.steps import Steps
 
 
 async def test_long_work_lets_the_event_loop_run(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -24,3 +25,30 @@ async def test_long_work_lets_the_event_loop_run(monkeypatch: pytest.MonkeyPatch
 
     loop = asyncio.get_running_loop()
     assert await in_slices(steps()) is None  # type: ignore[arg-type]
+
+
+async def test_works_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In an iteration of the event loop only one of them has a slice, in order; one that was cancelled has none."""
+    monkeypatch.setattr(slices, "SLICE_SECONDS", -1)
+    monkeypatch.setattr(slices, "SHORT_SECONDS", -1)
+    done: list[object] = []
+
+    def steps(number: int) -> Steps[None]:
+        for _ in range(3):
+            done.append(number)
+            yield
+
+    async def tick() -> None:
+        while True:
+            await asyncio.sleep(0)
+            done.append("tick")
+
+    ticking = asyncio.create_task(tick())
+    works = [asyncio.create_task(in_slices(steps(number))) for number in range(4)]
+    await asyncio.sleep(0)
+    works[1].cancel()
+    await asyncio.wait(works)
+    ticking.cancel()
+    assert [each for each in done if each != "tick"] == [0, 1, 2, 3] + [0, 2, 3] * 2
+    later = done[4:]
+    assert all("tick" in later[start : start + 2] for start in range(len(later) - 1))
