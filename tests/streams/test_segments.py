@@ -343,3 +343,23 @@ async def test_a_start_that_finds_damage_begins_anew(
     inserted = await messages.commands.insert(draft(value="new"))
     assert await messages.commands.get(1, inserted.id) == inserted
     await messages.close()
+
+
+async def test_a_long_list_lets_the_event_loop_run(shelf: Shelf) -> None:
+    """After each segment, and after each entry that is read, also from a store in memory that never waits."""
+    log = await shelf.open()
+    for number in range(40):
+        await log.insert(draft(value=str(number)))
+    ticks = 0
+
+    async def tick() -> None:
+        nonlocal ticks
+        while True:
+            ticks += 1
+            await asyncio.sleep(0)
+
+    await log.of_device(1)  # the postings are in memory now
+    ticking = asyncio.create_task(tick())
+    await log.of_device(1)
+    ticking.cancel()
+    assert ticks >= 40

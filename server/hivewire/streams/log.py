@@ -212,6 +212,7 @@ class Log:
             for id, timestamp, place in postings.of(at) if postings is not None else ():
                 if low < timestamp < high:
                     last[id], times[id] = place, timestamp
+            await asyncio.sleep(0)
         for one in recent:
             for message in one.of(device):
                 if low < message.timestamp < high:
@@ -336,6 +337,7 @@ class Log:
         for start in range(0, len(numbers), PICK):
             for number, entry in await self._engine.pick(numbers[start : start + PICK]):
                 found += _pick(entry, wanted[number])
+                await asyncio.sleep(0)
         return found
 
     async def _postings_of(self, segment: Closed) -> Postings | None:
