@@ -221,7 +221,8 @@ async def test_several_devices_are_asked_for_within_reach(token: str) -> None:
     """However they are asked for, nothing of the device is shown, stored or new."""
     claims, hidden = TOKENS[token]
     world = await World().begin()
-    cases = [case for case in CASES if "networkIds" in case.request.__struct_fields__]
+    several = [case for case in CASES if "networkIds" in case.request.__struct_fields__]
+    cases = [case for case in several if case.row is None or "{deviceId}" not in case.row.path]
     assert len(cases) >= 4
     for case in [case for case in cases if family(case.action) in hidden]:
         for way in WAYS:
