@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from time import time_ns
+from types import CoroutineType
 from typing import Any, Protocol, TypeAlias
 
 from hivewire.access.identity import ANONYMOUS, Identity
@@ -64,15 +65,19 @@ class Dispatcher:
             self.admit(caller, type(request))
         return handler(self.services, caller, request)
 
-    async def carry_out(
+    def carry_out(
         self, caller: Caller, request: Request, conditions: Callable[[], Sequence[Condition]] = tuple
-    ) -> Reply:
+    ) -> Coroutine[Any, Any, Reply]:
         """The reply to a request, once what it writes is durable.
 
         `conditions` is called for a write only, and gives preconditions that are evaluated before the request's own.
         Raises WireError; for a condition that does not hold, that condition's error.
         """
-        answer = self.start(caller, request)
+        answer: Any = self.start(caller, request)
+        # One coroutine less for polls, of which thousands wait.
+        return answer if request.read_only and type(answer) is CoroutineType else self._conclude(answer, conditions)
+
+    async def _conclude(self, answer: Answer, conditions: Callable[[], Sequence[Condition]]) -> Reply:
         if isinstance(answer, PendingMessage):
             return await answer.reply()
         if not isinstance(answer, (Reply, PendingWrite)):
