@@ -23,7 +23,7 @@ BODY = b'{"command":"set"}'.ljust(200)
 """What is stored of each: nothing reads it at a start."""
 NOTIFICATION_BYTES = 262
 """Of the push of a notification as `bench.generator.insert_of` makes it."""
-ONLINE, POLLS = 2_000, 2_000
+ONLINE, POLLS = 2_000, 10_000
 STILL = 6
 """Looks at memory, a quarter of a second apart, that have to be the same."""
 IN_MEMORY = ("--messages", "memory")

@@ -17,6 +17,7 @@ from hivewire.access.identity import Identity
 from hivewire.devices.index import Device
 from hivewire.devices.presence import Presence
 from hivewire.devices.registry import DEVICE_TYPE, NETWORK, Registry
+from hivewire.hub.index import ByKey
 from hivewire.hub.ledger_source import LedgerSource
 from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.records import Change
@@ -124,23 +125,20 @@ class Waiters:
         self.log = log
         self._presence = presence
         self._wake = wake
-        self._by_key: dict[str, dict[Waiter, None]] = {}
+        self._by_key = ByKey[Waiter]()
         log.observe(self._announce)
 
     def add(self, waiter: Waiter) -> None:
         """From now on it gets the first message that it wants."""
         for key in waiter.wanted.keys:
-            self._by_key.setdefault(key, {})[waiter] = None
+            self._by_key.add(key, waiter)
         if waiter.wanted.device is not None:
             self._presence.enter(waiter.wanted.device)
 
     def remove(self, waiter: Waiter) -> None:
         """It waits no longer, or for something else."""
         for key in waiter.wanted.keys:
-            waiting = self._by_key[key]
-            del waiting[waiter]
-            if not waiting:
-                del self._by_key[key]
+            self._by_key.remove(key, waiter)
         if waiter.wanted.device is not None:
             self._presence.leave(waiter.wanted.device)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from operator import attrgetter
 from typing import Any, TypeAlias
@@ -112,7 +112,7 @@ def notifications(
     return _poll(Asked(services, caller, request), "notifications", None)
 
 
-async def _poll(asked: Asked, what: str, limit: int | None) -> Reply:
+def _poll(asked: Asked, what: str, limit: int | None) -> Coroutine[Any, Any, Reply]:
     asked.look()  # rights and what does not exist come before the bounds
     seconds = _seconds(asked.request.waitTimeout)
     if limit is not None and limit < 0:
@@ -121,8 +121,13 @@ async def _poll(asked: Asked, what: str, limit: int | None) -> Reply:
     asked.after = moment(asked.request.timestamp, asked.caller)
     caller = asked.caller
     size = caller.head_size() + ELEMENT_BYTES * asked.elements
-    found = await asked.services.polls.wait(asked.waiters, caller.identity, caller.when_gone, seconds, size, asked)
-    return Listing(what, found, lambda message: Raw(message.body))
+    wait = asked.services.polls.wait
+    return _answer(what, wait(asked.waiters, caller.identity, caller.when_gone, seconds, size, asked))
+
+
+async def _answer(what: str, waiting: Awaitable[list[Message]]) -> Reply:
+    """It has few variables, because they take memory for as long as it waits."""
+    return Listing(what, await waiting, lambda message: Raw(message.body))
 
 
 class AskedForUpdate:

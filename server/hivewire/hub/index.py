@@ -12,6 +12,34 @@ from hivewire_protocol.patterns import Patterns
 _S = TypeVar("_S")
 
 
+class ByKey(dict[str, "tuple[_S] | dict[_S, None]"], Generic[_S]):
+    """Those who wait for each key, in the order in which they came.
+
+    Subscriptions were allocated in that order, so a fan-out reads memory in order. A key that only one waits for, such
+    as that of a device, has a tuple, a fifth as large as a dictionary.
+    """
+
+    __slots__ = ()
+
+    def add(self, key: str, one: _S) -> None:
+        """It waits for the key, too."""
+        waiting = self.get(key)
+        if waiting is None:
+            self[key] = (one,)
+        elif isinstance(waiting, tuple):
+            self[key] = dict.fromkeys((*waiting, one))
+        else:
+            waiting[one] = None
+
+    def remove(self, key: str, one: _S) -> None:
+        """It waits for the key no longer."""
+        waiting = self[key]
+        if isinstance(waiting, dict):
+            waiting.pop(one, None)
+        if not waiting or waiting == (one,):
+            del self[key]
+
+
 class Index(Generic[_S]):
     """Subscriptions by patterns over keys. The cost of `find` does not grow with the patterns that do not match.
 
@@ -21,9 +49,7 @@ class Index(Generic[_S]):
     __slots__ = ("_exact", "_lengths", "_prefixes", "_used")
 
     def __init__(self) -> None:
-        # Dictionaries keep the order of subscribing, in which subscriptions were allocated: so a fan-out reads memory
-        # in order. A name that only one follows, such as that of a device, has a tuple, a fifth as large.
-        self._exact: dict[str, tuple[_S] | dict[_S, None]] = {}
+        self._exact = ByKey[_S]()
         self._prefixes: dict[str, dict[_S, None]] = {}
         self._used: Counter[int] = Counter()
         self._lengths: list[int] = []
@@ -31,13 +57,7 @@ class Index(Generic[_S]):
     def add(self, patterns: Patterns, sub: _S) -> None:
         """From now on the subscription is found by every key of the set."""
         for key in patterns.exact:
-            matching = self._exact.get(key)
-            if matching is None:
-                self._exact[key] = (sub,)
-            elif isinstance(matching, tuple):
-                self._exact[key] = dict.fromkeys((*matching, sub))
-            else:
-                matching[sub] = None
+            self._exact.add(key, sub)
         for prefix in patterns.prefixes:
             self._prefixes.setdefault(prefix, {})[sub] = None
         self._count(patterns.prefixes, 1)
@@ -45,11 +65,7 @@ class Index(Generic[_S]):
     def remove(self, patterns: Patterns, sub: _S) -> None:
         """Undo an `add` of the same set."""
         for key in patterns.exact:
-            matching = self._exact[key]
-            if isinstance(matching, dict):
-                matching.pop(sub, None)
-            if not matching or matching == (sub,):
-                del self._exact[key]
+            self._exact.remove(key, sub)
         for prefix in patterns.prefixes:
             following = self._prefixes[prefix]
             following.pop(sub, None)
