@@ -171,6 +171,7 @@ class Reader:
         return None
 
     def _start(self, block: Block, text: str) -> None:
+        assert not re.match(r"\w+=", text.strip()), f"line {block.line}: one command, which is not an assignment"
         output = self._folder / f"output-{len(self._background)}"
         (self._folder / "variables").write_text("")
         self._commands(block._replace(text="", shown=None), "declare -p > variables")
