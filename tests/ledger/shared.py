@@ -69,14 +69,17 @@ class SharedJournal(MemoryJournal):
     """A journal on a SharedLog. What it had of the log is kept locally, as in a MemoryJournal.
 
     `script` has a step for each of the next appends; `lose` is how many of the next announcements of the feed get lost.
+    While it is `misled`, it asks a part of the log that knows nothing newer; only a commit finds out.
     """
 
     def __init__(self, log: SharedLog) -> None:
         super().__init__()
         self.log = log
         self.epoch = log.epoch
+        self.shared = True
         self.script: deque[Step] = deque()
         self.lose = 0
+        self.misled = False
         self.confirms = 0
 
     async def open(self) -> None:
@@ -112,12 +115,15 @@ class SharedJournal(MemoryJournal):
             self.log.late.append((behind, list(changes)))
         raise Undecided(UNDECIDED)
 
-    async def confirm(self) -> None:
-        """Read on to where the log ends now."""
+    async def confirm(self, *, quorum: bool = False) -> None:
+        """Read on to where the log ends now; with `quorum` to an empty entry, which is stored for that."""
         self.confirms += 1
         self._fail_if_broken()
         await asyncio.sleep(0)
-        self._read_on()
+        while quorum and not self.log.store([], self.tip):
+            self._read_on()
+        if quorum or not self.misled:
+            self._read_on()
 
     def hear(self, place: int) -> None:
         """The feed brings an entry: the next one, one that is there already, or one behind a gap."""

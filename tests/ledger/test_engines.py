@@ -155,6 +155,9 @@ async def test_a_confirmation_moves_nothing_where_nothing_came(shelf: Shelf) -> 
     await shelf.journal.confirm()
     assert (shelf.journal.tip, len(shelf.entries)) == (tip, 1)
     assert await shelf.journal.notes() == {}
+    await shelf.journal.confirm(quorum=True)
+    assert [len(entry.changes) for entry in shelf.entries[1:]] == [0] * shelf.journal.shared, "an empty entry at most"
+    assert shelf.entries[-1].place == shelf.journal.tip
 
 
 async def test_a_confirmation_after_a_failed_append_tells_the_truth(data: Path) -> None:

@@ -602,7 +602,7 @@ async def test_a_failed_commit_is_answered_though_its_probe_hangs(monkeypatch: p
     probing = asyncio.Event()
 
     class Hanging(MemoryJournal):
-        async def confirm(self) -> None:
+        async def confirm(self, *, quorum: bool = False) -> None:
             await probing.wait()
 
     journal = Hanging()

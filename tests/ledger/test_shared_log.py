@@ -201,6 +201,39 @@ async def test_a_refusal_alone_is_confirmed(site: Site) -> None:
     assert (gone.version, len(site.log.entries)) == (2, 3), "deleted, though it was not known here at first"
 
 
+async def test_a_commit_proves_that_the_state_is_current(site: Site) -> None:
+    """A confirmation may be told by a part of the log that knows nothing newer; one with a quorum commits, and hears
+    everything. All who wait share it."""
+    mine, journal = await site.gateway()
+    other, _ = await site.gateway()
+    journal.lose, journal.misled = 1, True
+    await other.commit(put("a"))
+    await asyncio.sleep(0)
+    await mine.confirm()
+    assert mine.revision == 0
+    await asyncio.gather(*(mine.confirm(quorum=True) for _ in range(10)))
+    assert mine.get(KIND, "a") is not None
+    assert [len(entry) for entry in site.log.entries] == [1, 0], "one empty entry for all of them"
+    (later,) = await other.commit(put("b"))
+    assert (later.revision, later.version) == (2, 1), "an empty entry has no revision"
+
+
+async def test_refusals_are_confirmed_together(site: Site) -> None:
+    """Whoever is about to refuse hears what others wrote; all who wait share that. A log that does not answer changes
+    nothing."""
+    mine, journal = await site.gateway()
+    other, _ = await site.gateway()
+    journal.lose = 1
+    await other.commit(put("a"))
+    await asyncio.sleep(0)
+    assert await asyncio.gather(*(mine.hear(0) for _ in range(10))) == [True] * 10
+    assert journal.confirms == 1
+    assert await asyncio.gather(*(mine.hear(1) for _ in range(10))) == [False] * 10
+    assert journal.confirms == 2
+    journal.broken = "no leader"
+    assert not await mine.hear(1)
+
+
 async def test_a_gap_in_the_feed_is_closed(site: Site) -> None:
     """An entry that the feed lost is taken before the one behind it, so nobody sees them out of order."""
     mine, journal = await site.gateway()

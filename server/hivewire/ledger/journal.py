@@ -72,6 +72,9 @@ class Journal(Protocol):
     batch_bytes: int
     """A batch is closed once it holds this much content."""
 
+    shared: bool
+    """Whether other gateways append to this log too, so that what was taken here may be behind it."""
+
     async def open(self) -> None:
         """Open the log. Raises JournalError when it cannot be used, and leaves it as it was."""
 
@@ -100,10 +103,13 @@ class Journal(Protocol):
         NotDurable, and Undecided when the outcome is unknown: an entry that appears later goes to `take` as usual.
         """
 
-    async def confirm(self) -> None:
+    async def confirm(self, *, quorum: bool = False) -> None:
         """Return when `take` has got everything that was durable at the time of the call. Raises NotDurable.
 
-        After a failed append it writes something first, which shows whether the storage works again.
+        With `quorum` a commit proves that, such as one of an empty entry: without it a part of the storage may be asked
+        that does not know yet that the others go on without it. A log that is not `shared` has nothing to prove. It may
+        be called during an append. After a failed one it writes something first, which shows whether the storage works
+        again.
         """
 
     async def history(self, kind: str, key: str, *, revision: int, take: int) -> list[Change]:

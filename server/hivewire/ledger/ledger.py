@@ -6,21 +6,30 @@ This is the interface for the rest of the gateway. Only the ledger calls the jou
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
 from time import perf_counter
 from typing import Any
 
 from hivewire.ledger.audit import FLUSH_SECONDS, FORGET_SECONDS, Audit
 from hivewire.ledger.clock import ClockWatch
 from hivewire.ledger.journal import Journal
-from hivewire.ledger.records import Change, LedgerError, NotKept, Outcome, Transaction
+from hivewire.ledger.records import Change, LedgerError, NotDurable, NotKept, Outcome, Transaction
 from hivewire.ledger.retention import Retention
 from hivewire.ledger.state import State
 from hivewire.ledger.sweep import Sweep
 from hivewire.ledger.writer import Observer, Writer
+from hivewire.shared_call import SharedCall
 from hivewire.telemetry import Gauges, log
 
 DEFAULT_RETENTION = Retention()
+
+HEAR_SECONDS = 0.1
+"""Least time between two confirmations before refusals, however many requests are refused."""
+
+HEAR_PATIENCE = 1.0
+"""Longest delay of a refusal by such a confirmation."""
 
 PROBE_SECONDS = 2
 """Interval between two tries to write while the storage fails."""
@@ -63,6 +72,9 @@ class Ledger(State):
         self._sweep = Sweep(self, journal, now, retention)
         self.audit = Audit(journal, now, retention, stall_seconds)
         """The audit: what people and programs did."""
+        self._confirm = SharedCall(journal.confirm)
+        self._prove = SharedCall(partial(journal.confirm, quorum=True))
+        self._hear = SharedCall(journal.confirm, HEAR_SECONDS)
         self._compact_seconds = compact_seconds
         self._stall_seconds = stall_seconds
         self._watched = perf_counter()
@@ -90,6 +102,30 @@ class Ledger(State):
         if for_writes:
             return self.failing or self.clock.problem
         return self.failing if self._writer.broken else None  # what is read may be wrong; only a restart helps
+
+    @property
+    def shared(self) -> bool:
+        """Whether other gateways write to the same log, so that this state may be behind it."""
+        return self._journal.shared
+
+    async def confirm(self, *, quorum: bool = False) -> None:
+        """Return when the state has everything that was durable at the time of the call. Raises NotDurable.
+
+        With `quorum` a commit proves that. All who wait share one confirmation.
+        """
+        await (self._prove if quorum else self._confirm)()
+
+    async def hear(self, seen: int) -> bool:
+        """Before a refusal because of the state at the revision `seen`: confirm. Whether the state is a later one.
+
+        There is at most one confirmation in HEAR_SECONDS, which all who wait share. When it cannot be had within
+        HEAR_PATIENCE, the state counts as it is.
+        """
+        if self.shared:
+            with contextlib.suppress(NotDurable, TimeoutError):
+                async with asyncio.timeout(HEAR_PATIENCE):
+                    await self._hear()
+        return self.revision > seen
 
     def covers(self, revision: int) -> bool:
         """Whether the log still has everything after this revision."""
@@ -188,6 +224,8 @@ class Ledger(State):
         """Write and answer what is waiting, then release the storage. May be called twice."""
         for task in self._tasks:
             task.cancel()
+        for call in (self._confirm, self._prove, self._hear):
+            await call.close()
         try:
             await self._writer.close()
             await self.audit.close()

@@ -23,6 +23,7 @@ class MemoryJournal:
         self.broken: str | None = None
         self.tip = 0
         self.batch_bytes = BATCH_BYTES
+        self.shared = False
         self._log: dict[int, Change] = {}
         self._places = 0
         self._take: Take = lambda entry: None
@@ -68,7 +69,7 @@ class MemoryJournal:
         self.tip += 1
         self._take(Entry(self.tip, changes))
 
-    async def confirm(self) -> None:
+    async def confirm(self, *, quorum: bool = False) -> None:
         """Nothing to wait for; after a failed append, a note shows whether the log still is `broken`."""
         if self._in_doubt:
             await self.remember({"probe": ""})

@@ -73,6 +73,7 @@ class SqliteJournal:
         self.read_only = False
         self.tip = 0
         self.batch_bytes = BATCH_BYTES
+        self.shared = False
         self._lock = FileLock(self.path, offline=existing)
         self._existing = existing
         self._accept_loss = accept_loss
@@ -220,7 +221,7 @@ class SqliteJournal:
             if rows := [audit_row(change) for change in special if change.kind in AUDITED]:
                 await audit.insert(connection, rows)
 
-    async def confirm(self) -> None:
+    async def confirm(self, *, quorum: bool = False) -> None:
         """No other process writes, so there is nothing to wait for; after a failed append a note tests the disk.
 
         Like any commit, the note also invalidates an earlier commit whose fsync failed. The frames of that commit are
