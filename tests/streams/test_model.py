@@ -17,6 +17,7 @@ from hivewire.streams import segment
 from hivewire.streams.log import Log
 from hivewire.streams.message import KeyReused, Message, NotFound
 from hivewire.streams.messages import Messages
+from hivewire.streams.page import Selection
 from tests.streams.kit import HOUR, START, Clocks, Device, draft, messages_on, updating
 from tests.streams.test_engines import ENGINES
 
@@ -164,11 +165,28 @@ class LogMachine(RuleBasedStateMachine):
         if self.events and self.answered:
             assert self.messages.now() >= self.answered
 
-    @rule(device=devices, after=st.none() | bounds, before=st.none() | bounds)
-    def read_a_device(self, device: int, after: int | None, before: int | None) -> None:
-        low, high = after if after is not None else 0, before if before is not None else 1 << 62
-        expected = [event for event in self.last() if event.device == device and low < event.timestamp < high]
-        assert self.do(self.log.of_device(device, after=after, before=before)) == expected
+    @rule(
+        device=devices,
+        after=st.none() | bounds,
+        before=st.none() | bounds,
+        matches=st.sampled_from([None, lambda event: event.status == "done"]),
+        key=st.sampled_from([None, lambda event: event.status or ""]),
+        descending=st.booleans(),
+        skip=st.integers(0, 3),
+        take=st.none() | st.integers(0, 4),
+    )
+    def read_a_device(self, device: int, **members: Any) -> None:
+        """A page of its messages is what one gets who filters, sorts and cuts all of them."""
+        selection = Selection(**members)
+        low, high = selection.after or 0, selection.before or 1 << 62
+        found = [event for event in self.last() if event.device == device and low < event.timestamp < high]
+        expected = [event for event in found if selection.matches is None or selection.matches(event)]
+        if selection.key is not None:
+            expected.sort(key=selection.key)
+        if selection.descending:
+            expected.reverse()
+        end = None if selection.take is None else selection.skip + selection.take
+        assert self.do(self.log.of_device(device, selection)) == expected[selection.skip : end]
 
     @rule(data=st.data())
     def read_one(self, data: st.DataObject) -> None:

@@ -11,11 +11,13 @@ from typing import Any
 
 import pytest
 
+from hivewire import slices
 from hivewire.streams import segment, writer
 from hivewire.streams.contract import StreamEngine
 from hivewire.streams.log import Log
 from hivewire.streams.message import KeyReused, NotFound, NotKept, Overloaded, TooLarge, TooMany, Update
 from hivewire.streams.messages import Messages
+from hivewire.streams.page import Selection
 from hivewire.streams.sqlite import SqliteEngine
 from tests.streams.kit import DOOR, HOUR, LAMP, START, Clocks, Device, draft, messages_on, updating
 from tests.streams.test_engines import ENGINES
@@ -85,7 +87,9 @@ async def test_time_bounds_are_exclusive(shelf: Shelf) -> None:
     inserted = [await log.insert(draft(timestamp=time)) for time in times]
     expected = [inserted[number] for number in (4, 2, 3, 5, 6)]
     for _ in range(2):
-        assert await log.of_device(1, after=10, before=50) == expected
+        assert await log.of_device(1, Selection(10, 50)) == expected
+        assert await log.of_device(1, Selection(take=1)) == [inserted[1]]
+        assert await log.of_device(1, Selection(descending=True, take=1)) == [inserted[8]]
         assert await log.replay(lambda message: message.timestamp < 50, after=10) == expected
         assert await log.replay(lambda message: True, after=10, most=2) == expected[:2]
         assert await log.replay(lambda message: True, after=50) == []
@@ -345,10 +349,11 @@ async def test_a_start_that_finds_damage_begins_anew(
     await messages.close()
 
 
-async def test_a_long_list_lets_the_event_loop_run(shelf: Shelf) -> None:
-    """After each segment, and after each entry that is read, also from a store in memory that never waits."""
+async def test_a_long_list_lets_the_event_loop_run(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After each segment, each entry that is read and each slice, also from a store in memory that never waits."""
     log = await shelf.open()
-    for number in range(40):
+    monkeypatch.setattr(segment, "SEGMENT_MESSAGES", 50)
+    for number in range(120):
         await log.insert(draft(value=str(number)))
     ticks = 0
 
@@ -361,5 +366,21 @@ async def test_a_long_list_lets_the_event_loop_run(shelf: Shelf) -> None:
     await log.of_device(1)  # the postings are in memory now
     ticking = asyncio.create_task(tick())
     await log.of_device(1)
+    assert ticks >= 50, "as many entries are not in memory"
+    monkeypatch.setattr(slices, "SHORT_SECONDS", -1)
+    monkeypatch.setattr(slices, "SLICE_SECONDS", -1)
+    ticks = 0
+    assert len(await log.of_device(1, Selection(take=1))) == 1
     ticking.cancel()
-    assert ticks >= 40
+    assert ticks >= 120
+
+
+async def test_a_page_reads_only_the_segments_that_it_may_need(shelf: Shelf) -> None:
+    """The newest ones of a device are found without the places of older ones."""
+    log = await shelf.open()
+    inserted = [await log.insert(draft(value=f"{number}")) for number in range(40)]
+    log = await shelf.reopen()
+    assert await log.of_device(1, Selection(descending=True, take=2)) == [inserted[39], inserted[38]]
+    assert len(log._postings) == 1, "of the segment that was closed last"
+    assert await log.of_device(1, Selection(descending=True, take=2, skip=5)) == [inserted[34], inserted[33]]
+    assert len(log._postings) == 2

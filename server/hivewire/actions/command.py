@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from operator import attrgetter
 from urllib.parse import unquote
 
 import msgspec
@@ -48,7 +47,6 @@ from hivewire_protocol.nouns.command import (
 )
 
 _SORTS: Sorts = {
-    "timestamp": attrgetter("timestamp"),
     "command": lambda message: text_of(message.name),
     "status": lambda message: text_of(message.status),
 }
@@ -161,17 +159,8 @@ def check_in_path(services: Services, caller: Caller, parameters: Mapping[str, s
 async def list_(services: Services, caller: Caller, request: CommandList) -> Reply:
     """Commands of a device that match, sorted and paged. Raises as `get`."""
     device = services.registry.reach(caller.identity, required(request.deviceId))
-    status = request.status
-    return await page(
-        services.messages.commands,
-        device,
-        caller,
-        request,
-        "commands",
-        request.command,
-        _SORTS,
-        lambda message: status is None or message.status == status,
-    )
+    log, name, status = services.messages.commands, request.command, request.status
+    return await page(log, device, caller, request, "commands", name, _SORTS, status)
 
 
 READS = {

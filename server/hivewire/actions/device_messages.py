@@ -19,6 +19,7 @@ from hivewire.services import Services
 from hivewire.streams.filters import Filter
 from hivewire.streams.log import Log
 from hivewire.streams.message import Message, StreamError
+from hivewire.streams.page import Selection
 from hivewire.streams.pending import wire_error
 from hivewire_protocol import coercion
 from hivewire_protocol.errors import (
@@ -37,8 +38,8 @@ MAX_KEY = 64
 
 T = TypeVar("T")
 
-Sorts: TypeAlias = Mapping[str, Callable[[Message], Any]]
-"""What to sort by, for each `sortField` in lower case."""
+Sorts: TypeAlias = Mapping[str, Callable[[Message], str]]
+"""What to sort by besides the time, for each `sortField` in lower case."""
 
 
 class Encoded(Reply):
@@ -137,7 +138,7 @@ async def page(
     what: str,
     name: str | None,
     sorts: Sorts,
-    matches: Callable[[Message], bool] = lambda message: True,
+    status: str | None = None,
 ) -> Listing:
     """A list of a device's messages (devices, sections 2.3 and 3.3; its addendum, section 1).
 
@@ -146,19 +147,28 @@ async def page(
     after, before = moment(request.start, caller), moment(request.end, caller)
     take = request.take if request.take is not None else TAKE_OVER_HTTP if caller.http else TAKE_OVER_SOCKET
     skip = request.skip or 0
+    if skip < 0 or take <= 0:
+        return Listing(what, [], _shown)
     names = request.names if name is None else [name]
-    found = [
-        message
-        for message in await stored(log.of_device(device.record_id, after=after, before=before))
-        if (names is None or message.name in names) and matches(message)
-    ]
+
+    def wanted(message: Message) -> bool:
+        return (names is None or message.name in names) and (status is None or message.status == status)
+
     field = (request.sortField or ("timestamp" if caller.http else "")).lower()
-    if field in sorts:
-        found.sort(key=sorts[field])
-        if (request.sortOrder or "desc").lower() == "desc":
-            found.reverse()
-    cut = found[skip : skip + take] if skip >= 0 and take > 0 else []
-    return Listing(what, cut, lambda message: Raw(message.body))
+    selection = Selection(
+        after,
+        before,
+        matches=wanted if names is not None or status is not None else None,
+        key=sorts.get(field),
+        descending=(field in sorts or field == "timestamp") and (request.sortOrder or "desc").lower() == "desc",
+        skip=skip,
+        take=take,
+    )
+    return Listing(what, await stored(log.of_device(device.record_id, selection)), _shown)
+
+
+def _shown(message: Message) -> Raw:
+    return Raw(message.body)
 
 
 def text_of(value: str | None) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from operator import attrgetter
 from urllib.parse import unquote
 
 from msgspec import Raw
@@ -49,7 +48,7 @@ from hivewire_protocol.nouns.notification import (
 SPECIAL = ("$device-update", "$device-add")
 """Names that only the gateway gives."""
 
-_SORTS: Sorts = {"timestamp": attrgetter("timestamp"), "notification": lambda message: text_of(message.name)}
+_SORTS: Sorts = {"notification": lambda message: text_of(message.name)}
 
 
 def insert(services: Services, caller: Caller, request: NotificationInsert) -> PendingMessage[Reply]:

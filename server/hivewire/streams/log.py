@@ -6,11 +6,13 @@ import asyncio
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from itertools import islice
 from operator import attrgetter
 from time import monotonic_ns
 from typing import Any, TypeVar
 
 from hivewire.keyed_lock import KeyedLock, TooManyWaiting
+from hivewire.slices import in_slices
 from hivewire.streams.contract import READ_BYTES, Damaged, LogEngine
 from hivewire.streams.index import Index
 from hivewire.streams.message import (
@@ -29,7 +31,8 @@ from hivewire.streams.message import (
     pick,
     unpack,
 )
-from hivewire.streams.segment import Closed, MsgspecError, Postings, entry_of, header_of, postings_of
+from hivewire.streams.page import EVERYTHING, Page, Selection
+from hivewire.streams.segment import Closed, Header, MsgspecError, Postings, entry_of, header_of, postings_of
 from hivewire.streams.stamps import Clock
 from hivewire.streams.writer import Limits, Revision, Writer
 
@@ -192,35 +195,44 @@ class Log:
                 postings = await self._postings_of(segment)
                 place = None if postings is None else postings.last_of(at, id)
                 if place is not None:
-                    return next(iter(await self._at([place])), None)
+                    return next(iter(await self._at([place], 1)), None)
         return None
 
-    async def of_device(self, device: int, *, after: int | None = None, before: int | None = None) -> list[Message]:
-        """The last event of each message of a device whose timestamp is between the bounds, which are exclusive.
+    async def of_device(self, device: int, wanted: Selection = EVERYTHING) -> list[Message]:
+        """A page of a device's messages, of each the last event; all of them by default, in the order of timestamps.
 
-        In the order of timestamps; those with the same one in the order of their inserts.
+        It takes memory for the page, and for the places of what stands before it.
         """
-        low, high = -(1 << 63) if after is None else after, 1 << 63 if before is None else before
-        last: dict[int, int | Message] = {}  # by id: its place, or itself when it is in memory
-        times: dict[int, int] = {}
-        recent = list(self._index.in_memory())
-        for segment in self._index.stored():
-            at = segment.has(device)
-            if at < 0 or segment.header.peak <= low or segment.header.low >= high:
+        page, tip = Page(wanted), self.tip
+        stored, recents = self._index.stored(), list(self._index.in_memory())
+        for recent in reversed(recents):
+            own = recent.of(device)
+            own = own[: bisect_right(own, tip, key=_place)]
+            events = ((one.id, one.timestamp, one.place, one.updated) for one in reversed(own))
+            await self._read(page, await in_slices(page.look_at(events)), PICK)
+        for segment in reversed(stored):
+            header, at = segment.header, segment.has(device)
+            if at < 0 or not page.may_need(header.low, header.peak):
                 continue
             postings = await self._postings_of(segment)
-            for id, timestamp, place in postings.of(at) if postings is not None else ():
-                if low < timestamp < high:
-                    last[id], times[id] = place, timestamp
+            if postings is not None:
+                events = ((*each, segment.updates(each[0])) for each in postings.of(at))
+                await self._read(page, await in_slices(page.look_at(events)), _at_once(header))
             await asyncio.sleep(0)
-        for one in recent:
-            for message in one.of(device):
-                if low < message.timestamp < high:
-                    last[message.id], times[message.id] = message, message.timestamp
-        read = await self._at(sorted(place for place in last.values() if isinstance(place, int)))
-        messages = {message.id: message for message in read}
-        messages |= {id: message for id, message in last.items() if isinstance(message, Message)}
-        return [messages[id] for id in sorted(last, key=lambda id: (times[id], id)) if id in messages]
+        found: list[Message] = []
+        places = page.places()
+        while some := [*islice(places, MOST_ENTRIES)]:
+            read = {message.place: message for message in await self._at(sorted(some), PICK)}
+            found += [read[place] for place in some if place in read]
+            await asyncio.sleep(0)
+        return found
+
+    async def _read(self, page: Page, places: list[int], entries: int) -> None:
+        """Show the page the messages at these places, which descend. So many entries are read at once."""
+        places.reverse()
+        for start in range(0, len(places), MOST_ENTRIES):
+            messages = await self._at(places[start : start + MOST_ENTRIES], entries)
+            await in_slices(page.take(messages))
 
     async def replay(
         self,
@@ -319,26 +331,30 @@ class Log:
             if segment.header.peak <= after:
                 continue
             header = segment.header
-            entries = header.last - header.first + 1
-            step = min(MOST_ENTRIES, 1 + READ_BYTES * entries // (4 * header.size))
+            step = _at_once(header)
             for end in range(header.last, header.first - 1, -step):
                 numbers = range(max(header.first, end - step + 1), end + 1)
                 for _, entry in reversed(await self._engine.pick(numbers)):
                     yield _unpack(entry)
                     await asyncio.sleep(0)
 
-    async def _at(self, places: Sequence[int]) -> list[Message]:
-        """The messages at these places, which ascend, as far as they are still there."""
+    async def _at(self, places: Sequence[int], entries: int) -> list[Message]:
+        """The messages at these places, which ascend, as far as they are still there. So many entries are read at
+        once."""
+        found: list[Message] = []
         wanted: dict[int, list[int]] = {}
         for place in places:
-            wanted.setdefault(entry_of(place), []).append(place % ROOM)
-        found: list[Message] = []
-        numbers = list(wanted)
-        for start in range(0, len(numbers), PICK):
-            for number, entry in await self._engine.pick(numbers[start : start + PICK]):
-                found += _pick(entry, wanted[number])
+            recent = next((one for one in self._index.in_memory() if one.first <= entry_of(place) <= one.last), None)
+            if recent is not None:
+                found.append(recent.messages[recent.after(place - 1)])
+            else:
+                wanted.setdefault(entry_of(place), []).append(place % ROOM)
+        numbers, read = list(wanted), []
+        for start in range(0, len(numbers), entries):
+            for number, entry in await self._engine.pick(numbers[start : start + entries]):
+                read += _pick(entry, wanted[number])
                 await asyncio.sleep(0)
-        return found
+        return read + found
 
     async def _postings_of(self, segment: Closed) -> Postings | None:
         first = segment.header.first
@@ -440,6 +456,11 @@ def _portion(messages: list[Message], most: int = READ_BYTES) -> list[Message]:
         if size >= most:
             return messages[:count]
     return messages
+
+
+def _at_once(header: Header) -> int:
+    """How many entries of a segment are read at once: about a megabyte."""
+    return min(MOST_ENTRIES, 1 + READ_BYTES * (header.last - header.first + 1) // (4 * header.size))
 
 
 def _unpack(entry: bytes) -> list[Message]:

@@ -165,7 +165,11 @@ class Closed:
     def may_have(self, id: int) -> bool:
         """Whether a message with this id can have an event here."""
         header = self.header
-        return header.earliest <= id >> RANDOM_BITS <= header.latest or index_of(self._updated, id) >= 0
+        return header.earliest <= id >> RANDOM_BITS <= header.latest or self.updates(id)
+
+    def updates(self, id: int) -> bool:
+        """Whether an event of this message here is an update."""
+        return index_of(self._updated, id) >= 0
 
     def sizes(self) -> Iterator[tuple[int, int]]:
         """The devices, and the bytes that each has here."""
@@ -193,10 +197,10 @@ class Postings(Struct, array_like=True, frozen=True):
     places: bytes
 
     def of(self, index: int) -> Iterator[tuple[int, int, int]]:
-        """The id, timestamp and place of each event of a device."""
+        """The id, timestamp and place of each event of a device, the last one first."""
         start, end = integers(self.starts)[index : index + 2]
         arrays = (self.ids, self.timestamps, self.places)
-        return zip(*(integers(one)[start:end] for one in arrays), strict=True)
+        return zip(*(reversed(integers(one)[start:end]) for one in arrays), strict=True)
 
     def last_of(self, index: int, id: int) -> int | None:
         """The place of the last event of a message of a device."""
