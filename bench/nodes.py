@@ -26,8 +26,8 @@ from typing import Any, Final
 from bench.servers import pin
 
 PROGRAM = "nats-server"
-USER = "hive"
-"""Login and password of the account that has the streams. They are on the loopback address only."""
+USER = PASSWORD = "hive"
+"""Of the account that has the streams. They are on the loopback address only."""
 
 START_SECONDS, STOP_SECONDS, ASK_SECONDS = 60, 20, 5
 PORTS = range(20_000, 32_000)
@@ -37,9 +37,9 @@ CONFIG = """\
 server_name: {name}
 listen: "127.0.0.1:{port}"
 http: "127.0.0.1:{monitor}"
-jetstream {{ store_dir: {store}, sync_interval: always }}
+jetstream {{ store_dir: {store}, sync_interval: {sync} }}
 accounts {{
-  HIVE {{ jetstream: enabled, users: [ {{ user: {user}, password: {user} }} ] }}
+  HIVE {{ jetstream: enabled, users: [ {{ user: {user}, password: {password} }} ] }}
   SYS {{ users: [ {{ user: sys, password: sys }} ] }}
 }}
 system_account: SYS
@@ -82,11 +82,10 @@ class Node:
         self.process: subprocess.Popen[bytes] | None = None
         self._cores = cores
 
-    def configure(self, routes: Sequence[str], more: str) -> None:
+    def configure(self, routes: Sequence[str], sync: str, more: str) -> None:
         """Write its configuration file; without routes it is a server alone."""
-        text = CONFIG.format(
-            name=self.name, port=self.port, monitor=self.monitor, store=json.dumps(str(self.store)), user=USER
-        )
+        where = {"name": self.name, "port": self.port, "monitor": self.monitor, "store": json.dumps(str(self.store))}
+        text = CONFIG.format(**where, sync=sync, user=USER, password=PASSWORD)
         if routes:
             text += CLUSTER.format(port=self.route, routes=json.dumps(routes))
         self.config.write_text(text + more)
@@ -161,13 +160,15 @@ class Node:
 class Nodes:
     """A cluster in a folder; `count` is 3, or 1 for a server alone. A context manager that starts and stops it."""
 
-    def __init__(self, folder: Path, count: int = 3, *, cores: set[int] | None = None, more: str = "") -> None:
-        """`more` is appended to each configuration file."""
+    def __init__(
+        self, folder: Path, count: int = 3, *, cores: set[int] | None = None, sync: str = "always", more: str = ""
+    ) -> None:
+        """`sync` is their `sync_interval`; `more` is appended to each configuration file."""
         folder.mkdir(parents=True, exist_ok=True)
         self._nodes = [Node(f"n{number}", folder, cores) for number in range(1, count + 1)]
         routes = [f"nats://127.0.0.1:{node.route}" for node in self._nodes] if count > 1 else []
         for node in self._nodes:
-            node.configure(routes, more)
+            node.configure(routes, sync, more)
 
     def __iter__(self) -> Iterator[Node]:
         return iter(self._nodes)
@@ -179,9 +180,9 @@ class Nodes:
         return len(self._nodes)
 
     def store(self, site: str = "site") -> str:
-        """The address for `hivewire serve --store`."""
+        """The address for `hivewire serve --store`; the password is not in it."""
         hosts = ",".join(f"127.0.0.1:{node.port}" for node in self._nodes)
-        return f"nats://{USER}:{USER}@{hosts}/{site}?replicas={len(self._nodes)}"
+        return f"nats://{USER}@{hosts}/{site}?replicas={len(self._nodes)}"
 
     def start(self) -> None:
         """Start the nodes that do not run, and wait until all are healthy and streams can be made."""
@@ -248,7 +249,7 @@ _inboxes = itertools.count()
 
 def _request(port: int, subject: str, body: bytes) -> bytes:
     """The payload of the answer, in NATS's text protocol. Raises OSError when none comes in time."""
-    connect = json.dumps({"user": USER, "pass": USER, "verbose": False, "headers": True, "no_responders": True})
+    connect = json.dumps({"user": USER, "pass": PASSWORD, "verbose": False, "headers": True, "no_responders": True})
     inbox = f"_INBOX.{os.getpid()}.{next(_inboxes)}"
     asked = f"CONNECT {connect}\r\nSUB {inbox} 1\r\nPUB {subject} {inbox} {len(body)}\r\n".encode()
     with socket.create_connection(("127.0.0.1", port), ASK_SECONDS) as connection:
