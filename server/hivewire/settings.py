@@ -312,7 +312,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         _Count, _says("Failed authentications after which a WebSocket is closed (4029).", reload=True)
     ] = 20
     drain_seconds: Annotated[
-        _Seconds, _says("Time for open requests and WebSockets to finish when the gateway stops.")
+        _Seconds,
+        _says("Time for open requests, event streams and WebSockets to finish at a stop; then they are cut."),
     ] = 10.0
     drain_spread: Annotated[
         _Seconds,

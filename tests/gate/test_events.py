@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import threading
@@ -216,6 +217,27 @@ def test_streams_end_when_the_gateway_stops(data: Path) -> None:
         assert gateway.stop() == 0
 
 
+def test_streams_that_nobody_reads_do_not_hold_up_a_stop(data: Path) -> None:
+    """They are cut after `drain_seconds`. Those that are read have had their end by then."""
+    flags = ("--outbox-bytes", "65536", "--drain-seconds", "1", "--slow-seconds", "600")
+    with contextlib.ExitStack() as stack:
+        gateway = stack.enter_context(RunningGateway(data, *flags))
+        writer = stack.enter_context(gateway.socket())
+        head = f"GET /api/rest/configuration HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {gateway.token()}\r\n"
+        wires = [stack.enter_context(dial(gateway, 4_096)) for _ in range(20)]
+        for wire in wires:
+            wire.send(f"{head}Accept: text/event-stream\r\n\r\n".encode())
+            assert wire.head()[0] == 200
+        for _ in range(50):
+            writer("configuration/put", name="big", value="x" * 60_000)
+        with stream(gateway, names="none") as events:
+            events.next()
+            gateway.process.send_signal(signal.SIGTERM)
+            assert [event["data"]["code"] for event in events] == [1001]
+        assert gateway.stop() == 0
+        assert not [line for line in gateway.log if "exception" in line]
+
+
 def test_a_stream_that_nobody_reads_is_bounded(data: Path) -> None:
     """Its unread frames stay within the budget; when it is read again everything arrives, in order."""
     flags = ("--outbox-bytes", "65536", "--bookmark-seconds", "0.1")
@@ -274,6 +296,25 @@ def test_a_stream_that_is_not_read_says_why_it_ends(data: Path) -> None:
         while size := int(wire._reader.readline(), 16):
             rest = rest[-500:] + wire.read(size + 2)
         assert rest.rstrip().endswith(b'event: close\ndata: {"code":4008,"reason":"slow consumer"}')
+
+
+def test_a_stream_keeps_nothing_of_the_head_of_its_request(data: Path) -> None:
+    """However long headers and query are, they are freed before the first event."""
+    with RunningGateway(data) as gateway, contextlib.ExitStack() as stack:
+        token, size = gateway.token(), 28_000
+
+        def follow(count: int) -> int:
+            for _ in range(count):
+                wire = stack.enter_context(dial(gateway))
+                junk = "".join(f"X-{number}: {'x' * (size // 100)}\r\n" for number in range(100))
+                head = f"GET /api/rest/configuration?names=none&junk={'x' * size} HTTP/1.1\r\nHost: h\r\n{junk}"
+                wire.send(f"{head}Authorization: Bearer {token}\r\nAccept: text/event-stream\r\n\r\n".encode())
+                assert wire.head()[0] == 200
+            until(lambda: gauge(gateway, "streams") >= count)
+            return memory(gateway)
+
+        before = follow(20)
+        assert follow(120) - before < 120 * size
 
 
 def test_a_client_that_leaves_is_forgotten(data: Path) -> None:

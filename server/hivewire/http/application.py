@@ -146,6 +146,7 @@ class Application:
 
     async def _send(self, request: HttpRequest, response: Response, common: tuple[RawHeader, ...], send: Send) -> None:
         if response.stream is not None:
+            request.forget_head()
             await response.stream(request.scope, request.receive, _sending(request, response, common, send))
             return
         headers = encode_headers(response.headers)

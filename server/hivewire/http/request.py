@@ -59,6 +59,13 @@ class HttpRequest:
         scope = self.scope
         return len(scope["raw_path"]) + len(scope["query_string"]) + sum([len(n) + len(v) for n, v in scope["headers"]])
 
+    def forget_head(self) -> None:
+        """Free the headers and the query; the answer that has begun may take for ever."""
+        self.headers = {}
+        self.scope["headers"].clear()
+        self.scope["query_string"] = b""
+        self.connection.url = self.scope["raw_path"]
+
     def logged_in(self) -> None:
         """Mark the caller as authenticated; the connection is no longer anonymous."""
         self.proven = True
