@@ -579,6 +579,24 @@ async def test_the_list_shows_what_was_requested(world: World) -> None:
             assert await listed(world, peer) == shown
 
 
+async def test_a_list_of_any_size_is_answered(world: World) -> None:
+    """It ends early and says so when an answer cannot have more; the rest follows a number."""
+    peer = world.peer()
+    lists = [[f"{number}:{name:{chr(1)}>120}" for name in range(1_000)] for number in range(5)]
+    for names in lists:
+        await world.follow(peer, deviceId="lamp", names=names)
+    for _ in range(5):
+        await world.follow(peer, deviceId="lamp")
+    found: list[Any] = []
+    more = True
+    while more:
+        page = await world.answer(peer, "subscription/list", after=found[-1]["subscriptionId"] if found else None)
+        more = page.get("more", False)
+        found += page["subscriptions"]
+    assert [item["names"] for item in found] == lists + [None] * 5
+    assert await listed(world, peer, after=10) == await listed(world, peer, after=3, type="notification") == []
+
+
 # Rights that end.
 
 

@@ -264,7 +264,7 @@ async def test_a_full_store_drops_what_is_old_and_refuses_otherwise(shelf: Shelf
 async def test_a_device_is_limited_in_bytes(shelf: Shelf) -> None:
     """Another one is not; after a restart it still is; when its messages expire it may insert again."""
     log = await shelf.open(device_bytes=1_000)
-    with pytest.raises(TooMany, match="stored"):
+    with pytest.raises(TooMany, match="device lamp has 1,000 bytes of messages stored"):
         for _ in range(20):
             await log.insert(draft(value="x" * 100))
     await log.insert(draft(DOOR))
@@ -272,7 +272,7 @@ async def test_a_device_is_limited_in_bytes(shelf: Shelf) -> None:
     with pytest.raises(TooMany):
         await log.insert(draft())
     [message, *_] = await log.of_device(1)
-    with pytest.raises(TooMany):
+    with pytest.raises(TooMany, match="device lamp has"):
         await log.update(1, message.id, updating("b"))
     shelf.clocks.on(HOUR)
     await shelf.tidy()

@@ -75,6 +75,9 @@ class SubscriptionListReply(Reply):
     """The subscriptions of this socket."""
 
     subscriptions: Annotated[list[SubscriptionItem], says("The subscriptions, by number.")]
+    more: Annotated[
+        bool | UnsetType, says("True if there are more than an answer can have: ask again, with the last as `after`.")
+    ] = UNSET
 
 
 class ConfigurationSubscribe(Request, tag="configuration/subscribe"):
@@ -119,6 +122,7 @@ class SubscriptionList(Request, tag="subscription/list"):
     reply = SubscriptionListReply
 
     type: Annotated[str | None, says("Only those of this topic, such as `configuration`.")] = None
+    after: Annotated[Integer | None, says("Only those with a greater number.")] = None
 
 
 # What subscriptions to commands and notifications have in common (devices, sections 2.5 and 3.4).

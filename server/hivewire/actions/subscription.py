@@ -14,6 +14,8 @@ from hivewire.caller import Caller
 from hivewire.dispatch import Handler
 from hivewire.hub.feed import Subscription
 from hivewire.services import Services
+from hivewire_protocol.codec import MAX_REPLY
+from hivewire_protocol.encoding import encode
 from hivewire_protocol.errors import InvalidParameters, NotFound
 from hivewire_protocol.messages import NOTHING, Reply, Request, action_of
 from hivewire_protocol.nouns.subscription import (
@@ -26,6 +28,9 @@ from hivewire_protocol.nouns.subscription import (
     SubscriptionListReply,
 )
 from hivewire_protocol.permissions import Permission
+
+ROOM = 1 << 10
+"""Bytes of a reply for what is around its list."""
 
 Unsubscribe: TypeAlias = ConfigurationUnsubscribe | DeviceUnsubscribe | NetworkUnsubscribe | DeviceTypeUnsubscribe
 
@@ -63,7 +68,18 @@ def list_(services: Services, caller: Caller, request: SubscriptionList) -> Repl
     ]
     found += items(caller)
     found.sort(key=attrgetter("subscriptionId"))
-    return SubscriptionListReply([item for item in found if request.type in (None, item.type)])
+    after = request.after or 0
+    return _page([item for item in found if request.type in (None, item.type) and item.subscriptionId > after])
+
+
+def _page(items: list[SubscriptionItem]) -> SubscriptionListReply:
+    """As many as fit into a reply: one always does."""
+    room = MAX_REPLY - ROOM
+    for count, item in enumerate(items):
+        room -= len(encode(item)) + 1
+        if room < 0:
+            return SubscriptionListReply(items[:count], more=True)
+    return SubscriptionListReply(items)
 
 
 def _item(sub: Subscription) -> SubscriptionItem:

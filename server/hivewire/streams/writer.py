@@ -305,7 +305,7 @@ class Writer:
                     raise KeyReused("other content under this idempotency key")
                 return _message(draft, known.place, known.id, key)  # the same content makes the same message again
         if self._crowded or self._index.has(record, self._limits.device_bytes):
-            self._refuse(record)
+            self._refuse(draft.device.id)
         self._rate.count(record, now)
         clock = self._clock.stamp(record)
         message = _message(draft, place, clock << RANDOM_BITS | getrandbits(RANDOM_BITS), key)
@@ -316,17 +316,17 @@ class Writer:
     def _updated(self, revision: Revision, place: int) -> Message:
         base, update = revision.base, revision.update
         if self._crowded or self._index.has(base.device, self._limits.device_bytes):
-            self._refuse(base.device)
+            self._refuse(base.device_id)
         clock = self._clock.stamp(base.device)
         changed = max(clock, base.changed + 1)
         body = update.make(base.id, base.timestamp, changed)
         return replace(base, place=place, clock=clock, changed=changed, body=body, status=update.status, key=None)
 
-    def _refuse(self, device: int) -> NoReturn:
+    def _refuse(self, device: str) -> NoReturn:
         """There is no room for another message of a device."""
         if self._crowded:
             raise Overloaded("the store of messages is full, and nothing in it is old enough to be dropped")
-        raise TooMany(f"device record {device} has {self._limits.device_bytes:,} bytes of messages stored, its most")
+        raise TooMany(f"device {device} has {self._limits.device_bytes:,} bytes of messages stored, its most")
 
     def _settle(self) -> None:
         """The storage has finished what it was asked for, or failed."""
