@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from enum import Enum
 
 from hivewire.ledger.engines.memory import MemoryJournal
-from hivewire.ledger.journal import Entry
+from hivewire.ledger.journal import Recall, Take
 from hivewire.ledger.records import Change, NotDurable, Undecided
 
 UNDECIDED = "no answer for 15 seconds"
@@ -86,7 +86,7 @@ class SharedJournal(MemoryJournal):
         """Read everything that is in the log by now; the feed is heard from `follow` on."""
         self._read_on()
 
-    async def follow(self, take: Callable[[Entry], None]) -> None:
+    async def follow(self, take: Take, recall: Recall) -> None:
         """The entries since `changes` were read, and then the feed."""
         self._take = take
         self.log.journals.append(self)

@@ -67,7 +67,8 @@ class Shelf:
         await self.journal.open()
         self.entries: list[Entry] = []
         self.tips: list[int] = []
-        await self.journal.follow(self._take)
+        self.notes: dict[str, str] = {}
+        await self.journal.follow(self._take, self.notes.update)
         return self.journal
 
     def _take(self, entry: Entry) -> None:

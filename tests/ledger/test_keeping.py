@@ -512,6 +512,30 @@ async def test_changes_of_a_forgotten_life_are_not_needed() -> None:
         assert [change.revision for change in await everything(journal)] == [2, 3]
 
 
+async def test_a_gateway_beside_the_keeper_forgets_what_that_removes() -> None:
+    """It removes nothing itself. By the keeper's notes it knows how far the log reaches, and which names are gone."""
+    retention = Retention(history=1, log_changes=2)
+    written = [put("a"), delete("a"), put("b"), put("b"), put("b")]
+    async with Kept(MemoryJournal, retention) as keeper, Kept(MemoryJournal, retention) as other:
+        other.journal.keeper = False
+        for kept in (keeper, other):
+            await kept.write(*written)
+        await other.compact()
+        assert len(await everything(other.journal)) == len(written)
+        assert (other.ledger.oldest, len(other.ledger.kind("configuration").tombstones)) == (1, 1)
+        await keeper.compact()
+        await keeper.write(put("b"))
+        await other.write(put("b"))
+        await keeper.compact()
+        for recall in other.ledger.on_notes:
+            recall(await keeper.journal.notes())
+        assert other.ledger.oldest == keeper.ledger.oldest == 5
+        assert other.ledger.revision == 6
+        assert not other.ledger.kind("configuration").tombstones
+        with pytest.raises(NotKept):
+            await other.ledger.since(3, take=1)
+
+
 class Counting(MemoryJournal):
     """Counts the looks at what is older than the log, and can be stopped before one."""
 

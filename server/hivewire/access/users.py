@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -87,13 +87,18 @@ class Users:
         """Called when any user changes."""
         self._task: asyncio.Task[None] | None = None
         ledger.observe(self._apply, KIND)
+        ledger.on_notes.append(self._recall)
 
     async def load(self) -> None:
         """Read what the ledger holds; it must be open."""
         self._apply(list(self.ledger.kind(KIND).live.values()))
-        for name, value in (await self.ledger.notes()).items():
+        self._recall(await self.ledger.notes())
+
+    def _recall(self, notes: Mapping[str, str]) -> None:
+        for name, value in notes.items():
             if name.startswith("lastLogin:"):
-                self._last_logins[int(name.removeprefix("lastLogin:"))] = int(value)
+                user = int(name.removeprefix("lastLogin:"))
+                self._last_logins[user] = max(int(value), self._last_logins.get(user, 0))
 
     def _apply(self, changes: Iterable[Change]) -> None:
         for change in changes:

@@ -14,6 +14,8 @@ all. The log may be shared: other gateways append to it too, and then `append` c
 * Only `remove` and `remove_audit` remove anything else. The ledger knows what is needed.
 * `epoch` identifies this history. It is random, chosen when the history begins, and a copy gets another one.
 * Reads may run during an append; they show the log before it or after it.
+* Several gateways may share not only the log but all that is stored. Then one of them is the `keeper`, and the notes of
+  each are told to the others.
 
 The contract has no tables, files or rows, so that a replicated log can be an engine.
 """
@@ -53,6 +55,7 @@ class Entry(Struct, gc=False):
 
 
 Take: TypeAlias = Callable[[Entry], None]
+Recall: TypeAlias = Callable[[Mapping[str, str]], None]
 
 
 def audit_row(change: Change) -> AuditRow:
@@ -75,6 +78,9 @@ class Journal(Protocol):
     shared: bool
     """Whether other gateways append to this log too, so that what was taken here may be behind it."""
 
+    keeper: bool
+    """Whether this gateway removes what is no longer needed. Of several on one storage it is one; it may change."""
+
     async def open(self) -> None:
         """Open the log. Raises JournalError when it cannot be used, and leaves it as it was."""
 
@@ -89,11 +95,13 @@ class Journal(Protocol):
     def changes(self) -> AsyncIterator[list[Change]]:
         """All changes in the log, in the order in which they were appended, in portions."""
 
-    async def follow(self, take: Take) -> None:
+    async def follow(self, take: Take, recall: Recall) -> None:
         """From now on, hand every entry after those of `changes` to `take`.
 
         Once, in order, on the event loop, when the entry is durable and `since` and `history` show it; own entries
         before `append` returns. `take` does not raise. It may be called at any time, also during `append` or `confirm`.
+        `recall` gets the notes that other gateways have stored in the same storage, in order with the entries, before
+        anything is removed.
         """
 
     async def append(self, changes: Sequence[Change], *, behind: int) -> bool:

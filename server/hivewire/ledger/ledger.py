@@ -82,6 +82,8 @@ class Ledger(State):
         self.submit = self._writer.submit  # no call between a put and the queue
         self.end_author = self._writer.end
         self.probe = self._writer.probe
+        self.on_notes: list[Callable[[Mapping[str, str]], None]] = [self._sweep.recall]
+        """Called with the notes that other gateways keep."""
         self.observe(self._sweep.log.add)
         self.observe(self.clock.note)
 
@@ -203,20 +205,20 @@ class Ledger(State):
             self._sweep.load(portion)
         self.sort()
         self._sweep.begin()
-        await self._journal.follow(self._writer.take)
+        await self._journal.follow(self._writer.take, self._recall)
         self._writer.start()
 
     def start(self) -> None:
         """Start the background tasks: watch commits and the clock, probe a storage that fails, compact."""
         self.clock.check()
-        if lowered := self._sweep.lowered():
+        if self._journal.keeper and (lowered := self._sweep.lowered()):
             log.warning("the settings keep less than before: older changes are being removed", **lowered)
         for seconds, work in (
             (self._stall_seconds / WATCHES, self._watch),
             (PROBE_SECONDS, self.probe),
             (self._compact_seconds, self._compact),
             (FLUSH_SECONDS, self.audit.try_to_flush),
-            (FORGET_SECONDS, self.audit.try_to_forget),
+            (FORGET_SECONDS, self._forget),
         ):
             self._tasks.append(asyncio.create_task(_every(seconds, work)))
 
@@ -235,9 +237,9 @@ class Ledger(State):
     async def compact(self, rest: float = 0.0, at_once: bool = False) -> None:
         """Shorten the log, and remove what is not needed when there is enough of it or `at_once`. Raises NotDurable.
 
-        It pauses for `rest` times as long as it works.
+        It pauses for `rest` times as long as it works. Where gateways share the storage, one of them does it.
         """
-        if self.failing is None:
+        if self.failing is None and self._journal.keeper:
             await self._sweep.compact(rest, at_once)
 
     async def _watch(self) -> None:
@@ -252,6 +254,14 @@ class Ledger(State):
             await self.compact(COMPACT_REST)
         except Exception as error:  # whatever it is, trying again does no harm
             log.warning("the log was not compacted; trying again later", reason=repr(error))
+
+    async def _forget(self) -> None:
+        if self._journal.keeper:
+            await self.audit.try_to_forget()
+
+    def _recall(self, notes: Mapping[str, str]) -> None:
+        for call in self.on_notes:
+            call(notes)
 
     # Metrics.
 

@@ -33,7 +33,7 @@ KINDS = {
 """All kinds of records. Others are not written, so that it is decided for each kind what is kept of it."""
 
 
-class Change(Struct, gc=False):
+class Change(Struct, gc=False, array_like=True):
     """One committed write of one record. The current state of a record is its last change.
 
     `content` None is a delete. `id` counts the records of a kind and is never reused; `version` is 1 at creation and

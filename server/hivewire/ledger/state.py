@@ -136,6 +136,12 @@ class State:
         found = self.kinds.get(kind)
         return found.live.get(key) if found is not None else None
 
+    def forget(self, before: int) -> None:
+        """Forget records whose last change is a delete before this revision."""
+        for kind in self.kinds.values():
+            for change in list(kind.deleted_between(-1, before)):
+                kind.forget(change.key)
+
     def apply(self, changes: Sequence[Change]) -> None:
         """Apply one or more committed changes, the next in the log."""
         kinds = self.kinds

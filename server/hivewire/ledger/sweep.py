@@ -37,21 +37,28 @@ class Sweep:
         self._retained = retention  # what the gateways before this one kept
         self._left = self._swept = 0  # changes that left the log until `oldest`, and until the last sweep
         self._older = 0  # changes older than the log that the last sweep found needed
-        self._swept_at = 0
-
-    # At start.
+        self._swept_at = self._swept_to = 0
 
     def recall(self, notes: Mapping[str, str]) -> None:
-        """Read the notes of `shorten`. They hold what cannot be derived from the rest of the log."""
+        """Take the notes of `shorten`, at start or from another gateway that keeps the same storage.
+
+        They hold what cannot be derived from the rest of the log.
+        """
+        state = self._state
         for name, note in notes.items():
             if name == "oldest":
-                self._state.oldest = int(note)
+                state.oldest = max(state.oldest, int(note))
             elif name == "revision":
-                self._state.revision = int(note)
+                state.revision = max(state.revision, int(note))
             elif name == "retention":
                 self._retained = json.decode(note, type=Retention)
+            elif name == "swept":
+                state.forget(int(note))
             elif name.startswith("lastId:"):
-                self._state.logged(name.removeprefix("lastId:")).last_id = int(note)
+                kind = state.logged(name.removeprefix("lastId:"))
+                kind.last_id = max(kind.last_id, int(note))
+
+    # At start.
 
     def lowered(self) -> dict[str, str]:
         """The settings by which less is kept than before, with both numbers."""
@@ -92,6 +99,7 @@ class Sweep:
             # Durable before anything is removed: a restart has to know `oldest`, and revisions and ids that the rest of
             # the log may no longer contain.
             notes = {"oldest": str(first), "revision": str(self._state.revision)}
+            notes["swept"] = str(self._swept_to)
             notes |= {f"lastId:{name}": str(kind.last_id) for name, kind in self._state.kinds.items() if kind.last_id}
             await self._journal.remember(notes)
             self._state.oldest, self._left = first, left
@@ -121,7 +129,7 @@ class Sweep:
                 self._forget(unneeded)
             await asyncio.sleep(rest * (perf_counter() - started))
             started = perf_counter()
-        self._swept, self._older, self._swept_at = left, kept, self._now()
+        self._swept, self._older, self._swept_at, self._swept_to = left, kept, self._now(), oldest
 
     def _needs(self, outline: Outline, oldest: int) -> bool:
         """Whether a history needs a change that is older than the log.

@@ -8,7 +8,7 @@ from itertools import islice
 
 from msgspec.structs import replace
 
-from hivewire.ledger.journal import AUDITED, BATCH_BYTES, NO_HISTORY, SINCE_BYTES, Entry, Take, audit_row
+from hivewire.ledger.journal import AUDITED, BATCH_BYTES, NO_HISTORY, SINCE_BYTES, Entry, Recall, Take, audit_row
 from hivewire.ledger.records import AuditFilter, AuditRow, Change, NotDurable, Outline
 
 
@@ -24,6 +24,7 @@ class MemoryJournal:
         self.tip = 0
         self.batch_bytes = BATCH_BYTES
         self.shared = False
+        self.keeper = True
         self._log: dict[int, Change] = {}
         self._places = 0
         self._take: Take = lambda entry: None
@@ -44,7 +45,7 @@ class MemoryJournal:
         """All in one portion."""
         yield list(self._log.values())
 
-    async def follow(self, take: Take) -> None:
+    async def follow(self, take: Take, recall: Recall) -> None:
         """Does nothing, because no other process appends."""
         self._take = take
 

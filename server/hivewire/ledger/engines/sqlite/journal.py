@@ -31,7 +31,7 @@ from hivewire.ledger.engines.sqlite.file import ROOM, Origin, location
 from hivewire.ledger.engines.sqlite.file_lock import FileLock, LockNote
 from hivewire.ledger.engines.sqlite.rows import SELECTED, change_of, insertion, round_up
 from hivewire.ledger.engines.sqlite.start import begin, report, require_ledger, require_readable, warn_of_readers
-from hivewire.ledger.journal import AUDITED, BATCH_BYTES, NO_HISTORY, SINCE_BYTES, Entry, Take, audit_row
+from hivewire.ledger.journal import AUDITED, BATCH_BYTES, NO_HISTORY, SINCE_BYTES, Entry, Recall, Take, audit_row
 from hivewire.ledger.records import AuditFilter, AuditRow, Change, JournalError, NotDurable, Outline
 from hivewire.telemetry import log
 
@@ -74,6 +74,7 @@ class SqliteJournal:
         self.tip = 0
         self.batch_bytes = BATCH_BYTES
         self.shared = False
+        self.keeper = True
         self._lock = FileLock(self.path, offline=existing)
         self._existing = existing
         self._accept_loss = accept_loss
@@ -165,10 +166,10 @@ class SqliteJournal:
             )
             await connection.execute("DELETE FROM meta WHERE name = 'restored'")
 
-    async def _connect(self) -> aiosqlite.Connection:
+    def _connect(self) -> aiosqlite.Connection:
         place = location(self.path, "ro" if self.read_only else "rw")
         # No statement of ours is implicitly opened: autocommit makes each statement its own transaction.
-        return await aiosqlite.connect(place, uri=True, isolation_level=None, cached_statements=64)
+        return aiosqlite.connect(place, uri=True, isolation_level=None, cached_statements=64)
 
     async def _connect_writers(self, note: LockNote) -> None:
         self._writers = await self._connect()
@@ -181,12 +182,15 @@ class SqliteJournal:
         await asyncio.to_thread(self._lock.note, replace(note, shut=False))
 
     async def changes(self) -> AsyncIterator[list[Change]]:
-        """The log from its beginning."""
-        async with self._reading.execute(f"SELECT {SELECTED} FROM change ORDER BY place") as cursor:
+        """The log from its beginning, on its own connection: others would read what was there when it began."""
+        async with (
+            self._connect() as connection,
+            connection.execute(f"SELECT {SELECTED} FROM change ORDER BY place") as cursor,
+        ):
             while rows := await cursor.fetchmany(PORTION):
                 yield [change_of(row) for row in rows]
 
-    async def follow(self, take: Take) -> None:
+    async def follow(self, take: Take, recall: Recall) -> None:
         """Only this process appends, so these are the entries of `append`."""
         self._take = take
 
