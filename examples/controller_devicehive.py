@@ -21,8 +21,11 @@ from threading import Thread
 from threading import enumerate as enumerate_threads
 from typing import Any
 
-from devicehive import ApiResponseError, DeviceHive, Handler, TransportError
-from devicehive.api import Api
+try:
+    from devicehive import ApiResponseError, DeviceHive, Handler, TransportError
+    from devicehive.api import Api
+except ImportError:
+    raise SystemExit("this needs DeviceHive's client: pip install devicehive") from None
 
 URL = os.environ.get("HIVEWIRE_URL", "http://127.0.0.1:8080")
 # The client looks for news a million times a second unless it is told otherwise.

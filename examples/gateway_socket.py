@@ -20,8 +20,11 @@ from collections.abc import Awaitable, Callable
 from itertools import count
 from typing import Any
 
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidURI, WebSocketException
+try:
+    from websockets.asyncio.client import ClientConnection, connect
+    from websockets.exceptions import ConnectionClosed, InvalidURI, WebSocketException
+except ImportError:
+    raise SystemExit("this needs the library websockets: pip install websockets") from None
 
 URL = os.environ.get("HIVEWIRE_URL", "http://127.0.0.1:8080")
 ANSWER = 30.0  # seconds after which a gateway that has not answered counts as gone

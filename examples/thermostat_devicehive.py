@@ -25,8 +25,11 @@ from threading import Event, Thread
 from threading import enumerate as enumerate_threads
 from typing import Any
 
-from devicehive import ApiResponseError, DeviceHive, Handler, TransportError
-from devicehive.api import Api
+try:
+    from devicehive import ApiResponseError, DeviceHive, Handler, TransportError
+    from devicehive.api import Api
+except ImportError:
+    raise SystemExit("this needs DeviceHive's client: pip install devicehive") from None
 
 URL = os.environ.get("HIVEWIRE_URL", "http://127.0.0.1:8080")
 STEP = 0.5  # degrees between two reports

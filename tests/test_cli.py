@@ -347,6 +347,7 @@ GROUPS = (["user"], ["tenant"], ["client"], ["network"], ["type"], ["device"], [
         *([noun, verb] for noun in ("tenant", "client") for verb in ("add", "list", "delete")),
         *([noun, verb] for noun in ("network", "type") for verb in ("add", "list", "devices", "change", "delete")),
         *(["device", verb] for verb in ("list", "get", "put", "delete")),
+        *([noun, "watch"] for noun in ("device", "network", "type")),
         *([noun, verb] for noun in ("command", "notification") for verb in ("send", "list", "get", "watch")),
         ["command", "update"],
         *(["tenant", verb] for verb in ("get", "put", "check", "diff", "history")),
@@ -795,6 +796,9 @@ def test_devices_are_managed(logged_in: Run, shared_gateway: RunningGateway, adm
     assert changed.items() >= {"name": "cli dev", "data": {"a": 1}, "deviceTypeId": 7, "isBlocked": True}.items()
     assert logged_in("device", "put", "cli-dev", "--unblock", "--data", "null").out == "cli-dev is changed\n"
     table = logged_in("device", "list", "cli dev%", "--network", "cli.house", "-o", "table").out.splitlines()
+    assert table[1].split() == ["cli-dev", "cli", "dev", "cli.house", "Cars"]
+    few = logged_in("token", "--action", "GetDevice", "--network", "cli.house", "-o", "value").out.strip()
+    table = logged_in("device", "get", "cli-dev", "-o", "table", "--token", few).out.splitlines()
     assert table[1].split() == ["cli-dev", "cli", "dev", str(changed["networkId"]), "7"]
     assert logged_in("device", "list", "cli dev%", "--network", "Sample Network").out == ""
     for text, words in (("{", "is not JSON"), ("[]", "must be a JSON object")):

@@ -326,6 +326,13 @@ def test_a_dry_run_tells_the_same_and_writes_nothing(imported: Callable[..., Out
     }
 
 
+def test_what_there_is_one_of_is_counted_as_one(imported: Callable[..., Outcome]) -> None:
+    """In the sentence for people."""
+    old = OldServer()
+    old.lists["/network"] = [{"id": 4, "name": "Home"}]
+    assert " has 1 network, " in imported(old, "--dry-run", "-o", "table").out
+
+
 def test_named_configurations_are_imported(imported: Callable[..., Outcome]) -> None:
     """DeviceHive has no list of them; those that are left out are told, and its signing key is not even read."""
     old = OldServer()

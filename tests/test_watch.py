@@ -570,7 +570,9 @@ def test_a_token_that_expires_before_the_subscription_is_renewed(
     monkeypatch.setenv("HIVEWIRE_PROFILE", str(tmp_path / "profile.json"))
     with serving(handle) as url:
         entry = Access(url, "expiring", Profile(url, "admin", "expiring", "refresh"))
-        watcher = Watcher(entry, {"names": None, "snapshot": None, "conflate": None}, None, lambda item: None)
+        watcher = Watcher(
+            entry, "configuration", {"names": None, "snapshot": None, "conflate": None}, None, lambda item: None
+        )
         with pytest.raises(click.ClickException, match="over"):
             watcher.run()
     again = ["token/refresh", "authenticate", "configuration/subscribe"]
@@ -815,12 +817,91 @@ def test_messages_on_a_narrow_terminal(
         with on_terminal(there, columns, *asked, what=("notification",)) as (process, screen):
             until_followed(shared_gateway, len(asked))
             sent(talk, "notification", a, "temperature", parameters={"n": "v" * 100})
-            (shown,) = screen.until("{")
+            *_, shown = screen.until("{")
             assert re.fullmatch(line, shown)
             assert len(shown) == columns
             process.send_signal(signal.SIGINT)
             assert process.wait(PATIENCE) == 130
         until_followed(shared_gateway, 0)
+
+
+def test_the_fleet_is_watched(
+    watching: Any, shared_gateway: RunningGateway, talk: Talk, devices: tuple[str, str, str]
+) -> None:
+    """Its state, then changes: of one device, of networks by their names, and who comes online."""
+    a, _, c = devices
+    with ExitStack() as stack:
+        started = [
+            *(("device", (a,)), ("device", ("--network", "watch.far"))),
+            *(("device", (a, "--presence")), ("network", ("watch.far",)), ("type", ("--no-snapshot", "-o", "value"))),
+        ]
+        one, far, present, network, kinds = (
+            stack.enter_context(watching(shared_gateway, *arguments, what=(noun,))) for noun, arguments in started
+        )
+        assert [row["id"] for row in one.item()["devices"]] == [a]
+        assert [row["id"] for row in far.item()["devices"]] == [c]
+        assert present.item()["devices"][0]["online"] is False
+        assert network.item()["networks"][0]["name"] == "watch.far"
+        until_followed(shared_gateway, 5)
+        number = talk("devicetype/insert", deviceType={"name": "watch.type"})["deviceType"]["id"]
+        talk("network/update", networkId=network_of(talk, c), network={"description": "x"})
+        talk("device/save", deviceId=c, device={"name": "moved", "networkId": 1})
+        talk("device/save", deviceId=a, device={"name": "renamed"})
+        assert next_change(one)["device"]["name"] == "renamed"
+        gone = next_change(far)
+        assert (gone["operation"], gone["deviceId"], gone["device"]) == ("delete", c, None)
+        assert next_change(network)["network"]["description"] == "x"
+        assert kinds.process.stdout.readline() == f"{number}\n"
+        assert present.item()["device"]["name"] == "renamed"
+        talk("command/subscribe", deviceId=a)
+        item = present.item()
+        assert (item["type"], item["deviceId"], item["online"]) == ("presence", a, True)
+        talk("command/unsubscribe")
+        talk("devicetype/delete", deviceTypeId=number)
+        assert one.interrupt() == 130
+        position = one.notes().split()[-1]
+        talk("device/save", deviceId=a, device={"name": "later"})
+        again = stack.enter_context(watching(shared_gateway, a, "--since", position, what=("device",)))
+        assert next_change(again)["device"]["name"] == "later"
+
+
+def network_of(talk: Talk, device: str) -> int:
+    """The id of the network of a device."""
+    number: int = talk("device/get", deviceId=device)["device"]["networkId"]
+    return number
+
+
+def next_change(running: Watching) -> dict[str, Any]:
+    """The next message that is no bookmark."""
+    while (item := running.item())["type"] == "bookmark":
+        pass
+    return item
+
+
+def test_on_a_terminal_the_fleet_has_columns_and_messages_are_waited_for(
+    shared_gateway: RunningGateway, admin_token: str, talk: Talk, devices: tuple[str, str, str], tmp_path: Path
+) -> None:
+    """Networks and types are shown by name; who waits for messages is told that the connection is there."""
+    a, _, c = devices
+    there = environment(tmp_path, shared_gateway.url, admin_token)
+    with on_terminal(there, 120, "--network", "watch.far", what=("device",)) as (process, screen):
+        assert screen.until("changes:") == [
+            *("state:", "  watch-c  watch-c  watch.far  Default Device Type", "changes:"),
+        ]
+        talk("device/save", deviceId=c, device={"name": "Lamp", "data": {"x": "\x1b[2J"}})
+        (line,) = screen.until("Lamp")
+        stars = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \w+  admin  watch-c  Lamp     watch\.far  Default Device Type  "
+        assert re.fullmatch(stars + r'\{"x": "\\u001b\[2J"\}', line)
+        talk("device/save", deviceId=c, device={"name": "Lamp", "networkId": 1})
+        assert screen.until("gone")[0].endswith("  admin  watch-c  gone")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(PATIENCE) == 130
+    with on_terminal(there, 120, a, "--presence", what=("device",)) as (_, screen):
+        assert screen.until("changes:")[1] == "  watch-a  watch-a"
+        with on_terminal(there, 120, a, what=("command",)) as (_, waiting):
+            assert waiting.until("Ctrl-C") == ["hivewire: connected, waiting for commands; Ctrl-C ends it"]
+            assert screen.until("is online") == ["watch-a  is online"]
+    until_followed(shared_gateway, 0)
 
 
 def test_a_position_covers_all_devices(watching: Any) -> None:

@@ -31,6 +31,16 @@ def command(what: str, way: str, *arguments: str) -> list[str]:
     return [sys.executable, str(EXAMPLES / f"{what}_{way}.py"), *arguments, *often]
 
 
+@pytest.mark.parametrize("way", ["websockets", "devicehive"])
+@pytest.mark.parametrize("what", ["thermostat", "controller"])
+def test_a_program_says_which_library_it_needs(what: str, way: str) -> None:
+    """In place of a traceback; without `site` there are no installed packages."""
+    done = subprocess.run(
+        [sys.executable, "-S", str(EXAMPLES / f"{what}_{way}.py")], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr.endswith(f": pip install {way}\n"), done.stderr.count("\n")) == (1, True, 1)
+
+
 @contextmanager
 def running(url: str, folder: Path, *called: str, **more: str) -> Iterator[subprocess.Popen[str]]:
     """A program that keeps its files in a folder."""

@@ -9,9 +9,19 @@ import click
 from msgspec import Raw
 
 from hivewire.cli.errors import RemoteError
-from hivewire.cli.gateway import completion, with_gateway
+from hivewire.cli.gateway import completion, find_access, token_option, url_option, with_gateway
 from hivewire.cli.given import JsonObject
-from hivewire.cli.grouping import NETWORK, TYPE
+from hivewire.cli.grouping import (
+    NETWORK,
+    TYPE,
+    WATCHED,
+    Names,
+    Noun,
+    networks_option,
+    since_option,
+    snapshot_option,
+    types_option,
+)
 from hivewire.cli.help import Group
 from hivewire.cli.listing import listed
 from hivewire.cli.output import Columns, Row, local, output_option, print_result, show
@@ -22,7 +32,7 @@ if TYPE_CHECKING:
 COLUMNS: Columns = {
     "device": lambda row: row["id"],
     "name": lambda row: row["name"],
-    "network": lambda row: str(row["networkId"]),
+    "network": lambda row: str(row["networkId"]),  # their names, where there is a gateway to ask
     "type": lambda row: str(row["deviceTypeId"]),
     "blocked": lambda row: "blocked" if row["isBlocked"] else "",
     "data": lambda row: json.dumps(row["data"], ensure_ascii=False) if row["data"] is not None else "",
@@ -34,6 +44,16 @@ PRESENCE: Columns = {
     "online": lambda row: "online" if row["online"] else "",
     "last seen": lambda row: local(row["lastSeen"]),
 }
+
+
+def _columns(remote: Remote) -> Columns:
+    """The columns with the names of networks and device types, as far as the caller may see them."""
+    networks, types = Names(remote, NETWORK), Names(remote, TYPE)
+    named: Columns = {
+        "network": lambda row: networks(row["networkId"]),
+        "type": lambda row: types(row["deviceTypeId"]),
+    }
+    return {**COLUMNS, **named}
 
 
 def _ids(remote: Remote, beginning: str) -> list[str]:
@@ -75,7 +95,7 @@ Examples:
 def list_(remote: Remote, pattern: str | None, network: str | None, presence: bool, form: str | None) -> None:
     """List devices: all that you may see, or those whose names match PATTERN (% is any characters, _ is one)."""
     asked = {"namePattern": pattern, "networkName": network, "presence": presence}
-    show(listed(remote, "device/list", "devices", **asked), form, PRESENCE if presence else COLUMNS, "device")
+    show(listed(remote, "device/list", "devices", **asked), form, PRESENCE if presence else _columns(remote), "device")
 
 
 @device.command(
@@ -92,7 +112,7 @@ Examples:
 def get(remote: Remote, device_id: str, presence: bool, form: str | None) -> None:
     """Show the device ID."""
     found = remote.request("device/get", deviceId=device_id, presence=presence)["device"]
-    show([found], form, PRESENCE if presence else COLUMNS, "device")
+    show([found], form, PRESENCE if presence else _columns(remote), "device")
 
 
 @device.command(
@@ -170,3 +190,51 @@ def delete(remote: Remote, device_id: str, form: str | None) -> None:
     """Delete the device ID, and with it its commands and notifications."""
     remote.request("device/delete", deviceId=device_id)
     print_result({"id": device_id}, form, f"{device_id} is deleted", device_id)
+
+
+DEVICE = Noun("device", "device", "device", "device", "devices", "lamp-1")
+
+
+@device.command(
+    epilog=DEVICE.examples("watch", "watch lamp-1 --json", "watch --network home --type lamp", "watch --presence")
+    + "\n"
+    + WATCHED
+)
+@click.argument("device_id", metavar="[ID]", required=False, shell_complete=complete_devices)
+@networks_option
+@types_option
+@click.option("--presence", is_flag=True, help="Show who is online, and who comes and goes.")
+@since_option
+@snapshot_option
+@output_option
+@url_option
+@token_option
+def watch(
+    url: str | None,
+    given_token: str | None,
+    device_id: str | None,
+    networks: tuple[str, ...],
+    types: tuple[str, ...],
+    presence: bool,
+    since: str | None,
+    no_snapshot: bool,
+    form: str | None,
+) -> None:
+    """Show devices and their changes: all that you may see, or the device ID. Ctrl-C ends it."""
+    from hivewire.cli.fleet_watch import watch_fleet
+
+    if presence and since is not None:
+        raise click.UsageError("give --presence or --since, not both: presence cannot be resumed")
+    access = find_access(url, given_token)
+    wanted = {
+        "deviceId": device_id,
+        "networkIds": NETWORK.ids(access, networks) or None,
+        "deviceTypeIds": TYPE.ids(access, types) or None,
+        "presence": presence or None,
+        "snapshot": False if no_snapshot else None,
+    }
+    watch_fleet(access, DEVICE, wanted, since, form, _online if presence else _columns)
+
+
+def _online(remote: Remote) -> Columns:
+    return PRESENCE

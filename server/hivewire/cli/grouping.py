@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
 from hivewire.cli import plain
-from hivewire.cli.gateway import MOST_COMPLETED, completion, with_gateway
+from hivewire.cli.errors import RemoteError
+from hivewire.cli.gateway import (
+    MOST_COMPLETED,
+    Access,
+    completion,
+    find_access,
+    token_option,
+    url_option,
+    with_gateway,
+)
 from hivewire.cli.help import Group
 from hivewire.cli.listing import listed
 from hivewire.cli.output import Columns, Row, output_option, print_result, printable, show
@@ -57,9 +68,65 @@ class Noun(NamedTuple):
         found = remote.request(f"{self.action}/list", namePattern=f"{beginning}%", take=MOST_COMPLETED)
         return [row["name"] for row in found[self.many]]
 
+    def ids(self, access: Access, given: Iterable[str]) -> list[int]:
+        """The ids of those with these names. Raises as `find`."""
+        from hivewire.cli.remote import Remote  # here, so that help and completion load no network library
+
+        names = [*given]
+        if not names:
+            return []
+        with Remote(access.url) as remote:
+            access.authenticate(remote)
+            return [self.find(remote, name)["id"] for name in names]
+
     def examples(self, *lines: str) -> str:
         """The end of a command's help."""
         return "\b\nExamples:\n" + "\n".join(f"  hivewire {self.command} {line}" for line in lines)
+
+
+class Names:
+    """The names of networks or device types by their ids, read as far as they are needed; an id without a name that
+    the caller may see is shown as it is."""
+
+    def __init__(self, remote: Remote, noun: Noun) -> None:
+        self._list = partial(listed, remote, f"{noun.action}/list", noun.many)
+        self._rows = self._list()
+        self._known: dict[int, str] = {}
+
+    def __call__(self, number: int) -> str:
+        """The name, or else the id."""
+        if number not in self._known:
+            self._read_up_to(number)
+        return self._known.setdefault(number, str(number))
+
+    def _read_up_to(self, number: int) -> None:
+        try:
+            for row in self._rows:
+                self._known[row["id"]] = row["name"]
+                if row["id"] == number:
+                    return
+        except RemoteError as error:
+            if error.code != 403:
+                raise
+        self._rows = self._list()  # for those that are made from now on
+
+
+WATCHED = """
+\b
+On a terminal it prints a line for each that is there and each change. Into a
+pipe it prints one JSON object per line, as the gateway pushes it, with a `type`
+(snapshot, change, bookmark or reset) and the position from which to resume.
+
+\b
+After a restart of the gateway it reconnects, and misses and repeats nothing;
+it reports this on standard error. If the gateway cannot resume from the last
+position, it says why on standard error, and prints `reset` and the whole state."""
+"""What the help of all that follow the fleet says at the end."""
+
+since_option = click.option(
+    "--since", metavar="POSITION", help="Resume after this position instead of starting with the state."
+)
+snapshot_option = click.option("--no-snapshot", is_flag=True, help="Only changes from now on, without the state.")
 
 
 def _add_commands(group: click.Group, noun: Noun) -> None:
@@ -134,6 +201,30 @@ def _add_commands(group: click.Group, noun: Noun) -> None:
         found = noun.find(remote, name)
         remote.request(f"{noun.action}/delete", **{f"{noun.one}Id": found["id"]}, force=force)
         print_result(found, form, f"the {words} {printable(name)} is deleted", name)
+
+    @group.command(
+        help=f"Show {words}s and their changes: all that you may see, or those with a NAME. Ctrl-C ends it.",
+        epilog=noun.examples("watch", f"watch {example} --json") + "\n" + WATCHED,
+    )
+    @click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=completion(noun.names))
+    @since_option
+    @snapshot_option
+    @output_option
+    @url_option
+    @token_option
+    def watch(
+        url: str | None,
+        given_token: str | None,
+        names: tuple[str, ...],
+        since: str | None,
+        no_snapshot: bool,
+        form: str | None,
+    ) -> None:
+        from hivewire.cli.fleet_watch import watch_fleet
+
+        access = find_access(url, given_token)
+        wanted = {f"{noun.one}Ids": noun.ids(access, names) or None, "snapshot": False if no_snapshot else None}
+        watch_fleet(access, noun, wanted, since, form, lambda remote: COLUMNS)
 
 
 @click.group(cls=Group, no_args_is_help=True)

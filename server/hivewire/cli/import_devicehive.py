@@ -24,11 +24,11 @@ TAKE = 1_000
 """Entries of one request. DeviceHive hands an answer through Kafka, which takes 1 MB by default."""
 
 WORDS = {
-    "networks": "networks",
-    "deviceTypes": "device types",
-    "users": "users",
-    "devices": "devices",
-    "configurations": "configurations",
+    "networks": "network",
+    "deviceTypes": "device type",
+    "users": "user",
+    "devices": "device",
+    "configurations": "configuration",
 }
 
 
@@ -146,7 +146,9 @@ def _show(report: Report, url: str, target: Path | None, form: str | None) -> No
 
 
 def _sentences(report: Report, url: str, target: Path | None) -> Iterator[str]:
-    counted = ", ".join(f"{report.counts[name]:,} {words}" for name, words in WORDS.items())
+    counted = ", ".join(
+        f"{(count := report.counts[name]):,} {words}{'s' * (count != 1)}" for name, words in WORDS.items()
+    )
     yield f"nothing is written; {url} has {counted}" if target is None else f"{target} has {counted} of {url}"
     yield from report.remarks
     if report.without_password:

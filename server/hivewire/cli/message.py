@@ -20,7 +20,7 @@ from hivewire.cli.device import complete_devices, device_argument
 from hivewire.cli.errors import Closed, RemoteError, Unreachable
 from hivewire.cli.gateway import Access, find_access, reach, token_option, url_option, with_gateway
 from hivewire.cli.given import JsonObject, Span
-from hivewire.cli.grouping import NETWORK, TYPE, Noun, networks_option, types_option
+from hivewire.cli.grouping import NETWORK, TYPE, networks_option, types_option
 from hivewire.cli.help import Group, WholeNumber
 from hivewire.cli.identity import moment
 from hivewire.cli.listing import newest
@@ -321,20 +321,12 @@ def _watch(
 ) -> None:
     """Print the messages that are asked for until Ctrl-C."""
     from hivewire.cli.message_watch import Selection, watch_messages
-    from hivewire.cli.remote import Remote
 
     if devices and (networks or types):
         raise click.UsageError("give DEVICE, or --network and --type, not both")
     access = find_access(url, given_token)
-    ids: dict[Noun, list[int]] = {NETWORK: [], TYPE: []}
-    if networks or types:
-        with Remote(access.url) as remote:
-            access.authenticate(remote)
-            ids = {
-                noun: [noun.find(remote, name)["id"] for name in given]
-                for noun, given in ((NETWORK, networks), (TYPE, types))
-            }
-    wanted = Selection(list(dict.fromkeys(devices)), ids[NETWORK], ids[TYPE], list(names), updates)
+    places = NETWORK.ids(access, networks), TYPE.ids(access, types)
+    wanted = Selection(list(dict.fromkeys(devices)), *places, list(names), updates)
     watch_messages(access, kind.one, wanted, since, form)
 
 

@@ -81,6 +81,8 @@ class MessageWatcher(Following):
                 self._reach(index, reply["position"])
         if self.away and whole:
             note("reconnected, nothing is missing")
+        elif not self.away and sys.stderr.isatty():
+            note(f"connected, waiting for {self._kind}s; Ctrl-C ends it")
 
     def _reach(self, index: int, position: str) -> None:
         self._reached[index] = position

@@ -91,19 +91,22 @@ def watch(
     access = find_access(url, given_token)
     if command is not None:
         show = partial(_execute, command, access)
-    run_and_say_where(Watcher(access, wanted, since, show))
+    run_and_say_where(Watcher(access, "configuration", wanted, since, show))
 
 
 class Watcher(Following):
-    """A subscription to configurations.
+    """A subscription to what has a state: configurations, devices and their like, by the `noun` of its actions.
 
     Messages are held back until one has a position. When the connection ends before that, they are dropped, and the
     next connection brings them again. An item that is shown is a push with `type` in place of the action, and without
     the number of the subscription.
     """
 
-    def __init__(self, access: Access, wanted: Item, since: str | None, show: Callable[[Item], None]) -> None:
+    def __init__(
+        self, access: Access, noun: str, wanted: Item, since: str | None, show: Callable[[Item], None]
+    ) -> None:
         super().__init__(access)
+        self._noun = noun
         self._position = since
         self._wanted = wanted
         self._show = show
@@ -117,13 +120,14 @@ class Watcher(Following):
 
     def subscribe(self, remote: Remote) -> None:
         """Subscribe, from the position on if there is one."""
-        reply = remote.request("configuration/subscribe", since=self._position, **self._wanted)
+        since = None if self._wanted.get("presence") else self._position  # presence is in no log
+        reply = remote.request(f"{self._noun}/subscribe", since=since, **self._wanted)
         self._held, self._refused = [], False
         if reply["mode"] == "reset":
             self._held.append({"type": "reset", "oldest": reply["oldest"]})
             self._refused = True
         elif self.away:
-            note("reconnected, nothing is missing")
+            note(f"reconnected, {'the state follows' if reply['mode'] == 'snapshot' else 'nothing is missing'}")
         if reply["mode"] == "live":
             self.take({"action": "bookmark", "position": reply["position"]})
 
@@ -131,10 +135,13 @@ class Watcher(Following):
         """Hold a message back; with a position, show it and everything held."""
         action, position = frame.pop("action"), frame.get("position")
         frame.pop("subscriptionId", None)
-        item = {"type": action.removeprefix("configuration/"), **frame}
+        item = {"type": action.removeprefix(f"{self._noun}/"), **frame}
+        if item["type"] == "presence":
+            self._show(item)
+            return
         if item.get("reset"):
             self._held = [{"type": "reset"}]  # the new state includes the unfinished group
-        if item["type"] == "snapshot" and self._wanted["snapshot"] is False:
+        if item["type"] == "snapshot" and self._wanted.get("snapshot") is False:
             item = {"type": "bookmark", "position": position}
         if item["type"] != "bookmark" or position is not None:
             self._held.append(item)
@@ -210,44 +217,71 @@ def why_reset(asked: str, current: str) -> str:
     return "the gateway's log does not go back to that position"
 
 
-class Lines(AlignedLines):
-    """Prints configurations and changes for people, each on a line. On a terminal it is cut to the width, and long
-    names to a third of it, so that something of the value is seen."""
+class StateLines(AlignedLines):
+    """Prints a state and its changes for people, each on a line. A subclass says how: `many` is the member with the
+    state."""
+
+    many: str
 
     def __init__(self) -> None:
         super().__init__()
         self._in_snapshot = False
 
+    def measure(self, row: Item) -> None:
+        """Take the widths of one of many, before they are printed."""
+        raise NotImplementedError
+
+    def parts(self, row: Item) -> list[Part]:
+        """The line of one of the state."""
+        raise NotImplementedError
+
+    def changed(self, change: Item) -> list[Part]:
+        """What is behind the time and the author of a change."""
+        raise NotImplementedError
+
     def show(self, item: Item) -> None:
         """Print a message; a bookmark prints nothing."""
         if item["type"] == "snapshot":
             self._snapshot(item)
-        elif item["type"] == "update":
-            self._update(item)
+        elif item["type"] in ("update", "change"):
+            when = f"{local(item['modified'])}  {self.wide('who', item['modifiedBy'] or 'the gateway')}  "
+            self.line((when, "dim"), *self.changed(item))
         elif item["type"] == "reset":
             self.line(("reset: the following state replaces everything above", "bold yellow"))
 
     def _snapshot(self, item: Item) -> None:
         if not self._in_snapshot:
             self.line(("state:", "bold"))
-        for resource in item["configurations"]:  # their widths first
-            self.wide("name", self.cut(resource["name"], WIDEST // 2, 3))
-            self.wide("version", str(resource["entityVersion"]))
-        for resource in item["configurations"]:
-            self.line("  ", *self._resource(resource, shown(resource)))
+        for row in item[self.many]:
+            self.measure(row)
+        for row in item[self.many]:
+            self.line("  ", *self.parts(row))
         self._in_snapshot = not item["last"]
         if item["last"]:
             self.line(("changes:", "bold"))
 
-    def _update(self, change: Item) -> None:
+
+class Lines(StateLines):
+    """Prints configurations. On a terminal long names are cut to a third of it, so that something of the value is
+    seen."""
+
+    many = "configurations"
+
+    def measure(self, row: Item) -> None:
+        """Name and version."""
+        self.wide("name", self.cut(row["name"], WIDEST // 2, 3))
+        self.wide("version", str(row["entityVersion"]))
+
+    def parts(self, row: Item) -> list[Part]:
+        """Name, version and value."""
+        return self._resource(row, shown(row))
+
+    def changed(self, change: Item) -> list[Part]:
+        """The same, and why."""
         deleted = change["operation"] == "delete"
         value = "deleted" if deleted else shown(change["configuration"])
-        why = [("  " + printable(change["description"]), "dim")] if change["description"] else []
-        self.line(
-            (f"{local(change['modified'])}  {self.wide('who', change['modifiedBy'] or 'the gateway')}  ", "dim"),
-            *self._resource(change["configuration"], value, "bold red" if deleted else "green"),
-            *why,
-        )
+        why: list[Part] = [("  " + printable(change["description"]), "dim")] if change["description"] else []
+        return [*self._resource(change["configuration"], value, "bold red" if deleted else "green"), *why]
 
     def _resource(self, resource: Item, value: str, style: str = "") -> list[Part]:
         """Name, version and value of a configuration, in colours."""

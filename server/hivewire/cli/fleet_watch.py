@@ -1,0 +1,92 @@
+"""`hivewire device|network|type watch`: follow the fleet itself, also when the gateway restarts."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from functools import partial
+
+from hivewire.cli.following import Item, run_and_say_where
+from hivewire.cli.gateway import Access
+from hivewire.cli.grouping import Noun
+from hivewire.cli.lines import WIDEST, Part
+from hivewire.cli.output import Columns, print_row, printable
+from hivewire.cli.remote import Remote
+from hivewire.cli.watch import StateLines, Watcher
+
+
+def watch_fleet(
+    access: Access, noun: Noun, wanted: Item, since: str | None, form: str | None, columns: Callable[[Remote], Columns]
+) -> None:
+    """Print the state of what is wanted and its changes until Ctrl-C. The first of the columns is the id."""
+    form = form or ("table" if sys.stdout.isatty() else "json")
+    if form != "table":
+        run_and_say_where(Watcher(access, noun.action, wanted, since, partial(_print, form, noun)))
+    else:
+        lines = FleetLines(noun)
+        run_and_say_where(FleetWatcher(access, wanted, since, lines, columns))
+
+
+class FleetWatcher(Watcher):
+    """A subscription whose lines have columns that may ask the gateway, over the same connection."""
+
+    def __init__(
+        self, access: Access, wanted: Item, since: str | None, lines: FleetLines, columns: Callable[[Remote], Columns]
+    ) -> None:
+        super().__init__(access, lines.noun.action, wanted, since, lines.show)
+        self._lines, self._columns = lines, columns
+
+    def subscribe(self, remote: Remote) -> None:
+        """Subscribe, from the position on if there is one."""
+        self._lines.columns = self._columns(remote)
+        super().subscribe(remote)
+
+
+class FleetLines(StateLines):
+    """Prints devices, networks or device types, each on a line of `columns`."""
+
+    def __init__(self, noun: Noun) -> None:
+        super().__init__()
+        self.noun = noun
+        self.many = noun.many
+        self.columns: Columns = {}
+
+    def show(self, item: Item) -> None:
+        """Print a message; a bookmark prints nothing."""
+        if item["type"] == "presence":
+            is_online: Part = ("online", "green") if item["online"] else ("offline", "yellow")
+            self.line((printable(item["deviceId"]), "bold"), "  is ", is_online)
+        else:
+            super().show(item)
+
+    def measure(self, row: Item) -> None:
+        """Every column."""
+        self._cells(row)
+
+    def parts(self, row: Item) -> list[Part]:
+        """The columns, without those in which nothing was seen yet."""
+        number, *others = self._cells(row)
+        return [(number, "bold"), *["  " + cell for cell in others if cell]]
+
+    def _cells(self, row: Item) -> list[str]:
+        return [self.wide(heading, self.cut(cell(row), WIDEST // 2, 3)) for heading, cell in self.columns.items()]
+
+    def changed(self, change: Item) -> list[Part]:
+        """The same, or only the id of what is gone."""
+        row = change[self.noun.one]
+        if row is not None:
+            return self.parts(row)
+        return [
+            (self.wide(next(iter(self.columns)), str(change[f"{self.noun.one}Id"])), "bold"),
+            ("  gone", "bold red"),
+        ]
+
+
+def _print(form: str, noun: Noun, item: Item) -> None:
+    """Print a message as it is; of form `value` the ids of what it brings, and nothing for what is gone."""
+    if form != "value":
+        print_row(item, form, "")
+        return
+    found = item.get(noun.many, [item[noun.one]] if item.get(noun.one) else [])
+    for row in found:
+        print_row(row, form, str(row["id"]))
