@@ -159,8 +159,8 @@ def test_ten_thousand_connections_that_send_nothing(
 @pytest.mark.long
 @pytest.mark.timeout(180)
 def test_a_tls_handshake_that_never_comes(tmp_path: Path, certificate: tuple[Path, Path]) -> None:
-    """A peer that connects and sends nothing, or half a handshake, is disconnected after a minute; others are
-    served."""
+    """A peer that connects and sends nothing is disconnected after a minute, and one that sends half a handshake
+    sooner; others are served."""
     chain, key = certificate
     trust = ssl.create_default_context(cafile=str(chain))
     with (

@@ -7,10 +7,12 @@ longest. So they take nothing from connections with a login, and cannot keep new
 
 from __future__ import annotations
 
+import asyncio
 import resource
 from collections import Counter
 from itertools import count
 from typing import Protocol
+from weakref import WeakValueDictionary
 
 from hivewire.addresses import network_prefix
 from hivewire.settings import Settings
@@ -23,6 +25,9 @@ may leave unread."""
 
 SHARES = 16
 """The anonymous connections of one address may hold at most this fraction of their budget."""
+
+HANDSHAKE_BYTES = 64 << 10
+"""What an unfinished TLS handshake takes in memory, measured: 56 KiB."""
 
 SPARE = 16
 """Further connections when no place is left; they can only get health checks and metrics."""
@@ -98,6 +103,7 @@ class Admission:
         self._numbers: dict[Connection, int] = {}  # of the anonymous ones
         self._count = count()
         self._spare: dict[Connection, None] = {}
+        self._handshakes_of: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()  # by network prefix
         self._warned = False  # that there are fewer files than `connections`
         self._by_network_prefix: Counter[str] = Counter()
 
@@ -200,6 +206,15 @@ class Admission:
                 self._expel(longest)
         if prefix and not budgets[0][0].held:
             self._anonymous_of.pop(prefix, None)
+
+    def handshakes_of(self, address: str) -> asyncio.Semaphore:
+        """For the TLS handshakes of an address: as many go on at a time as its part of the budget has memory for."""
+        prefix = self._network_prefix(address)
+        turns = self._handshakes_of.get(prefix)
+        if turns is None:
+            part = self.settings.anonymous_bytes // (SHARES if prefix else 1)
+            turns = self._handshakes_of[prefix] = asyncio.Semaphore(part // HANDSHAKE_BYTES)
+        return turns
 
     # All other connections.
 

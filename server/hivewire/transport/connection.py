@@ -18,7 +18,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from hivewire.transport.admission import FREE, Admission
+from hivewire.transport.admission import FREE, HANDSHAKE_BYTES, Admission
 from hivewire.transport.back_pressure import ANONYMOUS_PIECE, PIECE, PORTION, Watch
 from hivewire.transport.handshake import handshake, head_without_upgrade
 from hivewire.transport.light import LightEvent, LightQueue
@@ -126,7 +126,7 @@ class HttpProtocol(HttpToolsProtocol):
         """The time of the event loop before which no request is begun, because too many came without a token."""
         self._admitted = False
         self._spare = False
-        self._cut_handshake: Callable[[], None] | None = None  # with TLS, until there is a transport
+        self._cut_handshake: Callable[[], object] | None = None  # with TLS, until there is a transport
         self._taken = 0  # bytes of anonymous requests that are not answered yet
         self._unanswered: list[RequestResponseCycle] = []
         self._later = b""  # anonymous requests that are not parsed yet
@@ -140,13 +140,22 @@ class HttpProtocol(HttpToolsProtocol):
         self._held = 0
         self._lost: Callable[[], None] | None = None
 
-    def begin_handshake(self, address: str, cut: Callable[[], None]) -> None:
-        """With TLS: admit the connection before its handshake, which `cut` ends."""
+    def accept(self, address: str, cut: Callable[[], object]) -> None:
+        """With TLS: admit the connection before its handshake. `cut` ends it until the handshake begins."""
         self._cut_handshake = cut
         self._enter(address)
 
+    def begin_handshake(self, cut: Callable[[], object]) -> None:
+        """With TLS: the handshake begins, which `cut` ends."""
+        self._cut_handshake = cut
+
+    def charge_handshake(self) -> None:
+        """With TLS: count the memory of the handshake, which takes long."""
+        if self.transport is None:
+            self.admission.hold(self, HANDSHAKE_BYTES)
+
     def end_handshake(self) -> None:
-        """With TLS: leave the admission if the handshake has failed."""
+        """With TLS: forget the handshake, and leave the admission if it has failed."""
         self._cut_handshake = None
         if self.transport is None:
             self._forget()
@@ -165,7 +174,9 @@ class HttpProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         self.flow._is_writable_event = LightEvent(is_set=True)
         transport.set_write_buffer_limits(high=FREE)
-        if not self._admitted:
+        if self._admitted:
+            self._account()  # instead of the handshake
+        else:
             self._enter(peer_address(transport))
         self._expect_head()
 

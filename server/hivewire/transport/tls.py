@@ -2,6 +2,8 @@
 
 asyncio tells a protocol of its connection after the TLS handshake only. Peers that never finish one would be counted
 nowhere, and could take all files of the process. So the sockets are accepted here.
+
+The handshakes of one address take turns, so that their memory is bounded and others are served between them.
 """
 
 from __future__ import annotations
@@ -16,8 +18,15 @@ from functools import partial
 from hivewire.telemetry import log
 from hivewire.transport.connection import HttpProtocol
 
-HANDSHAKE_SECONDS = 60.0
-"""Seconds for a TLS handshake. When thousands of clients come back at once, theirs wait for the processor that long."""
+SILENT_SECONDS = 60.0
+"""Seconds for the first byte of a handshake. Until then a connection has no memory for TLS."""
+
+HANDSHAKE_SECONDS = 10.0
+"""Seconds for a handshake when its turn has come."""
+
+MOMENT_SECONDS = 2.0
+"""Seconds after which an unfinished handshake is charged. Those of thousands of clients that come back at once are
+shorter, and must not push one another out."""
 
 ACCEPTED_AT_ONCE = 64
 """Connections accepted in one turn of the event loop."""
@@ -76,20 +85,43 @@ class TlsListener:
             sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             protocol = self._create()
-            protocol.begin_handshake(str(peer[0]), partial(_cut, sock))
             handshake = self._loop.create_task(self._handshake(protocol, sock))
             self._handshakes.add(handshake)
-            handshake.add_done_callback(self._handshakes.discard)
+            handshake.add_done_callback(partial(self._ended, protocol, sock))
+            protocol.accept(str(peer[0]), handshake.cancel)
 
     async def _handshake(self, protocol: HttpProtocol, sock: socket.socket) -> None:
+        # Errors of the peer's are not worth a line in the log, and the socket is closed.
+        with suppress(OSError):
+            async with asyncio.timeout(SILENT_SECONDS):
+                await self._readable(sock)
+            async with protocol.admission.handshakes_of(protocol.address):
+                await self._shake_hands(protocol, sock)
+
+    def _ended(self, protocol: HttpProtocol, sock: socket.socket, handshake: asyncio.Task[None]) -> None:
+        """Of every handshake, also of one that was cancelled before it had begun."""
+        self._handshakes.discard(handshake)
+        protocol.end_handshake()
+        if protocol.transport is None:
+            sock.close()
+
+    async def _readable(self, sock: socket.socket) -> None:
+        readable = asyncio.Event()
+        self._loop.add_reader(sock, readable.set)
         try:
-            # Errors of the peer's are not worth a line in the log, and the socket is closed.
-            with suppress(OSError):
-                await self._loop.connect_accepted_socket(
-                    lambda: protocol, sock, ssl=self._context, ssl_handshake_timeout=HANDSHAKE_SECONDS
-                )
+            await readable.wait()
         finally:
-            protocol.end_handshake()
+            self._loop.remove_reader(sock)
+
+    async def _shake_hands(self, protocol: HttpProtocol, sock: socket.socket) -> None:
+        protocol.begin_handshake(partial(_cut, sock))
+        charge = self._loop.call_later(MOMENT_SECONDS, protocol.charge_handshake)
+        try:
+            await self._loop.connect_accepted_socket(
+                lambda: protocol, sock, ssl=self._context, ssl_handshake_timeout=HANDSHAKE_SECONDS
+            )
+        finally:
+            charge.cancel()
 
 
 def _cut(sock: socket.socket) -> None:
