@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 import pty
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 from typing import NamedTuple
 
+from tests.forked import Forked
 from tests.running import PATIENCE
 
 
@@ -33,13 +32,7 @@ def on_terminal(*arguments: str, columns: int = 200) -> str:
 def raw_on_terminal(*arguments: str, **environment: str) -> bytes:
     """The bytes that a command writes to its own terminal."""
     shown, terminal = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "hivewire", *arguments],
-        stdin=terminal,
-        stdout=terminal,
-        stderr=subprocess.STDOUT,
-        env=os.environ | environment,
-    )
+    process = Forked("hivewire.cli:main", [*arguments], os.environ | environment, [terminal] * 3)
     os.close(terminal)
     text = b""
     with os.fdopen(shown, "rb", buffering=0) as terminal_side:

@@ -1,8 +1,9 @@
-"""Gateways in processes of their own that need not load anything.
+"""Gateways and other commands in processes of their own that need not load anything.
 
-Loading the gateway takes most of a second, and its first password hash another fifth, and the suite starts a hundred of
+Loading the gateway takes most of a second, and its first password hash another fifth, and the suite starts hundreds of
 them. So one process loads it once, and each gateway is a fork of that: a process like any other, with its own pid,
-signals, limits and memory. Its command line, environment and pipes are those that it would have got from `Popen`.
+signals, limits and memory. Its command line, environment, pipes and terminal are those that it would have got from
+`Popen`. What a start itself does is tested with real ones.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ import os
 import signal
 import sys
 import warnings
+from collections.abc import Sequence
 from contextlib import suppress
-from importlib import import_module
 from multiprocessing.connection import Connection
+from pkgutil import resolve_name
 from subprocess import TimeoutExpired
-from typing import Any, TextIO
+from typing import Self
 
 import uvloop  # noqa: F401 - imported by the gateway when it starts
 from argon2 import PasswordHasher
@@ -26,22 +28,27 @@ import hivewire.app
 from hivewire.access import passwords
 
 _processes = multiprocessing.get_context("forkserver")
-_processes.set_forkserver_preload([__name__, "hivewire.cli.serve", "tests.faults.gateway", "anyio.from_thread"])
+_processes.set_forkserver_preload(
+    [
+        __name__,
+        *("hivewire.cli.configuration", "hivewire.cli.history", "hivewire.cli.message_watch", "hivewire.cli.serve"),
+        *("rich.table", "tests.faults.gateway", "tests.faults.messages"),
+    ]
+)
 
 
 class Forked:
-    """`python -m module arguments` in a fork; of `subprocess.Popen` as much as tests use."""
+    """`python -m module arguments` in a fork; of `subprocess.Popen` as much as tests use.
 
-    def __init__(self, module: str, arguments: list[str], environment: dict[str, str]) -> None:
-        out, its_out = _processes.Pipe(duplex=False)
-        err, its_err = _processes.Pipe(duplex=False)
-        self._process = _processes.Process(
-            target=_run, args=(module, arguments, environment, os.getcwd(), its_out, its_err)
-        )
+    `main` is the function that it calls, as `module:function`; `streams` are its standard input, output and error.
+    """
+
+    def __init__(self, main: str, arguments: list[str], environment: dict[str, str], streams: Sequence[int]) -> None:
+        its = [Connection(os.dup(number)) for number in streams]
+        self._process = _processes.Process(target=_run, args=(main, arguments, environment, os.getcwd(), its))
         self._process.start()
-        its_out.close()
-        its_err.close()
-        self.stdout, self.stderr = _text(out), _text(err)
+        for stream in its:
+            stream.close()
         assert self._process.pid is not None
         self.pid = self._process.pid
 
@@ -67,26 +74,46 @@ class Forked:
         self.send_signal(signal.SIGKILL)
 
 
-def _text(reader: Connection) -> TextIO:
-    with reader:
-        return os.fdopen(os.dup(reader.fileno()), encoding="utf-8")
+class Piped(Forked):
+    """The same, with a pipe for each of its streams. As a context manager it closes them and waits for its end."""
+
+    def __init__(self, main: str, arguments: list[str], environment: dict[str, str]) -> None:
+        (its_in, own_in), (own_out, its_out), (own_err, its_err) = os.pipe(), os.pipe(), os.pipe()
+        super().__init__(main, arguments, environment, (its_in, its_out, its_err))
+        for number in (its_in, its_out, its_err):
+            os.close(number)
+        self.stdin, self.stdout, self.stderr = os.fdopen(own_in, "w"), os.fdopen(own_out), os.fdopen(own_err)
+
+    def close(self) -> None:
+        """Close the pipes."""
+        for pipe in (self.stdin, self.stdout, self.stderr):
+            with suppress(BrokenPipeError):
+                pipe.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+        self.wait()
 
 
-def _run(
-    module: str, arguments: list[str], environment: dict[str, str], folder: str, out: Connection, err: Connection
-) -> None:
+def _run(main: str, arguments: list[str], environment: dict[str, str], folder: str, streams: list[Connection]) -> None:
     """The work of the new process."""
     gc.freeze()  # what is loaded already: to look at it again would copy all of its memory
-    for number, pipe in ((1, out), (2, err)):
-        os.dup2(pipe.fileno(), number)
-        pipe.close()
+    for number, stream in enumerate(streams):
+        os.dup2(stream.fileno(), number)
+        stream.close()
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
+    encoding = environment.get("PYTHONIOENCODING")
+    sys.stdin = os.fdopen(0, encoding=encoding, closefd=False)
+    sys.stdout = os.fdopen(1, "w", encoding=encoding, closefd=False)
+    sys.stderr = os.fdopen(2, "w", 1, encoding, "backslashreplace", closefd=False)
     sys.argv = [os.path.join(os.path.dirname(hivewire.__file__), "__main__.py"), *arguments]  # as `python -m hivewire`
     warnings.simplefilter("error", ResourceWarning)  # what is left open shows on standard error
     # A hash as strong as it should be takes 0.2 s; that real gateways have it so is tested elsewhere.
     quick = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
     vars(passwords)["PasswordHasher"] = lambda **_: quick
-    main: Any = import_module(module).main
-    main()
+    resolve_name(main)()

@@ -21,7 +21,7 @@ from websockets.sync.client import ClientConnection, connect
 from websockets.sync.server import ServerConnection, serve
 
 from tests.contract import hold_push
-from tests.forked import Forked
+from tests.forked import Piped
 
 PASSWORD = "correct horse"
 SECRET = "a secret for tests, longer than 32 bytes"
@@ -54,10 +54,10 @@ class RunningGateway:
         data: Path,
         *flags: str,
         env: dict[str, str] | None = None,
-        main: str = "hivewire.cli",
+        main: str = "hivewire.cli:main",
         fresh: bool = False,
     ) -> None:
-        """`main` is the module with the command; `fresh` runs `python -m hivewire` itself, which takes longer."""
+        """`main` is the function that is the command; `fresh` runs `python -m hivewire` itself, which takes longer."""
         self.data = data
         self.log: list[dict[str, Any]] = []
         self.noise: list[str] = []
@@ -65,8 +65,8 @@ class RunningGateway:
         environment |= {"HIVEWIRE_ADMIN_PASSWORD": PASSWORD, "HIVEWIRE_JWT_SECRET": SECRET, **UNLIMITED, **(env or {})}
         environment = {name: value for name, value in environment.items() if value}
         arguments = ["serve", "--port=0", f"--data={data}", "--log-format=json", *flags]
-        started = _command if fresh else partial(Forked, main)
-        self.process: subprocess.Popen[str] | Forked = started(arguments, environment)
+        started = _command if fresh else partial(Piped, main)
+        self.process: subprocess.Popen[str] | Piped = started(arguments, environment)
         assert self.process.stderr is not None
         for line in self.process.stderr:
             if self._take(line) == "started":
@@ -130,7 +130,7 @@ class RunningGateway:
         return code
 
     def _close_pipes(self) -> None:
-        for pipe in (self.process.stdout, self.process.stderr):
+        for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
             if pipe is not None:
                 pipe.close()
 

@@ -38,6 +38,7 @@ from hivewire.cli.serve import SECTIONS
 from hivewire_protocol import times
 from hivewire_protocol.nouns.user import Role, Status
 from tests.command import Outcome, Run, on_terminal, raw_on_terminal
+from tests.forked import Piped
 from tests.gate.test_polls import until_waiting
 from tests.running import PASSWORD, PATIENCE, RunningGateway, Talk, serving, unmeasured
 from tests.users import ADMIN, write_users
@@ -949,23 +950,24 @@ def test_a_message_is_sent_once_over_two_connections(run: Run, stub: Any, monkey
 
 def test_who_waits_hears_what_ends_it(shared_gateway: RunningGateway, talk: Talk, lamp: str, logged_in: Run) -> None:
     """A device that is deleted ends the wait at once, and Ctrl-C says how to see the answer later."""
-    command = [sys.executable, "-m", "hivewire", "command", "send", lamp, "on", "--wait", "--timeout", "10m"]
+    command = ["command", "send", lamp, "on", "--wait", "--timeout", "10m"]
     assert talk("command/subscribe", deviceId=lamp)["status"] == "success"
     for how in ("interrupted", "deleted"):
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as sending:
+        with Piped("hivewire.cli:main", command, dict(os.environ)) as sending:
             number = talk.receive()["command"]["id"]
             if how == "interrupted":
                 until_waiting(shared_gateway, 1)
                 sending.send_signal(signal.SIGINT)
             else:
                 talk("device/delete", deviceId=lamp)
-            out, err = sending.communicate(timeout=PATIENCE)
-        assert out == ""
+            assert sending.stdout.read() == ""
+            err = sending.stderr.read()
+            code = sending.wait(PATIENCE)
         if how == "interrupted":
             told = f"hivewire: command {number} stays sent; its answer: hivewire command get {lamp} {number}\n\n"
-            assert (sending.returncode, err) == (130, told)
+            assert (code, err) == (130, told)
         else:
-            assert (sending.returncode, err.count("\n")) == (1, 1)
+            assert (code, err.count("\n")) == (1, 1)
 
 
 def test_who_locks_oneself_is_asked_to_say_so(logged_in: Run, run: Run, shared_gateway: RunningGateway) -> None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ import pytest
 
 from hivewire.cli import devicehive_server
 from tests.command import Outcome, Run
+from tests.forked import Piped
 from tests.running import PASSWORD, PATIENCE, SECRET, RunningGateway
 
 COMMAND = "import-devicehive"
@@ -500,12 +500,12 @@ def test_a_command_that_is_stopped_leaves_nothing_behind(home: Path, tmp_path: P
 
     old.failures = wait
     with serving(old) as url:
-        command = [sys.executable, "-m", "hivewire", COMMAND, url, "--token", "t", "--data", str(tmp_path / "new.db")]
-        process = subprocess.Popen(command)
-        assert reading.wait(PATIENCE)
-        assert list(tmp_path.glob("new.db*"))
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(PATIENCE) == 128 + signal.SIGTERM
+        command = [COMMAND, url, "--token", "t", "--data", str(tmp_path / "new.db")]
+        with Piped("hivewire.cli:main", command, dict(os.environ)) as process:
+            assert reading.wait(PATIENCE)
+            assert list(tmp_path.glob("new.db*"))
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(PATIENCE) == 128 + signal.SIGTERM
         stopped.set()
     assert not list(tmp_path.glob("new.db*"))
 

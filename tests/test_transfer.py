@@ -294,32 +294,32 @@ def test_on_a_terminal_an_export_obeys_no_value(logged_in: Run, talk: Talk, home
 
 def test_an_import_writes_what_differs_and_nothing_else(logged_in: Run, talk: Talk) -> None:
     """By value or content type; what is the same keeps its version; the description is in the history."""
-    put(talk, "im.same", "1")
-    put(talk, "im.type", "2")
-    put(talk, "im.json", "3", contentType="application/json")
-    put(talk, "im.value", "4")
-    put(talk, "im.elsewhere", "5")
+    put(talk, "differ.same", "1")
+    put(talk, "differ.type", "2")
+    put(talk, "differ.json", "3", contentType="application/json")
+    put(talk, "differ.value", "4")
+    put(talk, "differ.elsewhere", "5")
     file = document(
-        entry("im.same", "1", contentType="text/plain; charset=utf-8", entityVersion=99),
-        entry("im.type", "2", contentType="text/html"),
-        entry("im.json", "3", contentType=None),
-        entry("im.value", "44"),
-        entry("im.new", "6"),
+        entry("differ.same", "1", contentType="text/plain; charset=utf-8", entityVersion=99),
+        entry("differ.type", "2", contentType="text/html"),
+        entry("differ.json", "3", contentType=None),
+        entry("differ.value", "44"),
+        entry("differ.new", "6"),
     )
     outcome = logged_in("import", "-", "--description", "why not", stdin=file)
     assert outcome == (0, "", "1 created, 3 updated, 1 unchanged\n")
-    assert listed(talk, "im.*") == {
-        "im.elsewhere": ("5", 1),
-        "im.json": ("3", 2),
-        "im.new": ("6", 1),
-        "im.same": ("1", 1),
-        "im.type": ("2", 2),
-        "im.value": ("44", 2),
+    assert listed(talk, "differ.*") == {
+        "differ.elsewhere": ("5", 1),
+        "differ.json": ("3", 2),
+        "differ.new": ("6", 1),
+        "differ.same": ("1", 1),
+        "differ.type": ("2", 2),
+        "differ.value": ("44", 2),
     }
-    resources = talk("configuration/list", names=["im.*"])["configurations"]
+    resources = talk("configuration/list", names=["differ.*"])["configurations"]
     types = {resource["name"]: resource.get("contentType") for resource in resources}
-    assert (types["im.type"], types["im.json"]) == ("text/html", None)
-    assert talk("configuration/history", name="im.value")["changes"][0]["description"] == "why not"
+    assert (types["differ.type"], types["differ.json"]) == ("text/html", None)
+    assert talk("configuration/history", name="differ.value")["changes"][0]["description"] == "why not"
     assert logged_in("import", "-", stdin=file).err == "0 created, 0 updated, 5 unchanged\n"
 
 

@@ -9,8 +9,6 @@ import pty
 import re
 import select
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -29,17 +27,11 @@ from hivewire.cli.remote import Remote, endpoint
 from hivewire.cli.watch import Watcher, _content, watch
 from hivewire_protocol.nouns.user import Role, Status
 from tests.command import Run
+from tests.forked import Forked, Piped
 from tests.gate.wire import gauge, until
 from tests.running import PASSWORD, PATIENCE, RunningGateway, Talk, serving
 from tests.tables import DOCS
 from tests.users import ADMIN, write_users
-
-IN_A_HURRY = "from hivewire.cli import following, main; following.ASK_SECONDS = 0.05; main()"
-"""The command, which asks the gateway without a pause whether its token is still valid."""
-
-CLOCKLESS = IN_A_HURRY.replace("main()", "following._seconds_left = lambda token: 0; main()")
-"""The same, and it does not know how long a token is good, as with a clock that is wrong."""
-
 
 RESUME = re.compile(r"hivewire: to resume from here: --since \S+\n\n")
 
@@ -47,12 +39,11 @@ RESUME = re.compile(r"hivewire: to resume from here: --since \S+\n\n")
 class Watching:
     """The command, running into a pipe."""
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
+    def __init__(self, process: Piped) -> None:
         self.process = process
 
     def item(self) -> dict[str, Any]:
         """The next line."""
-        assert self.process.stdout is not None
         line = self.process.stdout.readline()
         assert line, f"the command ended: {self.notes()}"
         found: dict[str, Any] = json.loads(line)
@@ -68,12 +59,10 @@ class Watching:
 
     def note(self) -> str:
         """The next line on standard error."""
-        assert self.process.stderr is not None
         return self.process.stderr.readline()
 
     def notes(self) -> str:
         """All that is left on standard error, once it has ended."""
-        assert self.process.stderr is not None
         return self.process.stderr.read()
 
     def interrupt(self) -> int:
@@ -99,21 +88,13 @@ def watching(tmp_path: Path) -> Any:
         gateway: RunningGateway | str,
         *arguments: str,
         token: str | None = "",
-        code: str | None = None,
+        main: str = "hivewire.cli:main",
         what: tuple[str, ...] = (),
     ) -> Iterator[Watching]:
         url = gateway if isinstance(gateway, str) else gateway.url
         if token == "" and isinstance(gateway, RunningGateway):
             token = gateway.token()
-        how = ["-m", "hivewire"] if code is None else ["-c", code]
-        process = subprocess.Popen(
-            [sys.executable, *how, *what, "watch", *arguments],
-            env=environment(tmp_path, url, token),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        with process:
+        with Piped(main, [*what, "watch", *arguments], environment(tmp_path, url, token)) as process:
             try:
                 yield Watching(process)
             finally:
@@ -267,16 +248,11 @@ def test_a_command_that_fails_ends_the_watch(watching: Any, shared_gateway: Runn
 @contextmanager
 def on_terminal(
     environment: dict[str, str], columns: int, *arguments: str, what: tuple[str, ...] = ()
-) -> Iterator[tuple[subprocess.Popen[bytes], Screen]]:
+) -> Iterator[tuple[Forked, Screen]]:
     """`hivewire watch` on a terminal of this width, and what it shows."""
     shown, terminal = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "hivewire", *what, "watch", *arguments],
-        env={**environment, "COLUMNS": str(columns), "TERM": "xterm"},
-        stdin=terminal,
-        stdout=terminal,
-        stderr=terminal,
-    )
+    variables = {**environment, "COLUMNS": str(columns), "TERM": "xterm"}
+    process = Forked("hivewire.cli:main", [*what, "watch", *arguments], variables, [terminal] * 3)
     os.close(terminal)
     try:
         yield process, Screen(shown)
@@ -520,8 +496,8 @@ def test_a_token_that_is_refused_after_a_restart_ends_it(watching: Any, data: Pa
 # Tokens.
 
 
-@pytest.mark.parametrize("code", [None, CLOCKLESS])
-def test_a_login_is_renewed_without_a_gap(watching: Any, data: Path, tmp_path: Path, code: str | None) -> None:
+@pytest.mark.parametrize("main", ["hivewire.cli:main", "tests.hurried:clockless"])
+def test_a_login_is_renewed_without_a_gap(watching: Any, data: Path, tmp_path: Path, main: str) -> None:
     """Long after the access token of the profile has expired changes arrive, over the same connection: the token is
     renewed in time or, when the clock is no help, once it is refused. The new one is kept for other commands."""
     with RunningGateway(data, "--access-token-lifetime", "2") as gateway:
@@ -529,7 +505,7 @@ def test_a_login_is_renewed_without_a_gap(watching: Any, data: Path, tmp_path: P
         with gateway.socket() as talk:
             token = talk("token/create", payload=payload)["accessToken"]
         used = {log_in(gateway, tmp_path).access_token}
-        with gateway.socket(token) as talk, watching(gateway, "w", token=None, code=code) as running:
+        with gateway.socket(token) as talk, watching(gateway, "w", token=None, main=main) as running:
             assert running.item()["type"] == "snapshot"
             written = 0
             while len(used) < 3:
@@ -599,7 +575,7 @@ def test_a_login_that_was_locked_out_ends_it(watching: Any, data: Path, tmp_path
     write_users(data, ADMIN, ("second", Role.ADMIN, Status.ACTIVE))
     with RunningGateway(data) as gateway, gateway.http() as http:
         log_in(gateway, tmp_path)
-        with watching(gateway, token=None, code=IN_A_HURRY) as running:
+        with watching(gateway, token=None, main="tests.hurried:main") as running:
             assert running.item()["type"] == "snapshot"
             assert http.put("/user/1", json={"status": 1}).status_code == 204
             assert running.process.wait(PATIENCE) == 1
@@ -780,11 +756,10 @@ def test_a_watch_of_messages_outlives_the_gateway(watching: Any, data: Path, tmp
                 sent(talk, "command", "d", "1")
             assert shown.next()[2] == "1"
             asking = stack.enter_context(
-                subprocess.Popen(
-                    [sys.executable, "-m", "hivewire", "command", "send", "d", "ask", "--wait", "--timeout", "10m"],
-                    env=environment(tmp_path, gateway.url, gateway.token()),
-                    stdout=subprocess.PIPE,
-                    text=True,
+                Piped(
+                    "hivewire.cli:main",
+                    ["command", "send", "d", "ask", "--wait", "--timeout", "10m"],
+                    environment(tmp_path, gateway.url, gateway.token()),
                 )
             )
             stack.callback(asking.kill)
@@ -801,7 +776,7 @@ def test_a_watch_of_messages_outlives_the_gateway(watching: Any, data: Path, tmp
                 assert shown.next()[2] == "4"
                 number = talk("command/list", deviceId="d", command="ask")["commands"][0]["id"]
                 talk("command/update", deviceId="d", commandId=number, command={"status": "ok"})
-                assert asking.communicate(timeout=PATIENCE)[0] == "d answers: ok\n"
+                assert asking.stdout.read() == "d answers: ok\n"
 
 
 def test_messages_on_a_narrow_terminal(

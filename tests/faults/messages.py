@@ -1,4 +1,4 @@
-"""`python -m tests.faults.messages FILE`: a store of messages, its disk as a test orders, and one request in a line.
+"""A store of messages in the file that is its argument, its disk as a test orders, and one request in a line.
 
 `insert COUNT VALUE` inserts so many messages at once and prints their places, or the names of the errors. `key KEY
 VALUE` inserts one under a key, and prints its place. `all` prints the places and values of everything that can be read,
@@ -104,7 +104,8 @@ async def answer(log: Log, clocks: Clocks, what: str, number: str = "", value: s
     return found
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """The file with the orders for the disk is named by the variable FAULTS."""
     vars(segment)["SEGMENT_MESSAGES"] = 4
     # An insert whose sync failed is answered after this, even if what it left is not overwritten yet: then a kill
     # brings it back. A second is too short on a machine that has other things to do for so long.

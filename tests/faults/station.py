@@ -37,7 +37,7 @@ class Station:
             return RunningGateway(self.data, *flags)
         orders = {"FAULTS": str(self.data.with_name("orders")), "FAULTS_OF": self._faults}
         flags += ("--access-token-lifetime", "86400")  # for tests that move the clock
-        return RunningGateway(self.data, *flags, env=orders, main="tests.faults.gateway")
+        return RunningGateway(self.data, *flags, env=orders, main="tests.faults.gateway:main")
 
     def talk(self, gateway: RunningGateway) -> Talk:
         """A socket with the administrator's token, which outlives each gateway, but no setting of the clock."""

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 
 from tests.faults.disk import Desk, Fault, reachable
+from tests.forked import Piped
 from tests.running import PATIENCE
 from tests.streams.kit import HOUR
 
@@ -31,21 +29,17 @@ class Store:
     """One process with a store of messages."""
 
     def __init__(self, station: Station) -> None:
-        command = [sys.executable, "-m", "tests.faults.messages", str(station.path)]
         environment = os.environ | {"FAULTS": str(station.orders)}
-        pipe = subprocess.PIPE
-        self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, env=environment)
+        self._process = Piped("tests.faults.messages:main", [str(station.path)], environment)
         self._read()
 
     def __call__(self, request: str) -> Any:
         """What it answers. Raises Died when it dies of that."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(request.encode() + b"\n")
+        self._process.stdin.write(request + "\n")
         self._process.stdin.flush()
         return self._read()
 
     def _read(self) -> Any:
-        assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
             self.kill()
@@ -56,15 +50,12 @@ class Store:
         """With SIGKILL."""
         self._process.kill()
         self._process.wait(PATIENCE)
-        for pipe in (self._process.stdin, self._process.stdout):
-            assert pipe is not None
-            with suppress(BrokenPipeError):
-                pipe.close()
+        self._process.close()
 
     def stop(self) -> None:
         """In peace."""
-        self._process.communicate(timeout=PATIENCE)
-        assert self._process.returncode == 0
+        self._process.close()
+        assert self._process.wait(PATIENCE) == 0
 
 
 class Station:

@@ -60,15 +60,15 @@ def test_nobody_above_the_ledger_imports_an_engine() -> None:
 def test_an_engine_is_one_file_and_one_row(data: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a row for its addresses a gateway serves on another engine, and asks it whether the ledger is free; nothing
     above the ledger takes its place for a file, and commands that need a file say so."""
-    main = "tests.ledger.elsewhere"
-    with RunningGateway(data, "--data=elsewhere://here", main=main) as gateway, gateway.socket() as talk:
+    module = "tests.ledger.elsewhere"
+    with RunningGateway(data, "--data=elsewhere://here", main=f"{module}:main") as gateway, gateway.socket() as talk:
         assert talk("configuration/put", name="a", value="1")["status"] == "success"
         assert talk("configuration/get", name="a")["configuration"]["value"] == "1"
         assert gateway.events("started")[0]["data"] == "elsewhere://here"
         assert gateway.stop() == 0
     with pytest.raises(NotStarted, match="error: elsewhere://taken is taken"):
-        RunningGateway(data, "--data=elsewhere://taken", main=main)
-    monkeypatch.setitem(ENGINES, "elsewhere://", f"{main}:Elsewhere")
+        RunningGateway(data, "--data=elsewhere://taken", main=f"{module}:main")
+    monkeypatch.setitem(ENGINES, "elsewhere://", f"{module}:Elsewhere")
     for command in ("backup", "restore", "dump", "vacuum"):
         outcome = run(command, *["x"] * (command in ("backup", "restore")), "--data=elsewhere://here")
         assert outcome.code == 2

@@ -24,7 +24,7 @@ from websockets.exceptions import ConnectionClosed
 
 from hivewire import app
 from hivewire.settings import Settings
-from tests.forked import Forked
+from tests.forked import Piped
 from tests.gate.wire import dial
 from tests.running import PASSWORD, PATIENCE, RunningGateway, Talk, unmeasured
 
@@ -32,8 +32,7 @@ from tests.running import PASSWORD, PATIENCE, RunningGateway, Talk, unmeasured
 def hivewire(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
     """The command, run to its end with nothing but these settings."""
     plain = {name: value for name, value in os.environ.items() if not name.startswith("HIVEWIRE_")}
-    process = Forked("hivewire.cli", [*map(str, arguments)], {**plain, **environment})
-    with process.stdout, process.stderr:
+    with Piped("hivewire.cli:main", [*map(str, arguments)], {**plain, **environment}) as process:
         out, err = process.stdout.read(), process.stderr.read()
     return subprocess.CompletedProcess(arguments, process.wait(PATIENCE), out, err)
 

@@ -55,6 +55,7 @@ def test_limits_and_secrets_are_read_again(data: Path) -> None:
         text = f'jwt_secret = "{OLD}"\nname_length = 64\nhistory = 60\napi_key = "a new key for everything"'
         told = configured.reload(text + '\nserver_tokens = "wiki:a-secret-of-servers"')
         assert told["changed"] == ["api_key", "name_length", "server_tokens"]
+        until(lambda: gateway.events("settings have changed that need a restart"))
         [left] = gateway.events("settings have changed that need a restart")
         assert (left["settings"], left["level"]) == (["history"], "warning")
         assert talk("configuration/put", name=name, value="1")["status"] == "success"
