@@ -15,13 +15,11 @@ from msgspec import Struct, inspect
 
 from hivewire import settings
 from hivewire.dialects.devicehive import ROWS
-from hivewire_protocol.catalogue import HTTP_ONLY, PUSHES, REQUESTS
+from hivewire_protocol.catalogue import PUSHES
 from hivewire_protocol.close import TABLE
 from hivewire_protocol.errors import TooManyRequests, WireError, catalogue
 from hivewire_protocol.messages import CALLER_ERRORS, COMMON_ERRORS, Request
-
-ENVELOPE = frozenset(Request.__struct_fields__)
-"""Members of every request, which the introduction explains."""
+from hivewire_protocol.schemas import ALL, members_of, sentence
 
 API_INTRODUCTION = """\
 # API reference
@@ -29,6 +27,9 @@ API_INTRODUCTION = """\
 All requests of the gateway, with their replies, pushes and errors.
 [configuration.md](configuration.md) shows how to use it, [following.md](following.md) how to follow changes, [tokens.md](tokens.md) how to get tokens.
 `python -m tests.tables` generates this page from the code.
+
+For tools, the same is in [openapi.json](openapi.json) (all HTTP APIs, OpenAPI 3.1) and [asyncapi.json](asyncapi.json) (the WebSocket, AsyncAPI 3.0).
+A running gateway has both documents at `/openapi.json` and `/asyncapi.json`, and `hivewire describe openapi` prints them.
 
 ## Messages
 
@@ -60,7 +61,7 @@ The answer is an object with the members of the reply, unless the action says th
 An action that needs a permission needs a token that grants it.
 Send the token with the action `authenticate` on an open socket, or in the header `Authorization: Bearer …` of the upgrade or the HTTP request.
 
-Every request can have `deviceId` (string), `networkId` and `deviceTypeId` (integers); no action uses them yet.
+Every request can have `deviceId` (string), `networkId` and `deviceTypeId` (integers); those that use them list them below.
 A number or boolean is accepted for a string, and a string of digits for an integer, as in DeviceHive."""
 
 SETTINGS_INTRODUCTION = """\
@@ -77,10 +78,6 @@ Durations are in seconds and sizes in bytes unless the sentence says otherwise.
 `hivewire serve --check` prints the value of each setting and where it comes from, without secrets.
 
 Settings that are *reloaded* are read again from the file at [SIGHUP](operations.md#reloading); the others need a restart."""
-
-
-ALL = {**REQUESTS, **HTTP_ONLY}
-"""All actions: noun by noun, then those that are there over HTTP only."""
 
 
 def api() -> str:
@@ -113,9 +110,8 @@ def _action(action: str, request: type[Request]) -> str:
     lines += [f"- Permission: {permission}", f"- REST: {'; '.join(_exchanges(request)) or 'none'}"]
     own = sorted(request.errors, key=lambda error: (error.code, error.__name__))
     lines += [f"- Errors: {', '.join(map(_error_name, own)) or 'only those of all actions'}", ""]
-    fields = [
-        field for field in _fields(request) if field.name not in ENVELOPE or field.name in request.__annotations__
-    ]
+    known = {field.name: field for field in _fields(request)}
+    fields = [known[name] for name in members_of(request)]
     lines += _table(fields, request.required) if fields else ["It takes no members."]
     shown = _fields(request.reply)
     lines += ["", "The reply has:", "", *_table(shown)] if shown else ["", "The reply has no members of its own."]
@@ -331,9 +327,3 @@ def _error_name(error: type[WireError]) -> str:
 def _link(title: str) -> str:
     """A link to a heading of the same page."""
     return f"[`{title}`](#{re.sub(r'[^a-z0-9-]', '', title.lower())})"
-
-
-def sentence(documented: object) -> str:
-    """The first paragraph of a docstring, without the section of a specification that the rule comes from."""
-    text = re.sub(r"\s+", " ", (documented.__doc__ or "").split("\n\n")[0])
-    return re.sub(r" \([^()]*\b(?:section|core protocol) [^()]*\)", "", text).strip()

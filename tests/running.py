@@ -21,6 +21,7 @@ from websockets.sync.client import ClientConnection, connect
 from websockets.sync.server import ServerConnection, serve
 
 from tests.contract import hold_push
+from tests.documented import hold_message
 from tests.forked import Piped
 
 PASSWORD = "correct horse"
@@ -199,11 +200,12 @@ class Talk:
         return self.receive()
 
     def receive(self) -> Any:
-        """The next message. A push has the form of its struct."""
+        """The next message. It is as the AsyncAPI document says, and a push has the form of its struct."""
         line = self.connection.recv(timeout=PATIENCE)
         found = json.loads(line)
         if isinstance(found, dict) and "subscriptionId" in found and "status" not in found:
             hold_push(line.encode() if isinstance(line, str) else line)
+        hold_message(found)
         return found
 
     def __enter__(self) -> Talk:

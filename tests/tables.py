@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from hivewire import openapi
+from hivewire_protocol.schemas import sentence
 from hivewire_protocol.tenant.elements import COLLECTIONS, PARTS, ROOT
 from hivewire_protocol.tenant.validation import ALWAYS, NEVER, RULES, STRICT
 from tests import reference
@@ -69,7 +71,7 @@ def rules() -> list[str]:
     for rule in RULES:
         codes = ", ".join(map(str, rule.codes))
         layered = " Not above a base layer." if rule.complete else ""
-        checked = reference.sentence(rule.check) + layered
+        checked = sentence(rule.check) + layered
         lines.append(f"| {codes} | {_places(rule.kinds)} | {checked} | {_OTHERWISE[rule.refuses]} |")
     return lines
 
@@ -93,8 +95,17 @@ PAGES: dict[Path, dict[str, Callable[[], list[str]]]] = {
 }
 """Pages written by hand, and the tables in them."""
 
-WHOLE: dict[Path, Callable[[], str]] = {API: reference.api, SETTINGS: reference.settings_page}
-"""Pages that are made from the code as a whole."""
+WHOLE: dict[Path, Callable[[], str]] = {
+    API: reference.api,
+    SETTINGS: reference.settings_page,
+    DOCS / "openapi.json": lambda: _readable("openapi"),
+    DOCS / "asyncapi.json": lambda: _readable("asyncapi"),
+}
+"""Pages and documents that are made from the code as a whole."""
+
+
+def _readable(document: str) -> str:
+    return json.dumps(json.loads(openapi.DOCUMENTS[document]()), indent=1, ensure_ascii=False) + "\n"
 
 
 def up_to_date(page: Path) -> str:

@@ -90,6 +90,7 @@ class Request(Struct, tag_field="action", gc=False):
     `authenticates`: it is a login, so a 401 or 429 counts as a failed authentication of its connection.
     `required`: the members that the handler refuses to do without. Decoding accepts a request without them, because
     rights are checked before parameters.
+    `heeds`: the members below that it takes into account beside those that it requires or declares itself.
     `reply`: the struct of the success reply.
     `errors`: what the handler can raise, beyond COMMON_ERRORS and CALLER_ERRORS.
 
@@ -111,6 +112,7 @@ class Request(Struct, tag_field="action", gc=False):
     log: ClassVar[str] = LEDGER
     authenticates: ClassVar[bool] = False
     required: ClassVar[tuple[str, ...]] = ()
+    heeds: ClassVar[tuple[str, ...]] = ()
     reply: ClassVar[type[Reply]]
     errors: ClassVar[tuple[type[WireError], ...]] = ()
 

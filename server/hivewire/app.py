@@ -23,6 +23,7 @@ from hivewire.dispatch import Dispatcher
 from hivewire.http.application import Application
 from hivewire.http.peer import caller_of
 from hivewire.http.routes import Context
+from hivewire.openapi import DOCUMENTS
 from hivewire.reload import Reloader
 from hivewire.services import wire
 from hivewire.settings import Effective, Settings, StartError, exposed_file
@@ -125,7 +126,7 @@ def _server(dispatcher: Dispatcher) -> Server:
             return "the gateway is stopping"
         return ledger.not_ready(for_writes) or (messages.failing if for_writes else None)
 
-    application = Application(DIALECTS, Context(dispatcher, admission, streams, not_ready))
+    application = Application(DIALECTS, Context(dispatcher, admission, streams, not_ready, DOCUMENTS))
     return Server(settings, application, application.headers_of, application.always, admission, sockets, streams)
 
 

@@ -13,6 +13,7 @@ from websockets.sync.client import connect
 
 from hivewire.dialects import DIALECTS
 from hivewire.http.routes import Context
+from hivewire.openapi import DOCUMENTS
 from hivewire.transport.admission import Admission
 from hivewire.transport.events import EventStreams
 from hivewire.transport.sockets import PATHS
@@ -27,6 +28,7 @@ OPEN_ACTIONS = {"server/info", "server/cacheInfo", "cluster/info", "token", "tok
 OPEN_PAGES = {
     *(("GET", path) for path in ("/health/live", "/health/ready", "/metrics", "/reltio/status")),
     *(("GET", path) for path in ("/", "/favicon.ico", *PATHS)),  # what this is, and that a socket takes an upgrade
+    *(("GET", path) for path in ("/openapi.json", "/asyncapi.json")),
     *(("GET", f"/{context}/rest{path}") for context in ("api", "dh", "auth") for path in ("/", "/info")),
     *(("GET", f"/{context}/rest/info{path}") for context in ("api", "dh") for path in ("/cache", "/config/cluster")),
     *(("POST", f"/{context}/rest/token{path}") for context in ("api", "dh", "auth") for path in ("", "/refresh")),
@@ -41,7 +43,8 @@ async def every_page() -> list[tuple[str, str]]:
     world = await World().open()
     try:
         admission = Admission(world.services.settings)
-        context = Context(world.dispatcher, admission, EventStreams(world.dispatcher), lambda for_writes: None)
+        streams = EventStreams(world.dispatcher)
+        context = Context(world.dispatcher, admission, streams, lambda for_writes: None, DOCUMENTS)
         paths = {route.path for make in DIALECTS for route in make(context).routes}
     finally:
         await world.close()

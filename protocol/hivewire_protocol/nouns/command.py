@@ -169,6 +169,7 @@ class CommandSubscribe(Request, tag="command/subscribe"):
     """Follow the commands of a device, of networks and device types, or of all that the token reaches."""
 
     permission = Permission.GET_DEVICE_COMMAND
+    heeds = ("deviceId",)
     reply = MessageSubscribeReply
     errors = (NotAllowed, NotFound, OutOfBounds, Unavailable)
 
@@ -190,6 +191,7 @@ class CommandStream(Request, tag="command/stream"):
 
     permission = Permission.GET_DEVICE_COMMAND
     http_only = True
+    heeds = ("deviceId",)
     reply = SubscribeReply
     errors = (NotAllowed, NotFound, OutOfBounds, Unavailable)
 

@@ -135,6 +135,7 @@ class NotificationSubscribe(Request, tag="notification/subscribe"):
     """Follow the notifications of a device, of networks and device types, or of all that the token reaches."""
 
     permission = Permission.GET_DEVICE_NOTIFICATION
+    heeds = ("deviceId",)
     reply = MessageSubscribeReply
     errors = (NotAllowed, NotFound, OutOfBounds, Unavailable)
 
@@ -152,6 +153,7 @@ class NotificationStream(Request, tag="notification/stream"):
 
     permission = Permission.GET_DEVICE_NOTIFICATION
     http_only = True
+    heeds = ("deviceId",)
     reply = SubscribeReply
     errors = (NotAllowed, NotFound, OutOfBounds, Unavailable)
 

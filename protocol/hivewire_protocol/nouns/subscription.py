@@ -180,6 +180,7 @@ class DeviceSubscribe(Request, tag="device/subscribe"):
     """
 
     permission = Permission.GET_DEVICE
+    heeds = ("deviceId",)
     reply = SubscribeReply
     errors = (NotAllowed, OutOfBounds)
 

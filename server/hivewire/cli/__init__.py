@@ -24,6 +24,10 @@ COMMANDS = {
         "Show the owner of the token, its actions, the names that it reaches, and when it expires.",
     ),
     "status": ("status:status", "Show whether a gateway runs and accepts writes, its version, and who is logged in."),
+    "describe": (
+        "describe:describe",
+        "Print the OpenAPI document of the HTTP APIs, or the AsyncAPI document of the WebSocket.",
+    ),
     "completion": ("completion:completion", "Print the completion script of SHELL: commands, options and names."),
     "put": ("configuration:put", "Create or update the configuration NAME."),
     "get": ("configuration:get", "Print the value of the configuration NAME."),

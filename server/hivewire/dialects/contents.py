@@ -12,13 +12,28 @@ from hivewire.actions.configuration import get_change, put_content
 from hivewire.http import body
 from hivewire.http.conditions import conditions_of
 from hivewire.http.cors import CORS
+from hivewire.http.operations import (
+    ANY,
+    CALLER_ERRORS,
+    CONDITIONS,
+    ERROR,
+    ERRORS,
+    ETAG,
+    REVISION,
+    Content,
+    Operation,
+    Parameter,
+    json_of,
+    parameter_of,
+)
 from hivewire.http.parameters import request_of
 from hivewire.http.peer import Admitted, admit_request
 from hivewire.http.response import JSON, SANDBOX, Response
 from hivewire.http.routes import Context, Dialect, Route, effective_method
 from hivewire.resources import ResourceReply
-from hivewire_protocol.nouns.configuration import ConfigurationGet, ConfigurationPut
+from hivewire_protocol.nouns.configuration import Configuration, ConfigurationGet, ConfigurationPut
 from hivewire_protocol.properties.contents import BINARY
+from hivewire_protocol.schemas import refer
 
 CONTEXTS = ("api", "dh")
 
@@ -61,3 +76,45 @@ class Contents:
         assert isinstance(reply, ResourceReply)  # noqa: S101 - what a put answers
         tags = {"ETag": f'"{reply.configuration.entityVersion}"', "Hivewire-Revision": str(reply.revision)}
         return Response(200, reply.resource, JSON, tags)
+
+
+_PATH = "/api/rest/configuration/{name}/content"
+_NAME = Parameter("name", "path", "The configuration's name.", required=True)
+
+
+def operations() -> tuple[Operation, ...]:
+    """The routes, for the OpenAPI document."""
+    return (
+        Operation(
+            "GET",
+            _PATH,
+            "content_get",
+            "configuration",
+            "Read the content of a configuration as it is, with its media type.",
+            {200: Content("The content.", ANY, (ETAG, REVISION))},
+            sorted((*ERRORS, *CALLER_ERRORS)),
+            ERROR,
+            (_NAME, *(parameter_of(ConfigurationGet, name) for name in ("entityVersion", "revision"))),
+            security=("bearer",),
+        ),
+        Operation(
+            "PUT",
+            _PATH,
+            "content_put",
+            "configuration",
+            "Create or update a configuration with any content; its media type is in `Content-Type`.",
+            {200: json_of("The configuration.", refer(Configuration), ETAG, REVISION)},
+            sorted((*ERRORS, *CALLER_ERRORS, 408, 409, 412, 413, 415)),
+            ERROR,
+            (
+                _NAME,
+                *(
+                    parameter_of(ConfigurationPut, name)
+                    for name in ("description", "check", "entityVersion", "revision")
+                ),
+                *CONDITIONS,
+            ),
+            Content("The content.", ANY),
+            security=("bearer",),
+        ),
+    )

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from functools import partial
+from functools import cache, partial
 from html import escape
 from importlib.metadata import version
 from typing import TypeAlias
 
 from hivewire.http.cors import CORS
+from hivewire.http.operations import BYTES, ERROR, ERRORS, OBJECT, TEXT, Content, Operation, json_of
 from hivewire.http.request import HttpRequest
-from hivewire.http.response import Response, json
+from hivewire.http.response import JSON, Response, json
 from hivewire.http.routes import Context, Dialect, Route, anyone
 from hivewire.transport.sockets import PATHS
 
@@ -31,10 +33,21 @@ ICON = (
 
 
 def dialect(context: Context) -> Dialect:
-    """The first page, its icon, and the answer to requests at a socket path without a handshake. None needs a token."""
-    front = partial(_front, context.listed)
-    pages: dict[str, Page] = {"/": front, "/favicon.ico": _icon, **dict.fromkeys(PATHS, _upgrade)}
-    return Dialect([Route("GET", path, anyone, page) for path, page in pages.items()], headers=HEADERS)
+    """The first page, its icon, the API documents, and the answer to requests at a socket path without a handshake.
+
+    None needs a token.
+    """
+    pages: dict[str, Page] = {
+        "/": partial(_front, context.listed),
+        "/favicon.ico": _icon,
+        **dict.fromkeys(PATHS, _upgrade),
+        **{f"/{name}.json": partial(_document, cache(make)) for name, make in context.documents.items()},
+    }
+    listed = {
+        "openapi": ("/openapi.json", "all paths for tools (OpenAPI)"),
+        "asyncapi": ("/asyncapi.json", "all messages of the WebSocket for tools (AsyncAPI)"),
+    }
+    return Dialect([Route("GET", path, anyone, page) for path, page in pages.items()], headers=HEADERS, listed=listed)
 
 
 async def _front(listed: Mapping[str, tuple[str, str]], request: HttpRequest) -> Response:
@@ -62,7 +75,36 @@ async def _icon(request: HttpRequest) -> Response:
     return Response(200, ICON, "image/svg+xml", {"Cache-Control": "public, max-age=86400"})
 
 
+async def _document(make: Callable[[], bytes], request: HttpRequest) -> Response:
+    """An API document, which takes a while to make, and is kept."""
+    return Response(200, await asyncio.to_thread(make), JSON, {"Cache-Control": "public, max-age=3600"})
+
+
 async def _upgrade(request: HttpRequest) -> Response:
     """This path opens WebSockets, but the request is not a handshake (RFC 9110, section 15.5.22)."""
     words = "A WebSocket opens here: the request needs the headers Connection: Upgrade and Upgrade: websocket"
     return json({"error": 426, "message": words}, 426, {"Upgrade": "websocket", "Connection": "Upgrade"})
+
+
+def _operation(path: str, name: str, what: str, answer: Content) -> Operation:
+    return Operation("GET", path, name, "front", what, {200: answer}, ERRORS, ERROR)
+
+
+def operations() -> tuple[Operation, ...]:
+    """The routes, for the OpenAPI document."""
+    return (
+        _operation(
+            "/",
+            "front",
+            "Say what this is, and where its interfaces are.",
+            Content(
+                "The addresses; a page for browsers.",
+                {JSON: {"type": "object", "additionalProperties": TEXT}, "text/html": TEXT},
+            ),
+        ),
+        _operation("/favicon.ico", "favicon", "The icon of the pages.", Content("The icon.", {"image/svg+xml": BYTES})),
+        _operation("/openapi.json", "openapi", "The OpenAPI document.", json_of("The document.", OBJECT)),
+        _operation(
+            "/asyncapi.json", "asyncapi", "The AsyncAPI document, of the WebSocket.", json_of("The document.", OBJECT)
+        ),
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hivewire.access.throttle import Rate
 from hivewire.http.cors import CORS
+from hivewire.http.operations import ERROR, ERRORS, NUMBER, TEXT, Content, Operation, Parameter, Schema, json_of
 from hivewire.http.request import HttpRequest
 from hivewire.http.response import Response, json
 from hivewire.http.routes import Context, Dialect, Route, anyone
@@ -50,3 +51,50 @@ def dialect(context: Context) -> Dialect:
         "metrics": ("/metrics", "counters and times, for Prometheus"),
     }
     return Dialect(routes, headers=CORS, always=frozenset(path.encode() for path in pages), listed=listed)
+
+
+def _state(**members: Schema) -> Schema:
+    return {"type": "object", "properties": {"status": TEXT, **members}, "required": ["status"]}
+
+
+_REASON = {"type": "string", "description": "Why writes are refused."}
+
+
+def operations() -> tuple[Operation, ...]:
+    """The routes, for the OpenAPI document."""
+    return (
+        Operation(
+            "GET",
+            "/health/live",
+            "health_live",
+            "health",
+            "Say that the process answers.",
+            {200: json_of("It does.", _state())},
+            ERRORS,
+            ERROR,
+        ),
+        Operation(
+            "GET",
+            "/health/ready",
+            "health_ready",
+            "health",
+            "Say whether requests should come here.",
+            {
+                200: json_of("They should.", _state(revision=NUMBER, writesRefused=_REASON)),
+                503: json_of("They should go elsewhere.", _state(reason=TEXT)),
+            },
+            ERRORS,
+            ERROR,
+            (Parameter("for", "query", "What for; `reads` when absent.", {"enum": ["reads", "writes"]}),),
+        ),
+        Operation(
+            "GET",
+            "/metrics",
+            "metrics",
+            "health",
+            "The metrics, for Prometheus.",
+            {200: Content("The metrics.", {"text/plain": TEXT})},
+            ERRORS,
+            ERROR,
+        ),
+    )

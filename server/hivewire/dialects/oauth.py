@@ -12,6 +12,7 @@ from hivewire.access.throttle import Rate
 from hivewire.caller import Caller
 from hivewire.http import body as bodies
 from hivewire.http.body import ANONYMOUS_BODY
+from hivewire.http.operations import NUMBER, TEXT, Content, ErrorForm, Operation, json_of
 from hivewire.http.peer import origin_of
 from hivewire.http.request import HttpRequest
 from hivewire.http.response import Response, error_document, json
@@ -231,3 +232,64 @@ def _refuse(request: HttpRequest, error: Exception) -> Response:
 
 def _challenge(request: HttpRequest) -> str:
     return 'Basic realm="hivewire", charset="UTF-8"'
+
+
+_FORM = "application/x-www-form-urlencoded"
+
+
+def operations() -> tuple[Operation, ...]:
+    """The routes, for the OpenAPI document."""
+    return (
+        Operation(
+            "POST",
+            "/oauth/token",
+            "oauth_token",
+            "oauth",
+            "Give a token to a client of tenants, or to a user through one (RFC 6749).",
+            {
+                200: json_of(
+                    "The token.",
+                    {
+                        "type": "object",
+                        "properties": {
+                            "access_token": TEXT,
+                            "token_type": {"const": "bearer"},
+                            "expires_in": {"type": "integer", "description": "Seconds."},
+                            "scope": {"type": "string", "description": "What it grants, separated by spaces."},
+                            "refresh_token": {"type": "string", "description": "For the grant `password` only."},
+                        },
+                        "required": ["access_token", "token_type", "expires_in", "scope"],
+                    },
+                )
+            },
+            (400, 401, 404, 408, 413, 415, 429, 500, 503),
+            ErrorForm(
+                "OAuthError",
+                json_of(
+                    "The error (RFC 6749, section 5.2).",
+                    {
+                        "type": "object",
+                        "properties": {"error": {"anyOf": [TEXT, NUMBER]}, "error_description": TEXT, "message": TEXT},
+                        "required": ["error"],
+                    },
+                ),
+            ),
+            body=Content(
+                "The grant.",
+                {
+                    _FORM: {
+                        "type": "object",
+                        "properties": {
+                            "grant_type": {"enum": ["client_credentials", "password", "refresh_token"]},
+                            "username": TEXT,
+                            "password": TEXT,
+                            "refresh_token": TEXT,
+                            "scope": TEXT,
+                        },
+                        "required": ["grant_type"],
+                    }
+                },
+            ),
+            security=("client",),
+        ),
+    )

@@ -32,13 +32,14 @@ def encode_headers(headers: Mapping[str, str]) -> list[RawHeader]:
 class Context(Struct, frozen=True):
     """Everything that dialects use. `not_ready` gives the reason why reads, or writes, should go elsewhere.
 
-    `listed` is what all dialects list; it is complete once all are made.
+    `documents` make the API documents, by name. `listed` is what all dialects list; it is complete once all are made.
     """
 
     dispatcher: Dispatcher
     admission: Admission
     streams: EventStreams
     not_ready: Callable[[bool], str | None]
+    documents: Mapping[str, Callable[[], bytes]] = field(default_factory=dict)
     listed: dict[str, tuple[str, str]] = field(default_factory=dict)
 
 

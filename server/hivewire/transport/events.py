@@ -30,8 +30,10 @@ LOOK_SECONDS = 0.5
 LEAST_RETRY = 100
 """Least milliseconds after which a client is told to reconnect. `EventSource` waits as long after each failure, too."""
 
+EVENTS = "text/event-stream"
+
 HEADERS = [
-    (b"content-type", b"text/event-stream"),
+    (b"content-type", EVENTS.encode()),
     (b"cache-control", b"no-store"),
     (b"x-accel-buffering", b"no"),  # nginx must not buffer events
 ]

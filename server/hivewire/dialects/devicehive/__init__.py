@@ -4,7 +4,8 @@ Each row of the tables names the request that also comes over a socket, and how 
 implementation of any action (core protocol, sections 1.5 and 10; configuration contract, section 5).
 """
 
+from hivewire.dialects.devicehive.operations import operations
 from hivewire.dialects.devicehive.rest import dialect
 from hivewire.dialects.devicehive.rows import ROWS
 
-__all__ = ["ROWS", "dialect"]
+__all__ = ["ROWS", "dialect", "operations"]

@@ -11,12 +11,15 @@ from functools import partial
 
 from hivewire.dialects.properties.batches import Batches
 from hivewire.dialects.properties.calls import PropertyCallers, challenge, method_of, refuse
+from hivewire.dialects.properties.operations import operations
 from hivewire.dialects.properties.pages import PropertyPages
 from hivewire.dialects.properties.store import PropertyStore
 from hivewire.http.request import HttpRequest
 from hivewire.http.response import Response
 from hivewire.http.routes import Context, Dialect, Route
 from hivewire_protocol.properties.paths import ROOTS
+
+__all__ = ["dialect", "operations"]
 
 
 def dialect(context: Context) -> Dialect:

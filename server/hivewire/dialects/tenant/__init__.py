@@ -9,8 +9,11 @@ from __future__ import annotations
 from hivewire.dialects.tenant import activities, documents, lists
 from hivewire.dialects.tenant.calls import TenantCallers
 from hivewire.dialects.tenant.errors import challenge, refuse
+from hivewire.dialects.tenant.operations import operations
 from hivewire.http.routes import Context, Dialect
 from hivewire_protocol.tenant.errors import TenantError
+
+__all__ = ["dialect", "operations"]
 
 
 def dialect(context: Context) -> Dialect:
