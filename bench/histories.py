@@ -58,14 +58,17 @@ class Client(Protocol):
 class History:
     """Everything that clients called and were answered, in one order, and what they call."""
 
-    def __init__(self, choice: random.Random) -> None:
+    def __init__(self, choice: random.Random, shared: bool = False) -> None:
+        """`shared`: the calls go to several gateways on one log, and all reads ask for `fresh` ones."""
         self.events: list[Event] = []
+        self._shared = shared
+        self._unknown: set[int] = set()
         self._random = choice
         self._ids = count()
         self._seen: dict[str, int] = {}
 
     def crashed(self) -> None:
-        """The gateway's process has ended."""
+        """The only gateway's process has ended."""
         self.events.append(Crash())
 
     async def work(self, client: Client, going: Callable[[], bool]) -> None:
@@ -81,11 +84,23 @@ class History:
         """One call. It stays without an answer when the connection ends, or its outcome is unknown."""
         id = next(self._ids)
         self.events.append(Call(id, request))
-        status, members = await asyncio.wait_for(client.ask(request), PATIENCE)
+        unknown = frozenset(self._unknown)
+        try:
+            status, members = await asyncio.wait_for(client.ask(request), PATIENCE)
+        except (TimeoutError, httpx.TimeoutException):
+            raise  # the gateway may carry it out later
+        except GONE:
+            self._unknown.add(id)
+            raise
         answer = answer_of(request, status, members)
         if answer is None:
+            self._unknown.add(id)
             return
         self.events.append(Return(id, answer))
+        if self._shared and unknown and isinstance(answer, Read | Written):
+            # It committed an entry, so none that somebody wanted to commit in that place before can appear any more.
+            self.events.append(Crash(unknown))
+            self._unknown -= unknown
         if isinstance(answer, Read):
             found = zip(request.reads, answer.entries, strict=True)
             self._seen |= {name: entry.version if entry is not None else 0 for name, entry in found}
@@ -141,14 +156,16 @@ def change_of(write: Write) -> dict[str, Any]:
 
 
 class Socket:
-    """A client over a WebSocket."""
+    """A client over a WebSocket; `fresh`: its reads show all that any gateway answered before."""
 
-    def __init__(self, connection: ClientConnection) -> None:
+    def __init__(self, connection: ClientConnection, fresh: bool) -> None:
         self._connection = connection
+        self._fresh = {"fresh": True} if fresh else {}
 
     async def ask(self, request: Request) -> tuple[int, dict[str, Any]]:
         """One call of the action that it needs."""
-        await self._connection.send(msgspec.json.encode({**_action(request), "requestId": 1}), text=True)
+        fresh = self._fresh if request.reads else {}
+        await self._connection.send(msgspec.json.encode({**_action(request), **fresh, "requestId": 1}), text=True)
         reply = msgspec.json.decode(await self._connection.recv())
         return reply.get("code", 200), reply
 
@@ -165,14 +182,18 @@ def _action(request: Request) -> dict[str, Any]:
 
 
 class Rest:
-    """A client over REST, on one connection that is kept."""
+    """A client over REST, on one connection that is kept; `fresh` as for `Socket`."""
 
-    def __init__(self, client: httpx.AsyncClient) -> None:
+    def __init__(self, client: httpx.AsyncClient, fresh: bool) -> None:
         self._client = client
+        self._fresh = {"fresh": "true"} if fresh else {}
 
     async def ask(self, request: Request) -> tuple[int, dict[str, Any]]:
         """One call of the path that it needs."""
-        answer = await self._client.request(**_http(request))
+        asked = _http(request)
+        if request.reads:
+            asked["params"] = {**asked.get("params", {}), **self._fresh}
+        answer = await self._client.request(**asked)
         members = msgspec.json.decode(answer.content) if answer.content else {}
         return answer.status_code, {"configuration": members} if "entityVersion" in members else members
 
@@ -190,14 +211,16 @@ def _http(request: Request) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def connected(port: int, token: str, over: type[Socket] | type[Rest]) -> AsyncIterator[Client]:
+async def connected(
+    port: int, token: str, over: type[Socket] | type[Rest], fresh: bool = False
+) -> AsyncIterator[Client]:
     """A client of the gateway on this port."""
     headers = {"Authorization": f"Bearer {token}"}
     if over is Rest:
         url = f"http://127.0.0.1:{port}/api/rest"
         async with httpx.AsyncClient(base_url=url, headers=headers, timeout=None) as client:
-            yield Rest(client)
+            yield Rest(client, fresh)
     else:
         url = f"ws://127.0.0.1:{port}/api/websocket"
         async with connect(url, additional_headers=headers, compression=None, ping_interval=None) as connection:
-            yield Socket(connection)
+            yield Socket(connection, fresh)

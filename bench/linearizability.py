@@ -79,7 +79,12 @@ class Return(NamedTuple):
 
 
 class Crash(NamedTuple):
-    """The store has ended: earlier calls have taken effect by now, or never will."""
+    """The store, or a part of it, has ended: earlier calls have taken effect by now, or never will.
+
+    With `calls` only these ones, which have no answer.
+    """
+
+    calls: frozenset[int] | None = None
 
 
 Event = Call | Return | Crash
@@ -132,8 +137,9 @@ def check(history: Sequence[Event], state: State = NOTHING) -> None:
         elif isinstance(event, Crash):
             possibilities = _spread(possibilities, under_way, answers)
             unanswered = under_way.keys() - answers.keys()
-            possibilities = {Possibility(state, done - unanswered) for state, done in possibilities}
-            under_way = {}
+            over = unanswered if event.calls is None else unanswered & event.calls
+            possibilities = {Possibility(state, done - over) for state, done in possibilities}
+            under_way = {} if event.calls is None else {id: under_way[id] for id in under_way.keys() - over}
         elif not isinstance(event.answer, NotDone):
             reached = _spread(possibilities, _together(event.id, under_way), answers, event.id)
             found = {Possibility(state, done - {event.id}) for state, done in reached if event.id in done}

@@ -11,25 +11,21 @@ import json
 import os
 import random
 import shutil
-import signal
 import socket
-import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-from bench.servers import pin
+from bench.processes import START_SECONDS, Process
 
 PROGRAM = "nats-server"
 USER = PASSWORD = "hive"
 """Of the account that has the streams. They are on the loopback address only."""
 
-START_SECONDS, STOP_SECONDS, ASK_SECONDS = 60, 20, 5
+ASK_SECONDS = 5
 PORTS = range(20_000, 32_000)
 """Below the ports that Linux gives to outgoing connections, so that a port is still free when its server comes back."""
 
@@ -45,8 +41,10 @@ accounts {{
 system_account: SYS
 """
 CLUSTER = """\
-cluster {{ name: hive, listen: "127.0.0.1:{port}", no_advertise: true, routes: {routes} }}
+cluster {{ name: hive, listen: "127.0.0.1:{port}", no_advertise: true, advertise: "{advertise}", routes: {routes} }}
 """
+NOWHERE = "127.0.0.1:1"
+"""What a node says its address is when the others have to reach it through a proxy: nobody finds a way around that."""
 
 
 class Refused(RuntimeError):
@@ -70,84 +68,26 @@ def steady_port() -> int:
     raise RuntimeError(f"no port in {PORTS} is free")
 
 
-class Node:
-    """One server. `log` is the file with its output."""
+class Node(Process):
+    """One server, which keeps its ports and its data when it is started again."""
 
     def __init__(self, name: str, folder: Path, cores: set[int] | None = None) -> None:
         """`cores`: the processor cores that it is pinned to."""
-        self.name: Final = name
         self.port, self.monitor, self.route = steady_port(), steady_port(), steady_port()
         self.store = folder / name
-        self.config, self.log = folder / f"{name}.conf", folder / f"{name}.log"
-        self.process: subprocess.Popen[bytes] | None = None
-        self._cores = cores
+        self._config = folder / f"{name}.conf"
+        command = [find() or PROGRAM, "-c", str(self._config)]
+        health = f"http://127.0.0.1:{self.monitor}/healthz"
+        super().__init__(name, command, folder / f"{name}.log", cores=cores, health=health)
 
-    def configure(self, routes: Sequence[str], sync: str, more: str) -> None:
-        """Write its configuration file; without routes it is a server alone."""
+    def configure(self, routes: Sequence[int], advertise: str, sync: str, more: str) -> None:
+        """Write its configuration file; `routes` are the ports of the others. Without them it is a server alone."""
         where = {"name": self.name, "port": self.port, "monitor": self.monitor, "store": json.dumps(str(self.store))}
         text = CONFIG.format(**where, sync=sync, user=USER, password=PASSWORD)
         if routes:
-            text += CLUSTER.format(port=self.route, routes=json.dumps(routes))
-        self.config.write_text(text + more)
-
-    @property
-    def running(self) -> bool:
-        """Whether its process is there, paused or not."""
-        return self.process is not None and self.process.poll() is None
-
-    def start(self) -> None:
-        """Start its process, without waiting for anything."""
-        cores = self._cores
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [find() or PROGRAM, "-c", str(self.config)],
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                process_group=0,  # Ctrl-C at the terminal is for whoever started it
-                preexec_fn=None if cores is None else lambda: pin(cores),
-            )
-
-    def wait_until_healthy(self) -> None:
-        """Return when its JetStream is up to date. Raises RuntimeError when it ends instead, or takes too long."""
-        end = time.monotonic() + START_SECONDS
-        while time.monotonic() < end:
-            if not self.running:
-                break
-            with suppress(OSError, urllib.error.URLError):
-                urllib.request.urlopen(f"http://127.0.0.1:{self.monitor}/healthz", timeout=1).close()
-                return
-            time.sleep(0.02)
-        raise RuntimeError(f"{self.name} did not become healthy:\n{self.log.read_text(errors='replace')[-1_000:]}")
-
-    def pause(self) -> None:
-        """Stop its process without ending it; connections stay open and get nothing."""
-        self._send(signal.SIGSTOP)
-
-    def resume(self) -> None:
-        """Let a paused process go on."""
-        self._send(signal.SIGCONT)
-
-    def kill(self) -> None:
-        """End its process at once, as `kill -9` does."""
-        self._send(signal.SIGKILL)
-        self._wait()
-
-    def stop(self) -> None:
-        """Ask its process to end, and wait; one that takes too long is killed."""
-        self._send(signal.SIGTERM)
-        self.resume()
-        try:
-            self._wait()
-        except subprocess.TimeoutExpired:
-            self.kill()
-
-    def _send(self, number: int) -> None:
-        if self.process is not None:
-            self.process.send_signal(number)
-
-    def _wait(self) -> None:
-        if self.process is not None:
-            self.process.wait(STOP_SECONDS)
+            urls = json.dumps([f"nats://127.0.0.1:{port}" for port in routes])
+            text += CLUSTER.format(port=self.route, advertise=advertise, routes=urls)
+        self._config.write_text(text + more)
 
     def ask(self, subject: str, body: bytes = b"") -> Any:
         """The answer to a request, decoded. Raises Refused for an error in it, and OSError when none comes in time."""
@@ -161,14 +101,26 @@ class Nodes:
     """A cluster in a folder; `count` is 3, or 1 for a server alone. A context manager that starts and stops it."""
 
     def __init__(
-        self, folder: Path, count: int = 3, *, cores: set[int] | None = None, sync: str = "always", more: str = ""
+        self,
+        folder: Path,
+        count: int = 3,
+        *,
+        cores: set[int] | None = None,
+        sync: str = "always",
+        more: str = "",
+        through: Callable[[Node, Node], int] | None = None,
     ) -> None:
-        """`sync` is their `sync_interval`; `more` is appended to each configuration file."""
+        """`sync` is their `sync_interval`; `more` is appended to each configuration file.
+
+        `through` gives the port at which the first node reaches the second one: that of a proxy.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         self._nodes = [Node(f"n{number}", folder, cores) for number in range(1, count + 1)]
-        routes = [f"nats://127.0.0.1:{node.route}" for node in self._nodes] if count > 1 else []
         for node in self._nodes:
-            node.configure(routes, sync, more)
+            others = [other for other in self._nodes if other is not node]
+            routes = [through(node, other) if through is not None else other.route for other in others]
+            advertise = f"127.0.0.1:{node.route}" if through is None else NOWHERE
+            node.configure(routes, advertise, sync, more)
 
     def __iter__(self) -> Iterator[Node]:
         return iter(self._nodes)
@@ -179,9 +131,10 @@ class Nodes:
     def __len__(self) -> int:
         return len(self._nodes)
 
-    def store(self, site: str = "site") -> str:
-        """The address for `hivewire serve --store`; the password is not in it."""
-        hosts = ",".join(f"127.0.0.1:{node.port}" for node in self._nodes)
+    def store(self, site: str = "site", through: Callable[[Node], int] | None = None) -> str:
+        """The address for `hivewire serve --store`, without the password. `through` gives the port for each node."""
+        ports = [through(node) if through is not None else node.port for node in self._nodes]
+        hosts = ",".join(f"127.0.0.1:{port}" for port in ports)
         return f"nats://{USER}@{hosts}/{site}?replicas={len(self._nodes)}"
 
     def start(self) -> None:
@@ -190,7 +143,7 @@ class Nodes:
             if not node.running:
                 node.start()
         for node in self._nodes:
-            node.wait_until_healthy()
+            node.wait_until_ready()
         end = time.monotonic() + START_SECONDS
         while time.monotonic() < end:
             with suppress(OSError, Refused):  # 10008: no leader has been elected yet

@@ -100,7 +100,8 @@ async def fan(options: argparse.Namespace) -> dict[str, Any]:
     matching = options.kind != "others"
     patterns: list[str | None] = ["fan.*"] if matching else [f"other.{n}.*" for n in range(options.watchers)]
     watchers = await watch(options, latch, options.watchers, patterns if options.watchers else [None])
-    (writer,) = await watch(options, answers, 1, [None])
+    there = argparse.Namespace(**{**vars(options), "port": options.writer_port or options.port})
+    (writer,) = await watch(there, answers, 1, [None])
     stalled = await stop_reading(options) if options.stalled else []
     if options.fill:
         await fill(writer, answers, options.fill)
@@ -198,6 +199,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("kind", choices=["fan", "others", "resume", "hold"])
     parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--writer-port", type=int, help="where `fan` puts; that of the watchers if not given")
     parser.add_argument("--path", default="/")
     parser.add_argument("--token", default="")
     parser.add_argument("--watchers", type=int, default=1_000)

@@ -131,8 +131,7 @@ class Nats(Peer):
         with Nodes(folder, 1, cores=SERVER_CORES, more=f"no_auth_user: {USER}\n") as nodes:
             (node,) = nodes
             node.ask(f"$JS.API.STREAM.CREATE.{self.stream['name']}", json.dumps(self.stream).encode())
-            assert node.process is not None
-            yield Server(node.process.pid, node.port, "/", folder)
+            yield Server(node.pid, node.port, "/", folder)
 
     def requests(self, work: str, names: list[str]) -> list[bytes]:
         if work == "put":

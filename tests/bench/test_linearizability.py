@@ -90,6 +90,11 @@ RIGHT: dict[str, list[Event]] = {
     "a call without an answer takes effect late": [
         *(Call(1, put("a", "x")), Call(2, get("a")), Return(2, MISSING), Call(3, get("a")), Return(3, HOLDS_X)),
     ],
+    "one of several gateways ended, and another one goes on with its call": [
+        *(Call(1, put("a", "x")), Call(2, put("b", "y")), Crash(frozenset({1})), Call(3, get("a", "b"))),
+        *(Return(3, Read((None, None))), Call(4, get("a", "b")), Return(4, Read((None, Versioned("y", 1))))),
+        Return(2, WAS_PUT),
+    ],
     "what was not done": one_after_the_other((put("a", "x"), NotDone()), (get("a"), MISSING)),
     "transactions that cross": [
         *(Call(1, both("x")), Call(2, both("y")), Call(3, get("a", "b")), Return(1, Written((1, 1)))),
@@ -126,6 +131,10 @@ WRONG: dict[str, list[Event]] = {
     ],
     "not there after a crash, and back later": [
         *(Call(1, put("a", "x")), Crash(), Call(2, get("a")), Return(2, MISSING), Call(3, get("a"))),
+        Return(3, HOLDS_X),
+    ],
+    "not there after one of several gateways ended, and back later": [
+        *(Call(1, put("a", "x")), Crash(frozenset({1})), Call(2, get("a")), Return(2, MISSING), Call(3, get("a"))),
         Return(3, HOLDS_X),
     ],
     "answered after the crash, and not there": [
@@ -203,6 +212,11 @@ def histories(draw: st.DrawFn) -> list[Event]:
         elif draw(st.integers(0, 3)):
             history.append(Return(id, answers[id]))
         seen[id] += 1
+    if crashes is not None and draw(st.booleans()):  # only a part of the store has crashed
+        place = history.index(Crash())
+        answered = {event.id for event in history if isinstance(event, Return)}
+        open_ = {event.id for event in history[:place] if isinstance(event, Call)} - answered
+        history[place] = Crash(frozenset(id for id in open_ if draw(st.booleans())))
     return history
 
 
@@ -212,10 +226,11 @@ def explained(history: list[Event]) -> bool:
     answers = {event.id: event.answer for event in history if isinstance(event, Return)}
     begins = {event.id: place for place, event in enumerate(history) if isinstance(event, Call)}
     ends = {event.id: place for place, event in enumerate(history) if isinstance(event, Return)}
-    crash = next((place for place, event in enumerate(history) if isinstance(event, Crash)), len(history))
-    for id, begin in begins.items():
-        if begin < crash:
-            ends[id] = min(ends.get(id, crash), crash)
+    for place, event in enumerate(history):
+        if isinstance(event, Crash):
+            for id in begins.keys() if event.calls is None else event.calls:
+                if begins[id] < place:
+                    ends[id] = min(ends.get(id, place), place)
     open_ = calls.keys() - answers.keys()
     for order in (order for count in range(len(calls) + 1) for order in permutations(calls, count)):
         if not calls.keys() - open_ <= set(order):

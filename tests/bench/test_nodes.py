@@ -31,7 +31,7 @@ def test_a_cluster_goes_on_without_its_leader_and_the_leader_comes_back(nodes: N
     successor = nodes.next_leader("killed", leader)
     assert successor.ask("killed.one", b"1")["seq"] == 1
     leader.start()
-    leader.wait_until_healthy()
+    leader.wait_until_ready()
     assert nodes.ask("$JS.API.STREAM.INFO.killed")["state"]["messages"] == 1
 
 
@@ -49,7 +49,7 @@ def test_a_paused_node_answers_nothing_until_it_goes_on(nodes: Nodes) -> None:
     with pytest.raises(TimeoutError):
         nodes[0].ask("$JS.API.INFO")
     nodes[0].resume()
-    nodes[0].wait_until_healthy()
+    nodes[0].wait_until_ready()
     assert nodes[0].ask("$JS.API.INFO")["streams"] >= 0
 
 
