@@ -74,6 +74,7 @@ A flag overrides the environment, and the environment overrides the file.
 An unknown name is an error that suggests the nearest known one.
 
 Secrets have no flag, because other users of a machine can read the command line of a process.
+Each can be in a file of its own, as Docker and Kubernetes mount them: `HIVEWIRE_JWT_SECRET_FILE=/run/secrets/jwt` names it. The line break at its end does not count.
 Durations are in seconds and sizes in bytes unless the sentence says otherwise.
 `hivewire serve --check` prints the value of each setting and where it comes from, without secrets.
 

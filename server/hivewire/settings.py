@@ -363,7 +363,7 @@ def is_secret(name: str) -> bool:
 
 def exposed_file(effective: Effective) -> Path | None:
     """The settings file, if it holds secrets and other users of the machine can read it."""
-    elsewhere = ("default", *(ENVIRONMENT + name.upper() for name in names()))
+    elsewhere = ("default", *(ENVIRONMENT + name for name in (*map(str.upper, names()), *SECRET_FILES)))
     files = {effective.sources[name] for name in names() if is_secret(name)}.difference(elsewhere)
     for file in map(Path, files):  # one at most
         if file.exists() and file.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH):
@@ -383,6 +383,13 @@ _HINTS = get_type_hints(Settings, include_extras=True)
 
 RELOADED = frozenset(name for name in _HINTS if _is_marked(name, "reload"))
 """Settings that SIGHUP reads again; the others need a restart. Open connections keep those that they began with."""
+
+
+SECRET_FILES = {f"{name.upper()}_FILE": name for name in _HINTS if is_secret(name)}
+"""The secrets that a file can hold, by the variable that names the file, without ENVIRONMENT."""
+
+SECRET_BYTES = 64 << 10
+"""Largest such file."""
 
 
 def load(flags: Mapping[str, Any], environment: Mapping[str, str] | None = None, file: Path | None = None) -> Effective:
@@ -447,11 +454,33 @@ def _from_environment(environment: Mapping[str, str]) -> list[tuple[str, Any, st
         if rest in CLIENT_VARIABLES:
             continue
         name = rest.lower()
-        if name not in names() or rest != rest.upper():
-            known = [ENVIRONMENT + known.upper() for known in names()]
+        if rest in SECRET_FILES:
+            name = SECRET_FILES[rest]
+            if value and environment.get(ENVIRONMENT + name.upper()):
+                raise SettingsError(f"{variable} and {ENVIRONMENT}{name.upper()} are both set: give one of them")
+            value = _secret_in(Path(value), variable) if value else ""
+        elif name not in names() or rest != rest.upper():
+            known = [ENVIRONMENT + known for known in (*map(str.upper, names()), *SECRET_FILES)]
             raise SettingsError(f"unknown environment variable {variable}{_nearest(variable, known)}")
         layer.append((name, value if value != "" else None, variable))
     return layer
+
+
+def _secret_in(path: Path, variable: str) -> str:
+    """The content of a file that holds a secret, without the line break at its end. Raises SettingsError."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(SECRET_BYTES + 1)
+        text = content.decode()
+    except OSError as error:
+        raise SettingsError(f"{variable}: cannot read {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise SettingsError(f"{variable}: {path} is not UTF-8") from None
+    if len(content) > SECRET_BYTES:
+        raise SettingsError(f"{variable}: {path} has more than {SECRET_BYTES:,} bytes")
+    if not (secret := text.removesuffix("\n").removesuffix("\r")):
+        raise SettingsError(f"{variable}: {path} is empty")
+    return secret
 
 
 def _nearest(name: str, known: tuple[str, ...] | list[str]) -> str:

@@ -250,3 +250,56 @@ def test_a_switch_is_true_or_false(text: str, value: bool) -> None:
     """As a flag and in the environment."""
     assert settings.load({"property_put_creates": text}, {}).settings.property_put_creates is value
     assert "property_put_creates" in refusal({"property_put_creates": "maybe"})
+
+
+# Secrets in files, as Docker and Kubernetes mount them.
+
+SECRETS = [name for name in settings.names() if settings.is_secret(name)]
+
+
+@pytest.mark.parametrize("name", SECRETS)
+@pytest.mark.parametrize("end", ["", "\n", "\r\n"])
+def test_every_secret_can_be_in_a_file(tmp_path: Path, name: str, end: str) -> None:
+    """`HIVEWIRE_..._FILE` names it. Only the line break at its end does not count."""
+    secret = "key:0123456789abcdef" if name.endswith("_tokens") else " 0123456789 abcdef "
+    (tmp_path / "secret").write_bytes((secret + end).encode())
+    flags = {"jwt_previous_until": "2026-03-01T09:30:00"} if name == "jwt_previous_secret" else {}
+    variable = f"HIVEWIRE_{name.upper()}_FILE"
+    effective = settings.load(flags, {variable: str(tmp_path / "secret")})
+    assert (getattr(effective.settings, name), effective.sources[name]) == (secret, variable)
+    assert settings.exposed_file(effective) is None
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, "No such file or directory"),
+        (b"", "is empty"),
+        (b"\n", "is empty"),
+        (b"\xff" * 20, "is not UTF-8"),
+        (b"a" * 65_537, "has more than 65,536 bytes"),
+    ],
+)
+def test_a_file_without_a_secret_is_refused(tmp_path: Path, content: bytes | None, words: str) -> None:
+    """The words name the variable and the file, and nothing of what is in it."""
+    file = tmp_path / "secret"
+    if content is not None:
+        file.write_bytes(content)
+    told = refusal(environment={"HIVEWIRE_JWT_SECRET_FILE": str(file)})
+    assert words in told and "HIVEWIRE_JWT_SECRET_FILE" in told and str(file) in told
+
+
+def test_a_secret_and_its_file_exclude_each_other(tmp_path: Path) -> None:
+    """Which of the two counts could only be guessed. An empty variable is one that was not set."""
+    file = tmp_path / "secret"
+    file.write_text("0123456789abcdef")
+    both = {"HIVEWIRE_JWT_SECRET_FILE": str(file), "HIVEWIRE_JWT_SECRET": "another 0123456789"}
+    assert "give one of them" in refusal(environment=both)
+    assert settings.load({}, both | {"HIVEWIRE_JWT_SECRET_FILE": ""}).settings.jwt_secret == "another 0123456789"
+    assert settings.load({}, both | {"HIVEWIRE_JWT_SECRET": ""}).settings.jwt_secret == "0123456789abcdef"
+
+
+def test_only_secrets_can_be_in_a_file() -> None:
+    """A mistyped variable is named, with the nearest one."""
+    assert "unknown environment variable HIVEWIRE_PORT_FILE" in refusal(environment={"HIVEWIRE_PORT_FILE": "x"})
+    assert "did you mean 'HIVEWIRE_JWT_SECRET_FILE'?" in refusal(environment={"HIVEWIRE_JWT_SECRT_FILE": "x"})
