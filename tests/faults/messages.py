@@ -18,7 +18,8 @@ from typing import Any
 
 import msgspec
 
-from hivewire.streams import segment, writer
+from hivewire import group_commit
+from hivewire.streams import segment
 from hivewire.streams.log import Log
 from hivewire.streams.message import StreamError
 from hivewire.streams.sqlite import SqliteEngine, SqliteLog
@@ -109,7 +110,7 @@ def main() -> None:
     vars(segment)["SEGMENT_MESSAGES"] = 4
     # An insert whose sync failed is answered after this, even if what it left is not overwritten yet: then a kill
     # brings it back. A second is too short on a machine that has other things to do for so long.
-    vars(writer)["PROBE_PATIENCE"] = 60
+    vars(group_commit)["PROBE_PATIENCE"] = 60
     orders = Disk(Desk(Path(os.environ["FAULTS"])))
     watch(orders)
     orders.install()

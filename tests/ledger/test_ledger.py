@@ -557,8 +557,8 @@ async def test_the_storage_is_not_blamed_for_a_stop_of_the_process(
 ) -> None:
     """After a minute in which nothing ran, a commit under way gets the time to end before it is given up."""
     moment = perf_counter()
-    for module in ("ledger", "writer"):
-        monkeypatch.setattr(f"hivewire.ledger.{module}.perf_counter", lambda: moment)
+    monkeypatch.setattr("hivewire.ledger.ledger.perf_counter", lambda: moment)
+    monkeypatch.setattr(ledger._writer, "_seconds", lambda: moment)
     outcomes = await under_way(ledger, journal, put("a"))
     moment += 60
     await ledger._watch()
@@ -598,7 +598,7 @@ async def test_closing_while_the_storage_hangs_refuses_later_writes(ledger: Ledg
 
 async def test_a_failed_commit_is_answered_though_its_probe_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
     """The probe is awaited for a limited time, and ends by itself."""
-    monkeypatch.setattr("hivewire.ledger.writer.PROBE_PATIENCE", 0)
+    monkeypatch.setattr("hivewire.group_commit.PROBE_PATIENCE", 0)
     probing = asyncio.Event()
 
     class Hanging(MemoryJournal):

@@ -50,10 +50,11 @@ MOVING = ("lamp", "door")
 class SlowLog(MemoryLog):
     """A log that takes its time, so that a kill may come before an entry is durable, and before it is answered."""
 
-    async def append(self, number: int, entry: bytes) -> None:
+    async def append(self, number: int, entry: bytes) -> bool:
         await asyncio.sleep(0)
-        await super().append(number, entry)
+        stands = await super().append(number, entry)
         await asyncio.sleep(0)
+        return stands
 
 
 class SlowEngine(MemoryEngine):

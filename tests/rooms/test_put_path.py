@@ -32,7 +32,7 @@ TO_THE_QUEUE = (
     "ledger.writer.Writer.submit",
 )
 TO_THE_SUBSCRIBERS = (
-    "ledger.writer.Writer._write_batch",
+    "group_commit.GroupCommit._commit",
     "ledger.engines.sqlite.journal.SqliteJournal.append",
     "ledger.writer.Writer.take",
     "hub.hub.Hub._announce",
@@ -40,7 +40,7 @@ TO_THE_SUBSCRIBERS = (
     "transport.websocket.WebSocket.push",
 )
 TO_THE_CALLER = (
-    "ledger.writer.Writer._answer",
+    "group_commit.GroupCommit._answer",
     "session.Session._written",
     "session.Session._succeed",
     "session.Session._emit",

@@ -124,7 +124,7 @@ async def test_answers_under_keys_are_in_order(world: World) -> None:
             await world.order(f"between {segment}")
         world.clock.time += 6_000_000
         log = world.services.messages.commands
-        log._writer._index.open.began = -(10**9)
+        log._index.open.began = -(10**9)
         log.tidy()
         while log.is_tidying:
             await asyncio.sleep(0)

@@ -153,7 +153,7 @@ async def test_a_backup_that_hangs_lets_the_wal_be_written_back(
     try:
         for number in range(1, 26):
             await log.append(number, b"entry")
-        await log.seal(1, b"header", b"postings")
+        await log.seal(1, 25, b"header", b"postings")
         monkeypatch.setattr(portions, "_write", hang)
         copying = asyncio.create_task(asyncio.to_thread(back_up))
         try:
@@ -162,7 +162,7 @@ async def test_a_backup_that_hangs_lets_the_wal_be_written_back(
             for number in range(26, 39):
                 await log.append(number, bytes(4 << 20))
                 assert wal.stat().st_size <= 16 << 20
-            await log.seal(26, b"header 2", b"postings 2")
+            await log.seal(26, 38, b"header 2", b"postings 2")
             await log.drop(26, 50)
             await log.append(39, b"the last")
         finally:

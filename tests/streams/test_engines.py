@@ -17,6 +17,7 @@ from hivewire.streams.memory import MemoryEngine
 from hivewire.streams.message import NotStored, Unreadable
 from hivewire.streams.sqlite import SqliteEngine
 from tests.running import process
+from tests.streams.shared import SharedStore
 
 OPEN = """
     import asyncio, sys
@@ -41,6 +42,7 @@ def memory(path: Path) -> Callable[[], StreamEngine]:
 ENGINES: dict[str, Callable[[Path], Callable[[], StreamEngine]]] = {
     "memory": memory,
     "sqlite": lambda path: partial(SqliteEngine, path),
+    "shared": lambda path: SharedStore().engine,
 }
 """For each engine, what makes it ready to be opened, again and again; `path` is free for its file."""
 
@@ -62,6 +64,24 @@ class Shelf:
         """Close it and open it again."""
         await self.engine.close()
         return await self.open()
+
+
+class Told:
+    """Keeps what a follower is told."""
+
+    def __init__(self) -> None:
+        self.entries: list[tuple[int, bytes]] = []
+        self.headers: list[bytes] = []
+        self.oldest = 1
+
+    def take(self, number: int, entry: bytes) -> None:
+        self.entries.append((number, entry))
+
+    def closed(self, header: bytes) -> None:
+        self.headers.append(header)
+
+    def dropped(self, oldest: int) -> None:
+        self.oldest = oldest
 
 
 @pytest.fixture(params=ENGINES)
@@ -130,10 +150,10 @@ async def test_a_closed_segment_is_loaded_as_its_header(shelf: Shelf, log: LogEn
     """A start gets the headers and the entries behind them; postings are read when they are needed."""
     await log.load()
     entries = await filled(log, 3)
-    await log.seal(1, b"header", b"postings")
+    await log.seal(1, 3, b"header", b"postings")
     for number in (4, 5):
         await log.append(number, b"entry %d" % number)
-    await log.seal(4, b"header 2", b"postings 2")
+    await log.seal(4, 5, b"header 2", b"postings 2")
     await log.append(6, b"entry 6")
     log = await shelf.reopen()
     loaded = await log.load()
@@ -146,7 +166,7 @@ async def test_what_is_dropped_is_gone(shelf: Shelf, log: LogEngine) -> None:
     """Entries and segments before the oldest; the log remembers where it begins, also when it is empty."""
     await log.load()
     entries = await filled(log, 4)
-    await log.seal(1, b"header", b"postings")
+    await log.seal(1, 4, b"header", b"postings")
     await log.append(5, b"entry 5")
     await log.drop(5, 50)
     assert await log.forward(1, 10) == [(5, b"entry 5")]
@@ -155,7 +175,7 @@ async def test_what_is_dropped_is_gone(shelf: Shelf, log: LogEngine) -> None:
     log = await shelf.reopen()
     loaded = await log.load()
     assert (loaded.oldest, loaded.clock, loaded.headers, loaded.entries) == (5, 50, [], [(5, b"entry 5")])
-    await log.seal(5, b"header", b"postings")
+    await log.seal(5, 5, b"header", b"postings")
     await log.drop(6, 60)
     log = await shelf.reopen()
     loaded = await log.load()
@@ -188,8 +208,105 @@ async def test_a_closed_engine_refuses(shelf: Shelf, log: LogEngine) -> None:
     await shelf.engine.close()
     with pytest.raises(NotStored):
         await log.append(1, b"")
-    with pytest.raises(Unreadable):
-        await log.forward(1, 1)
+    if not shelf.engine.shared:
+        with pytest.raises(Unreadable):
+            await log.forward(1, 1)
+
+
+async def test_entries_are_told_before_append_returns(shelf: Shelf, log: LogEngine) -> None:
+    """As the same object, with its number, when it can be read; those that were loaded are not told again."""
+    await log.load()
+    await filled(log, 2)
+    log = await shelf.reopen()
+    await log.load()
+    told = (follower := Told()).entries
+    await log.follow(follower)
+    assert told == []
+    entry = bytes(100)
+    assert await log.append(3, entry)
+    assert told == [(3, entry)]
+    assert told[0][1] is entry
+    assert await log.forward(3, 1) == told
+    await log.confirm()
+    assert told == [(3, entry)]
+
+
+# A log that several gateways share.
+
+
+SHARED: dict[str, Callable[[Path], Callable[[], StreamEngine]]] = {
+    name: make for name, make in ENGINES.items() if name not in ("memory", "sqlite")
+}
+
+
+class Gateway:
+    """The log of commands as one gateway has it, and what it was told."""
+
+    def __init__(self, engine: StreamEngine) -> None:
+        self.engine = engine
+        self.log = engine.log("commands")
+        self.follower = Told()
+        self.told = self.follower.entries
+
+    async def open(self) -> None:
+        """Load and follow it."""
+        await self.engine.open("ledger")
+        await self.log.load()
+        await self.log.follow(self.follower)
+
+
+@pytest.fixture(params=SHARED)
+async def pair(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[tuple[Gateway, Gateway]]:
+    make = SHARED[request.param](tmp_path / "messages")
+    mine, other = Gateway(make()), Gateway(make())
+    for gateway in (mine, other):
+        await gateway.open()
+    yield mine, other
+    for gateway in (mine, other):
+        await gateway.engine.close()
+
+
+async def test_an_entry_that_comes_too_late_is_not_stored(pair: tuple[Gateway, Gateway]) -> None:
+    """Who is behind has got the entry that stands there, and can append the next one."""
+    mine, other = pair
+    assert mine.log.epoch == other.log.epoch
+    assert await other.log.append(1, b"theirs")
+    assert not await mine.log.append(1, b"mine")
+    assert mine.told == [(1, b"theirs")]
+    assert await mine.log.append(2, b"mine")
+    await other.log.confirm()
+    assert mine.told == other.told == [(1, b"theirs"), (2, b"mine")] == await other.log.forward(1, 9)
+
+
+async def test_the_keeper_of_a_storage_tells_the_others(pair: tuple[Gateway, Gateway]) -> None:
+    """What it has closed and dropped; where each gateway has a storage of its own, each is the keeper of that."""
+    mine, other = pair
+    assert mine.log.keeper
+    assert await mine.log.append(1, b"entry")
+    await mine.log.seal(1, 1, b"header", b"postings")
+    await mine.log.drop(2, 20)
+    await other.log.confirm()
+    assert (mine.follower.headers, mine.follower.oldest) == ([], 1)
+    expected = ([], 1) if other.log.keeper else ([b"header"], 2)
+    assert (other.follower.headers, other.follower.oldest) == expected
+
+
+async def test_of_many_appends_each_stands_once(pair: tuple[Gateway, Gateway]) -> None:
+    """Both gateways append as fast as they can, and are told the same."""
+
+    async def append(gateway: Gateway, name: bytes) -> None:
+        for number in range(20):
+            while not await gateway.log.append(len(gateway.told) + 1, b"%b %d" % (name, number)):
+                pass
+
+    mine, other = pair
+    await asyncio.gather(append(mine, b"mine"), append(other, b"other"))
+    for gateway in pair:
+        await gateway.log.confirm()
+    assert mine.told == other.told
+    for name in (b"mine", b"other"):
+        found = [entry for _, entry in mine.told if entry.startswith(name)]
+        assert found == [b"%b %d" % (name, number) for number in range(20)]
 
 
 # The file.

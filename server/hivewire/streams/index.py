@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
 from hivewire.streams.message import ROOM, Message
 from hivewire.streams.segment import OVERHEAD, Closed, Header, Known, Recent
@@ -12,12 +13,14 @@ class Index:
     """`closed` and `open` are the segments in order; `recent` is the last of `closed`, still in memory.
 
     `oldest` and `next` are entries: the first one that is kept, and the one that comes next. `tip` is the place of the
-    last message. `bytes` and `messages` are what is kept, `devices` the bytes of each device.
+    last message, `foreign` that of the last one of another gateway. `bytes` and `messages` are what is kept, `devices`
+    the bytes of each device.
     """
 
     def __init__(self, oldest: int, now: int) -> None:
         self.oldest = oldest
         self.tip = oldest * ROOM - 1
+        self.foreign = 0
         self.closed: list[Closed] = []
         self.recent: Recent | None = None
         self.open = Recent(oldest, now)
@@ -60,12 +63,21 @@ class Index:
         return most >= size and self.devices.get(device, 0) >= size
 
     def close(self, header: Header) -> None:
-        """The open segment is closed; it stays in memory until the next one is."""
-        self.recent = self.open
-        self.closed.append(Closed(header, self.open.ended))
-        self.open = Recent(header.last + 1, self.open.ended)
+        """The open segment is closed as far as the header says; it stays in memory until the next one is."""
+        self.recent, self.open = self.open.split(header.last)
+        self.closed.append(Closed(header, self.recent.ended))
 
-    def drop(self) -> None:
+    def drop_to(self, oldest: int, now: int) -> None:
+        """The log begins at this entry from now on, at the end of a segment or behind all that is known of it."""
+        while self.closed and self.closed[0].header.last < oldest:
+            self._drop()
+        if oldest > self.next:
+            self.oldest, self.recent, self.open = oldest, None, Recent(oldest, now)
+            self.foreign = self.tip = oldest * ROOM - 1
+            self.bytes = self.messages = 0
+            self.devices.clear()
+
+    def _drop(self) -> None:
         """The oldest segment is dropped."""
         segment = self.closed.pop(0)
         self.oldest = segment.header.last + 1
@@ -87,6 +99,14 @@ class Index:
         if found is None:
             found = next((found for segment in reversed(self.closed) if (found := segment.known(key))), None)
         return found
+
+    def has_event(self, device: int, id: int, after: int) -> bool:
+        """Whether a message has, or may have, an event after a place."""
+        recents = list(self.in_memory())
+        if after < recents[0].first * ROOM - 1:
+            return True
+        events = (event for recent in recents for event in islice(recent.messages, recent.after(after), None))
+        return any(event.id == id and event.device == device for event in events)
 
     def stored(self) -> list[Closed]:
         """The segments that have to be read from the storage, in order."""

@@ -6,6 +6,7 @@ import asyncio
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import suppress
 from itertools import islice
 from operator import attrgetter
 from time import monotonic_ns
@@ -24,6 +25,7 @@ from hivewire.streams.message import (
     NotKept,
     Observer,
     Outcome,
+    Outdated,
     Overloaded,
     StreamError,
     Unreadable,
@@ -158,12 +160,21 @@ class Log:
     async def _update(self, device: int, id: int, change: Callable[[Message], Update]) -> Message:
         try:
             async with self._updates.lock((device, id)):
-                base = await self.get(device, id)
-                if base is None:
-                    raise NotFound(f"no message {id}")
-                return await self._written(Revision(base, change(base)))
+                while True:
+                    tip = self.tip
+                    base = await self.get(device, id) or await self._get_now(device, id)
+                    with suppress(Outdated):
+                        return await self._written(Revision(base, change(base), tip))
         except TooManyWaiting:
             raise Overloaded("too many updates of one command are waiting") from None
+
+    async def _get_now(self, device: int, id: int) -> Message:
+        """A message that may have come a moment ago, from another gateway. Raises NotFound."""
+        await self._engine.confirm()
+        found = await self.get(device, id)
+        if found is None:
+            raise NotFound(f"no message {id}")
+        return found
 
     async def _written(self, draft: Draft | Revision) -> Message:
         future: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
@@ -288,6 +299,8 @@ class Log:
             some = 1 + take * (index.next - index.oldest) // max(index.messages, 1)  # entries have so many, on average
             while number is not None and not found:  # there may be nothing after the place in its own entry
                 entries = await self._engine.forward(number, some)
+                if number < recents[0].first and [number] != [first for first, _ in entries[:1]]:
+                    raise NotKept("another gateway has shortened the log")
                 for _, entry in entries:
                     found += [message for message in _unpack(entry) if place < message.place <= self.tip]
                     if len(found) >= take:
@@ -322,7 +335,7 @@ class Log:
         stored, recents = self._index.stored(), list(self._index.in_memory())
         for recent in reversed(recents):
             for index in range(len(recent.peaks) - 1, -1, -1):
-                end, peak = recent.peaks[index]
+                end, peak, _ = recent.peaks[index]
                 if peak <= after:
                     break
                 yield recent.messages[recent.peaks[index - 1][0] if index else 0 : end]
@@ -399,16 +412,17 @@ class Log:
                     raise Damaged(f"entry {index.next} is missing")
                 self._clock.recall(max(message.clock for message in messages))
                 index.add(messages, len(entry), ended(messages[-1].clock))
+            self._writer.index = index
         except MsgspecError as error:
             raise Damaged(f"it is damaged ({error})") from error
 
-    def start(self) -> None:
-        """Start the writer."""
-        self._writer.start(self._index)
+    async def start(self) -> None:
+        """Follow what others append, and start the writer."""
+        await self._engine.follow(self._writer)
+        self._writer.start()
 
     def tidy(self) -> None:
         """Called by a timer: give up a commit that takes too long, close and drop what is due."""
-        self._writer.watch()
         self._writer.tidy()
 
     @property

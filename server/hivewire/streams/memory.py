@@ -6,12 +6,14 @@ import secrets
 from bisect import bisect_left
 from collections.abc import Sequence
 
-from hivewire.streams.contract import READ_BYTES, Loaded, LogName
+from hivewire.streams.contract import READ_BYTES, Follower, Loaded, LogName
 from hivewire.streams.message import NotStored
 
 
 class MemoryLog:
     """A dictionary of entries. `broken`, when set, is the text of the NotStored that every write raises."""
+
+    keeper = True
 
     def __init__(self) -> None:
         self.epoch = secrets.token_hex(8)
@@ -20,16 +22,24 @@ class MemoryLog:
         self._entries: dict[int, bytes] = {}
         self._segments: dict[int, tuple[bytes, bytes]] = {}
         self._sealed = 0
+        self._follower: Follower | None = None
 
     async def load(self) -> Loaded:
         """What an earlier user of this object left."""
         open_ = [(number, entry) for number, entry in self._entries.items() if number >= self._sealed]
         return Loaded(self._oldest, self._clock, [header for header, _ in self._segments.values()], open_)
 
-    async def append(self, number: int, entry: bytes) -> None:
+    async def follow(self, follower: Follower) -> None:
+        """Nobody else appends."""
+        self._follower = follower
+
+    async def append(self, number: int, entry: bytes) -> bool:
         """Into the dictionary, unless `broken`."""
         self._fail_if_broken()
         self._entries[number] = entry
+        if self._follower is not None:
+            self._follower.take(number, entry)
+        return True
 
     async def confirm(self) -> None:
         """Nothing to test but `broken`."""
@@ -50,11 +60,11 @@ class MemoryLog:
         """By number."""
         return [(number, entry) for number in numbers if (entry := self._entries.get(number)) is not None]
 
-    async def seal(self, first: int, header: bytes, postings: bytes) -> None:
-        """The segment ends with the last entry."""
+    async def seal(self, first: int, last: int, header: bytes, postings: bytes) -> None:
+        """Only the header and the postings: the entries are there."""
         self._fail_if_broken()
         self._segments[first] = header, postings
-        self._sealed = max(self._entries, default=first) + 1
+        self._sealed = last + 1
 
     async def postings(self, first: int) -> bytes | None:
         """By first entry."""
@@ -77,6 +87,8 @@ class MemoryLog:
 
 class MemoryEngine:
     """Both logs. Opening it again finds what it had: the epoch of the ledger does not matter."""
+
+    shared = False
 
     def __init__(self) -> None:
         self._logs: dict[LogName, MemoryLog] = {"commands": MemoryLog(), "notifications": MemoryLog()}

@@ -70,7 +70,8 @@ class Addressee(Protocol):
 
 
 Make: TypeAlias = Callable[[int, int, int], bytes]
-"""Encodes the body of a message from its `id`, `timestamp` and `changed`. Called once, shortly before the commit."""
+"""Encodes the body of a message from its `id`, `timestamp` and `changed`. Called shortly before a commit, and again if
+another gateway's entry is there first."""
 
 
 class Draft(Struct, gc=False):
@@ -118,6 +119,7 @@ class StreamError(Exception):
     StreamError
         Refused             this draft is not possible
             NotFound        no such message: never inserted, or expired
+            Outdated        another gateway has updated the command meanwhile; seen by nobody outside of the log
             KeyReused       other content under an idempotency key
             TooLarge        its parameters and result are larger than allowed
             TooMany         its device inserts too fast, or has too much stored
@@ -136,6 +138,10 @@ class Refused(StreamError):
 
 class NotFound(Refused):
     """There is no such message: it was never inserted, or it has expired."""
+
+
+class Outdated(Refused):
+    """Another gateway has updated the command meanwhile: the update has to be made of what it is now."""
 
 
 class KeyReused(Refused):

@@ -14,7 +14,7 @@ from hivewire.streams.contract import Damaged, StreamEngine
 from hivewire.streams.log import Log, elapsed
 from hivewire.streams.memory import MemoryEngine
 from hivewire.streams.sqlite import SqliteEngine
-from hivewire.streams.stamps import Clock
+from hivewire.streams.stamps import SHARED_LAG, Clock
 from hivewire.streams.writer import Limits
 from hivewire.telemetry import Gauges
 
@@ -56,7 +56,7 @@ class Messages:
         elapsed: Callable[[], int] = elapsed,
     ) -> None:
         self._engine = engine
-        self._clock = Clock(now)
+        self._clock = Clock(now, SHARED_LAG if engine.shared else 0)
         self.commands = Log(engine.log("commands"), self._clock, commands, elapsed)
         self.notifications = Log(engine.log("notifications"), self._clock, notifications, elapsed)
         self._logs = (self.commands, self.notifications)
@@ -82,7 +82,7 @@ class Messages:
             await self._engine.open(ledger_epoch, damage=str(error))
             await self._load()
         for log in self._logs:
-            log.start()
+            await log.start()
 
     async def _load(self) -> None:
         for log in self._logs:

@@ -53,9 +53,9 @@ def key_of(draft: Draft) -> int:
 class Recent:
     """A segment in memory: the open one, or the one that was closed last.
 
-    `peaks` has for each entry the index behind its last message, and the
-    greatest `changed` up to there: readers who go backwards stop there. `began` and `ended` are the times of its first
-    and last commit, on the monotonic clock.
+    `peaks` has for each entry the index behind its last message, the greatest `changed` up to there (readers who go
+    backwards stop there), and the bytes up to there. `began` and `ended` are the times of its first and last commit, on
+    the monotonic clock.
     """
 
     def __init__(self, first: int, now: int) -> None:
@@ -64,7 +64,7 @@ class Recent:
         self.bytes = 0
         self.began = self.ended = now
         self.messages: list[Message] = []
-        self.peaks: list[tuple[int, int]] = []
+        self.peaks: list[tuple[int, int, int]] = []
         self.keys: dict[int, Known] = {}
         self._devices: dict[int, list[Message]] = {}
         self._grouped = 0  # how many messages are in it
@@ -80,7 +80,21 @@ class Recent:
         peak = max([message.changed for message in messages])
         if self.peaks:
             peak = max(peak, self.peaks[-1][1])
-        self.peaks.append((len(self.messages), peak))
+        self.peaks.append((len(self.messages), peak, self.bytes))
+
+    def split(self, last: int) -> tuple[Recent, Recent]:
+        """The segment up to an entry, and one with the entries behind that. Readers of this one are not disturbed."""
+        head, rest = self, Recent(last + 1, self.ended)
+        if last < self.last:
+            head = Recent(self.first, self.began)
+            start = size = 0
+            for number, (end, _, total) in enumerate(self.peaks, self.first):
+                part = head if number <= last else rest
+                part.add(self.messages[start:end], total - size, self.ended)
+                start, size = end, total
+            for key, known in self.keys.items():
+                (head if known.place < rest.first * ROOM else rest).keys[key] = known
+        return head, rest
 
     @property
     def is_full(self) -> bool:

@@ -24,7 +24,7 @@ from zlib import crc32
 import aiosqlite
 
 from hivewire.files import beside, free_name, uri
-from hivewire.streams.contract import LOGS, READ_BYTES, Damaged, Loaded, LogName, StoreError
+from hivewire.streams.contract import LOGS, READ_BYTES, Damaged, Follower, Loaded, LogName, StoreError
 from hivewire.streams.message import NotStored, Unreadable
 from hivewire.telemetry import log
 
@@ -67,6 +67,8 @@ def creation_script(ledger_epoch: str) -> str:
 
 class SqliteEngine:
     """The file at a path, created if it does not exist. In a read-only directory nothing can be inserted."""
+
+    shared = False
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -172,11 +174,14 @@ class SqliteEngine:
 class SqliteLog:
     """The tables of one log."""
 
+    keeper = True
+
     def __init__(self, engine: SqliteEngine, name: LogName) -> None:
         self.name = name
         self.epoch = ""
         self._engine = engine
-        self._last = 0
+        self._follower: Follower | None = None
+        self._in_doubt = False  # whether the last append failed
 
     async def load(self) -> Loaded:
         """The headers, and the entries behind them."""
@@ -185,27 +190,37 @@ class SqliteLog:
             meta = dict(await self._engine.fetch("SELECT name, value FROM meta"))
             oldest, clock = int(meta[name + ".oldest"]), int(meta.get(name + ".clock", 0))
             segments = await self._engine.fetch(f"SELECT last, crc, header FROM {name}_segment ORDER BY first")
-            self._last = segments[-1][0] if segments else oldest - 1
+            last = segments[-1][0] if segments else oldest - 1
             rows = await self._engine.fetch(
-                f"SELECT number, crc, messages FROM {name} WHERE number > ? ORDER BY number", (self._last,)
+                f"SELECT number, crc, messages FROM {name} WHERE number > ? ORDER BY number", (last,)
             )
             headers = [_whole(crc, header) for _, crc, header in segments]
             entries = [(number, _whole(crc, entry)) for number, crc, entry in rows]
         except (KeyError, Unreadable, ValueError) as error:
             raise Damaged(str(error)) from error
-        self._last = entries[-1][0] if entries else self._last
         return Loaded(oldest, clock, headers, entries)
 
-    async def append(self, number: int, entry: bytes) -> None:
+    async def follow(self, follower: Follower) -> None:
+        """Nobody else appends."""
+        self._follower = follower
+
+    async def append(self, number: int, entry: bytes) -> bool:
         """One statement, one transaction, one fsync."""
+        self._in_doubt = True
         async with self._engine.writing() as connection:
             await connection.execute(f"INSERT INTO {self.name} VALUES (?, ?, ?)", (number, crc32(entry), entry))
-        self._last = number
+        self._in_doubt = False
+        if self._follower is not None:
+            self._follower.take(number, entry)
+        return True
 
     async def confirm(self) -> None:
-        """A row of `meta`. Like any commit, it also overwrites what a failed one has left in the WAL."""
+        """After a failed append a row of `meta`. Like any commit, it also overwrites what that has left in the WAL."""
+        if not self._in_doubt:
+            return
         async with self._engine.writing() as connection:
             await connection.execute("INSERT OR REPLACE INTO meta VALUES ('probe', ?)", (str(time.time_ns()),))
+        self._in_doubt = False
 
     async def forward(self, number: int, take: int) -> list[tuple[int, bytes]]:
         """First the sizes only, to find the end of the portion, then its entries."""
@@ -230,9 +245,9 @@ class SqliteLog:
         )
         return [(number, _whole(crc, entry)) for number, crc, entry in rows]
 
-    async def seal(self, first: int, header: bytes, postings: bytes) -> None:
+    async def seal(self, first: int, last: int, header: bytes, postings: bytes) -> None:
         """One row."""
-        row = first, self._last, crc32(header), header, crc32(postings), postings
+        row = first, last, crc32(header), header, crc32(postings), postings
         async with self._engine.writing() as connection:
             await connection.execute(f"INSERT INTO {self.name}_segment VALUES (?, ?, ?, ?, ?, ?)", row)
 

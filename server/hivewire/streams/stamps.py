@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from hivewire.streams.message import TooMany
+from hivewire.streams.message import Message, TooMany
 
 MOST_DEVICES = 10_000
 """Devices in a table before those are dropped from it that it need not know any more."""
@@ -17,6 +17,10 @@ LEAD = 1_000
 """Milliseconds that the clock may be ahead so that no two events have the same one. It is ahead after a burst, and
 where there are over 1,000 events a second."""
 
+SHARED_LAG = 1_000
+"""Milliseconds by which an answered time is behind the wall clock where other gateways append too: they may be about to
+append events that they have stamped already, by clocks that differ."""
+
 
 class Clock:
     """Gives each event of a device a later clock than the one before, and than every `answered` time.
@@ -24,10 +28,15 @@ class Clock:
     Where the wall clock did not go on, or was set back, it goes on by a millisecond. So nobody who goes on after the
     last message of many devices misses another one of the same millisecond. Only when it is LEAD ahead do events of
     different devices share one. `now` gives milliseconds since 1970. All logs share it.
+
+    Where the logs are shared with other gateways, events are later than those that were `applied`, whoever stamped
+    them, and times are answered `lag` milliseconds late.
     """
 
-    def __init__(self, now: Callable[[], int]) -> None:
+    def __init__(self, now: Callable[[], int], lag: int = 0) -> None:
         self._now = now
+        self._lag = lag
+        self._applied = 0  # the latest clock in the logs
         self._floor = 0  # no event gets this clock or an earlier one any more
         self._newest = 0  # no event gets an earlier one
         self._most = 0  # from here on events share one; never decreases
@@ -39,12 +48,25 @@ class Clock:
 
     def answered(self) -> int:
         """A time for clients, `serverTimestamp`: every event from now on is later."""
-        self._floor = max(self._floor, self._now())
+        wall = self._now()
+        # Not later than the wall clock: from LEAD before it on, events of other gateways may share a millisecond.
+        self._floor = max(self._floor, wall - self._lag, min(self._applied, wall))
         return self._floor
 
     def recall(self, clock: int) -> None:
         """Note the clock of an event that the log has at start."""
         self._floor = max(self._floor, clock)
+
+    def applied(self, messages: Sequence[Message], *, foreign: bool) -> None:
+        """Note the messages of an entry that is in the log from now on."""
+        self._applied = max(self._applied, messages[-1].clock)
+        if foreign:
+            for message in messages:
+                self._newest = max(self._newest, message.clock)
+                if message.clock >= self._most:
+                    self._last[message.device] = message.clock
+            if len(self._last) > MOST_DEVICES:
+                self._forget()
 
     def latest(self) -> int:
         """No event has a later clock."""
@@ -103,3 +125,8 @@ class Rate:
             self._latest = free
         if len(self._free) > MOST_DEVICES:
             self._free = {device: free for device, free in self._free.items() if free > now}
+
+    def take_back(self, device: int) -> None:
+        """A message that was counted is counted again: it has to be stamped anew."""
+        if device in self._free:
+            self._free[device] -= self._step
