@@ -47,6 +47,8 @@ class Exchange:
         )
         self.cycle.body += body
         self.cycle.more_body = False
+        if body:
+            self.cycle.message_event.set()
         self.receive: Any = self.cycle.receive
         self.send: Any = self.cycle.send
 

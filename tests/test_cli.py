@@ -312,6 +312,26 @@ def test_a_name_that_is_only_a_beginning_gets_a_hint(logged_in: Run) -> None:
     assert logged_in("get", "cli.begin nothing").err.count("\n") == 1
 
 
+@pytest.mark.parametrize("command", ["get", "list", "history"])
+def test_reads_name_the_revision_of_a_write(logged_in: Run, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    """`--at-least` and `--fresh` go with the first request of a read; a gateway that has it answers as always."""
+    logged_in("put", "elsewhere", "1")
+    revision = json.loads(logged_in("put", "elsewhere", "2", "--json").out)["revision"]
+    asked: list[dict[str, Any]] = []
+    request = Remote.request
+
+    def noted(remote: Remote, action: str, **members: Any) -> dict[str, Any]:
+        asked.append({"action": action, **members})
+        return request(remote, action, **members)
+
+    monkeypatch.setattr(Remote, "request", noted)
+    outcome = logged_in(command, "elsewhere", "--at-least", str(revision), "--fresh", "--json")
+    rows = [json.loads(line) for line in outcome.out.splitlines()]
+    assert rows[0].get("configuration", rows[0])["value"] == "2"
+    read = asked[-1]
+    assert (read["action"], read["atLeast"], read["fresh"]) == (f"configuration/{command}", revision, True)
+
+
 def test_an_error_with_json_is_an_object(logged_in: Run) -> None:
     """With `-o json` or `--json` an error is an object on standard error, with the gateway's code if it has one."""
     outcome = logged_in("get", "cli.none", "-o", "json")

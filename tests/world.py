@@ -115,13 +115,19 @@ class World:
 
     async def open(self) -> Self:
         """Load the ledger and write the staff; `admin` may do everything from then on."""
-        await self.ledger.open()
-        await self.messages.open(self.ledger.epoch)
-        self.services.registry.load()
+        await self.load()
         for login, content in self.staff.items():
             await self.ledger.commit(self.users.write(login, content, None))
         self.admin = self.caller()
         return self
+
+    async def load(self) -> None:
+        """Load what the ledger has."""
+        await self.ledger.open()
+        await self.users.load()
+        self.tenants.load()
+        await self.messages.open(self.ledger.epoch)
+        self.services.registry.load()
 
     async def close(self) -> None:
         """Close all parts. Fails when the hub met an unexpected error."""

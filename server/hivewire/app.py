@@ -84,6 +84,7 @@ async def serve(settings: Settings, load: Load, show: Callable[[Started], None],
             services.presence,
             messages,
             services.polls,
+            services.freshness,
             services.hub,
             server,
         ):
@@ -100,7 +101,7 @@ async def serve(settings: Settings, load: Load, show: Callable[[Started], None],
         login = administrator(store.users, settings.admin_login)
         started = Started(url, store.address, login, password, records)
         server.on_listening = partial(welcome, started, show)
-        server.on_stopping = services.polls.drain
+        server.on_stopping = services.drain
         try:
             await server.serve(sockets=[sock])
         finally:

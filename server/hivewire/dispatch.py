@@ -16,19 +16,25 @@ from hivewire.streams.message import StreamError
 from hivewire.streams.pending import PendingMessage, wire_error
 from hivewire_protocol.errors import (
     AccessDenied,
+    HeaderConditionFailed,
     InternalError,
     NotAllowed,
     NotFound,
     Unauthorized,
+    VersionConflict,
     WireError,
 )
 from hivewire_protocol.messages import Reply, Request, action_of
 from hivewire_protocol.nouns.tenant import Privilege
 
 Pending: TypeAlias = "PendingWrite[Reply] | PendingMessage[Reply]"
-Answer: TypeAlias = "Reply | Pending | Coroutine[Any, Any, Reply | PendingWrite[Reply]]"
+Answer: TypeAlias = "Reply | Pending | Coroutine[Any, Any, Reply | Pending]"
 Handler: TypeAlias = "Callable[[Services, Caller, Any], Answer]"
 Table: TypeAlias = "Mapping[type[Request], Handler]"
+
+
+DEPENDENT = frozenset({NotFound.code, VersionConflict.code, HeaderConditionFailed.code, Unauthorized.code})
+"""Refusals that depend on what is stored."""
 
 
 class Condition(Precondition, Protocol):
@@ -44,11 +50,13 @@ class Dispatcher:
 
     def __init__(self, services: Services, reads: Table, writes: Table) -> None:
         self.services = services
-        self.ledger = services.ledger
+        self.ledger = ledger = services.ledger
         self.telemetry = services.telemetry
         self.writes: Mapping[type, str] = {shape: shape.log for shape in writes}
         self._tokens = services.tokens
         handlers = {**reads, **writes}
+        if ledger.shared:
+            handlers = {shape: handler if shape.read_only else _sure(handler) for shape, handler in handlers.items()}
         # Each type of request has its own bit in `Caller.permitted`.
         self._rows = {shape: (handler, 1 << number) for number, (shape, handler) in enumerate(handlers.items())}
 
@@ -81,7 +89,7 @@ class Dispatcher:
         if isinstance(answer, PendingMessage):
             return await answer.reply()
         if not isinstance(answer, (Reply, PendingWrite)):
-            answer = await answer
+            return await self._conclude(await answer, conditions)
         if isinstance(answer, Reply):
             return answer
         return await self.write(answer, conditions())
@@ -132,6 +140,47 @@ class Dispatcher:
             return wire_error(error)
         self.telemetry.unexpected(action_of(request_type) if request_type else "decode", error)
         return InternalError()
+
+
+def _sure(handler: Handler) -> Handler:
+    """A handler for a ledger that others write too. What it refuses because of what is stored is refused only when that
+    is so everywhere. A refusal of the ledger itself is sure anyway."""
+
+    def handle(services: Services, caller: Caller, request: Request) -> Answer:
+        seen = services.ledger.revision
+        try:
+            answer = handler(services, caller, request)
+        except WireError as error:
+            if error.code not in DEPENDENT:
+                raise
+            return again(error, seen, services, caller, request)
+        # A login is not repeated: it counts wrong passwords, and looks for an unknown user itself.
+        if type(answer) is CoroutineType and not request.authenticates:
+            return waited(answer, seen, services, caller, request)
+        return answer
+
+    async def waited(
+        answer: Coroutine[Any, Any, Reply | Pending], seen: int, services: Services, caller: Caller, request: Request
+    ) -> Reply | Pending:
+        try:
+            return await answer
+        except WireError as error:
+            if error.code not in DEPENDENT:
+                raise
+            return await again(error, seen, services, caller, request)
+
+    async def again(
+        error: WireError, seen: int, services: Services, caller: Caller, request: Request
+    ) -> Reply | Pending:
+        if not await services.ledger.hear(seen):
+            raise error
+        if (ended := services.tokens.refusal(caller.identity, now())) is not None and request.permission is not None:
+            raise ended
+        answer: Any = handler(services, caller, request)
+        found: Reply | Pending = await answer if type(answer) is CoroutineType else answer
+        return found
+
+    return handle
 
 
 def _under(conditions: Sequence[Condition], write: PendingWrite[Reply]) -> PendingWrite[Reply]:

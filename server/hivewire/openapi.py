@@ -7,7 +7,7 @@ from importlib.metadata import version
 from typing import Any
 
 from hivewire.dialects import operations
-from hivewire.http.operations import Content, Operation, Parameter, Schema
+from hivewire.http.operations import AT_LEAST, Content, Operation, Parameter, Schema
 from hivewire.http.response import JSON
 from hivewire_protocol import asyncapi
 from hivewire_protocol.encoding import encode
@@ -91,7 +91,7 @@ def _operation(operation: Operation) -> Schema:
         "operationId": operation.name,
         "tags": [operation.tag],
         "summary": operation.what,
-        "parameters": [_parameter(each) for each in operation.parameters],
+        "parameters": [_parameter(each) for each in (*operation.parameters, *([AT_LEAST] * bool(operation.security)))],
         "responses": answers,
         "security": [{name: []} for name in operation.security],
     }

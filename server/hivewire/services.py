@@ -16,6 +16,7 @@ from hivewire.devices.presence import Presence
 from hivewire.devices.registry import Registry
 from hivewire.documents import Documents
 from hivewire.fleet import Fleet
+from hivewire.freshness import Freshness
 from hivewire.hub.hub import Hub
 from hivewire.hub.message_source import MessageSource
 from hivewire.ledger.ledger import Ledger
@@ -57,7 +58,13 @@ class Services(Struct, kw_only=True):
     fleet: Fleet
     messages: Messages
     polls: Polls
+    freshness: Freshness
     anonymous_rate: AnonymousRate = field(default_factory=lambda: AnonymousRate(time.monotonic))
+
+    def drain(self) -> None:
+        """The gateway stops: no request waits any longer."""
+        self.polls.drain()
+        self.freshness.drain()
 
 
 def wire(
@@ -106,4 +113,5 @@ def wire(
         fleet=Fleet(registry, presence, hub),
         messages=messages,
         polls=Polls(messages, ledger, registry, presence),
+        freshness=Freshness(ledger),
     )

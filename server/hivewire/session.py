@@ -81,7 +81,7 @@ class Session:
         self._busy = False  # whether a call waits in a task
         self._paused = False
         self._settling = False
-        self._task: asyncio.Task[Reply | PendingWrite[Reply]] | None = None
+        self._task: asyncio.Task[Reply | Pending] | None = None
 
     def receive(self, message: bytes) -> None:
         """Take one text message: valid UTF-8, whatever its content."""
@@ -223,15 +223,18 @@ class Session:
             if not call.pending:
                 self._wait(call)
         except Exception as error:
-            if self._writing:
-                # Answers are in order, so this one waits at the head of the queue for the writes before it.
-                call.fail(self._dispatcher.error(call.request_type, error))
-                self._wait(call)
-                self._queue().appendleft(call)
-            else:
-                self._fail(call, error)
+            self._fail_in_order(call, error)
 
-    def _wait_for(self, call: Call, result: Coroutine[Any, Any, Reply | PendingWrite[Reply]]) -> None:
+    def _fail_in_order(self, call: Call, error: Exception) -> None:
+        """Answers are in order, so an error waits at the head of the queue for the writes before it."""
+        if self._writing:
+            call.fail(self._dispatcher.error(call.request_type, error))
+            self._wait(call)
+            self._queue().appendleft(call)
+        else:
+            self._fail(call, error)
+
+    def _wait_for(self, call: Call, result: Coroutine[Any, Any, Reply | Pending]) -> None:
         """Run a handler as a task; later calls wait until it has ended."""
         self._wait(call)
         self._busy = True
@@ -260,7 +263,7 @@ class Session:
         else:
             self._settle()
 
-    def _waited(self, call: Call, task: asyncio.Task[Reply | PendingWrite[Reply]]) -> None:
+    def _waited(self, call: Call, task: asyncio.Task[Reply | Pending]) -> None:
         self._task = None
         self._busy = False
         if task.cancelled():
@@ -269,14 +272,17 @@ class Session:
             result = task.result()
             if isinstance(result, PendingWrite):
                 self._dispatcher.ledger.submit(result.transaction, self._written, call, result)
-                self._writing += 1
-                self._log = LEDGER
+            elif isinstance(result, PendingMessage):
+                result.log.submit(result.draft, self._written, call, result)
+            else:
+                self._succeed(call, result)
+                self._settle()
                 return
+            self._log = call.request_type.log  # type: ignore[union-attr]
+            self._writing += 1
         except Exception as error:
-            self._fail(call, error)
-        else:
-            self._succeed(call, result)
-        self._settle()
+            self._fail_in_order(call, error)
+            self._settle()
 
     def _settle_soon(self) -> None:
         if not self._settling:

@@ -68,8 +68,8 @@ class Gateway:
         """The answer to a request; an underscore in the name of a header stands for a hyphen."""
         scope = {
             "method": method,
-            "raw_path": path.encode(),
-            "query_string": b"",
+            "raw_path": path.partition("?")[0].encode(),
+            "query_string": path.partition("?")[2].encode(),
             "headers": [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()],
             "client": ("192.0.2.1", 4711),
             "scheme": "http",

@@ -60,12 +60,12 @@ async def world() -> AsyncIterator[World]:
         yield world
 
 
-def who(world: World, *headers: str, target: str = "/", query_token: bool = False) -> str:
+async def who(world: World, *headers: str, target: str = "/", query_token: bool = False) -> str:
     """The login of the caller, or the error; with the headers `Authorization` in this order."""
     given = [(b"authorization", each.encode()) for each in headers]
     request = made(*given, target=target, client=("192.0.2.1", 4711), scheme="http")
     try:
-        caller = caller_of_request(world.services, request, "api", query_token=query_token)
+        caller = await caller_of_request(world.services, request, "api", query_token=query_token)
     except WireError as error:
         assert not request.proven
         return type(error).__name__
@@ -76,23 +76,23 @@ def who(world: World, *headers: str, target: str = "/", query_token: bool = Fals
 async def test_a_caller_has_the_token_of_its_header(world: World) -> None:
     """Its scheme has no case (RFC 9110, section 11.1); another scheme, or a wrong token, is not taken for none."""
     token = world.token()
-    assert who(world) == "nobody"
+    assert await who(world) == "nobody"
     for scheme in ("Bearer", "bearer", "BEARER"):
-        assert who(world, f"{scheme} {token}") == "admin"
+        assert await who(world, f"{scheme} {token}") == "admin"
     for wrong in ("", "Bearer", "Bearer x", f"Basic {token}", token, f"Bearer {token}x"):
-        assert who(world, wrong) == Unauthorized.__name__, wrong
-    assert who(world, f"Bearer {token}", f"Bearer {token}") == Unauthorized.__name__
+        assert await who(world, wrong) == Unauthorized.__name__, wrong
+    assert await who(world, f"Bearer {token}", f"Bearer {token}") == Unauthorized.__name__
 
 
 async def test_a_token_may_be_in_the_query_where_headers_cannot_be_set(world: World) -> None:
     """Once, not in both places, and not elsewhere (RFC 6750, section 2.3)."""
     token = world.token()
     once, twice = f"/?access_token={token}", f"/?access_token={token}&access_token={token}"
-    assert who(world, target=once) == "nobody"
-    assert who(world, target=once, query_token=True) == "admin"
-    assert who(world, target="/?access_token=x", query_token=True) == Unauthorized.__name__
-    assert who(world, target=twice, query_token=True) == InvalidParameters.__name__
-    assert who(world, f"Bearer {token}", target=once, query_token=True) == InvalidParameters.__name__
+    assert await who(world, target=once) == "nobody"
+    assert await who(world, target=once, query_token=True) == "admin"
+    assert await who(world, target="/?access_token=x", query_token=True) == Unauthorized.__name__
+    assert await who(world, target=twice, query_token=True) == InvalidParameters.__name__
+    assert await who(world, f"Bearer {token}", target=once, query_token=True) == InvalidParameters.__name__
 
 
 async def test_a_caller_knows_the_size_of_its_head(world: World) -> None:

@@ -277,6 +277,7 @@ def credentials_of(place: Place, passwords: ChangingPasswords) -> Credentials:
     """A finder of callers, with these passwords."""
     services: Any = SimpleNamespace(
         settings=Settings(),
+        ledger=place.ledger,
         users=place.users,
         tokens=Tokens(Key("s" * 32, "utf8"), place.users, Tenants(place.ledger), 1, 1),
         passwords=passwords,

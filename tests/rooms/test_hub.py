@@ -1384,6 +1384,7 @@ class Messages:
     """A log of messages in memory, as a source."""
 
     epoch = "messages"
+    shared = False
 
     def __init__(self) -> None:
         self.tip, self.oldest = 0, 1
@@ -1410,6 +1411,8 @@ class Messages:
 
     def skip(self, offset: int, served: Patterns) -> int:
         return offset
+
+    async def confirm(self) -> None: ...
 
     def compacted(self, kind: str) -> None:
         return None

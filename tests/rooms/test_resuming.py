@@ -26,6 +26,7 @@ from hivewire.transport.events import EventStream, EventStreams
 from hivewire_protocol.coercion import build
 from hivewire_protocol.encoding import encode
 from hivewire_protocol.errors import AccessDenied, InvalidParameters, NotAllowed, NotFound, OutOfBounds
+from hivewire_protocol.messages import Request
 from hivewire_protocol.nouns.command import CommandStream
 from hivewire_protocol.nouns.notification import NotificationStream
 from hivewire_protocol.nouns.user import Status
@@ -466,10 +467,14 @@ class Reader:
         members = {name: Raw(encode(value)) for name, value in {**query, **({"since": last} if last else {})}.items()}
         caller.http = True
         self.streams = EventStreams(world.dispatcher)
-        self.stream: EventStream = self.streams.subscribe(caller, build(shape, members))
+        self.stream: EventStream
         self.text = ""
+        self.answering = asyncio.create_task(self._answer(caller, build(shape, members)))
+
+    async def _answer(self, caller: Caller, request: Request) -> None:
+        self.stream = await self.streams.subscribe(caller, request)
         scope = {"hivewire.connection": SimpleNamespace(streaming=False, unsent=0)}
-        self.answering = asyncio.create_task(self.stream(scope, self._receive, self._send))
+        await self.stream(scope, self._receive, self._send)
 
     async def _receive(self) -> Any:
         await asyncio.Event().wait()
@@ -537,7 +542,7 @@ async def test_what_an_event_stream_refuses(world: World) -> None:
         claims = {name: query.pop(name) for name in ("a", "n") if name in query}
         for kind in KINDS:
             with pytest.raises(error):
-                Reader(world, world.caller(ADMIN, **claims), kind, **query)
+                await Reader(world, world.caller(ADMIN, **claims), kind, **query).answering
 
 
 async def test_an_event_stream_ends_with_its_user(world: World) -> None:

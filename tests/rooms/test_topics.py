@@ -71,10 +71,14 @@ class Reader:
         identity = Identity(JOHN, "john", now() + HOUR, 1 << right, None, None)
         caller = Caller("10.0.0.1", "h", http=True, identity=identity)
         self.streams = EventStreams(dispatcher)
-        self.stream: EventStream = self.streams.subscribe(caller, request)
+        self.stream: EventStream
         self._text = ""
+        self.answering = asyncio.create_task(self._answer(caller, request))
+
+    async def _answer(self, caller: Caller, request: Request) -> None:
+        self.stream = await self.streams.subscribe(caller, request)
         scope = {"hivewire.connection": SimpleNamespace(streaming=False, unsent=0)}
-        self.answering = asyncio.create_task(self.stream(scope, self._receive, self._send))
+        await self.stream(scope, self._receive, self._send)
 
     async def _receive(self) -> Any:
         await asyncio.Event().wait()
@@ -136,7 +140,7 @@ async def test_a_topic_brings_its_own_way_to_end_a_subscription(world: World, me
     dispatcher = Dispatcher(world.services, {**actions.READS, **requests}, actions.WRITES)
     identity = Identity(JOHN, "john", now() + HOUR, 1 << Permission.GET_DEVICE_NOTIFICATION, None, None)
     caller = Caller("10.0.0.1", "h", identity=identity)
-    EventStreams(dispatcher).subscribe(caller, MessageSubscribe())
+    await EventStreams(dispatcher).subscribe(caller, MessageSubscribe())
     assert caller.feed is not None
     [sub] = caller.feed.subscriptions
     with pytest.raises(AccessDenied):

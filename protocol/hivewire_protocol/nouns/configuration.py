@@ -32,6 +32,11 @@ _ContentType = Annotated[str | None, says("The media type of the content; defaul
 _ExpectedVersion = Annotated[Integer | None, says("The expected current version; 0: it must not exist. Otherwise 409.")]
 _ExpectedRevision = Annotated[Integer | None, says("The expected revision of the last change; otherwise 409.")]
 _Check = Annotated[bool | None, says("False: a value whose `contentType` is JSON is stored without being checked.")]
+AtLeast = Annotated[
+    Integer | None,
+    says("Wait until the gateway has this revision, that of the reply to a write; after 5 s 503."),
+]
+Fresh = Annotated[bool | None, says("True: show all that any gateway answered before; after 5 s 503.")]
 Revision = Annotated[int, says("The ledger-wide number of the change.")]
 
 
@@ -104,11 +109,13 @@ class ConfigurationGet(Request, tag="configuration/get"):
     read_only = True
     required = ("name",)
     reply = ConfigurationReply
-    errors = (NotFound, OutOfBounds)
+    errors = (NotFound, OutOfBounds, Unavailable)
 
     name: _Name = None
     entityVersion: Annotated[Integer | None, says("Read this version of the current life.")] = None
     revision: Annotated[Integer | None, says("Read this change, also of earlier lives.")] = None
+    atLeast: AtLeast = None
+    fresh: Fresh = None
 
 
 class ConfigurationPut(Request, tag="configuration/put", forbid_unknown_fields=True):
@@ -148,12 +155,14 @@ class ConfigurationList(Request, tag="configuration/list"):
     permission = Permission.GET_CONFIGURATION
     read_only = True
     reply = ConfigurationListReply
-    errors = (OutOfBounds,)
+    errors = (OutOfBounds, Unavailable)
 
     names: Annotated[list[str] | None, says("Exact names, or prefixes that end in `*`; everything when absent.")] = None
     take: Annotated[Integer | None, says("The most to return: 0 to 10,000, default 1,000.")] = None
     skip: Annotated[Integer | None, says("The number to skip at the beginning of the page.")] = None
     after: Annotated[str | None, says("Start after this name: the last one of the previous page.")] = None
+    atLeast: AtLeast = None
+    fresh: Fresh = None
 
 
 class ConfigurationHistory(Request, tag="configuration/history"):
@@ -163,11 +172,13 @@ class ConfigurationHistory(Request, tag="configuration/history"):
     read_only = True
     required = ("name",)
     reply = ConfigurationHistoryReply
-    errors = (NotFound, OutOfBounds)
+    errors = (NotFound, OutOfBounds, Unavailable)
 
     name: _Name = None
     take: Annotated[Integer | None, says("The most changes to return: 0 to 1,000, default 20.")] = None
     before: Annotated[Integer | None, says("Only changes before this revision, that of the last one so far.")] = None
+    atLeast: AtLeast = None
+    fresh: Fresh = None
 
 
 class ConfigurationRollback(Request, tag="configuration/rollback", forbid_unknown_fields=True):

@@ -11,9 +11,9 @@ from typing import Annotated
 
 from msgspec import UNSET, Raw, Struct, UnsetType
 
-from hivewire_protocol.errors import NotAllowed, NotFound, OutOfBounds
+from hivewire_protocol.errors import NotAllowed, NotFound, OutOfBounds, Unavailable
 from hivewire_protocol.messages import Integer, Push, Reply, Request, says
-from hivewire_protocol.nouns.configuration import Configuration
+from hivewire_protocol.nouns.configuration import AtLeast, Configuration, Fresh
 from hivewire_protocol.nouns.device import DeviceView
 from hivewire_protocol.nouns.devicetype import DeviceTypeListed
 from hivewire_protocol.nouns.network import NetworkListed
@@ -89,7 +89,7 @@ class ConfigurationSubscribe(Request, tag="configuration/subscribe"):
     permission = Permission.GET_CONFIGURATION
     or_tenant = True
     reply = SubscribeReply
-    errors = (NotAllowed, NotFound, OutOfBounds)
+    errors = (NotAllowed, NotFound, OutOfBounds, Unavailable)
 
     names: Annotated[list[str] | None, says("Exact names, or prefixes that end in `*`; everything when absent.")] = None
     tenant: Annotated[str | None, says("A tenant whose document to follow, in place of `names`.")] = None
@@ -98,6 +98,8 @@ class ConfigurationSubscribe(Request, tag="configuration/subscribe"):
     conflate: Annotated[
         bool | None, says("False: do not leave out changes for a slow reader, but close the connection (4008).")
     ] = None
+    atLeast: AtLeast = None
+    fresh: Fresh = None
 
 
 class ConfigurationUnsubscribe(Request, tag="configuration/unsubscribe"):
@@ -182,7 +184,7 @@ class DeviceSubscribe(Request, tag="device/subscribe"):
     permission = Permission.GET_DEVICE
     heeds = ("deviceId",)
     reply = SubscribeReply
-    errors = (NotAllowed, OutOfBounds)
+    errors = (NotAllowed, OutOfBounds, Unavailable)
 
     networkIds: _Networks = None
     deviceTypeIds: _Types = None
@@ -210,7 +212,7 @@ class NetworkSubscribe(Request, tag="network/subscribe"):
 
     permission = Permission.GET_NETWORK
     reply = SubscribeReply
-    errors = (NotAllowed, OutOfBounds)
+    errors = (NotAllowed, OutOfBounds, Unavailable)
 
     networkIds: Annotated[list[Integer] | None, says("Only these; all that are reached when absent.")] = None
     since: _Since = None
@@ -233,7 +235,7 @@ class DeviceTypeSubscribe(Request, tag="devicetype/subscribe"):
 
     permission = Permission.GET_DEVICE_TYPE
     reply = SubscribeReply
-    errors = (NotAllowed, OutOfBounds)
+    errors = (NotAllowed, OutOfBounds, Unavailable)
 
     deviceTypeIds: Annotated[list[Integer] | None, says("Only these; all that are reached when absent.")] = None
     since: _Since = None

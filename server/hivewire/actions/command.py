@@ -23,6 +23,7 @@ from hivewire.actions.device_messages import (
     text_of,
 )
 from hivewire.actions.following import subscribe, unsubscribe
+from hivewire.actions.waiting import resuming
 from hivewire.caller import Caller
 from hivewire.devices.scope import SHOWN, required
 from hivewire.services import Services
@@ -167,7 +168,7 @@ READS = {
     CommandUpdate: update,
     CommandGet: get,
     CommandList: list_,
-    CommandSubscribe: subscribe,
+    CommandSubscribe: resuming(subscribe),
     CommandUnsubscribe: unsubscribe,
 }
 WRITES = {CommandInsert: insert}

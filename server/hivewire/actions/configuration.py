@@ -7,6 +7,7 @@ from itertools import islice
 from typing import Any
 
 from hivewire.actions.checks import violations
+from hivewire.actions.waiting import until_current, when_current
 from hivewire.caller import Caller
 from hivewire.ledger.pending import PendingWrite
 from hivewire.ledger.records import (
@@ -67,6 +68,8 @@ PAGE = 25
 
 def get(services: Services, caller: Caller, request: ConfigurationGet) -> Reply | Coroutine[Any, Any, Reply]:
     """The current resource, or an earlier one that is still kept, or NotFound."""
+    if request.atLeast is not None or request.fresh:
+        return when_current(get, services, caller, request)
     name = _name(services, caller, request.name)
     if request.entityVersion is not None or request.revision is not None:
         return _get_earlier(services, name, request.entityVersion, request.revision)
@@ -78,6 +81,7 @@ def get(services: Services, caller: Caller, request: ConfigurationGet) -> Reply 
 
 async def get_change(services: Services, caller: Caller, request: ConfigurationGet) -> Change:
     """The change that a get requests, with any content. Raises as `get`, and NotFound for a delete."""
+    await until_current(services, caller, request)
     name = _name(services, caller, request.name)
     found: Change | None
     if request.entityVersion is not None or request.revision is not None:
@@ -120,6 +124,7 @@ async def _earlier(services: Services, name: str, version: int | None, revision:
 
 async def history(services: Services, caller: Caller, request: ConfigurationHistory) -> Reply:
     """The changes of a name, newest first. Raises NotFound when there are none."""
+    await until_current(services, caller, request)
     name = _name(services, caller, request.name)
     take = HISTORY_TAKE if request.take is None else request.take
     if not 0 <= take <= MOST_HISTORY:
@@ -262,8 +267,10 @@ def _delete(services: Services, caller: Caller, request: ConfigurationDelete | T
     return Write(KIND, name, None, "", _description(services, request.description), _expected(request))
 
 
-def list_(services: Services, caller: Caller, request: ConfigurationList) -> Reply:
+def list_(services: Services, caller: Caller, request: ConfigurationList) -> Reply | Coroutine[Any, Any, Reply]:
     """A page, in the order of names, of those that match the patterns of the request and of the token."""
+    if request.atLeast is not None or request.fresh:
+        return when_current(list_, services, caller, request)
     take = TAKE if request.take is None else request.take
     skip = request.skip or 0
     if not 0 <= take <= MOST:

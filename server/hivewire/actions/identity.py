@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -107,9 +108,7 @@ async def token(services: Services, caller: Caller, request: Token) -> Reply:
 async def verify_password(services: Services, address: str, login: str, password: str) -> User:
     """The user with this login and password. Raises WireError: wrong, locked, throttled, or too many at once."""
     _check_wait(services, login, address)
-    user = services.users.by_login(login)
-    if user is None:
-        raise UnknownLogin(UnknownLogin.text.format(login=login[:128]))
+    user = await services.ledger.sure(partial(_known, services, login), UnknownLogin)
     _active(services, user.id)
     if len(password) > 128:
         raise InvalidCredentials  # an unknown login: no user's password was guessed
@@ -130,6 +129,14 @@ async def verify_password(services: Services, address: str, login: str, password
             return current
     except (Busy, TooManyWaiting):
         raise Unavailable("Too many logins at the same time; try again in a few seconds") from None
+
+
+def _known(services: Services, login: str) -> User:
+    """The user with this login. Raises UnknownLogin."""
+    user = services.users.by_login(login)
+    if user is None:
+        raise UnknownLogin(UnknownLogin.text.format(login=login[:128]))
+    return user
 
 
 def _active(services: Services, user_id: int) -> User:

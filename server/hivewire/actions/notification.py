@@ -23,6 +23,7 @@ from hivewire.actions.device_messages import (
     text_of,
 )
 from hivewire.actions.following import subscribe, unsubscribe
+from hivewire.actions.waiting import resuming
 from hivewire.caller import Caller
 from hivewire.devices.index import Device
 from hivewire.devices.scope import SHOWN, required
@@ -131,7 +132,7 @@ async def list_(services: Services, caller: Caller, request: NotificationList) -
 READS = {
     NotificationGet: get,
     NotificationList: list_,
-    NotificationSubscribe: subscribe,
+    NotificationSubscribe: resuming(subscribe),
     NotificationUnsubscribe: unsubscribe,
 }
 WRITES = {NotificationInsert: insert}

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
 from operator import attrgetter
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from msgspec import UNSET
 
 from hivewire.actions.feeds import begin
 from hivewire.actions.following import KINDS, items
 from hivewire.actions.topics import CONFIGURATION, FOLLOWED
+from hivewire.actions.waiting import resuming, when_current
 from hivewire.caller import Caller
 from hivewire.dispatch import Handler
 from hivewire.hub.feed import Subscription
@@ -19,6 +21,7 @@ from hivewire_protocol.encoding import encode
 from hivewire_protocol.errors import InvalidParameters, NotFound
 from hivewire_protocol.messages import NOTHING, Reply, Request, action_of
 from hivewire_protocol.nouns.subscription import (
+    ConfigurationSubscribe,
     ConfigurationUnsubscribe,
     DeviceTypeUnsubscribe,
     DeviceUnsubscribe,
@@ -35,8 +38,10 @@ ROOM = 1 << 10
 Unsubscribe: TypeAlias = ConfigurationUnsubscribe | DeviceUnsubscribe | NetworkUnsubscribe | DeviceTypeUnsubscribe
 
 
-def subscribe(services: Services, caller: Caller, request: Request) -> Reply:
+def subscribe(services: Services, caller: Caller, request: Request) -> Reply | Coroutine[Any, Any, Reply]:
     """Begin the requested subscription. Raises what its row of the table does, and as `begin`."""
+    if isinstance(request, ConfigurationSubscribe) and (request.atLeast is not None or request.fresh):
+        return when_current(subscribe, services, caller, request)
     return begin(services, caller, FOLLOWED[type(request)](services, caller, request))
 
 
@@ -91,7 +96,7 @@ def _item(sub: Subscription) -> SubscriptionItem:
 
 
 READS: dict[type[Request], Handler] = {
-    **dict.fromkeys(FOLLOWED, subscribe),
+    **dict.fromkeys(FOLLOWED, resuming(subscribe)),
     ConfigurationUnsubscribe: unsubscribe,
     DeviceUnsubscribe: unsubscribe,
     NetworkUnsubscribe: unsubscribe,

@@ -5,10 +5,10 @@ from __future__ import annotations
 import mimetypes
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 import click
 
@@ -49,6 +49,25 @@ expect_revision_option = click.option(
     help="Only if its last change has this revision.",
 )
 description_option = click.option("--description", help="The reason, which the history shows.")
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def current_options(command: _F) -> _F:
+    """Add `--at-least` and `--fresh`, for reads where several gateways serve one ledger; see `current`."""
+    at_least = click.option(
+        "--at-least",
+        type=WholeNumber(min=0),
+        metavar="REVISION",
+        help="Wait until the gateway has this revision, that of a write; at most 5 s.",
+    )
+    fresh = click.option("--fresh", is_flag=True, help="Show all that was written on any gateway before.")
+    return at_least(fresh(command))
+
+
+def current(at_least: int | None, fresh: bool) -> dict[str, Any]:
+    """The members of a request for these options."""
+    return {"atLeast": at_least, "fresh": True if fresh else None}
 
 
 @click.command(
@@ -117,15 +136,16 @@ Examples:
   hivewire get limits.max --json            (with its version and revision)"""
 )
 @name_argument
+@current_options
 @output_option
 @with_gateway
-def get(remote: Remote, name: str, form: str | None) -> None:
+def get(remote: Remote, name: str, at_least: int | None, fresh: bool, form: str | None) -> None:
     """Print the value of the configuration NAME.
 
     On a terminal a newline follows; a file or a pipe gets only the value.
     """
     try:
-        reply = remote.request("configuration/get", name=name)
+        reply = remote.request("configuration/get", name=name, **current(at_least, fresh))
     except RemoteError as error:
         if error.code == 404 and _begins(remote, name):
             shows = f"  hivewire list {shlex.quote(printable(name) + '*')} shows the names that begin like this"
@@ -158,13 +178,23 @@ Examples:
 @output_option
 @click.option("--after", help="Start after this name.")
 @click.option("--take", type=WholeNumber(min=0), metavar="N", help="At most this many; default all.")
+@current_options
 @with_gateway
-def list_(remote: Remote, patterns: tuple[str, ...], form: str | None, after: str | None, take: int | None) -> None:
+def list_(
+    remote: Remote,
+    patterns: tuple[str, ...],
+    form: str | None,
+    after: str | None,
+    take: int | None,
+    at_least: int | None,
+    fresh: bool,
+) -> None:
     """List configurations by name: all that you may see, or those that match a PATTERN (a name, or a prefix*).
 
     On a terminal it is a table; into a pipe goes a JSON object for each.
     """
-    found = (resource for reply in pages(remote, patterns, after, take) for resource in reply["configurations"])
+    replies = pages(remote, patterns, after, take, **current(at_least, fresh))
+    found = (resource for reply in replies for resource in reply["configurations"])
     first = next(found, None)
     show(found if first is None else chain([first], found), form, COLUMNS, "value")
     if first is None and take != 0:
@@ -297,19 +327,21 @@ def _current(change: dict[str, Any] | None) -> list[str]:
 
 
 def pages(
-    remote: Remote, names: Sequence[str], after: str | None = None, take: int | None = None
+    remote: Remote, names: Sequence[str], after: str | None = None, take: int | None = None, **members: Any
 ) -> Iterator[dict[str, Any]]:
-    """Everything that matches, as one reply for each page. Pages get smaller where values are large."""
+    """Everything that matches, as one reply for each page. Pages get smaller where values are large. Further members
+    are of the first request: what a connection has seen, it sees in every later answer."""
     left, size = take, PAGE
     while left is None or left > 0:
         asked = size if left is None else min(size, left)
         try:
-            reply = remote.request("configuration/list", names=list(names) or None, after=after, take=asked)
+            reply = remote.request("configuration/list", names=list(names) or None, after=after, take=asked, **members)
         except RemoteError as error:
             if error.code != 413 or asked == 1:
                 raise
             size = asked // 2
             continue
+        members = {}
         yield reply
         page = reply["configurations"]
         if len(page) < asked:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hivewire.cli.configuration import (
+    current,
+    current_options,
     description_option,
     expect_option,
     expect_revision_option,
@@ -40,11 +42,12 @@ On a terminal it prints a table, into a pipe one JSON object per line."""
 @click.option(
     "--take", type=WholeNumber(min=1), metavar="N", default=20, show_default=True, help="At most this many changes."
 )
+@current_options
 @output_option
 @with_gateway
-def history(remote: Remote, name: str, take: int, form: str | None) -> None:
+def history(remote: Remote, name: str, take: int, at_least: int | None, fresh: bool, form: str | None) -> None:
     """Show the changes of the configuration NAME, newest first, including deletes and what came before them."""
-    show(_changes(remote, name, take), form, COLUMNS, "value")
+    show(_changes(remote, name, take, current(at_least, fresh)), form, COLUMNS, "value")
 
 
 COLUMNS: Columns = {
@@ -104,10 +107,11 @@ def rollback(
     print_written(reply, form, f", as it was at {back}")
 
 
-def _changes(remote: Remote, name: str, take: int) -> Iterator[dict[str, Any]]:
+def _changes(remote: Remote, name: str, take: int, members: dict[str, Any]) -> Iterator[dict[str, Any]]:
     before = None
     while take > 0:
-        page = remote.request("configuration/history", name=name, take=min(take, PAGE), before=before)["changes"]
+        reply = remote.request("configuration/history", name=name, take=min(take, PAGE), before=before, **members)
+        page, members = reply["changes"], {}
         yield from page
         if len(page) < min(take, PAGE):
             return

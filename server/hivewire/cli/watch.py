@@ -11,7 +11,7 @@ from functools import partial
 import click
 
 from hivewire.cli import contents
-from hivewire.cli.configuration import patterns_argument, shown
+from hivewire.cli.configuration import current, current_options, patterns_argument, shown
 from hivewire.cli.errors import RemoteError
 from hivewire.cli.following import Following, Item, note, run_and_say_where
 from hivewire.cli.gateway import Access, find_access, token_option, url_option
@@ -64,6 +64,7 @@ only `reset`).""",
 @click.option("--no-snapshot", is_flag=True, help="Only changes from now on, without the state.")
 @click.option("--no-conflate", is_flag=True, help="Every change, even if this command is too slow to read them.")
 @click.option("--exec", "command", metavar="CMD", help="Run CMD in a shell for each configuration and each change.")
+@current_options
 @output_option
 @url_option
 @token_option
@@ -75,6 +76,8 @@ def watch(
     no_snapshot: bool,
     no_conflate: bool,
     command: str | None,
+    at_least: int | None,
+    fresh: bool,
     form: str | None,
 ) -> None:
     """Show configurations and their changes: all that you may read, or those that match a PATTERN.
@@ -85,6 +88,7 @@ def watch(
         "names": list(patterns) or None,
         "snapshot": False if no_snapshot else None,
         "conflate": False if no_conflate else None,
+        **current(at_least, fresh),
     }
     form = form or ("table" if sys.stdout.isatty() else "json")
     show = Lines().show if form == "table" else partial(_print, form)

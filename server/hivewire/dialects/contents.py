@@ -61,7 +61,7 @@ class Contents:
     async def get(self, call: Admitted) -> Response:
         """The current content, or an earlier one by `entityVersion` or `revision`, with its type."""
         found = await get_change(self._services, call.caller, request_of(ConfigurationGet, call.request))
-        tags = {"ETag": f'"{found.version}"', "Hivewire-Revision": str(found.revision)}
+        tags = {"ETag": f'"{found.version}"', REVISION.name: str(found.revision)}
         return Response(200, memoryview(found.content or b""), found.content_type, tags | SANDBOX)
 
     async def put(self, call: Admitted) -> Response:
@@ -74,7 +74,7 @@ class Contents:
         pending = put_content(self._services, call.caller, asked, content)
         reply = await self._dispatcher.write(pending, conditions_of(request))
         assert isinstance(reply, ResourceReply)  # noqa: S101 - what a put answers
-        tags = {"ETag": f'"{reply.configuration.entityVersion}"', "Hivewire-Revision": str(reply.revision)}
+        tags = {"ETag": f'"{reply.configuration.entityVersion}"', REVISION.name: str(reply.revision)}
         return Response(200, reply.resource, JSON, tags)
 
 

@@ -87,7 +87,9 @@ class TokenEndpoint:
         name, secret = _basic(request.header("authorization"))
         if wait := self._rate.wait(name, address):
             raise _too_often(wait, f"more than {MOST_A_SECOND} token requests a second")
-        known = self._services.tenants.client(name)
+        known, seen = self._services.tenants.client(name), self._services.ledger.revision
+        if known is None and await self._services.ledger.hear(seen):
+            known = self._services.tenants.client(name)
         # Clients share the throttle with users; no login has a NUL in it.
         throttle, key = self._services.throttle, f"\0{name}"
         if known is not None and (wait := throttle.wait(key, address)):

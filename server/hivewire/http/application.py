@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Mapping
 from time import monotonic, perf_counter
+from typing import TypeVar
 
 from starlette.types import Message, Receive, Scope, Send
 
 from hivewire.access.throttle import AnonymousRate
 from hivewire.http.body import ClientGone
+from hivewire.http.operations import AT_LEAST
 from hivewire.http.peer import origin_of
 from hivewire.http.request import HttpRequest
 from hivewire.http.response import Response
@@ -25,11 +27,20 @@ from hivewire.transport.back_pressure import PORTION, Turns
 from hivewire.transport.connection import HttpProtocol
 from hivewire.transport.cycle import RawHeader, disconnect, send_in_portions, send_whole
 from hivewire.transport.refusal import UNKNOWN_PATH, headers_of
-from hivewire_protocol.errors import InternalError, MethodNotAllowed, NotFound, TooManyRequests, WireError
+from hivewire_protocol.errors import (
+    InternalError,
+    MethodNotAllowed,
+    NotFound,
+    OutOfBounds,
+    TooManyRequests,
+    WireError,
+)
 from hivewire_protocol.messages import action_of
 
 BODY_NOT_READ = (408, 413, 415)
 """After these the rest of the request's body is not read, so the connection cannot be reused."""
+
+T = TypeVar("T")
 
 
 class Application:
@@ -95,7 +106,7 @@ class Application:
             try:
                 if route is None:
                     raise MethodNotAllowed if found else NotFound(dialect.unknown_path, hint=UNKNOWN_PATH)
-                call = await route.admit(request)
+                call = await self._admit(request, route)
             finally:
                 if not request.proven:
                     await self._count(request).take()
@@ -113,6 +124,19 @@ class Application:
         elif route.action is not None:
             self._telemetry.answered(route.action, response.status, began)
         return response
+
+    async def _admit(self, request: HttpRequest, route: Route[T]) -> T:
+        """The call, if its caller has the right to it. Raises what the dialect refuses it with.
+
+        A request of a known caller waits for the revision that it names, and its rights are then those of that moment.
+        """
+        call = await route.admit(request)
+        if _AT_LEAST in request.headers and request.proven:
+            at_least = _revision(request)
+            if at_least > self._services.ledger.revision:
+                await self._services.freshness.wait(at_least, False, request.connection.when_lost)
+                call = await route.admit(request)
+        return call
 
     def _count(self, request: HttpRequest) -> Turns:
         """Count a request without a valid token, and return with whom it takes turns. Raises TooManyRequests; then the
@@ -174,6 +198,17 @@ def _route(request: HttpRequest, method: str, found: list[Found]) -> Route[objec
         if not route.only_stream:
             return route
     return None
+
+
+_AT_LEAST = AT_LEAST.name.lower()
+
+
+def _revision(request: HttpRequest) -> int:
+    """The revision that the header names. Raises OutOfBounds."""
+    text = request.header(_AT_LEAST) or ""
+    if not (text.isascii() and text.isdecimal()):
+        raise OutOfBounds(f"Hivewire-At-Least must be a revision, such as that of Hivewire-Revision, not '{text[:32]}'")
+    return int(text[:19])
 
 
 def _sending(request: HttpRequest, response: Response, common: tuple[RawHeader, ...], send: Send) -> Send:

@@ -8,7 +8,7 @@ CORS = {
     "Access-Control-Allow-Methods": "OPTIONS, GET, POST, PUT, DELETE, HEAD",
     "Access-Control-Max-Age": "0",
     "Access-Control-Allow-Headers": "Origin, Authorization, Accept, Content-Type, Auth-DeviceID, Auth-DeviceKey, "
-    "If-Match, If-None-Match, Last-Event-ID, X-HTTP-Method-Override",
+    "Hivewire-At-Least, If-Match, If-None-Match, Last-Event-ID, X-HTTP-Method-Override",
     "Access-Control-Expose-Headers": "ETag, Hivewire-Revision, Retry-After",
 }
 """On every answer, as in DeviceHive (core protocol, section 1.5), with our own headers added. Not on those of the

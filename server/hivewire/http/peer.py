@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 from hivewire.access.identity import ANONYMOUS, Identity
@@ -13,7 +14,7 @@ from hivewire.dispatch import Dispatcher
 from hivewire.http.request import HttpRequest
 from hivewire.services import Services, now
 from hivewire.settings import Settings
-from hivewire_protocol.errors import InvalidCredentials, InvalidParameters, Unauthorized, WireError
+from hivewire_protocol.errors import InvalidCredentials, InvalidParameters, TokenRevoked, Unauthorized, WireError
 from hivewire_protocol.messages import Request
 
 _WITH_PORT = re.compile(r"\[([^]]*)](?::\d+)?|([^:]*):\d+")
@@ -75,8 +76,10 @@ def _identity(services: Services, authorization: str | None, address: str) -> Id
         raise
 
 
-def caller_of_request(services: Services, request: HttpRequest, context: str, *, query_token: bool = False) -> Caller:
-    """The caller behind a request. Raises Unauthorized or TokenExpired when its token is not valid.
+async def caller_of_request(
+    services: Services, request: HttpRequest, context: str, *, query_token: bool = False
+) -> Caller:
+    """The caller behind a request. Raises Unauthorized, TokenExpired or TokenRevoked when its token is not valid.
 
     With `query_token` the token may come as `access_token` in the query instead of the header (RFC 6750, section 2.3).
     Raises InvalidParameters when it comes in both ways or twice.
@@ -87,7 +90,8 @@ def caller_of_request(services: Services, request: HttpRequest, context: str, *,
             raise InvalidParameters("the request has more than one token")
         given = f"Bearer {tokens[0]}"
         header = lambda name: given if name == "authorization" else request.header(name)  # noqa: E731
-    caller = caller_of(services, request.address, header, context=context, secure=request.secure, http=True)
+    find = partial(caller_of, services, request.address, header, context=context, secure=request.secure, http=True)
+    caller = await services.ledger.sure(find, Unauthorized, TokenRevoked)
     if caller.identity is not ANONYMOUS:
         request.logged_in()
     return caller
@@ -107,7 +111,7 @@ async def admit_request(
 
     An invalid token is refused even where none is needed (core protocol, section 1.5).
     """
-    caller = caller_of_request(dispatcher.services, request, context, query_token=query_token)
+    caller = await caller_of_request(dispatcher.services, request, context, query_token=query_token)
     dispatcher.admit(caller, wanted)
     caller.when_gone, caller.head_size = request.connection.when_lost, request.head_size
     return Admitted(request, caller)

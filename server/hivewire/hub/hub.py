@@ -19,6 +19,7 @@ from hivewire.hub.ledger_source import LedgerSource
 from hivewire.hub.source import LEDGER, Event, Source, Topic, transactions
 from hivewire.hub.tail import Tail
 from hivewire.ledger.ledger import Ledger
+from hivewire_protocol.nouns.subscription import parse_position
 from hivewire_protocol.patterns import Patterns
 
 FRAMES = 4_096
@@ -99,6 +100,15 @@ class Hub:
     def tail(self, name: str = LEDGER) -> Tail[Subscription]:
         """The tail of a source. Raises KeyError when the source was not added."""
         return self._tails[name]
+
+    def ahead(self, since: str | None) -> Source | None:
+        """The source that a position belongs to, if it is ahead of that here; another gateway may have given it."""
+        try:
+            epoch, offset = parse_position(since or "")
+        except ValueError:
+            return None
+        sources = [tail.source for tail in self._tails.values()]
+        return next((each for each in sources if each.shared and each.epoch == epoch and each.tip < offset), None)
 
     def feed(self, listener: Listener, identity: Identity, numbers: Iterator[int] | None = None) -> Feed:
         """A feed of a connection, without subscriptions. `numbers` are the ids of those to come."""

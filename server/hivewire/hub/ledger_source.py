@@ -47,6 +47,7 @@ class LedgerSource:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self.covers = ledger.covers
+        self.confirm = ledger.confirm
         self.as_event = event_of
 
     @property
@@ -63,6 +64,11 @@ class LedgerSource:
     def oldest(self) -> int:
         """The first revision from which the log is complete."""
         return self._ledger.oldest
+
+    @property
+    def shared(self) -> bool:
+        """Whether other gateways write to the ledger too."""
+        return self._ledger.shared
 
     async def since(self, offset: int, *, take: int) -> list[Event]:
         """The changes after a revision. Raises NotCovered when the log does not cover it."""

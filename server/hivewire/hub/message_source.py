@@ -17,6 +17,8 @@ EVENT_BYTES = 500
 class MessageSource:
     """Commands or notifications as a source. Every message is a transaction of its own."""
 
+    shared = False
+
     def __init__(self, log: Log, kind: str) -> None:
         self._log = log
         self._kind = kind
@@ -38,6 +40,9 @@ class MessageSource:
     def oldest(self) -> int:
         """The first place from which the log is complete."""
         return self._log.oldest
+
+    async def confirm(self) -> None:
+        """Nobody else appends."""
 
     async def since(self, offset: int, *, take: int) -> list[Event]:
         """The messages after a place. Raises NotCovered when the log does not cover it."""

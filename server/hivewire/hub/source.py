@@ -143,6 +143,13 @@ class Source(Protocol):
     def oldest(self) -> int:
         """The first offset from which the log is complete; never decreases."""
 
+    @property
+    def shared(self) -> bool:
+        """Whether other gateways append to the log too, so that a position may be ahead of `tip`."""
+
+    async def confirm(self) -> None:
+        """Return when everything was announced that was in the log at the time of the call."""
+
     def covers(self, offset: int) -> bool:
         """Whether the log still has everything after this offset."""
 

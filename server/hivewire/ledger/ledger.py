@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from time import perf_counter
-from typing import Any
+from typing import Any, TypeVar
 
 from hivewire.ledger.audit import FLUSH_SECONDS, FORGET_SECONDS, Audit
 from hivewire.ledger.clock import ClockWatch
@@ -22,6 +22,8 @@ from hivewire.ledger.sweep import Sweep
 from hivewire.ledger.writer import Observer, Writer
 from hivewire.shared_call import SharedCall
 from hivewire.telemetry import Gauges, log
+
+T = TypeVar("T")
 
 DEFAULT_RETENTION = Retention()
 
@@ -116,6 +118,17 @@ class Ledger(State):
         With `quorum` a commit proves that. All who wait share one confirmation.
         """
         await (self._prove if quorum else self._confirm)()
+
+    async def sure(self, check: Callable[[], T], *refusals: type[Exception]) -> T:
+        """What `check` returns. One of the refusals is raised only when it is also that of the state after `hear`: what
+        is unknown here may have been written by another gateway a moment ago."""
+        seen = self.revision
+        try:
+            return check()
+        except refusals:
+            if not await self.hear(seen):
+                raise
+        return check()
 
     async def hear(self, seen: int) -> bool:
         """Before a refusal because of the state at the revision `seen`: confirm. Whether the state is a later one.

@@ -47,7 +47,7 @@ class EventStreams:
         self.open: set[EventStream] = set()
         self.draining = False
 
-    def subscribe(self, caller: Caller, request: Request) -> EventStream:
+    async def subscribe(self, caller: Caller, request: Request) -> EventStream:
         """The stream of a new subscription, an ASGI response. The request is any that is answered with SubscribeReply.
 
         Raises WireError.
@@ -55,8 +55,11 @@ class EventStreams:
         if self.draining:
             raise Unavailable("the gateway is stopping")
         caller.listener = stream = EventStream(self, caller, type(request))
-        reply = self.dispatcher.start(caller, request)
+        reply = await self.dispatcher.carry_out(caller, request)
         assert isinstance(reply, SubscribeReply)  # noqa: S101 - what subscribing returns
+        if self.draining:  # it began while the request waited for a revision
+            stream.feed.close()
+            raise Unavailable("the gateway is stopping")
         stream.start(reply)
         return stream
 
@@ -105,7 +108,7 @@ class EventStream:
         self._bytes += len(data)
         self._news.set()
         if self._bytes >= self._settings.outbox_bytes:
-            self._feed.pause()
+            self.feed.pause()
 
     def close(self, code: Code) -> None:
         """End with an event that gives the code and the reason."""
@@ -136,7 +139,8 @@ class EventStream:
             self.push(self.frame("", 0, False, "bookmark", members, reply.position))
 
     @property
-    def _feed(self) -> Feed:
+    def feed(self) -> Feed:
+        """Its subscription."""
         assert self._caller.feed is not None  # noqa: S101 - it has subscribed
         return self._caller.feed
 
@@ -148,7 +152,7 @@ class EventStream:
         gone = asyncio.create_task(self._wait_for_the_end(receive))
         try:
             await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
-            self._feed.begin(rpc=False)
+            self.feed.begin(rpc=False)
             while not gone.done() and (self._out or not self.over):
                 await self._send_on(send, gone)
             await send({"type": "http.response.body", "body": b""})
@@ -156,7 +160,7 @@ class EventStream:
             gone.cancel()
             self._connection.streaming = False
             self._streams.open.discard(self)
-            self._feed.close()
+            self.feed.close()
 
     async def _write(self, sending: Awaitable[None], gone: asyncio.Task[None]) -> None:
         """Wait for `sending`. If the peer reads nothing for `slow_seconds`, the queue is replaced by the reason."""
@@ -183,7 +187,7 @@ class EventStream:
     async def _send_on(self, send: Send, gone: asyncio.Task[None]) -> None:
         """Wait for events and send them. After `ping_seconds` without one, a comment keeps the connection open."""
         clock = asyncio.get_running_loop().time
-        left = max(0.0, (self._feed.expires + 1 - now()) / 1_000)
+        left = max(0.0, (self.feed.expires + 1 - now()) / 1_000)
         try:
             async with asyncio.timeout(min(self._settings.ping_seconds, left)):
                 await self._news.wait()
@@ -200,5 +204,5 @@ class EventStream:
             began = clock()
             await self._write(send({"type": "http.response.body", "body": b"".join(piece), "more_body": True}), gone)
             self._bytes = max(0, self._bytes - size)
-            if self._feed.stalled and self._bytes < self._settings.outbox_bytes // 2:
-                self._feed.resume(idle=clock() - began >= self._settings.conflate_seconds)
+            if self.feed.stalled and self._bytes < self._settings.outbox_bytes // 2:
+                self.feed.resume(idle=clock() - began >= self._settings.conflate_seconds)

@@ -17,6 +17,7 @@ from hivewire.dialects.devicehive.rows import ROWS
 from hivewire.http import body
 from hivewire.http.conditions import conditions_of
 from hivewire.http.cors import CORS
+from hivewire.http.operations import REVISION
 from hivewire.http.parameters import request_of
 from hivewire.http.peer import Admitted, admit_request
 from hivewire.http.request import HttpRequest
@@ -86,7 +87,7 @@ class Rest:
         """The same list as an event stream. A client that reconnects says in a header where it continues."""
         last = call.request.headers.get("last-event-id")
         asked = request_of(row.request, call.request, given={} if last is None else {"since": Raw(encode(last))})
-        return Response(stream=self._streams.subscribe(call.caller, asked))
+        return Response(stream=await self._streams.subscribe(call.caller, asked))
 
     async def _body(self, row: Row, call: Admitted) -> dict[str, Raw]:
         if row.method not in METHODS_WITH_BODY:
@@ -162,7 +163,7 @@ async def _one_by_one(portions: Iterable[bytes]) -> AsyncIterator[bytes]:
 def _headers(reply: Reply) -> dict[str, str]:
     """The version and the revision of what is shown, for conditional requests."""
     if isinstance(reply, ResourceReply):
-        return {"ETag": f'"{reply.change.version}"', "Hivewire-Revision": str(reply.revision)}
+        return {"ETag": f'"{reply.change.version}"', REVISION.name: str(reply.revision)}
     if isinstance(reply, ConfigurationReply):
-        return {"ETag": f'"{reply.configuration.entityVersion}"', "Hivewire-Revision": str(reply.revision)}
-    return {"Hivewire-Revision": str(reply.revision)} if isinstance(reply, RevisionReply) else {}
+        return {"ETag": f'"{reply.configuration.entityVersion}"', REVISION.name: str(reply.revision)}
+    return {REVISION.name: str(reply.revision)} if isinstance(reply, RevisionReply) else {}

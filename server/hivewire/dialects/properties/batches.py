@@ -9,6 +9,7 @@ from hivewire.dialects.properties.calls import PropertyCall
 from hivewire.dialects.properties.credentials import SiteCaller
 from hivewire.dialects.properties.listing import FEW, TOGETHER, listing
 from hivewire.dialects.properties.store import EtagCondition, PropertyStore, Seen
+from hivewire.http.operations import REVISION
 from hivewire.http.response import Response
 from hivewire.http.routes import Context
 from hivewire.ledger.records import Change, Write
@@ -70,7 +71,10 @@ class Batches:
 
         root = properties_element(succeeded, call.root)
         status = 200 if succeeded == len(outcomes) else 207
-        return listing(call, root, outcomes, one, status, at_once=len(outcomes) <= FEW)
+        response = listing(call, root, outcomes, one, status, at_once=len(outcomes) <= FEW)
+        if succeeded:
+            response.headers[REVISION.name] = str(self._services.ledger.revision)  # everything that succeeded is there
+        return response
 
     async def _write_batch(self, entries: list[BatchEntry], who: SiteCaller) -> list[Done | Failed]:
         """The outcomes of the entries, from which the answer is rendered; they take no more memory than the batch."""

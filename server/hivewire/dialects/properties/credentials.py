@@ -107,7 +107,8 @@ class Credentials:
             self._failed(asked, "apikey", "wrong key")
         token = asked.headers.get("x-deki-token")
         if token is not None and not self._is_from_registered_page(asked, token):
-            return SiteCaller(self._active(asked, self._server_user(asked, token), "X-Deki-Token"))
+            server_user = await self._services.ledger.sure(partial(self._server_user, asked, token), Unauthorized)
+            return SiteCaller(self._active(asked, server_user, "X-Deki-Token"))
         session = cookie(asked.headers, COOKIE)
         for token, ambient in (
             (asked.query.get("authtoken"), False),
@@ -115,7 +116,9 @@ class Credentials:
             (asked.headers.get("x-authtoken"), False),
         ):
             if token:
-                user = self._sessions.verify(token, now())
+                seen, user = self._services.ledger.revision, self._sessions.verify(token, now())
+                if user is None and await self._services.ledger.hear(seen):
+                    user = self._sessions.verify(token, now())
                 return SiteCaller(user and self._active(asked, user, "authtoken"), ambient=ambient)
         return SiteCaller(await self._basic(asked), ambient=True)
 

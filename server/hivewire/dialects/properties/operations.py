@@ -9,6 +9,7 @@ from hivewire.http.operations import (
     ERRORS,
     NUMBER,
     OBJECT,
+    REVISION,
     TEXT,
     Content,
     ErrorForm,
@@ -27,7 +28,8 @@ _LOGIN = f"{ROOTS[0]}/users/authenticate"
 _FORMS = {Form.XML.media_type.partition(";")[0]: TEXT, JSON: OBJECT}
 _ERROR = ErrorForm("PropertyError", Content("The error, as XML or JSON.", _FORMS))
 _DOCUMENT = Content("The document, as XML or JSON.", _FORMS)
-_DESCRIBED = Content("The property, as XML or JSON.", _FORMS, (Parameter("ETag", "header", "Its new etag."),))
+_ETAG = Parameter("ETag", "header", "Its new etag.")
+_DESCRIBED = Content("The property, as XML or JSON.", _FORMS, (_ETAG, REVISION))
 _CONTENT = Content("The content.", ANY)
 
 _READ, _WRITE = (*ERRORS, *CALLER_ERRORS), (*ERRORS, *CALLER_ERRORS, *BODY_ERRORS, 409, 501)
@@ -96,12 +98,15 @@ def operations() -> tuple[Operation, ...]:
             _LIST,
             "batch",
             "Create, update and delete many properties, each independently.",
-            {200: _DOCUMENT, 207: Content("The same; at least one failed.", _FORMS)},
+            {
+                200: _DOCUMENT._replace(headers=(REVISION,)),
+                207: Content("The same; at least one failed.", _FORMS, (REVISION,)),
+            },
             body=Content("The batch.", {"application/xml": TEXT, "text/xml": TEXT}),
         ),
         _operation("GET", _ONE, "get", "Read the content of a property.", {200: _CONTENT}, _KEY),
         _operation("PUT", _ONE, "put", "Change a property.", {200: _DESCRIBED}, _KEY, *_STORING, body=_CONTENT),
-        _operation("DELETE", _ONE, "delete", "Delete a property.", {200: Content("Done.")}, _KEY),
+        _operation("DELETE", _ONE, "delete", "Delete a property.", {200: Content("Done.", headers=(REVISION,))}, _KEY),
         _operation("GET", f"{_ONE}/info", "info", "Describe a property.", {200: _DOCUMENT}, _KEY, _CUTOFF),
         *(
             _operation(

@@ -10,6 +10,7 @@ from hivewire.dialects.properties.calls import PropertyCall, PropertyCallers
 from hivewire.dialects.properties.credentials import COOKIE
 from hivewire.dialects.properties.listing import FEW, listing
 from hivewire.dialects.properties.store import EtagCondition, PropertyStore
+from hivewire.http.operations import REVISION
 from hivewire.http.response import SANDBOX, Response
 from hivewire.ledger.records import Change, Write
 from hivewire.resources import KIND
@@ -98,12 +99,14 @@ class PropertyPages:
         write = Write(KIND, name, content, content_type, description, (condition,))
         change = await self._store.commit(write, call.who)
         shown = self._store.shown(change)
-        return call.answer(elements.property_element(shown, call.root), ETag=shown.etag)
+        response = call.answer(elements.property_element(shown, call.root), ETag=shown.etag)
+        response.headers[REVISION.name] = str(change.revision)
+        return response
 
     async def delete(self, call: PropertyCall) -> Response:
         """Delete the property, whatever its etag (section 4.6)."""
-        await self._store.commit(Write(KIND, call.name, None), call.who)
-        return Response()
+        change = await self._store.commit(Write(KIND, call.name, None), call.who)
+        return Response(headers={REVISION.name: str(change.revision)})
 
     # Logging in.
 

@@ -56,15 +56,15 @@ class TenantCallers:
 
     async def somebody(self, request: HttpRequest) -> Identity:
         """Any valid token. Raises WireError."""
-        return self._dispatcher.authenticated(caller_of_request(self._dispatcher.services, request, "reltio"))
+        return self._dispatcher.authenticated(await caller_of_request(self._dispatcher.services, request, "reltio"))
 
     async def having(self, privilege: Privilege, request: HttpRequest) -> TenantCall:
         """A privilege in the tenant of the path: 401, then 404, then 403 (section 10). Raises WireError."""
-        caller = caller_of_request(self._dispatcher.services, request, "reltio")
+        caller = await caller_of_request(self._dispatcher.services, request, "reltio")
         # What is not UTF-8 gets U+FFFD, which no tenant has in its name: the 404 in its place, instead of a 400 before.
         tenant = unquote(request.parameters["tenantId"])
         check_right = partial(self._dispatcher.authorize_tenant, caller, tenant, privilege)
-        identity = check_right()
+        identity = await self._dispatcher.ledger.sure(check_right, wire.NotFound)
         may = [each for each in Privilege if identity.may_tenant(tenant, each)]
         record_id = self.tenants.record_id(tenant) or 0
         client = bool(identity.client)

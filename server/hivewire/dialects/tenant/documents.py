@@ -9,6 +9,7 @@ from urllib.parse import unquote
 
 from hivewire.dialects.tenant.calls import TenantCall, TenantCallers, number, read_body, value, values
 from hivewire.documents import Save, Stored
+from hivewire.http.operations import REVISION
 from hivewire.http.response import JSON, Response, streamed
 from hivewire.http.routes import Context, Route
 from hivewire.keyed_lock import KeyedLock
@@ -194,7 +195,8 @@ def _date_headers(stored: Stored) -> dict[str, str]:
 def _save_headers(save: Save) -> dict[str, str]:
     """Headers of the answer to a save; the number of warnings only when there are any."""
     warnings = save.version.header.warnings
-    return _date_headers(save.version) | ({"Hivewire-Warnings": str(warnings)} if warnings else {})
+    headers = _date_headers(save.version) | {REVISION.name: str(save.version.change.revision)}
+    return headers | ({"Hivewire-Warnings": str(warnings)} if warnings else {})
 
 
 def _document(stored: Stored) -> Response:

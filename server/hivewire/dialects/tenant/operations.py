@@ -9,6 +9,7 @@ from hivewire.http.operations import (
     ERRORS,
     NUMBER,
     OBJECT,
+    REVISION,
     TEXT,
     Content,
     ErrorForm,
@@ -33,7 +34,7 @@ _LEVEL = Parameter("validationErrorLevel", "query", "Which findings to show; `al
 
 _BODY = json_of("The document, or the part of it.", OBJECT)
 _STORED = json_of("As it was saved.", ANYTHING, _MODIFIED)
-_SAVED = json_of("As it was saved.", ANYTHING, _MODIFIED, _WARNINGS)
+_SAVED = json_of("As it was saved.", ANYTHING, _MODIFIED, REVISION, _WARNINGS)
 _FINDINGS = json_of("`errors` and `warnings` by the URI of the element.", OBJECT)
 _ERROR = ErrorForm("TenantError", json_of("The error.", OBJECT))
 
@@ -155,8 +156,8 @@ def operations() -> tuple[Operation, ...]:
             "part_remove",
             "Remove it.",
             {
-                200: json_of("What was removed.", OBJECT, _MODIFIED, _WARNINGS),
-                204: Content("Done.", headers=(_MODIFIED, _WARNINGS)),
+                200: json_of("What was removed.", OBJECT, _MODIFIED, REVISION, _WARNINGS),
+                204: Content("Done.", headers=(_MODIFIED, REVISION, _WARNINGS)),
             },
             _ADDRESS,
             _SINCE,

@@ -1,0 +1,157 @@
+"""Several gateways on one log: where clients resume, and that no refusal rests on an old state.
+
+Each test lets the feed of one gateway lose what another one wrote.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from hivewire.access.users import UserContent
+from hivewire_protocol.errors import NotFound
+from hivewire_protocol.nouns.configuration import ConfigurationPut
+from hivewire_protocol.nouns.user import UserDelete, UserUpdate, UserUpdateFields
+from tests.rooms.site import Gateway, site
+from tests.rooms.test_hub import Peer
+
+
+@pytest.fixture
+async def two() -> AsyncIterator[list[Gateway]]:
+    """Two gateways on one log."""
+    async with site() as gateways:
+        yield gateways
+
+
+async def answer(peer: Peer, count: int = 1) -> list[Any]:
+    """The next frames that a connection gets."""
+    while len(peer.frames) < count:
+        await asyncio.sleep(0)
+    return peer.taken()
+
+
+# Resuming.
+
+
+async def test_a_position_resumes_on_another_gateway(two: list[Gateway]) -> None:
+    """Everything after it comes once and in order, whichever gateway gave it and whichever wrote the changes."""
+    here, there = two
+    first = here.peer()
+    first.ask("configuration/subscribe", names=["a"], snapshot=False)
+    await here.store("a", value="1")
+    await there.store("a", value="2")
+    _, one, two_ = await answer(first, 3)
+    assert [each["configuration"]["value"] for each in (one, two_)] == ["1", "2"]
+    await there.store("a", value="3")
+    second = there.peer()
+    second.ask("configuration/subscribe", names=["a"], since=one["position"])
+    await here.store("a", value="4")
+    reply, *changes = await answer(second, 4)
+    assert reply["mode"] == "resumed"
+    assert [each["configuration"]["value"] for each in changes] == ["2", "3", "4"]
+    assert [each["revision"] for each in changes] == [two_["revision"], two_["revision"] + 1, two_["revision"] + 2]
+
+
+@pytest.mark.parametrize("action", ["configuration/subscribe", "device/subscribe", "network/subscribe"])
+async def test_a_position_ahead_of_a_gateway_is_asked_for(two: list[Gateway], action: str) -> None:
+    """It resumes on one that has not heard of it yet. One that nobody gave is a reset, on every gateway."""
+    here, there = two
+    there.miss(2)
+    await here.store("a", value="1")
+    position = f"{here.ledger.epoch}-{here.ledger.revision}"
+    assert there.ledger.revision < here.ledger.revision
+    peer = there.peer()
+    peer.ask(action, since=position)
+    [reply] = await answer(peer)
+    assert (reply["status"], reply["mode"], reply.get("position")) == ("success", "resumed", position)
+    peer.ask(action, since=f"{here.ledger.epoch}-{here.ledger.revision + 1}")
+    reply = (await answer(peer))[0]
+    assert reply["mode"] == "reset"
+    confirms = there.journal.confirms
+    peer.ask(action, since=f"another-{here.ledger.revision + 1}")
+    while not any(frame.get("mode") == "reset" for frame in peer.frames):
+        await asyncio.sleep(0)
+    assert there.journal.confirms == confirms, "another history cannot be heard of"
+
+
+async def test_a_position_that_cannot_be_confirmed(two: list[Gateway]) -> None:
+    """While the log does not answer, it is a 503 and no reset, which would make the client fetch everything."""
+    here, there = two
+    there.miss(2, misled=True)
+    await here.store("a")
+    there.journal.broken = "no leader"
+    peer = there.peer()
+    peer.ask("configuration/subscribe", since=f"{here.ledger.epoch}-{here.ledger.revision}")
+    [refused] = await answer(peer)
+    assert (refused["code"], refused["error"]) == (503, "what other gateways wrote cannot be confirmed: no leader")
+    assert peer.caller.feed is None
+
+
+# Refusals.
+
+
+async def test_a_socket_is_logged_in_with_the_token_of_a_new_user(two: list[Gateway]) -> None:
+    """Also where the feed has lost the user, and in the order of its requests; nobody's token is refused."""
+    here, there = two
+    there.miss(1)
+    await here.ledger.commit(here.users.write("new", UserContent(""), None))
+    user = here.users.by_login("new")
+    assert user is not None
+    peer = there.peer()
+    peer.ask("authenticate", token=here.token(user.id))
+    peer.ask("user/getCurrent")
+    logged_in, current = await answer(peer, 2)
+    assert (logged_in["status"], current["current"]["login"]) == ("success", "new")
+    peer.ask("authenticate", token=here.token(99))
+    [refused] = await answer(peer)
+    assert (refused["code"], peer.caller.failures) == (401, 1)
+    peer.ask("user/getCurrent")
+    assert (await answer(peer))[0]["current"]["login"] == "new"
+
+
+async def test_a_write_about_what_is_new_is_not_refused(two: list[Gateway]) -> None:
+    """A handler that finds nothing looks again; when there is nothing anywhere, it is the same 404."""
+    here, there = two
+    there.miss(1)
+    await here.ledger.commit(here.users.write("new", UserContent(""), None))
+    user = here.users.by_login("new")
+    assert user is not None
+    assert there.users.by_id(user.id) is None
+    await there.ask(UserUpdate(userId=user.id, user=UserUpdateFields(introReviewed=True)))
+    assert there.users.by_id(user.id).content.intro_reviewed  # type: ignore[union-attr]
+    await there.ask(UserDelete(userId=user.id))
+    for gateway in two:
+        with pytest.raises(NotFound):
+            await gateway.ask(UserUpdate(userId=99, user=UserUpdateFields(introReviewed=True)))
+
+
+async def test_an_error_that_was_looked_at_again_comes_in_order(two: list[Gateway]) -> None:
+    """After the answers to the writes before it, whose log takes longer."""
+    here, there = two
+    there.miss(1)
+    await here.store("other")
+    peer = there.peer()
+    peer.ask("configuration/put", name="a", value="1")
+    for device in ("x", "y"):
+        peer.ask("notification/insert", deviceId=device, notification={"notification": "on"})
+    peer.ask("configuration/put", name="b", value="1")
+    frames = await answer(peer, 4)
+    assert [(frame["action"], frame.get("code", 200)) for frame in frames] == [
+        ("configuration/put", 200),
+        ("notification/insert", 404),
+        ("notification/insert", 404),
+        ("configuration/put", 200),
+    ]
+
+
+async def test_refusals_of_the_ledger_are_sure_anyway(two: list[Gateway]) -> None:
+    """An expected version that is right on the log is right, though this gateway has not heard of it."""
+    here, there = two
+    await here.store("a")
+    there.miss(1)
+    await here.store("a")
+    reply = await there.ask(ConfigurationPut(name="a", value="x", entityVersion=2))
+    assert reply.configuration.entityVersion == 3
