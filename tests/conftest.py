@@ -10,7 +10,8 @@ import signal
 import ssl
 import sys
 import traceback
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from pluggy import PluggyTeardownRaisedWarning
 
 from hivewire import cli
 from tests.command import Outcome, Run
+from tests.nodes import shared
 from tests.running import PASSWORD, PATIENCE, RunningGateway, Talk, make_certificate
 
 # How long an example takes says how busy the machine is, not whether the code is right.
@@ -185,6 +187,22 @@ def logged_in(run: Run, shared_gateway: RunningGateway) -> Run:
     """The same, after a login at the shared gateway."""
     assert run("login", "--url", shared_gateway.url, stdin=PASSWORD.encode()).code == 0
     return run
+
+
+@pytest.fixture(scope="session")
+def clusters(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator[Callable[[int], str]]:
+    """The address of sites, with {site} in it, on a cluster of one or of three servers, started when it is needed."""
+    folder = tmp_path_factory.getbasetemp()
+    folder = folder if worker_id == "master" else folder.parent
+    found: dict[int, str] = {}
+    with ExitStack() as stack:
+
+        def cluster(count: int) -> str:
+            if count not in found:
+                found[count] = stack.enter_context(shared(folder / f"nats-{count}", count))
+            return found[count]
+
+        yield cluster
 
 
 @pytest.fixture(scope="session")

@@ -58,7 +58,37 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     host: Annotated[str, _says("Address to listen on.")] = "127.0.0.1"
     port: Annotated[_Port, _says("Port to listen on; 0 picks a free one.")] = 8080
-    data: Annotated[str, _says("Path of the SQLite file; created if it does not exist.")] = "hivewire.db"
+    data: Annotated[
+        str,
+        _says("Path of the SQLite file; created if it does not exist. With `store` it is a copy of what is there."),
+    ] = "hivewire.db"
+    store: Annotated[
+        str | None,
+        _says(
+            "Address of a log that several gateways share, on NATS JetStream: `nats://USER@HOST,HOST,HOST/SITE`, or "
+            "`tls://`; `?replicas=1` keeps one copy instead of three."
+        ),
+    ] = None
+    store_password: Annotated[str | None, _says("Password of the user in `store`.", secret=True)] = None
+    store_credentials: Annotated[
+        str | None, _says("File of credentials for `store`, which holds a JWT and its key.")
+    ] = None
+    store_ca: Annotated[
+        str | None, _says("PEM file of the certificate authority of a `store` with `tls://`; the system's if not set.")
+    ] = None
+    store_cert: Annotated[str | None, _says("PEM file of the certificate that is shown to the `store`.")] = None
+    store_key: Annotated[str | None, _says("PEM file of its private key.")] = None
+    store_bytes: Annotated[
+        Annotated[int, Meta(ge=64 << 20, le=1 << 50)],
+        _says("Size of the log in the `store` at which it takes no more; used only when it is created."),
+    ] = 8 << 30
+    append_seconds: Annotated[
+        _Seconds,
+        _says(
+            "Time without an answer of the `store` after which it is unknown whether a change was written. "
+            "A new leader takes 5 to 9 seconds."
+        ),
+    ] = 15.0
     admin_login: Annotated[
         str,
         Meta(min_length=3, max_length=128, pattern=_LOGIN),
@@ -409,6 +439,8 @@ def load(flags: Mapping[str, Any], environment: Mapping[str, str] | None = None,
     settings = Settings(**values)
     if (settings.tls_certificate is None) != (settings.tls_key is None):
         raise SettingsError("tls_certificate and tls_key belong together: give both or neither")
+    if (settings.store_cert is None) != (settings.store_key is None):
+        raise SettingsError("store_cert and store_key belong together: give both or neither")
     if settings.jwt_previous_until is not None:
         try:
             times.parse(settings.jwt_previous_until)

@@ -38,7 +38,10 @@ async def open_store(
 
     With `existing` it makes no new ledger. `accept_loss` opens one even if the last changes are known to be missing.
     """
-    engine = engine_of(settings)
+    try:
+        engine = engine_of(settings)
+    except JournalError as error:
+        raise StartError(str(error)) from error
     passwords = Passwords()
     stack.callback(passwords.close)
     retention = Retention(

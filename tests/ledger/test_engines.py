@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
@@ -10,20 +11,35 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from bench.nodes import PASSWORD
 from msgspec.structs import replace
 
 from hivewire.ledger.engines.memory import MemoryJournal
+from hivewire.ledger.engines.nats.journal import NatsJournal
+from hivewire.ledger.engines.sqlite.cache import SqliteCache
 from hivewire.ledger.engines.sqlite.journal import SqliteJournal
 from hivewire.ledger.journal import AUDITED, MAX_APPEND, NO_HISTORY, SINCE_BYTES, Entry, Journal
 from hivewire.ledger.records import AuditFilter, AuditRow, Change, NotDurable
+from hivewire.settings import Settings
 from tests.ledger.shared import SharedLog
 
-ENGINES: dict[str, Callable[[Path], Callable[[], Journal]]] = {
-    "memory": lambda path: partial(same, MemoryJournal()),
-    "sqlite": lambda path: partial(SqliteJournal, path),
-    "shared": lambda path: partial(same, SharedLog().journal()),
+Clusters = Callable[[int], str]
+
+ENGINES: dict[str, Callable[[Path, Clusters], Callable[[], Journal]]] = {
+    "memory": lambda path, clusters: partial(same, MemoryJournal()),
+    "sqlite": lambda path, clusters: partial(SqliteJournal, path),
+    "shared": lambda path, clusters: partial(same, SharedLog().journal()),
+    "nats": lambda path, clusters: over_nats(path, clusters(1)),
+    "nats3": lambda path, clusters: over_nats(path, clusters(3)),
 }
 """For each engine, what makes its log ready to be opened, again and again; `path` is free for its files."""
+
+
+def over_nats(path: Path, store: str) -> Callable[[], Journal]:
+    """A log on NATS of a site that nobody else has."""
+    settings = Settings(data=str(path), store=store.format(site=secrets.token_hex(8)), store_password=PASSWORD)
+    return lambda: NatsJournal(settings, SqliteCache(path))
+
 
 CONTENTS = {
     "empty": b"",
@@ -82,11 +98,13 @@ class Shelf:
 
 
 @pytest.fixture(params=ENGINES)
-async def shelf(request: pytest.FixtureRequest, data: Path) -> AsyncIterator[Shelf]:
+async def shelf(request: pytest.FixtureRequest, data: Path, clusters: Clusters) -> AsyncIterator[Shelf]:
     """An open, empty log, for each engine."""
-    shelf = Shelf(ENGINES[request.param](data))
+    shelf = Shelf(ENGINES[request.param](data, clusters))
     await shelf.open()
     yield shelf
+    if isinstance(shelf.journal, NatsJournal):
+        await shelf.journal._connection.api("STREAM.DELETE." + shelf.journal._wanted["name"])
     await shelf.journal.close()
 
 

@@ -19,6 +19,7 @@ from hivewire.settings import Effective, Settings, SettingsError, StartError
 
 SECTIONS = {
     "host": "Address and data",
+    "store": "Shared log",
     "admin_login": "First administrator",
     "jwt_secret": "Tokens",
     "tls_certificate": "TLS",
@@ -75,8 +76,11 @@ def _metavar(name: str, hint: Any) -> str:
     choices = [option for option in get_args(hint) if isinstance(option, str)]
     if choices:
         return "|".join(choices)
-    other = "PATH" if name in ("data", "tls_certificate", "tls_key") else "TEXT"
+    other = "PATH" if name in PATHS else "TEXT"
     return {int: "N", float: "DAYS" if name.endswith("_days") else "SECONDS", bool: "true|false"}.get(hint, other)
+
+
+PATHS = frozenset({"data", "tls_certificate", "tls_key", "store_credentials", "store_ca", "store_cert", "store_key"})
 
 
 @click.command(

@@ -58,12 +58,28 @@ Take: TypeAlias = Callable[[Entry], None]
 Recall: TypeAlias = Callable[[Mapping[str, str]], None]
 
 
+class Copied(Struct, gc=False):
+    """An entry of a shared log for the local copy. `id` is the log's name for it; `rows` are those of the audit."""
+
+    place: int
+    id: bytes
+    changes: Sequence[Change]
+    rows: Sequence[AuditRow]
+
+
 def audit_row(change: Change) -> AuditRow:
     """The row for a change of a kind in AUDITED, without the content, which has hashes of secrets."""
     operation = "delete" if change.content is None else "put"
     members = {"operation": operation, "version": change.version, "revision": change.revision}
     detail = encode(members | ({"description": change.description} if change.description is not None else {}))
     return AuditRow(change.time, change.kind, change.key, change.id, change.author, detail=detail.decode())
+
+
+class Stopped(Struct, frozen=True):
+    """Why a log is not followed any more, for the operator; `again`: a gateway may start anew with what is there."""
+
+    reason: str
+    again: bool
 
 
 class Journal(Protocol):
@@ -80,6 +96,10 @@ class Journal(Protocol):
 
     keeper: bool
     """Whether this gateway removes what is no longer needed. Of several on one storage it is one; it may change."""
+
+    @property
+    def stopped(self) -> Stopped | None:
+        """Why nothing is taken or written any more, although others may go on; None while the log is followed."""
 
     async def open(self) -> None:
         """Open the log. Raises JournalError when it cannot be used, and leaves it as it was."""
@@ -158,6 +178,55 @@ class Journal(Protocol):
 
     async def close(self) -> None:
         """Release all resources. It is always called, also after a failed `open`, and may be called twice."""
+
+
+class Cache(Protocol):
+    """The local copy of a shared log: what an engine over a network needs of one on the disk.
+
+    It may lose its end with the power, because the log has that. `place` and `id` name the last entry in it.
+    """
+
+    epoch: str
+    place: int
+    id: bytes
+
+    async def open(self) -> None:
+        """Open it; without a file it is empty, with an empty `epoch`. Raises JournalError, also for another ledger."""
+
+    async def begin(self, epoch: str) -> None:
+        """Forget everything, and be a copy of the log with this epoch. Raises NotDurable."""
+
+    async def store(self, entries: Sequence[Copied]) -> None:
+        """Add the next entries, all or none. Raises NotDurable.
+
+        Rows of the audit get numbers that follow from the place, so that they are the same in all copies.
+        """
+
+    # As in `Journal`; what is removed is removed in this copy only.
+    def changes(self) -> AsyncIterator[list[Change]]: ...  # noqa: D102
+    async def history(self, kind: str, key: str, *, revision: int, take: int) -> list[Change]: ...  # noqa: D102
+    async def since(self, revision: int, *, take: int) -> list[Change]: ...  # noqa: D102
+    async def outline(self, after: int, *, before: int, take: int) -> list[Outline]: ...  # noqa: D102
+    async def remove(self, places: Sequence[int]) -> None: ...  # noqa: D102
+    async def read_audit(  # noqa: D102
+        self, wanted: AuditFilter, *, before: int, take: int, skip: int = 0
+    ) -> list[AuditRow]: ...
+    async def remove_audit(self, numbers: Sequence[int]) -> None: ...  # noqa: D102
+    async def notes(self) -> dict[str, str]: ...  # noqa: D102
+    async def remember(self, notes: Mapping[str, str]) -> None: ...  # noqa: D102
+    async def close(self) -> None: ...  # noqa: D102
+
+
+class LocalEngine(Protocol):
+    """The place on the disk that an engine over a network gets for its copy."""
+
+    file: Path
+
+    def require_free(self) -> None:
+        """Raise JournalError when another process has it."""
+
+    def cache(self) -> Cache:
+        """The copy at the place, not open yet."""
 
 
 class Engine(Protocol):

@@ -73,7 +73,7 @@ class Outline(Struct, gc=False):
     size: int
 
 
-class AuditRow(Struct, gc=False):
+class AuditRow(Struct, gc=False, array_like=True):
     """What somebody did: a login, a token that was made, a change of a user, client or tenant, an activity of a client.
 
     `subject` names the user, client or tenant concerned. `record_id` is the id of its record, because names can be

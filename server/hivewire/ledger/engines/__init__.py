@@ -1,6 +1,6 @@
 """Storage engines, each behind the contract in `journal.py`. They depend neither on one another nor on the ledger.
 
-To add one, write its file or package and put a row into ENGINES.
+To add one, write its file or package and put a row into ENGINES, or into SHARED if gateways share its log.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 from pkgutil import resolve_name
 
 from hivewire.ledger.journal import Engine
+from hivewire.ledger.records import JournalError
 from hivewire.settings import Settings
 
 PATH = ""
@@ -21,8 +22,22 @@ It is called with the settings. It is written as text, so that only the one that
 """
 
 
+SHARED = {
+    "nats://": "hivewire.ledger.engines.nats.engine:NatsEngine",
+    "tls://": "hivewire.ledger.engines.nats.engine:NatsEngine",
+}
+"""The `Engine` for each scheme of `store`. It is called with the settings, and with the engine of `data` for its local
+copy, a `LocalEngine`: engines do not know one another."""
+
+
 def engine_of(settings: Settings) -> Engine:
-    """The engine that keeps the ledger of these settings. The one place that chooses an engine."""
+    """The engine that keeps the ledger of these settings. The one place that chooses an engine. Raises JournalError."""
     scheme, mark, _ = settings.data.partition("://")
     engine: Engine = resolve_name(ENGINES.get(scheme + mark, ENGINES[PATH]))(settings)
-    return engine
+    if settings.store is None:
+        return engine
+    scheme, mark, _ = settings.store.partition("://")
+    if scheme + mark not in SHARED:
+        raise JournalError(f"the address of the store begins with {' or '.join(SHARED)}")
+    shared: Engine = resolve_name(SHARED[scheme + mark])(settings, engine)
+    return shared

@@ -38,6 +38,10 @@ class MemoryJournal:
         """Never."""
         return False
 
+    @property
+    def stopped(self) -> None:
+        """Never."""
+
     async def open(self) -> None:
         """Nothing to open."""
 

@@ -37,7 +37,7 @@ async def insert(connection: aiosqlite.Connection, rows: Sequence[AuditRow]) -> 
     """Add rows, within the transaction of the caller."""
     await connection.execute(TABLE)
     place = f"({','.join('?' * _WIDTH)})"
-    values = [value for row in rows for value in (*astuple(row)[:-1], None)]  # NULL: the next number
+    values = [value for row in rows for value in (*astuple(row)[:-1], row.number or None)]  # NULL: the next number
     await connection.execute(f"INSERT INTO audit ({COLUMNS}) VALUES {','.join([place] * len(rows))}", values)
 
 

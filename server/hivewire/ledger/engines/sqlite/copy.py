@@ -64,7 +64,7 @@ def _copy(source: Path, target: Path, progress: Progress, *, restored: bool) -> 
                 raise JournalError(f"{source} was migrated meanwhile; try again")
 
         copy_tables(connection, LOGS, progress, check)
-        connection.execute("DELETE FROM main.meta WHERE name = 'restored'")
+        connection.execute("DELETE FROM main.meta WHERE name IN ('restored', 'place')")
         if restored:
             (epoch,) = connection.execute("SELECT value FROM main.meta WHERE name = 'epoch'").fetchone()
             origin = msgspec.json.encode(Origin(str(source), epoch)).decode()
@@ -95,7 +95,7 @@ def _same(connection: sqlite3.Connection, name: str) -> bool:
     """Whether the copy and its source have the same rows in a table, apart from what differs in every copy."""
     if name == "life":
         return True
-    those = "WHERE name NOT IN ('epoch', 'restored')" if name == "meta" else ""
+    those = "WHERE name NOT IN ('epoch', 'restored', 'place')" if name == "meta" else ""
     order = LOGS[name][0] if name in LOGS else 1
     copied, source = (
         connection.execute(f"SELECT * FROM {schema}.{name} {those} ORDER BY {order}") for schema in ("main", "source")

@@ -13,6 +13,7 @@ from hivewire.ledger.engines.sqlite import file_lock
 from hivewire.settings import Settings
 
 if TYPE_CHECKING:
+    from hivewire.ledger.engines.sqlite.cache import SqliteCache
     from hivewire.ledger.engines.sqlite.journal import SqliteJournal
 
 
@@ -32,3 +33,9 @@ class SqliteEngine:
         from hivewire.ledger.engines.sqlite.journal import SqliteJournal
 
         return SqliteJournal(self.file, existing=existing, accept_loss=accept_loss)
+
+    def cache(self) -> SqliteCache:
+        """The copy of a shared log in the file."""
+        from hivewire.ledger.engines.sqlite.cache import SqliteCache
+
+        return SqliteCache(self.file)

@@ -63,6 +63,8 @@ SELECT {SELECTED} FROM step JOIN change USING (place) ORDER BY place DESC
 class SqliteJournal:
     """A log in the file at `path`, created if it does not exist. One process at a time: see FileLock."""
 
+    synchronous = "FULL"
+
     def __init__(self, path: Path, *, existing: bool = False, accept_loss: bool = False) -> None:
         """`existing`: work on the file of a stopped gateway, and make none.
 
@@ -84,6 +86,10 @@ class SqliteJournal:
         self._one_writer = asyncio.Lock()
         self._take: Take = lambda entry: None
         self._in_doubt = False  # whether the last append failed, for whatever reason
+
+    @property
+    def stopped(self) -> None:
+        """Never: nobody else has the file."""
 
     @property
     def _reading(self) -> aiosqlite.Connection:
@@ -143,6 +149,7 @@ class SqliteJournal:
             await self._readers.execute("PRAGMA query_only = ON")
             rows = list(await self._reading.execute_fetchall("SELECT value FROM meta WHERE name = 'epoch'"))
             [(self.tip,)] = await self._reading.execute_fetchall(f"SELECT ifnull(max(place), 0) / {ROOM} FROM change")
+            await self._require_own()
             if rows and self._writers is not None and not self._existing:
                 await self._tell_restored(self._writers, rows[0][0])
         except (OSError, sqlite3.Error) as error:
@@ -151,6 +158,14 @@ class SqliteJournal:
         if not rows:
             raise JournalError(f"{self.path} is damaged (it has no epoch); restore a backup: hivewire restore")
         self.epoch = rows[0][0]
+
+    async def _require_own(self) -> None:
+        """Raise JournalError for the copy of a shared log: what is written to it would be in no log."""
+        if await self._reading.execute_fetchall("SELECT 1 FROM meta WHERE name = 'place'"):
+            raise JournalError(
+                f"{self.path} is the copy that a gateway has of a shared log (--store);"
+                " hivewire backup makes a data file of it"
+            )
 
     async def _tell_restored(self, connection: aiosqlite.Connection, epoch: str) -> None:
         """Log once that the file was put here by a restore: clients that follow changes start again."""
@@ -174,7 +189,7 @@ class SqliteJournal:
     async def _connect_writers(self, note: LockNote) -> None:
         self._writers = await self._connect()
         await self._writers.executescript(
-            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA secure_delete = ON;"
+            f"PRAGMA journal_mode = WAL; PRAGMA synchronous = {self.synchronous}; PRAGMA secure_delete = ON;"
             "PRAGMA wal_autocheckpoint = 2000; PRAGMA cache_size = -32768; PRAGMA temp_store = MEMORY;"
             f"PRAGMA journal_size_limit = {WAL_BYTES};"
         )
@@ -208,20 +223,14 @@ class SqliteJournal:
         return True
 
     async def _insert(self, changes: Sequence[Change]) -> None:
-        statement, values = insertion(changes)
         special = [change for change in changes if change.kind in _SPECIAL]
         if not special:
+            statement, values = insertion(changes)
             async with self._writing() as connection:
                 await connection.execute(statement, values)
             return
-        outdated = [
-            (*_places(change.previous), change.kind, change.key) for change in special if change.kind in NO_HISTORY
-        ]
         async with self._transaction() as connection:
-            await connection.execute(statement, values)
-            await connection.executemany(
-                "DELETE FROM change WHERE place BETWEEN ? AND ? AND kind = ? AND key = ?", outdated
-            )
+            await insert(connection, changes)
             if rows := [audit_row(change) for change in special if change.kind in AUDITED]:
                 await audit.insert(connection, rows)
 
@@ -323,6 +332,17 @@ class SqliteJournal:
         """Note that the file is complete, unless another process has it open and so keeps its WAL."""
         if self._lock.is_ours() and not beside(self.path, "-wal").exists():
             self._lock.note_shut()
+
+
+async def insert(connection: aiosqlite.Connection, changes: Sequence[Change]) -> None:
+    """Add changes, and drop older ones of kinds without history, within the transaction of the caller."""
+    statement, values = insertion(changes)
+    await connection.execute(statement, values)
+    outdated = [(*_places(change.previous), change.kind, change.key) for change in changes if change.kind in NO_HISTORY]
+    if outdated:
+        await connection.executemany(
+            "DELETE FROM change WHERE place BETWEEN ? AND ? AND kind = ? AND key = ?", outdated
+        )
 
 
 async def _leave_wal_mode(connection: aiosqlite.Connection) -> None:

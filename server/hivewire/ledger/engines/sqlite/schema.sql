@@ -16,7 +16,7 @@ CREATE TABLE change (
     content      BLOB               -- NULL: a delete; the last, so that the others are read without it
 ) STRICT;
 -- `epoch`, under `note:` the small facts that are no changes, and in a file that was restored and not served since
--- `restored`: where it comes from.
+-- `restored`: where it comes from. In a copy of a shared log `place` is how far it has that.
 CREATE TABLE meta (
     name  TEXT PRIMARY KEY,
     value TEXT NOT NULL

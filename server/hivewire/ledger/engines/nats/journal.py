@@ -1,0 +1,262 @@
+"""The ledger's log in a stream of NATS JetStream, which any number of gateways append to.
+
+An entry is one group commit: the changes of a batch as effects, and rows of the audit. It is durable when the servers
+have it on the disk, two of three of them. Every gateway has all entries, in one order, first in its local file and then
+in memory. The local file is a copy: it answers `history` and `since`, and makes a start quick.
+"""
+
+from __future__ import annotations
+
+import platform
+import secrets
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, contextmanager
+from sys import intern
+from time import perf_counter
+
+import msgspec
+from msgspec import Raw, Struct
+
+from hivewire.ledger.journal import Cache, Copied, Entry, Recall, Stopped, Take
+from hivewire.ledger.records import AuditFilter, AuditRow, Change, JournalError, NotDurable, Outline, Undecided
+from hivewire.nats import stream as streams
+from hivewire.nats.connection import Connection, NatsError, NotStored, Refused, Silent, Unknown, Unusable, address_of
+from hivewire.nats.log import Log, LogEntry, entry_id
+from hivewire.settings import Settings
+from hivewire.telemetry import log
+
+FORMAT = 1
+"""The form of entries. A gateway that meets another one stops."""
+
+BATCH_BYTES = 512 << 10
+"""A batch is one message, if it can be."""
+
+START_SECONDS = 30.0
+"""Longest wait at the start for the servers, and for a leader."""
+
+
+class Body(Struct, array_like=True):
+    """What an entry of the ledger holds."""
+
+    changes: list[Change]
+    rows: list[AuditRow] = []
+
+
+class NatsJournal:
+    """The log at `settings.store`, with `cache` as its local copy."""
+
+    def __init__(self, settings: Settings, cache: Cache, *, existing: bool = False) -> None:
+        """`existing`: make no new log."""
+        try:
+            self._address = address_of(settings.store or "")
+        except Unusable as error:
+            raise JournalError(str(error)) from None
+        self.tip = 0
+        self.batch_bytes = BATCH_BYTES
+        self.shared = True
+        self.keeper = True  # of its own copy
+        self._settings = settings
+        self._existing = existing
+        self._cache = cache
+        site, gateway = self._address.site, f"{platform.node()}:{settings.port or secrets.token_hex(2)}"
+        self._connection = Connection(self._address, settings, gateway)
+        self._wanted = streams.log_configuration(
+            f"HW_{site}", f"hw.{site}.log", f"hw.{site}.feed", self._address.replicas, settings.store_bytes
+        )
+        self.log = Log(
+            self._connection,
+            self._wanted["name"],
+            f"hw.{site}.log",
+            f"hw.{site}.feed",
+            gateway=gateway,
+            append_seconds=settings.append_seconds,
+            format=FORMAT,
+        )
+        self._take: Take | None = None
+
+    @property
+    def epoch(self) -> str:
+        """That of the log, in the metadata of the stream and in each entry."""
+        return self.log.epoch
+
+    @property
+    def read_only(self) -> bool:
+        """Never; a log that takes nothing may take it later."""
+        return False
+
+    @property
+    def stopped(self) -> Stopped | None:
+        """Why the log is not followed any more."""
+        found = self.log.stopped
+        return None if found is None else Stopped(found.reason, found.again)
+
+    # The start.
+
+    async def open(self) -> None:
+        """Connect, check the stream or make it, and bring the local copy up to date."""
+        try:
+            await self._connection.open(START_SECONDS)
+            await streams.require_level(self._connection)
+            info = await self._stream()
+            await self._cache.open()
+            await self._catch_up(info)
+        except NatsError as error:
+            raise JournalError(str(error)) from error
+
+    async def _stream(self) -> streams.Info:
+        """The stream of the log, made if it is not there. Of several gateways at once one makes it."""
+        settings, name = self._settings, self._wanted["name"]
+        kept = {"history": settings.history, "log_changes": settings.log_changes, "log_days": settings.log_days}
+        metadata = {"hivewire.format": str(FORMAT)} | {f"hivewire.{key}": f"{value:g}" for key, value in kept.items()}
+        if await streams.inspect(self._connection, name, START_SECONDS) is None:
+            if self._existing:
+                raise Unusable(f"there is no ledger at {self._address}")
+            new = self._wanted | {"metadata": metadata | {"hivewire.epoch": secrets.token_hex(8)}}
+            if await streams.create(self._connection, new, START_SECONDS):
+                log.info("a new log was made", store=str(self._address), replicas=self._address.replicas)
+        return await streams.require_configuration(
+            self._connection, self._wanted | {"metadata": metadata}, START_SECONDS
+        )
+
+    async def _catch_up(self, info: streams.Info) -> None:
+        """Have everything in the local copy that is in the log by now."""
+        cache, epoch = self._cache, info.metadata.get("hivewire.epoch", "")
+        if not epoch:
+            raise Unusable(f"the stream {self._wanted['name']} has no epoch: Hivewire did not make it")
+        if cache.epoch != epoch or cache.place + 1 < info.first:
+            await cache.begin(epoch)
+        elif not await self._is_continued(info):
+            raise JournalError(
+                f"{self._address} has lost entries that were acknowledged: it ends before {cache.place}, or has another"
+                " entry there. The local file has them, and was left untouched; keep a copy of it"
+            )
+        if cache.place + 1 < info.first:
+            raise JournalError(f"{self._address} does not reach back to its beginning, and has no checkpoint")
+        self.log.begin(epoch, cache.place, cache.id, self._apply)
+        await self.log.replay(info.last, START_SECONDS)
+        self.tip = self.log.tip
+
+    async def _is_continued(self, info: streams.Info) -> bool:
+        """Whether the log goes on where the local copy ends."""
+        place = self._cache.place
+        if place > info.last:
+            return False
+        return not place or await entry_id(self._connection, self._wanted["name"], place) in (None, self._cache.id)
+
+    def changes(self) -> AsyncIterator[list[Change]]:
+        """From the local copy."""
+        return self._cache.changes()
+
+    async def follow(self, take: Take, recall: Recall) -> None:
+        """Over the feed, and by reading where that has a gap."""
+        self._take = take
+        try:
+            await self.log.follow()
+        except NatsError as error:
+            raise JournalError(str(error)) from error
+
+    async def _apply(self, entries: Sequence[LogEntry]) -> None:
+        """The next entries of the log, own and foreign: first into the local copy, then to the ledger."""
+        copied = [_copied(entry) for entry in entries]
+        await self._cache.store(copied)
+        for entry in copied:
+            self.tip = entry.place
+            if self._take is not None:
+                self._take(Entry(entry.place, entry.changes))
+
+    # Writing.
+
+    async def append(self, changes: Sequence[Change], *, behind: int) -> bool:
+        """What stands directly behind `behind` decides."""
+        return await self._append(changes, (), behind)
+
+    async def _append(self, changes: Sequence[Change], rows: Sequence[AuditRow], behind: int) -> bool:
+        body = Raw(msgspec.msgpack.encode((changes, rows)))
+        with _outcomes():
+            return await self.log.append(body, behind=behind, own=(changes, rows))
+
+    async def confirm(self, *, quorum: bool = False) -> None:
+        """By asking the leader what stands behind the tip; with `quorum` or after an unknown outcome by a commit."""
+        with _outcomes():
+            await self.log.confirm(quorum=quorum)
+
+    async def append_audit(self, rows: Sequence[AuditRow]) -> None:
+        """An entry without changes. It depends on nothing, so it is appended again when another one was first."""
+        until = perf_counter() + self._settings.append_seconds
+        while not await self._append((), rows, self.log.tip):
+            if perf_counter() > until:
+                raise NotDurable("other gateways were always first")
+
+    @property
+    def rest(self) -> float:
+        """Seconds for which the next append should wait, to let other gateways go first."""
+        return self.log.rest
+
+    # In the local copy only.
+
+    async def history(self, kind: str, key: str, *, revision: int, take: int) -> list[Change]:
+        """From the local copy."""
+        return await self._cache.history(kind, key, revision=revision, take=take)
+
+    async def since(self, revision: int, *, take: int) -> list[Change]:
+        """From the local copy."""
+        return await self._cache.since(revision, take=take)
+
+    async def outline(self, after: int, *, before: int, take: int) -> list[Outline]:
+        """Of the local copy."""
+        return await self._cache.outline(after, before=before, take=take)
+
+    async def remove(self, places: Sequence[int]) -> None:
+        """From the local copy: every gateway sweeps its own."""
+        await self._cache.remove(places)
+
+    async def read_audit(self, wanted: AuditFilter, *, before: int, take: int, skip: int = 0) -> list[AuditRow]:
+        """From the local copy; the numbers are the same on every gateway."""
+        return await self._cache.read_audit(wanted, before=before, take=take, skip=skip)
+
+    async def remove_audit(self, numbers: Sequence[int]) -> None:
+        """From the local copy: every gateway forgets by itself."""
+        await self._cache.remove_audit(numbers)
+
+    async def notes(self) -> dict[str, str]:
+        """From the local copy."""
+        return await self._cache.notes()
+
+    async def remember(self, notes: Mapping[str, str]) -> None:
+        """In the local copy: each gateway notes the latest."""
+        await self._cache.remember(notes)
+
+    async def close(self) -> None:
+        """Stop following, disconnect, and close the local copy."""
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self._cache.close)
+            stack.push_async_callback(self._connection.close)
+            stack.push_async_callback(self.log.close)
+
+
+def _copied(entry: LogEntry) -> Copied:
+    """An entry of the log with what is in it. One of ours has the very changes that were appended."""
+    if entry.own is not None:
+        changes, rows = entry.own
+        return Copied(entry.place, entry.id, changes, rows)
+    body = msgspec.msgpack.decode(entry.body, type=Body | None)
+    if body is None:
+        return Copied(entry.place, entry.id, (), ())
+    for change in body.changes:
+        # A million records share a handful of kinds, types and authors.
+        change.kind = intern(change.kind)
+        change.content_type = intern(change.content_type)
+        if change.author is not None:
+            change.author = intern(change.author)
+    return Copied(entry.place, entry.id, body.changes, body.rows)
+
+
+@contextmanager
+def _outcomes() -> Iterator[None]:
+    """What went wrong with the log, in the words of the ledger."""
+    try:
+        yield
+    except Unknown as error:
+        raise Undecided(str(error)) from error
+    except (NotStored, Silent, Refused) as error:
+        raise NotDurable(str(error)) from error

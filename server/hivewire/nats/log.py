@@ -1,0 +1,644 @@
+"""A stream as an ordered log of entries that several gateways append to, and all of them follow.
+
+A gateway appends at its tip: the message demands that nothing stands behind that yet. So what stands directly behind
+the tip decides, and the answer of the server is only the fastest way to hear of it. Entries come over the feed, to
+which the stream republishes what it stored, and are read from any server where the feed has a gap.
+
+An entry is one message, or several when it is large: an atomic batch, which is stored completely or not at all. Its
+place is the sequence of its last message. Each names the entry before it, so that a log that lost some is noticed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import re
+from base64 import b64decode
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from time import perf_counter
+from typing import Any, TypeAlias
+
+import msgspec
+from msgspec import Raw, Struct
+
+from hivewire.nats import stream as streams
+from hivewire.nats.connection import (
+    NOT_FOUND,
+    UNAVAILABLE,
+    Connection,
+    Message,
+    NatsError,
+    NotStored,
+    Refused,
+    Silent,
+    Unknown,
+    Unusable,
+)
+from hivewire.telemetry import log
+
+PIECE_BYTES = 512 << 10
+"""The most of an entry in one message; a server takes 1 MiB by itself."""
+
+PIECES = 128
+"""The most messages of one entry, so that one which is not complete yet has a bound. A server takes 1,000."""
+
+EMPTY = Raw(msgspec.msgpack.encode(None))
+"""The body of an entry that has nothing in it: it shows that the log takes entries."""
+
+WRONG_LAST = frozenset({10071, 10164})
+"""The error codes of an entry whose place is taken already."""
+
+FINAL = frozenset({0, 10047, 10054, 10077})
+"""The error codes of what the stream will not take later either: no room, too large."""
+
+IDLE_SECONDS = 0.5
+"""The log is read this long after the last entry came, in case the feed lost one."""
+
+RIVAL_SECONDS, RIVAL_STEP = 1.0, 0.1
+"""How long to wait for the entry that took our place, and how often to ask for it, before the same is sent again."""
+
+LEADER_PAUSE = 0.05
+"""Seconds before the same is sent again to a cluster without a leader."""
+
+CONTENDED_SECONDS = 1.0
+"""A gateway that heard of another one's entry in this time lets others go first, now and then."""
+
+WATCH_SECONDS, WATCH_TRIES = 10.0, 3
+"""How often the history is compared with the log, and how often a log has to be another one before that is believed."""
+
+HEARD_BYTES = 96 << 20
+"""The most that waits to be applied, more than one entry. What comes beyond that is read again later."""
+
+MESSAGE_BYTES = 512
+"""About how much memory a message takes beside its data while it waits."""
+
+REST_MOST = 0.05
+"""Longest rest between two appends: a leader that fell does not make us slow for long."""
+
+
+class Envelope(Struct, array_like=True, gc=False):
+    """An entry as it travels: MessagePack, an array. The format is first, whatever it is."""
+
+    format: int
+    epoch: str
+    id: bytes
+    before: bytes
+    gateway: str
+    body: Raw
+
+
+class _Format(Struct, array_like=True):
+    format: int
+
+
+class LogEntry(Struct, gc=False):
+    """An entry of the log. `first` and `place` are the sequences of its first and its last message.
+
+    `body` is MessagePack. `own` is what `append` was given for it, None for an entry of somebody else.
+    """
+
+    first: int
+    place: int
+    id: bytes
+    before: bytes
+    gateway: str
+    body: Raw
+    own: Any = None
+
+
+class Stopped(Struct, frozen=True):
+    """Why the log is not followed any more; `again` says that a gateway can start anew with what is there now."""
+
+    reason: str
+    again: bool
+
+
+Apply: TypeAlias = Callable[[Sequence[LogEntry]], Awaitable[None]]
+"""Takes the next entries, in order. Its caller waits for it, and calls it again with the same when it raises."""
+
+
+class Log:
+    """The log in one stream. `format` is that of the entries; one of another format stops it.
+
+    `tip` is the place of the last entry that was applied, and `last` its id.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        stream: str,
+        subject: str,
+        feed: str,
+        *,
+        gateway: str,
+        append_seconds: float,
+        format: int = 1,
+    ) -> None:
+        self.epoch = ""
+        self.tip = 0
+        self.last = b""
+        self.stopped: Stopped | None = None
+        self.lost_rounds = self.gaps = 0
+        """Appends that came too late, and how often the feed had lost something."""
+        self.on_append: Callable[[float], None] = lambda seconds: None
+        """Gets the seconds of each append that was stored."""
+        self._connection = connection
+        self._stream, self._subject, self._feed = stream, subject, feed
+        self._gateway = gateway
+        self._append_seconds = append_seconds
+        self._format = format
+        self._apply: Apply
+        self._heard: dict[int, Message] = {}  # behind the tip, not applied yet
+        self._heard_bytes = 0
+        self._known = 0  # the highest place that somebody said exists
+        self._asked = False  # whether to read the log at once
+        self._gap = -1  # the tip at the last gap that was counted
+        self._wake = asyncio.Event()
+        self._suspicious = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._turn = asyncio.Lock()  # one append at a time
+        self._own: tuple[bytes, Any] = b"", None  # the id of the entry that is on its way, and what is known of it
+        self._decisive: asyncio.Future[bytes] | None = None  # gets the id of what stands at `_contested`
+        self._contested = 0
+        self._reaching: list[tuple[int, asyncio.Future[None]]] = []
+        self._begun = self._proven = 0  # appends that began, and the newest of them that was stored
+        self._in_doubt = False  # whether an append ended without an outcome
+        self._trying_since: float | None = None
+        self._others_at = self._rest_until = self._mean = 0.0
+
+    # The life of the log.
+
+    def begin(self, epoch: str, tip: int, last: bytes, apply: Apply) -> None:
+        """Hand every entry behind `tip`, whose id is `last`, to `apply`: now by `replay`, and then by `follow`."""
+        self.epoch, self.tip, self.last, self._apply = epoch, tip, last, apply
+
+    async def replay(self, place: int, seconds: float) -> None:
+        """Return when everything up to a place was applied. Raises Unusable when nothing can be read for so long."""
+        until = perf_counter() + seconds
+        while self.tip < place:
+            if self.stopped is not None:
+                raise Unusable(self.stopped.reason)
+            try:
+                if entries := self._next():
+                    await self._take(entries)
+                    until = perf_counter() + seconds
+                else:
+                    await self._read_on()
+            except (Silent, _AnotherHistory) as error:
+                if perf_counter() > until:
+                    raise Unusable(f"the log cannot be read: {error}") from error
+                self._forget_heard()
+                await asyncio.sleep(RIVAL_STEP)
+
+    async def follow(self) -> None:
+        """From now on, apply entries as they are appended. Raises Silent."""
+        await self._connection.subscribe(self._feed, self._hear)
+        self._ask()
+        self._tasks = [asyncio.create_task(work()) for work in (self._follow, self._watch)]
+
+    async def close(self) -> None:
+        """Stop following. May be called twice."""
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._release(NotStored("the gateway is stopping"))
+
+    def _stop(self, reason: str, *, again: bool) -> None:
+        """Apply nothing more. The reason is for the operator."""
+        if self.stopped is not None:
+            return
+        self.stopped = Stopped(reason, again)
+        log.error("the log is not followed any more", gateway=self._gateway, reason=reason, starts_again=again)
+        self._release(Unknown(reason))
+
+    def _release(self, error: NatsError) -> None:
+        """Whoever waits for an entry gets the error."""
+        waiting: list[asyncio.Future[Any]] = [future for _, future in self._reaching]
+        if self._decisive is not None:
+            waiting.append(self._decisive)
+        for future in waiting:
+            if not future.done():
+                future.set_exception(error)
+        self._reaching.clear()
+
+    # Reading.
+
+    @property
+    def lag(self) -> int:
+        """How many messages of the log, as far as it was heard of, are not applied yet."""
+        return max(0, self._known - self.tip)
+
+    def _hear(self, message: Message) -> None:
+        """A message of the log, from wherever it comes."""
+        place = message.place
+        self._known = max(self._known, place)
+        if place <= self.tip or place in self._heard:
+            return
+        while self._heard_bytes > HEARD_BYTES and (furthest := max(self._heard)) > place:
+            self._drop(furthest)
+        if self._heard_bytes <= HEARD_BYTES:
+            self._heard[place] = message
+            self._heard_bytes += len(message.data) + MESSAGE_BYTES
+        self._wake.set()
+
+    def _drop(self, place: int) -> None:
+        if (message := self._heard.pop(place, None)) is not None:
+            self._heard_bytes -= len(message.data) + MESSAGE_BYTES
+
+    def _ask(self) -> None:
+        """Read the log at once."""
+        self._asked = True
+        self._wake.set()
+
+    async def _follow(self) -> None:
+        """Apply entries as they come; read the log where they do not."""
+        wrong = 0
+        while self.stopped is None:
+            try:
+                if entries := self._next():
+                    await self._take(entries)
+                    wrong = 0
+                elif self._asked or self._has_gap():
+                    await self._read_on()
+                else:
+                    self._wake.clear()
+                    try:
+                        async with asyncio.timeout(IDLE_SECONDS):
+                            await self._wake.wait()
+                    except TimeoutError:
+                        self._asked = True
+            except _AnotherHistory as error:
+                # It may be a server that is about to be corrected; `_watch` asks the leader.
+                self._forget_heard()
+                self._suspicious.set()
+                wrong += 1
+                if wrong == WATCH_TRIES:
+                    self._stop(str(error), again=False)
+                await asyncio.sleep(WATCH_SECONDS / WATCH_TRIES)
+            except Silent:
+                await asyncio.sleep(RIVAL_STEP)
+            except Exception as error:
+                log.error("entries of the log were not applied; trying again", reason=repr(error))
+                await asyncio.sleep(1.0)
+
+    def _has_gap(self) -> bool:
+        """Whether something behind the next entry came before it."""
+        if not self._heard or max(self._heard) == self.tip + len(self._heard):
+            return False
+        if self._gap != self.tip:
+            self._gap = self.tip
+            self.gaps += 1
+        return True
+
+    def _forget_heard(self) -> None:
+        self._heard.clear()
+        self._heard_bytes = 0
+
+    async def _read_on(self) -> None:
+        """Read messages from the first one that was not heard."""
+        self._asked = False
+        start = self.tip + 1
+        while start in self._heard:
+            start += 1
+        messages = await self._connection.read(self._stream, start)
+        if messages and messages[0].place > start:
+            self._stop("the entries that come next here were compacted away", again=True)
+            return
+        for message in messages:
+            self._hear(message)
+        if messages:  # there may be more
+            self._asked = True
+
+    def _next(self) -> list[LogEntry]:
+        """The complete entries directly behind the tip that were heard."""
+        found: list[LogEntry] = []
+        place = first = self.tip + 1
+        pieces: list[bytes] = []
+        while (message := self._heard.get(place)) is not None:
+            pieces.append(message.data)
+            if "Nats-Batch-Id" not in message.headers or "Nats-Batch-Commit" in message.headers:
+                entry = self._open(first, place, pieces)
+                if entry is None:
+                    break
+                found.append(entry)
+                first, pieces = place + 1, []
+            place += 1
+        return found
+
+    def _open(self, first: int, place: int, pieces: Sequence[bytes]) -> LogEntry | None:
+        """The entry in these messages, if it can be read here; else the log is stopped."""
+        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        try:
+            sealed = msgspec.msgpack.decode(data, type=Envelope)
+        except msgspec.DecodeError:
+            sealed = None
+        if sealed is None or sealed.format != self._format:
+            if first == self.tip + 1:
+                self._stop(_unreadable(data, place, self._format), again=False)
+            return None
+        if sealed.epoch != self.epoch:
+            if first == self.tip + 1:
+                self._stop(f"the log was made anew: its epoch is {sealed.epoch}, not {self.epoch}", again=True)
+            return None
+        own = self._own[1] if sealed.id == self._own[0] else None
+        return LogEntry(first, place, sealed.id, sealed.before, sealed.gateway, sealed.body, own)
+
+    async def _take(self, entries: Sequence[LogEntry]) -> None:
+        """Apply entries, and tell whoever waits for one of them."""
+        last = self.last
+        for number, entry in enumerate(entries):
+            if last and entry.before != last:
+                if number == 0:
+                    raise _AnotherHistory(f"the entry at {entry.place} does not continue what was applied here")
+                entries = entries[:number]
+                break
+            last = entry.id
+        await self._apply(entries)
+        self.tip, self.last = entries[-1].place, last
+        for place in range(entries[0].first, self.tip + 1):
+            self._drop(place)
+        if any(entry.id != self._own[0] for entry in entries):
+            self._others_at = perf_counter()
+        if self._decisive is not None and not self._decisive.done():
+            for entry in entries:
+                if entry.first == self._contested:
+                    self._decisive.set_result(entry.id)
+        reached = [future for place, future in self._reaching if place <= self.tip]
+        self._reaching = [(place, future) for place, future in self._reaching if place > self.tip]
+        for future in reached:
+            if not future.done():
+                future.set_result(None)
+
+    # Writing.
+
+    @property
+    def trying_seconds(self) -> float:
+        """For how long the present append has been trying; 0 without one."""
+        return 0.0 if self._trying_since is None else perf_counter() - self._trying_since
+
+    @property
+    def rest(self) -> float:
+        """Seconds for which the next append should wait, to let other gateways go first."""
+        return max(0.0, self._rest_until - perf_counter()) if self._rest_until else 0.0
+
+    async def append(self, body: Raw, *, behind: int, own: Any = None) -> bool:
+        """Append an entry directly behind the one at `behind`. `apply` gets it with `own`.
+
+        True: it stands there, and was applied. False: another one stands there, which was applied; this one never will
+        stand anywhere. Raises NotStored, which says the same, and Unknown.
+        """
+        async with self._turn:
+            return await self._append(body, behind, own)
+
+    async def _append(self, body: Raw, behind: int, own: Any) -> bool:
+        if self.stopped is not None:
+            raise NotStored(self.stopped.reason)
+        if behind != self.tip:
+            return False
+        id = os.urandom(8)
+        sealed = msgspec.msgpack.encode(Envelope(self._format, self.epoch, id, self.last, self._gateway, body))
+        if len(sealed) > PIECES * PIECE_BYTES:
+            raise NotStored(f"an entry of {len(sealed):,} bytes is larger than the log takes")
+        self._own = id, own
+        self._contested = behind + 1
+        self._decisive = asyncio.get_running_loop().create_future()
+        self._begun += 1
+        number, began = self._begun, perf_counter()
+        self._trying_since = began
+        try:
+            stands = await self._decide(_pieces_of(sealed), self._decisive, began + self._append_seconds)
+        except NotStored:
+            raise
+        except BaseException:
+            self._in_doubt = True
+            raise
+        finally:
+            self._trying_since = self._decisive = None
+        if stands != id:
+            self.lost_rounds += 1
+            self._others_at = perf_counter()
+            return False
+        self._proven, self._in_doubt = number, False
+        self._succeeded(perf_counter() - began)
+        return True
+
+    def _succeeded(self, seconds: float) -> None:
+        """Measure an append, and decide whether to let others go first."""
+        now = perf_counter()
+        self._mean += (seconds - self._mean) / 16
+        contended = now - self._others_at < CONTENDED_SECONDS
+        rest = random.random() * min(self._mean, REST_MOST)  # noqa: S311 - no secret
+        self._rest_until = now + rest if contended else 0.0
+        self.on_append(seconds)
+
+    async def _decide(self, pieces: Sequence[bytes], decisive: asyncio.Future[bytes], until: float) -> bytes:
+        """The id of what stands at the contested place. Sends the same again until that is known."""
+        behind = self._contested - 1
+        open_copies = False
+        while not decisive.done():
+            if perf_counter() > until:
+                raise Unknown(f"the log has not answered for {self._append_seconds:g} s")
+            try:
+                stored = await self._send(pieces, behind, decisive)
+            except Silent:
+                open_copies = True
+                self._ask()
+                await asyncio.sleep(LEADER_PAUSE)
+            except Refused as refused:
+                if refused.code in WRONG_LAST:
+                    self._doubt_history(refused, behind)
+                    await self._hear_rival(decisive)
+                elif refused.code == UNAVAILABLE:
+                    await asyncio.sleep(LEADER_PAUSE)
+                elif refused.code in FINAL and not open_copies:
+                    raise NotStored(f"the log does not take it: {refused}") from refused
+                else:
+                    log.warning("the log refused an entry; trying again", code=refused.code, reason=str(refused))
+                    await asyncio.sleep(RIVAL_STEP)
+            else:
+                if stored:
+                    self._hear_own(pieces, behind)
+                    await asyncio.wait({decisive}, timeout=max(0.0, until - perf_counter()))
+        return decisive.result()
+
+    async def _send(self, pieces: Sequence[bytes], behind: int, decisive: asyncio.Future[bytes]) -> bool:
+        """Send an entry. True when the server says that it is stored; False when the place was decided before that.
+
+        Raises Silent and Refused.
+        """
+        reply = asyncio.ensure_future(self._publish(pieces, behind))
+        try:
+            either: set[asyncio.Future[Any]] = {reply, decisive}
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            if not reply.done():
+                return False
+            return bool(reply.result())
+        finally:
+            reply.cancel()
+
+    async def _publish(self, pieces: Sequence[bytes], behind: int) -> dict[str, Any]:
+        expected = {"Nats-Expected-Last-Sequence": str(behind)}
+        if len(pieces) == 1:
+            return await self._connection.request(self._subject, pieces[0], expected)
+        batch = os.urandom(8).hex()  # another one for each copy: the server may have a part of the one before
+        for number, piece in enumerate(pieces, 1):
+            headers = {"Nats-Batch-Id": batch, "Nats-Batch-Sequence": str(number)}
+            if number == 1:
+                headers |= expected
+            if number < len(pieces):
+                await self._connection.publish(self._subject, piece, headers)
+        return await self._connection.request(
+            self._subject, pieces[-1], headers | {"Nats-Batch-Commit": "1"}, seconds=5.0
+        )
+
+    def _hear_own(self, pieces: Sequence[bytes], behind: int) -> None:
+        """The server stored our entry: it need not come over the feed."""
+        for number, piece in enumerate(pieces, 1):
+            headers = {} if len(pieces) == 1 else {"Nats-Batch-Id": "own"}
+            if number == len(pieces) > 1:
+                headers["Nats-Batch-Commit"] = "1"
+            self._hear(Message(behind + number, headers, piece))
+
+    async def _hear_rival(self, decisive: asyncio.Future[bytes]) -> None:
+        """Wait for the entry that the server says took our place; it is nowhere if a leader fell with it."""
+        until = perf_counter() + RIVAL_SECONDS
+        while not decisive.done() and perf_counter() < until:
+            await asyncio.wait({decisive}, timeout=RIVAL_STEP)
+            self._ask()
+
+    def _doubt_history(self, refused: Refused, behind: int) -> None:
+        """A log that is shorter than what was applied here may be another one."""
+        told = re.search(r"(\d+)$", str(refused))
+        if told is not None and int(told.group()) < behind:
+            self._suspicious.set()
+
+    # Confirming.
+
+    async def confirm(self, *, quorum: bool = False) -> None:
+        """Return when everything was applied that was stored when this was called. Raises NotStored and Unknown.
+
+        It asks the leader, and with `quorum`, or after an append without an outcome, commits an empty entry. That is
+        shared by all who wait for it.
+        """
+        if quorum or self._in_doubt:
+            await self._prove()
+            return
+        until = perf_counter() + self._append_seconds
+        while perf_counter() < until:
+            if self.stopped is not None:
+                raise NotStored(self.stopped.reason)
+            try:
+                await self._connection.api(f"STREAM.MSG.GET.{self._stream}", {"seq": self.tip + 1})
+                info = await streams.inspect(self._connection, self._stream)
+            except Refused as refused:
+                if refused.code == NOT_FOUND:
+                    return
+                await asyncio.sleep(LEADER_PAUSE)
+            except Silent:
+                await asyncio.sleep(LEADER_PAUSE)
+            else:
+                if info is not None:
+                    await self._reach(info.last, until)
+                    return
+                await asyncio.sleep(LEADER_PAUSE)
+        raise NotStored("the log does not answer")
+
+    async def _prove(self) -> None:
+        """Commit an entry that began after this was called: ours, or somebody else's of this gateway."""
+        asked, until = self._begun, perf_counter() + self._append_seconds
+        while self._proven <= asked:
+            if perf_counter() > until:
+                raise NotStored("other gateways were always first")
+            async with self._turn:
+                if self._proven <= asked:
+                    await self._append(EMPTY, self.tip, None)
+
+    async def _reach(self, place: int, until: float) -> None:
+        """Return when everything up to a place was applied."""
+        if place <= self.tip:
+            return
+        self._known = max(self._known, place)
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._reaching.append((place, future))
+        self._ask()
+        try:
+            async with asyncio.timeout(max(0.0, until - perf_counter())):
+                await future
+        except TimeoutError:
+            raise NotStored("the log cannot be read") from None
+
+    # Is it still the same log?
+
+    async def _watch(self) -> None:
+        """Compare the log with what was applied from it, now and then, and whenever something does not fit."""
+        while self.stopped is None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(WATCH_SECONDS):
+                    await self._suspicious.wait()
+            self._suspicious.clear()
+            await self._compare()
+
+    async def _compare(self) -> None:
+        for _ in range(WATCH_TRIES):
+            tip, last = self.tip, self.last
+            try:
+                info = await streams.inspect(self._connection, self._stream)
+                if info is not None and info.metadata.get("hivewire.epoch", self.epoch) != self.epoch:
+                    self._stop("the log was made anew", again=True)
+                    return
+                if info is not None and info.last >= tip and await self._has(tip, last):
+                    return
+            except (Silent, Refused):
+                return  # no leader now: nobody says that anything is missing
+            await asyncio.sleep(WATCH_SECONDS / WATCH_TRIES)
+        self._stop(
+            f"the log has lost entries that were acknowledged: it ends before {self.tip}, or has another entry there;"
+            " restore a backup, or accept the loss with: hivewire cluster renew",
+            again=False,
+        )
+
+    async def _has(self, place: int, id: bytes) -> bool:
+        """Whether the leader has the entry there, as far as it can be told: it may be compacted away, or be large."""
+        if not place or not id:
+            return True
+        found = await entry_id(self._connection, self._stream, place)
+        return found in (None, id)
+
+
+async def entry_id(connection: Connection, stream: str, place: int) -> bytes | None:
+    """The id of the entry whose last message is at this place, by the leader; None when that cannot be read there.
+
+    Raises Silent and Refused when no leader answers.
+    """
+    try:
+        answer = await connection.api(f"STREAM.MSG.GET.{stream}", {"seq": place})
+        return msgspec.msgpack.decode(b64decode(answer["message"].get("data", "")), type=Envelope).id
+    except Refused as refused:
+        if refused.code == NOT_FOUND:
+            return None
+        raise
+    except msgspec.DecodeError:
+        return None  # the last piece of a large entry
+
+
+class _AnotherHistory(Exception):
+    """An entry does not continue what was applied before it."""
+
+
+def _pieces_of(data: bytes) -> list[bytes]:
+    return [data[start : start + PIECE_BYTES] for start in range(0, len(data), PIECE_BYTES)]
+
+
+def _unreadable(data: bytes, place: int, known: int) -> str:
+    """Why an entry cannot be read here, and what to do."""
+    try:
+        found = msgspec.msgpack.decode(data, type=_Format).format
+    except msgspec.DecodeError:
+        return f"the message at {place} of the log is no entry of Hivewire"
+    return (
+        f"the entry at {place} has the format {found}, and this version of Hivewire reads {known}:"
+        " a newer gateway wrote it; upgrade this one"
+    )

@@ -1,0 +1,144 @@
+"""The streams of a site: their configuration, making them, and the refusal to use one that is configured otherwise."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from time import monotonic
+from typing import Any
+
+from msgspec import Struct
+
+from hivewire.nats.connection import UNAVAILABLE, Connection, Refused, Silent, Unusable
+
+LEVEL = 2
+"""The API level of JetStream that has atomic batches and republished sequences (server 2.12)."""
+
+NO_STREAM = 10059
+TAKEN = 10058
+"""The error codes of a stream that does not exist, and of one that exists with another configuration."""
+
+PAUSE = 0.2
+"""Seconds between two tries while the cluster has no leader, such as after a start of all its servers."""
+
+FORBIDDEN = ("mirror", "sources", "subject_transform", "persist_mode", "sealed", "deny_purge", "allow_rollup_hdrs")
+"""What no stream of ours has: each of them loses, changes or delays messages behind our back."""
+
+
+class Info(Struct):
+    """What the leader says of a stream. Places are sequences; an empty stream begins behind its last one."""
+
+    metadata: Mapping[str, str]
+    first: int
+    last: int
+    replicas: int
+    bytes: int
+    leader: str
+
+
+def log_configuration(name: str, subject: str, feed: str, replicas: int, most_bytes: int) -> dict[str, Any]:
+    """The configuration of a stream that is a log: nothing leaves it by itself, and what is stored is republished."""
+    return {
+        "name": name,
+        "subjects": [subject],
+        "storage": "file",
+        "num_replicas": replicas,
+        "retention": "limits",
+        "max_age": 0,
+        "max_msgs": -1,
+        "max_msgs_per_subject": -1,
+        "max_bytes": most_bytes,
+        "discard": "new",  # a full log refuses, and drops nothing
+        "allow_direct": True,
+        "allow_atomic": True,
+        "deny_delete": True,
+        "republish": {"src": subject, "dest": feed},
+    }
+
+
+async def require_level(connection: Connection) -> None:
+    """Raise Unusable when the servers are too old, or have no JetStream for us."""
+    info = await patiently(connection, "INFO", None, 10.0)
+    level = info.get("api", {}).get("level", 0)
+    if level < LEVEL:
+        raise Unusable(f"the servers of {connection.address} are too old: NATS 2.12 or newer is needed")
+
+
+async def create(connection: Connection, wanted: Mapping[str, Any], seconds: float) -> bool:
+    """Make a stream, unless it exists: then False, whatever its configuration. Raises Unusable."""
+    try:
+        answer = await patiently(connection, f"STREAM.CREATE.{wanted['name']}", wanted, seconds)
+    except Refused as refused:
+        if refused.code == TAKEN:
+            return False
+        raise Unusable(f"cannot make the stream {wanted['name']}: {refused}") from refused
+    return bool(answer.get("did_create", True))
+
+
+async def inspect(connection: Connection, name: str, seconds: float = 0.0) -> Info | None:
+    """What a stream is like now, None when there is none. Raises Silent and Refused when no leader answers."""
+    try:
+        answer = await patiently(connection, f"STREAM.INFO.{name}", None, seconds)
+    except Refused as refused:
+        if refused.code == NO_STREAM:
+            return None
+        raise
+    return info_of(answer)
+
+
+def info_of(answer: Mapping[str, Any]) -> Info:
+    """The part of an answer about a stream that matters here."""
+    state, config = answer["state"], answer["config"]
+    return Info(
+        config.get("metadata") or {},
+        state["first_seq"],
+        state["last_seq"],
+        config["num_replicas"],
+        state["bytes"],
+        (answer.get("cluster") or {}).get("leader", ""),
+    )
+
+
+async def require_configuration(connection: Connection, wanted: Mapping[str, Any], seconds: float) -> Info:
+    """What a stream is like, if it is configured as wanted. Raises Unusable with all differences.
+
+    Its size may have been changed since it was made, because a full log has to grow.
+    """
+    name = wanted["name"]
+    try:
+        answer = await patiently(connection, f"STREAM.INFO.{name}", None, seconds)
+    except Refused as refused:
+        raise Unusable(f"cannot use the stream {name}: {refused}") from refused
+    found = answer["config"]
+    differences = [
+        f"{field} is {found.get(field, False)!r}, not {value!r}"
+        for field, value in wanted.items()
+        if field not in ("max_bytes", "metadata") and found.get(field, False) != value
+    ]
+    differences += [f"{field} is set" for field in FORBIDDEN if found.get(field)]
+    metadata = found.get("metadata") or {}
+    differences += [
+        f"{field} is {metadata.get(field)!r}, not {value!r}"
+        for field, value in wanted.get("metadata", {}).items()
+        if metadata.get(field) != value
+    ]
+    if differences:
+        raise Unusable(f"the stream {name} is not as this gateway needs it: {'; '.join(differences)}")
+    return info_of(answer)
+
+
+async def patiently(connection: Connection, what: str, body: Any, seconds: float) -> dict[str, Any]:
+    """The answer to a request of the API, asked again while no leader answers. Raises Refused, and Unusable after so
+    many seconds; Silent and Refused at once with none."""
+    until = monotonic() + seconds
+    while True:
+        try:
+            return await connection.api(what, body, seconds=2.0)
+        except (Silent, Refused) as error:
+            if isinstance(error, Refused) and error.code != UNAVAILABLE:
+                raise
+            if not seconds:
+                raise
+            if monotonic() > until:
+                raise Unusable(f"{connection.address} does not answer: {error}") from error
+        await asyncio.sleep(PAUSE)

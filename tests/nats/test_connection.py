@@ -1,0 +1,130 @@
+"""The address of a store, who is let in, and the streams that are refused."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bench.nodes import PASSWORD
+from msgspec.structs import replace
+
+from hivewire.nats import stream as streams
+from hivewire.nats.connection import Connection, Unusable, address_of
+from hivewire.settings import Settings
+
+
+@pytest.mark.parametrize(
+    ("store", "servers", "site", "replicas", "user"),
+    [
+        ("nats://h1/s", ("nats://h1:4222",), "s", 3, None),
+        ("nats://h1,h2:5,h3/a-B_9?replicas=5", ("nats://h1:4222", "nats://h2:5", "nats://h3:4222"), "a-B_9", 5, None),
+        ("tls://hive@10.0.0.1:4443/s?replicas=1", ("tls://10.0.0.1:4443",), "s", 1, "hive"),
+    ],
+)
+def test_an_address_names_servers_and_a_site(
+    store: str, servers: tuple[str, ...], site: str, replicas: int, user: str | None
+) -> None:
+    """Servers without a port have NATS's own, and there are three copies unless it says otherwise."""
+    found = address_of(store)
+    assert (found.servers, found.site, found.replicas, found.user) == (servers, site, replicas, user)
+    assert "@" not in str(found)
+
+
+@pytest.mark.parametrize(
+    ("store", "words"),
+    [
+        ("nats://hive:secret@h1/s", "has a password, which others can see: set HIVEWIRE_STORE_PASSWORD"),
+        ("nats://h1", "write /SITE"),
+        ("nats://h1/", "write /SITE"),
+        ("nats://h1/a.b", "write /SITE"),
+        ("nats://h1/a/b", "write /SITE"),
+        ("nats://h1/s?replicas=2", "replicas= of 1, 3 or 5"),
+        ("nats://h1/s?copies=3", "replicas= of 1, 3 or 5"),
+        ("nats:///s", "HOST or HOST:PORT"),
+        ("nats://h1,,h2/s", "HOST or HOST:PORT"),
+        ("nats://h1:x/s", "HOST or HOST:PORT"),
+    ],
+)
+def test_a_wrong_address_is_explained(store: str, words: str) -> None:
+    """The error says what to write; a password is not repeated in it."""
+    with pytest.raises(Unusable, match=words) as refused:
+        address_of(store)
+    assert "secret" not in str(refused.value)
+
+
+@pytest.fixture
+async def connection(clusters: Callable[[int], str]) -> AsyncIterator[Connection]:
+    settings = Settings(store=clusters(1).format(site=secrets.token_hex(8)), store_password=PASSWORD)
+    found = Connection(address_of(settings.store or ""), settings, "test")
+    await found.open(30)
+    yield found
+    await found.close()
+
+
+async def test_a_wrong_password_is_refused_at_once(connection: Connection) -> None:
+    """The error says so; nobody waits until it gets right by itself."""
+    wrong = Settings(store_password="wrong")
+    refused = Connection(connection.address, wrong, "test")
+    with pytest.raises(Unusable, match="Authorization Violation"):
+        await refused.open(600)
+    await refused.close()
+
+
+async def test_nobody_there_is_an_error_after_a_while(connection: Connection) -> None:
+    """It names the servers."""
+    nowhere = Connection(replace(connection.address, servers=("nats://127.0.0.1:1",)), Settings(), "test")
+    with pytest.raises(Unusable, match=r"cannot connect to nats://127\.0\.0\.1:1/"):
+        await nowhere.open(0.2)
+    await nowhere.close()
+
+
+async def test_files_for_tls_that_cannot_be_used_are_named(connection: Connection, tmp_path: Path) -> None:
+    """Before anything is sent."""
+    (tmp_path / "ca.pem").write_text("nothing")
+    address = replace(connection.address, servers=("tls://127.0.0.1:1",))
+    with pytest.raises(Unusable, match=r"TLS files of the store \(ca\.pem\)"):
+        await Connection(address, Settings(store_ca=str(tmp_path / "ca.pem")), "test").open(1)
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"deny_delete": False}, "deny_delete is False, not True"),
+        ({"discard": "old"}, "discard is 'old', not 'new'"),
+        ({"max_age": 10**12}, "max_age is 1000000000000, not 0"),
+        ({"max_msgs_per_subject": 1}, "max_msgs_per_subject is 1, not -1"),
+        ({"storage": "memory"}, "storage is 'memory', not 'file'"),
+        ({"republish": {"src": "hw.*.log", "dest": "elsewhere"}}, "republish is"),
+        ({"allow_atomic": False}, "allow_atomic is False, not True"),
+        ({"allow_direct": False}, "allow_direct is False, not True"),
+        ({"subject_transform": {"src": ">", "dest": ">"}}, "subject_transform is set"),
+        ({"allow_rollup_hdrs": True}, "allow_rollup_hdrs is set"),
+        ({"deny_purge": True}, "deny_purge is set"),
+        ({"metadata": {"hivewire.history": "7"}}, "hivewire.history is '7', not '100'"),
+        ({"max_bytes": 1 << 20}, None),
+    ],
+    ids=str,
+)
+async def test_a_stream_that_is_configured_otherwise_is_refused(
+    connection: Connection, changed: dict[str, Any], words: str | None
+) -> None:
+    """Whatever would lose, change or delay entries is named. Only the size may be another one: a full log has to
+    grow."""
+    site = connection.address.site
+    wanted = streams.log_configuration(f"HW_{site}", f"hw.{site}.log", f"hw.{site}.feed", 1, 64 << 20)
+    wanted["metadata"] = {"hivewire.history": "100"}
+    if "republish" in changed:
+        changed = {"republish": {"src": f"hw.{site}.log", "dest": "elsewhere"}}
+    assert await streams.create(connection, wanted | changed, 30)
+    try:
+        assert not await streams.create(connection, wanted, 30), "it is there already" if changed else ""
+        if words is None:
+            assert (await streams.require_configuration(connection, wanted, 30)).last == 0
+        else:
+            with pytest.raises(Unusable, match=words.replace("(", r"\(")):
+                await streams.require_configuration(connection, wanted, 30)
+    finally:
+        await connection.api(f"STREAM.DELETE.HW_{site}")
