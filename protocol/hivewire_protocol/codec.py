@@ -212,9 +212,12 @@ def _action_call(members: dict[str, Raw]) -> Call:
 
 
 def _fill(call: Call, request_type: type[Request], members: dict[str, Raw]) -> None:
-    """Build the request; leave the `request_type` unset when a common member is wrong: that comes before rights."""
+    """Build the request; leave the `request_type` unset when a common member is wrong: that comes before rights.
+
+    Of a request with a wrong member the common ones are left, for what is checked before.
+    """
     try:
-        coercion.build(Request, members)
+        call.request = coercion.build(Request, members)
     except MalformedJson:
         call.fail(MalformedJson())
         return

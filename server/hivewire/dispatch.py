@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
 from time import time_ns
 from types import CoroutineType
 from typing import Any, Protocol, TypeAlias
@@ -110,6 +111,12 @@ class Dispatcher:
             caller.permitted, caller.permitted_to, caller.permitted_at = 0, identity, self._tokens.generation
             caller.permitted_until = (identity.expires + 1) * 1_000_000
         caller.permitted |= self._rows[shape][1]
+
+    def check_device(self, caller: Caller, device_id: str | None) -> None:
+        """Raise AccessDenied for a device that a request names and the caller does not reach. It may not exist."""
+        if device_id is not None:
+            with suppress(NotFound):
+                self.services.registry.reach(caller.identity, device_id)
 
     def authorize_tenant(self, caller: Caller, tenant: str, privilege: Privilege) -> Identity:
         """Raise NotFound when there is no such tenant, AccessDenied when the caller lacks the privilege in it, or what

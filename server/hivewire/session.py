@@ -247,6 +247,8 @@ class Session:
         assert call.error is not None  # noqa: S101 - a call has a request or an error
         if call.request_type is not None and not isinstance(call.error, TooManyRequests):
             self._dispatcher.admit(self.caller, call.request_type)
+            if call.request_type.of_device and call.request is not None:
+                self._dispatcher.check_device(self.caller, call.request.deviceId)
         self._fail(call, call.error)
 
     def _written(self, outcome: Any, call: Call, write: Pending) -> None:

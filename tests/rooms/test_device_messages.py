@@ -13,6 +13,7 @@ import pytest
 from hivewire.caller import Caller
 from hivewire.devices.index import DeviceContent
 from hivewire.ledger.records import Transaction, Write
+from hivewire.session import Session
 from hivewire_protocol.errors import (
     AccessDenied,
     InvalidParameters,
@@ -251,6 +252,45 @@ async def test_what_is_checked_before_what(world: Messages) -> None:
         InvalidParameters,
         "Notification id should be an integer value.",
     )
+
+
+WRONG: dict[str, dict[str, Any]] = {
+    "notification/insert": {"notification": []},
+    "notification/list": {"take": "x"},
+    "notification/subscribe": {"names": 1},
+    "command/insert": {"command": 1},
+    "command/update": {"commandId": "x"},
+    "command/get": {"commandId": "x"},
+    "command/list": {"take": []},
+    "command/subscribe": {"limit": {}},
+    "device/get": {"presence": []},
+}
+
+
+@pytest.mark.parametrize("action", WRONG)
+@pytest.mark.parametrize("rpc", [False, True])
+def test_reach_comes_before_members_of_a_wrong_type(world: Messages, action: str, rpc: bool) -> None:
+    """Over a socket too: a token that does not reach a device learns nothing of the request. One that reaches all is
+    told of the member, whether the device exists or not."""
+    refused: list[bool] = []
+    devices: list[tuple[list[str], Any]] = [
+        (["2"], "lamp"),
+        (["2"], "none"),
+        (["1"], "lamp"),
+        (["*"], "none"),
+        ([], []),
+    ]
+    for networks, device in devices:
+        outbox: list[bytes] = []
+        session = Session(world.dispatcher, world.caller(n=networks), outbox.append, world.settled)
+        given = {"deviceId": device, **WRONG[action]}
+        message = {"jsonrpc": "2.0", "id": 1, "method": action, "params": given} if rpc else {"action": action, **given}
+        session.receive(msgspec.json.encode(message))
+        [answer] = [msgspec.json.decode(line) for line in outbox]
+        code = answer["error"]["code"] if rpc else answer["code"]
+        assert code in (403, -32602 if rpc else 400)
+        refused.append(code == 403)
+    assert refused == [True, True, False, False, False]
 
 
 async def test_what_a_deleted_device_leaves(world: Messages) -> None:

@@ -83,6 +83,7 @@ class CommandInsert(Request, tag="command/insert"):
     """Insert a command for a device."""
 
     permission = Permission.CREATE_DEVICE_COMMAND
+    of_device = True
     log = "commands"
     required = ("deviceId", "command")
     reply = CommandInsertReply
@@ -109,6 +110,7 @@ class CommandUpdate(Request, tag="command/update"):
     """Say how a command went."""
 
     permission = Permission.UPDATE_DEVICE_COMMAND
+    of_device = True
     required = ("commandId", "deviceId", "command")
     reply = Reply
     errors = (NotFound, OutOfBounds, TooManyMessages, Unavailable)
@@ -127,6 +129,7 @@ class CommandGet(Request, tag="command/get"):
     """One command of a device."""
 
     permission = Permission.GET_DEVICE_COMMAND
+    of_device = True
     read_only = True
     required = ("deviceId", "commandId")
     reply = CommandReply
@@ -146,6 +149,7 @@ class CommandList(Request, tag="command/list"):
     """List the commands of a device that have not expired, filtered, sorted and paged (devices, section 2.3)."""
 
     permission = Permission.GET_DEVICE_COMMAND
+    of_device = True
     read_only = True
     required = ("deviceId",)
     reply = CommandListReply
@@ -170,6 +174,7 @@ class CommandSubscribe(Request, tag="command/subscribe"):
 
     permission = Permission.GET_DEVICE_COMMAND
     heeds = ("deviceId",)
+    of_device = True
     reply = MessageSubscribeReply
     errors = (NotAllowed, NotFound, OutOfBounds, Unavailable)
 

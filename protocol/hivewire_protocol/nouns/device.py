@@ -99,6 +99,7 @@ class DeviceGet(Request, tag="device/get"):
     """One device. One that does not exist is 403 for a token that is limited to networks or device types."""
 
     permission = Permission.GET_DEVICE
+    of_device = True
     read_only = True
     required = ("deviceId",)
     reply = DeviceReply
@@ -140,6 +141,7 @@ class DeviceDelete(Request, tag="device/delete"):
     """Delete a device, and with it its commands and notifications."""
 
     permission = Permission.REGISTER_DEVICE
+    of_device = True
     required = ("deviceId",)
     reply = Reply
     errors = (NotFound,)

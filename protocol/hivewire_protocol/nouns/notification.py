@@ -77,6 +77,7 @@ class NotificationInsert(Request, tag="notification/insert"):
     """Insert a notification of a device."""
 
     permission = Permission.CREATE_DEVICE_NOTIFICATION
+    of_device = True
     log = "notifications"
     required = ("deviceId", "notification")
     reply = NotificationInsertReply
@@ -96,6 +97,7 @@ class NotificationGet(Request, tag="notification/get"):
     """One notification of a device."""
 
     permission = Permission.GET_DEVICE_NOTIFICATION
+    of_device = True
     read_only = True
     required = ("deviceId", "notificationId")
     reply = NotificationReply
@@ -114,6 +116,7 @@ class NotificationList(Request, tag="notification/list"):
     """List the notifications of a device that have not expired, filtered, sorted and paged (devices, section 3.3)."""
 
     permission = Permission.GET_DEVICE_NOTIFICATION
+    of_device = True
     read_only = True
     required = ("deviceId",)
     reply = NotificationListReply
@@ -136,6 +139,7 @@ class NotificationSubscribe(Request, tag="notification/subscribe"):
 
     permission = Permission.GET_DEVICE_NOTIFICATION
     heeds = ("deviceId",)
+    of_device = True
     reply = MessageSubscribeReply
     errors = (NotAllowed, NotFound, OutOfBounds, Unavailable)
 

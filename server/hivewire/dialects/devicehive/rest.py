@@ -27,7 +27,7 @@ from hivewire.resources import ResourceReply
 from hivewire_protocol import codec, coercion
 from hivewire_protocol.codec import MAX_REPLY
 from hivewire_protocol.encoding import encode
-from hivewire_protocol.errors import InvalidParameters, MalformedJson, TooLarge, UnsupportedMediaType
+from hivewire_protocol.errors import InvalidParameters, MalformedJson, TooLarge, UnsupportedMediaType, WireError
 from hivewire_protocol.messages import NOTHING, Reply
 from hivewire_protocol.nouns.configuration import ConfigurationReply, RevisionReply
 
@@ -79,7 +79,13 @@ class Rest:
     async def _answer(self, row: Row, call: Admitted) -> Response:
         if row.check is not None:
             row.check(self._services, call.caller, call.request.parameters)
-        asked = request_of(row.request, call.request, await self._body(row, call))
+        data = await self._body(row, call)
+        try:
+            asked = request_of(row.request, call.request, _members(row, call.request, data))
+        except WireError:
+            if row.check_if_wrong is not None:
+                row.check_if_wrong(self._services, call.caller, call.request.parameters)
+            raise
         reply = await self._dispatcher.carry_out(call.caller, asked, partial(conditions_of, call.request))
         return _render(row, reply)
 
@@ -89,27 +95,34 @@ class Rest:
         asked = request_of(row.request, call.request, given={} if last is None else {"since": Raw(encode(last))})
         return Response(stream=await self._streams.subscribe(call.caller, asked))
 
-    async def _body(self, row: Row, call: Admitted) -> dict[str, Raw]:
+    async def _body(self, row: Row, call: Admitted) -> bytes | None:
+        """The body; None when there is none. Raises InvalidParameters when there must be one."""
         if row.method not in METHODS_WITH_BODY:
-            return {}
-        request = call.request
-        data = await body.read(request, self._admission, self._services.settings.message_bytes)
+            return None
+        data = await body.read(call.request, self._admission, self._services.settings.message_bytes)
         if row.bodiless:
-            return {}
-        if data.strip() in (b"", b"null"):
-            if row.method == "DELETE" or row.empty is None:
-                return {}
-            raise InvalidParameters(row.empty)
-        if (given := request.media_type(JSON)) != JSON:
-            raise UnsupportedMediaType(f"{UnsupportedMediaType.text}: the body must be {JSON}, not {given[:100]}")
-        try:
-            codec.check_depth(data)
-            members = coercion.decode_members(data)
-        except MalformedJson:
-            raise InvalidParameters(f"{InvalidParameters.text}: the body {_fault(data)}") from None
-        if row.request.__struct_config__.forbid_unknown_fields:
-            coercion.refuse_repeated(data)
-        return members if row.body is None else {row.body: Raw(data)}
+            return None
+        if data.strip() not in (b"", b"null"):
+            return data
+        if row.method == "DELETE" or row.empty is None:
+            return None
+        raise InvalidParameters(row.empty)
+
+
+def _members(row: Row, request: HttpRequest, data: bytes | None) -> dict[str, Raw]:
+    """What a body says of the members of a request."""
+    if data is None:
+        return {}
+    if (given := request.media_type(JSON)) != JSON:
+        raise UnsupportedMediaType(f"{UnsupportedMediaType.text}: the body must be {JSON}, not {given[:100]}")
+    try:
+        codec.check_depth(data)
+        members = coercion.decode_members(data)
+    except MalformedJson:
+        raise InvalidParameters(f"{InvalidParameters.text}: the body {_fault(data)}") from None
+    if row.request.__struct_config__.forbid_unknown_fields:
+        coercion.refuse_repeated(data)
+    return members if row.body is None else {row.body: Raw(data)}
 
 
 def _fault(data: bytes) -> str:

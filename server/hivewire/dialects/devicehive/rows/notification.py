@@ -32,6 +32,7 @@ ROWS = (
         shows="notification",
         body="notification",
         check=check_scope_in_path,
+        check_if_wrong=check_device_in_path,
     ),
     Row(
         "GET",
