@@ -372,6 +372,19 @@ async def test_an_expired_token_pauses_and_a_new_one_goes_on(world: World) -> No
     assert [frame["command"]["command"] for frame in frames] == ["meanwhile 0", "meanwhile 1"]
 
 
+@pytest.mark.parametrize("kind", KINDS)
+async def test_what_a_deleted_device_sent_is_not_missing(world: World, kind: str) -> None:
+    """Who resumes gets it, unlike those without a position."""
+    reply = await world.resume(world.peer(), kind, networkIds=[1])
+    await world.send(kind, "old")
+    await world.do("device/delete", deviceId="lamp")
+    peer, plain = world.peer(), world.peer()
+    await world.resume(peer, kind, networkIds=[1], since=reply["position"])
+    await world.follow(plain, kind, networkIds=[1], timestamp=0)
+    await world.quiet()
+    assert (told(peer), told(plain)) == (["old", "live"], [])
+
+
 @pytest.mark.parametrize("wanted", [{}, {"deviceId": "lamp"}, {"networkIds": [1, 3]}])
 async def test_scope_that_shrinks_narrows_and_that_comes_back_resets(world: World, wanted: dict[str, Any]) -> None:
     """What was out of reach meanwhile is not missing then: all that is kept follows."""
