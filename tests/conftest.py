@@ -48,8 +48,8 @@ vars(httpx._transports.default)["create_ssl_context"] = lambda *given, **named: 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Four more processes than there are cores: tests wait for gateways a good part of their time."""
-    return (os.cpu_count() or 1) + 4
+    """Two more processes than there are cores: tests wait now and then, and each process loads all of them."""
+    return (os.cpu_count() or 1) + 2
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -103,12 +103,16 @@ def pytest_runtest_makereport(
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
-    """Thousands of tests stay to the end: the garbage collector need not look at them again and again."""
+    """Thousands of tests stay to the end: the garbage collector need not look at them again and again.
+
+    Nor at what they leave behind after every few hundred objects.
+    """
     gc.disable()
     try:
         return (yield)
     finally:
         gc.freeze()
+        gc.set_threshold(10_000, 20, 50)  # as in a gateway
         gc.enable()
 
 

@@ -16,6 +16,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from contextlib import suppress
+from ctypes import CDLL, c_uint32
 from multiprocessing.connection import Connection
 from pkgutil import resolve_name
 from subprocess import TimeoutExpired
@@ -117,3 +118,17 @@ def _run(main: str, arguments: list[str], environment: dict[str, str], folder: s
     quick = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
     vars(passwords)["PasswordHasher"] = lambda **_: quick
     resolve_name(main)()
+
+
+def execute() -> None:
+    """Run the code that is the first argument, as `python -W error -c` does."""
+    warnings.simplefilter("error")
+    exec(sys.argv.pop(1), {"__name__": "__main__"})
+
+
+def execute_powerless() -> None:
+    """The same, but even root must obey the permissions of files, having given up all capabilities (capset(2))."""
+    header, none = (c_uint32 * 2)(0x20080522, 0), (c_uint32 * 6)()  # the third version of the call, and this process
+    if os.geteuid() == 0 and CDLL(None).capset(header, none) != 0:
+        raise OSError("root cannot give up its capabilities here")
+    execute()

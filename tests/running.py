@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import pytest
 from websockets.sync.client import ClientConnection, connect
 from websockets.sync.server import ServerConnection, serve
 
@@ -215,13 +214,14 @@ class Talk:
         self._connector.__exit__(None, None, None)
 
 
-def process(code: str, *arguments: object, powerless: bool = False) -> subprocess.CompletedProcess[str]:
+def started(code: str, *arguments: object, powerless: bool = False) -> Piped:
     """Run code in a process of its own; `powerless`: even root must obey the permissions of files there."""
-    command = [sys.executable, "-W", "error", "-c", textwrap.dedent(code), *map(str, arguments)]
-    if powerless and os.geteuid() == 0:
-        command = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", *command]
-        try:
-            subprocess.run([*command[:3], "true"], check=True, capture_output=True)
-        except (OSError, subprocess.CalledProcessError) as error:
-            pytest.skip(f"root cannot be made to obey permissions here: {error}")
-    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
+    main = "tests.forked:execute_powerless" if powerless else "tests.forked:execute"
+    return Piped(main, [textwrap.dedent(code), *map(str, arguments)], dict(os.environ))
+
+
+def process(code: str, *arguments: object, powerless: bool = False) -> subprocess.CompletedProcess[str]:
+    """The same, and wait for its end."""
+    with started(code, *arguments, powerless=powerless) as running:
+        out, err = running.stdout.read(), running.stderr.read()
+        return subprocess.CompletedProcess(code, running.wait(PATIENCE), out, err)

@@ -34,7 +34,10 @@ def has_websocket() -> bool:
     return subprocess.run(probe, capture_output=True, timeout=PATIENCE).returncode == 0
 
 
-pytestmark = pytest.mark.skipif(not has_websocket(), reason="there is no Node with a WebSocket like that of browsers")
+needs_websocket = pytest.mark.skipif(
+    not has_websocket(), reason="there is no Node with a WebSocket like that of browsers"
+)
+pytestmark = needs_websocket
 
 
 def page(gateway: RunningGateway, script: str, token: str = "") -> list[Any]:

@@ -12,9 +12,7 @@ import re
 import shutil
 import signal
 import sqlite3
-import subprocess
 import sys
-import textwrap
 import threading
 from collections.abc import Set
 from contextlib import closing
@@ -32,7 +30,7 @@ from hivewire.ledger.engines.sqlite.file_lock import FileLock, LockNote, read_no
 from hivewire.ledger.engines.sqlite.journal import SqliteJournal
 from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.records import JournalError, NotDurable, Transaction, Write
-from tests.running import PATIENCE, process
+from tests.running import process
 
 FILES = Path(__file__).parent / "files"
 """Files of earlier schemas, made by the gateways of their time."""
@@ -742,7 +740,6 @@ FULL = """
     import resource, sys
     from hivewire import cli
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
-    sys.argv = ["hivewire", *sys.argv[1:]]
     cli.main()
     """
 
@@ -770,10 +767,7 @@ async def test_a_full_disk_leaves_the_old_file_in_place(data: Path, tmp_path: Pa
         ["vacuum", "--data", old],
         ["user", "unlock", "admin", "--data", old],
     ):
-        code = textwrap.dedent(FULL)
-        found = subprocess.run(
-            [sys.executable, "-c", code, *map(str, command)], capture_output=True, text=True, timeout=PATIENCE
-        )
+        found = process(FULL, *command)
         assert (found.returncode, found.stdout) == (1, "")
         assert found.stderr.startswith("hivewire: error: cannot ")
         assert contents(tmp_path) == before
@@ -819,7 +813,6 @@ async def test_a_file_that_a_killed_vacuum_left_half_written_is_named(data: Path
 COMMAND = """
     import sys
     from hivewire import cli
-    sys.argv = ["hivewire", *sys.argv[1:]]
     cli.main()
     """
 
@@ -853,7 +846,6 @@ KILLED_BY_LIMIT = """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, resource.RLIM_INFINITY))
     signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
-    sys.argv = ["hivewire", *sys.argv[1:]]
     cli.main()
     """
 
@@ -863,12 +855,11 @@ async def test_a_killed_dump_leaves_no_half_file(data: Path, tmp_path: Path) -> 
     await written(data, a="\1" * 100_000)  # in JSON six times as long
     lines = tmp_path / "ledger.jsonl"
     arguments = ["dump", str(lines), "--data", str(data)]
-    code = textwrap.dedent(KILLED_BY_LIMIT)
-    found = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, timeout=PATIENCE)
+    found = process(KILLED_BY_LIMIT, *arguments)
     assert found.returncode == -signal.SIGXFSZ
     assert not lines.exists()
-    again = subprocess.run([sys.executable, "-m", "hivewire", *arguments], capture_output=True, timeout=PATIENCE)
-    assert (again.returncode, again.stderr) == (0, b"")
+    again = process(COMMAND, *arguments)
+    assert (again.returncode, again.stderr) == (0, "")
     assert lines.read_bytes().endswith(b'{"line":"end","changes":1}\n')
     assert not [path for path in tmp_path.iterdir() if "unfinished" in path.name]
 

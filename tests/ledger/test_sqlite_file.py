@@ -29,7 +29,7 @@ from hivewire.ledger.engines.sqlite.file_lock import FileLock
 from hivewire.ledger.engines.sqlite.journal import SqliteJournal
 from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.records import AuditRow, Change, JournalError, NotDurable, Transaction, Write
-from tests.running import process
+from tests.running import process, started
 
 PAGE = 4_096
 
@@ -404,34 +404,27 @@ async def test_an_empty_file_becomes_a_ledger(data: Path) -> None:
 
 def test_a_killed_writer_loses_nothing_that_it_acknowledged(data: Path) -> None:
     """Every acknowledged batch is there completely, and no later one in part."""
-    writer = subprocess.Popen(
-        [
-            sys.executable,
-            "-c",
-            textwrap.dedent("""
-            import asyncio, sys
-            from pathlib import Path
-            from hivewire.ledger.ledger import Ledger
-            from hivewire.ledger.records import Transaction, Write
-            from hivewire.ledger.engines.sqlite.journal import SqliteJournal
+    writer = started(
+        """
+        import asyncio, sys
+        from pathlib import Path
+        from hivewire.ledger.ledger import Ledger
+        from hivewire.ledger.records import Transaction, Write
+        from hivewire.ledger.engines.sqlite.journal import SqliteJournal
 
-            async def main():
-                ledger = Ledger(SqliteJournal(Path(sys.argv[1])), lambda: 1)
-                await ledger.open()
-                for number in range(100_000):
-                    writes = [Write("configuration", f"{number} {index}", b"x" * 300) for index in range(50)]
-                    await ledger.commit(Transaction(writes))
-                    print(number, flush=True)
+        async def main():
+            ledger = Ledger(SqliteJournal(Path(sys.argv[1])), lambda: 1)
+            await ledger.open()
+            for number in range(100_000):
+                writes = [Write("configuration", f"{number} {index}", b"x" * 300) for index in range(50)]
+                await ledger.commit(Transaction(writes))
+                print(number, flush=True)
 
-            asyncio.run(main())
-            """),
-            data,
-        ],
-        stdout=subprocess.PIPE,
-        text=True,
+        asyncio.run(main())
+        """,
+        data,
     )
     with writer:
-        assert writer.stdout is not None
         said = [int(next(writer.stdout)) for _ in range(40)]
         writer.send_signal(signal.SIGKILL)
         said += [int(line) for line in writer.stdout if line.endswith("\n")]
@@ -689,34 +682,27 @@ async def test_a_wal_that_grew_is_cut(data: Path, monkeypatch: pytest.MonkeyPatc
 async def test_a_backup_beside_a_writer_is_one_moment(data: Path, tmp_path: Path) -> None:
     """Copies that are taken while another process writes are sound and hold whole transactions up to one revision."""
     await filled(data, 20_000)
-    writer = subprocess.Popen(
-        [
-            sys.executable,
-            "-c",
-            textwrap.dedent("""
-            import asyncio, sys
-            from pathlib import Path
-            from hivewire.ledger.ledger import Ledger
-            from hivewire.ledger.records import Transaction, Write
-            from hivewire.ledger.engines.sqlite.journal import SqliteJournal
+    writer = started(
+        """
+        import asyncio, sys
+        from pathlib import Path
+        from hivewire.ledger.ledger import Ledger
+        from hivewire.ledger.records import Transaction, Write
+        from hivewire.ledger.engines.sqlite.journal import SqliteJournal
 
-            async def main():
-                ledger = Ledger(SqliteJournal(Path(sys.argv[1])), lambda: 1)
-                await ledger.open()
-                print("open", flush=True)
-                while True:
-                    content = str(ledger.revision + 1).encode()
-                    await ledger.commit(Transaction([Write("configuration", f"live {n}", content) for n in range(20)]))
+        async def main():
+            ledger = Ledger(SqliteJournal(Path(sys.argv[1])), lambda: 1)
+            await ledger.open()
+            print("open", flush=True)
+            while True:
+                content = str(ledger.revision + 1).encode()
+                await ledger.commit(Transaction([Write("configuration", f"live {n}", content) for n in range(20)]))
 
-            asyncio.run(main())
-            """),
-            data,
-        ],
-        stdout=subprocess.PIPE,
-        text=True,
+        asyncio.run(main())
+        """,
+        data,
     )
     with writer:
-        assert writer.stdout is not None
         assert writer.stdout.readline() == "open\n"
         for number in range(3):
             backup(data, tmp_path / f"copy {number}.db")

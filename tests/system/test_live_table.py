@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
-from tests.gate.test_browser import NODE, has_websocket
+from tests.gate.test_browser import NODE, needs_websocket
 from tests.running import RunningGateway, Talk
 
 PAGE = Path(__file__).parents[2] / "examples" / "live_table.html"
 
-pytestmark = pytest.mark.skipif(not has_websocket(), reason="there is no Node with a WebSocket like that of browsers")
+pytestmark = needs_websocket
 
 SAY = """
 const say = (kind, what) => process.stdout.write(JSON.stringify([kind, what]) + "\\n");

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.gate.test_browser import has_websocket
+from tests.gate.test_browser import needs_websocket
 from tests.running import PATIENCE, RunningGateway, Talk
 from tests.system.test_examples import EXAMPLES, environment, line, needs_curl
 from tests.system.test_live_table import DOCUMENT, Page, page
@@ -189,7 +189,7 @@ const says = (name, cell, text) => lineOf(name)?.children[cell].textContent === 
 """
 
 
-@pytest.mark.skipif(not has_websocket(), reason="there is no Node with a WebSocket like that of browsers")
+@needs_websocket
 def test_the_page_shows_temperatures_and_sends_commands(shared_gateway: RunningGateway, talk: Talk) -> None:
     """Stored temperatures are there at once, new ones follow in the order of the devices; what became of a command is
     shown, and so is an error. Names are text. It comes back when its connection is lost."""
@@ -239,7 +239,7 @@ def wait(shown: Page, so: str) -> None:
     assert shown.hear("so") is True
 
 
-@pytest.mark.skipif(not has_websocket(), reason="there is no Node with a WebSocket like that of browsers")
+@needs_websocket
 def test_the_page_says_that_a_token_is_not_good(shared_gateway: RunningGateway) -> None:
     """It does not try again and again."""
     with page(DOCUMENT, "gateway", "page", ENTER, url=shared_gateway.url, token="no.token", file=PAGE) as shown:
