@@ -10,9 +10,10 @@ import asyncio
 import contextlib
 import gc
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
 from ipaddress import ip_address
+from typing import Any
 
 from hivewire import actions
 from hivewire.access import bootstrap
@@ -24,6 +25,7 @@ from hivewire.http.application import Application
 from hivewire.http.peer import caller_of
 from hivewire.http.routes import Context
 from hivewire.openapi import DOCUMENTS
+from hivewire.parent import parent_of
 from hivewire.reload import Reloader
 from hivewire.services import wire
 from hivewire.settings import Effective, Settings, StartError, exposed_file
@@ -40,11 +42,8 @@ Load = Callable[[], Settings]
 """Loads the settings again from the sources of the start."""
 
 
-def run(effective: Effective, load: Load, show: Callable[[Started], None], *, accept_loss: bool = False) -> None:
-    """Serve until SIGTERM or SIGINT, then stop cleanly. SIGHUP loads the settings again. Raises StartError.
-
-    `show` prints the welcome. `accept_loss` serves a data file even if its last changes are known to be missing.
-    """
+def run(effective: Effective, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Do the work of a gateway, or of the parent of several, as a process of its own. Raises StartError."""
     import uvloop  # here, so that importing this module needs no event loop of a certain kind
 
     settings = effective.settings
@@ -55,17 +54,22 @@ def run(effective: Effective, load: Load, show: Callable[[Started], None], *, ac
     port.raise_file_limit()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
-            runner.run(serve(settings, load, show, accept_loss=accept_loss))
+            runner.run(work())
         except asyncio.CancelledError:
             raise StartError("stopped during the start") from None
 
 
 async def serve(settings: Settings, load: Load, show: Callable[[Started], None], *, accept_loss: bool = False) -> None:
-    """Run one gateway until it is stopped. All resources are closed, however it ends. Raises StartError."""
+    """Serve until SIGTERM or SIGINT, then stop cleanly. SIGHUP loads the settings again. Raises StartError.
+
+    All resources are closed, however it ends. `show` prints the welcome. `accept_loss` serves a data file even if its
+    last changes are known to be missing.
+    """
+    parent = parent_of(settings)
     async with contextlib.AsyncExitStack() as stack:
         port.stop_by_signal()
         check(settings)
-        sock = port.bind(settings.host, settings.port)
+        sock = port.bind(settings.host, settings.port, shared=parent is not None)
         stack.callback(sock.close)
         if settings.tls_certificate is None and ip_address(sock.getsockname()[0]).is_unspecified:
             log.warning("plain HTTP on all interfaces: passwords and tokens can be read on the way", host=settings.host)
@@ -75,6 +79,8 @@ async def serve(settings: Settings, load: Load, show: Callable[[Started], None],
         messages = await open_messages(settings, store.ledger, stack)
         services = wire(settings, store.ledger, store.users, store.tenants, store.passwords, key, messages)
         services.tokens.previous = bootstrap.previous_key(settings, store.ledger)
+        if parent is not None:
+            await parent.join(services.telemetry)
         server = _server(Dispatcher(services, actions.READS, actions.WRITES))
         for component in (
             services.workers,
@@ -100,7 +106,7 @@ async def serve(settings: Settings, load: Load, show: Callable[[Started], None],
         records = len(store.ledger.kind("configuration").live)
         login = administrator(store.users, settings.admin_login)
         started = Started(url, store.address, login, password, records)
-        server.on_listening = partial(welcome, started, show)
+        server.on_listening = partial(welcome, started, show) if parent is None else partial(parent.started, started)
         server.on_stopping = services.drain
         try:
             await server.serve(sockets=[sock])

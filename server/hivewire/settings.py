@@ -62,6 +62,13 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         str,
         _says("Path of the SQLite file; created if it does not exist. With `store` it is a copy of what is there."),
     ] = "hivewire.db"
+    workers: Annotated[
+        Annotated[int, Meta(ge=1, le=64)],
+        _says(
+            "Gateway processes that share the port and the data file. Each has everything in memory: reads and pushes "
+            "scale with the cores, writes do not. Limits of connections and memory are those of each."
+        ),
+    ] = 1
     store: Annotated[
         str | None,
         _says(

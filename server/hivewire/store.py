@@ -10,6 +10,7 @@ from hivewire.access.passwords import Passwords
 from hivewire.access.tenants import Tenants
 from hivewire.access.users import Users
 from hivewire.ledger.engines import engine_of
+from hivewire.ledger.engines.parent.service import LedgerService
 from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.records import JournalError, NotDurable
 from hivewire.ledger.retention import Retention
@@ -63,6 +64,25 @@ async def open_store(
     except (JournalError, NotDurable) as error:
         raise StartError(str(error)) from error
     return Store(engine.address, ledger, users, tenants, passwords)
+
+
+async def share_store(
+    settings: Settings, stack: contextlib.AsyncExitStack, *, accept_loss: bool = False
+) -> tuple[str, LedgerService]:
+    """Open the log of the ledger for several gateways, which load it themselves; the stack closes it.
+
+    Its address for the operator, and what serves it. Raises StartError.
+    """
+    try:
+        engine = engine_of(settings)
+        journal = engine.journal(accept_loss=accept_loss)
+        stack.push_async_callback(journal.close)
+        await journal.open()
+    except (JournalError, NotDurable) as error:
+        raise StartError(str(error)) from error
+    service = LedgerService(journal)
+    await service.start()
+    return engine.address, service
 
 
 async def open_messages(settings: Settings, ledger: Ledger, stack: contextlib.AsyncExitStack) -> Messages:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from io import TextIOBase
 from time import perf_counter
@@ -28,6 +28,9 @@ Gauges: TypeAlias = dict[str, tuple[str, Callable[[], float]]]
 
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("hivewire")
+
+FIELDS: dict[str, Any] = {}
+"""Members of every line of the log: which one of several gateways writes it."""
 
 
 WRITTEN_TOO_LATE = ("SSL connection is closed", "socket.send() raised exception.")
@@ -73,6 +76,7 @@ def configure_logging(
     least = logging.getLevelNamesMapping()[level.upper()]
     console = form == "console" or (form == "auto" and _OUTPUT.isatty())
     common: list[Any] = [
+        lambda _, __, event: FIELDS | event,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
@@ -114,6 +118,8 @@ class Telemetry:
         self.failed_authentications = 0
         self.on_failure: Callable[[str, str, str, str | None], None] = lambda how, reason, address, login: None
         self.gauges: Gauges = {}
+        self.page: Callable[[], Awaitable[bytes]] = self._own_page
+        """The metrics for a scrape: of this gateway, or of all if it is one of several."""
         self.registry = CollectorRegistry()
         self.commit_seconds = Histogram(
             "hivewire_commit_seconds",
@@ -168,6 +174,9 @@ class Telemetry:
         )
         for name, (sentence, value) in self.gauges.items():
             yield GaugeMetricFamily(f"hivewire_{name}", sentence, value=value())
+
+    async def _own_page(self) -> bytes:
+        return self.exposition()
 
     def exposition(self) -> bytes:
         """All metrics in the text format of Prometheus."""

@@ -21,6 +21,7 @@ from hivewire.ledger.engines.sqlite.journal import SqliteJournal
 from hivewire.ledger.journal import AUDITED, MAX_APPEND, NO_HISTORY, SINCE_BYTES, Entry, Journal
 from hivewire.ledger.records import AuditFilter, AuditRow, Change, NotDurable
 from hivewire.settings import Settings
+from tests.ledger.parent import Served
 from tests.ledger.shared import SharedLog
 
 Clusters = Callable[[int], str]
@@ -29,6 +30,7 @@ ENGINES: dict[str, Callable[[Path, Clusters], Callable[[], Journal]]] = {
     "memory": lambda path, clusters: partial(same, MemoryJournal()),
     "sqlite": lambda path, clusters: partial(SqliteJournal, path),
     "shared": lambda path, clusters: partial(same, SharedLog().journal()),
+    "parent": lambda path, clusters: partial(Served, path),
     "nats": lambda path, clusters: over_nats(path, clusters(1)),
     "nats3": lambda path, clusters: over_nats(path, clusters(3)),
 }
@@ -175,7 +177,8 @@ async def test_a_confirmation_moves_nothing_where_nothing_came(shelf: Shelf) -> 
     assert (shelf.journal.tip, len(shelf.entries)) == (tip, 1)
     assert await shelf.journal.notes() == {}
     await shelf.journal.confirm(quorum=True)
-    assert [len(entry.changes) for entry in shelf.entries[1:]] == [0] * shelf.journal.shared, "an empty entry at most"
+    came = [len(entry.changes) for entry in shelf.entries[1:]]
+    assert came in ([], [0] * shelf.journal.shared), "an empty entry at most"
     assert shelf.entries[-1].place == shelf.journal.tip
 
 
@@ -561,7 +564,7 @@ async def test_rows_of_the_audit_are_kept_beside_the_log(shelf: Shelf) -> None:
     ]
     await shelf.journal.append_audit(rows[:2])
     await shelf.journal.append_audit(rows[2:])
-    if isinstance(shelf.journal, SqliteJournal):
+    if isinstance(shelf.journal, SqliteJournal | Served):
         await shelf.reopen()
     found = await shelf.journal.read_audit(AuditFilter(), before=1 << 62, take=10)
     assert [replace(row, number=0) for row in found] == rows[::-1]

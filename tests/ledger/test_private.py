@@ -40,20 +40,21 @@ def test_nobody_above_the_ledger_touches_the_journal() -> None:
         for name, node in above_the_ledger()
         if isinstance(node, ast.Attribute) and node.attr in ("journal", "_journal")
     ]
-    assert found == [("store.py", "engine.journal")]
+    assert found == [("store.py", "engine.journal")] * 2
 
 
 def test_nobody_above_the_ledger_imports_an_engine() -> None:
     """Three places ask for the engine of the settings: what opens the ledger; `serve`, which first asks whether it is
-    free, before it loads the gateway; and commands that need its file. Nothing else of engines, journal or SQLite is
-    imported, nor named in a text that could be."""
+    free, before it loads the gateway; and commands that need its file. And what opens it for several gateways serves it
+    to them. Nothing else of engines, journal or SQLite is imported, nor named in a text that could be."""
     asked, named = [], []
     for name, node in above_the_ledger():
         asked += [(name, what) for what in imported(node) if what.startswith(INSIDE)]
         if isinstance(node, ast.Constant) and str(node.value).startswith(INSIDE):
             named.append((name, node.value))
     only = "hivewire.ledger.engines.engine_of"
-    assert asked == [("cli/backup.py", only), ("cli/serve.py", only), ("store.py", only)]
+    served = "hivewire.ledger.engines.parent.service.LedgerService"
+    assert asked == [("cli/backup.py", only), ("cli/serve.py", only), ("store.py", only), ("store.py", served)]
     assert named == []
 
 

@@ -101,6 +101,10 @@ see those: use HIVEWIRE_ADMIN_PASSWORD, HIVEWIRE_JWT_SECRET and so on, or the
 file.
 
 \b
+--workers N starts N gateway processes on one port and one data file. Reads and
+pushes scale with the cores, writes do not.
+
+\b
 To replace a lost administrator's password, stop the gateway and run
   hivewire user password admin --data hivewire.db""",
 )
@@ -139,12 +143,25 @@ def serve(config: Path | None, check: bool, accept_loss: bool, form: str | None,
             app.check(effective.settings)
             show(_rows(effective), form or "table", COLUMNS, "value")
         else:
-            app.run(effective, partial(_load, flags, config), _welcome, accept_loss=accept_loss)
+            _run(effective, flags, config, accept_loss=accept_loss)
     except StartError as error:
         raise click.ClickException(str(error)) from None
 
 
 _flags(serve)
+
+
+def _run(effective: Effective, flags: dict[str, Any], config: Path | None, *, accept_loss: bool) -> None:
+    """Be the gateway, or the parent of several. Raises StartError."""
+    from hivewire import app, supervisor
+
+    settings, load = effective.settings, partial(_load, flags, config)
+    if settings.workers == 1:
+        app.run(effective, partial(app.serve, settings, load, _welcome, accept_loss=accept_loss))
+        return
+    given = [f"--{name.replace('_', '-')}={value}" for name, value in flags.items() if value is not None]
+    arguments = given if config is None else [f"--config={config}", *given]
+    app.run(effective, partial(supervisor.serve, settings, arguments, load, _welcome, accept_loss=accept_loss))
 
 
 def _load(flags: dict[str, Any], config: Path | None) -> Settings:

@@ -41,7 +41,7 @@ def dialect(context: Context) -> Dialect:
         nonlocal page, made_at
         old = elapsed() - made_at >= METRICS_APART
         if old or not services.settings.anonymous_rate or not made.wait("/metrics", ""):
-            page, made_at = services.telemetry.exposition(), elapsed()
+            page, made_at = await services.telemetry.page(), elapsed()
         return Response(200, page, CONTENT_TYPE)
 
     pages = {"/health/live": live, "/health/ready": ready, "/metrics": metrics}

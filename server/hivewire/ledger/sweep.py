@@ -129,6 +129,7 @@ class Sweep:
                 self._forget(unneeded)
             await asyncio.sleep(rest * (perf_counter() - started))
             started = perf_counter()
+        self._state.forget(oldest)  # also what a keeper before this one removed
         self._swept, self._older, self._swept_at, self._swept_to = left, kept, self._now(), oldest
 
     def _needs(self, outline: Outline, oldest: int) -> bool:

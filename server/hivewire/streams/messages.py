@@ -10,13 +10,15 @@ from msgspec.structs import replace
 
 from hivewire.settings import Settings
 from hivewire.streams.backup import beside_ledger
-from hivewire.streams.contract import Damaged, StreamEngine
+from hivewire.streams.contract import LOGS, Damaged, StreamEngine
 from hivewire.streams.log import Log, elapsed
 from hivewire.streams.memory import MemoryEngine
 from hivewire.streams.sqlite import SqliteEngine
 from hivewire.streams.stamps import SHARED_LAG, Clock
 from hivewire.streams.writer import Limits
 from hivewire.telemetry import Gauges
+
+NOT_SHARED = "commands and notifications need a gateway without workers"
 
 TIDY_SECONDS = 0.5
 """Interval of looking for what is due: segments to close or drop, a commit that takes too long."""
@@ -26,8 +28,12 @@ def messages_of(
     settings: Settings, now: Callable[[], int], ledger: Path | None, elapsed: Callable[[], int] = elapsed
 ) -> Messages:
     """What these settings say. `ledger` is the file of the ledger; without one they are in memory."""
-    engine: StreamEngine = MemoryEngine()
-    if settings.messages == "durable" and ledger is not None:
+    memory = MemoryEngine()
+    engine: StreamEngine = memory
+    if settings.data.startswith("parent://"):  # what one gateway keeps, the others would not see
+        for log in map(memory.log, LOGS):
+            log.broken = NOT_SHARED
+    elif settings.messages == "durable" and ledger is not None:
         engine = SqliteEngine(beside_ledger(ledger))
     commands = Limits(
         retention=settings.commands_retention * 1_000,

@@ -142,16 +142,18 @@ def spread_of(settings: Settings, clients: int) -> float:
     return min(settings.drain_spread, max(1.0, clients / RECONNECTS))
 
 
-def bind(host: str, port: int) -> socket.socket:
+def bind(host: str, port: int, *, shared: bool = False) -> socket.socket:
     """A socket that is bound and does not listen yet, so that a port in use is noticed before the data file is made.
 
-    Raises StartError.
+    With `shared`, other processes of the same user may bind the port so too. Raises StartError.
     """
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         sock = socket.socket(family, socket.SOCK_STREAM)
         try:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if shared:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             sock.bind(address)
         except OSError:
             sock.close()
@@ -163,6 +165,13 @@ def bind(host: str, port: int) -> socket.socket:
         ) from None
     sock.setblocking(False)
     return sock
+
+
+def reserve(host: str, port: int) -> socket.socket:
+    """A socket that keeps a port for others that bind it with `shared`. It never listens. Raises StartError."""
+    with bind(host, port) as alone:  # fails if somebody listens there, who may share as well
+        port = alone.getsockname()[1]
+    return bind(host, port, shared=True)
 
 
 def url_of(sock: socket.socket, tls: bool) -> str:
@@ -256,6 +265,13 @@ def leave_signals_to_uvicorn(reload: Callable[[], None]) -> None:
     for number in _SIGNALS:
         asyncio.get_running_loop().remove_signal_handler(number)
         signal.signal(number, lambda *_: None)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _hang_up, reload, os.isatty(2))
+
+
+def handle_signals(stop: Callable[[int], None], reload: Callable[[], None]) -> None:
+    """From now on call `stop` with each signal that stops a gateway, and `reload` for SIGHUP."""
+    for number in _SIGNALS:
+        asyncio.get_running_loop().add_signal_handler(number, stop, number)
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _hang_up, reload, os.isatty(2))
 
 

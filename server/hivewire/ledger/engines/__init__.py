@@ -14,6 +14,7 @@ from hivewire.settings import Settings
 PATH = ""
 
 ENGINES = {
+    "parent://": "hivewire.ledger.engines.parent.engine:ParentEngine",
     PATH: "hivewire.ledger.engines.sqlite.engine:SqliteEngine",
 }
 """The `Engine` for each kind of address: a URL by its scheme (`scheme://`), and everything else, which is a path.

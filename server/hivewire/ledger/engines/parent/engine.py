@@ -1,0 +1,36 @@
+"""The row of the table of engines for a gateway that a parent process started, `parent://FOLDER/NUMBER`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hivewire.settings import Settings
+from hivewire.telemetry import log
+
+if TYPE_CHECKING:
+    from hivewire.ledger.engines.parent.journal import ParentJournal
+
+
+class ParentEngine:
+    """The ledger of the parent, at the socket `ledger` of the folder."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.address = settings.data
+        self.file = None
+
+    def require_free(self) -> None:
+        """The parent has it, and shares it."""
+
+    def journal(self, *, existing: bool = False, accept_loss: bool = False) -> ParentJournal:
+        """A log at the socket. The process ends when the parent does: what it knows may be old from then on."""
+        from hivewire.ledger.engines.parent.journal import ParentJournal
+
+        folder = Path(self.address.partition("://")[2]).parent
+        return ParentJournal(str(folder / "ledger"), on_lost=_end)
+
+
+def _end() -> None:
+    log.error("the parent process has gone")
+    os._exit(1)

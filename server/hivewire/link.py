@@ -1,0 +1,213 @@
+"""A connection between two processes of one gateway: requests with answers, and messages without, over a Unix socket.
+
+Both ends may ask. What one end sends arrives in that order; answers come as they are ready. Bodies are msgpack; what is
+in them is the affair of who uses the link.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from itertools import count
+from typing import Any, TypeAlias, cast
+
+import msgspec
+from msgspec import Raw, Struct
+
+FRAME_BYTES = (2 << 30) - 1
+"""Largest frame: more than the largest transaction that settings can allow. A larger one ends the link."""
+
+UNREAD_BYTES = 16 << 20
+"""Unread bytes above which the other end has SLOW_SECONDS to read them."""
+
+SLOW_SECONDS = 30.0
+"""After this time a link to an end that does not read is closed, so that what waits for it does not grow for ever."""
+
+_HEAD = 4
+
+
+class LinkLost(Exception):
+    """The other end has gone: it is not known whether it did what it was asked."""
+
+
+class Failed(Exception):
+    """The other end could not do it: `kind` is the name of the error there, the text its message."""
+
+    def __init__(self, kind: str, text: str) -> None:
+        super().__init__(text)
+        self.kind = kind
+
+
+class _Frame(Struct, array_like=True, gc=False):
+    """`call` numbers a request and its answer; 0 is neither. `failed` names the error whose text is the body."""
+
+    call: int
+    answers: bool
+    failed: str
+    body: Raw
+
+
+Handle: TypeAlias = Callable[[Raw], Awaitable[Any]]
+Tell: TypeAlias = Callable[[Raw], None]
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(_Frame).decode
+_NOTHING = Raw(_encode(None))
+
+
+async def _refuse(body: Raw) -> Any:
+    raise NotImplementedError("nothing is answered here")
+
+
+class Link(asyncio.Protocol):
+    """One end. `handle` answers requests, `told` gets messages, `lost` is called once when the connection ends."""
+
+    def __init__(
+        self,
+        handle: Handle = _refuse,
+        told: Tell = lambda body: None,
+        lost: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.handle = handle
+        self.told = told
+        self.lost = lost
+        self.open = False
+        self._transport: asyncio.Transport
+        self._received = bytearray()
+        self._numbers = count(1)
+        self._asked: dict[int, asyncio.Future[Raw]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._slow: asyncio.TimerHandle | None = None
+
+    # For the user.
+
+    async def ask(self, request: Any) -> Raw:
+        """The answer. Raises Failed, and LinkLost when none will come."""
+        if not self.open:
+            raise LinkLost("the connection is closed")
+        number = next(self._numbers)
+        future: asyncio.Future[Raw] = asyncio.get_running_loop().create_future()
+        self._asked[number] = future
+        self._send(_Frame(number, False, "", Raw(_encode(request))))
+        try:
+            return await future
+        finally:
+            del self._asked[number]
+
+    def tell(self, message: Any) -> None:
+        """Send a message, unless the connection has ended."""
+        self._send(_Frame(0, False, "", Raw(_encode(message))))
+
+    def close(self) -> None:
+        """End the connection, after what was sent."""
+        if self.open:
+            self._transport.close()
+
+    # Called by the event loop.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The connection is open."""
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(UNREAD_BYTES)
+        self.open = True
+
+    def data_received(self, data: bytes) -> None:
+        """Take the frames that are complete."""
+        received, start = self._received, 0
+        received += data
+        while len(received) - start >= _HEAD:
+            size = int.from_bytes(received[start : start + _HEAD], "big")
+            if size > FRAME_BYTES:
+                self._transport.abort()
+                return
+            end = start + _HEAD + size
+            if len(received) < end:
+                break
+            self._take(_decode(bytes(memoryview(received)[start + _HEAD : end])))
+            start = end
+        if start:
+            del received[:start]
+
+    def pause_writing(self) -> None:
+        """The other end does not read."""
+        self._slow = asyncio.get_running_loop().call_later(SLOW_SECONDS, self._transport.abort)
+
+    def resume_writing(self) -> None:
+        """It has read."""
+        if self._slow is not None:
+            self._slow.cancel()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Nothing that was asked will be answered."""
+        self.open = False
+        self.resume_writing()
+        for future in self._asked.values():
+            if not future.done():
+                future.set_exception(LinkLost("the connection was lost"))
+        self.lost()
+
+    # Frames.
+
+    def _send(self, frame: _Frame) -> None:
+        if self.open:
+            body = _encode(frame)
+            self._transport.writelines((len(body).to_bytes(_HEAD, "big"), body))
+
+    def _take(self, frame: _Frame) -> None:
+        if frame.answers:
+            future = self._asked.get(frame.call)
+            if future is None or future.done():
+                return
+            if frame.failed:
+                future.set_exception(Failed(frame.failed, msgspec.msgpack.decode(frame.body, type=str)))
+            else:
+                future.set_result(frame.body)
+        elif frame.call:
+            task = asyncio.create_task(self._answer(frame.call, frame.body))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        else:
+            self.told(frame.body)
+
+    async def _answer(self, call: int, body: Raw) -> None:
+        failed, answer = "", _NOTHING
+        try:
+            answer = Raw(_encode(await self.handle(body)))
+        except Exception as error:
+            failed, answer = type(error).__name__, Raw(_encode(str(error)))
+        self._send(_Frame(call, True, failed, answer))
+
+
+class Members:
+    """The links of one kind to several gateways, in the order in which they joined. The first one is the keeper."""
+
+    def __init__(self, keep: Any) -> None:
+        """`keep` is told to a gateway that is the keeper from now on."""
+        self._keep = keep
+        self._links: dict[Link, None] = {}
+
+    def join(self, link: Link) -> None:
+        """Tell it everything from now on."""
+        self._links[link] = None
+        self._name_keeper()
+
+    def leave(self, link: Link) -> None:
+        """The connection has ended."""
+        self._links.pop(link, None)
+        self._name_keeper()
+
+    def tell(self, message: Any, author: Link | None = None, own: Any = None) -> None:
+        """Tell all, but for the author, who is told `own` if that is something."""
+        for link in self._links:
+            if link is not author:
+                link.tell(message)
+            elif own is not None:
+                link.tell(own)
+
+    def __len__(self) -> int:
+        return len(self._links)
+
+    def _name_keeper(self) -> None:
+        for link in self._links:
+            link.tell(self._keep)  # told to the same one again, it changes nothing
+            break

@@ -1,0 +1,74 @@
+"""The parent process of a gateway that is one of several, as that gateway knows it (`supervisor.py` is the parent)."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import signal
+from pathlib import Path
+from typing import TypeAlias
+
+import msgspec
+from msgspec import Raw, Struct
+
+from hivewire.link import Failed, Link, LinkLost
+from hivewire.settings import Settings, StartError
+from hivewire.telemetry import FIELDS, Telemetry
+from hivewire.welcome import Started
+
+SCHEME = "parent://"
+_PR_SET_PDEATHSIG = 1  # prctl(2)
+
+
+class Listening(Struct, array_like=True, tag=True):
+    """A gateway listens; the parent does not answer."""
+
+    started: Started
+
+
+class Metrics(Struct, array_like=True, tag=True):
+    """Answered with a page: to a gateway with the metrics of all, to the parent with those of that gateway."""
+
+
+Message: TypeAlias = Listening | Metrics
+message_of = msgspec.msgpack.Decoder(Message).decode
+
+
+class Parent:
+    """The parent process at `parent://FOLDER/NUMBER`: the folder of its sockets, and which gateway this is."""
+
+    def __init__(self, address: str) -> None:
+        place = Path(address.removeprefix(SCHEME))
+        self._path = place.parent / f"gateway.{place.name}"
+        self._link = Link(self._answer)
+        self._telemetry: Telemetry
+        FIELDS["gateway"] = int(place.name)
+        # However the parent ends, its gateways end with it: what they know may be old from then on.
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+    async def join(self, telemetry: Telemetry) -> None:
+        """Connect; the page of this telemetry shows all gateways from now on. Raises StartError."""
+        self._telemetry = telemetry
+        telemetry.page = self._page
+        try:
+            await asyncio.get_running_loop().create_unix_connection(lambda: self._link, str(self._path))
+        except OSError as error:
+            raise StartError(f"cannot reach the parent process: {error}") from error
+
+    def started(self, started: Started) -> None:
+        """Say that this gateway listens."""
+        self._link.tell(Listening(started))
+
+    async def _answer(self, body: Raw) -> bytes:
+        return self._telemetry.exposition()
+
+    async def _page(self) -> bytes:
+        try:
+            return msgspec.msgpack.decode(await self._link.ask(Metrics()), type=bytes)
+        except (Failed, LinkLost):
+            return self._telemetry.exposition()
+
+
+def parent_of(settings: Settings) -> Parent | None:
+    """The parent of this process; None for a gateway that is alone."""
+    return Parent(settings.data) if settings.data.startswith(SCHEME) else None

@@ -1,0 +1,234 @@
+"""The parent process of several gateways: it owns the data file, starts them, and starts again what ends.
+
+All listen on one port (`SO_REUSEPORT`), and have the whole state in memory. They write through the parent, which tells
+each what the others wrote. Its sockets are in a folder that only the user of the process can enter.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from asyncio.subprocess import DEVNULL, Process
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import monotonic
+
+import msgspec
+from msgspec import Raw, structs
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, Metric
+
+from hivewire.app import Load, check
+from hivewire.link import Link
+from hivewire.parent import SCHEME, Listening, Metrics, message_of
+from hivewire.settings import Settings, SettingsError, StartError
+from hivewire.store import share_store
+from hivewire.telemetry import configure_logging, log
+from hivewire.transport import server as port
+from hivewire.welcome import Started, welcome
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
+"""Seconds before a gateway that ended is started again. The pause doubles while they end soon."""
+
+LONG_LIFE = 60.0
+"""Seconds after which a gateway did not end soon."""
+
+STOP_SECONDS = 30.0
+"""Time beyond `drain_seconds` after which a gateway that does not stop is killed."""
+
+SCRAPE_SECONDS = 2.0
+"""Time for the metrics of a gateway; those of one that does not answer are left out."""
+
+
+async def serve(
+    settings: Settings,
+    arguments: Sequence[str],
+    load: Load,
+    show: Callable[[Started], None],
+    *,
+    accept_loss: bool = False,
+) -> None:
+    """Run several gateways until they are stopped. `arguments` are those of this command. Raises StartError."""
+    if sys.platform != "linux":
+        raise StartError("several workers need Linux, which spreads connections over the processes of one port")
+    if settings.store is not None:
+        raise StartError("workers share one data file: with a store, start several gateways, each with its own data")
+    async with contextlib.AsyncExitStack() as stack:
+        port.stop_by_signal()
+        check(settings)
+        sock = port.reserve(settings.host, settings.port)
+        stack.callback(sock.close)
+        folder = Path(stack.enter_context(TemporaryDirectory(prefix="hivewire-")))
+        address, ledger = await share_store(settings, stack, accept_loss=accept_loss)
+        await _listen(stack, folder / "ledger", ledger.connected)
+        own = [*arguments, f"--port={sock.getsockname()[1]}", "--workers=1"]
+        gateways = Gateways(folder, own, settings)
+        gateways.counters = lambda: [
+            CounterMetricFamily("hivewire_entries", "Entries that the parent wrote.", value=ledger.entries),
+            CounterMetricFamily(
+                "hivewire_late_entries",
+                "Entries that were evaluated again, because another gateway's was written first.",
+                value=ledger.late,
+            ),
+        ]
+        stack.push_async_callback(gateways.close)
+        started = await gateways.start(stack)
+        welcome(structs.replace(started, data=address), show)
+        stopping = asyncio.Event()
+
+        def stop(number: int) -> None:
+            stopping.set()
+            gateways.signal(number)
+
+        port.handle_signals(stop, partial(_reload, gateways, load))
+        await stopping.wait()
+        await gateways.close()
+        log.info("stopped")
+
+
+def _reload(gateways: Gateways, load: Load) -> None:
+    """Let all gateways reload; they say what changed, and what is wrong."""
+    with contextlib.suppress(SettingsError):
+        fresh = load()
+        configure_logging(fresh.log_format, fresh.log_level)
+    gateways.signal(signal.SIGHUP)
+
+
+async def _listen(stack: contextlib.AsyncExitStack, path: Path, connected: Callable[[], Link]) -> None:
+    server = await asyncio.get_running_loop().create_unix_server(connected, str(path))
+    stack.callback(server.close)
+
+
+class Gateways:
+    """The processes of `settings.workers` gateways, numbered from 1."""
+
+    def __init__(self, folder: Path, arguments: Sequence[str], settings: Settings) -> None:
+        """`arguments` are those of `hivewire serve`, but for the address of the ledger. It connects in `folder`."""
+        self._folder = folder
+        self._arguments = arguments
+        self._numbers = range(1, settings.workers + 1)
+        self._patience = settings.drain_seconds + STOP_SECONDS
+        self._processes: dict[int, Process] = {}
+        self._links: dict[int, Link] = {}
+        self._listening: dict[int, Started] = {}
+        self._all_listen = asyncio.Event()
+        self._keepers: list[asyncio.Task[None]] = []
+        self._begun = False
+        self._stopping = asyncio.Event()
+        self._starts: Counter[int] = Counter()
+        self.counters: Callable[[], Iterable[Metric]] = lambda: ()
+        """More metrics of the parent."""
+        self._registry = CollectorRegistry()
+        self._registry.register(self)
+
+    async def start(self, stack: contextlib.AsyncExitStack) -> Started:
+        """Start all and wait until they listen. What one of them shows. Raises StartError when one ends before that."""
+        for number in self._numbers:
+            await _listen(stack, self._folder / f"gateway.{number}", partial(self._connected, number))
+            self._keepers.append(asyncio.create_task(self._keep(number), name=f"keeper of gateway {number}"))
+        everybody = asyncio.create_task(self._all_listen.wait())
+        await asyncio.wait([everybody, *self._keepers], return_when=asyncio.FIRST_COMPLETED)
+        if not everybody.done():
+            everybody.cancel()
+            raise StartError("a gateway ended during the start")
+        self._begun = True
+        found = list(self._listening.values())
+        return next((started for started in found if started.password is not None), found[0])
+
+    async def _keep(self, number: int) -> None:
+        """Run one gateway, again and again until it is stopped."""
+        pause = FIRST_PAUSE
+        while not self._stopping.is_set():
+            began = monotonic()
+            self._starts[number] += 1
+            process = self._processes[number] = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-P", "-m", "hivewire", "serve", *self._arguments),
+                f"--data={SCHEME}{self._folder}/{number}",
+                stdin=DEVNULL,
+                env=os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+                start_new_session=True,  # the signals of a terminal are for the parent
+            )
+            log.info("gateway started", gateway=number, process=process.pid)
+            if self._stopping.is_set():
+                process.terminate()
+            code = await process.wait()
+            del self._processes[number]
+            if self._stopping.is_set() or not self._begun:
+                return
+            pause = FIRST_PAUSE if monotonic() - began > LONG_LIFE else min(2 * pause, LONGEST_PAUSE)
+            log.error("a gateway ended; it is started again", gateway=number, code=code, seconds=pause)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), pause)
+
+    def signal(self, number: int) -> None:
+        """Send a signal to all."""
+        for process in self._processes.values():
+            with contextlib.suppress(ProcessLookupError):
+                process.send_signal(number)
+
+    async def close(self) -> None:
+        """Stop all, and wait until they have ended. May be called twice."""
+        if not self._stopping.is_set():
+            self._stopping.set()
+            self.signal(signal.SIGTERM)
+        if self._keepers:
+            _, late = await asyncio.wait(self._keepers, timeout=self._patience)
+            if late:
+                log.error("gateways did not stop; they are killed", gateways=sorted(self._processes))
+                self.signal(signal.SIGKILL)
+                await asyncio.wait(late)
+
+    # What they say.
+
+    def _connected(self, number: int) -> Link:
+        link = self._links[number] = Link(self._answer, partial(self._told, number))
+        return link
+
+    def _told(self, number: int, body: Raw) -> None:
+        message = message_of(body)
+        if isinstance(message, Listening):
+            self._listening[number] = message.started
+            if len(self._listening) == len(self._numbers):
+                self._all_listen.set()
+
+    async def _answer(self, body: Raw) -> bytes:
+        """The metrics of all gateways and of the parent."""
+        pages = await asyncio.gather(*(self._page(link) for link in self._links.values()))
+        found = {str(number): page for number, page in zip(self._links, pages, strict=True) if page}
+        return labelled(found) + generate_latest(self._registry)
+
+    async def _page(self, link: Link) -> str:
+        with contextlib.suppress(Exception):  # it ended, or hangs
+            answer = await asyncio.wait_for(link.ask(Metrics()), SCRAPE_SECONDS)
+            return msgspec.msgpack.decode(answer, type=bytes).decode()
+        return ""
+
+    def collect(self) -> Iterable[Metric]:
+        """Called by prometheus-client at a scrape."""
+        starts = CounterMetricFamily("hivewire_gateway_starts", "Starts of each gateway.", labels=["gateway"])
+        for number in self._numbers:
+            starts.add_metric([str(number)], self._starts[number])
+        return [starts, *self.counters()]
+
+
+def labelled(pages: Mapping[str, str]) -> bytes:
+    """Pages in the text format of Prometheus as one: each sample with a label `gateway`."""
+    families: dict[tuple[str, str], list[str]] = {}
+    for gateway, page in pages.items():
+        for family in page.split("# HELP ")[1:]:
+            sentence, kind, *samples = family.splitlines()
+            families.setdefault((sentence, kind), []).extend(_with(f'gateway="{gateway}"', each) for each in samples)
+    lines = (f"# HELP {sentence}\n{kind}\n" + "".join(samples) for (sentence, kind), samples in families.items())
+    return "".join(lines).encode()
+
+
+def _with(label: str, sample: str) -> str:
+    name, _, value = sample.partition(" ")
+    name, brace, labels = sample.partition("{") if "{" in name else (name, "", f"}} {value}")
+    return f"{name}{{{label}{',' if brace else ''}{labels}\n"

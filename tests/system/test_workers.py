@@ -1,0 +1,169 @@
+"""`hivewire serve --workers`: several gateways on one port and one file, as processes."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from websockets.exceptions import ConnectionClosed
+
+from tests.gate.wire import until
+from tests.running import PATIENCE, NotStarted, RunningGateway, Talk
+
+WORKERS = (1, 2)
+
+
+class Site:
+    """Two gateways under one parent, and sockets of which it is known whom they lead to."""
+
+    def __init__(self, data: Path, stack: ExitStack) -> None:
+        self.gateway = stack.enter_context(RunningGateway(data, "--workers=2"))
+        self.token = self.gateway.token()
+        self._stack = stack
+
+    def metric(self, name: str) -> dict[int, float]:
+        """The value of a metric in each gateway."""
+        page = httpx.get(self.gateway.url + "/metrics").text
+        return {int(number): float(value) for number, value in re.findall(rf'{name}{{gateway="(\d)"}} (\S+)', page)}
+
+    def sockets(self) -> dict[int, Talk]:
+        """A socket to each gateway."""
+        found: dict[int, Talk] = {}
+        for _ in range(64):
+            before = self.metric("hivewire_sockets")
+            talk = self._stack.enter_context(self.gateway.socket(self.token))
+            after = self.metric("hivewire_sockets")
+            (number,) = [number for number in after if after[number] > before.get(number, 0)]
+            found.setdefault(number, talk)
+            if len(found) == len(WORKERS):
+                return found
+        raise AssertionError("all connections lead to one gateway")
+
+    def process(self, number: int) -> int:
+        """The process of a gateway, as it was started last."""
+        lines = self.gateway.events("gateway started")
+        return int([line["process"] for line in lines if line["gateway"] == number][-1])
+
+    def ready(self, number: int, starts: int) -> None:
+        """Wait until a gateway is started so many times and serves."""
+        until(lambda: self.metric("hivewire_gateway_starts_total").get(number) == starts)
+        until(lambda: number in self.metric("hivewire_sockets"))
+
+
+@pytest.fixture
+def site(data: Path) -> Iterator[Site]:
+    with ExitStack() as stack:
+        yield Site(data, stack)
+
+
+def pushed(talk: Talk, name: str) -> Any:
+    """The next push of a configuration."""
+    while (found := talk.receive().get("configuration", {})).get("name") != name:
+        pass
+    return found
+
+
+def gone(process: int) -> bool:
+    """Whether a process has ended; what nobody waits for any more is a zombie."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+def test_two_gateways_serve_one_ledger(site: Site, data: Path) -> None:
+    """What is written on one is read and pushed on the other, conditional writes do not overwrite one another, metrics
+    and logs tell which gateway is which; SIGHUP reaches both, and SIGTERM drains both."""
+    gateway, sockets, followers = site.gateway, site.sockets(), site.sockets()
+    one, two = sockets[1], sockets[2]
+    for talk in followers.values():
+        assert talk("configuration/subscribe", names=["a"])["status"] == "success"
+    for number, talk in enumerate((one, two, one), 1):
+        answer = talk("configuration/put", name="a", value=str(number))
+        assert answer["configuration"]["entityVersion"] == number
+        for talk in (one, two):
+            assert pushed(followers[1 if talk is one else 2], "a")["entityVersion"] == number
+            assert talk("configuration/get", name="a")["configuration"]["value"] == str(number), "it has been pushed"
+
+    def race(talk: Talk) -> list[int]:
+        won = []
+        for version in range(40):
+            answer = talk("configuration/put", name="race", value="x", entityVersion=version)
+            if answer["status"] == "success":
+                assert answer["configuration"]["entityVersion"] == version + 1
+                won.append(version)
+            else:
+                assert answer["code"] == 409
+        return won
+
+    with ThreadPoolExecutor() as threads:
+        mine, other = threads.map(race, (one, two))
+    assert sorted(mine + other) == list(range(40)), "each version has one writer"
+    assert site.metric("hivewire_ledger_revision").keys() == set(WORKERS)
+    assert site.metric("hivewire_gateway_starts_total") == {1: 1, 2: 1}
+
+    os.kill(gateway.process.pid, signal.SIGHUP)
+    until(lambda: {line["gateway"] for line in gateway.events("reloaded")} == set(WORKERS))
+
+    assert gateway.stop() == 0
+    for talk in (one, two):
+        with pytest.raises(ConnectionClosed) as closed:
+            while True:
+                talk.receive()
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 1001
+    assert [line.get("gateway") for line in gateway.events("stopped")][-1] is None, "the parent is the last"
+    with RunningGateway(data) as alone, alone.socket() as talk:
+        assert talk("configuration/get", name="race")["configuration"]["entityVersion"] == 40
+
+
+def test_gateways_and_their_parent_may_be_killed(site: Site, data: Path) -> None:
+    """When a gateway is killed, the other goes on, and it comes back with everything. When the parent is, both end at
+    once, and everything that was answered is there at the next start."""
+    sockets = site.sockets()
+    for number, talk in sockets.items():
+        assert talk("configuration/put", name=f"before.{number}", value="1")["status"] == "success"
+    first, second = site.process(1), site.process(2)
+    os.kill(first, signal.SIGKILL)
+    with pytest.raises(ConnectionClosed):
+        sockets[1]("configuration/get", name="a")
+    for number in range(20):
+        assert sockets[2]("configuration/put", name="meanwhile", value=str(number))["status"] == "success"
+    site.ready(1, starts=2)
+    (ended,) = site.gateway.events("a gateway ended; it is started again")
+    assert (ended["gateway"], ended["code"]) == (1, -9)
+    with site.gateway.socket(site.token) as third:
+        assert third("configuration/put", name="after", value="1")["status"] == "success"
+    again = site.sockets()
+    for talk in again.values():
+        found = talk("configuration/list")["configurations"]
+        assert {one["name"] for one in found} >= {"before.1", "before.2", "meanwhile"}
+    assert again[1]("configuration/get", name="meanwhile")["configuration"]["entityVersion"] == 20
+    assert again[1]("configuration/put", name="last", value="1")["status"] == "success"
+
+    processes = [site.process(1), second]
+    site.gateway.process.kill()
+    until(lambda: all(map(gone, processes)))
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(site.gateway.url + "/health/live", timeout=PATIENCE)
+    with RunningGateway(data) as alone, alone.socket(site.token) as talk:
+        names = {one["name"] for one in talk("configuration/list")["configurations"]}
+        assert names == {"before.1", "before.2", "meanwhile", "after", "last"}
+
+
+def test_several_gateways_start_together_or_not_at_all(data: Path, tmp_path: Path) -> None:
+    """A port or a file that another gateway has is refused before a process is started; the parent's error says why."""
+    with RunningGateway(data) as alone:
+        with pytest.raises(NotStarted, match="in use by another gateway"):
+            RunningGateway(data, "--workers=2")
+        with pytest.raises(NotStarted, match="cannot listen"):
+            RunningGateway(tmp_path / "other.db", "--workers=2", f"--port={alone.port}")
+    assert not (tmp_path / "other.db").exists()
