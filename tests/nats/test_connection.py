@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -128,3 +129,15 @@ async def test_a_stream_that_is_configured_otherwise_is_refused(
                 await streams.require_configuration(connection, wanted, 30)
     finally:
         await connection.api(f"STREAM.DELETE.HW_{site}")
+
+
+async def test_a_stream_that_was_made_a_moment_ago_is_waited_for(connection: Connection) -> None:
+    """The server that answers may not have heard of it yet."""
+    wanted = streams.log_configuration("HW_late", "hw.late.log", "hw.late.feed", 1, 64 << 20)
+    asking = asyncio.create_task(streams.require_configuration(connection, wanted, 30))
+    assert await streams.inspect(connection, "HW_late") is None  # so it was asked for before it was there
+    assert await streams.create(connection, wanted, 10)
+    try:
+        assert (await asking).last == 0
+    finally:
+        await connection.api("STREAM.DELETE.HW_late")

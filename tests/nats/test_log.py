@@ -352,3 +352,28 @@ async def test_entries_are_applied_again_when_they_could_not_be(site: Site) -> N
     assert await mine.append("a")
     await other.log.confirm()
     assert (other.bodies, tries) == (["a"], 2)
+
+
+async def test_a_close_waits_for_what_is_being_applied(site: Site) -> None:
+    """A local file that is interrupted in a commit fails in ways of its own, and that is no reason to try again."""
+    mine, other = await site.gateway(), await site.gateway()
+    begun, ends, applied = asyncio.Event(), asyncio.Event(), list[Any]()
+
+    async def slowly(entries: Sequence[LogEntry]) -> None:
+        begun.set()
+        try:
+            await ends.wait()
+        except asyncio.CancelledError:
+            raise OSError("cannot roll back") from None
+        applied.extend(entries)
+
+    mine.log._apply = slowly
+    await other.append("one")
+    await begun.wait()
+    closing = asyncio.create_task(mine.log.close())
+    await asyncio.sleep(0)
+    assert not closing.done()
+    ends.set()
+    async with asyncio.timeout(SECONDS):
+        await closing
+    assert len(applied) == 1

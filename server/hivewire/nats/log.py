@@ -158,6 +158,7 @@ class Log:
         self._wake = asyncio.Event()
         self._suspicious = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
+        self._applying = asyncio.Lock()
         self._turn = asyncio.Lock()  # one append at a time
         self._own: tuple[bytes, Any] = b"", None  # the id of the entry that is on its way, and what is known of it
         self._decisive: asyncio.Future[bytes] | None = None  # gets the id of what stands at `_contested`
@@ -201,8 +202,9 @@ class Log:
     async def close(self) -> None:
         """Stop following. May be called twice."""
         tasks, self._tasks = self._tasks, []
-        for task in tasks:
-            task.cancel()
+        async with self._applying:  # what is being applied is neither broken off nor taken for a failure
+            for task in tasks:
+                task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         self._release(NotStored("the gateway is stopping"))
 
@@ -356,7 +358,8 @@ class Log:
                 entries = entries[:number]
                 break
             last = entry.id
-        await self._apply(entries)
+        async with self._applying:
+            await self._apply(entries)
         self.tip, self.last = entries[-1].place, last
         for place in range(entries[0].first, self.tip + 1):
             self._drop(place)
@@ -470,6 +473,7 @@ class Log:
         Raises Silent and Refused.
         """
         reply = asyncio.ensure_future(self._publish(pieces, behind))
+        reply.add_done_callback(lambda done: done.cancelled() or done.exception())  # it may come when nobody waits
         try:
             either: set[asyncio.Future[Any]] = {reply, decisive}
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from time import monotonic
 from typing import Any
 
@@ -106,7 +106,8 @@ async def require_configuration(connection: Connection, wanted: Mapping[str, Any
     """
     name = wanted["name"]
     try:
-        answer = await patiently(connection, f"STREAM.INFO.{name}", None, seconds)
+        # The server that answers may be the last one to hear that another gateway has just made it.
+        answer = await patiently(connection, f"STREAM.INFO.{name}", None, seconds, (UNAVAILABLE, NO_STREAM))
     except Refused as refused:
         raise Unusable(f"cannot use the stream {name}: {refused}") from refused
     found = answer["config"]
@@ -127,15 +128,19 @@ async def require_configuration(connection: Connection, wanted: Mapping[str, Any
     return info_of(answer)
 
 
-async def patiently(connection: Connection, what: str, body: Any, seconds: float) -> dict[str, Any]:
-    """The answer to a request of the API, asked again while no leader answers. Raises Refused, and Unusable after so
-    many seconds; Silent and Refused at once with none."""
+async def patiently(
+    connection: Connection, what: str, body: Any, seconds: float, passing: Container[int] = (UNAVAILABLE,)
+) -> dict[str, Any]:
+    """The answer to a request of the API, asked again while no leader answers, or refuses with a code of `passing`.
+
+    Raises Refused, and Unusable after so many seconds; Silent and Refused at once with none.
+    """
     until = monotonic() + seconds
     while True:
         try:
             return await connection.api(what, body, seconds=2.0)
         except (Silent, Refused) as error:
-            if isinstance(error, Refused) and error.code != UNAVAILABLE:
+            if isinstance(error, Refused) and error.code not in passing:
                 raise
             if not seconds:
                 raise
