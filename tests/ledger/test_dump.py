@@ -176,6 +176,7 @@ HEAD, END = b'{"line":"dump","format":1}', b'{"line":"end","changes":1}'
         ([HEAD, change(), END, change()], "line 4: the dump continues after its end line"),
         ([HEAD, change(revision=2), change(), END], "line 3: revision 1 comes after 2"),
         ([HEAD, change(revision=0), END], "line 2: revision 0 comes after 0"),
+        ([HEAD, change(kind="novel"), END], "line 2: this version of Hivewire does not know the kind 'novel'"),
         ([HEAD, *[change()] * 1_025], "more than 1024 changes"),
         ([HEAD, change(revision=1 << 60), END], "line 2 is not a line of a dump: Expected `int` <="),
         ([HEAD, change(base64="!"), END], "line 2: base64: "),

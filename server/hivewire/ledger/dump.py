@@ -35,7 +35,7 @@ from hivewire.ledger.engines.sqlite.file import (
 from hivewire.ledger.engines.sqlite.file_lock import require_free
 from hivewire.ledger.engines.sqlite.start import require_whole
 from hivewire.ledger.journal import AUDITED, audit_row
-from hivewire.ledger.records import Change, JournalError
+from hivewire.ledger.records import KINDS, Change, JournalError
 
 FORMAT = 1
 
@@ -244,6 +244,8 @@ def _fill(connection: sqlite3.Connection, lines: Iterable[tuple[int, Line]]) -> 
             case Note():
                 connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", ("note:" + line.name, line.value))
             case Logged():
+                if line.kind not in KINDS:
+                    raise BadDump(f"line {number}: this version of Hivewire does not know the kind {line.kind!r}")
                 if line.revision < max(last, 1):
                     raise BadDump(f"line {number}: revision {line.revision} comes after {last}")
                 position = position + 1 if line.revision == last else 0

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from sortedcontainers import SortedKeyList, SortedList
 
-from hivewire.ledger.records import KINDS, Change
+from hivewire.ledger.records import KINDS, Change, JournalError
 from hivewire_protocol.patterns import Patterns
 
 ID_BITS = 40
@@ -125,11 +125,13 @@ class State:
         return self.kinds[name]
 
     def logged(self, name: str) -> Kind:
-        """The records of a kind that is in the log; the gateway that wrote it may know more kinds."""
-        kind = self.kinds.get(name)
-        if kind is None:
-            kind = self.kinds[name] = Kind()
-        return kind
+        """The records of a kind that is in the log. Raises JournalError for one that only newer versions know."""
+        if name not in self.kinds:
+            raise JournalError(
+                f"the ledger has records of kind {name!r}, which this version of Hivewire does not know; use the"
+                " version that wrote it, or a newer one"
+            )
+        return self.kinds[name]
 
     def get(self, kind: str, key: str) -> Change | None:
         """The last change of a record that exists."""

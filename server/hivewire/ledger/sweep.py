@@ -54,9 +54,8 @@ class Sweep:
                 self._retained = json.decode(note, type=Retention)
             elif name == "swept":
                 state.forget(int(note))
-            elif name.startswith("lastId:"):
-                kind = state.logged(name.removeprefix("lastId:"))
-                kind.last_id = max(kind.last_id, int(note))
+            elif name.startswith("lastId:") and (kind := state.kinds.get(name.removeprefix("lastId:"))):
+                kind.last_id = max(kind.last_id, int(note))  # another version may know more kinds
 
     # At start.
 
