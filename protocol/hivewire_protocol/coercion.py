@@ -40,6 +40,8 @@ fewer."""
 EXPECTATIONS = ("entityVersion", "revision")
 """Members that keep a write from overwriting what its writer has not seen."""
 
+ESCAPED_ASCII = b"\\u00"
+
 _OTHER_WORDS = {
     "expect": "entityVersion",
     "expected": "entityVersion",
@@ -113,12 +115,17 @@ def nearest(name: str, shape: type[Struct]) -> str:
     return f"; did you mean '{meant}'?" if meant else f"; this request takes {', '.join(own.values())}"
 
 
-def refuse_repeated(data: bytes) -> None:
+def refuse_repeated(data: bytes, versions: int = 1, revisions: int = 1) -> None:
     """Raise InvalidParameters when an object in this JSON has an expectation twice: the last one would count.
 
-    Counting is cheap and rules out nearly every request; further passes are for those with many changes.
+    None has when the JSON contains each at most so many times. Counting is cheap and rules out nearly every request,
+    but not one in which a name may be written with escapes.
     """
-    if data.count(b'"entityVersion"') < 2 and data.count(b'"revision"') < 2:
+    if (
+        data.count(b'"entityVersion"') <= versions
+        and data.count(b'"revision"') <= revisions
+        and data.find(ESCAPED_ASCII) < 0
+    ):
         return
     with suppress(ValueError, RecursionError):  # what is not JSON is refused elsewhere
         json.loads(data, object_pairs_hook=_refuse_pairs)

@@ -389,14 +389,23 @@ def test_an_expectation_beside_the_params_is_refused(member: str) -> None:
         ("put", '"name":"a","value":"b",{0}:0,{0}:null'),
         ("put", '"name":"a","value":7,{0}:0,{0}:null'),
         ("delete", '{0}:1,"name":"a",{0}:null'),
+        ("put", '{0}:null,"name":"a","value":"b",{0}:3'),
+        ("rollback", '{0}:3,"name":"a","to":1,{0}:4'),
         ("transact", '"changes":[{{"operation":"put","name":"a","value":"b",{0}:1,{0}:2}}]'),
+        ("transact", '"changes":[{{"operation":"put","name":"a","value":"b"}},{{"name":"b",{0}:1,{0}:null}}]'),
     ],
 )
 def test_an_expectation_that_is_there_twice_is_refused(action: str, members: str, member: str) -> None:
     """The last one would count, and null would drop the lock in silence; rights come first."""
-    members = members.format(f'"{member}"')
+    escaped = members.replace("{0}", f'"\\u00{ord(member[0]):x}{member[1:]}"', 1)
+    for spelt in (members, escaped):
+        refuses_twice(action, spelt.format(f'"{member}"'), member)
+
+
+def refuses_twice(action: str, members: str, member: str) -> None:
+    """All framings refuse a request with these members."""
     rpc = f'{{"jsonrpc":"2.0","id":1,"method":"configuration/{action}","params":{{{members}}}}}'
-    for frame in (rpc, f"[{rpc}]"):
+    for frame in (rpc, f"[{rpc}]", f'{{"action":"configuration/{action}","requestId":1,{members}}}'):
         found = codec.decode(frame.encode())
         call = found[0] if isinstance(found, list) else found
         assert (type(call.error), call.request_type) == (InvalidParameters, REQUESTS[f"configuration/{action}"])

@@ -29,8 +29,10 @@ _Name = Annotated[str | None, says("The configuration's name.")]
 _Value = Annotated[str | None, says("The new content, at least one character.")]
 _Description = Annotated[str | None, says("The reason of the change; shown in the history.")]
 _ContentType = Annotated[str | None, says("The media type of the content; default `text/plain; charset=utf-8`.")]
-_ExpectedVersion = Annotated[Integer | None, says("The expected current version; 0: it must not exist. Otherwise 409.")]
-_ExpectedRevision = Annotated[Integer | None, says("The expected revision of the last change; otherwise 409.")]
+# Unset when they are absent, so that the codec need not look for a second one.
+_Expected = Integer | UnsetType | None
+_ExpectedVersion = Annotated[_Expected, says("The expected current version; 0: it must not exist. Otherwise 409.")]
+_ExpectedRevision = Annotated[_Expected, says("The expected revision of the last change; otherwise 409.")]
 _Check = Annotated[bool | None, says("False: a value whose `contentType` is JSON is stored without being checked.")]
 AtLeast = Annotated[
     Integer | None,
@@ -131,8 +133,8 @@ class ConfigurationPut(Request, tag="configuration/put", forbid_unknown_fields=T
     description: _Description = None
     contentType: _ContentType = None
     check: _Check = None
-    entityVersion: _ExpectedVersion = None
-    revision: _ExpectedRevision = None
+    entityVersion: _ExpectedVersion = UNSET
+    revision: _ExpectedRevision = UNSET
 
 
 class ConfigurationDelete(Request, tag="configuration/delete", forbid_unknown_fields=True):
@@ -145,8 +147,8 @@ class ConfigurationDelete(Request, tag="configuration/delete", forbid_unknown_fi
 
     name: _Name = None
     description: _Description = None
-    entityVersion: _ExpectedVersion = None
-    revision: _ExpectedRevision = None
+    entityVersion: _ExpectedVersion = UNSET
+    revision: _ExpectedRevision = UNSET
 
 
 class ConfigurationList(Request, tag="configuration/list"):
@@ -193,8 +195,8 @@ class ConfigurationRollback(Request, tag="configuration/rollback", forbid_unknow
     to: Annotated[Integer | None, says("The version to go back to; give either this or `toRevision`.")] = None
     toRevision: Annotated[Integer | None, says("The revision of the change to go back to.")] = None
     description: _Description = None
-    entityVersion: _ExpectedVersion = None
-    revision: _ExpectedRevision = None
+    entityVersion: _ExpectedVersion = UNSET
+    revision: _ExpectedRevision = UNSET
 
 
 class TransactChange(Struct, gc=False, forbid_unknown_fields=True):
@@ -208,8 +210,8 @@ class TransactChange(Struct, gc=False, forbid_unknown_fields=True):
     description: _Description = None
     contentType: _ContentType = None
     check: _Check = None
-    entityVersion: _ExpectedVersion = None
-    revision: _ExpectedRevision = None
+    entityVersion: _ExpectedVersion = UNSET
+    revision: _ExpectedRevision = UNSET
 
 
 class ConfigurationTransact(Request, tag="configuration/transact", forbid_unknown_fields=True):

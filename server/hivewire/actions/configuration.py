@@ -6,6 +6,8 @@ from collections.abc import Coroutine
 from itertools import islice
 from typing import Any
 
+from msgspec import UNSET
+
 from hivewire.actions.checks import violations
 from hivewire.actions.waiting import until_current, when_current
 from hivewire.caller import Caller
@@ -359,9 +361,9 @@ def _description(services: Services, description: str | None) -> str | None:
 def _expected(
     request: ConfigurationPut | ConfigurationDelete | ConfigurationRollback | TransactChange,
 ) -> tuple[Precondition, ...]:
-    if request.entityVersion is None and request.revision is None:
-        return ()
-    return (Expected(request.entityVersion, request.revision),)
+    version = None if request.entityVersion is UNSET else request.entityVersion
+    revision = None if request.revision is UNSET else request.revision
+    return () if version is None and revision is None else (Expected(version, revision),)
 
 
 def _transacted(changes: list[Change]) -> Reply:
