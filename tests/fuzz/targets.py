@@ -6,7 +6,7 @@ import asyncio
 import base64
 import hmac
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import cache, partial
 from typing import Any, NamedTuple
 
@@ -20,8 +20,8 @@ from hivewire.addresses import network_prefix, plain
 from hivewire.caller import Caller
 from hivewire.dialects.properties.server_tokens import ServerTokens, signature
 from hivewire.http.peer import caller_of
-from hivewire.ledger.records import Change
-from hivewire.ledger.state import Kind
+from hivewire.ledger.engines.memory import MemoryJournal
+from hivewire.ledger.ledger import Ledger
 from hivewire.transport.admission import Admission
 from hivewire.transport.sockets import Sockets
 from hivewire.transport.websocket import WebSocket
@@ -102,7 +102,7 @@ def _text(data: bytes) -> str:
 def _codec(data: bytes) -> None:
     found = codec.decode(_text(data).encode())
     for call in found if isinstance(found, list) else [found]:
-        assert (call.request is None) is (call.error is not None)
+        assert (type(call.request) is call.request_type) is (call.error is None)
         answer = json.loads(codec.refuse(call, call.error or InternalError()))
         assert isinstance(answer, dict)
         if call.request is not None:
@@ -363,18 +363,7 @@ def _patterns(data: bytes) -> None:
     assert Patterns(both.patterns) == both == other & one
 
 
-class _Ledger:
-    """The part of a ledger that users and tenants need."""
-
-    def observe(self, observer: Callable[[Iterable[Change]], None], *kinds: str) -> None:
-        """Nothing is written."""
-
-    def kind(self, name: str) -> Kind:
-        """No records."""
-        return Kind()
-
-
-_ledger: Any = _Ledger()
+_ledger = Ledger(MemoryJournal(), lambda: 0)
 _KEY = Key("k" * 32, "utf8")
 _tokens = Tokens(_KEY, Users(_ledger), Tenants(_ledger), 1_000, 1_000)
 _USER = User(1, "ann", UserContent("hash"), True, 1)

@@ -6,7 +6,6 @@ import json
 import re
 
 import pytest
-from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from hivewire import openapi
 from hivewire.dialects import DIALECTS
@@ -47,6 +46,8 @@ def _canonical(path: str) -> str:
 
 def test_the_openapi_document_is_valid() -> None:
     """The validator of the specification finds nothing, and names of operations are unique."""
+    from openapi_spec_validator import OpenAPIV31SpecValidator  # here, because only one worker needs it
+
     assert not [error.message for error in OpenAPIV31SpecValidator(document("openapi")).iter_errors()]
     names = [each["operationId"] for path in document("openapi")["paths"].values() for each in path.values()]
     assert len(set(names)) == len(names)
