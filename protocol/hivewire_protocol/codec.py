@@ -10,6 +10,7 @@ Callers hand in bytes that are valid UTF-8, so a raw requestId can be echoed unc
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from itertools import accumulate
 from typing import Any, Union
 
@@ -338,8 +339,12 @@ def refuse(call: Call, error: WireError) -> bytes:
 
 def push(action: str, subscription_id: int, members: bytes, rpc: bool) -> bytes:
     """A push; `members` is JSON without the braces."""
+    return _push_form(action, rpc) % (subscription_id, members)
+
+
+@lru_cache(64)
+def _push_form(action: str, rpc: bool) -> bytes:
+    """The bytes of a push with places for its number and its members."""
     if rpc:
-        head = b'{"jsonrpc":"2.0","method":"%b","params":{"subscriptionId":%d,%b}}'
-    else:
-        head = b'{"action":"%b","subscriptionId":%d,%b}'
-    return head % (action.encode(), subscription_id, members)
+        return b'{"jsonrpc":"2.0","method":"%b","params":{"subscriptionId":%%d,%%b}}' % action.encode()
+    return b'{"action":"%b","subscriptionId":%%d,%%b}' % action.encode()

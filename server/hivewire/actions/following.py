@@ -80,7 +80,7 @@ def _notification(message: Message) -> bytes:
 
 
 def _what(message: Message) -> str:
-    return "update" if message.updated else "insert"
+    return "insert" if message.changed == message.timestamp else "update"
 
 
 class Topics(NamedTuple):

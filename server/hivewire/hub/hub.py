@@ -235,7 +235,7 @@ class Hub:
         found = tail.find(event)
         if not found:
             return 0
-        offset, position, pushed = event.offset, tail.position(event.offset), 0
+        offset, position, pushed = event.offset, "", 0
         frames: dict[Shape, bytes] = {}
         for sub in found:
             if not sub.live:
@@ -244,9 +244,12 @@ class Hub:
             if feed.stalled or feed.expires < moment or pushed >= room:
                 self._leave_behind(sub, moment)
                 continue
-            frame = frames.get(sub.shape)
+            shape = sub.shape
+            frame = frames.get(shape)
             if frame is None:
-                frame = frames[sub.shape] = sub.shape.update(event, position)
+                if not position and not shape.topic.plain:
+                    position = tail.position(offset)
+                frame = frames[shape] = shape.update(event, position)
             sub.last_position = offset
             pushed += 1
             feed.listener.push(frame)

@@ -8,8 +8,6 @@ source's epoch and an offset. A *topic* is what a subscription follows: one kind
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import groupby
-from operator import attrgetter
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from msgspec import Struct
@@ -108,8 +106,14 @@ class Event(Struct, gc=False):
 
 def transactions(events: Iterable[Event]) -> Iterator[list[Event]]:
     """The events of each offset."""
-    for _, group in groupby(events, attrgetter("offset")):
-        yield list(group)
+    group: list[Event] = []
+    for event in events:
+        if group and event.offset != group[0].offset:
+            yield group
+            group = []
+        group.append(event)
+    if group:
+        yield group
 
 
 class CompactedLog(Protocol):

@@ -8,6 +8,7 @@ without looking at the others.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 from msgspec import Struct
 
@@ -77,21 +78,23 @@ class Keys(Patterns):
 
 def keys_of(message: Message) -> tuple[str, ...]:
     """The keys by which a message is found."""
-    event = "updated:" if message.changed != message.timestamp else "inserted:"
+    network, type_, name = message.network, message.type, message.name
+    updated = message.changed != message.timestamp
+    shared = _shared_keys(updated, network, type_, name)
+    if network is None or type_ is None:
+        return shared
+    own = f"{'updated:' if updated else 'inserted:'}d{message.device}n{network}t{type_}"
+    return (own, *shared) if name is None else (own, _named(own, name), *shared)
+
+
+@lru_cache(1_024)
+def _shared_keys(updated: bool, network: int | None, type_: int | None, name: str | None) -> tuple[str, ...]:
+    """Those that messages of several devices have: many messages come from few places. Their hashes are kept, too."""
+    event = _event(updated=updated)
     places: tuple[str, ...] = (event,)
-    if message.network is not None and message.type is not None:
-        network, type_ = f"n{message.network}", f"t{message.type}"
-        places = (
-            f"{event}d{message.device}{network}{type_}",
-            f"{event}{network}{type_}",
-            f"{event}{network}",
-            f"{event}{type_}",
-            event,
-        )
-    if message.name is None:
-        return places
-    name = _named("", message.name)
-    return (*places, *[place + name for place in places])
+    if network is not None and type_ is not None:
+        places = (event + f"n{network}t{type_}", event + f"n{network}", event + f"t{type_}", event)
+    return places if name is None else (*places, *[_named(place, name) for place in places])
 
 
 def _event(*, updated: bool) -> str:

@@ -352,7 +352,8 @@ class WebSocket(asyncio.Protocol):
     def frame(topic: str, number: int, rpc: bool, what: str, members: bytes, position: str | None) -> bytes:
         """The frame of a push."""
         data = push(f"{topic}/{what}", number, members, rpc)
-        return text_head(len(data)) + data
+        size = len(data)
+        return (TEXT_HEADS[size] if size < SHORT else text_head(size)) + data
 
     def push(self, data: bytes) -> None:
         """Write frames of pushes, after the answers so far."""
