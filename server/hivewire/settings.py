@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import stat
 import tomllib
 from collections.abc import Mapping
@@ -96,6 +97,14 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             "A new leader takes 5 to 9 seconds."
         ),
     ] = 15.0
+    alternatives: Annotated[
+        str,
+        _says(
+            "Addresses of other gateways of the same ledger, separated by commas, such as `https://b.example.com`. "
+            "Clients are told them by `server/info`, and when this gateway stops.",
+            reload=True,
+        ),
+    ] = ""
     admin_login: Annotated[
         str,
         Meta(min_length=3, max_length=128, pattern=_LOGIN),
@@ -361,6 +370,11 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         ),
     ] = 30.0
 
+    @property
+    def other_gateways(self) -> list[str]:
+        """The addresses in `alternatives`."""
+        return [each.strip() for each in self.alternatives.split(",") if each.strip()]
+
     def trusts(self, address: str) -> bool:
         """Whether an address is one of the trusted proxies. An IPv4-mapped address counts as the IPv4 address."""
         if not self.trusted_proxies:
@@ -462,6 +476,10 @@ def load(flags: Mapping[str, Any], environment: Mapping[str, str] | None = None,
         except ValueError:
             where = f"setting trusted_proxies ({sources['trusted_proxies']}) is {settings.trusted_proxies!r}"
             raise SettingsError(f"{where}: {proxy!r} is not an IP address") from None
+    for address in settings.other_gateways:
+        if not re.fullmatch(r"https?://[^/?#\s]+[^?#\s]*", address):
+            where = f"setting alternatives ({sources['alternatives']}) is {settings.alternatives!r}"
+            raise SettingsError(f"{where}: {address!r} is not the address of a gateway, such as https://b.example.com")
     if settings.admin_password is not None and not 6 <= len(settings.admin_password) <= 128:
         raise SettingsError(f"admin_password ({sources['admin_password']}) must have 6 to 128 characters")
     return Effective(settings, sources)

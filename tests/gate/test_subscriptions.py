@@ -119,18 +119,23 @@ def test_a_token_expires_on_an_open_socket(data: Path) -> None:
 
 
 def test_subscribers_are_told_when_the_gateway_stops(data: Path) -> None:
-    """Committed changes are pushed before the close frame, 1001 with the time after which to reconnect."""
-    with RunningGateway(data) as gateway, gateway.socket() as writer, opened(gateway, gateway.token()) as wire:
+    """Committed changes are pushed first, then `server/draining`, then comes the close frame: 1001 with the same time
+    after which to reconnect."""
+    flags = ("--alternatives", "https://b.example")
+    with RunningGateway(data, *flags) as gateway, gateway.socket() as writer, opened(gateway, gateway.token()) as wire:
         ask(wire, "configuration/subscribe", snapshot=False)
         writer("configuration/put", name="a", value="v")
         gateway.process.send_signal(signal.SIGTERM)
         opcode, payload = wire.frame()
         assert opcode == TEXT
         assert json.loads(payload)["configuration"]["name"] == "a"
+        _, told = wire.frame()
         opcode, payload = wire.frame()
         assert opcode == CLOSE
         assert int.from_bytes(payload[:2]) == 1001
-        assert payload[2:].startswith(b"server going away; retry=")
+        draining = json.loads(told)
+        assert (draining["action"], draining["alternatives"]) == ("server/draining", ["https://b.example"])
+        assert payload[2:].decode() == f"server going away; retry={draining['retry']}"
 
 
 def test_a_subscription_ends_with_its_socket(data: Path) -> None:

@@ -10,13 +10,17 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from msgspec import UNSET
 
 from hivewire.access.users import UserContent
+from hivewire.caller import Caller
 from hivewire_protocol.errors import NotFound
 from hivewire_protocol.nouns.configuration import ConfigurationPut
+from hivewire_protocol.nouns.server import ServerInfo
 from hivewire_protocol.nouns.user import UserDelete, UserUpdate, UserUpdateFields
 from tests.rooms.site import Gateway, site
 from tests.rooms.test_hub import Peer
+from tests.world import opened
 
 
 @pytest.fixture
@@ -88,6 +92,16 @@ async def test_a_position_that_cannot_be_confirmed(two: list[Gateway]) -> None:
     [refused] = await answer(peer)
     assert (refused["code"], refused["error"]) == (503, "what other gateways wrote cannot be confirmed: no leader")
     assert peer.caller.feed is None
+
+
+@pytest.mark.parametrize("http", [False, True])
+async def test_a_gateway_names_the_others(http: bool) -> None:
+    """`server/info` has their addresses, in the order of the setting, for everybody; without any it has no such
+    member."""
+    for given, named in (("http://b, https://c/hive ,", ["http://b", "https://c/hive"]), ("", UNSET)):
+        async with opened(alternatives=given) as world:
+            reply = await world.ask(ServerInfo(), Caller("10.0.0.1", "h", http=http))
+            assert reply.info.alternatives == named
 
 
 # Refusals.

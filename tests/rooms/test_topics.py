@@ -155,8 +155,9 @@ async def test_a_stream_never_tells_its_client_to_reconnect_at_once(world: World
     await reader.events(1)
     reader.streams.drain(0.0)
     await reader.answering
-    [[_, retry, _]] = await reader.events(1)
+    [draining, [_, retry, _]] = await reader.events(2)
     assert retry == "retry: 100"
+    assert draining == ["event: draining", 'data: {"alternatives":[],"retry":100}']
 
 
 @pytest.mark.parametrize("topic", TOPICS, ids=lambda topic: topic.name)

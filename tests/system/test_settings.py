@@ -146,6 +146,7 @@ def test_a_section_in_a_file_is_an_error_that_says_how_to_write_it(file: Path) -
         ("admin_login", "with space"),
         ("drain_seconds", "1e9"),
         ("trusted_proxies", "127.0.0.1, proxy.example"),
+        ("alternatives", "https://a.example, b.example"),
     ],
 )
 def test_a_wrong_value_is_an_error_with_its_setting_and_source(name: str, value: str) -> None:

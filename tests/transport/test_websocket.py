@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import re
 import socket
 import struct
 from collections.abc import AsyncIterator
@@ -22,6 +23,8 @@ from hivewire.transport.back_pressure import ANONYMOUS_PIECE
 from hivewire.transport.connection import HttpProtocol
 from hivewire.transport.sockets import Sockets
 from hivewire.transport.websocket import WebSocket
+from hivewire_protocol.encoding import encode
+from tests.contract import hold_push
 from tests.gate.wire import CLOSE, CONTINUATION, INFO, PING, PONG, frame, upgrade
 from tests.world import World, opened
 
@@ -210,3 +213,39 @@ async def test_unread_answers_of_a_stranger_count_until_it_is_cut(shell: Shell) 
         stranger.count_unread()
         assert admission.anonymous.held == share // 2 * min(number + 1, 2)
     assert [wire.aborted for wire in wires] == [True, False, False]
+
+
+# A stop.
+
+
+async def test_who_follows_with_positions_is_told_where_to_go_before_a_stop() -> None:
+    """Each such subscription gets `server/draining` right before the close frame, in its own framing and with the same
+    time; DeviceHive's plain ones, and connections without any, only the close frame."""
+    others = ["https://b.example", "http://c.example:8080/hive"]
+    async with opened(alternatives=" https://b.example, http://c.example:8080/hive,") as world:
+        shell, plain = Shell(world), Shell(world)
+        asked = [
+            {"action": "configuration/subscribe", "snapshot": False},
+            {"jsonrpc": "2.0", "id": 1, "method": "command/subscribe", "params": {"resumable": True}},
+            {"action": "command/subscribe"},
+        ]
+        for request in asked:
+            shell.socket.data_received(frame(encode(request)))
+        plain.socket.data_received(frame(encode({"action": "notification/subscribe"})))
+        shell.written(), plain.written()
+        for stopped in (shell, plain):
+            stopped.sockets.drain(30.0)
+            stopped.socket.shutdown()
+        written = shell.written()
+        found = re.search(rb"server going away; retry=(\d+)", written)
+        assert found is not None
+        members = {"alternatives": others, "retry": int(found[1])}
+        pushes: list[dict[str, Any]] = [
+            {"action": "server/draining", "subscriptionId": 1, **members},
+            {"jsonrpc": "2.0", "method": "server/draining", "params": {"subscriptionId": 2, **members}},
+        ]
+        for each in pushes:
+            hold_push(encode(each))
+        close = frame((1001).to_bytes(2) + found[0], CLOSE, masked=False)
+        assert written == b"".join(frame(encode(each), masked=False) for each in pushes) + close
+        assert re.fullmatch(rb"\x88.\x03\xe9server going away; retry=\d+", plain.written())

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from msgspec import UNSET, Struct, UnsetType
 
-from hivewire_protocol.messages import Reply, Request, says
+from hivewire_protocol.messages import Push, Reply, Request, says
 
 API_VERSION = "4.1.0"
 """The version of DeviceHive's API; DeviceHive's clients read it as the version of the server."""
@@ -21,6 +21,9 @@ class Info(Struct):
     serverTimestamp: _Clock
     restServerUrl: Annotated[str | UnsetType, says("The address of REST; only over a socket.")] = UNSET
     webSocketServerUrl: Annotated[str | UnsetType, says("The address of sockets; only over HTTP.")] = UNSET
+    alternatives: Annotated[
+        list[str] | UnsetType, says("The addresses of other gateways of the same ledger, where there are any.")
+    ] = UNSET
 
 
 class InfoReply(Reply):
@@ -69,3 +72,11 @@ class ClusterInfo(Request, tag="cluster/info"):
 
     read_only = True
     reply = ClusterInfoReply
+
+
+class ServerDraining(Push, tag="server/draining", kw_only=True):
+    """The gateway stops and is about to close the connection. Every subscription with positions gets it, and resumes on
+    any gateway."""
+
+    alternatives: Annotated[list[str], says("The addresses of other gateways of the same ledger.")]
+    retry: Annotated[int, says("Milliseconds after which to come back to this address, as in the reason of the close.")]

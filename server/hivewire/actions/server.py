@@ -33,6 +33,8 @@ def info(services: Services, caller: Caller, request: ServerInfo) -> Reply:
         said.webSocketServerUrl = f"ws{secure}://{caller.host}/{context}/websocket"
     else:
         said.restServerUrl = f"http{secure}://{caller.host}/{context}/rest"
+    if others := services.settings.other_gateways:
+        said.alternatives = others
     return InfoReply(said)
 
 

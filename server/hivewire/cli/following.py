@@ -94,7 +94,7 @@ class Following:
     def _take(self, frame: Item) -> None:
         if frame["action"] == "subscription/paused":
             self._ask_at = 0.0  # the answer says what is wrong with the token
-        if frame["action"] not in ("subscription/paused", "token/expiring"):
+        if frame["action"] not in ("subscription/paused", "token/expiring", "server/draining"):
             self.take(frame)
 
     # Tokens.

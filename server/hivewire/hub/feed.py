@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import count
 from typing import Any, Protocol
 
 from msgspec import structs
 
 from hivewire.access.identity import Identity
-from hivewire.hub.frames import shape_of
+from hivewire.hub.frames import draining, shape_of
 from hivewire.hub.source import Event, Topic
 from hivewire.hub.tail import Channel, Tail
 from hivewire_protocol import times
@@ -375,6 +375,10 @@ class Feed:
         if not self.warned:
             self.warned = True
             self._warn(self.subscriptions)
+
+    def drain(self, alternatives: Sequence[str], milliseconds: int) -> None:
+        """Tell the subscribers that the gateway stops, unless they do not read."""
+        self._tell(self.subscriptions, "server", "draining", draining(alternatives, milliseconds))
 
     def _warn(self, subscriptions: Iterable[Subscription]) -> None:
         self._tell(subscriptions, "token", "expiring", b'"expires":%b' % encode(times.render(self.expires)))

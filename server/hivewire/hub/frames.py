@@ -10,12 +10,18 @@ from functools import lru_cache
 from typing import TypeAlias
 
 from hivewire.hub.source import Event, Topic
+from hivewire_protocol.encoding import encode
 
 Frame: TypeAlias = Callable[[str, int, bool, str, bytes, "str | None"], bytes]
 """See Listener.frame."""
 
 SHAPES = 4_096
 """The most shapes that are cached, and the most frames of one round of bookmarks."""
+
+
+def draining(alternatives: Sequence[str], milliseconds: int) -> bytes:
+    """The members of the push about a gateway that stops: where else to go, and when to come back."""
+    return b'"alternatives":%b,"retry":%d' % (encode(alternatives), milliseconds)
 
 
 class Shape:

@@ -13,6 +13,7 @@ from starlette.types import Receive, Scope, Send
 from hivewire.caller import Caller
 from hivewire.dispatch import Dispatcher
 from hivewire.hub.feed import Feed
+from hivewire.hub.frames import draining
 from hivewire.services import now
 from hivewire.transport.connection import HttpProtocol
 from hivewire_protocol.close import TABLE, Code
@@ -73,6 +74,8 @@ class EventStreams:
         for stream in self.open:
             milliseconds = max(LEAST_RETRY, random.randrange(int(spread * 1_000) + 1))  # noqa: S311 - no secret
             reason = TABLE[Code.GOING_AWAY].reason.format(ms=milliseconds)
+            others = self.dispatcher.services.settings.other_gateways
+            stream.push(stream.frame("server", 0, False, "draining", draining(others, milliseconds), None))
             stream.finish(Code.GOING_AWAY, reason, b"retry: %d\n" % milliseconds)
 
 

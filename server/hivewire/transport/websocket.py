@@ -426,6 +426,8 @@ class WebSocket(asyncio.Protocol):
         if not self._draining or self._session.pending or self._backlog.waiting or self._stage is not OPEN:
             return
         spread = random.randrange(int(self._shared.spread * 1_000) + 1)  # noqa: S311 - no secret
+        if (feed := self._session.caller.feed) is not None:  # not the plain one: its clients know no such push
+            feed.drain(self._shared.settings.other_gateways, spread)
         self.close(Code.GOING_AWAY, TABLE[Code.GOING_AWAY].reason.format(ms=spread))
         self._draining = False
         self._regulate()  # to read the peer's close frame
