@@ -24,9 +24,12 @@ from hivewire.dispatch import Dispatcher
 from hivewire.ledger.engines.memory import MemoryJournal
 from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.records import Change, Transaction, Write
+from hivewire.live import Live
 from hivewire.services import elapsed, now, wire
 from hivewire.session import Session
 from hivewire.settings import Settings
+from hivewire.streams.contract import StreamEngine
+from hivewire.streams.memory import MemoryEngine
 from hivewire.streams.messages import messages_of
 from hivewire_protocol.errors import WireError
 from hivewire_protocol.messages import Request
@@ -86,14 +89,21 @@ class World:
 
     staff: ClassVar[Mapping[str, UserContent]] = STAFF
 
-    def __init__(self, journal: MemoryJournal | None = None, clock: Clock | None = None, **changed: Any) -> None:
+    def __init__(
+        self,
+        journal: MemoryJournal | None = None,
+        clock: Clock | None = None,
+        live: Live | None = None,
+        messages: StreamEngine | None = None,
+        **changed: Any,
+    ) -> None:
         self.journal = journal or MemoryJournal()
         self.clock = clock or Clock()
         self.unexpected: list[BaseException] = []
         self.ledger = Ledger(self.journal, self.clock)
         self.users, self.tenants, self.passwords = Users(self.ledger), Tenants(self.ledger), Passwords(1, HASHER)
         settings = Settings(**LIFETIMES | changed)
-        self.messages = messages_of(settings, self.clock, None, self.elapsed)
+        self.messages = messages_of(settings, self.clock, messages or MemoryEngine(), self.elapsed)
         self.services = wire(
             settings,
             self.ledger,
@@ -102,6 +112,7 @@ class World:
             self.passwords,
             Key("x" * 32, "utf8"),
             self.messages,
+            live=live,
             clock=self.clock,
             unexpected=lambda where, error: self.unexpected.append(error),
         )

@@ -88,6 +88,7 @@ async def serve(settings: Settings, load: Load, show: Callable[[Started], None],
             store.users,
             services.registry,
             services.presence,
+            services.neighbours,
             messages,
             services.polls,
             services.freshness,
@@ -131,7 +132,9 @@ def _server(dispatcher: Dispatcher) -> Server:
     def not_ready(for_writes: bool) -> str | None:
         if sockets.draining:
             return "the gateway is stopping"
-        return ledger.not_ready(for_writes) or (messages.failing if for_writes else None)
+        if (reason := ledger.not_ready(for_writes)) is not None or not for_writes:
+            return reason
+        return messages.failing or services.neighbours.problem
 
     application = Application(DIALECTS, Context(dispatcher, admission, streams, not_ready, DOCUMENTS))
     return Server(settings, application, application.headers_of, application.always, admission, sockets, streams)

@@ -17,6 +17,7 @@ from sortedcontainers import SortedList
 
 from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.records import Change, NotDurable
+from hivewire.streams.message import NotStored
 from hivewire.telemetry import Gauges
 from hivewire_protocol.errors import Unavailable
 
@@ -93,7 +94,7 @@ class Freshness:
                 self._limits.add(limit)
                 when_gone(lambda: _end(limit))
                 yield
-        except NotDurable as error:
+        except (NotDurable, NotStored) as error:
             raise Unavailable(f"{failure}: {error}") from None
         except TimeoutError:
             stopping = "the gateway is stopping"

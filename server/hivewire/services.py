@@ -12,6 +12,7 @@ from hivewire.access.tenants import Tenants
 from hivewire.access.throttle import AnonymousRate, Throttle
 from hivewire.access.tokens import Key, Tokens
 from hivewire.access.users import Users
+from hivewire.devices.neighbours import Neighbours
 from hivewire.devices.presence import Presence
 from hivewire.devices.registry import Registry
 from hivewire.documents import Documents
@@ -20,6 +21,7 @@ from hivewire.freshness import Freshness
 from hivewire.hub.hub import Hub
 from hivewire.hub.message_source import MessageSource
 from hivewire.ledger.ledger import Ledger
+from hivewire.live import Alone, Live
 from hivewire.polls import Polls
 from hivewire.resources import Resources
 from hivewire.settings import Settings
@@ -55,6 +57,7 @@ class Services(Struct, kw_only=True):
     documents: Documents
     registry: Registry
     presence: Presence
+    neighbours: Neighbours
     fleet: Fleet
     messages: Messages
     polls: Polls
@@ -76,10 +79,12 @@ def wire(
     key: Key,
     messages: Messages,
     *,
+    live: Live | None = None,
     clock: Callable[[], int] = elapsed,
     unexpected: Callable[[str, BaseException], None] | None = None,
 ) -> Services:
-    """Build what handlers use over an open store. `key` signs tokens; `messages` are those of devices.
+    """Build what handlers use over an open store. `key` signs tokens; `messages` are those of devices; `live` carries
+    facts to other gateways.
 
     `clock` gives milliseconds for the throttle. `unexpected` is called with bugs that the hub
     meets; by default they are logged.
@@ -93,6 +98,8 @@ def wire(
     hub.add("commands", MessageSource(messages.commands, "command"))
     hub.add("notifications", MessageSource(messages.notifications, "notification"))
     registry = Registry(ledger, users)
+    live = live or Alone()
+    users.share(live)
     presence = Presence(ledger.now, registry)
     hub.leave = presence.leave
     return Services(
@@ -110,6 +117,7 @@ def wire(
         documents=Documents(ledger, tenants, workers, settings),
         registry=registry,
         presence=presence,
+        neighbours=Neighbours(live, presence, ledger.now),
         fleet=Fleet(registry, presence, hub),
         messages=messages,
         polls=Polls(messages, ledger, registry, presence),

@@ -19,6 +19,7 @@ from hivewire.settings import Settings, StartError
 from hivewire.streams.backup import beside_ledger
 from hivewire.streams.contract import StoreError
 from hivewire.streams.messages import Messages, messages_of
+from hivewire.streams.messages import engine_of as engine_for_messages
 from hivewire.telemetry import log
 
 
@@ -91,7 +92,7 @@ async def open_messages(settings: Settings, ledger: Ledger, stack: contextlib.As
     served = settings.messages == "durable" and bool(ledger.kind("user").live)
     if file is not None and served and not beside_ledger(file).exists():  # perhaps it was not moved with the other
         log.warning("there is no file of messages; a new one is made", file=str(beside_ledger(file)))
-    messages = messages_of(settings, now, file)
+    messages = messages_of(settings, now, engine_for_messages(settings, file))
     stack.push_async_callback(messages.close)
     try:
         await messages.open(ledger.epoch)

@@ -45,6 +45,8 @@ class SharedView:
     `script` has a step for each of the next appends; `lose` is how many of the next announcements of the feed get lost.
     """
 
+    shared = True
+
     def __init__(self, log: SharedLog) -> None:
         self.log = log
         self.epoch = log.store.epoch
@@ -134,8 +136,6 @@ class SharedView:
 
 class SharedEngine:
     """Both logs as one gateway has them."""
-
-    shared = True
 
     def __init__(self, logs: dict[LogName, SharedLog]) -> None:
         self._logs = {name: SharedView(log) for name, log in logs.items()}

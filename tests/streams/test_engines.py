@@ -208,7 +208,7 @@ async def test_a_closed_engine_refuses(shelf: Shelf, log: LogEngine) -> None:
     await shelf.engine.close()
     with pytest.raises(NotStored):
         await log.append(1, b"")
-    if not shelf.engine.shared:
+    if not log.shared:
         with pytest.raises(Unreadable):
             await log.forward(1, 1)
 

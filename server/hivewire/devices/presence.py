@@ -1,4 +1,4 @@
-"""Which devices are online: those that somebody waits for commands as, and a few seconds longer.
+"""Which devices are online: those that somebody waits for commands as, at any gateway, and a few seconds longer.
 
 Only memory: after a restart nobody has been seen yet. A device is known here by the id of its record, so what is left
 of a deleted device never counts for a later one of its id.
@@ -23,7 +23,7 @@ AT_ONCE = 1_000
 
 
 class Presence:
-    """Counts, for each device, the subscriptions and polls that wait for its commands.
+    """Counts, for each device, the subscriptions and polls that wait for its commands, and other gateways with some.
 
     One timer serves all devices. A device that is online takes one entry of a dictionary, one that was online another.
     """
@@ -31,36 +31,65 @@ class Presence:
     def __init__(self, now: Callable[[], int], registry: Registry) -> None:
         self._now = now
         self._present: dict[int, int] = {}
+        self._elsewhere: dict[int, int] = {}  # how many of these are other gateways
         self._leaving: OrderedDict[int, float] = OrderedDict()  # when they go offline, the next one first
         self._seen: dict[int, int] = {}  # of those that are not present
         self._timer: asyncio.TimerHandle | None = None
         self.on_change: list[Callable[[int], None]] = []
         """Called with the id of a device's record when it is online or offline from now on. Not when it is deleted."""
+        self.on_local: Callable[[int], None] = lambda move: None
+        """Called with the id of the record when a device comes to this gateway, with the negative id when it leaves."""
         registry.on_device.append(self._follow)
 
     def enter(self, record_id: int) -> None:
         """Something waits for the commands of this device."""
+        if self._enter(record_id) == self._elsewhere.get(record_id, 0):
+            self.on_local(record_id)
+
+    def leave(self, record_id: int) -> None:
+        """It waits no longer; for each call of `enter` one."""
+        if record_id in self._present and self._leave(record_id) == self._elsewhere.get(record_id, 0):
+            self.on_local(-record_id)
+
+    def moved_elsewhere(self, move: int) -> None:
+        """A device has come to another gateway or, with the negative id, has left it."""
+        record_id = abs(move)
+        if move > 0:
+            self._enter(record_id)
+            self._elsewhere[record_id] = self._elsewhere.get(record_id, 0) + 1
+        elif others := self._elsewhere.pop(record_id, 0):  # else it was deleted meanwhile
+            if others > 1:
+                self._elsewhere[record_id] = others - 1
+            self._leave(record_id)
+
+    def local(self) -> list[int]:
+        """The devices that are at this gateway."""
+        elsewhere = self._elsewhere
+        return [id for id, present in self._present.items() if not elsewhere or present > elsewhere.get(id, 0)]
+
+    def _enter(self, record_id: int) -> int:
+        """Count one more; returns how many there were."""
         present = self._present.get(record_id, 0)
         self._present[record_id] = present + 1
         if not present:
             self._seen.pop(record_id, None)
             if self._leaving.pop(record_id, None) is None:
                 self._tell(record_id)
+        return present
 
-    def leave(self, record_id: int) -> None:
-        """It waits no longer; for each call of `enter` one."""
-        present = self._present.get(record_id)
-        if present is None:  # the device was deleted meanwhile
-            return
+    def _leave(self, record_id: int) -> int:
+        """Count one less; returns how many are left."""
+        present = self._present[record_id]
         if present > 1:
             self._present[record_id] = present - 1
-            return
+            return present - 1
         del self._present[record_id]
         self._seen[record_id] = self._now()
         loop = asyncio.get_running_loop()
         self._leaving[record_id] = loop.time() + LINGER_SECONDS
         if self._timer is None:
             self._timer = loop.call_later(LINGER_SECONDS, self._go_on)
+        return 0
 
     def online(self, record_id: int) -> bool:
         """Whether the device is online."""
@@ -93,7 +122,9 @@ class Presence:
 
     def _follow(self, before: Device | None, after: Device | None) -> None:
         if before is not None and after is None:
-            for table in (self._present, self._leaving, self._seen):
+            if self._present.get(before.record_id, 0) > self._elsewhere.get(before.record_id, 0):
+                self.on_local(-before.record_id)
+            for table in (self._present, self._elsewhere, self._leaving, self._seen):
                 table.pop(before.record_id, None)
 
     # The life of the component.

@@ -17,12 +17,11 @@ EVENT_BYTES = 500
 class MessageSource:
     """Commands or notifications as a source. Every message is a transaction of its own."""
 
-    shared = False
-
     def __init__(self, log: Log, kind: str) -> None:
         self._log = log
         self._kind = kind
         self.covers = log.covers
+        self.confirm = log.confirm
         self.is_over: Callable[[Message], bool] = log.is_over
         self.follow: Callable[[Callable[[Sequence[Message]], None]], None] = log.observe
 
@@ -41,8 +40,10 @@ class MessageSource:
         """The first place from which the log is complete."""
         return self._log.oldest
 
-    async def confirm(self) -> None:
-        """Nobody else appends."""
+    @property
+    def shared(self) -> bool:
+        """Whether other gateways append to the log too."""
+        return self._log.shared
 
     async def since(self, offset: int, *, take: int) -> list[Event]:
         """The messages after a place. Raises NotCovered when the log does not cover it."""

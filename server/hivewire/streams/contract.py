@@ -70,6 +70,9 @@ class LogEngine(Protocol):
     epoch: str
     """The identity of this log: random, another one when its messages were lost."""
 
+    shared: bool
+    """Whether other gateways append to it too."""
+
     @property
     def keeper(self) -> bool:
         """Whether this gateway closes and drops segments. Of several on one storage it is one; it may change."""
@@ -114,9 +117,6 @@ class LogEngine(Protocol):
 
 class StreamEngine(Protocol):
     """Keeps both logs."""
-
-    shared: bool
-    """Whether other gateways append to them too."""
 
     async def open(self, ledger_epoch: str, *, damage: str | None = None) -> None:
         """Open what belongs to this ledger, or begin anew. Raises StoreError.

@@ -99,6 +99,15 @@ class Log:
         """The first place from which the log is complete; never decreases."""
         return self._index.oldest * ROOM
 
+    @property
+    def shared(self) -> bool:
+        """Whether other gateways append to it too, so that what was taken here may be behind it."""
+        return self._engine.shared
+
+    async def confirm(self) -> None:
+        """Return when observers got everything that was durable at the time of the call. Raises NotStored."""
+        await self._engine.confirm()
+
     def covers(self, place: int) -> bool:
         """Whether the log still has everything after this place."""
         return self.oldest - 1 <= place <= self.tip

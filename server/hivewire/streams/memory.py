@@ -13,6 +13,7 @@ from hivewire.streams.message import NotStored
 class MemoryLog:
     """A dictionary of entries. `broken`, when set, is the text of the NotStored that every write raises."""
 
+    shared = False
     keeper = True
 
     def __init__(self) -> None:
@@ -87,8 +88,6 @@ class MemoryLog:
 
 class MemoryEngine:
     """Both logs. Opening it again finds what it had: the epoch of the ledger does not matter."""
-
-    shared = False
 
     def __init__(self) -> None:
         self._logs: dict[LogName, MemoryLog] = {"commands": MemoryLog(), "notifications": MemoryLog()}

@@ -24,17 +24,22 @@ TIDY_SECONDS = 0.5
 """Interval of looking for what is due: segments to close or drop, a commit that takes too long."""
 
 
-def messages_of(
-    settings: Settings, now: Callable[[], int], ledger: Path | None, elapsed: Callable[[], int] = elapsed
-) -> Messages:
-    """What these settings say. `ledger` is the file of the ledger; without one they are in memory."""
-    memory = MemoryEngine()
-    engine: StreamEngine = memory
+def engine_of(settings: Settings, ledger: Path | None) -> StreamEngine:
+    """The engine that these settings say. `ledger` is the file of the ledger; without one messages are in memory."""
     if settings.data.startswith("parent://"):  # what one gateway keeps, the others would not see
+        memory = MemoryEngine()
         for log in map(memory.log, LOGS):
             log.broken = NOT_SHARED
-    elif settings.messages == "durable" and ledger is not None:
-        engine = SqliteEngine(beside_ledger(ledger))
+        return memory
+    if settings.messages == "durable" and ledger is not None:
+        return SqliteEngine(beside_ledger(ledger))
+    return MemoryEngine()
+
+
+def messages_of(
+    settings: Settings, now: Callable[[], int], engine: StreamEngine, elapsed: Callable[[], int] = elapsed
+) -> Messages:
+    """Both logs on this engine, within the limits of these settings."""
     commands = Limits(
         retention=settings.commands_retention * 1_000,
         stored_bytes=settings.messages_bytes,
@@ -62,7 +67,7 @@ class Messages:
         elapsed: Callable[[], int] = elapsed,
     ) -> None:
         self._engine = engine
-        self._clock = Clock(now, SHARED_LAG if engine.shared else 0)
+        self._clock = Clock(now, SHARED_LAG if engine.log("commands").shared else 0)
         self.commands = Log(engine.log("commands"), self._clock, commands, elapsed)
         self.notifications = Log(engine.log("notifications"), self._clock, notifications, elapsed)
         self._logs = (self.commands, self.notifications)

@@ -68,8 +68,6 @@ def creation_script(ledger_epoch: str) -> str:
 class SqliteEngine:
     """The file at a path, created if it does not exist. In a read-only directory nothing can be inserted."""
 
-    shared = False
-
     def __init__(self, path: Path) -> None:
         self.path = path
         self.read_only = False
@@ -174,6 +172,7 @@ class SqliteEngine:
 class SqliteLog:
     """The tables of one log."""
 
+    shared = False
     keeper = True
 
     def __init__(self, engine: SqliteEngine, name: LogName) -> None:

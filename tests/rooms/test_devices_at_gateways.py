@@ -1,0 +1,301 @@
+"""Several gateways on one ledger, one store of messages and one bus: what a device or its user sees of another one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from hivewire.devices import neighbours
+from tests.ledger.shared import SharedLog
+from tests.live import Bus, End
+from tests.rooms.test_presence import World
+from tests.streams.shared import SharedStore
+from tests.world import JOHN, NOW, Clock
+
+
+class Gateway(World):
+    """One of them. `seconds` is its monotonic clock."""
+
+    def __init__(self, log: SharedLog, store: SharedStore, bus: Bus) -> None:
+        self.end: End = bus.end()
+        self.seconds = 100.0
+        engine = store.engine()
+        self.feed = engine.log("commands")
+        super().__init__(log.journal(), Clock(), self.end, engine)
+        self.neighbours = self.services.neighbours
+        self.neighbours._seconds = lambda: self.seconds
+
+
+class Site:
+    """What they share."""
+
+    def __init__(self) -> None:
+        self.log, self.store, self.bus = SharedLog(), SharedStore(), Bus()
+        self.gateways: list[Gateway] = []
+
+    async def gateway(self) -> Gateway:
+        """One more. The first one has two devices, a lamp and a door."""
+        gateway = Gateway(self.log, self.store, self.bus)
+        if self.gateways:
+            await gateway.load()
+            gateway.admin = gateway.caller()
+        else:
+            await (await gateway.open()).fill()
+            await gateway.register("lamp")
+            await gateway.register("door", 2, 2)
+        self.gateways.append(gateway)
+        return gateway
+
+    async def beat(self) -> None:
+        """Every gateway says that it is there, and is heard."""
+        for gateway in self.gateways:
+            gateway.neighbours.beat()
+        await settle()
+
+
+async def settle() -> None:
+    """Until everything that was told was heard."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+@pytest.fixture
+async def site() -> AsyncIterator[Site]:
+    site = Site()
+    yield site
+    for gateway in site.gateways:
+        await gateway.services.presence.close()
+        await gateway.close()
+
+
+# Who is online.
+
+
+async def test_a_device_is_online_at_every_gateway(site: Site) -> None:
+    """While it is at any of them, and some seconds longer; who follows devices at another one is told once."""
+    mine, other = await site.gateway(), await site.gateway()
+    told: list[int] = []
+    other.services.presence.on_change.append(told.append)
+    peer = mine.peer()
+    number = await mine.follow(peer, deviceId="lamp")
+    await settle()
+    assert [await gateway.presence() for gateway in (mine, other)] == [(True, NOW)] * 2
+    await other.follow(elsewhere := other.peer(), deviceId="lamp")
+    await mine.answer(peer, "command/unsubscribe", subscriptionId=number)
+    await settle()
+    for gateway in (mine, other):
+        gateway.linger()
+    assert [await gateway.presence() for gateway in (mine, other)] == [(True, NOW)] * 2
+    assert len(told) == 1
+    elsewhere.session.close()
+    await settle()
+    for gateway in (mine, other):
+        assert await gateway.presence() == (True, NOW), "a little longer"
+        gateway.linger()
+        assert await gateway.presence() == (False, NOW)
+        assert gateway.online() == 0
+    assert len(told) == 2
+
+
+async def test_a_gateway_that_starts_later_hears_of_all(site: Site) -> None:
+    """It asks when it hears the first beat."""
+    mine = await site.gateway()
+    await mine.follow(mine.peer(), deviceId="lamp")
+    await settle()
+    other = await site.gateway()
+    assert await other.presence() == (False, None)
+    await site.beat()
+    assert await other.presence() == (True, NOW)
+    assert await other.presence("door") == (False, None)
+
+
+@pytest.mark.parametrize("part", [1, 100])
+async def test_facts_that_were_lost_are_found_out(site: Site, monkeypatch: pytest.MonkeyPatch, part: int) -> None:
+    """By the number of the next one, or of a beat; also when a part of the answer is lost."""
+    monkeypatch.setattr(neighbours, "PART", part)
+    mine, other = await site.gateway(), await site.gateway()
+    peer = mine.peer()
+    lamp = await mine.follow(peer, deviceId="lamp")
+    await settle()
+    site.bus.lose = 2 if part == 1 else 1
+    await mine.follow(peer, deviceId="door")
+    await mine.answer(peer, "command/unsubscribe", subscriptionId=lamp)
+    await settle()
+    assert (await other.presence("door"))[0] == (part == 1 and site.bus.lose == 1)
+    for _ in range(3):
+        other.seconds += neighbours.ASK_SECONDS
+        await site.beat()
+    other.linger()
+    assert (await other.presence("door"))[0]
+    assert not (await other.presence("lamp"))[0]
+    site.bus.lose = 2  # what it says next, and a beat
+    await mine.follow(peer, deviceId="lamp")
+    await settle()
+    site.bus.lose = 1
+    mine.neighbours.beat()
+    other.neighbours.beat()
+    await settle()
+    other.seconds += neighbours.ASK_SECONDS
+    await site.beat()
+    assert (await other.presence("lamp"))[0]
+
+
+async def test_the_devices_of_a_gateway_that_was_killed_go_offline(site: Site) -> None:
+    """Ten seconds after nothing was heard of it, and the seconds that every device has."""
+    mine, other = await site.gateway(), await site.gateway()
+    await mine.follow(mine.peer(), deviceId="lamp")
+    await site.beat()
+    assert await other.presence() == (True, NOW)
+    assert other.neighbours.gauges()["gateways"][1]() == 1
+    mine.end.leave()
+    other.seconds += neighbours.SILENT_SECONDS
+    other.neighbours.beat()
+    await settle()
+    other.linger()
+    assert await other.presence() == (True, NOW)
+    other.seconds += 0.1
+    other.neighbours.beat()
+    await settle()
+    assert await other.presence() == (True, NOW)
+    other.linger()
+    assert await other.presence() == (False, NOW)
+    assert other.neighbours.gauges()["gateways"][1]() == 0
+
+
+async def test_a_gateway_that_stops_says_so(site: Site) -> None:
+    """Its devices have the usual seconds to come to another one."""
+    mine, other = await site.gateway(), await site.gateway()
+    await mine.follow(mine.peer(), deviceId="lamp")
+    await settle()
+    await mine.neighbours.close()
+    await settle()
+    assert await other.presence() == (True, NOW)
+    other.linger()
+    assert await other.presence() == (False, NOW)
+
+
+async def test_a_deleted_device_is_forgotten_everywhere(site: Site) -> None:
+    """Whoever deletes it, and whatever is told of it then."""
+    mine, other = await site.gateway(), await site.gateway()
+    peer = mine.peer()
+    await mine.follow(peer, deviceId="lamp")
+    await mine.follow(peer, deviceId="door")
+    await settle()
+    assert other.online() == 2
+    await other.do("device/delete", deviceId="lamp")
+    await settle()
+    [neighbour] = other.neighbours._neighbours.values()
+    assert len(neighbour.ids) == 1, "what is deleted is not kept there for ever"
+    peer.session.close()
+    await settle()
+    for gateway in (mine, other):
+        gateway.linger()
+        assert gateway.online() == 0
+    assert mine.services.presence.local() == []
+
+
+async def test_what_another_version_tells_is_passed_over(site: Site) -> None:
+    """It is reported, and the gateway goes on."""
+    mine, other = await site.gateway(), await site.gateway()
+    reported: list[str] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: reported.append(context["message"]))
+    mine.end.tell("presence", b"\x93")
+    await mine.follow(mine.peer(), deviceId="lamp")
+    await settle()
+    assert reported == ["a fact of another gateway was not understood"]
+    assert (await other.presence())[0]
+
+
+async def test_clocks_that_differ_are_noticed(site: Site) -> None:
+    """The gateway whose clock differs from those of most others says that nothing should be written there."""
+    gateways = [await site.gateway() for _ in range(3)]
+    gateways[2].clock.time += 501
+    await site.beat()
+    problems = [gateway.neighbours.problem for gateway in gateways]
+    assert problems[:2] == [None, None]
+    assert problems[2] == "the clock is 501 ms ahead of that of another gateway; set both by NTP"
+    gateways[2].clock.time -= 1_002
+    for _ in range(neighbours.BEATS):
+        await site.beat()
+    assert "501 ms behind" in str(gateways[2].neighbours.problem)
+    gateways[2].clock.time += 501
+    for _ in range(neighbours.BEATS):
+        await site.beat()
+    assert gateways[2].neighbours.problem is None
+
+
+async def test_the_last_login_is_known_at_every_gateway(site: Site) -> None:
+    """The latest one, wherever it was; it is saved there too, and not told again."""
+    mine, other = await site.gateway(), await site.gateway()
+    for gateway, time in ((mine, NOW + 5), (other, NOW + 3)):
+        gateway.clock.time = time
+        gateway.users.logged_in(gateway.users.by_id(JOHN))  # type: ignore[arg-type]
+        await gateway.users.save_last_logins()
+    await settle()
+    for gateway in (mine, other):
+        assert gateway.users.last_login(gateway.users.by_id(JOHN)) == NOW + 5  # type: ignore[arg-type]
+        await gateway.users.save_last_logins()
+        assert (await gateway.ledger.notes())[f"lastLogin:{JOHN}"] == str(NOW + 5)
+
+
+# Messages.
+
+
+async def test_messages_reach_who_follows_or_waits_at_another_gateway(site: Site) -> None:
+    """Pushes, polls, and the update of a command, for whoever inserted it."""
+    mine, other = await site.gateway(), await site.gateway()
+    device, person = other.peer(), mine.peer()
+    await other.follow(device, deviceId="lamp")
+    await mine.follow(person, deviceId="lamp", returnUpdatedCommands=True)
+    poll = other.waiting("command/poll", deviceId="lamp")
+    await other.until_waiting(1)
+    sent = await mine.order("on")
+    await other.quiet()
+    assert [frame["command"]["id"] for frame in device.frames] == [sent["id"]]
+    assert [command["id"] for command in await poll] == [sent["id"]]
+    wait = mine.waiting("command/wait", deviceId="lamp", commandId=sent["id"])
+    await mine.until_waiting(1)
+    await other.do("command/update", deviceId="lamp", commandId=sent["id"], command={"status": "done"})
+    await mine.quiet()
+    assert (await wait)["status"] == "done"
+    assert [frame["command"]["status"] for frame in person.frames] == ["done"]
+
+
+async def test_a_subscription_resumes_at_another_gateway(site: Site) -> None:
+    """By the position of its last push; it gets every message once and in order."""
+    mine, other = await site.gateway(), await site.gateway()
+    peer = mine.peer()
+    await mine.follow(peer, deviceId="lamp", resumable=True)
+    names = ["one", "two", "three", "four"]
+    for number, name in enumerate(names[:2]):
+        await (mine, other)[number].order(name)
+    await settle()
+    await mine.quiet()
+    got = [frame for frame in peer.frames if "command" in frame]
+    peer.session.close()
+    for number, name in enumerate(names[2:]):
+        await (mine, other)[number].order(name)
+    again = other.peer()
+    reply = await other.answer(again, "command/subscribe", deviceId="lamp", since=got[0]["position"])
+    assert reply["mode"] == "resumed"
+    await other.quiet()
+    got[1:] = [frame for frame in again.frames if "command" in frame]
+    assert [frame["command"]["command"] for frame in got] == names
+    assert len({frame.get("position", number) for number, frame in enumerate(got)}) == len(got)
+
+
+async def test_a_position_ahead_of_this_gateway_is_waited_for(site: Site) -> None:
+    """It has not heard of the last messages yet: it asks before it says that the position is not its own."""
+    mine, other = await site.gateway(), await site.gateway()
+    peer = mine.peer()
+    await mine.follow(peer, deviceId="lamp", resumable=True)
+    other.feed.lose = 1
+    await mine.order("one")
+    await mine.quiet()
+    position = peer.frames[-1]["position"]
+    again = other.peer()
+    reply: dict[str, Any] = await other.answer(again, "command/subscribe", deviceId="lamp", since=position)
+    assert (reply["mode"], again.frames) == ("resumed", [])
