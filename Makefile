@@ -11,13 +11,16 @@ PORTABLE := tests/protocol tests/rooms tests/ledger tests/transport tests/http t
 	tests/gate/test_configuration.py tests/gate/test_events.py tests/gate/test_subscriptions.py
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-bench test-newest test-long coverage check bench bench-peers bench-compare soak siege faults fuzz lock sbom clean
+.PHONY: help serve cluster test test-bench test-newest test-long coverage check bench bench-peers bench-compare bench-cluster soak soak-cluster siege faults fuzz lock sbom clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 serve: $(VENV)/.serve ## install what is needed and start the gateway (HIVEWIRE_PORT and HIVEWIRE_DATA are honoured)
 	@exec $(BIN)/hivewire serve
+
+cluster: $(VENV)/.test ## start three gateways on three NATS nodes, all on this machine (PORT=8081: of the first gateway)
+	@exec $(BIN)/python -m bench.cluster $(if $(PORT),--port $(PORT))
 
 # The suite starts Python a few hundred times. Without bytecode each start compiles everything again.
 test test-bench test-newest test-long coverage faults: export PYTHONDONTWRITEBYTECODE =
@@ -62,8 +65,14 @@ bench-peers: $(VENV)/.peers ## measure other stores with the same work (WRITE=1 
 bench-compare: $(VENV)/.test ## compare speed and memory with another checkout (WITH=folder), interleaved
 	$(BIN)/python -m bench.compare $(WITH)
 
+bench-cluster: $(VENV)/.test ## measure several gateways on one log, and etcd beside them where it is installed
+	$(BIN)/python -m bench.replicated
+
 soak: $(VENV)/.test ## kill a gateway under full load for a minute (SECONDS=n), let its disk hang, and see that watchers get everything, once
 	$(BIN)/python -m bench.soak --seconds $(or $(SECONDS),60)
+
+soak-cluster: $(VENV)/.test ## kill, stop and part three gateways and three NATS nodes under full load for two minutes (SECONDS=n)
+	$(BIN)/python -m bench.soak.cluster --seconds $(or $(SECONDS),120)
 
 siege: $(VENV)/.test ## attack every shared limit without a login for some seconds each (SECONDS=n; SHORT=1 measures no times), and see that a client with a token is served
 	$(BIN)/python -m bench.siege --seconds $(or $(SECONDS),5) $(if $(SHORT),--short)

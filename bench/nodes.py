@@ -91,10 +91,7 @@ class Node(Process):
 
     def ask(self, subject: str, body: bytes = b"") -> Any:
         """The answer to a request, decoded. Raises Refused for an error in it, and OSError when none comes in time."""
-        answer = json.loads(_request(self.port, subject, body))
-        if "error" in answer:
-            raise Refused(subject, answer["error"])
-        return answer
+        return ask(self.port, subject, body)
 
 
 class Nodes:
@@ -195,6 +192,14 @@ class Nodes:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+
+def ask(port: int, subject: str, body: bytes = b"") -> Any:
+    """The answer of the server at a port, as `Node.ask`."""
+    answer = json.loads(_request(port, subject, body))
+    if "error" in answer:
+        raise Refused(subject, answer["error"])
+    return answer
 
 
 _inboxes = itertools.count()

@@ -50,6 +50,7 @@ class OneGateway(Soak):
         return time.monotonic() < self.ends or not self.restarts
 
     def progress(self) -> str:
+        """How often it was started again."""
         return f"{self.restarts.total()} restarts"
 
     async def trouble(self) -> None:

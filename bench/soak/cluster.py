@@ -94,17 +94,20 @@ class ClusterSoak(Soak):
         self.stands: dict[str, float] = {}
         self.lists: list[Listed] = []
         self._wanted = list(only or FAULTS)
+        self._least = len(only) or 1
         self._longest = min(8.0, seconds / 6)
 
     @property
     def running(self) -> bool:
-        """Until its time is over and there was a fault."""
-        return time.monotonic() < self.ends or not self.faults
+        """Until its time is over and there was a fault, or each one that was asked for."""
+        return time.monotonic() < self.ends or self.faults.total() < self._least
 
     def progress(self) -> str:
+        """How many faults there were."""
         return f"{self.faults.total()} faults"
 
     def load(self) -> list[Coroutine[Any, Any, None]]:
+        """Also a reader of each gateway."""
         return [*super().load(), *(self.read(number, target) for number, target in enumerate(self.targets))]
 
     # Reading without `fresh`.
@@ -152,7 +155,7 @@ class ClusterSoak(Soak):
     async def trouble(self) -> None:
         """One fault after the other, in a random order, each kind as often as the others."""
         deck: list[str] = []
-        while time.monotonic() < self.ends or not self.faults:
+        while self.running:
             await asyncio.sleep(self.random.uniform(0.5, 2))
             deck = deck or self.random.sample(self._wanted, len(self._wanted))
             kind = deck.pop()
@@ -209,10 +212,12 @@ class ClusterSoak(Soak):
 
     async def end(self, number: int) -> None:
         """End a gateway, and start it again after a while."""
-        target = self.random.choice(self.targets)
-        await target.end(number)
-        await asyncio.sleep(self.while_())
-        await target.start()
+        target = self.any_gateway()
+        try:
+            await target.end(number)
+            await asyncio.sleep(self.while_())
+        finally:
+            await target.start()
 
     async def lose(self) -> None:
         """Let a third of what the feeds have to tell get lost for a while."""
@@ -234,6 +239,7 @@ class ClusterSoak(Soak):
             link.delay = 0.0
 
     def any_gateway(self) -> Target:
+        """One of the gateways."""
         return self.random.choice(self.targets)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import random
 import socket
+import subprocess
 import sys
 import time
 from abc import ABC, abstractmethod
@@ -37,6 +38,9 @@ RECORDED = (histories.Socket, histories.Socket, histories.Socket, histories.Rest
 
 GONE = (OSError, WebSocketException, asyncio.TimeoutError)
 """Errors of a connection when its gateway is killed or not running."""
+
+UNEXPECTED = ("unexpected error", "was never retrieved")
+"""Words in the log that are never right."""
 
 RETRY_SECONDS = 0.01
 REFUSED_SECONDS = 0.05
@@ -94,14 +98,18 @@ class Target:
         self.up.set()
 
     async def end(self, number: int) -> None:
-        """Send it a signal and wait until it has ended."""
+        """Send it a signal and wait until it has ended. Raises Violation when it does not."""
         self.up.clear()
-        await asyncio.to_thread(self.process.end, number)
+        try:
+            await asyncio.to_thread(self.process.end, number)
+        except subprocess.TimeoutExpired as late:
+            self.process.kill()
+            raise Violation("inconsistent", f"{self.process.name} did not end: {late}") from None
 
     def unexpected_lines(self) -> list[str]:
         """Unexpected errors, and anything but JSON, in its log."""
         lines = self.process.log.read_text(errors="replace").splitlines()
-        return [line for line in lines if "unexpected error" in line or not line.startswith("{")]
+        return [line for line in lines if any(words in line for words in UNEXPECTED) or not line.startswith("{")]
 
 
 class Soak(ABC):

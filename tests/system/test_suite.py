@@ -69,12 +69,16 @@ def test_failures_are_named_whatever_happens(tmp_path: Path) -> None:
         (["siege"], "-m bench.siege --seconds 5"),
         (["siege", "SECONDS=1", "SHORT=1"], "-m bench.siege --seconds 1 --short"),
         (["soak"], "-m bench.soak --seconds 60"),
+        (["soak-cluster", "SECONDS=5"], "-m bench.soak.cluster --seconds 5"),
+        (["cluster"], "-m bench.cluster"),
+        (["cluster", "PORT=9001"], "-m bench.cluster --port 9001"),
         (["bench-peers"], "-m bench.peers"),
     ],
 )
 def test_targets_of_make_do_what_their_help_says(target: list[str], command: str) -> None:
     """An option is given only if its variable is: without SHORT a siege measures times."""
-    environment = {name: value for name, value in os.environ.items() if name not in ("SHORT", "SECONDS", "MAKEFLAGS")}
+    ours = ("SHORT", "SECONDS", "PORT", "MAKEFLAGS")
+    environment = {name: value for name, value in os.environ.items() if name not in ours}
     folder = Path(__file__).parents[2]
     # make says where it is when another make has called it, as `make test` does.
     done = ["make", "--dry-run", "--always-make", "--no-print-directory", *target]
