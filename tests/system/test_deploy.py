@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import kubernetes_validate
 import pytest
 import yaml
+from bench.processes import Process
 
 from bench import nodes
+from hivewire import settings
+from tests.running import RunningGateway
 
 DEPLOY = Path("deploy")
 MANIFESTS = DEPLOY / "kubernetes"
@@ -123,6 +128,15 @@ def test_the_version_of_nats_is_the_one_that_is_tested() -> None:
     assert {image for image in used if image != "hivewire"} == {f"nats:{version}-alpine"}
 
 
+def test_gateways_are_given_settings_that_exist() -> None:
+    """Of a variable with a wrong name a gateway would only say that it does not know it, and not start."""
+    services = [each["environment"] for name, each in compose()["services"].items() if name.startswith("gateway")]
+    (container,) = named("Deployment", "hivewire")["spec"]["template"]["spec"]["containers"]
+    given = {name for each in services for name in each} | {each["name"] for each in container["env"]}
+    given |= set(re.findall(r"HIVEWIRE_\w+", (DEPLOY / "Dockerfile").read_text()))
+    assert {name.removeprefix("HIVEWIRE_").lower() for name in given} <= {*settings.names()}
+
+
 def test_nats_takes_its_configuration(tmp_path: Path) -> None:
     """Its own check finds no mistake, with the variables that the deployments set."""
     if (program := nodes.find()) is None:
@@ -133,3 +147,51 @@ def test_nats_takes_its_configuration(tmp_path: Path) -> None:
     environment = {**os.environ, **dict.fromkeys(set_by, "word")}
     found = subprocess.run([program, "-t", "-c", CONFIG], env=environment, capture_output=True, text=True, check=False)
     assert found.returncode == 0, found.stderr
+
+
+@pytest.mark.skipif(nodes.find() is None, reason="no `nats-server` here: it is a package of PyPI")
+def test_a_gateway_works_with_the_rights_that_nats_gives_it(tmp_path: Path) -> None:
+    """Three nodes with the configuration of the deployments, and a gateway on them that writes and reads."""
+    with ExitStack() as stack:
+        routes = [nodes.steady_port() for _ in range(3)]
+        running = [stack.enter_context(deployed(tmp_path, number, routes)) for number in range(3)]
+        for node, _ in running:
+            node.wait_until_ready()
+        hosts = ",".join(f"127.0.0.1:{port}" for _, port in running)
+        gateway = stack.enter_context(
+            RunningGateway(
+                tmp_path / "hivewire.db",
+                *("--store", f"nats://hive@{hosts}/site?replicas=3", "--store-bytes", str(64 << 20)),
+                env={"HIVEWIRE_STORE_PASSWORD": "word"},
+            )
+        )
+        with gateway.http() as client:
+            assert client.put("/configuration/name", json={"value": "1"}).status_code == 200
+            assert client.get("/configuration/name", params={"fresh": True}).json()["value"] == "1"
+        assert not [line for node, _ in running for line in node.log.read_text().splitlines() if "Violation" in line]
+
+
+@contextmanager
+def deployed(folder: Path, number: int, routes: list[int]) -> Iterator[tuple[Process, int]]:
+    """A node with the configuration of the deployments, but at places and ports of its own, and that for clients."""
+    name, port, monitor = f"nats-{number}", nodes.steady_port(), nodes.steady_port()
+    text = CONFIG.read_text().replace("/data", str(folder / name)).replace("/run/nats", str(folder / f"{name}.pid"))
+    for theirs, ours in ((4222, port), (8222, monitor), (6222, routes[number])):
+        assert f'"0.0.0.0:{theirs}"' in text
+        text = text.replace(f'"0.0.0.0:{theirs}"', f'"127.0.0.1:{ours}"')
+    config = folder / f"{name}.conf"
+    config.write_text(text)
+    (folder / f"{name}.pid").mkdir()
+    others = ",".join(f"nats://127.0.0.1:{route}" for route in routes)
+    node = Process(
+        name,
+        [str(nodes.find()), "-c", str(config), "--routes", others],
+        folder / f"{name}.log",
+        environment={**os.environ, "SERVER_NAME": name, "NATS_PASSWORD": "word", "NATS_SYSTEM_PASSWORD": "other"},
+        health=f"http://127.0.0.1:{monitor}/healthz",
+    )
+    node.start()
+    try:
+        yield node, port
+    finally:
+        node.kill()

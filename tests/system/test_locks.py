@@ -12,6 +12,8 @@ from packaging.utils import canonicalize_name
 
 PROJECT = tomllib.loads(Path("pyproject.toml").read_text())["project"]
 NEEDED, TESTS = PROJECT["dependencies"], PROJECT["optional-dependencies"]["test"]
+NATS = PROJECT["optional-dependencies"]["nats"]
+"""What a gateway needs with `--store nats://`: the image of `deploy/` has it."""
 
 
 def locked(path: str) -> dict[str, Requirement]:
@@ -28,7 +30,9 @@ def locked(path: str) -> dict[str, Requirement]:
 
 
 @pytest.mark.parametrize(
-    ("path", "wanted"), [("requirements.lock", NEEDED), ("requirements-test.lock", NEEDED + TESTS)], ids=["run", "test"]
+    ("path", "wanted"),
+    [("requirements.lock", NEEDED + NATS), ("requirements-test.lock", NEEDED + TESTS)],
+    ids=["run", "test"],
 )
 def test_a_lock_has_what_the_project_asks_for(path: str, wanted: list[str]) -> None:
     """Each dependency is in it, in a version that the project lets in; `make lock` writes it anew."""
