@@ -333,8 +333,8 @@ def test_a_gateway_that_dies_in_a_checkpoint_at_work_loses_nothing(
         assert station.desk.met() == [f"{call} .db"]
     station.desk.give()
     with station.start() as gateway:
-        # The checkpoint comes behind the sync of a commit. Was it that of the put, and not of something that the gateway
-        # notes for itself, then the put was durable, and nobody was told.
+        # The checkpoint comes behind the sync of a commit. Was it that of the put, and not of something that the
+        # gateway notes for itself, then the put was durable, and nobody was told.
         name = f"name {number % 5}"
         untold = (value, station.answered[name][1] + 1)
         if station.found(gateway)[name] == untold:
