@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from pathlib import Path
 
 from msgspec import Struct
 
@@ -17,9 +18,10 @@ from hivewire.ledger.retention import Retention
 from hivewire.services import now
 from hivewire.settings import Settings, StartError
 from hivewire.streams.backup import beside_ledger
-from hivewire.streams.contract import StoreError
+from hivewire.streams.contract import LOGS, LogName, StoreError
 from hivewire.streams.messages import Messages, messages_of
 from hivewire.streams.messages import engine_of as engine_for_messages
+from hivewire.streams.parent import LogService
 from hivewire.telemetry import log
 
 
@@ -67,13 +69,16 @@ async def open_store(
     return Store(engine.address, ledger, users, tenants, passwords)
 
 
-async def share_store(
-    settings: Settings, stack: contextlib.AsyncExitStack, *, accept_loss: bool = False
-) -> tuple[str, LedgerService]:
-    """Open the log of the ledger for several gateways, which load it themselves; the stack closes it.
+class Shared(Struct):
+    """The open logs that the parent of several gateways serves. `address` is where the ledger is, for the operator."""
 
-    Its address for the operator, and what serves it. Raises StartError.
-    """
+    address: str
+    ledger: LedgerService
+    messages: dict[LogName, LogService]
+
+
+async def share_store(settings: Settings, stack: contextlib.AsyncExitStack, *, accept_loss: bool = False) -> Shared:
+    """Open the logs for several gateways, which load them themselves; the stack closes them. Raises StartError."""
     try:
         engine = engine_of(settings)
         journal = engine.journal(accept_loss=accept_loss)
@@ -81,17 +86,34 @@ async def share_store(
         await journal.open()
     except (JournalError, NotDurable) as error:
         raise StartError(str(error)) from error
-    service = LedgerService(journal)
-    await service.start()
-    return engine.address, service
+    ledger = LedgerService(journal)
+    await ledger.start()
+    _warn_of_missing(settings, engine.file, used=journal.tip > 0)
+    return Shared(engine.address, ledger, await _share_messages(settings, engine.file, journal.epoch, stack))
+
+
+async def _share_messages(
+    settings: Settings, file: Path | None, epoch: str, stack: contextlib.AsyncExitStack
+) -> dict[LogName, LogService]:
+    engine = engine_for_messages(settings, file)
+    stack.push_async_callback(engine.close)
+    whole = messages_of(settings, now, engine)
+    try:
+        await whole.open(epoch)  # what is damaged is found and set aside before gateways load it
+        await whole.close()
+        await engine.open(epoch)
+        services = {name: LogService(engine.log(name)) for name in LOGS}
+        for service in services.values():
+            await service.start()
+    except StoreError as error:
+        raise StartError(str(error)) from error
+    return services
 
 
 async def open_messages(settings: Settings, ledger: Ledger, stack: contextlib.AsyncExitStack) -> Messages:
     """Open the messages beside a ledger that is open; the stack closes them. Raises StartError."""
     file = engine_of(settings).file
-    served = settings.messages == "durable" and bool(ledger.kind("user").live)
-    if file is not None and served and not beside_ledger(file).exists():  # perhaps it was not moved with the other
-        log.warning("there is no file of messages; a new one is made", file=str(beside_ledger(file)))
+    _warn_of_missing(settings, file, used=bool(ledger.kind("user").live))
     messages = messages_of(settings, now, engine_for_messages(settings, file))
     stack.push_async_callback(messages.close)
     try:
@@ -99,3 +121,9 @@ async def open_messages(settings: Settings, ledger: Ledger, stack: contextlib.As
     except StoreError as error:
         raise StartError(str(error)) from error
     return messages
+
+
+def _warn_of_missing(settings: Settings, file: Path | None, *, used: bool) -> None:
+    """Warn when a ledger that was used has no file of messages: perhaps it was not moved with the other."""
+    if file is not None and used and settings.messages == "durable" and not beside_ledger(file).exists():
+        log.warning("there is no file of messages; a new one is made", file=str(beside_ledger(file)))

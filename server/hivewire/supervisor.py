@@ -65,8 +65,11 @@ async def serve(
         sock = port.reserve(settings.host, settings.port)
         stack.callback(sock.close)
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="hivewire-")))
-        address, ledger = await share_store(settings, stack, accept_loss=accept_loss)
+        shared = await share_store(settings, stack, accept_loss=accept_loss)
+        ledger = shared.ledger
         await _listen(stack, folder / "ledger", ledger.connected)
+        for name, service in shared.messages.items():
+            await _listen(stack, folder / name, service.connected)
         own = [*arguments, f"--port={sock.getsockname()[1]}", "--workers=1"]
         gateways = Gateways(folder, own, settings)
         gateways.counters = lambda: [
@@ -79,7 +82,7 @@ async def serve(
         ]
         stack.push_async_callback(gateways.close)
         started = await gateways.start(stack)
-        welcome(structs.replace(started, data=address), show)
+        welcome(structs.replace(started, data=shared.address), show)
         stopping = asyncio.Event()
 
         def stop(number: int) -> None:

@@ -17,6 +17,7 @@ from hivewire.streams.memory import MemoryEngine
 from hivewire.streams.message import NotStored, Unreadable
 from hivewire.streams.sqlite import SqliteEngine
 from tests.running import process
+from tests.streams.parent import Parent
 from tests.streams.shared import SharedStore
 
 OPEN = """
@@ -43,6 +44,7 @@ ENGINES: dict[str, Callable[[Path], Callable[[], StreamEngine]]] = {
     "memory": memory,
     "sqlite": lambda path: partial(SqliteEngine, path),
     "shared": lambda path: SharedStore().engine,
+    "parent": lambda path: Parent(path).engine,
 }
 """For each engine, what makes it ready to be opened, again and again; `path` is free for its file."""
 

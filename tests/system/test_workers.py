@@ -125,6 +125,40 @@ def test_two_gateways_serve_one_ledger(site: Site, data: Path) -> None:
         assert talk("configuration/get", name="race")["configuration"]["entityVersion"] == 40
 
 
+def received(talk: Talk, action: str) -> Any:
+    """The next frame of this action."""
+    while (found := talk.receive()).get("action") != action:
+        pass
+    return found
+
+
+def test_devices_and_their_users_need_not_be_on_one_gateway(site: Site, data: Path) -> None:
+    """A command reaches its device on the other gateway, and what became of it who sent it. Both read and repeat it;
+    it is there after a kill of all."""
+    sockets = site.sockets()
+    user, device = sockets[1], sockets[2]
+    assert user("device/save", deviceId="lamp", device={"name": "lamp"})["status"] == "success"
+    until(lambda: device("device/get", deviceId="lamp")["status"] == "success")
+    assert device("command/subscribe", deviceId="lamp")["status"] == "success"
+    assert user("command/subscribe", deviceId="lamp", returnUpdatedCommands=True)["status"] == "success"
+    insert = {"deviceId": "lamp", "idempotencyKey": "k", "command": {"command": "on"}}
+    sent = user("command/insert", **insert)["command"]["id"]
+    assert received(device, "command/insert")["command"]["id"] == sent
+    done = device("command/update", deviceId="lamp", commandId=sent, command={"status": "done"})
+    assert done["status"] == "success"
+    assert received(user, "command/update")["command"]["status"] == "done"
+    again = device("command/insert", **insert)
+    assert again["command"]["id"] == sent
+    assert user("notification/insert", deviceId="lamp", notification={"notification": "t"})["status"] == "success"
+    for talk in sockets.values():
+        assert talk("command/get", deviceId="lamp", commandId=sent)["command"]["status"] == "done"
+    site.gateway.process.kill()
+    until(lambda: all(gone(site.process(number)) for number in WORKERS))
+    with RunningGateway(data) as alone, alone.socket(site.token) as talk:
+        assert talk("command/get", deviceId="lamp", commandId=sent)["command"]["status"] == "done"
+        assert "t" in {one["notification"] for one in talk("notification/list", deviceId="lamp")["notifications"]}
+
+
 def test_gateways_and_their_parent_may_be_killed(site: Site, data: Path) -> None:
     """When a gateway is killed, the other goes on, and it comes back with everything. When the parent is, both end at
     once, and everything that was answered is there at the next start."""
@@ -152,7 +186,7 @@ def test_gateways_and_their_parent_may_be_killed(site: Site, data: Path) -> None
     processes = [site.process(1), second]
     site.gateway.process.kill()
     until(lambda: all(map(gone, processes)))
-    with pytest.raises(httpx.ConnectError):
+    with pytest.raises(httpx.TransportError):
         httpx.get(site.gateway.url + "/health/live", timeout=PATIENCE)
     with RunningGateway(data) as alone, alone.socket(site.token) as talk:
         names = {one["name"] for one in talk("configuration/list")["configurations"]}

@@ -78,7 +78,7 @@ class LogEngine(Protocol):
         """Whether this gateway closes and drops segments. Of several on one storage it is one; it may change."""
 
     async def load(self) -> Loaded:
-        """What there is; called once, first. Raises Damaged."""
+        """What there is; called first. Raises Damaged."""
 
     async def follow(self, follower: Follower) -> None:
         """From now on, hand every entry after those of `load` to a follower, and tell it what the keeper did.

@@ -10,15 +10,14 @@ from msgspec.structs import replace
 
 from hivewire.settings import Settings
 from hivewire.streams.backup import beside_ledger
-from hivewire.streams.contract import LOGS, Damaged, StreamEngine
+from hivewire.streams.contract import Damaged, StreamEngine
 from hivewire.streams.log import Log, elapsed
 from hivewire.streams.memory import MemoryEngine
+from hivewire.streams.parent import SCHEME, ParentEngine
 from hivewire.streams.sqlite import SqliteEngine
 from hivewire.streams.stamps import SHARED_LAG, Clock
 from hivewire.streams.writer import Limits
 from hivewire.telemetry import Gauges
-
-NOT_SHARED = "commands and notifications need a gateway without workers"
 
 TIDY_SECONDS = 0.5
 """Interval of looking for what is due: segments to close or drop, a commit that takes too long."""
@@ -26,11 +25,8 @@ TIDY_SECONDS = 0.5
 
 def engine_of(settings: Settings, ledger: Path | None) -> StreamEngine:
     """The engine that these settings say. `ledger` is the file of the ledger; without one messages are in memory."""
-    if settings.data.startswith("parent://"):  # what one gateway keeps, the others would not see
-        memory = MemoryEngine()
-        for log in map(memory.log, LOGS):
-            log.broken = NOT_SHARED
-        return memory
+    if settings.data.startswith(SCHEME):
+        return ParentEngine(settings.data)
     if settings.messages == "durable" and ledger is not None:
         return SqliteEngine(beside_ledger(ledger))
     return MemoryEngine()
