@@ -77,7 +77,7 @@ async def serve(settings: Settings, load: Load, show: Callable[[Started], None],
         await bootstrap.write_secret(settings, store.ledger)
         key = bootstrap.signing_key(settings, store.ledger)
         messages = await open_messages(settings, store.ledger, stack)
-        services = wire(settings, store.ledger, store.users, store.tenants, store.passwords, key, messages)
+        services = wire(settings, store.ledger, store.users, store.tenants, store.passwords, key, messages, live=parent)
         services.tokens.previous = bootstrap.previous_key(settings, store.ledger)
         if parent is not None:
             await parent.join(services.telemetry)

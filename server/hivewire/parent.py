@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import secrets
 import signal
 from pathlib import Path
 from typing import TypeAlias
@@ -12,6 +13,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from hivewire.link import Failed, Link, LinkLost
+from hivewire.live import Hear
 from hivewire.settings import Settings, StartError
 from hivewire.telemetry import FIELDS, Telemetry
 from hivewire.welcome import Started
@@ -30,18 +32,31 @@ class Metrics(Struct, array_like=True, tag=True):
     """Answered with a page: to a gateway with the metrics of all, to the parent with those of that gateway."""
 
 
-Message: TypeAlias = Listening | Metrics
+class Fact(Struct, array_like=True, tag=True):
+    """A fact for all other gateways; the parent passes it on as it is. `name` is the gateway that tells it."""
+
+    name: str
+    subject: str
+    fact: bytes
+
+
+Message: TypeAlias = Listening | Metrics | Fact
 message_of = msgspec.msgpack.Decoder(Message).decode
 
 
 class Parent:
-    """The parent process at `parent://FOLDER/NUMBER`: the folder of its sockets, and which gateway this is."""
+    """The parent process at `parent://FOLDER/NUMBER`: the folder of its sockets, and which gateway this is.
+
+    It carries facts between the gateways (`hivewire.live`).
+    """
 
     def __init__(self, address: str) -> None:
         place = Path(address.removeprefix(SCHEME))
         self._path = place.parent / f"gateway.{place.name}"
-        self._link = Link(self._answer)
+        self.name = f"{place.name}-{secrets.token_hex(4)}"
+        self._link = Link(self._answer, self._told)
         self._telemetry: Telemetry
+        self._hear: dict[str, Hear] = {}
         FIELDS["gateway"] = int(place.name)
         # However the parent ends, its gateways end with it: what they know may be old from then on.
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -58,6 +73,19 @@ class Parent:
     def started(self, started: Started) -> None:
         """Say that this gateway listens."""
         self._link.tell(Listening(started))
+
+    def tell(self, subject: str, fact: bytes) -> None:
+        """Tell all other gateways, unless the parent has gone."""
+        self._link.tell(Fact(self.name, subject, fact))
+
+    def hear(self, subject: str, hear: Hear) -> None:
+        """From now on."""
+        self._hear[subject] = hear
+
+    def _told(self, body: Raw) -> None:
+        message = message_of(body)
+        if isinstance(message, Fact) and (hear := self._hear.get(message.subject)) is not None:
+            hear(message.name, message.fact)
 
     async def _answer(self, body: Raw) -> bytes:
         return self._telemetry.exposition()

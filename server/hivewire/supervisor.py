@@ -26,7 +26,7 @@ from prometheus_client.core import CounterMetricFamily, Metric
 
 from hivewire.app import Load, check
 from hivewire.link import Link
-from hivewire.parent import SCHEME, Listening, Metrics, message_of
+from hivewire.parent import SCHEME, Fact, Listening, Metrics, message_of
 from hivewire.settings import Settings, SettingsError, StartError
 from hivewire.store import share_store
 from hivewire.telemetry import configure_logging, log
@@ -199,6 +199,10 @@ class Gateways:
             self._listening[number] = message.started
             if len(self._listening) == len(self._numbers):
                 self._all_listen.set()
+        elif isinstance(message, Fact):
+            for other, link in self._links.items():
+                if other != number:
+                    link.tell(message)
 
     async def _answer(self, body: Raw) -> bytes:
         """The metrics of all gateways and of the parent."""

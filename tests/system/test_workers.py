@@ -140,6 +140,7 @@ def test_devices_and_their_users_need_not_be_on_one_gateway(site: Site, data: Pa
     assert user("device/save", deviceId="lamp", device={"name": "lamp"})["status"] == "success"
     until(lambda: device("device/get", deviceId="lamp")["status"] == "success")
     assert device("command/subscribe", deviceId="lamp")["status"] == "success"
+    until(lambda: site.metric("hivewire_devices_online") == {1: 1, 2: 1})
     assert user("command/subscribe", deviceId="lamp", returnUpdatedCommands=True)["status"] == "success"
     insert = {"deviceId": "lamp", "idempotencyKey": "k", "command": {"command": "on"}}
     sent = user("command/insert", **insert)["command"]["id"]
