@@ -27,20 +27,25 @@ ENTRY_BYTES = 300
 """Memory of a cache entry beside the encoded resource: a reply, two dictionary slots, its key."""
 
 
-def resource_of(change: Change) -> Configuration:
-    """The resource after a change."""
-    return resource(change.key, change.content, change.content_type, change.version)
+def resource_of(change: Change, inline: int = INLINE_CHARACTERS) -> Configuration:
+    """The resource after a change; a content of more than `inline` characters is left out."""
+    return resource(change.key, change.content, change.content_type, change.version, inline)
 
 
-def change_of(change: Change) -> ChangeInfo:
-    """A change as a push, a history and a conflict show it."""
+def change_of(change: Change, inline: int = INLINE_CHARACTERS) -> ChangeInfo:
+    """A change as a push, a history and a conflict show it; a content of more than `inline` characters is left out."""
+    return info_of(change, resource_of(change, inline))
+
+
+def info_of(change: Change, shown: Configuration) -> ChangeInfo:
+    """A change, and the resource after it."""
     return ChangeInfo(
         change.revision,
         "put" if change.content is not None else "delete",
         times.render(change.time),
         change.author,
         change.description,
-        resource_of(change),
+        shown,
     )
 
 

@@ -50,6 +50,8 @@ PAGES: list[tuple[str, str, Any, int, Any, bool]] = [
     ("PUT", "/configuration/{name}", {"value": "1"}, 200, ["name", "value", "entityVersion"], True),
     ("GET", "/configuration/{name}", None, 200, ["name", "value", "entityVersion"], True),
     ("GET", "/configuration/{name}/history", None, 200, ["changes"], False),
+    ("GET", "/configuration-tree", None, 200, ["children", "count", "revision"], False),
+    ("GET", "/configuration-audit", None, 200, ["changes", "before"], False),
     ("POST", "/configuration/{name}/rollback", {"to": 1}, 200, ["configuration", "revision"], False),
     (
         "POST",

@@ -85,7 +85,7 @@ SHOWN = (
         ),
         (
             b'{"action":"configuration/list","requestId":1}',
-            ConfigurationListReply([], 0, 3),
+            ConfigurationListReply(configurations=[], count=0, revision=3),
             b'{"action":"configuration/list","requestId":1,"status":"success","configurations":[],"count":0,"revision":3}',
         ),
         (

@@ -311,6 +311,8 @@ async def test_the_oldest_position_is_covered(world: World) -> None:
         {"names": [""]},
         {"names": ["n"] * 1_001},
         {"names": "a"},
+        {"inline": -1},
+        {"inline": 65_537},
     ],
 )
 async def test_bad_parameters_are_refused_and_named(world: World, members: dict[str, Any]) -> None:
@@ -498,6 +500,45 @@ async def test_a_bookmark_says_that_the_ledger_moved_on(world: World) -> None:
         "subscriptionId": 1,
         "position": world.position(revision),
     }
+
+
+@pytest.mark.parametrize("detail", [None, True])
+@pytest.mark.parametrize(("inline", "long"), [(None, "long"), (4, "long"), (3, None), (0, None)])
+async def test_a_subscriber_may_leave_out_values_and_ask_for_changes(
+    world: World, detail: bool | None, inline: int | None, long: str | None
+) -> None:
+    """Snapshots, updates and what is read from the log leave out longer values. A snapshot of changes has authors."""
+    await world.put("a", value="long")
+    other, peer = world.peer(), world.peer()
+    other.subscribe()
+    assert peer.subscribe(inline=inline, detail=detail)["mode"] == "snapshot"
+    await world.quiet()
+    (row,) = peer.frames[1]["changes" if detail else "configurations"]
+    assert ("configurations" in peer.frames[1]) is not bool(detail)
+    assert row.get("modifiedBy") == ("admin" if detail else None)
+    shown = row["configuration"] if detail else row
+    assert (shown["value"], shown.get("size", 4)) == (long, 4)
+    revision = await world.put("a", value="long")
+    assert peer.frames[-1]["configuration"]["value"] == long
+    late = world.peer()
+    late.subscribe(inline=inline, detail=detail, since=world.position(revision - 1))
+    await world.quiet()
+    assert late.frames[-1]["configuration"]["value"] == long
+    assert other.frames[-1]["configuration"]["value"] == "long"
+
+
+async def test_forms_that_nobody_follows_are_forgotten(world: World) -> None:
+    """However many clients ask for, and also those of a caller who reaches no names."""
+    peer, blind = world.peer(), world.peer("nothing.at.all")
+    for inline in range(20):
+        peer.subscribe(inline=inline)
+    blind.subscribe(inline=7, names=["a"])
+    assert len(world.hub.tail("ledger").channels["configuration"]) == 20
+    for number in range(1, 21):
+        peer.ask("configuration/unsubscribe", subscriptionId=number)
+    assert len(world.hub.tail("ledger").channels["configuration"]) == 1
+    blind.session.close()
+    assert not world.hub.tail("ledger").channels["configuration"]
 
 
 async def test_a_client_that_does_not_read_costs_only_a_position(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -117,6 +117,7 @@ LISTS = {
 
 ABOUT_NONE = {
     *(f"configuration/{what}" for what in ("get", "put", "delete", "list", "history", "rollback", "transact")),
+    *("configuration/tree", "configuration/audit"),
     *("configuration/subscribe", "configuration/unsubscribe", "command/unsubscribe", "notification/unsubscribe"),
     *(f"{noun}/unsubscribe" for noun in ("device", "network", "devicetype")),
     *("subscription/list", "server/info", "server/cacheInfo", "cluster/info", "audit/list"),

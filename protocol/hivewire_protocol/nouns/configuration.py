@@ -40,6 +40,14 @@ AtLeast = Annotated[
 ]
 Fresh = Annotated[bool | None, says("True: show all that any gateway answered before; after 5 s 503.")]
 Revision = Annotated[int, says("The ledger-wide number of the change.")]
+Inline = Annotated[
+    Integer | None,
+    says("Leave out values of more characters than this, 0 to 65,536: they are null, and `size` says how long."),
+]
+Detail = Annotated[
+    bool | None,
+    says("True: the last change of each configuration, with its author and time, as `changes` in place of the states."),
+]
 
 
 class Configuration(Struct, gc=False):
@@ -96,12 +104,40 @@ class ConfigurationTransactReply(Reply):
     revision: Annotated[int, says("The revision that all these changes share.")]
 
 
-class ConfigurationListReply(Reply):
+class ConfigurationListReply(Reply, kw_only=True):
     """A page of configurations."""
 
-    configurations: Annotated[list[Configuration], says("The configurations by name, in order of code points.")]
+    configurations: Annotated[
+        list[Configuration] | UnsetType, says("The configurations by name, in order of code points.")
+    ] = UNSET
+    changes: Annotated[list[ChangeInfo] | UnsetType, says("With `detail`: the last change of each, by name.")] = UNSET
     count: Annotated[int, says("The number of all that match.")]
     revision: Annotated[int, says("The revision of the ledger that the list shows.")]
+
+
+class TreeNode(Struct, gc=False):
+    """A part of names that stands before a delimiter, or a whole name."""
+
+    name: Annotated[str, says("The names begin with this.")]
+    leaf: Annotated[bool, says("Whether there is a configuration of just this name.")]
+    count: Annotated[int, says("The number of configurations below it: whose names have the delimiter behind this.")]
+
+
+class ConfigurationTreeReply(Reply):
+    """What is directly below a prefix."""
+
+    children: Annotated[list[TreeNode], says("The children; a page of them is in the order of the names below them.")]
+    count: Annotated[int, says("The number of all names that begin with the prefix.")]
+    revision: Annotated[int, says("The revision of the ledger that the tree shows.")]
+
+
+class ConfigurationAuditReply(Reply):
+    """Changes of many names, newest first."""
+
+    changes: Annotated[list[ChangeInfo], says("The changes, newest first; those of a transaction in its order.")]
+    before: Annotated[
+        int | None, says("Where to continue: earlier changes are before this revision. Null when there are none.")
+    ]
 
 
 class ConfigurationGet(Request, tag="configuration/get"):
@@ -163,8 +199,38 @@ class ConfigurationList(Request, tag="configuration/list"):
     take: Annotated[Integer | None, says("The most to return: 0 to 10,000, default 1,000.")] = None
     skip: Annotated[Integer | None, says("The number to skip at the beginning of the page.")] = None
     after: Annotated[str | None, says("Start after this name: the last one of the previous page.")] = None
+    inline: Inline = None
+    detail: Detail = None
     atLeast: AtLeast = None
     fresh: Fresh = None
+
+
+class ConfigurationTree(Request, tag="configuration/tree"):
+    """List what is directly below a prefix, with the number of configurations below each."""
+
+    permission = Permission.GET_CONFIGURATION
+    read_only = True
+    reply = ConfigurationTreeReply
+    errors = (OutOfBounds,)
+
+    prefix: Annotated[str | None, says("What the names begin with, such as `shop.`; all names when absent.")] = None
+    delimiter: Annotated[str | None, says("What separates the parts of names, 1 to 8 characters; default `.`.")] = None
+    after: Annotated[str | None, says("Start after this child: the last one of the previous page.")] = None
+    take: Annotated[Integer | None, says("The most children to return: 0 to 1,000, default 1,000.")] = None
+
+
+class ConfigurationAudit(Request, tag="configuration/audit"):
+    """The changes of all names, newest first: who changed what, when and why. Values are left out."""
+
+    permission = Permission.GET_CONFIGURATION
+    read_only = True
+    reply = ConfigurationAuditReply
+    errors = (OutOfBounds,)
+
+    names: Annotated[list[str] | None, says("Exact names, or prefixes that end in `*`; everything when absent.")] = None
+    user: Annotated[str | None, says("Only the changes of this login or client.")] = None
+    before: Annotated[Integer | None, says("Only changes before this revision: `before` of the previous page.")] = None
+    take: Annotated[Integer | None, says("About the most changes to return: 0 to 1,000, default 100.")] = None
 
 
 class ConfigurationHistory(Request, tag="configuration/history"):
@@ -257,25 +323,30 @@ def is_media_type(text: str) -> bool:
     return _MEDIA_TYPE.fullmatch(text) is not None
 
 
-def resource(name: str, content: bytes | None, content_type: str, version: int) -> Configuration:
-    """The resource as every dialect shows it. `content` is None when the configuration is deleted."""
+def resource(
+    name: str, content: bytes | None, content_type: str, version: int, inline: int = INLINE_CHARACTERS
+) -> Configuration:
+    """The resource as every dialect shows it. `content` is None when the configuration is deleted.
+
+    A content of more than `inline` characters is left out.
+    """
     if content is None:
         return Configuration(name, None, version)
-    value = _shown(content) if is_text(content_type) else None
+    value = _shown(content, inline) if is_text(content_type) else None
     if value is not None and content_type == TEXT:
         return Configuration(name, value, version)
     return Configuration(name, value, version, content_type, len(content))
 
 
-def _shown(content: bytes) -> str | None:
+def _shown(content: bytes, inline: int) -> str | None:
     """The content as text; None when it is not UTF-8 or too long, and only its size is shown."""
-    if len(content) > 4 * INLINE_CHARACTERS:
+    if len(content) > 4 * inline:
         return None
     try:
         text = content.decode()
     except UnicodeDecodeError:
         return None
-    return text if len(text) <= INLINE_CHARACTERS else None
+    return text if len(text) <= inline else None
 
 
 def forbidden_character(name: str) -> str | None:

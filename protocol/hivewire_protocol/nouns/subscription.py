@@ -13,7 +13,7 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 
 from hivewire_protocol.errors import NotAllowed, NotFound, OutOfBounds, Unavailable
 from hivewire_protocol.messages import Integer, Push, Reply, Request, says
-from hivewire_protocol.nouns.configuration import AtLeast, Configuration, Fresh
+from hivewire_protocol.nouns.configuration import AtLeast, ChangeInfo, Configuration, Detail, Fresh, Inline
 from hivewire_protocol.nouns.device import DeviceView
 from hivewire_protocol.nouns.devicetype import DeviceTypeListed
 from hivewire_protocol.nouns.network import NetworkListed
@@ -98,6 +98,8 @@ class ConfigurationSubscribe(Request, tag="configuration/subscribe"):
     conflate: Annotated[
         bool | None, says("False: do not leave out changes for a slow reader, but close the connection (4008).")
     ] = None
+    inline: Inline = None
+    detail: Detail = None
     atLeast: AtLeast = None
     fresh: Fresh = None
 
@@ -293,7 +295,8 @@ class ConfigurationSnapshot(Push, tag="configuration/snapshot", kw_only=True):
 
     position: _Position = UNSET
     reset: _Reset = UNSET
-    configurations: Annotated[list[Configuration], says("Configurations in their current state.")]
+    configurations: Annotated[list[Configuration] | UnsetType, says("Configurations in their current state.")] = UNSET
+    changes: Annotated[list[ChangeInfo] | UnsetType, says("With `detail`: the last change of each.")] = UNSET
     last: _Last
 
 

@@ -7,7 +7,10 @@ from typing import TypeAlias
 
 from msgspec import UNSET, Raw, UnsetType
 
-from hivewire_protocol.errors import InvalidParameters
+from hivewire_protocol import patterns
+from hivewire_protocol.errors import InvalidParameters, OutOfBounds
+from hivewire_protocol.nouns.configuration import INLINE_CHARACTERS
+from hivewire_protocol.patterns import MAX_PATTERNS, Patterns
 
 NULL = Raw(b"null")
 
@@ -63,3 +66,27 @@ def json_object(given: Raw | UnsetType) -> Raw:
     if data[:1] != b"{":
         raise InvalidParameters(NO_OBJECT)
     return given
+
+
+def within(name: str, given: int | None, default: int, most: int) -> int:
+    """A number of a request, from 0 to `most`. Raises OutOfBounds."""
+    if given is None:
+        return default
+    if not 0 <= given <= most:
+        raise OutOfBounds(f"{name} must be between 0 and {most:,}")
+    return given
+
+
+def checked_patterns(given: list[str]) -> Patterns:
+    """The patterns of a request as a set. Raises OutOfBounds that names the bad one."""
+    if len(given) > MAX_PATTERNS:
+        raise OutOfBounds(f"more than {MAX_PATTERNS} name patterns")
+    for index, pattern in enumerate(given):
+        if (problem := patterns.problem(pattern)) is not None:
+            raise OutOfBounds(f"names[{index}]: {problem}")
+    return Patterns(given)
+
+
+def inline_of(given: int | None) -> int:
+    """The most characters of a value that a request wants to see. Raises OutOfBounds."""
+    return within("inline", given, INLINE_CHARACTERS, INLINE_CHARACTERS)

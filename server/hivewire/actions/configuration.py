@@ -8,7 +8,8 @@ from typing import Any
 
 from msgspec import UNSET
 
-from hivewire.actions.checks import violations
+from hivewire.actions import browsing
+from hivewire.actions.checks import checked_patterns, inline_of, violations, within
 from hivewire.actions.waiting import until_current, when_current
 from hivewire.caller import Caller
 from hivewire.ledger.pending import PendingWrite
@@ -23,9 +24,8 @@ from hivewire.ledger.records import (
     Write,
     version_of,
 )
-from hivewire.resources import KIND, change_of, resource_of, written
+from hivewire.resources import KIND, change_of, info_of, resource_of, written
 from hivewire.services import Services, now
-from hivewire_protocol import patterns
 from hivewire_protocol.codec import MAX_REPLY
 from hivewire_protocol.errors import (
     AccessDenied,
@@ -59,7 +59,7 @@ from hivewire_protocol.nouns.configuration import (
     is_media_type,
     json_problem,
 )
-from hivewire_protocol.patterns import EVERYTHING, MAX_PATTERNS, Patterns
+from hivewire_protocol.patterns import EVERYTHING
 
 TAKE, MOST = 1_000, 10_000
 HISTORY_TAKE, MOST_HISTORY = 20, 1_000
@@ -128,9 +128,7 @@ async def history(services: Services, caller: Caller, request: ConfigurationHist
     """The changes of a name, newest first. Raises NotFound when there are none."""
     await until_current(services, caller, request)
     name = _name(services, caller, request.name)
-    take = HISTORY_TAKE if request.take is None else request.take
-    if not 0 <= take <= MOST_HISTORY:
-        raise OutOfBounds(f"take must be between 0 and {MOST_HISTORY}")
+    take = within("take", request.take, HISTORY_TAKE, MOST_HISTORY)
     if request.before is not None and request.before < 1:
         raise OutOfBounds("before must be a revision, at least 1")
     last = services.ledger.kind(KIND).last(name)
@@ -273,10 +271,8 @@ def list_(services: Services, caller: Caller, request: ConfigurationList) -> Rep
     """A page, in the order of names, of those that match the patterns of the request and of the token."""
     if request.atLeast is not None or request.fresh:
         return when_current(list_, services, caller, request)
-    take = TAKE if request.take is None else request.take
+    take = within("take", request.take, TAKE, MOST)
     skip = request.skip or 0
-    if not 0 <= take <= MOST:
-        raise OutOfBounds(f"take must be between 0 and {MOST}")
     if skip < 0:
         raise OutOfBounds("skip must not be negative")
     wanted = caller.identity.names
@@ -286,7 +282,9 @@ def list_(services: Services, caller: Caller, request: ConfigurationList) -> Rep
     ranges = list(kind.ranges(wanted))
     count = sum(end - start for start, end in ranges)
     first = kind.keys.bisect_right(request.after) if request.after is not None else 0
-    page: list[Configuration] = []
+    inline = inline_of(request.inline)
+    page: list[Change] = []
+    shown: list[Configuration] = []
     room = MAX_REPLY  # stop as soon as the reply is too large to be sent
     for start, end in ranges:
         start = max(start, first)
@@ -295,21 +293,17 @@ def list_(services: Services, caller: Caller, request: ConfigurationList) -> Rep
         start += skipped
         if start < end and len(page) < take:
             for key in islice(kind.keys.islice(start, end), take - len(page)):
-                page.append(resource_of(kind.live[key]))
-                room -= LEAST_RESOURCE + len(key) + len(page[-1].value or "")
+                page.append(kind.live[key])
+                shown.append(resource_of(page[-1], inline))
+                room -= LEAST_RESOURCE + len(key) + len(shown[-1].value or "")
                 if room < 0:
                     raise TooLarge
-    return ConfigurationListReply(page, count, services.ledger.revision)
-
-
-def checked_patterns(given: list[str]) -> Patterns:
-    """The patterns of a request as a set. Raises OutOfBounds that names the bad one."""
-    if len(given) > MAX_PATTERNS:
-        raise OutOfBounds(f"more than {MAX_PATTERNS} name patterns")
-    for index, pattern in enumerate(given):
-        if (problem := patterns.problem(pattern)) is not None:
-            raise OutOfBounds(f"names[{index}]: {problem}")
-    return Patterns(given)
+    reply = ConfigurationListReply(count=count, revision=services.ledger.revision)
+    if request.detail:
+        reply.changes = [info_of(change, resource) for change, resource in zip(page, shown, strict=True)]
+    else:
+        reply.configurations = shown
+    return reply
 
 
 def refusal(refused: Refused) -> WireError:
@@ -383,5 +377,6 @@ READS = {
     ConfigurationList: list_,
     ConfigurationHistory: history,
     ConfigurationRollback: rollback,
+    **browsing.READS,
 }
 WRITES = {ConfigurationPut: put, ConfigurationDelete: delete, ConfigurationTransact: transact}

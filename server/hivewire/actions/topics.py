@@ -7,12 +7,13 @@ the protocol.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 from hivewire.access.identity import Identity
 from hivewire.access.tenants import DOCUMENT
 from hivewire.actions import following
-from hivewire.actions.configuration import checked_patterns
+from hivewire.actions.checks import checked_patterns, inline_of
 from hivewire.actions.feeds import Wanted
 from hivewire.caller import Caller
 from hivewire.dispatch import check_tenant
@@ -28,6 +29,7 @@ from hivewire_protocol.encoding import encode
 from hivewire_protocol.errors import AccessDenied, InvalidParameters, OutOfBounds
 from hivewire_protocol.messages import Request
 from hivewire_protocol.nouns.command import CommandStream
+from hivewire_protocol.nouns.configuration import INLINE_CHARACTERS
 from hivewire_protocol.nouns.notification import NotificationStream
 from hivewire_protocol.nouns.subscription import (
     ConfigurationSubscribe,
@@ -48,6 +50,21 @@ def _update(change: Change) -> bytes:
 
 def _element(change: Change) -> bytes:
     return encode(resource_of(change))
+
+
+@lru_cache(64)
+def _topic(inline: int, detail: bool) -> Topic:
+    """Configurations without values of more than `inline` characters; with `detail` a snapshot has their changes."""
+
+    def info(change: Change) -> bytes:
+        return encode(change_of(change, inline))
+
+    def element(change: Change) -> bytes:
+        return encode(resource_of(change, inline))
+
+    elements = "changes" if detail else "configurations"
+    update = _update if inline == INLINE_CHARACTERS else lambda change: info(change)[1:-1]
+    return CONFIGURATION._replace(update=update, elements=elements, element=info if detail else element, passing=True)
 
 
 def _served(identity: Identity, wanted: Patterns) -> Patterns:
@@ -107,7 +124,11 @@ def _configuration(services: Services, caller: Caller, request: ConfigurationSub
         return Wanted(TENANT, Patterns((request.tenant,)), *how)
     if not identity.may(Permission.GET_CONFIGURATION):
         raise AccessDenied(f"{AccessDenied.text}: this needs {Permission.GET_CONFIGURATION.wire_name}")
-    return Wanted(CONFIGURATION, EVERYTHING if request.names is None else checked_patterns(request.names), *how)
+    inline = inline_of(request.inline)
+    topic = (
+        CONFIGURATION if inline == INLINE_CHARACTERS and not request.detail else _topic(inline, bool(request.detail))
+    )
+    return Wanted(topic, EVERYTHING if request.names is None else checked_patterns(request.names), *how)
 
 
 def _devices(services: Services, caller: Caller, request: DeviceSubscribe) -> Wanted:

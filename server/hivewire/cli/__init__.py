@@ -36,10 +36,18 @@ COMMANDS = {
         "configuration:list_",
         "List configurations by name: all that you may see, or those that match a PATTERN (a name, or a prefix*).",
     ),
+    "tree": (
+        "browse:tree",
+        "Show what is directly below PREFIX, and how many configurations are below each; without PREFIX the top.",
+    ),
     "delete": ("configuration:delete", "Delete the configuration NAME."),
     "history": (
         "history:history",
         "Show the changes of the configuration NAME, newest first, including deletes and what came before them.",
+    ),
+    "changes": (
+        "browse:changes",
+        "Show who changed which configuration, newest first: of all that you may see, or those that match a PATTERN.",
     ),
     "diff": ("edit:diff", "Show how two versions of the configuration NAME differ, line by line."),
     "rollback": ("history:rollback", "Put the configuration NAME back to VERSION, as a new version."),

@@ -283,7 +283,9 @@ class Feed:
 
     def subscribe(self, topic: Topic, wanted: Patterns) -> Subscription:
         """A new subscription at the tip of its source. Pushes start with `begin`."""
-        sub = Subscription(self, self._host.tail(topic.source).channel(topic), next(self._numbers), wanted)
+        channel = self._host.tail(topic.source).channel(topic)
+        channel.followers += 1
+        sub = Subscription(self, channel, next(self._numbers), wanted)
         self.subscriptions.append(sub)
         self.patterns += len(wanted.exact) + len(wanted.prefixes)
         self.starting.append(sub)
@@ -316,6 +318,7 @@ class Feed:
     def end(self, sub: Subscription) -> None:
         """End a subscription."""
         sub.channel.index.remove(sub.served, sub)
+        sub.channel.tail.leave(sub.channel)
         sub.live, sub.ended, sub.backlog = False, True, None
         sub.generation += 1
         self.subscriptions.remove(sub)

@@ -56,6 +56,9 @@ class Topic(NamedTuple):
     what a subscription sees of the state.
 
     A `volatile` topic also shows what is in no log, as it is when it is pushed. So it cannot be resumed.
+
+    A `passing` topic is one of many forms of the same: its pushes are not kept with the event, and it is forgotten when
+    nobody follows it.
     """
 
     name: str
@@ -72,6 +75,7 @@ class Topic(NamedTuple):
     scoped: bool = False
     view: View | None = None
     volatile: bool = False
+    passing: bool = False
 
 
 class Event(Struct, gc=False):
@@ -94,7 +98,7 @@ class Event(Struct, gc=False):
     def members(self, topic: Topic) -> bytes:
         """The members of its push in the form of a topic."""
         update = topic.update
-        if topic.volatile:
+        if topic.volatile or topic.passing:
             return update(self.item)
         if self.encoded is None:
             self.encoded = {}

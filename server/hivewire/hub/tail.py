@@ -100,6 +100,12 @@ class Tail(Generic[_S]):
             channel = channels[topic] = Channel(topic, self)
         return channel
 
+    def leave(self, channel: Channel[_S]) -> None:
+        """One subscription less follows the topic of a channel."""
+        channel.followers -= 1
+        if channel.topic.passing and not channel.followers:
+            del self.channels[channel.topic.kind][channel.topic]
+
     def find(self, event: Event) -> Collection[_S]:
         """The subscriptions that match the event, each once."""
         found: Collection[_S] = ()
@@ -116,14 +122,15 @@ class Tail(Generic[_S]):
 
 
 class Channel(Generic[_S]):
-    """A topic that is followed: the tail of its source, and an index of its subscriptions."""
+    """A topic that is followed by some: the tail of its source, and an index of its subscriptions."""
 
-    __slots__ = ("_last", "_noted", "_since", "index", "tail", "topic")
+    __slots__ = ("_last", "_noted", "_since", "followers", "index", "tail", "topic")
 
     def __init__(self, topic: Topic, tail: Tail[_S]) -> None:
         self.topic = topic
         self.tail = tail
         self.index: Index[_S] = Index()
+        self.followers = 0
         self._last: dict[str, int] = {}  # of each key in the tail the offset of its last event
         self._noted = self._since = 0
 

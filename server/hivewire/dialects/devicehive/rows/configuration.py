@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hivewire.dialects.devicehive.row import Row
 from hivewire_protocol.nouns.configuration import (
+    ConfigurationAudit,
     ConfigurationDelete,
     ConfigurationGet,
     ConfigurationHistory,
@@ -11,11 +12,14 @@ from hivewire_protocol.nouns.configuration import (
     ConfigurationPut,
     ConfigurationRollback,
     ConfigurationTransact,
+    ConfigurationTree,
 )
 from hivewire_protocol.nouns.subscription import ConfigurationSubscribe
 
 ROWS = (
     Row("GET", "/configuration", ConfigurationList, stream=ConfigurationSubscribe),
+    Row("GET", "/configuration-tree", ConfigurationTree),
+    Row("GET", "/configuration-audit", ConfigurationAudit),
     Row("POST", "/configuration/transact", ConfigurationTransact),
     Row("GET", "/configuration/{name}/history", ConfigurationHistory),
     Row("POST", "/configuration/{name}/rollback", ConfigurationRollback),
