@@ -52,6 +52,7 @@ class Desk:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._met = path.with_name(path.name + ".met")
+        self._taken: tuple[object, Orders] = None, Orders()
         self.clock = 0
 
     def give(self, fault: Fault | None = None, clock: int = 0) -> None:
@@ -65,8 +66,10 @@ class Desk:
     def take(self) -> tuple[object, Orders]:
         """The orders, and something that is another one when they were given anew."""
         try:
-            with self._path.open("rb") as file:
-                return os.fstat(file.fileno()).st_ino, msgspec.json.decode(file.read(), type=Orders)
+            if _mark(os.stat(self._path)) != self._taken[0]:  # asked for at each operation, and seldom new
+                with self._path.open("rb") as file:
+                    self._taken = _mark(os.fstat(file.fileno())), msgspec.json.decode(file.read(), type=Orders)
+            return self._taken
         except FileNotFoundError:
             return None, Orders()
 
@@ -78,6 +81,11 @@ class Desk:
     def met(self) -> list[str]:
         """The operations that failed since the last orders: the call and the end of the file's name."""
         return self._met.read_text().splitlines() if self._met.exists() else []
+
+
+def _mark(found: os.stat_result) -> tuple[int, int]:
+    """What another file of the same name does not have. The number alone may be that of the last one but one."""
+    return found.st_ino, found.st_mtime_ns
 
 
 _FULL, _IOERR_READ, _IOERR_WRITE, _IOERR_FSYNC, _IOERR_TRUNCATE = 13, 266, 778, 1034, 1546
