@@ -840,6 +840,9 @@ def test_the_fleet_is_watched(
         assert next_change(again)["device"]["name"] == "later"
 
 
+SAMPLE = "e50d6085-2aba-48e9-b1c3-73c673e414be"
+
+
 def network_of(talk: Talk, device: str) -> int:
     """The id of the network of a device."""
     number: int = talk("device/get", deviceId=device)["device"]["networkId"]
@@ -871,8 +874,10 @@ def test_on_a_terminal_the_fleet_has_columns_and_messages_are_waited_for(
         assert screen.until("gone")[0].endswith("  admin  watch-c  gone")
         process.send_signal(signal.SIGINT)
         assert process.wait(PATIENCE) == 130
+    with on_terminal(there, 60, SAMPLE, what=("device",)) as (_, screen):
+        assert screen.until("changes:")[1] == f"  {SAMPLE}  Sample Device  Samp…"
     with on_terminal(there, 120, a, "--presence", what=("device",)) as (_, screen):
-        assert screen.until("changes:")[1] == "  watch-a  watch-a"
+        assert screen.until("changes:")[1] == "  watch-a  watch-a  offline"
         with on_terminal(there, 120, a, what=("command",)) as (_, waiting):
             assert waiting.until("Ctrl-C") == ["hivewire: connected, waiting for commands; Ctrl-C ends it"]
             assert screen.until("is online") == ["watch-a  is online"]

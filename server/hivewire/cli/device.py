@@ -41,7 +41,7 @@ COLUMNS: Columns = {
 PRESENCE: Columns = {
     "device": COLUMNS["device"],
     "name": COLUMNS["name"],
-    "online": lambda row: "online" if row["online"] else "",
+    "online": lambda row: "online" if row["online"] else "offline",
     "last seen": lambda row: local(row["lastSeen"]),
 }
 

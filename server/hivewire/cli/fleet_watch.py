@@ -69,7 +69,10 @@ class FleetLines(StateLines):
         return [(number, "bold"), *["  " + cell for cell in others if cell]]
 
     def _cells(self, row: Item) -> list[str]:
-        return [self.wide(heading, self.cut(cell(row), WIDEST // 2, 3)) for heading, cell in self.columns.items()]
+        """The cells; only the id is not cut."""
+        (heading, number), *others = self.columns.items()
+        cut = [self.wide(other, self.cut(cell(row), WIDEST // 2, 3)) for other, cell in others]
+        return [self.wide(heading, number(row)), *cut]
 
     def changed(self, change: Item) -> list[Part]:
         """The same, or only the id of what is gone."""
