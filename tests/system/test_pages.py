@@ -47,6 +47,7 @@ LEFT_OUT = [
     ("README.md", "it downloads the dependencies again and serves in the foreground"),
     ("api.md", "it shows the form of messages"),
     ("benchmarks.md", "it takes minutes; tests/bench/test_peers.py runs the short form"),
+    ("cluster.md", "it needs three machines"),
     ("devicehive.md", "it keeps both cores busy; tests/bench/test_fleet.py runs small fleets"),
     ("devicehive.md", "it needs a DeviceHive server"),
     ("following.md", "it takes the fixed port 8000; tests/system/test_live_table.py runs the page"),
