@@ -45,7 +45,7 @@ def test_after_the_crash():
 def test_failures_are_named_whatever_happens(tmp_path: Path) -> None:
     """In a deep stack, when the parser of Python gives up on their source, and when a worker dies."""
     (tmp_path / "test_failures.py").write_text(FAILURES)
-    (tmp_path / "conftest.py").write_text("from tests.conftest import *")  # its hooks are then around all others
+    (tmp_path / "conftest.py").write_text("from tests.reporting import *")  # its hooks are then around all others
     arguments = ["-n", "1", "-c", "/dev/null", "--rootdir", str(tmp_path), str(tmp_path)]
     arguments += ["-W", "error::pluggy.PluggyTeardownRaisedWarning"]  # as all warnings are errors here
     found = subprocess.run(
