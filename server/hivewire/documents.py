@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import nullcontext
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
@@ -40,8 +41,8 @@ LARGE = 64 << 10
 """Size in bytes from which documents go to a worker process. Smaller ones cannot take long, whatever they contain."""
 
 TRIES = 5
-"""Most attempts of a save. Saves of one tenant are serialized, so only the tenant's deletion can come between reading
-and writing, and two attempts are nearly always enough."""
+"""Most attempts of a save. Saves of one tenant are serialized in a gateway, so only the tenant's deletion, or a save on
+another gateway, can come between reading and writing. Two attempts are nearly always enough."""
 
 _T = TypeVar("_T")
 
@@ -138,6 +139,13 @@ class Documents:
         stored = stored_of(change) if change is not None else None
         return stored if stored is not None and stored.header.tenant == self._tenants.record_id(tenant) else None
 
+    def _existing(self, tenant: str) -> Stored:
+        """The current version. Raises NotDefined."""
+        stored = self.stored(tenant)
+        if stored is None:
+            raise NotDefined
+        return stored
+
     async def collections(self, stored: Stored, names: list[str], privileges: list[str] | None) -> bytes:
         """The named collections of a version, or all, as JSON. With `privileges`, each element gets `access`."""
         return await self._read(stored.change.key, stored.size, work.collections, stored.document, names, privileges)
@@ -180,7 +188,7 @@ class Documents:
                 author.check_right()
                 stored = self.stored(author.tenant)
                 if stored is None and edit is not None:
-                    raise NotDefined
+                    stored = await self._ledger.sure(partial(self._existing, author.tenant), NotDefined)
                 if (saved := await self._try(author, body, since, edit, stored)) is not None:
                     return saved
             raise Unavailable("the configuration is being changed too often; try again")

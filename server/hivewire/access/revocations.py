@@ -8,12 +8,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from hivewire.ledger.ledger import Ledger
-from hivewire.ledger.records import Change, Transaction, Write
+from hivewire.ledger.records import Change, Transaction, View, Write
 
 REVOCATION = "revocation"
 
 MOST = 10_000
 """Revoked tokens that are remembered. Their refresh tokens live for months, so none is ever forgotten."""
+
+
+class Room:
+    """The condition that another revocation can be remembered, or that this one is already."""
+
+    def holds(self, last: Change | None, view: View) -> bool:
+        """Whether it is true, given also what other gateways have revoked."""
+        return last is not None or view.count(REVOCATION) < MOST
 
 
 class Revocations:
@@ -35,11 +43,6 @@ class Revocations:
         """Whether the tokens with this id were revoked."""
         return token_id in self._ids
 
-    @property
-    def full(self) -> bool:
-        """Whether the limit of remembered revocations is reached."""
-        return len(self._ids) >= MOST
-
     def revoke(self, token_id: str, author: str | None) -> Transaction:
-        """The transaction that revokes the tokens with this id."""
-        return Transaction([Write(REVOCATION, token_id, b"{}", "application/json")], author)
+        """The transaction that revokes the tokens with this id. Its commit raises PreconditionFailed beyond MOST."""
+        return Transaction([Write(REVOCATION, token_id, b"{}", "application/json", None, (Room(),))], author)

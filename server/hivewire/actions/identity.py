@@ -12,14 +12,14 @@ from msgspec import Raw, structs
 from hivewire.access.identity import Identity
 from hivewire.access.passwords import Busy
 from hivewire.access.tokens import MAX_TOKEN, SMALLEST_TIME, Claims, login_claims
-from hivewire.access.user_changes import change_user, conflict
+from hivewire.access.user_changes import change_user
 from hivewire.access.users import User
 from hivewire.caller import Caller
 from hivewire.devices.scope import scope_of
 from hivewire.dispatch import check_administrator
 from hivewire.keyed_lock import TooManyWaiting
 from hivewire.ledger.pending import PendingWrite, commit
-from hivewire.ledger.records import Transaction
+from hivewire.ledger.records import Refused, Transaction
 from hivewire.services import Services, now
 from hivewire_protocol import coercion, times
 from hivewire_protocol.errors import (
@@ -230,15 +230,17 @@ async def token_revoke(services: Services, caller: Caller, request: TokenRevoke)
     if own or request.userId is not None:
         user_id = identity.user_id if request.userId is None else request.userId
         return await _revoke_all(services, user_id, identity.login)
-    revocations, token_id = services.tokens.revocations, request.tokenId
+    token_id = request.tokenId
     if request.token is not None:
         token_id = services.tokens.claims(request.token).j or None
     if token_id is None or not 1 <= len(token_id) <= MAX_TOKEN_ID:
         raise OutOfBounds("the token has no id: end all tokens of its user")
-    if revocations.full and token_id not in revocations:
-        raise OutOfBounds("too many tokens are revoked: end all tokens of the user")
-    transaction = revocations.revoke(token_id, identity.login)
-    return await commit(services.ledger, PendingWrite(transaction, lambda changes: NOTHING, conflict))
+    transaction = services.tokens.revocations.revoke(token_id, identity.login)
+    return await commit(services.ledger, PendingWrite(transaction, lambda changes: NOTHING, _too_many_revoked))
+
+
+def _too_many_revoked(refused: Refused) -> WireError:
+    return OutOfBounds("too many tokens are revoked: end all tokens of the user")
 
 
 async def _revoke_all(services: Services, user_id: int, author: str) -> Reply:
