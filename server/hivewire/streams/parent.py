@@ -278,7 +278,7 @@ class ParentLog:
 
     async def pick(self, numbers: Sequence[int]) -> list[tuple[int, bytes]]:
         """As the parent reads it."""
-        return await self._ask(Pick(numbers), list[tuple[int, bytes]])
+        return await self._ask(Pick([*numbers]), list[tuple[int, bytes]])
 
     async def seal(self, first: int, last: int, header: bytes, postings: bytes) -> None:
         """By the parent, which tells the others."""
