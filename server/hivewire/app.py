@@ -42,28 +42,33 @@ Load = Callable[[], Settings]
 """Loads the settings again from the sources of the start."""
 
 
-def run(effective: Effective, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Do the work of a gateway, or of the parent of several, as a process of its own. Raises StartError."""
+def run(effective: Effective, work: Callable[[], Coroutine[Any, Any, bool | None]]) -> None:
+    """Do the work of a gateway, or of the parent of several, as a process of its own, again as long as it says so.
+
+    Raises StartError.
+    """
     import uvloop  # here, so that importing this module needs no event loop of a certain kind
 
     settings = effective.settings
-    configure_logging(settings.log_format, settings.log_level)
+    configure_logging(settings.log_format, settings.log_level, settings.gateway if settings.store else None)
     if (file := exposed_file(effective)) is not None:
         remedy = f"chmod 600 {shlex.quote(str(file))}"
         log.warning("other users can read the settings file, which holds secrets", file=str(file), remedy=remedy)
     port.raise_file_limit()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
-            runner.run(work())
+            while runner.run(work()):
+                gc.unfreeze()  # what the one before had in memory
         except asyncio.CancelledError:
             raise StartError("stopped during the start") from None
 
 
-async def serve(settings: Settings, load: Load, show: Callable[[Started], None], *, accept_loss: bool = False) -> None:
+async def serve(settings: Settings, load: Load, show: Callable[[Started], None], *, accept_loss: bool = False) -> bool:
     """Serve until SIGTERM or SIGINT, then stop cleanly. SIGHUP loads the settings again. Raises StartError.
 
     All resources are closed, however it ends. `show` prints the welcome. `accept_loss` serves a data file even if its
-    last changes are known to be missing.
+    last changes are known to be missing. True: it has to start anew, because the log that it shares was made anew; one
+    that it cannot follow any more is a StartError.
     """
     parent = parent_of(settings)
     async with contextlib.AsyncExitStack() as stack:
@@ -109,10 +114,15 @@ async def serve(settings: Settings, load: Load, show: Callable[[Started], None],
         started = Started(url, store.address, login, password, records)
         server.on_listening = partial(welcome, started, show) if parent is None else partial(parent.started, started)
         server.on_stopping = services.drain
+        store.ledger.on_stopped = server.stop
         try:
             await server.serve(sockets=[sock])
         finally:
             log.info("stopped", revision=store.ledger.revision)
+        stopped = store.ledger.stopped
+        if stopped is not None and not stopped.again:
+            raise StartError(stopped.reason)
+        return stopped is not None
 
 
 def check(settings: Settings) -> None:

@@ -67,6 +67,7 @@ class GroupCommit(ABC, Generic[Item]):
         self._waiting: float | None = None  # since when for the storage
         self._durable_at = 0.0  # when the last entry was taken
         self._stalled = False  # whether its callers were answered, because it took too long
+        self._unanswered = False  # whether it ended without an answer, so that nobody knows whether the storage works
         self._refusing: str | None = None  # why nothing is accepted
         self._closing = False
         self._due = False  # whether `_between` has something to do
@@ -92,6 +93,10 @@ class GroupCommit(ABC, Generic[Item]):
     def _is_write(self, outcome: Any) -> bool:
         """Whether an outcome is true only if its batch is written."""
 
+    def _rest(self) -> float:
+        """Seconds to wait before the next batch, in which other gateways may go first."""
+        return 0.0
+
     async def _between(self) -> None:
         """What is done between two commits while `_due` is set."""
 
@@ -113,31 +118,43 @@ class GroupCommit(ABC, Generic[Item]):
         """The age of the commit that the storage has not finished; 0 without one."""
         return self._seconds() - self._waiting if self._waiting is not None else 0.0
 
-    def watch(self, stall_seconds: float) -> None:
+    def watch(self, stall_seconds: float, refuse_seconds: float | None = None) -> None:
         """Give up a commit that takes longer than this, and refuse more until the storage answers.
 
         Whether that commit was written is not known, so its writers get `undecided`. Those behind it, and those that
-        were refused or change nothing, get `unwritten`.
+        were refused or change nothing, get `unwritten`. More is refused after `refuse_seconds`, if they are fewer.
         """
-        if self._waiting is None or self._stalled or self.broken or self.waiting_seconds() < stall_seconds:
+        seconds = self.waiting_seconds()
+        if self._waiting is None or self.broken:
             return
-        self._stalled = True
-        self._refusing = f"the storage has not answered for {stall_seconds:g} s"
-        self._tell(self._refusing)
-        unwritten, undecided = self.unwritten(self._refusing), self.undecided(self._refusing)
-        self._outcomes[:] = [undecided if self._is_write(outcome) else unwritten for outcome in self._outcomes]
-        self._answer()
-        self._refuse_queue(unwritten)
+        late = seconds >= stall_seconds
+        if not self._stalled and (late or (refuse_seconds is not None and seconds >= refuse_seconds)):
+            self._stalled = True
+            self._refusing = f"the storage has not answered for {seconds:.0f} s"
+            self._tell(self._refusing)
+        if late:
+            reason = f"the storage has not answered for {stall_seconds:g} s"
+            unwritten, undecided = self.unwritten(reason), self.undecided(reason)
+            self._outcomes[:] = [undecided if self._is_write(outcome) else unwritten for outcome in self._outcomes]
+            self._answer()
+            self._refuse_queue(unwritten)
 
     async def probe(self) -> None:
         """After a failed commit, find out whether the storage accepts writes again, and update `failing`."""
-        if self.failing is not None and self._refusing is None:
+        if self.failing is not None and (self._refusing is None or self._unanswered) and not self._closing:
             failing = None
             try:
                 await self._confirm()
             except Exception as error:
                 failing = str(error)
+            else:
+                self._recover()
             self._tell(failing)
+
+    def give_up(self, reason: str) -> None:
+        """Write nothing more: what is in memory is not what others have."""
+        self._tell(reason)
+        self._refuse(reason)
 
     # For a subclass.
 
@@ -180,6 +197,8 @@ class GroupCommit(ABC, Generic[Item]):
                 if self._due:
                     await self._between()
                 if self._queue:
+                    if rest := self._rest():
+                        await asyncio.sleep(rest)
                     await self._gather()
                     if not self.broken:
                         await self._commit()
@@ -225,8 +244,11 @@ class GroupCommit(ABC, Generic[Item]):
         try:
             stands = await append
         except Exception as error:
+            self._unanswered = self._stalled and isinstance(error, self.undecided)
             self._settle()
             await self._fail(error)
+            if self._unanswered:
+                self._refuse_queue(self.unwritten(str(error)))
             return
         self._settle()
         if not stands:
@@ -240,8 +262,14 @@ class GroupCommit(ABC, Generic[Item]):
             safely("the commit was not measured", self.on_commit, changes, self._durable_at - started)
 
     def _settle(self) -> None:
-        """The storage has finished what it was asked for, or failed."""
+        """The storage has finished what it was asked for, or failed, or has given up without an answer."""
         self._waiting = None
+        if not self._unanswered:
+            self._recover()
+
+    def _recover(self) -> None:
+        """The storage answers: accept again what was refused because it did not."""
+        self._unanswered = False
         if self._stalled and not self.broken:
             self._stalled = False
             self._refusing = STOPPING if self._closing else None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import platform
 import re
 import stat
 import tomllib
@@ -374,6 +375,11 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     def other_gateways(self) -> list[str]:
         """The addresses in `alternatives`."""
         return [each.strip() for each in self.alternatives.split(",") if each.strip()]
+
+    @property
+    def gateway(self) -> str:
+        """The name of this gateway among those that share a log: its machine and port."""
+        return f"{platform.node()}:{self.port or os.getpid()}"
 
     def trusts(self, address: str) -> bool:
         """Whether an address is one of the trusted proxies. An IPv4-mapped address counts as the IPv4 address."""

@@ -19,7 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from hivewire.ledger.engines.memory import MemoryJournal
 from hivewire.ledger.engines.sqlite.journal import SqliteJournal
-from hivewire.ledger.journal import MAX_APPEND, Journal
+from hivewire.ledger.journal import MAX_APPEND, Journal, Stopped
 from hivewire.ledger.ledger import Ledger
 from hivewire.ledger.records import (
     MAX_TRANSACTION,
@@ -271,7 +271,7 @@ TestModelOfASharedLog.settings = settings(TestModel.settings, max_examples=setti
 
 
 class GatedJournal(MemoryJournal):
-    """Counts its batches, and keeps each waiting while `gate` is closed."""
+    """Counts its batches, and keeps each waiting while `gate` is closed. `unknown` is why nobody knows the outcome."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -279,11 +279,15 @@ class GatedJournal(MemoryJournal):
         self.gate = asyncio.Event()
         self.gate.set()
         self.reached = asyncio.Event()
+        self.unknown: str | None = None
 
     async def append(self, changes: Sequence[Change], *, behind: int) -> bool:
         self.reached.set()
         await self.gate.wait()
         self.reached.clear()
+        if self.unknown is not None:
+            self._in_doubt = True
+            raise Undecided(self.unknown)
         appended = await super().append(changes, behind=behind)
         self.batches.append(list(changes))
         return appended
@@ -551,6 +555,83 @@ async def test_a_storage_that_hangs_holds_nobody_up(ledger: Ledger, journal: Gat
     assert ([change.key for change in seen], len(outcomes)) == (["b"], 4)
     (change,) = await ledger.commit(put("b"))
     assert change.version == 2
+
+
+async def test_a_log_over_a_network_accepts_nothing_new_while_it_is_slow(ledger: Ledger, journal: GatedJournal) -> None:
+    """What waits gets the time to be written, as when a leader is elected; more is refused at once. When nobody knows
+    the outcome, it stays so until a confirmation has shown that the log works."""
+    outcomes = await under_way(ledger, journal, put("a"))
+    ledger.submit(put("queued"), outcomes.append)
+    ledger._writer.watch(3_600, 0)
+    assert (outcomes, ledger.not_ready(for_writes=False)) == ([], None)
+    assert "has not answered" in str(ledger.not_ready(for_writes=True))
+    with pytest.raises(NotDurable, match="has not answered"):
+        ledger.submit(put("late"), outcomes.append)
+    journal.gate.set()
+    while len(outcomes) < 2:
+        await asyncio.sleep(0)
+    assert [type(outcome) for outcome in outcomes] == [list, list], "it was elected in time"
+    assert ledger.failing is None
+
+    journal.gate.clear()
+    outcomes = await under_way(ledger, journal, put("a"))
+    ledger.submit(put("queued"), outcomes.append)
+    ledger._writer.watch(3_600, 0)
+    journal.unknown = "no answer for 15 s"
+    journal.broken = "no leader"
+    journal.gate.set()
+    while len(outcomes) < 2:
+        await asyncio.sleep(0)
+    assert [type(outcome) for outcome in outcomes] == [Undecided, NotDurable]
+    await ledger.probe()
+    with pytest.raises(NotDurable, match="has not answered"):
+        ledger.submit(put("late"), outcomes.append)
+    assert ledger.failing == "no leader"
+    journal.broken = journal.unknown = None
+    await ledger.probe()
+    assert ledger.failing is None
+    await ledger.commit(put("b"))
+
+
+async def test_a_log_that_is_not_followed_any_more_stops_the_gateway(
+    ledger: Ledger, journal: GatedJournal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is written any more, what waits is answered, readiness says why for reads too, and the owner is told."""
+    told: list[str] = []
+    ledger.on_stopped = lambda: told.append("stopped")
+    outcomes = await under_way(ledger, journal, put("a"))
+    ledger.submit(put("queued"), outcomes.append)
+    reason = "a newer gateway wrote it"
+    monkeypatch.setattr(GatedJournal, "stopped", Stopped(reason, again=False))
+    for _ in range(2):
+        await ledger._watch()
+    assert told == ["stopped"]
+    assert (ledger.not_ready(for_writes=False), ledger.not_ready(for_writes=True)) == (reason, reason)
+    with pytest.raises(NotDurable, match=reason):
+        ledger.submit(put("late"), outcomes.append)
+    journal.gate.set()
+    while len(outcomes) < 2:
+        await asyncio.sleep(0)
+    assert type(outcomes[1]) is NotDurable
+
+
+async def test_others_may_go_first(ledger: Ledger, journal: GatedJournal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before each batch the writer rests for as long as the journal asks, and then takes all that came meanwhile."""
+    rested: list[float] = []
+    sleep = asyncio.sleep
+
+    async def rest(seconds: float) -> None:
+        if seconds:
+            rested.append(seconds)
+            ledger.submit(put("meanwhile"), lambda outcome: None)
+            journal.rest = 0.0
+        await sleep(0)
+
+    journal.rest = 0.002
+    monkeypatch.setattr("hivewire.group_commit.asyncio.sleep", rest)
+    await ledger.commit(put("a"))
+    assert rested == [0.002]
+    assert [written.key for written in await ledger.since(0, take=9)] == ["a", "meanwhile"]
 
 
 async def test_the_storage_is_not_blamed_for_a_stop_of_the_process(

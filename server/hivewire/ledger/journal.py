@@ -29,6 +29,7 @@ from typing import Protocol, TypeAlias
 from msgspec import Struct
 
 from hivewire.ledger.records import KINDS, AuditFilter, AuditRow, Change, Outline
+from hivewire.telemetry import Gauges
 from hivewire_protocol.encoding import encode
 
 NO_HISTORY = frozenset(kind for kind, rules in KINDS.items() if not rules.history)
@@ -96,6 +97,13 @@ class Journal(Protocol):
 
     keeper: bool
     """Whether this gateway removes what is no longer needed. Of several on one storage it is one; it may change."""
+
+    append_seconds: float
+    """How long an append may take until it raises Undecided by itself, as one over a network does; 0 if it does not."""
+
+    @property
+    def rest(self) -> float:
+        """Seconds that the next append should wait, so that other gateways can go first."""
 
     @property
     def stopped(self) -> Stopped | None:
@@ -169,6 +177,9 @@ class Journal(Protocol):
 
     async def remove_audit(self, numbers: Sequence[int]) -> None:
         """Remove rows of the audit permanently, MAX_APPEND at most. Raises NotDurable."""
+
+    def gauges(self) -> Gauges:
+        """Its metrics, beside those that the ledger has of every engine."""
 
     async def notes(self) -> dict[str, str]:
         """The small facts outside of the log."""

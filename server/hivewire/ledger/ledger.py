@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from hivewire.ledger.audit import FLUSH_SECONDS, FORGET_SECONDS, Audit
 from hivewire.ledger.clock import ClockWatch
-from hivewire.ledger.journal import Journal
+from hivewire.ledger.journal import Journal, Stopped
 from hivewire.ledger.records import Change, LedgerError, NotDurable, NotKept, Outcome, Transaction
 from hivewire.ledger.retention import Retention
 from hivewire.ledger.state import State
@@ -39,8 +39,11 @@ PROBE_SECONDS = 2
 STALL_SECONDS = 5.0
 """Time without an answer of the storage after which its writers are told and writes are refused."""
 
+REFUSE_SECONDS = 2.0
+"""The same for a log over a network, which may still take what waits, but nothing new is accepted."""
+
 WATCHES = 10
-"""Checks of whether the storage answers, within that time."""
+"""Checks of whether the storage answers, within the shorter of these times."""
 
 COMPACT_SECONDS = 5.0
 """Interval of removing changes that are no longer needed."""
@@ -72,6 +75,7 @@ class Ledger(State):
         self.clock = ClockWatch(now)
         self._writer = Writer(self, journal, now, max_waiting)
         self._sweep = Sweep(self, journal, now, retention)
+        stall_seconds += journal.append_seconds  # one over a network gives up by itself, and knows when
         self.audit = Audit(journal, now, retention, stall_seconds)
         """The audit: what people and programs did."""
         self._confirm = SharedCall(journal.confirm)
@@ -79,6 +83,9 @@ class Ledger(State):
         self._hear = SharedCall(journal.confirm, HEAR_SECONDS)
         self._compact_seconds = compact_seconds
         self._stall_seconds = stall_seconds
+        self._refuse_seconds = REFUSE_SECONDS if journal.append_seconds else stall_seconds
+        self.on_stopped: Callable[[], None] = lambda: None
+        """Called when nothing more is taken from a log that others go on with; see `stopped`."""
         self._watched = perf_counter()
         self._tasks: list[asyncio.Task[None]] = []
         self.submit = self._writer.submit  # no call between a put and the queue
@@ -106,6 +113,11 @@ class Ledger(State):
         if for_writes:
             return self.failing or self.clock.problem
         return self.failing if self._writer.broken else None  # what is read may be wrong; only a restart helps
+
+    @property
+    def stopped(self) -> Stopped | None:
+        """Why this gateway takes nothing more from the log; None while it does."""
+        return self._journal.stopped
 
     @property
     def shared(self) -> bool:
@@ -227,7 +239,7 @@ class Ledger(State):
         if self._journal.keeper and (lowered := self._sweep.lowered()):
             log.warning("the settings keep less than before: older changes are being removed", **lowered)
         for seconds, work in (
-            (self._stall_seconds / WATCHES, self._watch),
+            (self._refuse_seconds / WATCHES, self._watch),
             (PROBE_SECONDS, self.probe),
             (self._compact_seconds, self._compact),
             (FLUSH_SECONDS, self.audit.try_to_flush),
@@ -258,8 +270,11 @@ class Ledger(State):
     async def _watch(self) -> None:
         # After the process was stopped or the machine slept, the storage may have answered already.
         before, self._watched = self._watched, perf_counter()
-        if self._watched - before < self._stall_seconds / 2:
-            self._writer.watch(self._stall_seconds)
+        if self._watched - before < self._refuse_seconds / 2:
+            self._writer.watch(self._stall_seconds, self._refuse_seconds)
+        if (stopped := self._journal.stopped) is not None and not self._writer.broken:
+            self._writer.give_up(stopped.reason)
+            self.on_stopped()
         self.clock.check()
 
     async def _compact(self) -> None:
@@ -296,7 +311,7 @@ class Ledger(State):
                 self._writer.waiting_seconds,
             ),
             "configurations": ("Configurations that exist.", lambda: len(self.kind("configuration").live)),
-        }
+        } | self._journal.gauges()
 
 
 async def _every(seconds: float, work: Callable[[], Coroutine[Any, Any, None]]) -> None:

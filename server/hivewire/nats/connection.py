@@ -195,11 +195,11 @@ class Connection:
 
     async def _on_disconnected(self) -> None:
         if self._client is not None and not self._client.is_closed:
-            log.warning("the connection to the store is lost; connecting again", gateway=self._name)
+            log.warning("the connection to the store is lost; connecting again")
 
     async def _on_reconnected(self) -> None:
         server = self._client.connected_url.netloc if self._client and self._client.connected_url else ""
-        log.info("connected to the store again", gateway=self._name, server=server.rpartition("@")[2])
+        log.info("connected to the store again", server=server.rpartition("@")[2])
 
     @property
     def client(self) -> Client:

@@ -142,8 +142,6 @@ class Log:
         self.stopped: Stopped | None = None
         self.lost_rounds = self.gaps = 0
         """Appends that came too late, and how often the feed had lost something."""
-        self.on_append: Callable[[float], None] = lambda seconds: None
-        """Gets the seconds of each append that was stored."""
         self._connection = connection
         self._stream, self._subject, self._feed = stream, subject, feed
         self._gateway = gateway
@@ -167,7 +165,9 @@ class Log:
         self._begun = self._proven = 0  # appends that began, and the newest of them that was stored
         self._in_doubt = False  # whether an append ended without an outcome
         self._trying_since: float | None = None
-        self._others_at = self._rest_until = self._mean = 0.0
+        self._others_at = self._rest_until = 0.0
+        self.mean = 0.0
+        """Moving average of the seconds until an append was stored."""
 
     # The life of the log.
 
@@ -213,7 +213,7 @@ class Log:
         if self.stopped is not None:
             return
         self.stopped = Stopped(reason, again)
-        log.error("the log is not followed any more", gateway=self._gateway, reason=reason, starts_again=again)
+        log.error("the log is not followed any more", reason=reason, starts_again=again)
         self._release(Unknown(reason))
 
     def _release(self, error: NatsError) -> None:
@@ -431,11 +431,10 @@ class Log:
     def _succeeded(self, seconds: float) -> None:
         """Measure an append, and decide whether to let others go first."""
         now = perf_counter()
-        self._mean += (seconds - self._mean) / 16
+        self.mean += (seconds - self.mean) / 16
         contended = now - self._others_at < CONTENDED_SECONDS
-        rest = random.random() * min(self._mean, REST_MOST)  # noqa: S311 - no secret
+        rest = random.random() * min(self.mean, REST_MOST)  # noqa: S311 - no secret
         self._rest_until = now + rest if contended else 0.0
-        self.on_append(seconds)
 
     async def _decide(self, pieces: Sequence[bytes], decisive: asyncio.Future[bytes], until: float) -> bytes:
         """The id of what stands at the contested place. Sends the same again until that is known."""

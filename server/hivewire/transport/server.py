@@ -81,6 +81,10 @@ class Server(uvicorn.Server):
         """Stop the timer of the sockets. `serve` has closed the port."""
         await self._sockets.close()
 
+    def stop(self) -> None:
+        """Stop as by a signal."""
+        self.should_exit = True
+
     def reload(self, settings: Settings, *, tls: bool) -> bool:
         """Use other settings from now on, and with `tls` the current TLS files, which have been checked.
 

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from hivewire.ledger.journal import AUDITED, BATCH_BYTES, NO_HISTORY, SINCE_BYTES, Entry, Recall, Take, audit_row
 from hivewire.ledger.records import AuditFilter, AuditRow, Change, NotDurable, Outline
+from hivewire.telemetry import Gauges
 
 
 class MemoryJournal:
@@ -25,6 +26,7 @@ class MemoryJournal:
         self.batch_bytes = BATCH_BYTES
         self.shared = False
         self.keeper = True
+        self.rest = self.append_seconds = 0.0
         self._log: dict[int, Change] = {}
         self._places = 0
         self._take: Take = lambda entry: None
@@ -143,6 +145,10 @@ class MemoryJournal:
         self._fail_if_broken()
         for number in numbers:
             self._rows.pop(number, None)
+
+    def gauges(self) -> Gauges:
+        """None."""
+        return {}
 
     async def notes(self) -> dict[str, str]:
         """A copy."""

@@ -7,10 +7,9 @@ in memory. The local file is a copy: it answers `history` and `since`, and makes
 
 from __future__ import annotations
 
-import platform
 import secrets
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, contextmanager, suppress
 from sys import intern
 from time import perf_counter
 
@@ -20,16 +19,29 @@ from msgspec import Raw, Struct
 from hivewire.ledger.journal import Cache, Copied, Entry, Recall, Stopped, Take
 from hivewire.ledger.records import AuditFilter, AuditRow, Change, JournalError, NotDurable, Outline, Undecided
 from hivewire.nats import stream as streams
-from hivewire.nats.connection import Connection, NatsError, NotStored, Refused, Silent, Unknown, Unusable, address_of
+from hivewire.nats.connection import (
+    Connection,
+    Message,
+    NatsError,
+    NotStored,
+    Refused,
+    Silent,
+    Unknown,
+    Unusable,
+    address_of,
+)
 from hivewire.nats.log import Log, LogEntry, entry_id
 from hivewire.settings import Settings
-from hivewire.telemetry import log
+from hivewire.telemetry import Gauges, log
 
 FORMAT = 1
 """The form of entries. A gateway that meets another one stops."""
 
 BATCH_BYTES = 512 << 10
 """A batch is one message, if it can be."""
+
+TOLD = "lastLogin:"
+"""How the names of notes begin that concern all gateways."""
 
 START_SECONDS = 30.0
 """Longest wait at the start for the servers, and for a leader."""
@@ -55,10 +67,11 @@ class NatsJournal:
         self.batch_bytes = BATCH_BYTES
         self.shared = True
         self.keeper = True  # of its own copy
+        self.append_seconds = settings.append_seconds
         self._settings = settings
         self._existing = existing
         self._cache = cache
-        site, gateway = self._address.site, f"{platform.node()}:{settings.port or secrets.token_hex(2)}"
+        site, gateway = self._address.site, settings.gateway
         self._connection = Connection(self._address, settings, gateway)
         self._wanted = streams.log_configuration(
             f"HW_{site}", f"hw.{site}.log", f"hw.{site}.feed", self._address.replicas, settings.store_bytes
@@ -73,6 +86,9 @@ class NatsJournal:
             format=FORMAT,
         )
         self._take: Take | None = None
+        self._recall: Recall = lambda notes: None
+        self._notes = f"hw.{site}.live.notes"
+        self._noted: dict[str, str] = {}  # of other gateways, not stored here yet
 
     @property
     def epoch(self) -> str:
@@ -149,9 +165,10 @@ class NatsJournal:
 
     async def follow(self, take: Take, recall: Recall) -> None:
         """Over the feed, and by reading where that has a gap."""
-        self._take = take
+        self._take, self._recall = take, recall
         try:
             await self.log.follow()
+            await self._connection.subscribe(self._notes, self._hear)
         except NatsError as error:
             raise JournalError(str(error)) from error
 
@@ -182,7 +199,7 @@ class NatsJournal:
 
     async def append_audit(self, rows: Sequence[AuditRow]) -> None:
         """An entry without changes. It depends on nothing, so it is appended again when another one was first."""
-        until = perf_counter() + self._settings.append_seconds
+        until = perf_counter() + self.append_seconds
         while not await self._append((), rows, self.log.tip):
             if perf_counter() > until:
                 raise NotDurable("other gateways were always first")
@@ -223,8 +240,39 @@ class NatsJournal:
         return await self._cache.notes()
 
     async def remember(self, notes: Mapping[str, str]) -> None:
-        """In the local copy: each gateway notes the latest."""
-        await self._cache.remember(notes)
+        """In the local copy. Those that concern everybody are told to the other gateways, as far as they can hear."""
+        noted, self._noted = self._noted, {}
+        await self._cache.remember({**noted, **notes})
+        if told := {name: note for name, note in notes.items() if name.startswith(TOLD)}:
+            with suppress(Silent):
+                await self._connection.publish(self._notes, msgspec.msgpack.encode(told))
+
+    def _hear(self, message: Message) -> None:
+        """Notes of another gateway, or our own; they are stored with the next ones of ours."""
+        try:
+            notes = msgspec.msgpack.decode(message.data, type=dict[str, str])
+        except msgspec.DecodeError:
+            return
+        notes = {name: note for name, note in notes.items() if name.startswith(TOLD)}
+        self._noted |= notes
+        self._recall(notes)
+
+    def gauges(self) -> Gauges:
+        """What the log is like from here."""
+        log = self.log
+        return {
+            "log_tip": ("Place in the shared log of the last entry that was applied.", lambda: log.tip),
+            "log_lag": ("Messages of the shared log that were heard of, and are not applied yet.", lambda: log.lag),
+            "log_append_seconds": (
+                "Moving average of the time until an entry stands in the shared log.",
+                lambda: log.mean,
+            ),
+            "log_lost_rounds": ("Appends that another gateway was ahead of, since the start.", lambda: log.lost_rounds),
+            "log_feed_gaps": (
+                "Gaps in what the feed of the shared log brought, since the start.",
+                lambda: log.gaps,
+            ),
+        }
 
     async def close(self) -> None:
         """Stop following, disconnect, and close the local copy."""
@@ -232,6 +280,9 @@ class NatsJournal:
             stack.push_async_callback(self._cache.close)
             stack.push_async_callback(self._connection.close)
             stack.push_async_callback(self.log.close)
+            if self._noted and self._take is not None:
+                with suppress(NotDurable):
+                    await self._cache.remember(self._noted)
 
 
 def _copied(entry: LogEntry) -> Copied:

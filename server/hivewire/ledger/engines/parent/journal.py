@@ -23,6 +23,7 @@ from hivewire.ledger.records import (
     Unexpected,
 )
 from hivewire.link import Failed, Link, LinkLost
+from hivewire.telemetry import Gauges
 
 READS = 16
 """Reads that the parent is asked for at once; their answers have up to a few megabytes each."""
@@ -48,6 +49,7 @@ class ParentJournal:
         self.batch_bytes = 0
         self.shared = True
         self.keeper = False
+        self.rest = self.append_seconds = 0.0
         self.stopped: Stopped | None = None
         self._closed = False
 
@@ -144,6 +146,10 @@ class ParentJournal:
     async def remove_audit(self, numbers: Sequence[int]) -> None:
         """By the parent."""
         await self._asked(wire.RemoveAudit(numbers))
+
+    def gauges(self) -> Gauges:
+        """None."""
+        return {}
 
     async def notes(self) -> dict[str, str]:
         """As the parent reads them."""

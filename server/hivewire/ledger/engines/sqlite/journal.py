@@ -33,7 +33,7 @@ from hivewire.ledger.engines.sqlite.rows import SELECTED, change_of, insertion, 
 from hivewire.ledger.engines.sqlite.start import begin, report, require_ledger, require_readable, warn_of_readers
 from hivewire.ledger.journal import AUDITED, BATCH_BYTES, NO_HISTORY, SINCE_BYTES, Entry, Recall, Take, audit_row
 from hivewire.ledger.records import AuditFilter, AuditRow, Change, JournalError, NotDurable, Outline
-from hivewire.telemetry import log
+from hivewire.telemetry import Gauges, log
 
 WAL_BYTES = 64 << 20
 """Size to which a WAL is truncated when it is written back. It grows beyond this while another process reads for long,
@@ -77,6 +77,7 @@ class SqliteJournal:
         self.batch_bytes = BATCH_BYTES
         self.shared = False
         self.keeper = True
+        self.rest = self.append_seconds = 0.0
         self._lock = FileLock(self.path, offline=existing)
         self._existing = existing
         self._accept_loss = accept_loss
@@ -300,6 +301,10 @@ class SqliteJournal:
         """One statement, one transaction."""
         async with self._writing() as connection:
             await audit.delete(connection, numbers)
+
+    def gauges(self) -> Gauges:
+        """None: the ledger measures commits."""
+        return {}
 
     async def notes(self) -> dict[str, str]:
         """From the meta table, under `note:`."""

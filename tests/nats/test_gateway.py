@@ -1,0 +1,111 @@
+"""Whole gateways that share a log: a client may use any of them, and each ends when it cannot follow any more."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import msgspec
+import pytest
+from bench.nodes import PASSWORD, _request
+
+from hivewire.nats.log import Envelope
+from tests.running import PATIENCE, NotStarted, RunningGateway
+
+
+class Site:
+    """A name on a server, and the gateways that serve it."""
+
+    def __init__(self, store: str, folder: Path, stack: ExitStack) -> None:
+        self.name = secrets.token_hex(8)
+        self.store = store.format(site=self.name)
+        self._folder = folder
+        self._stack = stack
+
+    def gateway(self, name: str, *flags: str) -> RunningGateway:
+        environment = {"HIVEWIRE_STORE_PASSWORD": PASSWORD}
+        data = self._folder / f"{name}.db"
+        return self._stack.enter_context(RunningGateway(data, f"--store={self.store}", *flags, env=environment))
+
+    def ask(self, subject: str, body: Any = b"") -> Any:
+        """The answer of the server to a request."""
+        port = urlsplit(self.store).netloc.rpartition(":")[2]
+        data = body if isinstance(body, bytes) else msgspec.json.encode(body)
+        return msgspec.json.decode(_request(int(port), subject, data))
+
+
+@pytest.fixture
+def site(clusters: Callable[[int], str], tmp_path: Path) -> Iterator[Site]:
+    with ExitStack() as stack:
+        found = Site(clusters(1), tmp_path, stack)
+        yield found
+        found.ask(f"$JS.API.STREAM.DELETE.HW_{found.name}")
+
+
+def wait(reached: Callable[[], object]) -> None:
+    until = time.monotonic() + PATIENCE
+    while not reached():
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+def test_gateways_share_users_tokens_records_and_audit(site: Site) -> None:
+    """What one wrote is read on the other; both sign with one secret; a watcher of one gets what the other wrote; each
+    says in its log who it is."""
+    mine, other = site.gateway("a"), site.gateway("b")
+    token = mine.token()
+    with mine.socket(token) as here, other.socket(token) as there, other.socket(token) as watcher:
+        assert watcher("configuration/subscribe", snapshot=False)["status"] == "success"
+        revision = here("configuration/put", name="a", value="1")["revision"]
+        pushed = watcher.receive()
+        assert (pushed["configuration"]["name"], pushed["revision"]) == ("a", revision)
+        assert there("configuration/get", name="a")["configuration"]["value"] == "1"
+        assert there("configuration/put", name="a", value="2", entityVersion=1)["status"] == "success"
+        refused = here("configuration/put", name="a", value="3", entityVersion=1)
+        assert (refused["status"], refused["code"]) == ("error", 409)
+    with other.http(token) as client:
+        wait(lambda: "login" in {row["kind"] for row in client.get("/audit").json()["rows"]})
+    metrics = httpx.get(f"{other.url}/metrics", timeout=PATIENCE).text
+    for name in ("log_tip", "log_lag", "log_append_seconds", "log_lost_rounds", "log_feed_gaps"):
+        assert f"\nhivewire_{name} " in metrics
+    assert all(line["gateway"].endswith(str(other.process.pid)) for line in other.log)
+    assert mine.stop() == other.stop() == 0
+
+
+def test_a_gateway_starts_anew_with_a_log_that_was_made_anew(site: Site) -> None:
+    """Its clients are closed, and it serves what is there now, under another epoch."""
+    gateway = site.gateway("a", "--port=0")
+    with gateway.socket() as talk:
+        assert talk("configuration/put", name="a", value="1")["status"] == "success"
+    name = f"HW_{site.name}"
+    configuration = site.ask(f"$JS.API.STREAM.INFO.{name}")["config"]
+    site.ask(f"$JS.API.STREAM.DELETE.{name}")
+    configuration["metadata"]["hivewire.epoch"] = "0123456789abcdef"
+    site.ask(f"$JS.API.STREAM.CREATE.{name}", configuration)
+    wait(lambda: len(gateway.events("started")) == 2)
+    assert gateway.events("the log is not followed any more")[0]["starts_again"]
+    url = gateway.events("started")[1]["url"]
+    ready = httpx.get(f"{url}/health/ready", timeout=PATIENCE).json()
+    assert ready["status"] == "ready"
+    assert gateway.events("started")[1]["configurations"] == 0
+    assert gateway.stop() == 0
+
+
+def test_a_gateway_ends_when_a_newer_one_wrote_what_it_cannot_read(site: Site) -> None:
+    """It stops cleanly and says what to do; so does a start."""
+    gateway = site.gateway("a")
+    gateway.token()
+    name = f"HW_{site.name}"
+    config = site.ask(f"$JS.API.STREAM.INFO.{name}")["config"]
+    entry = Envelope(2, config["metadata"]["hivewire.epoch"], b"next", b"", "new", msgspec.Raw(b"\xc0"))
+    site.ask(f"hw.{site.name}.log", msgspec.msgpack.encode(entry))
+    assert gateway.process.wait(PATIENCE) == 1
+    assert any("has the format 2, and this version of Hivewire reads 1" in line for line in gateway.noise)
+    with pytest.raises(NotStarted, match="upgrade this one"):
+        site.gateway("a")
