@@ -17,7 +17,6 @@ from contextlib import suppress
 from itertools import count
 from random import Random
 from typing import Any, NamedTuple
-from unittest import mock
 
 import msgspec
 import pytest
@@ -26,7 +25,6 @@ from msgspec import structs
 
 from hivewire.access.users import UserContent
 from hivewire.devices.index import Device
-from hivewire.streams import messages as streams
 from hivewire.streams.memory import MemoryEngine, MemoryLog
 from hivewire.streams.message import Message, unpack
 from hivewire_protocol import times
@@ -74,8 +72,7 @@ class World(Messages):
     """A gateway over what others left."""
 
     def __init__(self, journal: SlowJournal, engine: SlowEngine, clock: Clock) -> None:
-        with mock.patch.object(streams, "MemoryEngine", lambda: engine):
-            super().__init__(journal, clock, device_messages_rate=0)
+        super().__init__(journal, clock, messages=engine, device_messages_rate=0)
 
     async def reopen(self) -> None:
         """Load it."""
